@@ -1,0 +1,6 @@
+"""``python -m greyd`` is ``greyd``."""
+
+from greyd.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The command line: builds what is needed, and hands it down.
+
+``greyd serve`` is dispatched before the rest is built: a policy server that is being restarted
+should answer again soon, and its command line is postgrey's, read by ``greyd.settings``. Typer
+shows its help and completes its options from the same table.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greyd import __version__
+from greyd.settings import (
+    SettingsError,
+    from_arguments,
+    from_environment,
+    from_table,
+    settle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.settings import Given, Settings
+
+DEFAULT_CONFIG = Path("/etc/greyd/greyd.toml")
+USAGE_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run greyd with the given arguments, or the process's own; ends by ``SystemExit``."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["serve"] and not {"-h", "--help", "-help"} & set(words):
+        sys.exit(serve(words[1:]))
+    from greyd.commands import build
+
+    build()(words, prog_name="greyd")
+
+
+def serve(arguments: Sequence[str]) -> int:
+    """Run the server; returns the exit status."""
+    if {"--version", "-version"} & set(arguments):
+        sys.stdout.write(f"greyd {__version__}\n")
+        return 0
+    from greyd.process import SetupError, run
+    from greyd.store import StoreError
+
+    try:
+        return run(read_settings(arguments))
+    except (SettingsError, SetupError, StoreError) as error:
+        sys.stderr.write(f"greyd: {error}\n")
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return 0
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """Read all settings: command line, environment, file, defaults.
+
+    Raises:
+        SettingsError: one of them is wrong.
+    """
+    given, ignored = from_arguments(arguments)
+    variables, unknown = from_environment(os.environ)
+    warnings = [f"{variable}: no such setting, ignored" for variable in unknown]
+    if ignored:
+        warnings.append(f"ignored, as postgrey does, from {ignored[0]!r} on: {' '.join(ignored)}")
+    return settle(given, variables, _from_file(given, variables), warnings=warnings)
+
+
+def _from_file(given: Sequence[Given], variables: Sequence[Given]) -> list[Given]:
+    named = [each.text for each in (*variables, *given) if each.option.name == "config"]
+    path = Path(named[-1]) if named else DEFAULT_CONFIG
+    if not named and not path.exists():
+        return []
+    import tomllib
+
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+    return from_table(table, str(path))

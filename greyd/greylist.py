@@ -1,0 +1,361 @@
+"""The rules of greylisting: whose mail is remembered under which key, and what is decided of it.
+
+Everything here is pure: octets, times and settings go in, a decision comes out. Times are whole
+seconds since 1970 and are handed in.
+
+Keys, the same on every store (``TAG`` is the client's network, in braces, so that Redis Cluster
+keeps what belongs to one request on one node)::
+
+    triplet = TAG "/" sender "/" recipient
+    client  = TAG ":" address
+
+In the sender ``/`` is written ``%2f`` and ``%`` is written ``%25``, so the first ``/`` after it
+ends it. With ``--privacy`` the key is ``/`` or ``:`` and a hash, and has no tag.
+
+Records are text that a person can read. Fields at the end are left out where they say nothing
+new, and older, longer and postgrey's own forms are read too::
+
+    triplet = first-seen ["," last-seen ["," passed-at]]
+    client  = count "," last-counted
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton  # arithmetic on addresses, no I/O
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from greyd.settings import Settings
+
+HOUR = 3600
+DAY = 86400
+
+COUNT_EVERY = HOUR
+"""Seconds in which a client's success counts once (postgrey's behaviour)."""
+
+_MAPPED_IPV4 = bytes(10) + b"\xff\xff"
+
+
+class Address(NamedTuple):
+    """A client's IP address. An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) is IPv4."""
+
+    packed: bytes
+    """Four octets or sixteen."""
+    text: bytes
+    """The canonical form (RFC 5952)."""
+
+    @property
+    def bits(self) -> int:
+        """32 or 128."""
+        return 8 * len(self.packed)
+
+    @property
+    def number(self) -> int:
+        """The address as an integer."""
+        return int.from_bytes(self.packed, "big")
+
+
+def parse_address(text: bytes) -> Address | None:
+    """Read an IPv4 or IPv6 address; None for anything else, a host name too."""
+    try:
+        if b":" not in text:
+            return Address(inet_pton(AF_INET, text.decode("ascii")), text)
+        packed = inet_pton(AF_INET6, text.decode("ascii"))
+    except (OSError, ValueError):
+        return None
+    if packed.startswith(_MAPPED_IPV4):
+        packed = packed[12:]
+    return Address(packed, _address_text(packed))
+
+
+def network_of(address: Address, settings: Settings) -> bytes:
+    """Return the octets of the network that stands for the client in a triplet.
+
+    Postgrey's ``--ipv4cidr`` and ``--ipv6cidr``; with ``--lookup-by-host`` the address itself.
+    """
+    if settings.lookup_by_host:
+        return address.packed
+    prefix = settings.ipv4cidr if len(address.packed) == 4 else settings.ipv6cidr
+    free = address.bits - prefix
+    return (address.number >> free << free).to_bytes(len(address.packed), "big")
+
+
+def _address_text(packed: bytes) -> bytes:
+    return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed).encode()
+
+
+# Senders ----------------------------------------------------------------------------------------
+
+_BATV = re.compile(rb"prvs=([^=]*)=([^=]+)")
+_BATV_TAG = re.compile(rb"[0-9a-z]{10}")
+_LONE_NUMBER = re.compile(rb"\b[0-9]+\b")
+
+
+def normalise_sender(sender: bytes) -> bytes:
+    """Return the sender without what changes from mail to mail (postgrey's behaviour).
+
+    Only where there is an ``@``, and only in the local part: a BATV tag goes, an extension from
+    the first ``+`` goes, and a run of digits between word boundaries becomes ``#``.
+    """
+    local, at, domain = sender.partition(b"@")
+    if not at:
+        return sender
+    if local.startswith(b"prvs="):
+        local = _without_batv_tag(local)
+    local = local.partition(b"+")[0]
+    return _LONE_NUMBER.sub(b"#", local) + at + domain
+
+
+def _without_batv_tag(local: bytes) -> bytes:
+    batv = _BATV.fullmatch(local)
+    if batv is None:
+        return local
+    left, right = batv.groups()
+    # Both orders are in use; where the tag can't be told from the name, the tag came first.
+    tag_is_right = _BATV_TAG.match(right) and not _BATV_TAG.match(left)
+    return left if tag_is_right else right
+
+
+# Keys -------------------------------------------------------------------------------------------
+
+
+class Keys(NamedTuple):
+    """Where a request's triplet and its client are remembered."""
+
+    triplet: bytes
+    client: bytes
+
+
+def keys(address: Address, sender: bytes, recipient: bytes, settings: Settings) -> Keys:
+    """Return the keys for a request's client, envelope sender and recipient."""
+    sender = normalise_sender(sender)
+    network = network_of(address, settings)
+    if settings.privacy:
+        return _private_keys(address, network, sender, recipient, settings)
+    tag = b"{" + _address_text(network) + b"}"
+    if b"/" in sender or b"%" in sender:
+        sender = sender.replace(b"%", b"%25").replace(b"/", b"%2f")
+    triplet = tag + b"/" + sender + b"/" + recipient
+    return Keys(triplet.lower(), tag + b":" + address.text)
+
+
+def _private_keys(
+    address: Address, network: bytes, sender: bytes, recipient: bytes, settings: Settings
+) -> Keys:
+    # The hashed text is postgrey's to the letter, so that its private databases can be taken over.
+    place = _postgrey_text(network)
+    if settings.lookup_by_host:
+        place += b"/%d" % address.bits
+    triplet = b"%b/%b/%b" % (place, sender, recipient)
+    digest = _digest(settings.privacy_key)
+    return Keys(
+        b"/" + digest(triplet.lower()),
+        b":" + digest(_postgrey_text(address.packed).upper()),
+    )
+
+
+def _digest(secret: bytes | None) -> Callable[[bytes], bytes]:
+    if secret is None:
+        return lambda text: hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
+    return lambda text: hmac.digest(secret, text, "sha256").hex().encode()
+
+
+def _postgrey_text(packed: bytes) -> bytes:
+    """Return an address as postgrey writes it: IPv6 as eight groups, none left out."""
+    if len(packed) == 4:
+        return _address_text(packed)
+    return b":".join(b"%x" % int.from_bytes(packed[i : i + 2], "big") for i in range(0, 16, 2))
+
+
+# Records ----------------------------------------------------------------------------------------
+
+
+class Triplet(NamedTuple):
+    """What is remembered of a triplet."""
+
+    first_seen: int
+    last_seen: int
+    passed_at: int | None = None
+
+    def dump(self) -> bytes:
+        """Return the record's text."""
+        if self.passed_at is not None:
+            return b"%d,%d,%d" % (self.first_seen, self.last_seen, self.passed_at)
+        if self.last_seen != self.first_seen:
+            return b"%d,%d" % self[:2]
+        return b"%d" % self.first_seen
+
+    @classmethod
+    def load(cls, text: bytes | None) -> Triplet | None:
+        """Read a record; None for none, and for one that can't be read."""
+        numbers = _numbers(text)
+        if not numbers:
+            return None
+        first = numbers[0]
+        last = numbers[1] if len(numbers) > 1 else first
+        return cls(first, last, numbers[2] if len(numbers) > 2 else None)
+
+
+class Client(NamedTuple):
+    """What is remembered of a client: how often it came back as it should."""
+
+    successes: int
+    last_counted: int
+
+    def dump(self) -> bytes:
+        """Return the record's text."""
+        return b"%d,%d" % self
+
+    @classmethod
+    def load(cls, text: bytes | None) -> Client | None:
+        """Read a record; None for none, and for one that can't be read."""
+        numbers = _numbers(text)
+        return cls(numbers[0], numbers[1]) if len(numbers) > 1 else None
+
+
+_Record = TypeVar("_Record", Triplet, Client)
+
+_NUMBERS = re.compile(rb"-?[0-9]{1,15}(?:,-?[0-9]{1,15})*")
+
+
+def _numbers(text: bytes | None) -> list[int]:
+    """Return the leading numbers of a record; what a newer version has added is left out."""
+    numbers = _NUMBERS.match(text or b"")
+    return [int(number) for number in numbers[0].split(b",")] if numbers else []
+
+
+# Decisions --------------------------------------------------------------------------------------
+
+
+class Change(NamedTuple):
+    """One record to be stored under ``key`` for ``ttl_seconds`` from the moment of writing."""
+
+    key: bytes
+    value: bytes
+    ttl_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done with a request, and why."""
+
+    passes: bool
+    reason: str
+    """``triplet found``, ``client AWL``, ``new``, ``early-retry``, …; a metric's label."""
+    waited_seconds: int = 0
+    """Since the triplet's first sight."""
+    missing_seconds: int = 0
+    """Still to wait."""
+    first_pass: bool = False
+    """The triplet had not passed before: the mail carries the header, and the client counts."""
+    whitelisted: bool = False
+    """The client is auto-whitelisted from now on."""
+
+
+def decide(
+    keys: Keys, remembered: Sequence[bytes | None], now: int, settings: Settings
+) -> tuple[Decision, tuple[Change, ...]]:
+    """Decide on a request as postgrey does.
+
+    Args:
+        keys: the request's keys.
+        remembered: the records under them, in their order; the client's may be missing where
+            auto-whitelisting is off.
+        now: the time.
+        settings: delay, retry window, max-age and the auto-whitelist's threshold.
+
+    Returns:
+        The decision, and what is to be stored if nothing that it rests on has changed.
+    """
+    client = None
+    if settings.auto_whitelist_clients:
+        client = _if_young(Client.load(remembered[1]), now, settings)
+        if client is not None and client.successes >= settings.auto_whitelist_clients:
+            return _pass_whitelisted(keys, client, now, settings)
+    before = _if_young(Triplet.load(remembered[0]), now, settings)
+    passed_before, first_seen = _history(before, now, settings)
+    waited = now - first_seen
+    if waited < settings.delay_seconds:
+        triplet = Triplet(first_seen, now)
+        reason = "early-retry" if waited else "new"
+        decision = Decision(
+            passes=False,
+            reason=reason,
+            waited_seconds=waited,
+            missing_seconds=settings.delay_seconds - waited,
+        )
+        return decision, (_remember(keys.triplet, triplet, settings),)
+    if passed_before:
+        triplet = Triplet(first_seen, now, before.passed_at if before else None)
+        return Decision(passes=True, reason="triplet found", waited_seconds=waited), (
+            _remember(keys.triplet, triplet, settings),
+        )
+    changes = [_remember(keys.triplet, Triplet(first_seen, now, now), settings)]
+    whitelisted = False
+    if settings.auto_whitelist_clients and _counts(client, now):
+        client = Client(client.successes + 1 if client else 1, now)
+        whitelisted = client.successes == settings.auto_whitelist_clients
+        changes.append(_remember_client(keys, client, settings))
+    decision = Decision(
+        passes=True,
+        reason="triplet found",
+        waited_seconds=waited,
+        first_pass=True,
+        whitelisted=whitelisted,
+    )
+    return decision, tuple(changes)
+
+
+def _history(before: Triplet | None, now: int, settings: Settings) -> tuple[bool, int]:
+    """Whether the triplet has passed before, and since when it is waiting."""
+    if before is None:
+        return False, now
+    passed_before = before.last_seen - before.first_seen >= settings.delay_seconds
+    if not passed_before and now - before.first_seen > settings.retry_window_seconds:
+        return False, now
+    # Somebody has set the clock back: nobody is to wait for that.
+    return passed_before, min(before.first_seen, now)
+
+
+def _pass_whitelisted(
+    keys: Keys, client: Client, now: int, settings: Settings
+) -> tuple[Decision, tuple[Change, ...]]:
+    decision = Decision(passes=True, reason="client AWL")
+    if 0 <= now - client.last_counted < COUNT_EVERY:
+        return decision, ()
+    return decision, (_remember_client(keys, Client(client.successes + 1, now), settings),)
+
+
+def _counts(client: Client | None, now: int) -> bool:
+    return client is None or now - client.last_counted >= COUNT_EVERY
+
+
+def _if_young(record: _Record | None, now: int, settings: Settings) -> _Record | None:
+    """Return the record unless its last use is longer ago than max-age.
+
+    One as far ahead, written while a clock was wrong, is no better.
+    """
+    if record is None or abs(now - record[1]) > settings.max_age_seconds:
+        return None
+    return record
+
+
+def _remember(key: bytes, triplet: Triplet, settings: Settings) -> Change:
+    passed = triplet.last_seen - triplet.first_seen >= settings.delay_seconds
+    seconds = settings.max_age_seconds if passed else settings.retry_window_seconds
+    return Change(key, triplet.dump(), _ttl(seconds))
+
+
+def _remember_client(keys: Keys, client: Client, settings: Settings) -> Change:
+    return Change(keys.client, client.dump(), _ttl(settings.max_age_seconds))
+
+
+def _ttl(seconds: int) -> int:
+    # The rules look at the times themselves; the hour keeps a clock's fault from deciding for them.
+    return max(seconds, 0) + HOUR

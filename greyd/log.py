@@ -1,0 +1,210 @@
+"""Where log lines go: standard error or syslog, by a thread of their own.
+
+Mail must not wait for its log. Lines are gathered for a moment and handed to a thread, the only
+place that may block on a full pipe or a dead syslog. What waits is bounded: beyond that, lines
+are dropped and their number is logged when there is room again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import socket
+import threading
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class Severity(IntEnum):
+    """Severities of syslog (RFC 5424, 6.2.1)."""
+
+    ERROR = 3
+    WARNING = 4
+    NOTICE = 5
+    INFO = 6
+    DEBUG = 7
+
+
+class Line(NamedTuple):
+    """One line of the log."""
+
+    severity: Severity
+    text: bytes
+
+
+class Sink(Protocol):
+    """Takes lines away; called in the log's own thread, and may block there."""
+
+    def write(self, lines: Sequence[Line]) -> None:
+        """Write the lines; OSError says that they are lost."""
+
+
+class StreamSink:
+    """Writes lines to a file descriptor as they are."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, lines: Sequence[Line]) -> None:
+        """Write all lines, however many calls it takes."""
+        rest = memoryview(b"".join(line.text + b"\n" for line in lines))
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+
+class SyslogSink:
+    """Sends lines to the local syslog (RFC 3164's form without date, as syslog(3) does)."""
+
+    def __init__(self, ident: str, facility: int, address: str = "/dev/log") -> None:
+        self._ident = ident.encode()
+        self._facility = facility
+        self._address = address
+        self._socket: socket.socket | None = None
+
+    def write(self, lines: Sequence[Line]) -> None:
+        """Send each line in a datagram, connecting where there is no connection."""
+        for severity, text in lines:
+            priority = self._facility * 8 + severity
+            self._send(b"<%d>%b[%d]: %b" % (priority, self._ident, os.getpid(), text))
+
+    def _send(self, datagram: bytes) -> None:
+        try:
+            self._connected().send(datagram)
+        except OSError:
+            # syslog was started anew and has a new socket: once more, on that.
+            self._socket = None
+            self._connected().send(datagram)
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            connecting = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                connecting.connect(self._address)
+            except OSError:
+                connecting.close()
+                raise
+            self._socket = connecting
+        return self._socket
+
+
+class Log:
+    """Takes log lines at once and writes them soon.
+
+    Lines are dropped where more than ``MOST_WAITING`` wait.
+    """
+
+    MOST_WAITING = 20_000
+    FLUSH_SECONDS = 0.02
+
+    def __init__(
+        self, sink: Sink, most: Severity = Severity.INFO, *, as_json: bool = False
+    ) -> None:
+        self.most = most
+        """The least severe kind of line that is written."""
+        self.as_json = as_json
+        self._sink = sink
+        self._waiting: list[Line] = []
+        self._handed: queue.SimpleQueue[list[Line] | None] = queue.SimpleQueue()
+        self._in_thread = 0
+        self._dropped = 0
+        self._soon: Callable[[], object] | None = None
+        self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+        self._thread.start()
+
+    def gather(self, soon: Callable[[], object] | None) -> None:
+        """Call ``soon`` when lines begin to wait; it is to call ``flush`` a moment later.
+
+        Without it every line is handed over at once.
+        """
+        self._soon = soon
+        self.flush()
+
+    def say(self, severity: Severity, message: str) -> None:
+        """Log an event of the server itself."""
+        if severity <= self.most:
+            text = "".join(each if each.isprintable() else "?" for each in message)
+            line = text.encode(errors="backslashreplace")
+            self.write(severity, render_json({"message": text}, severity) if self.as_json else line)
+
+    def error(self, message: str) -> None:
+        """Log that something does not work."""
+        self.say(Severity.ERROR, "error: " + message)
+
+    def warning(self, message: str) -> None:
+        """Log that something is odd."""
+        self.say(Severity.WARNING, "warning: " + message)
+
+    def notice(self, message: str) -> None:
+        """Log that something worth knowing happened."""
+        self.say(Severity.NOTICE, message)
+
+    def info(self, message: str) -> None:
+        """Log what the server does."""
+        self.say(Severity.INFO, message)
+
+    def debug(self, message: str) -> None:
+        """Log what only ``--verbose`` shows."""
+        self.say(Severity.DEBUG, message)
+
+    def write(self, severity: Severity, text: bytes) -> None:
+        """Take one line, which holds no control characters; never blocks."""
+        if self._in_thread + len(self._waiting) >= self.MOST_WAITING:
+            self._dropped += 1
+            return
+        self._waiting.append(Line(severity, text))
+        if self._soon is None:
+            self.flush()
+        elif len(self._waiting) == 1:
+            self._soon()
+
+    def flush(self) -> None:
+        """Hand what waits to the thread."""
+        lines, self._waiting = self._waiting, []
+        if self._dropped and self._in_thread + len(lines) < self.MOST_WAITING:
+            text = b"warning: %d log lines were dropped, the reader is too slow" % self._dropped
+            lines.append(Line(Severity.WARNING, text))
+            self._dropped = 0
+        if lines:
+            self._in_thread += len(lines)
+            self._handed.put(lines)
+
+    def close(self, seconds: float = 0.5) -> None:
+        """Write what waits, and give up on it after ``seconds``."""
+        self._soon = None
+        self.flush()
+        self._handed.put(None)
+        self._thread.join(seconds)
+
+    def _write_all(self) -> None:
+        while (lines := self._handed.get()) is not None:
+            try:
+                self._sink.write(lines)
+            except OSError:
+                # The reader is gone, and there is nobody left to tell.
+                self._dropped += len(lines)
+            self._in_thread -= len(lines)
+
+
+_ODD = re.compile(rb"[^\x20-\x7e]")
+
+
+def one_line(text: bytes) -> bytes:
+    """Return octets from the network as one harmless line: all but printable ASCII as ``%XX``.
+
+    That is what postgrey does; nothing can start a line of its own or steer a terminal.
+    """
+    return _ODD.sub(lambda odd: b"%%%02X" % odd[0][0], text) if _ODD.search(text) else text
+
+
+def render_json(event: Mapping[str, object], severity: Severity) -> bytes:
+    """Return an event as one line of JSON, dated now in UTC."""
+    clock = time.time()
+    date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(clock))
+    stamp = {"time": f"{date}.{int(clock % 1 * 1000):03d}Z", "level": severity.name.lower()}
+    return json.dumps({**stamp, **event}).encode()

@@ -1,0 +1,234 @@
+"""What greyd tells of its work: one log line and the metrics of each decision, in one place.
+
+No metric carries a client, a sender or a recipient. All series that can be known exist from the
+start at 0. Counters are counted when the reply is given, so they add up to the requests answered.
+
+In ``--workers`` processes the numbers live in files that prometheus-client's multiprocess mode
+adds up, so this module is imported after ``PROMETHEUS_MULTIPROC_DIR`` has been set.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from greyd import __version__
+from greyd.log import Severity, one_line, render_json
+
+if TYPE_CHECKING:
+    from greyd.log import Log
+    from greyd.protocol import Request
+
+PASS = "pass"  # noqa: S105 - what is done with mail
+GREYLIST = "greylist"
+
+OUTCOMES: tuple[tuple[str, str], ...] = (
+    (GREYLIST, "new"),
+    (GREYLIST, "early-retry"),
+    (GREYLIST, "store unavailable"),
+    (PASS, "triplet found"),
+    (PASS, "client AWL"),
+    (PASS, "client whitelist"),
+    (PASS, "recipient whitelist"),
+    (PASS, "authenticated"),
+    (PASS, "learning"),
+    (PASS, "mode off"),
+    (PASS, "missing attribute"),
+    (PASS, "client address"),
+    (PASS, "store unavailable"),
+    (PASS, "internal error"),
+)
+"""Every action and reason that a request can end with."""
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 2)
+_DELAY_SECONDS = (60, 120, 300, 450, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800)
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        # The moment of each series' creation would double their number and tells nobody anything.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self._requests = Counter(
+            "greyd_requests", "Requests answered.", ["action", "reason"], registry=registry
+        )
+        self.requests = {outcome: self._requests.labels(*outcome) for outcome in OUTCOMES}
+        self.duration = Histogram(
+            "greyd_request_duration_seconds",
+            "From a request's last octet to its answer.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.delay = Histogram(
+            "greyd_greylist_delay_seconds",
+            "How long mail that passed for the first time had been kept waiting.",
+            buckets=_DELAY_SECONDS,
+            registry=registry,
+        )
+        self.connections = Gauge(
+            "greyd_connections",
+            "Open connections of policy clients.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        hits = Counter(
+            "greyd_whitelist_hits",
+            "Requests that a whitelist let pass.",
+            ["list"],
+            registry=registry,
+        )
+        self.whitelist_hits = {name: hits.labels(name) for name in ("clients", "recipients")}
+        entries = Gauge(
+            "greyd_whitelist_entries",
+            "Entries in force.",
+            ["list"],
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.whitelist_entries = {name: entries.labels(name) for name in ("clients", "recipients")}
+        reloads = Counter(
+            "greyd_whitelist_reloads",
+            "Times that the whitelists were read again.",
+            ["result"],
+            registry=registry,
+        )
+        self.reloads = {result: reloads.labels(result) for result in ("success", "failure")}
+        self.auto_whitelisted = Counter(
+            "greyd_auto_whitelisted_clients", "Clients that became auto-whitelisted.",
+            registry=registry,
+        )  # fmt: skip
+        store_seconds = Histogram(
+            "greyd_store_duration_seconds",
+            "How long the store took.",
+            ["operation"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.store_seconds = store_seconds.labels("transact")
+        store_errors = Counter(
+            "greyd_store_errors",
+            "Requests that the store failed, and those that did not ask it for that reason.",
+            ["operation"],
+            registry=registry,
+        )
+        self.store_errors = store_errors.labels("transact")
+        self.store_up = Gauge(
+            "greyd_store_up",
+            "1 while the store answers.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.protocol_errors = Counter(
+            "greyd_protocol_errors",
+            "Lines, requests and connections that were not understood.",
+            registry=registry,
+        )
+        self.build = Gauge(
+            "greyd_build_info",
+            "The version that runs, as a label.",
+            ["version"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.build.labels(__version__).set(1)
+        self.store_up.set(1)
+
+
+class Observer:
+    """Writes and counts what happens."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self.metrics = metrics
+        self.log = log
+
+    def answered(
+        self,
+        request: Request,
+        action: str,
+        reason: str,
+        *,
+        seconds: float,
+        detail: str = "",
+        delay_seconds: int | None = None,
+    ) -> None:
+        """Log and count one answer.
+
+        Args:
+            request: what was asked.
+            action: ``pass`` or ``greylist``.
+            reason: a reason out of ``OUTCOMES``.
+            seconds: how long the answer took.
+            detail: what the log adds to the reason.
+            delay_seconds: how long the mail has waited, where it now carries the header.
+        """
+        self.metrics.requests[action, reason].inc()
+        self.metrics.duration.observe(seconds)
+        if self.log.most >= Severity.INFO:
+            render = _json_line if self.log.as_json else _postgrey_line
+            line = render(request, action, reason + detail, delay_seconds)
+            self.log.write(Severity.INFO, line)
+
+    def passed_first(self, waited_seconds: int) -> None:
+        """Count mail that passes for the first time."""
+        self.metrics.delay.observe(waited_seconds)
+
+    def whitelisted(self, request: Request) -> None:
+        """Log and count a client that is auto-whitelisted from now on."""
+        self.metrics.auto_whitelisted.inc()
+        name, address = request.client_name or b"", request.client_address or b""
+        self.log.notice(f"whitelisted: {one_line(name).decode()}[{one_line(address).decode()}]")
+
+    def failed(self, request: Request, error: Exception) -> None:
+        """Log and count a request that a fault of greyd's own has hit, and that passes for it."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        self.log.error(
+            f"internal error, passing the mail: {type(error).__name__}: {error}"
+            f" ({where.filename}:{where.lineno})"
+        )
+        self.answered(request, PASS, "internal error", seconds=0.0)
+
+    def misunderstood(self, what: str, octets: bytes = b"") -> None:
+        """Log and count something that is not the protocol."""
+        self.metrics.protocol_errors.inc()
+        shown = f": {one_line(octets[:200]).decode()}" if octets else ""
+        self.log.warning(what + shown)
+
+    def store_changed(self, reason: str | None) -> None:
+        """Log and show that the store is away, or (with None) that it is back."""
+        self.metrics.store_up.set(0 if reason else 1)
+        if reason:
+            self.log.warning(f"store away: {reason}; passing mail ungreylisted until it returns")
+        else:
+            self.log.notice("the store is back")
+
+
+def _postgrey_line(request: Request, action: str, reason: str, delay_seconds: int | None) -> bytes:
+    """Return postgrey's log line; an empty attribute is left out."""
+    parts = [f"action={action}, reason={reason}".encode()]
+    if delay_seconds is not None:
+        parts.append(b"delay=%d" % delay_seconds)
+    if request.client_name:
+        parts.append(b"client_name=" + request.client_name)
+    if request.client_address:
+        parts.append(b"client_address=" + request.client_address)
+    if request.sender:
+        parts.append(b"sender=" + request.sender)
+    if request.recipient:
+        parts.append(b"recipient=" + request.recipient)
+    line = b", ".join(parts)
+    return one_line(b"%b: %b" % (request.queue_id, line) if request.queue_id else line)
+
+
+def _json_line(request: Request, action: str, reason: str, delay_seconds: int | None) -> bytes:
+    event: dict[str, object] = {"action": action, "reason": reason}
+    if delay_seconds is not None:
+        event["delay"] = delay_seconds
+    for name in ("queue_id", "client_name", "client_address", "sender", "recipient"):
+        if value := getattr(request, name):
+            event[name] = value.decode(errors="backslashreplace")
+    return render_json(event, Severity.INFO)

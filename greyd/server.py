@@ -1,0 +1,319 @@
+"""One serving process: connections of policy clients, signals, reloading, draining.
+
+A connection's requests are answered in their order. What a client can make the process hold is
+bounded: a few requests, and as many octets of answers that it does not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from greyd import __version__, protocol
+from greyd.log import Log, Severity, StreamSink, SyslogSink
+from greyd.observe import Metrics, Observer
+from greyd.policy import Policy
+from greyd.protocol import ProtocolError, RequestParser
+from greyd.store import open_store
+from greyd.store.guard import Guard
+from greyd.web import serve_web
+from greyd.whitelist_files import load_whitelists, reload_whitelists
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from greyd.protocol import Request
+    from greyd.settings import Settings
+    from greyd.whitelist import Whitelists
+
+MOST_WAITING = 100
+"""Requests of one connection that may wait before no more is read from it."""
+
+IDLE_SECONDS = 1000
+"""After which a connection without a complete request is closed; Postfix's own limit is 300 s."""
+
+DRAIN_SECONDS = 0.8
+"""How long a stop waits for answers under way; the store's deadline is shorter."""
+
+_LATE_OCTETS_SECONDS = 0.05
+
+
+class Connection(asyncio.Protocol):
+    """A policy client."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._parser = RequestParser()
+        self._waiting: deque[Request] = deque()
+        self._transport: Any = None
+        self._answering: asyncio.Task[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._last = False
+        self.used_at = time.monotonic()
+
+    # What the loop tells ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = transport
+        self._service.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take requests as they become complete, and begin to answer."""
+        try:
+            self._waiting.extend(self._parser.feed(data))
+        except ProtocolError as error:
+            self._service.observer.misunderstood(f"closing a connection: {error}")
+            self._last = True
+        if self._answering is None and (self._waiting or self._last):
+            self._answering = asyncio.ensure_future(self._answer_all())
+        if len(self._waiting) > MOST_WAITING or self._last:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Answer what was asked before the client closed its side."""
+        self._last = True
+        return self._answering is not None
+
+    def pause_writing(self) -> None:
+        """Wait: the client does not read its answers."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nobody is left to tell
+        """Forget it; what is being decided is still stored."""
+        self._waiting.clear()
+        self._writable.set()
+        self._service.closed(self)
+
+    # What it does -------------------------------------------------------------------------------
+
+    async def _answer_all(self) -> None:
+        while self._waiting:
+            request = self._waiting.popleft()
+            reply = await self._service.answer(request)
+            self.used_at = time.monotonic()
+            if reply is not None and not self._transport.is_closing():
+                self._transport.write(protocol.encode(reply))
+                if self._service.settings.exim:
+                    self._last = True
+                    break
+            if not self._writable.is_set():
+                await self._writable.wait()
+        self._answering = None
+        if self._last:
+            self._transport.close()
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def finish(self) -> None:
+        """Close as soon as nothing is left to answer."""
+        self._last = True
+        if self._answering is None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+
+@dataclass
+class Service:
+    """What all connections of a process share."""
+
+    settings: Settings
+    policy: Policy
+    guard: Guard
+    observer: Observer
+
+    def __post_init__(self) -> None:
+        self._connections: set[Connection] = set()
+        self._none_left = asyncio.Event()
+
+    async def answer(self, request: Request) -> bytes | None:
+        """Answer one request, whatever happens."""
+        try:
+            return await self.policy.answer(request)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the mail
+            self.observer.failed(request, error)
+            return b"DUNNO"
+
+    def opened(self, connection: Connection) -> None:
+        """Count a connection."""
+        self._connections.add(connection)
+        self.observer.metrics.connections.set(len(self._connections))
+
+    def closed(self, connection: Connection) -> None:
+        """Discount a connection."""
+        self._connections.discard(connection)
+        self.observer.metrics.connections.set(len(self._connections))
+        if not self._connections:
+            self._none_left.set()
+
+    async def close_idle(self) -> None:
+        """Close connections that ask nothing for long, until cancelled."""
+        while True:
+            await asyncio.sleep(IDLE_SECONDS / 10)
+            oldest = time.monotonic() - IDLE_SECONDS
+            for connection in [each for each in self._connections if each.used_at < oldest]:
+                connection.abort()
+
+    async def drain(self) -> None:
+        """Answer all that has been asked, and close all connections."""
+        # What a client has sent a moment ago is still on its way through the kernel.
+        await asyncio.sleep(_LATE_OCTETS_SECONDS)
+        self._none_left.clear()
+        for connection in list(self._connections):
+            connection.finish()
+        if self._connections:
+            try:
+                await asyncio.wait_for(self._none_left.wait(), DRAIN_SECONDS)
+            except TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort()
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a serving process is given: its sockets and its folder, and whom to tell."""
+
+    sockets: Sequence[socket.socket]
+    web_socket: socket.socket | None
+    folder: Path
+    to_syslog: bool
+    ready: Callable[[], None]
+    reloading: Callable[[], None]
+    stopping: Callable[[], None]
+
+
+async def serve(settings: Settings, place: Place) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP reads the whitelists again.
+
+    Raises:
+        StoreError: the store can't be opened.
+    """
+    log = open_log(settings, to_syslog=place.to_syslog)
+    try:
+        await _serve(settings, place, log)
+    finally:
+        log.close()
+
+
+def open_log(settings: Settings, *, to_syslog: bool) -> Log:
+    """Return the log: standard error, or syslog for a daemon."""
+    sink = (
+        SyslogSink(settings.syslog_ident, settings.syslog_facility) if to_syslog else StreamSink(2)
+    )
+    most = Severity.DEBUG if settings.verbose else Severity.INFO
+    if settings.quiet:
+        most = Severity.NOTICE
+    return Log(sink, most, as_json=settings.log_format == "json")
+
+
+async def _serve(settings: Settings, place: Place, log: Log) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: log.error(_describe(context)))
+    log.gather(lambda: loop.call_later(log.FLUSH_SECONDS, log.flush))
+    for warning in settings.warnings:
+        log.warning(warning)
+    metrics = Metrics()
+    observer = Observer(metrics, log)
+    store = open_store(settings, place.folder)
+    guard = Guard(store, settings.store_timeout_seconds, observer.store_changed)
+    whitelists = load_whitelists(settings, log)
+    _show_entries(metrics, whitelists)
+    policy = Policy(settings, whitelists, guard, observer)
+    service = Service(settings, policy, guard, observer)
+    await guard.check()
+    servers = [
+        await loop.create_server(lambda: Connection(service), sock=each) for each in place.sockets
+    ]
+    web = await serve_web(place.web_socket, metrics, lambda: not guard.away)
+    tasks = [asyncio.ensure_future(guard.run()), asyncio.ensure_future(service.close_idle())]
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    reloader = Reloader(settings, place, policy, observer)
+    loop.add_signal_handler(signal.SIGHUP, reloader.request)
+    _say_hello(settings, place, log, store=settings.store or f"sqlite:{place.folder / 'greyd.db'}")
+    place.ready()
+
+    await stop.wait()
+    place.stopping()
+    log.info("stopping")
+    for server in servers:
+        server.close()
+    await service.drain()
+    for task in tasks:
+        task.cancel()
+    if web is not None:
+        web.close()
+    await guard.close()
+
+
+class Reloader:
+    """Reads the whitelists again, one time after the other, without holding up requests."""
+
+    def __init__(
+        self, settings: Settings, place: Place, policy: Policy, observer: Observer
+    ) -> None:
+        self._settings = settings
+        self._place = place
+        self._policy = policy
+        self._observer = observer
+        self._running: asyncio.Task[None] | None = None
+        self._again = False
+
+    def request(self) -> None:
+        """Reload now, or once more when the reload under way is through."""
+        self._again = True
+        if self._running is None:
+            self._running = asyncio.ensure_future(self._reload())
+
+    async def _reload(self) -> None:
+        log, metrics = self._observer.log, self._observer.metrics
+        while self._again:
+            self._again = False
+            self._place.reloading()
+            log.notice("HUP received: reading the whitelists again")
+            fresh = await asyncio.to_thread(reload_whitelists, self._settings, log)
+            metrics.reloads["failure" if fresh is None else "success"].inc()
+            if fresh is not None:
+                self._policy.whitelists = fresh
+                _show_entries(metrics, fresh)
+            self._place.ready()
+        self._running = None
+
+
+def _show_entries(metrics: Metrics, whitelists: Whitelists) -> None:
+    metrics.whitelist_entries["clients"].set(len(whitelists.clients))
+    metrics.whitelist_entries["recipients"].set(len(whitelists.recipients))
+
+
+def _say_hello(settings: Settings, place: Place, log: Log, store: str) -> None:
+    names = ", ".join(_name(each) for each in place.sockets)
+    shown = store if store.startswith("sqlite:") else store.partition(":")[0]
+    log.info(f"greyd {__version__} listens on {names}; mode {settings.mode}, store {shown}")
+
+
+def _name(listening: socket.socket) -> str:
+    name = listening.getsockname()
+    if isinstance(name, tuple):
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    return str(name)
+
+
+def _describe(context: dict[str, Any]) -> str:
+    error = context.get("exception")
+    message = context.get("message", "internal error")
+    return f"{message}: {type(error).__name__}: {error}" if error else str(message)

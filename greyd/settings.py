@@ -1,0 +1,552 @@
+"""What can be set, in one table: options, environment variables, the TOML file, and their defaults.
+
+A setting's value is the first that is found of: the command line, ``GREYD_…`` in the environment,
+the TOML file, the default. All three sources give text, read by the same function, so a value
+means the same wherever it stands. The grammar of the command line is postgrey's: ``--name=value``,
+``--name value``, ``-name value``; no abbreviations; parsing ends at ``--``.
+
+Everything here is pure: arguments and texts go in, ``Settings`` or a ``SettingsError`` come out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    Reader = Callable[[str], Any]
+
+DAY = 86400
+HOUR = 3600
+
+GREYLIST_TEXT = "Greylisted, see http://postgrey.schweikert.ch/help/%r.html"
+HEADER = "X-Greylist: delayed %t seconds by greyd-%v at %h; %d"
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text says where, what, and what to do."""
+
+
+class Endpoint(NamedTuple):
+    """Where to listen: a host (empty for all interfaces) and a port."""
+
+    host: str
+    port: int
+
+
+METRICS_ENDPOINT = Endpoint("127.0.0.1", 9923)
+
+
+class Kind(Enum):
+    """How an option stands on the command line."""
+
+    VALUE = "value"
+    FLAG = "flag"
+    OPTIONAL = "optional"
+    """``--name`` or ``--name=value``."""
+    MANY = "many"
+    """May be given several times."""
+
+
+# Readers: text → value; ValueError(what is expected) where the text is none ---------------------
+
+_WHOLE = re.compile(r"[-+]?[0-9][0-9_]*")
+_LARGEST = 10**12
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text) or abs(number := int(text.replace("_", ""))) > _LARGEST:
+        raise ValueError("a whole number")
+    return number
+
+
+def _between(least: int, most: int, what: str) -> Reader:
+    def read(text: str) -> int:
+        number = _whole(text)
+        if not least <= number <= most:
+            raise ValueError(f"{what} from {least} to {most}")
+        return number
+
+    return read
+
+
+def _days(text: str) -> int:
+    return _whole(text) * DAY
+
+
+def _retry_window(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}[hH]?", text):
+        raise ValueError("a number of days, or of hours with an h (6h)")
+    return int(text[:-1]) * HOUR if text[-1] in "hH" else int(text) * DAY
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= DAY:
+        raise ValueError("seconds, more than 0")
+    return seconds
+
+
+def _flag(text: str) -> bool:
+    values = {"1": True, "true": True, "yes": True, "on": True}
+    values |= {"0": False, "false": False, "no": False, "off": False, "": False}
+    if text.lower() not in values:
+        raise ValueError("yes or no")
+    return values[text.lower()]
+
+
+def _one_of(*choices: str) -> Reader:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+def _text(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a text without control characters")
+    return text
+
+
+def _socket_mode(text: str) -> int:
+    if not re.fullmatch(r"(0o|0)?[0-7]{3}", text):
+        raise ValueError("a file mode in octal, such as 0660")
+    return int(text.removeprefix("0o"), 8)
+
+
+def _endpoint(text: str) -> Endpoint:
+    """Read ``[HOST:]PORT``; no host means localhost, an empty one or ``*`` all interfaces."""
+    host, colon, port = text.strip().rpartition(":")
+    if not colon:
+        host = "localhost"
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("[HOST:]PORT, such as 127.0.0.1:10023")
+    return Endpoint("" if host == "*" else host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _metrics(text: str) -> Endpoint | None:
+    if text == "0":
+        return None
+    endpoint = _endpoint(text)
+    return endpoint._replace(host="127.0.0.1") if endpoint.host == "localhost" else endpoint
+
+
+_FACILITIES = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", *["-"] * 4, *(f"local{number}" for number in range(8)),
+]  # fmt: skip
+
+
+def _facility(text: str) -> int:
+    if text.lower() not in _FACILITIES or text == "-":
+        raise ValueError("a syslog facility, such as mail, daemon or local0")
+    return _FACILITIES.index(text.lower())
+
+
+# The table --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One thing that can be set."""
+
+    name: str
+    """As on the command line, without dashes."""
+    field: str
+    """Its field of ``Settings``."""
+    read: Reader
+    help: str
+    kind: Kind = Kind.VALUE
+    metavar: str = ""
+    spellings: tuple[str, ...] = ()
+    """Other names; one letter is a short option."""
+    zero_is_default: bool = False
+    """``0`` means the default (postgrey's behaviour); said in a warning."""
+    empty_is_default: bool = False
+    """An empty text means the default; said in a warning."""
+    bare: str = ""
+    """What an ``OPTIONAL`` option without a value means."""
+    default: str = ""
+    """The default as the help shows it."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "GREYD_" + self.name.upper().replace("-", "_")
+
+    @property
+    def key(self) -> str:
+        """The key in the TOML file."""
+        return self.name.replace("-", "_")
+
+
+OPTIONS: tuple[Option, ...] = (
+    # Where it listens
+    Option(
+        "inet", "inet", _endpoint, "Listen on TCP; without a host on localhost, both families.",
+        Kind.MANY, "[HOST:]PORT", ("i",), default="localhost:10023",
+    ),
+    Option("unix", "unix", Path, "Listen on a Unix socket.", Kind.MANY, "PATH", ("u",)),
+    Option(
+        "socketmode", "socket_mode", _socket_mode, "Mode of the Unix sockets.",
+        metavar="OCTAL", zero_is_default=True, default="0666",
+    ),
+    Option(
+        "listen-queue-size", "listen_queue_size", _whole,
+        "Connections that may wait to be accepted.", metavar="N", zero_is_default=True,
+        default="1024",
+    ),
+    Option("exim", "exim", _flag, "Close the connection after each reply, for Exim.", Kind.FLAG),
+    # What it decides
+    Option(
+        "delay", "delay_seconds", _whole, "How long an unknown triplet is greylisted.",
+        metavar="SECONDS", zero_is_default=True, default="300",
+    ),
+    Option(
+        "max-age", "max_age_seconds", _days,
+        "After how long without sight a triplet or a client is forgotten.",
+        metavar="DAYS", zero_is_default=True, default="35",
+    ),
+    Option(
+        "retry-window", "retry_window_seconds", _retry_window,
+        "How long a greylisted triplet waits for its retry.", metavar="DAYS|HOURSh", default="2",
+    ),
+    Option(
+        "auto-whitelist-clients", "auto_whitelist_clients", _whole,
+        "Whitelist a client once it has come back so often; 0 turns it off.",
+        Kind.OPTIONAL, "N", bare="5", default="5",
+    ),
+    Option(
+        "lookup-by-subnet", "lookup_by_subnet", _flag,
+        "A triplet's client is its network (this is the default).", Kind.FLAG,
+    ),
+    Option(
+        "lookup-by-host", "lookup_by_host", _flag, "A triplet's client is its address.", Kind.FLAG,
+    ),
+    Option(
+        "ipv4cidr", "ipv4cidr", _between(0, 32, "a prefix length"),
+        "Prefix length of an IPv4 client's network.", metavar="BITS", zero_is_default=True,
+        default="24",
+    ),
+    Option(
+        "ipv6cidr", "ipv6cidr", _between(0, 128, "a prefix length"),
+        "Prefix length of an IPv6 client's network.", metavar="BITS", zero_is_default=True,
+        default="64",
+    ),
+    Option(
+        "mode", "mode", _one_of("on", "learn", "off"),
+        "learn: remember and log, but pass all mail; off: pass all mail.",
+        metavar="on|learn|off", default="on",
+    ),
+    Option(
+        "whitelist-clients", "whitelist_clients", Path,
+        "Clients that are never greylisted; replaces the default files.", Kind.MANY, "FILE",
+    ),
+    Option(
+        "whitelist-recipients", "whitelist_recipients", Path,
+        "Recipients that are never greylisted; replaces the default files.", Kind.MANY, "FILE",
+    ),
+    # What it answers
+    Option(
+        "greylist-action", "greylist_action", _text, "The access(5) action for greylisted mail.",
+        metavar="ACTION", zero_is_default=True, empty_is_default=True, default="DEFER_IF_PERMIT",
+    ),
+    Option(
+        "greylist-text", "greylist_text", _text,
+        "Its text; %s is the seconds still to wait, %r the recipient's domain.",
+        metavar="TEXT", zero_is_default=True, empty_is_default=True, default=GREYLIST_TEXT,
+    ),
+    Option(
+        "x-greylist-header", "header", _text,
+        "Header of mail that had to wait; %t seconds waited, %v version, %h host name, %d date.",
+        metavar="TEXT", zero_is_default=True, empty_is_default=True, default=HEADER,
+    ),
+    Option(
+        "hostname", "hostname", _text, "Host name in that header.", metavar="NAME",
+        zero_is_default=True, empty_is_default=True, default="this host's",
+    ),
+    # Where it remembers
+    Option(
+        "store", "store", _text,
+        "sqlite:PATH, redis://HOST/0, rediss://, unix://, redis+sentinel://, redis+cluster://, memory://.",
+        metavar="URL", default="SQLite in --dbdir",
+    ),
+    Option(
+        "dbdir", "dbdir", Path, "Folder of the SQLite store.", metavar="PATH",
+        default="/var/lib/greyd for root, else ~/.local/state/greyd",
+    ),
+    Option(
+        "store-timeout", "store_timeout_seconds", _seconds,
+        "How long a request waits for the store in all.", metavar="SECONDS", default="0.3",
+    ),
+    Option(
+        "on-store-failure", "on_store_failure", _one_of("pass", "defer"),
+        "What happens to mail while the store is away.", metavar="pass|defer", default="pass",
+    ),
+    Option(
+        "key-prefix", "key_prefix", _text, "Begins every key in Redis.", metavar="TEXT",
+        default="greyd:",
+    ),
+    Option("privacy", "privacy", _flag, "Remember only hashes (postgrey's SHA-1).", Kind.FLAG),
+    Option(
+        "privacy-key", "privacy_key_file", Path,
+        "With --privacy: hash with HMAC-SHA-256 under the secret in FILE.", metavar="FILE",
+    ),
+    # How it runs
+    Option("daemonize", "daemonize", _flag, "Go to the background.", Kind.FLAG, spellings=("d",)),
+    Option("pidfile", "pidfile", Path, "Write the process id to PATH.", metavar="PATH"),
+    Option("user", "user", _text, "Run as this user.", metavar="USER", default="the starting user"),
+    Option("group", "group", _text, "Run as this group.", metavar="GROUP", default="the user's"),
+    Option(
+        "workers", "workers", _between(1, 64, "a number of processes"),
+        "Processes that answer requests.", metavar="N", default="1",
+    ),
+    Option("config", "config", Path, "A TOML file with the same settings.", metavar="FILE",
+           default="/etc/greyd/greyd.toml"),
+    Option("test-time", "test_time", _flag,
+           "Take the time from the request's policy_test_time; for tests only.", Kind.FLAG),
+    # What it tells
+    Option("metrics", "metrics", _metrics, "Serve metrics and health over HTTP; 0 turns it off.",
+           metavar="[HOST:]PORT", default="127.0.0.1:9923"),
+    Option("log-format", "log_format", _one_of("postgrey", "json"), "How decisions are logged.",
+           metavar="postgrey|json", default="postgrey"),
+    Option("syslog-facility", "syslog_facility", _facility, "Facility when logging to syslog.",
+           metavar="NAME", spellings=("syslogfacility", "facility"), default="mail"),
+    Option("syslog-ident", "syslog_ident", _text, "Program name in syslog.", metavar="NAME",
+           default="greyd"),
+    Option("quiet", "quiet", _flag, "Log only warnings and notices.", Kind.FLAG, spellings=("q",)),
+    Option("verbose", "verbose", _flag, "Log more.", Kind.FLAG, spellings=("v",)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of ``greyd serve``, read and checked."""
+
+    inet: tuple[Endpoint, ...] = ()
+    unix: tuple[Path, ...] = ()
+    socket_mode: int = 0o666
+    listen_queue_size: int = 1024
+    exim: bool = False
+    delay_seconds: int = 300
+    max_age_seconds: int = 35 * DAY
+    retry_window_seconds: int = 2 * DAY
+    auto_whitelist_clients: int = 5
+    lookup_by_subnet: bool = True
+    lookup_by_host: bool = False
+    ipv4cidr: int = 24
+    ipv6cidr: int = 64
+    mode: str = "on"
+    whitelist_clients: tuple[Path, ...] = ()
+    whitelist_recipients: tuple[Path, ...] = ()
+    greylist_action: str = "DEFER_IF_PERMIT"
+    greylist_text: str = GREYLIST_TEXT
+    header: str = HEADER
+    hostname: str = ""
+    store: str = ""
+    dbdir: Path | None = None
+    store_timeout_seconds: float = 0.3
+    on_store_failure: str = "pass"
+    key_prefix: str = "greyd:"
+    privacy: bool = False
+    privacy_key_file: Path | None = None
+    privacy_key: bytes | None = field(default=None, repr=False)
+    """The secret read from ``privacy_key_file``."""
+    daemonize: bool = False
+    pidfile: Path | None = None
+    user: str = ""
+    group: str = ""
+    workers: int = 1
+    config: Path | None = None
+    test_time: bool = False
+    metrics: Endpoint | None = METRICS_ENDPOINT
+    log_format: str = "postgrey"
+    syslog_facility: int = 2
+    syslog_ident: str = "greyd"
+    quiet: bool = False
+    verbose: bool = False
+    warnings: tuple[str, ...] = ()
+    """What is odd but no error, to be logged at the start."""
+
+
+_DEFAULTS = {each.name: each.default for each in fields(Settings)}
+_BY_SPELLING = {
+    spelling: option
+    for option in OPTIONS
+    for name in (option.name, *option.spellings)
+    # A single dash before a long name is taken too, as postgrey does.
+    for spelling in ({f"--{name}", f"-{name}"} if len(name) > 1 else {f"-{name}"})
+}
+_BY_NAME = {option.name: option for option in OPTIONS}
+_BY_KEY = {option.key: option for option in OPTIONS}
+_BY_VARIABLE = {option.variable: option for option in OPTIONS}
+
+
+class Given(NamedTuple):
+    """One value as it was written somewhere."""
+
+    option: Option
+    text: str
+    where: str
+    """How to name the place in a message: ``--delay``, ``GREYD_DELAY``, ``/etc/…: delay``."""
+
+
+# Sources ----------------------------------------------------------------------------------------
+
+
+def from_arguments(arguments: Sequence[str]) -> tuple[list[Given], list[str]]:
+    """Read a command line (without the program's and the command's name).
+
+    Returns:
+        The values in their order, and what stands after the first word that is no option; empty
+        words, which Debian's init script passes, are left out.
+
+    Raises:
+        SettingsError: an unknown option, a value missing or too many.
+    """
+    given: list[Given] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word:
+            continue
+        if word == "--":
+            break
+        if not word.startswith("-") or word == "-":
+            rest.insert(0, word)
+            break
+        given.append(_option(word, rest))
+    return given, [word for word in rest if word]
+
+
+def _option(word: str, rest: list[str]) -> Given:
+    """Read the option ``word``, taking its value from ``rest`` where it stands there."""
+    name, equals, text = word.partition("=")
+    option = _BY_SPELLING.get(name)
+    if option is None:
+        raise SettingsError(f"{name}: no such option; see greyd serve --help")
+    if option.kind is Kind.FLAG:
+        if equals:
+            raise SettingsError(f"{name} takes no value")
+        text = "yes"
+    elif option.kind is Kind.OPTIONAL:
+        if not equals and rest and not rest[0].startswith("-"):
+            text = rest.pop(0)
+        text = text or option.bare
+    elif not equals:
+        if not rest:
+            raise SettingsError(f"{name} needs a value: {name}={option.metavar}")
+        text = rest.pop(0)
+    return Given(option, text, name)
+
+
+def from_environment(environment: Mapping[str, str]) -> tuple[list[Given], list[str]]:
+    """Read the ``GREYD_…`` variables; several values of one are separated by white space.
+
+    Returns:
+        The values, and the names of variables that mean nothing.
+    """
+    given = []
+    unknown = []
+    for variable, text in environment.items():
+        if not variable.startswith("GREYD_"):
+            continue
+        option = _BY_VARIABLE.get(variable)
+        if option is None:
+            unknown.append(variable)
+            continue
+        texts = text.split() if option.kind is Kind.MANY else [text]
+        given += [Given(option, each, variable) for each in texts]
+    return given, unknown
+
+
+def from_table(table: Mapping[str, object], file: str) -> list[Given]:
+    """Read the keys of a TOML file.
+
+    Raises:
+        SettingsError: an unknown key, or a value of a type that means nothing.
+    """
+    given = []
+    for key, value in table.items():
+        option = _BY_KEY.get(key) or _BY_NAME.get(key)
+        where = f"{file}: {key}"
+        if option is None or option.name == "config":
+            raise SettingsError(f"{where}: no such setting; see greyd serve --help for the names")
+        values = value if isinstance(value, list) and option.kind is Kind.MANY else [value]
+        given += [Given(option, _toml_text(each, where), where) for each in values]
+    return given
+
+
+def _toml_text(value: object, where: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise SettingsError(f"{where}: give a text, a number, true or false")
+
+
+# Settings ---------------------------------------------------------------------------------------
+
+
+def settle(*sources: Iterable[Given], warnings: Iterable[str] = ()) -> Settings:
+    """Make settings of what the sources give, the first source counting most.
+
+    Within a source the last value of an option counts; of options that may be given several times
+    all do.
+
+    Raises:
+        SettingsError: a value can't be read, or two of them can't both be.
+    """
+    chosen: dict[str, Any] = {}
+    notices = list(warnings)
+    for source in sources:
+        values: dict[str, Any] = {}
+        for given in source:
+            value = _value(given, notices)
+            if given.option.kind is Kind.MANY:
+                value = (*values.get(given.option.field, ()), value)
+            values[given.option.field] = value
+        chosen = {**values, **chosen}
+    settings = Settings(**chosen, warnings=tuple(notices))
+    _check(settings)
+    return settings
+
+
+def _value(given: Given, notices: list[str]) -> Any:
+    option, text, where = given
+    default = _DEFAULTS[option.field]
+    if (option.empty_is_default and not text) or (
+        option.zero_is_default and _is_zero(option, text)
+    ):
+        notices.append(f"{where}={text}: the default is taken ({option.default})")
+        return default
+    try:
+        return option.read(text)
+    except ValueError as error:
+        shown = "…" if option.field == "store" else text[:100]
+        raise SettingsError(f"{where}={shown}: expected {error}") from None
+
+
+def _is_zero(option: Option, text: str) -> bool:
+    if option.read is _text:
+        return text == "0"
+    return bool(_WHOLE.fullmatch(text)) and not int(text.replace("_", ""))
+
+
+def _check(settings: Settings) -> None:
+    if settings.privacy_key_file and not settings.privacy:
+        raise SettingsError("--privacy-key means nothing without --privacy; add it")
+    if settings.workers > 1 and settings.store.startswith("memory:"):
+        raise SettingsError(
+            "--workers: memory:// is one process's own; use SQLite or Redis, or one worker"
+        )

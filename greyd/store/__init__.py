@@ -1,0 +1,105 @@
+"""Where triplets and clients are remembered: the contract of a store, and how one is opened.
+
+A store keeps short texts under short keys, each for a time. It has one verb for the rules,
+``transact``: the rule sees what is remembered, says what is to change, and the store makes the
+changes, all or none, and only where nothing that the rule saw has changed meanwhile. Else the rule
+is asked again. So the rules are written once, run the same on every store, and no two servers can
+lose an update or count twice.
+
+The rest is for administration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+    from greyd.greylist import Change
+    from greyd.settings import Settings
+
+    Remembered = Sequence[bytes | None]
+
+Answer = TypeVar("Answer")
+
+if TYPE_CHECKING:
+    Rule = Callable[[Remembered], tuple[Answer, Sequence[Change]]]
+
+MOST_ATTEMPTS = 20
+"""How often a rule is asked again because others were faster, before the store gives up."""
+
+
+class StoreError(Exception):
+    """The store did not do what was asked, or not in time; nothing is known to be changed."""
+
+
+class Record(NamedTuple):
+    """One entry, as administration sees it."""
+
+    key: bytes
+    value: bytes
+    ttl_seconds: int
+    """Until it is forgotten."""
+
+
+class Store(Protocol):
+    """What greyd needs of a store. All methods raise ``StoreError``."""
+
+    async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
+        """Decide by ``rule`` on what is remembered under ``keys``, and store its changes.
+
+        Returns:
+            The rule's answer, once its changes are stored.
+        """
+
+    async def get(self, key: bytes) -> Record | None:
+        """Return the entry under ``key``."""
+
+    async def delete(self, keys: Sequence[bytes]) -> int:
+        """Forget what is under ``keys``; returns how many of them were there."""
+
+    async def count(self) -> int:
+        """Return the number of entries."""
+
+    def records(self) -> AsyncIterator[Sequence[Record]]:
+        """Go through all entries in small groups, so that nobody waits for it.
+
+        What is stored meanwhile may be missed; what stays is seen, on Redis perhaps twice.
+        """
+
+    async def maintain(self) -> None:
+        """Do a small piece of what the store needs from time to time; called every second."""
+
+    def abandon(self) -> None:
+        """Give up what is under way, because it takes too long: it ends in ``StoreError``."""
+
+    async def close(self) -> None:
+        """End all; nothing is under way any more."""
+
+
+def open_store(settings: Settings, folder: Path) -> Store:
+    """Return the store that ``--store`` names; SQLite in ``folder`` where it names none.
+
+    Redis is not asked for until it is needed, so that mail flows when it is away at the start.
+
+    Raises:
+        StoreError: the URL names no store, or the SQLite file can't be opened.
+    """
+    url = settings.store or f"sqlite:{folder / 'greyd.db'}"
+    scheme, colon, rest = url.partition(":")
+    if not colon:
+        raise StoreError(f"--store={url}: not a URL; write sqlite:{url} for a file")
+    if scheme == "sqlite":
+        from greyd.store.sqlite import SqliteStore
+
+        return SqliteStore.open(rest)
+    if scheme == "memory":
+        from greyd.store.redis import RedisStore, in_memory
+
+        return RedisStore(in_memory(), settings.key_prefix.encode())
+    from greyd.store.connect import carrier
+    from greyd.store.redis import RedisStore
+
+    return RedisStore(carrier(url, settings), settings.key_prefix.encode())

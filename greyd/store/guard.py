@@ -1,0 +1,118 @@
+"""A store that never makes mail wait: a deadline for each request, and a circuit breaker.
+
+While the store answers, a request's work there may take ``--store-timeout`` in all. The first
+failure opens the circuit: from then on every request fails at once, and a probe in the background
+asks the store a few times a second until it both reads and writes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from greyd.greylist import Change
+from greyd.store import Answer, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from greyd.store import Remembered, Rule, Store
+
+PROBE_SECONDS = 0.5
+PROBE_KEY = b"probe"
+_PROBE_TTL_SECONDS = 60
+
+
+class StoreAway(StoreError):
+    """The store was not asked, because it is known not to answer."""
+
+
+class Guard:
+    """Stands before a store and keeps its faults from the mail."""
+
+    def __init__(
+        self, store: Store, timeout_seconds: float, changed: Callable[[str | None], None]
+    ) -> None:
+        """Guard ``store``; ``changed`` is told why it is away, and with None that it is back."""
+        self.store = store
+        self._timeout_seconds = timeout_seconds
+        self._changed = changed
+        self._probing: asyncio.Task[None] | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether the circuit is open."""
+        return self._probing is not None
+
+    async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
+        """Decide and store, see ``greyd.store.Store``, within the deadline.
+
+        Raises:
+            StoreError: it failed or took too long; ``StoreAway``: it was not tried.
+        """
+        if self._probing is not None:
+            raise StoreAway("the store is away")
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self.store.transact(keys, rule)
+        except TimeoutError:
+            reason = f"no answer within {self._timeout_seconds:g} s"
+            self._open_circuit(reason)
+            raise StoreError(reason) from None
+        except StoreError as error:
+            self._open_circuit(str(error))
+            raise
+
+    def _open_circuit(self, reason: str) -> None:
+        if self._probing is None:
+            self._probing = asyncio.get_running_loop().create_task(self._probe())
+            self._changed(reason)
+            self.store.abandon()
+
+    async def _probe(self) -> None:
+        # Of another program there is no event to wait for.
+        while await self._fault():  # noqa: ASYNC110
+            await asyncio.sleep(PROBE_SECONDS)
+        self._probing = None
+        self._changed(None)
+
+    async def _fault(self) -> str:
+        """Read and write once; returns what is wrong, empty where nothing is."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self.store.transact([PROBE_KEY], _note_the_time)
+        except TimeoutError:
+            self.store.abandon()
+            return f"no answer within {self._timeout_seconds:g} s"
+        except StoreError as error:
+            self.store.abandon()
+            return str(error)
+        return ""
+
+    async def run(self) -> None:
+        """Do the store's small tasks every second, until cancelled."""
+        while True:
+            await asyncio.sleep(1)
+            if self._probing is None:
+                try:
+                    await self.store.maintain()
+                except StoreError as error:
+                    self._open_circuit(str(error))
+
+    async def check(self) -> None:
+        """Try the store once at the start, so that the first request need not find out."""
+        if fault := await self._fault():
+            self._open_circuit(fault)
+
+    async def close(self) -> None:
+        """Stop probing, and close the store."""
+        if self._probing is not None:
+            self._probing.cancel()
+        await self.store.close()
+
+
+def _note_the_time(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
+    # A write, not only a look: a full disk and a read-only replica answer to looks.
+    now = b"%d" % time.time()
+    return None, [Change(PROBE_KEY, now, _PROBE_TTL_SECONDS)]

@@ -1,0 +1,348 @@
+"""The store on one machine: SQLite in WAL mode, in a thread of its own.
+
+Transactions that arise in one turn of the loop are committed together. While a commit is under way
+the next ones gather, so the busier the server, the more a commit carries. The loop waits for a
+commit a few milliseconds at most (``_PATIENCE_SECONDS``) before it goes on with other work: that
+spares the interpreter lock's hand-overs when the disk is quick, and a hanging disk hangs nothing.
+
+Rows are appended in their order of arrival and found by a 64-bit hash of their key, which keeps
+both the table and its index small; two keys of one hash are told apart by the key itself. Expired
+rows are passed over when read and leave in small steps. Checkpoints run on a connection and in a
+thread of their own, so that no request waits for them.
+
+Durability: with ``synchronous=NORMAL`` what was acknowledged survives the death of the process,
+and that of the machine but for the last moments; ``?synchronous=full`` syncs every commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from greyd.store import Answer, Record, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from greyd.greylist import Change
+    from greyd.store import Rule
+
+_PATIENCE_SECONDS = 0.005
+_ROWS_A_STEP = 500
+_BUSY_SECONDS = 0.25
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS record (
+    id INTEGER PRIMARY KEY,
+    hash INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    value BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS record_hash ON record (hash);
+"""
+
+
+@dataclass(slots=True)
+class _Work:
+    """Something for the thread to do inside a write transaction, and who waits for it."""
+
+    do: Callable[[sqlite3.Connection], Any]
+    future: asyncio.Future[Any]
+    answer: Any = None
+    error: Exception | None = None
+
+
+class SqliteStore:
+    """A store in one file."""
+
+    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._gathered: list[_Work] = []
+        self._under_way: list[_Work] = []
+        self._handed: queue.SimpleQueue[list[_Work] | None] = queue.SimpleQueue()
+        # Held by nobody: released once a batch is done, taken by whoever then delivers it.
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._late = False
+        self._sweep_from = 0
+        self._checkpoint_due = threading.Event()
+        self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads = [
+            threading.Thread(target=self._work, name="sqlite", daemon=True),
+            threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True),
+        ]
+
+    @classmethod
+    def open(cls, location: str) -> SqliteStore:
+        """Open or make the file at ``location``: a path, ``///path``, ``?synchronous=full``.
+
+        Raises:
+            StoreError: it can't be opened; the text says why.
+        """
+        path, _, query = location.partition("?")
+        path = path.removeprefix("//")
+        options = dict(parse_qsl(query))
+        synchronous = options.pop("synchronous", "normal").upper()
+        if options or synchronous not in ("NORMAL", "FULL") or not path:
+            raise StoreError(
+                f"sqlite:{location}: write sqlite:PATH or sqlite:PATH?synchronous=full"
+            )
+        try:
+            return cls(path, _connect(path, synchronous))
+        except sqlite3.Error as error:
+            raise StoreError(f"sqlite:{path}: {error}") from error
+
+    # The contract -------------------------------------------------------------------------------
+
+    async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
+        """Decide and store; see ``greyd.store.Store``."""
+        return await self._do(lambda connection: _transact(connection, keys, rule))
+
+    async def get(self, key: bytes) -> Record | None:
+        """Return the entry under ``key``."""
+
+        def get(connection: sqlite3.Connection) -> Record | None:
+            now = int(time.time())
+            row = connection.execute(
+                "SELECT key, value, expires_at - ? FROM record"
+                " WHERE hash = ? AND key = ? AND expires_at > ?",
+                (now, _hash(key), key, now),
+            ).fetchone()
+            return Record(*row) if row else None
+
+        return await self._do(get)
+
+    async def delete(self, keys: Sequence[bytes]) -> int:
+        """Forget what is under ``keys``."""
+
+        def delete(connection: sqlite3.Connection) -> int:
+            now = int(time.time())
+            there = 0
+            for key in keys:
+                rows = connection.execute(
+                    "DELETE FROM record WHERE hash = ? AND key = ? RETURNING expires_at > ?",
+                    (_hash(key), key, now),
+                ).fetchall()
+                there += sum(live for (live,) in rows)
+            return there
+
+        return await self._do(delete)
+
+    async def count(self) -> int:
+        """Return the number of entries."""
+        return sum([len(group) async for group in self.records()])
+
+    async def records(self) -> AsyncIterator[Sequence[Record]]:
+        """Go through all entries, a few hundred rows at a time."""
+        after = 0
+        while True:
+            step = await self._do(partial(_rows_after, after=after))
+            if step is None:
+                return
+            after, records = step
+            yield records
+
+    async def maintain(self) -> None:
+        """Take out some expired rows, and have the log of commits written back."""
+        self._checkpoint_due.set()
+        self._sweep_from = await self._do(lambda connection: _sweep(connection, self._sweep_from))
+
+    def abandon(self) -> None:
+        """Let nobody wait longer for what the thread is doing."""
+        waiting = [*self._under_way, *self._gathered]
+        self._gathered = []
+        for work in waiting:
+            if not work.future.done():
+                work.future.set_exception(StoreError(f"sqlite:{self._path}: too slow"))
+
+    async def close(self) -> None:
+        """End the threads and close the file."""
+        self._closing = True
+        self._handed.put(None)
+        self._checkpoint_due.set()
+        if self._loop is not None:
+            for thread in self._threads:
+                await asyncio.to_thread(thread.join, 1)
+        if not any(thread.is_alive() for thread in self._threads):
+            self._connection.close()
+
+    # The loop's side ----------------------------------------------------------------------------
+
+    async def _do(self, do: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        loop = self._loop or self._begin()
+        work = _Work(do, loop.create_future())
+        self._gathered.append(work)
+        if len(self._gathered) == 1 and not self._under_way:
+            loop.call_soon(self._hand_over)
+        answer: Answer = await work.future
+        return answer
+
+    def _begin(self) -> asyncio.AbstractEventLoop:
+        self._loop = asyncio.get_running_loop()
+        for thread in self._threads:
+            thread.start()
+        return self._loop
+
+    def _hand_over(self) -> None:
+        if self._under_way or not self._gathered:
+            return
+        self._under_way, self._gathered = self._gathered, []
+        self._handed.put(self._under_way)
+        if not self._done.acquire(timeout=_PATIENCE_SECONDS):
+            self._late = True
+            # It may have become ready just now, before the thread could see that it is late.
+            if not self._done.acquire(blocking=False):
+                return
+        self._deliver()
+
+    def _deliver_late(self) -> None:
+        if self._done.acquire(blocking=False):
+            self._deliver()
+
+    def _deliver(self) -> None:
+        self._late = False
+        done, self._under_way = self._under_way, []
+        for work in done:
+            if work.future.done():
+                continue
+            if work.error is not None:
+                work.future.set_exception(work.error)
+            else:
+                work.future.set_result(work.answer)
+        if self._gathered:
+            self._hand_over()
+
+    # The thread's side --------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (batch := self._handed.get()) is not None:
+            try:
+                _commit(self._connection, batch)
+            except sqlite3.Error as error:
+                for work in batch:
+                    work.error = StoreError(f"sqlite:{self._path}: {error}")
+            self._done.release()
+            if self._late and self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._deliver_late)
+
+    def _checkpoint(self) -> None:
+        connection = _connect(self._path)
+        while self._checkpoint_due.wait() and not self._closing:
+            self._checkpoint_due.clear()
+            try:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            except sqlite3.Error:
+                continue  # a full disk, say: the requests' own commits report it
+        connection.close()
+
+
+def _connect(path: str, synchronous: str = "NORMAL") -> sqlite3.Connection:
+    if not Path(path).parent.is_dir():
+        raise sqlite3.OperationalError(f"no folder {Path(path).parent}; make it or set --dbdir")
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection.execute(f"PRAGMA synchronous={synchronous}")
+    connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+    connection.execute("PRAGMA cache_size=-8000")
+    connection.executescript(_SCHEMA)
+    return connection
+
+
+def _commit(connection: sqlite3.Connection, batch: list[_Work]) -> None:
+    # The write lock comes first: two processes that had both read an old value could else both
+    # believe that theirs is the next.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for work in batch:
+            try:
+                work.answer = work.do(connection)
+            except sqlite3.Error:
+                raise
+            except Exception as error:  # noqa: BLE001 - goes to who asked; the others' work stands
+                work.error = error
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _transact(connection: sqlite3.Connection, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
+    now = int(time.time())
+    rows: dict[bytes, int] = {}
+    remembered = [_read(connection, key, now, rows) for key in keys]
+    answer, changes = rule(remembered)
+    for change in changes:
+        _write(connection, change, now, rows)
+    return answer
+
+
+def _read(
+    connection: sqlite3.Connection, key: bytes, now: int, rows: dict[bytes, int]
+) -> bytes | None:
+    """Return the value under ``key``, noting its row even where it has expired."""
+    row = connection.execute(
+        "SELECT id, value, expires_at FROM record WHERE hash = ? AND key = ?", (_hash(key), key)
+    ).fetchone()
+    if row is None:
+        return None
+    rows[key], value, expires_at = row
+    return value if expires_at > now else None
+
+
+def _write(
+    connection: sqlite3.Connection, change: Change, now: int, rows: dict[bytes, int]
+) -> None:
+    key, value, ttl_seconds = change
+    if key in rows:
+        connection.execute(
+            "UPDATE record SET value = ?, expires_at = ? WHERE id = ?",
+            (value, now + ttl_seconds, rows[key]),
+        )
+    else:
+        connection.execute(
+            "INSERT INTO record (hash, expires_at, key, value) VALUES (?, ?, ?, ?)",
+            (_hash(key), now + ttl_seconds, key, value),
+        )
+
+
+def _rows_after(connection: sqlite3.Connection, after: int) -> tuple[int, list[Record]] | None:
+    now = int(time.time())
+    rows = connection.execute(
+        "SELECT id, key, value, expires_at - ? FROM record WHERE id > ? ORDER BY id LIMIT ?",
+        (now, after, _ROWS_A_STEP),
+    ).fetchall()
+    if not rows:
+        return None
+    return rows[-1][0], [Record(*row[1:]) for row in rows if row[3] > 0]
+
+
+def _sweep(connection: sqlite3.Connection, after: int) -> int:
+    """Take expired rows out of the next few hundred; returns where to go on."""
+    rows = connection.execute(
+        "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (after, _ROWS_A_STEP)
+    ).fetchone()
+    last = rows[0] if rows else 2**62
+    connection.execute(
+        "DELETE FROM record WHERE id > ? AND id <= ? AND expires_at <= ?",
+        (after, last, int(time.time())),
+    )
+    return last if rows else 0
+
+
+def _hash(key: bytes) -> int:
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big", signed=True)

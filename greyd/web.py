@@ -1,0 +1,155 @@
+"""The metrics port: ``/metrics`` for Prometheus, ``/healthz`` and ``/readyz`` for whoever watches.
+
+HTTP/1.1 by h11; GET and HEAD only. A connection is closed after ``REQUEST_SECONDS`` without a
+request, and no more than ``MOST_CONNECTIONS`` are open at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import h11
+from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from greyd.observe import Metrics
+
+REQUEST_SECONDS = 10
+MOST_CONNECTIONS = 50
+_PLAIN = b"text/plain; charset=utf-8"
+_METRICS = b"text/plain; version=0.0.4; charset=utf-8"
+
+Answer = tuple[int, bytes, bytes]
+
+
+class Site:
+    """What the port shows."""
+
+    def __init__(self, metrics: Metrics, ready: Callable[[], bool]) -> None:
+        self._metrics = metrics
+        self._ready = ready
+        self.open_connections = 0
+
+    def answer(self, path: bytes) -> Answer:
+        """Return status, content type and body for a path."""
+        pages: dict[bytes, Callable[[], Answer]] = {
+            b"/metrics": self._show_metrics,
+            b"/healthz": lambda: (200, _PLAIN, b"ok\n"),
+            b"/readyz": self._show_readiness,
+        }
+        page = pages.get(path.partition(b"?")[0])
+        if page is None:
+            return 404, _PLAIN, b"see /metrics, /healthz, /readyz\n"
+        return page()
+
+    def _show_metrics(self) -> Answer:
+        return 200, _METRICS, generate_latest(self._registry())
+
+    def _show_readiness(self) -> Answer:
+        if self._all_ready():
+            return 200, _PLAIN, b"ready\n"
+        return 503, _PLAIN, b"not ready: the store is away\n"
+
+    def _registry(self) -> CollectorRegistry:
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return self._metrics.registry
+        # Whichever worker is asked answers for all of them.
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
+
+    def _all_ready(self) -> bool:
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return self._ready()
+        return self._registry().get_sample_value("greyd_store_up") == 1
+
+
+class WebConnection(asyncio.Protocol):
+    """One HTTP client."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=16 * 1024)
+        self._transport: Any = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, unless there are too many."""
+        self._transport = transport
+        self._site.open_connections += 1
+        if self._site.open_connections > MOST_CONNECTIONS:
+            self._transport.abort()
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(REQUEST_SECONDS, self._transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each complete request."""
+        try:
+            self._http.receive_data(data)
+            self._handle_events()
+        except h11.RemoteProtocolError:
+            self._transport.close()
+
+    def eof_received(self) -> None:
+        """Close too."""
+
+    def _handle_events(self) -> None:
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.Request):
+                self._respond(event)
+            elif isinstance(event, h11.EndOfMessage):
+                self._wait()
+            elif not isinstance(event, h11.Data):
+                if self._http.our_state is h11.MUST_CLOSE or isinstance(
+                    event, h11.ConnectionClosed
+                ):
+                    self._transport.close()
+                    return
+                if event is not h11.PAUSED:
+                    return
+                self._http.start_next_cycle()
+
+    def _respond(self, request: h11.Request) -> None:
+        if request.method in (b"GET", b"HEAD"):
+            status, kind, body = self._site.answer(request.target)
+        else:
+            status, kind, body = 405, _PLAIN, b"only GET and HEAD\n"
+        headers = [
+            (b"Content-Type", kind),
+            (b"Content-Length", b"%d" % len(body)),
+            (b"Server", b"greyd"),
+        ]
+        response = h11.Response(status_code=status, headers=headers)
+        parts = [self._http.send(response)]
+        if request.method != b"HEAD":
+            parts.append(self._http.send(h11.Data(data=body)))
+        parts.append(self._http.send(h11.EndOfMessage()))
+        self._transport.write(b"".join(part for part in parts if part))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nothing is lost with it
+        """End."""
+        self._site.open_connections -= 1
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+async def serve_web(
+    listening: socket.socket | None, metrics: Metrics, ready: Callable[[], bool]
+) -> asyncio.Server | None:
+    """Serve the port on a listening socket, if there is one."""
+    if listening is None:
+        return None
+    site = Site(metrics, ready)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: WebConnection(site), sock=listening)

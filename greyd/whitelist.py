@@ -1,0 +1,370 @@
+r"""Whitelists in postgrey's format: files in, a matcher out.
+
+A file is read line by line. ``#`` starts a comment anywhere, space around is trimmed, blank lines
+count for nothing. Clients (``client_name`` and ``client_address`` are matched)::
+
+    /regex/                  searched in the name, case-blind
+    192.0.2.7, 192.0.2.0/24  IPv4 address, network; 192.0.2 is 192.0.2.0/24
+    2001:db8::/32            IPv6 address, network: anything with two colons
+    example.com              that name, and every name below it
+
+Recipients::
+
+    /regex/                  searched in the address, case-blind
+    user@example.com         that address, and user+anything@example.com
+    user@                    that local part at any domain, extensions too
+    example.com              the domain and its subdomains
+
+Patterns are Perl's, as far as a search in linear time can take them (RE2): a name is under the
+control of whoever sends mail, and must not be able to hang the server. What RE2 can't take
+(look-around, back-references, possessive and atomic forms) is reported with its line and skipped.
+
+Nothing here raises for what stands in a file: a line that can't be used becomes a remark.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from socket import AF_INET6, inet_pton  # arithmetic on addresses, no I/O
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import re2
+
+from greyd.greylist import Address, parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+MAX_FILE = 32 * 1024 * 1024
+"""Octets of a whitelist file; a larger one is not read."""
+
+
+class WhitelistError(Exception):
+    """A file can't be read."""
+
+
+class Entry(NamedTuple):
+    """Where an entry stands."""
+
+    file: str
+    line: int
+    text: bytes
+
+
+class Remark(NamedTuple):
+    """Something about a line that its author should know."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}"
+
+
+class Source(NamedTuple):
+    """A file's name and content."""
+
+    file: str
+    content: bytes
+
+
+def read_file(file: str) -> Source:
+    """Read a file.
+
+    Raises:
+        WhitelistError: it is missing, not readable, or too large; the text says which.
+    """
+    try:
+        # O_NONBLOCK: a named pipe without a writer must not hang the reload.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as opened:
+            content = opened.read(MAX_FILE + 1)
+    except OSError as error:
+        raise WhitelistError(f"{file}: {error.strerror}") from error
+    if content is None or len(content) > MAX_FILE:
+        raise WhitelistError(f"{file}: larger than {MAX_FILE // 2**20} MiB, not read")
+    return Source(file, content)
+
+
+def _entries(source: Source, remarks: list[Remark], what: str) -> Iterator[Entry]:
+    for number, line in enumerate(source.content.split(b"\n"), 1):
+        text = line.partition(b"#")[0].strip(b" \t\r\v\f")
+        if text.startswith(b"\xef\xbb\xbf") and number == 1:
+            remarks.append(Remark(source.file, 1, "starts with a byte order mark; take it out"))
+        if len(text.split()) > 1:
+            remarks.append(
+                Remark(source.file, number, f"{_shown(text)} – not {what}; one entry a line")
+            )
+        elif text:
+            yield Entry(source.file, number, text)
+
+
+def _shown(text: bytes) -> str:
+    return '"' + text[:80].decode(errors="backslashreplace") + '"'
+
+
+# Patterns ---------------------------------------------------------------------------------------
+
+
+class _Pattern(NamedTuple):
+    search: Callable[[bytes], Any]
+    entry: Entry
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.never_capture = True
+    options.log_errors = False
+    options.max_mem = 2**20
+    return options
+
+
+_RE2_OPTIONS = _options()
+# Names hold no line feed, so both of Perl's ends of a string are RE2's only one.
+_PERL_ONLY = re.compile(rb"(\\\\)|\\(Z|h)")
+_IN_RE2 = {b"Z": rb"\z", b"h": rb"[ \t]"}
+
+
+def _in_re2(pattern: bytes) -> bytes:
+    """Write what Perl and RE2 only spell differently as RE2 does."""
+    return _PERL_ONLY.sub(lambda found: found[1] or _IN_RE2[found[2]], pattern)
+
+
+def _pattern(entry: Entry, remarks: list[Remark]) -> _Pattern | None:
+    pattern = entry.text[1:-1]
+    try:
+        if not pattern:
+            raise re2.error("empty pattern")
+        return _Pattern(re2.compile(_in_re2(pattern), _RE2_OPTIONS).search, entry)
+    except re2.error as error:
+        reason = str(error).removeprefix("b'").removesuffix("'")
+        remarks.append(
+            Remark(
+                entry.file,
+                entry.line,
+                f"{_shown(entry.text)} – skipped: {reason}; write the pattern without it",
+            )
+        )
+        return None
+
+
+def _is_pattern(text: bytes) -> bool:
+    return len(text) > 1 and text.startswith(b"/") and text.endswith(b"/")
+
+
+def _first(patterns: Sequence[_Pattern], text: bytes) -> Entry | None:
+    for search, entry in patterns:
+        if search(text):
+            return entry
+    return None
+
+
+# Networks ---------------------------------------------------------------------------------------
+
+_OCTETS = re.compile(rb"[0-9]{1,3}(\.[0-9]{1,3}){1,2}")
+_IPV4_LIKE = re.compile(rb"[0-9.]+(/[0-9.]*)?|[0-9]+(\.[0-9*]+){1,3}")
+
+
+class Network(NamedTuple):
+    """An IPv4 or IPv6 network: its address's bits, and how many of them count."""
+
+    number: int
+    prefix: int
+    bits: int
+
+
+def parse_network(text: bytes) -> Network | None:
+    """Read an address or a network in CIDR form; None for anything else.
+
+    An IPv4-mapped IPv6 network is the IPv4 network.
+    """
+    host, slash, length = text.partition(b"/")
+    if host.startswith(b"[") and host.endswith(b"]") and not slash:
+        host = host[1:-1]
+    if slash and not re.fullmatch(rb"[0-9]{1,3}", length):
+        return None
+    bits = 128 if b":" in host else 32
+    prefix = int(length) if slash else bits
+    if prefix > bits:
+        return None
+    if bits == 32:
+        address = parse_address(host)
+        return _network(address.number, prefix, 32) if address else None
+    try:
+        number = int.from_bytes(inet_pton(AF_INET6, host.decode("ascii")), "big")
+    except (OSError, ValueError):
+        return None
+    if number >> 32 == 0xFFFF and prefix >= 96:
+        return _network(number & 0xFFFFFFFF, prefix - 96, 32)
+    return _network(number, prefix, 128)
+
+
+def _network(number: int, prefix: int, bits: int) -> Network:
+    free = bits - prefix
+    return Network(number >> free << free, prefix, bits)
+
+
+# Matchers ---------------------------------------------------------------------------------------
+
+
+class Clients:
+    """Clients that are never greylisted."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self.remarks: list[Remark] = []
+        self._names: dict[bytes, Entry] = {}
+        self._networks: dict[int, dict[int, dict[int, Entry]]] = {32: {}, 128: {}}
+        self._patterns: list[_Pattern] = []
+        for source in sources:
+            for entry in _entries(source, self.remarks, "a host name"):
+                self._add(entry)
+
+    def __len__(self) -> int:
+        networks = (
+            len(entries) for family in self._networks.values() for entries in family.values()
+        )
+        return len(self._names) + sum(networks) + len(self._patterns)
+
+    def _add(self, entry: Entry) -> None:
+        text = entry.text
+        if _is_pattern(text):
+            if pattern := _pattern(entry, self.remarks):
+                self._patterns.append(pattern)
+        elif network := self._network_of(entry):
+            family = self._networks[network.bits]
+            family.setdefault(network.prefix, {}).setdefault(network.number, entry)
+        else:
+            self._check_name(entry)
+            self._names.setdefault(text.lower(), entry)
+
+    def _network_of(self, entry: Entry) -> Network | None:
+        text = entry.text
+        if _OCTETS.fullmatch(text):
+            network = parse_network(text + (b".0" if text.count(b".") == 2 else b".0.0") + b"/24")
+            if network and text.count(b".") == 1:
+                shown = text.decode()
+                self._remark(
+                    entry,
+                    f"read as {shown}.0.0/24, as postgrey does; write {shown}.0.0/16 or /24 out",
+                )
+            return network
+        return parse_network(text)
+
+    def _check_name(self, entry: Entry) -> None:
+        text = entry.text
+        if text.startswith(b"/"):
+            self._remark(entry, "read as a host name, which never matches; a pattern is /…/")
+        elif text.count(b":") > 1 or _IPV4_LIKE.fullmatch(text):
+            self._remark(entry, "no valid address or network, read as a host name")
+
+    def _remark(self, entry: Entry, text: str) -> None:
+        self.remarks.append(Remark(entry.file, entry.line, f"{_shown(entry.text)} – {text}"))
+
+    def match(self, name: bytes, address: Address | None) -> Entry | None:
+        """Return the entry that lets a client pass: by its name, else by its address."""
+        lower = name.lower()
+        return (
+            self._match_suffix(lower)
+            or self._match_network(address)
+            or _first(self._patterns, name)
+        )
+
+    def _match_suffix(self, name: bytes) -> Entry | None:
+        names = self._names
+        start = 0
+        while True:
+            if (entry := names.get(name[start:])) is not None:
+                return entry
+            start = name.find(b".", start) + 1
+            if not start:
+                return None
+
+    def _match_network(self, address: Address | None) -> Entry | None:
+        if address is None:
+            return None
+        bits = address.bits
+        for prefix, networks in self._networks[bits].items():
+            free = bits - prefix
+            if (entry := networks.get(address.number >> free << free)) is not None:
+                return entry
+        return None
+
+
+class Recipients:
+    """Recipients whose mail is never greylisted."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self.remarks: list[Remark] = []
+        self._addresses: dict[bytes, Entry] = {}
+        self._domains: dict[bytes, Entry] = {}
+        self._patterns: list[_Pattern] = []
+        for source in sources:
+            for entry in _entries(source, self.remarks, "an address"):
+                self._add(entry)
+
+    def __len__(self) -> int:
+        return len(self._addresses) + len(self._domains) + len(self._patterns)
+
+    def _add(self, entry: Entry) -> None:
+        if _is_pattern(entry.text):
+            if pattern := _pattern(entry, self.remarks):
+                self._patterns.append(pattern)
+        elif b"@" in entry.text:
+            self._addresses.setdefault(entry.text.lower(), entry)
+        else:
+            self._domains.setdefault(entry.text.lower(), entry)
+
+    def match(self, recipient: bytes) -> Entry | None:
+        """Return the entry that lets mail to a recipient pass."""
+        lower = recipient.lower()
+        return (
+            self._match_address(lower)
+            or self._match_domain(lower)
+            or _first(self._patterns, recipient)
+        )
+
+    def _match_address(self, recipient: bytes) -> Entry | None:
+        local, at, domain = recipient.partition(b"@")
+        if not at:
+            return None
+        end = len(local)
+        while True:
+            for rest in (at + domain, at):
+                if (entry := self._addresses.get(local[:end] + rest)) is not None:
+                    return entry
+            # Without its extension, which is not empty, it is still the same recipient.
+            end = local.rfind(b"+", 0, min(end, len(local) - 1))
+            if end < 0:
+                return None
+
+    def _match_domain(self, recipient: bytes) -> Entry | None:
+        if not self._domains:
+            return None
+        for border in re.finditer(rb"[@.]", recipient):
+            if (entry := self._domains.get(recipient[border.end() :])) is not None:
+                return entry
+        return None
+
+
+class Whitelists(NamedTuple):
+    """Both lists, as they are in force together."""
+
+    clients: Clients
+    recipients: Recipients
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """What their authors should know, the clients' files first."""
+        return self.clients.remarks + self.recipients.remarks
+
+    def match_client(self, name: bytes, address: Address | None) -> Entry | None:
+        """Return the entry that lets a client pass."""
+        return self.clients.match(name, address)
+
+    def match_recipient(self, recipient: bytes) -> Entry | None:
+        """Return the entry that lets mail to a recipient pass."""
+        return self.recipients.match(recipient)

@@ -1,0 +1,244 @@
+"""Real programs for the tests: started on loopback in a folder of their own, stopped by process id.
+
+Each ``with`` block yields a running server and ends it. A program that the machine lacks skips
+the test; with ``GREYD_TESTS_REQUIRE_PROGRAMS=1`` (set by ``.ci/run``) it fails the test instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Iterator, Mapping
+
+SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def program(name: str) -> str:
+    """Full path of a program; skips the test where it is missing, fails it in CI."""
+    path = shutil.which(name, path=SYSTEM_PATH)
+    if path is None:
+        message = f"{name} is not installed"
+        if os.environ.get("GREYD_TESTS_REQUIRE_PROGRAMS") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a TCP port that nobody listened on a moment ago."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
+    """Poll until ``true()``; fail the test with ``what`` after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            pytest.fail(f"gave up after {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody accepts connections there."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        return True
+    return False
+
+
+@dataclass
+class Running:
+    """A started program: its process, the port it answers on, and what it has written."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    output: Path
+    extra: dict[str, int | str | Path] = field(default_factory=dict)
+
+    def log(self) -> str:
+        """Return all that the program has written to standard output and error so far."""
+        return self.output.read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        self.process.send_signal(number)
+
+    def stop(self, seconds: float = 10.0) -> int:
+        """SIGTERM, wait, SIGKILL where that was not enough; returns the exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait(10)
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str],
+    folder: Path,
+    port: int,
+    ready: Callable[[], bool],
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """Start a program, wait until ``ready()``, and stop it in the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    output = folder / f"{Path(command[0]).name}-{port}.log"
+    with output.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PATH": SYSTEM_PATH, **(environment or {})},
+        )
+    server = Running(process, port, output)
+    try:
+        deadline = time.monotonic() + 20
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{command[0]} did not start:\n{server.log()}")
+            time.sleep(0.02)
+        yield server
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterator[Running]:
+    """Run a private redis-server without persistence unless the options say otherwise."""
+    port = port or free_port()
+    command = [
+        program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
+        "--save", "", *options,
+    ]  # fmt: skip
+    with running(command, folder, port, lambda: accepts(port)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def postgrey(folder: Path, *options: str) -> Iterator[Running]:
+    """Run Debian's postgrey on an empty database; whitelists are empty unless given."""
+    port = free_port()
+    database = folder / "postgrey-db"
+    database.mkdir(parents=True, exist_ok=True)
+    empty = folder / "empty"
+    empty.touch()
+    command = [
+        program("postgrey"), f"--inet=127.0.0.1:{port}", f"--dbdir={database}",
+        "--user=root", "--group=root", *options,
+    ]  # fmt: skip
+    command += [
+        f"--whitelist-{kind}={empty}"
+        for kind in ("clients", "recipients")
+        if not any(option.startswith(f"--whitelist-{kind}") for option in options)
+    ]
+    with running(command, folder, port, lambda: accepts(port)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def greyd(
+    folder: Path,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    port: int | None = None,
+) -> Iterator[Running]:
+    """Run ``greyd serve`` of this checkout; SQLite in ``folder`` unless the options name a store.
+
+    Whitelists are empty and metrics are off unless the options say otherwise.
+    """
+    port = port or free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    empty = folder / "empty"
+    empty.touch()
+    command = [sys.executable, "-m", "greyd", "serve", f"--inet=127.0.0.1:{port}", *options]
+    defaults = {
+        "--dbdir": str(folder), "--metrics": "0",
+        "--whitelist-clients": str(empty), "--whitelist-recipients": str(empty),
+    }  # fmt: skip
+    for name, value in defaults.items():
+        if not any(option.split("=")[0] == name for option in options):
+            command.append(f"{name}={value}")
+    with running(command, folder, port, lambda: accepts(port), environment) as server:
+        yield server
+
+
+class PolicyClient:
+    """One connection to a policy server, used as Postfix's smtpd does: ask, then wait."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = 10.0) -> None:
+        self.socket = socket.create_connection((host, port), timeout=timeout)
+        self._received = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, raw: bytes) -> None:
+        """Send bytes as they are."""
+        self.socket.sendall(raw)
+
+    def reply(self) -> bytes | None:
+        """Return the next reply without its empty line; None where the server closed."""
+        while b"\n\n" not in self._received:
+            data = self.socket.recv(65536)
+            if not data:
+                return None
+            self._received += data
+        reply, self._received = self._received.split(b"\n\n", 1)
+        return reply
+
+    def ask(self, attributes: Mapping[str, str | bytes]) -> str | None:
+        """Send one request and return its reply, ``action=…``; None where the server closed."""
+        self.send(encode(attributes))
+        reply = self.reply()
+        return None if reply is None else reply.decode(errors="surrogateescape")
+
+
+def encode(attributes: Mapping[str, str | bytes]) -> bytes:
+    """Return a request as Postfix writes it, in the order given."""
+    lines = [
+        name.encode() + b"=" + (value if isinstance(value, bytes) else value.encode())
+        for name, value in attributes.items()
+    ]
+    return b"\n".join(lines) + b"\n\n"
+
+
+def request(**attributes: str | bytes | None) -> dict[str, str | bytes]:
+    """Return a request with the attributes that matter; None takes one away."""
+    default: dict[str, str | bytes | None] = {
+        "request": "smtpd_access_policy",
+        "protocol_state": "RCPT",
+        "protocol_name": "ESMTP",
+        "helo_name": "mail.example.com",
+        "queue_id": "",
+        "sender": "alice@example.com",
+        "recipient": "bob@example.org",
+        "recipient_count": "0",
+        "client_address": "192.0.2.7",
+        "client_name": "mail.example.com",
+        "reverse_client_name": "mail.example.com",
+        "instance": "",
+        "sasl_username": "",
+        "etrn_domain": "",
+    }
+    return {name: value for name, value in {**default, **attributes}.items() if value is not None}
