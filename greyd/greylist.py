@@ -139,10 +139,14 @@ def keys(address: Address, sender: bytes, recipient: bytes, settings: Settings) 
     if settings.privacy:
         return _private_keys(address, network, sender, recipient, settings)
     tag = b"{" + _address_text(network) + b"}"
-    if b"/" in sender or b"%" in sender:
-        sender = sender.replace(b"%", b"%25").replace(b"/", b"%2f")
-    triplet = tag + b"/" + sender + b"/" + recipient
+    triplet = tag + b"/" + _unambiguous(sender) + b"/" + recipient
     return Keys(triplet.lower(), tag + b":" + address.text)
+
+
+def _unambiguous(sender: bytes) -> bytes:
+    if b"/" in sender or b"%" in sender:
+        return sender.replace(b"%", b"%25").replace(b"/", b"%2f")
+    return sender
 
 
 def _private_keys(
@@ -152,6 +156,8 @@ def _private_keys(
     place = _postgrey_text(network)
     if settings.lookup_by_host:
         place += b"/%d" % address.bits
+    if settings.privacy_key is not None:
+        sender = _unambiguous(sender)
     triplet = b"%b/%b/%b" % (place, sender, recipient)
     digest = _digest(settings.privacy_key)
     return Keys(

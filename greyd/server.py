@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from greyd.web import serve_web
 from greyd.whitelist_files import load_whitelists, reload_whitelists
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._last = False
+        self._paused = False
         self.used_at = time.monotonic()
 
     # What the loop tells ------------------------------------------------------------------------
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
             self._answering = asyncio.ensure_future(self._answer_all())
         if len(self._waiting) > MOST_WAITING or self._last:
             self._transport.pause_reading()
+            self._paused = True
 
     def eof_received(self) -> bool:
         """Answer what was asked before the client closed its side."""
@@ -113,8 +115,9 @@ class Connection(asyncio.Protocol):
         self._answering = None
         if self._last:
             self._transport.close()
-        elif not self._transport.is_closing():
+        elif self._paused and not self._transport.is_closing():
             self._transport.resume_reading()
+            self._paused = False
 
     def finish(self) -> None:
         """Close as soon as nothing is left to answer."""
@@ -235,9 +238,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     policy = Policy(settings, whitelists, guard, observer)
     service = Service(settings, policy, guard, observer)
     await guard.check()
-    servers = [
-        await loop.create_server(lambda: Connection(service), sock=each) for each in place.sockets
-    ]
+    servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
     web = await serve_web(place.web_socket, metrics, lambda: not guard.away)
     tasks = [asyncio.ensure_future(guard.run()), asyncio.ensure_future(service.close_idle())]
     stop = asyncio.Event()
@@ -261,6 +262,14 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     await guard.close()
 
 
+async def _accept(
+    loop: asyncio.AbstractEventLoop, client: Callable[[], Connection], listening: socket.socket
+) -> asyncio.Server:
+    if listening.family == socket.AF_UNIX:
+        return await loop.create_unix_server(client, sock=listening)
+    return await loop.create_server(client, sock=listening)
+
+
 class Reloader:
     """Reads the whitelists again, one time after the other, without holding up requests."""
 
@@ -282,17 +291,19 @@ class Reloader:
 
     async def _reload(self) -> None:
         log, metrics = self._observer.log, self._observer.metrics
-        while self._again:
-            self._again = False
-            self._place.reloading()
-            log.notice("HUP received: reading the whitelists again")
-            fresh = await asyncio.to_thread(reload_whitelists, self._settings, log)
-            metrics.reloads["failure" if fresh is None else "success"].inc()
-            if fresh is not None:
-                self._policy.whitelists = fresh
-                _show_entries(metrics, fresh)
-            self._place.ready()
-        self._running = None
+        try:
+            while self._again:
+                self._again = False
+                self._place.reloading()
+                log.notice("HUP received: reading the whitelists again")
+                fresh = await asyncio.to_thread(reload_whitelists, self._settings, log)
+                metrics.reloads["failure" if fresh is None else "success"].inc()
+                if fresh is not None:
+                    self._policy.whitelists = fresh
+                    _show_entries(metrics, fresh)
+                self._place.ready()
+        finally:
+            self._running = None
 
 
 def _show_entries(metrics: Metrics, whitelists: Whitelists) -> None:

@@ -513,6 +513,8 @@ def settle(*sources: Iterable[Given], warnings: Iterable[str] = ()) -> Settings:
         values: dict[str, Any] = {}
         for given in source:
             value = _value(given, notices)
+            if given.option.field == "store" and values.get("store", value) != value:
+                raise SettingsError(f"{given.where}: two stores; name one")
             if given.option.kind is Kind.MANY:
                 value = (*values.get(given.option.field, ()), value)
             values[given.option.field] = value

@@ -34,7 +34,9 @@ import re2
 from greyd.greylist import Address, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
+
+    Search = Callable[[bytes], Any]
 
 MAX_FILE = 32 * 1024 * 1024
 """Octets of a whitelist file; a larger one is not read."""
@@ -108,22 +110,18 @@ def _shown(text: bytes) -> str:
 # Patterns ---------------------------------------------------------------------------------------
 
 
-class _Pattern(NamedTuple):
-    search: Callable[[bytes], Any]
-    entry: Entry
-
-
-def _options() -> re2.Options:
+def _options(most_octets: int) -> re2.Options:
     options = re2.Options()
     options.case_sensitive = False
     options.encoding = re2.Options.Encoding.LATIN1
     options.never_capture = True
     options.log_errors = False
-    options.max_mem = 2**20
+    options.max_mem = most_octets
     return options
 
 
-_RE2_OPTIONS = _options()
+_OF_ONE = _options(2**20)
+_OF_MANY = _options(2**23)
 # Names hold no line feed, so both of Perl's ends of a string are RE2's only one.
 _PERL_ONLY = re.compile(rb"(\\\\)|\\(Z|h)")
 _IN_RE2 = {b"Z": rb"\z", b"h": rb"[ \t]"}
@@ -134,33 +132,59 @@ def _in_re2(pattern: bytes) -> bytes:
     return _PERL_ONLY.sub(lambda found: found[1] or _IN_RE2[found[2]], pattern)
 
 
-def _pattern(entry: Entry, remarks: list[Remark]) -> _Pattern | None:
-    pattern = entry.text[1:-1]
-    try:
-        if not pattern:
-            raise re2.error("empty pattern")
-        return _Pattern(re2.compile(_in_re2(pattern), _RE2_OPTIONS).search, entry)
-    except re2.error as error:
-        reason = str(error).removeprefix("b'").removesuffix("'")
-        remarks.append(
-            Remark(
-                entry.file,
-                entry.line,
-                f"{_shown(entry.text)} – skipped: {reason}; write the pattern without it",
-            )
-        )
+_TOGETHER = 200
+
+
+class _Patterns:
+    """Patterns that are searched together: most names match none, and one search says so."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[Search, Entry]] = []
+        self._groups: list[tuple[Search, list[tuple[Search, Entry]]]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, entry: Entry, remarks: list[Remark]) -> None:
+        """Add the pattern of an entry, or a remark why it can't be searched."""
+        pattern = entry.text[1:-1]
+        try:
+            if not pattern:
+                raise re2.error("empty pattern")
+            self._entries.append((_search(pattern, _OF_ONE), entry))
+        except re2.error as error:
+            reason = str(error).removeprefix("b'").removesuffix("'")
+            text = f"{_shown(entry.text)} – skipped: {reason}; write the pattern without it"
+            remarks.append(Remark(entry.file, entry.line, text))
+
+    def first(self, text: bytes) -> Entry | None:
+        """Return the first entry whose pattern is found in ``text``."""
+        for search, group in self._groups:
+            if search(text):
+                return next((entry for each, entry in group if each(text)), None)
         return None
+
+    def combine(self) -> None:
+        """Make what was added ready to be searched."""
+        for start in range(0, len(self._entries), _TOGETHER):
+            group = self._entries[start : start + _TOGETHER]
+            try:
+                # What begins with \Q may reach beyond its own pattern's end.
+                if any(b"\\Q" in entry.text for _, entry in group):
+                    raise re2.error("quoted")
+                any_of = b"|".join(b"(?:%b)" % entry.text[1:-1] for _, entry in group)
+                self._groups.append((_search(any_of, _OF_MANY), group))
+            except re2.error:
+                self._groups += [(each, [(each, entry)]) for each, entry in group]
+
+
+def _search(pattern: bytes, options: re2.Options) -> Search:
+    search: Search = re2.compile(_in_re2(pattern), options).search
+    return search
 
 
 def _is_pattern(text: bytes) -> bool:
     return len(text) > 1 and text.startswith(b"/") and text.endswith(b"/")
-
-
-def _first(patterns: Sequence[_Pattern], text: bytes) -> Entry | None:
-    for search, entry in patterns:
-        if search(text):
-            return entry
-    return None
 
 
 # Networks ---------------------------------------------------------------------------------------
@@ -218,10 +242,11 @@ class Clients:
         self.remarks: list[Remark] = []
         self._names: dict[bytes, Entry] = {}
         self._networks: dict[int, dict[int, dict[int, Entry]]] = {32: {}, 128: {}}
-        self._patterns: list[_Pattern] = []
+        self._patterns = _Patterns()
         for source in sources:
             for entry in _entries(source, self.remarks, "a host name"):
                 self._add(entry)
+        self._patterns.combine()
 
     def __len__(self) -> int:
         networks = (
@@ -232,8 +257,7 @@ class Clients:
     def _add(self, entry: Entry) -> None:
         text = entry.text
         if _is_pattern(text):
-            if pattern := _pattern(entry, self.remarks):
-                self._patterns.append(pattern)
+            self._patterns.add(entry, self.remarks)
         elif network := self._network_of(entry):
             family = self._networks[network.bits]
             family.setdefault(network.prefix, {}).setdefault(network.number, entry)
@@ -268,9 +292,7 @@ class Clients:
         """Return the entry that lets a client pass: by its name, else by its address."""
         lower = name.lower()
         return (
-            self._match_suffix(lower)
-            or self._match_network(address)
-            or _first(self._patterns, name)
+            self._match_suffix(lower) or self._match_network(address) or self._patterns.first(name)
         )
 
     def _match_suffix(self, name: bytes) -> Entry | None:
@@ -301,18 +323,18 @@ class Recipients:
         self.remarks: list[Remark] = []
         self._addresses: dict[bytes, Entry] = {}
         self._domains: dict[bytes, Entry] = {}
-        self._patterns: list[_Pattern] = []
+        self._patterns = _Patterns()
         for source in sources:
             for entry in _entries(source, self.remarks, "an address"):
                 self._add(entry)
+        self._patterns.combine()
 
     def __len__(self) -> int:
         return len(self._addresses) + len(self._domains) + len(self._patterns)
 
     def _add(self, entry: Entry) -> None:
         if _is_pattern(entry.text):
-            if pattern := _pattern(entry, self.remarks):
-                self._patterns.append(pattern)
+            self._patterns.add(entry, self.remarks)
         elif b"@" in entry.text:
             self._addresses.setdefault(entry.text.lower(), entry)
         else:
@@ -324,7 +346,7 @@ class Recipients:
         return (
             self._match_address(lower)
             or self._match_domain(lower)
-            or _first(self._patterns, recipient)
+            or self._patterns.first(recipient)
         )
 
     def _match_address(self, recipient: bytes) -> Entry | None:

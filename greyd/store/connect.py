@@ -33,7 +33,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from greyd.store import StoreError
-from greyd.store.redis import ScriptMissing
+from greyd.store.redis import ConnectionLost, ScriptMissing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -88,7 +88,7 @@ class Link(asyncio.Protocol):
         """Send a command with the others of this turn of the loop; returns its answer."""
         future = self._loop.create_future()
         if self._transport is None:
-            future.set_exception(StoreError(f"{self._name}: connection lost"))
+            future.set_exception(ConnectionLost(f"{self._name}: connection lost"))
             return future
         self._waiting.append(future)
         if not self._out:
@@ -129,10 +129,10 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell all who wait."""
-        self.close(str(exc) if exc else "connection closed")
+        self.close(str(exc) if exc else "connection closed", ConnectionLost)
 
-    def close(self, reason: str) -> None:
-        """Give the connection up; all who wait get ``StoreError``."""
+    def close(self, reason: str, error: type[StoreError] = StoreError) -> None:
+        """Give the connection up; all who wait get ``error``."""
         transport, self._transport = self._transport, None
         if transport is None:
             return
@@ -142,7 +142,7 @@ class Link(asyncio.Protocol):
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
-                future.set_exception(StoreError(f"{self._name}: {reason}"))
+                future.set_exception(error(f"{self._name}: {reason}"))
 
 
 class _Node:
@@ -164,7 +164,13 @@ class _Node:
         if self._linking is None:
             self._linking = asyncio.create_task(self._make_link())
             self._linking.add_done_callback(self._linked)
-        link = await asyncio.shield(self._linking)
+        linking = self._linking
+        try:
+            link = await asyncio.shield(linking)
+        except asyncio.CancelledError:
+            if linking.cancelled():
+                raise StoreError(f"{self._name}: connecting was given up") from None
+            raise
         return await link.send(*command)
 
     async def _make_link(self) -> Link:

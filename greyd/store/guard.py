@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from greyd.store import Remembered, Rule, Store
 
 PROBE_SECONDS = 0.5
+
+REST_SECONDS = 2.0
+"""The circuit stays open so long at least: a store that comes and goes must not flood the log."""
+
 PROBE_KEY = b"probe"
 _PROBE_TTL_SECONDS = 60
 
@@ -39,6 +43,9 @@ class Guard:
         self._timeout_seconds = timeout_seconds
         self._changed = changed
         self._probing: asyncio.Task[None] | None = None
+        # Since when each request waits, the longest first: the deadline is the same for all.
+        self._since: dict[object, float] = {}
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
     def away(self) -> bool:
@@ -53,16 +60,34 @@ class Guard:
         """
         if self._probing is not None:
             raise StoreAway("the store is away")
+        waiting = object()
+        self._since[waiting] = time.monotonic()
+        if self._watch is None:
+            self._watch_for(self._timeout_seconds)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self.store.transact(keys, rule)
-        except TimeoutError:
-            reason = f"no answer within {self._timeout_seconds:g} s"
-            self._open_circuit(reason)
-            raise StoreError(reason) from None
+            return await self.store.transact(keys, rule)
         except StoreError as error:
             self._open_circuit(str(error))
             raise
+        finally:
+            del self._since[waiting]
+
+    def _watch_for(self, seconds: float) -> None:
+        self._watch = asyncio.get_running_loop().call_later(seconds, self._check_deadline)
+
+    def _check_deadline(self) -> None:
+        """Give up on the store where one waits too long: then nobody waits any longer."""
+        self._watch = None
+        if not self._since:
+            return
+        left = next(iter(self._since.values())) + self._timeout_seconds - time.monotonic()
+        if left <= 0:
+            self._open_circuit(self._too_slow())
+        else:
+            self._watch_for(left)
+
+    def _too_slow(self) -> str:
+        return f"no answer within {self._timeout_seconds:g} s"
 
     def _open_circuit(self, reason: str) -> None:
         if self._probing is None:
@@ -71,6 +96,7 @@ class Guard:
             self.store.abandon()
 
     async def _probe(self) -> None:
+        await asyncio.sleep(REST_SECONDS)
         # Of another program there is no event to wait for.
         while await self._fault():  # noqa: ASYNC110
             await asyncio.sleep(PROBE_SECONDS)
@@ -84,7 +110,7 @@ class Guard:
                 await self.store.transact([PROBE_KEY], _note_the_time)
         except TimeoutError:
             self.store.abandon()
-            return f"no answer within {self._timeout_seconds:g} s"
+            return self._too_slow()
         except StoreError as error:
             self.store.abandon()
             return str(error)
@@ -107,6 +133,8 @@ class Guard:
 
     async def close(self) -> None:
         """Stop probing, and close the store."""
+        if self._watch is not None:
+            self._watch.cancel()
         if self._probing is not None:
             self._probing.cancel()
         await self.store.close()

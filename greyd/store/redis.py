@@ -67,6 +67,10 @@ class Carrier(Protocol):
         """Close all connections."""
 
 
+class ConnectionLost(StoreError):
+    """The connection ended before the answer came; whether the command was done is not known."""
+
+
 class ScriptMissing(StoreError):
     """Redis does not know the script (NOSCRIPT): it was restarted, or its scripts were flushed."""
 
@@ -86,8 +90,17 @@ class RedisStore:
         answer, changes = rule(remembered)
         if self._carrier.divided and len({self._place(key) for key in keys}) > 1:
             return await self._transact_across(keys, rule)
+        lost = False
         for _ in range(MOST_ATTEMPTS):
-            found = await self._swap(keys, remembered, changes)
+            try:
+                found = await self._swap(keys, remembered, changes)
+            except ConnectionLost:
+                # Once more over a new one. If the changes were stored all the same, they will be
+                # found there, and the rule decides on them as on any other server's.
+                if lost:
+                    raise
+                lost = True
+                continue
             if found is None:
                 return answer
             remembered = found

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 0.005
 _ROWS_A_STEP = 500
+_MOST_STEPS = 10
+_LARGEST_ID = 2**63 - 1
 _BUSY_SECONDS = 0.25
 
 _SCHEMA = """
@@ -157,7 +159,10 @@ class SqliteStore:
     async def maintain(self) -> None:
         """Take out some expired rows, and have the log of commits written back."""
         self._checkpoint_due.set()
-        self._sweep_from = await self._do(lambda connection: _sweep(connection, self._sweep_from))
+        for _ in range(_MOST_STEPS):
+            self._sweep_from, gone = await self._do(partial(_sweep, after=self._sweep_from))
+            if gone < _ROWS_A_STEP // 10:
+                return
 
     def abandon(self) -> None:
         """Let nobody wait longer for what the thread is doing."""
@@ -331,17 +336,21 @@ def _rows_after(connection: sqlite3.Connection, after: int) -> tuple[int, list[R
     return rows[-1][0], [Record(*row[1:]) for row in rows if row[3] > 0]
 
 
-def _sweep(connection: sqlite3.Connection, after: int) -> int:
-    """Take expired rows out of the next few hundred; returns where to go on."""
-    rows = connection.execute(
+def _sweep(connection: sqlite3.Connection, after: int) -> tuple[int, int]:
+    """Take expired rows out of the next few hundred.
+
+    Returns:
+        Where to go on, and how many rows left.
+    """
+    row = connection.execute(
         "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (after, _ROWS_A_STEP)
     ).fetchone()
-    last = rows[0] if rows else 2**62
-    connection.execute(
+    last = row[0] if row else _LARGEST_ID
+    gone = connection.execute(
         "DELETE FROM record WHERE id > ? AND id <= ? AND expires_at <= ?",
         (after, last, int(time.time())),
-    )
-    return last if rows else 0
+    ).rowcount
+    return (last if row else 0), gone
 
 
 def _hash(key: bytes) -> int:
