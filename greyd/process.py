@@ -55,6 +55,8 @@ def run(settings: Settings) -> int:
     waiting_parent = _to_background() if settings.daemonize else None
     settings = _write_pidfile(settings)
     metrics_folder = _metrics_folder(settings, account)
+    # What greyd stores tells who writes to whom: that is nobody else's business.
+    os.umask(0o077)
     try:
         _drop_privileges(account)
         server = _Server(settings, folder, sockets, web_socket, waiting_parent)
@@ -421,7 +423,7 @@ class _Server:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker, number)
 
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, forward)
         for _ in range(self.settings.workers):
             worker, ready = self._start_worker(warn=not workers)
@@ -453,7 +455,7 @@ class _Server:
         return self._be_worker(write_end, warn=warn, died=died)
 
     def _be_worker(self, write_end: int, *, warn: bool, died: int) -> NoReturn:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         if died:
             warning = f"worker {died} ended; process {os.getpid()} takes its place"

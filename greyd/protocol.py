@@ -99,6 +99,8 @@ class RequestParser:
             raise ProtocolError(f"a line has no end after {MAX_LINE} octets")
 
     def _take(self, line: bytes) -> None:
+        if len(line) > _KEPT_OF_A_LINE:
+            line = line[:_KEPT_OF_A_LINE]
         name, _, value = line.partition(b"=")
         if not name or len(name) == len(line):
             self._attributes.setdefault("garbage", line[:MAX_VALUE])

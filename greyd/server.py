@@ -242,7 +242,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     web = await serve_web(place.web_socket, metrics, lambda: not guard.away)
     tasks = [asyncio.ensure_future(guard.run()), asyncio.ensure_future(service.close_idle())]
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, stop.set)
     reloader = Reloader(settings, place, policy, observer)
     loop.add_signal_handler(signal.SIGHUP, reloader.request)

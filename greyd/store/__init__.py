@@ -82,10 +82,10 @@ class Store(Protocol):
 def open_store(settings: Settings, folder: Path) -> Store:
     """Return the store that ``--store`` names; SQLite in ``folder`` where it names none.
 
-    Redis is not asked for until it is needed, so that mail flows when it is away at the start.
+    Nothing is opened or connected until it is needed: mail flows when it is away at the start.
 
     Raises:
-        StoreError: the URL names no store, or the SQLite file can't be opened.
+        StoreError: the URL names no store, or one in a folder that is not there.
     """
     url = settings.store or f"sqlite:{folder / 'greyd.db'}"
     scheme, colon, rest = url.partition(":")
@@ -94,7 +94,7 @@ def open_store(settings: Settings, folder: Path) -> Store:
     if scheme == "sqlite":
         from greyd.store.sqlite import SqliteStore
 
-        return SqliteStore.open(rest)
+        return SqliteStore(rest)
     if scheme == "memory":
         from greyd.store.redis import RedisStore, in_memory
 

@@ -17,6 +17,7 @@ and that of the machine but for the last moments; ``?synchronous=full`` syncs ev
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -40,6 +41,7 @@ _PATIENCE_SECONDS = 0.005
 _ROWS_A_STEP = 500
 _MOST_STEPS = 10
 _LARGEST_ID = 2**63 - 1
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BUSY_SECONDS = 0.25
 
 _SCHEMA = """
@@ -67,9 +69,17 @@ class _Work:
 class SqliteStore:
     """A store in one file."""
 
-    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
-        self._path = path
-        self._connection = connection
+    def __init__(self, location: str) -> None:
+        """Use the file at ``location``: a path, ``///path``, ``?synchronous=full``.
+
+        It is opened, or made, when it is needed.
+
+        Raises:
+            StoreError: the location can't be understood.
+        """
+        self._path, self._synchronous = _parse(location)
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
         self._gathered: list[_Work] = []
         self._under_way: list[_Work] = []
         self._handed: queue.SimpleQueue[list[_Work] | None] = queue.SimpleQueue()
@@ -85,26 +95,6 @@ class SqliteStore:
             threading.Thread(target=self._work, name="sqlite", daemon=True),
             threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True),
         ]
-
-    @classmethod
-    def open(cls, location: str) -> SqliteStore:
-        """Open or make the file at ``location``: a path, ``///path``, ``?synchronous=full``.
-
-        Raises:
-            StoreError: it can't be opened; the text says why.
-        """
-        path, _, query = location.partition("?")
-        path = path.removeprefix("//")
-        options = dict(parse_qsl(query))
-        synchronous = options.pop("synchronous", "normal").upper()
-        if options or synchronous not in ("NORMAL", "FULL") or not path:
-            raise StoreError(
-                f"sqlite:{location}: write sqlite:PATH or sqlite:PATH?synchronous=full"
-            )
-        try:
-            return cls(path, _connect(path, synchronous))
-        except sqlite3.Error as error:
-            raise StoreError(f"sqlite:{path}: {error}") from error
 
     # The contract -------------------------------------------------------------------------------
 
@@ -159,6 +149,7 @@ class SqliteStore:
     async def maintain(self) -> None:
         """Take out some expired rows, and have the log of commits written back."""
         self._checkpoint_due.set()
+        await self._do(self._look_after)
         for _ in range(_MOST_STEPS):
             self._sweep_from, gone = await self._do(partial(_sweep, after=self._sweep_from))
             if gone < _ROWS_A_STEP // 10:
@@ -180,8 +171,6 @@ class SqliteStore:
         if self._loop is not None:
             for thread in self._threads:
                 await asyncio.to_thread(thread.join, 1)
-        if not any(thread.is_alive() for thread in self._threads):
-            self._connection.close()
 
     # The loop's side ----------------------------------------------------------------------------
 
@@ -234,36 +223,90 @@ class SqliteStore:
     def _work(self) -> None:
         while (batch := self._handed.get()) is not None:
             try:
-                _commit(self._connection, batch)
+                _commit(self._opened(), batch)
             except sqlite3.Error as error:
-                for work in batch:
-                    work.error = StoreError(f"sqlite:{self._path}: {error}")
+                self._fail(batch, error)
             self._done.release()
             if self._late and self._loop is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._deliver_late)
+        self._disconnect()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = _connect(self._path, self._synchronous)
+            self._inode = Path(self._path).stat().st_ino
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _fail(self, batch: list[_Work], error: sqlite3.Error) -> None:
+        """Tell who waits, and let the next batch open the file anew."""
+        reason = str(error)
+        if not reason.startswith("database is locked"):
+            self._disconnect()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            reason += f"; {self._set_aside()}"
+        for work in batch:
+            work.error = StoreError(f"sqlite:{self._path}: {reason}")
+
+    def _set_aside(self) -> str:
+        """Keep a damaged file under another name; the next batch begins with an empty one."""
+        aside = f"{self._path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
+        try:
+            for suffix in ("-wal", "-shm", ""):
+                if Path(self._path + suffix).exists():
+                    Path(self._path + suffix).rename(aside + suffix)
+        except OSError as error:
+            return f"can't be set aside as {aside}: {error.strerror}; move it away by hand"
+        return f"set aside as {aside}, going on with an empty file"
+
+    def _look_after(self, connection: sqlite3.Connection) -> None:
+        """Notice that the file was taken away, by hand or by another worker that set it aside."""
+        try:
+            same = Path(self._path).stat().st_ino == self._inode
+        except OSError:
+            same = False
+        if not same and connection is self._connection:
+            raise sqlite3.OperationalError("the file was taken away; going on with a new one")
 
     def _checkpoint(self) -> None:
-        connection = _connect(self._path)
         while self._checkpoint_due.wait() and not self._closing:
             self._checkpoint_due.clear()
-            try:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            except sqlite3.Error:
-                continue  # a full disk, say: the requests' own commits report it
-        connection.close()
+            # A full disk, say, is what the requests' own commits report.
+            with contextlib.suppress(sqlite3.Error):
+                connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+                with contextlib.closing(connection):
+                    connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
-def _connect(path: str, synchronous: str = "NORMAL") -> sqlite3.Connection:
+def _parse(location: str) -> tuple[str, str]:
+    """Return the path and the value of ``synchronous``."""
+    path, _, query = location.partition("?")
+    path = path.removeprefix("//")
+    options = dict(parse_qsl(query))
+    synchronous = options.pop("synchronous", "normal").upper()
+    if options or synchronous not in ("NORMAL", "FULL") or not path:
+        raise StoreError(f"sqlite:{location}: write sqlite:PATH or sqlite:PATH?synchronous=full")
     if not Path(path).parent.is_dir():
-        raise sqlite3.OperationalError(f"no folder {Path(path).parent}; make it or set --dbdir")
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    connection.execute("PRAGMA journal_mode=WAL").fetchall()
-    connection.execute(f"PRAGMA synchronous={synchronous}")
-    connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
-    connection.execute("PRAGMA cache_size=-8000")
-    connection.executescript(_SCHEMA)
+        raise StoreError(f"sqlite:{path}: no folder {Path(path).parent}; make it or name another")
+    return path, synchronous
+
+
+def _connect(path: str, synchronous: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+        connection.execute("PRAGMA cache_size=-8000")
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
