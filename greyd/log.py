@@ -53,7 +53,7 @@ class StreamSink:
 
     def write(self, lines: Sequence[Line]) -> None:
         """Write all lines, however many calls it takes."""
-        rest = memoryview(b"".join(line.text + b"\n" for line in lines))
+        rest = memoryview(b"\n".join([*[line.text for line in lines], b""]))
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 

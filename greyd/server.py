@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
             self._service.observer.misunderstood(f"closing a connection: {error}")
             self._last = True
         if self._answering is None and (self._waiting or self._last):
-            self._answering = asyncio.ensure_future(self._answer_all())
+            self._answering = self._service.loop.create_task(self._answer_all())
         if len(self._waiting) > MOST_WAITING or self._last:
             self._transport.pause_reading()
             self._paused = True
@@ -140,6 +140,7 @@ class Service:
     observer: Observer
 
     def __post_init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
         self._none_left = asyncio.Event()
 
