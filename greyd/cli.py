@@ -19,6 +19,7 @@ from greyd.settings import (
     from_environment,
     from_table,
     settle,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     variables, unknown = from_environment(os.environ)
     warnings = [f"{variable}: no such setting, ignored" for variable in unknown]
     if ignored:
-        warnings.append(f"ignored, as postgrey does, from {ignored[0]!r} on: {' '.join(ignored)}")
+        warnings.append(f"ignored, as postgrey does: {shown(' '.join(ignored))}")
     return settle(given, variables, _from_file(given, variables), warnings=warnings)
 
 

@@ -26,7 +26,7 @@ MAX_VALUE = 512
 MAX_LINE = 1024 * 1024
 """Octets of a line without an end after which the connection is given up."""
 
-_KEPT_OF_A_LINE = 2 * MAX_VALUE + 1
+_MOST_OF_A_LINE = 2 * MAX_VALUE + 2
 
 _SLICE = 16 * 1024
 
@@ -85,22 +85,22 @@ class RequestParser:
                 else:
                     yield Request(**self._attributes)
                     self._attributes = {}
-            if len(self._rest) > _KEPT_OF_A_LINE:
+            if len(self._rest) > _MOST_OF_A_LINE:
                 self._shorten(ended=bool(lines))
             elif lines:
                 self._dropped = 0
 
     def _shorten(self, *, ended: bool) -> None:
         """Drop what can't count of a line that goes on: a name and a value are cut anyway."""
-        dropped = len(self._rest) - _KEPT_OF_A_LINE
+        name, equals, value = self._rest.partition(b"=")
+        kept = name[: MAX_VALUE + 1] + equals + value[:MAX_VALUE]
+        dropped = len(self._rest) - len(kept)
         self._dropped = dropped if ended else self._dropped + dropped
-        self._rest = self._rest[:_KEPT_OF_A_LINE]
+        self._rest = kept
         if self._dropped > MAX_LINE:
             raise ProtocolError(f"a line has no end after {MAX_LINE} octets")
 
     def _take(self, line: bytes) -> None:
-        if len(line) > _KEPT_OF_A_LINE:
-            line = line[:_KEPT_OF_A_LINE]
         name, _, value = line.partition(b"=")
         if not name or len(name) == len(line):
             self._attributes.setdefault("garbage", line[:MAX_VALUE])

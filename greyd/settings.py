@@ -55,7 +55,7 @@ class Kind(Enum):
 
 # Readers: text → value; ValueError(what is expected) where the text is none ---------------------
 
-_WHOLE = re.compile(r"[-+]?[0-9][0-9_]*")
+_WHOLE = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
 _LARGEST = 10**12
 
 
@@ -129,7 +129,7 @@ def _endpoint(text: str) -> Endpoint:
     host, colon, port = text.strip().rpartition(":")
     if not colon:
         host = "localhost"
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError("[HOST:]PORT, such as 127.0.0.1:10023")
     return Endpoint("" if host == "*" else host.removeprefix("[").removesuffix("]"), int(port))
 
@@ -384,8 +384,8 @@ _BY_SPELLING = {
     spelling: option
     for option in OPTIONS
     for name in (option.name, *option.spellings)
-    # A single dash before a long name is taken too, as postgrey does.
-    for spelling in ({f"--{name}", f"-{name}"} if len(name) > 1 else {f"-{name}"})
+    # One dash before a long name and two before a short one are taken too, as postgrey does.
+    for spelling in (f"--{name}", f"-{name}")
 }
 _BY_NAME = {option.name: option for option in OPTIONS}
 _BY_KEY = {option.key: option for option in OPTIONS}
@@ -399,6 +399,11 @@ class Given(NamedTuple):
     text: str
     where: str
     """How to name the place in a message: ``--delay``, ``GREYD_DELAY``, ``/etc/…: delay``."""
+
+
+def shown(text: str) -> str:
+    """Return a text that somebody gave as it can stand in a message of one line."""
+    return "".join(each if each.isprintable() else "?" for each in text[:100])
 
 
 # Sources ----------------------------------------------------------------------------------------
@@ -434,7 +439,7 @@ def _option(word: str, rest: list[str]) -> Given:
     name, equals, text = word.partition("=")
     option = _BY_SPELLING.get(name)
     if option is None:
-        raise SettingsError(f"{name}: no such option; see greyd serve --help")
+        raise SettingsError(f"{shown(name)}: no such option; see greyd serve --help")
     if option.kind is Kind.FLAG:
         if equals:
             raise SettingsError(f"{name} takes no value")
@@ -479,7 +484,7 @@ def from_table(table: Mapping[str, object], file: str) -> list[Given]:
     given = []
     for key, value in table.items():
         option = _BY_KEY.get(key) or _BY_NAME.get(key)
-        where = f"{file}: {key}"
+        where = f"{file}: {shown(key)}"
         if option is None or option.name == "config":
             raise SettingsError(f"{where}: no such setting; see greyd serve --help for the names")
         values = value if isinstance(value, list) and option.kind is Kind.MANY else [value]
@@ -530,13 +535,13 @@ def _value(given: Given, notices: list[str]) -> Any:
     if (option.empty_is_default and not text) or (
         option.zero_is_default and _is_zero(option, text)
     ):
-        notices.append(f"{where}={text}: the default is taken ({option.default})")
+        notices.append(f"{where}={shown(text)}: the default is taken ({option.default})")
         return default
     try:
         return option.read(text)
     except ValueError as error:
-        shown = "…" if option.field == "store" else text[:100]
-        raise SettingsError(f"{where}={shown}: expected {error}") from None
+        value = "…" if option.field == "store" else shown(text)
+        raise SettingsError(f"{where}={value}: expected {error}") from None
 
 
 def _is_zero(option: Option, text: str) -> bool:
