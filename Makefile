@@ -5,15 +5,18 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: serve test check format clean
+.PHONY: serve test check format lock clean
 
-$(RUN_STAMP): pyproject.toml
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+
+$(RUN_STAMP): pyproject.toml requirements/run.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(PIP) install --require-hashes --requirement requirements/run.txt
+	$(PIP) install --no-deps --editable .
 	touch $@
 
-$(DEV_STAMP): $(RUN_STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(DEV_STAMP): $(RUN_STAMP) requirements/dev.txt
+	$(PIP) install --require-hashes --requirement requirements/dev.txt
 	touch $@
 
 serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
@@ -31,6 +34,11 @@ check: $(DEV_STAMP) ## format, lint, types
 format: $(DEV_STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
+	$(PIP) install uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --output-file requirements/run.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
 
 clean: ## take away what these commands made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
