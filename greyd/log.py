@@ -11,7 +11,9 @@ import json
 import os
 import queue
 import re
+import select
 import socket
+import stat
 import threading
 import time
 from enum import IntEnum
@@ -50,10 +52,24 @@ class StreamSink:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        # Several workers share a pipe, which keeps together what is written at once up to here.
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._most_octets = 2**20 if regular else select.PIPE_BUF
 
     def write(self, lines: Sequence[Line]) -> None:
-        """Write all lines, however many calls it takes."""
-        rest = memoryview(b"\n".join([*[line.text for line in lines], b""]))
+        """Write all lines, several at once."""
+        together: list[bytes] = []
+        octets = 0
+        for line in lines:
+            octets += len(line.text) + 1
+            if octets > self._most_octets:
+                self._write(together)
+                together, octets = [], len(line.text) + 1
+            together.append(line.text)
+        self._write(together)
+
+    def _write(self, texts: Sequence[bytes]) -> None:
+        rest = memoryview(b"\n".join([*texts, b""]))
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
