@@ -24,7 +24,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton  # arithmetic on addresses, no I/O
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -39,55 +38,49 @@ DAY = 86400
 COUNT_EVERY = HOUR
 """Seconds in which a client's success counts once (postgrey's behaviour)."""
 
-_MAPPED_IPV4 = bytes(10) + b"\xff\xff"
+_MAPPED_IPV4 = 0xFFFF
 
 
 class Address(NamedTuple):
     """A client's IP address. An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) is IPv4."""
 
-    packed: bytes
-    """Four octets or sixteen."""
+    number: int
+    bits: int
+    """32 or 128."""
     text: bytes
     """The canonical form (RFC 5952)."""
-
-    @property
-    def bits(self) -> int:
-        """32 or 128."""
-        return 8 * len(self.packed)
-
-    @property
-    def number(self) -> int:
-        """The address as an integer."""
-        return int.from_bytes(self.packed, "big")
 
 
 def parse_address(text: bytes) -> Address | None:
     """Read an IPv4 or IPv6 address; None for anything else, a host name too."""
     try:
         if b":" not in text:
-            return Address(inet_pton(AF_INET, text.decode("ascii")), text)
-        packed = inet_pton(AF_INET6, text.decode("ascii"))
+            number = int.from_bytes(inet_pton(AF_INET, text.decode("ascii")), "big")
+            return Address(number, 32, text)
+        number = int.from_bytes(inet_pton(AF_INET6, text.decode("ascii")), "big")
     except (OSError, ValueError):
         return None
-    if packed.startswith(_MAPPED_IPV4):
-        packed = packed[12:]
-    return Address(packed, _address_text(packed))
+    if number >> 32 == _MAPPED_IPV4:
+        number &= 0xFFFFFFFF
+        return Address(number, 32, _address_text(number, 32))
+    return Address(number, 128, _address_text(number, 128))
 
 
-def network_of(address: Address, settings: Settings) -> bytes:
-    """Return the octets of the network that stands for the client in a triplet.
+def network_of(address: Address, settings: Settings) -> int:
+    """Return the network that stands for the client in a triplet, as a number like an address's.
 
     Postgrey's ``--ipv4cidr`` and ``--ipv6cidr``; with ``--lookup-by-host`` the address itself.
     """
     if settings.lookup_by_host:
-        return address.packed
-    prefix = settings.ipv4cidr if len(address.packed) == 4 else settings.ipv6cidr
+        return address.number
+    prefix = settings.ipv4cidr if address.bits == 32 else settings.ipv6cidr
     free = address.bits - prefix
-    return (address.number >> free << free).to_bytes(len(address.packed), "big")
+    return address.number >> free << free
 
 
-def _address_text(packed: bytes) -> bytes:
-    return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed).encode()
+def _address_text(number: int, bits: int) -> bytes:
+    packed = number.to_bytes(bits // 8, "big")
+    return inet_ntop(AF_INET if bits == 32 else AF_INET6, packed).encode()
 
 
 # Senders ----------------------------------------------------------------------------------------
@@ -138,7 +131,7 @@ def keys(address: Address, sender: bytes, recipient: bytes, settings: Settings) 
     network = network_of(address, settings)
     if settings.privacy:
         return _private_keys(address, network, sender, recipient, settings)
-    tag = b"{" + _address_text(network) + b"}"
+    tag = b"{%b}" % _address_text(network, address.bits)
     triplet = tag + b"/" + _unambiguous(sender) + b"/" + recipient
     return Keys(triplet.lower(), tag + b":" + address.text)
 
@@ -150,10 +143,10 @@ def _unambiguous(sender: bytes) -> bytes:
 
 
 def _private_keys(
-    address: Address, network: bytes, sender: bytes, recipient: bytes, settings: Settings
+    address: Address, network: int, sender: bytes, recipient: bytes, settings: Settings
 ) -> Keys:
     # The hashed text is postgrey's to the letter, so that its private databases can be taken over.
-    place = _postgrey_text(network)
+    place = _postgrey_text(network, address.bits)
     if settings.lookup_by_host:
         place += b"/%d" % address.bits
     if settings.privacy_key is not None:
@@ -162,7 +155,7 @@ def _private_keys(
     digest = _digest(settings.privacy_key)
     return Keys(
         b"/" + digest(triplet.lower()),
-        b":" + digest(_postgrey_text(address.packed).upper()),
+        b":" + digest(_postgrey_text(address.number, address.bits).upper()),
     )
 
 
@@ -172,11 +165,11 @@ def _digest(secret: bytes | None) -> Callable[[bytes], bytes]:
     return lambda text: hmac.digest(secret, text, "sha256").hex().encode()
 
 
-def _postgrey_text(packed: bytes) -> bytes:
+def _postgrey_text(number: int, bits: int) -> bytes:
     """Return an address as postgrey writes it: IPv6 as eight groups, none left out."""
-    if len(packed) == 4:
-        return _address_text(packed)
-    return b":".join(b"%x" % int.from_bytes(packed[i : i + 2], "big") for i in range(0, 16, 2))
+    if bits == 32:
+        return _address_text(number, bits)
+    return b":".join(b"%x" % (number >> shift & 0xFFFF) for shift in range(112, -1, -16))
 
 
 # Records ----------------------------------------------------------------------------------------
@@ -247,8 +240,7 @@ class Change(NamedTuple):
     ttl_seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What is to be done with a request, and why."""
 
     passes: bool

@@ -127,8 +127,12 @@ class Log:
         self._sink = sink
         self._waiting: list[Line] = []
         self._handed: queue.SimpleQueue[list[Line] | None] = queue.SimpleQueue()
-        self._in_thread = 0
+        # Each number has one thread that changes it, so none gets lost.
+        self._handed_lines = 0
+        self._written_lines = 0
         self._dropped = 0
+        self._lost = 0
+        self._told_of = 0
         self._soon: Callable[[], object] | None = None
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
@@ -170,7 +174,7 @@ class Log:
 
     def write(self, severity: Severity, text: bytes) -> None:
         """Take one line, which holds no control characters; never blocks."""
-        if self._in_thread + len(self._waiting) >= self.MOST_WAITING:
+        if self._is_full():
             self._dropped += 1
             return
         self._waiting.append(Line(severity, text))
@@ -181,14 +185,19 @@ class Log:
 
     def flush(self) -> None:
         """Hand what waits to the thread."""
-        lines, self._waiting = self._waiting, []
-        if self._dropped and self._in_thread + len(lines) < self.MOST_WAITING:
-            text = b"warning: %d log lines were dropped, the reader is too slow" % self._dropped
-            lines.append(Line(Severity.WARNING, text))
-            self._dropped = 0
-        if lines:
-            self._in_thread += len(lines)
+        missing = self._dropped + self._lost - self._told_of
+        if missing and not self._is_full():
+            text = b"warning: %d log lines were dropped, the reader is too slow" % missing
+            self._waiting.append(Line(Severity.WARNING, text))
+            self._told_of += missing
+        if self._waiting:
+            lines, self._waiting = self._waiting, []
+            self._handed_lines += len(lines)
             self._handed.put(lines)
+
+    def _is_full(self) -> bool:
+        in_thread = self._handed_lines - self._written_lines
+        return in_thread + len(self._waiting) >= self.MOST_WAITING
 
     def close(self, seconds: float = 0.5) -> None:
         """Write what waits, and give up on it after ``seconds``."""
@@ -203,8 +212,8 @@ class Log:
                 self._sink.write(lines)
             except OSError:
                 # The reader is gone, and there is nobody left to tell.
-                self._dropped += len(lines)
-            self._in_thread -= len(lines)
+                self._lost += len(lines)
+            self._written_lines += len(lines)
 
 
 _ODD = re.compile(rb"[^\x20-\x7e]")

@@ -55,7 +55,9 @@ class Request(NamedTuple):
     """The first line without ``=`` in this request; such lines count for nothing."""
 
 
-_ATTRIBUTES = {name.encode(): name for name in Request._fields if name != "garbage"}
+_NONE: tuple[None, ...] = (None,) * len(Request._fields)
+_GARBAGE = Request._fields.index("garbage")
+_PLACES = {name.encode(): place for place, name in enumerate(Request._fields[:_GARBAGE])}
 
 
 class RequestParser:
@@ -64,7 +66,7 @@ class RequestParser:
     def __init__(self) -> None:
         self._rest = b""
         self._dropped = 0
-        self._attributes: dict[str, bytes] = {}
+        self._fields: list[bytes | None] = list(_NONE)
 
     def feed(self, data: bytes) -> Iterator[Request]:
         """Yield each request that ``data`` completes; to be read to its end.
@@ -81,10 +83,15 @@ class RequestParser:
             *lines, self._rest = text.split(b"\n")
             for line in lines:
                 if line:
-                    self._take(line)
+                    name, equals, value = line.partition(b"=")
+                    place = _PLACES.get(name)
+                    if place is not None and equals:
+                        self._fields[place] = value[:MAX_VALUE]
+                    elif not name or not equals:
+                        self._fields[_GARBAGE] = self._fields[_GARBAGE] or line[:MAX_VALUE]
                 else:
-                    yield Request(**self._attributes)
-                    self._attributes = {}
+                    yield Request._make(self._fields)
+                    self._fields = list(_NONE)
             if len(self._rest) > _MOST_OF_A_LINE:
                 self._shorten(ended=bool(lines))
             elif lines:
@@ -99,13 +106,6 @@ class RequestParser:
         self._rest = kept
         if self._dropped > MAX_LINE:
             raise ProtocolError(f"a line has no end after {MAX_LINE} octets")
-
-    def _take(self, line: bytes) -> None:
-        name, _, value = line.partition(b"=")
-        if not name or len(name) == len(line):
-            self._attributes.setdefault("garbage", line[:MAX_VALUE])
-        elif (attribute := _ATTRIBUTES.get(name)) is not None:
-            self._attributes[attribute] = value[:MAX_VALUE]
 
 
 def encode(action: bytes) -> bytes:

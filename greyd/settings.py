@@ -57,6 +57,7 @@ class Kind(Enum):
 
 _WHOLE = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
 _LARGEST = 10**12
+_LOGIN = re.compile(r"://.*@", re.DOTALL)
 
 
 def _whole(text: str) -> int:
@@ -116,6 +117,12 @@ def _text(text: str) -> str:
     if not text.isprintable():
         raise ValueError("a text without control characters")
     return text
+
+
+def _path(text: str) -> Path:
+    if not text or not text.isprintable():
+        raise ValueError("a path")
+    return Path(text)
 
 
 def _socket_mode(text: str) -> int:
@@ -196,7 +203,7 @@ OPTIONS: tuple[Option, ...] = (
         "inet", "inet", _endpoint, "Listen on TCP; without a host on localhost, both families.",
         Kind.MANY, "[HOST:]PORT", ("i",), default="localhost:10023",
     ),
-    Option("unix", "unix", Path, "Listen on a Unix socket.", Kind.MANY, "PATH", ("u",)),
+    Option("unix", "unix", _path, "Listen on a Unix socket.", Kind.MANY, "PATH", ("u",)),
     Option(
         "socketmode", "socket_mode", _socket_mode, "Mode of the Unix sockets.",
         metavar="OCTAL", zero_is_default=True, default="0666",
@@ -249,11 +256,11 @@ OPTIONS: tuple[Option, ...] = (
         metavar="on|learn|off", default="on",
     ),
     Option(
-        "whitelist-clients", "whitelist_clients", Path,
+        "whitelist-clients", "whitelist_clients", _path,
         "Clients that are never greylisted; replaces the default files.", Kind.MANY, "FILE",
     ),
     Option(
-        "whitelist-recipients", "whitelist_recipients", Path,
+        "whitelist-recipients", "whitelist_recipients", _path,
         "Recipients that are never greylisted; replaces the default files.", Kind.MANY, "FILE",
     ),
     # What it answers
@@ -282,7 +289,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="URL", default="SQLite in --dbdir",
     ),
     Option(
-        "dbdir", "dbdir", Path, "Folder of the SQLite store.", metavar="PATH",
+        "dbdir", "dbdir", _path, "Folder of the SQLite store.", metavar="PATH",
         default="/var/lib/greyd for root, else ~/.local/state/greyd",
     ),
     Option(
@@ -299,19 +306,19 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("privacy", "privacy", _flag, "Remember only hashes (postgrey's SHA-1).", Kind.FLAG),
     Option(
-        "privacy-key", "privacy_key_file", Path,
+        "privacy-key", "privacy_key_file", _path,
         "With --privacy: hash with HMAC-SHA-256 under the secret in FILE.", metavar="FILE",
     ),
     # How it runs
     Option("daemonize", "daemonize", _flag, "Go to the background.", Kind.FLAG, spellings=("d",)),
-    Option("pidfile", "pidfile", Path, "Write the process id to PATH.", metavar="PATH"),
+    Option("pidfile", "pidfile", _path, "Write the process id to PATH.", metavar="PATH"),
     Option("user", "user", _text, "Run as this user.", metavar="USER", default="the starting user"),
     Option("group", "group", _text, "Run as this group.", metavar="GROUP", default="the user's"),
     Option(
         "workers", "workers", _between(1, 64, "a number of processes"),
         "Processes that answer requests.", metavar="N", default="1",
     ),
-    Option("config", "config", Path, "A TOML file with the same settings.", metavar="FILE",
+    Option("config", "config", _path, "A TOML file with the same settings.", metavar="FILE",
            default="/etc/greyd/greyd.toml"),
     Option("test-time", "test_time", _flag,
            "Take the time from the request's policy_test_time; for tests only.", Kind.FLAG),
@@ -402,7 +409,8 @@ class Given(NamedTuple):
 
 
 def shown(text: str) -> str:
-    """Return a text that somebody gave as it can stand in a message of one line."""
+    """Return a text that somebody gave as it can stand in a message: one line, no password."""
+    text = _LOGIN.sub("://…@", text)
     return "".join(each if each.isprintable() else "?" for each in text[:100])
 
 

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import re2
 
 from greyd.greylist import Address, parse_address
+from greyd.settings import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -104,7 +105,7 @@ def _entries(source: Source, remarks: list[Remark], what: str) -> Iterator[Entry
 
 
 def _shown(text: bytes) -> str:
-    return '"' + text[:80].decode(errors="backslashreplace") + '"'
+    return '"' + shown(text[:80].decode(errors="backslashreplace")) + '"'
 
 
 # Patterns ---------------------------------------------------------------------------------------
@@ -123,13 +124,19 @@ def _options(most_octets: int) -> re2.Options:
 _OF_ONE = _options(2**20)
 _OF_MANY = _options(2**23)
 # Names hold no line feed, so both of Perl's ends of a string are RE2's only one.
-_PERL_ONLY = re.compile(rb"(\\\\)|\\(Z|h)")
-_IN_RE2 = {b"Z": rb"\z", b"h": rb"[ \t]"}
+_PERL_ONLY = re.compile(rb"\\Z|\\h|\\.|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
+_IN_CLASS = re.compile(rb"\\h|\\.", re.DOTALL)
 
 
 def _in_re2(pattern: bytes) -> bytes:
     """Write what Perl and RE2 only spell differently as RE2 does."""
-    return _PERL_ONLY.sub(lambda found: found[1] or _IN_RE2[found[2]], pattern)
+
+    def spell(found: re.Match[bytes]) -> bytes:
+        if found[0].startswith(b"["):
+            return _IN_CLASS.sub(lambda one: b" \\t" if one[0] == b"\\h" else one[0], found[0])
+        return {b"\\Z": b"\\z", b"\\h": b"[ \\t]"}.get(found[0], found[0])
+
+    return _PERL_ONLY.sub(spell, pattern)
 
 
 _TOGETHER = 200
@@ -207,7 +214,7 @@ def parse_network(text: bytes) -> Network | None:
     An IPv4-mapped IPv6 network is the IPv4 network.
     """
     host, slash, length = text.partition(b"/")
-    if host.startswith(b"[") and host.endswith(b"]") and not slash:
+    if host.startswith(b"[") and host.endswith(b"]") and b":" in host and not slash:
         host = host[1:-1]
     if slash and not re.fullmatch(rb"[0-9]{1,3}", length):
         return None
