@@ -225,7 +225,9 @@ _NUMBERS = re.compile(rb"-?[0-9]{1,15}(?:,-?[0-9]{1,15})*")
 
 def _numbers(text: bytes | None) -> list[int]:
     """Return the leading numbers of a record; what a newer version has added is left out."""
-    numbers = _NUMBERS.match(text or b"")
+    if text is None:
+        return []
+    numbers = _NUMBERS.match(text)
     return [int(number) for number in numbers[0].split(b",")] if numbers else []
 
 

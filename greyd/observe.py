@@ -209,19 +209,14 @@ class Observer:
 
 def _postgrey_line(request: Request, action: str, reason: str, delay_seconds: int | None) -> bytes:
     """Return postgrey's log line; an empty attribute is left out."""
-    parts = [f"action={action}, reason={reason}".encode()]
-    if delay_seconds is not None:
-        parts.append(b"delay=%d" % delay_seconds)
-    if request.client_name:
-        parts.append(b"client_name=" + request.client_name)
-    if request.client_address:
-        parts.append(b"client_address=" + request.client_address)
-    if request.sender:
-        parts.append(b"sender=" + request.sender)
-    if request.recipient:
-        parts.append(b"recipient=" + request.recipient)
-    line = b", ".join(parts)
-    return one_line(b"%b: %b" % (request.queue_id, line) if request.queue_id else line)
+    delay = b"" if delay_seconds is None else b", delay=%d" % delay_seconds
+    name = b", client_name=" + request.client_name if request.client_name else b""
+    address = b", client_address=" + request.client_address if request.client_address else b""
+    sender = b", sender=" + request.sender if request.sender else b""
+    recipient = b", recipient=" + request.recipient if request.recipient else b""
+    queue_id = request.queue_id + b": " if request.queue_id else b""
+    decision = f"action={action}, reason={reason}".encode()
+    return one_line(queue_id + decision + delay + name + address + sender + recipient)
 
 
 def _json_line(request: Request, action: str, reason: str, delay_seconds: int | None) -> bytes:

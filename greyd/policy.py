@@ -68,7 +68,12 @@ class Policy:
 
     def _exemption(self, request: Request, address: Address | None) -> str:
         """Return why a request passes whatever the store may say; empty where nothing says so."""
-        if any(getattr(request, name) is None for name in _REQUIRED):
+        if None in (
+            request.client_address,
+            request.client_name,
+            request.sender,
+            request.recipient,
+        ):
             missing = ", ".join(name for name in _REQUIRED if getattr(request, name) is None)
             self._observer.misunderstood(f"attribute missing, passing the mail: {missing}")
             return "missing attribute"
