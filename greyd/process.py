@@ -51,7 +51,7 @@ def run(settings: Settings) -> int:
     settings, folder = _prepare(settings, account)
     _raise_file_limit()
     sockets = _listen(settings)
-    web_socket, settings = _listen_for_metrics(settings)
+    web_sockets, settings = _listen_for_metrics(settings)
     waiting_parent = _to_background() if settings.daemonize else None
     settings = _write_pidfile(settings)
     metrics_folder = _metrics_folder(settings, account)
@@ -59,7 +59,7 @@ def run(settings: Settings) -> int:
     os.umask(0o077)
     try:
         _drop_privileges(account)
-        server = _Server(settings, folder, sockets, web_socket, waiting_parent)
+        server = _Server(settings, folder, sockets, web_sockets, waiting_parent)
         return server.serve_alone() if settings.workers == 1 else server.serve_with_workers()
     finally:
         _clean_up(settings, metrics_folder)
@@ -277,17 +277,14 @@ def _remove_stale_socket(path: Path) -> None:
         path.unlink()
 
 
-def _listen_for_metrics(settings: Settings) -> tuple[socket.socket | None, Settings]:
+def _listen_for_metrics(settings: Settings) -> tuple[list[socket.socket], Settings]:
     """Bind the metrics port. Mail does not depend on it, so failing is only a warning."""
     if settings.metrics is None:
-        return None, settings
+        return [], settings
     try:
-        first, *others = _bind_inet(settings.metrics, 128, "--metrics")
+        return _bind_inet(settings.metrics, 128, "--metrics"), settings
     except SetupError as error:
-        return None, replace(settings, warnings=(*settings.warnings, f"no metrics: {error}"))
-    for each in others:
-        each.close()
-    return first, settings
+        return [], replace(settings, warnings=(*settings.warnings, f"no metrics: {error}"))
 
 
 # The background, the pid file, the rights -------------------------------------------------------
@@ -372,7 +369,7 @@ class _Server:
     settings: Settings
     folder: Path
     sockets: list[socket.socket]
-    web_socket: socket.socket | None
+    web_sockets: list[socket.socket]
     waiting_parent: int | None
 
     def serve_alone(self) -> int:
@@ -387,7 +384,7 @@ class _Server:
 
         place = Place(
             sockets=self.sockets,
-            web_socket=self.web_socket,
+            web_sockets=self.web_sockets,
             folder=self.folder,
             to_syslog=self.settings.daemonize,
             ready=ready,

@@ -22,7 +22,7 @@ from greyd.policy import Policy
 from greyd.protocol import ProtocolError, RequestParser
 from greyd.store import open_store
 from greyd.store.guard import Guard
-from greyd.web import serve_web
+from greyd.web import Site, serve_site
 from greyd.whitelist_files import load_whitelists, reload_whitelists
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Place:
     """What a serving process is given: its sockets and its folder, and whom to tell."""
 
     sockets: Sequence[socket.socket]
-    web_socket: socket.socket | None
+    web_sockets: Sequence[socket.socket]
     folder: Path
     to_syslog: bool
     ready: Callable[[], None]
@@ -239,15 +239,16 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     _show_entries(metrics, whitelists)
     policy = Policy(settings, whitelists, guard, observer)
     service = Service(settings, policy, guard, observer)
-    await guard.check()
-    servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
-    web = await serve_web(place.web_socket, metrics, lambda: not guard.away)
-    tasks = [asyncio.ensure_future(guard.run()), asyncio.ensure_future(service.close_idle())]
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, stop.set)
     reloader = Reloader(settings, place, policy, observer)
     loop.add_signal_handler(signal.SIGHUP, reloader.request)
+    await guard.check()
+    servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
+    site = Site(metrics, lambda: not guard.away)
+    servers += [await serve_site(site, each) for each in place.web_sockets]
+    tasks = [asyncio.ensure_future(guard.run()), asyncio.ensure_future(service.close_idle())]
     _say_hello(settings, place, log, store=settings.store or f"sqlite:{place.folder / 'greyd.db'}")
     place.ready()
     _spare_the_garbage_collector()
@@ -260,8 +261,6 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     await service.drain()
     for task in tasks:
         task.cancel()
-    if web is not None:
-        web.close()
     await guard.close()
 
 

@@ -144,12 +144,7 @@ class WebConnection(asyncio.Protocol):
             self._timer.cancel()
 
 
-async def serve_web(
-    listening: socket.socket | None, metrics: Metrics, ready: Callable[[], bool]
-) -> asyncio.Server | None:
-    """Serve the port on a listening socket, if there is one."""
-    if listening is None:
-        return None
-    site = Site(metrics, ready)
+async def serve_site(site: Site, listening: socket.socket) -> asyncio.Server:
+    """Serve the site on a listening socket."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: WebConnection(site), sock=listening)
