@@ -198,11 +198,11 @@ class RedisStore:
         )
         scan: tuple[Argument, ...] = ("MATCH", pattern + b"*", "COUNT", _KEYS_A_STEP)
         for send in await self._carrier.nodes():
-            cursor = b"0"
+            cursor: Argument = 0
             while True:
                 cursor, keys = await send("SCAN", cursor, *scan)
                 yield [key[len(self._prefix) :] for key in keys]
-                if cursor == b"0":
+                if int(cursor) == 0:
                     break
 
     async def _records(self, keys: Sequence[bytes]) -> list[Record | None]:
