@@ -38,6 +38,11 @@ DAY = 86400
 COUNT_EVERY = HOUR
 """Seconds in which a client's success counts once (postgrey's behaviour)."""
 
+CLOCK_SKEW = 5
+"""Seconds that the clocks of servers on one store may be apart without deciding differently."""
+
+_A_CENTURY = 100 * 365 * DAY
+
 _MAPPED_IPV4 = 0xFFFF
 
 
@@ -279,6 +284,8 @@ def decide(
         if client is not None and client.successes >= settings.auto_whitelist_clients:
             return _pass_whitelisted(keys, client, now, settings)
     before = _if_young(Triplet.load(remembered[0]), now, settings)
+    if before is not None and before.passed_at is not None:
+        now = _not_behind(before.last_seen, now)
     passed_before, first_seen = _history(before, now, settings)
     waited = now - first_seen
     if waited < settings.delay_seconds:
@@ -332,6 +339,14 @@ def _pass_whitelisted(
     return decision, (_remember_client(keys, Client(client.successes + 1, now), settings),)
 
 
+def _not_behind(seen: int, now: int) -> int:
+    """Return the time, or that of the last sight where another server's clock is a little ahead.
+
+    Else a triplet that has just passed there would be too early here, and pass twice.
+    """
+    return seen if 0 < seen - now <= CLOCK_SKEW else now
+
+
 def _counts(client: Client | None, now: int) -> bool:
     return client is None or now - client.last_counted >= COUNT_EVERY
 
@@ -358,4 +373,4 @@ def _remember_client(keys: Keys, client: Client, settings: Settings) -> Change:
 
 def _ttl(seconds: int) -> int:
     # The rules look at the times themselves; the hour keeps a clock's fault from deciding for them.
-    return max(seconds, 0) + HOUR
+    return min(max(seconds, 0), _A_CENTURY) + HOUR

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from greyd.settings import shown
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
@@ -90,7 +92,7 @@ def open_store(settings: Settings, folder: Path) -> Store:
     url = settings.store or f"sqlite:{folder / 'greyd.db'}"
     scheme, colon, rest = url.partition(":")
     if not colon:
-        raise StoreError(f"--store={url}: not a URL; write sqlite:{url} for a file")
+        raise StoreError(f"--store={shown(url)}: not a URL; for a file write sqlite:{shown(url)}")
     if scheme == "sqlite":
         from greyd.store.sqlite import SqliteStore
 

@@ -30,8 +30,8 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import RedisError
 
+from greyd.settings import shown
 from greyd.store import StoreError
 from greyd.store.redis import ConnectionLost, ScriptMissing
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _SENTINEL_PORT = 26379
 _REDIS_PORT = 6379
 _REDIRECTIONS = 5
+_NO_RETRY = Retry(NoBackoff(), 0)
 
 _NEW_MASTER = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED")
 """Errors after which it is worth to ask anew who the master is."""
@@ -137,7 +138,10 @@ class Link(asyncio.Protocol):
         if transport is None:
             return
         transport.abort()
-        self._connection = None
+        if self._connection is not None:
+            # Its public way is a coroutine.
+            self._connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001
+            self._connection = None
         self._lost(self)
         while self._waiting:
             future = self._waiting.popleft()
@@ -177,7 +181,7 @@ class _Node:
         link = Link(self._name, self._forget)
         try:
             link.take(await self._connect())
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:  # redis-py's have no common base
             raise StoreError(f"{self._name}: {_reason(error)}") from error
         self._link = link
         return link
@@ -298,7 +302,7 @@ class _Cluster:
         try:
             await cluster.initialize()
             self._topology = cluster
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:  # redis-py's have no common base
             raise StoreError(f"redis+cluster: {_reason(error)}") from error
         finally:
             await cluster.aclose()
@@ -330,7 +334,7 @@ def carrier(url: str, settings: Settings) -> Carrier:
     kind, plus, way = scheme.partition("+")
     if kind not in ("redis", "rediss", "unix") or (plus and way not in ("sentinel", "cluster")):
         raise StoreError(
-            f"--store: unknown scheme {scheme[:40]!r}; write sqlite:PATH, redis://HOST/0, rediss://,"
+            "--store: unknown scheme; write sqlite:PATH, redis://HOST/0, rediss://,"
             " unix://, redis+sentinel://, redis+cluster:// or memory://"
         )
     try:
@@ -344,26 +348,39 @@ def carrier(url: str, settings: Settings) -> Carrier:
             return _Cluster(_hosts(hosts, _REDIS_PORT), options)
         service, _, database = path.partition("/")
         if not service:
-            raise ValueError("the master's name is missing: redis+sentinel://HOST,HOST/NAME/0")
+            raise ValueError
         options = _options(f"{kind}://{login}master/{database}{query}", settings)
         locate = partial(_sentinel_connected, _hosts(hosts, _SENTINEL_PORT), service, options)
         return _Single(_Node(f"redis+sentinel {service}", locate))
-    except ValueError as error:
-        raise StoreError(f"--store: not a URL of Redis: {error}") from None
+    except (ValueError, TypeError):
+        # What they say of the URL may be a part of its password.
+        raise StoreError(
+            f"--store={kind}{plus}{way}://…: this can't be understood; hosts are HOST:PORT,"
+            " Sentinel needs /NAME/DB, options are redis-py's, and / ? # @ in a password are"
+            " written %2F %3F %23 %40"
+        ) from None
 
 
 def _options(url: str, settings: Settings) -> dict[str, Any]:
     """Return redis-py's arguments for a connection."""
     seconds = settings.store_timeout_seconds
-    return {
+    options = {
         "socket_connect_timeout": seconds,
         "socket_timeout": seconds,
         "client_name": "greyd",
         **parse_url(url),
         # Answers are read here, not there.
         "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),
+        "retry": _NO_RETRY,
     }
+    _unconnected(options)
+    return options
+
+
+def _unconnected(options: dict[str, Any]) -> Connection:
+    options = dict(options)
+    connection: Connection = options.pop("connection_class", Connection)(**options)
+    return connection
 
 
 def _name(options: dict[str, Any]) -> str:
@@ -387,14 +404,13 @@ def _hosts(text: str, default_port: int) -> list[_Host]:
         if not colon or "]" in port:
             host, port = each, str(default_port)
         if not host or not port.isdigit():
-            raise ValueError(f"{each!r} is no host")
+            raise ValueError
         hosts.append(_Host(host.strip("[]"), int(port)))
     return hosts
 
 
 async def _connected(options: dict[str, Any]) -> Connection:
-    options = dict(options)
-    connection: Connection = options.pop("connection_class", Connection)(**options)
+    connection = _unconnected(options)
     await connection.connect()  # type: ignore[no-untyped-call]
     return connection
 
@@ -404,10 +420,10 @@ async def _sentinel_connected(
 ) -> Connection:
     from redis.asyncio.sentinel import Sentinel
 
-    seconds = options["socket_timeout"] / 2
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        hosts, sentinel_kwargs={"socket_timeout": seconds, "socket_connect_timeout": seconds}
-    )
+    # One that is down must leave the others time to answer.
+    seconds = options["socket_timeout"] / (len(hosts) + 1)
+    patience = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": _NO_RETRY}
+    sentinel = Sentinel(hosts, sentinel_kwargs=patience)  # type: ignore[no-untyped-call]
     try:
         host, port = await sentinel.discover_master(service)
     finally:
@@ -417,7 +433,7 @@ async def _sentinel_connected(
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong in a few words; Redis's errors hold no secrets."""
+    """Return what went wrong in a few words."""
     if isinstance(error, TimeoutError) or not str(error):
         return "no answer in time"
-    return str(error)
+    return shown(str(error).partition(" : ")[0])

@@ -111,9 +111,9 @@ class Guard:
         except TimeoutError:
             self.store.abandon()
             return self._too_slow()
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the probing must go on
             self.store.abandon()
-            return str(error)
+            return str(error) or type(error).__name__
         return ""
 
     async def run(self) -> None:
