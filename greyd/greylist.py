@@ -41,8 +41,6 @@ COUNT_EVERY = HOUR
 CLOCK_SKEW = 5
 """Seconds that the clocks of servers on one store may be apart without deciding differently."""
 
-_A_CENTURY = 100 * 365 * DAY
-
 _MAPPED_IPV4 = 0xFFFF
 
 
@@ -373,4 +371,4 @@ def _remember_client(keys: Keys, client: Client, settings: Settings) -> Change:
 
 def _ttl(seconds: int) -> int:
     # The rules look at the times themselves; the hour keeps a clock's fault from deciding for them.
-    return min(max(seconds, 0), _A_CENTURY) + HOUR
+    return max(seconds, 0) + HOUR

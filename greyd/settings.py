@@ -57,6 +57,7 @@ class Kind(Enum):
 
 _WHOLE = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
 _LARGEST = 10**12
+_A_CENTURY = 36_525 * DAY  # longer lives than that no store can keep
 _LOGIN = re.compile(r"://.*@", re.DOTALL)
 
 
@@ -77,13 +78,14 @@ def _between(least: int, most: int, what: str) -> Reader:
 
 
 def _days(text: str) -> int:
-    return _whole(text) * DAY
+    return min(_whole(text) * DAY, _A_CENTURY)
 
 
 def _retry_window(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}[hH]?", text):
         raise ValueError("a number of days, or of hours with an h (6h)")
-    return int(text[:-1]) * HOUR if text[-1] in "hH" else int(text) * DAY
+    seconds = int(text[:-1]) * HOUR if text[-1] in "hH" else int(text) * DAY
+    return min(seconds, _A_CENTURY)
 
 
 def _seconds(text: str) -> float:

@@ -29,7 +29,7 @@ Answer = TypeVar("Answer")
 if TYPE_CHECKING:
     Rule = Callable[[Remembered], tuple[Answer, Sequence[Change]]]
 
-MOST_ATTEMPTS = 20
+MOST_ATTEMPTS = 1000
 """How often a rule is asked again because others were faster, before the store gives up."""
 
 
