@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from greyd import __version__
 from greyd.settings import (
     SettingsError,
+    SetupError,
     from_arguments,
     from_environment,
     from_table,
@@ -46,7 +47,7 @@ def serve(arguments: Sequence[str]) -> int:
     if {"--version", "-version"} & set(arguments):
         sys.stdout.write(f"greyd {__version__}\n")
         return 0
-    from greyd.process import SetupError, run
+    from greyd.process import run
     from greyd.store import StoreError
 
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import select
 import signal
 import socket
 import time
@@ -256,12 +257,24 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     await stop.wait()
     place.stopping()
     log.info("stopping")
+    await _take_all_that_wait(place.sockets)
     for server in servers:
         server.close()
     await service.drain()
     for task in tasks:
         task.cancel()
     await guard.close()
+
+
+async def _take_all_that_wait(sockets: Sequence[socket.socket]) -> None:
+    """Let the loop accept the clients in the queues: closing a socket would reset them."""
+    waiting = select.poll()
+    for listening in sockets:
+        waiting.register(listening, select.POLLIN)
+    deadline = time.monotonic() + DRAIN_SECONDS / 2
+    # The kernel's queue has no event that the loop does not take for itself.
+    while waiting.poll(0) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
 
 
 def _spare_the_garbage_collector() -> None:

@@ -32,6 +32,10 @@ class SettingsError(Exception):
     """A setting is wrong; the text says where, what, and what to do."""
 
 
+class SetupError(Exception):
+    """The server can't be started so; the text says what is wrong and what to do."""
+
+
 class Endpoint(NamedTuple):
     """Where to listen: a host (empty for all interfaces) and a port."""
 
