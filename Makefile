@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: serve test check format lock clean
+.PHONY: serve test check format bench lock clean
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -17,6 +18,10 @@ $(RUN_STAMP): pyproject.toml requirements/run.txt
 
 $(DEV_STAMP): $(RUN_STAMP) requirements/dev.txt
 	$(PIP) install --require-hashes --requirement requirements/dev.txt
+	touch $@
+
+$(BENCH_STAMP): $(DEV_STAMP)
+	$(PIP) install --editable '.[bench]'
 	touch $@
 
 serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
@@ -34,6 +39,9 @@ check: $(DEV_STAMP) ## format, lint, types
 format: $(DEV_STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(BENCH_STAMP) ## compare with postgrey, side by side, into var/benchmarks
+	$(BIN)/python -m tests.benchmarks
 
 lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(PIP) install uv

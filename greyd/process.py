@@ -274,20 +274,24 @@ class _Server:
     def run(self) -> int:
         """Serve in this process, or in workers that it watches over."""
         if self.settings.workers == 1:
-            self._serve(self._ready, self.settings.warnings)
+            self._serve(self._ready, self.settings.warnings, None)
             return 0
         supervisor = Supervisor(self._serve_as_worker, self.sockets, self.settings.warnings)
         return supervisor.run(self.settings.workers, self._ready)
 
-    def _serve_as_worker(self, ready: Callable[[], None], warnings: Sequence[str]) -> None:
+    def _serve_as_worker(
+        self, ready: Callable[[], None], warnings: Sequence[str], lifeline: int
+    ) -> None:
         def ready_and_silent() -> None:
             if self.waiting_parent is not None:
                 _let_go_of_terminal()
             ready()
 
-        self._serve(ready_and_silent, warnings)
+        self._serve(ready_and_silent, warnings, lifeline)
 
-    def _serve(self, ready: Callable[[], None], warnings: Sequence[str]) -> None:
+    def _serve(
+        self, ready: Callable[[], None], warnings: Sequence[str], lifeline: int | None
+    ) -> None:
         import uvloop
 
         from greyd.server import Place, serve
@@ -297,6 +301,7 @@ class _Server:
             web_sockets=self.web_sockets,
             folder=self.folder,
             to_syslog=self.settings.daemonize,
+            lifeline=lifeline,
             ready=ready,
             reloading=notify_reloading,
             stopping=lambda: notify("STOPPING=1"),
@@ -309,6 +314,7 @@ class _Server:
         if self.waiting_parent is not None:
             _let_go_of_terminal()
             TellOnce(self.waiting_parent)()
+            os.close(self.waiting_parent)
             self.waiting_parent = None
 
 

@@ -197,6 +197,8 @@ class Place:
     web_sockets: Sequence[socket.socket]
     folder: Path
     to_syslog: bool
+    lifeline: int | None
+    """Becomes readable when the process that watches over this one is gone."""
     ready: Callable[[], None]
     reloading: Callable[[], None]
     stopping: Callable[[], None]
@@ -243,6 +245,8 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, stop.set)
+    if place.lifeline is not None:
+        loop.add_reader(place.lifeline, stop.set)
     reloader = Reloader(settings, place, policy, observer)
     loop.add_signal_handler(signal.SIGHUP, reloader.request)
     await guard.check()
@@ -255,6 +259,8 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     _spare_the_garbage_collector()
 
     await stop.wait()
+    if place.lifeline is not None:
+        loop.remove_reader(place.lifeline)
     place.stopping()
     log.info("stopping")
     await _take_all_that_wait(place.sockets)

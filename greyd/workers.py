@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
@@ -16,10 +17,9 @@ from typing import TYPE_CHECKING, NoReturn
 from greyd.systemd import notify, notify_reloading
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
-    Serve = Callable[[Callable[[], None], Sequence[str]], None]
+    Serve = Callable[[Callable[[], None], Sequence[str], int], None]
 
 RESTART_SECONDS = 1.0
 """After which a worker that ended is replaced."""
@@ -37,7 +37,6 @@ class TellOnce:
         """Write it, the first time."""
         if self._descriptor is not None:
             os.write(self._descriptor, b"1")
-            os.close(self._descriptor)
             self._descriptor = None
 
 
@@ -47,10 +46,14 @@ class Supervisor:
     def __init__(
         self, serve: Serve, sockets: Sequence[socket.socket], warnings: Sequence[str]
     ) -> None:
-        """Watch over processes that run ``serve(ready, warnings)``."""
+        """Watch over processes that run ``serve(ready, warnings, lifeline)``.
+
+        A worker's lifeline is a descriptor that becomes readable when this process is gone.
+        """
         self._serve = serve
         self._sockets = sockets
         self._warnings = warnings
+        # Process id → this end of the lifeline, on which a worker also says that it is ready.
         self._workers: dict[int, int] = {}
         self._stopping = False
         self._told_to_stop = False
@@ -80,8 +83,13 @@ class Supervisor:
             os.close(self._workers.pop(ended))
             mark_process_dead(ended)  # type: ignore[no-untyped-call]
             if not self._stopping:
-                time.sleep(RESTART_SECONDS)
-                self._start([f"worker {ended} has ended, another takes its place"])
+                self._replace(ended)
+
+    def _replace(self, ended: int) -> None:
+        time.sleep(RESTART_SECONDS)
+        # The stop may have come meanwhile.
+        if not self._stopping:
+            self._start([f"worker {ended} has ended, another takes its place"])
 
     # Signals ------------------------------------------------------------------------------------
 
@@ -108,18 +116,19 @@ class Supervisor:
     # Workers ------------------------------------------------------------------------------------
 
     def _start(self, warnings: Sequence[str]) -> None:
-        read_end, write_end = os.pipe()
+        ours, theirs = (each.detach() for each in socket.socketpair())
         # What arrives between the fork and the child's own handlers must not be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOPS, signal.SIGHUP))
         worker = os.fork()
         if worker == 0:
-            os.close(read_end)
-            self._be_worker(write_end, warnings)
-        self._workers[worker] = read_end
+            for each in (ours, *self._workers.values()):
+                os.close(each)
+            self._be_worker(theirs, warnings)
+        self._workers[worker] = ours
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_STOPS, signal.SIGHUP))
-        os.close(write_end)
+        os.close(theirs)
 
-    def _be_worker(self, write_end: int, warnings: Sequence[str]) -> NoReturn:
+    def _be_worker(self, lifeline: int, warnings: Sequence[str]) -> NoReturn:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in _STOPS:
             signal.signal(number, lambda *_: os._exit(0))
@@ -127,7 +136,7 @@ class Supervisor:
         os.environ.pop("NOTIFY_SOCKET", None)
         status = 1
         try:
-            self._serve(TellOnce(write_end), warnings)
+            self._serve(TellOnce(lifeline), warnings, lifeline)
             status = 0
         except Exception as error:  # noqa: BLE001 - a process of its own ends with one line, too
             # What the first lacks all lack: that is said once.
