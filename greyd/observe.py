@@ -9,6 +9,7 @@ adds up, so this module is imported after ``PROMETHEUS_MULTIPROC_DIR`` has been 
 
 from __future__ import annotations
 
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,9 @@ OUTCOMES: tuple[tuple[str, str], ...] = (
     (PASS, "internal error"),
 )
 """Every action and reason that a request can end with."""
+
+MOST_LINES_A_SECOND = 20
+"""About what was not understood."""
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 2)
 _DELAY_SECONDS = (60, 120, 300, 450, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800)
@@ -145,6 +149,8 @@ class Observer:
     def __init__(self, metrics: Metrics, log: Log) -> None:
         self.metrics = metrics
         self.log = log
+        self._second = 0
+        self._misunderstood = 0
 
     def answered(
         self,
@@ -193,10 +199,18 @@ class Observer:
         self.answered(request, PASS, "internal error", seconds=0.0)
 
     def misunderstood(self, what: str, octets: bytes = b"") -> None:
-        """Log and count something that is not the protocol."""
+        """Log and count something that is not the protocol; of many a second only some."""
         self.metrics.protocol_errors.inc()
-        shown = f": {one_line(octets[:200]).decode()}" if octets else ""
-        self.log.warning(what + shown)
+        second = int(time.monotonic())
+        if second != self._second:
+            if self._misunderstood > MOST_LINES_A_SECOND:
+                more = self._misunderstood - MOST_LINES_A_SECOND
+                self.log.warning(f"{more} more lines, requests or connections not understood")
+            self._second, self._misunderstood = second, 0
+        self._misunderstood += 1
+        if self._misunderstood <= MOST_LINES_A_SECOND:
+            shown = f": {one_line(octets[:200]).decode()}" if octets else ""
+            self.log.warning(what + shown)
 
     def store_changed(self, reason: str | None) -> None:
         """Log and show that the store is away, or (with None) that it is back."""

@@ -34,8 +34,14 @@ if TYPE_CHECKING:
     from greyd.settings import Settings
     from greyd.whitelist import Whitelists
 
-MOST_WAITING = 100
-"""Requests of one connection that may wait before no more is read from it."""
+READ_OCTETS = 8 * 1024
+"""Read from a connection at a time; two such pieces may wait before no more is read from it."""
+
+TURN = 20
+"""Requests of one connection after which the others have their turn."""
+
+MOST_UNANSWERED = 100
+"""Requests in a row that deserve no answer, after which a connection is closed."""
 
 IDLE_SECONDS = 1000
 """After which a connection without a complete request is closed; Postfix's own limit is 300 s."""
@@ -46,19 +52,24 @@ DRAIN_SECONDS = 0.8
 _LATE_OCTETS_SECONDS = 0.05
 
 
-class Connection(asyncio.Protocol):
+_READ_BUFFER = memoryview(bytearray(READ_OCTETS))
+"""All connections read into this; what was read is copied out at once."""
+
+
+class Connection(asyncio.BufferedProtocol):
     """A policy client."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._parser = RequestParser()
-        self._waiting: deque[Request] = deque()
+        self._unread: deque[bytes] = deque()
         self._transport: Any = None
         self._answering: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._last = False
         self._paused = False
+        self._unanswered = 0
         self.used_at = time.monotonic()
 
     # What the loop tells ------------------------------------------------------------------------
@@ -68,16 +79,16 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._service.opened(self)
 
-    def data_received(self, data: bytes) -> None:
-        """Take requests as they become complete, and begin to answer."""
-        try:
-            self._waiting.extend(self._parser.feed(data))
-        except ProtocolError as error:
-            self._service.observer.misunderstood(f"closing a connection: {error}")
-            self._last = True
-        if self._answering is None and (self._waiting or self._last):
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - a small buffer bounds memory
+        """Return where to read into."""
+        return _READ_BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what has been read; requests in it are taken out only as they are answered."""
+        self._unread.append(bytes(_READ_BUFFER[:nbytes]))
+        if self._answering is None:
             self._answering = self._service.loop.create_task(self._answer_all())
-        if len(self._waiting) > MOST_WAITING or self._last:
+        else:
             self._transport.pause_reading()
             self._paused = True
 
@@ -96,30 +107,46 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nobody is left to tell
         """Forget it; what is being decided is still stored."""
-        self._waiting.clear()
+        self._unread.clear()
         self._writable.set()
         self._service.closed(self)
 
     # What it does -------------------------------------------------------------------------------
 
     async def _answer_all(self) -> None:
-        while self._waiting:
-            request = self._waiting.popleft()
-            reply = await self._service.answer(request)
-            self.used_at = time.monotonic()
-            if reply is not None and not self._transport.is_closing():
-                self._transport.write(protocol.encode(reply))
-                if self._service.settings.exim:
-                    self._last = True
-                    break
-            if not self._writable.is_set():
-                await self._writable.wait()
+        try:
+            while self._unread:
+                await self._answer_piece(self._unread.popleft())
+        except ProtocolError as error:
+            self._service.observer.misunderstood(f"closing a connection: {error}")
+            self._unread.clear()
+            self._last = True
         self._answering = None
         if self._last:
             self._transport.close()
         elif self._paused and not self._transport.is_closing():
             self._transport.resume_reading()
             self._paused = False
+
+    async def _answer_piece(self, data: bytes) -> None:
+        for number, request in enumerate(self._parser.feed(data), 1):
+            reply = await self._service.answer(request)
+            self.used_at = time.monotonic()
+            self._unanswered = self._unanswered + 1 if reply is None else 0
+            if self._unanswered > MOST_UNANSWERED:
+                raise ProtocolError(f"{MOST_UNANSWERED} requests in a row deserved no answer")
+            if reply is not None:
+                self._transport.write(protocol.encode(reply))
+                if self._service.settings.exim:
+                    self._unread.clear()
+                    self._last = True
+                    return
+            if not self._writable.is_set():
+                await self._writable.wait()
+            if self._transport.is_closing():
+                return
+            if number % TURN == 0:
+                await asyncio.sleep(0)
 
     def finish(self) -> None:
         """Close as soon as nothing is left to answer."""
