@@ -186,8 +186,10 @@ class Observer:
     def whitelisted(self, request: Request) -> None:
         """Log and count a client that is auto-whitelisted from now on."""
         self.metrics.auto_whitelisted.inc()
-        name, address = request.client_name or b"", request.client_address or b""
-        self.log.notice(f"whitelisted: {one_line(name).decode()}[{one_line(address).decode()}]")
+        client = one_line(request.client_address or b"").decode()
+        if request.client_name:
+            client = f"{one_line(request.client_name).decode()}[{client}]"
+        self.log.notice(f"whitelisted: {client}")
 
     def failed(self, request: Request, error: Exception) -> None:
         """Log and count a request that a fault of greyd's own has hit, and that passes for it."""

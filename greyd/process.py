@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from greyd.settings import SetupError
-from greyd.sockets import bind_inet, listen
+from greyd.sockets import bind_inet, listen, take_away
+from greyd.store import open_store
 from greyd.systemd import notify, notify_reloading
 from greyd.workers import Supervisor, TellOnce
 
@@ -47,9 +48,8 @@ def run(settings: Settings) -> int:
         _raise_file_limit()
         _make_metrics_folder(settings, account, undo)
         _import_all(settings)
-        sockets, bound_paths = listen(settings)
-        for path in bound_paths:
-            undo.callback(_take_away, path)
+        open_store(settings, folder)  # only to see whether it is one
+        sockets = listen(settings, undo)
         web_sockets, settings = _listen_for_metrics(settings)
         waiting_parent = _to_background() if settings.daemonize else None
         settings = _write_pidfile(settings, undo)
@@ -62,12 +62,6 @@ def run(settings: Settings) -> int:
 def _stop_at_once(_number: int, _frame: object) -> NoReturn:
     # Nobody has been answered yet, so there is nothing to bring to an end.
     sys.exit(0)
-
-
-def _take_away(path: Path) -> None:
-    # Without the rights of the start this may be refused; the next start copes.
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 # Before the start -------------------------------------------------------------------------------
@@ -200,7 +194,7 @@ def _write_pidfile(settings: Settings, undo: contextlib.ExitStack) -> Settings:
         if settings.daemonize:
             raise SetupError(message) from None
         return replace(settings, warnings=(*settings.warnings, message))
-    undo.callback(_take_away, settings.pidfile)
+    undo.callback(take_away, settings.pidfile)
     return settings
 
 

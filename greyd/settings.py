@@ -286,7 +286,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "hostname", "hostname", _text, "Host name in that header.", metavar="NAME",
-        zero_is_default=True, empty_is_default=True, default="this host's",
+        empty_is_default=True, default="this host's",
     ),
     # Where it remembers
     Option(

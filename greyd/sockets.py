@@ -20,25 +20,32 @@ if TYPE_CHECKING:
 DEFAULT_ENDPOINT = Endpoint("localhost", 10023)
 
 
-def listen(settings: Settings) -> tuple[list[socket.socket], list[Path]]:
+def listen(settings: Settings, undo: contextlib.ExitStack) -> list[socket.socket]:
     """Take the sockets that systemd hands over, or bind those of the settings.
 
-    Returns:
-        The sockets, and the files among them that are to be taken away in the end.
+    ``undo`` takes away the files of Unix sockets.
 
     Raises:
         SetupError: one can't be bound; the text says why and what to do.
     """
     activated = activated_sockets()
     if activated:
-        return activated, []
+        return activated
     endpoints = settings.inet
     if not endpoints and not settings.unix:
         endpoints = (DEFAULT_ENDPOINT,)
     backlog = max(settings.listen_queue_size, 1)
     sockets = [each for endpoint in endpoints for each in bind_inet(endpoint, backlog, "--inet")]
-    sockets += [_bind_unix(path, settings.socket_mode, backlog) for path in settings.unix]
-    return sockets, list(settings.unix)
+    for path in settings.unix:
+        sockets.append(_bind_unix(path, settings.socket_mode, backlog))
+        undo.callback(take_away, path)
+    return sockets
+
+
+def take_away(path: Path) -> None:
+    """Remove a file of ours; without the rights of the start that may be refused."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def bind_inet(endpoint: Endpoint, backlog: int, option: str) -> list[socket.socket]:

@@ -7,18 +7,27 @@ import os
 import socket
 import time
 
+from greyd.settings import SetupError, shown
+
 _FIRST_ACTIVATED = 3
 
 
 def activated_sockets() -> list[socket.socket]:
-    """Take the sockets that systemd has opened for this process, if any."""
+    """Take the sockets that systemd has opened for this process, if any.
+
+    Raises:
+        SetupError: what was announced is not there.
+    """
     if os.environ.pop("LISTEN_PID", "") != str(os.getpid()):
         return []
-    count = int(os.environ.pop("LISTEN_FDS", "0"))
-    sockets = [
-        socket.socket(fileno=descriptor)
-        for descriptor in range(_FIRST_ACTIVATED, _FIRST_ACTIVATED + count)
-    ]
+    announced = os.environ.pop("LISTEN_FDS", "0")
+    try:
+        last = _FIRST_ACTIVATED + int(announced)
+        sockets = [socket.socket(fileno=number) for number in range(_FIRST_ACTIVATED, last)]
+    except (ValueError, OSError) as error:
+        raise SetupError(
+            f"LISTEN_FDS={shown(announced)}: no sockets there ({error}); see to the socket unit"
+        ) from None
     for each in sockets:
         each.setblocking(False)
         os.set_inheritable(each.fileno(), False)
