@@ -299,7 +299,7 @@ def _parse(location: str) -> tuple[str, str]:
 def _connect(path: str, synchronous: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     try:
-        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+        _use_wal(connection)
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
         connection.execute("PRAGMA cache_size=-8000")
@@ -308,6 +308,20 @@ def _connect(path: str, synchronous: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Put the file into WAL mode, where it is not."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            return
+        except sqlite3.OperationalError:
+            # Another worker makes the same new file; here SQLite does not wait by itself.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _commit(connection: sqlite3.Connection, batch: list[_Work]) -> None:

@@ -172,7 +172,10 @@ def _write_configuration(folder: Path, sink_port: int, services: str) -> None:
     for path in (etc, data, folder / "queue"):
         path.mkdir(mode=0o755)
     shutil.chown(data, "postfix")
-    (etc / "main.cf").write_text(MAIN_CF.format(folder=folder, sink_port=sink_port))
+    main = etc / "main.cf"
+    main.write_text(MAIN_CF.format(folder=folder, sink_port=sink_port))
+    # Postfix waits two seconds while the file looks as if somebody were still writing it.
+    os.utime(main, (0, 0))
     (etc / "master.cf").write_text(MASTER_CF + services)
 
 
