@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(serve(words[1:]))
     from greyd.commands import build
 
-    build()(words, prog_name="greyd")
+    build()(["--help" if word == "-help" else word for word in words], prog_name="greyd")
 
 
 def serve(arguments: Sequence[str]) -> int:

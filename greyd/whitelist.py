@@ -124,7 +124,7 @@ def _options(most_octets: int) -> re2.Options:
 _OF_ONE = _options(2**20)
 _OF_MANY = _options(2**23)
 # Names hold no line feed, so both of Perl's ends of a string are RE2's only one.
-_PERL_ONLY = re.compile(rb"\\Z|\\h|\\.|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
+_PERL_ONLY = re.compile(rb"\\.|\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\]", re.DOTALL)
 _IN_CLASS = re.compile(rb"\\h|\\.", re.DOTALL)
 
 
