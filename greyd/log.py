@@ -71,7 +71,11 @@ class StreamSink:
     def _write(self, texts: Sequence[bytes]) -> None:
         rest = memoryview(b"\n".join([*texts, b""]))
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:
+                # Whoever shares the pipe has set it so; this thread may wait for it.
+                select.select([], [self._descriptor], [])
 
 
 class SyslogSink:

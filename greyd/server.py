@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import select
 import signal
 import socket
@@ -48,6 +49,9 @@ IDLE_SECONDS = 1000
 
 DRAIN_SECONDS = 0.8
 """How long a stop waits for answers under way; the store's deadline is shorter."""
+
+OTHER_DESCRIPTORS = 32
+"""File descriptors kept for the store, the log, the metrics port and the like."""
 
 _LATE_OCTETS_SECONDS = 0.05
 
@@ -154,6 +158,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._answering is None:
             self._transport.close()
 
+    def is_idle(self) -> bool:
+        """Whether nobody waits for an answer here."""
+        return self._answering is None
+
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
@@ -172,6 +180,9 @@ class Service:
         self.loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
         self._none_left = asyncio.Event()
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most_connections = max(descriptors - OTHER_DESCRIPTORS, 1)
+        self._said_full_at = 0.0
 
     async def answer(self, request: Request) -> bytes | None:
         """Answer one request, whatever happens."""
@@ -182,9 +193,23 @@ class Service:
             return b"DUNNO"
 
     def opened(self, connection: Connection) -> None:
-        """Count a connection."""
+        """Count a connection; where no more can be, the one that is idle longest has to go."""
+        if len(self._connections) >= self._most_connections:
+            self._make_room()
         self._connections.add(connection)
         self.observer.metrics.connections.set(len(self._connections))
+
+    def _make_room(self) -> None:
+        idle = [each for each in self._connections if each.is_idle()]
+        if idle:
+            # Postfix opens another where it finds one closed, and nobody notices.
+            min(idle, key=lambda each: each.used_at).abort()
+        if time.monotonic() - self._said_full_at >= 1:
+            self._said_full_at = time.monotonic()
+            self.observer.log.warning(
+                f"{len(self._connections)} connections are open and no more can be;"
+                " closing idle ones (raise LimitNOFILE or ulimit -n)"
+            )
 
     def closed(self, connection: Connection) -> None:
         """Discount a connection."""

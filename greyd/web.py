@@ -1,7 +1,8 @@
 """The metrics port: ``/metrics`` for Prometheus, ``/healthz`` and ``/readyz`` for whoever watches.
 
-HTTP/1.1 by h11; GET and HEAD only. A connection is closed after ``REQUEST_SECONDS`` without a
-request, and no more than ``MOST_CONNECTIONS`` are open at a time.
+HTTP/1.1 by h11; GET and HEAD only, one request a connection, so that nobody can queue up work. A
+connection is closed after ``REQUEST_SECONDS``, and no more than ``MOST_CONNECTIONS`` are open at a
+time.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class WebConnection(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=16 * 1024)
         self._transport: Any = None
         self._timer: asyncio.TimerHandle | None = None
+        self._request: h11.Request | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless there are too many."""
@@ -84,43 +86,30 @@ class WebConnection(asyncio.Protocol):
         self._site.open_connections += 1
         if self._site.open_connections > MOST_CONNECTIONS:
             self._transport.abort()
-        self._wait()
-
-    def _wait(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(REQUEST_SECONDS, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Answer each complete request."""
+        """Answer the first request once it has come whole, and close."""
         try:
             self._http.receive_data(data)
-            self._handle_events()
+            while (event := self._http.next_event()) is not h11.NEED_DATA:
+                if isinstance(event, h11.Request):
+                    self._request = event
+                elif not isinstance(event, h11.Data):
+                    self._respond()
+                    return
         except h11.RemoteProtocolError:
             self._transport.close()
 
     def eof_received(self) -> None:
         """Close too."""
 
-    def _handle_events(self) -> None:
-        while True:
-            event = self._http.next_event()
-            if isinstance(event, h11.Request):
-                self._respond(event)
-            elif isinstance(event, h11.EndOfMessage):
-                self._wait()
-            elif not isinstance(event, h11.Data):
-                if self._http.our_state is h11.MUST_CLOSE or isinstance(
-                    event, h11.ConnectionClosed
-                ):
-                    self._transport.close()
-                    return
-                if event is not h11.PAUSED:
-                    return
-                self._http.start_next_cycle()
-
-    def _respond(self, request: h11.Request) -> None:
+    def _respond(self) -> None:
+        request = self._request
+        if request is None:
+            self._transport.close()
+            return
         if request.method in (b"GET", b"HEAD"):
             status, kind, body = self._site.answer(request.target)
         else:
@@ -128,14 +117,15 @@ class WebConnection(asyncio.Protocol):
         headers = [
             (b"Content-Type", kind),
             (b"Content-Length", b"%d" % len(body)),
+            (b"Connection", b"close"),
             (b"Server", b"greyd"),
         ]
-        response = h11.Response(status_code=status, headers=headers)
-        parts = [self._http.send(response)]
+        parts = [self._http.send(h11.Response(status_code=status, headers=headers))]
         if request.method != b"HEAD":
             parts.append(self._http.send(h11.Data(data=body)))
         parts.append(self._http.send(h11.EndOfMessage()))
         self._transport.write(b"".join(part for part in parts if part))
+        self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nothing is lost with it
         """End."""
