@@ -110,7 +110,7 @@ def _prepare(settings: Settings, account: _Account) -> tuple[Settings, Path]:
         raise SetupError(f"--dbdir={folder}: no such folder; make it, or name another")
     settings = replace(
         settings,
-        hostname=settings.hostname or socket.gethostname(),
+        hostname=socket.gethostname() if settings.hostname is None else settings.hostname,
         privacy_key=_read_secret(settings.privacy_key_file),
         warnings=tuple(warnings),
     )

@@ -47,7 +47,7 @@ class Replies:
             enhanced=text[:1].isdigit(),
             header=settings.header.encode(),
             version=version.encode(),
-            hostname=settings.hostname.encode(),
+            hostname=(settings.hostname or "").encode(),
         )
 
     def greylisted(self, request: Request, missing_seconds: int) -> bytes:

@@ -180,8 +180,6 @@ class Service:
         self.loop = asyncio.get_running_loop()
         self._connections: set[Connection] = set()
         self._none_left = asyncio.Event()
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most_connections = max(descriptors - OTHER_DESCRIPTORS, 1)
         self._said_full_at = 0.0
 
     async def answer(self, request: Request) -> bytes | None:
@@ -194,7 +192,8 @@ class Service:
 
     def opened(self, connection: Connection) -> None:
         """Count a connection; where no more can be, the one that is idle longest has to go."""
-        if len(self._connections) >= self._most_connections:
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if len(self._connections) >= max(descriptors - OTHER_DESCRIPTORS, 1):
             self._make_room()
         self._connections.add(connection)
         self.observer.metrics.connections.set(len(self._connections))

@@ -286,7 +286,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "hostname", "hostname", _text, "Host name in that header.", metavar="NAME",
-        empty_is_default=True, default="this host's",
+        default="this host's",
     ),
     # Where it remembers
     Option(
@@ -365,7 +365,7 @@ class Settings:
     greylist_action: str = "DEFER_IF_PERMIT"
     greylist_text: str = GREYLIST_TEXT
     header: str = HEADER
-    hostname: str = ""
+    hostname: str | None = None
     store: str = ""
     dbdir: Path | None = None
     store_timeout_seconds: float = 0.3

@@ -78,7 +78,7 @@ class WebConnection(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=16 * 1024)
         self._transport: Any = None
         self._timer: asyncio.TimerHandle | None = None
-        self._request: h11.Request | None = None
+        self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless there are too many."""
@@ -90,26 +90,23 @@ class WebConnection(asyncio.Protocol):
         self._timer = loop.call_later(REQUEST_SECONDS, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Answer the first request once it has come whole, and close."""
+        """Answer the first request, and read over what follows until the client closes too."""
+        if self._answered:
+            return
         try:
             self._http.receive_data(data)
-            while (event := self._http.next_event()) is not h11.NEED_DATA:
-                if isinstance(event, h11.Request):
-                    self._request = event
-                elif not isinstance(event, h11.Data):
-                    self._respond()
-                    return
+            event = self._http.next_event()
         except h11.RemoteProtocolError:
             self._transport.close()
+            return
+        if isinstance(event, h11.Request):
+            self._respond(event)
 
     def eof_received(self) -> None:
         """Close too."""
 
-    def _respond(self) -> None:
-        request = self._request
-        if request is None:
-            self._transport.close()
-            return
+    def _respond(self, request: h11.Request) -> None:
+        self._answered = True
         if request.method in (b"GET", b"HEAD"):
             status, kind, body = self._site.answer(request.target)
         else:
@@ -125,7 +122,8 @@ class WebConnection(asyncio.Protocol):
             parts.append(self._http.send(h11.Data(data=body)))
         parts.append(self._http.send(h11.EndOfMessage()))
         self._transport.write(b"".join(part for part in parts if part))
-        self._transport.close()
+        # Closing both ways at once could reset the answer on its way.
+        self._transport.write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nothing is lost with it
         """End."""

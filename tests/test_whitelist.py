@@ -341,8 +341,17 @@ def test_an_empty_pattern_matches_nothing_and_is_told() -> None:
 
 
 def test_a_pattern_is_told_as_it_stands_in_the_file_and_not_its_neighbours() -> None:
-    whitelist = clients(r"/^a\d\.example$/", r"/(?i)b/", r"/^c|d$/", r"/\Qe.\E/", "/f/")
-    for name, line in ((b"a1.example", 1), (b"xBx", 2), (b"cx", 3), (b"xd", 3), (b"xfx", 5)):
+    lines = [r"/^a\d\.example$/", r"/(?i)b/", r"/^c|d$/", r"/\Qe./", "/f/", r"/\Qh\E|g/"]
+    whitelist = clients(*lines)
+    assert whitelist.remarks == []
+    for name, line in (
+        (b"a1.example", 1),
+        (b"xBx", 2),
+        (b"cx", 3),
+        (b"xd", 3),
+        (b"xfx", 5),
+        (b"g", 6),
+    ):
         entry = whitelist.match(name, NOWHERE)
         assert entry is not None, name
         assert entry.line == line

@@ -33,7 +33,7 @@ from redis.crc import key_slot
 
 from greyd.settings import shown
 from greyd.store import StoreError
-from greyd.store.redis import ConnectionLost, ScriptMissing
+from greyd.store.redis import ConnectionLost, KeysApart, ScriptMissing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -121,6 +121,8 @@ class Link(asyncio.Protocol):
         code = text.partition(" ")[0]
         if code == "NOSCRIPT":
             future.set_exception(ScriptMissing(text))
+        elif code == "TRYAGAIN":
+            future.set_exception(KeysApart(text))
         elif code in ("MOVED", "ASK"):
             future.set_exception(Redirected(text))
         else:
@@ -164,18 +166,27 @@ class _Node:
             return self._link.send(*command)
         return self._link_and_send(*command)
 
+    async def send_asking(self, *command: Argument) -> Any:
+        """Send a command for a key that is on its way here; ``ASKING`` holds for the next alone."""
+        link = self._link or await self._linked_soon()
+        asking = link.send("ASKING")
+        asking.add_done_callback(_forget_error)
+        return await link.send(*command)
+
     async def _link_and_send(self, *command: Argument) -> Any:
+        return await (await self._linked_soon()).send(*command)
+
+    async def _linked_soon(self) -> Link:
         if self._linking is None:
             self._linking = asyncio.create_task(self._make_link())
             self._linking.add_done_callback(self._linked)
         linking = self._linking
         try:
-            link = await asyncio.shield(linking)
+            return await asyncio.shield(linking)
         except asyncio.CancelledError:
             if linking.cancelled():
                 raise StoreError(f"{self._name}: connecting was given up") from None
             raise
-        return await link.send(*command)
 
     async def _make_link(self) -> Link:
         link = Link(self._name, self._forget)
@@ -200,6 +211,12 @@ class _Node:
             self._linking.cancel()
         if self._link is not None:
             self._link.close(reason)
+
+
+def _forget_error(future: asyncio.Future[Any]) -> None:
+    # The command that follows fails for the same reason, and is waited for.
+    if not future.cancelled():
+        future.exception()
 
 
 class _Single:
@@ -249,12 +266,9 @@ class _Cluster:
             except Redirected as moved:
                 target = self._node(moved.host or node.host, moved.port)
                 if moved.ask:
-                    asking = target.send("ASKING")
-                    answer = target.send(*command)
-                    await asking
-                    return await answer
+                    return await target.send_asking(*command)
                 self._learn_soon()
-            except ScriptMissing:
+            except (ScriptMissing, KeysApart):
                 raise
             except StoreError:
                 # The node may be gone: next time look who has its keys now.

@@ -71,6 +71,10 @@ class ConnectionLost(StoreError):
     """The connection ended before the answer came; whether the command was done is not known."""
 
 
+class KeysApart(StoreError):
+    """A Cluster is moving the keys of one place, and some are here, some there (TRYAGAIN)."""
+
+
 class ScriptMissing(StoreError):
     """Redis does not know the script (NOSCRIPT): it was restarted, or its scripts were flushed."""
 
@@ -94,6 +98,8 @@ class RedisStore:
         for _ in range(MOST_ATTEMPTS):
             try:
                 found = await self._swap(keys, remembered, changes)
+            except KeysApart:
+                return await self._settle_apart(keys, [[key] for key in keys], rule)
             except ConnectionLost:
                 # Once more over a new one. If the changes were stored all the same, they will be
                 # found there, and the rule decides on them as on any other server's.
@@ -165,8 +171,14 @@ class RedisStore:
         places: dict[int, list[bytes]] = {}
         for key in keys:
             places.setdefault(self._place(key), []).append(key)
-        first, *others = places.values()
+        return await self._settle_apart(keys, list(places.values()), rule)
+
+    async def _settle_apart(
+        self, keys: Sequence[bytes], places: Sequence[Sequence[bytes]], rule: Rule[Answer]
+    ) -> Answer:
+        """Decide, and store place by place."""
         seen = {key: await self._send(key, "GET", self._prefix + key) for key in keys}
+        first, *others = places
         answer = await self._settle_place(keys, first, seen, rule)
         for place in others:
             await self._settle_place(keys, place, seen, rule)

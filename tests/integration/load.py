@@ -248,6 +248,12 @@ class _Client:
         self.waits = False
 
 
+def acknowledged(load: Load, most: int = 2000) -> list[int]:
+    """Return mails that were told to come again: all of them, or so many spread over the load."""
+    mails = sorted({answer.mail for answer in load.answers if answer.action == GREYLISTED})
+    return mails[:: max(len(mails) // most, 1)]
+
+
 def ask_all(port: int, mails: Sequence[bytes], connections: int = 8) -> list[str]:
     """Ask about each mail once, over a few connections; returns the actions in their order."""
     actions = ["no answer"] * len(mails)
@@ -301,16 +307,17 @@ class Trial:
     site: Site
     load: Load
     _normal: Figures | None = None
-    _fault_at: float = field(default_factory=time.monotonic)
+    fault_at: float = field(default_factory=time.monotonic)
     _said_before: int = 0
-    _back_at: float | None = None
+    _beside: int = 0
 
-    def normal(self, seconds: float = 0.8) -> Figures:
-        """See how it goes while nothing is wrong; the fault is to come now."""
-        begin = time.monotonic()
-        time.sleep(seconds)
-        self._normal = self.load.since(begin)
-        assert set(self._normal.actions) == {GREYLISTED}, self._normal
+    def normal(self, seconds: float = 0.6) -> Figures:
+        """See how it goes while nothing is wrong; the fault is to come now.
+
+        Where other work on the machine holds the store up for longer than its deadline, as other
+        tests' disk writes may, the look is taken again.
+        """
+        self._normal = self._quiet_look(seconds, 20)
         assert self.site.sample("greyd_store_up") == 1
         assert self.site.status("/readyz") == 200
         self.note(f"normal: {self._normal}")
@@ -319,15 +326,15 @@ class Trial:
 
     def begins(self) -> None:
         """Note that the fault begins now."""
-        self._fault_at = time.monotonic()
+        self.fault_at = time.monotonic()
         self._said_before = len(self.said())
 
-    def away(self, seconds: float = 1.5) -> Figures:
+    def away(self, seconds: float = 1.3) -> Figures:
         """See what holds while the store is away; it has to be noticed within two seconds."""
         noticed = self._wait_for(lambda: self.site.sample("greyd_store_up") == 0, 2)
         assert noticed, f"greyd_store_up stays 1: {self.said()}"
-        time.sleep(max(seconds - (time.monotonic() - self._fault_at), 0.3))
-        figures = self.load.since(self._fault_at)
+        time.sleep(max(seconds - (time.monotonic() - self.fault_at), 0.3))
+        figures = self.load.since(self.fault_at)
         lines = self.said()[self._said_before :]
         self.note(f"away: {figures}; {len(lines)} log lines: {lines[:3]}")
         assert figures.actions[PASSED] > 0
@@ -347,15 +354,22 @@ class Trial:
         returned_at = time.monotonic()
         back = self._wait_for(lambda: self._greylists_since(returned_at), seconds)
         assert back, f"not back after {seconds} s: {self.said()[-5:]}"
-        self._back_at = time.monotonic()
-        self.note(f"back after {self._back_at - returned_at:.1f} s")
-        assert self.site.sample("greyd_store_up") == 1
-        assert self.site.status("/readyz") == 200
-        time.sleep(0.5)
-        figures = self.load.since(self._back_at)
+        self.note(f"back after {time.monotonic() - returned_at:.1f} s")
+        figures = self._quiet_look(0.4, seconds)
         self.note(f"back: {figures}")
-        assert set(figures.actions) == {GREYLISTED}, figures
+        assert self.site.status("/readyz") == 200
         return figures
+
+    def _quiet_look(self, seconds: float, patience_seconds: float) -> Figures:
+        """Return figures of a while in which nothing failed open."""
+        give_up_at = time.monotonic() + patience_seconds
+        while True:
+            begin = time.monotonic()
+            time.sleep(seconds)
+            figures = self.load.since(begin)
+            if set(figures.actions) == {GREYLISTED}:
+                return figures
+            assert time.monotonic() < give_up_at, f"{figures}: {self.said()[-5:]}"
 
     def ends(self) -> None:
         """Stop the load, and see that every request was answered in time."""
@@ -364,15 +378,21 @@ class Trial:
         at = max(everything.answers, key=lambda answer: answer.seconds)
         self.note(
             f"longest answer of {len(everything.answers)}: {at.seconds * 1000:.0f} ms,"
-            f" asked {at.asked_at - self._fault_at:+.1f} s from the fault"
+            f" asked {at.asked_at - self.fault_at:+.1f} s from the fault"
         )
         assert self.load.dropped == 0
         assert self.load.unanswered == 0
         assert everything.longest < LONGEST_SECONDS
         counted = self.site.sample("greyd_requests_total")
-        assert counted == len(everything.answers), "the counters tell of every answer"
+        assert counted == len(everything.answers) + self._beside, (
+            "the counters tell of every answer"
+        )
         assert "internal error" not in self.server.log()
         assert "Traceback" not in self.server.log()
+
+    def asked_beside(self, requests: int) -> None:
+        """Note that others than the load have asked, too."""
+        self._beside += requests
 
     def said(self) -> list[str]:
         """Return the log's lines that are neither about one request nor said at every start."""
@@ -402,14 +422,20 @@ class Trial:
 
 
 @contextlib.contextmanager
-def trial(name: str, folder: Path, *options: str) -> Iterator[Trial]:
+def trial(
+    name: str, folder: Path, *options: str, mails: Callable[[int], bytes] | None = None
+) -> Iterator[Trial]:
     """Run greyd with these options under a load; at the end every request has its answer."""
     metrics = free_port()
     with greyd(folder, f"--metrics=127.0.0.1:{metrics}", *options) as server:
-        load = Load(server.port)
-        with load:
-            led = Trial(name, server, Site(metrics), load)
-            yield led
-            led.ends()
+        load = Load(server.port, mails=mails)
+        led = Trial(name, server, Site(metrics), load)
+        try:
+            with load:
+                yield led
+                led.ends()
+        except BaseException:
+            led.note("\n".join(["said:", *led.said()[-20:]]))
+            raise
         assert server.process.poll() is None, "greyd has ended"
         assert server.stop() == 0

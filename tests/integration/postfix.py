@@ -133,9 +133,16 @@ class Postfix:
     maillog: Path
 
     def rejections(self, sender: str) -> list[str]:
-        """Every log line by which smtpd turned a recipient of this sender away."""
+        """Every log line so far by which smtpd turned a recipient of this sender away."""
         line = re.compile(rf"^.* reject: RCPT from .* from=<{re.escape(sender)}>.*$", re.MULTILINE)
         return line.findall(self.maillog.read_text())
+
+    def wait_for_rejections(self, sender: str, count: int) -> list[str]:
+        """Wait until the log shows exactly ``count`` of them: postlogd writes after the reply."""
+        wait_until(
+            lambda: len(self.rejections(sender)) == count, f"{count} rejections of {sender} logged"
+        )
+        return self.rejections(sender)
 
 
 @contextlib.contextmanager

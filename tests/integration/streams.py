@@ -197,11 +197,11 @@ class Stream:
         elif kind < 0.55:
             now = self._now + choose.randint(1, max(delay, 60))
         elif kind < 0.80:
-            offsets = (delay - 1, delay, delay, delay + 1, window, window + 1, 0, 1)
-            now = self._around(self._seen.get(triplet, self._now), offsets)
+            thresholds = (delay - 1, delay, delay, delay + 1, window, window + 1, 0, 1)
+            now = self._around(self._seen.get(triplet, self._now), thresholds)
         elif kind < 0.93:
-            offsets = (HOUR - 1, HOUR, HOUR + 1, 2 * HOUR, DAY)
-            now = self._around(self._client_seen.get(triplet[0], self._now), offsets)
+            hours = (HOUR - 1, HOUR, HOUR + 1, 2 * HOUR, DAY)
+            now = self._around(self._client_seen.get(triplet[0], self._now), hours)
         elif kind < 0.97:
             now = self._now + choose.choice((DAY, window, 2 * window + 1, 5 * HOUR))
         else:

@@ -462,6 +462,18 @@ def test_nobody_who_asks_meanwhile_notices_a_hup(tmp_path: Path) -> None:
         assert {each.reply[:13] for each in load.asked if each.reply} == {b"action=DEFER_"}
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_hup_at_the_very_beginning_is_not_the_end(tmp_path: Path, workers: str) -> None:
+    # Debian's unit is of Type=simple: to systemd it has started, and may be told to reload.
+    path = tmp_path / "socket"
+    command = [*SERVE, *QUIET, f"--unix={path}", f"--dbdir={tmp_path}", f"--workers={workers}"]
+    with running(command, tmp_path, 0, lambda: appears(path)) as server:
+        server.signal(signal.SIGHUP)
+        has_said(server, "listens on", times=int(workers))
+        assert ask_unix(path).startswith(GREYLISTED.encode())
+        assert server.stop() == 0
+
+
 # Stopping ---------------------------------------------------------------------------------------
 
 
@@ -550,7 +562,10 @@ def test_a_stop_in_the_middle_of_the_start_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_stop_at_the_very_beginning_leaves_nothing_behind(tmp_path: Path, workers: str) -> None:
+@pytest.mark.parametrize("moment", ["socket", "pid"])
+def test_a_stop_at_the_very_beginning_leaves_nothing_behind(
+    tmp_path: Path, moment: str, workers: str
+) -> None:
     pidfile, path, temporary = tmp_path / "pid", tmp_path / "socket", tmp_path / "tmp"
     temporary.mkdir()
     command = [
@@ -558,12 +573,23 @@ def test_a_stop_at_the_very_beginning_leaves_nothing_behind(tmp_path: Path, work
         f"--workers={workers}",
     ]  # fmt: skip
     told = {"TMPDIR": str(temporary)}
-    with running(command, tmp_path, 0, path.exists, told) as server:
-        server.signal(signal.SIGTERM)
-        assert server.process.wait(SOON_SECONDS) == 0
-    assert not pidfile.exists()
-    assert not path.exists()
-    assert not list(temporary.iterdir())
+    # Each time the signal comes at another point of the start, a few ms from the last.
+    for _ in range(6):
+        with running(command, tmp_path, 0, lambda: appears(tmp_path / moment), told) as server:
+            server.signal(signal.SIGTERM)
+            assert server.process.wait(SOON_SECONDS) == 0, server.log()
+        assert not pidfile.exists()
+        assert not path.exists()
+        assert not list(temporary.iterdir())
+
+
+def appears(path: Path) -> bool:
+    """Wait a little for a file, and notice it within half a millisecond."""
+    for _ in range(1000):
+        if path.exists():
+            return True
+        time.sleep(0.0005)
+    return False
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"])

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +36,7 @@ from tests.processes import (
     encode,
     free_port,
     greyd,
+    redis_server,
     request,
     running,
     wait_until,
@@ -42,7 +44,6 @@ from tests.processes import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.integration
 
@@ -98,8 +99,6 @@ def test_used_up_file_descriptors_neither_spin_nor_last(tmp_path: Path, store: s
     with contextlib.ExitStack() as programs:
         options = []
         if store == "redis":
-            from tests.processes import redis_server
-
             redis = programs.enter_context(redis_server(tmp_path))
             options = [f"--store=redis://127.0.0.1:{redis.port}/0"]
         server = programs.enter_context(greyd(tmp_path, *options))
@@ -110,17 +109,19 @@ def test_used_up_file_descriptors_neither_spin_nor_last(tmp_path: Path, store: s
             for _ in range(300):
                 connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
                 hoard.callback(connection.close)
+            wait_until(lambda: "no more can be" in server.log(), "the log says what is short")
             lines = server.log().count("\n")
             share = busy_share(process, 2)
             lines = server.log().count("\n") - lines
-            # Who was there before is served as ever, and is greylisted as ever.
-            started = time.monotonic()
-            for number in range(1, 50):
-                assert "DEFER" in (early.ask(new(number)) or "")
-            answering = time.monotonic() - started
-            server.signal(signal.SIGHUP)
-            time.sleep(0.2)
-            assert early.ask(new(50)) is not None
+            # A newcomer takes the place of who is idle longest, and is greylisted as ever.
+            with PolicyClient(server.port) as newcomer:
+                started = time.monotonic()
+                for number in range(1, 50):
+                    assert "DEFER" in (newcomer.ask(new(number)) or "")
+                answering = time.monotonic() - started
+                server.signal(signal.SIGHUP)
+                time.sleep(0.2)
+                assert newcomer.ask(new(50)) is not None
         started = time.monotonic()
         wait_until(lambda: answers(server), "a newcomer is answered", seconds=5)
         back = time.monotonic() - started
@@ -297,10 +298,10 @@ def daemon(folder: Path, syslog: Path) -> Iterator[Running]:
 def is_alive(process: int) -> bool:
     """Whether the process exists and is no zombie."""
     try:
-        with open(f"/proc/{process}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
+        stat = Path(f"/proc/{process}/stat").read_text()
     except FileNotFoundError:
         return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 @contextlib.contextmanager
@@ -400,16 +401,18 @@ def test_a_slow_loris_on_the_metrics_port_disturbs_no_mail(watched: Running) -> 
 
 def test_garbage_on_the_metrics_port_disturbs_no_mail(watched: Running) -> None:
     chance = random.Random(5)
+    much = b"x" * MIB
     with undisturbed(watched), contextlib.ExitStack() as connections:
         for garbage in (
             *(chance.randbytes(100_000) for _ in range(20)),
             b"GET " + b"/" * 100_000,
             b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100_000,
-            b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n" + b"x" * 10**6,
-            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n" + b"x" * 10**6,
+            b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n" + much,
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n" + much,
             b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n" + b"x" * 1000,
             b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nxyz",
-            b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0", b"\r\n" * 10_000, b"\0",
+            b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0", b"\0",
+            b"\r\n" * 10_000,
             b"HEAD /metrics HTTP/1.0\r\n\r\nGET / HTTP/1.0\r\n\r\n", encode(request()),
         ):  # fmt: skip
             with contextlib.suppress(ConnectionError, TimeoutError):
@@ -515,9 +518,11 @@ def test_a_list_of_100_000_lines_is_in_force_soon(listing: tuple[Running, Path])
     lines += [f"10.{n >> 8 & 255}.{n & 255}.0/24" for n in range(30_000)]
     lines += [f"2001:db8:{number:x}::/48" for number in range(9000)]
     lines += [rf"/^dyn-{number}\.pool\./" for number in range(1000)]
+    large = file.with_name("large")
+    large.write_text("\n".join(lines) + "\nlast.example\n")
     before = resident_octets(server.process.pid)
     with under_load(server, "100,000 lines"):
-        file.write_text("\n".join(lines) + "\nlast.example\n")
+        large.replace(file)
         reload_until(server, "mx.last.example")
         assert is_whitelisted(server, "host59999.example.net")
         assert is_whitelisted(server, "dyn-999.pool.example.net")

@@ -148,13 +148,13 @@ def around_pattern(pattern: str) -> list[str]:
             text.upper(), f"x{text}", f"{text}x", f"{text}.test", f"mail.{text}",
             text[1:], text[:-1], text[:middle] + text[middle + 1 :],
             f"{text[:middle]}-{text[middle:]}", text.replace(".", "x", 1),
-            text.replace(".", "x"), re.sub(r"\d", "", text), 
+            text.replace(".", "x"), re.sub(r"\d", "", text),
             re.sub(r"\d+", "0123456789", text), re.sub(r"\d", "x", text),
         ]  # fmt: skip
     return [*texts, *changed]
 
 
-def described_by(pattern: str, most: int = 12) -> list[str]:
+def described_by(pattern: str, most: int = 6) -> list[str]:
     """Return texts that match, the same at each run."""
     found: list[str] = []
     printable = st.characters(min_codepoint=0x21, max_codepoint=0x7E)

@@ -1,0 +1,290 @@
+"""A soak: hours of mixed mail in minutes, with Redis killed and whitelists reloaded meanwhile.
+
+``python -m tests.soak --minutes 10`` runs two servers at once: one on a Redis that is killed and
+started again every so often, one on SQLite. Each is asked new, retried, known and whitelisted mail
+over several connections, at a bounded rate. In the end it demands of both
+
+- that every request was answered, on a connection that was never dropped,
+- that the counters of ``/metrics`` add up to exactly these answers,
+- that memory is flat: after a warm-up, the last quarter's median within 5 % of the first's,
+- that no file descriptor has leaked,
+
+prints a table, and exits with 0 if all of it holds, else with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import re
+import signal
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.integration.pressure import (
+    MIB,
+    PATIENCE_SECONDS,
+    allow_files,
+    open_files,
+    open_sockets,
+    resident_octets,
+)
+from tests.processes import encode, free_port, greyd, redis_server, request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.processes import Running
+
+CONNECTIONS = 10
+REQUESTS_A_SECOND = 400
+"""Of each server; what is measured is whether it stays the same, not how fast it is."""
+
+FILL = 80_000
+"""Triplets to begin with: more than SQLite's cache of 8 MB holds, which else grows all the time."""
+
+WARM_UP = 0.25
+"""Share of the time after which memory is what it will be."""
+
+MOST_GROWTH = 0.05
+MOST_NEW_FILES = 3
+"""SQLite's checkpoint and a probe of Redis come and go."""
+
+SAMPLE_SECONDS = 1.0
+RELOAD_SECONDS = 7.0
+REDIS_UP_SECONDS = 14.0
+REDIS_DOWN_SECONDS = 4.0
+START_OF_TIME = 1_700_000_000
+
+
+@dataclass
+class Sample:
+    """What a server used at one moment."""
+
+    octets: int
+    files: int
+
+
+@dataclass
+class Subject:
+    """A server under soak, and what has been seen of it."""
+
+    name: str
+    server: Running
+    metrics_port: int
+    answers: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def process(self) -> int:
+        """Its process id."""
+        return self.server.process.pid
+
+    def counted(self) -> int:
+        """Return how many requests ``/metrics`` says were answered."""
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as page:
+            text = page.read().decode()
+        return sum(
+            int(float(value))
+            for value in re.findall(r"^greyd_requests_total\{.*\} (\S+)$", text, re.MULTILINE)
+        )
+
+
+def dialogue(number: int) -> list[bytes]:
+    """Return the requests of one mail: it comes, is retried too early, then in time, and again."""
+    at = START_OF_TIME + number // 50
+    mail = {
+        "client_address": f"198.{18 + number % 2}.{number // 250 % 250}.{number % 250}",
+        "client_name": f"mx{number}.example.net",
+        "sender": f"s{number}@example.net",
+        "recipient": f"r{number % 97}@example.org",
+        "instance": f"soak.{number}",
+    }
+    times = [at, at + 100, at + 400, at + 500] if number % 4 == 0 else [at]
+    asked = [request(**mail, policy_test_time=str(moment)) for moment in times]
+    known = {"client_address": "192.0.2.99", "sender": f"known{number % 50}@example.com"}
+    asked.append(request(**known, policy_test_time=str(at)))
+    if number % 2:
+        asked.append(request(client_name=f"out{number}.whitelisted.example"))
+    return [encode(each) for each in asked]
+
+
+async def fill(subject: Subject) -> None:
+    """Ask for many new triplets, as fast as it goes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", subject.server.port)
+    together = 200
+    for first in range(0, FILL, together):
+        writer.writelines(
+            encode(request(sender=f"fill{number}@example.com", policy_test_time=str(START_OF_TIME)))
+            for number in range(first, first + together)
+        )
+        for _ in range(together):
+            reply = await asyncio.wait_for(reader.readuntil(b"\n\n"), PATIENCE_SECONDS)
+            subject.answers[verb(reply)] += 1
+    writer.close()
+    await writer.wait_closed()
+
+
+def verb(reply: bytes) -> str:
+    """Return the first word of an answer's action."""
+    return reply.removeprefix(b"action=").split(maxsplit=1)[0].decode()
+
+
+async def ask_all(subject: Subject, until: float) -> None:
+    """Ask over one connection until the time is over."""
+    pause = CONNECTIONS / REQUESTS_A_SECOND
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", subject.server.port)
+        while time.monotonic() < until:
+            for question in dialogue(next(subject.numbers)):
+                started = time.monotonic()
+                writer.write(question)
+                reply = await asyncio.wait_for(reader.readuntil(b"\n\n"), PATIENCE_SECONDS)
+                subject.waits.append(time.monotonic() - started)
+                subject.answers[verb(reply)] += 1
+                await asyncio.sleep(pause)
+        writer.close()
+        await writer.wait_closed()
+    except (OSError, EOFError, TimeoutError) as error:
+        subject.failures.append(repr(error))
+
+
+async def sample_all(subjects: list[Subject], until: float) -> None:
+    """Note memory and descriptors of all servers every second."""
+    while time.monotonic() < until:
+        await asyncio.sleep(SAMPLE_SECONDS)
+        for subject in subjects:
+            sample = Sample(resident_octets(subject.process), open_files(subject.process))
+            subject.samples.append(sample)
+
+
+async def reload_all(subjects: list[Subject], until: float) -> None:
+    """Have all servers read their whitelists again, now and then."""
+    while time.monotonic() < until:
+        await asyncio.sleep(RELOAD_SECONDS)
+        for subject in subjects:
+            subject.server.signal(signal.SIGHUP)
+
+
+def kill_redis_now_and_then(folder: Path, port: int, until: float) -> int:
+    """Keep a Redis running but for a few seconds at a time; returns how often it was killed."""
+    for kills in itertools.count():
+        with redis_server(folder, "--appendonly", "yes", port=port) as redis:
+            time.sleep(max(0.0, min(REDIS_UP_SECONDS, until - time.monotonic())))
+            if time.monotonic() >= until:
+                return kills
+            redis.process.kill()
+        time.sleep(REDIS_DOWN_SECONDS)
+    raise AssertionError("unreachable")
+
+
+async def soak(subjects: list[Subject], redis_folder: Path, redis_port: int, seconds: float) -> int:
+    """Fill the stores, then do all of it at the same time; returns how often Redis was killed."""
+    with redis_server(redis_folder, "--appendonly", "yes", port=redis_port):
+        await asyncio.gather(*(fill(subject) for subject in subjects))
+    until = time.monotonic() + seconds
+    killing = asyncio.create_task(
+        asyncio.to_thread(kill_redis_now_and_then, redis_folder, redis_port, until)
+    )
+    asking = [ask_all(subject, until) for subject in subjects for _ in range(CONNECTIONS)]
+    await asyncio.gather(*asking, sample_all(subjects, until), reload_all(subjects, until))
+    return await killing
+
+
+def judge(subject: Subject) -> list[str]:
+    """Return what is wrong with a server, and print its row."""
+    faults = list(subject.failures[:5])
+    if subject.server.process.poll() is not None:
+        return [*faults, "it has died"]
+    answered, counted = sum(subject.answers.values()), subject.counted()
+    if answered != counted:
+        faults.append(f"{counted} counted, {answered} answered")
+    samples = subject.samples[int(len(subject.samples) * WARM_UP) :]
+    quarter = max(1, len(samples) // 4)
+    first = statistics.median(each.octets for each in samples[:quarter])
+    last = statistics.median(each.octets for each in samples[-quarter:])
+    growth = last / first - 1
+    if growth > MOST_GROWTH:
+        faults.append(f"memory grew by {growth:.1%}")
+    files = [
+        int(statistics.median(each.files for each in part))
+        for part in (samples[:quarter], samples[-quarter:])
+    ]
+    if files[1] > files[0] + MOST_NEW_FILES:
+        faults.append(f"{files[0]} descriptors became {files[1]}")
+    waits = sorted(subject.waits)
+    say(
+        f"{subject.name:<8}{answered:>10,}{counted:>10,}{first / MIB:>9.1f}{last / MIB:>9.1f}"
+        f"{growth:>+9.1%}{files[0]:>7}{files[1]:>5}"
+        f"{waits[int(len(waits) * 0.99)] * 1000:>9.1f}{waits[-1] * 1000:>9.1f}"
+    )
+    return faults
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def run(folder: Path, seconds: float) -> int:
+    """Soak for so many seconds; returns the exit status."""
+    allow_files(4096)
+    whitelist = folder / "whitelist_clients"
+    whitelist.write_text("whitelisted.example\n/^dyn-[0-9]+\\./\n2001:db8:1::/48\n")
+    redis_port = free_port()
+    stores = {"redis": f"redis://127.0.0.1:{redis_port}/0", "sqlite": f"sqlite:{folder}/soak.db"}
+    with contextlib.ExitStack() as programs:
+        subjects = []
+        for name, store in stores.items():
+            metrics = free_port()
+            server = programs.enter_context(
+                greyd(
+                    folder / name, f"--store={store}", "--test-time",
+                    f"--whitelist-clients={whitelist}", f"--metrics=127.0.0.1:{metrics}",
+                )
+            )  # fmt: skip
+            subjects.append(Subject(name, server, metrics))
+        say(
+            f"soaking for {seconds:.0f} s after {FILL:,} triplets,"
+            f" about {REQUESTS_A_SECOND} requests a second each"
+        )
+        kills = asyncio.run(soak(subjects, folder / "redis-server", redis_port, seconds))
+        say(f"Redis was killed {kills} times; MiB and descriptors after the warm-up and at the end")
+        say(f"{'store':<8}{'answered':>10}{'counted':>10}{'MiB':>9}{'MiB':>9}{'growth':>9}"
+            f"{'files':>12}{'p99 ms':>9}{'max ms':>9}")  # fmt: skip
+        faults = {subject.name: judge(subject) for subject in subjects}
+        for subject in subjects:
+            say(f"{subject.name}: {dict(subject.answers)}")
+            if open_sockets(subject.process) > CONNECTIONS + 10:
+                faults[subject.name].append("connections are left over")
+    for name, each in faults.items():
+        for fault in each:
+            say(f"{name}: FAULT: {fault}")
+    return 1 if any(faults.values()) else 0
+
+
+def main() -> None:
+    """Read the command line and soak."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    minutes = parser.parse_args().minutes
+    with tempfile.TemporaryDirectory(prefix="greyd-soak-") as folder:
+        sys.exit(run(Path(folder), minutes * 60))
+
+
+if __name__ == "__main__":
+    main()
