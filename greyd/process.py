@@ -13,14 +13,13 @@ import os
 import pwd
 import resource
 import shutil
-import signal
 import socket
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from greyd import signals
 from greyd.settings import SetupError
 from greyd.sockets import bind_inet, listen, take_away
 from greyd.store import open_store
@@ -40,8 +39,7 @@ def run(settings: Settings) -> int:
         SetupError: something that was asked for can't be had; nothing is left behind.
         StoreError: the store can't be opened.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, _stop_at_once)
+    signals.hold()
     with contextlib.ExitStack() as undo:
         account = _account(settings)
         settings, folder = _prepare(settings, account)
@@ -57,11 +55,6 @@ def run(settings: Settings) -> int:
         os.umask(0o077)
         _drop_privileges(account)
         return _Server(settings, folder, sockets, web_sockets, waiting_parent).run()
-
-
-def _stop_at_once(_number: int, _frame: object) -> NoReturn:
-    # Nobody has been answered yet, so there is nothing to bring to an end.
-    sys.exit(0)
 
 
 # Before the start -------------------------------------------------------------------------------
@@ -175,8 +168,7 @@ def _to_background() -> int:
 
 def _wait_and_exit(child: int, read_end: int) -> NoReturn:
     # What is there is the child's from now on, also to be taken away.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
+    signals.release()
     if os.read(read_end, 1):
         os._exit(0)
     _, status = os.waitpid(child, 0)

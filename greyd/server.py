@@ -10,14 +10,13 @@ import asyncio
 import gc
 import resource
 import select
-import signal
 import socket
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from greyd import __version__, protocol
+from greyd import __version__, protocol, signals
 from greyd.log import Log, Severity, StreamSink, SyslogSink
 from greyd.observe import Metrics, Observer
 from greyd.policy import Policy
@@ -294,12 +293,13 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     policy = Policy(settings, whitelists, guard, observer)
     service = Service(settings, policy, guard, observer)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+    for number in signals.STOPS:
         loop.add_signal_handler(number, stop.set)
     if place.lifeline is not None:
         loop.add_reader(place.lifeline, stop.set)
     reloader = Reloader(settings, place, policy, observer)
-    loop.add_signal_handler(signal.SIGHUP, reloader.request)
+    loop.add_signal_handler(signals.RELOAD, reloader.request)
+    signals.release()
     await guard.check()
     servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
     site = Site(metrics, lambda: not guard.away)

@@ -14,6 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
 
+from greyd import signals
 from greyd.systemd import notify, notify_reloading
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 RESTART_SECONDS = 1.0
 """After which a worker that ended is replaced."""
-
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class TellOnce:
@@ -60,12 +59,13 @@ class Supervisor:
 
     def run(self, count: int, ready: Callable[[], None]) -> int:
         """Serve with ``count`` workers until told to stop; returns the exit status."""
-        for number in _STOPS:
+        for number in signals.STOPS:
             signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._reload)
+        signal.signal(signals.RELOAD, self._reload)
         self._start(self._warnings)
         for _ in range(count - 1):
             self._start([])
+        signals.release()
         # A worker that ends before it is ready can't be set up; it has said why.
         all_ready = all(os.read(told, 1) for told in self._workers.values())
         if all_ready:
@@ -90,6 +90,7 @@ class Supervisor:
         # The stop may have come meanwhile.
         if not self._stopping:
             self._start([f"worker {ended} has ended, another takes its place"])
+            signals.release()
 
     # Signals ------------------------------------------------------------------------------------
 
@@ -117,22 +118,17 @@ class Supervisor:
 
     def _start(self, warnings: Sequence[str]) -> None:
         ours, theirs = (each.detach() for each in socket.socketpair())
-        # What arrives between the fork and the child's own handlers must not be lost.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOPS, signal.SIGHUP))
+        # What arrives before the worker has handlers of its own waits for them.
+        signals.hold()
         worker = os.fork()
         if worker == 0:
             for each in (ours, *self._workers.values()):
                 os.close(each)
             self._be_worker(theirs, warnings)
         self._workers[worker] = ours
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_STOPS, signal.SIGHUP))
         os.close(theirs)
 
     def _be_worker(self, lifeline: int, warnings: Sequence[str]) -> NoReturn:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for number in _STOPS:
-            signal.signal(number, lambda *_: os._exit(0))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_STOPS, signal.SIGHUP))
         os.environ.pop("NOTIFY_SOCKET", None)
         status = 1
         try:

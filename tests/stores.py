@@ -72,6 +72,7 @@ class FakeStore:
     silent: bool = False
     read_only: bool = False
     asked: int = 0
+    maintained: int = 0
     records_: dict[bytes, bytes] = field(default_factory=dict)
     _silence: list[asyncio.Future[Any]] = field(default_factory=list)
 
@@ -103,6 +104,7 @@ class FakeStore:
         yield []
 
     async def maintain(self) -> None:
+        self.maintained += 1
         if self.fault is not None:
             raise self.fault
 

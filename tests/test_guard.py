@@ -258,6 +258,19 @@ def test_maintenance_that_fails_opens_the_circuit() -> None:
     guarded(do)
 
 
+def test_a_fault_nobody_thought_of_does_not_end_the_maintenance() -> None:
+    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+        maintaining = asyncio.ensure_future(guard_.run())
+        store.fault = ZeroDivisionError()
+        await until(lambda: store.maintained > 0)
+        store.fault = None
+        await until(lambda: store.maintained > 1 or maintaining.done())
+        assert not maintaining.done()
+        maintaining.cancel()
+
+    guarded(do)
+
+
 def test_who_leaves_before_the_answer_does_no_harm() -> None:
     async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
         store.silent = True

@@ -107,15 +107,6 @@ def test_redis_that_has_become_a_read_only_replica(redis: Running, tmp_path: Pat
         mail.returns()
 
 
-def test_redis_without_the_replicas_it_needs_to_write(redis: Running, tmp_path: Path) -> None:
-    with trial("Redis NOREPLICAS", tmp_path, url(redis)) as mail, administering(redis) as admin:
-        mail.normal()
-        admin.config_set("min-replicas-to-write", "1")
-        mail.away()
-        admin.config_set("min-replicas-to-write", "0")
-        mail.returns()
-
-
 def test_redis_with_no_connection_to_spare(redis: Running, tmp_path: Path) -> None:
     with trial("Redis at maxclients", tmp_path, url(redis)) as mail, administering(redis) as admin:
         mail.normal()

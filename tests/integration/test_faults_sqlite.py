@@ -92,10 +92,10 @@ def test_nothing_acknowledged_is_lost_when_greyd_is_killed(tmp_path: Path, worke
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 MB."""
+    """A file system of 64 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "greyd-tests", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "greyd-tests", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("may not mount a file system of its own; test_a_file_size_limit… is near")
     try:
@@ -143,6 +143,18 @@ def test_a_disk_full_at_the_start_lets_mail_pass_until_there_is_room(
         mail.away(0.5)
         ballast.unlink()
         mail.returns()
+
+
+def test_the_log_of_commits_does_not_grow_without_end(tmp_path: Path) -> None:
+    # Without the quiet moment in which all of it is written back, SQLite goes on at its end.
+    wal = tmp_path / "greyd.db-wal"
+    with trial("log of commits", tmp_path, "--quiet") as mail:
+        sizes = []
+        for _ in range(6):
+            mail.normal(0.6)
+            sizes.append(wal.stat().st_size if wal.exists() else 0)
+        mail.note(f"WAL after each 0.6 s: {[size // 1000 for size in sizes]} kB")
+    assert max(sizes) < 30_000_000
 
 
 def limit_files(server: Running, octets: int) -> None:

@@ -349,7 +349,7 @@ def test_a_lost_master_of_a_cluster_stops_no_mail(cluster: Nodes, tmp_path: Path
         kill(lost)
         cluster.nodes.remove(lost)
         # Two thirds of the mail may be greylisted meanwhile, so there is no more to say of that.
-        time.sleep(5)
+        time.sleep(3.5)
         figures = mail.load.since(mail.fault_at)
         lines = mail.said()
         mail.note(f"away: {figures}; {len(lines)} log lines: {lines}")
