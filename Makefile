@@ -1,12 +1,14 @@
 # The commands of this project; each makes what it needs. PYTHON may name another interpreter.
 PYTHON ?= python3
+MINUTES ?= 10
+SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: serve test check format bench lock clean
+.PHONY: serve test check format bench soak fuzz lock clean
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -29,7 +31,7 @@ serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
 	exec $(BIN)/greyd serve --dbdir=var
 
 test: $(DEV_STAMP) ## run all tests that this machine can run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 check: $(DEV_STAMP) ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -42,6 +44,13 @@ format: $(DEV_STAMP) ## format the code
 
 bench: $(BENCH_STAMP) ## compare with postgrey, side by side, into var/benchmarks
 	$(BIN)/python -m tests.benchmarks
+
+soak: $(DEV_STAMP) ## mixed load with restarts of Redis; memory, descriptors, counters
+	$(BIN)/python -m tests.soak --minutes=$(MINUTES)
+
+fuzz: $(DEV_STAMP) ## coverage-guided fuzzing of parser, whitelists, settings, records
+	$(PIP) install --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds=$(SECONDS)
 
 lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(PIP) install uv

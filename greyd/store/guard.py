@@ -123,8 +123,8 @@ class Guard:
             if self._probing is None:
                 try:
                     await self.store.maintain()
-                except StoreError as error:
-                    self._open_circuit(str(error))
+                except Exception as error:  # noqa: BLE001 - whatever it is, the care must go on
+                    self._open_circuit(str(error) or type(error).__name__)
 
     async def check(self) -> None:
         """Try the store once at the start, so that the first request need not find out."""

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import queue
 import sqlite3
 import threading
@@ -32,7 +34,7 @@ from urllib.parse import parse_qsl
 from greyd.store import Answer, Record, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from greyd.greylist import Change
     from greyd.store import Rule
@@ -40,9 +42,13 @@ if TYPE_CHECKING:
 _PATIENCE_SECONDS = 0.005
 _ROWS_A_STEP = 500
 _MOST_STEPS = 10
+_CHECKPOINT_SECONDS = 1.0
+_LARGE_LOG = 8 * 1024 * 1024
 _LARGEST_ID = 2**63 - 1
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BUSY_SECONDS = 0.25
+
+_never_closed: list[sqlite3.Connection] = []
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
@@ -88,8 +94,8 @@ class SqliteStore:
         self._done.acquire()
         self._late = False
         self._sweep_from = 0
-        self._checkpoint_due = threading.Event()
-        self._closing = False
+        self._close_soon = threading.Event()
+        self._log_is_large = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = [
             threading.Thread(target=self._work, name="sqlite", daemon=True),
@@ -147,9 +153,7 @@ class SqliteStore:
             yield records
 
     async def maintain(self) -> None:
-        """Take out some expired rows, and have the log of commits written back."""
-        self._checkpoint_due.set()
-        await self._do(self._look_after)
+        """Take out some expired rows."""
         for _ in range(_MOST_STEPS):
             self._sweep_from, gone = await self._do(partial(_sweep, after=self._sweep_from))
             if gone < _ROWS_A_STEP // 10:
@@ -165,9 +169,8 @@ class SqliteStore:
 
     async def close(self) -> None:
         """End the threads and close the file."""
-        self._closing = True
         self._handed.put(None)
-        self._checkpoint_due.set()
+        self._close_soon.set()
         if self._loop is not None:
             for thread in self._threads:
                 await asyncio.to_thread(thread.join, 1)
@@ -224,6 +227,8 @@ class SqliteStore:
         while (batch := self._handed.get()) is not None:
             try:
                 _commit(self._opened(), batch)
+                if self._log_is_large:
+                    self._begin_log_anew()
             except sqlite3.Error as error:
                 self._fail(batch, error)
             self._done.release()
@@ -231,56 +236,80 @@ class SqliteStore:
                 self._loop.call_soon_threadsafe(self._deliver_late)
         self._disconnect()
 
+    def _begin_log_anew(self) -> None:
+        """Restart the log of commits, nearly all of which the other thread has written back.
+
+        Only this thread can: under load, for any other there is always a commit on its way.
+        """
+        self._log_is_large = False
+        self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and not self._is_ours():
+            # Set aside by another worker, or taken away by hand.
+            self._disconnect()
         if self._connection is None:
-            self._connection = _connect(self._path, self._synchronous)
-            self._inode = Path(self._path).stat().st_ino
+            with _alone_in(self._path):
+                try:
+                    self._connection = _connect(self._path, self._synchronous)
+                finally:
+                    # Also of a file that could not be opened: it may have to be set aside.
+                    with contextlib.suppress(OSError):
+                        self._inode = Path(self._path).stat().st_ino
         return self._connection
 
+    def _is_ours(self) -> bool:
+        """Whether the file at the path is the one that was opened."""
+        try:
+            return Path(self._path).stat().st_ino == self._inode
+        except OSError:
+            return False
+
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        with _alone_in(self._path):
+            if self._is_ours():
+                connection.close()
+            else:
+                # Closing would remove the -wal beside the path, which is another file's by now.
+                _never_closed.append(connection)
 
     def _fail(self, batch: list[_Work], error: sqlite3.Error) -> None:
         """Tell who waits, and let the next batch open the file anew."""
         reason = str(error)
-        if not reason.startswith("database is locked"):
-            self._disconnect()
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            self._disconnect()
             reason += f"; {self._set_aside()}"
+        elif not reason.startswith("database is locked"):
+            self._disconnect()
         for work in batch:
             work.error = StoreError(f"sqlite:{self._path}: {reason}")
 
     def _set_aside(self) -> str:
         """Keep a damaged file under another name; the next batch begins with an empty one."""
-        aside = f"{self._path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
-        try:
-            for suffix in ("-wal", "-shm", ""):
-                if Path(self._path + suffix).exists():
-                    Path(self._path + suffix).rename(aside + suffix)
-        except OSError as error:
-            return f"can't be set aside as {aside}: {error.strerror}; move it away by hand"
+        with _alone_in(self._path):
+            if not self._is_ours():
+                return "set aside by another worker, going on with an empty file"
+            aside = stamp = f"{self._path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
+            number = 1
+            while Path(aside).exists():
+                number += 1
+                aside = f"{stamp}-{number}"
+            try:
+                for suffix in ("-wal", "-shm", ""):
+                    if Path(self._path + suffix).exists():
+                        Path(self._path + suffix).rename(aside + suffix)
+            except OSError as error:
+                return f"can't be set aside as {aside}: {error.strerror}; move it away by hand"
         return f"set aside as {aside}, going on with an empty file"
 
-    def _look_after(self, connection: sqlite3.Connection) -> None:
-        """Notice that the file was taken away, by hand or by another worker that set it aside."""
-        try:
-            same = Path(self._path).stat().st_ino == self._inode
-        except OSError:
-            same = False
-        if not same and connection is self._connection:
-            raise sqlite3.OperationalError("the file was taken away; going on with a new one")
-
     def _checkpoint(self) -> None:
-        while self._checkpoint_due.wait() and not self._closing:
-            self._checkpoint_due.clear()
+        while not self._close_soon.wait(_CHECKPOINT_SECONDS):
             # A full disk, say, is what the requests' own commits report.
-            with contextlib.suppress(sqlite3.Error):
-                connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-                with contextlib.closing(connection):
-                    connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            with contextlib.suppress(sqlite3.Error), _alone_in(self._path):
+                self._log_is_large = _write_back(self._path)
 
 
 def _parse(location: str) -> tuple[str, str]:
@@ -294,6 +323,34 @@ def _parse(location: str) -> tuple[str, str]:
     if not Path(path).parent.is_dir():
         raise StoreError(f"sqlite:{path}: no folder {Path(path).parent}; make it or name another")
     return path, synchronous
+
+
+def _write_back(path: str) -> bool:
+    """Bring what the log of commits holds into the file; returns whether the log is large."""
+    log = Path(path + "-wal")
+    if not log.exists():
+        return False
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    with contextlib.closing(connection):
+        connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    with contextlib.suppress(OSError):
+        return log.stat().st_size > _LARGE_LOG
+    return False
+
+
+@contextlib.contextmanager
+def _alone_in(path: str) -> Iterator[None]:
+    """Hold the folder of a file against other processes and threads that open or move files."""
+    try:
+        folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise sqlite3.OperationalError(f"folder {Path(path).parent}: {error.strerror}") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _connect(path: str, synchronous: str) -> sqlite3.Connection:

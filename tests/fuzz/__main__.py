@@ -35,7 +35,6 @@ def fuzz(name: str, seconds: int, folder: Path) -> None:
             f"tests.fuzz.{name}", str(found), str(CORPUS / name), f"-max_total_time={seconds}",
             f"-artifact_prefix={CORPUS / name}/", f"-max_len={LONGEST}", f"-dict={words}",
             f"-timeout={SLOW_SECONDS}", f"-rss_limit_mb={MOST_MIB}", "-print_final_stats=1",
-            "-verbosity=0" if seconds < 10 else "-verbosity=1",
         ],
         TARGETS[name],
     )  # fmt: skip
@@ -62,24 +61,22 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(NAMES))
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--keep", type=Path, help="folder that keeps what is new")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if unknown := set(given.targets) - set(NAMES):
         parser.error(f"no such target: {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    if given.here:
+        fuzz(given.targets[0], given.seconds, given.keep)
     with tempfile.TemporaryDirectory(prefix="greyd-fuzz-") as temporary:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        if len(given.targets) == 1:
-            fuzz(given.targets[0], given.seconds, folder)
+        command = [sys.executable, "-m", "tests.fuzz", "--here", f"--seconds={given.seconds}"]
         failed = [
             name
             for name in given.targets or NAMES
-            if subprocess.call(
-                [
-                    sys.executable, "-m", "tests.fuzz", name, f"--seconds={given.seconds}",
-                    f"--keep={folder}",
-                ]
-            )
-        ]  # fmt: skip
+            # libFuzzer ends its process, so each target has one.
+            if subprocess.call([*command, f"--keep={folder}", name])
+        ]
     for name in failed:
         sys.stderr.write(f"{name}: broken; see the newest file in {CORPUS / name}\n")
     return 1 if failed else 0

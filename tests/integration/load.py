@@ -318,7 +318,6 @@ class Trial:
         tests' disk writes may, the look is taken again.
         """
         self._normal = self._quiet_look(seconds, 20)
-        assert self.site.sample("greyd_store_up") == 1
         assert self.site.status("/readyz") == 200
         self.note(f"normal: {self._normal}")
         self.begins()
@@ -361,13 +360,14 @@ class Trial:
         return figures
 
     def _quiet_look(self, seconds: float, patience_seconds: float) -> Figures:
-        """Return figures of a while in which nothing failed open."""
+        """Return figures of a while in which nothing failed open, with the store up at its end."""
         give_up_at = time.monotonic() + patience_seconds
         while True:
             begin = time.monotonic()
             time.sleep(seconds)
             figures = self.load.since(begin)
-            if set(figures.actions) == {GREYLISTED}:
+            up = self.site.sample("greyd_store_up") == 1
+            if up and set(figures.actions) == {GREYLISTED}:
                 return figures
             assert time.monotonic() < give_up_at, f"{figures}: {self.said()[-5:]}"
 
