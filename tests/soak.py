@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greyd.policy import RECENT_INSTANCES
 from tests.integration.pressure import (
     MIB,
     PATIENCE_SECONDS,
@@ -51,6 +52,8 @@ REQUESTS_A_SECOND = 400
 
 FILL = 80_000
 """Triplets to begin with: more than SQLite's cache of 8 MB holds, which else grows all the time."""
+
+TOGETHER = 200
 
 WARM_UP = 0.25
 """Share of the time after which memory is what it will be."""
@@ -123,19 +126,24 @@ def dialogue(number: int) -> list[bytes]:
 
 
 async def fill(subject: Subject) -> None:
-    """Ask for many new triplets, as fast as it goes."""
+    """Fill what is bounded, as fast as it goes: many new triplets, and some that then pass."""
     reader, writer = await asyncio.open_connection("127.0.0.1", subject.server.port)
-    together = 200
-    for first in range(0, FILL, together):
-        writer.writelines(
-            encode(request(sender=f"fill{number}@example.com", policy_test_time=str(START_OF_TIME)))
-            for number in range(first, first + together)
-        )
-        for _ in range(together):
+    mails = [(number, START_OF_TIME) for number in range(FILL)]
+    mails += [(number, START_OF_TIME + 400) for number in range(RECENT_INSTANCES)]
+    for first in range(0, len(mails), TOGETHER):
+        together = mails[first : first + TOGETHER]
+        writer.writelines(fill_request(number, at) for number, at in together)
+        for _ in together:
             reply = await asyncio.wait_for(reader.readuntil(b"\n\n"), PATIENCE_SECONDS)
             subject.answers[verb(reply)] += 1
     writer.close()
     await writer.wait_closed()
+
+
+def fill_request(number: int, at: int) -> bytes:
+    """Return a request of a triplet and a message of its own."""
+    sender, instance = f"fill{number}@example.com", f"fill.{number}"
+    return encode(request(sender=sender, instance=instance, policy_test_time=str(at)))
 
 
 def verb(reply: bytes) -> str:

@@ -22,7 +22,7 @@ settings.register_profile(
     "greyd",
     deadline=None,
     max_examples=200,
-    derandomize=os.environ.get("GREYD_TESTS_REQUIRE_PROGRAMS") == "1" or "CI" in os.environ,
+    derandomize=os.environ.get("TESTS_REQUIRE_PROGRAMS") == "1" or "CI" in os.environ,
     # A busy machine generates slowly.
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -196,7 +196,7 @@ def postfix(keep: Path, **restrictions: str) -> Iterator[Postfix]:
     program("postfix")
     if os.geteuid() != 0:
         reason = "Postfix can only be started by root"
-        required = os.environ.get("GREYD_TESTS_REQUIRE_PROGRAMS") == "1"
+        required = os.environ.get("TESTS_REQUIRE_PROGRAMS") == "1"
         (pytest.fail if required else pytest.skip)(reason)
     ports = {name: free_port() for name in restrictions}
     services = "".join(

@@ -17,6 +17,7 @@ from tests.integration.load import (
     HEADER,
     LONGEST_SECONDS,
     PASSED,
+    PATIENT,
     Load,
     Mails,
     acknowledged,
@@ -160,7 +161,7 @@ def test_redis_that_comes_and_goes_is_not_told_with_every_blink(
         mail.normal()
         begin = time.monotonic()
         said = len(mail.said())
-        while time.monotonic() < begin + 3:
+        while time.monotonic() < begin + 2.5:
             admin.config_set("min-replicas-to-write", "1")
             time.sleep(0.1)
             admin.config_set("min-replicas-to-write", "0")
@@ -230,7 +231,7 @@ def test_nothing_acknowledged_is_lost_when_greyd_and_redis_are_killed(tmp_path: 
     persistent = ["--appendonly", "yes", "--appendfsync", "always"]
     port = free_port()
     with redis_server(tmp_path, *persistent) as redis:
-        options = (url(redis), "--test-time")
+        options = (url(redis), "--test-time", PATIENT)
         with greyd(tmp_path, *options, port=port) as server:
             load = Load(server.port, mails=Mails("acknowledged", NOW))
             with load:
@@ -262,7 +263,7 @@ def test_nothing_acknowledged_is_lost_when_greyd_and_redis_are_killed(tmp_path: 
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Running, Redis]]:
     folder = tmp_path_factory.mktemp("pair")
     with redis_server(folder) as redis, administering(redis) as admin:
-        options = (url(redis), "--test-time", "--greylist-text=%s seconds more")
+        options = (url(redis), "--test-time", PATIENT, "--greylist-text=%s seconds more")
         with greyd(folder, *options) as one, greyd(folder, *options) as other:
             yield one, other, admin
 
@@ -383,7 +384,7 @@ def timeless(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PolicyClient]:
     folder = tmp_path_factory.mktemp("timeless")
-    options = ["--test-time"]
+    options = ["--test-time", PATIENT]
     with contextlib.ExitStack() as ends:
         if request.param == "redis":
             options.append(url(ends.enter_context(redis_server(folder))))

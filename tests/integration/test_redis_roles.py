@@ -14,7 +14,7 @@ from redis import Redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from tests.integration.load import GREYLISTED, HEADER, PASSED, Mails, Site, ask_all, trial
+from tests.integration.load import GREYLISTED, HEADER, PASSED, PATIENT, Mails, Site, ask_all, trial
 from tests.processes import (
     PolicyClient,
     Running,
@@ -162,11 +162,12 @@ def test_a_failover_by_hand_and_a_dead_sentinel_are_no_obstacle(
         assert figures.actions[PASSED] == 0
 
 
-def test_sentinels_that_know_no_such_master_let_mail_pass(watched: Watched, tmp_path: Path) -> None:
-    store = watched.store.replace("/mail/", "/letters/")
-    with trial("Sentinel, unknown master", tmp_path, store) as mail:
-        mail.away(0.5)
-        assert "letters" in " ".join(mail.said())
+def test_a_sentinel_that_knows_no_such_master_lets_mail_pass(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as redis, sentinel(tmp_path, redis.port) as port:
+        store = f"--store=redis+sentinel://127.0.0.1:{port}/letters/0"
+        with trial("Sentinel, unknown master", tmp_path, store) as mail:
+            mail.away(0.5)
+            assert "letters" in " ".join(mail.said())
 
 
 # Cluster ------------------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 def pass_through(folder: Path, *options: str) -> None:
     """See the whole of a mail's life: new, early, in time with one header, then known."""
     metrics = free_port()
-    with greyd(folder, "--test-time", f"--metrics={metrics}", *options) as server:
+    with greyd(folder, "--test-time", PATIENT, f"--metrics={metrics}", *options) as server:
         wait_until(lambda: Site(metrics).status("/readyz") == 200, "the store")
         mails = [[Mails("life", NOW + second)(n) for n in range(60)] for second in (0, 1, 300, 400)]
         actions = [[each.split()[0] for each in ask_all(server.port, some)] for some in mails]
@@ -309,7 +310,7 @@ def test_mail_of_a_slot_on_the_move_is_still_greylisted(cluster: Nodes, tmp_path
     source = cluster.owner(key)
     target = next(node for node in cluster.nodes if node is not source)
     ids = cluster.ids()
-    options = (cluster.store, "--key-prefix=slot:", "--test-time")
+    options = (cluster.store, "--key-prefix=slot:", "--test-time", PATIENT)
     with (
         greyd(tmp_path, *options) as server,
         PolicyClient(server.port) as client,
