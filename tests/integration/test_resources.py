@@ -497,6 +497,8 @@ def under_load(server: Running, what: str) -> Iterator[None]:
     figures(f"{what}: longest gap {load.longest_wait * 1000:.0f} ms in {len(load.waits)} answers")
     assert load.failures == []
     assert load.longest_wait < SLOWEST_ANSWER_SECONDS
+    # Nor is mail let through because the store had no time.
+    assert "store away" not in server.log()
 
 
 def reload_until(server: Running, name: str) -> None:
