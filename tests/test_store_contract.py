@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import re
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -619,6 +621,47 @@ def test_a_file_that_is_no_database_is_set_aside_and_the_next_is_empty(tmp_path:
     (aside,) = tmp_path.glob("greyd.db.damaged-*")
     assert aside.read_bytes().startswith(b"this is no database")
     assert in_store(place, lambda store: store.transact([b"k"], look)) == [b"v"]
+
+
+def test_a_folder_that_is_gone_for_a_while_is_a_store_error_and_then_none(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    folder.mkdir()
+
+    async def do(store: Store) -> None:
+        async with asyncio.timeout(10):
+            await store.transact([b"k"], put(b"k", b"v"))
+            folder.rename(elsewhere)
+            for _ in range(3):
+                with pytest.raises(StoreError):
+                    await store.transact([b"k"], look)
+            elsewhere.rename(folder)
+            assert await store.transact([b"k"], look) == [b"v"]
+
+    in_store(Place(f"sqlite:{folder / 'greyd.db'}", ""), do)
+
+
+@contextlib.contextmanager
+def limited(kind: int, most: int) -> Iterator[None]:
+    """Lower one of this process's own limits for a moment."""
+    soft, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, (soft, hard))
+
+
+def test_a_full_disk_while_no_descriptor_is_left_ends_with_its_cause(tmp_path: Path) -> None:
+    async def do(store: Store) -> None:
+        async with asyncio.timeout(10):
+            await store.transact([b"k"], put(b"k", b"v"))
+            with limited(resource.RLIMIT_FSIZE, 1), limited(resource.RLIMIT_NOFILE, 3):
+                for _ in range(3):
+                    with pytest.raises(StoreError):
+                        await store.transact([b"k"], put(b"k", b"w"))
+            assert await store.transact([b"k"], look) == [b"v"]
+
+    in_store(Place(f"sqlite:{tmp_path / 'greyd.db'}", ""), do)
 
 
 def test_a_file_that_another_holds_for_long_is_a_store_error_and_then_none(

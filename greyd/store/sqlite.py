@@ -269,12 +269,15 @@ class SqliteStore:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        with _alone_in(self._path):
-            if self._is_ours():
-                connection.close()
-            else:
-                # Closing would remove the -wal beside the path, which is another file's by now.
-                _never_closed.append(connection)
+        try:
+            with _alone_in(self._path):
+                if self._is_ours():
+                    connection.close()
+                    return
+        except sqlite3.Error:
+            pass  # the folder can't be held, so nobody knows whose file it is
+        # Closing would remove the -wal beside the path, which may be another file's by now.
+        _never_closed.append(connection)
 
     def _fail(self, batch: list[_Work], error: sqlite3.Error) -> None:
         """Tell who waits, and let the next batch open the file anew."""
@@ -289,20 +292,22 @@ class SqliteStore:
 
     def _set_aside(self) -> str:
         """Keep a damaged file under another name; the next batch begins with an empty one."""
-        with _alone_in(self._path):
-            if not self._is_ours():
-                return "set aside by another worker, going on with an empty file"
-            aside = stamp = f"{self._path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
-            number = 1
-            while Path(aside).exists():
-                number += 1
-                aside = f"{stamp}-{number}"
-            try:
+        aside = stamp = f"{self._path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
+        number = 1
+        try:
+            with _alone_in(self._path):
+                if not self._is_ours():
+                    return "set aside by another worker, going on with an empty file"
+                while Path(aside).exists():
+                    number += 1
+                    aside = f"{stamp}-{number}"
                 for suffix in ("-wal", "-shm", ""):
                     if Path(self._path + suffix).exists():
                         Path(self._path + suffix).rename(aside + suffix)
-            except OSError as error:
-                return f"can't be set aside as {aside}: {error.strerror}; move it away by hand"
+        except OSError as error:
+            return f"can't be set aside as {aside}: {error.strerror}; move it away by hand"
+        except sqlite3.Error as error:
+            return f"can't be set aside as {aside}: {error}; move it away by hand"
         return f"set aside as {aside}, going on with an empty file"
 
     def _checkpoint(self) -> None:
