@@ -16,6 +16,7 @@ import shutil
 import socket
 import tempfile
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -45,8 +46,9 @@ def run(settings: Settings) -> int:
         settings, folder = _prepare(settings, account)
         _raise_file_limit()
         _make_metrics_folder(settings, account, undo)
-        _import_all(settings)
-        open_store(settings, folder)  # only to see whether it is one
+        _import_all()
+        # Only to see whether it is one, and to have its modules.
+        open_store(settings, folder)
         sockets = listen(settings, undo)
         web_sockets, settings = _listen_for_metrics(settings)
         waiting_parent = _to_background() if settings.daemonize else None
@@ -202,26 +204,13 @@ def _make_metrics_folder(settings: Settings, account: _Account, undo: contextlib
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
 
 
-def _import_all(settings: Settings) -> None:
-    """Load what serving needs while it may be read: later only the user's files can be."""
-    import concurrent.futures.thread
-    import encodings.idna
+def _import_all() -> None:
+    """Load what serving needs while it may be read: later only the user's files can be.
 
-    import uvloop
-
-    import greyd.server
-
-    _ = (concurrent.futures.thread, encodings.idna, uvloop, greyd.server)
-    if settings.store and not settings.store.startswith("sqlite:"):
-        import greyd.store.connect
-    else:
-        import greyd.store.sqlite
-    if settings.workers > 1:
-        pass
-    if "+cluster" in settings.store:
-        import redis.asyncio.cluster
-    if "+sentinel" in settings.store:
-        import redis.asyncio.sentinel  # noqa: F401
+    The store's modules are loaded by ``open_store``.
+    """
+    for module in ("concurrent.futures.thread", "encodings.idna", "uvloop", "greyd.server"):
+        import_module(module)
 
 
 def _drop_privileges(account: _Account) -> None:

@@ -45,21 +45,25 @@ def files_in_force(given: Sequence[Path], name: str) -> list[Path]:
 
 def load_whitelists(settings: Settings, log: Log) -> Whitelists:
     """Read the whitelists at the start; a file that can't be read is a warning."""
-    clients, failed_clients = _sources(settings.whitelist_clients, "whitelist_clients")
-    recipients, failed_recipients = _sources(settings.whitelist_recipients, "whitelist_recipients")
-    for error in failed_clients + failed_recipients:
+    clients, recipients, failed = _read(settings)
+    for error in failed:
         log.warning(f"whitelist {error}; going on without it")
     return _build(clients, recipients, log)
 
 
 def reload_whitelists(settings: Settings, log: Log) -> Whitelists | None:
     """Read the whitelists again; None, and the old ones stay, where a file can't be read."""
-    clients, failed_clients = _sources(settings.whitelist_clients, "whitelist_clients")
-    recipients, failed_recipients = _sources(settings.whitelist_recipients, "whitelist_recipients")
-    failed = failed_clients + failed_recipients
+    clients, recipients, failed = _read(settings)
     for error in failed:
         log.warning(f"whitelist {error}; the old whitelists stay in force")
     return None if failed else _build(clients, recipients, log)
+
+
+def _read(settings: Settings) -> tuple[list[Source], list[Source], list[WhitelistError]]:
+    """Return the clients' files, the recipients', and why others can't be read."""
+    clients, failed_clients = _sources(settings.whitelist_clients, "whitelist_clients")
+    recipients, failed_recipients = _sources(settings.whitelist_recipients, "whitelist_recipients")
+    return clients, recipients, failed_clients + failed_recipients
 
 
 def _sources(given: Sequence[Path], name: str) -> tuple[list[Source], list[WhitelistError]]:

@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import pytest
 
@@ -30,11 +30,15 @@ def program(name: str) -> str:
     """Full path of a program; skips the test where it is missing, fails it in CI."""
     path = shutil.which(name, path=SYSTEM_PATH)
     if path is None:
-        message = f"{name} is not installed"
-        if os.environ.get("TESTS_REQUIRE_PROGRAMS") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        unavailable(f"{name} is not installed")
     return path
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip the test for what this machine lacks; fail it in CI."""
+    if os.environ.get("TESTS_REQUIRE_PROGRAMS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def free_port(host: str = "127.0.0.1") -> int:

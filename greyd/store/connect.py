@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
@@ -355,6 +356,8 @@ def carrier(url: str, settings: Settings) -> Carrier:
         if not plus:
             options = _options(url, settings)
             return _Single(_Node(_name(options), partial(_connected, options)))
+        # Now, not at the first use: then the rights to read it may be gone.
+        import_module(f"redis.asyncio.{way}")
         login, hosts, path, query = _parts(rest)
         if way == "cluster":
             options = _options(f"{kind}://{login}cluster{query}", settings)

@@ -109,12 +109,13 @@ class Guard:
             async with asyncio.timeout(self._timeout_seconds):
                 await self.store.transact([PROBE_KEY], _note_the_time)
         except TimeoutError:
-            self.store.abandon()
-            return self._too_slow()
+            fault = self._too_slow()
         except Exception as error:  # noqa: BLE001 - whatever it is, the probing must go on
-            self.store.abandon()
-            return str(error) or type(error).__name__
-        return ""
+            fault = _words(error)
+        else:
+            return ""
+        self.store.abandon()
+        return fault
 
     async def run(self) -> None:
         """Do the store's small tasks every second, until cancelled."""
@@ -124,7 +125,7 @@ class Guard:
                 try:
                     await self.store.maintain()
                 except Exception as error:  # noqa: BLE001 - whatever it is, the care must go on
-                    self._open_circuit(str(error) or type(error).__name__)
+                    self._open_circuit(_words(error))
 
     async def check(self) -> None:
         """Try the store once at the start, so that the first request need not find out."""
@@ -138,6 +139,10 @@ class Guard:
         if self._probing is not None:
             self._probing.cancel()
         await self.store.close()
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _note_the_time(_remembered: Remembered) -> tuple[None, Sequence[Change]]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiosmtpd.controller import Controller
 
-from tests.processes import SYSTEM_PATH, accepts, free_port, program, wait_until
+from tests.processes import SYSTEM_PATH, accepts, free_port, program, unavailable, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -195,9 +195,7 @@ def postfix(keep: Path, **restrictions: str) -> Iterator[Postfix]:
     """
     program("postfix")
     if os.geteuid() != 0:
-        reason = "Postfix can only be started by root"
-        required = os.environ.get("TESTS_REQUIRE_PROGRAMS") == "1"
-        (pytest.fail if required else pytest.skip)(reason)
+        unavailable("Postfix can only be started by root")
     ports = {name: free_port() for name in restrictions}
     services = "".join(
         SMTPD.format(port=ports[name], restriction=text) for name, text in restrictions.items()
