@@ -146,9 +146,11 @@ class Metrics:
 class Observer:
     """Writes and counts what happens."""
 
-    def __init__(self, metrics: Metrics, log: Log) -> None:
+    def __init__(self, metrics: Metrics, log: Log, *, passes_without_store: bool = True) -> None:
+        """Tell what happens, also what becomes of mail while the store is away."""
         self.metrics = metrics
         self.log = log
+        self._meanwhile = "passing mail ungreylisted" if passes_without_store else "deferring mail"
         self._second = 0
         self._misunderstood = 0
 
@@ -218,7 +220,7 @@ class Observer:
         """Log and show that the store is away, or (with None) that it is back."""
         self.metrics.store_up.set(0 if reason else 1)
         if reason:
-            self.log.warning(f"store away: {reason}; passing mail ungreylisted until it returns")
+            self.log.warning(f"store away: {reason}; {self._meanwhile} until it returns")
         else:
             self.log.notice("the store is back")
 

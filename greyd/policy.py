@@ -129,7 +129,7 @@ class Policy:
         return self._replies.prepend_header(decision.waited_seconds, time.time())
 
     def _without_store(self, request: Request, started: float) -> bytes:
-        if self._settings.on_store_failure == "pass" or self._settings.mode == "learn":
+        if self._settings.passes_without_store:
             return self._pass(request, "store unavailable", started)
         self._observer.answered(
             request, GREYLIST, "store unavailable", seconds=time.perf_counter() - started

@@ -285,7 +285,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     for warning in settings.warnings:
         log.warning(warning)
     metrics = Metrics()
-    observer = Observer(metrics, log)
+    observer = Observer(metrics, log, passes_without_store=settings.passes_without_store)
     store = open_store(settings, place.folder)
     guard = Guard(store, settings.store_timeout_seconds, observer.store_changed)
     whitelists = load_whitelists(settings, log)

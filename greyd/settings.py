@@ -391,6 +391,11 @@ class Settings:
     warnings: tuple[str, ...] = ()
     """What is odd but no error, to be logged at the start."""
 
+    @property
+    def passes_without_store(self) -> bool:
+        """Whether mail passes while the store is away; while learning nothing is deferred."""
+        return self.on_store_failure == "pass" or self.mode == "learn"
+
 
 _DEFAULTS = {each.name: each.default for each in fields(Settings)}
 _BY_SPELLING = {

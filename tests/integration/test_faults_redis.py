@@ -181,6 +181,7 @@ def test_deferring_while_redis_is_away_is_a_choice(redis: Running, tmp_path: Pat
                     "action=DEFER_IF_PERMIT 4.3.0 Greylisting is out of order, try again later"
                 )
                 assert time.monotonic() - started < LONGEST_SECONDS
+        assert "; deferring mail until it returns" in server.log()
 
 
 # Redis loses something ----------------------------------------------------------------------------
