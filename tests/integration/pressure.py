@@ -114,14 +114,21 @@ class Load:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while len(self.waits) < self._connections and not self.failures:
-            assert time.monotonic() < deadline, "the load does not begin"
-            time.sleep(0.01)
+        self._await_answers()
         self.waits.clear()
         return self
 
+    def _await_answers(self) -> None:
+        """Wait for as many answers as there are connections, or a failure."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(self.waits) < self._connections and not self.failures:
+            if time.monotonic() > deadline:
+                self.failures.append("no answers come")
+            time.sleep(0.01)
+
     def __exit__(self, *_: object) -> None:
+        # What was quick must be followed by answers, too, before it can be judged.
+        self._await_answers()
         self._ending = True
         self._thread.join()
 

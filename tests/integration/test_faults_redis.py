@@ -24,7 +24,7 @@ from tests.integration.load import (
     ask_all,
     trial,
 )
-from tests.processes import PolicyClient, free_port, greyd, redis_server, request
+from tests.processes import PolicyClient, free_port, greyd, redis_server, request, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,7 +181,8 @@ def test_deferring_while_redis_is_away_is_a_choice(redis: Running, tmp_path: Pat
                     "action=DEFER_IF_PERMIT 4.3.0 Greylisting is out of order, try again later"
                 )
                 assert time.monotonic() - started < LONGEST_SECONDS
-        assert "; deferring mail until it returns" in server.log()
+        said = "; deferring mail until it returns"
+        wait_until(lambda: said in server.log(), "the log says what becomes of mail")
 
 
 # Redis loses something ----------------------------------------------------------------------------
