@@ -134,9 +134,9 @@ def keys(address: Address, sender: bytes, recipient: bytes, settings: Settings) 
     network = network_of(address, settings)
     if settings.privacy:
         return _private_keys(address, network, sender, recipient, settings)
-    tag = b"{%b}" % _address_text(network, address.bits)
-    triplet = tag + b"/" + _unambiguous(sender) + b"/" + recipient
-    return Keys(triplet.lower(), tag + b":" + address.text)
+    tag = _address_text(network, address.bits)
+    triplet = b"{%b}/%b/%b" % (tag, _unambiguous(sender), recipient)
+    return Keys(triplet.lower(), b"{%b}:%b" % (tag, address.text))
 
 
 def _unambiguous(sender: bytes) -> bytes:
@@ -194,8 +194,8 @@ class Triplet(NamedTuple):
         return b"%d" % self.first_seen
 
     @classmethod
-    def load(cls, text: bytes | None) -> Triplet | None:
-        """Read a record; None for none, and for one that can't be read."""
+    def load(cls, text: bytes) -> Triplet | None:
+        """Read a record; None for one that can't be read."""
         numbers = _numbers(text)
         if not numbers:
             return None
@@ -215,8 +215,8 @@ class Client(NamedTuple):
         return b"%d,%d" % self
 
     @classmethod
-    def load(cls, text: bytes | None) -> Client | None:
-        """Read a record; None for none, and for one that can't be read."""
+    def load(cls, text: bytes) -> Client | None:
+        """Read a record; None for one that can't be read."""
         numbers = _numbers(text)
         return cls(numbers[0], numbers[1]) if len(numbers) > 1 else None
 
@@ -226,10 +226,8 @@ _Record = TypeVar("_Record", Triplet, Client)
 _NUMBERS = re.compile(rb"-?[0-9]{1,15}(?:,-?[0-9]{1,15})*")
 
 
-def _numbers(text: bytes | None) -> list[int]:
+def _numbers(text: bytes) -> list[int]:
     """Return the leading numbers of a record; what a newer version has added is left out."""
-    if text is None:
-        return []
     numbers = _NUMBERS.match(text)
     return [int(number) for number in numbers[0].split(b",")] if numbers else []
 
@@ -278,10 +276,10 @@ def decide(
     """
     client = None
     if settings.auto_whitelist_clients:
-        client = _if_young(Client.load(remembered[1]), now, settings)
+        client = _recall(Client, remembered[1], now, settings)
         if client is not None and client.successes >= settings.auto_whitelist_clients:
             return _pass_whitelisted(keys, client, now, settings)
-    before = _if_young(Triplet.load(remembered[0]), now, settings)
+    before = _recall(Triplet, remembered[0], now, settings)
     if before is not None and before.passed_at is not None:
         now = _not_behind(before.last_seen, now)
     passed_before, first_seen = _history(before, now, settings)
@@ -289,31 +287,19 @@ def decide(
     if waited < settings.delay_seconds:
         triplet = Triplet(first_seen, now)
         reason = "early-retry" if waited else "new"
-        decision = Decision(
-            passes=False,
-            reason=reason,
-            waited_seconds=waited,
-            missing_seconds=settings.delay_seconds - waited,
-        )
+        decision = Decision(False, reason, waited, settings.delay_seconds - waited)
         return decision, (_remember(keys.triplet, triplet, settings),)
     if passed_before:
         triplet = Triplet(first_seen, now, before.passed_at if before else None)
-        return Decision(passes=True, reason="triplet found", waited_seconds=waited), (
-            _remember(keys.triplet, triplet, settings),
-        )
+        decision = Decision(True, "triplet found", waited)
+        return decision, (_remember(keys.triplet, triplet, settings),)
     changes = [_remember(keys.triplet, Triplet(first_seen, now, now), settings)]
     whitelisted = False
     if settings.auto_whitelist_clients and _counts(client, now):
         client = Client(client.successes + 1 if client else 1, now)
         whitelisted = client.successes == settings.auto_whitelist_clients
         changes.append(_remember_client(keys, client, settings))
-    decision = Decision(
-        passes=True,
-        reason="triplet found",
-        waited_seconds=waited,
-        first_pass=True,
-        whitelisted=whitelisted,
-    )
+    decision = Decision(True, "triplet found", waited, first_pass=True, whitelisted=whitelisted)
     return decision, tuple(changes)
 
 
@@ -349,11 +335,14 @@ def _counts(client: Client | None, now: int) -> bool:
     return client is None or now - client.last_counted >= COUNT_EVERY
 
 
-def _if_young(record: _Record | None, now: int, settings: Settings) -> _Record | None:
-    """Return the record unless its last use is longer ago than max-age.
+def _recall(
+    kind: type[_Record], text: bytes | None, now: int, settings: Settings
+) -> _Record | None:
+    """Read a record; None where its last use is longer ago than max-age.
 
     One as far ahead, written while a clock was wrong, is no better.
     """
+    record = None if text is None else kind.load(text)
     if record is None or abs(now - record[1]) > settings.max_age_seconds:
         return None
     return record

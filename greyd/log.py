@@ -14,6 +14,7 @@ import re
 import select
 import socket
 import stat
+import sys
 import threading
 import time
 from enum import IntEnum
@@ -54,19 +55,19 @@ class StreamSink:
         self._descriptor = descriptor
         # Several workers share a pipe, which keeps together what is written at once up to here.
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self._most_octets = 2**20 if regular else select.PIPE_BUF
+        self._most_octets = sys.maxsize if regular else select.PIPE_BUF
 
     def write(self, lines: Sequence[Line]) -> None:
         """Write all lines, several at once."""
-        together: list[bytes] = []
-        octets = 0
-        for line in lines:
-            octets += len(line.text) + 1
-            if octets > self._most_octets:
-                self._write(together)
-                together, octets = [], len(line.text) + 1
-            together.append(line.text)
-        self._write(together)
+        texts = [text for _, text in lines]
+        start = octets = 0
+        if sum(map(len, texts)) + len(texts) > self._most_octets:
+            for place, text in enumerate(texts):
+                octets += len(text) + 1
+                if octets > self._most_octets:
+                    self._write(texts[start:place])
+                    start, octets = place, len(text) + 1
+        self._write(texts[start:])
 
     def _write(self, texts: Sequence[bytes]) -> None:
         rest = memoryview(b"\n".join([*texts, b""]))
@@ -178,19 +179,23 @@ class Log:
 
     def write(self, severity: Severity, text: bytes) -> None:
         """Take one line, which holds no control characters; never blocks."""
-        if self._is_full():
-            self._dropped += 1
-            return
-        self._waiting.append(Line(severity, text))
+        self.write_all(severity, (text,))
+
+    def write_all(self, severity: Severity, texts: Sequence[bytes]) -> None:
+        """Take lines of one severity, as ``write`` does."""
+        began = not self._waiting
+        room = self._room()
+        self._dropped += max(len(texts) - room, 0)
+        self._waiting += [Line(severity, text) for text in texts[:room]]
         if self._soon is None:
             self.flush()
-        elif len(self._waiting) == 1:
+        elif began and self._waiting:
             self._soon()
 
     def flush(self) -> None:
         """Hand what waits to the thread."""
         missing = self._dropped + self._lost - self._told_of
-        if missing and not self._is_full():
+        if missing and self._room():
             text = b"warning: %d log lines were dropped, the reader is too slow" % missing
             self._waiting.append(Line(Severity.WARNING, text))
             self._told_of += missing
@@ -199,9 +204,9 @@ class Log:
             self._handed_lines += len(lines)
             self._handed.put(lines)
 
-    def _is_full(self) -> bool:
+    def _room(self) -> int:
         in_thread = self._handed_lines - self._written_lines
-        return in_thread + len(self._waiting) >= self.MOST_WAITING
+        return max(self.MOST_WAITING - in_thread - len(self._waiting), 0)
 
     def close(self, seconds: float = 0.5) -> None:
         """Write what waits, and give up on it after ``seconds``."""

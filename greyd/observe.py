@@ -1,7 +1,8 @@
 """What greyd tells of its work: one log line and the metrics of each decision, in one place.
 
 No metric carries a client, a sender or a recipient. All series that can be known exist from the
-start at 0. Counters are counted when the reply is given, so they add up to the requests answered.
+start at 0. Answers come first: what is to be told of them is gathered, and told when those of one
+turn of the loop are on their way. So counters add up to the requests answered.
 
 In ``--workers`` processes the numbers live in files that prometheus-client's multiprocess mode
 adds up, so this module is imported after ``PROMETHEUS_MULTIPROC_DIR`` has been set.
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from typing import TYPE_CHECKING
+from collections import Counter as Counted
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
@@ -19,6 +21,8 @@ from greyd import __version__
 from greyd.log import Severity, one_line, render_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greyd.log import Log
     from greyd.protocol import Request
 
@@ -143,6 +147,15 @@ class Metrics:
         self.store_up.set(1)
 
 
+class _Answer(NamedTuple):
+    request: Request
+    action: str
+    reason: str
+    seconds: float
+    detail: str
+    delay_seconds: int | None
+
+
 class Observer:
     """Writes and counts what happens."""
 
@@ -153,13 +166,23 @@ class Observer:
         self._meanwhile = "passing mail ungreylisted" if passes_without_store else "deferring mail"
         self._second = 0
         self._misunderstood = 0
+        self._answers: list[_Answer] = []
+        self._store_seconds: list[float] = []
+        self._soon: Callable[[], object] | None = None
+
+    def gather(self, soon: Callable[[], object] | None) -> None:
+        """Call ``soon`` when there begins to be something to tell; it is to call ``flush`` later.
+
+        Without it all is told at once.
+        """
+        self._soon = soon
+        self.flush()
 
     def answered(
         self,
         request: Request,
         action: str,
         reason: str,
-        *,
         seconds: float,
         detail: str = "",
         delay_seconds: int | None = None,
@@ -174,12 +197,30 @@ class Observer:
             detail: what the log adds to the reason.
             delay_seconds: how long the mail has waited, where it now carries the header.
         """
-        self.metrics.requests[action, reason].inc()
-        self.metrics.duration.observe(seconds)
-        if self.log.most >= Severity.INFO:
+        self._answers.append(_Answer(request, action, reason, seconds, detail, delay_seconds))
+        if self._soon is None:
+            self.flush()
+        elif len(self._answers) == 1:
+            self._soon()
+
+    def stored(self, seconds: float) -> None:
+        """Count how long the store took over a request that is about to be answered."""
+        self._store_seconds.append(seconds)
+
+    def flush(self) -> None:
+        """Tell what was gathered."""
+        answers, self._answers = self._answers, []
+        store_seconds, self._store_seconds = self._store_seconds, []
+        metrics = self.metrics
+        for (action, reason), number in Counted((each[1], each[2]) for each in answers).items():
+            metrics.requests[action, reason].inc(number)
+        for each in answers:
+            metrics.duration.observe(each.seconds)
+        for seconds in store_seconds:
+            metrics.store_seconds.observe(seconds)
+        if answers and self.log.most >= Severity.INFO:
             render = _json_line if self.log.as_json else _postgrey_line
-            line = render(request, action, reason + detail, delay_seconds)
-            self.log.write(Severity.INFO, line)
+            self.log.write_all(Severity.INFO, [render(each) for each in answers])
 
     def passed_first(self, waited_seconds: int) -> None:
         """Count mail that passes for the first time."""
@@ -187,6 +228,7 @@ class Observer:
 
     def whitelisted(self, request: Request) -> None:
         """Log and count a client that is auto-whitelisted from now on."""
+        self.flush()
         self.metrics.auto_whitelisted.inc()
         client = one_line(request.client_address or b"").decode()
         if request.client_name:
@@ -195,15 +237,17 @@ class Observer:
 
     def failed(self, request: Request, error: Exception) -> None:
         """Log and count a request that a fault of greyd's own has hit, and that passes for it."""
+        self.flush()
         where = traceback.extract_tb(error.__traceback__)[-1]
         self.log.error(
             f"internal error, passing the mail: {type(error).__name__}: {error}"
             f" ({where.filename}:{where.lineno})"
         )
-        self.answered(request, PASS, "internal error", seconds=0.0)
+        self.answered(request, PASS, "internal error", 0.0)
 
     def misunderstood(self, what: str, octets: bytes = b"") -> None:
         """Log and count something that is not the protocol; of many a second only some."""
+        self.flush()
         self.metrics.protocol_errors.inc()
         second = int(time.monotonic())
         if second != self._second:
@@ -218,6 +262,7 @@ class Observer:
 
     def store_changed(self, reason: str | None) -> None:
         """Log and show that the store is away, or (with None) that it is back."""
+        self.flush()
         self.metrics.store_up.set(0 if reason else 1)
         if reason:
             self.log.warning(f"store away: {reason}; {self._meanwhile} until it returns")
@@ -225,23 +270,30 @@ class Observer:
             self.log.notice("the store is back")
 
 
-def _postgrey_line(request: Request, action: str, reason: str, delay_seconds: int | None) -> bytes:
+def _postgrey_line(answer: _Answer) -> bytes:
     """Return postgrey's log line; an empty attribute is left out."""
-    delay = b"" if delay_seconds is None else b", delay=%d" % delay_seconds
-    name = b", client_name=" + request.client_name if request.client_name else b""
-    address = b", client_address=" + request.client_address if request.client_address else b""
-    sender = b", sender=" + request.sender if request.sender else b""
-    recipient = b", recipient=" + request.recipient if request.recipient else b""
-    queue_id = request.queue_id + b": " if request.queue_id else b""
-    decision = f"action={action}, reason={reason}".encode()
-    return one_line(queue_id + decision + delay + name + address + sender + recipient)
-
-
-def _json_line(request: Request, action: str, reason: str, delay_seconds: int | None) -> bytes:
-    event: dict[str, object] = {"action": action, "reason": reason}
+    request, action, reason, _, detail, delay_seconds = answer
+    line = f"action={action}, reason={reason}{detail}".encode()
+    if request.queue_id:
+        line = request.queue_id + b": " + line
     if delay_seconds is not None:
-        event["delay"] = delay_seconds
+        line += b", delay=%d" % delay_seconds
+    if request.client_name:
+        line += b", client_name=" + request.client_name
+    if request.client_address:
+        line += b", client_address=" + request.client_address
+    if request.sender:
+        line += b", sender=" + request.sender
+    if request.recipient:
+        line += b", recipient=" + request.recipient
+    return one_line(line)
+
+
+def _json_line(answer: _Answer) -> bytes:
+    event: dict[str, object] = {"action": answer.action, "reason": answer.reason + answer.detail}
+    if answer.delay_seconds is not None:
+        event["delay"] = answer.delay_seconds
     for name in ("queue_id", "client_name", "client_address", "sender", "recipient"):
-        if value := getattr(request, name):
+        if value := getattr(answer.request, name):
             event[name] = value.decode(errors="backslashreplace")
     return render_json(event, Severity.INFO)

@@ -12,12 +12,16 @@ from greyd.reply import DUNNO, Replies
 from greyd.store import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greyd.greylist import Address, Decision
     from greyd.observe import Observer
     from greyd.protocol import Request
     from greyd.settings import Settings
     from greyd.store.guard import Guard
     from greyd.whitelist import Whitelists
+
+    Tell = Callable[[bytes | None], None]
 
 RECENT_INSTANCES = 10_000
 """Messages of which it is remembered that they carry the header already."""
@@ -41,8 +45,11 @@ class Policy:
         # remembered for the whole process. A dict, because it keeps the order of arrival.
         self._instances: dict[bytes, None] = {}
 
-    async def answer(self, request: Request) -> bytes | None:
-        """Return the action for a request; None where it deserves no reply."""
+    def answer(self, request: Request, tell: Tell) -> None:
+        """Answer a request: ``tell`` gets the action, at once or when the store has decided.
+
+        It gets None where the request deserves no reply.
+        """
         started = time.perf_counter()
         if request.garbage is not None:
             self._observer.misunderstood("line without = ignored", request.garbage)
@@ -50,21 +57,49 @@ class Policy:
             self._observer.misunderstood(
                 "unknown request type, not answered", request.request or b"(none)"
             )
-            return None
+            tell(None)
+            return
         address = greylist.parse_address(request.client_address or b"")
         reason = self._exemption(request, address)
-        if reason:
-            return self._pass(request, reason, started)
-        if address is None:
-            self._observer.misunderstood(
-                "client_address is no IP address, passing the mail", request.client_address or b""
-            )
-            return self._pass(request, "client address", started)
+        if reason or address is None:
+            tell(self._pass(request, reason, started))
+            return
+        settings = self._settings
+        keys = greylist.keys(address, request.sender or b"", request.recipient or b"", settings)
+        now = self._now(request)
+        self._store.begin(
+            keys if settings.auto_whitelist_clients else keys[:1],
+            lambda remembered: greylist.decide(keys, remembered, now, settings),
+            partial(self._decided, request, tell, started, time.perf_counter()),
+        )
+
+    def _decided(
+        self,
+        request: Request,
+        tell: Tell,
+        started: float,
+        asked: float,
+        decision: Decision,
+        error: BaseException | None,
+    ) -> None:
+        """Go on with a request when the store has decided, or could not."""
+        self._observer.stored(time.perf_counter() - asked)
         try:
-            decision = await self._decide(request, address)
-        except StoreError:
-            return self._without_store(request, started)
-        return self._carry_out(request, decision, started)
+            if isinstance(error, StoreError):
+                self._observer.metrics.store_errors.inc()
+                reply = self._without_store(request, started)
+            elif error is not None:
+                raise error
+            else:
+                reply = self._carry_out(request, decision, started)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not stop the mail
+            reply = self.failed(request, fault)
+        tell(reply)
+
+    def failed(self, request: Request, error: Exception) -> bytes:
+        """Let a request pass that a fault of greyd's own has hit."""
+        self._observer.failed(request, error)
+        return DUNNO
 
     def _exemption(self, request: Request, address: Address | None) -> str:
         """Return why a request passes whatever the store may say; empty where nothing says so."""
@@ -85,22 +120,14 @@ class Policy:
         if self.whitelists.match_recipient(request.recipient or b""):
             self._observer.metrics.whitelist_hits["recipients"].inc()
             return "recipient whitelist"
-        return "mode off" if self._settings.mode == "off" else ""
-
-    async def _decide(self, request: Request, address: Address) -> Decision:
-        keys = greylist.keys(
-            address, request.sender or b"", request.recipient or b"", self._settings
-        )
-        rule = partial(greylist.decide, keys, now=self._now(request), settings=self._settings)
-        asked = time.perf_counter()
-        wanted = keys if self._settings.auto_whitelist_clients else keys[:1]
-        try:
-            return await self._store.transact(wanted, rule)
-        except StoreError:
-            self._observer.metrics.store_errors.inc()
-            raise
-        finally:
-            self._observer.metrics.store_seconds.observe(time.perf_counter() - asked)
+        if self._settings.mode == "off":
+            return "mode off"
+        if address is None:
+            self._observer.misunderstood(
+                "client_address is no IP address, passing the mail", request.client_address or b""
+            )
+            return "client address"
+        return ""
 
     def _carry_out(self, request: Request, decision: Decision, started: float) -> bytes:
         if decision.whitelisted:
@@ -114,8 +141,8 @@ class Policy:
             request,
             GREYLIST,
             decision.reason,
-            seconds=time.perf_counter() - started,
-            detail=detail,
+            time.perf_counter() - started,
+            detail,
         )
         return self._replies.greylisted(request, decision.missing_seconds)
 
@@ -132,7 +159,7 @@ class Policy:
         if self._settings.passes_without_store:
             return self._pass(request, "store unavailable", started)
         self._observer.answered(
-            request, GREYLIST, "store unavailable", seconds=time.perf_counter() - started
+            request, GREYLIST, "store unavailable", time.perf_counter() - started
         )
         return reply.STORE_AWAY
 
@@ -145,12 +172,7 @@ class Policy:
         delay_seconds: int | None = None,
     ) -> bytes:
         self._observer.answered(
-            request,
-            PASS,
-            reason,
-            seconds=time.perf_counter() - started,
-            detail=detail,
-            delay_seconds=delay_seconds,
+            request, PASS, reason, time.perf_counter() - started, detail, delay_seconds
         )
         return DUNNO
 

@@ -27,9 +27,10 @@ from greyd.web import Site, serve_site
 from greyd.whitelist_files import load_whitelists, reload_whitelists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from greyd.policy import Tell
     from greyd.protocol import Request
     from greyd.settings import Settings
     from greyd.whitelist import Whitelists
@@ -66,12 +67,16 @@ class Connection(asyncio.BufferedProtocol):
         self._service = service
         self._parser = RequestParser()
         self._unread: deque[bytes] = deque()
+        self._requests: Iterator[Request] = iter(())
         self._transport: Any = None
-        self._answering: asyncio.Task[None] | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._last = False
+        self._busy = False
+        """Something has been read that is not dealt with yet."""
+        self._asking = False
+        self._waiting = False
+        """An answer is under way."""
+        self._writable = True
         self._paused = False
+        self._last = False
         self._unanswered = 0
         self.used_at = time.monotonic()
 
@@ -89,8 +94,9 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take what has been read; requests in it are taken out only as they are answered."""
         self._unread.append(bytes(_READ_BUFFER[:nbytes]))
-        if self._answering is None:
-            self._answering = self._service.loop.create_task(self._answer_all())
+        if not self._busy:
+            self._busy = True
+            self._go_on()
         else:
             self._transport.pause_reading()
             self._paused = True
@@ -98,68 +104,99 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Answer what was asked before the client closed its side."""
         self._last = True
-        return self._answering is not None
+        return self._busy
 
     def pause_writing(self) -> None:
         """Wait: the client does not read its answers."""
-        self._writable.clear()
+        self._writable = False
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._writable.set()
+        self._writable = True
+        if self._busy:
+            self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nobody is left to tell
         """Forget it; what is being decided is still stored."""
         self._unread.clear()
-        self._writable.set()
+        self._requests = iter(())
         self._service.closed(self)
 
     # What it does -------------------------------------------------------------------------------
 
-    async def _answer_all(self) -> None:
+    def _go_on(self) -> None:
+        """Ask for one answer after the other, until one takes its time."""
+        for _ in range(TURN):
+            if self._waiting or not self._writable:
+                # Whoever tells the answer, or lets write again, goes on.
+                return
+            request = self._next()
+            if request is None:
+                self._rest()
+                return
+            self._asking = self._waiting = True
+            self._service.answer(request, self._tell)
+            self._asking = False
+        self._service.loop.call_soon(self._go_on)
+
+    def _next(self) -> Request | None:
+        """Return the next request; None where there is none yet."""
         try:
-            while self._unread:
-                await self._answer_piece(self._unread.popleft())
+            while True:
+                request = next(self._requests, None)
+                if request is not None or not self._unread:
+                    return request
+                self._requests = self._parser.feed(self._unread.popleft())
         except ProtocolError as error:
-            self._service.observer.misunderstood(f"closing a connection: {error}")
-            self._unread.clear()
-            self._last = True
-        self._answering = None
+            self._give_up(str(error))
+            return None
+
+    def _tell(self, reply: bytes | None) -> None:
+        """Send a reply, and go on."""
+        if not self._waiting:
+            return
+        self._waiting = False
+        self.used_at = time.monotonic()
+        if reply is not None:
+            self._unanswered = 0
+            if not self._transport.is_closing():
+                self._transport.write(protocol.encode(reply))
+            if self._service.settings.exim:
+                self._end()
+        else:
+            self._unanswered += 1
+            if self._unanswered > MOST_UNANSWERED:
+                self._give_up(f"{MOST_UNANSWERED} requests in a row deserved no answer")
+        if not self._asking:
+            self._go_on()
+
+    def _give_up(self, reason: str) -> None:
+        self._service.observer.misunderstood(f"closing a connection: {reason}")
+        self._end()
+
+    def _end(self) -> None:
+        """Answer nothing more, and close."""
+        self._unread.clear()
+        self._requests = iter(())
+        self._last = True
+
+    def _rest(self) -> None:
+        self._busy = False
         if self._last:
             self._transport.close()
         elif self._paused and not self._transport.is_closing():
             self._transport.resume_reading()
             self._paused = False
 
-    async def _answer_piece(self, data: bytes) -> None:
-        for number, request in enumerate(self._parser.feed(data), 1):
-            reply = await self._service.answer(request)
-            self.used_at = time.monotonic()
-            self._unanswered = self._unanswered + 1 if reply is None else 0
-            if self._unanswered > MOST_UNANSWERED:
-                raise ProtocolError(f"{MOST_UNANSWERED} requests in a row deserved no answer")
-            if reply is not None:
-                self._transport.write(protocol.encode(reply))
-                if self._service.settings.exim:
-                    self._unread.clear()
-                    self._last = True
-                    return
-            if not self._writable.is_set():
-                await self._writable.wait()
-            if self._transport.is_closing():
-                return
-            if number % TURN == 0:
-                await asyncio.sleep(0)
-
     def finish(self) -> None:
         """Close as soon as nothing is left to answer."""
         self._last = True
-        if self._answering is None:
+        if not self._busy:
             self._transport.close()
 
     def is_idle(self) -> bool:
         """Whether nobody waits for an answer here."""
-        return self._answering is None
+        return not self._busy
 
     def abort(self) -> None:
         """Close at once."""
@@ -181,13 +218,12 @@ class Service:
         self._none_left = asyncio.Event()
         self._said_full_at = 0.0
 
-    async def answer(self, request: Request) -> bytes | None:
+    def answer(self, request: Request, tell: Tell) -> None:
         """Answer one request, whatever happens."""
         try:
-            return await self.policy.answer(request)
+            self.policy.answer(request, tell)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the mail
-            self.observer.failed(request, error)
-            return b"DUNNO"
+            tell(self.policy.failed(request, error))
 
     def opened(self, connection: Connection) -> None:
         """Count a connection; where no more can be, the one that is idle longest has to go."""
@@ -286,6 +322,10 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
         log.warning(warning)
     metrics = Metrics()
     observer = Observer(metrics, log, passes_without_store=settings.passes_without_store)
+    if settings.workers == 1:
+        # With several, whoever asks for the metrics may ask another one: there the counters have
+        # to be ahead of the answers.
+        observer.gather(lambda: loop.call_soon(observer.flush))
     store = open_store(settings, place.folder)
     guard = Guard(store, settings.store_timeout_seconds, observer.store_changed)
     whitelists = load_whitelists(settings, log)
@@ -318,6 +358,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     for server in servers:
         server.close()
     await service.drain()
+    observer.flush()
     for task in tasks:
         task.cancel()
     await guard.close()

@@ -249,6 +249,7 @@ class Clients:
         self.remarks: list[Remark] = []
         self._names: dict[bytes, Entry] = {}
         self._networks: dict[int, dict[int, dict[int, Entry]]] = {32: {}, 128: {}}
+        """For addresses of so many bits, and the free ones of a network: entries by the others."""
         self._patterns = _Patterns()
         for source in sources:
             for entry in _entries(source, self.remarks, "a host name"):
@@ -267,7 +268,8 @@ class Clients:
             self._patterns.add(entry, self.remarks)
         elif network := self._network_of(entry):
             family = self._networks[network.bits]
-            family.setdefault(network.prefix, {}).setdefault(network.number, entry)
+            free = network.bits - network.prefix
+            family.setdefault(free, {}).setdefault(network.number >> free, entry)
         else:
             self._check_name(entry)
             self._names.setdefault(text.lower(), entry)
@@ -315,10 +317,9 @@ class Clients:
     def _match_network(self, address: Address | None) -> Entry | None:
         if address is None:
             return None
-        bits = address.bits
-        for prefix, networks in self._networks[bits].items():
-            free = bits - prefix
-            if (entry := networks.get(address.number >> free << free)) is not None:
+        number = address.number
+        for free, networks in self._networks[address.bits].items():
+            if (entry := networks.get(number >> free)) is not None:
                 return entry
         return None
 

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.greylist import Change, Decision, decide, keys, parse_address
 from greyd.settings import HOUR, Settings
-from greyd.store import Answer, StoreError, open_store
+from greyd.store import Answer, Store, StoreError, call_back, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from greyd.store import Record, Remembered, Rule, Store
+    from greyd.policy import Policy
+    from greyd.protocol import Request
+    from greyd.store import Done, Record, Remembered, Rule
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,15 @@ def count_up(key: bytes) -> Rule[int]:
     return rule
 
 
+async def answer_of(policy: Policy, request: Request) -> bytes | None:
+    """Return what a policy tells of a request."""
+    told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+    policy.answer(request, told.set_result)
+    return await told
+
+
 @dataclass
-class FakeStore:
+class FakeStore(Store):
     """A store in a dict, which answers, fails or is silent as it is told."""
 
     fault: Exception | None = None
@@ -76,7 +85,10 @@ class FakeStore:
     records_: dict[bytes, bytes] = field(default_factory=dict)
     _silence: list[asyncio.Future[Any]] = field(default_factory=list)
 
-    async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+        call_back(self._transact(keys, rule), done)
+
+    async def _transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
         self.asked += 1
         if self.silent:
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -89,6 +101,13 @@ class FakeStore:
             raise StoreError("read only")
         self.records_ |= {change.key: change.value for change in changes}
         return answer
+
+    def speak(self) -> None:
+        """Be silent no longer, and answer those who wait."""
+        self.silent = False
+        for future in self._silence:
+            if not future.done():
+                future.set_result(None)
 
     async def get(self, key: bytes) -> Record | None:
         raise NotImplementedError

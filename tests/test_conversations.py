@@ -24,6 +24,7 @@ from greyd.store.guard import Guard
 from greyd.whitelist import Clients, Recipients, Source, Whitelists
 from tests.integration.side_by_side import assert_same_lines, decisions
 from tests.processes import encode
+from tests.stores import answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,7 +63,7 @@ class Server:
     async def ask(self, octets: bytes) -> str | None:
         """Return the reply as it would go to the network, without its empty line."""
         (request,) = self._parser.feed(octets)
-        action = await self._policy.answer(request)
+        action = await answer_of(self._policy, request)
         if action is None:
             return None
         return protocol.encode(action).removesuffix(b"\n\n").decode("latin-1")

@@ -279,7 +279,7 @@ def test_who_leaves_before_the_answer_does_no_harm() -> None:
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
-        store.silent = False
+        store.speak()
         await asyncio.sleep(2 * DEADLINE)
         assert not guard_.away
         assert await guard_.transact([b"k"], look) == [None]

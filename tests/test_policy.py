@@ -19,7 +19,7 @@ from greyd.settings import HOUR, Settings
 from greyd.store import StoreError, open_store
 from greyd.store.guard import Guard
 from greyd.whitelist import Clients, Recipients, Source, Whitelists
-from tests.stores import FakeStore
+from tests.stores import FakeStore, answer_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -62,7 +62,7 @@ class Asking:
             "policy_test_time": b"%d" % (T + now),
             **attributes,
         }
-        reply = await self.policy.answer(Request(**values))
+        reply = await answer_of(self.policy, Request(**values))
         if reply is None:
             return None
         self.replies += 1

@@ -4,19 +4,22 @@ A store keeps short texts under short keys, each for a time. It has one verb for
 ``transact``: the rule sees what is remembered, says what is to change, and the store makes the
 changes, all or none, and only where nothing that the rule saw has changed meanwhile. Else the rule
 is asked again. So the rules are written once, run the same on every store, and no two servers can
-lose an update or count twice.
+lose an update or count twice. ``begin`` is the same for who goes on by a call: a task for each
+request would cost as much as all its rules.
 
 The rest is for administration.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from greyd.settings import shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from greyd.greylist import Change
@@ -28,9 +31,12 @@ Answer = TypeVar("Answer")
 
 if TYPE_CHECKING:
     Rule = Callable[[Remembered], tuple[Answer, Sequence[Change]]]
+    Done = Callable[[Any, BaseException | None], None]
 
 MOST_ATTEMPTS = 1000
 """How often a rule is asked again because others were faster, before the store gives up."""
+
+OTHERS_WERE_FASTER = "others change the same entries all the time"
 
 
 class StoreError(Exception):
@@ -46,8 +52,15 @@ class Record(NamedTuple):
     """Until it is forgotten."""
 
 
-class Store(Protocol):
-    """What greyd needs of a store. All methods raise ``StoreError``."""
+class Transacting(Protocol):
+    """What decides by a rule."""
+
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+        """Decide by ``rule`` on what is remembered under ``keys``, and store its changes.
+
+        ``done`` is called once, now or later: with the rule's answer and None once its changes are
+        stored, else with None and the error.
+        """
 
     async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
         """Decide by ``rule`` on what is remembered under ``keys``, and store its changes.
@@ -55,6 +68,37 @@ class Store(Protocol):
         Returns:
             The rule's answer, once its changes are stored.
         """
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.begin(keys, rule, partial(tell, waiting))
+        return await waiting
+
+
+def tell(waiting: asyncio.Future[Answer], answer: Answer, error: BaseException | None) -> None:
+    """Give who waits an answer or an error, unless it has left: a ``Done``."""
+    if waiting.done():
+        return
+    if error is not None:
+        waiting.set_exception(error)
+    else:
+        waiting.set_result(answer)
+
+
+def call_back(answer: Awaitable[Answer], done: Done) -> None:
+    """Call ``done`` with what will come, or with the error that comes instead."""
+    asyncio.ensure_future(answer).add_done_callback(partial(_pass_on, done))
+
+
+def _pass_on(done: Done, answered: asyncio.Future[Answer]) -> None:
+    try:
+        answer = answered.result()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes to who asked
+        done(None, error)
+    else:
+        done(answer, None)
+
+
+class Store(Transacting, Protocol):
+    """What greyd needs of a store. All methods raise ``StoreError``."""
 
     async def get(self, key: bytes) -> Record | None:
         """Return the entry under ``key``."""

@@ -2,8 +2,8 @@
 
 redis-py resolves, connects, speaks TLS, authenticates (ACL users too), selects the database, and
 knows Sentinel and Cluster. Once a connection stands, its transport is given to ``Link``, which
-writes the commands of one turn of the loop together and reads the answers in order. That is twice
-as fast as a pool of connections with a command each, and it is all that a store needs.
+writes commands as they come and reads their answers in order. That is twice as fast as a pool of
+connections with a command each, and it is all that a store needs.
 
 ==============================  ====================================================
 ``redis://[[USER]:PASS@]H[:P]/DB``  one server; ``rediss://`` with TLS
@@ -66,14 +66,13 @@ class Redirected(StoreError):
 
 
 class Link(asyncio.Protocol):
-    """One connection: commands go out together, answers come back in order."""
+    """One connection: commands go out at once, answers come back in order."""
 
     def __init__(self, name: str, lost: Callable[[Link], None]) -> None:
         self._name = name
         self._lost = lost
         self._reader = hiredis.Reader()
         self._waiting: deque[asyncio.Future[Any]] = deque()
-        self._out: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._transport: asyncio.WriteTransport | None = None
@@ -93,15 +92,8 @@ class Link(asyncio.Protocol):
             future.set_exception(ConnectionLost(f"{self._name}: connection lost"))
             return future
         self._waiting.append(future)
-        if not self._out:
-            self._loop.call_soon(self._flush)
-        self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]
+        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
         return future
-
-    def _flush(self) -> None:
-        if self._transport is not None:
-            self._transport.write(b"".join(self._out))
-        self._out.clear()
 
     def data_received(self, data: bytes) -> None:
         """Hand each answer to the one who waits longest."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from greyd.greylist import Change
-from greyd.store import Answer, StoreError
+from greyd.store import Answer, StoreError, Transacting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from greyd.store import Remembered, Rule, Store
+    from greyd.store import Done, Remembered, Rule, Store
 
 PROBE_SECONDS = 0.5
 
@@ -32,7 +33,7 @@ class StoreAway(StoreError):
     """The store was not asked, because it is known not to answer."""
 
 
-class Guard:
+class Guard(Transacting):
     """Stands before a store and keeps its faults from the mail."""
 
     def __init__(
@@ -44,7 +45,8 @@ class Guard:
         self._changed = changed
         self._probing: asyncio.Task[None] | None = None
         # Since when each request waits, the longest first: the deadline is the same for all.
-        self._since: dict[object, float] = {}
+        self._since: dict[int, float] = {}
+        self._number = 0
         self._watch: asyncio.TimerHandle | None = None
 
     @property
@@ -52,25 +54,26 @@ class Guard:
         """Whether the circuit is open."""
         return self._probing is not None
 
-    async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
-        """Decide and store, see ``greyd.store.Store``, within the deadline.
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+        """Decide and store, see ``greyd.store.Transacting``, within the deadline.
 
-        Raises:
-            StoreError: it failed or took too long; ``StoreAway``: it was not tried.
+        The error is a ``StoreError`` where it failed or took too long, ``StoreAway`` where it was
+        not tried.
         """
         if self._probing is not None:
-            raise StoreAway("the store is away")
-        waiting = object()
-        self._since[waiting] = time.monotonic()
+            done(None, StoreAway("the store is away"))
+            return
+        self._number = number = self._number + 1
+        self._since[number] = time.monotonic()
         if self._watch is None:
             self._watch_for(self._timeout_seconds)
-        try:
-            return await self.store.transact(keys, rule)
-        except StoreError as error:
+        self.store.begin(keys, rule, partial(self._ended, number, done))
+
+    def _ended(self, number: int, done: Done, answer: object, error: BaseException | None) -> None:
+        del self._since[number]
+        if isinstance(error, StoreError):
             self._open_circuit(str(error))
-            raise
-        finally:
-            del self._since[waiting]
+        done(answer, error)
 
     def _watch_for(self, seconds: float) -> None:
         self._watch = asyncio.get_running_loop().call_later(seconds, self._check_deadline)

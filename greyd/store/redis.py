@@ -5,42 +5,73 @@ One small script compares all that the rule has seen with what is there and then
 changes, or returns what is there, and the rule is asked again. So a new triplet costs one round
 trip, a known one two.
 
+What is asked in one turn of the loop travels together, up to ``MOST_TOGETHER``: one call of the
+script makes one swap after the other, each for itself. In a Cluster that goes for the keys of one
+place.
+
 Where the keys of a request lie on different nodes of a Cluster, they are read from all, and stored
 node by node in the order of the keys; what has been stored is not decided again, only the rest.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from greyd.store import MOST_ATTEMPTS, Answer, Record, StoreError
+from greyd.store import (
+    MOST_ATTEMPTS,
+    OTHERS_WERE_FASTER,
+    Answer,
+    Record,
+    Store,
+    StoreError,
+    call_back,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from greyd.greylist import Change
-    from greyd.store import Remembered, Rule
+    from greyd.store import Done, Remembered, Rule
 
     Argument = bytes | str | int
     Send = Callable[..., Awaitable[Any]]
 
 _KEYS_A_STEP = 500
 
-SWAP = b"""\
-local found = redis.call('MGET', unpack(KEYS))
-for i = 1, #KEYS do
-  if (found[i] or '') ~= ARGV[i] then return found end
-end
-for i = #KEYS + 1, #ARGV, 3 do
-  redis.call('SET', KEYS[tonumber(ARGV[i])], ARGV[i + 1], 'EX', ARGV[i + 2])
-end
-return 1
-"""
-"""KEYS are compared with as many ARGV (empty: absent); then come index, value, TTL of each change.
+MOST_TOGETHER = 32
+"""Swaps in one call of the script: Redis begins with a busy turn's first while others are read."""
 
-Returns 1 once stored, or the values that are there."""
+SWAP = b"""\
+local key, argument, answers = 0, 0, {}
+while argument < #ARGV do
+  local keys, changes = tonumber(ARGV[argument + 1]), tonumber(ARGV[argument + 2])
+  argument = argument + 2
+  local found = redis.call('MGET', unpack(KEYS, key + 1, key + keys))
+  local answer = 1
+  for i = 1, keys do
+    if (found[i] or '') ~= ARGV[argument + i] then answer = found end
+  end
+  argument = argument + keys
+  if answer == 1 then
+    for i = argument + 1, argument + 3 * changes, 3 do
+      redis.call('SET', KEYS[key + tonumber(ARGV[i])], ARGV[i + 1], 'EX', ARGV[i + 2])
+    end
+  end
+  argument = argument + 3 * changes
+  key = key + keys
+  answers[#answers + 1] = answer
+end
+return answers
+"""
+"""Some swaps, one after the other, each of some KEYS.
+
+ARGV holds for each: the number of its keys and of its changes, what was seen under its keys (empty:
+nothing), and of each change the key's place among its keys, the value and the time to live.
+
+Returns for each 1 once stored, or the values that are there."""
 
 _SWAP_SHA = hashlib.sha1(SWAP, usedforsecurity=False).hexdigest().encode()
 
@@ -79,41 +110,36 @@ class ScriptMissing(StoreError):
     """Redis does not know the script (NOSCRIPT): it was restarted, or its scripts were flushed."""
 
 
-class RedisStore:
+class _Swap(NamedTuple):
+    """Changes that are to be made where all is still as it was seen, and whose they are."""
+
+    keys: Sequence[bytes]
+    seen: Remembered
+    changes: Sequence[Change]
+    rule: Rule[Any]
+    answer: Any
+    """What the rule has said of ``seen``."""
+    done: Done
+    attempts: int
+    lost: bool
+
+
+class RedisStore(Store):
     """A store in Redis."""
 
     def __init__(self, carrier: Carrier, prefix: bytes) -> None:
         self._carrier = carrier
         self._prefix = prefix
+        self._gathered: list[_Swap] = []
 
     # The contract -------------------------------------------------------------------------------
 
-    async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
-        """Decide and store; see ``greyd.store.Store``."""
-        remembered: Remembered = [None] * len(keys)
-        answer, changes = rule(remembered)
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+        """Decide and store; see ``greyd.store.Transacting``."""
         if self._carrier.divided and len({self._place(key) for key in keys}) > 1:
-            return await self._transact_across(keys, rule)
-        lost = False
-        for _ in range(MOST_ATTEMPTS):
-            try:
-                found = await self._swap(keys, remembered, changes)
-            except KeysApart:
-                return await self._settle_apart(keys, [[key] for key in keys], rule)
-            except ConnectionLost:
-                # Once more over a new one. If the changes were stored all the same, they will be
-                # found there, and the rule decides on them as on any other server's.
-                if lost:
-                    raise
-                lost = True
-                continue
-            if found is None:
-                return answer
-            remembered = found
-            answer, changes = rule(remembered)
-            if not changes:
-                return answer
-        raise StoreError("others change the same entries all the time")
+            call_back(self._transact_across(keys, rule), done)
+        else:
+            self._ask(keys, [None] * len(keys), rule, done)
 
     async def get(self, key: bytes) -> Record | None:
         """Return the entry under ``key``."""
@@ -151,20 +177,107 @@ class RedisStore:
     def _place(self, key: bytes) -> int:
         return self._carrier.place(self._prefix + key)
 
-    async def _swap(
+    def _ask(
+        self,
+        keys: Sequence[bytes],
+        seen: Remembered,
+        rule: Rule[Answer],
+        done: Done,
+        attempts: int = 1,
+        lost: bool = False,
+    ) -> None:
+        """Ask the rule about what is there, or believed to be there, and store its changes."""
+        try:
+            answer, changes = rule(seen)
+        except Exception as error:  # noqa: BLE001 - goes to who asked; the others' work goes on
+            done(None, error)
+            return
+        if not changes and attempts > 1:
+            done(answer, None)
+        elif attempts > MOST_ATTEMPTS:
+            done(None, StoreError(OTHERS_WERE_FASTER))
+        else:
+            self._gather(_Swap(keys, seen, changes, rule, answer, done, attempts, lost))
+
+    def _gather(self, swap: _Swap) -> None:
+        """Let a swap travel with others of this turn of the loop."""
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._send_gathered)
+        self._gathered.append(swap)
+        if len(self._gathered) == MOST_TOGETHER:
+            self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for together in self._by_place(gathered):
+            self._send_swaps(together)
+
+    def _by_place(self, swaps: list[_Swap]) -> Iterable[list[_Swap]]:
+        if not self._carrier.divided:
+            return [swaps] if swaps else []
+        places: dict[int, list[_Swap]] = {}
+        for swap in swaps:
+            places.setdefault(self._place(swap.keys[0]), []).append(swap)
+        return places.values()
+
+    def _send_swaps(self, swaps: list[_Swap], *, whole: bool = False) -> None:
+        reply = self._call([swap[:3] for swap in swaps], whole=whole)
+        asyncio.ensure_future(reply).add_done_callback(partial(self._settle, swaps))
+
+    def _settle(self, swaps: list[_Swap], reply: asyncio.Future[Any]) -> None:
+        """Tell who waits what has become of it; who came too late is asked again."""
+        try:
+            outcomes = reply.result()
+        except ScriptMissing:
+            self._send_swaps(swaps, whole=True)
+        except KeysApart:
+            for swap in swaps:
+                places = [[key] for key in swap.keys]
+                call_back(self._settle_apart(swap.keys, places, swap.rule), swap.done)
+        except (StoreError, asyncio.CancelledError) as error:
+            for swap in swaps:
+                # Once more over a new connection. If the changes were stored all the same, they
+                # will be found there, and the rule decides on them as on any other server's.
+                if isinstance(error, ConnectionLost) and not swap.lost:
+                    self._gather(swap._replace(lost=True))
+                else:
+                    swap.done(None, error)
+        else:
+            for swap, found in zip(swaps, outcomes, strict=True):
+                if found == 1:
+                    swap.done(swap.answer, None)
+                else:
+                    self._ask(swap.keys, found, swap.rule, swap.done, swap.attempts + 1, swap.lost)
+
+    def _call(
+        self,
+        swaps: Iterable[tuple[Sequence[bytes], Remembered, Sequence[Change]]],
+        *,
+        whole: bool = False,
+    ) -> Awaitable[Any]:
+        """Call the script for keys, what was seen and changes; send it, where it is missing."""
+        prefix = self._prefix
+        names: list[bytes] = []
+        arguments: list[Argument] = []
+        for keys, seen, changes in swaps:
+            names += [prefix + key for key in keys]
+            arguments += (len(keys), len(changes))
+            arguments += [value or b"" for value in seen]
+            for key, value, ttl_seconds in changes:
+                arguments += (keys.index(key) + 1, value, ttl_seconds)
+        script = (b"EVAL", SWAP) if whole else (b"EVALSHA", _SWAP_SHA)
+        return self._carrier.send(names[0], *script, len(names), *names, *arguments)
+
+    async def _swap_alone(
         self, keys: Sequence[bytes], seen: Remembered, changes: Sequence[Change]
     ) -> Remembered | None:
-        """Store ``changes`` if all is as ``seen``; returns what is there where it is not."""
-        arguments: list[Argument] = [len(keys)]
-        arguments += [self._prefix + key for key in keys]
-        arguments += [value or b"" for value in seen]
-        for key, value, ttl_seconds in changes:
-            arguments += (keys.index(key) + 1, value, ttl_seconds)
+        """Make changes if all is as it was seen; returns what is there where it is not."""
+        swaps = [(keys, seen, changes)]
         try:
-            reply = await self._send(keys[0], b"EVALSHA", _SWAP_SHA, *arguments)
+            (found,) = await self._call(swaps)
         except ScriptMissing:
-            reply = await self._send(keys[0], b"EVAL", SWAP, *arguments)
-        return None if reply == 1 else reply
+            (found,) = await self._call(swaps, whole=True)
+        return None if found == 1 else found
 
     async def _transact_across(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
         """Decide on keys of several nodes; the first node's state decides, the others follow."""
@@ -197,11 +310,11 @@ class RedisStore:
             here = [change for change in changes if change.key in place]
             if not here:
                 return answer
-            found = await self._swap(place, [seen[key] for key in place], here)
+            found = await self._swap_alone(place, [seen[key] for key in place], here)
             if found is None:
                 return answer
             seen.update(zip(place, found, strict=True))
-        raise StoreError("others change the same entries all the time")
+        raise StoreError(OTHERS_WERE_FASTER)
 
     async def _keys(self) -> AsyncIterator[Sequence[bytes]]:
         pattern = b"".join(

@@ -5,10 +5,7 @@ the next ones gather, so the busier the server, the more a commit carries. The l
 commit a few milliseconds at most (``_PATIENCE_SECONDS``) before it goes on with other work: that
 spares the interpreter lock's hand-overs when the disk is quick, and a hanging disk hangs nothing.
 
-Rows are appended in their order of arrival and found by a 64-bit hash of their key, which keeps
-both the table and its index small; two keys of one hash are told apart by the key itself. Expired
-rows are passed over when read and leave in small steps. Checkpoints run on a connection and in a
-thread of their own, so that no request waits for them.
+Checkpoints run on a connection and in a thread of their own, so that no request waits for them.
 
 Durability: with ``synchronous=NORMAL`` what was acknowledged survives the death of the process,
 and that of the machine but for the last moments; ``?synchronous=full`` syncs every commit.
@@ -24,55 +21,29 @@ import queue
 import sqlite3
 import threading
 import time
-from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from greyd.store import Answer, Record, StoreError
+from greyd.store import Answer, Record, Store, StoreError, rows, tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from greyd.greylist import Change
-    from greyd.store import Rule
+    from greyd.store import Done, Rule
 
 _PATIENCE_SECONDS = 0.005
-_ROWS_A_STEP = 500
 _MOST_STEPS = 10
 _CHECKPOINT_SECONDS = 1.0
 _LARGE_LOG = 8 * 1024 * 1024
-_LARGEST_ID = 2**63 - 1
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BUSY_SECONDS = 0.25
 
 _never_closed: list[sqlite3.Connection] = []
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS record (
-    id INTEGER PRIMARY KEY,
-    hash INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL,
-    key BLOB NOT NULL,
-    value BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS record_hash ON record (hash);
-"""
 
-
-@dataclass(slots=True)
-class _Work:
-    """Something for the thread to do inside a write transaction, and who waits for it."""
-
-    do: Callable[[sqlite3.Connection], Any]
-    future: asyncio.Future[Any]
-    answer: Any = None
-    error: Exception | None = None
-
-
-class SqliteStore:
+class SqliteStore(Store):
     """A store in one file."""
 
     def __init__(self, location: str) -> None:
@@ -86,9 +57,11 @@ class SqliteStore:
         self._path, self._synchronous = _parse(location)
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
-        self._gathered: list[_Work] = []
-        self._under_way: list[_Work] = []
-        self._handed: queue.SimpleQueue[list[_Work] | None] = queue.SimpleQueue()
+        self._gathered: list[rows.Transaction | rows.Errand] = []
+        self._under_way: list[rows.Transaction | rows.Errand] = []
+        self._handed: queue.SimpleQueue[list[rows.Transaction | rows.Errand] | None] = (
+            queue.SimpleQueue()
+        )
         # Held by nobody: released once a batch is done, taken by whoever then delivers it.
         self._done = threading.Lock()
         self._done.acquire()
@@ -104,39 +77,17 @@ class SqliteStore:
 
     # The contract -------------------------------------------------------------------------------
 
-    async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
-        """Decide and store; see ``greyd.store.Store``."""
-        return await self._do(lambda connection: _transact(connection, keys, rule))
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+        """Decide and store; see ``greyd.store.Transacting``."""
+        self._gather(rows.Transaction(keys=keys, rule=rule, done=done))
 
     async def get(self, key: bytes) -> Record | None:
         """Return the entry under ``key``."""
-
-        def get(connection: sqlite3.Connection) -> Record | None:
-            now = int(time.time())
-            row = connection.execute(
-                "SELECT key, value, expires_at - ? FROM record"
-                " WHERE hash = ? AND key = ? AND expires_at > ?",
-                (now, _hash(key), key, now),
-            ).fetchone()
-            return Record(*row) if row else None
-
-        return await self._do(get)
+        return await self._do(partial(rows.get, key=key))
 
     async def delete(self, keys: Sequence[bytes]) -> int:
         """Forget what is under ``keys``."""
-
-        def delete(connection: sqlite3.Connection) -> int:
-            now = int(time.time())
-            there = 0
-            for key in keys:
-                rows = connection.execute(
-                    "DELETE FROM record WHERE hash = ? AND key = ? RETURNING expires_at > ?",
-                    (_hash(key), key, now),
-                ).fetchall()
-                there += sum(live for (live,) in rows)
-            return there
-
-        return await self._do(delete)
+        return await self._do(partial(rows.delete, keys=keys))
 
     async def count(self) -> int:
         """Return the number of entries."""
@@ -144,19 +95,16 @@ class SqliteStore:
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         """Go through all entries, a few hundred rows at a time."""
-        after = 0
-        while True:
-            step = await self._do(partial(_rows_after, after=after))
-            if step is None:
-                return
-            after, records = step
+        row = 0
+        while (step := await self._do(partial(rows.after, row=row))) is not None:
+            row, records = step
             yield records
 
     async def maintain(self) -> None:
         """Take out some expired rows."""
         for _ in range(_MOST_STEPS):
-            self._sweep_from, gone = await self._do(partial(_sweep, after=self._sweep_from))
-            if gone < _ROWS_A_STEP // 10:
+            self._sweep_from, gone = await self._do(partial(rows.sweep, row=self._sweep_from))
+            if gone < rows.FEW_ROWS:
                 return
 
     def abandon(self) -> None:
@@ -164,8 +112,9 @@ class SqliteStore:
         waiting = [*self._under_way, *self._gathered]
         self._gathered = []
         for work in waiting:
-            if not work.future.done():
-                work.future.set_exception(StoreError(f"sqlite:{self._path}: too slow"))
+            if not work.told:
+                work.error = StoreError(f"sqlite:{self._path}: too slow")
+                work.tell()
 
     async def close(self) -> None:
         """End the threads and close the file."""
@@ -178,13 +127,15 @@ class SqliteStore:
     # The loop's side ----------------------------------------------------------------------------
 
     async def _do(self, do: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._gather(rows.Errand(do=do, done=partial(tell, waiting)))
+        return await waiting
+
+    def _gather(self, work: rows.Transaction | rows.Errand) -> None:
         loop = self._loop or self._begin()
-        work = _Work(do, loop.create_future())
         self._gathered.append(work)
         if len(self._gathered) == 1 and not self._under_way:
             loop.call_soon(self._hand_over)
-        answer: Answer = await work.future
-        return answer
 
     def _begin(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
@@ -212,12 +163,7 @@ class SqliteStore:
         self._late = False
         done, self._under_way = self._under_way, []
         for work in done:
-            if work.future.done():
-                continue
-            if work.error is not None:
-                work.future.set_exception(work.error)
-            else:
-                work.future.set_result(work.answer)
+            work.tell()
         if self._gathered:
             self._hand_over()
 
@@ -226,7 +172,7 @@ class SqliteStore:
     def _work(self) -> None:
         while (batch := self._handed.get()) is not None:
             try:
-                _commit(self._opened(), batch)
+                rows.carry_out(self._opened(), batch)
                 if self._log_is_large:
                     self._begin_log_anew()
             except sqlite3.Error as error:
@@ -261,7 +207,7 @@ class SqliteStore:
     def _is_ours(self) -> bool:
         """Whether the file at the path is the one that was opened."""
         try:
-            return Path(self._path).stat().st_ino == self._inode
+            return os.stat(self._path).st_ino == self._inode  # noqa: PTH116 - once a batch
         except OSError:
             return False
 
@@ -279,7 +225,7 @@ class SqliteStore:
         # Closing would remove the -wal beside the path, which may be another file's by now.
         _never_closed.append(connection)
 
-    def _fail(self, batch: list[_Work], error: sqlite3.Error) -> None:
+    def _fail(self, batch: list[rows.Transaction | rows.Errand], error: sqlite3.Error) -> None:
         """Tell who waits, and let the next batch open the file anew."""
         reason = str(error)
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
@@ -365,7 +311,7 @@ def _connect(path: str, synchronous: str) -> sqlite3.Connection:
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
         connection.execute("PRAGMA cache_size=-8000")
-        connection.executescript(_SCHEMA)
+        connection.executescript(rows.SCHEMA)
     except sqlite3.Error:
         connection.close()
         raise
@@ -384,93 +330,3 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
-
-
-def _commit(connection: sqlite3.Connection, batch: list[_Work]) -> None:
-    # The write lock comes first: two processes that had both read an old value could else both
-    # believe that theirs is the next.
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for work in batch:
-            try:
-                work.answer = work.do(connection)
-            except sqlite3.Error:
-                raise
-            except Exception as error:  # noqa: BLE001 - goes to who asked; the others' work stands
-                work.error = error
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _transact(connection: sqlite3.Connection, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
-    now = int(time.time())
-    rows: dict[bytes, int] = {}
-    remembered = [_read(connection, key, now, rows) for key in keys]
-    answer, changes = rule(remembered)
-    for change in changes:
-        _write(connection, change, now, rows)
-    return answer
-
-
-def _read(
-    connection: sqlite3.Connection, key: bytes, now: int, rows: dict[bytes, int]
-) -> bytes | None:
-    """Return the value under ``key``, noting its row even where it has expired."""
-    row = connection.execute(
-        "SELECT id, value, expires_at FROM record WHERE hash = ? AND key = ?", (_hash(key), key)
-    ).fetchone()
-    if row is None:
-        return None
-    rows[key], value, expires_at = row
-    return value if expires_at > now else None
-
-
-def _write(
-    connection: sqlite3.Connection, change: Change, now: int, rows: dict[bytes, int]
-) -> None:
-    key, value, ttl_seconds = change
-    if key in rows:
-        connection.execute(
-            "UPDATE record SET value = ?, expires_at = ? WHERE id = ?",
-            (value, now + ttl_seconds, rows[key]),
-        )
-    else:
-        connection.execute(
-            "INSERT INTO record (hash, expires_at, key, value) VALUES (?, ?, ?, ?)",
-            (_hash(key), now + ttl_seconds, key, value),
-        )
-
-
-def _rows_after(connection: sqlite3.Connection, after: int) -> tuple[int, list[Record]] | None:
-    now = int(time.time())
-    rows = connection.execute(
-        "SELECT id, key, value, expires_at - ? FROM record WHERE id > ? ORDER BY id LIMIT ?",
-        (now, after, _ROWS_A_STEP),
-    ).fetchall()
-    if not rows:
-        return None
-    return rows[-1][0], [Record(*row[1:]) for row in rows if row[3] > 0]
-
-
-def _sweep(connection: sqlite3.Connection, after: int) -> tuple[int, int]:
-    """Take expired rows out of the next few hundred.
-
-    Returns:
-        Where to go on, and how many rows left.
-    """
-    row = connection.execute(
-        "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (after, _ROWS_A_STEP)
-    ).fetchone()
-    last = row[0] if row else _LARGEST_ID
-    gone = connection.execute(
-        "DELETE FROM record WHERE id > ? AND id <= ? AND expires_at <= ?",
-        (after, last, int(time.time())),
-    ).rowcount
-    return (last if row else 0), gone
-
-
-def _hash(key: bytes) -> int:
-    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big", signed=True)

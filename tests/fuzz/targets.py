@@ -30,10 +30,11 @@ from greyd.settings import (
 from greyd.whitelist import Clients, Recipients, Source, Whitelists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
     from greyd.greylist import Change
     from greyd.protocol import Request
+    from greyd.store import Done, Rule
 
 LONGEST_TTL = 2**40
 """Seconds that Redis's EX and SQLite's integers both take with room to spare."""
@@ -58,14 +59,12 @@ class Dictionary:
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
 
-    async def transact(
-        self, keys: Sequence[bytes], rule: Callable[[list[bytes | None]], tuple[Any, Any]]
-    ) -> Any:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Any], done: Done) -> None:
         """Decide and store."""
         answer, changes = rule([self.values.get(key) for key in keys])
         check_changes(changes)
         self.values |= {change.key: change.value for change in changes}
-        return answer
+        done(answer, None)
 
 
 class Lines(Log):
@@ -75,10 +74,11 @@ class Lines(Log):
         self.most = Severity.DEBUG
         self.as_json = as_json
 
-    def write(self, severity: Severity, text: bytes) -> None:
-        """Take one line."""
-        expect(severity > Severity.ERROR, f"an error: {text!r}")
-        expect(not re.search(rb"[^\x20-\x7e]", text), f"an odd line: {text!r}")
+    def write_all(self, severity: Severity, texts: Sequence[bytes]) -> None:
+        """Take lines."""
+        for text in texts:
+            expect(severity > Severity.ERROR, f"an error: {text!r}")
+            expect(not re.search(rb"[^\x20-\x7e]", text), f"an odd line: {text!r}")
 
 
 @cache
@@ -128,22 +128,14 @@ def answer_all(requests: Sequence[Request], *, as_json: bool) -> None:
     for request in requests:
         longest = max(len(value) for value in request if value is not None) if any(request) else 0
         expect(longest <= MAX_VALUE, "a value is too long")
-        reply = at_once(answering.answer(request))
+        replies: list[bytes | None] = []
+        answering.answer(request, replies.append)
+        (reply,) = replies
         if reply is None:
             expect(request.request != b"smtpd_access_policy", "no answer")
             continue
         octets = protocol.encode(reply)
         expect(re.fullmatch(rb"action=[^\x00-\x1f\x7f]+\n\n", octets), f"an odd reply: {octets!r}")
-
-
-def at_once(coroutine: Coroutine[Any, Any, bytes | None]) -> bytes | None:
-    """Run a coroutine that waits for nothing."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stopped:
-        result: bytes | None = stopped.value
-        return result
-    raise Impossible("it waits")
 
 
 # Whitelists --------------------------------------------------------------------------------------

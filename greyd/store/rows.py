@@ -1,0 +1,241 @@
+"""Rows in the file of the SQLite store: what one write transaction reads, decides and writes.
+
+A batch of transactions costs three statements, however many they are: one reads all that is
+remembered under their keys, then each rule is asked in turn and sees what those before it have
+changed, and what all have changed is inserted and updated together.
+
+Rows are appended in their order of arrival and found by a 64-bit hash of their key, which keeps
+both the table and its index small; two keys of one hash are told apart by the key itself. Expired
+rows are passed over when read and leave in small steps.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from greyd.store import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from greyd.greylist import Change
+    from greyd.store import Done, Rule
+
+_ROWS_A_STEP = 500
+FEW_ROWS = _ROWS_A_STEP // 10
+"""Expired rows in a step of the sweep below which the next step can wait."""
+
+_KEYS_A_LOOK = 512
+_LARGEST_ID = 2**63 - 1
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS record (
+    id INTEGER PRIMARY KEY,
+    hash INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    value BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS record_hash ON record (hash);
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """Something to do inside a write transaction, and who waits for it."""
+
+    done: Done
+    answer: Any = None
+    error: Exception | None = None
+    told: bool = False
+
+    def tell(self) -> None:
+        """Call who waits, unless that has been done."""
+        if not self.told:
+            self.told = True
+            self.done(self.answer, self.error)
+
+
+@dataclass(slots=True, kw_only=True)
+class Transaction(Work):
+    """A rule, to be asked about what is remembered under some keys."""
+
+    keys: Sequence[bytes]
+    rule: Rule[Any]
+
+    def ask(self, values: dict[bytes, bytes]) -> Sequence[Change]:
+        """Ask the rule; returns what it changes."""
+        try:
+            self.answer, changes = self.rule([values.get(key) for key in self.keys])
+        except Exception as error:  # noqa: BLE001 - goes to who asked; the others' work stands
+            self.error = error
+            return ()
+        return changes
+
+
+@dataclass(slots=True, kw_only=True)
+class Errand(Work):
+    """Anything else."""
+
+    do: Callable[[sqlite3.Connection], Any]
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Do it."""
+        try:
+            self.answer = self.do(connection)
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 - goes to who asked; the others' work stands
+            self.error = error
+
+
+def carry_out(connection: sqlite3.Connection, batch: Iterable[Transaction | Errand]) -> None:
+    """Do all work of a batch in one write transaction.
+
+    Raises:
+        sqlite3.Error: nothing of it is done.
+    """
+    # The write lock comes first: two processes that had both read an old value could else both
+    # believe that theirs is the next.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        together: list[Transaction] = []
+        for work in batch:
+            if isinstance(work, Transaction):
+                together.append(work)
+            else:
+                _settle(connection, together)
+                together = []
+                work.run(connection)
+        _settle(connection, together)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+# Transactions -----------------------------------------------------------------------------------
+
+
+def _settle(connection: sqlite3.Connection, transactions: Sequence[Transaction]) -> None:
+    now = int(time.time())
+    hashes = {key: _hash(key) for each in transactions for key in each.keys}
+    values, rows = _read(connection, hashes, now)
+    changed: dict[bytes, Change] = {}
+    for each in transactions:
+        for change in each.ask(values):
+            values[change.key] = change.value
+            changed[change.key] = change
+    _write(connection, changed.values(), hashes, rows, now)
+
+
+def _read(
+    connection: sqlite3.Connection, hashes: dict[bytes, int], now: int
+) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
+    """Return the values that have not expired, and the rows of all keys that have one."""
+    values: dict[bytes, bytes] = {}
+    rows: dict[bytes, int] = {}
+    wanted = list(hashes.values())
+    for start in range(0, len(wanted), _KEYS_A_LOOK):
+        look = wanted[start : start + _KEYS_A_LOOK]
+        # Few different statements, so that all of them stay prepared.
+        size = 1 << (len(look) - 1).bit_length()
+        look += look[-1:] * (size - len(look))
+        for row, key, value, expires_at in connection.execute(_look(size), look).fetchall():
+            if key in hashes:
+                rows[key] = row
+                if expires_at > now:
+                    values[key] = value
+    return values, rows
+
+
+@cache
+def _look(size: int) -> str:
+    places = ",".join("?" * size)
+    return f"SELECT id, key, value, expires_at FROM record WHERE hash IN ({places})"  # noqa: S608 - question marks
+
+
+def _write(
+    connection: sqlite3.Connection,
+    changes: Iterable[Change],
+    hashes: dict[bytes, int],
+    rows: dict[bytes, int],
+    now: int,
+) -> None:
+    added = []
+    altered = []
+    for key, value, ttl_seconds in changes:
+        if key in rows:
+            altered.append((value, now + ttl_seconds, rows[key]))
+        else:
+            added.append((hashes[key], now + ttl_seconds, key, value))
+    connection.executemany(
+        "INSERT INTO record (hash, expires_at, key, value) VALUES (?, ?, ?, ?)", added
+    )
+    connection.executemany("UPDATE record SET value = ?, expires_at = ? WHERE id = ?", altered)
+
+
+def _hash(key: bytes) -> int:
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big", signed=True)
+
+
+# Errands ----------------------------------------------------------------------------------------
+
+
+def get(connection: sqlite3.Connection, key: bytes) -> Record | None:
+    """Return the entry under ``key``."""
+    now = int(time.time())
+    row = connection.execute(
+        "SELECT key, value, expires_at - ? FROM record"
+        " WHERE hash = ? AND key = ? AND expires_at > ?",
+        (now, _hash(key), key, now),
+    ).fetchone()
+    return Record(*row) if row else None
+
+
+def delete(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:
+    """Forget what is under ``keys``; returns how many of them were there."""
+    now = int(time.time())
+    there = 0
+    for key in keys:
+        gone = connection.execute(
+            "DELETE FROM record WHERE hash = ? AND key = ? RETURNING expires_at > ?",
+            (_hash(key), key, now),
+        ).fetchall()
+        there += sum(live for (live,) in gone)
+    return there
+
+
+def after(connection: sqlite3.Connection, row: int) -> tuple[int, list[Record]] | None:
+    """Return some hundred entries behind a row, and the last one's row; None at the end."""
+    now = int(time.time())
+    rows = connection.execute(
+        "SELECT id, key, value, expires_at - ? FROM record WHERE id > ? ORDER BY id LIMIT ?",
+        (now, row, _ROWS_A_STEP),
+    ).fetchall()
+    if not rows:
+        return None
+    return rows[-1][0], [Record(*row[1:]) for row in rows if row[3] > 0]
+
+
+def sweep(connection: sqlite3.Connection, row: int) -> tuple[int, int]:
+    """Take the expired rows out of the next few hundred behind ``row``.
+
+    Returns:
+        Where to go on, and how many rows left.
+    """
+    end = connection.execute(
+        "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (row, _ROWS_A_STEP)
+    ).fetchone()
+    last = end[0] if end else _LARGEST_ID
+    gone = connection.execute(
+        "DELETE FROM record WHERE id > ? AND id <= ? AND expires_at <= ?",
+        (row, last, int(time.time())),
+    ).rowcount
+    return (last if end else 0), gone
