@@ -379,7 +379,7 @@ def _spare_the_garbage_collector() -> None:
     """Let it look at what a request leaves behind, now and then, and never again at the rest."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_000, 20, 20)
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def _accept(

@@ -164,8 +164,9 @@ class SqliteStore(Store):
         done, self._under_way = self._under_way, []
         for work in done:
             work.tell()
-        if self._gathered:
-            self._hand_over()
+        if self._gathered and self._loop is not None:
+            # Not at once: what was told may have asked for more already, over and over.
+            self._loop.call_soon(self._hand_over)
 
     # The thread's side --------------------------------------------------------------------------
 
