@@ -80,7 +80,7 @@ class Policy:
         started: float,
         asked: float,
         decision: Decision,
-        error: BaseException | None,
+        error: Exception | None,
     ) -> None:
         """Go on with a request when the store has decided, or could not."""
         self._observer.stored(time.perf_counter() - asked)

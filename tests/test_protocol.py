@@ -251,6 +251,15 @@ def test_any_split_into_packets_gives_the_same_requests(raw: bytes, cuts: list[i
     assert parsed(*packets) == parsed(raw)
 
 
+@pytest.mark.parametrize("length", range(508, 518))
+def test_a_cr_where_a_value_is_cut_is_no_part_of_a_line_s_end(length: int) -> None:
+    # Long enough that the first packet is not kept as it is.
+    first = b"size=1\n" * 2000 + b"sender=" + b"s" * length + b"\r" + b"s" * 9000
+    assert parsed(first, b"\n\n") == parsed(first + b"\n\n")
+    ends = b"size=1\n" * 2000 + b"sender=" + b"s" * length + b"\r"
+    assert parsed(ends, b"\n\r\n") == parsed(ends + b"\n\r\n")
+
+
 @given(st.lists(st.binary(max_size=300), max_size=10))
 def test_no_octets_raise_anything_but_a_protocol_error(packets: list[bytes]) -> None:
     requests, _ = parsed_until_error(packets)

@@ -146,6 +146,51 @@ def test_many_requests_at_once_lose_no_update(place: Place) -> None:
     in_store(place, do)
 
 
+def test_each_of_many_at_once_is_decided_for_itself(place: Place) -> None:
+    async def do(store: Store) -> None:
+        numbers = range(700)
+        await asyncio.gather(
+            *(store.transact([b"%d" % n], put(b"%d" % n, b"v%d" % n)) for n in numbers if n % 3)
+        )
+        seen = await asyncio.gather(
+            *(
+                store.transact([b"%d" % n, b"none"], put(b"%d" % n, b"w%d" % n))
+                if n % 2
+                else store.transact([b"none", b"%d" % n], look)
+                for n in numbers
+            )
+        )
+        for number, values in zip(numbers, seen, strict=True):
+            there = b"v%d" % number if number % 3 else None
+            assert values == ([there, None] if number % 2 else [None, there])
+        later = await asyncio.gather(*(store.transact([b"%d" % n], look) for n in numbers))
+        for number, (value,) in zip(numbers, later, strict=True):
+            assert value == (b"w%d" % number if number % 2 else seen[number][1])
+
+    in_store(place, do)
+
+
+def test_who_is_called_back_may_begin_the_next_at_once(place: Place) -> None:
+    async def do(store: Store) -> None:
+        all_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        counted: list[int] = []
+
+        def again(number: int | None, error: Exception | None) -> None:
+            assert error is None
+            if number is not None:
+                counted.append(number)
+            if len(counted) == 2000:
+                all_done.set_result(None)
+            else:
+                store.begin([b"n"], count_up(b"n"), again)
+
+        again(None, None)
+        await all_done
+        assert counted == list(range(1, 2001))
+
+    in_store(place, do)
+
+
 def test_two_stores_in_one_place_lose_no_update(place: Place) -> None:
     if not place.shared:
         pytest.skip("is one store's own")

@@ -31,7 +31,7 @@ Answer = TypeVar("Answer")
 
 if TYPE_CHECKING:
     Rule = Callable[[Remembered], tuple[Answer, Sequence[Change]]]
-    Done = Callable[[Any, BaseException | None], None]
+    Done = Callable[[Any, Exception | None], None]
 
 MOST_ATTEMPTS = 1000
 """How often a rule is asked again because others were faster, before the store gives up."""
@@ -73,7 +73,7 @@ class Transacting(Protocol):
         return await waiting
 
 
-def tell(waiting: asyncio.Future[Answer], answer: Answer, error: BaseException | None) -> None:
+def tell(waiting: asyncio.Future[Answer], answer: Answer, error: Exception | None) -> None:
     """Give who waits an answer or an error, unless it has left: a ``Done``."""
     if waiting.done():
         return
@@ -91,7 +91,9 @@ def call_back(answer: Awaitable[Answer], done: Done) -> None:
 def _pass_on(done: Done, answered: asyncio.Future[Answer]) -> None:
     try:
         answer = answered.result()
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes to who asked
+    except asyncio.CancelledError:
+        done(None, StoreError("given up"))
+    except Exception as error:  # noqa: BLE001 - goes to who asked
         done(None, error)
     else:
         done(answer, None)

@@ -69,7 +69,7 @@ class Guard(Transacting):
             self._watch_for(self._timeout_seconds)
         self.store.begin(keys, rule, partial(self._ended, number, done))
 
-    def _ended(self, number: int, done: Done, answer: object, error: BaseException | None) -> None:
+    def _ended(self, number: int, done: Done, answer: object, error: Exception | None) -> None:
         del self._since[number]
         if isinstance(error, StoreError):
             self._open_circuit(str(error))

@@ -230,24 +230,30 @@ class RedisStore(Store):
             outcomes = reply.result()
         except ScriptMissing:
             self._send_swaps(swaps, whole=True)
-        except KeysApart:
+        except StoreError as error:
             for swap in swaps:
-                places = [[key] for key in swap.keys]
-                call_back(self._settle_apart(swap.keys, places, swap.rule), swap.done)
-        except (StoreError, asyncio.CancelledError) as error:
+                self._try_otherwise(swap, error)
+        except asyncio.CancelledError:
             for swap in swaps:
-                # Once more over a new connection. If the changes were stored all the same, they
-                # will be found there, and the rule decides on them as on any other server's.
-                if isinstance(error, ConnectionLost) and not swap.lost:
-                    self._gather(swap._replace(lost=True))
-                else:
-                    swap.done(None, error)
+                swap.done(None, StoreError("given up"))
         else:
             for swap, found in zip(swaps, outcomes, strict=True):
                 if found == 1:
                     swap.done(swap.answer, None)
                 else:
                     self._ask(swap.keys, found, swap.rule, swap.done, swap.attempts + 1, swap.lost)
+
+    def _try_otherwise(self, swap: _Swap, error: StoreError) -> None:
+        """Go on with a swap whose call failed, where there is another way."""
+        if isinstance(error, KeysApart):
+            places = [[key] for key in swap.keys]
+            call_back(self._settle_apart(swap.keys, places, swap.rule), swap.done)
+        elif isinstance(error, ConnectionLost) and not swap.lost:
+            # Once more over a new one. If the changes were stored all the same, they will be found
+            # there, and the rule decides on them as on any other server's.
+            self._gather(swap._replace(lost=True))
+        else:
+            swap.done(None, error)
 
     def _call(
         self,

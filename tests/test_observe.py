@@ -1,0 +1,81 @@
+"""What is told of answers: gathered, then told once and in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.log import Line, Log
+from greyd.observe import GREYLIST, PASS, Metrics, Observer
+from greyd.protocol import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Kept:
+    """A log's sink that keeps the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, lines: Sequence[Line]) -> None:
+        self.lines += [line.text.decode() for line in lines]
+
+
+def counted(observer: Observer, action: str, reason: str) -> float | None:
+    labels = {"action": action, "reason": reason}
+    return observer.metrics.registry.get_sample_value("greyd_requests_total", labels)
+
+
+def asked(number: int) -> Request:
+    return Request(client_address=b"192.0.2.%d" % number, client_name=b"mx.example.net")
+
+
+def test_answers_are_gathered_until_it_is_time_to_tell_of_them() -> None:
+    kept = Kept()
+    log = Log(kept)
+    observer = Observer(Metrics(), log)
+    times: list[bool] = []
+    observer.gather(lambda: times.append(True))
+    for number in range(5):
+        observer.stored(0.001)
+        observer.answered(asked(number), GREYLIST, "new", 0.002)
+    observer.answered(asked(5), PASS, "client AWL", 0.002)
+    assert times == [True]
+    assert counted(observer, GREYLIST, "new") == 0
+    observer.flush()
+    observer.flush()
+    assert counted(observer, GREYLIST, "new") == 5
+    assert counted(observer, PASS, "client AWL") == 1
+    value = observer.metrics.registry.get_sample_value
+    assert value("greyd_request_duration_seconds_count") == 6
+    assert value("greyd_store_duration_seconds_count", {"operation": "transact"}) == 5
+    observer.answered(asked(6), GREYLIST, "new", 0.002)
+    assert times == [True, True]
+    observer.gather(None)
+    log.close(10)
+    assert [line.split("client_address=")[1] for line in kept.lines] == [
+        f"192.0.2.{number}" for number in range(7)
+    ]
+
+
+def test_what_happens_between_answers_is_told_between_them() -> None:
+    kept = Kept()
+    log = Log(kept)
+    observer = Observer(Metrics(), log)
+    observer.gather(lambda: None)
+    observer.answered(asked(1), GREYLIST, "new", 0.001)
+    observer.store_changed("on fire")
+    observer.answered(asked(2), PASS, "store unavailable", 0.001)
+    observer.whitelisted(asked(3))
+    observer.answered(asked(3), PASS, "triplet found", 0.001)
+    observer.misunderstood("odd", b"octets")
+    log.close(10)
+    assert [line.split(", client_name")[0].split(":")[0] for line in kept.lines] == [
+        "action=greylist, reason=new",
+        "warning",
+        "action=pass, reason=store unavailable",
+        "whitelisted",
+        "action=pass, reason=triplet found",
+        "warning",
+    ]
