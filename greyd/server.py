@@ -7,10 +7,12 @@ bounded: a few requests, and as many octets of answers that it does not read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import resource
 import select
 import socket
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -52,6 +54,9 @@ DRAIN_SECONDS = 0.8
 
 OTHER_DESCRIPTORS = 32
 """File descriptors kept for the store, the log, the metrics port and the like."""
+
+SHORT_TURN_SECONDS = 0.0002
+"""How long requests wait for the reading of a long whitelist at a time."""
 
 _LATE_OCTETS_SECONDS = 0.05
 
@@ -416,7 +421,8 @@ class Reloader:
                 self._again = False
                 self._place.reloading()
                 log.notice("HUP received: reading the whitelists again")
-                fresh = await asyncio.to_thread(reload_whitelists, self._settings, log)
+                with _short_turns():
+                    fresh = await asyncio.to_thread(reload_whitelists, self._settings, log)
                 metrics.reloads["failure" if fresh is None else "success"].inc()
                 if fresh is not None:
                     self._policy.whitelists = fresh
@@ -424,6 +430,20 @@ class Reloader:
                 self._place.ready()
         finally:
             self._running = None
+
+
+@contextlib.contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let other threads keep the interpreter for themselves only a moment.
+
+    A request waits for it a few times, by default 5 ms each while another thread computes.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SHORT_TURN_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _show_entries(metrics: Metrics, whitelists: Whitelists) -> None:
