@@ -56,7 +56,7 @@ class Request(NamedTuple):
 
 
 _NAMES = tuple(name.encode() for name in Request._fields[:-1])
-# One search for all attributes is three times as fast as a look at each line. The line feed before
+# One search for all attributes makes no objects of the lines that nobody uses. The line feed before
 # a name, which the engine looks for first, is what makes it quick.
 _ATTRIBUTE = re.compile(rb"\n(%b|)=([^\n]{0,%d})" % (b"|".join(_NAMES), MAX_VALUE))
 _EMPTY_LINE = re.compile(rb"\n(?=\n)")
