@@ -7,6 +7,7 @@ are dropped and their number is logged when there is room again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -122,6 +123,8 @@ class Log:
 
     MOST_WAITING = 20_000
     FLUSH_SECONDS = 0.02
+    PATIENCE_SECONDS = 0.001
+    """How long handing lines over may take; a reader that hangs costs no more."""
 
     def __init__(
         self, sink: Sink, most: Severity = Severity.INFO, *, as_json: bool = False
@@ -139,6 +142,9 @@ class Log:
         self._lost = 0
         self._told_of = 0
         self._soon: Callable[[], object] | None = None
+        # Released by the thread whenever it has written what it was handed.
+        self._written = threading.Lock()
+        self._written.acquire()
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
 
@@ -202,7 +208,13 @@ class Log:
         if self._waiting:
             lines, self._waiting = self._waiting, []
             self._handed_lines += len(lines)
+            self._written.acquire(blocking=False)
             self._handed.put(lines)
+            if self._soon is not None:
+                # A thread that waits for the interpreter is woken, in vain, each time that a busy
+                # loop lets go of it for a moment. So it gets the interpreter for as long as it
+                # takes, which is a fraction of this.
+                self._written.acquire(timeout=self.PATIENCE_SECONDS)
 
     def _room(self) -> int:
         in_thread = self._handed_lines - self._written_lines
@@ -223,6 +235,8 @@ class Log:
                 # The reader is gone, and there is nobody left to tell.
                 self._lost += len(lines)
             self._written_lines += len(lines)
+            with contextlib.suppress(RuntimeError):
+                self._written.release()
 
 
 _ODD = re.compile(rb"[^\x20-\x7e]")
