@@ -222,20 +222,15 @@ class RedisStore(Store):
 
     def _send_swaps(self, swaps: list[_Swap], *, whole: bool = False) -> None:
         reply = self._call([swap[:3] for swap in swaps], whole=whole)
-        asyncio.ensure_future(reply).add_done_callback(partial(self._settle, swaps))
+        call_back(reply, partial(self._settle, swaps))
 
-    def _settle(self, swaps: list[_Swap], reply: asyncio.Future[Any]) -> None:
+    def _settle(self, swaps: list[_Swap], outcomes: Any, error: Exception | None) -> None:
         """Tell who waits what has become of it; who came too late is asked again."""
-        try:
-            outcomes = reply.result()
-        except ScriptMissing:
+        if isinstance(error, ScriptMissing):
             self._send_swaps(swaps, whole=True)
-        except StoreError as error:
+        elif error is not None:
             for swap in swaps:
                 self._try_otherwise(swap, error)
-        except asyncio.CancelledError:
-            for swap in swaps:
-                swap.done(None, StoreError("given up"))
         else:
             for swap, found in zip(swaps, outcomes, strict=True):
                 if found == 1:
@@ -243,7 +238,7 @@ class RedisStore(Store):
                 else:
                     self._ask(swap.keys, found, swap.rule, swap.done, swap.attempts + 1, swap.lost)
 
-    def _try_otherwise(self, swap: _Swap, error: StoreError) -> None:
+    def _try_otherwise(self, swap: _Swap, error: Exception) -> None:
         """Go on with a swap whose call failed, where there is another way."""
         if isinstance(error, KeysApart):
             places = [[key] for key in swap.keys]
