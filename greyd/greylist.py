@@ -139,6 +139,29 @@ def keys(address: Address, sender: bytes, recipient: bytes, settings: Settings) 
     return Keys(triplet.lower(), b"{%b}:%b" % (tag, address.text))
 
 
+class Names(NamedTuple):
+    """Whom a triplet is about, as its key tells."""
+
+    network: bytes
+    sender: bytes
+    recipient: bytes
+
+
+def is_triplet(key: bytes) -> bool:
+    """Whether a key is a triplet's; else it is a client's, or something of the store's own."""
+    return key.startswith(b"/") or b"}/" in key
+
+
+def names_in(key: bytes) -> Names | None:
+    """Return whom a triplet's key is about; None for a hash, which tells nobody."""
+    network, brace, names = key.partition(b"}/")
+    sender, slash, recipient = names.partition(b"/")
+    if not (network.startswith(b"{") and brace and slash):
+        return None
+    sender = sender.replace(b"%2f", b"/").replace(b"%25", b"%")
+    return Names(network[1:], sender, recipient)
+
+
 def _unambiguous(sender: bytes) -> bytes:
     if b"/" in sender or b"%" in sender:
         return sender.replace(b"%", b"%25").replace(b"/", b"%2f")

@@ -10,12 +10,20 @@ adds up, so this module is imported after ``PROMETHEUS_MULTIPROC_DIR`` has been 
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections import Counter as Counted
 from typing import TYPE_CHECKING, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    multiprocess,
+)
 
 from greyd import __version__
 from greyd.log import Severity, one_line, render_json
@@ -145,6 +153,14 @@ class Metrics:
         )
         self.build.labels(__version__).set(1)
         self.store_up.set(1)
+
+    def of_all_workers(self) -> CollectorRegistry:
+        """Return what is to be shown: whichever worker is asked answers for all of them."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return self.registry
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
 
 
 class _Answer(NamedTuple):

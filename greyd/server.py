@@ -23,6 +23,7 @@ from greyd.log import Log, Severity, StreamSink, SyslogSink
 from greyd.observe import Metrics, Observer
 from greyd.policy import Policy
 from greyd.protocol import ProtocolError, RequestParser
+from greyd.status import Status
 from greyd.store import open_store
 from greyd.store.guard import Guard
 from greyd.web import Site, serve_site
@@ -347,10 +348,14 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     signals.release()
     await guard.check()
     servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
-    site = Site(metrics, lambda: not guard.away)
+    store_name = _shown_store(settings, place)
+    status = Status(settings, guard, metrics, store_name)
+    site = Site(metrics, lambda: not guard.away, status.page)
     servers += [await serve_site(site, each) for each in place.web_sockets]
-    tasks = [asyncio.ensure_future(guard.run()), asyncio.ensure_future(service.close_idle())]
-    _say_hello(settings, place, log, store=settings.store or f"sqlite:{place.folder / 'greyd.db'}")
+    tasks = [
+        asyncio.ensure_future(each) for each in (guard.run(), service.close_idle(), status.run())
+    ]
+    _say_hello(settings, place, log, store_name)
     place.ready()
     _spare_the_garbage_collector()
 
@@ -364,6 +369,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
         server.close()
     await service.drain()
     observer.flush()
+    status.stop()
     for task in tasks:
         task.cancel()
     await guard.close()
@@ -453,8 +459,13 @@ def _show_entries(metrics: Metrics, whitelists: Whitelists) -> None:
 
 def _say_hello(settings: Settings, place: Place, log: Log, store: str) -> None:
     names = ", ".join(_name(each) for each in place.sockets)
-    shown = store if store.startswith("sqlite:") else store.partition(":")[0]
-    log.info(f"greyd {__version__} listens on {names}; mode {settings.mode}, store {shown}")
+    log.info(f"greyd {__version__} listens on {names}; mode {settings.mode}, store {store}")
+
+
+def _shown_store(settings: Settings, place: Place) -> str:
+    """Return the store's URL as far as it can't hold a secret."""
+    url = settings.store or f"sqlite:{place.folder / 'greyd.db'}"
+    return url if url.startswith("sqlite:") else url.partition(":")[0]
 
 
 def _name(listening: socket.socket) -> str:

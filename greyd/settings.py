@@ -331,6 +331,8 @@ OPTIONS: tuple[Option, ...] = (
     # What it tells
     Option("metrics", "metrics", _metrics, "Serve metrics and health over HTTP; 0 turns it off.",
            metavar="[HOST:]PORT", default="127.0.0.1:9923"),
+    Option("status-details", "status_details", _flag,
+           "Name clients, senders and recipients that wait on the metrics port's page.", Kind.FLAG),
     Option("log-format", "log_format", _one_of("postgrey", "json"), "How decisions are logged.",
            metavar="postgrey|json", default="postgrey"),
     Option("syslog-facility", "syslog_facility", _facility, "Facility when logging to syslog.",
@@ -383,6 +385,7 @@ class Settings:
     config: Path | None = None
     test_time: bool = False
     metrics: Endpoint | None = METRICS_ENDPOINT
+    status_details: bool = False
     log_format: str = "postgrey"
     syslog_facility: int = 2
     syslog_ident: str = "greyd"

@@ -1,5 +1,7 @@
 """The metrics port: ``/metrics`` for Prometheus, ``/healthz`` and ``/readyz`` for whoever watches.
 
+At ``/`` there is a page for people.
+
 HTTP/1.1 by h11; GET and HEAD only, one request a connection, so that nobody can queue up work. A
 connection is closed after ``REQUEST_SECONDS``, and no more than ``MOST_CONNECTIONS`` are open at a
 time.
@@ -9,65 +11,76 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h11
-from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+from prometheus_client import generate_latest
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from greyd.observe import Metrics
 
 REQUEST_SECONDS = 10
 MOST_CONNECTIONS = 50
+
+_HTML = b"text/html; charset=utf-8"
 _PLAIN = b"text/plain; charset=utf-8"
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
-Answer = tuple[int, bytes, bytes]
+_FOR_BROWSERS = (
+    (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"Cache-Control", b"no-store"),
+)
+"""Nothing may be loaded, run or kept."""
+
+
+class Answer(NamedTuple):
+    """What is answered to a request."""
+
+    status: HTTPStatus
+    body: bytes
+    kind: bytes = _PLAIN
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 class Site:
     """What the port shows."""
 
-    def __init__(self, metrics: Metrics, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self, metrics: Metrics, ready: Callable[[], bool], page: Callable[[], Awaitable[bytes]]
+    ) -> None:
+        """Show ``metrics``, whether the store is ``ready``, and the ``page`` for people."""
         self._metrics = metrics
         self._ready = ready
+        self._page = page
         self.open_connections = 0
 
-    def answer(self, path: bytes) -> Answer:
-        """Return status, content type and body for a path."""
-        pages: dict[bytes, Callable[[], Answer]] = {
-            b"/metrics": self._show_metrics,
-            b"/healthz": lambda: (200, _PLAIN, b"ok\n"),
-            b"/readyz": self._show_readiness,
-        }
-        page = pages.get(path.partition(b"?")[0])
-        if page is None:
-            return 404, _PLAIN, b"see /metrics, /healthz, /readyz\n"
-        return page()
-
-    def _show_metrics(self) -> Answer:
-        return 200, _METRICS, generate_latest(self._registry())
-
-    def _show_readiness(self) -> Answer:
-        if self._all_ready():
-            return 200, _PLAIN, b"ready\n"
-        return 503, _PLAIN, b"not ready: the store is away\n"
-
-    def _registry(self) -> CollectorRegistry:
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return self._metrics.registry
-        # Whichever worker is asked answers for all of them.
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return registry
+    async def answer(self, path: bytes) -> Answer:
+        """Return what is to be shown for a path."""
+        match path.partition(b"?")[0]:
+            case b"/":
+                return Answer(HTTPStatus.OK, await self._page(), _HTML, _FOR_BROWSERS)
+            case b"/metrics":
+                shown = generate_latest(self._metrics.of_all_workers())
+                return Answer(HTTPStatus.OK, shown, _METRICS)
+            case b"/healthz":
+                return Answer(HTTPStatus.OK, b"ok\n")
+            case b"/readyz" if self._all_ready():
+                return Answer(HTTPStatus.OK, b"ready\n")
+            case b"/readyz":
+                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: the store is away\n")
+            case _:
+                return Answer(HTTPStatus.NOT_FOUND, b"see /, /metrics, /healthz, /readyz\n")
 
     def _all_ready(self) -> bool:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return self._ready()
-        return self._registry().get_sample_value("greyd_store_up") == 1
+        return self._metrics.of_all_workers().get_sample_value("greyd_store_up") == 1
 
 
 class WebConnection(asyncio.Protocol):
@@ -78,7 +91,7 @@ class WebConnection(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=16 * 1024)
         self._transport: Any = None
         self._timer: asyncio.TimerHandle | None = None
-        self._answered = False
+        self._answering: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless there are too many."""
@@ -91,7 +104,7 @@ class WebConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer the first request, and read over what follows until the client closes too."""
-        if self._answered:
+        if self._answering is not None:
             return
         try:
             self._http.receive_data(data)
@@ -100,36 +113,45 @@ class WebConnection(asyncio.Protocol):
             self._transport.close()
             return
         if isinstance(event, h11.Request):
-            self._respond(event)
+            self._answering = asyncio.ensure_future(self._respond(event))
 
     def eof_received(self) -> None:
         """Close too."""
 
-    def _respond(self, request: h11.Request) -> None:
-        self._answered = True
+    async def _respond(self, request: h11.Request) -> None:
         if request.method in (b"GET", b"HEAD"):
-            status, kind, body = self._site.answer(request.target)
+            answer = await self._answer(request.target)
         else:
-            status, kind, body = 405, _PLAIN, b"only GET and HEAD\n"
+            answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n")
         headers = [
-            (b"Content-Type", kind),
-            (b"Content-Length", b"%d" % len(body)),
+            (b"Content-Type", answer.kind),
+            (b"Content-Length", b"%d" % len(answer.body)),
             (b"Connection", b"close"),
             (b"Server", b"greyd"),
+            *answer.headers,
         ]
-        parts = [self._http.send(h11.Response(status_code=status, headers=headers))]
+        parts = [self._http.send(h11.Response(status_code=answer.status, headers=headers))]
         if request.method != b"HEAD":
-            parts.append(self._http.send(h11.Data(data=body)))
+            parts.append(self._http.send(h11.Data(data=answer.body)))
         parts.append(self._http.send(h11.EndOfMessage()))
         self._transport.write(b"".join(part for part in parts if part))
         # Closing both ways at once could reset the answer on its way.
         self._transport.write_eof()
 
+    async def _answer(self, path: bytes) -> Answer:
+        try:
+            return await self._site.answer(path)
+        except Exception as error:  # noqa: BLE001 - who asks is told, and so is the log
+            fault = {"message": "metrics port, internal error", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(fault)
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error, see the log\n")
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nothing is lost with it
         """End."""
         self._site.open_connections -= 1
-        if self._timer is not None:
-            self._timer.cancel()
+        for under_way in (self._timer, self._answering):
+            if under_way is not None:
+                under_way.cancel()
 
 
 async def serve_site(site: Site, listening: socket.socket) -> asyncio.Server:

@@ -80,6 +80,13 @@ class Port:
         self.number = number
         self.metrics = metrics
         self.ready = True
+        self.fault: Exception | None = None
+
+    async def page(self) -> bytes:
+        """Return the page for people, or fail as the test wants."""
+        if self.fault is not None:
+            raise self.fault
+        return b"<p>all is well</p>"
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[Client]:
@@ -105,7 +112,7 @@ def with_port(do: Callable[[Port], Coroutine[Any, Any, None]]) -> None:
         listening = socket.create_server(("127.0.0.1", 0))
         listening.setblocking(False)
         port = Port(listening.getsockname()[1], Metrics())
-        server = await serve_site(Site(port.metrics, lambda: port.ready), listening)
+        server = await serve_site(Site(port.metrics, lambda: port.ready, port.page), listening)
         try:
             await asyncio.wait_for(do(port), 30)
             assert (await port.get("/healthz")).status == 200
@@ -204,7 +211,7 @@ def test_a_query_does_not_matter(path: str) -> None:
     with_port(do)
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics/", "/nosuch", "//metrics", "/%6detrics", "*"])
+@pytest.mark.parametrize("path", ["/x", "/metrics/", "/nosuch", "//metrics", "/%6detrics", "*"])
 def test_another_page_is_not_there(path: str) -> None:
     async def do(port: Port) -> None:
         answer = await port.get(path)
@@ -214,7 +221,31 @@ def test_another_page_is_not_there(path: str) -> None:
     with_port(do)
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/nosuch"])
+def test_people_get_a_page_that_loads_nothing_and_is_not_kept() -> None:
+    async def do(port: Port) -> None:
+        answer = await port.get("/")
+        assert answer.status == 200
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.body == b"<p>all is well</p>"
+
+    with_port(do)
+
+
+def test_a_fault_of_a_page_is_told_and_logged_and_the_others_are_served() -> None:
+    async def do(port: Port) -> None:
+        logged: list[str] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, fault: logged.append(str(fault["exception"])))
+        port.fault = ValueError("of the test")
+        assert (await port.get("/")).status == 500
+        assert logged == ["of the test"]
+
+    with_port(do)
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/nosuch"])
 def test_head_is_get_without_the_body(path: str) -> None:
     async def do(port: Port) -> None:
         full = await port.get(path)

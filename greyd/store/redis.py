@@ -73,6 +73,15 @@ nothing), and of each change the key's place among its keys, the value and the t
 
 Returns for each 1 once stored, or the values that are there."""
 
+LOOK = b"""\
+local answers = {}
+for place, key in ipairs(KEYS) do
+  answers[place] = {redis.call('GET', key), redis.call('PTTL', key)}
+end
+return answers
+"""
+"""Returns the value of each of KEYS, and the milliseconds that it has to live."""
+
 _SWAP_SHA = hashlib.sha1(SWAP, usedforsecurity=False).hexdigest().encode()
 
 
@@ -332,14 +341,20 @@ class RedisStore(Store):
                     break
 
     async def _records(self, keys: Sequence[bytes]) -> list[Record | None]:
-        values = [self._send(key, "GET", self._prefix + key) for key in keys]
-        times = [self._send(key, "PTTL", self._prefix + key) for key in keys]
-        records: list[Record | None] = []
-        for key, value, ttl in zip(keys, values, times, strict=True):
-            text, milliseconds = await value, await ttl
-            there = text is not None and milliseconds > 0
-            records.append(Record(key, text, -(-milliseconds // 1000)) if there else None)
-        return records
+        places = [[key] for key in keys] if self._carrier.divided else [keys]
+        found: list[tuple[bytes | None, int]] = []
+        for reply in [self._look(place) for place in places if place]:
+            found += await reply
+        return [
+            Record(key, value, -(-milliseconds // 1000))
+            if value is not None and milliseconds > 0
+            else None
+            for key, (value, milliseconds) in zip(keys, found, strict=True)
+        ]
+
+    def _look(self, keys: Sequence[bytes]) -> Awaitable[Any]:
+        names = [self._prefix + key for key in keys]
+        return self._carrier.send(names[0], "EVAL", LOOK, len(names), *names)
 
 
 class _InMemory:

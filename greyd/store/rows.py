@@ -212,11 +212,15 @@ def delete(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:
     return there
 
 
-def after(connection: sqlite3.Connection, row: int) -> tuple[int, list[Record]] | None:
-    """Return some hundred entries behind a row, and the last one's row; None at the end."""
+NEWEST = _LARGEST_ID
+"""A row behind all others."""
+
+
+def before(connection: sqlite3.Connection, row: int) -> tuple[int, list[Record]] | None:
+    """Return some hundred entries before a row, and the first one's row; None at the beginning."""
     now = int(time.time())
     rows = connection.execute(
-        "SELECT id, key, value, expires_at - ? FROM record WHERE id > ? ORDER BY id LIMIT ?",
+        "SELECT id, key, value, expires_at - ? FROM record WHERE id < ? ORDER BY id DESC LIMIT ?",
         (now, row, _ROWS_A_STEP),
     ).fetchall()
     if not rows:

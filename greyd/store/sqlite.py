@@ -94,9 +94,9 @@ class SqliteStore(Store):
         return sum([len(group) async for group in self.records()])
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
-        """Go through all entries, a few hundred rows at a time."""
-        row = 0
-        while (step := await self._do(partial(rows.after, row=row))) is not None:
+        """Go through all entries, a few hundred rows at a time, the newest first."""
+        row = rows.NEWEST
+        while (step := await self._do(partial(rows.before, row=row))) is not None:
             row, records = step
             yield records
 

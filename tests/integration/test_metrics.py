@@ -346,7 +346,7 @@ def test_the_port_answers_get_and_head_and_nothing_else(tmp_path: Path) -> None:
     with ready(tmp_path, f"--metrics=127.0.0.1:{metrics}"):
         assert get(metrics, "/healthz") == (200, "ok\n")
         assert get(metrics, "/readyz") == (200, "ready\n")
-        assert get(metrics, "/")[0] == 404
+        assert get(metrics, "/nosuch")[0] == 404
         connection = http.client.HTTPConnection("127.0.0.1", metrics, timeout=10)
         for method, status in (("HEAD", 200), ("GET", 200), ("POST", 405), ("GET", 200)):
             connection.request(method, "/metrics")

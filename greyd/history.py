@@ -1,0 +1,110 @@
+"""What the counters were, minute by minute: what was decided in the last hour and in the last day.
+
+The counters are Prometheus's own, so this adds up to what ``/metrics`` shows, also over several
+workers: each of them notes the sum of all. Times are ``time.monotonic`` seconds and are handed in.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.observe import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from prometheus_client import CollectorRegistry
+
+NOTE_SECONDS = 60
+HOUR_SECONDS = 3600
+DAY_SECONDS = 86400
+
+REQUESTS = "greyd_requests_total"
+PASSES = "greyd_greylist_delay_seconds_count"
+"""First passes; what they waited for together is under ``WAITED``."""
+WAITED = "greyd_greylist_delay_seconds_sum"
+AUTO_WHITELISTED = "greyd_auto_whitelisted_clients_total"
+STORE_ASKED = "greyd_store_duration_seconds_count"
+STORE_SECONDS = "greyd_store_duration_seconds_sum"
+STORE_ERRORS = "greyd_store_errors_total"
+
+Series = tuple[str, ...]
+"""A name, and the values of its labels in the order of their names."""
+
+SERIES: tuple[Series, ...] = (
+    *((REQUESTS, *outcome) for outcome in OUTCOMES),
+    (PASSES,),
+    (WAITED,),
+    (AUTO_WHITELISTED,),
+    (STORE_ASKED, "transact"),
+    (STORE_SECONDS, "transact"),
+    (STORE_ERRORS, "transact"),
+)
+"""What is noted."""
+
+
+class Period(NamedTuple):
+    """What was counted in some time."""
+
+    seconds: float
+    """How long that really was: shorter than asked for where greyd has not run so long."""
+    counts: Mapping[Series, float]
+
+    def sum(self, series: Iterable[Series]) -> float:
+        """Return what several series counted together."""
+        return sum(self.counts[each] for each in series)
+
+
+class History:
+    """The counters of a day, one note a minute."""
+
+    def __init__(self, registry: Callable[[], CollectorRegistry], now: float) -> None:
+        self._registry = registry
+        self._notes: deque[tuple[float, array[float]]] = deque(
+            maxlen=DAY_SECONDS // NOTE_SECONDS + 1
+        )
+        self.note(now)
+
+    def note(self, now: float) -> None:
+        """Note what the counters are."""
+        self._notes.append((now, self._read()))
+
+    def last(self, seconds: float, now: float) -> Period:
+        """Return what was counted in the last seconds."""
+        since, before = next(
+            (note for note in self._notes if note[0] >= now - seconds), self._notes[-1]
+        )
+        counts = (new - old for new, old in zip(self._read(), before, strict=True))
+        return Period(now - since, dict(zip(SERIES, counts, strict=True)))
+
+    def steps(self, seconds: float, number: int, now: float) -> list[Period]:
+        """Return what was counted in each of the last periods of so many seconds, oldest first."""
+        borders = [now - seconds * step for step in range(number, 0, -1)]
+        totals = [*map(self._at, borders), self._read()]
+        return [
+            Period(
+                seconds,
+                {each: new - old for each, new, old in zip(SERIES, after, before, strict=True)},
+            )
+            for before, after in pairwise(totals)
+        ]
+
+    def _at(self, when: float) -> array[float]:
+        """Return the counters as they were; before the first note, as they were then."""
+        known = self._notes[0][1]
+        for noted_at, values in self._notes:
+            if noted_at > when:
+                break
+            known = values
+        return known
+
+    def _read(self) -> array[float]:
+        found = {
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+            for family in self._registry().collect()
+            for sample in family.samples
+        }
+        return array("d", [found.get(series, 0.0) for series in SERIES])

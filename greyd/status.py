@@ -1,0 +1,96 @@
+"""What the page at ``/`` of the metrics port is made from: the counters' day, and the store.
+
+The counters are noted every minute. The store is looked through only when somebody reads the page,
+once a minute at most, and never while it is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from greyd import status_page
+from greyd.history import DAY_SECONDS, HOUR_SECONDS, NOTE_SECONDS, History
+from greyd.status_page import BAR_SECONDS, BARS, View
+from greyd.store import StoreError
+from greyd.survey import Survey, look_through
+
+if TYPE_CHECKING:
+    from greyd.observe import Metrics
+    from greyd.settings import Settings
+    from greyd.store.guard import Guard
+
+FRESH_SECONDS = 60
+"""How long a look through the store counts as new."""
+
+WAIT_SECONDS = 2.0
+"""How long a page waits for a look through the store; then it shows what the one before saw."""
+
+
+@dataclass
+class Status:
+    """Keeps what the page shows."""
+
+    settings: Settings
+    guard: Guard
+    metrics: Metrics
+    store_name: str
+    """Without what is secret of its URL."""
+    survey: Survey | None = None
+    started_at: float = field(default_factory=time.monotonic)
+    _surveyed_at: float = 0
+    _looking: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self._history = History(self.metrics.of_all_workers, self.started_at)
+
+    async def run(self) -> None:
+        """Note the counters every minute, until cancelled."""
+        while True:
+            await asyncio.sleep(NOTE_SECONDS)
+            self._history.note(time.monotonic())
+
+    async def page(self) -> bytes:
+        """Return the page, as HTML."""
+        await self._look_if_old()
+        now = time.monotonic()
+        registry = self.metrics.of_all_workers()
+        view = View(
+            settings=self.settings,
+            store_name=self.store_name,
+            store_away=self.guard.away,
+            up_seconds=now - self.started_at,
+            hour=self._history.last(HOUR_SECONDS, now),
+            day=self._history.last(DAY_SECONDS, now),
+            bars=self._history.steps(BAR_SECONDS, BARS, now),
+            whitelist_entries={
+                name: registry.get_sample_value("greyd_whitelist_entries", {"list": name}) or 0
+                for name in ("clients", "recipients")
+            },
+            survey=self.survey,
+            survey_seconds=now - self._surveyed_at,
+            clock=time.time(),
+        )
+        return status_page.render(view)
+
+    async def _look_if_old(self) -> None:
+        old = self.survey is None or time.monotonic() - self._surveyed_at > FRESH_SECONDS
+        if old and self._looking is None and not self.guard.away:
+            self._looking = asyncio.create_task(self._look())
+        if self._looking is not None:
+            await asyncio.wait([self._looking], timeout=WAIT_SECONDS)
+
+    async def _look(self) -> None:
+        # Where the store fails, the guard finds out by itself, and the page says so.
+        with contextlib.suppress(StoreError):
+            self.survey = await look_through(self.guard.store, self.settings)
+            self._surveyed_at = time.monotonic()
+        self._looking = None
+
+    def stop(self) -> None:
+        """Look no further: the store is about to be closed."""
+        if self._looking is not None:
+            self._looking.cancel()

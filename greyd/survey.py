@@ -1,0 +1,120 @@
+"""A look through the store: who waits and until when, who never came back, who is known.
+
+It takes its time, so that no request has to wait for it, and it is bounded: of a large store it
+sees the newest entries (SQLite) or a sample (Redis), and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.greylist import Client, Names, Triplet, is_triplet, names_in
+
+if TYPE_CHECKING:
+    from greyd.settings import Settings
+    from greyd.store import Record, Store
+
+MOST_ENTRIES = 100_000
+MOST_WAITING = 100
+"""Waiting triplets that are named."""
+MOST_NETWORKS = 10_000
+"""Networks whose triplets that never came back are counted."""
+
+SHARE = 0.2
+"""Of the time is spent at work; the rest is the requests'."""
+
+EARLY_BORDERS = (60, 300, 900, 3600)
+LATE_BORDERS = (3600, 6 * 3600, 24 * 3600)
+"""Seconds, until a retry passes and since then; what is beyond the last counts too."""
+
+GIVEN_UP_SECONDS = 6 * 3600
+"""After which a retry is hardly to be expected: mail servers try again within minutes to hours."""
+
+
+class Waiting(NamedTuple):
+    """A triplet that has not passed, ordered by when it may."""
+
+    passes_at: int
+    first_seen: int
+    last_seen: int
+    names: Names
+
+
+@dataclass
+class Survey:
+    """What a look through the store has found."""
+
+    looked_at: int = 0
+    complete: bool = False
+    passed: int = 0
+    """Triplets that have passed."""
+    early: list[int] = field(default_factory=lambda: [0] * (len(EARLY_BORDERS) + 1))
+    """Triplets whose retry would be too early: how many for up to each of ``EARLY_BORDERS``."""
+    late: list[int] = field(default_factory=lambda: [0] * (len(LATE_BORDERS) + 1))
+    """Triplets whose retry would pass and has not come: how many since ``LATE_BORDERS``."""
+    clients: int = 0
+    auto_whitelisted: int = 0
+    waiting: list[Waiting] = field(default_factory=list)
+    """A heap of those that are named; empty with ``--privacy``, which knows no names."""
+    given_up: Counter[bytes] = field(default_factory=Counter)
+    """Networks, and how many of their triplets never came back."""
+
+    def add(self, record: Record, now: int, settings: Settings) -> None:
+        """Count an entry."""
+        self.looked_at += 1
+        if is_triplet(record.key):
+            self._add_triplet(record, now, settings)
+        elif client := Client.load(record.value):
+            self.clients += 1
+            self.auto_whitelisted += 0 < settings.auto_whitelist_clients <= client.successes
+
+    def _add_triplet(self, record: Record, now: int, settings: Settings) -> None:
+        triplet = Triplet.load(record.value)
+        if triplet is None:
+            return
+        if triplet.last_seen - triplet.first_seen >= settings.delay_seconds:
+            self.passed += 1
+            return
+        passes_at = triplet.first_seen + settings.delay_seconds
+        if passes_at > now:
+            self.early[bisect_left(EARLY_BORDERS, passes_at - now)] += 1
+        else:
+            self.late[bisect_left(LATE_BORDERS, now - passes_at)] += 1
+        if names := names_in(record.key):
+            self._name(Waiting(passes_at, triplet.first_seen, triplet.last_seen, names), now)
+
+    def _name(self, waiting: Waiting, now: int) -> None:
+        if now - waiting.passes_at > GIVEN_UP_SECONDS:
+            network = waiting.names.network
+            if network in self.given_up or len(self.given_up) < MOST_NETWORKS:
+                self.given_up[network] += 1
+        elif len(self.waiting) < MOST_WAITING:
+            heapq.heappush(self.waiting, waiting)
+        else:
+            heapq.heappushpop(self.waiting, waiting)
+
+
+async def look_through(store: Store, settings: Settings) -> Survey:
+    """Look through a store.
+
+    Raises:
+        StoreError: it does not answer.
+    """
+    survey = Survey()
+    started = time.perf_counter()
+    async for group in store.records():
+        now = int(time.time())
+        for record in group:
+            survey.add(record, now, settings)
+        if survey.looked_at >= MOST_ENTRIES:
+            return survey
+        await asyncio.sleep((time.perf_counter() - started) * (1 / SHARE - 1))
+        started = time.perf_counter()
+    survey.complete = True
+    return survey

@@ -1,0 +1,107 @@
+"""What was counted in the last hour and day."""
+
+from __future__ import annotations
+
+import pytest
+
+from greyd.history import (
+    DAY_SECONDS,
+    HOUR_SECONDS,
+    NOTE_SECONDS,
+    REQUESTS,
+    SERIES,
+    STORE_ASKED,
+    STORE_SECONDS,
+    History,
+)
+from greyd.observe import Metrics
+
+START = 5000.0
+NEW = (REQUESTS, "greylist", "new")
+
+
+class Server:
+    """Counters and their history, with a clock of their own."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.now = START
+        self.history = History(lambda: self.metrics.registry, START)
+
+    def ask(self, number: int = 1) -> None:
+        self.metrics.requests["greylist", "new"].inc(number)
+
+    def run(self, seconds: float) -> None:
+        """Let time go by, with a note each minute."""
+        for _ in range(round(seconds / NOTE_SECONDS)):
+            self.now += NOTE_SECONDS
+            self.history.note(self.now)
+
+    def asked(self, seconds: float) -> float:
+        return self.history.last(seconds, self.now).counts[NEW]
+
+
+def test_what_was_asked_a_moment_ago_counts_without_a_note() -> None:
+    server = Server()
+    server.ask(3)
+    assert server.asked(HOUR_SECONDS) == 3
+
+
+def test_the_last_hour_forgets_what_the_last_day_still_counts() -> None:
+    server = Server()
+    server.ask(3)
+    server.run(2 * HOUR_SECONDS)
+    server.ask(4)
+    assert server.asked(HOUR_SECONDS) == 4
+    assert server.asked(DAY_SECONDS) == 7
+
+
+def test_a_day_is_the_most_that_is_kept() -> None:
+    server = Server()
+    server.ask(3)
+    server.run(3 * DAY_SECONDS)
+    server.ask()
+    assert server.asked(10 * DAY_SECONDS) == 1
+
+
+def test_a_period_says_how_long_it_really_is() -> None:
+    server = Server()
+    server.run(600)
+    assert server.history.last(HOUR_SECONDS, server.now).seconds == 600
+    server.run(2 * HOUR_SECONDS)
+    assert server.history.last(HOUR_SECONDS, server.now).seconds == HOUR_SECONDS
+
+
+def test_steps_tell_when_something_was_counted() -> None:
+    server = Server()
+    server.run(3600)
+    server.ask(5)
+    server.run(900 + NOTE_SECONDS)
+    server.ask(2)
+    steps = server.history.steps(900, 6, server.now)
+    # The oldest is from before the start.
+    assert [step.counts[NEW] for step in steps] == [0, 0, 0, 0, 5, 2]
+
+
+def test_steps_and_the_whole_add_up() -> None:
+    server = Server()
+    for number in range(1, 49):
+        server.ask(number)
+        server.run(1800)
+    steps = server.history.steps(900, 96, server.now)
+    assert sum(step.counts[NEW] for step in steps) == server.asked(DAY_SECONDS)
+
+
+def test_all_series_that_are_noted_exist() -> None:
+    metrics = Metrics()
+    names = {sample.name for family in metrics.registry.collect() for sample in family.samples}
+    assert {series[0] for series in SERIES} <= names
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.25])
+def test_sums_are_noted_as_well_as_counts(seconds: float) -> None:
+    server = Server()
+    server.metrics.store_seconds.observe(seconds)
+    counts = server.history.last(HOUR_SECONDS, server.now).counts
+    assert counts[STORE_ASKED, "transact"] == 1
+    assert counts[STORE_SECONDS, "transact"] == pytest.approx(seconds)

@@ -1,0 +1,189 @@
+"""The page for people: what it shows, and what it keeps to itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from greyd import __version__
+from greyd.greylist import Names
+from greyd.history import PASSES, REQUESTS, SERIES, WAITED, Period, Series
+from greyd.observe import OUTCOMES
+from greyd.settings import Settings
+from greyd.status_page import BARS, View, render
+from greyd.survey import Survey, Waiting
+
+NEW = (REQUESTS, "greylist", "new")
+NOW = 1_700_000_000
+ALICE = Waiting(NOW + 60, NOW - 240, NOW, Names(b"192.0.2.0", b"alice@example.com", b"bob@x.org"))
+
+
+def period(counts: dict[Series, float] | None = None, seconds: float = 3600) -> Period:
+    return Period(seconds, {**dict.fromkeys(SERIES, 0.0), **(counts or {})})
+
+
+def view(**changes: Any) -> View:
+    usual = View(
+        settings=Settings(hostname="mx.example.org"),
+        store_name="redis",
+        store_away=False,
+        up_seconds=90_061,
+        hour=period(),
+        day=period(seconds=86400),
+        bars=[period()] * BARS,
+        whitelist_entries={"clients": 164, "recipients": 2},
+        survey=Survey(complete=True),
+        survey_seconds=5,
+        clock=NOW,
+    )
+    return replace(usual, **changes)
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser would: its text, and the tags in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+        if tag in {"td", "th"}:
+            self.text += " "
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if self.open[-1:] != ["style"] else ""
+
+
+def read(**changes: Any) -> Reader:
+    reader = Reader()
+    reader.feed(render(view(**changes)).decode())
+    reader.close()
+    assert reader.open == []
+    # One space, or a line's end, for what a browser shows as one.
+    reader.text = " ".join(reader.text.replace("\u00a0", " ").split())
+    return reader
+
+
+def test_the_head_says_what_runs_where_and_since_when() -> None:
+    text = read().text
+    assert f"version {__version__} on mx.example.org, up 1 d 1 h" in text
+    assert "a first contact waits 5 min; mode on" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, "Greylisting, and the store answers."),
+        ({"store_away": True}, "The store is away: mail passes ungreylisted until it is back."),
+        (
+            {"store_away": True, "settings": Settings(on_store_failure="defer")},
+            "The store is away: mail is deferred until it is back.",
+        ),
+        ({"settings": Settings(mode="learn")}, "Learning: all mail passes, and is remembered."),
+        ({"settings": Settings(mode="off")}, "Switched off: all mail passes"),
+    ],
+)
+def test_it_says_how_things_are(changes: dict[str, Any], state: str) -> None:
+    assert state in read(**changes).text
+
+
+def test_decisions_of_the_hour_and_the_day_stand_side_by_side() -> None:
+    text = read(hour=period({NEW: 3}), day=period({NEW: 1200}, 86400)).text
+    assert "last 1 h last 1 d share" in text
+    assert "greylisted, first contact new 3 1,200 100.0 %" in text
+
+
+def test_what_is_rare_is_shown_only_where_it_happened() -> None:
+    failed = (REQUESTS, "pass", "internal error")
+    assert "a fault of greyd's" not in read().text
+    assert "a fault of greyd's internal error 0 1" in read(day=period({failed: 1})).text
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_outcome_has_words(outcome: tuple[str, str]) -> None:
+    assert outcome[1] in read(day=period({(REQUESTS, *outcome): 1})).text
+
+
+def test_it_says_how_many_came_back() -> None:
+    text = read(day=period({NEW: 200, (PASSES,): 50, (WAITED,): 50 * 420}, 86400)).text
+    assert "25.0 % of the first contacts have come back" in text
+    assert "on average 7 min" in text
+
+
+def test_the_chart_stacks_what_was_greylisted_on_what_passed() -> None:
+    passed = (REQUESTS, "pass", "triplet found")
+    bars = [period()] * (BARS - 1) + [period({NEW: 30, passed: 10})]
+    grey, green = {}, {}
+    for tag, attributes in read(bars=bars).tags:
+        if tag == "rect":
+            (grey if attributes["class"] == "grey" else green).update(attributes)
+    assert float(grey["height"]) == pytest.approx(3 * float(green["height"]))
+    assert float(grey["y"]) + float(grey["height"]) == pytest.approx(float(green["y"]))
+
+
+def test_those_that_wait_and_those_that_never_returned_are_counted() -> None:
+    text = read(survey=Survey(looked_at=99, early=[1, 2, 0, 0, 0], late=[4, 0, 0, 1])).text
+    assert "3 wait: a retry" in text
+    assert "passes in 5 min or less 2" in text
+    assert "5 never returned, so far" in text
+    assert "may pass, for longer 1" in text
+    assert "only a part of the entries" in text
+
+
+def test_without_a_look_through_the_store_it_says_so() -> None:
+    assert "has not been looked through yet" in read(survey=None).text
+
+
+def test_it_names_nobody_unless_told_to() -> None:
+    survey = Survey(waiting=[ALICE])
+    survey.given_up[b"198.51.100.0"] = 3
+    for name in ("alice", "bob@x.org", "192.0.2", "198.51.100"):
+        assert name not in render(view(survey=survey)).decode()
+
+
+def test_with_details_it_names_who_waits_and_who_never_returned() -> None:
+    survey = Survey(waiting=[ALICE])
+    survey.given_up[b"198.51.100.0"] = 3
+    text = read(survey=survey, settings=Settings(status_details=True)).text
+    assert "192.0.2.0 alice@example.com bob@x.org" in text
+    assert "198.51.100.0 3" in text
+
+
+def test_hashes_can_name_nobody_and_it_says_so() -> None:
+    settings = Settings(status_details=True, privacy=True)
+    assert "the store knows no names" in read(settings=settings).text
+
+
+def test_names_from_the_network_are_text_and_nothing_else() -> None:
+    evil = Names(b"192.0.2.0", b"<script>alert(1)</script>@x", b"\xff\x1b[31m\" onload='x'&amp;")
+    survey = Survey(waiting=[ALICE._replace(names=evil)])
+    page = read(survey=survey, settings=Settings(status_details=True))
+    assert "<script>alert(1)</script>@x" in page.text
+    assert "%FF%1B[31m\" onload='x'&amp;" in page.text
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    links = [
+        value
+        for _, attributes in read().tags
+        for name, value in attributes.items()
+        if name in {"href", "src", "srcset", "action", "style", "data"}
+    ]
+    assert links == ["/metrics", "/healthz", "/readyz"]
+    assert b"url(" not in render(view())
+    assert b"@import" not in render(view())

@@ -1,0 +1,181 @@
+"""What a look through the store finds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from greyd import survey as survey_module
+from greyd.greylist import Client, Keys, Triplet, is_triplet, keys, names_in, parse_address
+from greyd.settings import DAY, HOUR, Settings
+from greyd.store import Record, open_store
+from greyd.survey import MOST_NETWORKS, MOST_WAITING, Survey, look_through
+from tests.stores import put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NOW = 1_700_000_000
+SETTINGS = Settings()
+
+
+def keys_of(
+    client: str = "192.0.2.7", sender: str = "alice@example.com", settings: Settings = SETTINGS
+) -> Keys:
+    address = parse_address(client.encode())
+    assert address is not None
+    return keys(address, sender.encode(), b"bob@example.org", settings)
+
+
+def seen(*triplets: Triplet, settings: Settings = SETTINGS, client: str = "192.0.2.7") -> Survey:
+    """Return what a survey finds among some triplets."""
+    survey = Survey()
+    for number, triplet in enumerate(triplets):
+        key = keys_of(client, f"s{'x' * number}@example.com", settings).triplet
+        survey.add(Record(key, triplet.dump(), 60), NOW, settings)
+    return survey
+
+
+def since(*seconds: int) -> list[Triplet]:
+    """Return triplets that were first seen so many seconds ago, and never again."""
+    return [Triplet(NOW - each, NOW - each) for each in seconds]
+
+
+def test_who_is_early_is_sorted_by_when_it_passes() -> None:
+    survey = seen(*since(0, 239, 240, 299))
+    assert survey.early == [2, 2, 0, 0, 0]
+    assert sum(survey.late) == 0
+
+
+def test_who_could_pass_is_sorted_by_since_when() -> None:
+    waits = [0, HOUR, HOUR + 1, 6 * HOUR, DAY, DAY + 1]
+    survey = seen(*since(*(300 + each for each in waits)))
+    assert survey.late == [2, 2, 1, 1]
+    assert sum(survey.early) == 0
+
+
+def test_the_delay_is_the_settings() -> None:
+    assert sum(seen(*since(299), settings=Settings(delay_seconds=60)).late) == 1
+
+
+def test_who_has_passed_waits_no_more() -> None:
+    survey = seen(Triplet(NOW - 400, NOW - 50, NOW - 50), Triplet(NOW - 400, NOW - 50))
+    assert survey.passed == 2
+    assert sum(survey.early) + sum(survey.late) == 0
+    assert survey.waiting == []
+
+
+def test_clients_are_counted_and_told_from_triplets() -> None:
+    survey = Survey()
+    for number, successes in enumerate([1, 4, 5, 9]):
+        key = keys_of(f"192.0.2.{number}").client
+        survey.add(Record(key, Client(successes, NOW).dump(), 60), NOW, SETTINGS)
+    assert (survey.clients, survey.auto_whitelisted, survey.passed) == (4, 2, 0)
+
+
+def test_nobody_is_auto_whitelisted_where_that_is_off() -> None:
+    settings = Settings(auto_whitelist_clients=0)
+    survey = Survey()
+    survey.add(Record(keys_of().client, b"9,1", 60), NOW, settings)
+    assert (survey.clients, survey.auto_whitelisted) == (1, 0)
+
+
+def test_those_that_wait_are_named() -> None:
+    (waiting,) = seen(Triplet(NOW - 100, NOW - 40)).waiting
+    assert waiting.passes_at == NOW + 200
+    assert (waiting.first_seen, waiting.last_seen) == (NOW - 100, NOW - 40)
+    assert waiting.names == (b"192.0.2.0", b"s@example.com", b"bob@example.org")
+
+
+def test_the_newest_are_named_where_there_are_too_many() -> None:
+    survey = seen(*since(*range(200, 200 - MOST_WAITING - 50, -1)))
+    assert sum(survey.early) == MOST_WAITING + 50
+    assert len(survey.waiting) == MOST_WAITING
+    assert min(each.first_seen for each in survey.waiting) == NOW - 150
+
+
+def test_networks_whose_mail_never_came_back_are_counted_not_listed() -> None:
+    survey = seen(*since(7 * HOUR, 8 * HOUR))
+    assert survey.given_up == {b"192.0.2.0": 2}
+    assert survey.waiting == []
+
+
+def test_networks_are_counted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MOST_NETWORKS == 10_000
+    monkeypatch.setattr(survey_module, "MOST_NETWORKS", 2)
+    survey = Survey()
+    for number in [0, 1, 2, 3, 1]:
+        key = keys_of(f"192.0.{number}.7").triplet
+        survey.add(Record(key, since(DAY)[0].dump(), 60), NOW, SETTINGS)
+    assert survey.given_up == {b"192.0.0.0": 1, b"192.0.1.0": 2}
+
+
+def test_hashes_are_counted_and_name_nobody() -> None:
+    settings = Settings(privacy=True)
+    survey = seen(*since(10, DAY), settings=settings)
+    assert (sum(survey.early), sum(survey.late)) == (1, 1)
+    assert survey.waiting == []
+    assert not survey.given_up
+
+
+@pytest.mark.parametrize("value", [b"", b"rubbish", b"\xff,1"])
+def test_what_cannot_be_read_counts_for_nothing(value: bytes) -> None:
+    survey = Survey()
+    for key in (keys_of().triplet, keys_of().client, b"probe"):
+        survey.add(Record(key, value, 60), NOW, SETTINGS)
+    assert survey == Survey(looked_at=3)
+
+
+@pytest.mark.parametrize("sender", ["a/b%2f%@example.com", "", "}/@x"])
+def test_a_key_tells_whom_it_is_about(sender: str) -> None:
+    key = keys_of("2001:db8::7", sender).triplet
+    assert is_triplet(key)
+    assert names_in(key) == (b"2001:db8::", sender.encode(), b"bob@example.org")
+
+
+@pytest.mark.parametrize("key", [b"", b"/", b"{192.0.2.0}:192.0.2.7", b"{x}/no-recipient", b"x}/"])
+def test_a_key_that_is_no_named_triplet_tells_nobody(key: bytes) -> None:
+    assert names_in(key) is None
+
+
+# A whole store ------------------------------------------------------------------------------------
+
+
+def look(url: str, number: int) -> Survey:
+    """Return what is found in a store with a number of new triplets."""
+
+    async def run() -> Survey:
+        store = open_store(Settings(store=url), "/nonexistent")  # type: ignore[arg-type]
+        try:
+            for each in range(number):
+                key = keys_of(f"192.0.2.{each % 250}", f"s{'y' * each}@example.com").triplet
+                await store.transact([key], put(key, b"%d" % NOW))
+            return await look_through(store, SETTINGS)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    return {"memory": lambda: "memory:", "sqlite": lambda: f"sqlite:{tmp_path / 'greyd.db'}"}[
+        request.param
+    ]
+
+
+def test_a_small_store_is_seen_as_a_whole(url_of: Callable[[], str]) -> None:
+    survey = look(url_of(), 7)
+    assert (survey.looked_at, survey.complete, sum(survey.late)) == (7, True, 7)
+
+
+def test_of_a_large_store_a_part_is_seen(
+    url_of: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey_module, "MOST_ENTRIES", 5)
+    survey = look(url_of(), 7)
+    assert not survey.complete
+    assert 5 <= survey.looked_at <= 7
