@@ -21,6 +21,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
     multiprocess,
 )
@@ -58,7 +59,8 @@ OUTCOMES: tuple[tuple[str, str], ...] = (
 MOST_LINES_A_SECOND = 20
 """About what was not understood."""
 
-_SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 2)
+# Up to 10 s, which Postfix waits with the recommended settings: what is slower comes too late.
+_SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 2, 5, 10)
 _DELAY_SECONDS = (60, 120, 300, 450, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800)
 
 
@@ -114,6 +116,13 @@ class Metrics:
             registry=registry,
         )
         self.reloads = {result: reloads.labels(result) for result in ("success", "failure")}
+        # The counters can't tell which of the two came last, nor how the start went.
+        self.whitelists_read = Gauge(
+            "greyd_whitelist_last_read_successful",
+            "1 if all whitelist files could be read the last time, at the start or since.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
         self.auto_whitelisted = Counter(
             "greyd_auto_whitelisted_clients", "Clients that became auto-whitelisted.",
             registry=registry,
@@ -153,6 +162,9 @@ class Metrics:
         )
         self.build.labels(__version__).set(1)
         self.store_up.set(1)
+        # Memory, processor time and descriptors. They don't add up in files, so with several
+        # workers, whose registries nobody is shown, they are left out.
+        ProcessCollector(registry=registry)
 
     def of_all_workers(self) -> CollectorRegistry:
         """Return what is to be shown: whichever worker is asked answers for all of them."""

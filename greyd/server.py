@@ -336,6 +336,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     guard = Guard(store, settings.store_timeout_seconds, observer.store_changed)
     whitelists = load_whitelists(settings, log)
     _show_entries(metrics, whitelists)
+    metrics.whitelists_read.set(whitelists.complete)
     policy = Policy(settings, whitelists, guard, observer)
     service = Service(settings, policy, guard, observer)
     stop = asyncio.Event()
@@ -430,6 +431,7 @@ class Reloader:
                 with _short_turns():
                     fresh = await asyncio.to_thread(reload_whitelists, self._settings, log)
                 metrics.reloads["failure" if fresh is None else "success"].inc()
+                metrics.whitelists_read.set(fresh is not None)
                 if fresh is not None:
                     self._policy.whitelists = fresh
                     _show_entries(metrics, fresh)

@@ -385,6 +385,8 @@ class Whitelists(NamedTuple):
 
     clients: Clients
     recipients: Recipients
+    complete: bool = True
+    """Whether all of their files could be read."""
 
     @property
     def remarks(self) -> list[Remark]:

@@ -48,7 +48,7 @@ def load_whitelists(settings: Settings, log: Log) -> Whitelists:
     clients, recipients, failed = _read(settings)
     for error in failed:
         log.warning(f"whitelist {error}; going on without it")
-    return _build(clients, recipients, log)
+    return _build(clients, recipients, log)._replace(complete=not failed)
 
 
 def reload_whitelists(settings: Settings, log: Log) -> Whitelists | None:

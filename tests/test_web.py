@@ -25,12 +25,19 @@ METRICS: dict[str, str] = {
     "greyd_whitelist_hits": "counter",
     "greyd_whitelist_entries": "gauge",
     "greyd_whitelist_reloads": "counter",
+    "greyd_whitelist_last_read_successful": "gauge",
     "greyd_auto_whitelisted_clients": "counter",
     "greyd_store_duration_seconds": "histogram",
     "greyd_store_errors": "counter",
     "greyd_store_up": "gauge",
     "greyd_protocol_errors": "counter",
     "greyd_build_info": "gauge",
+    "process_virtual_memory_bytes": "gauge",
+    "process_resident_memory_bytes": "gauge",
+    "process_start_time_seconds": "gauge",
+    "process_cpu_seconds": "counter",
+    "process_open_fds": "gauge",
+    "process_max_fds": "gauge",
 }
 
 
@@ -139,7 +146,7 @@ def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start(
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
             for family in families
             for sample in family.samples
-            if sample.name != "greyd_build_info"
+            if sample.name != "greyd_build_info" and not sample.name.startswith("process_")
         }
         requests = {
             (labels["action"], labels["reason"])
@@ -162,6 +169,7 @@ def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start(
         ("greyd_whitelist_entries", {"list": "recipients"}),
         ("greyd_whitelist_reloads_total", {"result": "success"}),
         ("greyd_whitelist_reloads_total", {"result": "failure"}),
+        ("greyd_whitelist_last_read_successful", {}),
         ("greyd_auto_whitelisted_clients_total", {}),
         ("greyd_store_duration_seconds_count", {"operation": "transact"}),
         ("greyd_store_errors_total", {"operation": "transact"}),

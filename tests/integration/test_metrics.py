@@ -22,6 +22,7 @@ from tests.integration.lives import (
     ready,
     workers_of,
 )
+from tests.integration.pressure import resident_octets
 from tests.processes import (
     PolicyClient,
     Running,
@@ -50,6 +51,12 @@ OUTCOMES = {
     ("pass", "recipient whitelist"), ("pass", "authenticated"), ("pass", "learning"),
     ("pass", "mode off"), ("pass", "missing attribute"), ("pass", "client address"),
     ("pass", "store unavailable"), ("pass", "internal error"),
+}  # fmt: skip
+
+
+PROCESS = {
+    "process_virtual_memory_bytes", "process_resident_memory_bytes", "process_start_time_seconds",
+    "process_cpu_seconds_total", "process_open_fds", "process_max_fds",
 }  # fmt: skip
 
 
@@ -179,6 +186,7 @@ def test_every_series_is_there_at_0_before_the_first_request(tmp_path: Path) -> 
     assert {name for name, _ in at_start} == {
         "greyd_requests_total", "greyd_connections", "greyd_whitelist_hits_total",
         "greyd_whitelist_entries", "greyd_whitelist_reloads_total",
+        "greyd_whitelist_last_read_successful",
         "greyd_auto_whitelisted_clients_total", "greyd_store_errors_total", "greyd_store_up",
         "greyd_protocol_errors_total", "greyd_build_info",
         *(
@@ -189,9 +197,12 @@ def test_every_series_is_there_at_0_before_the_first_request(tmp_path: Path) -> 
             )
             for part in ("bucket", "count", "sum")
         ),
+        *PROCESS,
     }  # fmt: skip
-    not_0 = {name for (name, _), value in at_start.items() if value}
-    assert not_0 == {"greyd_store_up", "greyd_build_info"}
+    not_0 = {name for (name, _), value in at_start.items() if value} - PROCESS
+    assert not_0 == {
+        "greyd_store_up", "greyd_build_info", "greyd_whitelist_last_read_successful"
+    }  # fmt: skip
 
 
 def test_serving_adds_no_series(tmp_path: Path) -> None:
@@ -205,6 +216,38 @@ def test_serving_adds_no_series(tmp_path: Path) -> None:
         reloads = "greyd_whitelist_reloads_total"
         wait_until(lambda: total(metrics, reloads, result="success") == 1, "the reload")
         assert set(series(metrics)) == before
+
+
+def test_what_the_process_uses_is_told_where_there_is_but_one(tmp_path: Path) -> None:
+    metrics = free_port()
+    with ready(tmp_path / "one", f"--metrics=127.0.0.1:{metrics}") as server:
+        assert {name for name, _ in series(metrics)} >= PROCESS
+        resident = total(metrics, "process_resident_memory_bytes")
+        assert resident == pytest.approx(resident_octets(server.process.pid), rel=0.1)
+    with ready(tmp_path / "two", f"--metrics=127.0.0.1:{metrics}", "--workers=2"):
+        assert not PROCESS & {name for name, _ in series(metrics)}, "one worker's are misleading"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_whether_the_whitelists_could_be_read_is_told_until_they_can(
+    tmp_path: Path, workers: str
+) -> None:
+    clients = tmp_path / "clients"
+    metrics = free_port()
+    options = [f"--metrics=127.0.0.1:{metrics}", f"--whitelist-clients={clients}"]
+    with ready(tmp_path, *options, f"--workers={workers}") as server:
+
+        def tells(value: int, when: str) -> None:
+            name = "greyd_whitelist_last_read_successful"
+            wait_until(lambda: total(metrics, name) == value, when)
+
+        tells(0, "missing at the start")
+        clients.touch()
+        server.signal(signal.SIGHUP)
+        tells(1, "there at the reload")
+        clients.unlink()
+        server.signal(signal.SIGHUP)
+        tells(0, "missing at the next reload")
 
 
 def test_no_label_tells_who_writes_to_whom(tmp_path: Path) -> None:
