@@ -8,7 +8,7 @@ RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: serve test check format bench soak fuzz lock clean
+.PHONY: serve test check format generate bench soak fuzz lock deb release clean
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -42,6 +42,11 @@ format: $(DEV_STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+generate: $(DEV_STAMP) ## write what is made from the code: page of options, manual pages, completions
+	$(BIN)/python -m docs.render_options
+	$(BIN)/python -m docs.render_man
+	$(BIN)/python -m docs.render_completions
+
 bench: $(BENCH_STAMP) ## compare with postgrey, side by side, into var/benchmarks
 	$(BIN)/python -m tests.benchmarks
 
@@ -56,6 +61,7 @@ lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(PIP) install uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --output-file requirements/run.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra release --output-file requirements/release.txt pyproject.toml
 
 clean: ## take away what these commands made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,6 +12,11 @@ _HEAD = """\
 Made from the code by `python -m docs.render_options`. The command line counts more than the
 environment, and that more than the TOML file (`/etc/greyd/greyd.toml`, or `--config`).
 
+`GREYD_OPTS` may hold several options, as words of a command line; they count more than the other
+variables. `POSTGREY_OPTS` and `POSTGREY_TEXT`, which Debian's `/etc/default/postgrey` sets, count
+least; what concerns postgrey's own process (`--daemonize`, `--dbdir`, `--group`, `--pidfile`,
+`--user`) is not taken over from there.
+
 | option | environment | TOML | default | |
 |---|---|---|---|---|
 """

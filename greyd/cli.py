@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 
 from greyd import __version__
 from greyd.settings import (
+    OWN_OPTIONS,
     SettingsError,
     SetupError,
     from_arguments,
     from_environment,
+    from_postgrey,
     from_table,
+    from_words,
     settle,
     shown,
 )
@@ -60,21 +63,30 @@ def serve(arguments: Sequence[str]) -> int:
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:
-    """Read all settings: command line, environment, file, defaults.
+    """Read all settings: command line, environment, file, what was meant for postgrey, defaults.
 
     Raises:
         SettingsError: one of them is wrong.
     """
     given, ignored = from_arguments(arguments)
+    words, ignored_words = from_words(os.environ, OWN_OPTIONS)
     variables, unknown = from_environment(os.environ)
+    postgreys, of_its_process, ignored_of_it = from_postgrey(os.environ)
     warnings = [f"{variable}: no such setting, ignored" for variable in unknown]
-    if ignored:
-        warnings.append(f"ignored, as postgrey does: {shown(' '.join(ignored))}")
-    return settle(given, variables, _from_file(given, variables), warnings=warnings)
+    if rest := [*ignored, *ignored_words, *ignored_of_it]:
+        warnings.append(f"ignored, as postgrey does: {shown(' '.join(rest))}")
+    own = {each.option for each in (*given, *words, *variables)}
+    warnings += [
+        f"{left.where}: that is for postgrey's own process; not taken over"
+        for left in of_its_process
+        if left.option not in own
+    ]
+    file = _from_file([*variables, *words, *given])
+    return settle(given, words, variables, file, postgreys, warnings=warnings)
 
 
-def _from_file(given: Sequence[Given], variables: Sequence[Given]) -> list[Given]:
-    named = [each.text for each in (*variables, *given) if each.option.name == "config"]
+def _from_file(given: Sequence[Given]) -> list[Given]:
+    named = [each.text for each in given if each.option.name == "config"]
     path = Path(named[-1]) if named else DEFAULT_CONFIG
     if not named and not path.exists():
         return []

@@ -56,7 +56,10 @@ def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=lambda value: _show_version(wanted=value), is_eager=True
+            "--version",
+            callback=lambda value: _show_version(wanted=value),
+            is_eager=True,
+            help="Show the version.",
         ),
     ] = False,
 ) -> None:

@@ -1,9 +1,10 @@
 """What can be set, in one table: options, environment variables, the TOML file, and their defaults.
 
-A setting's value is the first that is found of: the command line, ``GREYD_…`` in the environment,
-the TOML file, the default. All three sources give text, read by the same function, so a value
-means the same wherever it stands. The grammar of the command line is postgrey's: ``--name=value``,
-``--name value``, ``-name value``; no abbreviations; parsing ends at ``--``.
+A setting's value is the first that is found of: the command line, the words of ``GREYD_OPTS``,
+``GREYD_…`` in the environment, the TOML file, ``POSTGREY_OPTS`` and ``POSTGREY_TEXT``, the default.
+All of them give text, read by the same function, so a value means the same wherever it stands. The
+grammar of the command line is postgrey's: ``--name=value``, ``--name value``, ``-name value``; no
+abbreviations; parsing ends at ``--``.
 
 Everything here is pure: arguments and texts go in, ``Settings`` or a ``SettingsError`` come out.
 """
@@ -11,6 +12,7 @@ Everything here is pure: arguments and texts go in, ``Settings`` or a ``Settings
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -412,6 +414,15 @@ _BY_NAME = {option.name: option for option in OPTIONS}
 _BY_KEY = {option.key: option for option in OPTIONS}
 _BY_VARIABLE = {option.variable: option for option in OPTIONS}
 
+OWN_OPTIONS = "GREYD_OPTS"
+"""The variable with words that count as if they stood on the command line."""
+
+POSTGREY_OPTIONS = "POSTGREY_OPTS"
+POSTGREY_TEXT = "POSTGREY_TEXT"
+"""What Debian's ``/etc/default/postgrey`` sets."""
+
+_OF_POSTGREYS_PROCESS = ("daemonize", "dbdir", "group", "pidfile", "user")
+
 
 class Given(NamedTuple):
     """One value as it was written somewhere."""
@@ -486,7 +497,7 @@ def from_environment(environment: Mapping[str, str]) -> tuple[list[Given], list[
     given = []
     unknown = []
     for variable, text in environment.items():
-        if not variable.startswith("GREYD_"):
+        if not variable.startswith("GREYD_") or variable == OWN_OPTIONS:
             continue
         option = _BY_VARIABLE.get(variable)
         if option is None:
@@ -495,6 +506,44 @@ def from_environment(environment: Mapping[str, str]) -> tuple[list[Given], list[
         texts = text.split() if option.kind is Kind.MANY else [text]
         given += [Given(option, each, variable) for each in texts]
     return given, unknown
+
+
+def from_words(environment: Mapping[str, str], variable: str) -> tuple[list[Given], list[str]]:
+    """Read a variable that holds options, in words as systemd makes of ``$VARIABLE``.
+
+    Returns:
+        As ``from_arguments``.
+
+    Raises:
+        SettingsError: as ``from_arguments``, or a quotation mark is not closed.
+    """
+    try:
+        given, ignored = from_arguments(shlex.split(environment.get(variable, "")))
+    except (ValueError, SettingsError) as error:
+        raise SettingsError(f"{variable}: {error}") from None
+    return [each._replace(where=f"{variable}: {each.where}") for each in given], ignored
+
+
+def from_postgrey(
+    environment: Mapping[str, str],
+) -> tuple[list[Given], list[Given], list[str]]:
+    """Read the variables of Debian's ``/etc/default/postgrey``.
+
+    Where postgrey's process puts its files and whom it runs as is no affair of this one, which may
+    well not have the rights to it.
+
+    Returns:
+        The values; those of postgrey's process; and what stands after a word that is no option.
+
+    Raises:
+        SettingsError: as ``from_words``.
+    """
+    words, ignored = from_words(environment, POSTGREY_OPTIONS)
+    of_process = [each for each in words if each.option.name in _OF_POSTGREYS_PROCESS]
+    given = [each for each in words if each not in of_process]
+    if text := environment.get(POSTGREY_TEXT):
+        given.append(Given(_BY_NAME["greylist-text"], text, POSTGREY_TEXT))
+    return given, of_process, ignored
 
 
 def from_table(table: Mapping[str, object], file: str) -> list[Given]:

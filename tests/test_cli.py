@@ -30,7 +30,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(autouse=True)
 def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep this machine's settings out of the tests."""
-    for name in [name for name in os.environ if name.startswith("GREYD_")]:
+    for name in [name for name in os.environ if name.startswith(("GREYD_", "POSTGREY_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(cli, "DEFAULT_CONFIG", tmp_path / "default.toml")
 
@@ -180,6 +180,50 @@ def test_settings_come_from_the_line_the_environment_the_file_and_the_defaults(
     assert settings.ipv4cidr == 30
     assert settings.inet == (Endpoint("localhost", 1), Endpoint("localhost", 2))
     assert settings.ipv6cidr == 64
+
+
+def test_greyd_s_own_settings_count_more_than_those_for_postgrey(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "default.toml").write_text("max_age = 4")
+    for_postgrey = "--delay=5 --max-age=5 --ipv4cidr=5 --ipv6cidr=5 --retry-window=5 --inet=5"
+    monkeypatch.setenv("POSTGREY_OPTS", for_postgrey)
+    monkeypatch.setenv("POSTGREY_TEXT", "Wait %s")
+    monkeypatch.setenv("GREYD_IPV4CIDR", "3")
+    monkeypatch.setenv("GREYD_IPV6CIDR", "3")
+    monkeypatch.setenv("GREYD_OPTS", "--ipv6cidr=2 --delay=2")
+    settings = read_settings(["--delay=1"])
+    assert settings.delay_seconds == 1
+    assert settings.ipv6cidr == 2
+    assert settings.ipv4cidr == 3
+    assert settings.max_age_seconds == 4 * DAY
+    assert settings.retry_window_seconds == 5 * DAY
+    assert settings.inet == (Endpoint("localhost", 5),)
+    assert settings.greylist_text == "Wait %s"
+    assert settings.warnings == ()
+
+
+def test_options_of_postgreys_process_are_left_out_with_a_warning_unless_they_are_given_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POSTGREY_OPTS", "--user=postgrey --dbdir=/var/lib/postgrey -d")
+    monkeypatch.setenv("GREYD_OPTS", "--user=greyd")
+    settings = read_settings(["--dbdir=/srv"])
+    assert (settings.user, settings.dbdir, settings.daemonize) == ("greyd", Path("/srv"), False)
+    (warning,) = settings.warnings
+    assert warning.startswith("POSTGREY_OPTS: -d: ")
+
+
+def test_greyd_opts_may_name_the_file_and_the_line_counts_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "1.toml").write_text("delay = 1")
+    (tmp_path / "2.toml").write_text("delay = 2")
+    monkeypatch.setenv("GREYD_OPTS", f"--config={tmp_path / '1.toml'} word")
+    settings = read_settings([])
+    assert settings.delay_seconds == 1
+    assert settings.warnings == ("ignored, as postgrey does: word",)
+    assert read_settings([f"--config={tmp_path / '2.toml'}"]).delay_seconds == 2
 
 
 def test_the_file_on_the_line_counts_before_that_of_the_environment(

@@ -2,12 +2,85 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import pytest
+
+from docs import render_completions, render_man
 from docs.render_options import render
+from greyd.commands import build
+from greyd.settings import OPTIONS
+from tests.processes import program
 
 DOCS = Path(__file__).parent.parent / "docs"
 
+AGAIN = "; make generate writes it anew"
+
+
+def files_below(folder: Path) -> dict[str, str]:
+    """Return the texts of all files in a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
 
 def test_the_page_of_options_is_the_one_that_the_table_makes() -> None:
-    assert (DOCS / "options.md").read_text() == render()
+    assert (DOCS / "options.md").read_text() == render(), "options.md is old" + AGAIN
+
+
+def test_the_manual_pages_are_those_that_the_commands_make() -> None:
+    assert files_below(render_man.FOLDER) == render_man.render(), "a page is old" + AGAIN
+
+
+def test_the_completions_are_those_that_typer_makes() -> None:
+    made = render_completions.render()
+    assert files_below(render_completions.FOLDER) == made, "a completion is old" + AGAIN
+
+
+def test_each_command_has_a_manual_page_and_the_first_page_names_it() -> None:
+    commands = build().commands  # type: ignore[attr-defined]
+    pages = render_man.render()
+    assert set(pages) == {"greyd.8"} | {f"greyd-{name}.8" for name in commands}
+    for name in commands:
+        assert f".It Cm {name}\n" in pages["greyd.8"]
+
+
+def as_read(page: str) -> str:
+    """Return a page as it is read, in one line."""
+    mandoc = program("mandoc")
+    done = subprocess.run(
+        [mandoc, "-Tutf8", "-Owidth=1000"], input=page, capture_output=True, text=True, check=True
+    )
+    plain = subprocess.run(["col", "-bx"], input=done.stdout, capture_output=True, text=True)
+    return " ".join(plain.stdout.split())
+
+
+def test_the_manual_page_of_serve_tells_all_of_each_option() -> None:
+    page = as_read(render_man.render()["greyd-serve.8"])
+    for option in OPTIONS:
+        assert f"--{option.name}" in page
+        assert option.help in page
+        assert f"Environment: {option.variable}." in page
+        if option.default:
+            assert f"Default: {option.default}." in page
+    sections = ["FILES", "SIGNALS", "EXIT STATUS", "EXAMPLES", "SEE ALSO", "ENVIRONMENT"]
+    assert [name for name in sections if f" {name} " not in page] == []
+    assert "greyd serve --inet=127.0.0.1:10023 --delay=60" in page
+
+
+@pytest.mark.parametrize("name", sorted(render_man.render()))
+def test_mandoc_has_nothing_to_say_of_a_manual_page(name: str) -> None:
+    command = [program("mandoc"), "-Tlint", "-Wwarning", render_man.FOLDER / name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("name", sorted(render_man.render()))
+def test_man_shows_a_manual_page_without_a_warning(name: str) -> None:
+    command = [program("man"), "--warnings", "--local-file", render_man.FOLDER / name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(name.removesuffix(".8").upper() + "(8)")

@@ -25,7 +25,9 @@ from greyd.settings import (
     SettingsError,
     from_arguments,
     from_environment,
+    from_postgrey,
     from_table,
+    from_words,
     settle,
 )
 from tests.corpus import cases
@@ -604,3 +606,46 @@ def test_no_table_raises_anything_but_a_settings_error(table: dict[str, object])
 @given(st.dictionaries(st.sampled_from([option.variable for option in OPTIONS]), words, max_size=4))
 def test_no_environment_raises_anything_but_a_settings_error(variables: dict[str, str]) -> None:
     assert error_in(lambda: of_environment(**variables)).isprintable()
+
+
+# Options in a variable ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        # What systemd 252 makes of $POSTGREY_OPTS in these cases.
+        ("--inet=10023 --delay=60", ["10023", "60"]),
+        ("  --inet=10023\t--delay=60 ", ["10023", "60"]),
+        ("--greylist-text='two  words' --hostname=\"x y\"", ["two  words", "x y"]),
+        (r'--greylist-text="a\"b" --hostname=a\ b', ['a"b', "a b"]),
+        ("--greylist-text=%s;$(date)&", ["%s;$(date)&"]),
+        ("", []),
+    ],
+)
+def test_options_in_a_variable_are_words_as_systemd_makes_them(text: str, words: list[str]) -> None:
+    given_, ignored = from_words({"GREYD_OPTS": text}, "GREYD_OPTS")
+    assert [each.text for each in given_] == words
+    assert all(each.where.startswith("GREYD_OPTS: --") for each in given_)
+    assert ignored == []
+
+
+def test_a_quotation_mark_that_is_not_closed_is_an_error_of_that_variable() -> None:
+    with pytest.raises(SettingsError) as error:
+        from_postgrey({"POSTGREY_OPTS": "--greylist-text='Come back"})
+    assert one_line_about(error).startswith("POSTGREY_OPTS: ")
+
+
+def test_what_concerns_postgreys_process_is_told_apart() -> None:
+    options = "--inet=10023 --user=postgrey --group=mail --dbdir=/a -d --pidfile=/b --privacy word"
+    given_, of_process, ignored = from_postgrey({"POSTGREY_OPTS": options, "POSTGREY_TEXT": "Wait"})
+    assert {each.option.name for each in given_} == {"inet", "privacy", "greylist-text"}
+    assert {each.option.name for each in of_process} == {
+        "user", "group", "dbdir", "daemonize", "pidfile",
+    }  # fmt: skip
+    assert ignored == ["word"]
+
+
+@pytest.mark.parametrize("variables", [{}, {"POSTGREY_TEXT": ""}])
+def test_an_empty_text_for_postgrey_is_none(variables: dict[str, str]) -> None:
+    assert from_postgrey(variables) == ([], [], [])

@@ -1,0 +1,261 @@
+"""Writes the manual pages from the commands' help: ``python -m docs.render_man``.
+
+A page for ``greyd``, and one for each command, in mdoc(7). What the help does not tell (files,
+signals, …) stands here.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greyd import __version__
+from greyd.commands import build
+from greyd.settings import OPTIONS, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FOLDER = Path(__file__).parent.parent / "packaging" / "man"
+
+# Of the last change to what the pages say: the same pages at whatever time they are made.
+_DATE = "November 24, 2026"
+
+_BY_FIELD = {option.field: option for option in OPTIONS}
+
+_SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "greyd": {
+        "FILES": {
+            "/etc/greyd/greyd.toml": "Settings.",
+            "/etc/default/greyd": "Environment of greyd.service.",
+        },
+        "EXIT STATUS": {
+            "0": "All is well.",
+            "2": "An option or a setting is wrong, or something that is needed can't be had."
+            " One line on standard error says what, where, and what to do.",
+        },
+    },
+    "serve": {
+        "ENVIRONMENT": {
+            "GREYD_OPTS": "Options in one text. They count as on the command line, but less than"
+            " what stands there.",
+            "GREYD_…": "Each option, as named above. They count less than the command line and more"
+            " than the TOML file. Several values of an option are separated by white space.",
+            "POSTGREY_OPTS": "Options for postgrey, as /etc/default/postgrey sets them. They count"
+            " least. What concerns postgrey's own process (--daemonize, --dbdir, --group,"
+            " --pidfile, --user) is not taken over.",
+            "POSTGREY_TEXT": "The same for --greylist-text.",
+            "LISTEN_FDS": "Sockets from systemd, see sd_listen_fds(3). They replace --inet and"
+            " --unix.",
+            "NOTIFY_SOCKET": "Where systemd is told of the start, reloads and the stop, see"
+            " sd_notify(3).",
+            "XDG_STATE_HOME": "The default of --dbdir is greyd in this folder, for others than"
+            " root.",
+        },
+        "FILES": {
+            "/etc/greyd/greyd.toml": "Settings; see --config.",
+            "/etc/default/greyd": "Environment of greyd.service: GREYD_ variables.",
+            "/etc/default/postgrey": "Environment of greyd.service that counts less.",
+            "/etc/greyd/whitelist_clients": "Clients that are never greylisted, and"
+            " whitelist_clients.local beside it. Where this file is missing, the first that exists"
+            " of /etc/postgrey/whitelist_clients, /etc/postfix/postgrey_whitelist_clients and the"
+            " list that comes with greyd is taken.",
+            "/etc/greyd/whitelist_recipients": "The same for recipients.",
+            "/var/lib/greyd/greyd.db": "What greyd.service remembers, with SQLite.",
+        },
+        "EXIT STATUS": {
+            "0": "It was told to stop, and has answered what had been asked.",
+            "2": "A setting is wrong, or something that is needed can't be had: a port, a folder, a"
+            " user. One line on standard error says what, where, and what to do.",
+        },
+        "SIGNALS": {
+            "HUP": "Read the whitelists again. Settings are read at the start only.",
+            "TERM": "Take no more connections, answer what has been asked, and end; so does INT.",
+        },
+    },
+}
+
+_SEE_ALSO = {"serve": ["postconf 5", "postgrey 8", "systemd.service 5"]}
+
+
+def render() -> dict[str, str]:
+    """Return the pages by the names of their files."""
+    root = build()
+    commands: Mapping[str, Any] = root.commands  # type: ignore[attr-defined]
+    shown = {name: command for name, command in commands.items() if not command.hidden}
+    pages = {"greyd.8": _root_page(root, shown)}
+    for name, command in shown.items():
+        pages[f"greyd-{name}.8"] = _command_page(name, command)
+    return pages
+
+
+def stale_files() -> set[Path]:
+    """Return pages in the folder that are no longer made."""
+    return set(FOLDER.glob("*.8")) - {FOLDER / name for name in render()}
+
+
+# Pages ------------------------------------------------------------------------------------------
+
+
+def _root_page(root: Any, commands: Mapping[str, Any]) -> str:
+    purposes = {name: _purpose(command) for name, command in commands.items()}
+    return "".join(
+        [
+            _head("greyd", root.help),
+            ".Sh SYNOPSIS\n.Nm\n.Op Fl -help | Fl -version\n.Nm\n.Ar command\n.Op Ar options\n",
+            ".Sh DESCRIPTION\n",
+            _text(root.help),
+            "The commands are\n.Bl -tag -width Ds\n",
+            *(f".It Cm {name}\n{_text(purpose)}" for name, purpose in purposes.items()),
+            ".El\n.Pp\nEach has a page of its own, and tells its options by\n.Fl -help .\n",
+            _options(root),
+            _sections("greyd"),
+            _see_also("greyd", [f"greyd-{name} 8" for name in commands]),
+        ]
+    )
+
+
+def _command_page(name: str, command: Any) -> str:
+    description, examples = _split_help(command.help)
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    return "".join(
+        [
+            _head(f"greyd-{name}", _purpose(command)),
+            f'.Sh SYNOPSIS\n.Nm "greyd {name}"\n.Op Ar options\n',
+            *(f".Op Ar {each.metavar or each.name.upper()}\n" for each in arguments),
+            ".Sh DESCRIPTION\n",
+            "\n.Pp\n".join(_text(each).rstrip("\n") for each in description) + "\n",
+            _options(command),
+            _sections(name if name in _SECTIONS else "greyd"),
+            _examples(examples),
+            _see_also(name, ["greyd 8"]),
+        ]
+    )
+
+
+def _purpose(command: Any) -> str:
+    return str(command.help).strip().split("\n\n")[0]
+
+
+def _split_help(text: str) -> tuple[list[str], list[str]]:
+    """Return the paragraphs, and the examples that stand indented below ``Examples:``."""
+    description = []
+    examples = []
+    for paragraph in text.strip("\n").split("\n\n"):
+        if paragraph.startswith("  "):
+            examples.append(paragraph.strip())
+        elif paragraph.strip() != "Examples:":
+            description.append(paragraph)
+    return description, examples
+
+
+def _head(name: str, purpose: str) -> str:
+    """Return the beginning of a page; a purpose there is half a sentence."""
+    half = purpose.strip().splitlines()[0].removesuffix(".")
+    half = half[0].lower() + half[1:]
+    title = f".Dd {_DATE}\n.Dt {name.upper()} 8\n.Os greyd {__version__}\n"
+    return f"{title}.Sh NAME\n.Nm {name}\n.Nd {_escaped(half)}\n"
+
+
+def _options(command: Any) -> str:
+    options = [each for each in command.params if each.param_type_name == "option"]
+    names = command.context_settings.get("help_option_names", ["--help"])
+    show_help = f".It {' , '.join(f'Fl {name[1:]}' for name in names)}\nShow the options.\n"
+    return "".join(
+        [".Sh OPTIONS\n.Bl -tag -width Ds\n", *map(_option, options), show_help, ".El\n"]
+    )
+
+
+def _option(parameter: Any) -> str:
+    option = _BY_FIELD.get(parameter.name)
+    value = ""
+    if not parameter.is_flag:
+        value = f"Ar {parameter.metavar or parameter.name.upper()}"
+    if value and option and option.kind is Kind.OPTIONAL:
+        value = f"Oo = Ns {value} Oc"
+    elif value:
+        value = f"= Ns {value}"
+    names = sorted([*parameter.opts, *parameter.secondary_opts], key=len)
+    flags = [
+        f"Fl {name[1:]}" + (f" Ns {value}" if value and name.startswith("--") else "")
+        for name in names
+    ]
+    facts = [_text(parameter.help or "")]
+    if option and option.kind is Kind.MANY:
+        facts.append("May be repeated.\n")
+    shown = parameter.show_default
+    default = shown if isinstance(shown, str) else parameter.default
+    if default not in (None, False, "", True):
+        facts.append(_text(f"Default: {default}."))
+    variable = option.variable if option else parameter.envvar
+    if variable:
+        facts.append(f"Environment:\n.Ev {variable} .\n")
+    if option and option.name != "config":
+        facts.append(f"TOML:\n.Li {option.key} .\n")
+    return f".It {' , '.join(flags)}\n" + "".join(facts)
+
+
+def _sections(name: str) -> str:
+    macros = {"ENVIRONMENT": "Ev", "FILES": "Pa", "SIGNALS": "Dv SIG"}
+    page = ""
+    for title, items in _SECTIONS[name].items():
+        page += f".Sh {title}\n.Bl -tag -width Ds\n"
+        macro = macros.get(title, "Li")
+        separator = "" if macro.endswith("SIG") else " "
+        for item, text in items.items():
+            page += f".It {macro}{separator}{item}\n{_text(text)}"
+        page += ".El\n"
+    return page
+
+
+def _examples(examples: Iterable[str]) -> str:
+    lines = [f".Dl {_with_hyphens(_escaped(line))}\n" for line in examples]
+    return ".Sh EXAMPLES\n" + "".join(lines) if lines else ""
+
+
+def _see_also(name: str, others: list[str]) -> str:
+    # Manual pages list their neighbours by section, then by name.
+    pages = sorted([*others, *_SEE_ALSO.get(name, [])], key=lambda each: each.split()[::-1])
+    return ".Sh SEE ALSO\n" + " ,\n".join(f".Xr {page}" for page in pages) + "\n"
+
+
+# Text -------------------------------------------------------------------------------------------
+
+
+def _text(text: str) -> str:
+    """Return running text as source: a sentence a line, options with real hyphens."""
+    if not text.strip():
+        return ""
+    sentences = re.split(r"(?<=[a-z)]\.) (?=[A-Z])", " ".join(_escaped(text).split()))
+    return "".join(
+        textwrap.fill(_with_hyphens(each), 78, break_long_words=False, break_on_hyphens=False)
+        + "\n"
+        for each in sentences
+    )
+
+
+def _with_hyphens(text: str) -> str:
+    text = re.sub(r"(?<!\S)/(?=\w)", r"\\%/", text)  # a path is not to be broken
+    return re.sub(r"(?<![\w-])--?(?=\w)", lambda dashes: r"\-" * len(dashes[0]), text)
+
+
+def _escaped(text: str) -> str:
+    text = text.replace("\\", r"\e")
+    return r"\&" + text if text[:1] in (".", "'") else text
+
+
+def write() -> None:
+    """Write the pages, and take away those that are no longer made."""
+    for path in stale_files():
+        path.unlink()
+    FOLDER.mkdir(exist_ok=True)
+    for name, page in render().items():
+        (FOLDER / name).write_text(page)
+
+
+if __name__ == "__main__":
+    write()
+    sys.stdout.write("".join(f"{path}\n" for path in sorted(FOLDER.glob("*.8"))))

@@ -1,0 +1,1 @@
+complete --command greyd --no-files --arguments "(env _GREYD_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) greyd)" --condition "env _GREYD_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) greyd"
