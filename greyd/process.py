@@ -13,6 +13,7 @@ import os
 import pwd
 import resource
 import shutil
+import signal
 import socket
 import tempfile
 from dataclasses import dataclass, replace
@@ -106,7 +107,8 @@ def _prepare(settings: Settings, account: _Account) -> tuple[Settings, Path]:
     settings = replace(
         settings,
         hostname=socket.gethostname() if settings.hostname is None else settings.hostname,
-        privacy_key=_read_secret(settings.privacy_key_file),
+        privacy_key=_read_privacy_key(settings.privacy_key_file),
+        store_password=_read_store_password(settings.store_password_file),
         warnings=tuple(warnings),
     )
     return settings, folder
@@ -128,18 +130,34 @@ def _make_default_folder(settings: Settings, account: _Account) -> Path:
     return folder
 
 
-def _read_secret(file: Path | None) -> bytes | None:
+def _read_privacy_key(file: Path | None) -> bytes | None:
     if file is None:
         return None
-    try:
-        secret = file.read_bytes().strip()
-    except OSError as error:
-        raise SetupError(f"--privacy-key={file}: {error.strerror}") from None
+    secret = _read_secret(file, "--privacy-key")
     if len(secret) < 16:
         raise SetupError(
             f"--privacy-key={file}: less than 16 octets; openssl rand -hex 32 makes one"
         )
     return secret
+
+
+def _read_store_password(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        password = _read_secret(file, "--store-password-file").decode()
+    except UnicodeDecodeError:
+        raise SetupError(f"--store-password-file={file}: no text (UTF-8)") from None
+    if not password.isprintable() or not password:
+        raise SetupError(f"--store-password-file={file}: write the password alone, on one line")
+    return password
+
+
+def _read_secret(file: Path, option: str) -> bytes:
+    try:
+        return file.read_bytes().strip()
+    except OSError as error:
+        raise SetupError(f"{option}={file}: {error.strerror}") from None
 
 
 def _raise_file_limit() -> None:
@@ -197,7 +215,13 @@ def _make_metrics_folder(settings: Settings, account: _Account, undo: contextlib
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     if settings.workers == 1:
         return
-    folder = tempfile.mkdtemp(prefix="greyd-metrics-")
+    try:
+        folder = tempfile.mkdtemp(prefix="greyd-metrics-")
+    except OSError as error:
+        raise SetupError(
+            f"--workers={settings.workers}: no folder for the figures that the workers add up"
+            f" ({error.strerror}); name a writable one in TMPDIR"
+        ) from None
     undo.callback(shutil.rmtree, folder, ignore_errors=True)
     if account.uid is not None:
         os.chown(folder, account.uid, -1)
@@ -249,6 +273,9 @@ class _Server:
     def run(self) -> int:
         """Serve in this process, or in workers that it watches over."""
         if self.settings.workers == 1:
+            # As the first process of a container, greyd inherits other processes' children.
+            # It has none of its own; the kernel buries those that nobody waits for.
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             self._serve(self._ready, self.settings.warnings, None)
             return 0
         supervisor = Supervisor(self._serve_as_worker, self.sockets, self.settings.warnings)

@@ -297,6 +297,10 @@ OPTIONS: tuple[Option, ...] = (
         metavar="URL", default="SQLite in --dbdir",
     ),
     Option(
+        "store-password-file", "store_password_file", _path,
+        "The password for Redis is what FILE holds, so that it stands in no URL.", metavar="FILE",
+    ),
+    Option(
         "dbdir", "dbdir", _path, "Folder of the SQLite store.", metavar="PATH",
         default="/var/lib/greyd for root, else ~/.local/state/greyd",
     ),
@@ -371,6 +375,9 @@ class Settings:
     header: str = HEADER
     hostname: str | None = None
     store: str = ""
+    store_password_file: Path | None = None
+    store_password: str | None = field(default=None, repr=False)
+    """The secret read from ``store_password_file``."""
     dbdir: Path | None = None
     store_timeout_seconds: float = 0.3
     on_store_failure: str = "pass"
@@ -624,6 +631,10 @@ def _is_zero(option: Option, text: str) -> bool:
 def _check(settings: Settings) -> None:
     if settings.privacy_key_file and not settings.privacy:
         raise SettingsError("--privacy-key means nothing without --privacy; add it")
+    if settings.store_password_file and not settings.store.startswith(("redis", "unix:")):
+        raise SettingsError(
+            "--store-password-file means nothing without a Redis; add --store=redis://HOST/0"
+        )
     if settings.workers > 1 and settings.store.startswith("memory:"):
         raise SettingsError(
             "--workers: memory:// is one process's own; use SQLite or Redis, or one worker"

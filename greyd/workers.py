@@ -80,6 +80,9 @@ class Supervisor:
 
         while self._workers:
             ended, _ = os.waitpid(-1, 0)
+            if ended not in self._workers:
+                # As the first process of a container, this one inherits other processes' children.
+                continue
             os.close(self._workers.pop(ended))
             mark_process_dead(ended)  # type: ignore[no-untyped-call]
             if not self._stopping:

@@ -76,6 +76,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "x-greylist-header": ("X-G: %t", "X-G: %t"),
     "hostname": ("mx.example.org", "mx.example.org"),
     "store": ("redis://127.0.0.1/3", "redis://127.0.0.1/3"),
+    "store-password-file": ("/run/secrets/redis", Path("/run/secrets/redis")),
     "dbdir": ("/srv/greyd", Path("/srv/greyd")),
     "store-timeout": ("0.25", 0.25),
     "on-store-failure": ("defer", "defer"),
@@ -99,8 +100,8 @@ VALUES: dict[str, tuple[str, Any]] = {
 }
 """Of each option a text that is not its default, and what it means."""
 
-NEEDS: dict[str, tuple[str, ...]] = {"privacy-key": ("--privacy",)}
-"""What an option is refused without."""
+NEEDS = {"privacy-key": ("privacy", "yes"), "store-password-file": ("store", "redis://db/0")}
+"""What an option is refused without: another option's name and value."""
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 
@@ -123,8 +124,9 @@ def test_an_option_means_the_same_in_all_its_spellings(option: Option) -> None:
     for name in names:
         flag = option.kind is Kind.FLAG
         ways = [(name,)] if flag else [(f"{name}={text}",), (name, text)]
+        needed = ["--privacy", "--store=redis://db/0"] if option.name in NEEDS else []
         for way in ways:
-            settings = of_arguments(*NEEDS.get(option.name, ()), *way)
+            settings = of_arguments(*needed, *way)
             assert getattr(settings, option.field) == value, way
             assert settings.warnings == ()
 
@@ -133,7 +135,9 @@ def test_an_option_means_the_same_in_all_its_spellings(option: Option) -> None:
 def test_an_option_means_the_same_in_the_environment(option: Option) -> None:
     text, value = VALUES[option.name]
     variables = {"GREYD_" + option.name.replace("-", "_").upper(): text}
-    variables |= {"GREYD_PRIVACY": "yes"} if option.name in NEEDS else {}
+    if option.name in NEEDS:
+        name, needed = NEEDS[option.name]
+        variables["GREYD_" + name.upper()] = needed
     assert getattr(of_environment(**variables), option.field) == value
 
 
@@ -142,7 +146,7 @@ def test_an_option_means_the_same_in_a_toml_file(option: Option) -> None:
     if option.name == "config":
         pytest.skip("a file does not name another")
     text, value = VALUES[option.name]
-    more = "privacy = true\n" if option.name in NEEDS else ""
+    more = '{} = "{}"\n'.format(*NEEDS[option.name]) if option.name in NEEDS else ""
     for key in {option.name, option.name.replace("-", "_")}:
         assert getattr(of_toml(f'{more}{key} = "{text}"'), option.field) == value
 
@@ -439,6 +443,7 @@ WRONG: list[tuple[str, str]] = [
     ("--workers=65", "1 to 64"),
     ("--greylist-text=a\x07b", "control characters"),
     ("--privacy-key=/f", "--privacy"),
+    ("--store-password-file=/f", "--store=redis://"),
 ]
 
 
@@ -546,6 +551,10 @@ def test_no_error_shows_the_password_of_a_store(arguments: list[str]) -> None:
 
 def test_the_privacy_key_is_not_shown_with_the_settings() -> None:
     assert "geheim" not in repr(Settings(privacy=True, privacy_key=b"geheim"))
+
+
+def test_the_store_s_password_is_not_shown_with_the_settings() -> None:
+    assert "geheim" not in repr(Settings(store="redis://db/0", store_password="geheim"))
 
 
 # Whatever is given --------------------------------------------------------------------------------

@@ -607,6 +607,13 @@ def test_no_error_about_a_url_shows_a_password(url: str, tmp_path: Path) -> None
     assert "--store" in str(error.value)
 
 
+def test_a_password_in_the_url_and_one_in_a_file_are_one_too_many(tmp_path: Path) -> None:
+    url = "redis://:geheim@127.0.0.1/0"
+    with pytest.raises(StoreError, match="two passwords") as error:
+        open_store(Settings(store=url, store_password="geheim"), tmp_path)
+    assert "geheim" not in str(error.value)
+
+
 def test_a_name_without_a_scheme_is_told_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"sqlite:greyd\.db"):
         open_store(Settings(store="greyd.db"), tmp_path)

@@ -373,11 +373,16 @@ def carrier(url: str, settings: Settings) -> Carrier:
 def _options(url: str, settings: Settings) -> dict[str, Any]:
     """Return redis-py's arguments for a connection."""
     seconds = settings.store_timeout_seconds
+    named = parse_url(url)
+    if settings.store_password is not None:
+        if "password" in named:
+            raise StoreError("--store and --store-password-file: two passwords; name one")
+        named["password"] = settings.store_password
     options = {
         "socket_connect_timeout": seconds,
         "socket_timeout": seconds,
         "client_name": "greyd",
-        **parse_url(url),
+        **named,
         # Answers are read here, not there.
         "protocol": 2,
         "retry": _NO_RETRY,

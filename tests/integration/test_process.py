@@ -35,6 +35,7 @@ from tests.integration.lives import (
     ready,
     serve,
     status_of,
+    workers_of,
 )
 from tests.processes import (
     PolicyClient,
@@ -95,6 +96,17 @@ def test_several_endpoints_stand_beside_each_other(tmp_path: Path) -> None:
         assert greylists(second)
         assert greylists(third, "::1")
         assert ask_unix(path).startswith(GREYLISTED.encode())
+
+
+@pytest.mark.parametrize(
+    "endpoints", [["--inet=*:{}"], ["--inet=0.0.0.0:{}", "--inet=[::]:{}"]], ids=["star", "both"]
+)
+def test_all_interfaces_means_those_of_both_families(tmp_path: Path, endpoints: list[str]) -> None:
+    # Linux would give the second its port only where the first does not take IPv4 too.
+    port = free_port("::")
+    with greyd(tmp_path, *(each.format(port) for each in endpoints)):
+        assert greylists(port, "127.0.0.1")
+        assert greylists(port, "::1")
 
 
 def test_all_endpoints_share_what_is_remembered(tmp_path: Path) -> None:
@@ -350,6 +362,29 @@ def test_running_as_root_is_warned_about(tmp_path: Path) -> None:
     only_as_root()
     with greyd(tmp_path) as server:
         has_said(server, "warning: running as root")
+
+
+# Children of others -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_child_that_is_not_greyds_own_is_buried_and_ends_nothing(
+    tmp_path: Path, workers: str
+) -> None:
+    # The first process of a container inherits children, here from the shell that it was.
+    port = free_port()
+    options = [f"--inet=127.0.0.1:{port}", f"--dbdir={tmp_path}", f"--workers={workers}", *QUIET]
+    command = ["/bin/sh", "-c", 'sleep 60 & exec "$@"', "sh", *SERVE, *options]
+    with running(command, tmp_path, port, lambda: accepts(port)) as server:
+        has_said(server, "listens on", times=int(workers))
+        child = next(
+            pid for pid in workers_of(server.process.pid) if status_of(pid)["Name"] == "sleep"
+        )
+        os.kill(child, signal.SIGKILL)
+        wait_until(lambda: not status_of(child), "its burial")
+        assert greylists(port)
+        assert server.stop() == 0
+        assert "Traceback" not in server.log()
 
 
 # SIGHUP -----------------------------------------------------------------------------------------

@@ -89,10 +89,10 @@ sentinel failover-timeout mail 3000
 
 
 @contextlib.contextmanager
-def sentinel(folder: Path, master: int) -> Iterator[int]:
+def sentinel(folder: Path, master: int, more: str = "") -> Iterator[int]:
     port = free_port()
     config = folder / f"sentinel-{port}.conf"
-    config.write_text(SENTINEL.format(port=port, folder=folder, master=master))
+    config.write_text(SENTINEL.format(port=port, folder=folder, master=master) + more + "\n")
     command = [program("redis-sentinel"), str(config)]
     with running(command, folder, port, lambda: accepts(port)):
         yield port
@@ -487,3 +487,35 @@ def test_a_unix_socket_with_a_password(tmp_path: Path) -> None:
             assert client.ask(request()) == "action=DUNNO"
             wait_until(lambda: "store away" in server.log(), "the reason")
             assert "falsch" not in server.log()
+
+
+# A password in a file -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("login", ["", "mail@"], ids=["password", "user and password"])
+def test_a_password_in_a_file_opens_redis_and_is_told_to_nobody(tmp_path: Path, login: str) -> None:
+    acl = tmp_path / "users.acl"
+    rights = f"on >gehe/im# resetchannels ~greyd:* -@all {WHAT_GREYD_NEEDS}\n"
+    acl.write_text(f"user default {rights}user mail {rights}")
+    password = tmp_path / "password"
+    password.write_text("gehe/im#\n")
+    given = f"--store-password-file={password}"
+    with redis_server(tmp_path, "--aclfile", str(acl)) as redis:
+        store = f"--store=redis://{login}127.0.0.1:{redis.port}/0"
+        pass_through(tmp_path, store, given)
+        password.write_text("falsch\n")
+        with greyd(tmp_path, store, given) as server, PolicyClient(server.port) as client:
+            assert client.ask(request()) == "action=DUNNO"
+            wait_until(lambda: "store away" in server.log(), "the reason")
+            assert not any(secret in server.log() for secret in ("gehe", "falsch"))
+
+
+def test_sentinel_s_master_asks_for_the_password_in_the_file(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("geheim")
+    given = f"--store-password-file={password}"
+    with (
+        redis_server(tmp_path, "--requirepass", "geheim") as master,
+        sentinel(tmp_path, master.port, "sentinel auth-pass mail geheim") as port,
+    ):
+        pass_through(tmp_path, f"--store=redis+sentinel://127.0.0.1:{port}/mail/0", given)

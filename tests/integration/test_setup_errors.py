@@ -194,6 +194,22 @@ def test_a_folder_is_no_file_of_settings(tmp_path: Path) -> None:
         (["--daemonize", "--pidfile={}"], "--pidfile={}: "),
         (["--config={}/none.toml"], "{}/none.toml: No such file or directory"),
         (["--privacy", "--privacy-key={}/none"], "--privacy-key={}/none: No such file"),
+        (
+            ["--store=redis://db/0", "--store-password-file={}/none"],
+            "--store-password-file={}/none: No such file",
+        ),
+        (
+            ["--store=redis://db/0", "--store-password-file={}/empty"],
+            "--store-password-file={}/empty: write the password alone",
+        ),
+        (
+            ["--store=redis://db/0", "--store-password-file={}/two"],
+            "--store-password-file={}/two: write the password alone",
+        ),
+        (
+            ["--store=redis://db/0", "--store-password-file={}/octets"],
+            "--store-password-file={}/octets: no text",
+        ),
         (["--store=sqlite:{}/none/greyd.db"], "sqlite:{}/none/greyd.db: .*{}/none"),
         (["--store=sqlite:{}/none/greyd.db", "--workers=2"], "sqlite:{}/none/greyd.db: "),
     ],
@@ -202,7 +218,11 @@ def test_a_missing_folder_or_file_ends_the_start(
     tmp_path: Path, options: list[str], line: str
 ) -> None:
     (tmp_path / "file").write_text("not greyd's\n")
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "two").write_text("geheim\ngeheim\n")
+    (tmp_path / "octets").write_bytes(b"\xff\xfe\n")
     refused = start(tmp_path, *(each.replace("{}", str(tmp_path)) for each in options))
+    assert "geheim" not in refused.errors
     assert_refused(refused, tmp_path, line.replace("{}", re.escape(str(tmp_path))))
     assert (tmp_path / "file").read_text() == "not greyd's\n"
 
