@@ -17,8 +17,8 @@ variables. `POSTGREY_OPTS` and `POSTGREY_TEXT`, which Debian's `/etc/default/pos
 least; what concerns postgrey's own process (`--daemonize`, `--dbdir`, `--group`, `--pidfile`,
 `--user`) is not taken over from there.
 
-| option | environment | TOML | default | |
-|---|---|---|---|---|
+| option | environment, TOML | |
+|---|---|---|
 """
 
 
@@ -28,21 +28,24 @@ def render() -> str:
 
 
 def _row(option: Option) -> str:
-    short = "".join(f"`-{name}`, " for name in option.spellings if len(name) == 1)
-    others = "".join(f", `--{name}`" for name in option.spellings if len(name) > 1)
+    short = "".join(f"{_code(f'-{name}')}, " for name in option.spellings if len(name) == 1)
+    others = "".join(f", {_code(f'--{name}')}" for name in option.spellings if len(name) > 1)
     value = f"={option.metavar}" if option.metavar else ""
     if option.kind is Kind.OPTIONAL:
         value = f"[{value}]"
-    default = f"`{option.default}`" if option.default else ""
-    text = option.help + (" May be repeated." if option.kind is Kind.MANY else "")
     cells = [
-        f"{short}`--{option.name}{value}`{others}",
-        f"`{option.variable}`",
-        f"`{option.key}`",
-        default,
-        text,
+        f"{short}{_code(f'--{option.name}{value}')}{others}",
+        f"{_code(option.variable)}<br>{_code(option.key)}",
+        option.help
+        + (" May be repeated." if option.kind is Kind.MANY else "")
+        + (f"<br>Default: {_code(option.default)}" if option.default else ""),
     ]
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def _code(text: str) -> str:
+    """Return a name in code; a bar would end the cell, and is escaped otherwise at each reader."""
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 if __name__ == "__main__":

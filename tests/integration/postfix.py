@@ -146,7 +146,7 @@ class Postfix:
 
 
 @contextlib.contextmanager
-def _sink() -> Iterator[tuple[Sink, int]]:
+def opened_sink() -> Iterator[tuple[Sink, int]]:
     sink, port = Sink(), free_port()
     # Without a name given, aiosmtpd asks the DNS for one, and here nobody answers.
     controller = Controller(sink, "127.0.0.1", port, server_hostname="sink.example.org")
@@ -204,7 +204,7 @@ def postfix(keep: Path, **restrictions: str) -> Iterator[Postfix]:
         # pytest's folders are closed to Postfix's own user.
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="postfix-")))
         folder.chmod(0o755)
-        sink, sink_port = ends.enter_context(_sink())
+        sink, sink_port = ends.enter_context(opened_sink())
         _write_configuration(folder, sink_port, services)
         maillog = folder / "mail.log"
         _control(folder, "start")
