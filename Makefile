@@ -8,7 +8,7 @@ RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: serve test check format generate bench soak fuzz lock deb release clean
+.PHONY: serve test check format docs docs-test generate bench soak fuzz lock deb release clean
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -42,6 +42,13 @@ format: $(DEV_STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(DEV_STAMP) ## the pages as a site, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+docs-test: $(DEV_STAMP) ## run what the pages show, as root, on a throw-away machine
+	$(BIN)/python -m pytest --quiet tests/test_pages.py tests/test_site.py
+	$(BIN)/python -m tests.pages
+
 generate: $(DEV_STAMP) ## write what is made from the code: page of options, manual pages, completions
 	$(BIN)/python -m docs.render_options
 	$(BIN)/python -m docs.render_man
@@ -60,7 +67,7 @@ fuzz: $(DEV_STAMP) ## coverage-guided fuzzing of parser, whitelists, settings, r
 lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(PIP) install uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --output-file requirements/run.txt pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra dev --extra docs --output-file requirements/dev.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra release --output-file requirements/release.txt pyproject.toml
 
 clean: ## take away what these commands made
