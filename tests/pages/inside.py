@@ -1,0 +1,244 @@
+"""Runs one page's blocks on the throw-away machine: ``python -m tests.pages.inside PAGE``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greyd.observe import OUTCOMES
+from tests.pages import machine, mail, stand_ins
+from tests.pages.blocks import CHECKOUT, Page, PageError
+
+if TYPE_CHECKING:
+    from tests.pages.blocks import Block
+
+SERVER = re.compile(r"(\S*/)?greyd serve(?!.*(--help|--version|--daemonize))|make serve")
+"""A command that goes on until it is stopped. What it listens on is said when it is ready."""
+
+_SECONDS = 60
+
+
+class Terminal:
+    """Where the page's commands are typed: the folder one is in, and the server that runs there.
+
+    A server in the foreground is left running, and stopped (Ctrl-C) when the next one is started.
+    """
+
+    def __init__(self) -> None:
+        self.folder = str(CHECKOUT)
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def type(
+        self, where: str, command: str, *, ends: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command; ``ends`` says that it ends by itself, also where it could be a server."""
+        if SERVER.match(command) and not ends:
+            self._serve(where, command)
+            return subprocess.CompletedProcess(command, 0, "", "")
+        if re.search(r"systemctl (start|restart|enable --now) (greyd|postgrey)", command):
+            self.stop()
+        script = 'cd "$1"; eval "$2"; pwd >/run/folder'
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script, "bash", self.folder, command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_SECONDS,
+        )
+        if done.returncode == 0:
+            self.folder = Path("/run/folder").read_text().strip()
+        return done
+
+    def _serve(self, where: str, command: str) -> None:
+        self.stop()
+        log = Path("/run/server.log")
+        with log.open("wb") as output:
+            self._server = subprocess.Popen(
+                ["bash", "-c", f"exec {command}"],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        deadline = time.monotonic() + _SECONDS
+        while "listens on" not in log.read_text():
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                raise PageError(f"{where}: {command}\ndid not start:\n{log.read_text()}")
+            time.sleep(0.05)
+        time.sleep(0.1)
+        if warnings := re.findall(
+            r"^warning: (?!running as root).*", log.read_text(), re.MULTILINE
+        ):
+            raise PageError(f"{where}: {command}\nwarns: {warnings}")
+
+    def stop(self) -> None:
+        """Ctrl-C."""
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait(20)
+            self._server = None
+
+
+def commands(text: str) -> list[str]:
+    """Split a script into its commands, which may have several lines each."""
+    found, lines = [], ""
+    for line in text.splitlines(keepends=True):
+        lines += line
+        checked = subprocess.run(["bash", "-n"], input=lines, capture_output=True, text=True)
+        open_end = checked.returncode or checked.stderr or lines.endswith("\\\n")
+        if not open_end:
+            if lines.strip() and not re.fullmatch(r"(\s*#.*\n?|\s)*", lines):
+                found.append(re.sub(r"\s+# .*$", "", lines.strip(), flags=re.MULTILINE))
+            lines = ""
+    if lines.strip():
+        raise PageError(f"no end: {lines}")
+    return found
+
+
+# Blocks -----------------------------------------------------------------------------------------
+
+
+def run(block: Block, terminal: Terminal) -> None:
+    """Do with a block what its language says."""
+    {
+        "sh": _run_script,
+        "console": _run_dialogue,
+        "cf": _set_parameters,
+        "ini": _write_ini,
+        "toml": _write_toml,
+        "yaml": _write_yaml,
+        "text": _write_text,
+        "log": _check_reasons,
+        "exim": lambda *_: None,
+    }[block.language](block, terminal)
+
+
+def _run_script(block: Block, terminal: Terminal) -> None:
+    for command in commands(block.text):
+        done = terminal.type(block.where, command)
+        if done.returncode:
+            raise PageError(f"{block.where}: {command}\nstatus {done.returncode}\n{done.stdout}")
+
+
+def _run_dialogue(block: Block, terminal: Terminal) -> None:
+    for part in re.split(r"(?m)^\$ ", block.text)[1:]:
+        lines = part.splitlines(keepends=True)
+        count = 1
+        while lines[count - 1].endswith("\\\n"):
+            count += 1
+        command, expected = (
+            "".join(lines[:count]).strip(),
+            [line.rstrip() for line in lines[count:]],
+        )
+        done = terminal.type(block.where, command, ends=bool(expected))
+        if not expected and done.returncode:
+            raise PageError(f"{block.where}: {command}\nstatus {done.returncode}\n{done.stdout}")
+        if not re.fullmatch(_pattern(expected), done.stdout.strip() + "\n"):
+            shown = "\n".join(expected)
+            raise PageError(f"{block.where}: {command}\nanswers\n{done.stdout}\nand not\n{shown}")
+
+
+def _pattern(lines: list[str]) -> str:
+    """Return what an answer is to match: … stands for anything in a line, or for any lines."""
+    whole = [re.escape(line).replace("…", ".*") + r"\n" for line in lines]
+    return "".join(r"(?:.*\n)*" if line == r".*\n" else line for line in whole) or r"\n"
+
+
+def _set_parameters(block: Block, _terminal: Terminal) -> None:
+    if block.title != "/etc/postfix/main.cf":
+        raise PageError(f"{block.where}: no rule for {block.title}")
+    try:
+        mail.set_parameters(block.text)
+        mail.deliver_greylisted()
+    except mail.MailError as error:
+        raise PageError(f"{block.where}: {error}") from None
+
+
+def _write(block: Block, terminal: Terminal) -> Path:
+    path = Path(terminal.folder) / block.title
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(block.text)
+    return path
+
+
+def _write_ini(block: Block, terminal: Terminal) -> None:
+    path = _write(block, terminal)
+    if path.match("/etc/default/*") or path.match("/etc/sysconfig/*"):
+        subprocess.run(["sh", "-euc", f". {path}"], check=True)
+    elif path.match("/etc/systemd/system/*.service"):
+        stand_ins.verify(path)
+    elif path.match("/etc/systemd/system/*.service.d/*.conf"):
+        # Verifies the drop-in with its unit.
+        stand_ins.Unit(path.parent.name.removesuffix(".d"))
+    else:
+        raise PageError(f"{block.where}: no rule for {block.title}")
+
+
+def _write_toml(block: Block, terminal: Terminal) -> None:
+    from greyd.cli import read_settings
+
+    settings = read_settings([f"--config={_write(block, terminal)}"])
+    if settings.warnings:
+        raise PageError(f"{block.where}: {settings.warnings}")
+
+
+def _write_yaml(block: Block, terminal: Terminal) -> None:
+    import yaml
+
+    try:
+        yaml.safe_load(_write(block, terminal).read_text())
+    except yaml.YAMLError as error:
+        raise PageError(f"{block.where}: {error}") from None
+
+
+def _write_text(block: Block, terminal: Terminal) -> None:
+    from greyd.whitelist import Clients, Recipients, Whitelists, read_file
+
+    path = _write(block, terminal)
+    if "whitelist_" in path.name:
+        source = [read_file(str(path))]
+        clients = "whitelist_clients" in path.name
+        lists = Whitelists(
+            Clients(source if clients else []), Recipients([] if clients else source)
+        )
+        if lists.remarks:
+            raise PageError(f"{block.where}: {[str(each) for each in lists.remarks]}")
+
+
+def _check_reasons(block: Block, _terminal: Terminal) -> None:
+    for action, reason in re.findall(r"action=(\w+), reason=([\w -]+\w)", block.text):
+        if (action, reason) not in OUTCOMES:
+            raise PageError(f"{block.where}: {action}, {reason}: greyd does not say that")
+
+
+def main(name: str) -> int:
+    """Run a page; returns the exit status."""
+    page = Page(CHECKOUT / name)
+    machine.set_up()
+    if "redis.example.net" in page.text:
+        machine.start_redis()
+    terminal = Terminal()
+    try:
+        for block in page.blocks:
+            run(block, terminal)
+            if page.name == "docs/postfix.md" and "known_clients" in block.text:
+                mail.check_the_tips()
+            sys.stdout.write(f"{block.where}: {block.language} {block.title}\n")
+            sys.stdout.flush()
+    except (PageError, mail.MailError) as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    finally:
+        terminal.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.pop("PYTHONPATH", None)
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,33 @@
+"""The options and variables that the pages speak of, and whose they are."""
+
+from __future__ import annotations
+
+import re
+
+from greyd.settings import OPTIONS
+
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
+_VARIABLE = re.compile(r"\bGREYD_[A-Z][A-Z_]*[A-Z]\b")
+
+OURS = {name for option in OPTIONS for name in (option.name, *option.spellings)}
+OURS |= {"help", "version"}
+VARIABLES = {option.variable for option in OPTIONS} | {"GREYD_OPTS"}
+
+OTHERS = {
+    "daemonize": "redis-server, redis-sentinel",
+    "dir": "redis-server",
+    "from": "swaks",
+    "now": "systemctl",
+    "replicaof": "redis-server",
+    "server": "swaks",
+    "signal": "systemctl",
+    "to": "swaks",
+}
+"""Options that the pages show and that are another program's. A new one is entered here."""
+
+
+def strangers(text: str) -> list[str]:
+    """Return the options and variables in a text that nobody has."""
+    options = {name for name in _OPTION.findall(text) if name not in OURS | OTHERS.keys()}
+    variables = set(_VARIABLE.findall(text)) - VARIABLES
+    return sorted(f"--{name}" for name in options) + sorted(variables)
