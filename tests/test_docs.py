@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from docs import render_completions, render_man
 from docs.render_options import render
 from greyd.commands import build
+from greyd.observe import OUTCOMES, Metrics
 from greyd.settings import OPTIONS
 from tests.processes import program
 
@@ -84,3 +86,32 @@ def test_man_shows_a_manual_page_without_a_warning(name: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(name.removesuffix(".8").upper() + "(8)")
+
+
+def cells(page: str, begins: str) -> list[list[str]]:
+    """Return the cells of a page's table rows whose first one begins so."""
+    rows = [line.strip("|").split("|") for line in (DOCS / page).read_text().splitlines()]
+    return [[cell.strip() for cell in row] for row in rows if row[0].strip().startswith(begins)]
+
+
+def test_the_page_of_metrics_has_those_that_there_are() -> None:
+    told = {
+        (row[0].strip("`"), row[1], frozenset(re.findall(r"`(\w+)`", row[2])))
+        for row in [*cells("metrics.md", "`greyd_"), *cells("metrics.md", "`process_")]
+    }
+    there = set()
+    for family in Metrics().registry.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        there.add((name, family.type, frozenset(labels)))
+    assert told == there
+
+
+def test_the_page_of_metrics_has_each_reason_of_each_action() -> None:
+    told = {
+        (action, reason)
+        for action in ("greylist", "pass")
+        for row in cells("metrics.md", f"`{action}`")
+        for reason in re.findall(r"`([^`]+)`", row[1])
+    }
+    assert told == set(OUTCOMES)

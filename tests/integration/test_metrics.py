@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
 import signal
 import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,16 +21,14 @@ from tests.integration.lives import (
     workers_of,
 )
 from tests.integration.pressure import resident_octets
+from tests.integration.prometheus import prometheus_of, query
 from tests.processes import (
     PolicyClient,
-    Running,
-    accepts,
     encode,
     free_port,
     program,
     redis_server,
     request,
-    running,
     wait_until,
 )
 
@@ -98,33 +94,6 @@ def total(port: int, name: str, **labels: str) -> float:
 # Prometheus -------------------------------------------------------------------------------------
 
 
-def query(prometheus: Running, expression: str) -> list[tuple[dict[str, str], float]]:
-    """Ask Prometheus; returns labels and value of each series."""
-    status, body = get(prometheus.port, f"/api/v1/query?query={quote(expression)}")
-    if status != 200:
-        return []
-    result = json.loads(body)["data"]["result"]
-    return [(each["metric"], float(each["value"][1])) for each in result]
-
-
-def prometheus_of(folder: Path, target: int) -> tuple[list[str], int]:
-    """Return the command and the port of a Prometheus that looks at a target every second."""
-    folder.mkdir()
-    config = folder / "prometheus.yml"
-    config.write_text(
-        "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
-        "scrape_configs:\n"
-        "  - job_name: greyd\n"
-        f"    static_configs: [{{targets: ['127.0.0.1:{target}']}}]\n"
-    )
-    port = free_port()
-    command = [
-        program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]  # fmt: skip
-    return command, port
-
-
 def test_a_real_prometheus_sees_what_was_answered(tmp_path: Path) -> None:
     metrics = free_port()
     with ready(tmp_path, f"--metrics=127.0.0.1:{metrics}") as server:
@@ -132,8 +101,7 @@ def test_a_real_prometheus_sees_what_was_answered(tmp_path: Path) -> None:
             for number in range(7):
                 client.ask(request(recipient=f"user{number}@example.org"))
             client.ask(request(sasl_username="somebody"))
-        command, port = prometheus_of(tmp_path / "prometheus", metrics)
-        with running(command, tmp_path, port, lambda: accepts(port)) as prometheus:
+        with prometheus_of(tmp_path / "prometheus", metrics) as prometheus:
             wait_until(
                 lambda: [value for _, value in query(prometheus, 'up{job="greyd"}')] == [1.0],
                 "up in Prometheus",
