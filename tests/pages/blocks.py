@@ -22,7 +22,7 @@ OTHERS = (CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "SECURITY.md")
 
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 
-LANGUAGES = {"sh", "console", "cf", "ini", "toml", "yaml", "text", "exim", "log"}
+LANGUAGES = {"sh", "console", "cf", "ini", "toml", "yaml", "text", "exim", "log", "promql"}
 """What is done with each is in ``inside.run``."""
 
 TITLED = {"cf", "ini", "toml", "yaml", "text", "exim"}

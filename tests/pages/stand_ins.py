@@ -207,6 +207,9 @@ def _start(name: str) -> None:
     unit = Unit(name)
     if _pid_of(unit):
         return
+    if name == "redis-server":
+        _start_redis(unit)
+        return
     log = _log_of(name)
     user = next(iter(unit.values("User")), None)
     for folder in unit.values("StateDirectory"):
@@ -233,6 +236,31 @@ def _start(name: str) -> None:
         time.sleep(0.05)
 
 
+def _start_redis(unit: Unit) -> None:
+    started = subprocess.Popen(
+        unit.command(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
+        start_new_session=True,
+    )
+    Path(f"/run/{unit.name}.stand-in").write_text(str(started.pid))
+    deadline = time.monotonic() + 15
+    while subprocess.run(["redis-cli", "ping"], capture_output=True).stdout != b"PONG\n":
+        if started.poll() is not None or time.monotonic() > deadline:
+            sys.exit("systemctl: redis-server did not start; see /var/log/redis")
+        time.sleep(0.05)
+
+
+def install_greyd() -> None:
+    """Install greyd as its package does: the unit, its user, the program's name."""
+    subprocess.run(["useradd", "--system", "--no-create-home", "greyd"], check=True)
+    shutil.copy(CHECKOUT / "packaging/systemd/greyd.service", UNIT_FOLDERS[0])
+    Path("/usr/local/bin/greyd").unlink(missing_ok=True)
+    Path("/usr/local/bin/greyd").symlink_to(Path(sys.executable).with_name("greyd"))
+
+
 def _stop(name: str) -> None:
     if name == "postfix":
         _postfix("stop")
@@ -240,7 +268,7 @@ def _stop(name: str) -> None:
         os.kill(pid, signal.SIGTERM)
         while Path(f"/proc/{pid}").exists():
             time.sleep(0.02)
-        _log_of(name).unlink()
+        _log_of(name).unlink(missing_ok=True)
 
 
 def _reload(name: str) -> None:

@@ -17,10 +17,13 @@ OTHERS = {
     "daemonize": "redis-server, redis-sentinel",
     "dir": "redis-server",
     "from": "swaks",
+    "latency": "redis-cli",
     "now": "systemctl",
+    "rdb": "redis-cli",
     "replicaof": "redis-server",
     "server": "swaks",
     "signal": "systemctl",
+    "since": "journalctl",
     "to": "swaks",
 }
 """Options that the pages show and that are another program's. A new one is entered here."""
