@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
+# What is released is built by itself, so that it comes out the same.
+RELEASE_VENV := build/release-venv
+DEB_PYTHON ?= 3.11
 
 .PHONY: serve test check format docs docs-test generate bench soak fuzz lock deb release clean
 
@@ -24,6 +27,11 @@ $(DEV_STAMP): $(RUN_STAMP) requirements/dev.txt
 
 $(BENCH_STAMP): $(DEV_STAMP)
 	$(PIP) install --editable '.[bench]'
+	touch $@
+
+$(RELEASE_VENV)/.installed: pyproject.toml requirements/release.txt
+	$(PYTHON) -m venv $(RELEASE_VENV)
+	$(RELEASE_VENV)/bin/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements/release.txt
 	touch $@
 
 serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
@@ -69,6 +77,12 @@ lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --output-file requirements/run.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra dev --extra docs --output-file requirements/dev.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra release --output-file requirements/release.txt pyproject.toml
+
+deb: $(RELEASE_VENV)/.installed ## the Debian package, into dist/
+	$(RELEASE_VENV)/bin/python packaging/build_deb.py --python=$(DEB_PYTHON)
+
+release: $(RELEASE_VENV)/.installed ## sdist and wheel, tried in clean environments, and what is in them, into dist/
+	$(RELEASE_VENV)/bin/python packaging/release.py
 
 clean: ## take away what these commands made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
