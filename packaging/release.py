@@ -132,9 +132,13 @@ def write_bill_of_materials(python: Path) -> None:
     ])  # fmt: skip
     bill = json.loads(target.read_text())
     licences = licences_of(python)
+    # Which tools made it, and where an index has its files, is nobody's business: a purl says what
+    # a package is, and its hashes which files are meant.
+    bill["metadata"].pop("tools", None)
     for component in bill["components"]:
-        # A package index is nobody's business: a purl says what it is, not from where.
-        component.pop("externalReferences", None)
+        references = component.pop("externalReferences", [])
+        component["hashes"] = [each for one in references for each in one.get("hashes", [])]
+        component.pop("description", None)
         if licence := licences.get(component["name"].lower().replace("_", "-")):
             component["licenses"] = [{"license": {"name": licence}}]
     target.write_text(json.dumps(bill, indent=2) + "\n")
@@ -142,13 +146,15 @@ def write_bill_of_materials(python: Path) -> None:
 
 def licences_of(python: Path) -> dict[str, str]:
     """Return what the packages of an environment say of their licences."""
-    script = (
-        "import json, importlib.metadata as m\n"
-        "def of(d): return d['License-Expression'] or ', '.join(c.rpartition(':: ')[2]"
-        " for c in d.get_all('Classifier', []) if c.startswith('License ::')) or d['License'] or ''\n"
-        "print(json.dumps({d.name.lower().replace('_', '-'): of(d.metadata)"
-        " for d in m.distributions()}))"
-    )
+    script = """\
+import importlib.metadata, json
+def licence(about):
+    known = [each for each in about.get_all("Classifier", []) if each.startswith("License ::")]
+    told = about["License-Expression"] or ", ".join(each.rpartition(":: ")[2] for each in known)
+    return told or about["License"] or ""
+found = {one.name: licence(one.metadata) for one in importlib.metadata.distributions()}
+print(json.dumps({name.lower().replace("_", "-"): told for name, told in found.items()}))
+"""
     found: dict[str, str] = json.loads(said_by(str(python), "-c", script))
     return found
 
