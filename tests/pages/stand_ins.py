@@ -32,6 +32,9 @@ def systemctl(words: Sequence[str]) -> int:
     """Do what systemd would: read the unit with its drop-ins, check it, run its ExecStart."""
     verb, *units = [word for word in words if word != "--now"]
     for unit in units:
+        if unit.endswith(".socket"):
+            verify(UNIT_FOLDERS[0] / unit)
+            continue
         {
             "cat": lambda name: sys.stdout.write(Unit(name).text),
             "disable": _stop if "--now" in words else Unit,
@@ -55,8 +58,10 @@ def journalctl(words: Sequence[str]) -> int:
 
 
 def apt(words: Sequence[str]) -> int:
-    """See whether the packages exist."""
-    _, *packages = [word for word in words if not word.startswith("-")]
+    """See whether the packages exist; one that the page has built is not there to be looked up."""
+    _, *packages = [word for word in words if not word.startswith(("-", "./dist/"))]
+    if not packages:
+        return 0
     known = subprocess.run(["apt-cache", "show", *packages], capture_output=True, text=True)
     sys.stderr.write(known.stderr)
     return known.returncode
@@ -82,6 +87,17 @@ def pip(words: Sequence[str]) -> int:
     return 0
 
 
+def pipx(words: Sequence[str]) -> int:
+    """See that it is told to install a checkout."""
+    return 0 if words == ["install", "."] and (Path.cwd() / "pyproject.toml").exists() else 1
+
+
+def sysusers(words: Sequence[str]) -> int:
+    """Make the user whom the file names."""
+    (line,) = [one for one in Path(words[0]).read_text().splitlines() if one.startswith("u ")]
+    return subprocess.run(["useradd", "--system", line.split()[1]]).returncode
+
+
 def make(words: Sequence[str]) -> int:
     """Serve, with the packages that are there; of the other targets see that they exist."""
     how = "--old-file=.venv/.installed" if words == ["serve"] else "--dry-run"
@@ -105,6 +121,8 @@ STAND_INS = {
         make, "tests and checks run by themselves; `make serve` is run, others are planned"
     ),
     "pip": StandIn(pip, "there is no network; what is installed is this checkout"),
+    "pipx": StandIn(pipx, "there is no network; what it would install is looked at"),
+    "systemd-sysusers": StandIn(sysusers, "is not installed everywhere; the user is made"),
     "python3": StandIn(python3, "as pip, for `python3 -m venv`; anything else is run"),
     "systemctl": StandIn(
         systemctl, "systemd is not running; units are checked and their programs run"

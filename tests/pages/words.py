@@ -19,11 +19,15 @@ OTHERS = {
     "from": "swaks",
     "latency": "redis-cli",
     "now": "systemctl",
+    "offline": "systemd-analyze",
     "rdb": "redis-cli",
     "replicaof": "redis-server",
+    "require-hashes": "pip",
+    "requirement": "pip",
     "server": "swaks",
     "signal": "systemctl",
     "since": "journalctl",
+    "threshold": "systemd-analyze",
     "to": "swaks",
 }
 """Options that the pages show and that are another program's. A new one is entered here."""
