@@ -3,11 +3,18 @@
 Everything here is pure: octets, times and settings go in, a decision comes out. Times are whole
 seconds since 1970 and are handed in.
 
-Keys, the same on every store (``TAG`` is the client's network, in braces, so that Redis Cluster
+Keys, the same on every store (``TAG`` is the client's network in braces, so that Redis Cluster
 keeps what belongs to one request on one node)::
 
     triplet = TAG "/" sender "/" recipient
     client  = TAG ":" address
+
+Where it is known for whom the client sends, there are keys of that identity too, whose tag is the
+domain in braces, and one of the sender's correspondence, whose tag is the sender's domain::
+
+    identity's triplet = TAG "/" sender "/" recipient
+    identity           = TAG ":" domain
+    correspondence     = TAG "~" hash
 
 In the sender ``/`` is written ``%2f`` and ``%`` is written ``%25``, so the first ``/`` after it
 ends it. With ``--privacy`` the key is ``/`` or ``:`` and a hash, and has no tag.
@@ -15,8 +22,10 @@ ends it. With ``--privacy`` the key is ``/`` or ``:`` and a hash, and has no tag
 Records are text that a person can read. Fields at the end are left out where they say nothing
 new, and older, longer and postgrey's own forms are read too::
 
-    triplet = first-seen ["," last-seen ["," passed-at]]
-    client  = count "," last-counted
+    triplet        = first-seen ["," last-seen ["," passed-at]]
+    client         = count "," last-counted
+    identity       = count "," last-counted "," first-counted
+    correspondence = last-written
 """
 
 from __future__ import annotations
@@ -122,21 +131,68 @@ def _without_batv_tag(local: bytes) -> bytes:
 
 
 class Keys(NamedTuple):
-    """Where a request's triplet and its client are remembered."""
+    """Where a request's triplet and its client are remembered.
+
+    Those of the identity and of the correspondence are empty where they do not matter.
+    """
 
     triplet: bytes
     client: bytes
+    identity_triplet: bytes = b""
+    identity: bytes = b""
+    correspondence: bytes = b""
 
 
-def keys(address: Address, sender: bytes, recipient: bytes, settings: Settings) -> Keys:
+def keys(
+    address: Address,
+    sender: bytes,
+    recipient: bytes,
+    settings: Settings,
+    evidence: Evidence | None = None,
+) -> Keys:
     """Return the keys for a request's client, envelope sender and recipient."""
-    sender = normalise_sender(sender)
+    normal = normalise_sender(sender)
     network = network_of(address, settings)
     if settings.privacy:
-        return _private_keys(address, network, sender, recipient, settings)
-    tag = _address_text(network, address.bits)
-    triplet = b"{%b}/%b/%b" % (tag, _unambiguous(sender), recipient)
-    return Keys(triplet.lower(), b"{%b}:%b" % (tag, address.text))
+        here = _private_keys(address, network, normal, recipient, settings)
+    else:
+        tag = _address_text(network, address.bits)
+        triplet = b"{%b}/%b/%b" % (tag, _unambiguous(normal), recipient)
+        here = Keys(triplet.lower(), b"{%b}:%b" % (tag, address.text))
+    if evidence is None or not evidence.identity:
+        return here
+    correspondence = b""
+    if evidence.speaks_for_sender and settings.learn_outbound:
+        correspondence = correspondence_key(sender, recipient, settings)
+    return Keys(
+        *here[:2], *_identity_keys(evidence.identity, normal, recipient, settings), correspondence
+    )
+
+
+def wanted(keys: Keys, settings: Settings) -> Sequence[bytes]:
+    """Return the keys whose records ``decide`` wants, in their order."""
+    if keys.identity:
+        return keys if keys.correspondence else keys[:4]
+    return keys[:2] if settings.auto_whitelist_clients else keys[:1]
+
+
+def _identity_keys(
+    domain: bytes, sender: bytes, recipient: bytes, settings: Settings
+) -> tuple[bytes, bytes]:
+    triplet = b"{%b}/%b/%b" % (domain, _unambiguous(sender), recipient)
+    if settings.privacy:
+        digest = _digest(settings.privacy_key)
+        return b"/" + digest(triplet.lower()), b":" + digest(domain.lower())
+    return triplet.lower(), b"{%b}:%b" % (domain.lower(), domain.lower())
+
+
+def correspondence_key(correspondent: bytes, user: bytes, settings: Settings) -> bytes:
+    """Return where it is remembered that one of our users has written to somebody elsewhere."""
+    both = (correspondent + b"\0" + user).lower()
+    hashed = hmac.digest(settings.privacy_key or b"", both, "sha256").hex().encode()
+    if settings.privacy:
+        return b"~" + hashed
+    return b"{%b}~%b" % (correspondent.rpartition(b"@")[2].lower(), hashed)
 
 
 class Names(NamedTuple):
@@ -244,7 +300,33 @@ class Client(NamedTuple):
         return cls(numbers[0], numbers[1]) if len(numbers) > 1 else None
 
 
-_Record = TypeVar("_Record", Triplet, Client)
+class Identity(NamedTuple):
+    """What is remembered of an identity: how often it came back, and over which time."""
+
+    successes: int
+    last_counted: int
+    first_counted: int
+
+    def dump(self) -> bytes:
+        """Return the record's text."""
+        return b"%d,%d,%d" % self
+
+    @classmethod
+    def load(cls, text: bytes) -> Identity | None:
+        """Read a record; None for one that can't be read."""
+        numbers = _numbers(text)
+        return cls(*numbers[:3]) if len(numbers) > 2 else None
+
+    def has_earned_its_pass(self, settings: Settings) -> bool:
+        """Whether it has kept its word often enough, and over days."""
+        days = self.last_counted - self.first_counted
+        return (
+            0 < settings.auto_whitelist_identities <= self.successes
+            and days >= settings.identity_age_seconds
+        )
+
+
+_Record = TypeVar("_Record", Triplet, Client, Identity)
 
 _NUMBERS = re.compile(rb"-?[0-9]{1,15}(?:,-?[0-9]{1,15})*")
 
@@ -256,6 +338,49 @@ def _numbers(text: bytes) -> list[int]:
 
 
 # Decisions --------------------------------------------------------------------------------------
+
+
+class Evidence(NamedTuple):
+    """What is known of who asks beside the request's triplet: by DNS, and by what Postfix knows."""
+
+    identity: bytes = b""
+    """The domain that this client verifiably sends for; empty where none is known."""
+    way: str = ""
+    """How that is known: ``spf`` or ``name``."""
+    speaks_for_sender: bool = False
+    """The identity is that of the envelope sender."""
+    signals: tuple[str, ...] = ()
+    """Marks of spamware that it shows."""
+    listed: bool = False
+    """It stands on a DNS blocklist."""
+    unsure: bool = False
+    """Some of it could not be found out in time."""
+    delay_seconds: int | None = None
+    """Of the list that it stands on, where the list has a delay of its own."""
+    exemption: str = ""
+    """Why it passes whatever else is known; empty where nothing says so."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing speaks against it, for sure."""
+        return not (self.signals or self.listed or self.unsure)
+
+
+NO_EVIDENCE = Evidence()
+
+
+def delay_for(evidence: Evidence, settings: Settings) -> int:
+    """Return the seconds that an unknown triplet waits: clean, unsure, suspicious, or listed."""
+    if evidence.delay_seconds is not None:
+        return evidence.delay_seconds
+    if not settings.delays:
+        return settings.delay_seconds
+    clean, unsure, suspicious, listed = settings.delays
+    if evidence.listed:
+        return listed
+    if evidence.signals:
+        return suspicious
+    return unsure if evidence.unsure else clean
 
 
 class Change(NamedTuple):
@@ -280,70 +405,181 @@ class Decision(NamedTuple):
     """The triplet had not passed before: the mail carries the header, and the client counts."""
     whitelisted: bool = False
     """The client is auto-whitelisted from now on."""
+    identity_whitelisted: bool = False
+    """The identity is."""
 
 
 def decide(
-    keys: Keys, remembered: Sequence[bytes | None], now: int, settings: Settings
+    keys: Keys,
+    remembered: Sequence[bytes | None],
+    now: int,
+    settings: Settings,
+    evidence: Evidence = NO_EVIDENCE,
 ) -> tuple[Decision, tuple[Change, ...]]:
-    """Decide on a request as postgrey does.
+    """Decide on a request: as postgrey does, and the identity's memory can only let more pass.
 
     Args:
         keys: the request's keys.
-        remembered: the records under them, in their order; the client's may be missing where
-            auto-whitelisting is off.
+        remembered: the records under them, in their order; those at the end may be missing where
+            auto-whitelisting is off or no identity is known.
         now: the time.
-        settings: delay, retry window, max-age and the auto-whitelist's threshold.
+        settings: delay, retry window, max-age and the auto-whitelists' thresholds.
+        evidence: what else is known of the client; it sets the delay.
 
     Returns:
         The decision, and what is to be stored if nothing that it rests on has changed.
     """
-    client = None
+    client = identity = None
     if settings.auto_whitelist_clients:
         client = _recall(Client, remembered[1], now, settings)
-        if client is not None and client.successes >= settings.auto_whitelist_clients:
-            return _pass_whitelisted(keys, client, now, settings)
-    before = _recall(Triplet, remembered[0], now, settings)
-    if before is not None and before.passed_at is not None:
-        now = _not_behind(before.last_seen, now)
-    passed_before, first_seen = _history(before, now, settings)
-    waited = now - first_seen
-    if waited < settings.delay_seconds:
-        triplet = Triplet(first_seen, now)
+    if keys.identity:
+        identity = _recall(Identity, remembered[3], now, settings)
+    if (client or keys.identity) and not evidence.listed:
+        known = _Known(client, identity, bool(keys.correspondence and remembered[4]))
+        if at_once := _pass_at_once(keys, known, now, settings):
+            return at_once
+    delay = delay_for(evidence, settings)
+    sights: tuple[_Sight, ...] = (_see(keys.triplet, remembered[0], now, delay, settings),)
+    if keys.identity:
+        sights += (_see(keys.identity_triplet, remembered[2], now, delay, settings),)
+    changes = [sight.change for sight in sights]
+    if evidence.listed and identity is not None and identity.successes:
+        # It has to earn its pass anew.
+        changes.append(_remember_identity(keys, Identity(0, now, now), settings))
+        identity = None
+    best = max(sights, key=_by_merit) if keys.identity else sights[0]
+    waited = best.waited
+    if not best.passes:
         reason = "early-retry" if waited else "new"
-        decision = Decision(False, reason, waited, settings.delay_seconds - waited)
-        return decision, (_remember(keys.triplet, triplet, settings),)
-    if passed_before:
-        triplet = Triplet(first_seen, now, before.passed_at if before else None)
-        decision = Decision(True, "triplet found", waited)
-        return decision, (_remember(keys.triplet, triplet, settings),)
-    changes = [_remember(keys.triplet, Triplet(first_seen, now, now), settings)]
-    whitelisted = False
-    if settings.auto_whitelist_clients and _counts(client, now):
-        client = Client(client.successes + 1 if client else 1, now)
-        whitelisted = client.successes == settings.auto_whitelist_clients
-        changes.append(_remember_client(keys, client, settings))
-    decision = Decision(True, "triplet found", waited, first_pass=True, whitelisted=whitelisted)
+        return Decision(False, reason, waited, delay - waited), tuple(changes)
+    first_pass = True not in [sight.passed_before for sight in sights]
+    decision = Decision(True, "triplet found", waited, first_pass=first_pass)
+    # The client counts as if there were no identities: else those known by one would starve it.
+    if (first_pass or sights[0].passes_first) and settings.auto_whitelist_clients:
+        decision = _count_client(decision, keys, client, now, settings, changes)
+    if keys.identity and sights[1].passes_first and not evidence.listed:
+        decision = _count_identity(decision, keys, identity, now, settings, changes)
     return decision, tuple(changes)
 
 
-def _history(before: Triplet | None, now: int, settings: Settings) -> tuple[bool, int]:
+class _Known(NamedTuple):
+    """What is remembered of who asks, beside the triplet."""
+
+    client: Client | None
+    identity: Identity | None
+    corresponds: bool
+
+
+def _pass_at_once(
+    keys: Keys, known: _Known, now: int, settings: Settings
+) -> tuple[Decision, tuple[Change, ...]] | None:
+    """Let pass who has earned it, or is awaited; None for all others."""
+    client, identity, corresponds = known
+    if client is not None and client.successes >= settings.auto_whitelist_clients:
+        decision = Decision(passes=True, reason="client AWL")
+        if 0 <= now - client.last_counted < COUNT_EVERY:
+            return decision, ()
+        more = Client(client.successes + 1, now)
+        return decision, (_remember_client(keys, more, settings),)
+    if identity is not None and identity.has_earned_its_pass(settings):
+        decision = Decision(passes=True, reason="identity AWL")
+        if 0 <= now - identity.last_counted < COUNT_EVERY:
+            return decision, ()
+        return decision, (_remember_identity(keys, _one_more(identity, now), settings),)
+    if corresponds:
+        return Decision(passes=True, reason="correspondent"), ()
+    return None
+
+
+def _count_client(
+    decision: Decision,
+    keys: Keys,
+    client: Client | None,
+    now: int,
+    settings: Settings,
+    changes: list[Change],
+) -> Decision:
+    """Count a success, once in ``COUNT_EVERY``."""
+    if client is not None and now - client.last_counted < COUNT_EVERY:
+        return decision
+    client = Client(client.successes + 1 if client else 1, now)
+    changes.append(_remember_client(keys, client, settings))
+    return decision._replace(whitelisted=client.successes == settings.auto_whitelist_clients)
+
+
+def _count_identity(
+    decision: Decision,
+    keys: Keys,
+    identity: Identity | None,
+    now: int,
+    settings: Settings,
+    changes: list[Change],
+) -> Decision:
+    """Count a success, once in ``COUNT_EVERY``."""
+    if identity is not None and now - identity.last_counted < COUNT_EVERY:
+        return decision
+    identity = _one_more(identity, now)
+    changes.append(_remember_identity(keys, identity, settings))
+    return decision._replace(identity_whitelisted=identity.has_earned_its_pass(settings))
+
+
+class _Sight(NamedTuple):
+    """What the history of one triplet says."""
+
+    passes: bool
+    passed_before: bool
+    waited: int
+    change: Change
+
+    @property
+    def passes_first(self) -> bool:
+        return self.passes and not self.passed_before
+
+
+def _by_merit(sight: _Sight) -> tuple[bool, int]:
+    return sight.passes, sight.waited
+
+
+def _see(key: bytes, text: bytes | None, now: int, delay: int, settings: Settings) -> _Sight:
+    """Look at a triplet's history, and see it now."""
+    before = _recall(Triplet, text, now, settings)
+    if before is not None and before.passed_at is not None:
+        now = _not_behind(before.last_seen, now)
+    passed_before, first_seen = _history(before, now, delay, settings)
+    waited = now - first_seen
+    # Where the delay depends on the request, a longer one does not take back what has passed.
+    passes = waited >= delay or (passed_before and settings.delay_varies)
+    passed_at = None
+    if passes:
+        passed_at = before.passed_at if before and passed_before else now
+    triplet = Triplet(first_seen, now, passed_at)
+    seconds = settings.max_age_seconds if passes else settings.retry_window_seconds
+    return _Sight(passes, passed_before, waited, Change(key, triplet.dump(), _ttl(seconds)))
+
+
+def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -> tuple[bool, int]:
     """Whether the triplet has passed before, and since when it is waiting."""
     if before is None:
         return False, now
-    passed_before = before.last_seen - before.first_seen >= settings.delay_seconds
+    enough = settings.longest_delay_seconds if settings.delay_varies else delay
+    passed_before = before.last_seen - before.first_seen >= enough
+    if settings.delay_varies and before.passed_at is not None:
+        passed_before = True
     if not passed_before and now - before.first_seen > settings.retry_window_seconds:
         return False, now
     # Somebody has set the clock back: nobody is to wait for that.
     return passed_before, min(before.first_seen, now)
 
 
-def _pass_whitelisted(
-    keys: Keys, client: Client, now: int, settings: Settings
-) -> tuple[Decision, tuple[Change, ...]]:
-    decision = Decision(passes=True, reason="client AWL")
-    if 0 <= now - client.last_counted < COUNT_EVERY:
-        return decision, ()
-    return decision, (_remember_client(keys, Client(client.successes + 1, now), settings),)
+def _one_more(identity: Identity | None, now: int) -> Identity:
+    if identity is None or not identity.successes:
+        return Identity(1, now, now)
+    return Identity(identity.successes + 1, now, identity.first_counted)
+
+
+def note_correspondence(key: bytes, now: int, settings: Settings) -> Change:
+    """Return what remembers that a user has written to somebody."""
+    return Change(key, b"%d" % now, _ttl(settings.max_age_seconds))
 
 
 def _not_behind(seen: int, now: int) -> int:
@@ -352,10 +588,6 @@ def _not_behind(seen: int, now: int) -> int:
     Else a triplet that has just passed there would be too early here, and pass twice.
     """
     return seen if 0 < seen - now <= CLOCK_SKEW else now
-
-
-def _counts(client: Client | None, now: int) -> bool:
-    return client is None or now - client.last_counted >= COUNT_EVERY
 
 
 def _recall(
@@ -371,14 +603,12 @@ def _recall(
     return record
 
 
-def _remember(key: bytes, triplet: Triplet, settings: Settings) -> Change:
-    passed = triplet.last_seen - triplet.first_seen >= settings.delay_seconds
-    seconds = settings.max_age_seconds if passed else settings.retry_window_seconds
-    return Change(key, triplet.dump(), _ttl(seconds))
-
-
 def _remember_client(keys: Keys, client: Client, settings: Settings) -> Change:
     return Change(keys.client, client.dump(), _ttl(settings.max_age_seconds))
+
+
+def _remember_identity(keys: Keys, identity: Identity, settings: Settings) -> Change:
+    return Change(keys.identity, identity.dump(), _ttl(settings.max_age_seconds))
 
 
 def _ttl(seconds: int) -> int:

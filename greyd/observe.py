@@ -27,11 +27,14 @@ from prometheus_client import (
 )
 
 from greyd import __version__
+from greyd.greylist import NO_EVIDENCE, Evidence
 from greyd.log import Severity, one_line, render_json
+from greyd.settings import IDENTITY_WAYS, SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from greyd.dns import Kind, Result
     from greyd.log import Log
     from greyd.protocol import Request
 
@@ -44,6 +47,11 @@ OUTCOMES: tuple[tuple[str, str], ...] = (
     (GREYLIST, "store unavailable"),
     (PASS, "triplet found"),
     (PASS, "client AWL"),
+    (PASS, "identity AWL"),
+    (PASS, "correspondent"),
+    (PASS, "not suspicious"),
+    (PASS, "DNS whitelist"),
+    (PASS, "outbound"),
     (PASS, "client whitelist"),
     (PASS, "recipient whitelist"),
     (PASS, "authenticated"),
@@ -127,6 +135,29 @@ class Metrics:
             "greyd_auto_whitelisted_clients", "Clients that became auto-whitelisted.",
             registry=registry,
         )  # fmt: skip
+        self.auto_whitelisted_identities = Counter(
+            "greyd_auto_whitelisted_identities", "Identities that became auto-whitelisted.",
+            registry=registry,
+        )  # fmt: skip
+        signals = Counter(
+            "greyd_signals",
+            "Requests of clients that showed a mark of spamware.",
+            ["signal"],
+            registry=registry,
+        )
+        self.signals = {name: signals.labels(name) for name in SIGNALS}
+        self.unsure = Counter(
+            "greyd_unsure",
+            "Requests that were answered without all that DNS was asked for.",
+            registry=registry,
+        )
+        identities = Counter(
+            "greyd_identities",
+            "Requests, by how it was known for whom the client sends.",
+            ["way"],
+            registry=registry,
+        )
+        self.identities = {way: identities.labels(way) for way in (*IDENTITY_WAYS, "subnet")}
         store_seconds = Histogram(
             "greyd_store_duration_seconds",
             "How long the store took.",
@@ -166,6 +197,10 @@ class Metrics:
         # workers, whose registries nobody is shown, they are left out.
         ProcessCollector(registry=registry)
 
+    def watch_dns(self) -> DnsWatcher:
+        """Add the metrics of DNS lookups: only where there can be any."""
+        return DnsWatcher(self.registry)
+
     def of_all_workers(self) -> CollectorRegistry:
         """Return what is to be shown: whichever worker is asked answers for all of them."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
@@ -175,6 +210,46 @@ class Metrics:
         return registry
 
 
+class DnsWatcher:
+    """Counts DNS lookups, see ``greyd.dns.resolver.Watcher``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        from greyd.dns import Kind, Result
+
+        self._hits = Counter(
+            "greyd_dns_cache_hits",
+            "Answers that were remembered from an earlier lookup.",
+            registry=registry,
+        )
+        lookups = Counter(
+            "greyd_dns_lookups",
+            "Lookups by record type and how they ended; too many: not begun.",
+            ["type", "result"],
+            registry=registry,
+        )
+        self._lookups = {
+            (kind, result): lookups.labels(kind.value, result.value)
+            for kind in Kind
+            for result in Result
+        }
+        self._seconds = Histogram(
+            "greyd_dns_duration_seconds",
+            "How long lookups took.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+    def found_in_cache(self) -> None:
+        """Count an answer that was remembered."""
+        self._hits.inc()
+
+    def looked_up(self, kind: Kind, result: Result, seconds: float | None) -> None:
+        """Count a lookup that has ended, or was not begun."""
+        self._lookups[kind, result].inc()
+        if seconds is not None:
+            self._seconds.observe(seconds)
+
+
 class _Answer(NamedTuple):
     request: Request
     action: str
@@ -182,6 +257,7 @@ class _Answer(NamedTuple):
     seconds: float
     detail: str
     delay_seconds: int | None
+    evidence: Evidence
 
 
 class Observer:
@@ -214,6 +290,7 @@ class Observer:
         seconds: float,
         detail: str = "",
         delay_seconds: int | None = None,
+        evidence: Evidence = NO_EVIDENCE,
     ) -> None:
         """Log and count one answer.
 
@@ -224,8 +301,11 @@ class Observer:
             seconds: how long the answer took.
             detail: what the log adds to the reason.
             delay_seconds: how long the mail has waited, where it now carries the header.
+            evidence: what else was known of the client.
         """
-        self._answers.append(_Answer(request, action, reason, seconds, detail, delay_seconds))
+        self._answers.append(
+            _Answer(request, action, reason, seconds, detail, delay_seconds, evidence)
+        )
         if self._soon is None:
             self.flush()
         elif len(self._answers) == 1:
@@ -263,15 +343,33 @@ class Observer:
             client = f"{one_line(request.client_name).decode()}[{client}]"
         self.log.notice(f"whitelisted: {client}")
 
+    def whitelisted_identity(self, identity: bytes) -> None:
+        """Log and count an identity that is auto-whitelisted from now on."""
+        self.flush()
+        self.metrics.auto_whitelisted_identities.inc()
+        self.log.notice(f"whitelisted: identity {one_line(identity).decode()}")
+
+    def witnessed(self, evidence: Evidence) -> None:
+        """Count what was found out of a client."""
+        for signal in evidence.signals:
+            self.metrics.signals[signal].inc()
+        if evidence.unsure:
+            self.metrics.unsure.inc()
+        self.metrics.identities[evidence.way or "subnet"].inc()
+
     def failed(self, request: Request, error: Exception) -> None:
         """Log and count a request that a fault of greyd's own has hit, and that passes for it."""
+        self._tell_of_fault("internal error, passing the mail", error)
+        self.answered(request, PASS, "internal error", 0.0)
+
+    def stumbled(self, error: Exception) -> None:
+        """Log a fault of greyd's own that the mail need not feel."""
+        self._tell_of_fault("internal error, going on without DNS", error)
+
+    def _tell_of_fault(self, what: str, error: Exception) -> None:
         self.flush()
         where = traceback.extract_tb(error.__traceback__)[-1]
-        self.log.error(
-            f"internal error, passing the mail: {type(error).__name__}: {error}"
-            f" ({where.filename}:{where.lineno})"
-        )
-        self.answered(request, PASS, "internal error", 0.0)
+        self.log.error(f"{what}: {type(error).__name__}: {error} ({where.filename}:{where.lineno})")
 
     def misunderstood(self, what: str, octets: bytes = b"") -> None:
         """Log and count something that is not the protocol; of many a second only some."""
@@ -300,7 +398,7 @@ class Observer:
 
 def _postgrey_line(answer: _Answer) -> bytes:
     """Return postgrey's log line; an empty attribute is left out."""
-    request, action, reason, _, detail, delay_seconds = answer
+    request, action, reason, _, detail, delay_seconds, evidence = answer
     line = f"action={action}, reason={reason}{detail}".encode()
     if request.queue_id:
         line = request.queue_id + b": " + line
@@ -314,7 +412,19 @@ def _postgrey_line(answer: _Answer) -> bytes:
         line += b", sender=" + request.sender
     if request.recipient:
         line += b", recipient=" + request.recipient
+    if evidence is not NO_EVIDENCE:
+        line += _evidence(evidence)
     return one_line(line)
+
+
+def _evidence(evidence: Evidence) -> bytes:
+    """Return what a log line says of who asks, after all that postgrey's has."""
+    said = b""
+    if evidence.identity:
+        said += b", identity=" + evidence.identity
+    if evidence.signals:
+        said += b", signals=" + "+".join(evidence.signals).encode()
+    return said + b", dns=late" if evidence.unsure else said
 
 
 def _json_line(answer: _Answer) -> bytes:
@@ -324,4 +434,10 @@ def _json_line(answer: _Answer) -> bytes:
     for name in ("queue_id", "client_name", "client_address", "sender", "recipient"):
         if value := getattr(answer.request, name):
             event[name] = value.decode(errors="backslashreplace")
+    if answer.evidence.identity:
+        event["identity"] = answer.evidence.identity.decode(errors="backslashreplace")
+    if answer.evidence.signals:
+        event["signals"] = list(answer.evidence.signals)
+    if answer.evidence.unsure:
+        event["dns"] = "late"
     return render_json(event, Severity.INFO)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from greyd import __version__, greylist, reply
+from greyd.greylist import NO_EVIDENCE, Evidence
 from greyd.observe import GREYLIST, PASS
 from greyd.reply import DUNNO, Replies
 from greyd.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from greyd.greylist import Address, Decision
+    from greyd.greylist import Address, Change, Decision
     from greyd.observe import Observer
     from greyd.protocol import Request
     from greyd.settings import Settings
+    from greyd.store import Remembered
     from greyd.store.guard import Guard
     from greyd.whitelist import Whitelists
 
@@ -29,14 +31,41 @@ RECENT_INSTANCES = 10_000
 _REQUIRED = ("client_address", "client_name", "sender", "recipient")
 
 
+class Witness(Protocol):
+    """Knows more of a client than its request's triplet."""
+
+    def look(self, request: Request, address: Address, found: Callable[[Evidence], None]) -> None:
+        """Call ``found`` once with what can be found out in time; never with an error."""
+
+    def close(self) -> None:
+        """Look no more: ``found`` is called at once."""
+
+
+class _Case(NamedTuple):
+    """A request on its way."""
+
+    request: Request
+    tell: Tell
+    started: float
+    evidence: Evidence = NO_EVIDENCE
+
+
 class Policy:
     """Answers requests."""
 
     def __init__(
-        self, settings: Settings, whitelists: Whitelists, store: Guard, observer: Observer
+        self,
+        settings: Settings,
+        whitelists: Whitelists,
+        store: Guard,
+        observer: Observer,
+        witness: Witness | None = None,
     ) -> None:
+        """Answer by ``settings``; ``witness`` is asked where more of a client is to be known."""
         self.whitelists = whitelists
         """In force; to be replaced as a whole."""
+        self.witness = witness
+        """Asked about each client that no list lets pass; may be set later."""
         self._settings = settings
         self._store = store
         self._observer = observer
@@ -50,7 +79,7 @@ class Policy:
 
         It gets None where the request deserves no reply.
         """
-        started = time.perf_counter()
+        case = _Case(request, tell, time.perf_counter())
         if request.garbage is not None:
             self._observer.misunderstood("line without = ignored", request.garbage)
         if request.request != b"smtpd_access_policy":
@@ -59,47 +88,87 @@ class Policy:
             )
             tell(None)
             return
+        if request.policy_context == b"outbound" and self._settings.learn_outbound:
+            self._learn(case)
+            return
         address = greylist.parse_address(request.client_address or b"")
         reason = self._exemption(request, address)
         if reason or address is None:
-            tell(self._pass(request, reason, started))
-            return
-        settings = self._settings
-        keys = greylist.keys(address, request.sender or b"", request.recipient or b"", settings)
+            tell(self._pass(case, reason))
+        elif self.witness is None:
+            self._weigh(case, address)
+        else:
+            self.witness.look(request, address, partial(self._weigh_with, case, address))
+
+    def _weigh_with(self, case: _Case, address: Address, evidence: Evidence) -> None:
+        """Go on with a request when it is known who asks."""
+        try:
+            case = case._replace(evidence=evidence)
+            self._observer.witnessed(evidence)
+            reason = evidence.exemption
+            if not reason and self._settings.greylist == "suspicious" and evidence.is_clean:
+                reason = "not suspicious"
+            if reason:
+                case.tell(self._pass(case, reason))
+            else:
+                self._weigh(case, address)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not stop the mail
+            case.tell(self.failed(case.request, fault))
+
+    def _weigh(self, case: _Case, address: Address) -> None:
+        """Decide by what is remembered."""
+        request, settings, evidence = case.request, self._settings, case.evidence
+        keys = greylist.keys(
+            address, request.sender or b"", request.recipient or b"", settings, evidence
+        )
         now = self._now(request)
         self._store.begin(
-            keys if settings.auto_whitelist_clients else keys[:1],
-            lambda remembered: greylist.decide(keys, remembered, now, settings),
-            partial(self._decided, request, tell, started, time.perf_counter()),
+            greylist.wanted(keys, settings),
+            lambda remembered: greylist.decide(keys, remembered, now, settings, evidence),
+            partial(self._decided, case, time.perf_counter()),
         )
 
     def _decided(
-        self,
-        request: Request,
-        tell: Tell,
-        started: float,
-        asked: float,
-        decision: Decision,
-        error: Exception | None,
+        self, case: _Case, asked: float, decision: Decision, error: Exception | None
     ) -> None:
         """Go on with a request when the store has decided, or could not."""
         self._observer.stored(time.perf_counter() - asked)
         try:
             if isinstance(error, StoreError):
                 self._observer.metrics.store_errors.inc()
-                reply = self._without_store(request, started)
+                reply = self._without_store(case)
             elif error is not None:
                 raise error
             else:
-                reply = self._carry_out(request, decision, started)
+                reply = self._carry_out(case, decision)
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not stop the mail
-            reply = self.failed(request, fault)
-        tell(reply)
+            reply = self.failed(case.request, fault)
+        case.tell(reply)
 
     def failed(self, request: Request, error: Exception) -> bytes:
         """Let a request pass that a fault of greyd's own has hit."""
         self._observer.failed(request, error)
         return DUNNO
+
+    def _learn(self, case: _Case) -> None:
+        """Remember whom one of our users writes to; the mail itself passes whatever happens."""
+        request, settings = case.request, self._settings
+        if not (request.sasl_username and request.sender and request.recipient):
+            case.tell(self._pass(case, "outbound"))
+            return
+        key = greylist.correspondence_key(request.recipient, request.sender, settings)
+        change = greylist.note_correspondence(key, self._now(request), settings)
+
+        def note(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
+            return None, [change]
+
+        self._store.begin([key], note, partial(self._learned, case, time.perf_counter()))
+
+    def _learned(self, case: _Case, asked: float, _: None, error: Exception | None) -> None:
+        self._observer.stored(time.perf_counter() - asked)
+        if error is not None:
+            self._observer.metrics.store_errors.inc()
+        case.tell(self._pass(case, "outbound"))
 
     def _exemption(self, request: Request, address: Address | None) -> str:
         """Return why a request passes whatever the store may say; empty where nothing says so."""
@@ -129,52 +198,53 @@ class Policy:
             return "client address"
         return ""
 
-    def _carry_out(self, request: Request, decision: Decision, started: float) -> bytes:
+    def _carry_out(self, case: _Case, decision: Decision) -> bytes:
         if decision.whitelisted:
-            self._observer.whitelisted(request)
+            self._observer.whitelisted(case.request)
+        if decision.identity_whitelisted:
+            self._observer.whitelisted_identity(case.evidence.identity)
         if decision.passes:
-            return self._let_pass(request, decision, started)
+            return self._let_pass(case, decision)
         detail = f" ({decision.missing_seconds}s missing)" if decision.waited_seconds else ""
         if self._settings.mode == "learn":
-            return self._pass(request, "learning", started, f" ({decision.reason}{detail})")
-        self._observer.answered(
-            request,
-            GREYLIST,
-            decision.reason,
-            time.perf_counter() - started,
-            detail,
-        )
-        return self._replies.greylisted(request, decision.missing_seconds)
+            return self._pass(case, "learning", f" ({decision.reason}{detail})")
+        self._tell_of(case, GREYLIST, decision.reason, detail)
+        return self._replies.greylisted(case.request, decision.missing_seconds)
 
-    def _let_pass(self, request: Request, decision: Decision, started: float) -> bytes:
+    def _let_pass(self, case: _Case, decision: Decision) -> bytes:
         if not decision.first_pass or self._settings.mode == "learn":
-            return self._pass(request, decision.reason, started)
+            return self._pass(case, decision.reason)
         self._observer.passed_first(decision.waited_seconds)
-        if not self._is_first_of_message(request):
-            return self._pass(request, decision.reason, started)
-        self._pass(request, decision.reason, started, delay_seconds=decision.waited_seconds)
+        # With a delay that depends on the request, mail that had not to wait says nothing of it.
+        waited = decision.waited_seconds or not self._settings.delay_varies
+        if not waited or not self._is_first_of_message(case.request):
+            return self._pass(case, decision.reason)
+        self._pass(case, decision.reason, delay_seconds=decision.waited_seconds)
         return self._replies.prepend_header(decision.waited_seconds, time.time())
 
-    def _without_store(self, request: Request, started: float) -> bytes:
+    def _without_store(self, case: _Case) -> bytes:
         if self._settings.passes_without_store:
-            return self._pass(request, "store unavailable", started)
-        self._observer.answered(
-            request, GREYLIST, "store unavailable", time.perf_counter() - started
-        )
+            return self._pass(case, "store unavailable")
+        self._tell_of(case, GREYLIST, "store unavailable")
         return reply.STORE_AWAY
 
     def _pass(
+        self, case: _Case, reason: str, detail: str = "", delay_seconds: int | None = None
+    ) -> bytes:
+        self._tell_of(case, PASS, reason, detail, delay_seconds)
+        return DUNNO
+
+    def _tell_of(
         self,
-        request: Request,
+        case: _Case,
+        action: str,
         reason: str,
-        started: float,
         detail: str = "",
         delay_seconds: int | None = None,
-    ) -> bytes:
-        self._observer.answered(
-            request, PASS, reason, time.perf_counter() - started, detail, delay_seconds
-        )
-        return DUNNO
+    ) -> None:
+        request, _, started, evidence = case
+        seconds = time.perf_counter() - started
+        self._observer.answered(request, action, reason, seconds, detail, delay_seconds, evidence)
 
     def _is_first_of_message(self, request: Request) -> bool:
         """Whether no other recipient of this message has brought it the header yet."""

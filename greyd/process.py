@@ -47,7 +47,7 @@ def run(settings: Settings) -> int:
         settings, folder = _prepare(settings, account)
         _raise_file_limit()
         _make_metrics_folder(settings, account, undo)
-        _import_all()
+        _import_all(settings)
         # Only to see whether it is one, and to have its modules.
         open_store(settings, folder)
         sockets = listen(settings, undo)
@@ -228,13 +228,17 @@ def _make_metrics_folder(settings: Settings, account: _Account, undo: contextlib
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
 
 
-def _import_all() -> None:
+def _import_all(settings: Settings) -> None:
     """Load what serving needs while it may be read: later only the user's files can be.
 
     The store's modules are loaded by ``open_store``.
     """
     for module in ("concurrent.futures.thread", "encodings.idna", "uvloop", "greyd.server"):
         import_module(module)
+    if settings.knows_more:
+        from greyd.dns import names, resolver, witness  # noqa: F401 - only to be loaded
+
+        names.load_suffixes()
 
 
 def _drop_privileges(account: _Account) -> None:

@@ -19,7 +19,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_VALUE = 512
 """Octets kept of a name or a value; postgrey cuts them there too."""
@@ -51,14 +51,26 @@ class Request(NamedTuple):
     sasl_username: bytes | None = None
     etrn_domain: bytes | None = None
     policy_test_time: bytes | None = None
+    helo_name: bytes | None = None
+    reverse_client_name: bytes | None = None
+    policy_context: bytes | None = None
     garbage: bytes | None = None
     """The first line without ``=`` in this request; such lines count for nothing."""
 
 
 _NAMES = tuple(name.encode() for name in Request._fields[:-1])
-# One search for all attributes makes no objects of the lines that nobody uses. The line feed before
-# a name, which the engine looks for first, is what makes it quick.
-_ATTRIBUTE = re.compile(rb"\n(%b|)=([^\n]{0,%d})" % (b"|".join(_NAMES), MAX_VALUE))
+OF_IDENTITY = ("helo_name", "reverse_client_name", "policy_context")
+"""Attributes that only matter where more is to be known of a client than its triplet."""
+
+
+def _attributes(names: Iterable[bytes]) -> re.Pattern[bytes]:
+    # One search for all attributes makes no objects of the lines that nobody uses. The line feed
+    # before a name, which the engine looks for first, is what makes it quick.
+    return re.compile(rb"\n(%b|)=([^\n]{0,%d})" % (b"|".join(names), MAX_VALUE))
+
+
+_ALL = _attributes(_NAMES)
+_USUAL = _attributes(name for name in _NAMES if name.decode() not in OF_IDENTITY)
 _EMPTY_LINE = re.compile(rb"\n(?=\n)")
 _ALL_BUT_BORDERS = bytes(octet for octet in range(256) if octet not in b"\n=")
 
@@ -66,7 +78,9 @@ _ALL_BUT_BORDERS = bytes(octet for octet in range(256) if octet not in b"\n=")
 class RequestParser:
     """Turns a connection's octets into requests, wherever the packets' borders are."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_identity: bool = False) -> None:
+        """Read requests, and ``OF_IDENTITY`` in them only where that is wanted."""
+        self._attributes = _ALL if of_identity else _USUAL
         # Begins with a line feed, and so do all texts here: each line has one before it.
         self._rest = b"\n"
         self._dropped = 0
@@ -84,7 +98,7 @@ class RequestParser:
         begin = 0
         while empty := _EMPTY_LINE.search(text, begin):
             end = empty.end()
-            yield _read(text[begin:end])
+            yield _read(text[begin:end], self._attributes)
             begin = end
         self._rest = text[begin:]
         if self._dropped and b"\n" in data:
@@ -101,7 +115,7 @@ class RequestParser:
     def _condense(self) -> None:
         """Drop what can't count of a request that goes on: names and values are cut anyway."""
         lines, _, last = self._rest.rpartition(b"\n")
-        values = dict(_ATTRIBUTE.findall(lines))
+        values = dict(self._attributes.findall(lines))
         garbage = _garbage(lines + b"\n", values)
         values.pop(b"", None)
         kept = [] if garbage is None else [garbage]
@@ -115,9 +129,9 @@ class RequestParser:
             raise ProtocolError(f"a line has no end after {MAX_LINE} octets")
 
 
-def _read(lines: bytes) -> Request:
+def _read(lines: bytes, attributes: re.Pattern[bytes]) -> Request:
     """Return the request in ``lines``, each with a line feed before it, the last with one after."""
-    values = dict(_ATTRIBUTE.findall(lines))
+    values = dict(attributes.findall(lines))
     return Request._make([*map(values.get, _NAMES), _garbage(lines, values)])
 
 

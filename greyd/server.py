@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from greyd.dns.resolver import Resolver
     from greyd.policy import Tell
     from greyd.protocol import Request
     from greyd.settings import Settings
@@ -71,7 +72,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._parser = RequestParser()
+        self._parser = RequestParser(of_identity=service.settings.knows_more)
         self._unread: deque[bytes] = deque()
         self._requests: Iterator[Request] = iter(())
         self._transport: Any = None
@@ -338,6 +339,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     _show_entries(metrics, whitelists)
     metrics.whitelists_read.set(whitelists.complete)
     policy = Policy(settings, whitelists, guard, observer)
+    resolver = _know_more(policy, settings, observer) if settings.knows_more else None
     service = Service(settings, policy, guard, observer)
     stop = asyncio.Event()
     for number in signals.STOPS:
@@ -368,12 +370,30 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     await _take_all_that_wait(place.sockets)
     for server in servers:
         server.close()
+    if policy.witness is not None:
+        policy.witness.close()
     await service.drain()
     observer.flush()
     status.stop()
     for task in tasks:
         task.cancel()
+    if resolver is not None:
+        await resolver.close()
     await guard.close()
+
+
+def _know_more(policy: Policy, settings: Settings, observer: Observer) -> Resolver:
+    """Let a policy ask the DNS, and what Postfix knows, of its clients."""
+    from greyd.dns.resolver import Resolver
+    from greyd.dns.witness import DnsWitness
+
+    resolver = Resolver(
+        settings.resolvers, settings.dns_timeout_seconds, observer.metrics.watch_dns()
+    )
+    policy.witness = DnsWitness(
+        settings, resolver, lambda: policy.whitelists.override, observer.stumbled
+    )
+    return resolver
 
 
 async def _take_all_that_wait(sockets: Sequence[socket.socket]) -> None:

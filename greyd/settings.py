@@ -15,7 +15,9 @@ import re
 import shlex
 from dataclasses import dataclass, field, fields
 from enum import Enum
+from ipaddress import IPv4Address
 from pathlib import Path
+from socket import AF_INET, AF_INET6, inet_pton  # arithmetic on addresses, no I/O
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -47,6 +49,17 @@ class Endpoint(NamedTuple):
 
 METRICS_ENDPOINT = Endpoint("127.0.0.1", 9923)
 
+DELAYS = ("CLEAN", "UNSURE", "SUSPICIOUS", "LISTED")
+
+IDENTITY_WAYS = ("spf", "name")
+"""How it can be known for whom a client sends."""
+
+SIGNALS = (
+    "no_ptr", "ptr_mismatch", "helo_not_fqdn", "helo_no_address", "sender_no_mx", "generic_name",
+    "dnsbl", "rhsbl", "spf_fail",
+)  # fmt: skip
+"""Marks of spamware that a client can show."""
+
 
 class Kind(Enum):
     """How an option stands on the command line."""
@@ -64,6 +77,7 @@ class Kind(Enum):
 _WHOLE = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
 _LARGEST = 10**12
 _A_CENTURY = 36_525 * DAY  # longer lives than that no store can keep
+_RESOLVER = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 _LOGIN = re.compile(r"://.*@", re.DOTALL)
 
 
@@ -156,6 +170,19 @@ def _metrics(text: str) -> Endpoint | None:
     return endpoint._replace(host="127.0.0.1") if endpoint.host == "localhost" else endpoint
 
 
+def _resolver(text: str) -> Endpoint:
+    """Read ``ADDRESS[:PORT]``; an IPv6 address with a port stands in brackets."""
+    parts = _RESOLVER.fullmatch(text.strip())
+    host, port = (parts["v6"] or parts["v4"], int(parts["port"] or 53)) if parts else ("", 0)
+    try:
+        inet_pton(AF_INET6 if parts and parts["v6"] else AF_INET, host)
+    except OSError:
+        port = 0
+    if not 0 < port <= 65535:
+        raise ValueError("ADDRESS[:PORT], such as 127.0.0.1:53 or [::1]:53")
+    return Endpoint(host, port)
+
+
 _FACILITIES = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
     "ftp", *["-"] * 4, *(f"local{number}" for number in range(8)),
@@ -166,6 +193,91 @@ def _facility(text: str) -> int:
     if text.lower() not in _FACILITIES or text == "-":
         raise ValueError("a syslog facility, such as mail, daemon or local0")
     return _FACILITIES.index(text.lower())
+
+
+def _delay(text: str) -> int | tuple[int, ...]:
+    numbers = tuple(_whole(each) for each in text.split(","))
+    if len(numbers) == 1:
+        return numbers[0]
+    if len(numbers) != len(DELAYS) or min(numbers) < 0:
+        raise ValueError(f"a number of seconds, or {len(DELAYS)} of them: {','.join(DELAYS)}")
+    return numbers
+
+
+def _names_of(choices: Sequence[str], text: str) -> tuple[str, ...]:
+    names = tuple(each.strip() for each in text.split(",") if each.strip())
+    if not names or not set(names) <= set(choices):
+        raise ValueError(f"some of {', '.join(choices)}, with commas")
+    return names
+
+
+def _ways(text: str) -> tuple[str, ...]:
+    return tuple(way for way in _names_of((*IDENTITY_WAYS, "subnet"), text) if way != "subnet")
+
+
+def _signals(text: str) -> tuple[str, ...]:
+    return SIGNALS if text == "all" else _names_of(SIGNALS, text)
+
+
+class Zone(NamedTuple):
+    """A DNS list, and what its answers mean."""
+
+    name: str
+    delay_seconds: int | None = None
+    """Of those that stand on it; None: as of all that are listed."""
+    codes: tuple[tuple[int, int], ...] = ()
+    """First and last of the answers that count, as numbers; without any all in 127.0.0.0/8."""
+    weight: float = 1.0
+    """A client is listed where the weights of the lists that it stands on reach 1."""
+    trust: int = 0
+    """The least level of trust that counts, of a whitelist."""
+
+
+_ZONE = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})+")
+TRUST = ("none", "low", "medium", "high")
+"""Levels of DNS whitelists (dnswl.org's), the least first."""
+
+
+def _zone(text: str) -> Zone:
+    """Read ``ZONE[=SECONDS][;codes=FIRST-LAST,…][;weight=NUMBER]``."""
+    first, *others = text.split(";")
+    name, _, seconds = first.partition("=")
+    zone = Zone(_zone_name(name), _whole(seconds) if seconds else None)
+    for each in others:
+        key, _, value = each.partition("=")
+        if key == "delay":
+            zone = zone._replace(delay_seconds=_whole(value))
+        elif key == "codes":
+            zone = zone._replace(codes=tuple(map(_codes, value.split(","))))
+        elif key == "weight":
+            zone = zone._replace(weight=_seconds(value))
+        else:
+            raise ValueError("ZONE=SECONDS;codes=127.0.0.2-127.0.0.11;weight=0.5")
+    if (zone.delay_seconds or 0) < 0:
+        raise ValueError("ZONE=SECONDS, not less than 0")
+    return zone
+
+
+def _zone_name(text: str) -> str:
+    if not _ZONE.fullmatch(text):
+        raise ValueError("a zone of DNS, such as zen.spamhaus.org")
+    return text.lower()
+
+
+def _codes(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    try:
+        numbers = [int(IPv4Address(each)) for each in (first, last or first)]
+    except ValueError:
+        raise ValueError("codes such as 127.0.0.2-127.0.0.11") from None
+    return numbers[0], numbers[1]
+
+
+def _dnswl(text: str) -> Zone:
+    name, _, level = text.partition("=")
+    if level and level not in TRUST:
+        raise ValueError(f"ZONE=LEVEL, with one of {', '.join(TRUST)}")
+    return Zone(_zone_name(name), trust=TRUST.index(level or "medium"))
 
 
 # The table --------------------------------------------------------------------------------------
@@ -224,7 +336,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("exim", "exim", _flag, "Close the connection after each reply, for Exim.", Kind.FLAG),
     # What it decides
     Option(
-        "delay", "delay_seconds", _whole, "How long an unknown triplet is greylisted.",
+        "delay", "delay_seconds", _delay,
+        "How long an unknown triplet is greylisted. Four numbers with commas: for clients that are"
+        " clean, unsure, suspicious, listed.",
         metavar="SECONDS", zero_is_default=True, default="300",
     ),
     Option(
@@ -240,6 +354,59 @@ OPTIONS: tuple[Option, ...] = (
         "auto-whitelist-clients", "auto_whitelist_clients", _whole,
         "Whitelist a client once it has come back so often; 0 turns it off.",
         Kind.OPTIONAL, "N", bare="5", default="5",
+    ),
+    # Who it is
+    Option(
+        "preset", "preset", _one_of("recommended"),
+        "Know senders by who they are: turns on what this part of the page has, as"
+        " docs/identity.md says; each can still be set by itself.",
+        metavar="recommended",
+    ),
+    Option(
+        "identity", "identity", _ways,
+        "By what to know for whom a client sends: spf, name, subnet, in this order.",
+        metavar="WAYS", default="subnet",
+    ),
+    Option(
+        "auto-whitelist-identities", "auto_whitelist_identities", _whole,
+        "Whitelist an identity once it has come back so often; 0 turns it off.",
+        metavar="N", default="0",
+    ),
+    Option(
+        "identity-age", "identity_age_seconds", _days,
+        "Days that must lie between its first and its last success.", metavar="DAYS", default="1",
+    ),
+    Option(
+        "greylist", "greylist", _one_of("all", "suspicious"),
+        "suspicious: only clients that show a signal, or stand on a list, wait.",
+        metavar="all|suspicious", default="all",
+    ),
+    Option(
+        "signals", "signals", _signals,
+        "The signals that count: " + ", ".join(SIGNALS) + ".", metavar="NAMES", default="all",
+    ),
+    Option(
+        "dnsbl", "dnsbl", _zone, "Clients on this DNS blocklist always wait, SECONDS if given.",
+        Kind.MANY, "ZONE[=SECONDS]",
+    ),
+    Option(
+        "rhsbl", "rhsbl", _zone,
+        "So do those whose name, HELO or sender's domain is on this one.",
+        Kind.MANY, "ZONE[=SECONDS]",
+    ),
+    Option(
+        "dnswl", "dnswl", _dnswl,
+        "Clients on this DNS whitelist pass, from a level of trust on (none, low, medium, high).",
+        Kind.MANY, "ZONE[=LEVEL]",
+    ),
+    Option(
+        "list-override", "list_override", _path,
+        "Clients whose listings do not count: domain or address, then OK.", Kind.MANY, "FILE",
+    ),
+    Option(
+        "learn-outbound", "learn_outbound", _flag,
+        "Let answers to our users' mail in at once (policy_context=outbound at submission).",
+        Kind.FLAG,
     ),
     Option(
         "lookup-by-subnet", "lookup_by_subnet", _flag,
@@ -321,6 +488,16 @@ OPTIONS: tuple[Option, ...] = (
         "privacy-key", "privacy_key_file", _path,
         "With --privacy: hash with HMAC-SHA-256 under the secret in FILE.", metavar="FILE",
     ),
+    # What it asks
+    Option(
+        "resolver", "resolvers", _resolver, "Ask this DNS server; its address, IPv6 in brackets.",
+        Kind.MANY, "ADDRESS[:PORT]", default="those in /etc/resolv.conf",
+    ),
+    Option(
+        "dns-timeout", "dns_timeout_seconds", _seconds,
+        "How long a request waits for all its DNS lookups together.", metavar="SECONDS",
+        default="1.5",
+    ),
     # How it runs
     Option("daemonize", "daemonize", _flag, "Go to the background.", Kind.FLAG, spellings=("d",)),
     Option("pidfile", "pidfile", _path, "Write the process id to PATH.", metavar="PATH"),
@@ -360,9 +537,22 @@ class Settings:
     listen_queue_size: int = 1024
     exim: bool = False
     delay_seconds: int = 300
+    delays: tuple[int, ...] = ()
+    """For clients that are clean, unsure, suspicious, listed, where they differ."""
     max_age_seconds: int = 35 * DAY
     retry_window_seconds: int = 2 * DAY
     auto_whitelist_clients: int = 5
+    preset: str = ""
+    identity: tuple[str, ...] = ()
+    auto_whitelist_identities: int = 0
+    identity_age_seconds: int = DAY
+    greylist: str = "all"
+    signals: tuple[str, ...] = SIGNALS
+    dnsbl: tuple[Zone, ...] = ()
+    rhsbl: tuple[Zone, ...] = ()
+    dnswl: tuple[Zone, ...] = ()
+    list_override: tuple[Path, ...] = ()
+    learn_outbound: bool = False
     lookup_by_subnet: bool = True
     lookup_by_host: bool = False
     ipv4cidr: int = 24
@@ -386,6 +576,8 @@ class Settings:
     privacy_key_file: Path | None = None
     privacy_key: bytes | None = field(default=None, repr=False)
     """The secret read from ``privacy_key_file``."""
+    resolvers: tuple[Endpoint, ...] = ()
+    dns_timeout_seconds: float = 1.5
     daemonize: bool = False
     pidfile: Path | None = None
     user: str = ""
@@ -404,9 +596,27 @@ class Settings:
     """What is odd but no error, to be logged at the start."""
 
     @property
+    def delay_varies(self) -> bool:
+        """Whether not all requests have the same delay."""
+        return bool(self.delays or self.dnsbl)
+
+    @property
+    def longest_delay_seconds(self) -> int:
+        """The longest delay that a request may have."""
+        lists = (zone.delay_seconds or 0 for zone in self.dnsbl)
+        return max(self.delay_seconds, *self.delays, *lists)
+
+    @property
     def passes_without_store(self) -> bool:
         """Whether mail passes while the store is away; while learning nothing is deferred."""
         return self.on_store_failure == "pass" or self.mode == "learn"
+
+    @property
+    def knows_more(self) -> bool:
+        """Whether more is to be found out of a client than its request's triplet."""
+        lists = self.dnsbl or self.rhsbl or self.dnswl
+        suspicious = self.delays or self.greylist == "suspicious"
+        return bool(self.identity or lists or suspicious or self.learn_outbound)
 
 
 _DEFAULTS = {each.name: each.default for each in fields(Settings)}
@@ -571,6 +781,9 @@ def from_table(table: Mapping[str, object], file: str) -> list[Given]:
 
 
 def _toml_text(value: object, where: str) -> str:
+    if isinstance(value, dict) and isinstance(zone := value.get("zone"), str):
+        rest = {name: each for name, each in value.items() if name != "zone"}
+        return ";".join([zone, *(f"{name}={_toml_list(rest[name], where)}" for name in rest)])
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str | int | float):
@@ -578,7 +791,24 @@ def _toml_text(value: object, where: str) -> str:
     raise SettingsError(f"{where}: give a text, a number, true or false")
 
 
+def _toml_list(value: object, where: str) -> str:
+    values = value if isinstance(value, list) else [value]
+    return ",".join(_toml_text(each, where) for each in values)
+
+
 # Settings ---------------------------------------------------------------------------------------
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "recommended": {
+        "identity": ("spf", "name"),
+        "auto_whitelist_identities": 3,
+        "greylist": "suspicious",
+        "dnsbl": (Zone("zen.spamhaus.org", 3600),),
+        "rhsbl": (Zone("dbl.spamhaus.org", 3600),),
+        "dnswl": (Zone("list.dnswl.org", trust=TRUST.index("medium")),),
+        "learn_outbound": True,
+    }
+}
 
 
 def settle(*sources: Iterable[Given], warnings: Iterable[str] = ()) -> Settings:
@@ -602,6 +832,10 @@ def settle(*sources: Iterable[Given], warnings: Iterable[str] = ()) -> Settings:
                 value = (*values.get(given.option.field, ()), value)
             values[given.option.field] = value
         chosen = {**values, **chosen}
+    chosen = {**_PRESETS.get(chosen.get("preset", ""), {}), **chosen}
+    if isinstance(delays := chosen.get("delay_seconds"), tuple):
+        # What is asked without the classes has the delay of those that one can't be sure of.
+        chosen |= {"delays": delays, "delay_seconds": delays[DELAYS.index("UNSURE")]}
     settings = Settings(**chosen, warnings=tuple(notices))
     _check(settings)
     return settings
@@ -629,6 +863,13 @@ def _is_zero(option: Option, text: str) -> bool:
 
 
 def _check(settings: Settings) -> None:
+    if not settings.identity:
+        for name, value in (
+            ("learn-outbound", settings.learn_outbound),
+            ("auto-whitelist-identities", settings.auto_whitelist_identities),
+        ):
+            if value:
+                raise SettingsError(f"--{name} means nothing without --identity=spf,name; add it")
     if settings.privacy_key_file and not settings.privacy:
         raise SettingsError("--privacy-key means nothing without --privacy; add it")
     if settings.store_password_file and not settings.store.startswith(("redis", "unix:")):

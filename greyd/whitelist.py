@@ -381,17 +381,19 @@ class Recipients:
 
 
 class Whitelists(NamedTuple):
-    """Both lists, as they are in force together."""
+    """All lists, as they are in force together."""
 
     clients: Clients
     recipients: Recipients
+    override: Clients = Clients(())
+    """Clients whose listings on DNS lists do not count."""
     complete: bool = True
     """Whether all of their files could be read."""
 
     @property
     def remarks(self) -> list[Remark]:
         """What their authors should know, the clients' files first."""
-        return self.clients.remarks + self.recipients.remarks
+        return self.clients.remarks + self.recipients.remarks + self.override.remarks
 
     def match_client(self, name: bytes, address: Address | None) -> Entry | None:
         """Return the entry that lets a client pass."""

@@ -9,8 +9,9 @@ taken, and the ``.local`` file beside it: ``/etc/greyd/â€¦``, ``/etc/postgrey/â€
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from greyd.override import read_override
 from greyd.whitelist import Clients, Recipients, Source, WhitelistError, Whitelists, read_file
 
 if TYPE_CHECKING:
@@ -45,47 +46,59 @@ def files_in_force(given: Sequence[Path], name: str) -> list[Path]:
 
 def load_whitelists(settings: Settings, log: Log) -> Whitelists:
     """Read the whitelists at the start; a file that can't be read is a warning."""
-    clients, recipients, failed = _read(settings)
-    for error in failed:
+    read = _read(settings)
+    for error in read.failed:
         log.warning(f"whitelist {error}; going on without it")
-    return _build(clients, recipients, log)._replace(complete=not failed)
+    return _build(read, log)._replace(complete=not read.failed)
 
 
 def reload_whitelists(settings: Settings, log: Log) -> Whitelists | None:
     """Read the whitelists again; None, and the old ones stay, where a file can't be read."""
-    clients, recipients, failed = _read(settings)
-    for error in failed:
+    read = _read(settings)
+    for error in read.failed:
         log.warning(f"whitelist {error}; the old whitelists stay in force")
-    return None if failed else _build(clients, recipients, log)
+    return None if read.failed else _build(read, log)
 
 
-def _read(settings: Settings) -> tuple[list[Source], list[Source], list[WhitelistError]]:
-    """Return the clients' files, the recipients', and why others can't be read."""
-    clients, failed_clients = _sources(settings.whitelist_clients, "whitelist_clients")
-    recipients, failed_recipients = _sources(settings.whitelist_recipients, "whitelist_recipients")
-    return clients, recipients, failed_clients + failed_recipients
+class _Read(NamedTuple):
+    """The files' content, and why others can't be read."""
+
+    clients: list[Source]
+    recipients: list[Source]
+    override: list[Source]
+    failed: list[WhitelistError]
 
 
-def _sources(given: Sequence[Path], name: str) -> tuple[list[Source], list[WhitelistError]]:
+def _read(settings: Settings) -> _Read:
+    failed: list[WhitelistError] = []
+    return _Read(
+        _sources(files_in_force(settings.whitelist_clients, "whitelist_clients"), failed),
+        _sources(files_in_force(settings.whitelist_recipients, "whitelist_recipients"), failed),
+        _sources(settings.list_override, failed),
+        failed,
+    )
+
+
+def _sources(paths: Sequence[Path], failed: list[WhitelistError]) -> list[Source]:
     sources = []
-    failed = []
-    for path in files_in_force(given, name):
+    for path in paths:
         try:
             sources.append(read_file(str(path)))
         except WhitelistError as error:
             # postgrey, too, takes a .local file that is not there for an empty one.
             if not (path.suffix == ".local" and not path.exists()):
                 failed.append(error)
-    return sources, failed
+    return sources
 
 
-def _build(clients: Sequence[Source], recipients: Sequence[Source], log: Log) -> Whitelists:
-    whitelists = Whitelists(Clients(clients), Recipients(recipients))
+def _build(read: _Read, log: Log) -> Whitelists:
+    override = read_override(read.override)
+    whitelists = Whitelists(Clients(read.clients), Recipients(read.recipients), override)
     for remark in whitelists.remarks[:MOST_REMARKS]:
         log.warning(str(remark))
     if len(whitelists.remarks) > MOST_REMARKS:
         log.warning(f"whitelists: {len(whitelists.remarks) - MOST_REMARKS} more lines like these")
-    files = ", ".join(source.file for source in (*clients, *recipients))
+    files = ", ".join(source.file for source in (*read.clients, *read.recipients))
     log.info(
         f"whitelists: {len(whitelists.clients)} clients,"
         f" {len(whitelists.recipients)} recipients from {files or 'no file'}"

@@ -100,7 +100,9 @@ def test_the_page_of_metrics_has_those_that_there_are() -> None:
         for row in [*cells("metrics.md", "`greyd_"), *cells("metrics.md", "`process_")]
     }
     there = set()
-    for family in Metrics().registry.collect():
+    metrics = Metrics()
+    metrics.watch_dns()
+    for family in metrics.registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         there.add((name, family.type, frozenset(labels)))

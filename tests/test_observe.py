@@ -1,9 +1,10 @@
-"""What is told of answers: gathered, then told once and in order."""
+"""What is told of answers, gathered, then told once and in order; and of DNS lookups."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from greyd.dns import Kind, Result
 from greyd.log import Line, Log
 from greyd.observe import GREYLIST, PASS, Metrics, Observer
 from greyd.protocol import Request
@@ -79,3 +80,22 @@ def test_what_happens_between_answers_is_told_between_them() -> None:
         "action=pass, reason=triplet found",
         "warning",
     ]
+
+
+def test_lookups_are_counted_by_kind_and_result_and_those_that_were_begun_are_timed() -> None:
+    metrics = Metrics()
+    watcher = metrics.watch_dns()
+    value = metrics.registry.get_sample_value
+    for kind in Kind:
+        for result in Result:
+            labels = {"type": kind.value, "result": result.value}
+            assert value("greyd_dns_lookups_total", labels) == 0
+    watcher.looked_up(Kind.MX, Result.NXDOMAIN, 0.25)
+    watcher.looked_up(Kind.MX, Result.NXDOMAIN, 0.5)
+    watcher.looked_up(Kind.A, Result.TOO_MANY, None)
+    watcher.found_in_cache()
+    assert value("greyd_dns_lookups_total", {"type": "MX", "result": "nxdomain"}) == 2
+    assert value("greyd_dns_lookups_total", {"type": "A", "result": "too many"}) == 1
+    assert value("greyd_dns_cache_hits_total") == 1
+    assert value("greyd_dns_duration_seconds_count") == 2
+    assert value("greyd_dns_duration_seconds_sum") == 0.75

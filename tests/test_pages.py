@@ -63,7 +63,9 @@ def test_an_unknown_option_or_variable_is_found() -> None:
 
 @every_page
 def test_metrics_exist(path: Path) -> None:
-    samples = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
+    metrics = Metrics()
+    metrics.watch_dns()
+    samples = {sample.name for family in metrics.registry.collect() for sample in family.samples}
     known = samples | {name.removesuffix("_bucket") for name in samples} | {"greyd_acl"}
     for word in Page(path).words_in_code:
         for metric in re.findall(r"\bgreyd_[a-z_]+\b", word):

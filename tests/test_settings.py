@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from greyd.settings import (
     Option,
     Settings,
     SettingsError,
+    Zone,
     from_arguments,
     from_environment,
     from_postgrey,
@@ -64,6 +66,17 @@ VALUES: dict[str, tuple[str, Any]] = {
     "max-age": ("7", 7 * DAY),
     "retry-window": ("6h", 6 * HOUR),
     "auto-whitelist-clients": ("9", 9),
+    "preset": ("recommended", "recommended"),
+    "identity": ("name,spf", ("name", "spf")),
+    "auto-whitelist-identities": ("4", 4),
+    "identity-age": ("3", 3 * DAY),
+    "greylist": ("suspicious", "suspicious"),
+    "signals": ("no_ptr,spf_fail", ("no_ptr", "spf_fail")),
+    "dnsbl": ("Zen.example=60;weight=0.5", (Zone("zen.example", 60, weight=0.5),)),
+    "rhsbl": ("dbl.example", (Zone("dbl.example"),)),
+    "dnswl": ("white.example=low", (Zone("white.example", trust=1),)),
+    "list-override": ("/etc/o", (Path("/etc/o"),)),
+    "learn-outbound": ("yes", True),
     "lookup-by-subnet": ("yes", True),
     "lookup-by-host": ("yes", True),
     "ipv4cidr": ("20", 20),
@@ -83,6 +96,8 @@ VALUES: dict[str, tuple[str, Any]] = {
     "key-prefix": ("mx1:", "mx1:"),
     "privacy": ("yes", True),
     "privacy-key": ("/etc/secret", Path("/etc/secret")),
+    "resolver": ("[::1]:5353", (Endpoint("::1", 5353),)),
+    "dns-timeout": ("2.5", 2.5),
     "daemonize": ("yes", True),
     "pidfile": ("/run/greyd.pid", Path("/run/greyd.pid")),
     "user": ("nobody", "nobody"),
@@ -100,7 +115,12 @@ VALUES: dict[str, tuple[str, Any]] = {
 }
 """Of each option a text that is not its default, and what it means."""
 
-NEEDS = {"privacy-key": ("privacy", "yes"), "store-password-file": ("store", "redis://db/0")}
+NEEDS = {
+    "privacy-key": ("privacy", "yes"),
+    "store-password-file": ("store", "redis://db/0"),
+    "auto-whitelist-identities": ("identity", "spf"),
+    "learn-outbound": ("identity", "spf"),
+}
 """What an option is refused without: another option's name and value."""
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -124,7 +144,8 @@ def test_an_option_means_the_same_in_all_its_spellings(option: Option) -> None:
     for name in names:
         flag = option.kind is Kind.FLAG
         ways = [(name,)] if flag else [(f"{name}={text}",), (name, text)]
-        needed = ["--privacy", "--store=redis://db/0"] if option.name in NEEDS else []
+        all_needed = ["--privacy", "--store=redis://db/0", "--identity=spf"]
+        needed = all_needed if option.name in NEEDS else []
         for way in ways:
             settings = of_arguments(*needed, *way)
             assert getattr(settings, option.field) == value, way
@@ -272,6 +293,9 @@ def test_a_variable_may_list_several_values() -> None:
         ("--socketmode=666", "socket_mode", 0o666),
         ("--socketmode=0o600", "socket_mode", 0o600),
         ("--metrics=0", "metrics", None),
+        ("--resolver=192.0.2.1", "resolvers", (Endpoint("192.0.2.1", 53),)),
+        ("--resolver=192.0.2.1:5353", "resolvers", (Endpoint("192.0.2.1", 5353),)),
+        ("--resolver=[2001:db8::1]", "resolvers", (Endpoint("2001:db8::1", 53),)),
         ("--metrics=9000", "metrics", Endpoint("127.0.0.1", 9000)),
         ("--syslogfacility=daemon", "syslog_facility", 3),
         ("--facility=LOCAL7", "syslog_facility", 23),
@@ -428,6 +452,14 @@ WRONG: list[tuple[str, str]] = [
     ("--inet=99999", "127.0.0.1:10023"),
     ("--inet=", "127.0.0.1:10023"),
     ("--metrics=x", "127.0.0.1:"),
+    ("--resolver=", "127.0.0.1:53"),
+    ("--resolver=localhost", "127.0.0.1:53"),
+    ("--resolver=192.0.2.1:0", "127.0.0.1:53"),
+    ("--resolver=192.0.2.1:65536", "127.0.0.1:53"),
+    ("--resolver=192.0.2.256", "127.0.0.1:53"),
+    ("--resolver=2001:db8::1", "[::1]:53"),
+    ("--resolver=[192.0.2.1]", "127.0.0.1:53"),
+    ("--dns-timeout=0", "more than 0"),
     ("--socketmode=abc", "0660"),
     ("--socketmode=-1", "0660"),
     ("--socketmode=8", "0660"),
@@ -477,7 +509,9 @@ def test_an_error_names_the_variable_or_the_file_and_the_value(text: str) -> Non
 
 
 @pytest.mark.parametrize("number", ["1" * 5000, "-" + "9" * 4301])
-@pytest.mark.parametrize("option", ["delay", "ipv4cidr", "inet", "workers", "store-timeout"])
+@pytest.mark.parametrize(
+    "option", ["delay", "ipv4cidr", "inet", "workers", "store-timeout", "resolver"]
+)
 def test_a_number_of_thousands_of_digits_is_an_error_like_others(option: str, number: str) -> None:
     with pytest.raises(SettingsError) as error:
         of_arguments(f"--{option}={number}")
@@ -615,6 +649,69 @@ def test_no_table_raises_anything_but_a_settings_error(table: dict[str, object])
 @given(st.dictionaries(st.sampled_from([option.variable for option in OPTIONS]), words, max_size=4))
 def test_no_environment_raises_anything_but_a_settings_error(variables: dict[str, str]) -> None:
     assert error_in(lambda: of_environment(**variables)).isprintable()
+
+
+# Knowing who sends --------------------------------------------------------------------------------
+
+
+def test_the_preset_turns_on_what_it_stands_for() -> None:
+    settings = of_arguments("--preset=recommended")
+    assert settings.identity == ("spf", "name")
+    assert settings.auto_whitelist_identities == 3
+    assert settings.greylist == "suspicious"
+    assert [zone.name for zone in settings.dnsbl] == ["zen.spamhaus.org"]
+    assert [zone.name for zone in settings.rhsbl] == ["dbl.spamhaus.org"]
+    assert [zone.name for zone in settings.dnswl] == ["list.dnswl.org"]
+    assert settings.learn_outbound
+    assert settings.knows_more
+    assert not Settings().knows_more
+
+
+def test_what_is_set_by_itself_counts_more_than_the_preset() -> None:
+    settings = of_arguments("--greylist=all", "--dnsbl=other.example", "--preset=recommended")
+    assert settings.greylist == "all"
+    assert settings.dnsbl == (Zone("other.example"),)
+    assert settings.rhsbl[0].name == "dbl.spamhaus.org"
+
+
+def test_a_delay_may_be_four() -> None:
+    settings = of_arguments("--delay=0,60,300,3600")
+    assert settings.delays == (0, 60, 300, 3600)
+    assert settings.delay_seconds == 60
+    assert settings.longest_delay_seconds == 3600
+    assert settings.delay_varies
+    assert settings.knows_more
+
+
+def test_a_zone_in_the_toml_file_may_be_a_table() -> None:
+    settings = of_toml(
+        'dnsbl = [{zone = "zen.example", delay = 60, weight = 0.5,'
+        ' codes = ["127.0.0.2-127.0.0.11", "127.0.0.99"]}, "other.example=30"]'
+    )
+    codes = ((0x7F000002, 0x7F00000B), (0x7F000063, 0x7F000063))
+    assert settings.dnsbl == (Zone("zen.example", 60, codes, 0.5), Zone("other.example", 30))
+
+
+@pytest.mark.parametrize(
+    ("argument", "what"),
+    [
+        ("--delay=1,2,3", "CLEAN,UNSURE,SUSPICIOUS,LISTED"), ("--delay=0,60,-1,3", "CLEAN"),
+        ("--identity=ptr", "some of spf, name, subnet"), ("--identity=", "some of"),
+        ("--signals=nonsense", "no_ptr"), ("--dnsbl=localhost", "a zone of DNS"),
+        ("--dnsbl=a b.example", "a zone of DNS"), ("--dnsbl=zen.example=x", "a whole number"),
+        ("--dnsbl=zen.example=-1", "not less than 0"), ("--dnsbl=zen.example;x=1", "ZONE=SECONDS"),
+        ("--dnsbl=zen.example;codes=127", "codes such as"),
+        ("--dnsbl=zen.example;weight=0", "more"),
+        ("--dnswl=white.example=much", "none, low, medium, high"),
+        ("--preset=other", "recommended"),
+        ("--learn-outbound", "--identity=spf,name"),
+        ("--auto-whitelist-identities=3", "--identity=spf,name"),
+    ],
+)  # fmt: skip
+def test_what_can_t_be_is_said_in_one_line(argument: str, what: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(what)) as raised:
+        of_arguments(argument)
+    assert "\n" not in str(raised.value)
 
 
 # Options in a variable ----------------------------------------------------------------------------

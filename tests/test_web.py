@@ -27,6 +27,10 @@ METRICS: dict[str, str] = {
     "greyd_whitelist_reloads": "counter",
     "greyd_whitelist_last_read_successful": "gauge",
     "greyd_auto_whitelisted_clients": "counter",
+    "greyd_auto_whitelisted_identities": "counter",
+    "greyd_signals": "counter",
+    "greyd_unsure": "counter",
+    "greyd_identities": "counter",
     "greyd_store_duration_seconds": "histogram",
     "greyd_store_errors": "counter",
     "greyd_store_up": "gauge",
@@ -39,6 +43,13 @@ METRICS: dict[str, str] = {
     "process_open_fds": "gauge",
     "process_max_fds": "gauge",
 }
+
+DNS_METRICS: dict[str, str] = {
+    "greyd_dns_lookups": "counter",
+    "greyd_dns_cache_hits": "counter",
+    "greyd_dns_duration_seconds": "histogram",
+}
+"""There where DNS is in use."""
 
 
 class Answer(NamedTuple):
@@ -134,13 +145,20 @@ def with_port(do: Callable[[Port], Coroutine[Any, Any, None]]) -> None:
 # What it shows ------------------------------------------------------------------------------------
 
 
-def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start() -> None:
+@pytest.mark.parametrize("uses_dns", [False, True])
+def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start(
+    uses_dns: bool,
+) -> None:
     async def do(port: Port) -> None:
+        expected = METRICS
+        if uses_dns:
+            port.metrics.watch_dns()
+            expected = METRICS | DNS_METRICS
         answer = await port.get("/metrics")
         assert answer.status == 200
         assert answer.headers["content-type"].startswith("text/plain; version=")
         families = list(text_string_to_metric_families(answer.body.decode()))
-        assert {family.name: family.type for family in families} == METRICS
+        assert {family.name: family.type for family in families} == expected
         assert all(family.documentation for family in families)
         samples = {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value

@@ -220,11 +220,13 @@ class Client:
 
     address: str
     name: str = "[UNAVAILABLE]"
+    login: str = "[UNAVAILABLE]"
+    """The user that has logged in."""
 
     def xclient(self) -> str:
         """The attributes of the XCLIENT command (Postfix's XCLIENT_README)."""
         prefix = "IPV6:" if ":" in self.address else ""
-        return f"ADDR={prefix}{self.address} NAME={self.name}"
+        return f"ADDR={prefix}{self.address} NAME={self.name} LOGIN={self.login}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ OUTCOMES = {
     ("greylist", "new"), ("greylist", "early-retry"), ("greylist", "store unavailable"),
     ("pass", "triplet found"), ("pass", "client AWL"), ("pass", "client whitelist"),
     ("pass", "recipient whitelist"), ("pass", "authenticated"), ("pass", "learning"),
+    ("pass", "identity AWL"), ("pass", "correspondent"), ("pass", "not suspicious"),
+    ("pass", "DNS whitelist"), ("pass", "outbound"),
     ("pass", "mode off"), ("pass", "missing attribute"), ("pass", "client address"),
     ("pass", "store unavailable"), ("pass", "internal error"),
 }  # fmt: skip
@@ -155,7 +157,9 @@ def test_every_series_is_there_at_0_before_the_first_request(tmp_path: Path) -> 
         "greyd_requests_total", "greyd_connections", "greyd_whitelist_hits_total",
         "greyd_whitelist_entries", "greyd_whitelist_reloads_total",
         "greyd_whitelist_last_read_successful",
-        "greyd_auto_whitelisted_clients_total", "greyd_store_errors_total", "greyd_store_up",
+        "greyd_auto_whitelisted_clients_total", "greyd_auto_whitelisted_identities_total",
+        "greyd_signals_total", "greyd_unsure_total", "greyd_identities_total",
+        "greyd_store_errors_total", "greyd_store_up",
         "greyd_protocol_errors_total", "greyd_build_info",
         *(
             f"{histogram}_{part}"
@@ -237,7 +241,9 @@ def test_no_label_tells_who_writes_to_whom(tmp_path: Path) -> None:
     assert "198.51" not in page
     assert "@" not in page
     labels = set(re.findall(r'[{,](\w+)="', page))
-    assert labels == {"action", "reason", "list", "result", "operation", "le", "version"}
+    assert labels == {
+        "action", "reason", "list", "result", "operation", "le", "version", "signal", "way"
+    }  # fmt: skip
 
 
 # Adding up --------------------------------------------------------------------------------------

@@ -1,0 +1,48 @@
+"""For whom a client sends, as far as that is known for sure: a key for greylisting, never a pass.
+
+A provider that tries again from another address is still the same provider, which is proved by:
+
+- ``spf``: the domain of the sender (for the null sender that of the HELO) says by its SPF record
+  that this address may send its mail, and does not say so of everybody;
+- ``name``: the client's name, which Postfix has confirmed forward, belongs to a domain that its
+  HELO belongs to as well, and does not look like one of a provider's customers' lines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.dns.names import domain_of, is_generic, organisation_of
+
+if TYPE_CHECKING:
+    from greyd.dns.spf import SpfResult
+    from greyd.greylist import Address
+    from greyd.protocol import Request
+
+
+class Identity(NamedTuple):
+    """The domain that a client sends for."""
+
+    domain: bytes
+    way: str
+    """``spf`` or ``name``."""
+    speaks_for_sender: bool
+    """It is the domain of the envelope sender, or of the same organisation."""
+
+
+def by_spf(request: Request, spf: SpfResult | None) -> Identity | None:
+    """Return the identity that SPF proves."""
+    if spf is None or not spf.proves:
+        return None
+    return Identity(spf.domain, "spf", spf.domain == domain_of(request.sender or b""))
+
+
+def by_name(request: Request, address: Address) -> Identity | None:
+    """Return the identity that the client's confirmed name and its HELO agree on."""
+    name = (request.client_name or b"").lower().rstrip(b".")
+    helo = (request.helo_name or b"").lower().rstrip(b".")
+    organisation = organisation_of(name)
+    if not organisation or organisation_of(helo) != organisation or is_generic(name, address):
+        return None
+    sender = organisation_of(domain_of(request.sender or b""))
+    return Identity(organisation, "name", sender == organisation)

@@ -1,0 +1,83 @@
+"""DNS lists of clients and domains: the address of ``7.2.0.192.zone`` says what they hold of one.
+
+Source: RFC 5782. An answer outside of 127.0.0.0/8 comes from a name server that answers everything;
+127.0.0.1 and 127.255.255.0/24 (Spamhaus: the question was wrong, or too many were asked) are errors
+of the list. All these are no listings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.dns import DnsError, Kind
+
+if TYPE_CHECKING:
+    from greyd.dns import Lookup
+    from greyd.greylist import Address
+    from greyd.settings import Zone
+
+LISTED_WEIGHT = 1.0
+"""A client is listed where the weights of the lists that it stands on reach this."""
+
+_LOOPBACK = 127
+_NO_LISTING = 0x7F000001
+_ERRORS = 0x7FFFFF
+"""127.255.255.x, without its last octet."""
+
+
+class ListError(DnsError):
+    """The list answered, but not to the question."""
+
+
+class Listing(NamedTuple):
+    """A list that a client or a domain stands on."""
+
+    zone: Zone
+    code: int
+    """The answer, as a number; of several the largest."""
+
+
+async def look_up_address(lookup: Lookup, zone: Zone, address: Address) -> Listing | None:
+    """Return a client's listing.
+
+    Raises:
+        DnsError: it is not known.
+    """
+    return await _look_up(lookup, zone, reversed_name(address))
+
+
+async def look_up_domain(lookup: Lookup, zone: Zone, domain: bytes) -> Listing | None:
+    """Return a domain's listing.
+
+    Raises:
+        DnsError: it is not known.
+    """
+    return await _look_up(lookup, zone, domain)
+
+
+async def _look_up(lookup: Lookup, zone: Zone, name: bytes) -> Listing | None:
+    answer = await lookup.query(name + b"." + zone.name.encode(), Kind.A)
+    codes = [int.from_bytes(value, "big") for value in answer.values]
+    for code in codes:
+        if code >> 24 != _LOOPBACK or code == _NO_LISTING or code >> 8 == _ERRORS:
+            shown = ".".join(str(octet) for octet in code.to_bytes(4, "big"))
+            raise ListError(f"{zone.name} answers {shown}, which is an error, not a listing")
+    counting = [code for code in codes if _counts(zone, code)]
+    return Listing(zone, max(counting)) if counting else None
+
+
+def _counts(zone: Zone, code: int) -> bool:
+    return not zone.codes or any(first <= code <= last for first, last in zone.codes)
+
+
+def reversed_name(address: Address) -> bytes:
+    """Return an address as it is asked for in a list (RFC 5782, 2.1 and 2.4)."""
+    packed = address.number.to_bytes(address.bits // 8, "big")
+    if address.bits == 32:
+        return b".".join(b"%d" % octet for octet in reversed(packed))
+    return b".".join(bytes([digit]) for digit in reversed(packed.hex().encode()))
+
+
+def trust_of(listing: Listing) -> int:
+    """Return the level of trust that a DNS whitelist tells: the last octet (dnswl.org's codes)."""
+    return listing.code & 0xFF

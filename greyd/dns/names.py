@@ -1,0 +1,104 @@
+"""Names of hosts: what is registered, what is written well, and what looks like a line of many.
+
+Names are octets in lower case without the last dot.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from publicsuffixlist import PublicSuffixList
+
+    from greyd.greylist import Address
+
+_LABEL = rb"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_FQDN = re.compile(rb"(?=.{1,253}\Z)%b(?:\.%b)+" % (_LABEL, _LABEL))
+_LITERAL = re.compile(rb"\[(?:ipv6:)?[0-9a-f:.]{2,45}\]")
+_GENERIC = re.compile(
+    rb"(?:^|[^a-z])(?:a?dsl|vdsl|sdsl|xdsl|dial(?:in|up)?|dhcp|dyn(?:amic)?(?:ip)?|ppp(?:oe)?|pool|cable"
+    rb"|broadband|catv|ftth|fttb|fiber|wimax|lte|mobile|customers?|cust|clients?|residential|home"
+    rb"|nat|unassigned|static-?ip|ip[0-9]+)(?=[^a-z]|$)"
+)
+"""Words that providers put into the names of their customers' lines."""
+
+
+_SMALL = 32
+
+
+def is_fqdn(name: bytes) -> bool:
+    """Whether a name has several labels, all of letters that host names have."""
+    return _FQDN.fullmatch(name) is not None and not name.rpartition(b".")[2].isdigit()
+
+
+def is_literal(helo: bytes) -> bool:
+    """Whether a HELO is an address literal (RFC 5321, 4.1.3)."""
+    return _LITERAL.fullmatch(helo) is not None
+
+
+def domain_of(sender: bytes) -> bytes:
+    """Return the domain of an address, in lower case; empty where there is none."""
+    return sender.rpartition(b"@")[2].lower().rstrip(b".") if b"@" in sender else b""
+
+
+def organisation_of(name: bytes) -> bytes:
+    """Return the domain that an organisation has registered (the public suffix list).
+
+    It is empty for a name that is a public suffix itself, or is none.
+    """
+    if not is_fqdn(name):
+        return b""
+    registered = load_suffixes().privatesuffix(name.decode("ascii"))
+    return registered.encode("ascii") if registered else b""
+
+
+@cache
+def load_suffixes() -> PublicSuffixList:
+    """Read the public suffix list, once."""
+    from publicsuffixlist import PublicSuffixList
+
+    # A suffix that is not in the list may be anything; nobody is known by it.
+    return PublicSuffixList(accept_unknown=False)
+
+
+def is_generic(name: bytes, address: Address) -> bool:
+    """Whether a name is a line's rather than a mail server's: it says so, or tells its address.
+
+    Only what stands before the registered domain counts: ``mail.dynamic.example`` may well be the
+    mail server of a company of that name.
+    """
+    organisation = organisation_of(name)
+    host = name[: -len(organisation)] if organisation else name
+    return _GENERIC.search(host) is not None or _tells(host, address)
+
+
+def _tells(host: bytes, address: Address) -> bool:
+    if address.bits == 32:
+        octets = [address.number >> shift & 0xFF for shift in (24, 16, 8, 0)]
+        return _tells_ipv4(host, octets)
+    digits = b"%032x" % address.number
+    hexadecimal = re.sub(rb"[^0-9a-f]", b"", host)
+    # The network's half alone would be that of the whole company.
+    return digits[16:] in hexadecimal or digits[20:] in hexadecimal
+
+
+def _tells_ipv4(host: bytes, octets: list[int]) -> bool:
+    """Whether the last octets of an address stand in a name, in either order, or all in one."""
+    numbers = [int(each) for each in re.findall(rb"[0-9]{1,12}", host)]
+    for count in (3, 2):
+        last = octets[-count:]
+        # Two small numbers side by side are nothing odd: mx1-23 may be the 23rd of site 1.
+        if count == 2 and min(last) < _SMALL:
+            continue
+        if _follows(numbers, last) or _follows(numbers, last[::-1]):
+            return True
+    together = b"".join(b"%03d" % octet for octet in octets)
+    hexadecimal = b"".join(b"%02x" % octet for octet in octets)
+    return together in host or hexadecimal in host
+
+
+def _follows(numbers: list[int], wanted: list[int]) -> bool:
+    size = len(wanted)
+    return any(numbers[at : at + size] == wanted for at in range(len(numbers) - size + 1))

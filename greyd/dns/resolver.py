@@ -1,0 +1,425 @@
+"""The resolver: aiodns (c-ares), and a cache before it that keeps to the records' own times.
+
+One lookup answers all who ask the same question meanwhile. Whoever gives up waiting leaves it to
+the others; its answer is remembered all the same. Everything that others can make this hold is
+bounded: lookups under way, records and octets of an answer, answers and octets remembered.
+
+Nothing but the records' TTL decides how long an answer is true, within ``LEAST_SECONDS`` and
+``MOST_SECONDS``; along a chain of CNAMEs it is the smallest. c-ares tells nothing of the SOA that
+comes with NXDOMAIN and with an empty answer (RFC 2308), so those are remembered for
+``NEGATIVE_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import sys
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import partial
+from socket import AF_INET, AF_INET6, inet_pton  # arithmetic on addresses, no I/O
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import aiodns
+import pycares
+
+from greyd.dns import Answer, DnsError, Kind, Lookup, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from greyd.settings import Endpoint
+
+LEAST_SECONDS = 5
+"""An answer is remembered so long at least: a TTL of 0 must not make each request ask."""
+
+MOST_SECONDS = 86400
+
+NEGATIVE_SECONDS = 60
+"""How long it is remembered that there is no such name, or no such record."""
+
+FAILURE_SECONDS = 5
+"""How long it is remembered that there was no answer: the recipients of one message ask at once."""
+
+MOST_LOOKUPS = 500
+"""Under way at a time."""
+
+MOST_RECORDS = 256
+"""In an answer; one with more is none."""
+
+MOST_OCTETS = 16 * 1024
+"""Of the values of an answer; one with more is none."""
+
+MOST_REMEMBERED = 20_000
+"""Answers that are remembered; the one not used for longest goes."""
+
+MOST_REMEMBERED_OCTETS = 32 * 1024 * 1024
+"""What they may take together."""
+
+MOST_CNAMES = 8
+"""Questions asked after another because an answer ended in a CNAME."""
+
+TRIES = 3
+"""Of each server; each waits twice as long as the one before."""
+
+LEAST_TRY_SECONDS = 0.25
+"""For which the first one waits. c-ares makes it longer for servers that it has found slow."""
+
+CHANNEL_SECONDS = 60
+CHANNEL_LOOKUPS = 10_000
+"""After which a channel of c-ares is replaced.
+
+It has a cache of its own that can't be turned off through pycares, knows no bounds, and keeps an
+empty answer for an hour whatever its SOA says. And a new channel reads /etc/resolv.conf: c-ares
+notices by inotify when that is replaced, but not where it is a link, or mounted into a container.
+"""
+
+CLOSE_SECONDS = 1
+"""How long the end waits for c-ares at most."""
+
+_OVERHEAD_OCTETS = 400  # what a remembered answer takes beside its name and values, about
+
+_LABEL = rb"[!-\-/-~]{1,63}"  # printable, and no dot
+_STANDS_IN_DNS = re.compile(rb"(?!.{254})" + _LABEL + rb"(?:\." + _LABEL + rb")*")
+_CAN_BE_ASKED = re.compile(rb"[a-z0-9_.*/-]+")  # c-ares takes nothing else
+_ABSENT = Answer(exists=False)
+
+_DATA = {
+    Kind.A: pycares.ARecordData,
+    Kind.AAAA: pycares.AAAARecordData,
+    Kind.MX: pycares.MXRecordData,
+    Kind.PTR: pycares.PTRRecordData,
+    Kind.TXT: pycares.TXTRecordData,
+}
+_RESULTS = {
+    pycares.errno.ARES_ENODATA: Result.NODATA,
+    pycares.errno.ARES_ENOTFOUND: Result.NXDOMAIN,
+    pycares.errno.ARES_ETIMEOUT: Result.TIMEOUT,
+}
+
+# aiodns warns where inotify can't be had, with each channel; that costs nothing here, see above.
+logging.getLogger("aiodns").addHandler(logging.NullHandler())
+
+
+class Watcher(Protocol):
+    """Is told what happens, without names."""
+
+    def found_in_cache(self) -> None:
+        """Note that an answer was remembered."""
+
+    def looked_up(self, kind: Kind, result: Result, seconds: float | None) -> None:
+        """Note a lookup that has ended; None where it was not begun."""
+
+
+class _Entry(NamedTuple):
+    """What is remembered of a question."""
+
+    answer: Answer | None
+    """None: there was none to be had."""
+    failure: str
+    expires_at: float
+    octets: int
+
+
+class _Outcome(NamedTuple):
+    """What became of a lookup."""
+
+    result: Result
+    seconds: float
+    """How long that is true."""
+    values: tuple[bytes, ...] = ()
+    failure: str = ""
+
+
+class _NoAnswer(Exception):
+    """What came is none; the text says why."""
+
+
+_Question = tuple[bytes, Kind]
+
+
+@dataclass(slots=True)
+class _LookUp:
+    """A lookup that is under way."""
+
+    question: _Question
+    started: float
+    seconds: float = MOST_SECONDS
+    """The smallest TTL so far."""
+    cnames: int = 0
+    waiting: list[asyncio.Future[_Entry]] = field(default_factory=list)
+
+
+class Resolver(Lookup):
+    """A process's resolver. It may be made anywhere; it belongs to the loop that it is asked in."""
+
+    def __init__(
+        self,
+        servers: Sequence[Endpoint] = (),
+        timeout_seconds: float = 1.5,
+        watcher: Watcher | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Ask ``servers``, which are addresses; without any those in /etc/resolv.conf.
+
+        Args:
+            servers: whom to ask.
+            timeout_seconds: how long those who ask wait for all they ask, together. They see to
+                that themselves; here questions are repeated so that two repeats fit into it.
+            watcher: is told what happens.
+            now: a clock, in seconds.
+        """
+        self._servers = [_shown(each) for each in servers]
+        self._timeout_seconds = timeout_seconds
+        self._watcher = watcher
+        self._now = now
+        self._remembered: OrderedDict[_Question, _Entry] = OrderedDict()
+        self._remembered_octets = 0
+        self._under_way: dict[_Question, _LookUp] = {}
+        self._asked: dict[asyncio.Future[Any], aiodns.DNSResolver] = {}
+        self._channel: aiodns.DNSResolver | None = None
+        self._channel_until = 0.0
+        self._channel_lookups = 0
+        self._closed = False
+
+    # Asking -------------------------------------------------------------------------------------
+
+    def cached(self, name: bytes, kind: Kind) -> Answer | None:
+        """Return what is known of a name without asking; None where ``query`` has to be awaited."""
+        entry = self._recall((name, kind))
+        if entry is not None and entry.answer is not None:
+            if self._watcher is not None:
+                self._watcher.found_in_cache()
+            return entry.answer
+        return None if _STANDS_IN_DNS.fullmatch(name) else _ABSENT
+
+    async def query(self, name: bytes, kind: Kind) -> Answer:
+        """Ask for records, see ``greyd.dns.Lookup``; may be cancelled at any time.
+
+        c-ares asks for letters, digits and ``_.*/-`` only: other names have no answer.
+        """
+        name = name.lower()
+        answer = self.cached(name, kind)
+        if answer is not None:
+            return answer
+        entry = self._recall((name, kind)) or await self._join(name, kind)
+        if entry.answer is None:
+            raise DnsError(f"{kind.value} of {name.decode('ascii')}: {entry.failure}")
+        return entry.answer
+
+    def _join(self, name: bytes, kind: Kind) -> asyncio.Future[_Entry]:
+        """Wait for the lookup of a question, which begins where none is under way."""
+        look_up = self._under_way.get((name, kind)) or self._begin(name, kind)
+        waiting: asyncio.Future[_Entry] = asyncio.get_running_loop().create_future()
+        look_up.waiting.append(waiting)
+        return waiting
+
+    def _begin(self, name: bytes, kind: Kind) -> _LookUp:
+        if self._closed:
+            raise DnsError("the resolver is closed")
+        if not _CAN_BE_ASKED.fullmatch(name):
+            raise DnsError(f"{name.decode('ascii')}: a name that can't be asked for")
+        if len(self._under_way) >= MOST_LOOKUPS:
+            if self._watcher is not None:
+                self._watcher.looked_up(kind, Result.TOO_MANY, None)
+            raise DnsError(f"{MOST_LOOKUPS} lookups are under way, and no more can be")
+        look_up = _LookUp((name, kind), self._now())
+        try:
+            self._ask(look_up, name)
+        except pycares.AresError as error:
+            raise DnsError(f"no lookup can be begun: {error}") from None
+        self._under_way[name, kind] = look_up
+        return look_up
+
+    def _ask(self, look_up: _LookUp, name: bytes) -> None:
+        channel = self._current_channel()
+        future = channel.query_dns(name.decode("ascii"), look_up.question[1].value)
+        # One that is replaced meanwhile closes itself when nobody holds it any more.
+        self._asked[future] = channel
+        future.add_done_callback(partial(self._answered, look_up, name))
+
+    def _current_channel(self) -> aiodns.DNSResolver:
+        now = self._now()
+        if (
+            self._channel is None
+            or now >= self._channel_until
+            or self._channel_lookups >= CHANNEL_LOOKUPS
+        ):
+            self._channel = aiodns.DNSResolver(
+                self._servers or None,
+                asyncio.get_running_loop(),
+                timeout=max(self._timeout_seconds / 5, LEAST_TRY_SECONDS),
+                tries=TRIES,
+            )
+            self._channel_until = now + CHANNEL_SECONDS
+            self._channel_lookups = 0
+        self._channel_lookups += 1
+        return self._channel
+
+    # Answers ------------------------------------------------------------------------------------
+
+    def _answered(
+        self, look_up: _LookUp, name: bytes, future: asyncio.Future[pycares.DNSResult]
+    ) -> None:
+        """Take an answer: go on where it leads elsewhere, else tell all who wait."""
+        del self._asked[future]
+        try:
+            outcome = self._read(look_up, name, future)
+        except Exception as error:  # noqa: BLE001 - a _NoAnswer; and nobody may wait for ever
+            outcome = _failed(str(error) or type(error).__name__)
+        if outcome is None:
+            return
+        question, now = look_up.question, self._now()
+        del self._under_way[question]
+        if self._watcher is not None:
+            self._watcher.looked_up(question[1], outcome.result, now - look_up.started)
+        entry = self._remember(question, outcome, now)
+        for waiting in look_up.waiting:
+            if not waiting.done():
+                waiting.set_result(entry)
+
+    def _read(
+        self, look_up: _LookUp, name: bytes, future: asyncio.Future[pycares.DNSResult]
+    ) -> _Outcome | None:
+        """Return what an answer says; None where another question has been asked for it."""
+        error = future.exception()
+        if error is not None:
+            return _of_error(error, look_up.seconds)
+        response = future.result()
+        kind = look_up.question[1]
+        end, look_up.seconds = _follow(response, name, look_up.seconds)
+        records = [
+            record
+            for record in response.answer
+            if isinstance(record.data, _DATA[kind]) and _name(record.name) == end
+        ]
+        if records:
+            look_up.seconds = min(look_up.seconds, *(record.ttl for record in records))
+            return _Outcome(Result.ANSWERED, look_up.seconds, _values(kind, records))
+        soa_seconds = _soa_seconds(response)
+        if end == name or soa_seconds is not None:
+            seconds = NEGATIVE_SECONDS if soa_seconds is None else soa_seconds
+            return _Outcome(Result.NODATA, min(look_up.seconds, seconds))
+        if look_up.cnames == MOST_CNAMES or not _CAN_BE_ASKED.fullmatch(end) or self._closed:
+            raise _NoAnswer("its CNAMEs lead nowhere")
+        look_up.cnames += 1
+        self._ask(look_up, end)
+        return None
+
+    # Remembering --------------------------------------------------------------------------------
+
+    def _recall(self, question: _Question) -> _Entry | None:
+        entry = self._remembered.get(question)
+        if entry is None or entry.expires_at <= self._now():
+            return None
+        self._remembered.move_to_end(question)
+        return entry
+
+    def _remember(self, question: _Question, outcome: _Outcome, now: float) -> _Entry:
+        failed = outcome.result in (Result.FAILED, Result.TIMEOUT)
+        answer = Answer(outcome.values, outcome.result is not Result.NXDOMAIN)
+        seconds = max(LEAST_SECONDS, min(outcome.seconds, MOST_SECONDS))
+        octets = len(question[0]) + sum(map(sys.getsizeof, outcome.values)) + _OVERHEAD_OCTETS
+        entry = _Entry(None if failed else answer, outcome.failure, now + seconds, octets)
+        former = self._remembered.pop(question, None)
+        self._remembered[question] = entry
+        self._remembered_octets += octets - (former.octets if former else 0)
+        while (
+            len(self._remembered) > MOST_REMEMBERED
+            or self._remembered_octets > MOST_REMEMBERED_OCTETS
+        ):
+            _, oldest = self._remembered.popitem(last=False)
+            self._remembered_octets -= oldest.octets
+        return entry
+
+    # The end ------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Give up what is under way; those who wait get a ``DnsError``."""
+        self._closed = True
+        channels = set(self._asked.values())
+        if self._channel is not None:
+            channels.add(self._channel)
+        for channel in channels:
+            await channel.close()
+        # c-ares tells of what it has given up from its thread, through the loop: that must not be
+        # closed before.
+        if self._asked:
+            await asyncio.wait(self._asked, timeout=CLOSE_SECONDS)
+
+
+def _shown(server: Endpoint) -> str:
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.port}"
+
+
+def _name(text: str | bytes) -> bytes:
+    """Return a name as c-ares tells it; what is odd in it comes with a backslash."""
+    return (text.encode("ascii") if isinstance(text, str) else text).lower()
+
+
+def _failed(reason: str) -> _Outcome:
+    return _Outcome(Result.FAILED, FAILURE_SECONDS, failure=reason)
+
+
+def _of_error(error: BaseException, seconds: float) -> _Outcome:
+    """Return what an error of aiodns says: number and text."""
+    if not isinstance(error, aiodns.error.DNSError):
+        return _failed(str(error))
+    number, text = error.args
+    result = _RESULTS.get(number, Result.FAILED)
+    if result in (Result.NODATA, Result.NXDOMAIN):
+        return _Outcome(result, min(seconds, NEGATIVE_SECONDS))
+    return _Outcome(result, FAILURE_SECONDS, failure=text)
+
+
+def _follow(response: pycares.DNSResult, name: bytes, seconds: float) -> tuple[bytes, float]:
+    """Return where an answer's CNAMEs lead, and the smallest TTL on the way."""
+    start = name
+    cnames = {
+        _name(record.name): (_name(record.data.cname), record.ttl)
+        for record in response.answer
+        if isinstance(record.data, pycares.CNAMERecordData)
+    }
+    while cname := cnames.pop(name, None):
+        name, ttl = cname
+        seconds = min(seconds, ttl)
+        if name == start:
+            raise _NoAnswer("its CNAMEs go in a circle")
+    return name, seconds
+
+
+def _soa_seconds(response: pycares.DNSResult) -> float | None:
+    """Return how long there is nothing (RFC 2308, 5); None where the answer does not say."""
+    for record in response.authority:
+        if isinstance(record.data, pycares.SOARecordData):
+            return float(min(record.ttl, record.data.minimum))
+    return None
+
+
+def _values(kind: Kind, records: list[Any]) -> tuple[bytes, ...]:
+    if len(records) > MOST_RECORDS:
+        raise _NoAnswer(f"more than {MOST_RECORDS} records")
+    if kind is Kind.MX:
+        records.sort(key=lambda record: record.data.priority)
+        values = [_name(record.data.exchange) for record in records]
+        # RFC 7505: a lone MX of the root says that the domain takes no mail.
+        values = [each for each in values if _can_be_named(each) or not each]
+    elif kind is Kind.PTR:
+        values = [_name(record.data.dname) for record in records]
+        values = [each for each in values if _can_be_named(each)]
+    elif kind is Kind.TXT:
+        values = [record.data.data for record in records]
+    else:
+        family = AF_INET if kind is Kind.A else AF_INET6
+        values = [inet_pton(family, record.data.addr) for record in records]
+    if sum(map(len, values)) > MOST_OCTETS:
+        raise _NoAnswer(f"more than {MOST_OCTETS} octets")
+    return tuple(values)
+
+
+def _can_be_named(name: bytes) -> bool:
+    return _STANDS_IN_DNS.fullmatch(name) is not None and b"\\" not in name

@@ -1,0 +1,191 @@
+"""Senders known by who they are: a real greyd, a real DNS, Redis and SQLite."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.dns_server import SERVFAIL, SILENT, dns_server
+from tests.integration.lives import get, ready
+from tests.integration.postfix import Client, attempt, postfix
+from tests.processes import PolicyClient, encode, free_port, redis_server, request, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.dns_server import DnsServer
+    from tests.processes import Running
+
+pytestmark = pytest.mark.integration
+
+START = 1_700_000_000
+ZONE = {
+    "example.com": ["60 MX 10 out.example.com", '60 TXT "v=spf1 include:spf.example.com -all"'],
+    "spf.example.com": ['60 TXT "v=spf1 ip4:192.0.2.0/24" " ip4:198.51.100.0/24 ip4:203.0.113.7"'],
+    "example.org": ['60 TXT "v=spf1 ip4:192.0.2.8 -all"'],
+    "out.example.com": ["60 A 192.0.2.7", "60 A 198.51.100.7"],
+    "wide.example": ['60 TXT "v=spf1 +all"', "60 A 192.0.2.7"],
+    "broken.example": SERVFAIL,
+    "silent.example": SILENT,
+    "66.100.51.198.zen.example": ["60 A 127.0.0.4"],
+    "67.100.51.198.zen.example": ["60 A 127.255.255.254"],
+    "7.113.0.203.white.example": ["60 A 127.0.5.3"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def dns() -> Iterator[DnsServer]:
+    with dns_server(dict(ZONE)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def serving(folder: Path, dns: DnsServer, *options: str) -> Iterator[tuple[Running, PolicyClient]]:
+    with (
+        ready(folder, "--test-time", f"--resolver=127.0.0.1:{dns.port}", *options) as server,
+        PolicyClient(server.port) as client,
+    ):
+        yield server, client
+
+
+def ask(client: PolicyClient, seconds: int, address: str, **attributes: str) -> str:
+    usual = {
+        "client_address": address, "client_name": "out.example.com",
+        "reverse_client_name": "out.example.com", "helo_name": "out.example.com",
+        "policy_test_time": str(START + seconds),
+    }  # fmt: skip
+    reply = client.ask(request(**{**usual, **attributes}))
+    assert reply is not None
+    return reply.removeprefix("action=").split(" ")[0]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_a_pool_s_retry_passes_from_whichever_address(
+    store: str, tmp_path: Path, dns: DnsServer
+) -> None:
+    with contextlib.ExitStack() as stack:
+        options = ["--identity=spf"]
+        if store == "redis":
+            redis = stack.enter_context(redis_server(tmp_path / "redis"))
+            options.append(f"--store=redis://127.0.0.1:{redis.port}/0")
+        server, client = stack.enter_context(serving(tmp_path, dns, *options))
+        assert ask(client, 0, "192.0.2.7") == "DEFER_IF_PERMIT"
+        assert ask(client, 10, "198.51.100.7") == "DEFER_IF_PERMIT"
+        assert ask(client, 300, "203.0.113.7") == "PREPEND"
+        assert ask(client, 301, "198.51.100.99") == "DUNNO"
+        # Others are others.
+        assert ask(client, 302, "192.0.3.7") == "DEFER_IF_PERMIT"
+        wide = {"sender": "a@wide.example"}
+        assert ask(client, 0, "192.0.2.7", **wide) == "DEFER_IF_PERMIT"
+        assert ask(client, 400, "198.51.100.7", **wide) == "DEFER_IF_PERMIT"
+        wait_until(lambda: server.log().count("action=") == 7, "all is logged")
+        assert server.log().count("identity=example.com") == 4
+        assert "identity=wide.example" not in server.log()
+
+
+def test_two_servers_on_one_redis_know_the_same_identity(tmp_path: Path, dns: DnsServer) -> None:
+    with redis_server(tmp_path / "redis") as redis:
+        options = ["--identity=spf", f"--store=redis://127.0.0.1:{redis.port}/0"]
+        with (
+            serving(tmp_path / "a", dns, *options) as (_, first),
+            serving(tmp_path / "b", dns, *options) as (_, second),
+        ):
+            assert ask(first, 0, "192.0.2.7") == "DEFER_IF_PERMIT"
+            assert ask(second, 300, "198.51.100.7") == "PREPEND"
+
+
+@pytest.mark.parametrize("domain", ["silent.example", "broken.example"])
+def test_a_dns_that_does_not_answer_costs_the_deadline_and_no_more(
+    domain: str, tmp_path: Path, dns: DnsServer
+) -> None:
+    metrics = free_port()
+    options = ["--preset=recommended", "--dns-timeout=0.3", f"--metrics=127.0.0.1:{metrics}"]
+    with serving(tmp_path, dns, *options) as (server, client):
+        sender = {"sender": f"alice@{domain}", "helo_name": domain}
+        assert ask(client, 0, "192.0.2.7", **sender) == "DEFER_IF_PERMIT"
+        assert ask(client, 300, "192.0.2.7", **sender) == "PREPEND"
+        wait_until(lambda: "dns=late" in server.log(), "the log says so")
+        assert "greyd_unsure_total 2.0" in get(metrics, "/metrics")[1]
+
+
+def test_lists_make_some_wait_longer_and_let_others_pass(tmp_path: Path, dns: DnsServer) -> None:
+    options = [
+        "--identity=spf", "--greylist=suspicious", "--dnsbl=zen.example=3600",
+        "--dnswl=white.example=high",
+    ]  # fmt: skip
+    with serving(tmp_path, dns, *options) as (server, client):
+        assert ask(client, 0, "192.0.2.7") == "DUNNO"
+        assert ask(client, 0, "198.51.100.66", sender="x@example.com") == "DEFER_IF_PERMIT"
+        assert ask(client, 3599, "198.51.100.66", sender="x@example.com") == "DEFER_IF_PERMIT"
+        assert ask(client, 3600, "198.51.100.66", sender="x@example.com") == "PREPEND"
+        # An answer that says that the list is unhappy makes nobody listed.
+        assert ask(client, 0, "198.51.100.67", sender="y@example.com") == "DEFER_IF_PERMIT"
+        bare = {"client_name": "unknown", "reverse_client_name": "unknown", "helo_name": "x"}
+        assert ask(client, 0, "203.0.113.7", **bare) == "DUNNO"
+        assert ask(client, 0, "203.0.113.8", **bare) == "DEFER_IF_PERMIT"
+        wait_until(lambda: "signals=no_ptr+helo_not_fqdn" in server.log(), "signals are logged")
+        assert "signals=dnsbl" in server.log()
+
+
+def test_an_override_is_read_again_at_sighup(tmp_path: Path, dns: DnsServer) -> None:
+    override = tmp_path / "rbl_override"
+    override.write_text("# nobody yet\n")
+    options = ["--dnsbl=zen.example", "--greylist=suspicious", f"--list-override={override}"]
+    with serving(tmp_path, dns, *options) as (server, client):
+        assert ask(client, 0, "198.51.100.66") == "DEFER_IF_PERMIT"
+        override.write_text("example.com OK our partner\n")
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: server.log().count("whitelists:") == 2, "it is read again")
+        assert ask(client, 1, "198.51.100.66") == "DUNNO"
+
+
+def test_a_stop_answers_those_who_wait_for_the_dns(tmp_path: Path, dns: DnsServer) -> None:
+    with serving(tmp_path, dns, "--identity=spf", "--dns-timeout=30") as (server, client):
+        client.send(encode(request(sender="a@silent.example")))
+        wait_until(lambda: dns.asked["silent.example", "TXT"] > 0, "the DNS is asked")
+        server.signal(signal.SIGTERM)
+        reply = client.reply()
+        assert reply is not None
+        assert reply.startswith(b"action=DEFER_IF_PERMIT")
+        assert server.process.wait(10) == 0
+
+
+# With a real Postfix ------------------------------------------------------------------------------
+
+
+def test_postfix_s_own_words_are_enough(tmp_path: Path, dns: DnsServer) -> None:
+    options = ["--identity=spf,name", "--learn-outbound", "--delay=2"]
+    resolver = f"--resolver=127.0.0.1:{dns.port}"
+    with ready(tmp_path, resolver, *options) as server:
+        where = f"inet:127.0.0.1:{server.port}"
+        with postfix(
+            tmp_path,
+            inbound=f"check_policy_service {{ {where}, timeout=10s }}",
+            outbound=f"check_policy_service {{ {where}, policy_context=outbound }}",
+        ) as mta:
+            inbound, sender = mta.ports["inbound"], "alice@example.com"
+            first = attempt(inbound, Client("192.0.2.7"), sender, "bob@example.org")
+            assert not first.taken
+            time.sleep(2.1)
+            again = attempt(inbound, Client("198.51.100.7"), sender, "bob@example.org")
+            assert again.taken
+            (delivered,) = mta.sink.wait_for(again.subject)
+            assert len(delivered.greylist_headers) == 1
+
+            # Dave writes to Carol; her answer need not wait, somebody else's mail to him must.
+            user = Client("192.0.2.99", login="dave")
+            outbound = mta.ports["outbound"]
+            assert attempt(outbound, user, "dave@example.com", "carol@example.org").taken
+            carol = attempt(inbound, Client("192.0.2.8"), "carol@example.org", "dave@example.org")
+            assert not carol.taken
+            assert attempt(outbound, user, "dave@example.org", "carol@example.org").taken
+            carol = attempt(inbound, Client("192.0.2.8"), "carol@example.org", "dave@example.org")
+            assert carol.taken, carol.replies
+            other = attempt(inbound, Client("192.0.2.8"), "eve@example.org", "dave@example.org")
+            assert not other.taken
+            wait_until(lambda: "reason=correspondent" in server.log(), "the log says why")

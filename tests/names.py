@@ -1,0 +1,43 @@
+"""A DNS for quick tests: answers from a dict."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from greyd.dns import Answer, DnsError, Kind, Lookup
+
+
+def addresses(*texts: str) -> Answer:
+    return Answer(tuple(ip_address(text).packed for text in texts))
+
+
+@dataclass
+class FakeDns(Lookup):
+    """Answers what ``records`` has; a name without any does not exist."""
+
+    records: dict[tuple[bytes, Kind], Answer | DnsError] = field(default_factory=dict)
+    silent: set[bytes] = field(default_factory=set)
+    asked: list[tuple[bytes, Kind]] = field(default_factory=list)
+
+    def add(self, name: str, kind: Kind, *values: str | bytes) -> None:
+        if kind in {Kind.A, Kind.AAAA}:
+            answer = addresses(*(str(value) for value in values))
+        else:
+            answer = Answer(tuple(v if isinstance(v, bytes) else v.encode() for v in values))
+        self.records[name.encode(), kind] = answer
+
+    def fail(self, name: str, kind: Kind) -> None:
+        self.records[name.encode(), kind] = DnsError("SERVFAIL")
+
+    async def query(self, name: bytes, kind: Kind) -> Answer:
+        self.asked.append((name, kind))
+        if name in self.silent:
+            await asyncio.sleep(3600)
+        answer = self.records.get((name, kind))
+        if isinstance(answer, DnsError):
+            raise answer
+        if answer is None:
+            return Answer(exists=any(known == name for known, _ in self.records))
+        return answer

@@ -1,0 +1,213 @@
+"""One request's way where more is known of a client: what is answered, logged and counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from greyd.greylist import Evidence, parse_address
+from greyd.log import Log, Severity
+from greyd.observe import Metrics, Observer
+from greyd.policy import Policy
+from greyd.protocol import Request
+from greyd.settings import Settings
+from greyd.store import open_store
+from greyd.store.guard import Guard
+from greyd.whitelist import Clients, Recipients, Source, Whitelists
+from tests.stores import FakeStore, answer_of
+from tests.test_policy import Kept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from greyd.greylist import Address
+
+START = 1_700_000_000
+KNOWN = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)
+
+
+@dataclass
+class SaysOf:
+    """A witness that says what the test wants, and remembers whom it was asked about."""
+
+    evidence: Evidence = KNOWN
+    asked: list[bytes] = field(default_factory=list)
+
+    def look(self, request: Request, address: Address, found: Callable[[Evidence], None]) -> None:
+        assert address == parse_address(request.client_address or b"")
+        self.asked.append(address.text)
+        asyncio.get_running_loop().call_soon(found, self.evidence)
+
+
+@dataclass
+class Server:
+    policy: Policy
+    witness: SaysOf
+    metrics: Metrics
+    log: Log
+    kept: Kept
+
+    async def ask(self, seconds: int = 0, **attributes: bytes) -> bytes | None:
+        usual = Request(
+            request=b"smtpd_access_policy",
+            client_address=b"192.0.2.7", client_name=b"mx.example.com",
+            sender=b"alice@example.com", recipient=b"bob@example.org",
+            policy_test_time=b"%d" % (START + seconds),
+        )  # fmt: skip
+        return await answer_of(self.policy, usual._replace(**attributes))
+
+    def lines(self) -> list[str]:
+        """Return all lines so far; ends the log."""
+        self.log.close(10)
+        return [line.text.decode() for line in self.kept.lines]
+
+    def counted(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0
+
+
+def serve(
+    folder: Path, do: Callable[[Server], Coroutine[Any, Any, None]], *, away: bool = False,
+    **options: Any,
+) -> None:  # fmt: skip
+    async def run() -> None:
+        settings = Settings(test_time=True, identity=("spf",), **options)
+        kept, metrics, witness = Kept(), Metrics(), SaysOf()
+        log = Log(kept, Severity.DEBUG, as_json=settings.log_format == "json")
+        observer = Observer(metrics, log)
+        store = FakeStore() if away else open_store(settings, folder)
+        guard = Guard(store, 5, observer.store_changed)
+        lists = Whitelists(Clients([Source("w", b"white.example\n")]), Recipients([]))
+        policy = Policy(settings, lists, guard, observer, witness)
+        try:
+            await asyncio.wait_for(do(Server(policy, witness, metrics, log, kept)), 30)
+        finally:
+            await guard.close()
+            log.close(10)
+
+    asyncio.run(run())
+
+
+def test_a_provider_s_retry_from_another_address_is_let_in(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        assert (await it.ask(0) or b"").startswith(b"DEFER_IF_PERMIT")
+        reply = await it.ask(300, client_address=b"198.51.100.9")
+        assert (reply or b"").startswith(b"PREPEND X-Greylist: delayed 300 seconds")
+        assert it.lines()[-1].endswith(", recipient=bob@example.org, identity=example.com")
+        assert it.counted("greyd_identities_total", way="spf") == 2
+
+    serve(tmp_path, do)
+
+
+def test_a_whitelisted_client_is_not_looked_at(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        assert await it.ask(client_name=b"mx.white.example") == b"DUNNO"
+        assert await it.ask(sasl_username=b"bob") == b"DUNNO"
+        assert it.witness.asked == []
+
+    serve(tmp_path, do)
+
+
+def test_only_suspicious_mail_waits(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        assert await it.ask() == b"DUNNO"
+        it.witness.evidence = Evidence(signals=("no_ptr", "helo_not_fqdn"))
+        assert (await it.ask() or b"").startswith(b"DEFER_IF_PERMIT")
+        it.witness.evidence = Evidence(unsure=True)
+        assert (await it.ask(sender=b"carol@example.com") or b"").startswith(b"DEFER_IF_PERMIT")
+        assert it.counted("greyd_signals_total", signal="no_ptr") == 1
+        assert it.counted("greyd_unsure_total") == 1
+        clean, suspicious, unsure = it.lines()
+        assert "reason=not suspicious" in clean
+        assert suspicious.endswith(", signals=no_ptr+helo_not_fqdn")
+        assert unsure.endswith(", dns=late")
+
+    serve(tmp_path, do, greylist="suspicious")
+
+
+def test_json_lines_say_it_too(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        it.witness.evidence = KNOWN._replace(signals=("no_ptr",), unsure=True)
+        await it.ask()
+        event = json.loads(it.lines()[-1])
+        assert (event["identity"], event["signals"], event["dns"]) == (
+            "example.com", ["no_ptr"], "late",
+        )  # fmt: skip
+
+    serve(tmp_path, do, log_format="json")
+
+
+def test_an_exempt_client_passes(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        it.witness.evidence = KNOWN._replace(exemption="DNS whitelist")
+        assert await it.ask() == b"DUNNO"
+        assert it.counted("greyd_requests_total", action="pass", reason="DNS whitelist") == 1
+
+    serve(tmp_path, do)
+
+
+def test_mail_that_had_not_to_wait_carries_no_header(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        assert await it.ask() == b"DUNNO"
+
+    serve(tmp_path, do, delays=(0, 60, 300, 3600), delay_seconds=60)
+
+
+def test_an_identity_that_earned_its_pass_is_told_of(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        for day in (0, 2):
+            name = b"s%s@example.com" % (b"x" * day)
+            await it.ask(day * 86400, sender=name)
+            await it.ask(day * 86400 + 300, sender=name)
+        assert it.counted("greyd_auto_whitelisted_identities_total") == 1
+        assert await it.ask(3 * 86400, sender=b"new@example.com") == b"DUNNO"
+        lines = it.lines()
+        assert "whitelisted: identity example.com" in lines
+        assert "reason=identity AWL" in lines[-1]
+
+    serve(tmp_path, do, auto_whitelist_identities=2, auto_whitelist_clients=0)
+
+
+# Correspondence -----------------------------------------------------------------------------------
+
+OUTBOUND = {
+    "policy_context": b"outbound", "sasl_username": b"bob", "sender": b"bob@example.org",
+    "recipient": b"alice@example.com",
+}  # fmt: skip
+
+
+def test_an_answer_to_a_user_s_mail_is_let_in(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        assert await it.ask(**OUTBOUND) == b"DUNNO"
+        assert await it.ask() == b"DUNNO"
+        sent, answered = it.lines()
+        assert "reason=outbound" in sent
+        assert "reason=correspondent" in answered
+
+    serve(tmp_path, do, learn_outbound=True)
+
+
+def test_only_users_who_have_logged_in_teach(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        assert await it.ask(**{**OUTBOUND, "sasl_username": b""}) == b"DUNNO"
+        assert (await it.ask() or b"").startswith(b"DEFER_IF_PERMIT")
+
+    serve(tmp_path, do, learn_outbound=True)
+
+
+def test_without_the_option_a_policy_context_means_nothing(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        await it.ask(**OUTBOUND)
+        assert "reason=authenticated" in it.lines()[-1]
+
+    serve(tmp_path, do)
+
+
+def test_users_mail_goes_on_while_the_store_is_away(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        it.policy._store.store.fault = OSError("away")  # type: ignore[attr-defined]
+        assert await it.ask(**OUTBOUND) == b"DUNNO"
+
+    serve(tmp_path, do, away=True, learn_outbound=True, on_store_failure="defer")

@@ -1,0 +1,633 @@
+"""The resolver: what it answers, remembers and refuses, asked of a small real name server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import Counter
+from dataclasses import dataclass, field
+from socket import inet_aton
+from typing import TYPE_CHECKING, Any
+
+import pycares
+import pytest
+import uvloop
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from greyd.dns import Answer, DnsError, Kind, Result, resolver
+from greyd.dns.resolver import Resolver
+from greyd.settings import Endpoint
+from tests.dns_server import (
+    GARBAGE,
+    NO_SOA,
+    NXDOMAIN,
+    REFUSED,
+    SERVFAIL,
+    SILENT,
+    WRONG_ID,
+    WRONG_QUESTION,
+    DnsServer,
+    Held,
+    Slow,
+    Truncated,
+    Zone,
+    dns_server,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+A = Kind.A
+MX1 = b"mx1.example.com"
+ABSENT = Answer(exists=False)
+
+
+@dataclass
+class Asked:
+    """A resolver under test, its clock, and what it has told."""
+
+    server: DnsServer
+    resolver: Resolver = field(init=False)
+    now: float = 1000.0
+    results: Counter[tuple[Kind, Result]] = field(default_factory=Counter)
+    found: int = 0
+    timed: int = 0
+
+    def found_in_cache(self) -> None:
+        self.found += 1
+
+    def looked_up(self, kind: Kind, result: Result, seconds: float | None) -> None:
+        self.results[kind, result] += 1
+        self.timed += seconds is not None
+
+    async def a(self, name: bytes = MX1) -> Answer:
+        """Ask for addresses; each is one octet, the last."""
+        return _short(await self.resolver.query(name, A))
+
+    async def times_out(self, name: bytes = MX1) -> None:
+        """Give up on a question, which has gone to the server."""
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await self.resolver.query(name, A)
+
+    def questions(self, name: bytes = MX1, kind: str = "A") -> int:
+        return self.server.asked[name.decode(), kind]
+
+
+def _short(answer: Answer) -> Answer:
+    return answer._replace(values=tuple(value[-1:] for value in answer.values))
+
+
+def addresses(*last: int) -> Answer:
+    return Answer(tuple(bytes([each]) for each in last))
+
+
+Loop = "Callable[[], asyncio.AbstractEventLoop]"
+
+
+def with_resolver(
+    zone: Zone,
+    do: Callable[[Asked], Coroutine[Any, Any, None]],
+    *,
+    timeout_seconds: float = 10,
+    loop: Loop = uvloop.new_event_loop,
+    **server_options: Any,
+) -> None:
+    """Do something with a resolver; faults in the loop's callbacks fail the test."""
+    faults: list[dict[str, Any]] = []
+
+    async def run(asked: Asked) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        asked.resolver = Resolver(
+            [Endpoint("127.0.0.1", asked.server.port)],
+            timeout_seconds,
+            watcher=asked,
+            now=lambda: asked.now,
+        )
+        try:
+            await asyncio.wait_for(do(asked), 30)
+        finally:
+            await asked.resolver.close()
+
+    with dns_server(zone, **server_options) as server, asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(run(Asked(server)))
+    assert faults == []
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait for what happens in the server, or to a lookup that nobody waits for."""
+    while not true():  # noqa: ASYNC110 - neither has an event
+        await asyncio.sleep(0.001)
+
+
+@contextlib.contextmanager
+def refusing_port() -> Iterator[int]:
+    """Yield a port of which the kernel says that nobody is there, and that nobody else gets."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        # So it takes octets only from where nothing comes from.
+        taken.connect(("127.0.0.1", 9))
+        yield taken.getsockname()[1]
+
+
+def fails(name: bytes = MX1) -> contextlib.AbstractContextManager[Any]:
+    return pytest.raises(DnsError, match=rf"A of {name.decode()}: .")
+
+
+# What it answers ----------------------------------------------------------------------------------
+
+EVERYTHING: Zone = {
+    "mx1.example.com": [
+        "300 A 192.0.2.1", "300 A 192.0.2.2", "300 AAAA 2001:db8::1",
+        '300 TXT "v=spf1 " "a -all"', '300 TXT "\\000\\255"',
+    ],
+    "example.com": ["300 MX 20 MX2.example.com.", "300 MX 10 mx1.example.com."],
+    "silent.example.com": ["300 MX 0 ."],
+    "1.2.0.192.in-addr.arpa": [
+        "300 PTR Mail.Example.com.", "300 PTR b\\009ad.example.com.", "300 PTR .",
+        "300 PTR with\\.dot.example.com.",
+    ],
+    "alias.example.com": ["300 CNAME other.example.com."],
+    "other.example.com": ["300 CNAME MX1.example.com."],
+    "to-nothing.example.com": ["300 CNAME gone.example.com."],
+    "to-empty.example.com": ["300 CNAME empty.example.com."],
+    "empty.example.com": [],
+    "gone.example.com": NXDOMAIN,
+    "truncated.example.com": Truncated(["300 A 192.0.2.9"]),
+    "long.example.com": [f'300 TXT "{"x" * 200}{number}"' for number in range(40)],
+}  # fmt: skip
+
+LOOPS = pytest.mark.parametrize(
+    "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+
+
+async def all_kinds(asked: Asked) -> None:
+    """Ask for one of everything."""
+    query = asked.resolver.query
+    assert await query(MX1, A) == Answer((inet_aton("192.0.2.1"), inet_aton("192.0.2.2")))
+    assert await query(MX1, Kind.AAAA) == Answer((bytes.fromhex("20010db8" + "0" * 23 + "1"),))
+    assert await query(MX1, Kind.TXT) == Answer((b"v=spf1 a -all", b"\x00\xff"))
+    assert await query(b"example.com", Kind.MX) == Answer((b"mx1.example.com", b"mx2.example.com"))
+    assert await query(b"silent.example.com", Kind.MX) == Answer((b"",))
+    assert await query(b"1.2.0.192.in-addr.arpa", Kind.PTR) == Answer((b"mail.example.com",))
+    assert await query(MX1, Kind.MX) == Answer()
+    assert await query(b"gone.example.com", A) == ABSENT
+    assert await asked.a(b"alias.example.com") == addresses(1, 2)
+    assert await asked.a(b"to-nothing.example.com") == ABSENT
+    assert await asked.a(b"to-empty.example.com") == Answer()
+    assert await asked.a(b"MX1.Example.com") == addresses(1, 2)
+    assert await asked.a(b"truncated.example.com") == addresses(9)
+    assert len((await query(b"long.example.com", Kind.TXT)).values) == 40
+    assert asked.server.over_tcp == 2
+    assert asked.results == {
+        (Kind.A, Result.ANSWERED): 3, (Kind.AAAA, Result.ANSWERED): 1,
+        (Kind.TXT, Result.ANSWERED): 2, (Kind.MX, Result.ANSWERED): 2,
+        (Kind.PTR, Result.ANSWERED): 1, (Kind.MX, Result.NODATA): 1,
+        (Kind.A, Result.NXDOMAIN): 2, (Kind.A, Result.NODATA): 1,
+    }  # fmt: skip
+    assert asked.timed == asked.results.total()
+    assert asked.found == 1
+
+
+@LOOPS
+def test_every_kind_of_answer_arrives(loop: Loop) -> None:
+    with_resolver(EVERYTHING, all_kinds, loop=loop)
+
+
+@LOOPS
+def test_it_works_where_inotify_is_not_to_be_had(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    initialise = pycares.Channel.__init__
+
+    def fail_without_callback(self: pycares.Channel, **options: Any) -> None:
+        if "sock_state_cb" not in options:
+            self._channel = None
+            raise pycares.AresError("Failed to initialize c-ares channel")
+        initialise(self, **options)
+
+    monkeypatch.setattr(pycares.Channel, "__init__", fail_without_callback)
+    with_resolver(EVERYTHING, all_kinds, loop=loop)
+    assert capfd.readouterr().err == ""
+
+
+def test_an_alias_is_followed_where_the_server_leaves_that_to_others() -> None:
+    zone = EVERYTHING | {
+        "a.loop.example.com": ["300 CNAME b.loop.example.com."],
+        "b.loop.example.com": ["300 CNAME a.loop.example.com."],
+        "odd.example.com": ["300 CNAME o+d.example.com."],
+    }
+
+    async def do(asked: Asked) -> None:
+        assert await asked.a(b"alias.example.com") == addresses(1, 2)
+        assert (asked.questions(b"other.example.com"), asked.questions()) == (1, 1)
+        assert await asked.a(b"to-nothing.example.com") == ABSENT
+        assert await asked.a(b"to-empty.example.com") == Answer()
+        for name in (b"a.loop.example.com", b"odd.example.com"):
+            with fails(name):
+                await asked.a(name)
+        assert asked.results[A, Result.FAILED] == 2
+
+    with_resolver(zone, do, follows=False)
+
+
+def test_a_loop_of_aliases_is_no_answer() -> None:
+    zone: Zone = {
+        "a.example.com": ["300 CNAME b.example.com."],
+        "b.example.com": ["300 CNAME a.example.com."],
+    }
+
+    async def do(asked: Asked) -> None:
+        with fails(b"a.example.com"):
+            await asked.a(b"a.example.com")
+
+    with_resolver(zone, do)
+
+
+# When there is none -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("behaviour", [SERVFAIL, REFUSED, GARBAGE])
+def test_what_a_server_can_t_answer_is_a_failure(behaviour: Any) -> None:
+    async def do(asked: Asked) -> None:
+        with fails():
+            await asked.a()
+        assert asked.results == {(A, Result.FAILED): 1}
+
+    with_resolver({"mx1.example.com": behaviour}, do)
+
+
+@pytest.mark.parametrize("behaviour", [SILENT, WRONG_ID, WRONG_QUESTION])
+def test_without_an_answer_to_the_question_the_time_runs_out(behaviour: Any) -> None:
+    async def do(asked: Asked) -> None:
+        with fails():
+            await asked.a()
+        assert asked.results == {(A, Result.TIMEOUT): 1}
+
+    with_resolver({"mx1.example.com": behaviour}, do, timeout_seconds=0.2)
+
+
+def test_nobody_there_is_a_failure_at_once() -> None:
+    async def do(port: int) -> None:
+        asking = Resolver([Endpoint("127.0.0.1", port)], timeout_seconds=1000)
+        with pytest.raises(DnsError, match="contact"):
+            await asking.query(MX1, A)
+        await asking.close()
+
+    with refusing_port() as port:
+        asyncio.run(do(port))
+
+
+def test_the_second_server_answers_where_the_first_is_not_there() -> None:
+    async def do(asked: Asked) -> None:
+        with refusing_port() as port:
+            two = [Endpoint("127.0.0.1", each) for each in (port, asked.server.port)]
+            asking = Resolver(two)
+            assert _short(await asking.query(MX1, A)) == addresses(1, 2)
+            await asking.close()
+
+    with_resolver(EVERYTHING, do)
+
+
+def test_a_question_that_got_lost_is_asked_again() -> None:
+    zone: Zone = {"mx1.example.com": SILENT}
+
+    async def do(asked: Asked) -> None:
+        waiting = asyncio.ensure_future(asked.a())
+        await until(asked.questions)
+        zone["mx1.example.com"] = ["300 A 192.0.2.1"]
+        assert await waiting == addresses(1)
+        assert asked.questions() == 2
+
+    with_resolver(zone, do, timeout_seconds=5)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [f"300 A 10.0.{number // 256}.{number % 256}" for number in range(1000)],
+        [f"300 TXT {' '.join([chr(34) + 'x' * 250 + chr(34)] * 10)}" for _ in range(8)],
+    ],
+    ids=["records", "octets"],
+)
+def test_an_answer_that_is_too_large_is_none(records: list[str]) -> None:
+    kind = Kind(records[0].split()[1])
+
+    async def do(asked: Asked) -> None:
+        with pytest.raises(DnsError, match="more than"):
+            await asked.resolver.query(MX1, kind)
+        assert asked.results == {(kind, Result.FAILED): 1}
+
+    with_resolver({"mx1.example.com": records}, do)
+
+
+# Names --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"", b".", b".example.com", b"example.com.", b"a..example.com", b"x" * 64 + b".com",
+        b"x." * 126 + b"xx", b"a b.example.com", b"\x00", b"a.\xff", b"example.com\n",
+    ],
+)  # fmt: skip
+def test_a_name_that_can_t_stand_in_dns_does_not_exist(name: bytes) -> None:
+    async def do(asked: Asked) -> None:
+        assert asked.resolver.cached(name, A) == ABSENT
+        assert await asked.resolver.query(name, A) == ABSENT
+        assert not asked.server.asked
+        assert not asked.results
+
+    with_resolver({}, do)
+
+
+def test_the_longest_name_is_asked_for() -> None:
+    async def do(asked: Asked) -> None:
+        for name in (b"x." * 126 + b"x", b"x" * 63 + b".com", b"_dmarc.a-b.c*/d"):
+            assert await asked.a(name) == ABSENT
+            assert asked.questions(name) == 1
+
+    with_resolver({}, do)
+
+
+def test_a_name_that_c_ares_does_not_take_has_no_answer() -> None:
+    async def do(asked: Asked) -> None:
+        for name in (b"user+tag.example.com", b"a\\.b.example.com", b"a!b"):
+            with pytest.raises(DnsError, match="can't be asked"):
+                await asked.resolver.query(name, A)
+        assert not asked.results
+
+    with_resolver({}, do)
+
+
+async def ask_all(port: int, names: list[bytes]) -> None:
+    asking = Resolver([Endpoint("127.0.0.1", port)])
+    for name in names:
+        for kind in (A, Kind.TXT):
+            known = asking.cached(name, kind)
+            try:
+                answer = await asking.query(name, kind)
+            except DnsError as error:
+                assert known is None
+                why = str(error)
+                assert why.isprintable()
+            else:
+                assert answer == ABSENT
+                assert known in (None, ABSENT)
+    await asking.close()
+
+
+def test_whatever_the_octets_they_are_answered_or_there_is_no_answer() -> None:
+    names = st.binary(max_size=80) | st.text("abA-_.\\*/\n", max_size=300).map(str.encode)
+
+    @settings(max_examples=500, deadline=None)
+    @given(st.lists(names))
+    @example([b"\\", b"\\001", b"a.\\", b"%s", b"*" * 253, b"a" * 63, b"A" * 254])
+    def ask(names: list[bytes]) -> None:
+        asyncio.run(ask_all(server.port, names))
+
+    with dns_server({}) as server:
+        ask()
+
+
+# What is remembered -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entry", "seconds"),
+    [
+        (["300 A 192.0.2.1"], 300),
+        (["300 A 192.0.2.1", "100 A 192.0.2.2"], 100),
+        (["0 A 192.0.2.1"], 5),
+        (["604800 A 192.0.2.1"], 86400),
+        (["40 CNAME b.example.com."], 40),
+        (["4000 CNAME b.example.com."], 700),
+        (["4000 CNAME empty.example.com."], 20),
+        (["7 CNAME empty.example.com."], 7),
+        (["4000 CNAME gone.example.com."], 60),
+        (NXDOMAIN, 60),
+        (NO_SOA, 60),
+        ([], 60),
+    ],
+)
+def test_an_answer_is_remembered_as_long_as_it_says(entry: Any, seconds: int) -> None:
+    zone: Zone = {
+        "mx1.example.com": entry,
+        "b.example.com": ["700 A 192.0.2.3"],
+        "empty.example.com": [],
+    }
+
+    async def do(asked: Asked) -> None:
+        first = await asked.a()
+        asked.now += seconds - 0.01
+        assert await asked.a() == first
+        assert asked.found == 1
+        assert asked.questions() == 1
+        zone["mx1.example.com"] = ["300 A 192.0.2.99"]
+        asked.now += 0.01
+        assert asked.resolver.cached(MX1, A) is None
+        # c-ares remembers too, by its own clock: but no longer than a channel lives.
+        asked.now += resolver.CHANNEL_SECONDS
+        assert await asked.a() == addresses(99)
+        assert asked.questions() == 2
+
+    with_resolver(zone, do, negative_ttl=20)
+
+
+@pytest.mark.parametrize("behaviour", [SERVFAIL, SILENT])
+def test_a_failure_is_remembered_for_a_moment(behaviour: Any) -> None:
+    zone: Zone = {"mx1.example.com": behaviour}
+
+    async def do(asked: Asked) -> None:
+        with fails():
+            await asked.a()
+        zone["mx1.example.com"] = ["300 A 192.0.2.1"]
+        asked.now += resolver.FAILURE_SECONDS - 0.01
+        assert asked.resolver.cached(MX1, A) is None
+        with fails():
+            await asked.a()
+        assert asked.results.total() == 1
+        asked.now += 0.01
+        assert await asked.a() == addresses(1)
+
+    with_resolver(zone, do, timeout_seconds=0.2)
+
+
+def test_what_c_ares_remembers_is_forgotten_after_some_lookups_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resolver, "CHANNEL_LOOKUPS", 3)
+    zone: Zone = {"mx1.example.com": ["30 A 192.0.2.1"]}
+
+    async def do(asked: Asked) -> None:
+        assert await asked.a() == addresses(1)
+        asked.now += 30
+        zone["mx1.example.com"] = ["30 A 192.0.2.2"]
+        assert await asked.a() == addresses(1), "c-ares has not been asked by a new channel"
+        asked.now += 30
+        await asked.a(b"another.example.com")
+        assert await asked.a() == addresses(2)
+
+    with_resolver(zone, do)
+
+
+def test_kinds_are_remembered_apart() -> None:
+    async def do(asked: Asked) -> None:
+        await asked.resolver.query(MX1, A)
+        assert asked.resolver.cached(MX1, Kind.AAAA) is None
+        assert len((await asked.resolver.query(MX1, Kind.AAAA)).values) == 1
+
+    with_resolver(EVERYTHING, do)
+
+
+def test_what_was_not_used_for_longest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "MOST_REMEMBERED", 3)
+
+    async def do(asked: Asked) -> None:
+        for name in (b"a", b"b", b"c"):
+            await asked.a(name)
+        assert asked.resolver.cached(b"a", A) == ABSENT
+        await asked.a(b"d")
+        known = [name for name in (b"a", b"b", b"c", b"d") if asked.resolver.cached(name, A)]
+        assert known == [b"a", b"c", b"d"]
+
+    with_resolver({}, do)
+
+
+def test_what_is_remembered_has_room_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "MOST_REMEMBERED_OCTETS", 40_000)
+    names = [b"x%d.example.com" % number for number in range(20)]
+    records = [f"300 TXT {' '.join([chr(34) + 'x' * 250 + chr(34)] * 20)}"]
+
+    async def do(asked: Asked) -> None:
+        for _ in range(3):
+            for name in names:
+                await asked.resolver.query(name, Kind.TXT)
+            known = [bool(asked.resolver.cached(name, Kind.TXT)) for name in names]
+            assert known == [False] * 13 + [True] * 7
+            asked.now += 300
+
+    with_resolver({name.decode(): records for name in names}, do)
+
+
+# Several who ask ----------------------------------------------------------------------------------
+
+HELD: Zone = {"mx1.example.com": Held(["300 A 192.0.2.1"])}
+
+
+def test_those_who_ask_the_same_meanwhile_share_a_lookup() -> None:
+    async def do(asked: Asked) -> None:
+        several = [asyncio.ensure_future(asked.a()) for _ in range(20)]
+        await asyncio.sleep(0)
+        asked.server.release()
+        assert await asyncio.gather(*several) == [addresses(1)] * 20
+        assert asked.questions() == 1
+        assert asked.results == {(A, Result.ANSWERED): 1}
+
+    with_resolver(HELD, do)
+
+
+def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
+    async def do(asked: Asked) -> None:
+        first = asyncio.ensure_future(asked.a())
+        second = asyncio.ensure_future(asked.a())
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        assert first.cancelled()
+        asked.server.release()
+        assert await second == addresses(1)
+        assert asked.questions() == 1
+
+    with_resolver(HELD, do)
+
+
+def test_an_answer_that_comes_too_late_is_remembered() -> None:
+    async def do(asked: Asked) -> None:
+        await asked.times_out()
+        asked.server.release()
+        await until(lambda: asked.resolver.cached(MX1, A))
+        assert await asked.a() == addresses(1)
+        assert asked.questions() == 1
+
+    with_resolver(HELD, do)
+
+
+def test_a_failure_that_nobody_waits_for_any_more_disturbs_nobody() -> None:
+    async def do(asked: Asked) -> None:
+        await asked.times_out()
+        asked.server.release()
+        await until(lambda: asked.results)
+        with fails():
+            await asked.a()
+
+    with_resolver({"mx1.example.com": Held(SERVFAIL)}, do)
+
+
+def test_a_slow_answer_is_waited_for() -> None:
+    async def do(asked: Asked) -> None:
+        assert await asked.a() == addresses(1)
+
+    with_resolver({"mx1.example.com": Slow(0.2, ["300 A 192.0.2.1"])}, do)
+
+
+def test_so_many_lookups_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "MOST_LOOKUPS", 2)
+    names = (b"a.example.com", b"b.example.com")
+    zone: Zone = {name.decode(): Held(["300 A 192.0.2.1"]) for name in names} | EVERYTHING
+
+    async def do(asked: Asked) -> None:
+        waiting = [asyncio.ensure_future(asked.a(name)) for name in (*names, *names)]
+        await asyncio.sleep(0)
+        with pytest.raises(DnsError, match="2 lookups are under way"):
+            await asked.a()
+        assert asked.results == {(A, Result.TOO_MANY): 1}
+        assert asked.timed == 0
+        asked.server.release()
+        assert await asyncio.gather(*waiting) == [addresses(1)] * 4
+        assert await asked.a() == addresses(1, 2), "there is room again, and nothing is held back"
+
+    with_resolver(zone, do)
+
+
+def test_a_lookup_outlives_the_channel_that_it_began_on() -> None:
+    async def do(asked: Asked) -> None:
+        waiting = asyncio.ensure_future(asked.a())
+        await asyncio.sleep(0)
+        for _ in range(3):
+            asked.now += resolver.CHANNEL_SECONDS
+            await asked.a(b"%d.example.com" % asked.now)
+        asked.server.release()
+        assert await waiting == addresses(1)
+
+    with_resolver(HELD, do)
+
+
+# The end ------------------------------------------------------------------------------------------
+
+
+@LOOPS
+def test_who_waits_at_the_end_gets_no_answer(loop: Loop, capfd: pytest.CaptureFixture[str]) -> None:
+    async def do(asked: Asked) -> None:
+        first = asyncio.ensure_future(asked.a())
+        await asyncio.sleep(0)
+        asked.now += resolver.CHANNEL_SECONDS
+        second = asyncio.ensure_future(asked.a(b"mx2.example.com"))
+        await asyncio.sleep(0)
+        await asked.resolver.close()
+        for waiting in (first, second):
+            with pytest.raises(DnsError):
+                await waiting
+        with pytest.raises(DnsError, match="closed"):
+            await asked.a(b"mx3.example.com")
+
+    zone: Zone = {**HELD, "mx2.example.com": SILENT}
+    with_resolver(zone, do, loop=loop)
+    assert capfd.readouterr().err == ""
+
+
+def test_one_that_was_never_asked_closes_too() -> None:
+    asyncio.run(Resolver().close())

@@ -1,0 +1,208 @@
+"""What is found out of a client, in time, and what that means for its mail."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from greyd.dns import Kind
+from greyd.dns.witness import DnsWitness
+from greyd.greylist import Evidence, parse_address
+from greyd.override import read_override
+from greyd.protocol import Request
+from greyd.settings import SIGNALS, Settings, Zone
+from greyd.whitelist import Source
+from tests.names import FakeDns
+
+NAMES = ("spf", "name")
+ZEN = Zone("zen.example")
+LISTED_HERE = "7.2.0.192.zen.example"
+WHITE = Zone("white.example", trust=2)
+
+
+def request(**attributes: bytes) -> Request:
+    usual = Request(
+        client_address=b"192.0.2.7", client_name=b"mail.example.com",
+        reverse_client_name=b"mail.example.com", helo_name=b"mail.example.com",
+        sender=b"alice@example.com", recipient=b"bob@example.org",
+    )  # fmt: skip
+    return usual._replace(**attributes)
+
+
+def good_dns() -> FakeDns:
+    """Return a DNS where everything about example.com is as it should be."""
+    dns = FakeDns()
+    dns.add("example.com", Kind.MX, "mail.example.com")
+    dns.add("mail.example.com", Kind.A, "192.0.2.7")
+    dns.add("example.com", Kind.TXT, "v=spf1 mx -all")
+    return dns
+
+
+def look(
+    dns: FakeDns, asked: Request | None = None, *, override: bytes = b"", **settings: Any
+) -> Evidence:
+    """Return what is found out; a fault of greyd's own fails the test."""
+
+    async def run() -> Evidence:
+        found: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
+        faults: list[Exception] = []
+        clients = read_override([Source("override", override)])
+        witness = DnsWitness(
+            Settings(**{"dns_timeout_seconds": 0.2, **settings}),
+            dns,
+            lambda: clients,
+            faults.append,
+        )
+        address = parse_address(b"192.0.2.7")
+        assert address is not None
+        witness.look(asked or request(), address, found.set_result)
+        evidence = await found
+        witness.close()
+        assert faults == []
+        return evidence
+
+    return asyncio.run(run())
+
+
+# Identity -----------------------------------------------------------------------------------------
+
+
+def test_spf_and_a_confirmed_name_both_make_an_identity_the_first_that_is_named_counts() -> None:
+    spf = look(good_dns(), identity=NAMES)
+    assert (spf.identity, spf.way, spf.speaks_for_sender) == (b"example.com", "spf", True)
+    name = look(good_dns(), identity=("name", "spf"))
+    assert (name.identity, name.way) == (b"example.com", "name")
+
+
+def test_where_spf_proves_nothing_the_name_does() -> None:
+    dns = good_dns()
+    dns.add("example.com", Kind.TXT, "v=spf1 +all")
+    assert look(dns, identity=NAMES).way == "name"
+    assert look(dns, identity=("spf",)).identity == b""
+
+
+def test_only_what_is_wanted_is_asked() -> None:
+    dns = good_dns()
+    look(dns, identity=("name",))
+    assert dns.asked == []
+    look(dns, dnsbl=(ZEN,))
+    assert dns.asked == [(LISTED_HERE.encode(), Kind.A)]
+
+
+# Lists --------------------------------------------------------------------------------------------
+
+
+def listed(**records: str) -> FakeDns:
+    dns = good_dns()
+    for zone, answer in records.items():
+        dns.add(f"7.2.0.192.{zone}.example", Kind.A, answer)
+    return dns
+
+
+def test_a_listed_client_is_marked_and_has_the_list_s_delay() -> None:
+    evidence = look(listed(zen="127.0.0.4"), dnsbl=(ZEN._replace(delay_seconds=3600),))
+    assert evidence.listed
+    assert evidence.signals == ("dnsbl",)
+    assert evidence.delay_seconds == 3600
+
+
+def test_weights_of_lists_add_up() -> None:
+    half = [Zone(f"{name}.example", weight=0.5) for name in ("one", "two")]
+    assert not look(listed(one="127.0.0.2"), dnsbl=tuple(half)).listed
+    assert look(listed(one="127.0.0.2", two="127.0.0.2"), dnsbl=tuple(half)).listed
+
+
+def test_a_domain_on_a_list_counts_too() -> None:
+    dns = good_dns()
+    dns.add("example.com.dbl.example", Kind.A, "127.0.1.2")
+    evidence = look(dns, rhsbl=(Zone("dbl.example"),))
+    assert (evidence.listed, evidence.signals) == (True, ("rhsbl",))
+
+
+def test_an_override_takes_listings_away() -> None:
+    dns = listed(zen="127.0.0.4")
+    assert not look(dns, override=b"example.com OK", dnsbl=(ZEN,)).listed
+    assert look(dns, override=b"example.org OK", dnsbl=(ZEN,)).listed
+
+
+def test_a_list_that_answers_with_an_error_leaves_greyd_unsure() -> None:
+    evidence = look(listed(zen="127.255.255.254"), dnsbl=(ZEN,))
+    assert (evidence.listed, evidence.unsure) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "exempt"),
+    [("127.0.5.2", True), ("127.0.5.3", True), ("127.0.5.1", False), ("127.0.0.255", False)],
+)
+def test_trusted_clients_are_exempt_from_a_level_on(answer: str, *, exempt: bool) -> None:
+    evidence = look(listed(white=answer), dnswl=(WHITE,))
+    assert evidence.exemption == ("DNS whitelist" if exempt else "")
+
+
+def test_who_is_listed_is_not_exempt() -> None:
+    dns = listed(zen="127.0.0.2", white="127.0.5.3")
+    assert look(dns, dnswl=(WHITE,), dnsbl=(ZEN,)).exemption == ""
+
+
+# Signals ------------------------------------------------------------------------------------------
+
+
+def test_a_good_server_is_clean() -> None:
+    evidence = look(good_dns(), greylist="suspicious")
+    assert evidence.is_clean
+    assert evidence.signals == ()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "marks"),
+    [
+        ({"client_name": b"unknown", "reverse_client_name": b"unknown"}, {"no_ptr"}),
+        ({"helo_name": b"nowhere.example.com"}, {"helo_no_address"}),
+        ({"helo_name": b"localhost"}, {"helo_not_fqdn"}),
+        ({"sender": b"alice@nosuch.example"}, {"sender_no_mx"}),
+        ({"sender": b""}, set()),
+    ],
+)
+def test_marks_are_found(attributes: dict[str, bytes], marks: set[str]) -> None:
+    assert set(look(good_dns(), request(**attributes), greylist="suspicious").signals) == marks
+
+
+def test_a_fail_of_spf_is_a_mark() -> None:
+    dns = good_dns()
+    dns.add("example.com", Kind.TXT, "v=spf1 -all")
+    assert look(dns, greylist="suspicious").signals == ("spf_fail",)
+
+
+@pytest.mark.parametrize("mark", SIGNALS[:5])
+def test_a_mark_that_does_not_count_is_not_shown(mark: str) -> None:
+    bad = request(
+        client_name=b"unknown", reverse_client_name=b"unknown", helo_name=b"localhost",
+        sender=b"a@nosuch.example",
+    )  # fmt: skip
+    evidence = look(FakeDns(), bad, greylist="suspicious", signals=(mark,))
+    assert set(evidence.signals) <= {mark}
+
+
+# Time ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_known_in_time_is_left_out() -> None:
+    dns = listed(zen="127.0.0.4")
+    dns.silent = {b"example.com"}
+    evidence = look(dns, identity=NAMES, dnsbl=(ZEN,), dns_timeout_seconds=0.05)
+    assert evidence.unsure
+    assert evidence.listed
+    assert evidence.way == "name"
+
+
+def test_a_dns_that_fails_is_no_error() -> None:
+    dns = good_dns()
+    for name in ("example.com", "mail.example.com"):
+        for kind in Kind:
+            dns.fail(name, kind)
+    evidence = look(dns, identity=NAMES, greylist="suspicious", dnsbl=(ZEN,))
+    assert evidence.unsure
+    assert evidence.signals == ()
+    assert not evidence.is_clean
