@@ -202,7 +202,7 @@ def test_the_choices_of_the_dashboard_are_those_that_there_are(scene: Scene) -> 
 
 def test_prometheus_takes_the_queries_of_the_page_of_metrics(scene: Scene) -> None:
     page = (RULES.parent / "docs" / "metrics.md").read_text().split("## Useful queries\n")[1]
-    queries = re.findall(r"^(?: {4}.*\n?)+", page, re.MULTILINE)
+    queries = re.findall(r"^```promql\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(queries) == 7
     for each in queries:
         query(scene.prometheus, each)

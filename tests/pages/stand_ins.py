@@ -92,12 +92,6 @@ def pipx(words: Sequence[str]) -> int:
     return 0 if words == ["install", "."] and (Path.cwd() / "pyproject.toml").exists() else 1
 
 
-def sysusers(words: Sequence[str]) -> int:
-    """Make the user whom the file names."""
-    (line,) = [one for one in Path(words[0]).read_text().splitlines() if one.startswith("u ")]
-    return subprocess.run(["useradd", "--system", line.split()[1]]).returncode
-
-
 def make(words: Sequence[str]) -> int:
     """Serve, with the packages that are there; of the other targets see that they exist."""
     how = "--old-file=.venv/.installed" if words == ["serve"] else "--dry-run"
@@ -122,7 +116,6 @@ STAND_INS = {
     ),
     "pip": StandIn(pip, "there is no network; what is installed is this checkout"),
     "pipx": StandIn(pipx, "there is no network; what it would install is looked at"),
-    "systemd-sysusers": StandIn(sysusers, "is not installed everywhere; the user is made"),
     "python3": StandIn(python3, "as pip, for `python3 -m venv`; anything else is run"),
     "systemctl": StandIn(
         systemctl, "systemd is not running; units are checked and their programs run"
