@@ -11,7 +11,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 RELEASE_VENV := build/release-venv
 DEB_PYTHON ?= 3.11
 
-.PHONY: serve test check format docs docs-test generate bench soak fuzz lock deb release clean
+.PHONY: serve test check format docs docs-test generate bench soak fuzz image lock deb release clean
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -72,11 +72,23 @@ fuzz: $(DEV_STAMP) ## coverage-guided fuzzing of parser, whitelists, settings, r
 	$(PIP) install --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds=$(SECONDS)
 
+# Which of them answers; podman and buildah keep a health check only in Docker's format.
+BUILDER = $(firstword $(foreach each,docker podman buildah,$(shell $(each) info >/dev/null 2>&1 && echo $(each))))
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' greyd/__init__.py)
+
+image: ## build the container image greyd with docker, podman or buildah, whichever is there
+	BUILDAH_FORMAT=docker $(or $(BUILDER),$(error neither docker nor podman nor buildah answers; install one)) build \
+		--file docker/Dockerfile --tag greyd --tag greyd:$(VERSION) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
+		--build-arg SOURCE="$(SOURCE)" $(BUILD_OPTIONS) .
+
 lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(PIP) install uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --output-file requirements/run.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra dev --extra docs --output-file requirements/dev.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra release --output-file requirements/release.txt pyproject.toml
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --output-file requirements/build.txt -
 
 deb: $(RELEASE_VENV)/.installed ## the Debian package, into dist/
 	$(RELEASE_VENV)/bin/python packaging/build_deb.py --python=$(DEB_PYTHON)

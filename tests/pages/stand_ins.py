@@ -87,6 +87,21 @@ def pip(words: Sequence[str]) -> int:
     return 0
 
 
+def docker(words: Sequence[str]) -> int:
+    """See that the files exist that it would read; test_image.py and test_compose.py try them."""
+    files = [words[at + 1] for at, word in enumerate(words) if word in ("--file", "--filename")]
+    files += [word.rpartition("=")[2] for word in words if word.startswith("--from-file")]
+    known = {"run", "kill", "logs", "compose", "create", "apply", "--namespace"}
+    return 0 if words[0] in known and all(Path(file).exists() for file in files) else 1
+
+
+def swaks(words: Sequence[str]) -> int:
+    """Send a mail; to the Postfix of a container that can't be here, only see the options."""
+    if "--server=127.0.0.1:2525" in words:
+        words = [*words, "--dump"]
+    os.execv("/usr/bin/swaks", ["swaks", *words])
+
+
 def pipx(words: Sequence[str]) -> int:
     """See that it is told to install a checkout."""
     return 0 if words == ["install", "."] and (Path.cwd() / "pyproject.toml").exists() else 1
@@ -95,7 +110,8 @@ def pipx(words: Sequence[str]) -> int:
 def make(words: Sequence[str]) -> int:
     """Serve, with the packages that are there; of the other targets see that they exist."""
     how = "--old-file=.venv/.installed" if words == ["serve"] else "--dry-run"
-    os.execv("/usr/bin/make", ["make", how, *words])
+    # Which builder there is, the machine need not know to plan.
+    os.execv("/usr/bin/make", ["make", how, "BUILDER=docker", *words])
 
 
 class StandIn(NamedTuple):
@@ -108,6 +124,9 @@ class StandIn(NamedTuple):
 STAND_INS = {
     "apt": StandIn(apt, "there is no network; the packages' names are looked up"),
     "apt-get": StandIn(apt, "as apt"),
+    "docker": StandIn(docker, "no container can be run there; its files are looked for"),
+    "kubectl": StandIn(docker, "there is no cluster; its files are looked for"),
+    "swaks": StandIn(swaks, "is run, but for a Postfix in a container"),
     "journalctl": StandIn(
         journalctl, "no journal without systemd; shows what the unit has written"
     ),

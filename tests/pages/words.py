@@ -14,6 +14,17 @@ OURS |= {"help", "version"}
 VARIABLES = {option.variable for option in OPTIONS} | {"GREYD_OPTS"}
 
 OTHERS = {
+    "cap-drop": "docker",
+    "detach": "docker",
+    "file": "docker",
+    "filename": "kubectl",
+    "from-file": "kubectl",
+    "name": "docker",
+    "namespace": "kubectl",
+    "publish": "docker",
+    "read-only": "docker",
+    "security-opt": "docker",
+    "volume": "docker",
     "daemonize": "redis-server, redis-sentinel",
     "dir": "redis-server",
     "from": "swaks",

@@ -1,0 +1,49 @@
+"""Asks the greyd of this container whether it lives: status 0 where ``/healthz`` says so.
+
+Where to ask is read from the same places as greyd reads it: its command line, the environment, the
+TOML file. curl is not in the image, so this is Python's own HTTP client, which knows no proxy.
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+from pathlib import Path
+
+from greyd.cli import read_settings
+from greyd.settings import SettingsError
+
+SECONDS = 3
+FIRST_PROCESS = Path("/proc/1/cmdline")
+LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound
+
+
+def options_of_the_server() -> list[str]:
+    """Return what stands behind ``serve`` on the command line of the container's first process."""
+    words = FIRST_PROCESS.read_text(errors="surrogateescape").split("\0")[:-1]
+    return words[words.index("serve") + 1 :] if "serve" in words else []
+
+
+def trouble() -> str | None:
+    """Return what is wrong with the server; None where it is well."""
+    try:
+        endpoint = read_settings(options_of_the_server()).metrics
+    except SettingsError as error:
+        return str(error)
+    if endpoint is None:
+        return "no metrics port to ask (GREYD_METRICS=0); run the container without a health check"
+    host = LOOPBACK.get(endpoint.host, endpoint.host)
+    connection = http.client.HTTPConnection(host, endpoint.port, timeout=SECONDS)
+    try:
+        connection.request("GET", "/healthz")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"http://{host}:{endpoint.port}/healthz: {error or type(error).__name__}"
+    finally:
+        connection.close()
+    return None if status == http.client.OK else f"/healthz: status {status}"
+
+
+if __name__ == "__main__":
+    if told := trouble():
+        sys.exit(f"greyd: {told}")
