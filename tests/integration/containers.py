@@ -126,11 +126,14 @@ class Podman:
         """Run greyd's image, with its two ports published on loopback."""
         policy, metrics = free_port(), free_port()
         name = f"greyd-test-{uuid.uuid4().hex[:12]}"
+        # On the host's network there is nothing to publish.
+        network = [] if "--network=host" in options else [
+            f"--network={NETWORK}",
+            f"--publish=127.0.0.1:{policy}:10023", f"--publish=127.0.0.1:{metrics}:9923",
+        ]  # fmt: skip
         try:
             self(
-                "run", "--detach", "--pull=never", f"--name={name}", f"--network={NETWORK}",
-                *CAREFUL,
-                f"--publish=127.0.0.1:{policy}:10023", f"--publish=127.0.0.1:{metrics}:9923",
+                "run", "--detach", "--pull=never", f"--name={name}", *network, *CAREFUL,
                 *options, "greyd", *command,
             )  # fmt: skip
             container = Container(self, name, policy, metrics)
