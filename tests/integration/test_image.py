@@ -346,7 +346,7 @@ class Stack:
 def stack(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
     compose = Stack(podman, folder)
-    image = re.search(r"image: (\S+/redis:\S+)", (CHECKOUT / "docker/compose.yaml").read_text())
+    image = re.search(r"image: (redis:\S+)", (CHECKOUT / "docker/compose.yaml").read_text())
     assert image
     podman.build(image[1], folder, REDIS)
     podman.build(POSTFIX, CHECKOUT / "docker" / "postfix")
