@@ -134,7 +134,8 @@ class Podman:
         try:
             self(
                 "run", "--detach", "--pull=never", f"--name={name}", *network, *CAREFUL,
-                *options, "greyd", *command,
+                # On a busy machine a disk may well take longer than mail should wait for it.
+                "--env=GREYD_STORE_TIMEOUT=5", *options, "greyd", *command,
             )  # fmt: skip
             container = Container(self, name, policy, metrics)
             wait_until(lambda: container.ended() or "listens on" in container.log(), "its start")
