@@ -208,6 +208,12 @@ def is_triplet(key: bytes) -> bool:
     return key.startswith(b"/") or b"}/" in key
 
 
+def is_of_identity(key: bytes) -> bool:
+    """Whether a key's tag is a domain, not a network; a hash does not tell."""
+    tag, brace, _ = key.partition(b"}")
+    return bool(brace) and parse_address(tag.removeprefix(b"{")) is None
+
+
 def names_in(key: bytes) -> Names | None:
     """Return whom a triplet's key is about; None for a hash, which tells nobody."""
     network, brace, names = key.partition(b"}/")

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.greylist import Client, Names, Triplet, is_triplet, names_in
+from greyd.greylist import Client, Names, Triplet, is_of_identity, is_triplet, names_in
 
 if TYPE_CHECKING:
     from greyd.settings import Settings
@@ -68,6 +68,9 @@ class Survey:
     def add(self, record: Record, now: int, settings: Settings) -> None:
         """Count an entry."""
         self.looked_at += 1
+        if is_of_identity(record.key):
+            # The same mail has a triplet of its network, and counts by that.
+            return
         if is_triplet(record.key):
             self._add_triplet(record, now, settings)
         elif client := Client.load(record.value):

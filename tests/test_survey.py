@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from greyd import survey as survey_module
-from greyd.greylist import Client, Keys, Triplet, is_triplet, keys, names_in, parse_address
+from greyd.greylist import (
+    Client,
+    Evidence,
+    Keys,
+    Triplet,
+    is_triplet,
+    keys,
+    names_in,
+    parse_address,
+)
 from greyd.settings import DAY, HOUR, Settings
 from greyd.store import Record, open_store
 from greyd.survey import MOST_NETWORKS, MOST_WAITING, Survey, look_through
@@ -119,6 +128,20 @@ def test_hashes_are_counted_and_name_nobody() -> None:
     assert (sum(survey.early), sum(survey.late)) == (1, 1)
     assert survey.waiting == []
     assert not survey.given_up
+
+
+@pytest.mark.parametrize("client", ["192.0.2.7", "2001:db8::7"])
+def test_mail_that_is_known_by_its_identity_too_counts_once(client: str) -> None:
+    address = parse_address(client.encode())
+    assert address is not None
+    evidence = Evidence(identity=b"example.com", way="spf")
+    names = keys(address, b"alice@example.com", b"bob@example.org", SETTINGS, evidence)
+    survey = Survey()
+    for key in (names.triplet, names.identity_triplet):
+        survey.add(Record(key, since(10)[0].dump(), 60), NOW, SETTINGS)
+    survey.add(Record(names.client, b"1,%d" % NOW, 60), NOW, SETTINGS)
+    survey.add(Record(names.identity, b"9,%d,%d" % (NOW, NOW), 60), NOW, SETTINGS)
+    assert (sum(survey.early), len(survey.waiting), survey.clients) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("value", [b"", b"rubbish", b"\xff,1"])
