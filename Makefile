@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
+RELEASE_VENV := build/venv
+RELEASE_STAMP := $(RELEASE_VENV)/.installed
+DEB_PYTHON ?= 3.11
 
 .PHONY: serve test check format generate bench soak fuzz lock deb release clean
 
@@ -24,6 +27,12 @@ $(DEV_STAMP): $(RUN_STAMP) requirements/dev.txt
 
 $(BENCH_STAMP): $(DEV_STAMP)
 	$(PIP) install --editable '.[bench]'
+	touch $@
+
+# Apart from the others, so that what builds is just what is locked.
+$(RELEASE_STAMP): requirements/release.txt
+	$(PYTHON) -m venv --clear $(RELEASE_VENV)
+	$(RELEASE_VENV)/bin/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements/release.txt
 	touch $@
 
 serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
@@ -56,6 +65,12 @@ soak: $(DEV_STAMP) ## mixed load with restarts of Redis; memory, descriptors, co
 fuzz: $(DEV_STAMP) ## coverage-guided fuzzing of parser, whitelists, settings, records
 	$(PIP) install --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds=$(SECONDS)
+
+release: $(RELEASE_STAMP) ## sources, wheel, SBOM and check sums into dist, built, installed and tried
+	$(RELEASE_VENV)/bin/python packaging/release.py
+
+deb: $(RELEASE_STAMP) ## a Debian package into dist; DEB_PYTHON=3.13 for Debian 13
+	$(RELEASE_VENV)/bin/python packaging/build_deb.py --python=$(DEB_PYTHON)
 
 lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(PIP) install uv
