@@ -8,14 +8,17 @@ machine that builds may have another.
 from __future__ import annotations
 
 import argparse
-import email
 import email.utils
 import gzip
 import os
 import platform
 import shutil
+from typing import TYPE_CHECKING
 
-from release import CHECKOUT, PYTHON, beside_python, run, said_by
+from release import CHECKOUT, PYTHON, beside_python, licence_of, run, said_by
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STAGE = CHECKOUT / "build" / "deb"
 LIBRARY = STAGE / "lib"
@@ -95,24 +98,14 @@ def write_documents(version: str, moment: str) -> None:
     entry = f"greyd ({version}-1) stable; urgency=medium\n\n  * What is new is in changelog.gz.\n"
     signed = f"{entry}\n -- The greyd maintainers <maintainers@greyd.invalid>  {date}\n"
     write_gzipped(STAGE / "doc" / "changelog.Debian.gz", signed)
-    parts = "".join(map(licence_of, sorted(LIBRARY.glob("*.dist-info"))))
+    described = map(licence_of, sorted(LIBRARY.glob("*.dist-info")))
+    parts = "".join(f"{name}: {licence}\n" for name, licence in described)
     licence = (CHECKOUT / "LICENSE").read_text()
     (STAGE / "doc" / "copyright").write_text(
         f"greyd is\n\n{licence}\nIt comes with these packages. Their licences are in"
         " /usr/lib/greyd/*.dist-info; the Apache License is in"
         f" /usr/share/common-licenses/Apache-2.0 too.\n\n{parts}"
     )
-
-
-def licence_of(folder: Path) -> str:
-    """Return a line on a package."""
-    told = email.message_from_string((folder / "METADATA").read_text())
-    licence = told["License-Expression"] or ", ".join(
-        line.rpartition(":: ")[2]
-        for line in told.get_all("Classifier", [])
-        if line.startswith("License ::")
-    )
-    return f"{told['Name']} {told['Version']}: {licence or told['License']}\n"
 
 
 def make_all_alike(moment: int) -> None:

@@ -6,6 +6,7 @@ asked. Beside them a CycloneDX list of the locked packages, and the check sums o
 
 from __future__ import annotations
 
+import email
 import hashlib
 import json
 import os
@@ -153,9 +154,9 @@ def write_sbom(path: Path, version: str, python: Path, moment: str) -> None:
     options = ["--output-reproducible", "--of=JSON", "--sv=1.6", "--pyproject=pyproject.toml"]
     command = [str(beside_python("cyclonedx-py")), "environment", str(python), *options]
     run(*command, "--output-file", str(made), SOURCE_DATE_EPOCH=moment)
-    sbom = completed(
-        json.loads(made.read_text()), version, (CHECKOUT / "requirements" / "run.txt").read_text()
-    )
+    licences = dict(map(licence_of, python.parents[1].glob("lib/*/site-packages/*.dist-info")))
+    locked = (CHECKOUT / "requirements" / "run.txt").read_text()
+    sbom = completed(json.loads(made.read_text()), version, locked, licences)
     give_up_for(faults_of_sbom(sbom))
     path.write_text(json.dumps(sbom, indent=2, sort_keys=True) + "\n")
 
@@ -165,10 +166,25 @@ def beside_python(name: str) -> Path:
     return Path(PYTHON).parent / name
 
 
-def completed(sbom: dict[str, Any], version: str, locked: str) -> dict[str, Any]:
-    """Return a list of packages with the version of greyd and the hashes, and without addresses.
+def licence_of(dist_info: Path) -> tuple[str, str]:
+    """Return the name of an installed package, and what it says of its licence."""
+    told = email.message_from_string((dist_info / "METADATA").read_text())
+    classified = [
+        line.rpartition(":: ")[2]
+        for line in told.get_all("Classifier", [])
+        if line.startswith("License ::")
+    ]
+    licence = told["License-Expression"] or ", ".join(classified) or told["License"]
+    return told["Name"], licence.splitlines()[0]
 
-    A package's purl says what it is; where it was fetched from is nobody's business.
+
+def completed(
+    sbom: dict[str, Any], version: str, locked: str, licences: dict[str, str]
+) -> dict[str, Any]:
+    """Return a list of packages with greyd's version, hashes and licences, without addresses.
+
+    Licences are only put in where the program that made the list could not read them. A package's
+    purl says what it is; where it was fetched from is nobody's business.
     """
     sbom["metadata"]["component"]["version"] = version
     hashes = locked_hashes(locked)
@@ -177,6 +193,8 @@ def completed(sbom: dict[str, Any], version: str, locked: str) -> dict[str, Any]
             {"alg": "SHA-256", "content": each}
             for each in hashes[component["name"].lower().replace("_", "-"), component["version"]]
         ]
+        licence = {"name": licences[component["name"]], "acknowledgement": "declared"}
+        component.setdefault("licenses", [{"license": licence}])
     tools = sbom["metadata"]["tools"]["components"]
     for component in (*sbom["components"], *tools):
         component.pop("externalReferences", None)
