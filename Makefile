@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
-# What is released is built by itself, so that it comes out the same.
-RELEASE_VENV := build/release-venv
+RELEASE_VENV := build/venv
+RELEASE_STAMP := $(RELEASE_VENV)/.installed
 DEB_PYTHON ?= 3.11
 
 .PHONY: serve test check format docs docs-test generate bench soak fuzz image lock deb release clean
@@ -29,8 +29,9 @@ $(BENCH_STAMP): $(DEV_STAMP)
 	$(PIP) install --editable '.[bench]'
 	touch $@
 
-$(RELEASE_VENV)/.installed: pyproject.toml requirements/release.txt
-	$(PYTHON) -m venv $(RELEASE_VENV)
+# Apart from the others, so that what builds is just what is locked.
+$(RELEASE_STAMP): requirements/release.txt
+	$(PYTHON) -m venv --clear $(RELEASE_VENV)
 	$(RELEASE_VENV)/bin/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements/release.txt
 	touch $@
 
@@ -82,6 +83,12 @@ image: ## build the container image greyd with docker, podman or buildah, whiche
 		--build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
 		--build-arg SOURCE="$(SOURCE)" $(BUILD_OPTIONS) .
 
+release: $(RELEASE_STAMP) ## sources, wheel, SBOM and check sums into dist, built, installed and tried
+	$(RELEASE_VENV)/bin/python packaging/release.py
+
+deb: $(RELEASE_STAMP) ## a Debian package into dist; DEB_PYTHON=3.13 for Debian 13
+	$(RELEASE_VENV)/bin/python packaging/build_deb.py --python=$(DEB_PYTHON)
+
 lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(PIP) install uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --output-file requirements/run.txt pyproject.toml
@@ -89,12 +96,6 @@ lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra release --output-file requirements/release.txt pyproject.toml
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 		| $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --output-file requirements/build.txt -
-
-deb: $(RELEASE_VENV)/.installed ## the Debian package, into dist/
-	$(RELEASE_VENV)/bin/python packaging/build_deb.py --python=$(DEB_PYTHON)
-
-release: $(RELEASE_VENV)/.installed ## sdist and wheel, tried in clean environments, and what is in them, into dist/
-	$(RELEASE_VENV)/bin/python packaging/release.py
 
 clean: ## take away what these commands made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

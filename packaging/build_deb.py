@@ -8,42 +8,46 @@ machine that builds may have another.
 from __future__ import annotations
 
 import argparse
-import email
+import email.utils
 import gzip
 import os
+import platform
 import shutil
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-CHECKOUT = Path(__file__).parent.parent
+from release import CHECKOUT, PYTHON, beside_python, licence_of, run, said_by
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 STAGE = CHECKOUT / "build" / "deb"
 LIBRARY = STAGE / "lib"
 NOBODYS_TIME = 0
 
 # Debian 12 and 13 have a C library that all of these run on.
 GLIBC = ["manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_28"]
-MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def main() -> None:
     """Read the command line, gather the files, and build."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--python", required=True, help="version of Python, 3.11")
-    parser.add_argument("--arch", default="", choices=["", *MACHINES], help="default: this one's")
+    parser.add_argument("--machine", default=platform.machine(), choices=ARCHITECTURES)
     given = parser.parse_args()
-    arch = given.arch or said_by("dpkg", "--print-architecture")
-    version = said_by(sys.executable, "-c", "import greyd; print(greyd.__version__)")
+    version = said_by(PYTHON, "-c", "import greyd; print(greyd.__version__)")
     moment = os.environ.get("SOURCE_DATE_EPOCH") or said_by("git", "log", "-1", "--format=%ct")
 
     shutil.rmtree(STAGE, ignore_errors=True)
-    install_packages(given.python, MACHINES[arch])
+    install_packages(given.python, given.machine)
     install_greyd(version, moment)
+    shutil.copytree(CHECKOUT / "packaging", STAGE / "packaging")
     write_manual_pages()
     write_documents(version, moment)
+    make_all_alike(int(moment))
     major, minor = given.python.split(".")
     variables = {
-        "DEB_ARCH": arch,
+        "DEB_ARCH": ARCHITECTURES[given.machine],
         "DEB_VERSION": version,
         "DEB_RELEASE": f"1~py{given.python}",
         "DEB_PYTHON": given.python,
@@ -51,48 +55,25 @@ def main() -> None:
         "SOURCE_DATE_EPOCH": moment,
     }
     (CHECKOUT / "dist").mkdir(exist_ok=True)
-    nfpm = ["package", "--config", "packaging/deb/nfpm.yaml", "--packager", "deb"]
-    run([str(beside_python("nfpm")), *nfpm, "--target", "dist/"], variables)
-
-
-def beside_python(name: str) -> Path:
-    """Return the path of a program of this virtual environment."""
-    return Path(sys.executable).parent / name
-
-
-def run(command: list[str], variables: dict[str, str] | None = None) -> None:
-    """Run a command in the checkout; ends the build where it fails."""
-    done = subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **(variables or {})})
-    if done.returncode:
-        sys.exit(f"make deb: {' '.join(command[:4])} … failed")
-
-
-def said_by(*command: str) -> str:
-    """Return what a command says."""
-    return subprocess.run(
-        command, cwd=CHECKOUT, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    nfpm = ["package", "--config", "build/deb/packaging/deb/nfpm.yaml", "--packager", "deb"]
+    run(str(beside_python("nfpm")), *nfpm, "--target", "dist/", **variables)
 
 
 def install_packages(python: str, machine: str) -> None:
     """Put the locked packages for a version of Python below the stage."""
     platforms = [f"--platform={glibc}_{machine}" for glibc in GLIBC]
     run(
-        [
-            sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install",
+            PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check", "install",
             "--require-hashes", "--requirement=requirements/run.txt", "--only-binary=:all:",
             f"--python-version={python}", *platforms, "--no-compile", f"--target={LIBRARY}",
-        ]
     )  # fmt: skip
     shutil.rmtree(LIBRARY / "bin", ignore_errors=True)
-    for path in LIBRARY.rglob("*.py"):
-        path.chmod(0o644)
 
 
 def install_greyd(version: str, moment: str) -> None:
     """Put greyd's own wheel there; what it has for the operating system nfpm takes from here."""
-    build = [sys.executable, "-m", "hatchling", "build", "--target=wheel"]
-    run([*build, f"--directory={STAGE}"], {"SOURCE_DATE_EPOCH": moment})
+    build = [PYTHON, "-m", "hatchling", "build", "--target=wheel", f"--directory={STAGE}"]
+    run(*build, SOURCE_DATE_EPOCH=moment)
     shutil.unpack_archive(STAGE / f"greyd-{version}-py3-none-any.whl", LIBRARY, "zip")
     shutil.rmtree(LIBRARY / f"greyd-{version}.data")
 
@@ -113,11 +94,12 @@ def write_documents(version: str, moment: str) -> None:
     """Write what /usr/share/doc holds: the changes, and whose work is in the package."""
     changes = (CHECKOUT / "CHANGELOG.md").read_text()
     write_gzipped(STAGE / "doc" / "changelog.gz", changes)
-    date = said_by("date", "--rfc-email", "--utc", f"--date=@{moment}")
+    date = email.utils.formatdate(int(moment))
     entry = f"greyd ({version}-1) stable; urgency=medium\n\n  * What is new is in changelog.gz.\n"
     signed = f"{entry}\n -- The greyd maintainers <maintainers@greyd.invalid>  {date}\n"
     write_gzipped(STAGE / "doc" / "changelog.Debian.gz", signed)
-    parts = "".join(map(licence_of, sorted(LIBRARY.glob("*.dist-info"))))
+    described = map(licence_of, sorted(LIBRARY.glob("*.dist-info")))
+    parts = "".join(f"{name}: {licence}\n" for name, licence in described)
     licence = (CHECKOUT / "LICENSE").read_text()
     (STAGE / "doc" / "copyright").write_text(
         f"greyd is\n\n{licence}\nIt comes with these packages. Their licences are in"
@@ -126,15 +108,11 @@ def write_documents(version: str, moment: str) -> None:
     )
 
 
-def licence_of(folder: Path) -> str:
-    """Return a line on a package."""
-    told = email.message_from_string((folder / "METADATA").read_text())
-    licence = told["License-Expression"] or ", ".join(
-        line.rpartition(":: ")[2]
-        for line in told.get_all("Classifier", [])
-        if line.startswith("License ::")
-    )
-    return f"{told['Name']} {told['Version']}: {licence or told['License']}\n"
+def make_all_alike(moment: int) -> None:
+    """Give all files one date and mode, so that the same commit makes the same package."""
+    for path in STAGE.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        os.utime(path, (moment, moment))
 
 
 if __name__ == "__main__":

@@ -1,171 +1,237 @@
-"""Builds what is released into dist/: ``make release``.
+"""Makes what a release consists of in dist/, and tries it: ``make release``.
 
-Source archive and wheel are dated by the last commit, so the same commit makes the same files. Each
-is checked, installed into an environment of its own with the locked packages, and has to answer a
-request there. ``greyd.cdx.json`` (CycloneDX) says what is in such an environment, ``SHA256SUMS``
-what the files are.
+A source archive and a wheel, which come out the same from the same commit; both are installed and
+asked. Beside them a CycloneDX list of the locked packages, and the check sums of all.
 """
 
 from __future__ import annotations
 
+import email
 import hashlib
 import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import time
-import venv
+import tarfile
+import zipfile
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).parent.parent
 DIST = CHECKOUT / "dist"
-REQUEST = (
-    b"request=smtpd_access_policy\nclient_address=192.0.2.7\nclient_name=mail.example.com\n"
-    b"sender=alice@example.com\nrecipient=bob@example.org\n\n"
+BUILD = CHECKOUT / "build" / "release"
+PYTHON = sys.executable
+
+IN_THE_WHEEL = [
+    "greyd/__init__.py",
+    "greyd/py.typed",
+    "greyd/whitelists/whitelist_clients",
+    "greyd/whitelists/whitelist_recipients",
+    ".dist-info/licenses/LICENSE",
+    "/share/man/man8/greyd.8",
+    "/share/man/man8/greyd-serve.8",
+    "/share/bash-completion/completions/greyd",
+    "/share/zsh/site-functions/_greyd",
+    "/share/fish/vendor_completions.d/greyd.fish",
+    "/share/greyd/systemd/greyd.service",
+    "/share/greyd/systemd/greyd.socket",
+]
+IN_THE_SOURCES = [
+    "/LICENSE",
+    "/README.md",
+    "/CHANGELOG.md",
+    "/pyproject.toml",
+    "/requirements/run.txt",
+    "/whitelists/whitelist_clients",
+    "/packaging/systemd/greyd.service",
+    "/packaging/man/greyd.8",
+    "/tests/processes.py",
+]
+NOWHERE = re.compile(
+    r"__pycache__|\.pyc$|/\.(venv|git|hypothesis|\w+_cache)/|/(build|dist|var)/|\.log$|\.db$"
 )
-ANSWER_SECONDS = 20
 
 
 def main() -> None:
-    """Check that there is something to release, build it, and try it."""
-    version = check_tree()
-    shutil.rmtree(DIST, ignore_errors=True)
-    run([sys.executable, "-m", "hatchling", "build", f"--directory={DIST}"])
-    archives = sorted(DIST.iterdir())
-    run([sys.executable, "-m", "twine", "check", "--strict", *map(str, archives)])
-    for archive in archives:
-        with tempfile.TemporaryDirectory() as folder:
-            python = install(archive, Path(folder))
-            try_out(python, version, Path(folder))
-            if archive.suffix == ".whl":
-                write_bill_of_materials(python)
+    """Make and try everything; ends with one line where something is wrong."""
+    version = said_by(PYTHON, "-c", "import greyd; print(greyd.__version__)")
+    status = said_by("git", "status", "--porcelain")
+    give_up_for(faults_before(status, (CHECKOUT / "CHANGELOG.md").read_text(), version))
+    for folder in (DIST, BUILD):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+
+    moment = said_by("git", "log", "-1", "--format=%ct")
+    run(PYTHON, "-m", "hatchling", "build", f"--directory={DIST}", SOURCE_DATE_EPOCH=moment)
+    wheel = DIST / f"greyd-{version}-py3-none-any.whl"
+    sources = DIST / f"greyd-{version}.tar.gz"
+    run(PYTHON, "-m", "twine", "check", "--strict", str(wheel), str(sources))
+    give_up_for(faults_of(names_in(wheel), IN_THE_WHEEL))
+    give_up_for(faults_of(names_in(sources), IN_THE_SOURCES))
+
+    for archive in (wheel, sources):
+        python = installed(archive)
+        run(PYTHON, "packaging/smoke.py", str(python.with_name("greyd")))
+    write_sbom(DIST / f"greyd-{version}.cdx.json", version, python, moment)
     write_sums()
-    sys.stdout.write("".join(f"{path.name}\n" for path in sorted(DIST.iterdir())))
+    sys.stdout.write("".join(f"dist/{path.name}\n" for path in sorted(DIST.iterdir())))
 
 
-def check_tree() -> str:
-    """Return the version; ends the release where the tree is not ready for one."""
-    if said_by("git", "status", "--porcelain"):
-        sys.exit("make release: the tree has changes; commit them, or take them back")
-    version = said_by(sys.executable, "-c", "import greyd; print(greyd.__version__)")
-    changes = (CHECKOUT / "CHANGELOG.md").read_text()
-    newest = re.search(r"^## (\S+)", changes, re.MULTILINE)
-    if newest is None or newest[1] != version:
-        found = newest[1] if newest else "nothing"
-        sys.exit(
-            f"make release: greyd/__init__.py says {version}, CHANGELOG.md begins with {found};"
-            " let both say the same"
-        )
-    os.environ["SOURCE_DATE_EPOCH"] = said_by("git", "log", "-1", "--format=%ct")
-    return version
+def run(*command: str, **variables: str) -> None:
+    """Run a command in the checkout; ends the build where it fails."""
+    done = subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **variables})
+    if done.returncode:
+        sys.exit(f"{' '.join(command[:4])} … failed")
 
 
 def said_by(*command: str) -> str:
-    """Return what a command says."""
+    """Return what a command in the checkout says."""
     done = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
-def run(command: list[str]) -> None:
-    """Run a command in the checkout; ends the release where it fails."""
-    if subprocess.run(command, cwd=CHECKOUT).returncode:
-        sys.exit(f"make release: {' '.join(command[1:4])} … failed")
+def give_up_for(faults: list[str]) -> None:
+    """End the release with the first of the faults, if there are any."""
+    if faults:
+        sys.exit(f"make release: {faults[0]}")
 
 
-def install(archive: Path, folder: Path) -> Path:
-    """Install an archive and the locked packages into a new environment; returns its Python."""
-    venv.create(folder / "venv", with_pip=True)
-    python = folder / "venv" / "bin" / "python"
-    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    run([*pip, "--require-hashes", "--requirement=requirements/run.txt"])
-    # The archive of sources is built there, with what it says that it needs.
-    run([*pip, "--no-deps", str(archive)])
+# Checks -----------------------------------------------------------------------------------------
+
+
+def faults_before(status: str, changes: str, version: str) -> list[str]:
+    """Return why this can't be released: uncommitted changes, or versions that disagree."""
+    faults = []
+    if status:
+        first = status.splitlines()[0].split(maxsplit=1)[-1]
+        faults.append(f"{first}: not committed; commit or stash what has changed")
+    top = re.search(r"^## (\S+)", changes, re.MULTILINE)
+    newest = top[1] if top else "none"
+    if newest != version:
+        faults.append(
+            f"CHANGELOG.md begins with {newest}, greyd/__init__.py says {version}; make them agree"
+        )
+    return faults
+
+
+def faults_of(names: list[str], needed: list[str]) -> list[str]:
+    """Return what an archive lacks, and what does not belong into it."""
+    missing = [each for each in needed if not any(name.endswith(each) for name in names)]
+    unwanted = [name for name in names if NOWHERE.search(name)]
+    return [f"{each} is missing in the archive" for each in missing] + [
+        f"{each} does not belong into the archive" for each in unwanted
+    ]
+
+
+def names_in(archive: Path) -> list[str]:
+    """Return the names of all files in an archive."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return wheel.namelist()
+    with tarfile.open(archive) as sources:
+        return sources.getnames()
+
+
+def installed(archive: Path) -> Path:
+    """Install an archive and the locked packages in a clean environment; returns its Python."""
+    folder = BUILD / archive.name.removesuffix(".gz").rpartition(".")[2]
+    run(PYTHON, "-m", "venv", "--without-pip", str(folder))
+    python = folder / "bin" / "python"
+    install = [PYTHON, "-m", "pip", f"--python={python}", "--quiet", "install"]
+    run(*install, "--require-hashes", "--requirement=requirements/run.txt")
+    run(*install, "--no-deps", str(archive))
     return python
 
 
-def try_out(python: Path, version: str, folder: Path) -> None:
-    """Let what is installed say its version, and answer a request."""
-    greyd = str(python.with_name("greyd"))
-    for words in (["--version"], ["serve", "--version"]):
-        if said_by(greyd, *words) != f"greyd {version}":
-            sys.exit(f"make release: greyd {' '.join(words)} does not say {version}")
-    said_by(greyd, "--help")
-    place = folder / "socket"
-    command = [greyd, "serve", f"--unix={place}", f"--dbdir={folder}", "--metrics=0"]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL) as server:
-        try:
-            answer = ask(place)
-        finally:
-            server.terminate()
-    if not answer.startswith(b"action=DEFER_IF_PERMIT") or server.returncode:
-        sys.exit(f"make release: it answers {answer!r} and ends with {server.returncode}")
+# What goes beside them --------------------------------------------------------------------------
 
 
-def ask(place: Path) -> bytes:
-    """Send a request to a socket, once it is there."""
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while True:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(ANSWER_SECONDS)
-            try:
-                client.connect(str(place))
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    sys.exit(f"make release: greyd serve does not start: {error}")
-                time.sleep(0.1)
-                continue
-            client.sendall(REQUEST)
-            return client.recv(4096)
+def write_sbom(path: Path, version: str, python: Path, moment: str) -> None:
+    """Write the list of packages that were installed, with licences and the locked hashes."""
+    made = BUILD / "sbom.json"
+    options = ["--output-reproducible", "--of=JSON", "--sv=1.6", "--pyproject=pyproject.toml"]
+    command = [str(beside_python("cyclonedx-py")), "environment", str(python), *options]
+    run(*command, "--output-file", str(made), SOURCE_DATE_EPOCH=moment)
+    licences = dict(map(licence_of, python.parents[1].glob("lib/*/site-packages/*.dist-info")))
+    locked = (CHECKOUT / "requirements" / "run.txt").read_text()
+    sbom = completed(json.loads(made.read_text()), version, locked, licences)
+    give_up_for(faults_of_sbom(sbom))
+    path.write_text(json.dumps(sbom, indent=2, sort_keys=True) + "\n")
 
 
-def write_bill_of_materials(python: Path) -> None:
-    """Write which packages greyd runs with, with versions, licences and hashes, as CycloneDX."""
-    target = DIST / "greyd.cdx.json"
-    name = Path(sys.executable).with_name("cyclonedx-py")
-    run([
-        str(name), "requirements", "requirements/run.txt", "--pyproject=pyproject.toml",
-        "--mc-type=application", "--output-reproducible", f"--output-file={target}",
-    ])  # fmt: skip
-    bill = json.loads(target.read_text())
-    licences = licences_of(python)
-    # Which tools made it, and where an index has its files, is nobody's business: a purl says what
-    # a package is, and its hashes which files are meant.
-    bill["metadata"].pop("tools", None)
-    for component in bill["components"]:
-        references = component.pop("externalReferences", [])
-        component["hashes"] = [each for one in references for each in one.get("hashes", [])]
-        component.pop("description", None)
-        if licence := licences.get(component["name"].lower().replace("_", "-")):
-            component["licenses"] = [{"license": {"name": licence}}]
-    target.write_text(json.dumps(bill, indent=2) + "\n")
+def beside_python(name: str) -> Path:
+    """Return the path of a program of this virtual environment."""
+    return Path(PYTHON).parent / name
 
 
-def licences_of(python: Path) -> dict[str, str]:
-    """Return what the packages of an environment say of their licences."""
-    script = """\
-import importlib.metadata, json
-def licence(about):
-    known = [each for each in about.get_all("Classifier", []) if each.startswith("License ::")]
-    told = about["License-Expression"] or ", ".join(each.rpartition(":: ")[2] for each in known)
-    return told or about["License"] or ""
-found = {one.name: licence(one.metadata) for one in importlib.metadata.distributions()}
-print(json.dumps({name.lower().replace("_", "-"): told for name, told in found.items()}))
-"""
-    found: dict[str, str] = json.loads(said_by(str(python), "-c", script))
-    return found
+def licence_of(dist_info: Path) -> tuple[str, str]:
+    """Return the name of an installed package, and what it says of its licence."""
+    told = email.message_from_string((dist_info / "METADATA").read_text())
+    classified = [
+        line.rpartition(":: ")[2]
+        for line in told.get_all("Classifier", [])
+        if line.startswith("License ::")
+    ]
+    licence = told["License-Expression"] or ", ".join(classified) or told["License"]
+    return told["Name"], licence.splitlines()[0]
+
+
+def completed(
+    sbom: dict[str, Any], version: str, locked: str, licences: dict[str, str]
+) -> dict[str, Any]:
+    """Return a list of packages with greyd's version, hashes and licences, without addresses.
+
+    Licences are only put in where the program that made the list could not read them. A package's
+    purl says what it is; where it was fetched from is nobody's business.
+    """
+    sbom["metadata"]["component"]["version"] = version
+    hashes = locked_hashes(locked)
+    for component in sbom["components"]:
+        component["hashes"] = [
+            {"alg": "SHA-256", "content": each}
+            for each in hashes[component["name"].lower().replace("_", "-"), component["version"]]
+        ]
+        licence = {"name": licences[component["name"]], "acknowledgement": "declared"}
+        component.setdefault("licenses", [{"license": licence}])
+    tools = sbom["metadata"]["tools"]["components"]
+    for component in (*sbom["components"], *tools):
+        component.pop("externalReferences", None)
+    return sbom
+
+
+def locked_hashes(locked: str) -> dict[tuple[str, str], list[str]]:
+    """Return the SHA-256 sums of each locked package's files by its name and version."""
+    hashes: dict[tuple[str, str], list[str]] = {}
+    key = ("", "")
+    for line in locked.splitlines():
+        if package := re.match(r"([\w.-]+)==([^ ;]+)", line):
+            key = (package[1].lower().replace("_", "-"), package[2])
+        hashes.setdefault(key, []).extend(re.findall(r"--hash=sha256:([0-9a-f]{64})", line))
+    return hashes
+
+
+def faults_of_sbom(sbom: dict[str, Any]) -> list[str]:
+    """Return what a list of packages lacks, by its schema and beyond, or tells too much."""
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    faults = []
+    if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(sbom)):
+        faults.append(f"the SBOM is not valid: {error}")
+    for component in sbom["components"]:
+        lacks = [each for each in ("purl", "licenses", "hashes") if not component.get(each)]
+        faults += [f"the SBOM has no {each} of {component['name']}" for each in lacks]
+    addresses = re.findall(r"\w+://[^\"\s]+", json.dumps({**sbom, "$schema": ""}))
+    return faults + [f"the SBOM names {each}" for each in addresses]
 
 
 def write_sums() -> None:
-    """Write the files' hashes, for ``sha256sum --check``."""
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
-        for path in sorted(DIST.iterdir())
-    ]
-    (DIST / "SHA256SUMS").write_text("".join(lines))
+    """Write the check sums of all files, as sha256sum --check reads them."""
+    files = sorted(DIST.iterdir())
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (DIST / "SHA256SUMS").write_text("".join(sums))
 
 
 if __name__ == "__main__":

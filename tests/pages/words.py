@@ -29,6 +29,7 @@ OTHERS = {
     "dir": "redis-server",
     "from": "swaks",
     "latency": "redis-cli",
+    "no-pager": "systemd-analyze",
     "now": "systemctl",
     "offline": "systemd-analyze",
     "rdb": "redis-cli",
@@ -38,7 +39,6 @@ OTHERS = {
     "server": "swaks",
     "signal": "systemctl",
     "since": "journalctl",
-    "threshold": "systemd-analyze",
     "to": "swaks",
 }
 """Options that the pages show and that are another program's. A new one is entered here."""

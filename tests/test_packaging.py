@@ -1,0 +1,141 @@
+"""What is packed for others: the wheel, the examples, and the checks of a release."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greyd import __version__
+from greyd.settings import from_environment, from_table, from_words, settle
+from tests.wheels import CHECKOUT, build_wheel
+
+PACKAGING = CHECKOUT / "packaging"
+RELEASE: dict[str, Any] = runpy.run_path(str(PACKAGING / "release.py"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+# The wheel ----------------------------------------------------------------------------------------
+
+
+def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel: Path) -> None:
+    names = RELEASE["names_in"](wheel)
+    assert RELEASE["faults_of"](names, RELEASE["IN_THE_WHEEL"]) == []
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"greyd", f"greyd-{__version__}.dist-info", f"greyd-{__version__}.data"}
+
+
+def test_the_wheel_has_a_manual_page_of_each_command(wheel: Path) -> None:
+    in_wheel = {Path(name).name for name in RELEASE["names_in"](wheel) if "/man8/" in name}
+    assert in_wheel == {page.name for page in (PACKAGING / "man").iterdir()}
+
+
+def test_the_same_commit_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    assert build_wheel(tmp_path / "again").read_bytes() == wheel.read_bytes()
+    other = build_wheel(tmp_path / "other", epoch=1_600_000_000)
+    assert other.read_bytes() != wheel.read_bytes(), "it is the commit's time that counts"
+
+
+def test_the_wheel_names_every_file_in_its_record(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        record = archive.read(f"greyd-{__version__}.dist-info/RECORD").decode()
+        assert {line.split(",")[0] for line in record.splitlines()} == set(archive.namelist())
+
+
+def test_what_does_not_belong_into_an_archive_is_found() -> None:
+    names = ["greyd-1/greyd/__pycache__/cli.cpython-311.pyc", "greyd-1/.mypy_cache/x", "greyd-1/a"]
+    faults = RELEASE["faults_of"](names, ["/a", "/LICENSE"])
+    assert faults == [
+        "/LICENSE is missing in the archive",
+        f"{names[0]} does not belong into the archive",
+        f"{names[1]} does not belong into the archive",
+    ]
+
+
+# The release --------------------------------------------------------------------------------------
+
+
+def test_a_tree_with_changes_is_not_released() -> None:
+    (fault,) = RELEASE["faults_before"](" M greyd/cli.py\n?? x", "## 1.2.3 – today", "1.2.3")
+    assert fault.startswith("greyd/cli.py: not committed; ")
+
+
+@pytest.mark.parametrize("changes", ["# Changes\n\n## 1.2.4 – soon\n\n## 1.2.3 – today\n", ""])
+def test_a_version_that_the_changes_do_not_begin_with_is_not_released(changes: str) -> None:
+    (fault,) = RELEASE["faults_before"]("", changes, "1.2.3")
+    assert "CHANGELOG.md begins with" in fault
+    assert "1.2.3" in fault
+    assert "\n" not in fault
+
+
+def test_this_version_is_the_one_that_the_changes_begin_with() -> None:
+    changes = (CHECKOUT / "CHANGELOG.md").read_text()
+    assert RELEASE["faults_before"]("", changes, __version__) == []
+
+
+def test_the_list_of_packages_gets_hashes_and_loses_addresses() -> None:
+    locked = "A_b==1.0 ; x\n    --hash=sha256:" + "0" * 64 + " \\\n    --hash=sha256:" + "1" * 64
+    package = {"name": "a-b", "version": "1.0", "externalReferences": [{"url": "https://a"}]}
+    listed = {
+        "metadata": {"component": {}, "tools": {"components": []}},
+        "components": [package],
+    }
+    made = RELEASE["completed"](listed, "1.2.3", locked, {"a-b": "MIT style"})
+    (component,) = made["components"]
+    assert [each["content"][0] for each in component["hashes"]] == ["0", "1"]
+    assert component["licenses"][0]["license"]["name"] == "MIT style"
+    assert "https" not in str(made)
+    assert made["metadata"]["component"]["version"] == "1.2.3"
+
+
+def test_every_locked_package_has_its_hashes_and_no_address() -> None:
+    for name in ("run", "dev", "release"):
+        text = (CHECKOUT / "requirements" / f"{name}.txt").read_text()
+        assert "://" not in text
+        locked = RELEASE["locked_hashes"](text)
+        assert len(locked) > 10
+        assert all(locked.values())
+
+
+# The examples -------------------------------------------------------------------------------------
+
+
+def uncommented(path: Path) -> str:
+    """Return a file of examples with its examples switched on."""
+    return re.sub(r"^#(?=\w+ ?=)", "", path.read_text(), flags=re.MULTILINE)
+
+
+def test_every_example_of_the_toml_file_is_a_setting() -> None:
+    table = tomllib.loads(uncommented(PACKAGING / "examples" / "greyd.toml"))
+    assert len(table) > 10
+    settings = settle(from_table(table, "greyd.toml"))
+    assert settings.warnings == ()
+
+
+def test_every_example_of_the_environment_file_is_a_setting() -> None:
+    text = uncommented(PACKAGING / "default" / "greyd")
+    lines = [line.partition("=") for line in text.splitlines() if re.match(r"\w+=", line)]
+    variables = {name: value.strip('"') for name, _, value in lines}
+    assert len(variables) > 5
+    given, unknown = from_environment(variables)
+    assert unknown == []
+    assert settle(from_words(variables, "GREYD_OPTS")[0], given).verbose
+
+
+def test_the_debian_package_takes_only_files_that_are_there() -> None:
+    config = (PACKAGING / "deb" / "nfpm.yaml").read_text()
+    sources = re.findall(r"(?:src|postinstall|preremove|postremove): ([^,\s]+)", config)
+    own = [each.removeprefix("build/deb/") for each in sources if "/packaging/" in each]
+    assert len(own) > 8
+    assert [each for each in own if not (CHECKOUT / each).exists()] == []
+    assert len([each for each in sources if each.startswith("build/deb/")]) == len(sources)
