@@ -7,14 +7,17 @@ passing everybody. So a pass proves nothing
 
 - by ``all``, ``exists`` or ``ptr``: what they pass can't be counted;
 - by a network wider than ``WIDEST``, also one around the address of an ``a`` or ``mx``;
-- where the records that led to it name more than ``MOST_ADDRESSES`` in all;
+- where the records read until then, and the hosts that they name, make more than
+  ``MOST_ADDRESSES`` in all: many networks are as good as a wide one;
 - where a name on the way is made of what differs from request to request (the macros ``s``, ``l``,
   ``i``, ``p``, ``h``): the owner's name server sees who asks, and can pass each of them.
 
 The explanation of a fail (``exp``) is read for its grammar, and never looked up.
 
-An evaluation asks at most 10 terms, and 10 mail exchangers or names for each of them: about 120
-questions in all (RFC 7208, 4.6.4 has the limits).
+An evaluation is bounded, whatever a stranger's record says. It asks at most ``MOST_QUESTIONS``
+times: for the record, and for each of 10 terms once and for 10 hosts (RFC 7208, 4.6.4). It reads 11
+records of ``MOST_OCTETS``, and makes of a name only the octets that can stay. How long the answers
+may take is for the caller to say.
 """
 
 from __future__ import annotations
@@ -33,11 +36,16 @@ if TYPE_CHECKING:
 MOST_TERMS = 10
 """Terms that ask the DNS."""
 MOST_VOID = 2
-"""Questions of such terms that may have no answer."""
+"""Terms that may find nothing, be it with one of their questions. Questions are not counted: the
+hosts of an ``mx`` often have no address of IPv6, all of them.
+"""
 MOST_NAMES = 10
 """Mail exchangers, and names of an address, that are looked up for one term."""
+MOST_QUESTIONS = 1 + MOST_TERMS * (1 + MOST_NAMES)
 MOST_OCTETS = 8192
 """Of a record; a longer one is an error."""
+MOST_OCTETS_OF_REQUEST = 512
+"""Of the sender and the HELO in a macro; Postfix's values are cut there too."""
 
 WIDEST = {32: 8, 128: 16}
 """The shortest prefix of a network, by an address's bits, that says something of an address."""
@@ -57,18 +65,18 @@ class SpfResult(NamedTuple):
     proves: bool = False
     """A pass that says something of just this address."""
     term: bytes = b""
-    """The innermost term that matched."""
+    """The innermost term that matched, its first 255 octets."""
 
 
 async def check_host(lookup: Lookup, address: Address, sender: bytes, helo: bytes) -> SpfResult:
     """Ask whether ``address`` may send mail of ``sender``; of the HELO's name where that is empty.
 
-    Whatever the DNS answers is a result; there are no errors.
+    A sender without a domain has no record. Whatever the DNS answers is a result, never an error.
     """
     local, at, domain = sender.rpartition(b"@")
     if not at:
-        local, domain = b"", domain or helo
-    domain = domain.lower()
+        domain = b"" if sender else helo
+    domain = domain.lower().removesuffix(b".")
     check = _Check(lookup, address, local or b"postmaster", domain, helo)
     try:
         verdict = await check.evaluate(domain, fixed=True)
@@ -78,7 +86,7 @@ async def check_host(lookup: Lookup, address: Address, sender: bytes, helo: byte
         verdict = _Verdict("temperror")
     wide = check.named[address.bits] > MOST_ADDRESSES[address.bits]
     proves = verdict.result == "pass" and verdict.narrow and not wide
-    return SpfResult(verdict.result, domain.removesuffix(b"."), proves, verdict.term)
+    return SpfResult(verdict.result, domain, proves, verdict.term[:255])
 
 
 class _PermanentError(Exception):
@@ -96,13 +104,13 @@ class _Verdict(NamedTuple):
 
 _MACRO = re.compile(rb"%(?:\{([slodiphcrtv])([0-9]*)(r?)([.\-+,/_=]*)\}|([%_-]))", re.IGNORECASE)
 _LITERALS = re.compile(rb"[\x21-\x24\x26-\x7e]*")
-_END = re.compile(
-    rb"\.(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])\.?\Z", re.IGNORECASE
-)
+_TOP_LABEL = re.compile(rb"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
 _MODIFIER = re.compile(rb"([a-z][a-z0-9_.-]*)=(.*)", re.IGNORECASE | re.DOTALL)
 _DIRECTIVE = re.compile(rb"([-+?~]?)([a-z][a-z0-9_.-]*)(.*)", re.IGNORECASE | re.DOTALL)
 _CIDR = re.compile(rb"(?:/(0|[1-9][0-9]?))?(?://(0|[1-9][0-9]{0,2}))?\Z")
 _VERSION = re.compile(rb"v=spf1(?: |\Z)", re.IGNORECASE)
+
+_MOST_OCTETS_OF_NAME = 253
 
 _ONLY_EXPLAINING = frozenset(b"crt")
 _OF_REQUEST = frozenset(b"sliph")
@@ -171,9 +179,11 @@ def _read_term(word: bytes) -> _Term:
         return _Term(word, result, name, _read_spec(rest[1:]))
     if name == b"ptr" and rest[:1] in {b"", b":"}:
         return _Term(word, result, name, _read_spec(rest[1:]) if rest else here)
-    if name in {b"a", b"mx"} and rest[:1] in {b"", b":", b"/"}:
-        spec, prefixes = _read_prefixes(rest)
-        return _Term(word, result, name, _read_spec(spec[1:]) if spec else here, prefixes=prefixes)
+    if name in {b"a", b"mx"}:
+        rest, prefixes = _read_prefixes(rest)
+        if rest[:1] in {b"", b":"}:
+            spec = _read_spec(rest[1:]) if rest else here
+            return _Term(word, result, name, spec, prefixes=prefixes)
     raise _PermanentError
 
 
@@ -206,10 +216,16 @@ def _read_spec(text: bytes) -> _Spec:
     """Read a domain-spec: macros and letters, and at the end a macro or a top label."""
     letters = _letters(text)
     macros = list(_MACRO.finditer(text))
-    ends_with_macro = bool(macros) and macros[-1].end() == len(text)
-    if not (ends_with_macro or _END.search(text)) or letters & _ONLY_EXPLAINING:
+    end = macros[-1].end() if macros else 0
+    if not text or (end < len(text) and not _ends_a_name(text[end:])):
         raise _PermanentError
     return _Spec(text, letters)
+
+
+def _ends_a_name(text: bytes) -> bool:
+    """Whether what follows the last macro ends with a top label: of host names, not all digits."""
+    _, dot, label = text.removesuffix(b".").rpartition(b".")
+    return bool(dot and _TOP_LABEL.fullmatch(label)) and not label.isdigit()
 
 
 def _letters(text: bytes) -> frozenset[int]:
@@ -222,11 +238,13 @@ def _letters(text: bytes) -> frozenset[int]:
         if at == len(text):
             break
         macro = _MACRO.match(text, at)
-        if macro is None or (macro[2] and int(macro[2]) == 0):
+        if macro is None or (macro[2] and not macro[2].strip(b"0")):
             raise _PermanentError
         if macro[1]:
             letters.add(macro[1].lower()[0])
         at = macro.end()
+    if letters & _ONLY_EXPLAINING:
+        raise _PermanentError
     return frozenset(letters)
 
 
@@ -241,11 +259,13 @@ class _Check:
     ) -> None:
         self._lookup = lookup
         self._address = address
-        self._local = local
+        self._local = local[:MOST_OCTETS_OF_REQUEST]
         self._sender_domain = domain
-        self._helo = helo
+        self._helo = helo[:MOST_OCTETS_OF_REQUEST]
+        self._packed = address.number.to_bytes(address.bits // 8, "big")
         self._terms = 0
-        self._void = 0
+        self._void: set[int] = set()
+        """The asking terms, by their numbers, that something was asked for in vain."""
         self._validated: list[bytes] | None = None
         self.named = {32: 0, 128: 0}
         """Addresses that the records seen so far name, by their bits."""
@@ -254,7 +274,7 @@ class _Check:
         """Evaluate a domain's record; ``fixed`` says that its name is the same for all who ask."""
         if not _is_domain(domain):
             return _Verdict("none")
-        texts = (await self._lookup.query(domain.removesuffix(b".").lower(), Kind.TXT)).values
+        texts = (await self._lookup.query(domain, Kind.TXT)).values
         records = [text for text in texts if _VERSION.match(text)]
         if not records:
             return _Verdict("none")
@@ -329,19 +349,25 @@ class _Check:
         return False
 
     async def _has_near(self, name: bytes, prefix: int) -> bool:
-        kind = Kind.A if self._address.bits == 32 else Kind.AAAA
-        values = (await self._query(name, kind)).values
+        values = (await self._query(name, self._kind)).values
+        self.named[self._address.bits] += len(values) << (self._address.bits - prefix)
+        if prefix == self._address.bits:
+            return self._packed in values
         return any(self._is_near(int.from_bytes(value, "big"), prefix) for value in values)
+
+    @property
+    def _kind(self) -> Kind:
+        return Kind.A if self._address.bits == 32 else Kind.AAAA
 
     def _is_near(self, number: int, prefix: int) -> bool:
         free = self._address.bits - prefix
         return number >> free == self._address.number >> free
 
     async def _query(self, name: bytes, kind: Kind) -> Answer:
-        answer = await self._lookup.query(name.removesuffix(b".").lower(), kind)
+        answer = await self._lookup.query(name, kind)
         if not answer.values:
-            self._void += 1
-            if self._void > MOST_VOID:
+            self._void.add(self._terms)
+            if len(self._void) > MOST_VOID:
                 raise _PermanentError
         return answer
 
@@ -356,28 +382,28 @@ class _Check:
             zone = b".in-addr.arpa" if self._address.bits == 32 else b".ip6.arpa"
             self._validated = []
             try:
-                answer = await self._lookup.query(reversed_name(self._address) + zone, Kind.PTR)
+                answer = await self._query(reversed_name(self._address) + zone, Kind.PTR)
             except DnsError:
                 return []
             for name in answer.values[:MOST_NAMES]:
                 if await self._leads_back(name):
-                    self._validated.append(name.lower())
+                    self._validated.append(name)
         return self._validated
 
     async def _leads_back(self, name: bytes) -> bool:
-        kind = Kind.A if self._address.bits == 32 else Kind.AAAA
         try:
-            values = (await self._lookup.query(name.lower(), kind)).values
+            return self._packed in (await self._query(name, self._kind)).values
         except DnsError:
             return False
-        return any(
-            self._is_near(int.from_bytes(each, "big"), self._address.bits) for each in values
-        )
 
     # Macros -------------------------------------------------------------------------------------
 
     async def _expand(self, spec: _Spec, domain: bytes) -> bytes:
-        """Return a name with its macros replaced (RFC 7208, 7.3)."""
+        """Return a name with its macros replaced, without its first labels where it is too long.
+
+        It is made from its end on, and only as much of it as can stay: a record has room for
+        thousands of macros (RFC 7208, 7.3).
+        """
         values = {
             ord("s"): self._local + b"@" + self._sender_domain,
             ord("l"): self._local,
@@ -389,15 +415,23 @@ class _Check:
         }
         if ord("p") in spec.letters:
             values[ord("p")] = await self._name_of_client(domain)
-        name = _MACRO.sub(lambda macro: _replace(macro, values), spec.text).removesuffix(b".")
-        while len(name) > 253 and b"." in name:
-            name = name.partition(b".")[2]
-        return name
+        name, start = b"", len(spec.text)
+        for macro in reversed(list(_MACRO.finditer(spec.text))):
+            name = _replace(macro, values) + spec.text[macro.end() : start] + name
+            start = macro.start()
+            if len(name) > _MOST_OCTETS_OF_NAME + 1:
+                break
+        else:
+            name = spec.text[:start] + name
+        return _fitting(name.removesuffix(b".")).lower()
 
     async def _name_of_client(self, domain: bytes) -> bytes:
+        if self._validated is None:
+            # Its questions count as those of a term (RFC 7208, 4.6.4).
+            self._count_term()
         names = await self._validated_names()
         below = [name for name in names if _is_below(name, domain)]
-        exact = [name for name in below if name == domain.lower()]
+        exact = [name for name in below if name == domain]
         return next(iter([*exact, *below, *names]), b"unknown")
 
 
@@ -408,11 +442,18 @@ def _replace(macro: re.Match[bytes], values: dict[int, bytes]) -> bytes:
     parts = re.split(b"[%b]" % re.escape(delimiters or b"."), values[letter.lower()[0]])
     if reverse:
         parts.reverse()
-    if digits:
-        # No name has so many labels that a longer number would mean another.
-        parts = parts[-min(int(digits), 1000) :]
+    digits = digits.lstrip(b"0")
+    if 0 < len(digits) <= 3:
+        # Nothing has a thousand parts; a longer number means all of them.
+        parts = parts[-int(digits) :]
     text = b".".join(parts)
     return _escape(text) if letter.isupper() else text
+
+
+def _fitting(name: bytes) -> bytes:
+    if len(name) <= _MOST_OCTETS_OF_NAME:
+        return name
+    return name[-_MOST_OCTETS_OF_NAME - 1 :].partition(b".")[2]
 
 
 def _escape(text: bytes) -> bytes:
@@ -427,10 +468,11 @@ def _dotted(address: Address) -> bytes:
 
 def _is_domain(name: bytes) -> bool:
     """Whether a name has several labels of a possible length (RFC 7208, 4.3)."""
-    labels = name.removesuffix(b".").split(b".")
-    return len(labels) > 1 and len(name) <= 254 and all(1 <= len(each) <= 63 for each in labels)
+    if len(name) > _MOST_OCTETS_OF_NAME:
+        return False
+    labels = name.split(b".")
+    return len(labels) > 1 and all(1 <= len(each) <= 63 for each in labels)
 
 
 def _is_below(name: bytes, domain: bytes) -> bool:
-    domain = domain.removesuffix(b".").lower()
     return name == domain or name.endswith(b"." + domain)
