@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from greyd.dns import Kind
+from greyd.dns import Kind, witness
 from greyd.dns.witness import DnsWitness
 from greyd.greylist import Evidence, parse_address
 from greyd.override import read_override
@@ -41,15 +41,20 @@ def good_dns() -> FakeDns:
 
 
 def look(
-    dns: FakeDns, asked: Request | None = None, *, override: bytes = b"", **settings: Any
+    dns: FakeDns,
+    asked: Request | None = None,
+    *,
+    override: bytes = b"",
+    told: list[Exception] | None = None,
+    **settings: Any,
 ) -> Evidence:
-    """Return what is found out; a fault of greyd's own fails the test."""
+    """Return what is found out; a fault of greyd's own fails the test, unless it is to be told."""
 
     async def run() -> Evidence:
         found: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
         faults: list[Exception] = []
         clients = read_override([Source("override", override)])
-        witness = DnsWitness(
+        looking = DnsWitness(
             Settings(**{"dns_timeout_seconds": 0.2, **settings}),
             dns,
             lambda: clients,
@@ -57,10 +62,13 @@ def look(
         )
         address = parse_address(b"192.0.2.7")
         assert address is not None
-        witness.look(asked or request(), address, found.set_result)
+        looking.look(asked or request(), address, found.set_result)
         evidence = await found
-        witness.close()
-        assert faults == []
+        looking.close()
+        if told is None:
+            assert faults == []
+        else:
+            told.extend(faults)
         return evidence
 
     return asyncio.run(run())
@@ -206,3 +214,23 @@ def test_a_dns_that_fails_is_no_error() -> None:
     assert evidence.unsure
     assert evidence.signals == ()
     assert not evidence.is_clean
+
+
+def test_a_fault_in_one_answer_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stumble(*_: object) -> None:
+        raise ValueError("of the test")
+
+    monkeypatch.setattr(witness, "check_host", stumble)
+    told: list[Exception] = []
+    evidence = look(listed(zen="127.0.0.4"), identity=NAMES, dnsbl=(ZEN,), told=told)
+    assert evidence.listed
+    assert evidence.unsure
+    assert evidence.way == "name"
+    assert [str(each) for each in told] == ["of the test"]
+
+
+def test_a_hostile_spf_record_hides_no_listing() -> None:
+    dns = listed(zen="127.0.0.4")
+    dns.add("example.com", Kind.TXT, "v=spf1 a:%{d" + "9" * 4400 + "}.example.com -all")
+    evidence = look(dns, identity=NAMES, dnsbl=(ZEN,))
+    assert evidence.listed

@@ -67,7 +67,7 @@ class DnsWitness:
         if task.cancelled():
             found(Evidence(unsure=True))
         elif (error := task.exception()) is not None:
-            self._failed(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            self._failed(_as_exception(error))
             found(Evidence(unsure=True))
         else:
             found(task.result())
@@ -87,10 +87,13 @@ class DnsWitness:
             if not task.done():
                 task.cancel()
                 unsure = True
-            elif isinstance(task.exception(), DnsError):
-                unsure = True
-            else:
+            elif (error := task.exception()) is None:
                 known.append((kind, task.result()))
+            else:
+                # A fault of ours in one answer must not hide what the others say: a listing, say.
+                unsure = True
+                if not isinstance(error, DnsError):
+                    self._failed(_as_exception(error))
         return self._weigh(request, address, known, unsure=unsure)
 
     # What is asked ------------------------------------------------------------------------------
@@ -169,6 +172,10 @@ class DnsWitness:
         self._closed = True
         for task in list(self._under_way):
             task.cancel()
+
+
+def _as_exception(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
 def _domains(request: Request) -> set[bytes]:
