@@ -62,6 +62,11 @@ class Address(NamedTuple):
     text: bytes
     """The canonical form (RFC 5952)."""
 
+    @property
+    def packed(self) -> bytes:
+        """Its octets, as they are sent."""
+        return self.number.to_bytes(self.bits // 8, "big")
+
 
 def parse_address(text: bytes) -> Address | None:
     """Read an IPv4 or IPv6 address; None for anything else, a host name too."""
@@ -179,11 +184,12 @@ def wanted(keys: Keys, settings: Settings) -> Sequence[bytes]:
 def _identity_keys(
     domain: bytes, sender: bytes, recipient: bytes, settings: Settings
 ) -> tuple[bytes, bytes]:
-    triplet = b"{%b}/%b/%b" % (domain, _unambiguous(sender), recipient)
+    triplet = (b"{%b}/%b/%b" % (domain, _unambiguous(sender), recipient)).lower()
+    domain = domain.lower()
     if settings.privacy:
         digest = _digest(settings.privacy_key)
-        return b"/" + digest(triplet.lower()), b":" + digest(domain.lower())
-    return triplet.lower(), b"{%b}:%b" % (domain.lower(), domain.lower())
+        return b"/" + digest(triplet), b":" + digest(domain)
+    return triplet, b"{%b}:%b" % (domain, domain)
 
 
 def correspondence_key(correspondent: bytes, user: bytes, settings: Settings) -> bytes:
@@ -305,6 +311,10 @@ class Client(NamedTuple):
         numbers = _numbers(text)
         return cls(numbers[0], numbers[1]) if len(numbers) > 1 else None
 
+    def once_more(self, now: int) -> Client:
+        """Return it with one success more."""
+        return Client(self.successes + 1, now)
+
 
 class Identity(NamedTuple):
     """What is remembered of an identity: how often it came back, and over which time."""
@@ -323,6 +333,10 @@ class Identity(NamedTuple):
         numbers = _numbers(text)
         return cls(*numbers[:3]) if len(numbers) > 2 else None
 
+    def once_more(self, now: int) -> Identity:
+        """Return it with one success more; one without any begins now."""
+        return Identity(self.successes + 1, now, self.first_counted if self.successes else now)
+
     def has_earned_its_pass(self, settings: Settings) -> bool:
         """Whether it has kept its word often enough, and over days."""
         days = self.last_counted - self.first_counted
@@ -333,6 +347,7 @@ class Identity(NamedTuple):
 
 
 _Record = TypeVar("_Record", Triplet, Client, Identity)
+_Counted = TypeVar("_Counted", Client, Identity)
 
 _NUMBERS = re.compile(rb"-?[0-9]{1,15}(?:,-?[0-9]{1,15})*")
 
@@ -441,8 +456,8 @@ def decide(
     if keys.identity:
         identity = _recall(Identity, remembered[3], now, settings)
     if (client or keys.identity) and not evidence.listed:
-        known = _Known(client, identity, bool(keys.correspondence and remembered[4]))
-        if at_once := _pass_at_once(keys, known, now, settings):
+        corresponds = bool(keys.correspondence and remembered[4])
+        if at_once := _pass_at_once(keys, client, identity, corresponds, now, settings):
             return at_once
     delay = delay_for(evidence, settings)
     sights: tuple[_Sight, ...] = (_see(keys.triplet, remembered[0], now, delay, settings),)
@@ -451,8 +466,8 @@ def decide(
     changes = [sight.change for sight in sights]
     if evidence.listed and identity is not None and identity.successes:
         # It has to earn its pass anew.
-        changes.append(_remember_identity(keys, Identity(0, now, now), settings))
         identity = None
+        changes.append(_remember(keys.identity, Identity(0, now, now), settings))
     best = max(sights, key=_by_merit) if keys.identity else sights[0]
     waited = best.waited
     if not best.passes:
@@ -461,72 +476,52 @@ def decide(
     first_pass = True not in [sight.passed_before for sight in sights]
     decision = Decision(True, "triplet found", waited, first_pass=first_pass)
     # The client counts as if there were no identities: else those known by one would starve it.
-    if (first_pass or sights[0].passes_first) and settings.auto_whitelist_clients:
-        decision = _count_client(decision, keys, client, now, settings, changes)
-    if keys.identity and sights[1].passes_first and not evidence.listed:
-        decision = _count_identity(decision, keys, identity, now, settings, changes)
+    client_counts = settings.auto_whitelist_clients and (first_pass or sights[0].passes_first)
+    if client_counts and (client := _counted(client, Client(1, now), now)):
+        changes.append(_remember(keys.client, client, settings))
+        whitelisted = client.successes == settings.auto_whitelist_clients
+        decision = decision._replace(whitelisted=whitelisted)
+    identity_counts = keys.identity and sights[1].passes_first and not evidence.listed
+    if identity_counts and (identity := _counted(identity, Identity(1, now, now), now)):
+        changes.append(_remember(keys.identity, identity, settings))
+        decision = decision._replace(identity_whitelisted=identity.has_earned_its_pass(settings))
     return decision, tuple(changes)
 
 
-class _Known(NamedTuple):
-    """What is remembered of who asks, beside the triplet."""
-
-    client: Client | None
-    identity: Identity | None
-    corresponds: bool
-
-
 def _pass_at_once(
-    keys: Keys, known: _Known, now: int, settings: Settings
+    keys: Keys,
+    client: Client | None,
+    identity: Identity | None,
+    corresponds: bool,
+    now: int,
+    settings: Settings,
 ) -> tuple[Decision, tuple[Change, ...]] | None:
     """Let pass who has earned it, or is awaited; None for all others."""
-    client, identity, corresponds = known
     if client is not None and client.successes >= settings.auto_whitelist_clients:
         decision = Decision(passes=True, reason="client AWL")
-        if 0 <= now - client.last_counted < COUNT_EVERY:
-            return decision, ()
-        more = Client(client.successes + 1, now)
-        return decision, (_remember_client(keys, more, settings),)
+        return decision, _seen_again(keys.client, client, now, settings)
     if identity is not None and identity.has_earned_its_pass(settings):
         decision = Decision(passes=True, reason="identity AWL")
-        if 0 <= now - identity.last_counted < COUNT_EVERY:
-            return decision, ()
-        return decision, (_remember_identity(keys, _one_more(identity, now), settings),)
+        return decision, _seen_again(keys.identity, identity, now, settings)
     if corresponds:
         return Decision(passes=True, reason="correspondent"), ()
     return None
 
 
-def _count_client(
-    decision: Decision,
-    keys: Keys,
-    client: Client | None,
-    now: int,
-    settings: Settings,
-    changes: list[Change],
-) -> Decision:
-    """Count a success, once in ``COUNT_EVERY``."""
-    if client is not None and now - client.last_counted < COUNT_EVERY:
-        return decision
-    client = Client(client.successes + 1 if client else 1, now)
-    changes.append(_remember_client(keys, client, settings))
-    return decision._replace(whitelisted=client.successes == settings.auto_whitelist_clients)
+def _seen_again(
+    key: bytes, record: Client | Identity, now: int, settings: Settings
+) -> tuple[Change, ...]:
+    """Count who passes by what it has earned, once in ``COUNT_EVERY``: so it is not forgotten."""
+    if 0 <= now - record.last_counted < COUNT_EVERY:
+        return ()
+    return (_remember(key, record.once_more(now), settings),)
 
 
-def _count_identity(
-    decision: Decision,
-    keys: Keys,
-    identity: Identity | None,
-    now: int,
-    settings: Settings,
-    changes: list[Change],
-) -> Decision:
-    """Count a success, once in ``COUNT_EVERY``."""
-    if identity is not None and now - identity.last_counted < COUNT_EVERY:
-        return decision
-    identity = _one_more(identity, now)
-    changes.append(_remember_identity(keys, identity, settings))
-    return decision._replace(identity_whitelisted=identity.has_earned_its_pass(settings))
+def _counted(record: _Counted | None, first: _Counted, now: int) -> _Counted | None:
+    """Return a record with a success more; None within ``COUNT_EVERY`` of the one before."""
+    if record is None:
+        return first
+    return record.once_more(now) if now - record.last_counted >= COUNT_EVERY else None
 
 
 class _Sight(NamedTuple):
@@ -577,12 +572,6 @@ def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -
     return passed_before, min(before.first_seen, now)
 
 
-def _one_more(identity: Identity | None, now: int) -> Identity:
-    if identity is None or not identity.successes:
-        return Identity(1, now, now)
-    return Identity(identity.successes + 1, now, identity.first_counted)
-
-
 def note_correspondence(key: bytes, now: int, settings: Settings) -> Change:
     """Return what remembers that a user has written to somebody."""
     return Change(key, b"%d" % now, _ttl(settings.max_age_seconds))
@@ -609,12 +598,8 @@ def _recall(
     return record
 
 
-def _remember_client(keys: Keys, client: Client, settings: Settings) -> Change:
-    return Change(keys.client, client.dump(), _ttl(settings.max_age_seconds))
-
-
-def _remember_identity(keys: Keys, identity: Identity, settings: Settings) -> Change:
-    return Change(keys.identity, identity.dump(), _ttl(settings.max_age_seconds))
+def _remember(key: bytes, record: Client | Identity, settings: Settings) -> Change:
+    return Change(key, record.dump(), _ttl(settings.max_age_seconds))
 
 
 def _ttl(seconds: int) -> int:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.observe import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from prometheus_client import CollectorRegistry
 
@@ -31,6 +32,9 @@ STORE_ASKED = "greyd_store_duration_seconds_count"
 STORE_SECONDS = "greyd_store_duration_seconds_sum"
 STORE_ERRORS = "greyd_store_errors_total"
 
+ENTRIES = "greyd_whitelist_entries"
+"""A gauge, so it is not noted."""
+
 Series = tuple[str, ...]
 """A name, and the values of its labels in the order of their names."""
 
@@ -46,12 +50,16 @@ SERIES: tuple[Series, ...] = (
 """What is noted."""
 
 
+Totals = Mapping[Series, float]
+"""What all samples are, by their series."""
+
+
 class Period(NamedTuple):
     """What was counted in some time."""
 
     seconds: float
     """How long that really was: shorter than asked for where greyd has not run so long."""
-    counts: Mapping[Series, float]
+    counts: Totals
 
     def sum(self, series: Iterable[Series]) -> float:
         """Return what several series counted together."""
@@ -70,27 +78,28 @@ class History:
 
     def note(self, now: float) -> None:
         """Note what the counters are."""
-        self._notes.append((now, self._read()))
+        self._notes.append((now, _noted(self.read())))
 
-    def last(self, seconds: float, now: float) -> Period:
-        """Return what was counted in the last seconds."""
+    def read(self) -> Totals:
+        """Return what the samples are now."""
+        return {
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+            for family in self._registry().collect()
+            for sample in family.samples
+        }
+
+    def last(self, seconds: float, now: float, totals: Totals) -> Period:
+        """Return what was counted in the last seconds, up to ``totals``, which are of ``now``."""
         since, before = next(
             (note for note in self._notes if note[0] >= now - seconds), self._notes[-1]
         )
-        counts = (new - old for new, old in zip(self._read(), before, strict=True))
-        return Period(now - since, dict(zip(SERIES, counts, strict=True)))
+        return Period(now - since, _between(before, _noted(totals)))
 
-    def steps(self, seconds: float, number: int, now: float) -> list[Period]:
+    def steps(self, seconds: float, number: int, now: float, totals: Totals) -> list[Period]:
         """Return what was counted in each of the last periods of so many seconds, oldest first."""
         borders = [now - seconds * step for step in range(number, 0, -1)]
-        totals = [*map(self._at, borders), self._read()]
-        return [
-            Period(
-                seconds,
-                {each: new - old for each, new, old in zip(SERIES, after, before, strict=True)},
-            )
-            for before, after in pairwise(totals)
-        ]
+        notes = [*map(self._at, borders), _noted(totals)]
+        return [Period(seconds, _between(before, after)) for before, after in pairwise(notes)]
 
     def _at(self, when: float) -> array[float]:
         """Return the counters as they were; before the first note, as they were then."""
@@ -101,10 +110,10 @@ class History:
             known = values
         return known
 
-    def _read(self) -> array[float]:
-        found = {
-            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-            for family in self._registry().collect()
-            for sample in family.samples
-        }
-        return array("d", [found.get(series, 0.0) for series in SERIES])
+
+def _noted(totals: Totals) -> array[float]:
+    return array("d", [totals.get(series, 0.0) for series in SERIES])
+
+
+def _between(before: array[float], after: array[float]) -> Totals:
+    return {each: new - old for each, new, old in zip(SERIES, after, before, strict=True)}

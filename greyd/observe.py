@@ -362,11 +362,11 @@ class Observer:
         self._tell_of_fault("internal error, passing the mail", error)
         self.answered(request, PASS, "internal error", 0.0)
 
-    def stumbled(self, error: Exception) -> None:
+    def stumbled(self, error: BaseException) -> None:
         """Log a fault of greyd's own that the mail need not feel."""
         self._tell_of_fault("internal error, going on without DNS", error)
 
-    def _tell_of_fault(self, what: str, error: Exception) -> None:
+    def _tell_of_fault(self, what: str, error: BaseException) -> None:
         self.flush()
         where = traceback.extract_tb(error.__traceback__)[-1]
         self.log.error(f"{what}: {type(error).__name__}: {error} ({where.filename}:{where.lineno})")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from greyd import status_page
-from greyd.history import DAY_SECONDS, HOUR_SECONDS, NOTE_SECONDS, History
+from greyd.history import DAY_SECONDS, ENTRIES, HOUR_SECONDS, NOTE_SECONDS, History
 from greyd.status_page import BAR_SECONDS, BARS, View
 from greyd.store import StoreError
 from greyd.survey import Survey, look_through
@@ -56,19 +56,17 @@ class Status:
     async def page(self) -> bytes:
         """Return the page, as HTML."""
         await self._look_if_old()
-        now = time.monotonic()
-        registry = self.metrics.of_all_workers()
+        now, totals = time.monotonic(), self._history.read()
         view = View(
             settings=self.settings,
             store_name=self.store_name,
             store_away=self.guard.away,
             up_seconds=now - self.started_at,
-            hour=self._history.last(HOUR_SECONDS, now),
-            day=self._history.last(DAY_SECONDS, now),
-            bars=self._history.steps(BAR_SECONDS, BARS, now),
+            hour=self._history.last(HOUR_SECONDS, now, totals),
+            day=self._history.last(DAY_SECONDS, now, totals),
+            bars=self._history.steps(BAR_SECONDS, BARS, now, totals),
             whitelist_entries={
-                name: registry.get_sample_value("greyd_whitelist_entries", {"list": name}) or 0
-                for name in ("clients", "recipients")
+                name: totals.get((ENTRIES, name), 0.0) for name in ("clients", "recipients")
             },
             survey=self.survey,
             survey_seconds=now - self._surveyed_at,

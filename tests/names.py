@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from greyd.dns import Answer, DnsError, Kind, Lookup
+from greyd.greylist import Address, parse_address
+
+
+def address_of(text: str) -> Address:
+    """Read a client's address, which has to be one."""
+    address = parse_address(text.encode())
+    assert address is not None
+    return address
 
 
 def addresses(*texts: str) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,24 +10,13 @@ from greyd.dns import DnsError, Kind, signals
 from greyd.dns.identity import by_name
 from greyd.dns.lists import look_up_address, look_up_domain, reversed_name, trust_of
 from greyd.dns.names import domain_of, is_fqdn, is_generic, is_literal, organisation_of
-from greyd.greylist import parse_address
 from greyd.override import read_override
 from greyd.protocol import Request
 from greyd.settings import Zone
 from greyd.whitelist import Source
-from tests.names import FakeDns
+from tests.names import FakeDns, address_of
 
-if TYPE_CHECKING:
-    from greyd.greylist import Address
-
-
-def address(text: str) -> Address:
-    found = parse_address(text.encode())
-    assert found is not None
-    return found
-
-
-CLIENT = address("198.51.100.23")
+CLIENT = address_of("198.51.100.23")
 
 
 # Names --------------------------------------------------------------------------------------------
@@ -86,7 +74,7 @@ def test_an_address_literal_stands_in_brackets(helo: str, *, good: bool) -> None
     ],
 )
 def test_a_line_s_name_is_generic(name: str, client: str) -> None:
-    assert is_generic(name.encode(), address(client))
+    assert is_generic(name.encode(), address_of(client))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +131,7 @@ ZEN = Zone("zen.example", codes=((0x7F000002, 0x7F00000B),))
 
 def test_addresses_are_asked_for_backwards() -> None:
     assert reversed_name(CLIENT) == b"23.100.51.198"
-    assert reversed_name(address("2001:db8::7")) == b"7" + b".0" * 23 + b".8.b.d.0.1.0.0.2"
+    assert reversed_name(address_of("2001:db8::7")) == b"7" + b".0" * 23 + b".8.b.d.0.1.0.0.2"
 
 
 def listing(*answers: str, zone: Zone = ZEN) -> int | None:
@@ -256,7 +244,7 @@ def test_an_override_is_read_as_postfix_reads_an_access_table() -> None:
     clients = read_override([Source("rbl_override", FILE)])
 
     def spared(name: str, client: str) -> bool:
-        return clients.match(name.encode(), address(client)) is not None
+        return clients.match(name.encode(), address_of(client)) is not None
 
     assert spared("mail.dripemail.example", "192.0.3.1")
     assert spared("a.sub.example", "192.0.3.1")

@@ -13,6 +13,7 @@ from greyd.history import (
     STORE_ASKED,
     STORE_SECONDS,
     History,
+    Period,
 )
 from greyd.observe import Metrics
 
@@ -38,7 +39,13 @@ class Server:
             self.history.note(self.now)
 
     def asked(self, seconds: float) -> float:
-        return self.history.last(seconds, self.now).counts[NEW]
+        return self.last(seconds).counts[NEW]
+
+    def last(self, seconds: float) -> Period:
+        return self.history.last(seconds, self.now, self.history.read())
+
+    def steps(self, seconds: float, number: int) -> list[Period]:
+        return self.history.steps(seconds, number, self.now, self.history.read())
 
 
 def test_what_was_asked_a_moment_ago_counts_without_a_note() -> None:
@@ -67,9 +74,9 @@ def test_a_day_is_the_most_that_is_kept() -> None:
 def test_a_period_says_how_long_it_really_is() -> None:
     server = Server()
     server.run(600)
-    assert server.history.last(HOUR_SECONDS, server.now).seconds == 600
+    assert server.last(HOUR_SECONDS).seconds == 600
     server.run(2 * HOUR_SECONDS)
-    assert server.history.last(HOUR_SECONDS, server.now).seconds == HOUR_SECONDS
+    assert server.last(HOUR_SECONDS).seconds == HOUR_SECONDS
 
 
 def test_steps_tell_when_something_was_counted() -> None:
@@ -78,7 +85,7 @@ def test_steps_tell_when_something_was_counted() -> None:
     server.ask(5)
     server.run(900 + NOTE_SECONDS)
     server.ask(2)
-    steps = server.history.steps(900, 6, server.now)
+    steps = server.steps(900, 6)
     # The oldest is from before the start.
     assert [step.counts[NEW] for step in steps] == [0, 0, 0, 0, 5, 2]
 
@@ -88,7 +95,7 @@ def test_steps_and_the_whole_add_up() -> None:
     for number in range(1, 49):
         server.ask(number)
         server.run(1800)
-    steps = server.history.steps(900, 96, server.now)
+    steps = server.steps(900, 96)
     assert sum(step.counts[NEW] for step in steps) == server.asked(DAY_SECONDS)
 
 
@@ -102,6 +109,6 @@ def test_all_series_that_are_noted_exist() -> None:
 def test_sums_are_noted_as_well_as_counts(seconds: float) -> None:
     server = Server()
     server.metrics.store_seconds.observe(seconds)
-    counts = server.history.last(HOUR_SECONDS, server.now).counts
+    counts = server.last(HOUR_SECONDS).counts
     assert counts[STORE_ASKED, "transact"] == 1
     assert counts[STORE_SECONDS, "transact"] == pytest.approx(seconds)

@@ -15,11 +15,11 @@ from greyd.greylist import (
     delay_for,
     keys,
     note_correspondence,
-    parse_address,
     wanted,
 )
 from greyd.settings import DAY, HOUR, Settings, Zone
 from tests.benchmarks.provider_pool import WAYS, simulate
+from tests.names import address_of
 
 T = 1_700_000_000
 PROVIDER = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)
@@ -42,9 +42,9 @@ class Memory:
         sender: str = "alice@example.com",
         recipient: str = "bob@example.org",
     ) -> Decision:
-        address = parse_address(client.encode())
-        assert address is not None
-        names = keys(address, sender.encode(), recipient.encode(), self.settings, evidence)
+        names = keys(
+            address_of(client), sender.encode(), recipient.encode(), self.settings, evidence
+        )
         remembered = [self.records.get(key) for key in wanted(names, self.settings)]
         decision, changes = decide(names, remembered, T + seconds, self.settings, evidence)
         assert len({change.key for change in changes}) == len(changes)
@@ -229,7 +229,7 @@ def test_what_has_not_passed_waits_as_long_as_it_looks_bad_now() -> None:
 
 def test_a_triplet_known_from_long_ago_is_known_though_nothing_says_when_it_passed() -> None:
     memory = Memory(GRADED)
-    names = keys(parse_address(b"192.0.2.7"), b"a@x.com", b"b@y.org", GRADED)  # type: ignore[arg-type]
+    names = keys(address_of("192.0.2.7"), b"a@x.com", b"b@y.org", GRADED)
     memory.records[names.triplet] = b"%d,%d" % (T - 20 * DAY, T - 5 * DAY)
     assert memory.ask(0, evidence=LISTED, sender="a@x.com", recipient="b@y.org").passes
 

@@ -77,7 +77,7 @@ def serve(
         kept, metrics, witness = Kept(), Metrics(), SaysOf()
         log = Log(kept, Severity.DEBUG, as_json=settings.log_format == "json")
         observer = Observer(metrics, log)
-        store = FakeStore() if away else open_store(settings, folder)
+        store = FakeStore(OSError("away")) if away else open_store(settings, folder)
         guard = Guard(store, 5, observer.store_changed)
         lists = Whitelists(Clients([Source("w", b"white.example\n")]), Recipients([]))
         policy = Policy(settings, lists, guard, observer, witness)
@@ -207,7 +207,6 @@ def test_without_the_option_a_policy_context_means_nothing(tmp_path: Path) -> No
 
 def test_users_mail_goes_on_while_the_store_is_away(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
-        it.policy._store.store.fault = OSError("away")  # type: ignore[attr-defined]
         assert await it.ask(**OUTBOUND) == b"DUNNO"
 
     serve(tmp_path, do, away=True, learn_outbound=True, on_store_failure="defer")

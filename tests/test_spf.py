@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from greyd.dns import Answer, DnsError, Kind, Lookup
 from greyd.dns.spf import MOST_OCTETS, MOST_QUESTIONS, MOST_TERMS, SpfResult, check_host
-from greyd.greylist import parse_address
-from tests.names import FakeDns
+from tests.names import FakeDns, address_of
 
 SUITE = Path(__file__).parent / "corpus" / "rfc7208" / "rfc7208-tests.yml"
 
@@ -73,8 +72,7 @@ def cases() -> list[Any]:
 
 @pytest.mark.parametrize(("case", "zones"), cases())
 def test_the_suite_s_case(case: dict[str, Any], zones: dict[str, list[Any]]) -> None:
-    address = parse_address(case["host"].encode())
-    assert address is not None
+    address = address_of(case["host"])
     sender, helo = case["mailfrom"].encode(), case["helo"].encode()
     found = asyncio.run(check_host(SuiteDns(zones), address, sender, helo))
     wanted = case["result"] if isinstance(case["result"], list) else [case["result"]]
@@ -145,8 +143,7 @@ def test_a_name_is_made_of_its_macros(spec: str, name: str | None) -> None:
 
 def check(dns: Lookup, sender: bytes = b"alice@example.com", **others: Any) -> SpfResult:
     """Evaluate a request of 192.0.2.7, or of another ``client``."""
-    address = parse_address(others.get("client", "192.0.2.7").encode())
-    assert address is not None
+    address = address_of(others.get("client", "192.0.2.7"))
     helo = others.get("helo", b"mail.example.com")
     return asyncio.run(check_host(dns, address, sender, helo))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,16 +17,15 @@ from greyd.greylist import (
     is_triplet,
     keys,
     names_in,
-    parse_address,
 )
 from greyd.settings import DAY, HOUR, Settings
 from greyd.store import Record, open_store
 from greyd.survey import MOST_NETWORKS, MOST_WAITING, Survey, look_through
+from tests.names import address_of
 from tests.stores import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 NOW = 1_700_000_000
 SETTINGS = Settings()
@@ -34,8 +34,7 @@ SETTINGS = Settings()
 def keys_of(
     client: str = "192.0.2.7", sender: str = "alice@example.com", settings: Settings = SETTINGS
 ) -> Keys:
-    address = parse_address(client.encode())
-    assert address is not None
+    address = address_of(client)
     return keys(address, sender.encode(), b"bob@example.org", settings)
 
 
@@ -132,8 +131,7 @@ def test_hashes_are_counted_and_name_nobody() -> None:
 
 @pytest.mark.parametrize("client", ["192.0.2.7", "2001:db8::7"])
 def test_mail_that_is_known_by_its_identity_too_counts_once(client: str) -> None:
-    address = parse_address(client.encode())
-    assert address is not None
+    address = address_of(client)
     evidence = Evidence(identity=b"example.com", way="spf")
     names = keys(address, b"alice@example.com", b"bob@example.org", SETTINGS, evidence)
     survey = Survey()
@@ -171,7 +169,7 @@ def look(url: str, number: int) -> Survey:
     """Return what is found in a store with a number of new triplets."""
 
     async def run() -> Survey:
-        store = open_store(Settings(store=url), "/nonexistent")  # type: ignore[arg-type]
+        store = open_store(Settings(store=url), Path("/nonexistent"))
         try:
             for each in range(number):
                 key = keys_of(f"192.0.2.{each % 250}", f"s{'y' * each}@example.com").triplet

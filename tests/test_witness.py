@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from greyd.dns import Kind, witness
 from greyd.dns.witness import DnsWitness
-from greyd.greylist import Evidence, parse_address
 from greyd.override import read_override
 from greyd.protocol import Request
 from greyd.settings import SIGNALS, Settings, Zone
 from greyd.whitelist import Source
-from tests.names import FakeDns
+from tests.names import FakeDns, address_of
+
+if TYPE_CHECKING:
+    from greyd.greylist import Evidence
 
 NAMES = ("spf", "name")
 ZEN = Zone("zen.example")
@@ -60,9 +62,7 @@ def look(
             lambda: clients,
             faults.append,
         )
-        address = parse_address(b"192.0.2.7")
-        assert address is not None
-        looking.look(asked or request(), address, found.set_result)
+        looking.look(asked or request(), address_of("192.0.2.7"), found.set_result)
         evidence = await found
         looking.close()
         if told is None:

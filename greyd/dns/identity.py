@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.dns.names import domain_of, is_generic, organisation_of
+from greyd.dns.names import domain_of, is_generic, normal_name, organisation_of
 
 if TYPE_CHECKING:
     from greyd.dns.spf import SpfResult
@@ -39,10 +39,10 @@ def by_spf(request: Request, spf: SpfResult | None) -> Identity | None:
 
 def by_name(request: Request, address: Address) -> Identity | None:
     """Return the identity that the client's confirmed name and its HELO agree on."""
-    name = (request.client_name or b"").lower().rstrip(b".")
-    helo = (request.helo_name or b"").lower().rstrip(b".")
+    name = normal_name(request.client_name)
     organisation = organisation_of(name)
-    if not organisation or organisation_of(helo) != organisation or is_generic(name, address):
+    helos = organisation_of(normal_name(request.helo_name))
+    if not organisation or helos != organisation or is_generic(name, address):
         return None
     sender = organisation_of(domain_of(request.sender or b""))
     return Identity(organisation, "name", sender == organisation)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.dns import DnsError, Kind
+from greyd.dns.names import dotted
 
 if TYPE_CHECKING:
     from greyd.dns import Lookup
@@ -72,10 +73,7 @@ def _counts(zone: Zone, code: int) -> bool:
 
 def reversed_name(address: Address) -> bytes:
     """Return an address as it is asked for in a list (RFC 5782, 2.1 and 2.4)."""
-    packed = address.number.to_bytes(address.bits // 8, "big")
-    if address.bits == 32:
-        return b".".join(b"%d" % octet for octet in reversed(packed))
-    return b".".join(bytes([digit]) for digit in reversed(packed.hex().encode()))
+    return b".".join(reversed(dotted(address).split(b".")))
 
 
 def trust_of(listing: Listing) -> int:

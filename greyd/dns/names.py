@@ -28,6 +28,18 @@ _GENERIC = re.compile(
 _SMALL = 32
 
 
+def normal_name(name: bytes | None) -> bytes:
+    """Return a host's name in lower case and without the last dot; empty where there is none."""
+    return (name or b"").lower().rstrip(b".")
+
+
+def dotted(address: Address) -> bytes:
+    """Return an address with a dot between its octets (IPv4) or hexadecimal digits (IPv6)."""
+    if address.bits == 32:
+        return b".".join(b"%d" % octet for octet in address.packed)
+    return b".".join(bytes([digit]) for digit in address.packed.hex().encode())
+
+
 def is_fqdn(name: bytes) -> bool:
     """Whether a name has several labels, all of letters that host names have."""
     return _FQDN.fullmatch(name) is not None and not name.rpartition(b".")[2].isdigit()
@@ -40,7 +52,7 @@ def is_literal(helo: bytes) -> bool:
 
 def domain_of(sender: bytes) -> bytes:
     """Return the domain of an address, in lower case; empty where there is none."""
-    return sender.rpartition(b"@")[2].lower().rstrip(b".") if b"@" in sender else b""
+    return normal_name(sender.rpartition(b"@")[2]) if b"@" in sender else b""
 
 
 def organisation_of(name: bytes) -> bytes:

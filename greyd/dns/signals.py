@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from greyd.dns import DnsError, Kind
-from greyd.dns.names import domain_of, is_fqdn, is_generic, is_literal
+from greyd.dns import Kind
+from greyd.dns.names import domain_of, is_fqdn, is_generic, is_literal, normal_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,16 +27,12 @@ def at_first_sight(request: Request, address: Address) -> Iterator[str]:
     if name == b"unknown" and request.reverse_client_name is not None:
         unknown = request.reverse_client_name.lower() == b"unknown"
         yield "no_ptr" if unknown else "ptr_mismatch"
-    if request.helo_name is not None and not _is_good_helo(request.helo_name):
+    helo = normal_name(request.helo_name)
+    if request.helo_name is not None and not (is_fqdn(helo) or is_literal(helo)):
         yield "helo_not_fqdn"
     known = (request.reverse_client_name or b"").lower() if name == b"unknown" else name
     if known and known != b"unknown" and is_generic(known, address):
         yield "generic_name"
-
-
-def _is_good_helo(helo: bytes) -> bool:
-    helo = helo.lower().rstrip(b".")
-    return is_fqdn(helo) or is_literal(helo)
 
 
 async def helo_no_address(lookup: Lookup, request: Request) -> bool:
@@ -45,8 +41,8 @@ async def helo_no_address(lookup: Lookup, request: Request) -> bool:
     Raises:
         DnsError: it is not known.
     """
-    helo = (request.helo_name or b"").lower().rstrip(b".")
-    return is_fqdn(helo) and not await _has_any(lookup, helo)
+    helo = normal_name(request.helo_name)
+    return is_fqdn(helo) and not await _has_any(lookup, helo, Kind.A, Kind.AAAA, Kind.MX)
 
 
 async def sender_no_mx(lookup: Lookup, request: Request) -> bool:
@@ -62,12 +58,11 @@ async def sender_no_mx(lookup: Lookup, request: Request) -> bool:
     if exchangers:
         # RFC 7505: a null MX says that the domain takes no mail.
         return exchangers == (b"",)
-    return not await _has_any(lookup, domain)
+    return not await _has_any(lookup, domain, Kind.A, Kind.AAAA)
 
 
-async def _has_any(lookup: Lookup, name: bytes) -> bool:
-    """Whether a name has an address or mail exchangers; one answer that says so is enough."""
-    kinds = (Kind.A, Kind.AAAA, Kind.MX)
+async def _has_any(lookup: Lookup, name: bytes, *kinds: Kind) -> bool:
+    """Whether a name has records of any of these kinds; one answer that says so is enough."""
     answers = await asyncio.gather(
         *(lookup.query(name, kind) for kind in kinds), return_exceptions=True
     )
@@ -78,5 +73,5 @@ async def _has_any(lookup: Lookup, name: bytes) -> bool:
         elif answer.values:
             return True
     if failure is not None:
-        raise failure if isinstance(failure, DnsError) else DnsError(str(failure))
+        raise failure
     return False

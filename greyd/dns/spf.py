@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.dns import DnsError, Kind
 from greyd.dns.lists import reversed_name
+from greyd.dns.names import dotted
 
 if TYPE_CHECKING:
     from greyd.dns import Answer, Lookup
@@ -262,7 +263,6 @@ class _Check:
         self._local = local[:MOST_OCTETS_OF_REQUEST]
         self._sender_domain = domain
         self._helo = helo[:MOST_OCTETS_OF_REQUEST]
-        self._packed = address.number.to_bytes(address.bits // 8, "big")
         self._terms = 0
         self._void: set[int] = set()
         """The asking terms, by their numbers, that something was asked for in vain."""
@@ -352,7 +352,7 @@ class _Check:
         values = (await self._query(name, self._kind)).values
         self.named[self._address.bits] += len(values) << (self._address.bits - prefix)
         if prefix == self._address.bits:
-            return self._packed in values
+            return self._address.packed in values
         return any(self._is_near(int.from_bytes(value, "big"), prefix) for value in values)
 
     @property
@@ -392,7 +392,7 @@ class _Check:
 
     async def _leads_back(self, name: bytes) -> bool:
         try:
-            return self._packed in (await self._query(name, self._kind)).values
+            return self._address.packed in (await self._query(name, self._kind)).values
         except DnsError:
             return False
 
@@ -409,7 +409,7 @@ class _Check:
             ord("l"): self._local,
             ord("o"): self._sender_domain,
             ord("d"): domain,
-            ord("i"): _dotted(self._address),
+            ord("i"): dotted(self._address),
             ord("h"): self._helo,
             ord("v"): b"in-addr" if self._address.bits == 32 else b"ip6",
         }
@@ -458,12 +458,6 @@ def _fitting(name: bytes) -> bytes:
 
 def _escape(text: bytes) -> bytes:
     return re.sub(rb"[^A-Za-z0-9._~-]", lambda odd: b"%%%02X" % odd[0][0], text)
-
-
-def _dotted(address: Address) -> bytes:
-    if address.bits == 32:
-        return address.text
-    return b".".join(bytes([digit]) for digit in b"%032x" % address.number)
 
 
 def _is_domain(name: bytes) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from greyd.dns import DnsError, identity, lists, signals
-from greyd.dns.names import domain_of, is_fqdn
+from greyd.dns.names import domain_of, is_fqdn, normal_name
 from greyd.dns.spf import check_host
 from greyd.greylist import Evidence
 from greyd.settings import TRUST
@@ -40,7 +41,7 @@ class DnsWitness:
         settings: Settings,
         lookup: Lookup,
         override: Callable[[], Clients],
-        failed: Callable[[Exception], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         """Ask ``lookup``; who is on ``override`` is not listed; ``failed`` is told of faults."""
         self._settings = settings
@@ -67,7 +68,7 @@ class DnsWitness:
         if task.cancelled():
             found(Evidence(unsure=True))
         elif (error := task.exception()) is not None:
-            self._failed(_as_exception(error))
+            self._failed(error)
             found(Evidence(unsure=True))
         else:
             found(task.result())
@@ -93,7 +94,7 @@ class DnsWitness:
                 # A fault of ours in one answer must not hide what the others say: a listing, say.
                 unsure = True
                 if not isinstance(error, DnsError):
-                    self._failed(_as_exception(error))
+                    self._failed(error)
         return self._weigh(request, address, known, unsure=unsure)
 
     # What is asked ------------------------------------------------------------------------------
@@ -114,16 +115,19 @@ class DnsWitness:
         if self._override().match(request.client_name or b"", address) is None:
             for zone in settings.dnsbl:
                 yield DNSBL, lists.look_up_address(lookup, zone, address)
-            for zone in settings.rhsbl:
-                for domain in _domains(request):
-                    yield RHSBL, lists.look_up_domain(lookup, zone, domain)
+            domains = _domains(request) if settings.rhsbl else ()
+            for zone, domain in product(settings.rhsbl, domains):
+                yield RHSBL, lists.look_up_domain(lookup, zone, domain)
 
     # What it means ------------------------------------------------------------------------------
 
     def _weigh(
         self, request: Request, address: Address, known: Iterable[tuple[str, Any]], *, unsure: bool
     ) -> Evidence:
-        marks = [each for each in signals.at_first_sight(request, address) if each in self._signals]
+        marks = []
+        if self._signals:
+            seen = signals.at_first_sight(request, address)
+            marks = [each for each in seen if each in self._signals]
         listings: dict[str, list[Listing]] = {DNSBL: [], RHSBL: [], DNSWL: []}
         spf: SpfResult | None = None
         for kind, answer in known:
@@ -174,17 +178,13 @@ class DnsWitness:
             task.cancel()
 
 
-def _as_exception(error: BaseException) -> Exception:
-    return error if isinstance(error, Exception) else RuntimeError(repr(error))
-
-
 def _domains(request: Request) -> set[bytes]:
     """Return the domains that a client comes with: its name's, its HELO's, its sender's."""
     name = (request.client_name or b"").lower()
     if name in {b"", b"unknown"}:
         name = (request.reverse_client_name or b"").lower()
-    helo = (request.helo_name or b"").lower().rstrip(b".")
-    return {each for each in (name, helo, domain_of(request.sender or b"")) if is_fqdn(each)}
+    domains = (name, normal_name(request.helo_name), domain_of(request.sender or b""))
+    return {each for each in domains if is_fqdn(each)}
 
 
 def _is_trusted(listing: Listing) -> bool:
