@@ -562,14 +562,23 @@ def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -
     """Whether the triplet has passed before, and since when it is waiting."""
     if before is None:
         return False, now
-    enough = settings.longest_delay_seconds if settings.delay_varies else delay
-    passed_before = before.last_seen - before.first_seen >= enough
-    if settings.delay_varies and before.passed_at is not None:
-        passed_before = True
+    passed_before = has_passed(before, delay, settings)
     if not passed_before and now - before.first_seen > settings.retry_window_seconds:
         return False, now
     # Somebody has set the clock back: nobody is to wait for that.
     return passed_before, min(before.first_seen, now)
+
+
+def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
+    """Whether a triplet has passed, as far as its record tells.
+
+    With one delay for all it has if it was seen for so long (postgrey's behaviour). Where delays
+    differ, nobody knows which was meant: it says so itself, or was seen for the longest of them.
+    """
+    seen_for = triplet.last_seen - triplet.first_seen
+    if not settings.delay_varies:
+        return seen_for >= delay
+    return triplet.passed_at is not None or seen_for >= settings.longest_delay_seconds
 
 
 def note_correspondence(key: bytes, now: int, settings: Settings) -> Change:

@@ -108,14 +108,21 @@ def _retry_window(text: str) -> int:
     return min(seconds, _A_CENTURY)
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds <= DAY:
-        raise ValueError("seconds, more than 0")
-    return seconds
+def _more_than_nothing(what: str) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not 0 < number <= DAY:
+            raise ValueError(f"{what}, more than 0")
+        return number
+
+    return read
+
+
+_seconds = _more_than_nothing("seconds")
+_weight = _more_than_nothing("a weight")
 
 
 def _flag(text: str) -> bool:
@@ -250,7 +257,7 @@ def _zone(text: str) -> Zone:
         elif key == "codes":
             zone = zone._replace(codes=tuple(map(_codes, value.split(","))))
         elif key == "weight":
-            zone = zone._replace(weight=_seconds(value))
+            zone = zone._replace(weight=_weight(value))
         else:
             raise ValueError("ZONE=SECONDS;codes=127.0.0.2-127.0.0.11;weight=0.5")
     if (zone.delay_seconds or 0) < 0:
@@ -598,12 +605,12 @@ class Settings:
     @property
     def delay_varies(self) -> bool:
         """Whether not all requests have the same delay."""
-        return bool(self.delays or self.dnsbl)
+        return bool(self.delays or self.dnsbl or self.rhsbl)
 
     @property
     def longest_delay_seconds(self) -> int:
         """The longest delay that a request may have."""
-        lists = (zone.delay_seconds or 0 for zone in self.dnsbl)
+        lists = (zone.delay_seconds or 0 for zone in (*self.dnsbl, *self.rhsbl))
         return max(self.delay_seconds, *self.delays, *lists)
 
     @property

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.greylist import Client, Names, Triplet, is_of_identity, is_triplet, names_in
+from greyd.greylist import Client, Names, Triplet, has_passed, is_of_identity, is_triplet, names_in
 
 if TYPE_CHECKING:
     from greyd.settings import Settings
@@ -81,7 +81,7 @@ class Survey:
         triplet = Triplet.load(record.value)
         if triplet is None:
             return
-        if triplet.last_seen - triplet.first_seen >= settings.delay_seconds:
+        if has_passed(triplet, settings.delay_seconds, settings):
             self.passed += 1
             return
         passes_at = triplet.first_seen + settings.delay_seconds

@@ -234,7 +234,17 @@ def test_a_triplet_known_from_long_ago_is_known_though_nothing_says_when_it_pass
     assert memory.ask(0, evidence=LISTED, sender="a@x.com", recipient="b@y.org").passes
 
 
+def test_mail_that_has_passed_stays_let_in_when_its_domain_is_listed() -> None:
+    memory = Memory(Settings(rhsbl=(Zone("dbl.example", 3600),)))
+    listed = PROVIDER._replace(listed=True, signals=("rhsbl",), delay_seconds=3600)
+    memory.ask(0)
+    assert memory.ask(300).first_pass
+    assert memory.ask(310, evidence=listed).passes
+
+
 def test_a_list_s_own_delay_makes_delays_differ() -> None:
+    assert Settings(rhsbl=(Zone("dbl.example", 7200),)).delay_varies
+    assert Settings(rhsbl=(Zone("dbl.example", 7200),)).longest_delay_seconds == 7200
     assert Settings(dnsbl=(Zone("zen.example", 3600),)).delay_varies
     assert Settings(dnsbl=(Zone("zen.example", 3600),)).longest_delay_seconds == 3600
     assert not Settings().delay_varies

@@ -701,7 +701,7 @@ def test_a_zone_in_the_toml_file_may_be_a_table() -> None:
         ("--dnsbl=a b.example", "a zone of DNS"), ("--dnsbl=zen.example=x", "a whole number"),
         ("--dnsbl=zen.example=-1", "not less than 0"), ("--dnsbl=zen.example;x=1", "ZONE=SECONDS"),
         ("--dnsbl=zen.example;codes=127", "codes such as"),
-        ("--dnsbl=zen.example;weight=0", "more"),
+        ("--dnsbl=zen.example;weight=0", "a weight, more than 0"),
         ("--dnswl=white.example=much", "none, low, medium, high"),
         ("--preset=other", "recommended"),
         ("--learn-outbound", "--identity=spf,name"),

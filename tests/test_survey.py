@@ -76,6 +76,14 @@ def test_who_has_passed_waits_no_more() -> None:
     assert survey.waiting == []
 
 
+def test_mail_that_passed_at_once_does_not_wait() -> None:
+    settings = Settings(delays=(0, 60, 300, 3600), delay_seconds=60)
+    survey = seen(
+        Triplet(NOW - 40, NOW - 40, NOW - 40), Triplet(NOW - 40, NOW - 40), settings=settings
+    )
+    assert (survey.passed, sum(survey.early)) == (1, 1)
+
+
 def test_clients_are_counted_and_told_from_triplets() -> None:
     survey = Survey()
     for number, successes in enumerate([1, 4, 5, 9]):
