@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import http.client
 import sys
-from pathlib import Path
 
-from greyd.cli import read_settings
+from greyd.configuration import read_settings_of_server
 from greyd.settings import SettingsError
 
 SECONDS = 3
-FIRST_PROCESS = Path("/proc/1/cmdline")
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound
-
-
-def options_of_the_server() -> list[str]:
-    """Return what stands behind ``serve`` on the command line of the container's first process."""
-    words = FIRST_PROCESS.read_text(errors="surrogateescape").split("\0")[:-1]
-    return words[words.index("serve") + 1 :] if "serve" in words else []
 
 
 def trouble() -> str | None:
     """Return what is wrong with the server; None where it is well."""
     try:
-        endpoint = read_settings(options_of_the_server()).metrics
+        endpoint = read_settings_of_server([]).metrics
     except SettingsError as error:
         return str(error)
     if endpoint is None:

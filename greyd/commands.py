@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any
+import os
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from greyd import __version__
-from greyd.settings import OPTIONS, Kind
+from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
+from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
+from greyd.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from greyd.settings import Option
 
@@ -29,6 +35,12 @@ Examples:
 Every option is also an environment variable (GREYD_DELAY) and a key of the TOML file (delay).
 """
 
+COMMANDS: Mapping[str, Callable[..., Any]] = {}
+"""The administrator's, by their names, in the order in which they are shown."""
+
+_SHARED = [option for option in OPTIONS if option.name in SHARED_OPTIONS]
+_INTERRUPTED = 130
+
 
 def build() -> Callable[..., Any]:
     """Return the command line application."""
@@ -40,9 +52,11 @@ def build() -> Callable[..., Any]:
         pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    app.command("serve", help=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})(
-        _serve_command()
-    )
+    context = {"help_option_names": ["-h", "--help"]}
+    app.command("serve", help=EXAMPLES, context_settings=context)(_serve_command())
+    for name, function in COMMANDS.items():
+        text = inspect.cleandoc(function.__doc__ or "")
+        app.command(name, help=text, context_settings=context)(_admin_command(function))
     return typer.main.get_command(app)
 
 
@@ -73,12 +87,15 @@ def _serve_command() -> Callable[..., None]:
         # greyd.cli.main has run the server before typer was asked.
         raise typer.Abort
 
-    signature = inspect.Signature([_parameter(option) for option in OPTIONS])
-    serve.__signature__ = signature  # type: ignore[attr-defined]
-    serve.__annotations__ = {
-        parameter.name: parameter.annotation for parameter in signature.parameters.values()
-    }
-    return serve
+    return _with_parameters(serve, [_parameter(option) for option in OPTIONS])
+
+
+def _with_parameters(
+    function: Callable[..., None], parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in parameters}
+    return function
 
 
 def _parameter(option: Option) -> inspect.Parameter:
@@ -97,3 +114,59 @@ def _parameter(option: Option) -> inspect.Parameter:
         default=False if flag else None,
         annotation=Annotated[bool if flag else str | None, shown],
     )
+
+
+# The administrator's commands ---------------------------------------------------------------------
+
+_JSON = inspect.Parameter(
+    "as_json",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")],
+)
+
+
+def _admin_command(function: Callable[..., Any]) -> Callable[..., None]:
+    """Return what typer calls: the command's own parameters, and those that all have."""
+
+    def run(as_json: bool, **values: Any) -> None:
+        given = {option.name: values.pop(option.field) for option in _SHARED}
+        raise typer.Exit(_run(function, given, values, as_json=as_json))
+
+    shared = [_parameter(option) for option in _SHARED]
+    return _with_parameters(run, [*_own_parameters(function), *shared, _JSON])
+
+
+def _own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    _, *own = inspect.signature(function).parameters.values()
+    texts = SimpleNamespace(__annotations__={each.name: each.annotation for each in own})
+    types = get_type_hints(texts, vars(inspect.getmodule(function)), include_extras=True)
+    return [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=types[each.name])
+        for each in own
+    ]
+
+
+def _run(
+    function: Callable[..., Any],
+    given: Mapping[str, str | None],
+    values: Mapping[str, Any],
+    *,
+    as_json: bool,
+) -> int:
+    """Run a command; what stands in its way is one line, and an exit status."""
+    # What a command makes tells who writes to whom: that is nobody else's business.
+    os.umask(0o077)
+    try:
+        answer = function(Admin.of(given, as_json=as_json), **values)
+        return int((asyncio.run(answer) if inspect.iscoroutine(answer) else answer) or 0)
+    except (AdminError, SettingsError, SetupError, StoreError) as error:
+        complain(str(error))
+        return CANNOT
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Who reads has seen enough; at the end nothing is to be written to it either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from greyd import signals
+from greyd.configuration import SERVICE_FOLDER, read_secrets
 from greyd.settings import SetupError
 from greyd.sockets import bind_inet, listen, take_away
 from greyd.store import open_store
@@ -105,10 +106,8 @@ def _prepare(settings: Settings, account: _Account) -> tuple[Settings, Path]:
     if uses_folder and not folder.is_dir():
         raise SetupError(f"--dbdir={folder}: no such folder; make it, or name another")
     settings = replace(
-        settings,
+        read_secrets(settings),
         hostname=socket.gethostname() if settings.hostname is None else settings.hostname,
-        privacy_key=_read_privacy_key(settings.privacy_key_file),
-        store_password=_read_store_password(settings.store_password_file),
         warnings=tuple(warnings),
     )
     return settings, folder
@@ -116,7 +115,7 @@ def _prepare(settings: Settings, account: _Account) -> tuple[Settings, Path]:
 
 def _make_default_folder(settings: Settings, account: _Account) -> Path:
     if os.geteuid() == 0:
-        folder = Path("/var/lib/greyd")
+        folder = SERVICE_FOLDER
     else:
         state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         folder = Path(state) / "greyd"
@@ -128,36 +127,6 @@ def _make_default_folder(settings: Settings, account: _Account) -> Path:
         except OSError as error:
             raise SetupError(f"{folder}: {error.strerror}; name a folder by --dbdir") from None
     return folder
-
-
-def _read_privacy_key(file: Path | None) -> bytes | None:
-    if file is None:
-        return None
-    secret = _read_secret(file, "--privacy-key")
-    if len(secret) < 16:
-        raise SetupError(
-            f"--privacy-key={file}: less than 16 octets; openssl rand -hex 32 makes one"
-        )
-    return secret
-
-
-def _read_store_password(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    try:
-        password = _read_secret(file, "--store-password-file").decode()
-    except UnicodeDecodeError:
-        raise SetupError(f"--store-password-file={file}: no text (UTF-8)") from None
-    if not password.isprintable() or not password:
-        raise SetupError(f"--store-password-file={file}: write the password alone, on one line")
-    return password
-
-
-def _read_secret(file: Path, option: str) -> bytes:
-    try:
-        return file.read_bytes().strip()
-    except OSError as error:
-        raise SetupError(f"{option}={file}: {error.strerror}") from None
 
 
 def _raise_file_limit() -> None:

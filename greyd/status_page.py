@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from greyd import __version__
+from greyd.durations import show_duration
+from greyd.entries import GIVEN_UP_SECONDS
 from greyd.history import (
     AUTO_WHITELISTED,
     PASSES,
@@ -25,7 +27,7 @@ from greyd.history import (
 )
 from greyd.log import one_line
 from greyd.observe import GREYLIST, OUTCOMES, PASS
-from greyd.survey import EARLY_BORDERS, GIVEN_UP_SECONDS, LATE_BORDERS, MOST_WAITING, Survey
+from greyd.survey import EARLY_BORDERS, LATE_BORDERS, MOST_WAITING, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -152,8 +154,8 @@ def render(view: View) -> bytes:
         refresh=60 if view.survey else 5,
         host=view.settings.hostname or "",
         version=__version__,
-        up=_duration(view.up_seconds),
-        delay=_duration(view.settings.delay_seconds),
+        up=show_duration(view.up_seconds),
+        delay=show_duration(view.settings.delay_seconds),
         mode=view.settings.mode,
         level=level,
         state=state,
@@ -198,8 +200,8 @@ def _decisions(view: View) -> Markup:
     rows.append(["all", _number(hour.sum(_ALL)), _number(total), _share(total, total)])
     head = [
         "decision",
-        f"last {_duration(hour.seconds)}",
-        f"last {_duration(day.seconds)}",
+        f"last {show_duration(hour.seconds)}",
+        f"last {show_duration(day.seconds)}",
         "share",
     ]
     return _section("Decided", _chart(view.bars), _table(head, rows))
@@ -231,7 +233,7 @@ def _chart(bars: Sequence[Period]) -> Markup:
 def _returned(view: View) -> Markup:
     day = view.day
     first, passed = day.counts[_FIRST], day.counts[PASSES,]
-    wait = _duration(day.counts[WAITED,] / passed) if passed else "–"
+    wait = show_duration(day.counts[WAITED,] / passed) if passed else "–"
     rows = [
         ["first contacts", _number(first)],
         ["passed after they had waited", _number(passed)],
@@ -239,12 +241,12 @@ def _returned(view: View) -> Markup:
         ["clients that became auto-whitelisted", _number(day.counts[AUTO_WHITELISTED,])],
     ]
     lost = Markup("<p>{}</p>\n").format(
-        f"In the last {_duration(day.seconds)} {_share(passed, first)} of the first contacts have"
-        " come back. Those that never do are nearly always spam."
+        f"In the last {show_duration(day.seconds)} {_share(passed, first)} of the first contacts"
+        " have come back. Those that never do are nearly always spam."
         if first
         else "No first contacts yet."
     )
-    return _section("Came back", lost, _table(["", f"last {_duration(day.seconds)}"], rows))
+    return _section("Came back", lost, _table(["", f"last {show_duration(day.seconds)}"], rows))
 
 
 def _waiting(view: View) -> Markup:
@@ -264,14 +266,14 @@ def _waiting(view: View) -> Markup:
 def _classes(
     counts: Sequence[int], borders: Sequence[int], text: str, beyond: str
 ) -> list[list[str]]:
-    names = [*(text.format(_duration(border)) for border in borders), beyond]
+    names = [*(text.format(show_duration(border)) for border in borders), beyond]
     return [[name, _number(count)] for name, count in zip(names, counts, strict=True)]
 
 
 def _seen(view: View, survey: Survey) -> Markup:
     whole = "all" if survey.complete else "only a part of the"
     return _text(
-        f"Seen {_duration(view.survey_seconds)} ago in {whole} entries of the store"
+        f"Seen {show_duration(view.survey_seconds)} ago in {whole} entries of the store"
         f" ({_number(survey.looked_at)})."
     )
 
@@ -301,7 +303,7 @@ def _details(view: View) -> list[Markup]:
     return [
         _section(f"Who waits (the newest {MOST_WAITING})", _table(head, waiting, names=3)),
         _section(
-            f"Who never came back (for {_duration(GIVEN_UP_SECONDS)} or longer)",
+            f"Who never came back (for {show_duration(GIVEN_UP_SECONDS)} or longer)",
             _table(["client network", "triplets"], gone),
         ),
     ]
@@ -368,14 +370,3 @@ def _octets(text: bytes) -> str:
 
 def _clock(when: int) -> str:
     return time.strftime("%m-%d %H:%M", time.localtime(when))
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration in its two largest units."""
-    left = round(seconds)
-    parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        number, left = divmod(left, size)
-        if number:
-            parts.append(f"{number}\u00a0{unit}")
-    return "\u00a0".join(parts[:2]) or "0\u00a0s"

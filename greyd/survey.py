@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from greyd.entries import GIVEN_UP_SECONDS
 from greyd.greylist import Client, Names, Triplet, has_passed, is_of_identity, is_triplet, names_in
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ SHARE = 0.2
 EARLY_BORDERS = (60, 300, 900, 3600)
 LATE_BORDERS = (3600, 6 * 3600, 24 * 3600)
 """Seconds, until a retry passes and since then; what is beyond the last counts too."""
-
-GIVEN_UP_SECONDS = 6 * 3600
-"""After which a retry is hardly to be expected: mail servers try again within minutes to hours."""
 
 
 class Waiting(NamedTuple):

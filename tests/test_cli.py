@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from greyd import __version__, cli
-from greyd.cli import read_settings
+from greyd import __version__, configuration
+from greyd.configuration import read_settings
 from greyd.settings import DAY, OPTIONS, Endpoint, Kind, SettingsError
 
 
@@ -32,7 +32,7 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep this machine's settings out of the tests."""
     for name in [name for name in os.environ if name.startswith(("GREYD_", "POSTGREY_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(cli, "DEFAULT_CONFIG", tmp_path / "default.toml")
+    monkeypatch.setattr(configuration, "DEFAULT_CONFIG", tmp_path / "default.toml")
 
 
 # Version and help ---------------------------------------------------------------------------------

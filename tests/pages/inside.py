@@ -182,7 +182,7 @@ def _write_ini(block: Block, terminal: Terminal) -> None:
 
 
 def _write_toml(block: Block, terminal: Terminal) -> None:
-    from greyd.cli import read_settings
+    from greyd.configuration import read_settings
 
     settings = read_settings([f"--config={_write(block, terminal)}"])
     if settings.warnings:

@@ -1,0 +1,326 @@
+"""The administrator's commands: what all of them share. Each has a file of its own beside this.
+
+A command is a function that gets an ``Admin`` and its own arguments, declared for typer, and
+returns the exit status: 0 (also by None) when all is well, 1 when the answer is no (nothing found,
+something wrong), 2 when it can't be done. ``greyd.commands`` adds the options that every command
+has: those that say which server it is about, and ``--json``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import json
+import os
+import pwd
+import socket
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from greyd.configuration import default_folder, read_secrets, read_settings_of_server
+from greyd.log import one_line
+from greyd.store import Answer, StoreError, open_store, tell
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
+
+    from rich.console import Console, RenderableType
+
+    from greyd.settings import Settings
+    from greyd.store import Record, Rule, Store
+
+    Question = tuple[Sequence[bytes], Rule[Any]]
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+NO = 1
+"""Exit status: the answer is no."""
+
+CANNOT = 2
+"""Exit status: it can't be done."""
+
+PATIENCE_SECONDS = 5.0
+"""How long a command waits for the store at a time; mail does not wait for it."""
+
+SHARED_OPTIONS = ("config", "store", "store-password-file", "dbdir", "key-prefix")
+"""Options of the server that every command takes."""
+
+
+class AdminError(Exception):
+    """A command can't do what it is told; the text says why, and what to do."""
+
+
+def command(function: Function) -> Function:
+    """Mark a function as a command: its annotations are read when the program runs."""
+    return function
+
+
+@dataclass(frozen=True)
+class Admin:
+    """What a command works with."""
+
+    settings: Settings
+    """The server's."""
+    as_json: bool = False
+    _output: list[Console] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, given: Mapping[str, str | None], *, as_json: bool = False) -> Admin:
+        """Return one for the server that the options name.
+
+        Raises:
+            SettingsError: the server's settings can't be read.
+            SetupError: nor can its secrets.
+        """
+        words = [f"--{name}={text}" for name, text in given.items() if text is not None]
+        settings = read_secrets(read_settings_of_server(words))
+        return cls(replace(settings, store_timeout_seconds=PATIENCE_SECONDS), as_json)
+
+    # The store ----------------------------------------------------------------------------------
+
+    @property
+    def store_url(self) -> str:
+        """The URL of the server's store; it may hold a password."""
+        folder = self.settings.dbdir or default_folder()
+        return self.settings.store or f"sqlite:{folder / 'greyd.db'}"
+
+    @contextlib.asynccontextmanager
+    async def store(self, *, make: bool = False) -> AsyncIterator[Store]:
+        """Open the server's store; with ``make`` it may be a new one.
+
+        Raises:
+            StoreError: there is none, or it can't be opened.
+        """
+        async with opened(self.store_url, self.settings, make=make) as store:
+            yield store
+
+    # What is told -------------------------------------------------------------------------------
+
+    @property
+    def console(self) -> Console:
+        """Standard output, for people."""
+        if not self._output:
+            self._output.append(_console(sys.stdout))
+        return self._output[0]
+
+    def tell(self, *lines: RenderableType) -> None:
+        """Show something to people; left out where a program reads."""
+        if not self.as_json:
+            for line in lines:
+                self.console.print(line)
+
+    def tell_json(self, thing: object) -> None:
+        """Show something to a program; left out where people read."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(thing, ensure_ascii=False) + "\n")
+
+    def table(
+        self, head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
+    ) -> None:
+        """Show a table; the columns named in ``numbers`` stand to the right."""
+        from rich.table import Table
+
+        shown = Table(box=None, pad_edge=False, header_style="bold")
+        for name in head:
+            shown.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        for row in rows:
+            shown.add_row(*row)
+        self.tell(shown)
+
+    @contextlib.contextmanager
+    def progress(self, what: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
+        """Show a bar on standard error while work is done; yields what is told each piece done."""
+        from rich.progress import Progress
+
+        console = _console(sys.stderr)
+        shown = console.is_terminal and not self.as_json
+        with Progress(console=console, transient=True, disable=not shown) as bars:
+            task = bars.add_task(what, total=total)
+            yield lambda done: bars.advance(task, done)
+
+
+def complain(text: str) -> None:
+    """Write a line to standard error."""
+    sys.stderr.write(f"greyd: {text}\n")
+
+
+def plain(octets: bytes) -> str:
+    """Return octets of a stranger as they can stand on a terminal."""
+    return one_line(octets).decode()
+
+
+def clock(when: float) -> str:
+    """Return a time as people read it, in this machine's zone; empty for 0."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when)) if when else ""
+
+
+def who() -> str:
+    """Return who gives the command: the account that logged in, and the host."""
+    name = os.environ.get("SUDO_USER") or ""
+    with contextlib.suppress(KeyError, OSError):
+        name = name or pwd.getpwuid(os.getuid()).pw_name or getpass.getuser()
+    return plain(f"{name or os.getuid()}@{socket.gethostname()}".encode())
+
+
+def _console(stream: Any) -> Console:
+    from rich.console import Console
+
+    console = Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal:
+        # What a program reads is not cut to a terminal's width.
+        console.width = 400
+    return console
+
+
+# The store ----------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, settings: Settings, *, make: bool = False) -> AsyncIterator[Store]:
+    """Open a store; with ``make`` a file that is not there is made, and is its folder's owner's.
+
+    Raises:
+        StoreError: there is none, or it can't be opened.
+    """
+    if url.startswith("memory:"):
+        raise StoreError("memory:// is within the server's process, where no command can reach it")
+    if url.startswith("sqlite:"):
+        path = Path(url.removeprefix("sqlite:").removeprefix("//").partition("?")[0])
+        if make:
+            _make_for_owner(path)
+        else:
+            _require(path)
+    store = open_store(replace(settings, store=url), path.parent if url[:6] == "sqlite" else Path())
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _require(path: Path) -> None:
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise StoreError(f"sqlite:{path}: {error.strerror}; run this as root") from None
+    if not there:
+        raise StoreError(
+            f"sqlite:{path}: nothing is stored there; name the server's --dbdir or --store"
+        )
+
+
+def _make_for_owner(path: Path) -> None:
+    """Make an empty file that the server can write, whoever runs this."""
+    try:
+        folder = path.parent.stat()
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreError(f"sqlite:{path}: {error.strerror}") from None
+    with contextlib.closing(os.fdopen(descriptor, "wb")):
+        if os.geteuid() == 0:
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
+
+
+class Pace:
+    """How much is done at a time, so that the server's requests come in between."""
+
+    SECONDS = 0.02
+    """That one batch is to take; the server waits no longer for it."""
+    MOST = 5000
+
+    def __init__(self) -> None:
+        self.size = 50
+
+    @contextlib.asynccontextmanager
+    async def batch(self) -> AsyncIterator[None]:
+        """Do one batch; then rest for as long as it took, and choose the size of the next."""
+        started = time.perf_counter()
+        yield
+        took = time.perf_counter() - started
+        if took < self.SECONDS / 2:
+            self.size = min(self.size * 2, self.MOST)
+        elif took > self.SECONDS:
+            self.size = max(self.size // 2, 1)
+        await asyncio.sleep(min(took, 1.0))
+
+
+async def walk(store: Store) -> AsyncIterator[Sequence[Record]]:
+    """Go through all entries, resting as long as it works."""
+    started = time.perf_counter()
+    async for group in store.records():
+        yield group
+        await asyncio.sleep(min(time.perf_counter() - started, 1.0))
+        started = time.perf_counter()
+
+
+async def decide_all(store: Store, questions: Iterable[Question]) -> AsyncIterator[list[Any]]:
+    """Decide by many rules, a batch at a time; yields the answers of each batch in order.
+
+    Raises:
+        StoreError: the store has failed several times in a row.
+    """
+    pace, left = Pace(), iter(questions)
+    while batch := list(islice(left, pace.size)):
+        async with pace.batch():
+            answers = await _patiently(partial(_decide, store, batch))
+        yield answers
+
+
+async def delete_all(store: Store, keys: Iterable[bytes]) -> int:
+    """Forget many entries, a batch at a time; returns how many there were.
+
+    Raises:
+        StoreError: the store has failed several times in a row.
+    """
+    pace, left, gone = Pace(), iter(keys), 0
+    while batch := list(islice(left, pace.size)):
+        async with pace.batch():
+            gone += await _patiently(partial(store.delete, batch))
+    return gone
+
+
+_ATTEMPTS = 5
+
+
+async def _patiently(do: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Try again where the store is busy: rules can be asked again, and forgetting too."""
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            return await do()
+        except StoreError:
+            await asyncio.sleep(0.1 * attempt)
+    return await do()
+
+
+async def _decide(store: Store, batch: Sequence[Question]) -> list[Any]:
+    """Ask all rules in one turn of the loop, so that they travel together."""
+    answers: list[Any] = [None] * len(batch)
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    left = len(batch)
+
+    def done(place: int, answer: Any, error: Exception | None) -> None:
+        nonlocal left
+        left -= 1
+        answers[place] = answer
+        if error is not None or not left:
+            tell(ended, None, error)
+
+    for place, (keys, rule) in enumerate(batch):
+        store.begin(keys, rule, partial(done, place))
+    await ended
+    return answers

@@ -1,0 +1,151 @@
+"""Which entries a command is about: by client, sender, recipient, state and age.
+
+A client is an address, a network, or a name: a name stands for the identity of that domain, and
+for the addresses that it has in DNS. A sender or recipient is an address, or a domain with all
+that is below it. What stands in a key is what was remembered: the client's network, and the sender
+without what changes from mail to mail.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greyd.admin import AdminError
+from greyd.entries import Entry, Kind, State
+from greyd.greylist import keys, normalise_sender, parse_address
+from greyd.whitelist import Network, parse_network
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from greyd.greylist import Keys
+    from greyd.settings import Settings
+
+_NAME = re.compile(rb"(?=.{1,253}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)+\.?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Entries of some client, sender, recipient; what is empty says nothing."""
+
+    networks: tuple[Network, ...] = ()
+    domain: bytes = b""
+    """Of an identity."""
+    sender: bytes = b""
+    recipient: bytes = b""
+    states: Collection[State] = ()
+    since: int = 0
+    """Only what was seen then or later."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing at all, and means every entry."""
+        return not (self.names_somebody or self.states or self.since)
+
+    @property
+    def names_somebody(self) -> bool:
+        """Whether it names a client, a sender or a recipient."""
+        return bool(self.networks or self.domain or self.sender or self.recipient)
+
+    def takes(self, entry: Entry, settings: Settings) -> bool:
+        """Whether an entry is meant."""
+        return (
+            (not self.states or entry.state in self.states)
+            and (not self.since or entry.last_seen >= self.since)
+            and self._takes_client(entry, settings)
+            and _is_or_is_below(entry.names.sender, self.sender)
+            and _is_or_is_below(entry.names.recipient, self.recipient)
+        )
+
+    def _takes_client(self, entry: Entry, settings: Settings) -> bool:
+        if not (self.networks or self.domain):
+            return True
+        name = entry.names.network
+        if entry.kind in (Kind.IDENTITY, Kind.IDENTITY_TRIPLET):
+            return bool(self.domain) and _is_or_is_below(name, self.domain)
+        network = _network_of(entry, settings)
+        return network is not None and any(_overlap(network, each) for each in self.networks)
+
+    def exact_keys(self, settings: Settings) -> Keys | None:
+        """Return the keys of the one triplet that it names; None where it names no single one."""
+        if len(self.networks) != 1 or b"@" not in self.sender or b"@" not in self.recipient:
+            return None
+        number, prefix, bits = self.networks[0]
+        if prefix != bits:
+            return None
+        family = socket.AF_INET if bits == 32 else socket.AF_INET6
+        text = socket.inet_ntop(family, number.to_bytes(bits // 8, "big")).encode()
+        address = parse_address(text)
+        return address and keys(address, self.sender, self.recipient, settings)
+
+
+def select(
+    client: str | None,
+    sender: str | None,
+    recipient: str | None,
+    states: Collection[State] = (),
+    since: int = 0,
+) -> Selection:
+    """Return what the options of a command select.
+
+    Raises:
+        AdminError: a client that is neither address, network nor name, or a name without address.
+    """
+    networks, domain = _client(client) if client else ((), b"")
+    return Selection(
+        networks,
+        domain,
+        normalise_sender((sender or "").encode()).lower(),
+        (recipient or "").encode().lower(),
+        states,
+        since,
+    )
+
+
+def _client(text: str) -> tuple[tuple[Network, ...], bytes]:
+    octets = text.strip().encode()
+    if network := parse_network(octets):
+        return (network,), b""
+    if not _NAME.fullmatch(octets):
+        raise AdminError(
+            f"--client={text}: write an address, a network (192.0.2.0/24) or a host's name"
+        )
+    return _addresses_of(text.strip()), octets.lower().rstrip(b".")
+
+
+def _addresses_of(name: str) -> tuple[Network, ...]:
+    """Return what DNS says; a name without address may still be an identity's domain."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ()
+    texts = {str(address[0]).partition("%")[0].encode() for *_, address in found}
+    return tuple(filter(None, map(parse_network, sorted(texts))))
+
+
+def _network_of(entry: Entry, settings: Settings) -> Network | None:
+    """Return the network that an entry's client stands for."""
+    network = parse_network(entry.names.network)
+    if network is None or entry.kind is Kind.CLIENT or settings.lookup_by_host:
+        return network
+    prefix = settings.ipv4cidr if network.bits == 32 else settings.ipv6cidr
+    return network._replace(prefix=min(prefix, network.bits))
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    free = one.bits - min(one.prefix, other.prefix)
+    return one.bits == other.bits and one.number >> free == other.number >> free
+
+
+def _is_or_is_below(address: bytes, wanted: bytes) -> bool:
+    """Whether an address is the one wanted, or in the domain that is."""
+    if not wanted or address == wanted:
+        return True
+    if b"@" in wanted.lstrip(b"@"):
+        return False
+    domain = address.rpartition(b"@")[2]
+    wanted = wanted.lstrip(b"@")
+    return domain == wanted or domain.endswith(b"." + wanted)

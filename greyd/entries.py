@@ -1,0 +1,160 @@
+"""What is stored, as administration understands it: whose entry it is, and what it means now.
+
+Pure, like the rules whose keys and records it reads.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.greylist import (
+    Client,
+    Identity,
+    Names,
+    Triplet,
+    has_passed,
+    is_of_identity,
+    is_triplet,
+    names_in,
+)
+
+if TYPE_CHECKING:
+    from greyd.settings import Settings
+    from greyd.store import Record
+
+GIVEN_UP_SECONDS = 6 * 3600
+"""After which a retry is hardly to be expected: mail servers try again within minutes to hours."""
+
+
+class Kind(Enum):
+    """What an entry is of."""
+
+    TRIPLET = "triplet"
+    IDENTITY_TRIPLET = "identity triplet"
+    CLIENT = "client"
+    IDENTITY = "identity"
+    CORRESPONDENCE = "correspondence"
+    OTHER = "other"
+    """The store's own, or greyd's: nobody's."""
+
+
+class State(Enum):
+    """How an entry stands."""
+
+    WAITING = "waiting"
+    """A triplet that has not passed; its retry may come, or may come still."""
+    PASSED = "passed"
+    """A triplet that has passed."""
+    NEVER_RETURNED = "never returned"
+    """A triplet whose retry would pass for ``GIVEN_UP_SECONDS``, and has not come."""
+    COUNTED = "counted"
+    """A client or an identity that has come back, not often enough yet."""
+    AUTO_WHITELISTED = "auto-whitelisted"
+    """A client or an identity that has come back often enough."""
+    KNOWN = "known"
+    """A correspondence."""
+
+
+class Entry(NamedTuple):
+    """An entry that means something."""
+
+    key: bytes
+    kind: Kind
+    state: State
+    names: Names
+    """Whom it is about. A client's or an identity's has only the network: its address or domain;
+    with ``--privacy`` all of them are empty."""
+    record: Triplet | Client | Identity | None
+    ttl_seconds: int
+    """Until it is forgotten."""
+    passes_at: int = 0
+    """From when on a triplet's retry passes; 0 for all others."""
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether its key is a hash, which tells nobody's name."""
+        return self.names == _NOBODY
+
+    @property
+    def first_seen(self) -> int:
+        """Since when it is known; 0 where that is not remembered."""
+        match self.record:
+            case Triplet(first_seen=seen) | Identity(first_counted=seen):
+                return seen
+        return 0
+
+    @property
+    def last_seen(self) -> int:
+        """When it was last seen; 0 where that is not remembered."""
+        match self.record:
+            case Triplet(last_seen=seen) | Client(last_counted=seen) | Identity(last_counted=seen):
+                return seen
+        return 0
+
+
+_NOBODY = Names(b"", b"", b"")
+
+
+def kind_of(key: bytes) -> Kind:
+    """Return what a key is of. A hash does not tell an identity from the others."""
+    if is_triplet(key):
+        return Kind.IDENTITY_TRIPLET if is_of_identity(key) else Kind.TRIPLET
+    tag, brace, rest = key.partition(b"}")
+    mark = (rest if brace else key)[:1]
+    if (tag[:1] != b"{") != (not brace):
+        return Kind.OTHER
+    if mark == b"~":
+        return Kind.CORRESPONDENCE
+    if mark != b":":
+        return Kind.OTHER
+    return Kind.IDENTITY if is_of_identity(key) else Kind.CLIENT
+
+
+def understand(record: Record, now: int, settings: Settings) -> Entry | None:
+    """Return what an entry means.
+
+    None for the store's own, for what can't be read, and for what the rules would pass over as too
+    old although the store has it still.
+    """
+    key, value, ttl_seconds = record
+    kind = kind_of(key)
+    if kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
+        triplet = Triplet.load(value)
+        return None if triplet is None else _triplet(record, kind, triplet, now, settings)
+    if kind is Kind.CORRESPONDENCE:
+        tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
+        names = Names(b"", tag and b"@" + tag, b"")
+        return Entry(key, kind, State.KNOWN, names, None, ttl_seconds)
+    if kind in (Kind.CLIENT, Kind.IDENTITY):
+        return _counted(record, kind, now, settings)
+    return None
+
+
+def _triplet(
+    record: Record, kind: Kind, triplet: Triplet, now: int, settings: Settings
+) -> Entry | None:
+    if abs(now - triplet.last_seen) > settings.max_age_seconds:
+        return None
+    passes_at = triplet.first_seen + settings.delay_seconds
+    state = State.PASSED
+    if not has_passed(triplet, settings.delay_seconds, settings):
+        if now - triplet.first_seen > settings.retry_window_seconds:
+            return None
+        state = State.NEVER_RETURNED if now - passes_at > GIVEN_UP_SECONDS else State.WAITING
+    names = names_in(record.key) or _NOBODY
+    return Entry(record.key, kind, state, names, triplet, record.ttl_seconds, passes_at)
+
+
+def _counted(record: Record, kind: Kind, now: int, settings: Settings) -> Entry | None:
+    counted = Identity.load(record.value) or Client.load(record.value)
+    if counted is None or abs(now - counted.last_counted) > settings.max_age_seconds:
+        return None
+    if isinstance(counted, Identity):
+        # With --privacy only the record tells the one from the other.
+        kind, earned = Kind.IDENTITY, counted.has_earned_its_pass(settings)
+    else:
+        earned = 0 < settings.auto_whitelist_clients <= counted.successes
+    name = record.key.partition(b"}:")[2]
+    state = State.AUTO_WHITELISTED if earned else State.COUNTED
+    return Entry(record.key, kind, state, Names(name, b"", b""), counted, record.ttl_seconds)

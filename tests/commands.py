@@ -1,0 +1,82 @@
+"""The administrator's commands in tests: run as a person runs them, on a store with known entries."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greyd.admin import opened
+from greyd.greylist import Change
+from greyd.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from greyd.store import Store
+
+CHECKOUT = Path(__file__).parent.parent
+
+
+def run(
+    *arguments: str | Path, given: str | bytes = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``greyd`` to its end, with nothing of this machine's settings but /etc/default."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GREYD_", "POSTGREY_"))
+    }
+    octets = given.encode() if isinstance(given, str) else given
+    done = subprocess.run(
+        [sys.executable, "-m", "greyd", *map(str, arguments)],
+        env={**environment, "COLUMNS": "200", **variables},
+        cwd=CHECKOUT,
+        input=octets,
+        capture_output=True,
+        timeout=120,
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+def answer_of(*arguments: str | Path, **variables: str) -> Any:
+    """Run a command that has to succeed with ``--json``; returns what it says."""
+    done = run(*arguments, "--json", **variables)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@asynccontextmanager
+async def store_at(url: str, prefix: str = "greyd:") -> AsyncIterator[Store]:
+    """Open a store, made if need be."""
+    async with opened(url, Settings(key_prefix=prefix), make=True) as store:
+        yield store
+
+
+def fill(url: str, records: Mapping[bytes, bytes], ttl_seconds: int = 100_000) -> None:
+    """Store records as they stand."""
+
+    async def put_all() -> None:
+        async with store_at(url) as store:
+            for key, value in records.items():
+                change = Change(key, value, ttl_seconds)
+                await store.transact([key], lambda _, change=change: (None, [change]))  # type: ignore[misc]
+
+    asyncio.run(put_all())
+
+
+def content(url: str) -> dict[bytes, bytes]:
+    """Return all that is stored."""
+
+    async def read_all() -> dict[bytes, bytes]:
+        async with store_at(url) as store:
+            return {each.key: each.value async for group in store.records() for each in group}
+
+    return asyncio.run(read_all())
