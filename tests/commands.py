@@ -1,4 +1,4 @@
-"""The administrator's commands in tests: run as a person runs them, on a store with known entries."""
+"""The administrator's commands in tests: run as a person does, on a store with known entries."""
 
 from __future__ import annotations
 
