@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from greyd import status_page
@@ -21,6 +21,8 @@ from greyd.store import StoreError
 from greyd.survey import Survey, look_through
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greyd.observe import Metrics
     from greyd.settings import Settings
     from greyd.store.guard import Guard
@@ -41,6 +43,8 @@ class Status:
     metrics: Metrics
     store_name: str
     """Without what is secret of its URL."""
+    mode: Callable[[], str]
+    """The mode in force."""
     survey: Survey | None = None
     started_at: float = field(default_factory=time.monotonic)
     _surveyed_at: float = 0
@@ -60,7 +64,7 @@ class Status:
         await self._look_if_old()
         now, totals = time.monotonic(), self._history.read()
         view = View(
-            settings=self.settings,
+            settings=replace(self.settings, mode=self.mode()),
             store_name=self.store_name,
             store_away=self.guard.away,
             up_seconds=now - self.started_at,
@@ -80,7 +84,11 @@ class Status:
         """Return the figures, as JSON; see ``greyd.figures``."""
         now = time.monotonic()
         figures = figures_of(
-            self.settings, self.store_name, self._history, now, now - self.started_at
+            replace(self.settings, mode=self.mode()),
+            self.store_name,
+            self._history,
+            now,
+            now - self.started_at,
         )
         return json.dumps(figures.dump()).encode() + b"\n"
 

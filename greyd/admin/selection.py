@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 
 from greyd.admin import AdminError, plain
 from greyd.entries import Entry, Kind, State
-from greyd.greylist import keys, normalise_sender, parse_address
+from greyd.greylist import Evidence, keys, normalise_sender, parse_address
 from greyd.whitelist import Network, parse_network
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from greyd.greylist import Keys
+    from greyd.greylist import Address, Keys
     from greyd.settings import Settings
+
+_MOST_DOMAINS = 10
 
 NULL_SENDER = b"<>"
 """Stands for the empty sender: an empty text says nothing of the sender."""
@@ -82,17 +84,43 @@ class Selection:
 
     def exact_keys(self, settings: Settings) -> Keys | None:
         """Return the keys of the one triplet that it names; None where it names no single one."""
-        one_sender = b"@" in self.sender.lstrip(b"@") or self.sender == NULL_SENDER
-        if len(self.networks) != 1 or not one_sender or b"@" not in self.recipient.lstrip(b"@"):
+        address, sender = self.address, self._exact_sender
+        if address is None or sender is None or b"@" not in self.recipient.lstrip(b"@"):
             return None
-        sender = b"" if self.sender == NULL_SENDER else self.sender
-        number, prefix, bits = self.networks[0]
-        if prefix != bits:
+        return keys(address, sender, self.recipient, settings)
+
+    def exact_triplets(self, settings: Settings) -> list[bytes]:
+        """Return the keys of the one triplet that it names, and of its sender as an identity.
+
+        None where it names no single one. The identity is taken for the sender's domain, or one
+        above it: whose it was otherwise, only the client's name would tell.
+        """
+        exact, address, sender = self.exact_keys(settings), self.address, self._exact_sender
+        if exact is None or address is None or sender is None:
+            return []
+        labels = sender.rpartition(b"@")[2].split(b".")
+        domains = [b".".join(labels[start:]) for start in range(len(labels) - 1)]
+        identities = [
+            keys(address, sender, self.recipient, settings, Evidence(identity=domain))
+            for domain in domains[:_MOST_DOMAINS]
+        ]
+        return [exact.triplet, *(each.identity_triplet for each in identities)]
+
+    @property
+    def _exact_sender(self) -> bytes | None:
+        """The one sender that it names; None where it names none, or a domain."""
+        if self.sender == NULL_SENDER:
+            return b""
+        return self.sender if b"@" in self.sender.lstrip(b"@") else None
+
+    @property
+    def address(self) -> Address | None:
+        """The one address that its client is; None where it is none, or several."""
+        if len(self.networks) != 1 or self.networks[0].prefix != self.networks[0].bits:
             return None
+        number, _, bits = self.networks[0]
         family = socket.AF_INET if bits == 32 else socket.AF_INET6
-        text = socket.inet_ntop(family, number.to_bytes(bits // 8, "big")).encode()
-        address = parse_address(text)
-        return address and keys(address, sender, self.recipient, settings)
+        return parse_address(socket.inet_ntop(family, number.to_bytes(bits // 8, "big")).encode())
 
 
 def select(
