@@ -18,6 +18,9 @@ from greyd.admin.forget import forget
 from greyd.admin.list import list_entries
 from greyd.admin.mode import mode
 from greyd.admin.release import release
+from greyd.admin.show import show
+from greyd.admin.stats import stats
+from greyd.admin.top import top
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
 from greyd.store import StoreError
 
@@ -41,7 +44,10 @@ Every option is also an environment variable (GREYD_DELAY) and a key of the TOML
 """
 
 COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "stats": stats,
+    "top": top,
     "list": list_entries,
+    "show": show,
     "release": release,
     "expect": expect,
     "forget": forget,

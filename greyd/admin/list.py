@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import NO, Admin, AdminError, command, complain, walk
+from greyd.admin import NO, Admin, AdminError, command, complain, seconds, walk
 from greyd.admin.selection import select
 from greyd.admin.shown import JsonRows, Rows
-from greyd.durations import read_duration
 from greyd.entries import Entry, State, understand
+from greyd.greylist import keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -25,8 +25,8 @@ MOST_FOR_PEOPLE = 1000
 """Entries that are shown where nothing else is said; a program gets all."""
 
 ONLY_EXACT = (
-    "under --privacy the store knows hashes only: name one triplet, by --client with an address,"
-    " --sender and --recipient"
+    "with --privacy only hashes are stored: name one triplet by --client (an address), --sender and"
+    " --recipient, or one client by its address"
 )
 
 
@@ -65,7 +65,7 @@ async def list_entries(
             help=f"So many at most, 0 for all; {MOST_FOR_PEOPLE} if not given, all with --json.",
         ),
     ] = None,
-    keys: Annotated[
+    with_keys: Annotated[
         bool, typer.Option("--keys", help="The keys in the store in the place of the names.")
     ] = False,
 ) -> int:  # fmt: skip
@@ -79,8 +79,8 @@ async def list_entries(
     store, and the server is not held up. What waits passes at the time that is shown, by --delay.
 
     With --json the answer is one document that is written as it is found, an entry a line: programs
-    can read it by lines, too. With --privacy only hashes are known: nobody can be selected by name
-    but by all three of a triplet. Exit status 1 says that nothing fits.
+    can read it by lines, too. With --privacy only hashes are known: who is named has to be all
+    three of a triplet, or one client's address. Exit status 1 says that nothing fits.
 
     Examples:
 
@@ -104,7 +104,13 @@ async def list_entries(
         )
         if wanted
     }
-    selection = select(client, sender, recipient, states, _moment_of(since))
+    selection = select(
+        client,
+        sender,
+        recipient,
+        states,
+        int(time.time()) - seconds(since, "--since") if since else 0,
+    )
     if limit is None:
         limit = 0 if admin.as_json else MOST_FOR_PEOPLE
     async with admin.store() as store:
@@ -112,16 +118,7 @@ async def list_entries(
         if admin.settings.privacy and selection.names_somebody:
             records = _by_hash(store, selection, admin.settings)
             selection = select(None, None, None, states, selection.since)
-        return await _List(admin, selection, limit, keys=keys).show(records)
-
-
-def _moment_of(since: str | None) -> int:
-    if since is None:
-        return 0
-    try:
-        return int(time.time()) - read_duration(since)
-    except ValueError as error:
-        raise AdminError(f"--since={since}: write {error}") from None
+        return await _List(admin, selection, limit, keys=with_keys).show(records)
 
 
 class _List:
@@ -171,13 +168,15 @@ class _List:
 async def _by_hash(
     store: Store, selection: Selection, settings: Settings
 ) -> AsyncIterator[Sequence[Record]]:
-    """Return the one triplet that a selection names, where the store knows no names.
+    """Return the one triplet or client that a selection names, where the store knows no names.
 
     Raises:
         AdminError: it names no single one.
     """
-    names = selection.exact_keys(settings)
-    if names is None:
+    wanted = selection.exact_triplets(settings)
+    if selection.address and not (selection.sender or selection.recipient):
+        wanted = [keys(selection.address, b"", b"", settings).client]
+    if not wanted:
         raise AdminError(ONLY_EXACT)
-    record = await store.get(names.triplet)
-    yield [record] if record else []
+    found = [await store.get(key) for key in wanted]
+    yield [record for record in found if record is not None]

@@ -185,12 +185,14 @@ def names_of(entry: Entry) -> list[str]:
 def details_of(record: Record, settings: Settings) -> list[tuple[str, str]]:
     """Return all that is known of a record: names of facts, and the facts."""
     now = int(time.time())
-    entry = understand(record, now, settings)
+    entry = understand(record, now, settings, expired=True)
     facts: list[tuple[str, str]] = []
     if entry is None:
-        facts.append(("state", "passed over: too old, or none of what greyd decides by"))
+        facts.append(("kind", "none of what mail is decided by"))
     else:
         facts += _facts_of(entry, now, settings)
+        if understand(record, now, settings) is None:
+            facts.append(("passed over", "it is too old, and counts no more"))
     return [
         *facts,
         ("leaves store", _moment(now + record.ttl_seconds, now)),
@@ -236,7 +238,7 @@ def _times(number: int) -> str:
 
 
 def _of(threshold: int) -> str:
-    return f" of {threshold}" if threshold else ", and auto-whitelisting is off"
+    return f" ({threshold} are enough)" if threshold else ", and auto-whitelisting is off"
 
 
 def _moment(when: int, now: int) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -25,6 +26,7 @@ from greyd.store import (
     OTHERS_WERE_FASTER,
     Answer,
     Record,
+    Size,
     Store,
     StoreError,
     call_back,
@@ -161,6 +163,18 @@ class RedisStore(Store):
     async def count(self) -> int:
         """Return the number of entries; a walk through all of Redis's keys."""
         return sum([len(group) async for group in self._keys()])
+
+    async def size(self) -> Size:
+        """Return the number of all keys, and the memory in use, of all nodes together."""
+        entries, octets = 0, 0
+        try:
+            for send in await self._carrier.nodes():
+                entries += int(await send("DBSIZE"))
+                octets += _memory_in(await send("INFO", "memory"))
+        except StoreError:
+            # An ACL may well not let this user know.
+            return Size(None, None)
+        return Size(entries, octets or None)
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         """Go through all entries in the order of Redis's SCAN."""
@@ -355,6 +369,13 @@ class RedisStore(Store):
     def _look(self, keys: Sequence[bytes]) -> Awaitable[Any]:
         names = [self._prefix + key for key in keys]
         return self._carrier.send(names[0], "EVAL", LOOK, len(names), *names)
+
+
+def _memory_in(info: object) -> int:
+    """Return what ``INFO memory`` says of the memory in use; 0 where it says nothing."""
+    text = info if isinstance(info, bytes) else b""
+    found = re.search(rb"^used_memory:([0-9]{1,18})", text, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 class _InMemory:
