@@ -141,20 +141,31 @@ def store_on_paper(view: Overview, names: int) -> Iterator[RenderableType]:
         yield from _names(view, names)
 
 
-def on_screen(view: Overview, height: int) -> Iterator[RenderableType]:
-    """Return what a screen of so many rows has room for."""
-    yield from map(_server, view.heard[: max(height // 4, 1)])
+def on_screen(view: Overview, height: int) -> RenderableType:
+    """Return what a screen of so many rows has room for; a line that is too long is cut."""
+    from rich.console import Group
+    from rich.text import Text
+
+    servers = [_server(each) for each in view.heard][: max(height // 4, 1)]
+    store = list(_store(view.store))
     periods = view.periods()
     outcomes = max(min(height // 2 - 4, len(_outcomes(periods))), 1)
+    parts: list[RenderableType] = [*servers]
+    left = height - len(servers)
     if view.figures:
-        yield ""
-        yield _decisions(periods, outcomes)
-    left = height - len(view.heard) - (outcomes + 3 if view.figures else 0) - 4
-    yield ""
-    yield from _store(view.store)
-    if view.store.tally and left > _LEAST_NAMES:
-        yield ""
-        yield from _names(view, left - 1)
+        parts += ["", _decisions(periods, outcomes)]
+        left -= outcomes + 3
+    parts += ["", *store]
+    left -= 1 + len(store)
+    if view.store.tally and left > 2 + _LEAST_NAMES:
+        # A row for the heads, and one that may be needed below.
+        parts += ["", *_names(view, left - 3)]
+    return Group(
+        *(
+            Text(part, no_wrap=True, overflow="ellipsis") if isinstance(part, str) else part
+            for part in parts
+        )
+    )
 
 
 def _server(heard: Heard) -> str:
@@ -170,8 +181,8 @@ def _server(heard: Heard) -> str:
         figures.host, figures.version, figures.mode
     ))  # fmt: skip
     return (
-        f"{host or heard.place.url}: greyd {version}{workers}, mode {mode}, up"
-        f" {_duration(figures.up_seconds)}, {state}{speed}{errors}"
+        f"{host or heard.place.url}: {state}{errors}; mode {mode}, up"
+        f" {_duration(figures.up_seconds)}{speed}; greyd {version}{workers}"
     )
 
 
@@ -183,7 +194,7 @@ def _errors(counts: Counts) -> str:
         "faults of greyd's": failed,
     }
     told = [f"{name}: {number:,}" for name, number in errors.items() if number]
-    return "; " + ", ".join(told) if told else ""
+    return ", " + ", ".join(told) if told else ""
 
 
 def _outcomes(periods: Mapping[str, Together]) -> list[tuple[str, str]]:

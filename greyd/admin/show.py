@@ -194,7 +194,8 @@ class _Client:
 
 
 _QUOTED = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
-_PERCENT = re.compile(rb"%([0-9A-F]{2})")
+_PERCENT = re.compile(rb"%([01][0-9A-F]|7F|[89A-F][0-9A-F])")
+"""What ``plain`` has written so; ``%25`` and ``%2f`` stand in keys themselves."""
 
 
 @dataclass(frozen=True)

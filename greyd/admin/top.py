@@ -201,11 +201,9 @@ class _Watch:
 
         height = live.console.size.height
         head = Text(time.strftime("greyd top  %Y-%m-%d %H:%M:%S  ") + "q ends", "bold")
-        parts = [
-            Text(part, no_wrap=True, overflow="ellipsis") if isinstance(part, str) else part
-            for part in on_screen(self._view, height - 1)
-        ]
-        live.update(Group(head, *parts), refresh=True)
+        # A line too many would scroll the first one away.
+        parts = on_screen(self._view, height - 2)
+        live.update(Group(head, parts), refresh=True)
 
 
 @contextlib.contextmanager

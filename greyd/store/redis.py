@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     Send = Callable[..., Awaitable[Any]]
 
 _KEYS_A_STEP = 500
+_KEYS_A_LOOK = 100
+"""Redis does nothing else meanwhile."""
 
 MOST_TOGETHER = 32
 """Swaps in one call of the script: Redis begins with a busy turn's first while others are read."""
@@ -355,10 +357,14 @@ class RedisStore(Store):
                     break
 
     async def _records(self, keys: Sequence[bytes]) -> list[Record | None]:
-        places = [[key] for key in keys] if self._carrier.divided else [keys]
         found: list[tuple[bytes | None, int]] = []
-        for reply in [self._look(place) for place in places if place]:
-            found += await reply
+        if self._carrier.divided:
+            for reply in [self._look([key]) for key in keys]:
+                found += await reply
+        else:
+            # One after the other, so that others have their turn in between.
+            for start in range(0, len(keys), _KEYS_A_LOOK):
+                found += await self._look(keys[start : start + _KEYS_A_LOOK])
         return [
             Record(key, value, -(-milliseconds // 1000))
             if value is not None and milliseconds > 0
