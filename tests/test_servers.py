@@ -161,8 +161,8 @@ def test_servers_are_added_up_each_by_its_own_time() -> None:
     assert together([]) == {}
 
 
-def test_a_server_that_has_just_started_has_no_rate() -> None:
-    assert together([figures(60, seconds=0.01)])["minute"].rate == 0
+def test_a_server_that_was_just_started_has_no_rate_out_of_this_world() -> None:
+    assert together([figures(60, seconds=0.01)])["minute"].rate == 60
 
 
 def counted(of: Callable[[], Counts | None]) -> Counts:

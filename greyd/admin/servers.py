@@ -202,8 +202,8 @@ def sum_of(several: Sequence[Counts]) -> Together:
     for counts in several:
         for outcome, number in counts.outcomes.items():
             outcomes[outcome] += number
-            # A server that has just started has no rate yet.
-            rates[outcome] += number / counts.seconds if counts.seconds >= 1 else 0  # type: ignore[assignment]
+            # Of a server that was started a moment ago a second is the least that tells a rate.
+            rates[outcome] += number / max(counts.seconds, 1)  # type: ignore[assignment]
     sums: dict[str, Any] = {
         each.name: sum(getattr(counts, each.name) for counts in several)
         for each in fields(Counts)
