@@ -242,7 +242,8 @@ def _chart(title: str, bars: Sequence[Slot], names: Sequence[str], labels: Seque
     scale = [_number(most * line / _LINES) for line in range(_LINES, -1, -1)]
     return Markup(
         '<div class="chart">\n<div class="scale">{}</div>\n'
-        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">\n{}{}</svg>\n'
+        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">\n'
+        "{}{}</svg>\n"
         '<div class="axis">{}</div>\n</div>\n'
     ).format(
         _spans(scale), _WIDTH, _HEIGHT, title, Markup("").join(lines), Markup("").join(drawn),
@@ -292,7 +293,8 @@ def _legend(found: Report) -> Markup:
     return Markup('<p class="keys">{}</p>\n').format(
         Markup("").join(
             Markup(
-                '<span><svg viewBox="0 0 1 1"><rect class="{}" width="1" height="1"/></svg>{}</span>'
+                '<span><svg viewBox="0 0 1 1"><rect class="{}" width="1" height="1"/></svg>{}'
+                "</span>"
             ).format(_CLASSES[kind], _IN_WORDS[kind])
             for kind in _STACK
             if kind in there
