@@ -540,6 +540,9 @@ class Counts:
         return score, tuple(hints)
 
     def _add_pool(self, opened: _Open, networks: int, seconds: int, *, passed: bool) -> None:
+        if seconds > self._settings.retry_window_seconds:
+            # What has passed is a later mail.
+            return
         domains = {self._organisation(each.client_name) for each in opened.all()}
         if len(domains) > 1 or domains == {b""}:
             # Spam comes from anywhere; a provider's servers have names in its domain.

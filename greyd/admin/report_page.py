@@ -68,11 +68,11 @@ h1 { margin: 0; font-size: 1.6rem; } h2 { margin: 0 0 .6rem; font-size: 1.15rem;
 p { margin: .4rem 0; } .soft { color: var(--soft); } small { color: var(--soft); }
 section { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; \
 padding: 1rem; margin: 1rem 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .8rem; \
-margin: 1rem 0; }
+.tiles { display: grid; grid-template-columns: 1fr 1fr; gap: .8rem; margin: 1rem 0; }
+@media (min-width: 34rem) { .tiles { grid-template-columns: repeat(3, 1fr); } }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; \
 padding: .6rem .9rem; }
-.tile b { display: block; font-size: 1.45rem; font-weight: 600; line-height: 1.3; }
+.tile b { display: block; font-size: 1.25rem; font-weight: 600; line-height: 1.3; }
 .tile span { color: var(--soft); font-size: .875rem; }
 .columns { display: grid; gap: 0 2rem; }
 @media (min-width: 50rem) { .columns { grid-template-columns: 1fr 1fr; } }
@@ -88,12 +88,16 @@ th:last-child, td:last-child { padding-right: 0; }
 td.bar { width: 40%; min-width: 5rem; vertical-align: middle; }
 .bar svg { height: .8rem; }
 svg { display: block; width: 100%; }
-.chart { display: grid; grid-template-columns: auto 1fr; column-gap: .6rem; }
+.chart { display: grid; grid-template-columns: auto minmax(0, 1fr); column-gap: .6rem; }
 .chart svg { height: 14rem; }
 .scale, .axis { color: var(--soft); font-size: .8rem; line-height: 1; display: flex; \
 justify-content: space-between; }
 .scale { flex-direction: column; text-align: right; margin: -.4rem 0; }
 .axis { grid-column: 2; padding-top: .5rem; white-space: nowrap; }
+@media (max-width: 40rem) { .axis span:nth-child(even):not(:last-child), .mails tr:first-child { \
+display: none; } .mails td { display: block; border: 0; padding: 0; } \
+.mails td:last-child { border-bottom: 1px solid var(--line); padding: 0 0 .4rem; \
+margin-bottom: .4rem; } }
 .grid { stroke: var(--line); stroke-width: 1; vector-effect: non-scaling-stroke; }
 .back { fill: transparent; } g:hover .back { fill: var(--line); }
 .keys { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: .8rem 0 0; font-size: .875rem; }
@@ -202,7 +206,7 @@ def _over_time(found: Report) -> Markup:
     step, bars = found.over_time(_MOST_BARS, _STEPS)
     form = "%a %Y-%m-%d" if step >= 86400 else "%a %m-%d %H:%M"
     names = [time.strftime(form, time.localtime(bar.start)) for bar in bars]
-    short = "%Y-%m-%d" if step >= 86400 else "%m-%d %H:%M"
+    short = "%Y-%m-%d" if step >= 86400 else "%m-%d" if step > 3600 else "%m-%d %H:%M"
     labels = [time.strftime(short, time.localtime(bar.start)) for bar in bars]
     title = f"Decisions over time, in steps of {show_duration(step)}"
     return _section(title, _chart(title, bars, names, _some(labels)), _legend(found))
@@ -334,6 +338,8 @@ def _delays(found: Report) -> Markup:
     most, seen, rows = max(delays.classes), 0, []
     for name, count in zip(names, delays.classes, strict=True):
         seen += count
+        if not seen or (seen == delays.count and not count):
+            continue
         rows.append(
             [name, _number(count), _share(seen, delays.count), _line(count, most, "waited")]
         )
@@ -394,7 +400,9 @@ def _lost(found: Report) -> Markup:
             f" {_number(found.lost_verified)} of them from clients with a verified name. That is"
             " the spam kept out, and sometimes a lost mail; first those that may have been wanted."
         ),
-        _table(["mail", "why it may have been wanted"], rows, "nn"),
+        Markup('<div class="mails">{}</div>\n').format(
+            _table(["mail", "why it may have been wanted"], rows, "nn")
+        ),
         Markup('<div class="columns">{}{}</div>\n').format(
             _table(["domain of the client", "triplets"], domains, "na"),
             _table(["recipient", "triplets"], recipients, "na"),
