@@ -280,8 +280,6 @@ def _title(text: str) -> Text:
 def _tell_volume(admin: Admin, found: Report) -> None:
     span = f"{clock(found.first)} to {clock(found.last)}" if found.first else "no line has a date"
     admin.tell(_title("Greylisting"), f"{span}; {found.requests:,} requests")
-    if found.first and found.undated:
-        admin.tell(f"{found.undated:,} of them have no date")
     different = (
         f"{number.count if number.exact else round(number.count, -3):,}"
         f"{'' if number.exact else ' (about)'} {what}"

@@ -590,7 +590,7 @@ class Counts:
         """Return what all of it adds up to; to be asked once, at the log's end."""
         too_young = 0
         for opened in self._open.values():
-            if self._last - opened.first < self._due_seconds:
+            if self._first and self._last - opened.first < self._due_seconds:
                 too_young += sum(1 for _ in opened.all())
             else:
                 self._give_up(opened)
@@ -631,11 +631,26 @@ class Counts:
         return heapq.nlargest(self._top, pools, key=lambda each: (each.mails, each.name))
 
     def _approximations(self) -> Iterator[str]:
+        """Say what is not exact, and why."""
+        if not self._first:
+            yield (
+                "without dates nobody can tell what may still come back: it counts as never come"
+                " back"
+            )
+        elif self._undated:
+            yield f"{self._undated:,} requests have no date, and are not shown over time"
+        yield from self._estimates()
         if self._evicted_young:
             yield (
                 f"{self._evicted_young:,} mails were given up before their time, for more than"
                 f" {MOST_OPEN:,} were awaited at once: some may have come back"
             )
+        if len(self._passed_domains) >= MOST_NAMES:
+            yield f"only {MOST_NAMES:,} domains are remembered as having passed"
+        if len(self._slots) >= MOST_SLOTS:
+            yield "only the first years are shown over time"
+
+    def _estimates(self) -> Iterator[str]:
         for what, different in (
             ("clients", self._clients),
             ("senders", self._senders),
@@ -643,20 +658,15 @@ class Counts:
         ):
             if not different.number().exact:
                 yield f"the number of different {what} is estimated, within about 1 %"
-        for what, groups in (
-            ("who waited longest", self._waits),
-            ("who comes back too early", self._early),
-            ("whose mail never came back", self._lost_domains),
-            ("whose mail never came to whom", self._lost_recipients),
+        for what, dropped in (
+            ("who waited longest", self._waits.dropped),
+            ("who came back too early", self._early.dropped),
+            ("whose mail never came back", self._lost_domains.dropped),
+            ("to whom mail never came back", self._lost_recipients.dropped),
+            ("pools", self._pools_dropped),
         ):
-            if groups.dropped:
+            if dropped:
                 yield f"{what}: of more than {MOST_GROUPS:,} some are counted in part"
-        if self._pools_dropped:
-            yield f"pools: only {MOST_GROUPS:,} are told apart"
-        if len(self._passed_domains) >= MOST_NAMES:
-            yield f"only {MOST_NAMES:,} domains are remembered as having passed"
-        if len(self._slots) >= MOST_SLOTS:
-            yield "only the first years are shown over time"
 
 
 _EXACT_SECONDS = 200_000
