@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -240,6 +239,8 @@ def _write_page(path: Path, found: Report) -> None:
     Raises:
         AdminError: it can't be written.
     """
+    import tempfile
+
     from greyd.admin.report_page import render
 
     page = render(found, time.time())
