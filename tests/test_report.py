@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
+import os
 import re
 import stat
 import time
@@ -13,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.admin import report_counts
+from greyd.admin import Admin, AdminError, report_counts
+from greyd.admin import report as report_command
 from greyd.admin.maillog import Decision
 from greyd.admin.report import Span
 from greyd.admin.report_counts import Counts, Report
@@ -97,8 +100,7 @@ def test_people_see_shares_and_the_time_that_it_is_about(tmp_path: Path) -> None
     text = shown(tmp_path, decided(0), decided(9, "client AWL"), decided(9, "client AWL"), END)
     assert "2026-03-02 00:00:00 to 2026-03-04 00:00:00; 4 requests" in text
     assert "pass client AWL 2 50.0 %" in text
-    assert "2 clients" not in text
-    assert "1 clients, 2 senders, 2 recipients" in text
+    assert "clients: 1, senders: 2, recipients: 2" in text
 
 
 def test_days_and_hours_are_drawn_as_bars(tmp_path: Path) -> None:
@@ -259,6 +261,18 @@ def test_a_pool_of_one_provider_is_told_from_spam_from_anywhere(tmp_path: Path) 
     assert found["first_contacts"]["never_returned"] == 2
 
 
+def test_a_mail_of_weeks_later_makes_no_pool(tmp_path: Path) -> None:
+    found = report(
+        tmp_path,
+        decided(0, name="a.big.com", address="192.0.2.1"),
+        decided(9 * DAY, name="b.big.com", address="198.51.100.1"),
+        decided(
+            9 * DAY + 600, "triplet found, delay=600", name="b.big.com", address="198.51.100.1"
+        ),
+    )
+    assert found["pools"] == []
+
+
 # Options ------------------------------------------------------------------------------------------
 
 
@@ -314,7 +328,31 @@ def test_a_log_with_decisions_at_other_times_is_answered_no(tmp_path: Path) -> N
     path.write_text(decided(0))
     done = run("report", path, "--since=2026-05-01")
     assert done.returncode == 1
-    assert "all 1 decisions there are outside of --since and --until" in done.stderr
+    assert "the decisions there (1) are all outside of --since and --until" in done.stderr
+
+
+def test_without_a_name_the_usual_log_is_read_and_with_since_the_older_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = tmp_path / "mail.log"
+    monkeypatch.setattr(report_command, "USUAL_LOGS", (tmp_path / "none.log", usual))
+    for day, name in ((0, "mail.log.2.gz"), (7, "mail.log.1"), (14, "mail.log")):
+        path = tmp_path / name
+        text = decided(day * DAY).encode()
+        path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+        os.utime(path, (MIDNIGHT + day * DAY + 60, MIDNIGHT + day * DAY + 60))
+    admin = Admin(Settings(), as_json=True)
+    for since, count in ((None, 1), ("2026-03-08", 2), ("2026-03-01", 3)):
+        report_command.report(admin, since=since)
+        assert json.loads(capsys.readouterr().out)["requests"] == count
+
+
+def test_where_there_is_no_usual_log_it_says_what_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_command, "USUAL_LOGS", (tmp_path / "mail.log",))
+    with pytest.raises(AdminError, match="name the log, or journalctl -u greyd -o export"):
+        report_command.report(Admin(Settings()))
 
 
 def test_standard_input_is_read(tmp_path: Path) -> None:
@@ -362,6 +400,22 @@ def test_the_page_is_whole_and_only_its_owners(tmp_path: Path) -> None:
     assert text.endswith("</html>\n")
     assert stat.S_IMODE((tmp_path / "page.html").stat().st_mode) == 0o600
     assert sorted(each.name for each in tmp_path.iterdir()) == ["mail.log", "page.html"]
+
+
+def test_a_page_that_is_there_keeps_its_permissions(tmp_path: Path) -> None:
+    (tmp_path / "page.html").touch()
+    (tmp_path / "page.html").chmod(0o640)
+    assert "</html>" in page(tmp_path, decided(0))
+    assert stat.S_IMODE((tmp_path / "page.html").stat().st_mode) == 0o640
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mail.log").write_text(decided(0))
+    os.mkfifo(tmp_path / "page.html")
+    done = run("report", tmp_path / "mail.log", f"--html={tmp_path / 'page.html'}")
+    assert done.returncode == 2
+    assert "page.html: is no file" in done.stderr
+    assert (tmp_path / "page.html").is_fifo()
 
 
 def test_the_page_takes_nothing_from_elsewhere_and_its_policy_allows_just_its_style(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -225,7 +226,7 @@ def _within(decisions: Iterable[Decision], span: Span, outside: _Outside) -> Ite
 
 def _nothing(paths: Sequence[str], outside: _Outside) -> str:
     if outside.time:
-        return f"all {outside.time:,} decisions there are outside of --since and --until"
+        return f"the decisions there ({outside.time:,}) are all outside of --since and --until"
     where = ", ".join("standard input" if path == "-" else path for path in paths)
     return (
         f"no decision in {where}: looked for greyd's and postgrey's lines"
@@ -234,27 +235,38 @@ def _nothing(paths: Sequence[str], outside: _Outside) -> str:
 
 
 def _write_page(path: Path, found: Report) -> None:
-    """Write the page whole or not at all.
+    """Write the page whole or not at all; one that is there keeps its owner and permissions.
 
     Raises:
         AdminError: it can't be written.
     """
-    import tempfile
-
     from greyd.admin.report_page import render
 
     page = render(found, time.time())
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(page)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink()
-            raise
+        _replace(path.resolve(), page)
     except OSError as error:
         raise AdminError(f"{path}: {error.strerror}") from None
+
+
+def _replace(path: Path, octets: bytes) -> None:
+    import tempfile
+
+    before = path.stat() if path.exists() else None
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        raise AdminError(f"{path}: is no file")
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(octets)
+            if before is not None:
+                with contextlib.suppress(PermissionError):
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink()
+        raise
 
 
 # For people ---------------------------------------------------------------------------------------
@@ -282,12 +294,12 @@ def _tell_volume(admin: Admin, found: Report) -> None:
     span = f"{clock(found.first)} to {clock(found.last)}" if found.first else "no line has a date"
     admin.tell(_title("Greylisting"), f"{span}; {found.requests:,} requests")
     different = (
-        f"{number.count if number.exact else round(number.count, -3):,}"
-        f"{'' if number.exact else ' (about)'} {what}"
-        for number, what in (
-            (found.clients, "clients"),
-            (found.senders, "senders"),
-            (found.recipients, "recipients"),
+        f"{what}: {number.count if number.exact else round(number.count, -3):,}"
+        f"{'' if number.exact else ' (about)'}"
+        for what, number in (
+            ("clients", found.clients),
+            ("senders", found.senders),
+            ("recipients", found.recipients),
         )
     )
     admin.tell(", ".join(different), "")

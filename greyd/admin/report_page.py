@@ -74,7 +74,7 @@ padding: 1rem; margin: 1rem 0; }
 padding: .6rem .9rem; }
 .tile b { display: block; font-size: 1.25rem; font-weight: 600; line-height: 1.3; }
 .tile span { color: var(--soft); font-size: .875rem; }
-.columns { display: grid; gap: 0 2rem; }
+.columns { display: grid; gap: 1rem 2rem; margin-top: 1.2rem; }
 @media (min-width: 50rem) { .columns { grid-template-columns: 1fr 1fr; } }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
@@ -190,7 +190,7 @@ def _tiles(found: Report) -> Markup:
         (_about(found.clients), "clients"),
         (_number(contacts.count), "first contacts"),
         (_share(contacts.never, contacts.count), "of them never came back"),
-        (show_duration(delays.percentiles[50]) if delays else "–", "half waited no longer"),
+        (show_duration(delays.percentiles[50]) if delays else "–", "median wait"),
     ]
     return Markup('<div class="tiles">\n{}</div>\n').format(
         Markup("").join(
