@@ -121,6 +121,14 @@ def test_days_begin_at_this_machines_midnight_also_when_clocks_change(tmp_path: 
     assert [each["hour"] for each in found["by_hour"] if each["new"]] == [13, 14]
 
 
+def test_days_begin_at_midnight_west_of_greenwich_too(tmp_path: Path) -> None:
+    path = tmp_path / "mail.log"
+    path.write_text(decided(6 * DAY + 3 * HOUR) + decided(6 * DAY + 6 * HOUR))
+    found = answer_of("report", path, TZ="America/New_York")
+    days = [(each["day"], each["new"]) for each in found["by_day"]]
+    assert days == [("2026-03-07", 1), ("2026-03-08", 1)]
+
+
 # First contacts -----------------------------------------------------------------------------------
 
 
@@ -151,6 +159,13 @@ def test_every_first_contact_becomes_one_of_four_things(tmp_path: Path) -> None:
     assert (lost["first"], lost["last"]) == (MIDNIGHT, MIDNIGHT + 60)
 
 
+def test_a_retry_whose_first_attempt_is_before_the_log_is_no_first_contact(
+    tmp_path: Path,
+) -> None:
+    found = report(tmp_path, decided(0, "early-retry (9s missing)"), END)
+    assert found["first_contacts"]["triplets"] == 0
+
+
 def test_the_servers_own_idea_of_a_triplet_counts(tmp_path: Path) -> None:
     found = report(
         tmp_path,
@@ -176,8 +191,8 @@ def test_a_neighbours_retry_counts_only_within_the_networks_of_the_settings(
 def test_what_may_have_been_wanted_comes_first(tmp_path: Path) -> None:
     found = report(
         tmp_path,
-        decided(0, sender="a@unknown.example", name="unknown", address="192.0.2.1"),
-        decided(1, sender="b@x.test", name="dsl-203-0-113-9.isp.com", address="203.0.113.9"),
+        decided(1, sender="a@unknown.example", name="unknown", address="192.0.2.1"),
+        decided(0, sender="b@x.test", name="dsl-203-0-113-9.isp.com", address="203.0.113.9"),
         decided(2, sender="c@x.test", name="mail.isp.com"),
         decided(3, sender="d@firma.com", name="mail.isp.com"),
         decided(4, sender="d@ours.ch", name="mx.ours.ch"),
@@ -186,7 +201,7 @@ def test_what_may_have_been_wanted_comes_first(tmp_path: Path) -> None:
         END,
     )
     assert [each["sender"] for each in found["never_returned"]] == [
-        "e@x.test", "d@ours.ch", "d@firma.com", "c@x.test", "b@x.test", "a@unknown.example",
+        "e@x.test", "d@ours.ch", "d@firma.com", "c@x.test", "a@unknown.example", "b@x.test",
     ]  # fmt: skip
     hints = {each["sender"]: each["hints"] for each in found["never_returned"]}
     assert hints["e@x.test"] == ["identity x.test"]
@@ -212,6 +227,7 @@ def test_top_limits_the_rows_and_not_the_totals(tmp_path: Path) -> None:
 
 def test_percentiles_are_those_of_the_waits(tmp_path: Path) -> None:
     texts = [decided(n, f"triplet found, delay={300 + n}") for n in range(1, 101)]
+    texts += [decided(0, "client AWL")] * 5
     delays = report(tmp_path, *texts)["delays"]
     assert delays["mails"] == 100
     assert [delays[f"p{each}_seconds"] for each in (50, 75, 90, 95, 99)] == [
@@ -221,6 +237,13 @@ def test_percentiles_are_those_of_the_waits(tmp_path: Path) -> None:
     assert delays["mean_seconds"] == 350.5
     classes = {each["up_to_seconds"]: each["mails"] for each in delays["classes"]}
     assert (classes[300], classes[600], classes[None]) == (0, 100, 0)
+
+
+def test_a_wait_is_in_the_class_up_to_its_border(tmp_path: Path) -> None:
+    texts = [decided(0, f"triplet found, delay={each}") for each in (300, 301, 600, 86400, 86401)]
+    classes = report(tmp_path, *texts)["delays"]["classes"]
+    found = {each["up_to_seconds"]: each["mails"] for each in classes if each["mails"]}
+    assert found == {300: 1, 600: 2, 86400: 1, None: 1}
 
 
 def test_who_waited_longest_is_grouped_by_registered_domain(tmp_path: Path) -> None:
@@ -280,6 +303,7 @@ def test_since_and_until_choose_what_counts(tmp_path: Path) -> None:
     texts = [decided(day * DAY + 60) for day in range(4)]
     for since, until, count in (
         ("2026-03-03", "2026-03-04", 1),
+        ("2026-03-03 00:01", "2026-03-04 00:01", 1),
         ("2026-03-03 00:01", "2026-03-04T00:02", 2),
         ("2026-03-03 00:02", None, 2),
     ):
@@ -380,8 +404,10 @@ def test_what_strangers_send_can_not_steer_a_terminal(tmp_path: Path) -> None:
 def test_privacy_does_not_hide_what_a_log_says(tmp_path: Path) -> None:
     config = tmp_path / "greyd.toml"
     config.write_text("privacy = true\n")
-    found = report(tmp_path, decided(0), END, options=(f"--config={config}",))
+    texts = (decided(0, "triplet found, delay=9", name="unknown"), decided(1), END)
+    found = report(tmp_path, *texts, options=(f"--config={config}",))
     assert found["never_returned"][0]["sender"] == "alice@example.com"
+    assert found["waited_longest"][0]["client"] == "192.0.2.0"
 
 
 # The page -----------------------------------------------------------------------------------------
