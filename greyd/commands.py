@@ -17,6 +17,7 @@ from greyd.admin.expect import expect
 from greyd.admin.forget import forget
 from greyd.admin.mode import mode
 from greyd.admin.release import release
+from greyd.admin.report import report
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
 from greyd.store import StoreError
 
@@ -44,6 +45,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "expect": expect,
     "forget": forget,
     "mode": mode,
+    "report": report,
 }
 """The administrator's, by their names, in the order in which they are shown."""
 

@@ -17,7 +17,6 @@ OURS |= {
     for command in build().commands.values()  # type: ignore[attr-defined]
     for parameter in command.params
     for name in parameter.opts
-    if name.startswith("--")
 }
 VARIABLES = {option.variable for option in OPTIONS} | {"GREYD_OPTS"}
 
@@ -35,6 +34,7 @@ OTHERS = {
     "volume": "docker",
     "daemonize": "redis-server, redis-sentinel",
     "dir": "redis-server",
+    "from": "swaks",
     "latency": "redis-cli",
     "no-pager": "systemd-analyze",
     "now": "systemctl",
@@ -46,6 +46,7 @@ OTHERS = {
     "server": "swaks",
     "signal": "systemctl",
     "since": "journalctl",
+    "timestamps": "docker",
     "to": "swaks",
 }
 """Options that the pages show and that are another program's. A new one is entered here."""
