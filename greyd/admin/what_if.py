@@ -54,7 +54,7 @@ MOST_SENDERS = 20_000
 """Of which it is kept who gains and who loses; those with the least go."""
 
 
-_OF_NO_MATTER = frozenset({"authenticated", "missing attribute"})
+_OF_NO_MATTER = frozenset({"authenticated", "expected", "missing attribute"})
 """Reasons that no setting changes."""
 
 
