@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import stat
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -104,7 +106,6 @@ async def replay(
     finally:
         if resolver is not None:
             await resolver.close()
-    what_if.end()
     _require_mail(what_if, reading, logs)
     _Told(admin, what_if, reading, changes or [], top).tell()
 
@@ -180,28 +181,32 @@ def _prepare(
 
     trials, witnesses = [], []
     for settings in all_settings:
-        whitelists = _whitelists(settings)
+        whitelists = _whitelists(
+            settings.whitelist_clients, settings.whitelist_recipients, settings.list_override
+        )
         trials.append(Trial(settings, whitelists))
         witnesses.append(Witness(settings, whitelists, resolver))
     return WhatIf(trials, warm_up_seconds), witnesses
 
 
-def _whitelists(settings: Settings) -> Whitelists:
-    """Read the whitelists of a server.
+@cache
+def _whitelists(
+    clients: Sequence[Path], recipients: Sequence[Path], override: Sequence[Path]
+) -> Whitelists:
+    """Read the whitelists of a server, or of several.
 
     Raises:
         AdminError: a file can't be read.
     """
+    from greyd.admin.trial import Remembering
     from greyd.override import read_override
-    from greyd.whitelist import Clients, Recipients, Whitelists
+    from greyd.whitelist import Clients, Recipients
     from greyd.whitelist_files import files_in_force
 
-    clients = files_in_force(settings.whitelist_clients, "whitelist_clients")
-    recipients = files_in_force(settings.whitelist_recipients, "whitelist_recipients")
-    return Whitelists(
-        Clients(_sources(clients)),
-        Recipients(_sources(recipients)),
-        read_override(_sources(settings.list_override)),
+    return Remembering(
+        Clients(_sources(files_in_force(clients, "whitelist_clients"))),
+        Recipients(_sources(files_in_force(recipients, "whitelist_recipients"))),
+        read_override(_sources(override)),
     )
 
 
@@ -251,11 +256,17 @@ async def _send(
     what_if: WhatIf, witnesses: Sequence[Witness], all_attempts: Iterator[Attempt]
 ) -> None:
     """Have all mail come again."""
-    while batch := list(islice(all_attempts, _BATCH)):
-        for witness in witnesses:
-            await witness.ask(batch)
-        for attempt in batch:
-            what_if.see(attempt, [witness.of(attempt) for witness in witnesses])
+    # Nothing here makes cycles, and looking for them in millions of records takes long.
+    gc.disable()
+    try:
+        while batch := list(islice(all_attempts, _BATCH)):
+            for witness in witnesses:
+                await witness.ask(batch)
+            for attempt in batch:
+                what_if.see(attempt, [witness.of(attempt) for witness in witnesses])
+        what_if.end()
+    finally:
+        gc.enable()
 
 
 def _require_mail(what_if: WhatIf, reading: Reading, logs: Sequence[str]) -> None:

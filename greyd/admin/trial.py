@@ -8,6 +8,7 @@ that says what is known of a client already.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greyd import greylist
@@ -15,6 +16,7 @@ from greyd.greylist import NO_EVIDENCE, Address, Client, Identity, Triplet, pars
 from greyd.observe import PASS, Metrics, Observer
 from greyd.policy import Policy
 from greyd.store import Transacting
+from greyd.whitelist import Whitelists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from greyd.protocol import Request
     from greyd.settings import Settings
     from greyd.store import Answer, Done, Rule
-    from greyd.whitelist import Whitelists
+    from greyd.whitelist import Entry
 
 _OF_THE_PAST = 86400
 """Seconds before the log's beginning at which what was known then is taken to have begun."""
@@ -54,10 +56,16 @@ class Trial:
         self._policy = Policy(settings, whitelists, self._store, self._told, witness)
 
     def ask(self, request: Request, now: int, evidence: Evidence) -> Verdict:
-        """Ask about an attempt, as Postfix does, with what is known of the client."""
+        """Ask about an attempt, as Postfix does.
+
+        Args:
+            request: what is asked; its ``policy_test_time`` is the time.
+            now: the time.
+            evidence: what is known of the client.
+        """
         self._known.evidence = evidence
         self._store.now = now
-        self._policy.answer(request._replace(policy_test_time=b"%d" % now), _ignore)
+        self._policy.answer(request, _ignore)
         return self._told.verdict
 
     def learn(self, request: Request, now: int) -> None:
@@ -126,6 +134,22 @@ class _Known:
 
     def close(self) -> None:
         """Nothing is under way."""
+
+
+class Remembering(Whitelists):
+    """Whitelists for servers that are asked about the same clients and recipients all the time."""
+
+    def __init__(self, *_: object) -> None:
+        self._by_client = lru_cache(50_000)(super().match_client)
+        self._by_recipient = lru_cache(50_000)(super().match_recipient)
+
+    def match_client(self, name: bytes, address: Address | None) -> Entry | None:
+        """Return the entry that lets a client pass."""
+        return self._by_client(name, address)
+
+    def match_recipient(self, recipient: bytes) -> Entry | None:
+        """Return the entry that lets mail to a recipient pass."""
+        return self._by_recipient(recipient)
 
 
 class _Told(Observer):

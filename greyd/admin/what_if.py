@@ -235,7 +235,7 @@ class WhatIf:
             self._sweep(attempt.when)
         if attempt.reason == "outbound":
             for trial in self.trials:
-                trial.learn(request_of(attempt), attempt.when)
+                trial.learn(request_of(attempt, attempt.when), attempt.when)
         elif attempt.reason not in _OF_NO_MATTER:
             self._try(attempt, evidence)
 
@@ -246,7 +246,7 @@ class WhatIf:
         if mail.counts:
             self.attempts += 1
         now = _exact_time(attempt, mail)
-        request = request_of(attempt)
+        request = request_of(attempt, now)
         if is_new and attempt.passed and attempt.reason in KNOWN_BEFORE:
             self._suppose(attempt, request, mail)
         for place in range(len(self.trials)):
@@ -332,7 +332,8 @@ class WhatIf:
         while retries and retries[0][0] <= until:
             now, _, place, mail = heapq.heappop(retries)
             path = mail.origin.next_path(mail)
-            request = _request(path, mail.sender, mail.recipient, mail.helo, mail.reverse_name)
+            names = mail.helo, mail.reverse_name
+            request = _request(path, mail.sender, mail.recipient, *names, now)
             if self._ask(place, mail, request, now).passes:
                 self._settle(place, mail)
             else:
@@ -434,14 +435,20 @@ def _exact_time(attempt: Attempt, mail: Mail) -> int:
     return attempt.when
 
 
-def request_of(attempt: Attempt) -> Request:
-    """Return what Postfix had asked."""
+def request_of(attempt: Attempt, now: int) -> Request:
+    """Return what Postfix had asked at a time."""
     path = Path(attempt.client_name, attempt.client_address)
-    return _request(path, attempt.sender, attempt.recipient, attempt.helo, attempt.reverse_name)
+    names = attempt.helo, attempt.reverse_name
+    return _request(path, attempt.sender, attempt.recipient, *names, now)
 
 
 def _request(
-    path: Path, sender: bytes, recipient: bytes, helo: bytes | None, reverse_name: bytes | None
+    path: Path,
+    sender: bytes,
+    recipient: bytes,
+    helo: bytes | None,
+    reverse_name: bytes | None,
+    now: int,
 ) -> Request:
     name = path.name
     known = name not in (b"", b"unknown")
@@ -454,6 +461,7 @@ def _request(
         # A server that is known by its name is taken to say that name, where the log is silent.
         helo_name=helo if helo is not None or not known else name,
         reverse_client_name=name if known else reverse_name or b"unknown",
+        policy_test_time=b"%d" % now,
     )
 
 
