@@ -154,7 +154,9 @@ _REJECT = re.compile(
 ).match
 _GREYLISTED = re.compile(rb"gr[ea]y.?list", re.IGNORECASE).search
 _MISMATCH = (
-    re.compile(rb"warning: hostname (\S{1,255}) does not resolve to address ([0-9a-fA-F:.]+)"),
+    re.compile(
+        rb"warning: hostname (\S{1,255}) does not resolve to address ([0-9a-fA-F:.]+?)(?::? |$)"
+    ),
     re.compile(rb"warning: ([0-9a-fA-F:.]+): (?:address not listed for )?hostname (\S{1,255})"),
 )
 
