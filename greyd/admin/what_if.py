@@ -8,8 +8,9 @@ The model, which ``docs/what-if.md`` explains to postmasters:
 - A server on trial sees an attempt of the log unless it has let that mail in before: then the
   sender would not have come again.
 - Where it still defers the attempt that was let in in reality, the sender goes on: we know that it
-  does come back. It comes at its own last interval, else at the one that its origin has shown, else
-  as Postfix does, and less often as the mail grows old; after ``LIFE_SECONDS`` it gives up.
+  does come back. Where its last two intervals were alike it keeps to them; else they grow, as
+  Postfix's do, from its last one, its origin's or Postfix's first. After ``LIFE_SECONDS`` it gives
+  up.
 - A mail that was given up in reality is given up.
 """
 
@@ -41,13 +42,13 @@ LIFE_SECONDS = 5 * 86400
 """For which a sender tries (RFC 5321, 4.5.4.1: four to five days)."""
 
 LEAST_PAUSE, MOST_PAUSE = 300, 4000
-"""Postfix's: it waits for as long as a mail has waited, but within these (qmgr(8))."""
+"""Postfix's: it waits as long as the mail has waited so far, but within these (qmgr(8))."""
 
 GROWS_OLD = 8
 """A sender's pause is at least this part of the mail's age."""
 
 MOST_ORIGINS = 50_000
-MOST_PATHS = 64
+MOST_PATHS = 256
 """Addresses remembered of an origin."""
 
 MOST_SENDERS = 20_000
@@ -68,10 +69,11 @@ class Path(NamedTuple):
 class Origin:
     """How mail from somewhere behaves: the addresses that it comes from, and when it comes back."""
 
-    __slots__ = ("first_pause", "moved", "paths", "stayed", "turn")
+    __slots__ = ("_known", "first_pause", "moved", "paths", "stayed", "turn")
 
     def __init__(self) -> None:
         self.paths: list[Path] = []
+        self._known: set[Path] = set()
         self.first_pause = 0
         self.moved = self.stayed = 0
         """How often a mail came back from another address, and from the same."""
@@ -79,10 +81,11 @@ class Origin:
 
     def note(self, path: Path) -> None:
         """See mail from an address."""
-        if path not in self.paths:
+        if path not in self._known:
             if len(self.paths) == MOST_PATHS:
-                self.paths.pop(0)
+                self._known.remove(self.paths.pop(0))
             self.paths.append(path)
+            self._known.add(path)
 
     def next_path(self, mail: Mail) -> Path:
         """Return from where a mail would come the next time."""
@@ -98,7 +101,8 @@ class Mail:
 
     __slots__ = (
         "began", "came_back", "counts", "evidence", "helo", "last", "moved", "name", "origin",
-        "path", "pause", "recipient", "reverse_name", "sender", "settled", "waits",
+        "path", "pause", "recipient", "reverse_name", "sender", "settled", "steady",
+        "waits",
     )  # fmt: skip
 
     def __init__(self, name: bytes, origin: Origin, first: Attempt, trials: int) -> None:
@@ -113,6 +117,8 @@ class Mail:
         self.began = self.last = first.when
         self.pause = 0
         """Between its last two attempts; 0 for a single one."""
+        self.steady = False
+        """Whether that was about as long as the one before."""
         self.came_back = self.moved = False
         self.counts = True
         self.waits: list[int | None] = [None] * trials
@@ -125,7 +131,9 @@ class Mail:
     def see_again(self, attempt: Attempt) -> None:
         """See it come back."""
         path = Path(attempt.client_name, attempt.client_address)
-        self.pause = max(attempt.when - self.last, 1)
+        pause = max(attempt.when - self.last, 1)
+        self.steady = 2 * abs(pause - self.pause) < pause
+        self.pause = pause
         self.last = attempt.when
         self.moved = path.address != self.path.address
         self.path = path
@@ -141,10 +149,8 @@ class Mail:
     def next_pause(self, now: int) -> int:
         """Return after how long its sender tries again."""
         age = now - self.began
-        own = self.pause or (self.origin.first_pause if age == 0 else 0)
-        if not own:
-            own = min(max(age, LEAST_PAUSE), MOST_PAUSE)
-        return max(own, age // GROWS_OLD)
+        own = self.pause or self.origin.first_pause or LEAST_PAUSE
+        return max(own, 0 if self.steady else min(age, MOST_PAUSE), age // GROWS_OLD)
 
 
 class Figures:
