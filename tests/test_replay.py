@@ -7,6 +7,7 @@ import json
 import os
 import random
 from itertools import islice
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,16 +23,19 @@ from greyd.greylist import NO_EVIDENCE
 from greyd.settings import DAY, HOUR, Settings
 from greyd.store import open_store
 from greyd.whitelist import Clients, Recipients, Whitelists
+from tests.benchmarks.provider_pool import PROVIDER, envelope_of, simulate
 from tests.commands import run
 from tests.dns_server import dns_server
 from tests.mail_log import START, MailLog
 from tests.test_policy import asking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from greyd.admin.attempts import Attempt
+    from greyd.greylist import Decision, Evidence
+    from tests.benchmarks.provider_pool import Waits
 
 MINUTE = 60
 
@@ -46,8 +50,8 @@ def log(tmp_path: Path) -> MailLog:
 @pytest.fixture
 def replay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Any]:
-    """Return what replays a log, in this process, with settings that today's server has."""
+) -> Iterator[Callable[..., Any]]:
+    """Yield what replays a log, in this process, with settings that today's server has."""
     for name in list(os.environ):
         if name.startswith(("GREYD_", "POSTGREY_")):
             monkeypatch.delenv(name)
@@ -66,7 +70,10 @@ def replay(
         assert ended.value.code == 0, told.err
         return json.loads(told.out) | {"complaints": told.err}
 
-    return do
+    # A command keeps its files from others, and is not alone in this process.
+    mask = os.umask(0o022)
+    yield do
+    os.umask(mask)
 
 
 def once_waited(log: MailLog, *at: float, **whose: str) -> None:
@@ -604,3 +611,48 @@ def test_what_is_remembered_of_messages_and_clients_is_bounded(
 
     found: list[Attempt] = list(islice(attempts(lines(), Reading()), 2000))
     assert len(found) == 100
+
+
+# A provider's pool --------------------------------------------------------------------------------
+
+
+def pool_log(log: MailLog, settings: Settings, evidence: Evidence) -> Waits:
+    """Write the log of a simulated provider's mail; returns how long it waited."""
+
+    def tell(at: float, client: bytes, mail: int, decision: Decision) -> None:
+        sender, recipient = (each.decode() for each in envelope_of(mail))
+        action = "pass" if decision.passes else "greylist"
+        log.decided(
+            int(at), f"{action}, reason={decision.reason}", sender, name="out.provider.com",
+            address=client.decode(), recipient=recipient,
+        )  # fmt: skip
+
+    return simulate(settings, evidence, tell)
+
+
+BY_NAME = Settings(identity=("name",))
+
+
+def test_what_identity_would_bring_a_pool_is_what_it_brings(
+    log: MailLog, replay: Callable[..., Any]
+) -> None:
+    pool_log(log, Settings(), NO_EVIDENCE)
+    told = replay(log, "identity=name", options=["--warm-up=1w"])
+    real = simulate(BY_NAME, PROVIDER)
+    waited = [wait for wait in real.seconds if wait]
+    foretold = told["other"]["came_in"]
+    assert told["today"]["came_in"]["wait_seconds"]["p50"] > 5 * HOUR
+    assert foretold["wait_seconds"]["p50"] == pytest.approx(median(waited), rel=0.1)
+    assert foretold["wait_seconds"]["p90"] == pytest.approx(waited[len(waited) * 9 // 10], rel=0.1)
+
+
+def test_what_a_pool_would_lose_without_identity_is_told_roughly(
+    log: MailLog, replay: Callable[..., Any]
+) -> None:
+    pool_log(log, BY_NAME, PROVIDER)
+    told = replay(log, "identity=subnet", options=["--warm-up=1w"], identity="name")
+    real = simulate(Settings(), NO_EVIDENCE)
+    waited = [wait for wait in real.seconds if wait]
+    assert told["today"]["came_in"]["wait_seconds"]["p50"] < 10 * MINUTE
+    foretold = told["other"]["came_in"]["wait_seconds"]["p50"]
+    assert median(waited) / 2 < foretold < median(waited) * 2
