@@ -519,7 +519,7 @@ def test_people_see_both_side_by_side(log: MailLog) -> None:
     done = run("replay", log.written(), "--with", "delay=60", TZ="UTC")
     assert done.returncode == 0, done.stderr
     shown = [" ".join(line.split()) for line in done.stdout.replace("\xa0", " ").splitlines()]
-    assert "2026-11-18 12:00:00 to 2026-11-19 12:00:00: 3 attempts, 1 mails" in shown[0]
+    assert "2026-11-18 12:00:00 to 2026-11-19 12:00:00: attempts 3, mails 1," in shown[0]
     assert "Other settings: delay=60" in shown
     assert "at the longest 5 min 10 s 1 min 40 s −3 min 30 s" in shown
     assert "example.com 1 5 min 10 s 1 min 40 s" in shown

@@ -44,20 +44,23 @@ _BATCH = 1000
 
 TODAY, OTHER = "today", "other"
 
+_FAITHFUL = 0.9
+"""Part of the decisions that today's settings should make as the log says."""
+
 
 @command
 async def replay(
     admin: Admin,
     logs: Annotated[
         list[str],
-        typer.Argument(metavar="LOG…", help="Mail logs, also compressed; - is standard input."),
+        typer.Argument(metavar="LOG", help="Mail logs, also compressed; - is standard input."),
     ],
     changes: Annotated[
         list[str] | None,
         typer.Option(
             "--with",
             metavar="NAME=VALUE",
-            help="Another value of a setting, such as delay=60. May be repeated.",
+            help="Another value of a setting (delay=60). May be repeated.",
         ),
     ] = None,
     warm_up: Annotated[
@@ -338,8 +341,8 @@ class _Told:
         source = "decisions of greyd or postgrey" if reading.decisions else "lines of Postfix"
         tell = self._admin.tell
         tell(
-            f"{clock(what_if.first)} to {clock(what_if.last)}: {what_if.attempts:,} attempts,"
-            f" {what_if.mails:,} mails, from {source}"
+            f"{clock(what_if.first)} to {clock(what_if.last)}: attempts {what_if.attempts:,},"
+            f" mails {what_if.mails:,}, from {source}"
         )
         if self._changes:
             tell(f"Other settings: {', '.join(self._changes)}")
@@ -347,15 +350,17 @@ class _Told:
             share = 100 * what_if.agreed / what_if.compared
             tell(
                 f"Today's settings decide as the log says in {share:.1f} % of"
-                f" {what_if.compared:,} attempts"
-                + (
-                    f"; {what_if.known_before:,} of them rest on what was known before it began"
-                    if what_if.known_before
-                    else ""
-                )
+                f" {what_if.compared:,} attempts; in {what_if.known_before:,} of them by what was"
+                " known before it began"
+            )
+        if what_if.agreed < _FAITHFUL * what_if.compared:
+            complain(
+                "today's settings are not those that the log was written with, or much was known"
+                " before it began: leave out its beginning (--warm-up=1d), or name its settings"
+                " (--config)"
             )
         if what_if.open:
-            tell(f"{what_if.open:,} mails have come to no end when the log ends; left out below")
+            tell(f"Left out: {what_if.open:,} mails that have come to no end when the log ends")
         tell("")
 
     def _table(
@@ -458,11 +463,11 @@ _HEADS = {
 
 
 def _row(name: str, values: Sequence[int | None], show: Callable[[int], str]) -> list[str]:
-    cells = [name, *("" if each is None else show(each) for each in values)]
+    cells = [name, *("–" if each is None else show(each) for each in values)]
     if len(values) > 1:
         today, other = values
         change = 0 if today is None or other is None else other - today
-        cells.append(f"{'+' if change > 0 else '−'}{show(abs(change))}" if change else "")
+        cells.append(f"{'+' if change > 0 else '−'}{show(abs(change))}" if change else "=")
     return cells
 
 
