@@ -358,6 +358,12 @@ def test_a_time_without_a_zone_is_this_machines(
     assert when(path) == ["2026-11-24 12:00", "2026-07-24 12:00"]
 
 
+def test_each_time_is_in_its_own_zone(tmp_path: Path) -> None:
+    zones = (b"+01:00", b"Z", b"-0500")
+    path = written(tmp_path, *(b"2026-11-24T12:00:00%b mx greyd: " % each + NEW for each in zones))
+    assert [each.when - NOON for each in read(path)] == [-3600, 0, 5 * 3600]
+
+
 def test_rotated_files_come_in_the_order_of_their_times(tmp_path: Path) -> None:
     files = [
         written(tmp_path, b"Nov %d 12:00:00 mx greyd: " % day + NEW, name=f"mail.log.{day}")

@@ -159,7 +159,7 @@ def decision_of(when: float, text: bytes) -> Decision | None:
     """Return the decision that a line's text tells; None for none."""
     if text[:1] == b"{":
         return _of_json(when, text)
-    if (told := _DECISION(text)) is None:
+    if (told := _DECISION(text.rstrip())) is None:
         return None
     queue_id, action, reason, detail, delay, name, address, sender, recipient, identity, signals = (
         told.groups(b"")
@@ -187,7 +187,7 @@ _DECISION = re.compile(
     rb"(?: \(([^,]{1,100})\))?(?:, delay=(-?[0-9]{1,12}))?"
     rb"(?:, client_name=([^,]*))?(?:, client_address=([^,]*))?"
     rb"(?:, sender=(.*(?=, recipient=)|.*?))?(?:, recipient=(.*?))?"
-    rb"(?:, identity=([^ ,]+))?(?:, signals=([a-z0-9_+]+))?(?:, dns=late)?\s*\Z"
+    rb"(?:, identity=([^ ,]+))?(?:, signals=([a-z0-9_+]+))?(?:, dns=late)?\Z"
 ).match
 _MISSING = re.compile(r"([0-9]{1,12})s missing")
 _OUR_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")

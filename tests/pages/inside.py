@@ -172,7 +172,7 @@ def _write_ini(block: Block, terminal: Terminal) -> None:
     path = _write(block, terminal)
     if path.match("/etc/default/*") or path.match("/etc/sysconfig/*"):
         subprocess.run(["sh", "-euc", f". {path}"], check=True)
-    elif path.match("/etc/systemd/system/*.service"):
+    elif path.match("/etc/systemd/system/*.service") or path.match("/etc/systemd/system/*.timer"):
         stand_ins.verify(path)
     elif path.match("/etc/systemd/system/*.service.d/*.conf"):
         # Verifies the drop-in with its unit.
