@@ -148,6 +148,9 @@ def _other_settings(admin: Admin, changes: Sequence[str], *, dns: bool) -> Setti
     for name in (*_ONLY_DNS, *_without_sight(other)):
         if name in named and not dns and not getattr(admin.settings, name, None):
             raise AdminError(f"--with {name}: that can't be known without DNS; add --dns")
+    for warning in other.warnings:
+        if warning.startswith("--with"):
+            complain(warning)
     return other
 
 
