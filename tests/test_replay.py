@@ -309,6 +309,51 @@ def test_a_log_of_whole_seconds_that_is_a_second_off_is_no_early_retry(
     assert told["today"]["came_in"]["wait_seconds"]["longest"] == 300
 
 
+def test_who_comes_back_every_minute_does_not_do_so_for_days(
+    log: MailLog, replay: Callable[..., Any]
+) -> None:
+    once_waited(log, *range(0, 360, 60))
+    quiet(log, DAY)
+    told = replay(log, f"delay={6 * DAY}", "retry-window=30")
+    assert told["other"]["came_in"]["lost"] == 1
+    assert told["other"]["attempts"] < 200
+
+
+def test_an_attempt_hours_later_is_a_new_mail_also_on_a_busy_server(
+    log: MailLog, replay: Callable[..., Any]
+) -> None:
+    spam(log, 0)
+    spam(log, 5 * HOUR, address="198.51.100.9")
+    spam(log, 7 * HOUR)
+    quiet(log, DAY)
+    assert replay(log)["log"]["mails"] == 3
+
+
+def test_what_a_mail_earns_when_it_comes_back_later_counts_for_the_next(
+    log: MailLog, replay: Callable[..., Any]
+) -> None:
+    once_waited(log, 0, 310)
+    log.decided(2 * HOUR, "pass, reason=client AWL", "carol@example.com")
+    quiet(log, DAY)
+    told = replay(log, "delay=600", auto_whitelist_clients=1)
+    assert told["other"]["came_in"]["at_once"] == 1
+    assert told["other"]["came_in"]["wait_seconds"]["longest"] == 620
+    assert reasons(told["other"])["pass client AWL"] == 1
+
+
+def test_what_was_known_before_is_known_of_the_identity_too(
+    log: MailLog, replay: Callable[..., Any]
+) -> None:
+    log.decided(0, "pass, reason=triplet found", name="mx.provider.com")
+    log.decided(HOUR, "greylist, reason=new", name="mx.provider.com", address="198.51.100.7")
+    log.decided(HOUR + 310, "pass, reason=triplet found, delay=310", name="mx.provider.com",
+                address="198.51.100.7")  # fmt: skip
+    quiet(log, DAY)
+    told = replay(log, "identity=name")
+    assert told["log"]["known_before"] == 1
+    assert (told["today"]["came_in"]["at_once"], told["other"]["came_in"]["at_once"]) == (1, 2)
+
+
 # Who it is ----------------------------------------------------------------------------------------
 
 POOL = [f"198.51.{number}.7" for number in range(100, 130)]
@@ -423,6 +468,17 @@ def test_postfix_tells_of_attempts_too(log: MailLog, replay: Callable[..., Any])
     assert told["log"]["mails"] == 4
     assert told["today"]["came_in"]["wait_seconds"]["total"] == 320 + 320 + 300
     assert told["today"]["never_came_back"]["kept_out"] == 1
+
+
+def test_a_recipient_is_the_one_that_the_client_named(
+    log: MailLog, replay: Callable[..., Any]
+) -> None:
+    log.rejected(0, recipient="info@example.org")
+    log.accepted(320, "4Xyz12", "alice@example.com", "bob@example.org>, orig_to=<info@example.org")
+    log.accepted(DAY, "4Xyz15", "z@example.net", address="198.51.100.1", name="unknown")
+    told = replay(log)
+    assert told["log"]["mails"] == 2
+    assert told["today"]["came_in"]["wait_seconds"]["longest"] == 320
 
 
 def test_what_greyd_and_postfix_both_tell_of_is_one_attempt(
