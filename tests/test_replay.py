@@ -345,8 +345,8 @@ def test_what_was_known_before_is_known_of_the_identity_too(
     log: MailLog, replay: Callable[..., Any]
 ) -> None:
     log.decided(0, "pass, reason=triplet found", name="mx.provider.com")
-    log.decided(HOUR, "greylist, reason=new", name="mx.provider.com", address="198.51.100.7")
-    log.decided(HOUR + 310, "pass, reason=triplet found, delay=310", name="mx.provider.com",
+    log.decided(100, "greylist, reason=new", name="mx.provider.com", address="198.51.100.7")
+    log.decided(410, "pass, reason=triplet found, delay=310", name="mx.provider.com",
                 address="198.51.100.7")  # fmt: skip
     quiet(log, DAY)
     told = replay(log, "identity=name")
