@@ -15,6 +15,7 @@ from greyd import __version__
 from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
 from greyd.admin.expect import expect
 from greyd.admin.forget import forget
+from greyd.admin.import_ import import_
 from greyd.admin.mode import mode
 from greyd.admin.release import release
 from greyd.admin.replay import replay
@@ -48,6 +49,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "mode": mode,
     "replay": replay,
     "report": report,
+    "import": import_,
 }
 """The administrator's, by their names, in the order in which they are shown."""
 
