@@ -15,9 +15,12 @@ from greyd import __version__
 from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
 from greyd.admin.expect import expect
 from greyd.admin.forget import forget
+from greyd.admin.import_ import import_
 from greyd.admin.list import list_entries
 from greyd.admin.mode import mode
 from greyd.admin.release import release
+from greyd.admin.replay import replay
+from greyd.admin.report import report
 from greyd.admin.show import show
 from greyd.admin.stats import stats
 from greyd.admin.top import top
@@ -52,6 +55,9 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "expect": expect,
     "forget": forget,
     "mode": mode,
+    "replay": replay,
+    "report": report,
+    "import": import_,
 }
 """The administrator's, by their names, in the order in which they are shown."""
 
