@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import NO, Admin, AdminError, command, complain, seconds, walk
+from greyd.admin import NO, Admin, AdminError, command, complain, seconds, step_back, walk
 from greyd.admin.selection import select
 from greyd.admin.shown import JsonRows, Rows
 from greyd.entries import Entry, State, understand
@@ -94,6 +94,7 @@ async def list_entries(
 
       greyd list --auto-whitelisted --json
     """
+    step_back()
     states = {
         state
         for state, wanted in (

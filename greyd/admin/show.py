@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greyd.admin import NO, Admin, AdminError, command, complain, plain, walk
+from greyd.admin import NO, Admin, AdminError, command, complain, plain, step_back, walk
 from greyd.admin.selection import Selection, read_address, select
 from greyd.admin.shown import TRIPLETS, Rows, details_of, object_of, text_of
 from greyd.durations import show_duration
@@ -88,6 +88,7 @@ async def show(
 
       greyd show '{192.0.2.0}/alice@example.com/bob@example.org'
     """
+    step_back()
     question = _question(what or [], client, sender, recipient)
     async with admin.store() as store:
         found = _Found(admin)

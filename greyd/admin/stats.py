@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import CANNOT, NO, Admin, command, complain, walk
+from greyd.admin import CANNOT, NO, Admin, command, complain, step_back, walk
 from greyd.admin.overview import Overview, StoreView, servers_on_paper, store_on_paper
 from greyd.admin.servers import hear, places_of
 from greyd.admin.tally import Tally
@@ -61,6 +61,7 @@ async def stats(
 
       greyd stats --most 100000 --json
     """
+    step_back()
     places = places_of(server or [], admin.settings.metrics)
     view = Overview(StoreView(admin.store_url), privacy=admin.settings.privacy)
     if not places:

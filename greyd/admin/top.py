@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import Admin, AdminError, command, seconds, walk
+from greyd.admin import Admin, AdminError, command, seconds, step_back, walk
 from greyd.admin.overview import Overview, StoreView, on_screen
 from greyd.admin.servers import Heard, Place, hear, places_of, since
 from greyd.admin.tally import Tally
@@ -68,6 +68,7 @@ async def top(
 
       greyd top --json --every 1m --count 60
     """
+    step_back()
     pause = seconds(every, "--every")
     if not 1 <= pause <= 86400:
         raise AdminError(f"--every={every}: write a duration from 1s to 1d")

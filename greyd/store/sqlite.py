@@ -39,6 +39,7 @@ _CHECKPOINT_SECONDS = 1.0
 _LARGE_LOG = 8 * 1024 * 1024
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BUSY_SECONDS = 0.25
+_LOG_PATIENCE_SECONDS = 0.02
 
 _never_closed: list[sqlite3.Connection] = []
 
@@ -200,7 +201,14 @@ class SqliteStore(Store):
         Only this thread can: under load, for any other there is always a commit on its way.
         """
         self._log_is_large = False
-        self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection = self._opened()
+        # It waits for all who read, other processes too, while requests wait for it. Where they
+        # take long, the log begins anew another time.
+        connection.execute(f"PRAGMA busy_timeout={_LOG_PATIENCE_SECONDS * 1000:.0f}").fetchall()
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000:.0f}").fetchall()
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and not self._is_ours():
