@@ -15,6 +15,7 @@ from greyd import __version__
 from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
 from greyd.admin.expect import expect
 from greyd.admin.forget import forget
+from greyd.admin.import_ import import_
 from greyd.admin.mode import mode
 from greyd.admin.release import release
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
@@ -44,6 +45,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "expect": expect,
     "forget": forget,
     "mode": mode,
+    "import": import_,
 }
 """The administrator's, by their names, in the order in which they are shown."""
 
