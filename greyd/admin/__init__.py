@@ -275,18 +275,25 @@ class Pace:
 
     def __init__(self) -> None:
         self.size = 50
+        self._rests_until = 0.0
 
     @contextlib.asynccontextmanager
     async def batch(self) -> AsyncIterator[None]:
-        """Do one batch; then rest for as long as it took, and choose the size of the next."""
+        """Do one batch, and choose the size of the next.
+
+        The next begins when it has rested for as long as this took; what is prepared meanwhile
+        counts as rest.
+        """
+        await asyncio.sleep(self._rests_until - time.perf_counter())
         started = time.perf_counter()
         yield
-        took = time.perf_counter() - started
+        ended = time.perf_counter()
+        took = ended - started
         if took < self.SECONDS / 2:
             self.size = min(self.size * 2, self.MOST)
         elif took > self.SECONDS:
             self.size = max(self.size // 2, 1)
-        await asyncio.sleep(min(took, 1.0))
+        self._rests_until = ended + min(took, 1.0)
 
 
 async def walk(store: Store) -> AsyncIterator[Sequence[Record]]:

@@ -386,11 +386,9 @@ class Reading:
         if bits == b"%d" % address.bits and b"/" in behind:
             rest = behind
         self.networks.note(address)
-        found = (
-            keys_of_normal(address, sender, recipient, self.settings).triplet
-            for sender, recipient in split_names(rest)
-        )
-        return tuple(dict.fromkeys(found))
+        splits = split_names(rest)
+        found = [keys_of_normal(address, *names, self.settings).triplet for names in splits]
+        return tuple(found) if len(found) == 1 else tuple(dict.fromkeys(found))
 
 
 def _unreadable(pair: Pair) -> Unreadable:
