@@ -58,7 +58,6 @@ _SALVAGED = "the dump ends before its end (DATA=END)"
 # The programs -------------------------------------------------------------------------------------
 
 _DUMP = re.compile(r"db([0-9.]*)_dump(-[0-9.]+)?")
-_USUAL_FOLDERS = ("/usr/bin", "/usr/local/bin")
 
 
 class Programs(NamedTuple):
@@ -76,7 +75,7 @@ class Programs(NamedTuple):
             AdminError: there are none.
         """
         found = []
-        for folder in dict.fromkeys([*os.get_exec_path(), *_USUAL_FOLDERS]):
+        for folder in dict.fromkeys(os.get_exec_path()):
             with contextlib.suppress(OSError):
                 found += [path for path in Path(folder).iterdir() if _DUMP.fullmatch(path.name)]
         sets = [
