@@ -18,6 +18,7 @@ from greyd.admin.forget import forget
 from greyd.admin.import_ import import_
 from greyd.admin.mode import mode
 from greyd.admin.release import release
+from greyd.admin.replay import replay
 from greyd.admin.report import report
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
 from greyd.store import StoreError
@@ -46,8 +47,9 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "expect": expect,
     "forget": forget,
     "mode": mode,
-    "import": import_,
+    "replay": replay,
     "report": report,
+    "import": import_,
 }
 """The administrator's, by their names, in the order in which they are shown."""
 

@@ -1,503 +1,318 @@
-"""``greyd import``: dumps, sqlgrey's file, other stores, and how they are merged."""
+"""What is read from other programs' databases, and how it is merged with what is known."""
 
 from __future__ import annotations
 
 import io
-import json
 import sqlite3
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from greyd.admin import AdminError
-from greyd.admin.merging import Found, Unreadable
-from greyd.admin.postgrey_db import LONGEST_LINE, Pair, Reading, read_dump, split_names
-from greyd.greylist import keys, parse_address
-from greyd.settings import DAY, HOUR, Settings
-from tests.commands import answer_of, content, fill, run
+from greyd.admin import AdminError, sqlgrey_db
+from greyd.admin.merging import (
+    Found,
+    Known,
+    Outcome,
+    Refused,
+    Unreadable,
+    as_passed_here,
+    is_expired,
+    merging,
+)
+from greyd.admin.other_store import is_the_same, understand
+from greyd.admin.postgrey_db import LONGEST_LINE, Networks, Pair, Reading, read_dump, split_names
+from greyd.entries import Kind
+from greyd.greylist import Client, Identity, Triplet, decide, keys, parse_address
+from greyd.settings import Settings, from_arguments, settle
+from greyd.store import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-NOW = int(time.time())
-HEAD = b"VERSION=3\nformat=print\ntype=btree\ndb_pagesize=4096\nHEADER=END\n"
-END = b"DATA=END\n"
-ALICE = b"192.0.2.0/alice@example.com/bob@example.org"
-ALICE_HERE = b"{192.0.2.0}/alice@example.com/bob@example.org"
+T = 1_700_000_000
+DAY = 86400
 
 
-def dump(*lines: bytes) -> bytes:
-    """Return a dump of keys and values in turn, as they stand."""
-    return HEAD + b"".join(b" %b\n" % line for line in lines) + END
+def dump(*pairs: tuple[bytes, bytes], form: bytes = b"print") -> bytes:
+    lines = [b"VERSION=3", b"format=" + form, b"type=btree", b"HEADER=END"]
+    lines += [b" " + text for pair in pairs for text in pair]
+    return b"\n".join([*lines, b"DATA=END", b""])
 
 
-def triplet(first: int, last: int, key: bytes = ALICE) -> bytes:
-    """Return a dump of one triplet, its times in seconds before now."""
-    return dump(key, b"%d,%d" % (NOW - first, NOW - last))
+def read(octets: bytes) -> list[Pair | Unreadable]:
+    return list(read_dump(io.BytesIO(octets)))
 
 
-def imported(folder: Path, given: bytes, *arguments: str, **variables: str) -> Any:
-    """Import a dump; returns what the command says."""
-    done = run("import", "-", f"--dbdir={folder}", "--json", *arguments, given=given, **variables)
-    assert done.returncode in (0, 1), done.stderr
-    return json.loads(done.stdout)
-
-
-def stored(folder: Path) -> dict[bytes, bytes]:
-    """Return what is stored, without the note for the log."""
-    records = content(f"sqlite:{folder / 'greyd.db'}")
-    records.pop(b"control", None)
-    return records
-
-
-# Dumps --------------------------------------------------------------------------------------------
+# The dump -----------------------------------------------------------------------------------------
 
 
 def printable(octets: bytes) -> bytes:
-    """Return octets as ``db_dump -p`` writes them."""
+    """Return octets as db_dump -p writes them."""
     return b"".join(
-        b"\\\\" if octet == 92 else bytes([octet]) if 32 <= octet < 127 else b"\\%02x" % octet
+        b"\\\\" if octet == 0x5C else bytes([octet]) if 32 <= octet < 127 else b"\\%02x" % octet
         for octet in octets
     )
 
 
-PAIRS = st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=20)), max_size=5)
+@given(st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=20)), max_size=5))
+def test_what_db_dump_writes_is_read(pairs: list[tuple[bytes, bytes]]) -> None:
+    written = [(printable(key), printable(value)) for key, value in pairs]
+    assert read(dump(*written)) == pairs
+    written = [(key.hex().encode(), value.hex().encode()) for key, value in pairs]
+    assert read(dump(*written, form=b"bytevalue")) == pairs
 
 
-@given(PAIRS)
-def test_any_octets_come_out_of_a_dump_as_they_went_in(pairs: list[tuple[bytes, bytes]]) -> None:
-    lines = [printable(octets) for pair in pairs for octets in pair]
-    assert list(read_dump(io.BytesIO(dump(*lines)))) == pairs
+def test_one_dump_may_follow_another() -> None:
+    assert read(dump((b"a", b"1,2")) + dump((b"62", b"32"), form=b"bytevalue")) == [
+        (b"a", b"1,2"),
+        (b"b", b"2"),
+    ]
 
 
-@given(PAIRS, PAIRS)
-def test_databases_come_one_after_the_other_in_either_format(
-    one: list[tuple[bytes, bytes]], other: list[tuple[bytes, bytes]]
-) -> None:
-    printed = dump(*(printable(octets) for pair in one for octets in pair))
-    hexadecimal = dump(*(octets.hex().encode() for pair in other for octets in pair))
-    both = hexadecimal.replace(b"format=print", b"format=bytevalue") + printed
-    assert list(read_dump(io.BytesIO(both))) == other + one
+@given(st.lists(st.sampled_from(dump((b"k", b"1,2")).splitlines()) | st.binary(max_size=9)))
+def test_any_lines_behind_the_first_can_be_read(lines: list[bytes]) -> None:
+    for item in read(b"\n".join([b"VERSION=3", *lines])):
+        assert isinstance(item, Pair | Unreadable)
 
 
-LINES = st.lists(
-    st.one_of(
-        st.binary(max_size=30),
-        st.sampled_from(
-            [b"HEADER=END", b"DATA=END", b"VERSION=3", b" ", b" \\", b" \\zz", b" 1,2"]
-        ),
-        st.binary(max_size=30).map(lambda octets: b" " + octets.replace(b"\n", b"")),
-    )
-)
+@pytest.mark.parametrize("octets", [b"", b"hello\n", b"\0" * 100_000])
+def test_what_is_no_dump_is_refused(octets: bytes) -> None:
+    with pytest.raises(AdminError, match="VERSION="):
+        read(octets)
 
 
-@given(LINES)
-@example([b"DATA=END", b"VERSION=3"])
-def test_a_dump_of_anything_ends_without_an_error_and_nothing_of_it_is_made_up(
-    lines: list[bytes],
-) -> None:
-    text = HEAD + b"\n".join(lines)
-    reading = Reading(Settings(), 300)
-    for item in reading.understand_all(read_dump(io.BytesIO(text))):
-        if isinstance(item, Found):
-            assert all(key.startswith(b"{") for key in item.keys)
-
-
-@given(st.binary(max_size=200))
-def test_what_does_not_begin_as_a_dump_is_refused(octets: bytes) -> None:
-    if not octets.startswith(b"VERSION="):
-        with pytest.raises(AdminError, match="no output of db_dump"):
-            list(read_dump(io.BytesIO(octets)))
-
-
-def test_a_line_of_any_length_is_unreadable_and_the_next_pair_is_read() -> None:
-    class Endless(io.RawIOBase):
-        """A line of 64 MiB, of which nobody is to hold more than a little."""
-
-        parts: Sequence[bytes] = [HEAD, b" ", *[b"x" * 65536] * 1024, b"\n 1,2\n k\n v\n", END]
-
-        def __init__(self) -> None:
-            self._left = list(self.parts)
-            self.longest = 0
-
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, buffer: Any) -> int:
-            if not self._left:
-                return 0
-            part = self._left.pop(0)
-            taken, rest = part[: len(buffer)], part[len(buffer) :]
-            if rest:
-                self._left.insert(0, rest)
-            buffer[: len(taken)] = taken
-            return len(taken)
-
-    items = list(read_dump(io.BufferedReader(Endless())))
-    assert [type(item) for item in items] == [Unreadable, Pair]
+def test_a_line_that_is_too_long_is_unreadable_and_the_next_entry_is_read() -> None:
+    long = b"x" * (3 * LONGEST_LINE)
+    items = read(dump((long, b"1,2"), (b"k", b"1,2")))
     assert isinstance(items[0], Unreadable)
-    assert len(items[0].octets) < LONGEST_LINE
-    assert items[1] == (b"k", b"v")
+    assert len(items[0].octets) < 1000
+    assert items[1:] == [(b"k", b"1,2")]
 
 
-def test_what_cannot_be_read_is_counted_and_its_beginning_shown(tmp_path: Path) -> None:
-    given = dump(
-        b"192.0.2.0/no-recipient", b"1,2",
-        b"not-an-address/a@b.example/c@d.example", b"1,2",
-        b"192.0.2.7", b"never",
-        b"\\1b[2Jwhat", b"1,2",
-    )  # fmt: skip
-    told = imported(tmp_path, given)
-    assert told["unreadable"]["count"] == 4
-    assert "\x1b" not in "".join(told["unreadable"]["first"])
-    assert "192.0.2.0/no-recipient 1,2" in told["unreadable"]["first"]
+def test_a_dump_that_ends_too_early_says_so() -> None:
+    whole = dump((b"k", b"1,2"), (b"l", b"1,2"))
+    cut = read(whole[: whole.index(b" l")])
+    assert cut[0] == (b"k", b"1,2")
+    assert isinstance(cut[-1], Unreadable)
 
 
-def test_a_dump_that_was_cut_off_is_taken_over_and_told_of(tmp_path: Path) -> None:
-    given = triplet(1000, 100).removesuffix(END)
-    done = run("import", "-", f"--dbdir={tmp_path}", given=given)
-    assert done.returncode == 1
-    assert "DATA=END" in done.stdout
-    assert list(stored(tmp_path)) == [ALICE_HERE]
+# Postgrey's entries -------------------------------------------------------------------------------
 
 
-# Keys ---------------------------------------------------------------------------------------------
-
-SENDERS = st.one_of(
-    st.just(b""),
-    st.builds(
-        lambda local, domain: local + b"@" + domain,
-        st.binary(min_size=1, max_size=10).filter(lambda local: b"@" not in local),
-        st.sampled_from([b"example.com", b"x.example"]),
-    ),
-)
+def found(key: bytes, value: bytes = b"%d,%d" % (T, T + 400), *words: str) -> object:
+    return Reading(settle(from_arguments(words)[0]), 300).understand(Pair(key, value))
 
 
-@given(SENDERS, st.sampled_from([b"bob@example.org", b"dept/bob@example.org"]))
-def test_a_key_with_slashes_is_found_under_what_it_was_made_of(
-    sender: bytes, recipient: bytes
-) -> None:
-    assert (sender, recipient) in split_names(sender + b"/" + recipient)
+def test_a_triplet_is_found_under_the_key_that_its_mail_has() -> None:
+    settings = Settings()
+    for key, address, sender in (
+        (b"192.0.2.0/alice@example.com/bob@example.org", b"192.0.2.7", b"alice@example.com"),
+        (b"192.0.2.0//bob@example.org", b"192.0.2.7", b""),
+        (
+            b"2001:db8:0:0:0:0:0:0/a#b@example.com/bob@example.org",
+            b"2001:db8::9",
+            b"a#b@example.com",
+        ),
+        (b"192.0.2.7/32/x@example.com/bob@example.org", b"192.0.2.7", b"x@example.com"),
+    ):
+        client = parse_address(address)
+        assert client is not None
+        item = found(key)
+        assert isinstance(item, Found)
+        assert keys(client, sender, b"bob@example.org", settings).triplet in item.keys
+        assert item.record == Triplet(T, T + 400, T + 300)
 
 
-def test_a_key_with_countless_slashes_has_few_readings() -> None:
-    assert len(split_names(b"/" * 1000)) <= 4
-
-
-@pytest.mark.parametrize(
-    ("key", "settings"),
-    [
-        (ALICE, Settings()),
-        (b"192.0.2.7/32/alice@example.com/bob@example.org", Settings()),
-        (b"192.0.2.7/32/alice@example.com/bob@example.org", Settings(lookup_by_host=True)),
-        (b"192.0.2.7/alice@example.com/bob@example.org", Settings(ipv4cidr=32)),
-        (ALICE, Settings(ipv4cidr=20)),
-        (ALICE, Settings(privacy=True)),
-        (ALICE, Settings(privacy=True, privacy_key=b"0123456789abcdef")),
-    ],
-)
-def test_a_triplet_is_where_this_server_looks_for_it(key: bytes, settings: Settings) -> None:
-    address = parse_address(b"192.0.2.7" if b"2.7" in key or settings.ipv4cidr == 20
-                            else b"192.0.2.0")  # fmt: skip
-    assert address is not None
-    found = Reading(settings, 300).understand(Pair(key, b"%d,%d" % (NOW, NOW)))
-    assert isinstance(found, Found)
-    assert keys(address, b"alice@example.com", b"bob@example.org", settings).triplet in found.keys
-
-
-def test_a_sender_is_not_normalised_twice() -> None:
-    """Once more, ``prvs=a=b`` would lose its tag, and nobody would look for it there."""
-    found = Reading(Settings(), 300).understand(
-        Pair(b"192.0.2.0/prvs=a=b@x.example/r@y.example", b"%d,%d" % (NOW, NOW))
+def test_a_client_is_told_from_a_triplet_and_a_hash_by_its_value() -> None:
+    assert found(b"192.0.2.7", b"5,%d" % T) == Found(
+        Kind.CLIENT, (b"{192.0.2.0}:192.0.2.7",), Client(5, T)
     )
-    address = parse_address(b"192.0.2.7")
-    assert isinstance(found, Found)
-    assert address is not None
-    asked = keys(address, b"prvs=a=b+c=d@x.example", b"r@y.example", Settings()).triplet
-    assert found.keys == (asked,)
+    hashed = b"0123456789abcdef0123456789abcdef01234567"
+    private = found(hashed, b"5,%d" % T, "--privacy")
+    assert private == Found(Kind.CLIENT, (b":" + hashed,), Client(5, T))
+    private = found(hashed, b"%d,%d" % (T, T), "--privacy")
+    assert private == Found(Kind.TRIPLET, (b"/" + hashed,), Triplet(T, T))
+    refused = found(hashed)
+    assert isinstance(refused, Refused)
+    assert refused.is_wrong
 
 
-# Times --------------------------------------------------------------------------------------------
-
-
-def test_what_has_passed_there_has_passed_here_and_keeps_its_times(tmp_path: Path) -> None:
-    imported(tmp_path, triplet(1000, 100))
-    assert stored(tmp_path) == {ALICE_HERE: b"%d,%d,%d" % (NOW - 1000, NOW - 100, NOW - 700)}
+@given(st.binary(max_size=60), st.binary(max_size=30))
+def test_any_pair_is_something(key: bytes, value: bytes) -> None:
+    assert isinstance(found(key, value), Found | Refused | Unreadable)
+    for good in (b"192.0.2.0/" + key, key):
+        assert isinstance(found(good), Found | Refused | Unreadable)
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("names", "split"),
     [
-        (triplet(36 * DAY + 400, 36 * DAY), "expired"),
-        (triplet(3 * DAY, 3 * DAY - 10), "expired"),
-        (triplet(3 * DAY, 3 * DAY - 400), "imported"),
-        (triplet(DAY, DAY), "imported"),
-        (dump(b"192.0.2.7", b"9,%d" % (NOW - 36 * DAY)), "expired"),
-        (dump(b"192.0.2.7", b"9,%d" % (NOW - 34 * DAY)), "imported"),
+        (b"a@x.example/b@y.example", (b"a@x.example", b"b@y.example")),
+        (b"/b@y.example", (b"", b"b@y.example")),
+        (b"a/c@x.example/b@y.example", (b"a/c@x.example", b"b@y.example")),
+        (b"a@x.example/b/c@y.example", (b"a@x.example", b"b/c@y.example")),
+        (b"/b/c@y.example", (b"", b"b/c@y.example")),
     ],
 )
-def test_what_is_too_old_is_left_out(tmp_path: Path, given: bytes, expected: str) -> None:
-    told = imported(tmp_path, given)["entries"]
-    counts = {name: told["triplets"][name] + told["clients"][name] for name in told["clients"]}
-    assert {name for name, count in counts.items() if count} == {"read", expected}
+def test_a_slash_in_a_name_does_not_hide_where_the_recipient_begins(
+    names: bytes, split: tuple[bytes, bytes]
+) -> None:
+    assert split in split_names(names)
 
 
-def test_everything_lives_as_long_as_if_it_had_been_learned_here(tmp_path: Path) -> None:
-    client = dump(b"198.51.100.7", b"3,%d" % (NOW - 30 * DAY))
-    waiting = triplet(DAY, DAY, b"10.0.0.0/a@example.com/bob@example.org")
-    imported(tmp_path, triplet(20 * DAY, 19 * DAY) + client + waiting)
-    with sqlite3.connect(tmp_path / "greyd.db") as connection:
-        rows = connection.execute("SELECT key, expires_at FROM record").fetchall()
-    left = {key: round((expires - NOW) / HOUR) for key, expires in rows if key != b"control"}
-    assert left == {
-        ALICE_HERE: 16 * 24 + 1,
-        b"{198.51.100.0}:198.51.100.7": 5 * 24 + 1,
-        b"{10.0.0.0}/a@example.com/bob@example.org": 24 + 1,
-    }
+def test_many_slashes_make_few_keys() -> None:
+    assert len(split_names(b"/".join([b"a"] * 500))) <= 4
 
 
-def test_who_waited_a_shorter_time_there_does_not_wait_again(tmp_path: Path) -> None:
-    imported(tmp_path, triplet(1000, 900), "--from-delay=60")
-    (record,) = stored(tmp_path).values()
-    first, last, _ = map(int, record.split(b","))
-    assert (last - first, last) == (300, NOW - 900)
+def networks(prefix: int, number: int, *words: str) -> list[tuple[str, bool]]:
+    seen = Networks(settle(from_arguments(words)[0]))
+    for each in range(number):
+        address = parse_address(b"%d.%d.%d.%d" % (10, each, each, each))
+        assert address is not None
+        free = 32 - prefix
+        seen.note(address._replace(number=address.number >> free << free))
+    return list(seen.remarks())
 
 
-def test_without_being_told_of_a_shorter_delay_it_waits_on(tmp_path: Path) -> None:
-    imported(tmp_path, triplet(1000, 900))
-    assert stored(tmp_path) == {ALICE_HERE: b"%d,%d" % (NOW - 1000, NOW - 900)}
-
-
-def test_where_delays_differ_what_has_passed_says_so(tmp_path: Path) -> None:
-    imported(tmp_path, triplet(1000, 600), GREYD_DELAY="0,300,900,3600")
-    assert stored(tmp_path) == {ALICE_HERE: b"%d,%d,%d" % (NOW - 1000, NOW - 600, NOW - 700)}
+def test_networks_are_compared_with_the_servers() -> None:
+    assert networks(24, 100) == []
+    ((text, wrong),) = networks(16, 100)
+    assert wrong
+    assert "--ipv4cidr=16" in text
+    assert networks(16, 20) == [], "a few may end with zeros by chance"
+    ((text, wrong),) = networks(32, 100)
+    assert not wrong
+    assert "cut to /24" in text
+    assert networks(16, 100, "--ipv4cidr=16") == []
 
 
 # Merging ------------------------------------------------------------------------------------------
 
+times = st.integers(T - 60 * DAY, T)
+triplets = st.builds(
+    lambda first, seen, passed: Triplet(first, first + seen, first + 300 if passed else None),
+    times,
+    st.integers(0, DAY),
+    st.booleans(),
+)
+records = st.one_of(
+    st.lists(triplets, min_size=1, max_size=4),
+    st.lists(st.builds(Client, st.integers(1, 9), times), min_size=1, max_size=4),
+    st.lists(
+        st.builds(
+            lambda n, a, b: Identity(n, max(a, b), min(a, b)), st.integers(1, 9), times, times
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
 
-def known(folder: Path, key: bytes, value: bytes) -> None:
-    fill(f"sqlite:{folder / 'greyd.db'}", {key: value})
+
+def merge(known: list[Known]) -> bytes | None:
+    """Import some records one after the other; returns what is stored then."""
+    stored: bytes | None = None
+    for record in known:
+        item = Found(Kind.OTHER, (b"k",), record)
+        if not is_expired(record, T, Settings()):
+            _, changes = merging(item, T, Settings())([stored])
+            for change in changes:
+                assert change.ttl_seconds > 0
+                stored = change.value
+    return stored
+
+
+@given(records)
+def test_the_order_of_imports_does_not_matter_and_none_counts_twice(known: list[Known]) -> None:
+    stored = merge(known)
+    assert merge(known[::-1]) == stored
+    assert merge(known + known) == stored
+
+
+@given(triplets)
+def test_the_second_import_says_that_nothing_has_changed(triplet: Triplet) -> None:
+    assume(not is_expired(triplet, T, Settings()))
+    rule = merging(Found(Kind.TRIPLET, (b"k",), triplet), T, Settings())
+    (_, outcome), changes = rule([None])
+    assert outcome is Outcome.IMPORTED
+    assert rule([changes[0].value]) == ((Kind.TRIPLET, Outcome.UNCHANGED), [])
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing() -> None:
+    item = Found(Kind.TRIPLET, (b"k",), Triplet(T, T))
+    answer, changes = merging(item, T, Settings(), dry_run=True)([None])
+    assert answer == merging(item, T, Settings())([None])[0]
+    assert list(changes) == []
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "expected"),
+    "words", [[], ["--delay=3600"], ["--delay=0,300,600,86000"], ["--dnsbl=zen.example=7200"]]
+)
+@given(
+    first=st.integers(T - DAY, T - 400),
+    seen=st.integers(300, 2 * DAY),
+    later=st.integers(0, DAY),
+)
+def test_who_has_passed_there_passes_here_whatever_the_delay(
+    words: list[str], first: int, seen: int, later: int
+) -> None:
+    settings = settle(from_arguments(words)[0])
+    client = parse_address(b"192.0.2.7")
+    assert client is not None
+    mail = keys(client, b"a@example.com", b"b@example.org", settings)
+    record = as_passed_here(Triplet(first, first + seen), 300, settings)
+    now = max(first + seen, T) + later
+    decision, _ = decide(mail, [record.dump(), None], now, settings)
+    assert decision.passes
+    assert not decision.first_pass
+
+
+# sqlgrey's file -----------------------------------------------------------------------------------
+
+
+def test_a_database_of_sqlgreys_with_odd_values_is_read_to_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "sqlgrey.db"
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.execute(
+            "CREATE TABLE connect (sender_name, sender_domain, src, rcpt, first_seen)"
+        )
+        for table in ("from_awl", "domain_awl"):
+            connection.execute(
+                f"CREATE TABLE {table} (sender_name, sender_domain, src, first_seen, last_seen)"
+            )
+        odd = [None, 7, 1.5, "x", b"\xff"]
+        for each in odd:
+            connection.execute("INSERT INTO connect VALUES (?, ?, ?, ?, ?)", [each] * 5)
+            connection.execute("INSERT INTO from_awl VALUES (?, ?, ?, ?, ?)", [each] * 5)
+    connection.close()
+    with sqlgrey_db.open_read_only(file) as opened:
+        items = list(sqlgrey_db.read_sqlgrey(opened, Settings()))
+    assert len(items) == 10
+    assert all(isinstance(item, Unreadable) for item in items)
+
+
+# greyd's own entries ------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), st.integers(1, 10**6))
+def test_any_entry_of_another_store_is_something(key: bytes, value: bytes, ttl: int) -> None:
+    for mark in (b"", b"{192.0.2.0}/", b"{192.0.2.0}:", b"{example.com}~", b"/", b":"):
+        item = understand(Record(mark + key, value, ttl), Settings(), 300)
+        assert isinstance(item, Found | Refused | Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
     [
-        ((50, 50, None), (1000, 900), (1000, 50, None)),
-        ((2000, 50, 1500), (1000, 900), (2000, 50, 1500)),
-        ((2000, 50, 500), (1000, 600), (2000, 50, 700)),
-        ((50, 50, None), (1000, 600), (1000, 50, 700)),
-        # What has waited in vain for longer than the window is as if it were not there.
-        ((4 * DAY, 4 * DAY - 20, None), (1000, 900), (1000, 900, None)),
+        ("redis://127.0.0.1:6379/0", "redis://localhost", True),
+        ("redis://:secret@127.0.0.1/0", "redis://127.0.0.1/0", True),
+        ("redis://127.0.0.1/1", "redis://127.0.0.1/0", False),
+        ("redis://db1/0", "redis://db2/0", False),
+        ("redis+cluster://a:1,b:1", "redis+cluster://a:1,b:1", True),
+        ("unix:///run/redis?db=0", "unix:///run/redis?db=1", False),
     ],
 )
-def test_of_a_triplet_the_earliest_and_the_latest_sight_stay(
-    tmp_path: Path,
-    here: tuple[int, int, int | None],
-    there: tuple[int, int],
-    expected: tuple[int, int, int | None],
-) -> None:
-    def text(times: tuple[int, int, int | None]) -> bytes:
-        return b",".join(b"%d" % (NOW - each) for each in times if each is not None)
-
-    known(tmp_path, ALICE_HERE, text(here))
-    imported(tmp_path, triplet(*there))
-    assert stored(tmp_path) == {ALICE_HERE: text(expected)}
-
-
-@pytest.mark.parametrize(
-    ("here", "there", "expected"),
-    [((2, 50), (5, 900), (5, 50)), ((7, 900), (5, 50), (7, 50)), ((7, 50), (5, 900), (7, 50))],
-)
-def test_of_a_client_the_greatest_count_and_the_latest_time_stay(
-    tmp_path: Path, here: tuple[int, int], there: tuple[int, int], expected: tuple[int, int]
-) -> None:
-    key = b"{192.0.2.0}:192.0.2.7"
-    known(tmp_path, key, b"%d,%d" % (here[0], NOW - here[1]))
-    told = imported(tmp_path, dump(b"192.0.2.7", b"%d,%d" % (there[0], NOW - there[1])))
-    assert stored(tmp_path) == {key: b"%d,%d" % (expected[0], NOW - expected[1])}
-    kind = "unchanged" if here == expected else "merged"
-    assert told["entries"]["clients"][kind] == 1
-
-
-def test_a_second_import_changes_nothing_not_even_the_time_to_live(tmp_path: Path) -> None:
-    given = triplet(1000, 100) + dump(b"2001:DB8:0:1:0:0:0:7", b"4,%d" % NOW)
-
-    def rows() -> list[tuple[bytes, ...]]:
-        with sqlite3.connect(tmp_path / "greyd.db") as connection:
-            return connection.execute("SELECT * FROM record ORDER BY id").fetchall()
-
-    imported(tmp_path, given)
-    before = rows()
-    told = imported(tmp_path, given)["entries"]
-    assert rows() == before
-    assert [told[kind]["unchanged"] for kind in ("triplets", "clients")] == [1, 1]
-
-
-def test_a_trial_changes_nothing_and_says_what_would_be(tmp_path: Path) -> None:
-    known(tmp_path, ALICE_HERE, b"%d" % (NOW - 50))
-    before = stored(tmp_path)
-    other = triplet(1000, 100, b"10.0.0.0/a@example.com/bob@example.org")
-    told = imported(tmp_path, triplet(1000, 100) + other, "--dry-run")["entries"]["triplets"]
-    assert (told["imported"], told["merged"]) == (1, 1)
-    assert stored(tmp_path) == before
-
-
-def test_the_servers_log_is_told_what_was_imported(tmp_path: Path) -> None:
-    imported(tmp_path, triplet(1000, 100))
-    assert b"imported 1 triplets" in content(f"sqlite:{tmp_path / 'greyd.db'}")[b"control"]
-
-
-# sqlgrey ------------------------------------------------------------------------------------------
-
-SQLGREY = """
-CREATE TABLE from_awl (sender_name varchar(64) NOT NULL, sender_domain varchar(255) NOT NULL,
-    src varchar(39) NOT NULL, first_seen timestamp NOT NULL, last_seen timestamp NOT NULL,
-    PRIMARY KEY (src, sender_domain, sender_name));
-CREATE TABLE domain_awl (sender_domain varchar(255) NOT NULL, src varchar(39) NOT NULL,
-    first_seen timestamp NOT NULL, last_seen timestamp NOT NULL, PRIMARY KEY (src, sender_domain));
-CREATE TABLE connect (sender_name varchar(64) NOT NULL, sender_domain varchar(255) NOT NULL,
-    src varchar(39) NOT NULL, rcpt varchar(255) NOT NULL, first_seen timestamp NOT NULL);
-"""
-"""As sqlgrey 1.8.0 makes them. The rows below are such as it has written, too."""
-
-
-def sqlgreys(folder: Path, **tables: Sequence[tuple[object, ...]]) -> Path:
-    path = folder / "sqlgrey.db"
-    with sqlite3.connect(path) as connection:
-        connection.executescript(SQLGREY)
-        for name, rows in tables.items():
-            for row in rows:
-                # Perl's octets are stored as text, whatever they are.
-                texts = [f"CAST(x'{each.hex()}' AS TEXT)" if isinstance(each, bytes) else str(each)
-                         for each in row]  # fmt: skip
-                connection.execute(f"INSERT INTO {name} VALUES ({', '.join(texts)})")
-    connection.close()
-    return path
-
-
-def test_who_waits_for_sqlgrey_waits_for_the_rest_here(tmp_path: Path) -> None:
-    now = NOW - 100
-    source = sqlgreys(
-        tmp_path,
-        connect=[
-            (b"bob+x", b"example.com", b"192.0.2", b"bob@example.org", now),
-            (b"list-123-4", b"example.com", b"2001:db8::7", b"bob@example.org", now),
-            (b"-undef-", b"-undef-", b"192.0.2.8", b"bob@example.org", now),
-            (b"noat", b"-undef-", b"198.51.100.9", b"bob@example.org", now),
-            (b"caf\xe9", b"example.com",
-             b"2001:0db8:0000:0001:0000:0000:0000:0007", b"bob@example.org", now),
-        ],
-    )  # fmt: skip
-    told = answer_of("import", source, f"--dbdir={tmp_path}")
-    assert told["entries"]["triplets"]["imported"] == 5
-    assert stored(tmp_path) == {
-        b"{192.0.2.0}/bob@example.com/bob@example.org": b"%d" % now,
-        b"{2001:db8::}/list-#-#@example.com/bob@example.org": b"%d" % now,
-        b"{192.0.2.0}//bob@example.org": b"%d" % now,
-        b"{198.51.100.0}/noat/bob@example.org": b"%d" % now,
-        b"{2001:db8:0:1::}/caf\xe9@example.com/bob@example.org": b"%d" % now,
-    }
-
-
-def test_an_address_that_sqlgrey_knows_has_a_success_for_each_hour_and_a_network_none(
-    tmp_path: Path,
-) -> None:
-    source = sqlgreys(
-        tmp_path,
-        from_awl=[
-            (b"a", b"example.com", b"192.0.2.8", NOW - 9 * HOUR, NOW - 8 * HOUR),
-            (b"b", b"example.com", b"192.0.2.8", NOW - 9 * HOUR + 60, NOW - HOUR),
-            (b"c", b"example.com", b"192.0.2.8", NOW - 5 * HOUR, NOW - 5 * HOUR),
-            (b"a", b"example.com", b"198.51.100", NOW - 9 * HOUR, NOW),
-        ],
-        domain_awl=[
-            (b"example.net", b"192.0.2.8", NOW - 3 * HOUR, NOW - 2 * HOUR),
-            (b"example.net", b"203.0.113", NOW - 3 * HOUR, NOW),
-        ],
-    )
-    told = answer_of("import", source, f"--dbdir={tmp_path}")
-    assert stored(tmp_path) == {b"{192.0.2.0}:192.0.2.8": b"3,%d" % (NOW - HOUR)}
-    assert told["entries"]["clients"]["not_taken_over"] == 2
-    assert "learned anew" in told["not_taken_over"][0]["reason"]
-
-
-# Other stores -------------------------------------------------------------------------------------
-
-OWN = {
-    ALICE_HERE: b"%d,%d,%d" % (NOW - 1000, NOW - 100, NOW - 500),
-    b"{192.0.2.0}:192.0.2.7": b"4,%d" % NOW,
-    b"{example.com}/alice@example.com/bob@example.org": b"%d,%d,%d" % (NOW - 900, NOW, NOW - 500),
-    b"{example.com}:example.com": b"3,%d,%d" % (NOW, NOW - 5 * DAY),
-    b"{example.com}~" + b"0" * 64: b"%d" % NOW,
-}
-
-
-def test_all_that_another_store_remembers_comes_over_with_the_time_it_has_left(
-    tmp_path: Path,
-) -> None:
-    fill(f"sqlite:{tmp_path / 'old.db'}", OWN, ttl_seconds=5000)
-    fill(f"sqlite:{tmp_path / 'old.db'}", {b"control": b"{}"})
-    told = answer_of("import", f"sqlite:{tmp_path / 'old.db'}", f"--dbdir={tmp_path}")
-    assert stored(tmp_path) == OWN
-    assert {kind for kind, row in told["entries"].items() if row["imported"]} == {
-        "triplets", "clients", "identity_triplets", "identities", "correspondences"
-    }  # fmt: skip
-    with sqlite3.connect(tmp_path / "greyd.db") as connection:
-        rows = connection.execute("SELECT expires_at FROM record WHERE key != x'636f6e74726f6c'")
-        assert all(4900 <= expires - NOW <= 5100 for (expires,) in rows)
-
-
-def test_a_readable_store_is_hashed_on_its_way_into_a_private_server(tmp_path: Path) -> None:
-    fill(f"sqlite:{tmp_path / 'old.db'}", OWN)
-    source = f"sqlite:{tmp_path / 'old.db'}"
-    answer_of("import", source, f"--dbdir={tmp_path}", GREYD_PRIVACY="yes")
-    private = Settings(privacy=True)
-    address = parse_address(b"192.0.2.7")
-    assert address is not None
-    from greyd.greylist import Evidence
-
-    made = keys(
-        address, b"alice@example.com", b"bob@example.org", private, Evidence(b"example.com")
-    )
-    assert set(stored(tmp_path)) == {*made[:4], b"~" + b"0" * 64}
-
-
-def test_a_private_store_does_not_come_into_a_readable_server(tmp_path: Path) -> None:
-    hashed = {b"/" + b"a" * 40: b"%d" % NOW, b":" + b"b" * 40: b"3,%d" % NOW}
-    fill(f"sqlite:{tmp_path / 'old.db'}", hashed)
-    done = run("import", f"sqlite:{tmp_path / 'old.db'}", f"--dbdir={tmp_path}")
-    assert done.returncode == 1
-    assert stored(tmp_path) == {}
-    told = run(
-        "import", f"sqlite:{tmp_path / 'old.db'}", f"--dbdir={tmp_path}", GREYD_PRIVACY="yes"
-    )
-    assert told.returncode == 0
-    assert stored(tmp_path) == hashed
-
-
-# What can't be done -------------------------------------------------------------------------------
-
-
-def test_what_is_no_source_is_told_in_one_line(tmp_path: Path) -> None:
-    fill(f"sqlite:{tmp_path / 'greyd.db'}", OWN)
-    (tmp_path / "text").write_text("hello")
-    (tmp_path / "empty").mkdir()
-    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE t (a)")
-    for source, said in {
-        str(tmp_path / "missing"): "No such file",
-        str(tmp_path / "text"): "neither a dump",
-        str(tmp_path / "empty"): "no postgrey.db",
-        str(tmp_path / "other.db"): "neither sqlgrey's",
-        f"sqlite:{tmp_path / 'greyd.db'}": "own store",
-        str(tmp_path / "greyd.db"): "own store",
-        "memory://": "no command can reach it",
-    }.items():
-        done = run("import", source, f"--dbdir={tmp_path}")
-        assert (done.returncode, done.stdout) == (2, ""), source
-        assert said in done.stderr
-        assert done.stderr.count("\n") == 1
+def test_the_same_store_under_another_url_is_known(one: str, other: str, *, same: bool) -> None:
+    assert is_the_same(one, other) is same

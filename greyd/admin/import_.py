@@ -19,6 +19,7 @@ from greyd.admin import (
     command,
     complain,
     decide_all,
+    near_together,
     note_act,
     opened,
     other_store,
@@ -326,7 +327,7 @@ async def _take_over(admin: Admin, source: Source, tally: Tally) -> None:
                 if store is None:
                     tally.counts.update(rule([None] * len(keys))[0] for keys, rule in questions)
                     continue
-                async for answers in decide_all(store, questions):
+                async for answers in decide_all(store, near_together(store, questions)):
                     tally.counts.update(answers)
                     advance(len(answers))
             if store is not None and tally.changed and not tally.dry_run:

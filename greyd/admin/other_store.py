@@ -132,13 +132,13 @@ _LOCAL = ("", "localhost", "::1")
 
 
 def _place(url: str) -> tuple[str, ...]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port or 6379
-    except ValueError:
-        raise AdminError("a URL of a store that can't be understood") from None
-    host = "127.0.0.1" if (parts.hostname or "") in _LOCAL else parts.hostname or ""
-    if "," in parts.netloc:
-        host = parts.netloc.rpartition("@")[2]
+    parts = urlsplit(url)
     scheme = parts.scheme.replace("rediss", "redis")
-    return scheme, host, str(port), parts.path.strip("/") or "0", parts.query
+    hosts = parts.netloc.rpartition("@")[2]
+    if "," not in hosts:
+        try:
+            host, port = parts.hostname or "", parts.port or 6379
+        except ValueError:
+            raise AdminError("a URL of a store that can't be understood") from None
+        hosts = f"{'127.0.0.1' if host in _LOCAL else host}:{port}"
+    return scheme, hosts, parts.path.strip("/") or "0", parts.query

@@ -58,6 +58,7 @@ _SALVAGED = "the dump ends before its end (DATA=END)"
 # The programs -------------------------------------------------------------------------------------
 
 _DUMP = re.compile(r"db([0-9.]*)_dump(-[0-9.]+)?")
+_USUAL_FOLDERS = ("/usr/bin", "/usr/local/bin")
 
 
 class Programs(NamedTuple):
@@ -75,7 +76,7 @@ class Programs(NamedTuple):
             AdminError: there are none.
         """
         found = []
-        for folder in dict.fromkeys(os.get_exec_path()):
+        for folder in dict.fromkeys([*os.get_exec_path(), *_USUAL_FOLDERS]):
             with contextlib.suppress(OSError):
                 found += [path for path in Path(folder).iterdir() if _DUMP.fullmatch(path.name)]
         sets = [
@@ -385,9 +386,11 @@ class Reading:
         if bits == b"%d" % address.bits and b"/" in behind:
             rest = behind
         self.networks.note(address)
-        splits = split_names(rest)
-        found = [keys_of_normal(address, *names, self.settings).triplet for names in splits]
-        return tuple(found) if len(found) == 1 else tuple(dict.fromkeys(found))
+        found = (
+            keys_of_normal(address, sender, recipient, self.settings).triplet
+            for sender, recipient in split_names(rest)
+        )
+        return tuple(dict.fromkeys(found))
 
 
 def _unreadable(pair: Pair) -> Unreadable:

@@ -1,25 +1,19 @@
-"""From postgrey to greyd: what the real postgrey has learned, greyd knows.
-
-Postgrey gets its time from ``policy_test_time``; what it is told here has happened in the last
-days, so that ``greyd import``, which looks at the clock, finds it as fresh as it would.
-"""
+"""What postgrey has learned is known to greyd: real databases, of every kind of stop."""
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
+import contextlib
+import itertools
 import signal
-import sys
-import threading
+import sqlite3
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.commands import answer_of, content, run
-from tests.integration.load import LONGEST_SECONDS, Load, Mails
-from tests.integration.side_by_side import Respondent, ask
-from tests.integration.streams import CONNECTIONS, HOUR, Asked, Pace, Stream
-from tests.integration.test_differential import story
+from tests.commands import CHECKOUT, answer_of, content, fill, run
 from tests.processes import (
     PolicyClient,
     greyd,
@@ -31,344 +25,428 @@ from tests.processes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.processes import Running
 
 pytestmark = pytest.mark.integration
 
-TERM, KILL = signal.SIGTERM, signal.SIGKILL
+NOW = int(time.time())
+DAY = 86400
 
-ODD_SENDERS = (
-    b"alice@example.com",
-    b"",
-    b"noat",
-    b"prvs=0123456789=bob@example.com",
-    b"prvs=a=b+c=d@example.com",
-    b"PRVS=0123456789=Carol@Example.COM",
-    b"bob+tag@example.com",
-    b"list-12-7@example.com",
-    b"a/b@example.com",
-    b"/@example.com",
-    b'"x@y.example/z"@example.com',
-    b"caf\xe9@example.com",
-    b'x\\41\\y%2f%25"q,{}@example.com',
-    b" a b\t@example.com",
-    b"x=y@example.com",
-    b"x" * 600 + b"@example.com",
-)
-ADDRESSES = (b"192.0.2.7", b"2001:db8:0:1::7", b"64:ff9b::192.0.2.9")
-RECIPIENTS = (b"Bob@Example.org", b"dept/bob@example.org")
+SENDERS = [
+    "alice@example.com",
+    "Bounces-4711-99=x@lists.example.com",
+    "prvs=0123456789=bob@example.com",
+    "carol+tag@example.com",
+    "",
+    "d/e@example.com",
+    "näme@example.com",
+    'a\\b"c@example.com',
+    "no-domain",
+]
+CLIENTS = ["192.0.2.7", "198.51.100.200", "2001:db8::1", "2001:db8:7:8:9::10"]
+RECIPIENTS = ["bob@example.org", "Carl+list@Example.org"]
 
-
-@pytest.fixture(autouse=True)
-def need_programs() -> None:
-    program("db5.3_dump")
+MAILS = [
+    {"client_address": client, "client_name": "unknown", "sender": sender, "recipient": recipient}
+    for client, sender, recipient in itertools.product(CLIENTS, SENDERS, RECIPIENTS)
+]
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the option that names a store."""
+    if request.param == "sqlite":
+        yield f"--store=sqlite:{tmp_path / 'greyd.db'}"
+        return
+    with redis_server(tmp_path) as redis:
+        yield f"--store=redis://127.0.0.1:{redis.port}/0"
 
 
-def end(server: Running, number: signal.Signals) -> None:
-    """Stop postgrey by a signal. It may sleep through a SIGTERM that comes just after a request."""
-
-    def is_gone() -> bool:
-        if server.process.poll() is None:
-            server.signal(number)
-        return server.process.poll() is not None
-
-    wait_until(is_gone, "postgrey does not end")
+def ask(server: Running, mail: Mapping[str, str], when: int) -> str:
+    """Return what a server says to a mail at a time: the action's first word."""
+    octets: dict[str, Any] = {name: value.encode() for name, value in mail.items()}
+    with PolicyClient(server.port) as client:
+        reply = client.ask(request(policy_test_time=str(when), instance=None, **octets))
+    assert reply is not None
+    return reply.removeprefix("action=").split()[0]
 
 
-def everybody(now: int) -> Iterator[dict[str, str | bytes]]:
-    """Yield a request of each sender from each client to each recipient."""
-    for sender in ODD_SENDERS:
-        for address in ADDRESSES:
-            for recipient in RECIPIENTS:
-                yield request(
-                    sender=sender,
-                    client_address=address,
-                    recipient=recipient,
-                    policy_test_time=str(now),
-                )
+def teach(server: Running) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Let a server learn of mail that passes and of mail that waits; returns both."""
+    known, waiting = MAILS[::2], MAILS[1::2]
+    for mail in known:
+        assert ask(server, mail, NOW - DAY) == "DEFER_IF_PERMIT"
+        assert ask(server, mail, NOW - DAY + 400) == "PREPEND"
+    for mail in waiting:
+        assert ask(server, mail, NOW - 200) == "DEFER_IF_PERMIT"
+    return known, waiting
 
 
-def ask_all(server: Running, requests: Iterator[dict[str, str | bytes]]) -> list[str | None]:
-    with PolicyClient(server.port, timeout=30) as client:
-        return [client.ask(each) for each in requests]
+def stop(server: Running, how: signal.Signals) -> None:
+    """End postgrey. A SIGTERM that comes while it is busy is lost on it, so it may take several."""
+    while server.process.poll() is None:
+        server.signal(how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.process.wait(1)
 
 
-def learned(folder: Path, number: signal.Signals, *options: str) -> tuple[Path, int]:
-    """Have postgrey learn: all senders have passed, and one waits; returns its folder, and now."""
-    now = int(time.time())
-    with postgrey(folder, "--auto-whitelist-clients=0", *options) as server:
-        ask_all(server, everybody(now - HOUR))
-        ask_all(server, everybody(now - HOUR // 2))
-        waiting = request(sender="new@example.com", policy_test_time=str(now - 100))
-        assert ask_all(server, iter([waiting]))[0] != "action=DUNNO"
-        end(server, number)
-    return folder / "postgrey-db", now
+# From postgrey ------------------------------------------------------------------------------------
+
+KINDS: list[list[str]] = [
+    [],
+    ["--privacy"],
+    ["--lookup-by-host"],
+    ["--ipv4cidr=28", "--ipv6cidr=48"],
+    ["--lookup-by-host", "--privacy"],
+]
 
 
-def import_all(source: Path, *arguments: str, options: Sequence[str] = ()) -> Any:
-    """Import into the store of a server with these options; returns what the command says."""
-    return answer_of("import", source, *arguments, POSTGREY_OPTS=" ".join(options))
-
-
-# What postgrey knows, greyd knows -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("number", "options", "ours"),
-    [
-        (TERM, (), ()),
-        (KILL, (), ()),
-        (TERM, ("--privacy",), ("--privacy",)),
-        (KILL, ("--lookup-by-host",), ("--lookup-by-host",)),
-        (KILL, ("--lookup-by-host", "--privacy"), ("--lookup-by-host", "--privacy")),
-        (TERM, ("--ipv4cidr=20", "--ipv6cidr=48"), ("--ipv4cidr=20", "--ipv6cidr=48")),
-        (TERM, (), ("--privacy",)),
-        (KILL, ("--lookup-by-host",), ()),
-    ],
-    ids=[
-        "SIGTERM",
-        "SIGKILL",
-        "private",
-        "by host",
-        "private by host",
-        "networks",
-        "hashed",
-        "cut",
-    ],
-)
-def test_nobody_whom_postgrey_knows_waits_again_and_who_waits_waits_for_the_rest(
-    number: signal.Signals, options: tuple[str, ...], ours: tuple[str, ...], tmp_path: Path
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("options", KINDS, ids=" ".join)
+def test_nobody_whom_postgrey_knew_waits_anew(
+    tmp_path: Path, options: list[str], how: signal.Signals
 ) -> None:
-    folder, now = learned(tmp_path / "postgrey", number, *options)
-    told = import_all(folder, f"--dbdir={tmp_path}", options=ours)
+    with postgrey(tmp_path, "--auto-whitelist-clients=0", *options) as server:
+        known, waiting = teach(server)
+        stop(server, how)
+    config = tmp_path / "greyd.toml"
+    config.write_text(_toml(options))
+    there = (f"--config={config}", f"--dbdir={tmp_path}")
+    told = answer_of("import", tmp_path / "postgrey-db", *there)
     assert told["unreadable"]["count"] == 0
-    assert told["entries"]["triplets"]["imported"] > len(ODD_SENDERS)
-    more = ("--auto-whitelist-clients=0", "--test-time", "--greylist-text=%s seconds")
-    with greyd(tmp_path, *ours, *more) as server:
-        answers = ask_all(server, everybody(now))
-        assert answers == ["action=DUNNO"] * len(answers)
-        for after, answer in (
-            (0, "action=DEFER_IF_PERMIT 4.2.0 200 seconds"),
-            (200, "action=PREP"),
-        ):
-            waiting = request(sender="new@example.com", policy_test_time=str(now + after))
-            (told_now,) = ask_all(server, iter([waiting]))
-            assert (told_now or "").startswith(answer)
+    assert told["entries"]["triplets"]["imported"] == told["entries"]["triplets"]["read"] > 0
+    assert told["remarks"] == []
+    with greyd(tmp_path, "--test-time", "--auto-whitelist-clients=0", *options) as server:
+        assert [mail for mail in known if ask(server, mail, NOW) != "DUNNO"] == []
+        for mail in waiting:
+            assert ask(server, mail, NOW) == "DEFER_IF_PERMIT"
+        # The rest of their wait, and no more.
+        assert [mail for mail in waiting if ask(server, mail, NOW + 100) != "PREPEND"] == []
 
 
-@pytest.mark.parametrize(
-    ("store", "number", "options", "pace"),
-    [
-        ("sqlite", TERM, (), Pace()),
-        ("redis", KILL, (), Pace()),
-        ("sqlite", KILL, ("--privacy", "--auto-whitelist-clients=2"), Pace()),
-        ("redis", TERM, ("--lookup-by-host", "--auto-whitelist-clients=2"), Pace()),
-        ("sqlite", TERM, ("--delay=60", "--retry-window=6h", "--ipv4cidr=20"), Pace(60, 6 * HOUR)),
-    ],
-)
-def test_greyd_goes_on_as_postgrey_does_with_what_it_had_learned(
-    store: str,
-    number: signal.Signals,
-    options: tuple[str, ...],
-    pace: Pace,
-    tmp_path: Path,
-    redis: Running,
+def _toml(options: list[str]) -> str:
+    lines = ""
+    for option in options:
+        name, _, value = option.removeprefix("--").partition("=")
+        lines += f"{name} = {value or 'true'}\n"
+    return lines
+
+
+def test_auto_whitelisted_clients_stay_so_and_others_count_on(store: str, tmp_path: Path) -> None:
+    with postgrey(tmp_path, "--auto-whitelist-clients=3") as server:
+        for client, times in (("192.0.2.7", 3), ("2001:db8::1", 2)):
+            for hour in range(times):
+                mail = {"client_address": client, "sender": f"s{'x' * hour}@example.com"}
+                when = NOW - DAY + 7200 * hour
+                assert ask(server, mail, when) == "DEFER_IF_PERMIT"
+                assert ask(server, mail, when + 400) == "PREPEND"
+        stop(server, signal.SIGKILL)
+    told = answer_of("import", tmp_path / "postgrey-db", store)
+    assert told["entries"]["clients"]["imported"] == 2
+    with greyd(tmp_path, store, "--test-time", "--auto-whitelist-clients=3") as server:
+        new = {"sender": "new@example.com", "client_address": "192.0.2.7"}
+        assert ask(server, new, NOW) == "DUNNO"
+        wait_until(lambda: "reason=client AWL" in server.log(), "the log says why")
+        other = {"sender": "new@example.com", "client_address": "2001:db8::1"}
+        assert ask(server, other, NOW) == "DEFER_IF_PERMIT"
+        assert ask(server, other, NOW + 400) == "PREPEND"
+        wait_until(lambda: "whitelisted: " in server.log(), "it has come back three times")
+
+
+def test_a_second_import_changes_nothing_and_a_dry_run_nothing_at_all(
+    store: str, tmp_path: Path
 ) -> None:
-    """Both are asked on, with every reply to the octet the same: how long was waited, and is to."""
-    options = (*options, "--x-greylist-header=X-Greylist: delayed %t seconds")
-    streams = [list(Stream(seed, pace).requests(260)) for seed in range(6)]
-    started = int(time.time())
-    with (
-        postgrey(tmp_path / "postgrey", *options) as server,
-        Respondent("postgrey", server, CONNECTIONS) as learner,
-    ):
-        for stream in streams:
-            for asked in in_our_days(stream, started)[:LEARNED]:
-                ask([learner], asked.attributes, asked.connection)
-        end(server, number)
-    url = f"sqlite:{tmp_path / 'greyd.db'}"
-    if store == "redis":
-        url = f"redis://127.0.0.1:{redis.port}/1"
-    told = import_all(tmp_path / "postgrey" / "postgrey-db", f"--store={url}", options=options)
-    assert told["entries"]["triplets"]["imported"] > 40
-    assert told["entries"]["clients"]["imported"] > 5
-    # What was too old when it was imported is to be so later too.
-    begin = int(time.time())
-    ours = (*options, "--test-time", "--store-timeout=20", f"--store={url}")
-    with (
-        postgrey(tmp_path / "postgrey", *options) as reference,
-        greyd(tmp_path / "greyd", *ours) as server,
-        Respondent("postgrey", reference, CONNECTIONS) as expected,
-        Respondent("greyd", server, CONNECTIONS) as found,
-    ):
-        passed = 0
-        for stream in streams:
-            now = in_our_days(stream, started, begin)
-            for place, asked in list(enumerate(now))[LEARNED:]:
-                replies = ask([expected, found], asked.attributes, asked.connection)
-                assert replies[0] == replies[1], story(now, place)
-                passed += replies[0] == b"action=DUNNO"
-    assert passed > 100
-
-
-LEARNED = 160
-"""Requests of each stream that postgrey has seen before it is stopped."""
-
-
-def in_our_days(stream: Sequence[Asked], now: int, begin: int = 0) -> list[Asked]:
-    """Return a stream whose learned part ends now, and whose rest is not before ``begin``."""
-    times = [int(asked.attributes["policy_test_time"]) for asked in stream]
-    shift = now - max(times[:LEARNED])
-    moved = []
-    for place, (asked, when) in enumerate(zip(stream, times, strict=True)):
-        then = when + shift if place < LEARNED else max(when + shift, begin)
-        attributes = {**asked.attributes, "policy_test_time": b"%d" % then}
-        moved.append(asked._replace(attributes=attributes))
-    return moved
-
-
-# What is not to be touched, and what can't be used ------------------------------------------------
-
-
-def fingerprint(folder: Path) -> dict[str, tuple[str, int]]:
-    return {
-        path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
-        for path in folder.iterdir()
-    }
-
-
-def test_the_original_stays_as_it_is_and_a_second_import_changes_nothing(tmp_path: Path) -> None:
-    folder, _ = learned(tmp_path / "postgrey", KILL)
-    before = fingerprint(folder)
-    url = f"sqlite:{tmp_path / 'greyd.db'}"
-    dry = import_all(folder, f"--store={url}", "--dry-run")
-    assert not (tmp_path / "greyd.db").exists()
-    first = import_all(folder, f"--store={url}")
+    url = store.removeprefix("--store=")
+    with postgrey(tmp_path) as server:
+        teach(server)
+        stop(server, signal.SIGTERM)
+    original = snapshot(tmp_path / "postgrey-db")
+    dry = answer_of("import", tmp_path / "postgrey-db", "--dry-run", store)
+    assert dry["entries"]["triplets"]["imported"] > 50
+    assert content(url) == {}
+    first = answer_of("import", tmp_path / "postgrey-db", store)
     assert first["entries"] == dry["entries"]
-    stored = content(url)
-    second = import_all(folder, f"--store={url}")
-    assert fingerprint(folder) == before
-    assert content(url) == stored
-    for kind in ("triplets", "clients"):
-        assert second["entries"][kind]["unchanged"] == first["entries"][kind]["imported"]
-        assert second["entries"][kind]["imported"] == second["entries"][kind]["merged"] == 0
+    stored = {key: value for key, value in content(url).items() if key != b"control"}
+    second = answer_of("import", tmp_path / "postgrey-db", store)
+    triplets = second["entries"]["triplets"]
+    assert (triplets["imported"], triplets["merged"]) == (0, 0)
+    assert triplets["unchanged"] == triplets["read"] == first["entries"]["triplets"]["read"]
+    assert {key: value for key, value in content(url).items() if key != b"control"} == stored
+    assert snapshot(tmp_path / "postgrey-db") == original
 
 
-def test_a_folder_of_a_running_postgrey_is_read_and_that_is_said(tmp_path: Path) -> None:
-    now = int(time.time())
-    with postgrey(tmp_path / "postgrey") as server:
-        ask_all(server, everybody(now - HOUR))
-        done = run("import", tmp_path / "postgrey" / "postgrey-db", f"--dbdir={tmp_path}")
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Return what is in the files of a folder, and when they were changed."""
+    return {each.name: (each.read_bytes(), each.stat().st_mtime_ns) for each in folder.iterdir()}
+
+
+def test_what_greyd_knows_already_is_merged_and_the_running_server_goes_on(
+    store: str, tmp_path: Path
+) -> None:
+    mail = MAILS[0]
+    with postgrey(tmp_path) as old:
+        ask(old, mail, NOW - DAY)
+        ask(old, mail, NOW - DAY + 400)
+        stop(old, signal.SIGTERM)
+    with greyd(tmp_path, store, "--test-time") as server:
+        assert ask(server, mail, NOW - 60) == "DEFER_IF_PERMIT"
+        told = answer_of("import", tmp_path / "postgrey-db", store)
+        assert told["entries"]["triplets"]["merged"] == 1
+        assert ask(server, mail, NOW) == "DUNNO"
+        wait_until(lambda: "imported 1 triplets, 1 clients, by " in server.log(), "the log says so")
+
+
+def test_a_longer_delay_here_makes_nobody_wait_who_has_waited_there(tmp_path: Path) -> None:
+    with postgrey(tmp_path, "--delay=60", "--auto-whitelist-clients=0") as server:
+        ask(server, MAILS[0], NOW - DAY)
+        ask(server, MAILS[0], NOW - DAY + 100)
+        ask(server, MAILS[1], NOW - DAY)
+        stop(server, signal.SIGTERM)
+    varied = f"--dbdir={tmp_path}"
+    options = {"GREYD_DELAY": "600", "GREYD_AUTO_WHITELIST_CLIENTS": "0"}
+    answer_of("import", tmp_path / "postgrey-db", "--from-delay=60", varied, **options)
+    with greyd(tmp_path, "--test-time", "--delay=600", "--auto-whitelist-clients=0") as server:
+        assert ask(server, MAILS[0], NOW) == "DUNNO"
+
+
+def test_a_running_postgrey_is_imported_with_a_warning(tmp_path: Path) -> None:
+    with postgrey(tmp_path) as server:
+        ask(server, MAILS[0], NOW)
+        done = run("import", tmp_path / "postgrey-db", f"--dbdir={tmp_path}")
+        assert done.returncode == 1
+        assert "postgrey is running" in done.stderr
+        assert ask(server, MAILS[0], NOW + 400) == "PREPEND"
+    assert any(b"alice" in key for key in content(f"sqlite:{tmp_path / 'greyd.db'}"))
+
+
+def test_networks_of_another_width_are_told_of(tmp_path: Path) -> None:
+    with postgrey(tmp_path, "--ipv4cidr=16") as server:
+        for number in range(40):
+            mail = {**MAILS[0], "client_address": f"10.{number}.7.9"}
+            ask(server, mail, NOW)
+        stop(server, signal.SIGTERM)
+    done = run("import", tmp_path / "postgrey-db", f"--dbdir={tmp_path}")
     assert done.returncode == 1
-    assert "postgrey is running" in done.stderr
+    assert "--ipv4cidr=16" in done.stderr
 
 
-def test_hashed_keys_are_refused_where_names_are_looked_for(tmp_path: Path) -> None:
-    folder, _ = learned(tmp_path / "postgrey", TERM, "--privacy")
-    done = run("import", folder, f"--dbdir={tmp_path}")
+def test_private_databases_need_a_private_server(tmp_path: Path) -> None:
+    with postgrey(tmp_path, "--privacy") as server:
+        ask(server, MAILS[0], NOW)
+        stop(server, signal.SIGTERM)
+    done = run("import", tmp_path / "postgrey-db", f"--dbdir={tmp_path}")
     assert done.returncode == 1
-    assert "only be used with --privacy" in " ".join(done.stdout.split())
-    assert content(f"sqlite:{tmp_path / 'greyd.db'}") == {}
+    assert "--privacy" in done.stdout
+    assert b"/" not in b"".join(
+        key for key in content(f"sqlite:{tmp_path / 'greyd.db'}") if key != b"control"
+    )
 
 
-def test_a_database_of_wider_networks_than_the_servers_is_told(tmp_path: Path) -> None:
-    now = int(time.time())
-    with postgrey(tmp_path / "postgrey", "--ipv4cidr=20") as server:
-        wide = (
-            request(client_address=f"10.{number}.17.7", policy_test_time=str(now))
-            for number in range(40)
+def test_readable_databases_are_hashed_on_their_way_to_a_private_server(tmp_path: Path) -> None:
+    with postgrey(tmp_path, "--auto-whitelist-clients=0") as server:
+        known, _ = teach(server)
+        stop(server, signal.SIGTERM)
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef0123456789abcdef")
+    private = ["--privacy", f"--privacy-key={key}"]
+    options = {"GREYD_PRIVACY": "yes", "GREYD_PRIVACY_KEY": str(key)}
+    answer_of("import", tmp_path / "postgrey-db", f"--dbdir={tmp_path}", **options)
+    assert b"example" not in b"".join(content(f"sqlite:{tmp_path / 'greyd.db'}"))
+    with greyd(tmp_path, "--test-time", "--auto-whitelist-clients=0", *private) as server:
+        assert [mail for mail in known if ask(server, mail, NOW) != "DUNNO"] == []
+
+
+def test_a_dump_on_standard_input_is_as_good(tmp_path: Path) -> None:
+    with postgrey(tmp_path) as server:
+        teach(server)
+        stop(server, signal.SIGTERM)
+    folder = tmp_path / "postgrey-db"
+    whole = answer_of("import", folder, f"--dbdir={tmp_path}")
+    subprocess.run([program("db5.3_recover"), "-h", folder], check=True)
+    dumps = [
+        subprocess.run(
+            [program("db5.3_dump"), *form, folder / name], capture_output=True, check=True
+        ).stdout
+        for name, form in (("postgrey.db", ["-p"]), ("postgrey_clients.db", []))
+    ]
+    other = tmp_path / "other"
+    other.mkdir()
+    done = run("import", "-", f"--dbdir={other}", given=b"".join(dumps))
+    assert done.returncode == 0, done.stderr
+    assert _times(other) == _times(tmp_path)
+    assert whole["entries"]["clients"]["imported"] > 0
+
+
+def _times(folder: Path) -> dict[bytes, bytes]:
+    found = content(f"sqlite:{folder / 'greyd.db'}")
+    return {key: value for key, value in found.items() if key != b"control"}
+
+
+def test_without_berkeley_dbs_programs_one_line_says_which(tmp_path: Path) -> None:
+    folder = tmp_path / "postgrey-db"
+    folder.mkdir()
+    (folder / "postgrey.db").touch()
+    # The interpreter is started by its path; on the command's PATH nothing is found.
+    script = (
+        "import greyd.admin.postgrey_db as it; it._USUAL_FOLDERS = ();"
+        "import sys; from greyd.cli import main; main(sys.argv[1:])"
+    )
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, "import", folder, f"--dbdir={tmp_path}"],
+        env={"PATH": str(tmp_path)},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "apt install db5.3-util" in line
+
+
+# From sqlgrey -------------------------------------------------------------------------------------
+
+
+def sqlgreys_file(path: Path) -> None:
+    """Make a database as sqlgrey 1.8 makes it."""
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.executescript(
+            """
+            CREATE TABLE connect (sender_name varchar(64) NOT NULL, sender_domain varchar(255)
+                NOT NULL, src varchar(39) NOT NULL, rcpt varchar(255) NOT NULL,
+                first_seen timestamp NOT NULL);
+            CREATE TABLE from_awl (sender_name varchar(64) NOT NULL, sender_domain varchar(255)
+                NOT NULL, src varchar(39) NOT NULL, first_seen timestamp NOT NULL,
+                last_seen timestamp NOT NULL, PRIMARY KEY (src, sender_domain, sender_name));
+            CREATE TABLE domain_awl (sender_domain varchar(255) NOT NULL, src varchar(39)
+                NOT NULL, first_seen timestamp NOT NULL, last_seen timestamp NOT NULL,
+                PRIMARY KEY (src, sender_domain));
+            CREATE TABLE optin_domain (domain varchar(255));
+            """
         )
-        ask_all(server, wide)
-        end(server, TERM)
-    done = run("import", tmp_path / "postgrey" / "postgrey-db", f"--dbdir={tmp_path}")
-    assert done.returncode == 1
-    assert "--ipv4cidr=2" in done.stderr
+        waiting = ("alice", "example.com", "192.0.2", "bob@example.org", NOW - 200)
+        connection.execute("INSERT INTO connect VALUES (?, ?, ?, ?, ?)", waiting)
+        bounce = ("-undef-", "-undef-", "198.51.100.7", "bob@example.org", NOW - 200)
+        connection.execute("INSERT INTO connect VALUES (?, ?, ?, ?, ?)", bounce)
+        for number in range(6):
+            row = (f"s{number}", "example.net", "203.0.113.7", NOW - DAY + 3600 * number, NOW - 100)
+            connection.execute("INSERT INTO from_awl VALUES (?, ?, ?, ?, ?)", row)
+        row = ("x", "example.net", "203.0.113", NOW - DAY, NOW - 100)
+        connection.execute("INSERT INTO from_awl VALUES (?, ?, ?, ?, ?)", row)
+    connection.close()
 
 
-def test_without_berkeley_dbs_programs_their_package_is_named(tmp_path: Path) -> None:
-    folder, _ = learned(tmp_path / "postgrey", TERM)
-    done = run("import", folder, f"--dbdir={tmp_path}", PATH=str(tmp_path))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    assert "apt install db5.3-util" in done.stderr
-
-
-# While the server runs ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_mail_is_answered_while_a_large_database_is_imported(
-    store: str, tmp_path: Path, redis: Running
+def test_what_sqlgrey_knows_is_taken_over_as_far_as_there_is_a_place(
+    store: str, tmp_path: Path
 ) -> None:
-    now = int(time.time())
-    dump = tmp_path / "dump"
-    with dump.open("w") as file:
-        file.write("VERSION=3\nformat=print\nHEADER=END\n")
-        for number in range(30_000):
-            network = f"172.{number >> 8 & 15}.{number & 255}.0"
-            file.write(f" {network}/s{number}@example.com/bob@example.org\n {now - 900},{now}\n")
-        file.write("DATA=END\n")
-    url = f"sqlite:{tmp_path / 'greyd.db'}"
-    if store == "redis":
-        url = f"redis://127.0.0.1:{redis.port}/2"
-    done: list[Any] = []
-
-    def import_it() -> None:
-        done.append(import_all(dump, f"--store={url}"))
-
-    with greyd(tmp_path, f"--store={url}", "--store-timeout=5") as server:
-        importing = threading.Thread(target=import_it)
-        begin = time.monotonic()
-        with Load(server.port, connections=10, mails=Mails("load")) as load:
-            importing.start()
-            importing.join()
-        figures = load.since(begin)
-    sys.stdout.write(f"{store}: {figures}\n")
-    assert done[0]["entries"]["triplets"]["imported"] == 30_000
-    assert (load.dropped, load.unanswered) == (0, 0)
-    assert set(figures.actions) == {"DEFER_IF_PERMIT"}, "all of it is new mail or too early"
-    assert figures.longest < LONGEST_SECONDS
+    file = tmp_path / "sqlgrey.db"
+    sqlgreys_file(file)
+    told = answer_of("import", file, store)
+    assert told["entries"]["triplets"]["imported"] == 2
+    assert told["entries"]["clients"]["imported"] == 1
+    assert told["not_taken_over"][0]["count"] == 1
+    with greyd(tmp_path, store, "--test-time") as server:
+        mail = {"sender": "alice@example.com", "client_address": "192.0.2.99"}
+        assert ask(server, mail, NOW) == "DEFER_IF_PERMIT"
+        assert ask(server, mail, NOW + 100) == "PREPEND"
+        bounce = {"sender": "", "client_address": "198.51.100.7"}
+        assert ask(server, bounce, NOW + 100) == "PREPEND"
+        assert ask(server, {"client_address": "203.0.113.7"}, NOW) == "DUNNO"
+        assert ask(server, {"client_address": "203.0.113.8"}, NOW) == "DEFER_IF_PERMIT"
 
 
-# From store to store ------------------------------------------------------------------------------
+# From another store of greyd's --------------------------------------------------------------------
 
 
-def test_what_a_server_has_learned_in_a_file_moves_to_redis_and_back(
-    tmp_path: Path, redis: Running
-) -> None:
-    shared = (f"redis://127.0.0.1:{redis.port}/3", "--key-prefix=mail:")
-    now = int(time.time())
-    with greyd(tmp_path, "--test-time") as server:
-        ask_all(server, everybody(now - HOUR))
-        ask_all(server, everybody(now - HOUR // 2))
-        ask_all(server, iter([request(sender="new@example.com", policy_test_time=str(now - 100))]))
-    own = f"sqlite:{tmp_path / 'greyd.db'}"
-    moved = answer_of("import", own, f"--store={shared[0]}", shared[1])
-    assert moved["entries"]["triplets"]["imported"] > 10
-    assert moved["entries"]["clients"]["imported"] == len(ADDRESSES)
-    options = ("--test-time", f"--store={shared[0]}", shared[1], "--greylist-text=%s seconds")
-    with greyd(tmp_path, *options) as server:
-        assert set(ask_all(server, everybody(now))) == {"action=DUNNO"}
-        waiting = request(sender="new@example.com", policy_test_time=str(now))
-        assert ask_all(server, iter([waiting])) == ["action=DEFER_IF_PERMIT 4.2.0 200 seconds"]
-    back = f"sqlite:{tmp_path / 'back.db'}"
-    returned = answer_of("import", shared[0], f"--store={back}", "--from-key-prefix=mail:")
-    assert returned["entries"]["triplets"]["read"] == moved["entries"]["triplets"]["imported"]
-    triplets = {key for key in content(own) if b"}/" in key}
-    assert {key for key in content(back) if b"}/" in key} == triplets
+def test_a_store_moves_to_another_with_all_that_it_holds(tmp_path: Path) -> None:
+    file = f"sqlite:{tmp_path / 'greyd.db'}"
+    records = {
+        b"{192.0.2.0}/alice@example.com/bob@example.org": b"%d,%d,%d" % (NOW - 900, NOW, NOW),
+        b"{192.0.2.0}/w%2fx@example.com/bob@example.org": b"%d" % (NOW - 10),
+        b"{192.0.2.0}:192.0.2.7": b"4,%d" % NOW,
+        b"{example.com}/alice@example.com/bob@example.org": b"%d,%d,%d"
+        % (NOW - 900, NOW, NOW - 600),
+        b"{example.com}:example.com": b"2,%d,%d" % (NOW, NOW - DAY),
+        b"{example.com}~0123": b"%d" % NOW,
+        b"control": b"{}",
+        b"probe": b"%d" % NOW,
+    }
+    fill(file, records)
+    with redis_server(tmp_path) as redis:
+        url = f"redis://127.0.0.1:{redis.port}/0"
+        told = answer_of("import", file, f"--store={url}", "--key-prefix=two:")
+        kinds = ("triplets", "clients", "identity_triplets", "identities", "correspondences")
+        assert [told["entries"][kind]["imported"] for kind in kinds] == [2, 1, 1, 1, 1]
+        moved = {key: value for key, value in _content(url, "two:").items() if key != b"control"}
+        expected = {key: value for key, value in records.items() if key not in _NOT_MOVED}
+        assert moved == expected
+        back = f"--store=sqlite:{tmp_path / 'back.db'}"
+        answer_of("import", url, "--from-key-prefix=two:", back)
+        assert {
+            key: value
+            for key, value in content(f"sqlite:{tmp_path / 'back.db'}").items()
+            if key != b"control"
+        } == expected
+        same = run("import", url, f"--store={url}")
+        assert same.returncode == 2
+        assert "own store" in same.stderr
 
 
-def test_a_redis_is_not_imported_into_itself(redis: Running) -> None:
-    port = redis.port
-    done = run("import", f"redis://localhost:{port}", f"--store=redis://127.0.0.1:{port}/0")
+_NOT_MOVED = (b"control", b"probe")
+
+
+def _content(url: str, prefix: str) -> dict[bytes, bytes]:
+    from tests.commands import store_at
+
+    async def read() -> dict[bytes, bytes]:
+        async with store_at(url, prefix) as store:
+            return {each.key: each.value async for group in store.records() for each in group}
+
+    return asyncio.run(read())
+
+
+def test_the_servers_own_file_is_no_source(tmp_path: Path) -> None:
+    fill(f"sqlite:{tmp_path / 'greyd.db'}", {b"{192.0.2.0}:192.0.2.7": b"4,%d" % NOW})
+    done = run("import", f"sqlite:{tmp_path / 'greyd.db'}", f"--dbdir={tmp_path}")
     assert done.returncode == 2
     assert "own store" in done.stderr
+
+
+# What is none -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (None, "No such file"),
+        (b"nonsense", "neither a dump"),
+        (b"", "neither a dump"),
+        (b"SQLite format 3\0" + b"\0" * 100, "greyd: "),
+    ],
+)
+def test_what_is_no_source_is_refused_in_a_line(
+    tmp_path: Path, made: bytes | None, said: str
+) -> None:
+    source = tmp_path / "source"
+    if made is not None:
+        source.write_bytes(made)
+    done = run("import", source, f"--dbdir={tmp_path}")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert not (tmp_path / "greyd.db").exists()
+
+
+def test_a_folder_of_somebody_elses_is_refused(tmp_path: Path) -> None:
+    done = run("import", tmp_path, f"--dbdir={tmp_path}")
+    assert done.returncode == 2
+    assert "no postgrey.db in it" in done.stderr
+    (tmp_path / "postgrey.db").symlink_to("/etc/passwd")
+    done = run("import", tmp_path, f"--dbdir={tmp_path}")
+    assert done.returncode == 2
+    assert "root" not in done.stdout

@@ -251,6 +251,9 @@ def main(name: str) -> int:
         for number in range(3):
             # Mail that waits: somebody's whom the pages speak of.
             terminal.type(page.name, _QUESTION.format(number))
+    if page.name == "docs/what-if.md":
+        # What the page compares with is greyd's own delay.
+        del os.environ["GREYD_DELAY"]
     try:
         for block in page.blocks:
             run(block, terminal)
