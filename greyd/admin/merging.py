@@ -8,6 +8,7 @@ matter, and what is imported twice changes nothing.
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.greylist import HOUR, Change, Client, Identity, Triplet, has_passed
@@ -112,41 +113,28 @@ def is_expired(record: Known, now: int, settings: Settings) -> bool:
 
 def merging(found: Found, now: int, settings: Settings, *, dry_run: bool = False) -> Rule[Answer]:
     """Return the rule that merges an entry with what is remembered under its keys."""
-    # Made before the store is asked, whose other users would wait for it.
-    ttl_seconds = found.ttl_seconds or _ttl(found.record, now, settings)
-    value = found.record.dump()
-    whole = [Change(key, value, ttl_seconds) for key in found.keys]
-
-    def rule(remembered: Remembered) -> tuple[Answer, Sequence[Change]]:
-        if any(remembered):
-            outcome, changes = _merge_all(found, whole, remembered, now, settings)
-        else:
-            outcome, changes = Outcome.IMPORTED, whole
-        return (found.kind, outcome), () if dry_run else changes
-
-    return rule
+    return partial(_merge_all, found, now, settings, dry_run)
 
 
 def _merge_all(
-    found: Found, whole: Sequence[Change], remembered: Remembered, now: int, settings: Settings
-) -> tuple[Outcome, Sequence[Change]]:
+    found: Found, now: int, settings: Settings, dry_run: bool, remembered: Remembered
+) -> tuple[Answer, Sequence[Change]]:
     outcome, changes = Outcome.UNCHANGED, []
-    for change, text in zip(whole, remembered, strict=True):
+    for key, text in zip(found.keys, remembered, strict=True):
         before = None if text is None else type(found.record).load(text)
-        if before is None or is_expired(before, now, settings):
-            outcome = Outcome.IMPORTED
-            changes.append(change)
-            continue
-        merged = _merge(before, found.record)
+        if before is not None and is_expired(before, now, settings):
+            before = None
+        merged = found.record if before is None else _merge(before, found.record)
         if merged == before:
             continue
-        if outcome is Outcome.UNCHANGED:
-            outcome = Outcome.MERGED
-        ttl_seconds = change.ttl_seconds
-        if merged != found.record:
-            ttl_seconds = max(_ttl(merged, now, settings), found.ttl_seconds)
-        changes.append(Change(change.key, merged.dump(), ttl_seconds))
-    return outcome, changes
+        if outcome is not Outcome.IMPORTED:
+            outcome = Outcome.MERGED if before else Outcome.IMPORTED
+        ttl_seconds = _ttl(merged, now, settings)
+        if found.ttl_seconds:
+            is_the_same = merged == found.record
+            ttl_seconds = found.ttl_seconds if is_the_same else max(ttl_seconds, found.ttl_seconds)
+        changes.append(Change(key, merged.dump(), ttl_seconds))
+    return (found.kind, outcome), () if dry_run else changes
 
 
 def _merge(one: Known, other: Known) -> Known:
