@@ -248,4 +248,25 @@ def test_mail_is_answered_while_a_large_database_is_imported(
         file.write("VERSION=3\nformat=print\nHEADER=END\n")
         for number in range(30_000):
             network = f"172.{number >> 8 & 15}.{number & 255}.0"
-            file.write(f" {network}/s{number}
+            file.write(f" {network}/s{number}@example.com/bob@example.org\n {now - 900},{now}\n")
+        file.write("DATA=END\n")
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    if store == "redis":
+        url = f"redis://127.0.0.1:{redis.port}/2"
+    done: list[Any] = []
+
+    def import_it() -> None:
+        done.append(import_all(dump, f"--store={url}"))
+
+    with greyd(tmp_path, f"--store={url}", "--store-timeout=5") as server:
+        importing = threading.Thread(target=import_it)
+        begin = time.monotonic()
+        with Load(server.port, connections=10, mails=Mails("load")) as load:
+            importing.start()
+            importing.join()
+        figures = load.since(begin)
+    sys.stdout.write(f"{store}: {figures}\n")
+    assert done[0]["entries"]["triplets"]["imported"] == 30_000
+    assert (load.dropped, load.unanswered) == (0, 0)
+    assert set(figures.actions) == {"DEFER_IF_PERMIT"}, "all of it is new mail or too early"
+    assert figures.longest < LONGEST_SECONDS
