@@ -277,17 +277,19 @@ def test_who_waits_for_sqlgrey_waits_for_the_rest_here(tmp_path: Path) -> None:
             (b"bob+x", b"example.com", b"192.0.2", b"bob@example.org", now),
             (b"list-123-4", b"example.com", b"2001:db8::7", b"bob@example.org", now),
             (b"-undef-", b"-undef-", b"192.0.2.8", b"bob@example.org", now),
+            (b"eui64", b"example.com", b"2001:0db8:0000:0009", b"bob@example.org", now),
             (b"noat", b"-undef-", b"198.51.100.9", b"bob@example.org", now),
             (b"caf\xe9", b"example.com",
              b"2001:0db8:0000:0001:0000:0000:0000:0007", b"bob@example.org", now),
         ],
     )  # fmt: skip
     told = answer_of("import", source, f"--dbdir={tmp_path}")
-    assert told["entries"]["triplets"]["imported"] == 5
+    assert told["entries"]["triplets"]["imported"] == 6
     assert stored(tmp_path) == {
         b"{192.0.2.0}/bob@example.com/bob@example.org": b"%d" % now,
         b"{2001:db8::}/list-#-#@example.com/bob@example.org": b"%d" % now,
         b"{192.0.2.0}//bob@example.org": b"%d" % now,
+        b"{2001:db8:0:9::}/eui64@example.com/bob@example.org": b"%d" % now,
         b"{198.51.100.0}/noat/bob@example.org": b"%d" % now,
         b"{2001:db8:0:1::}/caf\xe9@example.com/bob@example.org": b"%d" % now,
     }
@@ -307,11 +309,12 @@ def test_an_address_that_sqlgrey_knows_has_a_success_for_each_hour_and_a_network
         domain_awl=[
             (b"example.net", b"192.0.2.8", NOW - 3 * HOUR, NOW - 2 * HOUR),
             (b"example.net", b"203.0.113", NOW - 3 * HOUR, NOW),
+            (b"example.net", b"2001:0db8:0000:0009", NOW - 3 * HOUR, NOW),
         ],
     )
     told = answer_of("import", source, f"--dbdir={tmp_path}")
     assert stored(tmp_path) == {b"{192.0.2.0}:192.0.2.8": b"3,%d" % (NOW - HOUR)}
-    assert told["entries"]["clients"]["not_taken_over"] == 2
+    assert told["entries"]["clients"]["not_taken_over"] == 3
     assert "learned anew" in told["not_taken_over"][0]["reason"]
 
 
