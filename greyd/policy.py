@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from greyd import __version__, greylist, reply
 from greyd.greylist import NO_EVIDENCE, Evidence
+from greyd.hits import Hits
 from greyd.observe import GREYLIST, PASS
 from greyd.reply import DUNNO, Replies
 from greyd.store import StoreError
@@ -66,6 +67,8 @@ class Policy:
         """In force; to be replaced as a whole."""
         self.witness = witness
         """Asked about each client that no list lets pass; may be set later."""
+        self.hits = Hits()
+        """Of the whitelists' entries."""
         self._settings = settings
         self._store = store
         self._observer = observer
@@ -183,11 +186,13 @@ class Policy:
             return "missing attribute"
         if request.sasl_username:
             return "authenticated"
-        if self.whitelists.match_client(request.client_name or b"", address):
+        if entry := self.whitelists.match_client(request.client_name or b"", address):
             self._observer.metrics.whitelist_hits["clients"].inc()
+            self.hits.clients.add(entry.text)
             return "client whitelist"
-        if self.whitelists.match_recipient(request.recipient or b""):
+        if entry := self.whitelists.match_recipient(request.recipient or b""):
             self._observer.metrics.whitelist_hits["recipients"].inc()
+            self.hits.recipients.add(entry.text)
             return "recipient whitelist"
         if self._settings.mode == "off":
             return "mode off"

@@ -91,7 +91,8 @@ def read_file(file: str) -> Source:
     return Source(file, content)
 
 
-def _entries(source: Source, remarks: list[Remark], what: str) -> Iterator[Entry]:
+def entries_of(source: Source, remarks: list[Remark], what: str) -> Iterator[Entry]:
+    """Yield the entries of a file, each ``what``; a line that can't be one becomes a remark."""
     for number, line in enumerate(source.content.split(b"\n"), 1):
         text = line.partition(b"#")[0].strip(b" \t\r\v\f")
         if text.startswith(b"\xef\xbb\xbf") and number == 1:
@@ -190,7 +191,8 @@ def _search(pattern: bytes, options: re2.Options) -> Search:
     return search
 
 
-def _is_pattern(text: bytes) -> bool:
+def is_pattern(text: bytes) -> bool:
+    """Whether an entry is a pattern."""
     return len(text) > 1 and text.startswith(b"/") and text.endswith(b"/")
 
 
@@ -252,7 +254,7 @@ class Clients:
         """For addresses of so many bits, and the free ones of a network: entries by the others."""
         self._patterns = _Patterns()
         for source in sources:
-            for entry in _entries(source, self.remarks, "a host name"):
+            for entry in entries_of(source, self.remarks, "a host name"):
                 self._add(entry)
         self._patterns.combine()
 
@@ -264,7 +266,7 @@ class Clients:
 
     def _add(self, entry: Entry) -> None:
         text = entry.text
-        if _is_pattern(text):
+        if is_pattern(text):
             self._patterns.add(entry, self.remarks)
         elif network := self._network_of(entry):
             family = self._networks[network.bits]
@@ -333,7 +335,7 @@ class Recipients:
         self._domains: dict[bytes, Entry] = {}
         self._patterns = _Patterns()
         for source in sources:
-            for entry in _entries(source, self.remarks, "an address"):
+            for entry in entries_of(source, self.remarks, "an address"):
                 self._add(entry)
         self._patterns.combine()
 
@@ -341,7 +343,7 @@ class Recipients:
         return len(self._addresses) + len(self._domains) + len(self._patterns)
 
     def _add(self, entry: Entry) -> None:
-        if _is_pattern(entry.text):
+        if is_pattern(entry.text):
             self._patterns.add(entry, self.remarks)
         elif b"@" in entry.text:
             self._addresses.setdefault(entry.text.lower(), entry)
