@@ -159,7 +159,7 @@ class _Patterns:
         try:
             if not pattern:
                 raise re2.error("empty pattern")
-            self._entries.append((_search(pattern, _OF_ONE), entry))
+            self._entries.append((search_of(pattern), entry))
         except re2.error as error:
             reason = str(error).removeprefix("b'").removesuffix("'")
             text = f"{_shown(entry.text)} – skipped: {reason}; write the pattern without it"
@@ -184,6 +184,15 @@ class _Patterns:
                 self._groups.append((_search(any_of, _OF_MANY), group))
             except re2.error:
                 self._groups += [(each, [(each, entry)]) for each, entry in group]
+
+
+def search_of(pattern: bytes) -> Search:
+    """Return what searches a pattern as the lists do.
+
+    Raises:
+        re2.error: it can't be searched.
+    """
+    return _search(pattern, _OF_ONE)
 
 
 def _search(pattern: bytes, options: re2.Options) -> Search:
@@ -236,6 +245,13 @@ def parse_network(text: bytes) -> Network | None:
     return _network(number, prefix, 128)
 
 
+def network_of_entry(text: bytes) -> Network | None:
+    """Return the network that an entry of a clients' list stands for; None where it is none."""
+    if _OCTETS.fullmatch(text):
+        return parse_network(text + (b".0" if text.count(b".") == 2 else b".0.0") + b"/24")
+    return parse_network(text)
+
+
 def _network(number: int, prefix: int, bits: int) -> Network:
     free = bits - prefix
     return Network(number >> free << free, prefix, bits)
@@ -277,17 +293,14 @@ class Clients:
             self._names.setdefault(text.lower(), entry)
 
     def _network_of(self, entry: Entry) -> Network | None:
-        text = entry.text
-        if _OCTETS.fullmatch(text):
-            network = parse_network(text + (b".0" if text.count(b".") == 2 else b".0.0") + b"/24")
-            if network and text.count(b".") == 1:
-                shown = text.decode()
-                self._remark(
-                    entry,
-                    f"read as {shown}.0.0/24, as postgrey does; write {shown}.0.0/16 or /24 out",
-                )
-            return network
-        return parse_network(text)
+        network = network_of_entry(entry.text)
+        if network and entry.text.count(b".") == 1 and _OCTETS.fullmatch(entry.text):
+            shown = entry.text.decode()
+            self._remark(
+                entry,
+                f"read as {shown}.0.0/24, as postgrey does; write {shown}.0.0/16 or /24 out",
+            )
+        return network
 
     def _check_name(self, entry: Entry) -> None:
         text = entry.text
