@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from greyd.follow import Follower
 from greyd.greylist import NO_EVIDENCE, Decision, Evidence
 from greyd.log import Log, Severity
 from greyd.observe import Metrics, Observer
@@ -20,12 +21,20 @@ from greyd.store.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greyd.greylist import Change
     from greyd.log import Line
     from greyd.policy import Witness
     from greyd.protocol import Request
     from greyd.settings import Settings
-    from greyd.store import Done, Record, Rule, Store
+    from greyd.store import Done, Record, Rule
     from greyd.whitelist import Whitelists
+
+
+class Readable(Protocol):
+    """What is asked of a store here."""
+
+    async def get(self, key: bytes) -> Record | None:
+        """Return the entry under ``key``."""
 
 
 @dataclass
@@ -42,11 +51,19 @@ class Inquiry:
     """What the log adds to the reason."""
     log: list[str] = field(default_factory=list)
     """Lines that the server would write."""
+    mode: str = ""
+    """In force."""
+    now: int = 0
+    """The time that counts."""
+    witnessed: bool = False
+    """Whether it was asked who the client is."""
     evidence: Evidence = NO_EVIDENCE
     records: dict[bytes, Record | None] = field(default_factory=dict)
     """What is stored under the keys that the rules wanted."""
     decision: Decision | None = None
     """The rules'; None where the request did not come so far."""
+    changes: Sequence[Change] = ()
+    """What the server would store."""
     fault: str = ""
     """Why the store could not be asked."""
 
@@ -55,15 +72,19 @@ async def inquire(
     request: Request,
     settings: Settings,
     whitelists: Whitelists,
-    store: Store,
+    store: Readable,
     witness: Witness | None,
 ) -> Inquiry:
     """Ask what would be answered now."""
     inquiry = Inquiry()
-    log = Log(_Kept(inquiry), Severity.INFO, as_json=settings.log_format == "json")
+    log = Log(_Kept(inquiry), Severity.ERROR, as_json=settings.log_format == "json")
     observer = _Told(inquiry, log, settings)
     looking = _Looking(store, inquiry)
     policy = Policy(settings, whitelists, looking, observer, witness)
+    # What an administrator has told the servers counts here too; only its lines are not wanted.
+    await Follower(settings, looking, policy, observer).look()
+    inquiry.mode, inquiry.now = policy.mode, policy.now(request)
+    log.most = Severity.INFO
     told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
     try:
         policy.answer(request, told.set_result)
@@ -105,15 +126,15 @@ class _Told(Observer):
         super().answered(request, action, reason, seconds, detail, delay_seconds, evidence)
 
     def witnessed(self, evidence: Evidence) -> None:
-        self._inquiry.evidence = evidence
+        self._inquiry.evidence, self._inquiry.witnessed = evidence, True
         super().witnessed(evidence)
 
 
 class _Looking(Guard):
     """Lets the rules decide on what is stored, and stores nothing."""
 
-    def __init__(self, store: Store, inquiry: Inquiry) -> None:
-        super().__init__(store, 0, lambda _reason: None)
+    def __init__(self, store: Readable, inquiry: Inquiry) -> None:
+        super().__init__(store, 0, lambda _reason: None)  # type: ignore[arg-type] # only read
         self._inquiry = inquiry
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Any], done: Done) -> None:
@@ -128,7 +149,9 @@ class _Looking(Guard):
             inquiry.fault = str(error)
             raise
         records = map(inquiry.records.get, keys)
-        answer, _ = rule([None if record is None else record.value for record in records])
+        answer, inquiry.changes = rule(
+            [None if record is None else record.value for record in records]
+        )
         if isinstance(answer, Decision):
             inquiry.decision = answer
         return answer

@@ -129,7 +129,7 @@ class Policy:
         keys = greylist.keys(
             address, request.sender or b"", request.recipient or b"", settings, evidence
         )
-        now = self._now(request)
+        now = self.now(request)
         self._store.begin(
             greylist.wanted(keys, settings),
             lambda remembered: greylist.decide(keys, remembered, now, settings, evidence),
@@ -165,7 +165,7 @@ class Policy:
             case.tell(self._pass(case, "outbound"))
             return
         key = greylist.correspondence_key(request.recipient, request.sender, settings)
-        change = greylist.note_correspondence(key, self._now(request), settings)
+        change = greylist.note_correspondence(key, self.now(request), settings)
 
         def note(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
             return None, [change]
@@ -212,7 +212,7 @@ class Policy:
 
     def _is_expected(self, request: Request) -> bool:
         sender, recipient = request.sender or b"", request.recipient or b""
-        return self.expected.awaits(sender, recipient, self._now(request))
+        return self.expected.awaits(sender, recipient, self.now(request))
 
     def _carry_out(self, case: _Case, decision: Decision) -> bytes:
         if decision.whitelisted:
@@ -274,7 +274,8 @@ class Policy:
             del self._instances[next(iter(self._instances))]
         return True
 
-    def _now(self, request: Request) -> int:
+    def now(self, request: Request) -> int:
+        """Return the time that counts for a request."""
         if self._settings.test_time and request.policy_test_time:
             digits = request.policy_test_time
             if digits.isdigit() and len(digits) <= 12:
