@@ -147,6 +147,8 @@ def _beyond_ascii(text: bytes) -> _Fault | None:
         written = text.decode().lower().encode("idna").decode()
     except UnicodeError:
         return _Fault("neither ASCII nor a name in UTF-8", "write it anew")
+    if not written.isprintable() or " " in written:
+        return _Fault("holds what no name can hold", "write it anew")
     return _Fault("mail servers write such names in ASCII", f"write {written}")
 
 
@@ -221,7 +223,7 @@ def _too_broad(text: bytes) -> _Fault | None:
     if _is_suffix(name):
         return _Fault(f"everybody below .{name} passes", "write the names that are meant")
     if "." not in name and name != "localhost":
-        return _Fault("never matches: a name without a dot", "write the whole name")
+        return _Fault("hardly any client's name has no dot", "write the whole name", NOTE)
     return None
 
 

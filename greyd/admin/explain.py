@@ -198,7 +198,7 @@ def _request(attributes: Mapping[str, bytes], settings: Settings) -> Request:
             raise AdminError(f"standard input: larger than {MOST_OCTETS} octets, no request")
     parser = RequestParser(of_identity=settings.knows_more)
     request = next(iter(parser.feed(octets.lstrip(b"\r\n") + b"\n\n")), None)
-    if request is None or not any(request):
+    if request is None or request[:-1].count(None) == len(request) - 1:
         raise AdminError(
             "standard input: no request; it has lines such as sender=alice@example.com"
         )

@@ -37,12 +37,12 @@ def read_line(text: str) -> dict[str, bytes]:
     """
     line = text.encode(errors="surrogateescape").strip()
     if len(line) <= MOST_OCTETS:
+        if (event := _json_in(line)) is not None:
+            return event
         if found := _DECISION.search(line):
             return {name: _plain(value or b"") for name, value in found.groupdict().items()}
         if found := _REJECTION.search(line):
             return {name: value for name, value in found.groupdict().items() if value is not None}
-        if (event := _json_in(line)) is not None:
-            return event
     raise AdminError(
         "--log-line: no line of greyd's or postgrey's (action=…) and no rejection of Postfix's"
         " (reject: RCPT from …)"
