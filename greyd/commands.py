@@ -17,8 +17,11 @@ from greyd.admin.check_whitelist import check_whitelist
 from greyd.admin.expect import expect
 from greyd.admin.explain import explain
 from greyd.admin.forget import forget
+from greyd.admin.import_ import import_
 from greyd.admin.mode import mode
 from greyd.admin.release import release
+from greyd.admin.replay import replay
+from greyd.admin.report import report
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
 from greyd.store import StoreError
 
@@ -48,6 +51,9 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "expect": expect,
     "forget": forget,
     "mode": mode,
+    "replay": replay,
+    "report": report,
+    "import": import_,
 }
 """The administrator's, by their names, in the order in which they are shown."""
 

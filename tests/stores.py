@@ -110,9 +110,7 @@ class FakeStore(Store):
                 future.set_result(None)
 
     async def get(self, key: bytes) -> Record | None:
-        if self.fault is not None:
-            raise self.fault
-        value = self.records_.get(key)
+        value = (await self._transact([key], look))[0]
         return None if value is None else Record(key, value, 60)
 
     async def delete(self, keys: Sequence[bytes]) -> int:

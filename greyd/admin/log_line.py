@@ -10,16 +10,12 @@ import json
 import re
 
 from greyd.admin import AdminError
+from greyd.admin.maillog import decision_of
 
 MOST_OCTETS = 64 * 1024
 
-# A stranger chooses the sender: the last ", recipient=" is greyd's own.
-_DECISION = re.compile(
-    rb"action=(?:pass|greylist), reason=.*?"
-    rb"(?:, client_name=(?P<client_name>[^,]*))?, client_address=(?P<client_address>[^,\s]*)"
-    rb"(?:, sender=(?P<sender>.*(?=, recipient=)|.*?))?(?:, recipient=(?P<recipient>.*?))?"
-    rb"(?:, identity=[^ ,]+)?(?:, signals=[a-z0-9_+]+)?(?:, dns=late)?\s*\Z"
-)
+# What stands before it is the program's; what a stranger sends comes after it.
+_BEGIN = re.compile(rb"(?:[0-9A-Za-z]{5,30}: )?action=")
 _REJECTION = re.compile(
     rb"reject: RCPT from (?P<client_name>[^\s\[]+)\[(?P<client_address>[0-9A-Fa-f.:]+)\]"
     rb".*; from=<(?P<sender>[^>]*)> to=<(?P<recipient>.*?)>"
@@ -37,41 +33,41 @@ def read_line(text: str) -> dict[str, bytes]:
     """
     line = text.encode(errors="surrogateescape").strip()
     if len(line) <= MOST_OCTETS:
-        if (event := _json_in(line)) is not None:
-            return event
-        if found := _DECISION.search(line):
-            return {name: _plain(value or b"") for name, value in found.groupdict().items()}
+        if around := _around(line):
+            return read_line(around)
         if found := _REJECTION.search(line):
             return {name: value for name, value in found.groupdict().items() if value is not None}
+        if attributes := _decision(line):
+            return attributes
     raise AdminError(
         "--log-line: no line of greyd's or postgrey's (action=…) and no rejection of Postfix's"
         " (reject: RCPT from …)"
     )
 
 
-def _json_in(line: bytes) -> dict[str, bytes] | None:
-    """Return what an object of JSON tells: greyd's own, or the journal's around a line."""
+def _around(line: bytes) -> str | None:
+    """Return the line that the journal or a container's log has wrapped in JSON."""
     try:
         event = json.loads(line[line.index(b"{") :])
     except (ValueError, RecursionError):
         return None
-    if not isinstance(event, dict):
-        return None
-    for name in ("MESSAGE", "log"):
-        if isinstance(event.get(name), str):
-            return read_line(event[name])
-    if "action" not in event or "client_address" not in event:
-        return None
-    names = ("client_name", "client_address", "sender", "recipient")
-    return {name: _octets(event.get(name)) for name in names}
+    wrapped = (event.get("MESSAGE") or event.get("log")) if isinstance(event, dict) else None
+    return wrapped if isinstance(wrapped, str) else None
 
 
-def _octets(value: object) -> bytes:
-    """Return what greyd's JSON tells of an attribute; one that was empty is left out there."""
-    if not isinstance(value, str):
-        return b""
-    text = re.sub(r"\\x([89a-f][0-9a-f])", lambda found: chr(0xDC00 + int(found[1], 16)), value)
-    return text.encode(errors="surrogateescape")
+def _decision(line: bytes) -> dict[str, bytes] | None:
+    begin = _BEGIN.search(line)
+    places = [line.find(b"{"), begin.start() if begin else -1]
+    for place in places:
+        decision = decision_of(0, line[place:]) if place >= 0 else None
+        if decision is not None and decision.client_address:
+            return {
+                "client_name": _plain(decision.client_name),
+                "client_address": decision.client_address,
+                "sender": _plain(decision.sender),
+                "recipient": _plain(decision.recipient),
+            }
+    return None
 
 
 def _plain(octets: bytes) -> bytes:
