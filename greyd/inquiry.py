@@ -137,6 +137,9 @@ class _Looking(Guard):
         super().__init__(store, 0, lambda _reason: None)  # type: ignore[arg-type] # only read
         self._inquiry = inquiry
 
+    async def get(self, key: bytes) -> Record | None:
+        return await self.store.get(key)
+
     def begin(self, keys: Sequence[bytes], rule: Rule[Any], done: Done) -> None:
         call_back(self._decide(keys, rule), done)
 

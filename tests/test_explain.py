@@ -318,7 +318,10 @@ def test_a_store_that_is_not_there_is_told_and_whitelists_are_all_the_same(place
     done = ask(place, *REQUEST, "--json", GREYD_DBDIR=str(elsewhere))
     assert done.returncode == 2
     assert "nothing is stored there" in done.stderr
-    assert json.loads(done.stdout)["steps"][2]["near"]
+    answer = json.loads(done.stdout)
+    assert answer["steps"][2]["near"]
+    assert answer["verdict"]["action"] is None
+    assert answer["steps"][-1]["step"] == "memory"
     white = ask(place, *REQUEST, "--client-name=white.example", GREYD_DBDIR=str(elsewhere))
     assert white.returncode == 0
     assert not (elsewhere / "greyd.db").exists()

@@ -147,12 +147,14 @@ async def _explain(
         with contextlib.suppress(StoreError):
             record = await store.get(CONTROL_KEY)
             control = Control.load(record and record.value)
-    case = Case(request, settings, lists, whitelists, inquiry, control, name, asked)
-    if inquiry.fault:
+    if not inquiry.fault:
+        # The answer does not need the store.
+        status = 0
+    else:
         complain(inquiry.fault)
+    case = Case(request, settings, lists, whitelists, inquiry, control, name, asked, bool(status))
     _show(admin, case, steps(case))
-    # Where the request passes without the store, it is not missed.
-    return status if inquiry.fault else 0
+    return status
 
 
 # The request --------------------------------------------------------------------------------------
@@ -333,8 +335,9 @@ def _show(admin: Admin, case: Case, done: Sequence[Step]) -> None:
         ],
     )
     admin.tell("", _verdict(case, passes_at, until))
-    if inquiry.reply is not None:
-        admin.tell(f"Postfix would be told: {plain(inquiry.reply)}")
+    answered = inquiry.reply is not None and not case.is_open
+    if answered:
+        admin.tell(f"Postfix would be told: {plain(inquiry.reply or b'')}")
     admin.tell_json(
         {
             "request": {
@@ -345,10 +348,10 @@ def _show(admin: Admin, case: Case, done: Sequence[Step]) -> None:
             "now": inquiry.now,
             "steps": [step.as_json() for step in done],
             "verdict": {
-                "action": inquiry.action or None,
-                "reason": inquiry.reason or None,
+                "action": None if case.is_open else inquiry.action or None,
+                "reason": None if case.is_open else inquiry.reason or None,
                 "detail": inquiry.detail.strip(" ()"),
-                "reply": reply if inquiry.reply is not None else None,
+                "reply": reply if answered else None,
                 "passes_at": passes_at or None,
                 "passes_until": until or None,
             },
@@ -359,6 +362,8 @@ def _show(admin: Admin, case: Case, done: Sequence[Step]) -> None:
 def _verdict(case: Case, passes_at: int, until: int) -> str:
     inquiry = case.inquiry
     reason = f"{inquiry.reason}{inquiry.detail}"
+    if case.is_open:
+        return "Verdict: it depends on what the server's store remembers."
     if inquiry.reply is None:
         return "Verdict: no answer."
     if inquiry.action == "pass":

@@ -52,6 +52,8 @@ class Case:
     """What DNS says now, where Postfix knew no name."""
     asked: Sequence[str]
     """Of DNS, by the witness; with the answers."""
+    is_open: bool = False
+    """The store can't be opened here, and the answer depends on it."""
 
     @property
     def address(self) -> Address | None:
@@ -123,6 +125,8 @@ def steps(case: Case) -> list[Step]:
     for name, tell in _STEPS.items():
         if (step := tell(case)) is not None:
             told.append(step)
+            if case.is_open and name == "memory":
+                break
             if name == deciding:
                 step.decides = True
                 break
