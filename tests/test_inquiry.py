@@ -162,6 +162,9 @@ def check_told(told: list[Any], found: Inquiry) -> None:
     *before, last = told
     assert last.decides
     assert not any(step.decides or step.match for step in before)
+    # What is remembered is told where the rules have looked at it, and only there.
+    is_told = "memory" in [step.name for step in told]
+    assert is_told == (found.decision is not None or bool(found.fault))
     if found.reason in ("client whitelist", "recipient whitelist"):
         assert last.name == found.reason
         assert last.match
