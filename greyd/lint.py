@@ -484,9 +484,9 @@ def _broken_address(text: bytes) -> Iterator[_Fault]:
     elif domain in (b"*", b"*.*"):
         yield _never("* stands for nothing here", user + b"@", " for any domain")
     elif b"*" in user or domain.startswith((b"*", b".")):
-        pattern = re.escape(text).replace(rb"\*", b".*").decode()
+        pattern = re.escape(text).replace(rb"\*", b".*")
         yield _Fault("never matches: * and a dot in front stand for nothing here",
-                     f"write a pattern, such as /^{_text(pattern.encode())}$/")  # fmt: skip
+                     f"write a pattern, such as /^{_text(pattern)}$/")  # fmt: skip
     elif domain.endswith(b"."):
         yield _never("a domain ends without a dot", text.rstrip(b"."))
     elif domain and not (_HOST.fullmatch(domain) or domain.startswith(b"[")):
