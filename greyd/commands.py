@@ -13,7 +13,9 @@ import typer
 
 from greyd import __version__
 from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
+from greyd.admin.check_whitelist import check_whitelist
 from greyd.admin.expect import expect
+from greyd.admin.explain import explain
 from greyd.admin.forget import forget
 from greyd.admin.import_ import import_
 from greyd.admin.mode import mode
@@ -43,6 +45,8 @@ Every option is also an environment variable (GREYD_DELAY) and a key of the TOML
 """
 
 COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "explain": explain,
+    "check-whitelist": check_whitelist,
     "release": release,
     "expect": expect,
     "forget": forget,
