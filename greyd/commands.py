@@ -13,6 +13,8 @@ import typer
 
 from greyd import __version__
 from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
+from greyd.admin.doctor import doctor
+from greyd.admin.postfix_config import postfix_config
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
 from greyd.store import StoreError
 
@@ -35,7 +37,10 @@ Examples:
 Every option is also an environment variable (GREYD_DELAY) and a key of the TOML file (delay).
 """
 
-COMMANDS: Mapping[str, Callable[..., Any]] = {}
+COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "doctor": doctor,
+    "postfix-config": postfix_config,
+}
 """The administrator's, by their names, in the order in which they are shown."""
 
 _SHARED = [option for option in OPTIONS if option.name in SHARED_OPTIONS]

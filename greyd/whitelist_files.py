@@ -91,9 +91,19 @@ def _sources(paths: Sequence[Path], failed: list[WhitelistError]) -> list[Source
     return sources
 
 
-def _build(read: _Read, log: Log) -> Whitelists:
+def inspect(settings: Settings) -> tuple[Whitelists, list[WhitelistError]]:
+    """Read the whitelists as the server would; returns also why files can't be read."""
+    read = _read(settings)
+    return _match(read), read.failed
+
+
+def _match(read: _Read) -> Whitelists:
     override = read_override(read.override)
-    whitelists = Whitelists(Clients(read.clients), Recipients(read.recipients), override)
+    return Whitelists(Clients(read.clients), Recipients(read.recipients), override)
+
+
+def _build(read: _Read, log: Log) -> Whitelists:
+    whitelists = _match(read)
     for remark in whitelists.remarks[:MOST_REMARKS]:
         log.warning(str(remark))
     if len(whitelists.remarks) > MOST_REMARKS:
