@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 import time
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,8 @@ from greyd.doctor import WRONG, Finding, State, error, hint, not_checked, ok
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from rich.text import Text
 
     from greyd.admin import Admin
     from greyd.doctor.listeners import Listener, Tcp
@@ -26,6 +30,9 @@ _STYLES = {
     State.WARNING: "yellow",
     State.ERROR: "bold red",
 }
+
+_INDENT = 15
+"""Columns that the states take."""
 
 
 @command
@@ -162,7 +169,7 @@ async def _report(admin: Admin) -> tuple[Report | None, str]:
 
 
 async def _counted(admin: Admin, before: Report, answers: int) -> Report:
-    """Return the counters when they have counted so many answers, or still have not after a second."""
+    """Return the counters when they have counted so many answers, or do not in a second."""
     from greyd.doctor.server import PASSED
 
     last = before
@@ -232,8 +239,6 @@ def _findings_of_settings(admin: Admin) -> list[Finding]:
 
 
 def _show(admin: Admin, findings: Sequence[Finding]) -> None:
-    from rich.text import Text
-
     admin.tell_json(
         [
             {
@@ -245,22 +250,38 @@ def _show(admin: Admin, findings: Sequence[Finding]) -> None:
             for each in findings
         ]
     )
-    if admin.as_json:
-        return
-    group = ""
-    for each in findings:
-        if each.group != group:
-            group = each.group
-            admin.tell("", Text(group.capitalize(), style="bold"))
-        name = each.check.partition(": ")[2]
-        admin.tell(
-            Text.assemble(
-                "  ", (f"{each.state.value:12}", _STYLES[each.state]), name, ": ", each.seen
-            )
-        )
-        if each.remedy:
-            admin.tell(Text(f"              → {each.remedy}"))
-    admin.tell("", Text(_sum(findings), style="bold"))
+    if not admin.as_json:
+        _show_groups(admin, findings)
+
+
+def _show_groups(admin: Admin, findings: Sequence[Finding]) -> None:
+    from rich.text import Text
+
+    for group, members in groupby(findings, key=lambda each: each.group):
+        admin.tell(Text(group.capitalize(), style="bold"))
+        for each in members:
+            name = each.check.partition(": ")[2]
+            text = _indented(admin, f"{each.state.value:11}  {name}: {each.seen}", "  ")
+            text.stylize(_STYLES[each.state], 0, _INDENT)
+            admin.tell(text)
+            if each.remedy:
+                admin.tell(_indented(admin, f"→ {each.remedy}", " " * _INDENT))
+        admin.tell("")
+    admin.tell(Text(_sum(findings), style="bold"))
+
+
+def _indented(admin: Admin, text: str, before: str) -> Text:
+    from rich.text import Text
+
+    lines = textwrap.wrap(
+        text,
+        admin.console.width,
+        initial_indent=before,
+        subsequent_indent=" " * _INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return Text("\n".join(lines))
 
 
 def _sum(findings: Sequence[Finding]) -> str:

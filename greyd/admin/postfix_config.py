@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,8 +25,8 @@ async def postfix_config(
 ) -> None:
     """Print the lines for main.cf that let Postfix ask this server.
 
-    They have the other usual checks too, each in its place, and a comment for each decision. Nothing
-    is changed: put the lines into main.cf, in the place of those that set the same.
+    The other usual checks are there too, each in its place, and a comment for each decision. Put
+    the lines into main.cf, in the place of those that set the same; nothing is changed by itself.
 
     Examples:
       greyd postfix-config
@@ -45,3 +46,13 @@ async def postfix_config(
     admin.tell_json({"text": text})
     if not admin.as_json:
         sys.stdout.write(text)
+
+
+async def _queue_directory() -> Path:
+    from greyd.doctor.programs import ProgramError, ask
+    from greyd.doctor.recommended import QUEUE_DIRECTORY
+
+    try:
+        return Path((await ask("postconf", "-h", "queue_directory")).output.strip())
+    except ProgramError:
+        return QUEUE_DIRECTORY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,7 +94,7 @@ def readable(path: Path, uid: int, groups: frozenset[int]) -> bool:
 
 def _may(path: Path, uid: int, groups: frozenset[int], right: int) -> bool:
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return False
     if found.st_uid == uid:

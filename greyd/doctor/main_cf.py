@@ -156,7 +156,7 @@ def _findings_of_files(postfix: Postfix) -> list[Finding]:
     check = "postfix: files"
     if postfix.remarks:
         return [hint(check, "; ".join(postfix.remarks), "postconf -n (shows the same)")]
-    version = ".".join(map(str, postfix.version))
+    version = postfix.parameters.get("mail_version", "")
     return [ok(check, f"postconf has nothing to remark; Postfix {version}")]
 
 

@@ -38,6 +38,11 @@ _BEGINNING = """\
 # See it in force with: postfix check && postfix reload, and then: greyd doctor
 """
 
+_IN_CHROOT = """\
+# The socket is outside of Postfix's queue directory: smtpd reaches it only without a chroot
+# (master.cf, fifth column: n).
+"""
+
 _MINIMAL = """\
 # Own users first, then no relaying, then whom Postfix does not know; greylisting is asked last.
 smtpd_recipient_restrictions =
@@ -106,9 +111,9 @@ submission_recipient_restrictions =
 
 def main_cf(place: str, settings: Settings, *, minimal: bool = False) -> str:
     """Return the lines for ``main.cf``."""
-    text = (
-        _BEGINNING + "\n" + (_MINIMAL if minimal else _WHOLE).format(policy=policy_service(place))
-    )
+    lines = (_MINIMAL if minimal else _WHOLE).format(policy=policy_service(place))
+    in_chroot = _IN_CHROOT if place.startswith("unix:/") else ""
+    text = f"{_BEGINNING}{in_chroot}\n{lines}"
     if settings.learn_outbound:
         text += _OUTBOUND.format(policy=policy_service(place, "outbound"))
     return text

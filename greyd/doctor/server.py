@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 import urllib.error
 import urllib.request
@@ -56,8 +57,7 @@ async def question(listener: Tcp | Path) -> Answered:
     except TimeoutError:
         return Answered(fault=f"no answer within {SECONDS:g} s")
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as fault:
-        reason = getattr(fault, "strerror", None) or "closed without an answer"
-        return Answered(fault=_words(str(reason)))
+        return Answered(fault=_why(fault))
     action = reply.strip().removeprefix(b"action=")
     return Answered(plain(action[:200]), time.perf_counter() - started)
 
@@ -76,10 +76,11 @@ async def _exchange(listener: Tcp | Path) -> bytes:
             await writer.wait_closed()
 
 
-def _words(reason: str) -> str:
-    # asyncio puts the address before the reason, and it stands in the check's name.
-    known = ("Connection refused", "Permission denied", "No such file or directory")
-    return next((each for each in (*known, *_NO_SUCH_FAMILY) if each in reason), reason)
+def _why(fault: Exception) -> str:
+    if not isinstance(fault, OSError):
+        return "closed without an answer"
+    # asyncio's own words have the address in them, which stands in the check's name.
+    return os.strerror(fault.errno) if fault.errno else plain(str(fault).encode()[:200])
 
 
 def finding_of_answer(listener: Tcp | Path, answered: Answered) -> Finding:

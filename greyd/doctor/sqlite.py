@@ -45,6 +45,8 @@ def findings(url: str, *, thorough: bool) -> list[Finding]:
     path = path_in(url)
     try:
         disk = _look(path)
+    except FileNotFoundError:
+        return []
     except OSError as fault:
         return [not_checked("store: file", f"{path}: {fault.strerror}", "run greyd doctor as root")]
     return [
