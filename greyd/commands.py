@@ -14,7 +14,11 @@ import typer
 from greyd import __version__
 from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
 from greyd.admin.doctor import doctor
+from greyd.admin.expect import expect
+from greyd.admin.forget import forget
+from greyd.admin.mode import mode
 from greyd.admin.postfix_config import postfix_config
+from greyd.admin.release import release
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
 from greyd.store import StoreError
 
@@ -38,6 +42,10 @@ Every option is also an environment variable (GREYD_DELAY) and a key of the TOML
 """
 
 COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "release": release,
+    "expect": expect,
+    "forget": forget,
+    "mode": mode,
     "doctor": doctor,
     "postfix-config": postfix_config,
 }

@@ -111,44 +111,51 @@ def kind_of(key: bytes) -> Kind:
     return Kind.IDENTITY if is_of_identity(key) else Kind.CLIENT
 
 
-def understand(record: Record, now: int, settings: Settings) -> Entry | None:
+def understand(
+    record: Record, now: int, settings: Settings, *, expired: bool = False
+) -> Entry | None:
     """Return what an entry means.
 
-    None for the store's own, for what can't be read, and for what the rules would pass over as too
-    old although the store has it still.
+    None for the store's own, for what can't be read, and, unless ``expired`` is wanted too, for
+    what the rules would pass over as too old although the store has it still.
     """
-    key, value, ttl_seconds = record
+    key, _, ttl_seconds = record
     kind = kind_of(key)
     if kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
-        triplet = Triplet.load(value)
-        return None if triplet is None else _triplet(record, kind, triplet, now, settings)
-    if kind is Kind.CORRESPONDENCE:
+        entry = _triplet(record, kind, now, settings)
+    elif kind in (Kind.CLIENT, Kind.IDENTITY):
+        entry = _counted(record, kind, settings)
+    elif kind is Kind.CORRESPONDENCE:
         tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
         names = Names(b"", tag and b"@" + tag, b"")
         return Entry(key, kind, State.KNOWN, names, None, ttl_seconds)
-    if kind in (Kind.CLIENT, Kind.IDENTITY):
-        return _counted(record, kind, now, settings)
-    return None
+    else:
+        return None
+    return entry if entry and (expired or not _is_too_old(entry, now, settings)) else None
 
 
-def _triplet(
-    record: Record, kind: Kind, triplet: Triplet, now: int, settings: Settings
-) -> Entry | None:
-    if abs(now - triplet.last_seen) > settings.max_age_seconds:
+def _is_too_old(entry: Entry, now: int, settings: Settings) -> bool:
+    if abs(now - entry.last_seen) > settings.max_age_seconds:
+        return True
+    waits = entry.state in (State.WAITING, State.NEVER_RETURNED)
+    return waits and now - entry.first_seen > settings.retry_window_seconds
+
+
+def _triplet(record: Record, kind: Kind, now: int, settings: Settings) -> Entry | None:
+    triplet = Triplet.load(record.value)
+    if triplet is None:
         return None
     passes_at = triplet.first_seen + settings.delay_seconds
     state = State.PASSED
     if not has_passed(triplet, settings.delay_seconds, settings):
-        if now - triplet.first_seen > settings.retry_window_seconds:
-            return None
         state = State.NEVER_RETURNED if now - passes_at > GIVEN_UP_SECONDS else State.WAITING
     names = names_in(record.key) or _NOBODY
     return Entry(record.key, kind, state, names, triplet, record.ttl_seconds, passes_at)
 
 
-def _counted(record: Record, kind: Kind, now: int, settings: Settings) -> Entry | None:
+def _counted(record: Record, kind: Kind, settings: Settings) -> Entry | None:
     counted = Identity.load(record.value) or Client.load(record.value)
-    if counted is None or abs(now - counted.last_counted) > settings.max_age_seconds:
+    if counted is None:
         return None
     if isinstance(counted, Identity):
         # With --privacy only the record tells the one from the other.

@@ -581,6 +581,23 @@ def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
     return triplet.passed_at is not None or seen_for >= settings.longest_delay_seconds
 
 
+def release(key: bytes, text: bytes | None, now: int, settings: Settings) -> tuple[Change, ...]:
+    """Return what lets a waiting triplet pass at its next sight, whatever delay it then has.
+
+    It is as if it had been seen first so long ago, by any server's clock.
+    """
+    triplet = None if text is None else Triplet.load(text)
+    if triplet is None or has_passed(triplet, settings.delay_seconds, settings):
+        return ()
+    first_seen = now - settings.longest_delay_seconds - CLOCK_SKEW
+    if triplet.first_seen <= first_seen:
+        return ()
+    # It has not passed yet: that is for its sender to do.
+    last_seen = min(triplet.last_seen, now - CLOCK_SKEW - 1)
+    released = Triplet(first_seen, max(first_seen, last_seen), triplet.passed_at)
+    return (Change(key, released.dump(), _ttl(settings.retry_window_seconds)),)
+
+
 def note_correspondence(key: bytes, now: int, settings: Settings) -> Change:
     """Return what remembers that a user has written to somebody."""
     return Change(key, b"%d" % now, _ttl(settings.max_age_seconds))

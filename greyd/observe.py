@@ -29,7 +29,7 @@ from prometheus_client import (
 from greyd import __version__
 from greyd.greylist import NO_EVIDENCE, Evidence
 from greyd.log import Severity, one_line, render_json
-from greyd.settings import IDENTITY_WAYS, SIGNALS
+from greyd.settings import IDENTITY_WAYS, MODES, SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,7 @@ OUTCOMES: tuple[tuple[str, str], ...] = (
     (PASS, "client whitelist"),
     (PASS, "recipient whitelist"),
     (PASS, "authenticated"),
+    (PASS, "expected"),
     (PASS, "learning"),
     (PASS, "mode off"),
     (PASS, "missing attribute"),
@@ -179,6 +180,14 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemin",
         )
+        mode = Gauge(
+            "greyd_mode",
+            "1 for the mode in force, which a command may have switched.",
+            ["mode"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.mode = {name: mode.labels(name) for name in MODES}
         self.protocol_errors = Counter(
             "greyd_protocol_errors",
             "Lines, requests and connections that were not understood.",
@@ -208,6 +217,11 @@ class Metrics:
         # Memory, processor time and descriptors. They don't add up in files, so with several
         # workers, whose registries nobody is shown, they are left out.
         ProcessCollector(registry=registry)
+
+    def show_mode(self, mode: str) -> None:
+        """Show which mode is in force."""
+        for each in MODES:
+            self.mode[each].set(each == mode)
 
     def watch_dns(self) -> DnsWatcher:
         """Add the metrics of DNS lookups: only where there can be any."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from greyd import __version__, greylist, reply
+from greyd.control import Expected
 from greyd.greylist import NO_EVIDENCE, Evidence
 from greyd.observe import GREYLIST, PASS
 from greyd.reply import DUNNO, Replies
@@ -66,6 +67,10 @@ class Policy:
         """In force; to be replaced as a whole."""
         self.witness = witness
         """Asked about each client that no list lets pass; may be set later."""
+        self.mode = settings.mode
+        """In force; may be told otherwise while it runs."""
+        self.expected = Expected((), settings)
+        """The mail that is awaited; to be replaced as a whole."""
         self._settings = settings
         self._store = store
         self._observer = observer
@@ -189,14 +194,20 @@ class Policy:
         if self.whitelists.match_recipient(request.recipient or b""):
             self._observer.metrics.whitelist_hits["recipients"].inc()
             return "recipient whitelist"
-        if self._settings.mode == "off":
+        if self.mode == "off":
             return "mode off"
+        if self.expected and self._is_expected(request):
+            return "expected"
         if address is None:
             self._observer.misunderstood(
                 "client_address is no IP address, passing the mail", request.client_address or b""
             )
             return "client address"
         return ""
+
+    def _is_expected(self, request: Request) -> bool:
+        sender, recipient = request.sender or b"", request.recipient or b""
+        return self.expected.awaits(sender, recipient, self._now(request))
 
     def _carry_out(self, case: _Case, decision: Decision) -> bytes:
         if decision.whitelisted:
@@ -206,13 +217,13 @@ class Policy:
         if decision.passes:
             return self._let_pass(case, decision)
         detail = f" ({decision.missing_seconds}s missing)" if decision.waited_seconds else ""
-        if self._settings.mode == "learn":
+        if self.mode == "learn":
             return self._pass(case, "learning", f" ({decision.reason}{detail})")
         self._tell_of(case, GREYLIST, decision.reason, detail)
         return self._replies.greylisted(case.request, decision.missing_seconds)
 
     def _let_pass(self, case: _Case, decision: Decision) -> bytes:
-        if not decision.first_pass or self._settings.mode == "learn":
+        if not decision.first_pass or self.mode == "learn":
             return self._pass(case, decision.reason)
         self._observer.passed_first(decision.waited_seconds)
         # With a delay that depends on the request, mail that had not to wait says nothing of it.
@@ -223,7 +234,8 @@ class Policy:
         return self._replies.prepend_header(decision.waited_seconds, time.time())
 
     def _without_store(self, case: _Case) -> bytes:
-        if self._settings.passes_without_store:
+        # While learning nothing is deferred.
+        if self._settings.on_store_failure == "pass" or self.mode == "learn":
             return self._pass(case, "store unavailable")
         self._tell_of(case, GREYLIST, "store unavailable")
         return reply.STORE_AWAY

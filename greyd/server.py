@@ -15,10 +15,11 @@ import socket
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from greyd import __version__, protocol, signals
+from greyd.follow import Follower
 from greyd.log import Log, Severity, StreamSink, SyslogSink
 from greyd.observe import Metrics, Observer
 from greyd.policy import Policy
@@ -350,15 +351,18 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     loop.add_signal_handler(signals.RELOAD, reloader.request)
     signals.release()
     await guard.check()
+    follower = Follower(settings, guard, policy, observer)
+    await follower.look()
     servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
     store_name = _shown_store(settings, place)
-    status = Status(settings, guard, metrics, store_name)
+    status = Status(settings, guard, metrics, store_name, lambda: policy.mode)
     site = Site(metrics, lambda: not guard.away, status.page)
     servers += [await serve_site(site, each) for each in place.web_sockets]
     tasks = [
-        asyncio.ensure_future(each) for each in (guard.run(), service.close_idle(), status.run())
+        asyncio.ensure_future(each)
+        for each in (guard.run(), service.close_idle(), status.run(), follower.run())
     ]
-    _say_hello(settings, place, log, store_name)
+    _say_hello(replace(settings, mode=policy.mode), place, log, store_name)
     place.ready()
     _spare_the_garbage_collector()
 

@@ -51,6 +51,8 @@ METRICS_ENDPOINT = Endpoint("127.0.0.1", 9923)
 
 DELAYS = ("CLEAN", "UNSURE", "SUSPICIOUS", "LISTED")
 
+MODES = ("on", "learn", "off")
+
 IDENTITY_WAYS = ("spf", "name")
 """How it can be known for whom a client sends."""
 
@@ -433,7 +435,7 @@ OPTIONS: tuple[Option, ...] = (
         default="64",
     ),
     Option(
-        "mode", "mode", _one_of("on", "learn", "off"),
+        "mode", "mode", _one_of(*MODES),
         "learn: remember and log, but pass all mail; off: pass all mail.",
         metavar="on|learn|off", default="on",
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from greyd import status_page
@@ -19,6 +19,8 @@ from greyd.store import StoreError
 from greyd.survey import Survey, look_through
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greyd.observe import Metrics
     from greyd.settings import Settings
     from greyd.store.guard import Guard
@@ -39,6 +41,8 @@ class Status:
     metrics: Metrics
     store_name: str
     """Without what is secret of its URL."""
+    mode: Callable[[], str]
+    """The mode in force."""
     survey: Survey | None = None
     started_at: float = field(default_factory=time.monotonic)
     _surveyed_at: float = 0
@@ -58,7 +62,7 @@ class Status:
         await self._look_if_old()
         now, totals = time.monotonic(), self._history.read()
         view = View(
-            settings=self.settings,
+            settings=replace(self.settings, mode=self.mode()),
             store_name=self.store_name,
             store_away=self.guard.away,
             up_seconds=now - self.started_at,

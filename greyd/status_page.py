@@ -59,6 +59,7 @@ _IN_WORDS = {
     (PASS, "client whitelist"): "passed, client whitelist",
     (PASS, "recipient whitelist"): "passed, recipient whitelist",
     (PASS, "authenticated"): "passed, authenticated",
+    (PASS, "expected"): "passed, was awaited",
     (PASS, "learning"): "passed, mode is learn",
     (PASS, "mode off"): "passed, mode is off",
     (PASS, "missing attribute"): "passed, the request lacked an attribute",
@@ -128,6 +129,7 @@ class View:
     """What is shown."""
 
     settings: Settings
+    """With the mode in force."""
     store_name: str
     store_away: bool
     up_seconds: float

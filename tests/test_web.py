@@ -35,6 +35,7 @@ METRICS: dict[str, str] = {
     "greyd_store_duration_seconds": "histogram",
     "greyd_store_errors": "counter",
     "greyd_store_up": "gauge",
+    "greyd_mode": "gauge",
     "greyd_protocol_errors": "counter",
     "greyd_build_info": "gauge",
     "greyd_last_scrape_timestamp_seconds": "gauge",

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from greyd.configuration import default_folder, read_secrets, read_settings_of_server
+from greyd.control import CONTROL_KEY, change_control
+from greyd.durations import read_duration
 from greyd.log import one_line
 from greyd.store import Answer, StoreError, open_store, tell
 
@@ -168,6 +170,18 @@ def clock(when: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when)) if when else ""
 
 
+def seconds(text: str, option: str) -> int:
+    """Return the seconds of a duration that an option names.
+
+    Raises:
+        AdminError: it is none.
+    """
+    try:
+        return read_duration(text)
+    except ValueError as error:
+        raise AdminError(f"{option}={plain(text.encode())}: write {error}") from None
+
+
 def who() -> str:
     """Return who gives the command: the account that logged in, and the host."""
     name = os.environ.get("SUDO_USER") or ""
@@ -184,6 +198,22 @@ def _console(stream: Any) -> Console:
         # What a program reads is not cut to a terminal's width.
         console.width = 400
     return console
+
+
+async def note_act(
+    store: Store, settings: Settings, what: str, named: Mapping[str, str | None]
+) -> None:
+    """Let the servers' logs say what was done, of whom, by whom and when.
+
+    With ``--privacy`` they are not told of whom: what waits for the log is in the store.
+    """
+    if not settings.privacy:
+        given = [f"--{name}={plain(text.encode())}" for name, text in named.items() if text]
+        what = " ".join([what, *given])
+    now = int(time.time())
+    by = who()
+    rule = change_control(lambda control: control.with_act(by, what, now), now)
+    await store.transact([CONTROL_KEY], rule)
 
 
 # The store ----------------------------------------------------------------------------------------

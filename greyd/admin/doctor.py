@@ -63,6 +63,7 @@ async def doctor(
     With warnings or errors the exit status is 1.
 
     Examples:
+
       greyd doctor
 
       greyd doctor --server=http://mx2.example.org:9923

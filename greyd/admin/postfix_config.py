@@ -29,6 +29,7 @@ async def postfix_config(
     the lines into main.cf, in the place of those that set the same; nothing is changed by itself.
 
     Examples:
+
       greyd postfix-config
 
       greyd postfix-config --minimal

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 
 from greyd.admin import AdminError
 from greyd.entries import Entry, Kind, State
-from greyd.greylist import keys, normalise_sender, parse_address
+from greyd.greylist import Evidence, keys, normalise_sender, parse_address
 from greyd.whitelist import Network, parse_network
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from greyd.greylist import Keys
+    from greyd.greylist import Address, Keys
     from greyd.settings import Settings
 
+_MOST_DOMAINS = 10
 _NAME = re.compile(rb"(?=.{1,253}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)+\.?", re.IGNORECASE)
 
 
@@ -71,15 +72,35 @@ class Selection:
 
     def exact_keys(self, settings: Settings) -> Keys | None:
         """Return the keys of the one triplet that it names; None where it names no single one."""
-        if len(self.networks) != 1 or b"@" not in self.sender or b"@" not in self.recipient:
+        if self.address is None or b"@" not in self.sender or b"@" not in self.recipient:
             return None
-        number, prefix, bits = self.networks[0]
-        if prefix != bits:
+        return keys(self.address, self.sender, self.recipient, settings)
+
+    def exact_triplets(self, settings: Settings) -> list[bytes]:
+        """Return the keys of the one triplet that it names, and of its sender as an identity.
+
+        None where it names no single one. The identity is taken for the sender's domain, or one
+        above it: whose it was otherwise, only the client's name would tell.
+        """
+        exact = self.exact_keys(settings)
+        if exact is None or self.address is None:
+            return []
+        labels = self.sender.rpartition(b"@")[2].split(b".")
+        domains = [b".".join(labels[start:]) for start in range(len(labels) - 1)]
+        identities = [
+            keys(self.address, self.sender, self.recipient, settings, Evidence(identity=domain))
+            for domain in domains[:_MOST_DOMAINS]
+        ]
+        return [exact.triplet, *(each.identity_triplet for each in identities)]
+
+    @property
+    def address(self) -> Address | None:
+        """The one address that its client is; None where it is none, or several."""
+        if len(self.networks) != 1 or self.networks[0].prefix != self.networks[0].bits:
             return None
+        number, _, bits = self.networks[0]
         family = socket.AF_INET if bits == 32 else socket.AF_INET6
-        text = socket.inet_ntop(family, number.to_bytes(bits // 8, "big")).encode()
-        address = parse_address(text)
-        return address and keys(address, self.sender, self.recipient, settings)
+        return parse_address(socket.inet_ntop(family, number.to_bytes(bits // 8, "big")).encode())
 
 
 def select(

@@ -1,0 +1,82 @@
+"""A server follows what an administrator tells all servers on its store: ``greyd.control``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from greyd.control import CONTROL_KEY, Control, Expected
+from greyd.store import StoreError
+
+if TYPE_CHECKING:
+    from greyd.observe import Observer
+    from greyd.policy import Policy
+    from greyd.settings import Settings
+    from greyd.store.guard import Guard
+
+LOOK_SECONDS = 1.0
+
+
+class Follower:
+    """Reads the record again and again, and does what it says."""
+
+    def __init__(
+        self, settings: Settings, guard: Guard, policy: Policy, observer: Observer
+    ) -> None:
+        self._settings = settings
+        self._guard = guard
+        self._policy = policy
+        self._observer = observer
+        self._control = Control()
+        self._told_of: int | None = None
+        """The last act that the log has; None before the first look."""
+        observer.metrics.show_mode(policy.mode)
+
+    async def run(self) -> None:
+        """Follow, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Read the record once; where the store is away, what was read before stays in force."""
+        if not self._guard.away:
+            try:
+                async with asyncio.timeout(self._settings.store_timeout_seconds):
+                    record = await self._guard.store.get(CONTROL_KEY)
+                self._control = Control.load(record.value if record else None)
+            except (StoreError, TimeoutError):
+                pass  # the guard finds out by itself, and says so
+        self._obey(int(time.time()))
+
+    def _obey(self, now: int) -> None:
+        control = self._control
+        self._policy.expected = Expected(control.windows, self._settings)
+        self._tell_acts()
+        mode = control.mode_at(now, self._settings.mode)
+        if mode != self._policy.mode:
+            self._policy.mode = mode
+            self._observer.metrics.show_mode(mode)
+            self._observer.log.notice(f"mode {mode}{self._reason(now)}")
+
+    def _reason(self, now: int) -> str:
+        mode = self._control.mode
+        if mode is None or not mode.holds(now):
+            return ", as it is set here"
+        until = f" until {_clock(mode.until)}" if mode.until else ""
+        return f"{until}, by {mode.by} at {_clock(mode.at)}"
+
+    def _tell_acts(self) -> None:
+        """Log what commands have done since the last look; what is older is in older logs."""
+        acts = self._control.acts
+        last = max((each.number for each in acts), default=0)
+        if self._told_of is not None:
+            for act in acts:
+                if act.number > self._told_of:
+                    self._observer.log.notice(f"{act.what}, by {act.by} at {_clock(act.at)}")
+        self._told_of = max(last, self._told_of or 0)
+
+
+def _clock(when: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(when))
