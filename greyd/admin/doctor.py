@@ -141,7 +141,8 @@ async def _ask_server(
         after = await _counted(admin, before, answered_count)
         findings.append(asking.finding_of_counters(before, after, answered_count))
     url = asking.url_of(admin.settings.metrics) if admin.settings.metrics else ""
-    return [*findings, *asking.findings_of_report(url, before)], before
+    findings += [*asking.findings_of_report(url, before), asking.finding_of_mode(before)]
+    return findings, before
 
 
 def _places(listeners: Sequence[Listener]) -> list[Tcp | Path]:

@@ -63,6 +63,9 @@ async def ask(name: str, *words: str, seconds: float = SECONDS) -> Said:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        # Else its pipes stay open as long as anybody has the other ends: there is no public way.
+        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
+        await process.wait()
     if status:
         reason = (remarks or output).strip().splitlines() or [f"status {status}"]
         raise ProgramError(f"{name}: {reason[-1]}")

@@ -7,6 +7,7 @@ next one as their argument. A restriction class is a list of its own that stands
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ AT_RCPT = ("client", "helo", "sender", "relay", "recipient")
 
 AFTER_RCPT = ("data", "end_of_data")
 
-_DEEPEST = 10
+MOST_STEPS = 1000
+"""That are looked at of one list: classes within classes can make it endless."""
+
 _WITH_ARGUMENT = re.compile(
     r"check_\w+_access|check_policy_service|reject_rbl(_client)?|reject_rhsbl_\w+|"
     r"permit_(dnswl|rhswl)_client|sleep"
@@ -75,10 +78,11 @@ def has_open_brace(text: str) -> bool:
 
 def steps(text: str, classes: Mapping[str, str]) -> list[Step]:
     """Return the restrictions of a list, with those of its classes in their places."""
-    return list(_steps(text, classes, "", _DEEPEST))
+    return list(islice(_steps(text, classes, ()), MOST_STEPS))
 
 
-def _steps(text: str, classes: Mapping[str, str], inside: str, deepest: int) -> Iterator[Step]:
+def _steps(text: str, classes: Mapping[str, str], inside: Sequence[str]) -> Iterator[Step]:
+    class_name = inside[-1] if inside else ""
     left = iter(words(text))
     only_warns = False
     for word in left:
@@ -86,16 +90,16 @@ def _steps(text: str, classes: Mapping[str, str], inside: str, deepest: int) -> 
         if name == "warn_if_reject":
             only_warns = True
             continue
-        if word in classes and deepest:
-            for step in _steps(classes[word], classes, word, deepest - 1):
+        if word in classes and word not in inside:
+            for step in _steps(classes[word], classes, (*inside, word)):
                 yield step._replace(only_warns=step.only_warns or only_warns)
         elif _WITH_ARGUMENT.fullmatch(name):
-            yield Step(name, next(left, ""), only_warns, inside)
+            yield Step(name, next(left, ""), only_warns, class_name)
         elif _MAP.fullmatch(word):
             # A table alone is an access table for the list's own subject.
-            yield Step("check_map", word, only_warns, inside)
+            yield Step("check_map", word, only_warns, class_name)
         else:
-            yield Step(name, "", only_warns, inside)
+            yield Step(name, "", only_warns, class_name)
         only_warns = False
 
 

@@ -14,6 +14,7 @@ from greyd import __version__
 from greyd.admin import plain
 from greyd.doctor import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.listeners import Tcp
+from greyd.settings import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -220,6 +221,17 @@ def findings_of_report(url: str, found: Report, name: str = "server") -> list[Fi
             )
         )
     return findings
+
+
+def finding_of_mode(found: Report) -> Finding:
+    """Say whether it greylists at all."""
+    check = "server: mode"
+    modes = [name for name in MODES if found.value("greyd_mode", name) == 1]
+    if not modes:
+        return not_checked(check, "this version does not say so")
+    if modes != ["on"]:
+        return hint(check, f"{modes[0]}: nothing is greylisted", "greyd mode on; or greyd.toml")
+    return ok(check, "on")
 
 
 PASSED = ("greyd_requests_total", "pass/authenticated")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LEAST_FREE = 100 * 1024 * 1024
 LARGEST_LOG = 64 * 1024 * 1024
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_THOROUGH = "greyd doctor --thorough"
 _NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "glusterfs", "fuse.sshfs")
 
 
@@ -167,10 +169,17 @@ def _findings_inside(path: Path, *, thorough: bool) -> list[Finding]:
                 lines = [str(line) for (line,) in connection.execute("PRAGMA quick_check(5)")]
                 made.append(finding_of_content(lines))
     except sqlite3.Error as fault:
-        made.append(not_checked("store: content", f"{path}: {fault}"))
-    if not thorough:
-        made.append(not_checked("store: content", "takes long on a large file", "--thorough"))
+        made.append(_finding_of_fault(path, fault))
+    else:
+        if not thorough:
+            made.append(not_checked("store: content", "takes long on a large file", _THOROUGH))
     return made
+
+
+def _finding_of_fault(path: Path, fault: sqlite3.Error) -> Finding:
+    if getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        return finding_of_content([str(fault)])
+    return not_checked("store: content", f"{path}: {fault}")
 
 
 def finding_of_journal(mode: str) -> Finding:

@@ -219,7 +219,7 @@ def _findings_of_sender_domain(lists: Lists) -> list[Finding]:
     if not at:
         return []
     before = [each for each in placed[: at[0]] if each.step.rejects]
-    others = [each for each in before if "unauth" not in each.step.name]
+    others = [each for each in before if not re.search("unauth|recipient", each.step.name)]
     opened = [
         each
         for each in placed[: at[0]]
