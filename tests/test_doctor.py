@@ -424,10 +424,10 @@ def test_other_programs_are_bounded_in_time_and_words() -> None:
 # Whitelists ---------------------------------------------------------------------------------------
 
 
-def listed(tmp_path: Path, clients: str, **entries: float) -> dict[str, State]:
-    """Return the state of each check of these clients; the server has ``entries``."""
+def listed(tmp_path: Path, text: str, **entries: float) -> dict[str, State]:
+    """Return the state of each check of a file of clients; the server has ``entries``."""
     clients_file, recipients_file = tmp_path / "clients", tmp_path / "recipients"
-    clients_file.write_text(clients)
+    clients_file.write_text(text)
     recipients_file.write_text("postmaster@\n")
     settings = Settings(whitelist_clients=(clients_file,), whitelist_recipients=(recipients_file,))
     values = {("greyd_whitelist_last_read_successful", ""): 1.0}

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from greyd.doctor.listeners import Listener
 
 PROC = Path("/proc")
+_LISTENS = 0x10000
+"""Of the flags in the kernel's table of Unix sockets."""
+
 LEAST_FILES = 1024
 FULL = 0.8
 
@@ -52,7 +55,7 @@ def _inodes(listener: Listener) -> Iterator[str]:
     """Return the inodes of listening sockets, by what the kernel tells of them."""
     if not isinstance(listener, Tcp):
         for columns in _table("unix"):
-            if columns[-1] == str(listener) and columns[5] == "01":
+            if columns[-1] == str(listener) and int(columns[3], 16) & _LISTENS:
                 yield columns[6]
         return
     for family in ("tcp", "tcp6"):
