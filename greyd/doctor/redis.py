@@ -77,7 +77,9 @@ async def findings(url: str, settings: Settings) -> list[Finding]:
                 name = f"{number} of {len(nodes)}" if len(nodes) > 1 else ""
                 made += findings_of_node(await _look(name, send))
             if carried.divided:
-                made.append(finding_of_cluster(_fields(await nodes[0]("CLUSTER", "INFO"))))
+                made.append(
+                    finding_of_cluster(_fields(await _allowed(nodes[0], "CLUSTER", "INFO") or b""))
+                )
     except (StoreError, TimeoutError) as fault:
         made.append(not_checked("store: Redis", str(fault) or "no answer in time"))
     finally:
@@ -158,7 +160,10 @@ def findings_of_node(node: Node) -> list[Finding]:
     ]
 
 
-_ACL = "redis-cli ACL SETUSER NAME +info +config|get +acl|whoami +acl|getuser +time"
+_ACL = (
+    "greyd doctor --store=redis://ADMIN@HOST/0 --store-password-file=FILE (a user who may); or"
+    " redis-cli ACL SETUSER NAME +info +config|get +acl|whoami +acl|getuser +time"
+)
 
 
 def finding_of_version(node: Node) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from greyd.commands import build
 from greyd.settings import OPTIONS
 
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
@@ -11,6 +12,12 @@ _VARIABLE = re.compile(r"\bGREYD_[A-Z][A-Z_]*[A-Z]\b")
 
 OURS = {name for option in OPTIONS for name in (option.name, *option.spellings)}
 OURS |= {"help", "version"}
+OURS |= {
+    name.removeprefix("--")
+    for command in build().commands.values()  # type: ignore[attr-defined]
+    for parameter in command.params
+    for name in parameter.opts
+}
 VARIABLES = {option.variable for option in OPTIONS} | {"GREYD_OPTS"}
 
 OTHERS = {
