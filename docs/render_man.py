@@ -76,6 +76,18 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "TERM": "Take no more connections, answer what has been asked, and end; so does INT.",
         },
     },
+    "report": {
+        "FILES": {
+            "/var/log/mail.log": "The log that is read where none is named, or /var/log/maillog;"
+            " with --since also the rotated ones beside it.",
+        },
+        "EXIT STATUS": {
+            "0": "The report was made.",
+            "1": "The logs hold no decision, or none in that time.",
+            "2": "A log can't be read, or an option is wrong. One line on standard error says"
+            " which.",
+        },
+    },
 }
 
 _SEE_ALSO = {"serve": ["postconf 5", "postgrey 8", "systemd.service 5"]}

@@ -16,9 +16,12 @@ from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
 from greyd.admin.doctor import doctor
 from greyd.admin.expect import expect
 from greyd.admin.forget import forget
+from greyd.admin.import_ import import_
 from greyd.admin.mode import mode
 from greyd.admin.postfix_config import postfix_config
 from greyd.admin.release import release
+from greyd.admin.replay import replay
+from greyd.admin.report import report
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
 from greyd.store import StoreError
 
@@ -46,6 +49,9 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "expect": expect,
     "forget": forget,
     "mode": mode,
+    "replay": replay,
+    "report": report,
+    "import": import_,
     "doctor": doctor,
     "postfix-config": postfix_config,
 }

@@ -42,6 +42,7 @@ def read_settings(
     arguments: Sequence[str],
     environment: Mapping[str, str] | None = None,
     of_server: Sequence[str] = (),
+    instead: Sequence[Given] = (),
 ) -> Settings:
     """Read all settings: command line, environment, file, what was meant for postgrey, defaults.
 
@@ -49,6 +50,7 @@ def read_settings(
         arguments: the command line, without the program's and the command's name.
         environment: the process's own, unless another one is given.
         of_server: another process's command line, which counts just less.
+        instead: values that count more than all of it.
 
     Raises:
         SettingsError: one of them is wrong.
@@ -70,7 +72,7 @@ def read_settings(
         if left.option not in own
     ]
     file = _from_file([*variables, *words, *servers, *given])
-    return settle(given, servers, words, variables, file, postgreys, warnings=warnings)
+    return settle(instead, given, servers, words, variables, file, postgreys, warnings=warnings)
 
 
 def _from_file(given: Sequence[Given]) -> list[Given]:
@@ -92,17 +94,18 @@ def _from_file(given: Sequence[Given]) -> list[Given]:
 # The server's settings, as another process can know them ------------------------------------------
 
 
-def read_settings_of_server(arguments: Sequence[str]) -> Settings:
+def read_settings_of_server(arguments: Sequence[str], instead: Sequence[Given] = ()) -> Settings:
     """Read the settings of the server that runs here, for a command that looks after it.
 
     Its unit's environment files count where the environment says nothing; in a container, so do
-    the options of the first process. ``arguments`` count more than all of it.
+    the options of the first process. ``arguments`` count more than all of it,
+    and ``instead`` counts most.
 
     Raises:
         SettingsError: one of them is wrong, or a file of the unit may not be read.
     """
     environment = {**_service_environment(), **os.environ}
-    return read_settings(arguments, environment, _options_of_first_process())
+    return read_settings(arguments, environment, _options_of_first_process(), instead)
 
 
 def _options_of_first_process() -> list[str]:

@@ -7,7 +7,8 @@ is as if it were not there.
 
     {"mode": {"is": "learn", "until": 1795000000, "by": "alice@mx1", "at": 1794990000},
      "expected": [{"recipient": "bob@example.org", "from": "example.com", "until": 1794990600}],
-     "acts": [{"number": 7, "at": 1794990000, "by": "alice@mx1", "what": "released 2 triplets"}]}
+     "acts": [{"number": 7, "at": 1794990000, "by": "alice@mx1", "what": "released 2 triplets"}],
+     "last_number": 7}
 
 Everything here is pure; ``Follower`` in ``greyd.follow`` reads the record and obeys.
 """
@@ -95,6 +96,8 @@ class Control(NamedTuple):
     mode: Mode | None = None
     windows: tuple[Window, ...] = ()
     acts: tuple[Act, ...] = ()
+    last_number: int = 0
+    """Of an act, which may be forgotten: the servers know how far they have read."""
 
     @classmethod
     def load(cls, text: bytes | None) -> Control:
@@ -112,6 +115,7 @@ class Control(NamedTuple):
             modes[0] if modes else None,
             tuple(_read_all(_window, _list(table, "expected"))[-MOST_WINDOWS:]),
             tuple(_read_all(_act, _list(table, "acts"))[-MOST_ACTS:]),
+            *_read_all(int, [table.get("last_number", 0)]),
         )
 
     def dump(self) -> bytes:
@@ -125,6 +129,8 @@ class Control(NamedTuple):
             table["expected"] = [dict(zip(names, each, strict=True)) for each in self.windows]
         if self.acts:
             table["acts"] = [each._asdict() for each in self.acts]
+        if self.last_number:
+            table["last_number"] = self.last_number
         return json.dumps(table).encode()
 
     def mode_at(self, now: int, otherwise: str) -> str:
@@ -133,18 +139,18 @@ class Control(NamedTuple):
 
     def without_old(self, now: int) -> Control:
         """Return it without what is over."""
-        return Control(
-            self.mode if self.mode and self.mode.holds(now) else None,
-            tuple(each for each in self.windows if now < each.until),
-            tuple(each for each in self.acts if abs(now - each.at) < DAY)[-MOST_ACTS:],
+        return self._replace(
+            mode=self.mode if self.mode and self.mode.holds(now) else None,
+            windows=tuple(each for each in self.windows if now < each.until),
+            acts=tuple(each for each in self.acts if abs(now - each.at) < DAY),
         )
 
     def with_act(self, by: str, what: str, now: int) -> Control:
         """Return it with something more for the log."""
-        number = max((each.number for each in self.acts), default=0)
-        # Not from 1 when all older ones are gone: servers remember the last number they saw.
-        act = Act(max(number + 1, now), now, by[:_MOST_TEXT], what[:_MOST_TEXT])
-        return self._replace(acts=(*self.acts, act)[-MOST_ACTS:])
+        # The clock: should the whole record be gone, the numbers go on upwards all the same.
+        number = max(self.last_number + 1, now)
+        act = Act(number, now, by[:_MOST_TEXT], what[:_MOST_TEXT])
+        return self._replace(acts=(*self.acts, act)[-MOST_ACTS:], last_number=number)
 
     def with_window(self, window: Window) -> Control:
         """Return it with one window more, in the place of one for the same mail.

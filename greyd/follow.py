@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -41,13 +42,10 @@ class Follower:
 
     async def look(self) -> None:
         """Read the record once; where the store is away, what was read before stays in force."""
-        if not self._guard.away:
-            try:
-                async with asyncio.timeout(self._settings.store_timeout_seconds):
-                    record = await self._guard.store.get(CONTROL_KEY)
-                self._control = Control.load(record.value if record else None)
-            except (StoreError, TimeoutError):
-                pass  # the guard finds out by itself, and says so
+        # What fails here the guard tells of, as of all that fails.
+        with contextlib.suppress(StoreError):
+            record = await self._guard.get(CONTROL_KEY)
+            self._control = Control.load(record.value if record else None)
         self._obey(int(time.time()))
 
     def _obey(self, now: int) -> None:
@@ -69,13 +67,11 @@ class Follower:
 
     def _tell_acts(self) -> None:
         """Log what commands have done since the last look; what is older is in older logs."""
-        acts = self._control.acts
-        last = max((each.number for each in acts), default=0)
         if self._told_of is not None:
-            for act in acts:
+            for act in self._control.acts:
                 if act.number > self._told_of:
                     self._observer.log.notice(f"{act.what}, by {act.by} at {_clock(act.at)}")
-        self._told_of = max(last, self._told_of or 0)
+        self._told_of = max(self._control.last_number, self._told_of or 0)
 
 
 def _clock(when: int) -> str:

@@ -157,13 +157,7 @@ def keys(
 ) -> Keys:
     """Return the keys for a request's client, envelope sender and recipient."""
     normal = normalise_sender(sender)
-    network = network_of(address, settings)
-    if settings.privacy:
-        here = _private_keys(address, network, normal, recipient, settings)
-    else:
-        tag = _address_text(network, address.bits)
-        triplet = b"{%b}/%b/%b" % (tag, _unambiguous(normal), recipient)
-        here = Keys(triplet.lower(), b"{%b}:%b" % (tag, address.text))
+    here = keys_of_normal(address, normal, recipient, settings)
     if evidence is None or not evidence.identity:
         return here
     correspondence = b""
@@ -172,6 +166,19 @@ def keys(
     return Keys(
         *here[:2], *_identity_keys(evidence.identity, normal, recipient, settings), correspondence
     )
+
+
+def keys_of_normal(address: Address, sender: bytes, recipient: bytes, settings: Settings) -> Keys:
+    """Return the keys for a client, a sender that is normalised already, and a recipient.
+
+    Normalising twice is not the same as once.
+    """
+    network = network_of(address, settings)
+    if settings.privacy:
+        return _private_keys(address, network, sender, recipient, settings)
+    tag = _address_text(network, address.bits)
+    triplet = b"{%b}/%b/%b" % (tag, _unambiguous(sender), recipient)
+    return Keys(triplet.lower(), b"{%b}:%b" % (tag, address.text))
 
 
 def wanted(keys: Keys, settings: Settings) -> Sequence[bytes]:
@@ -186,10 +193,14 @@ def _identity_keys(
 ) -> tuple[bytes, bytes]:
     triplet = (b"{%b}/%b/%b" % (domain, _unambiguous(sender), recipient)).lower()
     domain = domain.lower()
-    if settings.privacy:
-        digest = _digest(settings.privacy_key)
-        return b"/" + digest(triplet), b":" + digest(domain)
-    return triplet, b"{%b}:%b" % (domain, domain)
+    keys = triplet, b"{%b}:%b" % (domain, domain)
+    return (hidden(keys[0], settings), hidden(keys[1], settings)) if settings.privacy else keys
+
+
+def hidden(key: bytes, settings: Settings) -> bytes:
+    """Return what stands for the key of an identity or of its triplet with ``--privacy``."""
+    digest = _digest(settings.privacy_key)
+    return b"/" + digest(key) if is_triplet(key) else b":" + digest(key.partition(b"}:")[2])
 
 
 def correspondence_key(correspondent: bytes, user: bytes, settings: Settings) -> bytes:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from greyd.observe import Observer
     from greyd.protocol import Request
     from greyd.settings import Settings
-    from greyd.store import Remembered
-    from greyd.store.guard import Guard
+    from greyd.store import Remembered, Transacting
     from greyd.whitelist import Whitelists
 
     Tell = Callable[[bytes | None], None]
@@ -58,7 +57,7 @@ class Policy:
         self,
         settings: Settings,
         whitelists: Whitelists,
-        store: Guard,
+        store: Transacting,
         observer: Observer,
         witness: Witness | None = None,
     ) -> None:

@@ -613,7 +613,7 @@ class Settings:
     def longest_delay_seconds(self) -> int:
         """The longest delay that a request may have."""
         lists = (zone.delay_seconds or 0 for zone in (*self.dnsbl, *self.rhsbl))
-        return max(self.delay_seconds, *self.delays, *lists)
+        return max([self.delay_seconds, *self.delays, *lists])
 
     @property
     def passes_without_store(self) -> bool:

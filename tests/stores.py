@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.greylist import Change, Decision, decide, keys, parse_address
 from greyd.settings import HOUR, Settings
-from greyd.store import Answer, Store, StoreError, call_back, open_store
+from greyd.store import Answer, Record, Store, StoreError, call_back, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from greyd.policy import Policy
     from greyd.protocol import Request
-    from greyd.store import Done, Record, Remembered, Rule
+    from greyd.store import Done, Remembered, Rule
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ class FakeStore(Store):
                 future.set_result(None)
 
     async def get(self, key: bytes) -> Record | None:
-        raise NotImplementedError
+        value = (await self._transact([key], look))[0]
+        return None if value is None else Record(key, value, 60)
 
     async def delete(self, keys: Sequence[bytes]) -> int:
         raise NotImplementedError

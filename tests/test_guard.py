@@ -285,3 +285,23 @@ def test_who_leaves_before_the_answer_does_no_harm() -> None:
         assert await guard_.transact([b"k"], look) == [None]
 
     guarded(do)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_look_that_fails_or_takes_too_long_opens_the_circuit(*, silent: bool) -> None:
+    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+        await guard_.transact([b"k"], put(b"k", b"v"))
+        record = await guard_.get(b"k")
+        assert record is not None
+        assert record.value == b"v"
+        assert await guard_.get(b"other") is None
+        store.silent = silent
+        store.fault = None if silent else StoreError("disk on fire")
+        with pytest.raises(StoreError):
+            await guard_.get(b"k")
+        assert told == [f"no answer within {DEADLINE:g} s" if silent else "disk on fire"]
+        with pytest.raises(StoreAway):
+            await guard_.get(b"k")
+
+    guarded(do)

@@ -85,7 +85,7 @@ async def forget(
         number = counts.total()
         if number and not dry_run:
             # The log is not to name whom the store has just forgotten.
-            await note_act(store, settings, f"forgot {number}", {})
+            await note_act(store, settings, f"forgot {number} entries", {})
     _show(admin, counts, dry_run=dry_run)
     return 0 if number else NO
 

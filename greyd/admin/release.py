@@ -84,7 +84,7 @@ async def release(
                 await _release(store, entries, now, admin.settings)
         if number and not dry_run:
             named = {"client": client, "sender": sender, "recipient": recipient}
-            await note_act(store, admin.settings, f"released {number} waiting", named)
+            await note_act(store, admin.settings, f"released {number} waiting triplets", named)
     _show(admin, shown, number, dry_run=dry_run)
     return 0 if number else NO
 

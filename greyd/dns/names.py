@@ -6,7 +6,7 @@ Names are octets in lower case without the last dot.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def domain_of(sender: bytes) -> bytes:
     return normal_name(sender.rpartition(b"@")[2]) if b"@" in sender else b""
 
 
+@lru_cache(10_000)
 def organisation_of(name: bytes) -> bytes:
     """Return the domain that an organisation has registered (the public suffix list).
 

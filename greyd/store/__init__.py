@@ -117,6 +117,13 @@ class Store(Transacting, Protocol):
         What is stored meanwhile may be missed; what stays is seen, on Redis perhaps twice.
         """
 
+    def place_of(self, key: bytes) -> int:  # noqa: ARG002 - where all places are alike
+        """Return a number; entries of near numbers are stored near each other.
+
+        So it pays to change those together, where there are many.
+        """
+        return 0
+
     async def maintain(self) -> None:
         """Do a small piece of what the store needs from time to time; called every second."""
 

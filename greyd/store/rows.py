@@ -125,7 +125,7 @@ def carry_out(connection: sqlite3.Connection, batch: Iterable[Transaction | Erra
 
 def _settle(connection: sqlite3.Connection, transactions: Sequence[Transaction]) -> None:
     now = int(time.time())
-    hashes = {key: _hash(key) for each in transactions for key in each.keys}
+    hashes = {key: hash_of(key) for each in transactions for key in each.keys}
     values, rows = _read(connection, hashes, now)
     changed: dict[bytes, Change] = {}
     for each in transactions:
@@ -181,7 +181,8 @@ def _write(
     connection.executemany("UPDATE record SET value = ?, expires_at = ? WHERE id = ?", altered)
 
 
-def _hash(key: bytes) -> int:
+def hash_of(key: bytes) -> int:
+    """Return by what a key is found."""
     return int.from_bytes(blake2b(key, digest_size=8).digest(), "big", signed=True)
 
 
@@ -194,7 +195,7 @@ def get(connection: sqlite3.Connection, key: bytes) -> Record | None:
     row = connection.execute(
         "SELECT key, value, expires_at - ? FROM record"
         " WHERE hash = ? AND key = ? AND expires_at > ?",
-        (now, _hash(key), key, now),
+        (now, hash_of(key), key, now),
     ).fetchone()
     return Record(*row) if row else None
 
@@ -206,7 +207,7 @@ def delete(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:
     for key in keys:
         gone = connection.execute(
             "DELETE FROM record WHERE hash = ? AND key = ? RETURNING expires_at > ?",
-            (_hash(key), key, now),
+            (hash_of(key), key, now),
         ).fetchall()
         there += sum(live for (live,) in gone)
     return there

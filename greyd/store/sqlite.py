@@ -100,6 +100,10 @@ class SqliteStore(Store):
             row, records = step
             yield records
 
+    def place_of(self, key: bytes) -> int:
+        """Return the key's place in the index, which is what is spread over the file."""
+        return rows.hash_of(key)
+
     async def maintain(self) -> None:
         """Take out some expired rows."""
         for _ in range(_MOST_STEPS):

@@ -12,10 +12,13 @@ import heapq
 import random
 import statistics
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
-from greyd.greylist import NO_EVIDENCE, Evidence, decide, keys, parse_address, wanted
+from greyd.greylist import NO_EVIDENCE, Decision, Evidence, decide, keys, parse_address, wanted
 from greyd.settings import DAY, HOUR, Settings
+
+Tell = Callable[[float, bytes, int, Decision], None]
 
 START = 1_700_000_000
 DAYS = 14
@@ -40,8 +43,8 @@ class Waits(NamedTuple):
         return statistics.median(self.seconds)
 
 
-def simulate(settings: Settings, evidence: Evidence) -> Waits:
-    """Send the provider's mail to a greyd with these settings."""
+def simulate(settings: Settings, evidence: Evidence, tell: Tell | None = None) -> Waits:
+    """Send the provider's mail to a greyd with these settings; ``tell`` gets each attempt."""
     chance = random.Random(1)
     pool = [
         b"40.%d.%d.%d" % (chance.randrange(90, 110), chance.randrange(256), chance.randrange(256))
@@ -54,7 +57,11 @@ def simulate(settings: Settings, evidence: Evidence) -> Waits:
     waits = []
     while attempts:
         at, mail, tries = heapq.heappop(attempts)
-        if passes(records, chance.choice(pool), mail, at, settings, evidence):
+        client = chance.choice(pool)
+        decision = decide_on(records, client, mail, at, settings, evidence)
+        if tell is not None:
+            tell(at, client, mail, decision)
+        if decision.passes:
             waits.append((begun[mail], at - begun[mail]))
         elif tries < MOST_TRIES:
             pause = RETRIES[min(tries, len(RETRIES) - 1)] * chance.uniform(0.8, 1.2)
@@ -64,19 +71,23 @@ def simulate(settings: Settings, evidence: Evidence) -> Waits:
     return Waits(sorted(wait for begin, wait in waits if begin > DAYS / 2 * DAY))
 
 
-def passes(
+def envelope_of(mail: int) -> tuple[bytes, bytes]:
+    """Return a mail's sender and recipient."""
+    return b"code%s@provider.example" % (b"x" * (mail % 7)), b"user%d@example.org" % (mail % 400)
+
+
+def decide_on(
     records: dict[bytes, bytes], client: bytes, mail: int, at: float, settings: Settings,
     evidence: Evidence,
-) -> bool:  # fmt: skip
+) -> Decision:  # fmt: skip
     """Let a mail be tried once."""
     address = parse_address(client)
     assert address is not None
-    sender = b"code%s@provider.example" % (b"x" * (mail % 7))
-    names = keys(address, sender, b"user%d@example.org" % (mail % 400), settings, evidence)
+    names = keys(address, *envelope_of(mail), settings, evidence)
     remembered = [records.get(key) for key in wanted(names, settings)]
     decision, changes = decide(names, remembered, START + int(at), settings, evidence)
     records |= {change.key: change.value for change in changes}
-    return decision.passes
+    return decision
 
 
 WAYS = {

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 SERVER = re.compile(r"(\S*/)?greyd serve(?!.*(--help|--version|--daemonize))|make serve")
 """A command that goes on until it is stopped. What it listens on is said when it is ready."""
 
+OF_A_SERVER_THAT_RUNS = {"intervening", "operations"}
+"""Pages about services that run already, and have been asked something."""
+
+_QUESTION = (
+    "printf 'request=smtpd_access_policy\\nclient_address=192.0.2.7\\n"
+    "client_name=mail.example.com\\nsender=alice{}@example.com\\nrecipient=bob@example.org\\n\\n'"
+    " | nc -q1 127.0.0.1 10023"
+)
+
 _SECONDS = 60
 
 
@@ -172,7 +181,7 @@ def _write_ini(block: Block, terminal: Terminal) -> None:
     path = _write(block, terminal)
     if path.match("/etc/default/*") or path.match("/etc/sysconfig/*"):
         subprocess.run(["sh", "-euc", f". {path}"], check=True)
-    elif path.match("/etc/systemd/system/*.service"):
+    elif path.match("/etc/systemd/system/*.service") or path.match("/etc/systemd/system/*.timer"):
         stand_ins.verify(path)
     elif path.match("/etc/systemd/system/*.service.d/*.conf"):
         # Verifies the drop-in with its unit.
@@ -236,10 +245,15 @@ def main(name: str) -> int:
     if "redis.example.net" in page.text:
         machine.start_redis()
     terminal = Terminal()
-    if page.name == "docs/operations.md":
-        # The page is about services that run already.
+    if page.path.stem in OF_A_SERVER_THAT_RUNS:
         stand_ins.install_greyd()
         terminal.type(page.name, "systemctl start greyd redis-server")
+        for number in range(3):
+            # Mail that waits: somebody's whom the pages speak of.
+            terminal.type(page.name, _QUESTION.format(number))
+    if page.name == "docs/what-if.md":
+        # What the page compares with is greyd's own delay.
+        del os.environ["GREYD_DELAY"]
     try:
         for block in page.blocks:
             run(block, terminal)

@@ -32,7 +32,7 @@ def systemctl(words: Sequence[str]) -> int:
     """Do what systemd would: read the unit with its drop-ins, check it, run its ExecStart."""
     verb, *units = [word for word in words if word != "--now"]
     for unit in units:
-        if unit.endswith(".socket"):
+        if unit.endswith((".socket", ".timer")):
             verify(UNIT_FOLDERS[0] / unit)
             continue
         {

@@ -46,6 +46,7 @@ OTHERS = {
     "server": "swaks",
     "signal": "systemctl",
     "since": "journalctl",
+    "timestamps": "docker",
     "to": "swaks",
 }
 """Options that the pages show and that are another program's. A new one is entered here."""

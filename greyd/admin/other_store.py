@@ -1,0 +1,144 @@
+"""greyd's own entries in another store: where each belongs in this one.
+
+Their keys are made anew where the servers differ: networks are cut as this server cuts them, and
+with ``--privacy`` readable keys are hashed. What is hashed there can only stay as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from greyd.admin import AdminError
+from greyd.admin.merging import (
+    Correspondence,
+    Found,
+    Item,
+    Refused,
+    Unreadable,
+    as_passed_here,
+)
+from greyd.entries import Kind, kind_of
+from greyd.greylist import (
+    Client,
+    Identity,
+    Triplet,
+    hidden,
+    keys_of_normal,
+    names_in,
+    parse_address,
+)
+from greyd.store import rows
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from greyd.greylist import Address
+    from greyd.settings import Settings
+    from greyd.store import Record
+
+_HASH = re.compile(rb"[/:~]([0-9a-f]+)")
+_SHA1, _SHA256 = 40, 64
+
+_NOTES = "notes of the servers' own (mode, windows, the log's): they stay with their store"
+_HASHED = (
+    "hashed keys, and this server looks for others; they can only be used with the --privacy and"
+    " --privacy-key that they were made with"
+)
+_KEYED = "correspondences: hashed without --privacy-key, and this server has one"
+
+
+def records(connection: sqlite3.Connection) -> Iterator[Record]:
+    """Go through a SQLite store's entries, without a thread and without writing."""
+    row = rows.NEWEST
+    while (step := rows.before(connection, row)) is not None:
+        row, group = step
+        yield from group
+
+
+def count(connection: sqlite3.Connection) -> int:
+    """Return how many entries there are."""
+    return int(connection.execute("SELECT count(*) FROM record").fetchone()[0])
+
+
+def understand(record: Record, settings: Settings, delay_seconds: int) -> Item:
+    """Say where an entry belongs. Its triplets were decided with ``delay_seconds``."""
+    kind = kind_of(record.key)
+    if kind is Kind.OTHER:
+        return Refused(kind, _NOTES)
+    known = _known(kind, record.value)
+    if known is None:
+        return Unreadable(record.key[:200] + b" " + record.value[:200])
+    if isinstance(known, Identity):
+        # With --privacy only the record tells the one from the other.
+        kind = Kind.IDENTITY
+    elif isinstance(known, Triplet):
+        known = as_passed_here(known, delay_seconds, settings)
+    key = _key(record.key, kind, settings)
+    if isinstance(key, str):
+        return Refused(kind, key, is_wrong=True)
+    return Found(kind, (key,), known, record.ttl_seconds)
+
+
+def _known(kind: Kind, value: bytes) -> Triplet | Client | Identity | Correspondence | None:
+    if kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
+        return Triplet.load(value)
+    if kind is Kind.CORRESPONDENCE:
+        return Correspondence.load(value)
+    return Identity.load(value) or Client.load(value)
+
+
+def _key(key: bytes, kind: Kind, settings: Settings) -> bytes | str:
+    """Return the key here, or why there is none."""
+    if not key.startswith(b"{"):
+        return _hashed(key, settings)
+    if kind is Kind.CORRESPONDENCE:
+        if settings.privacy_key is not None:
+            return _KEYED
+        return b"~" + key.partition(b"}~")[2] if settings.privacy else key
+    if kind in (Kind.IDENTITY, Kind.IDENTITY_TRIPLET):
+        return hidden(key, settings) if settings.privacy else key
+    if kind is Kind.CLIENT:
+        address = parse_address(key.partition(b"}:")[2])
+        return keys_of_normal(address, b"", b"", settings).client if address else key
+    return _triplet(key, settings)
+
+
+def _triplet(key: bytes, settings: Settings) -> bytes:
+    names = names_in(key)
+    address: Address | None = names and parse_address(names.network)
+    if names is None or address is None:
+        return key
+    return keys_of_normal(address, names.sender, names.recipient, settings).triplet
+
+
+def _hashed(key: bytes, settings: Settings) -> bytes | str:
+    length = _SHA1 if settings.privacy_key is None else _SHA256
+    if key.startswith(b"~"):
+        length = _SHA256
+    text = _HASH.fullmatch(key)
+    fits = settings.privacy and text is not None and len(text[1]) == length
+    return key if fits else _HASHED
+
+
+def is_the_same(one: str, other: str) -> bool:
+    """Whether two URLs of Redis lead to the same database, as far as they tell."""
+    return _place(one) == _place(other)
+
+
+_LOCAL = ("", "localhost", "::1")
+
+
+def _place(url: str) -> tuple[str, ...]:
+    parts = urlsplit(url)
+    scheme = parts.scheme.replace("rediss", "redis")
+    hosts = parts.netloc.rpartition("@")[2]
+    if "," not in hosts:
+        try:
+            host, port = parts.hostname or "", parts.port or 6379
+        except ValueError:
+            raise AdminError("a URL of a store that can't be understood") from None
+        hosts = f"{'127.0.0.1' if host in _LOCAL else host}:{port}"
+    return scheme, hosts, parts.path.strip("/") or "0", parts.query

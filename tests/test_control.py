@@ -1,0 +1,227 @@
+"""What an administrator tells all servers: the record, and what it lets pass."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greyd.control import (
+    CONTROL_KEY,
+    MOST_ACTS,
+    MOST_WINDOWS,
+    Act,
+    Control,
+    ControlError,
+    Expected,
+    Mode,
+    Window,
+    change_control,
+    window_key,
+)
+from greyd.greylist import CLOCK_SKEW, DAY, Triplet, decide, keys, parse_address, release
+from greyd.settings import Settings, from_arguments, settle
+
+T = 1_700_000_000
+HOUR = 3600
+
+texts = st.text(max_size=30)
+times = st.integers(0, 2 * T)
+controls = st.builds(
+    Control,
+    st.none() | st.builds(Mode, st.sampled_from(["on", "learn", "off"]), times, texts, times),
+    st.lists(st.builds(Window, texts, texts, times), max_size=5).map(tuple),
+    st.lists(st.builds(Act, times, times, texts, texts), max_size=5).map(tuple),
+    times,
+)
+
+
+# The record ---------------------------------------------------------------------------------------
+
+
+@given(controls)
+def test_what_is_written_is_read_again(control: Control) -> None:
+    assert Control.load(control.dump()) == control
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["mode", "expected", "acts", "is", "until", "by", "at", "what"]), inner
+        )
+    ),
+)
+
+
+@given(st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_record_can_be_read(text: bytes) -> None:
+    control = Control.load(text).without_old(T)
+    assert control.mode_at(T, "on") in ("on", "learn", "off")
+    assert len(control.windows) <= MOST_WINDOWS
+
+
+def test_one_bad_entry_does_not_hide_the_others() -> None:
+    table = {
+        "mode": {"is": "loud", "until": 0, "by": "x", "at": 0},
+        "expected": [7, {"recipient": "a@b", "from": "", "until": T}, {"recipient": 1}],
+        "acts": "none",
+        "newer": {},
+    }
+    control = Control.load(json.dumps(table).encode())
+    assert control == Control(None, (Window("a@b", "", T),), ())
+
+
+def test_a_record_that_is_too_large_is_left_alone() -> None:
+    window = Window("a@b", "", T)
+    padded = Control(windows=(window,)).dump() + b" " * 70_000
+    assert Control.load(padded) == Control()
+
+
+def test_what_is_over_leaves_with_the_next_change() -> None:
+    old = Control(
+        Mode("off", T, "me", T - 60),
+        (Window("a@b", "", T), Window("c@d", "", T + 60)),
+        (Act(1, T - 2 * DAY, "me", "x"), Act(2, T - 60, "me", "y")),
+    )
+    _, (change,) = change_control(lambda control: control, T)([old.dump()])
+    assert change.key == CONTROL_KEY
+    assert Control.load(change.value) == Control(None, old.windows[1:], old.acts[1:])
+
+
+def test_a_mode_without_end_is_remembered_for_years_and_one_with_an_end_till_then() -> None:
+    for_good = Control(Mode("off", 0, "me", T))
+    assert for_good.ttl_seconds(T) > 9 * 365 * DAY
+    for_days = Control(Mode("off", T + 3 * DAY, "me", T))
+    assert 3 * DAY <= for_days.ttl_seconds(T) <= 3 * DAY + 2 * HOUR
+    assert Control().ttl_seconds(T) >= DAY
+
+
+def test_acts_are_numbered_upwards_also_when_all_older_ones_are_gone() -> None:
+    first = Control().with_act("me", "a", T).with_act("me", "b", T)
+    numbers = [act.number for act in first.acts]
+    assert numbers[1] > numbers[0]
+    without = first._replace(acts=())
+    assert Control.load(without.dump()).with_act("me", "c", T).acts[0].number > numbers[1]
+    assert Control().with_act("me", "c", T + 2).acts[0].number > numbers[1]
+
+
+def test_acts_and_windows_are_bounded() -> None:
+    control = Control()
+    for number in range(MOST_ACTS + 10):
+        control = control.with_act("me" * 500, "x" * 5000, T + number)
+    assert len(control.acts) == MOST_ACTS
+    assert control.acts[-1].at == T + MOST_ACTS + 9
+    for number in range(MOST_WINDOWS):
+        control = control.with_window(Window(f"u{number}@example.org", "", T + 60))
+    with pytest.raises(ControlError, match="greyd expect --close"):
+        control.with_window(Window("one@more.example", "", T))
+    assert len(control.with_window(Window("u7@example.org", "", T + 90)).windows) == MOST_WINDOWS
+    assert len(control.dump()) < 64 * 1024
+
+
+# The mode -----------------------------------------------------------------------------------------
+
+
+def test_a_mode_holds_until_its_end() -> None:
+    control = Control(Mode("off", T, "me", T - 60))
+    assert control.mode_at(T - 1, "on") == "off"
+    assert control.mode_at(T, "learn") == "learn"
+    assert Control(Mode("off", 0, "me", 0)).mode_at(T, "on") == "off"
+
+
+# Mail that is awaited -----------------------------------------------------------------------------
+
+
+def awaits(window: Window, sender: bytes, recipient: bytes, now: int = T - 1) -> bool:
+    return Expected([window], Settings()).awaits(sender, recipient, now)
+
+
+def test_a_window_lets_mail_to_its_recipient_pass_till_it_closes() -> None:
+    window = Window("bob@example.org", "", T)
+    assert awaits(window, b"x@example.com", b"Bob@Example.org")
+    assert awaits(window, b"", b"bob@example.org")
+    assert not awaits(window, b"x@example.com", b"bob@example.org", now=T)
+    assert not awaits(window, b"x@example.com", b"rob@example.org")
+    assert not awaits(window, b"x@example.com", b"bob@mail.example.org")
+
+
+def test_a_window_of_a_domain_is_for_all_who_are_in_it() -> None:
+    window = Window("@example.org", "", T)
+    assert awaits(window, b"x@example.com", b"bob@example.org")
+    assert not awaits(window, b"x@example.com", b"bob@sub.example.org")
+    assert not awaits(window, b"x@example.com", b"bob@example.com")
+
+
+def test_a_window_may_be_for_one_senders_domain_and_what_is_below() -> None:
+    window = Window("bob@example.org", "example.com", T)
+    assert awaits(window, b"x@example.com", b"bob@example.org")
+    assert awaits(window, b"x@MAIL.example.com", b"bob@example.org")
+    assert not awaits(window, b"x@notexample.com", b"bob@example.org")
+    assert not awaits(window, b"", b"bob@example.org")
+
+
+def test_under_privacy_a_window_names_nobody_and_works() -> None:
+    settings = Settings(privacy=True, privacy_key=b"0123456789abcdef")
+    key = window_key("bob@example.org", settings)
+    assert "bob" not in key
+    assert key != window_key("bob@example.org", Settings(privacy=True))
+    expected = Expected([Window(key, "", T)], settings)
+    assert expected.awaits(b"x@example.com", b"Bob@example.org", T - 1)
+    assert not expected.awaits(b"x@example.com", b"rob@example.org", T - 1)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_any_octets_can_be_asked_about(sender: bytes, recipient: bytes) -> None:
+    Expected([Window("bob@example.org", "", T)], Settings()).awaits(sender, recipient, T)
+
+
+# Releasing ----------------------------------------------------------------------------------------
+
+_ADDRESS = parse_address(b"192.0.2.7")
+assert _ADDRESS is not None
+_KEYS = keys(_ADDRESS, b"alice@example.com", b"bob@example.org", Settings())
+
+
+def options(*words: str) -> Settings:
+    return settle(from_arguments(words)[0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        options(),
+        options("--delay=3600"),
+        options("--delay=0,300,600,86000"),
+        options("--dnsbl=zen.example=7200"),
+    ],
+)
+@given(
+    age=st.integers(0, 86400),
+    seen_after=st.integers(0, 86400),
+    behind=st.integers(0, CLOCK_SKEW),
+    later=st.integers(0, 3600),
+)
+def test_released_mail_passes_with_its_next_attempt_and_counts_as_a_first_pass(
+    settings: Settings, age: int, seen_after: int, behind: int, later: int
+) -> None:
+    waiting = Triplet(T - age, T - age + min(seen_after, age, settings.delay_seconds - 1)).dump()
+    changes = release(_KEYS.triplet, waiting, T, settings)
+    record = changes[0].value if changes else waiting
+    assert all(change.ttl_seconds > settings.retry_window_seconds for change in changes)
+    decision, _ = decide(_KEYS, [record, None], T - behind + later, settings)
+    assert decision.passes
+    assert decision.first_pass
+
+
+def test_what_has_passed_or_is_due_already_or_can_t_be_read_is_left_as_it_is() -> None:
+    settings = Settings()
+    change = partial(release, _KEYS.triplet, now=T, settings=settings)
+    assert change(Triplet(T - 900, T - 100, T - 100).dump()) == ()
+    assert change(Triplet(T - 400, T - 400).dump()) == ()
+    assert change(b"garbage") == ()
+    assert change(None) == ()

@@ -1,0 +1,318 @@
+"""What is read from other programs' databases, and how it is merged with what is known."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from greyd.admin import AdminError, sqlgrey_db
+from greyd.admin.merging import (
+    Found,
+    Known,
+    Outcome,
+    Refused,
+    Unreadable,
+    as_passed_here,
+    is_expired,
+    merging,
+)
+from greyd.admin.other_store import is_the_same, understand
+from greyd.admin.postgrey_db import LONGEST_LINE, Networks, Pair, Reading, read_dump, split_names
+from greyd.entries import Kind
+from greyd.greylist import Client, Identity, Triplet, decide, keys, parse_address
+from greyd.settings import Settings, from_arguments, settle
+from greyd.store import Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = 1_700_000_000
+DAY = 86400
+
+
+def dump(*pairs: tuple[bytes, bytes], form: bytes = b"print") -> bytes:
+    lines = [b"VERSION=3", b"format=" + form, b"type=btree", b"HEADER=END"]
+    lines += [b" " + text for pair in pairs for text in pair]
+    return b"\n".join([*lines, b"DATA=END", b""])
+
+
+def read(octets: bytes) -> list[Pair | Unreadable]:
+    return list(read_dump(io.BytesIO(octets)))
+
+
+# The dump -----------------------------------------------------------------------------------------
+
+
+def printable(octets: bytes) -> bytes:
+    """Return octets as db_dump -p writes them."""
+    return b"".join(
+        b"\\\\" if octet == 0x5C else bytes([octet]) if 32 <= octet < 127 else b"\\%02x" % octet
+        for octet in octets
+    )
+
+
+@given(st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=20)), max_size=5))
+def test_what_db_dump_writes_is_read(pairs: list[tuple[bytes, bytes]]) -> None:
+    written = [(printable(key), printable(value)) for key, value in pairs]
+    assert read(dump(*written)) == pairs
+    written = [(key.hex().encode(), value.hex().encode()) for key, value in pairs]
+    assert read(dump(*written, form=b"bytevalue")) == pairs
+
+
+def test_one_dump_may_follow_another() -> None:
+    assert read(dump((b"a", b"1,2")) + dump((b"62", b"32"), form=b"bytevalue")) == [
+        (b"a", b"1,2"),
+        (b"b", b"2"),
+    ]
+
+
+@given(st.lists(st.sampled_from(dump((b"k", b"1,2")).splitlines()) | st.binary(max_size=9)))
+def test_any_lines_behind_the_first_can_be_read(lines: list[bytes]) -> None:
+    for item in read(b"\n".join([b"VERSION=3", *lines])):
+        assert isinstance(item, Pair | Unreadable)
+
+
+@pytest.mark.parametrize("octets", [b"", b"hello\n", b"\0" * 100_000])
+def test_what_is_no_dump_is_refused(octets: bytes) -> None:
+    with pytest.raises(AdminError, match="VERSION="):
+        read(octets)
+
+
+def test_a_line_that_is_too_long_is_unreadable_and_the_next_entry_is_read() -> None:
+    long = b"x" * (3 * LONGEST_LINE)
+    items = read(dump((long, b"1,2"), (b"k", b"1,2")))
+    assert isinstance(items[0], Unreadable)
+    assert len(items[0].octets) < 1000
+    assert items[1:] == [(b"k", b"1,2")]
+
+
+def test_a_dump_that_ends_too_early_says_so() -> None:
+    whole = dump((b"k", b"1,2"), (b"l", b"1,2"))
+    cut = read(whole[: whole.index(b" l")])
+    assert cut[0] == (b"k", b"1,2")
+    assert isinstance(cut[-1], Unreadable)
+
+
+# Postgrey's entries -------------------------------------------------------------------------------
+
+
+def found(key: bytes, value: bytes = b"%d,%d" % (T, T + 400), *words: str) -> object:
+    return Reading(settle(from_arguments(words)[0]), 300).understand(Pair(key, value))
+
+
+def test_a_triplet_is_found_under_the_key_that_its_mail_has() -> None:
+    settings = Settings()
+    for key, address, sender in (
+        (b"192.0.2.0/alice@example.com/bob@example.org", b"192.0.2.7", b"alice@example.com"),
+        (b"192.0.2.0//bob@example.org", b"192.0.2.7", b""),
+        (
+            b"2001:db8:0:0:0:0:0:0/a#b@example.com/bob@example.org",
+            b"2001:db8::9",
+            b"a#b@example.com",
+        ),
+        (b"192.0.2.7/32/x@example.com/bob@example.org", b"192.0.2.7", b"x@example.com"),
+    ):
+        client = parse_address(address)
+        assert client is not None
+        item = found(key)
+        assert isinstance(item, Found)
+        assert keys(client, sender, b"bob@example.org", settings).triplet in item.keys
+        assert item.record == Triplet(T, T + 400, T + 300)
+
+
+def test_a_client_is_told_from_a_triplet_and_a_hash_by_its_value() -> None:
+    assert found(b"192.0.2.7", b"5,%d" % T) == Found(
+        Kind.CLIENT, (b"{192.0.2.0}:192.0.2.7",), Client(5, T)
+    )
+    hashed = b"0123456789abcdef0123456789abcdef01234567"
+    private = found(hashed, b"5,%d" % T, "--privacy")
+    assert private == Found(Kind.CLIENT, (b":" + hashed,), Client(5, T))
+    private = found(hashed, b"%d,%d" % (T, T), "--privacy")
+    assert private == Found(Kind.TRIPLET, (b"/" + hashed,), Triplet(T, T))
+    refused = found(hashed)
+    assert isinstance(refused, Refused)
+    assert refused.is_wrong
+
+
+@given(st.binary(max_size=60), st.binary(max_size=30))
+def test_any_pair_is_something(key: bytes, value: bytes) -> None:
+    assert isinstance(found(key, value), Found | Refused | Unreadable)
+    for good in (b"192.0.2.0/" + key, key):
+        assert isinstance(found(good), Found | Refused | Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        (b"a@x.example/b@y.example", (b"a@x.example", b"b@y.example")),
+        (b"/b@y.example", (b"", b"b@y.example")),
+        (b"a/c@x.example/b@y.example", (b"a/c@x.example", b"b@y.example")),
+        (b"a@x.example/b/c@y.example", (b"a@x.example", b"b/c@y.example")),
+        (b"/b/c@y.example", (b"", b"b/c@y.example")),
+    ],
+)
+def test_a_slash_in_a_name_does_not_hide_where_the_recipient_begins(
+    names: bytes, split: tuple[bytes, bytes]
+) -> None:
+    assert split in split_names(names)
+
+
+def test_many_slashes_make_few_keys() -> None:
+    assert len(split_names(b"/".join([b"a"] * 500))) <= 4
+
+
+def networks(prefix: int, number: int, *words: str) -> list[tuple[str, bool]]:
+    seen = Networks(settle(from_arguments(words)[0]))
+    for each in range(number):
+        address = parse_address(b"%d.%d.%d.%d" % (10, each, each, each))
+        assert address is not None
+        free = 32 - prefix
+        seen.note(address._replace(number=address.number >> free << free))
+    return list(seen.remarks())
+
+
+def test_networks_are_compared_with_the_servers() -> None:
+    assert networks(24, 100) == []
+    ((text, wrong),) = networks(16, 100)
+    assert wrong
+    assert "--ipv4cidr=16" in text
+    assert networks(16, 20) == [], "a few may end with zeros by chance"
+    ((text, wrong),) = networks(32, 100)
+    assert not wrong
+    assert "cut to /24" in text
+    assert networks(16, 100, "--ipv4cidr=16") == []
+
+
+# Merging ------------------------------------------------------------------------------------------
+
+times = st.integers(T - 60 * DAY, T)
+triplets = st.builds(
+    lambda first, seen, passed: Triplet(first, first + seen, first + 300 if passed else None),
+    times,
+    st.integers(0, DAY),
+    st.booleans(),
+)
+records = st.one_of(
+    st.lists(triplets, min_size=1, max_size=4),
+    st.lists(st.builds(Client, st.integers(1, 9), times), min_size=1, max_size=4),
+    st.lists(
+        st.builds(
+            lambda n, a, b: Identity(n, max(a, b), min(a, b)), st.integers(1, 9), times, times
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+
+
+def merge(known: list[Known]) -> bytes | None:
+    """Import some records one after the other; returns what is stored then."""
+    stored: bytes | None = None
+    for record in known:
+        item = Found(Kind.OTHER, (b"k",), record)
+        if not is_expired(record, T, Settings()):
+            _, changes = merging(item, T, Settings())([stored])
+            for change in changes:
+                assert change.ttl_seconds > 0
+                stored = change.value
+    return stored
+
+
+@given(records)
+def test_the_order_of_imports_does_not_matter_and_none_counts_twice(known: list[Known]) -> None:
+    stored = merge(known)
+    assert merge(known[::-1]) == stored
+    assert merge(known + known) == stored
+
+
+@given(triplets)
+def test_the_second_import_says_that_nothing_has_changed(triplet: Triplet) -> None:
+    assume(not is_expired(triplet, T, Settings()))
+    rule = merging(Found(Kind.TRIPLET, (b"k",), triplet), T, Settings())
+    (_, outcome), changes = rule([None])
+    assert outcome is Outcome.IMPORTED
+    assert rule([changes[0].value]) == ((Kind.TRIPLET, Outcome.UNCHANGED), [])
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing() -> None:
+    item = Found(Kind.TRIPLET, (b"k",), Triplet(T, T))
+    answer, changes = merging(item, T, Settings(), dry_run=True)([None])
+    assert answer == merging(item, T, Settings())([None])[0]
+    assert list(changes) == []
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--delay=3600"], ["--delay=0,300,600,86000"], ["--dnsbl=zen.example=7200"]]
+)
+@given(
+    first=st.integers(T - DAY, T - 400),
+    seen=st.integers(300, 2 * DAY),
+    later=st.integers(0, DAY),
+)
+def test_who_has_passed_there_passes_here_whatever_the_delay(
+    words: list[str], first: int, seen: int, later: int
+) -> None:
+    settings = settle(from_arguments(words)[0])
+    client = parse_address(b"192.0.2.7")
+    assert client is not None
+    mail = keys(client, b"a@example.com", b"b@example.org", settings)
+    record = as_passed_here(Triplet(first, first + seen), 300, settings)
+    now = max(first + seen, T) + later
+    decision, _ = decide(mail, [record.dump(), None], now, settings)
+    assert decision.passes
+    assert not decision.first_pass
+
+
+# sqlgrey's file -----------------------------------------------------------------------------------
+
+
+def test_a_database_of_sqlgreys_with_odd_values_is_read_to_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "sqlgrey.db"
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.execute(
+            "CREATE TABLE connect (sender_name, sender_domain, src, rcpt, first_seen)"
+        )
+        for table in ("from_awl", "domain_awl"):
+            connection.execute(
+                f"CREATE TABLE {table} (sender_name, sender_domain, src, first_seen, last_seen)"
+            )
+        odd = [None, 7, 1.5, "x", b"\xff"]
+        for each in odd:
+            connection.execute("INSERT INTO connect VALUES (?, ?, ?, ?, ?)", [each] * 5)
+            connection.execute("INSERT INTO from_awl VALUES (?, ?, ?, ?, ?)", [each] * 5)
+    connection.close()
+    with sqlgrey_db.open_read_only(file) as opened:
+        items = list(sqlgrey_db.read_sqlgrey(opened, Settings()))
+    assert len(items) == 10
+    assert all(isinstance(item, Unreadable) for item in items)
+
+
+# greyd's own entries ------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), st.integers(1, 10**6))
+def test_any_entry_of_another_store_is_something(key: bytes, value: bytes, ttl: int) -> None:
+    for mark in (b"", b"{192.0.2.0}/", b"{192.0.2.0}:", b"{example.com}~", b"/", b":"):
+        item = understand(Record(mark + key, value, ttl), Settings(), 300)
+        assert isinstance(item, Found | Refused | Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://localhost", True),
+        ("redis://:secret@127.0.0.1/0", "redis://127.0.0.1/0", True),
+        ("redis://127.0.0.1/1", "redis://127.0.0.1/0", False),
+        ("redis://db1/0", "redis://db2/0", False),
+        ("redis+cluster://a:1,b:1", "redis+cluster://a:1,b:1", True),
+        ("unix:///run/redis?db=0", "unix:///run/redis?db=1", False),
+    ],
+)
+def test_the_same_store_under_another_url_is_known(one: str, other: str, *, same: bool) -> None:
+    assert is_the_same(one, other) is same
