@@ -301,6 +301,9 @@ def test_head_is_get_without_the_body(path: str) -> None:
         async with port.connected() as client:
             head = await client.get(path, "HEAD")
             assert head.status == full.status
+            if path == "/metrics":
+                # The clock goes on in between, and some moments have more digits.
+                del head.headers["content-length"], full.headers["content-length"]
             assert head.headers == full.headers
             assert await client.reader.read() == b""
 
