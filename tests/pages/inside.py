@@ -259,6 +259,9 @@ def main(name: str) -> int:
             run(block, terminal)
             if page.name == "docs/postfix.md" and "known_clients" in block.text:
                 mail.check_the_tips()
+            if page.name == "docs/doctor.md" and "postfix-config >>" in block.text:
+                mail.reload()
+                mail.check_the_tips()
             sys.stdout.write(f"{block.where}: {block.language} {block.title}\n")
             sys.stdout.flush()
     except (PageError, mail.MailError) as error:
