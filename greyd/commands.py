@@ -19,11 +19,15 @@ from greyd.admin.expect import expect
 from greyd.admin.explain import explain
 from greyd.admin.forget import forget
 from greyd.admin.import_ import import_
+from greyd.admin.list import list_entries
 from greyd.admin.mode import mode
 from greyd.admin.postfix_config import postfix_config
 from greyd.admin.release import release
 from greyd.admin.replay import replay
 from greyd.admin.report import report
+from greyd.admin.show import show
+from greyd.admin.stats import stats
+from greyd.admin.top import top
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
 from greyd.store import StoreError
 
@@ -47,6 +51,10 @@ Every option is also an environment variable (GREYD_DELAY) and a key of the TOML
 """
 
 COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "stats": stats,
+    "top": top,
+    "list": list_entries,
+    "show": show,
     "explain": explain,
     "release": release,
     "expect": expect,

@@ -359,7 +359,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
     store_name = _shown_store(settings, place)
     status = Status(settings, guard, metrics, store_name, lambda: policy.mode)
-    site = Site(metrics, lambda: not guard.away, status.page)
+    site = Site(metrics, lambda: not guard.away, status.page, status.figures)
     servers += [await serve_site(site, each) for each in place.web_sockets]
     tasks = [
         asyncio.ensure_future(each)

@@ -1,6 +1,6 @@
 """The metrics port: ``/metrics`` for Prometheus, ``/healthz`` and ``/readyz`` for whoever watches.
 
-At ``/`` there is a page for people.
+At ``/`` there is a page for people, at ``/stats.json`` the same figures for programs.
 
 HTTP/1.1 by h11; GET and HEAD only, one request a connection, so that nobody can queue up work. A
 connection is closed after ``REQUEST_SECONDS``, and no more than ``MOST_CONNECTIONS`` are open at a
@@ -29,6 +29,7 @@ MOST_CONNECTIONS = 50
 
 _HTML = b"text/html; charset=utf-8"
 _PLAIN = b"text/plain; charset=utf-8"
+_JSON = b"application/json"
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 _OF_PROMETHEUS = b"x-prometheus-scrape-timeout-seconds"
@@ -41,6 +42,9 @@ _FOR_BROWSERS = (
     (b"Cache-Control", b"no-store"),
 )
 """Nothing may be loaded, run or kept."""
+
+
+_PATHS = b"see /, /metrics, /stats.json, /healthz, /readyz\n"
 
 
 class Answer(NamedTuple):
@@ -56,12 +60,17 @@ class Site:
     """What the port shows."""
 
     def __init__(
-        self, metrics: Metrics, ready: Callable[[], bool], page: Callable[[], Awaitable[bytes]]
+        self,
+        metrics: Metrics,
+        ready: Callable[[], bool],
+        page: Callable[[], Awaitable[bytes]],
+        figures: Callable[[], bytes],
     ) -> None:
-        """Show ``metrics``, whether the store is ``ready``, and the ``page`` for people."""
+        """Show ``metrics``, whether the store is ``ready``, the ``page``, and ``figures``."""
         self._metrics = metrics
         self._ready = ready
         self._page = page
+        self._figures = figures
         self.open_connections = 0
 
     async def answer(self, path: bytes, *, scraped: bool = False) -> Answer:
@@ -71,6 +80,8 @@ class Site:
                 return Answer(HTTPStatus.OK, await self._page(), _HTML, _FOR_BROWSERS)
             case b"/metrics":
                 return Answer(HTTPStatus.OK, self._show_metrics(scraped=scraped), _METRICS)
+            case b"/stats.json":
+                return Answer(HTTPStatus.OK, self._figures(), _JSON, _FOR_BROWSERS)
             case b"/healthz":
                 return Answer(HTTPStatus.OK, b"ok\n")
             case b"/readyz" if self._all_ready():
@@ -78,7 +89,7 @@ class Site:
             case b"/readyz":
                 return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: the store is away\n")
             case _:
-                return Answer(HTTPStatus.NOT_FOUND, b"see /, /metrics, /healthz, /readyz\n")
+                return Answer(HTTPStatus.NOT_FOUND, _PATHS)
 
     def _show_metrics(self, *, scraped: bool) -> bytes:
         now = time.time()

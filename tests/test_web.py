@@ -110,6 +110,14 @@ class Port:
             raise self.fault
         return b"<p>all is well</p>"
 
+    def figures(self) -> bytes:
+        """Return the figures for programs."""
+        return b'{"requests": 0}'
+
+    def site(self) -> Site:
+        """Return what the port shows."""
+        return Site(self.metrics, lambda: self.ready, self.page, self.figures)
+
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[Client]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.number)
@@ -134,7 +142,7 @@ def with_port(do: Callable[[Port], Coroutine[Any, Any, None]]) -> None:
         listening = socket.create_server(("127.0.0.1", 0))
         listening.setblocking(False)
         port = Port(listening.getsockname()[1], Metrics())
-        server = await serve_site(Site(port.metrics, lambda: port.ready, port.page), listening)
+        server = await serve_site(port.site(), listening)
         try:
             await asyncio.wait_for(do(port), 30)
             assert (await port.get("/healthz")).status == 200
@@ -265,7 +273,7 @@ def test_another_page_is_not_there(path: str) -> None:
     async def do(port: Port) -> None:
         answer = await port.get(path)
         assert answer.status == 404
-        assert b"/metrics" in answer.body
+        assert answer.body == b"see /, /metrics, /stats.json, /healthz, /readyz\n"
 
     with_port(do)
 
@@ -282,6 +290,17 @@ def test_people_get_a_page_that_loads_nothing_and_is_not_kept() -> None:
     with_port(do)
 
 
+def test_programs_get_json_that_is_not_kept() -> None:
+    async def do(port: Port) -> None:
+        answer = await port.get("/stats.json")
+        assert answer.status == 200
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.body == port.figures()
+
+    with_port(do)
+
+
 def test_a_fault_of_a_page_is_told_and_logged_and_the_others_are_served() -> None:
     async def do(port: Port) -> None:
         logged: list[str] = []
@@ -294,7 +313,7 @@ def test_a_fault_of_a_page_is_told_and_logged_and_the_others_are_served() -> Non
     with_port(do)
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/nosuch"])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/stats.json", "/healthz", "/nosuch"])
 def test_head_is_get_without_the_body(path: str) -> None:
     async def do(port: Port) -> None:
         full = await port.get(path)

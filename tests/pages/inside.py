@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SERVER = re.compile(r"(\S*/)?greyd serve(?!.*(--help|--version|--daemonize))|make serve")
 """A command that goes on until it is stopped. What it listens on is said when it is ready."""
 
-OF_A_SERVER_THAT_RUNS = {"intervening", "operations"}
+OF_A_SERVER_THAT_RUNS = {"intervening", "looking-in", "operations"}
 """Pages about services that run already, and have been asked something."""
 
 _QUESTION = (
