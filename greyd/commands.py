@@ -19,7 +19,7 @@ from greyd.admin.expect import expect
 from greyd.admin.explain import explain
 from greyd.admin.forget import forget
 from greyd.admin.import_ import import_
-from greyd.admin.list import list_entries
+from greyd.admin.list_ import list_entries
 from greyd.admin.mode import mode
 from greyd.admin.postfix_config import postfix_config
 from greyd.admin.release import release
