@@ -76,6 +76,27 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "TERM": "Take no more connections, answer what has been asked, and end; so does INT.",
         },
     },
+    "list": {
+        "EXIT STATUS": {
+            "0": "Entries were shown.",
+            "1": "Nothing fits.",
+            "2": "It can't be done. One line on standard error says why, and what to do.",
+        },
+    },
+    "show": {
+        "EXIT STATUS": {
+            "0": "Something is known.",
+            "1": "Nothing is known.",
+            "2": "It can't be done. One line on standard error says why, and what to do.",
+        },
+    },
+    "stats": {
+        "EXIT STATUS": {
+            "0": "Servers and store are well.",
+            "1": "A server or the store is not well, or does not answer.",
+            "2": "It can't be done. One line on standard error says why, and what to do.",
+        },
+    },
     "report": {
         "FILES": {
             "/var/log/mail.log": "The log that is read where none is named, or /var/log/maillog;"
@@ -86,6 +107,13 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "1": "The logs hold no decision, or none in that time.",
             "2": "A log can't be read, or an option is wrong. One line on standard error says"
             " which.",
+        },
+    },
+    "doctor": {
+        "EXIT STATUS": {
+            "0": "All is well, or there are only hints and what can't be seen.",
+            "1": "There are warnings or errors.",
+            "2": "The server's settings can't be read.",
         },
     },
 }

@@ -56,6 +56,18 @@ class State(Enum):
     """A correspondence."""
 
 
+class Correspondence(NamedTuple):
+    """What is remembered of a correspondence: when one of our users last wrote to somebody."""
+
+    last_written: int
+
+    @classmethod
+    def load(cls, text: bytes) -> Correspondence | None:
+        """Read a record; None for one that can't be read."""
+        written = Triplet.load(text)
+        return written and cls(written.first_seen)
+
+
 class Entry(NamedTuple):
     """An entry that means something."""
 
@@ -63,13 +75,13 @@ class Entry(NamedTuple):
     kind: Kind
     state: State
     names: Names
-    """Whom it is about. A client's or an identity's has only the network: its address or domain;
-    with ``--privacy`` all of them are empty."""
-    record: Triplet | Client | Identity | None
+    """Whom it is about. A client's or an identity's has only the network: its address or domain; a
+    correspondence's only the domain of the sender; with ``--privacy`` all of them are empty."""
+    record: Triplet | Client | Identity | Correspondence
     ttl_seconds: int
     """Until it is forgotten."""
     passes_at: int = 0
-    """From when on a triplet's retry passes; 0 for all others."""
+    """From when on a triplet's retry passes, with ``--delay``; 0 for all others."""
 
     @property
     def is_hidden(self) -> bool:
@@ -86,11 +98,12 @@ class Entry(NamedTuple):
 
     @property
     def last_seen(self) -> int:
-        """When it was last seen; 0 where that is not remembered."""
+        """When it was last seen or counted."""
         match self.record:
-            case Triplet(last_seen=seen) | Client(last_counted=seen) | Identity(last_counted=seen):
+            case Triplet(last_seen=seen) | Correspondence(last_written=seen):
                 return seen
-        return 0
+            case Client(last_counted=seen) | Identity(last_counted=seen):
+                return seen
 
 
 _NOBODY = Names(b"", b"", b"")
@@ -126,9 +139,10 @@ def understand(
     elif kind in (Kind.CLIENT, Kind.IDENTITY):
         entry = _counted(record, kind, settings)
     elif kind is Kind.CORRESPONDENCE:
+        written = Correspondence.load(record.value)
         tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
         names = Names(b"", tag and b"@" + tag, b"")
-        return Entry(key, kind, State.KNOWN, names, None, ttl_seconds)
+        return written and Entry(key, kind, State.KNOWN, names, written, ttl_seconds)
     else:
         return None
     return entry if entry and (expired or not _is_too_old(entry, now, settings)) else None

@@ -1,4 +1,7 @@
-"""What the counters were, minute by minute: what was decided in the last hour and in the last day.
+"""What the counters were: what was decided in the last minute, in the last hour, in the last day.
+
+A note is taken every ``NOTE_SECONDS``; those of the last minute are all kept, of the day one a
+minute.
 
 The counters are Prometheus's own, so this adds up to what ``/metrics`` shows, also over several
 workers: each of them notes the sum of all. Times are ``time.monotonic`` seconds and are handed in.
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-NOTE_SECONDS = 60
+NOTE_SECONDS = 10
+MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
 DAY_SECONDS = 86400
 
@@ -31,6 +35,7 @@ AUTO_WHITELISTED = "greyd_auto_whitelisted_clients_total"
 STORE_ASKED = "greyd_store_duration_seconds_count"
 STORE_SECONDS = "greyd_store_duration_seconds_sum"
 STORE_ERRORS = "greyd_store_errors_total"
+PROTOCOL_ERRORS = "greyd_protocol_errors_total"
 
 ENTRIES = "greyd_whitelist_entries"
 """A gauge, so it is not noted."""
@@ -46,6 +51,7 @@ SERIES: tuple[Series, ...] = (
     (STORE_ASKED, "transact"),
     (STORE_SECONDS, "transact"),
     (STORE_ERRORS, "transact"),
+    (PROTOCOL_ERRORS,),
 )
 """What is noted."""
 
@@ -66,19 +72,25 @@ class Period(NamedTuple):
         return sum(self.counts[each] for each in series)
 
 
+_Notes = deque[tuple[float, "array[float]"]]
+
+
 class History:
-    """The counters of a day, one note a minute."""
+    """The counters of a day, one note a minute, and of the last minute some more."""
 
     def __init__(self, registry: Callable[[], CollectorRegistry], now: float) -> None:
         self._registry = registry
-        self._notes: deque[tuple[float, array[float]]] = deque(
-            maxlen=DAY_SECONDS // NOTE_SECONDS + 1
-        )
+        self._recent: _Notes = deque(maxlen=MINUTE_SECONDS // NOTE_SECONDS + 1)
+        self._notes: _Notes = deque(maxlen=DAY_SECONDS // MINUTE_SECONDS + 1)
+        self._taken = 0
         self.note(now)
 
     def note(self, now: float) -> None:
-        """Note what the counters are."""
-        self._notes.append((now, _noted(self.read())))
+        """Note what the counters are; to be called every ``NOTE_SECONDS``."""
+        self._recent.append((now, _noted(self.read())))
+        if self._taken % (MINUTE_SECONDS // NOTE_SECONDS) == 0:
+            self._notes.append(self._recent[-1])
+        self._taken += 1
 
     def read(self) -> Totals:
         """Return what the samples are now."""
@@ -90,9 +102,8 @@ class History:
 
     def last(self, seconds: float, now: float, totals: Totals) -> Period:
         """Return what was counted in the last seconds, up to ``totals``, which are of ``now``."""
-        since, before = next(
-            (note for note in self._notes if note[0] >= now - seconds), self._notes[-1]
-        )
+        notes = self._recent if seconds <= MINUTE_SECONDS else self._notes
+        since, before = next((note for note in notes if note[0] >= now - seconds), notes[-1])
         return Period(now - since, _between(before, _noted(totals)))
 
     def steps(self, seconds: float, number: int, now: float, totals: Totals) -> list[Period]:

@@ -1,18 +1,20 @@
-"""What the page at ``/`` of the metrics port is made from: the counters' day, and the store.
+"""What the metrics port shows at ``/`` and ``/stats.json``: the counters' day, and the store.
 
-The counters are noted every minute. The store is looked through only when somebody reads the page,
-once a minute at most, and never while it is away.
+The counters are noted every few seconds. The store is looked through only when somebody reads the
+page, once a minute at most, and never while it is away.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from greyd import status_page
+from greyd.figures import figures_of
 from greyd.history import DAY_SECONDS, ENTRIES, HOUR_SECONDS, NOTE_SECONDS, History
 from greyd.status_page import BAR_SECONDS, BARS, View
 from greyd.store import StoreError
@@ -52,7 +54,7 @@ class Status:
         self._history = History(self.metrics.of_all_workers, self.started_at)
 
     async def run(self) -> None:
-        """Note the counters every minute, until cancelled."""
+        """Note the counters every ``NOTE_SECONDS``, until cancelled."""
         while True:
             await asyncio.sleep(NOTE_SECONDS)
             self._history.note(time.monotonic())
@@ -77,6 +79,18 @@ class Status:
             clock=time.time(),
         )
         return status_page.render(view)
+
+    def figures(self) -> bytes:
+        """Return the figures, as JSON; see ``greyd.figures``."""
+        now = time.monotonic()
+        figures = figures_of(
+            replace(self.settings, mode=self.mode()),
+            self.store_name,
+            self._history,
+            now,
+            now - self.started_at,
+        )
+        return json.dumps(figures.dump()).encode() + b"\n"
 
     async def _look_if_old(self) -> None:
         old = self.survey is None or time.monotonic() - self._surveyed_at > FRESH_SECONDS

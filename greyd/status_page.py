@@ -117,6 +117,7 @@ _PAGE = Markup("""\
 {sections}</main>
 <footer>
 <p class="soft">{date}. <a href="/metrics">/metrics</a> for Prometheus, \
+<a href="/stats.json">/stats.json</a>, \
 <a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>.</p>
 </footer>
 </body>

@@ -1,6 +1,6 @@
 """The metrics port: ``/metrics`` for Prometheus, ``/healthz`` and ``/readyz`` for whoever watches.
 
-At ``/`` there is a page for people.
+At ``/`` there is a page for people, at ``/stats.json`` the same figures for programs.
 
 HTTP/1.1 by h11; GET and HEAD only, one request a connection, so that nobody can queue up work. A
 connection is closed after ``REQUEST_SECONDS``, and no more than ``MOST_CONNECTIONS`` are open at a
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +29,11 @@ MOST_CONNECTIONS = 50
 
 _HTML = b"text/html; charset=utf-8"
 _PLAIN = b"text/plain; charset=utf-8"
+_JSON = b"application/json"
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
+
+_OF_PROMETHEUS = b"x-prometheus-scrape-timeout-seconds"
+"""A header of Prometheus's, and of all that scrape as it does; people and browsers send none."""
 
 _FOR_BROWSERS = (
     (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),
@@ -37,6 +42,9 @@ _FOR_BROWSERS = (
     (b"Cache-Control", b"no-store"),
 )
 """Nothing may be loaded, run or kept."""
+
+
+_PATHS = b"see /, /metrics, /stats.json, /healthz, /readyz\n"
 
 
 class Answer(NamedTuple):
@@ -52,22 +60,28 @@ class Site:
     """What the port shows."""
 
     def __init__(
-        self, metrics: Metrics, ready: Callable[[], bool], page: Callable[[], Awaitable[bytes]]
+        self,
+        metrics: Metrics,
+        ready: Callable[[], bool],
+        page: Callable[[], Awaitable[bytes]],
+        figures: Callable[[], bytes],
     ) -> None:
-        """Show ``metrics``, whether the store is ``ready``, and the ``page`` for people."""
+        """Show ``metrics``, whether the store is ``ready``, the ``page``, and ``figures``."""
         self._metrics = metrics
         self._ready = ready
         self._page = page
+        self._figures = figures
         self.open_connections = 0
 
-    async def answer(self, path: bytes) -> Answer:
-        """Return what is to be shown for a path."""
+    async def answer(self, path: bytes, *, scraped: bool = False) -> Answer:
+        """Return what is to be shown for a path; ``scraped`` says that a Prometheus asks."""
         match path.partition(b"?")[0]:
             case b"/":
                 return Answer(HTTPStatus.OK, await self._page(), _HTML, _FOR_BROWSERS)
             case b"/metrics":
-                shown = generate_latest(self._metrics.of_all_workers())
-                return Answer(HTTPStatus.OK, shown, _METRICS)
+                return Answer(HTTPStatus.OK, self._show_metrics(scraped=scraped), _METRICS)
+            case b"/stats.json":
+                return Answer(HTTPStatus.OK, self._figures(), _JSON, _FOR_BROWSERS)
             case b"/healthz":
                 return Answer(HTTPStatus.OK, b"ok\n")
             case b"/readyz" if self._all_ready():
@@ -75,7 +89,15 @@ class Site:
             case b"/readyz":
                 return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: the store is away\n")
             case _:
-                return Answer(HTTPStatus.NOT_FOUND, b"see /, /metrics, /healthz, /readyz\n")
+                return Answer(HTTPStatus.NOT_FOUND, _PATHS)
+
+    def _show_metrics(self, *, scraped: bool) -> bytes:
+        now = time.time()
+        self._metrics.clock.set(now)
+        shown = generate_latest(self._metrics.of_all_workers())
+        if scraped:
+            self._metrics.scraped.set(now)
+        return shown
 
     def _all_ready(self) -> bool:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
@@ -120,7 +142,8 @@ class WebConnection(asyncio.Protocol):
 
     async def _respond(self, request: h11.Request) -> None:
         if request.method in (b"GET", b"HEAD"):
-            answer = await self._answer(request.target)
+            scraped = any(name == _OF_PROMETHEUS for name, _ in request.headers)
+            answer = await self._answer(request.target, scraped=scraped)
         else:
             answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n")
         headers = [
@@ -138,9 +161,9 @@ class WebConnection(asyncio.Protocol):
         # Closing both ways at once could reset the answer on its way.
         self._transport.write_eof()
 
-    async def _answer(self, path: bytes) -> Answer:
+    async def _answer(self, path: bytes, *, scraped: bool) -> Answer:
         try:
-            return await self._site.answer(path)
+            return await self._site.answer(path, scraped=scraped)
         except Exception as error:  # noqa: BLE001 - who asks is told, and so is the log
             fault = {"message": "metrics port, internal error", "exception": error}
             asyncio.get_running_loop().call_exception_handler(fault)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.greylist import Change, Decision, decide, keys, parse_address
 from greyd.settings import HOUR, Settings
-from greyd.store import Answer, Record, Store, StoreError, call_back, open_store
+from greyd.store import Answer, Record, Size, Store, StoreError, call_back, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -118,6 +118,9 @@ class FakeStore(Store):
 
     async def count(self) -> int:
         return len(self.records_)
+
+    async def size(self) -> Size:
+        raise NotImplementedError
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What was counted in the last hour and day."""
+"""What was counted in the last minute, hour and day."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from greyd.history import (
     DAY_SECONDS,
     HOUR_SECONDS,
+    MINUTE_SECONDS,
     NOTE_SECONDS,
     REQUESTS,
     SERIES,
@@ -33,7 +34,7 @@ class Server:
         self.metrics.requests["greylist", "new"].inc(number)
 
     def run(self, seconds: float) -> None:
-        """Let time go by, with a note each minute."""
+        """Let time go by, with a note every few seconds."""
         for _ in range(round(seconds / NOTE_SECONDS)):
             self.now += NOTE_SECONDS
             self.history.note(self.now)
@@ -63,12 +64,34 @@ def test_the_last_hour_forgets_what_the_last_day_still_counts() -> None:
     assert server.asked(DAY_SECONDS) == 7
 
 
+def test_the_last_minute_forgets_what_the_last_hour_still_counts() -> None:
+    server = Server()
+    server.run(600)
+    server.ask(3)
+    server.run(MINUTE_SECONDS - NOTE_SECONDS)
+    assert server.asked(MINUTE_SECONDS) == 3
+    server.run(2 * NOTE_SECONDS)
+    server.ask(4)
+    assert server.asked(MINUTE_SECONDS) == 4
+    assert server.asked(HOUR_SECONDS) == 7
+
+
+@pytest.mark.parametrize("since_note", [0, 3, NOTE_SECONDS - 1])
+def test_the_last_minute_is_a_minute_to_within_a_note(since_note: float) -> None:
+    server = Server()
+    server.run(1000)
+    server.now += since_note
+    assert MINUTE_SECONDS - NOTE_SECONDS <= server.last(MINUTE_SECONDS).seconds <= MINUTE_SECONDS
+
+
 def test_a_day_is_the_most_that_is_kept() -> None:
     server = Server()
     server.ask(3)
-    server.run(3 * DAY_SECONDS)
+    server.run(DAY_SECONDS + HOUR_SECONDS)
     server.ask()
     assert server.asked(10 * DAY_SECONDS) == 1
+    # Which takes little memory.
+    assert (len(server.history._notes), len(server.history._recent)) == (24 * 60 + 1, 7)
 
 
 def test_a_period_says_how_long_it_really_is() -> None:
@@ -83,7 +106,7 @@ def test_steps_tell_when_something_was_counted() -> None:
     server = Server()
     server.run(3600)
     server.ask(5)
-    server.run(900 + NOTE_SECONDS)
+    server.run(900 + MINUTE_SECONDS)
     server.ask(2)
     steps = server.steps(900, 6)
     # The oldest is from before the start.

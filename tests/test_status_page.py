@@ -184,6 +184,6 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
         for name, value in attributes.items()
         if name in {"href", "src", "srcset", "action", "style", "data"}
     ]
-    assert links == ["/metrics", "/healthz", "/readyz"]
+    assert links == ["/metrics", "/stats.json", "/healthz", "/readyz"]
     assert b"url(" not in render(view())
     assert b"@import" not in render(view())

@@ -323,6 +323,21 @@ def test_each_of_many_entries_is_seen(place: Place) -> None:
     in_store(place, do)
 
 
+def test_a_store_tells_roughly_how_large_it_is(place: Place) -> None:
+    async def do(store: Store) -> None:
+        for number in range(20):
+            await store.transact([b"%d" % number], put(b"%d" % number, b"v"))
+        size = await store.size()
+        # What is in memory can't tell; what is shared has others' entries too.
+        assert size.entries is None or size.entries >= 20
+        assert size.octets is None or size.octets > 1000
+        if place.url.startswith(("sqlite", "redis:")):
+            assert size.entries is not None
+            assert size.octets is not None
+
+    in_store(place, do)
+
+
 def test_what_changes_meanwhile_does_not_disturb_who_goes_through_all(place: Place) -> None:
     async def do(store: Store) -> None:
         for number in range(1200):
@@ -770,3 +785,19 @@ def test_who_gives_up_on_the_disk_gets_a_store_error(tmp_path: Path) -> None:
         assert await store.transact([b"k"], look) == [b"v"]
 
     in_store(Place(f"sqlite:{tmp_path / 'greyd.db'}", ""), do)
+
+
+def test_who_only_reads_a_file_waits_for_no_writer_and_keeps_none_waiting(tmp_path: Path) -> None:
+    place = Place(f"sqlite:{tmp_path / 'greyd.db'}", "")
+
+    async def do(store: Store) -> None:
+        await store.transact([b"k"], put(b"k", b"v"))
+        writer = sqlite3.connect(tmp_path / "greyd.db", timeout=0, isolation_level=None)
+        with contextlib.closing(writer):
+            writer.execute("BEGIN IMMEDIATE")
+            assert await all_records(store) == [await store.get(b"k")]
+            with pytest.raises(StoreError):
+                await store.transact([b"k"], put(b"k", b"other"))
+            writer.execute("COMMIT")
+
+    in_store(place, do)

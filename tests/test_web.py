@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -37,6 +38,8 @@ METRICS: dict[str, str] = {
     "greyd_mode": "gauge",
     "greyd_protocol_errors": "counter",
     "greyd_build_info": "gauge",
+    "greyd_last_scrape_timestamp_seconds": "gauge",
+    "greyd_clock_timestamp_seconds": "gauge",
     "process_virtual_memory_bytes": "gauge",
     "process_resident_memory_bytes": "gauge",
     "process_start_time_seconds": "gauge",
@@ -107,6 +110,14 @@ class Port:
             raise self.fault
         return b"<p>all is well</p>"
 
+    def figures(self) -> bytes:
+        """Return the figures for programs."""
+        return b'{"requests": 0}'
+
+    def site(self) -> Site:
+        """Return what the port shows."""
+        return Site(self.metrics, lambda: self.ready, self.page, self.figures)
+
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[Client]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.number)
@@ -131,7 +142,7 @@ def with_port(do: Callable[[Port], Coroutine[Any, Any, None]]) -> None:
         listening = socket.create_server(("127.0.0.1", 0))
         listening.setblocking(False)
         port = Port(listening.getsockname()[1], Metrics())
-        server = await serve_site(Site(port.metrics, lambda: port.ready, port.page), listening)
+        server = await serve_site(port.site(), listening)
         try:
             await asyncio.wait_for(do(port), 30)
             assert (await port.get("/healthz")).status == 200
@@ -167,6 +178,7 @@ def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start(
             for sample in family.samples
             if sample.name != "greyd_build_info" and not sample.name.startswith("process_")
         }
+        assert abs(samples.pop(("greyd_clock_timestamp_seconds", ())) - time.time()) < 60
         requests = {
             (labels["action"], labels["reason"])
             for name, pairs in samples
@@ -200,6 +212,24 @@ def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start(
 )
 def test_a_series_that_can_be_known_begins_at_nought(name: str, labels: dict[str, str]) -> None:
     assert Metrics().registry.get_sample_value(name, labels) == 0
+
+
+def test_a_scrape_is_noted_for_the_next_reader_and_no_other_reader_is() -> None:
+    async def do(port: Port) -> None:
+        async def last_scrape() -> float:
+            body = (await port.get("/metrics")).body.decode()
+            return float(body.partition("\ngreyd_last_scrape_timestamp_seconds ")[2].split()[0])
+
+        await last_scrape()
+        assert await last_scrape() == 0
+        before = time.time()
+        async with port.connected() as prometheus:
+            head = "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n"
+            prometheus.send(head.encode() + b"\r\n")
+            assert (await prometheus.answer()).status == 200
+        assert before <= await last_scrape() <= time.time()
+
+    with_port(do)
 
 
 def test_the_version_is_a_label() -> None:
@@ -243,7 +273,7 @@ def test_another_page_is_not_there(path: str) -> None:
     async def do(port: Port) -> None:
         answer = await port.get(path)
         assert answer.status == 404
-        assert b"/metrics" in answer.body
+        assert answer.body == b"see /, /metrics, /stats.json, /healthz, /readyz\n"
 
     with_port(do)
 
@@ -260,6 +290,17 @@ def test_people_get_a_page_that_loads_nothing_and_is_not_kept() -> None:
     with_port(do)
 
 
+def test_programs_get_json_that_is_not_kept() -> None:
+    async def do(port: Port) -> None:
+        answer = await port.get("/stats.json")
+        assert answer.status == 200
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.body == port.figures()
+
+    with_port(do)
+
+
 def test_a_fault_of_a_page_is_told_and_logged_and_the_others_are_served() -> None:
     async def do(port: Port) -> None:
         logged: list[str] = []
@@ -272,13 +313,16 @@ def test_a_fault_of_a_page_is_told_and_logged_and_the_others_are_served() -> Non
     with_port(do)
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/nosuch"])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/stats.json", "/healthz", "/nosuch"])
 def test_head_is_get_without_the_body(path: str) -> None:
     async def do(port: Port) -> None:
         full = await port.get(path)
         async with port.connected() as client:
             head = await client.get(path, "HEAD")
             assert head.status == full.status
+            if path == "/metrics":
+                # The clock goes on in between, and some moments have more digits.
+                del head.headers["content-length"], full.headers["content-length"]
             assert head.headers == full.headers
             assert await client.reader.read() == b""
 

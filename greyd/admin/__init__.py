@@ -128,7 +128,9 @@ class Admin:
     def tell_json(self, thing: object) -> None:
         """Show something to a program; left out where people read."""
         if self.as_json:
-            sys.stdout.write(json.dumps(thing, ensure_ascii=False) + "\n")
+            # In ASCII: what came from the network can't steer a terminal.
+            sys.stdout.write(json.dumps(thing) + "\n")
+            sys.stdout.flush()
 
     def table(
         self, head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
@@ -269,9 +271,9 @@ def _make_for_owner(path: Path) -> None:
 class Pace:
     """How much is done at a time, so that the server's requests come in between."""
 
-    SECONDS = 0.035
+    SECONDS = 0.015
     """That one batch is to take; the server waits no longer for it."""
-    REST_SECONDS = 0.02
+    REST_SECONDS = 0.015
     """Between two. Who waits for SQLite's lock looks again after so long at the most, at first."""
     MOST = 5000
 
@@ -292,12 +294,13 @@ class Pace:
         self.size = round(min(max(fits, self.size / 2, 1), self.size * 2, self.MOST))
 
 
-async def walk(store: Store) -> AsyncIterator[Sequence[Record]]:
-    """Go through all entries, resting as long as it works."""
+async def walk(store: Store, share: float = 0.5) -> AsyncIterator[Sequence[Record]]:
+    """Go through all entries; of the time only a share is spent at work, the rest is a rest."""
     started = time.perf_counter()
     async for group in store.records():
         yield group
-        await asyncio.sleep(min(time.perf_counter() - started, 1.0))
+        worked = time.perf_counter() - started
+        await asyncio.sleep(min(worked * (1 / share - 1), 1.0))
         started = time.perf_counter()
 
 

@@ -2,8 +2,9 @@
 
 A client is an address, a network, or a name: a name stands for the identity of that domain, and
 for the addresses that it has in DNS. A sender or recipient is an address, or a domain with all
-that is below it. What stands in a key is what was remembered: the client's network, and the sender
-without what changes from mail to mail.
+that is below it; ``<>`` is the sender of bounces, and a pair of brackets around an address is left
+out. What stands in a key is what was remembered: the client's network, and the sender without what
+changes from mail to mail.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greyd.admin import AdminError
+from greyd.admin import AdminError, plain
 from greyd.entries import Entry, Kind, State
 from greyd.greylist import Evidence, keys, normalise_sender, parse_address
 from greyd.whitelist import Network, parse_network
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from greyd.settings import Settings
 
 _MOST_DOMAINS = 10
-_NAME = re.compile(rb"(?=.{1,253}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)+\.?", re.IGNORECASE)
+
+NULL_SENDER = b"<>"
+"""Stands for the empty sender: an empty text says nothing of the sender."""
+
+# The last part is none of a number: half an address is no name, though resolvers take it for one.
+_NAME = re.compile(rb"(?=.{1,253}\Z)([a-z0-9_-]+\.)+[a-z][a-z0-9-]*\.?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Selection:
             (not self.states or entry.state in self.states)
             and (not self.since or entry.last_seen >= self.since)
             and self._takes_client(entry, settings)
-            and _is_or_is_below(entry.names.sender, self.sender)
+            and self._takes_sender(entry)
             and _is_or_is_below(entry.names.recipient, self.recipient)
         )
 
@@ -70,11 +76,18 @@ class Selection:
         network = _network_of(entry, settings)
         return network is not None and any(_overlap(network, each) for each in self.networks)
 
+    def _takes_sender(self, entry: Entry) -> bool:
+        if self.sender == NULL_SENDER:
+            is_triplet = entry.kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET)
+            return is_triplet and not entry.is_hidden and not entry.names.sender
+        return _is_or_is_below(entry.names.sender, self.sender)
+
     def exact_keys(self, settings: Settings) -> Keys | None:
         """Return the keys of the one triplet that it names; None where it names no single one."""
-        if self.address is None or b"@" not in self.sender or b"@" not in self.recipient:
+        address, sender = self.address, self._exact_sender
+        if address is None or sender is None or b"@" not in self.recipient.lstrip(b"@"):
             return None
-        return keys(self.address, self.sender, self.recipient, settings)
+        return keys(address, sender, self.recipient, settings)
 
     def exact_triplets(self, settings: Settings) -> list[bytes]:
         """Return the keys of the one triplet that it names, and of its sender as an identity.
@@ -82,16 +95,23 @@ class Selection:
         None where it names no single one. The identity is taken for the sender's domain, or one
         above it: whose it was otherwise, only the client's name would tell.
         """
-        exact = self.exact_keys(settings)
-        if exact is None or self.address is None:
+        exact, address, sender = self.exact_keys(settings), self.address, self._exact_sender
+        if exact is None or address is None or sender is None:
             return []
-        labels = self.sender.rpartition(b"@")[2].split(b".")
+        labels = sender.rpartition(b"@")[2].split(b".")
         domains = [b".".join(labels[start:]) for start in range(len(labels) - 1)]
         identities = [
-            keys(self.address, self.sender, self.recipient, settings, Evidence(identity=domain))
+            keys(address, sender, self.recipient, settings, Evidence(identity=domain))
             for domain in domains[:_MOST_DOMAINS]
         ]
         return [exact.triplet, *(each.identity_triplet for each in identities)]
+
+    @property
+    def _exact_sender(self) -> bytes | None:
+        """The one sender that it names; None where it names none, or a domain."""
+        if self.sender == NULL_SENDER:
+            return b""
+        return self.sender if b"@" in self.sender.lstrip(b"@") else None
 
     @property
     def address(self) -> Address | None:
@@ -113,26 +133,34 @@ def select(
     """Return what the options of a command select.
 
     Raises:
-        AdminError: a client that is neither address, network nor name, or a name without address.
+        AdminError: a client that is neither address, network nor name.
     """
     networks, domain = _client(client) if client else ((), b"")
     return Selection(
         networks,
         domain,
-        normalise_sender((sender or "").encode()).lower(),
-        (recipient or "").encode().lower(),
+        normalise_sender(read_address(sender or "", null=NULL_SENDER)).lower(),
+        read_address(recipient or "").lower(),
         states,
         since,
     )
 
 
+def read_address(text: str, *, null: bytes = b"") -> bytes:
+    """Return a mail address or a domain as it is given, also in brackets; ``null`` for ``<>``."""
+    octets = text.strip().encode(errors="surrogateescape")
+    if octets == NULL_SENDER:
+        return null
+    return octets[1:-1] if octets.startswith(b"<") and octets.endswith(b">") else octets
+
+
 def _client(text: str) -> tuple[tuple[Network, ...], bytes]:
-    octets = text.strip().encode()
+    octets = text.strip().encode(errors="surrogateescape")
     if network := parse_network(octets):
         return (network,), b""
     if not _NAME.fullmatch(octets):
         raise AdminError(
-            f"--client={text}: write an address, a network (192.0.2.0/24) or a host's name"
+            f"--client={plain(octets)}: write an address, a network (192.0.2.0/24) or a host's name"
         )
     return _addresses_of(text.strip()), octets.lower().rstrip(b".")
 

@@ -52,6 +52,15 @@ class Record(NamedTuple):
     """Until it is forgotten."""
 
 
+class Size(NamedTuple):
+    """How large a store is, as far as it can tell at once."""
+
+    entries: int | None
+    """So many at most: expired ones and other programs' may be among them."""
+    octets: int | None
+    """In the file, or in all of Redis's memory."""
+
+
 class Transacting(Protocol):
     """What decides by a rule."""
 
@@ -110,6 +119,9 @@ class Store(Transacting, Protocol):
 
     async def count(self) -> int:
         """Return the number of entries."""
+
+    async def size(self) -> Size:
+        """Return how large it is, roughly; nobody waits for it."""
 
     def records(self) -> AsyncIterator[Sequence[Record]]:
         """Go through all entries in small groups, so that nobody waits for it.

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -25,6 +26,7 @@ from greyd.store import (
     OTHERS_WERE_FASTER,
     Answer,
     Record,
+    Size,
     Store,
     StoreError,
     call_back,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     Send = Callable[..., Awaitable[Any]]
 
 _KEYS_A_STEP = 500
+_KEYS_A_LOOK = 100
+"""Redis does nothing else meanwhile."""
 
 MOST_TOGETHER = 32
 """Swaps in one call of the script: Redis begins with a busy turn's first while others are read."""
@@ -161,6 +165,18 @@ class RedisStore(Store):
     async def count(self) -> int:
         """Return the number of entries; a walk through all of Redis's keys."""
         return sum([len(group) async for group in self._keys()])
+
+    async def size(self) -> Size:
+        """Return the number of all keys, and the memory in use, of all nodes together."""
+        entries, octets = 0, 0
+        try:
+            for send in await self._carrier.nodes():
+                entries += int(await send("DBSIZE"))
+                octets += _memory_in(await send("INFO", "memory"))
+        except StoreError:
+            # An ACL may well not let this user know.
+            return Size(None, None)
+        return Size(entries, octets or None)
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         """Go through all entries in the order of Redis's SCAN."""
@@ -341,10 +357,14 @@ class RedisStore(Store):
                     break
 
     async def _records(self, keys: Sequence[bytes]) -> list[Record | None]:
-        places = [[key] for key in keys] if self._carrier.divided else [keys]
         found: list[tuple[bytes | None, int]] = []
-        for reply in [self._look(place) for place in places if place]:
-            found += await reply
+        if self._carrier.divided:
+            for reply in [self._look([key]) for key in keys]:
+                found += await reply
+        else:
+            # One after the other, so that others have their turn in between.
+            for start in range(0, len(keys), _KEYS_A_LOOK):
+                found += await self._look(keys[start : start + _KEYS_A_LOOK])
         return [
             Record(key, value, -(-milliseconds // 1000))
             if value is not None and milliseconds > 0
@@ -355,6 +375,13 @@ class RedisStore(Store):
     def _look(self, keys: Sequence[bytes]) -> Awaitable[Any]:
         names = [self._prefix + key for key in keys]
         return self._carrier.send(names[0], "EVAL", LOOK, len(names), *names)
+
+
+def _memory_in(info: object) -> int:
+    """Return what ``INFO memory`` says of the memory in use; 0 where it says nothing."""
+    text = info if isinstance(info, bytes) else b""
+    found = re.search(rb"^used_memory:([0-9]{1,18})", text, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 class _InMemory:

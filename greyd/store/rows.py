@@ -83,6 +83,8 @@ class Errand(Work):
     """Anything else."""
 
     do: Callable[[sqlite3.Connection], Any]
+    reads: bool = False
+    """It changes nothing."""
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Do it."""
@@ -94,15 +96,17 @@ class Errand(Work):
             self.error = error
 
 
-def carry_out(connection: sqlite3.Connection, batch: Iterable[Transaction | Errand]) -> None:
-    """Do all work of a batch in one write transaction.
+def carry_out(connection: sqlite3.Connection, batch: Sequence[Transaction | Errand]) -> None:
+    """Do all work of a batch in one transaction.
 
     Raises:
         sqlite3.Error: nothing of it is done.
     """
     # The write lock comes first: two processes that had both read an old value could else both
-    # believe that theirs is the next.
-    connection.execute("BEGIN IMMEDIATE")
+    # believe that theirs is the next. Who only reads, as a walk by another process than the
+    # server, keeps nobody waiting.
+    only_reads = all(isinstance(work, Errand) and work.reads for work in batch)
+    connection.execute("BEGIN" if only_reads else "BEGIN IMMEDIATE")
     try:
         together: list[Transaction] = []
         for work in batch:
@@ -198,6 +202,14 @@ def get(connection: sqlite3.Connection, key: bytes) -> Record | None:
         (now, hash_of(key), key, now),
     ).fetchone()
     return Record(*row) if row else None
+
+
+def size(connection: sqlite3.Connection) -> int:
+    """Return the number of rows, or more where some have left: counting them would take long."""
+    first, last = connection.execute(
+        "SELECT (SELECT min(id) FROM record), (SELECT max(id) FROM record)"
+    ).fetchone()
+    return 0 if last is None else int(last - first + 1)
 
 
 def delete(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:

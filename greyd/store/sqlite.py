@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from greyd.store import Answer, Record, Store, StoreError, rows, tell
+from greyd.store import Answer, Record, Size, Store, StoreError, rows, tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -83,7 +83,7 @@ class SqliteStore(Store):
 
     async def get(self, key: bytes) -> Record | None:
         """Return the entry under ``key``."""
-        return await self._do(partial(rows.get, key=key))
+        return await self._do(partial(rows.get, key=key), reads=True)
 
     async def delete(self, keys: Sequence[bytes]) -> int:
         """Forget what is under ``keys``."""
@@ -93,10 +93,15 @@ class SqliteStore(Store):
         """Return the number of entries."""
         return sum([len(group) async for group in self.records()])
 
+    async def size(self) -> Size:
+        """Return the number of rows, roughly, and the size of the file with its log."""
+        entries = await self._do(rows.size, reads=True)
+        return Size(entries, _octets_of(self._path) or None)
+
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         """Go through all entries, a few hundred rows at a time, the newest first."""
         row = rows.NEWEST
-        while (step := await self._do(partial(rows.before, row=row))) is not None:
+        while (step := await self._do(partial(rows.before, row=row), reads=True)) is not None:
             row, records = step
             yield records
 
@@ -130,9 +135,11 @@ class SqliteStore(Store):
 
     # The loop's side ----------------------------------------------------------------------------
 
-    async def _do(self, do: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    async def _do(
+        self, do: Callable[[sqlite3.Connection], Answer], *, reads: bool = False
+    ) -> Answer:
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._gather(rows.Errand(do=do, done=partial(tell, waiting)))
+        self._gather(rows.Errand(do=do, reads=reads, done=partial(tell, waiting)))
         return await waiting
 
     def _gather(self, work: rows.Transaction | rows.Errand) -> None:
@@ -279,6 +286,14 @@ def _parse(location: str) -> tuple[str, str]:
     if not Path(path).parent.is_dir():
         raise StoreError(f"sqlite:{path}: no folder {Path(path).parent}; make it or name another")
     return path, synchronous
+
+
+def _octets_of(path: str) -> int:
+    octets = 0
+    for suffix in ("", "-wal"):
+        with contextlib.suppress(OSError):
+            octets += Path(path + suffix).stat().st_size
+    return octets
 
 
 def _write_back(path: str) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SERVER = re.compile(r"(\S*/)?greyd serve(?!.*(--help|--version|--daemonize))|make serve")
 """A command that goes on until it is stopped. What it listens on is said when it is ready."""
 
-OF_A_SERVER_THAT_RUNS = {"intervening", "operations"}
+OF_A_SERVER_THAT_RUNS = {"intervening", "looking-in", "operations"}
 """Pages about services that run already, and have been asked something."""
 
 _QUESTION = (
@@ -260,6 +260,9 @@ def main(name: str) -> int:
         for block in page.blocks:
             run(block, terminal)
             if page.name == "docs/postfix.md" and "known_clients" in block.text:
+                mail.check_the_tips()
+            if page.name == "docs/doctor.md" and "postfix-config >>" in block.text:
+                mail.reload()
                 mail.check_the_tips()
             sys.stdout.write(f"{block.where}: {block.language} {block.title}\n")
             sys.stdout.flush()

@@ -1,0 +1,163 @@
+"""What is stored, as administration understands it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greyd.entries import GIVEN_UP_SECONDS, Entry, Kind, State, understand
+from greyd.greylist import Client, Evidence, Identity, Keys, Triplet, correspondence_key, keys
+from greyd.settings import DAY, HOUR, Settings
+from greyd.store import Record
+from tests.names import address_of
+
+NOW = 1_700_000_000
+SETTINGS = Settings()
+PRIVATE = Settings(privacy=True, auto_whitelist_identities=3)
+OF_EXAMPLE = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)
+
+
+def keys_of(settings: Settings = SETTINGS, sender: str = "alice@example.com") -> Keys:
+    return keys(address_of("192.0.2.7"), sender.encode(), b"bob@example.org", settings, OF_EXAMPLE)
+
+
+def meaning(key: bytes, value: bytes, settings: Settings = SETTINGS) -> Entry:
+    """Return what an entry means, which has to mean something."""
+    entry = understand(Record(key, value, 60), NOW, settings)
+    assert entry is not None
+    return entry
+
+
+def triplet(first: int, last: int | None = None, settings: Settings = SETTINGS) -> Entry:
+    """Return a triplet that was seen so many seconds ago."""
+    value = Triplet(NOW - first, NOW - (first if last is None else last)).dump()
+    return meaning(keys_of(settings).triplet, value, settings)
+
+
+def is_nothing(key: bytes, value: bytes, settings: Settings = SETTINGS) -> bool:
+    return understand(Record(key, value, 60), NOW, settings) is None
+
+
+def test_a_triplet_names_the_three_that_it_is_of() -> None:
+    entry = triplet(10)
+    assert entry.kind is Kind.TRIPLET
+    assert entry.names == (b"192.0.2.0", b"alice@example.com", b"bob@example.org")
+    assert not entry.is_hidden
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "state"),
+    [
+        (0, 0, State.WAITING),
+        (299, 0, State.WAITING),
+        (300 + GIVEN_UP_SECONDS, None, State.WAITING),
+        (301 + GIVEN_UP_SECONDS, None, State.NEVER_RETURNED),
+        (300, 0, State.PASSED),
+        (20 * DAY, 19 * DAY, State.PASSED),
+    ],
+)
+def test_a_triplet_waits_has_passed_or_never_returned(
+    first: int, last: int | None, state: State
+) -> None:
+    assert triplet(first, last).state is state
+
+
+def test_a_triplet_passes_when_the_delay_is_over() -> None:
+    entry = triplet(100, 40, Settings(delay_seconds=600))
+    assert entry.passes_at == NOW + 500
+    assert (entry.first_seen, entry.last_seen) == (NOW - 100, NOW - 40)
+
+
+def test_where_delays_differ_a_triplet_says_itself_that_it_has_passed() -> None:
+    settings = Settings(delays=(0, 60, 300, 3600), delay_seconds=60)
+    key = keys_of().triplet
+    assert meaning(key, b"%d,%d" % (NOW - 90, NOW), settings).state is State.WAITING
+    passed = b"%d,%d,%d" % (NOW - 90, NOW, NOW)
+    assert meaning(key, passed, settings).state is State.PASSED
+
+
+def test_what_the_rules_pass_over_means_nothing() -> None:
+    names = keys_of()
+    old = NOW - 36 * DAY
+    assert is_nothing(names.triplet, b"%d" % (NOW - 3 * DAY)), "after the retry window"
+    assert is_nothing(names.triplet, b"%d,%d" % (old - 400, old))
+    assert is_nothing(names.client, b"9,%d" % old)
+    assert is_nothing(names.identity, b"9,%d,%d" % (old, old))
+    assert is_nothing(names.client, b"9,%d" % (NOW + 36 * DAY)), "a clock was wrong"
+
+
+def test_an_identity_has_a_triplet_too() -> None:
+    entry = meaning(keys_of().identity_triplet, b"%d" % NOW)
+    assert entry.kind is Kind.IDENTITY_TRIPLET
+    assert entry.names == (b"example.com", b"alice@example.com", b"bob@example.org")
+
+
+@pytest.mark.parametrize(
+    ("successes", "threshold", "state"),
+    [
+        (4, 5, State.COUNTED),
+        (5, 5, State.AUTO_WHITELISTED),
+        (9, 0, State.COUNTED),
+    ],
+)
+def test_a_client_is_whitelisted_by_its_count(successes: int, threshold: int, state: State) -> None:
+    settings = Settings(auto_whitelist_clients=threshold)
+    entry = meaning(keys_of().client, Client(successes, NOW - 9).dump(), settings)
+    assert (entry.kind, entry.state) == (Kind.CLIENT, state)
+    assert entry.names.network == b"192.0.2.7"
+    assert (entry.first_seen, entry.last_seen, entry.passes_at) == (0, NOW - 9, 0)
+
+
+def test_an_identity_is_whitelisted_by_its_count_and_its_age() -> None:
+    settings = Settings(auto_whitelist_identities=3)
+    key = keys_of().identity
+    for days, state in ((0, State.COUNTED), (1, State.AUTO_WHITELISTED)):
+        value = Identity(3, NOW, NOW - days * DAY).dump()
+        entry = meaning(key, value, settings)
+        assert (entry.kind, entry.state) == (Kind.IDENTITY, state)
+        assert entry.names.network == b"example.com"
+        assert entry.first_seen == NOW - days * DAY
+
+
+def test_a_correspondence_tells_the_domain_and_when_it_was_written_to() -> None:
+    key = correspondence_key(b"carol@example.net", b"bob@example.org", SETTINGS)
+    entry = meaning(key, b"%d" % (NOW - 60))
+    assert (entry.kind, entry.state) == (Kind.CORRESPONDENCE, State.KNOWN)
+    assert entry.names == (b"", b"@example.net", b"")
+    assert (entry.first_seen, entry.last_seen) == (0, NOW - 60)
+    assert is_nothing(key, b"rubbish")
+
+
+def test_hashes_hide_whom_they_are_about() -> None:
+    names = keys_of(PRIVATE)
+    written_to = correspondence_key(b"carol@example.net", b"bob@example.org", PRIVATE)
+    found = [
+        meaning(names.triplet, b"%d" % NOW, PRIVATE),
+        meaning(names.client, b"9,%d" % NOW, PRIVATE),
+        meaning(names.identity, b"9,%d,%d" % (NOW, NOW - 2 * DAY), PRIVATE),
+        meaning(written_to, b"%d" % NOW, PRIVATE),
+    ]
+    kinds = [Kind.TRIPLET, Kind.CLIENT, Kind.IDENTITY, Kind.CORRESPONDENCE]
+    assert [entry.kind for entry in found] == kinds
+    assert all(entry.is_hidden for entry in found)
+    assert found[2].state is State.AUTO_WHITELISTED
+
+
+@pytest.mark.parametrize("key", [b"probe", b"", b"{x", b"x}:y", b"{a}!b", b"mode", b"{}"])
+def test_what_is_nobody_s_means_nothing(key: bytes) -> None:
+    assert is_nothing(key, b"%d,%d" % (NOW, NOW))
+
+
+@given(
+    key=st.binary(max_size=40)
+    | st.sampled_from([*keys_of(), *keys_of(PRIVATE)])
+    | st.binary(max_size=9).map(lambda rest: b"{192.0.2.0}/" + rest),
+    value=st.binary(max_size=20) | st.just(b"%d,%d,%d" % (NOW - HOUR, NOW, NOW)),
+)
+def test_any_octets_are_understood_or_passed_over(key: bytes, value: bytes) -> None:
+    for settings in (SETTINGS, PRIVATE):
+        entry = understand(Record(key, value, 60), NOW, settings)
+        if entry is not None:
+            assert entry.kind is not Kind.OTHER
+            assert isinstance(entry.last_seen, int)

@@ -1,0 +1,228 @@
+"""Which entries a command is about."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from greyd.admin import AdminError
+from greyd.admin.selection import select
+from greyd.entries import Entry, State, understand
+from greyd.greylist import Evidence, correspondence_key, keys
+from greyd.settings import HOUR, Settings
+from greyd.store import Record
+from tests.names import address_of
+
+NOW = 1_700_000_000
+SETTINGS = Settings()
+
+
+def entry(
+    client: str = "192.0.2.7",
+    sender: str = "alice@example.com",
+    recipient: str = "bob@example.org",
+    settings: Settings = SETTINGS,
+    *,
+    what: str = "triplet",
+    seen: int = NOW,
+) -> Entry:
+    evidence = Evidence(identity=b"example.com", way="spf")
+    names = keys(address_of(client), sender.encode(), recipient.encode(), settings, evidence)
+    value = {"client": b"7,%d", "identity": b"7,%d,1"}.get(what, b"%d") % seen
+    found = understand(Record(getattr(names, what), value, 60), NOW, settings)
+    assert found is not None
+    return found
+
+
+def takes(found: Entry, settings: Settings = SETTINGS, **options: str) -> bool:
+    selection = select(options.get("client"), options.get("sender"), options.get("recipient"))
+    assert not selection.is_empty
+    assert selection.names_somebody
+    return selection.takes(found, settings)
+
+
+@pytest.mark.parametrize(
+    ("client", "taken"),
+    [
+        ("192.0.2.7", True),
+        ("192.0.2.200", True),  # its mail shares the triplet
+        ("::ffff:192.0.2.7", True),
+        ("192.0.2.0/24", True),
+        ("192.0.2.128/25", True),
+        ("192.0.0.0/16", True),
+        ("0.0.0.0/0", True),
+        ("192.0.3.7", False),
+        ("2001:db8::7", False),
+        ("::/0", False),
+    ],
+)
+def test_a_triplet_is_of_its_whole_network(client: str, taken: bool) -> None:
+    assert takes(entry(), client=client) is taken
+
+
+@pytest.mark.parametrize(
+    ("client", "taken"), [("192.0.2.7", True), ("192.0.2.0/29", True), ("192.0.2.8", False)]
+)
+def test_a_client_is_of_its_address_alone(client: str, taken: bool) -> None:
+    assert takes(entry(what="client"), client=client) is taken
+    by_host = Settings(lookup_by_host=True)
+    assert takes(entry(settings=by_host), by_host, client=client) is taken
+
+
+@pytest.mark.parametrize(
+    ("client", "taken"), [("2001:db8::9", True), ("2001:db8::/32", True), ("2001:db8:1::7", False)]
+)
+def test_networks_of_ipv6_are_as_wide_as_the_settings_say(client: str, taken: bool) -> None:
+    assert takes(entry("2001:db8::7"), client=client) is taken
+
+
+def test_a_name_is_that_of_an_identity_and_what_is_below() -> None:
+    for what in ("identity", "identity_triplet"):
+        assert takes(entry(what=what), client="example.com")
+        assert not takes(entry(what=what), client="mail.example.com")
+        assert not takes(entry(what=what), client="192.0.2.7")
+
+
+def test_a_name_stands_for_its_addresses_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(name: str, *_: object, **__: object) -> list[Any]:
+        addresses = {"mail.example.com": ["192.0.2.7", "2001:db8::7"]}.get(name, [])
+        return [(None, None, 0, "", (address, 0)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    for address in ("192.0.2.7", "2001:db8::7"):
+        assert takes(entry(address, what="client"), client="mail.example.com")
+        assert takes(entry(address), client="mail.example.com")
+        assert not takes(entry(address), client="mail.example.net")
+    assert not takes(entry("192.0.2.8", what="client"), client="mail.example.com")
+
+
+@pytest.mark.parametrize(
+    "client", ["x", "192.0.2", "192.0.2.0/33", "192.0x2", "a b.c", "\x1b[31m.c", "\udcff"]
+)
+def test_a_client_that_is_none_is_refused_in_one_harmless_line(client: str) -> None:
+    with pytest.raises(AdminError) as refused:
+        select(client, None, None)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("sender", "taken"),
+    [
+        ("alice@example.com", True),
+        ("<Alice@Example.COM>", True),
+        ("alice+news@example.com", True),
+        ("example.com", True),
+        ("@example.com", True),
+        ("com", True),
+        ("lice@example.com", False),
+        ("ample.com", False),
+        ("alice", False),
+        ("<>", False),
+    ],
+)
+def test_a_sender_is_an_address_or_all_of_a_domain(sender: str, taken: bool) -> None:
+    assert takes(entry(), sender=sender) is taken
+
+
+def test_a_sender_is_known_without_what_changes_from_mail_to_mail() -> None:
+    found = entry(sender="bounce-1234@example.com")
+    assert takes(found, sender="bounce-99@example.com")
+    assert not takes(found, sender="bounce@example.com")
+
+
+@pytest.mark.parametrize(
+    ("recipient", "taken"),
+    [
+        ("bob@example.org", True),
+        ("<BOB@example.org>", True),
+        ("example.org", True),
+        ("bob+x@example.org", False),
+        ("example.com", False),
+    ],
+)
+def test_a_recipient_is_an_address_or_all_of_a_domain(recipient: str, taken: bool) -> None:
+    assert takes(entry(), recipient=recipient) is taken
+
+
+def test_the_sender_of_bounces_is_written_in_brackets() -> None:
+    assert takes(entry(sender=""), sender="<>")
+    assert takes(entry(sender="", what="identity_triplet"), sender="<>")
+    assert not takes(entry(), sender="<>")
+    assert not takes(entry(what="client"), sender="<>")
+    private = Settings(privacy=True)
+    assert not takes(entry(sender="", settings=private), private, sender="<>")
+
+
+def test_odd_octets_are_taken_as_they_are() -> None:
+    key = b"{192.0.2.0}/\xff@example.com/bob@example.org"
+    found = understand(Record(key, b"%d" % NOW, 60), NOW, SETTINGS)
+    assert found is not None
+    assert takes(found, sender="\udcff@example.com")
+
+
+def test_a_correspondence_is_of_the_domain_that_was_written_to() -> None:
+    key = correspondence_key(b"carol@example.net", b"bob@example.org", SETTINGS)
+    found = understand(Record(key, b"%d" % NOW, 60), NOW, SETTINGS)
+    assert found is not None
+    assert takes(found, sender="example.net")
+    assert not takes(found, sender="example.com")
+
+
+def test_all_that_is_said_has_to_hold() -> None:
+    assert takes(entry(), client="192.0.2.7", sender="example.com", recipient="example.org")
+    assert not takes(entry(), client="192.0.2.7", sender="example.com", recipient="example.net")
+
+
+def test_states_and_times_select_without_naming_anybody() -> None:
+    waiting = select(None, None, None, {State.WAITING})
+    assert not waiting.is_empty
+    assert not waiting.names_somebody
+    assert waiting.takes(entry(), SETTINGS)
+    assert not waiting.takes(entry(what="client"), SETTINGS)
+    lately = select(None, None, None, since=NOW - HOUR)
+    assert not lately.is_empty
+    assert lately.takes(entry(seen=NOW - HOUR), SETTINGS)
+    assert not lately.takes(entry(seen=NOW - HOUR - 1), SETTINGS)
+
+
+def test_nothing_said_is_every_entry() -> None:
+    everything = select(None, None, None)
+    assert everything.is_empty
+    assert everything.takes(entry(), SETTINGS)
+    assert everything.takes(entry(settings=Settings(privacy=True)), SETTINGS)
+
+
+# One triplet --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("privacy", [False, True])
+@pytest.mark.parametrize("sender", ["alice@example.com", "<>"])
+def test_address_sender_and_recipient_name_one_triplet(sender: str, privacy: bool) -> None:
+    settings = Settings(privacy=privacy)
+    selection = select("192.0.2.7", sender, "Bob@example.org")
+    expected = entry(sender="" if sender == "<>" else sender, settings=settings)
+    found = selection.exact_keys(settings)
+    assert found is not None
+    assert found.triplet == expected.key
+    assert found.client == entry(settings=settings, what="client").key
+
+
+@pytest.mark.parametrize(
+    ("client", "sender", "recipient"),
+    [
+        ("192.0.2.0/24", "alice@example.com", "bob@example.org"),
+        (None, "alice@example.com", "bob@example.org"),
+        ("192.0.2.7", None, "bob@example.org"),
+        ("192.0.2.7", "example.com", "bob@example.org"),
+        ("192.0.2.7", "@example.com", "bob@example.org"),
+        ("192.0.2.7", "alice@example.com", None),
+        ("192.0.2.7", "alice@example.com", "example.org"),
+        ("192.0.2.7", "alice@example.com", "@example.org"),
+    ],
+)
+def test_less_names_no_single_triplet(
+    client: str | None, sender: str | None, recipient: str | None
+) -> None:
+    assert select(client, sender, recipient).exact_keys(SETTINGS) is None

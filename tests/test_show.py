@@ -1,0 +1,206 @@
+"""``greyd show``: all that is known of one mail, one client, one key."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from greyd.greylist import Evidence, correspondence_key, keys
+from greyd.settings import DAY, Settings
+from tests.commands import answer_of, fill, run
+from tests.names import address_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = int(time.time())
+SETTINGS = Settings()
+MAIL = ("192.0.2.7", "alice@example.com", "bob@example.org")
+
+
+def keys_of(
+    client: str = MAIL[0], sender: str = MAIL[1], identity: str = "provider.example",
+    settings: Settings = SETTINGS,
+) -> Any:  # fmt: skip
+    evidence = Evidence(identity=identity.encode(), way="spf")
+    return keys(address_of(client), sender.encode(), MAIL[2].encode(), settings, evidence)
+
+
+RECORDS = {
+    keys_of().triplet: b"%d,%d" % (NOW - 100, NOW - 40),
+    keys_of().client: b"3,%d" % (NOW - 500),
+    keys_of(sender="other@example.com").triplet: b"%d" % NOW,
+    keys_of("198.51.100.7").triplet: b"%d" % NOW,
+    keys_of().identity_triplet: b"%d,%d" % (NOW - 2000, NOW - 1000),
+    keys_of().identity: b"4,%d,%d" % (NOW, NOW - DAY),
+    correspondence_key(MAIL[1].encode(), MAIL[2].encode(), SETTINGS): b"%d" % NOW,
+    keys_of("203.0.113.7", "\xfc/%@example.com").triplet: b"%d" % NOW,
+    keys_of("203.0.113.8", "late@example.com").triplet: b"1000",
+}
+IDENTITIES = {"GREYD_IDENTITY": "spf,name"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, RECORDS)
+    return f"--store={url}"
+
+
+def shown(store: str, *words: str, **variables: str) -> list[str]:
+    """Return the keys of what is shown."""
+    return [entry["key"] for entry in answer_of("show", store, *words, **variables)["entries"]]
+
+
+def names(*wanted: bytes) -> list[str]:
+    return [key.decode() for key in wanted]
+
+
+def test_a_mail_shows_its_triplet_and_its_client(store: str) -> None:
+    assert shown(store, *MAIL) == names(keys_of().triplet, keys_of().client)
+    options = [f"--client={MAIL[0]}", f"--sender=<{MAIL[1]}>", f"--recipient={MAIL[2].upper()}"]
+    assert shown(store, *options) == names(keys_of().triplet, keys_of().client)
+    assert shown(store, "192.0.2.99", *MAIL[1:]) == names(keys_of().triplet), "the same network"
+
+
+def test_a_mail_is_shown_with_the_time_it_may_pass_and_as_it_stands(store: str) -> None:
+    text = run("show", store, *MAIL).stdout
+    passes = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(NOW + 200))
+    for line in (
+        "sender:       alice@example.com",
+        f"state:        waiting, passes {passes} (in ",
+        f"key:          {keys_of().triplet.decode()}",
+        f"record:       {NOW - 100},{NOW - 40}",
+        "state:        counted: came back 3 times (5 are enough)",
+    ):
+        assert line in text
+    entry = answer_of("show", store, *MAIL)["entries"][0]
+    assert entry["passes_at"] == NOW + 200
+    assert entry["record"] == f"{NOW - 100},{NOW - 40}"
+    assert entry["counts"] is True
+
+
+def test_where_identities_are_in_use_those_of_the_same_mail_are_found(store: str) -> None:
+    expected = [
+        keys_of().triplet, keys_of().client, keys_of().identity_triplet, keys_of().identity,
+    ]  # fmt: skip
+    assert shown(store, *MAIL, **IDENTITIES) == names(*expected)
+    assert shown(store, *MAIL, "--quick", **IDENTITIES) == names(*expected[:2])
+
+
+def test_the_sender_s_domain_is_found_as_an_identity_without_a_look_through(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    known = keys_of(identity="example.com")
+    fill(url, {known.identity_triplet: b"%d" % NOW})
+    assert shown(f"--store={url}", *MAIL, "--quick", **IDENTITIES) == names(known.identity_triplet)
+
+
+def test_that_a_user_has_written_to_the_sender_is_shown(store: str) -> None:
+    found = shown(store, *MAIL, "--quick", GREYD_LEARN_OUTBOUND="1", **IDENTITIES)
+    assert found[2:] == names(correspondence_key(MAIL[1].encode(), MAIL[2].encode(), SETTINGS))
+
+
+def test_a_client_shows_its_count_and_the_mail_of_its_network(store: str) -> None:
+    answer = answer_of("show", store, MAIL[0])
+    assert [entry["key"] for entry in answer["entries"]] == names(keys_of().client)
+    of_network = {entry["sender"] for entry in answer["of_network"]}
+    assert of_network == {"alice@example.com", "other@example.com"}
+    assert "other@example.com" in run("show", store, f"--client={MAIL[0]}").stdout
+    assert answer_of("show", store, MAIL[0], "--quick")["of_network"] == []
+
+
+def test_of_a_large_network_a_part_is_shown(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {keys_of(sender=f"{'x' * n}@e.com").triplet: b"%d" % NOW for n in range(1, 150)})
+    answer = answer_of("show", f"--store={url}", MAIL[0])
+    assert (len(answer["of_network"]), answer["more"]) == (100, True)
+    assert "greyd list --client=192.0.2.7" in run("show", f"--store={url}", MAIL[0]).stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        keys_of().triplet.decode(),
+        "greyd:" + keys_of().triplet.decode(),
+        '"greyd:' + keys_of().triplet.decode() + '"',
+        "192.0.2.0/alice@example.com/bob@example.org",  # postgrey's
+    ],
+)
+def test_a_key_is_found_as_programs_write_it(store: str, text: str) -> None:
+    assert shown(store, text) == names(keys_of().triplet)
+
+
+@pytest.mark.parametrize("escape", ["%{:02X}", "\\x{:02x}"])
+def test_a_key_of_odd_octets_is_found_as_it_is_shown(store: str, escape: str) -> None:
+    key = keys_of("203.0.113.7", "\xfc/%@example.com").triplet
+    text = "".join(chr(o) if o < 128 else escape.format(o) for o in key)
+    (entry,) = answer_of("show", store, text)["entries"]
+    assert entry["sender"] == "\xfc/%@example.com"
+
+
+def test_a_domain_is_that_identity(store: str) -> None:
+    assert shown(store, "Provider.example") == names(keys_of().identity)
+    enough = {"GREYD_AUTO_WHITELIST_IDENTITIES": "3", **IDENTITIES}
+    text = run("show", store, "provider.example", **enough).stdout
+    assert "auto-whitelisted: came back 4 times (3 are enough)" in text
+
+
+def test_what_the_rules_pass_over_is_shown_as_such(store: str) -> None:
+    mail = ("203.0.113.8", "late@example.com", MAIL[2])
+    assert "passed over:  it is too old" in run("show", store, *mail).stdout
+    assert answer_of("show", store, *mail)["entries"][0]["counts"] is False
+
+
+def test_nothing_known_is_told_with_what_follows(store: str) -> None:
+    done = run("show", store, "192.0.2.7", "<>", "nobody@example.org")
+    assert (done.returncode, done.stderr) == (0, ""), "the client is known"
+    done = run("show", store, "203.0.114.1", "<>", "nobody@example.org")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing is known of 203.0.114.1, <>, nobody@example.org" in done.stderr
+    assert "a first contact waits 5 min" in done.stderr
+    done = run("show", store, "\x1b[31mno-key")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["192.0.2.7", "alice@example.com"],
+        ["a", "b", "c", "d"],
+        ["x", "alice@example.com", "bob@example.org"],
+        ["192.0.2.0/24", "alice@example.com", "bob@example.org"],
+        ["192.0.2.7", "--client=192.0.2.7"],
+        ["--sender=alice@example.com"],
+        ["--client=192.0.2.7", "--sender=alice@example.com"],
+    ],
+)
+def test_a_question_that_is_none_is_one_line(store: str, words: list[str]) -> None:
+    done = run("show", store, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_with_privacy_a_mail_and_a_client_are_found_by_their_hashes(tmp_path: Path) -> None:
+    settings = Settings(privacy=True)
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    known = keys_of(settings=settings, identity="example.com")
+    fill(
+        url,
+        {
+            known.triplet: b"%d" % NOW,
+            known.client: b"1,%d" % NOW,
+            known.identity_triplet: b"%d" % NOW,
+        },
+    )
+    private = {"GREYD_PRIVACY": "1", "GREYD_IDENTITY": "spf"}
+    found = shown(f"--store={url}", *MAIL, **private)
+    assert found == names(known.triplet, known.client, known.identity_triplet)
+    assert shown(f"--store={url}", MAIL[0], **private) == names(known.client)
+    assert "hidden by --privacy" in run("show", f"--store={url}", *MAIL, **private).stdout
+    assert shown(f"--store={url}", known.triplet[1:].decode(), **private) == names(known.triplet)

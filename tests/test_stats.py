@@ -1,0 +1,176 @@
+"""``greyd stats`` and ``greyd top`` where no server runs, and what they show of a view."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from greyd.admin.overview import Overview, StoreView, on_screen, servers_on_paper, store_on_paper
+from greyd.admin.servers import Heard, Place
+from greyd.admin.tally import Tally
+from greyd.store import Record
+from tests.commands import fill, run
+from tests.test_figures import Server
+from tests.test_tally import SETTINGS, keys_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+NOW = int(time.time())
+WAITS = b"%d" % NOW
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(
+        url,
+        {keys_of("192.0.2.7", f"{'x' * number}@e.com").triplet: WAITS for number in range(1, 600)}
+        | {keys_of("198.51.100.7").client: b"9,%d" % NOW},
+    )
+    return f"--store={url}"
+
+
+def told(*arguments: str, status: int = 0, **variables: str) -> Any:
+    done = run(*arguments, "--json", **variables)
+    assert done.returncode == status, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_without_a_server_the_store_is_shown(store: str) -> None:
+    answer = told("stats", store, GREYD_METRICS="0")
+    assert answer["servers"] == []
+    assert answer["together"] == {}
+    shown = answer["store"]
+    assert shown["entries"]["triplets"] == {"waiting": 599, "passed": 0, "never_returned": 0}
+    assert shown["entries"]["auto_whitelisted_clients"] == 1
+    assert shown["entries"]["waiting_clients"] == [{"client": "192.0.2.0", "waiting": 599}]
+    assert (shown["entries"]["complete"], shown["fault"]) == (True, None)
+    assert shown["octets"] > 10_000
+    assert (
+        0 < shown["answers_within_seconds"]["median"] <= shown["answers_within_seconds"]["slowest"]
+    )
+    done = run("stats", store, GREYD_METRICS="0")
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
+    assert "--metrics=0" in done.stderr
+    assert "triplets: 599 waiting, 0 passed, 0 never returned" in done.stdout
+
+
+def test_a_server_that_is_away_is_a_line_and_the_rest_is_shown(store: str) -> None:
+    done = run("stats", store, "--server=http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "http://127.0.0.1:1: connection refused" in done.stdout
+    assert "triplets: 599 waiting" in done.stdout
+    answer = told("stats", store, GREYD_METRICS="127.0.0.1:1", status=1)
+    assert answer["servers"][0]["answers"] is False
+    assert answer["store"]["entries"]["looked_at"] == 600
+
+
+def test_of_the_store_so_much_is_looked_at_as_is_wanted(store: str) -> None:
+    entries = told("stats", store, "--most=7", GREYD_METRICS="0")["store"]["entries"]
+    assert (entries["looked_at"], entries["complete"]) == (7, False)
+    assert "entries" not in told("stats", store, "--most=0", GREYD_METRICS="0")["store"]
+    entries = told("stats", store, "--names=0", GREYD_METRICS="0")["store"]["entries"]
+    assert entries["waiting_clients"] == []
+
+
+def test_where_nothing_can_be_shown_that_is_the_status() -> None:
+    done = run("stats", "--store=sqlite:/nonexistent/x.db", GREYD_METRICS="0")
+    assert done.returncode == 2
+    assert "nothing is stored there" in done.stdout
+
+
+def test_with_privacy_nobody_is_named(store: str) -> None:
+    done = run("stats", store, GREYD_METRICS="0", GREYD_PRIVACY="1")
+    assert "with --privacy only hashes are stored" in done.stdout
+    assert "192.0.2" not in done.stdout
+
+
+def test_top_writes_a_line_of_json_for_each_refresh(store: str) -> None:
+    done = run("top", store, "--every=1s", "--count=2", GREYD_METRICS="127.0.0.1:1")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == 2
+    assert all(line["servers"][0]["answers"] is False for line in lines)
+    assert lines[1]["store"]["entries"]["triplets"]["waiting"] == 599
+    assert lines[1]["time"] >= lines[0]["time"] + 1
+
+
+@pytest.mark.parametrize("every", ["0s", "soon", "2w"])
+def test_top_refuses_a_pace_that_is_none(store: str, every: str) -> None:
+    done = run("top", store, f"--every={every}", "--count=1", GREYD_METRICS="0")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+# What is shown of a view --------------------------------------------------------------------------
+
+
+def view(number: int = 12, **changes: Any) -> Overview:
+    server = Server()
+    server.metrics.requests["greylist", "new"].inc(number)
+    server.metrics.requests["pass", "triplet found"].inc(3)
+    server.metrics.delay.observe(400)
+    server.metrics.duration.observe(0.001)
+    server.run(3600)
+    figures = replace(server.figures(), **changes)
+    tally = Tally(complete=True)
+    waiting = [keys_of(f"192.0.{n % 40}.7", f"{n}@e.com").triplet for n in range(100)]
+    tally.add([Record(key, WAITS, 60) for key in waiting], SETTINGS)
+    return Overview(
+        StoreView("redis://user:secret@db.example/0?password=secret", tally),
+        [Heard(Place("mx1", 9923), figures), Heard(Place("mx2", 9923), fault="connection refused")],
+    )
+
+
+def text_of(parts: Iterable[Any], width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
+    for part in parts:
+        console.print(part)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_each_server_has_a_line_and_all_are_added_up() -> None:
+    text = text_of(servers_on_paper(view()), 120)
+    assert "mx.example.org: ready" in text
+    assert "ready; mode learn, up 1 h; 99 % of answers within 1 ms; greyd" in text
+    assert "http://mx2:9923: connection refused" in text
+    assert "greylist new" in text
+    assert "80.0% greylisted, 1 passed for the first time after 6 min 40 s on average" in text
+
+
+def test_a_store_that_is_away_and_errors_are_told() -> None:
+    shown = view(ready=False)
+    assert "NOT READY" in text_of(servers_on_paper(shown), 200)
+    assert not shown.is_well
+    shown.store.fault = "redis: connection refused"
+    assert "redis: connection refused" in text_of(store_on_paper(shown, 5))
+
+
+def test_the_store_s_password_is_never_shown() -> None:
+    assert "redis://db.example/0" in text_of(store_on_paper(view(), 5))
+    assert "secret" not in text_of(store_on_paper(view(), 5)) + json.dumps(view().dump(5))
+    assert "user" not in json.dumps(view().dump(5)["store"]["url"])
+
+
+@pytest.mark.parametrize("height", [10, 24, 50])
+def test_a_screen_is_not_overfull(height: int) -> None:
+    lines = text_of([on_screen(view(), height)]).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert "greylist new" in "\n".join(lines)
+    if height > 10:
+        assert len(lines) <= height
+        assert "bob@example.org" in "\n".join(lines)
+
+
+def test_what_another_server_says_of_itself_steers_no_terminal() -> None:
+    text = text_of(servers_on_paper(view(host="\x1b[31mx", mode="\x9b", version="\n")))
+    assert text.replace("\n", "").isprintable()
+    assert "%1B[31mx" in text

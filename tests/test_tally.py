@@ -1,0 +1,109 @@
+"""What a look through the whole store counts, in bounded memory."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greyd.admin.tally import Frequent, Tally
+from greyd.entries import Kind, State
+from greyd.greylist import Evidence, Keys, keys
+from greyd.settings import Settings
+from greyd.store import Record
+from tests.names import address_of
+
+NOW = int(time.time())
+SETTINGS = Settings()
+
+
+def keys_of(client: str, sender: str = "a@e.com", settings: Settings = SETTINGS) -> Keys:
+    evidence = Evidence(identity=b"example.com", way="spf")
+    return keys(address_of(client), sender.encode(), b"bob@example.org", settings, evidence)
+
+
+def tally_of(*records: tuple[bytes, bytes], settings: Settings = SETTINGS) -> Tally:
+    tally = Tally()
+    tally.add([Record(*record, 60) for record in records], settings)
+    return tally
+
+
+def test_entries_are_counted_by_kind_and_state() -> None:
+    waits = b"%d" % NOW
+    tally = tally_of(
+        (keys_of("192.0.2.7").triplet, waits),
+        (keys_of("192.0.2.7", "b@e.com").triplet, waits),
+        (keys_of("198.51.100.7").triplet, b"%d,%d" % (NOW - 900, NOW)),
+        (keys_of("203.0.113.7").triplet, b"%d" % (NOW - 30_000)),
+        (keys_of("192.0.2.7").identity_triplet, waits),
+        (keys_of("192.0.2.7").client, b"5,%d" % NOW),
+        (keys_of("192.0.2.8").client, b"4,%d" % NOW),
+        (keys_of("192.0.2.7").identity, b"4,%d,%d" % (NOW, NOW)),
+        (b"{example.net}~abc", waits),
+        (b"probe", waits),
+        (keys_of("192.0.2.7", "old@e.com").triplet, b"1000"),
+    )
+    told = tally.dump(10)
+    assert told["looked_at"] == 11
+    assert told["triplets"] == {"waiting": 2, "passed": 1, "never_returned": 1}
+    assert (told["clients"], told["auto_whitelisted_clients"]) == (2, 1)
+    assert (told["identities"], told["identity_triplets"], told["correspondences"]) == (1, 1, 1)
+    assert told["passed_over"] == 2
+    assert told["complete"] is False
+    assert tally.number(Kind.TRIPLET) == 4
+    assert tally.number(Kind.TRIPLET, State.WAITING, State.PASSED) == 3
+
+
+def test_whose_mail_waits_most_comes_first() -> None:
+    waits = b"%d" % NOW
+    told = tally_of(
+        (keys_of("192.0.2.7", "a@e.com").triplet, waits),
+        (keys_of("198.51.100.7", "a@e.com").triplet, waits),
+        (keys_of("198.51.100.8", "b@e.com").triplet, waits),
+        (keys_of("198.51.100.8", "b@e.com").identity_triplet, waits),
+    ).dump(1)
+    assert told["waiting_clients"] == [{"client": "198.51.100.0", "waiting": 2}]
+    assert told["waiting_recipients"] == [{"recipient": "bob@example.org", "waiting": 3}]
+    assert told["names_hidden"] is False
+
+
+def test_hashes_are_counted_and_name_nobody() -> None:
+    settings = Settings(privacy=True)
+    triplet = keys_of("192.0.2.7", settings=settings).triplet
+    told = tally_of((triplet, b"%d" % NOW), settings=settings).dump(10)
+    assert told["triplets"]["waiting"] == 1
+    assert told["waiting_clients"] == []
+    assert told["names_hidden"] is True
+
+
+def test_memory_is_bounded_and_the_frequent_are_found_among_very_many() -> None:
+    counted = Frequent(most=100)
+    names = [b"frequent"] * 2000 + [b"%d" % number for number in range(20_000)]
+    random.Random(1).shuffle(names)
+    for name in names:
+        counted.add(name)
+        assert len(counted._counts) <= 100
+    ((name, number),) = counted.top(1)
+    assert name == b"frequent"
+    assert 2000 - counted.error <= number <= 2000
+    assert counted.error <= len(names) / 50
+
+
+@given(st.lists(st.sampled_from([b"a", b"b", b"c", b"d", b"e"]), max_size=60))
+def test_a_count_is_never_too_large_and_too_small_by_the_error_at_most(names: list[bytes]) -> None:
+    counted = Frequent(most=3)
+    for name in names:
+        counted.add(name)
+    told = dict(counted.top(3))
+    for name, number in Counter(names).items():
+        assert number - counted.error <= told.get(name, 0) <= number
+
+
+def test_few_names_are_counted_exactly() -> None:
+    counted = Frequent()
+    for name in (b"a", b"b", b"a"):
+        counted.add(name)
+    assert (counted.top(5), counted.error) == ([(b"a", 2), (b"b", 1)], 0)
