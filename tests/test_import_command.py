@@ -128,6 +128,7 @@ def test_what_has_passed_there_has_passed_here_and_keeps_its_times(tmp_path: Pat
         (dump(b"192.0.2.7", b"9,%d" % (NOW - 36 * DAY)), "expired"),
         (dump(b"192.0.2.7", b"9,%d" % (NOW - 34 * DAY)), "imported"),
     ],
+    ids=["passed, old", "waits, old", "passed", "waits", "client, old", "client"],
 )
 def test_what_is_too_old_is_left_out(tmp_path: Path, given: bytes, expected: str) -> None:
     told = imported(tmp_path, given)["entries"]
