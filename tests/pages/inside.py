@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.observe import OUTCOMES
-from tests.pages import machine, mail, stand_ins
+from tests.pages import machine, mail, predecessors, stand_ins
 from tests.pages.blocks import CHECKOUT, Page, PageError
 
 if TYPE_CHECKING:
@@ -254,6 +254,8 @@ def main(name: str) -> int:
     if page.name == "docs/what-if.md":
         # What the page compares with is greyd's own delay.
         del os.environ["GREYD_DELAY"]
+    if page.name in ("docs/migrating.md", "docs/replacing-postgrey.md"):
+        predecessors.make(terminal.type)
     try:
         for block in page.blocks:
             run(block, terminal)
