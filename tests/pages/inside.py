@@ -66,6 +66,9 @@ class Terminal:
 
     def _serve(self, where: str, command: str) -> None:
         self.stop()
+        # A page may go on to another machine; here it is the same, with the same port.
+        script = "systemctl stop postgrey; systemctl stop greyd; true"
+        subprocess.run(["bash", "-c", script], capture_output=True, timeout=_SECONDS)
         log = Path("/run/server.log")
         with log.open("wb") as output:
             self._server = subprocess.Popen(
@@ -254,8 +257,11 @@ def main(name: str) -> int:
     if page.name == "docs/what-if.md":
         # What the page compares with is greyd's own delay.
         del os.environ["GREYD_DELAY"]
-    if page.name in ("docs/migrating.md", "docs/replacing-postgrey.md"):
+    if page.name in ("README.md", "docs/migrating.md", "docs/replacing-postgrey.md"):
         predecessors.make(terminal.type)
+    if page.name == "README.md":
+        # It begins with a greyd of its own on the same port.
+        terminal.type(page.name, "systemctl stop postgrey")
     try:
         for block in page.blocks:
             run(block, terminal)
