@@ -241,13 +241,10 @@ def _check_query(block: Block, _terminal: Terminal) -> None:
         raise PageError(f"{block.where}: {done.stdout}{done.stderr}")
 
 
-def main(name: str) -> int:
-    """Run a page; returns the exit status."""
-    page = Page(CHECKOUT / name)
-    machine.set_up()
+def _prepare(page: Page, terminal: Terminal) -> None:
+    """Bring the machine into the state in which the page finds its reader's."""
     if "redis.example.net" in page.text:
         machine.start_redis()
-    terminal = Terminal()
     if page.path.stem in OF_A_SERVER_THAT_RUNS:
         stand_ins.install_greyd()
         terminal.type(page.name, "systemctl start greyd redis-server")
@@ -262,6 +259,14 @@ def main(name: str) -> int:
     if page.name == "README.md":
         # It begins with a greyd of its own on the same port.
         terminal.type(page.name, "systemctl stop postgrey")
+
+
+def main(name: str) -> int:
+    """Run a page; returns the exit status."""
+    page = Page(CHECKOUT / name)
+    machine.set_up()
+    terminal = Terminal()
+    _prepare(page, terminal)
     try:
         for block in page.blocks:
             run(block, terminal)
