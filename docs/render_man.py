@@ -109,6 +109,13 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             " which.",
         },
     },
+    "doctor": {
+        "EXIT STATUS": {
+            "0": "All is well, or there are only hints and what can't be seen.",
+            "1": "There are warnings or errors.",
+            "2": "The server's settings can't be read.",
+        },
+    },
 }
 
 _SEE_ALSO = {"serve": ["postconf 5", "postgrey 8", "systemd.service 5"]}

@@ -13,11 +13,15 @@ import typer
 
 from greyd import __version__
 from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
+from greyd.admin.check_whitelist import check_whitelist
+from greyd.admin.doctor import doctor
 from greyd.admin.expect import expect
+from greyd.admin.explain import explain
 from greyd.admin.forget import forget
 from greyd.admin.import_ import import_
-from greyd.admin.list import list_entries
+from greyd.admin.list_ import list_entries
 from greyd.admin.mode import mode
+from greyd.admin.postfix_config import postfix_config
 from greyd.admin.release import release
 from greyd.admin.replay import replay
 from greyd.admin.report import report
@@ -51,13 +55,17 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "top": top,
     "list": list_entries,
     "show": show,
+    "explain": explain,
     "release": release,
     "expect": expect,
     "forget": forget,
     "mode": mode,
-    "replay": replay,
+    "check-whitelist": check_whitelist,
     "report": report,
+    "replay": replay,
     "import": import_,
+    "doctor": doctor,
+    "postfix-config": postfix_config,
 }
 """The administrator's, by their names, in the order in which they are shown."""
 

@@ -79,8 +79,8 @@ def parse_address(text: bytes) -> Address | None:
         return None
     if number >> 32 == _MAPPED_IPV4:
         number &= 0xFFFFFFFF
-        return Address(number, 32, _address_text(number, 32))
-    return Address(number, 128, _address_text(number, 128))
+        return Address(number, 32, address_text(number, 32))
+    return Address(number, 128, address_text(number, 128))
 
 
 def network_of(address: Address, settings: Settings) -> int:
@@ -95,7 +95,8 @@ def network_of(address: Address, settings: Settings) -> int:
     return address.number >> free << free
 
 
-def _address_text(number: int, bits: int) -> bytes:
+def address_text(number: int, bits: int) -> bytes:
+    """Return the canonical form of an address or a network, given as its number."""
     packed = number.to_bytes(bits // 8, "big")
     return inet_ntop(AF_INET if bits == 32 else AF_INET6, packed).encode()
 
@@ -176,7 +177,7 @@ def keys_of_normal(address: Address, sender: bytes, recipient: bytes, settings: 
     network = network_of(address, settings)
     if settings.privacy:
         return _private_keys(address, network, sender, recipient, settings)
-    tag = _address_text(network, address.bits)
+    tag = address_text(network, address.bits)
     triplet = b"{%b}/%b/%b" % (tag, _unambiguous(sender), recipient)
     return Keys(triplet.lower(), b"{%b}:%b" % (tag, address.text))
 
@@ -273,7 +274,7 @@ def _digest(secret: bytes | None) -> Callable[[bytes], bytes]:
 def _postgrey_text(number: int, bits: int) -> bytes:
     """Return an address as postgrey writes it: IPv6 as eight groups, none left out."""
     if bits == 32:
-        return _address_text(number, bits)
+        return address_text(number, bits)
     return b":".join(b"%x" % (number >> shift & 0xFFFF) for shift in range(112, -1, -16))
 
 

@@ -201,6 +201,18 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self.build.labels(__version__).set(1)
+        self.scraped = Gauge(
+            "greyd_last_scrape_timestamp_seconds",
+            "When a Prometheus asked for all this the last time before; 0: never.",
+            registry=registry,
+            multiprocess_mode="max",
+        )
+        self.clock = Gauge(
+            "greyd_clock_timestamp_seconds",
+            "What time it is by this machine's clock.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
         self.store_up.set(1)
         # Memory, processor time and descriptors. They don't add up in files, so with several
         # workers, whose registries nobody is shown, they are left out.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from greyd import __version__, greylist, reply
 from greyd.control import Expected
 from greyd.greylist import NO_EVIDENCE, Evidence
+from greyd.hits import Hits
 from greyd.observe import GREYLIST, PASS
 from greyd.reply import DUNNO, Replies
 from greyd.store import StoreError
@@ -66,6 +67,8 @@ class Policy:
         """In force; to be replaced as a whole."""
         self.witness = witness
         """Asked about each client that no list lets pass; may be set later."""
+        self.hits = Hits()
+        """Of the whitelists' entries."""
         self.mode = settings.mode
         """In force; may be told otherwise while it runs."""
         self.expected = Expected((), settings)
@@ -125,7 +128,7 @@ class Policy:
         keys = greylist.keys(
             address, request.sender or b"", request.recipient or b"", settings, evidence
         )
-        now = self._now(request)
+        now = self.now(request)
         self._store.begin(
             greylist.wanted(keys, settings),
             lambda remembered: greylist.decide(keys, remembered, now, settings, evidence),
@@ -161,7 +164,7 @@ class Policy:
             case.tell(self._pass(case, "outbound"))
             return
         key = greylist.correspondence_key(request.recipient, request.sender, settings)
-        change = greylist.note_correspondence(key, self._now(request), settings)
+        change = greylist.note_correspondence(key, self.now(request), settings)
 
         def note(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
             return None, [change]
@@ -187,11 +190,13 @@ class Policy:
             return "missing attribute"
         if request.sasl_username:
             return "authenticated"
-        if self.whitelists.match_client(request.client_name or b"", address):
+        if entry := self.whitelists.match_client(request.client_name or b"", address):
             self._observer.metrics.whitelist_hits["clients"].inc()
+            self.hits.clients.add(entry.text)
             return "client whitelist"
-        if self.whitelists.match_recipient(request.recipient or b""):
+        if entry := self.whitelists.match_recipient(request.recipient or b""):
             self._observer.metrics.whitelist_hits["recipients"].inc()
+            self.hits.recipients.add(entry.text)
             return "recipient whitelist"
         if self.mode == "off":
             return "mode off"
@@ -206,7 +211,7 @@ class Policy:
 
     def _is_expected(self, request: Request) -> bool:
         sender, recipient = request.sender or b"", request.recipient or b""
-        return self.expected.awaits(sender, recipient, self._now(request))
+        return self.expected.awaits(sender, recipient, self.now(request))
 
     def _carry_out(self, case: _Case, decision: Decision) -> bytes:
         if decision.whitelisted:
@@ -268,7 +273,8 @@ class Policy:
             del self._instances[next(iter(self._instances))]
         return True
 
-    def _now(self, request: Request) -> int:
+    def now(self, request: Request) -> int:
+        """Return the time that counts for a request."""
         if self._settings.test_time and request.policy_test_time:
             digits = request.policy_test_time
             if digits.isdigit() and len(digits) <= 12:

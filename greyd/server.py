@@ -55,6 +55,9 @@ IDLE_SECONDS = 1000
 DRAIN_SECONDS = 0.8
 """How long a stop waits for answers under way; the store's deadline is shorter."""
 
+HITS_SECONDS = 0.5
+"""How long a stop stores the hits of the whitelists' entries."""
+
 OTHER_DESCRIPTORS = 32
 """File descriptors kept for the store, the log, the metrics port and the like."""
 
@@ -360,7 +363,13 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     servers += [await serve_site(site, each) for each in place.web_sockets]
     tasks = [
         asyncio.ensure_future(each)
-        for each in (guard.run(), service.close_idle(), status.run(), follower.run())
+        for each in (
+            guard.run(),
+            service.close_idle(),
+            status.run(),
+            follower.run(),
+            policy.hits.run(guard),
+        )
     ]
     _say_hello(replace(settings, mode=policy.mode), place, log, store_name)
     place.ready()
@@ -381,9 +390,18 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     status.stop()
     for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await _store_hits(policy, guard)
     if resolver is not None:
         await resolver.close()
     await guard.close()
+
+
+async def _store_hits(policy: Policy, guard: Guard) -> None:
+    """Store the last hits of the whitelists, as far as that goes at once."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(HITS_SECONDS):
+            await policy.hits.store(guard, rest_seconds=0)
 
 
 def _know_more(policy: Policy, settings: Settings, observer: Observer) -> Resolver:

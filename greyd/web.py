@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +31,9 @@ _HTML = b"text/html; charset=utf-8"
 _PLAIN = b"text/plain; charset=utf-8"
 _JSON = b"application/json"
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
+
+_OF_PROMETHEUS = b"x-prometheus-scrape-timeout-seconds"
+"""A header of Prometheus's, and of all that scrape as it does; people and browsers send none."""
 
 _FOR_BROWSERS = (
     (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),
@@ -69,14 +73,13 @@ class Site:
         self._figures = figures
         self.open_connections = 0
 
-    async def answer(self, path: bytes) -> Answer:
-        """Return what is to be shown for a path."""
+    async def answer(self, path: bytes, *, scraped: bool = False) -> Answer:
+        """Return what is to be shown for a path; ``scraped`` says that a Prometheus asks."""
         match path.partition(b"?")[0]:
             case b"/":
                 return Answer(HTTPStatus.OK, await self._page(), _HTML, _FOR_BROWSERS)
             case b"/metrics":
-                shown = generate_latest(self._metrics.of_all_workers())
-                return Answer(HTTPStatus.OK, shown, _METRICS)
+                return Answer(HTTPStatus.OK, self._show_metrics(scraped=scraped), _METRICS)
             case b"/stats.json":
                 return Answer(HTTPStatus.OK, self._figures(), _JSON, _FOR_BROWSERS)
             case b"/healthz":
@@ -87,6 +90,14 @@ class Site:
                 return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: the store is away\n")
             case _:
                 return Answer(HTTPStatus.NOT_FOUND, _PATHS)
+
+    def _show_metrics(self, *, scraped: bool) -> bytes:
+        now = time.time()
+        self._metrics.clock.set(now)
+        shown = generate_latest(self._metrics.of_all_workers())
+        if scraped:
+            self._metrics.scraped.set(now)
+        return shown
 
     def _all_ready(self) -> bool:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
@@ -131,7 +142,8 @@ class WebConnection(asyncio.Protocol):
 
     async def _respond(self, request: h11.Request) -> None:
         if request.method in (b"GET", b"HEAD"):
-            answer = await self._answer(request.target)
+            scraped = any(name == _OF_PROMETHEUS for name, _ in request.headers)
+            answer = await self._answer(request.target, scraped=scraped)
         else:
             answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n")
         headers = [
@@ -149,9 +161,9 @@ class WebConnection(asyncio.Protocol):
         # Closing both ways at once could reset the answer on its way.
         self._transport.write_eof()
 
-    async def _answer(self, path: bytes) -> Answer:
+    async def _answer(self, path: bytes, *, scraped: bool) -> Answer:
         try:
-            return await self._site.answer(path)
+            return await self._site.answer(path, scraped=scraped)
         except Exception as error:  # noqa: BLE001 - who asks is told, and so is the log
             fault = {"message": "metrics port, internal error", "exception": error}
             asyncio.get_running_loop().call_exception_handler(fault)

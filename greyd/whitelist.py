@@ -91,7 +91,8 @@ def read_file(file: str) -> Source:
     return Source(file, content)
 
 
-def _entries(source: Source, remarks: list[Remark], what: str) -> Iterator[Entry]:
+def entries_of(source: Source, remarks: list[Remark], what: str) -> Iterator[Entry]:
+    """Yield the entries of a file, each ``what``; a line that can't be one becomes a remark."""
     for number, line in enumerate(source.content.split(b"\n"), 1):
         text = line.partition(b"#")[0].strip(b" \t\r\v\f")
         if text.startswith(b"\xef\xbb\xbf") and number == 1:
@@ -158,7 +159,7 @@ class _Patterns:
         try:
             if not pattern:
                 raise re2.error("empty pattern")
-            self._entries.append((_search(pattern, _OF_ONE), entry))
+            self._entries.append((search_of(pattern), entry))
         except re2.error as error:
             reason = str(error).removeprefix("b'").removesuffix("'")
             text = f"{_shown(entry.text)} – skipped: {reason}; write the pattern without it"
@@ -185,12 +186,22 @@ class _Patterns:
                 self._groups += [(each, [(each, entry)]) for each, entry in group]
 
 
+def search_of(pattern: bytes) -> Search:
+    """Return what searches a pattern as the lists do.
+
+    Raises:
+        re2.error: it can't be searched.
+    """
+    return _search(pattern, _OF_ONE)
+
+
 def _search(pattern: bytes, options: re2.Options) -> Search:
     search: Search = re2.compile(_in_re2(pattern), options).search
     return search
 
 
-def _is_pattern(text: bytes) -> bool:
+def is_pattern(text: bytes) -> bool:
+    """Whether an entry is a pattern."""
     return len(text) > 1 and text.startswith(b"/") and text.endswith(b"/")
 
 
@@ -234,6 +245,13 @@ def parse_network(text: bytes) -> Network | None:
     return _network(number, prefix, 128)
 
 
+def network_of_entry(text: bytes) -> Network | None:
+    """Return the network that an entry of a clients' list stands for; None where it is none."""
+    if _OCTETS.fullmatch(text):
+        return parse_network(text + (b".0" if text.count(b".") == 2 else b".0.0") + b"/24")
+    return parse_network(text)
+
+
 def _network(number: int, prefix: int, bits: int) -> Network:
     free = bits - prefix
     return Network(number >> free << free, prefix, bits)
@@ -252,7 +270,7 @@ class Clients:
         """For addresses of so many bits, and the free ones of a network: entries by the others."""
         self._patterns = _Patterns()
         for source in sources:
-            for entry in _entries(source, self.remarks, "a host name"):
+            for entry in entries_of(source, self.remarks, "a host name"):
                 self._add(entry)
         self._patterns.combine()
 
@@ -264,7 +282,7 @@ class Clients:
 
     def _add(self, entry: Entry) -> None:
         text = entry.text
-        if _is_pattern(text):
+        if is_pattern(text):
             self._patterns.add(entry, self.remarks)
         elif network := self._network_of(entry):
             family = self._networks[network.bits]
@@ -275,17 +293,14 @@ class Clients:
             self._names.setdefault(text.lower(), entry)
 
     def _network_of(self, entry: Entry) -> Network | None:
-        text = entry.text
-        if _OCTETS.fullmatch(text):
-            network = parse_network(text + (b".0" if text.count(b".") == 2 else b".0.0") + b"/24")
-            if network and text.count(b".") == 1:
-                shown = text.decode()
-                self._remark(
-                    entry,
-                    f"read as {shown}.0.0/24, as postgrey does; write {shown}.0.0/16 or /24 out",
-                )
-            return network
-        return parse_network(text)
+        network = network_of_entry(entry.text)
+        if network and entry.text.count(b".") == 1 and _OCTETS.fullmatch(entry.text):
+            shown = entry.text.decode()
+            self._remark(
+                entry,
+                f"read as {shown}.0.0/24, as postgrey does; write {shown}.0.0/16 or /24 out",
+            )
+        return network
 
     def _check_name(self, entry: Entry) -> None:
         text = entry.text
@@ -333,7 +348,7 @@ class Recipients:
         self._domains: dict[bytes, Entry] = {}
         self._patterns = _Patterns()
         for source in sources:
-            for entry in _entries(source, self.remarks, "an address"):
+            for entry in entries_of(source, self.remarks, "an address"):
                 self._add(entry)
         self._patterns.combine()
 
@@ -341,7 +356,7 @@ class Recipients:
         return len(self._addresses) + len(self._domains) + len(self._patterns)
 
     def _add(self, entry: Entry) -> None:
-        if _is_pattern(entry.text):
+        if is_pattern(entry.text):
             self._patterns.add(entry, self.remarks)
         elif b"@" in entry.text:
             self._addresses.setdefault(entry.text.lower(), entry)

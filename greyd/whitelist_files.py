@@ -46,7 +46,7 @@ def files_in_force(given: Sequence[Path], name: str) -> list[Path]:
 
 def load_whitelists(settings: Settings, log: Log) -> Whitelists:
     """Read the whitelists at the start; a file that can't be read is a warning."""
-    read = _read(settings)
+    read = read_lists(settings)
     for error in read.failed:
         log.warning(f"whitelist {error}; going on without it")
     return _build(read, log)._replace(complete=not read.failed)
@@ -54,13 +54,13 @@ def load_whitelists(settings: Settings, log: Log) -> Whitelists:
 
 def reload_whitelists(settings: Settings, log: Log) -> Whitelists | None:
     """Read the whitelists again; None, and the old ones stay, where a file can't be read."""
-    read = _read(settings)
+    read = read_lists(settings)
     for error in read.failed:
         log.warning(f"whitelist {error}; the old whitelists stay in force")
     return None if read.failed else _build(read, log)
 
 
-class _Read(NamedTuple):
+class Lists(NamedTuple):
     """The files' content, and why others can't be read."""
 
     clients: list[Source]
@@ -68,10 +68,17 @@ class _Read(NamedTuple):
     override: list[Source]
     failed: list[WhitelistError]
 
+    def whitelists(self) -> Whitelists:
+        """Return what matches as they say."""
+        return Whitelists(
+            Clients(self.clients), Recipients(self.recipients), read_override(self.override)
+        )
 
-def _read(settings: Settings) -> _Read:
+
+def read_lists(settings: Settings) -> Lists:
+    """Read the files in force."""
     failed: list[WhitelistError] = []
-    return _Read(
+    return Lists(
         _sources(files_in_force(settings.whitelist_clients, "whitelist_clients"), failed),
         _sources(files_in_force(settings.whitelist_recipients, "whitelist_recipients"), failed),
         _sources(settings.list_override, failed),
@@ -91,9 +98,8 @@ def _sources(paths: Sequence[Path], failed: list[WhitelistError]) -> list[Source
     return sources
 
 
-def _build(read: _Read, log: Log) -> Whitelists:
-    override = read_override(read.override)
-    whitelists = Whitelists(Clients(read.clients), Recipients(read.recipients), override)
+def _build(read: Lists, log: Log) -> Whitelists:
+    whitelists = read.whitelists()
     for remark in whitelists.remarks[:MOST_REMARKS]:
         log.warning(str(remark))
     if len(whitelists.remarks) > MOST_REMARKS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -37,6 +38,8 @@ METRICS: dict[str, str] = {
     "greyd_mode": "gauge",
     "greyd_protocol_errors": "counter",
     "greyd_build_info": "gauge",
+    "greyd_last_scrape_timestamp_seconds": "gauge",
+    "greyd_clock_timestamp_seconds": "gauge",
     "process_virtual_memory_bytes": "gauge",
     "process_resident_memory_bytes": "gauge",
     "process_start_time_seconds": "gauge",
@@ -175,6 +178,7 @@ def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start(
             for sample in family.samples
             if sample.name != "greyd_build_info" and not sample.name.startswith("process_")
         }
+        assert abs(samples.pop(("greyd_clock_timestamp_seconds", ())) - time.time()) < 60
         requests = {
             (labels["action"], labels["reason"])
             for name, pairs in samples
@@ -208,6 +212,24 @@ def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start(
 )
 def test_a_series_that_can_be_known_begins_at_nought(name: str, labels: dict[str, str]) -> None:
     assert Metrics().registry.get_sample_value(name, labels) == 0
+
+
+def test_a_scrape_is_noted_for_the_next_reader_and_no_other_reader_is() -> None:
+    async def do(port: Port) -> None:
+        async def last_scrape() -> float:
+            body = (await port.get("/metrics")).body.decode()
+            return float(body.partition("\ngreyd_last_scrape_timestamp_seconds ")[2].split()[0])
+
+        await last_scrape()
+        assert await last_scrape() == 0
+        before = time.time()
+        async with port.connected() as prometheus:
+            head = "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n"
+            prometheus.send(head.encode() + b"\r\n")
+            assert (await prometheus.answer()).status == 200
+        assert before <= await last_scrape() <= time.time()
+
+    with_port(do)
 
 
 def test_the_version_is_a_label() -> None:
@@ -298,6 +320,9 @@ def test_head_is_get_without_the_body(path: str) -> None:
         async with port.connected() as client:
             head = await client.get(path, "HEAD")
             assert head.status == full.status
+            if path == "/metrics":
+                # The clock goes on in between, and some moments have more digits.
+                del head.headers["content-length"], full.headers["content-length"]
             assert head.headers == full.headers
             assert await client.reader.read() == b""
 

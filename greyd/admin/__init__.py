@@ -271,9 +271,9 @@ def _make_for_owner(path: Path) -> None:
 class Pace:
     """How much is done at a time, so that the server's requests come in between."""
 
-    SECONDS = 0.035
+    SECONDS = 0.015
     """That one batch is to take; the server waits no longer for it."""
-    REST_SECONDS = 0.02
+    REST_SECONDS = 0.015
     """Between two. Who waits for SQLite's lock looks again after so long at the most, at first."""
     MOST = 5000
 

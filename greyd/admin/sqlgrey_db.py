@@ -32,13 +32,18 @@ if TYPE_CHECKING:
 _NOBODY = b"-undef-"
 """A part of a sender that is not there."""
 
-_NETWORK = re.compile(rb"[0-9]{1,3}(\.[0-9]{1,3}){2}")
+_IPV4_NETWORK = re.compile(rb"[0-9]{1,3}(\.[0-9]{1,3}){2}")
+_IPV6_NETWORK = re.compile(rb"[0-9a-f]{4}(:[0-9a-f]{4}){3}")
+"""Of addresses that are made of a network card's (EUI-64); other sources of IPv6 are addresses."""
 
 _NO_PLACE = (
     "senders that sqlgrey knows by a network: greyd remembers no sender without a recipient; they"
     " are learned anew (--mode=learn)"
 )
-_TOO_WIDE = "sources that are networks: with --lookup-by-host or a longer --ipv4cidr, none is found"
+_TOO_WIDE = (
+    "sources that are networks: this server looks for narrower ones (--lookup-by-host, --ipv4cidr,"
+    " --ipv6cidr)"
+)
 
 _SHOWN = 200
 
@@ -96,7 +101,7 @@ def _waiting(row: tuple[object, ...], settings: Settings) -> Item:
     address, is_network = _address(source)
     if address is None:
         return _unreadable(row)
-    if is_network and (settings.lookup_by_host or settings.ipv4cidr > 24):
+    if is_network and _is_too_wide(address, settings):
         return Refused(Kind.TRIPLET, _TOO_WIDE)
     sender = b"" if name == _NOBODY else name
     if domain != _NOBODY:
@@ -107,9 +112,17 @@ def _waiting(row: tuple[object, ...], settings: Settings) -> Item:
 
 def _address(source: bytes) -> tuple[Address | None, bool]:
     """Return a source's address, and whether it is a network's."""
-    if _NETWORK.fullmatch(source):
+    if _IPV4_NETWORK.fullmatch(source):
         return parse_address(source + b".0"), True
+    if _IPV6_NETWORK.fullmatch(source):
+        return parse_address(source + b"::"), True
     return parse_address(source), False
+
+
+def _is_too_wide(network: Address, settings: Settings) -> bool:
+    """Whether this server looks for something narrower than sqlgrey's /24 and /64."""
+    prefix = settings.ipv4cidr if network.bits == 32 else settings.ipv6cidr
+    return settings.lookup_by_host or prefix > (24 if network.bits == 32 else 64)
 
 
 def _clients(connection: sqlite3.Connection, settings: Settings) -> Iterator[Item]:

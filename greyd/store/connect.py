@@ -423,6 +423,29 @@ def _hosts(text: str, default_port: int) -> list[_Host]:
     return hosts
 
 
+async def sentinels(url: str, settings: Settings) -> dict[str, str]:
+    """Ask each Sentinel of a URL for the master: ``master HOST:PORT``, or why it does not say."""
+    from redis.asyncio.sentinel import Sentinel
+
+    _, _, rest = url.partition("://")
+    _, hosts, path, _ = _parts(rest)
+    service = path.partition("/")[0]
+    seconds = settings.store_timeout_seconds
+    patience = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": _NO_RETRY}
+    said = {}
+    for each in _hosts(hosts, _SENTINEL_PORT):
+        sentinel = Sentinel([each], sentinel_kwargs=patience)  # type: ignore[no-untyped-call]
+        try:
+            host, port = await sentinel.discover_master(service)
+            said[f"{each.host}:{each.port}"] = f"master {host}:{port}"
+        except Exception as error:  # noqa: BLE001 - redis-py's have no common base
+            said[f"{each.host}:{each.port}"] = _reason(error)
+        finally:
+            for client in sentinel.sentinels:
+                await client.aclose()
+    return said
+
+
 async def _connected(options: dict[str, Any]) -> Connection:
     connection = _unconnected(options)
     await connection.connect()  # type: ignore[no-untyped-call]

@@ -129,7 +129,7 @@ class Guard(Transacting):
         """Read and write once; returns what is wrong, empty where nothing is."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                await self.store.transact([PROBE_KEY], _note_the_time)
+                await self.store.transact([PROBE_KEY], note_the_time)
         except TimeoutError:
             fault = self._too_slow()
         except Exception as error:  # noqa: BLE001 - whatever it is, the probing must go on
@@ -167,7 +167,8 @@ def _words(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _note_the_time(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
+def note_the_time(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
+    """Write the time under ``PROBE_KEY``: a rule that tells whether the store takes it."""
     # A write, not only a look: a full disk and a read-only replica answer to looks.
     now = b"%d" % time.time()
     return None, [Change(PROBE_KEY, now, _PROBE_TTL_SECONDS)]

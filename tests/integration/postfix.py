@@ -80,8 +80,9 @@ anvil     unix       - - n -     1 anvil
 postlog   unix-dgram n - n -     1 postlogd
 """
 
-SMTPD = """\
-127.0.0.1:{port} inet n - n - - smtpd
+SMTPD = "127.0.0.1:{port} inet n - n - - smtpd\n"
+
+RESTRICTED = """\
   -o {{ smtpd_recipient_restrictions = reject_unauth_destination, {restriction} }}
 """
 
@@ -131,6 +132,8 @@ class Postfix:
     ports: Mapping[str, int]
     sink: Sink
     maillog: Path
+    etc: Path
+    """Its configuration."""
 
     def rejections(self, sender: str) -> list[str]:
         """Every log line so far by which smtpd turned a recipient of this sender away."""
@@ -174,44 +177,46 @@ def _control(folder: Path, command: str) -> None:
         pytest.fail(f"postfix {command} ended with {done.returncode}:\n{written}")
 
 
-def _write_configuration(folder: Path, sink_port: int, services: str) -> None:
+def _write_configuration(folder: Path, sink_port: int, services: str, more: str) -> None:
     etc, data = folder / "etc", folder / "data"
     for path in (etc, data, folder / "queue"):
         path.mkdir(mode=0o755)
     shutil.chown(data, "postfix")
     main = etc / "main.cf"
-    main.write_text(MAIN_CF.format(folder=folder, sink_port=sink_port))
+    main.write_text(MAIN_CF.format(folder=folder, sink_port=sink_port) + more)
     # Postfix waits two seconds while the file looks as if somebody were still writing it.
     os.utime(main, (0, 0))
     (etc / "master.cf").write_text(MASTER_CF + services)
 
 
 @contextlib.contextmanager
-def postfix(keep: Path, **restrictions: str) -> Iterator[Postfix]:
+def postfix(keep: Path, *, main_cf: str = "", **restrictions: str) -> Iterator[Postfix]:
     """Run an instance with one SMTP port for each restriction, called by the keyword.
 
-    A restriction is what stands in main.cf after ``reject_unauth_destination,``. The mail log is
-    left in the folder ``keep`` in the end.
+    A restriction is what stands in main.cf after ``reject_unauth_destination,``; one that is empty
+    leaves it to the lines ``main_cf``, which are added to those of the tests. The mail log is left
+    in the folder ``keep`` in the end.
     """
     program("postfix")
     if os.geteuid() != 0:
         unavailable("Postfix can only be started by root")
     ports = {name: free_port() for name in restrictions}
     services = "".join(
-        SMTPD.format(port=ports[name], restriction=text) for name, text in restrictions.items()
+        SMTPD.format(port=ports[name]) + (RESTRICTED.format(restriction=text) if text else "")
+        for name, text in restrictions.items()
     )
     with contextlib.ExitStack() as ends:
         # pytest's folders are closed to Postfix's own user.
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="postfix-")))
         folder.chmod(0o755)
         sink, sink_port = ends.enter_context(opened_sink())
-        _write_configuration(folder, sink_port, services)
+        _write_configuration(folder, sink_port, services, main_cf)
         maillog = folder / "mail.log"
         _control(folder, "start")
         ends.callback(lambda: shutil.copy(maillog, keep / "postfix-mail.log"))
         ends.callback(_control, folder, "stop")
         wait_until(lambda: all(accepts(port) for port in ports.values()), "Postfix's ports open")
-        yield Postfix(ports, sink, maillog)
+        yield Postfix(ports, sink, maillog, folder / "etc")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ OUTCOMES = {
     ("pass", "triplet found"), ("pass", "client AWL"), ("pass", "client whitelist"),
     ("pass", "recipient whitelist"), ("pass", "authenticated"), ("pass", "learning"),
     ("pass", "identity AWL"), ("pass", "correspondent"), ("pass", "not suspicious"),
-    ("pass", "DNS whitelist"), ("pass", "outbound"),
+    ("pass", "DNS whitelist"), ("pass", "outbound"), ("pass", "expected"),
     ("pass", "mode off"), ("pass", "missing attribute"), ("pass", "client address"),
     ("pass", "store unavailable"), ("pass", "internal error"),
 }  # fmt: skip
@@ -160,7 +160,8 @@ def test_every_series_is_there_at_0_before_the_first_request(tmp_path: Path) -> 
         "greyd_auto_whitelisted_clients_total", "greyd_auto_whitelisted_identities_total",
         "greyd_signals_total", "greyd_unsure_total", "greyd_identities_total",
         "greyd_store_errors_total", "greyd_store_up",
-        "greyd_protocol_errors_total", "greyd_build_info",
+        "greyd_protocol_errors_total", "greyd_build_info", "greyd_mode",
+        "greyd_last_scrape_timestamp_seconds", "greyd_clock_timestamp_seconds",
         *(
             f"{histogram}_{part}"
             for histogram in (
@@ -173,7 +174,8 @@ def test_every_series_is_there_at_0_before_the_first_request(tmp_path: Path) -> 
     }  # fmt: skip
     not_0 = {name for (name, _), value in at_start.items() if value} - PROCESS
     assert not_0 == {
-        "greyd_store_up", "greyd_build_info", "greyd_whitelist_last_read_successful"
+        "greyd_store_up", "greyd_build_info", "greyd_whitelist_last_read_successful", "greyd_mode",
+        "greyd_clock_timestamp_seconds",
     }  # fmt: skip
 
 
@@ -242,7 +244,8 @@ def test_no_label_tells_who_writes_to_whom(tmp_path: Path) -> None:
     assert "@" not in page
     labels = set(re.findall(r'[{,](\w+)="', page))
     assert labels == {
-        "action", "reason", "list", "result", "operation", "le", "version", "signal", "way"
+        "action", "reason", "list", "result", "operation", "le", "version", "signal", "way",
+        "mode",
     }  # fmt: skip
 
 

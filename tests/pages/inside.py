@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.observe import OUTCOMES
-from tests.pages import machine, mail, stand_ins
+from tests.pages import machine, mail, predecessors, stand_ins
 from tests.pages.blocks import CHECKOUT, Page, PageError
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ class Terminal:
 
     def _serve(self, where: str, command: str) -> None:
         self.stop()
+        # A page may go on to another machine; here it is the same, with the same port.
+        script = "systemctl stop postgrey; systemctl stop greyd; true"
+        subprocess.run(["bash", "-c", script], capture_output=True, timeout=_SECONDS)
         log = Path("/run/server.log")
         with log.open("wb") as output:
             self._server = subprocess.Popen(
@@ -238,13 +241,10 @@ def _check_query(block: Block, _terminal: Terminal) -> None:
         raise PageError(f"{block.where}: {done.stdout}{done.stderr}")
 
 
-def main(name: str) -> int:
-    """Run a page; returns the exit status."""
-    page = Page(CHECKOUT / name)
-    machine.set_up()
+def _prepare(page: Page, terminal: Terminal) -> None:
+    """Bring the machine into the state in which the page finds its reader's."""
     if "redis.example.net" in page.text:
         machine.start_redis()
-    terminal = Terminal()
     if page.path.stem in OF_A_SERVER_THAT_RUNS:
         stand_ins.install_greyd()
         terminal.type(page.name, "systemctl start greyd redis-server")
@@ -254,10 +254,26 @@ def main(name: str) -> int:
     if page.name == "docs/what-if.md":
         # What the page compares with is greyd's own delay.
         del os.environ["GREYD_DELAY"]
+    if page.name in ("README.md", "docs/migrating.md", "docs/replacing-postgrey.md"):
+        predecessors.make(terminal.type)
+    if page.name == "README.md":
+        # It begins with a greyd of its own on the same port.
+        terminal.type(page.name, "systemctl stop postgrey")
+
+
+def main(name: str) -> int:
+    """Run a page; returns the exit status."""
+    page = Page(CHECKOUT / name)
+    machine.set_up()
+    terminal = Terminal()
+    _prepare(page, terminal)
     try:
         for block in page.blocks:
             run(block, terminal)
             if page.name == "docs/postfix.md" and "known_clients" in block.text:
+                mail.check_the_tips()
+            if page.name == "docs/doctor.md" and "postfix-config >>" in block.text:
+                mail.reload()
                 mail.check_the_tips()
             sys.stdout.write(f"{block.where}: {block.language} {block.title}\n")
             sys.stdout.flush()

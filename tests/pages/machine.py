@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.pages.blocks import Page
 
 PROGRAMS = (
-    "curl", "dnsmasq", "ip", "nc", "postfix", "postgrey", "redis-sentinel", "redis-server",
-    "swaks", "systemd-analyze", "unshare",
+    "curl", "db5.3_dump", "dnsmasq", "ip", "nc", "postfix", "postgrey", "redis-sentinel",
+    "redis-server", "swaks", "systemd-analyze", "unshare",
 )  # fmt: skip
 """What the pages and this machine need."""
 

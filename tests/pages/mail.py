@@ -41,6 +41,11 @@ def set_parameters(text: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or done.stderr:
             raise MailError(f"{' '.join(command)}: {done.stderr}")
+    reload()
+
+
+def reload() -> None:
+    """Let Postfix read its files again, or start it."""
     running = subprocess.run(["postfix", "status"], capture_output=True).returncode == 0
     # What a daemon holds open would be waited for.
     subprocess.run(["postfix", "reload" if running else "start"],

@@ -295,9 +295,11 @@ def _stop(name: str) -> None:
     if name == "postfix":
         _postfix("stop")
     elif pid := _pid_of(Unit(name)):
-        os.kill(pid, signal.SIGTERM)
         while Path(f"/proc/{pid}").exists():
-            time.sleep(0.02)
+            # postgrey sleeps through one that comes just after a request.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            time.sleep(0.1)
         _log_of(name).unlink(missing_ok=True)
 
 

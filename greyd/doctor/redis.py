@@ -1,0 +1,356 @@
+"""The Redis store: whether it keeps what it is given, drops nothing, and is open to nobody.
+
+The commands asked are read-only: INFO, CONFIG GET, ACL, TIME. A server that lets greyd's user have
+none of them is no error; what can't be seen is said to be so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from greyd.admin import plain
+from greyd.doctor import Finding, error, hint, not_checked, ok, warning
+from greyd.store import StoreError
+from greyd.store.connect import carrier, sentinels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from greyd.settings import Settings
+    from greyd.store.redis import Send
+
+SECONDS = 5.0
+MOST_CLOCK_SECONDS = 1.0
+OLDEST = 6
+"""Redis's version before which access lists and much else is missing."""
+
+_CONFIG = (
+    "appendfsync",
+    "bind",
+    "maxmemory",
+    "maxmemory-policy",
+    "protected-mode",
+    "requirepass",
+    "save",
+    "stop-writes-on-bgsave-error",
+)
+_LOOPBACK = ("127.", "-127.", "::1", "-::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What is seen of one server."""
+
+    name: str = ""
+    """Told apart from others by it; empty where there is one."""
+    info: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] | None = None
+    """None where it may not be asked. The password is not kept, only whether there is one."""
+    user: str = ""
+    open_to_all: bool | None = None
+    """Whether its default user needs no password; None where that is not known."""
+    clock_offset_seconds: float | None = None
+    """How far its clock is before this machine's; None where it may not be asked."""
+    took_seconds: float = 0
+
+    def check(self, what: str) -> str:
+        """Name a check."""
+        return f"store: {what} ({self.name})" if self.name else f"store: {what}"
+
+    def number(self, name: str) -> int:
+        """Return a number of its information; 0 where it has none."""
+        text = self.info.get(name, "0").strip()
+        return int(text) if text.lstrip("-").isdigit() else 0
+
+
+async def findings(url: str, settings: Settings) -> list[Finding]:
+    """Look at all servers that hold the entries."""
+    carried = carrier(url, settings)
+    made: list[Finding] = []
+    try:
+        async with asyncio.timeout(SECONDS):
+            nodes = await carried.nodes()
+            for number, send in enumerate(nodes, 1):
+                name = f"{number} of {len(nodes)}" if len(nodes) > 1 else ""
+                made += findings_of_node(await _look(name, send))
+            if carried.divided:
+                made.append(
+                    finding_of_cluster(_fields(await _allowed(nodes[0], "CLUSTER", "INFO") or b""))
+                )
+    except (StoreError, TimeoutError) as fault:
+        made.append(not_checked("store: Redis", str(fault) or "no answer in time"))
+    finally:
+        await carried.close()
+    if "+sentinel://" in url:
+        made += findings_of_sentinels(await sentinels(url, settings))
+    return made
+
+
+async def _look(name: str, send: Send) -> Node:
+    before = time.time()
+    now = await _allowed(send, "TIME")
+    after = time.time()
+    user = await _allowed(send, "ACL", "WHOAMI")
+    return Node(
+        name=name,
+        info=_fields(await _allowed(send, "INFO") or b""),
+        config=_config([await _allowed(send, "CONFIG", "GET", each) for each in _CONFIG]),
+        user=plain(user)[:100] if isinstance(user, bytes) else "",
+        open_to_all=_needs_no_password(await _allowed(send, "ACL", "GETUSER", "default")),
+        clock_offset_seconds=int(now[0]) + int(now[1]) / 1e6 - (before + after) / 2
+        if now
+        else None,
+        took_seconds=after - before,
+    )
+
+
+async def _allowed(send: Send, *command: str) -> Any:
+    """Ask something that may be refused; None where it is."""
+    try:
+        return await send(*command)
+    except StoreError:
+        return None
+
+
+def _fields(text: bytes) -> dict[str, str]:
+    pairs = (line.partition(":") for line in plain_lines(text))
+    return {name: value for name, colon, value in pairs if colon}
+
+
+def plain_lines(text: bytes) -> list[str]:
+    """Return the lines of an answer as they can stand on a terminal."""
+    return [plain(line.strip()) for line in text.splitlines()]
+
+
+def _config(answers: Sequence[Any]) -> dict[str, str] | None:
+    found = {}
+    for answer in answers:
+        if isinstance(answer, list) and len(answer) == 2:
+            name, value = plain(answer[0]), plain(answer[1])
+            found[name] = ("set" if value else "") if name == "requirepass" else value
+    return found or None
+
+
+def _needs_no_password(answer: Any) -> bool | None:
+    """Read ``ACL GETUSER default``: pairs, the first of which is its flags."""
+    if not isinstance(answer, list) or len(answer) < 2 or not isinstance(answer[1], list):
+        return None
+    return b"nopass" in answer[1] and b"on" in answer[1]
+
+
+# Judged -------------------------------------------------------------------------------------------
+
+
+def findings_of_node(node: Node) -> list[Finding]:
+    """Judge one server."""
+    made = [finding_of_clock(node), finding_of_access(node)]
+    if not node.info:
+        return [*made, not_checked(node.check("Redis"), "greyd's user may not ask INFO", _ACL)]
+    return [
+        finding_of_version(node),
+        finding_of_role(node),
+        finding_of_durability(node),
+        *_findings_of_persistence(node),
+        finding_of_eviction(node),
+        finding_of_memory(node),
+        *made,
+    ]
+
+
+_ACL = (
+    "greyd doctor --store=redis://ADMIN@HOST/0 --store-password-file=FILE (a user who may); or"
+    " redis-cli ACL SETUSER NAME +info +config|get +acl|whoami +acl|getuser +time"
+)
+
+
+def finding_of_version(node: Node) -> Finding:
+    """Say which it is."""
+    version = node.info.get("redis_version", "")
+    major = version.partition(".")[0]
+    name = node.info.get("server_name") or "Redis"
+    if major.isdigit() and int(major) < OLDEST:
+        return warning(node.check("version"), f"{name} {version} is old", "7.0 and later are tried")
+    return ok(node.check("version"), f"{name} {version or 'of unknown version'}")
+
+
+def finding_of_role(node: Node) -> Finding:
+    """Say whether it takes writes."""
+    check = node.check("role")
+    role = node.info.get("role", "")
+    if role == "slave":
+        return error(
+            check,
+            "a replica: it takes no writes",
+            "--store names the master, or Sentinel: redis+sentinel://",
+        )
+    return ok(check, f"{role or 'unknown'}, {node.number('connected_slaves')} replicas")
+
+
+def finding_of_durability(node: Node) -> Finding:
+    """Say what is lost when its machine dies."""
+    check = node.check("durable")
+    remedy = "redis.conf: appendonly yes, appendfsync everysec"
+    if node.number("aof_enabled"):
+        sync = (node.config or {}).get("appendfsync", "")
+        if sync == "no":
+            return warning(check, "appendfsync no: half a minute may be lost", remedy)
+        lost = {"always": "nothing is lost", "everysec": "a second may be lost"}.get(sync)
+        return ok(check, f"appendonly; {lost or 'appendfsync is not known'}")
+    if node.config is None:
+        return not_checked(check, "no appendonly; whether it saves at all may not be asked", remedy)
+    if node.config.get("save", "").strip('" '):
+        age = max(time.time() - node.number("rdb_last_save_time"), 0)
+        changes = node.number("rdb_changes_since_last_save")
+        return warning(
+            check,
+            f"snapshots only: the last is {age / 60:.0f} minutes old, and {changes} changes"
+            " since then would be lost",
+            remedy,
+        )
+    return error(
+        check,
+        "no appendonly and no snapshots: a restart forgets all, and all senders wait anew",
+        remedy,
+    )
+
+
+def _findings_of_persistence(node: Node) -> list[Finding]:
+    check = node.check("writes to disk")
+    failed = [
+        name
+        for name in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
+        if node.info.get(name, "ok") != "ok"
+    ]
+    if failed:
+        return [
+            error(
+                check,
+                f"{', '.join(failed)}: failed; it may refuse all writes",
+                "its log says why; see to its disk: df, and who owns its folder",
+            )
+        ]
+    return [ok(check, "the last ones went well")]
+
+
+def finding_of_eviction(node: Node) -> Finding:
+    """Say whether it forgets what has not expired."""
+    check = node.check("evicts nothing")
+    remedy = "redis.conf: maxmemory-policy noeviction"
+    evicted = node.number("evicted_keys")
+    if evicted:
+        return error(
+            check,
+            f"{evicted} entries evicted since its start: their senders wait anew",
+            f"{remedy}; give it more maxmemory, or a Redis of greyd's own",
+        )
+    policy = node.info.get("maxmemory_policy") or (node.config or {}).get("maxmemory-policy", "")
+    if not policy:
+        return not_checked(check, "maxmemory-policy may not be asked", _ACL)
+    if policy == "noeviction":
+        return ok(check, policy)
+    limit = node.number("maxmemory")
+    if not limit:
+        return hint(check, f"{policy}, but there is no maxmemory: nothing is evicted", remedy)
+    return error(
+        check,
+        f"{policy}: at {limit / 1024**2:,.0f} MiB it evicts known senders (all entries have"
+        " a time to live)",
+        remedy,
+    )
+
+
+FULL = 0.9
+
+
+def finding_of_memory(node: Node) -> Finding:
+    """Say whether it still has room."""
+    check = node.check("memory")
+    used, limit = node.number("used_memory"), node.number("maxmemory")
+    text = f"{used / 1024**2:,.1f} MiB used"
+    if limit and used > limit * FULL:
+        return warning(
+            check,
+            f"{text} of {limit / 1024**2:,.1f}: when it is full it takes no writes",
+            "redis.conf: a larger maxmemory",
+        )
+    return ok(check, f"{text} of {limit / 1024**2:,.0f} MiB" if limit else f"{text}, no limit")
+
+
+def finding_of_access(node: Node) -> Finding:
+    """Say whether others than greyd can come in."""
+    check = node.check("closed to others")
+    remedy = (
+        "redis.conf: bind 127.0.0.1 -::1, or a password: requirepass; and --store-password-file"
+    )
+    if node.open_to_all is None and node.config is None:
+        return not_checked(check, "greyd's user may not ask who can come in", _ACL)
+    config = node.config or {}
+    nopass = node.open_to_all if node.open_to_all is not None else not config.get("requirepass")
+    if not nopass:
+        return ok(check, f"a password is needed; greyd is {node.user or 'a user of its own'}")
+    if "bind" not in config:
+        return warning(check, "no password is needed; where it listens may not be asked", remedy)
+    outside = [each for each in config["bind"].split() if not each.startswith(_LOOPBACK)] or (
+        [] if config["bind"].strip() else ["*"]
+    )
+    if not outside:
+        return ok(check, "it listens on this machine alone; no password is needed")
+    if config.get("protected-mode") == "yes":
+        return hint(
+            check,
+            f"no password, bind {' '.join(outside)}: only protected-mode keeps others out",
+            remedy,
+        )
+    return error(check, f"open to the world: no password, bind {' '.join(outside)}", remedy)
+
+
+def finding_of_clock(node: Node) -> Finding:
+    """Compare its clock with this machine's; names the group of clocks."""
+    check = f"clocks: Redis ({node.name})" if node.name else "clocks: Redis"
+    if node.clock_offset_seconds is None:
+        return not_checked(check, "greyd's user may not ask TIME", _ACL)
+    return finding_of_offset(check, node.clock_offset_seconds, node.took_seconds)
+
+
+def finding_of_offset(check: str, offset: float, took: float) -> Finding:
+    """Judge how far another clock is before this machine's, give or take half of ``took``."""
+    if took > MOST_CLOCK_SECONDS:
+        return not_checked(check, f"the answer took {took:.1f} s: too long to compare")
+    if abs(offset) - took / 2 > MOST_CLOCK_SECONDS:
+        way = "before" if offset > 0 else "behind"
+        return warning(
+            check,
+            f"{abs(offset):.1f} s {way} this machine's: so much longer or shorter mail waits",
+            "timedatectl set-ntp true, on both machines",
+        )
+    return ok(check, f"{offset:+.3f} s, within a second")
+
+
+def finding_of_cluster(info: Mapping[str, str]) -> Finding:
+    """Say whether all of a Cluster's slots are served."""
+    check = "store: Cluster"
+    state = info.get("cluster_state", "")
+    if not state:
+        return not_checked(check, "CLUSTER INFO says nothing")
+    seen = f"state {state}, {info.get('cluster_slots_ok', '?')} of 16384 slots"
+    if state != "ok":
+        return error(check, seen, "redis-cli --cluster check HOST:PORT")
+    return ok(check, f"{seen}, {info.get('cluster_size', '?')} masters")
+
+
+def findings_of_sentinels(answers: Mapping[str, str]) -> list[Finding]:
+    """Judge what each Sentinel said: the master's address, or why there is none."""
+    check = "store: Sentinels"
+    silent = {name: said for name, said in answers.items() if not said.startswith("master ")}
+    masters = {said for said in answers.values() if said.startswith("master ")}
+    seen = "; ".join(f"{name}: {said}" for name, said in answers.items())
+    if not masters:
+        return [error(check, seen, "see to that the Sentinels run")]
+    if silent or len(masters) > 1:
+        return [warning(check, seen, "see to those that do not answer, or differ")]
+    if len(answers) < 3:
+        return [hint(check, f"{seen}; with less than three there is no majority", "run a third")]
+    return [ok(check, seen)]

@@ -1,0 +1,88 @@
+"""The store: whether it answers, whether it keeps what it is given, and who else can read it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from greyd.doctor import Finding, error, hint, not_checked, ok, warning
+from greyd.settings import shown
+from greyd.store import StoreError
+from greyd.store.guard import PROBE_KEY, note_the_time
+
+if TYPE_CHECKING:
+    from greyd.admin import Admin
+
+SLOW_SECONDS = 0.1
+"""A third of what a request waits for the store, unless it is told otherwise."""
+
+QUESTIONS = 5
+
+
+async def findings(admin: Admin, *, thorough: bool) -> list[Finding]:
+    """Look at the server's store; nothing of what it keeps is touched."""
+    url = admin.store_url
+    if url.startswith("memory:"):
+        return [
+            hint(
+                "store: answers",
+                "memory:// is within the server: it forgets all at each start",
+                'greyd.toml: store = "sqlite:/var/lib/greyd/greyd.db", or a Redis',
+            )
+        ]
+    made = [await _finding_of_answers(admin)]
+    if url.startswith("sqlite:"):
+        from greyd.doctor import sqlite
+
+        return made + await asyncio.to_thread(sqlite.findings, url, thorough=thorough)
+    from greyd.doctor import redis
+
+    return made + await redis.findings(url, admin.settings)
+
+
+async def _finding_of_answers(admin: Admin) -> Finding:
+    check = "store: answers"
+    name = shown(admin.store_url)
+    try:
+        async with asyncio.timeout(admin.settings.store_timeout_seconds):
+            seconds = await _probe(admin)
+    except TimeoutError:
+        return error(check, f"{name}: no answer in time", "see to that it runs")
+    except StoreError as fault:
+        return error(check, str(fault), "see to that it runs, and that --store names it")
+    took = f"{name}: reads and writes in {seconds * 1000:.1f} ms"
+    if seconds > SLOW_SECONDS:
+        return warning(
+            check,
+            f"{took}; above --store-timeout (0.3 s) mail passes ungreylisted",
+            "look at its machine's load and disk, and at the network between",
+        )
+    return ok(check, took)
+
+
+async def _probe(admin: Admin) -> float:
+    """Write the key that the server itself tries a store with; returns how long it mostly took."""
+    took = []
+    async with admin.store() as store:
+        for _ in range(QUESTIONS):
+            started = time.perf_counter()
+            await store.transact([PROBE_KEY], note_the_time)
+            if await store.get(PROBE_KEY) is None:
+                raise StoreError("what is written can't be read again")
+            took.append(time.perf_counter() - started)
+    return sorted(took)[QUESTIONS // 2]
+
+
+def finding_of_server(up: float | None) -> Finding:
+    """Say whether the server's own look at its store went well."""
+    check = "store: as the server sees it"
+    if up is None:
+        return not_checked(check, "the server does not say")
+    if not up:
+        return error(
+            check,
+            "away: mail passes ungreylisted, or is deferred",
+            "journalctl -u greyd (the reason stands after “store away”)",
+        )
+    return ok(check, "it answers")

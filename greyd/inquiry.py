@@ -1,0 +1,160 @@
+"""What the server would answer to a request, and by what: asked of its own policy, storing nothing.
+
+The policy here is the server's, with its rules and their order. Only what it stands between is
+another: a store that is read and never written, and an observer that keeps what is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from greyd.follow import Follower
+from greyd.greylist import NO_EVIDENCE, Decision, Evidence
+from greyd.log import Log, Severity
+from greyd.observe import Metrics, Observer
+from greyd.policy import Policy
+from greyd.store import StoreError, call_back
+from greyd.store.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.greylist import Change
+    from greyd.log import Line
+    from greyd.policy import Witness
+    from greyd.protocol import Request
+    from greyd.settings import Settings
+    from greyd.store import Done, Record, Rule
+    from greyd.whitelist import Whitelists
+
+
+class Readable(Protocol):
+    """What is asked of a store here."""
+
+    async def get(self, key: bytes) -> Record | None:
+        """Return the entry under ``key``."""
+
+
+@dataclass
+class Inquiry:
+    """What the policy says, and what it rests on."""
+
+    reply: bytes | None = None
+    """What Postfix would be told; None where it would get no answer."""
+    action: str = ""
+    """``pass`` or ``greylist``; empty without an answer."""
+    reason: str = ""
+    """One of ``greyd.observe.OUTCOMES``."""
+    detail: str = ""
+    """What the log adds to the reason."""
+    log: list[str] = field(default_factory=list)
+    """Lines that the server would write."""
+    mode: str = ""
+    """In force."""
+    now: int = 0
+    """The time that counts."""
+    witnessed: bool = False
+    """Whether it was asked who the client is."""
+    evidence: Evidence = NO_EVIDENCE
+    records: dict[bytes, Record | None] = field(default_factory=dict)
+    """What is stored under the keys that the rules wanted."""
+    decision: Decision | None = None
+    """The rules'; None where the request did not come so far."""
+    changes: Sequence[Change] = ()
+    """What the server would store."""
+    fault: str = ""
+    """Why the store could not be asked."""
+
+
+async def inquire(
+    request: Request,
+    settings: Settings,
+    whitelists: Whitelists,
+    store: Readable,
+    witness: Witness | None,
+) -> Inquiry:
+    """Ask what would be answered now."""
+    inquiry = Inquiry()
+    log = Log(_Kept(inquiry), Severity.ERROR, as_json=settings.log_format == "json")
+    observer = _Told(inquiry, log, settings)
+    looking = _Looking(store, inquiry)
+    policy = Policy(settings, whitelists, looking, observer, witness)
+    # What an administrator has told the servers counts here too; only its lines are not wanted.
+    await Follower(settings, looking, policy, observer).look()
+    inquiry.mode, inquiry.now = policy.mode, policy.now(request)
+    log.most = Severity.INFO
+    told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+    try:
+        policy.answer(request, told.set_result)
+        inquiry.reply = await told
+    finally:
+        log.close(5)
+    return inquiry
+
+
+class _Kept:
+    """A log's sink that keeps the lines."""
+
+    def __init__(self, inquiry: Inquiry) -> None:
+        self._inquiry = inquiry
+
+    def write(self, lines: Sequence[Line]) -> None:
+        self._inquiry.log += [line.text.decode() for line in lines]
+
+
+class _Told(Observer):
+    """Keeps what the policy tells of its answer."""
+
+    def __init__(self, inquiry: Inquiry, log: Log, settings: Settings) -> None:
+        super().__init__(Metrics(), log, passes_without_store=settings.passes_without_store)
+        self._inquiry = inquiry
+
+    def answered(
+        self,
+        request: Request,
+        action: str,
+        reason: str,
+        seconds: float,
+        detail: str = "",
+        delay_seconds: int | None = None,
+        evidence: Evidence = NO_EVIDENCE,
+    ) -> None:
+        inquiry = self._inquiry
+        inquiry.action, inquiry.reason, inquiry.detail = action, reason, detail
+        super().answered(request, action, reason, seconds, detail, delay_seconds, evidence)
+
+    def witnessed(self, evidence: Evidence) -> None:
+        self._inquiry.evidence, self._inquiry.witnessed = evidence, True
+        super().witnessed(evidence)
+
+
+class _Looking(Guard):
+    """Lets the rules decide on what is stored, and stores nothing."""
+
+    def __init__(self, store: Readable, inquiry: Inquiry) -> None:
+        super().__init__(store, 0, lambda _reason: None)  # type: ignore[arg-type] # only read
+        self._inquiry = inquiry
+
+    async def get(self, key: bytes) -> Record | None:
+        return await self.store.get(key)
+
+    def begin(self, keys: Sequence[bytes], rule: Rule[Any], done: Done) -> None:
+        call_back(self._decide(keys, rule), done)
+
+    async def _decide(self, keys: Sequence[bytes], rule: Rule[Any]) -> Any:
+        inquiry = self._inquiry
+        try:
+            for key in keys:
+                inquiry.records[key] = await self.store.get(key)
+        except StoreError as error:
+            inquiry.fault = str(error)
+            raise
+        records = map(inquiry.records.get, keys)
+        answer, inquiry.changes = rule(
+            [None if record is None else record.value for record in records]
+        )
+        if isinstance(answer, Decision):
+            inquiry.decision = answer
+        return answer

@@ -1,0 +1,154 @@
+"""``greyd check-whitelist``: as a person asks, and as a program does."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from greyd.hits import CLIENTS, RECIPIENTS, SINCE_KEY, Hit, key_of
+from tests.commands import answer_of, fill, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def files(folder: Path, clients: str = "", recipients: str = "") -> dict[str, str]:
+    """Write both lists; returns the variables that name them."""
+    (folder / "whitelist_clients").write_text(clients)
+    (folder / "whitelist_recipients").write_text(recipients)
+    return {
+        "GREYD_WHITELIST_CLIENTS": str(folder / "whitelist_clients"),
+        "GREYD_WHITELIST_RECIPIENTS": str(folder / "whitelist_recipients"),
+        "GREYD_DBDIR": str(folder),
+    }
+
+
+def test_the_lists_that_come_with_greyd_are_clean() -> None:
+    done = run("check-whitelist", "whitelists/whitelist_clients", "whitelists/whitelist_recipients")
+    assert done.returncode == 0, done.stdout
+    assert "nothing to remark" in done.stdout
+
+
+def test_what_is_found_has_file_line_and_remedy_and_the_status_says_so(tmp_path: Path) -> None:
+    variables = files(
+        tmp_path, "ok.example\n*.example.com\n", "192.0.2.1\nx.example\na.x.example\n"
+    )
+    done = run("check-whitelist", **variables)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[:3] == [
+        f'{tmp_path}/whitelist_clients:2: "*.example.com" – never matches; write example.com,'
+        " which covers all names below it too",
+        f'{tmp_path}/whitelist_recipients:1: "192.0.2.1" – never matches: an address of a client;'
+        " move it to the clients' list",
+        f'{tmp_path}/whitelist_recipients:3: note: "a.x.example" – covered by'
+        f' {tmp_path}/whitelist_recipients:2: "x.example"; take one of them out',
+    ]
+    assert "5 entries" in done.stdout
+    assert "2 errors, 1 notes" in done.stdout
+
+
+def test_a_program_gets_the_same(tmp_path: Path) -> None:
+    variables = files(tmp_path, "ok.example\n*.example.com\n")
+    done = run("check-whitelist", "--json", **variables)
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert (answer["entries"], answer["errors"], answer["notes"]) == (2, 1, 0)
+    (finding,) = answer["findings"]
+    assert finding["line"] == 2
+    assert finding["list"] == "clients"
+    assert finding["severity"] == "error"
+    assert finding["text"] == "*.example.com"
+
+
+def test_a_file_is_of_the_list_that_its_name_or_an_option_tells(tmp_path: Path) -> None:
+    for name in ("my_recipients", "clients", "list"):
+        (tmp_path / name).write_text("bob@example.org\n")
+    assert run("check-whitelist", tmp_path / "my_recipients").returncode == 0
+    assert run("check-whitelist", tmp_path / "clients").returncode == 1
+    unclear = run("check-whitelist", tmp_path / "list")
+    assert unclear.returncode == 2
+    assert "--clients or --recipients" in unclear.stderr
+    assert run("check-whitelist", "--recipients", tmp_path / "list").returncode == 0
+    assert run("check-whitelist", "--clients", tmp_path / "list").returncode == 1
+    assert run("check-whitelist", "--recipients", tmp_path / "clients").returncode == 0
+
+
+def test_a_file_that_can_t_be_read_is_told_and_the_others_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "clients").write_text("*.example.com\n")
+    done = run("check-whitelist", tmp_path / "clients", tmp_path / "clients.missing")
+    assert done.returncode == 2
+    assert "clients.missing: No such file" in done.stderr
+    assert "*.example.com" in done.stdout
+
+
+def test_one_list_alone_is_checked_where_an_option_says_so(tmp_path: Path) -> None:
+    variables = files(tmp_path, "*.example.com\n", "ok.example\n")
+    assert run("check-whitelist", "--recipients", **variables).returncode == 0
+    assert run("check-whitelist", "--clients", **variables).returncode == 1
+
+
+# Hits -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> dict[str, str]:
+    """Store some hits."""
+    variables = files(tmp_path, "a.example\nb.example\nA.Example\n# c\n/^C$/\n", "bob@\n")
+    now = int(time.time())
+    records = {
+        SINCE_KEY: b"%d" % (now - 3 * 86400),
+        key_of(CLIENTS, b"a.example"): Hit(5, now - 60).dump(),
+        key_of(CLIENTS, b"/^C$/"): Hit(7, now - 7200).dump(),
+        key_of(RECIPIENTS, b"b.example"): Hit(9, now).dump(),
+    }
+    fill(f"sqlite:{tmp_path / 'greyd.db'}", records)
+    return variables
+
+
+def test_each_line_has_its_hits_and_those_without_are_marked(counted: dict[str, str]) -> None:
+    answer = answer_of("check-whitelist", "--hits", **counted)
+    assert [(each["line"], each["text"], each["hits"]) for each in answer["entries"]] == [
+        (1, "a.example", 5),
+        (2, "b.example", 0),
+        (3, "A.Example", 0),
+        (5, "/^C$/", 7),
+        (1, "bob@", 0),
+    ]
+    assert answer["never"] == 2
+    assert answer["entries"][2]["same_as"].endswith("whitelist_clients:1")
+    assert answer["entries"][1]["last_hit"] is None
+    assert abs(answer["since"] - (time.time() - 3 * 86400)) < 100
+
+
+def test_people_see_which_lines_were_never_hit_since_when(counted: dict[str, str]) -> None:
+    done = run("check-whitelist", "--hits", **counted)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[1].split()[0] == "5"
+    assert "never" in lines[2]
+    assert "as line 1" in lines[3]
+    assert lines[-1].startswith("Counted since ")
+    assert "2 of 5 entries never hit" in lines[-1]
+
+
+def test_they_are_sorted_by_hits_where_that_is_wanted(counted: dict[str, str]) -> None:
+    answer = answer_of("check-whitelist", "--hits", "--sort=hits", **counted)
+    assert [each["hits"] for each in answer["entries"]] == [7, 5, 0, 0, 0]
+    assert run("check-whitelist", "--hits", "--sort=x", **counted).returncode == 2
+
+
+def test_where_nothing_was_counted_that_is_said(tmp_path: Path) -> None:
+    variables = files(tmp_path, "a.example\n")
+    fill(f"sqlite:{tmp_path / 'greyd.db'}", {})
+    done = run("check-whitelist", "--hits", **variables)
+    assert "Nothing has been counted yet" in done.stdout
+    assert answer_of("check-whitelist", "--hits", **variables)["since"] is None
+
+
+def test_without_a_store_there_are_no_hits_to_tell(tmp_path: Path) -> None:
+    done = run("check-whitelist", "--hits", **files(tmp_path, "a.example\n"))
+    assert done.returncode == 2
+    assert "nothing is stored there" in done.stderr

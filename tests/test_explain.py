@@ -1,0 +1,403 @@
+"""``greyd explain``: as a person asks, and as a program does."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from greyd.admin import AdminError
+from greyd.admin.log_line import read_line
+from greyd.control import CONTROL_KEY, Control, Mode, Window
+from greyd.greylist import Client, Triplet, correspondence_key, keys
+from greyd.hits import Hit
+from greyd.settings import Settings
+from tests.commands import content, fill, run
+from tests.dns_server import dns_server
+from tests.names import address_of
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from tests.dns_server import Zone
+
+REQUEST = (
+    "--client-address=192.0.2.7",
+    "--client-name=mail.example.com",
+    "--sender=alice+9@example.com",
+    "--recipient=bob@example.org",
+)
+KEYS = keys(address_of("192.0.2.7"), b"alice+9@example.com", b"bob@example.org", Settings())
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path) -> Path:
+    """Make a server's folder: empty whitelists, and a store in which nothing is."""
+    (tmp_path / "clients").write_text("white.example\n*.example.com\n")
+    (tmp_path / "recipients").write_text("postmaster@\n@example.org\n")
+    fill(f"sqlite:{tmp_path / 'greyd.db'}", {})
+    return tmp_path
+
+
+def ask(
+    place: Path, *options: str, given: str | bytes = "", zone: Zone | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command; DNS is asked of a name server that knows ``zone``, or of nobody."""
+    environment = {
+        "GREYD_WHITELIST_CLIENTS": str(place / "clients"),
+        "GREYD_WHITELIST_RECIPIENTS": str(place / "recipients"),
+        "GREYD_DBDIR": str(place),
+        **variables,
+    }
+    if zone is None:
+        return run("explain", "--no-dns", *options, given=given, **environment)
+    with dns_server(zone) as server:
+        return run("explain", *options, given=given, GREYD_RESOLVER=server.address, **environment)
+
+
+def told(place: Path, *options: str, **more: Any) -> dict[str, Any]:
+    """Return what is told to a program."""
+    done = ask(place, *options, "--json", **more)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def step(answer: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [each for each in answer["steps"] if each["step"] == name]
+    assert isinstance(found, dict)
+    return found
+
+
+def deciding(answer: dict[str, Any]) -> str:
+    (found,) = [each["step"] for each in answer["steps"] if each["decides"]]
+    return str(found)
+
+
+# The request ------------------------------------------------------------------------------------
+
+
+LINES = [
+    "action=greylist, reason=new, client_name=mail.example.com, client_address=192.0.2.7,"
+    " sender=alice+9@example.com, recipient=bob@example.org",
+    "Nov 24 18:05:35 mx1 postgrey[77]: action=pass, reason=triplet found, delay=421,"
+    " client_name=mail.example.com, client_address=192.0.2.7, sender=alice+9@example.com,"
+    " recipient=bob@example.org",
+    "2026-11-24T18:05:35.1+01:00 mx1 greyd[7]: 4XyZ12345: action=greylist, reason=early-retry"
+    " (38s missing), client_name=mail.example.com, client_address=192.0.2.7,"
+    " sender=alice+9@example.com, recipient=bob@example.org, identity=example.com,"
+    " signals=no_ptr+dnsbl, dns=late",
+    '{"time": "2026-11-24T18:05:35.000Z", "level": "info", "action": "greylist", "reason": "new",'
+    ' "client_name": "mail.example.com", "client_address": "192.0.2.7",'
+    ' "sender": "alice+9@example.com", "recipient": "bob@example.org"}',
+    "Nov 24 18:05:35 mx1 postfix/smtpd[99]: NOQUEUE: reject: RCPT from"
+    " mail.example.com[192.0.2.7]: 450 4.2.0 <bob@example.org>: Recipient address rejected:"
+    " Greylisted, see http://postgrey.schweikert.ch/help/example.org.html;"
+    " from=<alice+9@example.com> to=<bob@example.org> proto=ESMTP helo=<mail.example.com>",
+    '{"__CURSOR": "x", "MESSAGE": "action=greylist, reason=new, client_name=mail.example.com,'
+    ' client_address=192.0.2.7, sender=alice+9@example.com, recipient=bob@example.org"}',
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
+def test_a_line_of_the_log_tells_the_request(line: str) -> None:
+    attributes = read_line(line)
+    assert attributes.pop("helo_name", b"mail.example.com") == b"mail.example.com"
+    assert attributes == {
+        "client_name": b"mail.example.com",
+        "client_address": b"192.0.2.7",
+        "sender": b"alice+9@example.com",
+        "recipient": b"bob@example.org",
+    }
+
+
+def test_what_is_missing_in_a_line_was_empty_and_octets_are_read_back() -> None:
+    line = (
+        "action=pass, reason=new, client_name=x, client_address=2001:db8::1, recipient=%C3%BC%20@b"
+    )
+    assert read_line(line)["sender"] == b""
+    assert read_line(line)["recipient"] == b"\xc3\xbc%20@b"
+    event = {"action": "pass", "client_address": "192.0.2.7", "recipient": "\\xfc@b"}
+    assert read_line(json.dumps(event))["recipient"] == b"\xfc@b"
+
+
+def test_a_sender_can_t_pose_as_another_s_recipient() -> None:
+    line = (
+        "action=greylist, reason=new, client_name=x, client_address=192.0.2.7,"
+        " sender=a, recipient=victim@x, recipient=bob@example.org"
+    )
+    assert read_line(line)["recipient"] == b"bob@example.org"
+    assert read_line(line)["sender"] == b"a, recipient=victim@x"
+
+
+@pytest.mark.parametrize("line", ["", "hello", "{", '{"a": 1}', "[" * 9999, "action=x" * 9999])
+def test_a_line_that_tells_of_no_attempt_is_none(line: str) -> None:
+    with pytest.raises(AdminError, match="--log-line"):
+        read_line(line)
+
+
+def test_a_request_is_taken_from_a_line_and_options_count_more(place: Path) -> None:
+    answer = told(place, "--log-line", LINES[0], "--sender=carol@example.net")
+    assert answer["request"]["sender"] == "carol@example.net"
+    assert answer["request"]["recipient"] == "bob@example.org"
+
+
+def test_a_request_is_read_from_standard_input_as_postfix_sends_it(place: Path) -> None:
+    given = (
+        "request=smtpd_access_policy\nclient_address=192.0.2.7\nclient_name=mail.example.com\n"
+        "sender=alice@example.com\nrecipient=bob@example.org\ninstance=1.2.3\n\n"
+    )
+    for text in (given, given.rstrip("\n"), given.replace("\n", "\r\n")):
+        answer = told(place, given=text)
+        assert answer["request"]["instance"] == "1.2.3"
+        assert answer["verdict"]["reply"].startswith("DEFER_IF_PERMIT Greylisted")
+
+
+@pytest.mark.parametrize(
+    ("given", "deciding_step", "action", "reason"),
+    [
+        ("request=other\n\n", "request", None, None),
+        (
+            "request=smtpd_access_policy\nclient_address=192.0.2.7\n\n",
+            "request",
+            "pass",
+            "missing attribute",
+        ),
+    ],
+)
+def test_a_request_that_can_t_be_decided_is_told(
+    place: Path, given: str, deciding_step: str, action: str | None, reason: str | None
+) -> None:
+    answer = told(place, given=given)
+    assert deciding(answer) == deciding_step
+    assert (answer["verdict"]["action"], answer["verdict"]["reason"]) == (action, reason)
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "words"),
+    [
+        ((), "", "no request"),
+        ((), "hello", "no request"),
+        (("--client-address=192.0.2.7",), "", "--sender, --recipient: missing"),
+        (("--log-line=hello",), "", "no line of greyd's"),
+        ((*REQUEST, "--helo-name=a\nsasl_username=x"), "", "helo_name: no value"),
+        ((), "x" * 1_100_000, "larger than"),
+    ],
+)
+def test_what_is_no_request_ends_with_one_line(
+    place: Path, options: tuple[str, ...], given: str, words: str
+) -> None:
+    done = ask(place, *options, given=given)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+# The steps --------------------------------------------------------------------------------------
+
+
+def test_new_mail_is_told_to_wait_with_every_step_and_nothing_is_stored(place: Path) -> None:
+    store = f"sqlite:{place / 'greyd.db'}"
+    before = content(store)
+    now = int(time.time())
+    answer = told(place, *REQUEST)
+    assert content(store) == before
+    assert [each["step"] for each in answer["steps"]] == [
+        "request", "authenticated", "client whitelist", "recipient whitelist", "mode", "expected",
+        "memory", "rule",
+    ]  # fmt: skip
+    verdict = answer["verdict"]
+    assert (verdict["action"], verdict["reason"]) == ("greylist", "new")
+    assert now + 300 <= verdict["passes_at"] <= int(time.time()) + 300
+    assert verdict["passes_until"] == verdict["passes_at"] - 300 + 2 * 86400
+    assert "192.0.2.0/24" in " ".join(step(answer, "memory")["details"])
+    assert "counts as alice@example.com" in " ".join(step(answer, "memory")["details"])
+
+
+def test_people_read_the_steps_and_the_verdict(place: Path) -> None:
+    done = ask(place, *REQUEST)
+    assert done.returncode == 0
+    assert "Verdict: it would be deferred: new. A retry passes from" in done.stdout
+    assert f'near: {place}/clients:2: "*.example.com" would match if it were written' in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_line_that_matches_is_named(place: Path) -> None:
+    answer = told(place, *REQUEST, "--client-name=mx.white.example")
+    assert step(answer, "client whitelist")["match"] == {
+        "file": str(place / "clients"), "line": 1, "entry": "white.example",
+    }  # fmt: skip
+    assert deciding(answer) == "client whitelist"
+    answer = told(place, *REQUEST, "--recipient=postmaster@x.example")
+    assert step(answer, "recipient whitelist")["match"]["line"] == 1
+    assert deciding(answer) == "recipient whitelist"
+
+
+def test_lines_that_nearly_match_are_named_with_their_reason(place: Path) -> None:
+    answer = told(place, *REQUEST)
+    (client,) = step(answer, "client whitelist")["near"]
+    assert (client["line"], client["entry"]) == (2, "*.example.com")
+    (recipient,) = step(answer, "recipient whitelist")["near"]
+    assert (recipient["line"], recipient["entry"]) == (2, "@example.org")
+
+
+def test_who_has_logged_in_passes(place: Path) -> None:
+    answer = told(place, *REQUEST, "--sasl-username=alice")
+    assert deciding(answer) == "authenticated"
+
+
+def test_what_is_remembered_is_told_in_words(place: Path) -> None:
+    now = int(time.time())
+    records = {
+        KEYS.triplet: Triplet(now - 120, now - 60).dump(),
+        KEYS.client: Client(3, now - 7200).dump(),
+    }
+    fill(f"sqlite:{place / 'greyd.db'}", records)
+    answer = told(place, *REQUEST)
+    memory = step(answer, "memory")
+    assert "first seen" in memory["text"]
+    assert "not passed yet" in memory["text"]
+    assert "3 of 5 times" in memory["details"][0]
+    assert answer["verdict"]["reason"] == "early-retry"
+    assert answer["verdict"]["passes_at"] == now - 120 + 300
+
+
+@pytest.mark.parametrize(
+    ("triplet", "client", "reason", "words"),
+    [
+        ((-400, -350), None, "triplet found", "not passed yet"),
+        ((-90_000, -3600), None, "triplet found", "it has passed"),
+        ((-3 * 86400, -3 * 86400 + 60), None, "new", "--retry-window"),
+        ((-50 * 86400, -40 * 86400), None, "new", "--max-age"),
+        (None, (7, -7200), "client AWL", "never seen"),
+    ],
+)
+def test_a_record_is_told_as_the_rules_take_it(
+    place: Path,
+    triplet: tuple[int, int] | None,
+    client: tuple[int, int] | None,
+    reason: str,
+    words: str,
+) -> None:
+    now = int(time.time())
+    records = {}
+    if triplet:
+        records[KEYS.triplet] = Triplet(now + triplet[0], now + triplet[1]).dump()
+    if client:
+        records[KEYS.client] = Client(client[0], now + client[1]).dump()
+    fill(f"sqlite:{place / 'greyd.db'}", records)
+    answer = told(place, *REQUEST)
+    assert answer["verdict"]["reason"] == reason
+    assert words in step(answer, "memory")["text"]
+
+
+def test_the_mode_that_was_switched_and_the_windows_that_are_open_are_told(place: Path) -> None:
+    now = int(time.time())
+    control = Control(
+        Mode("learn", now + 3600, "root@mx1", now),
+        (Window("carol@example.org", "example.com", now + 600),),
+    )
+    fill(f"sqlite:{place / 'greyd.db'}", {CONTROL_KEY: control.dump()})
+    answer = told(place, *REQUEST)
+    assert "learn until" in step(answer, "mode")["text"]
+    assert "by root@mx1" in step(answer, "mode")["text"]
+    assert step(answer, "expected")["details"][0].startswith("carol@example.org from example.com")
+    assert (answer["verdict"]["action"], answer["verdict"]["reason"]) == ("pass", "learning")
+    awaited = told(place, *REQUEST, "--recipient=carol@example.org")
+    assert deciding(awaited) == "expected"
+
+
+def test_a_store_that_is_not_there_is_told_and_whitelists_are_all_the_same(place: Path) -> None:
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    done = ask(place, *REQUEST, "--json", GREYD_DBDIR=str(elsewhere))
+    assert done.returncode == 2
+    assert "nothing is stored there" in done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["steps"][2]["near"]
+    assert answer["verdict"]["action"] is None
+    assert answer["steps"][-1]["step"] == "memory"
+    white = ask(place, *REQUEST, "--client-name=white.example", GREYD_DBDIR=str(elsewhere))
+    assert white.returncode == 0
+    assert not (elsewhere / "greyd.db").exists()
+
+
+def test_what_strangers_send_can_t_steer_the_terminal(place: Path) -> None:
+    done = ask(place, *REQUEST, "--client-name=\x1b[31mx", "--recipient=\x1b]0;x\x07@y")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "%1B" in done.stdout
+
+
+# DNS --------------------------------------------------------------------------------------------
+
+PTR = "7.2.0.192.in-addr.arpa"
+NAMELESS = tuple(each for each in REQUEST if "client-name" not in each)
+
+
+def test_without_a_name_dns_is_asked_for_it_as_postfix_does(place: Path) -> None:
+    zone = {PTR: ["60 PTR mx.white.example."], "mx.white.example": ["60 A 192.0.2.7"]}
+    answer = told(place, *NAMELESS, zone=zone)
+    assert answer["request"]["client_name"] == "mx.white.example"
+    assert deciding(answer) == "client whitelist"
+
+
+def test_a_name_that_does_not_lead_back_is_told_to_be_the_reason(place: Path) -> None:
+    zone = {PTR: ["60 PTR mx.white.example."], "mx.white.example": ["60 A 192.0.2.99"]}
+    answer = told(place, *REQUEST, "--client-name=unknown", zone=zone)
+    assert "does not lead back" in step(answer, "request")["details"][0]
+    near = step(answer, "client whitelist")["near"]
+    assert near[0]["entry"] == "white.example"
+    assert "does not lead back" in near[0]["why"]
+
+
+def test_an_address_without_a_name_and_one_that_is_confirmed_by_now_are_told(place: Path) -> None:
+    answer = told(place, *NAMELESS, zone={})
+    assert "has no name in DNS" in step(answer, "request")["details"][0]
+    zone = {PTR: ["60 PTR mx.white.example."], "mx.white.example": ["60 A 192.0.2.7"]}
+    answer = told(place, *REQUEST, "--client-name=unknown", zone=zone)
+    assert "DNS confirms it now as mx.white.example" in step(answer, "request")["details"][0]
+    assert answer["verdict"]["reason"] == "new"
+
+
+def test_who_it_sends_for_and_what_it_shows_is_asked_as_the_server_does(place: Path) -> None:
+    zone = {
+        "example.com": ["60 TXT \"v=spf1 ip4:192.0.2.7 -all\"", "60 MX 10 mail.example.com."],
+        "mail.example.com": ["60 A 192.0.2.7"],
+        "7.2.0.192.dnsbl.test": ["60 A 127.0.0.2"],
+    }  # fmt: skip
+    options = {"GREYD_IDENTITY": "spf", "GREYD_DNSBL": "dnsbl.test=900"}
+    answer = told(place, *REQUEST, "--helo-name=mail.example.com", zone=zone, **options)
+    evidence = step(answer, "evidence")
+    assert "sends for example.com, which is the sender's domain (by spf)" in evidence["text"]
+    assert "listed" in evidence["text"]
+    assert "A 7.2.0.192.dnsbl.test: 127.0.0.2" in evidence["details"]
+    assert "the delay is 900 s" in " ".join(step(answer, "rule")["details"])
+    assert answer["verdict"]["passes_at"] == answer["now"] + 900
+
+
+def test_without_dns_nothing_is_asked_and_that_is_told(place: Path) -> None:
+    answer = told(place, *REQUEST, GREYD_DNSBL="dnsbl.test")
+    assert "unsure" in step(answer, "evidence")["text"]
+    assert step(answer, "evidence")["details"] == []
+
+
+def test_a_correspondence_is_told(place: Path) -> None:
+    settings = Settings(learn_outbound=True, identity=("spf",))
+    key = correspondence_key(b"alice@example.com", b"bob@example.org", settings)
+    fill(f"sqlite:{place / 'greyd.db'}", {key: b"%d" % time.time()})
+    zone = {"example.com": ['60 TXT "v=spf1 ip4:192.0.2.7 -all"']}
+    answer = told(place, *REQUEST, "--sender=alice@example.com", zone=zone,
+                  GREYD_IDENTITY="spf", GREYD_LEARN_OUTBOUND="1")  # fmt: skip
+    assert answer["verdict"]["reason"] == "correspondent"
+    assert "has been written to" in " ".join(step(answer, "memory")["details"])
+
+
+def test_hits_are_not_counted_by_it(place: Path) -> None:
+    told(place, *REQUEST, "--client-name=mx.white.example")
+    assert not [v for k, v in content(f"sqlite:{place / 'greyd.db'}").items() if Hit.load(v).number]

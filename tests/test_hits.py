@@ -1,0 +1,186 @@
+"""How often each entry of the whitelists lets mail pass."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from greyd.entries import Kind, kind_of, understand
+from greyd.hits import (
+    CLIENTS,
+    KEPT_SECONDS,
+    MOST_ENTRIES,
+    RECIPIENTS,
+    SINCE_KEY,
+    Hit,
+    Hits,
+    Tally,
+    key_of,
+    load_since,
+)
+from greyd.settings import Settings
+from greyd.store import Record, StoreError, open_store
+from greyd.store.guard import Guard
+from greyd.survey import Survey
+from greyd.whitelist import Clients, Recipients, Source, Whitelists
+from tests.stores import FakeStore
+from tests.test_policy import asking
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from greyd.store import Store
+
+WHITELISTS = Whitelists(
+    Clients([Source("c", b"Example.com\n192.0.2.0/24\n/^MX\\D/\n")]),
+    Recipients([Source("r", b"eve@\n")]),
+)
+
+
+def guard_of(store: Store) -> Guard:
+    return Guard(store, 5, lambda _: None)
+
+
+async def number(store: Store, which: str, text: bytes) -> int:
+    record = await store.get(key_of(which, text))
+    return Hit.load(record and record.value).number
+
+
+def test_each_entry_s_hits_are_counted_and_stored() -> None:
+    async def run() -> None:
+        store = FakeStore()
+        async with asking(store, Settings(), WHITELISTS) as server:
+            for name in (b"a.example.com", b"EXAMPLE.com", b"mx-1.x", b"other.example"):
+                await server.ask(client_name=name, client_address=b"198.51.100.1")
+            await server.ask(client_name=b"unknown", client_address=b"192.0.2.9")
+            await server.ask(client_name=b"unknown", client_address=b"198.51.100.1",
+                             recipient=b"eve@example.net")  # fmt: skip
+            assert await number(store, CLIENTS, b"Example.com") == 0
+            await server.policy.hits.store(server.guard)
+        assert await number(store, CLIENTS, b"Example.com") == 2
+        assert await number(store, CLIENTS, b"192.0.2.0/24") == 1
+        assert await number(store, CLIENTS, rb"/^MX\D/") == 1
+        assert await number(store, RECIPIENTS, b"eve@") == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:"])
+def test_servers_with_the_same_list_count_together_and_nothing_is_counted_twice(
+    tmp_path: Path, url: str
+) -> None:
+    async def run() -> None:
+        settings = Settings(store="" if url == "sqlite:" else url)
+        store = open_store(settings, tmp_path)
+        guard = guard_of(store)
+        both = Hits(), Hits()
+        for _ in range(3):
+            for hits in both:
+                for place in range(120):
+                    hits.clients.add(b"x%d.example" % place)
+            await asyncio.gather(*(hits.store(guard) for hits in both))
+        for place in (0, 60, 119):
+            assert await number(store, CLIENTS, b"x%d.example" % place) == 6
+        await guard.close()
+
+    asyncio.run(run())
+
+
+def test_what_a_failing_store_does_not_take_is_stored_when_it_is_back() -> None:
+    async def run() -> None:
+        store, hits = FakeStore(), Hits()
+        hits.clients.add(b"example.com", 3)
+        store.fault = StoreError("away")
+        guard = guard_of(store)
+        await hits.store(guard)
+        assert guard.away
+        asked = store.asked
+        hits.clients.add(b"example.com")
+        await hits.store(guard)
+        assert store.asked == asked, "a store that is away was asked"
+        await guard.close()
+        store.fault = None
+        await hits.store(guard_of(store))
+        assert await number(store, CLIENTS, b"example.com") == 4
+        await hits.store(guard_of(store))
+        assert await number(store, CLIENTS, b"example.com") == 4
+
+    asyncio.run(run())
+
+
+def test_what_one_time_of_storing_began_and_another_stopped_counts_once() -> None:
+    async def run() -> None:
+        store, hits = FakeStore(silent=True), Hits()
+        hits.clients.add(b"example.com")
+        guard = guard_of(store)
+        storing = asyncio.ensure_future(hits.store(guard))
+        while not store.asked:  # noqa: ASYNC110 - a store in the same loop
+            await asyncio.sleep(0)
+        storing.cancel()
+        await asyncio.gather(storing, return_exceptions=True)
+        store.speak()
+        await hits.store(guard)
+        assert await number(store, CLIENTS, b"example.com") == 1
+
+    asyncio.run(run())
+
+
+def test_what_is_counted_between_two_times_of_storing_is_bounded() -> None:
+    tally = Tally()
+    for place in range(MOST_ENTRIES + 50):
+        tally.add(b"x%d.example" % place)
+    tally.add(b"x0.example")
+    assert len(tally.counts) == MOST_ENTRIES
+    assert tally.counts[b"x0.example"] == 2
+
+
+def test_the_counting_begins_once_also_without_a_hit() -> None:
+    async def run() -> None:
+        store = FakeStore()
+        await Hits().store(guard_of(store))
+        began = store.records_[SINCE_KEY]
+        assert int(began) > 1_700_000_000
+        store.records_[SINCE_KEY] = b"%d" % (int(began) - 1000)
+        await Hits().store(guard_of(store))
+        assert store.records_ == {SINCE_KEY: b"%d" % (int(began) - 1000)}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [(None, 0), (b"", 0), (b"x", 0), (b"1700000000", 1_700_000_000), (b"9" * 30, 0)],
+)
+def test_since_when_hits_are_known_is_read(text: bytes | None, since: int) -> None:
+    assert load_since(text, 1_700_000_100) == since
+
+
+def test_since_is_no_longer_ago_than_counts_are_kept() -> None:
+    assert load_since(b"1", 1_700_000_000) == 1_700_000_000 - KEPT_SECONDS
+
+
+@pytest.mark.parametrize("text", [None, b"", b"3", b"x,1", b"1,x", b"-1,2", b"9" * 50 + b",1"])
+def test_a_record_that_can_t_be_read_is_no_hit(text: bytes | None) -> None:
+    assert Hit.load(text) == Hit()
+
+
+def test_a_hit_is_read_as_it_was_written() -> None:
+    assert Hit.load(Hit(7, 1_700_000_000).dump()) == Hit(7, 1_700_000_000)
+
+
+def test_an_entry_is_known_by_its_list_and_text_a_name_in_any_case() -> None:
+    assert key_of(CLIENTS, b"Example.COM") == key_of(CLIENTS, b"example.com")
+    assert key_of(CLIENTS, rb"/\D/") != key_of(CLIENTS, rb"/\d/")
+    assert key_of(CLIENTS, b"example.com") != key_of(RECIPIENTS, b"example.com")
+
+
+@pytest.mark.parametrize("key", [SINCE_KEY, key_of(CLIENTS, b"a"), key_of(RECIPIENTS, b"/x/")])
+def test_no_other_part_takes_a_hit_for_a_client_or_a_triplet(key: bytes) -> None:
+    settings, survey = Settings(), Survey()
+    record = Record(key, Hit(12, 1_700_000_000).dump(), 60)
+    assert kind_of(key) is Kind.OTHER
+    assert understand(record, 1_700_000_000, settings) is None
+    survey.add(record, 1_700_000_000, settings)
+    assert (survey.clients, survey.auto_whitelisted, survey.passed) == (0, 0, 0)

@@ -1,0 +1,232 @@
+"""What ``greyd explain`` finds is what the server answers, and nothing is stored for it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from greyd.admin.steps import Case, outlook, steps
+from greyd.control import CONTROL_KEY, Control, Mode, Window, change_control
+from greyd.follow import Follower
+from greyd.greylist import Evidence
+from greyd.inquiry import inquire
+from greyd.observe import OUTCOMES
+from greyd.protocol import Request
+from greyd.settings import HOUR, Settings
+from greyd.store import StoreError, open_store
+from greyd.whitelist import Source
+from greyd.whitelist_files import Lists
+from tests.stores import FakeStore, answer_of
+from tests.test_policy import asking
+from tests.test_policy_identity import SaysOf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from greyd.inquiry import Inquiry
+    from greyd.store import Store
+
+START = 1_700_000_000
+
+LISTS = Lists(
+    [Source("clients", b"white.example\n192.0.2.128/25\n/^x[0-9]+\\.pool\\.example$/\n")],
+    [Source("recipients", b"postmaster@\nfree.example\n")],
+    [],
+    [],
+)
+WHITELISTS = LISTS.whitelists()
+
+EVIDENCE = (
+    Evidence(),
+    Evidence(identity=b"example.com", way="spf", speaks_for_sender=True),
+    Evidence(identity=b"example.net", way="name"),
+    Evidence(signals=("no_ptr",)),
+    Evidence(listed=True, signals=("dnsbl",)),
+    Evidence(identity=b"example.com", way="spf", listed=True, delay_seconds=900),
+    Evidence(unsure=True),
+    Evidence(exemption="DNS whitelist"),
+)
+
+SETTINGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"delay_seconds": 60, "auto_whitelist_clients": 2},
+    {"auto_whitelist_clients": 0, "lookup_by_host": True},
+    {"privacy": True, "retry_window_seconds": HOUR},
+    {"mode": "learn"},
+    {
+        "identity": ("spf",),
+        "auto_whitelist_identities": 2,
+        "identity_age_seconds": HOUR,
+        "auto_whitelist_clients": 0,
+    },
+    {"identity": ("spf",), "delays": (0, 60, 300, 900), "learn_outbound": True},
+    {"greylist": "suspicious", "max_age_seconds": 2 * HOUR},
+    {"on_store_failure": "defer", "log_format": "json"},
+)
+
+
+def some_request(chance: random.Random, now: int) -> Request:
+    pick = chance.choice
+    names = [b"mail.example.com"] * 5 + [b"unknown", b"a.white.example", b"x1.pool.example"]
+    clients = [b"198.51.100.7"] * 6 + [b"198.51.100.8", b"192.0.2.200", b"2001:db8::1", b"", b"?"]
+    senders = [b"alice@example.com"] * 6 + [b"", b"prvs=0123456789=a+b@example.com"]
+    recipients = [b"bob@example.org"] * 6 + [b"eve@example.org", b"carol@example.org"]
+    request = Request(
+        request=b"smtpd_access_policy",
+        client_address=pick(clients),
+        client_name=pick(names),
+        sender=pick(senders),
+        recipient=pick([*recipients, b"postmaster@x.example", b"x@free.example"]),
+        sasl_username=pick([None, b"", b"", b"", b"", b"", b"alice"]),
+        etrn_domain=pick([None, b""]),
+        policy_test_time=b"%d" % now,
+    )
+    if chance.random() < 0.1:
+        # One of our users writes to somebody.
+        request = request._replace(
+            policy_context=b"outbound", sender=b"bob@example.org", recipient=b"alice@example.com"
+        )
+    if chance.random() < 0.05:
+        name = pick(["client_address", "client_name", "sender", "recipient", "request"])
+        request = request._replace(**{name: None})
+    return request
+
+
+def some_control(chance: random.Random, now: int) -> Control:
+    if chance.random() < 0.7:
+        return Control()
+    mode = Mode(chance.choice(["on", "off", "learn"]), chance.choice([0, now + 60]), "root", now)
+    window = Window("bob@example.org", chance.choice(["", "example.com"]), now + 60)
+    return Control(chance.choice([None, mode]), chance.choice([(), (window,)]))
+
+
+async def content(store: Store) -> dict[bytes, bytes]:
+    if isinstance(store, FakeStore):
+        return dict(store.records_)
+    return {each.key: each.value async for group in store.records() for each in group}
+
+
+def undated(reply: bytes | None) -> bytes | None:
+    """Return a reply without the date of its header."""
+    return reply if reply is None else re.sub(rb"; \w{3}, .*", b"", reply)
+
+
+async def compare(store: Store, seed: int, number: int) -> set[str]:
+    """Ask both about random mail, one after the other; returns the reasons that came up."""
+    chance = random.Random(seed)
+    options = chance.choice(SETTINGS)
+    settings = Settings(test_time=True, hostname="gw.example.org", **options)
+    seen = set()
+    now = START
+    async with asking(store, settings, WHITELISTS) as server:
+        witness = SaysOf() if settings.knows_more else None
+        server.policy.witness = witness
+        follower = Follower(settings, server.guard, server.policy, server._observer)
+        for _ in range(number):
+            now += chance.choice([1, 30, 60, 301, HOUR, HOUR + 1, 5 * HOUR])
+            if witness:
+                witness.evidence = chance.choice([*EVIDENCE, *[EVIDENCE[1]] * 5])
+            if isinstance(store, FakeStore):
+                store.fault = None
+            control = some_control(chance, now)
+            await store.transact([CONTROL_KEY], change_control(lambda _, c=control: c, now))
+            if isinstance(store, FakeStore) and chance.random() < 0.03:
+                store.fault = StoreError("away")
+            # The server's clock is the real one, so what it is told is in force there too.
+            await follower.look()
+            if isinstance(store, FakeStore) and store.fault:
+                server.policy.mode = settings.mode
+                server.policy.expected = type(server.policy.expected)((), settings)
+            request = some_request(chance, now)
+            before = await content(store)
+            found = await inquire(request, settings, WHITELISTS, store, witness)
+            assert await content(store) == before, "explain has stored something"
+            told = steps(Case(request, settings, LISTS, WHITELISTS, found, control, None, ()))
+            check_told(told, found)
+            check_outlook(request, settings, found, control)
+            said = await answer_of(server.policy, request)
+            assert undated(found.reply) == undated(said), (options, request)
+            if said is not None:
+                seen.add(found.reason)
+            if isinstance(store, FakeStore) and store.fault:
+                break
+    return seen
+
+
+def check_told(told: list[Any], found: Inquiry) -> None:
+    """The steps end with the one that decides, and none before it would have."""
+    *before, last = told
+    assert last.decides
+    assert not any(step.decides or step.match for step in before)
+    # What is remembered is told where the rules have looked at it, and only there.
+    is_told = "memory" in [step.name for step in told]
+    assert is_told == (found.decision is not None or bool(found.fault))
+    if found.reason in ("client whitelist", "recipient whitelist"):
+        assert last.name == found.reason
+        assert last.match
+    if "authenticated" in [step.name for step in before]:
+        assert found.reason != "authenticated"
+    if found.reason not in ("mode off", "outbound", "missing attribute", "") and "mode" in [
+        step.name for step in before
+    ]:
+        assert found.mode != "off"
+
+
+def check_outlook(request: Request, settings: Settings, found: Inquiry, control: Control) -> None:
+    case = Case(request, settings, LISTS, WHITELISTS, found, control, None, ())
+    passes_at, until = outlook(case)
+    if found.action == "greylist" and found.reason != "store unavailable":
+        assert found.now < passes_at <= until or settings.delay_varies
+    else:
+        assert (passes_at, until) == (0, 0)
+
+
+def test_explain_s_verdict_is_the_server_s_whatever_is_asked_and_stored() -> None:
+    async def run() -> set[str]:
+        seen: set[str] = set()
+        for seed in range(60):
+            seen |= await compare(FakeStore(), seed, 60)
+        return seen
+
+    seen = asyncio.run(run())
+    never = {reason for _, reason in OUTCOMES} - seen
+    assert never == {"internal error"}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+@pytest.mark.parametrize("seed", range(0, 20, 4))
+def test_it_is_so_on_real_stores(tmp_path: Path, kind: str, seed: int) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}" if kind == "sqlite" else "memory://"
+
+    async def run() -> None:
+        store = open_store(Settings(store=url), tmp_path)
+        await compare(store, seed, 40)
+
+    asyncio.run(run())
+
+
+def test_a_retry_at_the_time_that_was_told_passes_and_one_before_does_not() -> None:
+    settings = Settings(test_time=True, hostname="gw.example.org", delay_seconds=77)
+
+    async def run() -> None:
+        async with asking(FakeStore(), settings, WHITELISTS) as server:
+            request = Request(
+                b"smtpd_access_policy", b"198.51.100.7", b"mail.example.com", b"a@x", b"b@y",
+                policy_test_time=b"%d" % START,
+            )  # fmt: skip
+            store = server.guard.store
+            found = await inquire(request, settings, WHITELISTS, store, None)
+            case = Case(request, settings, LISTS, WHITELISTS, found, Control(), None, ())
+            passes_at, until = outlook(case)
+            assert (passes_at, until) == (START + 77, START + settings.retry_window_seconds)
+            for now, passes in ((START, False), (passes_at - 1, False), (passes_at, True)):
+                later = request._replace(policy_test_time=b"%d" % now)
+                assert (await answer_of(server.policy, later) or b"").startswith(
+                    b"PREPEND" if passes else b"DEFER"
+                )
+
+    asyncio.run(run())

@@ -1,0 +1,277 @@
+"""What is wrong with the lines of a whitelist: what is found, and what is not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greyd.greylist import parse_address
+from greyd.hits import CLIENTS, RECIPIENTS
+from greyd.lint import ERROR, NOTE, Finding, lint
+from greyd.whitelist import Clients, Recipients, Source, read_file
+from tests.corpus import cases
+
+SHIPPED = Path(__file__).parent.parent / "whitelists"
+
+
+def found(which: str, *lines: str) -> list[Finding]:
+    return lint([Source("w", "\n".join(lines).encode())], which)
+
+
+def only(which: str, line: str) -> Finding:
+    (finding,) = found(which, line)
+    return finding
+
+
+# Every line, how bad it is, and words of what is said of it.
+OF_CLIENTS = [
+    (".example.com", ERROR, "never matches.*write example.com,"),
+    ("*.example.com", ERROR, "never matches.*write example.com,"),
+    ("@example.com", ERROR, "never matches.*write example.com,"),
+    ("bob@example.com", ERROR, "a mail address.*recipients"),
+    ("bob@", ERROR, "a mail address.*recipients"),
+    ("example.com.", ERROR, "without a dot.*write example.com$"),
+    ("smtp://mx.example.com:25/", ERROR, "URL.*write mx.example.com$"),
+    ("mx.example.com:25", ERROR, "no port.*write mx.example.com$"),
+    ("[192.0.2.7]", ERROR, "write 192.0.2.7$"),
+    ("[mx.example.com]", ERROR, "write mx.example.com$"),
+    ("bücher.example", ERROR, "ASCII.*write xn--bcher-kva.example$"),
+    ("unknown", ERROR, "no confirmed name"),
+    ("com", ERROR, "everybody below .com"),
+    ("co.uk", ERROR, "everybody below .co.uk"),
+    ("intranet", NOTE, "no dot"),
+    ("300.1.2.3", ERROR, "300 is more than 255"),
+    ("192.0.2.0/33", ERROR, "0 to 32"),
+    ("10", ERROR, "write 10.0.0.0/8"),
+    ("10.20", ERROR, "read as 10.20.0.0/24.*write 10.20.0.0/16 or /24"),
+    ("1.2.3.4.5", ERROR, "no valid address"),
+    ("192.0.2.*", ERROR, "write 192.0.2.0/24$"),
+    ("192.0.*.*", ERROR, "write 192.0.0.0/16$"),
+    ("192.0.2.1-192.0.2.9", ERROR, "range"),
+    ("192.0.2.0/255.255.255.0", ERROR, "write 192.0.2.0/24$"),
+    ("010.0.0.1", ERROR, "write 10.0.0.1$"),
+    ("192.0.2.5/24", NOTE, "read as 192.0.2.0/24.*192.0.2.5 for the one"),
+    ("2001:db8::1/32", NOTE, "read as 2001:db8::/32"),
+    ("2001:db8::/200", ERROR, "no valid address"),
+    ("0.0.0.0/0", ERROR, "everybody passes|lets everybody pass"),
+    ("::/0", ERROR, "lets everybody pass"),
+    ("12.0.0.0/6", NOTE, "enormous"),
+    ("a.example b.example", ERROR, "one entry a line"),
+    ("a.example,b.example", ERROR, "can't hold ,"),
+    ('"a.example"', ERROR, "can't hold \""),
+    ("mail*.example.com", ERROR, r"write /\^mail\.\*\\\.example\\\.com\$/"),
+    ("/^mail.example.com$/", NOTE, r"any character.*mail\\\.example\\\.com"),
+    (r"/^mail\.example\.com/", NOTE, "end it with \\$"),
+    (r"/^mail\.example\.com$/i", ERROR, "no pattern.*write /.*/, which is case-blind"),
+    (r"/foo#bar\.example$/", ERROR, r"# begins a comment.*\\x23"),
+    (r"/*.example.com$/", ERROR, r"write \.\*"),
+    (r"/^mail*\.example\.com$/", NOTE, r"l\* repeats l"),
+    ("/mail/", NOTE, "wherever"),
+    ("/x/", ERROR, "matches names such as"),
+    ("/[0-9]+/", ERROR, "matches names such as"),
+    ("/^[0-9]+-/", NOTE, "no letter"),
+    (r"/^192\.0\.2\./", ERROR, "never in its address"),
+    ("/a|/", ERROR, "alternative is empty"),
+    ("/.*/", ERROR, "every client"),
+    ("/nown/", ERROR, "called unknown"),
+    ("/(/", ERROR, "skipped"),
+    ("//", ERROR, "skipped"),
+    ("/", ERROR, "never matches"),
+    ("/abc", ERROR, "never matches"),
+    (r"/foo@bar\.com$/", ERROR, "holds @"),
+    ("/(?=x)y/", ERROR, "skipped"),
+    (r"/example\.com\.$/", ERROR, "without a dot"),
+    (r"/\.ru$/", ERROR, "everybody below .ru"),
+    ("a" * 64 + ".example.com", ERROR, "no host name"),
+]
+
+GOOD_CLIENTS = [
+    "example.com", "Example.COM", "xn--bcher-kva.example", "exa_mple.com", "localhost",
+    "192.0.2.7", "192.0.2.0/24", "192.0.2", "2001:db8::/32", "2001:db8::1", "[2001:db8::1]",
+    "::ffff:192.0.2.7", "-foo.example.com", "a.b.c.d.example.com  # why",
+    r"/^mx[0-9]+\.example\.com$/", r"/\.example\.com$/", r"/^(mx|)1\.example\.com$/",
+    r"/^mail-.*\.example\.com$/", r"/\Qmail.example.com\E$/", "# a comment", "",
+    r"/^x$/ # a comment / with a slash",
+]  # fmt: skip
+
+OF_RECIPIENTS = [
+    ("@example.org", ERROR, "write example.org,"),
+    ("*@example.org", ERROR, "write example.org,"),
+    (".example.org", ERROR, "write example.org,"),
+    ("*.example.org", ERROR, "write example.org,"),
+    ("192.0.2.1", ERROR, "move it to the clients"),
+    ("192.0.2.0/24", ERROR, "move it to the clients"),
+    ("2001:db8::1", ERROR, "move it to the clients"),
+    ("192.0.2.*", ERROR, "move it to the clients"),
+    ("<bob@example.org>", ERROR, "write bob@example.org$"),
+    ("mailto:bob@example.org", ERROR, "write bob@example.org$"),
+    ("postmaster", ERROR, "write postmaster@ for"),
+    ("info", ERROR, "everybody below.*write info@ for"),
+    ("co.uk", ERROR, "everybody below .co.uk"),
+    ("bücher.example", ERROR, "xn--bcher-kva.example$"),
+    ("user@bücher.example", NOTE, "write user@xn--bcher-kva.example$"),
+    ("bob@example.org.", ERROR, "write bob@example.org$"),
+    ("bob@*", ERROR, "write bob@ for"),
+    ("b*b@example.org", ERROR, "write a pattern"),
+    ("bob@.example.org", ERROR, "write a pattern"),
+    ("bob@intranet", NOTE, "no dot"),
+    ("/alarm/i", ERROR, "write /alarm/"),
+    ("/@/", ERROR, "every recipient"),
+    ("/^bob@example.org$/", NOTE, r"bob@example\\\.org"),
+    ("/ab/", NOTE, "wherever"),
+    ("/abc", ERROR, "close it"),
+    ("/a#b@example/", ERROR, "# begins a comment"),
+    ("a b", ERROR, "one entry a line"),
+]
+
+GOOD_RECIPIENTS = [
+    "bob@example.org", "postmaster@", "example.org", "bob+x@example.org", "jörg@example.org",
+    "user@[192.0.2.1]", "bob@localhost", "/^alarm-[a-z]+@/", r"/@(mail\.)?example\.org$/",
+]  # fmt: skip
+
+CASES = [(CLIENTS, *case) for case in OF_CLIENTS] + [(RECIPIENTS, *case) for case in OF_RECIPIENTS]
+
+
+@pytest.mark.parametrize(("which", "line", "severity", "words"), CASES)
+def test_a_line_that_means_something_else_is_told_with_its_remedy(
+    which: str, line: str, severity: str, words: str
+) -> None:
+    finding = only(which, line)
+    assert finding.severity == severity
+    assert re.search(words, f"{finding.what}; {finding.remedy}"), str(finding)
+    assert finding.remedy
+
+
+@pytest.mark.parametrize(("which", "line"),
+                         [(CLIENTS, line) for line in GOOD_CLIENTS]
+                         + [(RECIPIENTS, line) for line in GOOD_RECIPIENTS])  # fmt: skip
+def test_a_line_that_means_what_it_says_is_not_remarked_upon(which: str, line: str) -> None:
+    assert [str(each) for each in found(which, line)] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "address"),
+    [
+        (line, name, address)
+        for line, severity, what in OF_CLIENTS
+        if severity == ERROR and "never" in only(CLIENTS, line).what
+        for name in ("mx.example.com", "example.com", "mail.example.com", "a.example", "intranet")
+        for address in (b"192.0.2.7", b"300.1.2.3")
+    ],
+)
+def test_what_is_said_to_match_nobody_matches_none_of_those_that_were_meant(
+    line: str, name: str, address: bytes
+) -> None:
+    clients = Clients([Source("w", line.encode())])
+    assert clients.match(name.encode(), parse_address(address)) is None
+
+
+WRITE = re.compile(r"write (/.+/|[^ ,\\*]*\w[^ ,\\*]*)(?:, which| for th| for any|$)")
+
+
+@pytest.mark.parametrize(
+    ("which", "line"),
+    [(which, line) for which, line, *_ in CASES if WRITE.search(only(which, line).remedy)],
+)
+def test_the_line_to_write_instead_is_one_that_is_not_remarked_upon(which: str, line: str) -> None:
+    instead = WRITE.search(only(which, line).remedy)
+    assert instead
+    assert found(which, instead[1]) == []
+
+
+COVERED = [
+    (CLIENTS, ["example.com", "EXAMPLE.com"], "the same as"),
+    (CLIENTS, ["example.com", "mail.example.com"], "covered by"),
+    (CLIENTS, ["mail.example.com", "example.com"], "covered by"),
+    (CLIENTS, ["192.0.2.0/24", "192.0.2.7"], "covered by"),
+    (CLIENTS, ["192.0.2.128/25", "192.0.2"], "covered by"),
+    (CLIENTS, ["2001:db8::/32", "2001:db8:1::/48"], "covered by"),
+    (CLIENTS, ["/^a$/", "/^a$/"], "the same as"),
+    (RECIPIENTS, ["bob@", "bob@example.org"], "covered by"),
+    (RECIPIENTS, ["bob@", "bob+x@example.org"], "covered by"),
+    (RECIPIENTS, ["bob@example.org", "bob+x@example.org"], "covered by"),
+    (RECIPIENTS, ["example.org", "bob@example.org"], "covered by"),
+    (RECIPIENTS, ["example.org", "bob@sub.example.org"], "covered by"),
+    (RECIPIENTS, ["sub.example.org", "example.org"], "covered by"),
+]
+
+
+@pytest.mark.parametrize(("which", "lines", "words"), COVERED)
+def test_a_line_that_another_makes_needless_names_that(
+    which: str, lines: list[str], words: str
+) -> None:
+    (finding,) = found(which, *lines)
+    other = lines[2 - finding.line]
+    assert finding.severity == NOTE
+    assert finding.what == f'{words} w:{3 - finding.line}: "{other}"'
+
+
+APART = [
+    (CLIENTS, ["example.com", "myexample.com"]),
+    (CLIENTS, ["192.0.2.0/24", "192.0.3.0/24", "2001:db8::/32", "8000::/1"]),
+    (CLIENTS, ["a.example.com", "b.example.com"]),
+    (CLIENTS, ["*.example.com", "mail.example.net"]),
+    (RECIPIENTS, ["bob@", "alice@", "example.org", "bobs@example.net"]),
+    (RECIPIENTS, ["bob+x@example.org", "bob@example.net"]),
+]
+
+
+@pytest.mark.parametrize(("which", "lines"), APART)
+def test_lines_that_have_nothing_to_do_with_each_other_are_not_taken_for_covered(
+    which: str, lines: list[str]
+) -> None:
+    told = [str(each) for each in found(which, *lines)]
+    assert not [each for each in told if "covered" in each or "same" in each]
+
+
+def test_a_line_that_never_matches_covers_no_other() -> None:
+    findings = found(CLIENTS, "10.20", "10.20.0.1", ".example.com", "a.example.com")
+    assert [each.line for each in findings] == [1, 3]
+
+
+def test_files_are_told_in_their_order_and_cover_each_other() -> None:
+    first = Source("z", b"\n*.x.example\nexample.com\n")
+    second = Source("a", b"mail.example.com\n")
+    assert [(each.file, each.line) for each in lint([first, second], CLIENTS)] == [
+        ("z", 2), ("a", 1),
+    ]  # fmt: skip
+
+
+def test_the_matcher_s_own_remarks_are_all_told() -> None:
+    content = b"\n".join(line.encode() for line, *_ in OF_CLIENTS)
+    source = Source("w", content)
+    told = {each.line for each in lint([source], CLIENTS)}
+    assert {remark.line for remark in Clients([source]).remarks} <= told
+
+
+@pytest.mark.parametrize("which", [CLIENTS, RECIPIENTS])
+def test_the_lists_that_come_with_greyd_are_clean(which: str) -> None:
+    source = read_file(str(SHIPPED / f"whitelist_{which}"))
+    assert len(Clients([source]) if which == CLIENTS else Recipients([source])) > 0
+    assert [str(each) for each in lint([source], which)] == []
+
+
+@given(st.binary(max_size=200), st.sampled_from([CLIENTS, RECIPIENTS]))
+def test_no_octets_of_a_file_raise(content: bytes, which: str) -> None:
+    for finding in lint([Source("w", content)], which):
+        assert str(finding).isprintable()
+        assert 1 <= finding.line <= content.count(b"\n") + 1
+
+
+@given(
+    st.lists(st.sampled_from([*"@*./:#[]-+\\^$()|?", "192", "0", "example", "com", "ü", "mx", " "]),
+             max_size=9).map("".join),
+    st.sampled_from([CLIENTS, RECIPIENTS]),
+)  # fmt: skip
+def test_no_line_of_such_pieces_raises(line: str, which: str) -> None:
+    found(which, line)
+
+
+@pytest.mark.parametrize("content", cases("whitelist"))
+def test_what_was_found_once_stays_found(content: bytes) -> None:
+    for which in (CLIENTS, RECIPIENTS):
+        lint([Source("w", content)], which)

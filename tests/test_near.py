@@ -1,0 +1,172 @@
+"""Entries that nearly match: which are told, with what keeps them from matching."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greyd.greylist import parse_address
+from greyd.near import MOST, Near, Seen, near_client, near_recipient
+from greyd.whitelist import Clients, Recipients, Source
+
+
+def source(*lines: str) -> list[Source]:
+    return [Source("w", "\n".join(lines).encode())]
+
+
+def near(*lines: str, others: tuple[str, ...] = (), **seen: object) -> list[Near]:
+    """Return what nearly matches mail.example.com, 192.0.2.7."""
+    values = {"name": b"mail.example.com", "address": parse_address(b"192.0.2.7"), **seen}
+    return near_client(source(*lines), source(*others), Seen(**values))  # type: ignore[arg-type]
+
+
+def near_to(*lines: str, others: tuple[str, ...] = ()) -> list[Near]:
+    """Return what nearly matches mail to bob@sub.example.org."""
+    return near_recipient(
+        source(*lines), source(*others), b"bob@sub.example.org", b"alice@sender.example"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("*.example.com", "written example.com"),
+        (".example.com", "written example.com"),
+        ("example.com.", "written example.com"),
+        ("smtp://mail.example.com:25", "written mail.example.com"),
+        ("[mail.example.com]", "written mail.example.com"),
+        ("mail2.example.com", "another name of the same domain; example.com covers both"),
+        ("mx.mail.example.com", "below mx.mail.example.com only"),
+        ("ample.com", "not after a dot"),
+        ("mail.example", "how the name begins"),
+        ("exemple.com", "one letter from example.com"),
+        ("exmple.com", "one letter from example.com"),
+        ("192.0.2.128/25", "neighbours of 192.0.2.7"),
+        ("192.0.2.8", "neighbours of 192.0.2.7"),
+        ("192.0", r"read as 192.0.0.0/24; 192.0.0.0/16 would match"),
+        ("192.0.2.*", "no network"),
+        ("192.0.2.0-192.0.2.9", "no network"),
+        (r"/^mail\.example\.com$/i", "no pattern: it has to end with a slash"),
+        (r"/^mail\.example#$/", "no slash at its end"),
+        (r"/^example\.com$/", r"without \^"),
+        (r"/^example\.com/", r"without \^"),
+        (r"/mail\.example$/", r"without \$"),
+        (r"/^mail*\.com$/", r"with \.\* for \*"),
+        (r"/^mail\\.example\\.com$/", r"with \\. for each \\\\."),
+        (r"/^192\.0\.2\./", "searched in the name only"),
+        ("mail.example.com 192.0.2.7", "is skipped"),
+    ],
+)
+def test_an_entry_that_was_meant_for_the_client_is_told_with_its_reason(
+    line: str, why: str
+) -> None:
+    if not why:
+        assert near(line) == []
+        return
+    (told,) = near(line)
+    assert (told.file, told.line) == ("w", 1)
+    assert re.search(why, told.why), told.why
+
+
+@pytest.mark.parametrize(
+    "line", ["other.example", "198.51.100.0/24", "2001:db8::/32", "/quux/", "com", "a b", "#"]
+)
+def test_an_entry_that_was_meant_for_others_is_not_told(line: str) -> None:
+    assert near(line) == []
+
+
+def test_an_entry_in_the_recipients_list_is_told_to_stand_there() -> None:
+    for line in ("example.com", "192.0.2.0/24", r"/^mail\./"):
+        (told,) = near(others=(line,))
+        assert told.why == "stands in the recipients' list"
+    (told,) = near_to(others=("bob@",))
+    assert told.why == "stands in the clients' list"
+
+
+def test_a_name_that_was_not_confirmed_is_told_from_one_that_does_not_match() -> None:
+    for line in ("example.com", r"/example\.com$/"):
+        (told,) = near(line, name=b"unknown", other_names=(b"mail.example.com",))
+        assert "lead back" in told.why
+
+
+def test_the_helo_name_and_the_sender_are_told_not_to_count() -> None:
+    for line in ("example.net", r"/example\.net$/"):
+        (told,) = near(line, helo=b"mx.example.net")
+        assert "HELO" in told.why
+        (told,) = near(line, sender=b"alice@example.net")
+        assert "the sender" in told.why
+
+
+def test_the_likeliest_come_first_and_their_number_is_bounded() -> None:
+    lines = [f"{place}.example.com" for place in range(100)]
+    told = near(*lines, "*.example.com")
+    assert len(told) == MOST
+    assert told[0].line == 101
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("@sub.example.org", "written sub.example.org"),
+        ("*@example.org", "written example.org"),
+        (".example.org", "written example.org"),
+        ("<bob@sub.example.org>", "written bob@sub.example.org"),
+        ("bob", "written bob@ it would match"),
+        ("bob@*", "written bob@"),
+        ("bob@example.org", "not for domains below it"),
+        ("bob@mail.example.org", "another name of the same domain"),
+        ("bob+x@sub.example.org", "that extension alone"),
+        ("other.example.org", "another name of the same domain"),
+        ("sub.exemple.org", "one letter"),
+        ("sender.example", "matches the sender"),
+        (r"/^bob@example\.org$/", ""),
+        (r"/^bob@sub\.example\.org$/i", "no pattern"),
+        (r"/^sub\.example\.org$/", r"without \^"),
+        (r"/^alice@/", "matches the sender"),
+        ("a bob@sub.example.org", "is skipped"),
+    ],
+)
+def test_an_entry_that_was_meant_for_the_recipient_is_told_with_its_reason(
+    line: str, why: str
+) -> None:
+    told = near_to(line)
+    if not why:
+        assert told == []
+        return
+    assert len(told) == 1
+    assert re.search(why, told[0].why), told[0].why
+
+
+WOULD = re.compile(r"would match if it were written ([^ ]+)")
+
+
+@pytest.mark.parametrize("line", ["*.example.com", ".example.com", "example.com.", "[example.com]"])
+def test_written_as_it_is_told_the_entry_matches(line: str) -> None:
+    told = WOULD.search(near(line)[0].why)
+    assert told
+    assert Clients(source(told[1])).match(b"mail.example.com", None)
+
+
+@pytest.mark.parametrize("line", ["@example.org", "*@example.org", "<bob@sub.example.org>"])
+def test_written_as_it_is_told_the_recipient_matches(line: str) -> None:
+    told = WOULD.search(near_to(line)[0].why)
+    assert told
+    assert Recipients(source(told[1])).match(b"bob@sub.example.org")
+
+
+PIECES = st.lists(
+    st.sampled_from([*b"@*./:#[]-+\\^$()|", b"192", b"0", b"example", b"com", b"\xfc", b"bob"]),
+    max_size=9,
+).map(lambda pieces: b"".join(bytes([p]) if isinstance(p, int) else p for p in pieces))
+
+
+@given(PIECES, PIECES, PIECES)
+def test_nothing_raises_whatever_stands_in_a_list_or_a_request(
+    line: bytes, name: bytes, sender: bytes
+) -> None:
+    lists = [Source("w", line)]
+    near_client(lists, lists, Seen(name, parse_address(b"192.0.2.7"), (name,), name, sender))
+    near_recipient(lists, lists, name, sender)
