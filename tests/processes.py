@@ -7,7 +7,9 @@ the test; with ``TESTS_REQUIRE_PROGRAMS=1`` (set by ``.ci/run``) it fails the te
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -41,12 +43,21 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_PORTS = list(range(10_500 + _WORKER, 20_500, 8))
+_ports = itertools.cycle(random.sample(_PORTS, len(_PORTS)))
+"""Below those that the kernel gives to clients, each test process has some of its own. A node of a
+Redis Cluster listens 10,000 higher, too."""
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port that nobody listened on a moment ago."""
+    """Return a TCP port that nobody listened on a moment ago, nor will soon."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    for port in itertools.islice(_ports, len(_PORTS)):
+        with socket.socket(family) as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    pytest.fail("no port is free")
 
 
 def wait_until(true: Callable[[], bool], what: str, seconds: float = 15.0) -> None:
