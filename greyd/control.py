@@ -44,6 +44,7 @@ MOST_OCTETS = 64 * 1024
 
 _MOST_TEXT = 200
 _FOR_GOOD_SECONDS = 3650 * DAY
+_MOST_SECONDS = 10**11
 
 
 class ControlError(Exception):
@@ -115,7 +116,7 @@ class Control(NamedTuple):
             modes[0] if modes else None,
             tuple(_read_all(_window, _list(table, "expected"))[-MOST_WINDOWS:]),
             tuple(_read_all(_act, _list(table, "acts"))[-MOST_ACTS:]),
-            *_read_all(int, [table.get("last_number", 0)]),
+            *_read_all(_whole, [table.get("last_number", 0)]),
         )
 
     def dump(self) -> bytes:
@@ -241,18 +242,26 @@ def _read_all(read: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
 
 
 def _mode(value: Any) -> Mode:
-    mode = Mode(value["is"], int(value["until"]), _text(value["by"]), int(value["at"]))
+    mode = Mode(value["is"], _whole(value["until"]), _text(value["by"]), _whole(value["at"]))
     if mode.mode not in MODES:
         raise ValueError(mode.mode)
     return mode
 
 
 def _window(value: Any) -> Window:
-    return Window(_text(value["recipient"]), _text(value["from"]), int(value["until"]))
+    return Window(_text(value["recipient"]), _text(value["from"]), _whole(value["until"]))
 
 
 def _act(value: Any) -> Act:
-    return Act(int(value["number"]), int(value["at"]), _text(value["by"]), _text(value["what"]))
+    numbers = _whole(value["number"]), _whole(value["at"])
+    return Act(*numbers, _text(value["by"]), _text(value["what"]))
+
+
+def _whole(value: Any) -> int:
+    """Return a time or a number; beyond some thousand years no clock can show it."""
+    if type(value) is not int or not 0 <= value < _MOST_SECONDS:
+        raise ValueError(value)
+    return value
 
 
 def _text(value: Any) -> str:

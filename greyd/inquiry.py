@@ -15,8 +15,7 @@ from greyd.greylist import NO_EVIDENCE, Decision, Evidence
 from greyd.log import Log, Severity
 from greyd.observe import Metrics, Observer
 from greyd.policy import Policy
-from greyd.store import StoreError, call_back
-from greyd.store.guard import Guard
+from greyd.store import StoreError, Transacting, call_back
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,10 +78,9 @@ async def inquire(
     inquiry = Inquiry()
     log = Log(_Kept(inquiry), Severity.ERROR, as_json=settings.log_format == "json")
     observer = _Told(inquiry, log, settings)
-    looking = _Looking(store, inquiry)
-    policy = Policy(settings, whitelists, looking, observer, witness)
+    policy = Policy(settings, whitelists, _Looking(store, inquiry), observer, witness)
     # What an administrator has told the servers counts here too; only its lines are not wanted.
-    await Follower(settings, looking, policy, observer).look()
+    await Follower(settings, _Reading(store), policy, observer).look()
     inquiry.mode, inquiry.now = policy.mode, policy.now(request)
     log.most = Severity.INFO
     told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
@@ -130,31 +128,45 @@ class _Told(Observer):
         super().witnessed(evidence)
 
 
-class _Looking(Guard):
-    """Lets the rules decide on what is stored, and stores nothing."""
+class _Reading(Transacting):
+    """Lets rules decide on what is stored, and stores nothing."""
 
-    def __init__(self, store: Readable, inquiry: Inquiry) -> None:
-        super().__init__(store, 0, lambda _reason: None)  # type: ignore[arg-type] # only read
-        self._inquiry = inquiry
-
-    async def get(self, key: bytes) -> Record | None:
-        return await self.store.get(key)
+    def __init__(self, store: Readable) -> None:
+        self._store = store
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Any], done: Done) -> None:
         call_back(self._decide(keys, rule), done)
 
     async def _decide(self, keys: Sequence[bytes], rule: Rule[Any]) -> Any:
-        inquiry = self._inquiry
+        records = [await self._store.get(key) for key in keys]
+        return self._ask(rule, keys, records)[0]
+
+    def _ask(
+        self, rule: Rule[Any], _keys: Sequence[bytes], records: Sequence[Record | None]
+    ) -> tuple[Any, Sequence[Change]]:
+        return rule([None if record is None else record.value for record in records])
+
+
+class _Looking(_Reading):
+    """Keeps what the rules saw and said."""
+
+    def __init__(self, store: Readable, inquiry: Inquiry) -> None:
+        super().__init__(store)
+        self._inquiry = inquiry
+
+    async def _decide(self, keys: Sequence[bytes], rule: Rule[Any]) -> Any:
         try:
-            for key in keys:
-                inquiry.records[key] = await self.store.get(key)
+            return await super()._decide(keys, rule)
         except StoreError as error:
-            inquiry.fault = str(error)
+            self._inquiry.fault = str(error)
             raise
-        records = map(inquiry.records.get, keys)
-        answer, inquiry.changes = rule(
-            [None if record is None else record.value for record in records]
-        )
+
+    def _ask(
+        self, rule: Rule[Any], keys: Sequence[bytes], records: Sequence[Record | None]
+    ) -> tuple[Any, Sequence[Change]]:
+        inquiry = self._inquiry
+        inquiry.records.update(zip(keys, records, strict=True))
+        answer, inquiry.changes = super()._ask(rule, keys, records)
         if isinstance(answer, Decision):
             inquiry.decision = answer
-        return answer
+        return answer, inquiry.changes

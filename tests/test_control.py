@@ -76,6 +76,12 @@ def test_one_bad_entry_does_not_hide_the_others() -> None:
     assert control == Control(None, (Window("a@b", "", T),), ())
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1", "1.5", "true", '"7"', "9" * 30])
+def test_a_number_that_is_no_time_is_left_out(number: str) -> None:
+    text = f'{{"mode": {{"is": "off", "until": {number}, "by": "me", "at": 0}}}}'
+    assert Control.load(text.encode()) == Control()
+
+
 def test_a_record_that_is_too_large_is_left_alone() -> None:
     window = Window("a@b", "", T)
     padded = Control(windows=(window,)).dump() + b" " * 70_000

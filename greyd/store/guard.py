@@ -18,7 +18,7 @@ from greyd.store import Answer, StoreError, Transacting
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from greyd.store import Done, Record, Remembered, Rule, Store
+    from greyd.store import Done, Remembered, Rule, Store
 
 PROBE_SECONDS = 0.5
 
@@ -68,25 +68,6 @@ class Guard(Transacting):
         if self._watch is None:
             self._watch_for(self._timeout_seconds)
         self.store.begin(keys, rule, partial(self._ended, number, done))
-
-    async def get(self, key: bytes) -> Record | None:
-        """Return the entry under ``key``, within the deadline.
-
-        Raises:
-            StoreError: it failed or took too long.
-            StoreAway: it was not tried.
-        """
-        if self._probing is not None:
-            raise StoreAway("the store is away")
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self.store.get(key)
-        except TimeoutError:
-            fault = self._too_slow()
-        except StoreError as error:
-            fault = str(error)
-        self._open_circuit(fault)
-        raise StoreError(fault)
 
     def _ended(self, number: int, done: Done, answer: object, error: Exception | None) -> None:
         del self._since[number]

@@ -224,6 +224,21 @@ def test_the_health_check_fails_where_there_is_nobody_to_ask(podman: Podman) -> 
         assert "http://127.0.0.1:9925/healthz: " in told.stderr
 
 
+# Commands ---------------------------------------------------------------------------------------
+
+
+def test_commands_in_the_container_are_about_its_server(podman: Podman) -> None:
+    with podman.greyd(command=("serve", "--delay=777")) as container:
+        assert greylists(container)
+        told = json.loads(container.inside("greyd list --json"))["entries"]
+        assert [each["passes_at"] - each["first_seen"] for each in told] == [777]
+        figures = json.loads(container.inside("greyd stats --json"))
+        assert figures["servers"][0]["ready"]
+        assert figures["store"]["entries"]["triplets"]["waiting"] == 1
+        container.inside("greyd release --recipient example.org")
+        wait_until(lambda: "released 1 waiting triplets" in container.log(), "the log says so")
+
+
 # Signals ----------------------------------------------------------------------------------------
 
 

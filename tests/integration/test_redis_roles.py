@@ -445,7 +445,8 @@ def test_tls_and_an_acl_user_who_may_do_what_greyd_needs_and_no_more(tmp_path: P
         trusting = f"?ssl_ca_certs={certificates.authority}"
         pass_through(tmp_path, store + trusting)
         with trial("TLS and ACL", tmp_path, store + trusting) as mail:
-            mail.normal()
+            mail.normal(2.5)
+            assert "store away" not in mail.server.log()
         refused = greyd(tmp_path, store + trusting, "--key-prefix=other:")
         with refused as server, PolicyClient(server.port) as client:
             assert client.ask(request()) == "action=DUNNO"
