@@ -14,6 +14,7 @@ import os
 import time
 import traceback
 from collections import Counter as Counted
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import (
@@ -25,6 +26,7 @@ from prometheus_client import (
     disable_created_metrics,
     multiprocess,
 )
+from prometheus_client.registry import Collector
 
 from greyd import __version__
 from greyd.greylist import NO_EVIDENCE, Evidence
@@ -32,7 +34,9 @@ from greyd.log import Severity, one_line, render_json
 from greyd.settings import IDENTITY_WAYS, MODES, SIGNALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client import Metric
 
     from greyd.dns import Kind, Result
     from greyd.log import Log
@@ -232,8 +236,32 @@ class Metrics:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return self.registry
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        registry.register(_AllWorkers(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])))
         return registry
+
+
+class _AllWorkers(Collector):
+    """Adds up what the workers' files say."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the sums; a worker that has only just made its file has counted nothing yet.
+
+        prometheus-client's own collector fails on a file that is still empty.
+        """
+        files = [str(file) for file in self._folder.glob("*.db") if _says_something(file)]
+        metrics: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return metrics
+
+
+def _says_something(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        # That of a worker that has just ended.
+        return False
 
 
 class DnsWatcher:

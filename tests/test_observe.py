@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+
 from greyd.dns import Kind, Result
 from greyd.log import Line, Log
 from greyd.observe import GREYLIST, PASS, Metrics, Observer
@@ -11,6 +13,9 @@ from greyd.protocol import Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    import pytest
 
 
 class Kept:
@@ -99,3 +104,19 @@ def test_lookups_are_counted_by_kind_and_result_and_those_that_were_begun_are_ti
     assert value("greyd_dns_cache_hits_total") == 1
     assert value("greyd_dns_duration_seconds_count") == 2
     assert value("greyd_dns_duration_seconds_sum") == 0.75
+
+
+# Several workers ----------------------------------------------------------------------------------
+
+
+def test_a_worker_that_has_only_just_made_its_file_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = MmapedDict(str(tmp_path / "counter_1.db"))
+    key = mmap_key("greyd_protocol_errors", "greyd_protocol_errors_total", [], [], "x")
+    counted.write_value(key, 7.0, 0.0)
+    counted.close()
+    (tmp_path / "counter_2.db").touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    shown = Metrics().of_all_workers()
+    assert shown.get_sample_value("greyd_protocol_errors_total") == 7
