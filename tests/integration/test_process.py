@@ -133,7 +133,7 @@ def test_a_unix_socket_that_a_killed_server_left_is_replaced(tmp_path: Path) -> 
         server.process.kill()
         server.process.wait(SOON_SECONDS)
         assert path.exists()
-    with greyd(tmp_path, f"--unix={path}"):
+    with ready(tmp_path / "again", f"--unix={path}"):
         assert ask_unix(path).startswith(GREYLISTED.encode())
 
 
