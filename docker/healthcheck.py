@@ -13,7 +13,6 @@ from greyd.configuration import read_settings_of_server
 from greyd.settings import SettingsError
 
 SECONDS = 3
-LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound
 
 
 def trouble() -> str | None:
@@ -24,13 +23,13 @@ def trouble() -> str | None:
         return str(error)
     if endpoint is None:
         return "no metrics port to ask (GREYD_METRICS=0); run the container without a health check"
-    host = LOOPBACK.get(endpoint.host, endpoint.host)
-    connection = http.client.HTTPConnection(host, endpoint.port, timeout=SECONDS)
+    host, port = endpoint.to_ask()
+    connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
     try:
         connection.request("GET", "/healthz")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        return f"http://{host}:{endpoint.port}/healthz: {error or type(error).__name__}"
+        return f"http://{host}:{port}/healthz: {error or type(error).__name__}"
     finally:
         connection.close()
     return None if status == http.client.OK else f"/healthz: status {status}"

@@ -20,7 +20,7 @@ import hmac
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greyd.greylist import DAY, HOUR, Change
+from greyd.greylist import DAY, HOUR, Change, is_or_is_below
 from greyd.settings import MODES
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ class Window(NamedTuple):
     def takes(self, sender_domain: bytes, now: int) -> bool:
         """Whether mail from a domain is awaited now."""
         wanted = self.sender_domain.encode()
-        is_from = not wanted or sender_domain == wanted or sender_domain.endswith(b"." + wanted)
-        return now < self.until and is_from
+        return now < self.until and (not wanted or is_or_is_below(sender_domain, wanted))
 
 
 class Act(NamedTuple):

@@ -1,4 +1,4 @@
-"""Durations as people write and read them."""
+"""Durations, and shares, as people write and read them."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def show_duration(seconds: float) -> str:
         if number:
             parts.append(f"{number}\u00a0{unit}")
     return "\u00a0".join(parts[:2]) or "0\u00a0s"
+
+
+def say_duration(seconds: float) -> str:
+    """Return the same with spaces, where a line may break at them."""
+    return show_duration(seconds).replace("\u00a0", " ")
+
+
+def show_share(part: float, whole: float) -> str:
+    """Return how much of a whole something is, in per cent; a dash where there is no whole."""
+    return f"{100 * part / whole:.1f}\u00a0%" if whole else "–"

@@ -32,7 +32,8 @@ class Follower:
         self._store = store
         self._policy = policy
         self._observer = observer
-        self._control = Control()
+        self.control = Control()
+        """What was read last."""
         self._told_of: int | None = None
         """The last act that the log has; None before the first look."""
         observer.metrics.show_mode(policy.mode)
@@ -47,11 +48,11 @@ class Follower:
         """Read the record once; where the store is away, what was read before stays in force."""
         # What fails here the guard tells of, as of all that fails.
         with contextlib.suppress(StoreError):
-            self._control = await self._store.transact([CONTROL_KEY], _read)
+            self.control = await self._store.transact([CONTROL_KEY], _read)
         self._obey(int(time.time()))
 
     def _obey(self, now: int) -> None:
-        control = self._control
+        control = self.control
         self._policy.expected = Expected(control.windows, self._settings)
         self._tell_acts()
         mode = control.mode_at(now, self._settings.mode)
@@ -61,7 +62,7 @@ class Follower:
             self._observer.log.notice(f"mode {mode}{self._reason(now)}")
 
     def _reason(self, now: int) -> str:
-        mode = self._control.mode
+        mode = self.control.mode
         if mode is None or not mode.holds(now):
             return ", as it is set here"
         until = f" until {_clock(mode.until)}" if mode.until else ""
@@ -70,10 +71,10 @@ class Follower:
     def _tell_acts(self) -> None:
         """Log what commands have done since the last look; what is older is in older logs."""
         if self._told_of is not None:
-            for act in self._control.acts:
+            for act in self.control.acts:
                 if act.number > self._told_of:
                     self._observer.log.notice(f"{act.what}, by {act.by} at {_clock(act.at)}")
-        self._told_of = max(self._control.last_number, self._told_of or 0)
+        self._told_of = max(self.control.last_number, self._told_of or 0)
 
 
 def _read(remembered: Remembered) -> tuple[Control, Sequence[Change]]:

@@ -133,6 +133,14 @@ def _without_batv_tag(local: bytes) -> bytes:
     return left if tag_is_right else right
 
 
+# Domains ----------------------------------------------------------------------------------------
+
+
+def is_or_is_below(name: bytes, domain: bytes) -> bool:
+    """Whether a name is a domain, or a name below it; both in lower case."""
+    return name == domain or name.endswith(b"." + domain)
+
+
 # Keys -------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from greyd.control import Control
 from greyd.follow import Follower
 from greyd.greylist import NO_EVIDENCE, Decision, Evidence
 from greyd.log import Log, Severity
@@ -52,6 +53,8 @@ class Inquiry:
     """Lines that the server would write."""
     mode: str = ""
     """In force."""
+    control: Control = field(default_factory=Control)
+    """What an administrator has told all servers."""
     now: int = 0
     """The time that counts."""
     witnessed: bool = False
@@ -80,7 +83,9 @@ async def inquire(
     observer = _Told(inquiry, log, settings)
     policy = Policy(settings, whitelists, _Looking(store, inquiry), observer, witness)
     # What an administrator has told the servers counts here too; only its lines are not wanted.
-    await Follower(settings, _Reading(store), policy, observer).look()
+    follower = Follower(settings, _Reading(store), policy, observer)
+    await follower.look()
+    inquiry.control = follower.control
     inquiry.mode, inquiry.now = policy.mode, policy.now(request)
     log.most = Severity.INFO
     told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import re2
 
 from greyd.dns.names import organisation_of
+from greyd.greylist import is_or_is_below
 from greyd.whitelist import (
     Clients,
     Entry,
@@ -141,19 +142,19 @@ def _client_reason(text: bytes, seen: Seen) -> _Why | None:
         return None
     if seen.address and (why := _network_like(text, seen.address)):
         return why
-    if name != text.lower() and _is_or_is_below(seen.name.lower(), name):
+    if name != text.lower() and is_or_is_below(seen.name.lower(), name):
         return _Why(_WRITTEN, f"would match if it were written {_shown(name)}")
     for other in seen.other_names:
-        if _is_or_is_below(other, name):
+        if is_or_is_below(other, name):
             return _Why(
                 _UNCONFIRMED,
                 f"would match {_shown(other)}, which the address calls itself; that name does not"
                 " lead back to it, so it does not count",
             )
-    if _is_or_is_below(seen.helo.lower(), name):
+    if is_or_is_below(seen.helo.lower(), name):
         return _Why(_OTHER_THING, "matches the HELO name, which is not compared")
     domain = seen.sender.rpartition(b"@")[2].lower()
-    if domain and (_is_or_is_below(domain, name) or text.lower() == seen.sender.lower()):
+    if domain and (is_or_is_below(domain, name) or text.lower() == seen.sender.lower()):
         return _Why(_OTHER_THING, "matches the sender, who is not compared")
     return None if seen.name == b"unknown" else _related(name, seen.name.lower())
 
@@ -227,11 +228,11 @@ def _recipient_reason(text: bytes, recipient: bytes, sender: bytes) -> _Why | No
     name = _plain(plain)
     if not name:
         return None
-    if name != lower and _is_or_is_below(domain, name):
+    if name != lower and is_or_is_below(domain, name):
         return _Why(_WRITTEN, f"would match if it were written {_shown(name)}")
     if name == user:
         return _Why(_WRITTEN, f"is read as a domain; written {_shown(name)}@ it would match")
-    if sender and _is_or_is_below(sender.lower().rpartition(b"@")[2], name):
+    if sender and is_or_is_below(sender.lower().rpartition(b"@")[2], name):
         return _Why(_OTHER_THING, "matches the sender, who is not compared")
     return _related(name, domain)
 
@@ -328,10 +329,6 @@ def _plain(text: bytes) -> bytes:
     return name
 
 
-def _is_or_is_below(name: bytes, entry: bytes) -> bool:
-    return name == entry or name.endswith(b"." + entry)
-
-
 def _related(entry: bytes, name: bytes) -> _Why | None:
     """Return how a name is related to one that does not match it."""
     if entry.endswith(b"." + name):
@@ -343,7 +340,7 @@ def _related(entry: bytes, name: bytes) -> _Why | None:
     if name.endswith(entry) and b"." in entry:
         return _Why(_RELATED, "is how the name ends, but not after a dot")
     organisation = organisation_of(name)
-    if organisation and _is_or_is_below(entry, organisation):
+    if organisation and is_or_is_below(entry, organisation):
         return _Why(
             _RELATED, f"is another name of the same domain; {_shown(organisation)} covers both"
         )

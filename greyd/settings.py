@@ -46,6 +46,14 @@ class Endpoint(NamedTuple):
     host: str
     port: int
 
+    def to_ask(self) -> Endpoint:
+        """Return where this machine can ask who listens there: of all interfaces on loopback."""
+        return self._replace(host=_LOOPBACK.get(self.host, self.host))
+
+
+# Those are what is asked for, and nothing is bound here.
+_LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
 
 METRICS_ENDPOINT = Endpoint("127.0.0.1", 9923)
 

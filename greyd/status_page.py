@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from greyd import __version__
-from greyd.durations import show_duration
+from greyd.durations import show_duration, show_share
 from greyd.entries import GIVEN_UP_SECONDS
 from greyd.history import (
     AUTO_WHITELISTED,
@@ -195,12 +195,12 @@ def _decisions(view: View) -> Markup:
             Markup('{} <span class="soft">{}</span>').format(_IN_WORDS[outcome], outcome[1]),
             _number(hour.counts[series]),
             _number(day.counts[series]),
-            _share(day.counts[series], total),
+            show_share(day.counts[series], total),
         ]
         for outcome, series in zip(OUTCOMES, _ALL, strict=True)
         if outcome in _USUAL or day.counts[series]
     ]
-    rows.append(["all", _number(hour.sum(_ALL)), _number(total), _share(total, total)])
+    rows.append(["all", _number(hour.sum(_ALL)), _number(total), show_share(total, total)])
     head = [
         "decision",
         f"last {show_duration(hour.seconds)}",
@@ -244,8 +244,8 @@ def _returned(view: View) -> Markup:
         ["clients that became auto-whitelisted", _number(day.counts[AUTO_WHITELISTED,])],
     ]
     lost = Markup("<p>{}</p>\n").format(
-        f"In the last {show_duration(day.seconds)} {_share(passed, first)} of the first contacts"
-        " have come back. Those that never do are nearly always spam."
+        f"In the last {show_duration(day.seconds)} {show_share(passed, first)} of the first"
+        " contacts have come back. Those that never do are nearly always spam."
         if first
         else "No first contacts yet."
     )
@@ -361,10 +361,6 @@ def _row(tag: str, cells: Sequence[str], names: int) -> Markup:
 
 def _number(number: float) -> str:
     return f"{round(number):,}"
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f}\u00a0%" if whole else "–"
 
 
 def _octets(text: bytes) -> str:

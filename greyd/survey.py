@@ -6,7 +6,6 @@ sees the newest entries (SQLite) or a sample (Redis), and says so.
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import time
 from bisect import bisect_left
@@ -14,8 +13,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.entries import GIVEN_UP_SECONDS
-from greyd.greylist import Client, Names, Triplet, has_passed, is_of_identity, is_triplet, names_in
+from greyd.entries import Entry, Kind, State, understand
+from greyd.greylist import Client, Identity, Names, is_of_identity
+from greyd.store import walk
 
 if TYPE_CHECKING:
     from greyd.settings import Settings
@@ -66,36 +66,38 @@ class Survey:
     def add(self, record: Record, now: int, settings: Settings) -> None:
         """Count an entry."""
         self.looked_at += 1
+        # The same mail has a triplet of its network, and counts by that.
         if is_of_identity(record.key):
-            # The same mail has a triplet of its network, and counts by that.
             return
-        if is_triplet(record.key):
-            self._add_triplet(record, now, settings)
-        elif client := Client.load(record.value):
+        entry = understand(record, now, settings, expired=True)
+        if entry is None:
+            return
+        if entry.kind is Kind.TRIPLET:
+            self._add_triplet(entry, now)
+        elif isinstance(entry.record, Client | Identity):
+            successes = entry.record.successes
             self.clients += 1
-            self.auto_whitelisted += 0 < settings.auto_whitelist_clients <= client.successes
+            self.auto_whitelisted += 0 < settings.auto_whitelist_clients <= successes
 
-    def _add_triplet(self, record: Record, now: int, settings: Settings) -> None:
-        triplet = Triplet.load(record.value)
-        if triplet is None:
-            return
-        if has_passed(triplet, settings.delay_seconds, settings):
+    def _add_triplet(self, entry: Entry, now: int) -> None:
+        if entry.state is State.PASSED:
             self.passed += 1
             return
-        passes_at = triplet.first_seen + settings.delay_seconds
-        if passes_at > now:
-            self.early[bisect_left(EARLY_BORDERS, passes_at - now)] += 1
+        if entry.passes_at > now:
+            self.early[bisect_left(EARLY_BORDERS, entry.passes_at - now)] += 1
         else:
-            self.late[bisect_left(LATE_BORDERS, now - passes_at)] += 1
-        if names := names_in(record.key):
-            self._name(Waiting(passes_at, triplet.first_seen, triplet.last_seen, names), now)
+            self.late[bisect_left(LATE_BORDERS, now - entry.passes_at)] += 1
+        if not entry.is_hidden:
+            self._name(entry)
 
-    def _name(self, waiting: Waiting, now: int) -> None:
-        if now - waiting.passes_at > GIVEN_UP_SECONDS:
-            network = waiting.names.network
+    def _name(self, entry: Entry) -> None:
+        if entry.state is State.NEVER_RETURNED:
+            network = entry.names.network
             if network in self.given_up or len(self.given_up) < MOST_NETWORKS:
                 self.given_up[network] += 1
-        elif len(self.waiting) < MOST_WAITING:
+            return
+        waiting = Waiting(entry.passes_at, entry.first_seen, entry.last_seen, entry.names)
+        if len(self.waiting) < MOST_WAITING:
             heapq.heappush(self.waiting, waiting)
         else:
             heapq.heappushpop(self.waiting, waiting)
@@ -108,14 +110,11 @@ async def look_through(store: Store, settings: Settings) -> Survey:
         StoreError: it does not answer.
     """
     survey = Survey()
-    started = time.perf_counter()
-    async for group in store.records():
+    async for group in walk(store, SHARE):
         now = int(time.time())
         for record in group:
             survey.add(record, now, settings)
         if survey.looked_at >= MOST_ENTRIES:
             return survey
-        await asyncio.sleep((time.perf_counter() - started) * (1 / SHARE - 1))
-        started = time.perf_counter()
     survey.complete = True
     return survey

@@ -218,6 +218,11 @@ class Network(NamedTuple):
     prefix: int
     bits: int
 
+    def holds(self, address: Address) -> bool:
+        """Whether an address is in it."""
+        free = self.bits - self.prefix
+        return self.bits == address.bits and self.number >> free == address.number >> free
+
 
 def parse_network(text: bytes) -> Network | None:
     """Read an address or a network in CIDR form; None for anything else.

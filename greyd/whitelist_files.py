@@ -92,10 +92,14 @@ def _sources(paths: Sequence[Path], failed: list[WhitelistError]) -> list[Source
         try:
             sources.append(read_file(str(path)))
         except WhitelistError as error:
-            # postgrey, too, takes a .local file that is not there for an empty one.
-            if not (path.suffix == ".local" and not path.exists()):
+            if not is_absent_local(path):
                 failed.append(error)
     return sources
+
+
+def is_absent_local(path: Path) -> bool:
+    """Whether a .local file is not there: postgrey, too, takes it for an empty one."""
+    return path.suffix == ".local" and not path.exists()
 
 
 def _build(read: Lists, log: Log) -> Whitelists:

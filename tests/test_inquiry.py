@@ -145,9 +145,9 @@ async def compare(store: Store, seed: int, number: int) -> set[str]:
             before = await content(store)
             found = await inquire(request, settings, WHITELISTS, store, witness)
             assert await content(store) == before, "explain has stored something"
-            told = steps(Case(request, settings, LISTS, WHITELISTS, found, control, None, ()))
+            told = steps(Case(request, settings, LISTS, WHITELISTS, found, None, ()))
             check_told(told, found)
-            check_outlook(request, settings, found, control)
+            check_outlook(request, settings, found)
             said = await answer_of(server.policy, request)
             assert undated(found.reply) == undated(said), (options, request)
             if said is not None:
@@ -176,8 +176,8 @@ def check_told(told: list[Any], found: Inquiry) -> None:
         assert found.mode != "off"
 
 
-def check_outlook(request: Request, settings: Settings, found: Inquiry, control: Control) -> None:
-    case = Case(request, settings, LISTS, WHITELISTS, found, control, None, ())
+def check_outlook(request: Request, settings: Settings, found: Inquiry) -> None:
+    case = Case(request, settings, LISTS, WHITELISTS, found, None, ())
     passes_at, until = outlook(case)
     if found.action == "greylist" and found.reason != "store unavailable":
         assert found.now < passes_at <= until or settings.delay_varies
@@ -220,7 +220,7 @@ def test_a_retry_at_the_time_that_was_told_passes_and_one_before_does_not() -> N
             )  # fmt: skip
             store = server.guard.store
             found = await inquire(request, settings, WHITELISTS, store, None)
-            case = Case(request, settings, LISTS, WHITELISTS, found, Control(), None, ())
+            case = Case(request, settings, LISTS, WHITELISTS, found, None, ())
             passes_at, until = outlook(case)
             assert (passes_at, until) == (START + 77, START + settings.retry_window_seconds)
             for now, passes in ((START, False), (passes_at - 1, False), (passes_at, True)):

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from greyd.configuration import default_folder, read_secrets, read_settings_of_server
-from greyd.control import CONTROL_KEY, change_control
+from greyd.control import CONTROL_KEY, Control, change_control
 from greyd.durations import read_duration
 from greyd.log import one_line
-from greyd.store import Answer, StoreError, open_store, tell
+from greyd.store import Answer, StoreError, open_store, sqlite_file, tell
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from greyd.settings import Settings
-    from greyd.store import Record, Rule, Store
+    from greyd.store import Rule, Store
 
     Question = tuple[Sequence[bytes], Rule[Any]]
 
@@ -212,10 +212,19 @@ async def note_act(
     if not settings.privacy:
         given = [f"--{name}={plain(text.encode())}" for name, text in named.items() if text]
         what = " ".join([what, *given])
-    now = int(time.time())
-    by = who()
-    rule = change_control(lambda control: control.with_act(by, what, now), now)
-    await store.transact([CONTROL_KEY], rule)
+    now, by = int(time.time()), who()
+    await tell_servers(store, lambda control: control.with_act(by, what, now), now)
+
+
+async def told_servers(store: Store) -> Control:
+    """Return what all servers on a store have been told."""
+    record = await store.get(CONTROL_KEY)
+    return Control.load(record.value if record else None)
+
+
+async def tell_servers(store: Store, change: Callable[[Control], Control], now: int) -> Control:
+    """Tell all servers on a store something else; returns what they are told then."""
+    return await store.transact([CONTROL_KEY], change_control(change, now))
 
 
 # The store ----------------------------------------------------------------------------------------
@@ -231,7 +240,7 @@ async def opened(url: str, settings: Settings, *, make: bool = False) -> AsyncIt
     if url.startswith("memory:"):
         raise StoreError("memory:// is within the server's process, where no command can reach it")
     if url.startswith("sqlite:"):
-        path = Path(url.removeprefix("sqlite:").removeprefix("//").partition("?")[0])
+        path = sqlite_file(url)
         if make:
             _make_for_owner(path)
         else:
@@ -301,16 +310,6 @@ def step_back() -> None:
     """
     with contextlib.suppress(OSError):
         os.nice(10)
-
-
-async def walk(store: Store, share: float = 0.5) -> AsyncIterator[Sequence[Record]]:
-    """Go through all entries; of the time only a share is spent at work, the rest is a rest."""
-    started = time.perf_counter()
-    async for group in store.records():
-        yield group
-        worked = time.perf_counter() - started
-        await asyncio.sleep(min(worked * (1 / share - 1), 1.0))
-        started = time.perf_counter()
 
 
 _NEAR = 50_000

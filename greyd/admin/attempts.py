@@ -302,8 +302,4 @@ class _Joiner:
 
 def _is_local(address: Address) -> bool:
     """Whether mail from there is the site's own, and comes to no greylisting."""
-    return any(
-        network.bits == address.bits
-        and network.number >> (free := network.bits - network.prefix) == address.number >> free
-        for network in _LOCAL
-    )
+    return any(network.holds(address) for network in _LOCAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -13,7 +14,7 @@ from greyd.hits import CLIENTS, RECIPIENTS, SINCE_KEY, Hit, key_of, load_since
 from greyd.lint import ERROR, lint
 from greyd.settings import shown
 from greyd.whitelist import Entry, Source, WhitelistError, entries_of, read_file
-from greyd.whitelist_files import files_in_force
+from greyd.whitelist_files import files_in_force, is_absent_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -102,8 +103,7 @@ def _read(admin: Admin, files: Sequence[str], *, clients: bool, recipients: bool
             (which, path)
             for which, paths in in_force.items()
             for path in paths
-            # A .local file that is not there is an empty one.
-            if only in (None, which) and (path.suffix != ".local" or path.exists())
+            if only in (None, which) and not is_absent_local(path)
         ]
     sources: dict[str, list[Source]] = {CLIENTS: [], RECIPIENTS: []}
     unreadable = 0
@@ -136,7 +136,8 @@ def _show_findings(admin: Admin, read: _Files) -> int:
     ]
     for _, finding in findings:
         if not admin.as_json:
-            print(finding)  # noqa: T201 - lines for grep and editors, not to be folded
+            # Lines for grep and editors: they are not to be folded.
+            sys.stdout.write(f"{finding}\n")
     number = sum(1 for _ in read.entries())
     errors = sum(1 for _, finding in findings if finding.severity == ERROR)
     names = ", ".join(source.file for sources in read.sources.values() for source in sources)

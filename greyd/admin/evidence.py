@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from greyd.admin.attempts import Recent
 from greyd.admin.what_if import request_of
-from greyd.dns import Answer, DnsError
+from greyd.dns import NotAsked
 from greyd.dns.names import domain_of, organisation_of
 from greyd.greylist import NO_EVIDENCE, Evidence, parse_address
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.admin.attempts import Attempt
-    from greyd.dns import Kind, Lookup
+    from greyd.dns import Lookup
     from greyd.dns.witness import DnsWitness
     from greyd.settings import Settings
     from greyd.whitelist import Whitelists
@@ -110,17 +110,10 @@ class Witness:
         return evidence._replace(signals=(*evidence.signals, *more))
 
 
-class _Nobody:
-    """A resolver that is never asked."""
-
-    async def query(self, _name: bytes, _kind: Kind) -> Answer:
-        raise DnsError("not asked")
-
-
 def _dns_witness(settings: Settings, whitelists: Whitelists, lookup: Lookup | None) -> DnsWitness:
     from greyd.dns.witness import DnsWitness
 
-    return DnsWitness(settings, lookup or _Nobody(), lambda: whitelists.override, _raise)
+    return DnsWitness(settings, lookup or NotAsked(), lambda: whitelists.override, _raise)
 
 
 def _raise(fault: BaseException) -> None:

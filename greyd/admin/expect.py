@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import Admin, AdminError, clock, command, plain, seconds, who
+from greyd.admin import (
+    Admin,
+    AdminError,
+    clock,
+    command,
+    plain,
+    seconds,
+    tell_servers,
+    told_servers,
+    who,
+)
 from greyd.control import (
-    CONTROL_KEY,
     LONGEST_WINDOW_SECONDS,
     Control,
     ControlError,
     Window,
-    change_control,
     window_key,
 )
 from greyd.durations import show_duration
@@ -65,13 +73,12 @@ async def expect(
         if close:
             raise AdminError("--close: name the recipient")
         async with admin.store() as store:
-            record = await store.get(CONTROL_KEY)
-        _show(admin, Control.load(record.value if record else None).without_old(now))
+            _show(admin, (await told_servers(store)).without_old(now))
         return
     change = _change(admin, recipient, _until(for_, now), from_, close=close, now=now)
     async with admin.store(make=True) as store:
         try:
-            control = await store.transact([CONTROL_KEY], change_control(change, now))
+            control = await tell_servers(store, change, now)
         except ControlError as error:
             raise AdminError(str(error)) from None
     _show(admin, control)

@@ -14,8 +14,7 @@ import typer
 from greyd.admin import CANNOT, Admin, AdminError, clock, command, complain, plain
 from greyd.admin.log_line import read_line
 from greyd.admin.steps import Case, Name, outlook, steps
-from greyd.control import CONTROL_KEY, Control
-from greyd.dns import DnsError, Kind
+from greyd.dns import DnsError, Kind, NotAsked
 from greyd.durations import show_duration
 from greyd.greylist import parse_address
 from greyd.inquiry import Readable, inquire
@@ -143,16 +142,12 @@ async def _explain(
             store = _NoStore(str(error))
             status = CANNOT
         inquiry = await inquire(request, settings, whitelists, store, witness)
-        control = Control()
-        with contextlib.suppress(StoreError):
-            record = await store.get(CONTROL_KEY)
-            control = Control.load(record and record.value)
     if not inquiry.fault:
         # The answer does not need the store.
         status = 0
     else:
         complain(inquiry.fault)
-    case = Case(request, settings, lists, whitelists, inquiry, control, name, asked, bool(status))
+    case = Case(request, settings, lists, whitelists, inquiry, name, asked, bool(status))
     _show(admin, case, steps(case))
     return status
 
@@ -214,7 +209,7 @@ def _request(attributes: Mapping[str, bytes], settings: Settings) -> Request:
 async def _lookup(settings: Settings, asked: list[str], *, wanted: bool) -> AsyncIterator[Lookup]:
     """Open the server's way to DNS; ``asked`` gets what was asked, and the answers."""
     if not wanted:
-        yield _NoDns()
+        yield NotAsked()
         return
     from greyd.dns.resolver import Resolver
 
@@ -223,13 +218,6 @@ async def _lookup(settings: Settings, asked: list[str], *, wanted: bool) -> Asyn
         yield _Heard(resolver, asked)
     finally:
         await resolver.close()
-
-
-class _NoDns:
-    """Knows nothing."""
-
-    async def query(self, name: bytes, kind: Kind) -> Answer:  # noqa: ARG002 - it is not asked
-        raise DnsError("not asked")
 
 
 class _Heard:
@@ -282,10 +270,9 @@ async def _name_of(attributes: Mapping[str, bytes], lookup: Lookup) -> Name | No
 
 
 async def _confirmed(address: Address, lookup: Lookup) -> Name:
-    from greyd.dns.lists import reversed_name
+    from greyd.dns.lists import pointer_name
 
-    zone = b".in-addr.arpa" if address.bits == 32 else b".ip6.arpa"
-    names = (await lookup.query(reversed_name(address) + zone, Kind.PTR)).values[:_MOST_NAMES]
+    names = (await lookup.query(pointer_name(address), Kind.PTR)).values[:_MOST_NAMES]
     kind = Kind.A if address.bits == 32 else Kind.AAAA
     for name in names:
         if address.packed in (await lookup.query(name, kind)).values:
@@ -316,7 +303,7 @@ class _NoStore:
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
-    async def get(self, key: bytes) -> Record | None:  # noqa: ARG002 - nothing is there
+    async def get(self, _key: bytes) -> Record | None:
         raise StoreError(self._reason)
 
 

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import NO, Admin, AdminError, command, delete_all, note_act, walk
+from greyd.admin import NO, Admin, AdminError, command, delete_all, note_act
 from greyd.admin.selection import Selection, select
 from greyd.control import CONTROL_KEY, Control, change_control, window_key
 from greyd.entries import Kind, kind_of, understand
-from greyd.greylist import correspondence_key, keys
+from greyd.greylist import correspondence_key
+from greyd.store import walk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from greyd.greylist import Change
     from greyd.settings import Settings
-    from greyd.store import Store
+    from greyd.store import Remembered, Store
 
     Found = Sequence[tuple[bytes, Kind]]
 
@@ -110,7 +112,11 @@ async def _found(
         AdminError: only hashes are stored, and nothing is named that has one.
     """
     if settings.privacy:
-        for key in _hashed(selections[0], settings):
+        selection = selections[0]
+        wanted = selection.hashed_keys(settings)
+        if selection.recipient:
+            wanted.append(correspondence_key(selection.sender, selection.recipient, settings))
+        for key in wanted:
             if (record := await store.get(key)) is not None:
                 yield [(key, kind_of(record.key))]
         return
@@ -124,20 +130,6 @@ async def _found(
         ]
 
 
-def _hashed(selection: Selection, settings: Settings) -> list[bytes]:
-    if triplets := selection.exact_triplets(settings):
-        return [
-            *triplets,
-            correspondence_key(selection.sender, selection.recipient, settings),
-        ]
-    if selection.address and not (selection.sender or selection.recipient):
-        return [keys(selection.address, b"", b"", settings).client]
-    raise AdminError(
-        "with --privacy only hashes are stored: name one triplet by --client ADDRESS,"
-        " --sender ADDRESS and --recipient ADDRESS, or one client by --client ADDRESS"
-    )
-
-
 async def _forget_told(store: Store, address: str, settings: Settings) -> int:
     """Forget the windows for an address, and what waits for the log and names it."""
     now = int(time.time())
@@ -147,13 +139,13 @@ async def _forget_told(store: Store, address: str, settings: Settings) -> int:
         acts = tuple(act for act in control.acts if name not in act.what.lower())
         return control.without_window(key)._replace(acts=acts)
 
-    record = await store.get(CONTROL_KEY)
-    before = Control.load(record.value if record else None)
-    after = without(before)
-    if after == before:
-        return 0
-    await store.transact([CONTROL_KEY], change_control(without, now))
-    return len(before.windows) - len(after.windows) + len(before.acts) - len(after.acts)
+    def rule(remembered: Remembered) -> tuple[int, Sequence[Change]]:
+        before = Control.load(remembered[0])
+        after = without(before)
+        gone = len(before.windows) - len(after.windows) + len(before.acts) - len(after.acts)
+        return gone, change_control(without, now)(remembered)[1] if gone else ()
+
+    return await store.transact([CONTROL_KEY], rule)
 
 
 _NAMES = {

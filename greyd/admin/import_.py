@@ -27,11 +27,11 @@ from greyd.admin import (
     postgrey_db,
     seconds,
     sqlgrey_db,
-    walk,
 )
 from greyd.admin.merging import Found, Item, Outcome, Refused, is_expired, merging
 from greyd.configuration import read_secrets
 from greyd.entries import Kind
+from greyd.store import sqlite_file, walk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -113,7 +113,7 @@ async def import_(
 
       greyd import /var/lib/postgrey
 
-      ssh mx2 'db5.3_dump -p /root/copy/postgrey.db' | greyd import -
+      ssh mx2 'db5.3_dump -p copy/postgrey.db' | greyd import -
 
       greyd import /var/lib/sqlgrey/sqlgrey.db
 
@@ -178,7 +178,7 @@ async def _opened_source(
 def _local_source(text: str, admin: Admin, delay: int, stack: contextlib.ExitStack) -> Source:
     if text == "-":
         return _dump(sys.stdin.buffer, admin.settings, delay)
-    path = _path(text) if text.startswith("sqlite:") else Path(text)
+    path = sqlite_file(text) if text.startswith("sqlite:") else Path(text)
     if path.is_dir():
         return _postgreys_folder(path, admin.settings, delay, stack)
     try:
@@ -237,18 +237,15 @@ def _sqlite_file(path: Path, admin: Admin, delay: int, stack: contextlib.ExitSta
     return Source("another greyd's file", _at_once(items), other_store.count(connection))
 
 
-def _path(url: str) -> Path:
-    """Return the path in the URL of a file."""
-    return Path(url.removeprefix("sqlite:").removeprefix("//").partition("?")[0])
-
-
 def _is_own(path: Path, url: str) -> bool:
-    return url.startswith("sqlite:") and _path(url).exists() and _path(url).samefile(path)
+    return (
+        url.startswith("sqlite:") and sqlite_file(url).exists() and sqlite_file(url).samefile(path)
+    )
 
 
 def _is_absent(url: str) -> bool:
     try:
-        return url.startswith("sqlite:") and not _path(url).exists()
+        return url.startswith("sqlite:") and not sqlite_file(url).exists()
     except OSError:
         return False
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import NO, Admin, AdminError, command, complain, seconds, step_back, walk
+from greyd.admin import NO, Admin, command, complain, seconds, step_back
 from greyd.admin.selection import select
 from greyd.admin.shown import JsonRows, Rows
 from greyd.entries import Entry, State, understand
-from greyd.greylist import keys
+from greyd.store import walk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
 MOST_FOR_PEOPLE = 1000
 """Entries that are shown where nothing else is said; a program gets all."""
-
-ONLY_EXACT = (
-    "with --privacy only hashes are stored: name one triplet by --client (an address), --sender and"
-    " --recipient, or one client by its address"
-)
 
 
 @command
@@ -174,10 +169,5 @@ async def _by_hash(
     Raises:
         AdminError: it names no single one.
     """
-    wanted = selection.exact_triplets(settings)
-    if selection.address and not (selection.sender or selection.recipient):
-        wanted = [keys(selection.address, b"", b"", settings).client]
-    if not wanted:
-        raise AdminError(ONLY_EXACT)
-    found = [await store.get(key) for key in wanted]
+    found = [await store.get(key) for key in selection.hashed_keys(settings)]
     yield [record for record in found if record is not None]

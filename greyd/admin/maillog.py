@@ -255,6 +255,17 @@ def _find_action(block: bytes, start: int) -> int:
 # Files ------------------------------------------------------------------------------------------
 
 
+def octets_of(paths: Iterable[str | Path]) -> int | None:
+    """Return how many octets some files have to read; None where that can't be known."""
+    try:
+        files = [os.stat(path) for path in paths]  # noqa: PTH116 - names as they were given
+    except OSError:
+        return None
+    if not all(stat.S_ISREG(each.st_mode) for each in files):
+        return None
+    return sum(each.st_size for each in files)
+
+
 def _read(
     paths: Sequence[str | Path], find: Find, now: float | None, tally: Tally
 ) -> Iterator[Line]:
@@ -310,9 +321,8 @@ class _File:
 
     def _open(self, tally: Tally) -> Stream:
         try:
-            file: int | str = 0 if self._path == "-" else self._path
             # Whoever reads it closes it.
-            raw = open(file, "rb", buffering=0, closefd=file != 0)  # noqa: SIM115
+            raw = io.FileIO(0, closefd=False) if self._path == "-" else io.FileIO(self._path)
             status = os.fstat(raw.fileno())
             if stat.S_ISREG(status.st_mode):
                 self._now = min(self._now, status.st_mtime)
@@ -551,13 +561,14 @@ class _Clock:
 
     def _without_year(self, minute: str) -> float:
         """Return the time in the last year in which it is not later than the file, or a day."""
-        latest = datetime.fromtimestamp(self._now + 86400)  # noqa: DTZ006 - local
+        # RFC 3164 has no zone: its times are this machine's, and so are those compared here.
+        latest = datetime.fromtimestamp(self._now + 86400)  # noqa: DTZ006
         month = _MONTHS.index(minute[:3]) + 1
         day, clock = int(minute[4:6]), minute[-5:]
         for year in range(latest.year, latest.year - 9, -1):
             if month == 2 and day == 29 and not isleap(year):
                 continue
-            when = datetime(year, month, day, int(clock[:2]), int(clock[3:]))  # noqa: DTZ001 - local
+            when = datetime(year, month, day, int(clock[:2]), int(clock[3:]))  # noqa: DTZ001
             if when <= latest:
                 return when.timestamp()
         return 0.0

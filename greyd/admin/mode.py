@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import Admin, clock, command, seconds, who
-from greyd.control import CONTROL_KEY, Control, Mode, change_control
+from greyd.admin import Admin, clock, command, seconds, tell_servers, told_servers, who
+from greyd.control import Control, Mode
 
 if TYPE_CHECKING:
     from greyd.store import Store
@@ -56,8 +56,7 @@ async def mode(
     now = int(time.time())
     if switch is None:
         async with admin.store() as store:
-            record = await store.get(CONTROL_KEY)
-        _show(admin, Control.load(record.value if record else None), now)
+            _show(admin, await told_servers(store), now)
         return
     until = now + seconds(for_, "--for") if for_ else 0
     async with admin.store(make=True) as store:
@@ -73,7 +72,7 @@ async def _switch(store: Store, name: str, until: int, now: int) -> Control:
             return control._replace(mode=None).with_act(by, "mode reset", now)
         return control._replace(mode=Mode(name, until, by, now))
 
-    return await store.transact([CONTROL_KEY], change_control(change, now))
+    return await tell_servers(store, change, now)
 
 
 def _show(admin: Admin, control: Control, now: int) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from greyd.admin import plain
 from greyd.admin.servers import Heard, Together, sum_of, together
-from greyd.durations import show_duration
+from greyd.durations import say_duration
 from greyd.entries import Kind, State
 from greyd.figures import PERIODS, START
 from greyd.settings import shown as without_login
@@ -182,7 +182,7 @@ def _server(heard: Heard) -> str:
     ))  # fmt: skip
     return (
         f"{host or heard.place.url}: {state}{errors}; mode {mode}, up"
-        f" {_duration(figures.up_seconds)}{speed}; greyd {version}{workers}"
+        f" {say_duration(figures.up_seconds)}{speed}; greyd {version}{workers}"
     )
 
 
@@ -239,7 +239,7 @@ def _facts(periods: Mapping[str, Together]) -> Iterator[str]:
             continue
         told = counts.seconds
         waited = (
-            _duration(counts.waited_seconds / counts.first_passes) if counts.first_passes else ""
+            say_duration(counts.waited_seconds / counts.first_passes) if counts.first_passes else ""
         )
         store = counts.store_seconds / counts.store_requests if counts.store_requests else None
         facts = [
@@ -251,7 +251,7 @@ def _facts(periods: Mapping[str, Together]) -> Iterator[str]:
         if store is not None:
             facts.append(f"the store took {_milliseconds(store)} on average")
         # It may not have run that long.
-        yield f"last {_duration(counts.seconds)}: {', '.join(facts)}"
+        yield f"last {say_duration(counts.seconds)}: {', '.join(facts)}"
 
 
 def _store(store: StoreView) -> Iterator[str]:
@@ -318,10 +318,6 @@ def _rate(per_second: float) -> str:
     if per_second >= 100:
         return f"{per_second:,.0f}"
     return f"{per_second:.1f}" if per_second >= 1 else f"{per_second:.3f}" if per_second else "0"
-
-
-def _duration(seconds: float) -> str:
-    return show_duration(seconds).replace("\u00a0", " ")
 
 
 def _milliseconds(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,13 +46,3 @@ async def postfix_config(
     admin.tell_json({"text": text})
     if not admin.as_json:
         sys.stdout.write(text)
-
-
-async def _queue_directory() -> Path:
-    from greyd.doctor.programs import ProgramError, ask
-    from greyd.doctor.recommended import QUEUE_DIRECTORY
-
-    try:
-        return Path((await ask("postconf", "-h", "queue_directory")).output.strip())
-    except ProgramError:
-        return QUEUE_DIRECTORY

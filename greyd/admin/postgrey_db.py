@@ -182,7 +182,7 @@ def _copy(folder: Path, copy: Path) -> None:
     for name in names:
         # The folder is another user's: no link and no pipe is to be followed.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with open(os.open(folder / name, flags), "rb") as original:  # noqa: PTH123 - a descriptor
+        with os.fdopen(os.open(folder / name, flags), "rb") as original:
             if not stat.S_ISREG(os.fstat(original.fileno()).st_mode):
                 raise AdminError(f"{folder / name}: no regular file")
             with (copy / name).open("xb") as target:

@@ -17,11 +17,11 @@ from greyd.admin import (
     decide_all,
     note_act,
     plain,
-    walk,
 )
 from greyd.admin.selection import Selection, select
 from greyd.entries import Kind, State, understand
 from greyd.greylist import release as released
+from greyd.store import walk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -99,12 +99,7 @@ async def waiting(
     """
     settings = admin.settings
     if settings.privacy:
-        names = selection.exact_triplets(settings)
-        if not names:
-            raise AdminError(
-                "with --privacy only hashes are stored: name one triplet by --client ADDRESS,"
-                " --sender ADDRESS and --recipient ADDRESS"
-            )
+        names = selection.hashed_triplets(settings)
         entries = [await _entry(store, name, now, settings) for name in names]
         yield [entry for entry in entries if entry and entry.state in _WAITING]
         return

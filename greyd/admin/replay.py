@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-import stat
 from functools import cache
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -16,19 +14,18 @@ import typer
 from greyd.admin import Admin, AdminError, clock, command, complain, plain
 from greyd.configuration import read_settings_of_server
 from greyd.durations import read_duration, show_duration
-from greyd.settings import from_table
+from greyd.settings import Settings, from_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from os import stat_result
+    from pathlib import Path
 
     from greyd.admin.attempts import Attempt, Reading
     from greyd.admin.evidence import Witness
     from greyd.admin.maillog import Line
     from greyd.admin.what_if import Figures, Sender, WhatIf
     from greyd.dns.resolver import Resolver
-    from greyd.settings import Settings
-    from greyd.whitelist import Source, Whitelists
+    from greyd.whitelist import Whitelists
 
 INFLUENCE = (
     "delay", "max-age", "retry-window", "auto-whitelist-clients", "mode", "preset", "identity",
@@ -197,7 +194,7 @@ def _prepare(
 
 @cache
 def _whitelists(
-    clients: Sequence[Path], recipients: Sequence[Path], override: Sequence[Path]
+    clients: tuple[Path, ...], recipients: tuple[Path, ...], override: tuple[Path, ...]
 ) -> Whitelists:
     """Read the whitelists of a server, or of several.
 
@@ -205,24 +202,14 @@ def _whitelists(
         AdminError: a file can't be read.
     """
     from greyd.admin.trial import Remembering
-    from greyd.override import read_override
-    from greyd.whitelist import Clients, Recipients
-    from greyd.whitelist_files import files_in_force
+    from greyd.whitelist_files import read_lists
 
-    return Remembering(
-        Clients(_sources(files_in_force(clients, "whitelist_clients"))),
-        Recipients(_sources(files_in_force(recipients, "whitelist_recipients"))),
-        read_override(_sources(override)),
+    lists = read_lists(
+        Settings(whitelist_clients=clients, whitelist_recipients=recipients, list_override=override)
     )
-
-
-def _sources(paths: Iterable[Path]) -> list[Source]:
-    from greyd.whitelist import WhitelistError, read_file
-
-    try:
-        return [read_file(str(path)) for path in paths if path.suffix != ".local" or path.exists()]
-    except WhitelistError as error:
-        raise AdminError(f"whitelist {error}") from None
+    for error in lists.failed:
+        raise AdminError(f"whitelist {error}")
+    return Remembering(*lists.whitelists())
 
 
 def _resolver(settings: Settings) -> Resolver:
@@ -238,24 +225,11 @@ def _resolver(settings: Settings) -> Resolver:
 def _read(admin: Admin, logs: Sequence[str]) -> Iterator[Iterator[Line]]:
     """Read logs, and show how far it has come."""
     from greyd.admin.attempts import PROGRAMS
-    from greyd.admin.maillog import Tally, lines
+    from greyd.admin.maillog import Tally, lines, octets_of
 
     programs = (*PROGRAMS, admin.settings.syslog_ident.encode())
-    with admin.progress("replaying", _octets_of(logs)) as bar:
+    with admin.progress("replaying", octets_of(logs)) as bar:
         yield lines(logs, programs=programs, tally=Tally(on_octets=bar))
-
-
-def _octets_of(logs: Sequence[str]) -> float | None:
-    """Return how many there are to read; None where that can't be known."""
-    try:
-        files = [Path(log).stat() for log in logs]
-    except OSError:
-        return None
-    return sum(each.st_size for each in files) if all(map(_is_regular, files)) else None
-
-
-def _is_regular(status: stat_result) -> bool:
-    return stat.S_ISREG(status.st_mode)
 
 
 async def _send(

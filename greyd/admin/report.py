@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greyd.admin import NO, Admin, AdminError, clock, command, complain, plain
-from greyd.durations import read_duration, show_duration
+from greyd.durations import read_duration, show_duration, show_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -92,13 +92,13 @@ def report(
 
       greyd report --since=7d --html=/var/www/html/greylisting.html
     """
-    from greyd.admin.maillog import Tally, decisions
+    from greyd.admin.maillog import Tally, decisions, octets_of
     from greyd.admin.report_counts import Counts
 
     span = Span.of(since, until, time.time())
     paths = _paths(logs, span)
     counts, outside = Counts(admin.settings, top), _Outside()
-    with admin.progress("reading", _size(paths)) as advance:
+    with admin.progress("reading", octets_of(paths)) as advance:
         tally = Tally(on_octets=advance)
         counts.add_all(_within(decisions(paths, tally=tally), span, outside))
     if tally.too_long:
@@ -154,7 +154,10 @@ def _moment(option: str, text: str | None, now: float) -> float:
     """Return the time that a text names."""
     if not text:
         return 0.0
-    midnight = datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0)  # noqa: DTZ006 - this machine's
+    # A day begins at this machine's midnight, also where its zone was another hour then: so it
+    # is reckoned without a zone.
+    today = datetime.fromtimestamp(now)  # noqa: DTZ006
+    midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)
     days = {"today": 0, "yesterday": 1}.get(text.strip().lower())
     if days is not None:
         return (midnight - timedelta(days=days)).timestamp()
@@ -194,14 +197,6 @@ def _is_since(path: Path, span: Span) -> bool:
         return path.is_file() and path.stat().st_mtime >= span.since
     except OSError:
         return False
-
-
-def _size(paths: Sequence[str]) -> float | None:
-    """Return how many octets there are; None where that is not known."""
-    try:
-        return sum(Path(path).stat().st_size for path in paths) if "-" not in paths else None
-    except OSError:
-        return None
 
 
 @dataclass
@@ -304,7 +299,7 @@ def _tell_volume(admin: Admin, found: Report) -> None:
     )
     admin.tell(", ".join(different), "")
     rows = [
-        [action, plain(reason.encode()), f"{count:,}", _share(count, found.requests)]
+        [action, plain(reason.encode()), f"{count:,}", show_share(count, found.requests)]
         for (action, reason), count in found.outcomes[:_MOST_ROWS]
     ]
     admin.table(["action", "reason", "requests", "share"], rows, numbers=["requests", "share"])
@@ -339,8 +334,9 @@ def _tell_bars(admin: Admin, unit: str, rows: Sequence[tuple[str, Slot]]) -> Non
     plain_only = admin.console.options.ascii_only
     passed_mark, grey_mark = ("#", "-") if plain_only else ("█", "░")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, side in ((unit, "left"), ("passed", "right"), ("greylisted", "right")):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    table.add_column(unit)
+    for name in ("passed", "greylisted"):
+        table.add_column(name, justify="right")
     table.add_column(f"{passed_mark} passed {grey_mark} greylisted", no_wrap=True)
     for name, slot in rows:
         grey = sum(slot.counts[kind] for kind in GREYLISTED)
@@ -370,7 +366,7 @@ def _tell_first_contacts(admin: Admin, found: Report) -> None:
     ]
     admin.table(
         ["client network, sender, recipient", "triplets", "share"],
-        [[name, f"{count:,}", _share(count, contacts.count)] for name, count in rows],
+        [[name, f"{count:,}", show_share(count, contacts.count)] for name, count in rows],
         numbers=["triplets", "share"],
     )
     if delays := found.delays:
@@ -481,10 +477,6 @@ def _tell_pools(admin: Admin, found: Report) -> None:
         ],
         numbers=["mails", "networks, at most", "passed", "longest wait in all"],
     )
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f}\u00a0%" if whole else "–"
 
 
 # For programs -------------------------------------------------------------------------------------

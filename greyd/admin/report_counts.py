@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.dns.names import domain_of, is_generic, normal_name, organisation_of
 from greyd.entries import GIVEN_UP_SECONDS
-from greyd.greylist import keys, normalise_sender, parse_address
+from greyd.greylist import is_or_is_below, keys, normalise_sender, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -528,7 +528,7 @@ class Counts:
             hints.append(f"identity {opened.identity.decode('ascii', 'replace')}")
             score += _FOR_IDENTITY
         own = self._organisation(domain)
-        if own and (b"." + normal_name(opened.client_name)).endswith(b"." + own):
+        if own and is_or_is_below(normal_name(opened.client_name), own):
             hints.append("the sender's own host")
             score += _FOR_OWN_HOST
         if domain in self._passed_domains:

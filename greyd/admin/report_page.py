@@ -28,7 +28,7 @@ from greyd.admin.report_counts import (
     WAITED,
     Slot,
 )
-from greyd.durations import show_duration
+from greyd.durations import show_duration, show_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -186,10 +186,10 @@ def _tiles(found: Report) -> Markup:
     delays, contacts = found.delays, found.first_contacts
     tiles = [
         (_number(found.requests), "requests"),
-        (_share(found.greylisted(), found.requests), "of them greylisted"),
+        (show_share(found.greylisted(), found.requests), "of them greylisted"),
         (_about(found.clients), "clients"),
         (_number(contacts.count), "first contacts"),
-        (_share(contacts.never, contacts.count), "of them never came back"),
+        (show_share(contacts.never, contacts.count), "of them never came back"),
         (show_duration(delays.percentiles[50]) if delays else "–", "median wait"),
     ]
     return Markup('<div class="tiles">\n{}</div>\n').format(
@@ -311,7 +311,7 @@ def _decisions(found: Report) -> Markup:
         [
             Markup("{} <small>{}</small>").format(plain(reason.encode()), action),
             _number(count),
-            _share(count, found.requests),
+            show_share(count, found.requests),
             _line(count, found.outcomes[0][1], "new" if action == "greylist" else "known"),
         ]
         for (action, reason), count in found.outcomes[:_MOST_OUTCOMES]
@@ -341,7 +341,7 @@ def _delays(found: Report) -> Markup:
         if not seen or (seen == delays.count and not count):
             continue
         rows.append(
-            [name, _number(count), _share(seen, delays.count), _line(count, most, "waited")]
+            [name, _number(count), show_share(seen, delays.count), _line(count, most, "waited")]
         )
     return _section(
         "How long mail waited",
@@ -358,7 +358,12 @@ def _first_contacts(found: Report) -> Markup:
     contacts = found.first_contacts
     late = show_duration(found.due_seconds)
     rows = [
-        [name, _number(count), _share(count, contacts.count), _line(count, contacts.count, kind)]
+        [
+            name,
+            _number(count),
+            show_share(count, contacts.count),
+            _line(count, contacts.count, kind),
+        ]
         for name, count, kind in (
             ("passed after their wait", contacts.waited, "waited"),
             ("passed from another network, or by a list", contacts.otherwise, "auto"),
@@ -508,7 +513,3 @@ def _number(number: float) -> str:
 
 def _about(number: Number) -> str:
     return _number(number.count) if number.exact else f"≈ {_number(round(number.count, -3))}"
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.1f}\u00a0%" if whole else "–"

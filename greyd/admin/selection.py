@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 
 from greyd.admin import AdminError, plain
 from greyd.entries import Entry, Kind, State
-from greyd.greylist import Evidence, keys, normalise_sender, parse_address
+from greyd.greylist import (
+    Evidence,
+    is_or_is_below,
+    keys,
+    normalise_sender,
+    parse_address,
+)
 from greyd.whitelist import Network, parse_network
 
 if TYPE_CHECKING:
@@ -32,6 +38,12 @@ NULL_SENDER = b"<>"
 
 # The last part is none of a number: half an address is no name, though resolvers take it for one.
 _NAME = re.compile(rb"(?=.{1,253}\Z)([a-z0-9_-]+\.)+[a-z][a-z0-9-]*\.?", re.IGNORECASE)
+
+
+_ONLY_EXACT = (
+    "with --privacy only hashes are stored: name one triplet by --client ADDRESS, --sender ADDRESS"
+    " and --recipient ADDRESS"
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ class Selection:
             and (not self.since or entry.last_seen >= self.since)
             and self._takes_client(entry, settings)
             and self._takes_sender(entry)
-            and _is_or_is_below(entry.names.recipient, self.recipient)
+            and _is_or_is_in(entry.names.recipient, self.recipient)
         )
 
     def _takes_client(self, entry: Entry, settings: Settings) -> bool:
@@ -72,7 +84,7 @@ class Selection:
             return True
         name = entry.names.network
         if entry.kind in (Kind.IDENTITY, Kind.IDENTITY_TRIPLET):
-            return bool(self.domain) and _is_or_is_below(name, self.domain)
+            return bool(self.domain) and _is_or_is_in(name, self.domain)
         network = _network_of(entry, settings)
         return network is not None and any(_overlap(network, each) for each in self.networks)
 
@@ -80,7 +92,7 @@ class Selection:
         if self.sender == NULL_SENDER:
             is_triplet = entry.kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET)
             return is_triplet and not entry.is_hidden and not entry.names.sender
-        return _is_or_is_below(entry.names.sender, self.sender)
+        return _is_or_is_in(entry.names.sender, self.sender)
 
     def exact_keys(self, settings: Settings) -> Keys | None:
         """Return the keys of the one triplet that it names; None where it names no single one."""
@@ -98,13 +110,33 @@ class Selection:
         exact, address, sender = self.exact_keys(settings), self.address, self._exact_sender
         if exact is None or address is None or sender is None:
             return []
-        labels = sender.rpartition(b"@")[2].split(b".")
-        domains = [b".".join(labels[start:]) for start in range(len(labels) - 1)]
         identities = [
             keys(address, sender, self.recipient, settings, Evidence(identity=domain))
-            for domain in domains[:_MOST_DOMAINS]
+            for domain in domains_of(sender)
         ]
         return [exact.triplet, *(each.identity_triplet for each in identities)]
+
+    def hashed_triplets(self, settings: Settings) -> list[bytes]:
+        """Return the keys of a triplet that can be found where only hashes are stored.
+
+        Raises:
+            AdminError: no single one is named.
+        """
+        if found := self.exact_triplets(settings):
+            return found
+        raise AdminError(_ONLY_EXACT)
+
+    def hashed_keys(self, settings: Settings) -> list[bytes]:
+        """Return the keys of a triplet, or of a client alone, where only hashes are stored.
+
+        Raises:
+            AdminError: no single one is named.
+        """
+        if found := self.exact_triplets(settings):
+            return found
+        if self.address and not (self.sender or self.recipient):
+            return [keys(self.address, b"", b"", settings).client]
+        raise AdminError(f"{_ONLY_EXACT}, or one client by --client ADDRESS")
 
     @property
     def _exact_sender(self) -> bytes | None:
@@ -121,6 +153,12 @@ class Selection:
         number, _, bits = self.networks[0]
         family = socket.AF_INET if bits == 32 else socket.AF_INET6
         return parse_address(socket.inet_ntop(family, number.to_bytes(bits // 8, "big")).encode())
+
+
+def domains_of(sender: bytes) -> list[bytes]:
+    """Return the domains that a sender may be known by as an identity: its own, and those above."""
+    labels = sender.rpartition(b"@")[2].split(b".")
+    return [b".".join(labels[start:]) for start in range(len(labels) - 1)][:_MOST_DOMAINS]
 
 
 def select(
@@ -189,12 +227,10 @@ def _overlap(one: Network, other: Network) -> bool:
     return one.bits == other.bits and one.number >> free == other.number >> free
 
 
-def _is_or_is_below(address: bytes, wanted: bytes) -> bool:
+def _is_or_is_in(address: bytes, wanted: bytes) -> bool:
     """Whether an address is the one wanted, or in the domain that is."""
     if not wanted or address == wanted:
         return True
     if b"@" in wanted.lstrip(b"@"):
         return False
-    domain = address.rpartition(b"@")[2]
-    wanted = wanted.lstrip(b"@")
-    return domain == wanted or domain.endswith(b"." + wanted)
+    return is_or_is_below(address.rpartition(b"@")[2], wanted.lstrip(b"@"))

@@ -35,8 +35,6 @@ MOST_SERVERS = 100
 
 PATH = "/stats.json"
 
-_LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to be avoided
-
 
 @dataclass(frozen=True)
 class Place:
@@ -84,7 +82,7 @@ def places_of(urls: Sequence[str], metrics: Endpoint | None) -> list[Place]:
         return [_place(url) for url in urls]
     if metrics is None:
         return []
-    return [Place(_LOOPBACK.get(metrics.host, metrics.host), metrics.port)]
+    return [Place(*metrics.to_ask())]
 
 
 def _place(url: str) -> Place:

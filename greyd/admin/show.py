@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greyd.admin import NO, Admin, AdminError, command, complain, plain, step_back, walk
-from greyd.admin.selection import Selection, read_address, select
+from greyd.admin import NO, Admin, AdminError, command, complain, plain, step_back
+from greyd.admin.selection import Selection, domains_of, read_address, select
 from greyd.admin.shown import TRIPLETS, Rows, details_of, object_of, text_of
-from greyd.durations import show_duration
+from greyd.durations import say_duration
 from greyd.entries import Entry, Kind, understand
 from greyd.greylist import (
     Address,
@@ -23,6 +23,7 @@ from greyd.greylist import (
     normalise_sender,
     parse_address,
 )
+from greyd.store import walk
 from greyd.whitelist import parse_network
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 MOST_OTHERS = 100
 """Entries that are shown beside those that were asked for."""
-
-_MOST_LABELS = 10
 
 USAGE = (
     "write a client's address, its sender and its recipient; or one of: a client's address, an"
@@ -156,8 +155,7 @@ class _Mail:
     async def _add_identities(self, store: Store, found: _Found, *, quick: bool) -> None:
         """Add the identities that the sender's mail may be of."""
         settings = found.settings
-        labels = self.sender.rpartition(b"@")[2].split(b".")
-        domains = [b".".join(labels[start:]) for start in range(len(labels) - 1)][:_MOST_LABELS]
+        domains = domains_of(self.sender)
         if not (quick or settings.privacy):
             same = normalise_sender(self.sender).lower(), self.recipient.lower()
             others = await found.look_through(
@@ -307,7 +305,7 @@ class _Found:
         self.admin.tell_json({"entries": self._objects, "of_network": others, "more": self._more})
         if self._objects or self._others:
             return 0
-        delay = show_duration(self.settings.delay_seconds).replace("\u00a0", " ")
+        delay = say_duration(self.settings.delay_seconds)
         complain(
             f"nothing is known of {plain(name)}; a first contact waits {delay}, unless a list or"
             " an option lets it pass (greyd explain tells)"

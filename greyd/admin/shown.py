@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from greyd.admin import clock, plain
-from greyd.durations import show_duration
+from greyd.durations import say_duration
 from greyd.entries import Entry, Kind, State, understand
 from greyd.greylist import Client, Identity, Triplet
 
@@ -243,5 +243,5 @@ def _of(threshold: int) -> str:
 
 def _moment(when: int, now: int) -> str:
     """Return a time, and how far away it is."""
-    away = show_duration(abs(when - now)).replace("\u00a0", " ")
+    away = say_duration(abs(when - now))
     return f"{clock(when)} ({f'in {away}' if when > now else f'{away} ago'})"

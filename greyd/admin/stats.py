@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import CANNOT, NO, Admin, command, complain, step_back, walk
+from greyd.admin import CANNOT, NO, Admin, command, complain, step_back
 from greyd.admin.overview import Overview, StoreView, servers_on_paper, store_on_paper
 from greyd.admin.servers import hear, places_of
 from greyd.admin.tally import Tally
-from greyd.store import StoreError
+from greyd.store import StoreError, walk
 
 if TYPE_CHECKING:
     from greyd.store import Store

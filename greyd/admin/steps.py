@@ -19,7 +19,6 @@ from greyd.settings import DELAYS, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from greyd.control import Control
     from greyd.greylist import Address, Keys
     from greyd.inquiry import Inquiry
     from greyd.near import Near
@@ -47,7 +46,6 @@ class Case:
     lists: Lists
     whitelists: Whitelists
     inquiry: Inquiry
-    control: Control
     name: Name | None
     """What DNS says now, where Postfix knew no name."""
     asked: Sequence[str]
@@ -226,7 +224,7 @@ def _unmatched(sources: Sequence[Source], number: int, what: str) -> str:
 
 
 def _mode(case: Case) -> Step:
-    told = case.control.mode
+    told = case.inquiry.control.mode
     mode = case.inquiry.mode
     if told is None or not told.holds(case.inquiry.now):
         return Step("mode", f"{mode}, as it is set (--mode)")
@@ -236,7 +234,7 @@ def _mode(case: Case) -> Step:
 
 def _expected(case: Case) -> Step:
     now = case.inquiry.now
-    windows = [each for each in case.control.windows if now < each.until]
+    windows = [each for each in case.inquiry.control.windows if now < each.until]
     details = [
         f"{each.recipient} from {each.sender_domain or 'anybody'} until {clock(each.until)}"
         for each in windows

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import Admin, AdminError, command, seconds, step_back, walk
+from greyd.admin import Admin, AdminError, command, seconds, step_back
 from greyd.admin.overview import Overview, StoreView, on_screen
 from greyd.admin.servers import Heard, Place, hear, places_of, since
 from greyd.admin.tally import Tally
-from greyd.store import StoreError
+from greyd.store import StoreError, walk
 from greyd.survey import SHARE
 
 if TYPE_CHECKING:

@@ -53,6 +53,14 @@ class Lookup(Protocol):
         """
 
 
+class NotAsked:
+    """Is never asked, and knows nothing: a ``Lookup``."""
+
+    async def query(self, _name: bytes, _kind: Kind) -> Answer:
+        """Say so."""
+        raise DnsError("not asked")
+
+
 class Result(Enum):
     """How a lookup ended, as it is counted."""
 

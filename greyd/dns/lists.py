@@ -76,6 +76,12 @@ def reversed_name(address: Address) -> bytes:
     return b".".join(reversed(dotted(address).split(b".")))
 
 
+def pointer_name(address: Address) -> bytes:
+    """Return the name under which an address has its names (RFC 1035, 3.5; RFC 3596, 2.5)."""
+    zone = b".in-addr.arpa" if address.bits == 32 else b".ip6.arpa"
+    return reversed_name(address) + zone
+
+
 def trust_of(listing: Listing) -> int:
     """Return the level of trust that a DNS whitelist tells: the last octet (dnswl.org's codes)."""
     return listing.code & 0xFF

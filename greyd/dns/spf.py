@@ -27,8 +27,9 @@ from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.dns import DnsError, Kind
-from greyd.dns.lists import reversed_name
+from greyd.dns.lists import pointer_name
 from greyd.dns.names import dotted
+from greyd.greylist import is_or_is_below
 
 if TYPE_CHECKING:
     from greyd.dns import Answer, Lookup
@@ -339,7 +340,7 @@ class _Check:
             return await self._has_near(target, prefix)
         if name == b"ptr":
             names = await self._validated_names()
-            return any(_is_below(each, target) for each in names)
+            return any(is_or_is_below(each, target) for each in names)
         exchangers = (await self._query(target, Kind.MX)).values
         if len(exchangers) > MOST_NAMES:
             raise _PermanentError
@@ -379,10 +380,9 @@ class _Check:
     async def _validated_names(self) -> list[bytes]:
         """Return the address's names that lead back to it (RFC 7208, 5.5); errors lead nowhere."""
         if self._validated is None:
-            zone = b".in-addr.arpa" if self._address.bits == 32 else b".ip6.arpa"
             self._validated = []
             try:
-                answer = await self._query(reversed_name(self._address) + zone, Kind.PTR)
+                answer = await self._query(pointer_name(self._address), Kind.PTR)
             except DnsError:
                 return []
             for name in answer.values[:MOST_NAMES]:
@@ -430,7 +430,7 @@ class _Check:
             # Its questions count as those of a term (RFC 7208, 4.6.4).
             self._count_term()
         names = await self._validated_names()
-        below = [name for name in names if _is_below(name, domain)]
+        below = [name for name in names if is_or_is_below(name, domain)]
         exact = [name for name in below if name == domain]
         return next(iter([*exact, *below, *names]), b"unknown")
 
@@ -466,7 +466,3 @@ def _is_domain(name: bytes) -> bool:
         return False
     labels = name.split(b".")
     return len(labels) > 1 and all(1 <= len(each) <= 63 for each in labels)
-
-
-def _is_below(name: bytes, domain: bytes) -> bool:
-    return name == domain or name.endswith(b"." + domain)

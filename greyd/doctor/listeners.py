@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.doctor.programs import ProgramError, properties
+from greyd.settings import Endpoint
 from greyd.sockets import DEFAULT_ENDPOINT
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ class Tcp(NamedTuple):
         """Return addresses on which it can be asked from here."""
         if self.host == "localhost" or not self.host:
             return [Tcp("127.0.0.1", self.port), Tcp("::1", self.port)]
-        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-        return [Tcp(loopback.get(self.host, self.host), self.port)]
+        return [Tcp(*Endpoint(*self).to_ask())]
 
 
 Listener = Tcp | Path

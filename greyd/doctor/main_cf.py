@@ -6,6 +6,7 @@ All here is pure: a ``Postfix`` goes in, findings come out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from greyd.doctor.restrictions import (
     policy_calls,
     reached,
     seconds,
+    steps,
 )
 from greyd.doctor.tips import findings_of_order, findings_of_tips
 
@@ -52,17 +54,17 @@ class Door:
     listeners: Sequence[Listener]
     learn_outbound: bool = False
 
-    @property
+    @cached_property
     def lists(self) -> Mapping[str, Sequence[Step]]:
         """Its restriction lists."""
         return self.postfix.lists(self.service)
 
-    @property
+    @cached_property
     def calls(self) -> list[PolicyCall]:
         """Its questions to this server."""
         return [call for call in policy_calls(self.lists) if self.is_ours(call.endpoint)]
 
-    @property
+    @cached_property
     def others(self) -> list[PolicyCall]:
         """Its questions to other policy servers."""
         return [call for call in policy_calls(self.lists) if not self.is_ours(call.endpoint)]
@@ -224,8 +226,6 @@ def _findings_of_words(door: Door) -> list[Finding]:
 
 def _from_class(door: Door) -> str:
     """Return the class that asks this server, and that no list has."""
-    from greyd.doctor.restrictions import steps
-
     for name, text in door.postfix.classes.items():
         calls = policy_calls({name: steps(text, door.postfix.classes)})
         if any(door.is_ours(call.endpoint) for call in calls):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from greyd.doctor.programs import ProgramError, ask
@@ -131,14 +131,7 @@ async def read(folder: str | None = None) -> Postfix:
         remarks=_remarks(explicit.remarks),
         has_postscreen=bool(re.search(r"\spostscreen$", services.output, re.MULTILINE)),
     )
-    return Postfix(
-        parameters=found.parameters,
-        services=found.services,
-        classes=found.classes,
-        remarks=found.remarks,
-        addresses=await _addresses(found),
-        has_postscreen=found.has_postscreen,
-    )
+    return replace(found, addresses=await _addresses(found))
 
 
 def _parameters(output: str) -> dict[str, str]:
@@ -159,13 +152,13 @@ def _chroot_is_default(parameters: Mapping[str, str]) -> bool:
 def _services(lines: str, overrides: str, chroot_is_default: bool) -> list[Service]:
     """Read ``postconf -M`` and ``postconf -P``."""
     found = []
+    settings = _parameters(overrides)
     for line in lines.splitlines():
         columns = line.split(None, 8)
         if len(columns) < 8 or columns[7] != "smtpd":
             continue
         name, kind, _, _, chroot = columns[:5]
         own = f"{name}/{kind}/"
-        settings = _parameters(overrides)
         found.append(
             Service(
                 name,

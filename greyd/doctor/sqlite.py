@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.doctor import Finding, error, not_checked, ok, warning
+from greyd.store import sqlite_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,14 +38,9 @@ class Disk(NamedTuple):
     filesystem: str
 
 
-def path_in(url: str) -> Path:
-    """Return the file of a ``sqlite:`` URL."""
-    return Path(url.removeprefix("sqlite:").removeprefix("//").partition("?")[0])
-
-
 def findings(url: str, *, thorough: bool) -> list[Finding]:
     """Look at a store's file."""
-    path = path_in(url)
+    path = sqlite_file(url)
     try:
         disk = _look(path)
     except FileNotFoundError:

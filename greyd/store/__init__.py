@@ -13,14 +13,15 @@ The rest is for administration.
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from greyd.settings import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-    from pathlib import Path
 
     from greyd.greylist import Change
     from greyd.settings import Settings
@@ -144,6 +145,21 @@ class Store(Transacting, Protocol):
 
     async def close(self) -> None:
         """End all; nothing is under way any more."""
+
+
+def sqlite_file(url: str) -> Path:
+    """Return the file that a ``sqlite:`` URL names."""
+    return Path(url.removeprefix("sqlite:").removeprefix("//").partition("?")[0])
+
+
+async def walk(store: Store, share: float = 0.5) -> AsyncIterator[Sequence[Record]]:
+    """Go through all entries; of the time only a share is spent at work, the rest is a rest."""
+    started = time.perf_counter()
+    async for group in store.records():
+        yield group
+        worked = time.perf_counter() - started
+        await asyncio.sleep(min(worked * (1 / share - 1), 1.0))
+        started = time.perf_counter()
 
 
 def open_store(settings: Settings, folder: Path) -> Store:
