@@ -114,19 +114,11 @@ class _Told(Observer):
         super().__init__(Metrics(), log, passes_without_store=settings.passes_without_store)
         self._inquiry = inquiry
 
-    def answered(
-        self,
-        request: Request,
-        action: str,
-        reason: str,
-        seconds: float,
-        detail: str = "",
-        delay_seconds: int | None = None,
-        evidence: Evidence = NO_EVIDENCE,
-    ) -> None:
-        inquiry = self._inquiry
-        inquiry.action, inquiry.reason, inquiry.detail = action, reason, detail
-        super().answered(request, action, reason, seconds, detail, delay_seconds, evidence)
+    def flush(self) -> None:
+        for answer in self._answers:
+            self._inquiry.action, self._inquiry.reason = answer.action, answer.reason
+            self._inquiry.detail = answer.detail
+        super().flush()
 
     def witnessed(self, evidence: Evidence) -> None:
         self._inquiry.evidence, self._inquiry.witnessed = evidence, True

@@ -12,10 +12,11 @@ import re
 import ssl
 from collections import Counter
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import h11
+import typer
 
 from greyd.admin import AdminError, plain
 from greyd.figures import PERIODS, START, Counts, Figures, NotFigures
@@ -34,6 +35,18 @@ MOST_OCTETS = 1024 * 1024
 MOST_SERVERS = 100
 
 PATH = "/stats.json"
+
+Servers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        show_default=False,
+        help="Ask the server at this metrics port, http://HOST:PORT; may be repeated."
+        " By default the one that --metrics names in the settings.",
+    ),
+]
+"""The option of the commands that ask servers."""
 
 
 @dataclass(frozen=True)

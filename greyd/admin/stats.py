@@ -8,7 +8,7 @@ import typer
 
 from greyd.admin import CANNOT, NO, Admin, command, complain, step_back
 from greyd.admin.overview import Overview, StoreView, servers_on_paper, store_on_paper
-from greyd.admin.servers import hear, places_of
+from greyd.admin.servers import Servers, hear, places_of
 from greyd.admin.tally import Tally
 from greyd.store import StoreError, walk
 
@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 @command
 async def stats(
     admin: Admin,
-    server: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="URL", show_default=False,
-            help="Ask the server at this metrics port, http://HOST:PORT; may be repeated."
-            " By default the one that --metrics names in the settings.",
-        ),
-    ] = None,
+    server: Servers = None,
     names: Annotated[
         int,
         typer.Option(

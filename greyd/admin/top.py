@@ -18,7 +18,7 @@ import typer
 
 from greyd.admin import Admin, AdminError, command, seconds, step_back
 from greyd.admin.overview import Overview, StoreView, on_screen
-from greyd.admin.servers import Heard, Place, hear, places_of, since
+from greyd.admin.servers import Heard, Place, Servers, hear, places_of, since
 from greyd.admin.tally import Tally
 from greyd.store import StoreError, walk
 from greyd.survey import SHARE
@@ -37,14 +37,7 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @command
 async def top(
     admin: Admin,
-    server: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="URL", show_default=False,
-            help="Ask the server at this metrics port, http://HOST:PORT; may be repeated."
-            " By default the one that --metrics names in the settings.",
-        ),
-    ] = None,
+    server: Servers = None,
     every: Annotated[
         str, typer.Option(metavar="DURATION", help="How often it is refreshed.")
     ] = "2s",

@@ -12,7 +12,6 @@ from tests.commands import answer_of, content, run
 from tests.processes import PolicyClient, free_port, greyd, redis_server, request, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.processes import Running
@@ -20,16 +19,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 DELAYED = re.compile(r"action=DEFER_IF_PERMIT .*")
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the option that names a store."""
-    if request.param == "sqlite":
-        yield f"--store=sqlite:{tmp_path / 'greyd.db'}"
-        return
-    with redis_server(tmp_path) as redis:
-        yield f"--store=redis://127.0.0.1:{redis.port}/0"
 
 
 def ask(server: Running, **attributes: str) -> str | None:

@@ -25,7 +25,7 @@ from tests.processes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.processes import Running
@@ -53,16 +53,6 @@ MAILS = [
     {"client_address": client, "client_name": "unknown", "sender": sender, "recipient": recipient}
     for client, sender, recipient in itertools.product(CLIENTS, SENDERS, RECIPIENTS)
 ]
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the option that names a store."""
-    if request.param == "sqlite":
-        yield f"--store=sqlite:{tmp_path / 'greyd.db'}"
-        return
-    with redis_server(tmp_path) as redis:
-        yield f"--store=redis://127.0.0.1:{redis.port}/0"
 
 
 def ask(server: Running, mail: Mapping[str, str], when: int) -> str:

@@ -26,15 +26,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:{tmp_path / 'greyd.db'}"
-        return
-    with redis_server(tmp_path) as redis:
-        yield f"redis://127.0.0.1:{redis.port}/0"
-
-
 class Place:
     """A server, and how its commands are called."""
 
@@ -105,8 +96,8 @@ def test_what_was_asked_a_minute_ago_counts_for_the_hour_alone(tmp_path: Path) -
 # The commands -------------------------------------------------------------------------------------
 
 
-def test_stats_add_servers_and_store_up(tmp_path: Path, store: str) -> None:
-    with server(tmp_path / "1", store) as one, server(tmp_path / "2", store) as other:
+def test_stats_add_servers_and_store_up(tmp_path: Path, store_url: str) -> None:
+    with server(tmp_path / "1", store_url) as one, server(tmp_path / "2", store_url) as other:
         one.ask(12)
         other.ask(7, "198.51.100.7")
         answer = answer_of("stats", one.store, one.url, other.url)
@@ -148,9 +139,11 @@ def test_a_store_that_is_away_is_told_and_the_server_is_shown(tmp_path: Path) ->
         assert "pass store unavailable" in done.stdout
 
 
-def test_what_is_asked_while_lists_run_is_answered_and_listed(tmp_path: Path, store: str) -> None:
+def test_what_is_asked_while_lists_run_is_answered_and_listed(
+    tmp_path: Path, store_url: str
+) -> None:
     stop = threading.Event()
-    with server(tmp_path, store) as place:
+    with server(tmp_path, store_url) as place:
         place.ask(30)
 
         def keep_asking() -> None:
@@ -204,8 +197,10 @@ class Screen:
 
 
 @pytest.mark.parametrize("key", ["q", "\x03"])
-def test_top_shows_what_happens_until_a_key_ends_it(tmp_path: Path, key: str, store: str) -> None:
-    with server(tmp_path, store) as place:
+def test_top_shows_what_happens_until_a_key_ends_it(
+    tmp_path: Path, key: str, store_url: str
+) -> None:
+    with server(tmp_path, store_url) as place:
         place.ask(12)
         screen = Screen(place.store, place.url, "--every=1s")
         screen.shows(r"ready; mode on")
