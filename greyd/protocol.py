@@ -71,7 +71,6 @@ def _attributes(names: Iterable[bytes]) -> re.Pattern[bytes]:
 
 _ALL = _attributes(_NAMES)
 _USUAL = _attributes(name for name in _NAMES if name.decode() not in OF_IDENTITY)
-_EMPTY_LINE = re.compile(rb"\n(?=\n)")
 _ALL_BUT_BORDERS = bytes(octet for octet in range(256) if octet not in b"\n=")
 
 
@@ -96,8 +95,7 @@ class RequestParser:
             data = self._with_plain_ends(data)
         text = self._rest + data
         begin = 0
-        while empty := _EMPTY_LINE.search(text, begin):
-            end = empty.end()
+        while end := text.find(b"\n\n", begin) + 1:
             yield _read(text[begin:end], self._attributes)
             begin = end
         self._rest = text[begin:]

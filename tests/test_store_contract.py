@@ -226,6 +226,25 @@ def test_a_rule_is_asked_again_when_another_was_faster(place: Place) -> None:
     asyncio.run(run())
 
 
+def test_what_others_have_changed_meanwhile_is_seen(place: Place) -> None:
+    if not place.shared:
+        pytest.skip("is one store's own")
+
+    async def run() -> None:
+        async with place.opened() as one, place.opened() as other:
+            for number in (1, 2, 4):
+                # What this one has read last is out of date each time.
+                assert await one.transact([b"n"], count_up(b"n")) == number
+                if number > 1:
+                    assert await other.transact([b"n"], count_up(b"n")) == number + 1
+            await other.delete([b"n"])
+            assert await one.transact([b"n", b"m"], look) == [None, None]
+            await other.transact([b"m"], put(b"m", b"theirs"))
+            assert await one.transact([b"n", b"m"], look) == [None, b"theirs"]
+
+    asyncio.run(run())
+
+
 def test_an_expired_entry_is_gone_for_all(place: Place) -> None:
     async def do(store: Store) -> None:
         await store.transact([b"k"], put(b"k", b"v", 1))
@@ -511,6 +530,38 @@ def test_every_key_in_redis_has_a_time_to_live_and_begins_with_the_prefix(
         keys = redis.keys()
         assert sorted(keys) == [redis_place.prefix.encode() + name for name in (b"a", b"b")]
         assert all(redis.ttl(key) > 0 for key in keys)
+
+
+@pytest.mark.integration
+def test_what_is_known_of_an_entry_spares_a_round_trip(
+    server: Running, redis_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("greyd.store.redis.MOST_BELIEVED", 2)
+    keys = [b"a", b"b", b"c"]
+
+    async def do(store: Store) -> None:
+        with Redis(port=server.port) as redis:
+
+            async def calls(key: bytes) -> int:
+                redis.config_resetstat()
+                await store.transact([key], count_up(key))
+                return sum(
+                    int(each["calls"])
+                    for name, each in redis.info("commandstats").items()
+                    if name.startswith("cmdstat_eval")
+                )
+
+            assert [await calls(key) for key in keys] == [1, 1, 1], "nothing is there"
+            assert [await calls(key) for key in keys] == [2, 2, 2], "something is"
+            assert [await calls(key) for key in keys[1:]] == [1, 1]
+            assert await calls(b"a") == 2, "what was found first is forgotten"
+            assert [await calls(key) for key in (b"c", b"a")] == [1, 1]
+
+    async def warm(store: Store) -> None:
+        await store.transact([b"warm"], look)
+
+    in_store(redis_place, warm)
+    in_store(redis_place, do)
 
 
 @pytest.mark.integration

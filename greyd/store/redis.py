@@ -1,9 +1,9 @@
 """The store for several servers: Redis, or Valkey, alone, with Sentinel, or as a Cluster.
 
-Optimistic: the rule is first asked as if nothing were there, since most greylisted mail is new.
-One small script compares all that the rule has seen with what is there and then stores the rule's
-changes, or returns what is there, and the rule is asked again. So a new triplet costs one round
-trip, a known one two.
+Optimistic: the rule is first asked about what was last known to be there, which is nothing for most
+greylisted mail. One small script compares all that the rule has seen with what is there and then
+stores the rule's changes, or returns what is there, and the rule is asked again. So a new triplet
+costs one round trip, and so does one that this process has met before; others cost two.
 
 What is asked in one turn of the loop travels together, up to ``MOST_TOGETHER``: one call of the
 script makes one swap after the other, each for itself. In a Cluster that goes for the keys of one
@@ -47,6 +47,9 @@ _KEYS_A_LOOK = 100
 
 MOST_TOGETHER = 32
 """Swaps in one call of the script: Redis begins with a busy turn's first while others are read."""
+
+MOST_BELIEVED = 10_000
+"""Entries of which it is kept what was last found there; those found first are forgotten first."""
 
 SWAP = b"""\
 local key, argument, answers = 0, 0, {}
@@ -144,6 +147,8 @@ class RedisStore(Store):
         self._carrier = carrier
         self._prefix = prefix
         self._gathered: list[_Swap] = []
+        # Never more than a first guess: another server may have changed it meanwhile.
+        self._believed: dict[bytes, bytes] = {}
 
     # The contract -------------------------------------------------------------------------------
 
@@ -152,7 +157,7 @@ class RedisStore(Store):
         if self._carrier.divided and len({self._place(key) for key in keys}) > 1:
             call_back(self._transact_across(keys, rule), done)
         else:
-            self._ask(keys, [None] * len(keys), rule, done)
+            self._ask(keys, [self._believed.get(key) for key in keys], rule, done)
 
     async def get(self, key: bytes) -> Record | None:
         """Return the entry under ``key``."""
@@ -259,9 +264,22 @@ class RedisStore(Store):
         else:
             for swap, found in zip(swaps, outcomes, strict=True):
                 if found == 1:
+                    for key, value, _ in swap.changes:
+                        if key in self._believed:
+                            self._believed[key] = value
                     swap.done(swap.answer, None)
                 else:
+                    self._believe(swap.keys, found)
                     self._ask(swap.keys, found, swap.rule, swap.done, swap.attempts + 1, swap.lost)
+
+    def _believe(self, keys: Sequence[bytes], found: Remembered) -> None:
+        """Keep what was found where something else was believed to be."""
+        for key, value in zip(keys, found, strict=True):
+            self._believed.pop(key, None)
+            if value is not None:
+                self._believed[key] = value
+        while len(self._believed) > MOST_BELIEVED:
+            del self._believed[next(iter(self._believed))]
 
     def _try_otherwise(self, swap: _Swap, error: Exception) -> None:
         """Go on with a swap whose call failed, where there is another way."""
