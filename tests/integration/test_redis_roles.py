@@ -289,7 +289,7 @@ def test_private_keys_in_different_slots_of_a_cluster(cluster: Nodes, tmp_path: 
 def test_moving_slots_lets_no_mail_pass(cluster: Nodes, tmp_path: Path) -> None:
     ids = cluster.ids()
     source, target, _ = cluster.nodes
-    with trial("Cluster, 1,500 slots moved", tmp_path, cluster.store) as mail:
+    with trial("Cluster, 1,500 slots moved", tmp_path, cluster.store, PATIENT) as mail:
         mail.normal()
         begin = time.monotonic()
         cluster.cli(
