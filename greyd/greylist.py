@@ -51,6 +51,7 @@ CLOCK_SKEW = 5
 """Seconds that the clocks of servers on one store may be apart without deciding differently."""
 
 _MAPPED_IPV4 = 0xFFFF
+_COLON = ord(":")
 
 
 class Address(NamedTuple):
@@ -71,7 +72,7 @@ class Address(NamedTuple):
 def parse_address(text: bytes) -> Address | None:
     """Read an IPv4 or IPv6 address; None for anything else, a host name too."""
     try:
-        if b":" not in text:
+        if _COLON not in text:
             number = int.from_bytes(inet_pton(AF_INET, text.decode("ascii")), "big")
             return Address(number, 32, text)
         number = int.from_bytes(inet_pton(AF_INET6, text.decode("ascii")), "big")
@@ -251,9 +252,7 @@ def names_in(key: bytes) -> Names | None:
 
 
 def _unambiguous(sender: bytes) -> bytes:
-    if b"/" in sender or b"%" in sender:
-        return sender.replace(b"%", b"%25").replace(b"/", b"%2f")
-    return sender
+    return sender.replace(b"%", b"%25").replace(b"/", b"%2f")
 
 
 def _private_keys(
