@@ -1,5 +1,7 @@
 # The commands of this project; each makes what it needs. PYTHON may name another interpreter.
 PYTHON ?= python3
+# One more than there are cores: many tests wait for other programs.
+TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 MINUTES ?= 10
 SECONDS ?= 60
 VENV := .venv
@@ -40,7 +42,7 @@ serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
 	exec $(BIN)/greyd serve --dbdir=var
 
 test: $(DEV_STAMP) ## run all tests that this machine can run
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
 check: $(DEV_STAMP) ## format, lint, types
 	$(BIN)/ruff format --check .
