@@ -3,7 +3,7 @@
 Optimistic: the rule is first asked about what was last known to be there, which is nothing for most
 greylisted mail. One small script compares all that the rule has seen with what is there and then
 stores the rule's changes, or returns what is there, and the rule is asked again. So a new triplet
-costs one round trip, and so does one that this process has met before; others cost two.
+costs one round trip, and so does one that was found there before; the first time costs two.
 
 What is asked in one turn of the loop travels together, up to ``MOST_TOGETHER``: one call of the
 script makes one swap after the other, each for itself. In a Cluster that goes for the keys of one
