@@ -11,6 +11,7 @@ from greyd.control import Expected
 from greyd.greylist import NO_EVIDENCE, Evidence
 from greyd.hits import Hits
 from greyd.observe import GREYLIST, PASS
+from greyd.recent import Recent
 from greyd.reply import DUNNO, Replies
 from greyd.store import StoreError
 
@@ -78,8 +79,8 @@ class Policy:
         self._observer = observer
         self._replies = Replies.from_settings(settings, __version__)
         # A message's recipients may come over several connections, so recent instances are
-        # remembered for the whole process. A dict, because it keeps the order of arrival.
-        self._instances: dict[bytes, None] = {}
+        # remembered for the whole process.
+        self._instances: Recent[bool] = Recent(RECENT_INSTANCES)
 
     def answer(self, request: Request, tell: Tell) -> None:
         """Answer a request: ``tell`` gets the action, at once or when the store has decided.
@@ -266,11 +267,9 @@ class Policy:
         """Whether no other recipient of this message has brought it the header yet."""
         if request.instance is None:
             return True
-        if request.instance in self._instances:
+        if self._instances.get(request.instance):
             return False
-        self._instances[request.instance] = None
-        if len(self._instances) > RECENT_INSTANCES:
-            del self._instances[next(iter(self._instances))]
+        self._instances.put(request.instance, True)
         return True
 
     def now(self, request: Request) -> int:

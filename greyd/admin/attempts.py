@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.admin.maillog import decision_of
 from greyd.greylist import parse_address
+from greyd.recent import Recent
 from greyd.whitelist import parse_network
 
 if TYPE_CHECKING:
@@ -92,34 +92,6 @@ class Reading:
 def attempts(lines: Iterable[Line], reading: Reading) -> Iterator[Attempt]:
     """Yield the attempts of a log in the order of their times; ``reading`` counts."""
     return _Joiner(reading).run(lines)
-
-
-Value = TypeVar("Value")
-
-
-class Recent(Generic[Value]):
-    """A bounded memory: what was not touched for longest goes."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[bytes, Value] = OrderedDict()
-
-    def get(self, key: bytes) -> Value | None:
-        """Return what is under a key, and keep it."""
-        if (value := self._values.get(key)) is not None:
-            self._values.move_to_end(key)
-        return value
-
-    def put(self, key: bytes, value: Value) -> None:
-        """Remember a value."""
-        self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > self._most:
-            self._values.popitem(last=False)
-
-    def pop(self, key: bytes) -> None:
-        """Forget what is under a key."""
-        self._values.pop(key, None)
 
 
 @dataclass(slots=True)

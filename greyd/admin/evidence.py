@@ -10,11 +10,11 @@ import asyncio
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
-from greyd.admin.attempts import Recent
 from greyd.admin.what_if import request_of
 from greyd.dns import NotAsked
 from greyd.dns.names import domain_of, organisation_of
 from greyd.greylist import NO_EVIDENCE, Evidence, parse_address
+from greyd.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,16 +22,17 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.admin.attempts import Attempt, Recent
 from greyd.admin.trial import KNOWN_BEFORE
 from greyd.dns.names import is_generic, normal_name, organisation_of
 from greyd.greylist import network_of, parse_address
 from greyd.protocol import Request
+from greyd.recent import Recent
 from greyd.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from greyd.admin.attempts import Attempt
     from greyd.admin.trial import Trial, Verdict
     from greyd.greylist import Evidence
 

@@ -21,6 +21,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from greyd.recent import Recent
 from greyd.store import (
     MOST_ATTEMPTS,
     OTHERS_WERE_FASTER,
@@ -49,7 +50,7 @@ MOST_TOGETHER = 32
 """Swaps in one call of the script: Redis begins with a busy turn's first while others are read."""
 
 MOST_BELIEVED = 10_000
-"""Entries of which it is kept what was last found there; those found first are forgotten first."""
+"""Entries of which it is kept what was last found there."""
 
 SWAP = b"""\
 local key, argument, answers = 0, 0, {}
@@ -148,7 +149,7 @@ class RedisStore(Store):
         self._prefix = prefix
         self._gathered: list[_Swap] = []
         # Never more than a first guess: another server may have changed it meanwhile.
-        self._believed: dict[bytes, bytes] = {}
+        self._believed: Recent[bytes] = Recent(MOST_BELIEVED)
 
     # The contract -------------------------------------------------------------------------------
 
@@ -265,8 +266,8 @@ class RedisStore(Store):
             for swap, found in zip(swaps, outcomes, strict=True):
                 if found == 1:
                     for key, value, _ in swap.changes:
-                        if key in self._believed:
-                            self._believed[key] = value
+                        if self._believed.get(key) is not None:
+                            self._believed.put(key, value)
                     swap.done(swap.answer, None)
                 else:
                     self._believe(swap.keys, found)
@@ -275,11 +276,10 @@ class RedisStore(Store):
     def _believe(self, keys: Sequence[bytes], found: Remembered) -> None:
         """Keep what was found where something else was believed to be."""
         for key, value in zip(keys, found, strict=True):
-            self._believed.pop(key, None)
-            if value is not None:
-                self._believed[key] = value
-        while len(self._believed) > MOST_BELIEVED:
-            del self._believed[next(iter(self._believed))]
+            if value is None:
+                self._believed.pop(key)
+            else:
+                self._believed.put(key, value)
 
     def _try_otherwise(self, swap: _Swap, error: Exception) -> None:
         """Go on with a swap whose call failed, where there is another way."""
