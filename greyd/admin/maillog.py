@@ -35,6 +35,7 @@ import zlib
 from calendar import isleap
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from greyd.admin import AdminError, complain
@@ -42,7 +43,6 @@ from greyd.log import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from typing_extensions import Buffer
 
@@ -258,7 +258,7 @@ def _find_action(block: bytes, start: int) -> int:
 def octets_of(paths: Iterable[str | Path]) -> int | None:
     """Return how many octets some files have to read; None where that can't be known."""
     try:
-        files = [os.stat(path) for path in paths]  # noqa: PTH116 - names as they were given
+        files = [Path(path).stat() for path in paths]
     except OSError:
         return None
     if not all(stat.S_ISREG(each.st_mode) for each in files):
