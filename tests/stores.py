@@ -28,12 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a store's data is: two stores opened in one place share it, where it can be shared."""
+    """Where a store's data is: two stores opened in one place share it, unless it is in memory."""
 
     url: str
     prefix: str
-    shared: bool = True
-    """Whether a second store object sees what the first has stored."""
 
     @contextlib.asynccontextmanager
     async def opened(self, prefix: str | None = None) -> AsyncIterator[Store]:

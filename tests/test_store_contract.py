@@ -49,15 +49,35 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "memory", pytest.param("redis", marks=pytest.mark.integration)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """Return an empty place of each kind."""
+_REDIS = pytest.param("redis", marks=pytest.mark.integration)
+
+
+def place_of(request: pytest.FixtureRequest, folder: Path) -> Place:
+    """Return an empty place of the kind that the fixture asks for."""
     prefix = f"test{next(numbers)}:"
     if request.param == "sqlite":
-        return Place(f"sqlite:{tmp_path / 'greyd.db'}", prefix)
+        return Place(f"sqlite:{folder / 'greyd.db'}", prefix)
     if request.param == "memory":
-        return Place("memory://", prefix, shared=False)
+        return Place("memory://", prefix)
     return Place(f"redis://127.0.0.1:{request.getfixturevalue('server').port}/0", prefix)
+
+
+@pytest.fixture(params=["sqlite", "memory", _REDIS])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Return an empty place of each kind."""
+    return place_of(request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", _REDIS])
+def shared_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Return one of each kind that is more than one process's own."""
+    return place_of(request, tmp_path)
+
+
+@pytest.fixture(params=["memory", _REDIS])
+def place_with_prefix(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Return one of each kind whose keys have a prefix: a file has one owner."""
+    return place_of(request, tmp_path)
 
 
 @pytest.fixture
@@ -191,27 +211,21 @@ def test_who_is_called_back_may_begin_the_next_at_once(place: Place) -> None:
     in_store(place, do)
 
 
-def test_two_stores_in_one_place_lose_no_update(place: Place) -> None:
-    if not place.shared:
-        pytest.skip("is one store's own")
-
+def test_two_stores_in_one_place_lose_no_update(shared_place: Place) -> None:
     async def count(store: Store, times: int) -> list[int]:
         return [await store.transact([b"n"], count_up(b"n")) for _ in range(times)]
 
     async def run() -> list[int]:
-        async with place.opened() as one, place.opened() as other:
+        async with shared_place.opened() as one, shared_place.opened() as other:
             counted = await asyncio.gather(*(count(each, 50) for each in (one, other, one, other)))
             return sorted(number for numbers_ in counted for number in numbers_)
 
     assert asyncio.run(run()) == list(range(1, 201))
 
 
-def test_a_rule_is_asked_again_when_another_was_faster(place: Place) -> None:
-    if not place.shared:
-        pytest.skip("is one store's own")
-
+def test_a_rule_is_asked_again_when_another_was_faster(shared_place: Place) -> None:
     async def run() -> None:
-        async with place.opened() as one, place.opened() as other:
+        async with shared_place.opened() as one, shared_place.opened() as other:
             await other.transact([b"k"], put(b"k", b"theirs"))
             seen: list[list[bytes | None]] = []
 
@@ -226,12 +240,9 @@ def test_a_rule_is_asked_again_when_another_was_faster(place: Place) -> None:
     asyncio.run(run())
 
 
-def test_what_others_have_changed_meanwhile_is_seen(place: Place) -> None:
-    if not place.shared:
-        pytest.skip("is one store's own")
-
+def test_what_others_have_changed_meanwhile_is_seen(shared_place: Place) -> None:
     async def run() -> None:
-        async with place.opened() as one, place.opened() as other:
+        async with shared_place.opened() as one, shared_place.opened() as other:
             for number in (1, 2, 4):
                 # What this one has read last is out of date each time.
                 assert await one.transact([b"n"], count_up(b"n")) == number
@@ -389,19 +400,17 @@ def test_a_store_may_be_closed_before_it_was_used_and_twice(place: Place) -> Non
     asyncio.run(run())
 
 
-def test_what_was_stored_is_there_after_a_restart(place: Place) -> None:
-    if not place.shared:
-        pytest.skip("ends with its process")
-    in_store(place, lambda store: store.transact([b"k"], put(b"k", b"v")))
-    assert in_store(place, lambda store: store.transact([b"k"], look)) == [b"v"]
+def test_what_was_stored_is_there_after_a_restart(shared_place: Place) -> None:
+    in_store(shared_place, lambda store: store.transact([b"k"], put(b"k", b"v")))
+    assert in_store(shared_place, lambda store: store.transact([b"k"], look)) == [b"v"]
 
 
-def test_two_prefixes_do_not_see_each_other(place: Place) -> None:
-    if place.url.startswith("sqlite:"):
-        pytest.skip("a file has one owner")
-
+def test_two_prefixes_do_not_see_each_other(place_with_prefix: Place) -> None:
     async def run() -> None:
-        async with place.opened("one:") as one, place.opened("one:two:") as other:
+        async with (
+            place_with_prefix.opened("one:") as one,
+            place_with_prefix.opened("one:two:") as other,
+        ):
             await one.delete([b"k", b"two:k"])
             await one.transact([b"k"], put(b"k", b"1"))
             assert await other.transact([b"k"], put(b"k", b"2")) == [None]
@@ -414,13 +423,14 @@ def test_two_prefixes_do_not_see_each_other(place: Place) -> None:
 
 
 @pytest.mark.parametrize("glob", ["a*:", "a?b:", "[ab]:", "a\\*:", "[^x]-]:", "a*b\\", "ü*:"])
-def test_a_prefix_is_taken_to_the_letter(place: Place, glob: str) -> None:
-    if place.url.startswith("sqlite:"):
-        pytest.skip("has no prefix")
-    glob = f"{place.prefix}{glob}"
+def test_a_prefix_is_taken_to_the_letter(place_with_prefix: Place, glob: str) -> None:
+    glob = f"{place_with_prefix.prefix}{glob}"
 
     async def run() -> None:
-        async with place.opened(glob) as one, place.opened(f"{place.prefix}axb:") as other:
+        async with (
+            place_with_prefix.opened(glob) as one,
+            place_with_prefix.opened(f"{place_with_prefix.prefix}axb:") as other,
+        ):
             await one.transact([b"k"], put(b"k", b"1"))
             await other.transact([b"k"], put(b"k", b"2"))
             assert [(record.key, record.value) for record in await all_records(one)] == [
@@ -473,11 +483,11 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_two_processes_agree_on_one_first_sight_and_count_a_client_once(place: Place) -> None:
-    if not place.shared:
-        pytest.skip("is one process's own")
+def test_two_processes_agree_on_one_first_sight_and_count_a_client_once(
+    shared_place: Place,
+) -> None:
     rounds = 12
-    command = [sys.executable, "-m", "tests.stores", place.url, place.prefix]
+    command = [sys.executable, "-m", "tests.stores", shared_place.url, shared_place.prefix]
     racing = [
         subprocess.Popen(
             [*command, number, str(rounds)], cwd=Path(__file__).parent.parent,
@@ -499,7 +509,7 @@ def test_two_processes_agree_on_one_first_sight_and_count_a_client_once(place: P
     # Both have sent all of it; each triplet has passed for the first time once, here or there.
     assert first_passes == [0, len(RACE_SENDERS)] * rounds
 
-    records = in_store(place, all_records)
+    records = in_store(shared_place, all_records)
     triplets = [Triplet.load(record.value) for record in records if b"}/" in record.key]
     assert len(triplets) == rounds * len(RACE_SENDERS)
     starts = {RACE_START + number * ROUND_SECONDS for number in range(rounds)}
@@ -557,10 +567,8 @@ def test_what_is_known_of_an_entry_spares_a_round_trip(
             assert await calls(b"a") == 2, "what was found first is forgotten"
             assert [await calls(key) for key in (b"c", b"a")] == [1, 1]
 
-    async def warm(store: Store) -> None:
-        await store.transact([b"warm"], look)
-
-    in_store(redis_place, warm)
+    # From here on Redis knows the script, and no call is made twice for its sake.
+    in_store(redis_place, lambda store: store.transact([b"warm"], look))
     in_store(redis_place, do)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis import Redis
 
+from tests.integration.lives import has_said
 from tests.integration.load import (
     GREYLISTED,
     HEADER,
@@ -24,7 +25,7 @@ from tests.integration.load import (
     ask_all,
     trial,
 )
-from tests.processes import PolicyClient, free_port, greyd, redis_server, request, wait_until
+from tests.processes import PolicyClient, free_port, greyd, redis_server, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +183,7 @@ def test_deferring_while_redis_is_away_is_a_choice(redis: Running, tmp_path: Pat
                 )
                 assert time.monotonic() - started < LONGEST_SECONDS
         said = "; deferring mail until it returns"
-        wait_until(lambda: said in server.log(), "the log says what becomes of mail")
+        has_said(server, said)
 
 
 # Redis loses something ----------------------------------------------------------------------------

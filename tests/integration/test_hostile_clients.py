@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.lives import has_said
 from tests.integration.pressure import (
     MIB,
     Load,
@@ -490,7 +491,7 @@ def test_no_octet_of_a_client_starts_a_line_or_steers_a_terminal(
             answers = 0
             while client.reply() is not None:
                 answers += 1
-        wait_until(lambda: "last@example.net" in server.log(), "the last line")
+        has_said(server, "last@example.net")
         text = server.output.read_bytes()
     *lines, rest = text.split(b"\n")
     assert rest == b""

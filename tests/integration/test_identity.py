@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.dns_server import SERVFAIL, SILENT, dns_server
-from tests.integration.lives import get, ready
+from tests.integration.lives import get, has_said, ready
 from tests.integration.postfix import Client, attempt, postfix
 from tests.processes import PolicyClient, encode, free_port, redis_server, request, wait_until
 
@@ -109,7 +109,7 @@ def test_a_dns_that_does_not_answer_costs_the_deadline_and_no_more(
         sender = {"sender": f"alice@{domain}", "helo_name": domain}
         assert ask(client, 0, "192.0.2.7", **sender) == "DEFER_IF_PERMIT"
         assert ask(client, 300, "192.0.2.7", **sender) == "PREPEND"
-        wait_until(lambda: "dns=late" in server.log(), "the log says so")
+        has_said(server, "dns=late")
         assert "greyd_unsure_total 2.0" in get(metrics, "/metrics")[1]
 
 
@@ -128,7 +128,7 @@ def test_lists_make_some_wait_longer_and_let_others_pass(tmp_path: Path, dns: Dn
         bare = {"client_name": "unknown", "reverse_client_name": "unknown", "helo_name": "x"}
         assert ask(client, 0, "203.0.113.7", **bare) == "DUNNO"
         assert ask(client, 0, "203.0.113.8", **bare) == "DEFER_IF_PERMIT"
-        wait_until(lambda: "signals=no_ptr+helo_not_fqdn" in server.log(), "signals are logged")
+        has_said(server, "signals=no_ptr+helo_not_fqdn")
         assert "signals=dnsbl" in server.log()
 
 
@@ -188,4 +188,4 @@ def test_postfix_s_own_words_are_enough(tmp_path: Path, dns: DnsServer) -> None:
             assert carol.taken, carol.replies
             other = attempt(inbound, Client("192.0.2.8"), "eve@example.org", "dave@example.org")
             assert not other.taken
-            wait_until(lambda: "reason=correspondent" in server.log(), "the log says why")
+            has_said(server, "reason=correspondent")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.commands import CHECKOUT, answer_of, content, fill, run
+from tests.integration.lives import has_said
 from tests.processes import (
     PolicyClient,
     greyd,
@@ -21,7 +22,6 @@ from tests.processes import (
     program,
     redis_server,
     request,
-    wait_until,
 )
 
 if TYPE_CHECKING:
@@ -139,11 +139,11 @@ def test_auto_whitelisted_clients_stay_so_and_others_count_on(store: str, tmp_pa
     with greyd(tmp_path, store, "--test-time", "--auto-whitelist-clients=3") as server:
         new = {"sender": "new@example.com", "client_address": "192.0.2.7"}
         assert ask(server, new, NOW) == "DUNNO"
-        wait_until(lambda: "reason=client AWL" in server.log(), "the log says why")
+        has_said(server, "reason=client AWL")
         other = {"sender": "new@example.com", "client_address": "2001:db8::1"}
         assert ask(server, other, NOW) == "DEFER_IF_PERMIT"
         assert ask(server, other, NOW + 400) == "PREPEND"
-        wait_until(lambda: "whitelisted: " in server.log(), "it has come back three times")
+        has_said(server, "whitelisted: ")
 
 
 def test_a_second_import_changes_nothing_and_a_dry_run_nothing_at_all(
@@ -186,7 +186,7 @@ def test_what_greyd_knows_already_is_merged_and_the_running_server_goes_on(
         told = answer_of("import", tmp_path / "postgrey-db", store)
         assert told["entries"]["triplets"]["merged"] == 1
         assert ask(server, mail, NOW) == "DUNNO"
-        wait_until(lambda: "imported 1 triplets, 1 clients, by " in server.log(), "the log says so")
+        has_said(server, "imported 1 triplets, 1 clients, by ")
 
 
 def test_a_longer_delay_here_makes_nobody_wait_who_has_waited_there(tmp_path: Path) -> None:

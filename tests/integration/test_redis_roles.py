@@ -14,6 +14,7 @@ from redis import Redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
+from tests.integration.lives import has_said
 from tests.integration.load import GREYLISTED, HEADER, PASSED, PATIENT, Mails, Site, ask_all, trial
 from tests.processes import (
     PolicyClient,
@@ -450,7 +451,7 @@ def test_tls_and_an_acl_user_who_may_do_what_greyd_needs_and_no_more(tmp_path: P
         refused = greyd(tmp_path, store + trusting, "--key-prefix=other:")
         with refused as server, PolicyClient(server.port) as client:
             assert client.ask(request()) == "action=DUNNO"
-            wait_until(lambda: "NOPERM" in server.log(), "Redis's reason")
+            has_said(server, "NOPERM")
             assert "gehe" not in server.log()
 
 
@@ -486,7 +487,7 @@ def test_a_unix_socket_with_a_password(tmp_path: Path) -> None:
         wrong = greyd(tmp_path, f"--store=unix://:falsch@{path}?db=0")
         with wrong as server, PolicyClient(server.port) as client:
             assert client.ask(request()) == "action=DUNNO"
-            wait_until(lambda: "store away" in server.log(), "the reason")
+            has_said(server, "store away")
             assert "falsch" not in server.log()
 
 
@@ -507,7 +508,7 @@ def test_a_password_in_a_file_opens_redis_and_is_told_to_nobody(tmp_path: Path, 
         password.write_text("falsch\n")
         with greyd(tmp_path, store, given) as server, PolicyClient(server.port) as client:
             assert client.ask(request()) == "action=DUNNO"
-            wait_until(lambda: "store away" in server.log(), "the reason")
+            has_said(server, "store away")
             assert not any(secret in server.log() for secret in ("gehe", "falsch"))
 
 

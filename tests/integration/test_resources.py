@@ -111,7 +111,7 @@ def test_used_up_file_descriptors_neither_spin_nor_last(tmp_path: Path, store: s
             for _ in range(300):
                 connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
                 hoard.callback(connection.close)
-            wait_until(lambda: "no more can be" in server.log(), "the log says what is short")
+            has_said(server, "no more can be")
             lines = server.log().count("\n")
             share = busy_share(process, 2)
             lines = server.log().count("\n") - lines
