@@ -82,7 +82,7 @@ def greylists(port: int, host: str = "127.0.0.1", **attributes: str) -> bool:
 
 def test_a_port_alone_means_both_families_of_localhost(tmp_path: Path) -> None:
     port = free_port("::1")
-    with greyd(tmp_path, f"--inet={port}"):
+    with ready(tmp_path, f"--inet={port}"):
         assert greylists(port, "127.0.0.1")
         assert greylists(port, "::1")
 
@@ -91,7 +91,7 @@ def test_several_endpoints_stand_beside_each_other(tmp_path: Path) -> None:
     second, third = free_port(), free_port("::1")
     path = tmp_path / "socket"
     options = [f"--inet=127.0.0.1:{second}", f"--inet=[::1]:{third}", f"--unix={path}"]
-    with greyd(tmp_path, *options) as server:
+    with ready(tmp_path, *options) as server:
         assert greylists(server.port)
         assert greylists(second)
         assert greylists(third, "::1")
@@ -123,13 +123,13 @@ def test_a_unix_socket_has_the_mode_that_was_asked_for(
     tmp_path: Path, option: list[str], mode: int
 ) -> None:
     path = tmp_path / "socket"
-    with greyd(tmp_path, f"--unix={path}", *option):
+    with ready(tmp_path, f"--unix={path}", *option):
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_a_unix_socket_that_a_killed_server_left_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    with greyd(tmp_path, f"--unix={path}") as server:
+    with ready(tmp_path, f"--unix={path}") as server:
         server.process.kill()
         server.process.wait(SOON_SECONDS)
         assert path.exists()
@@ -139,7 +139,7 @@ def test_a_unix_socket_that_a_killed_server_left_is_replaced(tmp_path: Path) -> 
 
 def test_a_unix_socket_in_use_is_left_to_its_server(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    with greyd(tmp_path, f"--unix={path}"):
+    with ready(tmp_path, f"--unix={path}"):
         second = serve(f"--unix={path}", f"--dbdir={tmp_path}", *QUIET)
         assert second.status == 2
         assert "in use" in second.errors
