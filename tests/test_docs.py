@@ -117,3 +117,18 @@ def test_the_page_of_metrics_has_each_reason_of_each_action() -> None:
         for reason in re.findall(r"`([^`]+)`", row[1])
     }
     assert told == set(OUTCOMES)
+
+
+def tests_named_in(page: str) -> list[str]:
+    """Return the tests that a page names, as ``path`` or ``path::test``."""
+    return re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", page)
+
+
+def test_the_tests_that_the_security_page_names_exist() -> None:
+    named = tests_named_in((DOCS / "security.md").read_text())
+    assert named
+    for each in named:
+        path, _, function = each.partition("::")
+        file = DOCS.parent / path
+        assert file.is_file(), each
+        assert f"def {function}(" in file.read_text() or not function, each
