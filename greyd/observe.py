@@ -69,6 +69,24 @@ OUTCOMES: tuple[tuple[str, str], ...] = (
 )
 """Every action and reason that a request can end with."""
 
+PARTS = (
+    "connections",
+    "control polling",
+    "DNS",
+    "event loop",
+    "log",
+    "metrics port",
+    "Redis",
+    "reload",
+    "requests",
+    "SQLite",
+    "status page",
+    "store",
+    "whitelist hits",
+    "workers",
+)
+"""The parts of the server whose internal errors are counted: ``greyd_internal_errors_total``."""
+
 MOST_LINES_A_SECOND = 20
 """About what was not understood."""
 
@@ -197,6 +215,14 @@ class Metrics:
             "Lines, requests and connections that were not understood.",
             registry=registry,
         )
+        self._internal_errors = Counter(
+            "greyd_internal_errors",
+            "Errors of greyd's own, by the part of the server that they ended or held up.",
+            ["part"],
+            registry=registry,
+        )
+        for part in PARTS:
+            self._internal_errors.labels(part)
         self.build = Gauge(
             "greyd_build_info",
             "The version that runs, as a label.",
@@ -221,6 +247,10 @@ class Metrics:
         # Memory, processor time and descriptors. They don't add up in files, so with several
         # workers, whose registries nobody is shown, they are left out.
         ProcessCollector(registry=registry)
+
+    def count_internal_error(self, part: str) -> None:
+        """Count an error of greyd's own in one of ``PARTS``."""
+        self._internal_errors.labels(part).inc()
 
     def show_mode(self, mode: str) -> None:
         """Show which mode is in force."""
@@ -413,17 +443,28 @@ class Observer:
 
     def failed(self, request: Request, error: Exception) -> None:
         """Log and count a request that a fault of greyd's own has hit, and that passes for it."""
-        self._tell_of_fault("internal error, passing the mail", error)
+        self.internal_error("requests", error, "the mail passes")
         self.answered(request, PASS, "internal error", 0.0)
 
     def stumbled(self, error: BaseException) -> None:
-        """Log a fault of greyd's own that the mail need not feel."""
-        self._tell_of_fault("internal error, going on without DNS", error)
+        """Log and count a fault of greyd's own that the mail need not feel."""
+        self.internal_error("DNS", error, "going on without DNS")
 
-    def _tell_of_fault(self, what: str, error: BaseException) -> None:
+    def internal_error(self, part: str, error: BaseException, outcome: str = "") -> None:
+        """Log and count an error that nothing but a fault of greyd's own explains.
+
+        To be called on the event loop's thread, as all that logs or counts; a thread calls it
+        by ``loop.call_soon_threadsafe``.
+
+        Args:
+            part: one of ``PARTS``, which the log names and the metric has as its label.
+            error: the cause; the log names its type, its text and where it was raised.
+            outcome: what happens now, e.g. "starting again in 1 s".
+        """
         self.flush()
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        self.log.error(f"{what}: {type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+        self.metrics.count_internal_error(part)
+        then = f"; {outcome}" if outcome else ""
+        self.log.error(f"internal error, {part}: {describe_error(error)}{then}")
 
     def misunderstood(self, what: str, octets: bytes = b"") -> None:
         """Log and count something that is not the protocol; of many a second only some."""
@@ -448,6 +489,13 @@ class Observer:
             self.log.warning(f"store away: {reason}; {self._meanwhile} until it returns")
         else:
             self.log.notice("the store is back")
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an unexpected error in one line: its type, its text, and where it was raised."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
 
 
 def _postgrey_line(answer: _Answer) -> bytes:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from greyd.dns import Kind, Result
 from greyd.log import Line, Log
-from greyd.observe import GREYLIST, PASS, Metrics, Observer
+from greyd.observe import GREYLIST, PARTS, PASS, Metrics, Observer
 from greyd.protocol import Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    import pytest
 
 
 class Kept:
@@ -85,6 +85,42 @@ def test_what_happens_between_answers_is_told_between_them() -> None:
         "action=pass, reason=triplet found",
         "warning",
     ]
+
+
+def raised(error: Exception) -> Exception:
+    """Return the error as one that was raised here."""
+    try:
+        raise error
+    except type(error) as caught:
+        return caught
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (raised(ValueError("odd")), r"ValueError: odd \(.*test_observe\.py:\d+\)"),
+        (raised(MemoryError()), r"MemoryError \(.*test_observe\.py:\d+\)"),
+        (raised(OSError(12, "No memory")), r"OSError: \[Errno 12\] No memory \(.*py:\d+\)"),
+        (KeyError("never raised"), "KeyError: 'never raised'"),
+        (RuntimeError("two\nlines"), r"RuntimeError: two\?lines"),
+    ],
+)
+def test_an_internal_error_is_one_line_with_its_cause_and_is_counted_for_its_part(
+    part: str, error: Exception, cause: str
+) -> None:
+    kept = Kept()
+    log = Log(kept)
+    observer = Observer(Metrics(), log)
+    observer.internal_error(part, error, "starting again in 1 s")
+    observer.internal_error(part, error)
+    log.close(10)
+    first, second = kept.lines
+    assert re.fullmatch(f"error: internal error, {part}: {cause}; starting again in 1 s", first)
+    assert re.fullmatch(f"error: internal error, {part}: {cause}", second)
+    value = observer.metrics.registry.get_sample_value
+    counts = {each: value("greyd_internal_errors_total", {"part": each}) for each in PARTS}
+    assert counts == {**dict.fromkeys(PARTS, 0), part: 2}
 
 
 def test_lookups_are_counted_by_kind_and_result_and_those_that_were_begun_are_timed() -> None:

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from greyd import __version__, web
-from greyd.observe import OUTCOMES, Metrics
+from greyd.observe import OUTCOMES, PARTS, Metrics
 from greyd.web import MOST_CONNECTIONS, Site, serve_site
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ METRICS: dict[str, str] = {
     "greyd_store_up": "gauge",
     "greyd_mode": "gauge",
     "greyd_protocol_errors": "counter",
+    "greyd_internal_errors": "counter",
     "greyd_build_info": "gauge",
     "greyd_last_scrape_timestamp_seconds": "gauge",
     "greyd_clock_timestamp_seconds": "gauge",
@@ -205,6 +206,7 @@ def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start(
         ("greyd_store_duration_seconds_count", {"operation": "transact"}),
         ("greyd_store_errors_total", {"operation": "transact"}),
         ("greyd_protocol_errors_total", {}),
+        *(("greyd_internal_errors_total", {"part": part}) for part in PARTS),
         ("greyd_request_duration_seconds_count", {}),
         ("greyd_greylist_delay_seconds_count", {}),
         ("greyd_connections", {}),
