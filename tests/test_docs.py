@@ -119,13 +119,13 @@ def test_the_page_of_metrics_has_each_reason_of_each_action() -> None:
     assert told == set(OUTCOMES)
 
 
-def tests_named_in(page: str) -> list[str]:
+def named_in_the_table(page: str) -> list[str]:
     """Return the tests that a page names, as ``path`` or ``path::test``."""
     return re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", page)
 
 
 def test_the_tests_that_the_security_page_names_exist() -> None:
-    named = tests_named_in((DOCS / "security.md").read_text())
+    named = named_in_the_table((DOCS / "security.md").read_text())
     assert named
     for each in named:
         path, _, function = each.partition("::")

@@ -246,7 +246,7 @@ def test_no_label_tells_who_writes_to_whom(tmp_path: Path) -> None:
     labels = set(re.findall(r'[{,](\w+)="', page))
     assert labels == {
         "action", "reason", "list", "result", "operation", "le", "version", "signal", "way",
-        "mode",
+        "mode", "part",
     }  # fmt: skip
 
 
