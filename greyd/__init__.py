@@ -1,3 +1,3 @@
 """greyd: a greylisting policy server for Postfix and Exim."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

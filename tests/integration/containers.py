@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 BASE = "localhost/base"
-POSTFIX = "localhost/greyd-postfix:0.1.0"
+POSTFIX = "localhost/greyd-postfix:0.2.0"
 
 CONTAINERS = """\
 [containers]
