@@ -14,15 +14,25 @@ passing everybody. So a pass proves nothing
 
 The explanation of a fail (``exp``) is read for its grammar, and never looked up.
 
-An evaluation is bounded, whatever a stranger's record says. It asks at most ``MOST_QUESTIONS``
-times: for the record, and for each of 10 terms once and for 10 hosts (RFC 7208, 4.6.4). It reads 11
-records of ``MOST_OCTETS``, and makes of a name only the octets that can stay. How long the answers
-may take is for the caller to say.
+An evaluation is bounded, whatever a stranger's record says:
+
+- It asks at most ``MOST_QUESTIONS`` times: for the record, and for each of 10 terms once and for 10
+  hosts (RFC 7208, 4.6.4).
+- The records that it reads have at most ``MAX_BYTES``, ``MAX_TERMS`` and ``MAX_MACROS`` in all, and
+  the hosts that they name at most ``MAX_ADDRESSES``. RFC 7208 leaves such limits to the evaluator
+  (4.6.4, 11.1); beyond them the result is ``permerror``, as it is beyond the RFC's own limits.
+- It expands at most ``MOST_TERMS`` names, and makes of each only the bytes that can stay.
+- It lets other work run before each further record. A record is parsed once and kept for the next
+  evaluation, its errors too.
+
+How long the answers may take is for the caller to say.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import OrderedDict
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +42,8 @@ from greyd.dns.names import dotted
 from greyd.greylist import is_or_is_below
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from greyd.dns import Answer, Lookup
     from greyd.greylist import Address
 
@@ -49,10 +61,27 @@ MOST_OCTETS = 8192
 MOST_OCTETS_OF_REQUEST = 512
 """Of the sender and the HELO in a macro; Postfix's values are cut there too."""
 
+MAX_BYTES = 32 * 1024
+"""Of all records of an evaluation. One that is met again counts again, here and below."""
+MAX_TERMS = 2000
+"""Directives and modifiers, those that ask nothing too."""
+MAX_MACROS = 128
+"""Wherever they stand, ``%%`` and its like too; one that expands to nothing costs as much."""
+MAX_ADDRESSES = 1000
+"""That the names of ``a``, ``mx``, ``exists`` and ``ptr`` lead to."""
+
+MAX_CACHED_RECORDS = 5000
+"""Parsed records that are kept; the one not used for longest goes."""
+MAX_CACHED_BYTES = 8 * 1024 * 1024
+"""What they may take together, about."""
+
 WIDEST = {32: 8, 128: 16}
 """The shortest prefix of a network, by an address's bits, that says something of an address."""
 MOST_ADDRESSES = {32: 1 << 25, 128: 1 << 112}
 """Addresses that all records of a domain may name: two /8, one /16 of IPv6."""
+
+MAX_SHOWN_BYTES = 255
+"""Of a term."""
 
 RESULTS = {b"+": "pass", b"-": "fail", b"~": "softfail", b"?": "neutral"}
 
@@ -67,7 +96,7 @@ class SpfResult(NamedTuple):
     proves: bool = False
     """A pass that says something of just this address."""
     term: bytes = b""
-    """The innermost term that matched, its first 255 octets."""
+    """The innermost term that matched, its first ``MAX_SHOWN_BYTES``."""
 
 
 async def check_host(lookup: Lookup, address: Address, sender: bytes, helo: bytes) -> SpfResult:
@@ -88,7 +117,7 @@ async def check_host(lookup: Lookup, address: Address, sender: bytes, helo: byte
         verdict = _Verdict("temperror")
     wide = check.named[address.bits] > MOST_ADDRESSES[address.bits]
     proves = verdict.result == "pass" and verdict.narrow and not wide
-    return SpfResult(verdict.result, domain, proves, verdict.term[:255])
+    return SpfResult(verdict.result, domain, proves, verdict.term)
 
 
 class _PermanentError(Exception):
@@ -105,25 +134,49 @@ class _Verdict(NamedTuple):
 # The grammar of records (RFC 7208, 4.6 and 7.1) ---------------------------------------------------
 
 _MACRO = re.compile(rb"%(?:\{([slodiphcrtv])([0-9]*)(r?)([.\-+,/_=]*)\}|([%_-]))", re.IGNORECASE)
-_LITERALS = re.compile(rb"[\x21-\x24\x26-\x7e]*")
+_LITERALS = re.compile(rb"[\x21-\x24\x26-\x7e]+")
 _TOP_LABEL = re.compile(rb"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
 _MODIFIER = re.compile(rb"([a-z][a-z0-9_.-]*)=(.*)", re.IGNORECASE | re.DOTALL)
 _DIRECTIVE = re.compile(rb"([-+?~]?)([a-z][a-z0-9_.-]*)(.*)", re.IGNORECASE | re.DOTALL)
 _CIDR = re.compile(rb"(?:/(0|[1-9][0-9]?))?(?://(0|[1-9][0-9]{0,2}))?\Z")
+_IP4 = re.compile(rb"([-+?~]?)ip4:([0-9.]{7,15})(?:/([0-9]{1,3}))?", re.IGNORECASE)
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,2}")
 _VERSION = re.compile(rb"v=spf1(?: |\Z)", re.IGNORECASE)
+_PLAIN = {b"%": b"%", b"_": b" ", b"-": b"%20"}
 
 _MOST_OCTETS_OF_NAME = 253
+_MAX_VALUE_BYTES = _MOST_OCTETS_OF_NAME + 2
+"""Of a macro's value: what decides whether a name is too long, and a dot at its end."""
 
 _ONLY_EXPLAINING = frozenset(b"crt")
 _OF_REQUEST = frozenset(b"sliph")
-_ASKING = frozenset([b"a", b"mx", b"ptr", b"exists", b"include"])
+_URL_ESCAPED = tuple(
+    bytes([byte]) if re.match(rb"[A-Za-z0-9._~-]", bytes([byte])) else b"%%%02X" % byte
+    for byte in range(256)
+)
+"""Each byte as it stands in a URL (RFC 7208, 7.3)."""
+_NETWORKS = frozenset([b"ip4", b"ip6"])
+
+
+class _Macro(NamedTuple):
+    """``%{l1r-}``; or ``%%``, ``%_``, ``%-``, which stand for a text."""
+
+    letter: int = 0
+    """In lower case; 0 for a text."""
+    is_escaped: bool = False
+    """Written in upper case: its value is URL-escaped."""
+    kept: int = 0
+    """How many parts from the right stay; 0 for all."""
+    is_reversed: bool = False
+    delimiters: bytes = b"."
+    text: bytes = b""
 
 
 class _Spec(NamedTuple):
-    """A name with macros in it; empty for the domain whose record it is."""
+    """A name with macros in it; without parts for the domain whose record it is."""
 
-    text: bytes
-    letters: frozenset[int]
+    parts: tuple[bytes | _Macro, ...] = ()
+    letters: frozenset[int] = frozenset()
     """The macros' letters, in lower case."""
 
 
@@ -131,62 +184,129 @@ class _Term(NamedTuple):
     """A directive: a mechanism, and what is the result where it matches."""
 
     text: bytes
+    """Its first 255 bytes."""
     result: str
     name: bytes
-    spec: _Spec
+    spec: _Spec = _Spec()
     network: int = 0
+    """An address in that of ``ip4`` and ``ip6``."""
+    bits: int = 0
+    """Of such an address."""
     prefixes: tuple[int, int] = (32, 128)
     """Of IPv4 and IPv6."""
 
 
 class _Record(NamedTuple):
-    terms: list[_Term]
+    terms: tuple[_Term, ...]
     redirect: _Spec | None
+    bytes_count: int
+    terms_count: int
+    """Modifiers too."""
+    macros_count: int
+    named: dict[int, int]
+    """Addresses that its networks let pass, by their bits."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes, about."""
+        return 700 + self.bytes_count + 300 * self.terms_count + 200 * self.macros_count
 
 
-def _read_record(text: bytes) -> _Record:
-    if not text.isascii() or len(text) > MOST_OCTETS:
-        raise _PermanentError
-    terms = []
-    modifiers: dict[bytes, _Spec] = {}
-    for word in text[6:].split(b" "):
-        if not word:
-            continue
-        if modifier := _MODIFIER.fullmatch(word):
+class _Parser:
+    """Parses one record."""
+
+    def __init__(self) -> None:
+        self._terms: list[_Term] = []
+        self._modifiers: dict[bytes, _Spec] = {}
+        self._macros_count = 0
+
+    def parse(self, text: bytes) -> _Record:
+        """Parse a record, which begins with its version.
+
+        Raises:
+            _PermanentError: it has an error, or exceeds a limit.
+        """
+        # A macro has one or two percent signs. What is too much is not even begun with.
+        if not text.isascii() or len(text) > MOST_OCTETS or text.count(b"%") > 2 * MAX_MACROS:
+            raise _PermanentError
+        words = [word for word in text[6:].split(b" ") if word]
+        if len(words) > MAX_TERMS:
+            raise _PermanentError
+        for word in words:
+            self._read_word(word)
+        if self._macros_count > MAX_MACROS:
+            raise _PermanentError
+        terms, redirect = tuple(self._terms), self._modifiers.get(b"redirect")
+        named = {bits: _named(terms, bits) for bits in (32, 128)}
+        return _Record(terms, redirect, len(text), len(words), self._macros_count, named)
+
+    def _read_word(self, word: bytes) -> None:
+        if ip4 := _IP4.fullmatch(word):
+            # Most terms of most records; the general way takes three times as long.
+            self._terms.append(_ip4_term(ip4))
+        elif modifier := _MODIFIER.fullmatch(word):
             name, value = modifier[1].lower(), modifier[2]
-            if name in {b"redirect", b"exp"}:
-                if name in modifiers:
-                    raise _PermanentError
-                modifiers[name] = _read_spec(value)
+            if name not in {b"redirect", b"exp"}:
+                self._read_macros(value)
+            elif name in self._modifiers:
+                raise _PermanentError
             else:
-                _letters(value)
+                self._modifiers[name] = self._read_spec(value)
         else:
-            terms.append(_read_term(word))
-    return _Record(terms, modifiers.get(b"redirect"))
+            self._terms.append(self._read_term(word))
 
-
-def _read_term(word: bytes) -> _Term:
-    directive = _DIRECTIVE.fullmatch(word)
-    if directive is None:
+    def _read_term(self, word: bytes) -> _Term:
+        directive = _DIRECTIVE.fullmatch(word)
+        if directive is None:
+            raise _PermanentError
+        qualifier, name, rest = directive.groups()
+        text, name, result = word[:MAX_SHOWN_BYTES], name.lower(), RESULTS[qualifier or b"+"]
+        if name == b"all" and not rest:
+            return _Term(text, result, name)
+        if name in {b"ip4", b"ip6"} and rest.startswith(b":"):
+            bits = 32 if name == b"ip4" else 128
+            network, prefix = _read_network(rest[1:], bits)
+            return _Term(text, result, name, _Spec(), network, bits, (prefix, prefix))
+        if name in {b"include", b"exists"} and rest.startswith(b":"):
+            return _Term(text, result, name, self._read_spec(rest[1:]))
+        if name == b"ptr" and rest[:1] in {b"", b":"}:
+            return _Term(text, result, name, self._read_spec(rest[1:]) if rest else _Spec())
+        if name in {b"a", b"mx"}:
+            rest, prefixes = _read_prefixes(rest)
+            if rest[:1] in {b"", b":"}:
+                spec = self._read_spec(rest[1:]) if rest else _Spec()
+                return _Term(text, result, name, spec, prefixes=prefixes)
         raise _PermanentError
-    qualifier, name, rest = directive.groups()
-    name, result = name.lower(), RESULTS[qualifier or b"+"]
-    here = _Spec(b"", frozenset())
-    if name == b"all" and not rest:
-        return _Term(word, result, name, here)
-    if name in {b"ip4", b"ip6"} and rest.startswith(b":"):
-        network, prefix = _read_network(rest[1:], 32 if name == b"ip4" else 128)
-        return _Term(word, result, name, here, network, (prefix, prefix))
-    if name in {b"include", b"exists"} and rest.startswith(b":"):
-        return _Term(word, result, name, _read_spec(rest[1:]))
-    if name == b"ptr" and rest[:1] in {b"", b":"}:
-        return _Term(word, result, name, _read_spec(rest[1:]) if rest else here)
-    if name in {b"a", b"mx"}:
-        rest, prefixes = _read_prefixes(rest)
-        if rest[:1] in {b"", b":"}:
-            spec = _read_spec(rest[1:]) if rest else here
-            return _Term(word, result, name, spec, prefixes=prefixes)
-    raise _PermanentError
+
+    def _read_spec(self, text: bytes) -> _Spec:
+        """Read a domain-spec: macros and letters, and at the end a macro or a top label."""
+        parts = self._read_macros(text)
+        if not parts or (isinstance(parts[-1], bytes) and not _ends_a_name(parts[-1])):
+            raise _PermanentError
+        macros = [part for part in parts if isinstance(part, _Macro)]
+        return _Spec(tuple(parts), frozenset(each.letter for each in macros if each.letter))
+
+    def _read_macros(self, text: bytes) -> list[bytes | _Macro]:
+        """Read a macro-string: what stands between the macros, and the macros."""
+        parts: list[bytes | _Macro] = []
+        at = 0
+        while at < len(text):
+            if literals := _LITERALS.match(text, at):
+                parts.append(literals[0])
+                at = literals.end()
+            elif macro := _MACRO.match(text, at):
+                parts.append(_macro(macro))
+                self._macros_count += 1
+                at = macro.end()
+            else:
+                raise _PermanentError
+        return parts
+
+
+def _ip4_term(ip4: re.Match[bytes]) -> _Term:
+    qualifier, host, length = ip4.groups()
+    network, prefix = _read_network(host + b"/" + length if length else host, 32)
+    return _Term(ip4[0], RESULTS[qualifier or b"+"], b"ip4", _Spec(), network, 32, (prefix, prefix))
 
 
 def _read_network(text: bytes, bits: int) -> tuple[int, int]:
@@ -195,7 +315,7 @@ def _read_network(text: bytes, bits: int) -> tuple[int, int]:
         packed = inet_pton(AF_INET if bits == 32 else AF_INET6, host.decode("ascii"))
     except (OSError, ValueError):
         raise _PermanentError from None
-    if slash and not re.fullmatch(rb"0|[1-9][0-9]{0,2}", length):
+    if slash and not _LENGTH.fullmatch(length):
         raise _PermanentError
     prefix = int(length) if slash else bits
     if prefix > bits:
@@ -214,40 +334,75 @@ def _read_prefixes(text: bytes) -> tuple[bytes, tuple[int, int]]:
     return text[: cidr.start()], (32 if ip4 is None else ip4, 128 if ip6 is None else ip6)
 
 
-def _read_spec(text: bytes) -> _Spec:
-    """Read a domain-spec: macros and letters, and at the end a macro or a top label."""
-    letters = _letters(text)
-    macros = list(_MACRO.finditer(text))
-    end = macros[-1].end() if macros else 0
-    if not text or (end < len(text) and not _ends_a_name(text[end:])):
-        raise _PermanentError
-    return _Spec(text, letters)
-
-
 def _ends_a_name(text: bytes) -> bool:
     """Whether what follows the last macro ends with a top label: of host names, not all digits."""
     _, dot, label = text.removesuffix(b".").rpartition(b".")
     return bool(dot and _TOP_LABEL.fullmatch(label)) and not label.isdigit()
 
 
-def _letters(text: bytes) -> frozenset[int]:
-    """Return the macros of a macro-string, and see that it is one."""
-    letters = set()
-    at = 0
-    while at < len(text):
-        literals = _LITERALS.match(text, at)
-        at = literals.end() if literals else at
-        if at == len(text):
-            break
-        macro = _MACRO.match(text, at)
-        if macro is None or (macro[2] and not macro[2].strip(b"0")):
-            raise _PermanentError
-        if macro[1]:
-            letters.add(macro[1].lower()[0])
-        at = macro.end()
-    if letters & _ONLY_EXPLAINING:
+def _macro(macro: re.Match[bytes]) -> _Macro:
+    letter, digits, reverse, delimiters, plain = macro.groups()
+    if plain:
+        return _Macro(text=_PLAIN[plain])
+    lower = letter.lower()[0]
+    count = digits.lstrip(b"0")
+    if lower in _ONLY_EXPLAINING or (digits and not count):
         raise _PermanentError
-    return frozenset(letters)
+    # Nothing has a thousand parts; a longer number means all of them.
+    parts = int(count) if 0 < len(count) <= 3 else 0
+    delimiters = bytes(sorted(set(delimiters))) or b"."
+    return _Macro(lower, letter.isupper(), parts, bool(reverse), delimiters)
+
+
+def _named(terms: Iterable[_Term], bits: int) -> int:
+    """Return how many addresses the networks of one family let pass, all together."""
+    return sum(
+        1 << (bits - term.prefixes[0])
+        for term in terms
+        if term.bits == bits and term.result == "pass"
+    )
+
+
+class _ParsedRecords:
+    """Records parsed lately, by their text; None for one with an error."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[bytes, _Record | None] = OrderedDict()
+        self._memory_bytes = 0
+
+    def parse(self, text: bytes) -> _Record:
+        """Return a record, parsed now or before.
+
+        Raises:
+            _PermanentError: it has an error, or exceeds a limit.
+        """
+        if text in self._records:
+            self._records.move_to_end(text)
+            record = self._records[text]
+        else:
+            try:
+                record = _Parser().parse(text)
+            except _PermanentError:
+                record = None
+            self._put(text, record)
+        if record is None:
+            raise _PermanentError
+        return record
+
+    def _put(self, text: bytes, record: _Record | None) -> None:
+        self._records[text] = record
+        self._memory_bytes += _memory_bytes(text, record)
+        while (
+            len(self._records) > MAX_CACHED_RECORDS or self._memory_bytes > MAX_CACHED_BYTES
+        ) and len(self._records) > 1:
+            self._memory_bytes -= _memory_bytes(*self._records.popitem(last=False))
+
+
+def _memory_bytes(text: bytes, record: _Record | None) -> int:
+    return len(text) + (300 if record is None else record.memory_bytes)
+
+
+_parsed_records = _ParsedRecords()
 
 
 # The evaluation -----------------------------------------------------------------------------------
@@ -265,6 +420,7 @@ class _Check:
         self._sender_domain = domain
         self._helo = helo[:MOST_OCTETS_OF_REQUEST]
         self._terms = 0
+        self._bytes_count = self._terms_count = self._macros_count = self._addresses_count = 0
         self._void: set[int] = set()
         """The asking terms, by their numbers, that something was asked for in vain."""
         self._validated: list[bytes] | None = None
@@ -273,18 +429,16 @@ class _Check:
 
     async def evaluate(self, domain: bytes, *, fixed: bool) -> _Verdict:
         """Evaluate a domain's record; ``fixed`` says that its name is the same for all who ask."""
-        if not _is_domain(domain):
+        record = await self._record_of(domain)
+        if record is None:
             return _Verdict("none")
-        texts = (await self._lookup.query(domain, Kind.TXT)).values
-        records = [text for text in texts if _VERSION.match(text)]
-        if not records:
-            return _Verdict("none")
-        if len(records) > 1:
-            raise _PermanentError
-        record = _read_record(records[0])
-        self._count_addresses(record)
         for term in record.terms:
-            if verdict := await self._try(term, domain, fixed=fixed):
+            # Networks are most of the terms of a long record.
+            if term.name in _NETWORKS:
+                verdict = self._match(term, fixed=fixed)
+            else:
+                verdict = await self._try(term, domain, fixed=fixed)
+            if verdict:
                 return verdict
         if record.redirect is None:
             return _Verdict("neutral")
@@ -296,33 +450,56 @@ class _Check:
             raise _PermanentError
         return verdict
 
-    def _count_addresses(self, record: _Record) -> None:
-        for term in record.terms:
-            if term.name in {b"ip4", b"ip6"} and term.result == "pass":
-                bits = 32 if term.name == b"ip4" else 128
-                self.named[bits] += 1 << (bits - term.prefixes[0])
+    async def _record_of(self, domain: bytes) -> _Record | None:
+        """Return a domain's record; what it holds counts.
+
+        Others have their turn before each record, except the first.
+        """
+        if not _is_domain(domain):
+            return None
+        texts = (await self._lookup.query(domain, Kind.TXT)).values
+        records = [text for text in texts if _VERSION.match(text)]
+        if not records:
+            return None
+        if len(records) > 1:
+            raise _PermanentError
+        if self._bytes_count:
+            await asyncio.sleep(0)
+        record = _parsed_records.parse(records[0])
+        self._bytes_count += record.bytes_count
+        self._terms_count += record.terms_count
+        self._macros_count += record.macros_count
+        if (
+            self._bytes_count > MAX_BYTES
+            or self._terms_count > MAX_TERMS
+            or self._macros_count > MAX_MACROS
+        ):
+            raise _PermanentError
+        for bits, count in record.named.items():
+            self.named[bits] += count
+        return record
+
+    def _match(self, term: _Term, *, fixed: bool) -> _Verdict | None:
+        """Return the verdict where a network holds the address."""
+        bits = self._address.bits
+        if term.bits != bits or not self._is_near(term.network, term.prefixes[0]):
+            return None
+        return _Verdict(term.result, fixed and term.prefixes[0] >= WIDEST[bits], term.text)
 
     async def _try(self, term: _Term, domain: bytes, *, fixed: bool) -> _Verdict | None:
-        """Return the verdict where a term matches."""
-        if term.name in _ASKING:
-            self._count_term()
-        fixed = fixed and not term.spec.letters & _OF_REQUEST
-        matches, narrow = False, False
+        """Return the verdict where a term matches that is no network."""
         if term.name == b"all":
-            matches = True
-        elif term.name in {b"ip4", b"ip6"}:
-            bits = 32 if term.name == b"ip4" else 128
-            prefix = term.prefixes[0]
-            matches = bits == self._address.bits and self._is_near(term.network, prefix)
-            narrow = fixed and prefix >= WIDEST[bits]
-        else:
-            target = await self._expand(term.spec, domain) if term.spec.text else domain
-            if term.name == b"include":
-                return await self._include(term, target, fixed=fixed)
-            prefix = term.prefixes[self._address.bits == 128]
-            matches = await self._asks(term.name, target, prefix)
-            narrow = fixed and term.name in {b"a", b"mx"} and prefix >= WIDEST[self._address.bits]
-        return _Verdict(term.result, narrow, term.text) if matches else None
+            return _Verdict(term.result, narrow=False, term=term.text)
+        self._count_term()
+        fixed = fixed and not term.spec.letters & _OF_REQUEST
+        target = await self._expand(term.spec, domain) if term.spec.parts else domain
+        if term.name == b"include":
+            return await self._include(term, target, fixed=fixed)
+        prefix = term.prefixes[self._address.bits == 128]
+        if not await self._asks(term.name, target, prefix):
+            return None
+        narrow = fixed and term.name in {b"a", b"mx"} and prefix >= WIDEST[self._address.bits]
+        return _Verdict(term.result, narrow, term.text)
 
     async def _include(self, term: _Term, target: bytes, *, fixed: bool) -> _Verdict | None:
         verdict = await self.evaluate(target, fixed=fixed)
@@ -335,7 +512,7 @@ class _Check:
     async def _asks(self, name: bytes, target: bytes, prefix: int) -> bool:
         """Whether a mechanism that asks for addresses matches."""
         if name == b"exists":
-            return bool((await self._query(target, Kind.A)).values)
+            return bool(await self._addresses_of(target, Kind.A))
         if name == b"a":
             return await self._has_near(target, prefix)
         if name == b"ptr":
@@ -350,7 +527,7 @@ class _Check:
         return False
 
     async def _has_near(self, name: bytes, prefix: int) -> bool:
-        values = (await self._query(name, self._kind)).values
+        values = await self._addresses_of(name, self._kind)
         self.named[self._address.bits] += len(values) << (self._address.bits - prefix)
         if prefix == self._address.bits:
             return self._address.packed in values
@@ -363,6 +540,13 @@ class _Check:
     def _is_near(self, number: int, prefix: int) -> bool:
         free = self._address.bits - prefix
         return number >> free == self._address.number >> free
+
+    async def _addresses_of(self, name: bytes, kind: Kind) -> tuple[bytes, ...]:
+        values = (await self._query(name, kind)).values
+        self._addresses_count += len(values)
+        if self._addresses_count > MAX_ADDRESSES:
+            raise _PermanentError
+        return values
 
     async def _query(self, name: bytes, kind: Kind) -> Answer:
         answer = await self._lookup.query(name, kind)
@@ -392,7 +576,7 @@ class _Check:
 
     async def _leads_back(self, name: bytes) -> bool:
         try:
-            return self._address.packed in (await self._query(name, self._kind)).values
+            return self._address.packed in await self._addresses_of(name, self._kind)
         except DnsError:
             return False
 
@@ -401,8 +585,7 @@ class _Check:
     async def _expand(self, spec: _Spec, domain: bytes) -> bytes:
         """Return a name with its macros replaced, without its first labels where it is too long.
 
-        It is made from its end on, and only as much of it as can stay: a record has room for
-        thousands of macros (RFC 7208, 7.3).
+        It is made from its end on, and only as much of it as can stay (RFC 7208, 7.3).
         """
         values = {
             ord("s"): self._local + b"@" + self._sender_domain,
@@ -415,14 +598,11 @@ class _Check:
         }
         if ord("p") in spec.letters:
             values[ord("p")] = await self._name_of_client(domain)
-        name, start = b"", len(spec.text)
-        for macro in reversed(list(_MACRO.finditer(spec.text))):
-            name = _replace(macro, values) + spec.text[macro.end() : start] + name
-            start = macro.start()
+        name = b""
+        for part in reversed(spec.parts):
+            name = (_replace(part, values) if isinstance(part, _Macro) else part) + name
             if len(name) > _MOST_OCTETS_OF_NAME + 1:
                 break
-        else:
-            name = spec.text[:start] + name
         return _fitting(name.removesuffix(b".")).lower()
 
     async def _name_of_client(self, domain: bytes) -> bytes:
@@ -435,29 +615,26 @@ class _Check:
         return next(iter([*exact, *below, *names]), b"unknown")
 
 
-def _replace(macro: re.Match[bytes], values: dict[int, bytes]) -> bytes:
-    letter, digits, reverse, delimiters, plain = macro.groups()
-    if plain:
-        return {b"%": b"%", b"_": b" ", b"-": b"%20"}[plain]
-    parts = re.split(b"[%b]" % re.escape(delimiters or b"."), values[letter.lower()[0]])
-    if reverse:
+def _replace(macro: _Macro, values: dict[int, bytes]) -> bytes:
+    """Return a macro's value, of which the end can stay."""
+    if not macro.letter:
+        return macro.text
+    value, delimiter = values[macro.letter], macro.delimiters[:1]
+    if len(macro.delimiters) > 1:
+        value = value.translate(
+            bytes.maketrans(macro.delimiters, delimiter * len(macro.delimiters))
+        )
+    parts = value.split(delimiter)
+    if macro.is_reversed:
         parts.reverse()
-    digits = digits.lstrip(b"0")
-    if 0 < len(digits) <= 3:
-        # Nothing has a thousand parts; a longer number means all of them.
-        parts = parts[-int(digits) :]
-    text = b".".join(parts)
-    return _escape(text) if letter.isupper() else text
+    text = b".".join(parts[-macro.kept :])[-_MAX_VALUE_BYTES:]
+    return b"".join(map(_URL_ESCAPED.__getitem__, text)) if macro.is_escaped else text
 
 
 def _fitting(name: bytes) -> bytes:
     if len(name) <= _MOST_OCTETS_OF_NAME:
         return name
     return name[-_MOST_OCTETS_OF_NAME - 1 :].partition(b".")[2]
-
-
-def _escape(text: bytes) -> bytes:
-    return re.sub(rb"[^A-Za-z0-9._~-]", lambda odd: b"%%%02X" % odd[0][0], text)
 
 
 def _is_domain(name: bytes) -> bool:
