@@ -38,6 +38,14 @@ class Follower:
         """The last act that the log has; None before the first look."""
         observer.metrics.show_mode(policy.mode)
 
+    async def look_at_start(self) -> None:
+        """Read the record before the first request; whatever goes wrong, mail is answered."""
+        try:
+            await self.look()
+        except Exception as error:  # noqa: BLE001 - a record that nobody expects must not end it
+            outcome = f"mode {self._policy.mode} until it can be read"
+            self._observer.internal_error("control polling", error, outcome)
+
     async def run(self) -> None:
         """Follow, until cancelled."""
         while True:

@@ -21,6 +21,8 @@ import time
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from greyd.supervision import Backoff
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -142,6 +144,9 @@ class Log:
         self._lost = 0
         self._told_of = 0
         self._soon: Callable[[], object] | None = None
+        self._flush_is_due = False
+        self._failed: Callable[[Exception, float], object] | None = None
+        self._closing = threading.Event()
         # Released by the thread whenever it has written what it was handed.
         self._written = threading.Lock()
         self._written.acquire()
@@ -155,6 +160,13 @@ class Log:
         """
         self._soon = soon
         self.flush()
+
+    def on_failure(self, failed: Callable[[Exception, float], object]) -> None:
+        """Call ``failed``, in the log's thread, when lines are lost by a fault of greyd's own.
+
+        It is given the error, and after how many seconds the thread goes on.
+        """
+        self._failed = failed
 
     def say(self, severity: Severity, message: str) -> None:
         """Log an event of the server itself."""
@@ -189,17 +201,18 @@ class Log:
 
     def write_all(self, severity: Severity, texts: Sequence[bytes]) -> None:
         """Take lines of one severity, as ``write`` does."""
-        began = not self._waiting
         room = self._room()
         self._dropped += max(len(texts) - room, 0)
         self._waiting += [Line(severity, text) for text in texts[:room]]
         if self._soon is None:
             self.flush()
-        elif began and self._waiting:
+        elif self._waiting and not self._flush_is_due:
+            self._flush_is_due = True
             self._soon()
 
     def flush(self) -> None:
         """Hand what waits to the thread."""
+        self._flush_is_due = False
         missing = self._dropped + self._lost - self._told_of
         if missing and self._room():
             text = b"warning: %d log lines were dropped, the reader is too slow" % missing
@@ -225,18 +238,39 @@ class Log:
         self._soon = None
         self.flush()
         self._handed.put(None)
+        self._closing.set()
         self._thread.join(seconds)
 
     def _write_all(self) -> None:
+        """Write until the log is closed; no error ends the thread, since nobody else writes."""
+        backoff = Backoff()
+        while True:
+            started_at = time.monotonic()
+            try:
+                self._write_handed()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the log must go on
+                seconds = backoff.seconds_after(time.monotonic() - started_at)
+                if self._failed is not None:
+                    with contextlib.suppress(Exception):
+                        self._failed(error, seconds)
+                self._closing.wait(seconds)
+            else:
+                return
+
+    def _write_handed(self) -> None:
         while (lines := self._handed.get()) is not None:
+            lost = len(lines)
             try:
                 self._sink.write(lines)
+                lost = 0
             except OSError:
                 # The reader is gone, and there is nobody left to tell.
-                self._lost += len(lines)
-            self._written_lines += len(lines)
-            with contextlib.suppress(RuntimeError):
-                self._written.release()
+                pass
+            finally:
+                self._lost += lost
+                self._written_lines += len(lines)
+                with contextlib.suppress(RuntimeError):
+                    self._written.release()
 
 
 _ODD = re.compile(rb"[^\x20-\x7e]")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections import Counter as Counted
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,6 +31,7 @@ from greyd import __version__
 from greyd.greylist import NO_EVIDENCE, Evidence
 from greyd.log import Severity, one_line, render_json
 from greyd.settings import IDENTITY_WAYS, MODES, SIGNALS
+from greyd.supervision import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -489,13 +489,6 @@ class Observer:
             self.log.warning(f"store away: {reason}; {self._meanwhile} until it returns")
         else:
             self.log.notice("the store is back")
-
-
-def describe_error(error: BaseException) -> str:
-    """Return an unexpected error in one line: its type, its text, and where it was raised."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
 
 
 def _postgrey_line(answer: _Answer) -> bytes:

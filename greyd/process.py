@@ -15,7 +15,9 @@ import resource
 import shutil
 import signal
 import socket
+import sys
 import tempfile
+import threading
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -58,7 +60,21 @@ def run(settings: Settings) -> int:
         # What greyd stores tells who writes to whom: that is nobody else's business.
         os.umask(0o077)
         _drop_privileges(account)
-        return _Server(settings, folder, sockets, web_sockets, waiting_parent).run()
+        status = _Server(settings, folder, sockets, web_sockets, waiting_parent).run()
+    _leave_threads_behind(status)
+    return status
+
+
+def _leave_threads_behind(status: int) -> None:
+    """End at once where a thread still works, e.g. reads a long whitelist: nobody waits for that.
+
+    Python's own end would let it run into an interpreter that is being taken down.
+    """
+    if threading.active_count() > 1:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
 
 
 # Before the start -------------------------------------------------------------------------------
@@ -249,24 +265,23 @@ class _Server:
             # As the first process of a container, greyd inherits other processes' children.
             # It has none of its own; the kernel buries those that nobody waits for.
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-            self._serve(self._ready, self.settings.warnings, None)
-            return 0
+            return self._serve(self._ready, self.settings.warnings, None)
         supervisor = Supervisor(self._serve_as_worker, self.sockets, self.settings.warnings)
         return supervisor.run(self.settings.workers, self._ready)
 
     def _serve_as_worker(
         self, ready: Callable[[], None], warnings: Sequence[str], lifeline: int
-    ) -> None:
+    ) -> int:
         def ready_and_silent() -> None:
             if self.waiting_parent is not None:
                 _let_go_of_terminal()
             ready()
 
-        self._serve(ready_and_silent, warnings, lifeline)
+        return self._serve(ready_and_silent, warnings, lifeline)
 
     def _serve(
         self, ready: Callable[[], None], warnings: Sequence[str], lifeline: int | None
-    ) -> None:
+    ) -> int:
         import uvloop
 
         from greyd.server import Place, serve
@@ -282,7 +297,7 @@ class _Server:
             stopping=lambda: notify("STOPPING=1"),
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(replace(self.settings, warnings=tuple(warnings)), place))
+            return runner.run(serve(replace(self.settings, warnings=tuple(warnings)), place))
 
     def _ready(self) -> None:
         notify("READY=1")

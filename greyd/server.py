@@ -16,6 +16,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from greyd import __version__, protocol, signals
@@ -27,18 +28,21 @@ from greyd.protocol import ProtocolError, RequestParser
 from greyd.status import Status
 from greyd.store import open_store
 from greyd.store.guard import Guard
+from greyd.supervision import TaskSupervisor, run_in_daemon_thread
 from greyd.web import Site, serve_site
 from greyd.whitelist_files import load_whitelists, reload_whitelists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
     from greyd.dns.resolver import Resolver
     from greyd.policy import Tell
     from greyd.protocol import Request
     from greyd.settings import Settings
+    from greyd.supervision import SupervisedTask
     from greyd.whitelist import Whitelists
+    from greyd.whitelist_files import Messages
 
 READ_OCTETS = 8 * 1024
 """Read from a connection at a time; two such pieces may wait before no more is read from it."""
@@ -137,18 +141,23 @@ class Connection(asyncio.BufferedProtocol):
 
     def _go_on(self) -> None:
         """Ask for one answer after the other, until one takes its time."""
-        for _ in range(TURN):
-            if self._waiting or not self._writable:
-                # Whoever tells the answer, or lets write again, goes on.
-                return
-            request = self._next()
-            if request is None:
-                self._rest()
-                return
-            self._asking = self._waiting = True
-            self._service.answer(request, self._tell)
-            self._asking = False
-        self._service.loop.call_soon(self._go_on)
+        try:
+            for _ in range(TURN):
+                if self._waiting or not self._writable:
+                    # Whoever tells the answer, or lets write again, goes on.
+                    return
+                request = self._next()
+                if request is None:
+                    self._rest()
+                    return
+                self._asking = self._waiting = True
+                self._service.answer(request, self._tell)
+                self._asking = False
+        except Exception as error:  # noqa: BLE001 - Postfix asks again where it finds one closed
+            self._service.observer.internal_error("connections", error, "closing this connection")
+            self.abort()
+        else:
+            self._service.loop.call_soon(self._go_on)
 
     def _next(self) -> Request | None:
         """Return the next request; None where there is none yet."""
@@ -301,15 +310,18 @@ class Place:
     stopping: Callable[[], None]
 
 
-async def serve(settings: Settings, place: Place) -> None:
+async def serve(settings: Settings, place: Place) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP reads the whitelists again.
+
+    Returns:
+        The exit status: 0 after a signal, 1 where a part of the server was given up.
 
     Raises:
         StoreError: the store can't be opened.
     """
     log = open_log(settings, to_syslog=place.to_syslog)
     try:
-        await _serve(settings, place, log)
+        return await _serve(settings, place, log)
     finally:
         log.close()
 
@@ -325,52 +337,71 @@ def open_log(settings: Settings, *, to_syslog: bool) -> Log:
     return Log(sink, most, as_json=settings.log_format == "json")
 
 
-async def _serve(settings: Settings, place: Place, log: Log) -> None:
+class _Stop:
+    """Whether the server is to stop, and with which exit status."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self.status = 0
+
+    def ask(self) -> None:
+        """Stop, as a signal says."""
+        self._asked.set()
+
+    def fail(self) -> None:
+        """Stop because a part of the server was given up; whoever started it may start it anew."""
+        self.status = 1
+        self._asked.set()
+
+    async def wait(self) -> None:
+        """Wait until it is to stop."""
+        await self._asked.wait()
+
+
+async def _serve(settings: Settings, place: Place, log: Log) -> int:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _loop, context: log.error(_describe(context)))
     log.gather(lambda: loop.call_later(log.FLUSH_SECONDS, log.flush))
     for warning in settings.warnings:
         log.warning(warning)
     metrics = Metrics()
     observer = Observer(metrics, log, passes_without_store=settings.passes_without_store)
+    loop.set_exception_handler(partial(_report_unhandled, observer))
+    log.on_failure(partial(_report_from_log_thread, loop, observer))
     if settings.workers == 1:
         # With several, whoever asks for the metrics may ask another one: there the counters have
         # to be ahead of the answers.
         observer.gather(lambda: loop.call_soon(observer.flush))
+    stop = _Stop()
+    supervisor = TaskSupervisor(observer.internal_error, stop.fail)
     store = open_store(settings, place.folder)
     guard = Guard(store, settings.store_timeout_seconds, observer.store_changed)
-    whitelists = load_whitelists(settings, log)
+    whitelists, messages = load_whitelists(settings)
+    messages.log_to(log)
     _show_entries(metrics, whitelists)
     metrics.whitelists_read.set(whitelists.complete)
     policy = Policy(settings, whitelists, guard, observer)
     resolver = _know_more(policy, settings, observer) if settings.knows_more else None
     service = Service(settings, policy, guard, observer)
-    stop = asyncio.Event()
     for number in signals.STOPS:
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.ask)
     if place.lifeline is not None:
-        loop.add_reader(place.lifeline, stop.set)
-    reloader = Reloader(settings, place, policy, observer)
+        loop.add_reader(place.lifeline, stop.ask)
+    reloader = Reloader(settings, place, policy, observer, supervisor)
     loop.add_signal_handler(signals.RELOAD, reloader.request)
     signals.release()
     await guard.check()
     follower = Follower(settings, guard, policy, observer)
-    await follower.look()
+    await follower.look_at_start()
     servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
     store_name = _shown_store(settings, place)
-    status = Status(settings, guard, metrics, store_name, lambda: policy.mode)
+    status = Status(settings, guard, observer, store_name, lambda: policy.mode)
     site = Site(metrics, lambda: not guard.away, status.page, status.figures)
     servers += [await serve_site(site, each) for each in place.web_sockets]
-    tasks = [
-        asyncio.ensure_future(each)
-        for each in (
-            guard.run(),
-            service.close_idle(),
-            status.run(),
-            follower.run(),
-            policy.hits.run(guard),
-        )
-    ]
+    supervisor.serve("store", guard.run)
+    supervisor.serve("connections", service.close_idle)
+    supervisor.serve("status page", status.run)
+    supervisor.serve("control polling", follower.run)
+    supervisor.serve("whitelist hits", partial(policy.hits.run, guard))
     _say_hello(replace(settings, mode=policy.mode), place, log, store_name)
     place.ready()
     _spare_the_garbage_collector()
@@ -388,13 +419,36 @@ async def _serve(settings: Settings, place: Place, log: Log) -> None:
     await service.drain()
     observer.flush()
     status.stop()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await _store_hits(policy, guard)
+    await supervisor.stop()
+    await _finish(observer, "whitelist hits", _store_hits(policy, guard))
     if resolver is not None:
-        await resolver.close()
-    await guard.close()
+        await _finish(observer, "DNS", resolver.close())
+    await _finish(observer, "store", guard.close())
+    return stop.status
+
+
+async def _finish(observer: Observer, part: str, step: Awaitable[None]) -> None:
+    """Do one step of the stop; its failure does not keep the others from being done."""
+    try:
+        await step
+    except Exception as error:  # noqa: BLE001 - whatever it is, the stop goes on
+        observer.internal_error(part, error, "stopping all the same")
+
+
+def _report_unhandled(
+    observer: Observer, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+) -> None:
+    """Report what a callback of the event loop raised and nobody caught."""
+    message = str(context.get("message", "unhandled"))
+    error = context.get("exception") or RuntimeError(message)
+    observer.internal_error(str(context.get("part", "event loop")), error, message)
+
+
+def _report_from_log_thread(
+    loop: asyncio.AbstractEventLoop, observer: Observer, error: Exception, seconds: float
+) -> None:
+    outcome = f"lines are lost; going on in {seconds:g} s"
+    loop.call_soon_threadsafe(observer.internal_error, "log", error, outcome)
 
 
 async def _store_hits(policy: Policy, guard: Guard) -> None:
@@ -445,41 +499,60 @@ async def _accept(
 
 
 class Reloader:
-    """Reads the whitelists again, one time after the other, without holding up requests."""
+    """Reads the whitelists again, one time after the other, without holding up requests.
+
+    They are read in a thread, for whose end no stop waits; all else is done in the loop's thread.
+    """
 
     def __init__(
-        self, settings: Settings, place: Place, policy: Policy, observer: Observer
+        self,
+        settings: Settings,
+        place: Place,
+        policy: Policy,
+        observer: Observer,
+        supervisor: TaskSupervisor,
     ) -> None:
         self._settings = settings
         self._place = place
         self._policy = policy
         self._observer = observer
-        self._running: asyncio.Task[None] | None = None
+        self._supervisor = supervisor
+        self._running: SupervisedTask | None = None
         self._again = False
 
     def request(self) -> None:
         """Reload now, or once more when the reload under way is through."""
         self._again = True
-        if self._running is None:
-            self._running = asyncio.ensure_future(self._reload())
+        if self._running is None or self._running.is_over:
+            self._running = self._supervisor.run("reload", self._reload)
 
     async def _reload(self) -> None:
-        log, metrics = self._observer.log, self._observer.metrics
-        try:
-            while self._again:
-                self._again = False
-                self._place.reloading()
-                log.notice("HUP received: reading the whitelists again")
-                with _short_turns():
-                    fresh = await asyncio.to_thread(reload_whitelists, self._settings, log)
-                metrics.reloads["failure" if fresh is None else "success"].inc()
-                metrics.whitelists_read.set(fresh is not None)
-                if fresh is not None:
-                    self._policy.whitelists = fresh
-                    _show_entries(metrics, fresh)
-                self._place.ready()
-        finally:
-            self._running = None
+        while self._again:
+            self._again = False
+            self._place.reloading()
+            self._observer.log.notice("HUP received: reading the whitelists again")
+            try:
+                whitelists, messages = await run_in_daemon_thread("reload", self._read)
+                messages.log_to(self._observer.log)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the reload has an end
+                outcome = "the old whitelists stay in force"
+                self._observer.internal_error("reload", error, outcome)
+                whitelists = None
+            self._put_in_force(whitelists)
+            self._place.ready()
+
+    def _read(self) -> tuple[Whitelists | None, Messages]:
+        with _short_turns():
+            return reload_whitelists(self._settings)
+
+    def _put_in_force(self, whitelists: Whitelists | None) -> None:
+        """Answer by the new whitelists; None: they could not be read, and the old ones stay."""
+        metrics = self._observer.metrics
+        metrics.reloads["failure" if whitelists is None else "success"].inc()
+        metrics.whitelists_read.set(whitelists is not None)
+        if whitelists is not None:
+            self._policy.whitelists = whitelists
+            _show_entries(metrics, whitelists)
 
 
 @contextlib.contextmanager
@@ -517,9 +590,3 @@ def _name(listening: socket.socket) -> str:
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
     return str(name)
-
-
-def _describe(context: dict[str, Any]) -> str:
-    error = context.get("exception")
-    message = context.get("message", "internal error")
-    return f"{message}: {type(error).__name__}: {error}" if error else str(message)

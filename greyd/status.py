@@ -7,7 +7,6 @@ page, once a minute at most, and never while it is away.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from dataclasses import dataclass, field, replace
@@ -23,12 +22,15 @@ from greyd.survey import Survey, look_through
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from greyd.observe import Metrics
+    from greyd.observe import Observer
     from greyd.settings import Settings
     from greyd.store.guard import Guard
 
 FRESH_SECONDS = 60
 """How long a look through the store counts as new."""
+
+RETRY_SECONDS = 10.0
+"""After a look through the store that failed nobody begins another for so long."""
 
 WAIT_SECONDS = 2.0
 """How long a page waits for a look through the store; then it shows what the one before saw."""
@@ -40,7 +42,7 @@ class Status:
 
     settings: Settings
     guard: Guard
-    metrics: Metrics
+    observer: Observer
     store_name: str
     """Without what is secret of its URL."""
     mode: Callable[[], str]
@@ -48,10 +50,11 @@ class Status:
     survey: Survey | None = None
     started_at: float = field(default_factory=time.monotonic)
     _surveyed_at: float = 0
+    _failed_at: float = -RETRY_SECONDS
     _looking: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self._history = History(self.metrics.of_all_workers, self.started_at)
+        self._history = History(self.observer.metrics.of_all_workers, self.started_at)
 
     async def run(self) -> None:
         """Note the counters every ``NOTE_SECONDS``, until cancelled."""
@@ -93,18 +96,26 @@ class Status:
         return json.dumps(figures.dump()).encode() + b"\n"
 
     async def _look_if_old(self) -> None:
-        old = self.survey is None or time.monotonic() - self._surveyed_at > FRESH_SECONDS
-        if old and self._looking is None and not self.guard.away:
+        now = time.monotonic()
+        old = self.survey is None or now - self._surveyed_at > FRESH_SECONDS
+        may_look = now - self._failed_at >= RETRY_SECONDS and not self.guard.away
+        if old and may_look and self._looking is None:
             self._looking = asyncio.create_task(self._look())
         if self._looking is not None:
             await asyncio.wait([self._looking], timeout=WAIT_SECONDS)
 
     async def _look(self) -> None:
-        # Where the store fails, the guard finds out by itself, and the page says so.
-        with contextlib.suppress(StoreError):
+        try:
             self.survey = await look_through(self.guard.store, self.settings)
             self._surveyed_at = time.monotonic()
-        self._looking = None
+        except StoreError:
+            # The guard finds out by itself, and the page says so.
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next reader's page tries again
+            self._failed_at = time.monotonic()
+            self.observer.internal_error("status page", error, "the page shows the last survey")
+        finally:
+            self._looking = None
 
     def stop(self) -> None:
         """Look no further: the store is about to be closed."""

@@ -165,7 +165,11 @@ class WebConnection(asyncio.Protocol):
         try:
             return await self._site.answer(path, scraped=scraped)
         except Exception as error:  # noqa: BLE001 - who asks is told, and so is the log
-            fault = {"message": "metrics port, internal error", "exception": error}
+            fault = {
+                "message": "the page can't be shown",
+                "exception": error,
+                "part": "metrics port",
+            }
             asyncio.get_running_loop().call_exception_handler(fault)
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error, see the log\n")
 

@@ -44,20 +44,39 @@ def files_in_force(given: Sequence[Path], name: str) -> list[Path]:
     return [shipped(name), Path(f"{_PLACES[0]}{name}.local")]
 
 
-def load_whitelists(settings: Settings, log: Log) -> Whitelists:
+class Messages(NamedTuple):
+    """What the log is to say of a reading.
+
+    Whitelists may be read in a thread, and only the event loop's thread logs.
+    """
+
+    warnings: list[str]
+    summary: str = ""
+
+    def log_to(self, log: Log) -> None:
+        """Log them."""
+        for warning in self.warnings:
+            log.warning(warning)
+        if self.summary:
+            log.info(self.summary)
+
+
+def load_whitelists(settings: Settings) -> tuple[Whitelists, Messages]:
     """Read the whitelists at the start; a file that can't be read is a warning."""
     read = read_lists(settings)
-    for error in read.failed:
-        log.warning(f"whitelist {error}; going on without it")
-    return _build(read, log)._replace(complete=not read.failed)
+    whitelists = read.whitelists()._replace(complete=not read.failed)
+    without_it = [f"whitelist {error}; going on without it" for error in read.failed]
+    return whitelists, _messages(read, whitelists, without_it)
 
 
-def reload_whitelists(settings: Settings, log: Log) -> Whitelists | None:
+def reload_whitelists(settings: Settings) -> tuple[Whitelists | None, Messages]:
     """Read the whitelists again; None, and the old ones stay, where a file can't be read."""
     read = read_lists(settings)
-    for error in read.failed:
-        log.warning(f"whitelist {error}; the old whitelists stay in force")
-    return None if read.failed else _build(read, log)
+    if read.failed:
+        old_stay = "the old whitelists stay in force"
+        return None, Messages([f"whitelist {error}; {old_stay}" for error in read.failed])
+    whitelists = read.whitelists()
+    return whitelists, _messages(read, whitelists)
 
 
 class Lists(NamedTuple):
@@ -102,15 +121,14 @@ def is_absent_local(path: Path) -> bool:
     return path.suffix == ".local" and not path.exists()
 
 
-def _build(read: Lists, log: Log) -> Whitelists:
-    whitelists = read.whitelists()
-    for remark in whitelists.remarks[:MOST_REMARKS]:
-        log.warning(str(remark))
-    if len(whitelists.remarks) > MOST_REMARKS:
-        log.warning(f"whitelists: {len(whitelists.remarks) - MOST_REMARKS} more lines like these")
+def _messages(read: Lists, whitelists: Whitelists, warnings: Sequence[str] = ()) -> Messages:
+    remarks = whitelists.remarks
+    warnings = [*warnings, *map(str, remarks[:MOST_REMARKS])]
+    if len(remarks) > MOST_REMARKS:
+        warnings.append(f"whitelists: {len(remarks) - MOST_REMARKS} more lines like these")
     files = ", ".join(source.file for source in (*read.clients, *read.recipients))
-    log.info(
+    return Messages(
+        warnings,
         f"whitelists: {len(whitelists.clients)} clients,"
-        f" {len(whitelists.recipients)} recipients from {files or 'no file'}"
+        f" {len(whitelists.recipients)} recipients from {files or 'no file'}",
     )
-    return whitelists

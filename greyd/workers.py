@@ -20,7 +20,7 @@ from greyd.systemd import notify, notify_reloading
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    Serve = Callable[[Callable[[], None], Sequence[str], int], None]
+    Serve = Callable[[Callable[[], None], Sequence[str], int], int]
 
 RESTART_SECONDS = 1.0
 """After which a worker that ended is replaced."""
@@ -135,8 +135,7 @@ class Supervisor:
         os.environ.pop("NOTIFY_SOCKET", None)
         status = 1
         try:
-            self._serve(TellOnce(lifeline), warnings, lifeline)
-            status = 0
+            status = self._serve(TellOnce(lifeline), warnings, lifeline)
         except Exception as error:  # noqa: BLE001 - a process of its own ends with one line, too
             # What the first lacks all lack: that is said once.
             if len(self._workers) == 0:

@@ -13,6 +13,7 @@ from greyd.settings import Settings
 from greyd.whitelist import MAX_FILE, WhitelistError, read_file
 from greyd.whitelist_files import (
     MOST_REMARKS,
+    Messages,
     files_in_force,
     load_whitelists,
     reload_whitelists,
@@ -41,12 +42,13 @@ class Kept:
 
 
 def reading(
-    how: Callable[[Settings, Log], Whitelists | None], settings: Settings
+    how: Callable[[Settings], tuple[Whitelists | None, Messages]], settings: Settings
 ) -> tuple[Whitelists | None, list[str], list[str]]:
     """Read whitelists; returns them, the warnings and all that was logged."""
     kept = Kept()
     log = Log(kept)
-    whitelists = how(settings, log)
+    whitelists, messages = how(settings)
+    messages.log_to(log)
     log.close()
     return whitelists, kept.said(Severity.WARNING), kept.said()
 
