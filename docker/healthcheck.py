@@ -1,4 +1,6 @@
-"""Asks the greyd of this container whether it lives: status 0 where ``/healthz`` says so.
+"""Asks the greyd of this container whether it is well: status 0 where ``/healthz`` says so.
+
+It is well while Redis is away, which it waits for; it is not well where it may not write its file.
 
 Where to ask is read from the same places as greyd reads it: its command line, the environment, the
 TOML file. curl is not in the image, so this is Python's own HTTP client, which knows no proxy.
@@ -13,6 +15,7 @@ from greyd.configuration import read_settings_of_server
 from greyd.settings import SettingsError
 
 SECONDS = 3
+MAX_REASON_BYTES = 4096
 
 
 def trouble() -> str | None:
@@ -27,12 +30,15 @@ def trouble() -> str | None:
     connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
     try:
         connection.request("GET", "/healthz")
-        status = connection.getresponse().status
+        response = connection.getresponse()
+        status, body = response.status, response.read(MAX_REASON_BYTES)
     except (OSError, http.client.HTTPException) as error:
         return f"http://{host}:{port}/healthz: {error or type(error).__name__}"
     finally:
         connection.close()
-    return None if status == http.client.OK else f"/healthz: status {status}"
+    if status == http.client.OK:
+        return None
+    return f"/healthz: status {status}: {body.decode(errors='replace').strip()}"
 
 
 if __name__ == "__main__":

@@ -148,8 +148,24 @@ def default_folder() -> Path:
     """Return the folder of the SQLite store where ``--dbdir`` names none."""
     if os.geteuid() == 0 or _is_mine(SERVICE_FOLDER):
         return SERVICE_FOLDER
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "greyd"
+    return state_home() / "greyd"
+
+
+def state_home() -> Path:
+    """Return the folder in which this user's programs keep what they remember (XDG).
+
+    Raises:
+        SettingsError: the user has no home: neither HOME nor an entry among the users, as the
+            arbitrary users of some container platforms.
+    """
+    if given := os.environ.get("XDG_STATE_HOME"):
+        return Path(given)
+    try:
+        return Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise SettingsError(
+            f"user {os.geteuid()} has no home folder; name a folder for the store by --dbdir"
+        ) from None
 
 
 def _is_mine(folder: Path) -> bool:

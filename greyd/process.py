@@ -20,19 +20,20 @@ import tempfile
 import threading
 from dataclasses import dataclass, replace
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from greyd import signals
-from greyd.configuration import SERVICE_FOLDER, read_secrets
+from greyd.configuration import SERVICE_FOLDER, read_secrets, state_home
 from greyd.settings import SetupError
 from greyd.sockets import bind_inet, listen, take_away
 from greyd.store import open_store
+from greyd.store.rights import is_missing
 from greyd.systemd import notify, notify_reloading
 from greyd.workers import Supervisor, TellOnce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from greyd.settings import Settings
 
@@ -117,9 +118,9 @@ def _prepare(settings: Settings, account: _Account) -> tuple[Settings, Path]:
     warnings = list(settings.warnings)
     if os.geteuid() == 0 and account.uid in (None, 0):
         warnings.append("running as root; --user=NAME takes away rights that are not needed")
-    folder = settings.dbdir or _make_default_folder(settings, account)
     uses_folder = not settings.store
-    if uses_folder and not folder.is_dir():
+    folder = settings.dbdir or (_make_default_folder(account) if uses_folder else SERVICE_FOLDER)
+    if uses_folder and is_missing(folder):
         raise SetupError(f"--dbdir={folder}: no such folder; make it, or name another")
     settings = replace(
         read_secrets(settings),
@@ -129,13 +130,9 @@ def _prepare(settings: Settings, account: _Account) -> tuple[Settings, Path]:
     return settings, folder
 
 
-def _make_default_folder(settings: Settings, account: _Account) -> Path:
-    if os.geteuid() == 0:
-        folder = SERVICE_FOLDER
-    else:
-        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        folder = Path(state) / "greyd"
-    if not settings.store and not folder.exists():
+def _make_default_folder(account: _Account) -> Path:
+    folder = SERVICE_FOLDER if os.geteuid() == 0 else state_home() / "greyd"
+    if not folder.exists():
         try:
             folder.mkdir(mode=0o750, parents=True)
             if account.uid is not None:

@@ -395,7 +395,9 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
     store_name = _shown_store(settings, place)
     status = Status(settings, guard, observer, store_name, lambda: policy.mode)
-    site = Site(metrics, lambda: not guard.away, status.page, status.figures)
+    site = Site(
+        metrics, lambda: not guard.away, lambda: guard.unwritable, status.page, status.figures
+    )
     servers += [await serve_site(site, each) for each in place.web_sockets]
     supervisor.serve("store", guard.run)
     supervisor.serve("connections", service.close_idle)

@@ -1,4 +1,10 @@
-"""The metrics port: ``/metrics`` for Prometheus, ``/healthz`` and ``/readyz`` for whoever watches.
+"""The metrics port: ``/metrics`` for Prometheus, and three questions for whoever watches.
+
+``/livez``: does the process answer? Where not, a restart helps.
+``/healthz``: can it do its work, or must somebody mend something first? 503 where the store takes
+nothing for a reason that does not pass by itself, e.g. a folder that belongs to another user. A
+Redis that is away is no such reason: it returns, and mail passes meanwhile.
+``/readyz``: does the store answer now?
 
 At ``/`` there is a page for people, at ``/stats.json`` the same figures for programs.
 
@@ -44,7 +50,7 @@ _FOR_BROWSERS = (
 """Nothing may be loaded, run or kept."""
 
 
-_PATHS = b"see /, /metrics, /stats.json, /healthz, /readyz\n"
+_PATHS = b"see /, /metrics, /stats.json, /livez, /healthz, /readyz\n"
 
 
 class Answer(NamedTuple):
@@ -63,12 +69,18 @@ class Site:
         self,
         metrics: Metrics,
         ready: Callable[[], bool],
+        unwritable: Callable[[], str],
         page: Callable[[], Awaitable[bytes]],
         figures: Callable[[], bytes],
     ) -> None:
-        """Show ``metrics``, whether the store is ``ready``, the ``page``, and ``figures``."""
+        """Show ``metrics``, whether the store is ``ready``, the ``page``, and ``figures``.
+
+        ``unwritable`` says what somebody has to mend before the store takes anything; empty where
+        nothing is.
+        """
         self._metrics = metrics
         self._ready = ready
+        self._unwritable = unwritable
         self._page = page
         self._figures = figures
         self.open_connections = 0
@@ -82,14 +94,23 @@ class Site:
                 return Answer(HTTPStatus.OK, self._show_metrics(scraped=scraped), _METRICS)
             case b"/stats.json":
                 return Answer(HTTPStatus.OK, self._figures(), _JSON, _FOR_BROWSERS)
-            case b"/healthz":
+            case b"/livez":
                 return Answer(HTTPStatus.OK, b"ok\n")
+            case b"/healthz":
+                return self._health()
             case b"/readyz" if self._all_ready():
                 return Answer(HTTPStatus.OK, b"ready\n")
             case b"/readyz":
                 return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: the store is away\n")
             case _:
                 return Answer(HTTPStatus.NOT_FOUND, _PATHS)
+
+    def _health(self) -> Answer:
+        # With several workers each sees the same file, so any of them may answer for all.
+        if fault := self._unwritable():
+            body = f"the store can't be written: {fault}\n".encode(errors="replace")
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, body)
+        return Answer(HTTPStatus.OK, b"ok\n")
 
     def _show_metrics(self, *, scraped: bool) -> bytes:
         now = time.time()

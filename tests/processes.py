@@ -23,7 +23,7 @@ import pytest
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -174,16 +174,19 @@ def greyd(
     *options: str,
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
+    prefix: Sequence[str] = (),
 ) -> Iterator[Running]:
     """Run ``greyd serve`` of this checkout; SQLite in ``folder`` unless the options name a store.
 
+    ``prefix`` is a program that starts greyd, with its options: ``unshare --mount``.
     Whitelists are empty and metrics are off unless the options say otherwise.
     """
     port = port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
     empty = folder / "empty"
     empty.touch()
-    command = [sys.executable, "-m", "greyd", "serve", f"--inet=127.0.0.1:{port}", *options]
+    serve = [sys.executable, "-m", "greyd", "serve", f"--inet=127.0.0.1:{port}", *options]
+    command = [*prefix, *serve]
     defaults = {
         # On a busy machine a store may well take longer than the 0.3 s that mail waits for it.
         "--dbdir": str(folder), "--metrics": "0", "--store-timeout": "5",

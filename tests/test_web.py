@@ -103,6 +103,7 @@ class Port:
         self.number = number
         self.metrics = metrics
         self.ready = True
+        self.unwritable = ""
         self.fault: Exception | None = None
 
     async def page(self) -> bytes:
@@ -117,7 +118,9 @@ class Port:
 
     def site(self) -> Site:
         """Return what the port shows."""
-        return Site(self.metrics, lambda: self.ready, self.page, self.figures)
+        return Site(
+            self.metrics, lambda: self.ready, lambda: self.unwritable, self.page, self.figures
+        )
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[Client]:
@@ -248,16 +251,26 @@ def test_what_is_counted_is_shown() -> None:
     with_port(do)
 
 
-def test_readiness_is_the_store_s_and_health_is_not() -> None:
+@pytest.mark.parametrize(
+    ("ready", "unwritable", "statuses"),
+    [
+        (True, "", {"/livez": 200, "/healthz": 200, "/readyz": 200}),
+        # A Redis that is away returns by itself, and mail passes meanwhile.
+        (False, "", {"/livez": 200, "/healthz": 200, "/readyz": 503}),
+        (False, "/state belongs to 0:0", {"/livez": 200, "/healthz": 503, "/readyz": 503}),
+    ],
+    ids=["all is well", "the store is away", "somebody must mend the store"],
+)
+def test_life_health_and_readiness_are_three_questions(
+    ready: bool, unwritable: str, statuses: dict[str, int]
+) -> None:
     async def do(port: Port) -> None:
-        assert (await port.get("/readyz")).status == 200
-        port.ready = False
-        answer = await port.get("/readyz")
-        assert answer.status == 503
-        assert b"store" in answer.body
-        assert (await port.get("/healthz")).status == 200
-        port.ready = True
-        assert (await port.get("/readyz")).status == 200
+        port.ready, port.unwritable = ready, unwritable
+        answers = {path: await port.get(path) for path in statuses}
+        assert {path: answer.status for path, answer in answers.items()} == statuses
+        assert ready or b"store" in answers["/readyz"].body
+        assert unwritable.encode() in answers["/healthz"].body
+        port.unwritable = ""
 
     with_port(do)
 
@@ -275,7 +288,7 @@ def test_another_page_is_not_there(path: str) -> None:
     async def do(port: Port) -> None:
         answer = await port.get(path)
         assert answer.status == 404
-        assert answer.body == b"see /, /metrics, /stats.json, /healthz, /readyz\n"
+        assert answer.body == b"see /, /metrics, /stats.json, /livez, /healthz, /readyz\n"
 
     with_port(do)
 

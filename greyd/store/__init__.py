@@ -44,6 +44,10 @@ class StoreError(Exception):
     """The store did not do what was asked, or not in time; nothing is known to be changed."""
 
 
+class StoreUnwritable(StoreError):
+    """The store takes nothing until somebody mends it: rights, a full or a failing disk."""
+
+
 class Record(NamedTuple):
     """One entry, as administration sees it."""
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from greyd.greylist import Change
-from greyd.store import Answer, StoreError, Transacting
+from greyd.store import Answer, StoreError, StoreUnwritable, Transacting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +44,8 @@ class Guard(Transacting):
         self._timeout_seconds = timeout_seconds
         self._changed = changed
         self._probing: asyncio.Task[None] | None = None
+        self.unwritable = ""
+        """What somebody has to mend before the store takes anything; empty otherwise."""
         # Since when each request waits, the longest first: the deadline is the same for all.
         self._since: dict[int, float] = {}
         self._number = 0
@@ -72,7 +74,7 @@ class Guard(Transacting):
     def _ended(self, number: int, done: Done, answer: object, error: Exception | None) -> None:
         del self._since[number]
         if isinstance(error, StoreError):
-            self._open_circuit(str(error))
+            self._open_circuit(error)
         done(answer, error)
 
     def _watch_for(self, seconds: float) -> None:
@@ -85,38 +87,49 @@ class Guard(Transacting):
             return
         left = next(iter(self._since.values())) + self._timeout_seconds - time.monotonic()
         if left <= 0:
-            self._open_circuit(self._too_slow())
+            self._open_circuit(StoreError(self._too_slow()))
         else:
             self._watch_for(left)
 
     def _too_slow(self) -> str:
         return f"no answer within {self._timeout_seconds:g} s"
 
-    def _open_circuit(self, reason: str) -> None:
+    def _open_circuit(self, fault: Exception) -> None:
         if self._probing is None:
             self._probing = asyncio.get_running_loop().create_task(self._probe())
-            self._changed(reason)
+            self._note(fault)
+            self._changed(_words(fault))
             self.store.abandon()
 
+    def _note(self, fault: Exception) -> None:
+        self.unwritable = _words(fault) if isinstance(fault, StoreUnwritable) else ""
+
     async def _probe(self) -> None:
+        told = bool(self.unwritable)
         await asyncio.sleep(REST_SECONDS)
         # Of another program there is no event to wait for.
-        while await self._fault():  # noqa: ASYNC110
+        while fault := await self._fault():
+            self._note(fault)
+            if self.unwritable and not told:
+                # A slow disk has hidden at first that somebody has to mend something.
+                told = True
+                self._changed(self.unwritable)
             await asyncio.sleep(PROBE_SECONDS)
         self._probing = None
+        self.unwritable = ""
         self._changed(None)
 
-    async def _fault(self) -> str:
-        """Read and write once; returns what is wrong, empty where nothing is."""
+    async def _fault(self) -> Exception | None:
+        """Read and write once; returns what is wrong, None where nothing is."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self.store.transact([PROBE_KEY], note_the_time)
         except TimeoutError:
-            fault = self._too_slow()
+            fault: Exception = StoreError(self._too_slow())
         except Exception as error:  # noqa: BLE001 - whatever it is, the probing must go on
-            fault = _words(error)
+            fault = error
         else:
-            return ""
+            return None
         self.store.abandon()
         return fault
 
@@ -128,7 +141,7 @@ class Guard(Transacting):
                 try:
                     await self.store.maintain()
                 except Exception as error:  # noqa: BLE001 - whatever it is, the care must go on
-                    self._open_circuit(_words(error))
+                    self._open_circuit(error)
 
     async def check(self) -> None:
         """Try the store once at the start, so that the first request need not find out."""

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from greyd.store import Answer, Record, Size, Store, StoreError, rows, tell
+from greyd.store import Answer, Record, Size, Store, StoreError, StoreUnwritable, rows, tell
+from greyd.store.rights import fault_of, is_missing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -38,6 +39,11 @@ _MOST_STEPS = 10
 _CHECKPOINT_SECONDS = 1.0
 _LARGE_LOG = 8 * 1024 * 1024
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_UNWRITABLE = (
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+)  # fmt: skip
+"""None of these ends before somebody has mended something."""
 _BUSY_SECONDS = 0.25
 _LOG_PATIENCE_SECONDS = 0.02
 
@@ -247,23 +253,32 @@ class SqliteStore(Store):
 
     def _fail(self, batch: list[rows.Transaction | rows.Errand], error: sqlite3.Error) -> None:
         """Tell who waits, and let the next batch open the file anew."""
-        reason = str(error)
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        reason, kind, code = str(error), StoreError, _code_of(error)
+        if code in _DAMAGED:
             self._disconnect()
-            reason += f"; {self._set_aside()}"
-        elif not reason.startswith("database is locked"):
+            aside, is_set_aside = self._set_aside()
+            reason += f"; {aside}"
+            kind = StoreError if is_set_aside else StoreUnwritable
+        elif code not in _BUSY:
             self._disconnect()
+            fault = fault_of(Path(self._path)) if code != sqlite3.SQLITE_FULL else ""
+            reason = fault or reason
+            kind = StoreUnwritable if fault or code in _UNWRITABLE else StoreError
         for work in batch:
-            work.error = StoreError(f"sqlite:{self._path}: {reason}")
+            work.error = kind(f"sqlite:{self._path}: {reason}")
 
-    def _set_aside(self) -> str:
-        """Keep a damaged file under another name; the next batch begins with an empty one."""
+    def _set_aside(self) -> tuple[str, bool]:
+        """Keep a damaged file under another name; the next batch begins with an empty one.
+
+        Returns:
+            What has been done, and whether greyd can go on.
+        """
         aside = stamp = f"{self._path}.damaged-{time.strftime('%Y%m%dT%H%M%S')}"
         number = 1
         try:
             with _alone_in(self._path):
                 if not self._is_ours():
-                    return "set aside by another worker, going on with an empty file"
+                    return "set aside by another worker, going on with an empty file", True
                 while Path(aside).exists():
                     number += 1
                     aside = f"{stamp}-{number}"
@@ -271,16 +286,21 @@ class SqliteStore(Store):
                     if Path(self._path + suffix).exists():
                         Path(self._path + suffix).rename(aside + suffix)
         except OSError as error:
-            return f"can't be set aside as {aside}: {error.strerror}; move it away by hand"
+            return f"can't be set aside as {aside}: {error.strerror}; move it away by hand", False
         except sqlite3.Error as error:
-            return f"can't be set aside as {aside}: {error}; move it away by hand"
-        return f"set aside as {aside}, going on with an empty file"
+            return f"can't be set aside as {aside}: {error}; move it away by hand", False
+        return f"set aside as {aside}, going on with an empty file", True
 
     def _checkpoint(self) -> None:
         while not self._close_soon.wait(_CHECKPOINT_SECONDS):
             # A full disk, say, is what the requests' own commits report.
             with contextlib.suppress(sqlite3.Error), _alone_in(self._path):
                 self._log_is_large = _write_back(self._path)
+
+
+def _code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; 0 where the error is not SQLite's own."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _parse(location: str) -> tuple[str, str]:
@@ -291,7 +311,7 @@ def _parse(location: str) -> tuple[str, str]:
     synchronous = options.pop("synchronous", "normal").upper()
     if options or synchronous not in ("NORMAL", "FULL") or not path:
         raise StoreError(f"sqlite:{location}: write sqlite:PATH or sqlite:PATH?synchronous=full")
-    if not Path(path).parent.is_dir():
+    if is_missing(Path(path).parent):
         raise StoreError(f"sqlite:{path}: no folder {Path(path).parent}; make it or name another")
     return path, synchronous
 
@@ -353,8 +373,8 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         try:
             connection.execute("PRAGMA journal_mode=WAL").fetchall()
             return
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             # Another worker makes the same new file; here SQLite does not wait by itself.
-            if time.monotonic() > deadline:
+            if _code_of(error) not in _BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)

@@ -332,8 +332,11 @@ class Trial:
         self.fault_at = time.monotonic()
         self._said_before = len(self.said())
 
-    def away(self, seconds: float = 1.3) -> Figures:
-        """See what holds while the store is away; it has to be noticed within two seconds."""
+    def away(self, seconds: float = 1.3, *, health: int = 200) -> Figures:
+        """See what holds while the store is away; it has to be noticed within two seconds.
+
+        ``health`` is what ``/healthz`` answers: 503 where the store does not return by itself.
+        """
         noticed = self._wait_for(lambda: self.site.sample("greyd_store_up") == 0, 2)
         assert noticed, f"greyd_store_up stays 1: {self.said()}"
         time.sleep(max(seconds - (time.monotonic() - self.fault_at), 0.3))
@@ -344,7 +347,8 @@ class Trial:
         assert self.site.sample("greyd_store_up") == 0
         assert self.site.sample("greyd_store_errors_total") > 0
         assert self.site.status("/readyz") == 503
-        assert self.site.status("/healthz") == 200
+        assert self.site.status("/healthz") == health
+        assert self.site.status("/livez") == 200
         assert 1 <= len(lines) <= figures.seconds + 1, lines
         assert any("passing mail ungreylisted" in line for line in lines), lines
         assert figures.median < MEDIAN_AWAY_SECONDS
@@ -361,6 +365,7 @@ class Trial:
         figures = self._quiet_look(0.4, seconds)
         self.note(f"back: {figures}")
         assert self.site.status("/readyz") == 200
+        assert self.site.status("/healthz") == 200
         return figures
 
     def _quiet_look(self, seconds: float, patience_seconds: float) -> Figures:

@@ -125,7 +125,7 @@ def test_a_full_disk_lets_mail_pass_and_loses_nothing(tmp_path: Path, small_disk
     with trial("disk full", tmp_path, *options, mails=mails) as mail:
         mail.normal(0.5)
         ballast = fill(small_disk)
-        mail.away()
+        mail.away(health=503)
         assert "full" in " ".join(mail.said())
         ballast.unlink()
         mail.returns()
@@ -142,7 +142,7 @@ def test_a_disk_full_at_the_start_lets_mail_pass_until_there_is_room(
 ) -> None:
     ballast = fill(small_disk)
     with trial("disk full at start", tmp_path, f"--dbdir={small_disk}") as mail:
-        mail.away(0.5)
+        mail.away(0.5, health=503)
         ballast.unlink()
         mail.returns()
 
@@ -173,7 +173,7 @@ def test_a_file_size_limit_lets_mail_pass_and_loses_nothing(tmp_path: Path) -> N
     with trial("file size limit", tmp_path, *options, mails=mails) as mail:
         mail.normal(0.5)
         limit_files(mail.server, 64 * 1024)
-        mail.away()
+        mail.away(health=503)
         limit_files(mail.server, resource.RLIM_INFINITY)
         mail.returns()
     assert not list(tmp_path.glob("*damaged*"))
@@ -203,8 +203,8 @@ def test_a_file_that_greyd_may_not_write_lets_mail_pass_until_it_may(
         connection.execute("CREATE TABLE theirs (x)")
     database.chmod(0o444)
     with trial("read-only file", open_folder, f"--store=sqlite:{database}", *options) as mail:
-        mail.away(0.5)
-        assert "readonly" in " ".join(mail.said())
+        mail.away(0.5, health=503)
+        assert "may not write it; chown " in " ".join(mail.said())
         database.chmod(0o666)
         mail.returns()
     assert not list(database.parent.glob("*damaged*"))
@@ -370,7 +370,7 @@ def test_a_damaged_file_that_can_t_be_set_aside_lets_mail_pass_and_is_left_alone
     if os.geteuid() != 0:
         folder.chmod(0o555)
     with trial("damaged, can't move", open_folder, f"--store=sqlite:{database}", *options) as mail:
-        mail.away(2.5)
+        mail.away(2.5, health=503)
         assert "by hand" in " ".join(mail.said())
         database.write_bytes(healthy)
         folder.chmod(0o777)

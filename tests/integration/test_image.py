@@ -224,6 +224,65 @@ def test_the_health_check_fails_where_there_is_nobody_to_ask(podman: Podman) -> 
         assert "http://127.0.0.1:9925/healthz: " in told.stderr
 
 
+# Whose the volume is ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("user", "owner"),
+    [("10023:10023", "0:0"), ("1000690000:0", "0:0"), ("4711:4711", "10023:0")],
+)
+def test_a_volume_that_it_may_not_write_is_unhealthy_until_it_is_given_the_volume(
+    podman: Podman, tmp_path: Path, user: str, owner: str
+) -> None:
+    tmp_path.parent.chmod(0o755)
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    os.chown(volume, *map(int, owner.split(":")))
+    with podman.greyd(f"--volume={volume}:/var/lib/greyd", f"--user={user}") as container:
+        assert ask(container.policy) == "action=DUNNO"
+        told = f"/var/lib/greyd belongs to {owner} (mode 0755), and greyd, which runs as {user},"
+        remedy = f"may not write it; chown {user} /var/lib/greyd"
+        assert container.log().count(f"{told} {remedy}") == 1
+        assert not container.is_healthy()
+        check = podman("exec", container.name, *HEALTHCHECK.split(), status=1)
+        assert f"{told} {remedy}" in check.stderr
+        # The process itself is well: restarting it would mend nothing.
+        assert get(container.metrics, "/livez")[0] == 200
+        os.chown(volume, *map(int, user.split(":")))
+        wait_until(container.is_healthy, "its health")
+        assert greylists(container)
+
+
+def test_a_file_in_the_volume_that_is_another_user_s_is_unhealthy(podman: Podman) -> None:
+    volume = f"--volume=moved{time.monotonic_ns()}:/var/lib/greyd"
+    with podman.greyd(volume) as first:
+        assert greylists(first)
+        assert first.stop() == 0
+    with podman.greyd(volume, "--user=1000690000:0") as second:
+        assert ask(second.policy) == "action=DUNNO"
+        assert not second.is_healthy()
+        assert "; chown 1000690000:0 /var/lib/greyd/greyd.db" in second.log()
+
+
+@pytest.mark.parametrize("volume", ["fresh", "none"])
+def test_any_user_of_group_0_is_at_home_in_it(podman: Podman, volume: str) -> None:
+    options = [f"--volume=any{time.monotonic_ns()}:/var/lib/greyd"] if volume == "fresh" else []
+    with podman.greyd("--user=1000690000:0", "--unsetenv=HOME", *options) as container:
+        assert greylists(container)
+        assert container.is_healthy()
+        assert "warning" not in container.log()
+        assert json.loads(container.inside("greyd list --json"))["entries"]
+        container.inside("greyd mode off --for 1h")
+        wait_until(lambda: "1000690000@" in container.log(), "the log says by whom")
+
+
+def test_it_is_healthy_while_redis_is_away(podman: Podman) -> None:
+    with podman.greyd("--env=GREYD_STORE=redis://127.0.0.1:1/0") as container:
+        assert ask(container.policy) == "action=DUNNO"
+        assert get(container.metrics, "/readyz")[0] == 503
+        assert container.is_healthy()
+
+
 # Commands ---------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,80 @@
+"""Why this process may not write a SQLite file, in one line with the remedy.
+
+SQLite itself says "unable to open database file" or "attempt to write a readonly database", and
+leaves the reader to find out which file, whose it is, and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_IN_A_FOLDER = os.R_OK | os.W_OK | os.X_OK
+_IN_A_FILE = os.R_OK | os.W_OK
+
+
+def fault_of(database: Path) -> str:
+    """Return what keeps this process from writing a SQLite file; empty where nothing is seen.
+
+    SQLite writes two files beside its database (``-wal``, ``-shm``), so the folder must be writable
+    as well. The rights of the process count, not the number of its user: a root without
+    CAP_DAC_OVERRIDE may be kept out too.
+    """
+    folder = database.parent
+    if closed := _closed_above(folder):
+        return _whose(closed, "enter", [closed])
+    if not folder.is_dir():
+        return f"there is no folder {folder}; make it, or name another"
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return f"{folder} is on a file system that is mounted read-only; mount it read-write"
+    refused = list(_refused(database))
+    return _whose(refused[0], "write", refused) if refused else ""
+
+
+def is_missing(folder: Path) -> bool:
+    """Whether there is no such folder, as far as this process may see.
+
+    One that may not be seen counts as there: its store is away, and ``fault_of`` says why.
+    """
+    try:
+        return not folder.is_dir()
+    except PermissionError:
+        return False
+
+
+def _closed_above(folder: Path) -> Path | None:
+    """Return the first folder on the way to a folder that may not be entered."""
+    for each in reversed(folder.absolute().parents):
+        if not os.access(each, os.X_OK, effective_ids=True) and each.is_dir():
+            return each
+    return None
+
+
+def _refused(database: Path) -> Iterator[Path]:
+    if not os.access(database.parent, _IN_A_FOLDER, effective_ids=True):
+        yield database.parent
+    for suffix in ("", "-wal", "-shm"):
+        path = Path(f"{database}{suffix}")
+        if os.access(path, os.F_OK) and not os.access(path, _IN_A_FILE, effective_ids=True):
+            yield path
+
+
+def _whose(path: Path, verb: str, refused: list[Path]) -> str:
+    found = path.stat()
+    process = f"{os.geteuid()}:{os.getegid()}"
+    names = " ".join(map(str, refused))
+    if verb == "enter":
+        remedy = f"chmod a+x {names}"
+    elif all(each.stat().st_uid == os.geteuid() for each in refused):
+        remedy = f"chmod u+rwX {names}"
+    else:
+        remedy = f"chown {process} {names}"
+    return (
+        f"{path} belongs to {found.st_uid}:{found.st_gid} (mode {stat.S_IMODE(found.st_mode):04o}),"
+        f" and greyd, which runs as {process}, may not {verb} it; {remedy}"
+    )
