@@ -20,9 +20,37 @@ if TYPE_CHECKING:
 USAGE_ERROR = 2
 
 
+_PACKAGES = {"re2": "google-re2", "_re2": "google-re2", "_cffi_backend": "cffi"}
+"""Packages whose names are not those of their modules."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run greyd with the given arguments, or the process's own; ends by ``SystemExit``."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _run(list(sys.argv[1:] if arguments is None else arguments))
+    except ImportError as error:
+        # Of compiled packages, which exist for some platforms only. A fault of greyd's own is one.
+        if (error.name or "").partition(".")[0] == "greyd":
+            raise
+        sys.stderr.write(f"greyd: {_not_loaded(error)}\n")
+        sys.exit(USAGE_ERROR)
+
+
+def _not_loaded(error: ImportError) -> str:
+    import platform
+
+    module = (error.name or "").partition(".")[0]
+    package = _PACKAGES.get(module, module.replace("_", "-"))
+    libc = " ".join(platform.libc_ver()) or "another C library than glibc"
+    here = f"Python {platform.python_version()}, {platform.machine()}, {libc}"
+    return (
+        f"{package or 'a package'} can't be loaded: {' '.join(str(error).split())};"
+        f" install greyd and its packages anew for {sys.executable} ({here});"
+        ' docs/install.md, "Platforms", says where they can be had'
+    )
+
+
+def _run(words: list[str]) -> None:
     if words[:1] == ["serve"] and not {"-h", "--help", "-help"} & set(words):
         sys.exit(serve(words[1:]))
     from greyd.commands import build

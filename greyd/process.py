@@ -51,7 +51,7 @@ def run(settings: Settings) -> int:
         settings, folder = _prepare(settings, account)
         _raise_file_limit()
         _make_metrics_folder(settings, account, undo)
-        _import_all(settings)
+        settings = _import_all(settings)
         # Only to see whether it is one, and to have its modules.
         open_store(settings, folder)
         sockets = listen(settings, undo)
@@ -210,17 +210,22 @@ def _make_metrics_folder(settings: Settings, account: _Account, undo: contextlib
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
 
 
-def _import_all(settings: Settings) -> None:
+def _import_all(settings: Settings) -> Settings:
     """Load what serving needs while it may be read: later only the user's files can be.
 
     The store's modules are loaded by ``open_store``.
+
+    Returns:
+        The settings, with a warning for each file that could not be used.
     """
     for module in ("concurrent.futures.thread", "encodings.idna", "uvloop", "greyd.server"):
         import_module(module)
-    if settings.knows_more:
-        from greyd.dns import names, resolver, witness  # noqa: F401 - only to be loaded
+    if not settings.knows_more:
+        return settings
+    from greyd.dns import names, resolver, suffixes, witness  # noqa: F401 - only to be loaded
 
-        names.load_suffixes()
+    names.load_suffixes()
+    return replace(settings, warnings=(*settings.warnings, *suffixes.in_force().faults))
 
 
 def _drop_privileges(account: _Account) -> None:

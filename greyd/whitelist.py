@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
     Search = Callable[[bytes], Any]
 
+if not hasattr(re2, "Options"):
+    raise ImportError(f"{re2.__file__} is another package of that name", name="re2")
+
 MAX_FILE = 32 * 1024 * 1024
 """Octets of a whitelist file; a larger one is not read."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import textwrap
 import time
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,6 +100,7 @@ async def _look(
             *asked,
             *postfix,
             *lists.findings(admin.settings, report, process),
+            *lists.findings_of_suffixes(admin.settings, datetime.now(UTC).date()),
             store.finding_of_server(up),
             *stored,
             ntp,

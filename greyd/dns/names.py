@@ -9,6 +9,8 @@ import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from greyd.dns import suffixes
+
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
 
@@ -70,10 +72,7 @@ def organisation_of(name: bytes) -> bytes:
 @cache
 def load_suffixes() -> PublicSuffixList:
     """Read the public suffix list, once."""
-    from publicsuffixlist import PublicSuffixList
-
-    # A suffix that is not in the list may be anything; nobody is known by it.
-    return PublicSuffixList(accept_unknown=False)
+    return suffixes.in_force().suffixes.parse()
 
 
 def is_generic(name: bytes, address: Address) -> bool:

@@ -1,4 +1,7 @@
-"""The whitelists: whether the files in force can be read, say what is meant, and are in use."""
+"""The whitelists: whether the files in force can be read, say what is meant, and are in use.
+
+And the public suffix list: whether it is so old that it takes many senders for one.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greyd.dns import suffixes
 from greyd.doctor import Finding, error, hint, not_checked, ok, warning
 from greyd.whitelist_files import files_in_force, read_lists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
+    from greyd.dns.suffixes import Found
     from greyd.doctor.machine import Process
     from greyd.doctor.server import Report
     from greyd.settings import Settings
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_REMARKS = 5
 RELOAD = "systemctl reload greyd"
+
+MAX_SUFFIXES_AGE_DAYS = 365
 
 
 def findings(settings: Settings, found: Report | None, process: Process | None) -> list[Finding]:
@@ -127,3 +135,36 @@ def findings_of_use(whitelists: Whitelists, found: Report | None) -> list[Findin
     if differ:
         return [hint(check, f"the server has {'; '.join(differ)}: they are newer", RELOAD)]
     return [ok(check, "the server has as many entries as the files")]
+
+
+# The public suffix list ---------------------------------------------------------------------------
+
+
+def findings_of_suffixes(settings: Settings, today: date) -> list[Finding]:
+    """Judge the list that a server started now would use."""
+    return judge_suffixes(suffixes.in_force(), today, in_use=settings.knows_more)
+
+
+def judge_suffixes(found: Found, today: date, *, in_use: bool) -> list[Finding]:
+    """Say whether the public suffix list is old, or a newer one can't be used.
+
+    Where nobody is identified by the name of an organisation, only the lint of the whitelists
+    reads it: then an old one is a hint.
+    """
+    check = "names: public suffix list"
+    wrong = warning if in_use else hint
+    age_days = (today - found.suffixes.date).days
+    seen = f"{found.suffixes.path}, of {found.suffixes.date}"
+    made = [
+        wrong(check, fault, "systemctl restart greyd, once it is whole") for fault in found.faults
+    ]
+    if age_days > MAX_SUFFIXES_AGE_DAYS:
+        made.append(
+            wrong(
+                check,
+                f"{seen}: older than a year, so senders below newer suffixes count as one",
+                f"apt install publicsuffix, or put the published list at {suffixes.OWN};"
+                " then systemctl restart greyd",
+            )
+        )
+    return made or [ok(check, seen)]
