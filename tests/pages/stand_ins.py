@@ -134,7 +134,7 @@ STAND_INS = {
         make, "tests and checks run by themselves; `make serve` is run, others are planned"
     ),
     "pip": StandIn(pip, "there is no network; what is installed is this checkout"),
-    "pipx": StandIn(pipx, "there is no network; what it would install is looked at"),
+    "pipx": StandIn(pipx, "there is no network; tests/integration/test_installed.py runs it"),
     "python3": StandIn(python3, "as pip, for `python3 -m venv`; anything else is run"),
     "systemctl": StandIn(
         systemctl, "systemd is not running; units are checked and their programs run"
