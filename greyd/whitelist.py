@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import re2
 
-from greyd.greylist import Address, parse_address
+from greyd.greylist import Address, ipv4_within, parse_address
 from greyd.settings import shown
 
 if TYPE_CHECKING:
@@ -227,10 +227,14 @@ class Network(NamedTuple):
         return self.bits == address.bits and self.number >> free == address.number >> free
 
 
+_NAT64 = Network(0x64FF9B << 96, 96, 128)
+"""The well-known prefix (RFC 6052, 2.1)."""
+
+
 def parse_network(text: bytes) -> Network | None:
     """Read an address or a network in CIDR form; None for anything else.
 
-    An IPv4-mapped IPv6 network is the IPv4 network.
+    A network of IPv6 addresses that write down IPv4 clients is the IPv4 network.
     """
     host, slash, length = text.partition(b"/")
     if host.startswith(b"[") and host.endswith(b"]") and b":" in host and not slash:
@@ -248,8 +252,10 @@ def parse_network(text: bytes) -> Network | None:
         number = int.from_bytes(inet_pton(AF_INET6, host.decode("ascii")), "big")
     except (OSError, ValueError):
         return None
-    if number >> 32 == 0xFFFF and prefix >= 96:
-        return _network(number & 0xFFFFFFFF, prefix - 96, 32)
+    ipv4 = ipv4_within(number)
+    # All of NAT64's prefix would be all of IPv4, and hardly what was meant: see Clients.
+    if ipv4 is not None and prefix >= (96 if number >> 32 == 0xFFFF else 97):
+        return _network(ipv4, prefix - 96, 32)
     return _network(number, prefix, 128)
 
 
@@ -263,6 +269,11 @@ def network_of_entry(text: bytes) -> Network | None:
 def _network(number: int, prefix: int, bits: int) -> Network:
     free = bits - prefix
     return Network(number >> free << free, prefix, bits)
+
+
+def _overlaps(one: Network, other: Network) -> bool:
+    free = one.bits - min(one.prefix, other.prefix)
+    return one.number >> free == other.number >> free
 
 
 # Matchers ---------------------------------------------------------------------------------------
@@ -293,6 +304,10 @@ class Clients:
         if is_pattern(text):
             self._patterns.add(entry, self.remarks)
         elif network := self._network_of(entry):
+            if network.bits == 128 and 32 <= network.prefix <= 96 and _overlaps(network, _NAT64):
+                self._remark(
+                    entry, "clients behind NAT64 count by their IPv4 addresses: write those"
+                )
             family = self._networks[network.bits]
             free = network.bits - network.prefix
             family.setdefault(free, {}).setdefault(network.number >> free, entry)

@@ -134,6 +134,20 @@ def test_addresses_are_asked_for_backwards() -> None:
     assert reversed_name(address_of("2001:db8::7")) == b"7" + b".0" * 23 + b".8.b.d.0.1.0.0.2"
 
 
+@pytest.mark.parametrize(
+    ("address", "is_ipv4"),
+    [
+        ("64:ff9b::198.51.100.23", True), ("::ffff:198.51.100.23", True),
+        ("64:ff9b:1::198.51.100.23", False), ("64:ff9b::10.0.0.23", False),
+        ("2002:c633:6417::1", False), ("2001:0:4136:e378:8000:63bf:39cc:9be8", False),
+    ],
+)  # fmt: skip
+def test_lists_are_asked_for_the_ipv4_address_of_a_client_that_is_one(
+    address: str, *, is_ipv4: bool
+) -> None:
+    assert (reversed_name(address_of(address)) == b"23.100.51.198") is is_ipv4
+
+
 def listing(*answers: str, zone: Zone = ZEN) -> int | None:
     dns = FakeDns()
     if answers:

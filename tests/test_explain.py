@@ -401,3 +401,17 @@ def test_a_correspondence_is_told(place: Path) -> None:
 def test_hits_are_not_counted_by_it(place: Path) -> None:
     told(place, *REQUEST, "--client-name=mx.white.example")
     assert not [v for k, v in content(f"sqlite:{place / 'greyd.db'}").items() if Hit.load(v).number]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("64:ff9b::192.0.2.7", "192.0.2.0/24"), ("::ffff:192.0.2.7", "192.0.2.0/24"),
+        ("64:ff9b:1::192.0.2.7", "64:ff9b:1::c000:200/120"), ("2001:db8::7", "2001:db8::/64"),
+    ],
+)  # fmt: skip
+def test_the_network_that_a_client_counts_by_is_told(
+    place: Path, address: str, network: str
+) -> None:
+    told = ask(place, f"--client-address={address}", *REQUEST[2:], "--client-name=unknown").stdout
+    assert f"the client counts by its network, {network}" in told

@@ -61,7 +61,8 @@ def sha1_hex(text: str) -> bytes:
         (b"::1", b"::1"),
         (b"::ffff:192.0.2.10", b"192.0.2.10"),
         (b"::FFFF:C000:20A", b"192.0.2.10"),
-        (b"64:ff9b::192.0.2.10", b"64:ff9b::c000:20a"),
+        (b"64:ff9b::192.0.2.10", b"192.0.2.10"),
+        (b"64:FF9B:0:0:0:0:C000:20A", b"192.0.2.10"),
         (b"::192.0.2.10", b"::192.0.2.10"),
     ],
 )
@@ -89,7 +90,11 @@ def test_no_octets_for_an_address_raise(text: bytes) -> None:
     parse_address(text)
 
 
-@given(st.ip_addresses())
+SHARED = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2001::/32")]
+ordinary_addresses = st.ip_addresses().filter(lambda each: not any(each in net for net in SHARED))
+
+
+@given(ordinary_addresses)
 def test_every_address_is_read(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     parsed = parse_address(str(address).encode())
     assert parsed is not None
@@ -98,7 +103,64 @@ def test_every_address_is_read(address: ipaddress.IPv4Address | ipaddress.IPv6Ad
     assert parsed.bits == plain.max_prefixlen
 
 
-@given(st.ip_addresses(), st.integers(1, 32), st.integers(1, 128))
+@pytest.mark.parametrize(
+    ("address", "same", "others"),
+    [
+        # NAT64: the IPv4 client, with its network's neighbours.
+        ("64:ff9b::192.0.2.7", "64:ff9b::192.0.2.200 192.0.2.7", "64:ff9b::192.0.3.7 64:ff9b::1"),
+        ("64:ff9b::192.0.2.7", "::ffff:192.0.2.7", "64:ff9b:0:0:0:1:c000:207 64:ff9c::c000:207"),
+        ("64:ff9b::8.8.8.8", "8.8.8.8", "8.8.9.8 64:ff9b::8.8.9.8"),
+        # But nobody comes from a private network, or from this machine, by that.
+        ("64:ff9b::10.0.0.7", "64:ff9b::10.0.0.8", "10.0.0.7 64:ff9b::10.0.1.7 64:ff9b::11.0.0.7"),
+        ("64:ff9b::127.0.0.1", "64:ff9b::127.0.0.2", "127.0.0.1 64:ff9b::192.168.0.1"),
+        ("64:ff9b::172.31.255.1", "64:ff9b::172.31.255.2", "172.31.255.1 64:ff9b::172.16.0.1"),
+        ("64:ff9b::172.32.0.1", "172.32.0.1", "64:ff9b::172.31.0.1"),
+        ("64:ff9b::100.127.0.1", "64:ff9b::100.127.0.2", "100.127.0.1 64:ff9b::100.128.0.1"),
+        ("64:ff9b::", "64:ff9b::0.0.0.7", "0.0.0.0 :: 64:ff9b::0.0.1.0"),
+        # A translator of a site's own: whichever form it has, hosts are told apart.
+        ("64:ff9b:1::192.0.2.7", "64:ff9b:1::192.0.2.8", "64:ff9b:1::192.0.3.7 192.0.2.7"),
+        ("64:ff9b:1:c000:2:700::", "64:ff9b:1:c000:2:700::1", "64:ff9b:1:c000:2:800::"),
+        ("64:ff9b:1:fffe::192.0.2.7", "64:ff9b:1:fffe::192.0.2.9", "64:ff9b:1:fffe::198.51.100.7"),
+        ("64:ff9b:2::192.0.2.7", "64:ff9b:2::198.51.100.7", "64:ff9b:2:1::192.0.2.7"),
+        # 6to4: each site has a /48 of its own, as any other site of IPv6.
+        ("2002:c000:207::1", "2002:c000:207::2", "2002:c000:208::1 2002:c000:207:1::1 192.0.2.7"),
+        # Teredo: everybody at one server shares a /64.
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "", "2001:0:4136:e378:8000:63bf:3fff:fdd3"),
+        ("2001:1:4136:e378:8000:63bf:3fff:fdd2", "2001:1:4136:e378:8000:63bf:3fff:fdd3", ""),
+        # What is no translator's prefix is IPv6 as any other.
+        ("::192.0.2.7", "::198.51.100.7", "192.0.2.7"),
+        ("::ffff:0:192.0.2.7", "::ffff:0:198.51.100.7", "192.0.2.7"),
+        ("2001:db8:1:2::192.0.2.7", "2001:db8:1:2::198.51.100.7", "2001:db8:1:3::192.0.2.7"),
+    ],
+)
+def test_hosts_behind_a_translator_are_not_one_client_network(
+    address: str, same: str, others: str
+) -> None:
+    triplet = keys_of(address.encode()).triplet
+    for each in same.split():
+        assert keys_of(each.encode()).triplet == triplet
+    for each in others.split():
+        assert keys_of(each.encode()).triplet != triplet
+
+
+@pytest.mark.parametrize(
+    ("options", "prefix"),
+    [
+        ({}, 120), ({"ipv4cidr": 32}, 128), ({"ipv4cidr": 16}, 112), ({"ipv6cidr": 124}, 124),
+        ({"ipv6cidr": 48}, 120), ({"lookup_by_host": True}, 128),
+    ],
+)  # fmt: skip
+def test_a_translator_s_hosts_have_networks_as_wide_as_those_of_ipv4(
+    options: dict[str, Any], prefix: int
+) -> None:
+    address = ipaddress.ip_address("64:ff9b:1::192.0.2.93")
+    parsed = parse_address(str(address).encode())
+    assert parsed is not None
+    expected = ipaddress.ip_network((address, prefix), strict=False).network_address
+    assert network_of(parsed, Settings(**options)) == int(expected)
+
+
+@given(ordinary_addresses, st.integers(1, 32), st.integers(1, 128))
 def test_a_network_is_the_address_s_first_bits(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address, ipv4cidr: int, ipv6cidr: int
 ) -> None:
@@ -243,8 +305,10 @@ def test_by_host_a_neighbour_has_a_triplet_of_its_own(options: dict[str, Any]) -
     assert keys_of(b"192.0.2.10", **options).triplet != keys_of(b"192.0.2.11", **options).triplet
 
 
-@pytest.mark.parametrize("address", [b"::ffff:192.0.2.10", b"::FFFF:C000:20A"])
-def test_a_mapped_address_is_the_ipv4_client(address: bytes) -> None:
+@pytest.mark.parametrize(
+    "address", [b"::ffff:192.0.2.10", b"::FFFF:C000:20A", b"64:ff9b::c000:20a"]
+)
+def test_a_mapped_or_translated_address_is_the_ipv4_client(address: bytes) -> None:
     assert keys_of(address) == keys_of(b"192.0.2.10")
 
 

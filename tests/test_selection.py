@@ -49,6 +49,8 @@ def takes(found: Entry, settings: Settings = SETTINGS, **options: str) -> bool:
         ("192.0.2.7", True),
         ("192.0.2.200", True),  # its mail shares the triplet
         ("::ffff:192.0.2.7", True),
+        ("64:ff9b::192.0.2.7", True),
+        ("64:ff9b::192.0.3.7", False),
         ("192.0.2.0/24", True),
         ("192.0.2.128/25", True),
         ("192.0.0.0/16", True),
@@ -60,6 +62,14 @@ def takes(found: Entry, settings: Settings = SETTINGS, **options: str) -> bool:
 )
 def test_a_triplet_is_of_its_whole_network(client: str, taken: bool) -> None:
     assert takes(entry(), client=client) is taken
+
+
+@pytest.mark.parametrize(
+    ("client", "taken"),
+    [("64:ff9b:1::192.0.2.9", True), ("64:ff9b:1::/48", True), ("64:ff9b:1::192.0.3.7", False)],
+)
+def test_behind_a_translator_a_network_is_one_of_ipv4(client: str, taken: bool) -> None:
+    assert takes(entry("64:ff9b:1::192.0.2.7"), client=client) is taken
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,42 @@ def test_a_mapped_address_is_ipv4_in_a_list_and_in_a_request(entry: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("entry", "matched"),
+    [
+        ("192.0.2.10", "192.0.2.10 64:ff9b::192.0.2.10"),
+        ("64:ff9b::192.0.2.10", "192.0.2.10 64:ff9b::192.0.2.10"),
+        ("64:ff9b::192.0.2.0/120", "192.0.2.10 64:ff9b::192.0.2.10"),
+        ("64:ff9b::c000:0/98", "192.0.2.10 64:ff9b::192.0.2.10"),
+        # Private and loopback addresses are not the translator's to speak of.
+        ("10.0.0.0/8", "10.0.0.7"), ("127.0.0.1", "127.0.0.1"),
+        ("64:ff9b::10.0.0.0/104", "64:ff9b::10.0.0.7"),
+        ("64:ff9b::/96", "64:ff9b::10.0.0.7 64:ff9b::127.0.0.1"),
+        ("64:ff9b:1::192.0.2.0/120", "64:ff9b:1::192.0.2.10"),
+    ],
+)  # fmt: skip
+def test_a_translated_address_is_ipv4_in_a_list_and_in_a_request(entry: str, matched: str) -> None:
+    addresses = (
+        "192.0.2.10 64:ff9b::192.0.2.10 64:ff9b:1::192.0.2.10 10.0.0.7 64:ff9b::10.0.0.7 127.0.0.1"
+        " 64:ff9b::127.0.0.1"
+    )
+    assert addresses_matched(entry, addresses) == matched
+
+
+@pytest.mark.parametrize(
+    ("entry", "remarks"),
+    [
+        ("64:ff9b::/96", 1), ("64:ff9b::/64", 1), ("64:ff9b::/48", 1), ("64:ff9b::192.0.2.7", 0),
+        ("64:ff9b:1::/48", 0), ("2001:db8::/64", 0), ("::/0", 0),
+    ],
+)  # fmt: skip
+def test_an_entry_that_was_meant_for_all_behind_nat64_is_remarked_on(
+    entry: str, remarks: int
+) -> None:
+    clients = Clients([Source("list", entry.encode())])
+    assert len(clients.remarks) == remarks
+
+
+@pytest.mark.parametrize(
     "entry",
     [
         "1.2.3.4/33", "1.2.3.300", "::g", "::/129", "a:b:c", "256.1.1", "1.2.3.4.5", "/unclosed",

@@ -20,6 +20,7 @@ from greyd.greylist import (
     Evidence,
     is_or_is_below,
     keys,
+    network_prefix,
     normalise_sender,
     parse_address,
 )
@@ -218,7 +219,7 @@ def _network_of(entry: Entry, settings: Settings) -> Network | None:
     network = parse_network(entry.names.network)
     if network is None or entry.kind is Kind.CLIENT or settings.lookup_by_host:
         return network
-    prefix = settings.ipv4cidr if network.bits == 32 else settings.ipv6cidr
+    prefix = network_prefix(network.number, network.bits, settings)
     return network._replace(prefix=min(prefix, network.bits))
 
 

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING
 from greyd.admin import AdminError
 from greyd.admin.merging import Found, Item, Refused, Unreadable
 from greyd.entries import Kind
-from greyd.greylist import COUNT_EVERY, Client, Triplet, keys, parse_address
+from greyd.greylist import (
+    COUNT_EVERY,
+    Client,
+    Triplet,
+    keys,
+    network_prefix,
+    parse_address,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +128,7 @@ def _address(source: bytes) -> tuple[Address | None, bool]:
 
 def _is_too_wide(network: Address, settings: Settings) -> bool:
     """Whether this server looks for something narrower than sqlgrey's /24 and /64."""
-    prefix = settings.ipv4cidr if network.bits == 32 else settings.ipv6cidr
+    prefix = network_prefix(network.number, network.bits, settings)
     return settings.lookup_by_host or prefix > (24 if network.bits == 32 else 64)
 
 

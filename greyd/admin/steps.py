@@ -302,7 +302,7 @@ def _about_keys(case: Case) -> list[str]:
     address, sender, settings = case.address, case.request.sender or b"", case.settings
     said = []
     if address is not None and not settings.lookup_by_host:
-        prefix = settings.ipv4cidr if address.bits == 32 else settings.ipv6cidr
+        prefix = greylist.network_prefix(address.number, address.bits, settings)
         network = address._replace(number=greylist.network_of(address, settings))
         text = plain(greylist.address_text(network.number, network.bits))
         said.append(f"the client counts by its network, {text}/{prefix}")

@@ -19,12 +19,11 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.admin.trial import KNOWN_BEFORE
 from greyd.dns.names import is_generic, normal_name, organisation_of
-from greyd.greylist import network_of, parse_address
+from greyd.greylist import address_text, network_of, network_prefix, parse_address
 from greyd.protocol import Request
 from greyd.recent import Recent
 from greyd.settings import Settings
@@ -424,9 +423,8 @@ def _origin_of(name: bytes, text: bytes) -> bytes:
     if organisation and not is_generic(name, address):
         return organisation
     network = network_of(address, _NETWORKS)
-    if address.bits == 32:
-        return f"{IPv4Address(network)}/24".encode()
-    return f"{IPv6Address(network)}/64".encode()
+    prefix = network_prefix(network, address.bits, _NETWORKS)
+    return b"%b/%d" % (address_text(network, address.bits), prefix)
 
 
 def _key(mail: Mail) -> tuple[bytes, bytes, bytes]:
