@@ -374,7 +374,12 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     stop = _Stop()
     supervisor = TaskSupervisor(observer.internal_error, stop.fail)
     store = open_store(settings, place.folder)
-    guard = Guard(store, settings.store_timeout_seconds, observer.store_changed)
+    guard = Guard(
+        store,
+        settings.store_timeout_seconds,
+        observer.store_changed,
+        partial(observer.internal_error, "store"),
+    )
     whitelists, messages = load_whitelists(settings)
     messages.log_to(log)
     _show_entries(metrics, whitelists)

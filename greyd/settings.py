@@ -493,6 +493,11 @@ OPTIONS: tuple[Option, ...] = (
         "How long a request waits for the store in all.", metavar="SECONDS", default="0.3",
     ),
     Option(
+        "store-connect-timeout", "store_connect_timeout_seconds", _seconds,
+        "How long each step of connecting to Redis may take, in the background.",
+        metavar="SECONDS", default="5",
+    ),
+    Option(
         "on-store-failure", "on_store_failure", _one_of("pass", "defer"),
         "What happens to mail while the store is away.", metavar="pass|defer", default="pass",
     ),
@@ -587,6 +592,7 @@ class Settings:
     """The secret read from ``store_password_file``."""
     dbdir: Path | None = None
     store_timeout_seconds: float = 0.3
+    store_connect_timeout_seconds: float = 5.0
     on_store_failure: str = "pass"
     key_prefix: str = "greyd:"
     privacy: bool = False

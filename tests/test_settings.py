@@ -92,6 +92,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "store-password-file": ("/run/secrets/redis", Path("/run/secrets/redis")),
     "dbdir": ("/srv/greyd", Path("/srv/greyd")),
     "store-timeout": ("0.25", 0.25),
+    "store-connect-timeout": ("7.5", 7.5),
     "on-store-failure": ("defer", "defer"),
     "key-prefix": ("mx1:", "mx1:"),
     "privacy": ("yes", True),

@@ -73,7 +73,8 @@ class Transacting(Protocol):
         """Decide by ``rule`` on what is remembered under ``keys``, and store its changes.
 
         ``done`` is called once, now or later: with the rule's answer and None once its changes are
-        stored, else with None and the error.
+        stored, else with None and the error. Where ``abandon`` is called first, ``done`` may be
+        called late or never: the circuit breaker has then answered and ignores it.
         """
 
     async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
@@ -145,7 +146,16 @@ class Store(Transacting, Protocol):
         """Do a small piece of what the store needs from time to time; called every second."""
 
     def abandon(self) -> None:
-        """Give up what is under way, because it takes too long: it ends in ``StoreError``."""
+        """Give up what is under way, because it takes too long or the store has failed.
+
+        What is only waiting to be sent is dropped, and nobody's answer is kept. The circuit
+        breaker has answered all requests before it calls this; others, as a walk through the
+        store, get ``StoreError``.
+        """
+
+    def explain_delay(self, timeout_seconds: float) -> str:  # noqa: ARG002 - see RedisStore
+        """Return why answers may take longer than that, for the log; empty where it can't say."""
+        return ""
 
     async def close(self) -> None:
         """End all; nothing is under way any more."""

@@ -3,6 +3,14 @@
 While the store answers, a request's work there may take ``--store-timeout`` in all. The first
 failure opens the circuit: from then on every request fails at once, and a probe in the background
 asks the store a few times a second until it both reads and writes again.
+
+The breaker itself answers each request exactly once: with what the store says in time, else with
+an error at the deadline. An answer that the store gives later belongs to nobody.
+
+The deadline measures the store, not this process. Only time in which the event loop ran counts:
+while anything waits, a timer ticks a few times per deadline, and where a tick comes late (SIGSTOP,
+a virtual machine's pause, a CPU quota, a long computation), the requests get the lost time back.
+Before the circuit opens, the loop polls its sockets once more and handles what lies in them.
 """
 
 from __future__ import annotations
@@ -10,10 +18,10 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.greylist import Change
-from greyd.store import Answer, StoreError, StoreUnwritable, Transacting
+from greyd.store import Answer, StoreError, StoreUnwritable, Transacting, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,31 +33,76 @@ PROBE_SECONDS = 0.5
 REST_SECONDS = 2.0
 """The circuit stays open so long at least: a store that comes and goes must not flood the log."""
 
+MAINTAIN_SECONDS = 60.0
+"""After which the store's small tasks of one second are given up, and begun again."""
+
+MAX_REASONS = 3
+"""Of one time in which the store is away, that are told."""
+
 PROBE_KEY = b"probe"
 _PROBE_TTL_SECONDS = 60
+
+_TICKS = 5
+"""In a deadline. A tick that is later than half of the time between two was held up."""
+
+_LAST_TURNS = 6
+"""Of the loop, before the circuit opens: the first polls the sockets, the others let the callbacks
+run that what was read leads to."""
 
 
 class StoreAway(StoreError):
     """The store was not asked, because it is known not to answer."""
 
 
+class StoreSlow(StoreError):
+    """The store did not answer in time."""
+
+    def __init__(self, timeout_seconds: float, cause: str) -> None:
+        super().__init__(f"no answer within {timeout_seconds:g} s{cause and f' ({cause})'}")
+        self.cause = cause
+        """What is known of why; may be empty."""
+
+
+class _Waiting(NamedTuple):
+    """A request that the store has not answered yet."""
+
+    since: float
+    """On the monotonic clock, moved forward by the time in which the loop did not run."""
+    done: Done
+
+
 class Guard(Transacting):
-    """Stands before a store and keeps its faults from the mail."""
+    """Wraps a store with a deadline and a circuit breaker."""
 
     def __init__(
-        self, store: Store, timeout_seconds: float, changed: Callable[[str | None], None]
+        self,
+        store: Store,
+        timeout_seconds: float,
+        changed: Callable[[str | None], None],
+        report: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Guard ``store``; ``changed`` is told why it is away, and with None that it is back."""
+        """Guard ``store``.
+
+        Args:
+            store: what is asked.
+            timeout_seconds: how long a request may wait for it.
+            changed: called with the reason when the circuit opens, with None when it closes.
+            report: called with an error that only a fault of greyd's own explains; without it
+                the event loop's exception handler is.
+        """
         self.store = store
         self._timeout_seconds = timeout_seconds
+        self._tick_seconds = timeout_seconds / _TICKS
         self._changed = changed
+        self._report = report or _to_the_loop
+        self._starting = False
         self._probing: asyncio.Task[None] | None = None
         self.unwritable = ""
         """What somebody has to mend before the store takes anything; empty otherwise."""
-        # Since when each request waits, the longest first: the deadline is the same for all.
-        self._since: dict[int, float] = {}
+        # Those that wait longest come first: the deadline is the same for all.
+        self._waiting: dict[int, _Waiting] = {}
         self._number = 0
-        self._watch: asyncio.TimerHandle | None = None
+        self._watch: asyncio.Handle | None = None
 
     @property
     def away(self) -> bool:
@@ -64,101 +117,196 @@ class Guard(Transacting):
         """
         if self._probing is not None:
             done(None, StoreAway("the store is away"))
-            return
-        self._number = number = self._number + 1
-        self._since[number] = time.monotonic()
-        if self._watch is None:
-            self._watch_for(self._timeout_seconds)
-        self.store.begin(keys, rule, partial(self._ended, number, done))
+        else:
+            self._ask(keys, rule, done)
 
-    def _ended(self, number: int, done: Done, answer: object, error: Exception | None) -> None:
-        del self._since[number]
+    def _ask(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+        self._number = number = self._number + 1
+        self._waiting[number] = _Waiting(time.monotonic(), done)
+        if self._watch is None:
+            self._tick_soon()
+        try:
+            self.store.begin(keys, rule, partial(self._ended, number))
+        except Exception as error:  # noqa: BLE001 - goes to who asked, as any other error
+            self._ended(number, None, error)
+
+    def _ended(self, number: int, answer: object, error: Exception | None) -> None:
+        waiting = self._waiting.pop(number, None)
+        if waiting is None:
+            # It has been answered at its deadline, or when the circuit opened.
+            return
         if isinstance(error, StoreError):
             self._open_circuit(error)
-        done(answer, error)
+        waiting.done(answer, error)
 
-    def _watch_for(self, seconds: float) -> None:
-        self._watch = asyncio.get_running_loop().call_later(seconds, self._check_deadline)
+    # The deadline -------------------------------------------------------------------------------
 
-    def _check_deadline(self) -> None:
-        """Give up on the store where one waits too long: then nobody waits any longer."""
+    def _tick_soon(self) -> None:
+        due = time.monotonic() + self._tick_seconds
+        self._watch = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick, due)
+
+    def _tick(self, due: float) -> None:
+        """See whether a request waits too long, not counting the time in which nothing ran."""
         self._watch = None
-        if not self._since:
+        if not self._waiting:
             return
-        left = next(iter(self._since.values())) + self._timeout_seconds - time.monotonic()
-        if left <= 0:
-            self._open_circuit(StoreError(self._too_slow()))
+        now = time.monotonic()
+        if now - due > self._tick_seconds / 2:
+            self._give_back(now - due, now)
+        if self._overdue(now):
+            self._take_last_turns(now)
         else:
-            self._watch_for(left)
+            self._tick_soon()
 
-    def _too_slow(self) -> str:
-        return f"no answer within {self._timeout_seconds:g} s"
+    def _give_back(self, seconds: float, now: float) -> None:
+        for number, (since, done) in self._waiting.items():
+            self._waiting[number] = _Waiting(min(since + seconds, now), done)
+
+    def _overdue(self, now: float) -> bool:
+        oldest = next(iter(self._waiting.values()), None)
+        return oldest is not None and now - oldest.since >= self._timeout_seconds
+
+    def _take_last_turns(self, at: float, *, again: bool = False) -> None:
+        """Let the loop poll, then give up on the requests that were overdue at a moment."""
+        turns = _LAST_TURNS
+
+        def turn() -> None:
+            nonlocal turns
+            turns -= 1
+            if turns:
+                self._watch = loop.call_soon(turn)
+            elif not again and time.monotonic() - at > self._tick_seconds / 2:
+                self._take_last_turns(at, again=True)  # held up just now, of all times
+            else:
+                self._watch = None
+                self._give_up(at)
+
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_soon(turn)
+
+    def _give_up(self, at: float) -> None:
+        if self._overdue(at):
+            self._expire()
+        if self._waiting:
+            self._tick_soon()
+
+    def _expire(self) -> None:
+        seconds = self._timeout_seconds
+        fault = StoreSlow(seconds, self.store.explain_delay(seconds))
+        if self._probing is None:
+            self._open_circuit(fault)
+        else:
+            self._fail_all(fault)
+
+    # The circuit --------------------------------------------------------------------------------
 
     def _open_circuit(self, fault: Exception) -> None:
-        if self._probing is None:
-            self._probing = asyncio.get_running_loop().create_task(self._probe())
-            self._note(fault)
-            self._changed(_words(fault))
-            self.store.abandon()
+        if self._probing is not None:
+            return
+        # At the start nothing has come and gone yet: it may just be connecting.
+        rest_seconds = 0 if self._starting else REST_SECONDS
+        self._probing = asyncio.get_running_loop().create_task(self._probe(rest_seconds, fault))
+        self._note(fault)
+        self._attempt(partial(self._changed, _words(fault)))
+        self._fail_all(fault)
 
     def _note(self, fault: Exception) -> None:
         self.unwritable = _words(fault) if isinstance(fault, StoreUnwritable) else ""
 
-    async def _probe(self) -> None:
-        told = bool(self.unwritable)
-        await asyncio.sleep(REST_SECONDS)
+    def _fail_all(self, fault: Exception) -> None:
+        """Answer all who wait, then let the store forget them."""
+        waiting, self._waiting = self._waiting, {}
+        for each in waiting.values():
+            self._attempt(partial(each.done, None, _copied(fault)))
+        self._attempt(self.store.abandon)
+
+    def _attempt(self, call: Callable[[], None]) -> None:
+        """Call something whose failure must not keep the others from their answers."""
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - reported as greyd's own fault
+            self._report(error)
+
+    async def _probe(self, rest_seconds: float, first: Exception) -> None:
+        told = {"", _news(first)}
+        await asyncio.sleep(rest_seconds)
         # Of another program there is no event to wait for.
         while fault := await self._fault():
             self._note(fault)
-            if self.unwritable and not told:
-                # A slow disk has hidden at first that somebody has to mend something.
-                told = True
-                self._changed(self.unwritable)
+            if _news(fault) not in told and len(told) <= MAX_REASONS:
+                # What came first has hidden what somebody can do something about.
+                told.add(_news(fault))
+                self._attempt(partial(self._changed, _words(fault)))
             await asyncio.sleep(PROBE_SECONDS)
         self._probing = None
         self.unwritable = ""
-        self._changed(None)
+        self._attempt(partial(self._changed, None))
 
     async def _fault(self) -> Exception | None:
         """Read and write once; returns what is wrong, None where nothing is."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ask([PROBE_KEY], note_the_time, partial(tell, answered))
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await self.store.transact([PROBE_KEY], note_the_time)
-        except TimeoutError:
-            fault: Exception = StoreError(self._too_slow())
+            await answered
         except Exception as error:  # noqa: BLE001 - whatever it is, the probing must go on
-            fault = error
-        else:
-            return None
-        self.store.abandon()
-        return fault
+            self._attempt(self.store.abandon)
+            return error
+        return None
 
     async def run(self) -> None:
-        """Do the store's small tasks every second, until cancelled."""
+        """Do the store's small tasks every second, until cancelled.
+
+        Raises:
+            Exception: what only a fault of greyd's own explains; it is to be started again.
+        """
         while True:
             await asyncio.sleep(1)
             if self._probing is None:
                 try:
-                    await self.store.maintain()
-                except Exception as error:  # noqa: BLE001 - whatever it is, the care must go on
+                    async with asyncio.timeout(MAINTAIN_SECONDS):
+                        await self.store.maintain()
+                except StoreError as error:
                     self._open_circuit(error)
 
     async def check(self) -> None:
         """Try the store once at the start, so that the first request need not find out."""
+        self._starting = True
         if fault := await self._fault():
             self._open_circuit(fault)
+        self._starting = False
 
     async def close(self) -> None:
-        """Stop probing, and close the store."""
-        if self._watch is not None:
-            self._watch.cancel()
+        """Stop probing, answer who still waits, and close the store."""
         if self._probing is not None:
             self._probing.cancel()
+        self._fail_all(StoreAway("closing"))
+        if self._watch is not None:
+            self._watch.cancel()
         await self.store.close()
 
 
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _words(fault: Exception) -> str:
+    return str(fault) or type(fault).__name__
+
+
+def _copied(fault: Exception) -> StoreError:
+    # Of its own for each who waits: raising an exception adds to what it holds.
+    return StoreError(_words(fault))
+
+
+def _news(fault: Exception) -> str:
+    """Return what of a fault somebody can do something about; empty for the others."""
+    if isinstance(fault, StoreSlow):
+        return fault.cause
+    if isinstance(fault, StoreUnwritable) or not isinstance(fault, StoreError):
+        return _words(fault)
+    return ""
+
+
+def _to_the_loop(error: Exception) -> None:
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": "internal error, store", "exception": error}
+    )
 
 
 def note_the_time(_remembered: Remembered) -> tuple[None, Sequence[Change]]:

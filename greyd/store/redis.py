@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     Argument = bytes | str | int
     Send = Callable[..., Awaitable[Any]]
+    Fits = Callable[[Any], bool]
+    """Whether an answer is of the shape and the types that its command's has."""
 
 _KEYS_A_STEP = 500
 _KEYS_A_LOOK = 100
@@ -99,8 +101,11 @@ class Carrier(Protocol):
     divided: bool
     """Whether keys may lie in several places."""
 
-    def send(self, key: bytes, *command: Argument) -> Awaitable[Any]:
-        """Send a command to the node that holds ``key``."""
+    def send(self, key: bytes, *command: Argument, fits: Fits | None = None) -> Awaitable[Any]:
+        """Send a command to the node that holds ``key``.
+
+        An answer that does not fit is ``BadReply`` and costs the connection.
+        """
 
     def place(self, key: bytes) -> int:
         """Tell which keys one script can take together: those of one place."""
@@ -109,7 +114,10 @@ class Carrier(Protocol):
         """Return for each node that holds keys a function that sends it a command."""
 
     def abandon(self) -> None:
-        """Give up what is under way."""
+        """Give up what is under way, but for a connection that is being made."""
+
+    def explain_delay(self, timeout_seconds: float) -> str:
+        """Return what is known of why answers take longer than ``timeout_seconds``."""
 
     async def close(self) -> None:
         """Close all connections."""
@@ -117,6 +125,14 @@ class Carrier(Protocol):
 
 class ConnectionLost(StoreError):
     """The connection ended before the answer came; whether the command was done is not known."""
+
+
+class BadReply(ConnectionLost):
+    """The answer was not one to the command that was sent; the connection has been closed."""
+
+    def __init__(self, text: str, reply: Any) -> None:
+        super().__init__(text)
+        self.reply = reply
 
 
 class KeysApart(StoreError):
@@ -166,7 +182,7 @@ class RedisStore(Store):
 
     async def delete(self, keys: Sequence[bytes]) -> int:
         """Forget what is under ``keys``."""
-        return sum([await self._send(key, "DEL", self._prefix + key) for key in keys])
+        return sum([await self._send(key, _is_int, "DEL", self._prefix + key) for key in keys])
 
     async def count(self) -> int:
         """Return the number of entries; a walk through all of Redis's keys."""
@@ -177,7 +193,7 @@ class RedisStore(Store):
         entries, octets = 0, 0
         try:
             for send in await self._carrier.nodes():
-                entries += int(await send("DBSIZE"))
+                entries += await send("DBSIZE", fits=_is_int)
                 octets += _memory_in(await send("INFO", "memory"))
         except StoreError:
             # An ACL may well not let this user know.
@@ -194,7 +210,12 @@ class RedisStore(Store):
 
     def abandon(self) -> None:
         """Close the connections: what still comes over them is nobody's answer any more."""
+        self._gathered = []
         self._carrier.abandon()
+
+    def explain_delay(self, timeout_seconds: float) -> str:
+        """Return whether it is still connecting, or how long a round trip takes."""
+        return self._carrier.explain_delay(timeout_seconds)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -202,8 +223,8 @@ class RedisStore(Store):
 
     # How ----------------------------------------------------------------------------------------
 
-    def _send(self, key: bytes, *command: Argument) -> Awaitable[Any]:
-        return self._carrier.send(self._prefix + key, *command)
+    def _send(self, key: bytes, fits: Fits, *command: Argument) -> Awaitable[Any]:
+        return self._carrier.send(self._prefix + key, *command, fits=fits)
 
     def _place(self, key: bytes) -> int:
         return self._carrier.place(self._prefix + key)
@@ -252,26 +273,58 @@ class RedisStore(Store):
         return places.values()
 
     def _send_swaps(self, swaps: list[_Swap], *, whole: bool = False) -> None:
-        reply = self._call([swap[:3] for swap in swaps], whole=whole)
-        call_back(reply, partial(self._settle, swaps))
+        settle = partial(self._settle, swaps, whole)
+        try:
+            call_back(self._call([swap[:3] for swap in swaps], whole=whole), settle)
+        except Exception as error:  # noqa: BLE001 - goes to who asked
+            settle(None, error)
 
-    def _settle(self, swaps: list[_Swap], outcomes: Any, error: Exception | None) -> None:
+    def _settle(
+        self, swaps: list[_Swap], whole: bool, outcomes: Any, error: Exception | None
+    ) -> None:
         """Tell who waits what has become of it; who came too late is asked again."""
-        if isinstance(error, ScriptMissing):
+        if isinstance(error, ScriptMissing) and not whole:
             self._send_swaps(swaps, whole=True)
+        elif isinstance(error, BadReply):
+            self._settle_what_fits(swaps, error)
         elif error is not None:
             for swap in swaps:
-                self._try_otherwise(swap, error)
+                self._attempt(self._try_otherwise, swap, error)
         else:
             for swap, found in zip(swaps, outcomes, strict=True):
-                if found == 1:
-                    for key, value, _ in swap.changes:
-                        if self._believed.get(key) is not None:
-                            self._believed.put(key, value)
-                    swap.done(swap.answer, None)
-                else:
-                    self._believe(swap.keys, found)
-                    self._ask(swap.keys, found, swap.rule, swap.done, swap.attempts + 1, swap.lost)
+                self._attempt(self._settle_one, swap, found)
+
+    def _settle_what_fits(self, swaps: list[_Swap], error: BadReply) -> None:
+        """Settle those whose outcome is one, and send each of the others again by itself."""
+        reply = error.reply
+        if type(reply) is not list or len(reply) != len(swaps):
+            reply = [None] * len(swaps)
+        for swap, found in zip(swaps, reply, strict=True):
+            if _is_outcome(found, len(swap.keys)):
+                self._attempt(self._settle_one, swap, found)
+            elif swap.lost:
+                self._attempt(swap.done, None, error)
+            else:
+                self._send_swaps([swap._replace(lost=True)])
+
+    def _attempt(self, settle: Callable[..., None], *arguments: Any) -> None:
+        """Settle one swap; what goes wrong there is not the others' concern."""
+        try:
+            settle(*arguments)
+        except Exception as error:  # noqa: BLE001 - the loop's handler logs it as greyd's own
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "internal error, Redis", "exception": error}
+            )
+
+    def _settle_one(self, swap: _Swap, found: Any) -> None:
+        if found == 1:
+            for key, value, _ in swap.changes:
+                if self._believed.get(key) is not None:
+                    self._believed.put(key, value)
+            swap.done(swap.answer, None)
+        else:
+            self._believe(swap.keys, found)
+            self._ask(swap.keys, found, swap.rule, swap.done, swap.attempts + 1, swap.lost)
 
     def _believe(self, keys: Sequence[bytes], found: Remembered) -> None:
         """Keep what was found where something else was believed to be."""
@@ -295,7 +348,7 @@ class RedisStore(Store):
 
     def _call(
         self,
-        swaps: Iterable[tuple[Sequence[bytes], Remembered, Sequence[Change]]],
+        swaps: Sequence[tuple[Sequence[bytes], Remembered, Sequence[Change]]],
         *,
         whole: bool = False,
     ) -> Awaitable[Any]:
@@ -310,7 +363,8 @@ class RedisStore(Store):
             for key, value, ttl_seconds in changes:
                 arguments += (keys.index(key) + 1, value, ttl_seconds)
         script = (b"EVAL", SWAP) if whole else (b"EVALSHA", _SWAP_SHA)
-        return self._carrier.send(names[0], *script, len(names), *names, *arguments)
+        fits = partial(_are_outcomes, [len(keys) for keys, _, _ in swaps])
+        return self._carrier.send(names[0], *script, len(names), *names, *arguments, fits=fits)
 
     async def _swap_alone(
         self, keys: Sequence[bytes], seen: Remembered, changes: Sequence[Change]
@@ -334,7 +388,7 @@ class RedisStore(Store):
         self, keys: Sequence[bytes], places: Sequence[Sequence[bytes]], rule: Rule[Answer]
     ) -> Answer:
         """Decide, and store place by place."""
-        seen = {key: await self._send(key, "GET", self._prefix + key) for key in keys}
+        seen = {key: await self._send(key, _is_value, "GET", self._prefix + key) for key in keys}
         first, *others = places
         answer = await self._settle_place(keys, first, seen, rule)
         for place in others:
@@ -369,7 +423,7 @@ class RedisStore(Store):
         for send in await self._carrier.nodes():
             cursor: Argument = 0
             while True:
-                cursor, keys = await send("SCAN", cursor, *scan)
+                cursor, keys = await send("SCAN", cursor, *scan, fits=_is_step)
                 yield [key[len(self._prefix) :] for key in keys]
                 if int(cursor) == 0:
                     break
@@ -392,7 +446,53 @@ class RedisStore(Store):
 
     def _look(self, keys: Sequence[bytes]) -> Awaitable[Any]:
         names = [self._prefix + key for key in keys]
-        return self._carrier.send(names[0], "EVAL", LOOK, len(names), *names)
+        fits = partial(_are_found, len(names))
+        return self._carrier.send(names[0], "EVAL", LOOK, len(names), *names, fits=fits)
+
+
+# What answers look like. Exact types: True is an int, and what RESP 3 pushes is a list.
+
+
+def _is_int(reply: Any) -> bool:
+    return type(reply) is int
+
+
+def _is_value(reply: Any) -> bool:
+    return reply is None or type(reply) is bytes
+
+
+def _is_outcome(found: Any, size: int) -> bool:
+    """Whether it tells of a swap of so many keys: 1, or the values that are there."""
+    if type(found) is int:
+        return found == 1
+    return type(found) is list and len(found) == size and all(map(_is_value, found))
+
+
+def _are_outcomes(sizes: Sequence[int], reply: Any) -> bool:
+    return type(reply) is list and len(reply) == len(sizes) and all(map(_is_outcome, reply, sizes))
+
+
+def _are_found(number: int, reply: Any) -> bool:
+    """Whether it tells of so many keys the values and the times to live."""
+    return type(reply) is list and len(reply) == number and all(map(_is_found, reply))
+
+
+def _is_found(each: Any) -> bool:
+    return type(each) is list and len(each) == 2 and _is_value(each[0]) and type(each[1]) is int
+
+
+def _is_step(reply: Any) -> bool:
+    """Whether it is an answer to SCAN: where to go on, and keys."""
+    if type(reply) is not list or len(reply) != 2:
+        return False
+    cursor, keys = reply
+    return (
+        type(cursor) is bytes
+        and cursor.isdigit()
+        and len(cursor) <= 20
+        and type(keys) is list
+        and all(type(key) is bytes for key in keys)
+    )
 
 
 def _memory_in(info: object) -> int:
@@ -412,7 +512,12 @@ class _InMemory:
 
         self._redis = FakeAsyncRedis()
 
-    async def send(self, key: bytes, *command: Argument) -> Any:  # noqa: ARG002
+    async def send(
+        self,
+        key: bytes,  # noqa: ARG002 - all keys are in one place
+        *command: Argument,
+        fits: Fits | None = None,  # noqa: ARG002 - it is in this process
+    ) -> Any:
         from redis.exceptions import NoScriptError, RedisError
 
         try:
@@ -430,6 +535,9 @@ class _InMemory:
 
     def abandon(self) -> None:
         pass
+
+    def explain_delay(self, timeout_seconds: float) -> str:  # noqa: ARG002 - nothing is between
+        return ""
 
     async def close(self) -> None:
         await self._redis.aclose()
