@@ -57,7 +57,7 @@ class Follower:
         # What fails here the guard tells of, as of all that fails.
         with contextlib.suppress(StoreError):
             self.control = await self._store.transact([CONTROL_KEY], _read)
-        self._obey(int(time.time()))
+        self._obey(int(self._policy.clock.now()))
 
     def _obey(self, now: int) -> None:
         control = self.control

@@ -36,6 +36,8 @@ import re
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton  # arithmetic on addresses, no I/O
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from greyd.clock import EARLIEST_TIME
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -558,6 +560,42 @@ def decide(
         changes.append(_remember(keys.identity, identity, settings))
         decision = decision._replace(identity_whitelisted=identity.has_earned_its_pass(settings))
     return decision, tuple(changes)
+
+
+def decide_with_unset_clock(
+    keys: Keys,
+    remembered: Sequence[bytes | None],
+    now: int,
+    settings: Settings,
+    evidence: Evidence = NO_EVIDENCE,
+) -> tuple[Decision, tuple[Change, ...]]:
+    """Decide as ``decide`` does while the clock tells a time before ``EARLIEST_TIME``.
+
+    Whoever is known passes, and keeps the record that it has until the clock is set: compared with
+    such a time it would be taken for one that a wrong clock has written.
+    """
+    if _is_known(keys, remembered, settings):
+        return Decision(passes=True, reason="triplet found"), ()
+    return decide(keys, remembered, now, settings, evidence)
+
+
+def _is_known(keys: Keys, remembered: Sequence[bytes | None], settings: Settings) -> bool:
+    """Whether a triplet has passed or a client is auto-whitelisted, by a clock that was set."""
+    texts = (remembered[0], remembered[2] if keys.identity else None)
+    triplets = [Triplet.load(text) for text in texts if text is not None]
+    if any(
+        triplet.last_seen >= EARLIEST_TIME and has_passed(triplet, settings.delay_seconds, settings)
+        for triplet in triplets
+        if triplet is not None
+    ):
+        return True
+    text = remembered[1] if settings.auto_whitelist_clients else None
+    client = None if text is None else Client.load(text)
+    return (
+        client is not None
+        and client.last_counted >= EARLIEST_TIME
+        and client.successes >= settings.auto_whitelist_clients
+    )
 
 
 def _pass_at_once(

@@ -202,6 +202,18 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemin",
         )
+        self.store_bytes = Gauge(
+            "greyd_store_size_bytes",
+            "How much of the SQLite file is in use; 0 for another store.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.max_store_bytes = Gauge(
+            "greyd_store_max_size_bytes",
+            "From which size of the SQLite file new triplets pass ungreylisted; 0: no limit here.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         mode = Gauge(
             "greyd_mode",
             "1 for the mode in force, which a command may have switched.",

@@ -7,13 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from greyd import __version__, greylist, reply
+from greyd.clock import EARLIEST_TIME, SteadyClock
 from greyd.control import Expected
 from greyd.greylist import NO_EVIDENCE, Evidence
 from greyd.hits import Hits
 from greyd.observe import GREYLIST, PASS
 from greyd.recent import Recent
 from greyd.reply import DUNNO, Replies
-from greyd.store import StoreError
+from greyd.store import StoreError, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,6 +75,8 @@ class Policy:
         """In force; may be told otherwise while it runs."""
         self.expected = Expected((), settings)
         """The mail that is awaited; to be replaced as a whole."""
+        self.clock = SteadyClock()
+        """Tells the time that decisions go by."""
         self._settings = settings
         self._store = store
         self._observer = observer
@@ -130,9 +133,10 @@ class Policy:
             address, request.sender or b"", request.recipient or b"", settings, evidence
         )
         now = self.now(request)
+        decide = greylist.decide if now >= EARLIEST_TIME else greylist.decide_with_unset_clock
         self._store.begin(
             greylist.wanted(keys, settings),
-            lambda remembered: greylist.decide(keys, remembered, now, settings, evidence),
+            lambda remembered: decide(keys, remembered, now, settings, evidence),
             partial(self._decided, case, time.perf_counter()),
         )
 
@@ -144,7 +148,7 @@ class Policy:
         try:
             if isinstance(error, StoreError):
                 self._observer.metrics.store_errors.inc()
-                reply = self._without_store(case)
+                reply = self._without_store(case, is_full=isinstance(error, StoreFull))
             elif error is not None:
                 raise error
             else:
@@ -238,9 +242,10 @@ class Policy:
         self._pass(case, decision.reason, delay_seconds=decision.waited_seconds)
         return self._replies.prepend_header(decision.waited_seconds, time.time())
 
-    def _without_store(self, case: _Case) -> bytes:
-        # While learning nothing is deferred.
-        if self._settings.on_store_failure == "pass" or self.mode == "learn":
+    def _without_store(self, case: _Case, *, is_full: bool) -> bytes:
+        # While learning nothing is deferred; and a full store, unlike one that is away, does not
+        # come back by itself, so that deferring would refuse all new mail.
+        if self._settings.on_store_failure == "pass" or self.mode == "learn" or is_full:
             return self._pass(case, "store unavailable")
         self._tell_of(case, GREYLIST, "store unavailable")
         return reply.STORE_AWAY
@@ -278,4 +283,4 @@ class Policy:
             digits = request.policy_test_time
             if digits.isdigit() and len(digits) <= 12:
                 return int(digits)
-        return int(time.time())
+        return int(self.clock.now())

@@ -28,6 +28,7 @@ from greyd.protocol import ProtocolError, RequestParser
 from greyd.status import Status
 from greyd.store import open_store
 from greyd.store.guard import Guard
+from greyd.store_size import StoreSizeMonitor
 from greyd.supervision import TaskSupervisor, run_in_daemon_thread
 from greyd.web import Site, serve_site
 from greyd.whitelist_files import load_whitelists, reload_whitelists
@@ -409,6 +410,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     supervisor.serve("status page", status.run)
     supervisor.serve("control polling", follower.run)
     supervisor.serve("whitelist hits", partial(policy.hits.run, guard))
+    supervisor.serve("store size", StoreSizeMonitor(store, observer).run)
     _say_hello(replace(settings, mode=policy.mode), place, log, store_name)
     place.ready()
     _spare_the_garbage_collector()

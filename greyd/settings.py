@@ -86,6 +86,7 @@ class Kind(Enum):
 
 _WHOLE = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
 _LARGEST = 10**12
+_MIN_STORE_BYTES, _MAX_STORE_BYTES = 2**20, 2**47  # the latter is half of SQLite's own limit
 _A_CENTURY = 36_525 * DAY  # longer lives than that no store can keep
 _RESOLVER = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 _LOGIN = re.compile(r"://.*@", re.DOTALL)
@@ -105,6 +106,14 @@ def _between(least: int, most: int, what: str) -> Reader:
         return number
 
     return read
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,15}) ?([kmgt]?)(?:i?b)?", text.lower())
+    number = int(found[1]) << 10 * " kmgt".index(found[2] or " ") if found else 0
+    if not _MIN_STORE_BYTES <= number <= _MAX_STORE_BYTES:
+        raise ValueError("a size from 1M to 128T, in bytes or with K, M, G or T (4G)")
+    return number
 
 
 def _days(text: str) -> int:
@@ -489,6 +498,11 @@ OPTIONS: tuple[Option, ...] = (
         default="/var/lib/greyd for root, else ~/.local/state/greyd",
     ),
     Option(
+        "max-store-size", "max_store_bytes", _bytes,
+        "How large the SQLite file may grow; then new triplets pass ungreylisted.",
+        metavar="SIZE", default="4G",
+    ),
+    Option(
         "store-timeout", "store_timeout_seconds", _seconds,
         "How long a request waits for the store in all.", metavar="SECONDS", default="0.3",
     ),
@@ -591,6 +605,7 @@ class Settings:
     store_password: str | None = field(default=None, repr=False)
     """The secret read from ``store_password_file``."""
     dbdir: Path | None = None
+    max_store_bytes: int = 4 * 1024**3
     store_timeout_seconds: float = 0.3
     store_connect_timeout_seconds: float = 5.0
     on_store_failure: str = "pass"

@@ -7,6 +7,7 @@ with ``--privacy`` readable keys are hashed. What is hashed there can only stay 
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -53,7 +54,7 @@ _KEYED = "correspondences: hashed without --privacy-key, and this server has one
 def records(connection: sqlite3.Connection) -> Iterator[Record]:
     """Go through a SQLite store's entries, without a thread and without writing."""
     row = rows.NEWEST
-    while (step := rows.before(connection, row)) is not None:
+    while (step := rows.before(connection, int(time.time()), row)) is not None:
         row, group = step
         yield from group
 

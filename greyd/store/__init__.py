@@ -13,6 +13,7 @@ The rest is for administration.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,10 @@ class StoreError(Exception):
 
 class StoreUnwritable(StoreError):
     """The store takes nothing until somebody mends it: rights, a full or a failing disk."""
+
+
+class StoreFull(StoreError):
+    """A new triplet was not stored, because the store has grown to its bound; others are."""
 
 
 class Record(NamedTuple):
@@ -116,6 +121,11 @@ def _pass_on(done: Done, answered: asyncio.Future[Answer]) -> None:
 
 class Store(Transacting, Protocol):
     """What greyd needs of a store. All methods raise ``StoreError``."""
+
+    max_bytes: float = math.inf
+    """With so many bytes in use no new triplet is stored."""
+    bytes_in_use: int = 0
+    """As ``maintain`` last saw it; 0 where nothing limits it here."""
 
     async def get(self, key: bytes) -> Record | None:
         """Return the entry under ``key``."""
@@ -191,7 +201,7 @@ def open_store(settings: Settings, folder: Path) -> Store:
     if scheme == "sqlite":
         from greyd.store.sqlite import SqliteStore
 
-        return SqliteStore(rest)
+        return SqliteStore(rest, settings.max_store_bytes)
     if scheme == "memory":
         from greyd.store.redis import RedisStore, in_memory
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.greylist import Change
-from greyd.store import Answer, StoreError, StoreUnwritable, Transacting, tell
+from greyd.store import Answer, StoreError, StoreFull, StoreUnwritable, Transacting, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,7 +135,7 @@ class Guard(Transacting):
         if waiting is None:
             # It has been answered at its deadline, or when the circuit opened.
             return
-        if isinstance(error, StoreError):
+        if isinstance(error, StoreError) and not isinstance(error, StoreFull):
             self._open_circuit(error)
         waiting.done(answer, error)
 

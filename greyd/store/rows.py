@@ -12,18 +12,17 @@ rows are passed over when read and leave in small steps.
 from __future__ import annotations
 
 import sqlite3
-import time
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from greyd.store import Record
+from greyd.greylist import Change, is_triplet
+from greyd.store import Record, StoreFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from greyd.greylist import Change
     from greyd.store import Done, Rule
 
 _ROWS_A_STEP = 500
@@ -32,6 +31,11 @@ FEW_ROWS = _ROWS_A_STEP // 10
 
 _KEYS_A_LOOK = 512
 _LARGEST_ID = 2**63 - 1
+
+_COLUMNS = "id, CAST(key AS BLOB), CAST(value AS BLOB), CAST(expires_at AS INTEGER)"
+"""As they are meant, of whatever type a hand has made them."""
+
+STORE_FULL = "the file has grown to --max-store-size"
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
@@ -82,22 +86,35 @@ class Transaction(Work):
 class Errand(Work):
     """Anything else."""
 
-    do: Callable[[sqlite3.Connection], Any]
+    do: Callable[[sqlite3.Connection, int], Any]
+    """Gets the time of day, too."""
     reads: bool = False
     """It changes nothing."""
 
-    def run(self, connection: sqlite3.Connection) -> None:
+    def run(self, connection: sqlite3.Connection, now: int) -> None:
         """Do it."""
         try:
-            self.answer = self.do(connection)
+            self.answer = self.do(connection, now)
         except sqlite3.Error:
             raise
         except Exception as error:  # noqa: BLE001 - goes to who asked; the others' work stands
             self.error = error
 
 
-def carry_out(connection: sqlite3.Connection, batch: Sequence[Transaction | Errand]) -> None:
+def carry_out(
+    connection: sqlite3.Connection,
+    batch: Sequence[Transaction | Errand],
+    now: int,
+    *,
+    full: bool = False,
+) -> None:
     """Do all work of a batch in one transaction.
+
+    Args:
+        connection: to the file.
+        batch: the work; each is given its answer or its error, and nobody is called.
+        now: the time of day, seconds since 1970.
+        full: no new triplet may be added; a transaction that would gets ``StoreFull``.
 
     Raises:
         sqlite3.Error: nothing of it is done.
@@ -113,10 +130,10 @@ def carry_out(connection: sqlite3.Connection, batch: Sequence[Transaction | Erra
             if isinstance(work, Transaction):
                 together.append(work)
             else:
-                _settle(connection, together)
+                _settle(connection, together, now, full=full)
                 together = []
-                work.run(connection)
-        _settle(connection, together)
+                work.run(connection, now)
+        _settle(connection, together, now, full=full)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -127,16 +144,26 @@ def carry_out(connection: sqlite3.Connection, batch: Sequence[Transaction | Erra
 # Transactions -----------------------------------------------------------------------------------
 
 
-def _settle(connection: sqlite3.Connection, transactions: Sequence[Transaction]) -> None:
-    now = int(time.time())
+def _settle(
+    connection: sqlite3.Connection, transactions: Sequence[Transaction], now: int, *, full: bool
+) -> None:
     hashes = {key: hash_of(key) for each in transactions for key in each.keys}
     values, rows = _read(connection, hashes, now)
     changed: dict[bytes, Change] = {}
     for each in transactions:
-        for change in each.ask(values):
+        changes = each.ask(values)
+        if full and _adds_triplet(each.keys, changes, rows):
+            each.answer, each.error = None, StoreFull(STORE_FULL)
+            continue
+        for change in changes:
             values[change.key] = change.value
             changed[change.key] = change
     _write(connection, changed.values(), hashes, rows, now)
+
+
+def _adds_triplet(keys: Sequence[bytes], changes: Sequence[Change], rows: dict[bytes, int]) -> bool:
+    """Whether a transaction is of a new triplet, none of whose keys has a row yet."""
+    return not any(key in rows for key in keys) and any(is_triplet(each.key) for each in changes)
 
 
 def _read(
@@ -162,7 +189,7 @@ def _read(
 @cache
 def _look(size: int) -> str:
     places = ",".join("?" * size)
-    return f"SELECT id, key, value, expires_at FROM record WHERE hash IN ({places})"  # noqa: S608 - question marks
+    return f"SELECT {_COLUMNS} FROM record WHERE hash IN ({places})"  # noqa: S608 - question marks
 
 
 def _write(
@@ -193,18 +220,20 @@ def hash_of(key: bytes) -> int:
 # Errands ----------------------------------------------------------------------------------------
 
 
-def get(connection: sqlite3.Connection, key: bytes) -> Record | None:
+def get(connection: sqlite3.Connection, now: int, key: bytes) -> Record | None:
     """Return the entry under ``key``."""
-    now = int(time.time())
-    row = connection.execute(
-        "SELECT key, value, expires_at - ? FROM record"
-        " WHERE hash = ? AND key = ? AND expires_at > ?",
-        (now, hash_of(key), key, now),
-    ).fetchone()
-    return Record(*row) if row else None
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM record WHERE hash = ?", (hash_of(key),))  # noqa: S608 - a constant
+    return next((each for each in _records(rows, now) if each.key == key), None)
 
 
-def size(connection: sqlite3.Connection) -> int:
+def _records(rows: Iterable[tuple[int, bytes, bytes, int]], now: int) -> Iterator[Record]:
+    """Return what is not expired of rows of ``_COLUMNS``."""
+    for _, key, value, expires_at in rows:
+        if expires_at > now:
+            yield Record(key, value, expires_at - now)
+
+
+def size(connection: sqlite3.Connection, _now: int) -> int:
     """Return the number of rows, or more where some have left: counting them would take long."""
     first, last = connection.execute(
         "SELECT (SELECT min(id) FROM record), (SELECT max(id) FROM record)"
@@ -212,13 +241,20 @@ def size(connection: sqlite3.Connection) -> int:
     return 0 if last is None else int(last - first + 1)
 
 
-def delete(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:
+def put(connection: sqlite3.Connection, change: Change, now: int) -> None:
+    """Store one entry."""
+    hashes = {change.key: hash_of(change.key)}
+    _, rows = _read(connection, hashes, now)
+    _write(connection, [change], hashes, rows, now)
+
+
+def delete(connection: sqlite3.Connection, now: int, keys: Sequence[bytes]) -> int:
     """Forget what is under ``keys``; returns how many of them were there."""
-    now = int(time.time())
     there = 0
     for key in keys:
         gone = connection.execute(
-            "DELETE FROM record WHERE hash = ? AND key = ? RETURNING expires_at > ?",
+            "DELETE FROM record WHERE hash = ? AND CAST(key AS BLOB) = ?"
+            " RETURNING CAST(expires_at AS INTEGER) > ?",
             (hash_of(key), key, now),
         ).fetchall()
         there += sum(live for (live,) in gone)
@@ -229,20 +265,24 @@ NEWEST = _LARGEST_ID
 """A row behind all others."""
 
 
-def before(connection: sqlite3.Connection, row: int) -> tuple[int, list[Record]] | None:
+def before(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, list[Record]] | None:
     """Return some hundred entries before a row, and the first one's row; None at the beginning."""
-    now = int(time.time())
     rows = connection.execute(
-        "SELECT id, key, value, expires_at - ? FROM record WHERE id < ? ORDER BY id DESC LIMIT ?",
-        (now, row, _ROWS_A_STEP),
+        f"SELECT {_COLUMNS} FROM record WHERE id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - a constant
+        (row, _ROWS_A_STEP),
     ).fetchall()
     if not rows:
         return None
-    return rows[-1][0], [Record(*row[1:]) for row in rows if row[3] > 0]
+    return rows[-1][0], list(_records(rows, now))
 
 
-def sweep(connection: sqlite3.Connection, row: int) -> tuple[int, int]:
+def sweep(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, int]:
     """Take the expired rows out of the next few hundred behind ``row``.
+
+    Args:
+        connection: to the file.
+        now: the time by which rows have expired for good.
+        row: where the last step ended.
 
     Returns:
         Where to go on, and how many rows left.
@@ -252,7 +292,15 @@ def sweep(connection: sqlite3.Connection, row: int) -> tuple[int, int]:
     ).fetchone()
     last = end[0] if end else _LARGEST_ID
     gone = connection.execute(
-        "DELETE FROM record WHERE id > ? AND id <= ? AND expires_at <= ?",
-        (row, last, int(time.time())),
+        "DELETE FROM record WHERE id > ? AND id <= ? AND CAST(expires_at AS INTEGER) <= ?",
+        (row, last, now),
     ).rowcount
     return (last if end else 0), gone
+
+
+def bytes_in_use(connection: sqlite3.Connection) -> int:
+    """Return how much of the file is in use, the log of commits included."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    return int((pages - free) * page_bytes)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import math
 import os
 import queue
 import sqlite3
@@ -26,8 +27,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from greyd.clock import SteadyClock
 from greyd.store import Answer, Record, Size, Store, StoreError, StoreUnwritable, rows, tell
 from greyd.store.rights import fault_of, is_missing
+from greyd.store.sweep_clock import SweepClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -53,7 +56,7 @@ _never_closed: list[sqlite3.Connection] = []
 class SqliteStore(Store):
     """A store in one file."""
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, max_bytes: float = math.inf) -> None:
         """Use the file at ``location``: a path, ``///path``, ``?synchronous=full``.
 
         It is opened, or made, when it is needed.
@@ -74,6 +77,9 @@ class SqliteStore(Store):
         self._done.acquire()
         self._late = False
         self._sweep_from = 0
+        self._clock = SteadyClock()
+        self._sweep_clock = SweepClock()
+        self.max_bytes = max_bytes
         self._close_soon = threading.Event()
         self._log_is_large = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -119,7 +125,7 @@ class SqliteStore(Store):
     async def maintain(self) -> None:
         """Take out some expired rows."""
         for _ in range(_MOST_STEPS):
-            self._sweep_from, gone = await self._do(partial(rows.sweep, row=self._sweep_from))
+            gone = await self._do(self._sweep)
             if gone < rows.FEW_ROWS:
                 return
 
@@ -143,7 +149,7 @@ class SqliteStore(Store):
     # The loop's side ----------------------------------------------------------------------------
 
     async def _do(
-        self, do: Callable[[sqlite3.Connection], Answer], *, reads: bool = False
+        self, do: Callable[[sqlite3.Connection, int], Answer], *, reads: bool = False
     ) -> Answer:
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._gather(rows.Errand(do=do, reads=reads, done=partial(tell, waiting)))
@@ -191,7 +197,8 @@ class SqliteStore(Store):
     def _work(self) -> None:
         while (batch := self._handed.get()) is not None:
             try:
-                rows.carry_out(self._opened(), batch)
+                now = int(self._clock.now())
+                rows.carry_out(self._opened(), batch, now, full=self.bytes_in_use >= self.max_bytes)
                 if self._log_is_large:
                     self._begin_log_anew()
             except sqlite3.Error as error:
@@ -200,6 +207,13 @@ class SqliteStore(Store):
             if self._late and self._loop is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._deliver_late)
         self._disconnect()
+
+    def _sweep(self, connection: sqlite3.Connection, _now: int) -> int:
+        """Take out some expired rows, and see how full the file is; returns how many left."""
+        now = self._sweep_clock.now(connection)
+        self._sweep_from, gone = rows.sweep(connection, now, self._sweep_from)
+        self.bytes_in_use = rows.bytes_in_use(connection)
+        return gone
 
     def _begin_log_anew(self) -> None:
         """Restart the log of commits, nearly all of which the other thread has written back.
