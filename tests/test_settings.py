@@ -91,6 +91,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "store": ("redis://127.0.0.1/3", "redis://127.0.0.1/3"),
     "store-password-file": ("/run/secrets/redis", Path("/run/secrets/redis")),
     "dbdir": ("/srv/greyd", Path("/srv/greyd")),
+    "max-store-size": ("500M", 500 * 2**20),
     "store-timeout": ("0.25", 0.25),
     "store-connect-timeout": ("7.5", 7.5),
     "on-store-failure": ("defer", "defer"),
@@ -511,7 +512,8 @@ def test_an_error_names_the_variable_or_the_file_and_the_value(text: str) -> Non
 
 @pytest.mark.parametrize("number", ["1" * 5000, "-" + "9" * 4301])
 @pytest.mark.parametrize(
-    "option", ["delay", "ipv4cidr", "inet", "workers", "store-timeout", "resolver"]
+    "option",
+    ["delay", "ipv4cidr", "inet", "workers", "store-timeout", "max-store-size", "resolver"],
 )
 def test_a_number_of_thousands_of_digits_is_an_error_like_others(option: str, number: str) -> None:
     with pytest.raises(SettingsError) as error:
