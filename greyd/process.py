@@ -24,15 +24,17 @@ from typing import TYPE_CHECKING, NoReturn
 
 from greyd import signals
 from greyd.configuration import SERVICE_FOLDER, read_secrets, state_home
+from greyd.folders import make_folder
+from greyd.pidfile import PidFile
 from greyd.settings import SetupError
-from greyd.sockets import bind_inet, listen, take_away
+from greyd.sockets import Owner, bind_inet, listen
 from greyd.store import open_store
 from greyd.store.rights import is_missing
 from greyd.systemd import notify, notify_reloading
 from greyd.workers import Supervisor, TellOnce
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from greyd.settings import Settings
@@ -54,7 +56,7 @@ def run(settings: Settings) -> int:
         settings = _import_all(settings)
         # Only to see whether it is one, and to have its modules.
         open_store(settings, folder)
-        sockets = listen(settings, undo)
+        sockets = listen(settings, undo, account.owner)
         web_sockets, settings = _listen_for_metrics(settings)
         waiting_parent = _to_background() if settings.daemonize else None
         settings = _write_pidfile(settings, undo)
@@ -89,6 +91,26 @@ class _Account:
     uid: int | None
     gid: int | None
 
+    @property
+    def owner(self) -> Owner:
+        """Whom what it needs belongs to."""
+        return Owner(*(-1 if number is None else number for number in (self.uid, self.gid)))
+
+    @contextlib.contextmanager
+    def rights(self) -> Iterator[None]:
+        """Have only its rights meanwhile, so that what is made belongs to it from the start."""
+        uid, gid = os.geteuid(), os.getegid()
+        if self.gid is not None and uid == 0:
+            os.setegid(self.gid)
+        try:
+            if self.uid is not None:
+                os.seteuid(self.uid)
+            yield
+        finally:
+            if self.uid is not None:
+                os.seteuid(uid)
+            os.setegid(gid)
+
 
 def _account(settings: Settings) -> _Account:
     user, group = settings.user, settings.group
@@ -109,7 +131,8 @@ def _account(settings: Settings) -> _Account:
     if os.geteuid() != 0:
         if uid not in (None, os.geteuid()) or gid not in (None, os.getegid(), *os.getgroups()):
             raise SetupError("--user and --group: only root can become somebody else")
-        return _Account(None, None, None)
+        # Another of this user's own groups can still have the sockets.
+        return _Account(None, None, None if gid == os.getegid() else gid)
     return _Account(entry.pw_name if entry else None, uid, gid)
 
 
@@ -134,9 +157,7 @@ def _make_default_folder(account: _Account) -> Path:
     folder = SERVICE_FOLDER if os.geteuid() == 0 else state_home() / "greyd"
     if not folder.exists():
         try:
-            folder.mkdir(mode=0o750, parents=True)
-            if account.uid is not None:
-                os.chown(folder, account.uid, -1 if account.gid is None else account.gid)
+            make_folder(folder, 0o750, *account.owner)
         except OSError as error:
             raise SetupError(f"{folder}: {error.strerror}; name a folder by --dbdir") from None
     return folder
@@ -182,13 +203,13 @@ def _write_pidfile(settings: Settings, undo: contextlib.ExitStack) -> Settings:
     if settings.pidfile is None:
         return settings
     try:
-        settings.pidfile.write_text(f"{os.getpid()}\n")
+        file = PidFile(settings.pidfile)
     except OSError as error:
         message = f"--pidfile={settings.pidfile}: {error.strerror}"
         if settings.daemonize:
             raise SetupError(message) from None
         return replace(settings, warnings=(*settings.warnings, message))
-    undo.callback(take_away, settings.pidfile)
+    undo.callback(file.remove)
     return settings
 
 
@@ -198,15 +219,14 @@ def _make_metrics_folder(settings: Settings, account: _Account, undo: contextlib
     if settings.workers == 1:
         return
     try:
-        folder = tempfile.mkdtemp(prefix="greyd-metrics-")
+        with account.rights():
+            folder = tempfile.mkdtemp(prefix="greyd-metrics-")
     except OSError as error:
         raise SetupError(
             f"--workers={settings.workers}: no folder for the figures that the workers add up"
             f" ({error.strerror}); name a writable one in TMPDIR"
         ) from None
     undo.callback(shutil.rmtree, folder, ignore_errors=True)
-    if account.uid is not None:
-        os.chown(folder, account.uid, -1)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
 
 

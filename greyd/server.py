@@ -25,6 +25,7 @@ from greyd.log import Log, Severity, StreamSink, SyslogSink
 from greyd.observe import Metrics, Observer
 from greyd.policy import Policy
 from greyd.protocol import ProtocolError, RequestParser
+from greyd.sockets import UnixSocket
 from greyd.status import Status
 from greyd.store import open_store
 from greyd.store.guard import Guard
@@ -503,7 +504,12 @@ async def _accept(
     loop: asyncio.AbstractEventLoop, client: Callable[[], Connection], listening: socket.socket
 ) -> asyncio.Server:
     if listening.family == socket.AF_UNIX:
-        return await loop.create_unix_server(client, sock=listening)
+        # Who made the socket's file removes it: the loop would remove whatever is at its name.
+        return await loop.create_unix_server(
+            client,
+            sock=listening,
+            cleanup_socket=False,  # type: ignore[call-arg]  # since Python 3.13, and uvloop's own
+        )
     return await loop.create_server(client, sock=listening)
 
 
@@ -595,6 +601,8 @@ def _shown_store(settings: Settings, place: Place) -> str:
 
 
 def _name(listening: socket.socket) -> str:
+    if isinstance(listening, UnixSocket):
+        return str(listening.path)
     name = listening.getsockname()
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"

@@ -173,6 +173,22 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+MAX_SOCKET_PATH_BYTES = 107
+"""What fits into the kernel's ``sun_path`` (unix(7)) with its closing NUL."""
+
+
+def _unix_path(text: str) -> Path:
+    path = _path(text)
+    if text.startswith("@"):
+        raise ValueError(
+            "the path of a file, such as /run/greyd/socket: an abstract socket has neither owner"
+            " nor mode, and Postfix can't connect to it"
+        )
+    if len(text.encode()) > MAX_SOCKET_PATH_BYTES or not path.name:
+        raise ValueError(f"the path of a file, of {MAX_SOCKET_PATH_BYTES} bytes at the most")
+    return path
+
+
 def _socket_mode(text: str) -> int:
     if not re.fullmatch(r"(0o|0)?[0-7]{3}", text):
         raise ValueError("a file mode in octal, such as 0660")
@@ -349,7 +365,7 @@ OPTIONS: tuple[Option, ...] = (
         "inet", "inet", _endpoint, "Listen on TCP; without a host on localhost, both families.",
         Kind.MANY, "[HOST:]PORT", ("i",), default="localhost:10023",
     ),
-    Option("unix", "unix", _path, "Listen on a Unix socket.", Kind.MANY, "PATH", ("u",)),
+    Option("unix", "unix", _unix_path, "Listen on a Unix socket.", Kind.MANY, "PATH", ("u",)),
     Option(
         "socketmode", "socket_mode", _socket_mode, "Mode of the Unix sockets.",
         metavar="OCTAL", zero_is_default=True, default="0666",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import os
 import socket
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from greyd.folders import OwnFile, folder_of, private_folder, umask, working_in
 from greyd.settings import Endpoint, SetupError
 from greyd.systemd import activated_sockets
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Iterable
     from pathlib import Path
 
@@ -20,10 +22,30 @@ if TYPE_CHECKING:
 DEFAULT_ENDPOINT = Endpoint("localhost", 10023)
 
 
-def listen(settings: Settings, undo: contextlib.ExitStack) -> list[socket.socket]:
+class Owner(NamedTuple):
+    """Whom a Unix socket belongs to; -1 is whoever makes it."""
+
+    uid: int = -1
+    gid: int = -1
+
+
+MAKER = Owner()
+
+
+class UnixSocket(socket.socket):
+    """A Unix socket that knows its path: the kernel may know it by its name alone."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.path = path
+
+
+def listen(
+    settings: Settings, undo: contextlib.ExitStack, owner: Owner = MAKER
+) -> list[socket.socket]:
     """Take the sockets that systemd hands over, or bind those of the settings.
 
-    ``undo`` takes away the files of Unix sockets.
+    Unix sockets belong to ``owner``; ``undo`` removes their files, where they still are ours.
 
     Raises:
         SetupError: one can't be bound; the text says why and what to do.
@@ -37,15 +59,10 @@ def listen(settings: Settings, undo: contextlib.ExitStack) -> list[socket.socket
     backlog = max(settings.listen_queue_size, 1)
     sockets = [each for endpoint in endpoints for each in bind_inet(endpoint, backlog, "--inet")]
     for path in settings.unix:
-        sockets.append(_bind_unix(path, settings.socket_mode, backlog))
-        undo.callback(take_away, path)
+        bound, file = _bind_unix(path, settings.socket_mode, backlog, owner)
+        sockets.append(bound)
+        undo.callback(file.remove)
     return sockets
-
-
-def take_away(path: Path) -> None:
-    """Remove a file of ours; without the rights of the start that may be refused."""
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 def bind_inet(endpoint: Endpoint, backlog: int, option: str) -> list[socket.socket]:
@@ -111,30 +128,71 @@ def _why(error: OSError | None) -> str:
     return f"{error.strerror}; write an address of this host"
 
 
-def _bind_unix(path: Path, mode: int, backlog: int) -> socket.socket:
-    _remove_stale_socket(path)
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _bind_unix(path: Path, mode: int, backlog: int, owner: Owner) -> tuple[UnixSocket, OwnFile]:
+    """Bind a socket that has its mode and its owner from the moment on at which it can be seen.
+
+    Nothing is changed by its path afterwards: whoever owns its folder could put any file there.
+    """
+    bound = UnixSocket(path)
     try:
-        bound.bind(str(path))
-        path.chmod(mode)
-        bound.listen(backlog)
+        with folder_of(path) as folder:
+            _remove_stale_socket(path, folder)
+            if os.geteuid() == 0 or owner != MAKER:
+                file = _bind_aside(bound, folder, mode, backlog, owner)
+            else:
+                with umask(~mode & 0o777):
+                    bound.bind(str(path))
+                bound.listen(backlog)
+                file = OwnFile(folder, path.name)
         bound.setblocking(False)
     except OSError as error:
         bound.close()
-        raise SetupError(f"--unix={path}: {error.strerror}; see to its folder") from None
-    return bound
+        raise SetupError(f"--unix={path}: {_why_not_unix(error)}") from None
+    except SetupError:
+        bound.close()
+        raise
+    return bound, file
 
 
-def _remove_stale_socket(path: Path) -> None:
-    """Take away a socket that a server left when it was killed; one in use is an error."""
+def _bind_aside(bound: UnixSocket, folder: int, mode: int, backlog: int, owner: Owner) -> OwnFile:
+    """Bind in a folder that nobody else can enter, and link the finished socket to its place.
+
+    So the kernel knows the socket by its name without the folder, as it does Postfix's own.
+    """
+    name = bound.path.name
+    with private_folder(folder, name) as private:
+        with working_in(private), umask(~mode & 0o777):
+            bound.bind(name)
+        file = OwnFile(private, name)
+        try:
+            os.chown(name, *owner, dir_fd=private, follow_symlinks=False)
+            bound.listen(backlog)
+            file.link(folder)
+        except OSError:
+            file.remove()
+            raise
+    return file
+
+
+def _why_not_unix(error: OSError) -> str:
+    if error.errno in (errno.EADDRINUSE, errno.EEXIST):
+        return "in use; is another greyd or postgrey running?"
+    return f"{error.strerror or error}; see to its folder"
+
+
+def _remove_stale_socket(path: Path, folder: int) -> None:
+    """Remove a socket that a server left when it was killed; one in use is an error."""
     try:
-        is_socket = stat.S_ISSOCK(path.stat().st_mode)
-    except OSError:
+        found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
         return
-    if not is_socket:
+    if not stat.S_ISSOCK(found.st_mode):
         raise SetupError(f"--unix={path}: there is a file that is no socket; take it away")
+    stale = OwnFile(folder, path.name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        if probe.connect_ex(str(path)) == 0:
-            raise SetupError(f"--unix={path}: in use; is another greyd or postgrey running?")
-    with contextlib.suppress(OSError):
-        path.unlink()
+        # Whoever has too many waiting, or lets only others connect, is there all the same.
+        probe.setblocking(False)
+        answer = probe.connect_ex(str(path))
+    if answer not in (errno.ECONNREFUSED, errno.ENOENT):
+        raise SetupError(f"--unix={path}: in use; is another greyd or postgrey running?")
+    stale.remove()

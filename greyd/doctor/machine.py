@@ -54,8 +54,10 @@ def process_of(listeners: Iterable[Listener]) -> Process | None:
 def _inodes(listener: Listener) -> Iterator[str]:
     """Return the inodes of listening sockets, by what the kernel tells of them."""
     if not isinstance(listener, Tcp):
+        # Started as root, greyd binds by the name alone; who else has such a socket is no greyd.
+        names = (str(listener), listener.name)
         for columns in _table("unix"):
-            if columns[-1] == str(listener) and int(columns[3], 16) & _LISTENS:
+            if columns[-1] in names and int(columns[3], 16) & _LISTENS:
                 yield columns[6]
         return
     for family in ("tcp", "tcp6"):
