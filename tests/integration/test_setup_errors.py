@@ -84,6 +84,9 @@ BAD_OPTIONS = [
     pytest.param(
         ["--auto-whitelist-clients=abc"], "--auto-whitelist-clients=abc: expected", id="awl"
     ),
+    pytest.param(["--unix=@greyd"], "--unix=@greyd: expected .* abstract socket", id="abstract"),
+    pytest.param(["--unix=/"], "--unix=/: expected the path of a file", id="no socket's path"),
+    pytest.param(["--unix=/" + 107 * "x"], "--unix=/x+: expected .* 107 bytes", id="long path"),
     pytest.param(["--socketmode=0999"], "--socketmode=0999: expected", id="mode of a file"),
     pytest.param(["--mode=maybe"], "--mode=maybe: expected one of on, learn, off", id="mode"),
     pytest.param(["--log-format=xml"], "--log-format=xml: expected one of", id="log format"),
@@ -189,7 +192,6 @@ def test_a_folder_is_no_file_of_settings(tmp_path: Path) -> None:
         (["--dbdir={}/file"], "--dbdir={}/file: "),
         (["--unix={}/none/socket"], "--unix={}/none/socket: No such file or directory"),
         (["--unix={}/file"], "--unix={}/file: .*no socket"),
-        (["--unix={}/" + 120 * "x"], "--unix={}/x+: "),
         (["--daemonize", "--pidfile={}/none/pid"], "--pidfile={}/none/pid: No such file"),
         (["--daemonize", "--pidfile={}"], "--pidfile={}: "),
         (["--config={}/none.toml"], "{}/none.toml: No such file or directory"),
