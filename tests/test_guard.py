@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pytest
 
@@ -13,7 +16,11 @@ from greyd.store.guard import Guard, StoreAway
 from tests.stores import FakeStore, look, put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from greyd.store import Answer, Done, Rule
+
+AnyStore = TypeVar("AnyStore", bound=FakeStore)
 
 DEADLINE = 0.05
 
@@ -32,16 +39,18 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def guarded(
-    do: Callable[[Guard, FakeStore, list[str | None]], Coroutine[Any, Any, None]],
+    do: Callable[[Guard, AnyStore, list[str | None]], Coroutine[Any, Any, None]],
+    store: AnyStore | None = None,
+    deadline: float = DEADLINE,
 ) -> None:
-    """Do something with a guarded fake store and the list of what the guard told."""
+    """Do something with a guarded store, a fake one by default, and what the guard told."""
 
     async def run() -> None:
-        store = FakeStore()
+        kept: Any = store or FakeStore()
         told: list[str | None] = []
-        guard_ = Guard(store, DEADLINE, told.append)
+        guard_ = Guard(kept, deadline, told.append)
         try:
-            await asyncio.wait_for(do(guard_, store, told), 20)
+            await asyncio.wait_for(do(guard_, kept, told), 20)
         finally:
             await guard_.close()
 
@@ -214,5 +223,265 @@ def test_a_fault_nobody_thought_of_does_not_end_the_probing() -> None:
         await asked_again(store, 3)
         store.fault = None
         await until(lambda: not guard_.away)
+
+    guarded(do)
+
+
+# Exactly one answer -------------------------------------------------------------------------------
+
+
+@dataclass
+class OddStore(FakeStore):
+    """A store that breaks its contract once: ``odd`` is called instead of answering."""
+
+    odd: Callable[[Done], None] | None = None
+
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+        odd, self.odd = self.odd, None
+        if odd is not None:
+            odd(done)
+        else:
+            super().begin(keys, rule, done)
+
+
+def raise_(_done: Done) -> None:
+    raise KeyError(7)
+
+
+def answer_twice(done: Done) -> None:
+    done("first", None)
+    done("second", None)
+
+
+def answer_then_fail(done: Done) -> None:
+    done("first", None)
+    done(None, StoreError("too late to count"))
+
+
+def lose(_done: Done) -> None:
+    pass
+
+
+@dataclass
+class Asked:
+    """A request, and each answer that it got."""
+
+    answers: list[tuple[Any, Exception | None]]
+
+    def of(self, guard_: Guard) -> Self:
+        guard_.begin([b"k"], look, lambda answer, error: self.answers.append((answer, error)))
+        return self
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("odd", "error"),
+    [
+        (lose, StoreError),
+        (raise_, KeyError),
+        (answer_twice, None),
+        (answer_then_fail, None),
+        (lambda done: done(None, StoreError("no")), StoreError),
+        (lambda done: done(None, ZeroDivisionError()), ZeroDivisionError),
+    ],
+)
+def test_whatever_a_store_does_each_request_has_one_answer_and_the_circuit_closes_for_good(
+    odd: Callable[[Done], None], error: type[Exception] | None
+) -> None:
+    async def do(guard_: Guard, store: OddStore, told: list[str | None]) -> None:
+        store.odd = odd
+        asked = Asked([]).of(guard_)
+        others = [Asked([]).of(guard_) for _ in range(5)]
+        await until(lambda: all(each.answers for each in (asked, *others)))
+        await until(lambda: not guard_.away)
+        opened = told.copy()
+        for _ in range(20):
+            await asyncio.sleep(DEADLINE / 4)
+            assert await guard_.transact([b"k"], look) == [None]
+        assert told == opened, "it does not open again for what is over"
+        (answer,) = asked.answers
+        assert isinstance(answer[1], error) if error else answer[1] is None
+        assert [len(each.answers) for each in others] == [1] * 5
+
+    guarded(do, OddStore())
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_answer_after_the_deadline_is_nobody_s() -> None:
+    async def do(guard_: Guard, store: OddStore, told: list[str | None]) -> None:
+        late: list[Done] = []
+        store.odd = late.append
+        asked = Asked([]).of(guard_)
+        await until(lambda: bool(asked.answers))
+        await until(lambda: not guard_.away)
+        opened = told.copy()
+        late[0]("late", None)
+        late[0](None, StoreError("late"))
+        assert len(asked.answers) == 1
+        assert not guard_.away
+        assert told == opened
+        assert await guard_.transact([b"k"], look) == [None]
+
+    guarded(do, OddStore())
+
+
+@pytest.mark.usefixtures("slow")
+def test_one_who_can_t_take_its_answer_keeps_nobody_else_from_theirs() -> None:
+    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+        unhandled: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: unhandled.append(context))
+        store.silent = True
+        asked = [Asked([]).of(guard_)]
+        guard_.begin([b"k"], look, lambda _answer, _error: raise_(lambda *_: None))
+        asked.append(Asked([]).of(guard_))
+        await until(lambda: all(each.answers for each in asked))
+        assert [str(context["exception"]) for context in unhandled] == ["7"]
+
+    guarded(do)
+
+
+# Only time in which the loop ran ------------------------------------------------------------------
+
+
+@dataclass
+class FarStore(FakeStore):
+    """A store behind a socket: it answers after a while, whatever this process does meanwhile."""
+
+    seconds: float = 0.0
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:  # noqa: ARG002 - no rule
+        here, there = socket.socketpair()
+        loop = asyncio.get_running_loop()
+
+        def hear() -> None:
+            loop.remove_reader(here)
+            here.close()
+            future = loop.create_future()
+            future.add_done_callback(lambda _: done("heard", None))
+            future.set_result(None)
+
+        loop.add_reader(here, hear)
+        thread = threading.Thread(target=self._answer, args=[there])
+        self._threads.append(thread)
+        thread.start()
+
+    def _answer(self, there: socket.socket) -> None:
+        time.sleep(self.seconds)
+        there.send(b"x")
+        there.close()
+
+    async def close(self) -> None:
+        for thread in self._threads:
+            thread.join()
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize(
+    ("answers_after", "blocked"),
+    [
+        pytest.param(0.5, [10], id="the answer lies in the socket"),
+        pytest.param(9.9, [10], id="it comes at the last moment of the pause"),
+        pytest.param(10.5, [10], id="the store was paused too, and answers a while later"),
+        pytest.param(0.9, [0.3] * 3, id="several short pauses"),
+        pytest.param(1.2, [0.9, 0.9], id="pauses just below the deadline"),
+        pytest.param(2.5, [0.7] * 4, id="a CPU quota"),
+    ],
+)
+def test_time_in_which_the_loop_did_not_run_is_not_the_store_s(
+    answers_after: float, blocked: list[float]
+) -> None:
+    deadline = 0.2
+
+    async def do(guard_: Guard, store: FarStore, told: list[str | None]) -> None:
+        store.seconds = answers_after * deadline
+        asked = [Asked([]).of(guard_) for _ in range(5)]
+        for share in blocked:
+            await asyncio.sleep(deadline / 10)
+            time.sleep(share * deadline)  # noqa: ASYNC251 - it is to block the loop
+        await until(lambda: all(each.answers for each in asked))
+        assert [each.answers for each in asked] == [[("heard", None)]] * 5
+        assert told == []
+
+    guarded(do, FarStore(), deadline)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("turn_seconds", [0.005, 0.02, 0.1])
+def test_a_dead_store_is_noticed_by_a_slow_loop_too(turn_seconds: float) -> None:
+    deadline = 0.2
+
+    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+        store.silent = True
+        asked = Asked([]).of(guard_)
+        began = time.monotonic()
+        while not asked.answers:
+            time.sleep(turn_seconds)  # noqa: ASYNC251 - it is to be slow
+            await asyncio.sleep(0)
+        assert time.monotonic() - began < 10 * deadline + 20 * turn_seconds
+        assert guard_.away
+
+    guarded(do, FakeStore(), deadline)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_pause_while_the_store_is_probed_is_not_the_store_s_either() -> None:
+    deadline = 0.2
+
+    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+        store.fault = StoreError("refused")
+        await fails(guard_)
+        store.fault = None
+        asked = store.asked
+        store.silent = True
+        await until(lambda: store.asked > asked)
+        time.sleep(3 * deadline)  # noqa: ASYNC251 - it is to block the loop
+        await asyncio.sleep(deadline / 2)
+        store.speak()
+        await until(lambda: not guard_.away)
+        assert store.asked == asked + 1
+
+    guarded(do, FakeStore(), deadline)
+
+
+# What the log is told -----------------------------------------------------------------------------
+
+
+@dataclass
+class ExplainingStore(FakeStore):
+    """A silent store that says why, each time something else."""
+
+    reasons: list[str] = field(default_factory=list)
+
+    def explain_delay(self, timeout_seconds: float) -> str:  # noqa: ARG002 - a list says it
+        return self.reasons.pop(0) if len(self.reasons) > 1 else self.reasons[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_why_it_takes_long_is_told_and_told_again_where_there_is_news() -> None:
+    async def do(guard_: Guard, store: ExplainingStore, told: list[str | None]) -> None:
+        store.silent = True
+        store.reasons = ["connecting", "connecting", "far", "", *map(str, range(9)), "end"]
+        await fails(guard_)
+        await until(lambda: store.reasons == ["end"])
+        store.speak()
+        await until(lambda: not guard_.away)
+        words = [f"no answer within 0.05 s ({cause})" for cause in ("connecting", "far", "0")]
+        assert told == [*words, None]
+
+    guarded(do, ExplainingStore())
+
+
+@pytest.mark.usefixtures("slow")
+def test_what_fails_at_the_start_is_tried_again_at_once() -> None:
+    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+        store.fault = StoreError("refused")
+        await guard_.check()
+        assert guard_.away
+        store.fault = None
+        await until(lambda: not guard_.away)
+        assert told == ["refused", None]
 
     guarded(do)

@@ -216,8 +216,9 @@ class Guard(Transacting):
     def _fail_all(self, fault: Exception) -> None:
         """Answer all who wait, then let the store forget them."""
         waiting, self._waiting = self._waiting, {}
+        error = fault if isinstance(fault, StoreError) else StoreError(_words(fault))
         for each in waiting.values():
-            self._attempt(partial(each.done, None, _copied(fault)))
+            self._attempt(partial(each.done, None, error))
         self._attempt(self.store.abandon)
 
     def _attempt(self, call: Callable[[], None]) -> None:
@@ -287,11 +288,6 @@ class Guard(Transacting):
 
 def _words(fault: Exception) -> str:
     return str(fault) or type(fault).__name__
-
-
-def _copied(fault: Exception) -> StoreError:
-    # Of its own for each who waits: raising an exception adds to what it holds.
-    return StoreError(_words(fault))
 
 
 def _news(fault: Exception) -> str:
