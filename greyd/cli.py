@@ -26,8 +26,13 @@ _PACKAGES = {"re2": "google-re2", "_re2": "google-re2", "_cffi_backend": "cffi"}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run greyd with the given arguments, or the process's own; ends by ``SystemExit``."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and any("@" in word or "password" in word for word in words):
+        from greyd.command_line import hide_passwords
+
+        hide_passwords()
     try:
-        _run(list(sys.argv[1:] if arguments is None else arguments))
+        _run(words)
     except ImportError as error:
         # Of compiled packages, which exist for some platforms only. A fault of greyd's own is one.
         if (error.name or "").partition(".")[0] == "greyd":
@@ -53,9 +58,9 @@ def _not_loaded(error: ImportError) -> str:
 def _run(words: list[str]) -> None:
     if words[:1] == ["serve"] and not {"-h", "--help", "-help"} & set(words):
         sys.exit(serve(words[1:]))
-    from greyd.commands import build
+    from greyd.commands import run
 
-    build()(["--help" if word == "-help" else word for word in words], prog_name="greyd")
+    sys.exit(run(["--help" if word == "-help" else word for word in words]))
 
 
 def serve(arguments: Sequence[str]) -> int:

@@ -28,11 +28,12 @@ from greyd.admin.report import report
 from greyd.admin.show import show
 from greyd.admin.stats import stats
 from greyd.admin.top import top
+from greyd.redaction import shown
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
 from greyd.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from greyd.settings import Option
 
@@ -91,6 +92,35 @@ def build() -> Callable[..., Any]:
     return typer.main.get_command(app)
 
 
+# Typer brings its own click, or uses click itself, as its version has it.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+_MAX_ERROR = 300
+"""Characters of an error's line."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a command; returns the exit status. What is wrong with its words is one line."""
+    if not words:
+        build()(["--help"], prog_name="greyd", standalone_mode=False)
+        return CANNOT
+    try:
+        return int(build()(list(words), prog_name="greyd", standalone_mode=False) or 0)
+    except _UsageError as error:
+        complain(_usage(error))
+        return CANNOT
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return _INTERRUPTED
+
+
+def _usage(error: Any) -> str:
+    """Return in one line what is wrong, where, and how to go on; of a URL it shows no password."""
+    path = error.ctx.command_path if error.ctx else "greyd"
+    where = path.removeprefix("greyd ").removeprefix("greyd")
+    text = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
+    return f"{where}{': ' if where else ''}{shown(text, _MAX_ERROR)}; see {path} --help"
+
+
 def _show_version(*, wanted: bool) -> None:
     if wanted:
         typer.echo(f"greyd {__version__}")
@@ -133,7 +163,7 @@ def _parameter(option: Option) -> inspect.Parameter:
     names = [f"--{option.name}"]
     names += [f"-{name}" if len(name) == 1 else f"--{name}" for name in option.spellings]
     flag = option.kind is Kind.FLAG
-    shown = typer.Option(
+    declared = typer.Option(
         *names,
         help=option.help,
         metavar=None if flag else option.metavar,
@@ -143,7 +173,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         option.field,
         inspect.Parameter.KEYWORD_ONLY,
         default=False if flag else None,
-        annotation=Annotated[bool if flag else str | None, shown],
+        annotation=Annotated[bool if flag else str | None, declared],
     )
 
 

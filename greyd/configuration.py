@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greyd.redaction import shown
 from greyd.settings import (
     OWN_OPTIONS,
     SettingsError,
@@ -19,7 +20,6 @@ from greyd.settings import (
     from_table,
     from_words,
     settle,
-    shown,
 )
 
 if TYPE_CHECKING:
@@ -188,7 +188,10 @@ def read_secrets(settings: Settings) -> Settings:
     return replace(
         settings,
         privacy_key=_read_privacy_key(settings.privacy_key_file),
-        store_password=_read_store_password(settings.store_password_file),
+        store_password=_read_password(settings.store_password_file, "--store-password-file"),
+        sentinel_password=_read_password(
+            settings.sentinel_password_file, "--sentinel-password-file"
+        ),
     )
 
 
@@ -203,15 +206,15 @@ def _read_privacy_key(file: Path | None) -> bytes | None:
     return secret
 
 
-def _read_store_password(file: Path | None) -> str | None:
+def _read_password(file: Path | None, option: str) -> str | None:
     if file is None:
         return None
     try:
-        password = _read_secret(file, "--store-password-file").decode()
+        password = _read_secret(file, option).decode()
     except UnicodeDecodeError:
-        raise SetupError(f"--store-password-file={file}: no text (UTF-8)") from None
+        raise SetupError(f"{option}={file}: no text (UTF-8)") from None
     if not password.isprintable() or not password:
-        raise SetupError(f"--store-password-file={file}: write the password alone, on one line")
+        raise SetupError(f"{option}={file}: write the password alone, on one line")
     return password
 
 

@@ -19,7 +19,7 @@ import re2
 from greyd.dns.names import load_suffixes
 from greyd.greylist import parse_address
 from greyd.hits import CLIENTS, RECIPIENTS
-from greyd.settings import shown
+from greyd.redaction import shown
 from greyd.whitelist import (
     Clients,
     Entry,

@@ -31,6 +31,7 @@ from greyd.store import open_store
 from greyd.store.guard import Guard
 from greyd.store_size import StoreSizeMonitor
 from greyd.supervision import TaskSupervisor, run_in_daemon_thread
+from greyd.store.url import shown_url
 from greyd.web import Site, serve_site
 from greyd.whitelist_files import load_whitelists, reload_whitelists
 
@@ -595,9 +596,9 @@ def _say_hello(settings: Settings, place: Place, log: Log, store: str) -> None:
 
 
 def _shown_store(settings: Settings, place: Place) -> str:
-    """Return the store's URL as far as it can't hold a secret."""
+    """Return the store's URL without what is secret in it."""
     url = settings.store or f"sqlite:{place.folder / 'greyd.db'}"
-    return url if url.startswith("sqlite:") else url.partition(":")[0]
+    return shown_url(url)
 
 
 def _name(listening: socket.socket) -> str:

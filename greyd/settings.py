@@ -20,6 +20,8 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton  # arithmetic on addresses, no I/O
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from greyd.redaction import shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -89,7 +91,6 @@ _LARGEST = 10**12
 _MIN_STORE_BYTES, _MAX_STORE_BYTES = 2**20, 2**47  # the latter is half of SQLite's own limit
 _A_CENTURY = 36_525 * DAY  # longer lives than that no store can keep
 _RESOLVER = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
-_LOGIN = re.compile(r"://.*@", re.DOTALL)
 
 
 def _whole(text: str) -> int:
@@ -165,6 +166,12 @@ def _text(text: str) -> str:
     if not text.isprintable():
         raise ValueError("a text without control characters")
     return text
+
+
+def _store(text: str) -> str:
+    """Read a URL; schemes are case-blind (RFC 3986, section 3.1)."""
+    scheme, colon, rest = _text(text).partition(":")
+    return scheme.lower() + colon + rest
 
 
 def _path(text: str) -> Path:
@@ -501,13 +508,23 @@ OPTIONS: tuple[Option, ...] = (
     ),
     # Where it remembers
     Option(
-        "store", "store", _text,
-        "sqlite:PATH, redis://HOST/0, rediss://, unix://, redis+sentinel://, redis+cluster://, memory://.",
+        "store", "store", _store,
+        "sqlite:PATH, redis://HOST/0, rediss://, valkey://, unix://, redis+sentinel://,"
+        " redis+cluster://, memory://.",
         metavar="URL", default="SQLite in --dbdir",
     ),
     Option(
         "store-password-file", "store_password_file", _path,
         "The password for Redis is what FILE holds, so that it stands in no URL.", metavar="FILE",
+    ),
+    Option(
+        "sentinel-user", "sentinel_user", _text,
+        "The user at Sentinel itself; --store names the user at the Redis that it watches.",
+        metavar="NAME",
+    ),
+    Option(
+        "sentinel-password-file", "sentinel_password_file", _path,
+        "The password for Sentinel itself is what FILE holds.", metavar="FILE",
     ),
     Option(
         "dbdir", "dbdir", _path, "Folder of the SQLite store.", metavar="PATH",
@@ -616,10 +633,15 @@ class Settings:
     greylist_text: str = GREYLIST_TEXT
     header: str = HEADER
     hostname: str | None = None
-    store: str = ""
+    store: str = field(default="", repr=False)
+    """A URL; it may hold a password."""
     store_password_file: Path | None = None
     store_password: str | None = field(default=None, repr=False)
     """The secret read from ``store_password_file``."""
+    sentinel_user: str = ""
+    sentinel_password_file: Path | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    """The secret read from ``sentinel_password_file``."""
     dbdir: Path | None = None
     max_store_bytes: int = 4 * 1024**3
     store_timeout_seconds: float = 0.3
@@ -702,12 +724,6 @@ class Given(NamedTuple):
     text: str
     where: str
     """How to name the place in a message: ``--delay``, ``GREYD_DELAY``, ``/etc/…: delay``."""
-
-
-def shown(text: str) -> str:
-    """Return a text that somebody gave as it can stand in a message: one line, no password."""
-    text = _LOGIN.sub("://…@", text)
-    return "".join(each if each.isprintable() else "?" for each in text[:100])
 
 
 # Sources ----------------------------------------------------------------------------------------
@@ -926,9 +942,15 @@ def _check(settings: Settings) -> None:
                 raise SettingsError(f"--{name} means nothing without --identity=spf,name; add it")
     if settings.privacy_key_file and not settings.privacy:
         raise SettingsError("--privacy-key means nothing without --privacy; add it")
-    if settings.store_password_file and not settings.store.startswith(("redis", "unix:")):
+    if settings.store_password_file and not settings.store.startswith(("redis", "valkey", "unix:")):
         raise SettingsError(
             "--store-password-file means nothing without a Redis; add --store=redis://HOST/0"
+        )
+    of_sentinel = settings.sentinel_user or settings.sentinel_password_file
+    if of_sentinel and "+sentinel:" not in settings.store:
+        raise SettingsError(
+            "--sentinel-user and --sentinel-password-file mean nothing without Sentinel; add"
+            " --store=redis+sentinel://HOST/NAME/0"
         )
     if settings.workers > 1 and settings.store.startswith("memory:"):
         raise SettingsError(

@@ -7,7 +7,8 @@ import os
 import socket
 import time
 
-from greyd.settings import SetupError, shown
+from greyd.redaction import shown
+from greyd.settings import SetupError
 
 _FIRST_ACTIVATED = 3
 

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import re2
 
 from greyd.greylist import Address, ipv4_within, parse_address
-from greyd.settings import shown
+from greyd.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

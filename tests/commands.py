@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greyd.admin import opened
+from greyd.cli import main
 from greyd.greylist import Change
 from greyd.settings import Settings
 
@@ -44,6 +46,30 @@ def run(
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
     )
+
+
+def run_here(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run ``greyd`` to its end in this process, which takes a hundredth of the time.
+
+    What it writes to file descriptors, not to ``sys.stdout``, is not caught.
+    """
+    output, errors = io.StringIO(), io.StringIO()
+    before, umask = dict(os.environ), os.umask(0o077)
+    for name in [name for name in os.environ if name.startswith(("GREYD_", "POSTGREY_"))]:
+        del os.environ[name]
+    os.environ.update({"COLUMNS": "200", **variables})
+    status: object = 0
+    try:
+        with redirect_stdout(output), redirect_stderr(errors):
+            main(arguments)
+    except SystemExit as end:
+        status = end.code
+    finally:
+        os.umask(umask)
+        os.environ.clear()
+        os.environ.update(before)
+    code = status if isinstance(status, int) else 0
+    return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
 
 def answer_of(*arguments: str | Path, **variables: str) -> Any:

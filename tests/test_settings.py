@@ -90,6 +90,8 @@ VALUES: dict[str, tuple[str, Any]] = {
     "hostname": ("mx.example.org", "mx.example.org"),
     "store": ("redis://127.0.0.1/3", "redis://127.0.0.1/3"),
     "store-password-file": ("/run/secrets/redis", Path("/run/secrets/redis")),
+    "sentinel-user": ("mail", "mail"),
+    "sentinel-password-file": ("/etc/sentinel", Path("/etc/sentinel")),
     "dbdir": ("/srv/greyd", Path("/srv/greyd")),
     "max-store-size": ("500M", 500 * 2**20),
     "store-timeout": ("0.25", 0.25),
@@ -120,6 +122,8 @@ VALUES: dict[str, tuple[str, Any]] = {
 NEEDS = {
     "privacy-key": ("privacy", "yes"),
     "store-password-file": ("store", "redis://db/0"),
+    "sentinel-user": ("store", "redis+sentinel://db/mail/0"),
+    "sentinel-password-file": ("store", "redis+sentinel://db/mail/0"),
     "auto-whitelist-identities": ("identity", "spf"),
     "learn-outbound": ("identity", "spf"),
 }
@@ -146,7 +150,7 @@ def test_an_option_means_the_same_in_all_its_spellings(option: Option) -> None:
     for name in names:
         flag = option.kind is Kind.FLAG
         ways = [(name,)] if flag else [(f"{name}={text}",), (name, text)]
-        all_needed = ["--privacy", "--store=redis://db/0", "--identity=spf"]
+        all_needed = ["--privacy", "--store=redis+sentinel://db/mail/0", "--identity=spf"]
         needed = all_needed if option.name in NEEDS else []
         for way in ways:
             settings = of_arguments(*needed, *way)
@@ -478,6 +482,8 @@ WRONG: list[tuple[str, str]] = [
     ("--greylist-text=a\x07b", "control characters"),
     ("--privacy-key=/f", "--privacy"),
     ("--store-password-file=/f", "--store=redis://"),
+    ("--sentinel-user=mail", "--store=redis+sentinel://"),
+    ("--sentinel-password-file=/f", "--store=redis+sentinel://"),
 ]
 
 

@@ -27,7 +27,7 @@ from greyd.configuration import default_folder, read_secrets, read_settings_of_s
 from greyd.control import CONTROL_KEY, Control, change_control
 from greyd.durations import read_duration
 from greyd.log import one_line
-from greyd.store import Answer, StoreError, open_store, sqlite_file, tell
+from greyd.store import Answer, StoreError, open_store, require_url, sqlite_file, tell
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -58,7 +58,10 @@ CANNOT = 2
 PATIENCE_SECONDS = 5.0
 """How long a command waits for the store at a time; mail does not wait for it."""
 
-SHARED_OPTIONS = ("config", "store", "store-password-file", "dbdir", "key-prefix")
+SHARED_OPTIONS = (
+    "config", "store", "store-password-file", "sentinel-user", "sentinel-password-file", "dbdir",
+    "key-prefix",
+)  # fmt: skip
 """Options of the server that every command takes."""
 
 
@@ -87,9 +90,11 @@ class Admin:
         Raises:
             SettingsError: the server's settings can't be read.
             SetupError: nor can its secrets.
+            StoreError: the URL of its store means nothing.
         """
         words = [f"--{name}={text}" for name, text in given.items() if text is not None]
         settings = read_secrets(read_settings_of_server(words))
+        require_url(settings.store)
         return cls(replace(settings, store_timeout_seconds=PATIENCE_SECONDS), as_json)
 
     # The store ----------------------------------------------------------------------------------

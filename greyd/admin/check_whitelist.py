@@ -12,7 +12,7 @@ import typer
 from greyd.admin import CANNOT, NO, Admin, AdminError, clock, command, complain, decide_all
 from greyd.hits import CLIENTS, RECIPIENTS, SINCE_KEY, Hit, key_of, load_since
 from greyd.lint import ERROR, lint
-from greyd.settings import shown
+from greyd.redaction import shown
 from greyd.whitelist import Entry, Source, WhitelistError, entries_of, read_file
 from greyd.whitelist_files import files_in_force, is_absent_local
 

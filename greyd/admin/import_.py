@@ -31,7 +31,9 @@ from greyd.admin import (
 from greyd.admin.merging import Found, Item, Outcome, Refused, is_expired, merging
 from greyd.configuration import read_secrets
 from greyd.entries import Kind
+from greyd.redaction import redacted
 from greyd.store import sqlite_file, walk
+from greyd.store.url import UrlError, read_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -124,6 +126,9 @@ async def import_(
         settings,
         key_prefix=settings.key_prefix if from_key_prefix is None else from_key_prefix,
         store_password_file=from_password_file,
+        # This server's secrets are nobody else's.
+        sentinel_user="",
+        sentinel_password_file=None,
     )
     delay = settings.delay_seconds if from_delay is None else seconds(from_delay, "--from-delay")
     tally = Tally(settings, int(time.time()), dry_run)
@@ -162,7 +167,9 @@ async def _opened_source(
         StoreError: the other store can't be opened.
     """
     settings = admin.settings
-    if "://" in text and not text.startswith("sqlite:"):
+    if _is_url(text):
+        if text[:6].lower() != "memory":
+            _require_url(text)
         if other_store.is_the_same(text, admin.store_url) and (
             there.key_prefix == settings.key_prefix
         ):
@@ -175,10 +182,24 @@ async def _opened_source(
         yield _local_source(text, admin, delay, stack)
 
 
+def _is_url(text: str) -> bool:
+    """Whether a source is a Redis, also where its URL is mistyped: that is no name of a file."""
+    if text[:7].lower() == "sqlite:":
+        return False
+    return "://" in text or (redacted(text) != text and not Path(text).exists())
+
+
+def _require_url(text: str) -> None:
+    try:
+        read_redis_url(text)
+    except UrlError as error:
+        raise AdminError(str(error).replace("--store", "the source", 1)) from None
+
+
 def _local_source(text: str, admin: Admin, delay: int, stack: contextlib.ExitStack) -> Source:
     if text == "-":
         return _dump(sys.stdin.buffer, admin.settings, delay)
-    path = sqlite_file(text) if text.startswith("sqlite:") else Path(text)
+    path = sqlite_file(text) if text[:7].lower() == "sqlite:" else Path(text)
     if path.is_dir():
         return _postgreys_folder(path, admin.settings, delay, stack)
     try:

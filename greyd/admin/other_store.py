@@ -9,9 +9,7 @@ from __future__ import annotations
 import re
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from greyd.admin import AdminError
 from greyd.admin.merging import (
     Correspondence,
     Found,
@@ -31,6 +29,7 @@ from greyd.greylist import (
     parse_address,
 )
 from greyd.store import rows
+from greyd.store.url import RedisUrl, UrlError, read_redis_url
 
 if TYPE_CHECKING:
     import sqlite3
@@ -126,20 +125,18 @@ def _hashed(key: bytes, settings: Settings) -> bytes | str:
 
 def is_the_same(one: str, other: str) -> bool:
     """Whether two URLs of Redis lead to the same database, as far as they tell."""
-    return _place(one) == _place(other)
+    try:
+        return _place(read_redis_url(one)) == _place(read_redis_url(other))
+    except UrlError:
+        return False
 
 
-_LOCAL = ("", "localhost", "::1")
+_LOCAL = ("localhost", "::1")
 
 
-def _place(url: str) -> tuple[str, ...]:
-    parts = urlsplit(url)
-    scheme = parts.scheme.replace("rediss", "redis")
-    hosts = parts.netloc.rpartition("@")[2]
-    if "," not in hosts:
-        try:
-            host, port = parts.hostname or "", parts.port or 6379
-        except ValueError:
-            raise AdminError("a URL of a store that can't be understood") from None
-        hosts = f"{'127.0.0.1' if host in _LOCAL else host}:{port}"
-    return scheme, hosts, parts.path.strip("/") or "0", parts.query
+def _place(url: RedisUrl) -> RedisUrl:
+    """Return a URL with what does not matter left out, and this machine under one name."""
+    hosts = tuple(
+        each._replace(name="127.0.0.1") if each.name in _LOCAL else each for each in url.hosts
+    )
+    return url._replace(scheme="", kind="", hosts=hosts, username="", password="", options=())

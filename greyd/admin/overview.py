@@ -6,14 +6,13 @@ import statistics
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from greyd.admin import plain
 from greyd.admin.servers import Heard, Together, sum_of, together
 from greyd.durations import say_duration
 from greyd.entries import Kind, State
 from greyd.figures import PERIODS, START
-from greyd.settings import shown as without_login
+from greyd.store.url import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,10 +45,7 @@ class StoreView:
     @property
     def name(self) -> str:
         """Its URL without what is secret in it."""
-        if self.url.startswith("sqlite:"):
-            return self.url
-        parts = urlsplit(without_login(self.url).replace("…@", ""))
-        return f"{parts.scheme}://{parts.netloc}{parts.path}"
+        return shown_url(self.url)
 
     async def measure(self, store: Store) -> None:
         """See how large it is, and how soon it answers.

@@ -14,7 +14,8 @@ from greyd.durations import show_duration
 from greyd.greylist import Client, Identity, Triplet, has_passed
 from greyd.near import Seen, near_client, near_recipient
 from greyd.observe import GREYLIST
-from greyd.settings import DELAYS, shown
+from greyd.redaction import shown
+from greyd.settings import DELAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from greyd.admin import plain
 from greyd.doctor import Finding, error, hint, not_checked, ok, warning
 from greyd.store import StoreError
-from greyd.store.connect import carrier, sentinels
+from greyd.store.connect import carrier
+from greyd.store.sentinel import Sentinels
+from greyd.store.url import read_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,8 +86,10 @@ async def findings(url: str, settings: Settings) -> list[Finding]:
         made.append(not_checked("store: Redis", str(fault) or "no answer in time"))
     finally:
         await carried.close()
-    if "+sentinel://" in url:
-        made += findings_of_sentinels(await sentinels(url, settings))
+    named = read_redis_url(url)
+    if named.way == "sentinel":
+        sentinels = Sentinels(named, settings)
+        made += findings_of_sentinels(await sentinels.all_answers(settings.store_timeout_seconds))
     return made
 
 

@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from greyd.doctor import Finding, error, hint, not_checked, ok, warning
-from greyd.settings import shown
 from greyd.store import StoreError
 from greyd.store.guard import PROBE_KEY, note_the_time
+from greyd.store.url import shown_url
 
 if TYPE_CHECKING:
     from greyd.admin import Admin
@@ -43,7 +43,7 @@ async def findings(admin: Admin, *, thorough: bool) -> list[Finding]:
 
 async def _finding_of_answers(admin: Admin) -> Finding:
     check = "store: answers"
-    name = shown(admin.store_url)
+    name = shown_url(admin.store_url)
     try:
         async with asyncio.timeout(admin.settings.store_timeout_seconds):
             seconds = await _probe(admin)

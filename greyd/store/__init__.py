@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from greyd.settings import shown
+from greyd.store.url import UrlError, check_url, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -172,8 +172,15 @@ class Store(Transacting, Protocol):
 
 
 def sqlite_file(url: str) -> Path:
-    """Return the file that a ``sqlite:`` URL names."""
-    return Path(url.removeprefix("sqlite:").removeprefix("//").partition("?")[0])
+    """Return the file that a ``sqlite:`` URL names.
+
+    Raises:
+        StoreError: it names another kind of store.
+    """
+    try:
+        return Path(sqlite_path(url))
+    except UrlError as error:
+        raise StoreError(str(error)) from None
 
 
 async def walk(store: Store, share: float = 0.5) -> AsyncIterator[Sequence[Record]]:
@@ -195,9 +202,9 @@ def open_store(settings: Settings, folder: Path) -> Store:
         StoreError: the URL names no store, or one in a folder that is not there.
     """
     url = settings.store or f"sqlite:{folder / 'greyd.db'}"
-    scheme, colon, rest = url.partition(":")
-    if not colon:
-        raise StoreError(f"--store={shown(url)}: not a URL; for a file write sqlite:{shown(url)}")
+    require_url(url)
+    scheme, _, rest = url.partition(":")
+    scheme = scheme.lower()
     if scheme == "sqlite":
         from greyd.store.sqlite import SqliteStore
 
@@ -210,3 +217,15 @@ def open_store(settings: Settings, folder: Path) -> Store:
     from greyd.store.redis import RedisStore
 
     return RedisStore(carrier(url, settings), settings.key_prefix.encode())
+
+
+def require_url(url: str) -> None:
+    """Look whether a URL names a store; an empty one names the default.
+
+    Raises:
+        StoreError: it does not. The text shows no password that stands in it.
+    """
+    try:
+        check_url(url)
+    except UrlError as error:
+        raise StoreError(str(error)) from None

@@ -8,32 +8,26 @@ connections with a command each, and it is all that a store needs.
 Connecting takes four to six round trips, with TLS one or two more. Each of its steps has
 ``--store-connect-timeout``, and requests that give up on it do not end it.
 
-==============================  ====================================================
-``redis://[[USER]:PASS@]H[:P]/DB``  one server; ``rediss://`` with TLS
-``unix://[[USER]:PASS@]/PATH?db=0``  the same over a Unix socket
-``redis+sentinel://…@A,B,C/NAME/DB``  the master that Sentinel names; port 26379
-``redis+cluster://…@A,B,C``     a Cluster
-==============================  ====================================================
-
-``rediss+sentinel`` and ``rediss+cluster`` are the same with TLS. Options of redis-py's URLs
-(``?ssl_ca_certs=…``) are taken as they are.
+Which URL names what is told in ``greyd.store.url``.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-from redis.asyncio import Connection
+from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from greyd.store import StoreError
 from greyd.store.cluster import Cluster
-from greyd.store.link import Node, reason_of
+from greyd.store.link import Node
+from greyd.store.sentinel import Sentinels
+from greyd.store.url import RedisUrl, UrlError, read_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -41,8 +35,6 @@ if TYPE_CHECKING:
     from greyd.settings import Settings
     from greyd.store.redis import Argument, Carrier, Fits, Send
 
-_SENTINEL_PORT = 26379
-_REDIS_PORT = 6379
 _NO_RETRY = Retry(NoBackoff(), 0)
 
 
@@ -78,77 +70,70 @@ class _Single:
         self._node.close()
 
 
-class _Host(NamedTuple):
-    host: str
-    port: int
-
-
 def carrier(url: str, settings: Settings) -> Carrier:
     """Return what carries commands to the Redis at ``url``. Nothing is connected yet.
 
     Raises:
         StoreError: the URL can't be understood. It is not shown, since it may hold a password.
     """
-    scheme, _, rest = url.partition("://")
-    kind, plus, way = scheme.partition("+")
-    if kind not in ("redis", "rediss", "unix") or (plus and way not in ("sentinel", "cluster")):
-        raise StoreError(
-            "--store: unknown scheme; write sqlite:PATH, redis://HOST/0, rediss://,"
-            " unix://, redis+sentinel://, redis+cluster:// or memory://"
-        )
     try:
-        if not plus:
-            options = _options(url, settings)
-            return _Single(Node(_name(options), partial(_connected, options)))
-        # Now, not at the first use: then the rights to read it may be gone.
-        import_module(f"redis.asyncio.{way}")
-        login, hosts, path, query = _parts(rest)
-        if way == "cluster":
-            options = _options(f"{kind}://{login}cluster{query}", settings)
-            del options["host"]
-            return Cluster(
-                _hosts(hosts, _REDIS_PORT),
-                partial(_node_at, options),
-                settings.store_connect_timeout_seconds,
-            )
-        service, _, database = path.partition("/")
-        if not service:
-            raise ValueError
-        options = _options(f"{kind}://{login}master/{database}{query}", settings)
-        locate = partial(_sentinel_connected, _hosts(hosts, _SENTINEL_PORT), service, options)
-        return _Single(Node(f"redis+sentinel {service}", locate))
-    except (ValueError, TypeError):
-        # What they say of the URL may be a part of its password.
-        raise StoreError(
-            f"--store={kind}{plus}{way}://…: this can't be understood; hosts are HOST:PORT,"
-            " Sentinel needs /NAME/DB, options are redis-py's, and / ? # @ in a password are"
-            " written %2F %3F %23 %40"
-        ) from None
+        named = read_redis_url(url)
+    except UrlError as error:
+        raise StoreError(str(error)) from None
+    options = _options(named, settings)
+    if named.way == "cluster":
+        del options["db"]
+        patience_seconds = settings.store_connect_timeout_seconds
+        return Cluster(named.hosts, partial(_node_at, options), patience_seconds)
+    if named.way == "sentinel":
+        locate = partial(_sentinel_connected, Sentinels(named, settings), options)
+        return _Single(Node(f"redis+sentinel {named.service}", locate))
+    return _Single(Node(_name(named), partial(_connected, options)))
 
 
 def _node_at(options: dict[str, Any], host: str, port: int) -> Node:
     return Node(f"{host}:{port}", partial(_connected, {**options, "host": host, "port": port}))
 
 
-def _options(url: str, settings: Settings) -> dict[str, Any]:
-    """Return redis-py's arguments for a connection."""
+def _options(url: RedisUrl, settings: Settings) -> dict[str, Any]:
+    """Return redis-py's arguments for a connection.
+
+    Raises:
+        StoreError: there are two passwords, or an option means nothing.
+    """
     seconds = settings.store_connect_timeout_seconds
-    named = parse_url(url)
+    password = url.password
     if settings.store_password is not None:
-        if "password" in named:
+        if password is not None:
             raise StoreError("--store and --store-password-file: two passwords; name one")
-        named["password"] = settings.store_password
-    options = {
-        "socket_connect_timeout": seconds,
-        "socket_timeout": seconds,
-        **named,
-        # It would cost another round trip, and nobody needs to know.
-        "driver_info": None,
-        # Answers are read here, not there.
-        "protocol": 2,
-        "retry": _NO_RETRY,
-    }
-    _unconnected(options)
+        password = settings.store_password
+    named: dict[str, Any] = {"username": url.username, "password": password, "db": url.database}
+    if url.kind == "unix":
+        named |= {"connection_class": UnixDomainSocketConnection, "path": url.path}
+    elif url.kind == "rediss":
+        named["connection_class"] = SSLConnection
+    if url.hosts and not url.way:
+        named |= {"host": url.hosts[0].name, "port": url.hosts[0].port}
+    try:
+        options = {
+            "socket_connect_timeout": seconds,
+            "socket_timeout": seconds,
+            # redis-py knows of what type each option is.
+            **parse_url(f"redis://?{urlencode(url.options)}"),
+            **named,
+            # It would cost another round trip, and nobody needs to know.
+            "driver_info": None,
+            # Answers are read here, not there.
+            "protocol": 2,
+            "retry": _NO_RETRY,
+        }
+        _unconnected(options)
+    except (ValueError, TypeError, RedisError):
+        # What they say may show a secret that stands in the wrong place.
+        raise StoreError(
+            f"--store={url.scheme}://…: an option after ? is not understood; they are redis-py's,"
+            " such as ?ssl_ca_certs=FILE"
+        ) from None
     return options
 
 
@@ -158,53 +143,8 @@ def _unconnected(options: dict[str, Any]) -> Connection:
     return connection
 
 
-def _name(options: dict[str, Any]) -> str:
-    if "path" in options:
-        return f"unix:{options['path']}"
-    return f"{options.get('host', 'localhost')}:{options.get('port', _REDIS_PORT)}"
-
-
-def _parts(rest: str) -> tuple[str, str, str, str]:
-    """Split what follows ``://`` into login, hosts, path and query."""
-    before, mark, query = rest.partition("?")
-    authority, _, path = before.partition("/")
-    login, at, hosts = authority.rpartition("@")
-    return login + at, hosts, unquote(path), mark + query
-
-
-def _hosts(text: str, default_port: int) -> list[_Host]:
-    hosts = []
-    for each in text.split(","):
-        host, colon, port = each.rpartition(":")
-        if not colon or "]" in port:
-            host, port = each, str(default_port)
-        if not host or not port.isdigit():
-            raise ValueError
-        hosts.append(_Host(host.strip("[]"), int(port)))
-    return hosts
-
-
-async def sentinels(url: str, settings: Settings) -> dict[str, str]:
-    """Ask each Sentinel of a URL for the master: ``master HOST:PORT``, or why it does not say."""
-    from redis.asyncio.sentinel import Sentinel
-
-    _, _, rest = url.partition("://")
-    _, hosts, path, _ = _parts(rest)
-    service = path.partition("/")[0]
-    seconds = settings.store_timeout_seconds
-    patience = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": _NO_RETRY}
-    said = {}
-    for each in _hosts(hosts, _SENTINEL_PORT):
-        sentinel = Sentinel([each], sentinel_kwargs=patience)  # type: ignore[no-untyped-call]
-        try:
-            host, port = await sentinel.discover_master(service)
-            said[f"{each.host}:{each.port}"] = f"master {host}:{port}"
-        except Exception as error:  # noqa: BLE001 - redis-py's have no common base
-            said[f"{each.host}:{each.port}"] = reason_of(error)
-        finally:
-            for client in sentinel.sentinels:
-                await client.aclose()
-    return said
+def _name(url: RedisUrl) -> str:
+    return f"unix:{url.path}" if url.kind == "unix" else str(url.hosts[0])
 
 
 async def _connected(options: dict[str, Any]) -> Connection:
@@ -213,18 +153,6 @@ async def _connected(options: dict[str, Any]) -> Connection:
     return connection
 
 
-async def _sentinel_connected(
-    hosts: Sequence[_Host], service: str, options: dict[str, Any]
-) -> Connection:
-    from redis.asyncio.sentinel import Sentinel
-
-    # One that is down must leave the others time to answer.
-    seconds = options["socket_timeout"] / (len(hosts) + 1)
-    patience = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": _NO_RETRY}
-    sentinel = Sentinel(hosts, sentinel_kwargs=patience)  # type: ignore[no-untyped-call]
-    try:
-        host, port = await sentinel.discover_master(service)
-    finally:
-        for each in sentinel.sentinels:
-            await each.aclose()
+async def _sentinel_connected(sentinels: Sentinels, options: dict[str, Any]) -> Connection:
+    host, port = await sentinels.master(options["socket_timeout"])
     return await _connected({**options, "host": host, "port": port})

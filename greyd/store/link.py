@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import hiredis
 
-from greyd.settings import shown
+from greyd.redaction import shown
 from greyd.store import StoreError
 from greyd.store.redis import BadReply, ConnectionLost, KeysApart, ScriptMissing
 
@@ -361,6 +361,8 @@ def _forget_error(future: asyncio.Future[Any]) -> None:
 
 def reason_of(error: Exception) -> str:
     """Return what went wrong in a few words."""
+    if isinstance(error, StoreError):
+        return str(error)
     if isinstance(error, TimeoutError) or not str(error):
         return "no answer in time"
     return shown(str(error).partition(" : ")[0])

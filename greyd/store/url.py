@@ -1,0 +1,316 @@
+"""The URL of a store: what it says, and what of it may be shown.
+
+==============================  ====================================================
+``sqlite:PATH``                 a file
+``redis://[[USER]:PASS@]H[:P]/DB``  one server; ``rediss://`` with TLS
+``unix://[[USER]:PASS@]/PATH?db=0``  the same over a Unix socket
+``redis+sentinel://…@A,B,C/NAME/DB``  the master that Sentinel names; port 26379
+``redis+cluster://…@A,B,C``     a Cluster, which has no databases
+``memory://``                   within the server's process, for tests
+==============================  ====================================================
+
+``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``. Options follow after ``?``.
+
+Everything here is pure. A URL may hold a password, also where it is mistyped, so a message shows of
+a URL only what was understood: never the login, never the options, and nothing at all of a part
+that was not understood.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+REDIS_PORT = 6379
+SENTINEL_PORT = 26379
+MAX_DATABASE = 2**31 - 1
+
+SCHEMES = (
+    "sqlite:PATH, redis://HOST/0, rediss://, valkey://, valkeys://, unix://, redis+sentinel://,"
+    " redis+cluster:// or memory://"
+)
+
+_SCHEMES = {
+    f"{name}{way}": (kind, way.removeprefix("+"))
+    for name, kind in (
+        ("redis", "redis"), ("rediss", "rediss"), ("valkey", "redis"), ("valkeys", "rediss"),
+    )
+    for way in ("", "+sentinel", "+cluster")
+} | {"unix": ("unix", "")}  # fmt: skip
+
+_OPTIONS = frozenset(
+    {
+        "client_name", "db", "health_check_interval", "password", "retry_on_timeout",
+        "socket_connect_timeout", "socket_keepalive", "socket_read_size", "socket_timeout",
+        "username",
+    }
+)  # fmt: skip
+"""Options of redis-py's URLs that mean something here, beside ``ssl_…``."""
+
+# Letters of any script: a name may be an internationalised one.
+_HOST = re.compile(r"(?=.{1,253}\Z)[^\W_]([\w.-]*[\w.])?|\[(?P<v6>[0-9a-fA-F:.]+)\]")
+_SERVICE = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_DIGITS = re.compile(r"[0-9]{1,10}")
+
+
+class UrlError(Exception):
+    """A URL can't be understood; the text says why, shows no secret, and says what to write."""
+
+
+class Host(NamedTuple):
+    """Where a server listens."""
+
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+
+
+class RedisUrl(NamedTuple):
+    """What the URL of a Redis says."""
+
+    scheme: str
+    """As it was written, in lower case."""
+    kind: str
+    """``redis``, ``rediss`` (with TLS) or ``unix``."""
+    way: str
+    """Empty for one server, else ``sentinel`` or ``cluster``."""
+    hosts: tuple[Host, ...]
+    """Empty for a Unix socket."""
+    path: str
+    """Of a Unix socket; empty for all others."""
+    service: str
+    """The master's name with Sentinel; empty for all others."""
+    database: int
+    username: str | None
+    password: str | None
+    options: tuple[tuple[str, str], ...]
+    """redis-py's, without the database and the login."""
+
+    @property
+    def shown(self) -> str:
+        """The URL as it may be shown: without login and options."""
+        if self.kind == "unix":
+            return f"unix://{self.path}?db={self.database}"
+        place = ",".join(map(str, self.hosts))
+        if self.way == "cluster":
+            return f"{self.scheme}://{place}"
+        service = f"{self.service}/" if self.service else ""
+        return f"{self.scheme}://{place}/{service}{self.database}"
+
+
+def shown_url(url: str) -> str:
+    """Return what may be shown of a store's URL, whatever it is."""
+    scheme, colon, _ = url.partition(":")
+    if colon and scheme.lower() == "memory":
+        return "memory://"
+    try:
+        if colon and scheme.lower() == "sqlite":
+            return f"sqlite:{sqlite_path(url)}"
+        return read_redis_url(url).shown
+    except UrlError:
+        return f"{scheme.lower()}:…" if colon and scheme.lower() in (*_SCHEMES, "sqlite") else "…"
+
+
+def check_url(url: str) -> None:
+    """Look whether a URL names a store, or is empty.
+
+    Raises:
+        UrlError: it does not.
+    """
+    scheme, colon, _ = url.partition(":")
+    if url and not colon:
+        # It may be a password, or a URL that lost its beginning.
+        raise UrlError("--store=…: not a URL; for a file write sqlite:PATH")
+    if scheme.lower() == "sqlite":
+        sqlite_path(url)
+    elif url and scheme.lower() != "memory":
+        read_redis_url(url)
+
+
+def sqlite_path(url: str) -> str:
+    """Return the path in a ``sqlite:`` URL, which may be empty.
+
+    Raises:
+        UrlError: there is a login in it, so another kind of store is meant.
+    """
+    rest = url.partition(":")[2]
+    login = rest.startswith("//") and rest.rpartition("@")[0]
+    if login and not login.startswith("///"):
+        raise UrlError(
+            "--store=sqlite:…: a file has no login; write sqlite:PATH, or redis://USER:PASSWORD@…"
+        )
+    path = rest.removeprefix("//").partition("?")[0]
+    return "".join(each if each.isprintable() else "?" for each in path)
+
+
+def read_redis_url(url: str) -> RedisUrl:
+    """Read the URL of a Redis.
+
+    Raises:
+        UrlError: it is none.
+    """
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
+    if not separator and scheme.partition(":")[0] in _SCHEMES:
+        raise UrlError(f"--store={scheme.partition(':')[0]}:…: two slashes follow: redis://HOST/0")
+    if scheme not in _SCHEMES:
+        raise UrlError(f"--store: unknown scheme; write {SCHEMES}")
+    return _Reader(scheme, rest).read()
+
+
+class _Reader:
+    """Reads what follows the scheme."""
+
+    def __init__(self, scheme: str, rest: str) -> None:
+        self._scheme = scheme
+        self._rest = rest
+        self._kind, self._way = _SCHEMES[scheme]
+
+    def read(self) -> RedisUrl:
+        rest = self._rest
+        if not rest.isprintable() or " " in rest or "\\" in rest or "#" in rest:
+            raise self._error(
+                "a space, a control character, \\ or # stands in it; in a password they are written"
+                " %20, %5C, %23"
+            )
+        before, _, query = rest.partition("?")
+        authority, slash, path = before.partition("/")
+        if "@" in path + query:
+            # Nothing of it may be shown: it is the rest of a password.
+            raise self._error("an @ follows after / or ?; in a password they are written %2F, %3F")
+        login, _, place = authority.rpartition("@")
+        options = self._options(query)
+        username, password = self._login(login, options)
+        service, database = "", 0
+        hosts: tuple[Host, ...] = ()
+        if self._kind == "unix":
+            if place or not path:
+                raise self._error("write unix:///PATH?db=0")
+            path = self._unquoted(slash + path)
+            database = self._database_of_option(options, 0)
+        else:
+            hosts = tuple(self._host(each) for each in place.split(",")) if place else ()
+            service, database = self._path(path, options)
+            path = ""
+            hosts = hosts or self._default_hosts()
+            if len(hosts) > 1 and not self._way:
+                raise self._error("several hosts; write redis+sentinel:// or redis+cluster://")
+        return RedisUrl(
+            self._scheme, self._kind, self._way, hosts, path, service, database,
+            username, password, tuple(options.items()),
+        )  # fmt: skip
+
+    def _error(self, what: str) -> UrlError:
+        return UrlError(f"--store={self._scheme}://…: {what}")
+
+    def _unquoted(self, text: str) -> str:
+        try:
+            text = unquote(text, errors="strict")
+        except UnicodeDecodeError:
+            raise self._error("after % there are octets that are no UTF-8") from None
+        if not text.isprintable():
+            raise self._error("a control character stands in it")
+        return text
+
+    def _login(self, login: str, options: dict[str, str]) -> tuple[str | None, str | None]:
+        username, _, password = login.partition(":")
+        of_options = options.pop("username", None), options.pop("password", None)
+        given = self._unquoted(username) or None, self._unquoted(password) or None
+        return (
+            self._one_of(given[0], of_options[0], "users"),
+            self._one_of(given[1], of_options[1], "passwords"),
+        )
+
+    def _one_of(self, first: str | None, second: str | None, what: str) -> str | None:
+        if first is not None and second is not None and first != second:
+            raise self._error(f"two {what}, before the @ and among the options; write one")
+        return first if first is not None else second
+
+    def _host(self, text: str) -> Host:
+        name, colon, port = text.rpartition(":")
+        if not colon or "]" in port:
+            name, port = text, str(self._default_port)
+        found = _HOST.fullmatch(name)
+        if not found or not _DIGITS.fullmatch(port) or not 0 < int(port) < 65536:
+            raise self._error(
+                "no host was understood; hosts are HOST:PORT, IPv6 addresses stand in brackets, and"
+                " a login ends with @; / ? # @ in a password are written %2F %3F %23 %40"
+            )
+        return Host(found["v6"] or name, int(port))
+
+    @property
+    def _default_port(self) -> int:
+        return SENTINEL_PORT if self._way == "sentinel" else REDIS_PORT
+
+    def _default_hosts(self) -> tuple[Host, ...]:
+        if self._way:
+            raise self._error("no host; write HOST:PORT, several with commas")
+        return (Host("localhost", REDIS_PORT),)
+
+    def _options(self, query: str) -> dict[str, str]:
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query),
+                              errors="strict", max_num_fields=50)  # fmt: skip
+        except ValueError:
+            raise self._error("after ? options follow: NAME=VALUE&NAME=VALUE") from None
+        options = dict(pairs)
+        if len(options) < len(pairs):
+            raise self._error("an option is given twice")
+        if any(name not in _OPTIONS and not name.startswith("ssl_") for name in options):
+            raise self._error(
+                "after ? there is no such option; there are ssl_ca_certs and others of redis-py's"
+                " (docs/stores.md)"
+            )
+        if not all(value.isprintable() for value in options.values()):
+            raise self._error("a control character stands in an option")
+        return options
+
+    def _path(self, path: str, options: dict[str, str]) -> tuple[str, int]:
+        """Return the service and the database that a path names."""
+        service = ""
+        if self._way == "sentinel":
+            service, _, path = self._unquoted(path).partition("/")
+            if not _SERVICE.fullmatch(service) or (service.isdigit() and not path):
+                raise self._error(
+                    "name the master as Sentinel does: redis+sentinel://HOST:PORT/NAME/0"
+                )
+        database = self._database(path.removesuffix("/"))
+        database = self._database_of_option(options, database)
+        if self._way == "cluster" and database:
+            raise self._error("a Cluster has no databases; write redis+cluster://HOST:PORT")
+        return service, database or 0
+
+    def _database_of_option(self, options: dict[str, str], of_path: int | None) -> int:
+        text = options.pop("db", None)
+        if text is None:
+            return of_path or 0
+        database = self._number(text, "?db=")
+        if of_path not in (None, 0, database):
+            raise self._error("two databases, in the path and as ?db=; write one")
+        return database
+
+    def _database(self, path: str) -> int | None:
+        return self._number(path, "/") if path else None
+
+    def _number(self, text: str, before: str) -> int:
+        if _DIGITS.fullmatch(text) and int(text) <= MAX_DATABASE:
+            return int(text)
+        name = before + (text if self._is_no_secret(text) else "…")
+        if self._way == "cluster":
+            raise self._error(f"{name}: a Cluster has no databases; write redis+cluster://HOST")
+        sentinel = self._way == "sentinel"
+        raise self._error(
+            f"{name} is no database; the path is"
+            f" {'the master and the number of its' if sentinel else 'the number of the'} database,"
+            f" {self._scheme}://HOST/{'NAME/' if sentinel else ''}0; to share a database with"
+            " others use --key-prefix"
+        )
+
+    def _is_no_secret(self, text: str) -> bool:
+        """Whether a part after the host may be shown: a login that lost its @ has a colon."""
+        place = re.sub(r"(:6379|:26379)\b", "", self._rest.partition("?")[0].partition("/")[0])
+        plain = re.fullmatch(r"[A-Za-z0-9._+/-]{1,40}", text) is not None
+        return plain and ":" not in place and "@" not in place
