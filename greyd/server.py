@@ -29,9 +29,9 @@ from greyd.sockets import UnixSocket
 from greyd.status import Status
 from greyd.store import open_store
 from greyd.store.guard import Guard
+from greyd.store.url import shown_url
 from greyd.store_size import StoreSizeMonitor
 from greyd.supervision import TaskSupervisor, run_in_daemon_thread
-from greyd.store.url import shown_url
 from greyd.web import Site, serve_site
 from greyd.whitelist_files import load_whitelists, reload_whitelists
 

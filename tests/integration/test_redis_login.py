@@ -28,7 +28,13 @@ def ask(port: int) -> str | None:
 
 # Sentinel -----------------------------------------------------------------------------------------
 
-NO_LISTENER, PLAIN, CLOSED_REDIS, OPEN, WITH_PASSWORD = "none", "redis", "closed", "open", "password"
+NO_LISTENER, PLAIN, CLOSED_REDIS, OPEN, WITH_PASSWORD = (
+    "none",
+    "redis",
+    "closed",
+    "open",
+    "password",
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +63,9 @@ SENTINEL_FAULTS = [
     pytest.param(
         WITH_PASSWORD, "letters", "geheim", "knows no master named letters; write", id="name 2"
     ),
-    pytest.param(NO_LISTENER, "mail", None, "Connection refused; does a Sentinel run there?", id="nobody"),
+    pytest.param(
+        NO_LISTENER, "mail", None, "Connection refused; does a Sentinel run there?", id="nobody"
+    ),
     pytest.param(PLAIN, "mail", None, "a Redis, not a Sentinel, listens there", id="Redis"),
     pytest.param(CLOSED_REDIS, "mail", None, "a Redis, not a Sentinel", id="closed Redis"),
     pytest.param(CLOSED_REDIS, "mail", "geheim", "a Redis, not a Sentinel", id="its password"),
@@ -125,9 +133,7 @@ def test_sentinel_s_own_user_and_password_open_it(tmp_path: Path) -> None:
 
 
 def test_valkey_is_a_redis(places: dict[str, int], tmp_path: Path) -> None:
-    pass_through(
-        tmp_path, f"--store=valkey://127.0.0.1:{places[PLAIN]}/5", "--key-prefix=valkey:"
-    )
+    pass_through(tmp_path, f"--store=valkey://127.0.0.1:{places[PLAIN]}/5", "--key-prefix=valkey:")
     store = f"--store=valkey+sentinel://127.0.0.1:{places[OPEN]}/mail/6"
     pass_through(tmp_path / "2", store, "--key-prefix=valkey:")
 
