@@ -107,7 +107,7 @@ class Sentinels:
             return f"wrong user or password; {_OWN}"
         if isinstance(error, ResponseError):
             return shown(text)
-        cause = error if isinstance(error, OSError) else error.__cause__
+        cause = error.__cause__ or error.__context__
         if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
             return f"{os.strerror(cause.errno)}; does a Sentinel run there?"
         if isinstance(error, TimeoutError) or not text or "Timeout" in text:

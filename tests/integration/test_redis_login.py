@@ -122,7 +122,7 @@ def test_sentinel_s_own_user_and_password_open_it(tmp_path: Path) -> None:
             f'sentinel_password_file = "{own}"\n'
         )
         pass_through(tmp_path, f"--config={config}")
-        assert run("stats", f"--config={config}").returncode == 0
+        assert run("mode", f"--config={config}").returncode == 0
         own.write_text("geheim-1\n")
         done = run("list", f"--config={config}")
         assert "wrong user or password; --sentinel-password-file" in done.stderr
