@@ -139,6 +139,7 @@ NO_URL = [
     ("redis://::1]/0", "brackets"),
     ("redis://[::g]/0", "brackets"),
     ("redis://-db/0", "HOST:PORT"),
+    ("redis://[u:p@db/0", "a bracket stands before the @"),
     ("redis://a,b/0", "several hosts"),
     ("redis+cluster://a,,b", "HOST:PORT"),
     ("redis+cluster://", "no host"),

@@ -182,6 +182,8 @@ class _Reader:
             # Nothing of it may be shown: it is the rest of a password.
             raise self._error("an @ follows after / or ?; in a password they are written %2F, %3F")
         login, _, place = authority.rpartition("@")
+        if "[" in login or "]" in login:
+            raise self._error("a bracket stands before the @; in a password it is written %5B, %5D")
         options = self._options(query)
         username, password = self._login(login, options)
         service, database = "", 0
