@@ -108,7 +108,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str]) -> str:
         (["--store=nosuch://:geheim@x"], "--store"),
         (["--store=redis://:geheim/x@db/0"], "--store"),
         (["--store=sqlite:/nonexistent/greyd.db"], "/nonexistent"),
-        (["--store=greyd.db"], "sqlite:PATH"),
+        (["--store=greyd.db"], "sqlite:greyd.db"),
         (["--store=redis://:geheim@a", "--store=redis://:geheim@b"], "two stores"),
         (["--config=/nonexistent.toml"], "/nonexistent.toml: No such file"),
         (["--config=/"], "/: Is a directory"),

@@ -123,7 +123,8 @@ NO_DATABASE = [
 ]
 
 NO_URL = [
-    ("greyd.db", "not a URL; for a file write sqlite:PATH"),
+    ("greyd.db", "=greyd.db: not a URL; for a file write sqlite:greyd.db"),
+    ("geheim", "=…: not a URL; for a file write sqlite:PATH"),
     ("mysql://db/0", "unknown scheme; write sqlite:PATH"),
     ("redis:/db/0", "two slashes follow"),
     ("redis:db", "two slashes follow"),

@@ -51,6 +51,7 @@ _OPTIONS = frozenset(
 # Letters of any script: a name may be an internationalised one.
 _HOST = re.compile(r"(?=.{1,253}\Z)[^\W_]([\w.-]*[\w.])?|\[(?P<v6>[0-9a-fA-F:.]+)\]")
 _SERVICE = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_FILE = re.compile(r"[\w./-]{1,100}\.(db|sqlite|sqlite3)")
 _DIGITS = re.compile(r"[0-9]{1,10}")
 
 
@@ -122,8 +123,11 @@ def check_url(url: str) -> None:
     """
     scheme, colon, _ = url.partition(":")
     if url and not colon:
-        # It may be a password, or a URL that lost its beginning.
-        raise UrlError("--store=…: not a URL; for a file write sqlite:PATH")
+        # Else it may be a password, or a URL that lost its beginning.
+        path = url if _FILE.fullmatch(url) else ""
+        raise UrlError(
+            f"--store={path or '…'}: not a URL; for a file write sqlite:{path or 'PATH'}"
+        )
     if scheme.lower() == "sqlite":
         sqlite_path(url)
     elif url and scheme.lower() != "memory":
