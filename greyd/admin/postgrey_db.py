@@ -22,6 +22,7 @@ IPv6 addresses are written in full. With ``--privacy`` a key is a SHA-1 in hexad
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -152,15 +153,21 @@ def open_folder(folder: Path) -> Iterator[Folder]:
     Raises:
         AdminError: there are none, or they can't be read.
     """
+    files = _files(folder)
+    for file in files:
+        _open(file).close()
+    # Only now: who names the wrong folder, or may not read it, needs no package.
     programs = Programs.find()
     with tempfile.TemporaryDirectory(prefix="greyd-import-") as name:
         copied = Folder(Path(name), programs)
         try:
-            _copy(folder, copied.copy)
+            for file in files:
+                with _open(file) as original, (copied.copy / file.name).open("xb") as target:
+                    shutil.copyfileobj(original, target, 1 << 20)
         except OSError as error:
             raise AdminError(
-                f"{folder}: can't be copied to {copied.copy}: {error.strerror}; run this as root,"
-                " and set TMPDIR to a folder with room"
+                f"{folder}: can't be copied to {copied.copy}: {error.strerror}; set TMPDIR to a"
+                " folder with room"
             ) from None
         if _is_locked(folder / "postgrey.lock"):
             copied.remarks.append(
@@ -171,22 +178,38 @@ def open_folder(folder: Path) -> Iterator[Folder]:
         yield copied
 
 
-def _copy(folder: Path, copy: Path) -> None:
-    # What is in the databases while postgrey runs is in its logs too, if these are copied later.
-    names = [name for name in DATABASES if (folder / name).exists()]
+def _files(folder: Path) -> list[Path]:
+    """Return postgrey's files in its folder.
+
+    Raises:
+        AdminError: it has none, or can't be read.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        raise AdminError(f"{folder}: {error.strerror}; run this as root") from None
     if DATABASES[0] not in names:
         raise AdminError(
             f"{folder}: no {DATABASES[0]} in it; name the folder of postgrey's --dbdir"
         )
-    names += sorted(path.name for path in folder.glob("log.*"))
-    for name in names:
-        # The folder is another user's: no link and no pipe is to be followed.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with os.fdopen(os.open(folder / name, flags), "rb") as original:
-            if not stat.S_ISREG(os.fstat(original.fileno()).st_mode):
-                raise AdminError(f"{folder / name}: no regular file")
-            with (copy / name).open("xb") as target:
-                shutil.copyfileobj(original, target, 1 << 20)
+    # What is in the databases while postgrey runs is in its logs too, if these are copied later.
+    databases = [name for name in DATABASES if name in names]
+    logs = sorted(name for name in names if name.startswith("log."))
+    return [folder / name for name in databases + logs]
+
+
+def _open(file: Path) -> IO[bytes]:
+    """Open a file in a folder of another user's: no link and no pipe is followed."""
+    try:
+        opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise AdminError(f"{file}: no regular file") from None
+        raise AdminError(f"{file}: {error.strerror}; run this as root") from None
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise AdminError(f"{file}: no regular file")
+    return os.fdopen(opened, "rb")
 
 
 def _is_locked(file: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import signal
 import sqlite3
 import subprocess
@@ -25,7 +26,7 @@ from tests.processes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tests.processes import Running
@@ -432,11 +433,30 @@ def test_what_is_no_source_is_refused_in_a_line(
     assert not (tmp_path / "greyd.db").exists()
 
 
-def test_a_folder_of_somebody_elses_is_refused(tmp_path: Path) -> None:
-    done = run("import", tmp_path, f"--dbdir={tmp_path}")
-    assert done.returncode == 2
-    assert "no postgrey.db in it" in done.stderr
-    (tmp_path / "postgrey.db").symlink_to("/etc/passwd")
-    done = run("import", tmp_path, f"--dbdir={tmp_path}")
-    assert done.returncode == 2
-    assert "root" not in done.stdout
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (None, "{folder}: no postgrey.db in it; name the folder of postgrey's --dbdir"),
+        (lambda path: path.with_name("log.0000000001").touch(), "{folder}: no postgrey.db in it"),
+        (lambda path: path.symlink_to("/etc/passwd"), "{folder}/postgrey.db: no regular file"),
+        (lambda path: path.symlink_to("nowhere"), "{folder}/postgrey.db: no regular file"),
+        (os.mkfifo, "{folder}/postgrey.db: no regular file"),
+        (a_folder, "{folder}/postgrey.db: no regular file"),
+    ],
+    ids=["empty", "logs alone", "link", "broken link", "pipe", "folder"],
+)
+def test_what_is_no_folder_of_postgreys_is_refused_in_a_line_with_or_without_db5_3_util(
+    tmp_path: Path, make: Callable[[Path], None] | None, said: str
+) -> None:
+    folder = tmp_path / "postgrey"
+    folder.mkdir()
+    if make is not None:
+        make(folder / "postgrey.db")
+    done = run("import", folder, f"--dbdir={tmp_path}")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("greyd: " + said.format(folder=folder))
