@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greyd.folders import OwnFile, folder_of, private_folder, umask, working_in
 from greyd.settings import Endpoint, SetupError
@@ -14,7 +14,6 @@ from greyd.systemd import activated_sockets
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Iterable
     from pathlib import Path
 
     from greyd.settings import Settings
@@ -69,15 +68,13 @@ def bind_inet(endpoint: Endpoint, backlog: int, option: str) -> list[socket.sock
     """Bind all addresses of a host; of localhost and of all interfaces one family will do."""
     shown = f"{option}={endpoint.host or '*'}:{endpoint.port}"
     try:
-        found = socket.getaddrinfo(
-            endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = _addresses(endpoint)
     except OSError as error:
         raise SetupError(f"{shown}: {error.strerror}; write an address of this host") from None
     sockets = []
     port = endpoint.port
     refused: OSError | None = None
-    for family, *_, address in _one_of_each(found, endpoint):
+    for family, address in found:
         try:
             bound = _bind(family, (address[0], port, *address[2:]), backlog)
         except OSError as error:
@@ -92,15 +89,23 @@ def bind_inet(endpoint: Endpoint, backlog: int, option: str) -> list[socket.sock
     return sockets
 
 
-def _one_of_each(found: Iterable[tuple], endpoint: Endpoint) -> list[tuple]:  # type: ignore[type-arg]
-    distinct = list(dict.fromkeys(found))
+def _addresses(endpoint: Endpoint) -> list[tuple[int, tuple[Any, ...]]]:
+    """Return the families and addresses of a host, each once.
+
+    Raises:
+        OSError: the host has none.
+    """
     if endpoint.host == "localhost":
-        # Both families, whatever /etc/hosts says of them: Postfix may try either.
-        distinct = [
-            (socket.AF_INET, 0, 0, "", ("127.0.0.1", endpoint.port)),
-            (socket.AF_INET6, 0, 0, "", ("::1", endpoint.port, 0, 0)),
+        # Both families, since Postfix may try either; by RFC 6761 6.3 no resolver is asked. A
+        # minimal machine has no /etc/hosts.
+        return [
+            (socket.AF_INET, ("127.0.0.1", endpoint.port)),
+            (socket.AF_INET6, ("::1", endpoint.port, 0, 0)),
         ]
-    return distinct
+    found = socket.getaddrinfo(
+        endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return list(dict.fromkeys((family, address) for family, *_, address in found))
 
 
 def _bind(family: int, address: tuple[object, ...], backlog: int) -> socket.socket:
