@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -140,7 +141,7 @@ def test_everything_lives_as_long_as_if_it_had_been_learned_here(tmp_path: Path)
     client = dump(b"198.51.100.7", b"3,%d" % (NOW - 30 * DAY))
     waiting = triplet(DAY, DAY, b"10.0.0.0/a@example.com/bob@example.org")
     imported(tmp_path, triplet(20 * DAY, 19 * DAY) + client + waiting)
-    with sqlite3.connect(tmp_path / "greyd.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "greyd.db")) as connection:
         rows = connection.execute("SELECT key, expires_at FROM record").fetchall()
     left = {key: round((expires - NOW) / HOUR) for key, expires in rows if key != b"control"}
     assert left == {
@@ -218,7 +219,7 @@ def test_a_second_import_changes_nothing_not_even_the_time_to_live(tmp_path: Pat
     given = triplet(1000, 100) + dump(b"2001:DB8:0:1:0:0:0:7", b"4,%d" % NOW)
 
     def rows() -> list[tuple[bytes, ...]]:
-        with sqlite3.connect(tmp_path / "greyd.db") as connection:
+        with closing(sqlite3.connect(tmp_path / "greyd.db")) as connection:
             return connection.execute("SELECT * FROM record ORDER BY id").fetchall()
 
     imported(tmp_path, given)
@@ -258,7 +259,7 @@ CREATE TABLE connect (sender_name varchar(64) NOT NULL, sender_domain varchar(25
 
 def sqlgreys(folder: Path, **tables: Sequence[tuple[object, ...]]) -> Path:
     path = folder / "sqlgrey.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(SQLGREY)
         for name, rows in tables.items():
             for row in rows:
@@ -266,7 +267,6 @@ def sqlgreys(folder: Path, **tables: Sequence[tuple[object, ...]]) -> Path:
                 texts = [f"CAST(x'{each.hex()}' AS TEXT)" if isinstance(each, bytes) else str(each)
                          for each in row]  # fmt: skip
                 connection.execute(f"INSERT INTO {name} VALUES ({', '.join(texts)})")
-    connection.close()
     return path
 
 
@@ -340,7 +340,7 @@ def test_all_that_another_store_remembers_comes_over_with_the_time_it_has_left(
     assert {kind for kind, row in told["entries"].items() if row["imported"]} == {
         "triplets", "clients", "identity_triplets", "identities", "correspondences"
     }  # fmt: skip
-    with sqlite3.connect(tmp_path / "greyd.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "greyd.db")) as connection:
         rows = connection.execute("SELECT expires_at FROM record WHERE key != x'636f6e74726f6c'")
         assert all(4900 <= expires - time.time() <= 5000 for (expires,) in rows)
 
@@ -378,7 +378,8 @@ def test_what_is_no_source_is_told_in_one_line(tmp_path: Path) -> None:
     fill(f"sqlite:{tmp_path / 'greyd.db'}", OWN)
     (tmp_path / "text").write_text("hello")
     (tmp_path / "empty").mkdir()
-    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE t (a)")
+    with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
+        connection.execute("CREATE TABLE t (a)")
     for source, said in {
         str(tmp_path / "missing"): "No such file",
         str(tmp_path / "text"): "neither a dump",
