@@ -12,6 +12,8 @@ BENCH_STAMP := $(VENV)/.installed-bench
 RELEASE_VENV := build/venv
 RELEASE_STAMP := $(RELEASE_VENV)/.installed
 DEB_PYTHON ?= 3.11
+DEB_REVISION ?= 1
+DEB_MACHINE ?= $(shell uname -m)
 
 .PHONY: serve test check format docs docs-test generate bench soak fuzz image lock deb release clean
 
@@ -89,7 +91,7 @@ release: $(RELEASE_STAMP) ## sources, wheel, SBOM and check sums into dist, buil
 	$(RELEASE_VENV)/bin/python packaging/release.py
 
 deb: $(RELEASE_STAMP) ## a Debian package into dist; DEB_PYTHON=3.13 for Debian 13
-	$(RELEASE_VENV)/bin/python packaging/build_deb.py --python=$(DEB_PYTHON)
+	$(RELEASE_VENV)/bin/python packaging/build_deb.py --python=$(DEB_PYTHON) --machine=$(DEB_MACHINE) --revision=$(DEB_REVISION)
 
 lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(PIP) install uv

@@ -2,7 +2,7 @@
 
 It holds greyd and the locked packages that it needs, for one minor version of Python: Debian 12 has
 3.11, Debian 13 has 3.13 (``make deb DEB_PYTHON=3.13``). They are fetched for that version, so the
-machine that builds may have another.
+machine that builds may have another. It may also be of another kind (``DEB_MACHINE=aarch64``).
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import email.utils
 import gzip
 import os
 import platform
+import re
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+from packaging.markers import Marker, default_environment
 from release import CHECKOUT, PYTHON, beside_python, licence_of, run, said_by
 
 if TYPE_CHECKING:
@@ -34,22 +38,25 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--python", required=True, help="version of Python, 3.11")
     parser.add_argument("--machine", default=platform.machine(), choices=ARCHITECTURES)
+    parser.add_argument("--revision", default="1", help="2 and up for new packages below")
     given = parser.parse_args()
+    strip = strip_for(given.machine)
     version = said_by(PYTHON, "-c", "import greyd; print(greyd.__version__)")
     moment = os.environ.get("SOURCE_DATE_EPOCH") or said_by("git", "log", "-1", "--format=%ct")
 
     shutil.rmtree(STAGE, ignore_errors=True)
     install_packages(given.python, given.machine)
+    make_fit_for_debian(strip)
     install_greyd(version, moment)
     shutil.copytree(CHECKOUT / "packaging", STAGE / "packaging")
     write_manual_pages()
-    write_documents(version, moment)
+    write_documents(f"{debian_version(version)}-{given.revision}", moment)
     make_all_alike(int(moment))
     major, minor = given.python.split(".")
     variables = {
         "DEB_ARCH": ARCHITECTURES[given.machine],
-        "DEB_VERSION": version,
-        "DEB_RELEASE": f"1~py{given.python}",
+        "DEB_VERSION": debian_version(version),
+        "DEB_RELEASE": f"{given.revision}~py{given.python}",
         "DEB_PYTHON": given.python,
         "DEB_NEXT_PYTHON": f"{major}.{int(minor) + 1}",
         "SOURCE_DATE_EPOCH": moment,
@@ -59,15 +66,76 @@ def main() -> None:
     run(str(beside_python("nfpm")), *nfpm, "--target", "dist/", **variables)
 
 
+def debian_version(version: str) -> str:
+    """Return a version of Python's in Debian's order: a pre-release comes before its release."""
+    return re.sub(r"\.?(a|b|rc|dev)(\d+)", r"~\1\2", version)
+
+
+def strip_for(machine: str) -> str:
+    """Return the program that takes symbols for debuggers out of a machine's libraries."""
+    for name in (
+        f"{machine}-linux-gnu-strip",
+        *(["strip"] if machine == platform.machine() else []),
+    ):
+        if found := shutil.which(name):
+            return found
+    package = "binutils" if machine == platform.machine() else f"binutils-{machine}-linux-gnu"
+    sys.exit(f"make deb: {machine}-linux-gnu-strip is missing; apt install {package}")
+
+
 def install_packages(python: str, machine: str) -> None:
     """Put the locked packages for a version of Python below the stage."""
     platforms = [f"--platform={glibc}_{machine}" for glibc in GLIBC]
+    locked = (CHECKOUT / "requirements" / "run.txt").read_text()
+    STAGE.mkdir(parents=True)
+    (STAGE / "run.txt").write_text(locked_for(locked, python, machine))
     run(
             PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check", "install",
-            "--require-hashes", "--requirement=requirements/run.txt", "--only-binary=:all:",
+            "--require-hashes", f"--requirement={STAGE / 'run.txt'}", "--only-binary=:all:",
             f"--python-version={python}", *platforms, "--no-compile", f"--target={LIBRARY}",
     )  # fmt: skip
     shutil.rmtree(LIBRARY / "bin", ignore_errors=True)
+
+
+def locked_for(locked: str, python: str, machine: str) -> str:
+    """Return the locked packages that a Python of the target needs, without conditions.
+
+    pip reads the conditions by the Python that runs it, whatever ``--python-version`` says. Debian
+    12 has 3.11.2, where redis needs async-timeout; so the first of a minor version counts.
+    """
+    environment: dict[str, str] = {
+        **default_environment(),
+        "implementation_name": "cpython",
+        "platform_machine": machine,
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+    }
+    needed = []
+    for package in re.split(r"^(?=\w)", locked, flags=re.MULTILINE):
+        first, line_feed, hashes = package.partition("\n")
+        name, _, condition = first.removesuffix("\\").partition(";")
+        if not condition.strip() or Marker(condition.strip()).evaluate(environment):
+            needed.append(f"{name.rstrip()} \\{line_feed}{hashes}" if line_feed else package)
+    return "".join(needed)
+
+
+def make_fit_for_debian(strip: str) -> None:
+    """Take out of the packages what Debian's policy does not want in a package."""
+    options = ["--strip-unneeded", "--remove-section=.comment", "--remove-section=.note"]
+    for library in sorted(LIBRARY.rglob("*.so*")):
+        # As dh_strip does; what linked them has padded them so that they stay loadable.
+        subprocess.run([strip, *options, library], check=True)
+    for record in LIBRARY.glob("*.dist-info/RECORD"):
+        # pip's list of files and their sums, which are others now; dpkg has its own.
+        record.unlink()
+    for module in LIBRARY.rglob("*.py"):
+        text = module.read_bytes()
+        if text.startswith(b"#!"):
+            # Nobody starts a module; the line stays, so that numbers in tracebacks are right.
+            module.write_bytes(b"#" + text[text.find(b"\n") :])
 
 
 def install_greyd(version: str, moment: str) -> None:
@@ -91,11 +159,14 @@ def write_manual_pages() -> None:
 
 
 def write_documents(version: str, moment: str) -> None:
-    """Write what /usr/share/doc holds: the changes, and whose work is in the package."""
+    """Write what /usr/share/doc holds: the changes, and whose work is in the package.
+
+    ``version`` is Debian's, with its revision.
+    """
     changes = (CHECKOUT / "CHANGELOG.md").read_text()
     write_gzipped(STAGE / "doc" / "changelog.gz", changes)
     date = email.utils.formatdate(int(moment))
-    entry = f"greyd ({version}-1) stable; urgency=medium\n\n  * What is new is in changelog.gz.\n"
+    entry = f"greyd ({version}) stable; urgency=medium\n\n  * What is new is in changelog.gz.\n"
     signed = f"{entry}\n -- The greyd maintainers <maintainers@greyd.invalid>  {date}\n"
     write_gzipped(STAGE / "doc" / "changelog.Debian.gz", signed)
     described = map(licence_of, sorted(LIBRARY.glob("*.dist-info")))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import runpy
+import subprocess
 import tomllib
 import zipfile
 from pathlib import Path
@@ -13,10 +15,19 @@ import pytest
 
 from greyd import __version__
 from greyd.settings import from_environment, from_table, from_words, settle
+from tests.processes import program
 from tests.wheels import CHECKOUT, build_wheel
 
 PACKAGING = CHECKOUT / "packaging"
 RELEASE: dict[str, Any] = runpy.run_path(str(PACKAGING / "release.py"))
+
+
+@pytest.fixture(scope="module")
+def deb() -> dict[str, Any]:
+    """What packaging/build_deb.py defines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(PACKAGING))
+        return runpy.run_path(str(PACKAGING / "build_deb.py"))
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +150,78 @@ def test_the_debian_package_takes_only_files_that_are_there() -> None:
     assert len(own) > 8
     assert [each for each in own if not (CHECKOUT / each).exists()] == []
     assert len([each for each in sources if each.startswith("build/deb/")]) == len(sources)
+
+
+# The Debian package -------------------------------------------------------------------------------
+
+LOCKED = """\
+always==1.0 \\
+    --hash=sha256:0 \\
+    --hash=sha256:1
+    # via greyd
+elsewhere==1.0 ; sys_platform == 'win32' \\
+    --hash=sha256:2
+early==1.0 ; python_full_version < '3.11.3' \\
+    --hash=sha256:3
+late==1.0 ; python_version >= '3.13' and platform_machine == 'aarch64' \\
+    --hash=sha256:4
+"""
+
+
+@pytest.mark.parametrize(
+    ("python", "machine", "needed"),
+    [
+        ("3.11", "x86_64", ["always", "early"]),
+        ("3.11", "aarch64", ["always", "early"]),
+        ("3.12", "aarch64", ["always"]),
+        ("3.13", "x86_64", ["always"]),
+        ("3.13", "aarch64", ["always", "late"]),
+    ],
+)
+def test_the_debian_package_gets_what_its_python_needs_and_not_what_the_builder_s_does(
+    deb: dict[str, Any], python: str, machine: str, needed: list[str]
+) -> None:
+    text = deb["locked_for"](LOCKED, python, machine)
+    assert re.findall(r"^(\w+)==1.0 \\$", text, re.MULTILINE) == needed
+    assert text.startswith(LOCKED.partition("elsewhere")[0])
+    assert ";" not in text
+
+
+def test_debian_12_s_python_gets_all_that_redis_needs(deb: dict[str, Any]) -> None:
+    locked = (CHECKOUT / "requirements" / "run.txt").read_text()
+    assert "async-timeout==" in deb["locked_for"](locked, "3.11", "x86_64")
+    assert "colorama==" not in deb["locked_for"](locked, "3.11", "x86_64")
+
+
+def test_versions_of_the_debian_package_are_in_the_order_of_their_release(
+    deb: dict[str, Any],
+) -> None:
+    program("dpkg")
+    versions = ["0.1.0", "0.2.0.dev0", "0.2.0a1", "0.2.0b2", "0.2.0rc1", "0.2.0", "0.2.0.post1"]
+    made = [f"{deb['debian_version'](each)}-1~py3.11" for each in versions]
+    made.insert(-1, "0.2.0-2~py3.11")
+    # In the letters' order dev comes behind b, so a build for developers is compared by itself.
+    made.remove("0.2.0~dev0-1~py3.11")
+    for older, newer in itertools.pairwise(made):
+        compared = subprocess.run(["dpkg", "--compare-versions", older, "lt", newer])
+        assert compared.returncode == 0, f"{older} is not older than {newer}"
+    for other in ("0.1.0-1~py3.11", "0.2.0-1~py3.11"):
+        relation = "gt" if other.startswith("0.1") else "lt"
+        command = ["dpkg", "--compare-versions", "0.2.0~dev0-1~py3.11", relation, other]
+        assert subprocess.run(command).returncode == 0
+
+
+# What a packager is told --------------------------------------------------------------------------
+
+
+def test_the_page_for_packagers_names_what_greyd_needs() -> None:
+    page = (CHECKOUT / "docs" / "install.md").read_text()
+    table = page.partition("## For packagers")[2].partition("\n## ")[0]
+    row = r"^\| ([a-z0-9-]+)[^|]*\| ([0-9.]+)[^|]*\|"
+    told = dict(re.findall(row, table, re.MULTILINE))
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    needed = dict(
+        re.fullmatch(r"([a-z0-9-]+)(?:\[.*\])?>=([0-9.]+).*", each).groups()  # type: ignore[union-attr]  # all are so written
+        for each in project["dependencies"]
+    )
+    assert told == needed
