@@ -223,7 +223,7 @@ def test_nonsense_once_more_costs_those_that_it_answers_and_the_circuit_closes_a
 ) -> None:
     async def do(guard_: Guard, told: list[str | None]) -> None:
         answers: list[tuple[bytes, Any, Exception | None]] = []
-        redis.answer("EVALSHA", *[Told(NONSENSE[name], does=False)] * 12)
+        redis.answer("EVALSHA", *[Told(NONSENSE[name], does=False)] * 40)
         for key in EIGHT:
             ask(guard_, key, answers)
         await answered(answers, 8)

@@ -122,6 +122,10 @@ def _pass_on(done: Done, answered: asyncio.Future[Answer]) -> None:
 class Store(Transacting, Protocol):
     """What greyd needs of a store. All methods raise ``StoreError``."""
 
+    async def connect(self) -> None:
+        """Connect, where that takes time; everything else connects by itself where it must."""
+        await asyncio.sleep(0)
+
     max_bytes: float = math.inf
     """With so many bytes in use no new triplet is stored."""
     bytes_in_use: int = 0

@@ -106,6 +106,12 @@ class Cluster:
         slots = self._slots or await self._learning.result()
         return [self._node(each).send for each in dict.fromkeys(slots) if each is not None]
 
+    async def connect(self) -> None:
+        """Learn the topology, and connect to all nodes that have slots."""
+        slots = self._slots or await self._learning.result()
+        nodes = [self._node(each) for each in dict.fromkeys(slots) if each is not None]
+        await asyncio.gather(*(node.connect() for node in nodes))
+
     def _node(self, address: Address) -> Node:
         if address not in self._nodes:
             self._nodes[address] = self._node_at(*address)

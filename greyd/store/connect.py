@@ -60,6 +60,9 @@ class _Single:
     async def nodes(self) -> Sequence[Send]:
         return [self._node.send]
 
+    async def connect(self) -> None:
+        await self._node.connect()
+
     def abandon(self) -> None:
         self._node.abandon()
 

@@ -16,6 +16,7 @@ Before the circuit opens, the loop polls its sockets once more and handles what 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,6 +33,9 @@ PROBE_SECONDS = 0.5
 
 REST_SECONDS = 2.0
 """The circuit stays open so long at least: a store that comes and goes must not flood the log."""
+
+MAX_START_SECONDS = 3.0
+"""How long a start waits for a connection that is being made, before mail passes meanwhile."""
 
 MAINTAIN_SECONDS = 60.0
 """After which the store's small tasks of one second are given up, and begun again."""
@@ -272,6 +276,10 @@ class Guard(Transacting):
     async def check(self) -> None:
         """Try the store once at the start, so that the first request need not find out."""
         self._starting = True
+        # What fails here fails again below, and is told there.
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(MAX_START_SECONDS):
+                await self.store.connect()
         if fault := await self._fault():
             self._open_circuit(fault)
         self._starting = False

@@ -81,6 +81,8 @@ class Link(asyncio.Protocol):
         self._lost = lost
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._unfinished_bytes = 0
+        self._progress_at = 0.0
+        """When something was last received, or first waited for."""
         self._waiting: deque[tuple[asyncio.Future[Any], Fits | None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
@@ -106,6 +108,8 @@ class Link(asyncio.Protocol):
         if self._transport is None:
             future.set_exception(ConnectionLost(f"{self._name}: connection lost"))
             return future
+        if not self._waiting:
+            self._progress_at = time.monotonic()
         self._waiting.append((future, fits))
         self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
         return future
@@ -118,6 +122,7 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand each answer to the one who waits longest."""
         self._unfinished_bytes += len(data)
+        self._progress_at = time.monotonic()
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _INCOMPLETE:
@@ -171,6 +176,15 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell all who wait."""
         self.close(str(exc) if exc else "connection closed", ConnectionLost)
+
+    def abandon(self, patience_seconds: float) -> None:
+        """Let nobody wait any longer; close where nothing has been received for so long."""
+        if time.monotonic() - self._progress_at > patience_seconds:
+            self.close("too slow", Abandoned)
+            return
+        for future, _ in self._waiting:
+            if not future.done():
+                future.set_exception(Abandoned(f"{self._name}: too slow"))
 
     def close(self, reason: str, error: type[StoreError] = StoreError) -> None:
         """Give the connection up; all who wait get ``error``."""
@@ -275,6 +289,11 @@ class Node:
         self._linking = Shared(self._make_link)
         self._round_trip_seconds = 0.0
 
+    async def connect(self) -> None:
+        """Connect, where there is no connection."""
+        if self._link is None:
+            await self._linking.result()
+
     def send(self, *command: Argument, fits: Fits | None = None) -> Awaitable[Any]:
         """Send a command, connecting first where there is no connection."""
         if self._link is not None:
@@ -332,10 +351,14 @@ class Node:
         return self._linking.is_running or (self._link is not None and self._link.is_busy)
 
     def abandon(self) -> None:
-        """Close the link; a connection in the making is kept, and nobody waits for it."""
+        """Let nobody wait any longer, and close the link.
+
+        A connection in the making is kept, and one whose answers may still be on their way: each
+        of a server that is far away would else end before it was of any use.
+        """
         self._linking.abandon()
         if self._link is not None:
-            self._link.close("too slow", Abandoned)
+            self._link.abandon(MAX_ROUND_TRIPS * self._round_trip_seconds)
 
     def close(self) -> None:
         """End all."""

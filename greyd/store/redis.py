@@ -51,6 +51,9 @@ _KEYS_A_LOOK = 100
 MOST_TOGETHER = 32
 """Swaps in one call of the script: Redis begins with a busy turn's first while others are read."""
 
+MAX_LOSSES = 3
+"""Connections that may end under a swap, or answer it with nonsense, before the store gives up."""
+
 MOST_BELIEVED = 10_000
 """Entries of which it is kept what was last found there."""
 
@@ -113,6 +116,9 @@ class Carrier(Protocol):
     async def nodes(self) -> Sequence[Send]:
         """Return for each node that holds keys a function that sends it a command."""
 
+    async def connect(self) -> None:
+        """Make the connections that commands will need."""
+
     def abandon(self) -> None:
         """Give up what is under way, but for a connection that is being made."""
 
@@ -154,7 +160,8 @@ class _Swap(NamedTuple):
     """What the rule has said of ``seen``."""
     done: Done
     attempts: int
-    lost: bool
+    losses: int
+    """Connections that have ended before its answer came."""
 
 
 class RedisStore(Store):
@@ -175,6 +182,10 @@ class RedisStore(Store):
             call_back(self._transact_across(keys, rule), done)
         else:
             self._ask(keys, [self._believed.get(key) for key in keys], rule, done)
+
+    async def connect(self) -> None:
+        """Connect, so that the first request need not wait for it."""
+        await self._carrier.connect()
 
     async def get(self, key: bytes) -> Record | None:
         """Return the entry under ``key``."""
@@ -236,7 +247,7 @@ class RedisStore(Store):
         rule: Rule[Answer],
         done: Done,
         attempts: int = 1,
-        lost: bool = False,
+        losses: int = 0,
     ) -> None:
         """Ask the rule about what is there, or believed to be there, and store its changes."""
         try:
@@ -249,7 +260,7 @@ class RedisStore(Store):
         elif attempts > MOST_ATTEMPTS:
             done(None, StoreError(OTHERS_WERE_FASTER))
         else:
-            self._gather(_Swap(keys, seen, changes, rule, answer, done, attempts, lost))
+            self._gather(_Swap(keys, seen, changes, rule, answer, done, attempts, losses))
 
     def _gather(self, swap: _Swap) -> None:
         """Let a swap travel with others of this turn of the loop."""
@@ -302,10 +313,10 @@ class RedisStore(Store):
         for swap, found in zip(swaps, reply, strict=True):
             if _is_outcome(found, len(swap.keys)):
                 self._attempt(self._settle_one, swap, found)
-            elif swap.lost:
+            elif swap.losses == MAX_LOSSES:
                 self._attempt(swap.done, None, error)
             else:
-                self._send_swaps([swap._replace(lost=True)])
+                self._send_swaps([swap._replace(losses=swap.losses + 1)])
 
     def _attempt(self, settle: Callable[..., None], *arguments: Any) -> None:
         """Settle one swap; what goes wrong there is not the others' concern."""
@@ -324,7 +335,7 @@ class RedisStore(Store):
             swap.done(swap.answer, None)
         else:
             self._believe(swap.keys, found)
-            self._ask(swap.keys, found, swap.rule, swap.done, swap.attempts + 1, swap.lost)
+            self._ask(swap.keys, found, swap.rule, swap.done, swap.attempts + 1, swap.losses)
 
     def _believe(self, keys: Sequence[bytes], found: Remembered) -> None:
         """Keep what was found where something else was believed to be."""
@@ -339,10 +350,10 @@ class RedisStore(Store):
         if isinstance(error, KeysApart):
             places = [[key] for key in swap.keys]
             call_back(self._settle_apart(swap.keys, places, swap.rule), swap.done)
-        elif isinstance(error, ConnectionLost) and not swap.lost:
-            # Once more over a new one. If the changes were stored all the same, they will be found
+        elif isinstance(error, ConnectionLost) and swap.losses < MAX_LOSSES:
+            # Again over a new one. If the changes were stored all the same, they will be found
             # there, and the rule decides on them as on any other server's.
-            self._gather(swap._replace(lost=True))
+            self._gather(swap._replace(losses=swap.losses + 1))
         else:
             swap.done(None, error)
 
@@ -532,6 +543,9 @@ class _InMemory:
 
     async def nodes(self) -> Sequence[Send]:
         return [partial(self.send, b"")]
+
+    async def connect(self) -> None:
+        pass
 
     def abandon(self) -> None:
         pass
