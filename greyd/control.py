@@ -76,7 +76,7 @@ class Window(NamedTuple):
 
     def takes(self, sender_domain: bytes, now: int) -> bool:
         """Whether mail from a domain is awaited now."""
-        wanted = self.sender_domain.encode()
+        wanted = self.sender_domain.encode(errors="surrogateescape")
         return now < self.until and (not wanted or is_or_is_below(sender_domain, wanted))
 
 
@@ -266,4 +266,6 @@ def _whole(value: Any) -> int:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
+    # JSON can hold halves of characters (lone surrogates), which can't be logged or compared.
+    value.encode(errors="surrogateescape")
     return value[:400]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from greyd.control import CONTROL_KEY
 from greyd.greylist import (
     Client,
     Identity,
@@ -18,6 +19,8 @@ from greyd.greylist import (
     is_triplet,
     names_in,
 )
+from greyd.hits import HITS_PREFIX
+from greyd.store.guard import PROBE_KEY
 
 if TYPE_CHECKING:
     from greyd.settings import Settings
@@ -54,6 +57,8 @@ class State(Enum):
     """A client or an identity that has come back often enough."""
     KNOWN = "known"
     """A correspondence."""
+    UNREADABLE = "unreadable"
+    """None that greyd has written, or a later version of it has: no rule sees it."""
 
 
 class Correspondence(NamedTuple):
@@ -68,8 +73,12 @@ class Correspondence(NamedTuple):
         return written and cls(written.first_seen)
 
 
+class Unreadable(NamedTuple):
+    """A record that no rule can read."""
+
+
 class Entry(NamedTuple):
-    """An entry that means something."""
+    """An entry that means something, or stands where one could."""
 
     key: bytes
     kind: Kind
@@ -77,9 +86,9 @@ class Entry(NamedTuple):
     names: Names
     """Whom it is about. A client's or an identity's has only the network: its address or domain; a
     correspondence's only the domain of the sender; with ``--privacy`` all of them are empty."""
-    record: Triplet | Client | Identity | Correspondence
-    ttl_seconds: int
-    """Until it is forgotten."""
+    record: Triplet | Client | Identity | Correspondence | Unreadable
+    ttl_seconds: int | None
+    """Until it is forgotten; None: never."""
     passes_at: int = 0
     """From when on a triplet's retry passes, with ``--delay``; 0 for all others."""
 
@@ -104,9 +113,11 @@ class Entry(NamedTuple):
                 return seen
             case Client(last_counted=seen) | Identity(last_counted=seen):
                 return seen
+        return 0
 
 
 _NOBODY = Names(b"", b"", b"")
+_NOTES = frozenset({CONTROL_KEY, PROBE_KEY})
 
 
 def kind_of(key: bytes) -> Kind:
@@ -125,30 +136,62 @@ def kind_of(key: bytes) -> Kind:
 
 
 def understand(
-    record: Record, now: int, settings: Settings, *, expired: bool = False
+    record: Record,
+    now: int,
+    settings: Settings,
+    *,
+    expired: bool = False,
+    unreadable: bool = False,
 ) -> Entry | None:
     """Return what an entry means.
 
-    None for the store's own, for what can't be read, and, unless ``expired`` is wanted too, for
-    what the rules would pass over as too old although the store has it still.
+    None for greyd's own notes; unless ``expired`` is wanted too, for what the rules would pass over
+    as too old although the store has it still; unless ``unreadable`` is, for what no rule can read.
     """
-    key, _, ttl_seconds = record
-    kind = kind_of(key)
-    if kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
+    kind = kind_of(record.key)
+    entry: Entry | None = None
+    if record.foreign_type:
+        pass
+    elif kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
         entry = _triplet(record, kind, now, settings)
     elif kind in (Kind.CLIENT, Kind.IDENTITY):
         entry = _counted(record, kind, settings)
     elif kind is Kind.CORRESPONDENCE:
-        written = Correspondence.load(record.value)
-        tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
-        names = Names(b"", tag and b"@" + tag, b"")
-        return written and Entry(key, kind, State.KNOWN, names, written, ttl_seconds)
-    else:
-        return None
-    return entry if entry and (expired or not _is_too_old(entry, now, settings)) else None
+        entry = _correspondence(record)
+    if entry is None:
+        is_shown = unreadable and not is_own_note(record.key)
+        return _unreadable(record, kind) if is_shown else None
+    return entry if expired or not is_too_old(entry, now, settings) else None
 
 
-def _is_too_old(entry: Entry, now: int, settings: Settings) -> bool:
+def is_own_note(key: bytes) -> bool:
+    """Whether a key is of greyd's notes for itself: what it is told, its hits, its probe."""
+    return key in _NOTES or key.startswith(HITS_PREFIX)
+
+
+def _unreadable(record: Record, kind: Kind) -> Entry:
+    names = _NOBODY
+    if kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
+        names = names_in(record.key) or _NOBODY
+    elif kind in (Kind.CLIENT, Kind.IDENTITY):
+        names = Names(record.key.partition(b"}:")[2], b"", b"")
+    return Entry(record.key, kind, State.UNREADABLE, names, Unreadable(), record.ttl_seconds)
+
+
+def _correspondence(record: Record) -> Entry | None:
+    written = Correspondence.load(record.value)
+    key = record.key
+    tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
+    names = Names(b"", tag and b"@" + tag, b"")
+    return written and Entry(
+        key, Kind.CORRESPONDENCE, State.KNOWN, names, written, record.ttl_seconds
+    )
+
+
+def is_too_old(entry: Entry, now: int, settings: Settings) -> bool:
+    """Whether the rules pass an entry over for its age."""
+    if entry.state in (State.KNOWN, State.UNREADABLE):
+        return False
     if abs(now - entry.last_seen) > settings.max_age_seconds:
         return True
     waits = entry.state in (State.WAITING, State.NEVER_RETURNED)

@@ -423,7 +423,8 @@ class Identity(NamedTuple):
 _Record = TypeVar("_Record", Triplet, Client, Identity)
 _Counted = TypeVar("_Counted", Client, Identity)
 
-_NUMBERS = re.compile(rb"-?[0-9]{1,15}(?:,-?[0-9]{1,15})*")
+# A number of more digits is none: cut off it would be another one.
+_NUMBERS = re.compile(rb"-?[0-9]{1,15}(?:,-?[0-9]{1,15})*(?!,?-?[0-9])")
 
 
 def _numbers(text: bytes) -> list[int]:

@@ -40,7 +40,10 @@ STORE_SECONDS = 60
 KEPT_SECONDS = 365 * 86400
 """After its last hit an entry's count is forgotten."""
 
-SINCE_KEY = b"{hits}!since"
+HITS_PREFIX = b"{hits}!"
+"""Begins all keys of counts."""
+
+SINCE_KEY = HITS_PREFIX + b"since"
 
 _RENEW_SECONDS = 86400
 _AT_A_TIME = 50
@@ -69,7 +72,7 @@ class Hit(NamedTuple):
 def key_of(which: str, text: bytes) -> bytes:
     """Return where the hits of an entry are stored; ``which`` is ``clients`` or ``recipients``."""
     same = text if is_pattern(text) else text.lower()
-    return b"{hits}!%b!%b" % (which.encode(), hashlib.sha256(same).hexdigest()[:32].encode())
+    return HITS_PREFIX + b"%b!%b" % (which.encode(), hashlib.sha256(same).hexdigest()[:32].encode())
 
 
 def load_since(text: bytes | None, now: int) -> int:

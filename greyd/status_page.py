@@ -331,6 +331,8 @@ def _store(view: View) -> Markup:
             ["clients that have come back", _number(survey.clients)],
             ["of them auto-whitelisted", _number(survey.auto_whitelisted)],
         ]
+        if survey.unreadable:
+            rows.append(["entries that no rule can read", _number(survey.unreadable)])
     return _section("Store and whitelists", _table(["", ""], rows))
 
 
@@ -368,4 +370,8 @@ def _octets(text: bytes) -> str:
 
 
 def _clock(when: int) -> str:
-    return time.strftime("%m-%d %H:%M", time.localtime(when))
+    try:
+        return time.strftime("%m-%d %H:%M", time.localtime(when))
+    except (OverflowError, ValueError, OSError):
+        # A record may hold a time that no calendar has.
+        return f"@{when:.0f}"

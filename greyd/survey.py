@@ -56,6 +56,8 @@ class Survey:
     """Triplets whose retry would be too early: how many for up to each of ``EARLY_BORDERS``."""
     late: list[int] = field(default_factory=lambda: [0] * (len(LATE_BORDERS) + 1))
     """Triplets whose retry would pass and has not come: how many since ``LATE_BORDERS``."""
+    unreadable: int = 0
+    """Entries that no rule can read."""
     clients: int = 0
     auto_whitelisted: int = 0
     waiting: list[Waiting] = field(default_factory=list)
@@ -69,8 +71,9 @@ class Survey:
         # The same mail has a triplet of its network, and counts by that.
         if is_of_identity(record.key):
             return
-        entry = understand(record, now, settings, expired=True)
-        if entry is None:
+        entry = understand(record, now, settings, expired=True, unreadable=True)
+        if entry is None or entry.state is State.UNREADABLE:
+            self.unreadable += entry is not None
             return
         if entry.kind is Kind.TRIPLET:
             self._add_triplet(entry, now)

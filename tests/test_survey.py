@@ -151,11 +151,11 @@ def test_mail_that_is_known_by_its_identity_too_counts_once(client: str) -> None
 
 
 @pytest.mark.parametrize("value", [b"", b"rubbish", b"\xff,1"])
-def test_what_cannot_be_read_counts_for_nothing(value: bytes) -> None:
+def test_what_cannot_be_read_counts_for_nothing_else(value: bytes) -> None:
     survey = Survey()
     for key in (keys_of().triplet, keys_of().client, b"probe"):
         survey.add(Record(key, value, 60), NOW, SETTINGS)
-    assert survey == Survey(looked_at=3)
+    assert survey == Survey(looked_at=3, unreadable=2)
 
 
 @pytest.mark.parametrize("sender", ["a/b%2f%@example.com", "", "}/@x"])

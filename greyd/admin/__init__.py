@@ -172,9 +172,22 @@ def plain(octets: bytes) -> str:
     return one_line(octets).decode()
 
 
+def plain_text(text: str) -> str:
+    """Return a text of a stranger as it can stand on a terminal; any octets may be in it."""
+    return plain(text.encode(errors="surrogateescape"))
+
+
 def clock(when: float) -> str:
     """Return a time as people read it, in this machine's zone; empty for 0."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when)) if when else ""
+    return format_time("%Y-%m-%d %H:%M:%S", when) if when else ""
+
+
+def format_time(form: str, when: float) -> str:
+    """Return a time by a form of strftime's; where no calendar has it, as ``@SECONDS``."""
+    try:
+        return time.strftime(form, time.localtime(when))
+    except (OverflowError, ValueError, OSError):
+        return f"@{when:.0f}"
 
 
 def seconds(text: str, option: str) -> int:
@@ -186,7 +199,7 @@ def seconds(text: str, option: str) -> int:
     try:
         return read_duration(text)
     except ValueError as error:
-        raise AdminError(f"{option}={plain(text.encode())}: write {error}") from None
+        raise AdminError(f"{option}={plain_text(text)}: write {error}") from None
 
 
 def who() -> str:
@@ -215,7 +228,7 @@ async def note_act(
     With ``--privacy`` they are not told of whom: what waits for the log is in the store.
     """
     if not settings.privacy:
-        given = [f"--{name}={plain(text.encode())}" for name, text in named.items() if text]
+        given = [f"--{name}={plain_text(text)}" for name, text in named.items() if text]
         what = " ".join([what, *given])
     now, by = int(time.time()), who()
     await tell_servers(store, lambda control: control.with_act(by, what, now), now)

@@ -14,7 +14,7 @@ from greyd.admin import (
     AdminError,
     clock,
     command,
-    plain,
+    plain_text,
     seconds,
     tell_servers,
     told_servers,
@@ -94,13 +94,13 @@ def _change(
     """
     recipient = recipient.strip().lower()
     if not _RECIPIENT.fullmatch(recipient):
-        raise AdminError(f"{plain(recipient.encode())}: write an address, or @example.org")
+        raise AdminError(f"{plain_text(recipient)}: write an address, or @example.org")
     domain = (sender or "").strip().lower().rpartition("@")[2].rstrip(".")
     if sender and not _DOMAIN.fullmatch(domain):
-        raise AdminError(f"--from={plain(sender.encode())}: write a domain, such as example.com")
+        raise AdminError(f"--from={plain_text(sender)}: write a domain, such as example.com")
     key = window_key(recipient, admin.settings)
     # A hash in the store is not to stand beside the name that it hides.
-    whom = "mail" if admin.settings.privacy else f"mail to {plain(recipient.encode())}"
+    whom = "mail" if admin.settings.privacy else f"mail to {plain_text(recipient)}"
     if close:
         what = f"expects {whom} no longer"
         return partial(_closed, key=key, what=what, now=now)
@@ -116,7 +116,9 @@ def _closed(control: Control, *, key: str, what: str, now: int) -> Control:
 def _until(text: str, now: int) -> int:
     length = seconds(text, "--for")
     if not 0 < length <= LONGEST_WINDOW_SECONDS:
-        raise AdminError(f"--for={text}: a day at most; for longer there are the whitelists")
+        raise AdminError(
+            f"--for={plain_text(text)}: a day at most; for longer there are the whitelists"
+        )
     return now + length
 
 
@@ -129,7 +131,7 @@ def _show(admin: Admin, control: Control) -> None:
         admin.tell("no mail is expected")
         return
     rows = [
-        [plain(r.encode()), plain(f.encode()) or "anybody", show_duration(u - now), clock(u)]
+        [plain_text(r), plain_text(f) or "anybody", show_duration(u - now), clock(u)]
         for r, f, u in control.windows
     ]
     admin.table(["mail to", "from", "still for", "until"], rows)

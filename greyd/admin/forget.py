@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from greyd.admin import NO, Admin, AdminError, command, delete_all, note_act
-from greyd.admin.selection import Selection, select
+from greyd.admin.selection import Selection, read_address, select
 from greyd.control import CONTROL_KEY, Control, change_control, window_key
-from greyd.entries import Kind, kind_of, understand
+from greyd.entries import Kind, State, kind_of, understand
 from greyd.greylist import correspondence_key
 from greyd.store import walk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from greyd.greylist import Change
     from greyd.settings import Settings
@@ -50,6 +52,12 @@ async def forget(
             help="Everything about this address, as a sender and as a recipient.",
         ),
     ] = None,
+    unreadable: Annotated[
+        bool,
+        typer.Option(
+            "--unreadable", help="What greyd can't read: broken, or another program's (greyd list)."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count what would be forgotten.")
     ] = False,
@@ -58,8 +66,9 @@ async def forget(
 
     Mail of whom is forgotten waits once more. What is selected by several options has to fit all of
     them; a client's count and its auto-whitelisting go with --client alone. --address is for data
-    protection: triplets, windows and notes for the log that name it, as sender or recipient. Exit
-    status 1 where nothing is known. With --privacy only one triplet, by --client, --sender and
+    protection: triplets, windows and notes for the log that name it, as sender or recipient, and
+    what else under greyd's prefix has it in its key or its text, whether it ends by itself or not.
+    Exit status 1 where nothing is known. With --privacy only one triplet, by --client, --sender and
     --recipient, or one client's count, by its address, can be found.
 
     Examples:
@@ -69,16 +78,16 @@ async def forget(
       greyd forget --client 192.0.2.7
 
       greyd forget --sender example.com --dry-run
+
+      greyd forget --unreadable --dry-run
     """
     settings = admin.settings
-    if address is not None and (client or sender or recipient):
-        raise AdminError("--address stands alone: it is everything about an address")
-    selections = _selections(client, sender, recipient, address)
+    wanted = _wanted(client, sender, recipient, address, unreadable=unreadable)
     if address is not None and settings.privacy:
         raise AdminError("--address: with --privacy only hashes are stored, which name nobody")
     counts: Counter[Kind] = Counter()
     async with admin.store() as store:
-        async for found in _found(store, selections, settings):
+        async for found in wanted(store, settings):
             counts.update(kind for _, kind in found)
             if not dry_run:
                 await delete_all(store, [key for key, _ in found])
@@ -92,27 +101,41 @@ async def forget(
     return 0 if number else NO
 
 
-def _selections(
-    client: str | None, sender: str | None, recipient: str | None, address: str | None
-) -> list[Selection]:
+def _wanted(
+    client: str | None,
+    sender: str | None,
+    recipient: str | None,
+    address: str | None,
+    *,
+    unreadable: bool,
+) -> Callable[[Store, Settings], AsyncIterator[Found]]:
+    """Return what finds the entries that the options name.
+
+    Raises:
+        AdminError: they name nobody, or what can't be combined.
+    """
+    named = client or sender or recipient
+    if unreadable:
+        if named or address is not None:
+            raise AdminError("--unreadable stands alone: it is everything that can't be read")
+        return _unreadable
     if address is not None:
-        return [select(None, address, None), select(None, None, address)]
+        if named:
+            raise AdminError("--address stands alone: it is everything about an address")
+        return partial(_about, address)
     selection = select(client, sender, recipient)
     if not selection.names_somebody:
         raise AdminError("name whom: --client, --sender, --recipient, or --address")
-    return [selection]
+    return partial(_found, selection)
 
 
-async def _found(
-    store: Store, selections: Sequence[Selection], settings: Settings
-) -> AsyncIterator[Found]:
+async def _found(selection: Selection, store: Store, settings: Settings) -> AsyncIterator[Found]:
     """Go through what is selected, expired or not: nothing is to be left of it.
 
     Raises:
         AdminError: only hashes are stored, and nothing is named that has one.
     """
     if settings.privacy:
-        selection = selections[0]
         wanted = selection.hashed_keys(settings)
         if selection.recipient:
             wanted.append(correspondence_key(selection.sender, selection.recipient, settings))
@@ -122,12 +145,48 @@ async def _found(
         return
     now = int(time.time())
     async for group in walk(store):
-        entries = [understand(record, now, settings, expired=True) for record in group]
+        entries = [
+            understand(record, now, settings, expired=True, unreadable=True) for record in group
+        ]
         yield [
             (entry.key, entry.kind)
             for entry in entries
-            if entry and any(each.takes(entry, settings) for each in selections)
+            if entry and selection.takes(entry, settings)
         ]
+
+
+async def _unreadable(store: Store, settings: Settings) -> AsyncIterator[Found]:
+    now = int(time.time())
+    async for group in walk(store):
+        entries = [
+            understand(record, now, settings, expired=True, unreadable=True) for record in group
+        ]
+        yield [(e.key, e.kind) for e in entries if e and e.state is State.UNREADABLE]
+
+
+async def _about(address: str, store: Store, settings: Settings) -> AsyncIterator[Found]:
+    """Go through all that names an address, also what no rule can read."""
+    now, naming = int(time.time()), _naming(address)
+    selections = [select(None, address, None), select(None, None, address)]
+    async for group in walk(store):
+        found = []
+        for record in group:
+            entry = understand(record, now, settings, expired=True, unreadable=True)
+            if entry is None:
+                continue
+            is_meant = any(each.takes(entry, settings) for each in selections)
+            if entry.state is State.UNREADABLE:
+                is_meant = is_meant or any(map(naming.search, (record.key, record.value)))
+            if is_meant:
+                found.append((entry.key, entry.kind))
+        yield found
+
+
+def _naming(address: str) -> re.Pattern[bytes]:
+    """Return what finds an address, or a domain and what is below it, in any text."""
+    octets = read_address(address)
+    before = rb"(?<![\w.+-])" if b"@" in octets else rb"(?<![\w-])"
+    return re.compile(before + re.escape(octets) + rb"(?![\w-]|\.\w)", re.IGNORECASE)
 
 
 async def _forget_told(store: Store, address: str, settings: Settings) -> int:
@@ -139,10 +198,14 @@ async def _forget_told(store: Store, address: str, settings: Settings) -> int:
         acts = tuple(act for act in control.acts if name not in act.what.lower())
         return control.without_window(key)._replace(acts=acts)
 
+    naming = _naming(address)
+
     def rule(remembered: Remembered) -> tuple[int, Sequence[Change]]:
         before = Control.load(remembered[0])
         after = without(before)
         gone = len(before.windows) - len(after.windows) + len(before.acts) - len(after.acts)
+        # Also where a record is not understood, which is then written anew.
+        gone = gone or int(naming.search(remembered[0] or b"") is not None)
         return gone, change_control(without, now)(remembered)[1] if gone else ()
 
     return await store.transact([CONTROL_KEY], rule)
@@ -154,7 +217,7 @@ _NAMES = {
     Kind.CLIENT: "clients",
     Kind.IDENTITY: "identities",
     Kind.CORRESPONDENCE: "correspondences",
-    Kind.OTHER: "windows and notes for the log",
+    Kind.OTHER: "windows, notes for the log, what is unreadable",
 }
 
 

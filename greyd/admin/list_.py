@@ -11,7 +11,7 @@ import typer
 from greyd.admin import NO, Admin, command, complain, seconds, step_back
 from greyd.admin.selection import select
 from greyd.admin.shown import JsonRows, Rows
-from greyd.entries import Entry, State, understand
+from greyd.entries import Entry, State, is_too_old, understand
 from greyd.store import walk
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ async def list_entries(
         bool,
         typer.Option("--auto-whitelisted", help="Clients and identities that wait no more."),
     ] = False,
+    unreadable: Annotated[
+        bool, typer.Option("--unreadable", help="What greyd can't read, and has not written.")
+    ] = False,
     since: Annotated[
         str | None,
         typer.Option(metavar="DURATION", help="Seen within this time: 90s, 10m, 2h, 1d."),
@@ -72,6 +75,7 @@ async def list_entries(
     The entries come in the order of the store: from SQLite the newest first, from Redis in none,
     and what changes meanwhile may come twice. The first come at once, whatever the size of the
     store, and the server is not held up. What waits passes at the time that is shown, by --delay.
+    "no end" stands beside what has no time to live in Redis, which greyd itself never writes.
 
     With --json the answer is one document that is written as it is found, an entry a line: programs
     can read it by lines, too. With --privacy only hashes are known: who is named has to be all
@@ -97,6 +101,7 @@ async def list_entries(
             (State.PASSED, passed),
             (State.NEVER_RETURNED, never_returned),
             (State.AUTO_WHITELISTED, auto_whitelisted),
+            (State.UNREADABLE, unreadable),
         )
         if wanted
     }
@@ -145,8 +150,16 @@ class _List:
 
     def _fitting(self, records: Sequence[Record]) -> list[Entry]:
         now, settings = int(time.time()), self._settings
-        entries = (understand(record, now, settings) for record in records)
-        fitting = (each for each in entries if each and self._selection.takes(each, settings))
+        entries = (
+            understand(record, now, settings, expired=True, unreadable=True) for record in records
+        )
+        # What is too old leaves the store by itself, unless it has no end.
+        there = (
+            each
+            for each in entries
+            if each and (each.ttl_seconds is None or not is_too_old(each, now, settings))
+        )
+        fitting = (each for each in there if self._selection.takes(each, settings))
         most = self._limit - self._shown + 1 if self._limit else None
         return list(islice(fitting, most))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.admin import Admin, clock, command, seconds, tell_servers, told_servers, who
+from greyd.admin import Admin, clock, command, plain_text, seconds, tell_servers, told_servers, who
 from greyd.control import Control, Mode
 
 if TYPE_CHECKING:
@@ -85,4 +85,4 @@ def _show(admin: Admin, control: Control, now: int) -> None:
         admin.tell(f"as each server is set up; here {admin.settings.mode}")
         return
     until = f"until {clock(mode.until)}" if mode.until else "until it is reset"
-    admin.tell(f"{mode.mode}, {until}; by {mode.by} at {clock(mode.at)}")
+    admin.tell(f"{mode.mode}, {until}; by {plain_text(mode.by)} at {clock(mode.at)}")

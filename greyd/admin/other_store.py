@@ -18,7 +18,7 @@ from greyd.admin.merging import (
     Unreadable,
     as_passed_here,
 )
-from greyd.entries import Kind, kind_of
+from greyd.entries import Kind, is_own_note, kind_of
 from greyd.greylist import (
     Client,
     Identity,
@@ -66,8 +66,11 @@ def count(connection: sqlite3.Connection) -> int:
 def understand(record: Record, settings: Settings, delay_seconds: int) -> Item:
     """Say where an entry belongs. Its triplets were decided with ``delay_seconds``."""
     kind = kind_of(record.key)
-    if kind is Kind.OTHER:
+    if is_own_note(record.key):
         return Refused(kind, _NOTES)
+    if record.foreign_type or kind is Kind.OTHER:
+        what = record.foreign_type.encode() or record.value[:200]
+        return Unreadable(record.key[:200] + b" " + what)
     known = _known(kind, record.value)
     if known is None:
         return Unreadable(record.key[:200] + b" " + record.value[:200])
@@ -79,7 +82,8 @@ def understand(record: Record, settings: Settings, delay_seconds: int) -> Item:
     key = _key(record.key, kind, settings)
     if isinstance(key, str):
         return Refused(kind, key, is_wrong=True)
-    return Found(kind, (key,), known, record.ttl_seconds)
+    # One without an end gets the end that it would have here.
+    return Found(kind, (key,), known, record.ttl_seconds or 0)
 
 
 def _known(kind: Kind, value: bytes) -> Triplet | Client | Identity | Correspondence | None:

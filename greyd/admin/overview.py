@@ -278,7 +278,16 @@ def _counts(tally: Tally) -> Iterator[str]:
     if known := tally.number(Kind.CORRESPONDENCE):
         line += f"; correspondences: {known:,}"
     yield line
-    others = f" ({tally.passed_over:,} too old or the store's own)" if tally.passed_over else ""
+    more = [
+        f"{number:,} {what}"
+        for number, what in (
+            (tally.passed_over, "too old or the store's own"),
+            (tally.unreadable, "unreadable"),
+            (tally.without_end, "without an end"),
+        )
+        if number
+    ]
+    others = f" ({', '.join(more)})" if more else ""
     part = "" if tally.complete else " so far; there are more"
     yield f"entries in all: {tally.looked_at:,}{others}{part}"
 

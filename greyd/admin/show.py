@@ -14,7 +14,7 @@ from greyd.admin import NO, Admin, AdminError, command, complain, plain, step_ba
 from greyd.admin.selection import Selection, domains_of, read_address, select
 from greyd.admin.shown import TRIPLETS, Rows, details_of, object_of, text_of
 from greyd.durations import say_duration
-from greyd.entries import Entry, Kind, understand
+from greyd.entries import Entry, Kind, State, is_too_old, understand
 from greyd.greylist import (
     Address,
     Evidence,
@@ -261,9 +261,13 @@ class _Found:
 
     def _add(self, record: Record) -> None:
         now = int(time.time())
-        entry = understand(record, now, self.settings, expired=True)
+        entry = understand(record, now, self.settings, expired=True, unreadable=True)
         known = object_of(entry, now, self.settings) if entry else {"kind": Kind.OTHER.value}
-        counts = understand(record, now, self.settings) is not None
+        counts = (
+            entry is not None
+            and entry.state is not State.UNREADABLE
+            and not is_too_old(entry, now, self.settings)
+        )
         self._objects.append(
             {
                 **known,
@@ -271,6 +275,7 @@ class _Found:
                 "ttl_seconds": record.ttl_seconds,
                 "key": text_of(record.key),
                 "record": text_of(record.value),
+                **({"redis_type": record.foreign_type} if record.foreign_type else {}),
             }
         )
         for name, fact in details_of(record, self.settings):

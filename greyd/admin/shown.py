@@ -7,9 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from greyd.admin import clock, plain
+from greyd.admin import clock, format_time, plain
 from greyd.durations import say_duration
-from greyd.entries import Entry, Kind, State, understand
+from greyd.entries import Entry, Kind, State, is_too_old, understand
 from greyd.greylist import Client, Identity, Triplet
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def object_of(entry: Entry, now: int, settings: Settings) -> dict[str, Any]:
         has = 3 if entry.kind in TRIPLETS else 2 if entry.kind is Kind.CORRESPONDENCE else 1
         shown |= {name: text_of(octets) for name, octets in [*names][:has]}
     shown |= {"first_seen": entry.first_seen} if entry.first_seen else {}
-    shown["last_seen"] = entry.last_seen
+    shown |= {"last_seen": entry.last_seen} if entry.state is not State.UNREADABLE else {}
     match entry.record:
         case Triplet(passed_at=passed_at):
             shown |= {"passes_at": entry.passes_at}
@@ -50,18 +50,21 @@ def object_of(entry: Entry, now: int, settings: Settings) -> dict[str, Any]:
         case Client(successes=number) | Identity(successes=number):
             shown["successes"] = number
     return {
-        **shown, "forgotten_at": forgotten_at(entry, now, settings), "key": text_of(entry.key)
-    }  # fmt: skip
+        **shown,
+        "forgotten_at": forgotten_at(entry, now, settings),
+        **({"no_end": True} if entry.ttl_seconds is None else {}),
+        "key": text_of(entry.key),
+    }
 
 
-def forgotten_at(entry: Entry, now: int, settings: Settings) -> int:
-    """Return when an entry counts no more, if it is not seen until then."""
-    leaves = now + entry.ttl_seconds
+def forgotten_at(entry: Entry, now: int, settings: Settings) -> int | None:
+    """Return when an entry counts no more, if it is not seen until then; None: never."""
+    ends = [] if entry.ttl_seconds is None else [now + entry.ttl_seconds]
     if entry.state in (State.WAITING, State.NEVER_RETURNED):
-        return min(leaves, entry.first_seen + settings.retry_window_seconds)
-    if entry.kind is Kind.CORRESPONDENCE:
-        return leaves
-    return min(leaves, entry.last_seen + settings.max_age_seconds)
+        ends.append(entry.first_seen + settings.retry_window_seconds)
+    elif entry.kind is not Kind.CORRESPONDENCE and entry.state is not State.UNREADABLE:
+        ends.append(entry.last_seen + settings.max_age_seconds)
+    return min(ends, default=None)
 
 
 class JsonRows:
@@ -127,7 +130,7 @@ class Rows:
             table.add_column(name, width=columns, overflow="fold")
         for entry in entries:
             times = [_short_clock(entry.last_seen, now), _short_clock(_passes_at(entry), now)]
-            table.add_row(entry.state.value, *times[: len(fixed) - 1], *self._names(entry))
+            table.add_row(_state(entry), *times[: len(fixed) - 1], *self._names(entry))
         if entries:
             self._admin.console.print(table)
             self._begun = True
@@ -138,8 +141,8 @@ class Rows:
             self._begun = True
             sys.stdout.write(_line("state", "last seen", "passes at", *self._name_heads()))
         for entry in entries:
-            times = (clock(entry.last_seen), clock(_passes_at(entry)) or "-")
-            sys.stdout.write(_line(entry.state.value, *times, *self._names(entry)))
+            times = (clock(entry.last_seen) or "-", clock(_passes_at(entry)) or "-")
+            sys.stdout.write(_line(_state(entry), *times, *self._names(entry)))
         sys.stdout.flush()
 
     def _name_heads(self) -> list[str]:
@@ -155,6 +158,11 @@ class Rows:
         return [plain(entry.key)] if self._keys else names_of(entry)
 
 
+def _state(entry: Entry) -> str:
+    """Return an entry's state; one without a time to live stays until somebody forgets it."""
+    return entry.state.value + (", no end" if entry.ttl_seconds is None else "")
+
+
 def _line(state: str, seen: str, passes: str, first: str, *more: str) -> str:
     names = f"{first:<18}  {more[0]:<30}  {more[1]}" if more else first
     return f"{state:<16}  {seen:<19}  {passes:<19}  {names}\n"
@@ -165,7 +173,7 @@ def _short_clock(when: float, now: float) -> str:
     if not when:
         return ""
     near = abs(now - when) < _TODAY_SECONDS
-    return time.strftime("%H:%M:%S" if near else "%m-%d %H:%M", time.localtime(when))
+    return format_time("%H:%M:%S" if near else "%m-%d %H:%M", when)
 
 
 def _passes_at(entry: Entry) -> int:
@@ -185,20 +193,32 @@ def names_of(entry: Entry) -> list[str]:
 def details_of(record: Record, settings: Settings) -> list[tuple[str, str]]:
     """Return all that is known of a record: names of facts, and the facts."""
     now = int(time.time())
-    entry = understand(record, now, settings, expired=True)
+    entry = understand(record, now, settings, expired=True, unreadable=True)
     facts: list[tuple[str, str]] = []
     if entry is None:
         facts.append(("kind", "none of what mail is decided by"))
     else:
         facts += _facts_of(entry, now, settings)
-        if understand(record, now, settings) is None:
+        if entry.state is not State.UNREADABLE and is_too_old(entry, now, settings):
             facts.append(("passed over", "it is too old, and counts no more"))
     return [
         *facts,
-        ("leaves store", _moment(now + record.ttl_seconds, now)),
+        ("leaves store", _end(record.ttl_seconds, now)),
         ("key", plain(record.key)),
-        ("record", plain(record.value)),
+        ("record", _content(record)),
     ]
+
+
+def _end(ttl_seconds: int | None, now: int) -> str:
+    if ttl_seconds is None:
+        return "no end: it has no time to live, and greyd forget alone removes it"
+    return _moment(now + ttl_seconds, now)
+
+
+def _content(record: Record) -> str:
+    if record.foreign_type:
+        return f"a {plain(record.foreign_type.encode())} of Redis's: none that greyd has written"
+    return plain(record.value) or "(empty)"
 
 
 def _facts_of(entry: Entry, now: int, settings: Settings) -> Iterable[tuple[str, str]]:
@@ -212,10 +232,13 @@ def _facts_of(entry: Entry, now: int, settings: Settings) -> Iterable[tuple[str,
     yield "state", _state_in_words(entry, now, settings)
     if entry.first_seen:
         yield "first seen", _moment(entry.first_seen, now)
+    if entry.state is State.UNREADABLE:
+        return
     yield "last seen", _moment(entry.last_seen, now)
     if isinstance(entry.record, Triplet) and entry.record.passed_at is not None:
         yield "passed", _moment(entry.record.passed_at, now)
-    yield "forgotten", _moment(forgotten_at(entry, now, settings), now)
+    end = forgotten_at(entry, now, settings)
+    yield "forgotten", "no end" if end is None else _moment(end, now)
 
 
 def _state_in_words(entry: Entry, now: int, settings: Settings) -> str:
@@ -228,6 +251,8 @@ def _state_in_words(entry: Entry, now: int, settings: Settings) -> str:
     if entry.state is State.WAITING and entry.passes_at > now:
         least = "at the earliest " if settings.delay_varies else ""
         return f"{state}, passes {least}{_moment(entry.passes_at, now)}"
+    if entry.state is State.UNREADABLE:
+        return f"{state}: mail is decided as if it were not there"
     if entry.state in (State.WAITING, State.NEVER_RETURNED):
         return f"{state}; would pass since {_moment(entry.passes_at, now)}"
     return state
@@ -244,4 +269,4 @@ def _of(threshold: int) -> str:
 def _moment(when: int, now: int) -> str:
     """Return a time, and how far away it is."""
     away = say_duration(abs(when - now))
-    return f"{clock(when)} ({f'in {away}' if when > now else f'{away} ago'})"
+    return f"{clock(when) or 0} ({f'in {away}' if when > now else f'{away} ago'})"

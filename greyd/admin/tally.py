@@ -62,7 +62,11 @@ class Tally:
     """All entries were looked at."""
     states: Counter[tuple[Kind, State]] = field(default_factory=Counter)
     passed_over: int = 0
-    """Entries that are too old for the rules, the store's own, and what can't be read."""
+    """Entries that are too old for the rules, and greyd's notes for itself."""
+    unreadable: int = 0
+    """Entries that no rule can read: of another program, of another type, or broken."""
+    without_end: int = 0
+    """Entries without a time to live, which greyd itself never writes."""
     hidden: bool = False
     """Some names are hashes."""
     clients: Frequent = field(default_factory=Frequent)
@@ -74,9 +78,13 @@ class Tally:
         now = int(time.time())
         for record in records:
             self.looked_at += 1
-            entry = understand(record, now, settings)
+            entry = understand(record, now, settings, unreadable=True)
+            self.without_end += record.ttl_seconds is None
             if entry is None:
                 self.passed_over += 1
+                continue
+            if entry.state is State.UNREADABLE:
+                self.unreadable += 1
                 continue
             self.states[entry.kind, entry.state] += 1
             # The same mail may be known by its identity too: it waits once.
@@ -108,6 +116,8 @@ class Tally:
             "auto_whitelisted_identities": self.number(Kind.IDENTITY, State.AUTO_WHITELISTED),
             "correspondences": self.number(Kind.CORRESPONDENCE),
             "passed_over": self.passed_over,
+            "unreadable": self.unreadable,
+            "without_end": self.without_end,
             "names_hidden": self.hidden,
             "waiting_clients": _named("client", self.clients, most),
             "waiting_recipients": _named("recipient", self.recipients, most),

@@ -58,8 +58,11 @@ class Record(NamedTuple):
 
     key: bytes
     value: bytes
-    ttl_seconds: int
-    """Until it is forgotten."""
+    ttl_seconds: int | None
+    """Until it is forgotten; None: never, which greyd itself does to no entry."""
+    foreign_type: str = ""
+    """Redis's name for the type of what is there, where it is no text (``hash``, ``list`` …): then
+    the value is empty, and no rule sees the entry."""
 
 
 class Size(NamedTuple):

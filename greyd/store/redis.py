@@ -89,11 +89,16 @@ Returns for each 1 once stored, or the values that are there."""
 LOOK = b"""\
 local answers = {}
 for place, key in ipairs(KEYS) do
-  answers[place] = {redis.call('GET', key), redis.call('PTTL', key)}
+  local value, left = redis.call('MGET', key)[1], redis.call('PTTL', key)
+  answers[place] = {value, left}
+  if not value and left ~= -2 then
+    answers[place][3] = redis.pcall('TYPE', key).ok or 'unknown'
+  end
 end
 return answers
 """
-"""Returns the value of each of KEYS, and the milliseconds that it has to live."""
+"""Returns the value of each of KEYS, and the milliseconds that it has to live (PTTL); of a key that
+holds no text the type too. MGET, as GET fails for those."""
 
 _SWAP_SHA = hashlib.sha1(SWAP, usedforsecurity=False).hexdigest().encode()
 
@@ -399,7 +404,9 @@ class RedisStore(Store):
         self, keys: Sequence[bytes], places: Sequence[Sequence[bytes]], rule: Rule[Answer]
     ) -> Answer:
         """Decide, and store place by place."""
-        seen = {key: await self._send(key, _is_value, "GET", self._prefix + key) for key in keys}
+        # MGET, since GET fails for what is no text.
+        found = [await self._send(key, _is_one, "MGET", self._prefix + key) for key in keys]
+        seen = {key: values[0] for key, values in zip(keys, found, strict=True)}
         first, *others = places
         answer = await self._settle_place(keys, first, seen, rule)
         for place in others:
@@ -440,7 +447,7 @@ class RedisStore(Store):
                     break
 
     async def _records(self, keys: Sequence[bytes]) -> list[Record | None]:
-        found: list[tuple[bytes | None, int]] = []
+        found: list[Sequence[Any]] = []
         if self._carrier.divided:
             for reply in [self._look([key]) for key in keys]:
                 found += await reply
@@ -448,17 +455,25 @@ class RedisStore(Store):
             # One after the other, so that others have their turn in between.
             for start in range(0, len(keys), _KEYS_A_LOOK):
                 found += await self._look(keys[start : start + _KEYS_A_LOOK])
-        return [
-            Record(key, value, -(-milliseconds // 1000))
-            if value is not None and milliseconds > 0
-            else None
-            for key, (value, milliseconds) in zip(keys, found, strict=True)
-        ]
+        return [_record(key, *each) for key, each in zip(keys, found, strict=True)]
 
     def _look(self, keys: Sequence[bytes]) -> Awaitable[Any]:
         names = [self._prefix + key for key in keys]
         fits = partial(_are_found, len(names))
         return self._carrier.send(names[0], "EVAL", LOOK, len(names), *names, fits=fits)
+
+
+_NO_END, _NOTHING = -1, -2
+"""What PTTL says of a key without a time to live, and of one that is not there."""
+
+
+def _record(
+    key: bytes, value: bytes | None, milliseconds: int, foreign_type: bytes | None = None
+) -> Record | None:
+    if milliseconds in (0, _NOTHING):
+        return None
+    ttl_seconds = None if milliseconds == _NO_END else -(-milliseconds // 1000)
+    return Record(key, value or b"", ttl_seconds, (foreign_type or b"").decode("ascii", "replace"))
 
 
 # What answers look like. Exact types: True is an int, and what RESP 3 pushes is a list.
@@ -470,6 +485,10 @@ def _is_int(reply: Any) -> bool:
 
 def _is_value(reply: Any) -> bool:
     return reply is None or type(reply) is bytes
+
+
+def _is_one(reply: Any) -> bool:
+    return type(reply) is list and len(reply) == 1 and _is_value(reply[0])
 
 
 def _is_outcome(found: Any, size: int) -> bool:
@@ -489,7 +508,13 @@ def _are_found(number: int, reply: Any) -> bool:
 
 
 def _is_found(each: Any) -> bool:
-    return type(each) is list and len(each) == 2 and _is_value(each[0]) and type(each[1]) is int
+    return (
+        type(each) is list
+        and 2 <= len(each) <= 3
+        and _is_value(each[0])
+        and type(each[1]) is int
+        and all(type(foreign) is bytes for foreign in each[2:])
+    )
 
 
 def _is_step(reply: Any) -> bool:

@@ -95,7 +95,8 @@ class RedisUrl(NamedTuple):
         """The URL as it may be shown: without login and options."""
         if self.kind == "unix":
             return f"unix://{self.path}?db={self.database}"
-        place = ",".join(map(str, self.hosts))
+        usual = SENTINEL_PORT if self.way == "sentinel" else REDIS_PORT
+        place = ",".join(str(each).removesuffix(f":{usual}") for each in self.hosts)
         if self.way == "cluster":
             return f"{self.scheme}://{place}"
         service = f"{self.service}/" if self.service else ""
