@@ -104,6 +104,8 @@ class FakeRedis(_Serving):
         super().__init__()
         self.commands: Counter[str] = Counter()
         """Commands that have come, by name."""
+        self.slots: Callable[[], list[Any]] = list
+        """Makes the answer to CLUSTER SLOTS."""
         self._script = _Script()
         self._data = fakeredis.FakeStrictRedis()
         # What redis-py would make of the answers is not what Redis sends.
@@ -147,8 +149,10 @@ class FakeRedis(_Serving):
         return told.reply if isinstance(told.reply, bytes) else told.reply(reply)
 
     def _do(self, name: str, command: list[bytes]) -> Any:
-        if name == "CLIENT":
+        if name in ("CLIENT", "ASKING"):
             return b"OK"
+        if name == "CLUSTER":
+            return self.slots()
         try:
             return self._data.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py's has no types
         except NoScriptError as error:

@@ -364,6 +364,47 @@ def test_a_lost_master_of_a_cluster_stops_no_mail(cluster: Nodes, tmp_path: Path
     wait_until(cluster.all_agree, "the nodes agree")
 
 
+@pytest.mark.parametrize("policy", ["pass", "defer"])
+def test_slots_that_nobody_has_are_a_store_that_is_away_and_then_greylisted_again(
+    cluster: Nodes, tmp_path: Path, policy: str
+) -> None:
+    # Not those of the probe's key: the probe alone does not see that they are missing.
+    owner = next(node for node in cluster.nodes if node is not cluster.owner(b"greyd:probe"))
+    with talking_to(owner.port) as client:
+        slots = client.execute_command("CLUSTER", "SLOTS")
+    first, last = next(each[:2] for each in slots if each[2][1] == owner.port)
+
+    def everywhere(command: str) -> None:
+        for node in cluster.nodes:
+            if command == "DELSLOTSRANGE" or node is owner:
+                with talking_to(node.port) as client:
+                    client.execute_command("CLUSTER", command, first, last)
+
+    metrics = free_port()
+    options = (cluster.store, f"--on-store-failure={policy}", f"--metrics=127.0.0.1:{metrics}")
+    with greyd(tmp_path, *options, PATIENT) as server:
+
+        def outcomes(run: str) -> set[str]:
+            actions = ask_all(server.port, [Mails(run)(number) for number in range(60)])
+            return {"away" if "out of order" in action else action.split()[0] for action in actions}
+
+        assert outcomes("before") == {GREYLISTED}
+        everywhere("DELSLOTSRANGE")
+        try:
+            seen = {outcome for run in range(3) for outcome in outcomes(f"away{run}")}
+        finally:
+            everywhere("ADDSLOTSRANGE")
+        away = PASSED if policy == "pass" else "away"
+        assert seen - {GREYLISTED} == {away}
+        wait_until(cluster.all_agree, "the nodes agree")
+        wait_until(lambda: outcomes("after") == {GREYLISTED}, "greylisting is back", 30)
+        said = len(server.log().splitlines())
+        assert all(outcomes(f"later{run}") == {GREYLISTED} for run in range(3))
+        assert not any("store away" in line for line in server.log().splitlines()[said:])
+        assert "internal error" not in server.log()
+        assert Site(metrics).sample("greyd_internal_errors_total") == 0
+
+
 def test_the_lost_master_that_has_the_probe_s_key_stops_no_mail(
     cluster: Nodes, tmp_path: Path
 ) -> None:
