@@ -72,6 +72,12 @@ class StreamSink:
                     start, octets = place, len(text) + 1
         self._write(texts[start:])
 
+    def is_writable(self) -> bool:
+        """Whether a line can be written without waiting for a reader."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(0))
+
     def _write(self, texts: Sequence[bytes]) -> None:
         rest = memoryview(b"\n".join([*texts, b""]))
         while rest:
@@ -97,6 +103,12 @@ class SyslogSink:
             priority = self._facility * 8 + severity
             self._send(b"<%d>%b[%d]: %b" % (priority, self._ident, os.getpid(), text))
 
+    def is_writable(self) -> bool:
+        """Whether a line can be written without waiting for syslog."""
+        poll = select.poll()
+        poll.register(self._connected(), select.POLLOUT)
+        return bool(poll.poll(0))
+
     def _send(self, datagram: bytes) -> None:
         try:
             self._connected().send(datagram)
@@ -117,7 +129,64 @@ class SyslogSink:
         return self._socket
 
 
-class Log:
+class Speaker:
+    """Logs events of the server itself, by what a subclass does with a line."""
+
+    def __init__(self, most: Severity, *, as_json: bool) -> None:
+        self.most = most
+        """The least severe kind of line that is written."""
+        self.as_json = as_json
+
+    def write(self, severity: Severity, text: bytes) -> None:
+        """Take one line, which holds no control characters; never blocks."""
+        raise NotImplementedError
+
+    def say(self, severity: Severity, message: str) -> None:
+        """Log an event of the server itself."""
+        if severity <= self.most:
+            text = "".join(each if each.isprintable() else "?" for each in message)
+            line = text.encode(errors="backslashreplace")
+            self.write(severity, render_json({"message": text}, severity) if self.as_json else line)
+
+    def error(self, message: str) -> None:
+        """Log that something does not work."""
+        self.say(Severity.ERROR, "error: " + message)
+
+    def warning(self, message: str) -> None:
+        """Log that something is odd."""
+        self.say(Severity.WARNING, "warning: " + message)
+
+    def notice(self, message: str) -> None:
+        """Log that something worth knowing happened."""
+        self.say(Severity.NOTICE, message)
+
+    def info(self, message: str) -> None:
+        """Log what the server does."""
+        self.say(Severity.INFO, message)
+
+    def debug(self, message: str) -> None:
+        """Log what only ``--verbose`` shows."""
+        self.say(Severity.DEBUG, message)
+
+
+class DirectLog(Speaker):
+    """Writes each line at once: the log of a process that has no threads, and rarely a word to say.
+
+    A line is dropped where it can't be written at once.
+    """
+
+    def __init__(self, sink: StreamSink | SyslogSink, most: Severity, *, as_json: bool) -> None:
+        super().__init__(most, as_json=as_json)
+        self._sink = sink
+
+    def write(self, severity: Severity, text: bytes) -> None:
+        """Write one line."""
+        with contextlib.suppress(OSError):
+            if self._sink.is_writable():
+                self._sink.write([Line(severity, text)])
+
+
+class Log(Speaker):
     """Takes log lines at once and writes them soon.
 
     Lines are dropped where more than ``MOST_WAITING`` wait.
@@ -131,9 +200,7 @@ class Log:
     def __init__(
         self, sink: Sink, most: Severity = Severity.INFO, *, as_json: bool = False
     ) -> None:
-        self.most = most
-        """The least severe kind of line that is written."""
-        self.as_json = as_json
+        super().__init__(most, as_json=as_json)
         self._sink = sink
         self._waiting: list[Line] = []
         self._handed: queue.SimpleQueue[list[Line] | None] = queue.SimpleQueue()
@@ -167,33 +234,6 @@ class Log:
         It is given the error, and after how many seconds the thread goes on.
         """
         self._failed = failed
-
-    def say(self, severity: Severity, message: str) -> None:
-        """Log an event of the server itself."""
-        if severity <= self.most:
-            text = "".join(each if each.isprintable() else "?" for each in message)
-            line = text.encode(errors="backslashreplace")
-            self.write(severity, render_json({"message": text}, severity) if self.as_json else line)
-
-    def error(self, message: str) -> None:
-        """Log that something does not work."""
-        self.say(Severity.ERROR, "error: " + message)
-
-    def warning(self, message: str) -> None:
-        """Log that something is odd."""
-        self.say(Severity.WARNING, "warning: " + message)
-
-    def notice(self, message: str) -> None:
-        """Log that something worth knowing happened."""
-        self.say(Severity.NOTICE, message)
-
-    def info(self, message: str) -> None:
-        """Log what the server does."""
-        self.say(Severity.INFO, message)
-
-    def debug(self, message: str) -> None:
-        """Log what only ``--verbose`` shows."""
-        self.say(Severity.DEBUG, message)
 
     def write(self, severity: Severity, text: bytes) -> None:
         """Take one line, which holds no control characters; never blocks."""

@@ -12,11 +12,9 @@ import grp
 import os
 import pwd
 import resource
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, NoReturn
 from greyd import signals
 from greyd.configuration import SERVICE_FOLDER, read_secrets, state_home
 from greyd.folders import make_folder
+from greyd.metrics_folder import MetricsFolder
 from greyd.pidfile import PidFile
 from greyd.settings import SetupError
 from greyd.sockets import Owner, bind_inet, listen
@@ -52,7 +51,7 @@ def run(settings: Settings) -> int:
         account = _account(settings)
         settings, folder = _prepare(settings, account)
         _raise_file_limit()
-        _make_metrics_folder(settings, account, undo)
+        metrics_folder = _make_metrics_folder(settings, account, undo)
         settings = _import_all(settings)
         # Only to see whether it is one, and to have its modules.
         open_store(settings, folder)
@@ -63,7 +62,8 @@ def run(settings: Settings) -> int:
         # What greyd stores tells who writes to whom: that is nobody else's business.
         os.umask(0o077)
         _drop_privileges(account)
-        status = _Server(settings, folder, sockets, web_sockets, waiting_parent).run()
+        server = _Server(settings, folder, sockets, web_sockets, waiting_parent, metrics_folder)
+        status = server.run()
     _leave_threads_behind(status)
     return status
 
@@ -213,21 +213,23 @@ def _write_pidfile(settings: Settings, undo: contextlib.ExitStack) -> Settings:
     return settings
 
 
-def _make_metrics_folder(settings: Settings, account: _Account, undo: contextlib.ExitStack) -> None:
-    """Make the folder in which the workers' metrics add up, and tell prometheus-client."""
+def _make_metrics_folder(
+    settings: Settings, account: _Account, undo: contextlib.ExitStack
+) -> MetricsFolder | None:
+    """Make the folder in which the workers' metrics add up, where there are several."""
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     if settings.workers == 1:
-        return
+        return None
     try:
         with account.rights():
-            folder = tempfile.mkdtemp(prefix="greyd-metrics-")
+            folder = MetricsFolder()
     except OSError as error:
         raise SetupError(
             f"--workers={settings.workers}: no folder for the figures that the workers add up"
             f" ({error.strerror}); name a writable one in TMPDIR"
         ) from None
-    undo.callback(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    undo.callback(folder.remove)
+    return folder
 
 
 def _import_all(settings: Settings) -> Settings:
@@ -280,15 +282,25 @@ class _Server:
     sockets: list[socket.socket]
     web_sockets: list[socket.socket]
     waiting_parent: int | None
+    metrics_folder: MetricsFolder | None
+    """There where several workers serve."""
 
     def run(self) -> int:
         """Serve in this process, or in workers that it watches over."""
-        if self.settings.workers == 1:
+        if self.metrics_folder is None:
             # As the first process of a container, greyd inherits other processes' children.
             # It has none of its own; the kernel buries those that nobody waits for.
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             return self._serve(self._ready, self.settings.warnings, None)
-        supervisor = Supervisor(self._serve_as_worker, self.sockets, self.settings.warnings)
+        from greyd.server import open_direct_log
+
+        supervisor = Supervisor(
+            self._serve_as_worker,
+            self.sockets,
+            self.settings.warnings,
+            open_direct_log(self.settings, to_syslog=self.settings.daemonize),
+            self.metrics_folder,
+        )
         return supervisor.run(self.settings.workers, self._ready)
 
     def _serve_as_worker(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import resource
 import select
 import socket
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd import __version__, protocol, signals
 from greyd.follow import Follower
-from greyd.log import Log, Severity, StreamSink, SyslogSink
+from greyd.log import DirectLog, Log, Severity, StreamSink, SyslogSink
 from greyd.observe import Metrics, Observer
 from greyd.policy import Policy
 from greyd.protocol import ProtocolError, RequestParser
@@ -307,7 +308,10 @@ class Place:
     folder: Path
     to_syslog: bool
     lifeline: int | None
-    """Becomes readable when the process that watches over this one is gone."""
+    """A socket that is closed when the process that watches over this one is gone.
+
+    Until then it brings an octet for each other worker that has failed.
+    """
     ready: Callable[[], None]
     reloading: Callable[[], None]
     stopping: Callable[[], None]
@@ -331,13 +335,26 @@ async def serve(settings: Settings, place: Place) -> int:
 
 def open_log(settings: Settings, *, to_syslog: bool) -> Log:
     """Return the log: standard error, or syslog for a daemon."""
-    sink = (
-        SyslogSink(settings.syslog_ident, settings.syslog_facility) if to_syslog else StreamSink(2)
-    )
-    most = Severity.DEBUG if settings.verbose else Severity.INFO
+    sink = _sink(settings, to_syslog=to_syslog)
+    return Log(sink, _most(settings), as_json=settings.log_format == "json")
+
+
+def open_direct_log(settings: Settings, *, to_syslog: bool) -> DirectLog:
+    """Return the same for a process without threads."""
+    sink = _sink(settings, to_syslog=to_syslog)
+    return DirectLog(sink, _most(settings), as_json=settings.log_format == "json")
+
+
+def _sink(settings: Settings, *, to_syslog: bool) -> StreamSink | SyslogSink:
+    if to_syslog:
+        return SyslogSink(settings.syslog_ident, settings.syslog_facility)
+    return StreamSink(2)
+
+
+def _most(settings: Settings) -> Severity:
     if settings.quiet:
-        most = Severity.NOTICE
-    return Log(sink, most, as_json=settings.log_format == "json")
+        return Severity.NOTICE
+    return Severity.DEBUG if settings.verbose else Severity.INFO
 
 
 class _Stop:
@@ -393,7 +410,8 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     for number in signals.STOPS:
         loop.add_signal_handler(number, stop.ask)
     if place.lifeline is not None:
-        loop.add_reader(place.lifeline, stop.ask)
+        os.set_blocking(place.lifeline, False)
+        loop.add_reader(place.lifeline, _hear_supervisor, place.lifeline, stop, metrics)
     reloader = Reloader(settings, place, policy, observer, supervisor)
     loop.add_signal_handler(signals.RELOAD, reloader.request)
     signals.release()
@@ -436,6 +454,19 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
         await _finish(observer, "DNS", resolver.close())
     await _finish(observer, "store", guard.close())
     return stop.status
+
+
+def _hear_supervisor(lifeline: int, stop: _Stop, metrics: Metrics) -> None:
+    """Count the failures of other workers, and stop when the process that tells of them is gone."""
+    try:
+        failures = os.read(lifeline, 1024)
+    except OSError:
+        failures = b""
+    for _ in failures:
+        metrics.count_internal_error("workers")
+    if not failures:
+        asyncio.get_running_loop().remove_reader(lifeline)
+        stop.ask()
 
 
 async def _finish(observer: Observer, part: str, step: Awaitable[None]) -> None:

@@ -222,7 +222,10 @@ def _settle(outcome: asyncio.Future[Callable[[], Result]], answer: Callable[[], 
 
 
 def _raise(error: BaseException) -> NoReturn:
-    raise error
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        raise error
+    # These would mean something else where they are raised again.
+    raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 # Words ------------------------------------------------------------------------------------------

@@ -123,7 +123,9 @@ class Site:
     def _all_ready(self) -> bool:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return self._ready()
-        return self._metrics.of_all_workers().get_sample_value("greyd_store_up") == 1
+        up = self._metrics.of_all_workers().get_sample_value("greyd_store_up")
+        # Where the workers' files are gone, until they are back, this one speaks for itself.
+        return self._ready() if up is None else up == 1
 
 
 class WebConnection(asyncio.Protocol):

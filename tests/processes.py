@@ -175,9 +175,11 @@ def greyd(
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
     prefix: Sequence[str] = (),
+    module: str = "greyd",
 ) -> Iterator[Running]:
     """Run ``greyd serve`` of this checkout; SQLite in ``folder`` unless the options name a store.
 
+    ``module`` is what Python runs: greyd, or what wraps it.
     ``prefix`` is a program that starts greyd, with its options: ``unshare --mount``.
     Whitelists are empty and metrics are off unless the options say otherwise.
     """
@@ -185,7 +187,7 @@ def greyd(
     folder.mkdir(parents=True, exist_ok=True)
     empty = folder / "empty"
     empty.touch()
-    serve = [sys.executable, "-m", "greyd", "serve", f"--inet=127.0.0.1:{port}", *options]
+    serve = [sys.executable, "-m", module, "serve", f"--inet=127.0.0.1:{port}", *options]
     command = [*prefix, *serve]
     defaults = {
         # On a busy machine a store may well take longer than the 0.3 s that mail waits for it.

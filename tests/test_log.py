@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.log import Line, Log, Severity, StreamSink, SyslogSink, one_line, render_json
+from greyd.log import DirectLog, Line, Log, Severity, StreamSink, SyslogSink, one_line, render_json
 from tests.processes import wait_until
 
 if TYPE_CHECKING:
@@ -172,6 +172,32 @@ class Reader(threading.Thread):
     @property
     def lines(self) -> list[bytes]:
         return self.octets.split(b"\n")[:-1]
+
+
+def test_a_log_without_a_thread_writes_at_once_and_never_waits_for_its_reader() -> None:
+    with pipe() as (reader, writer):
+        log = DirectLog(StreamSink(writer), Severity.NOTICE, as_json=False)
+        log.error("one\ntwo")
+        log.notice("three")
+        log.info("not asked for")
+        assert os.read(reader, 65536) == b"error: one?two\nthree\n"
+        for _ in range(10_000):
+            log.notice("nobody reads this")
+        assert os.read(reader, 1 << 20).endswith(b"nobody reads this\n")
+        log.notice("read again")
+        assert os.read(reader, 65536).endswith(b"read again\n")
+        as_json = DirectLog(StreamSink(writer), Severity.NOTICE, as_json=True)
+        as_json.error("one")
+        event = json.loads(os.read(reader, 65536))
+        assert (event["level"], event["message"]) == ("error", "error: one")
+
+
+def test_a_log_without_a_thread_survives_that_its_reader_is_gone(tmp_path: Path) -> None:
+    with pipe() as (reader, writer):
+        log = DirectLog(StreamSink(writer), Severity.INFO, as_json=False)
+        os.close(reader)
+        log.error("nobody is there")
+    DirectLog(SyslogSink("x", 2, str(tmp_path / "log")), Severity.INFO, as_json=False).error("one")
 
 
 def test_a_stream_gets_whole_lines() -> None:

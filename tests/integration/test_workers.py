@@ -242,7 +242,7 @@ def test_a_killed_worker_is_replaced_and_its_counts_stay(tmp_path: Path, store: 
         # The other one takes all that comes meanwhile.
         assert (ask(server.port) or "").startswith("action=DEFER_IF_PERMIT")
         wait_until(lambda: len(workers_of(server.process.pid)) == 2, "a new worker")
-        has_said(server, "takes its place")
+        has_said(server, f"worker {before[0]} was killed by SIGKILL; starting another in 1 s")
         has_said(server, "listens on", times=3)
         with connections_to_each(server, 1):
             assert answered(server) == 23
