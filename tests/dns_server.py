@@ -1,7 +1,8 @@
 """A small name server for the tests, on loopback: answers as it is told, and counts the questions.
 
-What it knows is a dict of names: records, each ``"TTL TYPE DATA"``, or a behaviour. A name that
-is not in it does not exist; one without records of the type that is asked for answers so, both
+What it knows is a dict of names: records, each ``"TTL TYPE DATA"``, or a behaviour. ``*.NAME`` is
+what all names below one have that are not in it. A name that is not in it does not exist; one
+without records of the type that is asked for answers so, both
 with the SOA that says how long. CNAMEs are followed, as a resolver of a mail server's network
 does. It speaks UDP and TCP on one port, in a thread of its own: tests with and without a loop can
 use it, and real programs can ask it::
@@ -144,7 +145,7 @@ class DnsServer:
         name = question.name.to_text(omit_final_dot=True).lower()
         self.asked[name, dns.rdatatype.to_text(question.rdtype)] += 1
         self.over_tcp += over_tcp
-        entry = self.zone.get(name, NXDOMAIN)
+        entry = self._entry(name)
         if isinstance(entry, Slow):
             await asyncio.sleep(entry.seconds)
             entry = entry.entry
@@ -206,8 +207,15 @@ class DnsServer:
             name = aliases[0].rstrip(".").lower()
             if name in seen:
                 return "loop", entry
-            entry = self.zone.get(name, NXDOMAIN)
+            entry = self._entry(name)
         return "cut", []
+
+    def _entry(self, name: str) -> Entry:
+        if name in self.zone:
+            return self.zone[name]
+        labels = name.split(".")
+        above = (f"*.{'.'.join(labels[start:])}" for start in range(1, len(labels)))
+        return next((self.zone[each] for each in above if each in self.zone), NXDOMAIN)
 
     # Serving ------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import uvloop
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from greyd.dns import Answer, DnsError, Kind, Result, resolver
+from greyd.dns import Answer, DnsError, Kind, Result, fair_share, resolver
 from greyd.dns.resolver import Resolver
 from greyd.settings import Endpoint
 from tests.dns_server import (
@@ -35,6 +35,7 @@ from tests.dns_server import (
     Zone,
     dns_server,
 )
+from tests.names import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -574,23 +575,128 @@ def test_a_slow_answer_is_waited_for() -> None:
     with_resolver({"mx1.example.com": Slow(0.2, ["300 A 192.0.2.1"])}, do)
 
 
-def test_so_many_lookups_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def client(number: int) -> Any:
+    """Return one of many clients, each of a network of its own."""
+    return address_of(f"10.{number >> 8}.{number & 255}.7")
+
+
+async def settle() -> None:
+    """Let what has been asked be sent, or wait."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def held(*names: bytes) -> Zone:
+    return {name.decode(): Held(["300 A 192.0.2.1"]) for name in names} | EVERYTHING
+
+
+def test_so_many_lookups_are_in_flight_and_the_others_wait_for_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(resolver, "MOST_LOOKUPS", 2)
-    names = (b"a.example.com", b"b.example.com")
-    zone: Zone = {name.decode(): Held(["300 A 192.0.2.1"]) for name in names} | EVERYTHING
+    names = (b"a.example.com", b"b.example.org")
 
     async def do(asked: Asked) -> None:
-        waiting = [asyncio.ensure_future(asked.a(name)) for name in (*names, *names)]
-        await asyncio.sleep(0)
-        with pytest.raises(DnsError, match="2 lookups are under way"):
-            await asked.a()
+        clients = [asked.resolver.for_client(client(number)) for number in range(3)]
+        waiting = [
+            asyncio.ensure_future(each.query(name, A))
+            for each, name in zip(clients, (*names, MX1), strict=True)
+        ]
+        waiting += [asyncio.ensure_future(clients[2].query(name, A)) for name in names]
+        await until(lambda: asked.questions(names[1]))
+        await settle()
+        assert asked.questions() == 0
+        asked.server.release()
+        assert [_short(each) for each in await asyncio.gather(*waiting)] == [
+            addresses(1), addresses(1), addresses(1, 2), addresses(1), addresses(1)
+        ]  # fmt: skip
+        assert asked.results == {(A, Result.ANSWERED): 3}
+        assert await asked.a(b"c.example.com") == ABSENT, "there is room again"
+
+    with_resolver(held(*names), do)
+
+
+def test_who_gives_up_before_its_turn_is_never_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "MOST_LOOKUPS", 1)
+
+    async def do(asked: Asked) -> None:
+        first = asyncio.ensure_future(asked.a(b"a.example.com"))
+        await settle()
+        patient = [asyncio.ensure_future(asked.a(b"b.example.com")) for _ in range(2)]
+        await settle()
+        await asked.times_out()
+        patient[0].cancel()
+        await settle()
         assert asked.results == {(A, Result.TOO_MANY): 1}
         assert asked.timed == 0
         asked.server.release()
-        assert await asyncio.gather(*waiting) == [addresses(1)] * 4
-        assert await asked.a() == addresses(1, 2), "there is room again, and nothing is held back"
+        await asyncio.gather(first, patient[1])
+        assert asked.questions() == 0
+        assert await asked.a() == addresses(1, 2), "that it was not asked is not remembered"
 
+    with_resolver(held(b"a.example.com", b"b.example.com"), do)
+
+
+def test_who_waits_for_the_same_as_a_crowded_network_does_not_wait_for_its_turn() -> None:
+    async def do(asked: Asked) -> None:
+        crowd = asked.resolver.for_client(client(1))
+        names = [b"h%d.silent.example" % number for number in range(200)]
+        many = [asyncio.ensure_future(crowd.query(name, A)) for name in (*names, MX1)]
+        await settle()
+        assert not many[-1].done()
+        assert _short(await asked.resolver.for_client(client(2)).query(MX1, A)) == addresses(1, 2)
+        assert _short(await many[-1]) == addresses(1, 2)
+        for each in many:
+            each.cancel()
+
+    zone = {f"h{number}.silent.example": SILENT for number in range(200)} | EVERYTHING
     with_resolver(zone, do)
+
+
+def test_names_that_wait_are_bounded_and_the_largest_crowd_loses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resolver, "MOST_LOOKUPS", 1)
+    monkeypatch.setattr(fair_share, "MAX_WAITING", 5)
+
+    async def do(asked: Asked) -> None:
+        first = asyncio.ensure_future(asked.a(b"a.example.com"))
+        await settle()
+        crowd = asked.resolver.for_client(client(1))
+        many = [
+            asyncio.ensure_future(crowd.query(b"h%d.example.com" % number, A))
+            for number in range(9)
+        ]
+        await settle()
+        assert [each.done() for each in many] == [False] * 5 + [True] * 4
+        other = asyncio.ensure_future(asked.resolver.for_client(client(2)).query(MX1, A))
+        await settle()
+        assert [each.done() for each in many] == [False] * 4 + [True] * 5
+        assert not other.done()
+        with pytest.raises(DnsError, match="too many lookups are under way"):
+            await many[-1]
+        asked.server.release()
+        assert _short(await other) == addresses(1, 2)
+        await asyncio.gather(first, *many[:4])
+        assert asked.results[A, Result.TOO_MANY] == 5
+        for each in many[4:]:
+            assert isinstance(each.exception(), DnsError)
+
+    with_resolver(held(b"a.example.com"), do)
+
+
+def test_who_waits_for_its_turn_at_the_end_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "MOST_LOOKUPS", 1)
+
+    async def do(asked: Asked) -> None:
+        several = [asyncio.ensure_future(asked.a(name)) for name in (b"mx2.example.com", MX1)]
+        await settle()
+        await asked.resolver.close()
+        for waiting in several:
+            with pytest.raises(DnsError):
+                await waiting
+
+    with_resolver({"mx2.example.com": SILENT}, do)
 
 
 def test_a_lookup_outlives_the_channel_that_it_began_on() -> None:

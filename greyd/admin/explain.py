@@ -14,7 +14,7 @@ import typer
 from greyd.admin import CANNOT, Admin, AdminError, clock, command, complain, plain
 from greyd.admin.log_line import read_line
 from greyd.admin.steps import Case, Name, outlook, steps
-from greyd.dns import DnsError, Kind, NotAsked
+from greyd.dns import DnsError, Kind, Lookup, NotAsked
 from greyd.durations import show_duration
 from greyd.greylist import parse_address
 from greyd.inquiry import Readable, inquire
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from greyd.admin.steps import Step
-    from greyd.dns import Answer, Lookup
+    from greyd.dns import Answer
     from greyd.greylist import Address
     from greyd.policy import Witness
     from greyd.settings import Settings
@@ -220,7 +220,7 @@ async def _lookup(settings: Settings, asked: list[str], *, wanted: bool) -> Asyn
         await resolver.close()
 
 
-class _Heard:
+class _Heard(Lookup):
     """Notes what is asked, and what is answered."""
 
     def __init__(self, lookup: Lookup, asked: list[str]) -> None:

@@ -7,7 +7,10 @@ does, and is imported only where an option needs it.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from greyd.greylist import Address
 
 
 class DnsError(Exception):
@@ -52,11 +55,15 @@ class Lookup(Protocol):
             DnsError: time-out, SERVFAIL, REFUSED, too many lookups under way and the like.
         """
 
+    def for_client(self, _address: Address) -> Lookup:
+        """Return what asks for a client, whose share of the lookups it has."""
+        return self
 
-class NotAsked:
-    """Is never asked, and knows nothing: a ``Lookup``."""
 
-    async def query(self, _name: bytes, _kind: Kind) -> Answer:
+class NotAsked(Lookup):
+    """Is never asked, and knows nothing."""
+
+    async def query(self, name: bytes, kind: Kind) -> Answer:  # noqa: ARG002 - a Lookup's
         """Say so."""
         raise DnsError("not asked")
 
@@ -71,4 +78,4 @@ class Result(Enum):
     """SERVFAIL, REFUSED, nonsense, nobody there, too large."""
     TIMEOUT = "timeout"
     TOO_MANY = "too many"
-    """Not asked: as many lookups as may be are under way."""
+    """Not asked: as many lookups as may be are under way, of all or of the client's share."""

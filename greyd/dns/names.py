@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LABEL = rb"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _FQDN = re.compile(rb"(?=.{1,253}\Z)%b(?:\.%b)+" % (_LABEL, _LABEL))
+_HOST_LABEL = re.compile(_LABEL)
+_ASKABLE_LABEL = re.compile(rb"[a-z0-9_-]{1,63}")
 _LITERAL = re.compile(rb"\[(?:ipv6:)?[0-9a-f:.]{2,45}\]")
 _GENERIC = re.compile(
     rb"(?:^|[^a-z])(?:a?dsl|vdsl|sdsl|xdsl|dial(?:in|up)?|dhcp|dyn(?:amic)?(?:ip)?|ppp(?:oe)?|pool|cable"
@@ -26,6 +28,9 @@ _GENERIC = re.compile(
 )
 """Words that providers put into the names of their customers' lines."""
 
+
+MAX_NAME_BYTES = 253
+"""Of a name in the DNS, written with dots (RFC 1035, 2.3.4)."""
 
 _SMALL = 32
 
@@ -67,6 +72,39 @@ def organisation_of(name: bytes) -> bytes:
         return b""
     registered = load_suffixes().privatesuffix(name.decode("ascii"))
     return registered.encode("ascii") if registered else b""
+
+
+@lru_cache(10_000)
+def registered_domain(name: bytes) -> bytes:
+    """Return the domain under which a name was registered, whatever stands before that.
+
+    Labels that host names don't have are passed over. Where no public suffix is known it is the
+    last two labels; empty where a name does not end with two well-formed labels.
+    """
+    end = _end(name, _HOST_LABEL)
+    return organisation_of(end) or b".".join(end.split(b".")[-2:])
+
+
+def askable_end(name: bytes, max_bytes: int = MAX_NAME_BYTES) -> bytes:
+    """Return the longest end of a name that the DNS can be asked for.
+
+    It is empty where that is no domain: a single label, or an address. Hyphens and underscores may
+    stand anywhere in its labels.
+    """
+    return _end(name, _ASKABLE_LABEL, max_bytes)
+
+
+def _end(name: bytes, form: re.Pattern[bytes], max_bytes: int = MAX_NAME_BYTES) -> bytes:
+    labels: list[bytes] = []
+    left = max_bytes + 1
+    for label in reversed(name.split(b".")):
+        left -= len(label) + 1
+        if left < 0 or not form.fullmatch(label):
+            break
+        labels.append(label)
+    if len(labels) < 2 or labels[0].isdigit():
+        return b""
+    return b".".join(reversed(labels))
 
 
 @cache

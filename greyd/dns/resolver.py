@@ -2,7 +2,8 @@
 
 One lookup answers all who ask the same question meanwhile. Whoever gives up waiting leaves it to
 the others; its answer is remembered all the same. Everything that others can make this hold is
-bounded: lookups under way, records and octets of an answer, answers and octets remembered.
+bounded: lookups under way, records and octets of an answer, answers and octets remembered. Of the
+lookups under way each client network and each domain has a share (``greyd.dns.fair_share``).
 
 Nothing but the records' TTL decides how long an answer is true, within ``LEAST_SECONDS`` and
 ``MOST_SECONDS``; along a chain of CNAMEs it is the smallest. c-ares tells nothing of the SOA that
@@ -27,10 +28,12 @@ import aiodns
 import pycares
 
 from greyd.dns import Answer, DnsError, Kind, Lookup, Result
+from greyd.dns.fair_share import NOBODY, Client, FairShare, Ticket, client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from greyd.greylist import Address
     from greyd.settings import Endpoint
 
 LEAST_SECONDS = 5
@@ -143,10 +146,12 @@ _Question = tuple[bytes, Kind]
 
 @dataclass(slots=True)
 class _LookUp:
-    """A lookup that is under way."""
+    """A lookup that waits for its turn, or is in flight."""
 
     question: _Question
-    started: float
+    tickets: list[Ticket[_LookUp]] = field(default_factory=list)
+    """Of each network that waits for it, until it is in flight: then the one that it counts for."""
+    started: float | None = None
     seconds: float = MOST_SECONDS
     """The smallest TTL so far."""
     cnames: int = 0
@@ -179,6 +184,7 @@ class Resolver(Lookup):
         self._remembered: OrderedDict[_Question, _Entry] = OrderedDict()
         self._remembered_octets = 0
         self._under_way: dict[_Question, _LookUp] = {}
+        self._shares: FairShare[_LookUp] = FairShare(MOST_LOOKUPS, self._drop)
         self._asked: dict[asyncio.Future[Any], aiodns.DNSResolver] = {}
         self._channel: aiodns.DNSResolver | None = None
         self._channel_until = 0.0
@@ -201,38 +207,80 @@ class Resolver(Lookup):
 
         c-ares asks for letters, digits and ``_.*/-`` only: other names have no answer.
         """
+        return await self.query_for(NOBODY, name, kind)
+
+    def for_client(self, address: Address) -> Lookup:
+        """Return what asks for a client, whose share of the lookups it has."""
+        return _ForClient(self, client_of(address))
+
+    async def query_for(self, client: Client, name: bytes, kind: Kind) -> Answer:
+        """Ask for a client."""
         name = name.lower()
         answer = self.cached(name, kind)
         if answer is not None:
             return answer
-        entry = self._recall((name, kind)) or await self._join(name, kind)
+        entry = self._recall((name, kind)) or await self._join(client, name, kind)
         if entry.answer is None:
             raise DnsError(f"{kind.value} of {name.decode('ascii')}: {entry.failure}")
         return entry.answer
 
-    def _join(self, name: bytes, kind: Kind) -> asyncio.Future[_Entry]:
-        """Wait for the lookup of a question, which begins where none is under way."""
-        look_up = self._under_way.get((name, kind)) or self._begin(name, kind)
-        waiting: asyncio.Future[_Entry] = asyncio.get_running_loop().create_future()
-        look_up.waiting.append(waiting)
-        return waiting
-
-    def _begin(self, name: bytes, kind: Kind) -> _LookUp:
+    async def _join(self, client: Client, name: bytes, kind: Kind) -> _Entry:
+        """Wait for the lookup of a question, which begins in its turn where none is under way."""
         if self._closed:
             raise DnsError("the resolver is closed")
         if not _CAN_BE_ASKED.fullmatch(name):
             raise DnsError(f"{name.decode('ascii')}: a name that can't be asked for")
-        if len(self._under_way) >= MOST_LOOKUPS:
-            if self._watcher is not None:
-                self._watcher.looked_up(kind, Result.TOO_MANY, None)
-            raise DnsError(f"{MOST_LOOKUPS} lookups are under way, and no more can be")
-        look_up = _LookUp((name, kind), self._now())
+        look_up = self._under_way.setdefault((name, kind), _LookUp((name, kind)))
+        waiting: asyncio.Future[_Entry] = asyncio.get_running_loop().create_future()
+        look_up.waiting.append(waiting)
+        if look_up.started is None and client.network not in [
+            each.network for each in look_up.tickets
+        ]:
+            ticket = Ticket(look_up, name, client)
+            look_up.tickets.append(ticket)
+            self._shares.enter(ticket)
+            self._begin()
         try:
-            self._ask(look_up, name)
-        except pycares.AresError as error:
-            raise DnsError(f"no lookup can be begun: {error}") from None
-        self._under_way[name, kind] = look_up
-        return look_up
+            return await waiting
+        except asyncio.CancelledError:
+            if look_up.started is None and all(each.done() for each in look_up.waiting):
+                self._give_up(look_up, "nobody waits for it any more")
+            raise
+
+    def _begin(self) -> None:
+        """Begin what may begin now."""
+        while ticket := self._shares.take():
+            look_up = ticket.what
+            for other in look_up.tickets:
+                self._shares.withdraw(other)
+            look_up.tickets, look_up.started = [ticket], self._now()
+            try:
+                self._ask(look_up, look_up.question[0])
+            except pycares.AresError as error:
+                self._shares.leave(ticket, is_answered=False)
+                self._give_up(look_up, f"no lookup can be begun: {error}")
+
+    def _drop(self, ticket: Ticket[_LookUp]) -> None:
+        """Note that there is no room for a lookup to wait."""
+        look_up = ticket.what
+        look_up.tickets.remove(ticket)
+        if not look_up.tickets:
+            self._give_up(look_up, "too many lookups are under way, and wait")
+
+    def _give_up(self, look_up: _LookUp, reason: str) -> None:
+        """End a lookup that has not begun; nothing of it is remembered."""
+        for ticket in look_up.tickets:
+            self._shares.withdraw(ticket)
+        del self._under_way[look_up.question]
+        if self._watcher is not None:
+            self._watcher.looked_up(look_up.question[1], Result.TOO_MANY, None)
+        self._tell(look_up, _Entry(None, reason, 0, 0))
+
+    @staticmethod
+    def _tell(look_up: _LookUp, entry: _Entry) -> None:
+        for waiting in look_up.waiting:
+            if not waiting.done():
+                waiting.set_result(entry)
 
     def _ask(self, look_up: _LookUp, name: bytes) -> None:
         channel = self._current_channel()
@@ -274,12 +322,12 @@ class Resolver(Lookup):
             return
         question, now = look_up.question, self._now()
         del self._under_way[question]
+        for ticket in look_up.tickets:
+            self._shares.leave(ticket, is_answered=outcome.result is not Result.TIMEOUT)
         if self._watcher is not None:
-            self._watcher.looked_up(question[1], outcome.result, now - look_up.started)
-        entry = self._remember(question, outcome, now)
-        for waiting in look_up.waiting:
-            if not waiting.done():
-                waiting.set_result(entry)
+            self._watcher.looked_up(question[1], outcome.result, now - (look_up.started or now))
+        self._tell(look_up, self._remember(question, outcome, now))
+        self._begin()
 
     def _read(
         self, look_up: _LookUp, name: bytes, future: asyncio.Future[pycares.DNSResult]
@@ -290,6 +338,9 @@ class Resolver(Lookup):
             return _of_error(error, look_up.seconds)
         response = future.result()
         kind = look_up.question[1]
+        sections = (response.answer, response.authority, response.additional)
+        if sum(map(len, sections)) > 2 * MOST_RECORDS:
+            raise _NoAnswer(f"more than {2 * MOST_RECORDS} records of all sections")
         end, look_up.seconds = _follow(response, name, look_up.seconds)
         records = [
             record
@@ -340,6 +391,9 @@ class Resolver(Lookup):
     async def close(self) -> None:
         """Give up what is under way; those who wait get a ``DnsError``."""
         self._closed = True
+        for look_up in list(self._under_way.values()):
+            if look_up.started is None:
+                self._give_up(look_up, "the resolver is closed")
         channels = set(self._asked.values())
         if self._channel is not None:
             channels.add(self._channel)
@@ -349,6 +403,17 @@ class Resolver(Lookup):
         # closed before.
         if self._asked:
             await asyncio.wait(self._asked, timeout=CLOSE_SECONDS)
+
+
+class _ForClient(Lookup):
+    """Asks for one client."""
+
+    def __init__(self, resolver: Resolver, client: Client) -> None:
+        self._resolver = resolver
+        self._client = client
+
+    async def query(self, name: bytes, kind: Kind) -> Answer:
+        return await self._resolver.query_for(self._client, name, kind)
 
 
 def _shown(server: Endpoint) -> str:

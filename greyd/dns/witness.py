@@ -104,7 +104,7 @@ class DnsWitness:
     # What is asked ------------------------------------------------------------------------------
 
     def _questions(self, request: Request, address: Address) -> Iterator[Question]:
-        lookup, settings = self._lookup, self._settings
+        lookup, settings = self._lookup.for_client(address), self._settings
         if self._wants_spf:
             helo = (request.helo_name or b"").lower()
             yield SPF, check_host(lookup, address, request.sender or b"", helo)
