@@ -15,12 +15,15 @@ DEB_PYTHON ?= 3.11
 DEB_REVISION ?= 1
 DEB_MACHINE ?= $(shell uname -m)
 
-.PHONY: serve test test-redis check format docs docs-test generate bench soak fuzz image lock deb release clean
+.PHONY: FORCE serve test test-quick test-redis test-fresh check format docs docs-test generate bench soak fuzz image lock deb release clean
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
-$(RUN_STAMP): pyproject.toml requirements/run.txt
-	$(PYTHON) -m venv $(VENV)
+# Looked at each time; only an environment that was made anew has the rest installed anew.
+$(VENV)/.python: FORCE
+	@packaging/venv.sh "$(PYTHON)" $(VENV)
+
+$(RUN_STAMP): $(VENV)/.python pyproject.toml requirements/run.txt
 	$(PIP) install --require-hashes --requirement requirements/run.txt
 	$(PIP) install --no-deps --editable .
 	touch $@
@@ -34,8 +37,12 @@ $(BENCH_STAMP): $(DEV_STAMP)
 	touch $@
 
 # Apart from the others, so that what builds is just what is locked.
-$(RELEASE_STAMP): requirements/release.txt
-	$(PYTHON) -m venv --clear $(RELEASE_VENV)
+$(RELEASE_VENV)/.python: FORCE
+	@packaging/venv.sh "$(PYTHON)" $(RELEASE_VENV)
+
+$(RELEASE_STAMP): $(RELEASE_VENV)/.python requirements/release.txt
+	rm -rf $(RELEASE_VENV)
+	@packaging/venv.sh "$(PYTHON)" $(RELEASE_VENV)
 	$(RELEASE_VENV)/bin/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements/release.txt
 	touch $@
 
