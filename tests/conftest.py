@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import gc
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.skipping import summary
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+STARTED = time.monotonic()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was skipped, what to install for it, and how long all took."""
+    reasons = [report.longrepr[2] for report in terminalreporter.getreports("skipped")]
+    terminalreporter.section("this machine")
+    for line in summary(reasons, time.monotonic() - STARTED):
+        terminalreporter.line(line)
 
 
 @pytest.fixture(scope="module", autouse=True)

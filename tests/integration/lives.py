@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from tests.processes import PolicyClient, encode, greyd, request, wait_until
+from tests.processes import PolicyClient, encode, greyd, request, unavailable, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -131,7 +131,7 @@ def open_folder() -> Iterator[Path]:
 def only_as_root() -> None:
     """Skip the test where the tests do not run as root."""
     if os.geteuid() != 0:
-        pytest.skip("only root can become somebody else")
+        unavailable("only root can become somebody else")
 
 
 # What /proc knows -------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def postfix(keep: Path, *, main_cf: str = "", **restrictions: str) -> Iterator[P
     """
     program("postfix")
     if os.geteuid() != 0:
-        unavailable("Postfix can only be started by root")
+        unavailable("only root can start Postfix")
     ports = {name: free_port() for name in restrictions}
     services = "".join(
         SMTPD.format(port=ports[name]) + (RESTRICTED.format(restriction=text) if text else "")

@@ -25,7 +25,15 @@ from tests.integration.lives import (
     processes_of,
     run_to_the_end,
 )
-from tests.processes import Running, accepts, free_port, program, running, wait_until
+from tests.processes import (
+    Running,
+    accepts,
+    free_port,
+    program,
+    running,
+    unavailable,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,7 +212,7 @@ def test_the_unit_and_the_script_are_still_what_debian_ships() -> None:
     # If Debian changes them, the command lines above are to follow.
     unit, script = Path("/lib/systemd/system/postgrey.service"), Path("/etc/init.d/postgrey")
     if not unit.exists() or not script.exists():
-        pytest.skip("Debian's postgrey is not installed")
+        unavailable("postgrey is not installed")
     assert '$POSTGREY_OPTS \\\n --greylist-text="${POSTGREY_TEXT}"' in unit.read_text()
     assert '"$POSTGREY_TEXT_OPT"' in script.read_text()
     assert 'POSTGREY_OPTS="--pidfile=$PIDFILE --daemonize $POSTGREY_OPTS"' in script.read_text()

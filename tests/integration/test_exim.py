@@ -166,7 +166,7 @@ def test_the_dialogue_that_the_page_shows_is_deferred(folder: Path) -> None:
 
 def test_debians_configuration_has_the_macro_that_the_page_names() -> None:
     if not UNPACKED.exists():
-        unavailable("Debian's exim4-config is not unpacked")
+        unavailable("exim4-config is not installed")
     (name, value) = shown(MACROS).strip().split(" = ")
     assert value == ACL
     checks = PACKAGES / "etc/exim4/conf.d/acl/30_exim4-config_check_rcpt"

@@ -42,7 +42,7 @@ NOW = 1_700_000_000
 DELAY = 300
 TEST_TIME = "--test-time"
 
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
 
 
 def kill(server: Running) -> None:
