@@ -53,6 +53,13 @@ serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
 test: $(DEV_STAMP) ## run all tests that this machine can run
 	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
+test-quick: $(DEV_STAMP) ## the tests that start no other program
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) -m "not integration"
+
+test-fresh: $(DEV_STAMP) ## make serve and make test, as root and as a user, on a Debian that has nothing else
+	$(BIN)/python -m tests.fresh
+	$(BIN)/python -m tests.fresh --user=root --hosts
+
 check: $(DEV_STAMP) ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

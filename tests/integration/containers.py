@@ -197,7 +197,7 @@ def _of_this_machine() -> list[str]:
 ON_THE_BASE = ("--pull=never", f"--build-arg=BASE_IMAGE={BASE}", *_of_this_machine())
 
 
-def _debian() -> tuple[str, str]:
+def mirror_of_debian() -> tuple[str, str]:
     """Return the mirror and the code name of the Debian that apt is set up for here."""
     asked = [program("apt-get"), "indextargets", "--format", "$(LABEL) $(REPO_URI) $(CODENAME)"]
     targets = subprocess.run([*asked, "Created-By: Packages"], capture_output=True, text=True)
@@ -211,7 +211,7 @@ def _debian() -> tuple[str, str]:
 
 def _make_base(podman: Podman, folder: Path) -> None:
     """Make what stands for the official Python image: Debian with Python, and a pip beside it."""
-    mirror, suite = _debian()
+    mirror, suite = mirror_of_debian()
     root, log = folder / "base", folder / "debootstrap.log"
     packages = "python3,python3-venv,redis-server"
     command = [program("debootstrap"), "--variant=minbase", f"--include={packages}",
