@@ -13,6 +13,7 @@ import typer
 
 from greyd import __version__
 from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
+from greyd.admin.ask import ask
 from greyd.admin.check_whitelist import check_whitelist
 from greyd.admin.doctor import doctor
 from greyd.admin.expect import expect
@@ -57,6 +58,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "list": list_entries,
     "show": show,
     "explain": explain,
+    "ask": ask,
     "release": release,
     "expect": expect,
     "forget": forget,

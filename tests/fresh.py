@@ -37,17 +37,6 @@ UID = 1000
 DEBIANS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ANSWER_SECONDS = 60
 
-ASK = """\
-import socket, sys
-with socket.create_connection(("127.0.0.1", 10023), timeout=10) as server:
-    server.sendall(b"request=smtpd_access_policy\\nclient_address=192.0.2.7\\n"
-                   b"client_name=mail.example.com\\nsender=a@example.com\\n"
-                   b"recipient=b@example.org\\n\\n")
-    answer = server.recv(1000)
-print(answer)
-sys.exit(not answer.startswith(b"action=DEFER_IF_PERMIT Greylisted"))
-"""
-
 
 def run(*command: str | Path, seconds: float = 600, **variables: str) -> None:
     """Run a command, whose failure ends this program."""
@@ -105,10 +94,10 @@ def pip_configuration() -> tuple[str, dict[str, str]]:
 
 def named_in(text: str) -> set[Path]:
     """Return the files and folders of this machine that a configuration names."""
-    paths = {
-        Path(found) for found in re.findall(r"(?<![:\w/])/[^\s,:]+", text.replace("file://", " "))
-    }
-    return {path for path in paths if path.exists()}
+    # An index in a folder names files beside that folder.
+    indexes = {Path(found).parent for found in re.findall(r"file://(/[^\s,]+)", text)}
+    others = {Path(found) for found in re.findall(r"(?<![:\w/])/[^\s,:]+", text)}
+    return {path for path in indexes | others if path.exists()}
 
 
 class Fresh:
@@ -139,9 +128,9 @@ class Fresh:
         ]
         for path in sorted(self._lent):
             inside = shlex.quote(f"{self._root}{path}")
-            mounts.append(f"mkdir -p {shlex.quote(f'{self._root}{path.parent}')}")
-            mounts.append(f"mkdir -p {inside}" if path.is_dir() else f"touch {inside}")
-            mounts.append(f"mount --bind {shlex.quote(str(path))} {inside}")
+            folder = inside if path.is_dir() else shlex.quote(f"{self._root}{path.parent}")
+            mounts.append(f"mkdir -p {folder}; [ -e {inside} ] || touch {inside}")
+            mounts.append(f"mount -o bind,ro {shlex.quote(str(path))} {inside}")
         mounts.append(f"cp /etc/resolv.conf {root}/etc/" if network else "ip link set lo up")
         as_user = "" if self._user == "root" else (
             f"setpriv --reuid={UID} --regid={UID} --init-groups "
@@ -154,13 +143,14 @@ class Fresh:
         isolated += [] if network else ["--net"]
         print(f"+ {self._user}: {script}", flush=True)  # noqa: T201 - says what it does
         started = time.monotonic()
-        subprocess.run(
+        status = subprocess.run(
             [*isolated, "bash", "-c", todo],
-            check=True,
             stdin=subprocess.DEVNULL,
             timeout=seconds,
             env={**self._variables, "PATH": SYSTEM_PATH},
-        )
+        ).returncode
+        if status:
+            sys.exit(f"on the fresh machine this failed with status {status}: {script}")
         print(f"  {time.monotonic() - started:.0f} s", flush=True)  # noqa: T201 - says what it does
 
 
@@ -169,10 +159,11 @@ class Fresh:
 SERVE = f"""\
 make serve >/tmp/serve.log 2>&1 &
 for turn in $(seq {ANSWER_SECONDS}); do
-    python3 -c {shlex.quote(ASK)} 2>/tmp/ask.log && exit 0
+    .venv/bin/greyd ask >/tmp/ask.log 2>&1 && break
     sleep 1
 done
-cat /tmp/ask.log /tmp/serve.log; exit 1
+cat /tmp/serve.log /tmp/ask.log
+grep -q Greylisted /tmp/ask.log
 """
 """The server ends with the first process of its machine."""
 

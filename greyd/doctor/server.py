@@ -27,6 +27,9 @@ SECONDS = 5.0
 
 SLOW_SECONDS = 1.0
 
+MAX_ACTION_BYTES = 1000
+"""Of an action that are shown."""
+
 MOST_OCTETS = 4 * 1024 * 1024
 
 _NO_SUCH_FAMILY = ("Address family not supported by protocol", "Cannot assign requested address")
@@ -49,27 +52,27 @@ class Answered(NamedTuple):
     """Why there is no answer."""
 
 
-async def question(listener: Tcp | Path) -> Answered:
-    """Ask for a decision that changes nothing."""
+async def question(listener: Tcp | Path, request: bytes = QUESTION) -> Answered:
+    """Ask for a decision; for one that changes nothing unless another request is given."""
     started = time.perf_counter()
     try:
         async with asyncio.timeout(SECONDS):
-            reply = await _exchange(listener)
+            reply = await _exchange(listener, request)
     except TimeoutError:
         return Answered(fault=f"no answer within {SECONDS:g} s")
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as fault:
         return Answered(fault=_why(fault))
     action = reply.strip().removeprefix(b"action=")
-    return Answered(plain(action[:200]), time.perf_counter() - started)
+    return Answered(plain(action[:MAX_ACTION_BYTES]), time.perf_counter() - started)
 
 
-async def _exchange(listener: Tcp | Path) -> bytes:
+async def _exchange(listener: Tcp | Path, request: bytes) -> bytes:
     if isinstance(listener, Tcp):
         reader, writer = await asyncio.open_connection(*listener, limit=4096)
     else:
         reader, writer = await asyncio.open_unix_connection(str(listener), limit=4096)
     try:
-        writer.write(QUESTION)
+        writer.write(request)
         return await reader.readuntil(b"\n\n")
     finally:
         writer.close()
