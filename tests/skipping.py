@@ -23,6 +23,7 @@ DEBIAN_PACKAGES = {
     "smtp-source": "postfix",
     "systemd-analyze": "systemd",
     "systemd-journald": "systemd",
+    "systemd-nspawn": "systemd-container",
     "systemd-socket-activate": "systemd",
 }
 """Packages that are not called as the program is that a test asks for."""

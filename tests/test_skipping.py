@@ -10,7 +10,7 @@ from tests.commands import CHECKOUT
 from tests.pages.machine import PROGRAMS
 from tests.skipping import package_of, summary
 
-ALWAYS_THERE = {"apt-get", "setpriv", "start-stop-daemon", "unshare"}
+ALWAYS_THERE = {"apt-get", "dpkg", "nsenter", "setpriv", "start-stop-daemon", "unshare"}
 """Programs of packages that each Debian has."""
 
 
