@@ -27,7 +27,15 @@ from greyd.configuration import default_folder, read_secrets, read_settings_of_s
 from greyd.control import CONTROL_KEY, Control, change_control
 from greyd.durations import read_duration
 from greyd.log import one_line
-from greyd.store import Answer, StoreError, open_store, require_url, sqlite_file, tell
+from greyd.store import (
+    Answer,
+    StoreError,
+    StoreUnwritable,
+    open_store,
+    require_url,
+    sqlite_file,
+    tell,
+)
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -266,6 +274,9 @@ async def opened(url: str, settings: Settings, *, make: bool = False) -> AsyncIt
     store = open_store(replace(settings, store=url), path.parent if url[:6] == "sqlite" else Path())
     try:
         yield store
+    except StoreUnwritable as error:
+        # What mends it for a server, a chown to this user, would take it from the server.
+        raise StoreError(f"{error.what}; run this as root, or as the server's user") from None
     finally:
         await store.close()
 
@@ -289,7 +300,7 @@ def _make_for_owner(path: Path) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise StoreError(f"sqlite:{path}: {error.strerror}") from None
+        raise StoreError(f"sqlite:{path}: {error.strerror}; run this as root") from None
     with contextlib.closing(os.fdopen(descriptor, "wb")):
         if os.geteuid() == 0:
             os.fchown(descriptor, folder.st_uid, folder.st_gid)

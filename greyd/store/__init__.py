@@ -48,6 +48,12 @@ class StoreError(Exception):
 class StoreUnwritable(StoreError):
     """The store takes nothing until somebody mends it: rights, a full or a failing disk."""
 
+    def __init__(self, what: str, remedy: str = "") -> None:
+        """Say what is wrong, and what the server's administrator is to do about it."""
+        super().__init__(f"{what}; {remedy}" if remedy else what)
+        self.what = what
+        self.remedy = remedy
+
 
 class StoreFull(StoreError):
     """A new triplet was not stored, because the store has grown to its bound; others are."""

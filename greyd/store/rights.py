@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,15 @@ _IN_A_FOLDER = os.R_OK | os.W_OK | os.X_OK
 _IN_A_FILE = os.R_OK | os.W_OK
 
 
-def fault_of(database: Path) -> str:
-    """Return what keeps this process from writing a SQLite file; empty where nothing is seen.
+class Fault(NamedTuple):
+    """What is wrong, and what the server's administrator is to do about it."""
+
+    what: str
+    remedy: str
+
+
+def fault_of(database: Path) -> Fault | None:
+    """Return what keeps this process from writing a SQLite file; None where nothing is seen.
 
     SQLite writes two files beside its database (``-wal``, ``-shm``), so the folder must be writable
     as well. The rights of the process count, not the number of its user: a root without
@@ -29,11 +36,12 @@ def fault_of(database: Path) -> str:
     if closed := _closed_above(folder):
         return _whose(closed, "enter", [closed])
     if not folder.is_dir():
-        return f"there is no folder {folder}; make it, or name another"
+        return Fault(f"there is no folder {folder}", "make it, or name another")
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
-        return f"{folder} is on a file system that is mounted read-only; mount it read-write"
+        what = f"{folder} is on a file system that is mounted read-only"
+        return Fault(what, "mount it read-write")
     refused = list(_refused(database))
-    return _whose(refused[0], "write", refused) if refused else ""
+    return _whose(refused[0], "write", refused) if refused else None
 
 
 def is_missing(folder: Path) -> bool:
@@ -64,7 +72,7 @@ def _refused(database: Path) -> Iterator[Path]:
             yield path
 
 
-def _whose(path: Path, verb: str, refused: list[Path]) -> str:
+def _whose(path: Path, verb: str, refused: list[Path]) -> Fault:
     found = path.stat()
     process = f"{os.geteuid()}:{os.getegid()}"
     names = " ".join(map(str, refused))
@@ -74,7 +82,8 @@ def _whose(path: Path, verb: str, refused: list[Path]) -> str:
         remedy = f"chmod u+rwX {names}"
     else:
         remedy = f"chown {process} {names}"
-    return (
+    what = (
         f"{path} belongs to {found.st_uid}:{found.st_gid} (mode {stat.S_IMODE(found.st_mode):04o}),"
-        f" and greyd, which runs as {process}, may not {verb} it; {remedy}"
+        f" and greyd, which runs as {process}, may not {verb} it"
     )
+    return Fault(what, remedy)

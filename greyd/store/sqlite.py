@@ -267,19 +267,23 @@ class SqliteStore(Store):
 
     def _fail(self, batch: list[rows.Transaction | rows.Errand], error: sqlite3.Error) -> None:
         """Tell who waits, and let the next batch open the file anew."""
-        reason, kind, code = str(error), StoreError, _code_of(error)
-        if code in _DAMAGED:
-            self._disconnect()
-            aside, is_set_aside = self._set_aside()
-            reason += f"; {aside}"
-            kind = StoreError if is_set_aside else StoreUnwritable
-        elif code not in _BUSY:
-            self._disconnect()
-            fault = fault_of(Path(self._path)) if code != sqlite3.SQLITE_FULL else ""
-            reason = fault or reason
-            kind = StoreUnwritable if fault or code in _UNWRITABLE else StoreError
+        explained = self._explained(error)
         for work in batch:
-            work.error = kind(f"sqlite:{self._path}: {reason}")
+            work.error = explained
+
+    def _explained(self, error: sqlite3.Error) -> StoreError:
+        """Return what is wrong with the file, after what can be done about it here."""
+        code, reason = _code_of(error), f"sqlite:{self._path}: {error}"
+        if code in _BUSY:
+            return StoreError(reason)
+        self._disconnect()
+        if code in _DAMAGED:
+            aside, is_set_aside = self._set_aside()
+            kind = StoreError if is_set_aside else StoreUnwritable
+            return kind(f"{reason}; {aside}")
+        if code != sqlite3.SQLITE_FULL and (fault := fault_of(Path(self._path))):
+            return StoreUnwritable(f"sqlite:{self._path}: {fault.what}", fault.remedy)
+        return StoreUnwritable(reason) if code in _UNWRITABLE else StoreError(reason)
 
     def _set_aside(self) -> tuple[str, bool]:
         """Keep a damaged file under another name; the next batch begins with an empty one.
