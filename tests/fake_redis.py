@@ -2,7 +2,8 @@
 
 ``FakeRedis`` keeps what it is given (in fakeredis), so it answers as Redis does, until a test tells
 it what to answer instead: to the next so many commands of a name, before or after having done what
-they ask. ``DelayingProxy`` holds all that passes through it for half a round trip.
+they ask. ``DelayingProxy`` holds all that passes through it for half a round trip, and spoils an
+answer where it is told to.
 
 Both serve from a thread of their own while their ``with`` block runs.
 """
@@ -177,17 +178,22 @@ def encoded(reply: Any) -> bytes:
 class DelayingProxy(_Serving):
     """Passes connections on to a port, and holds each piece for half of a round trip."""
 
-    def __init__(self, port: int, round_trip_seconds: float) -> None:
+    def __init__(self, port: int, round_trip_seconds: float = 0) -> None:
         super().__init__()
         self._to = port
         self.round_trip_seconds = round_trip_seconds
         """May be changed at any time."""
+        self._spoilt: deque[bytes] = deque()
+
+    def spoil(self, reply: bytes) -> None:
+        """Pass on this instead of what the Redis says next."""
+        self._spoilt.append(reply)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a connection until one of its sides ends."""
         there, back = await asyncio.open_connection("127.0.0.1", self._to)
         try:
-            ways = [self._pass_on(reader, back), self._pass_on(there, writer)]
+            ways = [self._pass_on(reader, back), self._pass_on(there, writer, self._spoilt)]
             tasks = [asyncio.ensure_future(way) for way in ways]
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -198,9 +204,16 @@ class DelayingProxy(_Serving):
         finally:
             back.close()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        spoilt: deque[bytes] | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         while data := await reader.read(65536):
+            if spoilt:
+                data = spoilt.popleft()
             loop.call_later(self.round_trip_seconds / 2, _write, writer, data)
         # What is still on its way arrives before the end does.
         await asyncio.sleep(self.round_trip_seconds / 2)

@@ -1,10 +1,14 @@
-"""A soak: hours of mixed mail in minutes, with Redis killed and whitelists reloaded meanwhile.
+"""A soak: hours of mixed mail in minutes, with faults meanwhile.
 
 ``python -m tests.soak --minutes 10`` runs two servers at once: one on a Redis that is killed and
-started again every so often, one on SQLite. Each is asked new, retried, known and whitelisted mail
-over several connections, at a bounded rate. In the end it demands of both
+started again every so often and now and then answers nonsense, one on SQLite. Both are held up
+(SIGSTOP) for longer than their store may take, and read their whitelists again. Each is asked new,
+retried, known and whitelisted mail over several connections, at a bounded rate. In the end it
+demands of both
 
 - that every request was answered, on a connection that was never dropped,
+- that no mail that was told to wait has been forgotten when it comes again in time,
+- that a server was not taken for a store that is away when it was held up itself,
 - that the counters of ``/metrics`` add up to exactly these answers,
 - that memory is flat: after a warm-up, the last quarter's median within 5 % of the first's,
 - that no file descriptor has leaked,
@@ -28,9 +32,10 @@ import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.policy import RECENT_INSTANCES
+from tests.fake_redis import DelayingProxy
 from tests.integration.pressure import (
     MIB,
     PATIENCE_SECONDS,
@@ -64,8 +69,19 @@ MOST_NEW_FILES = 3
 
 SAMPLE_SECONDS = 1.0
 RELOAD_SECONDS = 7.0
+STORE_TIMEOUT_SECONDS = 2.0
+HELD_UP_SECONDS = 3.0
+HOLD_UP_SECONDS = 17.0
+"""From one SIGSTOP to the next."""
+
+NONSENSE_SECONDS = 3.0
+NONSENSE = (
+    b"*0\r\n", b":1\r\n", b"+QUEUED\r\n", b"$-1\r\n", b"-MOVED 1\r\n", b"HTTP/1.1 400 No\r\n\r\n",
+)  # fmt: skip
+
 REDIS_UP_SECONDS = 14.0
 REDIS_DOWN_SECONDS = 4.0
+DELAY_SECONDS = 300
 START_OF_TIME = 1_700_000_000
 
 
@@ -106,7 +122,14 @@ class Subject:
         )
 
 
-def dialogue(number: int) -> list[bytes]:
+class Question(NamedTuple):
+    """A request, and when it comes; None for those that need not wait."""
+
+    request: bytes
+    moment: int | None = None
+
+
+def dialogue(number: int) -> list[Question]:
     """Return the requests of one mail: it comes, is retried too early, then in time, and again."""
     at = START_OF_TIME + number // 50
     mail = {
@@ -117,12 +140,14 @@ def dialogue(number: int) -> list[bytes]:
         "instance": f"soak.{number}",
     }
     times = [at, at + 100, at + 400, at + 500] if number % 4 == 0 else [at]
-    asked = [request(**mail, policy_test_time=str(moment)) for moment in times]
+    asked = [
+        Question(encode(request(**mail, policy_test_time=str(moment))), moment) for moment in times
+    ]
     known = {"client_address": "192.0.2.99", "sender": f"known{number % 50}@example.com"}
-    asked.append(request(**known, policy_test_time=str(at)))
+    asked.append(Question(encode(request(**known, policy_test_time=str(at)))))
     if number % 2:
-        asked.append(request(client_name=f"out{number}.whitelisted.example"))
-    return [encode(each) for each in asked]
+        asked.append(Question(encode(request(client_name=f"out{number}.whitelisted.example"))))
+    return asked
 
 
 async def fill(subject: Subject) -> None:
@@ -157,12 +182,19 @@ async def ask_all(subject: Subject, until: float) -> None:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", subject.server.port)
         while time.monotonic() < until:
-            for question in dialogue(next(subject.numbers)):
+            waits_since: int | None = None
+            number = next(subject.numbers)
+            for question in dialogue(number):
                 started = time.monotonic()
-                writer.write(question)
+                writer.write(question.request)
                 reply = await asyncio.wait_for(reader.readuntil(b"\n\n"), PATIENCE_SECONDS)
                 subject.waits.append(time.monotonic() - started)
                 subject.answers[verb(reply)] += 1
+                if question.moment is not None and verb(reply).startswith("DEFER"):
+                    if waits_since is None:
+                        waits_since = question.moment
+                    elif question.moment >= waits_since + DELAY_SECONDS:
+                        subject.failures.append(f"mail {number} was told to wait, and forgotten")
                 await asyncio.sleep(pause)
         writer.close()
         await writer.wait_closed()
@@ -187,10 +219,32 @@ async def reload_all(subjects: list[Subject], until: float) -> None:
             subject.server.signal(signal.SIGHUP)
 
 
+async def hold_up_all(subjects: list[Subject], until: float) -> None:
+    """Hold all servers up, now and then."""
+    while time.monotonic() + HOLD_UP_SECONDS < until:
+        await asyncio.sleep(HOLD_UP_SECONDS - HELD_UP_SECONDS)
+        for subject in subjects:
+            subject.server.signal(signal.SIGSTOP)
+        await asyncio.sleep(HELD_UP_SECONDS)
+        for subject in subjects:
+            subject.server.signal(signal.SIGCONT)
+
+
+async def spoil_answers(proxy: DelayingProxy, until: float) -> None:
+    """Let Redis answer nonsense, now and then."""
+    for reply in itertools.cycle(NONSENSE):
+        await asyncio.sleep(NONSENSE_SECONDS)
+        if time.monotonic() >= until:
+            return
+        proxy.spoil(reply)
+
+
 def kill_redis_now_and_then(folder: Path, port: int, until: float) -> int:
     """Keep a Redis running but for a few seconds at a time; returns how often it was killed."""
     for kills in itertools.count():
-        with redis_server(folder, "--appendonly", "yes", port=port) as redis:
+        with redis_server(
+            folder, "--appendonly", "yes", "--appendfsync", "always", port=port
+        ) as redis:
             time.sleep(max(0.0, min(REDIS_UP_SECONDS, until - time.monotonic())))
             if time.monotonic() >= until:
                 return kills
@@ -199,16 +253,30 @@ def kill_redis_now_and_then(folder: Path, port: int, until: float) -> int:
     raise AssertionError("unreachable")
 
 
-async def soak(subjects: list[Subject], redis_folder: Path, redis_port: int, seconds: float) -> int:
+async def soak(
+    subjects: list[Subject],
+    redis_folder: Path,
+    redis_port: int,
+    proxy: DelayingProxy,
+    seconds: float,
+) -> int:
     """Fill the stores, then do all of it at the same time; returns how often Redis was killed."""
-    with redis_server(redis_folder, "--appendonly", "yes", port=redis_port):
+    with redis_server(
+        redis_folder, "--appendonly", "yes", "--appendfsync", "always", port=redis_port
+    ):
         await asyncio.gather(*(fill(subject) for subject in subjects))
     until = time.monotonic() + seconds
     killing = asyncio.create_task(
         asyncio.to_thread(kill_redis_now_and_then, redis_folder, redis_port, until)
     )
     asking = [ask_all(subject, until) for subject in subjects for _ in range(CONNECTIONS)]
-    await asyncio.gather(*asking, sample_all(subjects, until), reload_all(subjects, until))
+    await asyncio.gather(
+        *asking,
+        sample_all(subjects, until),
+        reload_all(subjects, until),
+        hold_up_all(subjects, until),
+        spoil_answers(proxy, until),
+    )
     return await killing
 
 
@@ -220,6 +288,11 @@ def judge(subject: Subject) -> list[str]:
     answered, counted = sum(subject.answers.values()), subject.counted()
     if answered != counted:
         faults.append(f"{counted} counted, {answered} answered")
+    log = subject.server.log()
+    if subject.name != "redis" and "store away" in log:
+        faults.append("its store was taken to be away")
+    if "internal error" in log:
+        faults.append("an internal error is in its log")
     samples = subject.samples[int(len(subject.samples) * WARM_UP) :]
     quarter = max(1, len(samples) // 4)
     first = statistics.median(each.octets for each in samples[:quarter])
@@ -254,14 +327,18 @@ def run(folder: Path, seconds: float) -> int:
     whitelist = folder / "whitelist_clients"
     whitelist.write_text("whitelisted.example\n/^dyn-[0-9]+\\./\n2001:db8:1::/48\n")
     redis_port = free_port()
-    stores = {"redis": f"redis://127.0.0.1:{redis_port}/0", "sqlite": f"sqlite:{folder}/soak.db"}
     with contextlib.ExitStack() as programs:
+        proxy = programs.enter_context(DelayingProxy(redis_port))
+        stores = {
+            "redis": f"redis://127.0.0.1:{proxy.port}/0", "sqlite": f"sqlite:{folder}/soak.db",
+        }  # fmt: skip
         subjects = []
         for name, store in stores.items():
             metrics = free_port()
             server = programs.enter_context(
                 greyd(
                     folder / name, f"--store={store}", "--test-time",
+                    f"--store-timeout={STORE_TIMEOUT_SECONDS}",
                     f"--whitelist-clients={whitelist}", f"--metrics=127.0.0.1:{metrics}",
                 )
             )  # fmt: skip
@@ -270,7 +347,8 @@ def run(folder: Path, seconds: float) -> int:
             f"soaking for {seconds:.0f} s after {FILL:,} triplets,"
             f" about {REQUESTS_A_SECOND} requests a second each"
         )
-        kills = asyncio.run(soak(subjects, folder / "redis-server", redis_port, seconds))
+        redis_folder = folder / "redis-server"
+        kills = asyncio.run(soak(subjects, redis_folder, redis_port, proxy, seconds))
         say(f"Redis was killed {kills} times; MiB and descriptors after the warm-up and at the end")
         say(f"{'store':<8}{'answered':>10}{'counted':>10}{'MiB':>9}{'MiB':>9}{'growth':>9}"
             f"{'files':>12}{'p99 ms':>9}{'max ms':>9}")  # fmt: skip
