@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.store import Size, StoreError, guard
+from greyd.store import Size, StoreError, guard, link
 from greyd.store.guard import Guard
 from tests.fake_redis import FakeRedis, Told, encoded
 from tests.stores import Place, count_up, look, put
@@ -166,6 +166,26 @@ def test_what_comes_behind_nonsense_is_not_believed_but_asked_again(
         assert told == []
         for key in keys:
             assert await guard_.transact([key], look) == [b"of " + key]
+
+    guarded(redis, do)
+
+
+@pytest.mark.parametrize(
+    "begin", [b"$1000000\r\n", b"*1000000\r\n", b"+", b"-", b"*1\r\n$99999\r\n"]
+)
+def test_a_reply_without_an_end_is_not_kept_beyond_a_limit(
+    redis: FakeRedis, monkeypatch: pytest.MonkeyPatch, begin: bytes
+) -> None:
+    monkeypatch.setattr(link, "MAX_REPLY_BYTES", 10_000)
+
+    async def do(guard_: Guard, told: list[str | None]) -> None:
+        redis.answer(
+            "EVALSHA",
+            Told(begin + b":1\r\n" * 5000 if begin[:1] == b"*" else begin + b"x" * 20_000),
+        )
+        assert await guard_.transact([b"warm"], look) == [b"v"]
+        assert redis.connections == 2
+        assert told == []
 
     guarded(redis, do)
 

@@ -5,7 +5,7 @@ knows Sentinel. Once a connection stands, its transport is given to ``greyd.stor
 writes commands as they come and reads their answers in order. That is twice as fast as a pool of
 connections with a command each, and it is all that a store needs.
 
-Connecting takes four to six round trips, with TLS one or two more. Each of its steps has
+Connecting takes two to four round trips, with TLS one or two more. Each of its steps has
 ``--store-connect-timeout``, and requests that give up on it do not end it.
 
 Which URL names what is told in ``greyd.store.url``.
