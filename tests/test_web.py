@@ -35,6 +35,8 @@ METRICS: dict[str, str] = {
     "greyd_store_duration_seconds": "histogram",
     "greyd_store_errors": "counter",
     "greyd_store_up": "gauge",
+    "greyd_store_size_bytes": "gauge",
+    "greyd_store_max_size_bytes": "gauge",
     "greyd_mode": "gauge",
     "greyd_protocol_errors": "counter",
     "greyd_internal_errors": "counter",
