@@ -129,6 +129,104 @@ def test_a_domain_on_a_list_counts_too() -> None:
     assert (evidence.listed, evidence.signals) == (True, ("rhsbl",))
 
 
+DBL = (Zone("dbl.example"),)
+
+
+def of_domain(domain: bytes, *, listed: str = "listed.co.uk") -> Evidence:
+    """Look at a sender of a domain, beside which nothing is suspicious."""
+    dns = good_dns()
+    dns.add(f"{listed}.dbl.example", Kind.A, "127.0.1.2")
+    return look(dns, request(sender=b"x@" + domain), rhsbl=DBL)
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        b"listed.co.uk", b"Listed.CO.uk", b"listed.co.uk.", b"listed.co.uk..", b"mail.listed.co.uk",
+        b"a/b.listed.co.uk", b"*.listed.co.uk", b"-a.listed.co.uk", b"a-.listed.co.uk",
+        b"_a.listed.co.uk", b"a_b.listed.co.uk", b"_._dmarc.listed.co.uk", b"a..listed.co.uk",
+        b".listed.co.uk", b"a b.listed.co.uk", b"a+b.listed.co.uk", b"a\\.b.listed.co.uk",
+        b"\x00.listed.co.uk", b"\xff.listed.co.uk", b"\xc3\xbc.listed.co.uk",
+        b"a" * 63 + b".listed.co.uk", b"a" * 64 + b".listed.co.uk", b"a" * 233 + b".listed.co.uk",
+        b"a." * 110 + b"listed.co.uk", b"a." * 114 + b"listed.co.uk", b"a." * 120 + b"listed.co.uk",
+        b"a." * 180 + b"listed.co.uk", b"1.2.3.4.listed.co.uk", b"xn--a.listed.co.uk",
+        b'"a@b.example"@listed.co.uk', b"b.example@listed.co.uk", b"@listed.co.uk",
+    ],
+)  # fmt: skip
+def test_a_listed_domain_is_found_whatever_stands_before_it(domain: bytes) -> None:
+    assert of_domain(domain).signals == ("rhsbl",)
+
+
+@pytest.mark.parametrize("domain", [b"bad.example.com", b"a/b.bad.example.com"])
+def test_a_listed_name_below_a_registered_domain_is_found_too(domain: bytes) -> None:
+    assert of_domain(domain, listed="bad.example.com").listed
+    assert not of_domain(b"example.com", listed="bad.example.com").listed
+
+
+@pytest.mark.parametrize(
+    ("domain", "ascii_"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"), ("x.BÜCHER.example", "xn--bcher-kva.example"),
+        ("例え.テスト", "xn--r8jz45g.xn--zckzah"), ("bücher.co.uk", "xn--bcher-kva.co.uk"),
+    ],
+)  # fmt: skip
+def test_an_internationalised_domain_is_asked_for_as_the_dns_has_it(
+    domain: str, ascii_: str
+) -> None:
+    assert of_domain(domain.encode(), listed=ascii_).listed
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        b"[192.0.2.7]", b"[IPv6:2001:db8::7]", b"192.0.2.7", b"com", b"localhost", b"", b".",
+        b"listed.c/o", b"lis\\116ed.uk/", b"listed\\.co", b"listed.-/", b"listed." + b"a" * 64,
+        "straße.de".encode(), "listed。co。uk".encode(), "ｌｉｓｔｅｄ.example".encode(),
+        b"listed.\xff", b"a" * 300,
+        # Two labels, and no room for the list's name behind them.
+        b"a" * 63 + b"." + b"b" * 190,
+    ],
+)  # fmt: skip
+def test_a_sender_that_a_list_can_t_be_asked_for_leaves_greyd_unsure(domain: bytes) -> None:
+    evidence = of_domain(domain)
+    assert (evidence.listed, evidence.unsure) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "unsure"),
+    [
+        ({}, False), ({"sender": b""}, False), ({"sender": b"postmaster"}, False),
+        ({"sender": b"x@a/b.example.org"}, False), ({"helo_name": b"localhost"}, False),
+        ({"helo_name": b"[192.0.2.7]"}, False), ({"helo_name": None}, False),
+        ({"client_name": b"mailgate"}, False),
+        ({"client_name": b"unknown", "reverse_client_name": b"unknown"}, False),
+        ({"helo_name": b"192.0.2.7"}, True), ({"helo_name": b"listed.\xff"}, True),
+        ({"client_name": b"unknown", "reverse_client_name": b"a.b/c"}, True),
+    ],
+)  # fmt: skip
+def test_who_has_no_domain_or_one_that_can_be_asked_for_is_no_reason_to_be_unsure(
+    attributes: dict[str, Any], *, unsure: bool
+) -> None:
+    assert look(good_dns(), request(**attributes), rhsbl=DBL).unsure is unsure
+
+
+@pytest.mark.parametrize("attribute", ["helo_name", "client_name", "sender"])
+@pytest.mark.parametrize("form", [b"a/b.listed.co.uk", b"*.listed.co.uk", b"a..listed.co.uk."])
+def test_names_of_a_host_are_asked_for_like_domains_of_senders(attribute: str, form: bytes) -> None:
+    dns = good_dns()
+    dns.add("listed.co.uk.dbl.example", Kind.A, "127.0.1.2")
+    name = b"x@" + form if attribute == "sender" else form
+    assert look(dns, request(**{attribute: name}), rhsbl=DBL).listed
+
+
+def test_each_name_is_asked_for_once() -> None:
+    dns = good_dns()
+    look(dns, rhsbl=DBL)
+    assert sorted(dns.asked) == [
+        (b"example.com.dbl.example", Kind.A), (b"mail.example.com.dbl.example", Kind.A),
+    ]  # fmt: skip
+
+
 def test_an_override_takes_listings_away() -> None:
     dns = listed(zen="127.0.0.4")
     assert not look(dns, override=b"example.com OK", dnsbl=(ZEN,)).listed

@@ -10,7 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.dns import DnsError, Kind
-from greyd.dns.names import dotted
+from greyd.dns.names import (
+    MAX_NAME_BYTES,
+    ascii_domain,
+    askable_end,
+    dotted,
+    registered_domain,
+)
 
 if TYPE_CHECKING:
     from greyd.dns import Lookup
@@ -47,8 +53,28 @@ async def look_up_address(lookup: Lookup, zone: Zone, address: Address) -> Listi
     return await _look_up(lookup, zone, reversed_name(address))
 
 
+def names_of_domain(zone: Zone, domain: bytes) -> set[bytes]:
+    """Return what a list is asked for of a domain that a stranger has chosen.
+
+    That is the longest end of it that can be asked for, and the registered domain, which is listed
+    whatever stands before it. None can be where it has no two well-formed labels at its end: an
+    address literal, say.
+    """
+    end = askable_end(ascii_domain(domain), MAX_NAME_BYTES - len(zone.name) - 1)
+    return {end, registered_domain(end)} - {b""}
+
+
+async def refuse(zone: Zone, domain: bytes) -> Listing | None:
+    """Say that a list can't be asked for a domain.
+
+    Raises:
+        DnsError: always.
+    """
+    raise DnsError(f"{zone.name} can't be asked for {domain!r}")
+
+
 async def look_up_domain(lookup: Lookup, zone: Zone, domain: bytes) -> Listing | None:
-    """Return a domain's listing.
+    """Return a domain's listing, see ``names_of_domain``.
 
     Raises:
         DnsError: it is not known.

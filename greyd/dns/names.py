@@ -32,6 +32,9 @@ _GENERIC = re.compile(
 MAX_NAME_BYTES = 253
 """Of a name in the DNS, written with dots (RFC 1035, 2.3.4)."""
 
+_MAX_IDN_LABEL_BYTES = 4 * 63
+"""Of a label in UTF-8: its ASCII form has 63 bytes at the most, and more than one a character."""
+
 _SMALL = 32
 
 
@@ -83,6 +86,28 @@ def registered_domain(name: bytes) -> bytes:
     """
     end = _end(name, _HOST_LABEL)
     return organisation_of(end) or b".".join(end.split(b".")[-2:])
+
+
+def ascii_domain(domain: bytes) -> bytes:
+    """Return a domain with its internationalised labels as the DNS has them (``xn--…``).
+
+    A label stays as it is where that is not certain: where IDNA 2003 and 2008 may differ.
+    """
+    if domain.isascii():
+        return domain
+    return b".".join(map(_ascii_label, domain.split(b".")))
+
+
+def _ascii_label(label: bytes) -> bytes:
+    if label.isascii() or len(label) > _MAX_IDN_LABEL_BYTES:
+        return label
+    try:
+        text = label.decode("utf-8").lower()
+        encoded = text.encode("idna")
+        is_certain = encoded.decode("idna") == text
+    except UnicodeError:
+        return label
+    return encoded if is_certain else label
 
 
 def askable_end(name: bytes, max_bytes: int = MAX_NAME_BYTES) -> bytes:

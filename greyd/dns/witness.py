@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from greyd.dns import DnsError, identity, lists, signals
-from greyd.dns.names import domain_of, is_fqdn, normal_name
+from greyd.dns.names import domain_of, is_literal, normal_name
 from greyd.dns.spf import check_host
 from greyd.greylist import Evidence
 from greyd.settings import TRUST
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from greyd.dns.spf import SpfResult
     from greyd.greylist import Address
     from greyd.protocol import Request
-    from greyd.settings import Settings
+    from greyd.settings import Settings, Zone
     from greyd.whitelist import Clients
 
     Question = tuple[str, Coroutine[Any, Any, Any]]
@@ -120,8 +119,8 @@ class DnsWitness:
             for zone in settings.dnsbl:
                 yield DNSBL, lists.look_up_address(lookup, zone, address)
             domains = _domains(request) if settings.rhsbl else ()
-            for zone, domain in product(settings.rhsbl, domains):
-                yield RHSBL, lists.look_up_domain(lookup, zone, domain)
+            for zone in settings.rhsbl:
+                yield from _about_domains(lookup, zone, domains)
 
     # What it means ------------------------------------------------------------------------------
 
@@ -183,12 +182,31 @@ class DnsWitness:
 
 
 def _domains(request: Request) -> set[bytes]:
-    """Return the domains that a client comes with: its name's, its HELO's, its sender's."""
-    name = (request.client_name or b"").lower()
+    """Return the domains that a client comes with: its name's, its HELO's, its sender's.
+
+    A host's name without a dot, and an address literal as HELO, belong to no domain. A sender
+    always has one, unless it is the null sender or a name without ``@``.
+    """
+    name = normal_name(request.client_name)
     if name in {b"", b"unknown"}:
-        name = (request.reverse_client_name or b"").lower()
-    domains = (name, normal_name(request.helo_name), domain_of(request.sender or b""))
-    return {each for each in domains if is_fqdn(each)}
+        name = normal_name(request.reverse_client_name)
+    hosts = (name, normal_name(request.helo_name))
+    domains = {each for each in hosts if b"." in each and not is_literal(each)}
+    if b"@" in (request.sender or b""):
+        domains.add(domain_of(request.sender or b""))
+    return domains
+
+
+def _about_domains(lookup: Lookup, zone: Zone, domains: Iterable[bytes]) -> Iterator[Question]:
+    """Ask a list for each name once."""
+    names: set[bytes] = set()
+    for domain in domains:
+        askable = lists.names_of_domain(zone, domain)
+        names |= askable
+        if not askable:
+            yield RHSBL, lists.refuse(zone, domain)
+    for name in names:
+        yield RHSBL, lists.look_up_domain(lookup, zone, name)
 
 
 def _is_trusted(listing: Listing) -> bool:

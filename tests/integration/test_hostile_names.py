@@ -184,3 +184,33 @@ def test_beside_150_connections_with_silent_domains_good_mail_is_known_in_time(
         has_said(server, "dns=late", 100)
     figures(f"longest {max(seconds for _, seconds in good) * 1000:.0f} ms")
     assert {action for action, _ in good} == {"action=DUNNO"}
+
+
+def test_no_form_of_a_domain_evades_a_list(tmp_path: Path) -> None:
+    listed: Zone = {"listed.example.dbl.example": ["60 A 127.0.1.2"]}
+    forms = [
+        "",
+        "a/b.",
+        "*.",
+        "-a.",
+        "_a.",
+        "a+b.",
+        "a..",
+        "a" * 64 + ".",
+        "a" * 233 + ".",
+        "b." * 115,
+    ]
+    unknown = ["[192.0.2.7]", "listed.exam/ple"]
+    with dns_server(GOOD | listed) as dns, ready(
+        tmp_path, "--greylist=suspicious", "--signals=dnsbl,rhsbl", "--rhsbl=dbl.example=3600",
+        f"--resolver={dns.address}",
+    ) as server:  # fmt: skip
+        senders = [f"x@{form}LISTED.example." for form in forms]
+        mails = [{**good_mail(0), "sender": each} for each in senders]
+        mails += [{**good_mail(0), "sender": f"x@{each}"} for each in unknown]
+        answers = ask_slowly(server, [good_mail(0), *mails])
+        assert [action for action, _ in answers] == [
+            "action=DUNNO", *["action=DEFER_IF_PERMIT"] * len(mails)
+        ]  # fmt: skip
+        has_said(server, "signals=rhsbl", len(forms))
+        has_said(server, "dns=late", len(unknown))
