@@ -514,6 +514,36 @@ def test_what_is_remembered_has_room_in_memory(monkeypatch: pytest.MonkeyPatch) 
     with_resolver({name.decode(): records for name in names}, do)
 
 
+def test_one_network_s_names_do_not_drive_out_what_others_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resolver, "MOST_REMEMBERED", 40)
+
+    async def do(asked: Asked) -> None:
+        shared = [b"shared%d.example.com" % number for number in range(20)]
+        for number in (1, 2):
+            for name in shared:
+                await asked.resolver.for_client(client(number)).query(name, A)
+        stranger = asked.resolver.for_client(client(3))
+        for number in range(100):
+            await stranger.query(b"x%d.example.com" % number, A)
+            await stranger.query(b"x%d.example.com" % number, A)
+        assert all(asked.resolver.cached(name, A) for name in shared)
+        # What it has room for it has; and others find room for theirs.
+        assert asked.resolver.cached(b"x99.example.com", A) == ABSENT
+        assert asked.resolver.cached(b"x81.example.com", A) == ABSENT
+        assert asked.resolver.cached(b"x0.example.com", A) is None
+        more = [b"more%d.example.com" % number for number in range(30)]
+        for name in more:
+            for number in (4, 5):
+                await asked.resolver.for_client(client(number)).query(name, A)
+        assert all(asked.resolver.cached(name, A) for name in more[-20:])
+        known = [asked.resolver.cached(b"x%d.example.com" % number, A) for number in range(100)]
+        assert sum(map(bool, known)) <= 12
+
+    with_resolver({}, do)
+
+
 # Several who ask ----------------------------------------------------------------------------------
 
 HELD: Zone = {"mx1.example.com": Held(["300 A 192.0.2.1"])}

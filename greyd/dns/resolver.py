@@ -28,7 +28,7 @@ import aiodns
 import pycares
 
 from greyd.dns import Answer, DnsError, Kind, Lookup, Result
-from greyd.dns.fair_share import NOBODY, Client, FairShare, Ticket, client_of
+from greyd.dns.fair_share import NOBODY, Client, FairShare, Key, Ticket, client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,6 +61,11 @@ MOST_REMEMBERED = 20_000
 
 MOST_REMEMBERED_OCTETS = 32 * 1024 * 1024
 """What they may take together."""
+
+UNSHARED_PART = 4
+"""One in so many of them is for answers that one client network alone has asked for. They have more
+only where there is room: so no stranger drives out what others share.
+"""
 
 MOST_CNAMES = 8
 """Questions asked after another because an answer ended in a CNAME."""
@@ -125,6 +130,8 @@ class _Entry(NamedTuple):
     failure: str
     expires_at: float
     octets: int
+    network: Key | None = None
+    """Of the client that it was asked for first."""
 
 
 class _Outcome(NamedTuple):
@@ -181,8 +188,7 @@ class Resolver(Lookup):
         self._timeout_seconds = timeout_seconds
         self._watcher = watcher
         self._now = now
-        self._remembered: OrderedDict[_Question, _Entry] = OrderedDict()
-        self._remembered_octets = 0
+        self._remembered = _Remembered()
         self._under_way: dict[_Question, _LookUp] = {}
         self._shares: FairShare[_LookUp] = FairShare(MOST_LOOKUPS, self._drop)
         self._asked: dict[asyncio.Future[Any], aiodns.DNSResolver] = {}
@@ -195,7 +201,10 @@ class Resolver(Lookup):
 
     def cached(self, name: bytes, kind: Kind) -> Answer | None:
         """Return what is known of a name without asking; None where ``query`` has to be awaited."""
-        entry = self._recall((name, kind))
+        return self._cached(NOBODY, name, kind)
+
+    def _cached(self, client: Client, name: bytes, kind: Kind) -> Answer | None:
+        entry = self._recall((name, kind), client)
         if entry is not None and entry.answer is not None:
             if self._watcher is not None:
                 self._watcher.found_in_cache()
@@ -216,10 +225,10 @@ class Resolver(Lookup):
     async def query_for(self, client: Client, name: bytes, kind: Kind) -> Answer:
         """Ask for a client."""
         name = name.lower()
-        answer = self.cached(name, kind)
+        answer = self._cached(client, name, kind)
         if answer is not None:
             return answer
-        entry = self._recall((name, kind)) or await self._join(client, name, kind)
+        entry = self._recall((name, kind), client) or await self._join(client, name, kind)
         if entry.answer is None:
             raise DnsError(f"{kind.value} of {name.decode('ascii')}: {entry.failure}")
         return entry.answer
@@ -326,7 +335,7 @@ class Resolver(Lookup):
             self._shares.leave(ticket, is_answered=outcome.result is not Result.TIMEOUT)
         if self._watcher is not None:
             self._watcher.looked_up(question[1], outcome.result, now - (look_up.started or now))
-        self._tell(look_up, self._remember(question, outcome, now))
+        self._tell(look_up, self._remember(look_up, outcome, now))
         self._begin()
 
     def _read(
@@ -362,28 +371,19 @@ class Resolver(Lookup):
 
     # Remembering --------------------------------------------------------------------------------
 
-    def _recall(self, question: _Question) -> _Entry | None:
-        entry = self._remembered.get(question)
-        if entry is None or entry.expires_at <= self._now():
-            return None
-        self._remembered.move_to_end(question)
-        return entry
+    def _recall(self, question: _Question, client: Client) -> _Entry | None:
+        entry = self._remembered.get(question, client.network)
+        return None if entry is None or entry.expires_at <= self._now() else entry
 
-    def _remember(self, question: _Question, outcome: _Outcome, now: float) -> _Entry:
+    def _remember(self, look_up: _LookUp, outcome: _Outcome, now: float) -> _Entry:
+        question = look_up.question
         failed = outcome.result in (Result.FAILED, Result.TIMEOUT)
         answer = Answer(outcome.values, outcome.result is not Result.NXDOMAIN)
         seconds = max(LEAST_SECONDS, min(outcome.seconds, MOST_SECONDS))
         octets = len(question[0]) + sum(map(sys.getsizeof, outcome.values)) + _OVERHEAD_OCTETS
-        entry = _Entry(None if failed else answer, outcome.failure, now + seconds, octets)
-        former = self._remembered.pop(question, None)
-        self._remembered[question] = entry
-        self._remembered_octets += octets - (former.octets if former else 0)
-        while (
-            len(self._remembered) > MOST_REMEMBERED
-            or self._remembered_octets > MOST_REMEMBERED_OCTETS
-        ):
-            _, oldest = self._remembered.popitem(last=False)
-            self._remembered_octets -= oldest.octets
+        network = look_up.tickets[0].network
+        entry = _Entry(None if failed else answer, outcome.failure, now + seconds, octets, network)
+        self._remembered.put(question, entry)
         return entry
 
     # The end ------------------------------------------------------------------------------------
@@ -403,6 +403,72 @@ class Resolver(Lookup):
         # closed before.
         if self._asked:
             await asyncio.wait(self._asked, timeout=CLOSE_SECONDS)
+
+
+class _Answers:
+    """Answers, that not used for longest first."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[_Question, _Entry] = OrderedDict()
+        self.octets = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, question: _Question) -> _Entry | None:
+        entry = self._entries.get(question)
+        if entry is not None:
+            self._entries.move_to_end(question)
+        return entry
+
+    def put(self, question: _Question, entry: _Entry) -> None:
+        self._entries[question] = entry
+        self.octets += entry.octets
+
+    def pop(self, question: _Question) -> None:
+        if entry := self._entries.pop(question, None):
+            self.octets -= entry.octets
+
+    def forget_oldest(self) -> None:
+        self.octets -= self._entries.popitem(last=False)[1].octets
+
+
+class _Remembered:
+    """All answers: those that several client networks have asked for, and the others."""
+
+    def __init__(self) -> None:
+        self._shared, self._unshared = _Answers(), _Answers()
+
+    def get(self, question: _Question, network: Key) -> _Entry | None:
+        """Return an answer for a client network."""
+        if entry := self._shared.get(question):
+            return entry
+        entry = self._unshared.get(question)
+        if entry is not None and entry.network != network:
+            self._unshared.pop(question)
+            self._shared.put(question, entry)
+        return entry
+
+    def put(self, question: _Question, entry: _Entry) -> None:
+        """Remember an answer in place of the one before, and forget what is too much."""
+        answers = self._unshared if self._shared.get(question) is None else self._shared
+        answers.pop(question)
+        answers.put(question, entry)
+        while (
+            len(self._shared) + len(self._unshared) > MOST_REMEMBERED
+            or self._shared.octets + self._unshared.octets > MOST_REMEMBERED_OCTETS
+        ):
+            self._fullest.forget_oldest()
+
+    @property
+    def _fullest(self) -> _Answers:
+        """Of the two the one that has more than its part."""
+        unshared = self._unshared
+        has_more = (
+            len(unshared) > MOST_REMEMBERED // UNSHARED_PART
+            or unshared.octets > MOST_REMEMBERED_OCTETS // UNSHARED_PART
+        )
+        return unshared if has_more or not self._shared else self._shared
 
 
 class _ForClient(Lookup):
