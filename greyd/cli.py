@@ -78,3 +78,10 @@ def serve(arguments: Sequence[str]) -> int:
         return USAGE_ERROR
     except KeyboardInterrupt:
         return 0
+    except ImportError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one line for whoever starts it, and status 1
+        from greyd.supervision import describe_error
+
+        sys.stderr.write(f"greyd: internal error: {describe_error(error)}\n")
+        return 1

@@ -217,8 +217,9 @@ class Log(Speaker):
         # Released by the thread whenever it has written what it was handed.
         self._written = threading.Lock()
         self._written.acquire()
-        self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+        """Writes what was handed over, until the log is closed."""
+        self.thread.start()
 
     def gather(self, soon: Callable[[], object] | None) -> None:
         """Call ``soon`` when lines begin to wait; it is to call ``flush`` a moment later.
@@ -279,7 +280,7 @@ class Log(Speaker):
         self.flush()
         self._handed.put(None)
         self._closing.set()
-        self._thread.join(seconds)
+        self.thread.join(seconds)
 
     def _write_all(self) -> None:
         """Write until the log is closed; no error ends the thread, since nobody else writes."""

@@ -82,6 +82,7 @@ PARTS = (
     "SQLite",
     "status page",
     "store",
+    "store size",
     "whitelist hits",
     "workers",
 )

@@ -32,7 +32,7 @@ from greyd.store import open_store
 from greyd.store.guard import Guard
 from greyd.store.url import shown_url
 from greyd.store_size import StoreSizeMonitor
-from greyd.supervision import TaskSupervisor, run_in_daemon_thread
+from greyd.supervision import THREAD_CHECK_SECONDS, TaskSupervisor, run_in_daemon_thread
 from greyd.web import Site, serve_site
 from greyd.whitelist_files import load_whitelists, reload_whitelists
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from greyd.policy import Tell
     from greyd.protocol import Request
     from greyd.settings import Settings
+    from greyd.store import Store
     from greyd.supervision import SupervisedTask
     from greyd.whitelist import Whitelists
     from greyd.whitelist_files import Messages
@@ -399,6 +400,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
         settings.store_timeout_seconds,
         observer.store_changed,
         partial(observer.internal_error, "store"),
+        partial(supervisor.run, "store"),
     )
     whitelists, messages = load_whitelists(settings)
     messages.log_to(log)
@@ -431,6 +433,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     supervisor.serve("control polling", follower.run)
     supervisor.serve("whitelist hits", partial(policy.hits.run, guard))
     supervisor.serve("store size", StoreSizeMonitor(store, observer).run)
+    supervisor.run("event loop", partial(_watch_threads, log, store, supervisor))
     _say_hello(replace(settings, mode=policy.mode), place, log, store_name)
     place.ready()
     _spare_the_garbage_collector()
@@ -475,6 +478,17 @@ async def _finish(observer: Observer, part: str, step: Awaitable[None]) -> None:
         await step
     except Exception as error:  # noqa: BLE001 - whatever it is, the stop goes on
         observer.internal_error(part, error, "stopping all the same")
+
+
+async def _watch_threads(log: Log, store: Store, supervisor: TaskSupervisor) -> None:
+    """End the process where a thread without which it can't serve has ended, or never began."""
+    while True:
+        await asyncio.sleep(THREAD_CHECK_SECONDS)
+        threads = [("log", log.thread), *(("store", thread) for thread in store.threads)]
+        for part, thread in threads:
+            if not thread.is_alive():
+                supervisor.give_up(part, RuntimeError(f"the thread {thread.name} does not run"))
+                return
 
 
 def _report_unhandled(

@@ -168,6 +168,7 @@ class Supervisor:
                 worker.hear()
             self._bury()
             self._obey_signals()
+            self._count_failures()
             self._say_ready()
 
     @property
@@ -286,7 +287,6 @@ class Supervisor:
             self._start_at = now + (min(seconds, ALONE_BACKOFF_SECONDS) if is_alone else seconds)
         self._log.error(f"{what}; starting another in {max(self._start_at - now, 0):.0f} s")
         self._uncounted_failures += 1
-        self._count_failures()
 
     def _end_with(self, status: int, why: str) -> None:
         """Stop for a reason; until greyd serves, whoever starts it reads that on standard error."""
@@ -300,12 +300,13 @@ class Supervisor:
         self._stop(signal.SIGTERM)
 
     def _count_failures(self) -> None:
-        """Let a worker count what has failed: this process shows no metrics."""
+        """Let a worker count what has failed, once one serves: this process has no metrics."""
         for worker in self._serving():
-            with contextlib.suppress(OSError):
-                sent = worker.lifeline.send(b"!" * self._uncounted_failures, socket.MSG_DONTWAIT)
-                self._uncounted_failures -= sent
+            if self._uncounted_failures == 0:
                 return
+            with contextlib.suppress(OSError):
+                failures = b"!" * self._uncounted_failures
+                self._uncounted_failures -= worker.lifeline.send(failures, socket.MSG_DONTWAIT)
 
     # Starts -------------------------------------------------------------------------------------
 

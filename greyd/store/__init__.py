@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from greyd.store.url import UrlError, check_url, sqlite_path
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from greyd.greylist import Change
@@ -164,6 +165,11 @@ class Store(Transacting, Protocol):
         So it pays to change those together, where there are many.
         """
         return 0
+
+    @property
+    def threads(self) -> Sequence[threading.Thread]:
+        """Return the threads without which nothing is answered, once there is something to do."""
+        return ()
 
     async def maintain(self) -> None:
         """Do a small piece of what the store needs from time to time; called every second."""

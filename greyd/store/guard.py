@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import time
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from greyd.greylist import Change
 from greyd.store import Answer, StoreError, StoreFull, StoreUnwritable, Transacting, tell
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.store import Done, Remembered, Rule, Store
+    from greyd.supervision import Work
 
 PROBE_SECONDS = 0.5
 
@@ -75,6 +76,13 @@ class _Waiting(NamedTuple):
     done: Done
 
 
+class Cancellable(Protocol):
+    """A task, or what supervises one."""
+
+    def cancel(self) -> object:
+        """End it."""
+
+
 class Guard(Transacting):
     """Wraps a store with a deadline and a circuit breaker."""
 
@@ -84,6 +92,7 @@ class Guard(Transacting):
         timeout_seconds: float,
         changed: Callable[[str | None], None],
         report: Callable[[Exception], None] | None = None,
+        run: Callable[[Work], Cancellable] | None = None,
     ) -> None:
         """Guard ``store``.
 
@@ -93,14 +102,17 @@ class Guard(Transacting):
             changed: called with the reason when the circuit opens, with None when it closes.
             report: called with an error that only a fault of greyd's own explains; without it
                 the event loop's exception handler is.
+            run: runs the probing until it returns, see ``greyd.supervision.TaskSupervisor.run``;
+                without it a plain task does.
         """
         self.store = store
         self._timeout_seconds = timeout_seconds
         self._tick_seconds = timeout_seconds / _TICKS
         self._changed = changed
         self._report = report or _to_the_loop
+        self._run = run or _as_task
         self._starting = False
-        self._probing: asyncio.Task[None] | None = None
+        self._probing: Cancellable | None = None
         self.unwritable = ""
         """What somebody has to mend before the store takes anything; empty otherwise."""
         # Those that wait longest come first: the deadline is the same for all.
@@ -209,7 +221,7 @@ class Guard(Transacting):
             return
         # At the start nothing has come and gone yet: it may just be connecting.
         rest_seconds = 0 if self._starting else REST_SECONDS
-        self._probing = asyncio.get_running_loop().create_task(self._probe(rest_seconds, fault))
+        self._probing = self._run(partial(self._probe, rest_seconds, fault))
         self._note(fault)
         self._attempt(partial(self._changed, _words(fault)))
         self._fail_all(fault)
@@ -276,10 +288,13 @@ class Guard(Transacting):
     async def check(self) -> None:
         """Try the store once at the start, so that the first request need not find out."""
         self._starting = True
-        # What fails here fails again below, and is told there.
-        with contextlib.suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(MAX_START_SECONDS):
-                await self.store.connect()
+        try:
+            # What fails here fails again below, and is told there.
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(MAX_START_SECONDS):
+                    await self.store.connect()
+        except Exception as error:  # noqa: BLE001 - whatever it is, mail is answered
+            self._report(error)
         if fault := await self._fault():
             self._open_circuit(fault)
         self._starting = False
@@ -305,6 +320,10 @@ def _news(fault: Exception) -> str:
     if isinstance(fault, StoreUnwritable) or not isinstance(fault, StoreError):
         return _words(fault)
     return ""
+
+
+def _as_task(work: Work) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(work())
 
 
 def _to_the_loop(error: Exception) -> None:

@@ -250,7 +250,7 @@ class Shared(Generic[Result]):
         except Exception as error:
             # Whatever it is, it is said once, and for those who wait the store has failed.
             asyncio.get_running_loop().call_exception_handler(
-                {"message": "internal error, Redis", "exception": error}
+                {"message": "the store is away", "exception": error, "part": "Redis"}
             )
             raise StoreError(f"internal error: {reason_of(error)}") from error
 

@@ -122,6 +122,11 @@ class SqliteStore(Store):
         """Return the key's place in the index, which is what is spread over the file."""
         return rows.hash_of(key)
 
+    @property
+    def threads(self) -> Sequence[threading.Thread]:
+        """Return the threads that do the work, once there is some."""
+        return self._threads if self._loop is not None else ()
+
     async def maintain(self) -> None:
         """Take out some expired rows."""
         for _ in range(_MOST_STEPS):

@@ -20,7 +20,7 @@ from tests.integration.lives import (
     has_said,
     nothing_left_of,
 )
-from tests.processes import free_port, wait_until
+from tests.processes import free_port, redis_server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,7 @@ TASKS = {
     "status page": "greyd.status:Status.run",
     "connections": "greyd.server:Service.close_idle",
     "store": "greyd.store.guard:Guard.run",
+    "store size": "greyd.store_size:StoreSizeMonitor.run",
 }
 
 
@@ -147,6 +148,25 @@ def test_a_look_through_the_store_that_fails_leaves_the_page_without_it(tmp_path
         assert errors_of(metrics, "status page") == 1, "not once for each reader"
         fault.end()
         wait_until(lambda: "entries of the store" in get(metrics, "/")[1], "the store's part")
+
+
+def test_the_probing_of_a_store_that_is_away_goes_on_after_an_error(tmp_path: Path) -> None:
+    metrics = free_port()
+    faults = {"greyd.store.guard:_news": "KeyError('unexpected')"}
+    with redis_server(tmp_path / "redis") as redis:
+        options = [f"--metrics=127.0.0.1:{metrics}", f"--store=redis://127.0.0.1:{redis.port}/0"]
+        with faulty(tmp_path, faults, *options) as (server, fault):
+            has_said(server, "listens on")
+            fault.begin()
+            redis.stop()
+            ask(server.port)
+            error = "KeyError: 'unexpected'"
+            has_reported(server, metrics, "store", error, "starting it again in 1 s")
+            with redis_server(tmp_path / "redis", port=redis.port):
+                fault.end()
+                has_said(server, "the store is back")
+                sender = "after@example.com"
+                assert (ask(server.port, sender=sender) or "").startswith("action=DEFER_IF_PERMIT")
 
 
 # Callbacks --------------------------------------------------------------------------------------
@@ -266,6 +286,49 @@ def test_an_error_in_the_log_s_thread_costs_lines_and_says_so(
         ask(server.port, sender="after@example.com")
         has_said(server, "sender=after@example.com")
         assert server.stop() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("part", "thread", "function"),
+    [
+        ("store", "sqlite", "greyd.store.sqlite:SqliteStore._work"),
+        ("store", "checkpoint", "greyd.store.sqlite:SqliteStore._checkpoint"),
+        ("log", "log", "greyd.log:Log._write_all"),
+    ],
+)
+def test_a_thread_that_is_gone_for_good_ends_the_process_with_status_1(
+    tmp_path: Path, part: str, thread: str, function: str, workers: int
+) -> None:
+    metrics = free_port()
+    options = [f"--metrics=127.0.0.1:{metrics}", f"--workers={workers}"]
+    with faulty(tmp_path, {function: "SystemExit(1)"}, *options, from_start=True) as (
+        server,
+        fault,
+    ):
+        if workers == 1:
+            assert server.process.wait(30) == 1
+        else:
+            has_said(server, "has ended with status 1; starting another in ")
+            fault.end()
+            assert answers(server)
+            wait_until(lambda: errors_of(metrics, "workers") >= 1, "the worker's end")
+            assert server.stop() == 0
+        if part != "log":
+            assert (
+                f"error: internal error, {part}: RuntimeError: the thread {thread} does not run;"
+                " it can't be started again, so greyd ends\n"
+            ) in server.log()
+
+
+def test_a_start_for_which_there_is_no_thread_ends_with_one_line_and_status_1(
+    tmp_path: Path,
+) -> None:
+    raised = 'RuntimeError("can\'t start new thread")'
+    with faulty(tmp_path, {"threading:Thread.start": raised}, from_start=True) as (server, _):
+        assert server.process.wait(30) == 1
+        line = r"greyd: internal error: RuntimeError: can't start new thread \(\S+:\d+\)\n"
+        assert re.fullmatch(line, server.log())
 
 
 # The end ----------------------------------------------------------------------------------------

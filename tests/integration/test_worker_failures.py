@@ -139,11 +139,12 @@ def test_when_no_worker_can_be_had_any_more_greyd_ends_and_clients_are_refused(
 
 
 def test_workers_that_all_die_are_waited_for_by_the_clients(tmp_path: Path) -> None:
-    with two_workers(tmp_path, {}) as (server, _, __):
+    with two_workers(tmp_path, {}) as (server, _, metrics):
         for worker in workers_of(server.process.pid):
             kill(worker)
         assert (ask(server.port) or "").startswith("action=DEFER_IF_PERMIT")
         both_serve(server, since=2)
+        wait_until(lambda: errors_of(metrics, "workers") >= 1, "their end in the metrics")
 
 
 def test_a_fork_that_fails_at_the_start_is_tried_again(tmp_path: Path) -> None:
