@@ -211,6 +211,44 @@ def test_versions_of_the_debian_package_are_in_the_order_of_their_release(
         assert subprocess.run(command).returncode == 0
 
 
+# The image ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("machine", "ldd", "is_built"),
+    [
+        ("x86_64", "ldd (Debian GLIBC 2.41-12) 2.41", True),
+        ("aarch64", "ldd (Debian GLIBC 2.36-9+deb12u10) 2.36", True),
+        ("x86_64", "ldd (Ubuntu GLIBC 2.39-0ubuntu8.4) 2.39", True),
+        ("aarch64", "ldd (GNU libc) 2.34", True),
+        ("x86_64", "musl libc (x86_64)", False),
+        ("aarch64", "musl libc (aarch64)", False),
+        ("armv7l", "ldd (Debian GLIBC 2.36-9+deb12u10) 2.36", False),
+        ("riscv64", "ldd (Debian GLIBC 2.41-12) 2.41", False),
+        ("x86_64", "sh: ldd: not found", False),
+    ],
+)
+def test_the_image_is_built_for_the_platforms_that_the_page_names_and_no_other(
+    tmp_path: Path, machine: str, ldd: str, is_built: bool
+) -> None:
+    dockerfile = (CHECKOUT / "docker" / "Dockerfile").read_text()
+    (check,) = re.findall(r"^RUN (case .*?\n +esac)$", dockerfile, re.MULTILINE | re.DOTALL)
+    for name, line in (("uname", machine), ("ldd", ldd)):
+        program_ = tmp_path / name
+        program_.write_text(f"#!/bin/sh\necho '{line}'\n")
+        program_.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", check],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == (0 if is_built else 2)
+    assert is_built or re.fullmatch(
+        r"greyd: \S+ with this C library is not supported: .*Platforms\)\n", done.stderr
+    )
+
+
 # What a packager is told --------------------------------------------------------------------------
 
 
