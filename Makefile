@@ -4,6 +4,7 @@ PYTHON ?= python3
 TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 MINUTES ?= 10
 SECONDS ?= 60
+QUICK := "not integration and not commands"
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
@@ -15,7 +16,7 @@ DEB_PYTHON ?= 3.11
 DEB_REVISION ?= 1
 DEB_MACHINE ?= $(shell uname -m)
 
-.PHONY: FORCE serve test test-quick test-redis test-fresh check format docs docs-test generate bench soak fuzz image lock deb release clean
+.PHONY: FORCE serve test test-quick test-redis test-fresh test-pythons check format docs docs-test generate bench soak fuzz image lock deb release clean
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -53,8 +54,12 @@ serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
 test: $(DEV_STAMP) ## run all tests that this machine can run
 	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
-test-quick: $(DEV_STAMP) ## the tests that start no other program
-	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) -m "not integration"
+test-quick: $(DEV_STAMP) ## the tests that start no process: less than a minute
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile -m $(QUICK)
+
+test-pythons: $(DEV_STAMP) ## the quick tests, and those of the server's process, on each other Python of this machine
+	$(BIN)/python -m tests.pythons -m $(QUICK)
+	$(BIN)/python -m tests.pythons tests/integration/test_process.py
 
 test-fresh: $(DEV_STAMP) ## make serve and make test, as root and as a user, on a Debian that has nothing else
 	$(BIN)/python -m tests.fresh

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import commands
 from tests.skipping import summary
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("this machine")
     for line in summary(reasons, time.monotonic() - STARTED):
         terminalreporter.line(line)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of each file that runs greyd's commands."""
+    for item in items:
+        module = item.getparent(pytest.Module)
+        used = vars(module.obj).values() if module else ()
+        if any(each is commands.run or each is commands.answer_of for each in used):
+            item.add_marker("commands")
 
 
 @pytest.fixture(scope="module", autouse=True)
