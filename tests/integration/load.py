@@ -23,7 +23,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from tests.processes import PolicyClient, free_port, greyd
+from tests.processes import PolicyClient, free_port, greyd, slowness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -175,7 +175,7 @@ class Load:
     def stop(self) -> None:
         """Ask no more, and wait for the answers that are due."""
         self._stop.set()
-        self._thread.join(20)
+        self._thread.join(20 * slowness())
         assert not self._thread.is_alive()
 
     @property
@@ -200,7 +200,7 @@ class Load:
             if self._stop.is_set():
                 if not any(client.waits for client in self._clients):
                     break
-                give_up_at = min(give_up_at, time.monotonic() + 10)
+                give_up_at = min(give_up_at, time.monotonic() + 10 * slowness())
         self.unanswered = sum(client.waits for client in self._clients)
         for client in self._clients:
             client.socket.close()
@@ -273,7 +273,7 @@ def ask_all(port: int, mails: Sequence[bytes], connections: int = 8) -> list[str
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(60 * slowness())
     return actions
 
 
@@ -295,7 +295,7 @@ class Site:
         return sum(float(value) for value in found)
 
     def _get(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5 * slowness())
         with contextlib.closing(connection):
             connection.request("GET", path)
             response = connection.getresponse()
@@ -333,11 +333,11 @@ class Trial:
         self._said_before = len(self.said())
 
     def away(self, seconds: float = 1.3, *, health: int = 200) -> Figures:
-        """See what holds while the store is away; it has to be noticed within two seconds.
+        """See what holds while the store is away, from when it has been noticed.
 
         ``health`` is what ``/healthz`` answers: 503 where the store does not return by itself.
         """
-        noticed = self._wait_for(lambda: self.site.sample("greyd_store_up") == 0, 2)
+        noticed = self._wait_for(lambda: self.site.sample("greyd_store_up") == 0, 5)
         assert noticed, f"greyd_store_up stays 1: {self.said()}"
         time.sleep(max(seconds - (time.monotonic() - self.fault_at), 0.3))
         figures = self.load.since(self.fault_at)
@@ -351,9 +351,11 @@ class Trial:
         assert self.site.status("/livez") == 200
         assert 1 <= len(lines) <= figures.seconds + 1, lines
         assert any("passing mail ungreylisted" in line for line in lines), lines
-        assert figures.median < MEDIAN_AWAY_SECONDS
+        # By how much mail waits longer than before tells of greyd, the rest of the machine.
+        before = self._normal.median if self._normal is not None else 0.0
+        assert figures.median < max(MEDIAN_AWAY_SECONDS * slowness(), 3 * before)
         if self._normal is not None:
-            assert figures.rate > self._normal.rate * RATE_AWAY
+            assert figures.rate > self._normal.rate * RATE_AWAY / slowness()
         return figures
 
     def returns(self, seconds: float = BACK_SECONDS) -> Figures:
@@ -370,7 +372,7 @@ class Trial:
 
     def _quiet_look(self, seconds: float, patience_seconds: float) -> Figures:
         """Return figures of a while in which nothing failed open, with the store up at its end."""
-        give_up_at = time.monotonic() + patience_seconds
+        give_up_at = time.monotonic() + patience_seconds * slowness()
         while True:
             begin = time.monotonic()
             time.sleep(seconds)
@@ -391,7 +393,7 @@ class Trial:
         )
         assert self.load.dropped == 0
         assert self.load.unanswered == 0
-        assert everything.longest < LONGEST_SECONDS
+        assert everything.longest < LONGEST_SECONDS * slowness()
         counted = self.site.sample("greyd_requests_total")
         assert counted == len(everything.answers) + self._beside, (
             "the counters tell of every answer"
@@ -418,7 +420,7 @@ class Trial:
         )
 
     def _wait_for(self, true: Callable[[], bool], seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * slowness()
         while not true():
             if time.monotonic() > deadline:
                 return False

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from tests.processes import encode, request
+from tests.processes import encode, request, slowness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ class Load:
 
     def _await_answers(self) -> None:
         """Wait for as many answers as there are connections, or a failure."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS * slowness()
         while len(self.waits) < self._connections and not self.failures:
             if time.monotonic() > deadline:
                 self.failures.append("no answers come")
@@ -143,6 +143,7 @@ class Load:
 
     async def _ask_all(self, connection: int) -> None:
         number = 0
+        patience = PATIENCE_SECONDS * slowness()
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             while not self._ending:
@@ -150,7 +151,7 @@ class Load:
                 number += 1
                 started = time.monotonic()
                 writer.write(question_)
-                reply = await asyncio.wait_for(reader.readuntil(b"\n\n"), PATIENCE_SECONDS)
+                reply = await asyncio.wait_for(reader.readuntil(b"\n\n"), patience)
                 self.waits.append(time.monotonic() - started)
                 if not reply.startswith(b"action="):
                     self.failures.append(f"connection {connection}: {reply!r}")

@@ -25,7 +25,15 @@ from tests.integration.load import (
     ask_all,
     trial,
 )
-from tests.processes import PolicyClient, free_port, greyd, redis_server, request
+from tests.processes import (
+    PolicyClient,
+    free_port,
+    greyd,
+    redis_server,
+    request,
+    slowness,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,7 +189,7 @@ def test_deferring_while_redis_is_away_is_a_choice(redis: Running, tmp_path: Pat
                 assert client.ask(request()) == (
                     "action=DEFER_IF_PERMIT 4.3.0 Greylisting is out of order, try again later"
                 )
-                assert time.monotonic() - started < LONGEST_SECONDS
+                assert time.monotonic() - started < LONGEST_SECONDS * slowness()
         said = "; deferring mail until it returns"
         has_said(server, said)
 
@@ -238,7 +246,7 @@ def test_nothing_acknowledged_is_lost_when_greyd_and_redis_are_killed(tmp_path: 
         with greyd(tmp_path, *options, port=port) as server:
             load = Load(server.port, mails=Mails("acknowledged", NOW))
             with load:
-                time.sleep(1)
+                wait_until(lambda: len(load.answers) > 1000, "answers", 60)
                 kill(server)
                 kill(redis)
         assert load.dropped == load.connections
@@ -251,7 +259,7 @@ def test_nothing_acknowledged_is_lost_when_greyd_and_redis_are_killed(tmp_path: 
                     client.ask(request())
                 seconds = time.monotonic() - started
                 print(f"FIGURES SIGKILL, Redis: serving after {seconds:.2f} s")  # noqa: T201
-                assert seconds < LONGEST_SECONDS  # the contract is 1 s
+                assert seconds < LONGEST_SECONDS * slowness()  # the contract is 1 s
                 later = Mails("acknowledged", NOW + DELAY + 1)
                 actions = ask_all(server.port, [later(mail) for mail in mails])
     print(f"FIGURES SIGKILL, Redis: {len(actions)} acknowledged, all there")  # noqa: T201

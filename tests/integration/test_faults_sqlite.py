@@ -28,7 +28,7 @@ from tests.integration.load import (
     ask_all,
     trial,
 )
-from tests.processes import PolicyClient, free_port, greyd, request, wait_until
+from tests.processes import PolicyClient, free_port, greyd, request, slowness, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ def test_nothing_acknowledged_is_lost_when_greyd_is_killed(tmp_path: Path, worke
     with greyd(tmp_path, *options, port=port) as server:
         load = Load(port, mails=Mails("killed", NOW))
         with load:
-            time.sleep(1)
+            wait_until(lambda: len(load.answers) > 1000, "answers", 60)
             children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
             processes = [int(child) for child in children.read_text().split()]
             kill(server)
@@ -85,7 +85,7 @@ def test_nothing_acknowledged_is_lost_when_greyd_is_killed(tmp_path: Path, worke
             client.ask(request())
         seconds = time.monotonic() - started
         print(f"FIGURES SIGKILL, SQLite: serving after {seconds:.2f} s")  # noqa: T201
-        assert seconds < LONGEST_SECONDS  # the contract is 1 s
+        assert seconds < LONGEST_SECONDS * slowness()  # the contract is 1 s
         assert_all_there(port, load, "killed")
 
 
@@ -243,8 +243,9 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A database with some thousand triplets."""
     folder = tmp_path_factory.mktemp("healthy")
     with greyd(folder) as server:
-        with Load(server.port, mails=Mails("earlier")):
-            time.sleep(0.7)
+        with Load(server.port, mails=Mails("earlier")) as load:
+            # Three of four are new, and each takes some 120 bytes.
+            wait_until(lambda: len(load.answers) > 5000, "answers", 60)
         assert server.stop() == 0
     octets = (folder / "greyd.db").read_bytes()
     assert len(octets) > 200_000

@@ -41,6 +41,7 @@ from tests.processes import (
     redis_server,
     request,
     running,
+    slowness,
     wait_until,
 )
 
@@ -53,7 +54,7 @@ SLOWEST_ANSWER_SECONDS = 1.0
 BUSY = 0.5
 """Share of a core that is spinning."""
 
-IN_FORCE_SECONDS = 5.0
+IN_FORCE_SECONDS = 60.0
 """Until a reload is in force; 2 s on a quiet machine, which the figures show."""
 
 
@@ -91,8 +92,8 @@ def test_2000_idle_connections_leave_a_newcomer_its_answer(tmp_path: Path) -> No
         f"newcomer {first * 1000:.1f} ms, p99 {percentile(waits, 0.99) * 1000:.1f} ms;"
         f" {growth / MIB:.1f} MiB for 2,000 connections, {share:.0%} of a core when idle"
     )
-    assert first < SLOWEST_ANSWER_SECONDS
-    assert percentile(waits, 0.99) < 0.5
+    assert first < SLOWEST_ANSWER_SECONDS * slowness()
+    assert percentile(waits, 0.99) < 0.5 * slowness()
     assert share < BUSY
 
 
@@ -205,7 +206,7 @@ def ask_many(server: Running, number: int = 3000) -> None:
         wait_until(lambda: len(load.waits) >= number or bool(load.failures), "answers")
     figures(f"slowest answer {load.longest_wait * 1000:.0f} ms of {len(load.waits)}")
     assert load.failures == []
-    assert load.longest_wait < SLOWEST_ANSWER_SECONDS
+    assert load.longest_wait < SLOWEST_ANSWER_SECONDS * slowness()
 
 
 def test_a_log_reader_that_sleeps_keeps_no_mail_waiting(tmp_path: Path) -> None:
@@ -402,7 +403,7 @@ def undisturbed(server: Running) -> Iterator[None]:
         f" memory {growth / MIB:+.1f} MiB"
     )
     assert load.failures == []
-    assert load.longest_wait < SLOWEST_ANSWER_SECONDS
+    assert load.longest_wait < SLOWEST_ANSWER_SECONDS * slowness()
     assert growth < 5 * MIB
     wait_until(lambda: accepts_scrape(server), "the port serves again", seconds=5)
 
@@ -497,7 +498,7 @@ def under_load(server: Running, what: str) -> Iterator[None]:
         yield
     figures(f"{what}: longest gap {load.longest_wait * 1000:.0f} ms in {len(load.waits)} answers")
     assert load.failures == []
-    assert load.longest_wait < SLOWEST_ANSWER_SECONDS
+    assert load.longest_wait < SLOWEST_ANSWER_SECONDS * slowness()
     # Nor is mail let through because the store had no time.
     assert "store away" not in server.log()
 
