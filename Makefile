@@ -57,9 +57,9 @@ test: $(DEV_STAMP) ## run all tests that this machine can run
 test-quick: $(DEV_STAMP) ## the tests that start no process: less than a minute
 	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile -m $(QUICK)
 
-test-pythons: $(DEV_STAMP) ## the quick tests, and those of the server's process, on each other Python of this machine
+test-pythons: $(DEV_STAMP) ## the quick tests, and those of sockets, on each other Python of this machine
 	$(BIN)/python -m tests.pythons -m $(QUICK)
-	$(BIN)/python -m tests.pythons tests/integration/test_process.py
+	$(BIN)/python -m tests.pythons tests/integration/test_process.py -k "socket and not syslog"
 
 test-fresh: $(DEV_STAMP) ## make serve and make test, as root and as a user, on a Debian that has nothing else
 	$(BIN)/python -m tests.fresh
