@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).parent.parent
 VERSIONS = [(3, minor) for minor in range(11, 15)]
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 APART = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
-"""Root's tests have a loopback of their own: no port is another run's, which may go on meanwhile."""
+"""Root's tests have a loopback of their own: no other run takes a port of theirs."""
 if os.geteuid() != 0:
     APART = []
 PROCESSES = os.environ.get("TEST_PROCESSES", str((os.cpu_count() or 1) + 1))
