@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.redaction import shown
+from greyd.regular_files import FileError, read_regular_file
 from greyd.settings import (
     OWN_OPTIONS,
     SettingsError,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from greyd.settings import Given, Settings
+
+MAX_CONFIG_BYTES = 2**20
+MAX_SECRET_BYTES = 64 * 1024
 
 DEFAULT_CONFIG = Path("/etc/greyd/greyd.toml")
 
@@ -80,15 +84,35 @@ def _from_file(given: Sequence[Given]) -> list[Given]:
     path = Path(named[-1]) if named else DEFAULT_CONFIG
     if not named and not path.exists():
         return []
+    try:
+        text = read_regular_file(path, MAX_CONFIG_BYTES)
+    except FileError as error:
+        raise SettingsError(f"{path_shown(path)}: {error}") from None
+    return from_table(_parsed(text, path), path_shown(path))
+
+
+def _parsed(content: bytes, path: Path) -> dict[str, object]:
+    """Read TOML.
+
+    Raises:
+        SettingsError: it is none; the text is one line.
+    """
     import tomllib
 
     try:
-        table = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
+        return tomllib.loads(content.decode())
+    except RecursionError:
+        raise SettingsError(f"{path_shown(path)}: tables or lists are nested too deep") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from None
-    return from_table(table, str(path))
+        raise SettingsError(f"{path_shown(path)}: {shown(str(error))}") from None
+    except ValueError:
+        # The standard library's own limit, of the digits of a number.
+        raise SettingsError(f"{path_shown(path)}: a number has too many digits") from None
+
+
+def path_shown(path: Path) -> str:
+    """Return a path as it can stand in a message."""
+    return "".join(each if each.isprintable() else "?" for each in str(path))
 
 
 # The server's settings, as another process can know them ------------------------------------------
@@ -122,11 +146,12 @@ def _options_of_first_process() -> list[str]:
 def _service_environment() -> dict[str, str]:
     environment: dict[str, str] = {}
     for file in SERVICE_FILES:
-        try:
-            lines = file.read_text().replace("\\\n", "").splitlines()
-        except FileNotFoundError:
+        if not file.exists():
             continue
-        except (OSError, UnicodeDecodeError) as error:
+        try:
+            text = read_regular_file(file, MAX_CONFIG_BYTES).decode()
+            lines = text.replace("\\\n", "").splitlines()
+        except (FileError, UnicodeDecodeError) as error:
             raise SettingsError(
                 f"{file}: {error}; the server is set up there, so run this as root"
             ) from None
@@ -220,6 +245,6 @@ def _read_password(file: Path | None, option: str) -> str | None:
 
 def _read_secret(file: Path, option: str) -> bytes:
     try:
-        return file.read_bytes().strip()
-    except OSError as error:
-        raise SetupError(f"{option}={file}: {error.strerror}") from None
+        return read_regular_file(file, MAX_SECRET_BYTES).strip()
+    except FileError as error:
+        raise SetupError(f"{option}={file}: {error}") from None

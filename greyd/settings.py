@@ -88,6 +88,7 @@ class Kind(Enum):
 
 _WHOLE = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
 _LARGEST = 10**12
+_LARGEST_INT = 2**31 - 1  # of C, which listen(2) takes
 _MIN_STORE_BYTES, _MAX_STORE_BYTES = 2**20, 2**47  # the latter is half of SQLite's own limit
 _A_CENTURY = 36_525 * DAY  # longer lives than that no store can keep
 _RESOLVER = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
@@ -117,8 +118,18 @@ def _bytes(text: str) -> int:
     return number
 
 
+def _at_least_nought(text: str) -> int:
+    return _not_negative(_whole(text))
+
+
+def _not_negative(number: int) -> int:
+    if number < 0:
+        raise ValueError("a whole number, 0 or more")
+    return number
+
+
 def _days(text: str) -> int:
-    return min(_whole(text) * DAY, _A_CENTURY)
+    return min(_not_negative(_whole(text)) * DAY, _A_CENTURY)
 
 
 def _retry_window(text: str) -> int:
@@ -378,7 +389,8 @@ OPTIONS: tuple[Option, ...] = (
         metavar="OCTAL", zero_is_default=True, default="0666",
     ),
     Option(
-        "listen-queue-size", "listen_queue_size", _whole,
+        "listen-queue-size", "listen_queue_size",
+        _between(0, _LARGEST_INT, "a number of connections"),
         "Connections that may wait to be accepted.", metavar="N", zero_is_default=True,
         default="1024",
     ),
@@ -400,7 +412,7 @@ OPTIONS: tuple[Option, ...] = (
         "How long a greylisted triplet waits for its retry.", metavar="DAYS|HOURSh", default="2",
     ),
     Option(
-        "auto-whitelist-clients", "auto_whitelist_clients", _whole,
+        "auto-whitelist-clients", "auto_whitelist_clients", _at_least_nought,
         "Whitelist a client once it has come back so often; 0 turns it off.",
         Kind.OPTIONAL, "N", bare="5", default="5",
     ),
@@ -417,7 +429,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="WAYS", default="subnet",
     ),
     Option(
-        "auto-whitelist-identities", "auto_whitelist_identities", _whole,
+        "auto-whitelist-identities", "auto_whitelist_identities", _at_least_nought,
         "Whitelist an identity once it has come back so often; 0 turns it off.",
         metavar="N", default="0",
     ),

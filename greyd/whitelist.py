@@ -24,7 +24,6 @@ Nothing here raises for what stands in a file: a line that can't be used becomes
 
 from __future__ import annotations
 
-import os
 import re
 from socket import AF_INET6, inet_pton  # arithmetic on addresses, no I/O
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +32,7 @@ import re2
 
 from greyd.greylist import Address, ipv4_within, parse_address
 from greyd.redaction import shown
+from greyd.regular_files import FileError, read_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -80,18 +80,13 @@ def read_file(file: str) -> Source:
     """Read a file.
 
     Raises:
-        WhitelistError: it is missing, not readable, or too large; the text says which.
+        WhitelistError: it is missing, no regular file, not readable, or too large; the text says
+            which.
     """
     try:
-        # O_NONBLOCK: a named pipe without a writer must not hang the reload.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as opened:
-            content = opened.read(MAX_FILE + 1)
-    except OSError as error:
-        raise WhitelistError(f"{file}: {error.strerror}") from error
-    if content is None or len(content) > MAX_FILE:
-        raise WhitelistError(f"{file}: larger than {MAX_FILE // 2**20} MiB, not read")
-    return Source(file, content)
+        return Source(file, read_regular_file(file, MAX_FILE))
+    except FileError as error:
+        raise WhitelistError(f"{file}: {error}") from error
 
 
 def entries_of(source: Source, remarks: list[Remark], what: str) -> Iterator[Entry]:

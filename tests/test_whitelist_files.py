@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +24,6 @@ from greyd.whitelist_files import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from greyd.log import Line
     from greyd.whitelist import Whitelists
@@ -228,21 +229,57 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     assert len(read_file(str(file)).content) == MAX_FILE
 
 
-def test_an_endless_device_is_not_read_to_its_end() -> None:
-    with pytest.raises(WhitelistError, match="larger than"):
-        read_file("/dev/zero")
+def bind(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
 
 
-def test_a_named_pipe_without_a_writer_does_not_hang_the_reload(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    assert read_file(str(tmp_path / "pipe")).content == b""
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkfifo, "a named pipe or a pipe, not a regular file"),
+        (bind, "a socket, not a regular file"),
+        (Path.mkdir, "a directory, not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device, not a regular file"),
+        (lambda path: path.symlink_to("/dev/tty"), "a device, not a regular file"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+    ids=["fifo", "socket", "directory", "zero", "tty", "loop"],
+)
+def test_what_is_no_regular_file_can_t_be_read_and_nobody_waits_for_it(
+    tmp_path: Path, make: Callable[[Path], object], kind: str
+) -> None:
+    make(tmp_path / "odd")
+    with pytest.raises(WhitelistError, match=kind):
+        read_file(str(tmp_path / "odd"))
 
 
-def test_a_named_pipe_whose_writer_is_silent_does_not_hang_the_reload(tmp_path: Path) -> None:
+def test_a_named_pipe_with_a_writer_is_none_either(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     writer = os.open(tmp_path / "pipe", os.O_RDWR)
     try:
-        with pytest.raises(WhitelistError):
+        os.write(writer, b"example.com\n")
+        with pytest.raises(WhitelistError, match="a named pipe"):
             read_file(str(tmp_path / "pipe"))
     finally:
         os.close(writer)
+
+
+def test_dev_null_is_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/null")
+    assert read_file("/dev/null").content == read_file(str(tmp_path / "link")).content == b""
+
+
+def test_a_list_that_becomes_a_pipe_stays_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "clients"
+    file.write_text("example.com\n")
+    settings = Settings(whitelist_clients=(file,), whitelist_recipients=(Path("/dev/null"),))
+    before, warnings, _ = reading(reload_whitelists, settings)
+    assert before is not None
+    assert (len(before.clients), warnings) == (1, [])
+    file.unlink()
+    os.mkfifo(file)
+    after, warnings, _ = reading(reload_whitelists, settings)
+    assert after is None, "the old ones stay"
+    (warning,) = warnings
+    assert f"{file}: a named pipe or a pipe, not a regular file; the old whitelists" in warning

@@ -133,7 +133,6 @@ CASES = (
         reasons=frozenset({"new", "early-retry"}),
     ),
     Case("awl_at_once", (HOSTNAME, "--auto-whitelist-clients=1", "--greylist-text=5%s")),
-    Case("awl_below_zero", (HOSTNAME, "--auto-whitelist-clients=-1", "--verbose")),
     Case(
         "slow",
         (

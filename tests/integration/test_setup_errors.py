@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import sysconfig
 from contextlib import ExitStack
@@ -31,7 +32,7 @@ from tests.integration.lives import (
 from tests.processes import free_port, greyd, program, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.integration
 
@@ -68,6 +69,10 @@ def start(folder: Path, *options: str, environment: dict[str, str] | None = None
 # Options ----------------------------------------------------------------------------------------
 
 
+def link_to_zero(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
 BAD_OPTIONS = [
     pytest.param(["--colour=grey"], "--colour: no such option; see greyd serve --help", id="name"),
     pytest.param(["-z"], "-z: no such option", id="letter"),
@@ -87,6 +92,14 @@ BAD_OPTIONS = [
     pytest.param(["--unix=@greyd"], "--unix=@greyd: expected .* abstract socket", id="abstract"),
     pytest.param(["--unix=/"], "--unix=/: expected the path of a file", id="no socket's path"),
     pytest.param(["--unix=/" + 107 * "x"], "--unix=/x+: expected .* 107 bytes", id="long path"),
+    pytest.param(
+        ["--auto-whitelist-clients=-3"], "--auto-whitelist-clients=-3: expected .*0 or", id="-3"
+    ),
+    pytest.param(
+        ["--listen-queue-size=999999999999"],
+        "--listen-queue-size=9+: expected .* 2147483647",
+        id="queue",
+    ),
     pytest.param(["--socketmode=0999"], "--socketmode=0999: expected", id="mode of a file"),
     pytest.param(["--mode=maybe"], "--mode=maybe: expected one of on, learn, off", id="mode"),
     pytest.param(["--log-format=xml"], "--log-format=xml: expected one of", id="log format"),
@@ -180,6 +193,48 @@ def test_a_file_that_means_nothing_ends_the_start(
 def test_a_folder_is_no_file_of_settings(tmp_path: Path) -> None:
     refused = start(tmp_path, f"--config={tmp_path}")
     assert_refused(refused, tmp_path, f"{re.escape(str(tmp_path))}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("delay = " + "[" * 5000 + "]" * 5000, "nested too deep", id="lists"),
+        pytest.param("delay = " + "{a=" * 5000 + "1" + "}" * 5000, "", id="tables"),
+        pytest.param("delay = " + "9" * 5000, "too many digits", id="digits"),
+        pytest.param("delay = -" + "9" * 5000, "too many digits", id="digits below nought"),
+        pytest.param("delay = 1e999999", "expected", id="exponent"),
+        pytest.param("delay = inf", "expected", id="infinity"),
+        pytest.param("store-timeout = nan", "expected", id="nan"),
+        pytest.param('"\\u001b[31m" = 1', "no such setting", id="odd key"),
+        pytest.param("#" * (2**20 + 1), "larger than 1 MiB", id="large"),
+        pytest.param("listen_queue_size = 999999999999", "2147483647", id="queue"),
+        pytest.param("max_age = -1", "0 or more", id="age"),
+    ],
+)
+def test_a_file_that_is_too_much_ends_the_start(tmp_path: Path, text: str, line: str) -> None:
+    file = tmp_path / "greyd.toml"
+    file.write_text(text)
+    assert_refused(
+        start(tmp_path, f"--config={file}"), tmp_path, f"{re.escape(str(file))}: .*{line}"
+    )
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--config={}", "--privacy --privacy-key={}", "--store=redis://h/0 --store-password-file={}"],
+)
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(os.mkfifo, "a named pipe"), (Path.mkdir, "directory"), (link_to_zero, "a device")],
+    ids=["fifo", "directory", "device"],
+)
+def test_what_is_no_regular_file_is_refused_without_waiting_for_it(
+    tmp_path: Path, option: str, make: Callable[[Path], object], kind: str
+) -> None:
+    odd = tmp_path / "odd"
+    make(odd)
+    words = option.replace("{}", str(odd)).split()
+    assert_refused(start(tmp_path, *words), tmp_path, f"{re.escape(str(odd))}: .*{kind}")
 
 
 # Folders and files ------------------------------------------------------------------------------
@@ -346,7 +401,67 @@ def test_a_database_that_the_later_user_cannot_write_costs_no_mail(nobodys: Path
 # systemd ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", ["nonsense", "1"])
+def datagrams() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def connected() -> socket.socket:
+    one, other = socket.socketpair()
+    other.close()
+    return one
+
+
+def not_bound() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+
+
+def bound_alone() -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    opened.bind(("127.0.0.1", 0))
+    return opened
+
+
+def packets() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def netlink() -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (datagrams, "is for datagrams: write ListenStream="),
+        (packets, "is for datagrams"),
+        (connected, "does not listen: write ListenStream=, and Accept=no"),
+        (not_bound, "does not listen"),
+        (bound_alone, "does not listen"),
+        (netlink, "is neither TCP's nor a Unix socket"),
+        (lambda: open(os.devnull), "is no socket"),  # noqa: PTH123, SIM115 - as a descriptor
+    ],
+)
+def test_a_socket_of_systemd_s_that_does_not_listen_ends_the_start(
+    tmp_path: Path, make: Callable[[], socket.socket], line: str
+) -> None:
+    launcher = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3);"
+        " os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()));"
+        " os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    with make() as handed:
+        command = [sys.executable, "-c", launcher, str(handed.fileno()), *SERVE, *QUIET]
+        done = subprocess.run(
+            [*command, f"--dbdir={tmp_path}"], cwd=CHECKOUT, capture_output=True, text=True,
+            timeout=60, pass_fds=[handed.fileno()],
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert line in done.stderr
+    assert "see to the socket unit" in done.stderr
+
+
+@pytest.mark.parametrize("count", ["nonsense", "1", "-1", "1_0", "9" * 5000, "9999"])
 def test_sockets_promised_by_systemd_that_are_not_there_end_the_start(
     tmp_path: Path, count: str
 ) -> None:
