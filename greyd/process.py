@@ -27,7 +27,7 @@ from greyd.metrics_folder import MetricsFolder
 from greyd.pidfile import PidFile
 from greyd.settings import SetupError
 from greyd.sockets import Owner, bind_inet, listen
-from greyd.store import open_store
+from greyd.store import check_store, open_store
 from greyd.store.rights import is_missing
 from greyd.systemd import notify, notify_reloading
 from greyd.workers import Supervisor, TellOnce
@@ -62,6 +62,7 @@ def run(settings: Settings) -> int:
         # What greyd stores tells who writes to whom: that is nobody else's business.
         os.umask(0o077)
         _drop_privileges(account)
+        check_store(settings, folder)
         server = _Server(settings, folder, sockets, web_sockets, waiting_parent, metrics_folder)
         status = server.run()
     _leave_threads_behind(status)

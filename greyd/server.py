@@ -395,6 +395,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     stop = _Stop()
     supervisor = TaskSupervisor(observer.internal_error, stop.fail)
     store = open_store(settings, place.folder)
+    store.report_to(log.warning, partial(observer.internal_error, "SQLite"))
     guard = Guard(
         store,
         settings.store_timeout_seconds,

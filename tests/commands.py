@@ -91,6 +91,8 @@ def fill(url: str, records: Mapping[bytes, bytes], ttl_seconds: int = 100_000) -
 
     async def put_all() -> None:
         async with store_at(url) as store:
+            # A store that nobody uses is not made.
+            await store.count()
             for key, value in records.items():
                 change = Change(key, value, ttl_seconds)
                 await store.transact([key], lambda _, change=change: (None, [change]))  # type: ignore[misc]

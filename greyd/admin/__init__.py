@@ -28,9 +28,12 @@ from greyd.control import CONTROL_KEY, Control, change_control
 from greyd.durations import read_duration
 from greyd.log import one_line
 from greyd.store import (
+    Access,
     Answer,
     StoreError,
     StoreUnwritable,
+    UnusableStoreError,
+    is_sqlite,
     open_store,
     require_url,
     sqlite_file,
@@ -114,13 +117,13 @@ class Admin:
         return self.settings.store or f"sqlite:{folder / 'greyd.db'}"
 
     @contextlib.asynccontextmanager
-    async def store(self, *, make: bool = False) -> AsyncIterator[Store]:
-        """Open the server's store; with ``make`` it may be a new one.
+    async def store(self, *, writes: bool = False, make: bool = False) -> AsyncIterator[Store]:
+        """Open the server's store: to read, to write, or with ``make`` one that may be new.
 
         Raises:
             StoreError: there is none, or it can't be opened.
         """
-        async with opened(self.store_url, self.settings, make=make) as store:
+        async with opened(self.store_url, self.settings, writes=writes, make=make) as store:
             yield store
 
     # What is told -------------------------------------------------------------------------------
@@ -257,23 +260,28 @@ async def tell_servers(store: Store, change: Callable[[Control], Control], now: 
 
 
 @contextlib.asynccontextmanager
-async def opened(url: str, settings: Settings, *, make: bool = False) -> AsyncIterator[Store]:
-    """Open a store; with ``make`` a file that is not there is made, and is its folder's owner's.
+async def opened(
+    url: str, settings: Settings, *, writes: bool = False, make: bool = False
+) -> AsyncIterator[Store]:
+    """Open a store to read what is there; nothing of a file is changed.
+
+    With ``writes`` it may be changed, and with ``make`` a file that is not there is made, and is
+    its folder's owner's.
 
     Raises:
+        UnusableStoreError: it is not greyd's.
         StoreError: there is none, or it can't be opened.
     """
     if url.startswith("memory:"):
         raise StoreError("memory:// is within the server's process, where no command can reach it")
-    if url.startswith("sqlite:"):
-        path = sqlite_file(url)
-        if make:
-            _make_for_owner(path)
-        else:
-            _require(path)
-    store = open_store(replace(settings, store=url), path.parent if url[:6] == "sqlite" else Path())
+    access = Access.WRITE if writes or make else Access.READ
+    if is_sqlite(url):
+        _require(sqlite_file(url), make=make)
+    store = open_store(replace(settings, store=url), Path(), access)
     try:
         yield store
+    except UnusableStoreError:
+        raise
     except StoreUnwritable as error:
         # What mends it for a server, a chown to this user, would take it from the server.
         raise StoreError(f"{error.what}; run this as root, or as the server's user") from None
@@ -281,22 +289,27 @@ async def opened(url: str, settings: Settings, *, make: bool = False) -> AsyncIt
         await store.close()
 
 
-def _require(path: Path) -> None:
-    try:
-        there = path.exists()
-    except OSError as error:
-        raise StoreError(f"sqlite:{path}: {error.strerror}; run this as root") from None
-    if not there:
+def _require(path: Path, *, make: bool) -> None:
+    """See that a file is greyd's before anybody opens it."""
+    from greyd.store.sqlite_identity import identify
+
+    identity = identify(str(path))
+    if identity.version is not None:
+        return
+    if not make:
         raise StoreError(
             f"sqlite:{path}: nothing is stored there; name the server's --dbdir or --store"
         )
+    if not identity.exists:
+        _make_for_owner(path)
 
 
 def _make_for_owner(path: Path) -> None:
     """Make an empty file that the server can write, whoever runs this."""
     try:
         folder = path.parent.stat()
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, 0o600)
     except FileExistsError:
         return
     except OSError as error:

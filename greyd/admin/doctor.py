@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.admin import NO, command
+from greyd.configuration import default_folder
 from greyd.doctor import WRONG, Finding, State, error, hint, not_checked, ok
+from greyd.store import check_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +85,8 @@ async def _look(
     from greyd.doctor.listeners import of_settings, of_systemd
 
     listeners = await of_systemd() or of_settings(admin.settings)
+    # What is not greyd's is not looked at any closer.
+    check_store(admin.settings, admin.settings.dbdir or default_folder())
     asked, report = await _ask_server(admin, listeners)
     process = await asyncio.to_thread(machine.process_of, listeners)
     met: list[list[Finding]]

@@ -19,7 +19,7 @@ from greyd.durations import show_duration
 from greyd.greylist import parse_address
 from greyd.inquiry import Readable, inquire
 from greyd.protocol import Request, RequestParser
-from greyd.store import Record, StoreError
+from greyd.store import Record, StoreError, UnusableStoreError
 from greyd.whitelist_files import read_lists
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ async def _explain(
         store: Readable
         try:
             store = await stack.enter_async_context(admin.store())
+        except UnusableStoreError:
+            raise
         except StoreError as error:
             store = _NoStore(str(error))
             status = CANNOT

@@ -86,7 +86,7 @@ async def forget(
     if address is not None and settings.privacy:
         raise AdminError("--address: with --privacy only hashes are stored, which name nobody")
     counts: Counter[Kind] = Counter()
-    async with admin.store() as store:
+    async with admin.store(writes=not dry_run) as store:
         async for found in wanted(store, settings):
             counts.update(kind for _, kind in found)
             if not dry_run:

@@ -32,7 +32,8 @@ from greyd.admin.merging import Found, Item, Outcome, Refused, is_expired, mergi
 from greyd.configuration import read_secrets
 from greyd.entries import Kind
 from greyd.redaction import redacted
-from greyd.store import sqlite_file, walk
+from greyd.store import UnusableStoreError, is_sqlite, sqlite_file, walk
+from greyd.store.sqlite_identity import NewerStoreError, identify, kind_of_file
 from greyd.store.url import UrlError, read_redis_url
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ async def _opened_source(
 
 def _is_url(text: str) -> bool:
     """Whether a source is a Redis, also where its URL is mistyped: that is no name of a file."""
-    if text[:7].lower() == "sqlite:":
+    if is_sqlite(text):
         return False
     return "://" in text or (redacted(text) != text and not Path(text).exists())
 
@@ -199,7 +200,10 @@ def _require_url(text: str) -> None:
 def _local_source(text: str, admin: Admin, delay: int, stack: contextlib.ExitStack) -> Source:
     if text == "-":
         return _dump(sys.stdin.buffer, admin.settings, delay)
-    path = sqlite_file(text) if text[:7].lower() == "sqlite:" else Path(text)
+    path = Path(text)
+    if is_sqlite(text):
+        path = sqlite_file(text)
+        _require_file(path)
     if path.is_dir():
         return _postgreys_folder(path, admin.settings, delay, stack)
     try:
@@ -215,6 +219,20 @@ def _local_source(text: str, admin: Admin, delay: int, stack: contextlib.ExitSta
         f"{path}: neither a dump by db_dump -p nor a SQLite file; of postgrey's databases name the"
         " folder"
     )
+
+
+def _require_file(path: Path) -> None:
+    """See that a path names a file: a FIFO, say, would not end.
+
+    Raises:
+        AdminError: it does not.
+    """
+    try:
+        other = kind_of_file(path.stat().st_mode)
+    except OSError as error:
+        raise AdminError(f"{path}: {error.strerror}") from None
+    if other:
+        raise AdminError(f"{path}: is {other}; name a SQLite file")
 
 
 def _dump(stream: IO[bytes], settings: Settings, delay: int) -> Source:
@@ -241,13 +259,14 @@ def _postgreys_folder(
 
 
 def _sqlite_file(path: Path, admin: Admin, delay: int, stack: contextlib.ExitStack) -> Source:
+    is_greyds = _is_greyds(path)
     connection = stack.enter_context(sqlgrey_db.open_read_only(path))
     settings = admin.settings
     tables = sqlgrey_db.tables(connection)
     if {"connect", "from_awl", "domain_awl"} <= tables:
         items = sqlgrey_db.read_sqlgrey(connection, settings)
         return Source("sqlgrey's database", _at_once(items), sqlgrey_db.count(connection))
-    if "record" not in tables:
+    if not is_greyds:
         raise AdminError(f"{path}: neither sqlgrey's database nor greyd's store")
     if _is_own(path, admin.store_url):
         raise AdminError("that is this server's own store; name another with --store")
@@ -258,15 +277,28 @@ def _sqlite_file(path: Path, admin: Admin, delay: int, stack: contextlib.ExitSta
     return Source("another greyd's file", _at_once(items), other_store.count(connection))
 
 
+def _is_greyds(path: Path) -> bool:
+    """Whether a file is a store of greyd's.
+
+    Raises:
+        NewerStoreError: it is, and this version can't read it.
+    """
+    try:
+        identify(str(path))
+    except NewerStoreError:
+        raise
+    except UnusableStoreError:
+        return False
+    return True
+
+
 def _is_own(path: Path, url: str) -> bool:
-    return (
-        url.startswith("sqlite:") and sqlite_file(url).exists() and sqlite_file(url).samefile(path)
-    )
+    return is_sqlite(url) and sqlite_file(url).exists() and sqlite_file(url).samefile(path)
 
 
 def _is_absent(url: str) -> bool:
     try:
-        return url.startswith("sqlite:") and not sqlite_file(url).exists()
+        return is_sqlite(url) and not sqlite_file(url).exists()
     except OSError:
         return False
 

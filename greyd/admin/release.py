@@ -76,7 +76,7 @@ async def release(
     now = int(time.time())
     number = 0
     shown: list[Entry] = []
-    async with admin.store() as store:
+    async with admin.store(writes=not dry_run) as store:
         async for entries in waiting(admin, store, selection, now):
             number += len(entries)
             shown += entries[: MOST_SHOWN - len(shown)]

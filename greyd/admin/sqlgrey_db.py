@@ -13,6 +13,7 @@ What sqlgrey knows, and what becomes of it:
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sqlite3
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from greyd.greylist import (
     network_prefix,
     parse_address,
 )
+from greyd.store.sqlite_reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,23 +59,21 @@ _SHOWN = 200
 
 @contextlib.contextmanager
 def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a SQLite file to read what it holds as octets.
+    """Open a SQLite file to read what it holds as bytes; nothing of it is changed.
 
     Raises:
-        AdminError: it can't be read.
+        AdminError: it can't be read, or was changed meanwhile.
+        StoreError: it can't be opened.
     """
-    try:
-        connection = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None
-        )
-    except sqlite3.Error as error:
-        raise AdminError(f"{path}: {error}") from None
-    connection.text_factory = bytes
-    with contextlib.closing(connection):
+    with contextlib.closing(Reading(os.path.realpath(path))) as reading:
+        reading.connection.text_factory = bytes
         try:
-            yield connection
+            yield reading.connection
         except sqlite3.Error as error:
-            raise AdminError(f"{path}: {error}") from None
+            if not reading.is_stale:
+                raise AdminError(f"{path}: {error}") from None
+        if reading.is_stale:
+            raise AdminError(f"{path}: was changed while it was read; try again")
 
 
 def tables(connection: sqlite3.Connection) -> set[str]:

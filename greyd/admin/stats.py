@@ -10,7 +10,7 @@ from greyd.admin import CANNOT, NO, Admin, command, complain, step_back
 from greyd.admin.overview import Overview, StoreView, servers_on_paper, store_on_paper
 from greyd.admin.servers import Servers, hear, places_of
 from greyd.admin.tally import Tally
-from greyd.store import StoreError, walk
+from greyd.store import StoreError, UnusableStoreError, walk
 
 if TYPE_CHECKING:
     from greyd.store import Store
@@ -75,6 +75,8 @@ async def _look_at_store(admin: Admin, view: Overview, most: int | None) -> None
             await view.store.measure(store)
             if most != 0:
                 view.store.tally = await _count(admin, store, view.store, most)
+    except UnusableStoreError:
+        raise
     except StoreError as error:
         view.store.fault = str(error)
 

@@ -20,7 +20,7 @@ from greyd.admin import Admin, AdminError, command, seconds, step_back
 from greyd.admin.overview import Overview, StoreView, on_screen
 from greyd.admin.servers import Heard, Place, Servers, hear, places_of, since
 from greyd.admin.tally import Tally
-from greyd.store import StoreError, walk
+from greyd.store import StoreError, UnusableStoreError, walk
 from greyd.survey import SHARE
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ class _Watch:
                         tally.add(records, self.admin.settings)
                 tally.complete = True
                 view.tally, view.fault = tally, ""
+            except UnusableStoreError:
+                raise
             except StoreError as error:
                 view.fault = str(error)
             self._seen_once.set()

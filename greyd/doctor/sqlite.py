@@ -10,11 +10,15 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.doctor import Finding, error, not_checked, ok, warning
-from greyd.store import sqlite_file
+from greyd.doctor import Finding, error, hint, not_checked, ok, warning
+from greyd.store import StoreError, UnusableStoreError, sqlite_file
+from greyd.store.sqlite_identity import SCHEMA_VERSION, identify
+from greyd.store.sqlite_reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from greyd.store.sqlite_identity import Identity
 
 LEAST_FREE = 100 * 1024 * 1024
 LARGEST_LOG = 64 * 1024 * 1024
@@ -39,7 +43,11 @@ class Disk(NamedTuple):
 
 
 def findings(url: str, *, thorough: bool) -> list[Finding]:
-    """Look at a store's file."""
+    """Look at a store's file.
+
+    Raises:
+        UnusableStoreError: it is not greyd's.
+    """
     path = sqlite_file(url)
     try:
         disk = _look(path)
@@ -157,14 +165,18 @@ def finding_of_filesystem(disk: Disk) -> Finding:
 def _findings_inside(path: Path, *, thorough: bool) -> list[Finding]:
     made = []
     try:
-        address = f"{path.resolve().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
-            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-            made.append(finding_of_journal(str(mode)))
+        identity = identify(str(path))
+        made.append(finding_of_version(identity))
+        with contextlib.closing(Reading(os.path.realpath(path))) as reading:
+            (mode,) = reading.connection.execute("PRAGMA journal_mode").fetchone()
+            # Read without its log, a file in WAL mode is said to have none.
+            made.append(finding_of_journal("wal" if identity.uses_wal else str(mode)))
             if thorough:
-                lines = [str(line) for (line,) in connection.execute("PRAGMA quick_check(5)")]
-                made.append(finding_of_content(lines))
-    except sqlite3.Error as fault:
+                found = reading.connection.execute("PRAGMA quick_check(5)")
+                made.append(finding_of_content([str(line) for (line,) in found]))
+    except UnusableStoreError:
+        raise
+    except (sqlite3.Error, StoreError) as fault:
         made.append(_finding_of_fault(path, fault))
     else:
         if not thorough:
@@ -172,7 +184,20 @@ def _findings_inside(path: Path, *, thorough: bool) -> list[Finding]:
     return made
 
 
-def _finding_of_fault(path: Path, fault: sqlite3.Error) -> Finding:
+def finding_of_version(identity: Identity) -> Finding:
+    """Say which version the schema of the file is of."""
+    check = "store: version"
+    if identity.is_marked and identity.version == SCHEMA_VERSION:
+        return ok(check, f"schema version {identity.version}")
+    return hint(
+        check,
+        f"schema version {identity.version}, older than this greyd's {SCHEMA_VERSION}",
+        "systemctl restart greyd (brings it up to date; it can be undone, docs/operations.md)",
+    )
+
+
+def _finding_of_fault(path: Path, fault: Exception) -> Finding:
+    fault = fault.__cause__ if isinstance(fault.__cause__, sqlite3.Error) else fault
     if getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
         return finding_of_content([str(fault)])
     return not_checked("store: content", f"{path}: {fault}")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -58,6 +59,21 @@ class StoreUnwritable(StoreError):
 
 class StoreFull(StoreError):
     """A new triplet was not stored, because the store has grown to its bound; others are."""
+
+
+class UnusableStoreError(StoreUnwritable):
+    """What is named as the store is not greyd's, or of a newer version: it is left as it is."""
+
+
+class Access(Enum):
+    """What a store is opened for."""
+
+    SERVE = "serve"
+    """By the server, which makes it, brings it up to date and repairs it."""
+    WRITE = "write"
+    """By a command whose purpose is to change what is stored."""
+    READ = "read"
+    """By any other command: nothing is changed."""
 
 
 class Record(NamedTuple):
@@ -186,8 +202,26 @@ class Store(Transacting, Protocol):
         """Return why answers may take longer than that, for the log; empty where it can't say."""
         return ""
 
+    def report_to(
+        self,
+        warn: Callable[[str], object],  # noqa: ARG002 - most stores tell each request
+        internal_error: Callable[[Exception], object],  # noqa: ARG002 - the same
+    ) -> None:
+        """Tell the server what no request is told; called on the loop's thread.
+
+        Args:
+            warn: gets a line for the log.
+            internal_error: gets an error that nothing but a fault of greyd's own explains.
+        """
+        return
+
     async def close(self) -> None:
         """End all; nothing is under way any more."""
+
+
+def is_sqlite(url: str) -> bool:
+    """Whether a store's URL names a file."""
+    return url[:7].lower() == "sqlite:"
 
 
 def sqlite_file(url: str) -> Path:
@@ -212,7 +246,26 @@ async def walk(store: Store, share: float = 0.5) -> AsyncIterator[Sequence[Recor
         started = time.perf_counter()
 
 
-def open_store(settings: Settings, folder: Path) -> Store:
+def check_store(settings: Settings, folder: Path) -> None:
+    """Refuse a file that is named as the store and is not greyd's; to be called before a start.
+
+    Raises:
+        UnusableStoreError: it is another program's, or of a newer greyd.
+    """
+    url = settings.store or f"sqlite:{folder / 'greyd.db'}"
+    if is_sqlite(url):
+        from greyd.store.sqlite_identity import identify
+
+        try:
+            identify(str(sqlite_file(url)))
+        except UnusableStoreError:
+            raise
+        except StoreError:
+            # Whose it is can't be seen yet; the log tells why, and mail passes meanwhile.
+            return
+
+
+def open_store(settings: Settings, folder: Path, access: Access = Access.SERVE) -> Store:
     """Return the store that ``--store`` names; SQLite in ``folder`` where it names none.
 
     Nothing is opened or connected until it is needed: mail flows when it is away at the start.
@@ -227,7 +280,7 @@ def open_store(settings: Settings, folder: Path) -> Store:
     if scheme == "sqlite":
         from greyd.store.sqlite import SqliteStore
 
-        return SqliteStore(rest, settings.max_store_bytes)
+        return SqliteStore(rest, settings.max_store_bytes, access)
     if scheme == "memory":
         from greyd.store.redis import RedisStore, in_memory
 

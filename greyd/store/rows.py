@@ -107,6 +107,7 @@ def carry_out(
     now: int,
     *,
     full: bool = False,
+    read_only: bool = False,
 ) -> None:
     """Do all work of a batch in one transaction.
 
@@ -115,6 +116,7 @@ def carry_out(
         batch: the work; each is given its answer or its error, and nobody is called.
         now: the time of day, seconds since 1970.
         full: no new triplet may be added; a transaction that would gets ``StoreFull``.
+        read_only: none of the work may change anything.
 
     Raises:
         sqlite3.Error: nothing of it is done.
@@ -122,7 +124,7 @@ def carry_out(
     # The write lock comes first: two processes that had both read an old value could else both
     # believe that theirs is the next. Who only reads, as a walk by another process than the
     # server, keeps nobody waiting.
-    only_reads = all(isinstance(work, Errand) and work.reads for work in batch)
+    only_reads = read_only or all(isinstance(work, Errand) and work.reads for work in batch)
     connection.execute("BEGIN" if only_reads else "BEGIN IMMEDIATE")
     try:
         together: list[Transaction] = []

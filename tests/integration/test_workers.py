@@ -360,7 +360,7 @@ def test_a_database_that_another_worker_is_just_making_is_waited_for(tmp_path: P
     async def open_while_another_writes() -> None:
         store = SqliteStore(str(file))
         with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as another:
-            another.execute("CREATE TABLE being_made (bricks)")
+            # Nothing is in it yet, so it is nobody else's.
             another.execute("BEGIN IMMEDIATE")
             asyncio.get_running_loop().call_later(0.05, another.execute, "ROLLBACK")
             await store.transact([b"key"], lambda _remembered: (None, []))
