@@ -280,6 +280,13 @@ class SqliteStore(Store):
         now = int(self._clock.now())
         rows.carry_out(self._opened(), batch, now, full=self.bytes_in_use >= self.max_bytes)
 
+    def _sweep(self, connection: sqlite3.Connection, _now: int) -> int:
+        """Take out some expired rows, and see how full the file is; returns how many left."""
+        now = self._sweep_clock.now(connection)
+        self._sweep_from, gone = rows.sweep(connection, now, self._sweep_from)
+        self.bytes_in_use = rows.bytes_in_use(connection)
+        return gone
+
     def _recover(self, error: Exception) -> StoreError:
         """Let the next batch open the file anew where it has to; returns what to say."""
         if isinstance(error, StoreLocked) and not self._has_said_locked:

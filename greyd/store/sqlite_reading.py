@@ -115,7 +115,7 @@ class Reading:
 
     def _copied(self, suffix: str) -> sqlite3.Connection:
         """Read a copy: whoever brings in what is in the log or the journal has to write."""
-        folder = tempfile.mkdtemp(prefix="greyd-")
+        folder = tempfile.mkdtemp(prefix="greyd-read-")
         self._end = lambda: shutil.rmtree(folder, ignore_errors=True)
         needed = self._look.size + self._look.log_size + self._look.journal_size
         if needed > shutil.disk_usage(folder).free:
@@ -124,7 +124,9 @@ class Reading:
                 " room for a copy of both; start greyd, or name another folder by TMPDIR"
             )
         for each in ("", suffix):
-            shutil.copyfile(self._path + each, f"{folder}/greyd.db{each}")
+            copy = Path(f"{folder}/greyd.db{each}")
+            copy.touch(mode=0o600)
+            shutil.copyfile(self._path + each, copy)
         return self._opened("mode=rw", f"{folder}/greyd.db")
 
 
