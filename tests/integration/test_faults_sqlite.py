@@ -381,7 +381,9 @@ def test_a_file_whose_header_is_destroyed_is_left_where_it_is(
     database = tmp_path / "greyd.db"
     with trial("header destroyed", tmp_path) as mail:
         mail.normal(0.6)
-        database.write_bytes(garbage(100) + healthy[100:])
+        broken = tmp_path / "broken.db"
+        broken.write_bytes(garbage(100) + healthy[100:])
+        broken.replace(database)
         mail.away(1.5, health=503)
         said = " ".join(mail.said())
         assert "move" in said
