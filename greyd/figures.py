@@ -226,10 +226,14 @@ def _whole(given: Any) -> int:
 
 
 def figures_of(
-    settings: Settings, store_name: str, history: History, now: float, up_seconds: float
+    settings: Settings,
+    store_name: str,
+    history: History,
+    now: float,
+    up_seconds: float,
+    totals: Totals,
 ) -> Figures:
-    """Return what this server tells; ``now`` is the history's clock."""
-    totals = history.read()
+    """Return what this server tells; ``now`` is the history's clock, ``totals`` are of now."""
     periods = {name: history.last(seconds, now, totals) for name, seconds in PERIODS.items()}
     return Figures(
         host=settings.hostname or "",

@@ -10,17 +10,18 @@ workers: each of them notes the sum of all. Times are ``time.monotonic`` seconds
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.observe import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import Metric
 
 NOTE_SECONDS = 10
 MINUTE_SECONDS = 60
@@ -60,6 +61,15 @@ Totals = Mapping[Series, float]
 """What all samples are, by their series."""
 
 
+def totals_of(families: Iterable[Metric]) -> Totals:
+    """Return the samples of some metrics."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
 class Period(NamedTuple):
     """What was counted in some time."""
 
@@ -78,27 +88,23 @@ _Notes = deque[tuple[float, "array[float]"]]
 class History:
     """The counters of a day, one note a minute, and of the last minute some more."""
 
-    def __init__(self, registry: Callable[[], CollectorRegistry], now: float) -> None:
-        self._registry = registry
+    def __init__(self, families: Callable[[], Iterable[Metric]], now: float) -> None:
+        self._families = families
         self._recent: _Notes = deque(maxlen=MINUTE_SECONDS // NOTE_SECONDS + 1)
         self._notes: _Notes = deque(maxlen=DAY_SECONDS // MINUTE_SECONDS + 1)
         self._taken = 0
         self.note(now)
 
-    def note(self, now: float) -> None:
+    def note(self, now: float, totals: Totals | None = None) -> None:
         """Note what the counters are; to be called every ``NOTE_SECONDS``."""
-        self._recent.append((now, _noted(self.read())))
+        self._recent.append((now, _noted(self.read() if totals is None else totals)))
         if self._taken % (MINUTE_SECONDS // NOTE_SECONDS) == 0:
             self._notes.append(self._recent[-1])
         self._taken += 1
 
     def read(self) -> Totals:
         """Return what the samples are now."""
-        return {
-            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-            for family in self._registry().collect()
-            for sample in family.samples
-        }
+        return totals_of(self._families())
 
     def last(self, seconds: float, now: float, totals: Totals) -> Period:
         """Return what was counted in the last seconds, up to ``totals``, which are of ``now``."""
@@ -106,20 +112,17 @@ class History:
         since, before = next((note for note in notes if note[0] >= now - seconds), notes[-1])
         return Period(now - since, _between(before, _noted(totals)))
 
-    def steps(self, seconds: float, number: int, now: float, totals: Totals) -> list[Period]:
-        """Return what was counted in each of the last periods of so many seconds, oldest first."""
-        borders = [now - seconds * step for step in range(number, 0, -1)]
-        notes = [*map(self._at, borders), _noted(totals)]
-        return [Period(seconds, _between(before, after)) for before, after in pairwise(notes)]
+    def steps(self, seconds: float, number: int, now: float, totals: Totals) -> Iterator[Period]:
+        """Return what was counted in each of the last periods of so many seconds, oldest first.
 
-    def _at(self, when: float) -> array[float]:
-        """Return the counters as they were; before the first note, as they were then."""
-        known = self._notes[0][1]
-        for noted_at, values in self._notes:
-            if noted_at > when:
-                break
-            known = values
-        return known
+        Before the first note the counters were as they were then.
+        """
+        notes = list(self._notes)
+        times = [noted_at for noted_at, _ in notes]
+        borders = (now - seconds * step for step in range(number, 0, -1))
+        known = (notes[max(bisect_right(times, border) - 1, 0)][1] for border in borders)
+        for before, after in pairwise(chain(known, [_noted(totals)])):
+            yield Period(seconds, _between(before, after))
 
 
 def _noted(totals: Totals) -> array[float]:

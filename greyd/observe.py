@@ -23,6 +23,7 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
+    generate_latest,
     multiprocess,
 )
 from prometheus_client.registry import Collector
@@ -34,7 +35,7 @@ from greyd.settings import IDENTITY_WAYS, MODES, SIGNALS
 from greyd.supervision import describe_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client import Metric
 
@@ -274,29 +275,54 @@ class Metrics:
         """Add the metrics of DNS lookups: only where there can be any."""
         return DnsWatcher(self.registry)
 
-    def of_all_workers(self) -> CollectorRegistry:
-        """Return what is to be shown: whichever worker is asked answers for all of them."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return self.registry
-        registry = CollectorRegistry()
-        registry.register(_AllWorkers(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])))
-        return registry
+    def families(self, files: str = "*.db") -> Iterator[Metric]:
+        """Return what is to be shown, one metric after the other, as they are collected.
+
+        Whichever worker is asked answers for all of them, of what is in some ``files`` of theirs.
+        """
+        folder = os.environ.get(_FOLDER_OF_WORKERS)
+        if folder is None:
+            return iter(self.registry.collect())
+        return _of_all_workers(Path(folder), files)
+
+    def store_is_up(self) -> bool | None:
+        """Return whether the store answers all workers; None where none of them has a file."""
+        for family in self.families("gauge_livemin_*.db"):
+            for sample in family.samples:
+                if sample.name == "greyd_store_up":
+                    return sample.value == 1
+        return None
 
 
-class _AllWorkers(Collector):
-    """Adds up what the workers' files say."""
+_FOLDER_OF_WORKERS = "PROMETHEUS_MULTIPROC_DIR"
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+
+def exposition(family: Metric) -> bytes:
+    """Return a metric as ``/metrics`` shows it."""
+    return generate_latest(_OneFamily(family))
+
+
+class _OneFamily(Collector):
+    def __init__(self, family: Metric) -> None:
+        self._family = family
 
     def collect(self) -> Iterable[Metric]:
-        """Return the sums; a worker that has only just made its file has counted nothing yet.
+        return (self._family,)
 
-        prometheus-client's own collector fails on a file that is still empty.
-        """
-        files = [str(file) for file in self._folder.glob("*.db") if _says_something(file)]
-        metrics: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-        return metrics
+
+def _of_all_workers(folder: Path, pattern: str) -> Iterator[Metric]:
+    """Return the sums of what the workers' files say, those of one kind of metric at a time.
+
+    A file's name is the kind and the worker, so no metric is in files of two kinds.
+    """
+    kinds: dict[str, list[str]] = {}
+    for file in folder.glob(pattern):
+        # prometheus-client fails on a file that is empty: that of a worker that has only just made
+        # it, and has counted nothing yet.
+        if _says_something(file):
+            kinds.setdefault(file.name.rpartition("_")[0], []).append(str(file))
+    for _, files in sorted(kinds.items()):
+        yield from multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
 
 
 def _says_something(file: Path) -> bool:

@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from greyd import __version__, protocol, signals
 from greyd.follow import Follower
+from greyd.host_check import HostCheck
 from greyd.log import DirectLog, Log, Severity, StreamSink, SyslogSink
 from greyd.observe import Metrics, Observer
 from greyd.policy import Policy
 from greyd.protocol import ProtocolError, RequestParser
+from greyd.settings import METRICS_ENDPOINT
 from greyd.sockets import UnixSocket
 from greyd.status import Status
 from greyd.store import open_store
@@ -33,7 +35,8 @@ from greyd.store.guard import Guard
 from greyd.store.url import shown_url
 from greyd.store_size import StoreSizeMonitor
 from greyd.supervision import THREAD_CHECK_SECONDS, TaskSupervisor, run_in_daemon_thread
-from greyd.web import Site, serve_site
+from greyd.time_slices import TimeSlices
+from greyd.web import Site, max_connections, serve_site
 from greyd.whitelist_files import load_whitelists, reload_whitelists
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ HITS_SECONDS = 0.5
 """How long a stop stores the hits of the whitelists' entries."""
 
 OTHER_DESCRIPTORS = 32
-"""File descriptors kept for the store, the log, the metrics port and the like."""
+"""File descriptors kept for the store, the log and the like, beside the metrics port's."""
 
 SHORT_TURN_SECONDS = 0.0002
 """How long requests wait for the reading of a long whitelist at a time."""
@@ -253,7 +256,8 @@ class Service:
     def opened(self, connection: Connection) -> None:
         """Count a connection; where no more can be, the one that is idle longest has to go."""
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if len(self._connections) >= max(descriptors - OTHER_DESCRIPTORS, 1):
+        others = OTHER_DESCRIPTORS + max_connections()
+        if len(self._connections) >= max(descriptors - others, 1):
             self._make_room()
         self._connections.add(connection)
         self.observer.metrics.connections.set(len(self._connections))
@@ -423,9 +427,19 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     await follower.look_at_start()
     servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
     store_name = _shown_store(settings, place)
-    status = Status(settings, guard, observer, store_name, lambda: policy.mode)
+    slices = TimeSlices()
+    status = Status(settings, guard, observer, store_name, lambda: policy.mode, slices)
     site = Site(
-        metrics, lambda: not guard.away, lambda: guard.unwritable, status.page, status.figures
+        metrics,
+        ready=lambda: not guard.away,
+        unwritable=lambda: guard.unwritable,
+        page=status.page,
+        figures=status.figures,
+        hosts=HostCheck(
+            settings.metrics or METRICS_ENDPOINT, settings.metrics_host, settings.hostname or ""
+        ),
+        warn=log.warning,
+        slices=slices,
     )
     servers += [await serve_site(site, each) for each in place.web_sockets]
     supervisor.serve("store", guard.run)

@@ -55,6 +55,8 @@ class Endpoint(NamedTuple):
 
 # Those are what is asked for, and nothing is bound here.
 _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+ALL_INTERFACES = frozenset(_LOOPBACK)
+"""Hosts of an ``Endpoint`` that stand for all addresses of the machine."""
 
 
 METRICS_ENDPOINT = Endpoint("127.0.0.1", 9923)
@@ -228,6 +230,23 @@ def _metrics(text: str) -> Endpoint | None:
         return None
     endpoint = _endpoint(text)
     return endpoint._replace(host="127.0.0.1") if endpoint.host == "localhost" else endpoint
+
+
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+
+
+def _metrics_host(text: str) -> str:
+    """Read a name, or an address with or without brackets."""
+    host = text.strip().lower().removesuffix(".")
+    for family in (AF_INET, AF_INET6):
+        try:
+            inet_pton(family, host.removeprefix("[").removesuffix("]"))
+        except (OSError, ValueError):
+            continue
+        return host.removeprefix("[").removesuffix("]")
+    if not _HOST_NAME.fullmatch(host):
+        raise ValueError("a name or an address without a port, such as mx1.example.org")
+    return host
 
 
 def _resolver(text: str) -> Endpoint:
@@ -595,6 +614,12 @@ OPTIONS: tuple[Option, ...] = (
     # What it tells
     Option("metrics", "metrics", _metrics, "Serve metrics and health over HTTP; 0 turns it off.",
            metavar="[HOST:]PORT", default="127.0.0.1:9923"),
+    Option(
+        "metrics-host", "metrics_host", _metrics_host,
+        "A name of this server in the URL of its metrics port, beside localhost, its address and,"
+        " where --metrics does not listen on loopback, --hostname; others are refused.",
+        Kind.MANY, "NAME",
+    ),
     Option("status-details", "status_details", _flag,
            "Name clients, senders and recipients that wait on the metrics port's page.", Kind.FLAG),
     Option("log-format", "log_format", _one_of("postgrey", "json"), "How decisions are logged.",
@@ -674,6 +699,7 @@ class Settings:
     config: Path | None = None
     test_time: bool = False
     metrics: Endpoint | None = METRICS_ENDPOINT
+    metrics_host: tuple[str, ...] = ()
     status_details: bool = False
     log_format: str = "postgrey"
     syslog_facility: int = 2

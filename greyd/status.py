@@ -14,17 +14,27 @@ from typing import TYPE_CHECKING
 
 from greyd import status_page
 from greyd.figures import figures_of
-from greyd.history import DAY_SECONDS, ENTRIES, HOUR_SECONDS, NOTE_SECONDS, History
+from greyd.history import (
+    DAY_SECONDS,
+    ENTRIES,
+    HOUR_SECONDS,
+    NOTE_SECONDS,
+    History,
+    totals_of,
+)
 from greyd.status_page import BAR_SECONDS, BARS, View
 from greyd.store import StoreError
 from greyd.survey import Survey, look_through
+from greyd.time_slices import SharedWork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from greyd.history import Period, Totals
     from greyd.observe import Observer
     from greyd.settings import Settings
     from greyd.store.guard import Guard
+    from greyd.time_slices import TimeSlices
 
 FRESH_SECONDS = 60
 """How long a look through the store counts as new."""
@@ -47,6 +57,8 @@ class Status:
     """Without what is secret of its URL."""
     mode: Callable[[], str]
     """The mode in force."""
+    slices: TimeSlices
+    """What is made for readers takes turns with what else the metrics port makes."""
     survey: Survey | None = None
     started_at: float = field(default_factory=time.monotonic)
     _surveyed_at: float = 0
@@ -54,26 +66,38 @@ class Status:
     _looking: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self._history = History(self.observer.metrics.of_all_workers, self.started_at)
+        self._history = History(self.observer.metrics.families, self.started_at)
+        self._page = SharedWork(self._make_page)
 
     async def run(self) -> None:
         """Note the counters every ``NOTE_SECONDS``, until cancelled."""
         while True:
             await asyncio.sleep(NOTE_SECONDS)
-            self._history.note(time.monotonic())
+            self._history.note(time.monotonic(), await self._totals())
 
     async def page(self) -> bytes:
         """Return the page, as HTML."""
+        return await self._page.result()
+
+    async def _make_page(self) -> bytes:
         await self._look_if_old()
-        now, totals = time.monotonic(), self._history.read()
-        view = View(
+        now, totals = time.monotonic(), await self._totals()
+        bars = await self.slices.run(self._history.steps(BAR_SECONDS, BARS, now, totals))
+        view = self._view(now, totals, bars)
+        return b"".join(await self.slices.run(status_page.parts(view)))
+
+    async def _totals(self) -> Totals:
+        return totals_of(await self.slices.run(self.observer.metrics.families()))
+
+    def _view(self, now: float, totals: Totals, bars: Sequence[Period]) -> View:
+        return View(
             settings=replace(self.settings, mode=self.mode()),
             store_name=self.store_name,
             store_away=self.guard.away,
             up_seconds=now - self.started_at,
             hour=self._history.last(HOUR_SECONDS, now, totals),
             day=self._history.last(DAY_SECONDS, now, totals),
-            bars=self._history.steps(BAR_SECONDS, BARS, now, totals),
+            bars=bars,
             whitelist_entries={
                 name: totals.get((ENTRIES, name), 0.0) for name in ("clients", "recipients")
             },
@@ -81,10 +105,10 @@ class Status:
             survey_seconds=now - self._surveyed_at,
             clock=time.time(),
         )
-        return status_page.render(view)
 
-    def figures(self) -> bytes:
+    async def figures(self) -> bytes:
         """Return the figures, as JSON; see ``greyd.figures``."""
+        totals = await self._totals()
         now = time.monotonic()
         figures = figures_of(
             replace(self.settings, mode=self.mode()),
@@ -92,6 +116,7 @@ class Status:
             self._history,
             now,
             now - self.started_at,
+            totals,
         )
         return json.dumps(figures.dump()).encode() + b"\n"
 
@@ -119,5 +144,6 @@ class Status:
 
     def stop(self) -> None:
         """Look no further: the store is about to be closed."""
+        self._page.cancel()
         if self._looking is not None:
             self._looking.cancel()

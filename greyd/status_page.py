@@ -7,6 +7,7 @@ page, so it names nobody unless ``--status-details`` says so. MarkupSafe escapes
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from greyd.observe import GREYLIST, OUTCOMES, PASS
 from greyd.survey import EARLY_BORDERS, LATE_BORDERS, MOST_WAITING, Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from greyd.settings import Settings
 
@@ -96,7 +97,9 @@ svg { display: block; width: 100%; height: 8rem; border-bottom: 1px solid var(--
 
 _BAR = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>')
 
-_PAGE = Markup("""\
+_Parts = Iterable[Markup]
+
+_BEGINNING = Markup("""\
 <!DOCTYPE html>
 <html lang="en">
 <head>
@@ -114,7 +117,10 @@ _PAGE = Markup("""\
 </header>
 <main>
 <p class="state {level}">{state}</p>
-{sections}</main>
+""")
+
+_END = Markup("""\
+</main>
 <footer>
 <p class="soft">{date}. <a href="/metrics">/metrics</a> for Prometheus, \
 <a href="/stats.json">/stats.json</a>, \
@@ -147,12 +153,18 @@ class View:
 
 def render(view: View) -> bytes:
     """Return the page, as UTF-8."""
+    return b"".join(parts(view))
+
+
+def parts(view: View) -> Iterator[bytes]:
+    """Return the page in small parts, each of which is made when it is asked for."""
+    for part in _parts(view):
+        yield part.encode()
+
+
+def _parts(view: View) -> Iterator[Markup]:
     level, state = _state(view)
-    sections = [_decisions(view), _returned(view), _waiting(view)]
-    if view.settings.status_details:
-        sections += _details(view)
-    sections.append(_store(view))
-    page = _PAGE.format(
+    yield _BEGINNING.format(
         style=_STYLE,
         refresh=60 if view.survey else 5,
         host=view.settings.hostname or "",
@@ -162,10 +174,14 @@ def render(view: View) -> bytes:
         mode=view.settings.mode,
         level=level,
         state=state,
-        sections=Markup("").join(sections),
-        date=time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(view.clock)),
     )
-    return page.encode()
+    yield from _decisions(view)
+    yield from _returned(view)
+    yield from _waiting(view)
+    if view.settings.status_details:
+        yield from _details(view)
+    yield from _store(view)
+    yield _END.format(date=time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(view.clock)))
 
 
 def _state(view: View) -> tuple[str, str]:
@@ -183,11 +199,14 @@ def _state(view: View) -> tuple[str, str]:
 # Sections ---------------------------------------------------------------------------------------
 
 
-def _section(title: str, *parts: Markup) -> Markup:
-    return Markup("<section>\n<h2>{}</h2>\n{}</section>\n").format(title, Markup("").join(parts))
+def _section(title: str, *contents: _Parts) -> Iterator[Markup]:
+    yield Markup("<section>\n<h2>{}</h2>\n").format(title)
+    for content in contents:
+        yield from content
+    yield Markup("</section>\n")
 
 
-def _decisions(view: View) -> Markup:
+def _decisions(view: View) -> _Parts:
     hour, day = view.hour, view.day
     total = day.sum(_ALL)
     rows = [
@@ -210,11 +229,14 @@ def _decisions(view: View) -> Markup:
     return _section("Decided", _chart(view.bars), _table(head, rows))
 
 
-def _chart(bars: Sequence[Period]) -> Markup:
+def _chart(bars: Sequence[Period]) -> Iterator[Markup]:
     """Draw the day: what passed, and upon it what was greylisted."""
     most = max(1, *(bar.sum(_ALL) for bar in bars))
     width, height, step = 960, 120, 960 / len(bars)
-    drawn = []
+    yield Markup(
+        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="Decisions in'
+        ' the last day, a bar for 15 minutes">'
+    ).format(width, height)
     for place, bar in enumerate(bars):
         greylisted = bar.sum(_GREYLISTED)
         passed = bar.sum(_ALL) - greylisted
@@ -223,17 +245,16 @@ def _chart(bars: Sequence[Period]) -> Markup:
             tall = count / most * height
             top -= tall
             if count:
-                drawn.append(_BAR.format(kind, place * step, top, step - 1, tall))
-    return Markup(
-        '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="Decisions in'
-        ' the last day, a bar for 15 minutes">{}</svg>\n'
+                yield _BAR.format(kind, place * step, top, step - 1, tall)
+    yield Markup(
+        "</svg>\n"
         '<p class="axis soft"><span>a day ago</span><span>now</span></p>\n'
         '<p><span class="key pass">passed</span> <span class="key grey">greylisted</span>;'
         " the highest bar is {} in 15 minutes</p>\n"
-    ).format(width, height, Markup("").join(drawn), _number(most))
+    ).format(_number(most))
 
 
-def _returned(view: View) -> Markup:
+def _returned(view: View) -> _Parts:
     day = view.day
     first, passed = day.counts[_FIRST], day.counts[PASSES,]
     wait = show_duration(day.counts[WAITED,] / passed) if passed else "–"
@@ -243,7 +264,7 @@ def _returned(view: View) -> Markup:
         ["how long they waited, on average", wait],
         ["clients that became auto-whitelisted", _number(day.counts[AUTO_WHITELISTED,])],
     ]
-    lost = Markup("<p>{}</p>\n").format(
+    lost = _text(
         f"In the last {show_duration(day.seconds)} {show_share(passed, first)} of the first"
         " contacts have come back. Those that never do are nearly always spam."
         if first
@@ -252,7 +273,7 @@ def _returned(view: View) -> Markup:
     return _section("Came back", lost, _table(["", f"last {show_duration(day.seconds)}"], rows))
 
 
-def _waiting(view: View) -> Markup:
+def _waiting(view: View) -> _Parts:
     survey = view.survey
     if survey is None:
         return _section("Waits", _text("The store has not been looked through yet."))
@@ -273,7 +294,7 @@ def _classes(
     return [[name, _number(count)] for name, count in zip(names, counts, strict=True)]
 
 
-def _seen(view: View, survey: Survey) -> Markup:
+def _seen(view: View, survey: Survey) -> _Parts:
     whole = "all" if survey.complete else "only a part of the"
     return _text(
         f"Seen {show_duration(view.survey_seconds)} ago in {whole} entries of the store"
@@ -281,13 +302,14 @@ def _seen(view: View, survey: Survey) -> Markup:
     )
 
 
-def _details(view: View) -> list[Markup]:
+def _details(view: View) -> Iterator[Markup]:
     survey = view.survey
     if survey is None:
-        return []
+        return
     if view.settings.privacy:
-        return [_section("Who", _text("With --privacy the store knows no names."))]
-    waiting = [
+        yield from _section("Who", _text("With --privacy the store knows no names."))
+        return
+    waiting = (
         [
             _octets(each.names.network),
             _octets(each.names.sender),
@@ -297,22 +319,20 @@ def _details(view: View) -> list[Markup]:
             _clock(each.passes_at),
         ]
         for each in sorted(survey.waiting, reverse=True)
-    ]
-    gone = [
+    )
+    gone = (
         [_octets(network), _number(count)]
         for network, count in survey.given_up.most_common(MOST_NETWORKS)
-    ]
+    )
     head = ["client network", "sender", "recipient", "first seen", "last seen", "passes from"]
-    return [
-        _section(f"Who waits (the newest {MOST_WAITING})", _table(head, waiting, names=3)),
-        _section(
-            f"Who never came back (for {show_duration(GIVEN_UP_SECONDS)} or longer)",
-            _table(["client network", "triplets"], gone),
-        ),
-    ]
+    yield from _section(f"Who waits (the newest {MOST_WAITING})", _table(head, waiting, names=3))
+    yield from _section(
+        f"Who never came back (for {show_duration(GIVEN_UP_SECONDS)} or longer)",
+        _table(["client network", "triplets"], gone),
+    )
 
 
-def _store(view: View) -> Markup:
+def _store(view: View) -> _Parts:
     hour, day = view.hour, view.day
     asked = hour.counts[STORE_ASKED, "transact"]
     took = f"{1000 * hour.counts[STORE_SECONDS, 'transact'] / asked:.1f} ms" if asked else "–"
@@ -339,17 +359,18 @@ def _store(view: View) -> Markup:
 # Parts ------------------------------------------------------------------------------------------
 
 
-def _text(text: str) -> Markup:
-    return Markup("<p>{}</p>\n").format(text)
+def _text(text: str) -> _Parts:
+    return [Markup("<p>{}</p>\n").format(text)]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) -> Markup:
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) -> Iterator[Markup]:
     """Return a table; its first columns are names, the others numbers."""
-    lines = [_row("td", cells, names) for cells in rows]
-    top = _row("th", head, names) if any(head) else Markup("")
-    return Markup('<div class="scroll"><table>\n{}{}</table></div>\n').format(
-        top, Markup("").join(lines)
-    )
+    yield Markup('<div class="scroll"><table>\n')
+    if any(head):
+        yield _row("th", head, names)
+    for cells in rows:
+        yield _row("td", cells, names)
+    yield Markup("</table></div>\n")
 
 
 def _row(tag: str, cells: Sequence[str], names: int) -> Markup:

@@ -9,29 +9,45 @@ Redis that is away is no such reason: it returns, and mail passes meanwhile.
 At ``/`` there is a page for people, at ``/stats.json`` the same figures for programs.
 
 HTTP/1.1 by h11; GET and HEAD only, one request a connection, so that nobody can queue up work. A
-connection is closed after ``REQUEST_SECONDS``, and no more than ``MOST_CONNECTIONS`` are open at a
-time.
+connection is closed after ``REQUEST_SECONDS``. No more than ``max_connections()`` are open at a
+time: a new one takes the place of the one that keeps the server waiting longest.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import re
+import resource
+import select
 import time
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h11
-from prometheus_client import generate_latest
+
+from greyd.log import one_line
+from greyd.observe import exposition
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
+    from greyd.host_check import HostCheck
     from greyd.observe import Metrics
+    from greyd.time_slices import TimeSlices
 
 REQUEST_SECONDS = 10
-MOST_CONNECTIONS = 50
+MAX_CONNECTIONS = 100
+"""Open at a time, where there are enough file descriptors."""
+
+DESCRIPTORS_SHARE = 16
+"""One of so many file descriptors may be a connection of the metrics port; the mail needs them."""
+
+REFUSAL_LOG_SECONDS = 60
+"""Of requests that name another host, one is logged in that time."""
 
 _HTML = b"text/html; charset=utf-8"
 _PLAIN = b"text/plain; charset=utf-8"
@@ -50,6 +66,10 @@ _FOR_BROWSERS = (
 """Nothing may be loaded, run or kept."""
 
 
+_ABSOLUTE = re.compile(rb"https?://(?:[^/?#@]*@)?(?P<host>[^/?#]*)", re.IGNORECASE)
+
+_NOT_THIS_HOST = b"not asked by a name of this server; --metrics-host=NAME allows one more\n"
+
 _PATHS = b"see /, /metrics, /stats.json, /livez, /healthz, /readyz\n"
 
 
@@ -62,38 +82,71 @@ class Answer(NamedTuple):
     headers: Sequence[tuple[bytes, bytes]] = ()
 
 
+def max_connections() -> int:
+    """Return how many connections may be open at a time."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(min(MAX_CONNECTIONS, descriptors // DESCRIPTORS_SHARE), 1)
+
+
+@dataclass
 class Site:
-    """What the port shows."""
+    """What the port shows, and to whom."""
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        ready: Callable[[], bool],
-        unwritable: Callable[[], str],
-        page: Callable[[], Awaitable[bytes]],
-        figures: Callable[[], bytes],
-    ) -> None:
-        """Show ``metrics``, whether the store is ``ready``, the ``page``, and ``figures``.
+    metrics: Metrics
+    ready: Callable[[], bool]
+    """Whether the store answers this process."""
+    unwritable: Callable[[], str]
+    """What somebody has to mend before the store takes anything; empty where nothing is."""
+    page: Callable[[], Awaitable[bytes]]
+    figures: Callable[[], Awaitable[bytes]]
+    hosts: HostCheck
+    warn: Callable[[str], None]
+    """Logs a warning."""
+    slices: TimeSlices
+    connections: dict[WebConnection, None] = field(default_factory=dict)
+    """Those that are open, the oldest first."""
+    _refused_at: float = -REFUSAL_LOG_SECONDS
 
-        ``unwritable`` says what somebody has to mend before the store takes anything; empty where
-        nothing is.
-        """
-        self._metrics = metrics
-        self._ready = ready
-        self._unwritable = unwritable
-        self._page = page
-        self._figures = figures
-        self.open_connections = 0
+    def refuse(self, host: str) -> Answer:
+        """Return what is answered to a request for another host, and log it now and then."""
+        if time.monotonic() - self._refused_at >= REFUSAL_LOG_SECONDS:
+            self._refused_at = time.monotonic()
+            name = one_line(host[:100].encode("latin-1", "replace")).decode()
+            self.warn(
+                f'metrics port: refused a request for the host "{name}"; if that is this server,'
+                " allow its name by --metrics-host"
+            )
+        return Answer(HTTPStatus.MISDIRECTED_REQUEST, _NOT_THIS_HOST)
+
+    def opened(self, connection: WebConnection) -> None:
+        """Keep a connection; where there are too many, one has to go, the new one at the last."""
+        self.connections[connection] = None
+        if len(self.connections) > max_connections():
+            # First who has sent nothing to be read, then who is slow to send, then who does not
+            # read the answer; an answer that is being made is given.
+            silent = [each for each in self.connections if each.waits_for_request()]
+            unread = [each for each in self.connections if each.waits_for_reader()]
+            victims = itertools.chain(
+                (each for each in silent if each is not connection and not each.has_input()),
+                silent[:-1],
+                unread,
+            )
+            victim = next(victims, connection)
+            # At once: it hears of its end only later, and others may come before that.
+            del self.connections[victim]
+            victim.abort()
 
     async def answer(self, path: bytes, *, scraped: bool = False) -> Answer:
         """Return what is to be shown for a path; ``scraped`` says that a Prometheus asks."""
         match path.partition(b"?")[0]:
             case b"/":
-                return Answer(HTTPStatus.OK, await self._page(), _HTML, _FOR_BROWSERS)
+                return Answer(HTTPStatus.OK, await self.page(), _HTML, _FOR_BROWSERS)
             case b"/metrics":
-                return Answer(HTTPStatus.OK, self._show_metrics(scraped=scraped), _METRICS)
+                return Answer(HTTPStatus.OK, await self._show_metrics(scraped=scraped), _METRICS)
             case b"/stats.json":
-                return Answer(HTTPStatus.OK, self._figures(), _JSON, _FOR_BROWSERS)
+                return Answer(HTTPStatus.OK, await self.figures(), _JSON, _FOR_BROWSERS)
             case b"/livez":
                 return Answer(HTTPStatus.OK, b"ok\n")
             case b"/healthz":
@@ -107,25 +160,25 @@ class Site:
 
     def _health(self) -> Answer:
         # With several workers each sees the same file, so any of them may answer for all.
-        if fault := self._unwritable():
+        if fault := self.unwritable():
             body = f"the store can't be written: {fault}\n".encode(errors="replace")
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, body)
         return Answer(HTTPStatus.OK, b"ok\n")
 
-    def _show_metrics(self, *, scraped: bool) -> bytes:
+    async def _show_metrics(self, *, scraped: bool) -> bytes:
         now = time.time()
-        self._metrics.clock.set(now)
-        shown = generate_latest(self._metrics.of_all_workers())
+        self.metrics.clock.set(now)
+        shown = await self.slices.run(map(exposition, self.metrics.families()))
         if scraped:
-            self._metrics.scraped.set(now)
-        return shown
+            self.metrics.scraped.set(now)
+        return b"".join(shown)
 
     def _all_ready(self) -> bool:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return self._ready()
-        up = self._metrics.of_all_workers().get_sample_value("greyd_store_up")
+            return self.ready()
+        up = self.metrics.store_is_up()
         # Where the workers' files are gone, until they are back, this one speaks for itself.
-        return self._ready() if up is None else up == 1
+        return self.ready() if up is None else up
 
 
 class WebConnection(asyncio.Protocol):
@@ -141,11 +194,27 @@ class WebConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless there are too many."""
         self._transport = transport
-        self._site.open_connections += 1
-        if self._site.open_connections > MOST_CONNECTIONS:
-            self._transport.abort()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(REQUEST_SECONDS, self._transport.abort)
+        self._site.opened(self)
+
+    def waits_for_request(self) -> bool:
+        """Whether no complete request has been read."""
+        return self._answering is None
+
+    def has_input(self) -> bool:
+        """Whether something has come that has not been read yet."""
+        came = select.poll()
+        came.register(self._transport.get_extra_info("socket"), select.POLLIN)
+        return bool(came.poll(0))
+
+    def waits_for_reader(self) -> bool:
+        """Whether the answer has been given, and not been read."""
+        return self._answering is not None and self._answering.done()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Answer the first request, and read over what follows until the client closes too."""
@@ -164,9 +233,12 @@ class WebConnection(asyncio.Protocol):
         """Close too."""
 
     async def _respond(self, request: h11.Request) -> None:
-        if request.method in (b"GET", b"HEAD"):
+        path, host = _split(request)
+        if host is not None and not self._site.hosts.allows(host, self._reached()):
+            answer = self._site.refuse(host)
+        elif request.method in (b"GET", b"HEAD"):
             scraped = any(name == _OF_PROMETHEUS for name, _ in request.headers)
-            answer = await self._answer(request.target, scraped=scraped)
+            answer = await self._answer(path, scraped=scraped)
         else:
             answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n")
         headers = [
@@ -184,6 +256,11 @@ class WebConnection(asyncio.Protocol):
         # Closing both ways at once could reset the answer on its way.
         self._transport.write_eof()
 
+    def _reached(self) -> str:
+        """Return the address of ours that the client has reached."""
+        address = self._transport.get_extra_info("sockname")
+        return str(address[0]) if address else ""
+
     async def _answer(self, path: bytes, *, scraped: bool) -> Answer:
         try:
             return await self._site.answer(path, scraped=scraped)
@@ -198,10 +275,24 @@ class WebConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nothing is lost with it
         """End."""
-        self._site.open_connections -= 1
+        self._site.connections.pop(self, None)
         for under_way in (self._timer, self._answering):
             if under_way is not None:
                 under_way.cancel()
+
+
+def _split(request: h11.Request) -> tuple[bytes, str | None]:
+    """Return path and host of a request.
+
+    The host of an absolute URL counts more than the header (RFC 9112, 3.2.2). None: a request of
+    HTTP/1.0 without the header, which no browser sends.
+    """
+    host = next((value for name, value in request.headers if name == b"host"), None)
+    path = bytes(request.target)
+    if absolute := _ABSOLUTE.match(path):
+        host, path = absolute["host"], path[absolute.end() :]
+        path = path if path.startswith(b"/") else b"/" + path
+    return path, None if host is None else host.decode("latin-1")
 
 
 async def serve_site(site: Site, listening: socket.socket) -> asyncio.Server:

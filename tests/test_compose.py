@@ -12,7 +12,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from greyd.settings import OPTIONS
+from greyd.host_check import HostCheck
+from greyd.settings import OPTIONS, Endpoint
 from tests.pages.words import VARIABLES
 
 DOCKER = Path(__file__).parent.parent / "docker"
@@ -44,6 +45,17 @@ def test_each_service_has_few_rights_and_a_limit(path: Path) -> None:
         assert service["mem_limit"], name
         assert service["restart"] == "unless-stopped", name
         assert service["healthcheck"]["test"], name
+
+
+def test_prometheus_asks_by_a_name_that_greyd_answers_to() -> None:
+    jobs = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"]
+    targets = [
+        each for job in jobs for config in job["static_configs"] for each in config["targets"]
+    ]
+    names = services(DOCKER / "compose.yaml")["greyd"]["environment"]["GREYD_METRICS_HOST"].split()
+    check = HostCheck(Endpoint("", 9923), names)
+    assert all(check.allows(target, "172.17.0.2") for target in targets)
+    assert not HostCheck(Endpoint("", 9923)).allows(targets[0], "172.17.0.2")
 
 
 @each_file

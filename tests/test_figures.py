@@ -25,7 +25,7 @@ class Server:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.now = 0.0
-        self.history = History(lambda: self.metrics.registry, self.now)
+        self.history = History(self.metrics.families, self.now)
 
     def run(self, seconds: int) -> None:
         for _ in range(seconds // NOTE_SECONDS):
@@ -34,7 +34,8 @@ class Server:
 
     def figures(self) -> Figures:
         settings = Settings(hostname="mx.example.org", workers=2, mode="learn", delay_seconds=60)
-        return figures_of(settings, "redis", self.history, self.now, self.now)
+        totals = self.history.read()
+        return figures_of(settings, "redis", self.history, self.now, self.now, totals)
 
     def told(self) -> Any:
         return json.loads(json.dumps(self.figures().dump()))

@@ -28,7 +28,7 @@ class Server:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.now = START
-        self.history = History(lambda: self.metrics.registry, START)
+        self.history = History(self.metrics.families, START)
 
     def ask(self, number: int = 1) -> None:
         self.metrics.requests["greylist", "new"].inc(number)
@@ -46,7 +46,7 @@ class Server:
         return self.history.last(seconds, self.now, self.history.read())
 
     def steps(self, seconds: float, number: int) -> list[Period]:
-        return self.history.steps(seconds, number, self.now, self.history.read())
+        return list(self.history.steps(seconds, number, self.now, self.history.read()))
 
 
 def test_what_was_asked_a_moment_ago_counts_without_a_note() -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from greyd import __version__, web
+from greyd import __version__, time_slices, web
+from greyd.host_check import HostCheck
 from greyd.observe import OUTCOMES, PARTS, Metrics
-from greyd.web import MOST_CONNECTIONS, Site, serve_site
+from greyd.settings import METRICS_ENDPOINT, Endpoint, SettingsError, from_arguments, settle
+from greyd.time_slices import TimeSlices
+from greyd.web import MAX_CONNECTIONS, Site, max_connections, serve_site
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 METRICS: dict[str, str] = {
     "greyd_requests": "counter",
@@ -86,7 +91,7 @@ class Client:
         return Answer(status, headers, await self.reader.readexactly(length))
 
     async def get(self, path: str, method: str = "GET") -> Answer:
-        self.send(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         return await self.answer(body=method != "HEAD")
 
     async def rest(self) -> bytes:
@@ -107,6 +112,8 @@ class Port:
         self.ready = True
         self.unwritable = ""
         self.fault: Exception | None = None
+        self.warnings: list[str] = []
+        self.the_site = self.site()
 
     async def page(self) -> bytes:
         """Return the page for people, or fail as the test wants."""
@@ -114,14 +121,21 @@ class Port:
             raise self.fault
         return b"<p>all is well</p>"
 
-    def figures(self) -> bytes:
+    async def figures(self) -> bytes:
         """Return the figures for programs."""
         return b'{"requests": 0}'
 
     def site(self) -> Site:
         """Return what the port shows."""
         return Site(
-            self.metrics, lambda: self.ready, lambda: self.unwritable, self.page, self.figures
+            self.metrics,
+            ready=lambda: self.ready,
+            unwritable=lambda: self.unwritable,
+            page=self.page,
+            figures=self.figures,
+            hosts=HostCheck(Endpoint("127.0.0.1", self.number), ["mx.example.org"]),
+            warn=self.warnings.append,
+            slices=TimeSlices(),
         )
 
     @contextlib.asynccontextmanager
@@ -148,7 +162,7 @@ def with_port(do: Callable[[Port], Coroutine[Any, Any, None]]) -> None:
         listening = socket.create_server(("127.0.0.1", 0))
         listening.setblocking(False)
         port = Port(listening.getsockname()[1], Metrics())
-        server = await serve_site(port.site(), listening)
+        server = await serve_site(port.the_site, listening)
         try:
             await asyncio.wait_for(do(port), 30)
             assert (await port.get("/healthz")).status == 200
@@ -231,8 +245,8 @@ def test_a_scrape_is_noted_for_the_next_reader_and_no_other_reader_is() -> None:
         assert await last_scrape() == 0
         before = time.time()
         async with port.connected() as prometheus:
-            head = "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n"
-            prometheus.send(head.encode() + b"\r\n")
+            head = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
+            prometheus.send(head + b"X-Prometheus-Scrape-Timeout-Seconds: 10\r\n\r\n")
             assert (await prometheus.answer()).status == 200
         assert before <= await last_scrape() <= time.time()
 
@@ -313,7 +327,7 @@ def test_programs_get_json_that_is_not_kept() -> None:
         assert answer.status == 200
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["cache-control"] == "no-store"
-        assert answer.body == port.figures()
+        assert answer.body == await port.figures()
 
     with_port(do)
 
@@ -370,7 +384,7 @@ def test_a_connection_carries_one_request_and_says_so() -> None:
 def test_of_requests_sent_ahead_the_first_is_answered() -> None:
     async def do(port: Port) -> None:
         async with port.connected() as client:
-            client.send(b"".join(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % page
+            client.send(b"".join(b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % page
                                  for page in (b"healthz", b"nosuch", b"readyz")))  # fmt: skip
             assert (await client.answer()).status == 200
             assert await client.reader.read() == b""
@@ -381,7 +395,7 @@ def test_of_requests_sent_ahead_the_first_is_answered() -> None:
 def test_a_request_may_come_in_pieces() -> None:
     async def do(port: Port) -> None:
         async with port.connected() as client:
-            for octet in b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n":
+            for octet in b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n":
                 client.send(bytes([octet]))
                 await asyncio.sleep(0)
             assert (await client.answer()).status == 200
@@ -392,7 +406,9 @@ def test_a_request_may_come_in_pieces() -> None:
 def test_a_body_that_nobody_wants_is_read_over() -> None:
     async def do(port: Port) -> None:
         async with port.connected() as client:
-            client.send(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n")
+            client.send(
+                b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000\r\n\r\n"
+            )
             client.send(b"x" * 50_000)
             assert (await client.answer()).status == 405
             assert await client.reader.read() == b""
@@ -401,7 +417,7 @@ def test_a_body_that_nobody_wants_is_read_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"GET /healthz HTTP/1.0\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    "head", [b"GET /healthz HTTP/1.0\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
              b"Connection: close\r\n\r\n"]
 )  # fmt: skip
 def test_the_connection_is_closed_where_the_client_wants_it(
@@ -431,7 +447,7 @@ def test_the_connection_is_closed_where_the_client_wants_it(
 def test_what_is_offered_beyond_the_request_is_declined(head: bytes) -> None:
     async def do(port: Port) -> None:
         async with port.connected() as client:
-            client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
+            client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n")
             assert (await client.answer()).status == 200
 
     with_port(do)
@@ -445,12 +461,12 @@ def test_what_is_offered_beyond_the_request_is_declined(head: bytes) -> None:
         b"GET\r\n\r\n",
         b"GET /healthz\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n",
-        b"GET /healthz HTTP/9.9.9\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nBad Header: y\r\n\r\n",
+        b"GET /healthz HTTP/9.9.9\r\nHost: localhost\r\n\r\n",
         bytes.fromhex("16030100") + b"\x05hello" * 40 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
-        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\nraw\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: localhost\r\n\r\nraw\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
@@ -465,7 +481,8 @@ def test_who_speaks_no_http_is_sent_away_and_others_are_served(raw: bytes) -> No
 
 
 @pytest.mark.parametrize(
-    "raw", [b"GET /" + b"x" * 100_000, b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 50_000]
+    "raw",
+    [b"GET /" + b"x" * 100_000, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 50_000],
 )
 def test_a_request_that_is_too_long_closes_the_connection(raw: bytes) -> None:
     async def do(port: Port) -> None:
@@ -489,21 +506,283 @@ def test_who_asks_nothing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     with_port(do)
 
 
-def test_no_more_connections_are_kept_than_the_port_can_bear(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def no_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no connection be closed because it is old."""
     monkeypatch.setattr(web, "REQUEST_SECONDS", 3600)
 
+
+SILENT = b""
+SLOW = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+PATHS = ["/livez", "/healthz", "/readyz", "/metrics", "/stats.json", "/"]
+
+
+@pytest.mark.usefixtures("no_timeout")
+@pytest.mark.parametrize("begun", [SILENT, SLOW], ids=["silent", "slow"])
+@pytest.mark.parametrize("path", PATHS)
+def test_beside_200_clients_that_ask_nothing_others_are_answered(path: str, begun: bytes) -> None:
+    async def do(port: Port) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            hanging = [await stack.enter_async_context(port.connected()) for _ in range(200)]
+            for each in hanging:
+                each.send(begun)
+            assert (await port.get(path)).status == 200
+            # The newest of them still hang.
+            hanging[-1].send(SLOW.removeprefix(begun) + b"not any more\r\n\r\n")
+            assert (await hanging[-1].answer()).status == 200
+
+    with_port(do)
+
+
+@pytest.mark.usefixtures("no_timeout")
+def test_of_clients_that_come_all_at_once_those_that_ask_are_answered() -> None:
+    async def do(port: Port) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            ours = stack.enter_context(socket.create_connection(("127.0.0.1", port.number)))
+            ours.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            # All of these wait in the kernel, behind it, until the loop goes on.
+            for _ in range(MAX_CONNECTIONS):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port.number)))
+            ours.setblocking(False)
+            loop = asyncio.get_running_loop()
+            assert (await loop.sock_recv(ours, 1000)).startswith(b"HTTP/1.1 200 ")
+
+    with_port(do)
+
+
+@pytest.mark.usefixtures("no_timeout")
+def test_the_oldest_that_asks_nothing_makes_room_for_a_new_one() -> None:
     async def do(port: Port) -> None:
         async with contextlib.AsyncExitStack() as stack:
             kept = [
-                await stack.enter_async_context(port.connected()) for _ in range(MOST_CONNECTIONS)
+                await stack.enter_async_context(port.connected()) for _ in range(MAX_CONNECTIONS)
             ]
-            async with port.connected() as late:
-                assert await late.rest() == b""
-            for client in kept:
+            kept[1].send(SLOW)
+            await port.get("/healthz")
+            assert await kept[0].rest() == b""
+            for client in kept[2:]:
                 assert (await client.get("/healthz")).status == 200
-        # Those that have left make room.
-        assert (await port.get("/healthz")).status == 200
 
     with_port(do)
+
+
+@pytest.mark.usefixtures("no_timeout")
+def test_an_answer_that_is_being_made_is_given_though_the_port_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(web, "MAX_CONNECTIONS", 3)
+
+    async def do(port: Port) -> None:
+        made = asyncio.Event()
+
+        async def page() -> bytes:
+            await made.wait()
+            return b"made"
+
+        monkeypatch.setattr(port.the_site, "page", page)
+        async with contextlib.AsyncExitStack() as stack:
+            asking = [await stack.enter_async_context(port.connected()) for _ in range(3)]
+            for each in asking:
+                each.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await asyncio.sleep(0.1)
+            async with port.connected() as late:
+                assert await late.rest() == b""
+            made.set()
+            assert [(await each.answer()).body for each in asking] == [b"made"] * 3
+
+    with_port(do)
+
+
+@pytest.mark.usefixtures("no_timeout")
+def test_who_does_not_read_the_answer_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "MAX_CONNECTIONS", 3)
+
+    async def do(port: Port) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(3):
+                deaf = await stack.enter_async_context(port.connected())
+                assert (await deaf.get("/healthz")).status == 200
+            assert (await port.get("/healthz")).status == 200
+
+    with_port(do)
+
+
+def test_few_file_descriptors_leave_the_port_few() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        for descriptors, expected in ((1024, 64), (320, 20), (8, 1)):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, before[1]))
+            assert max_connections() == expected
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+# By which name it is asked ------------------------------------------------------------------------
+
+
+ALLOWED = [
+    "localhost", "localhost:9923", "LOCALHOST", "localhost.", "127.0.0.1", "127.0.0.1:19923",
+    "127.1.2.3", "[::1]", "[::1]:9923", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]:9923",
+    "mx.example.org", "MX.Example.ORG:9923", "mx.example.org.", "localhost:",
+]  # fmt: skip
+REFUSED = [
+    "attacker.example", "attacker.example:9923", "localhost.attacker.example", "xlocalhost",
+    "127.0.0.1.attacker.example", "127.0.0.1.nip.io", "192.0.2.1", "[2001:db8::1]", "0x7f.1",
+    "2130706433", "127.1", "0177.0.0.1", "mx", "mx.example.org.attacker.example", "example.org",
+    "localhost@attacker.example", "localhost, attacker.example", "[localhost]:1x", "[::1", "::1",
+    "127.0.0.1:9923:9923", "localhost:port", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", [*ALLOWED, *REFUSED])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/nosuch"])
+def test_only_who_asks_by_a_name_of_the_server_is_answered(host: str, path: str) -> None:
+    async def do(port: Port) -> None:
+        async with port.connected() as client:
+            client.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            answer = await client.answer()
+            if host in ALLOWED:
+                assert answer.status == (404 if path == "/nosuch" else 200)
+            else:
+                assert answer.status == 421
+                assert answer.body.count(b"\n") == 1
+                assert b"--metrics-host=" in answer.body
+
+    with_port(do)
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"GET /metrics HTTP/1.0\r\n\r\n", 200),
+        (b"GET /metrics HTTP/1.0\r\nHost: attacker.example\r\n\r\n", 421),
+        (b"GET http://localhost/metrics HTTP/1.1\r\nHost: attacker.example\r\n\r\n", 200),
+        (b"GET http://attacker.example/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
+        (b"GET HTTP://localhost@attacker.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
+        (b"GET http://127.0.0.1:9923?x HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+        (b"HEAD / HTTP/1.1\r\nHost: attacker.example\r\n\r\n", 421),
+        (b"POST / HTTP/1.1\r\nHost: attacker.example\r\n\r\n", 421),
+        (b"GET / HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n", 421),
+    ],
+)
+def test_a_request_names_its_host_in_more_than_one_way(raw: bytes, status: int) -> None:
+    async def do(port: Port) -> None:
+        async with port.connected() as client:
+            client.send(raw)
+            assert (await client.answer(body=not raw.startswith(b"HEAD"))).status == status
+
+    with_port(do)
+
+
+def test_two_hosts_in_one_request_are_no_request() -> None:
+    async def do(port: Port) -> None:
+        async with port.connected() as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: attacker.example\r\n\r\n")
+            assert b"200" not in (await client.rest())[:20]
+
+    with_port(do)
+
+
+def test_a_refused_name_is_logged_once_and_steers_no_terminal() -> None:
+    async def do(port: Port) -> None:
+        for _ in range(3):
+            async with port.connected() as client:
+                client.send(b"GET / HTTP/1.1\r\nHost: greyd\x1b[2J\xe9:9923\r\n\r\n")
+                await client.rest()
+        for _ in range(3):
+            async with port.connected() as client:
+                client.send(b"GET / HTTP/1.1\r\nHost: greyd:9923\r\n\r\n")
+                assert (await client.answer()).status == 421
+        assert len(port.warnings) == 1
+        assert port.warnings[0].isascii()
+        assert port.warnings[0].isprintable()
+        assert "--metrics-host" in port.warnings[0]
+
+    with_port(do)
+
+
+@pytest.mark.parametrize(
+    ("listens", "host", "reached", "allowed"),
+    [
+        # On all interfaces: by any address, and by its own name.
+        ("", "10.1.2.3:9923", "172.17.0.2", True),
+        ("0.0.0.0", "10.1.2.3", "172.17.0.2", True),
+        ("::", "[2001:db8::7]:9923", "2001:db8::7", True),
+        ("", "mx1.example.org", "172.17.0.2", True),
+        ("", "localhost", "127.0.0.1", True),
+        ("", "greyd", "172.17.0.2", False),
+        ("", "attacker.example", "172.17.0.2", False),
+        # On one address: by that, and by its own name.
+        ("10.1.2.3", "10.1.2.3:9923", "10.1.2.3", True),
+        ("10.1.2.3", "mx1.example.org", "10.1.2.3", True),
+        ("10.1.2.3", "10.1.2.4", "10.1.2.3", False),
+        ("10.1.2.3", "attacker.example", "10.1.2.3", False),
+        ("2001:db8::7", "[2001:DB8:0::7]:9923", "2001:db8::7", True),
+        ("fe80::7", "[fe80::7%25eth0]:9923", "fe80::7%eth0", True),
+        # By a name that stands for an address.
+        ("mx1-mail.example.org", "mx1-mail.example.org:9923", "10.1.2.3", True),
+        ("mx1-mail.example.org", "10.1.2.3", "10.1.2.3", True),
+        # On loopback, no name but localhost.
+        ("127.0.0.1", "mx1.example.org", "127.0.0.1", False),
+        ("::1", "[::1]", "::1", True),
+        ("127.0.0.1", "10.1.2.3", "127.0.0.1", False),
+    ],
+)
+def test_where_the_port_listens_decides_by_which_names(
+    listens: str, host: str, reached: str, allowed: bool
+) -> None:
+    check = HostCheck(Endpoint(listens, 9923), own_name="mx1.example.org")
+    assert check.allows(host, reached) == allowed
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [("greyd", "GREYD:9923"), ("10.9.8.7", "10.9.8.7"), ("[2001:db8::1]", "[2001:DB8::1]:1"),
+     ("2001:db8::1", "[2001:db8:0::1]"), ("Mx.Example.Org.", "mx.example.org")],
+)  # fmt: skip
+def test_a_name_that_is_given_is_allowed_however_it_is_written(given: str, host: str) -> None:
+    settings = settle(from_arguments([f"--metrics-host={given}"])[0])
+    assert HostCheck(METRICS_ENDPOINT, settings.metrics_host).allows(host, "127.0.0.1")
+
+
+@pytest.mark.parametrize("given", ["mx:9923", "http://mx", "", "*", "a b", "[::1]:9923", "a/b"])
+def test_what_is_no_name_of_a_host_is_refused(given: str) -> None:
+    with pytest.raises(SettingsError, match="without a port"):
+        settle(from_arguments([f"--metrics-host={given}"])[0])
+
+
+# In slices ----------------------------------------------------------------------------------------
+
+
+def test_long_work_lets_others_come_in_between_however_many_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time_slices, "SLICE_SECONDS", 0)
+    seen: list[str] = []
+
+    def steps(name: str) -> Iterator[str]:
+        for number in range(5):
+            seen.append(name)
+            yield f"{name}{number}"
+
+    async def run() -> None:
+        slices = TimeSlices()
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while len(seen) < 10:
+                turns += 1
+                seen.append("-") if seen and seen[-1] != "-" else None
+                await asyncio.sleep(0)
+
+        first, second, _ = await asyncio.gather(
+            slices.run(steps("a")), slices.run(steps("b")), others()
+        )
+        assert first == [f"a{number}" for number in range(5)]
+        assert second == [f"b{number}" for number in range(5)]
+
+    asyncio.run(run())
+    # Nobody takes two steps without the others in between.
+    assert "".join(seen).replace("-", "")[:4] == "abab"
+    assert all(one != other for one, other in pairwise(seen))

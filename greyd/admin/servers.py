@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import re
 import ssl
 from collections import Counter
@@ -163,6 +164,10 @@ async def _body(http: h11.Connection, reader: asyncio.StreamReader) -> bytes:
         if event is h11.NEED_DATA:
             http.receive_data(await reader.read(65536))
         elif isinstance(event, h11.Response):
+            if event.status_code == 421:
+                raise PermissionError(
+                    errno.EACCES, "it does not answer to this name; give it there by --metrics-host"
+                )
             if event.status_code != 200:
                 raise NotFigures(f"status {event.status_code} for {PATH}")
         elif isinstance(event, h11.Data):

@@ -34,6 +34,10 @@ MOST_OCTETS = 4 * 1024 * 1024
 
 _NO_SUCH_FAMILY = ("Address family not supported by protocol", "Cannot assign requested address")
 
+NOT_BY_THIS_NAME = (
+    "the server does not answer to this name (HTTP status 421); give it there by --metrics-host"
+)
+
 QUESTION = (
     b"request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\n"
     b"client_address=127.0.0.1\nclient_name=localhost\nreverse_client_name=localhost\n"
@@ -191,6 +195,8 @@ def _fetch(url: str) -> tuple[int, str]:
         with fault:
             if fault.code == 503:
                 return fault.code, ""
+            if fault.code == 421:
+                raise ReportError(f"{url}: {NOT_BY_THIS_NAME}") from None
         raise ReportError(f"{url}: HTTP status {fault.code}") from None
     except (OSError, ValueError) as fault:
         reason = getattr(fault, "reason", fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import signal
@@ -396,6 +397,33 @@ def test_a_metrics_port_that_is_taken_costs_one_warning_and_no_mail(
         assert outcomes(metrics).total() == 0, "that is the first one's port"
         assert len(workers_of(second.process.pid)) == (2 if workers == "2" else 0)
         assert first.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed", "refused"),
+    [
+        (["--metrics=127.0.0.1:{}"], ["localhost", "127.0.0.1:1"], ["greyd:9923", "192.0.2.1"]),
+        (["--metrics=127.0.0.1:{}", "--metrics-host=greyd"], ["greyd:9923"], ["attacker.example"]),
+        (["--metrics=*:{}", "--hostname=mx1.example.org"], ["192.0.2.1", "mx1.example.org"],
+         ["greyd:9923", "attacker.example"]),
+    ],
+)  # fmt: skip
+def test_the_port_is_asked_by_its_own_names(
+    tmp_path: Path, options: list[str], allowed: list[str], refused: list[str]
+) -> None:
+    port = free_port()
+    with ready(tmp_path, *(each.format(port) for each in options)) as server:
+
+        def status(host: str) -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            with contextlib.closing(connection):
+                connection.request("GET", "/metrics", headers={"Host": host})
+                return connection.getresponse().status
+
+        assert [status(each) for each in allowed] == [200] * len(allowed)
+        assert [status(each) for each in refused] == [421] * len(refused)
+        has_said(server, f'refused a request for the host "{refused[0]}"')
+        assert server.log().count("refused a request") == 1
 
 
 def test_0_means_no_metrics_port(tmp_path: Path) -> None:

@@ -448,7 +448,7 @@ def test_garbage_on_the_metrics_port_disturbs_no_mail(watched: Running) -> None:
 
 
 def test_a_scraper_that_never_reads_disturbs_no_mail(watched: Running) -> None:
-    asked = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 2000
+    asked = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000
     with undisturbed(watched), contextlib.ExitStack() as connections:
         for _ in range(5):
             deaf = connect_to_metrics(watched, connections)
@@ -465,7 +465,7 @@ def test_resets_on_the_metrics_port_disturb_no_mail(watched: Running) -> None:
             with contextlib.ExitStack() as connections:
                 each = connect_to_metrics(watched, connections)
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                each.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"[: number % 40])
+                each.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"[: number % 40])
     assert "Traceback" not in watched.log()
 
 
