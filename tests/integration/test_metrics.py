@@ -161,7 +161,7 @@ def test_every_series_is_there_at_0_before_the_first_request(tmp_path: Path) -> 
         "greyd_auto_whitelisted_clients_total", "greyd_auto_whitelisted_identities_total",
         "greyd_signals_total", "greyd_unsure_total", "greyd_identities_total",
         "greyd_store_errors_total", "greyd_store_up",
-            "greyd_store_size_bytes", "greyd_store_max_size_bytes",
+        "greyd_store_size_bytes", "greyd_store_max_size_bytes",
         "greyd_protocol_errors_total", "greyd_internal_errors_total",
         "greyd_build_info", "greyd_mode",
         "greyd_last_scrape_timestamp_seconds", "greyd_clock_timestamp_seconds",
@@ -178,7 +178,7 @@ def test_every_series_is_there_at_0_before_the_first_request(tmp_path: Path) -> 
     not_0 = {name for (name, _), value in at_start.items() if value} - PROCESS
     assert not_0 == {
         "greyd_store_up", "greyd_build_info", "greyd_whitelist_last_read_successful", "greyd_mode",
-        "greyd_clock_timestamp_seconds",
+        "greyd_clock_timestamp_seconds", "greyd_store_max_size_bytes",
     }  # fmt: skip
 
 
