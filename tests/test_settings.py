@@ -110,6 +110,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "config": ("/etc/other.toml", Path("/etc/other.toml")),
     "test-time": ("yes", True),
     "metrics": ("192.0.2.9:1234", Endpoint("192.0.2.9", 1234)),
+    "metrics-host": ("MX1.example.org.", ("mx1.example.org",)),
     "status-details": ("yes", True),
     "log-format": ("json", "json"),
     "syslog-facility": ("local3", 19),
