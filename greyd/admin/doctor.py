@@ -87,7 +87,7 @@ async def _look(
     listeners = await of_systemd() or of_settings(admin.settings)
     # What is not greyd's is not looked at any closer.
     check_store(admin.settings, admin.settings.dbdir or default_folder())
-    asked, report = await _ask_server(admin, listeners)
+    asked, report = await _ask_server(admin, listeners, main_cf)
     process = await asyncio.to_thread(machine.process_of, listeners)
     met: list[list[Finding]]
     (postfix, stored), (unit, ntp), postgrey, met = await asyncio.gather(
@@ -128,18 +128,20 @@ def _in_groups(findings: Sequence[Finding]) -> list[Finding]:
 
 
 async def _ask_server(
-    admin: Admin, listeners: Sequence[Listener]
+    admin: Admin, listeners: Sequence[Listener], main_cf: str | None
 ) -> tuple[list[Finding], Report | None]:
     """Ask the server on all that it listens on, and for what it says of itself."""
     from greyd.doctor import server as asking
+    from greyd.doctor.mail_owner import mail_owner
 
+    owner = await mail_owner(main_cf)
     before, why = await _report(admin)
     findings = []
     answers = []
     for place in _places(listeners):
-        answered = await asking.question(place)
+        answered = await asking.question(place, owner=owner)
         answers.append(answered)
-        findings.append(asking.finding_of_answer(place, answered))
+        findings.append(asking.finding_of_answer(place, answered, owner))
     answered_count = sum(each.action == "DUNNO" for each in answers)
     if before is None:
         return [*findings, asking.finding_without_counters(answers, why)], None

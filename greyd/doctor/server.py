@@ -14,12 +14,14 @@ from greyd import __version__
 from greyd.admin import plain
 from greyd.doctor import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.listeners import Tcp
+from greyd.doctor.mail_owner import connect
 from greyd.settings import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from greyd.doctor.mail_owner import MailOwner
     from greyd.settings import Endpoint
 
 SECONDS = 5.0
@@ -56,12 +58,17 @@ class Answered(NamedTuple):
     """Why there is no answer."""
 
 
-async def question(listener: Tcp | Path, request: bytes = QUESTION) -> Answered:
-    """Ask for a decision; for one that changes nothing unless another request is given."""
+async def question(
+    listener: Tcp | Path, request: bytes = QUESTION, owner: MailOwner | None = None
+) -> Answered:
+    """Ask for a decision; for one that changes nothing unless another request is given.
+
+    A Unix socket is asked with the rights of ``owner``, where there is one.
+    """
     started = time.perf_counter()
     try:
         async with asyncio.timeout(SECONDS):
-            reply = await _exchange(listener, request)
+            reply = await _exchange(listener, request, owner)
     except TimeoutError:
         return Answered(fault=f"no answer within {SECONDS:g} s")
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as fault:
@@ -70,9 +77,12 @@ async def question(listener: Tcp | Path, request: bytes = QUESTION) -> Answered:
     return Answered(plain(action[:MAX_ACTION_BYTES]), time.perf_counter() - started)
 
 
-async def _exchange(listener: Tcp | Path, request: bytes) -> bytes:
+async def _exchange(listener: Tcp | Path, request: bytes, owner: MailOwner | None) -> bytes:
     if isinstance(listener, Tcp):
         reader, writer = await asyncio.open_connection(*listener, limit=4096)
+    elif owner is not None:
+        connected = connect(listener, owner)
+        reader, writer = await asyncio.open_unix_connection(sock=connected, limit=4096)
     else:
         reader, writer = await asyncio.open_unix_connection(str(listener), limit=4096)
     try:
@@ -91,11 +101,21 @@ def _why(fault: Exception) -> str:
     return os.strerror(fault.errno) if fault.errno else plain(str(fault).encode()[:200])
 
 
-def finding_of_answer(listener: Tcp | Path, answered: Answered) -> Finding:
-    """Judge what was answered."""
+def finding_of_answer(
+    listener: Tcp | Path, answered: Answered, owner: MailOwner | None = None
+) -> Finding:
+    """Judge what was answered; ``owner`` is with whose rights a Unix socket was asked."""
     check = f"server: {listener}"
     if answered.fault in _NO_SUCH_FAMILY:
         return not_checked(check, f"this machine has no such address ({answered.fault})")
+    if answered.fault == "Permission denied" and owner is not None:
+        return error(
+            check,
+            f"Postfix's user {owner.name} may not connect; its mail is deferred with 451, or passes"
+            " ungreylisted",
+            f"--socketmode=0666, or --group with {owner.name}'s own group; namei -l {listener}"
+            " (whether it gets as far as the socket)",
+        )
     if answered.fault == "Permission denied":
         return not_checked(check, "this user may not connect", "run greyd doctor as root")
     if answered.fault:
@@ -111,6 +131,8 @@ def finding_of_answer(listener: Tcp | Path, answered: Answered) -> Finding:
             "ss -lntp (who it is); stop it, then systemctl restart greyd",
         )
     took = f"answers in {answered.seconds * 1000:.1f} ms"
+    if owner is not None and not isinstance(listener, Tcp):
+        took += f", asked as Postfix's user {owner.name}"
     if answered.seconds > SLOW_SECONDS:
         return warning(check, f"{took}; each recipient waits for it", "look at this machine's load")
     return ok(check, took)

@@ -279,13 +279,37 @@ def test_without_metrics_it_is_said_what_can_t_be_known(place: Place, tmp_path: 
 
 
 def test_unix_sockets_and_several_workers_are_asked_too(place: Place) -> None:
-    path = place.folder / "db" / "socket"
+    path = place.folder / "socket"
     with place.served("--workers=2", unix=str(path)):
         found = look(place)
     assert found.states[f"server: {path}"] == "ok"
     assert found.states["server: is greyd"] == "ok"
     assert "the 2 questions" in found.seen["server: is greyd"]
     assert found.states["server: version"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("options", "folder_mode", "state"),
+    [
+        (["--socketmode=0666"], 0o755, "ok"),
+        (["--socketmode=0660", "--group=postfix"], 0o755, "ok"),
+        (["--socketmode=0660"], 0o755, "error"),
+        (["--socketmode=0666"], 0o750, "error"),
+    ],
+)
+def test_a_unix_socket_is_asked_with_the_rights_of_postfix(
+    place: Place, options: list[str], folder_mode: int, state: str
+) -> None:
+    if os.geteuid() != 0:
+        unavailable("only root can look as somebody else")
+    program("postconf")
+    run_folder = place.folder / "run"
+    run_folder.mkdir()
+    run_folder.chmod(folder_mode)
+    with place.served(*options, unix=str(run_folder / "socket")):
+        found = look(place)
+    assert found.states[f"server: {run_folder}/socket"] == state
+    assert "Postfix's user postfix" in found.seen[f"server: {run_folder}/socket"]
 
 
 def test_a_server_that_runs_as_root_is_found(place: Place) -> None:
