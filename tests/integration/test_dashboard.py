@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import signal
 import time
@@ -13,7 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import grafana
-from tests.integration.lives import SOON_SECONDS, get, has_said, nothing_left_of, ready
+from tests.integration.lives import (
+    SOON_SECONDS,
+    get,
+    has_said,
+    nothing_left_of,
+    ready,
+    workers_of,
+)
 from tests.integration.prometheus import (
     asked,
     prometheus_of,
@@ -149,6 +157,10 @@ def play(first: Running, second: Running, redis: Running, clients: Path, metrics
         clients.unlink()
         first.signal(signal.SIGHUP)
         has_said(first, "stay in force")
+
+        os.kill(workers_of(second.process.pid)[0], signal.SIGKILL)
+        has_said(second, "was killed by SIGKILL; starting another")
+        time.sleep(2 * SCRAPE_SECONDS)
 
         redis.signal(signal.SIGSTOP)
         for number in range(20):
