@@ -406,6 +406,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
         observer.store_changed,
         partial(observer.internal_error, "store"),
         partial(supervisor.run, "store"),
+        log.warning,
     )
     whitelists, messages = load_whitelists(settings)
     messages.log_to(log)

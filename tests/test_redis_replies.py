@@ -140,6 +140,10 @@ def test_nonsense_costs_its_connection_and_no_request(
         )
         assert told == [], "the circuit stays closed"
         assert redis.connections == 2
+        remark = guard_.store.remark()
+        assert str(redis.port) in remark
+        assert remark.isprintable()
+        assert guard_.store.remark() == ""
         for key in EIGHT:
             # Neither lost nor believed to be something else.
             assert await guard_.transact([key], look) == [b"of " + key]

@@ -198,6 +198,10 @@ class Store(Transacting, Protocol):
         store, get ``StoreError``.
         """
 
+    def remark(self) -> str:
+        """Return, once, what is worth a line in the log though nobody noticed; mostly empty."""
+        return ""
+
     def explain_delay(self, timeout_seconds: float) -> str:  # noqa: ARG002 - see RedisStore
         """Return why answers may take longer than that, for the log; empty where it can't say."""
         return ""

@@ -93,6 +93,7 @@ class Guard(Transacting):
         changed: Callable[[str | None], None],
         report: Callable[[Exception], None] | None = None,
         run: Callable[[Work], Cancellable] | None = None,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Guard ``store``.
 
@@ -104,6 +105,7 @@ class Guard(Transacting):
                 the event loop's exception handler is.
             run: runs the probing until it returns, see ``greyd.supervision.TaskSupervisor.run``;
                 without it a plain task does.
+            warn: called with what the store has to remark that no request noticed.
         """
         self.store = store
         self._timeout_seconds = timeout_seconds
@@ -111,6 +113,7 @@ class Guard(Transacting):
         self._changed = changed
         self._report = report or _to_the_loop
         self._run = run or _as_task
+        self._warn = warn
         self._starting = False
         self._probing: Cancellable | None = None
         self.unwritable = ""
@@ -278,6 +281,8 @@ class Guard(Transacting):
         """
         while True:
             await asyncio.sleep(1)
+            if remark := self.store.remark():
+                self._warn(remark)
             if self._probing is None:
                 try:
                     async with asyncio.timeout(MAINTAIN_SECONDS):

@@ -131,13 +131,13 @@ class Link(asyncio.Protocol):
                 if self._transport is None:
                     return
         except Exception:  # noqa: BLE001 - hiredis has several, MemoryError for a length among them
-            self.close("does not speak Redis's protocol", ConnectionLost)
+            self._end("does not speak Redis's protocol")
         if self._unfinished_bytes > MAX_REPLY_BYTES:
-            self.close(f"an answer of more than {MAX_REPLY_BYTES} bytes", ConnectionLost)
+            self._end(f"an answer of more than {MAX_REPLY_BYTES} bytes")
 
     def _hand_over(self, reply: Any) -> None:
         if not self._waiting:
-            self.close("an answer that nobody asked for", ConnectionLost)
+            self._end("an answer that nobody asked for")
             return
         future, fits = self._waiting.popleft()
         if isinstance(reply, hiredis.ReplyError):
@@ -168,9 +168,15 @@ class Link(asyncio.Protocol):
             self.close(text)
 
     def _misfits(self, future: asyncio.Future[Any], reply: Any) -> None:
-        reason = f"{_described(reply)} is no answer to what was asked"
-        if not future.done():
-            future.set_exception(BadReply(f"{self._name}: {reason}", reply))
+        self._waiting.appendleft((future, None))
+        self._end(f"{_described(reply)} is no answer to what was asked", reply)
+
+    def _end(self, reason: str, reply: Any = None) -> None:
+        """Close for an answer that is none: the first who waits is told what it was."""
+        if self._waiting:
+            future, _ = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(BadReply(f"{self._name}: {reason}", reply))
         self.close(reason, ConnectionLost)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -176,6 +176,7 @@ class RedisStore(Store):
         self._carrier = carrier
         self._prefix = prefix
         self._gathered: list[_Swap] = []
+        self._remark = ""
         # Never more than a first guess: another server may have changed it meanwhile.
         self._believed: Recent[bytes] = Recent(MOST_BELIEVED)
 
@@ -228,6 +229,11 @@ class RedisStore(Store):
         """Close the connections: what still comes over them is nobody's answer any more."""
         self._gathered = []
         self._carrier.abandon()
+
+    def remark(self) -> str:
+        """Return what Redis has lately answered that was no answer."""
+        remark, self._remark = self._remark, ""
+        return remark
 
     def explain_delay(self, timeout_seconds: float) -> str:
         """Return whether it is still connecting, or how long a round trip takes."""
@@ -312,6 +318,7 @@ class RedisStore(Store):
 
     def _settle_what_fits(self, swaps: list[_Swap], error: BadReply) -> None:
         """Settle those whose outcome is one, and send each of the others again by itself."""
+        self._remark = f"{error}; the connection was closed, and what was asked is asked again"
         reply = error.reply
         if type(reply) is not list or len(reply) != len(swaps):
             reply = [None] * len(swaps)
