@@ -252,7 +252,9 @@ class Resolver(Lookup):
         try:
             return await waiting
         except asyncio.CancelledError:
-            if look_up.started is None and all(each.done() for each in look_up.waiting):
+            # Of several who are cancelled at once, the first has given it up for all.
+            is_waited_for = self._under_way.get(look_up.question) is look_up
+            if is_waited_for and look_up.started is None and all(w.done() for w in look_up.waiting):
                 self._give_up(look_up, "nobody waits for it any more")
             raise
 
