@@ -2,8 +2,9 @@
 
 ``python -m tests.soak --minutes 10`` runs two servers at once: one on a Redis that is killed and
 started again every so often and now and then answers nonsense, one on SQLite. Both are held up
-(SIGSTOP) for longer than their store may take, and read their whitelists again. Each is asked new,
-retried, known and whitelisted mail over several connections, at a bounded rate. In the end it
+(SIGSTOP) for longer than their store may take, see their clock jump by weeks for some seconds, and
+read their whitelists again. Each is asked new, retried, known and whitelisted mail over several
+connections, at a bounded rate. In the end it
 demands of both
 
 - that every request was answered, on a connection that was never dropped,
@@ -35,6 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.policy import RECENT_INSTANCES
+from tests.fake_clock import RIGHT, FakeClock, fake_clock
 from tests.fake_redis import DelayingProxy
 from tests.integration.pressure import (
     MIB,
@@ -73,6 +75,10 @@ STORE_TIMEOUT_SECONDS = 2.0
 HELD_UP_SECONDS = 3.0
 HOLD_UP_SECONDS = 17.0
 """From one SIGSTOP to the next."""
+
+JUMPS = ("+40d", "-30d", "@1970-01-01 00:01:00")
+JUMP_SECONDS = 4.0
+JUMP_EVERY_SECONDS = 13.0
 
 NONSENSE_SECONDS = 3.0
 NONSENSE = (
@@ -230,6 +236,17 @@ async def hold_up_all(subjects: list[Subject], until: float) -> None:
             subject.server.signal(signal.SIGCONT)
 
 
+async def jump_clocks(clock: FakeClock, until: float) -> None:
+    """Set all servers' clock wrong for some seconds, now and then."""
+    for jump in itertools.cycle(JUMPS):
+        await asyncio.sleep(JUMP_EVERY_SECONDS - JUMP_SECONDS)
+        if time.monotonic() >= until:
+            return
+        clock.set(jump)
+        await asyncio.sleep(JUMP_SECONDS)
+        clock.set(RIGHT)
+
+
 async def spoil_answers(proxy: DelayingProxy, until: float) -> None:
     """Let Redis answer nonsense, now and then."""
     for reply in itertools.cycle(NONSENSE):
@@ -258,6 +275,7 @@ async def soak(
     redis_folder: Path,
     redis_port: int,
     proxy: DelayingProxy,
+    clock: FakeClock,
     seconds: float,
 ) -> int:
     """Fill the stores, then do all of it at the same time; returns how often Redis was killed."""
@@ -276,6 +294,7 @@ async def soak(
         reload_all(subjects, until),
         hold_up_all(subjects, until),
         spoil_answers(proxy, until),
+        jump_clocks(clock, until),
     )
     return await killing
 
@@ -327,6 +346,7 @@ def run(folder: Path, seconds: float) -> int:
     whitelist = folder / "whitelist_clients"
     whitelist.write_text("whitelisted.example\n/^dyn-[0-9]+\\./\n2001:db8:1::/48\n")
     redis_port = free_port()
+    clock = fake_clock(folder)
     with contextlib.ExitStack() as programs:
         proxy = programs.enter_context(DelayingProxy(redis_port))
         stores = {
@@ -340,6 +360,7 @@ def run(folder: Path, seconds: float) -> int:
                     folder / name, f"--store={store}", "--test-time",
                     f"--store-timeout={STORE_TIMEOUT_SECONDS}",
                     f"--whitelist-clients={whitelist}", f"--metrics=127.0.0.1:{metrics}",
+                    environment=clock.environment,
                 )
             )  # fmt: skip
             subjects.append(Subject(name, server, metrics))
@@ -348,7 +369,7 @@ def run(folder: Path, seconds: float) -> int:
             f" about {REQUESTS_A_SECOND} requests a second each"
         )
         redis_folder = folder / "redis-server"
-        kills = asyncio.run(soak(subjects, redis_folder, redis_port, proxy, seconds))
+        kills = asyncio.run(soak(subjects, redis_folder, redis_port, proxy, clock, seconds))
         say(f"Redis was killed {kills} times; MiB and descriptors after the warm-up and at the end")
         say(f"{'store':<8}{'answered':>10}{'counted':>10}{'MiB':>9}{'MiB':>9}{'growth':>9}"
             f"{'files':>12}{'p99 ms':>9}{'max ms':>9}")  # fmt: skip

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.processes import (
-    PolicyClient,
-    greyd,
-    program,
-    redis_server,
-    request,
-    unavailable,
-)
+from tests.fake_clock import FakeClock, fake_clock
+from tests.processes import PolicyClient, greyd, redis_server, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.processes import Running
 
@@ -32,37 +25,9 @@ OPTIONS = [f"--delay={DELAY}", "--auto-whitelist-clients=0", "--store-timeout=5"
 GREYLISTED, HEADER, KNOWN_PASSES = "DEFER_IF_PERMIT", "PREPEND", "DUNNO"
 
 
-@dataclass
-class Clock:
-    """The wall clock of the servers that are started with ``environment``."""
-
-    file: Path
-    environment: dict[str, str]
-
-    def set(self, text: str) -> None:
-        """Set it: ``+40d``, ``@1970-01-01 00:01:00``; ``+0`` is right."""
-        aside = self.file.with_suffix(".new")
-        aside.write_text(text)
-        aside.rename(self.file)
-
-
 @pytest.fixture
-def clock(tmp_path: Path) -> Clock:
-    program("faketime")
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not found:
-        unavailable("libfaketime is not installed")
-    file = tmp_path / "clock"
-    environment = {
-        "LD_PRELOAD": str(found[0]),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "NO_FAKE_STAT": "1",
-    }
-    clock = Clock(file, environment)
-    clock.set("+0")
-    return clock
+def clock(tmp_path: Path) -> FakeClock:
+    return fake_clock(tmp_path)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -76,7 +41,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def server(folder: Path, clock: Clock, store: str) -> Iterator[Running]:
+def server(folder: Path, clock: FakeClock, store: str) -> Iterator[Running]:
     with greyd(folder, store, *OPTIONS, environment=clock.environment) as running:
         yield running
 
@@ -102,7 +67,7 @@ def learn(client: PolicyClient) -> None:
 
 @pytest.mark.parametrize("jump", ["+40d", "-30d", "@1970-01-01 00:01:00"])
 def test_a_clock_that_jumps_for_seconds_makes_nobody_wait(
-    tmp_path: Path, clock: Clock, store: str, jump: str
+    tmp_path: Path, clock: FakeClock, store: str, jump: str
 ) -> None:
     with server(tmp_path, clock, store) as running, PolicyClient(running.port) as client:
         learn(client)
@@ -120,7 +85,7 @@ def test_a_clock_that_jumps_for_seconds_makes_nobody_wait(
 
 @pytest.mark.parametrize("wrong", ["+40d", "@1970-01-01 00:01:00"])
 def test_a_start_under_a_wrong_clock_deletes_nothing(
-    tmp_path: Path, clock: Clock, store: str, wrong: str
+    tmp_path: Path, clock: FakeClock, store: str, wrong: str
 ) -> None:
     with server(tmp_path, clock, store) as running, PolicyClient(running.port) as client:
         learn(client)
@@ -137,7 +102,7 @@ def test_a_start_under_a_wrong_clock_deletes_nothing(
 
 @pytest.mark.parametrize("wrong", ["@1970-01-01 00:01:00"])
 def test_who_is_known_passes_before_the_clock_is_set_and_after(
-    tmp_path: Path, clock: Clock, store: str, wrong: str
+    tmp_path: Path, clock: FakeClock, store: str, wrong: str
 ) -> None:
     with server(tmp_path, clock, store) as running, PolicyClient(running.port) as client:
         learn(client)
