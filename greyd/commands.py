@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from greyd import __version__
-from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain
+from greyd.admin import CANNOT, SHARED_OPTIONS, Admin, AdminError, complain, hide_logins
 from greyd.admin.ask import ask
 from greyd.admin.check_whitelist import check_whitelist
 from greyd.admin.doctor import doctor
@@ -105,6 +105,7 @@ def run(words: Sequence[str]) -> int:
     if not words:
         build()(["--help"], prog_name="greyd", standalone_mode=False)
         return CANNOT
+    hide_logins(words)
     try:
         return int(build()(list(words), prog_name="greyd", standalone_mode=False) or 0)
     except _UsageError as error:

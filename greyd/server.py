@@ -36,6 +36,7 @@ from greyd.store.url import shown_url
 from greyd.store_size import StoreSizeMonitor
 from greyd.supervision import THREAD_CHECK_SECONDS, TaskSupervisor, run_in_daemon_thread
 from greyd.time_slices import TimeSlices
+from greyd.verbose import VerbosePolicy
 from greyd.web import Site, max_connections, serve_site
 from greyd.whitelist_files import load_whitelists, reload_whitelists
 
@@ -412,7 +413,8 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     messages.log_to(log)
     _show_entries(metrics, whitelists)
     metrics.whitelists_read.set(whitelists.complete)
-    policy = Policy(settings, whitelists, guard, observer)
+    kind = VerbosePolicy if settings.verbose else Policy
+    policy = kind(settings, whitelists, guard, observer)
     resolver = _know_more(policy, settings, observer) if settings.knows_more else None
     service = Service(settings, policy, guard, observer)
     for number in signals.STOPS:

@@ -629,7 +629,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("syslog-ident", "syslog_ident", _text, "Program name in syslog.", metavar="NAME",
            default="greyd"),
     Option("quiet", "quiet", _flag, "Log only warnings and notices.", Kind.FLAG, spellings=("q",)),
-    Option("verbose", "verbose", _flag, "Log more.", Kind.FLAG, spellings=("v",)),
+    Option("verbose", "verbose", _flag, "Log each step of a decision.", Kind.FLAG,
+           spellings=("v",)),
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
+from contextlib import asynccontextmanager, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from greyd.greylist import Change
 from greyd.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from greyd.store import Store
 
@@ -60,7 +60,7 @@ def run_here(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
     os.environ.update({"COLUMNS": "200", **variables})
     status: object = 0
     try:
-        with redirect_stdout(output), redirect_stderr(errors):
+        with redirect_stdout(output), redirect_stderr(errors), _empty_input():
             main(arguments)
     except SystemExit as end:
         status = end.code
@@ -70,6 +70,15 @@ def run_here(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
         os.environ.update(before)
     code = status if isinstance(status, int) else 0
     return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
+
+
+@contextmanager
+def _empty_input() -> Iterator[None]:
+    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO())
+    try:
+        yield
+    finally:
+        sys.stdin = before
 
 
 def answer_of(*arguments: str | Path, **variables: str) -> Any:

@@ -14,6 +14,7 @@ import getpass
 import json
 import os
 import pwd
+import re
 import socket
 import sys
 import time
@@ -27,6 +28,7 @@ from greyd.configuration import default_folder, read_secrets, read_settings_of_s
 from greyd.control import CONTROL_KEY, Control, change_control
 from greyd.durations import read_duration
 from greyd.log import one_line
+from greyd.redaction import redacted
 from greyd.store import (
     Access,
     Answer,
@@ -173,8 +175,28 @@ class Admin:
             yield lambda done: bars.advance(task, done)
 
 
+_hidden: list[tuple[re.Pattern[str], str]] = []
+
+
+def hide_logins(words: Sequence[str]) -> None:
+    """Let ``complain`` leave out what looks like a login among the words of a command.
+
+    A URL may have got into any place, and messages repeat what they do not understand.
+    """
+    pieces = {piece for word in words for piece in (word, word.partition("=")[2]) if piece}
+    odd = sorted((each for each in pieces if redacted(each) != each), key=len, reverse=True)
+    _hidden[:] = [
+        (re.compile(re.escape(form), re.IGNORECASE), redacted(each))
+        for each in odd
+        for form in (each, plain_text(each))
+    ]
+
+
 def complain(text: str) -> None:
     """Write a line to standard error."""
+    for login, shown in _hidden:
+        text = login.sub(lambda _, shown=shown: shown, text)  # type: ignore[misc]  # its default
+    text = "".join(each if each.isprintable() else "?" for each in text)
     sys.stderr.write(f"greyd: {text}\n")
 
 
