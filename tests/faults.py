@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from greyd.settings import Settings
     from tests.processes import Running
 
-_VARIABLE = "GREYD_TESTS_FAULTS"
+_VARIABLE = "TESTS_FAULTS"
 
 
 class Faults:

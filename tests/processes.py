@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
+HOOKS = Path(__file__).parent / "hooks"
+"""Is put into ``PYTHONPATH`` of each greyd: notes exceptions that nobody has caught."""
+
+MARKS_OF_FAULTS = ("internal error", "Traceback", "was never awaited", "never retrieved")
+"""In the log of a greyd without a fault of the test's own, they are faults of greyd's."""
+
+
 def program(name: str) -> str:
     """Full path of a program; skips the test where it is missing, fails it in CI."""
     path = shutil.which(name, path=SYSTEM_PATH)
@@ -121,8 +128,10 @@ def running(
     port: int,
     ready: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
+    *,
+    may_end: bool = False,
 ) -> Iterator[Running]:
-    """Start a program, wait until ``ready()``, and stop it in the end."""
+    """Start a program, wait until ``ready()`` (or its end, if it may), and stop it in the end."""
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / f"{Path(command[0]).name}-{port}.log"
     with output.open("ab") as log:
@@ -137,7 +146,10 @@ def running(
     try:
         deadline = time.monotonic() + 20 * slowness()
         while not ready():
-            if process.poll() is not None or time.monotonic() > deadline:
+            has_ended = process.poll() is not None
+            if has_ended and may_end:
+                break
+            if has_ended or time.monotonic() > deadline:
                 pytest.fail(f"{command[0]} did not start:\n{server.log()}")
             time.sleep(0.02)
         yield server
@@ -189,7 +201,8 @@ def greyd(
 ) -> Iterator[Running]:
     """Run ``greyd serve`` of this checkout; SQLite in ``folder`` unless the options name a store.
 
-    ``module`` is what Python runs: greyd, or what wraps it.
+    It runs in asyncio's debug mode, where work in the wrong thread fails, and a fault of its own
+    fails the test. ``module`` is what Python runs: greyd, or what wraps it.
     ``prefix`` is a program that starts greyd, with its options: ``unshare --mount``.
     Whitelists are empty and metrics are off unless the options say otherwise.
     """
@@ -207,8 +220,21 @@ def greyd(
     for name, value in defaults.items():
         if not any(option.split("=")[0] == name for option in options):
             command.append(f"{name}={value}")
-    with running(command, folder, port, lambda: accepts(port), environment) as server:
+    unhandled = folder / f"unhandled-{port}"
+    debugging = {
+        "PYTHONASYNCIODEBUG": "1", "PYTHONPATH": str(HOOKS),
+        "TESTS_UNHANDLED": str(unhandled), **(environment or {}),
+    }  # fmt: skip
+    is_faulty = module != "greyd"
+    with running(
+        command, folder, port, lambda: accepts(port), debugging, may_end=is_faulty
+    ) as server:
         yield server
+    marks = [mark for mark in MARKS_OF_FAULTS if mark in server.log()]
+    if marks and not is_faulty:
+        pytest.fail(f"{marks} in the log of greyd:\n{server.log()}")
+    if unhandled.exists():
+        pytest.fail(f"greyd has left an exception unhandled:\n{unhandled.read_text()}")
 
 
 class PolicyClient:
