@@ -1,7 +1,8 @@
 """Looks names up as greyd's workers do: ``python -m tests.integration.lookups PORT NAME``.
 
-Two processes are forked from one that has loaded the resolver, become nobody where they can, and
-ask the name server on ``PORT`` for a name's addresses. Each writes one line.
+Two processes are forked from one that has loaded the resolver and the public suffix list, become
+nobody where they can, and ask the name server on ``PORT`` for a name's addresses. Each writes one
+line.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import uvloop
 
 from greyd.dns import Kind
+from greyd.dns.names import load_suffixes
 from greyd.dns.resolver import Resolver
 from greyd.settings import Endpoint
 
@@ -36,6 +38,7 @@ def _be_worker(port: int, name: bytes) -> None:
 
 def main(port: str, name: str) -> int:
     """Fork and wait; returns 0 where all went well."""
+    load_suffixes()
     workers = []
     for _ in range(2):
         worker = os.fork()
