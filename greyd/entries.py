@@ -20,6 +20,7 @@ from greyd.greylist import (
     names_in,
 )
 from greyd.hits import HITS_PREFIX
+from greyd.store import SWEPT_KEY
 from greyd.store.guard import PROBE_KEY
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Entry(NamedTuple):
 
 
 _NOBODY = Names(b"", b"", b"")
-_NOTES = frozenset({CONTROL_KEY, PROBE_KEY})
+_NOTES = frozenset({CONTROL_KEY, PROBE_KEY, SWEPT_KEY})
 
 
 def kind_of(key: bytes) -> Kind:

@@ -11,7 +11,7 @@ import pytest
 
 from greyd.clock import HOLD_SECONDS, MAX_STEP_SECONDS, SteadyClock
 from greyd.greylist import Change
-from greyd.store import rows, sweep_clock
+from greyd.store import SWEPT_KEY, rows, sweep_clock
 from greyd.store.sweep_clock import SweepClock
 
 if TYPE_CHECKING:
@@ -184,6 +184,6 @@ def test_servers_that_start_under_a_wrong_clock_delete_nothing_early(
 def test_what_a_hand_has_written_in_its_place_does_not_matter(
     connection: sqlite3.Connection, kept: bytes
 ) -> None:
-    rows.put(connection, Change(sweep_clock.SWEPT_KEY, kept, 60), NOW)
+    rows.put(connection, Change(SWEPT_KEY, kept, 60), NOW)
     machine = Machine()
     assert keep_running(machine, start(machine), connection, 7 * 60) == machine.wall()

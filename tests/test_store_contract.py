@@ -22,8 +22,7 @@ from redis import Redis
 import tests.corpus  # noqa: F401 - registers the profile of property tests
 from greyd.greylist import Change, Client, Triplet
 from greyd.settings import Settings, from_arguments, settle
-from greyd.store import StoreError, open_store
-from greyd.store.sweep_clock import SWEPT_KEY
+from greyd.store import SWEPT_KEY, StoreError, open_store
 from tests.processes import free_port, redis_server
 from tests.stores import (
     RACE_SENDERS,

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 MOST_ATTEMPTS = 1000
 """How often a rule is asked again because others were faster, before the store gives up."""
 
+SWEPT_KEY = b"swept"
+"""Under which SQLite's file keeps the time of its last sweep."""
+
 OTHERS_WERE_FASTER = "others change the same entries all the time"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from greyd.clock import EARLIEST_TIME, SteadyClock, elapsed_seconds
 from greyd.greylist import Change
-from greyd.store import rows
+from greyd.store import SWEPT_KEY, rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,9 +20,6 @@ HOLD_SECONDS = 6 * 3600
 """How long a clock that jumped ahead has to stay there before rows are deleted by it."""
 
 KEEP_EVERY_SECONDS = 60
-
-SWEPT_KEY = b"swept"
-"""Under which the file keeps the time of the last sweep."""
 
 _KEPT_SECONDS = 400 * 86400
 _WHOLE_SECONDS = re.compile(rb"[0-9]{1,15}")

@@ -41,6 +41,7 @@ OTHERS = {
     "read-only": "docker",
     "security-opt": "docker",
     "volume": "docker",
+    "cluster": "redis-cli",
     "daemonize": "redis-server, redis-sentinel",
     "dir": "redis-server",
     "from": "swaks",
