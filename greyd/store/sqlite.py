@@ -343,11 +343,20 @@ class SqliteStore(Store):
                     self._inode = self._looked[0]
         return self._connection
 
-    def _open(self, held: Held) -> sqlite3.Connection:
-        identity = identify(self._path)
-        # SQLite would make a -wal as unwritable as its file, and that would stay.
+    def _require_rights(self) -> None:
         if fault := fault_of(Path(self._path)):
             raise StoreUnwritable(f"sqlite:{self._path}: {fault.what}", fault.remedy)
+
+    def _open(self, held: Held) -> sqlite3.Connection:
+        try:
+            identity = identify(self._path)
+        except UnusableStoreError:
+            raise
+        except StoreError:
+            self._require_rights()
+            raise
+        # SQLite would make a -wal as unwritable as its file, and that would stay.
+        self._require_rights()
         self._looked = look_of(self._path)
         if self._looked == self._damaged != (0, 0, 0):
             raise _damaged("database disk image is malformed")

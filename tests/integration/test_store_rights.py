@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sqlite3
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from greyd.store.guard import PROBE_KEY, note_the_time
+from greyd.store.sqlite import SqliteStore
 from tests.integration.lives import ask, get, has_said, only_as_root, open_folder
 from tests.processes import free_port, greyd, program, wait_until
 
@@ -39,11 +42,14 @@ def give(path: Path, uid: int) -> None:
 
 
 def make_database(path: Path) -> None:
-    """Make a file in WAL mode, as greyd leaves it."""
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA journal_mode=WAL").fetchall()
-    connection.execute("CREATE TABLE theirs (x)")
-    connection.close()
+    """Make a file as greyd leaves it."""
+
+    async def make() -> None:
+        store = SqliteStore(str(path))
+        await store.transact([PROBE_KEY], note_the_time)
+        await store.close()
+
+    asyncio.run(make())
 
 
 def roots_folder(state: Path) -> None:
@@ -65,7 +71,8 @@ def roots_readable_file(state: Path) -> None:
 
 def own_file_read_only(state: Path) -> None:
     make_database(state / "greyd.db")
-    give(state / "greyd.db", NOBODY)
+    for each in state.iterdir():
+        give(each, NOBODY)
     (state / "greyd.db").chmod(0o400)
 
 
