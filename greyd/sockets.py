@@ -170,7 +170,8 @@ def _bind_aside(bound: UnixSocket, folder: int, mode: int, backlog: int, owner: 
             bound.bind(name)
         file = OwnFile(private, name)
         try:
-            os.chown(name, *owner, dir_fd=private, follow_symlinks=False)
+            if owner != MAKER:
+                os.chown(name, *owner, dir_fd=private, follow_symlinks=False)
             bound.listen(backlog)
             file.link(folder)
         except OSError:
