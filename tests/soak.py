@@ -1,13 +1,14 @@
 """A soak: hours of mixed mail in minutes, with faults meanwhile.
 
-``python -m tests.soak --minutes 10`` runs two servers at once: one on a Redis that is killed and
-started again every so often and now and then answers nonsense, one on SQLite. Both are held up
-(SIGSTOP) for longer than their store may take, see their clock jump by weeks for some seconds, and
-read their whitelists again. Each is asked new, retried, known and whitelisted mail over several
-connections, at a bounded rate. In the end it
-demands of both
+``python -m tests.soak --minutes 10`` runs three servers at once: one on a Redis that is killed and
+started again every so often and now and then answers nonsense, one on SQLite, and one on SQLite
+with workers, one of which is killed every so often. All are held up (SIGSTOP) for longer than their
+store may take, see their clock jump by weeks for some seconds, and read their whitelists again.
+Each is asked new, retried, known and whitelisted mail over several connections, at a bounded rate.
+In the end it
+demands of each
 
-- that every request was answered, on a connection that was never dropped,
+- that every request was answered, on a connection that was never dropped but by a killed worker,
 - that no mail that was told to wait has been forgotten when it comes again in time,
 - that a server was not taken for a store that is away when it was held up itself,
 - that the counters of ``/metrics`` add up to exactly these answers,
@@ -23,6 +24,7 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import os
 import re
 import signal
 import statistics
@@ -38,6 +40,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from greyd.policy import RECENT_INSTANCES
 from tests.fake_clock import RIGHT, FakeClock, fake_clock
 from tests.fake_redis import DelayingProxy
+from tests.integration.lives import workers_of
 from tests.integration.pressure import (
     MIB,
     PATIENCE_SECONDS,
@@ -76,6 +79,9 @@ HELD_UP_SECONDS = 3.0
 HOLD_UP_SECONDS = 17.0
 """From one SIGSTOP to the next."""
 
+WORKERS = 2
+KILL_WORKER_SECONDS = 11.0
+
 JUMPS = ("+40d", "-30d", "@1970-01-01 00:01:00")
 JUMP_SECONDS = 4.0
 JUMP_EVERY_SECONDS = 13.0
@@ -106,6 +112,9 @@ class Subject:
     name: str
     server: Running
     metrics_port: int
+    loses_workers: bool = False
+    lost_connections: int = 0
+    """Dropped by a killed worker; whoever asks then asks again, as Postfix does."""
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
@@ -182,18 +191,50 @@ def verb(reply: bytes) -> str:
     return reply.removeprefix(b"action=").split(maxsplit=1)[0].decode()
 
 
+class Asking:
+    """One connection to a server, and another where a worker has taken it along."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, text: bytes) -> bytes:
+        """Send a request, and return its answer."""
+        while True:
+            try:
+                if self._streams is None:
+                    port = self._subject.server.port
+                    self._streams = await asyncio.open_connection("127.0.0.1", port)
+                reader, writer = self._streams
+                writer.write(text)
+                return await asyncio.wait_for(reader.readuntil(b"\n\n"), PATIENCE_SECONDS)
+            except (ConnectionError, EOFError):
+                if not self._subject.loses_workers:
+                    raise
+                self._subject.lost_connections += 1
+                await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._streams is not None:
+            _, writer = self._streams
+            self._streams = None
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
 async def ask_all(subject: Subject, until: float) -> None:
     """Ask over one connection until the time is over."""
     pause = CONNECTIONS / REQUESTS_A_SECOND
+    asking = Asking(subject)
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", subject.server.port)
         while time.monotonic() < until:
             waits_since: int | None = None
             number = next(subject.numbers)
             for question in dialogue(number):
                 started = time.monotonic()
-                writer.write(question.request)
-                reply = await asyncio.wait_for(reader.readuntil(b"\n\n"), PATIENCE_SECONDS)
+                reply = await asking.ask(question.request)
                 subject.waits.append(time.monotonic() - started)
                 subject.answers[verb(reply)] += 1
                 if question.moment is not None and verb(reply).startswith("DEFER"):
@@ -202,10 +243,19 @@ async def ask_all(subject: Subject, until: float) -> None:
                     elif question.moment >= waits_since + DELAY_SECONDS:
                         subject.failures.append(f"mail {number} was told to wait, and forgotten")
                 await asyncio.sleep(pause)
-        writer.close()
-        await writer.wait_closed()
+        await asking.close()
     except (OSError, EOFError, TimeoutError) as error:
         subject.failures.append(repr(error))
+
+
+async def kill_workers(subjects: list[Subject], until: float) -> None:
+    """Kill one worker, now and then."""
+    while time.monotonic() + KILL_WORKER_SECONDS < until:
+        await asyncio.sleep(KILL_WORKER_SECONDS)
+        for subject in subjects:
+            if subject.loses_workers:
+                for worker in workers_of(subject.process)[:1]:
+                    send(worker, signal.SIGKILL)
 
 
 async def sample_all(subjects: list[Subject], until: float) -> None:
@@ -229,11 +279,18 @@ async def hold_up_all(subjects: list[Subject], until: float) -> None:
     """Hold all servers up, now and then."""
     while time.monotonic() + HOLD_UP_SECONDS < until:
         await asyncio.sleep(HOLD_UP_SECONDS - HELD_UP_SECONDS)
-        for subject in subjects:
-            subject.server.signal(signal.SIGSTOP)
+        held = [pid for each in subjects for pid in (each.process, *workers_of(each.process))]
+        for pid in held:
+            send(pid, signal.SIGSTOP)
         await asyncio.sleep(HELD_UP_SECONDS)
-        for subject in subjects:
-            subject.server.signal(signal.SIGCONT)
+        for pid in held:
+            send(pid, signal.SIGCONT)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 async def jump_clocks(clock: FakeClock, until: float) -> None:
@@ -295,6 +352,7 @@ async def soak(
         hold_up_all(subjects, until),
         spoil_answers(proxy, until),
         jump_clocks(clock, until),
+        kill_workers(subjects, until),
     )
     return await killing
 
@@ -305,7 +363,8 @@ def judge(subject: Subject) -> list[str]:
     if subject.server.process.poll() is not None:
         return [*faults, "it has died"]
     answered, counted = sum(subject.answers.values()), subject.counted()
-    if answered != counted:
+    # What a worker was about to answer when it was killed may be counted.
+    if not answered <= counted <= answered + subject.lost_connections:
         faults.append(f"{counted} counted, {answered} answered")
     log = subject.server.log()
     if subject.name != "redis" and "store away" in log:
@@ -351,19 +410,21 @@ def run(folder: Path, seconds: float) -> int:
         proxy = programs.enter_context(DelayingProxy(redis_port))
         stores = {
             "redis": f"redis://127.0.0.1:{proxy.port}/0", "sqlite": f"sqlite:{folder}/soak.db",
+            "workers": f"sqlite:{folder}/workers.db",
         }  # fmt: skip
         subjects = []
         for name, store in stores.items():
             metrics = free_port()
+            workers = WORKERS if name == "workers" else 1
             server = programs.enter_context(
                 greyd(
                     folder / name, f"--store={store}", "--test-time",
-                    f"--store-timeout={STORE_TIMEOUT_SECONDS}",
+                    f"--workers={workers}", f"--store-timeout={STORE_TIMEOUT_SECONDS}",
                     f"--whitelist-clients={whitelist}", f"--metrics=127.0.0.1:{metrics}",
                     environment=clock.environment,
                 )
             )  # fmt: skip
-            subjects.append(Subject(name, server, metrics))
+            subjects.append(Subject(name, server, metrics, loses_workers=workers > 1))
         say(
             f"soaking for {seconds:.0f} s after {FILL:,} triplets,"
             f" about {REQUESTS_A_SECOND} requests a second each"
