@@ -28,9 +28,9 @@ class Fault(NamedTuple):
 def fault_of(database: Path) -> Fault | None:
     """Return what keeps this process from writing a SQLite file; None where nothing is seen.
 
-    SQLite writes two files beside its database (``-wal``, ``-shm``), so the folder must be writable
-    as well. The rights of the process count, not the number of its user: a root without
-    CAP_DAC_OVERRIDE may be kept out too.
+    SQLite writes two files beside its database (``-wal``, ``-shm``) and greyd one (``-lock``), so
+    the folder must be writable as well. The rights of the process count, not the number of its
+    user: a root without CAP_DAC_OVERRIDE may be kept out too.
     """
     folder = database.parent
     if closed := _closed_above(folder):
@@ -66,8 +66,11 @@ def _closed_above(folder: Path) -> Path | None:
 def _refused(database: Path) -> Iterator[Path]:
     if not os.access(database.parent, _IN_A_FOLDER, effective_ids=True):
         yield database.parent
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-lock"):
         path = Path(f"{database}{suffix}")
+        # Of a link the remedy would change what it leads to.
+        if os.path.islink(path):  # noqa: PTH114 - pathlib's raises in a folder that is closed
+            continue
         if os.access(path, os.F_OK) and not os.access(path, _IN_A_FILE, effective_ids=True):
             yield path
 

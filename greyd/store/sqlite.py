@@ -335,12 +335,19 @@ class SqliteStore(Store):
             self._is_damaged = False
             raise _damaged("damaged, as another process has found")
         if self._connection is None:
-            with self._lock.held() as held:
-                try:
-                    self._connection = self._open(held)
-                finally:
-                    # Also of a file that could not be opened: it may have to be set aside.
-                    self._inode = self._looked[0]
+            try:
+                with self._lock.held() as held:
+                    try:
+                        self._connection = self._open(held)
+                    finally:
+                        # Also of a file that could not be opened: it may have to be set aside.
+                        self._inode = self._looked[0]
+            except (StoreLocked, StoreUnwritable):
+                raise
+            except StoreError:
+                # Another user's lock looks like no lock of greyd's.
+                self._require_rights()
+                raise
         return self._connection
 
     def _require_rights(self) -> None:
@@ -348,13 +355,7 @@ class SqliteStore(Store):
             raise StoreUnwritable(f"sqlite:{self._path}: {fault.what}", fault.remedy)
 
     def _open(self, held: Held) -> sqlite3.Connection:
-        try:
-            identity = identify(self._path)
-        except UnusableStoreError:
-            raise
-        except StoreError:
-            self._require_rights()
-            raise
+        identity = identify(self._path)
         # SQLite would make a -wal as unwritable as its file, and that would stay.
         self._require_rights()
         self._looked = look_of(self._path)

@@ -83,6 +83,13 @@ def roots_log_of_commits(state: Path) -> None:
         (state / f"greyd.db{suffix}").touch(mode=0o600)
 
 
+def all_files_another_users(state: Path) -> None:
+    make_database(state / "greyd.db")
+    for each in state.iterdir():
+        give(each, 4711)
+        each.chmod(0o600)
+
+
 def folder_above_closed(state: Path) -> None:
     state.parent.chmod(0o700)
 
@@ -116,6 +123,11 @@ PROBLEMS: dict[str, tuple[Callable[[Path], None], str]] = {
         roots_log_of_commits,
         r"{state}/greyd.db-wal belongs to 0:0 .*"
         r"; chown 65534:65534 {state}/greyd.db-wal {state}/greyd.db-shm",
+    ),
+    "all files another user's": (
+        all_files_another_users,
+        rf"{{state}}/greyd.db belongs to 4711:4711 .*, {WHO} write it; chown 65534:65534 {{state}}"
+        r"/greyd.db .*{state}/greyd.db-lock;",
     ),
     "a folder above": (
         folder_above_closed,
