@@ -111,7 +111,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str]) -> str:
         (["--store=greyd.db"], "sqlite:greyd.db"),
         (["--store=redis://:geheim@a", "--store=redis://:geheim@b"], "two stores"),
         (["--config=/nonexistent.toml"], "/nonexistent.toml: No such file"),
-        (["--config=/"], "/: Is a directory"),
+        (["--config=/"], "/: a directory, not a regular file"),
         (["--inet=nosuchhost.invalid:10023"], "nosuchhost.invalid"),
         (["--user=nosuchuser"], "--user=nosuchuser"),
         (["--group=nosuchgroup"], "--group=nosuchgroup"),
