@@ -32,6 +32,7 @@ from greyd.admin.top import top
 from greyd.redaction import shown
 from greyd.settings import OPTIONS, Kind, SettingsError, SetupError
 from greyd.store import StoreError
+from greyd.supervision import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -234,3 +235,8 @@ def _run(
         # Who reads has seen enough; at the end nothing is to be written to it either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (ImportError, typer.Exit, typer.Abort, _UsageError):
+        raise
+    except Exception as error:  # noqa: BLE001 - one line for whoever gave the command
+        complain(f"internal error: {describe_error(error)}; please report it")
+        return CANNOT
