@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager, contextmanager, redirect_stderr, redirect_stdout
@@ -59,12 +60,15 @@ def run_here(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
         del os.environ[name]
     os.environ.update({"COLUMNS": "200", **variables})
     status: object = 0
+    # A start that fails leaves its signals held, which processes of later tests would inherit.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         with redirect_stdout(output), redirect_stderr(errors), _empty_input():
             main(arguments)
     except SystemExit as end:
         status = end.code
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.umask(umask)
         os.environ.clear()
         os.environ.update(before)

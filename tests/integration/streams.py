@@ -69,7 +69,7 @@ def _clients(seed: int) -> list[list[bytes]]:
         [f"2001:db8:{groups[0]}:2::1"],
         [f"2001:db8:{groups[0]}:ffff:ffff:ffff:ffff:ffff"],
         ["::1", "0:0:0:0:0:0:0:1"],
-        [f"64:ff9b::192.0.2.{seed}", f"64:ff9b::c000:2{seed:02X}"],
+        [f"2001:db8:0:ff9b::192.0.2.{seed}", f"2001:db8:0:ff9b::c000:2{seed:02X}"],
     ]
     return [[spelling.encode() for spelling in spellings] for spellings in spelled]
 

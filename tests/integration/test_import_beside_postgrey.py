@@ -58,7 +58,7 @@ ODD_SENDERS = (
     b"x=y@example.com",
     b"x" * 600 + b"@example.com",
 )
-ADDRESSES = (b"192.0.2.7", b"2001:db8:0:1::7", b"64:ff9b::192.0.2.9")
+ADDRESSES = (b"192.0.2.7", b"2001:db8:0:1::7", b"2001:db8:9::192.0.2.9")
 RECIPIENTS = (b"Bob@Example.org", b"dept/bob@example.org")
 
 
