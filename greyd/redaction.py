@@ -17,13 +17,13 @@ _REDIS = re.compile(
 )
 """A scheme as it may be mistyped, and all that follows."""
 
-_URL = re.compile(r"(\w*)://.*", re.DOTALL)
+_URL = re.compile(r"://.*", re.DOTALL)
 _SECRET = re.compile(r"(passw(?:or)?d|passphrase|secret)( ?= ?).*", re.IGNORECASE | re.DOTALL)
 
 
 def redacted(text: str) -> str:
     """Return a text without what follows a scheme of Redis, what may be a login, and secrets."""
-    text = _URL.sub(r"\1://…", _REDIS.sub(r"\1:…", text))
+    text = _URL.sub("://…", _REDIS.sub(r"\1:…", text))
     # A colon, and an @ anywhere behind it: there may be spaces between.
     end = text.rfind("@")
     colon = text.find(":", 0, max(end, 0))
