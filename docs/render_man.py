@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greyd import __version__
-from greyd.commands import build
-from greyd.settings import OPTIONS, Kind
+from greyd.cli.app import build
+from greyd.config.options import OPTIONS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

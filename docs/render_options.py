@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from greyd.settings import OPTIONS, Kind, Option
+from greyd.config.options import OPTIONS, Kind, Option
 
 _HEAD = """\
 # Options

@@ -1,6 +1,6 @@
 """``python -m greyd`` is ``greyd``."""
 
-from greyd.cli import main
+from greyd.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -13,15 +13,15 @@ from contextlib import asynccontextmanager, contextmanager, redirect_stderr, red
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greyd.admin import opened
-from greyd.cli import main
-from greyd.greylist import Change
-from greyd.settings import Settings
+from greyd.cli.main import main
+from greyd.cli.opening import opened
+from greyd.config.settings import Settings
+from greyd.rules.transaction import Change
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from greyd.store import Store
+    from greyd.store.contract import Store
 
 CHECKOUT = Path(__file__).parent.parent
 
@@ -35,12 +35,12 @@ def run(
         for name, value in os.environ.items()
         if not name.startswith(("GREYD_", "POSTGREY_"))
     }
-    octets = given.encode() if isinstance(given, str) else given
+    data = given.encode() if isinstance(given, str) else given
     done = subprocess.run(
         [sys.executable, "-m", "greyd", *map(str, arguments)],
         env={**environment, "COLUMNS": "200", **variables},
         cwd=CHECKOUT,
-        input=octets,
+        input=data,
         capture_output=True,
         timeout=120,
     )

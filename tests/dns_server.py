@@ -37,7 +37,7 @@ import dns.rrset
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_CNAMES = 16
+MAX_CNAMES = 16
 """Followed in one answer."""
 
 
@@ -186,7 +186,7 @@ class DnsServer:
     ) -> tuple[str, Entry]:
         """Add the records that answer; returns how that ended, and with which entry."""
         seen = set()
-        for _ in range(MOST_CNAMES if self.follows else 1):
+        for _ in range(MAX_CNAMES if self.follows else 1):
             seen.add(name)
             records = entry.records if isinstance(entry, Truncated) else entry
             if not isinstance(records, Sequence):

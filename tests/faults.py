@@ -17,13 +17,13 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greyd.store import StoreError
+from greyd.store.contract import StoreError
 from tests.processes import greyd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from greyd.settings import Settings
+    from greyd.config.settings import Settings
     from tests.processes import Running
 
 _VARIABLE = "TESTS_FAULTS"
@@ -74,7 +74,8 @@ def faulty(
 
 
 def _main() -> None:
-    from greyd import cli, process
+    from greyd.cli import main
+    from greyd.server import process
 
     told = json.loads(os.environ[_VARIABLE])
     switch = Path(told["switch"])
@@ -89,7 +90,7 @@ def _main() -> None:
         return settings
 
     process._import_all = import_all_and_break
-    cli.main(sys.argv[1:])
+    main.main(sys.argv[1:])
 
 
 def _break(name: str, error: str, switch: Path) -> None:

@@ -23,11 +23,11 @@ class MailLog:
 
     def add(self, at: float, program: str, text: str | bytes) -> None:
         """Write a line of a program's."""
-        octets = text.encode() if isinstance(text, str) else text
+        data = text.encode() if isinstance(text, str) else text
         date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(START + at))
         micros = int(at % 1 * 1e6)
         head = f"{date}.{micros:06d}+00:00 mx1 {program}[77]: ".encode()
-        self._lines.append((at, head + octets))
+        self._lines.append((at, head + data))
 
     def decided(
         self,

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from greyd.dns import Answer, DnsError, Kind, Lookup
-from greyd.greylist import Address, parse_address
+from greyd.dns.lookup import Answer, DnsError, Kind, Lookup
+from greyd.rules.address import Address, parse_address
 
 
 def address_of(text: str) -> Address:

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.policy import RECENT_INSTANCES
+from greyd.policy.policy import RECENT_INSTANCES
 from tests.fake_clock import RIGHT, FakeClock, fake_clock
 from tests.fake_redis import DelayingProxy
 from tests.integration.lives import workers_of
@@ -47,7 +47,7 @@ from tests.integration.pressure import (
     allow_files,
     open_files,
     open_sockets,
-    resident_octets,
+    resident_bytes,
 )
 from tests.processes import encode, free_port, greyd, redis_server, request
 
@@ -68,8 +68,8 @@ TOGETHER = 200
 WARM_UP = 0.25
 """Share of the time after which memory is what it will be."""
 
-MOST_GROWTH = 0.05
-MOST_NEW_FILES = 3
+MAX_GROWTH = 0.05
+MAX_NEW_FILES = 3
 """SQLite's checkpoint and a probe of Redis come and go."""
 
 SAMPLE_SECONDS = 1.0
@@ -101,7 +101,7 @@ START_OF_TIME = 1_700_000_000
 class Sample:
     """What a server used at one moment."""
 
-    octets: int
+    rss_bytes: int
     files: int
 
 
@@ -263,7 +263,7 @@ async def sample_all(subjects: list[Subject], until: float) -> None:
     while time.monotonic() < until:
         await asyncio.sleep(SAMPLE_SECONDS)
         for subject in subjects:
-            sample = Sample(resident_octets(subject.process), open_files(subject.process))
+            sample = Sample(resident_bytes(subject.process), open_files(subject.process))
             subject.samples.append(sample)
 
 
@@ -373,16 +373,16 @@ def judge(subject: Subject) -> list[str]:
         faults.append("an internal error is in its log")
     samples = subject.samples[int(len(subject.samples) * WARM_UP) :]
     quarter = max(1, len(samples) // 4)
-    first = statistics.median(each.octets for each in samples[:quarter])
-    last = statistics.median(each.octets for each in samples[-quarter:])
+    first = statistics.median(each.rss_bytes for each in samples[:quarter])
+    last = statistics.median(each.rss_bytes for each in samples[-quarter:])
     growth = last / first - 1
-    if growth > MOST_GROWTH:
+    if growth > MAX_GROWTH:
         faults.append(f"memory grew by {growth:.1%}")
     files = [
         int(statistics.median(each.files for each in part))
         for part in (samples[:quarter], samples[-quarter:])
     ]
-    if files[1] > files[0] + MOST_NEW_FILES:
+    if files[1] > files[0] + MAX_NEW_FILES:
         faults.append(f"{files[0]} descriptors became {files[1]}")
     waits = sorted(subject.waits)
     say(

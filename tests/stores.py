@@ -14,16 +14,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greyd.greylist import Change, Decision, decide, keys, parse_address
-from greyd.settings import HOUR, Settings
-from greyd.store import Answer, Record, Size, Store, StoreError, call_back, open_store
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import HOUR
+from greyd.rules.address import parse_address
+from greyd.rules.greylist import Decision, decide
+from greyd.rules.keys import request_keys
+from greyd.rules.transaction import Answer, Change, Record
+from greyd.store.contract import Size, Store, StoreError, call_back
+from greyd.store.opening import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from greyd.policy import Policy
-    from greyd.protocol import Request
-    from greyd.store import Done, Remembered, Rule
+    from greyd.policy.policy import Policy
+    from greyd.rules.request import Request
+    from greyd.rules.transaction import Remembered, Rule
+    from greyd.store.contract import Done
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ async def _ask_all(store: Store, number: int, now: int) -> int:
 
     async def ask(sender: str) -> Decision:
         recipient = b"bob@x%d.example" % number
-        wanted = keys(address, sender.encode(), recipient, _SETTINGS)
+        wanted = request_keys(address, sender.encode(), recipient, _SETTINGS)
         return await store.transact(
             wanted, lambda remembered: decide(wanted, remembered, now, _SETTINGS)
         )

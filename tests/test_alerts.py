@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from greyd.observe import Metrics
+from greyd.monitoring.metrics import Metrics
 from tests import grafana
 
 CHECKOUT = Path(__file__).parent.parent

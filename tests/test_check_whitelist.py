@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.hits import CLIENTS, RECIPIENTS, SINCE_KEY, Hit, key_of
+from greyd.whitelist.hits import CLIENTS, RECIPIENTS, SINCE_KEY, Hit, key_of
 from tests.commands import answer_of, fill, run
 
 if TYPE_CHECKING:

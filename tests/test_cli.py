@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from greyd import __version__, configuration
-from greyd.configuration import read_settings
-from greyd.settings import DAY, OPTIONS, Endpoint, Kind, SettingsError
+from greyd import __version__
+from greyd.config import loading
+from greyd.config.errors import SettingsError
+from greyd.config.loading import read_settings
+from greyd.config.options import OPTIONS, Kind
+from greyd.config.vocabulary import DAY, Endpoint
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +35,7 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep this machine's settings out of the tests."""
     for name in [name for name in os.environ if name.startswith(("GREYD_", "POSTGREY_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(configuration, "DEFAULT_CONFIG", tmp_path / "default.toml")
+    monkeypatch.setattr(loading, "DEFAULT_CONFIG", tmp_path / "default.toml")
 
 
 # Version and help ---------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.clock import HOLD_SECONDS, MAX_STEP_SECONDS, SteadyClock
-from greyd.greylist import Change
-from greyd.store import SWEPT_KEY, rows, sweep_clock
-from greyd.store.sweep_clock import SweepClock
+from greyd.rules.reserved_keys import SWEPT_KEY
+from greyd.rules.transaction import Change
+from greyd.runtime.clock import HOLD_SECONDS, MAX_STEP_SECONDS, SteadyClock
+from greyd.store.sqlite import rows, sweep_clock
+from greyd.store.sqlite.sweep_clock import SweepClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

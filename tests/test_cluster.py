@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.crc import key_slot
 
-from greyd.store import StoreError, guard
-from greyd.store.guard import Guard
+from greyd.store import circuit_breaker
+from greyd.store.circuit_breaker import CircuitBreaker
+from greyd.store.contract import StoreError
 from tests.fake_redis import FakeRedis, Told
 from tests.processes import free_port
 from tests.stores import Place, count_up, look, put
@@ -55,13 +56,13 @@ def share(one: FakeRedis, other: FakeRedis) -> None:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a store that is away be tried again at once."""
-    monkeypatch.setattr(guard, "REST_SECONDS", 0.01)
-    monkeypatch.setattr(guard, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 0.01)
 
 
 def guarded(
     nodes: Nodes,
-    do: Callable[[Guard, list[str | None]], Coroutine[Any, Any, None]],
+    do: Callable[[CircuitBreaker, list[str | None]], Coroutine[Any, Any, None]],
     timeout_seconds: float = 10,
     *,
     warm: bool = True,
@@ -72,36 +73,36 @@ def guarded(
         told: list[str | None] = []
         url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
         async with Place(url, PREFIX).opened() as store:
-            guard_ = Guard(store, timeout_seconds, told.append)
+            breaker = CircuitBreaker(store, timeout_seconds, told.append)
             for key in (LOW[0], HIGH[0]) if warm else ():
-                await guard_.transact([key], look)
+                await breaker.transact([key], look)
             try:
-                await asyncio.wait_for(do(guard_, told), 20)
+                await asyncio.wait_for(do(breaker, told), 20)
             finally:
-                await guard_.close()
+                await breaker.close()
 
     asyncio.run(run())
 
 
-async def is_back(guard_: Guard) -> None:
+async def is_back(breaker: CircuitBreaker) -> None:
     # It has no event to wait for.
-    while guard_.away:  # noqa: ASYNC110
+    while breaker.away:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
 
 
-async def all_is_well(guard_: Guard, told: list[str | None]) -> None:
+async def all_is_well(breaker: CircuitBreaker, told: list[str | None]) -> None:
     """See that each key can be stored and found, and that nothing opens the circuit again."""
-    await is_back(guard_)
+    await is_back(breaker)
     before = told.copy()
     for key in KEYS:
-        await guard_.transact([key], put(key, b"v"))
-    assert [await guard_.transact([key], look) for key in KEYS] == [[b"v"]] * len(KEYS)
+        await breaker.transact([key], put(key, b"v"))
+    assert [await breaker.transact([key], look) for key in KEYS] == [[b"v"]] * len(KEYS)
     assert told == before
 
 
 def test_each_key_goes_to_the_node_that_has_its_slot(nodes: Nodes) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
-        await all_is_well(guard_, told)
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
+        await all_is_well(breaker, told)
         assert told == []
         assert all(node.commands["EVALSHA"] > 5 for node in nodes)
         assert [node.connections for node in nodes] == [1, 1]
@@ -119,8 +120,8 @@ def test_a_node_that_does_not_name_its_host_is_where_it_was_asked(
 
 
 def test_many_requests_at_once_learn_the_topology_once(nodes: Nodes) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
-        await asyncio.gather(*(guard_.transact([key], count_up(key)) for key in KEYS * 5))
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
+        await asyncio.gather(*(breaker.transact([key], count_up(key)) for key in KEYS * 5))
         assert [node.commands["CLUSTER"] for node in nodes] in ([1, 0], [0, 1], [1, 1])
         assert told == []
 
@@ -130,24 +131,24 @@ def test_many_requests_at_once_learn_the_topology_once(nodes: Nodes) -> None:
 def test_slots_that_nobody_has_are_a_store_that_is_away_until_somebody_has_them(
     nodes: Nodes,
 ) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         one, other = nodes
         for _ in range(3):
             # A node says so, and nobody else has them.
             one.slots = other.slots = lambda: [of(0, HALF - 1, one)]
             other.answer("EVALSHA", Told(b"-CLUSTERDOWN Hash slot not served\r\n", does=False))
             with pytest.raises(StoreError):
-                await guard_.transact([HIGH[0]], look)
+                await breaker.transact([HIGH[0]], look)
             for _ in range(5):
-                await is_back(guard_)
+                await is_back(breaker)
                 with pytest.raises(StoreError):
-                    await guard_.transact([HIGH[1]], look)
-                await is_back(guard_)
-                assert await guard_.transact([LOW[0]], look)
+                    await breaker.transact([HIGH[1]], look)
+                await is_back(breaker)
+                assert await breaker.transact([LOW[0]], look)
             share(one, other)
-            await is_back(guard_)
-            assert await guard_.transact([HIGH[2]], look), "at once, not after one more error"
-            await all_is_well(guard_, told)
+            await is_back(breaker)
+            assert await breaker.transact([HIGH[2]], look), "at once, not after one more error"
+            await all_is_well(breaker, told)
         assert told[-1] is None
 
     guarded(nodes, do)
@@ -158,25 +159,25 @@ def moved_to(node: FakeRedis, key: bytes, kind: str = "MOVED") -> Told:
 
 
 def test_a_slot_that_has_moved_is_followed_and_the_topology_learnt_anew(nodes: Nodes) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         one, other = nodes
         one.slots = other.slots = lambda: [of(0, LAST, other)]
         learnt = sum(node.commands["CLUSTER"] for node in nodes)
         one.answer("EVALSHA", moved_to(other, LOW[0]))
-        await guard_.transact([LOW[0]], put(LOW[0], b"v"))
+        await breaker.transact([LOW[0]], put(LOW[0], b"v"))
         while sum(node.commands["CLUSTER"] for node in nodes) == learnt:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        await all_is_well(guard_, told)
+        await all_is_well(breaker, told)
         assert told == []
 
     guarded(nodes, do)
 
 
 def test_a_slot_on_its_way_is_asked_for_where_it_goes(nodes: Nodes) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         one, other = nodes
         one.answer("EVALSHA", moved_to(other, LOW[0], "ASK"))
-        await guard_.transact([LOW[0]], put(LOW[0], b"v"))
+        await breaker.transact([LOW[0]], put(LOW[0], b"v"))
         assert other.commands["ASKING"] == 1
         assert told == []
 
@@ -206,20 +207,20 @@ FAULTS = {
 def test_whatever_a_node_says_of_a_slot_is_over_when_it_is_well_again(
     nodes: Nodes, name: str
 ) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         one, _ = nodes
         reply = FAULTS[name]
         if b"%" in reply:
             reply %= {b"dead": free_port(), b"itself": one.port}
         one.answer("EVALSHA", *[Told(reply, does=False)] * 5)
         answers = await asyncio.gather(
-            *(guard_.transact([key], look) for key in LOW), return_exceptions=True
+            *(breaker.transact([key], look) for key in LOW), return_exceptions=True
         )
         assert all(isinstance(each, StoreError) or each == [None] for each in answers), answers
         while not one.has_answered:
-            await is_back(guard_)
-            await asyncio.gather(guard_.transact([LOW[0]], look), return_exceptions=True)
-        await all_is_well(guard_, told)
+            await is_back(breaker)
+            await asyncio.gather(breaker.transact([LOW[0]], look), return_exceptions=True)
+        await all_is_well(breaker, told)
 
     guarded(nodes, do, timeout_seconds=0.5)
 
@@ -255,29 +256,29 @@ def test_a_topology_that_can_t_be_is_a_store_that_is_away_until_it_can(
 ) -> None:
     one, other = nodes
 
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         one.slots = other.slots = lambda: TOPOLOGIES[name]
         for _ in range(3):
             with pytest.raises(StoreError):
-                await guard_.transact([HIGH[0]], look)
+                await breaker.transact([HIGH[0]], look)
         share(one, other)
-        await all_is_well(guard_, told)
+        await all_is_well(breaker, told)
 
     guarded(nodes, do, timeout_seconds=0.5, warm=False)
 
 
 def test_a_node_that_is_gone_is_a_store_that_is_away_until_another_has_its_slots() -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         lost.__exit__()
         with pytest.raises(StoreError):
-            await guard_.transact([HIGH[0]], look)
+            await breaker.transact([HIGH[0]], look)
         left.slots = lambda: [of(0, LAST, left)]
         while True:
-            await is_back(guard_)
-            answer = await asyncio.gather(guard_.transact([HIGH[0]], look), return_exceptions=True)
+            await is_back(breaker)
+            answer = await asyncio.gather(breaker.transact([HIGH[0]], look), return_exceptions=True)
             if answer == [[None]]:
                 break
-        await all_is_well(guard_, told)
+        await all_is_well(breaker, told)
 
     with FakeRedis() as left:
         lost = FakeRedis()
@@ -287,12 +288,12 @@ def test_a_node_that_is_gone_is_a_store_that_is_away_until_another_has_its_slots
 
 
 def test_a_topology_that_is_slow_to_learn_is_learnt_all_the_same(nodes: Nodes) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         # Neither is ever answered: after a while others are asked.
         for node in nodes:
             node.answer("CLUSTER", Told(b""))
         with pytest.raises(StoreError):
-            await guard_.transact([LOW[0]], look)
-        await all_is_well(guard_, told)
+            await breaker.transact([LOW[0]], look)
+        await all_is_well(breaker, told)
 
     guarded(nodes, do, timeout_seconds=0.3, warm=False)

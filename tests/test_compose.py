@@ -12,8 +12,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from greyd.host_check import HostCheck
-from greyd.settings import OPTIONS, Endpoint
+from greyd.config.options import OPTIONS
+from greyd.config.vocabulary import Endpoint
+from greyd.monitoring.host_check import HostCheck
 from tests.pages.words import VARIABLES
 
 DOCKER = Path(__file__).parent.parent / "docker"

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.control import (
-    CONTROL_KEY,
-    MOST_ACTS,
-    MOST_WINDOWS,
+from greyd.config.settings import Settings, settle
+from greyd.config.sources import from_arguments
+from greyd.config.vocabulary import DAY
+from greyd.rules.address import parse_address
+from greyd.rules.control import (
+    MAX_ACTS,
+    MAX_WINDOWS,
     Act,
     Control,
     ControlError,
@@ -22,8 +25,10 @@ from greyd.control import (
     change_control,
     window_key,
 )
-from greyd.greylist import CLOCK_SKEW, DAY, Triplet, decide, keys, parse_address, release
-from greyd.settings import Settings, from_arguments, settle
+from greyd.rules.greylist import CLOCK_SKEW, decide, release
+from greyd.rules.keys import request_keys
+from greyd.rules.records import Triplet
+from greyd.rules.reserved_keys import CONTROL_KEY
 
 T = 1_700_000_000
 HOUR = 3600
@@ -62,7 +67,7 @@ json_values = st.recursive(
 def test_any_record_can_be_read(text: bytes) -> None:
     control = Control.load(text).without_old(T)
     assert control.mode_at(T, "on") in ("on", "learn", "off")
-    assert len(control.windows) <= MOST_WINDOWS
+    assert len(control.windows) <= MAX_WINDOWS
 
 
 def test_one_bad_entry_does_not_hide_the_others() -> None:
@@ -118,15 +123,15 @@ def test_acts_are_numbered_upwards_also_when_all_older_ones_are_gone() -> None:
 
 def test_acts_and_windows_are_bounded() -> None:
     control = Control()
-    for number in range(MOST_ACTS + 10):
+    for number in range(MAX_ACTS + 10):
         control = control.with_act("me" * 500, "x" * 5000, T + number)
-    assert len(control.acts) == MOST_ACTS
-    assert control.acts[-1].at == T + MOST_ACTS + 9
-    for number in range(MOST_WINDOWS):
+    assert len(control.acts) == MAX_ACTS
+    assert control.acts[-1].at == T + MAX_ACTS + 9
+    for number in range(MAX_WINDOWS):
         control = control.with_window(Window(f"u{number}@example.org", "", T + 60))
     with pytest.raises(ControlError, match="greyd expect --close"):
         control.with_window(Window("one@more.example", "", T))
-    assert len(control.with_window(Window("u7@example.org", "", T + 90)).windows) == MOST_WINDOWS
+    assert len(control.with_window(Window("u7@example.org", "", T + 90)).windows) == MAX_WINDOWS
     assert len(control.dump()) < 64 * 1024
 
 
@@ -182,7 +187,7 @@ def test_under_privacy_a_window_names_nobody_and_works() -> None:
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
-def test_any_octets_can_be_asked_about(sender: bytes, recipient: bytes) -> None:
+def test_any_bytes_can_be_asked_about(sender: bytes, recipient: bytes) -> None:
     Expected([Window("bob@example.org", "", T)], Settings()).awaits(sender, recipient, T)
 
 
@@ -190,7 +195,7 @@ def test_any_octets_can_be_asked_about(sender: bytes, recipient: bytes) -> None:
 
 _ADDRESS = parse_address(b"192.0.2.7")
 assert _ADDRESS is not None
-_KEYS = keys(_ADDRESS, b"alice@example.com", b"bob@example.org", Settings())
+_KEYS = request_keys(_ADDRESS, b"alice@example.com", b"bob@example.org", Settings())
 
 
 def options(*words: str) -> Settings:

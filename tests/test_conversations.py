@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd import protocol
-from greyd.log import Log, Severity
-from greyd.observe import Metrics, Observer
-from greyd.policy import Policy
-from greyd.protocol import RequestParser
-from greyd.settings import from_arguments, settle
-from greyd.store import open_store
-from greyd.store.guard import Guard
-from greyd.whitelist import Clients, Recipients, Source, Whitelists
+from greyd.config.settings import settle
+from greyd.config.sources import from_arguments
+from greyd.monitoring.log import Log, Severity
+from greyd.monitoring.metrics import Metrics
+from greyd.monitoring.observer import Observer
+from greyd.policy.policy import Policy
+from greyd.policy.protocol import RequestParser, encode_reply
+from greyd.store.circuit_breaker import CircuitBreaker
+from greyd.store.opening import open_store
+from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
 from tests.integration.side_by_side import assert_same_lines, decisions
 from tests.processes import encode
 from tests.stores import answer_of
@@ -29,9 +30,9 @@ from tests.stores import answer_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from greyd.log import Line
-    from greyd.settings import Settings
-    from greyd.store import Store
+    from greyd.config.settings import Settings
+    from greyd.monitoring.log import Line
+    from greyd.store.contract import Store
 
 CONVERSATIONS = sorted((Path(__file__).parent / "conversations").glob("*.jsonl"))
 
@@ -56,17 +57,19 @@ class Server:
         self._kept = Kept()
         most = Severity.NOTICE if settings.quiet else Severity.INFO
         self._log = Log(self._kept, most)
-        guard = Guard(store, 20.0, lambda reason: pytest.fail(f"the store is away: {reason}"))
+        guard = CircuitBreaker(
+            store, 20.0, lambda reason: pytest.fail(f"the store is away: {reason}")
+        )
         self._policy = Policy(settings, whitelists, guard, Observer(Metrics(), self._log))
         self._parser = RequestParser()
 
-    async def ask(self, octets: bytes) -> str | None:
+    async def ask(self, data: bytes) -> str | None:
         """Return the reply as it would go to the network, without its empty line."""
-        (request,) = self._parser.feed(octets)
+        (request,) = self._parser.feed(data)
         action = await answer_of(self._policy, request)
         if action is None:
             return None
-        return protocol.encode(action).removesuffix(b"\n\n").decode("latin-1")
+        return encode_reply(action).removesuffix(b"\n\n").decode("latin-1")
 
     def close(self) -> list[str]:
         """End, and return the log's lines of decisions."""
@@ -98,8 +101,8 @@ async def play(first: dict[str, Any], lines: Iterator[dict[str, Any]], store: St
             logged += server.close()
             server = Server(line["options"], whitelists_of(first), store)
             continue
-        octets = encode({name: value.encode("latin-1") for name, value in line["ask"].items()})
-        reply = await server.ask(octets)
+        data = encode({name: value.encode("latin-1") for name, value in line["ask"].items()})
+        reply = await server.ask(data)
         assert reply == line["reply"], f"line {number}: {line['ask']}"
         expected += line["log"]
     logged += server.close()

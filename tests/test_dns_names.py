@@ -6,14 +6,15 @@ import asyncio
 
 import pytest
 
-from greyd.dns import DnsError, Kind, signals
+from greyd.config.vocabulary import Zone
+from greyd.dns import spam_signals
+from greyd.dns.blocklists import look_up_address, look_up_domain, reversed_name, trust_of
 from greyd.dns.identity import by_name
-from greyd.dns.lists import look_up_address, look_up_domain, reversed_name, trust_of
-from greyd.dns.names import domain_of, is_fqdn, is_generic, is_literal, organisation_of
-from greyd.override import read_override
-from greyd.protocol import Request
-from greyd.settings import Zone
-from greyd.whitelist import Source
+from greyd.dns.lookup import DnsError, Kind
+from greyd.rules.hostnames import domain_of, is_fqdn, is_generic, is_literal, organisation_of
+from greyd.rules.request import Request
+from greyd.whitelist.dns_override import read_override
+from greyd.whitelist.matcher import Source
 from tests.names import FakeDns, address_of
 
 CLIENT = address_of("198.51.100.23")
@@ -185,7 +186,7 @@ def test_domains_are_asked_for_as_they_are() -> None:
 
 def marks(**attributes: bytes | None) -> set[str]:
     usual = request("mail.example.com", "mail.example.com")._asdict()
-    return set(signals.at_first_sight(Request(**{**usual, **attributes}), CLIENT))
+    return set(spam_signals.at_first_sight(Request(**{**usual, **attributes}), CLIENT))
 
 
 def test_names_that_agree_show_no_mark() -> None:
@@ -216,27 +217,27 @@ def test_a_mark_is_what_postfix_could_reject_for(
 def test_a_helo_needs_an_address_or_exchangers() -> None:
     dns = FakeDns()
     asked = request("x", "mail.example.com")
-    assert asyncio.run(signals.helo_no_address(dns, asked))
+    assert asyncio.run(spam_signals.helo_no_address(dns, asked))
     dns.add("mail.example.com", Kind.MX, "mx.example.com")
     dns.fail("mail.example.com", Kind.AAAA)
-    assert not asyncio.run(signals.helo_no_address(dns, asked))
-    assert not asyncio.run(signals.helo_no_address(dns, request("x", "localhost")))
+    assert not asyncio.run(spam_signals.helo_no_address(dns, asked))
+    assert not asyncio.run(spam_signals.helo_no_address(dns, request("x", "localhost")))
     dns.fail("mail.example.com", Kind.MX)
     with pytest.raises(DnsError):
-        asyncio.run(signals.helo_no_address(dns, asked))
+        asyncio.run(spam_signals.helo_no_address(dns, asked))
 
 
 def test_a_sender_s_domain_must_take_mail() -> None:
     dns = FakeDns()
     asked = request("x", "x")
-    assert asyncio.run(signals.sender_no_mx(dns, asked))
+    assert asyncio.run(spam_signals.sender_no_mx(dns, asked))
     dns.add("example.com", Kind.AAAA, "2001:db8::1")
-    assert not asyncio.run(signals.sender_no_mx(dns, asked))
+    assert not asyncio.run(spam_signals.sender_no_mx(dns, asked))
     dns.add("example.com", Kind.MX, "")
-    assert asyncio.run(signals.sender_no_mx(dns, asked))
+    assert asyncio.run(spam_signals.sender_no_mx(dns, asked))
     dns.add("example.com", Kind.MX, "mx.example.com")
-    assert not asyncio.run(signals.sender_no_mx(dns, asked))
-    assert not asyncio.run(signals.sender_no_mx(dns, request("x", "x", "")))
+    assert not asyncio.run(spam_signals.sender_no_mx(dns, asked))
+    assert not asyncio.run(spam_signals.sender_no_mx(dns, request("x", "x", "")))
 
 
 # The override -------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import pytest
 
 from docs import render_completions, render_man
 from docs.render_options import render
-from greyd.commands import build
-from greyd.observe import OUTCOMES, Metrics
-from greyd.settings import OPTIONS
+from greyd.cli.app import build
+from greyd.config.options import OPTIONS
+from greyd.monitoring.metrics import Metrics
+from greyd.rules.reasons import OUTCOMES
 from tests.processes import program
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd import __version__
-from greyd.doctor import State, lists, machine, programs, redis, server, sqlite, store
+from greyd.config.settings import Settings
+from greyd.doctor import lists, machine, programs, redis, server, sqlite, store
+from greyd.doctor.findings import State
 from greyd.doctor.listeners import Tcp
 from greyd.doctor.machine import Process
 from greyd.doctor.programs import ProgramError
 from greyd.doctor.redis import Node
 from greyd.doctor.server import Answered, Report
 from greyd.doctor.sqlite import Disk
-from greyd.settings import Settings
-from greyd.store import UnusableStoreError
+from greyd.store.contract import UnusableStoreError
 from tests.commands import fill
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ def made(path: Path) -> Path:
 
 def test_a_damaged_file_is_found_by_a_thorough_look_alone(tmp_path: Path) -> None:
     path = made(tmp_path / "greyd.db")
-    octets = bytearray(path.read_bytes())
+    data = bytearray(path.read_bytes())
 
     def content(*, thorough: bool) -> State:
         found = sqlite.findings(f"sqlite:{path}", thorough=thorough)
@@ -295,8 +296,8 @@ def test_a_damaged_file_is_found_by_a_thorough_look_alone(tmp_path: Path) -> Non
         return one.state
 
     assert content(thorough=True) is State.OK
-    octets[8192:12288] = os.urandom(4096)
-    path.write_bytes(octets)
+    data[8192:12288] = os.urandom(4096)
+    path.write_bytes(data)
     assert content(thorough=True) is State.ERROR
     assert content(thorough=False) is State.NOT_CHECKED
 

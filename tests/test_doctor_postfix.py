@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from greyd.doctor import WRONG, Finding, State
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import Endpoint
+from greyd.doctor.findings import WRONG, Finding, State
 from greyd.doctor.listeners import Listener, Tcp, listening, of_settings
-from greyd.doctor.main_cf import doors, findings
-from greyd.doctor.postconf import Postfix, Service
-from greyd.doctor.recommended import endpoint, exim_acl, main_cf, policy_service
-from greyd.doctor.restrictions import Step, policy_calls, reached, seconds, steps, words
-from greyd.settings import Endpoint, Settings
+from greyd.doctor.postfix.main_cf import doors, findings
+from greyd.doctor.postfix.postconf import Postfix, Service
+from greyd.doctor.postfix.recommended import endpoint, exim_acl, main_cf, policy_service
+from greyd.doctor.postfix.restrictions import Step, policy_calls, reached, seconds, steps, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.entries import GIVEN_UP_SECONDS, Entry, Kind, State, understand
-from greyd.greylist import Client, Evidence, Identity, Keys, Triplet, correspondence_key, keys
-from greyd.settings import DAY, HOUR, Settings
-from greyd.store import Record
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import DAY, HOUR
+from greyd.rules.entries import GIVEN_UP_SECONDS, Entry, Kind, State, understand
+from greyd.rules.evidence import Evidence
+from greyd.rules.keys import Keys, correspondence_key, request_keys
+from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.transaction import Record
 from tests.names import address_of
 
 NOW = 1_700_000_000
@@ -19,7 +22,9 @@ OF_EXAMPLE = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True
 
 
 def keys_of(settings: Settings = SETTINGS, sender: str = "alice@example.com") -> Keys:
-    return keys(address_of("192.0.2.7"), sender.encode(), b"bob@example.org", settings, OF_EXAMPLE)
+    return request_keys(
+        address_of("192.0.2.7"), sender.encode(), b"bob@example.org", settings, OF_EXAMPLE
+    )
 
 
 def meaning(key: bytes, value: bytes, settings: Settings = SETTINGS) -> Entry:
@@ -155,7 +160,7 @@ def test_what_is_nobody_s_means_nothing(key: bytes) -> None:
     | st.binary(max_size=9).map(lambda rest: b"{192.0.2.0}/" + rest),
     value=st.binary(max_size=20) | st.just(b"%d,%d,%d" % (NOW - HOUR, NOW, NOW)),
 )
-def test_any_octets_are_understood_or_passed_over(key: bytes, value: bytes) -> None:
+def test_any_bytes_are_understood_or_passed_over(key: bytes, value: bytes) -> None:
     for settings in (SETTINGS, PRIVATE):
         entry = understand(Record(key, value, 60), NOW, settings)
         if entry is not None:

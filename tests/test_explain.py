@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.admin import AdminError
-from greyd.admin.log_line import read_line
-from greyd.control import CONTROL_KEY, Control, Mode, Window
-from greyd.greylist import Client, Triplet, correspondence_key, keys
-from greyd.hits import Hit
-from greyd.settings import Settings
+from greyd.config.settings import Settings
+from greyd.maillog.files import MailLogError
+from greyd.maillog.single_line import read_line
+from greyd.rules.control import Control, Mode, Window
+from greyd.rules.keys import correspondence_key, request_keys
+from greyd.rules.records import Client, Triplet
+from greyd.rules.reserved_keys import CONTROL_KEY
+from greyd.whitelist.hits import Hit
 from tests.commands import content, fill, run
 from tests.dns_server import dns_server
 from tests.names import address_of
@@ -30,7 +32,7 @@ REQUEST = (
     "--sender=alice+9@example.com",
     "--recipient=bob@example.org",
 )
-KEYS = keys(address_of("192.0.2.7"), b"alice+9@example.com", b"bob@example.org", Settings())
+KEYS = request_keys(address_of("192.0.2.7"), b"alice+9@example.com", b"bob@example.org", Settings())
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +117,7 @@ def test_a_line_of_the_log_tells_the_request(line: str) -> None:
     }
 
 
-def test_what_is_missing_in_a_line_was_empty_and_octets_are_read_back() -> None:
+def test_what_is_missing_in_a_line_was_empty_and_bytes_are_read_back() -> None:
     line = (
         "action=pass, reason=new, client_name=x, client_address=2001:db8::1, recipient=%C3%BC%20@b"
     )
@@ -136,7 +138,7 @@ def test_a_sender_can_t_pose_as_another_s_recipient() -> None:
 
 @pytest.mark.parametrize("line", ["", "hello", "{", '{"a": 1}', "[" * 9999, "action=x" * 9999])
 def test_a_line_that_tells_of_no_attempt_is_none(line: str) -> None:
-    with pytest.raises(AdminError, match="--log-line"):
+    with pytest.raises(MailLogError, match="--log-line"):
         read_line(line)
 
 

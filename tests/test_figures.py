@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.figures import Figures, NotFigures, figures_of
-from greyd.history import NOTE_SECONDS, History
-from greyd.observe import OUTCOMES, Metrics
-from greyd.settings import Settings
+from greyd.config.settings import Settings
+from greyd.monitoring.counter_history import NOTE_SECONDS, History
+from greyd.monitoring.metrics import Metrics
+from greyd.monitoring.stats import InvalidStats, ServerStats, server_stats
+from greyd.rules.reasons import OUTCOMES
 
 NEW = ("greylist", "new")
 FOUND = ("pass", "triplet found")
@@ -32,10 +33,10 @@ class Server:
             self.now += NOTE_SECONDS
             self.history.note(self.now)
 
-    def figures(self) -> Figures:
+    def figures(self) -> ServerStats:
         settings = Settings(hostname="mx.example.org", workers=2, mode="learn", delay_seconds=60)
         totals = self.history.read()
-        return figures_of(settings, "redis", self.history, self.now, self.now, totals)
+        return server_stats(settings, "redis", self.history, self.now, self.now, totals)
 
     def told(self) -> Any:
         return json.loads(json.dumps(self.figures().dump()))
@@ -121,14 +122,14 @@ def test_what_is_told_is_read_as_it_was() -> None:
     server.metrics.duration.observe(0.001)
     server.run(100)
     figures = server.figures()
-    assert Figures.load(json.dumps(figures.dump()).encode()) == figures
+    assert ServerStats.load(json.dumps(figures.dump()).encode()) == figures
 
 
 def test_outcomes_of_a_newer_version_are_read_too() -> None:
     told = Server().told()
     told["periods"]["hour"]["outcomes"].append({"action": "pass", "reason": "magic", "count": 5})
     told["something new"] = []
-    hour = Figures.load(json.dumps(told).encode()).periods["hour"]
+    hour = ServerStats.load(json.dumps(told).encode()).periods["hour"]
     assert hour.outcomes["pass", "magic"] == 5
     assert hour.requests == 5
 
@@ -138,22 +139,22 @@ def test_names_and_outcomes_of_a_stranger_are_cut() -> None:
     told["host"] = "x" * 5000
     outcome = {"action": "pass", "count": 1}
     told["periods"]["hour"]["outcomes"] = [{**outcome, "reason": str(n)} for n in range(5000)]
-    figures = Figures.load(json.dumps(told).encode())
+    figures = ServerStats.load(json.dumps(told).encode())
     assert figures.host == "x" * 100
     assert len(figures.periods["hour"].outcomes) == 200
 
 
 @pytest.mark.parametrize(
-    "octets",
+    "data",
     [
         b"", b"{}", b"[]", b"null", b"3", b"\xff", b'"text"', b"[" * 100_000,
         b'{"host": {}}', b"<html></html>", json.dumps({**TOLD, "up_seconds": 1e400}).encode(),
         json.dumps({**TOLD, "connections": float("nan")}).encode(),
     ],
 )  # fmt: skip
-def test_anything_else_is_no_figures(octets: bytes) -> None:
-    with pytest.raises(NotFigures):
-        Figures.load(octets)
+def test_anything_else_is_no_figures(data: bytes) -> None:
+    with pytest.raises(InvalidStats):
+        ServerStats.load(data)
 
 
 JSON = st.recursive(
@@ -166,7 +167,7 @@ JSON = st.recursive(
 @given(place=st.sampled_from(sorted(TOLD)), value=JSON)
 def test_whatever_stands_in_a_field_it_is_read_or_refused(place: str, value: Any) -> None:
     try:
-        figures = Figures.load(json.dumps({**TOLD, place: value}).encode())
-    except NotFigures:
+        figures = ServerStats.load(json.dumps({**TOLD, place: value}).encode())
+    except InvalidStats:
         return
     assert replace(figures).dump()

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.folders import make_folder, open_folder, umask
-from greyd.pidfile import PidFile
-from greyd.settings import Settings, SetupError
-from greyd.sockets import Owner, UnixSocket, listen
+from greyd.config.errors import SetupError
+from greyd.config.settings import Settings
+from greyd.server.folders import make_folder, open_folder, umask
+from greyd.server.pid_file import PidFile
+from greyd.server.sockets import Owner, UnixSocket, listen
 from tests import attackers
 from tests.attackers import NOBODY
 from tests.integration.lives import only_as_root

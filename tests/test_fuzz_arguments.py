@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greyd.commands import build
+from greyd.cli.app import build
 from tests.commands import fill, run_here
 from tests.test_fuzz_words import NO_DOMAINS, arguments, no_hang
 

@@ -16,12 +16,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from greyd.configuration import read_settings
-from greyd.settings import OPTIONS, Settings, SettingsError, SetupError
-from greyd.store import StoreError, open_store
+from greyd.config.errors import SettingsError, SetupError
+from greyd.config.loading import read_settings
+from greyd.config.options import OPTIONS
+from greyd.store.contract import StoreError
+from greyd.store.opening import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from greyd.config.settings import Settings
 
 NOW = int(time.time())
 MAX_SECONDS = 60
@@ -134,14 +138,14 @@ def toml(value: Any) -> str:
     st.binary(max_size=20),
 )
 def test_no_file_of_settings_does(
-    tmp_path_factory: pytest.TempPathFactory, table: dict[str, Any], octets: bytes
+    tmp_path_factory: pytest.TempPathFactory, table: dict[str, Any], data: bytes
 ) -> None:
     file = tmp_path_factory.getbasetemp() / f"greyd-{os.getpid()}.toml"
     text = "".join(f"{key} = {toml(value)}\n" for key, value in table.items())
     for content in (
         text.encode(errors="surrogatepass"),
-        octets,
-        text.encode(errors="replace") + octets,
+        data,
+        text.encode(errors="replace") + data,
     ):
         file.write_bytes(content)
         settle([f"--config={file}"], {})

@@ -10,20 +10,12 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from greyd.greylist import (
-    DAY,
-    HOUR,
-    Client,
-    Decision,
-    Keys,
-    Triplet,
-    decide,
-    keys,
-    network_of,
-    normalise_sender,
-    parse_address,
-)
-from greyd.settings import Settings
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import DAY, HOUR
+from greyd.rules.address import network_of, parse_address
+from greyd.rules.greylist import Decision, decide
+from greyd.rules.keys import Keys, normalise_sender, request_keys
+from greyd.rules.records import Client, Triplet
 from tests.corpus import cases
 
 T = 1_700_000_000
@@ -42,7 +34,7 @@ def keys_of(
     """Return the keys of a request under default settings but for ``options``."""
     parsed = parse_address(address)
     assert parsed is not None
-    return keys(parsed, sender, recipient, Settings(**options))
+    return request_keys(parsed, sender, recipient, Settings(**options))
 
 
 def sha1_hex(text: str) -> bytes:
@@ -86,7 +78,7 @@ def test_what_is_no_address_is_none_and_never_resolved(text: bytes) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_no_octets_for_an_address_raise(text: bytes) -> None:
+def test_no_bytes_for_an_address_raise(text: bytes) -> None:
     parse_address(text)
 
 
@@ -312,7 +304,7 @@ def test_a_mapped_or_translated_address_is_the_ipv4_client(address: bytes) -> No
     assert keys_of(address) == keys_of(b"192.0.2.10")
 
 
-def test_ipv4_and_ipv6_of_the_same_octets_are_different_clients() -> None:
+def test_ipv4_and_ipv6_of_the_same_bytes_are_different_clients() -> None:
     assert keys_of(b"0.0.0.0").triplet != keys_of(b"::").triplet
 
 
@@ -433,7 +425,7 @@ class Memory:
         """Decide on a request, and remember it."""
         parsed = parse_address(address)
         assert parsed is not None
-        wanted = keys(parsed, sender, recipient, settings)
+        wanted = request_keys(parsed, sender, recipient, settings)
         remembered = [self.records.get(key) for key in wanted]
         decision, changes = decide(wanted, remembered, T + now, settings)
         for change in changes:
@@ -872,7 +864,7 @@ records = st.none() | st.binary(max_size=40) | st.text("0123456789,-x", max_size
 
 
 @given(records, records, st.integers(0, 10**12))
-def test_no_octets_of_a_record_raise(triplet: bytes | None, client: bytes | None, now: int) -> None:
+def test_no_bytes_of_a_record_raise(triplet: bytes | None, client: bytes | None, now: int) -> None:
     decide_on(triplet, client, now, Settings())
 
 

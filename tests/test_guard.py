@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pytest
 
-from greyd.store import StoreError, guard
-from greyd.store.guard import Guard, StoreAway
+from greyd.store import circuit_breaker
+from greyd.store.circuit_breaker import CircuitBreaker, StoreAway
+from greyd.store.contract import StoreError
 from tests.stores import FakeStore, look, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from greyd.store import Answer, Done, Rule
+    from greyd.rules.transaction import Answer, Rule
+    from greyd.store.contract import Done
 
 AnyStore = TypeVar("AnyStore", bound=FakeStore)
 
@@ -28,18 +30,18 @@ DEADLINE = 0.05
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a store that is away be tried again at once."""
-    monkeypatch.setattr(guard, "REST_SECONDS", 0.01)
-    monkeypatch.setattr(guard, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 0.01)
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a store that is away not be tried again in this test."""
-    monkeypatch.setattr(guard, "REST_SECONDS", 3600)
+    monkeypatch.setattr(circuit_breaker, "REST_SECONDS", 3600)
 
 
 def guarded(
-    do: Callable[[Guard, AnyStore, list[str | None]], Coroutine[Any, Any, None]],
+    do: Callable[[CircuitBreaker, AnyStore, list[str | None]], Coroutine[Any, Any, None]],
     store: AnyStore | None = None,
     deadline: float = DEADLINE,
 ) -> None:
@@ -48,11 +50,11 @@ def guarded(
     async def run() -> None:
         kept: Any = store or FakeStore()
         told: list[str | None] = []
-        guard_ = Guard(kept, deadline, told.append)
+        breaker = CircuitBreaker(kept, deadline, told.append)
         try:
-            await asyncio.wait_for(do(guard_, kept, told), 20)
+            await asyncio.wait_for(do(breaker, kept, told), 20)
         finally:
-            await guard_.close()
+            await breaker.close()
 
     asyncio.run(run())
 
@@ -70,22 +72,22 @@ async def asked_again(store: FakeStore, times: int) -> None:
     await until(lambda: store.asked >= enough)
 
 
-async def fails(guard_: Guard) -> StoreError:
+async def fails(breaker: CircuitBreaker) -> StoreError:
     with pytest.raises(StoreError) as error:
-        await guard_.transact([b"k"], put(b"k", b"v"))
+        await breaker.transact([b"k"], put(b"k", b"v"))
     return error.value
 
 
 def test_a_store_that_answers_is_not_in_the_way() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
-        await guard_.check()
-        assert await guard_.transact([b"k"], put(b"k", b"v")) == [None]
-        assert await guard_.transact([b"k"], look) == [b"v"]
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
+        await breaker.check()
+        assert await breaker.transact([b"k"], put(b"k", b"v")) == [None]
+        assert await breaker.transact([b"k"], look) == [b"v"]
         # Longer than the deadline: each request has one of its own.
         for _ in range(10):
             await asyncio.sleep(DEADLINE / 4)
-            assert await guard_.transact([b"k"], look) == [b"v"]
-        assert not guard_.away
+            assert await breaker.transact([b"k"], look) == [b"v"]
+        assert not breaker.away
         assert told == []
 
     guarded(do)
@@ -93,10 +95,10 @@ def test_a_store_that_answers_is_not_in_the_way() -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_the_first_failure_opens_the_circuit_and_says_why() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.fault = StoreError("disk on fire")
-        assert str(await fails(guard_)) == "disk on fire"
-        assert guard_.away
+        assert str(await fails(breaker)) == "disk on fire"
+        assert breaker.away
         assert told == ["disk on fire"]
 
     guarded(do)
@@ -104,12 +106,12 @@ def test_the_first_failure_opens_the_circuit_and_says_why() -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_while_it_is_away_requests_fail_at_once_and_it_is_not_asked() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.silent = True
-        await fails(guard_)
+        await fails(breaker)
         asked = store.asked
         for _ in range(100):
-            assert isinstance(await fails(guard_), StoreAway)
+            assert isinstance(await fails(breaker), StoreAway)
         assert store.asked == asked
         assert len(told) == 1
 
@@ -118,10 +120,10 @@ def test_while_it_is_away_requests_fail_at_once_and_it_is_not_asked() -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_a_silent_store_holds_nobody_beyond_the_deadline() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.silent = True
         results = await asyncio.gather(
-            *(guard_.transact([b"k"], look) for _ in range(50)), return_exceptions=True
+            *(breaker.transact([b"k"], look) for _ in range(50)), return_exceptions=True
         )
         assert all(isinstance(result, StoreError) for result in results)
         assert told == ["no answer within 0.05 s"]
@@ -131,24 +133,24 @@ def test_a_silent_store_holds_nobody_beyond_the_deadline() -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_the_deadline_counts_from_each_request_s_own_beginning() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
-        await guard_.transact([b"k"], look)
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
+        await breaker.transact([b"k"], look)
         await asyncio.sleep(DEADLINE / 2)
         store.silent = True
         began = time.monotonic()
-        await fails(guard_)
+        await fails(breaker)
         assert time.monotonic() - began >= DEADLINE * 0.9
-        assert guard_.away
+        assert breaker.away
 
     guarded(do)
 
 
 @pytest.mark.usefixtures("slow")
 def test_of_many_failures_at_once_one_is_told() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.fault = StoreError("refused")
         results = await asyncio.gather(
-            *(guard_.transact([b"k"], look) for _ in range(50)), return_exceptions=True
+            *(breaker.transact([b"k"], look) for _ in range(50)), return_exceptions=True
         )
         assert all(isinstance(result, StoreError) for result in results)
         assert told == ["refused"]
@@ -158,42 +160,42 @@ def test_of_many_failures_at_once_one_is_told() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_store_that_comes_back_is_used_again_and_told_of_once() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         for _ in range(3):
             told.clear()
             store.fault = StoreError("refused")
-            await fails(guard_)
+            await fails(breaker)
             await asked_again(store, 3)
             assert told == ["refused"]
             store.fault = None
-            await until(lambda: not guard_.away)
+            await until(lambda: not breaker.away)
             assert told == ["refused", None]
-            await guard_.transact([b"k"], put(b"k", b"v"))
+            await breaker.transact([b"k"], put(b"k", b"v"))
 
     guarded(do)
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_store_that_was_silent_comes_back_too() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.silent = True
-        await fails(guard_)
+        await fails(breaker)
         store.silent = False
         await until(lambda: told[-1] is None)
-        assert await guard_.transact([b"k"], look) == [None]
+        assert await breaker.transact([b"k"], look) == [None]
 
     guarded(do)
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_store_that_answers_to_looks_only_is_away() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.read_only = True
-        await fails(guard_)
+        await fails(breaker)
         await asked_again(store, 3)
-        assert guard_.away
+        assert breaker.away
         store.read_only = False
-        await until(lambda: not guard_.away)
+        await until(lambda: not breaker.away)
 
     guarded(do)
 
@@ -202,13 +204,13 @@ def test_a_store_that_answers_to_looks_only_is_away() -> None:
 def test_a_circuit_stays_open_for_a_while_so_that_a_store_that_comes_and_goes_is_told_seldom() -> (
     None
 ):
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.fault = StoreError("refused")
-        await fails(guard_)
+        await fails(breaker)
         store.fault = None
         for _ in range(20):
             await asyncio.sleep(0)
-            assert isinstance(await fails(guard_), StoreAway)
+            assert isinstance(await fails(breaker), StoreAway)
         assert told == ["refused"]
 
     guarded(do)
@@ -216,13 +218,13 @@ def test_a_circuit_stays_open_for_a_while_so_that_a_store_that_comes_and_goes_is
 
 @pytest.mark.usefixtures("quick")
 def test_a_fault_nobody_thought_of_does_not_end_the_probing() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.fault = StoreError("refused")
-        await fails(guard_)
+        await fails(breaker)
         store.fault = ZeroDivisionError()
         await asked_again(store, 3)
         store.fault = None
-        await until(lambda: not guard_.away)
+        await until(lambda: not breaker.away)
 
     guarded(do)
 
@@ -268,8 +270,8 @@ class Asked:
 
     answers: list[tuple[Any, Exception | None]]
 
-    def of(self, guard_: Guard) -> Self:
-        guard_.begin([b"k"], look, lambda answer, error: self.answers.append((answer, error)))
+    def of(self, breaker: CircuitBreaker) -> Self:
+        breaker.begin([b"k"], look, lambda answer, error: self.answers.append((answer, error)))
         return self
 
 
@@ -288,16 +290,16 @@ class Asked:
 def test_whatever_a_store_does_each_request_has_one_answer_and_the_circuit_closes_for_good(
     odd: Callable[[Done], None], error: type[Exception] | None
 ) -> None:
-    async def do(guard_: Guard, store: OddStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: OddStore, told: list[str | None]) -> None:
         store.odd = odd
-        asked = Asked([]).of(guard_)
-        others = [Asked([]).of(guard_) for _ in range(5)]
+        asked = Asked([]).of(breaker)
+        others = [Asked([]).of(breaker) for _ in range(5)]
         await until(lambda: all(each.answers for each in (asked, *others)))
-        await until(lambda: not guard_.away)
+        await until(lambda: not breaker.away)
         opened = told.copy()
         for _ in range(20):
             await asyncio.sleep(DEADLINE / 4)
-            assert await guard_.transact([b"k"], look) == [None]
+            assert await breaker.transact([b"k"], look) == [None]
         assert told == opened, "it does not open again for what is over"
         (answer,) = asked.answers
         assert isinstance(answer[1], error) if error else answer[1] is None
@@ -308,33 +310,33 @@ def test_whatever_a_store_does_each_request_has_one_answer_and_the_circuit_close
 
 @pytest.mark.usefixtures("quick")
 def test_an_answer_after_the_deadline_is_nobody_s() -> None:
-    async def do(guard_: Guard, store: OddStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: OddStore, told: list[str | None]) -> None:
         late: list[Done] = []
         store.odd = late.append
-        asked = Asked([]).of(guard_)
+        asked = Asked([]).of(breaker)
         await until(lambda: bool(asked.answers))
-        await until(lambda: not guard_.away)
+        await until(lambda: not breaker.away)
         opened = told.copy()
         late[0]("late", None)
         late[0](None, StoreError("late"))
         assert len(asked.answers) == 1
-        assert not guard_.away
+        assert not breaker.away
         assert told == opened
-        assert await guard_.transact([b"k"], look) == [None]
+        assert await breaker.transact([b"k"], look) == [None]
 
     guarded(do, OddStore())
 
 
 @pytest.mark.usefixtures("slow")
 def test_one_who_can_t_take_its_answer_keeps_nobody_else_from_theirs() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         unhandled: list[dict[str, Any]] = []
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: unhandled.append(context))
         store.silent = True
-        asked = [Asked([]).of(guard_)]
-        guard_.begin([b"k"], look, lambda _answer, _error: raise_(lambda *_: None))
-        asked.append(Asked([]).of(guard_))
+        asked = [Asked([]).of(breaker)]
+        breaker.begin([b"k"], look, lambda _answer, _error: raise_(lambda *_: None))
+        asked.append(Asked([]).of(breaker))
         await until(lambda: all(each.answers for each in asked))
         assert [str(context["exception"]) for context in unhandled] == ["7"]
 
@@ -395,9 +397,9 @@ def test_time_in_which_the_loop_did_not_run_is_not_the_store_s(
 ) -> None:
     deadline = 0.2
 
-    async def do(guard_: Guard, store: FarStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FarStore, told: list[str | None]) -> None:
         store.seconds = answers_after * deadline
-        asked = [Asked([]).of(guard_) for _ in range(5)]
+        asked = [Asked([]).of(breaker) for _ in range(5)]
         for share in blocked:
             await asyncio.sleep(deadline / 10)
             time.sleep(share * deadline)  # noqa: ASYNC251 - it is to block the loop
@@ -413,15 +415,15 @@ def test_time_in_which_the_loop_did_not_run_is_not_the_store_s(
 def test_a_dead_store_is_noticed_by_a_slow_loop_too(turn_seconds: float) -> None:
     deadline = 0.2
 
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.silent = True
-        asked = Asked([]).of(guard_)
+        asked = Asked([]).of(breaker)
         began = time.monotonic()
         while not asked.answers:
             time.sleep(turn_seconds)  # noqa: ASYNC251 - it is to be slow
             await asyncio.sleep(0)
         assert time.monotonic() - began < 10 * deadline + 20 * turn_seconds
-        assert guard_.away
+        assert breaker.away
 
     guarded(do, FakeStore(), deadline)
 
@@ -430,9 +432,9 @@ def test_a_dead_store_is_noticed_by_a_slow_loop_too(turn_seconds: float) -> None
 def test_a_pause_while_the_store_is_probed_is_not_the_store_s_either() -> None:
     deadline = 0.2
 
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.fault = StoreError("refused")
-        await fails(guard_)
+        await fails(breaker)
         store.fault = None
         asked = store.asked
         store.silent = True
@@ -440,7 +442,7 @@ def test_a_pause_while_the_store_is_probed_is_not_the_store_s_either() -> None:
         time.sleep(3 * deadline)  # noqa: ASYNC251 - it is to block the loop
         await asyncio.sleep(deadline / 2)
         store.speak()
-        await until(lambda: not guard_.away)
+        await until(lambda: not breaker.away)
         assert store.asked == asked + 1
 
     guarded(do, FakeStore(), deadline)
@@ -461,13 +463,13 @@ class ExplainingStore(FakeStore):
 
 @pytest.mark.usefixtures("quick")
 def test_why_it_takes_long_is_told_and_told_again_where_there_is_news() -> None:
-    async def do(guard_: Guard, store: ExplainingStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: ExplainingStore, told: list[str | None]) -> None:
         store.silent = True
         store.reasons = ["connecting", "connecting", "far", "", *map(str, range(9)), "end"]
-        await fails(guard_)
+        await fails(breaker)
         await until(lambda: store.reasons == ["end"])
         store.speak()
-        await until(lambda: not guard_.away)
+        await until(lambda: not breaker.away)
         words = [f"no answer within 0.05 s ({cause})" for cause in ("connecting", "far", "0")]
         assert told == [*words, None]
 
@@ -476,12 +478,12 @@ def test_why_it_takes_long_is_told_and_told_again_where_there_is_news() -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_what_fails_at_the_start_is_tried_again_at_once() -> None:
-    async def do(guard_: Guard, store: FakeStore, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.fault = StoreError("refused")
-        await guard_.check()
-        assert guard_.away
+        await breaker.check()
+        assert breaker.away
         store.fault = None
-        await until(lambda: not guard_.away)
+        await until(lambda: not breaker.away)
         assert told == ["refused", None]
 
     guarded(do)

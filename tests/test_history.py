@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greyd.history import (
+from greyd.monitoring.counter_history import (
     DAY_SECONDS,
     HOUR_SECONDS,
     MINUTE_SECONDS,
@@ -16,7 +16,7 @@ from greyd.history import (
     History,
     Period,
 )
-from greyd.observe import Metrics
+from greyd.monitoring.metrics import Metrics
 
 START = 5000.0
 NEW = (REQUESTS, "greylist", "new")

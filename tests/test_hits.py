@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.entries import Kind, kind_of, understand
-from greyd.hits import (
+from greyd.config.settings import Settings
+from greyd.monitoring.store_summary import StoreSummary
+from greyd.rules.entries import Kind, kind_of, understand
+from greyd.rules.transaction import Record
+from greyd.store.circuit_breaker import CircuitBreaker
+from greyd.store.contract import StoreError
+from greyd.store.opening import open_store
+from greyd.whitelist.hits import (
     CLIENTS,
     KEPT_SECONDS,
-    MOST_ENTRIES,
+    MAX_ENTRIES,
     RECIPIENTS,
     SINCE_KEY,
     Hit,
@@ -20,18 +26,14 @@ from greyd.hits import (
     key_of,
     load_since,
 )
-from greyd.settings import Settings
-from greyd.store import Record, StoreError, open_store
-from greyd.store.guard import Guard
-from greyd.survey import Survey
-from greyd.whitelist import Clients, Recipients, Source, Whitelists
+from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
 from tests.stores import FakeStore
 from tests.test_policy import asking
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from greyd.store import Store
+    from greyd.store.contract import Store
 
 WHITELISTS = Whitelists(
     Clients([Source("c", b"Example.com\n192.0.2.0/24\n/^MX\\D/\n")]),
@@ -39,8 +41,8 @@ WHITELISTS = Whitelists(
 )
 
 
-def guard_of(store: Store) -> Guard:
-    return Guard(store, 5, lambda _: None)
+def guard_of(store: Store) -> CircuitBreaker:
+    return CircuitBreaker(store, 5, lambda _: None)
 
 
 async def number(store: Store, which: str, text: bytes) -> int:
@@ -129,10 +131,10 @@ def test_what_one_time_of_storing_began_and_another_stopped_counts_once() -> Non
 
 def test_what_is_counted_between_two_times_of_storing_is_bounded() -> None:
     tally = Tally()
-    for place in range(MOST_ENTRIES + 50):
+    for place in range(MAX_ENTRIES + 50):
         tally.add(b"x%d.example" % place)
     tally.add(b"x0.example")
-    assert len(tally.counts) == MOST_ENTRIES
+    assert len(tally.counts) == MAX_ENTRIES
     assert tally.counts[b"x0.example"] == 2
 
 
@@ -178,7 +180,7 @@ def test_an_entry_is_known_by_its_list_and_text_a_name_in_any_case() -> None:
 
 @pytest.mark.parametrize("key", [SINCE_KEY, key_of(CLIENTS, b"a"), key_of(RECIPIENTS, b"/x/")])
 def test_no_other_part_takes_a_hit_for_a_client_or_a_triplet(key: bytes) -> None:
-    settings, survey = Settings(), Survey()
+    settings, survey = Settings(), StoreSummary()
     record = Record(key, Hit(12, 1_700_000_000).dump(), 60)
     assert kind_of(key) is Kind.OTHER
     assert understand(record, 1_700_000_000, settings) is None

@@ -6,18 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from greyd.greylist import (
-    NO_EVIDENCE,
-    Decision,
-    Evidence,
-    correspondence_key,
-    decide,
-    delay_for,
-    keys,
-    note_correspondence,
-    wanted,
-)
-from greyd.settings import DAY, HOUR, Settings, Zone
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import DAY, HOUR, Zone
+from greyd.rules.evidence import NO_EVIDENCE, Evidence, delay_for
+from greyd.rules.greylist import Decision, decide, note_correspondence
+from greyd.rules.keys import correspondence_key, keys_to_read, request_keys
 from tests.benchmarks.provider_pool import WAYS, simulate
 from tests.names import address_of
 
@@ -42,10 +35,10 @@ class Memory:
         sender: str = "alice@example.com",
         recipient: str = "bob@example.org",
     ) -> Decision:
-        names = keys(
+        names = request_keys(
             address_of(client), sender.encode(), recipient.encode(), self.settings, evidence
         )
-        remembered = [self.records.get(key) for key in wanted(names, self.settings)]
+        remembered = [self.records.get(key) for key in keys_to_read(names, self.settings)]
         decision, changes = decide(names, remembered, T + seconds, self.settings, evidence)
         assert len({change.key for change in changes}) == len(changes)
         for change in changes:
@@ -229,7 +222,7 @@ def test_what_has_not_passed_waits_as_long_as_it_looks_bad_now() -> None:
 
 def test_a_triplet_known_from_long_ago_is_known_though_nothing_says_when_it_passed() -> None:
     memory = Memory(GRADED)
-    names = keys(address_of("192.0.2.7"), b"a@x.com", b"b@y.org", GRADED)
+    names = request_keys(address_of("192.0.2.7"), b"a@x.com", b"b@y.org", GRADED)
     memory.records[names.triplet] = b"%d,%d" % (T - 20 * DAY, T - 5 * DAY)
     assert memory.ask(0, evidence=LISTED, sender="a@x.com", recipient="b@y.org").passes
 

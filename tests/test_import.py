@@ -10,8 +10,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from greyd.admin import AdminError, sqlgrey_db
-from greyd.admin.merging import (
+from greyd.cli.context import CommandError
+from greyd.cli.importing import sqlgrey
+from greyd.cli.importing.greyd_store import is_the_same, understand
+from greyd.cli.importing.merging import (
     Found,
     Known,
     Outcome,
@@ -21,12 +23,22 @@ from greyd.admin.merging import (
     is_expired,
     merging,
 )
-from greyd.admin.other_store import is_the_same, understand
-from greyd.admin.postgrey_db import LONGEST_LINE, Networks, Pair, Reading, read_dump, split_names
-from greyd.entries import Kind
-from greyd.greylist import Client, Identity, Triplet, decide, keys, parse_address
-from greyd.settings import Settings, from_arguments, settle
-from greyd.store import Record
+from greyd.cli.importing.postgrey import (
+    MAX_LINE_LENGTH,
+    Networks,
+    Pair,
+    Reading,
+    read_dump,
+    split_names,
+)
+from greyd.config.settings import Settings, settle
+from greyd.config.sources import from_arguments
+from greyd.rules.address import parse_address
+from greyd.rules.entries import Kind
+from greyd.rules.greylist import decide
+from greyd.rules.keys import request_keys
+from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.transaction import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,18 +53,18 @@ def dump(*pairs: tuple[bytes, bytes], form: bytes = b"print") -> bytes:
     return b"\n".join([*lines, b"DATA=END", b""])
 
 
-def read(octets: bytes) -> list[Pair | Unreadable]:
-    return list(read_dump(io.BytesIO(octets)))
+def read(data: bytes) -> list[Pair | Unreadable]:
+    return list(read_dump(io.BytesIO(data)))
 
 
 # The dump -----------------------------------------------------------------------------------------
 
 
-def printable(octets: bytes) -> bytes:
+def printable(data: bytes) -> bytes:
     """Return octets as db_dump -p writes them."""
     return b"".join(
-        b"\\\\" if octet == 0x5C else bytes([octet]) if 32 <= octet < 127 else b"\\%02x" % octet
-        for octet in octets
+        b"\\\\" if byte == 0x5C else bytes([byte]) if 32 <= byte < 127 else b"\\%02x" % byte
+        for byte in data
     )
 
 
@@ -77,17 +89,17 @@ def test_any_lines_behind_the_first_can_be_read(lines: list[bytes]) -> None:
         assert isinstance(item, Pair | Unreadable)
 
 
-@pytest.mark.parametrize("octets", [b"", b"hello\n", b"\0" * 100_000])
-def test_what_is_no_dump_is_refused(octets: bytes) -> None:
-    with pytest.raises(AdminError, match="VERSION="):
-        read(octets)
+@pytest.mark.parametrize("data", [b"", b"hello\n", b"\0" * 100_000])
+def test_what_is_no_dump_is_refused(data: bytes) -> None:
+    with pytest.raises(CommandError, match="VERSION="):
+        read(data)
 
 
 def test_a_line_that_is_too_long_is_unreadable_and_the_next_entry_is_read() -> None:
-    long = b"x" * (3 * LONGEST_LINE)
+    long = b"x" * (3 * MAX_LINE_LENGTH)
     items = read(dump((long, b"1,2"), (b"k", b"1,2")))
     assert isinstance(items[0], Unreadable)
-    assert len(items[0].octets) < 1000
+    assert len(items[0].data) < 1000
     assert items[1:] == [(b"k", b"1,2")]
 
 
@@ -121,7 +133,7 @@ def test_a_triplet_is_found_under_the_key_that_its_mail_has() -> None:
         assert client is not None
         item = found(key)
         assert isinstance(item, Found)
-        assert keys(client, sender, b"bob@example.org", settings).triplet in item.keys
+        assert request_keys(client, sender, b"bob@example.org", settings).triplet in item.keys
         assert item.record == Triplet(T, T + 400, T + 300)
 
 
@@ -260,7 +272,7 @@ def test_who_has_passed_there_passes_here_whatever_the_delay(
     settings = settle(from_arguments(words)[0])
     client = parse_address(b"192.0.2.7")
     assert client is not None
-    mail = keys(client, b"a@example.com", b"b@example.org", settings)
+    mail = request_keys(client, b"a@example.com", b"b@example.org", settings)
     record = as_passed_here(Triplet(first, first + seen), 300, settings)
     now = max(first + seen, T) + later
     decision, _ = decide(mail, [record.dump(), None], now, settings)
@@ -287,8 +299,8 @@ def test_a_database_of_sqlgreys_with_odd_values_is_read_to_its_end(tmp_path: Pat
             connection.execute("INSERT INTO connect VALUES (?, ?, ?, ?, ?)", [each] * 5)
             connection.execute("INSERT INTO from_awl VALUES (?, ?, ?, ?, ?)", [each] * 5)
     connection.close()
-    with sqlgrey_db.open_read_only(file) as opened:
-        items = list(sqlgrey_db.read_sqlgrey(opened, Settings()))
+    with sqlgrey.open_read_only(file) as opened:
+        items = list(sqlgrey.read_sqlgrey(opened, Settings()))
     assert len(items) == 10
     assert all(isinstance(item, Unreadable) for item in items)
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.admin.merging import Found
-from greyd.admin.postgrey_db import Pair, Reading
-from greyd.greylist import Evidence, keys, parse_address
-from greyd.settings import DAY, HOUR, Settings
+from greyd.cli.importing.merging import Found
+from greyd.cli.importing.postgrey import Pair, Reading
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import DAY, HOUR
+from greyd.rules.address import parse_address
+from greyd.rules.evidence import Evidence
+from greyd.rules.keys import request_keys
 from tests.commands import answer_of, content, fill, run
 
 if TYPE_CHECKING:
@@ -96,7 +99,10 @@ def test_a_triplet_is_where_this_server_looks_for_it(key: bytes, settings: Setti
     assert address is not None
     found = Reading(settings, 300).understand(Pair(key, b"%d,%d" % (NOW, NOW)))
     assert isinstance(found, Found)
-    assert keys(address, b"alice@example.com", b"bob@example.org", settings).triplet in found.keys
+    assert (
+        request_keys(address, b"alice@example.com", b"bob@example.org", settings).triplet
+        in found.keys
+    )
 
 
 def test_a_sender_is_not_normalised_twice() -> None:
@@ -107,7 +113,7 @@ def test_a_sender_is_not_normalised_twice() -> None:
     address = parse_address(b"192.0.2.7")
     assert isinstance(found, Found)
     assert address is not None
-    asked = keys(address, b"prvs=a=b+c=d@x.example", b"r@y.example", Settings()).triplet
+    asked = request_keys(address, b"prvs=a=b+c=d@x.example", b"r@y.example", Settings()).triplet
     assert found.keys == (asked,)
 
 
@@ -352,7 +358,7 @@ def test_a_readable_store_is_hashed_on_its_way_into_a_private_server(tmp_path: P
     private = Settings(privacy=True)
     address = parse_address(b"192.0.2.7")
     assert address is not None
-    made = keys(
+    made = request_keys(
         address, b"alice@example.com", b"bob@example.org", private, Evidence(b"example.com")
     )
     assert set(stored(tmp_path)) == {*made[:4], b"~" + b"0" * 64}

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.admin.steps import Case, outlook, steps
-from greyd.control import CONTROL_KEY, Control, Mode, Window, change_control
-from greyd.follow import Follower
-from greyd.greylist import Evidence
-from greyd.inquiry import inquire
-from greyd.observe import OUTCOMES
-from greyd.protocol import Request
-from greyd.settings import HOUR, Settings
-from greyd.store import StoreError, open_store
-from greyd.whitelist import Source
-from greyd.whitelist_files import Lists
+from greyd.cli.explain.steps import Case, outlook, steps
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import HOUR
+from greyd.policy.control_poller import ControlPoller
+from greyd.policy.dry_run import dry_run
+from greyd.rules.control import Control, Mode, Window, change_control
+from greyd.rules.evidence import Evidence
+from greyd.rules.reasons import OUTCOMES
+from greyd.rules.request import Request
+from greyd.rules.reserved_keys import CONTROL_KEY
+from greyd.store.contract import StoreError
+from greyd.store.opening import open_store
+from greyd.whitelist.files import Lists
+from greyd.whitelist.matcher import Source
 from tests.stores import FakeStore, answer_of
 from tests.test_policy import asking
 from tests.test_policy_identity import SaysOf
@@ -27,8 +30,8 @@ from tests.test_policy_identity import SaysOf
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from greyd.inquiry import Inquiry
-    from greyd.store import Store
+    from greyd.policy.dry_run import DryRun
+    from greyd.store.contract import Store
 
 START = 1_700_000_000
 
@@ -123,9 +126,9 @@ async def compare(store: Store, seed: int, number: int) -> set[str]:
     seen = set()
     now = START
     async with asking(store, settings, WHITELISTS) as server:
-        witness = SaysOf() if settings.knows_more else None
+        witness = SaysOf() if settings.needs_evidence else None
         server.policy.witness = witness
-        follower = Follower(settings, server.guard, server.policy, server._observer)
+        follower = ControlPoller(settings, server.guard, server.policy, server._observer)
         for _ in range(number):
             now += chance.choice([1, 30, 60, 301, HOUR, HOUR + 1, 5 * HOUR])
             if witness:
@@ -143,7 +146,7 @@ async def compare(store: Store, seed: int, number: int) -> set[str]:
                 server.policy.expected = type(server.policy.expected)((), settings)
             request = some_request(chance, now)
             before = await content(store)
-            found = await inquire(request, settings, WHITELISTS, store, witness)
+            found = await dry_run(request, settings, WHITELISTS, store, witness)
             assert await content(store) == before, "explain has stored something"
             told = steps(Case(request, settings, LISTS, WHITELISTS, found, None, ()))
             check_told(told, found)
@@ -157,7 +160,7 @@ async def compare(store: Store, seed: int, number: int) -> set[str]:
     return seen
 
 
-def check_told(told: list[Any], found: Inquiry) -> None:
+def check_told(told: list[Any], found: DryRun) -> None:
     """The steps end with the one that decides, and none before it would have."""
     *before, last = told
     assert last.decides
@@ -176,7 +179,7 @@ def check_told(told: list[Any], found: Inquiry) -> None:
         assert found.mode != "off"
 
 
-def check_outlook(request: Request, settings: Settings, found: Inquiry) -> None:
+def check_outlook(request: Request, settings: Settings, found: DryRun) -> None:
     case = Case(request, settings, LISTS, WHITELISTS, found, None, ())
     passes_at, until = outlook(case)
     if found.action == "greylist" and found.reason != "store unavailable":
@@ -219,7 +222,7 @@ def test_a_retry_at_the_time_that_was_told_passes_and_one_before_does_not() -> N
                 policy_test_time=b"%d" % START,
             )  # fmt: skip
             store = server.guard.store
-            found = await inquire(request, settings, WHITELISTS, store, None)
+            found = await dry_run(request, settings, WHITELISTS, store, None)
             case = Case(request, settings, LISTS, WHITELISTS, found, None, ())
             passes_at, until = outlook(case)
             assert (passes_at, until) == (START + 77, START + settings.retry_window_seconds)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.greylist import parse_address
-from greyd.hits import CLIENTS, RECIPIENTS
-from greyd.lint import ERROR, NOTE, Finding, lint
-from greyd.whitelist import Clients, Recipients, Source, read_file
+from greyd.rules.address import parse_address
+from greyd.whitelist.hits import CLIENTS, RECIPIENTS
+from greyd.whitelist.lint import ERROR, NOTE, Finding, lint
+from greyd.whitelist.matcher import Clients, Recipients, Source, read_file
 from tests.corpus import cases
 
 SHIPPED = Path(__file__).parent.parent / "whitelists"
@@ -256,7 +256,7 @@ def test_the_lists_that_come_with_greyd_are_clean(which: str) -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from([CLIENTS, RECIPIENTS]))
-def test_no_octets_of_a_file_raise(content: bytes, which: str) -> None:
+def test_no_bytes_of_a_file_raise(content: bytes, which: str) -> None:
     for finding in lint([Source("w", content)], which):
         assert str(finding).isprintable()
         assert 1 <= finding.line <= content.count(b"\n") + 1

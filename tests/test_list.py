@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.greylist import Evidence, correspondence_key, keys
-from greyd.settings import Settings
+from greyd.config.settings import Settings
+from greyd.rules.evidence import Evidence
+from greyd.rules.keys import correspondence_key, request_keys
 from tests.commands import CHECKOUT, answer_of, fill, run
 from tests.names import address_of
 
@@ -29,7 +30,7 @@ def keys_of(
     settings: Settings = SETTINGS,
 ) -> Any:
     evidence = Evidence(identity=b"example.com", way="spf")
-    return keys(address_of(client), sender.encode(), b"bob@example.org", settings, evidence)
+    return request_keys(address_of(client), sender.encode(), b"bob@example.org", settings, evidence)
 
 
 WAITS = keys_of().triplet

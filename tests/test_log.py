@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.log import DirectLog, Line, Log, Severity, StreamSink, SyslogSink, one_line, render_json
+from greyd.escaping import one_line
+from greyd.monitoring.log import DirectLog, Line, Log, Severity, StreamSink, SyslogSink, render_json
 from tests.processes import wait_until
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def test_as_json_every_line_is_an_object_with_time_and_level(kept: Kept) -> None
 
 
 @pytest.mark.parametrize(
-    ("octets", "shown"),
+    ("data", "shown"),
     [
         (b"a@example.org", b"a@example.org"),
         (b"\xe912@ex.org", b"%E912@ex.org"),
@@ -125,15 +126,13 @@ def test_as_json_every_line_is_an_object_with_time_and_level(kept: Kept) -> None
         (b"", b""),
     ],
 )
-def test_what_is_not_printable_ascii_is_written_as_postgrey_does(
-    octets: bytes, shown: bytes
-) -> None:
-    assert one_line(octets) == shown
+def test_what_is_not_printable_ascii_is_written_as_postgrey_does(data: bytes, shown: bytes) -> None:
+    assert one_line(data) == shown
 
 
 @given(st.binary(max_size=100))
-def test_no_octets_make_a_second_line(octets: bytes) -> None:
-    assert re.fullmatch(rb"[ -~]*", one_line(octets))
+def test_no_bytes_make_a_second_line(data: bytes) -> None:
+    assert re.fullmatch(rb"[ -~]*", one_line(data))
 
 
 # Streams ------------------------------------------------------------------------------------------
@@ -142,7 +141,7 @@ def test_no_octets_make_a_second_line(octets: bytes) -> None:
 class SmallLog(Log):
     """A log that lets few lines wait."""
 
-    MOST_WAITING = 500
+    MAX_WAITING = 500
 
 
 @contextlib.contextmanager
@@ -163,15 +162,15 @@ class Reader(threading.Thread):
     def __init__(self, descriptor: int) -> None:
         super().__init__(daemon=True)
         self._descriptor = descriptor
-        self.octets = b""
+        self.data = b""
 
     def run(self) -> None:
-        while octets := os.read(self._descriptor, 65536):
-            self.octets += octets
+        while data := os.read(self._descriptor, 65536):
+            self.data += data
 
     @property
     def lines(self) -> list[bytes]:
-        return self.octets.split(b"\n")[:-1]
+        return self.data.split(b"\n")[:-1]
 
 
 def test_a_log_without_a_thread_writes_at_once_and_never_waits_for_its_reader() -> None:
@@ -219,7 +218,7 @@ def test_a_reader_that_stopped_reading_blocks_nobody_and_what_is_lost_is_counted
         reader = Reader(descriptor)
         reader.start()
         # There is room again as soon as the reader has caught up.
-        wait_until(lambda: len(reader.lines) >= SmallLog.MOST_WAITING, "the reader catches up")
+        wait_until(lambda: len(reader.lines) >= SmallLog.MAX_WAITING, "the reader catches up")
 
         def told() -> bool:
             log.write(Severity.INFO, b"later")
@@ -235,7 +234,7 @@ def test_a_reader_that_stopped_reading_blocks_nobody_and_what_is_lost_is_counted
         if (found := re.match(rb"warning: (\d+) log lines were dropped", text))
     )
     written = reader.lines.count(line)
-    assert written >= SmallLog.MOST_WAITING - 1
+    assert written >= SmallLog.MAX_WAITING - 1
     assert written + dropped == 5000
 
 
@@ -325,11 +324,11 @@ def test_the_bound_holds_though_two_threads_count() -> None:
     finally:
         sys.setswitchinterval(interval)
     sink.open.clear()
-    for _ in range(2 * Log.MOST_WAITING):
+    for _ in range(2 * Log.MAX_WAITING):
         log.write(Severity.INFO, b"blocked")
     sink.open.set()
     log.close(30)
-    assert abs(sink.texts.count(b"blocked") - Log.MOST_WAITING) <= 1
+    assert abs(sink.texts.count(b"blocked") - Log.MAX_WAITING) <= 1
 
 
 # Syslog -------------------------------------------------------------------------------------------

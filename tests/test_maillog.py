@@ -15,21 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.admin import AdminError
-from greyd.admin.maillog import (
-    MOST_OCTETS,
-    Decision,
-    Line,
-    Tally,
-    decision_of,
-    decisions,
-    lines,
-)
-from greyd.greylist import Evidence
-from greyd.log import Line as Written
-from greyd.log import Log, one_line
-from greyd.observe import Metrics, Observer
-from greyd.protocol import Request
+from greyd.escaping import one_line
+from greyd.maillog.decisions import Decision, decision_of
+from greyd.maillog.files import MailLogError
+from greyd.maillog.lines import MAX_BYTES, Line, Tally
+from greyd.maillog.reader import decisions, lines
+from greyd.monitoring.log import Line as Written
+from greyd.monitoring.log import Log
+from greyd.monitoring.metrics import Metrics
+from greyd.monitoring.observer import Observer
+from greyd.rules.evidence import Evidence
+from greyd.rules.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,7 +156,7 @@ def told_by_greyd(request: Request, *, as_json: bool) -> bytes:
 
 @given(
     sender=st.binary(max_size=60),
-    recipient=st.binary(max_size=60).filter(lambda octets: b", " not in octets),
+    recipient=st.binary(max_size=60).filter(lambda data: b", " not in data),
     as_json=st.booleans(),
 )
 def test_whatever_greyd_writes_is_read_as_it_was(
@@ -186,10 +182,10 @@ def test_whatever_greyd_writes_is_read_as_it_was(
 
 
 @given(st.binary(max_size=300))
-def test_any_octets_are_a_log(octets: bytes) -> None:
-    decision_of(0.0, octets)
-    decision_of(0.0, b"action=pass, reason=" + octets)
-    decision_of(0.0, b'{"action": "pass", ' + octets)
+def test_any_bytes_are_a_log(data: bytes) -> None:
+    decision_of(0.0, data)
+    decision_of(0.0, b"action=pass, reason=" + data)
+    decision_of(0.0, b'{"action": "pass", ' + data)
 
 
 # Forms of a file ----------------------------------------------------------------------------------
@@ -248,7 +244,7 @@ def test_the_journals_json_is_read(tmp_path: Path) -> None:
     assert read(path)[0].when == NOON + 5
 
 
-def test_octets_that_the_journals_json_lists_are_read(tmp_path: Path) -> None:
+def test_bytes_that_the_journals_json_lists_are_read(tmp_path: Path) -> None:
     fields = {name.decode(): value.decode() for name, value in entry(b"", b"postfix/smtpd").items()}
     path = written(tmp_path, json.dumps({**fields, "MESSAGE": list(b"from=<\xff>")}).encode())
     assert [each.text for each in lines([path], programs=[b"postfix/smtpd"])] == [b"from=<\xff>"]
@@ -297,23 +293,23 @@ def test_a_last_line_without_an_end_counts(tmp_path: Path) -> None:
     assert len(read(path)) == 2
 
 
-@pytest.mark.parametrize("size", [MOST_OCTETS + 1, 3_000_000])
+@pytest.mark.parametrize("size", [MAX_BYTES + 1, 3_000_000])
 def test_too_long_a_line_is_left_out_and_counted(tmp_path: Path, size: int) -> None:
     long = NEW.replace(b"alice", b"a" * size)
     tally = Tally()
     path = written(tmp_path, NEW, long, NEW, long)
     assert len(read(path, tally=tally)) == 2
     assert tally.too_long == 2
-    assert tally.octets == path.stat().st_size
+    assert tally.bytes_read == path.stat().st_size
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(AdminError, match=r"mail\.log: No such file"):
+    with pytest.raises(MailLogError, match=r"mail\.log: No such file"):
         read(tmp_path / "mail.log")
 
 
 def test_a_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(AdminError, match="Is a directory"):
+    with pytest.raises(MailLogError, match="Is a directory"):
         read(tmp_path)
 
 

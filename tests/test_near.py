@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.greylist import parse_address
-from greyd.near import MOST, Near, Seen, near_client, near_recipient
-from greyd.whitelist import Clients, Recipients, Source
+from greyd.rules.address import parse_address
+from greyd.whitelist.matcher import Clients, Recipients, Source
+from greyd.whitelist.near_misses import MOST, NearMiss, Seen, near_client, near_recipient
 
 
 def source(*lines: str) -> list[Source]:
     return [Source("w", "\n".join(lines).encode())]
 
 
-def near(*lines: str, others: tuple[str, ...] = (), **seen: object) -> list[Near]:
+def near(*lines: str, others: tuple[str, ...] = (), **seen: object) -> list[NearMiss]:
     """Return what nearly matches mail.example.com, 192.0.2.7."""
     values = {"name": b"mail.example.com", "address": parse_address(b"192.0.2.7"), **seen}
     return near_client(source(*lines), source(*others), Seen(**values))  # type: ignore[arg-type]
 
 
-def near_to(*lines: str, others: tuple[str, ...] = ()) -> list[Near]:
+def near_to(*lines: str, others: tuple[str, ...] = ()) -> list[NearMiss]:
     """Return what nearly matches mail to bob@sub.example.org."""
     return near_recipient(
         source(*lines), source(*others), b"bob@sub.example.org", b"alice@sender.example"

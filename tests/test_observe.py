@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
-from greyd.dns import Kind, Result
-from greyd.log import Line, Log
-from greyd.observe import GREYLIST, PARTS, PASS, Metrics, Observer
-from greyd.protocol import Request
+from greyd.dns.lookup import Kind, Result
+from greyd.monitoring.log import Line, Log
+from greyd.monitoring.metrics import PARTS, Metrics
+from greyd.monitoring.observer import Observer
+from greyd.rules.reasons import GREYLIST, PASS
+from greyd.rules.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +77,7 @@ def test_what_happens_between_answers_is_told_between_them() -> None:
     observer.answered(asked(2), PASS, "store unavailable", 0.001)
     observer.whitelisted(asked(3))
     observer.answered(asked(3), PASS, "triplet found", 0.001)
-    observer.misunderstood("odd", b"octets")
+    observer.protocol_error("odd", b"octets")
     log.close(10)
     assert [line.split(", client_name")[0].split(":")[0] for line in kept.lines] == [
         "action=greylist, reason=new",

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from greyd import __version__
-from greyd.settings import from_environment, from_table, from_words, settle
+from greyd.config.settings import settle
+from greyd.config.sources import from_environment, from_table, from_words
 from tests.processes import program
 from tests.wheels import CHECKOUT, build_wheel
 
@@ -77,8 +78,8 @@ def test_what_does_not_belong_into_an_archive_is_found() -> None:
 
 
 def test_a_tree_with_changes_is_not_released() -> None:
-    (fault,) = RELEASE["faults_before"](" M greyd/cli.py\n?? x", "## 1.2.3 – today", "1.2.3")
-    assert fault.startswith("greyd/cli.py: not committed; ")
+    (fault,) = RELEASE["faults_before"](" M greyd/cli/main.py\n?? x", "## 1.2.3 – today", "1.2.3")
+    assert fault.startswith("greyd/cli/main.py: not committed; ")
 
 
 @pytest.mark.parametrize("changes", ["# Changes\n\n## 1.2.4 – soon\n\n## 1.2.3 – today\n", ""])

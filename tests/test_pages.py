@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.observe import OUTCOMES, Metrics
+from greyd.monitoring.metrics import Metrics
+from greyd.rules.reasons import OUTCOMES
 from tests.pages import words
 from tests.pages.blocks import DOCS, OTHERS, PAGES, Page, PageError
 

@@ -11,21 +11,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd import __version__
-from greyd.log import Line, Log, Severity
-from greyd.observe import GREYLIST, OUTCOMES, PASS, Metrics, Observer
-from greyd.policy import Policy
-from greyd.protocol import Request
-from greyd.settings import HOUR, Settings
-from greyd.store import StoreError, open_store
-from greyd.store.guard import Guard
-from greyd.whitelist import Clients, Recipients, Source, Whitelists
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import HOUR
+from greyd.monitoring.log import Line, Log, Severity
+from greyd.monitoring.metrics import Metrics
+from greyd.monitoring.observer import Observer
+from greyd.policy.policy import Policy
+from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS
+from greyd.rules.request import Request
+from greyd.store.circuit_breaker import CircuitBreaker
+from greyd.store.contract import StoreError
+from greyd.store.opening import open_store
+from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
 from tests.stores import FakeStore, answer_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
     from pathlib import Path
 
-    from greyd.store import Store
+    from greyd.store.contract import Store
 
 T = 1_700_000_000
 
@@ -43,7 +47,9 @@ class Kept:
 class Asking:
     """A policy, and what it told, logged and counted."""
 
-    def __init__(self, policy: Policy, observer: Observer, kept: Kept, guard: Guard) -> None:
+    def __init__(
+        self, policy: Policy, observer: Observer, kept: Kept, guard: CircuitBreaker
+    ) -> None:
         self.policy = policy
         self.guard = guard
         self.replies = 0
@@ -95,7 +101,7 @@ async def asking(
     kept = Kept()
     log = Log(kept, Severity.DEBUG, as_json=settings.log_format == "json")
     observer = Observer(Metrics(), log)
-    guard = Guard(store, 5, observer.store_changed)
+    guard = CircuitBreaker(store, 5, observer.store_changed)
     empty = Whitelists(Clients([]), Recipients([]))
     policy = Policy(settings, whitelists or empty, guard, observer)
     try:
@@ -485,12 +491,12 @@ def test_the_queue_id_stands_before_the_line_where_there_is_one(tmp_path: Path) 
 
 def test_a_client_can_t_write_a_log_line_of_its_own(tmp_path: Path) -> None:
     async def do(it: Asking) -> None:
-        for octets in (b"x\ny", b"\x1b[31m", b"\r\0\x7f\xff", "ü".encode()):
+        for data in (b"x\ny", b"\x1b[31m", b"\r\0\x7f\xff", "ü".encode()):
             await it.ask(
-                sender=octets, recipient=octets, client_name=octets, queue_id=octets,
-                client_address=octets, garbage=octets,
+                sender=data, recipient=data, client_name=data, queue_id=data,
+                client_address=data, garbage=data,
             )  # fmt: skip
-            await it.ask(request=octets)
+            await it.ask(request=data)
         lines = it.log()
         assert len(lines) == 4 * 4
         assert all(re.fullmatch("[ -~]+", line) for line in lines)

@@ -7,15 +7,17 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from greyd.greylist import Evidence, parse_address
-from greyd.log import Log, Severity
-from greyd.observe import Metrics, Observer
-from greyd.policy import Policy
-from greyd.protocol import Request
-from greyd.settings import Settings
-from greyd.store import open_store
-from greyd.store.guard import Guard
-from greyd.whitelist import Clients, Recipients, Source, Whitelists
+from greyd.config.settings import Settings
+from greyd.monitoring.log import Log, Severity
+from greyd.monitoring.metrics import Metrics
+from greyd.monitoring.observer import Observer
+from greyd.policy.policy import Policy
+from greyd.rules.address import parse_address
+from greyd.rules.evidence import Evidence
+from greyd.rules.request import Request
+from greyd.store.circuit_breaker import CircuitBreaker
+from greyd.store.opening import open_store
+from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
 from tests.stores import FakeStore, answer_of
 from tests.test_policy import Kept
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from greyd.greylist import Address
+    from greyd.rules.address import Address
 
 START = 1_700_000_000
 KNOWN = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)
@@ -78,7 +80,7 @@ def serve(
         log = Log(kept, Severity.DEBUG, as_json=settings.log_format == "json")
         observer = Observer(metrics, log)
         store = FakeStore(OSError("away")) if away else open_store(settings, folder)
-        guard = Guard(store, 5, observer.store_changed)
+        guard = CircuitBreaker(store, 5, observer.store_changed)
         lists = Whitelists(Clients([Source("w", b"white.example\n")]), Recipients([]))
         policy = Policy(settings, lists, guard, observer, witness)
         try:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from greyd.protocol import MAX_LINE, MAX_VALUE, ProtocolError, Request, RequestParser, encode
+from greyd.policy.protocol import MAX_LINE, MAX_VALUE, ProtocolError, RequestParser, encode_reply
+from greyd.rules.request import Request
 from tests.corpus import cases
 
 PACKET = 64 * 1024
@@ -78,7 +79,7 @@ def test_a_value_may_hold_equals_signs() -> None:
 
 
 @pytest.mark.parametrize("value", [b"  a@b", b"a@b \t ", b"a\0b", b"\xff\xfe@b", b"a\rb"])
-def test_space_and_odd_octets_belong_to_the_value(value: bytes) -> None:
+def test_space_and_odd_bytes_belong_to_the_value(value: bytes) -> None:
     assert parsed(b"sender=" + value + b"\n\n") == [Request(sender=value)]
 
 
@@ -144,14 +145,14 @@ def test_nothing_of_a_request_leaks_into_the_next() -> None:
 
 
 def test_a_reply_ends_with_an_empty_line_and_has_lf_only() -> None:
-    assert encode(b"DUNNO") == b"action=DUNNO\n\n"
+    assert encode_reply(b"DUNNO") == b"action=DUNNO\n\n"
 
 
 # What is bounded ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [511, 512, 513, 1024, 1025, 1026, 70_000])
-def test_a_value_is_cut_at_512_octets(length: int) -> None:
+def test_a_value_is_cut_at_512_bytes(length: int) -> None:
     value = b"s" * length
     assert parsed(b"sender=" + value + b"\nrecipient=r\n\n") == [
         Request(sender=value[:MAX_VALUE], recipient=b"r")
@@ -172,7 +173,7 @@ def test_a_line_with_a_name_that_is_cut_means_the_same_wherever_it_is_split(cut:
     assert parsed(line[:cut], line[cut:] + b"\n\n") == parsed(line + b"\n\n")
 
 
-def held_octets(packets: list[bytes]) -> tuple[list[Request], int]:
+def held_bytes(packets: list[bytes]) -> tuple[list[Request], int]:
     """Feed a parser and measure the most that it keeps from one packet to the next."""
     tracemalloc.start()
     try:
@@ -196,14 +197,14 @@ def held_octets(packets: list[bytes]) -> tuple[list[Request], int]:
 def test_a_request_of_five_megabytes_is_answered_and_costs_less_than_64_kib(line: bytes) -> None:
     raw = line * (5 * 2**20 // len(line)) + b"request=smtpd_access_policy\n\n"
     packets = [raw[start : start + PACKET] for start in range(0, len(raw), PACKET)]
-    requests, octets = held_octets(packets)
+    requests, data = held_bytes(packets)
     assert [request.request for request in requests] == [b"smtpd_access_policy"]
-    assert octets < 64 * 1024
+    assert data < 64 * 1024
 
 
 def test_an_endless_line_costs_less_than_64_kib_until_it_is_given_up() -> None:
-    _, octets = held_octets([b"x" * PACKET] * (MAX_LINE // PACKET))
-    assert octets < 64 * 1024
+    _, data = held_bytes([b"x" * PACKET] * (MAX_LINE // PACKET))
+    assert data < 64 * 1024
 
 
 @pytest.mark.parametrize("packet", [997, 16 * 1024, PACKET, 3 * 2**20])
@@ -261,7 +262,7 @@ def test_a_cr_where_a_value_is_cut_is_no_part_of_a_line_s_end(length: int) -> No
 
 
 @given(st.lists(st.binary(max_size=300), max_size=10))
-def test_no_octets_raise_anything_but_a_protocol_error(packets: list[bytes]) -> None:
+def test_no_bytes_raise_anything_but_a_protocol_error(packets: list[bytes]) -> None:
     requests, _ = parsed_until_error(packets)
     for request in requests:
         assert all(value is None or len(value) <= MAX_VALUE for value in request)

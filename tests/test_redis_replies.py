@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.store import Size, StoreError, guard, link
-from greyd.store.guard import Guard
+from greyd.store import circuit_breaker
+from greyd.store.circuit_breaker import CircuitBreaker
+from greyd.store.contract import Size, StoreError
+from greyd.store.redis import link
 from tests.fake_redis import FakeRedis, Told, encoded
 from tests.stores import Place, count_up, look, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from greyd.store import Store
+    from greyd.store.contract import Store
 
 PREFIX = "bad:"
 PATIENCE_SECONDS = 20.0
@@ -81,13 +83,13 @@ def redis() -> Iterator[FakeRedis]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a store that is away be tried again at once."""
-    monkeypatch.setattr(guard, "REST_SECONDS", 0.01)
-    monkeypatch.setattr(guard, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 0.01)
 
 
 def guarded(
     redis: FakeRedis,
-    do: Callable[[Guard, list[str | None]], Coroutine[Any, Any, None]],
+    do: Callable[[CircuitBreaker, list[str | None]], Coroutine[Any, Any, None]],
     timeout_seconds: float = 10,
 ) -> None:
     """Do something with a guarded store in a Redis, and what the guard told."""
@@ -95,19 +97,21 @@ def guarded(
     async def run() -> None:
         told: list[str | None] = []
         async with Place(redis.store, PREFIX).opened() as store:
-            guard_ = Guard(store, timeout_seconds, told.append)
+            breaker = CircuitBreaker(store, timeout_seconds, told.append)
             # So Redis knows the script, and there is a connection.
-            await guard_.transact([b"warm"], put(b"warm", b"v"))
+            await breaker.transact([b"warm"], put(b"warm", b"v"))
             try:
-                await asyncio.wait_for(do(guard_, told), PATIENCE_SECONDS)
+                await asyncio.wait_for(do(breaker, told), PATIENCE_SECONDS)
             finally:
-                await guard_.close()
+                await breaker.close()
 
     asyncio.run(run())
 
 
-def ask(guard_: Guard, key: bytes, answers: list[tuple[bytes, Any, Exception | None]]) -> None:
-    guard_.begin([key], put(key, b"of " + key), lambda *answer: answers.append((key, *answer)))
+def ask(
+    breaker: CircuitBreaker, key: bytes, answers: list[tuple[bytes, Any, Exception | None]]
+) -> None:
+    breaker.begin([key], put(key, b"of " + key), lambda *answer: answers.append((key, *answer)))
 
 
 async def answered(answers: list[Any], number: int) -> None:
@@ -126,11 +130,11 @@ EIGHT = [b"k%d" % number for number in range(8)]
 def test_nonsense_costs_its_connection_and_no_request(
     redis: FakeRedis, name: str, does: bool
 ) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         answers: list[tuple[bytes, Any, Exception | None]] = []
         redis.answer("EVALSHA", Told(NONSENSE[name], does))
         for key in EIGHT:
-            ask(guard_, key, answers)
+            ask(breaker, key, answers)
         await answered(answers, 8)
         assert sorted(key for key, _, _ in answers) == EIGHT, "each is answered once"
         # What was done all the same is found when it is asked again, as another server's would be.
@@ -140,13 +144,13 @@ def test_nonsense_costs_its_connection_and_no_request(
         )
         assert told == [], "the circuit stays closed"
         assert redis.connections == 2
-        remark = guard_.store.remark()
+        remark = breaker.store.remark()
         assert str(redis.port) in remark
         assert remark.isprintable()
-        assert guard_.store.remark() == ""
+        assert breaker.store.remark() == ""
         for key in EIGHT:
             # Neither lost nor believed to be something else.
-            assert await guard_.transact([key], look) == [b"of " + key]
+            assert await breaker.transact([key], look) == [b"of " + key]
         assert redis.connections == 2
 
     guarded(redis, do)
@@ -158,18 +162,18 @@ def test_what_comes_behind_nonsense_is_not_believed_but_asked_again(
 ) -> None:
     keys = [b"k%02d" % number for number in range(40)]
 
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         answers: list[tuple[bytes, Any, Exception | None]] = []
         # More than one call of the script takes.
         redis.answer("EVALSHA", Told(NONSENSE[name], does=False))
         for key in keys:
-            ask(guard_, key, answers)
+            ask(breaker, key, answers)
         await answered(answers, 40)
         assert sorted(key for key, _, _ in answers) == keys
         assert not any(error for _, _, error in answers)
         assert told == []
         for key in keys:
-            assert await guard_.transact([key], look) == [b"of " + key]
+            assert await breaker.transact([key], look) == [b"of " + key]
 
     guarded(redis, do)
 
@@ -182,12 +186,12 @@ def test_a_reply_without_an_end_is_not_kept_beyond_a_limit(
 ) -> None:
     monkeypatch.setattr(link, "MAX_REPLY_BYTES", 10_000)
 
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         redis.answer(
             "EVALSHA",
             Told(begin + b":1\r\n" * 5000 if begin[:1] == b"*" else begin + b"x" * 20_000),
         )
-        assert await guard_.transact([b"warm"], look) == [b"v"]
+        assert await breaker.transact([b"warm"], look) == [b"v"]
         assert redis.connections == 2
         assert told == []
 
@@ -220,12 +224,12 @@ def test_one_outcome_that_is_none_costs_the_others_of_its_batch_nothing(
         outcomes[place] = MISFITS[name]
         return b"*8\r\n" + b"".join(outcomes)
 
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         answers: list[tuple[bytes, Any, Exception | None]] = []
         redis.answer("EVALSHA", Told(spoilt))
         before = redis.commands["EVALSHA"]
         for key in EIGHT:
-            ask(guard_, key, answers)
+            ask(breaker, key, answers)
         await answered(answers, 8)
         spoilt_key = EIGHT[place]
         seen = {key: (seen, error) for key, seen, error in answers}
@@ -236,7 +240,7 @@ def test_one_outcome_that_is_none_costs_the_others_of_its_batch_nothing(
         # The eight together, and the one twice more: what it believes is wrong at first.
         assert redis.commands["EVALSHA"] - before == 3
         for key in EIGHT:
-            assert await guard_.transact([key], look) == [b"of " + key]
+            assert await breaker.transact([key], look) == [b"of " + key]
 
     guarded(redis, do)
 
@@ -245,20 +249,20 @@ def test_one_outcome_that_is_none_costs_the_others_of_its_batch_nothing(
 def test_nonsense_once_more_costs_those_that_it_answers_and_the_circuit_closes_again(
     redis: FakeRedis, name: str
 ) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         answers: list[tuple[bytes, Any, Exception | None]] = []
         redis.answer("EVALSHA", *[Told(NONSENSE[name], does=False)] * 40)
         for key in EIGHT:
-            ask(guard_, key, answers)
+            ask(breaker, key, answers)
         await answered(answers, 8)
         assert sorted(key for key, _, _ in answers) == EIGHT
         assert all(isinstance(error, StoreError) for _, _, error in answers)
-        while guard_.away or not redis.has_answered:  # noqa: ASYNC110 - neither has an event
+        while breaker.away or not redis.has_answered:  # noqa: ASYNC110 - neither has an event
             await asyncio.sleep(0.01)
         opened = told.copy()
         assert opened[-1] is None
         for number in range(1, 6):
-            assert await guard_.transact([b"n"], count_up(b"n")) == number
+            assert await breaker.transact([b"n"], count_up(b"n")) == number
         assert told == opened
 
     guarded(redis, do)
@@ -282,21 +286,21 @@ ERRORS = {
 def test_what_redis_refuses_or_never_answers_is_a_store_that_is_away_for_a_while(
     redis: FakeRedis, name: str
 ) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         answers: list[tuple[bytes, Any, Exception | None]] = []
         for command in ("EVALSHA", "EVAL"):
             if command == "EVALSHA" or "script" in name:
                 redis.answer(command, Told(ERRORS[name], does=False))
         for key in EIGHT:
-            ask(guard_, key, answers)
+            ask(breaker, key, answers)
         await answered(answers, 8)
         assert sorted(key for key, _, _ in answers) == EIGHT
         assert all(isinstance(error, StoreError) for _, _, error in answers)
-        while guard_.away:  # noqa: ASYNC110 - it has no event
+        while breaker.away:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)
         opened = told.copy()
         for number in range(1, 6):
-            assert await guard_.transact([b"n"], count_up(b"n")) == number
+            assert await breaker.transact([b"n"], count_up(b"n")) == number
         assert told == opened
         assert all(text is None or text.isprintable() for text in told)
 
@@ -345,8 +349,8 @@ ADMINISTRATION: dict[str, tuple[Callable[[Store], Coroutine[Any, Any, Any]], Any
 def test_nonsense_for_a_command_is_one_error_and_no_other(redis: FakeRedis, command: str) -> None:
     call, right, special = ADMINISTRATION[command]
 
-    async def do(guard_: Guard, told: list[str | None]) -> None:
-        store = guard_.store
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
+        store = breaker.store
         for reply in (*special, *NONSENSE.values()):
             if command == "DEL" and reply == NONSENSE["number"]:
                 continue  # that one is an answer
@@ -361,14 +365,14 @@ def test_nonsense_for_a_command_is_one_error_and_no_other(redis: FakeRedis, comm
 
 @pytest.mark.parametrize("command", ["DBSIZE", "INFO"])
 def test_a_size_that_is_nonsense_is_not_known(redis: FakeRedis, command: str) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         for reply in NONSENSE.values():
             redis.answer(command, Told(reply))
-            size = await guard_.store.size()
+            size = await breaker.store.size()
             assert isinstance(size, Size)
             assert size.entries is None or command == "INFO" or reply == NONSENSE["number"]
-            assert size.octets is None
-        assert await guard_.transact([b"warm"], look) == [b"v"]
+            assert size.size_bytes is None
+        assert await breaker.transact([b"warm"], look) == [b"v"]
         assert told == []
 
     guarded(redis, do)
@@ -379,18 +383,18 @@ def test_a_size_that_is_nonsense_is_not_known(redis: FakeRedis, command: str) ->
 def test_nonsense_while_connecting_is_a_store_that_is_away_for_a_while(
     redis: FakeRedis, name: str
 ) -> None:
-    async def do(guard_: Guard, told: list[str | None]) -> None:
+    async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         for _ in range(2):
             # The connection is closed, and the next one begins with it.
             redis.answer("EVALSHA", Told(NONSENSE["nil"], does=False))
             redis.answer("CLIENT", Told(NONSENSE[name]))
             answers: list[tuple[bytes, Any, Exception | None]] = []
             for key in EIGHT:
-                ask(guard_, key, answers)
+                ask(breaker, key, answers)
             await answered(answers, 8)
             assert sorted(key for key, _, _ in answers) == EIGHT
-            while guard_.away:  # noqa: ASYNC110 - it has no event
+            while breaker.away:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.01)
-            assert await guard_.transact([b"warm"], look) == [b"v"]
+            assert await breaker.transact([b"warm"], look) == [b"v"]
 
     guarded(redis, do)

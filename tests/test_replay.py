@@ -14,15 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.admin.attempts import Reading, attempts
-from greyd.admin.maillog import Line
-from greyd.admin.trial import Trial
-from greyd.admin.what_if import WhatIf
-from greyd.cli import main
-from greyd.greylist import NO_EVIDENCE
-from greyd.settings import DAY, HOUR, Settings
-from greyd.store import open_store
-from greyd.whitelist import Clients, Recipients, Whitelists
+from greyd.cli.main import main
+from greyd.cli.replay.simulated_server import SimulatedServer
+from greyd.cli.replay.simulation import Simulation
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import DAY, HOUR
+from greyd.maillog.attempts import Reading, attempts
+from greyd.maillog.lines import Line
+from greyd.rules.evidence import NO_EVIDENCE
+from greyd.store.opening import open_store
+from greyd.whitelist.matcher import Clients, Recipients, Whitelists
 from tests.benchmarks.provider_pool import PROVIDER, envelope_of, simulate
 from tests.commands import run
 from tests.dns_server import dns_server
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from greyd.admin.attempts import Attempt
-    from greyd.greylist import Decision, Evidence
+    from greyd.maillog.attempts import Attempt
+    from greyd.rules.evidence import Evidence
+    from greyd.rules.greylist import Decision
     from tests.benchmarks.provider_pool import Waits
 
 MINUTE = 60
@@ -153,7 +155,8 @@ def traffic(seed: int) -> Iterable[tuple[int, str, str, str]]:
 def test_what_a_server_has_logged_is_decided_again_one_by_one(
     tmp_path: Path, log: MailLog, replay: Callable[..., Any], options: dict[str, object]
 ) -> None:
-    from greyd.settings import from_table, settle
+    from greyd.config.settings import settle
+    from greyd.config.sources import from_table
 
     async def serve() -> list[tuple[int, str]]:
         settings = settle(
@@ -640,7 +643,7 @@ def test_any_log_can_be_replayed_and_every_mail_is_counted_once(
     lines: list[Line], other: Settings
 ) -> None:
     nobody = Whitelists(Clients(()), Recipients(()))
-    what_if = WhatIf([Trial(each, nobody) for each in (Settings(), other)])
+    what_if = Simulation([SimulatedServer(each, nobody) for each in (Settings(), other)])
     reading = Reading()
     before = 0
     for attempt in attempts(lines, reading):
@@ -659,9 +662,9 @@ def test_any_log_can_be_replayed_and_every_mail_is_counted_once(
 def test_what_is_remembered_of_messages_and_clients_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from greyd.admin import attempts as module
+    from greyd.maillog import attempts as module
 
-    monkeypatch.setattr(module, "MOST_QUEUED", 100)
+    monkeypatch.setattr(module, "MAX_QUEUED", 100)
 
     def lines() -> Iterable[Line]:
         for number in range(1000):

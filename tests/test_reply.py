@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.protocol import Request, encode
-from greyd.reply import STORE_AWAY, Replies
-from greyd.settings import Settings, from_arguments, settle
+from greyd.config.settings import Settings, settle
+from greyd.config.sources import from_arguments
+from greyd.policy.protocol import encode_reply
+from greyd.policy.reply import STORE_AWAY, Replies
+from greyd.rules.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,12 +198,12 @@ def test_no_control_character_of_a_request_gets_into_a_reply(
 ) -> None:
     reply = greylisted("Wait %s, %r", recipient, etrn)
     assert not CONTROL.search(reply)
-    assert encode(reply).count(b"\n") == 2
+    assert encode_reply(reply).count(b"\n") == 2
 
 
 @pytest.mark.parametrize("recipient", [b"a@b\n\naction=OK", b"a@b\r\n", b"a@\0\x1b[0m\x7f", b"\n"])
 def test_a_recipient_can_t_end_the_reply_early(recipient: bytes) -> None:
-    reply = encode(greylisted("%r", recipient))
+    reply = encode_reply(greylisted("%r", recipient))
     assert reply.endswith(b"\n\n")
     assert not CONTROL.search(reply[:-2])
 

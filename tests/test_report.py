@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.admin import Admin, AdminError, report_counts
-from greyd.admin import report as report_command
-from greyd.admin.maillog import Decision
-from greyd.admin.report import Span
-from greyd.admin.report_counts import Counts, Report
-from greyd.settings import Settings
+from greyd.cli.context import CommandContext, CommandError
+from greyd.cli.report import command as report_command
+from greyd.cli.report import counts
+from greyd.cli.report.command import Span
+from greyd.cli.report.counts import Counts, Report
+from greyd.config.settings import Settings
+from greyd.maillog.decisions import Decision
 from tests.commands import answer_of, run
 
 if TYPE_CHECKING:
@@ -365,7 +366,7 @@ def test_without_a_name_the_usual_log_is_read_and_with_since_the_older_ones(
         text = decided(day * DAY).encode()
         path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
         os.utime(path, (MIDNIGHT + day * DAY + 60, MIDNIGHT + day * DAY + 60))
-    admin = Admin(Settings(), as_json=True)
+    admin = CommandContext(Settings(), as_json=True)
     for since, count in ((None, 1), ("2026-03-08", 2), ("2026-03-01", 3)):
         report_command.report(admin, since=since)
         assert json.loads(capsys.readouterr().out)["requests"] == count
@@ -375,8 +376,8 @@ def test_where_there_is_no_usual_log_it_says_what_to_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report_command, "USUAL_LOGS", (tmp_path / "mail.log",))
-    with pytest.raises(AdminError, match="name the log, or journalctl -u greyd -o export"):
-        report_command.report(Admin(Settings()))
+    with pytest.raises(CommandError, match="name the log, or journalctl -u greyd -o export"):
+        report_command.report(CommandContext(Settings()))
 
 
 def test_standard_input_is_read(tmp_path: Path) -> None:
@@ -495,7 +496,7 @@ def new(number: int, when: float = 1.0, name: bytes = b"unknown") -> Decision:
 
 
 def test_totals_stay_exact_where_too_many_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_counts, "MOST_OPEN", 100)
+    monkeypatch.setattr(counts, "MAX_OPEN", 100)
     found = counted(*(new(number, 1.0 + number) for number in range(1000)))
     assert found.first_contacts.count == 1000
     contacts = found.first_contacts
@@ -505,7 +506,7 @@ def test_totals_stay_exact_where_too_many_wait_at_once(monkeypatch: pytest.Monke
 
 
 def test_old_triplets_make_room_without_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_counts, "MOST_OPEN", 100)
+    monkeypatch.setattr(counts, "MAX_OPEN", 100)
     found = counted(*(new(number, 1.0 + number * HOUR) for number in range(1000)))
     assert found.first_contacts.never + found.first_contacts.too_young == 1000
     assert found.first_contacts.too_young == 7
@@ -515,7 +516,7 @@ def test_old_triplets_make_room_without_a_loss(monkeypatch: pytest.MonkeyPatch) 
 def test_more_domains_than_can_be_told_apart_are_named_an_approximation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(report_counts, "MOST_GROUPS", 50)
+    monkeypatch.setattr(counts, "MAX_GROUPS", 50)
     often = [new(n, n * DAY + 1.0, b"mx.often.com") for n in range(200)]
     rare = [new(1000 + n, n * DAY + 1.0, b"mx.rare%d.com" % n) for n in range(200)]
     found = counted(*(each for pair in zip(often, rare, strict=True) for each in pair))
@@ -526,7 +527,7 @@ def test_more_domains_than_can_be_told_apart_are_named_an_approximation(
 def test_the_number_of_very_many_clients_is_estimated_within_a_few_per_cent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(report_counts._Different, "MOST", 2000)
+    monkeypatch.setattr(counts._Different, "MOST", 2000)
     found = counted(*(new(number) for number in range(20_000)))
     assert not found.clients.exact
     assert found.clients.count == pytest.approx(20_000, rel=0.15)

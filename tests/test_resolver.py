@@ -16,9 +16,10 @@ import uvloop
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from greyd.dns import Answer, DnsError, Kind, Result, fair_share, resolver
+from greyd.config.vocabulary import Endpoint
+from greyd.dns import fair_share, resolver
+from greyd.dns.lookup import Answer, DnsError, Kind, Result
 from greyd.dns.resolver import Resolver
-from greyd.settings import Endpoint
 from tests.dns_server import (
     GARBAGE,
     NO_SOA,
@@ -381,7 +382,7 @@ async def ask_all(port: int, names: list[bytes]) -> None:
     await asking.close()
 
 
-def test_whatever_the_octets_they_are_answered_or_there_is_no_answer() -> None:
+def test_whatever_the_bytes_they_are_answered_or_there_is_no_answer() -> None:
     names = st.binary(max_size=80) | st.text("abA-_.\\*/\n", max_size=300).map(str.encode)
 
     @settings(max_examples=500, deadline=None)
@@ -485,7 +486,7 @@ def test_kinds_are_remembered_apart() -> None:
 
 
 def test_what_was_not_used_for_longest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(resolver, "MAX_REMEMBERED", 3)
 
     async def do(asked: Asked) -> None:
         for name in (b"a", b"b", b"c"):
@@ -499,7 +500,7 @@ def test_what_was_not_used_for_longest_is_forgotten_first(monkeypatch: pytest.Mo
 
 
 def test_what_is_remembered_has_room_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "MOST_REMEMBERED_OCTETS", 40_000)
+    monkeypatch.setattr(resolver, "MAX_REMEMBERED_BYTES", 40_000)
     names = [b"x%d.example.com" % number for number in range(20)]
     records = [f"300 TXT {' '.join([chr(34) + 'x' * 250 + chr(34)] * 20)}"]
 
@@ -517,7 +518,7 @@ def test_what_is_remembered_has_room_in_memory(monkeypatch: pytest.MonkeyPatch) 
 def test_one_network_s_names_do_not_drive_out_what_others_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resolver, "MOST_REMEMBERED", 40)
+    monkeypatch.setattr(resolver, "MAX_REMEMBERED", 40)
 
     async def do(asked: Asked) -> None:
         shared = [b"shared%d.example.com" % number for number in range(20)]
@@ -623,7 +624,7 @@ def held(*names: bytes) -> Zone:
 def test_so_many_lookups_are_in_flight_and_the_others_wait_for_their_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resolver, "MOST_LOOKUPS", 2)
+    monkeypatch.setattr(resolver, "MAX_LOOKUPS", 2)
     names = (b"a.example.com", b"b.example.org")
 
     async def do(asked: Asked) -> None:
@@ -647,7 +648,7 @@ def test_so_many_lookups_are_in_flight_and_the_others_wait_for_their_turn(
 
 
 def test_who_gives_up_before_its_turn_is_never_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "MOST_LOOKUPS", 1)
+    monkeypatch.setattr(resolver, "MAX_LOOKUPS", 1)
 
     async def do(asked: Asked) -> None:
         first = asyncio.ensure_future(asked.a(b"a.example.com"))
@@ -686,7 +687,7 @@ def test_who_waits_for_the_same_as_a_crowded_network_does_not_wait_for_its_turn(
 def test_names_that_wait_are_bounded_and_the_largest_crowd_loses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resolver, "MOST_LOOKUPS", 1)
+    monkeypatch.setattr(resolver, "MAX_LOOKUPS", 1)
     monkeypatch.setattr(fair_share, "MAX_WAITING", 5)
 
     async def do(asked: Asked) -> None:
@@ -716,7 +717,7 @@ def test_names_that_wait_are_bounded_and_the_largest_crowd_loses(
 
 
 def test_who_waits_for_its_turn_at_the_end_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "MOST_LOOKUPS", 1)
+    monkeypatch.setattr(resolver, "MAX_LOOKUPS", 1)
 
     async def do(asked: Asked) -> None:
         several = [asyncio.ensure_future(asked.a(name)) for name in (b"mx2.example.com", MX1)]

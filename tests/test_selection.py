@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from greyd.admin import AdminError
-from greyd.admin.selection import select
-from greyd.entries import Entry, State, understand
-from greyd.greylist import Evidence, correspondence_key, keys
-from greyd.settings import HOUR, Settings
-from greyd.store import Record
+from greyd.cli.context import CommandError
+from greyd.cli.entries.selection import select
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import HOUR
+from greyd.rules.entries import Entry, State, understand
+from greyd.rules.evidence import Evidence
+from greyd.rules.keys import correspondence_key, request_keys
+from greyd.rules.transaction import Record
 from tests.names import address_of
 
 NOW = 1_700_000_000
@@ -29,7 +31,9 @@ def entry(
     seen: int = NOW,
 ) -> Entry:
     evidence = Evidence(identity=b"example.com", way="spf")
-    names = keys(address_of(client), sender.encode(), recipient.encode(), settings, evidence)
+    names = request_keys(
+        address_of(client), sender.encode(), recipient.encode(), settings, evidence
+    )
     value = {"client": b"7,%d", "identity": b"7,%d,1"}.get(what, b"%d") % seen
     found = understand(Record(getattr(names, what), value, 60), NOW, settings)
     assert found is not None
@@ -112,7 +116,7 @@ def test_a_name_stands_for_its_addresses_too(monkeypatch: pytest.MonkeyPatch) ->
     "client", ["x", "192.0.2", "192.0.2.0/33", "192.0x2", "a b.c", "\x1b[31m.c", "\udcff"]
 )
 def test_a_client_that_is_none_is_refused_in_one_harmless_line(client: str) -> None:
-    with pytest.raises(AdminError) as refused:
+    with pytest.raises(CommandError) as refused:
         select(client, None, None)
     assert str(refused.value).isprintable()
 
@@ -165,7 +169,7 @@ def test_the_sender_of_bounces_is_written_in_brackets() -> None:
     assert not takes(entry(sender="", settings=private), private, sender="<>")
 
 
-def test_odd_octets_are_taken_as_they_are() -> None:
+def test_odd_bytes_are_taken_as_they_are() -> None:
     key = b"{192.0.2.0}/\xff@example.com/bob@example.org"
     found = understand(Record(key, b"%d" % NOW, 60), NOW, SETTINGS)
     assert found is not None

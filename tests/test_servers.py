@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.admin import AdminError, servers
-from greyd.admin.servers import Heard, Place, hear, places_of, since, together
-from greyd.figures import Counts, Figures
-from greyd.settings import Endpoint
+from greyd.config.vocabulary import Endpoint
+from greyd.monitoring import stats_client
+from greyd.monitoring.stats import Counts, ServerStats
+from greyd.monitoring.stats_client import (
+    Heard,
+    Place,
+    StatsUrlError,
+    hear,
+    places_of,
+    since,
+    together,
+)
 from tests.test_figures import Server
 
 if TYPE_CHECKING:
@@ -22,7 +30,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
 GOOD = json.dumps(Server().told()).encode()
 
 
-def figures(requests: int = 0, *, seconds: float = 60, **changes: Any) -> Figures:
+def figures(requests: int = 0, *, seconds: float = 60, **changes: Any) -> ServerStats:
     server = Server()
     server.metrics.requests["greylist", "new"].inc(requests)
     told = server.figures()
@@ -57,14 +65,14 @@ def heard_of(*answers: bytes | None, wait: bool = False) -> list[Heard]:
 
 def test_a_server_tells_its_figures() -> None:
     (heard,) = heard_of(OK % (len(GOOD), GOOD))
-    assert heard.figures == Figures.load(GOOD)
+    assert heard.figures == ServerStats.load(GOOD)
     assert heard.dump()["answers"] is True
     assert heard.dump()["host"] == "mx.example.org"
 
 
 def test_one_that_is_away_does_not_keep_the_others_from_being_heard() -> None:
     away, good = heard_of(None, OK % (len(GOOD), GOOD))
-    assert (away.figures, good.figures) == (None, Figures.load(GOOD))
+    assert (away.figures, good.figures) == (None, ServerStats.load(GOOD))
     assert "connection refused" in away.fault
     assert away.dump() == {"url": "http://127.0.0.1:1", "answers": False, "fault": away.fault}
 
@@ -93,7 +101,7 @@ def test_what_is_no_greyd_is_a_fault_in_one_line(answer: bytes, said: str) -> No
 def test_one_that_takes_too_long_is_given_up(
     answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(stats_client, "PATIENCE_SECONDS", 0.2)
     (heard,) = heard_of(answer, wait=True)
     assert heard.fault == "no answer within 0.2 s"
 
@@ -144,7 +152,7 @@ def test_servers_are_named_by_urls(text: str, url: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_url_is_refused_in_one_harmless_line(text: str) -> None:
-    with pytest.raises(AdminError) as refused:
+    with pytest.raises(StatsUrlError) as refused:
         places_of([text], None)
     assert str(refused.value).isprintable()
 

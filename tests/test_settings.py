@@ -12,25 +12,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from greyd.settings import (
-    DAY,
-    GREYLIST_TEXT,
-    HEADER,
-    HOUR,
-    METRICS_ENDPOINT,
-    OPTIONS,
-    Endpoint,
-    Kind,
-    Option,
-    Settings,
-    SettingsError,
-    Zone,
+from greyd.config.errors import SettingsError
+from greyd.config.options import OPTIONS, Kind, Option
+from greyd.config.settings import Settings, settle
+from greyd.config.sources import (
     from_arguments,
     from_environment,
     from_postgrey,
     from_table,
     from_words,
-    settle,
+)
+from greyd.config.vocabulary import (
+    DAY,
+    GREYLIST_TEXT,
+    HEADER,
+    HOUR,
+    METRICS_ENDPOINT,
+    Endpoint,
+    Zone,
 )
 from tests.corpus import cases
 
@@ -704,8 +703,8 @@ def test_the_preset_turns_on_what_it_stands_for() -> None:
     assert [zone.name for zone in settings.rhsbl] == ["dbl.spamhaus.org"]
     assert [zone.name for zone in settings.dnswl] == ["list.dnswl.org"]
     assert settings.learn_outbound
-    assert settings.knows_more
-    assert not Settings().knows_more
+    assert settings.needs_evidence
+    assert not Settings().needs_evidence
 
 
 def test_what_is_set_by_itself_counts_more_than_the_preset() -> None:
@@ -721,7 +720,7 @@ def test_a_delay_may_be_four() -> None:
     assert settings.delay_seconds == 60
     assert settings.longest_delay_seconds == 3600
     assert settings.delay_varies
-    assert settings.knows_more
+    assert settings.needs_evidence
 
 
 def test_a_zone_in_the_toml_file_may_be_a_table() -> None:

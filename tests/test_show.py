@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.greylist import Evidence, correspondence_key, keys
-from greyd.settings import DAY, Settings
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import DAY
+from greyd.rules.evidence import Evidence
+from greyd.rules.keys import correspondence_key, request_keys
 from tests.commands import answer_of, fill, run
 from tests.names import address_of
 
@@ -26,7 +28,7 @@ def keys_of(
     settings: Settings = SETTINGS,
 ) -> Any:  # fmt: skip
     evidence = Evidence(identity=identity.encode(), way="spf")
-    return keys(address_of(client), sender.encode(), MAIL[2].encode(), settings, evidence)
+    return request_keys(address_of(client), sender.encode(), MAIL[2].encode(), settings, evidence)
 
 
 RECORDS = {
@@ -136,7 +138,7 @@ def test_a_key_is_found_as_programs_write_it(store: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("escape", ["%{:02X}", "\\x{:02x}"])
-def test_a_key_of_odd_octets_is_found_as_it_is_shown(store: str, escape: str) -> None:
+def test_a_key_of_odd_bytes_is_found_as_it_is_shown(store: str, escape: str) -> None:
     key = keys_of("203.0.113.7", "\xfc/%@example.com").triplet
     text = "".join(chr(o) if o < 128 else escape.format(o) for o in key)
     (entry,) = answer_of("show", store, text)["entries"]

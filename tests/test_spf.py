@@ -16,12 +16,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.dns import Answer, DnsError, Kind, Lookup
+from greyd.dns.lookup import Answer, DnsError, Kind, Lookup
 from greyd.dns.spf import (
     MAX_CACHED_BYTES,
-    MOST_OCTETS,
-    MOST_QUESTIONS,
-    MOST_TERMS,
+    MAX_DNS_TERMS,
+    MAX_QUESTIONS,
+    MAX_RECORD_BYTES,
     SpfResult,
     check_host,
 )
@@ -302,13 +302,13 @@ class Endless(Lookup):
 def test_no_record_makes_it_ask_more_than_some_hundred_questions(text: bytes) -> None:
     dns = Endless(text)
     assert check(dns).result in {"permerror", "fail", "neutral", "pass"}
-    assert dns.asked <= MOST_QUESTIONS
+    assert dns.asked <= MAX_QUESTIONS
 
 
 def test_ten_mail_exchangers_for_each_of_ten_terms_are_the_most() -> None:
-    dns = Endless(b"mx " * MOST_TERMS)
+    dns = Endless(b"mx " * MAX_DNS_TERMS)
     assert check(dns).result == "neutral"
-    assert dns.asked == MOST_QUESTIONS
+    assert dns.asked == MAX_QUESTIONS
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ MANY_DOTS = b"." * 498
 
 def filled(unit: bytes, tail: bytes = b"redirect=%{o}") -> bytes:
     """Return a record of as many units as it has room for."""
-    return unit * ((MOST_OCTETS - 40 - len(tail)) // len(unit)) + tail
+    return unit * ((MAX_RECORD_BYTES - 40 - len(tail)) // len(unit)) + tail
 
 
 def in_one_name(*units: bytes) -> bytes:
@@ -493,7 +493,7 @@ def test_other_work_runs_before_each_further_record() -> None:
         return found
 
     assert asyncio.run(run()).result == "permerror"
-    assert turns >= MOST_TERMS
+    assert turns >= MAX_DNS_TERMS
 
 
 @pytest.mark.parametrize(
@@ -561,11 +561,11 @@ def test_of_a_name_only_what_can_stay_is_made() -> None:
     tracemalloc.start()
     try:
         check(Endless(text), b"a" * 500 + b"@example.com")
-        _, peak_octets = tracemalloc.get_traced_memory()
+        _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     # Names as written out would be 64 KB, put together anew for each macro.
-    assert peak_octets < 200_000
+    assert peak_bytes < 200_000
 
 
 def test_a_term_is_told_in_a_line_s_length() -> None:
@@ -576,12 +576,12 @@ def test_a_term_is_told_in_a_line_s_length() -> None:
 
 
 def test_a_record_that_is_too_long_is_an_error() -> None:
-    text = "ip4:192.0.2.7 " * (MOST_OCTETS // 14)
+    text = "ip4:192.0.2.7 " * (MAX_RECORD_BYTES // 14)
     assert ask(text).result == "permerror"
     assert ask(text[:-70]).result == "pass"
 
 
-octets = st.binary(max_size=80)
+data = st.binary(max_size=80)
 words = st.lists(
     st.sampled_from(
         ["a", "mx", "ptr", "all", "ip4:", "ip6:", "include:", "exists:", "redirect=", "exp=",
@@ -593,11 +593,11 @@ words = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@given(st.one_of(words.map(str.encode), octets), octets, octets)
+@given(st.one_of(words.map(str.encode), data), data, data)
 def test_whatever_comes_there_is_a_result(text: bytes, sender: bytes, helo: bytes) -> None:
     dns = Endless(text)
     found = check(dns, sender, client="2001:db8::7", helo=helo)
-    assert dns.asked <= MOST_QUESTIONS
+    assert dns.asked <= MAX_QUESTIONS
     assert found.result in {
         "pass", "fail", "softfail", "neutral", "none", "temperror", "permerror"
     }  # fmt: skip

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.store import StoreError, UnusableStoreError
-from greyd.store import sqlite as sqlite_store
-from greyd.store.sqlite import SqliteStore
-from greyd.store.sqlite_identity import APPLICATION_ID, SCHEMA_VERSION, identify
-from greyd.store.sqlite_lock import DatabaseLock, StoreLocked
-from greyd.store.sqlite_reading import Reading
+from greyd.store.contract import StoreError, UnusableStoreError
+from greyd.store.sqlite import store as sqlite_store
+from greyd.store.sqlite.identity import APPLICATION_ID, SCHEMA_VERSION, identify
+from greyd.store.sqlite.lock import DatabaseLock, StoreLocked
+from greyd.store.sqlite.reading import Reading
+from greyd.store.sqlite.store import SqliteStore
 from tests.commands import CHECKOUT, answer_of, content, fill, run
 from tests.stores import Place, look, put
 
@@ -91,7 +91,7 @@ def crash(file: Path, code: str) -> None:
 
 CRASHED_STORE = """
 import asyncio
-from greyd.store.sqlite import SqliteStore
+from greyd.store.sqlite.store import SqliteStore
 from tests.stores import put
 async def use():
     store = SqliteStore(file)
@@ -293,7 +293,7 @@ def test_all_that_is_stored_is_read_and_nothing_changed(
     before = seen(folder)
     code = (
         "import os, sys\n"
-        "from greyd.store.sqlite_reading import Reading\n"
+        "from greyd.store.sqlite.reading import Reading\n"
         "if sys.argv[2]: os.setuid(65534)\n"
         "reading = Reading(sys.argv[1])\n"
         "rows = reading.connection.execute('SELECT key FROM record ORDER BY key').fetchall()\n"
@@ -340,7 +340,7 @@ def held_elsewhere(file: Path) -> Iterator[int]:
     """Let another process hold the lock of a database; yields its process id."""
     code = (
         "import sys\n"
-        "from greyd.store.sqlite_lock import DatabaseLock\n"
+        "from greyd.store.sqlite.lock import DatabaseLock\n"
         "with DatabaseLock(sys.argv[1]).held():\n"
         "    print('held', flush=True); sys.stdin.read()"
     )

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.greylist import Change
-from greyd.settings import Settings, SettingsError, from_arguments, settle
-from greyd.store import StoreFull, open_store
-from greyd.store.guard import Guard
-from greyd.store.rows import hash_of
+from greyd.config.errors import SettingsError
+from greyd.config.settings import Settings, settle
+from greyd.config.sources import from_arguments
+from greyd.rules.transaction import Change
+from greyd.store.circuit_breaker import CircuitBreaker
+from greyd.store.contract import StoreFull
+from greyd.store.opening import open_store
+from greyd.store.sqlite.rows import hash_of
 from tests.stores import look, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from greyd.store import Store
+    from greyd.store.contract import Store
 
 YEAR = 365 * 86400
 
@@ -177,7 +180,7 @@ def test_a_full_file_takes_no_new_triplet_and_goes_on_with_those_it_has(tmp_path
 def test_a_full_file_opens_no_circuit(tmp_path: Path) -> None:
     async def do(store: Store) -> None:
         await fill(store)
-        guard = Guard(store, 5, lambda reason: pytest.fail(f"circuit opened: {reason}"))
+        guard = CircuitBreaker(store, 5, lambda reason: pytest.fail(f"circuit opened: {reason}"))
         with pytest.raises(StoreFull):
             await guard.transact([triplet(10**6)], put(triplet(10**6), b"1"))
         await guard.check()

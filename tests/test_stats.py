@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from greyd.admin.overview import Overview, StoreView, on_screen, servers_on_paper, store_on_paper
-from greyd.admin.servers import Heard, Place
-from greyd.admin.tally import Tally
-from greyd.store import Record
+from greyd.cli.stats.overview import (
+    Overview,
+    StoreView,
+    on_screen,
+    servers_on_paper,
+    store_on_paper,
+)
+from greyd.cli.stats.tally import Tally
+from greyd.monitoring.stats_client import Heard, Place
+from greyd.rules.transaction import Record
 from tests.commands import fill, run
 from tests.test_figures import Server
 from tests.test_tally import SETTINGS, keys_of

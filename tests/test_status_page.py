@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from greyd import __version__
-from greyd.greylist import Names
-from greyd.history import PASSES, REQUESTS, SERIES, WAITED, Period, Series
-from greyd.observe import OUTCOMES
-from greyd.settings import Settings
-from greyd.status_page import BARS, View, render
-from greyd.survey import Survey, Waiting
+from greyd.config.settings import Settings
+from greyd.monitoring.counter_history import PASSES, REQUESTS, SERIES, WAITED, Period, Series
+from greyd.monitoring.status_page import BARS, View, render
+from greyd.monitoring.store_summary import StoreSummary, Waiting
+from greyd.rules.keys import Names
+from greyd.rules.reasons import OUTCOMES
 
 NEW = (REQUESTS, "greylist", "new")
 NOW = 1_700_000_000
@@ -35,7 +35,7 @@ def view(**changes: Any) -> View:
         day=period(seconds=86400),
         bars=[period()] * BARS,
         whitelist_entries={"clients": 164, "recipients": 2},
-        survey=Survey(complete=True),
+        survey=StoreSummary(complete=True),
         survey_seconds=5,
         clock=NOW,
     )
@@ -136,7 +136,7 @@ def test_the_chart_stacks_what_was_greylisted_on_what_passed() -> None:
 
 
 def test_those_that_wait_and_those_that_never_returned_are_counted() -> None:
-    text = read(survey=Survey(looked_at=99, early=[1, 2, 0, 0, 0], late=[4, 0, 0, 1])).text
+    text = read(survey=StoreSummary(looked_at=99, early=[1, 2, 0, 0, 0], late=[4, 0, 0, 1])).text
     assert "3 wait: a retry" in text
     assert "passes in 5 min or less 2" in text
     assert "5 never returned, so far" in text
@@ -149,14 +149,14 @@ def test_without_a_look_through_the_store_it_says_so() -> None:
 
 
 def test_it_names_nobody_unless_told_to() -> None:
-    survey = Survey(waiting=[ALICE])
+    survey = StoreSummary(waiting=[ALICE])
     survey.given_up[b"198.51.100.0"] = 3
     for name in ("alice", "bob@x.org", "192.0.2", "198.51.100"):
         assert name not in render(view(survey=survey)).decode()
 
 
 def test_with_details_it_names_who_waits_and_who_never_returned() -> None:
-    survey = Survey(waiting=[ALICE])
+    survey = StoreSummary(waiting=[ALICE])
     survey.given_up[b"198.51.100.0"] = 3
     text = read(survey=survey, settings=Settings(status_details=True)).text
     assert "192.0.2.0 alice@example.com bob@x.org" in text
@@ -170,7 +170,7 @@ def test_hashes_can_name_nobody_and_it_says_so() -> None:
 
 def test_names_from_the_network_are_text_and_nothing_else() -> None:
     evil = Names(b"192.0.2.0", b"<script>alert(1)</script>@x", b"\xff\x1b[31m\" onload='x'&amp;")
-    survey = Survey(waiting=[ALICE._replace(names=evil)])
+    survey = StoreSummary(waiting=[ALICE._replace(names=evil)])
     page = read(survey=survey, settings=Settings(status_details=True))
     assert "<script>alert(1)</script>@x" in page.text
     assert "%FF%1B[31m\" onload='x'&amp;" in page.text

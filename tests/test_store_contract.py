@@ -20,9 +20,13 @@ from hypothesis import strategies as st
 from redis import Redis
 
 import tests.corpus  # noqa: F401 - registers the profile of property tests
-from greyd.greylist import Change, Client, Triplet
-from greyd.settings import Settings, from_arguments, settle
-from greyd.store import SWEPT_KEY, StoreError, open_store
+from greyd.config.settings import Settings, settle
+from greyd.config.sources import from_arguments
+from greyd.rules.records import Client, Triplet
+from greyd.rules.reserved_keys import SWEPT_KEY
+from greyd.rules.transaction import Change
+from greyd.store.contract import StoreError
+from greyd.store.opening import open_store
 from tests.processes import free_port, redis_server
 from tests.stores import (
     RACE_SENDERS,
@@ -37,7 +41,8 @@ from tests.stores import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from greyd.store import Record, Remembered, Store
+    from greyd.rules.transaction import Record, Remembered
+    from greyd.store.contract import Store
     from tests.processes import Running
 
 numbers = itertools.count()
@@ -360,10 +365,10 @@ def test_a_store_tells_roughly_how_large_it_is(place: Place) -> None:
         size = await store.size()
         # What is in memory can't tell; what is shared has others' entries too.
         assert size.entries is None or size.entries >= 20
-        assert size.octets is None or size.octets > 1000
+        assert size.size_bytes is None or size.size_bytes > 1000
         if place.url.startswith(("sqlite", "redis:")):
             assert size.entries is not None
-            assert size.octets is not None
+            assert size.size_bytes is not None
 
     in_store(place, do)
 
@@ -441,15 +446,15 @@ def test_a_prefix_is_taken_to_the_letter(place_with_prefix: Place, glob: str) ->
     asyncio.run(run())
 
 
-octets = st.binary(max_size=40) | st.sampled_from([b"\0", b"\r\n", b"$-1\r\n", b"*", b"\xff" * 9])
+data = st.binary(max_size=40) | st.sampled_from([b"\0", b"\r\n", b"$-1\r\n", b"*", b"\xff" * 9])
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.dictionaries(octets, octets.filter(bool), min_size=1, max_size=6),
-    st.lists(octets, max_size=2),
+    st.dictionaries(data, data.filter(bool), min_size=1, max_size=6),
+    st.lists(data, max_size=2),
 )
-def test_keys_and_values_of_any_octets_are_kept(
+def test_keys_and_values_of_any_bytes_are_kept(
     place: Place, entries: dict[bytes, bytes], others: list[bytes]
 ) -> None:
     async def do(store: Store) -> None:
@@ -546,7 +551,7 @@ def test_every_key_in_redis_has_a_time_to_live_and_begins_with_the_prefix(
 def test_what_is_known_of_an_entry_spares_a_round_trip(
     server: Running, redis_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greyd.store.redis.MOST_BELIEVED", 2)
+    monkeypatch.setattr("greyd.store.redis.store.MAX_BELIEVED", 2)
     keys = [b"a", b"b", b"c"]
 
     async def do(store: Store) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.log import Log, StreamSink
-from greyd.observe import Metrics, Observer
-from greyd.store_size import StoreSizeMonitor
+from greyd.monitoring.log import Log, StreamSink
+from greyd.monitoring.metrics import Metrics
+from greyd.monitoring.observer import Observer
+from greyd.monitoring.store_size import StoreSizeMonitor
 from tests.stores import FakeStore
 
 if TYPE_CHECKING:

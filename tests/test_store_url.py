@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from greyd.config.settings import Settings
 from greyd.redaction import shown
-from greyd.settings import Settings
-from greyd.store import StoreError, open_store
+from greyd.store.contract import StoreError
+from greyd.store.opening import open_store
 from greyd.store.url import Host, UrlError, check_url, read_redis_url, shown_url
 from tests.commands import run_here
 

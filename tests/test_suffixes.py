@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.dns.suffixes import MAX_LIST_BYTES, Found, Suffixes, newest
-from greyd.doctor import State
+from greyd.doctor.findings import State
 from greyd.doctor.lists import judge_suffixes
+from greyd.rules.public_suffixes import MAX_LIST_BYTES, Found, Suffixes, newest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.supervision import STABLE_SECONDS, Backoff, TaskSupervisor
+from greyd.runtime.supervision import STABLE_SECONDS, Backoff, TaskSupervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

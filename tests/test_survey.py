@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd import survey as survey_module
-from greyd.greylist import (
-    Client,
-    Evidence,
-    Keys,
-    Triplet,
-    is_triplet,
-    keys,
-    names_in,
-)
-from greyd.settings import DAY, HOUR, Settings
-from greyd.store import Record, open_store
-from greyd.survey import MOST_NETWORKS, MOST_WAITING, Survey, look_through
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import DAY, HOUR
+from greyd.monitoring import store_summary as survey_module
+from greyd.monitoring.store_summary import MAX_NETWORKS, MAX_WAITING, StoreSummary, summarize_store
+from greyd.rules.evidence import Evidence
+from greyd.rules.keys import Keys, is_triplet, names_in, request_keys
+from greyd.rules.records import Client, Triplet
+from greyd.rules.transaction import Record
+from greyd.store.opening import open_store
 from tests.names import address_of
 from tests.stores import put
 
@@ -35,12 +31,14 @@ def keys_of(
     client: str = "192.0.2.7", sender: str = "alice@example.com", settings: Settings = SETTINGS
 ) -> Keys:
     address = address_of(client)
-    return keys(address, sender.encode(), b"bob@example.org", settings)
+    return request_keys(address, sender.encode(), b"bob@example.org", settings)
 
 
-def seen(*triplets: Triplet, settings: Settings = SETTINGS, client: str = "192.0.2.7") -> Survey:
+def seen(
+    *triplets: Triplet, settings: Settings = SETTINGS, client: str = "192.0.2.7"
+) -> StoreSummary:
     """Return what a survey finds among some triplets."""
-    survey = Survey()
+    survey = StoreSummary()
     for number, triplet in enumerate(triplets):
         key = keys_of(client, f"s{'x' * number}@example.com", settings).triplet
         survey.add(Record(key, triplet.dump(), 60), NOW, settings)
@@ -85,7 +83,7 @@ def test_mail_that_passed_at_once_does_not_wait() -> None:
 
 
 def test_clients_are_counted_and_told_from_triplets() -> None:
-    survey = Survey()
+    survey = StoreSummary()
     for number, successes in enumerate([1, 4, 5, 9]):
         key = keys_of(f"192.0.2.{number}").client
         survey.add(Record(key, Client(successes, NOW).dump(), 60), NOW, SETTINGS)
@@ -94,7 +92,7 @@ def test_clients_are_counted_and_told_from_triplets() -> None:
 
 def test_nobody_is_auto_whitelisted_where_that_is_off() -> None:
     settings = Settings(auto_whitelist_clients=0)
-    survey = Survey()
+    survey = StoreSummary()
     survey.add(Record(keys_of().client, b"9,1", 60), NOW, settings)
     assert (survey.clients, survey.auto_whitelisted) == (1, 0)
 
@@ -107,9 +105,9 @@ def test_those_that_wait_are_named() -> None:
 
 
 def test_the_newest_are_named_where_there_are_too_many() -> None:
-    survey = seen(*since(*range(200, 200 - MOST_WAITING - 50, -1)))
-    assert sum(survey.early) == MOST_WAITING + 50
-    assert len(survey.waiting) == MOST_WAITING
+    survey = seen(*since(*range(200, 200 - MAX_WAITING - 50, -1)))
+    assert sum(survey.early) == MAX_WAITING + 50
+    assert len(survey.waiting) == MAX_WAITING
     assert min(each.first_seen for each in survey.waiting) == NOW - 150
 
 
@@ -120,9 +118,9 @@ def test_networks_whose_mail_never_came_back_are_counted_not_listed() -> None:
 
 
 def test_networks_are_counted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MOST_NETWORKS == 10_000
-    monkeypatch.setattr(survey_module, "MOST_NETWORKS", 2)
-    survey = Survey()
+    assert MAX_NETWORKS == 10_000
+    monkeypatch.setattr(survey_module, "MAX_NETWORKS", 2)
+    survey = StoreSummary()
     for number in [0, 1, 2, 3, 1]:
         key = keys_of(f"192.0.{number}.7").triplet
         survey.add(Record(key, since(DAY)[0].dump(), 60), NOW, SETTINGS)
@@ -141,8 +139,8 @@ def test_hashes_are_counted_and_name_nobody() -> None:
 def test_mail_that_is_known_by_its_identity_too_counts_once(client: str) -> None:
     address = address_of(client)
     evidence = Evidence(identity=b"example.com", way="spf")
-    names = keys(address, b"alice@example.com", b"bob@example.org", SETTINGS, evidence)
-    survey = Survey()
+    names = request_keys(address, b"alice@example.com", b"bob@example.org", SETTINGS, evidence)
+    survey = StoreSummary()
     for key in (names.triplet, names.identity_triplet):
         survey.add(Record(key, since(10)[0].dump(), 60), NOW, SETTINGS)
     survey.add(Record(names.client, b"1,%d" % NOW, 60), NOW, SETTINGS)
@@ -152,10 +150,10 @@ def test_mail_that_is_known_by_its_identity_too_counts_once(client: str) -> None
 
 @pytest.mark.parametrize("value", [b"", b"rubbish", b"\xff,1"])
 def test_what_cannot_be_read_counts_for_nothing_else(value: bytes) -> None:
-    survey = Survey()
+    survey = StoreSummary()
     for key in (keys_of().triplet, keys_of().client, b"probe"):
         survey.add(Record(key, value, 60), NOW, SETTINGS)
-    assert survey == Survey(looked_at=3, unreadable=2)
+    assert survey == StoreSummary(looked_at=3, unreadable=2)
 
 
 @pytest.mark.parametrize("sender", ["a/b%2f%@example.com", "", "}/@x"])
@@ -173,16 +171,16 @@ def test_a_key_that_is_no_named_triplet_tells_nobody(key: bytes) -> None:
 # A whole store ------------------------------------------------------------------------------------
 
 
-def look(url: str, number: int) -> Survey:
+def look(url: str, number: int) -> StoreSummary:
     """Return what is found in a store with a number of new triplets."""
 
-    async def run() -> Survey:
+    async def run() -> StoreSummary:
         store = open_store(Settings(store=url), Path("/nonexistent"))
         try:
             for each in range(number):
                 key = keys_of(f"192.0.2.{each % 250}", f"s{'y' * each}@example.com").triplet
                 await store.transact([key], put(key, b"%d" % NOW))
-            return await look_through(store, SETTINGS)
+            return await summarize_store(store, SETTINGS)
         finally:
             await store.close()
 
@@ -204,7 +202,7 @@ def test_a_small_store_is_seen_as_a_whole(url_of: Callable[[], str]) -> None:
 def test_of_a_large_store_a_part_is_seen(
     url_of: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(survey_module, "MOST_ENTRIES", 5)
+    monkeypatch.setattr(survey_module, "MAX_ENTRIES", 5)
     survey = look(url_of(), 7)
     assert not survey.complete
     assert 5 <= survey.looked_at <= 7

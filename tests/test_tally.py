@@ -9,11 +9,12 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.admin.tally import Frequent, Tally
-from greyd.entries import Kind, State
-from greyd.greylist import Evidence, Keys, keys
-from greyd.settings import Settings
-from greyd.store import Record
+from greyd.cli.stats.tally import Frequent, Tally
+from greyd.config.settings import Settings
+from greyd.rules.entries import Kind, State
+from greyd.rules.evidence import Evidence
+from greyd.rules.keys import Keys, request_keys
+from greyd.rules.transaction import Record
 from tests.names import address_of
 
 NOW = int(time.time())
@@ -22,7 +23,7 @@ SETTINGS = Settings()
 
 def keys_of(client: str, sender: str = "a@e.com", settings: Settings = SETTINGS) -> Keys:
     evidence = Evidence(identity=b"example.com", way="spf")
-    return keys(address_of(client), sender.encode(), b"bob@example.org", settings, evidence)
+    return request_keys(address_of(client), sender.encode(), b"bob@example.org", settings, evidence)
 
 
 def tally_of(*records: tuple[bytes, bytes], settings: Settings = SETTINGS) -> Tally:

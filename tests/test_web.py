@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from greyd import __version__, time_slices, web
-from greyd.host_check import HostCheck
-from greyd.observe import OUTCOMES, PARTS, Metrics
-from greyd.settings import METRICS_ENDPOINT, Endpoint, SettingsError, from_arguments, settle
-from greyd.time_slices import TimeSlices
-from greyd.web import MAX_CONNECTIONS, Site, max_connections, serve_site
+from greyd import __version__
+from greyd.config.errors import SettingsError
+from greyd.config.settings import settle
+from greyd.config.sources import from_arguments
+from greyd.config.vocabulary import METRICS_ENDPOINT, Endpoint
+from greyd.monitoring import http
+from greyd.monitoring.host_check import HostCheck
+from greyd.monitoring.http import MAX_CONNECTIONS, Site, max_connections, serve_site
+from greyd.monitoring.metrics import PARTS, Metrics
+from greyd.rules.reasons import OUTCOMES
+from greyd.runtime import time_slices
+from greyd.runtime.time_slices import TimeSlices
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -96,11 +102,11 @@ class Client:
 
     async def rest(self) -> bytes:
         """Read until the server closes, however it does that."""
-        octets = b""
+        data = b""
         with contextlib.suppress(ConnectionError):
             while piece := await self.reader.read(65536):
-                octets += piece
-        return octets
+                data += piece
+        return data
 
 
 class Port:
@@ -395,8 +401,8 @@ def test_of_requests_sent_ahead_the_first_is_answered() -> None:
 def test_a_request_may_come_in_pieces() -> None:
     async def do(port: Port) -> None:
         async with port.connected() as client:
-            for octet in b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n":
-                client.send(bytes([octet]))
+            for byte in b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n":
+                client.send(bytes([byte]))
                 await asyncio.sleep(0)
             assert (await client.answer()).status == 200
 
@@ -424,7 +430,7 @@ def test_the_connection_is_closed_where_the_client_wants_it(
     head: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that nothing else closes it.
-    monkeypatch.setattr(web, "REQUEST_SECONDS", 3600)
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 3600)
 
     async def do(port: Port) -> None:
         async with port.connected() as client:
@@ -494,7 +500,7 @@ def test_a_request_that_is_too_long_closes_the_connection(raw: bytes) -> None:
 
 
 def test_who_asks_nothing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.05)
 
     async def do(port: Port) -> None:
         async with port.connected() as client:
@@ -509,7 +515,7 @@ def test_who_asks_nothing_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no connection be closed because it is old."""
-    monkeypatch.setattr(web, "REQUEST_SECONDS", 3600)
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 3600)
 
 
 SILENT = b""
@@ -570,7 +576,7 @@ def test_the_oldest_that_asks_nothing_makes_room_for_a_new_one() -> None:
 def test_an_answer_that_is_being_made_is_given_though_the_port_is_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(web, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 3)
 
     async def do(port: Port) -> None:
         made = asyncio.Event()
@@ -595,7 +601,7 @@ def test_an_answer_that_is_being_made_is_given_though_the_port_is_full(
 
 @pytest.mark.usefixtures("no_timeout")
 def test_who_does_not_read_the_answer_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 3)
 
     async def do(port: Port) -> None:
         async with contextlib.AsyncExitStack() as stack:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.greylist import parse_address
-from greyd.whitelist import Clients, Recipients, Source, parse_network
+from greyd.rules.address import parse_address
+from greyd.whitelist.matcher import Clients, Recipients, Source, parse_network
 from tests.corpus import cases
 
 NOWHERE = parse_address(b"198.51.100.7")
@@ -154,7 +154,7 @@ def test_an_ipv4_entry_matches_its_network(entry: str, matched: str) -> None:
     assert addresses_matched(entry, V4) == matched
 
 
-def test_two_octets_are_read_as_postgrey_reads_them_and_remarked_upon() -> None:
+def test_two_bytes_are_read_as_postgrey_reads_them_and_remarked_upon() -> None:
     assert addresses_matched("1.2", "1.2.0.5 1.2.3.4 1.0.0.2") == "1.2.0.5"
     (remark,) = clients("x.example", "1.2").remarks
     assert str(remark).startswith(
@@ -576,7 +576,7 @@ def test_a_line_with_inner_space_is_told_with_its_number() -> None:
     assert str(remark) == 'w:2: "u@a v@b" – not an address; one entry a line'
 
 
-def test_a_remark_shows_no_octets_that_steer_a_terminal_and_not_a_whole_book() -> None:
+def test_a_remark_shows_no_bytes_that_steer_a_terminal_and_not_a_whole_book() -> None:
     for line in (b"\x1b[31m x", b"\xff\x80 \x9b", b"y" * 5000 + b" x", b"/(\x1b\x07/"):
         (remark,) = clients(line).remarks
         assert re.fullmatch(r"[ -~–]+", str(remark)), str(remark)
@@ -607,12 +607,12 @@ file_lines = (
 
 
 @given(st.lists(file_lines, max_size=8).map(b"\n".join))
-def test_no_octets_of_a_file_raise(content: bytes) -> None:
+def test_no_bytes_of_a_file_raise(content: bytes) -> None:
     exercise(content)
 
 
 @given(st.binary(max_size=64))
-def test_no_octets_of_a_network_raise(text: bytes) -> None:
+def test_no_bytes_of_a_network_raise(text: bytes) -> None:
     network = parse_network(text)
     assert network is None or 0 <= network.prefix <= network.bits
 

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd import whitelist_files
-from greyd.log import Log, Severity
-from greyd.settings import Settings
-from greyd.whitelist import MAX_FILE, WhitelistError, read_file
-from greyd.whitelist_files import (
-    MOST_REMARKS,
+from greyd.config.settings import Settings
+from greyd.monitoring.log import Log, Severity
+from greyd.whitelist import files
+from greyd.whitelist.files import (
+    MAX_REMARKS,
     Messages,
     files_in_force,
     load_whitelists,
     reload_whitelists,
     shipped,
 )
+from greyd.whitelist.matcher import MAX_FILE, WhitelistError, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from greyd.log import Line
-    from greyd.whitelist import Whitelists
+    from greyd.monitoring.log import Line
+    from greyd.whitelist.matcher import Whitelists
 
 
 class Kept:
@@ -61,9 +61,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path,
     for folder in folders:
         folder.mkdir()
     greyd, postgrey, postfix = folders
-    monkeypatch.setattr(
-        whitelist_files, "_PLACES", (f"{greyd}/", f"{postgrey}/", f"{postfix}/postgrey_")
-    )
+    monkeypatch.setattr(files, "_PLACES", (f"{greyd}/", f"{postgrey}/", f"{postfix}/postgrey_"))
     return folders
 
 
@@ -191,8 +189,8 @@ def test_thousands_of_odd_lines_do_not_flood_the_log(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_text("two words\n" * 5000)
     _, warnings, _ = reading(load_whitelists, settings_of(file))
-    assert len(warnings) == MOST_REMARKS + 1
-    assert f"{5000 - MOST_REMARKS} more" in warnings[-1]
+    assert len(warnings) == MAX_REMARKS + 1
+    assert f"{5000 - MAX_REMARKS} more" in warnings[-1]
 
 
 # One file -----------------------------------------------------------------------------------------

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.dns import Kind, witness
-from greyd.dns.witness import DnsWitness
-from greyd.override import read_override
-from greyd.protocol import Request
-from greyd.settings import SIGNALS, Settings, Zone
-from greyd.whitelist import Source
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import SIGNALS, Zone
+from greyd.dns import collector
+from greyd.dns.collector import DnsEvidenceCollector
+from greyd.dns.lookup import Kind
+from greyd.rules.request import Request
+from greyd.whitelist.dns_override import read_override
+from greyd.whitelist.matcher import Source
 from tests.names import FakeDns, address_of
 
 if TYPE_CHECKING:
-    from greyd.greylist import Evidence
+    from greyd.rules.evidence import Evidence
 
 NAMES = ("spf", "name")
 ZEN = Zone("zen.example")
@@ -56,7 +58,7 @@ def look(
         found: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
         faults: list[Exception] = []
         clients = read_override([Source("override", override)])
-        looking = DnsWitness(
+        looking = DnsEvidenceCollector(
             Settings(**{"dns_timeout_seconds": 0.2, **settings}),
             dns,
             lambda: clients,
@@ -318,7 +320,7 @@ def test_a_fault_in_one_answer_does_not_hide_the_others(monkeypatch: pytest.Monk
     async def stumble(*_: object) -> None:
         raise ValueError("of the test")
 
-    monkeypatch.setattr(witness, "check_host", stumble)
+    monkeypatch.setattr(collector, "check_host", stumble)
     told: list[Exception] = []
     evidence = look(listed(zen="127.0.0.4"), identity=NAMES, dnsbl=(ZEN,), told=told)
     assert evidence.listed

@@ -14,14 +14,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from greyd.dns.names import registered_domain
-from greyd.greylist import network_prefix
-from greyd.settings import Settings
+from greyd.config.settings import Settings
+from greyd.rules.address import network_prefix
+from greyd.rules.hostnames import registered_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from greyd.greylist import Address
+    from greyd.rules.address import Address
 
 MAX_WAITING = 10_000
 """Lookups that wait for their turn. Beyond that the network with most of them loses its last."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.dns.names import domain_of, is_generic, normal_name, organisation_of
+from greyd.rules.hostnames import domain_of, is_generic, normal_name, organisation_of
 
 if TYPE_CHECKING:
     from greyd.dns.spf import SpfResult
-    from greyd.greylist import Address
-    from greyd.protocol import Request
+    from greyd.rules.address import Address
+    from greyd.rules.request import Request
 
 
 class Identity(NamedTuple):

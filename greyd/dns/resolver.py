@@ -6,7 +6,7 @@ bounded: lookups under way, records and octets of an answer, answers and octets 
 lookups under way each client network and each domain has a share (``greyd.dns.fair_share``).
 
 Nothing but the records' TTL decides how long an answer is true, within ``LEAST_SECONDS`` and
-``MOST_SECONDS``; along a chain of CNAMEs it is the smallest. c-ares tells nothing of the SOA that
+``MAX_SECONDS``; along a chain of CNAMEs it is the smallest. c-ares tells nothing of the SOA that
 comes with NXDOMAIN and with an empty answer (RFC 2308), so those are remembered for
 ``NEGATIVE_SECONDS``.
 """
@@ -27,19 +27,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import aiodns
 import pycares
 
-from greyd.dns import Answer, DnsError, Kind, Lookup, Result
 from greyd.dns.fair_share import NOBODY, Client, FairShare, Key, Ticket, client_of
+from greyd.dns.lookup import Answer, DnsError, Kind, Lookup, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from greyd.greylist import Address
-    from greyd.settings import Endpoint
+    from greyd.config.vocabulary import Endpoint
+    from greyd.rules.address import Address
 
 LEAST_SECONDS = 5
 """An answer is remembered so long at least: a TTL of 0 must not make each request ask."""
 
-MOST_SECONDS = 86400
+MAX_SECONDS = 86400
 
 NEGATIVE_SECONDS = 60
 """How long it is remembered that there is no such name, or no such record."""
@@ -47,19 +47,19 @@ NEGATIVE_SECONDS = 60
 FAILURE_SECONDS = 5
 """How long it is remembered that there was no answer: the recipients of one message ask at once."""
 
-MOST_LOOKUPS = 500
+MAX_LOOKUPS = 500
 """Under way at a time."""
 
-MOST_RECORDS = 256
+MAX_RECORDS = 256
 """In an answer; one with more is none."""
 
-MOST_OCTETS = 16 * 1024
+MAX_BYTES = 16 * 1024
 """Of the values of an answer; one with more is none."""
 
-MOST_REMEMBERED = 20_000
+MAX_REMEMBERED = 20_000
 """Answers that are remembered; the one not used for longest goes."""
 
-MOST_REMEMBERED_OCTETS = 32 * 1024 * 1024
+MAX_REMEMBERED_BYTES = 32 * 1024 * 1024
 """What they may take together."""
 
 UNSHARED_PART = 4
@@ -67,7 +67,7 @@ UNSHARED_PART = 4
 only where there is room: so no stranger drives out what others share.
 """
 
-MOST_CNAMES = 8
+MAX_CNAMES = 8
 """Questions asked after another because an answer ended in a CNAME."""
 
 TRIES = 3
@@ -88,7 +88,7 @@ notices by inotify when that is replaced, but not where it is a link, or mounted
 CLOSE_SECONDS = 1
 """How long the end waits for c-ares at most."""
 
-_OVERHEAD_OCTETS = 400  # what a remembered answer takes beside its name and values, about
+_OVERHEAD_BYTES = 400  # what a remembered answer takes beside its name and values, about
 
 _LABEL = rb"[!-\-/-~]{1,63}"  # printable, and no dot
 _STANDS_IN_DNS = re.compile(rb"(?!.{254})" + _LABEL + rb"(?:\." + _LABEL + rb")*")
@@ -129,7 +129,7 @@ class _Entry(NamedTuple):
     """None: there was none to be had."""
     failure: str
     expires_at: float
-    octets: int
+    raw_bytes: int
     network: Key | None = None
     """Of the client that it was asked for first."""
 
@@ -159,7 +159,7 @@ class _LookUp:
     tickets: list[Ticket[_LookUp]] = field(default_factory=list)
     """Of each network that waits for it, until it is in flight: then the one that it counts for."""
     started: float | None = None
-    seconds: float = MOST_SECONDS
+    seconds: float = MAX_SECONDS
     """The smallest TTL so far."""
     cnames: int = 0
     waiting: list[asyncio.Future[_Entry]] = field(default_factory=list)
@@ -190,7 +190,7 @@ class Resolver(Lookup):
         self._now = now
         self._remembered = _Remembered()
         self._under_way: dict[_Question, _LookUp] = {}
-        self._shares: FairShare[_LookUp] = FairShare(MOST_LOOKUPS, self._drop)
+        self._shares: FairShare[_LookUp] = FairShare(MAX_LOOKUPS, self._drop)
         self._asked: dict[asyncio.Future[Any], aiodns.DNSResolver] = {}
         self._channel: aiodns.DNSResolver | None = None
         self._channel_until = 0.0
@@ -212,7 +212,7 @@ class Resolver(Lookup):
         return None if _STANDS_IN_DNS.fullmatch(name) else _ABSENT
 
     async def query(self, name: bytes, kind: Kind) -> Answer:
-        """Ask for records, see ``greyd.dns.Lookup``; may be cancelled at any time.
+        """Ask for records, see ``greyd.dns.lookup.Lookup``; may be cancelled at any time.
 
         c-ares asks for letters, digits and ``_.*/-`` only: other names have no answer.
         """
@@ -350,8 +350,8 @@ class Resolver(Lookup):
         response = future.result()
         kind = look_up.question[1]
         sections = (response.answer, response.authority, response.additional)
-        if sum(map(len, sections)) > 2 * MOST_RECORDS:
-            raise _NoAnswer(f"more than {2 * MOST_RECORDS} records of all sections")
+        if sum(map(len, sections)) > 2 * MAX_RECORDS:
+            raise _NoAnswer(f"more than {2 * MAX_RECORDS} records of all sections")
         end, look_up.seconds = _follow(response, name, look_up.seconds)
         records = [
             record
@@ -365,7 +365,7 @@ class Resolver(Lookup):
         if end == name or soa_seconds is not None:
             seconds = NEGATIVE_SECONDS if soa_seconds is None else soa_seconds
             return _Outcome(Result.NODATA, min(look_up.seconds, seconds))
-        if look_up.cnames == MOST_CNAMES or not _CAN_BE_ASKED.fullmatch(end) or self._closed:
+        if look_up.cnames == MAX_CNAMES or not _CAN_BE_ASKED.fullmatch(end) or self._closed:
             raise _NoAnswer("its CNAMEs lead nowhere")
         look_up.cnames += 1
         self._ask(look_up, end)
@@ -381,10 +381,12 @@ class Resolver(Lookup):
         question = look_up.question
         failed = outcome.result in (Result.FAILED, Result.TIMEOUT)
         answer = Answer(outcome.values, outcome.result is not Result.NXDOMAIN)
-        seconds = max(LEAST_SECONDS, min(outcome.seconds, MOST_SECONDS))
-        octets = len(question[0]) + sum(map(sys.getsizeof, outcome.values)) + _OVERHEAD_OCTETS
+        seconds = max(LEAST_SECONDS, min(outcome.seconds, MAX_SECONDS))
+        raw_bytes = len(question[0]) + sum(map(sys.getsizeof, outcome.values)) + _OVERHEAD_BYTES
         network = look_up.tickets[0].network
-        entry = _Entry(None if failed else answer, outcome.failure, now + seconds, octets, network)
+        entry = _Entry(
+            None if failed else answer, outcome.failure, now + seconds, raw_bytes, network
+        )
         self._remembered.put(question, entry)
         return entry
 
@@ -412,7 +414,7 @@ class _Answers:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[_Question, _Entry] = OrderedDict()
-        self.octets = 0
+        self.raw_bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -425,14 +427,14 @@ class _Answers:
 
     def put(self, question: _Question, entry: _Entry) -> None:
         self._entries[question] = entry
-        self.octets += entry.octets
+        self.raw_bytes += entry.raw_bytes
 
     def pop(self, question: _Question) -> None:
         if entry := self._entries.pop(question, None):
-            self.octets -= entry.octets
+            self.raw_bytes -= entry.raw_bytes
 
     def forget_oldest(self) -> None:
-        self.octets -= self._entries.popitem(last=False)[1].octets
+        self.raw_bytes -= self._entries.popitem(last=False)[1].raw_bytes
 
 
 class _Remembered:
@@ -457,8 +459,8 @@ class _Remembered:
         answers.pop(question)
         answers.put(question, entry)
         while (
-            len(self._shared) + len(self._unshared) > MOST_REMEMBERED
-            or self._shared.octets + self._unshared.octets > MOST_REMEMBERED_OCTETS
+            len(self._shared) + len(self._unshared) > MAX_REMEMBERED
+            or self._shared.raw_bytes + self._unshared.raw_bytes > MAX_REMEMBERED_BYTES
         ):
             self._fullest.forget_oldest()
 
@@ -467,8 +469,8 @@ class _Remembered:
         """Of the two the one that has more than its part."""
         unshared = self._unshared
         has_more = (
-            len(unshared) > MOST_REMEMBERED // UNSHARED_PART
-            or unshared.octets > MOST_REMEMBERED_OCTETS // UNSHARED_PART
+            len(unshared) > MAX_REMEMBERED // UNSHARED_PART
+            or unshared.raw_bytes > MAX_REMEMBERED_BYTES // UNSHARED_PART
         )
         return unshared if has_more or not self._shared else self._shared
 
@@ -534,8 +536,8 @@ def _soa_seconds(response: pycares.DNSResult) -> float | None:
 
 
 def _values(kind: Kind, records: list[Any]) -> tuple[bytes, ...]:
-    if len(records) > MOST_RECORDS:
-        raise _NoAnswer(f"more than {MOST_RECORDS} records")
+    if len(records) > MAX_RECORDS:
+        raise _NoAnswer(f"more than {MAX_RECORDS} records")
     if kind is Kind.MX:
         records.sort(key=lambda record: record.data.priority)
         values = [_name(record.data.exchange) for record in records]
@@ -549,8 +551,8 @@ def _values(kind: Kind, records: list[Any]) -> tuple[bytes, ...]:
     else:
         family = AF_INET if kind is Kind.A else AF_INET6
         values = [inet_pton(family, record.data.addr) for record in records]
-    if sum(map(len, values)) > MOST_OCTETS:
-        raise _NoAnswer(f"more than {MOST_OCTETS} octets")
+    if sum(map(len, values)) > MAX_BYTES:
+        raise _NoAnswer(f"more than {MAX_BYTES} octets")
     return tuple(values)
 
 

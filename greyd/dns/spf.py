@@ -8,7 +8,7 @@ passing everybody. So a pass proves nothing
 - by ``all``, ``exists`` or ``ptr``: what they pass can't be counted;
 - by a network wider than ``WIDEST``, also one around the address of an ``a`` or ``mx``;
 - where the records read until then, and the hosts that they name, make more than
-  ``MOST_ADDRESSES`` in all: many networks are as good as a wide one;
+  ``MAX_ADDRESSES`` in all: many networks are as good as a wide one;
 - where a name on the way is made of what differs from request to request (the macros ``s``, ``l``,
   ``i``, ``p``, ``h``): the owner's name server sees who asks, and can pass each of them.
 
@@ -16,12 +16,12 @@ The explanation of a fail (``exp``) is read for its grammar, and never looked up
 
 An evaluation is bounded, whatever a stranger's record says:
 
-- It asks at most ``MOST_QUESTIONS`` times: for the record, and for each of 10 terms once and for 10
+- It asks at most ``MAX_QUESTIONS`` times: for the record, and for each of 10 terms once and for 10
   hosts (RFC 7208, 4.6.4).
 - The records that it reads have at most ``MAX_BYTES``, ``MAX_TERMS`` and ``MAX_MACROS`` in all, and
   the hosts that they name at most ``MAX_ADDRESSES``. RFC 7208 leaves such limits to the evaluator
   (4.6.4, 11.1); beyond them the result is ``permerror``, as it is beyond the RFC's own limits.
-- It expands at most ``MOST_TERMS`` names, and makes of each only the bytes that can stay.
+- It expands at most ``MAX_DNS_TERMS`` names, and makes of each only the bytes that can stay.
 - It lets other work run before each further record. A record is parsed once and kept for the next
   evaluation, its errors too.
 
@@ -36,29 +36,28 @@ from collections import OrderedDict
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.dns import DnsError, Kind
-from greyd.dns.lists import pointer_name
-from greyd.dns.names import dotted
-from greyd.greylist import is_or_is_below
+from greyd.dns.blocklists import pointer_name
+from greyd.dns.lookup import DnsError, Kind
+from greyd.rules.hostnames import dotted, is_or_is_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from greyd.dns import Answer, Lookup
-    from greyd.greylist import Address
+    from greyd.dns.lookup import Answer, Lookup
+    from greyd.rules.address import Address
 
-MOST_TERMS = 10
+MAX_DNS_TERMS = 10
 """Terms that ask the DNS."""
-MOST_VOID = 2
+MAX_VOID = 2
 """Terms that may find nothing, be it with one of their questions. Questions are not counted: the
 hosts of an ``mx`` often have no address of IPv6, all of them.
 """
-MOST_NAMES = 10
+MAX_NAMES = 10
 """Mail exchangers, and names of an address, that are looked up for one term."""
-MOST_QUESTIONS = 1 + MOST_TERMS * (1 + MOST_NAMES)
-MOST_OCTETS = 8192
+MAX_QUESTIONS = 1 + MAX_DNS_TERMS * (1 + MAX_NAMES)
+MAX_RECORD_BYTES = 8192
 """Of a record; a longer one is an error."""
-MOST_OCTETS_OF_REQUEST = 512
+MAX_BYTES_OF_REQUEST = 512
 """Of the sender and the HELO in a macro; Postfix's values are cut there too."""
 
 MAX_BYTES = 32 * 1024
@@ -77,7 +76,7 @@ MAX_CACHED_BYTES = 8 * 1024 * 1024
 
 WIDEST = {32: 8, 128: 16}
 """The shortest prefix of a network, by an address's bits, that says something of an address."""
-MOST_ADDRESSES = {32: 1 << 25, 128: 1 << 112}
+MAX_PROVEN_ADDRESSES = {32: 1 << 25, 128: 1 << 112}
 """Addresses that all records of a domain may name: two /8, one /16 of IPv6."""
 
 MAX_SHOWN_BYTES = 255
@@ -115,7 +114,7 @@ async def check_host(lookup: Lookup, address: Address, sender: bytes, helo: byte
         verdict = _Verdict("permerror")
     except DnsError:
         verdict = _Verdict("temperror")
-    wide = check.named[address.bits] > MOST_ADDRESSES[address.bits]
+    wide = check.named[address.bits] > MAX_PROVEN_ADDRESSES[address.bits]
     proves = verdict.result == "pass" and verdict.narrow and not wide
     return SpfResult(verdict.result, domain, proves, verdict.term)
 
@@ -144,8 +143,8 @@ _LENGTH = re.compile(rb"0|[1-9][0-9]{0,2}")
 _VERSION = re.compile(rb"v=spf1(?: |\Z)", re.IGNORECASE)
 _PLAIN = {b"%": b"%", b"_": b" ", b"-": b"%20"}
 
-_MOST_OCTETS_OF_NAME = 253
-_MAX_VALUE_BYTES = _MOST_OCTETS_OF_NAME + 2
+_MAX_BYTES_OF_NAME = 253
+_MAX_VALUE_BYTES = _MAX_BYTES_OF_NAME + 2
 """Of a macro's value: what decides whether a name is too long, and a dot at its end."""
 
 _ONLY_EXPLAINING = frozenset(b"crt")
@@ -227,7 +226,7 @@ class _Parser:
             _PermanentError: it has an error, or exceeds a limit.
         """
         # A macro has one or two percent signs. What is too much is not even begun with.
-        if not text.isascii() or len(text) > MOST_OCTETS or text.count(b"%") > 2 * MAX_MACROS:
+        if not text.isascii() or len(text) > MAX_RECORD_BYTES or text.count(b"%") > 2 * MAX_MACROS:
             raise _PermanentError
         words = [word for word in text[6:].split(b" ") if word]
         if len(words) > MAX_TERMS:
@@ -416,9 +415,9 @@ class _Check:
     ) -> None:
         self._lookup = lookup
         self._address = address
-        self._local = local[:MOST_OCTETS_OF_REQUEST]
+        self._local = local[:MAX_BYTES_OF_REQUEST]
         self._sender_domain = domain
-        self._helo = helo[:MOST_OCTETS_OF_REQUEST]
+        self._helo = helo[:MAX_BYTES_OF_REQUEST]
         self._terms = 0
         self._bytes_count = self._terms_count = self._macros_count = self._addresses_count = 0
         self._void: set[int] = set()
@@ -519,7 +518,7 @@ class _Check:
             names = await self._validated_names()
             return any(is_or_is_below(each, target) for each in names)
         exchangers = (await self._query(target, Kind.MX)).values
-        if len(exchangers) > MOST_NAMES:
+        if len(exchangers) > MAX_NAMES:
             raise _PermanentError
         for exchanger in exchangers:
             if exchanger and await self._has_near(exchanger, prefix):
@@ -552,13 +551,13 @@ class _Check:
         answer = await self._lookup.query(name, kind)
         if not answer.values:
             self._void.add(self._terms)
-            if len(self._void) > MOST_VOID:
+            if len(self._void) > MAX_VOID:
                 raise _PermanentError
         return answer
 
     def _count_term(self) -> None:
         self._terms += 1
-        if self._terms > MOST_TERMS:
+        if self._terms > MAX_DNS_TERMS:
             raise _PermanentError
 
     async def _validated_names(self) -> list[bytes]:
@@ -569,7 +568,7 @@ class _Check:
                 answer = await self._query(pointer_name(self._address), Kind.PTR)
             except DnsError:
                 return []
-            for name in answer.values[:MOST_NAMES]:
+            for name in answer.values[:MAX_NAMES]:
                 if await self._leads_back(name):
                     self._validated.append(name)
         return self._validated
@@ -601,7 +600,7 @@ class _Check:
         name = b""
         for part in reversed(spec.parts):
             name = (_replace(part, values) if isinstance(part, _Macro) else part) + name
-            if len(name) > _MOST_OCTETS_OF_NAME + 1:
+            if len(name) > _MAX_BYTES_OF_NAME + 1:
                 break
         return _fitting(name.removesuffix(b".")).lower()
 
@@ -632,14 +631,14 @@ def _replace(macro: _Macro, values: dict[int, bytes]) -> bytes:
 
 
 def _fitting(name: bytes) -> bytes:
-    if len(name) <= _MOST_OCTETS_OF_NAME:
+    if len(name) <= _MAX_BYTES_OF_NAME:
         return name
-    return name[-_MOST_OCTETS_OF_NAME - 1 :].partition(b".")[2]
+    return name[-_MAX_BYTES_OF_NAME - 1 :].partition(b".")[2]
 
 
 def _is_domain(name: bytes) -> bool:
     """Whether a name has several labels of a possible length (RFC 7208, 4.3)."""
-    if len(name) > _MOST_OCTETS_OF_NAME:
+    if len(name) > _MAX_BYTES_OF_NAME:
         return False
     labels = name.split(b".")
     return len(labels) > 1 and all(1 <= len(each) <= 63 for each in labels)

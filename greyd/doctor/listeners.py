@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from greyd.config.vocabulary import Endpoint
 from greyd.doctor.programs import ProgramError, properties
-from greyd.settings import Endpoint
-from greyd.sockets import DEFAULT_ENDPOINT
+from greyd.server.sockets import DEFAULT_ENDPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greyd.settings import Settings
+    from greyd.config.settings import Settings
 
 _ALL = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 

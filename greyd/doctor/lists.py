@@ -9,21 +9,21 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.dns import suffixes
-from greyd.doctor import Finding, error, hint, not_checked, ok, warning
-from greyd.whitelist_files import files_in_force, read_lists
+from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
+from greyd.rules import public_suffixes
+from greyd.whitelist.files import files_in_force, read_lists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from greyd.dns.suffixes import Found
+    from greyd.config.settings import Settings
     from greyd.doctor.machine import Process
     from greyd.doctor.server import Report
-    from greyd.settings import Settings
-    from greyd.whitelist import Whitelists
+    from greyd.rules.public_suffixes import Found
+    from greyd.whitelist.matcher import Whitelists
 
-MOST_REMARKS = 5
+MAX_REMARKS = 5
 RELOAD = "systemctl reload greyd"
 
 MAX_SUFFIXES_AGE_DAYS = 365
@@ -59,8 +59,8 @@ def finding_of_lines(whitelists: Whitelists, files: Sequence[Path]) -> Finding:
     )
     if not remarks:
         return ok(check, seen)
-    shown = "; ".join(str(each) for each in remarks[:MOST_REMARKS])
-    more = f"; and {len(remarks) - MOST_REMARKS} more" if len(remarks) > MOST_REMARKS else ""
+    shown = "; ".join(str(each) for each in remarks[:MAX_REMARKS])
+    more = f"; and {len(remarks) - MAX_REMARKS} more" if len(remarks) > MAX_REMARKS else ""
     return warning(check, f"{shown}{more}", f"correct these lines, then {RELOAD}")
 
 
@@ -142,7 +142,7 @@ def findings_of_use(whitelists: Whitelists, found: Report | None) -> list[Findin
 
 def findings_of_suffixes(settings: Settings, today: date) -> list[Finding]:
     """Judge the list that a server started now would use."""
-    return judge_suffixes(suffixes.in_force(), today, in_use=settings.knows_more)
+    return judge_suffixes(public_suffixes.in_force(), today, in_use=settings.needs_evidence)
 
 
 def judge_suffixes(found: Found, today: date, *, in_use: bool) -> list[Finding]:
@@ -163,7 +163,7 @@ def judge_suffixes(found: Found, today: date, *, in_use: bool) -> list[Finding]:
             wrong(
                 check,
                 f"{seen}: older than a year, so senders below newer suffixes count as one",
-                f"apt install publicsuffix, or put the published list at {suffixes.OWN};"
+                f"apt install publicsuffix, or put the published list at {public_suffixes.OWN};"
                 " then systemctl restart greyd",
             )
         )

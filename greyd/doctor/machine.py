@@ -8,10 +8,10 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.admin import plain
-from greyd.doctor import Finding, error, hint, not_checked, ok, warning
+from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.listeners import Tcp
 from greyd.doctor.programs import ProgramError, ask, properties
+from greyd.escaping import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -9,7 +9,7 @@ import shutil
 from typing import NamedTuple
 
 SECONDS = 10.0
-MOST_OCTETS = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -59,7 +59,7 @@ async def ask(name: str, *words: str, seconds: float = SECONDS) -> Said:
     except TimeoutError:
         raise ProgramError(f"{name}: no answer within {seconds:g} s") from None
     except OverflowError:
-        raise ProgramError(f"{name}: says more than {MOST_OCTETS >> 20} MiB") from None
+        raise ProgramError(f"{name}: says more than {MAX_BYTES >> 20} MiB") from None
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -77,7 +77,7 @@ async def _all(stream: asyncio.StreamReader | None) -> str:
     while stream is not None and (piece := await stream.read(65536)):
         pieces.append(piece)
         length += len(piece)
-        if length > MOST_OCTETS:
+        if length > MAX_BYTES:
             raise OverflowError
     return b"".join(pieces).decode(errors="replace")
 

@@ -11,21 +11,21 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from greyd.admin import plain
-from greyd.doctor import Finding, error, hint, not_checked, ok, warning
-from greyd.store import StoreError
-from greyd.store.connect import carrier
-from greyd.store.sentinel import Sentinels
+from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
+from greyd.escaping import plain
+from greyd.store.contract import StoreError
+from greyd.store.redis.sentinel import Sentinels
+from greyd.store.redis.transport import carrier
 from greyd.store.url import read_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from greyd.settings import Settings
-    from greyd.store.redis import Send
+    from greyd.config.settings import Settings
+    from greyd.store.redis.store import Send
 
 SECONDS = 5.0
-MOST_CLOCK_SECONDS = 1.0
+MAX_CLOCK_SECONDS = 1.0
 OLDEST = 6
 """Redis's version before which access lists and much else is missing."""
 
@@ -321,9 +321,9 @@ def finding_of_clock(node: Node) -> Finding:
 
 def finding_of_offset(check: str, offset: float, took: float) -> Finding:
     """Judge how far another clock is before this machine's, give or take half of ``took``."""
-    if took > MOST_CLOCK_SECONDS:
+    if took > MAX_CLOCK_SECONDS:
         return not_checked(check, f"the answer took {took:.1f} s: too long to compare")
-    if abs(offset) - took / 2 > MOST_CLOCK_SECONDS:
+    if abs(offset) - took / 2 > MAX_CLOCK_SECONDS:
         way = "before" if offset > 0 else "behind"
         return warning(
             check,

@@ -11,18 +11,18 @@ import urllib.request
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd import __version__
-from greyd.admin import plain
-from greyd.doctor import Finding, error, hint, not_checked, ok, warning
+from greyd.config.vocabulary import MODES
+from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.listeners import Tcp
 from greyd.doctor.mail_owner import connect
-from greyd.settings import MODES
+from greyd.escaping import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from greyd.config.vocabulary import Endpoint
     from greyd.doctor.mail_owner import MailOwner
-    from greyd.settings import Endpoint
 
 SECONDS = 5.0
 """How long an answer may take; Postfix is told to wait ten."""
@@ -32,7 +32,7 @@ SLOW_SECONDS = 1.0
 MAX_ACTION_BYTES = 1000
 """Of an action that are shown."""
 
-MOST_OCTETS = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 
 _NO_SUCH_FAMILY = ("Address family not supported by protocol", "Cannot assign requested address")
 
@@ -212,7 +212,7 @@ def _fetch(url: str) -> tuple[int, str]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=SECONDS) as answer:
-            return answer.status, answer.read(MOST_OCTETS).decode(errors="replace")
+            return answer.status, answer.read(MAX_BYTES).decode(errors="replace")
     except urllib.error.HTTPError as fault:
         with fault:
             if fault.code == 503:

@@ -10,15 +10,16 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.doctor import Finding, error, hint, not_checked, ok, warning
-from greyd.store import StoreError, UnusableStoreError, sqlite_file
-from greyd.store.sqlite_identity import SCHEMA_VERSION, identify
-from greyd.store.sqlite_reading import Reading
+from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
+from greyd.store.contract import StoreError, UnusableStoreError
+from greyd.store.opening import sqlite_file
+from greyd.store.sqlite.identity import SCHEMA_VERSION, identify
+from greyd.store.sqlite.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greyd.store.sqlite_identity import Identity
+    from greyd.store.sqlite.identity import Identity
 
 LEAST_FREE = 100 * 1024 * 1024
 LARGEST_LOG = 64 * 1024 * 1024

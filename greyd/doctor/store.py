@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from greyd.doctor import Finding, error, hint, not_checked, ok, warning
-from greyd.store import StoreError, UnusableStoreError, is_sqlite
-from greyd.store.guard import PROBE_KEY, note_the_time
+from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
+from greyd.rules.reserved_keys import PROBE_KEY
+from greyd.store.circuit_breaker import note_the_time
+from greyd.store.contract import StoreError, UnusableStoreError
+from greyd.store.opening import is_sqlite
 from greyd.store.url import shown_url
 
 if TYPE_CHECKING:
-    from greyd.admin import Admin
+    from contextlib import AbstractAsyncContextManager
+
+    from greyd.config.settings import Settings
+    from greyd.store.contract import Store
+
+
+class StoreAccess(Protocol):
+    """Opens the store that is checked."""
+
+    @property
+    def settings(self) -> Settings:
+        """Return the server's settings."""
+
+    @property
+    def store_url(self) -> str:
+        """Return the URL of the store."""
+
+    def store(self, *, writes: bool = False) -> AbstractAsyncContextManager[Store]:
+        """Open it; read-only unless ``writes``."""
+
 
 SLOW_SECONDS = 0.1
 """A third of what a request waits for the store, unless it is told otherwise."""
@@ -20,13 +41,13 @@ SLOW_SECONDS = 0.1
 QUESTIONS = 5
 
 
-async def findings(admin: Admin, *, thorough: bool) -> list[Finding]:
+async def findings(access: StoreAccess, *, thorough: bool) -> list[Finding]:
     """Look at the server's store; nothing of what it keeps is touched.
 
     Raises:
         UnusableStoreError: it is not greyd's.
     """
-    url = admin.store_url
+    url = access.store_url
     if url.startswith("memory:"):
         return [
             hint(
@@ -35,29 +56,29 @@ async def findings(admin: Admin, *, thorough: bool) -> list[Finding]:
                 'greyd.toml: store = "sqlite:/var/lib/greyd/greyd.db", or a Redis',
             )
         ]
-    made = [await _finding_of_answers(admin)]
+    made = [await _finding_of_answers(access)]
     if is_sqlite(url):
         from greyd.doctor import sqlite
 
         return made + await asyncio.to_thread(sqlite.findings, url, thorough=thorough)
     from greyd.doctor import redis
 
-    return made + await redis.findings(url, admin.settings)
+    return made + await redis.findings(url, access.settings)
 
 
-async def _finding_of_answers(admin: Admin) -> Finding:
+async def _finding_of_answers(access: StoreAccess) -> Finding:
     check = "store: answers"
-    name = shown_url(admin.store_url)
+    name = shown_url(access.store_url)
     try:
-        async with asyncio.timeout(admin.settings.store_timeout_seconds):
-            seconds = await _probe(admin)
+        async with asyncio.timeout(access.settings.store_timeout_seconds):
+            seconds = await _probe(access)
     except TimeoutError:
         return error(check, f"{name}: no answer in time", "see to that it runs")
     except UnusableStoreError:
         raise
     except StoreError as fault:
         return error(check, str(fault), "see to that it runs, and that --store names it")
-    does = "reads" if _is_file(admin) else "reads and writes"
+    does = "reads" if _is_file(access) else "reads and writes"
     took = f"{name}: {does} in {seconds * 1000:.1f} ms"
     if seconds > SLOW_SECONDS:
         return warning(
@@ -68,14 +89,14 @@ async def _finding_of_answers(admin: Admin) -> Finding:
     return ok(check, took)
 
 
-async def _probe(admin: Admin) -> float:
+async def _probe(access: StoreAccess) -> float:
     """Try the store as the server does; returns how long it mostly took.
 
     A file is only read: whether the server can write it, the server itself says.
     """
     took = []
-    writes = not _is_file(admin)
-    async with admin.store(writes=writes) as store:
+    writes = not _is_file(access)
+    async with access.store(writes=writes) as store:
         for _ in range(QUESTIONS):
             started = time.perf_counter()
             if writes:
@@ -86,8 +107,8 @@ async def _probe(admin: Admin) -> float:
     return sorted(took)[QUESTIONS // 2]
 
 
-def _is_file(admin: Admin) -> bool:
-    return is_sqlite(admin.store_url)
+def _is_file(access: StoreAccess) -> bool:
+    return is_sqlite(access.store_url)
 
 
 def finding_of_server(up: float | None) -> Finding:

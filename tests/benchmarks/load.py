@@ -107,7 +107,7 @@ class Ask(NamedTuple):
     """A request and what it is."""
 
     kind: str
-    octets: bytes
+    data: bytes
 
 
 def make_requests(mode: str, count: int, first: int) -> list[Ask]:
@@ -262,13 +262,13 @@ class Load:
                 self._most = self._sent
 
     def _ask(self, client: Client) -> None:
-        client.kind, octets = self._asks[self._sent]
+        client.kind, data = self._asks[self._sent]
         if self._due is None:
             client.since = time.perf_counter()
         else:
             client.since = self._begun + self._due[self._sent]
         self._sent += 1
-        client.socket.send(octets)
+        client.socket.send(data)
 
     def _wait_for_due(self) -> float:
         """Return in how many seconds the next request is due."""

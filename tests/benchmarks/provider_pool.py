@@ -15,8 +15,12 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from greyd.greylist import NO_EVIDENCE, Decision, Evidence, decide, keys, parse_address, wanted
-from greyd.settings import DAY, HOUR, Settings
+from greyd.config.settings import Settings
+from greyd.config.vocabulary import DAY, HOUR
+from greyd.rules.address import parse_address
+from greyd.rules.evidence import NO_EVIDENCE, Evidence
+from greyd.rules.greylist import Decision, decide
+from greyd.rules.keys import keys_to_read, request_keys
 
 Tell = Callable[[float, bytes, int, Decision], None]
 
@@ -24,7 +28,7 @@ START = 1_700_000_000
 DAYS = 14
 MAILS_A_DAY = 60
 RETRIES = (60, 300, 900, 1800, HOUR)
-MOST_TRIES = 40
+MAX_TRIES = 40
 
 PROVIDER = Evidence(identity=b"provider.example", way="spf", speaks_for_sender=True)
 
@@ -63,7 +67,7 @@ def simulate(settings: Settings, evidence: Evidence, tell: Tell | None = None) -
             tell(at, client, mail, decision)
         if decision.passes:
             waits.append((begun[mail], at - begun[mail]))
-        elif tries < MOST_TRIES:
+        elif tries < MAX_TRIES:
             pause = RETRIES[min(tries, len(RETRIES) - 1)] * chance.uniform(0.8, 1.2)
             heapq.heappush(attempts, (at + pause, mail, tries + 1))
         else:
@@ -83,8 +87,8 @@ def decide_on(
     """Let a mail be tried once."""
     address = parse_address(client)
     assert address is not None
-    names = keys(address, *envelope_of(mail), settings, evidence)
-    remembered = [records.get(key) for key in wanted(names, settings)]
+    names = request_keys(address, *envelope_of(mail), settings, evidence)
+    remembered = [records.get(key) for key in keys_to_read(names, settings)]
     decision, changes = decide(names, remembered, START + int(at), settings, evidence)
     records |= {change.key: change.value for change in changes}
     return decision

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.protocol import RequestParser
+from greyd.policy.protocol import RequestParser
 from tests import processes
 from tests.benchmarks import load
 from tests.benchmarks.servers import PROJECT
@@ -19,7 +19,7 @@ from tests.benchmarks.servers import PROJECT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from greyd.protocol import Request
+    from greyd.rules.request import Request
 
 WHITELIST = f"--whitelist-clients={PROJECT / 'whitelists' / 'whitelist_clients'}"
 
@@ -49,9 +49,9 @@ def test_a_known_triplet_is_one_of_the_warm_up() -> None:
 
 
 def test_a_request_is_what_postfix_sends() -> None:
-    octets = load.make_requests("new", 1, first=1)[0].octets
-    assert len(octets.split(b"\n")) == 31 + 2
-    assert len(list(RequestParser().feed(octets))) == 1
+    data = load.make_requests("new", 1, first=1)[0].data
+    assert len(data.split(b"\n")) == 31 + 2
+    assert len(list(RequestParser().feed(data))) == 1
 
 
 def test_due_times_rise_and_keep_the_rate() -> None:
@@ -155,5 +155,5 @@ def measure(port: int, *options: str) -> tuple[int, dict[str, Any]]:
 
 
 def triplet_of(ask: load.Ask) -> tuple[bytes | None, bytes | None, bytes | None]:
-    request: Request = next(iter(RequestParser().feed(ask.octets)))
+    request: Request = next(iter(RequestParser().feed(ask.data)))
     return request.client_address, request.sender, request.recipient

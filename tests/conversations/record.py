@@ -516,10 +516,10 @@ def _record_part(
     with postgrey(folder, *options) as server:
         logged = len(postgrey_decisions(server.log()))
         for attributes in steps:
-            octets = encode({name: value.encode("latin-1") for name, value in attributes.items()})
+            data = encode({name: value.encode("latin-1") for name, value in attributes.items()})
             # A connection each: postgrey mixes up requests that arrive together.
             with PolicyClient(server.port, timeout=0.5) as client:
-                client.send(octets)
+                client.send(data)
                 try:
                     reply = client.reply()
                 except TimeoutError:

@@ -16,7 +16,7 @@ CORPUS = Path(__file__).parent / "corpus"
 NAMES = ("policy", "whitelist", "settings", "records")
 LONGEST = 8192
 SLOW_SECONDS = 5
-MOST_MIB = 1024
+MAX_MIB = 1024
 
 
 def fuzz(name: str, seconds: int, folder: Path) -> None:
@@ -34,7 +34,7 @@ def fuzz(name: str, seconds: int, folder: Path) -> None:
         [
             f"tests.fuzz.{name}", str(found), str(CORPUS / name), f"-max_total_time={seconds}",
             f"-artifact_prefix={CORPUS / name}/", f"-max_len={LONGEST}", f"-dict={words}",
-            f"-timeout={SLOW_SECONDS}", f"-rss_limit_mb={MOST_MIB}", "-print_final_stats=1",
+            f"-timeout={SLOW_SECONDS}", f"-rss_limit_mb={MAX_MIB}", "-print_final_stats=1",
         ],
         TARGETS[name],
     )  # fmt: skip
@@ -43,8 +43,8 @@ def fuzz(name: str, seconds: int, folder: Path) -> None:
 
 def dictionary(name: str) -> str:
     """Return words that mean something to a target, in libFuzzer's form."""
-    from greyd.protocol import Request
-    from greyd.settings import OPTIONS
+    from greyd.config.options import OPTIONS
+    from greyd.rules.request import Request
 
     words = {
         "policy": [f"{field}=" for field in Request._fields] + ["smtpd_access_policy", "::ffff:"],

@@ -12,31 +12,29 @@ from functools import cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from greyd import greylist, protocol
-from greyd.greylist import CLOCK_SKEW, Client, Keys, Triplet
-from greyd.log import Log, Severity
-from greyd.observe import Metrics, Observer
-from greyd.policy import Policy
-from greyd.protocol import MAX_VALUE, ProtocolError, RequestParser
-from greyd.reply import Replies
-from greyd.settings import (
-    Settings,
-    SettingsError,
-    from_arguments,
-    from_environment,
-    from_table,
-    settle,
-)
-from greyd.whitelist import Clients, Recipients, Source, Whitelists
+from greyd.config.errors import SettingsError
+from greyd.config.settings import Settings, settle
+from greyd.config.sources import from_arguments, from_environment, from_table
+from greyd.monitoring.log import Log, Severity
+from greyd.monitoring.metrics import Metrics
+from greyd.monitoring.observer import Observer
+from greyd.policy.policy import Policy
+from greyd.policy.protocol import MAX_VALUE, ProtocolError, RequestParser, encode_reply
+from greyd.policy.reply import Replies
+from greyd.rules.address import parse_address
+from greyd.rules.greylist import CLOCK_SKEW, decide
+from greyd.rules.keys import Keys, normalise_sender, request_keys
+from greyd.rules.records import Client, Triplet
+from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from greyd.greylist import Change
-    from greyd.protocol import Request
-    from greyd.store import Done, Rule
+    from greyd.rules.request import Request
+    from greyd.rules.transaction import Change, Rule
+    from greyd.store.contract import Done
 
-LONGEST_TTL = 2**40
+MAX_TTL = 2**40
 """Seconds that Redis's EX and SQLite's integers both take with room to spare."""
 
 
@@ -134,8 +132,11 @@ def answer_all(requests: Sequence[Request], *, as_json: bool) -> None:
         if reply is None:
             expect(request.request != b"smtpd_access_policy", "no answer")
             continue
-        octets = protocol.encode(reply)
-        expect(re.fullmatch(rb"action=[^\x00-\x1f\x7f]+\n\n", octets), f"an odd reply: {octets!r}")
+        raw_bytes = encode_reply(reply)
+        expect(
+            re.fullmatch(rb"action=[^\x00-\x1f\x7f]+\n\n", raw_bytes),
+            f"an odd reply: {raw_bytes!r}",
+        )
 
 
 # Whitelists --------------------------------------------------------------------------------------
@@ -146,7 +147,7 @@ def whitelist(data: bytes) -> None:
     content, _, asked = data.rpartition(b"\n")
     name, _, rest = asked.partition(b" ")
     address_text, _, recipient = rest.partition(b" ")
-    address = greylist.parse_address(address_text)
+    address = parse_address(address_text)
     lines = content.split(b"\n")
     clients, recipients = Clients([Source("c", content)]), Recipients([Source("r", content)])
     for remark in clients.remarks + recipients.remarks:
@@ -155,7 +156,7 @@ def whitelist(data: bytes) -> None:
     found = clients.match(name, address), recipients.match(recipient)
     for entry in found:
         expect(entry is None or entry.text in lines[entry.line - 1], "a match in no line")
-    if len(lines) <= MOST_LINES_ONE_BY_ONE:
+    if len(lines) <= MAX_LINES_ONE_BY_ONE:
         alone = (
             any(Clients([Source("c", line)]).match(name, address) for line in lines),
             any(Recipients([Source("r", line)]).match(recipient) for line in lines),
@@ -163,7 +164,7 @@ def whitelist(data: bytes) -> None:
         expect(alone == tuple(map(bool, found)), "a line means something else among others")
 
 
-MOST_LINES_ONE_BY_ONE = 30
+MAX_LINES_ONE_BY_ONE = 30
 
 
 # Settings ----------------------------------------------------------------------------------------
@@ -207,9 +208,9 @@ def use(settled: Settings) -> None:
     replies = Replies.from_settings(settled, "1")
     expect(b"\n" not in replies.prepend_header(300, 1_700_000_000.0), "a header of two lines")
     for text in (b"192.0.2.1", b"2001:db8::1"):
-        address = greylist.parse_address(text)
+        address = parse_address(text)
         expect(address, "no address")
-        keys = greylist.keys(address, b"a@example.com", b"b@example.org", settled)  # type: ignore[arg-type]
+        keys = request_keys(address, b"a@example.com", b"b@example.org", settled)  # type: ignore[arg-type]
         decide_often(keys, [None, None], 1_700_000_000, settled)
 
 
@@ -224,22 +225,22 @@ def records(data: bytes) -> None:
         record = load(remembered[0])
         expect(record is None or load(record.dump()) == record, "a record changes when stored")
     now = int(digits[:12]) if digits.isdigit() and digits[:12].isascii() else 1_700_000_000
-    address = greylist.parse_address(b"192.0.2.1")
+    address = parse_address(b"192.0.2.1")
     for setting in (
         Settings(),
         Settings(delay_seconds=0, auto_whitelist_clients=0),
         Settings(delay_seconds=-1, retry_window_seconds=0, max_age_seconds=0, privacy=True),
         Settings(delay_seconds=10**12, lookup_by_host=True, auto_whitelist_clients=1),
     ):
-        keys = greylist.keys(address, sender, recipient, setting)  # type: ignore[arg-type]
-        again = greylist.keys(address, greylist.normalise_sender(sender), recipient, setting)  # type: ignore[arg-type]
+        keys = request_keys(address, sender, recipient, setting)  # type: ignore[arg-type]
+        again = request_keys(address, normalise_sender(sender), recipient, setting)  # type: ignore[arg-type]
         expect(keys.client == again.client, "a client's key depends on the sender")
         decide_often(keys, [value or None for value in remembered], now, setting)
 
 
 def decide_often(keys: Keys, remembered: list[bytes | None], now: int, settings_: Settings) -> None:
     """Ask as often as a patient client does; nobody waits for ever."""
-    rule = partial(greylist.decide, keys, settings=settings_)
+    rule = partial(decide, keys, settings=settings_)
     decision, changes = rule(remembered, now)
     check_changes(changes)
     if decision.passes:
@@ -259,7 +260,7 @@ def decide_often(keys: Keys, remembered: list[bytes | None], now: int, settings_
 def check_changes(changes: Sequence[Change]) -> None:
     """Look at what is to be stored."""
     for change in changes:
-        expect(0 < change.ttl_seconds < LONGEST_TTL, f"an odd life: {change}")
+        expect(0 < change.ttl_seconds < MAX_TTL, f"an odd life: {change}")
         expect(change.key and change.value, "nothing to store")
         expect(len(change.key) < 10 * MAX_VALUE, "a long key")
         expect(re.fullmatch(rb"[-0-9,]+", change.value), f"an odd record: {change}")

@@ -14,9 +14,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "octets"), CASES)
-def test_what_was_found_once_breaks_nothing_any_more(name: str, octets: bytes) -> None:
-    TARGETS[name](octets)
+@pytest.mark.parametrize(("name", "data"), CASES)
+def test_what_was_found_once_breaks_nothing_any_more(name: str, data: bytes) -> None:
+    TARGETS[name](data)
 
 
 def test_every_target_has_something_to_start_from() -> None:

@@ -4,7 +4,8 @@
 ask), and notes every answer. Three of four requests are new mail, the fourth is an early retry, so
 all of them are to be greylisted: whatever else is answered has failed open.
 
-``Trial`` puts a running greyd under a load and leads it through a fault: what is normal, what
+``SimulatedServer`` puts a running greyd under a load and leads it through a fault: what is normal,
+what
 is while the store is away, how soon greylisting is back. Its figures are printed.
 """
 
@@ -35,7 +36,7 @@ CONNECTIONS = 50
 
 # The aim is 0.4 s and the contract is 1 s. A machine whose two cores also run the load, Redis and
 # other tests can hold a process up for a second on its own; what was measured is printed.
-LONGEST_SECONDS = 2.0
+MAX_SECONDS = 2.0
 
 # The contract is 10 ms. With 50 connections that never pause, the median is 50 divided by the rate,
 # so it tells how fast the machine is; a timeout a request would show as 300 ms.
@@ -90,7 +91,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Figures:
+class ServerStats:
     """What some answers have in common."""
 
     answers: Sequence[Answer]
@@ -183,11 +184,11 @@ class Load:
         """How many there were at the start."""
         return len(self._clients)
 
-    def since(self, begin: float, end: float | None = None) -> Figures:
+    def since(self, begin: float, end: float | None = None) -> ServerStats:
         """Return the figures of what was asked between two moments, or until now."""
         end = time.monotonic() if end is None else end
         chosen = [answer for answer in self.answers if begin <= answer.asked_at < end]
-        return Figures(chosen, end - begin)
+        return ServerStats(chosen, end - begin)
 
     def _run(self) -> None:
         for client in self._clients:
@@ -303,19 +304,19 @@ class Site:
 
 
 @dataclass
-class Trial:
+class SimulatedServer:
     """A running greyd under a load, led through a fault."""
 
     name: str
     server: Running
     site: Site
     load: Load
-    _normal: Figures | None = None
+    _normal: ServerStats | None = None
     fault_at: float = field(default_factory=time.monotonic)
     _said_before: int = 0
     _beside: int = 0
 
-    def normal(self, seconds: float = 0.6) -> Figures:
+    def normal(self, seconds: float = 0.6) -> ServerStats:
         """See how it goes while nothing is wrong; the fault is to come now.
 
         Where other work on the machine holds the store up for longer than its deadline, as other
@@ -332,7 +333,7 @@ class Trial:
         self.fault_at = time.monotonic()
         self._said_before = len(self.said())
 
-    def away(self, seconds: float = 1.3, *, health: int = 200) -> Figures:
+    def away(self, seconds: float = 1.3, *, health: int = 200) -> ServerStats:
         """See what holds while the store is away, from when it has been noticed.
 
         ``health`` is what ``/healthz`` answers: 503 where the store does not return by itself.
@@ -358,7 +359,7 @@ class Trial:
             assert figures.rate > self._normal.rate * RATE_AWAY / slowness()
         return figures
 
-    def returns(self, seconds: float = BACK_SECONDS) -> Figures:
+    def returns(self, seconds: float = BACK_SECONDS) -> ServerStats:
         """Wait until mail is greylisted again, and see that it stays so."""
         returned_at = time.monotonic()
         back = self._wait_for(lambda: self._greylists_since(returned_at), seconds)
@@ -370,7 +371,7 @@ class Trial:
         assert self.site.status("/healthz") == 200
         return figures
 
-    def _quiet_look(self, seconds: float, patience_seconds: float) -> Figures:
+    def _quiet_look(self, seconds: float, patience_seconds: float) -> ServerStats:
         """Return figures of a while in which nothing failed open, with the store up at its end."""
         give_up_at = time.monotonic() + patience_seconds * slowness()
         while True:
@@ -385,7 +386,7 @@ class Trial:
     def ends(self) -> None:
         """Stop the load, and see that every request was answered in time."""
         self.load.stop()
-        everything = Figures(self.load.answers, 1)
+        everything = ServerStats(self.load.answers, 1)
         at = max(everything.answers, key=lambda answer: answer.seconds)
         self.note(
             f"longest answer of {len(everything.answers)}: {at.seconds * 1000:.0f} ms,"
@@ -393,7 +394,7 @@ class Trial:
         )
         assert self.load.dropped == 0
         assert self.load.unanswered == 0
-        assert everything.longest < LONGEST_SECONDS * slowness()
+        assert everything.longest < MAX_SECONDS * slowness()
         counted = self.site.sample("greyd_requests_total")
         assert counted == len(everything.answers) + self._beside, (
             "the counters tell of every answer"
@@ -435,13 +436,13 @@ class Trial:
 @contextlib.contextmanager
 def trial(
     name: str, folder: Path, *options: str, mails: Callable[[int], bytes] | None = None
-) -> Iterator[Trial]:
+) -> Iterator[SimulatedServer]:
     """Run greyd with these options under a load; at the end every request has its answer."""
     metrics = free_port()
     timeout = [] if PATIENT in options else ["--store-timeout=0.3"]
     with greyd(folder, f"--metrics=127.0.0.1:{metrics}", *timeout, *options) as server:
         load = Load(server.port, mails=mails)
-        led = Trial(name, server, Site(metrics), load)
+        led = SimulatedServer(name, server, Site(metrics), load)
         try:
             with load:
                 yield led

@@ -14,10 +14,10 @@ import sys
 
 import uvloop
 
-from greyd.dns import Kind
-from greyd.dns.names import load_suffixes
+from greyd.config.vocabulary import Endpoint
+from greyd.dns.lookup import Kind
 from greyd.dns.resolver import Resolver
-from greyd.settings import Endpoint
+from greyd.rules.hostnames import load_suffixes
 
 
 async def _look_up(port: int, name: bytes) -> None:

@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 10.0
 """After so long without its answer a request has failed; Postfix waits 100 s."""
 
 
-def resident_octets(process: int) -> int:
+def resident_bytes(process: int) -> int:
     """Return a process's resident memory, exactly: statm lags behind on machines of many cores."""
     for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
         if line.startswith("Rss:"):

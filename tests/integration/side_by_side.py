@@ -59,9 +59,9 @@ def ask(
     respondents: Sequence[Respondent], attributes: Mapping[str, str | bytes], connection: int = 0
 ) -> list[bytes | None]:
     """Ask all servers the same and return their replies in the servers' order."""
-    octets = encode(attributes)
+    data = encode(attributes)
     for respondent in respondents:
-        respondent.clients[connection].send(octets)
+        respondent.clients[connection].send(data)
     return [respondent.receive(connection) for respondent in respondents]
 
 

@@ -23,7 +23,15 @@ from tests.integration.side_by_side import (
     decisions,
     postgrey_decisions,
 )
-from tests.integration.streams import CONNECTIONS, DAY, HOUR, START, Asked, Pace, Stream
+from tests.integration.streams import (
+    CONNECTIONS,
+    DAY,
+    HOUR,
+    START,
+    Asked,
+    Pace,
+    Stream,
+)
 from tests.processes import PolicyClient, encode, greyd, postgrey, redis_server, request
 
 if TYPE_CHECKING:
@@ -504,13 +512,13 @@ def test_an_unknown_kind_of_request_gets_no_reply_and_the_connection_goes_on(
 def test_an_attribute_given_twice_counts_the_last_time_and_a_line_without_equals_not_at_all(
     tmp_path: Path,
 ) -> None:
-    octets = b"sender=x@example.net\r\ngarbage\n=empty name\n" + encode(
+    data = b"sender=x@example.net\r\ngarbage\n=empty name\n" + encode(
         {"SENDER": b"y@example.net", **at(0)}
     ).replace(b"\n", b"\r\n")
     with both(tmp_path) as clients:
         replies = []
         for client in clients:
-            client.send(octets)
+            client.send(data)
             first = client.reply()
             assert is_greylisted(first.decode() if first else None)
             replies.append((first, client.ask(at(300))))
@@ -586,7 +594,7 @@ def test_a_broken_pattern_ends_postgreys_start_and_is_a_warning_of_greyd(tmp_pat
     assert f'warning: {clients}:1: "/(unclosed/" ' in ours.log()
 
 
-def test_two_octets_are_a_24_to_both_and_greyd_warns_of_it(tmp_path: Path) -> None:
+def test_two_bytes_are_a_24_to_both_and_greyd_warns_of_it(tmp_path: Path) -> None:
     clients = tmp_path / "clients"
     clients.write_text("198.51\n")
     option = f"--whitelist-clients={clients}"

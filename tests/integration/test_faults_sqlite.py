@@ -21,7 +21,7 @@ import pytest
 from tests.integration.load import (
     GREYLISTED,
     HEADER,
-    LONGEST_SECONDS,
+    MAX_SECONDS,
     PATIENT,
     Load,
     Mails,
@@ -34,7 +34,7 @@ from tests.processes import PolicyClient, free_port, greyd, request, slowness, w
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.integration.load import Trial
+    from tests.integration.load import SimulatedServer
     from tests.processes import Running
 
 pytestmark = pytest.mark.integration
@@ -86,7 +86,7 @@ def test_nothing_acknowledged_is_lost_when_greyd_is_killed(tmp_path: Path, worke
             client.ask(request())
         seconds = time.monotonic() - started
         print(f"FIGURES SIGKILL, SQLite: serving after {seconds:.2f} s")  # noqa: T201
-        assert seconds < LONGEST_SECONDS * slowness()  # the contract is 1 s
+        assert seconds < MAX_SECONDS * slowness()  # the contract is 1 s
         assert_all_there(port, load, "killed")
 
 
@@ -111,10 +111,10 @@ def fill(folder: Path) -> Path:
     """Take all the room that is left; returns the file that takes it."""
     ballast = folder / "ballast"
     with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
-        for octets in (2**20, 4096, 1):
+        for data in (2**20, 4096, 1):
             with contextlib.suppress(OSError):
                 while True:
-                    assert file.write(b"x" * octets)
+                    assert file.write(b"x" * data)
     return ballast
 
 
@@ -164,10 +164,10 @@ def test_the_log_of_commits_does_not_grow_without_end(tmp_path: Path) -> None:
         mail.note(f"WAL after each 0.6 s: {[size // 1000 for size in sizes]} kB")
 
 
-def limit_files(server: Running, octets: int) -> None:
+def limit_files(server: Running, data: int) -> None:
     """Let a running program write no file beyond a size: the soft limit, so it can be lifted."""
     hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)[1]
-    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (octets, hard))
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (data, hard))
 
 
 def test_a_file_size_limit_lets_mail_pass_and_loses_nothing(tmp_path: Path) -> None:
@@ -250,23 +250,23 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> bytes:
             # Three of four are new, and each takes some 120 bytes.
             wait_until(lambda: len(load.answers) > 5000, "answers", 60)
         assert server.stop() == 0
-    octets = (folder / "greyd.db").read_bytes()
-    assert len(octets) > 200_000
+    data = (folder / "greyd.db").read_bytes()
+    assert len(data) > 200_000
     assert not (folder / "greyd.db-wal").exists()
-    return octets
+    return data
 
 
-def garbage(octets: int) -> bytes:
-    return random.Random(3).randbytes(octets)
+def garbage(data: int) -> bytes:
+    return random.Random(3).randbytes(data)
 
 
-def middle_overwritten(octets: bytes) -> bytes:
-    third = len(octets) // 3
-    return octets[:third] + garbage(third) + octets[2 * third :]
+def middle_overwritten(data: bytes) -> bytes:
+    third = len(data) // 3
+    return data[:third] + garbage(third) + data[2 * third :]
 
 
-def cut_in_half(octets: bytes) -> bytes:
-    return octets[: len(octets) // 2]
+def cut_in_half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
 
 
 DAMAGES = [middle_overwritten, cut_in_half]
@@ -315,7 +315,7 @@ def test_a_file_damaged_while_greyd_runs_is_set_aside_once(tmp_path: Path, worke
         assert rows_of(database, "@after.") == 100
 
 
-def ask_beside(mail: Trial) -> set[str]:
+def ask_beside(mail: SimulatedServer) -> set[str]:
     """Ask about a hundred mails, over connections to all workers; returns the actions."""
     mails = [Mails("after")(number) for number in range(100)]
     mail.asked_beside(len(mails))
@@ -333,11 +333,11 @@ def damage_in_use(database: Path) -> None:
         restart = "PRAGMA wal_checkpoint(RESTART)"
         wait_until(lambda: other.execute(restart).fetchone()[0] == 0, "a checkpoint")
         other.execute("BEGIN IMMEDIATE")
-        octets = database.stat().st_size
-        assert octets > 100_000
+        data = database.stat().st_size
+        assert data > 100_000
         file = ends.enter_context(database.open("r+b", buffering=0))
         file.seek(4096)
-        file.write(garbage(octets - 4096))
+        file.write(garbage(data - 4096))
         other.execute("CREATE TABLE another (x)")
         other.execute("DROP TABLE another")
         other.execute("COMMIT")

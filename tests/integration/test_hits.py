@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.hits import CLIENTS, RECIPIENTS
-from greyd.lint import ERROR, lint
-from greyd.whitelist import Source
+from greyd.whitelist.hits import CLIENTS, RECIPIENTS
+from greyd.whitelist.lint import ERROR, lint
+from greyd.whitelist.matcher import Source
 from tests.commands import answer_of
 from tests.integration.test_whitelist_differential import Seen, both, compare
 from tests.processes import PolicyClient, greyd, redis_server, request
@@ -114,7 +114,7 @@ def test_lines_that_are_said_to_match_nobody_do_so_in_postgrey_too(
         assert compare(respondents, seen) == set()
 
 
-def test_what_is_said_of_two_octets_and_of_host_bits_is_so_in_postgrey_too(tmp_path: Path) -> None:
+def test_what_is_said_of_two_bytes_and_of_host_bits_is_so_in_postgrey_too(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("10.20\n192.0.2.5/24\n")
     addresses = ("10.20.0.9", "10.20.30.40", "192.0.2.200", "192.0.3.5")
     with both(tmp_path, f"--whitelist-clients={tmp_path / 'list'}") as respondents:

@@ -26,7 +26,7 @@ from tests.integration.pressure import (
     figures,
     open_sockets,
     question,
-    resident_octets,
+    resident_bytes,
 )
 from tests.processes import PolicyClient, Running, encode, greyd, request, slowness, wait_until
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-MOST_GROWTH = 5 * MIB
+MAX_GROWTH = 5 * MIB
 SLOWEST_ANSWER_SECONDS = 1.0
 """For others meanwhile; 0.25 s on a quiet machine, which the figures show."""
 
@@ -95,14 +95,14 @@ def endure(server: Running, attack: Callable[[ExitStack], None]) -> None:
 
 def endure_it(server: Running, attack: Callable[[ExitStack], None]) -> None:
     process = server.process.pid
-    sockets, octets = open_sockets(process), resident_octets(process)
+    sockets, data = open_sockets(process), resident_bytes(process)
     with Load(server.port) as neighbour:
         with contextlib.ExitStack() as connections:
             attack(connections)
             time.sleep(SETTLE_SECONDS)
-            during = resident_octets(process) - octets
+            during = resident_bytes(process) - data
         time.sleep(SETTLE_SECONDS)
-        after = resident_octets(process) - octets
+        after = resident_bytes(process) - data
     figures(
         f"neighbour's slowest answer {neighbour.longest_wait * 1000:.0f} ms of"
         f" {len(neighbour.waits)}; memory {during / MIB:+.1f} MiB, then {after / MIB:+.1f} MiB"
@@ -110,8 +110,8 @@ def endure_it(server: Running, attack: Callable[[ExitStack], None]) -> None:
     assert server.process.poll() is None
     assert neighbour.failures == []
     assert neighbour.longest_wait < SLOWEST_ANSWER_SECONDS * slowness()
-    assert during < MOST_GROWTH
-    assert after < MOST_GROWTH
+    assert during < MAX_GROWTH
+    assert after < MAX_GROWTH
     wait_until(lambda: open_sockets(process) <= sockets, "all its connections are closed")
     assert "internal error" not in server.log()
     assert "Traceback" not in server.log()
@@ -219,7 +219,7 @@ def test_requests_that_need_no_store_keep_nobody_waiting(server: Running) -> Non
 # Not the protocol ------------------------------------------------------------------------------
 
 
-def test_a_megabyte_of_random_octets_does_no_harm(server: Running) -> None:
+def test_a_megabyte_of_random_bytes_does_no_harm(server: Running) -> None:
     def attack(connections: ExitStack) -> None:
         chance = random.Random(3)
         for _ in range(3):
@@ -269,7 +269,7 @@ def assert_silent(connection: socket.socket, words: bytes, seconds: float = 0.05
         assert connection.recv(100) == b""
 
 
-def test_nul_and_a_lone_carriage_return_are_octets_like_others(server: Running) -> None:
+def test_nul_and_a_lone_carriage_return_are_bytes_like_others(server: Running) -> None:
     def attack(_connections: ExitStack) -> None:
         with PolicyClient(server.port) as client:
             for number in range(20):
@@ -348,9 +348,9 @@ def test_a_request_that_comes_octet_by_octet_from_200_connections_is_answered(
         dribbling = [connect(server, connections) for _ in range(200)]
         for each in dribbling:
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for octet in words:
+        for byte in words:
             for each in dribbling:
-                each.sendall(bytes([octet]))
+                each.sendall(bytes([byte]))
             time.sleep(0.01)
         for each in dribbling:
             assert each.recv(4096) == b"action=DUNNO\n\n"
@@ -482,10 +482,10 @@ def test_no_octet_of_a_client_starts_a_line_or_steers_a_terminal(
 ) -> None:
     with greyd(tmp_path, f"--log-format={log_format}", "--verbose") as server:
         with PolicyClient(server.port) as client:
-            for octets in STEERING:
+            for data in STEERING:
                 for name in LOGGED:
-                    client.send(encode(request(**{name: b"x" + octets + b"y"})))
-                client.send(b"no equals sign " + octets + b"\n" + numbered(6))
+                    client.send(encode(request(**{name: b"x" + data + b"y"})))
+                client.send(b"no equals sign " + data + b"\n" + numbered(6))
             client.send(encode(request(recipient="last@example.net", client_address="2001:db8::9")))
             client.socket.shutdown(socket.SHUT_WR)
             answers = 0
@@ -512,8 +512,8 @@ def test_no_octet_of_a_client_starts_a_line_or_steers_a_terminal(
 
 def test_no_octet_of_a_client_ends_its_answer_early(server: Running) -> None:
     with PolicyClient(server.port) as client:
-        for octets in STEERING:
-            reply = client.ask(request(recipient=b"bob@example" + octets + b".org"))
+        for data in STEERING:
+            reply = client.ask(request(recipient=b"bob@example" + data + b".org"))
             assert reply is not None
             assert not re.search(r"[\x00-\x1f\x7f]", reply)
         # The answers are still in step with the questions.
@@ -521,7 +521,7 @@ def test_no_octet_of_a_client_ends_its_answer_early(server: Running) -> None:
         assert b"n7.example.org" in (client.reply() or b"")
 
 
-def test_the_octets_of_one_client_stay_out_of_the_question_of_another(server: Running) -> None:
+def test_the_bytes_of_one_client_stay_out_of_the_question_of_another(server: Running) -> None:
     with PolicyClient(server.port) as rude, PolicyClient(server.port) as polite:
         rude.send(b"sender=mallory@example.com\nrecipient=bob@evil.example\n")
         polite.send(numbered(8))

@@ -81,7 +81,7 @@ def test_nothing_in_it_builds_or_installs(podman: Podman) -> None:
     with podman.files_of("greyd") as root:
         for folder in ("opt/greyd/bin", "usr/local/bin", "usr/local/sbin", "usr/bin", "usr/sbin"):
             assert not [tool for tool in tools if os.path.lexists(root / folder / tool)]
-        assert list(root.glob("opt/greyd/lib/python3*/site-packages/greyd/server.py"))
+        assert list(root.glob("opt/greyd/lib/python3*/site-packages/greyd/server/serve.py"))
         assert not list(root.glob("opt/greyd/lib/python3*/site-packages/pip"))
         assert not list(root.glob("usr/local/lib/python3*/site-packages/pip"))
 

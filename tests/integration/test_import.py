@@ -58,9 +58,9 @@ MAILS = [
 
 def ask(server: Running, mail: Mapping[str, str], when: int) -> str:
     """Return what a server says to a mail at a time: the action's first word."""
-    octets: dict[str, Any] = {name: value.encode() for name, value in mail.items()}
+    data: dict[str, Any] = {name: value.encode() for name, value in mail.items()}
     with PolicyClient(server.port) as client:
-        reply = client.ask(request(policy_test_time=str(when), instance=None, **octets))
+        reply = client.ask(request(policy_test_time=str(when), instance=None, **data))
     assert reply is not None
     return reply.removeprefix("action=").split()[0]
 
@@ -282,7 +282,7 @@ def test_without_berkeley_dbs_programs_one_line_says_which(tmp_path: Path) -> No
     (folder / "postgrey.db").touch()
     # The interpreter is started by its path; on the command's PATH nothing is found.
     script = (
-        "import greyd.admin.postgrey_db as it; it._USUAL_FOLDERS = ();"
+        "import greyd.cli.importing.postgrey as it; it._USUAL_FOLDERS = ();"
         "import sys; from greyd.cli import main; main(sys.argv[1:])"
     )
     import sys

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.commands import answer_of
-from tests.integration.load import LONGEST_SECONDS, Load, Mails
+from tests.integration.load import MAX_SECONDS, Load, Mails
 from tests.integration.side_by_side import Respondent, ask
 from tests.integration.streams import CONNECTIONS, HOUR, Asked, Pace, Stream
 from tests.integration.test_differential import story
@@ -172,7 +172,12 @@ def test_nobody_whom_postgrey_knows_waits_again_and_who_waits_waits_for_the_rest
         ("redis", KILL, (), Pace()),
         ("sqlite", KILL, ("--privacy", "--auto-whitelist-clients=2"), Pace()),
         ("redis", TERM, ("--lookup-by-host", "--auto-whitelist-clients=2"), Pace()),
-        ("sqlite", TERM, ("--delay=60", "--retry-window=6h", "--ipv4cidr=20"), Pace(60, 6 * HOUR)),
+        (
+            "sqlite",
+            TERM,
+            ("--delay=60", "--retry-window=6h", "--ipv4cidr=20"),
+            Pace(60, 6 * HOUR),
+        ),
     ],
 )
 def test_greyd_goes_on_as_postgrey_does_with_what_it_had_learned(
@@ -272,4 +277,4 @@ def test_mail_is_answered_while_a_large_database_is_imported(
     assert done[0]["entries"]["triplets"]["imported"] == 30_000
     assert (load.dropped, load.unanswered) == (0, 0)
     assert set(figures.actions) == {"DEFER_IF_PERMIT"}, "all of it is new mail or too early"
-    assert figures.longest < LONGEST_SECONDS * slowness()
+    assert figures.longest < MAX_SECONDS * slowness()

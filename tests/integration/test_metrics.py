@@ -21,7 +21,7 @@ from tests.integration.lives import (
     ready,
     workers_of,
 )
-from tests.integration.pressure import resident_octets
+from tests.integration.pressure import resident_bytes
 from tests.integration.prometheus import prometheus_of, query
 from tests.processes import (
     PolicyClient,
@@ -200,7 +200,7 @@ def test_what_the_process_uses_is_told_where_there_is_but_one(tmp_path: Path) ->
     with ready(tmp_path / "one", f"--metrics=127.0.0.1:{metrics}") as server:
         assert {name for name, _ in series(metrics)} >= PROCESS
         resident = total(metrics, "process_resident_memory_bytes")
-        assert resident == pytest.approx(resident_octets(server.process.pid), rel=0.1)
+        assert resident == pytest.approx(resident_bytes(server.process.pid), rel=0.1)
     with ready(tmp_path / "two", f"--metrics=127.0.0.1:{metrics}", "--workers=2"):
         assert not PROCESS & {name for name, _ in series(metrics)}, "one worker's are misleading"
 

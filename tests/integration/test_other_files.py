@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from greyd.commands import COMMANDS
+from greyd.cli.app import COMMANDS
 from tests.commands import CHECKOUT, fill
 from tests.processes import free_port
 

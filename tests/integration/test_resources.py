@@ -29,7 +29,7 @@ from tests.integration.pressure import (
     figures,
     open_files,
     percentile,
-    resident_octets,
+    resident_bytes,
 )
 from tests.processes import (
     PolicyClient,
@@ -69,7 +69,7 @@ def new(number: int) -> dict[str, str | bytes]:
 def test_2000_idle_connections_leave_a_newcomer_its_answer(tmp_path: Path) -> None:
     allow_files(4096)
     with greyd(tmp_path) as server, contextlib.ExitStack() as idle:
-        before = resident_octets(server.process.pid)
+        before = resident_bytes(server.process.pid)
         for number in range(2000):
             connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
             idle.callback(connection.close)
@@ -86,7 +86,7 @@ def test_2000_idle_connections_leave_a_newcomer_its_answer(tmp_path: Path) -> No
                 started = time.monotonic()
                 assert newcomer.ask(new(number)) is not None
                 waits.append(time.monotonic() - started)
-        growth = resident_octets(server.process.pid) - before
+        growth = resident_bytes(server.process.pid) - before
         share = busy_share(server.process.pid, 1)
     figures(
         f"newcomer {first * 1000:.1f} ms, p99 {percentile(waits, 0.99) * 1000:.1f} ms;"
@@ -225,14 +225,14 @@ def test_a_log_reader_that_sleeps_keeps_no_mail_waiting(tmp_path: Path) -> None:
 
 def test_a_log_reader_that_sleeps_for_long_loses_lines_and_is_told_so(tmp_path: Path) -> None:
     with logging_to_a_pipe(tmp_path) as (server, reading):
-        before = resident_octets(server.process.pid)
+        before = resident_bytes(server.process.pid)
         asked = encode(request(sasl_username="a")) * 500
         for _ in range(60):
             with PolicyClient(server.port) as client:
                 client.send(asked)
                 for _ in range(500):
                     assert client.reply() == b"action=DUNNO"
-        growth = resident_octets(server.process.pid) - before
+        growth = resident_bytes(server.process.pid) - before
         figures(f"memory {growth / MIB:+.1f} MiB for 30,000 lines that nobody reads")
         assert growth < 30 * MIB
         text = b""
@@ -289,7 +289,7 @@ def test_a_log_pipe_that_does_not_block_gets_whole_lines(tmp_path: Path) -> None
 
 DAEMON = """
 import sys
-from greyd.log import SyslogSink
+from greyd.monitoring.log import SyslogSink
 SyslogSink.__init__.__defaults__ = (sys.argv.pop(1),)
 from greyd.cli import main
 main()
@@ -393,11 +393,11 @@ def scrape(server: Running) -> str:
 def undisturbed(server: Running) -> Iterator[None]:
     """Policy answers go on meanwhile, and no memory is taken for long."""
     scrape(server)
-    before = resident_octets(server.process.pid)
+    before = resident_bytes(server.process.pid)
     with Load(server.port, connections=5) as load:
         yield
         time.sleep(0.2)
-    growth = resident_octets(server.process.pid) - before
+    growth = resident_bytes(server.process.pid) - before
     figures(
         f"slowest policy answer {load.longest_wait * 1000:.0f} ms of {len(load.waits)};"
         f" memory {growth / MIB:+.1f} MiB"
@@ -418,10 +418,10 @@ def accepts_scrape(server: Running) -> bool:
 def test_a_slow_loris_on_the_metrics_port_disturbs_no_mail(watched: Running) -> None:
     with undisturbed(watched), contextlib.ExitStack() as connections:
         slow = [connect_to_metrics(watched, connections) for _ in range(100)]
-        for octet in b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-A":
+        for byte in b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-A":
             for each in slow:
                 with contextlib.suppress(ConnectionError):
-                    each.sendall(bytes([octet]))
+                    each.sendall(bytes([byte]))
             time.sleep(0.01)
 
 
@@ -548,16 +548,16 @@ def test_a_list_of_100_000_lines_is_in_force_soon(listing: tuple[Running, Path])
     lines += [rf"/^dyn-{number}\.pool\./" for number in range(1000)]
     large = file.with_name("large")
     large.write_text("\n".join(lines) + "\nlast.example\n")
-    before = resident_octets(server.process.pid)
+    before = resident_bytes(server.process.pid)
     with under_load(server, "100,000 lines"):
         large.replace(file)
         reload_until(server, "mx.last.example")
         assert is_whitelisted(server, "host59999.example.net")
         assert is_whitelisted(server, "dyn-999.pool.example.net")
-        once = resident_octets(server.process.pid) - before
+        once = resident_bytes(server.process.pid) - before
         for _ in range(3):
             reload_until_said(server, "whitelists: ")
-    again = resident_octets(server.process.pid) - before
+    again = resident_bytes(server.process.pid) - before
     figures(f"memory {once / MIB:+.0f} MiB, after three more reloads {again / MIB:+.0f} MiB")
     # Old and new exist together for a moment, never three.
     assert again < 3 * once

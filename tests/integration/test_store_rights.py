@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.store.guard import PROBE_KEY, note_the_time
-from greyd.store.sqlite import SqliteStore
+from greyd.rules.reserved_keys import PROBE_KEY
+from greyd.store.circuit_breaker import note_the_time
+from greyd.store.sqlite.store import SqliteStore
 from tests.integration.lives import ask, get, has_said, only_as_root, open_folder
 from tests.processes import free_port, greyd, program, wait_until
 

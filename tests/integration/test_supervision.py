@@ -71,12 +71,12 @@ def answers(server: Running) -> bool:
 
 
 TASKS = {
-    "control polling": "greyd.follow:Follower.look",
-    "whitelist hits": "greyd.hits:Hits.store",
-    "status page": "greyd.status:Status.run",
-    "connections": "greyd.server:Service.close_idle",
-    "store": "greyd.store.guard:Guard.run",
-    "store size": "greyd.store_size:StoreSizeMonitor.run",
+    "control polling": "greyd.policy.control_poller:ControlPoller.look",
+    "whitelist hits": "greyd.whitelist.hits:Hits.store",
+    "status page": "greyd.monitoring.status:Status.run",
+    "connections": "greyd.server.connection:Service.close_idle",
+    "store": "greyd.store.circuit_breaker:CircuitBreaker.run",
+    "store size": "greyd.monitoring.store_size:StoreSizeMonitor.run",
 }
 
 
@@ -102,7 +102,7 @@ def test_each_task_that_raises_is_logged_counted_and_started_again(
 
 def test_a_mode_is_obeyed_after_an_error_in_the_polling(tmp_path: Path) -> None:
     metrics = free_port()
-    faults = {"greyd.follow:Follower.look": "KeyError('unexpected')"}
+    faults = {"greyd.policy.control_poller:ControlPoller.look": "KeyError('unexpected')"}
     with faulty(tmp_path, faults, f"--metrics=127.0.0.1:{metrics}") as (server, fault):
         fault.begin()
         has_said(server, "internal error, control polling: KeyError")
@@ -117,7 +117,7 @@ def test_a_mode_is_obeyed_after_an_error_in_the_polling(tmp_path: Path) -> None:
 def test_hits_that_could_not_be_stored_are_stored_after_the_error(tmp_path: Path) -> None:
     (clients := tmp_path / "clients").write_text("friend.example.net\n")
     options = ["--metrics=0", f"--whitelist-clients={clients}"]
-    faults = {"greyd.hits:_add": "KeyError('unexpected')"}
+    faults = {"greyd.whitelist.hits:_add": "KeyError('unexpected')"}
     store = f"--store=sqlite:{tmp_path / 'greyd.db'}"
     with faulty(tmp_path, faults, *options, from_start=True) as (server, fault):
         assert ask(server.port, client_name="friend.example.net") == "action=DUNNO"
@@ -137,7 +137,7 @@ def test_hits_that_could_not_be_stored_are_stored_after_the_error(tmp_path: Path
 
 def test_a_look_through_the_store_that_fails_leaves_the_page_without_it(tmp_path: Path) -> None:
     metrics = free_port()
-    faults = {"greyd.status:look_through": "KeyError('unexpected')"}
+    faults = {"greyd.monitoring.status:summarize_store": "KeyError('unexpected')"}
     with faulty(tmp_path, faults, f"--metrics=127.0.0.1:{metrics}") as (server, fault):
         has_said(server, "listens on")
         fault.begin()
@@ -152,7 +152,7 @@ def test_a_look_through_the_store_that_fails_leaves_the_page_without_it(tmp_path
 
 def test_the_probing_of_a_store_that_is_away_goes_on_after_an_error(tmp_path: Path) -> None:
     metrics = free_port()
-    faults = {"greyd.store.guard:_news": "KeyError('unexpected')"}
+    faults = {"greyd.store.circuit_breaker:_news": "KeyError('unexpected')"}
     with redis_server(tmp_path / "redis") as redis:
         options = [f"--metrics=127.0.0.1:{metrics}", f"--store=redis://127.0.0.1:{redis.port}/0"]
         with faulty(tmp_path, faults, *options) as (server, fault):
@@ -175,11 +175,11 @@ def test_the_probing_of_a_store_that_is_away_goes_on_after_an_error(tmp_path: Pa
 @pytest.mark.parametrize(
     ("part", "function", "outcome"),
     [
-        ("connections", "greyd.protocol:RequestParser.feed", "closing this connection"),
-        ("event loop", "greyd.server:Service.closed", ".*"),
-        ("requests", "greyd.policy:Policy.now", "the mail passes"),
-        ("DNS", "greyd.dns.witness:DnsWitness._weigh", "going on without DNS"),
-        ("metrics port", "greyd.status:figures_of", "the page can't be shown"),
+        ("connections", "greyd.policy.protocol:RequestParser.feed", "closing this connection"),
+        ("event loop", "greyd.server.connection:Service.closed", ".*"),
+        ("requests", "greyd.policy.policy:Policy.now", "the mail passes"),
+        ("DNS", "greyd.dns.collector:DnsEvidenceCollector._weigh", "going on without DNS"),
+        ("metrics port", "greyd.monitoring.status:server_stats", "the page can't be shown"),
     ],
 )
 def test_a_callback_that_raises_is_logged_and_counted(
@@ -213,7 +213,7 @@ def test_a_callback_that_raises_is_logged_and_counted(
 def test_a_reload_that_raises_keeps_the_old_lists_and_systemd_hears_that_greyd_is_ready(
     tmp_path: Path, raised: str, error: str
 ) -> None:
-    reload_fails(tmp_path, "greyd.whitelist_files:read_lists", raised, error)
+    reload_fails(tmp_path, "greyd.whitelist.files:read_lists", raised, error)
 
 
 def test_a_reload_for_which_there_is_no_thread_is_one_that_failed(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def reload_fails(folder: Path, function: str, raised: str, error: str) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stop_does_not_wait_for_a_reload_and_answers_all(tmp_path: Path, workers: int) -> None:
-    faults = {"greyd.server:reload_whitelists": "time.sleep(60)"}
+    faults = {"greyd.server.reload:reload_whitelists": "time.sleep(60)"}
     options = ["--metrics=0", f"--workers={workers}"]
     with faulty(tmp_path, faults, *options) as (server, fault):
         has_said(server, "listens on", times=workers)
@@ -274,7 +274,7 @@ def test_an_error_in_the_log_s_thread_costs_lines_and_says_so(
     tmp_path: Path, raised: str, error: str
 ) -> None:
     metrics = free_port()
-    faults = {"greyd.log:StreamSink.write": raised}
+    faults = {"greyd.monitoring.log:StreamSink.write": raised}
     with faulty(tmp_path, faults, f"--metrics=127.0.0.1:{metrics}") as (server, fault):
         has_said(server, "listens on")
         fault.begin()
@@ -292,9 +292,9 @@ def test_an_error_in_the_log_s_thread_costs_lines_and_says_so(
 @pytest.mark.parametrize(
     ("part", "thread", "function"),
     [
-        ("store", "sqlite", "greyd.store.sqlite:SqliteStore._work"),
-        ("store", "checkpoint", "greyd.store.sqlite:SqliteStore._checkpoint"),
-        ("log", "log", "greyd.log:Log._write_all"),
+        ("store", "sqlite", "greyd.store.sqlite.store:SqliteStore._work"),
+        ("store", "checkpoint", "greyd.store.sqlite.store:SqliteStore._checkpoint"),
+        ("log", "log", "greyd.monitoring.log:Log._write_all"),
     ],
 )
 def test_a_thread_that_is_gone_for_good_ends_the_process_with_status_1(
@@ -337,9 +337,9 @@ def test_a_start_for_which_there_is_no_thread_ends_with_one_line_and_status_1(
 @pytest.mark.parametrize(
     ("part", "function"),
     [
-        ("whitelist hits", "greyd.hits:Hits.store"),
+        ("whitelist hits", "greyd.whitelist.hits:Hits.store"),
         ("DNS", "greyd.dns.resolver:Resolver.close"),
-        ("store", "greyd.store.guard:Guard.close"),
+        ("store", "greyd.store.circuit_breaker:CircuitBreaker.close"),
     ],
 )
 def test_a_step_of_the_stop_that_fails_does_not_keep_the_others_from_being_done(

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from greyd.whitelist import Clients, Recipients, read_file
+from greyd.whitelist.matcher import Clients, Recipients, read_file
 from tests.integration.side_by_side import (
     Respondent,
     ask,
@@ -219,8 +219,8 @@ def test_no_line_of_debians_whitelists_is_lost(
     loaded = matcher([read_file(str(file))])
     assert len(loaded) == len(wanted)
     # Nothing but the two-octet networks is worth a word.
-    two_octets = {entry for entry in wanted if re.fullmatch(r"[0-9]+\.[0-9]+", entry)}
-    assert len(loaded.remarks) == len(two_octets), loaded.remarks
+    two_bytes = {entry for entry in wanted if re.fullmatch(r"[0-9]+\.[0-9]+", entry)}
+    assert len(loaded.remarks) == len(two_bytes), loaded.remarks
 
 
 # Every form of the contract -----------------------------------------------------------------------

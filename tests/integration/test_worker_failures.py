@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-LISTS = "greyd.server:load_whitelists"
+LISTS = "greyd.server.serve:load_whitelists"
 """What a worker does before it is ready."""
 
 
@@ -245,7 +245,7 @@ def test_an_unexpected_error_of_all_workers_at_the_start_ends_greyd_with_its_rea
 def test_one_killed_while_it_reloads_is_replaced_and_the_next_reload_reaches_all(
     tmp_path: Path,
 ) -> None:
-    faults = {"greyd.server:reload_whitelists": "time.sleep(600)"}
+    faults = {"greyd.server.reload:reload_whitelists": "time.sleep(600)"}
     with two_workers(tmp_path, faults) as (server, fault, metrics):
         fault.begin()
         server.signal(signal.SIGHUP)

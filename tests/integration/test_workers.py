@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.store.sqlite import SqliteStore
+from greyd.store.sqlite.store import SqliteStore
 from tests.integration.lives import (
     SOON_SECONDS,
     Load,

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.observe import OUTCOMES
+from greyd.rules.reasons import OUTCOMES
 from tests.pages import machine, mail, predecessors, stand_ins
 from tests.pages.blocks import CHECKOUT, Page, PageError
 
@@ -194,7 +194,7 @@ def _write_ini(block: Block, terminal: Terminal) -> None:
 
 
 def _write_toml(block: Block, terminal: Terminal) -> None:
-    from greyd.configuration import read_settings
+    from greyd.config.loading import read_settings
 
     settings = read_settings([f"--config={_write(block, terminal)}"])
     if settings.warnings:
@@ -211,7 +211,7 @@ def _write_yaml(block: Block, terminal: Terminal) -> None:
 
 
 def _write_text(block: Block, terminal: Terminal) -> None:
-    from greyd.whitelist import Clients, Recipients, Whitelists, read_file
+    from greyd.whitelist.matcher import Clients, Recipients, Whitelists, read_file
 
     path = _write(block, terminal)
     if "whitelist_" in path.name:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from greyd.commands import build
-from greyd.settings import OPTIONS
+from greyd.cli.app import build
+from greyd.config.options import OPTIONS
 
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
 _VARIABLE = re.compile(r"\bGREYD_[A-Z][A-Z_]*[A-Z]\b")

@@ -1,0 +1,243 @@
+"""The commands as typer shows and completes them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from greyd import __version__
+from greyd.cli.ask import ask
+from greyd.cli.check_whitelist import check_whitelist
+from greyd.cli.context import CANNOT, SHARED_OPTIONS, CommandContext
+from greyd.cli.doctor import doctor
+from greyd.cli.entries.forget import forget
+from greyd.cli.entries.listing import list_entries
+from greyd.cli.entries.release import release
+from greyd.cli.entries.show import show
+from greyd.cli.expect import expect
+from greyd.cli.explain.command import explain
+from greyd.cli.importing.command import import_
+from greyd.cli.mode import mode
+from greyd.cli.postfix_config import postfix_config
+from greyd.cli.replay.command import replay
+from greyd.cli.report.command import report
+from greyd.cli.stats.command import stats
+from greyd.cli.stats.top import top
+from greyd.config.options import OPTIONS, Kind
+from greyd.errors import GreydError
+from greyd.redaction import shown
+from greyd.runtime.supervision import describe_error
+from greyd.terminal import complain, hide_logins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from greyd.config.options import Option
+
+EXAMPLES = """
+Answer greylisting requests of Postfix and Exim.
+
+Examples:
+
+  greyd serve
+
+  greyd serve --inet=127.0.0.1:10023 --delay=60
+
+  greyd serve --store=redis://127.0.0.1/0 --metrics=0.0.0.0:9923
+
+Every option is also an environment variable (GREYD_DELAY) and a key of the TOML file (delay).
+"""
+
+COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "stats": stats,
+    "top": top,
+    "list": list_entries,
+    "show": show,
+    "explain": explain,
+    "ask": ask,
+    "release": release,
+    "expect": expect,
+    "forget": forget,
+    "mode": mode,
+    "check-whitelist": check_whitelist,
+    "report": report,
+    "replay": replay,
+    "import": import_,
+    "doctor": doctor,
+    "postfix-config": postfix_config,
+}
+"""The administrator's, by their names, in the order in which they are shown."""
+
+_SHARED = [option for option in OPTIONS if option.name in SHARED_OPTIONS]
+_INTERRUPTED = 130
+
+
+def build() -> Callable[..., Any]:
+    """Return the command line application."""
+    app = typer.Typer(
+        name="greyd",
+        help="Greylisting for Postfix and Exim.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    context = {"help_option_names": ["-h", "--help"]}
+    app.command("serve", help=EXAMPLES, context_settings=context)(_serve_command())
+    for name, function in COMMANDS.items():
+        text = inspect.cleandoc(function.__doc__ or "")
+        app.command(name, help=text, context_settings=context)(_admin_command(function))
+    return typer.main.get_command(app)
+
+
+# Typer brings its own click, or uses click itself, as its version has it.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+_MAX_ERROR = 300
+"""Characters of an error's line."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a command; returns the exit status. What is wrong with its words is one line."""
+    if not words:
+        build()(["--help"], prog_name="greyd", standalone_mode=False)
+        return CANNOT
+    hide_logins(words)
+    try:
+        return int(build()(list(words), prog_name="greyd", standalone_mode=False) or 0)
+    except _UsageError as error:
+        complain(_usage(error))
+        return CANNOT
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return _INTERRUPTED
+
+
+def _usage(error: Any) -> str:
+    """Return in one line what is wrong, where, and how to go on; of a URL it shows no password."""
+    path = error.ctx.command_path if error.ctx else "greyd"
+    where = path.removeprefix("greyd ").removeprefix("greyd")
+    text = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
+    return f"{where}{': ' if where else ''}{shown(text, _MAX_ERROR)}; see {path} --help"
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"greyd {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda value: _show_version(wanted=value),
+            is_eager=True,
+            help="Show the version.",
+        ),
+    ] = False,
+) -> None:
+    """Greylisting for Postfix and Exim: postgrey's decisions, on SQLite or Redis."""
+
+
+def _serve_command() -> Callable[..., None]:
+    """Return a function with a parameter for each option, for typer to read its help from."""
+
+    def serve(**_: object) -> None:
+        # greyd.cli.main has run the server before typer was asked.
+        raise typer.Abort
+
+    return _with_parameters(serve, [_parameter(option) for option in OPTIONS])
+
+
+def _with_parameters(
+    function: Callable[..., None], parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in parameters}
+    return function
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    names = [f"--{option.name}"]
+    names += [f"-{name}" if len(name) == 1 else f"--{name}" for name in option.spellings]
+    flag = option.kind is Kind.FLAG
+    declared = typer.Option(
+        *names,
+        help=option.help,
+        metavar=None if flag else option.metavar,
+        show_default=False if flag else option.default or False,
+    )
+    return inspect.Parameter(
+        option.field,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if flag else None,
+        annotation=Annotated[bool if flag else str | None, declared],
+    )
+
+
+# The administrator's commands ---------------------------------------------------------------------
+
+_JSON = inspect.Parameter(
+    "as_json",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")],
+)
+
+
+def _admin_command(function: Callable[..., Any]) -> Callable[..., None]:
+    """Return what typer calls: the command's own parameters, and those that all have."""
+
+    def run(as_json: bool, **values: Any) -> None:
+        given = {option.name: values.pop(option.field) for option in _SHARED}
+        raise typer.Exit(_run(function, given, values, as_json=as_json))
+
+    shared = [_parameter(option) for option in _SHARED]
+    return _with_parameters(run, [*_own_parameters(function), *shared, _JSON])
+
+
+def _own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    _, *own = inspect.signature(function).parameters.values()
+    texts = SimpleNamespace(__annotations__={each.name: each.annotation for each in own})
+    types = get_type_hints(texts, vars(inspect.getmodule(function)), include_extras=True)
+    return [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=types[each.name])
+        for each in own
+    ]
+
+
+def _run(
+    function: Callable[..., Any],
+    given: Mapping[str, str | None],
+    values: Mapping[str, Any],
+    *,
+    as_json: bool,
+) -> int:
+    """Run a command; what stands in its way is one line, and an exit status."""
+    # What a command makes tells who writes to whom: that is nobody else's business.
+    os.umask(0o077)
+    try:
+        answer = function(CommandContext.of(given, as_json=as_json), **values)
+        return int((asyncio.run(answer) if inspect.iscoroutine(answer) else answer) or 0)
+    except GreydError as error:
+        complain(str(error))
+        return CANNOT
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Who reads has seen enough; at the end nothing is to be written to it either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ImportError, typer.Exit, typer.Abort, _UsageError):
+        raise
+    except Exception as error:  # noqa: BLE001 - one line for whoever gave the command
+        complain(f"internal error: {describe_error(error)}; please report it")
+        return CANNOT

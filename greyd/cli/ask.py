@@ -1,0 +1,215 @@
+"""``greyd ask``: plays Postfix: sends a request to the running server, and shows the answer."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greyd.cli.context import CommandContext, CommandError, command
+from greyd.doctor.listeners import Tcp, of_settings
+from greyd.doctor.server import question
+from greyd.escaping import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from greyd.doctor.listeners import Listener
+    from greyd.doctor.server import Answered
+
+MAX_FILE_BYTES = 1024 * 1024
+
+_DEFAULTS = {
+    "request": b"smtpd_access_policy",
+    "protocol_state": b"RCPT",
+    "protocol_name": b"ESMTP",
+    "helo_name": b"mail.example.com",
+    "queue_id": b"",
+    "sender": b"alice@example.com",
+    "recipient": b"bob@example.org",
+    "recipient_count": b"0",
+    "client_address": b"192.0.2.7",
+    "client_name": b"mail.example.com",
+    "reverse_client_name": b"mail.example.com",
+    "instance": b"",
+    "sasl_username": b"",
+    "etrn_domain": b"",
+}
+"""What Postfix sends at RCPT TO (SMTPD_POLICY_README); the names are those of RFC 2606."""
+
+_SERVER = re.compile(
+    r"(?:inet:)?(?:\[(?P<v6>[^\]]+)\]:|(?P<host>[^:/\[\]]*):)?(?P<port>[0-9]{1,5})"
+)
+
+
+@command
+async def ask(
+    admin: CommandContext,
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Requests as Postfix sends them, lines of name=value with an empty line after"
+            " each; - is standard input.",
+        ),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="[HOST:]PORT|SOCKET",
+            help="Whom to ask; the server of the settings unless given.",
+        ),
+    ] = None,
+    client_address: Annotated[
+        str | None, typer.Option("--client-address", metavar="ADDRESS", help="Who sends.")
+    ] = None,
+    client_name: Annotated[
+        str | None, typer.Option("--client-name", metavar="NAME", help="Its name in DNS.")
+    ] = None,
+    sender: Annotated[
+        str | None,
+        typer.Option("--sender", metavar="ADDRESS", help="Empty for a bounce: --sender=."),
+    ] = None,
+    recipient: Annotated[str | None, typer.Option("--recipient", metavar="ADDRESS")] = None,
+    helo_name: Annotated[str | None, typer.Option("--helo-name", metavar="NAME")] = None,
+    sasl_username: Annotated[
+        str | None, typer.Option("--sasl-username", metavar="NAME", help="Who has logged in.")
+    ] = None,
+) -> int:
+    """Ask the running server as Postfix does, and show its answer.
+
+    The server takes the request for mail: it remembers the triplet, counts and logs it. Without
+    options alice@example.com writes to bob@example.org from 192.0.2.7: the first time the answer is
+    to come again later, after the delay that the mail passes. What options name counts more than
+    what the file says. Use greyd explain for an answer that changes nothing.
+
+    Each request goes over a connection of its own. Exit status 2 where there is no answer.
+
+    Examples:
+
+      greyd ask
+
+      greyd ask --client-address 198.51.100.9 --sender carol@example.net
+
+      greyd ask --server 127.0.0.1:10023 < request -
+
+      greyd ask --server /var/spool/postfix/greyd/socket request
+    """
+    given = {
+        "client_address": client_address, "client_name": client_name, "sender": sender,
+        "recipient": recipient, "helo_name": helo_name, "sasl_username": sasl_username,
+    }  # fmt: skip
+    named = {
+        name: _value(name, text.encode(errors="surrogateescape"))
+        for name, text in given.items()
+        if text is not None
+    }
+    places = [_place(server)] if server is not None else _to_ask(admin)
+    for request in _requests(file, named):
+        place, answered = await _asked(places, request)
+        if answered.fault:
+            raise CommandError(
+                f"{place}: {plain(answered.fault.encode())}; is greyd running there?"
+            )
+        admin.tell(f"action={answered.action}")
+        admin.tell_json(
+            {"server": str(place), "action": answered.action, "seconds": answered.seconds}
+        )
+        # The others are for the one that has answered.
+        places = [place]
+    return 0
+
+
+# Whom to ask --------------------------------------------------------------------------------------
+
+
+def _place(text: str) -> Listener:
+    """Read where a server listens; as in ``main.cf`` it may begin with ``inet:`` or ``unix:``."""
+    path = text.removeprefix("unix:")
+    if path.startswith("/"):
+        return Path(path)
+    found = _SERVER.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise CommandError(
+            f"--server={text}: expected [HOST:]PORT or the path of a socket, such as"
+            " 127.0.0.1:10023"
+        )
+    host = found["v6"] or found["host"] or "localhost"
+    # Each machine knows these two, whether or not its resolver does.
+    return Tcp("127.0.0.1" if host in ("localhost", "*") else host, int(found["port"]))
+
+
+def _to_ask(admin: CommandContext) -> list[Listener]:
+    """Return where the server of the settings can be asked."""
+    places: list[Listener] = []
+    for each in of_settings(admin.settings):
+        places += each.to_ask() if isinstance(each, Tcp) else [each]
+    return places
+
+
+async def _asked(places: list[Listener], request: bytes) -> tuple[Listener, Answered]:
+    """Ask the first that answers; else return what keeps the first one from it."""
+    unanswered = []
+    for place in places:
+        answered = await question(place, request)
+        if not answered.fault:
+            return place, answered
+        unanswered.append((place, answered))
+    return unanswered[0]
+
+
+# What to ask --------------------------------------------------------------------------------------
+
+
+def _requests(file: str | None, named: dict[str, bytes]) -> list[bytes]:
+    """Return the requests to send: those of a file, or one of the defaults.
+
+    Raises:
+        AdminError: the file can't be read, or holds none.
+    """
+    if file is None:
+        # Of a client that is told no more than its name, the other names are the same.
+        name = named.get("client_name", _DEFAULTS["client_name"])
+        return [_encoded(_DEFAULTS | {"reverse_client_name": name, "helo_name": name} | named)]
+    given = _read(file).replace(b"\r\n", b"\n")
+    requests = []
+    for text in re.split(rb"\n\n+", given.strip(b"\n")):
+        lines = [line.partition(b"=") for line in text.split(b"\n")]
+        if not all(equals for _, equals, _ in lines):
+            raise CommandError(f"{file}: no request; it has lines such as sender=alice@example.com")
+        attributes = {name.decode(errors="surrogateescape"): value for name, _, value in lines}
+        requests.append(_encoded(attributes | named))
+    return requests
+
+
+def _encoded(attributes: Mapping[str, bytes]) -> bytes:
+    lines = [
+        b"%b=%b\n" % (name.encode(errors="surrogateescape"), value)
+        for name, value in attributes.items()
+    ]
+    return b"".join(lines) + b"\n"
+
+
+def _value(name: str, value: bytes) -> bytes:
+    if b"\n" in value or b"\r" in value:
+        option = name.replace("_", "-")
+        raise CommandError(f"--{option}: no value of a request goes over several lines")
+    return value
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file == "-":
+            text = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        else:
+            with Path(file).open("rb") as opened:
+                text = opened.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from None
+    if len(text) > MAX_FILE_BYTES:
+        raise CommandError(f"{file}: larger than {MAX_FILE_BYTES} bytes, no requests")
+    return text

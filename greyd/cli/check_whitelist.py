@@ -1,0 +1,248 @@
+"""``greyd check-whitelist``: what is wrong with the whitelists, and which lines still work."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from greyd.cli.batches import decide_all
+from greyd.cli.context import CANNOT, NO, CommandContext, CommandError, command
+from greyd.redaction import shown
+from greyd.terminal import clock, complain
+from greyd.whitelist.files import files_in_force, is_absent_local
+from greyd.whitelist.hits import CLIENTS, RECIPIENTS, SINCE_KEY, Hit, key_of, load_since
+from greyd.whitelist.lint import ERROR, lint
+from greyd.whitelist.matcher import Entry, Source, WhitelistError, entries_of, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from greyd.rules.transaction import Remembered
+
+SORTS = ("file", "hits")
+
+
+class _Files(NamedTuple):
+    """The files that are looked at."""
+
+    sources: Mapping[str, Sequence[Source]]
+    """By list."""
+    unreadable: int
+
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """Yield all entries, each with its list."""
+        for which, sources in self.sources.items():
+            for source in sources:
+                for entry in entries_of(source, [], ""):
+                    yield which, entry
+
+
+@command
+async def check_whitelist(
+    admin: CommandContext,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE…", show_default=False)] = None,
+    clients: Annotated[
+        bool, typer.Option("--clients", help="The files list clients, whatever they are called.")
+    ] = False,
+    recipients: Annotated[
+        bool, typer.Option("--recipients", help="The files list recipients.")
+    ] = False,
+    hits: Annotated[
+        bool, typer.Option("--hits", help="Show how often each line let mail pass, and when last.")
+    ] = False,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="ORDER", help="Of --hits: file, or hits.")
+    ] = "file",
+) -> int:
+    """Check whitelists: which lines never match, or do not mean what they seem to.
+
+    Without a FILE those are checked that the server reads. Which list a file is, its name tells
+    (whitelist_clients…, whitelist_recipients…). Lines that never match or let everybody pass are
+    errors; what is only worth a look is a note. The exit status is 1 where anything was found, and
+    2 where a file can't be read.
+
+    The server counts how often each entry lets mail pass. With --hits, lines without a hit are
+    marked "never": since the counting began, and for a year at most.
+
+    Examples:
+
+      greyd check-whitelist
+
+      greyd check-whitelist /etc/greyd/whitelist_clients.local
+
+      greyd check-whitelist --recipients /tmp/vips
+
+      greyd check-whitelist --hits --sort hits
+    """
+    if sort not in SORTS:
+        raise CommandError(f"--sort={sort}: expected one of {', '.join(SORTS)}")
+    read = _read(admin, files or [], clients=clients, recipients=recipients)
+    found = await _show_hits(admin, read, sort) if hits else _show_findings(admin, read)
+    return CANNOT if read.unreadable else found
+
+
+# The files ----------------------------------------------------------------------------------------
+
+
+def _read(
+    admin: CommandContext, files: Sequence[str], *, clients: bool, recipients: bool
+) -> _Files:
+    settings = admin.settings
+    if clients and recipients:
+        raise CommandError("--clients and --recipients: a file is of one list")
+    wanted = [
+        (_list_of(file, clients=clients, recipients=recipients), Path(file)) for file in files
+    ]
+    if not files:
+        in_force = {
+            CLIENTS: files_in_force(settings.whitelist_clients, "whitelist_clients"),
+            RECIPIENTS: files_in_force(settings.whitelist_recipients, "whitelist_recipients"),
+        }
+        only = CLIENTS if clients else RECIPIENTS if recipients else None
+        wanted = [
+            (which, path)
+            for which, paths in in_force.items()
+            for path in paths
+            if only in (None, which) and not is_absent_local(path)
+        ]
+    sources: dict[str, list[Source]] = {CLIENTS: [], RECIPIENTS: []}
+    unreadable = 0
+    for which, path in wanted:
+        try:
+            sources[which].append(read_file(str(path)))
+        except WhitelistError as error:
+            complain(str(error))
+            unreadable += 1
+    return _Files(sources, unreadable)
+
+
+def _list_of(file: str, *, clients: bool, recipients: bool) -> str:
+    name = Path(file).name
+    if recipients or ("recipient" in name and not clients):
+        return RECIPIENTS
+    if clients or "client" in name:
+        return CLIENTS
+    raise CommandError(f"{file}: which list is it? Say --clients or --recipients")
+
+
+# What is wrong ------------------------------------------------------------------------------------
+
+
+def _show_findings(admin: CommandContext, read: _Files) -> int:
+    findings = [
+        (which, finding)
+        for which, sources in read.sources.items()
+        for finding in lint(sources, which)
+    ]
+    for _, finding in findings:
+        if not admin.as_json:
+            # Lines for grep and editors: they are not to be folded.
+            sys.stdout.write(f"{finding}\n")
+    number = sum(1 for _ in read.entries())
+    errors = sum(1 for _, finding in findings if finding.severity == ERROR)
+    names = ", ".join(source.file for sources in read.sources.values() for source in sources)
+    notes = len(findings) - errors
+    verdict = f"{errors} errors, {notes} notes" if findings else "nothing to remark"
+    admin.tell(f"{number} entries in {names or 'no file'}: {verdict}")
+    admin.tell_json(
+        {
+            "files": [
+                {"file": source.file, "list": which}
+                for which, sources in read.sources.items()
+                for source in sources
+            ],
+            "entries": number,
+            "errors": errors,
+            "notes": notes,
+            "findings": [{"list": which, **finding._asdict()} for which, finding in findings],
+        }
+    )
+    return NO if findings else 0
+
+
+# What still works ---------------------------------------------------------------------------------
+
+
+class _Line(NamedTuple):
+    """An entry, and its hits."""
+
+    which: str
+    entry: Entry
+    hit: Hit
+    same_as: Entry | None
+    """The line before that says the same, and gets its hits."""
+
+
+async def _show_hits(admin: CommandContext, read: _Files, sort: str) -> int:
+    since, lines = await _hits(admin, list(read.entries()))
+    if sort == "hits":
+        lines.sort(key=lambda line: -line.hit.number)
+    texts = [(line, shown(line.entry.text.decode(errors="backslashreplace"))) for line in lines]
+    never = sum(1 for line in lines if not (line.hit.number or line.same_as))
+    admin.table(
+        ("hits", "last hit", "where", "entry"),
+        [
+            (str(line.hit.number), _last(line), f"{line.entry.file}:{line.entry.line}", text)
+            for line, text in texts
+        ],
+        numbers=("hits",),
+    )
+    if since:
+        admin.tell(f"Counted since {clock(since)}: {never} of {len(lines)} entries never hit.")
+    else:
+        admin.tell("Nothing has been counted yet: the server that runs on this store does it.")
+    admin.tell_json(
+        {
+            "since": since or None,
+            "never": never,
+            "entries": [
+                {
+                    "list": line.which,
+                    "file": line.entry.file,
+                    "line": line.entry.line,
+                    "text": text,
+                    "hits": line.hit.number,
+                    "last_hit": line.hit.last_hit or None,
+                    "same_as": line.same_as and f"{line.same_as.file}:{line.same_as.line}",
+                }
+                for line, text in texts
+            ],
+        }
+    )
+    return 0
+
+
+def _last(line: _Line) -> str:
+    if line.same_as:
+        return f"as line {line.same_as.line}"
+    return clock(line.hit.last_hit) or "never"
+
+
+async def _hits(
+    admin: CommandContext, entries: Sequence[tuple[str, Entry]]
+) -> tuple[int, list[_Line]]:
+    """Return since when hits were counted, and those of each entry."""
+    first: dict[bytes, Entry] = {}
+    keys = [key_of(which, entry.text) for which, entry in entries]
+    for key, (_, entry) in zip(keys, entries, strict=True):
+        first.setdefault(key, entry)
+
+    def look(remembered: Remembered) -> tuple[bytes | None, tuple[()]]:
+        return remembered[0], ()
+
+    wanted = [SINCE_KEY, *first]
+    stored: list[bytes | None] = []
+    async with admin.store() as store:
+        async for answers in decide_all(store, (([key], look) for key in wanted)):
+            stored += answers
+    known = dict(zip(wanted, stored, strict=True))
+    lines = []
+    for key, (which, entry) in zip(keys, entries, strict=True):
+        other = first[key] if first[key] is not entry else None
+        hit = Hit() if other else Hit.load(known[key])
+        lines.append(_Line(which, entry, hit, other))
+    return load_since(known[SINCE_KEY], int(time.time())), lines

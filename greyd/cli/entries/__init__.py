@@ -1,0 +1,1 @@
+"""``greyd list``, ``show``, ``release`` and ``forget``: the entries of the store."""

@@ -1,0 +1,237 @@
+"""``greyd forget``: removes what is remembered of a client, a sender, a recipient."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greyd.cli.acts import note_act
+from greyd.cli.batches import delete_all
+from greyd.cli.context import NO, CommandContext, CommandError, command
+from greyd.cli.entries.selection import Selection, read_address, select
+from greyd.rules.control import Control, change_control, window_key
+from greyd.rules.entries import Kind, State, kind_of, understand
+from greyd.rules.keys import correspondence_key
+from greyd.rules.reserved_keys import CONTROL_KEY
+from greyd.store.contract import walk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from greyd.config.settings import Settings
+    from greyd.rules.transaction import Change, Remembered
+    from greyd.store.contract import Store
+
+    Found = Sequence[tuple[bytes, Kind]]
+
+
+@command
+async def forget(
+    admin: CommandContext,
+    client: Annotated[
+        str | None,
+        typer.Option(
+            "--client", metavar="ADDRESS|NETWORK|NAME", help="What is known of this client."
+        ),
+    ] = None,
+    sender: Annotated[
+        str | None,
+        typer.Option("--sender", metavar="ADDRESS|DOMAIN", help="Triplets of this sender."),
+    ] = None,
+    recipient: Annotated[
+        str | None,
+        typer.Option("--recipient", metavar="ADDRESS|DOMAIN", help="Triplets of this recipient."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="ADDRESS|DOMAIN",
+            help="Everything about this address, as a sender and as a recipient.",
+        ),
+    ] = None,
+    unreadable: Annotated[
+        bool,
+        typer.Option(
+            "--unreadable", help="What greyd can't read: broken, or another program's (greyd list)."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count what would be forgotten.")
+    ] = False,
+) -> int:
+    """Forget triplets, clients, and everything about an address.
+
+    Mail of whom is forgotten waits once more. What is selected by several options has to fit all of
+    them; a client's count and its auto-whitelisting go with --client alone. --address is for data
+    protection: triplets, windows and notes for the log that name it, as sender or recipient, and
+    what else under greyd's prefix has it in its key or its text, whether it ends by itself or not.
+    Exit status 1 where nothing is known. With --privacy only one triplet, by --client, --sender and
+    --recipient, or one client's count, by its address, can be found.
+
+    Examples:
+
+      greyd forget --address bob@example.org
+
+      greyd forget --client 192.0.2.7
+
+      greyd forget --sender example.com --dry-run
+
+      greyd forget --unreadable --dry-run
+    """
+    settings = admin.settings
+    wanted = _wanted(client, sender, recipient, address, unreadable=unreadable)
+    if address is not None and settings.privacy:
+        raise CommandError("--address: with --privacy only hashes are stored, which name nobody")
+    counts: Counter[Kind] = Counter()
+    async with admin.store(writes=not dry_run) as store:
+        async for found in wanted(store, settings):
+            counts.update(kind for _, kind in found)
+            if not dry_run:
+                await delete_all(store, [key for key, _ in found])
+        if address is not None and not dry_run:
+            counts[Kind.OTHER] += await _forget_told(store, address, settings)
+        number = counts.total()
+        if number and not dry_run:
+            # The log is not to name whom the store has just forgotten.
+            await note_act(store, settings, f"forgot {number} entries", {})
+    _show(admin, counts, dry_run=dry_run)
+    return 0 if number else NO
+
+
+def _wanted(
+    client: str | None,
+    sender: str | None,
+    recipient: str | None,
+    address: str | None,
+    *,
+    unreadable: bool,
+) -> Callable[[Store, Settings], AsyncIterator[Found]]:
+    """Return what finds the entries that the options name.
+
+    Raises:
+        AdminError: they name nobody, or what can't be combined.
+    """
+    named = client or sender or recipient
+    if unreadable:
+        if named or address is not None:
+            raise CommandError("--unreadable stands alone: it is everything that can't be read")
+        return _unreadable
+    if address is not None:
+        if named:
+            raise CommandError("--address stands alone: it is everything about an address")
+        return partial(_about, address)
+    selection = select(client, sender, recipient)
+    if not selection.names_somebody:
+        raise CommandError("name whom: --client, --sender, --recipient, or --address")
+    return partial(_found, selection)
+
+
+async def _found(selection: Selection, store: Store, settings: Settings) -> AsyncIterator[Found]:
+    """Go through what is selected, expired or not: nothing is to be left of it.
+
+    Raises:
+        AdminError: only hashes are stored, and nothing is named that has one.
+    """
+    if settings.privacy:
+        wanted = selection.hashed_keys(settings)
+        if selection.recipient:
+            wanted.append(correspondence_key(selection.sender, selection.recipient, settings))
+        for key in wanted:
+            if (record := await store.get(key)) is not None:
+                yield [(key, kind_of(record.key))]
+        return
+    now = int(time.time())
+    async for group in walk(store):
+        entries = [
+            understand(record, now, settings, expired=True, unreadable=True) for record in group
+        ]
+        yield [
+            (entry.key, entry.kind)
+            for entry in entries
+            if entry and selection.takes(entry, settings)
+        ]
+
+
+async def _unreadable(store: Store, settings: Settings) -> AsyncIterator[Found]:
+    now = int(time.time())
+    async for group in walk(store):
+        entries = [
+            understand(record, now, settings, expired=True, unreadable=True) for record in group
+        ]
+        yield [(e.key, e.kind) for e in entries if e and e.state is State.UNREADABLE]
+
+
+async def _about(address: str, store: Store, settings: Settings) -> AsyncIterator[Found]:
+    """Go through all that names an address, also what no rule can read."""
+    now, naming = int(time.time()), _naming(address)
+    selections = [select(None, address, None), select(None, None, address)]
+    async for group in walk(store):
+        found = []
+        for record in group:
+            entry = understand(record, now, settings, expired=True, unreadable=True)
+            if entry is None:
+                continue
+            is_meant = any(each.takes(entry, settings) for each in selections)
+            if entry.state is State.UNREADABLE:
+                is_meant = is_meant or any(map(naming.search, (record.key, record.value)))
+            if is_meant:
+                found.append((entry.key, entry.kind))
+        yield found
+
+
+def _naming(address: str) -> re.Pattern[bytes]:
+    """Return what finds an address, or a domain and what is below it, in any text."""
+    raw_bytes = read_address(address)
+    before = rb"(?<![\w.+-])" if b"@" in raw_bytes else rb"(?<![\w-])"
+    return re.compile(before + re.escape(raw_bytes) + rb"(?![\w-]|\.\w)", re.IGNORECASE)
+
+
+async def _forget_told(store: Store, address: str, settings: Settings) -> int:
+    """Forget the windows for an address, and what waits for the log and names it."""
+    now = int(time.time())
+    key, name = window_key(address, settings), address.lower()
+
+    def without(control: Control) -> Control:
+        acts = tuple(act for act in control.acts if name not in act.what.lower())
+        return control.without_window(key)._replace(acts=acts)
+
+    naming = _naming(address)
+
+    def rule(remembered: Remembered) -> tuple[int, Sequence[Change]]:
+        before = Control.load(remembered[0])
+        after = without(before)
+        gone = len(before.windows) - len(after.windows) + len(before.acts) - len(after.acts)
+        # Also where a record is not understood, which is then written anew.
+        gone = gone or int(naming.search(remembered[0] or b"") is not None)
+        return gone, change_control(without, now)(remembered)[1] if gone else ()
+
+    return await store.transact([CONTROL_KEY], rule)
+
+
+_NAMES = {
+    Kind.TRIPLET: "triplets",
+    Kind.IDENTITY_TRIPLET: "triplets of identities",
+    Kind.CLIENT: "clients",
+    Kind.IDENTITY: "identities",
+    Kind.CORRESPONDENCE: "correspondences",
+    Kind.OTHER: "windows, notes for the log, what is unreadable",
+}
+
+
+def _show(admin: CommandContext, counts: Counter[Kind], *, dry_run: bool) -> None:
+    table = {kind.value.replace(" ", "_"): counts[kind] for kind in _NAMES}
+    admin.tell_json({"dry_run": dry_run, "entries": counts.total(), **table})
+    if not counts.total():
+        admin.tell("nothing is known that fits")
+        return
+    admin.table(
+        ["would be forgotten" if dry_run else "forgotten", ""],
+        [[name, str(counts[kind])] for kind, name in _NAMES.items() if counts[kind]],
+        numbers=[""],
+    )

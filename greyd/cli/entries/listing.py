@@ -1,0 +1,191 @@
+"""``greyd list``: what is remembered, entry by entry."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greyd.cli.batches import lower_cpu_priority
+from greyd.cli.context import NO, CommandContext, command, seconds
+from greyd.cli.entries.rows import JsonRows, Rows
+from greyd.cli.entries.selection import select
+from greyd.rules.entries import Entry, State, is_too_old, understand
+from greyd.store.contract import walk
+from greyd.terminal import complain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from greyd.cli.entries.selection import Selection
+    from greyd.config.settings import Settings
+    from greyd.rules.transaction import Record
+    from greyd.store.contract import Store
+
+MAX_FOR_PEOPLE = 1000
+"""Entries that are shown where nothing else is said; a program gets all."""
+
+
+@command
+async def list_entries(
+    admin: CommandContext,
+    client: Annotated[
+        str | None,
+        typer.Option(metavar="CLIENT", help="Of this address, network or name."),
+    ] = None,
+    sender: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of this sender or domain; <> is that of bounces."),
+    ] = None,
+    recipient: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of this recipient or domain.")
+    ] = None,
+    waiting: Annotated[bool, typer.Option("--waiting", help="What waits for its retry.")] = False,
+    passed: Annotated[bool, typer.Option("--passed", help="What has passed.")] = False,
+    never_returned: Annotated[
+        bool,
+        typer.Option("--never-returned", help="What could have passed for hours, and never came."),
+    ] = False,
+    auto_whitelisted: Annotated[
+        bool,
+        typer.Option("--auto-whitelisted", help="Clients and identities that wait no more."),
+    ] = False,
+    unreadable: Annotated[
+        bool, typer.Option("--unreadable", help="What greyd can't read, and has not written.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Seen within this time: 90s, 10m, 2h, 1d."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", metavar="N", min=0,
+            help=f"So many at most, 0 for all; {MAX_FOR_PEOPLE} if not given, all with --json.",
+        ),
+    ] = None,
+    with_keys: Annotated[
+        bool, typer.Option("--keys", help="The keys in the store in the place of the names.")
+    ] = False,
+) -> int:  # fmt: skip
+    """List what is remembered: mail that waits, has passed, never returned; clients that are known.
+
+    Options that select can be combined: an entry has to fit each of them. Of the states, one of
+    those that are given is enough.
+
+    The entries come in the order of the store: from SQLite the newest first, from Redis in none,
+    and what changes meanwhile may come twice. The first come at once, whatever the size of the
+    store, and the server is not held up. What waits passes at the time that is shown, by --delay.
+    "no end" stands beside what has no time to live in Redis, which greyd itself never writes.
+
+    With --json the answer is one document that is written as it is found, an entry a line: programs
+    can read it by lines, too. With --privacy only hashes are known: who is named has to be all
+    three of a triplet, or one client's address. Exit status 1 says that nothing fits.
+
+    Examples:
+
+      greyd list --waiting
+
+      greyd list --client 192.0.2.0/24 --since 2h
+
+      greyd list --sender example.com --recipient bob@example.org
+
+      greyd list --never-returned --limit 0 | less
+
+      greyd list --auto-whitelisted --json
+    """
+    lower_cpu_priority()
+    states = {
+        state
+        for state, wanted in (
+            (State.WAITING, waiting),
+            (State.PASSED, passed),
+            (State.NEVER_RETURNED, never_returned),
+            (State.AUTO_WHITELISTED, auto_whitelisted),
+            (State.UNREADABLE, unreadable),
+        )
+        if wanted
+    }
+    selection = select(
+        client,
+        sender,
+        recipient,
+        states,
+        int(time.time()) - seconds(since, "--since") if since else 0,
+    )
+    if limit is None:
+        limit = 0 if admin.as_json else MAX_FOR_PEOPLE
+    async with admin.store() as store:
+        records: AsyncIterator[Sequence[Record]] = walk(store)
+        if admin.settings.privacy and selection.names_somebody:
+            records = _by_hash(store, selection, admin.settings)
+            selection = select(None, None, None, states, selection.since)
+        return await _List(admin, selection, limit, keys=with_keys).show(records)
+
+
+class _List:
+    """Shows the entries that fit."""
+
+    def __init__(
+        self, admin: CommandContext, selection: Selection, limit: int, *, keys: bool
+    ) -> None:
+        self._selection = selection
+        self._settings = admin.settings
+        self._limit = limit
+        self._rows = JsonRows(admin.settings) if admin.as_json else Rows(admin, keys=keys)
+        self._shown = 0
+        self._looked_at = 0
+
+    async def show(self, groups: AsyncIterator[Sequence[Record]]) -> int:
+        """Show those of some groups; returns the exit status."""
+        more = False
+        async for records in groups:
+            self._looked_at += len(records)
+            found = self._fitting(records)
+            # One more than wanted tells that there are more.
+            room = self._limit - self._shown if self._limit else len(found)
+            self._rows.show(found[:room])
+            self._shown += len(found[:room])
+            if more := len(found) > room:
+                break
+        self._end(more)
+        return 0 if self._shown else NO
+
+    def _fitting(self, records: Sequence[Record]) -> list[Entry]:
+        now, settings = int(time.time()), self._settings
+        entries = (
+            understand(record, now, settings, expired=True, unreadable=True) for record in records
+        )
+        # What is too old leaves the store by itself, unless it has no end.
+        there = (
+            each
+            for each in entries
+            if each and (each.ttl_seconds is None or not is_too_old(each, now, settings))
+        )
+        fitting = (each for each in there if self._selection.takes(each, settings))
+        most = self._limit - self._shown + 1 if self._limit else None
+        return list(islice(fitting, most))
+
+    def _end(self, more: bool) -> None:
+        if isinstance(self._rows, JsonRows):
+            self._rows.end(shown=self._shown, more=more, looked_at=self._looked_at)
+        if more:
+            complain(f"{self._shown} shown, and there are more; --limit=0 shows all")
+        elif not self._shown:
+            complain(f"nothing fits, of {self._looked_at:,} entries")
+        else:
+            complain(f"{self._shown:,} shown, of {self._looked_at:,} entries")
+
+
+async def _by_hash(
+    store: Store, selection: Selection, settings: Settings
+) -> AsyncIterator[Sequence[Record]]:
+    """Return the one triplet or client that a selection names, where the store knows no names.
+
+    Raises:
+        AdminError: it names no single one.
+    """
+    found = [await store.get(key) for key in selection.hashed_keys(settings)]
+    yield [record for record in found if record is not None]

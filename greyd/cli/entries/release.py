@@ -1,0 +1,142 @@
+"""``greyd release``: lets the next attempt of mail that waits pass."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greyd.cli.acts import note_act
+from greyd.cli.batches import decide_all
+from greyd.cli.context import NO, CommandContext, CommandError, command
+from greyd.cli.entries.selection import Selection, select
+from greyd.escaping import plain
+from greyd.rules.entries import Kind, State, understand
+from greyd.rules.greylist import release as released
+from greyd.store.contract import walk
+from greyd.terminal import clock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from greyd.config.settings import Settings
+    from greyd.rules.entries import Entry
+    from greyd.rules.transaction import Change, Remembered
+    from greyd.store.contract import Store
+
+MAX_SHOWN = 20
+
+_WAITING = (State.WAITING, State.NEVER_RETURNED)
+
+
+@command
+async def release(
+    admin: CommandContext,
+    client: Annotated[
+        str | None,
+        typer.Option("--client", metavar="ADDRESS|NETWORK|NAME", help="Mail of this client."),
+    ] = None,
+    sender: Annotated[
+        str | None,
+        typer.Option("--sender", metavar="ADDRESS|DOMAIN", help="Mail of this sender."),
+    ] = None,
+    recipient: Annotated[
+        str | None,
+        typer.Option("--recipient", metavar="ADDRESS|DOMAIN", help="Mail to this recipient."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be released.")
+    ] = False,
+) -> int:
+    """Let the next attempt of waiting mail pass.
+
+    What is selected by several options has to fit all of them. The mail itself is at its sender
+    still, and comes with its next attempt; nothing can hurry that. Exit status 1 where nothing
+    waits. With --privacy only one triplet can be released, by its client's address, its sender and
+    its recipient.
+
+    Examples:
+
+      greyd release --recipient bob@example.org
+
+      greyd release --client 192.0.2.0/24 --sender example.com
+
+      greyd release --sender alice@example.com --recipient bob@example.org --dry-run
+    """
+    selection = select(client, sender, recipient, _WAITING)
+    if not selection.names_somebody:
+        raise CommandError("name whose mail: --client, --sender, --recipient")
+    now = int(time.time())
+    number = 0
+    shown: list[Entry] = []
+    async with admin.store(writes=not dry_run) as store:
+        async for entries in waiting(admin, store, selection, now):
+            number += len(entries)
+            shown += entries[: MAX_SHOWN - len(shown)]
+            if not dry_run:
+                await _release(store, entries, now, admin.settings)
+        if number and not dry_run:
+            named = {"client": client, "sender": sender, "recipient": recipient}
+            await note_act(store, admin.settings, f"released {number} waiting triplets", named)
+    _show(admin, shown, number, dry_run=dry_run)
+    return 0 if number else NO
+
+
+async def waiting(
+    admin: CommandContext, store: Store, selection: Selection, now: int
+) -> AsyncIterator[Sequence[Entry]]:
+    """Go through the waiting triplets that are selected.
+
+    Raises:
+        AdminError: only hashes are stored, and no single triplet is named.
+    """
+    settings = admin.settings
+    if settings.privacy:
+        names = selection.hashed_triplets(settings)
+        entries = [await _entry(store, name, now, settings) for name in names]
+        yield [entry for entry in entries if entry and entry.state in _WAITING]
+        return
+    async for group in walk(store):
+        entries = [understand(record, now, settings) for record in group]
+        if found := [e for e in entries if e and _is_triplet(e) and selection.takes(e, settings)]:
+            yield found
+
+
+async def _entry(store: Store, key: bytes, now: int, settings: Settings) -> Entry | None:
+    record = await store.get(key)
+    return record and understand(record, now, settings)
+
+
+def _is_triplet(entry: Entry) -> bool:
+    return entry.kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET)
+
+
+async def _release(store: Store, entries: Sequence[Entry], now: int, settings: Settings) -> None:
+    def rule(key: bytes, remembered: Remembered) -> tuple[None, Sequence[Change]]:
+        return None, released(key, remembered[0], now, settings)
+
+    async for _ in decide_all(store, [([e.key], partial(rule, e.key)) for e in entries]):
+        pass
+
+
+def _show(admin: CommandContext, entries: Sequence[Entry], number: int, *, dry_run: bool) -> None:
+    admin.tell_json({"released": 0 if dry_run else number, "waiting": number, "dry_run": dry_run})
+    if not number:
+        admin.tell("nothing waits that fits")
+        return
+    rows = [
+        [
+            *(plain(name) or "<>" for name in entry.names),
+            clock(entry.first_seen),
+            clock(entry.passes_at),
+        ]
+        for entry in entries
+        if not entry.is_hidden
+    ]
+    if rows:
+        admin.table(["client", "sender", "recipient", "first seen", "would pass from"], rows)
+    if rows and number > len(rows):
+        admin.tell(f"… and {number - len(rows)} more")
+    admin.tell(f"{number} {'would be' if dry_run else ''} released".replace("  ", " "))

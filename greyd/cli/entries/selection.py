@@ -1,0 +1,235 @@
+"""Which entries a command is about: by client, sender, recipient, state and age.
+
+A client is an address, a network, or a name: a name stands for the identity of that domain, and
+for the addresses that it has in DNS. A sender or recipient is an address, or a domain with all
+that is below it; ``<>`` is the sender of bounces, and a pair of brackets around an address is left
+out. What stands in a key is what was remembered: the client's network, and the sender without what
+changes from mail to mail.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greyd.cli.context import CommandError
+from greyd.escaping import plain
+from greyd.rules.address import network_prefix, parse_address
+from greyd.rules.entries import Entry, Kind, State
+from greyd.rules.evidence import Evidence
+from greyd.rules.hostnames import is_or_is_below
+from greyd.rules.keys import normalise_sender, request_keys
+from greyd.whitelist.matcher import Network, parse_network
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from greyd.config.settings import Settings
+    from greyd.rules.address import Address
+    from greyd.rules.keys import Keys
+
+_MAX_DOMAINS = 10
+
+NULL_SENDER = b"<>"
+"""Stands for the empty sender: an empty text says nothing of the sender."""
+
+# The last part is none of a number: half an address is no name, though resolvers take it for one.
+_NAME = re.compile(rb"(?=.{1,253}\Z)([a-z0-9_-]+\.)+[a-z][a-z0-9-]*\.?", re.IGNORECASE)
+
+
+_ONLY_EXACT = (
+    "with --privacy only hashes are stored: name one triplet by --client ADDRESS, --sender ADDRESS"
+    " and --recipient ADDRESS"
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Entries of some client, sender, recipient; what is empty says nothing."""
+
+    networks: tuple[Network, ...] = ()
+    domain: bytes = b""
+    """Of an identity."""
+    sender: bytes = b""
+    recipient: bytes = b""
+    states: Collection[State] = ()
+    since: int = 0
+    """Only what was seen then or later."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing at all, and means every entry."""
+        return not (self.names_somebody or self.states or self.since)
+
+    @property
+    def names_somebody(self) -> bool:
+        """Whether it names a client, a sender or a recipient."""
+        return bool(self.networks or self.domain or self.sender or self.recipient)
+
+    def takes(self, entry: Entry, settings: Settings) -> bool:
+        """Whether an entry is meant."""
+        return (
+            (not self.states or entry.state in self.states)
+            and (not self.since or entry.last_seen >= self.since)
+            and self._takes_client(entry, settings)
+            and self._takes_sender(entry)
+            and _is_or_is_in(entry.names.recipient, self.recipient)
+        )
+
+    def _takes_client(self, entry: Entry, settings: Settings) -> bool:
+        if not (self.networks or self.domain):
+            return True
+        name = entry.names.network
+        if entry.kind in (Kind.IDENTITY, Kind.IDENTITY_TRIPLET):
+            return bool(self.domain) and _is_or_is_in(name, self.domain)
+        network = _network_of(entry, settings)
+        return network is not None and any(_overlap(network, each) for each in self.networks)
+
+    def _takes_sender(self, entry: Entry) -> bool:
+        if self.sender == NULL_SENDER:
+            is_triplet = entry.kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET)
+            return is_triplet and not entry.is_hidden and not entry.names.sender
+        return _is_or_is_in(entry.names.sender, self.sender)
+
+    def exact_keys(self, settings: Settings) -> Keys | None:
+        """Return the keys of the one triplet that it names; None where it names no single one."""
+        address, sender = self.address, self._exact_sender
+        if address is None or sender is None or b"@" not in self.recipient.lstrip(b"@"):
+            return None
+        return request_keys(address, sender, self.recipient, settings)
+
+    def exact_triplets(self, settings: Settings) -> list[bytes]:
+        """Return the keys of the one triplet that it names, and of its sender as an identity.
+
+        None where it names no single one. The identity is taken for the sender's domain, or one
+        above it: whose it was otherwise, only the client's name would tell.
+        """
+        exact, address, sender = self.exact_keys(settings), self.address, self._exact_sender
+        if exact is None or address is None or sender is None:
+            return []
+        identities = [
+            request_keys(address, sender, self.recipient, settings, Evidence(identity=domain))
+            for domain in domains_of(sender)
+        ]
+        return [exact.triplet, *(each.identity_triplet for each in identities)]
+
+    def hashed_triplets(self, settings: Settings) -> list[bytes]:
+        """Return the keys of a triplet that can be found where only hashes are stored.
+
+        Raises:
+            AdminError: no single one is named.
+        """
+        if found := self.exact_triplets(settings):
+            return found
+        raise CommandError(_ONLY_EXACT)
+
+    def hashed_keys(self, settings: Settings) -> list[bytes]:
+        """Return the keys of a triplet, or of a client alone, where only hashes are stored.
+
+        Raises:
+            AdminError: no single one is named.
+        """
+        if found := self.exact_triplets(settings):
+            return found
+        if self.address and not (self.sender or self.recipient):
+            return [request_keys(self.address, b"", b"", settings).client]
+        raise CommandError(f"{_ONLY_EXACT}, or one client by --client ADDRESS")
+
+    @property
+    def _exact_sender(self) -> bytes | None:
+        """The one sender that it names; None where it names none, or a domain."""
+        if self.sender == NULL_SENDER:
+            return b""
+        return self.sender if b"@" in self.sender.lstrip(b"@") else None
+
+    @property
+    def address(self) -> Address | None:
+        """The one address that its client is; None where it is none, or several."""
+        if len(self.networks) != 1 or self.networks[0].prefix != self.networks[0].bits:
+            return None
+        number, _, bits = self.networks[0]
+        family = socket.AF_INET if bits == 32 else socket.AF_INET6
+        return parse_address(socket.inet_ntop(family, number.to_bytes(bits // 8, "big")).encode())
+
+
+def domains_of(sender: bytes) -> list[bytes]:
+    """Return the domains that a sender may be known by as an identity: its own, and those above."""
+    labels = sender.rpartition(b"@")[2].split(b".")
+    return [b".".join(labels[start:]) for start in range(len(labels) - 1)][:_MAX_DOMAINS]
+
+
+def select(
+    client: str | None,
+    sender: str | None,
+    recipient: str | None,
+    states: Collection[State] = (),
+    since: int = 0,
+) -> Selection:
+    """Return what the options of a command select.
+
+    Raises:
+        AdminError: a client that is neither address, network nor name.
+    """
+    networks, domain = _client(client) if client else ((), b"")
+    return Selection(
+        networks,
+        domain,
+        normalise_sender(read_address(sender or "", null=NULL_SENDER)).lower(),
+        read_address(recipient or "").lower(),
+        states,
+        since,
+    )
+
+
+def read_address(text: str, *, null: bytes = b"") -> bytes:
+    """Return a mail address or a domain as it is given, also in brackets; ``null`` for ``<>``."""
+    data = text.strip().encode(errors="surrogateescape")
+    if data == NULL_SENDER:
+        return null
+    return data[1:-1] if data.startswith(b"<") and data.endswith(b">") else data
+
+
+def _client(text: str) -> tuple[tuple[Network, ...], bytes]:
+    data = text.strip().encode(errors="surrogateescape")
+    if network := parse_network(data):
+        return (network,), b""
+    if not _NAME.fullmatch(data):
+        raise CommandError(
+            f"--client={plain(data)}: write an address, a network (192.0.2.0/24) or a host's name"
+        )
+    return _addresses_of(text.strip()), data.lower().rstrip(b".")
+
+
+def _addresses_of(name: str) -> tuple[Network, ...]:
+    """Return what DNS says; a name without address may still be an identity's domain."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ()
+    texts = {str(address[0]).partition("%")[0].encode() for *_, address in found}
+    return tuple(filter(None, map(parse_network, sorted(texts))))
+
+
+def _network_of(entry: Entry, settings: Settings) -> Network | None:
+    """Return the network that an entry's client stands for."""
+    network = parse_network(entry.names.network)
+    if network is None or entry.kind is Kind.CLIENT or settings.lookup_by_host:
+        return network
+    prefix = network_prefix(network.number, network.bits, settings)
+    return network._replace(prefix=min(prefix, network.bits))
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    free = one.bits - min(one.prefix, other.prefix)
+    return one.bits == other.bits and one.number >> free == other.number >> free
+
+
+def _is_or_is_in(address: bytes, wanted: bytes) -> bool:
+    """Whether an address is the one wanted, or in the domain that is."""
+    if not wanted or address == wanted:
+        return True
+    if b"@" in wanted.lstrip(b"@"):
+        return False
+    return is_or_is_below(address.rpartition(b"@")[2], wanted.lstrip(b"@"))

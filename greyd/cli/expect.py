@@ -1,0 +1,124 @@
+"""``greyd expect``: opens a window for mail that somebody waits for, a login code say."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greyd.cli.acts import tell_servers, told_servers, who
+from greyd.cli.context import CommandContext, CommandError, command, seconds
+from greyd.config.durations import show_duration
+from greyd.escaping import plain_text
+from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, Window, window_key
+from greyd.terminal import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RECIPIENT = re.compile(r"(?=.{1,320}\Z)[^@\s]*@[^@\s]+")
+_DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
+
+
+@command
+async def expect(
+    admin: CommandContext,
+    recipient: Annotated[
+        str | None,
+        typer.Argument(help="Who waits: an address, or @example.org for all of a domain."),
+    ] = None,
+    for_: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="How long; at most a day.")
+    ] = "10m",
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DOMAIN", help="Only from senders of this domain."),
+    ] = None,
+    close: Annotated[
+        bool, typer.Option("--close", help="Close the windows of RECIPIENT before their time.")
+    ] = False,
+) -> None:
+    """Let mail for a recipient pass at once for a while.
+
+    For a mail that somebody waits for and that expires: a login code, a confirmation. All servers
+    on the store follow within a second. Anybody's mail to the recipient passes meanwhile, so name
+    the sender's domain where it is known. Without a recipient the open windows are shown.
+
+    Examples:
+
+      greyd expect bob@example.org
+
+      greyd expect bob@example.org --for 30m --from example.com
+
+      greyd expect
+    """
+    now = int(time.time())
+    if recipient is None:
+        if close:
+            raise CommandError("--close: name the recipient")
+        async with admin.store() as store:
+            _show(admin, (await told_servers(store)).without_old(now))
+        return
+    change = _change(admin, recipient, _until(for_, now), from_, close=close, now=now)
+    async with admin.store(make=True) as store:
+        try:
+            control = await tell_servers(store, change, now)
+        except ControlError as error:
+            raise CommandError(str(error)) from None
+    _show(admin, control)
+
+
+def _change(
+    admin: CommandContext, recipient: str, until: int, sender: str | None, *, close: bool, now: int
+) -> Callable[[Control], Control]:
+    """Return what is to be changed.
+
+    Raises:
+        AdminError: a recipient or a domain that is none.
+    """
+    recipient = recipient.strip().lower()
+    if not _RECIPIENT.fullmatch(recipient):
+        raise CommandError(f"{plain_text(recipient)}: write an address, or @example.org")
+    domain = (sender or "").strip().lower().rpartition("@")[2].rstrip(".")
+    if sender and not _DOMAIN.fullmatch(domain):
+        raise CommandError(f"--from={plain_text(sender)}: write a domain, such as example.com")
+    key = window_key(recipient, admin.settings)
+    # A hash in the store is not to stand beside the name that it hides.
+    whom = "mail" if admin.settings.privacy else f"mail to {plain_text(recipient)}"
+    if close:
+        what = f"expects {whom} no longer"
+        return partial(_closed, key=key, what=what, now=now)
+    what = f"expects {whom}{f' from {domain}' if domain else ''} until {clock(until)}"
+    window = Window(key, domain, until)
+    return lambda control: control.with_window(window).with_act(who(), what, now)
+
+
+def _closed(control: Control, *, key: str, what: str, now: int) -> Control:
+    return control.without_window(key).with_act(who(), what, now)
+
+
+def _until(text: str, now: int) -> int:
+    length = seconds(text, "--for")
+    if not 0 < length <= MAX_WINDOW_SECONDS:
+        raise CommandError(
+            f"--for={plain_text(text)}: a day at most; for longer there are the whitelists"
+        )
+    return now + length
+
+
+def _show(admin: CommandContext, control: Control) -> None:
+    now = int(time.time())
+    admin.tell_json(
+        [{"recipient": r, "from": f or None, "until": u} for r, f, u in control.windows]
+    )
+    if not control.windows:
+        admin.tell("no mail is expected")
+        return
+    rows = [
+        [plain_text(r), plain_text(f) or "anybody", show_duration(u - now), clock(u)]
+        for r, f, u in control.windows
+    ]
+    admin.table(["mail to", "from", "still for", "until"], rows)

@@ -1,0 +1,1 @@
+"""``greyd explain``: why a request was, or would be, answered as it was."""

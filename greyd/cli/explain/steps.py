@@ -1,0 +1,503 @@
+"""The steps of a decision, told in words: what was compared to what, up to the one that decides.
+
+Which one decides, and the verdict, is the policy's (``greyd.policy.dry_run``); this only tells of
+it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from greyd.config.durations import show_duration
+from greyd.config.vocabulary import DELAYS
+from greyd.escaping import plain
+from greyd.redaction import shown
+from greyd.rules.address import address_text, network_of, network_prefix, parse_address
+from greyd.rules.evidence import delay_for
+from greyd.rules.greylist import decide, has_passed
+from greyd.rules.keys import keys_to_read, normalise_sender, request_keys
+from greyd.rules.reasons import GREYLIST
+from greyd.rules.records import Client, Identity, Triplet
+from greyd.terminal import clock
+from greyd.whitelist.near_misses import Seen, near_client, near_recipient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from greyd.config.settings import Settings
+    from greyd.policy.dry_run import DryRun
+    from greyd.rules.address import Address
+    from greyd.rules.keys import Keys
+    from greyd.rules.request import Request
+    from greyd.whitelist.files import Lists
+    from greyd.whitelist.matcher import Entry, Source, Whitelists
+    from greyd.whitelist.near_misses import NearMiss
+
+
+class Name(NamedTuple):
+    """What DNS says of an address's name."""
+
+    confirmed: bytes
+    """The one that leads back to the address; empty where none does."""
+    names: tuple[bytes, ...]
+    """All that it has."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request, and all that is known of it."""
+
+    request: Request
+    settings: Settings
+    lists: Lists
+    whitelists: Whitelists
+    inquiry: DryRun
+    name: Name | None
+    """What DNS says now, where Postfix knew no name."""
+    asked: Sequence[str]
+    """Of DNS, by the witness; with the answers."""
+    is_open: bool = False
+    """The store can't be opened here, and the answer depends on it."""
+
+    @property
+    def address(self) -> Address | None:
+        """The client's."""
+        return parse_address(self.request.client_address or b"")
+
+    @property
+    def keys(self) -> Keys | None:
+        """Those that the request is remembered under."""
+        request, address = self.request, self.address
+        if address is None:
+            return None
+        return request_keys(
+            address,
+            request.sender or b"",
+            request.recipient or b"",
+            self.settings,
+            self.inquiry.evidence,
+        )
+
+    def value(self, key: bytes) -> bytes | None:
+        """Return what is stored under a key."""
+        record = self.inquiry.records.get(key)
+        return record.value if record else None
+
+
+@dataclass
+class Step:
+    """One step."""
+
+    name: str
+    text: str
+    details: Sequence[str] = ()
+    match: Entry | None = None
+    """The entry of a whitelist that matches."""
+    near: Sequence[NearMiss] = ()
+    """Those that nearly do."""
+    decides: bool = False
+
+    def lines(self) -> Iterator[str]:
+        """Yield what is to be shown beneath the text."""
+        yield from self.details
+        for file, line, text, why in self.near:
+            yield f'near: {file}:{line}: "{_entry(text)}" {why}'
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a program."""
+        match = self.match and {
+            "file": self.match.file, "line": self.match.line, "entry": _entry(self.match.text)
+        }  # fmt: skip
+        near = [
+            {"file": file, "line": line, "entry": _entry(text), "why": why}
+            for file, line, text, why in self.near
+        ]
+        return {
+            "step": self.name,
+            "decides": self.decides,
+            "text": self.text,
+            "details": list(self.details),
+            "match": match,
+            "near": near,
+        }
+
+
+def steps(case: Case) -> list[Step]:
+    """Return the steps up to the one that decides, in the order in which the policy takes them."""
+    deciding = _DECIDING.get(case.inquiry.reason, "request")
+    told = []
+    for name, tell in _STEPS.items():
+        if (step := tell(case)) is not None:
+            told.append(step)
+            if case.is_open and name == "memory":
+                break
+            if name == deciding:
+                step.decides = True
+                break
+    return told
+
+
+# Before the store is asked ------------------------------------------------------------------------
+
+
+def _request(case: Case) -> Step:
+    request = case.request
+    if request.request != b"smtpd_access_policy":
+        kind = plain(request.request or b"(none)")
+        return Step("request", f"request={kind} is none that is answered (smtpd_access_policy is)")
+    if case.inquiry.reason == "outbound":
+        return Step("request", "mail of one of our users, from which is learned; it passes")
+    missing = [name for name in _NEEDED if getattr(request, name) is None]
+    if missing:
+        return Step("request", f"without {', '.join(missing)} nothing can be decided")
+    client = f"{plain(request.client_name or b'')}[{plain(request.client_address or b'')}]"
+    sender, recipient = plain(request.sender or b""), plain(request.recipient or b"")
+    return Step("request", f"from {client}, <{sender}> to <{recipient}>", _about_name(case))
+
+
+_NEEDED = ("client_address", "client_name", "sender", "recipient")
+
+
+def _about_name(case: Case) -> list[str]:
+    """Return what is to be known of a client's name."""
+    name, given = case.name, (case.request.client_name or b"").lower()
+    address = plain(case.request.client_address or b"")
+    if name is None:
+        unknown = "Postfix could not confirm a name (unknown): only its address can match"
+        return [unknown] if given == b"unknown" else []
+    names = ", ".join(plain(each) for each in name.names)
+    if name.confirmed and given == b"unknown":
+        return [
+            f"unknown when the mail came, so only its address can match; DNS confirms it now as"
+            f" {plain(name.confirmed)}"
+        ]
+    if name.confirmed:
+        return ["the name is DNS's, looked up as Postfix does; its log has what Postfix found"]
+    if not names:
+        return [f"unknown: {address} has no name in DNS (PTR), so only the address can match"]
+    return [
+        f"unknown: {address} is called {names} in DNS, and that name does not lead back to it, so"
+        " only the address can match"
+    ]
+
+
+def _authenticated(case: Case) -> Step:
+    user = case.request.sasl_username
+    return Step(
+        "authenticated", f"has logged in as {plain(user)}" if user else "no (no sasl_username)"
+    )
+
+
+def _client_whitelist(case: Case) -> Step:
+    request, address = case.request, case.address
+    name = request.client_name or b""
+    if entry := case.whitelists.match_client(name, address):
+        return Step("client whitelist", _matched(entry), match=entry)
+    what = plain(name) + (f" and {plain(address.text)}" if address else "")
+    names = case.name.names if case.name else ()
+    reverse = (request.reverse_client_name or b"").lower()
+    others = tuple({*names, reverse} - {b"", b"unknown", name.lower()})
+    seen = Seen(name, address, others, request.helo_name or b"", request.sender or b"")
+    return Step(
+        "client whitelist",
+        _unmatched(case.lists.clients, len(case.whitelists.clients), what),
+        near=near_client(case.lists.clients, case.lists.recipients, seen),
+    )
+
+
+def _recipient_whitelist(case: Case) -> Step:
+    recipient, sender = case.request.recipient or b"", case.request.sender or b""
+    if entry := case.whitelists.match_recipient(recipient):
+        return Step("recipient whitelist", _matched(entry), match=entry)
+    return Step(
+        "recipient whitelist",
+        _unmatched(case.lists.recipients, len(case.whitelists.recipients), plain(recipient)),
+        near=near_recipient(case.lists.recipients, case.lists.clients, recipient, sender),
+    )
+
+
+def _entry(text: bytes) -> str:
+    return shown(text[:200].decode(errors="backslashreplace"))
+
+
+def _matched(entry: Entry) -> str:
+    return f'{entry.file}:{entry.line}: "{_entry(entry.text)}" matches'
+
+
+def _unmatched(sources: Sequence[Source], number: int, what: str) -> str:
+    files = ", ".join(source.file for source in sources) or "no file"
+    return f"none of {number} entries in {files} matches {what}"
+
+
+def _mode(case: Case) -> Step:
+    told = case.inquiry.control.mode
+    mode = case.inquiry.mode
+    if told is None or not told.holds(case.inquiry.now):
+        return Step("mode", f"{mode}, as it is set (--mode)")
+    until = f" until {clock(told.until)}" if told.until else ""
+    return Step("mode", f"{mode}{until}, by {told.by} at {clock(told.at)} (greyd mode)")
+
+
+def _expected(case: Case) -> Step:
+    now = case.inquiry.now
+    windows = [each for each in case.inquiry.control.windows if now < each.until]
+    details = [
+        f"{each.recipient} from {each.sender_domain or 'anybody'} until {clock(each.until)}"
+        for each in windows
+    ]
+    if case.inquiry.reason == "expected":
+        return Step("expected", "the mail is awaited (greyd expect)", details)
+    open_now = f"none of {len(windows)} windows is for this mail" if windows else "no window open"
+    return Step("expected", f"no: {open_now} (greyd expect)", details)
+
+
+def _client_address(case: Case) -> Step | None:
+    if case.address is not None:
+        return None
+    return Step("client address", "no IP address, by which greylisting remembers; it passes")
+
+
+# Who asks -----------------------------------------------------------------------------------------
+
+
+def _evidence(case: Case) -> Step | None:
+    inquiry = case.inquiry
+    if not inquiry.evidence_collected:
+        return None
+    evidence = inquiry.evidence
+    said = []
+    if evidence.identity:
+        own = ", which is the sender's domain" if evidence.speaks_for_sender else ""
+        said.append(f"sends for {plain(evidence.identity)}{own} (by {evidence.way})")
+    elif case.settings.identity:
+        said.append("nobody whom it verifiably sends for")
+    if evidence.signals:
+        said.append(f"signals: {', '.join(evidence.signals)}")
+    if evidence.listed:
+        said.append("listed")
+    if evidence.exemption:
+        said.append(f"passes: {evidence.exemption}")
+    if evidence.unsure:
+        said.append("unsure: not all could be found out in time")
+    elif inquiry.reason == "not suspicious":
+        said.append("nothing speaks against it, and only the suspicious are greylisted")
+    return Step("evidence", "; ".join(said) or "nothing is known of it", list(case.asked))
+
+
+# What is remembered -------------------------------------------------------------------------------
+
+
+def _memory(case: Case) -> Step | None:
+    keys = case.keys
+    if keys is None:
+        return None
+    if case.inquiry.fault:
+        return Step("memory", f"the store can't be asked: {case.inquiry.fault}", _about_keys(case))
+    records = [
+        *_about_triplet(case, "triplet", keys.triplet),
+        *_about_client(case, keys.client),
+        *_about_triplet(case, "identity's triplet", keys.identity_triplet),
+        *_about_identity(case, keys.identity),
+        *_about_correspondence(case, keys.correspondence),
+    ]
+    return Step("memory", records[0], [*records[1:], *_about_keys(case)])
+
+
+def _about_keys(case: Case) -> list[str]:
+    """Return what the triplet is remembered under, and what was left out of it."""
+    address, sender, settings = case.address, case.request.sender or b"", case.settings
+    said = []
+    if address is not None and not settings.lookup_by_host:
+        prefix = network_prefix(address.number, address.bits, settings)
+        network = address._replace(number=network_of(address, settings))
+        text = plain(address_text(network.number, network.bits))
+        said.append(f"the client counts by its network, {text}/{prefix}")
+    normal = normalise_sender(sender)
+    if normal != sender:
+        said.append(f"the sender counts as {plain(normal)}: {', '.join(_left_out(sender, normal))}")
+    if settings.privacy:
+        said.append("keys are hashes (--privacy)")
+    return said
+
+
+def _left_out(sender: bytes, normal: bytes) -> Iterator[str]:
+    local, left = sender.partition(b"@")[0], normal.partition(b"@")[0]
+    if local.startswith(b"prvs=") and not left.startswith(b"prvs="):
+        yield "without the tag of BATV"
+    if b"+" in local:
+        yield "without what stands after +"
+    if b"#" in left and b"#" not in local:
+        yield "with # for each number"
+
+
+def _ago(when: int, now: int) -> str:
+    return f"{clock(when)} ({show_duration(now - when)} ago)"
+
+
+def _is_old(seen: int, case: Case) -> bool:
+    return abs(case.inquiry.now - seen) > case.settings.max_age_seconds
+
+
+def _about_triplet(case: Case, what: str, key: bytes) -> Iterator[str]:
+    if not key:
+        return
+    now, settings = case.inquiry.now, case.settings
+    value = case.value(key)
+    triplet = Triplet.load(value) if value is not None else None
+    if triplet is None:
+        yield f"{what}: never seen"
+        return
+    seen = (
+        f"{what}: first seen {_ago(triplet.first_seen, now)}, last {_ago(triplet.last_seen, now)}"
+    )
+    delay = delay_for(case.inquiry.evidence, settings)
+    if _is_old(triplet.last_seen, case):
+        yield f"{seen}: too long ago (--max-age), so it is new"
+    elif has_passed(triplet, delay, settings):
+        passed = f" at {clock(triplet.passed_at)}" if triplet.passed_at else ""
+        yield f"{seen}; it has passed{passed}"
+    elif now - triplet.first_seen > settings.retry_window_seconds:
+        yield f"{seen}; it has not passed, and that is too long ago (--retry-window): it is new"
+    else:
+        yield f"{seen}; it has not passed yet"
+
+
+def _about_client(case: Case, key: bytes) -> Iterator[str]:
+    most = case.settings.auto_whitelist_clients
+    if not most:
+        yield "client: auto-whitelisting is off"
+        return
+    value = case.value(key)
+    client = Client.load(value) if value is not None else None
+    if client is None or _is_old(client.last_counted, case):
+        yield f"client: has come back 0 of {most} times"
+        return
+    last = _ago(client.last_counted, case.inquiry.now)
+    is_known = "; auto-whitelisted" if client.successes >= most else ""
+    yield f"client: has come back {client.successes} of {most} times, last {last}{is_known}"
+
+
+def _about_identity(case: Case, key: bytes) -> Iterator[str]:
+    settings = case.settings
+    most = settings.auto_whitelist_identities
+    if not key or not most:
+        return
+    value = case.value(key)
+    identity = Identity.load(value) if value is not None else None
+    if identity is None or _is_old(identity.last_counted, case):
+        yield f"identity: has come back 0 of {most} times"
+        return
+    over = show_duration(identity.last_counted - identity.first_counted)
+    wanted = show_duration(settings.identity_age_seconds)
+    is_known = "; auto-whitelisted" if identity.has_earned_its_pass(settings) else ""
+    yield (
+        f"identity: has come back {identity.successes} of {most} times over {over} of"
+        f" {wanted}{is_known}"
+    )
+
+
+def _about_correspondence(case: Case, key: bytes) -> Iterator[str]:
+    if key:
+        known = "has been written to" if case.value(key) else "has not been written to"
+        yield f"correspondence: the sender {known} by the recipient"
+
+
+# The rule -----------------------------------------------------------------------------------------
+
+
+def _rule(case: Case) -> Step:
+    inquiry = case.inquiry
+    details = [f"the delay is {_delay(case)}"]
+    if inquiry.evidence.listed:
+        details.append("it is listed, so what it has earned before does not count")
+    reason = inquiry.decision.reason if inquiry.decision else inquiry.reason
+    if reason in _AT_ONCE:
+        details = []
+    tell = _RULES.get(reason)
+    text = tell(case) if tell else reason
+    if inquiry.reason == "learning":
+        details.append("learning: it passes all the same")
+    return Step("rule", text, details)
+
+
+def _waited(case: Case) -> str:
+    decision = case.inquiry.decision
+    return show_duration(decision.waited_seconds if decision else 0)
+
+
+def _missing(case: Case) -> str:
+    decision = case.inquiry.decision
+    return show_duration(decision.missing_seconds if decision else 0)
+
+
+_AT_ONCE = ("client AWL", "identity AWL", "correspondent", "store unavailable")
+_RULES: Mapping[str, Callable[[Case], str]] = {
+    "client AWL": lambda _: "the client is auto-whitelisted, and passes",
+    "identity AWL": lambda _: "the identity is auto-whitelisted, and passes",
+    "correspondent": lambda _: "it answers one of our users, and passes",
+    "triplet found": lambda case: f"first seen {_waited(case)} ago, it has waited, and passes",
+    "early-retry": lambda case: f"first seen {_waited(case)} ago: {_missing(case)} too early",
+    "new": lambda case: f"seen for the first time, it has to wait {_missing(case)}",
+    "store unavailable": lambda case: (
+        "without the store, mail passes" if case.inquiry.action != GREYLIST
+        else "without the store, mail is deferred (--on-store-failure)"
+    ),
+}  # fmt: skip
+
+
+def _delay(case: Case) -> str:
+    evidence, settings = case.inquiry.evidence, case.settings
+    seconds = f"{delay_for(evidence, settings)} s"
+    if evidence.delay_seconds is not None:
+        return f"{seconds}, that of the list on which it stands"
+    if not settings.delays:
+        return f"{seconds} (--delay)"
+    levels = (not evidence.is_clean, evidence.unsure, bool(evidence.signals), evidence.listed)
+    level = 3 if levels[3] else 2 if levels[2] else 1 if levels[1] else 0
+    return f"{seconds}, that of {DELAYS[level]} (--delay)"
+
+
+def outlook(case: Case) -> tuple[int, int]:
+    """Return from when until when a retry would pass, if this attempt was made now; 0 for now."""
+    inquiry, settings, keys = case.inquiry, case.settings, case.keys
+    decision = inquiry.decision
+    if inquiry.action != GREYLIST or decision is None or decision.passes or keys is None:
+        return 0, 0
+    after = {change.key: change.value for change in inquiry.changes}
+    values = [after.get(key) or case.value(key) for key in keys_to_read(keys, settings)]
+    passes_at = inquiry.now + decision.missing_seconds
+    then, _ = decide(keys, values, passes_at, settings, inquiry.evidence)
+    if not then.passes:
+        return 0, 0
+    return passes_at, inquiry.now - decision.waited_seconds + settings.retry_window_seconds
+
+
+_STEPS: Mapping[str, Callable[[Case], Step | None]] = {
+    "request": _request,
+    "authenticated": _authenticated,
+    "client whitelist": _client_whitelist,
+    "recipient whitelist": _recipient_whitelist,
+    "mode": _mode,
+    "expected": _expected,
+    "client address": _client_address,
+    "evidence": _evidence,
+    "memory": _memory,
+    "rule": _rule,
+}
+"""In the order of ``greyd.policy.policy``."""
+
+_DECIDING = {
+    "missing attribute": "request",
+    "outbound": "request",
+    "authenticated": "authenticated",
+    "client whitelist": "client whitelist",
+    "recipient whitelist": "recipient whitelist",
+    "mode off": "mode",
+    "expected": "expected",
+    "client address": "client address",
+    "DNS whitelist": "evidence",
+    "not suspicious": "evidence",
+    **dict.fromkeys((*_RULES, "learning", "internal error"), "rule"),
+}
+"""Which step decides, by the reason that the policy gives."""

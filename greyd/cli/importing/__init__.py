@@ -1,0 +1,1 @@
+"""``greyd import``: entries of postgrey's, sqlgrey's and other greyd stores."""

@@ -1,0 +1,88 @@
+"""The command line: builds what is needed, and hands it down.
+
+``greyd serve`` is dispatched before the rest is built: a policy server that is being restarted
+should answer again soon, and its command line is postgrey's, read by ``greyd.config.sources``.
+Typer
+shows its help and completes its options from the same table.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from greyd import __version__
+from greyd.config.errors import SettingsError, SetupError
+from greyd.config.loading import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE_ERROR = 2
+
+
+_PACKAGES = {"re2": "google-re2", "_re2": "google-re2", "_cffi_backend": "cffi"}
+"""Packages whose names are not those of their modules."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run greyd with the given arguments, or the process's own; ends by ``SystemExit``."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and any("@" in word or "password" in word for word in words):
+        from greyd.cli.process_title import hide_passwords
+
+        hide_passwords()
+    try:
+        _run(words)
+    except ImportError as error:
+        # Of compiled packages, which exist for some platforms only. A fault of greyd's own is one.
+        if (error.name or "").partition(".")[0] == "greyd":
+            raise
+        sys.stderr.write(f"greyd: {_not_loaded(error)}\n")
+        sys.exit(USAGE_ERROR)
+
+
+def _not_loaded(error: ImportError) -> str:
+    import platform
+
+    module = (error.name or "").partition(".")[0]
+    package = _PACKAGES.get(module, module.replace("_", "-"))
+    libc = " ".join(platform.libc_ver()) or "another C library than glibc"
+    here = f"Python {platform.python_version()}, {platform.machine()}, {libc}"
+    return (
+        f"{package or 'a package'} can't be loaded: {' '.join(str(error).split())};"
+        f" install greyd and its packages anew for {sys.executable} ({here});"
+        ' docs/install.md, "Platforms", says where they can be had'
+    )
+
+
+def _run(words: list[str]) -> None:
+    if words[:1] == ["serve"] and not {"-h", "--help", "-help"} & set(words):
+        sys.exit(serve(words[1:]))
+    from greyd.cli.app import run
+
+    sys.exit(run(["--help" if word == "-help" else word for word in words]))
+
+
+def serve(arguments: Sequence[str]) -> int:
+    """Run the server; returns the exit status."""
+    if {"--version", "-version"} & set(arguments):
+        sys.stdout.write(f"greyd {__version__}\n")
+        return 0
+    from greyd.server.process import run
+    from greyd.store.contract import StoreError
+
+    try:
+        return run(read_settings(arguments))
+    except (SettingsError, SetupError, StoreError) as error:
+        sys.stderr.write(f"greyd: {error}\n")
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return 0
+    except ImportError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one line for whoever starts it, and status 1
+        from greyd.runtime.supervision import describe_error
+
+        sys.stderr.write(f"greyd: internal error: {describe_error(error)}\n")
+        return 1

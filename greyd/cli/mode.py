@@ -1,0 +1,91 @@
+"""``greyd mode``: switches all servers on the store while they run."""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greyd.cli.acts import tell_servers, told_servers, who
+from greyd.cli.context import CommandContext, command, seconds
+from greyd.escaping import plain_text
+from greyd.rules.control import Control, Mode
+from greyd.terminal import clock
+
+if TYPE_CHECKING:
+    from greyd.store.contract import Store
+
+
+class Switch(Enum):
+    """What a mode can be switched to."""
+
+    ON = "on"
+    LEARN = "learn"
+    OFF = "off"
+    RESET = "reset"
+
+
+@command
+async def mode(
+    admin: CommandContext,
+    switch: Annotated[
+        Switch | None,
+        typer.Argument(
+            metavar="MODE",
+            help="on, learn, off; reset: as each server is set up. Without it: show the mode.",
+        ),
+    ] = None,
+    for_: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="For so long: 30m, 2h, 1d; else until reset."),
+    ] = None,
+) -> None:
+    """Switch greylisting on, off, or to learning, on all servers that share the store.
+
+    The servers follow within a second, and say so in their logs. learn: remember and log, but let
+    all mail pass. off: let all mail pass, and remember nothing. It holds until it is taken back,
+    also over restarts, or for the time of --for.
+
+    Examples:
+
+      greyd mode
+
+      greyd mode off --for 2h
+
+      greyd mode reset
+    """
+    now = int(time.time())
+    if switch is None:
+        async with admin.store() as store:
+            _show(admin, await told_servers(store), now)
+        return
+    until = now + seconds(for_, "--for") if for_ else 0
+    async with admin.store(make=True) as store:
+        _show(admin, await _switch(store, switch.value, until, now), now)
+
+
+async def _switch(store: Store, name: str, until: int, now: int) -> Control:
+    by = who()
+
+    def change(control: Control) -> Control:
+        if name == "reset":
+            # Of a switch the servers tell by whom it was; of none they can't.
+            return control._replace(mode=None).with_act(by, "mode reset", now)
+        return control._replace(mode=Mode(name, until, by, now))
+
+    return await tell_servers(store, change, now)
+
+
+def _show(admin: CommandContext, control: Control, now: int) -> None:
+    mode = control.mode if control.mode and control.mode.holds(now) else None
+    told = None if mode is None else mode._asdict()
+    admin.tell_json(
+        {"mode": told and told["mode"], "configured": admin.settings.mode, "told": told}
+    )
+    if mode is None:
+        admin.tell(f"as each server is set up; here {admin.settings.mode}")
+        return
+    until = f"until {clock(mode.until)}" if mode.until else "until it is reset"
+    admin.tell(f"{mode.mode}, {until}; by {plain_text(mode.by)} at {clock(mode.at)}")

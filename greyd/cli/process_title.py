@@ -1,0 +1,55 @@
+"""Hides passwords of the process's own command line, which every user of the machine can read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+from greyd.redaction import redacted
+from greyd.store.url import UrlError, read_redis_url
+
+_SCHEME = re.compile(rb"(?:.*=)?[a-z+]+://|[^=]*=|")
+_ARG_START = 48 - 3
+"""The place of ``arg_start`` in /proc/PID/stat behind the command's name (proc(5))."""
+
+
+def hide_passwords() -> None:
+    """Write over the passwords in URLs of stores, for ``ps`` and /proc/PID/cmdline.
+
+    On Linux alone. The first process of a container keeps its words: commands read them to find
+    its store, and who can see them can see the container's settings anyway.
+    """
+    if os.getpid() == 1:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        words = Path("/proc/self/cmdline").read_bytes().split(b"\0")
+        hidden = [_hidden(word) for word in words]
+        if hidden != words:
+            _write_over(b"\0".join(hidden))
+
+
+def _hidden(word: bytes) -> bytes:
+    text = word.decode(errors="surrogateescape")
+    if redacted(text) == text or _is_no_secret(text):
+        return word
+    shown = _SCHEME.match(word)
+    begin = shown.end() if shown else 0
+    return word[:begin] + b"x" * (len(word) - begin)
+
+
+def _is_no_secret(text: str) -> bool:
+    """Whether a word is, or ends in, a URL without password and options."""
+    try:
+        url = read_redis_url(text.rpartition("=")[2] if "?" not in text else text)
+    except UrlError:
+        return False
+    return url.password is None and not url.options
+
+
+def _write_over(data: bytes) -> None:
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
+        memory.seek(int(fields[_ARG_START]))
+        memory.write(data)

@@ -1,0 +1,1 @@
+"""``greyd replay``: what other settings would have done with the mail of a log."""

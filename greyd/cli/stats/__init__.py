@@ -1,0 +1,1 @@
+"""``greyd stats`` and ``greyd top``: figures of the servers and of the store."""

@@ -1,0 +1,217 @@
+"""``greyd top``: the same as ``greyd stats``, live."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import termios
+import time
+import tty
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greyd.cli.batches import lower_cpu_priority
+from greyd.cli.context import CommandContext, CommandError, command, seconds
+from greyd.cli.stats.overview import Overview, StoreView, on_screen
+from greyd.cli.stats.tally import Tally
+from greyd.monitoring.stats_client import Heard, Place, Servers, hear, places_of, since
+from greyd.monitoring.store_summary import SHARE
+from greyd.store.contract import StoreError, UnusableStoreError, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.live import Live
+
+    from greyd.monitoring.stats import Counts
+
+_NAMES_FOR_PROGRAMS = 10
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@command
+async def top(
+    admin: CommandContext,
+    server: Servers = None,
+    every: Annotated[
+        str, typer.Option(metavar="DURATION", help="How often it is refreshed.")
+    ] = "2s",
+    count: Annotated[
+        int, typer.Option("--count", "-n", metavar="N", min=0, help="End after so many; 0: never.")
+    ] = 0,
+) -> None:  # fmt: skip
+    """Watch what happens: decisions a second, who waits, whether servers and store are well.
+
+    It is what greyd stats shows, refreshed until q or Ctrl-C is pressed. The store is looked
+    through over and over, at a fifth of the speed that it could be, so that no mail has to wait;
+    until all of it has been seen for the first time the numbers are those so far.
+
+    With --json, or where standard output is no terminal, each refresh is one line of JSON.
+
+    Examples:
+
+      greyd top
+
+      greyd top --every 10s --server http://mx1:9923 --server http://mx2:9923
+
+      greyd top --json --every 1m --count 60
+    """
+    lower_cpu_priority()
+    pause = seconds(every, "--every")
+    if not 1 <= pause <= 86400:
+        raise CommandError(f"--every={every}: write a duration from 1s to 1d")
+    watch = _Watch(admin, places_of(server or [], admin.settings.metrics), pause, count)
+    await watch.run()
+
+
+@dataclass
+class _Watch:
+    """What is watched, and until when."""
+
+    admin: CommandContext
+    places: list[Place]
+    pause: int
+    count: int
+    _before: dict[str, Heard] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._view = Overview(StoreView(self.admin.store_url), privacy=self.admin.settings.privacy)
+        self._stop = asyncio.Event()
+        self._seen_once = asyncio.Event()
+
+    async def run(self) -> None:
+        """Watch until it is told to stop."""
+        loop = asyncio.get_running_loop()
+        for number in _STOPS:
+            loop.add_signal_handler(number, self._stop.set)
+        looking = asyncio.create_task(self._look_at_store())
+        try:
+            if self.admin.as_json or not sys.stdout.isatty():
+                await self._write_lines()
+            else:
+                await self._show()
+        finally:
+            looking.cancel()
+            await asyncio.wait([looking])
+            for number in _STOPS:
+                loop.remove_signal_handler(number)
+        if looking.done() and not looking.cancelled():
+            looking.result()
+
+    # The servers and the store ------------------------------------------------------------------
+
+    async def _ask_servers(self) -> None:
+        heard = await hear(self.places)
+        now: dict[str, Counts] = {}
+        for each in heard:
+            before = self._before.get(each.place.url)
+            if each.figures and before and before.figures:
+                counts = since(before.figures, each.figures)
+                now |= {each.place.url: counts} if counts else {}
+            self._before[each.place.url] = each
+        self._view.heard, self._view.now = heard, now
+
+    async def _look_at_store(self) -> None:
+        """Look through the store over and over."""
+        view = self._view.store
+        while True:
+            started = time.monotonic()
+            try:
+                async with self.admin.store() as store:
+                    await view.measure(store)
+                    tally = Tally()
+                    if view.tally is None or not view.tally.complete:
+                        view.tally = tally
+                    async for records in walk(store, SHARE):
+                        tally.add(records, self.admin.settings)
+                tally.complete = True
+                view.tally, view.fault = tally, ""
+            except UnusableStoreError:
+                raise
+            except StoreError as error:
+                view.fault = str(error)
+            self._seen_once.set()
+            await asyncio.sleep(max(self.pause - (time.monotonic() - started), 0.1))
+
+    # For programs -------------------------------------------------------------------------------
+
+    async def _write_lines(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._seen_once.wait(), self.pause)
+        written = 0
+        while not self._stop.is_set():
+            await self._ask_servers()
+            sys.stdout.write(json.dumps(self._view.dump(_NAMES_FOR_PROGRAMS)) + "\n")
+            sys.stdout.flush()
+            written += 1
+            if written == self.count:
+                return
+            await self._rest()
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), self.pause)
+
+    # For people ---------------------------------------------------------------------------------
+
+    async def _show(self) -> None:
+        from rich.live import Live
+
+        # A shell may have told the size that its terminal had; it may be changed.
+        for name in ("COLUMNS", "LINES"):
+            os.environ.pop(name, None)
+        loop = asyncio.get_running_loop()
+        shown = 0
+        with (
+            _keys_at_once(),
+            Live(console=self.admin.console, screen=True, auto_refresh=False) as live,
+        ):
+            if sys.stdin.isatty():
+                loop.add_reader(sys.stdin, self._take_key)
+            loop.add_signal_handler(signal.SIGWINCH, self._draw, live)
+            try:
+                while not self._stop.is_set() and (not self.count or shown < self.count):
+                    await self._ask_servers()
+                    self._draw(live)
+                    shown += 1
+                    await self._rest()
+            finally:
+                loop.remove_signal_handler(signal.SIGWINCH)
+                if sys.stdin.isatty():
+                    loop.remove_reader(sys.stdin)
+
+    def _take_key(self) -> None:
+        typed = os.read(sys.stdin.fileno(), 100)
+        # Nothing more can come from a terminal that is gone.
+        if not typed or b"q" in typed.lower():
+            self._stop.set()
+
+    def _draw(self, live: Live) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
+        height = live.console.size.height
+        head = Text(time.strftime("greyd top  %Y-%m-%d %H:%M:%S  ") + "q ends", "bold")
+        # A line too many would scroll the first one away.
+        parts = on_screen(self._view, height - 2)
+        live.update(Group(head, parts), refresh=True)
+
+
+@contextlib.contextmanager
+def _keys_at_once() -> Iterator[None]:
+    """Let keys be read without Enter, and not be shown; Ctrl-C still interrupts."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

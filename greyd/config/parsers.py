@@ -1,0 +1,302 @@
+"""Parse the text of one option's value.
+
+Each parser returns the value or raises ValueError with what is expected.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address
+from pathlib import Path
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import TYPE_CHECKING
+
+from greyd.config.vocabulary import DAY, DELAYS, HOUR, IDENTITY_WAYS, SIGNALS, TRUST, Endpoint, Zone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from greyd.config.settings import Reader
+
+
+# Readers: text → value; ValueError(what is expected) where the text is none ---------------------
+
+WHOLE_NUMBER = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
+MAX_NUMBER = 10**12
+MAX_INT = 2**31 - 1  # of C, which listen(2) takes
+_MIN_STORE_BYTES, _MAX_STORE_BYTES = 2**20, 2**47  # the latter is half of SQLite's own limit
+_A_CENTURY = 36_525 * DAY  # longer lives than that no store can keep
+_RESOLVER = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
+
+
+def parse_whole_number(text: str) -> int:
+    """Return a whole number of at most twelve digits."""
+    if not WHOLE_NUMBER.fullmatch(text) or abs(number := int(text.replace("_", ""))) > MAX_NUMBER:
+        raise ValueError("a whole number")
+    return number
+
+
+def between(least: int, most: int, what: str) -> Reader:
+    """Return a parser of whole numbers within limits; ``what`` names them in the error."""
+
+    def read(text: str) -> int:
+        number = parse_whole_number(text)
+        if not least <= number <= most:
+            raise ValueError(f"{what} from {least} to {most}")
+        return number
+
+    return read
+
+
+def parse_bytes(text: str) -> int:
+    """Return a size in bytes: ``4G``, ``512M`` or a bare number."""
+    found = re.fullmatch(r"([0-9]{1,15}) ?([kmgt]?)(?:i?b)?", text.lower())
+    number = int(found[1]) << 10 * " kmgt".index(found[2] or " ") if found else 0
+    if not _MIN_STORE_BYTES <= number <= _MAX_STORE_BYTES:
+        raise ValueError("a size from 1M to 128T, in bytes or with K, M, G or T (4G)")
+    return number
+
+
+def parse_not_negative(text: str) -> int:
+    """Return a whole number that is not negative."""
+    return not_negative(parse_whole_number(text))
+
+
+def not_negative(number: int) -> int:
+    """Return a number unless it is negative."""
+    if number < 0:
+        raise ValueError("a whole number, 0 or more")
+    return number
+
+
+def parse_days(text: str) -> int:
+    """Return a number of days, as seconds."""
+    return min(not_negative(parse_whole_number(text)) * DAY, _A_CENTURY)
+
+
+def parse_retry_window(text: str) -> int:
+    """Return a retry window in seconds; a bare number is in days, as postgrey has it."""
+    if not re.fullmatch(r"[0-9]{1,10}[hH]?", text):
+        raise ValueError("a number of days, or of hours with an h (6h)")
+    seconds = int(text[:-1]) * HOUR if text[-1] in "hH" else int(text) * DAY
+    return min(seconds, _A_CENTURY)
+
+
+def more_than_zero(what: str) -> Callable[[str], float]:
+    """Return a parser of positive numbers."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not 0 < number <= DAY:
+            raise ValueError(f"{what}, more than 0")
+        return number
+
+    return read
+
+
+parse_seconds = more_than_zero("seconds")
+parse_weight = more_than_zero("a weight")
+
+
+def parse_flag(text: str) -> bool:
+    """Return a yes or no."""
+    values = {"1": True, "true": True, "yes": True, "on": True}
+    values |= {"0": False, "false": False, "no": False, "off": False, "": False}
+    if text.lower() not in values:
+        raise ValueError("yes or no")
+    return values[text.lower()]
+
+
+def one_of(*choices: str) -> Reader:
+    """Return a parser of one of several words."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+def parse_text(text: str) -> str:
+    """Return a text without control characters."""
+    if not text.isprintable():
+        raise ValueError("a text without control characters")
+    return text
+
+
+def parse_store(text: str) -> str:
+    """Read a URL; schemes are case-blind (RFC 3986, section 3.1)."""
+    scheme, colon, rest = parse_text(text).partition(":")
+    return scheme.lower() + colon + rest
+
+
+def parse_path(text: str) -> Path:
+    """Return a path."""
+    if not text or not text.isprintable():
+        raise ValueError("a path")
+    return Path(text)
+
+
+MAX_SOCKET_PATH_BYTES = 107
+"""What fits into the kernel's ``sun_path`` (unix(7)) with its closing NUL."""
+
+
+def parse_unix_path(text: str) -> Path:
+    """Return the path of a Unix socket, short enough for the kernel."""
+    path = parse_path(text)
+    if text.startswith("@"):
+        raise ValueError(
+            "the path of a file, such as /run/greyd/socket: an abstract socket has neither owner"
+            " nor mode, and Postfix can't connect to it"
+        )
+    if len(text.encode()) > MAX_SOCKET_PATH_BYTES or not path.name:
+        raise ValueError(f"the path of a file, of {MAX_SOCKET_PATH_BYTES} bytes at the most")
+    return path
+
+
+def parse_socket_mode(text: str) -> int:
+    """Return the mode of a Unix socket, written in octal."""
+    if not re.fullmatch(r"(0o|0)?[0-7]{3}", text):
+        raise ValueError("a file mode in octal, such as 0660")
+    return int(text.removeprefix("0o"), 8)
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Read ``[HOST:]PORT``; no host means localhost, an empty one or ``*`` all interfaces."""
+    host, colon, port = text.strip().rpartition(":")
+    if not colon:
+        host = "localhost"
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError("[HOST:]PORT, such as 127.0.0.1:10023")
+    return Endpoint("" if host == "*" else host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def parse_metrics_endpoint(text: str) -> Endpoint | None:
+    """Return where the metrics port is; None where it is off."""
+    if text == "0":
+        return None
+    endpoint = parse_endpoint(text)
+    return endpoint._replace(host="127.0.0.1") if endpoint.host == "localhost" else endpoint
+
+
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+
+
+def parse_metrics_host(text: str) -> str:
+    """Read a name, or an address with or without brackets."""
+    host = text.strip().lower().removesuffix(".")
+    for family in (AF_INET, AF_INET6):
+        try:
+            inet_pton(family, host.removeprefix("[").removesuffix("]"))
+        except (OSError, ValueError):
+            continue
+        return host.removeprefix("[").removesuffix("]")
+    if not _HOST_NAME.fullmatch(host):
+        raise ValueError("a name or an address without a port, such as mx1.example.org")
+    return host
+
+
+def parse_resolver(text: str) -> Endpoint:
+    """Read ``ADDRESS[:PORT]``; an IPv6 address with a port stands in brackets."""
+    parts = _RESOLVER.fullmatch(text.strip())
+    host, port = (parts["v6"] or parts["v4"], int(parts["port"] or 53)) if parts else ("", 0)
+    try:
+        inet_pton(AF_INET6 if parts and parts["v6"] else AF_INET, host)
+    except OSError:
+        port = 0
+    if not 0 < port <= 65535:
+        raise ValueError("ADDRESS[:PORT], such as 127.0.0.1:53 or [::1]:53")
+    return Endpoint(host, port)
+
+
+_FACILITIES = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", *["-"] * 4, *(f"local{number}" for number in range(8)),
+]  # fmt: skip
+
+
+def parse_facility(text: str) -> int:
+    """Return a syslog facility."""
+    if text.lower() not in _FACILITIES or text == "-":
+        raise ValueError("a syslog facility, such as mail, daemon or local0")
+    return _FACILITIES.index(text.lower())
+
+
+def parse_delay(text: str) -> int | tuple[int, ...]:
+    """Return one delay, or the four of ``DELAYS``, in seconds."""
+    numbers = tuple(parse_whole_number(each) for each in text.split(","))
+    if len(numbers) == 1:
+        return numbers[0]
+    if len(numbers) != len(DELAYS) or min(numbers) < 0:
+        raise ValueError(f"a number of seconds, or {len(DELAYS)} of them: {','.join(DELAYS)}")
+    return numbers
+
+
+def names_of(choices: Sequence[str], text: str) -> tuple[str, ...]:
+    """Return names with commas between them, each one of ``allowed``."""
+    names = tuple(each.strip() for each in text.split(",") if each.strip())
+    if not names or not set(names) <= set(choices):
+        raise ValueError(f"some of {', '.join(choices)}, with commas")
+    return names
+
+
+def parse_identity_ways(text: str) -> tuple[str, ...]:
+    """Return ways to identify a client's organisation."""
+    return tuple(way for way in names_of((*IDENTITY_WAYS, "subnet"), text) if way != "subnet")
+
+
+def parse_signals(text: str) -> tuple[str, ...]:
+    """Return the signals that count."""
+    return SIGNALS if text == "all" else names_of(SIGNALS, text)
+
+
+_ZONE = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})+")
+
+
+def parse_zone(text: str) -> Zone:
+    """Read ``ZONE[=SECONDS][;codes=FIRST-LAST,…][;weight=NUMBER]``."""
+    first, *others = text.split(";")
+    name, _, seconds = first.partition("=")
+    zone = Zone(zone_name(name), parse_whole_number(seconds) if seconds else None)
+    for each in others:
+        key, _, value = each.partition("=")
+        if key == "delay":
+            zone = zone._replace(delay_seconds=parse_whole_number(value))
+        elif key == "codes":
+            zone = zone._replace(codes=tuple(map(parse_codes, value.split(","))))
+        elif key == "weight":
+            zone = zone._replace(weight=parse_weight(value))
+        else:
+            raise ValueError("ZONE=SECONDS;codes=127.0.0.2-127.0.0.11;weight=0.5")
+    if (zone.delay_seconds or 0) < 0:
+        raise ValueError("ZONE=SECONDS, not less than 0")
+    return zone
+
+
+def zone_name(text: str) -> str:
+    """Return the name of a zone in lower case."""
+    if not _ZONE.fullmatch(text):
+        raise ValueError("a zone of DNS, such as zen.spamhaus.org")
+    return text.lower()
+
+
+def parse_codes(text: str) -> tuple[int, int]:
+    """Return the codes of a DNS list that count."""
+    first, _, last = text.partition("-")
+    try:
+        numbers = [int(IPv4Address(each)) for each in (first, last or first)]
+    except ValueError:
+        raise ValueError("codes such as 127.0.0.2-127.0.0.11") from None
+    return numbers[0], numbers[1]
+
+
+def parse_dnswl(text: str) -> Zone:
+    """Return a zone of a DNS whitelist, with the least trust that counts."""
+    name, _, level = text.partition("=")
+    if level and level not in TRUST:
+        raise ValueError(f"ZONE=LEVEL, with one of {', '.join(TRUST)}")
+    return Zone(zone_name(name), trust=TRUST.index(level or "medium"))

@@ -1,0 +1,225 @@
+"""The settings in force, and how they follow from the options given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from greyd.config.errors import SettingsError
+from greyd.config.options import Kind, Option
+from greyd.config.parsers import WHOLE_NUMBER, parse_text
+from greyd.config.vocabulary import (
+    DAY,
+    DELAYS,
+    GREYLIST_TEXT,
+    HEADER,
+    METRICS_ENDPOINT,
+    SIGNALS,
+    TRUST,
+    Endpoint,
+    Zone,
+)
+from greyd.redaction import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from greyd.config.sources import Given
+
+    Reader = Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of ``greyd serve``, read and checked."""
+
+    inet: tuple[Endpoint, ...] = ()
+    unix: tuple[Path, ...] = ()
+    socket_mode: int = 0o666
+    listen_queue_size: int = 1024
+    exim: bool = False
+    delay_seconds: int = 300
+    delays: tuple[int, ...] = ()
+    """For clients that are clean, unsure, suspicious, listed, where they differ."""
+    max_age_seconds: int = 35 * DAY
+    retry_window_seconds: int = 2 * DAY
+    auto_whitelist_clients: int = 5
+    preset: str = ""
+    identity: tuple[str, ...] = ()
+    auto_whitelist_identities: int = 0
+    identity_age_seconds: int = DAY
+    greylist: str = "all"
+    signals: tuple[str, ...] = SIGNALS
+    dnsbl: tuple[Zone, ...] = ()
+    rhsbl: tuple[Zone, ...] = ()
+    dnswl: tuple[Zone, ...] = ()
+    list_override: tuple[Path, ...] = ()
+    learn_outbound: bool = False
+    lookup_by_subnet: bool = True
+    lookup_by_host: bool = False
+    ipv4cidr: int = 24
+    ipv6cidr: int = 64
+    mode: str = "on"
+    whitelist_clients: tuple[Path, ...] = ()
+    whitelist_recipients: tuple[Path, ...] = ()
+    greylist_action: str = "DEFER_IF_PERMIT"
+    greylist_text: str = GREYLIST_TEXT
+    header: str = HEADER
+    hostname: str | None = None
+    store: str = field(default="", repr=False)
+    """A URL; it may hold a password."""
+    store_password_file: Path | None = None
+    store_password: str | None = field(default=None, repr=False)
+    """The secret read from ``store_password_file``."""
+    sentinel_user: str = ""
+    sentinel_password_file: Path | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    """The secret read from ``sentinel_password_file``."""
+    dbdir: Path | None = None
+    max_store_bytes: int = 4 * 1024**3
+    store_timeout_seconds: float = 0.3
+    store_connect_timeout_seconds: float = 5.0
+    on_store_failure: str = "pass"
+    key_prefix: str = "greyd:"
+    privacy: bool = False
+    privacy_key_file: Path | None = None
+    privacy_key: bytes | None = field(default=None, repr=False)
+    """The secret read from ``privacy_key_file``."""
+    resolvers: tuple[Endpoint, ...] = ()
+    dns_timeout_seconds: float = 1.5
+    daemonize: bool = False
+    pidfile: Path | None = None
+    user: str = ""
+    group: str = ""
+    workers: int = 1
+    config: Path | None = None
+    test_time: bool = False
+    metrics: Endpoint | None = METRICS_ENDPOINT
+    metrics_host: tuple[str, ...] = ()
+    status_details: bool = False
+    log_format: str = "postgrey"
+    syslog_facility: int = 2
+    syslog_ident: str = "greyd"
+    quiet: bool = False
+    verbose: bool = False
+    warnings: tuple[str, ...] = ()
+    """What is odd but no error, to be logged at the start."""
+
+    @property
+    def delay_varies(self) -> bool:
+        """Whether not all requests have the same delay."""
+        return bool(self.delays or self.dnsbl or self.rhsbl)
+
+    @property
+    def longest_delay_seconds(self) -> int:
+        """The longest delay that a request may have."""
+        lists = (zone.delay_seconds or 0 for zone in (*self.dnsbl, *self.rhsbl))
+        return max([self.delay_seconds, *self.delays, *lists])
+
+    @property
+    def passes_without_store(self) -> bool:
+        """Whether mail passes while the store is away; while learning nothing is deferred."""
+        return self.on_store_failure == "pass" or self.mode == "learn"
+
+    @property
+    def needs_evidence(self) -> bool:
+        """Whether more is to be found out of a client than its request's triplet."""
+        lists = self.dnsbl or self.rhsbl or self.dnswl
+        suspicious = self.delays or self.greylist == "suspicious"
+        return bool(self.identity or lists or suspicious or self.learn_outbound)
+
+
+_DEFAULTS = {each.name: each.default for each in fields(Settings)}
+
+
+# Settings ---------------------------------------------------------------------------------------
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "recommended": {
+        "identity": ("spf", "name"),
+        "auto_whitelist_identities": 3,
+        "greylist": "suspicious",
+        "dnsbl": (Zone("zen.spamhaus.org", 3600),),
+        "rhsbl": (Zone("dbl.spamhaus.org", 3600),),
+        "dnswl": (Zone("list.dnswl.org", trust=TRUST.index("medium")),),
+        "learn_outbound": True,
+    }
+}
+
+
+def settle(*sources: Iterable[Given], warnings: Iterable[str] = ()) -> Settings:
+    """Make settings of what the sources give, the first source counting most.
+
+    Within a source the last value of an option counts; of options that may be given several times
+    all do.
+
+    Raises:
+        SettingsError: a value can't be read, or two of them can't both be.
+    """
+    chosen: dict[str, Any] = {}
+    notices = list(warnings)
+    for source in sources:
+        values: dict[str, Any] = {}
+        for given in source:
+            value = _value(given, notices)
+            if given.option.field == "store" and values.get("store", value) != value:
+                raise SettingsError(f"{given.where}: two stores; name one")
+            if given.option.kind is Kind.MANY:
+                value = (*values.get(given.option.field, ()), value)
+            values[given.option.field] = value
+        chosen = {**values, **chosen}
+    chosen = {**_PRESETS.get(chosen.get("preset", ""), {}), **chosen}
+    if isinstance(delays := chosen.get("delay_seconds"), tuple):
+        # What is asked without the classes has the delay of those that one can't be sure of.
+        chosen |= {"delays": delays, "delay_seconds": delays[DELAYS.index("UNSURE")]}
+    settings = Settings(**chosen, warnings=tuple(notices))
+    _check(settings)
+    return settings
+
+
+def _value(given: Given, notices: list[str]) -> Any:
+    option, text, where = given
+    default = _DEFAULTS[option.field]
+    if (option.empty_is_default and not text) or (
+        option.zero_is_default and _is_zero(option, text)
+    ):
+        notices.append(f"{where}={shown(text)}: the default is taken ({option.default})")
+        return default
+    try:
+        return option.read(text)
+    except ValueError as error:
+        value = "…" if option.field == "store" else shown(text)
+        raise SettingsError(f"{where}={value}: expected {error}") from None
+
+
+def _is_zero(option: Option, text: str) -> bool:
+    if option.read is parse_text:
+        return text == "0"
+    return bool(WHOLE_NUMBER.fullmatch(text)) and not int(text.replace("_", ""))
+
+
+def _check(settings: Settings) -> None:
+    if not settings.identity:
+        for name, value in (
+            ("learn-outbound", settings.learn_outbound),
+            ("auto-whitelist-identities", settings.auto_whitelist_identities),
+        ):
+            if value:
+                raise SettingsError(f"--{name} means nothing without --identity=spf,name; add it")
+    if settings.privacy_key_file and not settings.privacy:
+        raise SettingsError("--privacy-key means nothing without --privacy; add it")
+    if settings.store_password_file and not settings.store.startswith(("redis", "valkey", "unix:")):
+        raise SettingsError(
+            "--store-password-file means nothing without a Redis; add --store=redis://HOST/0"
+        )
+    of_sentinel = settings.sentinel_user or settings.sentinel_password_file
+    if of_sentinel and "+sentinel:" not in settings.store:
+        raise SettingsError(
+            "--sentinel-user and --sentinel-password-file mean nothing without Sentinel; add"
+            " --store=redis+sentinel://HOST/NAME/0"
+        )
+    if settings.workers > 1 and settings.store.startswith("memory:"):
+        raise SettingsError(
+            "--workers: memory:// is one process's own; use SQLite or Redis, or one worker"
+        )

@@ -1,0 +1,173 @@
+"""Read options from arguments, environment variables, TOML tables and postgrey's POSTGREY_OPTS."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.config.errors import SettingsError
+from greyd.config.options import (
+    BY_KEY,
+    BY_NAME,
+    BY_SPELLING,
+    BY_VARIABLE,
+    OF_POSTGREYS_PROCESS,
+    OWN_OPTIONS,
+    POSTGREY_OPTIONS,
+    POSTGREY_TEXT,
+    Kind,
+    Option,
+)
+from greyd.redaction import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Given(NamedTuple):
+    """One value as it was written somewhere."""
+
+    option: Option
+    text: str
+    where: str
+    """How to name the place in a message: ``--delay``, ``GREYD_DELAY``, ``/etc/…: delay``."""
+
+
+# Sources ----------------------------------------------------------------------------------------
+
+
+def from_arguments(arguments: Sequence[str]) -> tuple[list[Given], list[str]]:
+    """Read a command line (without the program's and the command's name).
+
+    Returns:
+        The values in their order, and what stands after the first word that is no option; empty
+        words, which Debian's init script passes, are left out.
+
+    Raises:
+        SettingsError: an unknown option, a value missing or too many.
+    """
+    given: list[Given] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word:
+            continue
+        if word == "--":
+            break
+        if not word.startswith("-") or word == "-":
+            rest.insert(0, word)
+            break
+        given.append(_option(word, rest))
+    return given, [word for word in rest if word]
+
+
+def _option(word: str, rest: list[str]) -> Given:
+    """Read the option ``word``, taking its value from ``rest`` where it stands there."""
+    name, equals, text = word.partition("=")
+    option = BY_SPELLING.get(name)
+    if option is None:
+        raise SettingsError(f"{shown(name)}: no such option; see greyd serve --help")
+    if option.kind is Kind.FLAG:
+        if equals:
+            raise SettingsError(f"{name} takes no value")
+        text = "yes"
+    elif option.kind is Kind.OPTIONAL:
+        if not equals and rest and not rest[0].startswith("-"):
+            text = rest.pop(0)
+        text = text or option.bare
+    elif not equals:
+        if not rest:
+            raise SettingsError(f"{name} needs a value: {name}={option.metavar}")
+        text = rest.pop(0)
+    return Given(option, text, name)
+
+
+def from_environment(environment: Mapping[str, str]) -> tuple[list[Given], list[str]]:
+    """Read the ``GREYD_…`` variables; several values of one are separated by white space.
+
+    Returns:
+        The values, and the names of variables that mean nothing.
+    """
+    given = []
+    unknown = []
+    for variable, text in environment.items():
+        if not variable.startswith("GREYD_") or variable == OWN_OPTIONS:
+            continue
+        option = BY_VARIABLE.get(variable)
+        if option is None:
+            unknown.append(variable)
+            continue
+        texts = text.split() if option.kind is Kind.MANY else [text]
+        given += [Given(option, each, variable) for each in texts]
+    return given, unknown
+
+
+def from_words(environment: Mapping[str, str], variable: str) -> tuple[list[Given], list[str]]:
+    """Read a variable that holds options, in words as systemd makes of ``$VARIABLE``.
+
+    Returns:
+        As ``from_arguments``.
+
+    Raises:
+        SettingsError: as ``from_arguments``, or a quotation mark is not closed.
+    """
+    try:
+        given, ignored = from_arguments(shlex.split(environment.get(variable, "")))
+    except (ValueError, SettingsError) as error:
+        raise SettingsError(f"{variable}: {error}") from None
+    return [each._replace(where=f"{variable}: {each.where}") for each in given], ignored
+
+
+def from_postgrey(
+    environment: Mapping[str, str],
+) -> tuple[list[Given], list[Given], list[str]]:
+    """Read the variables of Debian's ``/etc/default/postgrey``.
+
+    Where postgrey's process puts its files and whom it runs as is no affair of this one, which may
+    well not have the rights to it.
+
+    Returns:
+        The values; those of postgrey's process; and what stands after a word that is no option.
+
+    Raises:
+        SettingsError: as ``from_words``.
+    """
+    words, ignored = from_words(environment, POSTGREY_OPTIONS)
+    of_process = [each for each in words if each.option.name in OF_POSTGREYS_PROCESS]
+    given = [each for each in words if each not in of_process]
+    if text := environment.get(POSTGREY_TEXT):
+        given.append(Given(BY_NAME["greylist-text"], text, POSTGREY_TEXT))
+    return given, of_process, ignored
+
+
+def from_table(table: Mapping[str, object], file: str) -> list[Given]:
+    """Read the keys of a TOML file.
+
+    Raises:
+        SettingsError: an unknown key, or a value of a type that means nothing.
+    """
+    given = []
+    for key, value in table.items():
+        option = BY_KEY.get(key) or BY_NAME.get(key)
+        where = f"{file}: {shown(key)}"
+        if option is None or option.name == "config":
+            raise SettingsError(f"{where}: no such setting; see greyd serve --help for the names")
+        values = value if isinstance(value, list) and option.kind is Kind.MANY else [value]
+        given += [Given(option, _toml_text(each, where), where) for each in values]
+    return given
+
+
+def _toml_text(value: object, where: str) -> str:
+    if isinstance(value, dict) and isinstance(zone := value.get("zone"), str):
+        rest = {name: each for name, each in value.items() if name != "zone"}
+        return ";".join([zone, *(f"{name}={_toml_list(rest[name], where)}" for name in rest)])
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise SettingsError(f"{where}: give a text, a number, true or false")
+
+
+def _toml_list(value: object, where: str) -> str:
+    values = value if isinstance(value, list) else [value]
+    return ",".join(_toml_text(each, where) for each in values)

@@ -1,0 +1,1 @@
+"""What ``greyd doctor`` checks of Postfix."""

@@ -1,0 +1,204 @@
+"""What Postfix is set to do, by ``postconf``: ``main.cf``, and what ``master.cf`` overrides."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from greyd.doctor.postfix.restrictions import AFTER_RCPT, AT_RCPT, policy_calls, steps
+from greyd.doctor.programs import ProgramError, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from greyd.doctor.postfix.restrictions import Step
+
+_LISTS = tuple(f"smtpd_{name}_restrictions" for name in (*AT_RCPT, *AFTER_RCPT))
+_NAMES = (
+    *_LISTS,
+    "compatibility_level",
+    "mail_version",
+    "mynetworks",
+    "postscreen_bare_newline_enable",
+    "postscreen_non_smtp_command_enable",
+    "postscreen_pipelining_enable",
+    "queue_directory",
+    "smtpd_delay_reject",
+    "smtpd_helo_required",
+    "smtpd_policy_service_default_action",
+    "smtpd_policy_service_max_idle",
+    "smtpd_policy_service_policy_context",
+    "smtpd_policy_service_timeout",
+    "smtpd_policy_service_try_limit",
+    "smtpd_reject_unlisted_recipient",
+    "smtpd_relay_before_recipient_restrictions",
+    "smtpd_restriction_classes",
+    "smtpd_sasl_auth_enable",
+)
+_MAX_HOSTS = 10
+
+SUBMISSION = frozenset({"submission", "submissions", "smtps", "587", "465"})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An smtpd of ``master.cf``."""
+
+    name: str
+    """The first column: a port, or an address and a port."""
+    kind: str = "inet"
+    chroot: bool = False
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def port(self) -> str:
+        """Its port, as a number or a name."""
+        return self.name.rpartition(":")[2]
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether no other machine can reach it."""
+        host = self.name.rpartition(":")[0].strip("[]")
+        return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+@dataclass(frozen=True, slots=True)
+class Postfix:
+    """A Postfix's configuration."""
+
+    parameters: Mapping[str, str]
+    services: Sequence[Service] = ()
+    classes: Mapping[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+    """What postconf has to say of the files."""
+    addresses: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Of the hosts of policy services."""
+    has_postscreen: bool = False
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Its version; (0, 0) where it is not known."""
+        numbers = re.match(r"(\d+)\.(\d+)", self.parameters.get("mail_version", ""))
+        return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+
+    def value(self, service: Service, name: str) -> str:
+        """Return a parameter as it is for a service."""
+        return service.overrides.get(name, self.parameters.get(name, ""))
+
+    def is_on(self, service: Service, name: str) -> bool:
+        """Whether a parameter is set to yes."""
+        return self.value(service, name).lower() == "yes"
+
+    def lists(self, service: Service) -> dict[str, list[Step]]:
+        """Return a service's restriction lists, in the order in which they are asked."""
+        order = list(AT_RCPT)
+        if not self.is_relay_first(service):
+            order[-2:] = reversed(order[-2:])
+        return {
+            name: steps(self.value(service, f"smtpd_{name}_restrictions"), self.classes)
+            for name in (*order, *AFTER_RCPT)
+        }
+
+    def is_relay_first(self, service: Service) -> bool:
+        """Whether ``smtpd_relay_restrictions`` come before those for recipients."""
+        return self.is_on(service, "smtpd_relay_before_recipient_restrictions")
+
+
+async def read(folder: str | None = None) -> Postfix:
+    """Read the configuration in a folder; Postfix's own where none is named.
+
+    Raises:
+        ProgramError: postconf is missing, or can't read it.
+    """
+    where = ["-c", folder] if folder else []
+    explicit, values, services, overrides = await asyncio.gather(
+        ask("postconf", *where, "-n"),
+        ask("postconf", *where, "-x", *_NAMES),
+        ask("postconf", *where, "-M"),
+        ask("postconf", *where, "-Px"),
+    )
+    parameters = _parameters(values.output)
+    names = re.split(r"[\s,]+", parameters.get("smtpd_restriction_classes", ""))
+    classes = {}
+    if wanted := [name for name in names if re.fullmatch(r"\w+", name)]:
+        classes = _parameters((await ask("postconf", *where, "-x", *wanted)).output)
+    found = Postfix(
+        parameters=parameters,
+        services=_services(services.output, overrides.output, _chroot_is_default(parameters)),
+        classes=classes,
+        remarks=_remarks(explicit.remarks),
+        has_postscreen=bool(re.search(r"\spostscreen$", services.output, re.MULTILINE)),
+    )
+    return replace(found, addresses=await _addresses(found))
+
+
+def _parameters(output: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in output.splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _remarks(said: str) -> list[str]:
+    lines = [line.removeprefix("postconf: ").strip() for line in said.splitlines()]
+    return [line for line in lines if line][:20]
+
+
+def _chroot_is_default(parameters: Mapping[str, str]) -> bool:
+    level = re.match(r"\d+", parameters.get("compatibility_level", "0"))
+    return not level or int(level[0]) < 1
+
+
+def _services(lines: str, overrides: str, chroot_is_default: bool) -> list[Service]:
+    """Read ``postconf -M`` and ``postconf -P``."""
+    found = []
+    settings = _parameters(overrides)
+    for line in lines.splitlines():
+        columns = line.split(None, 8)
+        if len(columns) < 8 or columns[7] != "smtpd":
+            continue
+        name, kind, _, _, chroot = columns[:5]
+        own = f"{name}/{kind}/"
+        found.append(
+            Service(
+                name,
+                kind,
+                chroot == "y" or (chroot == "-" and chroot_is_default),
+                {key[len(own) :]: value for key, value in settings.items() if key.startswith(own)},
+            )
+        )
+    return found
+
+
+async def _addresses(postfix: Postfix) -> dict[str, frozenset[str]]:
+    """Look up the hosts of policy services that are named by a name."""
+    endpoints = {
+        call.endpoint
+        for service in postfix.services
+        for call in policy_calls(postfix.lists(service))
+    }
+    hosts = {host_and_port(each)[0] for each in endpoints if each.startswith("inet:")}
+    names = sorted(host for host in hosts if re.search("[a-z]", host) and ":" not in host)
+    found = {}
+    for name in names[:_MAX_HOSTS]:
+        try:
+            async with asyncio.timeout(3):
+                answers = await asyncio.get_running_loop().getaddrinfo(name, None)
+        except (OSError, TimeoutError):
+            continue
+        found[name] = frozenset(str(address[0]) for *_, address in answers)
+    return found
+
+
+def host_and_port(endpoint: str) -> tuple[str, str]:
+    """Return host and port of ``inet:HOST:PORT``, as it stands there."""
+    host, _, port = endpoint.removeprefix("inet:").rpartition(":")
+    return host.strip("[]").lower(), port
+
+
+async def try_to_read(folder: str | None) -> Postfix | str:
+    """Return the configuration, or why there is none."""
+    try:
+        return await read(folder)
+    except ProgramError as fault:
+        return str(fault)

@@ -1,0 +1,1 @@
+"""Mail logs: files, lines, decisions, and attempts."""

@@ -1,0 +1,118 @@
+"""The decisions that greyd and postgrey log."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from greyd.escaping import one_line
+from greyd.maillog.lines import json_in
+from greyd.maillog.times import iso_time
+
+
+class Decision(NamedTuple):
+    """A decision of greyd's or postgrey's; octets other than printable ASCII are ``%XX``."""
+
+    when: float
+    """Seconds since the epoch; 0 where the line has no date."""
+    action: str
+    """``pass`` or ``greylist``."""
+    reason: str
+    """Without what stands in parentheses."""
+    detail: str
+    """What stands there: ``38s missing``; empty for nothing."""
+    delay_seconds: int | None
+    """How long mail that passes for the first time has waited."""
+    client_name: bytes
+    client_address: bytes
+    sender: bytes
+    """Empty for a bounce."""
+    recipient: bytes
+    queue_id: bytes
+    identity: bytes
+    signals: bytes
+    """With ``+`` between them."""
+
+    @property
+    def missing_seconds(self) -> int | None:
+        """How much too early a retry came; None where it was none."""
+        missing = _MISSING.search(self.detail)
+        return int(missing[1]) if missing else None
+
+
+def decision_of(when: float, text: bytes) -> Decision | None:
+    """Return the decision that a line's text tells; None for none."""
+    if text[:1] == b"{":
+        return _of_json(when, text)
+    if (told := _DECISION(text.rstrip())) is None:
+        return None
+    queue_id, action, reason, detail, delay, name, address, sender, recipient, identity, signals = (
+        told.groups(b"")
+    )
+    return Decision(
+        when,
+        "pass" if action == b"pass" else "greylist",
+        _reasons.get(reason) or _reason(reason),
+        detail.decode("ascii", "replace") if detail else "",
+        int(delay) if delay else None,
+        name,
+        address,
+        sender,
+        recipient,
+        queue_id,
+        identity,
+        signals,
+    )
+
+
+# A stranger chooses the sender, so the last ", recipient=" is the one that greyd wrote; and a
+# recipient ends where nothing but what greyd adds is left. Nothing here looks back twice.
+_DECISION = re.compile(
+    rb"(?:([0-9A-Za-z]{5,30}): )?action=(pass|greylist), reason=([^,(]{1,60}?)"
+    rb"(?: \(([^,]{1,100})\))?(?:, delay=(-?[0-9]{1,12}))?"
+    rb"(?:, client_name=([^,]*))?(?:, client_address=([^,]*))?"
+    rb"(?:, sender=(.*(?=, recipient=)|.*?))?(?:, recipient=(.*?))?"
+    rb"(?:, identity=([^ ,]+))?(?:, signals=([a-z0-9_+]+))?(?:, dns=late)?\Z"
+).match
+_MISSING = re.compile(r"([0-9]{1,12})s missing")
+_OUR_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
+
+_MAX_REASONS = 1000
+_reasons: dict[bytes, str] = {}
+
+
+def _reason(data: bytes) -> str:
+    text = data.decode("ascii", "replace")
+    if len(_reasons) < _MAX_REASONS:
+        _reasons[data] = text
+    return text
+
+
+def _of_json(when: float, text: bytes) -> Decision | None:
+    event = json_in(text)
+    if event is None or event.get("action") not in {"pass", "greylist"}:
+        return None
+    reason, _, detail = str(event.get("reason", "")).partition(" (")
+    delay, signals = event.get("delay"), event.get("signals")
+    return Decision(
+        when=when or iso_time(event.get("time")),
+        action=event["action"],
+        reason=reason,
+        detail=detail.removesuffix(")"),
+        delay_seconds=delay if type(delay) is int else None,
+        client_name=_bytes(event.get("client_name")),
+        client_address=_bytes(event.get("client_address")),
+        sender=_bytes(event.get("sender")),
+        recipient=_bytes(event.get("recipient")),
+        queue_id=_bytes(event.get("queue_id")),
+        identity=_bytes(event.get("identity")),
+        signals=b"+".join(map(_bytes, signals)) if isinstance(signals, list) else b"",
+    )
+
+
+def _bytes(value: object) -> bytes:
+    """Return a value of greyd's JSON as its plain lines show it."""
+    if not isinstance(value, str):
+        return b""
+    shown = _OUR_ESCAPE.sub(lambda found: f"%{found[1].upper()}", value)
+    return one_line(shown.encode(errors="backslashreplace"))

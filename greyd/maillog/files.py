@@ -1,0 +1,158 @@
+"""Mail logs as files: plain, compressed, or on standard input."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import heapq
+import io
+import lzma
+import os
+import stat
+import time
+import zlib
+from typing import TYPE_CHECKING, TypeAlias
+
+from greyd.errors import GreydError
+from greyd.maillog.lines import EXPORT, Line, Tally, first_time, journal, plain
+from greyd.maillog.times import Clock
+from greyd.terminal import complain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from typing_extensions import Buffer
+
+    Find = Callable[[bytes, int], int]
+    """Where in a block, from a place on, the next line may be that is wanted; -1 for nowhere."""
+
+
+class MailLogError(GreydError):
+    """A mail log can't be read."""
+
+
+def read(
+    paths: Sequence[str | Path], find: Find, now: float | None, tally: Tally
+) -> Iterator[Line]:
+    """Yield the lines of several files, by their times."""
+    now = time.time() if now is None else now
+    files = [_File(str(path), now, tally) for path in paths]
+    return _in_order([(file.first_time(), file.lines(find)) for file in files])
+
+
+def _in_order(sources: Sequence[tuple[float, Iterator[Line]]]) -> Iterator[Line]:
+    """Merge what is in order already; a source is asked only when the time of its first has come.
+
+    Where all follow one another, as the rotated files of one machine do, each costs a comparison.
+    """
+    heap: list[tuple[float, int, Line | None]] = [
+        (when, place, None) for place, (when, _) in enumerate(sources)
+    ]
+    heapq.heapify(heap)
+    while heap:
+        _, place, line = heapq.heappop(heap)
+        next_time = heap[0][0] if heap else float("inf")
+        if line is not None:
+            yield line
+        for line in sources[place][1]:
+            if line.when > next_time:
+                heapq.heappush(heap, (line.when, place, line))
+                break
+            yield line
+
+
+class _File:
+    """A file of the log."""
+
+    def __init__(self, path: str, now: float, tally: Tally) -> None:
+        self._path = path
+        self._now = now
+        self._tally = tally
+        # Standard input can be opened only once.
+        self._stream = self._open(tally) if path == "-" else None
+
+    def first_time(self) -> float:
+        """Return when the first line was written that has a date; 0 where none has."""
+        if self._stream is not None:
+            return first_time(self._peek(self._stream), Clock(self._now))
+        with self._open(Tally()) as stream:
+            return first_time(self._peek(stream), Clock(self._now))
+
+    def lines(self, find: Find) -> Iterator[Line]:
+        """Yield its lines that ``find`` points at."""
+        with self._stream or self._open(self._tally) as stream:
+            form = journal if self._peek(stream).startswith(EXPORT) else plain
+            yield from form(self._pieces(stream), find, Clock(self._now), self._tally)
+
+    def _open(self, tally: Tally) -> Stream:
+        try:
+            # Whoever reads it closes it.
+            raw = io.FileIO(0, closefd=False) if self._path == "-" else io.FileIO(self._path)
+            status = os.fstat(raw.fileno())
+            if stat.S_ISREG(status.st_mode):
+                self._now = min(self._now, status.st_mtime)
+            return _unpacked(io.BufferedReader(_Counted(raw, tally), _PEEKED))
+        except PermissionError:
+            raise MailLogError(
+                f"{self._path}: permission denied; run this as root, or as one of the group adm"
+            ) from None
+        except OSError as error:
+            raise MailLogError(f"{self._path}: {error.strerror}") from None
+
+    def _peek(self, stream: Stream) -> bytes:
+        try:
+            return stream.peek(_PEEKED)
+        except _BROKEN:
+            return b""
+
+    def _pieces(self, stream: Stream) -> Iterator[bytes]:
+        """Yield what the file holds; of a broken one what can be read."""
+        while True:
+            try:
+                piece = stream.read1(_PIECE)
+            except _BROKEN as error:
+                complain(f"{self._path}: broken, read up to there: {error}")
+                return
+            if not piece:
+                return
+            yield piece
+
+
+Stream: TypeAlias = "io.BufferedReader | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile"
+
+_PEEKED = 1 << 16
+_PIECE = 1 << 20
+_BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError)
+
+
+class _Counted(io.RawIOBase):
+    """A raw file that counts what is read of it."""
+
+    def __init__(self, raw: io.FileIO, tally: Tally) -> None:
+        self._raw = raw
+        self._tally = tally
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int | None:
+        data = self._raw.readinto(buffer)
+        self._tally.bytes_read += data or 0
+        self._tally.on_bytes(data or 0)
+        return data
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _unpacked(file: io.BufferedReader) -> Stream:
+    magic = file.peek(6)
+    if magic.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file)
+    if magic.startswith(b"BZh"):
+        return bz2.BZ2File(file)
+    if magic.startswith(b"\xfd7zXZ\x00"):
+        return lzma.LZMAFile(file)
+    return file

@@ -1,0 +1,272 @@
+"""What ``/stats.json`` of the metrics port tells, and how it is read.
+
+It names nobody, and tells of all workers together.
+
+One document::
+
+    {"host": …, "version": …, "mode": …, "workers": …, "delay_seconds": …, "store": …,
+     "ready": true, "up_seconds": …, "connections": …, "time": …,
+     "whitelist_entries": {"clients": …, "recipients": …},
+     "answered_within_seconds": {"median": …, "p99": …},
+     "periods": {"minute": {…}, "hour": {…}, "day": {…}, "start": {…}}}
+
+A period holds ``seconds``, how long it really was, and what was counted in it: each of the fields
+of ``Counts``, and ``requests``, ``passed`` and ``greylisted``, which are sums of ``outcomes``.
+``answered_within_seconds`` is since the start; its numbers are null while nothing was asked, and
+for what took longer than can be told.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from greyd import __version__
+from greyd.monitoring.counter_history import (
+    AUTO_WHITELISTED,
+    DAY_SECONDS,
+    ENTRIES,
+    HOUR_SECONDS,
+    MINUTE_SECONDS,
+    PASSES,
+    PROTOCOL_ERRORS,
+    REQUESTS,
+    STORE_ASKED,
+    STORE_ERRORS,
+    STORE_SECONDS,
+    WAITED,
+)
+from greyd.rules.reasons import GREYLIST, OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from greyd.config.settings import Settings
+    from greyd.monitoring.counter_history import History, Totals
+
+PERIODS = {"minute": MINUTE_SECONDS, "hour": HOUR_SECONDS, "day": DAY_SECONDS}
+"""The names of the periods, and their seconds."""
+
+START = "start"
+"""The name of the period since the server was started."""
+
+MAX_OUTCOMES = 200
+"""That are read of one period: newer servers may know more of them than there are here."""
+
+_MAX_NAME = 100
+_MAX = 10**15
+
+
+class InvalidStats(Exception):
+    """Something else than a server's figures."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted in a period."""
+
+    seconds: float
+    outcomes: Mapping[tuple[str, str], int]
+    """Requests answered, by action and reason."""
+    first_passes: int
+    """Triplets that passed for the first time."""
+    waited_seconds: float
+    """How long all of those had waited together."""
+    auto_whitelisted_clients: int
+    store_requests: int
+    """Requests that asked the store."""
+    store_seconds: float
+    """How long all of those waited for it together."""
+    store_errors: int
+    protocol_errors: int
+
+    @property
+    def requests(self) -> int:
+        """All requests."""
+        return sum(self.outcomes.values())
+
+    @property
+    def greylisted(self) -> int:
+        """Requests that were told to come again."""
+        return sum(number for (action, _), number in self.outcomes.items() if action == GREYLIST)
+
+    @property
+    def passed(self) -> int:
+        """All others."""
+        return self.requests - self.greylisted
+
+    @classmethod
+    def of(cls, seconds: float, totals: Totals) -> Counts:
+        """Return those of some counters."""
+
+        def number(*series: str) -> int:
+            return round(totals.get(series, 0))
+
+        return cls(
+            seconds=round(seconds, 1),
+            outcomes={outcome: number(REQUESTS, *outcome) for outcome in OUTCOMES},
+            first_passes=number(PASSES),
+            waited_seconds=round(totals.get((WAITED,), 0), 3),
+            auto_whitelisted_clients=number(AUTO_WHITELISTED),
+            store_requests=number(STORE_ASKED, "transact"),
+            store_seconds=round(totals.get((STORE_SECONDS, "transact"), 0), 6),
+            store_errors=number(STORE_ERRORS, "transact"),
+            protocol_errors=number(PROTOCOL_ERRORS),
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """Return them for a program."""
+        outcomes = [
+            {"action": action, "reason": reason, "count": number}
+            for (action, reason), number in self.outcomes.items()
+        ]
+        sums = {
+            "requests": self.requests, "passed": self.passed, "greylisted": self.greylisted
+        }  # fmt: skip
+        return {"seconds": self.seconds, **sums, **asdict(self), "outcomes": outcomes}
+
+    @classmethod
+    def load(cls, given: Any) -> Counts:
+        """Read them.
+
+        Raises:
+            KeyError, TypeError, ValueError: they are none.
+        """
+        outcomes = {
+            (_name(each["action"]), _name(each["reason"])): _whole(each["count"])
+            for each in given["outcomes"][:MAX_OUTCOMES]
+        }
+        numbers: dict[str, Any] = {
+            each.name: (_number if "seconds" in each.name else _whole)(given[each.name])
+            for each in fields(cls)
+            if each.name != "outcomes"
+        }
+        return cls(outcomes=outcomes, **numbers)
+
+
+@dataclass(frozen=True)
+class ServerStats:
+    """What a server tells of itself."""
+
+    host: str
+    version: str
+    mode: str
+    workers: int
+    delay_seconds: int
+    store: str
+    """Without what is secret of its URL."""
+    ready: bool
+    """Its store answers."""
+    up_seconds: float
+    connections: int
+    time: float
+    whitelist_entries: Mapping[str, int]
+    answered_within_seconds: Mapping[str, float | None]
+    periods: Mapping[str, Counts]
+
+    def dump(self) -> dict[str, Any]:
+        """Return them for a program."""
+        periods = {name: counts.dump() for name, counts in self.periods.items()}
+        return {
+            **{each.name: getattr(self, each.name) for each in fields(self)},
+            "periods": periods,
+        }
+
+    @classmethod
+    def load(cls, data: bytes) -> ServerStats:
+        """Read what a server has told.
+
+        Raises:
+            NotFigures: it has told something else.
+        """
+        try:
+            given = json.loads(data)
+            within, entries = given["answered_within_seconds"], given["whitelist_entries"]
+            return cls(
+                host=_name(given["host"]),
+                version=_name(given["version"]),
+                mode=_name(given["mode"]),
+                workers=_whole(given["workers"]),
+                delay_seconds=_whole(given["delay_seconds"]),
+                store=_name(given["store"]),
+                ready=given["ready"] is True,
+                up_seconds=_number(given["up_seconds"]),
+                connections=_whole(given["connections"]),
+                time=_number(given["time"]),
+                whitelist_entries={
+                    name: _whole(entries[name]) for name in ("clients", "recipients")
+                },
+                answered_within_seconds={
+                    name: None if within[name] is None else _number(within[name])
+                    for name in ("median", "p99")
+                },
+                periods={name: Counts.load(given["periods"][name]) for name in (*PERIODS, START)},
+            )
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidStats(f"no figures of greyd: {type(error).__name__}") from None
+
+
+def _name(given: Any) -> str:
+    if not isinstance(given, str):
+        raise TypeError
+    return given[:_MAX_NAME]
+
+
+def _number(given: Any) -> float:
+    number = float(given)
+    if not abs(number) <= _MAX:
+        raise ValueError
+    return number
+
+
+def _whole(given: Any) -> int:
+    return int(_number(given))
+
+
+def server_stats(
+    settings: Settings,
+    store_name: str,
+    history: History,
+    now: float,
+    up_seconds: float,
+    totals: Totals,
+) -> ServerStats:
+    """Return what this server tells; ``now`` is the history's clock, ``totals`` are of now."""
+    periods = {name: history.last(seconds, now, totals) for name, seconds in PERIODS.items()}
+    return ServerStats(
+        host=settings.hostname or "",
+        version=__version__,
+        mode=settings.mode,
+        workers=settings.workers,
+        delay_seconds=settings.delay_seconds,
+        store=store_name,
+        ready=totals.get(("greyd_store_up",)) == 1,
+        up_seconds=round(up_seconds, 1),
+        connections=round(totals.get(("greyd_connections",), 0)),
+        time=round(time.time(), 3),
+        whitelist_entries={
+            name: round(totals.get((ENTRIES, name), 0)) for name in ("clients", "recipients")
+        },
+        answered_within_seconds={"median": _within(0.5, totals), "p99": _within(0.99, totals)},
+        periods={
+            **{name: Counts.of(*period) for name, period in periods.items()},
+            START: Counts.of(up_seconds, totals),
+        },
+    )
+
+
+_DURATION = "greyd_request_duration_seconds"
+
+
+def _within(share: float, totals: Totals) -> float | None:
+    """Return in how many seconds a share of all answers came, as far as the buckets tell."""
+    wanted = share * totals.get((f"{_DURATION}_count",), 0)
+    borders: Sequence[tuple[float, float]] = sorted(
+        (float(series[1]), number)
+        for series, number in totals.items()
+        if series[0] == f"{_DURATION}_bucket"
+    )
+    border = next((border for border, number in borders if number >= wanted > 0), None)
+    return None if border in (None, float("inf")) else border

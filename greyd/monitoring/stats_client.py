@@ -1,0 +1,251 @@
+"""What servers tell of themselves at ``/stats.json`` of their metrics ports.
+
+Each is asked at the same time, answers in bounded time and size, and one that is away is a fault of
+its own: the others are heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import re
+import ssl
+from collections import Counter
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import h11
+import typer
+
+from greyd.errors import GreydError
+from greyd.escaping import plain
+from greyd.monitoring.stats import PERIODS, START, Counts, InvalidStats, ServerStats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from greyd.config.vocabulary import Endpoint
+
+PATIENCE_SECONDS = 5.0
+"""For a server's whole answer."""
+
+MAX_BYTES = 1024 * 1024
+"""Of an answer."""
+
+MAX_SERVERS = 100
+
+PATH = "/stats.json"
+
+Servers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        show_default=False,
+        help="Ask the server at this metrics port, http://HOST:PORT; may be repeated."
+        " By default the one that --metrics names in the settings.",
+    ),
+]
+"""The option of the commands that ask servers."""
+
+
+class StatsUrlError(GreydError):
+    """A URL names no server's statistics."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server's metrics port is."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+    @property
+    def url(self) -> str:
+        """How it is named."""
+        return f"{'https' if self.tls else 'http'}://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as HTTP wants them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard of a server: its figures, or what is wrong."""
+
+    place: Place
+    figures: ServerStats | None = None
+    fault: str = ""
+
+    def dump(self) -> dict[str, Any]:
+        """Return it for a program."""
+        if self.figures is None:
+            return {"url": self.place.url, "answers": False, "fault": self.fault}
+        return {"url": self.place.url, "answers": True, **self.figures.dump()}
+
+
+def places_of(urls: Sequence[str], metrics: Endpoint | None) -> list[Place]:
+    """Return where to ask: what ``--server`` names, else the settings' own metrics port, if any.
+
+    Raises:
+        StatsUrlError: a URL is none.
+    """
+    if len(urls) > MAX_SERVERS:
+        raise StatsUrlError(f"--server: {MAX_SERVERS} at most")
+    if urls:
+        return [_place(url) for url in urls]
+    if metrics is None:
+        return []
+    return [Place(*metrics.to_ask())]
+
+
+def _place(url: str) -> Place:
+    wrong = f"--server={plain(url.encode(errors='surrogateescape'))[:100]}: write http://HOST:PORT"
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise StatsUrlError(wrong) from None
+    odd = parts.username or parts.password or parts.query or parts.path not in ("", "/", PATH)
+    if parts.scheme not in ("http", "https") or odd:
+        raise StatsUrlError(wrong)
+    if not host or not re.fullmatch(r"[!-~]{1,253}", host):
+        raise StatsUrlError(wrong)
+    return Place(host, port or (443 if parts.scheme == "https" else 9923), parts.scheme == "https")
+
+
+async def hear(places: Sequence[Place]) -> list[Heard]:
+    """Ask all at once."""
+    return list(await asyncio.gather(*map(_hear, places)))
+
+
+async def _hear(place: Place) -> Heard:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return Heard(place, ServerStats.load(await _fetch(place)))
+    except TimeoutError:
+        return Heard(place, fault=f"no answer within {PATIENCE_SECONDS:g} s")
+    except InvalidStats as error:
+        return Heard(place, fault=f"{error}; is it a greyd of this version?")
+    except (OSError, h11.RemoteProtocolError, UnicodeError) as error:
+        return Heard(place, fault=_in_words(error))
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, h11.RemoteProtocolError):
+        return "it does not speak HTTP"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused; does it run, with --metrics?"
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return plain(str(reason).encode())[:200]
+
+
+async def _fetch(place: Place) -> bytes:
+    """Return the body of a server's answer."""
+    tls = ssl.create_default_context() if place.tls else None
+    reader, writer = await asyncio.open_connection(place.host, place.port, ssl=tls)
+    try:
+        http = h11.Connection(h11.CLIENT)
+        headers = [("Host", place.authority), ("Accept", "application/json")]
+        asked = http.send(h11.Request(method="GET", target=PATH, headers=headers))
+        writer.write((asked or b"") + (http.send(h11.EndOfMessage()) or b""))
+        return await _body(http, reader)
+    finally:
+        # Nobody waits for its goodbye.
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _body(http: h11.Connection, reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while True:
+        event = http.next_event()
+        if event is h11.NEED_DATA:
+            http.receive_data(await reader.read(65536))
+        elif isinstance(event, h11.Response):
+            if event.status_code == 421:
+                raise PermissionError(
+                    errno.EACCES, "it does not answer to this name; give it there by --metrics-host"
+                )
+            if event.status_code != 200:
+                raise InvalidStats(f"status {event.status_code} for {PATH}")
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+            if len(body) > MAX_BYTES:
+                raise InvalidStats(f"more than {MAX_BYTES} octets")
+        elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
+            return body
+
+
+# All of them together -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Together:
+    """What several servers counted in a period."""
+
+    counts: Counts
+    """Sums; ``seconds`` is the longest of theirs."""
+    rates: dict[tuple[str, str], float]
+    """Requests a second by outcome, each server's by its own time."""
+
+    @property
+    def rate(self) -> float:
+        """All requests a second."""
+        return sum(self.rates.values())
+
+    def dump(self) -> dict[str, Any]:
+        """Return it for a program."""
+        shown = self.counts.dump()
+        for each in shown["outcomes"]:
+            each["per_second"] = round(self.rates.get((each["action"], each["reason"]), 0), 6)
+        return {**shown, "per_second": round(self.rate, 6)}
+
+
+def together(figures: Iterable[ServerStats]) -> dict[str, Together]:
+    """Return the sums of some servers' periods; empty where there is none."""
+    heard = list(figures)
+    return {
+        name: sum_of([each.periods[name] for each in heard]) for name in (*PERIODS, START) if heard
+    }
+
+
+def sum_of(several: Sequence[Counts]) -> Together:
+    """Return the sums of what some servers counted; there has to be one."""
+    outcomes: Counter[tuple[str, str]] = Counter()
+    rates: Counter[tuple[str, str]] = Counter()
+    for counts in several:
+        for outcome, number in counts.outcomes.items():
+            outcomes[outcome] += number
+            # Of a server that was started a moment ago a second is the least that tells a rate.
+            rates[outcome] += number / max(counts.seconds, 1)  # type: ignore[assignment]
+    sums: dict[str, Any] = {
+        each.name: sum(getattr(counts, each.name) for counts in several)
+        for each in fields(Counts)
+        if each.name not in ("seconds", "outcomes")
+    }
+    longest = max(counts.seconds for counts in several)
+    return Together(Counts(seconds=longest, outcomes=dict(outcomes), **sums), dict(rates))
+
+
+def since(before: ServerStats, after: ServerStats) -> Counts | None:
+    """Return what a server counted between two answers; None where it was started in between."""
+    one, other = before.periods[START], after.periods[START]
+    numbers: dict[str, Any] = {
+        each.name: getattr(other, each.name) - getattr(one, each.name)
+        for each in fields(Counts)
+        if each.name not in ("seconds", "outcomes")
+    }
+    outcomes = {
+        outcome: number - one.outcomes.get(outcome, 0) for outcome, number in other.outcomes.items()
+    }
+    seconds = after.time - before.time
+    if seconds <= 0 or min([*outcomes.values(), *numbers.values()], default=0) < 0:
+        return None
+    return Counts(seconds=seconds, outcomes=outcomes, **numbers)

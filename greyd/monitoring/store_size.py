@@ -1,0 +1,78 @@
+"""Watches how large the SQLite file is: a warning before it is full, and a word when it is.
+
+At ``--max-store-size`` the store refuses new triplets (``StoreFull``), whose mail then passes as
+while the store is away; what is known goes on to be decided and stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from greyd.monitoring.observer import Observer
+    from greyd.store.contract import Store
+
+POLL_SECONDS = 1.0
+
+NEARLY_FULL = 0.8
+"""The share of the limit at which the log warns."""
+
+_BACK_BELOW = 0.95
+"""A level is left only this far below its threshold, so that the log is not filled at the edge."""
+
+
+class Level(Enum):
+    """How full the store is."""
+
+    ROOMY = 0.0
+    NEARLY_FULL = NEARLY_FULL
+    FULL = 1.0
+
+
+class StoreSizeMonitor:
+    """Logs when the store becomes nearly full, full, and has room again; shows its size."""
+
+    def __init__(self, store: Store, observer: Observer) -> None:
+        self._store = store
+        self._observer = observer
+        self._level = Level.ROOMY
+        if math.isfinite(store.max_bytes):
+            observer.metrics.max_store_bytes.set(store.max_bytes)
+
+    async def run(self) -> None:
+        """Poll, until cancelled."""
+        while True:
+            self.poll()
+            await asyncio.sleep(POLL_SECONDS)
+
+    def poll(self) -> None:
+        """Look once."""
+        used, limit = self._store.bytes_in_use, self._store.max_bytes
+        self._observer.metrics.store_bytes.set(used)
+        level = self._level_of(used / limit)
+        if level is not self._level:
+            self._level = level
+            self._log(used, limit)
+
+    def _level_of(self, share: float) -> Level:
+        if share < self._level.value * _BACK_BELOW or share >= self._level.value:
+            return max((each for each in Level if share >= each.value), key=lambda each: each.value)
+        return self._level
+
+    def _log(self, used: int, limit: float) -> None:
+        size = f"{used / 2**20:,.1f} of at most {limit / 2**20:,.1f} MiB are in use"
+        log = self._observer.log
+        if self._level is Level.FULL:
+            log.error(
+                f"the store is full: {size}; passing new triplets ungreylisted; raise"
+                " --max-store-size, or find out who sends so much (greyd top)"
+            )
+        elif self._level is Level.NEARLY_FULL:
+            log.warning(
+                f"the store is nearly full: {size}; once it is full, new triplets pass ungreylisted"
+            )
+        else:
+            log.notice(f"the store has room again: {size}")

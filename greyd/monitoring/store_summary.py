@@ -1,0 +1,132 @@
+"""A look through the store: who waits and until when, who never came back, who is known.
+
+It takes its time, so that no request has to wait for it, and it is bounded: of a large store it
+sees the newest entries (SQLite) or a sample (Redis), and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.rules.entries import Entry, Kind, State, understand
+from greyd.rules.keys import Names, is_of_identity
+from greyd.rules.records import Client, Identity
+from greyd.store.contract import walk
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
+    from greyd.rules.transaction import Record
+    from greyd.store.contract import Store
+
+MAX_ENTRIES = 100_000
+MAX_WAITING = 100
+"""Waiting triplets that are named."""
+MAX_NETWORKS = 10_000
+"""Networks whose triplets that never came back are counted."""
+
+SHARE = 0.2
+"""Of the time is spent at work; the rest is the requests'."""
+
+RECORDS_A_SLICE = 50
+"""Looked at without a pause, which takes less than a millisecond."""
+
+EARLY_BORDERS = (60, 300, 900, 3600)
+LATE_BORDERS = (3600, 6 * 3600, 24 * 3600)
+"""Seconds, until a retry passes and since then; what is beyond the last counts too."""
+
+
+class Waiting(NamedTuple):
+    """A triplet that has not passed, ordered by when it may."""
+
+    passes_at: int
+    first_seen: int
+    last_seen: int
+    names: Names
+
+
+@dataclass
+class StoreSummary:
+    """What a look through the store has found."""
+
+    looked_at: int = 0
+    complete: bool = False
+    passed: int = 0
+    """Triplets that have passed."""
+    early: list[int] = field(default_factory=lambda: [0] * (len(EARLY_BORDERS) + 1))
+    """Triplets whose retry would be too early: how many for up to each of ``EARLY_BORDERS``."""
+    late: list[int] = field(default_factory=lambda: [0] * (len(LATE_BORDERS) + 1))
+    """Triplets whose retry would pass and has not come: how many since ``LATE_BORDERS``."""
+    unreadable: int = 0
+    """Entries that no rule can read."""
+    clients: int = 0
+    auto_whitelisted: int = 0
+    waiting: list[Waiting] = field(default_factory=list)
+    """A heap of those that are named; empty with ``--privacy``, which knows no names."""
+    given_up: Counter[bytes] = field(default_factory=Counter)
+    """Networks, and how many of their triplets never came back."""
+
+    def add(self, record: Record, now: int, settings: Settings) -> None:
+        """Count an entry."""
+        self.looked_at += 1
+        # The same mail has a triplet of its network, and counts by that.
+        if is_of_identity(record.key):
+            return
+        entry = understand(record, now, settings, expired=True, unreadable=True)
+        if entry is None or entry.state is State.UNREADABLE:
+            self.unreadable += entry is not None
+            return
+        if entry.kind is Kind.TRIPLET:
+            self._add_triplet(entry, now)
+        elif isinstance(entry.record, Client | Identity):
+            successes = entry.record.successes
+            self.clients += 1
+            self.auto_whitelisted += 0 < settings.auto_whitelist_clients <= successes
+
+    def _add_triplet(self, entry: Entry, now: int) -> None:
+        if entry.state is State.PASSED:
+            self.passed += 1
+            return
+        if entry.passes_at > now:
+            self.early[bisect_left(EARLY_BORDERS, entry.passes_at - now)] += 1
+        else:
+            self.late[bisect_left(LATE_BORDERS, now - entry.passes_at)] += 1
+        if not entry.is_hidden:
+            self._name(entry)
+
+    def _name(self, entry: Entry) -> None:
+        if entry.state is State.NEVER_RETURNED:
+            network = entry.names.network
+            if network in self.given_up or len(self.given_up) < MAX_NETWORKS:
+                self.given_up[network] += 1
+            return
+        waiting = Waiting(entry.passes_at, entry.first_seen, entry.last_seen, entry.names)
+        if len(self.waiting) < MAX_WAITING:
+            heapq.heappush(self.waiting, waiting)
+        else:
+            heapq.heappushpop(self.waiting, waiting)
+
+
+async def summarize_store(store: Store, settings: Settings) -> StoreSummary:
+    """Look through a store.
+
+    Raises:
+        StoreError: it does not answer.
+    """
+    survey = StoreSummary()
+    async for group in walk(store, SHARE):
+        now = int(time.time())
+        for first in range(0, len(group), RECORDS_A_SLICE):
+            for record in group[first : first + RECORDS_A_SLICE]:
+                survey.add(record, now, settings)
+            # Requests come in between.
+            await asyncio.sleep(0)
+        if survey.looked_at >= MAX_ENTRIES:
+            return survey
+    survey.complete = True
+    return survey

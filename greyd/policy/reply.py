@@ -1,0 +1,71 @@
+"""From a decision to the action that Postfix takes: the text after ``action=``.
+
+The texts are postgrey's: of each variable the first that stands in a text is replaced. Octets of
+a request that come into a reply can't end it early, control characters become ``?``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
+    from greyd.rules.request import Request
+
+DUNNO = b"DUNNO"
+
+STORE_AWAY = b"DEFER_IF_PERMIT 4.3.0 Greylisting is out of order, try again later"
+"""With ``--on-store-failure defer``."""
+
+CONTROL_TO_QUESTION_MARK = bytes(
+    ord("?") if byte < 0x20 or byte == 0x7F else byte for byte in range(256)
+)
+"""For ``bytes.translate``: what Postfix, too, does with control characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """The texts of ``--greylist-action``, ``--greylist-text`` and ``--x-greylist-header``."""
+
+    action: bytes
+    text: bytes
+    enhanced: bool
+    """The text brings a status code of its own."""
+    header: bytes
+    version: bytes
+    hostname: bytes
+
+    @classmethod
+    def from_settings(cls, settings: Settings, version: str) -> Replies:
+        """Take the texts from the settings."""
+        text = settings.greylist_text.encode()
+        return cls(
+            action=settings.greylist_action.encode(),
+            text=text,
+            enhanced=text[:1].isdigit(),
+            header=settings.header.encode(),
+            version=version.encode(),
+            hostname=(settings.hostname or "").encode(),
+        )
+
+    def greylisted(self, request: Request, missing_seconds: int) -> bytes:
+        """Return the action for mail that has to wait ``missing_seconds`` more."""
+        domain = (request.recipient or b"").rpartition(b"@")[2]
+        text = self.text.replace(b"%s", b"%d" % missing_seconds, 1)
+        text = text.replace(b"%r", domain.translate(CONTROL_TO_QUESTION_MARK), 1)
+        # Postfix before 2.3 knew no enhanced status codes, and no etrn_domain.
+        code = b"4.2.0 " if request.etrn_domain is not None and not self.enhanced else b""
+        return b"%b %b%b" % (self.action, code, text)
+
+    def prepend_header(self, waited_seconds: int, clock: float) -> bytes:
+        """Return the action that adds the header to mail that waited.
+
+        ``clock`` dates it, in this host's time zone.
+        """
+        date = time.strftime("%a, %d %b %Y %H:%M:%S %Z", time.localtime(clock))
+        header = self.header.replace(b"%t", b"%d" % waited_seconds, 1)
+        header = header.replace(b"%v", self.version, 1)
+        header = header.replace(b"%h", self.hostname, 1)
+        return b"PREPEND " + header.replace(b"%d", date.encode(), 1)

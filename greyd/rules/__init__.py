@@ -1,0 +1,1 @@
+"""The rules of greylisting: pure functions and records, without I/O."""

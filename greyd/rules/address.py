@@ -1,0 +1,114 @@
+"""IP addresses of clients, and the networks that count as one client."""
+
+from __future__ import annotations
+
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
+
+
+_MAPPED = 0xFFFF
+"""``::ffff:0:0/96``: IPv4-mapped addresses (RFC 4291, 2.5.5.2)."""
+_NAT64 = 0x64FF9B << 64
+"""``64:ff9b::/96``: IPv4 hosts behind a translator (RFC 6052, 2.1)."""
+_LOCAL_NAT64 = 0x64FF9B0001
+"""``64:ff9b:1::/48``: the same; where in an address the IPv4 address is, only its site knows
+(RFC 8215, 3; RFC 6052, 2.2).
+"""
+_TEREDO = 0x20010000
+"""``2001::/32``: hosts behind a NAT, after the address of their server (RFC 4380, 4)."""
+
+_NOT_TRANSLATED = (
+    (0x00000000, 8), (0x0A000000, 8), (0x64400000, 10), (0x7F000000, 8), (0xA9FE0000, 16),
+    (0xAC100000, 12), (0xC0A80000, 16), (0xE0000000, 3),
+)  # fmt: skip
+"""IPv4 networks of which no translator may speak (RFC 6052, 3.1), as numbers and prefixes: this
+host, private, shared, loopback, link-local, multicast and reserved ones. So nobody becomes a client
+of a private network by the form of an address.
+"""
+
+_COLON = ord(":")
+
+
+class Address(NamedTuple):
+    """A client's IP address.
+
+    An IPv6 address that only writes down an IPv4 client (see ``ipv4_within``) is IPv4.
+    """
+
+    number: int
+    bits: int
+    """32 or 128."""
+    text: bytes
+    """The canonical form (RFC 5952)."""
+
+    @property
+    def packed(self) -> bytes:
+        """Its octets, as they are sent."""
+        return self.number.to_bytes(self.bits // 8, "big")
+
+
+def parse_address(text: bytes) -> Address | None:
+    """Read an IPv4 or IPv6 address; None for anything else, a host name too."""
+    try:
+        if _COLON not in text:
+            number = int.from_bytes(inet_pton(AF_INET, text.decode("ascii")), "big")
+            return Address(number, 32, text)
+        number = int.from_bytes(inet_pton(AF_INET6, text.decode("ascii")), "big")
+    except (OSError, ValueError):
+        return None
+    ipv4 = ipv4_within(number)
+    if ipv4 is not None:
+        return Address(ipv4, 32, address_text(ipv4, 32))
+    return Address(number, 128, address_text(number, 128))
+
+
+def ipv4_within(number: int) -> int | None:
+    """Return the IPv4 client that an IPv6 address writes down, as numbers; None where it does not.
+
+    IPv4-mapped addresses, and those of NAT64's well-known prefix. Those of tunnels (6to4, Teredo)
+    are of IPv6 hosts.
+    """
+    prefix, ipv4 = number >> 32, number & 0xFFFFFFFF
+    if prefix == _MAPPED:
+        return ipv4
+    if prefix == _NAT64 and not any(
+        ipv4 >> (32 - length) == network >> (32 - length) for network, length in _NOT_TRANSLATED
+    ):
+        return ipv4
+    return None
+
+
+def network_of(address: Address, settings: Settings) -> int:
+    """Return the network that stands for the client in a triplet, as a number like an address's.
+
+    Postgrey's ``--ipv4cidr`` and ``--ipv6cidr``; with ``--lookup-by-host`` the address itself.
+    """
+    if settings.lookup_by_host:
+        return address.number
+    free = address.bits - network_prefix(address.number, address.bits, settings)
+    return address.number >> free << free
+
+
+def network_prefix(number: int, bits: int, settings: Settings) -> int:
+    """Return how many bits of an address are those of its client's network.
+
+    ``--ipv4cidr`` and ``--ipv6cidr``, or more where IPv6 hosts that have nothing to do with each
+    other share so many: those behind a translator are told apart by their IPv4 networks, and those
+    of Teredo by everything.
+    """
+    if bits == 32:
+        return settings.ipv4cidr
+    if number >> 96 == _TEREDO:
+        return bits
+    if number >> 32 == _NAT64 or number >> 80 == _LOCAL_NAT64:
+        return max(settings.ipv6cidr, 96 + settings.ipv4cidr)
+    return settings.ipv6cidr
+
+
+def address_text(number: int, bits: int) -> bytes:
+    """Return the canonical form of an address or a network, given as its number."""
+    packed = number.to_bytes(bits // 8, "big")
+    return inet_ntop(AF_INET if bits == 32 else AF_INET6, packed).encode()

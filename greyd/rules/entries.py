@@ -1,0 +1,215 @@
+"""What is stored, as administration understands it: whose entry it is, and what it means now.
+
+Pure, like the rules whose keys and records it reads.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.rules.greylist import has_passed
+from greyd.rules.keys import Names, is_of_identity, is_triplet, names_in
+from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.reserved_keys import CONTROL_KEY, HITS_PREFIX, PROBE_KEY, SWEPT_KEY
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
+    from greyd.rules.transaction import Record
+
+GIVEN_UP_SECONDS = 6 * 3600
+"""After which a retry is hardly to be expected: mail servers try again within minutes to hours."""
+
+
+class Kind(Enum):
+    """What an entry is of."""
+
+    TRIPLET = "triplet"
+    IDENTITY_TRIPLET = "identity triplet"
+    CLIENT = "client"
+    IDENTITY = "identity"
+    CORRESPONDENCE = "correspondence"
+    OTHER = "other"
+    """The store's own, or greyd's: nobody's."""
+
+
+class State(Enum):
+    """How an entry stands."""
+
+    WAITING = "waiting"
+    """A triplet that has not passed; its retry may come, or may come still."""
+    PASSED = "passed"
+    """A triplet that has passed."""
+    NEVER_RETURNED = "never returned"
+    """A triplet whose retry would pass for ``GIVEN_UP_SECONDS``, and has not come."""
+    COUNTED = "counted"
+    """A client or an identity that has come back, not often enough yet."""
+    AUTO_WHITELISTED = "auto-whitelisted"
+    """A client or an identity that has come back often enough."""
+    KNOWN = "known"
+    """A correspondence."""
+    UNREADABLE = "unreadable"
+    """None that greyd has written, or a later version of it has: no rule sees it."""
+
+
+class Correspondence(NamedTuple):
+    """What is remembered of a correspondence: when one of our users last wrote to somebody."""
+
+    last_written: int
+
+    @classmethod
+    def load(cls, text: bytes) -> Correspondence | None:
+        """Read a record; None for one that can't be read."""
+        written = Triplet.load(text)
+        return written and cls(written.first_seen)
+
+
+class Unreadable(NamedTuple):
+    """A record that no rule can read."""
+
+
+class Entry(NamedTuple):
+    """An entry that means something, or stands where one could."""
+
+    key: bytes
+    kind: Kind
+    state: State
+    names: Names
+    """Whom it is about. A client's or an identity's has only the network: its address or domain; a
+    correspondence's only the domain of the sender; with ``--privacy`` all of them are empty."""
+    record: Triplet | Client | Identity | Correspondence | Unreadable
+    ttl_seconds: int | None
+    """Until it is forgotten; None: never."""
+    passes_at: int = 0
+    """From when on a triplet's retry passes, with ``--delay``; 0 for all others."""
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether its key is a hash, which tells nobody's name."""
+        return self.names == _NOBODY
+
+    @property
+    def first_seen(self) -> int:
+        """Since when it is known; 0 where that is not remembered."""
+        match self.record:
+            case Triplet(first_seen=seen) | Identity(first_counted=seen):
+                return seen
+        return 0
+
+    @property
+    def last_seen(self) -> int:
+        """When it was last seen or counted."""
+        match self.record:
+            case Triplet(last_seen=seen) | Correspondence(last_written=seen):
+                return seen
+            case Client(last_counted=seen) | Identity(last_counted=seen):
+                return seen
+        return 0
+
+
+_NOBODY = Names(b"", b"", b"")
+_NOTES = frozenset({CONTROL_KEY, PROBE_KEY, SWEPT_KEY})
+
+
+def kind_of(key: bytes) -> Kind:
+    """Return what a key is of. A hash does not tell an identity from the others."""
+    if is_triplet(key):
+        return Kind.IDENTITY_TRIPLET if is_of_identity(key) else Kind.TRIPLET
+    tag, brace, rest = key.partition(b"}")
+    mark = (rest if brace else key)[:1]
+    if (tag[:1] != b"{") != (not brace):
+        return Kind.OTHER
+    if mark == b"~":
+        return Kind.CORRESPONDENCE
+    if mark != b":":
+        return Kind.OTHER
+    return Kind.IDENTITY if is_of_identity(key) else Kind.CLIENT
+
+
+def understand(
+    record: Record,
+    now: int,
+    settings: Settings,
+    *,
+    expired: bool = False,
+    unreadable: bool = False,
+) -> Entry | None:
+    """Return what an entry means.
+
+    None for greyd's own notes; unless ``expired`` is wanted too, for what the rules would pass over
+    as too old although the store has it still; unless ``unreadable`` is, for what no rule can read.
+    """
+    kind = kind_of(record.key)
+    entry: Entry | None = None
+    if record.foreign_type:
+        pass
+    elif kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
+        entry = _triplet(record, kind, now, settings)
+    elif kind in (Kind.CLIENT, Kind.IDENTITY):
+        entry = _counted(record, kind, settings)
+    elif kind is Kind.CORRESPONDENCE:
+        entry = _correspondence(record)
+    if entry is None:
+        is_shown = unreadable and not is_own_note(record.key)
+        return _unreadable(record, kind) if is_shown else None
+    return entry if expired or not is_too_old(entry, now, settings) else None
+
+
+def is_own_note(key: bytes) -> bool:
+    """Whether a key is of greyd's notes for itself: what it is told, its hits, its probe."""
+    return key in _NOTES or key.startswith(HITS_PREFIX)
+
+
+def _unreadable(record: Record, kind: Kind) -> Entry:
+    names = _NOBODY
+    if kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
+        names = names_in(record.key) or _NOBODY
+    elif kind in (Kind.CLIENT, Kind.IDENTITY):
+        names = Names(record.key.partition(b"}:")[2], b"", b"")
+    return Entry(record.key, kind, State.UNREADABLE, names, Unreadable(), record.ttl_seconds)
+
+
+def _correspondence(record: Record) -> Entry | None:
+    written = Correspondence.load(record.value)
+    key = record.key
+    tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
+    names = Names(b"", tag and b"@" + tag, b"")
+    return written and Entry(
+        key, Kind.CORRESPONDENCE, State.KNOWN, names, written, record.ttl_seconds
+    )
+
+
+def is_too_old(entry: Entry, now: int, settings: Settings) -> bool:
+    """Whether the rules pass an entry over for its age."""
+    if entry.state in (State.KNOWN, State.UNREADABLE):
+        return False
+    if abs(now - entry.last_seen) > settings.max_age_seconds:
+        return True
+    waits = entry.state in (State.WAITING, State.NEVER_RETURNED)
+    return waits and now - entry.first_seen > settings.retry_window_seconds
+
+
+def _triplet(record: Record, kind: Kind, now: int, settings: Settings) -> Entry | None:
+    triplet = Triplet.load(record.value)
+    if triplet is None:
+        return None
+    passes_at = triplet.first_seen + settings.delay_seconds
+    state = State.PASSED
+    if not has_passed(triplet, settings.delay_seconds, settings):
+        state = State.NEVER_RETURNED if now - passes_at > GIVEN_UP_SECONDS else State.WAITING
+    names = names_in(record.key) or _NOBODY
+    return Entry(record.key, kind, state, names, triplet, record.ttl_seconds, passes_at)
+
+
+def _counted(record: Record, kind: Kind, settings: Settings) -> Entry | None:
+    counted = Identity.load(record.value) or Client.load(record.value)
+    if counted is None:
+        return None
+    if isinstance(counted, Identity):
+        # With --privacy only the record tells the one from the other.
+        kind, earned = Kind.IDENTITY, counted.has_earned_its_pass(settings)
+    else:
+        earned = 0 < settings.auto_whitelist_clients <= counted.successes
+    name = record.key.partition(b"}:")[2]
+    state = State.AUTO_WHITELISTED if earned else State.COUNTED
+    return Entry(record.key, kind, state, Names(name, b"", b""), counted, record.ttl_seconds)

@@ -1,0 +1,117 @@
+"""Which public suffix list is in force: the newest of those that this machine has.
+
+The list says below which names somebody can register one of his own (publicsuffix.org). One comes
+with greyd; a package of the operating system, or a file of the administrator's, renews it without
+a new greyd.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.config.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from publicsuffixlist import PublicSuffixList
+
+OWN = Path("/etc/greyd/public_suffix_list.dat")
+PACKAGED = Path("/usr/share/publicsuffix/public_suffix_list.dat")
+"""Of the package publicsuffix, under this name on Debian, Fedora and their relatives."""
+
+MAX_LIST_BYTES = 4 * 1024 * 1024
+"""Ten times the list of 2026."""
+
+_VERSION = re.compile(r"^// VERSION: (\d{4}-\d\d-\d\d)", re.MULTILINE)
+_FIRST_AND_LAST = ("// ===BEGIN ICANN DOMAINS===", "// ===END PRIVATE DOMAINS===")
+
+
+class Suffixes(NamedTuple):
+    """A list, and where it came from."""
+
+    path: Path
+    date: date
+    """Of its VERSION line, which the published list has; else of its file."""
+    text: str
+
+    def parse(self) -> PublicSuffixList:
+        """Return what answers by it."""
+        from publicsuffixlist import PublicSuffixList
+
+        # A suffix that is not in the list may be anything; nobody is known by it.
+        return PublicSuffixList(self.text, accept_unknown=False)
+
+
+class Found(NamedTuple):
+    """The list in force, and why others are not."""
+
+    suffixes: Suffixes
+    faults: Sequence[str]
+
+
+class _NotAList(Exception):
+    """A file is no public suffix list, or not all of one."""
+
+
+@cache
+def in_force() -> Found:
+    """Return the newest list of this machine; looked for once."""
+    return newest((OWN, PACKAGED))
+
+
+def newest(others: Sequence[Path]) -> Found:
+    """Return the newest of greyd's own list and ``others``, of which none needs to be there.
+
+    One that is damaged is left out and told: without its end, mail from all below a suffix would
+    count as one sender's.
+
+    Raises:
+        SetupError: there is no list at all.
+    """
+    faults, lists = [], []
+    for path in (_bundled(), *others):
+        try:
+            lists.append(_read(path))
+        except FileNotFoundError:
+            continue
+        except (OSError, _NotAList) as error:
+            why = getattr(error, "strerror", None) or error
+            faults.append(f"public suffix list {path}: {why}; it is not used, copy it again")
+    if not lists:
+        raise SetupError(f"no public suffix list; put one at {OWN}")
+    return Found(max(lists, key=lambda each: each.date), faults)
+
+
+def _bundled() -> Path:
+    from publicsuffixlist import PSLFILE
+
+    return Path(PSLFILE)
+
+
+def _read(path: Path) -> Suffixes:
+    with path.open("rb") as file:
+        data = file.read(MAX_LIST_BYTES + 1)
+        written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
+    if len(data) > MAX_LIST_BYTES:
+        raise _NotAList(f"more than {MAX_LIST_BYTES >> 20} MiB")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise _NotAList("not UTF-8") from None
+    for each in _FIRST_AND_LAST:
+        if each not in text:
+            raise _NotAList(f"no line {each}, so it is not all there")
+    return Suffixes(path, _date_in(text) or written_at, text)
+
+
+def _date_in(text: str) -> date | None:
+    found = _VERSION.search(text)
+    try:
+        return date.fromisoformat(found[1]) if found else None
+    except ValueError:
+        return None

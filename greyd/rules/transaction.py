@@ -1,0 +1,35 @@
+"""What a rule reads and writes in a store: records, changes, and the rule itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Remembered = Sequence[bytes | None]
+
+Answer = TypeVar("Answer")
+
+if TYPE_CHECKING:
+    Rule = Callable[[Remembered], tuple[Answer, Sequence["Change"]]]
+
+
+class Change(NamedTuple):
+    """One record to be stored under ``key`` for ``ttl_seconds`` from the moment of writing."""
+
+    key: bytes
+    value: bytes
+    ttl_seconds: int
+
+
+class Record(NamedTuple):
+    """One entry, as administration sees it."""
+
+    key: bytes
+    value: bytes
+    ttl_seconds: int | None
+    """Until it is forgotten; None: never, which greyd itself does to no entry."""
+    foreign_type: str = ""
+    """Redis's name for the type of what is there, where it is no text (``hash``, ``list`` …): then
+    the value is empty, and no rule sees the entry."""

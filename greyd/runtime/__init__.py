@@ -1,0 +1,1 @@
+"""The process's own machinery: clocks, supervised tasks, time slices."""

@@ -1,0 +1,103 @@
+"""Read the whitelists again on SIGHUP or when their files change."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from greyd.runtime.supervision import TaskSupervisor, run_in_daemon_thread
+from greyd.whitelist.files import reload_whitelists
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from greyd.config.settings import Settings
+    from greyd.monitoring.metrics import Metrics
+    from greyd.monitoring.observer import Observer
+    from greyd.policy.policy import Policy
+    from greyd.runtime.supervision import SupervisedTask
+    from greyd.server.serve import Place
+    from greyd.whitelist.files import Messages
+    from greyd.whitelist.matcher import Whitelists
+
+
+SHORT_TURN_SECONDS = 0.0002
+"""How long requests wait for the reading of a long whitelist at a time."""
+
+
+class Reloader:
+    """Reads the whitelists again, one time after the other, without holding up requests.
+
+    They are read in a thread, for whose end no stop waits; all else is done in the loop's thread.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        place: Place,
+        policy: Policy,
+        observer: Observer,
+        supervisor: TaskSupervisor,
+    ) -> None:
+        self._settings = settings
+        self._place = place
+        self._policy = policy
+        self._observer = observer
+        self._supervisor = supervisor
+        self._running: SupervisedTask | None = None
+        self._again = False
+
+    def request(self) -> None:
+        """Reload now, or once more when the reload under way is through."""
+        self._again = True
+        if self._running is None or self._running.is_over:
+            self._running = self._supervisor.run("reload", self._reload)
+
+    async def _reload(self) -> None:
+        while self._again:
+            self._again = False
+            self._place.reloading()
+            self._observer.log.notice("HUP received: reading the whitelists again")
+            try:
+                whitelists, messages = await run_in_daemon_thread("reload", self._read)
+                messages.log_to(self._observer.log)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the reload has an end
+                outcome = "the old whitelists stay in force"
+                self._observer.internal_error("reload", error, outcome)
+                whitelists = None
+            self._put_in_force(whitelists)
+            self._place.ready()
+
+    def _read(self) -> tuple[Whitelists | None, Messages]:
+        with _short_switch_interval():
+            return reload_whitelists(self._settings)
+
+    def _put_in_force(self, whitelists: Whitelists | None) -> None:
+        """Answer by the new whitelists; None: they could not be read, and the old ones stay."""
+        metrics = self._observer.metrics
+        metrics.reloads["failure" if whitelists is None else "success"].inc()
+        metrics.whitelists_read.set(whitelists is not None)
+        if whitelists is not None:
+            self._policy.whitelists = whitelists
+            show_entries(metrics, whitelists)
+
+
+@contextlib.contextmanager
+def _short_switch_interval() -> Iterator[None]:
+    """Let other threads keep the interpreter for themselves only a moment.
+
+    A request waits for it a few times, by default 5 ms each while another thread computes.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SHORT_TURN_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def show_entries(metrics: Metrics, whitelists: Whitelists) -> None:
+    """Show in the metrics how many entries the whitelists have."""
+    metrics.whitelist_entries["clients"].set(len(whitelists.clients))
+    metrics.whitelist_entries["recipients"].set(len(whitelists.recipients))

@@ -1,0 +1,205 @@
+"""Sockets to listen on: TCP on both families, Unix sockets, or those that systemd has opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from greyd.config.errors import SetupError
+from greyd.config.vocabulary import Endpoint
+from greyd.server.folders import OwnFile, folder_of, private_folder, umask, working_in
+from greyd.server.systemd import activated_sockets
+
+if TYPE_CHECKING:
+    import contextlib
+    from pathlib import Path
+
+    from greyd.config.settings import Settings
+
+DEFAULT_ENDPOINT = Endpoint("localhost", 10023)
+
+
+class Owner(NamedTuple):
+    """Whom a Unix socket belongs to; -1 is whoever makes it."""
+
+    uid: int = -1
+    gid: int = -1
+
+
+MAKER = Owner()
+
+
+class UnixSocket(socket.socket):
+    """A Unix socket that knows its path: the kernel may know it by its name alone."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.path = path
+
+
+def listen(
+    settings: Settings, undo: contextlib.ExitStack, owner: Owner = MAKER
+) -> list[socket.socket]:
+    """Take the sockets that systemd hands over, or bind those of the settings.
+
+    Unix sockets belong to ``owner``; ``undo`` removes their files, where they still are ours.
+
+    Raises:
+        SetupError: one can't be bound; the text says why and what to do.
+    """
+    activated = activated_sockets()
+    if activated:
+        return activated
+    endpoints = settings.inet
+    if not endpoints and not settings.unix:
+        endpoints = (DEFAULT_ENDPOINT,)
+    backlog = max(settings.listen_queue_size, 1)
+    sockets = [each for endpoint in endpoints for each in bind_inet(endpoint, backlog, "--inet")]
+    for path in settings.unix:
+        bound, file = _bind_unix(path, settings.socket_mode, backlog, owner)
+        sockets.append(bound)
+        undo.callback(file.remove)
+    return sockets
+
+
+def bind_inet(endpoint: Endpoint, backlog: int, option: str) -> list[socket.socket]:
+    """Bind all addresses of a host; of localhost and of all interfaces one family will do."""
+    shown = f"{option}={endpoint.host or '*'}:{endpoint.port}"
+    try:
+        found = _addresses(endpoint)
+    except OSError as error:
+        raise SetupError(f"{shown}: {error.strerror}; write an address of this host") from None
+    sockets = []
+    port = endpoint.port
+    refused: OSError | None = None
+    for family, address in found:
+        try:
+            bound = _bind(family, (address[0], port, *address[2:]), backlog)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise SetupError(f"{shown}: {_why(error)}") from None
+            refused = error
+            continue
+        sockets.append(bound)
+        port = bound.getsockname()[1]
+    if not sockets:
+        raise SetupError(f"{shown}: {_why(refused)}")
+    return sockets
+
+
+def _addresses(endpoint: Endpoint) -> list[tuple[int, tuple[Any, ...]]]:
+    """Return the families and addresses of a host, each once.
+
+    Raises:
+        OSError: the host has none.
+    """
+    if endpoint.host == "localhost":
+        # Both families, since Postfix may try either; by RFC 6761 6.3 no resolver is asked. A
+        # minimal machine has no /etc/hosts.
+        return [
+            (socket.AF_INET, ("127.0.0.1", endpoint.port)),
+            (socket.AF_INET6, ("::1", endpoint.port, 0, 0)),
+        ]
+    found = socket.getaddrinfo(
+        endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return list(dict.fromkeys((family, address) for family, *_, address in found))
+
+
+def _bind(family: int, address: tuple[object, ...], backlog: int) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        bound.listen(backlog)
+        bound.setblocking(False)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _why(error: OSError | None) -> str:
+    if error is None:
+        return "no address; write one of this host"
+    if error.errno == errno.EADDRINUSE:
+        return "in use; is another greyd or postgrey running? (ss -ltnp shows who listens)"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "not allowed; take a port above 1023, or start as root with --user"
+    return f"{error.strerror}; write an address of this host"
+
+
+def _bind_unix(path: Path, mode: int, backlog: int, owner: Owner) -> tuple[UnixSocket, OwnFile]:
+    """Bind a socket that has its mode and its owner from the moment on at which it can be seen.
+
+    Nothing is changed by its path afterwards: whoever owns its folder could put any file there.
+    """
+    bound = UnixSocket(path)
+    try:
+        with folder_of(path) as folder:
+            _remove_stale_socket(path, folder)
+            if os.geteuid() == 0 or owner != MAKER:
+                file = _bind_aside(bound, folder, mode, backlog, owner)
+            else:
+                with umask(~mode & 0o777):
+                    bound.bind(str(path))
+                bound.listen(backlog)
+                file = OwnFile(folder, path.name)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        raise SetupError(f"--unix={path}: {_why_not_unix(error)}") from None
+    except SetupError:
+        bound.close()
+        raise
+    return bound, file
+
+
+def _bind_aside(bound: UnixSocket, folder: int, mode: int, backlog: int, owner: Owner) -> OwnFile:
+    """Bind in a folder that nobody else can enter, and link the finished socket to its place.
+
+    So the kernel knows the socket by its name without the folder, as it does Postfix's own.
+    """
+    name = bound.path.name
+    with private_folder(folder, name) as private:
+        with working_in(private), umask(~mode & 0o777):
+            bound.bind(name)
+        file = OwnFile(private, name)
+        try:
+            if owner != MAKER:
+                os.chown(name, *owner, dir_fd=private, follow_symlinks=False)
+            bound.listen(backlog)
+            file.link(folder)
+        except OSError:
+            file.remove()
+            raise
+    return file
+
+
+def _why_not_unix(error: OSError) -> str:
+    if error.errno in (errno.EADDRINUSE, errno.EEXIST):
+        return "in use; is another greyd or postgrey running?"
+    return f"{error.strerror or error}; see to its folder"
+
+
+def _remove_stale_socket(path: Path, folder: int) -> None:
+    """Remove a socket that a server left when it was killed; one in use is an error."""
+    try:
+        found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise SetupError(f"--unix={path}: there is a file that is no socket; take it away")
+    stale = OwnFile(folder, path.name)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # Whoever has too many waiting, or lets only others connect, is there all the same.
+        probe.setblocking(False)
+        answer = probe.connect_ex(str(path))
+    if answer not in (errno.ECONNREFUSED, errno.ENOENT):
+        raise SetupError(f"--unix={path}: in use; is another greyd or postgrey running?")
+    stale.remove()

@@ -1,0 +1,81 @@
+"""What systemd and greyd tell each other: states (sd_notify(3)) and sockets (sd_listen_fds(3))."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import time
+
+from greyd.config.errors import SetupError
+from greyd.redaction import shown
+
+_FIRST_ACTIVATED = 3
+_UNIT = "see to the socket unit (systemd.socket(5))"
+
+
+def activated_sockets() -> list[socket.socket]:
+    """Take the sockets that systemd has opened for this process, if any.
+
+    Raises:
+        SetupError: what was announced is not there, or does not listen.
+    """
+    if os.environ.pop("LISTEN_PID", "") != str(os.getpid()):
+        return []
+    announced = os.environ.pop("LISTEN_FDS", "0")
+    if not re.fullmatch(r"[0-9]{1,4}", announced):
+        raise SetupError(f"LISTEN_FDS={shown(announced)}: no number of sockets; {_UNIT}")
+    last = _FIRST_ACTIVATED + int(announced)
+    return [_activated(number) for number in range(_FIRST_ACTIVATED, last)]
+
+
+def _activated(descriptor: int) -> socket.socket:
+    """Take a socket that listens; of any other the kernel would make something on its own.
+
+    Raises:
+        SetupError: it is none.
+    """
+    try:
+        taken = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise SetupError(
+            f"LISTEN_FDS: descriptor {descriptor} is no socket ({error.strerror}); {_UNIT}"
+        ) from None
+    try:
+        if what := _why_not(taken):
+            raise SetupError(f"LISTEN_FDS: the socket on descriptor {descriptor} {what}; {_UNIT}")
+    except SetupError:
+        # It is whoever opened it who closes it.
+        taken.detach()
+        raise
+    taken.setblocking(False)
+    os.set_inheritable(descriptor, False)
+    return taken
+
+
+def _why_not(taken: socket.socket) -> str:
+    """Return what keeps a socket from being served; empty where nothing does."""
+    if taken.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        return "is neither TCP's nor a Unix socket"
+    if taken.type != socket.SOCK_STREAM:
+        return "is for datagrams: write ListenStream=, not ListenDatagram="
+    if not taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return "does not listen: write ListenStream=, and Accept=no"
+    return ""
+
+
+def notify_reloading() -> None:
+    """Tell systemd that the configuration is being read again."""
+    notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
+def notify(state: str) -> None:
+    """Tell systemd, where it listens (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.sendto(state.encode(), address)

@@ -1,0 +1,400 @@
+"""Serving in several processes: one that watches, and its workers on the same sockets.
+
+The watching process has no threads and no event loop, so that it may fork a new worker at any time.
+The workers' metrics are in files that prometheus-client adds up; whichever worker is asked answers.
+
+What becomes of a worker that ends, or can't be started:
+
+- It could not be set up at the start (exit status 2): greyd ends with its reason, and status 2.
+- Anything else, at any moment: the log says why, the others go on, and another is started after an
+  exponential backoff. While no worker serves, clients wait at the sockets, so then the backoff is
+  short, and after ``MAX_FAILED_STARTS`` greyd ends with status 1 and clients are refused.
+- During a stop nobody takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from greyd.config.errors import SettingsError, SetupError
+from greyd.runtime.supervision import Backoff, describe_error
+from greyd.server import os_signals
+from greyd.server.systemd import notify, notify_reloading
+from greyd.store.contract import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from greyd.monitoring.log import DirectLog
+    from greyd.server.metrics_folder import MetricsFolder
+
+    Serve = Callable[[Callable[[], None], Sequence[str], int], int]
+
+MAX_FAILED_STARTS = 5
+"""So many starts in a row fail while no worker serves, then greyd ends."""
+
+ALONE_BACKOFF_SECONDS = 1.0
+"""The longest backoff while no worker serves; Postfix waits 10 s with the recommended settings."""
+
+CHECK_SECONDS = 5.0
+"""How often it is made sure that the workers' metrics are where the page looks for them."""
+
+STOP_SECONDS = 8.0
+"""How long a stop waits for the workers before it kills them; they need 4 at the most."""
+
+SETUP_STATUS = 2
+"""The exit status of a worker that could not be set up: another would not fare better."""
+
+_READY = b"\n"
+"""What a worker says when it serves; no reason begins so."""
+_MAX_BYTES = 4096
+"""Of the reason that a worker gives for its end."""
+
+
+class TellOnce:
+    """Writes an octet when called for the first time: after a reload nobody waits any more."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def __call__(self) -> None:
+        """Write it, the first time."""
+        if self._descriptor is not None:
+            os.write(self._descriptor, _READY)
+            self._descriptor = None
+
+
+@dataclass
+class _Worker:
+    pid: int
+    lifeline: socket.socket
+    """Brings ``_READY``, and perhaps the reason of its end; the worker stops where it is closed."""
+    started_at: float
+    is_ready: bool = False
+    is_renewed: bool = False
+    """It was told to stop so that another takes its place."""
+    reason: bytes = b""
+
+    def hear(self) -> None:
+        """Take what the worker has said so far."""
+        with contextlib.suppress(OSError):
+            while said := self.lifeline.recv(_MAX_BYTES, socket.MSG_DONTWAIT):
+                if not self.is_ready and said.startswith(_READY):
+                    self.is_ready = True
+                    said = said.removeprefix(_READY)
+                self.reason = (self.reason + said)[:_MAX_BYTES]
+
+    def why_it_ended(self, exit_code: int) -> str:
+        """Return what became of it, in words."""
+        if self.reason:
+            return f"has ended: {self.reason.decode(errors='backslashreplace')}"
+        if exit_code < 0:
+            return f"was killed by {_name_of_signal(-exit_code)}"
+        return f"has ended with status {exit_code}"
+
+
+class Supervisor:
+    """Starts the workers, passes signals on to them, and replaces those that end."""
+
+    def __init__(
+        self,
+        serve: Serve,
+        sockets: Sequence[socket.socket],
+        warnings: Sequence[str],
+        log: DirectLog,
+        metrics_folder: MetricsFolder,
+    ) -> None:
+        """Watch over processes that run ``serve(ready, warnings, lifeline)``.
+
+        A worker's lifeline is a socket that is closed when this process is gone.
+        """
+        self._serve = serve
+        self._sockets = sockets
+        self._warnings = warnings
+        self._log = log
+        self._metrics_folder = metrics_folder
+        self._workers: dict[int, _Worker] = {}
+        self._count = 0
+        self._backoff = Backoff()
+        self._start_at = 0.0
+        """No worker is started before, on this process's monotonic clock."""
+        self._check_at = 0.0
+        self._failed_starts = 0
+        self._uncounted_failures = 0
+        self._signals: list[int] = []
+        self._kill_at: float | None = None
+        """When workers that do not stop are killed; None while they need not stop."""
+        self._announce: Callable[[], None] | None = None
+        """Says that greyd serves; None once it has."""
+        self._complaints: set[str] = set()
+        self._renews = False
+        """Workers are being restarted since their metrics were lost."""
+        self._status = 0
+
+    def run(self, count: int, ready: Callable[[], None]) -> int:
+        """Serve with ``count`` workers until told to stop; returns the exit status."""
+        self._count = count
+        self._announce = ready
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.setblocking(False)
+        self._wake_sender.setblocking(False)
+        signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
+        for number in (*os_signals.STOPS, os_signals.RELOAD, signal.SIGCHLD):
+            signal.signal(number, self._note_signal)
+        try:
+            self._watch()
+        finally:
+            signal.set_wakeup_fd(-1)
+            self._wake_receiver.close()
+            self._wake_sender.close()
+        return self._status
+
+    def _watch(self) -> None:
+        while self._workers or not self._is_stopping:
+            if not self._is_stopping:
+                self._look_after_metrics()
+                self._start_missing()
+            os_signals.release()
+            self._wait()
+            for worker in self._workers.values():
+                worker.hear()
+            self._bury()
+            self._obey_signals()
+            self._count_failures()
+            self._say_ready()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._kill_at is not None
+
+    def _serving(self) -> list[_Worker]:
+        return [each for each in self._workers.values() if each.is_ready]
+
+    # Waiting ------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Wait for a signal, a word of a worker, or the time for something to do."""
+        poll = select.poll()
+        poll.register(self._wake_receiver, select.POLLIN)
+        for worker in self._workers.values():
+            # What is closed is no news: its process is buried when SIGCHLD comes.
+            if not worker.is_ready:
+                poll.register(worker.lifeline, select.POLLIN)
+        if not self._signals:
+            poll.poll(1000 * self._seconds_to_wait())
+        with contextlib.suppress(BlockingIOError):
+            self._wake_receiver.recv(_MAX_BYTES)
+
+    def _seconds_to_wait(self) -> float:
+        now = time.monotonic()
+        if self._kill_at is not None:
+            return max(self._kill_at - now, 0.1)
+        times = [self._check_at]
+        if len(self._workers) < self._count:
+            times.append(self._start_at)
+        return max(min(times) - now, 0.01)
+
+    def _note_signal(self, number: int, _frame: object) -> None:
+        self._signals.append(number)
+
+    def _obey_signals(self) -> None:
+        noted, self._signals = self._signals, []
+        for number in noted:
+            if number in os_signals.STOPS:
+                self._stop(number)
+            elif number == os_signals.RELOAD:
+                notify_reloading()
+                self._pass_on(number)
+                notify("READY=1")
+        if self._kill_at is not None and time.monotonic() >= self._kill_at and self._workers:
+            self._log.error(f"{len(self._workers)} workers do not stop; killing them")
+            self._kill_at += STOP_SECONDS
+            self._pass_on(signal.SIGKILL)
+
+    def _stop(self, number: int) -> None:
+        if not self._is_stopping:
+            self._kill_at = time.monotonic() + STOP_SECONDS
+            notify("STOPPING=1")
+            # The workers answer those who wait at the sockets; this process never would.
+            for each in self._sockets:
+                each.close()
+        self._pass_on(number)
+
+    def _pass_on(self, number: int) -> None:
+        for pid in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _say_ready(self) -> None:
+        """Say that greyd serves: all workers do, or those that do are all that could be had."""
+        if self._announce is None or self._is_stopping:
+            return
+        if self._workers and len(self._serving()) == len(self._workers):
+            self._announce()
+            self._announce = None
+
+    # Ends ---------------------------------------------------------------------------------------
+
+    def _bury(self) -> None:
+        """Take note of all child processes that have ended."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            # As the first process of a container, this one inherits other processes' children.
+            worker = self._workers.pop(pid, None)
+            if worker is not None:
+                worker.hear()
+                worker.lifeline.close()
+                self._metrics_folder.forget_gauges_of(pid)
+                self._take_end(worker, os.waitstatus_to_exitcode(status))
+
+    def _take_end(self, worker: _Worker, exit_code: int) -> None:
+        why = worker.why_it_ended(exit_code)
+        if self._announce is not None and exit_code == SETUP_STATUS:
+            self._end_with(SETUP_STATUS, worker.reason.decode(errors="backslashreplace"))
+        elif self._is_stopping:
+            if exit_code != 0:
+                self._log.error(f"worker {worker.pid} {why} while it was to stop")
+        elif worker.is_renewed and exit_code == 0:
+            self._start_at = 0.0
+        else:
+            ran_seconds = time.monotonic() - worker.started_at
+            self._fail(f"worker {worker.pid} {why}", ran_seconds, was_ready=worker.is_ready)
+
+    def _fail(self, what: str, ran_seconds: float, *, was_ready: bool) -> None:
+        """Log and count a worker that ended or could not be started, and try again later."""
+        now = time.monotonic()
+        is_alone = not self._serving()
+        self._failed_starts = 0 if was_ready else self._failed_starts + 1
+        if is_alone and self._failed_starts >= MAX_FAILED_STARTS and not self._workers:
+            self._end_with(1, f"{what}; no worker can be started, so greyd ends")
+            return
+        if now >= self._start_at:
+            # One that ends while another's time is awaited waits with it.
+            seconds = self._backoff.seconds_after(ran_seconds)
+            self._start_at = now + (min(seconds, ALONE_BACKOFF_SECONDS) if is_alone else seconds)
+        self._log.error(f"{what}; starting another in {max(self._start_at - now, 0):.0f} s")
+        self._uncounted_failures += 1
+
+    def _end_with(self, status: int, why: str) -> None:
+        """Stop for a reason; until greyd serves, whoever starts it reads that on standard error."""
+        if self._announce is None:
+            self._log.error(why)
+        elif why not in self._complaints:
+            # What one worker lacks all lack: that is said once.
+            self._complaints.add(why)
+            sys.stderr.write(f"greyd: {why}\n")
+        self._status = status
+        self._stop(signal.SIGTERM)
+
+    def _count_failures(self) -> None:
+        """Let a worker count what has failed, once one serves: this process has no metrics."""
+        for worker in self._serving():
+            if self._uncounted_failures == 0:
+                return
+            with contextlib.suppress(OSError):
+                failures = b"!" * self._uncounted_failures
+                self._uncounted_failures -= worker.lifeline.send(failures, socket.MSG_DONTWAIT)
+
+    # Starts -------------------------------------------------------------------------------------
+
+    def _start_missing(self) -> None:
+        while len(self._workers) < self._count and time.monotonic() >= self._start_at:
+            try:
+                self._start()
+            except (OSError, MemoryError) as error:
+                what = f"no process for a worker: {str(error) or type(error).__name__}"
+                self._fail(what, 0.0, was_ready=False)
+                if self._is_stopping:
+                    return
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # What arrives before the worker has handlers of its own waits for them.
+            os_signals.hold()
+            try:
+                pid = os.fork()
+            except BaseException:
+                ours.close()
+                raise
+            if pid == 0:
+                self._be_worker(theirs.detach(), ours)
+        self._workers[pid] = _Worker(pid, ours, time.monotonic())
+        self._warnings = ()
+
+    def _be_worker(self, lifeline: int, other_end: socket.socket) -> NoReturn:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            own_ends = [each.lifeline for each in self._workers.values()]
+            for each in (other_end, self._wake_receiver, self._wake_sender, *own_ends):
+                each.close()
+            os.environ.pop("NOTIFY_SOCKET", None)
+            status = self._serve(TellOnce(lifeline), self._warnings, lifeline)
+        except (SettingsError, SetupError, StoreError) as error:
+            status = SETUP_STATUS
+            _say_reason(lifeline, str(error))
+        except Exception as error:  # noqa: BLE001 - the process that watches logs it
+            _say_reason(lifeline, describe_error(error))
+        finally:
+            os._exit(status)
+
+    # The folder of the metrics ------------------------------------------------------------------
+
+    def _look_after_metrics(self) -> None:
+        """Make the folder of the metrics anew where it is gone, and have all workers write there.
+
+        A worker can't be told of another folder: it is replaced, one after the other.
+        """
+        now = time.monotonic()
+        if now < self._check_at and len(self._workers) == self._count and not self._renews:
+            return
+        self._check_at = now + CHECK_SECONDS
+        if not self._metrics_folder.is_there():
+            what = f"{self._metrics_folder.path}, the folder of the metrics, is gone"
+            try:
+                self._metrics_folder.make_anew()
+            except OSError as error:
+                self._log.error(f"{what}, and no other can be made: {error}")
+                return
+            self._log.warning(f"{what}; using {self._metrics_folder.path}")
+        self._renew_one()
+
+    def _renew_one(self) -> None:
+        workers = self._workers.values()
+        if len(workers) < self._count or not all(each.is_ready for each in workers):
+            return
+        without = [each for each in workers if not self._metrics_folder.holds_metrics_of(each.pid)]
+        self._renews = bool(without)
+        if without and not any(each.is_renewed for each in workers):
+            worker = without[0]
+            worker.is_renewed = True
+            self._log.warning(f"worker {worker.pid} has lost its metrics; restarting it")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGTERM)
+
+
+def _say_reason(lifeline: int, reason: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(lifeline, reason.encode(errors="backslashreplace")[:_MAX_BYTES])
+
+
+def _name_of_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,86 @@
+"""Open the store that a URL names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greyd.store.contract import Access, Store, StoreError, UnusableStoreError
+from greyd.store.url import UrlError, check_url, sqlite_path
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
+
+
+def is_sqlite(url: str) -> bool:
+    """Whether a store's URL names a file."""
+    return url[:7].lower() == "sqlite:"
+
+
+def sqlite_file(url: str) -> Path:
+    """Return the file that a ``sqlite:`` URL names.
+
+    Raises:
+        StoreError: it names another kind of store.
+    """
+    try:
+        return Path(sqlite_path(url))
+    except UrlError as error:
+        raise StoreError(str(error)) from None
+
+
+def check_store(settings: Settings, folder: Path) -> None:
+    """Refuse a file that is named as the store and is not greyd's; to be called before a start.
+
+    Raises:
+        UnusableStoreError: it is another program's, or of a newer greyd.
+    """
+    url = settings.store or f"sqlite:{folder / 'greyd.db'}"
+    if is_sqlite(url):
+        from greyd.store.sqlite.identity import identify
+
+        try:
+            identify(str(sqlite_file(url)))
+        except UnusableStoreError:
+            raise
+        except StoreError:
+            # Whose it is can't be seen yet; the log tells why, and mail passes meanwhile.
+            return
+
+
+def open_store(settings: Settings, folder: Path, access: Access = Access.SERVE) -> Store:
+    """Return the store that ``--store`` names; SQLite in ``folder`` where it names none.
+
+    Nothing is opened or connected until it is needed: mail flows when it is away at the start.
+
+    Raises:
+        StoreError: the URL names no store, or one in a folder that is not there.
+    """
+    url = settings.store or f"sqlite:{folder / 'greyd.db'}"
+    require_url(url)
+    scheme, _, rest = url.partition(":")
+    scheme = scheme.lower()
+    if scheme == "sqlite":
+        from greyd.store.sqlite.store import SqliteStore
+
+        return SqliteStore(rest, settings.max_store_bytes, access)
+    if scheme == "memory":
+        from greyd.store.redis.store import RedisStore, in_memory
+
+        return RedisStore(in_memory(), settings.key_prefix.encode())
+    from greyd.store.redis.store import RedisStore
+    from greyd.store.redis.transport import carrier
+
+    return RedisStore(carrier(url, settings), settings.key_prefix.encode())
+
+
+def require_url(url: str) -> None:
+    """Look whether a URL names a store; an empty one names the default.
+
+    Raises:
+        StoreError: it does not. The text shows no password that stands in it.
+    """
+    try:
+        check_url(url)
+    except UrlError as error:
+        raise StoreError(str(error)) from None

@@ -1,0 +1,1 @@
+"""The store in Redis: alone, with Sentinels, or as a Cluster."""

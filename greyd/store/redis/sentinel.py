@@ -1,0 +1,115 @@
+"""Asks Redis Sentinel for the master: each Sentinel in turn, until one names it.
+
+Sentinel has a user and a password of its own (``requirepass`` in sentinel.conf, or an ACL), which
+are not those of the Redis that it watches.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from greyd.redaction import shown
+from greyd.store.contract import StoreError
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
+    from greyd.store.url import Host, RedisUrl
+
+_OWN = "--sentinel-password-file (and --sentinel-user) give Sentinel's own, which is not Redis's"
+
+
+class SentinelError(StoreError):
+    """A Sentinel does not name the master; the text says why, and what to do."""
+
+
+class Sentinels:
+    """The Sentinels of a URL."""
+
+    def __init__(self, url: RedisUrl, settings: Settings) -> None:
+        self._hosts = url.hosts
+        self._service = url.service
+        self._username = settings.sentinel_user or None
+        self._password = settings.sentinel_password
+
+    async def master(self, seconds: float) -> tuple[str, int]:
+        """Return the master's host and port, as the first Sentinel says that knows it.
+
+        Raises:
+            SentinelError: none does within ``seconds``; the text has each one's reason.
+        """
+        # One that is down must leave the others time to answer, and the master.
+        seconds /= len(self._hosts) + 1
+        reasons: dict[str, None] = {}
+        for host in self._hosts:
+            try:
+                return await self._ask(host, seconds)
+            except SentinelError as error:
+                reasons[str(error)] = None
+        raise SentinelError("; ".join(reasons))
+
+    async def all_answers(self, seconds: float) -> dict[str, str]:
+        """Ask each Sentinel: ``master HOST:PORT``, or why it does not say."""
+        said = {}
+        for host in self._hosts:
+            try:
+                name, port = await self._ask(host, seconds)
+                said[str(host)] = f"master {name}:{port}"
+            except SentinelError as error:
+                said[str(host)] = str(error).removeprefix(f"Sentinel {host}: ")
+        return said
+
+    async def _ask(self, host: Host, seconds: float) -> tuple[str, int]:
+        connection = Connection(
+            host=host.name, port=host.port, username=self._username, password=self._password,
+            socket_timeout=seconds, socket_connect_timeout=seconds, protocol=2, driver_info=None,
+            retry=Retry(NoBackoff(), 0),
+        )  # fmt: skip
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's has no types
+            await connection.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+            return self._address(host, await connection.read_response())
+        except (RedisError, OSError, TimeoutError) as error:
+            raise SentinelError(f"Sentinel {host}: {self._reason(host, error)}") from error
+        finally:
+            await connection.disconnect(nowait=True)
+
+    def _address(self, host: Host, answer: Any) -> tuple[str, int]:
+        if answer is None:
+            raise SentinelError(
+                f"Sentinel {host}: knows no master named {self._service}; write its name in the"
+                " URL, as redis-cli -p 26379 SENTINEL MASTERS tells it"
+            )
+        try:
+            name, port = answer
+            return name.decode(), int(port)
+        except (ValueError, TypeError, AttributeError):
+            raise SentinelError(f"Sentinel {host}: an answer that is no address") from None
+
+    def _reason(self, host: Host, error: Exception) -> str:
+        """Return what went wrong, and what to do."""
+        text = str(error)
+        if "unknown command" in text:
+            return (
+                "a Redis, not a Sentinel, listens there; name Sentinel's port (26379), or write"
+                f" redis://{host}/0"
+            )
+        if isinstance(error, AuthenticationError):
+            if "without any password configured" in text:
+                return f"it asks for no password, and one was given; leave it out: {_OWN}"
+            if self._password is None or "NOAUTH" in text or "Authentication required" in text:
+                return f"it asks for a password; {_OWN}"
+            return f"wrong user or password; {_OWN}"
+        if isinstance(error, ResponseError):
+            return shown(text)
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
+            return f"{os.strerror(cause.errno)}; does a Sentinel run there?"
+        if isinstance(error, TimeoutError) or not text or "Timeout" in text:
+            return "no answer in time; is it Sentinel's port, and does a firewall let it through?"
+        return f"{shown(text)}; does a Sentinel run there?"

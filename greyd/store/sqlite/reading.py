@@ -1,0 +1,180 @@
+"""Reads a SQLite file without changing a byte of it, of its folder or of what lies beside it.
+
+SQLite's ``mode=ro`` does not suffice: beside a file in WAL mode that nobody has open it makes a
+``-wal`` and a ``-shm``, and after a crash it writes into the ``-shm``
+(https://www.sqlite.org/wal.html#read_only_databases). How a file is opened follows from what is
+beside it:
+
+===================================  ==============================================================
+who has it open                      how it is read
+===================================  ==============================================================
+a live process                       through the ``-shm`` that they share, as any reader
+nobody; the log is empty or gone     ``immutable=1``: the file alone has everything
+nobody; a log and a ``-shm``         ``readonly_shm=1``: SQLite reads the log into its own memory
+nobody; a log without a ``-shm``     a copy, in a temporary folder of this process's own
+nobody; a log of another database    ``immutable=1``: the log does not count
+===================================  ==============================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sqlite3
+import struct
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.store.contract import StoreError
+from greyd.store.sqlite.lock import DatabaseLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BUSY_SECONDS = 5.0
+_WAL = 2
+_LOCK_OF_SHM = 128
+"""Offset in the ``-shm`` of the byte that each process locks that has it open ("DMS")."""
+_FLOCK = "hhqqi4x"
+"""Linux's ``struct flock``."""
+
+
+class Look(NamedTuple):
+    """What can be seen of a file; where it stays the same, nobody has written."""
+
+    inode: int
+    size: int
+    changed_at: int
+    log_size: int
+    journal_size: int
+
+
+class Reading:
+    """A connection that reads a file."""
+
+    def __init__(self, path: str) -> None:
+        """Open it.
+
+        Raises:
+            StoreError: it can't be read.
+        """
+        self._path = path
+        self._end: Callable[[], object] = lambda: None
+        self._is_immutable = False
+        self._look = look_at(path)
+        try:
+            self.connection = self._connect()
+        except (OSError, sqlite3.Error, StoreError) as error:
+            self._end()
+            raise StoreError(f"sqlite:{path}: {_words(error)}") from error
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether what was read last may be of two moments, or of a file that is gone."""
+        now = look_at(self._path)
+        if self._is_immutable:
+            return now != self._look
+        return now.inode != self._look.inode
+
+    def close(self) -> None:
+        """Close it."""
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.close()
+        self._end()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._look.journal_size:
+            return self._copied("-journal")
+        # A log is replayed whatever the header says of the journal.
+        if not _uses_wal(self._path) and not self._look.log_size:
+            return self._opened("mode=ro")
+        has_shm = os.path.lexists(f"{self._path}-shm")
+        if has_shm and _is_live(self._path):
+            return self._opened("mode=ro")
+        if not self._look.log_size or DatabaseLock(self._path).peek().is_foreign_log(self._path):
+            self._is_immutable = True
+            return self._opened("mode=ro&immutable=1")
+        if has_shm:
+            return self._opened("mode=ro&readonly_shm=1")
+        return self._copied("-wal")
+
+    def _opened(self, options: str, path: str | None = None) -> sqlite3.Connection:
+        address = f"{Path(path or self._path).absolute().as_uri()}?{options}"
+        connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+        try:
+            # SQLite looks at the file only now.
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _copied(self, suffix: str) -> sqlite3.Connection:
+        """Read a copy: whoever brings in what is in the log or the journal has to write."""
+        folder = tempfile.mkdtemp(prefix="greyd-read-")
+        self._end = lambda: shutil.rmtree(folder, ignore_errors=True)
+        needed = self._look.size + self._look.log_size + self._look.journal_size
+        if needed > shutil.disk_usage(folder).free:
+            raise StoreError(
+                f"its last commits are in {self._path}{suffix}, and {tempfile.gettempdir()} has no"
+                " room for a copy of both; start greyd, or name another folder by TMPDIR"
+            )
+        for each in ("", suffix):
+            copy = Path(f"{folder}/greyd.db{each}")
+            copy.touch(mode=0o600)
+            shutil.copyfile(self._path + each, copy)
+        return self._opened("mode=rw", f"{folder}/greyd.db")
+
+
+def look_at(path: str) -> Look:
+    """See what a file and its logs look like."""
+    sizes = []
+    for suffix in ("-wal", "-journal"):
+        try:
+            sizes.append(Path(path + suffix).stat().st_size)
+        except OSError:
+            sizes.append(0)
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return Look(0, 0, 0, *sizes)
+    return Look(status.st_ino, status.st_size, status.st_mtime_ns, *sizes)
+
+
+def _uses_wal(path: str) -> bool:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        return os.pread(descriptor, 1, 19) == bytes([_WAL])
+    finally:
+        os.close(descriptor)
+
+
+def _is_live(path: str) -> bool:
+    """Whether another process has the file open in WAL mode."""
+    if not sys.platform.startswith("linux"):
+        return True
+    try:
+        descriptor = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        # SQLite will say why it can't be read.
+        return True
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _LOCK_OF_SHM, 1, 0)
+        found = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return bool(found[0] != fcntl.F_UNLCK)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}; run this as root"
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:
+        return f"{error}; run this as root, or as the user that greyd runs as"
+    return str(error)

@@ -1,0 +1,65 @@
+"""Text for a terminal: without control characters, with passwords hidden."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from greyd.escaping import plain_text
+from greyd.redaction import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+
+_hidden: list[tuple[re.Pattern[str], str]] = []
+
+
+def hide_logins(words: Sequence[str]) -> None:
+    """Let ``complain`` leave out what looks like a login among the words of a command.
+
+    A URL may have got into any place, and messages repeat what they do not understand.
+    """
+    pieces = {piece for word in words for piece in (word, word.partition("=")[2]) if piece}
+    odd = sorted((each for each in pieces if redacted(each) != each), key=len, reverse=True)
+    _hidden[:] = [
+        (re.compile(re.escape(form), re.IGNORECASE), redacted(each))
+        for each in odd
+        for form in (each, plain_text(each))
+    ]
+
+
+def complain(text: str) -> None:
+    """Write a line to standard error."""
+    for login, shown in _hidden:
+        text = login.sub(lambda _, shown=shown: shown, text)  # type: ignore[misc]  # its default
+    text = "".join(each if each.isprintable() else "?" for each in text)
+    sys.stderr.write(f"greyd: {text}\n")
+
+
+def clock(when: float) -> str:
+    """Return a time as people read it, in this machine's zone; empty for 0."""
+    return format_time("%Y-%m-%d %H:%M:%S", when) if when else ""
+
+
+def format_time(form: str, when: float) -> str:
+    """Return a time by a form of strftime's; where no calendar has it, as ``@SECONDS``."""
+    try:
+        return time.strftime(form, time.localtime(when))
+    except (OverflowError, ValueError, OSError):
+        return f"@{when:.0f}"
+
+
+def new_console(stream: Any) -> Console:
+    """Return a console that prints text as it is; in a pipe it is wide, so that no line is cut."""
+    from rich.console import Console
+
+    console = Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal:
+        # What a program reads is not cut to a terminal's width.
+        console.width = 400
+    return console

@@ -1,0 +1,1 @@
+"""Whitelists in postgrey's format: matching, files, hits, lint."""
