@@ -99,7 +99,7 @@ test-redis: $(DEV_STAMP) ## the tests of the Redis store, with the oldest Redis 
 fuzz: $(DEV_STAMP) ## coverage-guided fuzzing of parser, whitelists, settings, records
 	$(PIP) install --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds=$(SECONDS)
-	$(BIN)/python -m pytest --quiet --hypothesis-profile=fuzz tests/test_fuzz_words.py
+	$(BIN)/python -m pytest --quiet --hypothesis-profile=fuzz tests/cli/test_fuzz_words.py
 
 # Which of them answers; podman and buildah keep a health check only in Docker's format.
 BUILDER = $(firstword $(foreach each,docker podman buildah,$(shell $(each) info >/dev/null 2>&1 && echo $(each))))

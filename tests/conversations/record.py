@@ -2,7 +2,8 @@
 
     python -m tests.conversations.record [NAME...]
 
-Each story below becomes ``NAME.jsonl``, a line of JSON for each step; ``tests/test_conversations``
+Each story below becomes ``NAME.jsonl``, a line of JSON for each step;
+``tests/policy/test_conversations``
 plays them to greyd without postgrey. The first line says what the story tells, the options, and the
 lines of the whitelists. A line with ``options`` later on starts the server anew with those. All
 others are requests: their attributes, the reply (null for none), the lines that the log got.

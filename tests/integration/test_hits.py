@@ -13,7 +13,7 @@ from greyd.whitelist.matcher import Source
 from tests.commands import answer_of
 from tests.integration.test_whitelist_differential import Seen, both, compare
 from tests.processes import PolicyClient, greyd, redis_server, request
-from tests.test_lint import OF_CLIENTS, OF_RECIPIENTS
+from tests.whitelist.test_lint import OF_CLIENTS, OF_RECIPIENTS
 
 if TYPE_CHECKING:
     from pathlib import Path

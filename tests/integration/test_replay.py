@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.test_replay import traffic
 from tests.commands import answer_of
 from tests.integration.postfix import Client, attempt, postfix
 from tests.mail_log import START, MailLog
 from tests.processes import PolicyClient, greyd, postgrey, request, wait_until
-from tests.test_replay import traffic
 
 if TYPE_CHECKING:
     from pathlib import Path

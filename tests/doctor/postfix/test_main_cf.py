@@ -127,7 +127,7 @@ def test_what_postfix_config_prints_has_nothing_wrong(*, minimal: bool) -> None:
 
 
 def test_the_acl_for_exim_is_that_of_the_page() -> None:
-    page = (Path(__file__).parent.parent / "docs/exim.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/exim.md").read_text()
     block = page.partition('```exim title="/etc/exim4/greyd_acl"\n')[2].partition("```")[0]
     assert exim_acl(LISTENERS) == block
     assert "readsocket{/run/greyd/socket}" in exim_acl([Path("/run/greyd/socket")])

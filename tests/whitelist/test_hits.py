@@ -27,8 +27,8 @@ from greyd.whitelist.hits import (
     load_since,
 )
 from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
+from tests.policy.test_policy import asking
 from tests.stores import FakeStore
-from tests.test_policy import asking
 
 if TYPE_CHECKING:
     from pathlib import Path

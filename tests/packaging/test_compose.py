@@ -17,7 +17,7 @@ from greyd.config.vocabulary import Endpoint
 from greyd.monitoring.host_check import HostCheck
 from tests.pages.words import VARIABLES
 
-DOCKER = Path(__file__).parent.parent / "docker"
+DOCKER = Path(__file__).parents[2] / "docker"
 COMPOSE = sorted([*DOCKER.glob("compose*.yaml"), *DOCKER.glob("examples/*.compose.yaml")])
 KUBERNETES = DOCKER / "examples" / "kubernetes.yaml"
 KUBERNETES_VERSION = "1.30"

@@ -23,9 +23,9 @@ from greyd.store.contract import StoreError
 from greyd.store.opening import open_store
 from greyd.whitelist.files import Lists
 from greyd.whitelist.matcher import Source
+from tests.policy.test_policy import asking
+from tests.policy.test_policy_identity import SaysOf
 from tests.stores import FakeStore, answer_of
-from tests.test_policy import asking
-from tests.test_policy_identity import SaysOf
 
 if TYPE_CHECKING:
     from pathlib import Path

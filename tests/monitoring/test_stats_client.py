@@ -21,7 +21,7 @@ from greyd.monitoring.stats_client import (
     since,
     together,
 )
-from tests.test_figures import Server
+from tests.monitoring.test_stats import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable

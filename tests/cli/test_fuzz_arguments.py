@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greyd.cli.app import build
+from tests.cli.test_fuzz_words import NO_DOMAINS, arguments, no_hang
 from tests.commands import fill, run_here
-from tests.test_fuzz_words import NO_DOMAINS, arguments, no_hang
 
 if TYPE_CHECKING:
     from pathlib import Path

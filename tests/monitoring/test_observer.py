@@ -101,8 +101,8 @@ def raised(error: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (raised(ValueError("odd")), r"ValueError: odd \(.*test_observe\.py:\d+\)"),
-        (raised(MemoryError()), r"MemoryError \(.*test_observe\.py:\d+\)"),
+        (raised(ValueError("odd")), r"ValueError: odd \(.*test_observer\.py:\d+\)"),
+        (raised(MemoryError()), r"MemoryError \(.*test_observer\.py:\d+\)"),
         (raised(OSError(12, "No memory")), r"OSError: \[Errno 12\] No memory \(.*py:\d+\)"),
         (KeyError("never raised"), "KeyError: 'never raised'"),
         (RuntimeError("two\nlines"), r"RuntimeError: two\?lines"),

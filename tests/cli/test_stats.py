@@ -21,9 +21,9 @@ from greyd.cli.stats.overview import (
 from greyd.cli.stats.tally import Tally
 from greyd.monitoring.stats_client import Heard, Place
 from greyd.rules.transaction import Record
+from tests.cli.test_tally import SETTINGS, keys_of
 from tests.commands import fill, run
-from tests.test_figures import Server
-from tests.test_tally import SETTINGS, keys_of
+from tests.monitoring.test_stats import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -27,7 +27,7 @@ from greyd.dns.spf import (
 )
 from tests.names import FakeDns, address_of
 
-SUITE = Path(__file__).parent / "corpus" / "rfc7208" / "rfc7208-tests.yml"
+SUITE = Path(__file__).parents[1] / "corpus" / "rfc7208" / "rfc7208-tests.yml"
 
 
 # The suite ----------------------------------------------------------------------------------------

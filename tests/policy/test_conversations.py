@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from greyd.monitoring.log import Line
     from greyd.store.contract import Store
 
-CONVERSATIONS = sorted((Path(__file__).parent / "conversations").glob("*.jsonl"))
+CONVERSATIONS = sorted((Path(__file__).parents[1] / "conversations").glob("*.jsonl"))
 
 STORES = ["memory://", "sqlite"]
 

@@ -15,7 +15,7 @@ from greyd.whitelist.lint import ERROR, NOTE, Finding, lint
 from greyd.whitelist.matcher import Clients, Recipients, Source, read_file
 from tests.corpus import cases
 
-SHIPPED = Path(__file__).parent.parent / "whitelists"
+SHIPPED = Path(__file__).parents[2] / "whitelists"
 
 
 def found(which: str, *lines: str) -> list[Finding]:

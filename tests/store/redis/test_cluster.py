@@ -13,8 +13,8 @@ from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.contract import StoreError
 from tests.fake_redis import FakeRedis, Told
 from tests.processes import free_port
+from tests.store.redis.test_redis_replies import NONSENSE
 from tests.stores import Place, count_up, look, put
-from tests.test_redis_replies import NONSENSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

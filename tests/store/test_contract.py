@@ -495,7 +495,7 @@ def test_two_processes_agree_on_one_first_sight_and_count_a_client_once(
     command = [sys.executable, "-m", "tests.stores", shared_place.url, shared_place.prefix]
     racing = [
         subprocess.Popen(
-            [*command, number, str(rounds)], cwd=Path(__file__).parent.parent,
+            [*command, number, str(rounds)], cwd=Path(__file__).parents[2],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         for number in ("0", "1")

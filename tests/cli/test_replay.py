@@ -28,7 +28,7 @@ from tests.benchmarks.provider_pool import PROVIDER, envelope_of, simulate
 from tests.commands import run
 from tests.dns_server import dns_server
 from tests.mail_log import START, MailLog
-from tests.test_policy import asking
+from tests.policy.test_policy import asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -18,8 +18,8 @@ from greyd.rules.request import Request
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
 from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
+from tests.policy.test_policy import Kept
 from tests.stores import FakeStore, answer_of
-from tests.test_policy import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
