@@ -82,9 +82,9 @@ docs-test: $(DEV_STAMP) ## run what the pages show, as root, on a throw-away mac
 	$(BIN)/python -m tests.pages
 
 generate: $(DEV_STAMP) ## write what is made from the code: page of options, manual pages, completions
-	$(BIN)/python -m docs.render_options
-	$(BIN)/python -m docs.render_man
-	$(BIN)/python -m docs.render_completions
+	$(BIN)/python -m tools.render_options
+	$(BIN)/python -m tools.render_man
+	$(BIN)/python -m tools.render_completions
 
 bench: $(BENCH_STAMP) ## compare with postgrey, side by side, into var/benchmarks
 	$(BIN)/python -m tests.benchmarks

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from docs import render_completions, render_man
-from docs.render_options import render
 from greyd.cli.app import build
 from greyd.config.options import OPTIONS
 from greyd.monitoring.metrics import Metrics
 from greyd.rules.reasons import OUTCOMES
 from tests.processes import program
+from tools import render_completions, render_man, render_options
 
 DOCS = Path(__file__).parent.parent / "docs"
 
-AGAIN = "; make generate writes it anew"
+AGAIN = "; run make generate"
 
 
 def files_below(folder: Path) -> dict[str, str]:
@@ -30,17 +29,17 @@ def files_below(folder: Path) -> dict[str, str]:
     }
 
 
-def test_the_page_of_options_is_the_one_that_the_table_makes() -> None:
-    assert (DOCS / "options.md").read_text() == render(), "options.md is old" + AGAIN
+def test_the_options_page_is_up_to_date() -> None:
+    assert render_options.FILE.read_text() == render_options.render(), "the page is stale" + AGAIN
 
 
-def test_the_manual_pages_are_those_that_the_commands_make() -> None:
-    assert files_below(render_man.FOLDER) == render_man.render(), "a page is old" + AGAIN
+def test_the_manual_pages_are_up_to_date() -> None:
+    assert files_below(render_man.FOLDER) == render_man.render(), "a manual page is stale" + AGAIN
 
 
-def test_the_completions_are_those_that_typer_makes() -> None:
+def test_the_completions_are_up_to_date() -> None:
     made = render_completions.render()
-    assert files_below(render_completions.FOLDER) == made, "a completion is old" + AGAIN
+    assert files_below(render_completions.FOLDER) == made, "a completion is stale" + AGAIN
 
 
 def test_each_command_has_a_manual_page_and_the_first_page_names_it() -> None:

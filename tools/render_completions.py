@@ -1,6 +1,7 @@
-"""Writes the shells' completions: ``python -m docs.render_completions``.
+"""Render the shell completions: ``python -m tools.render_completions``.
 
-They are typer's, which ask ``greyd`` itself for what fits, so they know each command and option.
+typer generates the scripts. They ask ``greyd`` itself for the matches, so they complete every
+command and option.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ FOLDER = Path(__file__).parent.parent / "packaging" / "completions"
 
 _FILES = {"bash": "bash/greyd", "zsh": "zsh/_greyd", "fish": "fish/greyd.fish"}
 
-# zsh reads the file when a completion is first asked for, and wants one from that reading, too.
-_AT_ONCE = """
+# zsh autoloads the file at the first TAB and expects that first load to complete as well.
+_COMPLETE_ON_LOAD = """
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
   _greyd_completion "$@"
 fi
@@ -22,7 +23,7 @@ fi
 
 
 def render() -> dict[str, str]:
-    """Return the scripts by the names of their files."""
+    """Return the text of each script by its file name."""
     return {name: _script(shell) for shell, name in _FILES.items()}
 
 
@@ -30,11 +31,11 @@ def _script(shell: str) -> str:
     script = get_completion_script(
         prog_name="greyd", complete_var="_GREYD_COMPLETE", shell=shell
     ).strip()
-    return script + "\n" + (_AT_ONCE if shell == "zsh" else "")
+    return script + "\n" + (_COMPLETE_ON_LOAD if shell == "zsh" else "")
 
 
 def write() -> None:
-    """Write the scripts."""
+    """Write the scripts to packaging/completions."""
     for name, script in render().items():
         path = FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Writes docs/options.md from the table of settings: ``python -m docs.render_options``."""
+"""Render docs/options.md from the table of options: ``python -m tools.render_options``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from pathlib import Path
 
 from greyd.config.options import OPTIONS, Kind, Option
 
+FILE = Path(__file__).parent.parent / "docs" / "options.md"
+
 _HEAD = """\
 # Options
 
-Made from the code by `python -m docs.render_options`. The command line counts more than the
-environment, and that more than the TOML file (`/etc/greyd/greyd.toml`, or `--config`).
+`make generate` renders this page from the code. The command line takes precedence over the
+environment, and the environment over the TOML file (`/etc/greyd/greyd.toml`, or `--config`).
 
-`GREYD_OPTS` may hold several options, as words of a command line; they count more than the other
-variables. `POSTGREY_OPTS` and `POSTGREY_TEXT`, which Debian's `/etc/default/postgrey` sets, count
-least; what concerns postgrey's own process (`--daemonize`, `--dbdir`, `--group`, `--pidfile`,
-`--user`) is not taken over from there.
+`GREYD_OPTS` holds options as on a command line; it takes precedence over the other variables.
+`POSTGREY_OPTS` and `POSTGREY_TEXT`, which Debian's `/etc/default/postgrey` sets, have the lowest
+precedence. greyd ignores those of their options that concern postgrey's own process
+(`--daemonize`, `--dbdir`, `--group`, `--pidfile`, `--user`).
 
 | option | environment, TOML | |
 |---|---|---|
@@ -23,7 +25,7 @@ least; what concerns postgrey's own process (`--daemonize`, `--dbdir`, `--group`
 
 
 def render() -> str:
-    """Return the page."""
+    """Return the text of the page."""
     return _HEAD + "".join(map(_row, OPTIONS))
 
 
@@ -44,9 +46,9 @@ def _row(option: Option) -> str:
 
 
 def _code(text: str) -> str:
-    """Return a name in code; a bar would end the cell, and is escaped otherwise at each reader."""
+    """Format a name as code; an unescaped bar would end the table cell."""
     return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("options.md").write_text(render())
+    FILE.write_text(render())

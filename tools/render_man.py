@@ -1,7 +1,7 @@
-"""Writes the manual pages from the commands' help: ``python -m docs.render_man``.
+"""Render the manual pages from the commands' help: ``python -m tools.render_man``.
 
-A page for ``greyd``, and one for each command, in mdoc(7). What the help does not tell (files,
-signals, …) stands here.
+The output is one mdoc(7) page for ``greyd`` and one for each command. Sections that the help does
+not have (files, signals, …) are written in this module.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent.parent / "packaging" / "man"
 
-# Of the last change to what the pages say: the same pages at whatever time they are made.
-_DATE = "November 24, 2026"
+# The date of the last change to the text, not of the build: the same code gives the same pages.
+_DATE = "November 27, 2026"
 
 _BY_FIELD = {option.field: option for option in OPTIONS}
 
@@ -33,87 +33,90 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "/etc/default/greyd": "Environment of greyd.service.",
         },
         "EXIT STATUS": {
-            "0": "All is well.",
-            "2": "An option or a setting is wrong, or something that is needed can't be had."
-            " One line on standard error says what, where, and what to do.",
+            "0": "Success.",
+            "2": "An option or a setting is invalid, or a required resource is unavailable."
+            " One line on standard error says what happened, where, and what to do.",
         },
     },
     "serve": {
         "ENVIRONMENT": {
-            "GREYD_OPTS": "Options in one text. They count as on the command line, but less than"
-            " what stands there.",
-            "GREYD_…": "Each option, as named above. They count less than the command line and more"
-            " than the TOML file. Several values of an option are separated by white space.",
-            "POSTGREY_OPTS": "Options for postgrey, as /etc/default/postgrey sets them. They count"
-            " least. What concerns postgrey's own process (--daemonize, --dbdir, --group,"
-            " --pidfile, --user) is not taken over.",
-            "POSTGREY_TEXT": "The same for --greylist-text.",
-            "LISTEN_FDS": "Sockets from systemd, see sd_listen_fds(3). They replace --inet and"
-            " --unix.",
-            "NOTIFY_SOCKET": "Where systemd is told of the start, reloads and the stop, see"
-            " sd_notify(3).",
-            "XDG_STATE_HOME": "The default of --dbdir is greyd in this folder, for others than"
+            "GREYD_OPTS": "Options as on a command line. The command line itself takes precedence"
+            " over them.",
+            "GREYD_…": "One variable for each option, as named above. The command line takes"
+            " precedence over them, and they take precedence over the TOML file. White space"
+            " separates several values of an option.",
+            "POSTGREY_OPTS": "Options for postgrey, as /etc/default/postgrey sets them. They have"
+            " the lowest precedence. greyd ignores options that concern postgrey's own process"
+            " (--daemonize, --dbdir, --group, --pidfile, --user).",
+            "POSTGREY_TEXT": "The value of --greylist-text for postgrey, with the same precedence.",
+            "LISTEN_FDS": "The number of sockets that systemd passes, see sd_listen_fds(3). They"
+            " replace --inet and --unix.",
+            "NOTIFY_SOCKET": "The socket on which greyd notifies systemd of start, reload and"
+            " stop, see sd_notify(3).",
+            "XDG_STATE_HOME": "The folder that holds greyd's default --dbdir unless greyd runs as"
             " root.",
         },
         "FILES": {
             "/etc/greyd/greyd.toml": "Settings; see --config.",
-            "/etc/default/greyd": "Environment of greyd.service: GREYD_ variables.",
-            "/etc/default/postgrey": "Environment of greyd.service that counts less.",
-            "/etc/greyd/whitelist_clients": "Clients that are never greylisted, and"
-            " whitelist_clients.local beside it. Where this file is missing, the first that exists"
-            " of /etc/postgrey/whitelist_clients, /etc/postfix/postgrey_whitelist_clients and the"
-            " list that comes with greyd is taken.",
-            "/etc/greyd/whitelist_recipients": "The same for recipients.",
-            "/var/lib/greyd/greyd.db": "What greyd.service remembers, with SQLite.",
+            "/etc/default/greyd": "Environment of greyd.service: the GREYD_ variables.",
+            "/etc/default/postgrey": "Environment of greyd.service, with lower precedence.",
+            "/etc/greyd/whitelist_clients": "Clients that are never greylisted. greyd also"
+            " reads whitelist_clients.local in the same folder. If this file does not exist, greyd"
+            " reads the first that exists of /etc/postgrey/whitelist_clients,"
+            " /etc/postfix/postgrey_whitelist_clients and the list that comes with greyd.",
+            "/etc/greyd/whitelist_recipients": "Recipients whose mail is never greylisted. greyd"
+            " looks for it in the same way.",
+            "/var/lib/greyd/greyd.db": "The SQLite database of greyd.service.",
         },
         "EXIT STATUS": {
-            "0": "It was told to stop, and has answered what had been asked.",
-            "2": "A setting is wrong, or something that is needed can't be had: a port, a folder, a"
-            " user. One line on standard error says what, where, and what to do.",
+            "0": "greyd received a signal to stop and answered all pending requests.",
+            "2": "A setting is invalid, or a port, folder or user that greyd requires is"
+            " unavailable. One line on standard error says what happened, where, and what to do.",
         },
         "SIGNALS": {
-            "HUP": "Read the whitelists again. Settings are read at the start only.",
-            "TERM": "Take no more connections, answer what has been asked, and end; so does INT.",
+            "HUP": "Reload the whitelists. Changed settings take effect at the next start.",
+            "TERM": "Stop accepting connections, answer pending requests, and exit. INT does the"
+            " same.",
         },
     },
     "list": {
         "EXIT STATUS": {
-            "0": "Entries were shown.",
-            "1": "Nothing fits.",
-            "2": "It can't be done. One line on standard error says why, and what to do.",
+            "0": "At least one entry matches.",
+            "1": "No entry matches.",
+            "2": "The command failed. One line on standard error says why, and what to do.",
         },
     },
     "show": {
         "EXIT STATUS": {
-            "0": "Something is known.",
-            "1": "Nothing is known.",
-            "2": "It can't be done. One line on standard error says why, and what to do.",
+            "0": "The store holds at least one matching entry.",
+            "1": "The store holds no matching entry.",
+            "2": "The command failed. One line on standard error says why, and what to do.",
         },
     },
     "stats": {
         "EXIT STATUS": {
-            "0": "Servers and store are well.",
-            "1": "A server or the store is not well, or does not answer.",
-            "2": "It can't be done. One line on standard error says why, and what to do.",
+            "0": "The servers and the store are healthy.",
+            "1": "A server or the store is unhealthy or does not answer.",
+            "2": "The command failed. One line on standard error says why, and what to do.",
         },
     },
     "report": {
         "FILES": {
-            "/var/log/mail.log": "The log that is read where none is named, or /var/log/maillog;"
-            " with --since also the rotated ones beside it.",
+            "/var/log/mail.log": "The default log; /var/log/maillog if it does not exist. With"
+            " --since, the command also reads the rotated logs in the same folder.",
         },
         "EXIT STATUS": {
-            "0": "The report was made.",
-            "1": "The logs hold no decision, or none in that time.",
-            "2": "A log can't be read, or an option is wrong. One line on standard error says"
-            " which.",
+            "0": "The report is complete.",
+            "1": "The logs hold no decision in the selected time.",
+            "2": "A log is unreadable, or an option is invalid. One line on standard error"
+            " says which.",
         },
     },
     "doctor": {
         "EXIT STATUS": {
-            "0": "All is well, or there are only hints and what can't be seen.",
-            "1": "There are warnings or errors.",
-            "2": "The server's settings can't be read.",
+            "0": "No warning and no error; hints and skipped checks do not count.",
+            "1": "At least one warning or error.",
+            "2": "The server's settings are unreadable.",
         },
     },
 }
@@ -122,7 +125,7 @@ _SEE_ALSO = {"serve": ["postconf 5", "postgrey 8", "systemd.service 5"]}
 
 
 def render() -> dict[str, str]:
-    """Return the pages by the names of their files."""
+    """Return the text of each page by its file name."""
     root = build()
     commands: Mapping[str, Any] = root.commands  # type: ignore[attr-defined]
     shown = {name: command for name, command in commands.items() if not command.hidden}
@@ -133,7 +136,7 @@ def render() -> dict[str, str]:
 
 
 def stale_files() -> set[Path]:
-    """Return pages in the folder that are no longer made."""
+    """Return the pages in the folder that no command has any more."""
     return set(FOLDER.glob("*.8")) - {FOLDER / name for name in render()}
 
 
@@ -150,7 +153,7 @@ def _root_page(root: Any, commands: Mapping[str, Any]) -> str:
             _text(root.help),
             "The commands are\n.Bl -tag -width Ds\n",
             *(f".It Cm {name}\n{_text(purpose)}" for name, purpose in purposes.items()),
-            ".El\n.Pp\nEach has a page of its own, and tells its options by\n.Fl -help .\n",
+            ".El\n.Pp\nEach has a manual page of its own, and\n.Fl -help\nlists its options.\n",
             _options(root),
             _sections("greyd"),
             _see_also("greyd", [f"greyd-{name} 8" for name in commands]),
@@ -181,7 +184,7 @@ def _purpose(command: Any) -> str:
 
 
 def _split_help(text: str) -> tuple[list[str], list[str]]:
-    """Return the paragraphs, and the examples that stand indented below ``Examples:``."""
+    """Return the paragraphs and the examples, which are the indented lines below ``Examples:``."""
     description = []
     examples = []
     for paragraph in text.strip("\n").split("\n\n"):
@@ -193,7 +196,7 @@ def _split_help(text: str) -> tuple[list[str], list[str]]:
 
 
 def _head(name: str, purpose: str) -> str:
-    """Return the beginning of a page; a purpose there is half a sentence."""
+    """Return the head of a page. mdoc wants the purpose without capital letter and full stop."""
     half = purpose.strip().splitlines()[0].removesuffix(".")
     half = half[0].lower() + half[1:]
     title = f".Dd {_DATE}\n.Dt {name.upper()} 8\n.Os greyd {__version__}\n"
@@ -203,7 +206,7 @@ def _head(name: str, purpose: str) -> str:
 def _options(command: Any) -> str:
     options = [each for each in command.params if each.param_type_name == "option"]
     names = command.context_settings.get("help_option_names", ["--help"])
-    show_help = f".It {' , '.join(f'Fl {name[1:]}' for name in names)}\nShow the options.\n"
+    show_help = f".It {' , '.join(f'Fl {name[1:]}' for name in names)}\nShow this help.\n"
     return "".join(
         [".Sh OPTIONS\n.Bl -tag -width Ds\n", *map(_option, options), show_help, ".El\n"]
     )
@@ -257,7 +260,7 @@ def _examples(examples: Iterable[str]) -> str:
 
 
 def _see_also(name: str, others: list[str]) -> str:
-    # Manual pages list their neighbours by section, then by name.
+    # mdoc(7) wants references sorted by section, then by name.
     pages = sorted([*others, *_SEE_ALSO.get(name, [])], key=lambda each: each.split()[::-1])
     return ".Sh SEE ALSO\n" + " ,\n".join(f".Xr {page}" for page in pages) + "\n"
 
@@ -266,7 +269,7 @@ def _see_also(name: str, others: list[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """Return running text as source: a sentence a line, options with real hyphens."""
+    """Return running text as mdoc source: one sentence a line, hyphens of options escaped."""
     if not text.strip():
         return ""
     sentences = re.split(r"(?<=[a-z)]\.) (?=[A-Z])", " ".join(_escaped(text).split()))
@@ -278,7 +281,7 @@ def _text(text: str) -> str:
 
 
 def _with_hyphens(text: str) -> str:
-    text = re.sub(r"(?<!\S)/(?=\w)", r"\\%/", text)  # a path is not to be broken
+    text = re.sub(r"(?<!\S)/(?=\w)", r"\\%/", text)  # do not break a path across lines
     return re.sub(r"(?<![\w-])--?(?=\w)", lambda dashes: r"\-" * len(dashes[0]), text)
 
 
@@ -288,7 +291,7 @@ def _escaped(text: str) -> str:
 
 
 def write() -> None:
-    """Write the pages, and take away those that are no longer made."""
+    """Write all pages and remove those that no command has any more."""
     for path in stale_files():
         path.unlink()
     FOLDER.mkdir(exist_ok=True)

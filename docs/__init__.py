@@ -1,1 +1,0 @@
-"""The pages, and what makes those of them that are made from the code."""

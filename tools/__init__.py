@@ -1,0 +1,1 @@
+"""Programs that render files from the code: the options page, manual pages, shell completions."""
