@@ -9,8 +9,9 @@ import typer
 from greyd.cli.batches import lower_cpu_priority
 from greyd.cli.context import CANNOT, NO, CommandContext, command
 from greyd.cli.stats.overview import Overview, StoreView, servers_on_paper, store_on_paper
+from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
 from greyd.cli.stats.tally import Tally
-from greyd.monitoring.stats_client import Servers, hear, places_of
+from greyd.monitoring.stats_client import fetch_all_stats, metrics_addresses
 from greyd.store.contract import StoreError, UnusableStoreError, walk
 from greyd.terminal import complain
 
@@ -57,11 +58,11 @@ async def stats(
       greyd stats --most 100000 --json
     """
     lower_cpu_priority()
-    places = places_of(server or [], admin.settings.metrics)
+    addresses = metrics_addresses(server or [], admin.settings.metrics)
     view = Overview(StoreView(admin.store_url), privacy=admin.settings.privacy)
-    if not places:
+    if not addresses:
         complain("no server is asked, as --metrics=0 is set: only the store is looked at")
-    view.heard = await hear(places)
+    view.heard = await fetch_all_stats(addresses)
     admin.tell(*servers_on_paper(view))
     await _look_at_store(admin, view, most)
     admin.tell(*store_on_paper(view, names))
