@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.context import CommandContext, CommandError, command
-from greyd.doctor.listeners import Tcp, configured_listeners
-from greyd.doctor.policy_request import send_request
+from greyd.doctor.listeners import Tcp, of_settings
+from greyd.doctor.server import question
 from greyd.escaping import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from greyd.doctor.listeners import Listener
-    from greyd.doctor.policy_request import PolicyAnswer
+    from greyd.doctor.server import Answered
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -146,16 +146,16 @@ def _place(text: str) -> Listener:
 def _to_ask(admin: CommandContext) -> list[Listener]:
     """Return where the server of the settings can be asked."""
     places: list[Listener] = []
-    for each in configured_listeners(admin.settings):
+    for each in of_settings(admin.settings):
         places += each.to_ask() if isinstance(each, Tcp) else [each]
     return places
 
 
-async def _asked(places: list[Listener], request: bytes) -> tuple[Listener, PolicyAnswer]:
+async def _asked(places: list[Listener], request: bytes) -> tuple[Listener, Answered]:
     """Ask the first that answers; else return what keeps the first one from it."""
     unanswered = []
     for place in places:
-        answered = await send_request(place, request)
+        answered = await question(place, request)
         if not answered.fault:
             return place, answered
         unanswered.append((place, answered))

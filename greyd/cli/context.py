@@ -20,7 +20,7 @@ from greyd.config.durations import read_duration
 from greyd.config.loading import default_folder, read_secrets, read_settings_of_server
 from greyd.errors import GreydError
 from greyd.escaping import plain_text
-from greyd.store.opening import require_url
+from greyd.store.url import validate_url
 from greyd.terminal import new_console
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class CommandContext:
         """
         words = [f"--{name}={text}" for name, text in given.items() if text is not None]
         settings = read_secrets(read_settings_of_server(words))
-        require_url(settings.store)
+        validate_url(settings.store)
         return cls(replace(settings, store_timeout_seconds=PATIENCE_SECONDS), as_json)
 
     # The store ----------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ import typer
 
 from greyd.cli.context import NO, command
 from greyd.config.loading import default_folder
-from greyd.doctor.findings import FAILED_STATES, Finding, FindingState, error, hint, not_checked, ok
-from greyd.store.opening import check_store
+from greyd.doctor.findings import WRONG, Finding, State, error, hint, not_checked, ok
+from greyd.store.opening import check_store_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from greyd.cli.context import CommandContext
     from greyd.doctor.listeners import Listener, Tcp
-    from greyd.doctor.server_metrics import ServerMetrics
+    from greyd.doctor.server import Report
 
 _STYLES = {
-    FindingState.OK: "green",
-    FindingState.HINT: "cyan",
-    FindingState.NOT_CHECKED: "dim",
-    FindingState.WARNING: "yellow",
-    FindingState.ERROR: "bold red",
+    State.OK: "green",
+    State.HINT: "cyan",
+    State.NOT_CHECKED: "dim",
+    State.WARNING: "yellow",
+    State.ERROR: "bold red",
 }
 
 _INDENT = 15
@@ -75,33 +75,27 @@ async def doctor(
     """
     findings = await _look(admin, main_cf, server or [], thorough=thorough)
     _show(admin, findings)
-    return NO if any(each.state in FAILED_STATES for each in findings) else 0
+    return NO if any(each.state in WRONG for each in findings) else 0
 
 
 async def _look(
     admin: CommandContext, main_cf: str | None, others: Sequence[str], *, thorough: bool
 ) -> list[Finding]:
-    from greyd.doctor.clocks import finding_of_ntp
-    from greyd.doctor.listeners import configured_listeners, systemd_listeners
-    from greyd.doctor.process import find_process, findings_of_process
-    from greyd.doctor.public_suffixes import check_public_suffixes
-    from greyd.doctor.store import check_store_access, finding_of_server
-    from greyd.doctor.systemd import finding_of_unit, findings_of_postgrey
-    from greyd.doctor.whitelists import check_whitelists
+    from greyd.doctor import lists, machine, store
+    from greyd.doctor.listeners import of_settings, of_systemd
 
-    listeners = await systemd_listeners() or configured_listeners(admin.settings)
+    listeners = await of_systemd() or of_settings(admin.settings)
     # What is not greyd's is not looked at any closer.
-    check_store(admin.settings, admin.settings.dbdir or default_folder())
+    check_store_file(admin.settings, admin.settings.dbdir or default_folder())
     asked, report = await _ask_server(admin, listeners, main_cf)
-    process = await asyncio.to_thread(find_process, listeners)
+    process = await asyncio.to_thread(machine.process_of, listeners)
     met: list[list[Finding]]
     (postfix, stored), (unit, ntp), postgrey, met = await asyncio.gather(
         asyncio.gather(
-            _look_at_postfix(admin, main_cf, listeners),
-            check_store_access(admin, thorough=thorough),
+            _look_at_postfix(admin, main_cf, listeners), store.findings(admin, thorough=thorough)
         ),
-        asyncio.gather(finding_of_unit(process), finding_of_ntp()),
-        findings_of_postgrey(),
+        asyncio.gather(machine.finding_of_unit(process), machine.finding_of_ntp()),
+        machine.postgrey_runs(),
         asyncio.gather(*(_meet(url) for url in others)),
     )
     up = report.value("greyd_store_up") if report else None
@@ -109,14 +103,14 @@ async def _look(
         [
             *asked,
             *postfix,
-            *check_whitelists(admin.settings, report, process),
-            *check_public_suffixes(admin.settings, datetime.now(UTC).date()),
-            finding_of_server(up),
+            *lists.findings(admin.settings, report, process),
+            *lists.findings_of_suffixes(admin.settings, datetime.now(UTC).date()),
+            store.finding_of_server(up),
             *stored,
             ntp,
             *(finding for findings in met for finding in findings),
             *_findings_of_metrics(report),
-            *findings_of_process(process, _open_files(report)),
+            *machine.findings_of_process(process, _open_files(report)),
             unit,
             *postgrey,
             *_findings_of_settings(admin),
@@ -135,34 +129,27 @@ def _in_groups(findings: Sequence[Finding]) -> list[Finding]:
 
 async def _ask_server(
     admin: CommandContext, listeners: Sequence[Listener], main_cf: str | None
-) -> tuple[list[Finding], ServerMetrics | None]:
+) -> tuple[list[Finding], Report | None]:
     """Ask the server on all that it listens on, and for what it says of itself."""
+    from greyd.doctor import server as asking
     from greyd.doctor.mail_owner import mail_owner
-    from greyd.doctor.policy_request import finding_of_answer, send_request
-    from greyd.doctor.server_metrics import (
-        finding_of_counters,
-        finding_of_mode,
-        finding_without_counters,
-        findings_of_metrics,
-        url_of,
-    )
 
     owner = await mail_owner(main_cf)
     before, why = await _report(admin)
     findings = []
     answers = []
     for place in _places(listeners):
-        answered = await send_request(place, owner=owner)
+        answered = await asking.question(place, owner=owner)
         answers.append(answered)
-        findings.append(finding_of_answer(place, answered, owner))
+        findings.append(asking.finding_of_answer(place, answered, owner))
     answered_count = sum(each.action == "DUNNO" for each in answers)
     if before is None:
-        return [*findings, finding_without_counters(answers, why)], None
+        return [*findings, asking.finding_without_counters(answers, why)], None
     if answered_count:
         after = await _counted(admin, before, answered_count)
-        findings.append(finding_of_counters(before, after, answered_count))
-    url = url_of(admin.settings.metrics) if admin.settings.metrics else ""
-    findings += [*findings_of_metrics(url, before), finding_of_mode(before)]
+        findings.append(asking.finding_of_counters(before, after, answered_count))
+    url = asking.url_of(admin.settings.metrics) if admin.settings.metrics else ""
+    findings += [*asking.findings_of_report(url, before), asking.finding_of_mode(before)]
     return findings, before
 
 
@@ -180,30 +167,26 @@ def _is_any_port(place: Tcp | Path) -> bool:
     return isinstance(place, tuple) and not place.port
 
 
-async def _report(admin: CommandContext) -> tuple[ServerMetrics | None, str]:
-    from greyd.doctor.server_metrics import (
-        MetricsError,
-        fetch_metrics,
-        url_of,
-    )
+async def _report(admin: CommandContext) -> tuple[Report | None, str]:
+    from greyd.doctor import server as asking
 
     if admin.settings.metrics is None:
         return None, "--metrics=0: the server can't be asked what it is"
     try:
-        return await fetch_metrics(url_of(admin.settings.metrics)), ""
-    except MetricsError as fault:
+        return await asking.report(asking.url_of(admin.settings.metrics)), ""
+    except asking.ReportError as fault:
         return None, str(fault)
 
 
-async def _counted(admin: CommandContext, before: ServerMetrics, answers: int) -> ServerMetrics:
+async def _counted(admin: CommandContext, before: Report, answers: int) -> Report:
     """Return the counters when they have counted so many answers, or do not in a second."""
-    from greyd.doctor.server_metrics import COUNTER
+    from greyd.doctor.server import PASSED
 
     last = before
     for _ in range(5):
         found, _why = await _report(admin)
         last = found or last
-        if (last.value(*COUNTER) or 0) - (before.value(*COUNTER) or 0) >= answers:
+        if (last.value(*PASSED) or 0) - (before.value(*PASSED) or 0) >= answers:
             break
         await asyncio.sleep(0.2)
     return last
@@ -211,17 +194,13 @@ async def _counted(admin: CommandContext, before: ServerMetrics, answers: int) -
 
 async def _meet(url: str) -> list[Finding]:
     """Look at another exchanger, through its metrics port."""
-    from greyd.doctor.clocks import finding_of_offset
-    from greyd.doctor.server_metrics import (
-        MetricsError,
-        fetch_metrics,
-        findings_of_metrics,
-    )
+    from greyd.doctor import server as asking
+    from greyd.doctor.redis import finding_of_offset
 
     name = url.partition("://")[2].rstrip("/") or url
     try:
-        found = await fetch_metrics(url)
-    except MetricsError as fault:
+        found = await asking.report(url)
+    except asking.ReportError as fault:
         return [
             error(f"exchangers: {name}", str(fault), "see to that it runs, and --metrics there")
         ]
@@ -232,18 +211,18 @@ async def _meet(url: str) -> list[Finding]:
         if offset is None
         else finding_of_offset(check, offset, found.took_seconds)
     )
-    return [*findings_of_metrics(url, found, f"exchangers: {name}"), clock]
+    return [*asking.findings_of_report(url, found, f"exchangers: {name}"), clock]
 
 
-def _findings_of_metrics(report: ServerMetrics | None) -> list[Finding]:
-    from greyd.doctor.server_metrics import finding_of_scrapes
+def _findings_of_metrics(report: Report | None) -> list[Finding]:
+    from greyd.doctor.server import finding_of_scrapes
 
     if report is None:
         return [not_checked("metrics: scraped", "the server's metrics can't be read")]
     return [finding_of_scrapes(report, time.time())]
 
 
-def _open_files(report: ServerMetrics | None) -> float | None:
+def _open_files(report: Report | None) -> float | None:
     return report.value("process_open_fds") if report else None
 
 
@@ -253,15 +232,14 @@ def _open_files(report: ServerMetrics | None) -> float | None:
 async def _look_at_postfix(
     admin: CommandContext, folder: str | None, listeners: Sequence[Listener]
 ) -> list[Finding]:
-    from greyd.doctor.postfix.main_cf import check_main_cf
-    from greyd.doctor.postfix.postconf import try_to_read_config
+    from greyd.doctor.postfix import main_cf, postconf
 
-    found = await try_to_read_config(folder)
+    found = await postconf.try_to_read(folder)
     if isinstance(found, str):
         if folder:
             return [error("postfix: files", found, "name the folder of main.cf and master.cf")]
         return [not_checked("postfix: files", found)]
-    return check_main_cf(found, listeners, admin.settings)
+    return main_cf.findings(found, listeners, admin.settings)
 
 
 def _findings_of_settings(admin: CommandContext) -> list[Finding]:
@@ -320,11 +298,11 @@ def _sum(findings: Sequence[Finding]) -> str:
     counts = [
         (sum(each.state is state for each in findings), name)
         for state, name in (
-            (FindingState.ERROR, "errors"),
-            (FindingState.WARNING, "warnings"),
-            (FindingState.HINT, "hints"),
-            (FindingState.NOT_CHECKED, "not checked"),
-            (FindingState.OK, "ok"),
+            (State.ERROR, "errors"),
+            (State.WARNING, "warnings"),
+            (State.HINT, "hints"),
+            (State.NOT_CHECKED, "not checked"),
+            (State.OK, "ok"),
         )
     ]
     return ", ".join(f"{count} {name}" for count, name in counts if count)

@@ -35,10 +35,10 @@ async def postfix_config(
 
       greyd postfix-config --exim > /etc/exim4/greyd_acl
     """
-    from greyd.doctor.listeners import configured_listeners, systemd_listeners
+    from greyd.doctor.listeners import of_settings, of_systemd
     from greyd.doctor.postfix import recommended
 
-    listeners = await systemd_listeners() or configured_listeners(admin.settings)
+    listeners = await of_systemd() or of_settings(admin.settings)
     if exim:
         text = recommended.exim_acl(listeners)
     else:

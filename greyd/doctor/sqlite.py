@@ -11,25 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
-from greyd.store.contract import StoreError, UnusableStoreError
+from greyd.store.errors import StoreError, UnusableStoreError
 from greyd.store.opening import sqlite_file
-from greyd.store.sqlite.identity import SCHEMA_VERSION, identify
-from greyd.store.sqlite.reading import Reading
+from greyd.store.sqlite.file_identity import SCHEMA_VERSION, identify
+from greyd.store.sqlite.read_only import ReadOnlyDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greyd.store.sqlite.identity import Identity
+    from greyd.store.sqlite.file_identity import FileIdentity
 
-
-MIN_FREE_BYTES = 100 * 1024 * 1024
-MAX_LOG_BYTES = 64 * 1024 * 1024
+LEAST_FREE = 100 * 1024 * 1024
+LARGEST_LOG = 64 * 1024 * 1024
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _THOROUGH = "greyd doctor --thorough"
-_NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "ceph", "glusterfs", "fuse.sshfs")
+_NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "glusterfs", "fuse.sshfs")
 
 
-class DatabaseFile(NamedTuple):
+class Disk(NamedTuple):
     """What is seen of a store's file without opening it."""
 
     path: Path
@@ -44,7 +43,7 @@ class DatabaseFile(NamedTuple):
     filesystem: str
 
 
-def check_sqlite(url: str, *, thorough: bool) -> list[Finding]:
+def findings(url: str, *, thorough: bool) -> list[Finding]:
     """Look at a store's file.
 
     Raises:
@@ -52,7 +51,7 @@ def check_sqlite(url: str, *, thorough: bool) -> list[Finding]:
     """
     path = sqlite_file(url)
     try:
-        disk = _inspect(path)
+        disk = _look(path)
     except FileNotFoundError:
         return []
     except OSError as fault:
@@ -67,10 +66,10 @@ def check_sqlite(url: str, *, thorough: bool) -> list[Finding]:
     ]
 
 
-def _inspect(path: Path) -> DatabaseFile:
+def _look(path: Path) -> Disk:
     file, folder, disk = path.stat(), path.parent.stat(), os.statvfs(path)
     log = Path(f"{path}-wal")
-    return DatabaseFile(
+    return Disk(
         path=path,
         mode=stat.S_IMODE(file.st_mode),
         owner=_name(file.st_uid),
@@ -103,7 +102,7 @@ def filesystem_of(path: Path, mounts: Sequence[Sequence[str]]) -> str:
     return max(enumerate(on), key=lambda each: (len(each[1][1]), each[0]))[1][2] if on else ""
 
 
-def finding_of_secrecy(disk: DatabaseFile) -> Finding:
+def finding_of_secrecy(disk: Disk) -> Finding:
     """Say whether other users can read who writes to whom."""
     check = "store: secrecy"
     if disk.mode & 0o044 and disk.folder_mode & 0o001:
@@ -116,7 +115,7 @@ def finding_of_secrecy(disk: DatabaseFile) -> Finding:
     return ok(check, f"mode {disk.mode:04o}, in a folder of mode {disk.folder_mode:04o}")
 
 
-def finding_of_owner(disk: DatabaseFile) -> Finding:
+def finding_of_owner(disk: Disk) -> Finding:
     """Say whether the file is its folder's owner's, who is the server."""
     check = "store: owner"
     if disk.owner != disk.folder_owner:
@@ -128,22 +127,22 @@ def finding_of_owner(disk: DatabaseFile) -> Finding:
     return ok(check, f"{disk.owner}, as of its folder")
 
 
-def finding_of_space(disk: DatabaseFile) -> Finding:
+def finding_of_space(disk: Disk) -> Finding:
     """Say whether the disk has room."""
     check = "store: disk"
     free = f"{disk.free / 1024**2:,.0f} MiB free"
-    if disk.free < MIN_FREE_BYTES // 10:
+    if disk.free < LEAST_FREE // 10:
         return error(check, f"{free}: nothing can be remembered", f"df {disk.path.parent}")
-    if disk.free < MIN_FREE_BYTES:
+    if disk.free < LEAST_FREE:
         return warning(check, free, f"df {disk.path.parent}")
     return ok(check, free)
 
 
-def finding_of_log(disk: DatabaseFile) -> Finding:
+def finding_of_log(disk: Disk) -> Finding:
     """Say whether commits are brought into the file."""
     check = "store: log of commits"
     size = f"{disk.log / 1024**2:.1f} MiB"
-    if disk.log > MAX_LOG_BYTES:
+    if disk.log > LARGEST_LOG:
         return warning(
             check,
             f"{disk.path}-wal has {size}: somebody reads the file and does not end",
@@ -152,10 +151,10 @@ def finding_of_log(disk: DatabaseFile) -> Finding:
     return ok(check, size)
 
 
-def finding_of_filesystem(disk: DatabaseFile) -> Finding:
+def finding_of_filesystem(disk: Disk) -> Finding:
     """Say whether SQLite's locks hold on the file system."""
     check = "store: file system"
-    if disk.filesystem.startswith(_NETWORK_FILE_SYSTEMS):
+    if disk.filesystem.startswith(_NETWORK):
         return error(
             check,
             f"{disk.filesystem}: SQLite's log of commits does not work over a network",
@@ -169,7 +168,7 @@ def _findings_inside(path: Path, *, thorough: bool) -> list[Finding]:
     try:
         identity = identify(str(path))
         made.append(finding_of_version(identity))
-        with contextlib.closing(Reading(os.path.realpath(path))) as reading:
+        with contextlib.closing(ReadOnlyDatabase(os.path.realpath(path))) as reading:
             (mode,) = reading.connection.execute("PRAGMA journal_mode").fetchone()
             # Read without its log, a file in WAL mode is said to have none.
             made.append(finding_of_journal("wal" if identity.uses_wal else str(mode)))
@@ -186,7 +185,7 @@ def _findings_inside(path: Path, *, thorough: bool) -> list[Finding]:
     return made
 
 
-def finding_of_version(identity: Identity) -> Finding:
+def finding_of_version(identity: FileIdentity) -> Finding:
     """Say which version the schema of the file is of."""
     check = "store: version"
     if identity.is_marked and identity.version == SCHEMA_VERSION:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.rules.reserved_keys import PROBE_KEY
-from greyd.store.circuit_breaker import note_the_time
-from greyd.store.contract import StoreError, UnusableStoreError
-from greyd.store.opening import is_sqlite
-from greyd.store.url import shown_url
+from greyd.store.circuit_breaker import write_probe
+from greyd.store.errors import StoreError, UnusableStoreError
+from greyd.store.opening import is_sqlite_url
+from greyd.store.url import redact_url
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -38,10 +38,10 @@ class StoreAccess(Protocol):
 SLOW_SECONDS = 0.1
 """A third of what a request waits for the store, unless it is told otherwise."""
 
-PROBE_COUNT = 5
+QUESTIONS = 5
 
 
-async def check_store_access(access: StoreAccess, *, thorough: bool) -> list[Finding]:
+async def findings(access: StoreAccess, *, thorough: bool) -> list[Finding]:
     """Look at the server's store; nothing of what it keeps is touched.
 
     Raises:
@@ -57,18 +57,18 @@ async def check_store_access(access: StoreAccess, *, thorough: bool) -> list[Fin
             )
         ]
     made = [await _finding_of_answers(access)]
-    if is_sqlite(url):
-        from greyd.doctor.sqlite import check_sqlite
+    if is_sqlite_url(url):
+        from greyd.doctor import sqlite
 
-        return made + await asyncio.to_thread(check_sqlite, url, thorough=thorough)
-    from greyd.doctor.redis import check_redis
+        return made + await asyncio.to_thread(sqlite.findings, url, thorough=thorough)
+    from greyd.doctor import redis
 
-    return made + await check_redis(url, access.settings)
+    return made + await redis.findings(url, access.settings)
 
 
 async def _finding_of_answers(access: StoreAccess) -> Finding:
     check = "store: answers"
-    name = shown_url(access.store_url)
+    name = redact_url(access.store_url)
     try:
         async with asyncio.timeout(access.settings.store_timeout_seconds):
             seconds = await _probe(access)
@@ -97,18 +97,18 @@ async def _probe(access: StoreAccess) -> float:
     took = []
     writes = not _is_file(access)
     async with access.store(writes=writes) as store:
-        for _ in range(PROBE_COUNT):
+        for _ in range(QUESTIONS):
             started = time.perf_counter()
             if writes:
-                await store.transact([PROBE_KEY], note_the_time)
+                await store.transact([PROBE_KEY], write_probe)
             if await store.get(PROBE_KEY) is None and writes:
                 raise StoreError("what is written can't be read again")
             took.append(time.perf_counter() - started)
-    return sorted(took)[PROBE_COUNT // 2]
+    return sorted(took)[QUESTIONS // 2]
 
 
 def _is_file(access: StoreAccess) -> bool:
-    return is_sqlite(access.store_url)
+    return is_sqlite_url(access.store_url)
 
 
 def finding_of_server(up: float | None) -> Finding:

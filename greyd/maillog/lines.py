@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greyd.maillog.times import HEAD, TimeParser, iso_time
+from greyd.maillog.times import HEAD, Clock, iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from greyd.maillog.files import Find
 
 
-MAX_LINE_BYTES = 16 * 1024
+MAX_BYTES = 16 * 1024
 """Of a line; Postfix cuts its own at 2000."""
 
-_MAX_ENTRY_BYTES = 1 << 20
+_MAX_ENTRY = 1 << 20
 """Octets of a journal's entry, with all of its fields."""
 
 
-class LogLine(NamedTuple):
+class Line(NamedTuple):
     """A line of the log."""
 
     when: float
@@ -33,7 +33,7 @@ class LogLine(NamedTuple):
 
 
 @dataclass
-class ReadStatistics:
+class Tally:
     """What was read."""
 
     bytes_read: int = 0
@@ -56,23 +56,21 @@ def json_in(text: bytes) -> dict[str, Any] | None:
 # Lines ------------------------------------------------------------------------------------------
 
 
-def text_lines(
-    pieces: Iterable[bytes], find: Find, clock: TimeParser, tally: ReadStatistics
-) -> Iterator[LogLine]:
+def plain(pieces: Iterable[bytes], find: Find, clock: Clock, tally: Tally) -> Iterator[Line]:
     """Yield the lines of text, or of JSON."""
     for block in _whole_lines(pieces, tally):
         place = find(block, 0)
         while place >= 0:
             start = block.rfind(b"\n", 0, place) + 1
             end = block.find(b"\n", place)
-            if end - start > MAX_LINE_BYTES:
+            if end - start > MAX_BYTES:
                 tally.too_long += 1
             else:
                 yield _line(block[start:end], clock)
             place = find(block, end)
 
 
-def _whole_lines(pieces: Iterable[bytes], tally: ReadStatistics) -> Iterator[bytes]:
+def _whole_lines(pieces: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
     """Yield blocks that end with a line's end; too long a line is left out."""
     rest, skipping = b"", False
     for piece in pieces:
@@ -86,35 +84,35 @@ def _whole_lines(pieces: Iterable[bytes], tally: ReadStatistics) -> Iterator[byt
             rest = piece[cut:]
         else:
             rest += piece[start:]
-        if len(rest) > MAX_LINE_BYTES:
+        if len(rest) > MAX_BYTES:
             tally.too_long += 1
             rest, skipping = b"", True
     if rest:
         yield rest + b"\n"
 
 
-def _line(text: bytes, clock: TimeParser) -> LogLine:
+def _line(text: bytes, clock: Clock) -> Line:
     """Return a line; where it has neither date nor program, all of it is text."""
     if text[:1] == b"{":
         return _line_of_json(text)
     if (head := HEAD(text)) is None:
-        return LogLine(0.0, b"", text)
+        return Line(0.0, b"", text)
     minute, second, fraction, zone, program = head.groups()
     when = clock.time_of(minute, second, fraction, zone)
-    return LogLine(when, program or b"", text[head.end() :])
+    return Line(when, program or b"", text[head.end() :])
 
 
-def _line_of_json(text: bytes) -> LogLine:
+def _line_of_json(text: bytes) -> Line:
     """Return the line that the journal, Docker or greyd itself has put into JSON."""
     event = json_in(text) or {}
     if "MESSAGE" in event:
         message, program = event["MESSAGE"], event.get("SYSLOG_IDENTIFIER")
         micros = str(event.get("__REALTIME_TIMESTAMP", ""))
         when = int(micros) / 1e6 if micros.isascii() and micros.isdigit() else 0.0
-        return LogLine(when, _encoded(program), _encoded(message))
+        return Line(when, _encoded(program), _encoded(message))
     if "log" in event:
-        return LogLine(iso_time(event.get("time")), b"", _encoded(event["log"]).rstrip())
-    return LogLine(iso_time(event.get("time")), b"", text)
+        return Line(iso_time(event.get("time")), b"", _encoded(event["log"]).rstrip())
+    return Line(iso_time(event.get("time")), b"", text)
 
 
 def _encoded(value: object) -> bytes:
@@ -131,19 +129,17 @@ _MICROSECONDS = re.compile(rb"^__REALTIME_TIMESTAMP=([0-9]{1,18})$", re.MULTILIN
 _BINARY = re.compile(rb"^[A-Z0-9_]{1,64}\n", re.MULTILINE)
 
 
-def journal_lines(
-    pieces: Iterable[bytes], find: Find, _: TimeParser, tally: ReadStatistics
-) -> Iterator[LogLine]:
+def journal(pieces: Iterable[bytes], find: Find, _: Clock, tally: Tally) -> Iterator[Line]:
     """Yield the messages of ``journalctl -o export``."""
     for entry in _entries(pieces, tally):
         if find(entry, 0) >= 0 and (message := _MESSAGE.search(entry)):
             when, program = _MICROSECONDS.search(entry), _IDENTIFIER.search(entry)
-            yield LogLine(
+            yield Line(
                 int(when[1]) / 1e6 if when else 0.0, program[1] if program else b"", message[1]
             )
 
 
-def _entries(pieces: Iterable[bytes], tally: ReadStatistics) -> Iterator[bytes]:
+def _entries(pieces: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
     """Yield the journal's entries, without their fields of odd octets; none holds a decision."""
     rest = b""
     for piece in pieces:
@@ -153,7 +149,7 @@ def _entries(pieces: Iterable[bytes], tally: ReadStatistics) -> Iterator[bytes]:
             entry, start = found
             yield entry
         rest = rest[start:]
-        if len(rest) > _MAX_ENTRY_BYTES:
+        if len(rest) > _MAX_ENTRY:
             # Lost until the next one begins.
             tally.too_long += 1
             place = rest.rfind(b"\n\n" + EXPORT)
@@ -184,7 +180,7 @@ def _entry_at(data: bytes, start: int) -> tuple[bytes, int] | None:
 _DATED_LINES = 100
 
 
-def first_time(head: bytes, clock: TimeParser) -> float:
+def first_time(head: bytes, clock: Clock) -> float:
     """Return the first time in what a file begins with; 0 for none."""
     if head.startswith(EXPORT):
         found = _MICROSECONDS.search(head)

@@ -18,7 +18,7 @@ from greyd.rules.control import Control, change_control, window_key
 from greyd.rules.entries import Kind, State, kind_of, understand
 from greyd.rules.keys import correspondence_key
 from greyd.rules.reserved_keys import CONTROL_KEY
-from greyd.store.contract import walk
+from greyd.store.contract import scan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -147,7 +147,7 @@ async def _found(selection: Selection, store: Store, settings: Settings) -> Asyn
                 yield [(key, kind_of(record.key))]
         return
     now = int(time.time())
-    async for group in walk(store):
+    async for group in scan(store):
         entries = [
             understand(record, now, settings, expired=True, unreadable=True) for record in group
         ]
@@ -160,7 +160,7 @@ async def _found(selection: Selection, store: Store, settings: Settings) -> Asyn
 
 async def _unreadable(store: Store, settings: Settings) -> AsyncIterator[Found]:
     now = int(time.time())
-    async for group in walk(store):
+    async for group in scan(store):
         entries = [
             understand(record, now, settings, expired=True, unreadable=True) for record in group
         ]
@@ -171,7 +171,7 @@ async def _about(address: str, store: Store, settings: Settings) -> AsyncIterato
     """Go through all that names an address, also what no rule can read."""
     now, naming = int(time.time()), _naming(address)
     selections = [select(None, address, None), select(None, None, address)]
-    async for group in walk(store):
+    async for group in scan(store):
         found = []
         for record in group:
             entry = understand(record, now, settings, expired=True, unreadable=True)

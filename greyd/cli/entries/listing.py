@@ -13,7 +13,7 @@ from greyd.cli.context import NO, CommandContext, command, seconds
 from greyd.cli.entries.rows import JsonRows, Rows
 from greyd.cli.entries.selection import select
 from greyd.rules.entries import Entry, State, is_too_old, understand
-from greyd.store.contract import walk
+from greyd.store.contract import scan
 from greyd.terminal import complain
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ async def list_entries(
     if limit is None:
         limit = 0 if admin.as_json else MAX_FOR_PEOPLE
     async with admin.store() as store:
-        records: AsyncIterator[Sequence[Record]] = walk(store)
+        records: AsyncIterator[Sequence[Record]] = scan(store)
         if admin.settings.privacy and selection.names_somebody:
             records = _by_hash(store, selection, admin.settings)
             selection = select(None, None, None, states, selection.since)

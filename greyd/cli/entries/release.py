@@ -15,7 +15,7 @@ from greyd.cli.entries.selection import Selection, select
 from greyd.escaping import plain
 from greyd.rules.entries import Kind, State, understand
 from greyd.rules.greylist import release as released
-from greyd.store.contract import walk
+from greyd.store.contract import scan
 from greyd.terminal import clock
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ async def waiting(
         entries = [await _entry(store, name, now, settings) for name in names]
         yield [entry for entry in entries if entry and entry.state in _WAITING]
         return
-    async for group in walk(store):
+    async for group in scan(store):
         entries = [understand(record, now, settings) for record in group]
         if found := [e for e in entries if e and _is_triplet(e) and selection.takes(e, settings)]:
             yield found

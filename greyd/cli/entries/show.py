@@ -20,7 +20,7 @@ from greyd.rules.address import Address, parse_address
 from greyd.rules.entries import Entry, Kind, State, is_too_old, understand
 from greyd.rules.evidence import Evidence
 from greyd.rules.keys import correspondence_key, normalise_sender, request_keys
-from greyd.store.contract import walk
+from greyd.store.contract import scan
 from greyd.terminal import complain
 from greyd.whitelist.matcher import parse_network
 
@@ -286,7 +286,7 @@ class _Found:
         now, found = int(time.time()), list[Entry]()
         rough = await store.size()
         with self.admin.progress("looking through the store", rough.entries) as done:
-            async for records in walk(store):
+            async for records in scan(store):
                 entries = (understand(each, now, self.settings) for each in records)
                 found += islice(filter(wanted, filter(None, entries)), MAX_OTHERS + 1 - len(found))
                 done(len(records))

@@ -22,10 +22,11 @@ from greyd.config.loading import read_secrets
 from greyd.escaping import plain
 from greyd.redaction import redacted
 from greyd.rules.entries import Kind
-from greyd.store.contract import UnusableStoreError, walk
-from greyd.store.opening import is_sqlite, sqlite_file
-from greyd.store.sqlite.identity import NewerStoreError, identify, kind_of_file
-from greyd.store.url import UrlError, read_redis_url
+from greyd.store.contract import scan
+from greyd.store.errors import UnusableStoreError
+from greyd.store.opening import is_sqlite_url, sqlite_file
+from greyd.store.sqlite.file_identity import NewerStoreError, identify, kind_of_file
+from greyd.store.url import StoreUrlError, parse_redis_url
 from greyd.terminal import complain
 
 if TYPE_CHECKING:
@@ -177,15 +178,15 @@ async def _opened_source(
 
 def _is_url(text: str) -> bool:
     """Whether a source is a Redis, also where its URL is mistyped: that is no name of a file."""
-    if is_sqlite(text):
+    if is_sqlite_url(text):
         return False
     return "://" in text or (redacted(text) != text and not Path(text).exists())
 
 
 def _require_url(text: str) -> None:
     try:
-        read_redis_url(text)
-    except UrlError as error:
+        parse_redis_url(text)
+    except StoreUrlError as error:
         raise CommandError(str(error).replace("--store", "the source", 1)) from None
 
 
@@ -195,7 +196,7 @@ def _local_source(
     if text == "-":
         return _dump(sys.stdin.buffer, admin.settings, delay)
     path = Path(text)
-    if is_sqlite(text):
+    if is_sqlite_url(text):
         path = sqlite_file(text)
         _require_file(path)
     if path.is_dir():
@@ -289,12 +290,12 @@ def _is_greyds(path: Path) -> bool:
 
 
 def _is_own(path: Path, url: str) -> bool:
-    return is_sqlite(url) and sqlite_file(url).exists() and sqlite_file(url).samefile(path)
+    return is_sqlite_url(url) and sqlite_file(url).exists() and sqlite_file(url).samefile(path)
 
 
 def _is_absent(url: str) -> bool:
     try:
-        return is_sqlite(url) and not sqlite_file(url).exists()
+        return is_sqlite_url(url) and not sqlite_file(url).exists()
     except OSError:
         return False
 
@@ -307,7 +308,7 @@ async def _from_store(
     store: Store, settings: Settings, delay: int
 ) -> AsyncIterator[Iterable[Item]]:
     gathered: list[Item] = []
-    async for group in walk(store):
+    async for group in scan(store):
         gathered += [greyd_store.understand(record, settings, delay) for record in group]
         if len(gathered) >= _TOGETHER:
             yield gathered

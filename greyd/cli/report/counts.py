@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.maillog.decisions import LoggedDecision
+    from greyd.maillog.decisions import Decision
 
 MAX_OPEN = 200_000
 """Triplets whose retry is awaited, at a time."""
@@ -391,7 +391,7 @@ class Counts:
         self._pools: dict[bytes, _PoolSums] = {}
         self._pools_dropped = False
 
-    def add_all(self, decisions: Iterable[LoggedDecision]) -> None:
+    def add_all(self, decisions: Iterable[Decision]) -> None:
         """Add decisions; what is alike in all of them is added up many at a time."""
         left = iter(decisions)
         while batch := list(islice(left, _BATCH)):
@@ -403,7 +403,7 @@ class Counts:
             for decision in batch:
                 self._add(decision)
 
-    def _add(self, decision: LoggedDecision) -> None:
+    def _add(self, decision: Decision) -> None:
         kind = _KIND_OF.get(decision[1:3], OTHER)
         if kind == KNOWN and decision.delay_seconds is not None:
             kind = WAITED
@@ -431,14 +431,14 @@ class Counts:
             slot = self._slots[number] = [0] * len(KINDS)
         slot[kind] += 1
 
-    def _add_delay(self, decision: LoggedDecision) -> None:
+    def _add_delay(self, decision: Decision) -> None:
         delay = max(decision.delay_seconds or 0, 0)
         self._delays[_rounded(delay)] += 1
         self._waits.add(self._group(decision), delay)
 
     # Triplets -------------------------------------------------------------------------------------
 
-    def _follow(self, decision: LoggedDecision, kind: int) -> None:
+    def _follow(self, decision: Decision, kind: int) -> None:
         """Follow a mail from its first attempt to its pass."""
         mail = b"%b\0%b" % (normalise_sender(decision.sender), decision.recipient)
         mail = mail.lower()
@@ -451,7 +451,7 @@ class Counts:
             self._end(known, decision, kind)
 
     def _begin(
-        self, decision: LoggedDecision, kind: int, network: bytes, mail: bytes, known: _Open | None
+        self, decision: Decision, kind: int, network: bytes, mail: bytes, known: _Open | None
     ) -> None:
         number = 0
         each = known
@@ -480,7 +480,7 @@ class Counts:
             self._evicted_young += self._last - opened.first < self._due_seconds
             self._give_up(opened)
 
-    def _end(self, opened: _Open, decision: LoggedDecision, kind: int) -> None:
+    def _end(self, opened: _Open, decision: Decision, kind: int) -> None:
         """Tell what became of a mail that has passed."""
         network, number = self._network(decision.client_address), 0
         for each in opened.all():
@@ -574,7 +574,7 @@ class Counts:
             domain = self._organisations[client_name] = organisation_of(normal_name(client_name))
         return domain
 
-    def _group(self, decision: LoggedDecision) -> bytes:
+    def _group(self, decision: Decision) -> bytes:
         """Return whose client it is: the domain of its name, else its network."""
         if domain := self._organisation(decision.client_name):
             return domain

@@ -9,10 +9,10 @@ import typer
 from greyd.cli.batches import lower_cpu_priority
 from greyd.cli.context import CANNOT, NO, CommandContext, command
 from greyd.cli.stats.overview import Overview, StoreView, servers_on_paper, store_on_paper
-from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
 from greyd.cli.stats.tally import Tally
-from greyd.monitoring.stats_client import fetch_all_stats, metrics_addresses
-from greyd.store.contract import StoreError, UnusableStoreError, walk
+from greyd.monitoring.stats_client import Servers, hear, places_of
+from greyd.store.contract import scan
+from greyd.store.errors import StoreError, UnusableStoreError
 from greyd.terminal import complain
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ async def stats(
       greyd stats --most 100000 --json
     """
     lower_cpu_priority()
-    addresses = metrics_addresses(server or [], admin.settings.metrics)
+    places = places_of(server or [], admin.settings.metrics)
     view = Overview(StoreView(admin.store_url), privacy=admin.settings.privacy)
-    if not addresses:
+    if not places:
         complain("no server is asked, as --metrics=0 is set: only the store is looked at")
-    view.heard = await fetch_all_stats(addresses)
+    view.heard = await hear(places)
     admin.tell(*servers_on_paper(view))
     await _look_at_store(admin, view, most)
     admin.tell(*store_on_paper(view, names))
@@ -90,7 +90,7 @@ async def _count(admin: CommandContext, store: Store, view: StoreView, most: int
     rough = view.size.entries if view.size else None
     total = min(rough, most) if rough is not None and most else rough
     with admin.progress("looking through the store", total) as done:
-        async for records in walk(store):
+        async for records in scan(store):
             wanted = records if most is None else records[: most - tally.looked_at]
             tally.add(wanted, admin.settings)
             done(len(wanted))

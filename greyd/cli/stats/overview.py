@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Any
 from greyd.config.durations import say_duration
 from greyd.escaping import plain
 from greyd.monitoring.stats import PERIODS, START
-from greyd.monitoring.stats_client import (
-    CombinedCounts,
-    FetchedStats,
-    combined_counts,
-    combined_periods,
-)
+from greyd.monitoring.stats_client import Heard, Together, sum_of, together
 from greyd.rules.entries import Kind, State
-from greyd.store.url import shown_url
+from greyd.store.url import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +21,7 @@ if TYPE_CHECKING:
 
     from greyd.cli.stats.tally import Frequent, Tally
     from greyd.monitoring.stats import Counts, ServerStats
-    from greyd.store.contract import Size, Store
+    from greyd.store.contract import Store, StoreSize
 
 LOOKS = 5
 """At the store, to see how soon it answers."""
@@ -42,7 +37,7 @@ class StoreView:
 
     url: str
     tally: Tally | None = None
-    size: Size | None = None
+    size: StoreSize | None = None
     seconds: list[float] = field(default_factory=list)
     """How long it took to answer, some times."""
     fault: str = ""
@@ -50,7 +45,7 @@ class StoreView:
     @property
     def name(self) -> str:
         """Its URL without what is secret in it."""
-        return shown_url(self.url)
+        return redact_url(self.url)
 
     async def measure(self, store: Store) -> None:
         """See how large it is, and how soon it answers.
@@ -88,7 +83,7 @@ class Overview:
     """All that is known at a moment."""
 
     store: StoreView
-    heard: Sequence[FetchedStats] = ()
+    heard: Sequence[Heard] = ()
     now: Mapping[str, Counts] = field(default_factory=dict)
     """What servers counted since they were asked before, by URL."""
     privacy: bool = False
@@ -96,18 +91,18 @@ class Overview:
     @property
     def figures(self) -> list[ServerStats]:
         """Those of the servers that answered."""
-        return [each.stats for each in self.heard if each.stats]
+        return [each.figures for each in self.heard if each.figures]
 
     @property
     def is_well(self) -> bool:
         """Whether all servers answer and are ready, and the store answers."""
-        ready = all(each.stats and each.stats.ready for each in self.heard)
+        ready = all(each.figures and each.figures.ready for each in self.heard)
         return ready and not self.store.fault
 
-    def periods(self) -> dict[str, CombinedCounts]:
+    def periods(self) -> dict[str, Together]:
         """Return what all servers counted together."""
-        now = {"now": combined_counts(list(self.now.values()))} if self.now else {}
-        return {**now, **combined_periods(self.figures)}
+        now = {"now": sum_of(list(self.now.values()))} if self.now else {}
+        return {**now, **together(self.figures)}
 
     def dump(self, most: int) -> dict[str, Any]:
         """Return it for a program."""
@@ -169,10 +164,10 @@ def on_screen(view: Overview, height: int) -> RenderableType:
     )
 
 
-def _server(heard: FetchedStats) -> str:
-    figures = heard.stats
+def _server(heard: Heard) -> str:
+    figures = heard.figures
     if figures is None:
-        return f"{heard.address.url}: {heard.fault}"
+        return f"{heard.place.url}: {heard.fault}"
     state = "ready" if figures.ready else "NOT READY: its store is away"
     workers = f", {figures.workers} workers" if figures.workers > 1 else ""
     within = figures.answered_within_seconds["p99"]
@@ -182,7 +177,7 @@ def _server(heard: FetchedStats) -> str:
         figures.host, figures.version, figures.mode
     ))  # fmt: skip
     return (
-        f"{host or heard.address.url}: {state}{errors}; mode {mode}, up"
+        f"{host or heard.place.url}: {state}{errors}; mode {mode}, up"
         f" {say_duration(figures.up_seconds)}{speed}; greyd {version}{workers}"
     )
 
@@ -198,14 +193,14 @@ def _errors(counts: Counts) -> str:
     return ", " + ", ".join(told) if told else ""
 
 
-def _outcomes(periods: Mapping[str, CombinedCounts]) -> list[tuple[str, str]]:
+def _outcomes(periods: Mapping[str, Together]) -> list[tuple[str, str]]:
     """Return what happened in the longest time that is shown, the most frequent first."""
     longest = periods["day"].counts.outcomes if periods else {}
     happened = [outcome for outcome, number in longest.items() if number]
     return sorted(happened, key=lambda outcome: (-longest[outcome], outcome))
 
 
-def _decisions(periods: Mapping[str, CombinedCounts], most: int | None) -> RenderableType:
+def _decisions(periods: Mapping[str, Together], most: int | None) -> RenderableType:
     """Return a table: how many requests ended how, and how many a second."""
     from rich.table import Table
 
@@ -231,7 +226,7 @@ def _decisions(periods: Mapping[str, CombinedCounts], most: int | None) -> Rende
     return table
 
 
-def _facts(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
+def _facts(periods: Mapping[str, Together]) -> Iterator[str]:
     told = 0.0
     for name in PERIODS:
         counts = periods[name].counts
