@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.rules.reasons import OUTCOMES
+from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +45,7 @@ Series = tuple[str, ...]
 """A name, and the values of its labels in the order of their names."""
 
 SERIES: tuple[Series, ...] = (
-    *((REQUESTS, *outcome) for outcome in OUTCOMES),
+    *((REQUESTS, *reason.outcome) for reason in Reason),
     (PASSES,),
     (WAITED,),
     (AUTO_WHITELISTED,),

@@ -38,7 +38,7 @@ from greyd.monitoring.counter_history import (
     STORE_SECONDS,
     WAITED,
 )
-from greyd.rules.reasons import GREYLIST, OUTCOMES
+from greyd.rules.reasons import GREYLIST, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +106,7 @@ class Counts:
 
         return cls(
             seconds=round(seconds, 1),
-            outcomes={outcome: number(REQUESTS, *outcome) for outcome in OUTCOMES},
+            outcomes={each.outcome: number(REQUESTS, *each.outcome) for each in Reason},
             first_passes=number(PASSES),
             waited_seconds=round(totals.get((WAITED,), 0), 3),
             auto_whitelisted_clients=number(AUTO_WHITELISTED),

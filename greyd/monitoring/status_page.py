@@ -28,7 +28,7 @@ from greyd.monitoring.counter_history import (
 )
 from greyd.monitoring.store_summary import EARLY_BORDERS, LATE_BORDERS, MAX_WAITING, StoreSummary
 from greyd.rules.entries import GIVEN_UP_SECONDS
-from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS
+from greyd.rules.reasons import GREYLIST, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,37 +42,9 @@ BARS = 96
 MAX_NETWORKS = 20
 """Networks that are named whose mail never came back."""
 
-_ALL = [(REQUESTS, *outcome) for outcome in OUTCOMES]
-_GREYLISTED = [(REQUESTS, *outcome) for outcome in OUTCOMES if outcome[0] == GREYLIST]
-_FIRST = (REQUESTS, GREYLIST, "new")
-
-_IN_WORDS = {
-    (GREYLIST, "new"): "greylisted, first contact",
-    (GREYLIST, "early-retry"): "greylisted, came back too early",
-    (GREYLIST, "store unavailable"): "deferred, the store was away",
-    (PASS, "triplet found"): "passed, has waited or is known",
-    (PASS, "client AWL"): "passed, client is auto-whitelisted",
-    (PASS, "identity AWL"): "passed, identity is auto-whitelisted",
-    (PASS, "correspondent"): "passed, answers one of our users",
-    (PASS, "not suspicious"): "passed, shows no mark of spamware",
-    (PASS, "DNS whitelist"): "passed, DNS whitelist",
-    (PASS, "outbound"): "passed, mail of our users",
-    (PASS, "client whitelist"): "passed, client whitelist",
-    (PASS, "recipient whitelist"): "passed, recipient whitelist",
-    (PASS, "authenticated"): "passed, authenticated",
-    (PASS, "expected"): "passed, was awaited",
-    (PASS, "learning"): "passed, mode is learn",
-    (PASS, "mode off"): "passed, mode is off",
-    (PASS, "missing attribute"): "passed, the request lacked an attribute",
-    (PASS, "client address"): "passed, the client's address was none",
-    (PASS, "store unavailable"): "passed ungreylisted, the store was away",
-    (PASS, "internal error"): "passed, a fault of greyd's",
-}
-_USUAL = {
-    (GREYLIST, "new"), (GREYLIST, "early-retry"), (PASS, "triplet found"), (PASS, "client AWL"),
-    (PASS, "client whitelist"), (PASS, "recipient whitelist"),
-}  # fmt: skip
-"""What the table shows even where there is none."""
+_SERIES = {reason: (REQUESTS, *reason.outcome) for reason in Reason}
+_ALL = list(_SERIES.values())
+_GREYLISTED = [series for reason, series in _SERIES.items() if reason.action == GREYLIST]
 
 _STYLE = Markup("""\
 :root { color-scheme: light dark; --line: #8884; --soft: #777; --pass: #3a7d5c; --grey: #c98a1b; \
@@ -211,13 +183,13 @@ def _decisions(view: View) -> _Parts:
     total = day.sum(_ALL)
     rows = [
         [
-            Markup('{} <span class="soft">{}</span>').format(_IN_WORDS[outcome], outcome[1]),
+            Markup('{} <span class="soft">{}</span>').format(reason.in_words, reason.text),
             _number(hour.counts[series]),
             _number(day.counts[series]),
             show_share(day.counts[series], total),
         ]
-        for outcome, series in zip(OUTCOMES, _ALL, strict=True)
-        if outcome in _USUAL or day.counts[series]
+        for reason, series in _SERIES.items()
+        if reason.is_usual or day.counts[series]
     ]
     rows.append(["all", _number(hour.sum(_ALL)), _number(total), show_share(total, total)])
     head = [
@@ -256,7 +228,7 @@ def _chart(bars: Sequence[Period]) -> Iterator[Markup]:
 
 def _returned(view: View) -> _Parts:
     day = view.day
-    first, passed = day.counts[_FIRST], day.counts[PASSES,]
+    first, passed = day.counts[_SERIES[Reason.NEW]], day.counts[PASSES,]
     wait = show_duration(day.counts[WAITED,] / passed) if passed else "–"
     rows = [
         ["first contacts", _number(first)],

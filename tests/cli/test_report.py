@@ -468,8 +468,8 @@ def test_the_page_draws_each_stretch_of_time_with_its_numbers(tmp_path: Path) ->
     assert title.splitlines()[0].endswith(": 40 requests")
     assert "first contact: 30" in title
     heights = dict(re.findall(r'class="(\w+)" [^>]*height="([0-9.]+)"', bars))
-    assert float(heights["new"]) == pytest.approx(3 * float(heights["auto"]))
-    assert float(heights["new"]) + float(heights["auto"]) == pytest.approx(240)
+    assert float(heights["new"]) == pytest.approx(3 * float(heights["auto_whitelisted"]))
+    assert float(heights["new"]) + float(heights["auto_whitelisted"]) == pytest.approx(240)
 
 
 def test_a_page_can_be_made_of_next_to_nothing(tmp_path: Path) -> None:

@@ -104,13 +104,13 @@ def test_it_says_how_things_are(changes: dict[str, Any], state: str) -> None:
 def test_decisions_of_the_hour_and_the_day_stand_side_by_side() -> None:
     text = read(hour=period({NEW: 3}), day=period({NEW: 1200}, 86400)).text
     assert "last 1 h last 1 d share" in text
-    assert "greylisted, first contact new 3 1,200 100.0 %" in text
+    assert "greylisted: first contact new 3 1,200 100.0 %" in text
 
 
 def test_what_is_rare_is_shown_only_where_it_happened() -> None:
     failed = (REQUESTS, "pass", "internal error")
-    assert "a fault of greyd's" not in read().text
-    assert "a fault of greyd's internal error 0 1" in read(day=period({failed: 1})).text
+    assert "internal error of greyd" not in read().text
+    assert "internal error of greyd internal error 0 1" in read(day=period({failed: 1})).text
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

@@ -17,7 +17,7 @@ from greyd.rules.address import address_text, network_of, network_prefix, parse_
 from greyd.rules.evidence import delay_for
 from greyd.rules.greylist import decide, has_passed
 from greyd.rules.keys import keys_to_read, normalise_sender, request_keys
-from greyd.rules.reasons import GREYLIST
+from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS, Reason
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.terminal import clock
 from greyd.whitelist.near_misses import Seen, near_client, near_recipient
@@ -59,6 +59,11 @@ class Case:
     """Of DNS, by the witness; with the answers."""
     is_open: bool = False
     """The store can't be opened here, and the answer depends on it."""
+
+    @property
+    def reason(self) -> Reason | None:
+        """The policy's; None where it does not answer."""
+        return OUTCOMES.get((self.inquiry.action, self.inquiry.reason))
 
     @property
     def address(self) -> Address | None:
@@ -125,14 +130,14 @@ class Step:
 
 def steps(case: Case) -> list[Step]:
     """Return the steps up to the one that decides, in the order in which the policy takes them."""
-    deciding = _DECIDING.get(case.inquiry.reason, "request")
+    deciding = "request" if case.reason is None else DECIDING_STEPS[case.reason]
     told = []
-    for name, tell in _STEPS.items():
-        if (step := tell(case)) is not None:
+    for kind in _STEPS:
+        if (step := kind.describe(case)) is not None:
             told.append(step)
-            if case.is_open and name == "memory":
+            if case.is_open and kind.name == "memory":
                 break
-            if name == deciding:
+            if kind.name == deciding:
                 step.decides = True
                 break
     return told
@@ -146,7 +151,7 @@ def _request(case: Case) -> Step:
     if request.request != b"smtpd_access_policy":
         kind = plain(request.request or b"(none)")
         return Step("request", f"request={kind} is none that is answered (smtpd_access_policy is)")
-    if case.inquiry.reason == "outbound":
+    if case.reason is Reason.OUTBOUND:
         return Step("request", "mail of one of our users, from which is learned; it passes")
     missing = [name for name in _NEEDED if getattr(request, name) is None]
     if missing:
@@ -246,7 +251,7 @@ def _expected(case: Case) -> Step:
         f"{each.recipient} from {each.sender_domain or 'anybody'} until {clock(each.until)}"
         for each in windows
     ]
-    if case.inquiry.reason == "expected":
+    if case.reason is Reason.EXPECTED:
         return Step("expected", "the mail is awaited (greyd expect)", details)
     open_now = f"none of {len(windows)} windows is for this mail" if windows else "no window open"
     return Step("expected", f"no: {open_now} (greyd expect)", details)
@@ -280,7 +285,7 @@ def _evidence(case: Case) -> Step | None:
         said.append(f"passes: {evidence.exemption}")
     if evidence.unsure:
         said.append("unsure: not all could be found out in time")
-    elif inquiry.reason == "not suspicious":
+    elif case.reason is Reason.NOT_SUSPICIOUS:
         said.append("nothing speaks against it, and only the suspicious are greylisted")
     return Step("evidence", "; ".join(said) or "nothing is known of it", list(case.asked))
 
@@ -411,14 +416,21 @@ def _rule(case: Case) -> Step:
     details = [f"the delay is {_delay(case)}"]
     if inquiry.evidence.listed:
         details.append("it is listed, so what it has earned before does not count")
-    reason = inquiry.decision.reason if inquiry.decision else inquiry.reason
+    reason = _reason_of_rule(case)
     if reason in _AT_ONCE:
         details = []
-    tell = _RULES.get(reason)
-    text = tell(case) if tell else reason
-    if inquiry.reason == "learning":
+    describe = _RULES.get(reason) if reason else None
+    text = describe(case) if describe else inquiry.reason
+    if case.reason is Reason.LEARNING:
         details.append("learning: it passes all the same")
     return Step("rule", text, details)
+
+
+def _reason_of_rule(case: Case) -> Reason | None:
+    """Return the rules' reason, which mode ``learn`` overrides."""
+    if (decision := case.inquiry.decision) is None:
+        return case.reason
+    return OUTCOMES.get((PASS if decision.passes else GREYLIST, decision.reason))
 
 
 def _waited(case: Case) -> str:
@@ -431,19 +443,29 @@ def _missing(case: Case) -> str:
     return show_duration(decision.missing_seconds if decision else 0)
 
 
-_AT_ONCE = ("client AWL", "identity AWL", "correspondent", "store unavailable")
-_RULES: Mapping[str, Callable[[Case], str]] = {
-    "client AWL": lambda _: "the client is auto-whitelisted, and passes",
-    "identity AWL": lambda _: "the identity is auto-whitelisted, and passes",
-    "correspondent": lambda _: "it answers one of our users, and passes",
-    "triplet found": lambda case: f"first seen {_waited(case)} ago, it has waited, and passes",
-    "early-retry": lambda case: f"first seen {_waited(case)} ago: {_missing(case)} too early",
-    "new": lambda case: f"seen for the first time, it has to wait {_missing(case)}",
-    "store unavailable": lambda case: (
-        "without the store, mail passes" if case.inquiry.action != GREYLIST
-        else "without the store, mail is deferred (--on-store-failure)"
+_AT_ONCE = frozenset(
+    {
+        Reason.CLIENT_AWL,
+        Reason.IDENTITY_AWL,
+        Reason.CORRESPONDENT,
+        Reason.PASSED_WITHOUT_STORE,
+        Reason.DEFERRED_WITHOUT_STORE,
+    }
+)
+"""Reasons for which the delay does not count."""
+
+_RULES: Mapping[Reason, Callable[[Case], str]] = {
+    Reason.CLIENT_AWL: lambda _: "the client is auto-whitelisted, and passes",
+    Reason.IDENTITY_AWL: lambda _: "the identity is auto-whitelisted, and passes",
+    Reason.CORRESPONDENT: lambda _: "it answers one of our users, and passes",
+    Reason.TRIPLET_FOUND: lambda case: f"first seen {_waited(case)} ago, it has waited, and passes",
+    Reason.EARLY_RETRY: lambda case: f"first seen {_waited(case)} ago: {_missing(case)} too early",
+    Reason.NEW: lambda case: f"seen for the first time, it has to wait {_missing(case)}",
+    Reason.PASSED_WITHOUT_STORE: lambda _: "without the store, mail passes",
+    Reason.DEFERRED_WITHOUT_STORE: (
+        lambda _: "without the store, mail is deferred (--on-store-failure)"
     ),
-}  # fmt: skip
+}
 
 
 def _delay(case: Case) -> str:
@@ -473,31 +495,29 @@ def outlook(case: Case) -> tuple[int, int]:
     return passes_at, inquiry.now - decision.waited_seconds + settings.retry_window_seconds
 
 
-_STEPS: Mapping[str, Callable[[Case], Step | None]] = {
-    "request": _request,
-    "authenticated": _authenticated,
-    "client whitelist": _client_whitelist,
-    "recipient whitelist": _recipient_whitelist,
-    "mode": _mode,
-    "expected": _expected,
-    "client address": _client_address,
-    "evidence": _evidence,
-    "memory": _memory,
-    "rule": _rule,
-}
+class _Kind(NamedTuple):
+    """One of the steps that every request takes until one decides."""
+
+    name: str
+    describe: Callable[[Case], Step | None]
+    """Returns what was found; None where the request does not take the step."""
+    decides: frozenset[Reason] = frozenset()
+    """The reasons that the policy gives at this step."""
+
+
+_STEPS = (
+    _Kind("request", _request, frozenset({Reason.MISSING_ATTRIBUTE, Reason.OUTBOUND})),
+    _Kind("authenticated", _authenticated, frozenset({Reason.AUTHENTICATED})),
+    _Kind("client whitelist", _client_whitelist, frozenset({Reason.CLIENT_WHITELIST})),
+    _Kind("recipient whitelist", _recipient_whitelist, frozenset({Reason.RECIPIENT_WHITELIST})),
+    _Kind("mode", _mode, frozenset({Reason.MODE_OFF})),
+    _Kind("expected", _expected, frozenset({Reason.EXPECTED})),
+    _Kind("client address", _client_address, frozenset({Reason.CLIENT_ADDRESS})),
+    _Kind("evidence", _evidence, frozenset({Reason.DNS_WHITELIST, Reason.NOT_SUSPICIOUS})),
+    _Kind("memory", _memory),
+    _Kind("rule", _rule, frozenset({*_RULES, Reason.LEARNING, Reason.INTERNAL_ERROR})),
+)
 """In the order of ``greyd.policy.policy``."""
 
-_DECIDING = {
-    "missing attribute": "request",
-    "outbound": "request",
-    "authenticated": "authenticated",
-    "client whitelist": "client whitelist",
-    "recipient whitelist": "recipient whitelist",
-    "mode off": "mode",
-    "expected": "expected",
-    "client address": "client address",
-    "DNS whitelist": "evidence",
-    "not suspicious": "evidence",
-    **dict.fromkeys((*_RULES, "learning", "internal error"), "rule"),
-}
-"""Which step decides, by the reason that the policy gives."""
+DECIDING_STEPS = {reason: step.name for step in _STEPS for reason in step.decides}
+"""The name of the step that decides, by the reason that the policy gives."""

@@ -16,6 +16,7 @@ from greyd.lru import LruCache
 from greyd.rules.address import parse_address
 from greyd.rules.evidence import NO_EVIDENCE, Evidence
 from greyd.rules.hostnames import domain_of, organisation_of
+from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +89,8 @@ class ReplayEvidenceCollector:
             )
         if attempt.signals:
             evidence = self._with_signals(attempt.signals, evidence)
-        if attempt.reason == "DNS whitelist" and settings.dnswl and not evidence.listed:
-            evidence = evidence._replace(exemption="DNS whitelist")
+        if attempt.reason == Reason.DNS_WHITELIST.text and settings.dnswl and not evidence.listed:
+            evidence = evidence._replace(exemption=Reason.DNS_WHITELIST.text)
         return evidence
 
     def _with_signals(self, signals: Sequence[str], evidence: Evidence) -> Evidence:

@@ -17,7 +17,7 @@ from greyd.policy.policy import Policy
 from greyd.rules.address import Address, parse_address
 from greyd.rules.evidence import NO_EVIDENCE
 from greyd.rules.keys import Keys, request_keys
-from greyd.rules.reasons import PASS
+from greyd.rules.reasons import PASS, Category, Reason
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.store.contract import TransactionalStore
 from greyd.whitelist.matcher import Whitelists
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 _OF_THE_PAST = 86400
 """Seconds before the log's beginning at which what was known then is taken to have begun."""
 
-KNOWN_BEFORE = frozenset({"triplet found", "client AWL", "identity AWL", "correspondent"})
+KNOWN_BEFORE = frozenset(
+    reason for reason in Reason if reason.category in (Category.KNOWN, Category.AUTO_WHITELISTED)
+)
 """Reasons that rest on what a server remembers."""
 
 
@@ -80,19 +82,19 @@ class SimulatedServer:
 
     # What was known before ----------------------------------------------------------------------
 
-    def knows(self, request: Request, reason: str, evidence: Evidence) -> bool:
+    def knows(self, request: Request, reason: Reason, evidence: Evidence) -> bool:
         """Whether anything is remembered by which it could pass for this reason."""
         address, keys = self._keys(request, evidence)
         if address is None or keys is None:
             return True
         wanted = {
-            "client AWL": keys.client,
-            "identity AWL": keys.identity,
-            "correspondent": keys.correspondence,
+            Reason.CLIENT_AWL: keys.client,
+            Reason.IDENTITY_AWL: keys.identity,
+            Reason.CORRESPONDENT: keys.correspondence,
         }.get(reason, keys.triplet)
         return not wanted or wanted in self._store.records
 
-    def suppose(self, request: Request, reason: str, now: int, evidence: Evidence) -> None:
+    def suppose(self, request: Request, reason: Reason, now: int, evidence: Evidence) -> None:
         """Remember what a server must have known that let a request pass for this reason."""
         _, keys = self._keys(request, evidence)
         if keys is None:
@@ -100,12 +102,12 @@ class SimulatedServer:
         settings, records, began = self.settings, self._store.records, now - _OF_THE_PAST
         lives = now + settings.max_age_seconds
         known: dict[bytes, bytes] = {}
-        if reason == "client AWL":
+        if reason is Reason.CLIENT_AWL:
             known[keys.client] = Client(max(settings.auto_whitelist_clients, 1), now).dump()
-        elif reason == "identity AWL":
+        elif reason is Reason.IDENTITY_AWL:
             times = max(settings.auto_whitelist_identities, 1)
             known[keys.identity] = Identity(times, now, now - settings.identity_age_seconds).dump()
-        elif reason == "correspondent":
+        elif reason is Reason.CORRESPONDENT:
             known[keys.correspondence] = b"%d" % began
         else:
             began = min(began, now - settings.longest_delay_seconds)

@@ -26,6 +26,7 @@ from greyd.config.settings import Settings
 from greyd.lru import LruCache
 from greyd.rules.address import address_text, network_of, network_prefix, parse_address
 from greyd.rules.hostnames import is_generic, normal_name, organisation_of
+from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS, Reason
 from greyd.rules.request import Request
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ MAX_SENDERS = 20_000
 """Of which it is kept who gains and who loses; those with the least go."""
 
 
-_OF_NO_MATTER = frozenset({"authenticated", "expected", "missing attribute"})
+_OF_NO_MATTER = frozenset({Reason.AUTHENTICATED, Reason.EXPECTED, Reason.MISSING_ATTRIBUTE})
 """Reasons that no setting changes."""
 
 
@@ -239,10 +240,11 @@ class Simulation:
         self._run_retries(attempt.when)
         if attempt.when >= self._sweep_at:
             self._sweep(attempt.when)
-        if attempt.reason == "outbound":
+        reason = _reason_of(attempt)
+        if reason is Reason.OUTBOUND:
             for trial in self.trials:
                 trial.learn(request_of(attempt, attempt.when), attempt.when)
-        elif attempt.reason not in _OF_NO_MATTER:
+        elif reason not in _OF_NO_MATTER:
             self._try(attempt, evidence)
 
     def _try(self, attempt: Attempt, evidence: Sequence[Evidence]) -> None:
@@ -253,8 +255,9 @@ class Simulation:
             self.attempts += 1
         now = _exact_time(attempt, mail)
         request = request_of(attempt, now)
-        if is_new and attempt.passed and attempt.reason in KNOWN_BEFORE:
-            self._suppose(attempt, request, mail)
+        reason = _reason_of(attempt)
+        if is_new and reason in KNOWN_BEFORE and attempt.delay_seconds is None:
+            self._suppose(reason, request, mail)
         for place in range(len(self.trials)):
             if mail.waits[place] is None:
                 verdict = self._ask(place, mail, request, now)
@@ -303,14 +306,13 @@ class Simulation:
             self._gave_up(mail)
         self._sweep_at = now + GIVEN_UP_SECONDS // 2
 
-    def _suppose(self, attempt: Attempt, request: Request, mail: Mail) -> None:
+    def _suppose(self, reason: Reason, request: Request, mail: Mail) -> None:
         """Let all servers know what the real one must have known when the log began.
 
         Only today's server tells: what it would not know cannot have been in the log.
         """
         today, *_ = self.trials
-        reason = attempt.reason
-        if attempt.delay_seconds is not None or today.knows(request, reason, mail.evidence[0]):
+        if today.knows(request, reason, mail.evidence[0]):
             return
         self.known_before += mail.counts
         for trial, evidence in zip(self.trials, mail.evidence, strict=True):
@@ -326,7 +328,7 @@ class Simulation:
     def _ask(self, place: int, mail: Mail, request: Request, now: int) -> Verdict:
         verdict = self.trials[place].ask(request, now, mail.evidence[place])
         if mail.counts:
-            action = "pass" if verdict.passes else "greylist"
+            action = PASS if verdict.passes else GREYLIST
             self.figures[place].reasons[action, verdict.reason] += 1
         if verdict.passes:
             mail.waits[place] = now - mail.began
@@ -404,6 +406,11 @@ class Simulation:
                 self.senders = dict(ranked[: MAX_SENDERS // 2])
             sender = self.senders[mail.name] = Sender()
         return sender
+
+
+def _reason_of(attempt: Attempt) -> Reason | None:
+    """Return the reason that the log gives; None where it gives none that greyd has."""
+    return OUTCOMES.get((PASS if attempt.passed else GREYLIST, attempt.reason))
 
 
 # Names --------------------------------------------------------------------------------------------

@@ -331,7 +331,7 @@ def _tell_bars(admin: CommandContext, unit: str, rows: Sequence[tuple[str, Slot]
     from rich.table import Table
     from rich.text import Text
 
-    from greyd.cli.report.counts import GREYLISTED
+    from greyd.cli.report.kinds import GREYLISTED
 
     most = max(1, *(sum(slot.counts) for _, slot in rows))
     plain_only = admin.console.options.ascii_only
@@ -487,10 +487,11 @@ def _tell_pools(admin: CommandContext, found: Report) -> None:
 
 def as_json(found: Report) -> dict[str, Any]:
     """Return all of a report as JSON has it."""
-    from greyd.cli.report.counts import DELAY_BORDERS, KINDS
+    from greyd.cli.report.counts import DELAY_BORDERS
+    from greyd.cli.report.kinds import DecisionKind
 
     delays, contacts = found.delays, found.first_contacts
-    names = [kind.replace("-", "_") for kind in KINDS]
+    names = [kind.key for kind in DecisionKind]
     return {
         "first": found.first or None,
         "last": found.last or None,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from greyd.cli.report.kinds import EARNED, GREYLISTED, DecisionKind, kind_of, no_counts
 from greyd.rules.address import parse_address
 from greyd.rules.entries import GIVEN_UP_SECONDS
 from greyd.rules.hostnames import (
@@ -24,6 +25,7 @@ from greyd.rules.hostnames import (
     organisation_of,
 )
 from greyd.rules.keys import normalise_sender, request_keys
+from greyd.rules.reasons import GREYLIST, PASS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,26 +47,6 @@ PERCENTS = (50, 75, 90, 95, 99)
 DELAY_BORDERS = (60, 300, 600, 900, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 86400)
 """Seconds: classes of how long mail waited; what is beyond the last counts too."""
 
-KINDS = ("new", "early", "waited", "known", "auto-whitelisted", "whitelisted", "other")
-"""What decisions are told apart by over time: first contact, retry that came too early, first
-pass after the wait, triplet that has passed before, and passes without greylisting."""
-NEW, EARLY, WAITED, KNOWN, AUTO, LISTED, OTHER = range(len(KINDS))
-GREYLISTED = (NEW, EARLY)
-
-_KIND_OF = {
-    ("greylist", "new"): NEW,
-    ("greylist", "early-retry"): EARLY,
-    ("pass", "triplet found"): KNOWN,
-    ("pass", "client AWL"): AUTO,
-    ("pass", "identity AWL"): AUTO,
-    ("pass", "correspondent"): AUTO,
-    ("pass", "client whitelist"): LISTED,
-    ("pass", "recipient whitelist"): LISTED,
-    ("pass", "DNS whitelist"): LISTED,
-    ("pass", "outbound"): LISTED,
-    ("pass", "authenticated"): LISTED,
-}
-_EARNED = {KNOWN, AUTO, WAITED}
 _UNKNOWN = (b"", b"unknown")
 
 
@@ -158,7 +140,7 @@ class Slot(NamedTuple):
     start: float
     """Epoch seconds."""
     counts: Sequence[int]
-    """By ``KINDS``."""
+    """By ``DecisionKind``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,15 +176,15 @@ class Report:
 
     def greylisted(self) -> int:
         """Return how many requests were told to come back."""
-        return sum(count for (action, _), count in self.outcomes if action == "greylist")
+        return sum(count for (action, _), count in self.outcomes if action == GREYLIST)
 
     def count(self, reason: str) -> int:
         """Return how many requests ended with a reason."""
         return sum(count for (_, each), count in self.outcomes if each == reason)
 
     def by_hour(self) -> list[list[int]]:
-        """Return the counts by ``KINDS`` of each hour of the day, local time."""
-        hours = [[0] * len(KINDS) for _ in range(24)]
+        """Return the counts by ``DecisionKind`` of each hour of the day, local time."""
+        hours = [no_counts() for _ in range(24)]
         for slot in self.slots:
             _add(hours[time.localtime(slot.start).tm_hour], slot.counts)
         return hours
@@ -222,10 +204,10 @@ class Report:
 def _stretches(slots: Sequence[Slot], step: int) -> list[Slot]:
     found: dict[int, list[int]] = {}
     for slot in slots:
-        _add(found.setdefault(_local(slot.start) // step, [0] * len(KINDS)), slot.counts)
+        _add(found.setdefault(_local(slot.start) // step, no_counts()), slot.counts)
     if not found:
         return []
-    nothing = [0] * len(KINDS)
+    nothing = no_counts()
     # Where years lie between two of them, nobody wants to see each of their hours.
     first, last = min(found), max(found)
     places = range(first, last + 1) if last - first < MAX_SLOTS else sorted(found)
@@ -396,7 +378,7 @@ class Counts:
         left = iter(decisions)
         while batch := list(islice(left, _BATCH)):
             self.requests += len(batch)
-            self._outcomes.update([each[1:3] for each in batch])
+            self._outcomes.update([(each.action, each.reason) for each in batch])
             self._clients.add_all(each.client_address for each in batch)
             self._senders.add_all(each.sender for each in batch)
             self._recipients.add_all(each.recipient for each in batch)
@@ -404,19 +386,17 @@ class Counts:
                 self._add(decision)
 
     def _add(self, decision: Decision) -> None:
-        kind = _KIND_OF.get(decision[1:3], OTHER)
-        if kind == KNOWN and decision.delay_seconds is not None:
-            kind = WAITED
+        kind = kind_of(decision.action, decision.reason, decision.delay_seconds)
         self._date(decision.when, kind)
-        if kind == WAITED:
+        if kind == DecisionKind.WAITED:
             self._add_delay(decision)
-        elif kind == EARLY:
+        elif kind == DecisionKind.EARLY:
             self._early.add(self._group(decision))
-        if kind in _EARNED and len(self._passed_domains) < MAX_NAMES:
+        if kind in EARNED and len(self._passed_domains) < MAX_NAMES:
             self._passed_domains.add(decision.sender.rpartition(b"@")[2].lower())
         self._follow(decision, kind)
 
-    def _date(self, when: float, kind: int) -> None:
+    def _date(self, when: float, kind: DecisionKind) -> None:
         if not when:
             self._undated += 1
             return
@@ -428,7 +408,7 @@ class Counts:
         if slot is None:
             if len(self._slots) >= MAX_SLOTS:
                 return
-            slot = self._slots[number] = [0] * len(KINDS)
+            slot = self._slots[number] = no_counts()
         slot[kind] += 1
 
     def _add_delay(self, decision: Decision) -> None:
@@ -438,7 +418,7 @@ class Counts:
 
     # Triplets -------------------------------------------------------------------------------------
 
-    def _follow(self, decision: Decision, kind: int) -> None:
+    def _follow(self, decision: Decision, kind: DecisionKind) -> None:
         """Follow a mail from its first attempt to its pass."""
         mail = b"%b\0%b" % (normalise_sender(decision.sender), decision.recipient)
         mail = mail.lower()
@@ -446,12 +426,17 @@ class Counts:
         if kind in GREYLISTED:
             if network := self._network(decision.client_address):
                 self._begin(decision, kind, network, mail, known)
-        elif known is not None and decision.action == "pass":
+        elif known is not None and decision.action == PASS:
             del self._open[mail]
             self._end(known, decision, kind)
 
     def _begin(
-        self, decision: Decision, kind: int, network: bytes, mail: bytes, known: _Open | None
+        self,
+        decision: Decision,
+        kind: DecisionKind,
+        network: bytes,
+        mail: bytes,
+        known: _Open | None,
     ) -> None:
         number = 0
         each = known
@@ -462,7 +447,7 @@ class Counts:
                 return
             last, each, number = each, each.other, number + 1
         # The first attempt of one that is too early now lies before the log.
-        if kind != NEW or number >= _MAX_NETWORKS:
+        if kind != DecisionKind.NEW or number >= _MAX_NETWORKS:
             return
         self._contacts += 1
         opened = _Open(network, decision.when, decision.when, 1, *decision[5:9], decision.identity)
@@ -480,11 +465,11 @@ class Counts:
             self._evicted_young += self._last - opened.first < self._due_seconds
             self._give_up(opened)
 
-    def _end(self, opened: _Open, decision: Decision, kind: int) -> None:
+    def _end(self, opened: _Open, decision: Decision, kind: DecisionKind) -> None:
         """Tell what became of a mail that has passed."""
         network, number = self._network(decision.client_address), 0
         for each in opened.all():
-            waited = each.network == network and kind in {WAITED, KNOWN}
+            waited = each.network == network and kind in {DecisionKind.WAITED, DecisionKind.KNOWN}
             self._waited += waited
             self._otherwise += not waited
             number += 1

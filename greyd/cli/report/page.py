@@ -15,18 +15,8 @@ from markupsafe import Markup
 
 from greyd import __version__
 from greyd.cli.report.command import reasons
-from greyd.cli.report.counts import (
-    AUTO,
-    DELAY_BORDERS,
-    EARLY,
-    KINDS,
-    KNOWN,
-    LISTED,
-    NEW,
-    OTHER,
-    WAITED,
-    Slot,
-)
+from greyd.cli.report.counts import DELAY_BORDERS, Slot
+from greyd.cli.report.kinds import DecisionKind
 from greyd.config.durations import show_duration, show_share
 from greyd.escaping import plain
 from greyd.terminal import clock
@@ -43,25 +33,30 @@ _LINES = 4
 _MAX_LABELS = 5
 _MAX_OUTCOMES = 50
 
-_STACK = (WAITED, KNOWN, AUTO, LISTED, OTHER, NEW, EARLY)
+_STACK = (
+    DecisionKind.WAITED, DecisionKind.KNOWN, DecisionKind.AUTO_WHITELISTED,
+    DecisionKind.WHITELISTED, DecisionKind.OTHER, DecisionKind.NEW, DecisionKind.EARLY,
+)  # fmt: skip
 """From the bottom: what passed, and upon it what was greylisted."""
 _IN_WORDS = {
-    WAITED: "passed after its wait",
-    KNOWN: "known triplet",
-    AUTO: "auto-whitelisted",
-    LISTED: "whitelisted",
-    OTHER: "other",
-    NEW: "first contact",
-    EARLY: "came back too early",
+    DecisionKind.WAITED: "passed after its delay",
+    DecisionKind.KNOWN: "known triplet",
+    DecisionKind.AUTO_WHITELISTED: "auto-whitelisted",
+    DecisionKind.WHITELISTED: "whitelisted",
+    DecisionKind.OTHER: "other",
+    DecisionKind.NEW: "first contact",
+    DecisionKind.EARLY: "retried too early",
 }
 
 _STYLE = Markup("""
 :root { color-scheme: light dark; --ground: #fbfbf9; --card: #fff; --ink: #1f2328; \
---soft: #636b74; --line: #0002; --waited: #1f6f50; --known: #57a37f; --auto: #3f7fb5; \
---listed: #9dbfdc; --other: #9a9a9a; --new: #d9822b; --early: #f2bf77; }
+--soft: #636b74; --line: #0002; --waited: #1f6f50; --known: #57a37f; \
+--auto_whitelisted: #3f7fb5; --whitelisted: #9dbfdc; --other: #9a9a9a; \
+--new: #d9822b; --early: #f2bf77; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14171a; --card: #1d2125; --ink: #e4e6e8; \
---soft: #9aa3ad; --line: #fff2; --waited: #2f9d73; --known: #7cc9a3; --auto: #5a9fd8; \
---listed: #33597a; --other: #777; --new: #e0913f; --early: #8a6230; } }
+--soft: #9aa3ad; --line: #fff2; --waited: #2f9d73; --known: #7cc9a3; \
+--auto_whitelisted: #5a9fd8; --whitelisted: #33597a; --other: #777; \
+--new: #e0913f; --early: #8a6230; } }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 0 auto; padding: 1rem; \
 background: var(--ground); color: var(--ink); }
@@ -104,15 +99,11 @@ margin-bottom: .4rem; } }
 .keys { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; margin: .8rem 0 0; font-size: .875rem; }
 .keys svg { display: inline-block; width: .8rem; height: .8rem; margin-right: .35rem; \
 vertical-align: -.05rem; }
-.waited { fill: var(--waited); } .known { fill: var(--known); } .auto { fill: var(--auto); }
-.listed { fill: var(--listed); } .other { fill: var(--other); } .new { fill: var(--new); }
-.early { fill: var(--early); }
+.waited { fill: var(--waited); } .known { fill: var(--known); }
+.auto_whitelisted { fill: var(--auto_whitelisted); }
+.whitelisted { fill: var(--whitelisted); } .other { fill: var(--other); }
+.new { fill: var(--new); } .early { fill: var(--early); }
 """)
-
-_CLASSES = {
-    WAITED: "waited", KNOWN: "known", AUTO: "auto", LISTED: "listed", OTHER: "other", NEW: "new",
-    EARLY: "early",
-}  # fmt: skip
 
 _PAGE = Markup("""\
 <!DOCTYPE html>
@@ -266,7 +257,7 @@ def _bar(bar: Slot, name: str, left: float, step: float, most: int) -> Markup:
             tall = count / most * _HEIGHT
             top -= tall
             told.append(f"{_IN_WORDS[kind]}: {_number(count)}")
-            parts.append(_rectangle(_CLASSES[kind], left + gap / 2, top, step - gap, tall))
+            parts.append(_rectangle(kind.key, left + gap / 2, top, step - gap, tall))
     back = _rectangle("back", left, 0, step, _HEIGHT)
     return Markup("<g><title>{}</title>{}{}</g>\n").format(
         "\n".join(told), back, Markup("").join(parts)
@@ -294,13 +285,13 @@ def _spans(texts: Iterable[str]) -> Markup:
 
 
 def _legend(found: Report) -> Markup:
-    there = {kind for slot in found.slots for kind in range(len(KINDS)) if slot.counts[kind]}
+    there = {kind for slot in found.slots for kind in DecisionKind if slot.counts[kind]}
     return Markup('<p class="keys">{}</p>\n').format(
         Markup("").join(
             Markup(
                 '<span><svg viewBox="0 0 1 1"><rect class="{}" width="1" height="1"/></svg>{}'
                 "</span>"
-            ).format(_CLASSES[kind], _IN_WORDS[kind])
+            ).format(kind.key, _IN_WORDS[kind])
             for kind in _STACK
             if kind in there
         )
@@ -367,7 +358,7 @@ def _first_contacts(found: Report) -> Markup:
         ]
         for name, count, kind in (
             ("passed after their wait", contacts.waited, "waited"),
-            ("passed from another network, or by a list", contacts.otherwise, "auto"),
+            ("passed from another network, or by a list", contacts.otherwise, "auto_whitelisted"),
             (f"never came back, within {late} or more", contacts.never, "new"),
             (f"too young to tell: less than {late}", contacts.too_young, "other"),
         )
