@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from greyd.escaping import one_line
+from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
-from greyd.store.contract import TransactionalStore
+from greyd.store.contract import Transacting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.monitoring.log import Log
     from greyd.monitoring.observer import Observer
-    from greyd.policy.policy import Tell, _Case
+    from greyd.policy.policy import _Case
     from greyd.rules.address import Address
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
     from greyd.rules.transaction import Answer, Change, Remembered, Rule
-    from greyd.store.contract import DoneCallback
+    from greyd.store.contract import Done
     from greyd.whitelist.matcher import Whitelists
 
 MAX_VALUE = 200
@@ -40,16 +41,16 @@ def _beginning(request: Request) -> str:
     return "step: " + ", ".join(_shown(each or b"") for each in named)
 
 
-class _LoggedStore(TransactionalStore):
+class _LoggedStore(Transacting):
     """Logs what a rule has seen, and what it changes, once that is stored."""
 
-    def __init__(self, store: TransactionalStore, log: Log) -> None:
+    def __init__(self, store: Transacting, log: Log) -> None:
         self._store = store
         self._log = log
         self.beginning = ""
         """Of the lines about the next question."""
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: DoneCallback) -> None:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
         beginning, steps = self.beginning, list[str]()
 
         def watched(remembered: Remembered) -> tuple[Answer, Sequence[Change]]:
@@ -73,11 +74,7 @@ class VerbosePolicy(Policy):
     """Answers requests, and logs each step."""
 
     def __init__(
-        self,
-        settings: Settings,
-        whitelists: Whitelists,
-        store: TransactionalStore,
-        observer: Observer,
+        self, settings: Settings, whitelists: Whitelists, store: Transacting, observer: Observer
     ) -> None:
         """Answer by ``settings``, and log to the observer's log."""
         self._logged = _LoggedStore(store, observer.log)
@@ -86,18 +83,18 @@ class VerbosePolicy(Policy):
     def _step(self, request: Request, text: str) -> None:
         self._observer.log.debug(f"{_beginning(request)}: {text}")
 
-    def answer(self, request: Request, tell: Tell) -> None:
+    def answer(self, request: Request, reply: PendingReply) -> None:
         """Answer a request, and log what was asked and answered."""
         given = zip(request._fields, request, strict=True)
         values = [f"{name}={_shown(v)}" for name, v in given if isinstance(v, bytes)]
         self._step(request, f"asked {' '.join(values)}")
         self._logged.beginning = _beginning(request)
 
-        def told(reply: bytes | None) -> None:
-            self._step(request, "not answered" if reply is None else f"answered {_shown(reply)}")
-            tell(reply)
+        def logged(action: bytes | None) -> None:
+            self._step(request, "not answered" if action is None else f"answered {_shown(action)}")
+            reply.send(action)
 
-        super().answer(request, told)
+        super().answer(request, PendingReply(logged))
 
     def _exemption(self, request: Request, address: Address | None) -> str:
         reason = super()._exemption(request, address)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.store.contract import AccessMode, Store
-from greyd.store.errors import StoreError, UnusableStoreError
-from greyd.store.url import sqlite_path, validate_url
+from greyd.store.contract import Access, Store, StoreError, UnusableStoreError
+from greyd.store.url import UrlError, check_url, sqlite_path
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
 
 
-def is_sqlite_url(url: str) -> bool:
+def is_sqlite(url: str) -> bool:
     """Whether a store's URL names a file."""
     return url[:7].lower() == "sqlite:"
 
@@ -24,18 +23,21 @@ def sqlite_file(url: str) -> Path:
     Raises:
         StoreError: it names another kind of store.
     """
-    return Path(sqlite_path(url))
+    try:
+        return Path(sqlite_path(url))
+    except UrlError as error:
+        raise StoreError(str(error)) from None
 
 
-def check_store_file(settings: Settings, folder: Path) -> None:
+def check_store(settings: Settings, folder: Path) -> None:
     """Refuse a file that is named as the store and is not greyd's; to be called before a start.
 
     Raises:
         UnusableStoreError: it is another program's, or of a newer greyd.
     """
     url = settings.store or f"sqlite:{folder / 'greyd.db'}"
-    if is_sqlite_url(url):
-        from greyd.store.sqlite.file_identity import identify
+    if is_sqlite(url):
+        from greyd.store.sqlite.identity import identify
 
         try:
             identify(str(sqlite_file(url)))
@@ -46,7 +48,7 @@ def check_store_file(settings: Settings, folder: Path) -> None:
             return
 
 
-def open_store(settings: Settings, folder: Path, access: AccessMode = AccessMode.SERVE) -> Store:
+def open_store(settings: Settings, folder: Path, access: Access = Access.SERVE) -> Store:
     """Return the store that ``--store`` names; SQLite in ``folder`` where it names none.
 
     Nothing is opened or connected until it is needed: mail flows when it is away at the start.
@@ -55,7 +57,7 @@ def open_store(settings: Settings, folder: Path, access: AccessMode = AccessMode
         StoreError: the URL names no store, or one in a folder that is not there.
     """
     url = settings.store or f"sqlite:{folder / 'greyd.db'}"
-    validate_url(url)
+    require_url(url)
     scheme, _, rest = url.partition(":")
     scheme = scheme.lower()
     if scheme == "sqlite":
@@ -67,6 +69,18 @@ def open_store(settings: Settings, folder: Path, access: AccessMode = AccessMode
 
         return RedisStore(in_memory(), settings.key_prefix.encode())
     from greyd.store.redis.store import RedisStore
-    from greyd.store.redis.transport import open_transport
+    from greyd.store.redis.transport import carrier
 
-    return RedisStore(open_transport(url, settings), settings.key_prefix.encode())
+    return RedisStore(carrier(url, settings), settings.key_prefix.encode())
+
+
+def require_url(url: str) -> None:
+    """Look whether a URL names a store; an empty one names the default.
+
+    Raises:
+        StoreError: it does not. The text shows no password that stands in it.
+    """
+    try:
+        check_url(url)
+    except UrlError as error:
+        raise StoreError(str(error)) from None

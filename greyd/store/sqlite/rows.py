@@ -19,20 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.rules.keys import is_triplet
 from greyd.rules.transaction import Change, Record
-from greyd.store.errors import StoreFullError
+from greyd.store.contract import StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from greyd.rules.transaction import Rule
-    from greyd.store.contract import DoneCallback
+    from greyd.store.contract import Done
 
-
-_ROWS_PER_STEP = 500
-FEW_ROWS = _ROWS_PER_STEP // 10
+_ROWS_A_STEP = 500
+FEW_ROWS = _ROWS_A_STEP // 10
 """Expired rows in a step of the sweep below which the next step can wait."""
 
-_KEYS_PER_SELECT = 512
+_KEYS_A_LOOK = 512
 _LARGEST_ID = 2**63 - 1
 
 _COLUMNS = "id, CAST(key AS BLOB), CAST(value AS BLOB), CAST(expires_at AS INTEGER)"
@@ -53,10 +52,10 @@ CREATE INDEX IF NOT EXISTS record_hash ON record (hash);
 
 
 @dataclass(slots=True, kw_only=True)
-class Job:
+class Work:
     """Something to do inside a write transaction, and who waits for it."""
 
-    done: DoneCallback
+    done: Done
     answer: Any = None
     error: Exception | None = None
     told: bool = False
@@ -69,7 +68,7 @@ class Job:
 
 
 @dataclass(slots=True, kw_only=True)
-class TransactionJob(Job):
+class Transaction(Work):
     """A rule, to be asked about what is remembered under some keys."""
 
     keys: Sequence[bytes]
@@ -86,7 +85,7 @@ class TransactionJob(Job):
 
 
 @dataclass(slots=True, kw_only=True)
-class QueryJob(Job):
+class Errand(Work):
     """Anything else."""
 
     do: Callable[[sqlite3.Connection, int], Any]
@@ -104,9 +103,9 @@ class QueryJob(Job):
             self.error = error
 
 
-def execute_batch(
+def carry_out(
     connection: sqlite3.Connection,
-    batch: Sequence[TransactionJob | QueryJob],
+    batch: Sequence[Transaction | Errand],
     now: int,
     *,
     full: bool = False,
@@ -127,18 +126,18 @@ def execute_batch(
     # The write lock comes first: two processes that had both read an old value could else both
     # believe that theirs is the next. Who only reads, as a walk by another process than the
     # server, keeps nobody waiting.
-    only_reads = read_only or all(isinstance(work, QueryJob) and work.reads for work in batch)
+    only_reads = read_only or all(isinstance(work, Errand) and work.reads for work in batch)
     connection.execute("BEGIN" if only_reads else "BEGIN IMMEDIATE")
     try:
-        together: list[TransactionJob] = []
+        together: list[Transaction] = []
         for work in batch:
-            if isinstance(work, TransactionJob):
+            if isinstance(work, Transaction):
                 together.append(work)
             else:
-                _apply_rules(connection, together, now, full=full)
+                _settle(connection, together, now, full=full)
                 together = []
                 work.run(connection, now)
-        _apply_rules(connection, together, now, full=full)
+        _settle(connection, together, now, full=full)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -149,16 +148,16 @@ def execute_batch(
 # Transactions -----------------------------------------------------------------------------------
 
 
-def _apply_rules(
-    connection: sqlite3.Connection, transactions: Sequence[TransactionJob], now: int, *, full: bool
+def _settle(
+    connection: sqlite3.Connection, transactions: Sequence[Transaction], now: int, *, full: bool
 ) -> None:
-    hashes = {key: hash_key(key) for each in transactions for key in each.keys}
+    hashes = {key: hash_of(key) for each in transactions for key in each.keys}
     values, rows = _read(connection, hashes, now)
     changed: dict[bytes, Change] = {}
     for each in transactions:
         changes = each.ask(values)
         if full and _adds_triplet(each.keys, changes, rows):
-            each.answer, each.error = None, StoreFullError(STORE_FULL)
+            each.answer, each.error = None, StoreFull(STORE_FULL)
             continue
         for change in changes:
             values[change.key] = change.value
@@ -178,12 +177,12 @@ def _read(
     values: dict[bytes, bytes] = {}
     rows: dict[bytes, int] = {}
     wanted = list(hashes.values())
-    for start in range(0, len(wanted), _KEYS_PER_SELECT):
-        look = wanted[start : start + _KEYS_PER_SELECT]
+    for start in range(0, len(wanted), _KEYS_A_LOOK):
+        look = wanted[start : start + _KEYS_A_LOOK]
         # Few different statements, so that all of them stay prepared.
         size = 1 << (len(look) - 1).bit_length()
         look += look[-1:] * (size - len(look))
-        for row, key, value, expires_at in connection.execute(_select(size), look).fetchall():
+        for row, key, value, expires_at in connection.execute(_look(size), look).fetchall():
             if key in hashes:
                 rows[key] = row
                 if expires_at > now:
@@ -192,7 +191,7 @@ def _read(
 
 
 @cache
-def _select(size: int) -> str:
+def _look(size: int) -> str:
     places = ",".join("?" * size)
     return f"SELECT {_COLUMNS} FROM record WHERE hash IN ({places})"  # noqa: S608 - question marks
 
@@ -217,7 +216,7 @@ def _write(
     connection.executemany("UPDATE record SET value = ?, expires_at = ? WHERE id = ?", altered)
 
 
-def hash_key(key: bytes) -> int:
+def hash_of(key: bytes) -> int:
     """Return by what a key is found."""
     return int.from_bytes(blake2b(key, digest_size=8).digest(), "big", signed=True)
 
@@ -227,7 +226,7 @@ def hash_key(key: bytes) -> int:
 
 def get(connection: sqlite3.Connection, now: int, key: bytes) -> Record | None:
     """Return the entry under ``key``."""
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM record WHERE hash = ?", (hash_key(key),))  # noqa: S608 - a constant
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM record WHERE hash = ?", (hash_of(key),))  # noqa: S608 - a constant
     return next((each for each in _records(rows, now) if each.key == key), None)
 
 
@@ -248,7 +247,7 @@ def size(connection: sqlite3.Connection, _now: int) -> int:
 
 def put(connection: sqlite3.Connection, change: Change, now: int) -> None:
     """Store one entry."""
-    hashes = {change.key: hash_key(change.key)}
+    hashes = {change.key: hash_of(change.key)}
     _, rows = _read(connection, hashes, now)
     _write(connection, [change], hashes, rows, now)
 
@@ -260,7 +259,7 @@ def delete(connection: sqlite3.Connection, now: int, keys: Sequence[bytes]) -> i
         gone = connection.execute(
             "DELETE FROM record WHERE hash = ? AND CAST(key AS BLOB) = ?"
             " RETURNING CAST(expires_at AS INTEGER) > ?",
-            (hash_key(key), key, now),
+            (hash_of(key), key, now),
         ).fetchall()
         there += sum(live for (live,) in gone)
     return there
@@ -270,13 +269,11 @@ NEWEST = _LARGEST_ID
 """A row behind all others."""
 
 
-def entries_before(
-    connection: sqlite3.Connection, now: int, row: int
-) -> tuple[int, list[Record]] | None:
+def before(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, list[Record]] | None:
     """Return some hundred entries before a row, and the first one's row; None at the beginning."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM record WHERE id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - a constant
-        (row, _ROWS_PER_STEP),
+        (row, _ROWS_A_STEP),
     ).fetchall()
     if not rows:
         return None
@@ -295,7 +292,7 @@ def sweep(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, int]
         Where to go on, and how many rows left.
     """
     end = connection.execute(
-        "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (row, _ROWS_PER_STEP)
+        "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (row, _ROWS_A_STEP)
     ).fetchone()
     last = end[0] if end else _LARGEST_ID
     gone = connection.execute(

@@ -29,12 +29,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.store.errors import StoreError
+from greyd.store.contract import StoreError
 from greyd.store.sqlite.lock import DatabaseLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
 
 _BUSY_SECONDS = 5.0
 _WAL = 2
@@ -44,7 +43,7 @@ _FLOCK = "hhqqi4x"
 """Linux's ``struct flock``."""
 
 
-class FileSnapshot(NamedTuple):
+class Look(NamedTuple):
     """What can be seen of a file; where it stays the same, nobody has written."""
 
     inode: int
@@ -54,7 +53,7 @@ class FileSnapshot(NamedTuple):
     journal_size: int
 
 
-class ReadOnlyDatabase:
+class Reading:
     """A connection that reads a file."""
 
     def __init__(self, path: str) -> None:
@@ -66,17 +65,17 @@ class ReadOnlyDatabase:
         self._path = path
         self._end: Callable[[], object] = lambda: None
         self._is_immutable = False
-        self._look = take_snapshot(path)
+        self._look = look_at(path)
         try:
             self.connection = self._connect()
         except (OSError, sqlite3.Error, StoreError) as error:
             self._end()
-            raise StoreError(f"sqlite:{path}: {_describe(error)}") from error
+            raise StoreError(f"sqlite:{path}: {_words(error)}") from error
 
     @property
     def is_stale(self) -> bool:
         """Whether what was read last may be of two moments, or of a file that is gone."""
-        now = take_snapshot(self._path)
+        now = look_at(self._path)
         if self._is_immutable:
             return now != self._look
         return now.inode != self._look.inode
@@ -131,7 +130,7 @@ class ReadOnlyDatabase:
         return self._opened("mode=rw", f"{folder}/greyd.db")
 
 
-def take_snapshot(path: str) -> FileSnapshot:
+def look_at(path: str) -> Look:
     """See what a file and its logs look like."""
     sizes = []
     for suffix in ("-wal", "-journal"):
@@ -142,8 +141,8 @@ def take_snapshot(path: str) -> FileSnapshot:
     try:
         status = Path(path).stat()
     except OSError:
-        return FileSnapshot(0, 0, 0, *sizes)
-    return FileSnapshot(status.st_ino, status.st_size, status.st_mtime_ns, *sizes)
+        return Look(0, 0, 0, *sizes)
+    return Look(status.st_ino, status.st_size, status.st_mtime_ns, *sizes)
 
 
 def _uses_wal(path: str) -> bool:
@@ -173,7 +172,7 @@ def _is_live(path: str) -> bool:
     return bool(found[0] != fcntl.F_UNLCK)
 
 
-def _describe(error: Exception) -> str:
+def _words(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}; run this as root"
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:
