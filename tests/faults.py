@@ -17,7 +17,7 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 from tests.processes import greyd
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def faulty(
 
 
 def _main() -> None:
-    from greyd.cli.main import main
+    from greyd.cli import main
     from greyd.server import process
 
     told = json.loads(os.environ[_VARIABLE])

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
-from greyd.policy.pending_reply import PendingReply
 from greyd.rules.address import parse_address
 from greyd.rules.greylist import Decision, decide
 from greyd.rules.keys import request_keys
 from greyd.rules.transaction import Answer, Change, Record
-from greyd.store.contract import Size, Store, StoreError, call_back
+from greyd.store.contract import Store, StoreSize, call_when_done
+from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from greyd.policy.policy import Policy
     from greyd.rules.request import Request
     from greyd.rules.transaction import Remembered, Rule
-    from greyd.store.contract import Done
+    from greyd.store.contract import DoneCallback
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def count_up(key: bytes) -> Rule[int]:
 async def answer_of(policy: Policy, request: Request) -> bytes | None:
     """Return what a policy tells of a request."""
     told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-    policy.answer(request, PendingReply(told.set_result))
+    policy.answer(request, told.set_result)
     return await told
 
 
@@ -90,8 +90,8 @@ class FakeStore(Store):
     records_: dict[bytes, bytes] = field(default_factory=dict)
     _silence: list[asyncio.Future[Any]] = field(default_factory=list)
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
-        call_back(self._transact(keys, rule), done)
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: DoneCallback) -> None:
+        call_when_done(self._transact(keys, rule), done)
 
     async def _transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
         self.asked += 1
@@ -124,7 +124,7 @@ class FakeStore(Store):
     async def count(self) -> int:
         return len(self.records_)
 
-    async def size(self) -> Size:
+    async def size(self) -> StoreSize:
         raise NotImplementedError
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:

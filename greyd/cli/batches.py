@@ -10,7 +10,8 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from greyd.store.contract import StoreError, tell
+from greyd.store.contract import complete
+from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -62,7 +63,7 @@ def near_together(store: Store, questions: Iterable[Question]) -> Iterator[Quest
     """Put many questions into an order in which their answers are cheap to store."""
     left = iter(questions)
     while some := list(islice(left, _NEAR)):
-        yield from sorted(some, key=lambda question: store.place_of(question[0][0]))
+        yield from sorted(some, key=lambda question: store.index_position(question[0][0]))
 
 
 async def decide_all(store: Store, questions: Iterable[Question]) -> AsyncIterator[list[Any]]:
@@ -115,7 +116,7 @@ async def _decide(store: Store, batch: Sequence[Question]) -> list[Any]:
         left -= 1
         answers[place] = answer
         if error is not None or not left:
-            tell(ended, None, error)
+            complete(ended, None, error)
 
     for place, (keys, rule) in enumerate(batch):
         store.begin(keys, rule, partial(done, place))

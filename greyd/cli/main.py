@@ -70,7 +70,7 @@ def serve(arguments: Sequence[str]) -> int:
         sys.stdout.write(f"greyd {__version__}\n")
         return 0
     from greyd.server.process import run
-    from greyd.store.contract import StoreError
+    from greyd.store.errors import StoreError
 
     try:
         return run(read_settings(arguments))

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.store.contract import Access, StoreError, StoreUnwritable, UnusableStoreError
-from greyd.store.opening import is_sqlite, open_store, sqlite_file
+from greyd.store.contract import AccessMode
+from greyd.store.errors import StoreError, UnusableStoreError, UnwritableStoreError
+from greyd.store.opening import is_sqlite_url, open_store, sqlite_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,24 +37,24 @@ async def opened(
     """
     if url.startswith("memory:"):
         raise StoreError("memory:// is within the server's process, where no command can reach it")
-    access = Access.WRITE if writes or make else Access.READ
-    if is_sqlite(url):
+    access = AccessMode.WRITE if writes or make else AccessMode.READ
+    if is_sqlite_url(url):
         _require(sqlite_file(url), make=make)
     store = open_store(replace(settings, store=url), Path(), access)
     try:
         yield store
     except UnusableStoreError:
         raise
-    except StoreUnwritable as error:
+    except UnwritableStoreError as error:
         # What mends it for a server, a chown to this user, would take it from the server.
-        raise StoreError(f"{error.what}; run this as root, or as the server's user") from None
+        raise StoreError(f"{error.reason}; run this as root, or as the server's user") from None
     finally:
         await store.close()
 
 
 def _require(path: Path, *, make: bool) -> None:
     """See that a file is greyd's before anybody opens it."""
-    from greyd.store.sqlite.identity import identify
+    from greyd.store.sqlite.file_identity import identify
 
     identity = identify(str(path))
     if identity.version is not None:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from greyd.redaction import redacted
-from greyd.store.url import UrlError, read_redis_url
+from greyd.store.url import StoreUrlError, parse_redis_url
 
 _SCHEME = re.compile(rb"(?:.*=)?[a-z+]+://|[^=]*=|")
 _ARG_START = 48 - 3
@@ -42,8 +42,8 @@ def _hidden(word: bytes) -> bytes:
 def _is_no_secret(text: str) -> bool:
     """Whether a word is, or ends in, a URL without password and options."""
     try:
-        url = read_redis_url(text.rpartition("=")[2] if "?" not in text else text)
-    except UrlError:
+        url = parse_redis_url(text.rpartition("=")[2] if "?" not in text else text)
+    except StoreUrlError:
         return False
     return url.password is None and not url.options
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.escaping import plain
-from greyd.store.contract import StoreError
-from greyd.store.redis.sentinel import Sentinels
-from greyd.store.redis.transport import carrier
-from greyd.store.url import read_redis_url
+from greyd.store.errors import StoreError
+from greyd.store.redis.sentinel import SentinelClient
+from greyd.store.redis.transport import open_transport
+from greyd.store.url import parse_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,25 +70,25 @@ class Node:
 
 async def findings(url: str, settings: Settings) -> list[Finding]:
     """Look at all servers that hold the entries."""
-    carried = carrier(url, settings)
+    transport = open_transport(url, settings)
     made: list[Finding] = []
     try:
         async with asyncio.timeout(SECONDS):
-            nodes = await carried.nodes()
+            nodes = await transport.nodes()
             for number, send in enumerate(nodes, 1):
                 name = f"{number} of {len(nodes)}" if len(nodes) > 1 else ""
                 made += findings_of_node(await _look(name, send))
-            if carried.divided:
+            if transport.is_divided:
                 made.append(
                     finding_of_cluster(_fields(await _allowed(nodes[0], "CLUSTER", "INFO") or b""))
                 )
     except (StoreError, TimeoutError) as fault:
         made.append(not_checked("store: Redis", str(fault) or "no answer in time"))
     finally:
-        await carried.close()
-    named = read_redis_url(url)
-    if named.way == "sentinel":
-        sentinels = Sentinels(named, settings)
+        await transport.close()
+    named = parse_redis_url(url)
+    if named.topology == "sentinel":
+        sentinels = SentinelClient(named, settings)
         made += findings_of_sentinels(await sentinels.all_answers(settings.store_timeout_seconds))
     return made
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
-from greyd.store.contract import StoreError, UnusableStoreError
+from greyd.store.errors import StoreError, UnusableStoreError
 from greyd.store.opening import sqlite_file
-from greyd.store.sqlite.identity import SCHEMA_VERSION, identify
-from greyd.store.sqlite.reading import Reading
+from greyd.store.sqlite.file_identity import SCHEMA_VERSION, identify
+from greyd.store.sqlite.read_only import ReadOnlyDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greyd.store.sqlite.identity import Identity
+    from greyd.store.sqlite.file_identity import FileIdentity
 
 LEAST_FREE = 100 * 1024 * 1024
 LARGEST_LOG = 64 * 1024 * 1024
@@ -168,7 +168,7 @@ def _findings_inside(path: Path, *, thorough: bool) -> list[Finding]:
     try:
         identity = identify(str(path))
         made.append(finding_of_version(identity))
-        with contextlib.closing(Reading(os.path.realpath(path))) as reading:
+        with contextlib.closing(ReadOnlyDatabase(os.path.realpath(path))) as reading:
             (mode,) = reading.connection.execute("PRAGMA journal_mode").fetchone()
             # Read without its log, a file in WAL mode is said to have none.
             made.append(finding_of_journal("wal" if identity.uses_wal else str(mode)))
@@ -185,7 +185,7 @@ def _findings_inside(path: Path, *, thorough: bool) -> list[Finding]:
     return made
 
 
-def finding_of_version(identity: Identity) -> Finding:
+def finding_of_version(identity: FileIdentity) -> Finding:
     """Say which version the schema of the file is of."""
     check = "store: version"
     if identity.is_marked and identity.version == SCHEMA_VERSION:

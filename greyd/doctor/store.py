@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.rules.reserved_keys import PROBE_KEY
-from greyd.store.circuit_breaker import note_the_time
-from greyd.store.contract import StoreError, UnusableStoreError
-from greyd.store.opening import is_sqlite
-from greyd.store.url import shown_url
+from greyd.store.circuit_breaker import write_probe
+from greyd.store.errors import StoreError, UnusableStoreError
+from greyd.store.opening import is_sqlite_url
+from greyd.store.url import redact_url
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -57,7 +57,7 @@ async def findings(access: StoreAccess, *, thorough: bool) -> list[Finding]:
             )
         ]
     made = [await _finding_of_answers(access)]
-    if is_sqlite(url):
+    if is_sqlite_url(url):
         from greyd.doctor import sqlite
 
         return made + await asyncio.to_thread(sqlite.findings, url, thorough=thorough)
@@ -68,7 +68,7 @@ async def findings(access: StoreAccess, *, thorough: bool) -> list[Finding]:
 
 async def _finding_of_answers(access: StoreAccess) -> Finding:
     check = "store: answers"
-    name = shown_url(access.store_url)
+    name = redact_url(access.store_url)
     try:
         async with asyncio.timeout(access.settings.store_timeout_seconds):
             seconds = await _probe(access)
@@ -100,7 +100,7 @@ async def _probe(access: StoreAccess) -> float:
         for _ in range(QUESTIONS):
             started = time.perf_counter()
             if writes:
-                await store.transact([PROBE_KEY], note_the_time)
+                await store.transact([PROBE_KEY], write_probe)
             if await store.get(PROBE_KEY) is None and writes:
                 raise StoreError("what is written can't be read again")
             took.append(time.perf_counter() - started)
@@ -108,7 +108,7 @@ async def _probe(access: StoreAccess) -> float:
 
 
 def _is_file(access: StoreAccess) -> bool:
-    return is_sqlite(access.store_url)
+    return is_sqlite_url(access.store_url)
 
 
 def finding_of_server(up: float | None) -> Finding:

@@ -25,7 +25,7 @@ from greyd.monitoring.stats import server_stats
 from greyd.monitoring.status_page import BAR_SECONDS, BARS, View
 from greyd.monitoring.store_summary import StoreSummary, summarize_store
 from greyd.runtime.time_slices import SharedWork
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,7 +93,7 @@ class Status:
         return View(
             settings=replace(self.settings, mode=self.mode()),
             store_name=self.store_name,
-            store_away=self.guard.away,
+            store_away=self.guard.is_open,
             up_seconds=now - self.started_at,
             hour=self._history.last(HOUR_SECONDS, now, totals),
             day=self._history.last(DAY_SECONDS, now, totals),
@@ -123,7 +123,7 @@ class Status:
     async def _look_if_old(self) -> None:
         now = time.monotonic()
         old = self.survey is None or now - self._surveyed_at > FRESH_SECONDS
-        may_look = now - self._failed_at >= RETRY_SECONDS and not self.guard.away
+        may_look = now - self._failed_at >= RETRY_SECONDS and not self.guard.is_open
         if old and may_look and self._looking is None:
             self._looking = asyncio.create_task(self._look())
         if self._looking is not None:

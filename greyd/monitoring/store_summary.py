@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from greyd.rules.entries import Entry, Kind, State, understand
 from greyd.rules.keys import Names, is_of_identity
 from greyd.rules.records import Client, Identity
-from greyd.store.contract import walk
+from greyd.store.contract import scan
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
@@ -119,7 +119,7 @@ async def summarize_store(store: Store, settings: Settings) -> StoreSummary:
         StoreError: it does not answer.
     """
     survey = StoreSummary()
-    async for group in walk(store, SHARE):
+    async for group in scan(store, SHARE):
         now = int(time.time())
         for first in range(0, len(group), RECORDS_A_SLICE):
             for record in group[first : first + RECORDS_A_SLICE]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from greyd.rules.control import Control, Expected
 from greyd.rules.reserved_keys import CONTROL_KEY
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from greyd.monitoring.observer import Observer
     from greyd.policy.policy import Policy
     from greyd.rules.transaction import Change, Remembered
-    from greyd.store.contract import Transacting
+    from greyd.store.contract import TransactionalStore
 
-POLL_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 
 
 class ControlPoller:
     """Reads the record again and again, and does what it says."""
 
     def __init__(
-        self, settings: Settings, store: Transacting, policy: Policy, observer: Observer
+        self, settings: Settings, store: TransactionalStore, policy: Policy, observer: Observer
     ) -> None:
         self._settings = settings
         self._store = store
@@ -39,10 +39,10 @@ class ControlPoller:
         """The last act that the log has; None before the first look."""
         observer.metrics.show_mode(policy.mode)
 
-    async def poll_at_start(self) -> None:
+    async def look_at_start(self) -> None:
         """Read the record before the first request; whatever goes wrong, mail is answered."""
         try:
-            await self.poll()
+            await self.look()
         except Exception as error:  # noqa: BLE001 - a record that nobody expects must not end it
             outcome = f"mode {self._policy.mode} until it can be read"
             self._observer.internal_error("control polling", error, outcome)
@@ -50,10 +50,10 @@ class ControlPoller:
     async def run(self) -> None:
         """Follow, until cancelled."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
-            await self.poll()
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.look()
 
-    async def poll(self) -> None:
+    async def look(self) -> None:
         """Read the record once; where the store is away, what was read before stays in force."""
         # What fails here the guard tells of, as of all that fails.
         with contextlib.suppress(StoreError):

@@ -14,12 +14,12 @@ from greyd.monitoring.log import Log, Severity
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.observer import Observer
 from greyd.policy.control_poller import ControlPoller
-from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.rules.control import Control
 from greyd.rules.evidence import NO_EVIDENCE, Evidence
 from greyd.rules.greylist import Decision
-from greyd.store.contract import StoreError, Transacting, call_back
+from greyd.store.contract import TransactionalStore, call_when_done
+from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from greyd.policy.policy import EvidenceCollector
     from greyd.rules.request import Request
     from greyd.rules.transaction import Change, Record, Rule
-    from greyd.store.contract import Done
+    from greyd.store.contract import DoneCallback
     from greyd.whitelist.matcher import Whitelists
 
 
@@ -78,22 +78,22 @@ async def dry_run(
     settings: Settings,
     whitelists: Whitelists,
     store: Readable,
-    collector: EvidenceCollector | None,
+    witness: EvidenceCollector | None,
 ) -> DryRun:
     """Ask what would be answered now."""
     inquiry = DryRun()
     log = Log(_Kept(inquiry), Severity.ERROR, as_json=settings.log_format == "json")
     observer = _Told(inquiry, log, settings)
-    policy = Policy(settings, whitelists, _Looking(store, inquiry), observer, collector)
+    policy = Policy(settings, whitelists, _Looking(store, inquiry), observer, witness)
     # What an administrator has told the servers counts here too; only its lines are not wanted.
-    poller = ControlPoller(settings, _Reading(store), policy, observer)
-    await poller.poll()
-    inquiry.control = poller.control
+    follower = ControlPoller(settings, _Reading(store), policy, observer)
+    await follower.look()
+    inquiry.control = follower.control
     inquiry.mode, inquiry.now = policy.mode, policy.now(request)
     log.most = Severity.INFO
     told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
     try:
-        policy.answer(request, PendingReply(told.set_result))
+        policy.answer(request, told.set_result)
         inquiry.reply = await told
     finally:
         log.close(5)
@@ -128,14 +128,14 @@ class _Told(Observer):
         super().evidence_collected(evidence)
 
 
-class _Reading(Transacting):
+class _Reading(TransactionalStore):
     """Lets rules decide on what is stored, and stores nothing."""
 
     def __init__(self, store: Readable) -> None:
         self._store = store
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Any], done: Done) -> None:
-        call_back(self._decide(keys, rule), done)
+    def begin(self, keys: Sequence[bytes], rule: Rule[Any], done: DoneCallback) -> None:
+        call_when_done(self._decide(keys, rule), done)
 
     async def _decide(self, keys: Sequence[bytes], rule: Rule[Any]) -> Any:
         records = [await self._store.get(key) for key in keys]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from greyd.monitoring.http import max_connections
-from greyd.policy.pending_reply import PendingReply
 from greyd.policy.protocol import ProtocolError, RequestParser, encode_reply
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.monitoring.observer import Observer
-    from greyd.policy.policy import Policy
+    from greyd.policy.policy import Policy, Tell
     from greyd.rules.request import Request
     from greyd.store.circuit_breaker import CircuitBreaker
 
@@ -128,7 +127,7 @@ class Connection(asyncio.BufferedProtocol):
                     self._rest()
                     return
                 self._asking = self._waiting = True
-                self._service.answer(request, PendingReply(self._tell))
+                self._service.answer(request, self._tell)
                 self._asking = False
         except Exception as error:  # noqa: BLE001 - Postfix asks again where it finds one closed
             self._service.observer.internal_error("connections", error, "closing this connection")
@@ -150,6 +149,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _tell(self, reply: bytes | None) -> None:
         """Send a reply, and go on."""
+        if not self._waiting:
+            return
         self._waiting = False
         self.used_at = time.monotonic()
         if reply is not None:
@@ -213,12 +214,12 @@ class Service:
         self._none_left = asyncio.Event()
         self._said_full_at = 0.0
 
-    def answer(self, request: Request, reply: PendingReply) -> None:
+    def answer(self, request: Request, tell: Tell) -> None:
         """Answer one request, whatever happens."""
         try:
-            self.policy.answer(request, reply)
+            self.policy.answer(request, tell)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the mail
-            reply.send(self.policy.failed(request, error))
+            tell(self.policy.failed(request, error))
 
     def opened(self, connection: Connection) -> None:
         """Count a connection; where no more can be, the one that is idle longest has to go."""

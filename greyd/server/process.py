@@ -29,8 +29,8 @@ from greyd.server.pid_file import PidFile
 from greyd.server.sockets import Owner, bind_inet, listen
 from greyd.server.systemd import notify, notify_reloading
 from greyd.server.workers import Supervisor, TellOnce
-from greyd.store.opening import check_store, open_store
-from greyd.store.sqlite.rights import is_missing
+from greyd.store.opening import check_store_file, open_store
+from greyd.store.sqlite.permissions import folder_is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,7 +62,7 @@ def run(settings: Settings) -> int:
         # What greyd stores tells who writes to whom: that is nobody else's business.
         os.umask(0o077)
         _drop_privileges(account)
-        check_store(settings, folder)
+        check_store_file(settings, folder)
         server = _Server(settings, folder, sockets, web_sockets, waiting_parent, metrics_folder)
         status = server.run()
     _leave_threads_behind(status)
@@ -144,7 +144,7 @@ def _prepare(settings: Settings, account: _Account) -> tuple[Settings, Path]:
         warnings.append("running as root; --user=NAME takes away rights that are not needed")
     uses_folder = not settings.store
     folder = settings.dbdir or (_make_default_folder(account) if uses_folder else SERVICE_FOLDER)
-    if uses_folder and is_missing(folder):
+    if uses_folder and folder_is_missing(folder):
         raise SetupError(f"--dbdir={folder}: no such folder; make it, or name another")
     settings = replace(
         read_secrets(settings),

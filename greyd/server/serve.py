@@ -33,7 +33,7 @@ from greyd.server.sockets import UnixSocket
 from greyd.server.verbose import VerbosePolicy
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
-from greyd.store.url import shown_url
+from greyd.store.url import redact_url
 from greyd.whitelist.files import load_whitelists
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     stop = _Stop()
     supervisor = TaskSupervisor(observer.internal_error, stop.fail)
     store = open_store(settings, place.folder)
-    store.report_to(log.warning, partial(observer.internal_error, "SQLite"))
+    store.set_problem_handlers(log.warning, partial(observer.internal_error, "SQLite"))
     guard = CircuitBreaker(
         store,
         settings.store_timeout_seconds,
@@ -170,15 +170,15 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     loop.add_signal_handler(os_signals.RELOAD, reloader.request)
     os_signals.release()
     await guard.check()
-    poller = ControlPoller(settings, guard, policy, observer)
-    await poller.poll_at_start()
+    follower = ControlPoller(settings, guard, policy, observer)
+    await follower.look_at_start()
     servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
     store_name = _shown_store(settings, place)
     slices = TimeSlices()
     status = Status(settings, guard, observer, store_name, lambda: policy.mode, slices)
     site = Site(
         metrics,
-        ready=lambda: not guard.away,
+        ready=lambda: not guard.is_open,
         unwritable=lambda: guard.unwritable,
         page=status.page,
         figures=status.figures,
@@ -192,7 +192,7 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     supervisor.serve("store", guard.run)
     supervisor.serve("connections", service.close_idle)
     supervisor.serve("status page", status.run)
-    supervisor.serve("control polling", poller.run)
+    supervisor.serve("control polling", follower.run)
     supervisor.serve("whitelist hits", partial(policy.hits.run, guard))
     supervisor.serve("store size", StoreSizeMonitor(store, observer).run)
     supervisor.run("event loop", partial(_watch_threads, log, store, supervisor))
@@ -208,8 +208,8 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     await _take_all_that_wait(place.sockets)
     for server in servers:
         server.close()
-    if policy.collector is not None:
-        policy.collector.close()
+    if policy.witness is not None:
+        policy.witness.close()
     await service.drain()
     observer.flush()
     status.stop()
@@ -284,7 +284,7 @@ def _know_more(policy: Policy, settings: Settings, observer: Observer) -> Resolv
     resolver = Resolver(
         settings.resolvers, settings.dns_timeout_seconds, observer.metrics.watch_dns()
     )
-    policy.collector = DnsEvidenceCollector(
+    policy.witness = DnsEvidenceCollector(
         settings, resolver, lambda: policy.whitelists.override, observer.stumbled
     )
     return resolver
@@ -329,7 +329,7 @@ def _say_hello(settings: Settings, place: Place, log: Log, store: str) -> None:
 def _shown_store(settings: Settings, place: Place) -> str:
     """Return the store's URL without what is secret in it."""
     url = settings.store or f"sqlite:{place.folder / 'greyd.db'}"
-    return shown_url(url)
+    return redact_url(url)
 
 
 def _name(listening: socket.socket) -> str:

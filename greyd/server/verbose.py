@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from greyd.escaping import one_line
-from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
-from greyd.store.contract import Transacting
+from greyd.store.contract import TransactionalStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.monitoring.log import Log
     from greyd.monitoring.observer import Observer
-    from greyd.policy.policy import _Case
+    from greyd.policy.policy import Tell, _Case
     from greyd.rules.address import Address
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
     from greyd.rules.transaction import Answer, Change, Remembered, Rule
-    from greyd.store.contract import Done
+    from greyd.store.contract import DoneCallback
     from greyd.whitelist.matcher import Whitelists
 
 MAX_VALUE = 200
@@ -41,16 +40,16 @@ def _beginning(request: Request) -> str:
     return "step: " + ", ".join(_shown(each or b"") for each in named)
 
 
-class _LoggedStore(Transacting):
+class _LoggedStore(TransactionalStore):
     """Logs what a rule has seen, and what it changes, once that is stored."""
 
-    def __init__(self, store: Transacting, log: Log) -> None:
+    def __init__(self, store: TransactionalStore, log: Log) -> None:
         self._store = store
         self._log = log
         self.beginning = ""
         """Of the lines about the next question."""
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: DoneCallback) -> None:
         beginning, steps = self.beginning, list[str]()
 
         def watched(remembered: Remembered) -> tuple[Answer, Sequence[Change]]:
@@ -74,7 +73,11 @@ class VerbosePolicy(Policy):
     """Answers requests, and logs each step."""
 
     def __init__(
-        self, settings: Settings, whitelists: Whitelists, store: Transacting, observer: Observer
+        self,
+        settings: Settings,
+        whitelists: Whitelists,
+        store: TransactionalStore,
+        observer: Observer,
     ) -> None:
         """Answer by ``settings``, and log to the observer's log."""
         self._logged = _LoggedStore(store, observer.log)
@@ -83,18 +86,18 @@ class VerbosePolicy(Policy):
     def _step(self, request: Request, text: str) -> None:
         self._observer.log.debug(f"{_beginning(request)}: {text}")
 
-    def answer(self, request: Request, reply: PendingReply) -> None:
+    def answer(self, request: Request, tell: Tell) -> None:
         """Answer a request, and log what was asked and answered."""
         given = zip(request._fields, request, strict=True)
         values = [f"{name}={_shown(v)}" for name, v in given if isinstance(v, bytes)]
         self._step(request, f"asked {' '.join(values)}")
         self._logged.beginning = _beginning(request)
 
-        def logged(action: bytes | None) -> None:
-            self._step(request, "not answered" if action is None else f"answered {_shown(action)}")
-            reply.send(action)
+        def told(reply: bytes | None) -> None:
+            self._step(request, "not answered" if reply is None else f"answered {_shown(reply)}")
+            tell(reply)
 
-        super().answer(request, PendingReply(logged))
+        super().answer(request, told)
 
     def _exemption(self, request: Request, address: Address | None) -> str:
         reason = super()._exemption(request, address)

@@ -28,7 +28,7 @@ from greyd.config.errors import SettingsError, SetupError
 from greyd.runtime.supervision import Backoff, describe_error
 from greyd.server import os_signals
 from greyd.server.systemd import notify, notify_reloading
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

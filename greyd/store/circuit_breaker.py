@@ -23,44 +23,45 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from greyd.rules.reserved_keys import PROBE_KEY
 from greyd.rules.transaction import Answer, Change
-from greyd.store.contract import StoreError, StoreFull, StoreUnwritable, Transacting, tell
+from greyd.store.contract import TransactionalStore, complete
+from greyd.store.errors import StoreError, StoreFullError, UnwritableStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.rules.transaction import Remembered, Rule
     from greyd.runtime.supervision import Work
-    from greyd.store.contract import Done, Store
+    from greyd.store.contract import DoneCallback, Store
 
 
-PROBE_SECONDS = 0.5
+PROBE_INTERVAL_SECONDS = 0.5
 
-REST_SECONDS = 2.0
+MIN_OPEN_SECONDS = 2.0
 """The circuit stays open so long at least: a store that comes and goes must not flood the log."""
 
-MAX_START_SECONDS = 3.0
+MAX_STARTUP_WAIT_SECONDS = 3.0
 """How long a start waits for a connection that is being made, before mail passes meanwhile."""
 
-MAINTAIN_SECONDS = 60.0
+MAX_MAINTENANCE_SECONDS = 60.0
 """After which the store's small tasks of one second are given up, and begun again."""
 
-MAX_REASONS = 3
+MAX_LOGGED_REASONS = 3
 """Of one time in which the store is away, that are told."""
 _PROBE_TTL_SECONDS = 60
 
-_TICKS = 5
+_TICKS_PER_TIMEOUT = 5
 """In a deadline. A tick that is later than half of the time between two was held up."""
 
-_LAST_TURNS = 6
+_FINAL_LOOP_TURNS = 6
 """Of the loop, before the circuit opens: the first polls the sockets, the others let the callbacks
 run that what was read leads to."""
 
 
-class StoreAway(StoreError):
+class CircuitOpenError(StoreError):
     """The store was not asked, because it is known not to answer."""
 
 
-class StoreSlow(StoreError):
+class StoreTimeoutError(StoreError):
     """The store did not answer in time."""
 
     def __init__(self, timeout_seconds: float, cause: str) -> None:
@@ -69,12 +70,12 @@ class StoreSlow(StoreError):
         """What is known of why; may be empty."""
 
 
-class _Waiting(NamedTuple):
+class _PendingRequest(NamedTuple):
     """A request that the store has not answered yet."""
 
     since: float
     """On the monotonic clock, moved forward by the time in which the loop did not run."""
-    done: Done
+    on_done: DoneCallback
 
 
 class Cancellable(Protocol):
@@ -84,14 +85,14 @@ class Cancellable(Protocol):
         """End it."""
 
 
-class CircuitBreaker(Transacting):
+class CircuitBreaker(TransactionalStore):
     """Wraps a store with a deadline and a circuit breaker."""
 
     def __init__(
         self,
         store: Store,
         timeout_seconds: float,
-        changed: Callable[[str | None], None],
+        on_change: Callable[[str | None], None],
         report: Callable[[Exception], None] | None = None,
         run: Callable[[Work], Cancellable] | None = None,
         warn: Callable[[str], None] = lambda _: None,
@@ -101,7 +102,7 @@ class CircuitBreaker(Transacting):
         Args:
             store: what is asked.
             timeout_seconds: how long a request may wait for it.
-            changed: called with the reason when the circuit opens, with None when it closes.
+            on_change: called with the reason when the circuit opens, with None when it closes.
             report: called with an error that only a fault of greyd's own explains; without it
                 the event loop's exception handler is.
             run: runs the probing until it returns, see
@@ -111,54 +112,54 @@ class CircuitBreaker(Transacting):
         """
         self.store = store
         self._timeout_seconds = timeout_seconds
-        self._tick_seconds = timeout_seconds / _TICKS
-        self._changed = changed
-        self._report = report or _to_the_loop
-        self._run = run or _as_task
+        self._tick_seconds = timeout_seconds / _TICKS_PER_TIMEOUT
+        self._on_change = on_change
+        self._report = report or _report_to_loop
+        self._run = run or _run_as_task
         self._warn = warn
         self._starting = False
         self._probing: Cancellable | None = None
         self.unwritable = ""
         """What somebody has to mend before the store takes anything; empty otherwise."""
         # Those that wait longest come first: the deadline is the same for all.
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting: dict[int, _PendingRequest] = {}
         self._number = 0
         self._watch: asyncio.Handle | None = None
 
     @property
-    def away(self) -> bool:
+    def is_open(self) -> bool:
         """Whether the circuit is open."""
         return self._probing is not None
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], on_done: DoneCallback) -> None:
         """Decide and store, see ``greyd.store.contract.Transacting``, within the deadline.
 
         The error is a ``StoreError`` where it failed or took too long, ``StoreAway`` where it was
         not tried.
         """
         if self._probing is not None:
-            done(None, StoreAway("the store is away"))
+            on_done(None, CircuitOpenError("the store is away"))
         else:
-            self._ask(keys, rule, done)
+            self._begin(keys, rule, on_done)
 
-    def _ask(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+    def _begin(self, keys: Sequence[bytes], rule: Rule[Answer], on_done: DoneCallback) -> None:
         self._number = number = self._number + 1
-        self._waiting[number] = _Waiting(time.monotonic(), done)
+        self._waiting[number] = _PendingRequest(time.monotonic(), on_done)
         if self._watch is None:
             self._tick_soon()
         try:
-            self.store.begin(keys, rule, partial(self._ended, number))
+            self.store.begin(keys, rule, partial(self._complete, number))
         except Exception as error:  # noqa: BLE001 - goes to who asked, as any other error
-            self._ended(number, None, error)
+            self._complete(number, None, error)
 
-    def _ended(self, number: int, answer: object, error: Exception | None) -> None:
+    def _complete(self, number: int, answer: object, error: Exception | None) -> None:
         waiting = self._waiting.pop(number, None)
         if waiting is None:
             # It has been answered at its deadline, or when the circuit opened.
             return
-        if isinstance(error, StoreError) and not isinstance(error, StoreFull):
+        if isinstance(error, StoreError) and not isinstance(error, StoreFullError):
             self._open_circuit(error)
-        waiting.done(answer, error)
+        waiting.on_done(answer, error)
 
     # The deadline -------------------------------------------------------------------------------
 
@@ -173,31 +174,31 @@ class CircuitBreaker(Transacting):
             return
         now = time.monotonic()
         if now - due > self._tick_seconds / 2:
-            self._give_back(now - due, now)
+            self._exclude_pause(now - due, now)
         if self._overdue(now):
-            self._take_last_turns(now)
+            self._poll_before_giving_up(now)
         else:
             self._tick_soon()
 
-    def _give_back(self, seconds: float, now: float) -> None:
-        for number, (since, done) in self._waiting.items():
-            self._waiting[number] = _Waiting(min(since + seconds, now), done)
+    def _exclude_pause(self, seconds: float, now: float) -> None:
+        for number, (since, on_done) in self._waiting.items():
+            self._waiting[number] = _PendingRequest(min(since + seconds, now), on_done)
 
     def _overdue(self, now: float) -> bool:
         oldest = next(iter(self._waiting.values()), None)
         return oldest is not None and now - oldest.since >= self._timeout_seconds
 
-    def _take_last_turns(self, at: float, *, again: bool = False) -> None:
+    def _poll_before_giving_up(self, at: float, *, again: bool = False) -> None:
         """Let the loop poll, then give up on the requests that were overdue at a moment."""
-        turns = _LAST_TURNS
+        turns_left = _FINAL_LOOP_TURNS
 
         def turn() -> None:
-            nonlocal turns
-            turns -= 1
-            if turns:
+            nonlocal turns_left
+            turns_left -= 1
+            if turns_left:
                 self._watch = loop.call_soon(turn)
             elif not again and time.monotonic() - at > self._tick_seconds / 2:
-                self._take_last_turns(at, again=True)  # held up just now, of all times
+                self._poll_before_giving_up(at, again=True)  # held up just now, of all times
             else:
                 self._watch = None
                 self._give_up(at)
@@ -207,13 +208,13 @@ class CircuitBreaker(Transacting):
 
     def _give_up(self, at: float) -> None:
         if self._overdue(at):
-            self._expire()
+            self._fail_overdue()
         if self._waiting:
             self._tick_soon()
 
-    def _expire(self) -> None:
+    def _fail_overdue(self) -> None:
         seconds = self._timeout_seconds
-        fault = StoreSlow(seconds, self.store.explain_delay(seconds))
+        fault = StoreTimeoutError(seconds, self.store.explain_delay(seconds))
         if self._probing is None:
             self._open_circuit(fault)
         else:
@@ -225,24 +226,24 @@ class CircuitBreaker(Transacting):
         if self._probing is not None:
             return
         # At the start nothing has come and gone yet: it may just be connecting.
-        rest_seconds = 0 if self._starting else REST_SECONDS
+        rest_seconds = 0 if self._starting else MIN_OPEN_SECONDS
         self._probing = self._run(partial(self._probe, rest_seconds, fault))
-        self._note(fault)
-        self._attempt(partial(self._changed, _words(fault)))
+        self._note_whether_writable(fault)
+        self._call_safely(partial(self._on_change, _describe(fault)))
         self._fail_all(fault)
 
-    def _note(self, fault: Exception) -> None:
-        self.unwritable = _words(fault) if isinstance(fault, StoreUnwritable) else ""
+    def _note_whether_writable(self, fault: Exception) -> None:
+        self.unwritable = _describe(fault) if isinstance(fault, UnwritableStoreError) else ""
 
     def _fail_all(self, fault: Exception) -> None:
         """Answer all who wait, then let the store forget them."""
         waiting, self._waiting = self._waiting, {}
-        error = fault if isinstance(fault, StoreError) else StoreError(_words(fault))
+        error = fault if isinstance(fault, StoreError) else StoreError(_describe(fault))
         for each in waiting.values():
-            self._attempt(partial(each.done, None, error))
-        self._attempt(self.store.abandon)
+            self._call_safely(partial(each.on_done, None, error))
+        self._call_safely(self.store.abandon)
 
-    def _attempt(self, call: Callable[[], None]) -> None:
+    def _call_safely(self, call: Callable[[], None]) -> None:
         """Call something whose failure must not keep the others from their answers."""
         try:
             call()
@@ -250,28 +251,28 @@ class CircuitBreaker(Transacting):
             self._report(error)
 
     async def _probe(self, rest_seconds: float, first: Exception) -> None:
-        told = {"", _news(first)}
+        logged = {"", _actionable_reason(first)}
         await asyncio.sleep(rest_seconds)
         # Of another program there is no event to wait for.
-        while fault := await self._fault():
-            self._note(fault)
-            if _news(fault) not in told and len(told) <= MAX_REASONS:
+        while fault := await self._probe_once():
+            self._note_whether_writable(fault)
+            if _actionable_reason(fault) not in logged and len(logged) <= MAX_LOGGED_REASONS:
                 # What came first has hidden what somebody can do something about.
-                told.add(_news(fault))
-                self._attempt(partial(self._changed, _words(fault)))
-            await asyncio.sleep(PROBE_SECONDS)
+                logged.add(_actionable_reason(fault))
+                self._call_safely(partial(self._on_change, _describe(fault)))
+            await asyncio.sleep(PROBE_INTERVAL_SECONDS)
         self._probing = None
         self.unwritable = ""
-        self._attempt(partial(self._changed, None))
+        self._call_safely(partial(self._on_change, None))
 
-    async def _fault(self) -> Exception | None:
+    async def _probe_once(self) -> Exception | None:
         """Read and write once; returns what is wrong, None where nothing is."""
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ask([PROBE_KEY], note_the_time, partial(tell, answered))
+        self._begin([PROBE_KEY], write_probe, partial(complete, answered))
         try:
             await answered
         except Exception as error:  # noqa: BLE001 - whatever it is, the probing must go on
-            self._attempt(self.store.abandon)
+            self._call_safely(self.store.abandon)
             return error
         return None
 
@@ -283,11 +284,11 @@ class CircuitBreaker(Transacting):
         """
         while True:
             await asyncio.sleep(1)
-            if remark := self.store.remark():
-                self._warn(remark)
+            if pop_warning := self.store.pop_warning():
+                self._warn(pop_warning)
             if self._probing is None:
                 try:
-                    async with asyncio.timeout(MAINTAIN_SECONDS):
+                    async with asyncio.timeout(MAX_MAINTENANCE_SECONDS):
                         await self.store.maintain()
                 except StoreError as error:
                     self._open_circuit(error)
@@ -298,11 +299,11 @@ class CircuitBreaker(Transacting):
         try:
             # What fails here fails again below, and is told there.
             with contextlib.suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(MAX_START_SECONDS):
+                async with asyncio.timeout(MAX_STARTUP_WAIT_SECONDS):
                     await self.store.connect()
         except Exception as error:  # noqa: BLE001 - whatever it is, mail is answered
             self._report(error)
-        if fault := await self._fault():
+        if fault := await self._probe_once():
             self._open_circuit(fault)
         self._starting = False
 
@@ -310,36 +311,36 @@ class CircuitBreaker(Transacting):
         """Stop probing, answer who still waits, and close the store."""
         if self._probing is not None:
             self._probing.cancel()
-        self._fail_all(StoreAway("closing"))
+        self._fail_all(CircuitOpenError("closing"))
         if self._watch is not None:
             self._watch.cancel()
         await self.store.close()
 
 
-def _words(fault: Exception) -> str:
+def _describe(fault: Exception) -> str:
     return str(fault) or type(fault).__name__
 
 
-def _news(fault: Exception) -> str:
+def _actionable_reason(fault: Exception) -> str:
     """Return what of a fault somebody can do something about; empty for the others."""
-    if isinstance(fault, StoreSlow):
+    if isinstance(fault, StoreTimeoutError):
         return fault.cause
-    if isinstance(fault, StoreUnwritable) or not isinstance(fault, StoreError):
-        return _words(fault)
+    if isinstance(fault, UnwritableStoreError) or not isinstance(fault, StoreError):
+        return _describe(fault)
     return ""
 
 
-def _as_task(work: Work) -> asyncio.Task[None]:
+def _run_as_task(work: Work) -> asyncio.Task[None]:
     return asyncio.get_running_loop().create_task(work())
 
 
-def _to_the_loop(error: Exception) -> None:
+def _report_to_loop(error: Exception) -> None:
     asyncio.get_running_loop().call_exception_handler(
         {"message": "internal error, store", "exception": error}
     )
 
 
-def note_the_time(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
+def write_probe(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
     """Write the time under ``PROBE_KEY``: a rule that tells whether the store takes it."""
     # A write, not only a look: a full disk and a read-only replica answer to looks.
     now = b"%d" % time.time()

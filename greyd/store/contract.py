@@ -19,7 +19,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from greyd.errors import GreydError
+from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
     import threading
@@ -27,38 +27,16 @@ if TYPE_CHECKING:
 
     from greyd.rules.transaction import Answer, Record, Rule
 
-    Done = Callable[[Any, Exception | None], None]
+    DoneCallback = Callable[[Any, Exception | None], None]
 
 
 MAX_ATTEMPTS = 1000
 """How often a rule is asked again because others were faster, before the store gives up."""
 
-OTHERS_WERE_FASTER = "others change the same entries all the time"
+CONTENTION = "others change the same entries all the time"
 
 
-class StoreError(GreydError):
-    """The store did not do what was asked, or not in time; nothing is known to be changed."""
-
-
-class StoreUnwritable(StoreError):
-    """The store takes nothing until somebody mends it: rights, a full or a failing disk."""
-
-    def __init__(self, what: str, remedy: str = "") -> None:
-        """Say what is wrong, and what the server's administrator is to do about it."""
-        super().__init__(f"{what}; {remedy}" if remedy else what)
-        self.what = what
-        self.remedy = remedy
-
-
-class StoreFull(StoreError):
-    """A new triplet was not stored, because the store has grown to its bound; others are."""
-
-
-class UnusableStoreError(StoreUnwritable):
-    """What is named as the store is not greyd's, or of a newer version: it is left as it is."""
-
-
-class Access(Enum):
+class AccessMode(Enum):
     """What a store is opened for."""
 
     SERVE = "serve"
@@ -69,7 +47,7 @@ class Access(Enum):
     """By any other command: nothing is changed."""
 
 
-class Size(NamedTuple):
+class StoreSize(NamedTuple):
     """How large a store is, as far as it can tell at once."""
 
     entries: int | None
@@ -78,15 +56,15 @@ class Size(NamedTuple):
     """In the file, or in all of Redis's memory."""
 
 
-class Transacting(Protocol):
+class TransactionalStore(Protocol):
     """What decides by a rule."""
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], on_done: DoneCallback) -> None:
         """Decide by ``rule`` on what is remembered under ``keys``, and store its changes.
 
-        ``done`` is called once, now or later: with the rule's answer and None once its changes are
-        stored, else with None and the error. Where ``abandon`` is called first, ``done`` may be
-        called late or never: the circuit breaker has then answered and ignores it.
+        Calls ``on_done`` once, now or later: with the rule's answer and None once its changes are
+        stored, or with None and the error. After ``abandon`` it may call ``on_done`` late or never;
+        the circuit breaker has then answered and ignores it.
         """
 
     async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
@@ -95,38 +73,38 @@ class Transacting(Protocol):
         Returns:
             The rule's answer, once its changes are stored.
         """
-        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.begin(keys, rule, partial(tell, waiting))
-        return await waiting
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.begin(keys, rule, partial(complete, future))
+        return await future
 
 
-def tell(waiting: asyncio.Future[Answer], answer: Answer, error: Exception | None) -> None:
+def complete(future: asyncio.Future[Answer], answer: Answer, error: Exception | None) -> None:
     """Give who waits an answer or an error, unless it has left: a ``Done``."""
-    if waiting.done():
+    if future.done():
         return
     if error is not None:
-        waiting.set_exception(error)
+        future.set_exception(error)
     else:
-        waiting.set_result(answer)
+        future.set_result(answer)
 
 
-def call_back(answer: Awaitable[Answer], done: Done) -> None:
-    """Call ``done`` with what will come, or with the error that comes instead."""
-    asyncio.ensure_future(answer).add_done_callback(partial(_pass_on, done))
+def call_when_done(answer: Awaitable[Answer], on_done: DoneCallback) -> None:
+    """Call ``on_done`` with what will come, or with the error that comes instead."""
+    asyncio.ensure_future(answer).add_done_callback(partial(_pass_result, on_done))
 
 
-def _pass_on(done: Done, answered: asyncio.Future[Answer]) -> None:
+def _pass_result(on_done: DoneCallback, answered: asyncio.Future[Answer]) -> None:
     try:
         answer = answered.result()
     except asyncio.CancelledError:
-        done(None, StoreError("given up"))
+        on_done(None, StoreError("given up"))
     except Exception as error:  # noqa: BLE001 - goes to who asked
-        done(None, error)
+        on_done(None, error)
     else:
-        done(answer, None)
+        on_done(answer, None)
 
 
-class Store(Transacting, Protocol):
+class Store(TransactionalStore, Protocol):
     """What greyd needs of a store. All methods raise ``StoreError``."""
 
     async def connect(self) -> None:
@@ -147,7 +125,7 @@ class Store(Transacting, Protocol):
     async def count(self) -> int:
         """Return the number of entries."""
 
-    async def size(self) -> Size:
+    async def size(self) -> StoreSize:
         """Return how large it is, roughly; nobody waits for it."""
 
     def records(self) -> AsyncIterator[Sequence[Record]]:
@@ -156,7 +134,7 @@ class Store(Transacting, Protocol):
         What is stored meanwhile may be missed; what stays is seen, on Redis perhaps twice.
         """
 
-    def place_of(self, key: bytes) -> int:  # noqa: ARG002 - where all places are alike
+    def index_position(self, key: bytes) -> int:  # noqa: ARG002 - where all places are alike
         """Return a number; entries of near numbers are stored near each other.
 
         So it pays to change those together, where there are many.
@@ -179,7 +157,7 @@ class Store(Transacting, Protocol):
         store, get ``StoreError``.
         """
 
-    def remark(self) -> str:
+    def pop_warning(self) -> str:
         """Return, once, what is worth a line in the log though nobody noticed; mostly empty."""
         return ""
 
@@ -187,7 +165,7 @@ class Store(Transacting, Protocol):
         """Return why answers may take longer than that, for the log; empty where it can't say."""
         return ""
 
-    def report_to(
+    def set_problem_handlers(
         self,
         warn: Callable[[str], object],  # noqa: ARG002 - most stores tell each request
         internal_error: Callable[[Exception], object],  # noqa: ARG002 - the same
@@ -204,7 +182,7 @@ class Store(Transacting, Protocol):
         """End all; nothing is under way any more."""
 
 
-async def walk(store: Store, share: float = 0.5) -> AsyncIterator[Sequence[Record]]:
+async def scan(store: Store, share: float = 0.5) -> AsyncIterator[Sequence[Record]]:
     """Go through all entries; of the time only a share is spent at work, the rest is a rest."""
     started = time.perf_counter()
     async for group in store.records():

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.store.contract import Access, Store, StoreError, UnusableStoreError
-from greyd.store.url import UrlError, check_url, sqlite_path
+from greyd.store.contract import AccessMode, Store
+from greyd.store.errors import StoreError, UnusableStoreError
+from greyd.store.url import sqlite_path, validate_url
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
 
 
-def is_sqlite(url: str) -> bool:
+def is_sqlite_url(url: str) -> bool:
     """Whether a store's URL names a file."""
     return url[:7].lower() == "sqlite:"
 
@@ -23,21 +24,18 @@ def sqlite_file(url: str) -> Path:
     Raises:
         StoreError: it names another kind of store.
     """
-    try:
-        return Path(sqlite_path(url))
-    except UrlError as error:
-        raise StoreError(str(error)) from None
+    return Path(sqlite_path(url))
 
 
-def check_store(settings: Settings, folder: Path) -> None:
+def check_store_file(settings: Settings, folder: Path) -> None:
     """Refuse a file that is named as the store and is not greyd's; to be called before a start.
 
     Raises:
         UnusableStoreError: it is another program's, or of a newer greyd.
     """
     url = settings.store or f"sqlite:{folder / 'greyd.db'}"
-    if is_sqlite(url):
-        from greyd.store.sqlite.identity import identify
+    if is_sqlite_url(url):
+        from greyd.store.sqlite.file_identity import identify
 
         try:
             identify(str(sqlite_file(url)))
@@ -48,7 +46,7 @@ def check_store(settings: Settings, folder: Path) -> None:
             return
 
 
-def open_store(settings: Settings, folder: Path, access: Access = Access.SERVE) -> Store:
+def open_store(settings: Settings, folder: Path, access: AccessMode = AccessMode.SERVE) -> Store:
     """Return the store that ``--store`` names; SQLite in ``folder`` where it names none.
 
     Nothing is opened or connected until it is needed: mail flows when it is away at the start.
@@ -57,7 +55,7 @@ def open_store(settings: Settings, folder: Path, access: Access = Access.SERVE) 
         StoreError: the URL names no store, or one in a folder that is not there.
     """
     url = settings.store or f"sqlite:{folder / 'greyd.db'}"
-    require_url(url)
+    validate_url(url)
     scheme, _, rest = url.partition(":")
     scheme = scheme.lower()
     if scheme == "sqlite":
@@ -69,18 +67,6 @@ def open_store(settings: Settings, folder: Path, access: Access = Access.SERVE) 
 
         return RedisStore(in_memory(), settings.key_prefix.encode())
     from greyd.store.redis.store import RedisStore
-    from greyd.store.redis.transport import carrier
+    from greyd.store.redis.transport import open_transport
 
-    return RedisStore(carrier(url, settings), settings.key_prefix.encode())
-
-
-def require_url(url: str) -> None:
-    """Look whether a URL names a store; an empty one names the default.
-
-    Raises:
-        StoreError: it does not. The text shows no password that stands in it.
-    """
-    try:
-        check_url(url)
-    except UrlError as error:
-        raise StoreError(str(error)) from None
+    return RedisStore(open_transport(url, settings), settings.key_prefix.encode())

@@ -22,6 +22,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from greyd.store.errors import StoreError
+
 REDIS_PORT = 6379
 SENTINEL_PORT = 26379
 MAX_DATABASE = 2**31 - 1
@@ -32,11 +34,11 @@ SCHEMES = (
 )
 
 _SCHEMES = {
-    f"{name}{way}": (kind, way.removeprefix("+"))
-    for name, kind in (
+    f"{name}{topology}": (connection, topology.removeprefix("+"))
+    for name, connection in (
         ("redis", "redis"), ("rediss", "rediss"), ("valkey", "redis"), ("valkeys", "rediss"),
     )
-    for way in ("", "+sentinel", "+cluster")
+    for topology in ("", "+sentinel", "+cluster")
 } | {"unix": ("unix", "")}  # fmt: skip
 
 _OPTIONS = frozenset(
@@ -55,11 +57,11 @@ _FILE = re.compile(r"[\w./-]{1,100}\.(db|sqlite|sqlite3)")
 _DIGITS = re.compile(r"[0-9]{1,10}")
 
 
-class UrlError(Exception):
-    """A URL can't be understood; the text says why, shows no secret, and says what to write."""
+class StoreUrlError(StoreError):
+    """The URL of a store is invalid; the text gives the reason and the fix, and shows no secret."""
 
 
-class Host(NamedTuple):
+class RedisHost(NamedTuple):
     """Where a server listens."""
 
     name: str
@@ -74,11 +76,11 @@ class RedisUrl(NamedTuple):
 
     scheme: str
     """As it was written, in lower case."""
-    kind: str
+    connection: str
     """``redis``, ``rediss`` (with TLS) or ``unix``."""
-    way: str
+    topology: str
     """Empty for one server, else ``sentinel`` or ``cluster``."""
-    hosts: tuple[Host, ...]
+    hosts: tuple[RedisHost, ...]
     """Empty for a Unix socket."""
     path: str
     """Of a Unix socket; empty for all others."""
@@ -91,19 +93,19 @@ class RedisUrl(NamedTuple):
     """redis-py's, without the database and the login."""
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The URL as it may be shown: without login and options."""
-        if self.kind == "unix":
+        if self.connection == "unix":
             return f"unix://{self.path}?db={self.database}"
-        usual = SENTINEL_PORT if self.way == "sentinel" else REDIS_PORT
-        place = ",".join(str(each).removesuffix(f":{usual}") for each in self.hosts)
-        if self.way == "cluster":
-            return f"{self.scheme}://{place}"
+        usual = SENTINEL_PORT if self.topology == "sentinel" else REDIS_PORT
+        hosts_text = ",".join(str(each).removesuffix(f":{usual}") for each in self.hosts)
+        if self.topology == "cluster":
+            return f"{self.scheme}://{hosts_text}"
         service = f"{self.service}/" if self.service else ""
-        return f"{self.scheme}://{place}/{service}{self.database}"
+        return f"{self.scheme}://{hosts_text}/{service}{self.database}"
 
 
-def shown_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """Return what may be shown of a store's URL, whatever it is."""
     scheme, colon, _ = url.partition(":")
     if colon and scheme.lower() == "memory":
@@ -111,12 +113,12 @@ def shown_url(url: str) -> str:
     try:
         if colon and scheme.lower() == "sqlite":
             return f"sqlite:{sqlite_path(url)}"
-        return read_redis_url(url).shown
-    except UrlError:
+        return parse_redis_url(url).redacted
+    except StoreUrlError:
         return f"{scheme.lower()}:…" if colon and scheme.lower() in (*_SCHEMES, "sqlite") else "…"
 
 
-def check_url(url: str) -> None:
+def validate_url(url: str) -> None:
     """Look whether a URL names a store, or is empty.
 
     Raises:
@@ -126,13 +128,13 @@ def check_url(url: str) -> None:
     if url and not colon:
         # Else it may be a password, or a URL that lost its beginning.
         path = url if _FILE.fullmatch(url) else ""
-        raise UrlError(
+        raise StoreUrlError(
             f"--store={path or '…'}: not a URL; for a file write sqlite:{path or 'PATH'}"
         )
     if scheme.lower() == "sqlite":
         sqlite_path(url)
     elif url and scheme.lower() != "memory":
-        read_redis_url(url)
+        parse_redis_url(url)
 
 
 def sqlite_path(url: str) -> str:
@@ -144,14 +146,14 @@ def sqlite_path(url: str) -> str:
     rest = url.partition(":")[2]
     login = rest.startswith("//") and rest.rpartition("@")[0]
     if login and not login.startswith("///"):
-        raise UrlError(
+        raise StoreUrlError(
             "--store=sqlite:…: a file has no login; write sqlite:PATH, or redis://USER:PASSWORD@…"
         )
     path = rest.removeprefix("//").partition("?")[0]
     return "".join(each if each.isprintable() else "?" for each in path)
 
 
-def read_redis_url(url: str) -> RedisUrl:
+def parse_redis_url(url: str) -> RedisUrl:
     """Read the URL of a Redis.
 
     Raises:
@@ -160,19 +162,21 @@ def read_redis_url(url: str) -> RedisUrl:
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator and scheme.partition(":")[0] in _SCHEMES:
-        raise UrlError(f"--store={scheme.partition(':')[0]}:…: two slashes follow: redis://HOST/0")
+        raise StoreUrlError(
+            f"--store={scheme.partition(':')[0]}:…: two slashes follow: redis://HOST/0"
+        )
     if scheme not in _SCHEMES:
-        raise UrlError(f"--store: unknown scheme; write {SCHEMES}")
-    return _Reader(scheme, rest).read()
+        raise StoreUrlError(f"--store: unknown scheme; write {SCHEMES}")
+    return _RedisUrlParser(scheme, rest).read()
 
 
-class _Reader:
+class _RedisUrlParser:
     """Reads what follows the scheme."""
 
     def __init__(self, scheme: str, rest: str) -> None:
         self._scheme = scheme
         self._rest = rest
-        self._kind, self._way = _SCHEMES[scheme]
+        self._connection, self._topology = _SCHEMES[scheme]
 
     def read(self) -> RedisUrl:
         rest = self._rest
@@ -186,32 +190,32 @@ class _Reader:
         if "@" in path + query:
             # Nothing of it may be shown: it is the rest of a password.
             raise self._error("an @ follows after / or ?; in a password they are written %2F, %3F")
-        login, _, place = authority.rpartition("@")
+        login, _, hosts_text = authority.rpartition("@")
         if "[" in login or "]" in login:
             raise self._error("a bracket stands before the @; in a password it is written %5B, %5D")
         options = self._options(query)
         username, password = self._login(login, options)
         service, database = "", 0
-        hosts: tuple[Host, ...] = ()
-        if self._kind == "unix":
-            if place or not path:
+        hosts: tuple[RedisHost, ...] = ()
+        if self._connection == "unix":
+            if hosts_text or not path:
                 raise self._error("write unix:///PATH?db=0")
             path = self._unquoted(slash + path)
             database = self._database_of_option(options, 0)
         else:
-            hosts = tuple(self._host(each) for each in place.split(",")) if place else ()
+            hosts = tuple(self._host(each) for each in hosts_text.split(",")) if hosts_text else ()
             service, database = self._path(path, options)
             path = ""
             hosts = hosts or self._default_hosts()
-            if len(hosts) > 1 and not self._way:
+            if len(hosts) > 1 and not self._topology:
                 raise self._error("several hosts; write redis+sentinel:// or redis+cluster://")
         return RedisUrl(
-            self._scheme, self._kind, self._way, hosts, path, service, database,
+            self._scheme, self._connection, self._topology, hosts, path, service, database,
             username, password, tuple(options.items()),
         )  # fmt: skip
 
-    def _error(self, what: str) -> UrlError:
-        return UrlError(f"--store={self._scheme}://…: {what}")
+    def _error(self, what: str) -> StoreUrlError:
+        return StoreUrlError(f"--store={self._scheme}://…: {what}")
 
     def _unquoted(self, text: str) -> str:
         try:
@@ -227,16 +231,16 @@ class _Reader:
         of_options = options.pop("username", None), options.pop("password", None)
         given = self._unquoted(username) or None, self._unquoted(password) or None
         return (
-            self._one_of(given[0], of_options[0], "users"),
-            self._one_of(given[1], of_options[1], "passwords"),
+            self._only(given[0], of_options[0], "users"),
+            self._only(given[1], of_options[1], "passwords"),
         )
 
-    def _one_of(self, first: str | None, second: str | None, what: str) -> str | None:
+    def _only(self, first: str | None, second: str | None, what: str) -> str | None:
         if first is not None and second is not None and first != second:
             raise self._error(f"two {what}, before the @ and among the options; write one")
         return first if first is not None else second
 
-    def _host(self, text: str) -> Host:
+    def _host(self, text: str) -> RedisHost:
         name, colon, port = text.rpartition(":")
         if not colon or "]" in port:
             name, port = text, str(self._default_port)
@@ -246,16 +250,16 @@ class _Reader:
                 "no host was understood; hosts are HOST:PORT, IPv6 addresses stand in brackets, and"
                 " a login ends with @; / ? # @ in a password are written %2F %3F %23 %40"
             )
-        return Host(found["v6"] or name, int(port))
+        return RedisHost(found["v6"] or name, int(port))
 
     @property
     def _default_port(self) -> int:
-        return SENTINEL_PORT if self._way == "sentinel" else REDIS_PORT
+        return SENTINEL_PORT if self._topology == "sentinel" else REDIS_PORT
 
-    def _default_hosts(self) -> tuple[Host, ...]:
-        if self._way:
+    def _default_hosts(self) -> tuple[RedisHost, ...]:
+        if self._topology:
             raise self._error("no host; write HOST:PORT, several with commas")
-        return (Host("localhost", REDIS_PORT),)
+        return (RedisHost("localhost", REDIS_PORT),)
 
     def _options(self, query: str) -> dict[str, str]:
         try:
@@ -278,7 +282,7 @@ class _Reader:
     def _path(self, path: str, options: dict[str, str]) -> tuple[str, int]:
         """Return the service and the database that a path names."""
         service = ""
-        if self._way == "sentinel":
+        if self._topology == "sentinel":
             service, _, path = self._unquoted(path).partition("/")
             if not _SERVICE.fullmatch(service) or (service.isdigit() and not path):
                 raise self._error(
@@ -286,7 +290,7 @@ class _Reader:
                 )
         database = self._database(path.removesuffix("/"))
         database = self._database_of_option(options, database)
-        if self._way == "cluster" and database:
+        if self._topology == "cluster" and database:
             raise self._error("a Cluster has no databases; write redis+cluster://HOST:PORT")
         return service, database or 0
 
@@ -306,9 +310,9 @@ class _Reader:
         if _DIGITS.fullmatch(text) and int(text) <= MAX_DATABASE:
             return int(text)
         name = before + (text if self._is_no_secret(text) else "…")
-        if self._way == "cluster":
+        if self._topology == "cluster":
             raise self._error(f"{name}: a Cluster has no databases; write redis+cluster://HOST")
-        sentinel = self._way == "sentinel"
+        sentinel = self._topology == "sentinel"
         raise self._error(
             f"{name} is no database; the path is"
             f" {'the master and the number of its' if sentinel else 'the number of the'} database,"
@@ -318,6 +322,6 @@ class _Reader:
 
     def _is_no_secret(self, text: str) -> bool:
         """Whether a part after the host may be shown: a login that lost its @ has a colon."""
-        place = re.sub(r"(:6379|:26379)\b", "", self._rest.partition("?")[0].partition("/")[0])
+        hosts_text = re.sub(r"(:6379|:26379)\b", "", self._rest.partition("?")[0].partition("/")[0])
         plain = re.fullmatch(r"[A-Za-z0-9._+/-]{1,40}", text) is not None
-        return plain and ":" not in place and "@" not in place
+        return plain and ":" not in hosts_text and "@" not in hosts_text

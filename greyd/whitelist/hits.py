@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.rules.reserved_keys import HITS_PREFIX
 from greyd.rules.transaction import Change
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 from greyd.whitelist.matcher import is_pattern
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Hits:
     async def store(self, guard: CircuitBreaker, rest_seconds: float = 0.01) -> None:
         """Store what was counted, some entries at a time; what fails is kept for the next time."""
         due = time.monotonic() - self._renewed_at > _RENEW_SECONDS or not self._renewed_at
-        if guard.away or not (due or self.clients.counts or self.recipients.counts):
+        if guard.is_open or not (due or self.clients.counts or self.recipients.counts):
             return
         tallies = {CLIENTS: self.clients, RECIPIENTS: self.recipients}
         taken = [

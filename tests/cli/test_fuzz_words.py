@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from greyd.config.errors import SettingsError, SetupError
 from greyd.config.loading import read_settings
 from greyd.config.options import OPTIONS
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from greyd.doctor.programs import ProgramError
 from greyd.doctor.redis import Node
 from greyd.doctor.server import Answered, Report
 from greyd.doctor.sqlite import Disk
-from greyd.store.contract import UnusableStoreError
+from greyd.store.errors import UnusableStoreError
 from tests.commands import fill
 
 if TYPE_CHECKING:

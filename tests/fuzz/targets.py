@@ -18,7 +18,6 @@ from greyd.config.sources import from_arguments, from_environment, from_table
 from greyd.monitoring.log import Log, Severity
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.observer import Observer
-from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.policy.protocol import MAX_VALUE, ProtocolError, RequestParser, encode_reply
 from greyd.policy.reply import Replies
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from greyd.rules.request import Request
     from greyd.rules.transaction import Change, Rule
-    from greyd.store.contract import Done
+    from greyd.store.contract import DoneCallback
 
 MAX_TTL = 2**40
 """Seconds that Redis's EX and SQLite's integers both take with room to spare."""
@@ -58,7 +57,7 @@ class Dictionary:
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Any], done: Done) -> None:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Any], done: DoneCallback) -> None:
         """Decide and store."""
         answer, changes = rule([self.values.get(key) for key in keys])
         check_changes(changes)
@@ -128,7 +127,7 @@ def answer_all(requests: Sequence[Request], *, as_json: bool) -> None:
         longest = max(len(value) for value in request if value is not None) if any(request) else 0
         expect(longest <= MAX_VALUE, "a value is too long")
         replies: list[bytes | None] = []
-        answering.answer(request, PendingReply(replies.append))
+        answering.answer(request, replies.append)
         (reply,) = replies
         if reply is None:
             expect(request.request != b"smtpd_access_policy", "no answer")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from greyd.rules.reserved_keys import PROBE_KEY
-from greyd.store.circuit_breaker import note_the_time
+from greyd.store.circuit_breaker import write_probe
 from greyd.store.sqlite.store import SqliteStore
 from tests.integration.lives import ask, get, has_said, only_as_root, open_folder
 from tests.processes import free_port, greyd, program, wait_until
@@ -47,7 +47,7 @@ def make_database(path: Path) -> None:
 
     async def make() -> None:
         store = SqliteStore(str(path))
-        await store.transact([PROBE_KEY], note_the_time)
+        await store.transact([PROBE_KEY], write_probe)
         await store.close()
 
     asyncio.run(make())

@@ -152,7 +152,7 @@ def test_a_look_through_the_store_that_fails_leaves_the_page_without_it(tmp_path
 
 def test_the_probing_of_a_store_that_is_away_goes_on_after_an_error(tmp_path: Path) -> None:
     metrics = free_port()
-    faults = {"greyd.store.circuit_breaker:_news": "KeyError('unexpected')"}
+    faults = {"greyd.store.circuit_breaker:_actionable_reason": "KeyError('unexpected')"}
     with redis_server(tmp_path / "redis") as redis:
         options = [f"--metrics=127.0.0.1:{metrics}", f"--store=redis://127.0.0.1:{redis.port}/0"]
         with faulty(tmp_path, faults, *options) as (server, fault):

@@ -20,7 +20,7 @@ from greyd.policy.policy import Policy
 from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS
 from greyd.rules.request import Request
 from greyd.store.circuit_breaker import CircuitBreaker
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
 from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
 from tests.stores import FakeStore, answer_of
@@ -452,7 +452,7 @@ def test_without_the_store_whitelisted_mail_passes_all_the_same(tmp_path: Path) 
     async def do(it: Asking) -> None:
         assert await it.ask(client_name=b"good.example") == "DUNNO"
         assert await it.ask(sasl_username=b"carol") == "DUNNO"
-        assert not it.guard.away
+        assert not it.guard.is_open
 
     with_policy(tmp_path, do, LISTS, FakeStore(fault=StoreError("away")), on_store_failure="defer")
 

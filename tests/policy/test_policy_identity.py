@@ -33,14 +33,12 @@ KNOWN = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)
 
 @dataclass
 class SaysOf:
-    """A collector that says what the test wants, and remembers whom it was asked about."""
+    """A witness that says what the test wants, and remembers whom it was asked about."""
 
     evidence: Evidence = KNOWN
     asked: list[bytes] = field(default_factory=list)
 
-    def collect(
-        self, request: Request, address: Address, found: Callable[[Evidence], None]
-    ) -> None:
+    def look(self, request: Request, address: Address, found: Callable[[Evidence], None]) -> None:
         assert address == parse_address(request.client_address or b"")
         self.asked.append(address.text)
         asyncio.get_running_loop().call_soon(found, self.evidence)
@@ -49,7 +47,7 @@ class SaysOf:
 @dataclass
 class Server:
     policy: Policy
-    collector: SaysOf
+    witness: SaysOf
     metrics: Metrics
     log: Log
     kept: Kept
@@ -78,15 +76,15 @@ def serve(
 ) -> None:  # fmt: skip
     async def run() -> None:
         settings = Settings(test_time=True, identity=("spf",), **options)
-        kept, metrics, collector = Kept(), Metrics(), SaysOf()
+        kept, metrics, witness = Kept(), Metrics(), SaysOf()
         log = Log(kept, Severity.DEBUG, as_json=settings.log_format == "json")
         observer = Observer(metrics, log)
         store = FakeStore(OSError("away")) if away else open_store(settings, folder)
         guard = CircuitBreaker(store, 5, observer.store_changed)
         lists = Whitelists(Clients([Source("w", b"white.example\n")]), Recipients([]))
-        policy = Policy(settings, lists, guard, observer, collector)
+        policy = Policy(settings, lists, guard, observer, witness)
         try:
-            await asyncio.wait_for(do(Server(policy, collector, metrics, log, kept)), 30)
+            await asyncio.wait_for(do(Server(policy, witness, metrics, log, kept)), 30)
         finally:
             await guard.close()
             log.close(10)
@@ -109,7 +107,7 @@ def test_a_whitelisted_client_is_not_looked_at(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
         assert await it.ask(client_name=b"mx.white.example") == b"DUNNO"
         assert await it.ask(sasl_username=b"bob") == b"DUNNO"
-        assert it.collector.asked == []
+        assert it.witness.asked == []
 
     serve(tmp_path, do)
 
@@ -117,9 +115,9 @@ def test_a_whitelisted_client_is_not_looked_at(tmp_path: Path) -> None:
 def test_only_suspicious_mail_waits(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
         assert await it.ask() == b"DUNNO"
-        it.collector.evidence = Evidence(signals=("no_ptr", "helo_not_fqdn"))
+        it.witness.evidence = Evidence(signals=("no_ptr", "helo_not_fqdn"))
         assert (await it.ask() or b"").startswith(b"DEFER_IF_PERMIT")
-        it.collector.evidence = Evidence(unsure=True)
+        it.witness.evidence = Evidence(unsure=True)
         assert (await it.ask(sender=b"carol@example.com") or b"").startswith(b"DEFER_IF_PERMIT")
         assert it.counted("greyd_signals_total", signal="no_ptr") == 1
         assert it.counted("greyd_unsure_total") == 1
@@ -133,7 +131,7 @@ def test_only_suspicious_mail_waits(tmp_path: Path) -> None:
 
 def test_json_lines_say_it_too(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
-        it.collector.evidence = KNOWN._replace(signals=("no_ptr",), unsure=True)
+        it.witness.evidence = KNOWN._replace(signals=("no_ptr",), unsure=True)
         await it.ask()
         event = json.loads(it.lines()[-1])
         assert (event["identity"], event["signals"], event["dns"]) == (
@@ -145,7 +143,7 @@ def test_json_lines_say_it_too(tmp_path: Path) -> None:
 
 def test_an_exempt_client_passes(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
-        it.collector.evidence = KNOWN._replace(exemption="DNS whitelist")
+        it.witness.evidence = KNOWN._replace(exemption="DNS whitelist")
         assert await it.ask() == b"DUNNO"
         assert it.counted("greyd_requests_total", action="pass", reason="DNS whitelist") == 1
 

@@ -12,7 +12,8 @@ import pytest
 from greyd.rules.reserved_keys import SWEPT_KEY
 from greyd.rules.transaction import Change
 from greyd.runtime.clock import HOLD_SECONDS, MAX_STEP_SECONDS, SteadyClock
-from greyd.store.sqlite import rows, sweep_clock
+from greyd.store.sqlite import sweep_clock
+from greyd.store.sqlite.rows import SCHEMA, put
 from greyd.store.sqlite.sweep_clock import SweepClock
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def test_a_clock_that_was_not_set_is_followed_as_soon_as_it_is_set() -> None:
 @pytest.fixture
 def connection() -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.executescript(rows.SCHEMA)
+        connection.executescript(SCHEMA)
         yield connection
 
 
@@ -185,6 +186,6 @@ def test_servers_that_start_under_a_wrong_clock_delete_nothing_early(
 def test_what_a_hand_has_written_in_its_place_does_not_matter(
     connection: sqlite3.Connection, kept: bytes
 ) -> None:
-    rows.put(connection, Change(SWEPT_KEY, kept, 60), NOW)
+    put(connection, Change(SWEPT_KEY, kept, 60), NOW)
     machine = Machine()
     assert keep_running(machine, start(machine), connection, 7 * 60) == machine.wall()

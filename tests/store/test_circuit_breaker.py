@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import pytest
 
 from greyd.store import circuit_breaker
-from greyd.store.circuit_breaker import CircuitBreaker, StoreAway
-from greyd.store.contract import StoreError
+from greyd.store.circuit_breaker import CircuitBreaker, CircuitOpenError
+from greyd.store.errors import StoreError
 from tests.stores import FakeStore, look, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from greyd.rules.transaction import Answer, Rule
-    from greyd.store.contract import Done
+    from greyd.store.contract import DoneCallback
 
 AnyStore = TypeVar("AnyStore", bound=FakeStore)
 
@@ -30,14 +30,14 @@ DEADLINE = 0.05
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a store that is away be tried again at once."""
-    monkeypatch.setattr(circuit_breaker, "REST_SECONDS", 0.01)
-    monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "MIN_OPEN_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "PROBE_INTERVAL_SECONDS", 0.01)
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a store that is away not be tried again in this test."""
-    monkeypatch.setattr(circuit_breaker, "REST_SECONDS", 3600)
+    monkeypatch.setattr(circuit_breaker, "MIN_OPEN_SECONDS", 3600)
 
 
 def guarded(
@@ -87,7 +87,7 @@ def test_a_store_that_answers_is_not_in_the_way() -> None:
         for _ in range(10):
             await asyncio.sleep(DEADLINE / 4)
             assert await breaker.transact([b"k"], look) == [b"v"]
-        assert not breaker.away
+        assert not breaker.is_open
         assert told == []
 
     guarded(do)
@@ -98,7 +98,7 @@ def test_the_first_failure_opens_the_circuit_and_says_why() -> None:
     async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.fault = StoreError("disk on fire")
         assert str(await fails(breaker)) == "disk on fire"
-        assert breaker.away
+        assert breaker.is_open
         assert told == ["disk on fire"]
 
     guarded(do)
@@ -111,7 +111,7 @@ def test_while_it_is_away_requests_fail_at_once_and_it_is_not_asked() -> None:
         await fails(breaker)
         asked = store.asked
         for _ in range(100):
-            assert isinstance(await fails(breaker), StoreAway)
+            assert isinstance(await fails(breaker), CircuitOpenError)
         assert store.asked == asked
         assert len(told) == 1
 
@@ -140,7 +140,7 @@ def test_the_deadline_counts_from_each_request_s_own_beginning() -> None:
         began = time.monotonic()
         await fails(breaker)
         assert time.monotonic() - began >= DEADLINE * 0.9
-        assert breaker.away
+        assert breaker.is_open
 
     guarded(do)
 
@@ -168,7 +168,7 @@ def test_a_store_that_comes_back_is_used_again_and_told_of_once() -> None:
             await asked_again(store, 3)
             assert told == ["refused"]
             store.fault = None
-            await until(lambda: not breaker.away)
+            await until(lambda: not breaker.is_open)
             assert told == ["refused", None]
             await breaker.transact([b"k"], put(b"k", b"v"))
 
@@ -193,9 +193,9 @@ def test_a_store_that_answers_to_looks_only_is_away() -> None:
         store.read_only = True
         await fails(breaker)
         await asked_again(store, 3)
-        assert breaker.away
+        assert breaker.is_open
         store.read_only = False
-        await until(lambda: not breaker.away)
+        await until(lambda: not breaker.is_open)
 
     guarded(do)
 
@@ -210,7 +210,7 @@ def test_a_circuit_stays_open_for_a_while_so_that_a_store_that_comes_and_goes_is
         store.fault = None
         for _ in range(20):
             await asyncio.sleep(0)
-            assert isinstance(await fails(breaker), StoreAway)
+            assert isinstance(await fails(breaker), CircuitOpenError)
         assert told == ["refused"]
 
     guarded(do)
@@ -224,7 +224,7 @@ def test_a_fault_nobody_thought_of_does_not_end_the_probing() -> None:
         store.fault = ZeroDivisionError()
         await asked_again(store, 3)
         store.fault = None
-        await until(lambda: not breaker.away)
+        await until(lambda: not breaker.is_open)
 
     guarded(do)
 
@@ -236,9 +236,9 @@ def test_a_fault_nobody_thought_of_does_not_end_the_probing() -> None:
 class OddStore(FakeStore):
     """A store that breaks its contract once: ``odd`` is called instead of answering."""
 
-    odd: Callable[[Done], None] | None = None
+    odd: Callable[[DoneCallback], None] | None = None
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: DoneCallback) -> None:
         odd, self.odd = self.odd, None
         if odd is not None:
             odd(done)
@@ -246,21 +246,21 @@ class OddStore(FakeStore):
             super().begin(keys, rule, done)
 
 
-def raise_(_done: Done) -> None:
+def raise_(_done: DoneCallback) -> None:
     raise KeyError(7)
 
 
-def answer_twice(done: Done) -> None:
+def answer_twice(done: DoneCallback) -> None:
     done("first", None)
     done("second", None)
 
 
-def answer_then_fail(done: Done) -> None:
+def answer_then_fail(done: DoneCallback) -> None:
     done("first", None)
     done(None, StoreError("too late to count"))
 
 
-def lose(_done: Done) -> None:
+def lose(_done: DoneCallback) -> None:
     pass
 
 
@@ -288,14 +288,14 @@ class Asked:
     ],
 )
 def test_whatever_a_store_does_each_request_has_one_answer_and_the_circuit_closes_for_good(
-    odd: Callable[[Done], None], error: type[Exception] | None
+    odd: Callable[[DoneCallback], None], error: type[Exception] | None
 ) -> None:
     async def do(breaker: CircuitBreaker, store: OddStore, told: list[str | None]) -> None:
         store.odd = odd
         asked = Asked([]).of(breaker)
         others = [Asked([]).of(breaker) for _ in range(5)]
         await until(lambda: all(each.answers for each in (asked, *others)))
-        await until(lambda: not breaker.away)
+        await until(lambda: not breaker.is_open)
         opened = told.copy()
         for _ in range(20):
             await asyncio.sleep(DEADLINE / 4)
@@ -311,16 +311,16 @@ def test_whatever_a_store_does_each_request_has_one_answer_and_the_circuit_close
 @pytest.mark.usefixtures("quick")
 def test_an_answer_after_the_deadline_is_nobody_s() -> None:
     async def do(breaker: CircuitBreaker, store: OddStore, told: list[str | None]) -> None:
-        late: list[Done] = []
+        late: list[DoneCallback] = []
         store.odd = late.append
         asked = Asked([]).of(breaker)
         await until(lambda: bool(asked.answers))
-        await until(lambda: not breaker.away)
+        await until(lambda: not breaker.is_open)
         opened = told.copy()
         late[0]("late", None)
         late[0](None, StoreError("late"))
         assert len(asked.answers) == 1
-        assert not breaker.away
+        assert not breaker.is_open
         assert told == opened
         assert await breaker.transact([b"k"], look) == [None]
 
@@ -353,7 +353,7 @@ class FarStore(FakeStore):
     seconds: float = 0.0
     _threads: list[threading.Thread] = field(default_factory=list)
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:  # noqa: ARG002 - no rule
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: DoneCallback) -> None:  # noqa: ARG002 - no rule
         here, there = socket.socketpair()
         loop = asyncio.get_running_loop()
 
@@ -423,7 +423,7 @@ def test_a_dead_store_is_noticed_by_a_slow_loop_too(turn_seconds: float) -> None
             time.sleep(turn_seconds)  # noqa: ASYNC251 - it is to be slow
             await asyncio.sleep(0)
         assert time.monotonic() - began < 10 * deadline + 20 * turn_seconds
-        assert breaker.away
+        assert breaker.is_open
 
     guarded(do, FakeStore(), deadline)
 
@@ -442,7 +442,7 @@ def test_a_pause_while_the_store_is_probed_is_not_the_store_s_either() -> None:
         time.sleep(3 * deadline)  # noqa: ASYNC251 - it is to block the loop
         await asyncio.sleep(deadline / 2)
         store.speak()
-        await until(lambda: not breaker.away)
+        await until(lambda: not breaker.is_open)
         assert store.asked == asked + 1
 
     guarded(do, FakeStore(), deadline)
@@ -469,7 +469,7 @@ def test_why_it_takes_long_is_told_and_told_again_where_there_is_news() -> None:
         await fails(breaker)
         await until(lambda: store.reasons == ["end"])
         store.speak()
-        await until(lambda: not breaker.away)
+        await until(lambda: not breaker.is_open)
         words = [f"no answer within 0.05 s ({cause})" for cause in ("connecting", "far", "0")]
         assert told == [*words, None]
 
@@ -481,9 +481,9 @@ def test_what_fails_at_the_start_is_tried_again_at_once() -> None:
     async def do(breaker: CircuitBreaker, store: FakeStore, told: list[str | None]) -> None:
         store.fault = StoreError("refused")
         await breaker.check()
-        assert breaker.away
+        assert breaker.is_open
         store.fault = None
-        await until(lambda: not breaker.away)
+        await until(lambda: not breaker.is_open)
         assert told == ["refused", None]
 
     guarded(do)

@@ -25,7 +25,7 @@ from greyd.config.sources import from_arguments
 from greyd.rules.records import Client, Triplet
 from greyd.rules.reserved_keys import SWEPT_KEY
 from greyd.rules.transaction import Change
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
 from tests.processes import free_port, redis_server
 from tests.stores import (
@@ -551,7 +551,7 @@ def test_every_key_in_redis_has_a_time_to_live_and_begins_with_the_prefix(
 def test_what_is_known_of_an_entry_spares_a_round_trip(
     server: Running, redis_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greyd.store.redis.store.MAX_BELIEVED", 2)
+    monkeypatch.setattr("greyd.store.redis.store.MAX_CACHED_VALUES", 2)
     keys = [b"a", b"b", b"c"]
 
     async def do(store: Store) -> None:

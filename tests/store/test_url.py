@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from greyd.config.settings import Settings
-from greyd.redaction import shown
-from greyd.store.contract import StoreError
+from greyd.redaction import redacted
+from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
-from greyd.store.url import Host, UrlError, check_url, read_redis_url, shown_url
+from greyd.store.url import RedisHost, StoreUrlError, parse_redis_url, redact_url, validate_url
 from tests.commands import run_here
 
 SECRET = "geheimnis"
@@ -59,10 +59,10 @@ SECRET = "geheimnis"
     ],
 )
 def test_a_url_that_is_understood_is_shown_without_its_login(url: str, shown_as: str) -> None:
-    check_url(url)
+    validate_url(url)
     if not url.startswith("sqlite:"):
         open_store(Settings(store=url), Path("/nonexistent"))
-    assert shown_url(url) == shown_as
+    assert redact_url(url) == shown_as
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_a_url_that_is_understood_is_shown_without_its_login(url: str, shown_as:
 def test_a_login_is_read_as_uris_have_it(
     login: str, username: str | None, password: str | None
 ) -> None:
-    url = read_redis_url(f"redis://{login}db/0")
-    assert (url.username, url.password, url.hosts) == (username, password, (Host("db", 6379),))
+    url = parse_redis_url(f"redis://{login}db/0")
+    assert (url.username, url.password, url.hosts) == (username, password, (RedisHost("db", 6379),))
 
 
 def test_a_login_may_stand_among_the_options() -> None:
-    url = read_redis_url("redis://db/0?username=mail&password=p%40&ssl_ca_certs=/ca.pem")
+    url = parse_redis_url("redis://db/0?username=mail&password=p%40&ssl_ca_certs=/ca.pem")
     assert (url.username, url.password) == ("mail", "p@")
     assert url.options == (("ssl_ca_certs", "/ca.pem"),)
 
@@ -214,14 +214,14 @@ def secrets_in(password: str, text: str) -> list[str]:
 
 def all_that_is_said_of(url: str) -> str:
     """Return what a message, the log, a page or a command could show of a URL."""
-    said = [shown_url(url), repr(Settings(store=url))]
+    said = [redact_url(url), repr(Settings(store=url))]
     for refuse in (
-        read_redis_url,
+        parse_redis_url,
         lambda text: open_store(Settings(store=text), Path("/nonexistent")),
     ):
         try:
             refuse(url)
-        except (UrlError, StoreError) as error:
+        except (StoreUrlError, StoreError) as error:
             said.append(str(error))
     return "\n".join(said)
 
@@ -232,7 +232,7 @@ def test_no_mistyped_url_shows_its_password(url: str, password: str) -> None:
         if "@" in password and mistyped.count("@") == 1:
             # Nothing tells this from a shorter password and a host.
             continue
-        said = all_that_is_said_of(mistyped) + shown(mistyped)
+        said = all_that_is_said_of(mistyped) + redacted(mistyped)
         assert not secrets_in(password, said), mistyped
 
 
@@ -257,8 +257,8 @@ def mistyped_urls(draw: st.DrawFn) -> tuple[str, str]:
 @example(("redis//u:Zq7geheim@h/0", "Zq7geheim"))
 def test_no_change_of_a_url_makes_it_show_its_password(mistyped: tuple[str, str]) -> None:
     url, password = mistyped
-    with contextlib.suppress(UrlError):
-        if read_redis_url(url).password is None:
+    with contextlib.suppress(StoreUrlError):
+        if parse_redis_url(url).password is None:
             # What stands where a host or a user does is one.
             return
     assert "zq7" not in all_that_is_said_of(url).lower(), (url, password)

@@ -12,7 +12,7 @@ from greyd.monitoring.store_summary import StoreSummary
 from greyd.rules.entries import Kind, kind_of, understand
 from greyd.rules.transaction import Record
 from greyd.store.circuit_breaker import CircuitBreaker
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
 from greyd.whitelist.hits import (
     CLIENTS,
@@ -97,7 +97,7 @@ def test_what_a_failing_store_does_not_take_is_stored_when_it_is_back() -> None:
         store.fault = StoreError("away")
         guard = guard_of(store)
         await hits.store(guard)
-        assert guard.away
+        assert guard.is_open
         asked = store.asked
         hits.clients.add(b"example.com")
         await hits.store(guard)

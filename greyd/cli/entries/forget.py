@@ -12,14 +12,13 @@ import typer
 
 from greyd.cli.acts import note_act
 from greyd.cli.batches import delete_all
-from greyd.cli.context import EXIT_NO, CommandContext
+from greyd.cli.context import NO, CommandContext, CommandError, command
 from greyd.cli.entries.selection import Selection, read_address, select
-from greyd.cli.errors import CommandError
 from greyd.rules.control import Control, change_control, window_key
 from greyd.rules.entries import Kind, State, kind_of, understand
 from greyd.rules.keys import correspondence_key
 from greyd.rules.reserved_keys import CONTROL_KEY
-from greyd.store.contract import walk
+from greyd.store.contract import scan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -31,8 +30,9 @@ if TYPE_CHECKING:
     Found = Sequence[tuple[bytes, Kind]]
 
 
+@command
 async def forget(
-    context: CommandContext,
+    admin: CommandContext,
     client: Annotated[
         str | None,
         typer.Option(
@@ -84,12 +84,12 @@ async def forget(
 
       greyd forget --unreadable --dry-run
     """
-    settings = context.settings
+    settings = admin.settings
     wanted = _wanted(client, sender, recipient, address, unreadable=unreadable)
     if address is not None and settings.privacy:
         raise CommandError("--address: with --privacy only hashes are stored, which name nobody")
     counts: Counter[Kind] = Counter()
-    async with context.store(writes=not dry_run) as store:
+    async with admin.store(writes=not dry_run) as store:
         async for found in wanted(store, settings):
             counts.update(kind for _, kind in found)
             if not dry_run:
@@ -100,8 +100,8 @@ async def forget(
         if number and not dry_run:
             # The log is not to name whom the store has just forgotten.
             await note_act(store, settings, f"forgot {number} entries", {})
-    _show(context, counts, dry_run=dry_run)
-    return 0 if number else EXIT_NO
+    _show(admin, counts, dry_run=dry_run)
+    return 0 if number else NO
 
 
 def _wanted(
@@ -147,7 +147,7 @@ async def _found(selection: Selection, store: Store, settings: Settings) -> Asyn
                 yield [(key, kind_of(record.key))]
         return
     now = int(time.time())
-    async for group in walk(store):
+    async for group in scan(store):
         entries = [
             understand(record, now, settings, expired=True, unreadable=True) for record in group
         ]
@@ -160,7 +160,7 @@ async def _found(selection: Selection, store: Store, settings: Settings) -> Asyn
 
 async def _unreadable(store: Store, settings: Settings) -> AsyncIterator[Found]:
     now = int(time.time())
-    async for group in walk(store):
+    async for group in scan(store):
         entries = [
             understand(record, now, settings, expired=True, unreadable=True) for record in group
         ]
@@ -171,7 +171,7 @@ async def _about(address: str, store: Store, settings: Settings) -> AsyncIterato
     """Go through all that names an address, also what no rule can read."""
     now, naming = int(time.time()), _naming(address)
     selections = [select(None, address, None), select(None, None, address)]
-    async for group in walk(store):
+    async for group in scan(store):
         found = []
         for record in group:
             entry = understand(record, now, settings, expired=True, unreadable=True)
@@ -224,13 +224,13 @@ _NAMES = {
 }
 
 
-def _show(context: CommandContext, counts: Counter[Kind], *, dry_run: bool) -> None:
+def _show(admin: CommandContext, counts: Counter[Kind], *, dry_run: bool) -> None:
     table = {kind.value.replace(" ", "_"): counts[kind] for kind in _NAMES}
-    context.print_json({"dry_run": dry_run, "entries": counts.total(), **table})
+    admin.tell_json({"dry_run": dry_run, "entries": counts.total(), **table})
     if not counts.total():
-        context.print("nothing is known that fits")
+        admin.tell("nothing is known that fits")
         return
-    context.print_table(
+    admin.table(
         ["would be forgotten" if dry_run else "forgotten", ""],
         [[name, str(counts[kind])] for kind, name in _NAMES.items() if counts[kind]],
         numbers=[""],

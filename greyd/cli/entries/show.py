@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greyd.cli.batches import lower_cpu_priority
-from greyd.cli.context import EXIT_NO, CommandContext
+from greyd.cli.context import NO, CommandContext, CommandError, command
 from greyd.cli.entries.rows import TRIPLETS, Rows, details_of, object_of, text_of
 from greyd.cli.entries.selection import Selection, domains_of, read_address, select
-from greyd.cli.errors import CommandError
 from greyd.config.durations import say_duration
 from greyd.escaping import plain
 from greyd.rules.address import Address, parse_address
 from greyd.rules.entries import Entry, Kind, State, is_too_old, understand
 from greyd.rules.evidence import Evidence
 from greyd.rules.keys import correspondence_key, normalise_sender, request_keys
-from greyd.store.contract import walk
+from greyd.store.contract import scan
 from greyd.terminal import complain
 from greyd.whitelist.matcher import parse_network
 
@@ -41,8 +40,9 @@ USAGE = (
 )
 
 
+@command
 async def show(
-    context: CommandContext,
+    admin: CommandContext,
     what: Annotated[
         list[str] | None,
         typer.Argument(
@@ -88,8 +88,8 @@ async def show(
     """
     lower_cpu_priority()
     question = _question(what or [], client, sender, recipient)
-    async with context.store() as store:
-        found = _Found(context)
+    async with admin.store() as store:
+        found = _Found(admin)
         await question.answer(store, found, quick=quick)
     return found.end(question.name)
 
@@ -241,14 +241,14 @@ def _octet(escape: re.Match[bytes]) -> bytes:
 class _Found:
     """Shows what is found, as it is found."""
 
-    context: CommandContext
+    admin: CommandContext
     _objects: list[dict[str, Any]] = field(default_factory=list)
     _others: list[Entry] = field(default_factory=list)
     _more: bool = False
 
     @property
     def settings(self) -> Settings:
-        return self.context.settings
+        return self.admin.settings
 
     async def look(self, store: Store, *wanted: bytes) -> bool:
         """Show what is under some keys; returns whether anything is there."""
@@ -278,15 +278,15 @@ class _Found:
             }
         )
         for name, fact in details_of(record, self.settings):
-            self.context.print(f"{name + ':':14}{fact}")
-        self.context.print("")
+            self.admin.tell(f"{name + ':':14}{fact}")
+        self.admin.tell("")
 
     async def summarize_store(self, store: Store, wanted: Callable[[Entry], bool]) -> list[Entry]:
         """Return what is wanted of the whole store, up to one more than are shown."""
         now, found = int(time.time()), list[Entry]()
         rough = await store.size()
-        with self.context.progress_bar("looking through the store", rough.entries) as done:
-            async for records in walk(store):
+        with self.admin.progress("looking through the store", rough.entries) as done:
+            async for records in scan(store):
                 entries = (understand(each, now, self.settings) for each in records)
                 found += islice(filter(wanted, filter(None, entries)), MAX_OTHERS + 1 - len(found))
                 done(len(records))
@@ -297,8 +297,8 @@ class _Found:
     def add_others(self, entries: Sequence[Entry], all_of_them: str) -> None:
         """Show what else is known."""
         self._others, self._more = list(entries[:MAX_OTHERS]), len(entries) > MAX_OTHERS
-        if not self.context.as_json:
-            Rows(self.context, keys=False).show(self._others)
+        if not self.admin.as_json:
+            Rows(self.admin, keys=False).show(self._others)
             if self._more:
                 complain(f"there is more: {all_of_them} shows it")
 
@@ -306,9 +306,7 @@ class _Found:
         """Say what was found in all; returns the exit status."""
         now = int(time.time())
         others = [object_of(each, now, self.settings) for each in self._others]
-        self.context.print_json(
-            {"entries": self._objects, "of_network": others, "more": self._more}
-        )
+        self.admin.tell_json({"entries": self._objects, "of_network": others, "more": self._more})
         if self._objects or self._others:
             return 0
         delay = say_duration(self.settings.delay_seconds)
@@ -316,4 +314,4 @@ class _Found:
             f"nothing is known of {plain(name)}; a first contact waits {delay}, unless a list or"
             " an option lets it pass (greyd explain tells)"
         )
-        return EXIT_NO
+        return NO

@@ -22,8 +22,8 @@ from greyd.rules.address import parse_address
 from greyd.rules.entries import Kind, is_own_note, kind_of
 from greyd.rules.keys import hidden, keys_of_normal, names_in
 from greyd.rules.records import Client, Identity, Triplet
-from greyd.store.sqlite import rows
-from greyd.store.url import RedisUrl, UrlError, read_redis_url
+from greyd.store.sqlite.rows import NEWEST, entries_before
+from greyd.store.url import RedisUrl, StoreUrlError, parse_redis_url
 
 if TYPE_CHECKING:
     import sqlite3
@@ -46,8 +46,8 @@ _KEYED = "correspondences: hashed without --privacy-key, and this server has one
 
 def records(connection: sqlite3.Connection) -> Iterator[Record]:
     """Go through a SQLite store's entries, without a thread and without writing."""
-    row = rows.NEWEST
-    while (step := rows.before(connection, int(time.time()), row)) is not None:
+    row = NEWEST
+    while (step := entries_before(connection, int(time.time()), row)) is not None:
         row, group = step
         yield from group
 
@@ -124,8 +124,8 @@ def _hashed(key: bytes, settings: Settings) -> bytes | str:
 def is_the_same(one: str, other: str) -> bool:
     """Whether two URLs of Redis lead to the same database, as far as they tell."""
     try:
-        return _place(read_redis_url(one)) == _place(read_redis_url(other))
-    except UrlError:
+        return _place(parse_redis_url(one)) == _place(parse_redis_url(other))
+    except StoreUrlError:
         return False
 
 
@@ -137,4 +137,4 @@ def _place(url: RedisUrl) -> RedisUrl:
     hosts = tuple(
         each._replace(name="127.0.0.1") if each.name in _LOCAL else each for each in url.hosts
     )
-    return url._replace(scheme="", kind="", hosts=hosts, username="", password="", options=())
+    return url._replace(scheme="", connection="", hosts=hosts, username="", password="", options=())

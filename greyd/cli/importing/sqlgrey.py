@@ -18,14 +18,14 @@ import re
 import sqlite3
 from typing import TYPE_CHECKING
 
-from greyd.cli.errors import CommandError
+from greyd.cli.context import CommandError
 from greyd.cli.importing.merging import Found, Item, Refused, Unreadable
 from greyd.rules.address import network_prefix, parse_address
 from greyd.rules.entries import Kind
 from greyd.rules.greylist import COUNT_EVERY
 from greyd.rules.keys import request_keys
 from greyd.rules.records import Client, Triplet
-from greyd.store.sqlite.reading import Reading
+from greyd.store.sqlite.read_only import ReadOnlyDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
         AdminError: it can't be read, or was changed meanwhile.
         StoreError: it can't be opened.
     """
-    with contextlib.closing(Reading(os.path.realpath(path))) as reading:
+    with contextlib.closing(ReadOnlyDatabase(os.path.realpath(path))) as reading:
         reading.connection.text_factory = bytes
         try:
             yield reading.connection

@@ -1,8 +1,8 @@
 """A server on trial: its own policy, with other settings, at another time, on a store of its own.
 
 It is asked as Postfix asks, and its policy is the one that serves. Only what that stands between is
-another: a store in memory that nobody shares, an observer that keeps what is told, and a collector
-whose evidence is known already.
+another: a store in memory that nobody shares, an observer that keeps what is told, and a witness
+that says what is known of a client already.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.observer import Observer
-from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.rules.address import Address, parse_address
 from greyd.rules.evidence import NO_EVIDENCE
 from greyd.rules.keys import Keys, request_keys
 from greyd.rules.reasons import PASS, Category, Reason
 from greyd.rules.records import Client, Identity, Triplet
-from greyd.store.contract import Transacting
+from greyd.store.contract import TransactionalStore
 from greyd.whitelist.matcher import Whitelists
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from greyd.rules.evidence import Evidence
     from greyd.rules.request import Request
     from greyd.rules.transaction import Answer, Rule
-    from greyd.store.contract import Done
+    from greyd.store.contract import DoneCallback
     from greyd.whitelist.matcher import Entry
 
 _OF_THE_PAST = 86400
@@ -60,8 +59,8 @@ class SimulatedServer:
         self._store = _Memory()
         self._told = _Told()
         self._known = _Known()
-        collector = self._known if settings.needs_evidence else None
-        self._policy = Policy(settings, whitelists, self._store, self._told, collector)
+        witness = self._known if settings.needs_evidence else None
+        self._policy = Policy(settings, whitelists, self._store, self._told, witness)
 
     def ask(self, request: Request, now: int, evidence: Evidence) -> Verdict:
         """Ask about an attempt, as Postfix does.
@@ -73,7 +72,7 @@ class SimulatedServer:
         """
         self._known.evidence = evidence
         self._store.now = now
-        self._policy.answer(request, PendingReply(_ignore))
+        self._policy.answer(request, _ignore)
         return self._told.verdict
 
     def learn(self, request: Request, now: int) -> None:
@@ -131,13 +130,11 @@ def _ignore(_: bytes | None) -> None:
 
 
 class _Known:
-    """An evidence collector that answers with what is known already."""
+    """A witness that says what it has been told."""
 
     evidence: Evidence = NO_EVIDENCE
 
-    def collect(
-        self, _request: Request, _address: Address, found: Callable[[Evidence], None]
-    ) -> None:
+    def look(self, _request: Request, _address: Address, found: Callable[[Evidence], None]) -> None:
         found(self.evidence)
 
     def close(self) -> None:
@@ -193,7 +190,7 @@ class _Told(Observer):
         raise error
 
 
-class _Memory(Transacting):
+class _Memory(TransactionalStore):
     """A store in memory, at a time that is told; what is over goes whenever it has doubled."""
 
     _LEAST = 10_000
@@ -204,7 +201,7 @@ class _Memory(Transacting):
         """Values, and when they are forgotten."""
         self._most = self._LEAST
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: DoneCallback) -> None:
         records, now = self.records, self.now
         # The rules look at the times themselves, so what is over need not be left out here.
         found = [records.get(key) for key in keys]

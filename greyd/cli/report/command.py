@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greyd.cli.context import EXIT_NO, CommandContext
-from greyd.cli.errors import CommandError
+from greyd.cli.context import NO, CommandContext, CommandError, command
 from greyd.config.durations import read_duration, show_duration, show_share
 from greyd.escaping import plain
 from greyd.terminal import clock, complain
@@ -35,8 +34,9 @@ _MAX_ROWS = 35
 _BAR_WIDTH = 40
 
 
+@command
 def report(
-    context: CommandContext,
+    admin: CommandContext,
     logs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -100,8 +100,8 @@ def report(
 
     span = Span.of(since, until, time.time())
     paths = _paths(logs, span)
-    counts, outside = Counts(context.settings, top), _Outside()
-    with context.progress_bar("reading", bytes_of(paths)) as advance:
+    counts, outside = Counts(admin.settings, top), _Outside()
+    with admin.progress("reading", bytes_of(paths)) as advance:
         tally = Tally(on_bytes=advance)
         counts.add_all(_within(decisions(paths, tally=tally), span, outside))
     if tally.too_long:
@@ -110,15 +110,15 @@ def report(
         complain(f"{outside.undated:,} decisions have no date, and are left out")
     if not counts.requests:
         complain(_nothing(paths, outside))
-        return EXIT_NO
+        return NO
     found = counts.report()
     if html is not None:
         _write_page(html, found)
-    context.print_json(as_json(found))
+    admin.tell_json(as_json(found))
     if html is None:
-        _tell(context, found)
+        _tell(admin, found)
     else:
-        context.print(f"{html} shows {found.requests:,} requests")
+        admin.tell(f"{html} shows {found.requests:,} requests")
     return 0
 
 
@@ -270,16 +270,16 @@ def _replace(path: Path, data: bytes) -> None:
 # For people ---------------------------------------------------------------------------------------
 
 
-def _tell(context: CommandContext, found: Report) -> None:
-    _tell_volume(context, found)
-    _tell_time(context, found)
-    _tell_first_contacts(context, found)
-    _tell_lost(context, found)
-    _tell_waits(context, found)
-    _tell_pools(context, found)
+def _tell(admin: CommandContext, found: Report) -> None:
+    _tell_volume(admin, found)
+    _tell_time(admin, found)
+    _tell_first_contacts(admin, found)
+    _tell_lost(admin, found)
+    _tell_waits(admin, found)
+    _tell_pools(admin, found)
     if found.approximations:
-        context.print("", _title("Approximations"))
-        context.print(*(f"{each}." for each in found.approximations))
+        admin.tell("", _title("Approximations"))
+        admin.tell(*(f"{each}." for each in found.approximations))
 
 
 def _title(text: str) -> Text:
@@ -288,9 +288,9 @@ def _title(text: str) -> Text:
     return Text(text, style="bold underline")
 
 
-def _tell_volume(context: CommandContext, found: Report) -> None:
+def _tell_volume(admin: CommandContext, found: Report) -> None:
     span = f"{clock(found.first)} to {clock(found.last)}" if found.first else "no line has a date"
-    context.print(_title("Greylisting"), f"{span}; {found.requests:,} requests")
+    admin.tell(_title("Greylisting"), f"{span}; {found.requests:,} requests")
     different = (
         f"{what}: {number.count if number.exact else round(number.count, -3):,}"
         f"{'' if number.exact else ' (about)'}"
@@ -300,37 +300,33 @@ def _tell_volume(context: CommandContext, found: Report) -> None:
             ("recipients", found.recipients),
         )
     )
-    context.print(", ".join(different), "")
+    admin.tell(", ".join(different), "")
     rows = [
         [action, plain(reason.encode()), f"{count:,}", show_share(count, found.requests)]
         for (action, reason), count in found.outcomes[:_MAX_ROWS]
     ]
-    context.print_table(
-        ["action", "reason", "requests", "share"], rows, numbers=["requests", "share"]
-    )
+    admin.table(["action", "reason", "requests", "share"], rows, numbers=["requests", "share"])
 
 
-def _tell_time(context: CommandContext, found: Report) -> None:
+def _tell_time(admin: CommandContext, found: Report) -> None:
     if not found.slots:
         return
     step, stretches = found.over_time(_MAX_ROWS, _STEPS)
     unit = {86400: "day", 7 * 86400: "week"}.get(step, "four weeks")
     rows = [(time.strftime("%a %Y-%m-%d", time.localtime(each.start)), each) for each in stretches]
-    context.print("", _title(f"By {unit}"))
-    _tell_bars(context, unit, rows)
+    admin.tell("", _title(f"By {unit}"))
+    _tell_bars(admin, unit, rows)
     from greyd.cli.report.counts import Slot
 
-    context.print("", _title("By hour of the day"))
+    admin.tell("", _title("By hour of the day"))
     _tell_bars(
-        context,
-        "hour",
-        [(f"{hour:02}", Slot(0, each)) for hour, each in enumerate(found.by_hour())],
+        admin, "hour", [(f"{hour:02}", Slot(0, each)) for hour, each in enumerate(found.by_hour())]
     )
 
 
-def _tell_bars(context: CommandContext, unit: str, rows: Sequence[tuple[str, Slot]]) -> None:
+def _tell_bars(admin: CommandContext, unit: str, rows: Sequence[tuple[str, Slot]]) -> None:
     """Show what passed and what was greylisted as bars, side by side in one."""
-    if context.as_json:
+    if admin.as_json:
         return
     from rich.table import Table
     from rich.text import Text
@@ -338,7 +334,7 @@ def _tell_bars(context: CommandContext, unit: str, rows: Sequence[tuple[str, Slo
     from greyd.cli.report.kinds import GREYLISTED
 
     most = max(1, *(sum(slot.counts) for _, slot in rows))
-    plain_only = context.console.options.ascii_only
+    plain_only = admin.console.options.ascii_only
     passed_mark, grey_mark = ("#", "-") if plain_only else ("█", "░")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(unit)
@@ -353,16 +349,16 @@ def _tell_bars(context: CommandContext, unit: str, rows: Sequence[tuple[str, Slo
         bar = Text(passed_mark * of_passed, style="green")
         bar.append(grey_mark * (width - of_passed), style="yellow")
         table.add_row(name, f"{passed:,}", f"{grey:,}", bar)
-    context.print(table)
+    admin.tell(table)
 
 
 def _cells(count: int, most: int) -> int:
     return round(count * _BAR_WIDTH / most)
 
 
-def _tell_first_contacts(context: CommandContext, found: Report) -> None:
+def _tell_first_contacts(admin: CommandContext, found: Report) -> None:
     contacts = found.first_contacts
-    context.print("", _title("First contacts"))
+    admin.tell("", _title("First contacts"))
     late = show_duration(found.due_seconds)
     rows: list[tuple[str, int]] = [
         ("greylisted for the first time", contacts.count),
@@ -371,14 +367,14 @@ def _tell_first_contacts(context: CommandContext, found: Report) -> None:
         (f"never came back, within {late} or more", contacts.never),
         (f"too young to tell, at the log's end: less than {late}", contacts.too_young),
     ]
-    context.print_table(
+    admin.table(
         ["client network, sender, recipient", "triplets", "share"],
         [[name, f"{count:,}", show_share(count, contacts.count)] for name, count in rows],
         numbers=["triplets", "share"],
     )
     if delays := found.delays:
-        context.print("", _title("How long mail waited"))
-        context.print_table(
+        admin.tell("", _title("How long mail waited"))
+        admin.table(
             ["mails", *(f"{each} %" for each in delays.percentiles), "longest", "on average"],
             [[
                 f"{delays.count:,}",
@@ -391,23 +387,23 @@ def _tell_first_contacts(context: CommandContext, found: Report) -> None:
         )  # fmt: skip
 
 
-def _tell_lost(context: CommandContext, found: Report) -> None:
+def _tell_lost(admin: CommandContext, found: Report) -> None:
     if not found.lost:
         return
-    context.print("", _title("Never came back"))
-    context.print(
+    admin.tell("", _title("Never came back"))
+    admin.tell(
         f"{found.first_contacts.never:,} triplets, {found.lost_verified:,} of them from clients"
         " with a verified name. That is the spam kept out, and sometimes a lost mail; first those"
         " that may have been wanted."
     )
-    context.print_table(
+    admin.table(
         ["last seen", "tries", "client", "sender", "recipient", "why it may have been wanted"],
         [_lost_row(each) for each in found.lost],
         numbers=["tries"],
     )
-    context.print("")
-    _tell_counts(context, "domain of the client", found.lost_domains)
-    _tell_counts(context, "recipient", found.lost_recipients)
+    admin.tell("")
+    _tell_counts(admin, "domain of the client", found.lost_domains)
+    _tell_counts(admin, "recipient", found.lost_recipients)
 
 
 def _lost_row(lost: Lost) -> list[str]:
@@ -427,19 +423,19 @@ def reasons(lost: Lost) -> list[str]:
     return [*(["verified name"] if lost.is_verified else []), *lost.hints]
 
 
-def _tell_counts(context: CommandContext, what: str, counts: Sequence[tuple[bytes, int]]) -> None:
-    context.print_table(
+def _tell_counts(admin: CommandContext, what: str, counts: Sequence[tuple[bytes, int]]) -> None:
+    admin.table(
         [what, "never came back"],
         [[plain(name) or "<>", f"{count:,}"] for name, count in counts],
         numbers=["never came back"],
     )
 
 
-def _tell_waits(context: CommandContext, found: Report) -> None:
+def _tell_waits(admin: CommandContext, found: Report) -> None:
     if found.waits:
-        context.print("", _title("Waited longest"))
-        context.print("Candidates for whitelist_clients, by what they waited in all.")
-        context.print_table(
+        admin.tell("", _title("Waited longest"))
+        admin.tell("Candidates for whitelist_clients, by what they waited in all.")
+        admin.table(
             ["client", "mails", "on average", "longest", "in all"],
             [
                 [
@@ -454,23 +450,23 @@ def _tell_waits(context: CommandContext, found: Report) -> None:
             numbers=["mails", "on average", "longest", "in all"],
         )
     if found.early:
-        context.print("", _title("Came back too early"))
-        context.print_table(
+        admin.tell("", _title("Came back too early"))
+        admin.table(
             ["client", "retries"],
             [[plain(each.name), f"{each.count:,}"] for each in found.early],
             numbers=["retries"],
         )
 
 
-def _tell_pools(context: CommandContext, found: Report) -> None:
+def _tell_pools(admin: CommandContext, found: Report) -> None:
     if not found.pools:
         return
-    context.print("", _title("Pools"))
-    context.print(
+    admin.tell("", _title("Pools"))
+    admin.tell(
         "They try again from other networks, and each of these waits anew; --identity knows them"
         " by their domain."
     )
-    context.print_table(
+    admin.table(
         ["client", "mails", "networks, at most", "passed", "longest wait in all"],
         [
             [

@@ -12,7 +12,7 @@ from greyd.escaping import plain
 from greyd.monitoring.stats import PERIODS, START
 from greyd.monitoring.stats_client import Heard, Together, sum_of, together
 from greyd.rules.entries import Kind, State
-from greyd.store.url import shown_url
+from greyd.store.url import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from greyd.cli.stats.tally import Frequent, Tally
     from greyd.monitoring.stats import Counts, ServerStats
-    from greyd.store.contract import Size, Store
+    from greyd.store.contract import Store, StoreSize
 
 LOOKS = 5
 """At the store, to see how soon it answers."""
@@ -37,7 +37,7 @@ class StoreView:
 
     url: str
     tally: Tally | None = None
-    size: Size | None = None
+    size: StoreSize | None = None
     seconds: list[float] = field(default_factory=list)
     """How long it took to answer, some times."""
     fault: str = ""
@@ -45,7 +45,7 @@ class StoreView:
     @property
     def name(self) -> str:
         """Its URL without what is secret in it."""
-        return shown_url(self.url)
+        return redact_url(self.url)
 
     async def measure(self, store: Store) -> None:
         """See how large it is, and how soon it answers.

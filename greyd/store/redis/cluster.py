@@ -13,59 +13,62 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.crc import key_slot
 
-from greyd.store.contract import StoreError
-from greyd.store.redis.link import Abandoned, Node, Redirected, Shared
-from greyd.store.redis.store import KeysApart, ScriptMissing
+from greyd.store.errors import StoreError
+from greyd.store.redis.pipelined_connection import RedirectionError
+from greyd.store.redis.single_flight import AbandonedError, SingleFlight
+from greyd.store.redis.store import ScriptNotLoadedError, SlotMigrationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from greyd.store.redis.store import Argument, Fits, Send
+    from greyd.store.redis.node import RedisNode
+    from greyd.store.redis.store import Argument, ReplyCheck, Send
+
 
 SLOTS = 16384
 
 MAX_REDIRECTIONS = 5
 """Of one command, before the nodes are taken to send it round in a circle."""
 
-MAX_ASKED = 20
+MAX_QUERIED_NODES = 20
 """Nodes that are asked for the topology at the same time."""
 
 _MAX_PORT = 65535
 
 
-class Address(NamedTuple):
+class NodeAddress(NamedTuple):
     """Where a node listens."""
 
     host: str
     port: int
 
 
-class Cluster:
+class ClusterTransport:
     """Carries commands to the nodes of a Cluster."""
 
-    divided = True
+    is_divided = True
 
     def __init__(
         self,
         hosts: Sequence[tuple[str, int]],
-        node_at: Callable[[str, int], Node],
-        patience_seconds: float,
+        node_at: Callable[[str, int], RedisNode],
+        timeout_seconds: float,
     ) -> None:
         """Begin with some nodes.
 
         Args:
             hosts: some of the Cluster's nodes, which know the others.
             node_at: makes a node at a host and port; it is not connected yet.
-            patience_seconds: how long a look at the topology may take.
+            timeout_seconds: how long a look at the topology may take.
         """
-        self._hosts = [Address(*host) for host in hosts]
+        self._hosts = [NodeAddress(*host) for host in hosts]
         self._node_at = node_at
-        self._patience_seconds = patience_seconds
-        self._nodes: dict[Address, Node] = {}
-        self._slots: list[Address | None] | None = None
-        self._learning = Shared(self._learn)
+        self._timeout_seconds = timeout_seconds
+        self._nodes: dict[NodeAddress, RedisNode] = {}
+        self._slots: list[NodeAddress | None] | None = None
+        self._refreshing = SingleFlight(self._refresh)
 
-    async def send(self, key: bytes, *command: Argument, fits: Fits | None = None) -> Any:
+    async def send(self, key: bytes, *command: Argument, is_valid: ReplyCheck | None = None) -> Any:
         """Send a command to the node that has ``key``."""
         address = await self._address_of(key_slot(key))
         ask = False
@@ -73,57 +76,57 @@ class Cluster:
             node = self._node(address)
             try:
                 if ask:
-                    return await node.send_asking(*command, fits=fits)
-                return await node.send(*command, fits=fits)
-            except Redirected as moved:
-                address, ask = Address(moved.host or address.host, moved.port), moved.ask
+                    return await node.send_asking(*command, is_valid=is_valid)
+                return await node.send(*command, is_valid=is_valid)
+            except RedirectionError as moved:
+                address, ask = NodeAddress(moved.host or address.host, moved.port), moved.ask
                 if not ask:
-                    self._learning.start()
-            except (Abandoned, KeysApart, ScriptMissing):
+                    self._refreshing.start()
+            except (AbandonedError, SlotMigrationError, ScriptNotLoadedError):
                 raise
             except StoreError:
                 # The node may be gone: next time look who has its keys now.
-                self._learning.start()
+                self._refreshing.start()
                 raise
-        self._learning.start()
+        self._refreshing.start()
         raise StoreError("redis+cluster: the nodes send us round in a circle")
 
-    async def _address_of(self, slot: int) -> Address:
+    async def _address_of(self, slot: int) -> NodeAddress:
         address = self._slots[slot] if self._slots is not None else None
         if address is None:
             # Unknown, or nobody's when it was last looked at.
-            address = (await self._learning.result())[slot]
+            address = (await self._refreshing.result())[slot]
         if address is None:
             raise StoreError(f"redis+cluster: no node has slot {slot}")
         return address
 
-    def place(self, key: bytes) -> int:
+    def slot(self, key: bytes) -> int:
         """Return the key's slot."""
         return int(key_slot(key))
 
     async def nodes(self) -> Sequence[Send]:
         """Return for each node that holds keys a function that sends it a command."""
-        slots = self._slots or await self._learning.result()
+        slots = self._slots or await self._refreshing.result()
         return [self._node(each).send for each in dict.fromkeys(slots) if each is not None]
 
     async def connect(self) -> None:
         """Learn the topology, and connect to all nodes that have slots."""
-        slots = self._slots or await self._learning.result()
+        slots = self._slots or await self._refreshing.result()
         nodes = [self._node(each) for each in dict.fromkeys(slots) if each is not None]
         await asyncio.gather(*(node.connect() for node in nodes))
 
-    def _node(self, address: Address) -> Node:
+    def _node(self, address: NodeAddress) -> RedisNode:
         if address not in self._nodes:
             self._nodes[address] = self._node_at(*address)
         return self._nodes[address]
 
-    async def _learn(self) -> list[Address | None]:
+    async def _refresh(self) -> list[NodeAddress | None]:
         """Ask nodes who has which slots; of their answers the one that covers most of them counts.
 
         Raises:
             StoreError: none of them says.
         """
-        slots = await self._best_answer()
+        slots = await self._fetch_topology()
         self._slots = slots
         # Those that are gone from the Cluster, or that a redirection had named.
         for address in self._nodes.keys() - {*slots, *self._hosts}:
@@ -131,22 +134,22 @@ class Cluster:
                 self._nodes.pop(address).close()
         return slots
 
-    async def _best_answer(self) -> list[Address | None]:
-        best: list[Address | None] = []
+    async def _fetch_topology(self) -> list[NodeAddress | None]:
+        best: list[NodeAddress | None] = []
         reason = "no answer in time"
-        asked = list(dict.fromkeys([*self._hosts, *self._nodes]))[:MAX_ASKED]
-        asking = [asyncio.ensure_future(self._ask_slots(each)) for each in asked]
+        asked = list(dict.fromkeys([*self._hosts, *self._nodes]))[:MAX_QUERIED_NODES]
+        asking = [asyncio.ensure_future(self._fetch_slots(each)) for each in asked]
         try:
-            async with asyncio.timeout(self._patience_seconds):
-                for answered in asyncio.as_completed(asking):
+            async with asyncio.timeout(self._timeout_seconds):
+                for next_answer in asyncio.as_completed(asking):
                     try:
-                        slots = await answered
+                        slots = await next_answer
                     except StoreError as error:
                         reason = str(error)
                         continue
                     if None not in slots:
                         return slots
-                    best = max(best, slots, key=_covered)
+                    best = max(best, slots, key=_assigned_slot_count)
         except TimeoutError:
             pass
         finally:
@@ -157,19 +160,19 @@ class Cluster:
             raise StoreError(f"redis+cluster: {reason}")
         return best
 
-    async def _ask_slots(self, address: Address) -> list[Address | None]:
+    async def _fetch_slots(self, address: NodeAddress) -> list[NodeAddress | None]:
         while True:
             # What requests have given up on is still worth knowing.
-            with contextlib.suppress(Abandoned):
-                reply = await self._node(address).send("CLUSTER", "SLOTS", fits=_are_slots)
+            with contextlib.suppress(AbandonedError):
+                reply = await self._node(address).send("CLUSTER", "SLOTS", is_valid=_are_slots)
                 return _read_slots(reply, address.host)
 
     def abandon(self) -> None:
         """Give up what is under way, and look at the topology anew."""
-        self._learning.abandon()
+        self._refreshing.abandon()
         for node in self._nodes.values():
             node.abandon()
-        self._learning.start()
+        self._refreshing.start()
 
     def explain_delay(self, timeout_seconds: float) -> str:
         """Return what is known of why answers take longer than ``timeout_seconds``."""
@@ -178,12 +181,12 @@ class Cluster:
 
     async def close(self) -> None:
         """Close all connections."""
-        self._learning.cancel()
+        self._refreshing.cancel()
         for node in self._nodes.values():
             node.close()
 
 
-def _covered(slots: Sequence[Address | None]) -> int:
+def _assigned_slot_count(slots: Sequence[NodeAddress | None]) -> int:
     return sum(each is not None for each in slots)
 
 
@@ -208,12 +211,12 @@ def _is_range(each: Any) -> bool:
     )
 
 
-def _read_slots(reply: Sequence[Any], asked_host: str) -> list[Address | None]:
+def _read_slots(reply: Sequence[Any], asked_host: str) -> list[NodeAddress | None]:
     """Return each slot's node; one that does not name its host is where it was asked."""
-    slots: list[Address | None] = [None] * SLOTS
+    slots: list[NodeAddress | None] = [None] * SLOTS
     for first, last, master, *_ in reply:
         host = (master[0] or b"").decode("ascii", "replace")
         # Redis writes "?" where it does not know the name that it is to tell.
-        address = Address(asked_host if host in ("", "?") else host, master[1])
+        address = NodeAddress(asked_host if host in ("", "?") else host, master[1])
         slots[first : last + 1] = [address] * (last + 1 - first)
     return slots

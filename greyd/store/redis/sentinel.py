@@ -15,11 +15,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from greyd.redaction import shown
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
-    from greyd.store.url import Host, RedisUrl
+    from greyd.store.url import RedisHost, RedisUrl
+
 
 _OWN = "--sentinel-password-file (and --sentinel-user) give Sentinel's own, which is not Redis's"
 
@@ -28,7 +29,7 @@ class SentinelError(StoreError):
     """A Sentinel does not name the master; the text says why, and what to do."""
 
 
-class Sentinels:
+class SentinelClient:
     """The Sentinels of a URL."""
 
     def __init__(self, url: RedisUrl, settings: Settings) -> None:
@@ -64,7 +65,7 @@ class Sentinels:
                 said[str(host)] = str(error).removeprefix(f"Sentinel {host}: ")
         return said
 
-    async def _ask(self, host: Host, seconds: float) -> tuple[str, int]:
+    async def _ask(self, host: RedisHost, seconds: float) -> tuple[str, int]:
         connection = Connection(
             host=host.name, port=host.port, username=self._username, password=self._password,
             socket_timeout=seconds, socket_connect_timeout=seconds, protocol=2, driver_info=None,
@@ -79,7 +80,7 @@ class Sentinels:
         finally:
             await connection.disconnect(nowait=True)
 
-    def _address(self, host: Host, answer: Any) -> tuple[str, int]:
+    def _address(self, host: RedisHost, answer: Any) -> tuple[str, int]:
         if answer is None:
             raise SentinelError(
                 f"Sentinel {host}: knows no master named {self._service}; write its name in the"
@@ -91,7 +92,7 @@ class Sentinels:
         except (ValueError, TypeError, AttributeError):
             raise SentinelError(f"Sentinel {host}: an answer that is no address") from None
 
-    def _reason(self, host: Host, error: Exception) -> str:
+    def _reason(self, host: RedisHost, error: Exception) -> str:
         """Return what went wrong, and what to do."""
         text = str(error)
         if "unknown command" in text:

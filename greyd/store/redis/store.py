@@ -23,40 +23,38 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from greyd.lru import LruCache
 from greyd.rules.transaction import Answer, Record
-from greyd.store.contract import (
-    MAX_ATTEMPTS,
-    OTHERS_WERE_FASTER,
-    Size,
-    Store,
-    StoreError,
-    call_back,
-)
+from greyd.store.contract import CONTENTION, MAX_ATTEMPTS, Store, StoreSize, call_when_done
+from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from greyd.rules.transaction import Change, Remembered, Rule
-    from greyd.store.contract import Done
+    from greyd.store.contract import DoneCallback
 
     Argument = bytes | str | int
+
     Send = Callable[..., Awaitable[Any]]
-    Fits = Callable[[Any], bool]
+
+    ReplyCheck = Callable[[Any], bool]
+
     """Whether an answer is of the shape and the types that its command's has."""
 
-_KEYS_A_STEP = 500
-_KEYS_A_LOOK = 100
+
+_KEYS_PER_SCAN = 500
+_KEYS_PER_FETCH = 100
 """Redis does nothing else meanwhile."""
 
-MAX_TOGETHER = 32
+MAX_BATCH_SIZE = 32
 """Swaps in one call of the script: Redis begins with a busy turn's first while others are read."""
 
-MAX_LOSSES = 3
+MAX_CONNECTION_LOSSES = 3
 """Connections that may end under a swap, or answer it with nonsense, before the store gives up."""
 
-MAX_BELIEVED = 10_000
+MAX_CACHED_VALUES = 10_000
 """Entries of which it is kept what was last found there."""
 
-SWAP = b"""\
+COMPARE_AND_SET = b"""\
 local key, argument, answers = 0, 0, {}
 while argument < #ARGV do
   local keys, changes = tonumber(ARGV[argument + 1]), tonumber(ARGV[argument + 2])
@@ -85,7 +83,7 @@ nothing), and of each change the key's place among its keys, the value and the t
 
 Returns for each 1 once stored, or the values that are there."""
 
-LOOK = b"""\
+FETCH = b"""\
 local answers = {}
 for place, key in ipairs(KEYS) do
   local value, left = redis.call('MGET', key)[1], redis.call('PTTL', key)
@@ -99,22 +97,24 @@ return answers
 """Returns the value of each of KEYS, and the milliseconds that it has to live (PTTL); of a key that
 holds no text the type too. MGET, as GET fails for those."""
 
-_SWAP_SHA = hashlib.sha1(SWAP, usedforsecurity=False).hexdigest().encode()
+_COMPARE_AND_SET_SHA = hashlib.sha1(COMPARE_AND_SET, usedforsecurity=False).hexdigest().encode()
 
 
 class RedisTransport(Protocol):
     """Carries commands to Redis. Raises ``StoreError`` for what can't be carried or is refused."""
 
-    divided: bool
+    is_divided: bool
     """Whether keys may lie in several places."""
 
-    def send(self, key: bytes, *command: Argument, fits: Fits | None = None) -> Awaitable[Any]:
+    def send(
+        self, key: bytes, *command: Argument, is_valid: ReplyCheck | None = None
+    ) -> Awaitable[Any]:
         """Send a command to the node that holds ``key``.
 
         An answer that does not fit is ``BadReply`` and costs the connection.
         """
 
-    def place(self, key: bytes) -> int:
+    def slot(self, key: bytes) -> int:
         """Tell which keys one script can take together: those of one place."""
 
     async def nodes(self) -> Sequence[Send]:
@@ -133,11 +133,11 @@ class RedisTransport(Protocol):
         """Close all connections."""
 
 
-class ConnectionLost(StoreError):
+class ConnectionLostError(StoreError):
     """The connection ended before the answer came; whether the command was done is not known."""
 
 
-class BadReply(ConnectionLost):
+class InvalidReplyError(ConnectionLostError):
     """The answer was not one to the command that was sent; the connection has been closed."""
 
     def __init__(self, text: str, reply: Any) -> None:
@@ -145,15 +145,15 @@ class BadReply(ConnectionLost):
         self.reply = reply
 
 
-class KeysApart(StoreError):
+class SlotMigrationError(StoreError):
     """A Cluster is moving the keys of one place, and some are here, some there (TRYAGAIN)."""
 
 
-class ScriptMissing(StoreError):
+class ScriptNotLoadedError(StoreError):
     """Redis does not know the script (NOSCRIPT): it was restarted, or its scripts were flushed."""
 
 
-class _CompareAndSet(NamedTuple):
+class CompareAndSet(NamedTuple):
     """Changes that are to be made where all is still as it was seen, and whose they are."""
 
     keys: Sequence[bytes]
@@ -162,35 +162,35 @@ class _CompareAndSet(NamedTuple):
     rule: Rule[Any]
     answer: Any
     """What the rule has said of ``seen``."""
-    done: Done
+    on_done: DoneCallback
     attempts: int
-    losses: int
+    connection_losses: int
     """Connections that have ended before its answer came."""
 
 
 class RedisStore(Store):
     """A store in Redis."""
 
-    def __init__(self, carrier: RedisTransport, prefix: bytes) -> None:
-        self._carrier = carrier
+    def __init__(self, transport: RedisTransport, prefix: bytes) -> None:
+        self._transport = transport
         self._prefix = prefix
-        self._gathered: list[_CompareAndSet] = []
-        self._remark = ""
+        self._queued: list[CompareAndSet] = []
+        self._warning = ""
         # Never more than a first guess: another server may have changed it meanwhile.
-        self._believed: LruCache[bytes] = LruCache(MAX_BELIEVED)
+        self._cached: LruCache[bytes] = LruCache(MAX_CACHED_VALUES)
 
     # The contract -------------------------------------------------------------------------------
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], on_done: DoneCallback) -> None:
         """Decide and store; see ``greyd.store.contract.Transacting``."""
-        if self._carrier.divided and len({self._place(key) for key in keys}) > 1:
-            call_back(self._transact_across(keys, rule), done)
+        if self._transport.is_divided and len({self._slot(key) for key in keys}) > 1:
+            call_when_done(self._transact_across(keys, rule), on_done)
         else:
-            self._ask(keys, [self._believed.get(key) for key in keys], rule, done)
+            self._begin(keys, [self._cached.get(key) for key in keys], rule, on_done)
 
     async def connect(self) -> None:
         """Connect, so that the first request need not wait for it."""
-        await self._carrier.connect()
+        await self._transport.connect()
 
     async def get(self, key: bytes) -> Record | None:
         """Return the entry under ``key``."""
@@ -204,17 +204,17 @@ class RedisStore(Store):
         """Return the number of entries; a walk through all of Redis's keys."""
         return sum([len(group) async for group in self._keys()])
 
-    async def size(self) -> Size:
+    async def size(self) -> StoreSize:
         """Return the number of all keys, and the memory in use, of all nodes together."""
         entries, data = 0, 0
         try:
-            for send in await self._carrier.nodes():
-                entries += await send("DBSIZE", fits=_is_int)
+            for send in await self._transport.nodes():
+                entries += await send("DBSIZE", is_valid=_is_int)
                 data += _memory_in(await send("INFO", "memory"))
         except StoreError:
             # An ACL may well not let this user know.
-            return Size(None, None)
-        return Size(entries, data or None)
+            return StoreSize(None, None)
+        return StoreSize(entries, data or None)
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         """Go through all entries in the order of Redis's SCAN."""
@@ -226,246 +226,268 @@ class RedisStore(Store):
 
     def abandon(self) -> None:
         """Close the connections: what still comes over them is nobody's answer any more."""
-        self._gathered = []
-        self._carrier.abandon()
+        self._queued = []
+        self._transport.abandon()
 
-    def remark(self) -> str:
+    def pop_warning(self) -> str:
         """Return what Redis has lately answered that was no answer."""
-        remark, self._remark = self._remark, ""
-        return remark
+        pop_warning, self._warning = self._warning, ""
+        return pop_warning
 
     def explain_delay(self, timeout_seconds: float) -> str:
         """Return whether it is still connecting, or how long a round trip takes."""
-        return self._carrier.explain_delay(timeout_seconds)
+        return self._transport.explain_delay(timeout_seconds)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._carrier.close()
+        await self._transport.close()
 
     # How ----------------------------------------------------------------------------------------
 
-    def _send(self, key: bytes, fits: Fits, *command: Argument) -> Awaitable[Any]:
-        return self._carrier.send(self._prefix + key, *command, fits=fits)
+    def _send(self, key: bytes, is_valid: ReplyCheck, *command: Argument) -> Awaitable[Any]:
+        return self._transport.send(self._prefix + key, *command, is_valid=is_valid)
 
-    def _place(self, key: bytes) -> int:
-        return self._carrier.place(self._prefix + key)
+    def _slot(self, key: bytes) -> int:
+        return self._transport.slot(self._prefix + key)
 
-    def _ask(
+    def _begin(
         self,
         keys: Sequence[bytes],
         seen: Remembered,
         rule: Rule[Answer],
-        done: Done,
+        on_done: DoneCallback,
         attempts: int = 1,
-        losses: int = 0,
+        connection_losses: int = 0,
     ) -> None:
         """Ask the rule about what is there, or believed to be there, and store its changes."""
         try:
             answer, changes = rule(seen)
         except Exception as error:  # noqa: BLE001 - goes to who asked; the others' work goes on
-            done(None, error)
+            on_done(None, error)
             return
         if not changes and attempts > 1:
-            done(answer, None)
+            on_done(answer, None)
         elif attempts > MAX_ATTEMPTS:
-            done(None, StoreError(OTHERS_WERE_FASTER))
+            on_done(None, StoreError(CONTENTION))
         else:
-            self._gather(_CompareAndSet(keys, seen, changes, rule, answer, done, attempts, losses))
+            self._queue(
+                CompareAndSet(
+                    keys, seen, changes, rule, answer, on_done, attempts, connection_losses
+                )
+            )
 
-    def _gather(self, swap: _CompareAndSet) -> None:
+    def _queue(self, request: CompareAndSet) -> None:
         """Let a swap travel with others of this turn of the loop."""
-        if not self._gathered:
-            asyncio.get_running_loop().call_soon(self._send_gathered)
-        self._gathered.append(swap)
-        if len(self._gathered) == MAX_TOGETHER:
-            self._send_gathered()
+        if not self._queued:
+            asyncio.get_running_loop().call_soon(self._send_queued)
+        self._queued.append(request)
+        if len(self._queued) == MAX_BATCH_SIZE:
+            self._send_queued()
 
-    def _send_gathered(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        for together in self._by_place(gathered):
-            self._send_swaps(together)
+    def _send_queued(self) -> None:
+        queued, self._queued = self._queued, []
+        for together in self._by_slot(queued):
+            self._send_batch(together)
 
-    def _by_place(self, swaps: list[_CompareAndSet]) -> Iterable[list[_CompareAndSet]]:
-        if not self._carrier.divided:
-            return [swaps] if swaps else []
-        places: dict[int, list[_CompareAndSet]] = {}
-        for swap in swaps:
-            places.setdefault(self._place(swap.keys[0]), []).append(swap)
-        return places.values()
+    def _by_slot(self, batch: list[CompareAndSet]) -> Iterable[list[CompareAndSet]]:
+        if not self._transport.is_divided:
+            return [batch] if batch else []
+        slots: dict[int, list[CompareAndSet]] = {}
+        for request in batch:
+            slots.setdefault(self._slot(request.keys[0]), []).append(request)
+        return slots.values()
 
-    def _send_swaps(self, swaps: list[_CompareAndSet], *, whole: bool = False) -> None:
-        settle = partial(self._settle, swaps, whole)
+    def _send_batch(self, batch: list[CompareAndSet], *, send_script: bool = False) -> None:
+        complete = partial(self._complete_batch, batch, send_script)
         try:
-            call_back(self._call([swap[:3] for swap in swaps], whole=whole), settle)
+            call_when_done(
+                self._call([request[:3] for request in batch], send_script=send_script), complete
+            )
         except Exception as error:  # noqa: BLE001 - goes to who asked
-            settle(None, error)
+            complete(None, error)
 
-    def _settle(
-        self, swaps: list[_CompareAndSet], whole: bool, outcomes: Any, error: Exception | None
+    def _complete_batch(
+        self, batch: list[CompareAndSet], send_script: bool, outcomes: Any, error: Exception | None
     ) -> None:
         """Tell who waits what has become of it; who came too late is asked again."""
-        if isinstance(error, ScriptMissing) and not whole:
-            self._send_swaps(swaps, whole=True)
-        elif isinstance(error, BadReply):
-            self._settle_what_fits(swaps, error)
+        if isinstance(error, ScriptNotLoadedError) and not send_script:
+            self._send_batch(batch, send_script=True)
+        elif isinstance(error, InvalidReplyError):
+            self._complete_valid(batch, error)
         elif error is not None:
-            for swap in swaps:
-                self._attempt(self._try_otherwise, swap, error)
+            for request in batch:
+                self._call_safely(self._retry, request, error)
         else:
-            for swap, found in zip(swaps, outcomes, strict=True):
-                self._attempt(self._settle_one, swap, found)
+            for request, found in zip(batch, outcomes, strict=True):
+                self._call_safely(self._complete_one, request, found)
 
-    def _settle_what_fits(self, swaps: list[_CompareAndSet], error: BadReply) -> None:
+    def _complete_valid(self, batch: list[CompareAndSet], error: InvalidReplyError) -> None:
         """Settle those whose outcome is one, and send each of the others again by itself."""
-        self._remark = f"{error}; the connection was closed, and what was asked is asked again"
+        self._warning = f"{error}; the connection was closed, and what was asked is asked again"
         reply = error.reply
-        if type(reply) is not list or len(reply) != len(swaps):
-            reply = [None] * len(swaps)
-        for swap, found in zip(swaps, reply, strict=True):
-            if _is_outcome(found, len(swap.keys)):
-                self._attempt(self._settle_one, swap, found)
-            elif swap.losses == MAX_LOSSES:
-                self._attempt(swap.done, None, error)
+        if type(reply) is not list or len(reply) != len(batch):
+            reply = [None] * len(batch)
+        for request, found in zip(batch, reply, strict=True):
+            if _is_outcome(found, len(request.keys)):
+                self._call_safely(self._complete_one, request, found)
+            elif request.connection_losses == MAX_CONNECTION_LOSSES:
+                self._call_safely(request.on_done, None, error)
             else:
-                self._send_swaps([swap._replace(losses=swap.losses + 1)])
+                self._send_batch(
+                    [request._replace(connection_losses=request.connection_losses + 1)]
+                )
 
-    def _attempt(self, settle: Callable[..., None], *arguments: Any) -> None:
+    def _call_safely(self, complete: Callable[..., None], *arguments: Any) -> None:
         """Settle one swap; what goes wrong there is not the others' concern."""
         try:
-            settle(*arguments)
+            complete(*arguments)
         except Exception as error:  # noqa: BLE001 - the loop's handler logs it as greyd's own
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "internal error, Redis", "exception": error}
             )
 
-    def _settle_one(self, swap: _CompareAndSet, found: Any) -> None:
+    def _complete_one(self, request: CompareAndSet, found: Any) -> None:
         if found == 1:
-            for key, value, _ in swap.changes:
-                if self._believed.get(key) is not None:
-                    self._believed.put(key, value)
-            swap.done(swap.answer, None)
+            for key, value, _ in request.changes:
+                if self._cached.get(key) is not None:
+                    self._cached.put(key, value)
+            request.on_done(request.answer, None)
         else:
-            self._believe(swap.keys, found)
-            self._ask(swap.keys, found, swap.rule, swap.done, swap.attempts + 1, swap.losses)
+            self._update_cache(request.keys, found)
+            self._begin(
+                request.keys,
+                found,
+                request.rule,
+                request.on_done,
+                request.attempts + 1,
+                request.connection_losses,
+            )
 
-    def _believe(self, keys: Sequence[bytes], found: Remembered) -> None:
+    def _update_cache(self, keys: Sequence[bytes], found: Remembered) -> None:
         """Keep what was found where something else was believed to be."""
         for key, value in zip(keys, found, strict=True):
             if value is None:
-                self._believed.pop(key)
+                self._cached.pop(key)
             else:
-                self._believed.put(key, value)
+                self._cached.put(key, value)
 
-    def _try_otherwise(self, swap: _CompareAndSet, error: Exception) -> None:
+    def _retry(self, request: CompareAndSet, error: Exception) -> None:
         """Go on with a swap whose call failed, where there is another way."""
-        if isinstance(error, KeysApart):
-            places = [[key] for key in swap.keys]
-            call_back(self._settle_apart(swap.keys, places, swap.rule), swap.done)
-        elif isinstance(error, ConnectionLost) and swap.losses < MAX_LOSSES:
+        if isinstance(error, SlotMigrationError):
+            slots = [[key] for key in request.keys]
+            call_when_done(
+                self._transact_by_slot(request.keys, slots, request.rule), request.on_done
+            )
+        elif (
+            isinstance(error, ConnectionLostError)
+            and request.connection_losses < MAX_CONNECTION_LOSSES
+        ):
             # Again over a new one. If the changes were stored all the same, they will be found
             # there, and the rule decides on them as on any other server's.
-            self._gather(swap._replace(losses=swap.losses + 1))
+            self._queue(request._replace(connection_losses=request.connection_losses + 1))
         else:
-            swap.done(None, error)
+            request.on_done(None, error)
 
     def _call(
         self,
-        swaps: Sequence[tuple[Sequence[bytes], Remembered, Sequence[Change]]],
+        batch: Sequence[tuple[Sequence[bytes], Remembered, Sequence[Change]]],
         *,
-        whole: bool = False,
+        send_script: bool = False,
     ) -> Awaitable[Any]:
         """Call the script for keys, what was seen and changes; send it, where it is missing."""
         prefix = self._prefix
         names: list[bytes] = []
         arguments: list[Argument] = []
-        for keys, seen, changes in swaps:
+        for keys, seen, changes in batch:
             names += [prefix + key for key in keys]
             arguments += (len(keys), len(changes))
             arguments += [value or b"" for value in seen]
             for key, value, ttl_seconds in changes:
                 arguments += (keys.index(key) + 1, value, ttl_seconds)
-        script = (b"EVAL", SWAP) if whole else (b"EVALSHA", _SWAP_SHA)
-        fits = partial(_are_outcomes, [len(keys) for keys, _, _ in swaps])
-        return self._carrier.send(names[0], *script, len(names), *names, *arguments, fits=fits)
+        script = (b"EVAL", COMPARE_AND_SET) if send_script else (b"EVALSHA", _COMPARE_AND_SET_SHA)
+        is_valid = partial(_are_outcomes, [len(keys) for keys, _, _ in batch])
+        return self._transport.send(
+            names[0], *script, len(names), *names, *arguments, is_valid=is_valid
+        )
 
-    async def _swap_alone(
+    async def _compare_and_set(
         self, keys: Sequence[bytes], seen: Remembered, changes: Sequence[Change]
     ) -> Remembered | None:
         """Make changes if all is as it was seen; returns what is there where it is not."""
-        swaps = [(keys, seen, changes)]
+        batch = [(keys, seen, changes)]
         try:
-            (found,) = await self._call(swaps)
-        except ScriptMissing:
-            (found,) = await self._call(swaps, whole=True)
+            (found,) = await self._call(batch)
+        except ScriptNotLoadedError:
+            (found,) = await self._call(batch, send_script=True)
         return None if found == 1 else found
 
     async def _transact_across(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
         """Decide on keys of several nodes; the first node's state decides, the others follow."""
-        places: dict[int, list[bytes]] = {}
+        slots: dict[int, list[bytes]] = {}
         for key in keys:
-            places.setdefault(self._place(key), []).append(key)
-        return await self._settle_apart(keys, list(places.values()), rule)
+            slots.setdefault(self._slot(key), []).append(key)
+        return await self._transact_by_slot(keys, list(slots.values()), rule)
 
-    async def _settle_apart(
-        self, keys: Sequence[bytes], places: Sequence[Sequence[bytes]], rule: Rule[Answer]
+    async def _transact_by_slot(
+        self, keys: Sequence[bytes], slots: Sequence[Sequence[bytes]], rule: Rule[Answer]
     ) -> Answer:
         """Decide, and store place by place."""
         # MGET, since GET fails for what is no text.
         found = [await self._send(key, _is_one, "MGET", self._prefix + key) for key in keys]
         seen = {key: values[0] for key, values in zip(keys, found, strict=True)}
-        first, *others = places
-        answer = await self._settle_place(keys, first, seen, rule)
-        for place in others:
-            await self._settle_place(keys, place, seen, rule)
+        first, *others = slots
+        answer = await self._transact_in_slot(keys, first, seen, rule)
+        for slot in others:
+            await self._transact_in_slot(keys, slot, seen, rule)
         return answer
 
-    async def _settle_place(
+    async def _transact_in_slot(
         self,
         keys: Sequence[bytes],
-        place: Sequence[bytes],
+        slot: Sequence[bytes],
         seen: dict[bytes, bytes | None],
         rule: Rule[Answer],
     ) -> Answer:
         """Store the rule's changes on one node; ``seen`` keeps what the rule last saw there."""
         for _ in range(MAX_ATTEMPTS):
             answer, changes = rule([seen[key] for key in keys])
-            here = [change for change in changes if change.key in place]
+            here = [change for change in changes if change.key in slot]
             if not here:
                 return answer
-            found = await self._swap_alone(place, [seen[key] for key in place], here)
+            found = await self._compare_and_set(slot, [seen[key] for key in slot], here)
             if found is None:
                 return answer
-            seen.update(zip(place, found, strict=True))
-        raise StoreError(OTHERS_WERE_FASTER)
+            seen.update(zip(slot, found, strict=True))
+        raise StoreError(CONTENTION)
 
     async def _keys(self) -> AsyncIterator[Sequence[bytes]]:
         pattern = b"".join(
             b"\\" + bytes([byte]) if byte in b"*?[]\\^-" else bytes([byte]) for byte in self._prefix
         )
-        scan: tuple[Argument, ...] = ("MATCH", pattern + b"*", "COUNT", _KEYS_A_STEP)
-        for send in await self._carrier.nodes():
+        scan: tuple[Argument, ...] = ("MATCH", pattern + b"*", "COUNT", _KEYS_PER_SCAN)
+        for send in await self._transport.nodes():
             cursor: Argument = 0
             while True:
-                cursor, keys = await send("SCAN", cursor, *scan, fits=_is_step)
+                cursor, keys = await send("SCAN", cursor, *scan, is_valid=_is_step)
                 yield [key[len(self._prefix) :] for key in keys]
                 if int(cursor) == 0:
                     break
 
     async def _records(self, keys: Sequence[bytes]) -> list[Record | None]:
         found: list[Sequence[Any]] = []
-        if self._carrier.divided:
-            for reply in [self._look([key]) for key in keys]:
+        if self._transport.is_divided:
+            for reply in [self._fetch([key]) for key in keys]:
                 found += await reply
         else:
             # One after the other, so that others have their turn in between.
-            for start in range(0, len(keys), _KEYS_A_LOOK):
-                found += await self._look(keys[start : start + _KEYS_A_LOOK])
+            for start in range(0, len(keys), _KEYS_PER_FETCH):
+                found += await self._fetch(keys[start : start + _KEYS_PER_FETCH])
         return [_record(key, *each) for key, each in zip(keys, found, strict=True)]
 
-    def _look(self, keys: Sequence[bytes]) -> Awaitable[Any]:
+    def _fetch(self, keys: Sequence[bytes]) -> Awaitable[Any]:
         names = [self._prefix + key for key in keys]
-        fits = partial(_are_found, len(names))
-        return self._carrier.send(names[0], "EVAL", LOOK, len(names), *names, fits=fits)
+        is_valid = partial(_are_found, len(names))
+        return self._transport.send(names[0], "EVAL", FETCH, len(names), *names, is_valid=is_valid)
 
 
 _NO_END, _NOTHING = -1, -2
@@ -543,10 +565,10 @@ def _memory_in(info: object) -> int:
     return int(found[1]) if found else 0
 
 
-class _InMemory:
+class _InMemoryTransport:
     """Carries commands to fakeredis in this process."""
 
-    divided = False
+    is_divided = False
 
     def __init__(self) -> None:
         from fakeredis import FakeAsyncRedis
@@ -557,18 +579,18 @@ class _InMemory:
         self,
         key: bytes,  # noqa: ARG002 - all keys are in one place
         *command: Argument,
-        fits: Fits | None = None,  # noqa: ARG002 - it is in this process
+        is_valid: ReplyCheck | None = None,  # noqa: ARG002 - it is in this process
     ) -> Any:
         from redis.exceptions import NoScriptError, RedisError
 
         try:
             return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
         except NoScriptError as error:
-            raise ScriptMissing(str(error)) from error
+            raise ScriptNotLoadedError(str(error)) from error
         except RedisError as error:
             raise StoreError(f"memory: {error}") from error
 
-    def place(self, key: bytes) -> int:  # noqa: ARG002 - all keys are in one place
+    def slot(self, key: bytes) -> int:  # noqa: ARG002 - all keys are in one place
         return 0
 
     async def nodes(self) -> Sequence[Send]:
@@ -589,4 +611,4 @@ class _InMemory:
 
 def in_memory() -> RedisTransport:
     """Return a carrier to a Redis of this process's own."""
-    return _InMemory()
+    return _InMemoryTransport()

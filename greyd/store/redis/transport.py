@@ -24,38 +24,39 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from greyd.store.contract import StoreError
-from greyd.store.redis.cluster import Cluster
-from greyd.store.redis.link import Node
-from greyd.store.redis.sentinel import Sentinels
-from greyd.store.url import RedisUrl, UrlError, read_redis_url
+from greyd.store.errors import StoreError
+from greyd.store.redis.cluster import ClusterTransport
+from greyd.store.redis.node import RedisNode
+from greyd.store.redis.sentinel import SentinelClient
+from greyd.store.url import RedisUrl, parse_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.store.redis.store import Argument, Fits, RedisTransport, Send
+    from greyd.store.redis.store import Argument, RedisTransport, ReplyCheck, Send
+
 
 _NO_RETRY = Retry(NoBackoff(), 0)
 
 
-class _Single:
+class _SingleServerTransport:
     """Carries commands to one server: the one named, or the master that Sentinel names."""
 
-    divided = False
+    is_divided = False
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: RedisNode) -> None:
         self._node = node
 
     def send(
         self,
         key: bytes,  # noqa: ARG002 - all keys are in one place
         *command: Argument,
-        fits: Fits | None = None,
+        is_valid: ReplyCheck | None = None,
     ) -> Awaitable[Any]:
-        return self._node.send(*command, fits=fits)
+        return self._node.send(*command, is_valid=is_valid)
 
-    def place(self, key: bytes) -> int:  # noqa: ARG002 - all keys are in one place
+    def slot(self, key: bytes) -> int:  # noqa: ARG002 - all keys are in one place
         return 0
 
     async def nodes(self) -> Sequence[Send]:
@@ -74,32 +75,29 @@ class _Single:
         self._node.close()
 
 
-def carrier(url: str, settings: Settings) -> RedisTransport:
+def open_transport(url: str, settings: Settings) -> RedisTransport:
     """Return what carries commands to the Redis at ``url``. Nothing is connected yet.
 
     Raises:
         StoreError: the URL can't be understood. It is not shown, since it may hold a password.
     """
-    try:
-        named = read_redis_url(url)
-    except UrlError as error:
-        raise StoreError(str(error)) from None
-    options = _options(named, settings)
-    if named.way == "cluster":
+    named = parse_redis_url(url)
+    options = _connection_options(named, settings)
+    if named.topology == "cluster":
         del options["db"]
         patience_seconds = settings.store_connect_timeout_seconds
-        return Cluster(named.hosts, partial(_node_at, options), patience_seconds)
-    if named.way == "sentinel":
-        locate = partial(_sentinel_connected, Sentinels(named, settings), options)
-        return _Single(Node(f"redis+sentinel {named.service}", locate))
-    return _Single(Node(_name(named), partial(_connected, options)))
+        return ClusterTransport(named.hosts, partial(_node_at, options), patience_seconds)
+    if named.topology == "sentinel":
+        locate = partial(_connect_through_sentinel, SentinelClient(named, settings), options)
+        return _SingleServerTransport(RedisNode(f"redis+sentinel {named.service}", locate))
+    return _SingleServerTransport(RedisNode(_name(named), partial(_connect, options)))
 
 
-def _node_at(options: dict[str, Any], host: str, port: int) -> Node:
-    return Node(f"{host}:{port}", partial(_connected, {**options, "host": host, "port": port}))
+def _node_at(options: dict[str, Any], host: str, port: int) -> RedisNode:
+    return RedisNode(f"{host}:{port}", partial(_connect, {**options, "host": host, "port": port}))
 
 
-def _options(url: RedisUrl, settings: Settings) -> dict[str, Any]:
+def _connection_options(url: RedisUrl, settings: Settings) -> dict[str, Any]:
     """Return redis-py's arguments for a connection.
 
     Raises:
@@ -112,11 +110,11 @@ def _options(url: RedisUrl, settings: Settings) -> dict[str, Any]:
             raise StoreError("--store and --store-password-file: two passwords; name one")
         password = settings.store_password
     named: dict[str, Any] = {"username": url.username, "password": password, "db": url.database}
-    if url.kind == "unix":
+    if url.connection == "unix":
         named |= {"connection_class": UnixDomainSocketConnection, "path": url.path}
-    elif url.kind == "rediss":
+    elif url.connection == "rediss":
         named["connection_class"] = SSLConnection
-    if url.hosts and not url.way:
+    if url.hosts and not url.topology:
         named |= {"host": url.hosts[0].name, "port": url.hosts[0].port}
     try:
         options = {
@@ -131,7 +129,7 @@ def _options(url: RedisUrl, settings: Settings) -> dict[str, Any]:
             "protocol": 2,
             "retry": _NO_RETRY,
         }
-        _unconnected(options)
+        _new_connection(options)
     except (ValueError, TypeError, RedisError):
         # What they say may show a secret that stands in the wrong place.
         raise StoreError(
@@ -141,22 +139,24 @@ def _options(url: RedisUrl, settings: Settings) -> dict[str, Any]:
     return options
 
 
-def _unconnected(options: dict[str, Any]) -> Connection:
+def _new_connection(options: dict[str, Any]) -> Connection:
     options = dict(options)
     connection: Connection = options.pop("connection_class", Connection)(**options)
     return connection
 
 
 def _name(url: RedisUrl) -> str:
-    return f"unix:{url.path}" if url.kind == "unix" else str(url.hosts[0])
+    return f"unix:{url.path}" if url.connection == "unix" else str(url.hosts[0])
 
 
-async def _connected(options: dict[str, Any]) -> Connection:
-    connection = _unconnected(options)
+async def _connect(options: dict[str, Any]) -> Connection:
+    connection = _new_connection(options)
     await connection.connect()  # type: ignore[no-untyped-call]
     return connection
 
 
-async def _sentinel_connected(sentinels: Sentinels, options: dict[str, Any]) -> Connection:
+async def _connect_through_sentinel(
+    sentinels: SentinelClient, options: dict[str, Any]
+) -> Connection:
     host, port = await sentinels.master(options["socket_timeout"])
-    return await _connected({**options, "host": host, "port": port})
+    return await _connect({**options, "host": host, "port": port})

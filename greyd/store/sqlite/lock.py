@@ -24,10 +24,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
 
 MAX_WAIT_SECONDS = 2.0
 """Of mail nobody waits that long: the circuit breaker answers before."""
@@ -43,12 +44,12 @@ WRITING = "writing"
 """The database is being written; what it will look like is not known."""
 
 
-class StoreLocked(StoreError):
+class DatabaseLockedError(StoreError):
     """Somebody else holds the lock for longer than is waited."""
 
 
 @dataclass
-class SideRecord:
+class LockRecord:
     """What the lock's file keeps about its database.
 
     Under the lock it is true: only greyd writes into the database itself, at checkpoints, and each
@@ -73,15 +74,15 @@ class SideRecord:
 
     def is_foreign_log(self, path: str) -> bool:
         """Whether the ``-wal`` at ``path`` was written for another database than the one there."""
-        if self.state != OPEN or not self.log[1] or log_of(path) != self.log:
+        if self.state != OPEN or not self.log[1] or wal_id(path) != self.log:
             return False
-        now = look_of(path)
+        now = file_state(path)
         if now[0] != self.database[0]:
             return True
-        return self.boot == boot() and now != self.database
+        return self.boot == boot_id() and now != self.database
 
 
-def look_of(path: str) -> tuple[int, int, int]:
+def file_state(path: str) -> tuple[int, int, int]:
     """Return inode, size and time of the last change of a file; zeros where there is none."""
     try:
         status = Path(path).stat()
@@ -90,7 +91,7 @@ def look_of(path: str) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def log_of(path: str) -> tuple[int, int]:
+def wal_id(path: str) -> tuple[int, int]:
     """Return device and inode of a database's log of commits; zeros where there is none."""
     try:
         status = Path(path + "-wal").stat()
@@ -100,21 +101,21 @@ def log_of(path: str) -> tuple[int, int]:
 
 
 @cache
-def boot() -> str:
+def boot_id() -> str:
     """Return what tells this start of the kernel from others; empty where that can't be told."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
 
 
-class Held:
+class HeldLock:
     """The lock, while it is held."""
 
     def __init__(self, descriptor: int, *, is_alone: bool) -> None:
         self._descriptor = descriptor
         self.is_alone = is_alone
         """Whether other processes are kept out; not on a file system without locks."""
-        self.record = _parse(os.pread(descriptor, _FILE_BYTES, 0)) if is_alone else SideRecord()
+        self.record = _parse(os.pread(descriptor, _FILE_BYTES, 0)) if is_alone else LockRecord()
         self.record.pid, self.record.program = os.getpid(), _program()
         self._write()
 
@@ -126,8 +127,8 @@ class Held:
     def note_open(self, path: str) -> None:
         """Note what the database looks like now, with its log."""
         self.record.state = OPEN
-        self.record.boot = boot()
-        self.record.database, self.record.log = look_of(path), log_of(path)
+        self.record.boot = boot_id()
+        self.record.database, self.record.log = file_state(path), wal_id(path)
         self._write()
 
     def note_closed(self) -> None:
@@ -164,7 +165,7 @@ class DatabaseLock:
         self._mutex = threading.Lock()
 
     @contextlib.contextmanager
-    def held(self, seconds: float = MAX_WAIT_SECONDS) -> Iterator[Held]:
+    def held(self, seconds: float = MAX_WAIT_SECONDS) -> Iterator[HeldLock]:
         """Hold it, after ``seconds`` at the most.
 
         Raises:
@@ -174,17 +175,19 @@ class DatabaseLock:
         """
         deadline = time.monotonic() + seconds
         if not self._mutex.acquire(timeout=seconds):
-            raise StoreLocked(f"{self.path}: this process writes the file for longer than that")
+            raise DatabaseLockedError(
+                f"{self.path}: this process writes the file for longer than that"
+            )
         try:
             descriptor, is_alone = self._acquire(deadline, seconds)
             try:
-                yield Held(descriptor, is_alone=is_alone)
+                yield HeldLock(descriptor, is_alone=is_alone)
             finally:
                 os.close(descriptor)
         finally:
             self._mutex.release()
 
-    def peek(self) -> SideRecord:
+    def peek(self) -> LockRecord:
         """Read the record without the lock; an empty one where that can't be done."""
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with contextlib.suppress(OSError):
@@ -194,7 +197,7 @@ class DatabaseLock:
                     return _parse(os.pread(descriptor, _FILE_BYTES, 0))
             finally:
                 os.close(descriptor)
-        return SideRecord()
+        return LockRecord()
 
     def _acquire(self, deadline: float, seconds: float) -> tuple[int, bool]:
         while True:
@@ -262,7 +265,7 @@ class DatabaseLock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise StoreLocked(self._held_by(descriptor, seconds)) from None
+                    raise DatabaseLockedError(self._held_by(descriptor, seconds)) from None
                 time.sleep(_POLL_SECONDS)
             except OSError as error:
                 if error.errno in _NO_LOCKS_HERE:
@@ -284,18 +287,18 @@ class DatabaseLock:
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
-def _parse(text: bytes) -> SideRecord:
+def _parse(text: bytes) -> LockRecord:
     """Read a record; an empty one where there is none."""
     try:
         values: dict[str, Any] = json.loads(text)["greyd"]
-        record = SideRecord(**values)
+        record = LockRecord(**values)
         record.database = tuple(map(int, record.database))  # type: ignore[assignment] # checked next
         record.log = tuple(map(int, record.log))  # type: ignore[assignment] # checked next
         if len(record.database) == 3 and len(record.log) == 2:
             return record
     except (ValueError, TypeError, KeyError):
         pass
-    return SideRecord()
+    return LockRecord()
 
 
 def _program() -> str:

@@ -19,19 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.rules.keys import is_triplet
 from greyd.rules.transaction import Change, Record
-from greyd.store.contract import StoreFull
+from greyd.store.errors import StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from greyd.rules.transaction import Rule
-    from greyd.store.contract import Done
+    from greyd.store.contract import DoneCallback
 
-_ROWS_A_STEP = 500
-FEW_ROWS = _ROWS_A_STEP // 10
+
+_ROWS_PER_STEP = 500
+FEW_ROWS = _ROWS_PER_STEP // 10
 """Expired rows in a step of the sweep below which the next step can wait."""
 
-_KEYS_A_LOOK = 512
+_KEYS_PER_SELECT = 512
 _LARGEST_ID = 2**63 - 1
 
 _COLUMNS = "id, CAST(key AS BLOB), CAST(value AS BLOB), CAST(expires_at AS INTEGER)"
@@ -52,10 +53,10 @@ CREATE INDEX IF NOT EXISTS record_hash ON record (hash);
 
 
 @dataclass(slots=True, kw_only=True)
-class Work:
+class Job:
     """Something to do inside a write transaction, and who waits for it."""
 
-    done: Done
+    done: DoneCallback
     answer: Any = None
     error: Exception | None = None
     told: bool = False
@@ -68,7 +69,7 @@ class Work:
 
 
 @dataclass(slots=True, kw_only=True)
-class Transaction(Work):
+class TransactionJob(Job):
     """A rule, to be asked about what is remembered under some keys."""
 
     keys: Sequence[bytes]
@@ -85,7 +86,7 @@ class Transaction(Work):
 
 
 @dataclass(slots=True, kw_only=True)
-class Errand(Work):
+class QueryJob(Job):
     """Anything else."""
 
     do: Callable[[sqlite3.Connection, int], Any]
@@ -103,9 +104,9 @@ class Errand(Work):
             self.error = error
 
 
-def carry_out(
+def execute_batch(
     connection: sqlite3.Connection,
-    batch: Sequence[Transaction | Errand],
+    batch: Sequence[TransactionJob | QueryJob],
     now: int,
     *,
     full: bool = False,
@@ -126,18 +127,18 @@ def carry_out(
     # The write lock comes first: two processes that had both read an old value could else both
     # believe that theirs is the next. Who only reads, as a walk by another process than the
     # server, keeps nobody waiting.
-    only_reads = read_only or all(isinstance(work, Errand) and work.reads for work in batch)
+    only_reads = read_only or all(isinstance(work, QueryJob) and work.reads for work in batch)
     connection.execute("BEGIN" if only_reads else "BEGIN IMMEDIATE")
     try:
-        together: list[Transaction] = []
+        together: list[TransactionJob] = []
         for work in batch:
-            if isinstance(work, Transaction):
+            if isinstance(work, TransactionJob):
                 together.append(work)
             else:
-                _settle(connection, together, now, full=full)
+                _apply_rules(connection, together, now, full=full)
                 together = []
                 work.run(connection, now)
-        _settle(connection, together, now, full=full)
+        _apply_rules(connection, together, now, full=full)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -148,16 +149,16 @@ def carry_out(
 # Transactions -----------------------------------------------------------------------------------
 
 
-def _settle(
-    connection: sqlite3.Connection, transactions: Sequence[Transaction], now: int, *, full: bool
+def _apply_rules(
+    connection: sqlite3.Connection, transactions: Sequence[TransactionJob], now: int, *, full: bool
 ) -> None:
-    hashes = {key: hash_of(key) for each in transactions for key in each.keys}
+    hashes = {key: hash_key(key) for each in transactions for key in each.keys}
     values, rows = _read(connection, hashes, now)
     changed: dict[bytes, Change] = {}
     for each in transactions:
         changes = each.ask(values)
         if full and _adds_triplet(each.keys, changes, rows):
-            each.answer, each.error = None, StoreFull(STORE_FULL)
+            each.answer, each.error = None, StoreFullError(STORE_FULL)
             continue
         for change in changes:
             values[change.key] = change.value
@@ -177,12 +178,12 @@ def _read(
     values: dict[bytes, bytes] = {}
     rows: dict[bytes, int] = {}
     wanted = list(hashes.values())
-    for start in range(0, len(wanted), _KEYS_A_LOOK):
-        look = wanted[start : start + _KEYS_A_LOOK]
+    for start in range(0, len(wanted), _KEYS_PER_SELECT):
+        look = wanted[start : start + _KEYS_PER_SELECT]
         # Few different statements, so that all of them stay prepared.
         size = 1 << (len(look) - 1).bit_length()
         look += look[-1:] * (size - len(look))
-        for row, key, value, expires_at in connection.execute(_look(size), look).fetchall():
+        for row, key, value, expires_at in connection.execute(_select(size), look).fetchall():
             if key in hashes:
                 rows[key] = row
                 if expires_at > now:
@@ -191,7 +192,7 @@ def _read(
 
 
 @cache
-def _look(size: int) -> str:
+def _select(size: int) -> str:
     places = ",".join("?" * size)
     return f"SELECT {_COLUMNS} FROM record WHERE hash IN ({places})"  # noqa: S608 - question marks
 
@@ -216,7 +217,7 @@ def _write(
     connection.executemany("UPDATE record SET value = ?, expires_at = ? WHERE id = ?", altered)
 
 
-def hash_of(key: bytes) -> int:
+def hash_key(key: bytes) -> int:
     """Return by what a key is found."""
     return int.from_bytes(blake2b(key, digest_size=8).digest(), "big", signed=True)
 
@@ -226,7 +227,7 @@ def hash_of(key: bytes) -> int:
 
 def get(connection: sqlite3.Connection, now: int, key: bytes) -> Record | None:
     """Return the entry under ``key``."""
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM record WHERE hash = ?", (hash_of(key),))  # noqa: S608 - a constant
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM record WHERE hash = ?", (hash_key(key),))  # noqa: S608 - a constant
     return next((each for each in _records(rows, now) if each.key == key), None)
 
 
@@ -247,7 +248,7 @@ def size(connection: sqlite3.Connection, _now: int) -> int:
 
 def put(connection: sqlite3.Connection, change: Change, now: int) -> None:
     """Store one entry."""
-    hashes = {change.key: hash_of(change.key)}
+    hashes = {change.key: hash_key(change.key)}
     _, rows = _read(connection, hashes, now)
     _write(connection, [change], hashes, rows, now)
 
@@ -259,7 +260,7 @@ def delete(connection: sqlite3.Connection, now: int, keys: Sequence[bytes]) -> i
         gone = connection.execute(
             "DELETE FROM record WHERE hash = ? AND CAST(key AS BLOB) = ?"
             " RETURNING CAST(expires_at AS INTEGER) > ?",
-            (hash_of(key), key, now),
+            (hash_key(key), key, now),
         ).fetchall()
         there += sum(live for (live,) in gone)
     return there
@@ -269,11 +270,13 @@ NEWEST = _LARGEST_ID
 """A row behind all others."""
 
 
-def before(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, list[Record]] | None:
+def entries_before(
+    connection: sqlite3.Connection, now: int, row: int
+) -> tuple[int, list[Record]] | None:
     """Return some hundred entries before a row, and the first one's row; None at the beginning."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM record WHERE id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - a constant
-        (row, _ROWS_A_STEP),
+        (row, _ROWS_PER_STEP),
     ).fetchall()
     if not rows:
         return None
@@ -292,7 +295,7 @@ def sweep(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, int]
         Where to go on, and how many rows left.
     """
     end = connection.execute(
-        "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (row, _ROWS_A_STEP)
+        "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (row, _ROWS_PER_STEP)
     ).fetchone()
     last = end[0] if end else _LARGEST_ID
     gone = connection.execute(

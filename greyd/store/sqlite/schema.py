@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from greyd.store.sqlite import rows
-from greyd.store.sqlite.identity import APPLICATION_ID, SCHEMA_VERSION, check_version
+from greyd.store.sqlite.file_identity import APPLICATION_ID, SCHEMA_VERSION, check_version
+from greyd.store.sqlite.rows import SCHEMA
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,7 +55,7 @@ def check(connection: sqlite3.Connection, path: str) -> int:
 def _in_one_transaction(connection: sqlite3.Connection, version: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement in rows.SCHEMA.split(";"):
+        for statement in SCHEMA.split(";"):
             connection.execute(statement)
         for step in _STEPS[version:]:
             step(connection)

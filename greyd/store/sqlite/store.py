@@ -30,30 +30,37 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from greyd.runtime.clock import SteadyClock
-from greyd.store.contract import (
-    Access,
-    Size,
-    Store,
-    StoreError,
-    StoreUnwritable,
-    UnusableStoreError,
-    tell,
+from greyd.store.contract import AccessMode, Store, StoreSize, complete
+from greyd.store.errors import StoreError, UnusableStoreError, UnwritableStoreError
+from greyd.store.sqlite import schema
+from greyd.store.sqlite.file_identity import identify
+from greyd.store.sqlite.lock import OPEN, DatabaseLock, DatabaseLockedError, file_state, wal_id
+from greyd.store.sqlite.permissions import find_permission_fault, folder_is_missing
+from greyd.store.sqlite.read_only import ReadOnlyDatabase
+from greyd.store.sqlite.rows import (
+    FEW_ROWS,
+    NEWEST,
+    QueryJob,
+    TransactionJob,
+    bytes_in_use,
+    delete,
+    entries_before,
+    execute_batch,
+    get,
+    hash_key,
+    size,
+    sweep,
 )
-from greyd.store.sqlite import rows, schema
-from greyd.store.sqlite.aside import move_log_away, set_aside
-from greyd.store.sqlite.identity import identify
-from greyd.store.sqlite.lock import OPEN, DatabaseLock, StoreLocked, log_of, look_of
-from greyd.store.sqlite.reading import Reading
-from greyd.store.sqlite.rights import fault_of, is_missing
+from greyd.store.sqlite.set_aside import move_log_away, set_aside
 from greyd.store.sqlite.sweep_clock import SweepClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from greyd.rules.transaction import Answer, Record, Rule
-    from greyd.store.contract import Done
-    from greyd.store.sqlite.identity import Identity
-    from greyd.store.sqlite.lock import Held
+    from greyd.store.contract import DoneCallback
+    from greyd.store.sqlite.file_identity import FileIdentity
+    from greyd.store.sqlite.lock import HeldLock
 
 _PATIENCE_SECONDS = 0.005
 _MAX_STEPS = 10
@@ -78,7 +85,7 @@ class SqliteStore(Store):
     """A store in one file."""
 
     def __init__(
-        self, location: str, max_bytes: float = math.inf, access: Access = Access.SERVE
+        self, location: str, max_bytes: float = math.inf, access: AccessMode = AccessMode.SERVE
     ) -> None:
         """Use the file at ``location``: a path, ``///path``, ``?synchronous=full``.
 
@@ -93,7 +100,7 @@ class SqliteStore(Store):
         self._access = access
         self._lock = DatabaseLock(self._path)
         self._connection: sqlite3.Connection | None = None
-        self._reading: Reading | None = None
+        self._reading: ReadOnlyDatabase | None = None
         self._inode = 0
         self._looked = (0, 0, 0)
         """What the file looked like when greyd last wrote to it."""
@@ -101,9 +108,9 @@ class SqliteStore(Store):
         """What a damaged file looked like that could not be set aside yet."""
         self._is_damaged = False
         """Another process has found the file damaged that this one has open."""
-        self._gathered: list[rows.Transaction | rows.Errand] = []
-        self._under_way: list[rows.Transaction | rows.Errand] = []
-        self._handed: queue.SimpleQueue[list[rows.Transaction | rows.Errand] | None] = (
+        self._gathered: list[TransactionJob | QueryJob] = []
+        self._under_way: list[TransactionJob | QueryJob] = []
+        self._handed: queue.SimpleQueue[list[TransactionJob | QueryJob] | None] = (
             queue.SimpleQueue()
         )
         # Held by nobody: released once a batch is done, taken by whoever then delivers it.
@@ -122,44 +129,44 @@ class SqliteStore(Store):
         self._has_reported = False
         self._has_said_locked = False
         self._threads = [threading.Thread(target=self._work, name="sqlite", daemon=True)]
-        if access is not Access.READ:
+        if access is not AccessMode.READ:
             self._threads.append(
                 threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True)
             )
 
     # The contract -------------------------------------------------------------------------------
 
-    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: Done) -> None:
+    def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: DoneCallback) -> None:
         """Decide and store; see ``greyd.store.contract.Transacting``."""
-        self._gather(rows.Transaction(keys=keys, rule=rule, done=done))
+        self._gather(TransactionJob(keys=keys, rule=rule, done=done))
 
     async def get(self, key: bytes) -> Record | None:
         """Return the entry under ``key``."""
-        return await self._do(partial(rows.get, key=key), reads=True)
+        return await self._do(partial(get, key=key), reads=True)
 
     async def delete(self, keys: Sequence[bytes]) -> int:
         """Forget what is under ``keys``."""
-        return await self._do(partial(rows.delete, keys=keys))
+        return await self._do(partial(delete, keys=keys))
 
     async def count(self) -> int:
         """Return the number of entries."""
         return sum([len(group) async for group in self.records()])
 
-    async def size(self) -> Size:
+    async def size(self) -> StoreSize:
         """Return the number of rows, roughly, and the size of the file with its log."""
-        entries = await self._do(rows.size, reads=True)
-        return Size(entries, _bytes_of(self._path) or None)
+        entries = await self._do(size, reads=True)
+        return StoreSize(entries, _bytes_of(self._path) or None)
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         """Go through all entries, a few hundred rows at a time, the newest first."""
-        row = rows.NEWEST
-        while (step := await self._do(partial(rows.before, row=row), reads=True)) is not None:
+        row = NEWEST
+        while (step := await self._do(partial(entries_before, row=row), reads=True)) is not None:
             row, records = step
             yield records
 
-    def place_of(self, key: bytes) -> int:
+    def index_position(self, key: bytes) -> int:
         """Return the key's place in the index, which is what is spread over the file."""
-        return rows.hash_of(key)
+        return hash_key(key)
 
     @property
     def threads(self) -> Sequence[threading.Thread]:
@@ -170,7 +177,7 @@ class SqliteStore(Store):
         """Take out some expired rows."""
         for _ in range(_MAX_STEPS):
             gone = await self._do(self._sweep)
-            if gone < rows.FEW_ROWS:
+            if gone < FEW_ROWS:
                 return
 
     def abandon(self) -> None:
@@ -182,7 +189,7 @@ class SqliteStore(Store):
                 work.error = StoreError(f"sqlite:{self._path}: too slow")
                 work.tell()
 
-    def report_to(
+    def set_problem_handlers(
         self, warn: Callable[[str], object], internal_error: Callable[[Exception], object]
     ) -> None:
         """Tell the server what no request is told; see ``greyd.store.contract.Store``."""
@@ -202,10 +209,10 @@ class SqliteStore(Store):
         self, do: Callable[[sqlite3.Connection, int], Answer], *, reads: bool = False
     ) -> Answer:
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._gather(rows.Errand(do=do, reads=reads, done=partial(tell, waiting)))
+        self._gather(QueryJob(do=do, reads=reads, done=partial(complete, waiting)))
         return await waiting
 
-    def _gather(self, work: rows.Transaction | rows.Errand) -> None:
+    def _gather(self, work: TransactionJob | QueryJob) -> None:
         loop = self._loop or self._begin()
         self._gathered.append(work)
         if len(self._gathered) == 1 and not self._under_way:
@@ -256,10 +263,10 @@ class SqliteStore(Store):
         with contextlib.suppress(Exception):
             self._disconnect()
 
-    def _carry_out(self, batch: Sequence[rows.Transaction | rows.Errand]) -> StoreError | None:
+    def _carry_out(self, batch: Sequence[TransactionJob | QueryJob]) -> StoreError | None:
         """Do the work of a batch; returns why it failed, None where it did not."""
         try:
-            if self._access is Access.READ:
+            if self._access is AccessMode.READ:
                 self._read(batch)
             else:
                 self._serve(batch)
@@ -274,20 +281,20 @@ class SqliteStore(Store):
                 return StoreError(f"sqlite:{self._path}: {_words(error)}")
         return None
 
-    def _serve(self, batch: Sequence[rows.Transaction | rows.Errand]) -> None:
+    def _serve(self, batch: Sequence[TransactionJob | QueryJob]) -> None:
         now = int(self._clock.now())
-        rows.carry_out(self._opened(), batch, now, full=self.bytes_in_use >= self.max_bytes)
+        execute_batch(self._opened(), batch, now, full=self.bytes_in_use >= self.max_bytes)
 
     def _sweep(self, connection: sqlite3.Connection, _now: int) -> int:
         """Take out some expired rows, and see how full the file is; returns how many left."""
         now = self._sweep_clock.now(connection)
-        self._sweep_from, gone = rows.sweep(connection, now, self._sweep_from)
-        self.bytes_in_use = rows.bytes_in_use(connection)
+        self._sweep_from, gone = sweep(connection, now, self._sweep_from)
+        self.bytes_in_use = bytes_in_use(connection)
         return gone
 
     def _recover(self, error: Exception) -> StoreError:
         """Let the next batch open the file anew where it has to; returns what to say."""
-        if isinstance(error, StoreLocked) and not self._has_said_locked:
+        if isinstance(error, DatabaseLockedError) and not self._has_said_locked:
             # The circuit breaker was faster, and could not say who it is.
             self._has_said_locked = True
             self._say(str(error))
@@ -299,12 +306,12 @@ class SqliteStore(Store):
         if code in _BUSY:
             return StoreError(reason)
         self._disconnect()
-        if code in _DAMAGED and self._access is Access.SERVE:
+        if code in _DAMAGED and self._access is AccessMode.SERVE:
             aside, kind = self._set_aside()
             return kind(f"{reason}; {aside}")
-        if code != sqlite3.SQLITE_FULL and (fault := fault_of(Path(self._path))):
-            return StoreUnwritable(f"sqlite:{self._path}: {fault.what}", fault.remedy)
-        return StoreUnwritable(reason) if code in _UNWRITABLE else StoreError(reason)
+        if code != sqlite3.SQLITE_FULL and (fault := find_permission_fault(Path(self._path))):
+            return UnwritableStoreError(f"sqlite:{self._path}: {fault.what}", fault.remedy)
+        return UnwritableStoreError(reason) if code in _UNWRITABLE else StoreError(reason)
 
     def _begin_log_anew(self) -> None:
         """Restart the log of commits, nearly all of which the other thread has written back.
@@ -322,7 +329,7 @@ class SqliteStore(Store):
                     self._write_back(held, connection, "TRUNCATE")
                 finally:
                     connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000:.0f}")
-        except StoreLocked:
+        except DatabaseLockedError:
             return
 
     def _opened(self) -> sqlite3.Connection:
@@ -340,7 +347,7 @@ class SqliteStore(Store):
                     finally:
                         # Also of a file that could not be opened: it may have to be set aside.
                         self._inode = self._looked[0]
-            except (StoreLocked, StoreUnwritable):
+            except (DatabaseLockedError, UnwritableStoreError):
                 raise
             except StoreError:
                 # Another user's lock looks like no lock of greyd's.
@@ -349,31 +356,31 @@ class SqliteStore(Store):
         return self._connection
 
     def _require_rights(self) -> None:
-        if fault := fault_of(Path(self._path)):
-            raise StoreUnwritable(f"sqlite:{self._path}: {fault.what}", fault.remedy)
+        if fault := find_permission_fault(Path(self._path)):
+            raise UnwritableStoreError(f"sqlite:{self._path}: {fault.what}", fault.remedy)
 
-    def _open(self, held: Held) -> sqlite3.Connection:
+    def _open(self, held: HeldLock) -> sqlite3.Connection:
         identity = identify(self._path)
         # SQLite would make a -wal as unwritable as its file, and that would stay.
         self._require_rights()
-        self._looked = look_of(self._path)
+        self._looked = file_state(self._path)
         if self._looked == self._damaged != (0, 0, 0):
             raise _damaged("database disk image is malformed")
         self._move_foreign_log(held, identity)
         if not identity.exists:
             _make(self._path)
-            self._looked = look_of(self._path)
+            self._looked = file_state(self._path)
         self._check_version_in_log()
         held.note_writing()
         connection = _connect(self._path)
         try:
             if identity.version is None:
                 schema.make(connection)
-            elif self._access is Access.SERVE:
+            elif self._access is AccessMode.SERVE:
                 self._bring_up_to_date(connection, identity)
             else:
                 schema.check(connection, self._path)
-            if identity.version is None or self._access is Access.SERVE:
+            if identity.version is None or self._access is AccessMode.SERVE:
                 _use_wal(connection)
             connection.execute(f"PRAGMA synchronous={self._synchronous}")
             connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
@@ -385,7 +392,7 @@ class SqliteStore(Store):
         self._note_open(held)
         return connection
 
-    def _bring_up_to_date(self, connection: sqlite3.Connection, identity: Identity) -> None:
+    def _bring_up_to_date(self, connection: sqlite3.Connection, identity: FileIdentity) -> None:
         """Bring an older schema up to date, and see that the file's header itself is marked."""
         before = schema.upgrade(connection, self._path)
         if before is not None:
@@ -401,23 +408,23 @@ class SqliteStore(Store):
 
         Opening it to write, and closing it, would bring that into the file.
         """
-        if not look_of(self._path + "-wal")[1] or not look_of(self._path + "-shm")[0]:
+        if not file_state(self._path + "-wal")[1] or not file_state(self._path + "-shm")[0]:
             return
         try:
-            with contextlib.closing(Reading(self._path)) as reading:
+            with contextlib.closing(ReadOnlyDatabase(self._path)) as reading:
                 schema.check(reading.connection, self._path)
         except UnusableStoreError:
             raise
         except (sqlite3.Error, StoreError):
             return  # what is wrong shows when it is opened
 
-    def _move_foreign_log(self, held: Held, identity: Identity) -> None:
+    def _move_foreign_log(self, held: HeldLock, identity: FileIdentity) -> None:
         """Keep a log of commits that was written for another file from being replayed."""
         # Beside an empty file SQLite would remove it.
-        is_orphan = identity.version is None and look_of(self._path + "-wal")[1] > 0
+        is_orphan = identity.version is None and file_state(self._path + "-wal")[1] > 0
         if not is_orphan and not held.record.is_foreign_log(self._path):
             return
-        if self._access is not Access.SERVE:
+        if self._access is not AccessMode.SERVE:
             raise StoreError(
                 f"sqlite:{self._path}: another file lay here when its -wal was written; start"
                 " greyd, which moves that away"
@@ -429,7 +436,7 @@ class SqliteStore(Store):
             f" that are kept as {aside}"
         )
 
-    def _note_open(self, held: Held) -> None:
+    def _note_open(self, held: HeldLock) -> None:
         held.note_open(self._path)
         self._looked = held.record.database
 
@@ -452,7 +459,7 @@ class SqliteStore(Store):
                 if self._is_ours():
                     held.note_writing()
                     connection.close()
-                    if log_of(self._path)[1]:
+                    if wal_id(self._path)[1]:
                         held.note_open(self._path)
                     else:
                         held.note_closed()
@@ -473,21 +480,24 @@ class SqliteStore(Store):
                 if not self._is_ours():
                     return "set aside by another worker, going on with an empty file", StoreError
                 said = set_aside(self._path, held)
-                self._damaged = look_of(self._path)
+                self._damaged = file_state(self._path)
         except (OSError, StoreError) as error:
-            return f"can't be set aside: {_words(error)}; move it away by hand", StoreUnwritable
-        return said, StoreUnwritable if self._damaged[0] else StoreError
+            return (
+                f"can't be set aside: {_words(error)}; move it away by hand",
+                UnwritableStoreError,
+            )
+        return said, UnwritableStoreError if self._damaged[0] else StoreError
 
     # Reading ------------------------------------------------------------------------------------
 
-    def _read(self, batch: Sequence[rows.Transaction | rows.Errand]) -> None:
+    def _read(self, batch: Sequence[TransactionJob | QueryJob]) -> None:
         """Do work that changes nothing, again where the file has changed meanwhile."""
         now = int(self._clock.now())
         for _ in range(_MAX_READ_ATTEMPTS):
             if self._reading is None:
                 self._reading = self._opened_for_reading()
             try:
-                rows.carry_out(self._reading.connection, batch, now, read_only=True)
+                execute_batch(self._reading.connection, batch, now, read_only=True)
             except sqlite3.Error:
                 if not self._reading.is_stale:
                     raise
@@ -497,10 +507,10 @@ class SqliteStore(Store):
             self._disconnect()
         raise StoreError(f"sqlite:{self._path}: changes all the time while it is read")
 
-    def _opened_for_reading(self) -> Reading:
+    def _opened_for_reading(self) -> ReadOnlyDatabase:
         if identify(self._path).version is None:
             raise StoreError(f"sqlite:{self._path}: nothing is stored there")
-        reading = Reading(self._path)
+        reading = ReadOnlyDatabase(self._path)
         try:
             schema.check(reading.connection, self._path)
         except BaseException:
@@ -530,15 +540,15 @@ class SqliteStore(Store):
 
     def _look_after_log(self, written_back: tuple[int, ...]) -> tuple[int, ...]:
         """Bring what the log holds into the file; returns what the log then looks like."""
-        if self._connection is None or not log_of(self._path)[1]:
+        if self._connection is None or not wal_id(self._path)[1]:
             return ()
         if self._lock.peek().damaged == self._inode:
             self._is_damaged = True
             return ()
-        if look_of(self._path) == self._looked and _look_of_log(self._path) == written_back:
+        if file_state(self._path) == self._looked and _look_of_log(self._path) == written_back:
             return written_back
         with self._lock.held(_CHECKPOINT_SECONDS) as held:
-            if self._connection is None or not self._is_ours() or not log_of(self._path)[1]:
+            if self._connection is None or not self._is_ours() or not wal_id(self._path)[1]:
                 return ()
             connection = _connect(self._path, timeout=0)
             with contextlib.closing(connection):
@@ -548,7 +558,7 @@ class SqliteStore(Store):
             self._log_is_large = log[1] > _LARGE_LOG
             return log if complete else ()
 
-    def _write_back(self, held: Held, connection: sqlite3.Connection, how: str) -> bool:
+    def _write_back(self, held: HeldLock, connection: sqlite3.Connection, how: str) -> bool:
         """Do a checkpoint; returns whether all that was in the log is in the file now."""
         self._notice_other_writers(held)
         held.note_writing()
@@ -558,9 +568,9 @@ class SqliteStore(Store):
             self._note_open(held)
         return not busy and log == done
 
-    def _notice_other_writers(self, held: Held) -> None:
+    def _notice_other_writers(self, held: HeldLock) -> None:
         """Say so where another program has written into the file, as ``cp`` over it does."""
-        look, known = look_of(self._path), held.record
+        look, known = file_state(self._path), held.record
         if look in (self._looked, known.database) or known.state != OPEN:
             return
         self._say(
@@ -618,7 +628,7 @@ def _parse(location: str) -> tuple[str, str]:
     synchronous = options.pop("synchronous", "normal").upper()
     if options or synchronous not in ("NORMAL", "FULL") or not path:
         raise StoreError(f"sqlite:{location}: write sqlite:PATH or sqlite:PATH?synchronous=full")
-    if is_missing(Path(path).parent):
+    if folder_is_missing(Path(path).parent):
         raise StoreError(f"sqlite:{path}: no folder {Path(path).parent}; make it or name another")
     return path, synchronous
 
@@ -633,7 +643,7 @@ def _bytes_of(path: str) -> int:
 
 def _look_of_log(path: str) -> tuple[int, ...]:
     """Return inode, size and time of the last change of the log of commits."""
-    return look_of(path + "-wal")
+    return file_state(path + "-wal")
 
 
 def _make(path: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from greyd.rules.reserved_keys import SWEPT_KEY
 from greyd.rules.transaction import Change
 from greyd.runtime.clock import EARLIEST_TIME, SteadyClock, elapsed_seconds
-from greyd.store.sqlite import rows
+from greyd.store.sqlite.rows import get, put
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,11 +45,11 @@ class SweepClock:
     def now(self, connection: sqlite3.Connection) -> int:
         """Return seconds since 1970; to be called inside a write transaction."""
         if self._clock is None:
-            self._clock = self._begin(rows.get(connection, 0, SWEPT_KEY))
+            self._clock = self._begin(get(connection, 0, SWEPT_KEY))
         now = int(min(self._clock.now(), self._wall()))
         if self._elapsed() >= self._keep_at:
             self._keep_at = self._elapsed() + KEEP_EVERY_SECONDS
-            rows.put(connection, Change(SWEPT_KEY, b"%d" % now, _KEPT_SECONDS), now)
+            put(connection, Change(SWEPT_KEY, b"%d" % now, _KEPT_SECONDS), now)
         return now
 
     def _begin(self, kept: Record | None) -> SteadyClock:

@@ -10,7 +10,7 @@ from redis.crc import key_slot
 
 from greyd.store import circuit_breaker
 from greyd.store.circuit_breaker import CircuitBreaker
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 from tests.fake_redis import FakeRedis, Told
 from tests.processes import free_port
 from tests.store.redis.test_redis_replies import NONSENSE
@@ -56,8 +56,8 @@ def share(one: FakeRedis, other: FakeRedis) -> None:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a store that is away be tried again at once."""
-    monkeypatch.setattr(circuit_breaker, "REST_SECONDS", 0.01)
-    monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "MIN_OPEN_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "PROBE_INTERVAL_SECONDS", 0.01)
 
 
 def guarded(
@@ -86,7 +86,7 @@ def guarded(
 
 async def is_back(breaker: CircuitBreaker) -> None:
     # It has no event to wait for.
-    while breaker.away:  # noqa: ASYNC110
+    while breaker.is_open:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from greyd.store import circuit_breaker
 from greyd.store.circuit_breaker import CircuitBreaker
-from greyd.store.contract import Size, StoreError
-from greyd.store.redis import link
+from greyd.store.contract import StoreSize
+from greyd.store.errors import StoreError
+from greyd.store.redis import pipelined_connection
 from tests.fake_redis import FakeRedis, Told, encoded
 from tests.stores import Place, count_up, look, put
 
@@ -83,8 +84,8 @@ def redis() -> Iterator[FakeRedis]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a store that is away be tried again at once."""
-    monkeypatch.setattr(circuit_breaker, "REST_SECONDS", 0.01)
-    monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "MIN_OPEN_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "PROBE_INTERVAL_SECONDS", 0.01)
 
 
 def guarded(
@@ -144,10 +145,10 @@ def test_nonsense_costs_its_connection_and_no_request(
         )
         assert told == [], "the circuit stays closed"
         assert redis.connections == 2
-        remark = breaker.store.remark()
-        assert str(redis.port) in remark
-        assert remark.isprintable()
-        assert breaker.store.remark() == ""
+        pop_warning = breaker.store.pop_warning()
+        assert str(redis.port) in pop_warning
+        assert pop_warning.isprintable()
+        assert breaker.store.pop_warning() == ""
         for key in EIGHT:
             # Neither lost nor believed to be something else.
             assert await breaker.transact([key], look) == [b"of " + key]
@@ -184,7 +185,7 @@ def test_what_comes_behind_nonsense_is_not_believed_but_asked_again(
 def test_a_reply_without_an_end_is_not_kept_beyond_a_limit(
     redis: FakeRedis, monkeypatch: pytest.MonkeyPatch, begin: bytes
 ) -> None:
-    monkeypatch.setattr(link, "MAX_REPLY_BYTES", 10_000)
+    monkeypatch.setattr(pipelined_connection, "MAX_REPLY_BYTES", 10_000)
 
     async def do(breaker: CircuitBreaker, told: list[str | None]) -> None:
         redis.answer(
@@ -257,7 +258,7 @@ def test_nonsense_once_more_costs_those_that_it_answers_and_the_circuit_closes_a
         await answered(answers, 8)
         assert sorted(key for key, _, _ in answers) == EIGHT
         assert all(isinstance(error, StoreError) for _, _, error in answers)
-        while breaker.away or not redis.has_answered:  # noqa: ASYNC110 - neither has an event
+        while breaker.is_open or not redis.has_answered:  # noqa: ASYNC110 - neither has an event
             await asyncio.sleep(0.01)
         opened = told.copy()
         assert opened[-1] is None
@@ -296,7 +297,7 @@ def test_what_redis_refuses_or_never_answers_is_a_store_that_is_away_for_a_while
         await answered(answers, 8)
         assert sorted(key for key, _, _ in answers) == EIGHT
         assert all(isinstance(error, StoreError) for _, _, error in answers)
-        while breaker.away:  # noqa: ASYNC110 - it has no event
+        while breaker.is_open:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)
         opened = told.copy()
         for number in range(1, 6):
@@ -369,7 +370,7 @@ def test_a_size_that_is_nonsense_is_not_known(redis: FakeRedis, command: str) ->
         for reply in NONSENSE.values():
             redis.answer(command, Told(reply))
             size = await breaker.store.size()
-            assert isinstance(size, Size)
+            assert isinstance(size, StoreSize)
             assert size.entries is None or command == "INFO" or reply == NONSENSE["number"]
             assert size.size_bytes is None
         assert await breaker.transact([b"warm"], look) == [b"v"]
@@ -393,7 +394,7 @@ def test_nonsense_while_connecting_is_a_store_that_is_away_for_a_while(
                 ask(breaker, key, answers)
             await answered(answers, 8)
             assert sorted(key for key, _, _ in answers) == EIGHT
-            while breaker.away:  # noqa: ASYNC110 - it has no event
+            while breaker.is_open:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.01)
             assert await breaker.transact([b"warm"], look) == [b"v"]
 

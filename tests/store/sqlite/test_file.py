@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.store.contract import StoreError, UnusableStoreError
+from greyd.store.errors import StoreError, UnusableStoreError
 from greyd.store.sqlite import store as sqlite_store
-from greyd.store.sqlite.identity import APPLICATION_ID, SCHEMA_VERSION, identify
-from greyd.store.sqlite.lock import DatabaseLock, StoreLocked
-from greyd.store.sqlite.reading import Reading
+from greyd.store.sqlite.file_identity import APPLICATION_ID, SCHEMA_VERSION, identify
+from greyd.store.sqlite.lock import DatabaseLock, DatabaseLockedError
+from greyd.store.sqlite.read_only import ReadOnlyDatabase
 from greyd.store.sqlite.store import SqliteStore
 from tests.commands import CHECKOUT, answer_of, content, fill, run
 from tests.stores import Place, look, put
@@ -184,7 +184,7 @@ def test_a_file_of_0_1_0_is_recognised_and_marked_by_the_server_alone(
     warnings: list[str] = []
 
     async def use(store: SqliteStore) -> None:
-        store.report_to(warnings.append, lambda error: pytest.fail(str(error)))
+        store.set_problem_handlers(warnings.append, lambda error: pytest.fail(str(error)))
         await store.transact([b"k"], put(b"k", b"v"))
         assert marks(file) == (APPLICATION_ID, SCHEMA_VERSION), "in the file itself at once"
 
@@ -293,9 +293,9 @@ def test_all_that_is_stored_is_read_and_nothing_changed(
     before = seen(folder)
     code = (
         "import os, sys\n"
-        "from greyd.store.sqlite.reading import Reading\n"
+        "from greyd.store.sqlite.read_only import ReadOnlyDatabase\n"
         "if sys.argv[2]: os.setuid(65534)\n"
-        "reading = Reading(sys.argv[1])\n"
+        "reading = ReadOnlyDatabase(sys.argv[1])\n"
         "rows = reading.connection.execute('SELECT key FROM record ORDER BY key').fetchall()\n"
         "reading.close(); print(rows)"
     )
@@ -320,13 +320,13 @@ def test_a_copy_that_has_no_room_is_told_in_one_line(
     crashed_without_shm(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))  # type: ignore[attr-defined] # the type of its result has no other name
     with pytest.raises(StoreError, match="start greyd, or name another folder by TMPDIR"):
-        Reading(str(tmp_path / "greyd.db"))
+        ReadOnlyDatabase(str(tmp_path / "greyd.db"))
 
 
 def test_who_reads_a_file_that_nobody_has_open_notices_a_writer(tmp_path: Path) -> None:
     file = tmp_path / "greyd.db"
     closed(tmp_path)
-    with contextlib.closing(Reading(str(file))) as reading:
+    with contextlib.closing(ReadOnlyDatabase(str(file))) as reading:
         assert not reading.is_stale
         run("mode", "off", f"--dbdir={tmp_path}")
         assert reading.is_stale
@@ -359,7 +359,7 @@ def test_who_waits_too_long_for_the_lock_is_told_who_holds_it(tmp_path: Path) ->
     file = tmp_path / "greyd.db"
     with held_elsewhere(file) as pid:
         lock = DatabaseLock(str(file))
-        with pytest.raises(StoreLocked, match=f"process {pid} "), lock.held(0.1):
+        with pytest.raises(DatabaseLockedError, match=f"process {pid} "), lock.held(0.1):
             pass
         assert (tmp_path / "greyd.db-lock").stat().st_mode & 0o777 == 0o600
     with lock.held():
@@ -375,7 +375,7 @@ def test_the_threads_of_a_process_keep_each_other_out(tmp_path: Path) -> None:
             try:
                 with lock.held(0.05):
                     pass
-            except StoreLocked:
+            except DatabaseLockedError:
                 failed.append(True)
 
         thread = threading.Thread(target=other)
@@ -468,7 +468,7 @@ UNEXPECTED = (MemoryError, KeyError, RuntimeError)
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=repr)
-@pytest.mark.parametrize("where", ["carry_out", "connect", "identify"])
+@pytest.mark.parametrize("where", ["execute_batch", "connect", "identify"])
 def test_no_error_ends_the_thread_that_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
 ) -> None:
@@ -481,8 +481,8 @@ def test_no_error_ends_the_thread_that_serves(
             assert threading.get_ident() == loop_thread
             reported.append(error)
 
-        store.report_to(lambda _: None, report)
-        if where == "carry_out":
+        store.set_problem_handlers(lambda _: None, report)
+        if where == "execute_batch":
             await store.transact([b"k"], put(b"k", b"v"))
         with monkeypatch.context() as patch:
             break_it(patch, where, error)
@@ -500,8 +500,8 @@ def break_it(patch: pytest.MonkeyPatch, where: str, error: Exception) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    if where == "carry_out":
-        patch.setattr(sqlite_store.rows, "carry_out", fail)
+    if where == "execute_batch":
+        patch.setattr(sqlite_store, "execute_batch", fail)
     else:
         patch.setattr(sqlite_store, {"connect": "_connect", "identify": "identify"}[where], fail)
 
@@ -525,7 +525,7 @@ def test_no_error_ends_the_thread_that_writes_the_log_back(
     monkeypatch.setattr(DatabaseLock, "peek", peek)
 
     async def use(store: SqliteStore) -> None:
-        store.report_to(warnings.append, reported.append)
+        store.set_problem_handlers(warnings.append, reported.append)
         await store.transact([b"k"], put(b"k", b"v", 100_000))
         async with asyncio.timeout(30):
             await until(lambda: bool(warnings))
@@ -583,7 +583,7 @@ def test_the_log_of_a_file_that_was_replaced_is_not_replayed(tmp_path: Path, how
     warnings: list[str] = []
 
     async def use(store: SqliteStore) -> None:
-        store.report_to(warnings.append, lambda error: pytest.fail(str(error)))
+        store.set_problem_handlers(warnings.append, lambda error: pytest.fail(str(error)))
         assert await store.transact([b"before", b"k", b"late"], look) == [b"stored", None, None]
 
     serve(file, use)
@@ -619,7 +619,7 @@ def test_a_file_that_is_overwritten_in_use_is_noticed(
     warnings: list[str] = []
 
     async def use(store: SqliteStore) -> None:
-        store.report_to(warnings.append, lambda error: pytest.fail(str(error)))
+        store.set_problem_handlers(warnings.append, lambda error: pytest.fail(str(error)))
         await store.transact([b"k"], put(b"k", b"v"))
         await asyncio.sleep(0.5)
         assert warnings == []
@@ -640,7 +640,7 @@ def test_two_stores_on_one_file_warn_of_nothing(
     warnings: list[str] = []
 
     async def use(store: SqliteStore) -> None:
-        store.report_to(warnings.append, lambda error: pytest.fail(str(error)))
+        store.set_problem_handlers(warnings.append, lambda error: pytest.fail(str(error)))
         for number in range(20):
             key = b"%d" % number
             await store.transact([key], put(key, b"v"))

@@ -15,9 +15,9 @@ from greyd.config.settings import Settings, settle
 from greyd.config.sources import from_arguments
 from greyd.rules.transaction import Change
 from greyd.store.circuit_breaker import CircuitBreaker
-from greyd.store.contract import StoreFull
+from greyd.store.errors import StoreFullError
 from greyd.store.opening import open_store
-from greyd.store.sqlite.rows import hash_of
+from greyd.store.sqlite.rows import hash_key
 from tests.stores import look, put
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def write_by_hand(file: Path, key: object, value: object, expires_at: object) ->
         connection.execute("DELETE FROM record")
         connection.execute(
             "INSERT INTO record (hash, expires_at, key, value) VALUES (?, ?, ?, ?)",
-            (hash_of(b"k"), expires_at, key, value),
+            (hash_key(b"k"), expires_at, key, value),
         )
 
 
@@ -140,7 +140,7 @@ async def fill(store: Store) -> list[bytes]:
         some = [triplet(len(taken) + number) for number in range(500)]
         try:
             await asyncio.gather(*(store.transact([key], put(key, b"1")) for key in some))
-        except StoreFull:
+        except StoreFullError:
             return taken
         taken += some
         await store.maintain()
@@ -151,7 +151,7 @@ def test_a_full_file_takes_no_new_triplet_and_goes_on_with_those_it_has(tmp_path
         taken = await fill(store)
         assert store.bytes_in_use >= 2**20
         new, known, client = triplet(10**6), taken[0], b"{192.0.2.0}:192.0.2.7"
-        with pytest.raises(StoreFull):
+        with pytest.raises(StoreFullError):
             await store.transact([new, client], put(new, b"1"))
         assert await store.transact([known], put(known, b"2")) == [b"1"]
 
@@ -167,7 +167,7 @@ def test_a_full_file_takes_no_new_triplet_and_goes_on_with_those_it_has(tmp_path
             store.transact([known], put(known, b"4")),
             return_exceptions=True,
         )
-        assert isinstance(results[0], StoreFull)
+        assert isinstance(results[0], StoreFullError)
         assert results[1] == [b"3"]
 
         await store.delete(taken[:3000])
@@ -181,10 +181,10 @@ def test_a_full_file_opens_no_circuit(tmp_path: Path) -> None:
     async def do(store: Store) -> None:
         await fill(store)
         guard = CircuitBreaker(store, 5, lambda reason: pytest.fail(f"circuit opened: {reason}"))
-        with pytest.raises(StoreFull):
+        with pytest.raises(StoreFullError):
             await guard.transact([triplet(10**6)], put(triplet(10**6), b"1"))
         await guard.check()
-        assert not guard.away
+        assert not guard.is_open
 
     in_store(tmp_path / "greyd.db", do, max_bytes=2**20)
 

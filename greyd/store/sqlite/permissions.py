@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 _IN_A_FOLDER = os.R_OK | os.W_OK | os.X_OK
 _IN_A_FILE = os.R_OK | os.W_OK
 
 
-class Fault(NamedTuple):
+class PermissionFault(NamedTuple):
     """What is wrong, and what the server's administrator is to do about it."""
 
     what: str
     remedy: str
 
 
-def fault_of(database: Path) -> Fault | None:
+def find_permission_fault(database: Path) -> PermissionFault | None:
     """Return what keeps this process from writing a SQLite file; None where nothing is seen.
 
     SQLite writes two files beside its database (``-wal``, ``-shm``) and greyd one (``-lock``), so
@@ -36,15 +37,15 @@ def fault_of(database: Path) -> Fault | None:
     if closed := _closed_above(folder):
         return _whose(closed, "enter", [closed])
     if not folder.is_dir():
-        return Fault(f"there is no folder {folder}", "make it, or name another")
+        return PermissionFault(f"there is no folder {folder}", "make it, or name another")
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         what = f"{folder} is on a file system that is mounted read-only"
-        return Fault(what, "mount it read-write")
+        return PermissionFault(what, "mount it read-write")
     refused = list(_refused(database))
     return _whose(refused[0], "write", refused) if refused else None
 
 
-def is_missing(folder: Path) -> bool:
+def folder_is_missing(folder: Path) -> bool:
     """Whether there is no such folder, as far as this process may see.
 
     One that may not be seen counts as there: its store is away, and ``fault_of`` says why.
@@ -75,7 +76,7 @@ def _refused(database: Path) -> Iterator[Path]:
             yield path
 
 
-def _whose(path: Path, verb: str, refused: list[Path]) -> Fault:
+def _whose(path: Path, verb: str, refused: list[Path]) -> PermissionFault:
     found = path.stat()
     process = f"{os.geteuid()}:{os.getegid()}"
     names = " ".join(map(str, refused))
@@ -89,4 +90,4 @@ def _whose(path: Path, verb: str, refused: list[Path]) -> Fault:
         f"{path} belongs to {found.st_uid}:{found.st_gid} (mode {stat.S_IMODE(found.st_mode):04o}),"
         f" and greyd, which runs as {process}, may not {verb} it"
     )
-    return Fault(what, remedy)
+    return PermissionFault(what, remedy)

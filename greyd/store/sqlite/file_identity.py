@@ -17,7 +17,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from greyd.store.contract import StoreError, UnusableStoreError
+from greyd.store.errors import StoreError, UnusableStoreError
 
 APPLICATION_ID = int.from_bytes(b"grey")
 SCHEMA_VERSION = 1
@@ -55,7 +55,7 @@ class NewerStoreError(UnusableStoreError):
     """The file is of a newer greyd."""
 
 
-class Identity(NamedTuple):
+class FileIdentity(NamedTuple):
     """What is at a path, as far as greyd may use it."""
 
     version: int | None
@@ -66,7 +66,7 @@ class Identity(NamedTuple):
     uses_wal: bool = False
 
 
-def identify(path: str) -> Identity:
+def identify(path: str) -> FileIdentity:
     """Say what is at ``path``.
 
     Raises:
@@ -78,10 +78,10 @@ def identify(path: str) -> Identity:
         if other := kind_of_file(status.st_mode):
             raise UnusableStoreError(f"sqlite:{path}: is {other}; {_NAME_ANOTHER}")
         if status.st_size == 0:
-            return Identity(None)
+            return FileIdentity(None)
         page = _read(path, _MAX_PAGE_BYTES)
     except FileNotFoundError:
-        return Identity(None, exists=False)
+        return FileIdentity(None, exists=False)
     except OSError as error:
         raise StoreError(f"sqlite:{path}: {error.strerror}; run this as root") from None
     return _identify_page(path, page)
@@ -116,20 +116,20 @@ def check_version(path: str, version: int) -> None:
         )
 
 
-def _identify_page(path: str, page: bytes) -> Identity:
+def _identify_page(path: str, page: bytes) -> FileIdentity:
     if not page.startswith(_MAGIC) or len(page) < _HEADER_BYTES:
-        raise UnusableStoreError(f"sqlite:{path}: {_what_else(page)}; {_NAME_ANOTHER}")
+        raise UnusableStoreError(f"sqlite:{path}: {_describe_foreign_file(page)}; {_NAME_ANOTHER}")
     application, version = int.from_bytes(page[68:72]), int.from_bytes(page[60:64])
     uses_wal = page[18] == _WAL
     if application == APPLICATION_ID:
         check_version(path, version)
-        return Identity(version, is_marked=True, uses_wal=uses_wal)
+        return FileIdentity(version, is_marked=True, uses_wal=uses_wal)
     if application == version == 0 and _is_schema_0(path, page):
-        return Identity(0, uses_wal=uses_wal)
+        return FileIdentity(0, uses_wal=uses_wal)
     raise UnusableStoreError(f"sqlite:{path}: another program's SQLite file; {_NAME_ANOTHER}")
 
 
-def _what_else(page: bytes) -> str:
+def _describe_foreign_file(page: bytes) -> str:
     magic = page[12:16]
     if int.from_bytes(magic, "little") in _BERKELEY_DB or int.from_bytes(magic) in _BERKELEY_DB:
         return "a Berkeley DB file, as postgrey's, which greyd import takes over"

@@ -29,11 +29,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.store.contract import StoreError
+from greyd.store.errors import StoreError
 from greyd.store.sqlite.lock import DatabaseLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 _BUSY_SECONDS = 5.0
 _WAL = 2
@@ -43,7 +44,7 @@ _FLOCK = "hhqqi4x"
 """Linux's ``struct flock``."""
 
 
-class Look(NamedTuple):
+class FileSnapshot(NamedTuple):
     """What can be seen of a file; where it stays the same, nobody has written."""
 
     inode: int
@@ -53,7 +54,7 @@ class Look(NamedTuple):
     journal_size: int
 
 
-class Reading:
+class ReadOnlyDatabase:
     """A connection that reads a file."""
 
     def __init__(self, path: str) -> None:
@@ -65,17 +66,17 @@ class Reading:
         self._path = path
         self._end: Callable[[], object] = lambda: None
         self._is_immutable = False
-        self._look = look_at(path)
+        self._look = take_snapshot(path)
         try:
             self.connection = self._connect()
         except (OSError, sqlite3.Error, StoreError) as error:
             self._end()
-            raise StoreError(f"sqlite:{path}: {_words(error)}") from error
+            raise StoreError(f"sqlite:{path}: {_describe(error)}") from error
 
     @property
     def is_stale(self) -> bool:
         """Whether what was read last may be of two moments, or of a file that is gone."""
-        now = look_at(self._path)
+        now = take_snapshot(self._path)
         if self._is_immutable:
             return now != self._look
         return now.inode != self._look.inode
@@ -130,7 +131,7 @@ class Reading:
         return self._opened("mode=rw", f"{folder}/greyd.db")
 
 
-def look_at(path: str) -> Look:
+def take_snapshot(path: str) -> FileSnapshot:
     """See what a file and its logs look like."""
     sizes = []
     for suffix in ("-wal", "-journal"):
@@ -141,8 +142,8 @@ def look_at(path: str) -> Look:
     try:
         status = Path(path).stat()
     except OSError:
-        return Look(0, 0, 0, *sizes)
-    return Look(status.st_ino, status.st_size, status.st_mtime_ns, *sizes)
+        return FileSnapshot(0, 0, 0, *sizes)
+    return FileSnapshot(status.st_ino, status.st_size, status.st_mtime_ns, *sizes)
 
 
 def _uses_wal(path: str) -> bool:
@@ -172,7 +173,7 @@ def _is_live(path: str) -> bool:
     return bool(found[0] != fcntl.F_UNLCK)
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}; run this as root"
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:

@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.store.sqlite.identity import is_provably_ours
+from greyd.store.sqlite.file_identity import is_provably_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from greyd.store.sqlite.lock import Held
+    from greyd.store.sqlite.lock import HeldLock
 
 # SQLite's locks on a database: https://www.sqlite.org/src/file/src/os.h, PENDING_BYTE and after.
 _FIRST_LOCK = 0x40000000
@@ -28,7 +28,7 @@ _LOCKS = 512
 _FLOCK = "hhqqi4x"
 
 
-def set_aside(path: str, held: Held) -> str:
+def set_aside(path: str, held: HeldLock) -> str:
     """Keep a damaged database under another name; returns what has been done.
 
     It is left where it is unless its header proves that it is greyd's, and while another process

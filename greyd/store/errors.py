@@ -1,0 +1,27 @@
+"""The errors of a store."""
+
+from __future__ import annotations
+
+from greyd.errors import GreydError
+
+
+class StoreError(GreydError):
+    """The store failed or was too slow; the change may or may not have been stored."""
+
+
+class UnwritableStoreError(StoreError):
+    """Nothing can be stored until somebody fixes the cause, such as permissions or a full disk."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        """Name the reason, and the remedy that the administrator should apply."""
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+class StoreFullError(StoreError):
+    """The store has reached its size limit and rejects new triplets; it still updates old ones."""
+
+
+class UnusableStoreError(UnwritableStoreError):
+    """The file is not greyd's, or was written by a newer version; greyd leaves it unchanged."""
