@@ -14,7 +14,7 @@ import typer
 from greyd import __version__
 from greyd.cli.ask import ask
 from greyd.cli.check_whitelist import check_whitelist
-from greyd.cli.context import CANNOT, SHARED_OPTIONS, CommandContext
+from greyd.cli.context import EXIT_ERROR, SHARED_OPTIONS, CommandContext
 from greyd.cli.doctor import doctor
 from greyd.cli.entries.forget import forget
 from greyd.cli.entries.listing import list_entries
@@ -106,13 +106,13 @@ def run(words: Sequence[str]) -> int:
     """Run a command; returns the exit status. What is wrong with its words is one line."""
     if not words:
         build()(["--help"], prog_name="greyd", standalone_mode=False)
-        return CANNOT
+        return EXIT_ERROR
     hide_logins(words)
     try:
         return int(build()(list(words), prog_name="greyd", standalone_mode=False) or 0)
     except _UsageError as error:
         complain(_usage(error))
-        return CANNOT
+        return EXIT_ERROR
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return _INTERRUPTED
@@ -228,7 +228,7 @@ def _run(
         return int((asyncio.run(answer) if inspect.iscoroutine(answer) else answer) or 0)
     except GreydError as error:
         complain(str(error))
-        return CANNOT
+        return EXIT_ERROR
     except KeyboardInterrupt:
         complain("interrupted")
         return _INTERRUPTED
@@ -240,4 +240,4 @@ def _run(
         raise
     except Exception as error:  # noqa: BLE001 - one line for whoever gave the command
         complain(f"internal error: {describe_error(error)}; please report it")
-        return CANNOT
+        return EXIT_ERROR

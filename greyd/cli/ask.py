@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.context import CommandContext, CommandError, command
+from greyd.cli.errors import CommandError
 from greyd.doctor.listeners import Tcp, of_settings
 from greyd.doctor.server import question
 from greyd.escaping import plain
@@ -17,6 +17,7 @@ from greyd.escaping import plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from greyd.cli.context import CommandContext
     from greyd.doctor.listeners import Listener
     from greyd.doctor.server import Answered
 
@@ -45,9 +46,8 @@ _SERVER = re.compile(
 )
 
 
-@command
 async def ask(
-    admin: CommandContext,
+    context: CommandContext,
     file: Annotated[
         str | None,
         typer.Argument(
@@ -108,15 +108,15 @@ async def ask(
         for name, text in given.items()
         if text is not None
     }
-    places = [_place(server)] if server is not None else _to_ask(admin)
+    places = [_place(server)] if server is not None else _to_ask(context)
     for request in _requests(file, named):
         place, answered = await _asked(places, request)
         if answered.fault:
             raise CommandError(
                 f"{place}: {plain(answered.fault.encode())}; is greyd running there?"
             )
-        admin.tell(f"action={answered.action}")
-        admin.tell_json(
+        context.print(f"action={answered.action}")
+        context.print_json(
             {"server": str(place), "action": answered.action, "seconds": answered.seconds}
         )
         # The others are for the one that has answered.
@@ -143,10 +143,10 @@ def _place(text: str) -> Listener:
     return Tcp("127.0.0.1" if host in ("localhost", "*") else host, int(found["port"]))
 
 
-def _to_ask(admin: CommandContext) -> list[Listener]:
+def _to_ask(context: CommandContext) -> list[Listener]:
     """Return where the server of the settings can be asked."""
     places: list[Listener] = []
-    for each in of_settings(admin.settings):
+    for each in of_settings(context.settings):
         places += each.to_ask() if isinstance(each, Tcp) else [each]
     return places
 

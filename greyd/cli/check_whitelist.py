@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from greyd.cli.batches import decide_all
-from greyd.cli.context import CANNOT, NO, CommandContext, CommandError, command
+from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
+from greyd.cli.errors import CommandError
 from greyd.redaction import shown
 from greyd.terminal import clock, complain
 from greyd.whitelist.files import files_in_force, is_absent_local
@@ -41,9 +42,8 @@ class _Files(NamedTuple):
                     yield which, entry
 
 
-@command
 async def check_whitelist(
-    admin: CommandContext,
+    context: CommandContext,
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE…", show_default=False)] = None,
     clients: Annotated[
         bool, typer.Option("--clients", help="The files list clients, whatever they are called.")
@@ -80,18 +80,18 @@ async def check_whitelist(
     """
     if sort not in SORTS:
         raise CommandError(f"--sort={sort}: expected one of {', '.join(SORTS)}")
-    read = _read(admin, files or [], clients=clients, recipients=recipients)
-    found = await _show_hits(admin, read, sort) if hits else _show_findings(admin, read)
-    return CANNOT if read.unreadable else found
+    read = _read(context, files or [], clients=clients, recipients=recipients)
+    found = await _show_hits(context, read, sort) if hits else _show_findings(context, read)
+    return EXIT_ERROR if read.unreadable else found
 
 
 # The files ----------------------------------------------------------------------------------------
 
 
 def _read(
-    admin: CommandContext, files: Sequence[str], *, clients: bool, recipients: bool
+    context: CommandContext, files: Sequence[str], *, clients: bool, recipients: bool
 ) -> _Files:
-    settings = admin.settings
+    settings = context.settings
     if clients and recipients:
         raise CommandError("--clients and --recipients: a file is of one list")
     wanted = [
@@ -132,14 +132,14 @@ def _list_of(file: str, *, clients: bool, recipients: bool) -> str:
 # What is wrong ------------------------------------------------------------------------------------
 
 
-def _show_findings(admin: CommandContext, read: _Files) -> int:
+def _show_findings(context: CommandContext, read: _Files) -> int:
     findings = [
         (which, finding)
         for which, sources in read.sources.items()
         for finding in lint(sources, which)
     ]
     for _, finding in findings:
-        if not admin.as_json:
+        if not context.as_json:
             # Lines for grep and editors: they are not to be folded.
             sys.stdout.write(f"{finding}\n")
     number = sum(1 for _ in read.entries())
@@ -147,8 +147,8 @@ def _show_findings(admin: CommandContext, read: _Files) -> int:
     names = ", ".join(source.file for sources in read.sources.values() for source in sources)
     notes = len(findings) - errors
     verdict = f"{errors} errors, {notes} notes" if findings else "nothing to remark"
-    admin.tell(f"{number} entries in {names or 'no file'}: {verdict}")
-    admin.tell_json(
+    context.print(f"{number} entries in {names or 'no file'}: {verdict}")
+    context.print_json(
         {
             "files": [
                 {"file": source.file, "list": which}
@@ -161,7 +161,7 @@ def _show_findings(admin: CommandContext, read: _Files) -> int:
             "findings": [{"list": which, **finding._asdict()} for which, finding in findings],
         }
     )
-    return NO if findings else 0
+    return EXIT_NO if findings else 0
 
 
 # What still works ---------------------------------------------------------------------------------
@@ -177,13 +177,13 @@ class _Line(NamedTuple):
     """The line before that says the same, and gets its hits."""
 
 
-async def _show_hits(admin: CommandContext, read: _Files, sort: str) -> int:
-    since, lines = await _hits(admin, list(read.entries()))
+async def _show_hits(context: CommandContext, read: _Files, sort: str) -> int:
+    since, lines = await _hits(context, list(read.entries()))
     if sort == "hits":
         lines.sort(key=lambda line: -line.hit.number)
     texts = [(line, shown(line.entry.text.decode(errors="backslashreplace"))) for line in lines]
     never = sum(1 for line in lines if not (line.hit.number or line.same_as))
-    admin.table(
+    context.print_table(
         ("hits", "last hit", "where", "entry"),
         [
             (str(line.hit.number), _last(line), f"{line.entry.file}:{line.entry.line}", text)
@@ -192,10 +192,10 @@ async def _show_hits(admin: CommandContext, read: _Files, sort: str) -> int:
         numbers=("hits",),
     )
     if since:
-        admin.tell(f"Counted since {clock(since)}: {never} of {len(lines)} entries never hit.")
+        context.print(f"Counted since {clock(since)}: {never} of {len(lines)} entries never hit.")
     else:
-        admin.tell("Nothing has been counted yet: the server that runs on this store does it.")
-    admin.tell_json(
+        context.print("Nothing has been counted yet: the server that runs on this store does it.")
+    context.print_json(
         {
             "since": since or None,
             "never": never,
@@ -223,7 +223,7 @@ def _last(line: _Line) -> str:
 
 
 async def _hits(
-    admin: CommandContext, entries: Sequence[tuple[str, Entry]]
+    context: CommandContext, entries: Sequence[tuple[str, Entry]]
 ) -> tuple[int, list[_Line]]:
     """Return since when hits were counted, and those of each entry."""
     first: dict[bytes, Entry] = {}
@@ -236,7 +236,7 @@ async def _hits(
 
     wanted = [SINCE_KEY, *first]
     stored: list[bytes | None] = []
-    async with admin.store() as store:
+    async with context.store() as store:
         async for answers in decide_all(store, (([key], look) for key in wanted)):
             stored += answers
     known = dict(zip(wanted, stored, strict=True))

@@ -13,12 +13,12 @@ import contextlib
 import json
 import sys
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from greyd.cli.errors import CommandError
 from greyd.cli.opening import opened
 from greyd.config.durations import read_duration
 from greyd.config.loading import default_folder, read_secrets, read_settings_of_server
-from greyd.errors import GreydError
 from greyd.escaping import plain_text
 from greyd.store.url import validate_url
 from greyd.terminal import new_console
@@ -35,15 +35,13 @@ if TYPE_CHECKING:
     Question = tuple[Sequence[bytes], Rule[Any]]
 
 
-Function = TypeVar("Function", bound="Callable[..., Any]")
-
-NO = 1
+EXIT_NO = 1
 """Exit status: the answer is no."""
 
-CANNOT = 2
+EXIT_ERROR = 2
 """Exit status: it can't be done."""
 
-PATIENCE_SECONDS = 5.0
+STORE_TIMEOUT_SECONDS = 5.0
 """How long a command waits for the store at a time; mail does not wait for it."""
 
 SHARED_OPTIONS = (
@@ -51,15 +49,6 @@ SHARED_OPTIONS = (
     "key-prefix",
 )  # fmt: skip
 """Options of the server that every command takes."""
-
-
-class CommandError(GreydError):
-    """A command can't do what it is told; the text says why, and what to do."""
-
-
-def command(function: Function) -> Function:
-    """Mark a function as a command: its annotations are read when the program runs."""
-    return function
 
 
 @dataclass(frozen=True)
@@ -83,7 +72,7 @@ class CommandContext:
         words = [f"--{name}={text}" for name, text in given.items() if text is not None]
         settings = read_secrets(read_settings_of_server(words))
         validate_url(settings.store)
-        return cls(replace(settings, store_timeout_seconds=PATIENCE_SECONDS), as_json)
+        return cls(replace(settings, store_timeout_seconds=STORE_TIMEOUT_SECONDS), as_json)
 
     # The store ----------------------------------------------------------------------------------
 
@@ -112,20 +101,20 @@ class CommandContext:
             self._output.append(new_console(sys.stdout))
         return self._output[0]
 
-    def tell(self, *lines: RenderableType) -> None:
+    def print(self, *lines: RenderableType) -> None:
         """Show something to people; left out where a program reads."""
         if not self.as_json:
             for line in lines:
                 self.console.print(line)
 
-    def tell_json(self, thing: object) -> None:
+    def print_json(self, thing: object) -> None:
         """Show something to a program; left out where people read."""
         if self.as_json:
             # In ASCII: what came from the network can't steer a terminal.
             sys.stdout.write(json.dumps(thing) + "\n")
             sys.stdout.flush()
 
-    def table(
+    def print_table(
         self, head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
     ) -> None:
         """Show a table; the columns named in ``numbers`` stand to the right."""
@@ -136,10 +125,12 @@ class CommandContext:
             shown.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
         for row in rows:
             shown.add_row(*row)
-        self.tell(shown)
+        self.print(shown)
 
     @contextlib.contextmanager
-    def progress(self, what: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
+    def progress_bar(
+        self, what: str, total: float | None = None
+    ) -> Iterator[Callable[[float], None]]:
         """Show a bar on standard error while work is done; yields what is told each piece done."""
         from rich.progress import Progress
 

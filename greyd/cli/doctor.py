@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.context import NO, command
+from greyd.cli.context import EXIT_NO
 from greyd.config.loading import default_folder
 from greyd.doctor.findings import WRONG, Finding, State, error, hint, not_checked, ok
 from greyd.store.opening import check_store_file
@@ -38,9 +38,8 @@ _INDENT = 15
 """Columns that the states take."""
 
 
-@command
 async def doctor(
-    admin: CommandContext,
+    context: CommandContext,
     *,
     main_cf: Annotated[
         str | None,
@@ -73,26 +72,27 @@ async def doctor(
 
       greyd doctor --json
     """
-    findings = await _look(admin, main_cf, server or [], thorough=thorough)
-    _show(admin, findings)
-    return NO if any(each.state in WRONG for each in findings) else 0
+    findings = await _look(context, main_cf, server or [], thorough=thorough)
+    _show(context, findings)
+    return EXIT_NO if any(each.state in WRONG for each in findings) else 0
 
 
 async def _look(
-    admin: CommandContext, main_cf: str | None, others: Sequence[str], *, thorough: bool
+    context: CommandContext, main_cf: str | None, others: Sequence[str], *, thorough: bool
 ) -> list[Finding]:
     from greyd.doctor import lists, machine, store
     from greyd.doctor.listeners import of_settings, of_systemd
 
-    listeners = await of_systemd() or of_settings(admin.settings)
+    listeners = await of_systemd() or of_settings(context.settings)
     # What is not greyd's is not looked at any closer.
-    check_store_file(admin.settings, admin.settings.dbdir or default_folder())
-    asked, report = await _ask_server(admin, listeners, main_cf)
+    check_store_file(context.settings, context.settings.dbdir or default_folder())
+    asked, report = await _ask_server(context, listeners, main_cf)
     process = await asyncio.to_thread(machine.process_of, listeners)
     met: list[list[Finding]]
     (postfix, stored), (unit, ntp), postgrey, met = await asyncio.gather(
         asyncio.gather(
-            _look_at_postfix(admin, main_cf, listeners), store.findings(admin, thorough=thorough)
+            _look_at_postfix(context, main_cf, listeners),
+            store.findings(context, thorough=thorough),
         ),
         asyncio.gather(machine.finding_of_unit(process), machine.finding_of_ntp()),
         machine.postgrey_runs(),
@@ -103,8 +103,8 @@ async def _look(
         [
             *asked,
             *postfix,
-            *lists.findings(admin.settings, report, process),
-            *lists.findings_of_suffixes(admin.settings, datetime.now(UTC).date()),
+            *lists.findings(context.settings, report, process),
+            *lists.findings_of_suffixes(context.settings, datetime.now(UTC).date()),
             store.finding_of_server(up),
             *stored,
             ntp,
@@ -113,7 +113,7 @@ async def _look(
             *machine.findings_of_process(process, _open_files(report)),
             unit,
             *postgrey,
-            *_findings_of_settings(admin),
+            *_findings_of_settings(context),
         ]
     )
 
@@ -128,14 +128,14 @@ def _in_groups(findings: Sequence[Finding]) -> list[Finding]:
 
 
 async def _ask_server(
-    admin: CommandContext, listeners: Sequence[Listener], main_cf: str | None
+    context: CommandContext, listeners: Sequence[Listener], main_cf: str | None
 ) -> tuple[list[Finding], Report | None]:
     """Ask the server on all that it listens on, and for what it says of itself."""
     from greyd.doctor import server as asking
     from greyd.doctor.mail_owner import mail_owner
 
     owner = await mail_owner(main_cf)
-    before, why = await _report(admin)
+    before, why = await _report(context)
     findings = []
     answers = []
     for place in _places(listeners):
@@ -146,9 +146,9 @@ async def _ask_server(
     if before is None:
         return [*findings, asking.finding_without_counters(answers, why)], None
     if answered_count:
-        after = await _counted(admin, before, answered_count)
+        after = await _counted(context, before, answered_count)
         findings.append(asking.finding_of_counters(before, after, answered_count))
-    url = asking.url_of(admin.settings.metrics) if admin.settings.metrics else ""
+    url = asking.url_of(context.settings.metrics) if context.settings.metrics else ""
     findings += [*asking.findings_of_report(url, before), asking.finding_of_mode(before)]
     return findings, before
 
@@ -167,24 +167,24 @@ def _is_any_port(place: Tcp | Path) -> bool:
     return isinstance(place, tuple) and not place.port
 
 
-async def _report(admin: CommandContext) -> tuple[Report | None, str]:
+async def _report(context: CommandContext) -> tuple[Report | None, str]:
     from greyd.doctor import server as asking
 
-    if admin.settings.metrics is None:
+    if context.settings.metrics is None:
         return None, "--metrics=0: the server can't be asked what it is"
     try:
-        return await asking.report(asking.url_of(admin.settings.metrics)), ""
+        return await asking.report(asking.url_of(context.settings.metrics)), ""
     except asking.ReportError as fault:
         return None, str(fault)
 
 
-async def _counted(admin: CommandContext, before: Report, answers: int) -> Report:
+async def _counted(context: CommandContext, before: Report, answers: int) -> Report:
     """Return the counters when they have counted so many answers, or do not in a second."""
     from greyd.doctor.server import PASSED
 
     last = before
     for _ in range(5):
-        found, _why = await _report(admin)
+        found, _why = await _report(context)
         last = found or last
         if (last.value(*PASSED) or 0) - (before.value(*PASSED) or 0) >= answers:
             break
@@ -230,7 +230,7 @@ def _open_files(report: Report | None) -> float | None:
 
 
 async def _look_at_postfix(
-    admin: CommandContext, folder: str | None, listeners: Sequence[Listener]
+    context: CommandContext, folder: str | None, listeners: Sequence[Listener]
 ) -> list[Finding]:
     from greyd.doctor.postfix import main_cf, postconf
 
@@ -239,17 +239,17 @@ async def _look_at_postfix(
         if folder:
             return [error("postfix: files", found, "name the folder of main.cf and master.cf")]
         return [not_checked("postfix: files", found)]
-    return main_cf.findings(found, listeners, admin.settings)
+    return main_cf.findings(found, listeners, context.settings)
 
 
-def _findings_of_settings(admin: CommandContext) -> list[Finding]:
+def _findings_of_settings(context: CommandContext) -> list[Finding]:
     check = "process: settings"
-    warnings = admin.settings.warnings
+    warnings = context.settings.warnings
     return [hint(check, each) for each in warnings] or [ok(check, "nothing is odd in them")]
 
 
-def _show(admin: CommandContext, findings: Sequence[Finding]) -> None:
-    admin.tell_json(
+def _show(context: CommandContext, findings: Sequence[Finding]) -> None:
+    context.print_json(
         [
             {
                 "check": each.check,
@@ -260,32 +260,32 @@ def _show(admin: CommandContext, findings: Sequence[Finding]) -> None:
             for each in findings
         ]
     )
-    if not admin.as_json:
-        _show_groups(admin, findings)
+    if not context.as_json:
+        _show_groups(context, findings)
 
 
-def _show_groups(admin: CommandContext, findings: Sequence[Finding]) -> None:
+def _show_groups(context: CommandContext, findings: Sequence[Finding]) -> None:
     from rich.text import Text
 
     for group, members in groupby(findings, key=lambda each: each.group):
-        admin.tell(Text(group.capitalize(), style="bold"))
+        context.print(Text(group.capitalize(), style="bold"))
         for each in members:
             name = each.check.partition(": ")[2]
-            text = _indented(admin, f"{each.state.value:11}  {name}: {each.seen}", "  ")
+            text = _indented(context, f"{each.state.value:11}  {name}: {each.seen}", "  ")
             text.stylize(_STYLES[each.state], 0, _INDENT)
-            admin.tell(text)
+            context.print(text)
             if each.remedy:
-                admin.tell(_indented(admin, f"→ {each.remedy}", " " * _INDENT))
-        admin.tell("")
-    admin.tell(Text(_sum(findings), style="bold"))
+                context.print(_indented(context, f"→ {each.remedy}", " " * _INDENT))
+        context.print("")
+    context.print(Text(_sum(findings), style="bold"))
 
 
-def _indented(admin: CommandContext, text: str, before: str) -> Text:
+def _indented(context: CommandContext, text: str, before: str) -> Text:
     from rich.text import Text
 
     lines = textwrap.wrap(
         text,
-        admin.console.width,
+        context.console.width,
         initial_indent=before,
         subsequent_indent=" " * _INDENT,
         break_long_words=False,

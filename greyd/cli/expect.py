@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.acts import tell_servers, told_servers, who
-from greyd.cli.context import CommandContext, CommandError, command, seconds
+from greyd.cli.context import CommandContext, seconds
+from greyd.cli.errors import CommandError
 from greyd.config.durations import show_duration
 from greyd.escaping import plain_text
 from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, Window, window_key
@@ -23,9 +24,8 @@ _RECIPIENT = re.compile(r"(?=.{1,320}\Z)[^@\s]*@[^@\s]+")
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
 
 
-@command
 async def expect(
-    admin: CommandContext,
+    context: CommandContext,
     recipient: Annotated[
         str | None,
         typer.Argument(help="Who waits: an address, or @example.org for all of a domain."),
@@ -59,20 +59,26 @@ async def expect(
     if recipient is None:
         if close:
             raise CommandError("--close: name the recipient")
-        async with admin.store() as store:
-            _show(admin, (await told_servers(store)).without_old(now))
+        async with context.store() as store:
+            _show(context, (await told_servers(store)).without_old(now))
         return
-    change = _change(admin, recipient, _until(for_, now), from_, close=close, now=now)
-    async with admin.store(make=True) as store:
+    change = _change(context, recipient, _until(for_, now), from_, close=close, now=now)
+    async with context.store(make=True) as store:
         try:
             control = await tell_servers(store, change, now)
         except ControlError as error:
             raise CommandError(str(error)) from None
-    _show(admin, control)
+    _show(context, control)
 
 
 def _change(
-    admin: CommandContext, recipient: str, until: int, sender: str | None, *, close: bool, now: int
+    context: CommandContext,
+    recipient: str,
+    until: int,
+    sender: str | None,
+    *,
+    close: bool,
+    now: int,
 ) -> Callable[[Control], Control]:
     """Return what is to be changed.
 
@@ -85,9 +91,9 @@ def _change(
     domain = (sender or "").strip().lower().rpartition("@")[2].rstrip(".")
     if sender and not _DOMAIN.fullmatch(domain):
         raise CommandError(f"--from={plain_text(sender)}: write a domain, such as example.com")
-    key = window_key(recipient, admin.settings)
+    key = window_key(recipient, context.settings)
     # A hash in the store is not to stand beside the name that it hides.
-    whom = "mail" if admin.settings.privacy else f"mail to {plain_text(recipient)}"
+    whom = "mail" if context.settings.privacy else f"mail to {plain_text(recipient)}"
     if close:
         what = f"expects {whom} no longer"
         return partial(_closed, key=key, what=what, now=now)
@@ -109,16 +115,16 @@ def _until(text: str, now: int) -> int:
     return now + length
 
 
-def _show(admin: CommandContext, control: Control) -> None:
+def _show(context: CommandContext, control: Control) -> None:
     now = int(time.time())
-    admin.tell_json(
+    context.print_json(
         [{"recipient": r, "from": f or None, "until": u} for r, f, u in control.windows]
     )
     if not control.windows:
-        admin.tell("no mail is expected")
+        context.print("no mail is expected")
         return
     rows = [
         [plain_text(r), plain_text(f) or "anybody", show_duration(u - now), clock(u)]
         for r, f, u in control.windows
     ]
-    admin.table(["mail to", "from", "still for", "until"], rows)
+    context.print_table(["mail to", "from", "still for", "until"], rows)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.acts import tell_servers, told_servers, who
-from greyd.cli.context import CommandContext, command, seconds
+from greyd.cli.context import CommandContext, seconds
 from greyd.escaping import plain_text
 from greyd.rules.control import Control, Mode
 from greyd.terminal import clock
@@ -27,9 +27,8 @@ class Switch(Enum):
     RESET = "reset"
 
 
-@command
 async def mode(
-    admin: CommandContext,
+    context: CommandContext,
     switch: Annotated[
         Switch | None,
         typer.Argument(
@@ -58,12 +57,12 @@ async def mode(
     """
     now = int(time.time())
     if switch is None:
-        async with admin.store() as store:
-            _show(admin, await told_servers(store), now)
+        async with context.store() as store:
+            _show(context, await told_servers(store), now)
         return
     until = now + seconds(for_, "--for") if for_ else 0
-    async with admin.store(make=True) as store:
-        _show(admin, await _switch(store, switch.value, until, now), now)
+    async with context.store(make=True) as store:
+        _show(context, await _switch(store, switch.value, until, now), now)
 
 
 async def _switch(store: Store, name: str, until: int, now: int) -> Control:
@@ -78,14 +77,14 @@ async def _switch(store: Store, name: str, until: int, now: int) -> Control:
     return await tell_servers(store, change, now)
 
 
-def _show(admin: CommandContext, control: Control, now: int) -> None:
+def _show(context: CommandContext, control: Control, now: int) -> None:
     mode = control.mode if control.mode and control.mode.holds(now) else None
     told = None if mode is None else mode._asdict()
-    admin.tell_json(
-        {"mode": told and told["mode"], "configured": admin.settings.mode, "told": told}
+    context.print_json(
+        {"mode": told and told["mode"], "configured": context.settings.mode, "told": told}
     )
     if mode is None:
-        admin.tell(f"as each server is set up; here {admin.settings.mode}")
+        context.print(f"as each server is set up; here {context.settings.mode}")
         return
     until = f"until {clock(mode.until)}" if mode.until else "until it is reset"
-    admin.tell(f"{mode.mode}, {until}; by {plain_text(mode.by)} at {clock(mode.at)}")
+    context.print(f"{mode.mode}, {until}; by {plain_text(mode.by)} at {clock(mode.at)}")

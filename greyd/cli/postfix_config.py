@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.context import command
-
 if TYPE_CHECKING:
     from greyd.cli.context import CommandContext
 
 
-@command
 async def postfix_config(
-    admin: CommandContext,
+    context: CommandContext,
     *,
     minimal: Annotated[
         bool, typer.Option("--minimal", help="Greylisting alone, without the other checks.")
@@ -38,11 +35,13 @@ async def postfix_config(
     from greyd.doctor.listeners import of_settings, of_systemd
     from greyd.doctor.postfix import recommended
 
-    listeners = await of_systemd() or of_settings(admin.settings)
+    listeners = await of_systemd() or of_settings(context.settings)
     if exim:
         text = recommended.exim_acl(listeners)
     else:
-        text = recommended.main_cf(recommended.endpoint(listeners), admin.settings, minimal=minimal)
-    admin.tell_json({"text": text})
-    if not admin.as_json:
+        text = recommended.main_cf(
+            recommended.endpoint(listeners), context.settings, minimal=minimal
+        )
+    context.print_json({"text": text})
+    if not context.as_json:
         sys.stdout.write(text)

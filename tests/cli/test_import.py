@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from greyd.cli.context import CommandError
+from greyd.cli.errors import CommandError
 from greyd.cli.importing import sqlgrey
 from greyd.cli.importing.greyd_store import is_the_same, understand
 from greyd.cli.importing.merging import (

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.cli.context import CommandContext, CommandError
+from greyd.cli.context import CommandContext
+from greyd.cli.errors import CommandError
 from greyd.cli.report import command as report_command
 from greyd.cli.report import counts
 from greyd.cli.report.command import Span
@@ -366,9 +367,9 @@ def test_without_a_name_the_usual_log_is_read_and_with_since_the_older_ones(
         text = decided(day * DAY).encode()
         path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
         os.utime(path, (MIDNIGHT + day * DAY + 60, MIDNIGHT + day * DAY + 60))
-    admin = CommandContext(Settings(), as_json=True)
+    context = CommandContext(Settings(), as_json=True)
     for since, count in ((None, 1), ("2026-03-08", 2), ("2026-03-01", 3)):
-        report_command.report(admin, since=since)
+        report_command.report(context, since=since)
         assert json.loads(capsys.readouterr().out)["requests"] == count
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from greyd.cli.context import CommandError
 from greyd.cli.entries.selection import select
+from greyd.cli.errors import CommandError
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
 from greyd.rules.entries import Entry, State, understand

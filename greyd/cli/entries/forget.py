@@ -12,8 +12,9 @@ import typer
 
 from greyd.cli.acts import note_act
 from greyd.cli.batches import delete_all
-from greyd.cli.context import NO, CommandContext, CommandError, command
+from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.selection import Selection, read_address, select
+from greyd.cli.errors import CommandError
 from greyd.rules.control import Control, change_control, window_key
 from greyd.rules.entries import Kind, State, kind_of, understand
 from greyd.rules.keys import correspondence_key
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
     Found = Sequence[tuple[bytes, Kind]]
 
 
-@command
 async def forget(
-    admin: CommandContext,
+    context: CommandContext,
     client: Annotated[
         str | None,
         typer.Option(
@@ -84,12 +84,12 @@ async def forget(
 
       greyd forget --unreadable --dry-run
     """
-    settings = admin.settings
+    settings = context.settings
     wanted = _wanted(client, sender, recipient, address, unreadable=unreadable)
     if address is not None and settings.privacy:
         raise CommandError("--address: with --privacy only hashes are stored, which name nobody")
     counts: Counter[Kind] = Counter()
-    async with admin.store(writes=not dry_run) as store:
+    async with context.store(writes=not dry_run) as store:
         async for found in wanted(store, settings):
             counts.update(kind for _, kind in found)
             if not dry_run:
@@ -100,8 +100,8 @@ async def forget(
         if number and not dry_run:
             # The log is not to name whom the store has just forgotten.
             await note_act(store, settings, f"forgot {number} entries", {})
-    _show(admin, counts, dry_run=dry_run)
-    return 0 if number else NO
+    _show(context, counts, dry_run=dry_run)
+    return 0 if number else EXIT_NO
 
 
 def _wanted(
@@ -224,13 +224,13 @@ _NAMES = {
 }
 
 
-def _show(admin: CommandContext, counts: Counter[Kind], *, dry_run: bool) -> None:
+def _show(context: CommandContext, counts: Counter[Kind], *, dry_run: bool) -> None:
     table = {kind.value.replace(" ", "_"): counts[kind] for kind in _NAMES}
-    admin.tell_json({"dry_run": dry_run, "entries": counts.total(), **table})
+    context.print_json({"dry_run": dry_run, "entries": counts.total(), **table})
     if not counts.total():
-        admin.tell("nothing is known that fits")
+        context.print("nothing is known that fits")
         return
-    admin.table(
+    context.print_table(
         ["would be forgotten" if dry_run else "forgotten", ""],
         [[name, str(counts[kind])] for kind, name in _NAMES.items() if counts[kind]],
         numbers=[""],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.batches import lower_cpu_priority
-from greyd.cli.context import NO, CommandContext, command, seconds
+from greyd.cli.context import EXIT_NO, CommandContext, seconds
 from greyd.cli.entries.rows import JsonRows, Rows
 from greyd.cli.entries.selection import select
 from greyd.rules.entries import Entry, State, is_too_old, understand
@@ -28,9 +28,8 @@ MAX_FOR_PEOPLE = 1000
 """Entries that are shown where nothing else is said; a program gets all."""
 
 
-@command
 async def list_entries(
-    admin: CommandContext,
+    context: CommandContext,
     client: Annotated[
         str | None,
         typer.Option(metavar="CLIENT", help="Of this address, network or name."),
@@ -116,25 +115,25 @@ async def list_entries(
         int(time.time()) - seconds(since, "--since") if since else 0,
     )
     if limit is None:
-        limit = 0 if admin.as_json else MAX_FOR_PEOPLE
-    async with admin.store() as store:
+        limit = 0 if context.as_json else MAX_FOR_PEOPLE
+    async with context.store() as store:
         records: AsyncIterator[Sequence[Record]] = scan(store)
-        if admin.settings.privacy and selection.names_somebody:
-            records = _by_hash(store, selection, admin.settings)
+        if context.settings.privacy and selection.names_somebody:
+            records = _by_hash(store, selection, context.settings)
             selection = select(None, None, None, states, selection.since)
-        return await _List(admin, selection, limit, keys=with_keys).show(records)
+        return await _List(context, selection, limit, keys=with_keys).show(records)
 
 
 class _List:
     """Shows the entries that fit."""
 
     def __init__(
-        self, admin: CommandContext, selection: Selection, limit: int, *, keys: bool
+        self, context: CommandContext, selection: Selection, limit: int, *, keys: bool
     ) -> None:
         self._selection = selection
-        self._settings = admin.settings
+        self._settings = context.settings
         self._limit = limit
-        self._rows = JsonRows(admin.settings) if admin.as_json else Rows(admin, keys=keys)
+        self._rows = JsonRows(context.settings) if context.as_json else Rows(context, keys=keys)
         self._shown = 0
         self._looked_at = 0
 
@@ -151,7 +150,7 @@ class _List:
             if more := len(found) > room:
                 break
         self._end(more)
-        return 0 if self._shown else NO
+        return 0 if self._shown else EXIT_NO
 
     def _fitting(self, records: Sequence[Record]) -> list[Entry]:
         now, settings = int(time.time()), self._settings

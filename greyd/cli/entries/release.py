@@ -10,8 +10,9 @@ import typer
 
 from greyd.cli.acts import note_act
 from greyd.cli.batches import decide_all
-from greyd.cli.context import NO, CommandContext, CommandError, command
+from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.selection import Selection, select
+from greyd.cli.errors import CommandError
 from greyd.escaping import plain
 from greyd.rules.entries import Kind, State, understand
 from greyd.rules.greylist import release as released
@@ -31,9 +32,8 @@ MAX_SHOWN = 20
 _WAITING = (State.WAITING, State.NEVER_RETURNED)
 
 
-@command
 async def release(
-    admin: CommandContext,
+    context: CommandContext,
     client: Annotated[
         str | None,
         typer.Option("--client", metavar="ADDRESS|NETWORK|NAME", help="Mail of this client."),
@@ -71,28 +71,28 @@ async def release(
     now = int(time.time())
     number = 0
     shown: list[Entry] = []
-    async with admin.store(writes=not dry_run) as store:
-        async for entries in waiting(admin, store, selection, now):
+    async with context.store(writes=not dry_run) as store:
+        async for entries in waiting(context, store, selection, now):
             number += len(entries)
             shown += entries[: MAX_SHOWN - len(shown)]
             if not dry_run:
-                await _release(store, entries, now, admin.settings)
+                await _release(store, entries, now, context.settings)
         if number and not dry_run:
             named = {"client": client, "sender": sender, "recipient": recipient}
-            await note_act(store, admin.settings, f"released {number} waiting triplets", named)
-    _show(admin, shown, number, dry_run=dry_run)
-    return 0 if number else NO
+            await note_act(store, context.settings, f"released {number} waiting triplets", named)
+    _show(context, shown, number, dry_run=dry_run)
+    return 0 if number else EXIT_NO
 
 
 async def waiting(
-    admin: CommandContext, store: Store, selection: Selection, now: int
+    context: CommandContext, store: Store, selection: Selection, now: int
 ) -> AsyncIterator[Sequence[Entry]]:
     """Go through the waiting triplets that are selected.
 
     Raises:
         AdminError: only hashes are stored, and no single triplet is named.
     """
-    settings = admin.settings
+    settings = context.settings
     if settings.privacy:
         names = selection.hashed_triplets(settings)
         entries = [await _entry(store, name, now, settings) for name in names]
@@ -121,10 +121,12 @@ async def _release(store: Store, entries: Sequence[Entry], now: int, settings: S
         pass
 
 
-def _show(admin: CommandContext, entries: Sequence[Entry], number: int, *, dry_run: bool) -> None:
-    admin.tell_json({"released": 0 if dry_run else number, "waiting": number, "dry_run": dry_run})
+def _show(context: CommandContext, entries: Sequence[Entry], number: int, *, dry_run: bool) -> None:
+    context.print_json(
+        {"released": 0 if dry_run else number, "waiting": number, "dry_run": dry_run}
+    )
     if not number:
-        admin.tell("nothing waits that fits")
+        context.print("nothing waits that fits")
         return
     rows = [
         [
@@ -136,7 +138,9 @@ def _show(admin: CommandContext, entries: Sequence[Entry], number: int, *, dry_r
         if not entry.is_hidden
     ]
     if rows:
-        admin.table(["client", "sender", "recipient", "first seen", "would pass from"], rows)
+        context.print_table(
+            ["client", "sender", "recipient", "first seen", "would pass from"], rows
+        )
     if rows and number > len(rows):
-        admin.tell(f"… and {number - len(rows)} more")
-    admin.tell(f"{number} {'would be' if dry_run else ''} released".replace("  ", " "))
+        context.print(f"… and {number - len(rows)} more")
+    context.print(f"{number} {'would be' if dry_run else ''} released".replace("  ", " "))

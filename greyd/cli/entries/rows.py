@@ -100,14 +100,14 @@ class JsonRows:
 class Rows:
     """A table that is written as it comes: of fixed columns on a terminal, else a line an entry."""
 
-    def __init__(self, admin: CommandContext, *, keys: bool) -> None:
-        self._admin = admin
+    def __init__(self, context: CommandContext, *, keys: bool) -> None:
+        self._context = context
         self._keys = keys
         self._begun = False
 
     def show(self, entries: Sequence[Entry]) -> None:
         """Write entries."""
-        if self._admin.console.is_terminal:
+        if self._context.console.is_terminal:
             self._fold(entries)
         else:
             self._write(entries)
@@ -116,7 +116,7 @@ class Rows:
         """Write them into columns that names are folded in."""
         from rich.table import Table
 
-        width = self._admin.console.width
+        width = self._context.console.width
         wide = width >= _WIDE
         head = ["state", "last seen", *(["passes at"] if wide else []), *self._name_heads()]
         now = time.time()
@@ -133,7 +133,7 @@ class Rows:
             times = [_short_clock(entry.last_seen, now), _short_clock(_passes_at(entry), now)]
             table.add_row(_state(entry), *times[: len(fixed) - 1], *self._names(entry))
         if entries:
-            self._admin.console.print(table)
+            self._context.console.print(table)
             self._begun = True
 
     def _write(self, entries: Sequence[Entry]) -> None:

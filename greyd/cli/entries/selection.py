@@ -14,7 +14,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greyd.cli.context import CommandError
+from greyd.cli.errors import CommandError
 from greyd.escaping import plain
 from greyd.rules.address import network_prefix, parse_address
 from greyd.rules.entries import Entry, Kind, State

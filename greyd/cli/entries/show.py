@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from greyd.cli.batches import lower_cpu_priority
-from greyd.cli.context import NO, CommandContext, CommandError, command
+from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.rows import TRIPLETS, Rows, details_of, object_of, text_of
 from greyd.cli.entries.selection import Selection, domains_of, read_address, select
+from greyd.cli.errors import CommandError
 from greyd.config.durations import say_duration
 from greyd.escaping import plain
 from greyd.rules.address import Address, parse_address
@@ -40,9 +41,8 @@ USAGE = (
 )
 
 
-@command
 async def show(
-    admin: CommandContext,
+    context: CommandContext,
     what: Annotated[
         list[str] | None,
         typer.Argument(
@@ -88,8 +88,8 @@ async def show(
     """
     lower_cpu_priority()
     question = _question(what or [], client, sender, recipient)
-    async with admin.store() as store:
-        found = _Found(admin)
+    async with context.store() as store:
+        found = _Found(context)
         await question.answer(store, found, quick=quick)
     return found.end(question.name)
 
@@ -241,14 +241,14 @@ def _octet(escape: re.Match[bytes]) -> bytes:
 class _Found:
     """Shows what is found, as it is found."""
 
-    admin: CommandContext
+    context: CommandContext
     _objects: list[dict[str, Any]] = field(default_factory=list)
     _others: list[Entry] = field(default_factory=list)
     _more: bool = False
 
     @property
     def settings(self) -> Settings:
-        return self.admin.settings
+        return self.context.settings
 
     async def look(self, store: Store, *wanted: bytes) -> bool:
         """Show what is under some keys; returns whether anything is there."""
@@ -278,14 +278,14 @@ class _Found:
             }
         )
         for name, fact in details_of(record, self.settings):
-            self.admin.tell(f"{name + ':':14}{fact}")
-        self.admin.tell("")
+            self.context.print(f"{name + ':':14}{fact}")
+        self.context.print("")
 
     async def summarize_store(self, store: Store, wanted: Callable[[Entry], bool]) -> list[Entry]:
         """Return what is wanted of the whole store, up to one more than are shown."""
         now, found = int(time.time()), list[Entry]()
         rough = await store.size()
-        with self.admin.progress("looking through the store", rough.entries) as done:
+        with self.context.progress_bar("looking through the store", rough.entries) as done:
             async for records in scan(store):
                 entries = (understand(each, now, self.settings) for each in records)
                 found += islice(filter(wanted, filter(None, entries)), MAX_OTHERS + 1 - len(found))
@@ -297,8 +297,8 @@ class _Found:
     def add_others(self, entries: Sequence[Entry], all_of_them: str) -> None:
         """Show what else is known."""
         self._others, self._more = list(entries[:MAX_OTHERS]), len(entries) > MAX_OTHERS
-        if not self.admin.as_json:
-            Rows(self.admin, keys=False).show(self._others)
+        if not self.context.as_json:
+            Rows(self.context, keys=False).show(self._others)
             if self._more:
                 complain(f"there is more: {all_of_them} shows it")
 
@@ -306,7 +306,9 @@ class _Found:
         """Say what was found in all; returns the exit status."""
         now = int(time.time())
         others = [object_of(each, now, self.settings) for each in self._others]
-        self.admin.tell_json({"entries": self._objects, "of_network": others, "more": self._more})
+        self.context.print_json(
+            {"entries": self._objects, "of_network": others, "more": self._more}
+        )
         if self._objects or self._others:
             return 0
         delay = say_duration(self.settings.delay_seconds)
@@ -314,4 +316,4 @@ class _Found:
             f"nothing is known of {plain(name)}; a first contact waits {delay}, unless a list or"
             " an option lets it pass (greyd explain tells)"
         )
-        return NO
+        return EXIT_NO

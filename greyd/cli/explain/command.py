@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.context import CANNOT, CommandContext, CommandError, command
+from greyd.cli.context import EXIT_ERROR, CommandContext
+from greyd.cli.errors import CommandError
 from greyd.cli.explain.steps import Case, Name, outlook, steps
 from greyd.config.durations import show_duration
 from greyd.dns.lookup import DnsError, Kind, Lookup, NotAsked
@@ -46,9 +47,8 @@ _MAX_NAMES = 5
 _NAME_SECONDS = 5.0
 
 
-@command
 async def explain(
-    admin: CommandContext,
+    context: CommandContext,
     client_address: Annotated[
         str | None, typer.Option("--client-address", metavar="ADDRESS", help="Who sends.")
     ] = None,
@@ -107,7 +107,7 @@ client_address=192.0.2.7, sender=a@example.com, recipient=b@example.org'
 
       greyd explain --json < request
     """
-    settings = replace(admin.settings, hostname=admin.settings.hostname or socket.gethostname())
+    settings = replace(context.settings, hostname=context.settings.hostname or socket.gethostname())
     given = {
         "client_address": client_address, "client_name": client_name, "sender": sender,
         "recipient": recipient, "helo_name": helo_name, "reverse_client_name": reverse_client_name,
@@ -121,11 +121,11 @@ client_address=192.0.2.7, sender=a@example.com, recipient=b@example.org'
             attributes["client_name"] = (name and name.confirmed) or b"unknown"
         request = _request(attributes, settings)
         del asked[:]
-        return await _explain(admin, settings, request, name, lookup, asked)
+        return await _explain(context, settings, request, name, lookup, asked)
 
 
 async def _explain(
-    admin: CommandContext,
+    context: CommandContext,
     settings: Settings,
     request: Request,
     name: Name | None,
@@ -141,12 +141,12 @@ async def _explain(
     async with contextlib.AsyncExitStack() as stack:
         store: Readable
         try:
-            store = await stack.enter_async_context(admin.store())
+            store = await stack.enter_async_context(context.store())
         except UnusableStoreError:
             raise
         except StoreError as error:
             store = _NoStore(str(error))
-            status = CANNOT
+            status = EXIT_ERROR
         inquiry = await dry_run(request, settings, whitelists, store, witness)
     if not inquiry.fault:
         # The answer does not need the store.
@@ -154,7 +154,7 @@ async def _explain(
     else:
         complain(inquiry.fault)
     case = Case(request, settings, lists, whitelists, inquiry, name, asked, bool(status))
-    _show(admin, case, steps(case))
+    _show(context, case, steps(case))
     return status
 
 
@@ -318,22 +318,22 @@ class _NoStore:
 # What is shown ------------------------------------------------------------------------------------
 
 
-def _show(admin: CommandContext, case: Case, done: Sequence[Step]) -> None:
+def _show(context: CommandContext, case: Case, done: Sequence[Step]) -> None:
     inquiry = case.inquiry
     passes_at, until = outlook(case)
     reply = (inquiry.reply or b"").decode(errors="backslashreplace")
-    admin.table(
+    context.print_table(
         ("step", "", "what was found"),
         [
             (step.name, "decides" if step.decides else "", "\n".join([step.text, *step.lines()]))
             for step in done
         ],
     )
-    admin.tell("", _verdict(case, passes_at, until))
+    context.print("", _verdict(case, passes_at, until))
     answered = inquiry.reply is not None and not case.is_open
     if answered:
-        admin.tell(f"Postfix would be told: {plain(inquiry.reply or b'')}")
-    admin.tell_json(
+        context.print(f"Postfix would be told: {plain(inquiry.reply or b'')}")
+    context.print_json(
         {
             "request": {
                 name: value.decode(errors="backslashreplace")

@@ -14,7 +14,8 @@ import typer
 
 from greyd.cli.acts import note_act
 from greyd.cli.batches import decide_all, near_together
-from greyd.cli.context import NO, CommandContext, CommandError, command, seconds
+from greyd.cli.context import EXIT_NO, CommandContext, seconds
+from greyd.cli.errors import CommandError
 from greyd.cli.importing import greyd_store, postgrey, sqlgrey
 from greyd.cli.importing.merging import Found, Item, Outcome, Refused, is_expired, merging
 from greyd.cli.opening import opened
@@ -54,9 +55,8 @@ _PLURALS = {
 }
 
 
-@command
 async def import_(
-    admin: CommandContext,
+    context: CommandContext,
     source: Annotated[
         str,
         typer.Argument(
@@ -115,7 +115,7 @@ async def import_(
 
       greyd import sqlite:/var/lib/greyd/greyd.db --store=redis://10.0.0.5/0
     """
-    settings = admin.settings
+    settings = context.settings
     there = replace(
         settings,
         key_prefix=settings.key_prefix if from_key_prefix is None else from_key_prefix,
@@ -126,11 +126,11 @@ async def import_(
     )
     delay = settings.delay_seconds if from_delay is None else seconds(from_delay, "--from-delay")
     tally = Tally(settings, int(time.time()), dry_run)
-    async with _opened_source(source, admin, read_secrets(there), delay) as opened_source:
-        await _take_over(admin, opened_source, tally)
+    async with _opened_source(source, context, read_secrets(there), delay) as opened_source:
+        await _take_over(context, opened_source, tally)
         tally.remarks += opened_source.remarks()
-    _tell(admin, opened_source.what, tally)
-    return NO if tally.is_wrong else 0
+    _tell(context, opened_source.what, tally)
+    return EXIT_NO if tally.is_wrong else 0
 
 
 # Sources ------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Source(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def _opened_source(
-    text: str, admin: CommandContext, there: Settings, delay: int
+    text: str, context: CommandContext, there: Settings, delay: int
 ) -> AsyncIterator[Source]:
     """Open what the argument names.
 
@@ -160,11 +160,11 @@ async def _opened_source(
         AdminError: it can't be read, or nobody knows what it is.
         StoreError: the other store can't be opened.
     """
-    settings = admin.settings
+    settings = context.settings
     if _is_url(text):
         if text[:6].lower() != "memory":
             _require_url(text)
-        if greyd_store.is_the_same(text, admin.store_url) and (
+        if greyd_store.is_the_same(text, context.store_url) and (
             there.key_prefix == settings.key_prefix
         ):
             raise CommandError("that is this server's own store; name another as the source")
@@ -173,7 +173,7 @@ async def _opened_source(
             yield Source("another greyd's Redis", _from_store(store, settings, delay))
         return
     with contextlib.ExitStack() as stack:
-        yield _local_source(text, admin, delay, stack)
+        yield _local_source(text, context, delay, stack)
 
 
 def _is_url(text: str) -> bool:
@@ -191,25 +191,25 @@ def _require_url(text: str) -> None:
 
 
 def _local_source(
-    text: str, admin: CommandContext, delay: int, stack: contextlib.ExitStack
+    text: str, context: CommandContext, delay: int, stack: contextlib.ExitStack
 ) -> Source:
     if text == "-":
-        return _dump(sys.stdin.buffer, admin.settings, delay)
+        return _dump(sys.stdin.buffer, context.settings, delay)
     path = Path(text)
     if is_sqlite_url(text):
         path = sqlite_file(text)
         _require_file(path)
     if path.is_dir():
-        return _postgreys_folder(path, admin.settings, delay, stack)
+        return _postgreys_folder(path, context.settings, delay, stack)
     try:
         stream = stack.enter_context(path.open("rb"))
         begin = stream.peek(16)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from None
     if begin.startswith(b"SQLite format 3\0"):
-        return _sqlite_file(path, admin, delay, stack)
+        return _sqlite_file(path, context, delay, stack)
     if begin.startswith(b"VERSION="):
-        return _dump(stream, admin.settings, delay)
+        return _dump(stream, context.settings, delay)
     raise CommandError(
         f"{path}: neither a dump by db_dump -p nor a SQLite file; of postgrey's databases name the"
         " folder"
@@ -254,18 +254,18 @@ def _postgreys_folder(
 
 
 def _sqlite_file(
-    path: Path, admin: CommandContext, delay: int, stack: contextlib.ExitStack
+    path: Path, context: CommandContext, delay: int, stack: contextlib.ExitStack
 ) -> Source:
     is_greyds = _is_greyds(path)
     connection = stack.enter_context(sqlgrey.open_read_only(path))
-    settings = admin.settings
+    settings = context.settings
     tables = sqlgrey.tables(connection)
     if {"connect", "from_awl", "domain_awl"} <= tables:
         items = sqlgrey.read_sqlgrey(connection, settings)
         return Source("sqlgrey's database", _at_once(items), sqlgrey.count(connection))
     if not is_greyds:
         raise CommandError(f"{path}: neither sqlgrey's database nor greyd's store")
-    if _is_own(path, admin.store_url):
+    if _is_own(path, context.store_url):
         raise CommandError("that is this server's own store; name another with --store")
     items = (
         greyd_store.understand(record, settings, delay)
@@ -366,9 +366,9 @@ class Tally:
         return bool(self.unreadable or refused or any(wrong for _, wrong in self.remarks))
 
 
-async def _take_over(admin: CommandContext, source: Source, tally: Tally) -> None:
-    with admin.progress("importing", source.total) as advance:
-        async with _target(admin, dry_run=tally.dry_run) as store:
+async def _take_over(context: CommandContext, source: Source, tally: Tally) -> None:
+    with context.progress_bar("importing", source.total) as advance:
+        async with _target(context, dry_run=tally.dry_run) as store:
             async for group in source.groups:
                 questions = tally.questions(group)
                 if store is None:
@@ -378,16 +378,16 @@ async def _take_over(admin: CommandContext, source: Source, tally: Tally) -> Non
                     tally.counts.update(answers)
                     advance(len(answers))
             if store is not None and tally.changed and not tally.dry_run:
-                await note_act(store, admin.settings, f"imported {_listed(tally.changed)}", {})
+                await note_act(store, context.settings, f"imported {_listed(tally.changed)}", {})
 
 
 @contextlib.asynccontextmanager
-async def _target(admin: CommandContext, *, dry_run: bool) -> AsyncIterator[Store | None]:
+async def _target(context: CommandContext, *, dry_run: bool) -> AsyncIterator[Store | None]:
     """Open the server's store; None where nothing is there, and nothing is to be made."""
-    if dry_run and _is_absent(admin.store_url):
+    if dry_run and _is_absent(context.store_url):
         yield None
         return
-    async with admin.store(make=not dry_run) as store:
+    async with context.store(make=not dry_run) as store:
         yield store
 
 
@@ -400,24 +400,24 @@ def _listed(numbers: Counter[Kind]) -> str:
 _COLUMNS = ("read", *(outcome.value for outcome in Outcome))
 
 
-def _tell(admin: CommandContext, what: str, tally: Tally) -> None:
+def _tell(context: CommandContext, what: str, tally: Tally) -> None:
     rows = _rows(tally)
-    admin.tell(f"{what}{': nothing is changed (--dry-run)' if tally.dry_run else ''}")
+    context.print(f"{what}{': nothing is changed (--dry-run)' if tally.dry_run else ''}")
     if rows:
-        admin.table(
+        context.print_table(
             ("", *_COLUMNS),
             [[name, *(f"{row[column]:,}" for column in _COLUMNS)] for name, row in rows.items()],
             numbers=_COLUMNS,
         )
     reasons = [(each.reason, number) for each, number in tally.reasons.most_common()]
     for reason, number in reasons:
-        admin.tell(f"not taken over: {number:,} – {reason}")
+        context.print(f"not taken over: {number:,} – {reason}")
     if tally.unreadable:
-        admin.tell(f"unreadable: {tally.unreadable:,}, the first:")
-        admin.tell(*(f"  {text}" for text in tally.shown))
+        context.print(f"unreadable: {tally.unreadable:,}, the first:")
+        context.print(*(f"  {text}" for text in tally.shown))
     for remark, _ in tally.remarks:
         complain(remark)
-    admin.tell_json(
+    context.print_json(
         {
             "source": what,
             "dry_run": tally.dry_run,

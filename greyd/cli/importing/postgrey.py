@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from greyd.cli.context import CommandError
+from greyd.cli.errors import CommandError
 from greyd.cli.importing.merging import Found, Item, Refused, Unreadable, as_passed_here
 from greyd.escaping import plain
 from greyd.rules.address import parse_address

@@ -18,7 +18,7 @@ import re
 import sqlite3
 from typing import TYPE_CHECKING
 
-from greyd.cli.context import CommandError
+from greyd.cli.errors import CommandError
 from greyd.cli.importing.merging import Found, Item, Refused, Unreadable
 from greyd.rules.address import network_prefix, parse_address
 from greyd.rules.entries import Kind

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from greyd.cli.context import CommandContext, CommandError, command
+from greyd.cli.errors import CommandError
 from greyd.config.durations import read_duration, show_duration
 from greyd.config.loading import read_settings_of_server
 from greyd.config.settings import Settings
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from greyd.cli.context import CommandContext
     from greyd.cli.replay.evidence import ReplayEvidenceCollector
     from greyd.cli.replay.simulation import Sender, Simulation, SimulationResult
     from greyd.dns.resolver import Resolver
@@ -48,9 +49,8 @@ _FAITHFUL = 0.9
 """Part of the decisions that today's settings should make as the log says."""
 
 
-@command
 async def replay(
-    admin: CommandContext,
+    context: CommandContext,
     logs: Annotated[
         list[str],
         typer.Argument(metavar="LOG", help="Mail logs, also compressed; - is standard input."),
@@ -96,21 +96,21 @@ async def replay(
     from greyd.maillog.attempts import Reading, attempts
 
     seconds = _duration("--warm-up", warm_up)
-    settings = [admin.settings]
+    settings = [context.settings]
     if changes:
-        settings.append(_other_settings(admin, changes, dns=dns))
+        settings.append(_other_settings(context, changes, dns=dns))
     _tell_what_is_not_known(settings, dns=dns)
     reading = Reading()
     resolver = _resolver(settings[-1]) if dns else None
     try:
         what_if, witnesses = _prepare(settings, seconds, resolver)
-        with _read(admin, logs) as lines:
+        with _read(context, logs) as lines:
             await _send(what_if, witnesses, attempts(lines, reading))
     finally:
         if resolver is not None:
             await resolver.close()
     _require_mail(what_if, reading, logs)
-    _Told(admin, what_if, reading, changes or [], top).tell()
+    _Told(context, what_if, reading, changes or [], top).tell()
 
 
 # What is asked for --------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def _duration(option: str, text: str) -> int:
         raise CommandError(f"{option}={text}: expected {error}") from None
 
 
-def _other_settings(admin: CommandContext, changes: Sequence[str], *, dns: bool) -> Settings:
+def _other_settings(context: CommandContext, changes: Sequence[str], *, dns: bool) -> Settings:
     """Return the server's settings with what ``--with`` changes.
 
     Raises:
@@ -143,10 +143,10 @@ def _other_settings(admin: CommandContext, changes: Sequence[str], *, dns: bool)
             raise CommandError(f"--with {name}: write {name}=VALUE")
         given += from_table({name: text}, "--with")
     named = {each.option.name for each in given}
-    config = admin.settings.config
+    config = context.settings.config
     other = read_settings_of_server([f"--config={config}"] if config else [], given)
     for name in (*_ONLY_DNS, *_without_sight(other)):
-        if name in named and not dns and not getattr(admin.settings, name, None):
+        if name in named and not dns and not getattr(context.settings, name, None):
             raise CommandError(f"--with {name}: that can't be known without DNS; add --dns")
     for warning in other.warnings:
         if warning.startswith("--with"):
@@ -225,14 +225,14 @@ def _resolver(settings: Settings) -> Resolver:
 
 
 @contextlib.contextmanager
-def _read(admin: CommandContext, logs: Sequence[str]) -> Iterator[Iterator[Line]]:
+def _read(context: CommandContext, logs: Sequence[str]) -> Iterator[Iterator[Line]]:
     """Read logs, and show how far it has come."""
     from greyd.maillog.attempts import PROGRAMS
     from greyd.maillog.lines import Tally
     from greyd.maillog.reader import bytes_of, lines
 
-    programs = (*PROGRAMS, admin.settings.syslog_ident.encode())
-    with admin.progress("replaying", bytes_of(logs)) as bar:
+    programs = (*PROGRAMS, context.settings.syslog_ident.encode())
+    with context.progress_bar("replaying", bytes_of(logs)) as bar:
         yield lines(logs, programs=programs, tally=Tally(on_bytes=bar))
 
 
@@ -292,7 +292,7 @@ class _Told:
 
     def __init__(
         self,
-        admin: CommandContext,
+        context: CommandContext,
         what_if: Simulation,
         reading: Reading,
         changes: Sequence[str],
@@ -300,7 +300,7 @@ class _Told:
     ) -> None:
         from greyd.cli.replay.simulation import ranked
 
-        self._admin = admin
+        self._context = context
         self._what_if = what_if
         self._reading = reading
         self._changes = changes
@@ -309,17 +309,17 @@ class _Told:
 
     def tell(self) -> None:
         """Show it, to people or a program."""
-        if self._admin.as_json:
-            self._admin.tell_json(self._document())
+        if self._context.as_json:
+            self._context.print_json(self._document())
             return
         self._tell_of_log()
         self._table(self._rows())
-        self._admin.tell("")
-        self._admin.tell("Attempts by what becomes of them:")
+        self._context.print("")
+        self._context.print("Attempts by what becomes of them:")
         self._table(self._reasons())
         for kind, head in _HEADS.items():
             if self._senders[kind]:
-                self._admin.tell("", head)
+                self._context.print("", head)
                 self._tell_of_senders(kind)
 
     # People ---------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ class _Told:
     def _tell_of_log(self) -> None:
         what_if, reading = self._what_if, self._reading
         source = "decisions of greyd or postgrey" if reading.decisions else "lines of Postfix"
-        tell = self._admin.tell
+        tell = self._context.print
         tell(
             f"{clock(what_if.first)} to {clock(what_if.last)}: attempts {what_if.attempts:,},"
             f" mails {what_if.mails:,}, from {source}"
@@ -355,7 +355,7 @@ class _Told:
         self, rows: Iterable[tuple[str, Sequence[int | None], Callable[[int], str]]]
     ) -> None:
         head = ["", *self._names, *(["difference"] if len(self._names) > 1 else [])]
-        self._admin.table(head, [_row(*each) for each in rows], numbers=head[1:])
+        self._context.print_table(head, [_row(*each) for each in rows], numbers=head[1:])
 
     def _rows(self) -> Iterator[tuple[str, Sequence[int | None], Callable[[int], str]]]:
         figures = self._what_if.figures
@@ -398,7 +398,7 @@ class _Told:
 
     def _tell_of_senders(self, kind: str) -> None:
         if kind == "let_in":
-            self._admin.table(
+            self._context.print_table(
                 ["  from", "mails"],
                 [
                     [f"  {plain(name)}", _number(each.let_in[1])]
@@ -411,7 +411,9 @@ class _Told:
             [f"  {plain(name)}", _number(each.mails), *(_mean(each, place) for place in (0, 1))]
             for name, each in self._senders[kind]
         ]
-        self._admin.table(["  from", "mails", TODAY, OTHER], rows, numbers=["mails", TODAY, OTHER])
+        self._context.print_table(
+            ["  from", "mails", TODAY, OTHER], rows, numbers=["mails", TODAY, OTHER]
+        )
 
     # Programs -----------------------------------------------------------------------------------
 

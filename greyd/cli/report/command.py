@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greyd.cli.context import NO, CommandContext, CommandError, command
+from greyd.cli.context import EXIT_NO, CommandContext
+from greyd.cli.errors import CommandError
 from greyd.config.durations import read_duration, show_duration, show_share
 from greyd.escaping import plain
 from greyd.terminal import clock, complain
@@ -34,9 +35,8 @@ _MAX_ROWS = 35
 _BAR_WIDTH = 40
 
 
-@command
 def report(
-    admin: CommandContext,
+    context: CommandContext,
     logs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -100,8 +100,8 @@ def report(
 
     span = Span.of(since, until, time.time())
     paths = _paths(logs, span)
-    counts, outside = Counts(admin.settings, top), _Outside()
-    with admin.progress("reading", bytes_of(paths)) as advance:
+    counts, outside = Counts(context.settings, top), _Outside()
+    with context.progress_bar("reading", bytes_of(paths)) as advance:
         tally = Tally(on_bytes=advance)
         counts.add_all(_within(decisions(paths, tally=tally), span, outside))
     if tally.too_long:
@@ -110,15 +110,15 @@ def report(
         complain(f"{outside.undated:,} decisions have no date, and are left out")
     if not counts.requests:
         complain(_nothing(paths, outside))
-        return NO
+        return EXIT_NO
     found = counts.report()
     if html is not None:
         _write_page(html, found)
-    admin.tell_json(as_json(found))
+    context.print_json(as_json(found))
     if html is None:
-        _tell(admin, found)
+        _tell(context, found)
     else:
-        admin.tell(f"{html} shows {found.requests:,} requests")
+        context.print(f"{html} shows {found.requests:,} requests")
     return 0
 
 
@@ -270,16 +270,16 @@ def _replace(path: Path, data: bytes) -> None:
 # For people ---------------------------------------------------------------------------------------
 
 
-def _tell(admin: CommandContext, found: Report) -> None:
-    _tell_volume(admin, found)
-    _tell_time(admin, found)
-    _tell_first_contacts(admin, found)
-    _tell_lost(admin, found)
-    _tell_waits(admin, found)
-    _tell_pools(admin, found)
+def _tell(context: CommandContext, found: Report) -> None:
+    _tell_volume(context, found)
+    _tell_time(context, found)
+    _tell_first_contacts(context, found)
+    _tell_lost(context, found)
+    _tell_waits(context, found)
+    _tell_pools(context, found)
     if found.approximations:
-        admin.tell("", _title("Approximations"))
-        admin.tell(*(f"{each}." for each in found.approximations))
+        context.print("", _title("Approximations"))
+        context.print(*(f"{each}." for each in found.approximations))
 
 
 def _title(text: str) -> Text:
@@ -288,9 +288,9 @@ def _title(text: str) -> Text:
     return Text(text, style="bold underline")
 
 
-def _tell_volume(admin: CommandContext, found: Report) -> None:
+def _tell_volume(context: CommandContext, found: Report) -> None:
     span = f"{clock(found.first)} to {clock(found.last)}" if found.first else "no line has a date"
-    admin.tell(_title("Greylisting"), f"{span}; {found.requests:,} requests")
+    context.print(_title("Greylisting"), f"{span}; {found.requests:,} requests")
     different = (
         f"{what}: {number.count if number.exact else round(number.count, -3):,}"
         f"{'' if number.exact else ' (about)'}"
@@ -300,33 +300,37 @@ def _tell_volume(admin: CommandContext, found: Report) -> None:
             ("recipients", found.recipients),
         )
     )
-    admin.tell(", ".join(different), "")
+    context.print(", ".join(different), "")
     rows = [
         [action, plain(reason.encode()), f"{count:,}", show_share(count, found.requests)]
         for (action, reason), count in found.outcomes[:_MAX_ROWS]
     ]
-    admin.table(["action", "reason", "requests", "share"], rows, numbers=["requests", "share"])
+    context.print_table(
+        ["action", "reason", "requests", "share"], rows, numbers=["requests", "share"]
+    )
 
 
-def _tell_time(admin: CommandContext, found: Report) -> None:
+def _tell_time(context: CommandContext, found: Report) -> None:
     if not found.slots:
         return
     step, stretches = found.over_time(_MAX_ROWS, _STEPS)
     unit = {86400: "day", 7 * 86400: "week"}.get(step, "four weeks")
     rows = [(time.strftime("%a %Y-%m-%d", time.localtime(each.start)), each) for each in stretches]
-    admin.tell("", _title(f"By {unit}"))
-    _tell_bars(admin, unit, rows)
+    context.print("", _title(f"By {unit}"))
+    _tell_bars(context, unit, rows)
     from greyd.cli.report.counts import Slot
 
-    admin.tell("", _title("By hour of the day"))
+    context.print("", _title("By hour of the day"))
     _tell_bars(
-        admin, "hour", [(f"{hour:02}", Slot(0, each)) for hour, each in enumerate(found.by_hour())]
+        context,
+        "hour",
+        [(f"{hour:02}", Slot(0, each)) for hour, each in enumerate(found.by_hour())],
     )
 
 
-def _tell_bars(admin: CommandContext, unit: str, rows: Sequence[tuple[str, Slot]]) -> None:
+def _tell_bars(context: CommandContext, unit: str, rows: Sequence[tuple[str, Slot]]) -> None:
     """Show what passed and what was greylisted as bars, side by side in one."""
-    if admin.as_json:
+    if context.as_json:
         return
     from rich.table import Table
     from rich.text import Text
@@ -334,7 +338,7 @@ def _tell_bars(admin: CommandContext, unit: str, rows: Sequence[tuple[str, Slot]
     from greyd.cli.report.kinds import GREYLISTED
 
     most = max(1, *(sum(slot.counts) for _, slot in rows))
-    plain_only = admin.console.options.ascii_only
+    plain_only = context.console.options.ascii_only
     passed_mark, grey_mark = ("#", "-") if plain_only else ("█", "░")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(unit)
@@ -349,16 +353,16 @@ def _tell_bars(admin: CommandContext, unit: str, rows: Sequence[tuple[str, Slot]
         bar = Text(passed_mark * of_passed, style="green")
         bar.append(grey_mark * (width - of_passed), style="yellow")
         table.add_row(name, f"{passed:,}", f"{grey:,}", bar)
-    admin.tell(table)
+    context.print(table)
 
 
 def _cells(count: int, most: int) -> int:
     return round(count * _BAR_WIDTH / most)
 
 
-def _tell_first_contacts(admin: CommandContext, found: Report) -> None:
+def _tell_first_contacts(context: CommandContext, found: Report) -> None:
     contacts = found.first_contacts
-    admin.tell("", _title("First contacts"))
+    context.print("", _title("First contacts"))
     late = show_duration(found.due_seconds)
     rows: list[tuple[str, int]] = [
         ("greylisted for the first time", contacts.count),
@@ -367,14 +371,14 @@ def _tell_first_contacts(admin: CommandContext, found: Report) -> None:
         (f"never came back, within {late} or more", contacts.never),
         (f"too young to tell, at the log's end: less than {late}", contacts.too_young),
     ]
-    admin.table(
+    context.print_table(
         ["client network, sender, recipient", "triplets", "share"],
         [[name, f"{count:,}", show_share(count, contacts.count)] for name, count in rows],
         numbers=["triplets", "share"],
     )
     if delays := found.delays:
-        admin.tell("", _title("How long mail waited"))
-        admin.table(
+        context.print("", _title("How long mail waited"))
+        context.print_table(
             ["mails", *(f"{each} %" for each in delays.percentiles), "longest", "on average"],
             [[
                 f"{delays.count:,}",
@@ -387,23 +391,23 @@ def _tell_first_contacts(admin: CommandContext, found: Report) -> None:
         )  # fmt: skip
 
 
-def _tell_lost(admin: CommandContext, found: Report) -> None:
+def _tell_lost(context: CommandContext, found: Report) -> None:
     if not found.lost:
         return
-    admin.tell("", _title("Never came back"))
-    admin.tell(
+    context.print("", _title("Never came back"))
+    context.print(
         f"{found.first_contacts.never:,} triplets, {found.lost_verified:,} of them from clients"
         " with a verified name. That is the spam kept out, and sometimes a lost mail; first those"
         " that may have been wanted."
     )
-    admin.table(
+    context.print_table(
         ["last seen", "tries", "client", "sender", "recipient", "why it may have been wanted"],
         [_lost_row(each) for each in found.lost],
         numbers=["tries"],
     )
-    admin.tell("")
-    _tell_counts(admin, "domain of the client", found.lost_domains)
-    _tell_counts(admin, "recipient", found.lost_recipients)
+    context.print("")
+    _tell_counts(context, "domain of the client", found.lost_domains)
+    _tell_counts(context, "recipient", found.lost_recipients)
 
 
 def _lost_row(lost: Lost) -> list[str]:
@@ -423,19 +427,19 @@ def reasons(lost: Lost) -> list[str]:
     return [*(["verified name"] if lost.is_verified else []), *lost.hints]
 
 
-def _tell_counts(admin: CommandContext, what: str, counts: Sequence[tuple[bytes, int]]) -> None:
-    admin.table(
+def _tell_counts(context: CommandContext, what: str, counts: Sequence[tuple[bytes, int]]) -> None:
+    context.print_table(
         [what, "never came back"],
         [[plain(name) or "<>", f"{count:,}"] for name, count in counts],
         numbers=["never came back"],
     )
 
 
-def _tell_waits(admin: CommandContext, found: Report) -> None:
+def _tell_waits(context: CommandContext, found: Report) -> None:
     if found.waits:
-        admin.tell("", _title("Waited longest"))
-        admin.tell("Candidates for whitelist_clients, by what they waited in all.")
-        admin.table(
+        context.print("", _title("Waited longest"))
+        context.print("Candidates for whitelist_clients, by what they waited in all.")
+        context.print_table(
             ["client", "mails", "on average", "longest", "in all"],
             [
                 [
@@ -450,23 +454,23 @@ def _tell_waits(admin: CommandContext, found: Report) -> None:
             numbers=["mails", "on average", "longest", "in all"],
         )
     if found.early:
-        admin.tell("", _title("Came back too early"))
-        admin.table(
+        context.print("", _title("Came back too early"))
+        context.print_table(
             ["client", "retries"],
             [[plain(each.name), f"{each.count:,}"] for each in found.early],
             numbers=["retries"],
         )
 
 
-def _tell_pools(admin: CommandContext, found: Report) -> None:
+def _tell_pools(context: CommandContext, found: Report) -> None:
     if not found.pools:
         return
-    admin.tell("", _title("Pools"))
-    admin.tell(
+    context.print("", _title("Pools"))
+    context.print(
         "They try again from other networks, and each of these waits anew; --identity knows them"
         " by their domain."
     )
-    admin.table(
+    context.print_table(
         ["client", "mails", "networks, at most", "passed", "longest wait in all"],
         [
             [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.batches import lower_cpu_priority
-from greyd.cli.context import CANNOT, NO, CommandContext, command
+from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.stats.overview import Overview, StoreView, servers_on_paper, store_on_paper
 from greyd.cli.stats.tally import Tally
 from greyd.monitoring.stats_client import Servers, hear, places_of
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from greyd.store.contract import Store
 
 
-@command
 async def stats(
-    admin: CommandContext,
+    context: CommandContext,
     server: Servers = None,
     names: Annotated[
         int,
@@ -58,41 +57,41 @@ async def stats(
       greyd stats --most 100000 --json
     """
     lower_cpu_priority()
-    places = places_of(server or [], admin.settings.metrics)
-    view = Overview(StoreView(admin.store_url), privacy=admin.settings.privacy)
+    places = places_of(server or [], context.settings.metrics)
+    view = Overview(StoreView(context.store_url), privacy=context.settings.privacy)
     if not places:
         complain("no server is asked, as --metrics=0 is set: only the store is looked at")
     view.heard = await hear(places)
-    admin.tell(*servers_on_paper(view))
-    await _look_at_store(admin, view, most)
-    admin.tell(*store_on_paper(view, names))
-    admin.tell_json(view.dump(names))
+    context.print(*servers_on_paper(view))
+    await _look_at_store(context, view, most)
+    context.print(*store_on_paper(view, names))
+    context.print_json(view.dump(names))
     if not view.figures and view.store.fault:
-        return CANNOT
-    return 0 if view.is_well else NO
+        return EXIT_ERROR
+    return 0 if view.is_well else EXIT_NO
 
 
-async def _look_at_store(admin: CommandContext, view: Overview, most: int | None) -> None:
+async def _look_at_store(context: CommandContext, view: Overview, most: int | None) -> None:
     try:
-        async with admin.store() as store:
+        async with context.store() as store:
             await view.store.measure(store)
             if most != 0:
-                view.store.tally = await _count(admin, store, view.store, most)
+                view.store.tally = await _count(context, store, view.store, most)
     except UnusableStoreError:
         raise
     except StoreError as error:
         view.store.fault = str(error)
 
 
-async def _count(admin: CommandContext, store: Store, view: StoreView, most: int | None) -> Tally:
+async def _count(context: CommandContext, store: Store, view: StoreView, most: int | None) -> Tally:
     """Look through the store."""
     tally = Tally()
     rough = view.size.entries if view.size else None
     total = min(rough, most) if rough is not None and most else rough
-    with admin.progress("looking through the store", total) as done:
+    with context.progress_bar("looking through the store", total) as done:
         async for records in scan(store):
             wanted = records if most is None else records[: most - tally.looked_at]
-            tally.add(wanted, admin.settings)
+            tally.add(wanted, context.settings)
             done(len(wanted))
             if len(wanted) < len(records):
                 return tally

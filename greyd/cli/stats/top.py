@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.batches import lower_cpu_priority
-from greyd.cli.context import CommandContext, CommandError, command, seconds
+from greyd.cli.context import CommandContext, seconds
+from greyd.cli.errors import CommandError
 from greyd.cli.stats.overview import Overview, StoreView, on_screen
 from greyd.cli.stats.tally import Tally
 from greyd.monitoring.stats_client import Heard, Place, Servers, hear, places_of, since
@@ -36,9 +37,8 @@ _NAMES_FOR_PROGRAMS = 10
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@command
 async def top(
-    admin: CommandContext,
+    context: CommandContext,
     server: Servers = None,
     every: Annotated[
         str, typer.Option(metavar="DURATION", help="How often it is refreshed.")
@@ -67,7 +67,7 @@ async def top(
     pause = seconds(every, "--every")
     if not 1 <= pause <= 86400:
         raise CommandError(f"--every={every}: write a duration from 1s to 1d")
-    watch = _Watch(admin, places_of(server or [], admin.settings.metrics), pause, count)
+    watch = _Watch(context, places_of(server or [], context.settings.metrics), pause, count)
     await watch.run()
 
 
@@ -75,14 +75,16 @@ async def top(
 class _Watch:
     """What is watched, and until when."""
 
-    admin: CommandContext
+    context: CommandContext
     places: list[Place]
     pause: int
     count: int
     _before: dict[str, Heard] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._view = Overview(StoreView(self.admin.store_url), privacy=self.admin.settings.privacy)
+        self._view = Overview(
+            StoreView(self.context.store_url), privacy=self.context.settings.privacy
+        )
         self._stop = asyncio.Event()
         self._seen_once = asyncio.Event()
 
@@ -93,7 +95,7 @@ class _Watch:
             loop.add_signal_handler(number, self._stop.set)
         looking = asyncio.create_task(self._look_at_store())
         try:
-            if self.admin.as_json or not sys.stdout.isatty():
+            if self.context.as_json or not sys.stdout.isatty():
                 await self._write_lines()
             else:
                 await self._show()
@@ -124,13 +126,13 @@ class _Watch:
         while True:
             started = time.monotonic()
             try:
-                async with self.admin.store() as store:
+                async with self.context.store() as store:
                     await view.measure(store)
                     tally = Tally()
                     if view.tally is None or not view.tally.complete:
                         view.tally = tally
                     async for records in scan(store, SHARE):
-                        tally.add(records, self.admin.settings)
+                        tally.add(records, self.context.settings)
                 tally.complete = True
                 view.tally, view.fault = tally, ""
             except UnusableStoreError:
@@ -171,7 +173,7 @@ class _Watch:
         shown = 0
         with (
             _keys_at_once(),
-            Live(console=self.admin.console, screen=True, auto_refresh=False) as live,
+            Live(console=self.context.console, screen=True, auto_refresh=False) as live,
         ):
             if sys.stdin.isatty():
                 loop.add_reader(sys.stdin, self._take_key)
