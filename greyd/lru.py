@@ -11,8 +11,8 @@ Value = TypeVar("Value")
 class LruCache(Generic[Value]):
     """A bounded memory: what was not touched for longest goes."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
         self._values: OrderedDict[bytes, Value] = OrderedDict()
 
     def get(self, key: bytes) -> Value | None:
@@ -25,7 +25,7 @@ class LruCache(Generic[Value]):
         """Remember a value."""
         self._values[key] = value
         self._values.move_to_end(key)
-        if len(self._values) > self._most:
+        if len(self._values) > self._max_entries:
             self._values.popitem(last=False)
 
     def pop(self, key: bytes) -> None:

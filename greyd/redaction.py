@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-MAX_SHOWN = 100
+MAX_EXCERPT_CHARACTERS = 100
 """Characters of a text that a message shows."""
 
 _REDIS = re.compile(
@@ -33,8 +33,8 @@ def redacted(text: str) -> str:
     return _SECRET.sub(r"\1\2…", text)
 
 
-def shown(text: str, most: int = MAX_SHOWN) -> str:
+def excerpt(text: str, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
     """Return a text that somebody gave as it can stand in a message."""
     # Cut last: a login may be longer than what is shown.
-    text = redacted(text)[:most]
+    text = redacted(text)[:max_characters]
     return "".join(each if each.isprintable() else "?" for each in text)

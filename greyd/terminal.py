@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from greyd.escaping import plain_text
+from greyd.escaping import printable_text
 from greyd.redaction import redacted
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _hidden: list[tuple[re.Pattern[str], str]] = []
 
 
-def hide_logins(words: Sequence[str]) -> None:
+def redact_logins(words: Sequence[str]) -> None:
     """Let ``complain`` leave out what looks like a login among the words of a command.
 
     A URL may have got into any place, and messages repeat what they do not understand.
@@ -29,11 +29,11 @@ def hide_logins(words: Sequence[str]) -> None:
     _hidden[:] = [
         (re.compile(re.escape(form), re.IGNORECASE), redacted(each))
         for each in odd
-        for form in (each, plain_text(each))
+        for form in (each, printable_text(each))
     ]
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Write a line to standard error."""
     for login, shown in _hidden:
         text = login.sub(lambda _, shown=shown: shown, text)  # type: ignore[misc]  # its default
@@ -41,7 +41,7 @@ def complain(text: str) -> None:
     sys.stderr.write(f"greyd: {text}\n")
 
 
-def clock(when: float) -> str:
+def format_timestamp(when: float) -> str:
     """Return a time as people read it, in this machine's zone; empty for 0."""
     return format_time("%Y-%m-%d %H:%M:%S", when) if when else ""
 

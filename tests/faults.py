@@ -79,17 +79,17 @@ def _main() -> None:
 
     told = json.loads(os.environ[_VARIABLE])
     switch = Path(told["switch"])
-    import_all = process._import_all
+    import_modules = process._import_modules
 
-    @functools.wraps(import_all)
-    def import_all_and_break(settings: Settings) -> Settings:
+    @functools.wraps(import_modules)
+    def import_modules_and_break(settings: Settings) -> Settings:
         # Not before: the metrics' module must not be loaded until its folder is known.
-        settings = import_all(settings)
+        settings = import_modules(settings)
         for name, error in told["faults"].items():
             _break(name, error, switch)
         return settings
 
-    process._import_all = import_all_and_break
+    process._import_modules = import_modules_and_break
     main.main(sys.argv[1:])
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd import __version__
 from greyd.cli.app import build
-from greyd.config.options import OPTIONS, Kind
+from greyd.config.options import OPTIONS, Arity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -217,7 +217,7 @@ def _option(parameter: Any) -> str:
     value = ""
     if not parameter.is_flag:
         value = f"Ar {parameter.metavar or parameter.name.upper()}"
-    if value and option and option.kind is Kind.OPTIONAL:
+    if value and option and option.kind is Arity.OPTIONAL:
         value = f"Oo = Ns {value} Oc"
     elif value:
         value = f"= Ns {value}"
@@ -227,7 +227,7 @@ def _option(parameter: Any) -> str:
         for name in names
     ]
     facts = [_text(parameter.help or "")]
-    if option and option.kind is Kind.MANY:
+    if option and option.kind is Arity.MANY:
         facts.append("May be repeated.\n")
     shown = parameter.show_default
     default = shown if isinstance(shown, str) else parameter.default

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from greyd.config.options import OPTIONS, Kind, Option
+from greyd.config.options import OPTIONS, Arity, Option
 
 FILE = Path(__file__).parent.parent / "docs" / "options.md"
 
@@ -33,13 +33,13 @@ def _row(option: Option) -> str:
     short = "".join(f"{_code(f'-{name}')}, " for name in option.spellings if len(name) == 1)
     others = "".join(f", {_code(f'--{name}')}" for name in option.spellings if len(name) > 1)
     value = f"={option.metavar}" if option.metavar else ""
-    if option.kind is Kind.OPTIONAL:
+    if option.kind is Arity.OPTIONAL:
         value = f"[{value}]"
     cells = [
         f"{short}{_code(f'--{option.name}{value}')}{others}",
         f"{_code(option.variable)}<br>{_code(option.key)}",
         option.help
-        + (" May be repeated." if option.kind is Kind.MANY else "")
+        + (" May be repeated." if option.kind is Arity.MANY else "")
         + (f"<br>Default: {_code(option.default)}" if option.default else ""),
     ]
     return "| " + " | ".join(cells) + " |\n"

@@ -10,7 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from greyd.escaping import plain, plain_text
+from greyd.escaping import printable, printable_text
 from greyd.rules.control import Control, change_control
 from greyd.rules.reserved_keys import CONTROL_KEY
 
@@ -26,7 +26,7 @@ def who() -> str:
     name = os.environ.get("SUDO_USER") or ""
     with contextlib.suppress(KeyError, OSError):
         name = name or pwd.getpwuid(os.getuid()).pw_name or getpass.getuser()
-    return plain(f"{name or os.getuid()}@{socket.gethostname()}".encode())
+    return printable(f"{name or os.getuid()}@{socket.gethostname()}".encode())
 
 
 async def note_act(
@@ -37,7 +37,7 @@ async def note_act(
     With ``--privacy`` they are not told of whom: what waits for the log is in the store.
     """
     if not settings.privacy:
-        given = [f"--{name}={plain_text(text)}" for name, text in named.items() if text]
+        given = [f"--{name}={printable_text(text)}" for name, text in named.items() if text]
         what = " ".join([what, *given])
     now, by = int(time.time()), who()
     await tell_servers(store, lambda control: control.with_act(by, what, now), now)

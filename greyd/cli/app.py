@@ -29,11 +29,10 @@ from greyd.cli.replay.command import replay
 from greyd.cli.report.command import report
 from greyd.cli.stats.command import stats
 from greyd.cli.stats.top import top
-from greyd.config.options import OPTIONS, Kind
-from greyd.errors import GreydError
-from greyd.redaction import shown
-from greyd.runtime.supervision import describe_error
-from greyd.terminal import complain, hide_logins
+from greyd.config.options import OPTIONS, Arity
+from greyd.errors import GreydError, describe_error
+from greyd.redaction import excerpt
+from greyd.terminal import print_error, redact_logins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,14 +106,14 @@ def run(words: Sequence[str]) -> int:
     if not words:
         build()(["--help"], prog_name="greyd", standalone_mode=False)
         return EXIT_ERROR
-    hide_logins(words)
+    redact_logins(words)
     try:
         return int(build()(list(words), prog_name="greyd", standalone_mode=False) or 0)
     except _UsageError as error:
-        complain(_usage(error))
+        print_error(_usage(error))
         return EXIT_ERROR
     except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted")
+        print_error("interrupted")
         return _INTERRUPTED
 
 
@@ -123,7 +122,7 @@ def _usage(error: Any) -> str:
     path = error.ctx.command_path if error.ctx else "greyd"
     where = path.removeprefix("greyd ").removeprefix("greyd")
     text = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
-    return f"{where}{': ' if where else ''}{shown(text, _MAX_ERROR)}; see {path} --help"
+    return f"{where}{': ' if where else ''}{excerpt(text, _MAX_ERROR)}; see {path} --help"
 
 
 def _show_version(*, wanted: bool) -> None:
@@ -167,7 +166,7 @@ def _with_parameters(
 def _parameter(option: Option) -> inspect.Parameter:
     names = [f"--{option.name}"]
     names += [f"-{name}" if len(name) == 1 else f"--{name}" for name in option.spellings]
-    flag = option.kind is Kind.FLAG
+    flag = option.kind is Arity.FLAG
     declared = typer.Option(
         *names,
         help=option.help,
@@ -227,10 +226,10 @@ def _run(
         answer = function(CommandContext.of(given, as_json=as_json), **values)
         return int((asyncio.run(answer) if inspect.iscoroutine(answer) else answer) or 0)
     except GreydError as error:
-        complain(str(error))
+        print_error(str(error))
         return EXIT_ERROR
     except KeyboardInterrupt:
-        complain("interrupted")
+        print_error("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
         # Who reads has seen enough; at the end nothing is to be written to it either.
@@ -239,5 +238,5 @@ def _run(
     except (ImportError, typer.Exit, typer.Abort, _UsageError):
         raise
     except Exception as error:  # noqa: BLE001 - one line for whoever gave the command
-        complain(f"internal error: {describe_error(error)}; please report it")
+        print_error(f"internal error: {describe_error(error)}; please report it")
         return EXIT_ERROR

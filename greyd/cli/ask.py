@@ -12,7 +12,7 @@ import typer
 from greyd.cli.errors import CommandError
 from greyd.doctor.listeners import Tcp, of_settings
 from greyd.doctor.server import question
-from greyd.escaping import plain
+from greyd.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +113,7 @@ async def ask(
         place, answered = await _asked(places, request)
         if answered.fault:
             raise CommandError(
-                f"{place}: {plain(answered.fault.encode())}; is greyd running there?"
+                f"{place}: {printable(answered.fault.encode())}; is greyd running there?"
             )
         context.print(f"action={answered.action}")
         context.print_json(

@@ -12,8 +12,8 @@ import typer
 from greyd.cli.batches import decide_all
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.errors import CommandError
-from greyd.redaction import shown
-from greyd.terminal import clock, complain
+from greyd.redaction import excerpt
+from greyd.terminal import format_timestamp, print_error
 from greyd.whitelist.files import files_in_force, is_absent_local
 from greyd.whitelist.hits import CLIENTS, RECIPIENTS, SINCE_KEY, Hit, key_of, load_since
 from greyd.whitelist.lint import ERROR, lint
@@ -115,7 +115,7 @@ def _read(
         try:
             sources[which].append(read_file(str(path)))
         except WhitelistError as error:
-            complain(str(error))
+            print_error(str(error))
             unreadable += 1
     return _Files(sources, unreadable)
 
@@ -181,7 +181,7 @@ async def _show_hits(context: CommandContext, read: _Files, sort: str) -> int:
     since, lines = await _hits(context, list(read.entries()))
     if sort == "hits":
         lines.sort(key=lambda line: -line.hit.number)
-    texts = [(line, shown(line.entry.text.decode(errors="backslashreplace"))) for line in lines]
+    texts = [(line, excerpt(line.entry.text.decode(errors="backslashreplace"))) for line in lines]
     never = sum(1 for line in lines if not (line.hit.number or line.same_as))
     context.print_table(
         ("hits", "last hit", "where", "entry"),
@@ -192,7 +192,9 @@ async def _show_hits(context: CommandContext, read: _Files, sort: str) -> int:
         numbers=("hits",),
     )
     if since:
-        context.print(f"Counted since {clock(since)}: {never} of {len(lines)} entries never hit.")
+        context.print(
+            f"Counted since {format_timestamp(since)}: {never} of {len(lines)} entries never hit."
+        )
     else:
         context.print("Nothing has been counted yet: the server that runs on this store does it.")
     context.print_json(
@@ -219,7 +221,7 @@ async def _show_hits(context: CommandContext, read: _Files, sort: str) -> int:
 def _last(line: _Line) -> str:
     if line.same_as:
         return f"as line {line.same_as.line}"
-    return clock(line.hit.last_hit) or "never"
+    return format_timestamp(line.hit.last_hit) or "never"
 
 
 async def _hits(

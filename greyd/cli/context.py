@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.cli.errors import CommandError
 from greyd.cli.opening import opened
-from greyd.config.durations import read_duration
-from greyd.config.loading import default_folder, read_secrets, read_settings_of_server
-from greyd.escaping import plain_text
+from greyd.config.durations import parse_duration
+from greyd.config.secrets import read_secrets
+from greyd.config.server_settings import read_server_settings
+from greyd.config.store_folder import default_folder
+from greyd.escaping import printable_text
 from greyd.store.url import validate_url
 from greyd.terminal import new_console
 
@@ -66,11 +68,11 @@ class CommandContext:
 
         Raises:
             SettingsError: the server's settings can't be read.
-            SetupError: nor can its secrets.
+            SecretError: nor can its secrets.
             StoreError: the URL of its store means nothing.
         """
         words = [f"--{name}={text}" for name, text in given.items() if text is not None]
-        settings = read_secrets(read_settings_of_server(words))
+        settings = read_secrets(read_server_settings(words))
         validate_url(settings.store)
         return cls(replace(settings, store_timeout_seconds=STORE_TIMEOUT_SECONDS), as_json)
 
@@ -148,6 +150,6 @@ def seconds(text: str, option: str) -> int:
         AdminError: it is none.
     """
     try:
-        return read_duration(text)
+        return parse_duration(text)
     except ValueError as error:
-        raise CommandError(f"{option}={plain_text(text)}: write {error}") from None
+        raise CommandError(f"{option}={printable_text(text)}: write {error}") from None

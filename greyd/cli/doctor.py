@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.context import EXIT_NO
-from greyd.config.loading import default_folder
+from greyd.config.store_folder import default_folder
 from greyd.doctor.findings import WRONG, Finding, State, error, hint, not_checked, ok
 from greyd.store.opening import check_store_file
 

@@ -12,10 +12,10 @@ import typer
 from greyd.cli.acts import tell_servers, told_servers, who
 from greyd.cli.context import CommandContext, seconds
 from greyd.cli.errors import CommandError
-from greyd.config.durations import show_duration
-from greyd.escaping import plain_text
+from greyd.config.durations import format_duration
+from greyd.escaping import printable_text
 from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, Window, window_key
-from greyd.terminal import clock
+from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,17 +87,17 @@ def _change(
     """
     recipient = recipient.strip().lower()
     if not _RECIPIENT.fullmatch(recipient):
-        raise CommandError(f"{plain_text(recipient)}: write an address, or @example.org")
+        raise CommandError(f"{printable_text(recipient)}: write an address, or @example.org")
     domain = (sender or "").strip().lower().rpartition("@")[2].rstrip(".")
     if sender and not _DOMAIN.fullmatch(domain):
-        raise CommandError(f"--from={plain_text(sender)}: write a domain, such as example.com")
+        raise CommandError(f"--from={printable_text(sender)}: write a domain, such as example.com")
     key = window_key(recipient, context.settings)
     # A hash in the store is not to stand beside the name that it hides.
-    whom = "mail" if context.settings.privacy else f"mail to {plain_text(recipient)}"
+    whom = "mail" if context.settings.privacy else f"mail to {printable_text(recipient)}"
     if close:
         what = f"expects {whom} no longer"
         return partial(_closed, key=key, what=what, now=now)
-    what = f"expects {whom}{f' from {domain}' if domain else ''} until {clock(until)}"
+    what = f"expects {whom}{f' from {domain}' if domain else ''} until {format_timestamp(until)}"
     window = Window(key, domain, until)
     return lambda control: control.with_window(window).with_act(who(), what, now)
 
@@ -110,7 +110,7 @@ def _until(text: str, now: int) -> int:
     length = seconds(text, "--for")
     if not 0 < length <= MAX_WINDOW_SECONDS:
         raise CommandError(
-            f"--for={plain_text(text)}: a day at most; for longer there are the whitelists"
+            f"--for={printable_text(text)}: a day at most; for longer there are the whitelists"
         )
     return now + length
 
@@ -124,7 +124,12 @@ def _show(context: CommandContext, control: Control) -> None:
         context.print("no mail is expected")
         return
     rows = [
-        [plain_text(r), plain_text(f) or "anybody", show_duration(u - now), clock(u)]
+        [
+            printable_text(r),
+            printable_text(f) or "anybody",
+            format_duration(u - now),
+            format_timestamp(u),
+        ]
         for r, f, u in control.windows
     ]
     context.print_table(["mail to", "from", "still for", "until"], rows)

@@ -12,8 +12,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from greyd import __version__
-from greyd.config.errors import SettingsError, SetupError
 from greyd.config.loading import read_settings
+from greyd.errors import GreydError, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,11 +70,10 @@ def serve(arguments: Sequence[str]) -> int:
         sys.stdout.write(f"greyd {__version__}\n")
         return 0
     from greyd.server.process import run
-    from greyd.store.errors import StoreError
 
     try:
         return run(read_settings(arguments))
-    except (SettingsError, SetupError, StoreError) as error:
+    except GreydError as error:
         sys.stderr.write(f"greyd: {error}\n")
         return USAGE_ERROR
     except KeyboardInterrupt:
@@ -82,7 +81,5 @@ def serve(arguments: Sequence[str]) -> int:
     except ImportError:
         raise
     except Exception as error:  # noqa: BLE001 - one line for whoever starts it, and status 1
-        from greyd.runtime.supervision import describe_error
-
         sys.stderr.write(f"greyd: internal error: {describe_error(error)}\n")
         return 1

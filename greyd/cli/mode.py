@@ -10,9 +10,9 @@ import typer
 
 from greyd.cli.acts import tell_servers, told_servers, who
 from greyd.cli.context import CommandContext, seconds
-from greyd.escaping import plain_text
+from greyd.escaping import printable_text
 from greyd.rules.control import Control, Mode
-from greyd.terminal import clock
+from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
     from greyd.store.contract import Store
@@ -86,5 +86,7 @@ def _show(context: CommandContext, control: Control, now: int) -> None:
     if mode is None:
         context.print(f"as each server is set up; here {context.settings.mode}")
         return
-    until = f"until {clock(mode.until)}" if mode.until else "until it is reset"
-    context.print(f"{mode.mode}, {until}; by {plain_text(mode.by)} at {clock(mode.at)}")
+    until = f"until {format_timestamp(mode.until)}" if mode.until else "until it is reset"
+    context.print(
+        f"{mode.mode}, {until}; by {printable_text(mode.by)} at {format_timestamp(mode.at)}"
+    )

@@ -8,7 +8,7 @@ _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _WRITTEN = re.compile(r"([0-9]{1,9})\s*([a-z]*)", re.IGNORECASE)
 
 
-def read_duration(text: str) -> int:
+def parse_duration(text: str) -> int:
     """Return the seconds of a duration: ``90``, ``90s``, ``10m``, ``2h``, ``1d``, ``2w``.
 
     Raises:
@@ -20,7 +20,7 @@ def read_duration(text: str) -> int:
     return int(written[1]) * _UNITS[written[2].lower() or "s"]
 
 
-def show_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration in its two largest units, kept on one line by no-break spaces."""
     left = round(seconds)
     parts = []
@@ -31,11 +31,11 @@ def show_duration(seconds: float) -> str:
     return "\u00a0".join(parts[:2]) or "0\u00a0s"
 
 
-def say_duration(seconds: float) -> str:
+def format_breakable_duration(seconds: float) -> str:
     """Return the same with spaces, where a line may break at them."""
-    return show_duration(seconds).replace("\u00a0", " ")
+    return format_duration(seconds).replace("\u00a0", " ")
 
 
-def show_share(part: float, whole: float) -> str:
+def format_percentage(part: float, whole: float) -> str:
     """Return how much of a whole something is, in per cent; a dash where there is no whole."""
     return f"{100 * part / whole:.1f}\u00a0%" if whole else "–"

@@ -5,9 +5,13 @@ from __future__ import annotations
 from greyd.errors import GreydError
 
 
-class SettingsError(GreydError):
+class ConfigError(GreydError):
+    """The configuration can't be used; the base of this package's errors."""
+
+
+class SettingsError(ConfigError):
     """A setting is wrong; the text says where, what, and what to do."""
 
 
-class SetupError(GreydError):
-    """The server can't be started so; the text says what is wrong and what to do."""
+class SecretError(ConfigError):
+    """A file that should hold a secret can't be read, or holds none."""

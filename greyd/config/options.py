@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from greyd.config.parsers import (
     MAX_INT,
-    between,
+    integer_between,
     one_of,
     parse_bytes,
     parse_days,
@@ -35,10 +35,10 @@ from greyd.config.parsers import (
 from greyd.config.vocabulary import GREYLIST_TEXT, HEADER, MODES, SIGNALS
 
 if TYPE_CHECKING:
-    from greyd.config.settings import Reader
+    from greyd.config.parsers import Parser
 
 
-class Kind(Enum):
+class Arity(Enum):
     """How an option stands on the command line."""
 
     VALUE = "value"
@@ -60,9 +60,9 @@ class Option:
     """As on the command line, without dashes."""
     field: str
     """Its field of ``Settings``."""
-    read: Reader
+    read: Parser
     help: str
-    kind: Kind = Kind.VALUE
+    kind: Arity = Arity.VALUE
     metavar: str = ""
     spellings: tuple[str, ...] = ()
     """Other names; one letter is a short option."""
@@ -91,22 +91,22 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "inet", "inet", parse_endpoint,
         "Listen on TCP; without a host on localhost, both families.",
-        Kind.MANY, "[HOST:]PORT", ("i",), default="localhost:10023",
+        Arity.MANY, "[HOST:]PORT", ("i",), default="localhost:10023",
     ),
-    Option("unix", "unix", parse_unix_path, "Listen on a Unix socket.", Kind.MANY, "PATH", ("u",)),
+    Option("unix", "unix", parse_unix_path, "Listen on a Unix socket.", Arity.MANY, "PATH", ("u",)),
     Option(
         "socketmode", "socket_mode", parse_socket_mode, "Mode of the Unix sockets.",
         metavar="OCTAL", zero_is_default=True, default="0666",
     ),
     Option(
         "listen-queue-size", "listen_queue_size",
-        between(0, MAX_INT, "a number of connections"),
+        integer_between(0, MAX_INT, "a number of connections"),
         "Connections that may wait to be accepted.", metavar="N", zero_is_default=True,
         default="1024",
     ),
     Option(
         "exim", "exim", parse_flag,
-        "Close the connection after each reply, for Exim.", Kind.FLAG,
+        "Close the connection after each reply, for Exim.", Arity.FLAG,
     ),
     # What it decides
     Option(
@@ -127,7 +127,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "auto-whitelist-clients", "auto_whitelist_clients", parse_not_negative,
         "Whitelist a client once it has come back so often; 0 turns it off.",
-        Kind.OPTIONAL, "N", bare="5", default="5",
+        Arity.OPTIONAL, "N", bare="5", default="5",
     ),
     # Who it is
     Option(
@@ -162,42 +162,42 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "dnsbl", "dnsbl", parse_zone,
         "Clients on this DNS blocklist always wait, SECONDS if given.",
-        Kind.MANY, "ZONE[=SECONDS]",
+        Arity.MANY, "ZONE[=SECONDS]",
     ),
     Option(
         "rhsbl", "rhsbl", parse_zone,
         "So do those whose name, HELO or sender's domain is on this one.",
-        Kind.MANY, "ZONE[=SECONDS]",
+        Arity.MANY, "ZONE[=SECONDS]",
     ),
     Option(
         "dnswl", "dnswl", parse_dnswl,
         "Clients on this DNS whitelist pass, from a level of trust on (none, low, medium, high).",
-        Kind.MANY, "ZONE[=LEVEL]",
+        Arity.MANY, "ZONE[=LEVEL]",
     ),
     Option(
         "list-override", "list_override", parse_path,
-        "Clients whose listings do not count: domain or address, then OK.", Kind.MANY, "FILE",
+        "Clients whose listings do not count: domain or address, then OK.", Arity.MANY, "FILE",
     ),
     Option(
         "learn-outbound", "learn_outbound", parse_flag,
         "Let answers to our users' mail in at once (policy_context=outbound at submission).",
-        Kind.FLAG,
+        Arity.FLAG,
     ),
     Option(
         "lookup-by-subnet", "lookup_by_subnet", parse_flag,
-        "A triplet's client is its network (this is the default).", Kind.FLAG,
+        "A triplet's client is its network (this is the default).", Arity.FLAG,
     ),
     Option(
         "lookup-by-host", "lookup_by_host", parse_flag,
-        "A triplet's client is its address.", Kind.FLAG,
+        "A triplet's client is its address.", Arity.FLAG,
     ),
     Option(
-        "ipv4cidr", "ipv4cidr", between(0, 32, "a prefix length"),
+        "ipv4cidr", "ipv4cidr", integer_between(0, 32, "a prefix length"),
         "Prefix length of an IPv4 client's network.", metavar="BITS", zero_is_default=True,
         default="24",
     ),
     Option(
-        "ipv6cidr", "ipv6cidr", between(0, 128, "a prefix length"),
+        "ipv6cidr", "ipv6cidr", integer_between(0, 128, "a prefix length"),
         "Prefix length of an IPv6 client's network.", metavar="BITS", zero_is_default=True,
         default="64",
     ),
@@ -208,11 +208,11 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "whitelist-clients", "whitelist_clients", parse_path,
-        "Clients that are never greylisted; replaces the default files.", Kind.MANY, "FILE",
+        "Clients that are never greylisted; replaces the default files.", Arity.MANY, "FILE",
     ),
     Option(
         "whitelist-recipients", "whitelist_recipients", parse_path,
-        "Recipients that are never greylisted; replaces the default files.", Kind.MANY, "FILE",
+        "Recipients that are never greylisted; replaces the default files.", Arity.MANY, "FILE",
     ),
     # What it answers
     Option(
@@ -280,7 +280,9 @@ OPTIONS: tuple[Option, ...] = (
         "key-prefix", "key_prefix", parse_text, "Begins every key in Redis.", metavar="TEXT",
         default="greyd:",
     ),
-    Option("privacy", "privacy", parse_flag, "Remember only hashes (postgrey's SHA-1).", Kind.FLAG),
+    Option(
+        "privacy", "privacy", parse_flag, "Remember only hashes (postgrey's SHA-1).", Arity.FLAG,
+    ),
     Option(
         "privacy-key", "privacy_key_file", parse_path,
         "With --privacy: hash with HMAC-SHA-256 under the secret in FILE.", metavar="FILE",
@@ -289,7 +291,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "resolver", "resolvers", parse_resolver,
         "Ask this DNS server; its address, IPv6 in brackets.",
-        Kind.MANY, "ADDRESS[:PORT]", default="those in /etc/resolv.conf",
+        Arity.MANY, "ADDRESS[:PORT]", default="those in /etc/resolv.conf",
     ),
     Option(
         "dns-timeout", "dns_timeout_seconds", parse_seconds,
@@ -299,7 +301,7 @@ OPTIONS: tuple[Option, ...] = (
     # How it runs
     Option(
         "daemonize", "daemonize", parse_flag,
-        "Go to the background.", Kind.FLAG, spellings=("d",),
+        "Go to the background.", Arity.FLAG, spellings=("d",),
     ),
     Option("pidfile", "pidfile", parse_path, "Write the process id to PATH.", metavar="PATH"),
     Option(
@@ -311,13 +313,13 @@ OPTIONS: tuple[Option, ...] = (
         "Run as this group.", metavar="GROUP", default="the user's",
     ),
     Option(
-        "workers", "workers", between(1, 64, "a number of processes"),
+        "workers", "workers", integer_between(1, 64, "a number of processes"),
         "Processes that answer requests.", metavar="N", default="1",
     ),
     Option("config", "config", parse_path, "A TOML file with the same settings.", metavar="FILE",
            default="/etc/greyd/greyd.toml"),
     Option("test-time", "test_time", parse_flag,
-           "Take the time from the request's policy_test_time; for tests only.", Kind.FLAG),
+           "Take the time from the request's policy_test_time; for tests only.", Arity.FLAG),
     # What it tells
     Option(
         "metrics", "metrics", parse_metrics_endpoint,
@@ -328,10 +330,11 @@ OPTIONS: tuple[Option, ...] = (
         "metrics-host", "metrics_host", parse_metrics_host,
         "A name of this server in the URL of its metrics port, beside localhost, its address and,"
         " where --metrics does not listen on loopback, --hostname; others are refused.",
-        Kind.MANY, "NAME",
+        Arity.MANY, "NAME",
     ),
     Option("status-details", "status_details", parse_flag,
-           "Name clients, senders and recipients that wait on the metrics port's page.", Kind.FLAG),
+           "Name clients, senders and recipients that wait on the metrics port's page.",
+           Arity.FLAG),
     Option("log-format", "log_format", one_of("postgrey", "json"), "How decisions are logged.",
            metavar="postgrey|json", default="postgrey"),
     Option("syslog-facility", "syslog_facility", parse_facility, "Facility when logging to syslog.",
@@ -341,10 +344,10 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "quiet", "quiet", parse_flag,
         "Log only warnings and notices.",
-        Kind.FLAG,
+        Arity.FLAG,
         spellings=("q",),
     ),
-    Option("verbose", "verbose", parse_flag, "Log each step of a decision.", Kind.FLAG,
+    Option("verbose", "verbose", parse_flag, "Log each step of a decision.", Arity.FLAG,
            spellings=("v",)),
 )  # fmt: skip
 BY_SPELLING = {

@@ -9,19 +9,19 @@ import re
 from ipaddress import IPv4Address
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greyd.config.vocabulary import DAY, DELAYS, HOUR, IDENTITY_WAYS, SIGNALS, TRUST, Endpoint, Zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from greyd.config.settings import Reader
+    Parser = Callable[[str], Any]
 
 
 # Readers: text → value; ValueError(what is expected) where the text is none ---------------------
 
-WHOLE_NUMBER = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
+INTEGER = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
 MAX_NUMBER = 10**12
 MAX_INT = 2**31 - 1  # of C, which listen(2) takes
 _MIN_STORE_BYTES, _MAX_STORE_BYTES = 2**20, 2**47  # the latter is half of SQLite's own limit
@@ -29,18 +29,18 @@ _A_CENTURY = 36_525 * DAY  # longer lives than that no store can keep
 _RESOLVER = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
-def parse_whole_number(text: str) -> int:
+def parse_integer(text: str) -> int:
     """Return a whole number of at most twelve digits."""
-    if not WHOLE_NUMBER.fullmatch(text) or abs(number := int(text.replace("_", ""))) > MAX_NUMBER:
+    if not INTEGER.fullmatch(text) or abs(number := int(text.replace("_", ""))) > MAX_NUMBER:
         raise ValueError("a whole number")
     return number
 
 
-def between(least: int, most: int, what: str) -> Reader:
+def integer_between(least: int, most: int, what: str) -> Parser:
     """Return a parser of whole numbers within limits; ``what`` names them in the error."""
 
     def read(text: str) -> int:
-        number = parse_whole_number(text)
+        number = parse_integer(text)
         if not least <= number <= most:
             raise ValueError(f"{what} from {least} to {most}")
         return number
@@ -59,10 +59,10 @@ def parse_bytes(text: str) -> int:
 
 def parse_not_negative(text: str) -> int:
     """Return a whole number that is not negative."""
-    return not_negative(parse_whole_number(text))
+    return require_not_negative(parse_integer(text))
 
 
-def not_negative(number: int) -> int:
+def require_not_negative(number: int) -> int:
     """Return a number unless it is negative."""
     if number < 0:
         raise ValueError("a whole number, 0 or more")
@@ -71,7 +71,7 @@ def not_negative(number: int) -> int:
 
 def parse_days(text: str) -> int:
     """Return a number of days, as seconds."""
-    return min(not_negative(parse_whole_number(text)) * DAY, _A_CENTURY)
+    return min(require_not_negative(parse_integer(text)) * DAY, _A_CENTURY)
 
 
 def parse_retry_window(text: str) -> int:
@@ -82,7 +82,7 @@ def parse_retry_window(text: str) -> int:
     return min(seconds, _A_CENTURY)
 
 
-def more_than_zero(what: str) -> Callable[[str], float]:
+def positive_number(what: str) -> Callable[[str], float]:
     """Return a parser of positive numbers."""
 
     def read(text: str) -> float:
@@ -97,8 +97,8 @@ def more_than_zero(what: str) -> Callable[[str], float]:
     return read
 
 
-parse_seconds = more_than_zero("seconds")
-parse_weight = more_than_zero("a weight")
+parse_seconds = positive_number("seconds")
+parse_weight = positive_number("a weight")
 
 
 def parse_flag(text: str) -> bool:
@@ -110,7 +110,7 @@ def parse_flag(text: str) -> bool:
     return values[text.lower()]
 
 
-def one_of(*choices: str) -> Reader:
+def one_of(*choices: str) -> Parser:
     """Return a parser of one of several words."""
 
     def read(text: str) -> str:
@@ -228,7 +228,7 @@ def parse_facility(text: str) -> int:
 
 def parse_delay(text: str) -> int | tuple[int, ...]:
     """Return one delay, or the four of ``DELAYS``, in seconds."""
-    numbers = tuple(parse_whole_number(each) for each in text.split(","))
+    numbers = tuple(parse_integer(each) for each in text.split(","))
     if len(numbers) == 1:
         return numbers[0]
     if len(numbers) != len(DELAYS) or min(numbers) < 0:
@@ -236,7 +236,7 @@ def parse_delay(text: str) -> int | tuple[int, ...]:
     return numbers
 
 
-def names_of(choices: Sequence[str], text: str) -> tuple[str, ...]:
+def parse_names(choices: Sequence[str], text: str) -> tuple[str, ...]:
     """Return names with commas between them, each one of ``allowed``."""
     names = tuple(each.strip() for each in text.split(",") if each.strip())
     if not names or not set(names) <= set(choices):
@@ -246,12 +246,12 @@ def names_of(choices: Sequence[str], text: str) -> tuple[str, ...]:
 
 def parse_identity_ways(text: str) -> tuple[str, ...]:
     """Return ways to identify a client's organisation."""
-    return tuple(way for way in names_of((*IDENTITY_WAYS, "subnet"), text) if way != "subnet")
+    return tuple(way for way in parse_names((*IDENTITY_WAYS, "subnet"), text) if way != "subnet")
 
 
 def parse_signals(text: str) -> tuple[str, ...]:
     """Return the signals that count."""
-    return SIGNALS if text == "all" else names_of(SIGNALS, text)
+    return SIGNALS if text == "all" else parse_names(SIGNALS, text)
 
 
 _ZONE = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})+")
@@ -261,11 +261,11 @@ def parse_zone(text: str) -> Zone:
     """Read ``ZONE[=SECONDS][;codes=FIRST-LAST,…][;weight=NUMBER]``."""
     first, *others = text.split(";")
     name, _, seconds = first.partition("=")
-    zone = Zone(zone_name(name), parse_whole_number(seconds) if seconds else None)
+    zone = Zone(zone_name(name), parse_integer(seconds) if seconds else None)
     for each in others:
         key, _, value = each.partition("=")
         if key == "delay":
-            zone = zone._replace(delay_seconds=parse_whole_number(value))
+            zone = zone._replace(delay_seconds=parse_integer(value))
         elif key == "codes":
             zone = zone._replace(codes=tuple(map(parse_codes, value.split(","))))
         elif key == "weight":

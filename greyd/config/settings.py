@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from greyd.config.errors import SettingsError
-from greyd.config.options import Kind, Option
-from greyd.config.parsers import WHOLE_NUMBER, parse_text
+from greyd.config.options import Arity, Option
+from greyd.config.parsers import INTEGER, parse_text
 from greyd.config.vocabulary import (
     DAY,
     DELAYS,
@@ -19,15 +19,13 @@ from greyd.config.vocabulary import (
     Endpoint,
     Zone,
 )
-from greyd.redaction import shown
+from greyd.redaction import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from greyd.config.sources import Given
-
-    Reader = Callable[[str], Any]
+    from greyd.config.sources import RawSetting
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +146,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def settle(*sources: Iterable[Given], warnings: Iterable[str] = ()) -> Settings:
+def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ()) -> Settings:
     """Make settings of what the sources give, the first source counting most.
 
     Within a source the last value of an option counts; of options that may be given several times
@@ -165,7 +163,7 @@ def settle(*sources: Iterable[Given], warnings: Iterable[str] = ()) -> Settings:
             value = _value(given, notices)
             if given.option.field == "store" and values.get("store", value) != value:
                 raise SettingsError(f"{given.where}: two stores; name one")
-            if given.option.kind is Kind.MANY:
+            if given.option.kind is Arity.MANY:
                 value = (*values.get(given.option.field, ()), value)
             values[given.option.field] = value
         chosen = {**values, **chosen}
@@ -178,25 +176,25 @@ def settle(*sources: Iterable[Given], warnings: Iterable[str] = ()) -> Settings:
     return settings
 
 
-def _value(given: Given, notices: list[str]) -> Any:
+def _value(given: RawSetting, notices: list[str]) -> Any:
     option, text, where = given
     default = _DEFAULTS[option.field]
     if (option.empty_is_default and not text) or (
         option.zero_is_default and _is_zero(option, text)
     ):
-        notices.append(f"{where}={shown(text)}: the default is taken ({option.default})")
+        notices.append(f"{where}={excerpt(text)}: the default is taken ({option.default})")
         return default
     try:
         return option.read(text)
     except ValueError as error:
-        value = "…" if option.field == "store" else shown(text)
+        value = "…" if option.field == "store" else excerpt(text)
         raise SettingsError(f"{where}={value}: expected {error}") from None
 
 
 def _is_zero(option: Option, text: str) -> bool:
     if option.read is parse_text:
         return text == "0"
-    return bool(WHOLE_NUMBER.fullmatch(text)) and not int(text.replace("_", ""))
+    return bool(INTEGER.fullmatch(text)) and not int(text.replace("_", ""))
 
 
 def _check(settings: Settings) -> None:

@@ -15,16 +15,16 @@ from greyd.config.options import (
     OWN_OPTIONS,
     POSTGREY_OPTIONS,
     POSTGREY_TEXT,
-    Kind,
+    Arity,
     Option,
 )
-from greyd.redaction import shown
+from greyd.redaction import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class Given(NamedTuple):
+class RawSetting(NamedTuple):
     """One value as it was written somewhere."""
 
     option: Option
@@ -36,7 +36,7 @@ class Given(NamedTuple):
 # Sources ----------------------------------------------------------------------------------------
 
 
-def from_arguments(arguments: Sequence[str]) -> tuple[list[Given], list[str]]:
+def from_arguments(arguments: Sequence[str]) -> tuple[list[RawSetting], list[str]]:
     """Read a command line (without the program's and the command's name).
 
     Returns:
@@ -46,7 +46,7 @@ def from_arguments(arguments: Sequence[str]) -> tuple[list[Given], list[str]]:
     Raises:
         SettingsError: an unknown option, a value missing or too many.
     """
-    given: list[Given] = []
+    given: list[RawSetting] = []
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
@@ -61,17 +61,17 @@ def from_arguments(arguments: Sequence[str]) -> tuple[list[Given], list[str]]:
     return given, [word for word in rest if word]
 
 
-def _option(word: str, rest: list[str]) -> Given:
+def _option(word: str, rest: list[str]) -> RawSetting:
     """Read the option ``word``, taking its value from ``rest`` where it stands there."""
     name, equals, text = word.partition("=")
     option = BY_SPELLING.get(name)
     if option is None:
-        raise SettingsError(f"{shown(name)}: no such option; see greyd serve --help")
-    if option.kind is Kind.FLAG:
+        raise SettingsError(f"{excerpt(name)}: no such option; see greyd serve --help")
+    if option.kind is Arity.FLAG:
         if equals:
             raise SettingsError(f"{name} takes no value")
         text = "yes"
-    elif option.kind is Kind.OPTIONAL:
+    elif option.kind is Arity.OPTIONAL:
         if not equals and rest and not rest[0].startswith("-"):
             text = rest.pop(0)
         text = text or option.bare
@@ -79,10 +79,10 @@ def _option(word: str, rest: list[str]) -> Given:
         if not rest:
             raise SettingsError(f"{name} needs a value: {name}={option.metavar}")
         text = rest.pop(0)
-    return Given(option, text, name)
+    return RawSetting(option, text, name)
 
 
-def from_environment(environment: Mapping[str, str]) -> tuple[list[Given], list[str]]:
+def from_environment(environment: Mapping[str, str]) -> tuple[list[RawSetting], list[str]]:
     """Read the ``GREYD_…`` variables; several values of one are separated by white space.
 
     Returns:
@@ -97,12 +97,12 @@ def from_environment(environment: Mapping[str, str]) -> tuple[list[Given], list[
         if option is None:
             unknown.append(variable)
             continue
-        texts = text.split() if option.kind is Kind.MANY else [text]
-        given += [Given(option, each, variable) for each in texts]
+        texts = text.split() if option.kind is Arity.MANY else [text]
+        given += [RawSetting(option, each, variable) for each in texts]
     return given, unknown
 
 
-def from_words(environment: Mapping[str, str], variable: str) -> tuple[list[Given], list[str]]:
+def from_words(environment: Mapping[str, str], variable: str) -> tuple[list[RawSetting], list[str]]:
     """Read a variable that holds options, in words as systemd makes of ``$VARIABLE``.
 
     Returns:
@@ -120,7 +120,7 @@ def from_words(environment: Mapping[str, str], variable: str) -> tuple[list[Give
 
 def from_postgrey(
     environment: Mapping[str, str],
-) -> tuple[list[Given], list[Given], list[str]]:
+) -> tuple[list[RawSetting], list[RawSetting], list[str]]:
     """Read the variables of Debian's ``/etc/default/postgrey``.
 
     Where postgrey's process puts its files and whom it runs as is no affair of this one, which may
@@ -136,11 +136,11 @@ def from_postgrey(
     of_process = [each for each in words if each.option.name in OF_POSTGREYS_PROCESS]
     given = [each for each in words if each not in of_process]
     if text := environment.get(POSTGREY_TEXT):
-        given.append(Given(BY_NAME["greylist-text"], text, POSTGREY_TEXT))
+        given.append(RawSetting(BY_NAME["greylist-text"], text, POSTGREY_TEXT))
     return given, of_process, ignored
 
 
-def from_table(table: Mapping[str, object], file: str) -> list[Given]:
+def from_table(table: Mapping[str, object], file: str) -> list[RawSetting]:
     """Read the keys of a TOML file.
 
     Raises:
@@ -149,11 +149,11 @@ def from_table(table: Mapping[str, object], file: str) -> list[Given]:
     given = []
     for key, value in table.items():
         option = BY_KEY.get(key) or BY_NAME.get(key)
-        where = f"{file}: {shown(key)}"
+        where = f"{file}: {excerpt(key)}"
         if option is None or option.name == "config":
             raise SettingsError(f"{where}: no such setting; see greyd serve --help for the names")
-        values = value if isinstance(value, list) and option.kind is Kind.MANY else [value]
-        given += [Given(option, _toml_text(each, where), where) for each in values]
+        values = value if isinstance(value, list) and option.kind is Arity.MANY else [value]
+        given += [RawSetting(option, _toml_text(each, where), where) for each in values]
     return given
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.listeners import Tcp
 from greyd.doctor.programs import ProgramError, ask, properties
-from greyd.escaping import plain
+from greyd.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -99,7 +99,9 @@ def _process(pid: int) -> Process | None:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:
         user = str(uid)
-    return Process(pid, user, uid, [plain(word) for word in words], int(files[1]) if files else 0)
+    return Process(
+        pid, user, uid, [printable(word) for word in words], int(files[1]) if files else 0
+    )
 
 
 def findings_of_process(process: Process | None, open_files: float | None) -> list[Finding]:

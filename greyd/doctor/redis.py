@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
-from greyd.escaping import plain
+from greyd.escaping import printable
 from greyd.store.errors import StoreError
 from greyd.store.redis.sentinel import SentinelClient
 from greyd.store.redis.transport import open_transport
@@ -102,7 +102,7 @@ async def _look(name: str, send: Send) -> Node:
         name=name,
         info=_fields(await _allowed(send, "INFO") or b""),
         config=_config([await _allowed(send, "CONFIG", "GET", each) for each in _CONFIG]),
-        user=plain(user)[:100] if isinstance(user, bytes) else "",
+        user=printable(user)[:100] if isinstance(user, bytes) else "",
         open_to_all=_needs_no_password(await _allowed(send, "ACL", "GETUSER", "default")),
         clock_offset_seconds=int(now[0]) + int(now[1]) / 1e6 - (before + after) / 2
         if now
@@ -126,14 +126,14 @@ def _fields(text: bytes) -> dict[str, str]:
 
 def plain_lines(text: bytes) -> list[str]:
     """Return the lines of an answer as they can stand on a terminal."""
-    return [plain(line.strip()) for line in text.splitlines()]
+    return [printable(line.strip()) for line in text.splitlines()]
 
 
 def _config(answers: Sequence[Any]) -> dict[str, str] | None:
     found = {}
     for answer in answers:
         if isinstance(answer, list) and len(answer) == 2:
-            name, value = plain(answer[0]), plain(answer[1])
+            name, value = printable(answer[0]), printable(answer[1])
             found[name] = ("set" if value else "") if name == "requirepass" else value
     return found or None
 

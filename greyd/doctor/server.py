@@ -15,7 +15,7 @@ from greyd.config.vocabulary import MODES
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.listeners import Tcp
 from greyd.doctor.mail_owner import connect
-from greyd.escaping import plain
+from greyd.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ async def question(
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as fault:
         return Answered(fault=_why(fault))
     action = reply.strip().removeprefix(b"action=")
-    return Answered(plain(action[:MAX_ACTION_BYTES]), time.perf_counter() - started)
+    return Answered(printable(action[:MAX_ACTION_BYTES]), time.perf_counter() - started)
 
 
 async def _exchange(listener: Tcp | Path, request: bytes, owner: MailOwner | None) -> bytes:
@@ -98,7 +98,7 @@ def _why(fault: Exception) -> str:
     if not isinstance(fault, OSError):
         return "closed without an answer"
     # asyncio's own words have the address in them, which stands in the check's name.
-    return os.strerror(fault.errno) if fault.errno else plain(str(fault).encode()[:200])
+    return os.strerror(fault.errno) if fault.errno else printable(str(fault).encode()[:200])
 
 
 def finding_of_answer(
@@ -198,7 +198,7 @@ def _report(url: str) -> Report:
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == "greyd_build_info":
-                    version = plain(sample.labels["version"].encode())[:40]
+                    version = printable(sample.labels["version"].encode())[:40]
                 label = "/".join(sample.labels.values())
                 values[sample.name, label] = sample.value
     except (ValueError, KeyError):
@@ -223,7 +223,7 @@ def _fetch(url: str) -> tuple[int, str]:
     except (OSError, ValueError) as fault:
         reason = getattr(fault, "reason", fault)
         said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-        raise ReportError(f"{url}: {plain(said.encode()[:200])}") from None
+        raise ReportError(f"{url}: {printable(said.encode()[:200])}") from None
     except Exception as fault:  # noqa: BLE001 - http.client's have no common base with the others
         raise ReportError(f"{url}: does not speak HTTP ({type(fault).__name__})") from None
 

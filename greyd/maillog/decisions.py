@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from greyd.escaping import one_line
+from greyd.escaping import percent_encode
 from greyd.maillog.lines import json_in
 from greyd.maillog.times import iso_time
 
@@ -115,4 +115,4 @@ def _bytes(value: object) -> bytes:
     if not isinstance(value, str):
         return b""
     shown = _OUR_ESCAPE.sub(lambda found: f"%{found[1].upper()}", value)
-    return one_line(shown.encode(errors="backslashreplace"))
+    return percent_encode(shown.encode(errors="backslashreplace"))

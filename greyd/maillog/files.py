@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from greyd.errors import GreydError
 from greyd.maillog.lines import EXPORT, Line, Tally, first_time, journal, plain
 from greyd.maillog.times import Clock
-from greyd.terminal import complain
+from greyd.terminal import print_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -112,7 +112,7 @@ class _File:
             try:
                 piece = stream.read1(_PIECE)
             except _BROKEN as error:
-                complain(f"{self._path}: broken, read up to there: {error}")
+                print_error(f"{self._path}: broken, read up to there: {error}")
                 return
             if not piece:
                 return

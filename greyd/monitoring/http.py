@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h11
 
-from greyd.escaping import one_line
+from greyd.escaping import percent_encode
 from greyd.monitoring.metrics import exposition
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Site:
         """Return what is answered to a request for another host, and log it now and then."""
         if time.monotonic() - self._refused_at >= REFUSAL_LOG_SECONDS:
             self._refused_at = time.monotonic()
-            name = one_line(host[:100].encode("latin-1", "replace")).decode()
+            name = percent_encode(host[:100].encode("latin-1", "replace")).decode()
             self.warn(
                 f'metrics port: refused a request for the host "{name}"; if that is this server,'
                 " allow its name by --metrics-host"

@@ -11,11 +11,11 @@ import time
 from collections import Counter as Counted
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.escaping import one_line
+from greyd.errors import describe_error
+from greyd.escaping import percent_encode
 from greyd.monitoring.log import Severity, render_json
 from greyd.rules.evidence import NO_EVIDENCE, Evidence
 from greyd.rules.reasons import PASS
-from greyd.runtime.supervision import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,16 +117,16 @@ class Observer:
         """Log and count a client that is auto-whitelisted from now on."""
         self.flush()
         self.metrics.auto_whitelisted.inc()
-        client = one_line(request.client_address or b"").decode()
+        client = percent_encode(request.client_address or b"").decode()
         if request.client_name:
-            client = f"{one_line(request.client_name).decode()}[{client}]"
+            client = f"{percent_encode(request.client_name).decode()}[{client}]"
         self.log.notice(f"whitelisted: {client}")
 
     def whitelisted_identity(self, identity: bytes) -> None:
         """Log and count an identity that is auto-whitelisted from now on."""
         self.flush()
         self.metrics.auto_whitelisted_identities.inc()
-        self.log.notice(f"whitelisted: identity {one_line(identity).decode()}")
+        self.log.notice(f"whitelisted: identity {percent_encode(identity).decode()}")
 
     def evidence_collected(self, evidence: Evidence) -> None:
         """Count what was found out of a client."""
@@ -173,7 +173,7 @@ class Observer:
             self._second, self._misunderstood = second, 0
         self._misunderstood += 1
         if self._misunderstood <= MAX_LINES_A_SECOND:
-            shown = f": {one_line(data[:200]).decode()}" if data else ""
+            shown = f": {percent_encode(data[:200]).decode()}" if data else ""
             self.log.warning(what + shown)
 
     def store_changed(self, reason: str | None) -> None:
@@ -204,7 +204,7 @@ def _postgrey_line(answer: _Answer) -> bytes:
         line += b", recipient=" + request.recipient
     if evidence is not NO_EVIDENCE:
         line += _evidence(evidence)
-    return one_line(line)
+    return percent_encode(line)
 
 
 def _evidence(evidence: Evidence) -> bytes:

@@ -20,7 +20,7 @@ import h11
 import typer
 
 from greyd.errors import GreydError
-from greyd.escaping import plain
+from greyd.escaping import printable
 from greyd.monitoring.stats import PERIODS, START, Counts, InvalidStats, ServerStats
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ def places_of(urls: Sequence[str], metrics: Endpoint | None) -> list[Place]:
 
 
 def _place(url: str) -> Place:
-    wrong = f"--server={plain(url.encode(errors='surrogateescape'))[:100]}: write http://HOST:PORT"
+    wrong = (
+        f"--server={printable(url.encode(errors='surrogateescape'))[:100]}: write http://HOST:PORT"
+    )
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         host, port = parts.hostname, parts.port
@@ -142,7 +144,7 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused; does it run, with --metrics?"
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return plain(str(reason).encode())[:200]
+    return printable(str(reason).encode())[:200]
 
 
 async def _fetch(place: Place) -> bytes:

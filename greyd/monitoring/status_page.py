@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from greyd import __version__
-from greyd.config.durations import show_duration, show_share
-from greyd.escaping import one_line
+from greyd.config.durations import format_duration, format_percentage
+from greyd.escaping import percent_encode
 from greyd.monitoring.counter_history import (
     AUTO_WHITELISTED,
     PASSES,
@@ -141,8 +141,8 @@ def _parts(view: View) -> Iterator[Markup]:
         refresh=60 if view.survey else 5,
         host=view.settings.hostname or "",
         version=__version__,
-        up=show_duration(view.up_seconds),
-        delay=show_duration(view.settings.delay_seconds),
+        up=format_duration(view.up_seconds),
+        delay=format_duration(view.settings.delay_seconds),
         mode=view.settings.mode,
         level=level,
         state=state,
@@ -186,16 +186,16 @@ def _decisions(view: View) -> _Parts:
             Markup('{} <span class="soft">{}</span>').format(reason.in_words, reason.text),
             _number(hour.counts[series]),
             _number(day.counts[series]),
-            show_share(day.counts[series], total),
+            format_percentage(day.counts[series], total),
         ]
         for reason, series in _SERIES.items()
         if reason.is_usual or day.counts[series]
     ]
-    rows.append(["all", _number(hour.sum(_ALL)), _number(total), show_share(total, total)])
+    rows.append(["all", _number(hour.sum(_ALL)), _number(total), format_percentage(total, total)])
     head = [
         "decision",
-        f"last {show_duration(hour.seconds)}",
-        f"last {show_duration(day.seconds)}",
+        f"last {format_duration(hour.seconds)}",
+        f"last {format_duration(day.seconds)}",
         "share",
     ]
     return _section("Decided", _chart(view.bars), _table(head, rows))
@@ -229,7 +229,7 @@ def _chart(bars: Sequence[Period]) -> Iterator[Markup]:
 def _returned(view: View) -> _Parts:
     day = view.day
     first, passed = day.counts[_SERIES[Reason.NEW]], day.counts[PASSES,]
-    wait = show_duration(day.counts[WAITED,] / passed) if passed else "–"
+    wait = format_duration(day.counts[WAITED,] / passed) if passed else "–"
     rows = [
         ["first contacts", _number(first)],
         ["passed after they had waited", _number(passed)],
@@ -237,12 +237,12 @@ def _returned(view: View) -> _Parts:
         ["clients that became auto-whitelisted", _number(day.counts[AUTO_WHITELISTED,])],
     ]
     lost = _text(
-        f"In the last {show_duration(day.seconds)} {show_share(passed, first)} of the first"
-        " contacts have come back. Those that never do are nearly always spam."
+        f"In the last {format_duration(day.seconds)} {format_percentage(passed, first)} of"
+        " the first contacts have come back. Those that never do are nearly always spam."
         if first
         else "No first contacts yet."
     )
-    return _section("Came back", lost, _table(["", f"last {show_duration(day.seconds)}"], rows))
+    return _section("Came back", lost, _table(["", f"last {format_duration(day.seconds)}"], rows))
 
 
 def _waiting(view: View) -> _Parts:
@@ -262,14 +262,14 @@ def _waiting(view: View) -> _Parts:
 def _classes(
     counts: Sequence[int], borders: Sequence[int], text: str, beyond: str
 ) -> list[list[str]]:
-    names = [*(text.format(show_duration(border)) for border in borders), beyond]
+    names = [*(text.format(format_duration(border)) for border in borders), beyond]
     return [[name, _number(count)] for name, count in zip(names, counts, strict=True)]
 
 
 def _seen(view: View, survey: StoreSummary) -> _Parts:
     whole = "all" if survey.complete else "only a part of the"
     return _text(
-        f"Seen {show_duration(view.survey_seconds)} ago in {whole} entries of the store"
+        f"Seen {format_duration(view.survey_seconds)} ago in {whole} entries of the store"
         f" ({_number(survey.looked_at)})."
     )
 
@@ -299,7 +299,7 @@ def _details(view: View) -> Iterator[Markup]:
     head = ["client network", "sender", "recipient", "first seen", "last seen", "passes from"]
     yield from _section(f"Who waits (the newest {MAX_WAITING})", _table(head, waiting, names=3))
     yield from _section(
-        f"Who never came back (for {show_duration(GIVEN_UP_SECONDS)} or longer)",
+        f"Who never came back (for {format_duration(GIVEN_UP_SECONDS)} or longer)",
         _table(["client network", "triplets"], gone),
     )
 
@@ -359,7 +359,7 @@ def _number(number: float) -> str:
 
 
 def _bytes(text: bytes) -> str:
-    return one_line(text).decode() or "<>"
+    return percent_encode(text).decode() or "<>"
 
 
 def _clock(when: int) -> str:

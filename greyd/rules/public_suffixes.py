@@ -13,12 +13,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.config.errors import SetupError
+from greyd.errors import GreydError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from publicsuffixlist import PublicSuffixList
+
+
+class SuffixListError(GreydError):
+    """There is no public suffix list."""
+
 
 OWN = Path("/etc/greyd/public_suffix_list.dat")
 PACKAGED = Path("/usr/share/publicsuffix/public_suffix_list.dat")
@@ -71,7 +76,7 @@ def newest(others: Sequence[Path]) -> Found:
     count as one sender's.
 
     Raises:
-        SetupError: there is no list at all.
+        SuffixListError: there is no list at all.
     """
     faults, lists = [], []
     for path in (_bundled(), *others):
@@ -83,7 +88,7 @@ def newest(others: Sequence[Path]) -> Found:
             why = getattr(error, "strerror", None) or error
             faults.append(f"public suffix list {path}: {why}; it is not used, copy it again")
     if not lists:
-        raise SetupError(f"no public suffix list; put one at {OWN}")
+        raise SuffixListError(f"no public suffix list; put one at {OWN}")
     return Found(max(lists, key=lambda each: each.date), faults)
 
 

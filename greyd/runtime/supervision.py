@@ -9,17 +9,14 @@ started at all (a thread, a worker process) is another matter: ``TaskSupervisor.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 import time
-import traceback
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     Work = Callable[[], Coroutine[Any, Any, None]]
+
 
 Result = TypeVar("Result")
 
@@ -42,7 +39,7 @@ class Report(Protocol):
         """Log and count ``error``; ``outcome`` says what happens now."""
 
 
-class EndedUnasked(Exception):
+class UnexpectedEnd(Exception):
     """A task that serves until it is cancelled has returned, or was cancelled by nobody."""
 
 
@@ -140,26 +137,26 @@ class SupervisedTask:
         try:
             task = asyncio.get_running_loop().create_task(self._work(), name=self._part)
         except Exception as error:  # noqa: BLE001 - e.g. MemoryError: nothing else would try again
-            self._run_again(error)
+            self._schedule_restart(error)
         else:
             self._task = task
-            task.add_done_callback(self._take_end)
+            task.add_done_callback(self._handle_end)
 
-    def _take_end(self, task: asyncio.Task[None]) -> None:
+    def _handle_end(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if self.is_over:
             if error is not None:
                 self._report(self._part, error, "it was ending anyway")
         elif task.cancelled():
-            self._run_again(EndedUnasked("nobody meant to cancel it"))
+            self._schedule_restart(UnexpectedEnd("nobody meant to cancel it"))
         elif error is not None:
-            self._run_again(error)
+            self._schedule_restart(error)
         elif self._forever:
-            self._run_again(EndedUnasked("it was not meant to return"))
+            self._schedule_restart(UnexpectedEnd("it was not meant to return"))
         else:
             self.is_over = True
 
-    def _run_again(self, error: BaseException) -> None:
+    def _schedule_restart(self, error: BaseException) -> None:
         seconds = self._backoff.seconds_after(time.monotonic() - self._started_at)
         # Before the report, which may fail itself, e.g. where memory is short.
         self._restart = asyncio.get_running_loop().call_later(seconds, self._run)
@@ -177,62 +174,3 @@ class SupervisedTask:
         """Wait until it has ended, after ``cancel``."""
         if self._task is not None:
             await asyncio.wait([self._task])
-
-
-# Threads ----------------------------------------------------------------------------------------
-
-
-async def run_in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:
-    """Return what ``work`` returns, or raise what it raises; it has a thread of its own.
-
-    Unlike with ``asyncio.to_thread``, neither a cancellation nor the end of the loop and of the
-    process waits for it.
-
-    Raises:
-        RuntimeError: no thread can be started, or it ended without a result.
-    """
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[Callable[[], Result]] = loop.create_future()
-
-    def run() -> None:
-        try:
-            result = work()
-            settled = partial(_settle, outcome, lambda: result)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
-            settled = partial(_settle, outcome, partial(_raise, error))
-        # A loop that is closed waits for nothing any more.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settled)
-
-    thread = threading.Thread(target=run, name=name, daemon=True)
-    thread.start()
-    while not outcome.done():
-        if not thread.is_alive():
-            # What it has settled is a callback away, if it could settle anything.
-            await asyncio.wait([outcome], timeout=THREAD_CHECK_SECONDS)
-            if not outcome.done():
-                raise RuntimeError(f"the thread {name} has ended without a result")
-        await asyncio.wait([outcome], timeout=THREAD_CHECK_SECONDS)
-    return outcome.result()()
-
-
-def _settle(outcome: asyncio.Future[Callable[[], Result]], answer: Callable[[], Result]) -> None:
-    if not outcome.done():
-        outcome.set_result(answer)
-
-
-def _raise(error: BaseException) -> NoReturn:
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
-        raise error
-    # These would mean something else where they are raised again.
-    raise RuntimeError(f"{type(error).__name__}: {error}") from error
-
-
-# Words ------------------------------------------------------------------------------------------
-
-
-def describe_error(error: BaseException) -> str:
-    """Return an unexpected error in one line: its type, its text, and where it was raised."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text

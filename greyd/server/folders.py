@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 MAX_LINKS = 40
 """Symbolic links on the way to a folder, as in the kernel."""
 
@@ -84,7 +85,7 @@ def private_folder(folder: int, name: str) -> Iterator[int]:
     Raises:
         OSError: it can't be made, or somebody has put another in its place.
     """
-    aside = aside_of(name)
+    aside = temporary_name(name)
     os.mkdir(aside, 0o700, dir_fd=folder)
     try:
         private = os.open(aside, os.O_RDONLY | _A_FOLDER, dir_fd=folder)
@@ -100,13 +101,13 @@ def private_folder(folder: int, name: str) -> Iterator[int]:
             os.rmdir(aside, dir_fd=folder)
 
 
-def aside_of(name: str) -> str:
+def temporary_name(name: str) -> str:
     """Return a name that nobody foresees, for what is to take the name given."""
     return f".{name[:100]}.{secrets.token_hex(8)}"
 
 
 @contextlib.contextmanager
-def working_in(folder: int) -> Iterator[None]:
+def working_folder(folder: int) -> Iterator[None]:
     """Work in a folder meanwhile, for calls that know no ``dir_fd``."""
     before = os.open(".", _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.fchdir(folder)
@@ -199,7 +200,7 @@ class OwnFile:
         except OSError:
             return b""
         with os.fdopen(descriptor, "rb", buffering=0) as file:
-            return file.read(size) or b"" if self._is(os.fstat(descriptor)) else b""
+            return file.read(size) or b"" if self._is_same(os.fstat(descriptor)) else b""
 
     def remove(self) -> None:
         """Remove it, unless it is gone or another has its name.
@@ -207,11 +208,11 @@ class OwnFile:
         Without the rights of the start that may be refused; then it stays.
         """
         with contextlib.suppress(OSError):
-            if self._is(os.stat(self.name, dir_fd=self._folder, follow_symlinks=False)):
+            if self._is_same(os.stat(self.name, dir_fd=self._folder, follow_symlinks=False)):
                 os.unlink(self.name, dir_fd=self._folder)
         os.close(self._folder)
         if self._pin >= 0:
             os.close(self._pin)
 
-    def _is(self, found: os.stat_result) -> bool:
+    def _is_same(self, found: os.stat_result) -> bool:
         return (found.st_dev, found.st_ino) == (self._known.st_dev, self._known.st_ino)

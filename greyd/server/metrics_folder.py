@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_PROMETHEUS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Tells prometheus-client of the folder, also in the processes that are started later."""
 
 
@@ -29,7 +29,7 @@ class MetricsFolder:
         """
         self.path, self._descriptor = _make()
 
-    def make_anew(self) -> None:
+    def recreate(self) -> None:
         """Make another folder, and forget the former one.
 
         Raises:
@@ -39,18 +39,18 @@ class MetricsFolder:
         self.remove()
         self.path, self._descriptor = path, descriptor
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         """Whether the path still leads to the folder that was made."""
         try:
             return os.path.samestat(os.lstat(self.path), os.fstat(self._descriptor))
         except OSError:
             return False
 
-    def holds_metrics_of(self, pid: int) -> bool:
+    def has_metrics_of(self, pid: int) -> bool:
         """Whether the counters of a worker that is ready are there."""
         return (self.path / f"counter_{pid}.db").exists()
 
-    def forget_gauges_of(self, pid: int) -> None:
+    def remove_gauges_of(self, pid: int) -> None:
         """Take away what was true only while a worker lived."""
         from prometheus_client.multiprocess import mark_process_dead
 
@@ -59,23 +59,23 @@ class MetricsFolder:
 
     def remove(self) -> None:
         """Take it away, unless somebody has done so."""
-        if self.is_there():
+        if self.exists():
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._descriptor)
 
 
 def _make() -> tuple[Path, int]:
     """Make a folder and tell prometheus-client; returns its path and a descriptor of it."""
-    path = Path(_make_somewhere())
+    path = Path(_make_in_first_writable())
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     # systemd-tmpfiles spares what is old in a folder that somebody has locked.
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    os.environ[_VARIABLE] = str(path)
+    os.environ[_PROMETHEUS_VARIABLE] = str(path)
     return path, descriptor
 
 
-def _make_somewhere() -> str:
+def _make_in_first_writable() -> str:
     """Make a folder in the first place that takes it."""
     runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if runtime:

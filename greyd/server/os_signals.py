@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import signal
 
-STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Answer what has been asked, and end."""
 
-RELOAD = signal.SIGHUP
+RELOAD_SIGNAL = signal.SIGHUP
 
 
-def hold() -> None:
+def block() -> None:
     """Let signals wait, in this process and those that it starts."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPS, RELOAD))
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP_SIGNALS, RELOAD_SIGNAL))
 
 
-def release() -> None:
+def unblock() -> None:
     """Have signals delivered, those that wait at once."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOPS, RELOAD))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOP_SIGNALS, RELOAD_SIGNAL))

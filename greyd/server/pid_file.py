@@ -7,7 +7,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from greyd.server.folders import OwnFile, aside_of, folder_of
+from greyd.server.folders import OwnFile, folder_of, temporary_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ class PidFile:
         self._content = b"%d\n" % os.getpid()
         with folder_of(path) as folder:
             _require_replaceable(folder, path.name)
-            self._file = _write(folder, aside_of(path.name), self._content)
+            self._file = _write(folder, temporary_name(path.name), self._content)
             try:
                 self._file.rename(path.name)
             except OSError:

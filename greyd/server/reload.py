@@ -6,7 +6,7 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-from greyd.runtime.supervision import TaskSupervisor, run_in_daemon_thread
+from greyd.runtime.daemon_thread import run_in_daemon_thread
 from greyd.whitelist.files import reload_whitelists
 
 if TYPE_CHECKING:
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from greyd.monitoring.metrics import Metrics
     from greyd.monitoring.observer import Observer
     from greyd.policy.policy import Policy
-    from greyd.runtime.supervision import SupervisedTask
-    from greyd.server.serve import Place
+    from greyd.runtime.supervision import SupervisedTask, TaskSupervisor
+    from greyd.server.context import ServerContext
     from greyd.whitelist.files import Messages
     from greyd.whitelist.matcher import Whitelists
 
 
-SHORT_TURN_SECONDS = 0.0002
+SWITCH_INTERVAL_SECONDS = 0.0002
 """How long requests wait for the reading of a long whitelist at a time."""
 
 
@@ -35,13 +35,13 @@ class Reloader:
     def __init__(
         self,
         settings: Settings,
-        place: Place,
+        context: ServerContext,
         policy: Policy,
         observer: Observer,
         supervisor: TaskSupervisor,
     ) -> None:
         self._settings = settings
-        self._place = place
+        self._context = context
         self._policy = policy
         self._observer = observer
         self._supervisor = supervisor
@@ -57,7 +57,7 @@ class Reloader:
     async def _reload(self) -> None:
         while self._again:
             self._again = False
-            self._place.reloading()
+            self._context.reloading()
             self._observer.log.notice("HUP received: reading the whitelists again")
             try:
                 whitelists, messages = await run_in_daemon_thread("reload", self._read)
@@ -67,7 +67,7 @@ class Reloader:
                 self._observer.internal_error("reload", error, outcome)
                 whitelists = None
             self._put_in_force(whitelists)
-            self._place.ready()
+            self._context.ready()
 
     def _read(self) -> tuple[Whitelists | None, Messages]:
         with _short_switch_interval():
@@ -80,7 +80,7 @@ class Reloader:
         metrics.whitelists_read.set(whitelists is not None)
         if whitelists is not None:
             self._policy.whitelists = whitelists
-            show_entries(metrics, whitelists)
+            set_entry_counts(metrics, whitelists)
 
 
 @contextlib.contextmanager
@@ -90,14 +90,14 @@ def _short_switch_interval() -> Iterator[None]:
     A request waits for it a few times, by default 5 ms each while another thread computes.
     """
     usual = sys.getswitchinterval()
-    sys.setswitchinterval(SHORT_TURN_SECONDS)
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         yield
     finally:
         sys.setswitchinterval(usual)
 
 
-def show_entries(metrics: Metrics, whitelists: Whitelists) -> None:
+def set_entry_counts(metrics: Metrics, whitelists: Whitelists) -> None:
     """Show in the metrics how many entries the whitelists have."""
     metrics.whitelist_entries["clients"].set(len(whitelists.clients))
     metrics.whitelist_entries["recipients"].set(len(whitelists.recipients))

@@ -6,10 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
-import select
-import socket
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,6 @@ from greyd import __version__
 from greyd.config.vocabulary import METRICS_ENDPOINT
 from greyd.monitoring.host_check import HostCheck
 from greyd.monitoring.http import Site, serve_site
-from greyd.monitoring.log import DirectLog, Log, Severity, StreamSink, SyslogSink
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.observer import Observer
 from greyd.monitoring.status import Status
@@ -26,10 +22,12 @@ from greyd.policy.control_poller import ControlPoller
 from greyd.policy.policy import Policy
 from greyd.runtime.supervision import THREAD_CHECK_SECONDS, TaskSupervisor
 from greyd.runtime.time_slices import TimeSlices
-from greyd.server import os_signals
-from greyd.server.connection import DRAIN_SECONDS, Connection, Service
-from greyd.server.reload import Reloader, show_entries
-from greyd.server.sockets import UnixSocket
+from greyd.server.accepting import accept_backlog, address_of, serve_socket
+from greyd.server.connection import Connection
+from greyd.server.connection_registry import ConnectionRegistry
+from greyd.server.log_setup import open_log
+from greyd.server.os_signals import RELOAD_SIGNAL, STOP_SIGNALS, unblock
+from greyd.server.reload import Reloader, set_entry_counts
 from greyd.server.verbose import VerbosePolicy
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
@@ -37,37 +35,20 @@ from greyd.store.url import redact_url
 from greyd.whitelist.files import load_whitelists
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Awaitable
 
     from greyd.config.settings import Settings
     from greyd.dns.resolver import Resolver
+    from greyd.monitoring.log import Log
+    from greyd.server.context import ServerContext
     from greyd.store.contract import Store
 
 
-HITS_SECONDS = 0.5
+MAX_HITS_SECONDS = 0.5
 """How long a stop stores the hits of the whitelists' entries."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """What a serving process is given: its sockets and its folder, and whom to tell."""
-
-    sockets: Sequence[socket.socket]
-    web_sockets: Sequence[socket.socket]
-    folder: Path
-    to_syslog: bool
-    lifeline: int | None
-    """A socket that is closed when the process that watches over this one is gone.
-
-    Until then it brings an octet for each other worker that has failed.
-    """
-    ready: Callable[[], None]
-    reloading: Callable[[], None]
-    stopping: Callable[[], None]
-
-
-async def serve(settings: Settings, place: Place) -> int:
+async def serve(settings: Settings, context: ServerContext) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP reads the whitelists again.
 
     Returns:
@@ -76,35 +57,11 @@ async def serve(settings: Settings, place: Place) -> int:
     Raises:
         StoreError: the store can't be opened.
     """
-    log = open_log(settings, to_syslog=place.to_syslog)
+    log = open_log(settings, to_syslog=context.to_syslog)
     try:
-        return await _serve(settings, place, log)
+        return await _serve(settings, context, log)
     finally:
         log.close()
-
-
-def open_log(settings: Settings, *, to_syslog: bool) -> Log:
-    """Return the log: standard error, or syslog for a daemon."""
-    sink = _sink(settings, to_syslog=to_syslog)
-    return Log(sink, _most(settings), as_json=settings.log_format == "json")
-
-
-def open_direct_log(settings: Settings, *, to_syslog: bool) -> DirectLog:
-    """Return the same for a process without threads."""
-    sink = _sink(settings, to_syslog=to_syslog)
-    return DirectLog(sink, _most(settings), as_json=settings.log_format == "json")
-
-
-def _sink(settings: Settings, *, to_syslog: bool) -> StreamSink | SyslogSink:
-    if to_syslog:
-        return SyslogSink(settings.syslog_ident, settings.syslog_facility)
-    return StreamSink(2)
-
-
-def _most(settings: Settings) -> Severity:
-    if settings.quiet:
-        return Severity.NOTICE
-    return Severity.DEBUG if settings.verbose else Severity.INFO
 
 
 class _Stop:
@@ -128,7 +85,7 @@ class _Stop:
         await self._asked.wait()
 
 
-async def _serve(settings: Settings, place: Place, log: Log) -> int:
+async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     loop = asyncio.get_running_loop()
     log.gather(lambda: loop.call_later(log.FLUSH_SECONDS, log.flush))
     for warning in settings.warnings:
@@ -143,9 +100,9 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
         observer.gather(lambda: loop.call_soon(observer.flush))
     stop = _Stop()
     supervisor = TaskSupervisor(observer.internal_error, stop.fail)
-    store = open_store(settings, place.folder)
+    store = open_store(settings, context.folder)
     store.set_problem_handlers(log.warning, partial(observer.internal_error, "SQLite"))
-    guard = CircuitBreaker(
+    circuit_breaker = CircuitBreaker(
         store,
         settings.store_timeout_seconds,
         observer.store_changed,
@@ -155,31 +112,33 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
     )
     whitelists, messages = load_whitelists(settings)
     messages.log_to(log)
-    show_entries(metrics, whitelists)
+    set_entry_counts(metrics, whitelists)
     metrics.whitelists_read.set(whitelists.complete)
     kind = VerbosePolicy if settings.verbose else Policy
-    policy = kind(settings, whitelists, guard, observer)
-    resolver = _know_more(policy, settings, observer) if settings.needs_evidence else None
-    service = Service(settings, policy, guard, observer)
-    for number in os_signals.STOPS:
+    policy = kind(settings, whitelists, circuit_breaker, observer)
+    resolver = _collect_evidence(policy, settings, observer) if settings.needs_evidence else None
+    registry = ConnectionRegistry(settings, policy, circuit_breaker, observer)
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.ask)
-    if place.lifeline is not None:
-        os.set_blocking(place.lifeline, False)
-        loop.add_reader(place.lifeline, _hear_supervisor, place.lifeline, stop, metrics)
-    reloader = Reloader(settings, place, policy, observer, supervisor)
-    loop.add_signal_handler(os_signals.RELOAD, reloader.request)
-    os_signals.release()
-    await guard.check()
-    follower = ControlPoller(settings, guard, policy, observer)
-    await follower.look_at_start()
-    servers = [await _accept(loop, lambda: Connection(service), each) for each in place.sockets]
-    store_name = _shown_store(settings, place)
+    if context.lifeline is not None:
+        os.set_blocking(context.lifeline, False)
+        loop.add_reader(context.lifeline, _read_lifeline, context.lifeline, stop, metrics)
+    reloader = Reloader(settings, context, policy, observer, supervisor)
+    loop.add_signal_handler(RELOAD_SIGNAL, reloader.request)
+    unblock()
+    await circuit_breaker.check()
+    control_poller = ControlPoller(settings, circuit_breaker, policy, observer)
+    await control_poller.look_at_start()
+    servers = [
+        await serve_socket(loop, lambda: Connection(registry), each) for each in context.sockets
+    ]
+    store_name = _redacted_store(settings, context)
     slices = TimeSlices()
-    status = Status(settings, guard, observer, store_name, lambda: policy.mode, slices)
+    status = Status(settings, circuit_breaker, observer, store_name, lambda: policy.mode, slices)
     site = Site(
         metrics,
-        ready=lambda: not guard.is_open,
-        unwritable=lambda: guard.unwritable,
+        ready=lambda: not circuit_breaker.is_open,
+        unwritable=lambda: circuit_breaker.unwritable,
         page=status.page,
         figures=status.figures,
         hosts=HostCheck(
@@ -188,40 +147,40 @@ async def _serve(settings: Settings, place: Place, log: Log) -> int:
         warn=log.warning,
         slices=slices,
     )
-    servers += [await serve_site(site, each) for each in place.web_sockets]
-    supervisor.serve("store", guard.run)
-    supervisor.serve("connections", service.close_idle)
+    servers += [await serve_site(site, each) for each in context.metrics_sockets]
+    supervisor.serve("store", circuit_breaker.run)
+    supervisor.serve("connections", registry.close_idle)
     supervisor.serve("status page", status.run)
-    supervisor.serve("control polling", follower.run)
-    supervisor.serve("whitelist hits", partial(policy.hits.run, guard))
+    supervisor.serve("control polling", control_poller.run)
+    supervisor.serve("whitelist hits", partial(policy.hits.run, circuit_breaker))
     supervisor.serve("store size", StoreSizeMonitor(store, observer).run)
     supervisor.run("event loop", partial(_watch_threads, log, store, supervisor))
-    _say_hello(replace(settings, mode=policy.mode), place, log, store_name)
-    place.ready()
-    _spare_the_garbage_collector()
+    _log_start(replace(settings, mode=policy.mode), context, log, store_name)
+    context.ready()
+    _tune_garbage_collector()
 
     await stop.wait()
-    if place.lifeline is not None:
-        loop.remove_reader(place.lifeline)
-    place.stopping()
+    if context.lifeline is not None:
+        loop.remove_reader(context.lifeline)
+    context.stopping()
     log.info("stopping")
-    await _take_all_that_wait(place.sockets)
+    await accept_backlog(context.sockets)
     for server in servers:
         server.close()
     if policy.witness is not None:
         policy.witness.close()
-    await service.drain()
+    await registry.drain()
     observer.flush()
     status.stop()
     await supervisor.stop()
-    await _finish(observer, "whitelist hits", _store_hits(policy, guard))
+    await _finish(observer, "whitelist hits", _store_hits(policy, circuit_breaker))
     if resolver is not None:
         await _finish(observer, "DNS", resolver.close())
-    await _finish(observer, "store", guard.close())
+    await _finish(observer, "store", circuit_breaker.close())
     return stop.status
 
 
-def _hear_supervisor(lifeline: int, stop: _Stop, metrics: Metrics) -> None:
+def _read_lifeline(lifeline: int, stop: _Stop, metrics: Metrics) -> None:
     """Count the failures of other workers, and stop when the process that tells of them is gone."""
     try:
         failures = os.read(lifeline, 1024)
@@ -269,14 +228,14 @@ def _report_from_log_thread(
     loop.call_soon_threadsafe(observer.internal_error, "log", error, outcome)
 
 
-async def _store_hits(policy: Policy, guard: CircuitBreaker) -> None:
+async def _store_hits(policy: Policy, circuit_breaker: CircuitBreaker) -> None:
     """Store the last hits of the whitelists, as far as that goes at once."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(HITS_SECONDS):
-            await policy.hits.store(guard, rest_seconds=0)
+        async with asyncio.timeout(MAX_HITS_SECONDS):
+            await policy.hits.store(circuit_breaker, rest_seconds=0)
 
 
-def _know_more(policy: Policy, settings: Settings, observer: Observer) -> Resolver:
+def _collect_evidence(policy: Policy, settings: Settings, observer: Observer) -> Resolver:
     """Let a policy ask the DNS, and what Postfix knows, of its clients."""
     from greyd.dns.collector import DnsEvidenceCollector
     from greyd.dns.resolver import Resolver
@@ -290,52 +249,19 @@ def _know_more(policy: Policy, settings: Settings, observer: Observer) -> Resolv
     return resolver
 
 
-async def _take_all_that_wait(sockets: Sequence[socket.socket]) -> None:
-    """Let the loop accept the clients in the queues: closing a socket would reset them."""
-    waiting = select.poll()
-    for listening in sockets:
-        waiting.register(listening, select.POLLIN)
-    deadline = time.monotonic() + DRAIN_SECONDS / 2
-    # The kernel's queue has no event that the loop does not take for itself.
-    while waiting.poll(0) and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
-
-
-def _spare_the_garbage_collector() -> None:
+def _tune_garbage_collector() -> None:
     """Let it look at what a request leaves behind, now and then, and never again at the rest."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 
 
-async def _accept(
-    loop: asyncio.AbstractEventLoop, client: Callable[[], Connection], listening: socket.socket
-) -> asyncio.Server:
-    if listening.family == socket.AF_UNIX:
-        # Who made the socket's file removes it: the loop would remove whatever is at its name.
-        return await loop.create_unix_server(
-            client,
-            sock=listening,
-            cleanup_socket=False,  # type: ignore[call-arg]  # since Python 3.13, and uvloop's own
-        )
-    return await loop.create_server(client, sock=listening)
-
-
-def _say_hello(settings: Settings, place: Place, log: Log, store: str) -> None:
-    names = ", ".join(_name(each) for each in place.sockets)
+def _log_start(settings: Settings, context: ServerContext, log: Log, store: str) -> None:
+    names = ", ".join(address_of(each) for each in context.sockets)
     log.info(f"greyd {__version__} listens on {names}; mode {settings.mode}, store {store}")
 
 
-def _shown_store(settings: Settings, place: Place) -> str:
+def _redacted_store(settings: Settings, context: ServerContext) -> str:
     """Return the store's URL without what is secret in it."""
-    url = settings.store or f"sqlite:{place.folder / 'greyd.db'}"
+    url = settings.store or f"sqlite:{context.folder / 'greyd.db'}"
     return redact_url(url)
-
-
-def _name(listening: socket.socket) -> str:
-    if isinstance(listening, UnixSocket):
-        return str(listening.path)
-    name = listening.getsockname()
-    if isinstance(name, tuple):
-        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-    return str(name)

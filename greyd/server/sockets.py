@@ -8,9 +8,9 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greyd.config.errors import SetupError
 from greyd.config.vocabulary import Endpoint
-from greyd.server.folders import OwnFile, folder_of, private_folder, umask, working_in
+from greyd.server.errors import SetupError
+from greyd.server.folders import OwnFile, folder_of, private_folder, umask, working_folder
 from greyd.server.systemd import activated_sockets
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from greyd.config.settings import Settings
+
 
 DEFAULT_ENDPOINT = Endpoint("localhost", 10023)
 
@@ -29,7 +30,7 @@ class Owner(NamedTuple):
     gid: int = -1
 
 
-MAKER = Owner()
+CURRENT_USER = Owner()
 
 
 class UnixSocket(socket.socket):
@@ -41,7 +42,7 @@ class UnixSocket(socket.socket):
 
 
 def listen(
-    settings: Settings, undo: contextlib.ExitStack, owner: Owner = MAKER
+    settings: Settings, undo: contextlib.ExitStack, owner: Owner = CURRENT_USER
 ) -> list[socket.socket]:
     """Take the sockets that systemd hands over, or bind those of the settings.
 
@@ -80,13 +81,13 @@ def bind_inet(endpoint: Endpoint, backlog: int, option: str) -> list[socket.sock
             bound = _bind(family, (address[0], port, *address[2:]), backlog)
         except OSError as error:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise SetupError(f"{shown}: {_why(error)}") from None
+                raise SetupError(f"{shown}: {_bind_error(error)}") from None
             refused = error
             continue
         sockets.append(bound)
         port = bound.getsockname()[1]
     if not sockets:
-        raise SetupError(f"{shown}: {_why(refused)}")
+        raise SetupError(f"{shown}: {_bind_error(refused)}")
     return sockets
 
 
@@ -124,7 +125,7 @@ def _bind(family: int, address: tuple[object, ...], backlog: int) -> socket.sock
     return bound
 
 
-def _why(error: OSError | None) -> str:
+def _bind_error(error: OSError | None) -> str:
     if error is None:
         return "no address; write one of this host"
     if error.errno == errno.EADDRINUSE:
@@ -143,7 +144,7 @@ def _bind_unix(path: Path, mode: int, backlog: int, owner: Owner) -> tuple[UnixS
     try:
         with folder_of(path) as folder:
             _remove_stale_socket(path, folder)
-            if os.geteuid() == 0 or owner != MAKER:
+            if os.geteuid() == 0 or owner != CURRENT_USER:
                 file = _bind_aside(bound, folder, mode, backlog, owner)
             else:
                 with umask(~mode & 0o777):
@@ -153,7 +154,7 @@ def _bind_unix(path: Path, mode: int, backlog: int, owner: Owner) -> tuple[UnixS
         bound.setblocking(False)
     except OSError as error:
         bound.close()
-        raise SetupError(f"--unix={path}: {_why_not_unix(error)}") from None
+        raise SetupError(f"--unix={path}: {_unix_bind_error(error)}") from None
     except SetupError:
         bound.close()
         raise
@@ -167,11 +168,11 @@ def _bind_aside(bound: UnixSocket, folder: int, mode: int, backlog: int, owner: 
     """
     name = bound.path.name
     with private_folder(folder, name) as private:
-        with working_in(private), umask(~mode & 0o777):
+        with working_folder(private), umask(~mode & 0o777):
             bound.bind(name)
         file = OwnFile(private, name)
         try:
-            if owner != MAKER:
+            if owner != CURRENT_USER:
                 os.chown(name, *owner, dir_fd=private, follow_symlinks=False)
             bound.listen(backlog)
             file.link(folder)
@@ -181,7 +182,7 @@ def _bind_aside(bound: UnixSocket, folder: int, mode: int, backlog: int, owner: 
     return file
 
 
-def _why_not_unix(error: OSError) -> str:
+def _unix_bind_error(error: OSError) -> str:
     if error.errno in (errno.EADDRINUSE, errno.EEXIST):
         return "in use; is another greyd or postgrey running?"
     return f"{error.strerror or error}; see to its folder"

@@ -8,8 +8,8 @@ import re
 import socket
 import time
 
-from greyd.config.errors import SetupError
-from greyd.redaction import shown
+from greyd.redaction import excerpt
+from greyd.server.errors import SetupError
 
 _FIRST_ACTIVATED = 3
 _UNIT = "see to the socket unit (systemd.socket(5))"
@@ -25,12 +25,12 @@ def activated_sockets() -> list[socket.socket]:
         return []
     announced = os.environ.pop("LISTEN_FDS", "0")
     if not re.fullmatch(r"[0-9]{1,4}", announced):
-        raise SetupError(f"LISTEN_FDS={shown(announced)}: no number of sockets; {_UNIT}")
+        raise SetupError(f"LISTEN_FDS={excerpt(announced)}: no number of sockets; {_UNIT}")
     last = _FIRST_ACTIVATED + int(announced)
-    return [_activated(number) for number in range(_FIRST_ACTIVATED, last)]
+    return [_adopt(number) for number in range(_FIRST_ACTIVATED, last)]
 
 
-def _activated(descriptor: int) -> socket.socket:
+def _adopt(descriptor: int) -> socket.socket:
     """Take a socket that listens; of any other the kernel would make something on its own.
 
     Raises:
@@ -43,7 +43,7 @@ def _activated(descriptor: int) -> socket.socket:
             f"LISTEN_FDS: descriptor {descriptor} is no socket ({error.strerror}); {_UNIT}"
         ) from None
     try:
-        if what := _why_not(taken):
+        if what := _defect(taken):
             raise SetupError(f"LISTEN_FDS: the socket on descriptor {descriptor} {what}; {_UNIT}")
     except SetupError:
         # It is whoever opened it who closes it.
@@ -54,7 +54,7 @@ def _activated(descriptor: int) -> socket.socket:
     return taken
 
 
-def _why_not(taken: socket.socket) -> str:
+def _defect(taken: socket.socket) -> str:
     """Return what keeps a socket from being served; empty where nothing does."""
     if taken.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         return "is neither TCP's nor a Unix socket"

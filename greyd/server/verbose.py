@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from greyd.escaping import one_line
+from greyd.escaping import percent_encode
 from greyd.policy.policy import Policy
 from greyd.store.contract import TransactionalStore
 
@@ -32,7 +32,7 @@ MAX_VALUE = 200
 
 
 def _shown(data: bytes) -> str:
-    return one_line(data[:MAX_VALUE]).decode() or "(empty)"
+    return percent_encode(data[:MAX_VALUE]).decode() or "(empty)"
 
 
 def _beginning(request: Request) -> str:

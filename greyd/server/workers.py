@@ -24,11 +24,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from greyd.config.errors import SettingsError, SetupError
-from greyd.runtime.supervision import Backoff, describe_error
-from greyd.server import os_signals
+from greyd.errors import GreydError, describe_error
+from greyd.runtime.supervision import Backoff
+from greyd.server.os_signals import RELOAD_SIGNAL, STOP_SIGNALS, block, unblock
 from greyd.server.systemd import notify, notify_reloading
-from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,16 +37,17 @@ if TYPE_CHECKING:
 
     Serve = Callable[[Callable[[], None], Sequence[str], int], int]
 
+
 MAX_FAILED_STARTS = 5
 """So many starts in a row fail while no worker serves, then greyd ends."""
 
-ALONE_BACKOFF_SECONDS = 1.0
+MAX_OUTAGE_BACKOFF_SECONDS = 1.0
 """The longest backoff while no worker serves; Postfix waits 10 s with the recommended settings."""
 
 CHECK_SECONDS = 5.0
 """How often it is made sure that the workers' metrics are where the page looks for them."""
 
-STOP_SECONDS = 8.0
+MAX_STOP_SECONDS = 8.0
 """How long a stop waits for the workers before it kills them; they need 4 at the most."""
 
 SETUP_STATUS = 2
@@ -59,7 +59,7 @@ _MAX_BYTES = 4096
 """Of the reason that a worker gives for its end."""
 
 
-class TellOnce:
+class ReadySignal:
     """Writes an octet when called for the first time: after a reload nobody waits any more."""
 
     def __init__(self, descriptor: int) -> None:
@@ -79,25 +79,25 @@ class _Worker:
     """Brings ``_READY``, and perhaps the reason of its end; the worker stops where it is closed."""
     started_at: float
     is_ready: bool = False
-    is_renewed: bool = False
+    is_restarting: bool = False
     """It was told to stop so that another takes its place."""
     reason: bytes = b""
 
-    def hear(self) -> None:
+    def read_lifeline(self) -> None:
         """Take what the worker has said so far."""
         with contextlib.suppress(OSError):
-            while said := self.lifeline.recv(_MAX_BYTES, socket.MSG_DONTWAIT):
-                if not self.is_ready and said.startswith(_READY):
+            while data := self.lifeline.recv(_MAX_BYTES, socket.MSG_DONTWAIT):
+                if not self.is_ready and data.startswith(_READY):
                     self.is_ready = True
-                    said = said.removeprefix(_READY)
-                self.reason = (self.reason + said)[:_MAX_BYTES]
+                    data = data.removeprefix(_READY)
+                self.reason = (self.reason + data)[:_MAX_BYTES]
 
-    def why_it_ended(self, exit_code: int) -> str:
+    def describe_end(self, exit_code: int) -> str:
         """Return what became of it, in words."""
         if self.reason:
             return f"has ended: {self.reason.decode(errors='backslashreplace')}"
         if exit_code < 0:
-            return f"was killed by {_name_of_signal(-exit_code)}"
+            return f"was killed by {_signal_name(-exit_code)}"
         return f"has ended with status {exit_code}"
 
 
@@ -124,31 +124,31 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}
         self._count = 0
         self._backoff = Backoff()
-        self._start_at = 0.0
+        self._next_start_at = 0.0
         """No worker is started before, on this process's monotonic clock."""
-        self._check_at = 0.0
+        self._next_check_at = 0.0
         self._failed_starts = 0
-        self._uncounted_failures = 0
+        self._unreported_failures = 0
         self._signals: list[int] = []
         self._kill_at: float | None = None
         """When workers that do not stop are killed; None while they need not stop."""
-        self._announce: Callable[[], None] | None = None
+        self._notify_ready: Callable[[], None] | None = None
         """Says that greyd serves; None once it has."""
-        self._complaints: set[str] = set()
-        self._renews = False
+        self._printed_reasons: set[str] = set()
+        self._restarts_for_metrics = False
         """Workers are being restarted since their metrics were lost."""
         self._status = 0
 
     def run(self, count: int, ready: Callable[[], None]) -> int:
         """Serve with ``count`` workers until told to stop; returns the exit status."""
         self._count = count
-        self._announce = ready
+        self._notify_ready = ready
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._wake_receiver.setblocking(False)
         self._wake_sender.setblocking(False)
         signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
-        for number in (*os_signals.STOPS, os_signals.RELOAD, signal.SIGCHLD):
-            signal.signal(number, self._note_signal)
+        for number in (*STOP_SIGNALS, RELOAD_SIGNAL, signal.SIGCHLD):
+            signal.signal(number, self._record_signal)
         try:
             self._watch()
         finally:
@@ -160,16 +160,16 @@ class Supervisor:
     def _watch(self) -> None:
         while self._workers or not self._is_stopping:
             if not self._is_stopping:
-                self._look_after_metrics()
+                self._maintain_metrics_folder()
                 self._start_missing()
-            os_signals.release()
+            unblock()
             self._wait()
             for worker in self._workers.values():
-                worker.hear()
-            self._bury()
-            self._obey_signals()
-            self._count_failures()
-            self._say_ready()
+                worker.read_lifeline()
+            self._reap()
+            self._handle_signals()
+            self._report_failures()
+            self._announce_when_ready()
 
     @property
     def _is_stopping(self) -> bool:
@@ -189,61 +189,61 @@ class Supervisor:
             if not worker.is_ready:
                 poll.register(worker.lifeline, select.POLLIN)
         if not self._signals:
-            poll.poll(1000 * self._seconds_to_wait())
+            poll.poll(1000 * self._timeout_seconds())
         with contextlib.suppress(BlockingIOError):
             self._wake_receiver.recv(_MAX_BYTES)
 
-    def _seconds_to_wait(self) -> float:
+    def _timeout_seconds(self) -> float:
         now = time.monotonic()
         if self._kill_at is not None:
             return max(self._kill_at - now, 0.1)
-        times = [self._check_at]
+        times = [self._next_check_at]
         if len(self._workers) < self._count:
-            times.append(self._start_at)
+            times.append(self._next_start_at)
         return max(min(times) - now, 0.01)
 
-    def _note_signal(self, number: int, _frame: object) -> None:
+    def _record_signal(self, number: int, _frame: object) -> None:
         self._signals.append(number)
 
-    def _obey_signals(self) -> None:
+    def _handle_signals(self) -> None:
         noted, self._signals = self._signals, []
         for number in noted:
-            if number in os_signals.STOPS:
+            if number in STOP_SIGNALS:
                 self._stop(number)
-            elif number == os_signals.RELOAD:
+            elif number == RELOAD_SIGNAL:
                 notify_reloading()
-                self._pass_on(number)
+                self._forward(number)
                 notify("READY=1")
         if self._kill_at is not None and time.monotonic() >= self._kill_at and self._workers:
             self._log.error(f"{len(self._workers)} workers do not stop; killing them")
-            self._kill_at += STOP_SECONDS
-            self._pass_on(signal.SIGKILL)
+            self._kill_at += MAX_STOP_SECONDS
+            self._forward(signal.SIGKILL)
 
     def _stop(self, number: int) -> None:
         if not self._is_stopping:
-            self._kill_at = time.monotonic() + STOP_SECONDS
+            self._kill_at = time.monotonic() + MAX_STOP_SECONDS
             notify("STOPPING=1")
             # The workers answer those who wait at the sockets; this process never would.
             for each in self._sockets:
                 each.close()
-        self._pass_on(number)
+        self._forward(number)
 
-    def _pass_on(self, number: int) -> None:
+    def _forward(self, number: int) -> None:
         for pid in self._workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def _say_ready(self) -> None:
+    def _announce_when_ready(self) -> None:
         """Say that greyd serves: all workers do, or those that do are all that could be had."""
-        if self._announce is None or self._is_stopping:
+        if self._notify_ready is None or self._is_stopping:
             return
         if self._workers and len(self._serving()) == len(self._workers):
-            self._announce()
-            self._announce = None
+            self._notify_ready()
+            self._notify_ready = None
 
     # Ends ---------------------------------------------------------------------------------------
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         """Take note of all child processes that have ended."""
         while True:
             try:
@@ -255,20 +255,20 @@ class Supervisor:
             # As the first process of a container, this one inherits other processes' children.
             worker = self._workers.pop(pid, None)
             if worker is not None:
-                worker.hear()
+                worker.read_lifeline()
                 worker.lifeline.close()
-                self._metrics_folder.forget_gauges_of(pid)
-                self._take_end(worker, os.waitstatus_to_exitcode(status))
+                self._metrics_folder.remove_gauges_of(pid)
+                self._handle_end(worker, os.waitstatus_to_exitcode(status))
 
-    def _take_end(self, worker: _Worker, exit_code: int) -> None:
-        why = worker.why_it_ended(exit_code)
-        if self._announce is not None and exit_code == SETUP_STATUS:
+    def _handle_end(self, worker: _Worker, exit_code: int) -> None:
+        why = worker.describe_end(exit_code)
+        if self._notify_ready is not None and exit_code == SETUP_STATUS:
             self._end_with(SETUP_STATUS, worker.reason.decode(errors="backslashreplace"))
         elif self._is_stopping:
             if exit_code != 0:
                 self._log.error(f"worker {worker.pid} {why} while it was to stop")
-        elif worker.is_renewed and exit_code == 0:
-            self._start_at = 0.0
+        elif worker.is_restarting and exit_code == 0:
+            self._next_start_at = 0.0
         else:
             ran_seconds = time.monotonic() - worker.started_at
             self._fail(f"worker {worker.pid} {why}", ran_seconds, was_ready=worker.is_ready)
@@ -281,37 +281,39 @@ class Supervisor:
         if is_alone and self._failed_starts >= MAX_FAILED_STARTS and not self._workers:
             self._end_with(1, f"{what}; no worker can be started, so greyd ends")
             return
-        if now >= self._start_at:
+        if now >= self._next_start_at:
             # One that ends while another's time is awaited waits with it.
             seconds = self._backoff.seconds_after(ran_seconds)
-            self._start_at = now + (min(seconds, ALONE_BACKOFF_SECONDS) if is_alone else seconds)
-        self._log.error(f"{what}; starting another in {max(self._start_at - now, 0):.0f} s")
-        self._uncounted_failures += 1
+            self._next_start_at = now + (
+                min(seconds, MAX_OUTAGE_BACKOFF_SECONDS) if is_alone else seconds
+            )
+        self._log.error(f"{what}; starting another in {max(self._next_start_at - now, 0):.0f} s")
+        self._unreported_failures += 1
 
     def _end_with(self, status: int, why: str) -> None:
         """Stop for a reason; until greyd serves, whoever starts it reads that on standard error."""
-        if self._announce is None:
+        if self._notify_ready is None:
             self._log.error(why)
-        elif why not in self._complaints:
+        elif why not in self._printed_reasons:
             # What one worker lacks all lack: that is said once.
-            self._complaints.add(why)
+            self._printed_reasons.add(why)
             sys.stderr.write(f"greyd: {why}\n")
         self._status = status
         self._stop(signal.SIGTERM)
 
-    def _count_failures(self) -> None:
+    def _report_failures(self) -> None:
         """Let a worker count what has failed, once one serves: this process has no metrics."""
         for worker in self._serving():
-            if self._uncounted_failures == 0:
+            if self._unreported_failures == 0:
                 return
             with contextlib.suppress(OSError):
-                failures = b"!" * self._uncounted_failures
-                self._uncounted_failures -= worker.lifeline.send(failures, socket.MSG_DONTWAIT)
+                failures = b"!" * self._unreported_failures
+                self._unreported_failures -= worker.lifeline.send(failures, socket.MSG_DONTWAIT)
 
     # Starts -------------------------------------------------------------------------------------
 
     def _start_missing(self) -> None:
-        while len(self._workers) < self._count and time.monotonic() >= self._start_at:
+        while len(self._workers) < self._count and time.monotonic() >= self._next_start_at:
             try:
                 self._start()
             except (OSError, MemoryError) as error:
@@ -324,18 +326,18 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         with theirs:
             # What arrives before the worker has handlers of its own waits for them.
-            os_signals.hold()
+            block()
             try:
                 pid = os.fork()
             except BaseException:
                 ours.close()
                 raise
             if pid == 0:
-                self._be_worker(theirs.detach(), ours)
+                self._run_worker(theirs.detach(), ours)
         self._workers[pid] = _Worker(pid, ours, time.monotonic())
         self._warnings = ()
 
-    def _be_worker(self, lifeline: int, other_end: socket.socket) -> NoReturn:
+    def _run_worker(self, lifeline: int, other_end: socket.socket) -> NoReturn:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -344,56 +346,60 @@ class Supervisor:
             for each in (other_end, self._wake_receiver, self._wake_sender, *own_ends):
                 each.close()
             os.environ.pop("NOTIFY_SOCKET", None)
-            status = self._serve(TellOnce(lifeline), self._warnings, lifeline)
-        except (SettingsError, SetupError, StoreError) as error:
+            status = self._serve(ReadySignal(lifeline), self._warnings, lifeline)
+        except GreydError as error:
             status = SETUP_STATUS
-            _say_reason(lifeline, str(error))
+            _send_reason(lifeline, str(error))
         except Exception as error:  # noqa: BLE001 - the process that watches logs it
-            _say_reason(lifeline, describe_error(error))
+            _send_reason(lifeline, describe_error(error))
         finally:
             os._exit(status)
 
     # The folder of the metrics ------------------------------------------------------------------
 
-    def _look_after_metrics(self) -> None:
+    def _maintain_metrics_folder(self) -> None:
         """Make the folder of the metrics anew where it is gone, and have all workers write there.
 
         A worker can't be told of another folder: it is replaced, one after the other.
         """
         now = time.monotonic()
-        if now < self._check_at and len(self._workers) == self._count and not self._renews:
+        if (
+            now < self._next_check_at
+            and len(self._workers) == self._count
+            and not self._restarts_for_metrics
+        ):
             return
-        self._check_at = now + CHECK_SECONDS
-        if not self._metrics_folder.is_there():
+        self._next_check_at = now + CHECK_SECONDS
+        if not self._metrics_folder.exists():
             what = f"{self._metrics_folder.path}, the folder of the metrics, is gone"
             try:
-                self._metrics_folder.make_anew()
+                self._metrics_folder.recreate()
             except OSError as error:
                 self._log.error(f"{what}, and no other can be made: {error}")
                 return
             self._log.warning(f"{what}; using {self._metrics_folder.path}")
-        self._renew_one()
+        self._restart_one_without_metrics()
 
-    def _renew_one(self) -> None:
+    def _restart_one_without_metrics(self) -> None:
         workers = self._workers.values()
         if len(workers) < self._count or not all(each.is_ready for each in workers):
             return
-        without = [each for each in workers if not self._metrics_folder.holds_metrics_of(each.pid)]
-        self._renews = bool(without)
-        if without and not any(each.is_renewed for each in workers):
+        without = [each for each in workers if not self._metrics_folder.has_metrics_of(each.pid)]
+        self._restarts_for_metrics = bool(without)
+        if without and not any(each.is_restarting for each in workers):
             worker = without[0]
-            worker.is_renewed = True
+            worker.is_restarting = True
             self._log.warning(f"worker {worker.pid} has lost its metrics; restarting it")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGTERM)
 
 
-def _say_reason(lifeline: int, reason: str) -> None:
+def _send_reason(lifeline: int, reason: str) -> None:
     with contextlib.suppress(OSError):
         os.write(lifeline, reason.encode(errors="backslashreplace")[:_MAX_BYTES])
 
 
-def _name_of_signal(number: int) -> str:
+def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:

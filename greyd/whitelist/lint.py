@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import re2
 
-from greyd.redaction import shown
+from greyd.redaction import excerpt
 from greyd.rules.address import parse_address
 from greyd.rules.hostnames import load_suffixes
 from greyd.whitelist.hits import CLIENTS, RECIPIENTS
@@ -110,7 +110,7 @@ def lint(sources: Sequence[Source], which: str) -> list[Finding]:
 
 
 def _text(text: bytes) -> str:
-    return shown(text[:80].decode(errors="backslashreplace"))
+    return excerpt(text[:80].decode(errors="backslashreplace"))
 
 
 def _remarks(sources: Sequence[Source], which: str) -> Iterable[Diagnostic]:

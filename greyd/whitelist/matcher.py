@@ -32,7 +32,7 @@ import re2
 
 from greyd.config.regular_files import FileError, read_regular_file
 from greyd.errors import GreydError
-from greyd.redaction import shown
+from greyd.redaction import excerpt
 from greyd.rules.address import Address, ipv4_within, parse_address
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def entries_of(source: Source, remarks: list[Diagnostic], what: str) -> Iterator
 
 
 def _shown(text: bytes) -> str:
-    return '"' + shown(text[:80].decode(errors="backslashreplace")) + '"'
+    return '"' + excerpt(text[:80].decode(errors="backslashreplace")) + '"'
 
 
 # Patterns ---------------------------------------------------------------------------------------
@@ -314,10 +314,10 @@ class Clients:
     def _network_of(self, entry: Entry) -> Network | None:
         network = network_of_entry(entry.text)
         if network and entry.text.count(b".") == 1 and _BYTES.fullmatch(entry.text):
-            shown = entry.text.decode()
+            excerpt = entry.text.decode()
             self._remark(
                 entry,
-                f"read as {shown}.0.0/24, as postgrey does; write {shown}.0.0/16 or /24 out",
+                f"read as {excerpt}.0.0/24, as postgrey does; write {excerpt}.0.0/16 or /24 out",
             )
         return network
 

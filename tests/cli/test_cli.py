@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from greyd import __version__
-from greyd.config import loading
 from greyd.config.errors import SettingsError
 from greyd.config.loading import read_settings
-from greyd.config.options import OPTIONS, Kind
+from greyd.config.options import OPTIONS, Arity
 from greyd.config.vocabulary import DAY, Endpoint
 
 
@@ -35,7 +34,7 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep this machine's settings out of the tests."""
     for name in [name for name in os.environ if name.startswith(("GREYD_", "POSTGREY_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(loading, "DEFAULT_CONFIG", tmp_path / "default.toml")
+    monkeypatch.setattr("greyd.config.loading.DEFAULT_CONFIG", tmp_path / "default.toml")
 
 
 # Version and help ---------------------------------------------------------------------------------
@@ -71,7 +70,7 @@ def test_help_tells_the_values_and_the_defaults() -> None:
     text = " ".join(run("serve", "--help").stdout.split())
     for option in OPTIONS:
         assert option.help in text
-        if option.kind is not Kind.FLAG:
+        if option.kind is not Arity.FLAG:
             last = option.spellings[-1] if len((*option.spellings, "")[0]) > 1 else option.name
             assert f"--{last} {option.metavar}" in text
             assert option.default in text

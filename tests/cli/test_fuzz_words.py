@@ -16,10 +16,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from greyd.config.errors import SettingsError, SetupError
 from greyd.config.loading import read_settings
 from greyd.config.options import OPTIONS
-from greyd.store.errors import StoreError
+from greyd.errors import GreydError
 from greyd.store.opening import open_store
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def settle(words: list[str], environment: dict[str, str]) -> Settings | None:
         with no_hang():
             found = read_settings(words, environment)
             open_store(found, found.dbdir or _NOWHERE)
-    except (SettingsError, SetupError, StoreError) as error:
+    except GreydError as error:
         text = str(error)
         assert text.isprintable(), (words, environment, text)
         assert "geheim" not in text

@@ -31,7 +31,7 @@ from greyd.cli.importing.postgrey import (
     read_dump,
     split_names,
 )
-from greyd.config.settings import Settings, settle
+from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments
 from greyd.rules.address import parse_address
 from greyd.rules.entries import Kind
@@ -114,7 +114,7 @@ def test_a_dump_that_ends_too_early_says_so() -> None:
 
 
 def found(key: bytes, value: bytes = b"%d,%d" % (T, T + 400), *words: str) -> object:
-    return Reading(settle(from_arguments(words)[0]), 300).understand(Pair(key, value))
+    return Reading(merge_settings(from_arguments(words)[0]), 300).understand(Pair(key, value))
 
 
 def test_a_triplet_is_found_under_the_key_that_its_mail_has() -> None:
@@ -179,7 +179,7 @@ def test_many_slashes_make_few_keys() -> None:
 
 
 def networks(prefix: int, number: int, *words: str) -> list[tuple[str, bool]]:
-    seen = Networks(settle(from_arguments(words)[0]))
+    seen = Networks(merge_settings(from_arguments(words)[0]))
     for each in range(number):
         address = parse_address(b"%d.%d.%d.%d" % (10, each, each, each))
         assert address is not None
@@ -269,7 +269,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing() -> None:
 def test_who_has_passed_there_passes_here_whatever_the_delay(
     words: list[str], first: int, seen: int, later: int
 ) -> None:
-    settings = settle(from_arguments(words)[0])
+    settings = merge_settings(from_arguments(words)[0])
     client = parse_address(b"192.0.2.7")
     assert client is not None
     mail = request_keys(client, b"a@example.com", b"b@example.org", settings)

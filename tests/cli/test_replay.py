@@ -155,11 +155,11 @@ def traffic(seed: int) -> Iterable[tuple[int, str, str, str]]:
 def test_what_a_server_has_logged_is_decided_again_one_by_one(
     tmp_path: Path, log: MailLog, replay: Callable[..., Any], options: dict[str, object]
 ) -> None:
-    from greyd.config.settings import settle
+    from greyd.config.settings import merge_settings
     from greyd.config.sources import from_table
 
     async def serve() -> list[tuple[int, str]]:
-        settings = settle(
+        settings = merge_settings(
             from_table({"test_time": True, **options}, "test"),
         )
         said = []

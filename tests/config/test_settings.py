@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greyd.config.errors import SettingsError
-from greyd.config.options import OPTIONS, Kind, Option
-from greyd.config.settings import Settings, settle
+from greyd.config.options import OPTIONS, Arity, Option
+from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import (
     from_arguments,
     from_environment,
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 def of_arguments(*arguments: str) -> Settings:
     """Return the settings of a command line alone."""
     given_, _ = from_arguments(arguments)
-    return settle(given_)
+    return merge_settings(given_)
 
 
 def of_environment(**variables: str) -> Settings:
     """Return the settings of environment variables alone."""
-    return settle(from_environment(variables)[0])
+    return merge_settings(from_environment(variables)[0])
 
 
 def of_toml(text: str) -> Settings:
     """Return the settings of a TOML file alone."""
-    return settle(from_table(tomllib.loads(text), "greyd.toml"))
+    return merge_settings(from_table(tomllib.loads(text), "greyd.toml"))
 
 
 # The table ----------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def test_an_option_means_the_same_in_all_its_spellings(option: Option) -> None:
     names = [f"--{option.name}", f"-{option.name}"]
     names += [f"-{name}" if len(name) == 1 else f"--{name}" for name in option.spellings]
     for name in names:
-        flag = option.kind is Kind.FLAG
+        flag = option.kind is Arity.FLAG
         ways = [(name,)] if flag else [(f"{name}={text}",), (name, text)]
         all_needed = ["--privacy", "--store=redis+sentinel://db/mail/0", "--identity=spf"]
         needed = all_needed if option.name in NEEDS else []
@@ -205,7 +205,7 @@ def test_a_toml_file_may_use_toml_s_own_types(text: str, field: str, value: obje
 
 
 def test_nothing_given_is_the_defaults() -> None:
-    assert settle([], [], []) == Settings()
+    assert merge_settings([], [], []) == Settings()
     assert Settings().greylist_text == GREYLIST_TEXT
     assert Settings().header == HEADER
     assert Settings().metrics == METRICS_ENDPOINT
@@ -218,7 +218,7 @@ def test_the_command_line_counts_more_than_the_environment_and_that_more_than_th
     line, _ = from_arguments(["--delay=1"])
     variables, _ = from_environment({"GREYD_DELAY": "2", "GREYD_MAX_AGE": "2"})
     table = from_table({"delay": 3, "max_age": 3, "ipv4cidr": 30}, "f")
-    settings = settle(line, variables, table)
+    settings = merge_settings(line, variables, table)
     assert settings.delay_seconds == 1
     assert settings.max_age_seconds == 2 * DAY
     assert settings.ipv4cidr == 30
@@ -226,7 +226,7 @@ def test_the_command_line_counts_more_than_the_environment_and_that_more_than_th
 
 def test_the_default_written_on_the_command_line_still_beats_the_file() -> None:
     line, _ = from_arguments(["--delay=300", "--auto-whitelist-clients", "--delay=0"])
-    settings = settle(line, from_table({"delay": 3, "auto_whitelist_clients": 7}, "f"))
+    settings = merge_settings(line, from_table({"delay": 3, "auto_whitelist_clients": 7}, "f"))
     assert (settings.delay_seconds, settings.auto_whitelist_clients) == (300, 5)
 
 
@@ -248,7 +248,7 @@ def test_listeners_and_whitelists_add_up() -> None:
 
 def test_a_list_of_a_better_source_replaces_the_others() -> None:
     line, _ = from_arguments(["--inet=1"])
-    settings = settle(line, from_table({"inet": [2, 3]}, "f"))
+    settings = merge_settings(line, from_table({"inet": [2, 3]}, "f"))
     assert settings.inet == (Endpoint("localhost", 1),)
 
 
@@ -403,14 +403,14 @@ def test_options_end_at_the_first_word_that_is_none(
     arguments: list[str], ignored: list[str]
 ) -> None:
     given_, rest = from_arguments(arguments)
-    assert settle(given_).delay_seconds == 60
+    assert merge_settings(given_).delay_seconds == 60
     assert rest == ignored
 
 
 def test_the_empty_argument_of_debian_s_init_script_is_passed_over() -> None:
     given_, rest = from_arguments(["--delay=60", "", "--exim"])
     assert rest == []
-    assert settle(given_).exim
+    assert merge_settings(given_).exim
 
 
 # What is wrong ------------------------------------------------------------------------------------
@@ -591,7 +591,7 @@ def test_an_unknown_key_ends_the_start(key: str) -> None:
 def test_an_unknown_variable_is_told_but_no_error() -> None:
     given_, unknown = from_environment({"GREYD_NOSUCH": "1", "HOME": "/", "GREYD_DELAY": "7"})
     assert unknown == ["GREYD_NOSUCH"]
-    assert settle(given_).delay_seconds == 7
+    assert merge_settings(given_).delay_seconds == 7
 
 
 def test_workers_can_t_share_a_memory_of_one_process() -> None:
@@ -683,7 +683,7 @@ toml_keys = st.sampled_from([option.name for option in OPTIONS]) | st.text(max_s
 
 @given(st.dictionaries(toml_keys, toml_values, max_size=4))
 def test_no_table_raises_anything_but_a_settings_error(table: dict[str, object]) -> None:
-    assert error_in(lambda: settle(from_table(table, "greyd.toml"))).isprintable()
+    assert error_in(lambda: merge_settings(from_table(table, "greyd.toml"))).isprintable()
 
 
 @given(st.dictionaries(st.sampled_from([option.variable for option in OPTIONS]), words, max_size=4))

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from greyd.config.errors import SettingsError
-from greyd.config.settings import Settings, settle
+from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments, from_environment, from_table
 from greyd.monitoring.log import Log, Severity
 from greyd.monitoring.metrics import Metrics
@@ -184,7 +184,7 @@ def settings(data: bytes) -> None:
             given, _ = from_environment({"GREYD_" + name: value for name, value in pairwise(words)})
         else:
             given, _ = from_arguments(words)
-        settled = settle(given)
+        settled = merge_settings(given)
     except SettingsError as error:
         expect(str(error).isprintable(), f"an error of several lines: {error}")
         expect(len(str(error)) < 1000, "a long error")

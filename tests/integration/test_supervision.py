@@ -74,7 +74,7 @@ TASKS = {
     "control polling": "greyd.policy.control_poller:ControlPoller.look",
     "whitelist hits": "greyd.whitelist.hits:Hits.store",
     "status page": "greyd.monitoring.status:Status.run",
-    "connections": "greyd.server.connection:Service.close_idle",
+    "connections": "greyd.server.connection_registry:ConnectionRegistry.close_idle",
     "store": "greyd.store.circuit_breaker:CircuitBreaker.run",
     "store size": "greyd.monitoring.store_size:StoreSizeMonitor.run",
 }
@@ -176,7 +176,7 @@ def test_the_probing_of_a_store_that_is_away_goes_on_after_an_error(tmp_path: Pa
     ("part", "function", "outcome"),
     [
         ("connections", "greyd.policy.protocol:RequestParser.feed", "closing this connection"),
-        ("event loop", "greyd.server.connection:Service.closed", ".*"),
+        ("event loop", "greyd.server.connection_registry:ConnectionRegistry.remove", ".*"),
         ("requests", "greyd.policy.policy:Policy.now", "the mail passes"),
         ("DNS", "greyd.dns.collector:DnsEvidenceCollector._weigh", "going on without DNS"),
         ("metrics port", "greyd.monitoring.status:server_stats", "the page can't be shown"),

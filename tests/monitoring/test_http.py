@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from greyd import __version__
 from greyd.config.errors import SettingsError
-from greyd.config.settings import settle
+from greyd.config.settings import merge_settings
 from greyd.config.sources import from_arguments
 from greyd.config.vocabulary import METRICS_ENDPOINT, Endpoint
 from greyd.monitoring import http
@@ -747,14 +747,14 @@ def test_where_the_port_listens_decides_by_which_names(
      ("2001:db8::1", "[2001:db8:0::1]"), ("Mx.Example.Org.", "mx.example.org")],
 )  # fmt: skip
 def test_a_name_that_is_given_is_allowed_however_it_is_written(given: str, host: str) -> None:
-    settings = settle(from_arguments([f"--metrics-host={given}"])[0])
+    settings = merge_settings(from_arguments([f"--metrics-host={given}"])[0])
     assert HostCheck(METRICS_ENDPOINT, settings.metrics_host).allows(host, "127.0.0.1")
 
 
 @pytest.mark.parametrize("given", ["mx:9923", "http://mx", "", "*", "a b", "[::1]:9923", "a/b"])
 def test_what_is_no_name_of_a_host_is_refused(given: str) -> None:
     with pytest.raises(SettingsError, match="without a port"):
-        settle(from_arguments([f"--metrics-host={given}"])[0])
+        merge_settings(from_arguments([f"--metrics-host={given}"])[0])
 
 
 # In slices ----------------------------------------------------------------------------------------

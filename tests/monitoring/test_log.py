@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.escaping import one_line
+from greyd.escaping import percent_encode
 from greyd.monitoring.log import DirectLog, Line, Log, Severity, StreamSink, SyslogSink, render_json
 from tests.processes import wait_until
 
@@ -127,12 +127,12 @@ def test_as_json_every_line_is_an_object_with_time_and_level(kept: Kept) -> None
     ],
 )
 def test_what_is_not_printable_ascii_is_written_as_postgrey_does(data: bytes, shown: bytes) -> None:
-    assert one_line(data) == shown
+    assert percent_encode(data) == shown
 
 
 @given(st.binary(max_size=100))
 def test_no_bytes_make_a_second_line(data: bytes) -> None:
-    assert re.fullmatch(rb"[ -~]*", one_line(data))
+    assert re.fullmatch(rb"[ -~]*", percent_encode(data))
 
 
 # Streams ------------------------------------------------------------------------------------------

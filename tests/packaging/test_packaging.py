@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from greyd import __version__
-from greyd.config.settings import settle
+from greyd.config.settings import merge_settings
 from greyd.config.sources import from_environment, from_table, from_words
 from tests.processes import program
 from tests.wheels import CHECKOUT, build_wheel
@@ -130,7 +130,7 @@ def uncommented(path: Path) -> str:
 def test_every_example_of_the_toml_file_is_a_setting() -> None:
     table = tomllib.loads(uncommented(PACKAGING / "examples" / "greyd.toml"))
     assert len(table) > 10
-    settings = settle(from_table(table, "greyd.toml"))
+    settings = merge_settings(from_table(table, "greyd.toml"))
     assert settings.warnings == ()
 
 
@@ -141,7 +141,7 @@ def test_every_example_of_the_environment_file_is_a_setting() -> None:
     assert len(variables) > 5
     given, unknown = from_environment(variables)
     assert unknown == []
-    assert settle(from_words(variables, "GREYD_OPTS")[0], given).verbose
+    assert merge_settings(from_words(variables, "GREYD_OPTS")[0], given).verbose
 
 
 def test_the_debian_package_takes_only_files_that_are_there() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.config.settings import settle
+from greyd.config.settings import merge_settings
 from greyd.config.sources import from_arguments
 from greyd.monitoring.log import Log, Severity
 from greyd.monitoring.metrics import Metrics
@@ -80,7 +80,7 @@ class Server:
 def settings_of(options: Sequence[str]) -> Settings:
     given, ignored = from_arguments([*options, "--test-time"])
     assert not ignored
-    return settle(given)
+    return merge_settings(given)
 
 
 def whitelists_of(first: dict[str, Any]) -> Whitelists:

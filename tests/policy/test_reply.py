@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.config.settings import Settings, settle
+from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments
 from greyd.policy.protocol import encode_reply
 from greyd.policy.reply import STORE_AWAY, Replies
@@ -184,7 +184,7 @@ def test_a_header_may_say_that_nothing_was_waited() -> None:
                                     "--x-greylist-header=0"])  # fmt: skip
 def test_nought_gives_the_default_texts(option: str) -> None:
     given_, _ = from_arguments([option])
-    assert Replies.from_settings(settle(given_), VERSION) == replies()
+    assert Replies.from_settings(merge_settings(given_), VERSION) == replies()
 
 
 # What a client controls ---------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.config.settings import Settings, settle
+from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments
 from greyd.config.vocabulary import DAY
 from greyd.rules.address import parse_address
@@ -199,7 +199,7 @@ _KEYS = request_keys(_ADDRESS, b"alice@example.com", b"bob@example.org", Setting
 
 
 def options(*words: str) -> Settings:
-    return settle(from_arguments(words)[0])
+    return merge_settings(from_arguments(words)[0])
 
 
 @pytest.mark.parametrize(

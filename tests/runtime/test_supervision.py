@@ -87,9 +87,9 @@ def fail_before_it_begins() -> Coroutine[None, None, None]:
         (fail, "KeyError: 'odd'"),
         (run_short_of_memory, "MemoryError: "),
         (fail_before_it_begins, "OSError: [Errno 12] Cannot allocate memory"),
-        (end, "EndedUnasked: it was not meant to return"),
-        (cancel_itself, "EndedUnasked: nobody meant to cancel it"),
-        (await_something_cancelled, "EndedUnasked: nobody meant to cancel it"),
+        (end, "UnexpectedEnd: it was not meant to return"),
+        (cancel_itself, "UnexpectedEnd: nobody meant to cancel it"),
+        (await_something_cancelled, "UnexpectedEnd: nobody meant to cancel it"),
     ],
 )
 def test_whatever_ends_a_task_that_serves_is_reported_and_it_is_started_again(

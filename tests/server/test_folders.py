@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.config.errors import SetupError
 from greyd.config.settings import Settings
+from greyd.server.errors import SetupError
 from greyd.server.folders import make_folder, open_folder, umask
 from greyd.server.pid_file import PidFile
 from greyd.server.sockets import Owner, UnixSocket, listen

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 import tests.corpus  # noqa: F401 - registers the profile of property tests
-from greyd.config.settings import Settings, settle
+from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments
 from greyd.rules.records import Client, Triplet
 from greyd.rules.reserved_keys import SWEPT_KEY
@@ -306,7 +306,7 @@ def test_looking_does_not_prolong_a_life(place: Place) -> None:
 
 @pytest.mark.parametrize("option", ["--max-age=1000000000000", "--retry-window=9999999999"])
 def test_a_store_takes_the_longest_life_that_can_be_set(place: Place, option: str) -> None:
-    given_ = settle(from_arguments([option])[0])
+    given_ = merge_settings(from_arguments([option])[0])
     seconds = max(given_.max_age_seconds, given_.retry_window_seconds) + 3600
 
     async def do(store: Store) -> None:

@@ -14,7 +14,7 @@ from greyd.cli.entries.rows import JsonRows, Rows
 from greyd.cli.entries.selection import select
 from greyd.rules.entries import Entry, State, is_too_old, understand
 from greyd.store.contract import scan
-from greyd.terminal import complain
+from greyd.terminal import print_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -171,11 +171,11 @@ class _List:
         if isinstance(self._rows, JsonRows):
             self._rows.end(shown=self._shown, more=more, looked_at=self._looked_at)
         if more:
-            complain(f"{self._shown} shown, and there are more; --limit=0 shows all")
+            print_error(f"{self._shown} shown, and there are more; --limit=0 shows all")
         elif not self._shown:
-            complain(f"nothing fits, of {self._looked_at:,} entries")
+            print_error(f"nothing fits, of {self._looked_at:,} entries")
         else:
-            complain(f"{self._shown:,} shown, of {self._looked_at:,} entries")
+            print_error(f"{self._shown:,} shown, of {self._looked_at:,} entries")
 
 
 async def _by_hash(

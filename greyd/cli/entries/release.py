@@ -13,11 +13,11 @@ from greyd.cli.batches import decide_all
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.selection import Selection, select
 from greyd.cli.errors import CommandError
-from greyd.escaping import plain
+from greyd.escaping import printable
 from greyd.rules.entries import Kind, State, understand
 from greyd.rules.greylist import release as released
 from greyd.store.contract import scan
-from greyd.terminal import clock
+from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -130,9 +130,9 @@ def _show(context: CommandContext, entries: Sequence[Entry], number: int, *, dry
         return
     rows = [
         [
-            *(plain(name) or "<>" for name in entry.names),
-            clock(entry.first_seen),
-            clock(entry.passes_at),
+            *(printable(name) or "<>" for name in entry.names),
+            format_timestamp(entry.first_seen),
+            format_timestamp(entry.passes_at),
         ]
         for entry in entries
         if not entry.is_hidden

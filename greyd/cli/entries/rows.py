@@ -7,11 +7,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from greyd.config.durations import say_duration
-from greyd.escaping import plain
+from greyd.config.durations import format_breakable_duration
+from greyd.escaping import printable
 from greyd.rules.entries import Entry, Kind, State, is_too_old, understand
 from greyd.rules.records import Client, Identity, Triplet
-from greyd.terminal import clock, format_time
+from greyd.terminal import format_time, format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -142,7 +142,10 @@ class Rows:
             self._begun = True
             sys.stdout.write(_line("state", "last seen", "passes at", *self._name_heads()))
         for entry in entries:
-            times = (clock(entry.last_seen) or "-", clock(_passes_at(entry)) or "-")
+            times = (
+                format_timestamp(entry.last_seen) or "-",
+                format_timestamp(_passes_at(entry)) or "-",
+            )
             sys.stdout.write(_line(_state(entry), *times, *self._names(entry)))
         sys.stdout.flush()
 
@@ -156,7 +159,7 @@ class Rows:
         return [client, (left - client) // 2, (left - client) // 2]
 
     def _names(self, entry: Entry) -> list[str]:
-        return [plain(entry.key)] if self._keys else names_of(entry)
+        return [printable(entry.key)] if self._keys else names_of(entry)
 
 
 def _state(entry: Entry) -> str:
@@ -184,8 +187,8 @@ def _passes_at(entry: Entry) -> int:
 def names_of(entry: Entry) -> list[str]:
     """Return client, sender and recipient for people; a hash stands where the client would."""
     if entry.is_hidden:
-        return [plain(entry.key), "-", "-"]
-    client, sender, recipient = map(plain, entry.names)
+        return [printable(entry.key), "-", "-"]
+    client, sender, recipient = map(printable, entry.names)
     if entry.kind in TRIPLETS:
         return [client, sender or "<>", recipient]
     return [client or "-", sender or "-", "-"]
@@ -205,7 +208,7 @@ def details_of(record: Record, settings: Settings) -> list[tuple[str, str]]:
     return [
         *facts,
         ("leaves store", _end(record.ttl_seconds, now)),
-        ("key", plain(record.key)),
+        ("key", printable(record.key)),
         ("record", _content(record)),
     ]
 
@@ -218,8 +221,10 @@ def _end(ttl_seconds: int | None, now: int) -> str:
 
 def _content(record: Record) -> str:
     if record.foreign_type:
-        return f"a {plain(record.foreign_type.encode())} of Redis's: none that greyd has written"
-    return plain(record.value) or "(empty)"
+        return (
+            f"a {printable(record.foreign_type.encode())} of Redis's: none that greyd has written"
+        )
+    return printable(record.value) or "(empty)"
 
 
 def _facts_of(entry: Entry, now: int, settings: Settings) -> Iterable[tuple[str, str]]:
@@ -269,5 +274,5 @@ def _of(threshold: int) -> str:
 
 def _moment(when: int, now: int) -> str:
     """Return a time, and how far away it is."""
-    away = say_duration(abs(when - now))
-    return f"{clock(when) or 0} ({f'in {away}' if when > now else f'{away} ago'})"
+    away = format_breakable_duration(abs(when - now))
+    return f"{format_timestamp(when) or 0} ({f'in {away}' if when > now else f'{away} ago'})"

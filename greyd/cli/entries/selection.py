@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
-from greyd.escaping import plain
+from greyd.escaping import printable
 from greyd.rules.address import network_prefix, parse_address
 from greyd.rules.entries import Entry, Kind, State
 from greyd.rules.evidence import Evidence
@@ -197,7 +197,8 @@ def _client(text: str) -> tuple[tuple[Network, ...], bytes]:
         return (network,), b""
     if not _NAME.fullmatch(data):
         raise CommandError(
-            f"--client={plain(data)}: write an address, a network (192.0.2.0/24) or a host's name"
+            f"--client={printable(data)}: write an address, a network (192.0.2.0/24)"
+            " or a host's name"
         )
     return _addresses_of(text.strip()), data.lower().rstrip(b".")
 

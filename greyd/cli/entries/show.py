@@ -15,14 +15,14 @@ from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.rows import TRIPLETS, Rows, details_of, object_of, text_of
 from greyd.cli.entries.selection import Selection, domains_of, read_address, select
 from greyd.cli.errors import CommandError
-from greyd.config.durations import say_duration
-from greyd.escaping import plain
+from greyd.config.durations import format_breakable_duration
+from greyd.escaping import printable
 from greyd.rules.address import Address, parse_address
 from greyd.rules.entries import Entry, Kind, State, is_too_old, understand
 from greyd.rules.evidence import Evidence
 from greyd.rules.keys import correspondence_key, normalise_sender, request_keys
 from greyd.store.contract import scan
-from greyd.terminal import complain
+from greyd.terminal import print_error
 from greyd.whitelist.matcher import parse_network
 
 if TYPE_CHECKING:
@@ -118,7 +118,9 @@ def _question(
         raise CommandError(USAGE)
     address = _address(client)
     if address is None:
-        raise CommandError(f"{plain(client.encode(errors='surrogateescape'))}: no address; {USAGE}")
+        raise CommandError(
+            f"{printable(client.encode(errors='surrogateescape'))}: no address; {USAGE}"
+        )
     if sender is None or recipient is None:
         return _Client(address)
     return _Mail(address, read_address(sender), read_address(recipient))
@@ -300,7 +302,7 @@ class _Found:
         if not self.context.as_json:
             Rows(self.context, keys=False).show(self._others)
             if self._more:
-                complain(f"there is more: {all_of_them} shows it")
+                print_error(f"there is more: {all_of_them} shows it")
 
     def end(self, name: bytes) -> int:
         """Say what was found in all; returns the exit status."""
@@ -311,9 +313,9 @@ class _Found:
         )
         if self._objects or self._others:
             return 0
-        delay = say_duration(self.settings.delay_seconds)
-        complain(
-            f"nothing is known of {plain(name)}; a first contact waits {delay}, unless a list or"
-            " an option lets it pass (greyd explain tells)"
+        delay = format_breakable_duration(self.settings.delay_seconds)
+        print_error(
+            f"nothing is known of {printable(name)}; a first contact waits {delay}, unless"
+            " a list or an option lets it pass (greyd explain tells)"
         )
         return EXIT_NO

@@ -14,15 +14,15 @@ import typer
 from greyd.cli.context import EXIT_ERROR, CommandContext
 from greyd.cli.errors import CommandError
 from greyd.cli.explain.steps import Case, Name, outlook, steps
-from greyd.config.durations import show_duration
+from greyd.config.durations import format_duration
 from greyd.dns.lookup import DnsError, Kind, Lookup, NotAsked
-from greyd.escaping import plain
+from greyd.escaping import printable
 from greyd.maillog.single_line import read_line
 from greyd.policy.dry_run import Readable, dry_run
 from greyd.policy.protocol import RequestParser
 from greyd.rules.address import parse_address
 from greyd.store.errors import StoreError, UnusableStoreError
-from greyd.terminal import clock, complain
+from greyd.terminal import format_timestamp, print_error
 from greyd.whitelist.files import read_lists
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ async def _explain(
 ) -> int:
     lists = read_lists(settings)
     for error in lists.failed:
-        complain(f"whitelist {error}; going on without it")
+        print_error(f"whitelist {error}; going on without it")
     whitelists = lists.whitelists()
     witness = _witness(settings, whitelists, lookup)
     status = 0
@@ -152,7 +152,7 @@ async def _explain(
         # The answer does not need the store.
         status = 0
     else:
-        complain(inquiry.fault)
+        print_error(inquiry.fault)
     case = Case(request, settings, lists, whitelists, inquiry, name, asked, bool(status))
     _show(context, case, steps(case))
     return status
@@ -234,7 +234,7 @@ class _Heard(Lookup):
         self._asked = asked
 
     async def query(self, name: bytes, kind: Kind) -> Answer:
-        question = f"{kind.value} {plain(name)}"
+        question = f"{kind.value} {printable(name)}"
         try:
             answer = await self._lookup.query(name, kind)
         except DnsError as error:
@@ -260,7 +260,7 @@ def _values(answer: Answer, kind: Kind) -> str:
 def _value(value: bytes, kind: Kind) -> str:
     if kind in (Kind.A, Kind.AAAA):
         return socket.inet_ntop(socket.AF_INET if kind is Kind.A else socket.AF_INET6, value)
-    return plain(value) or "(empty)"
+    return printable(value) or "(empty)"
 
 
 async def _name_of(attributes: Mapping[str, bytes], lookup: Lookup) -> Name | None:
@@ -298,7 +298,7 @@ def _witness(
         settings,
         lookup,
         lambda: whitelists.override,
-        lambda error: complain(f"a fault of greyd's own: {error!r}"),
+        lambda error: print_error(f"a fault of greyd's own: {error!r}"),
     )
 
 
@@ -332,7 +332,7 @@ def _show(context: CommandContext, case: Case, done: Sequence[Step]) -> None:
     context.print("", _verdict(case, passes_at, until))
     answered = inquiry.reply is not None and not case.is_open
     if answered:
-        context.print(f"Postfix would be told: {plain(inquiry.reply or b'')}")
+        context.print(f"Postfix would be told: {printable(inquiry.reply or b'')}")
     context.print_json(
         {
             "request": {
@@ -365,8 +365,8 @@ def _verdict(case: Case, passes_at: int, until: int) -> str:
         return f"Verdict: it would pass at once: {reason}."
     if not passes_at:
         return f"Verdict: it would be deferred: {reason}."
-    wait = show_duration(passes_at - inquiry.now)
+    wait = format_duration(passes_at - inquiry.now)
     return (
-        f"Verdict: it would be deferred: {reason}. A retry passes from {clock(passes_at)} on"
-        f" (in {wait}), until {clock(until)}."
+        f"Verdict: it would be deferred: {reason}. A retry passes from"
+        f" {format_timestamp(passes_at)} on (in {wait}), until {format_timestamp(until)}."
     )

@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greyd.config.durations import show_duration
+from greyd.config.durations import format_duration
 from greyd.config.vocabulary import DELAYS
-from greyd.escaping import plain
-from greyd.redaction import shown
+from greyd.escaping import printable
+from greyd.redaction import excerpt
 from greyd.rules.address import address_text, network_of, network_prefix, parse_address
 from greyd.rules.evidence import delay_for
 from greyd.rules.greylist import decide, has_passed
 from greyd.rules.keys import keys_to_read, normalise_sender, request_keys
 from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS, Reason
 from greyd.rules.records import Client, Identity, Triplet
-from greyd.terminal import clock
+from greyd.terminal import format_timestamp
 from greyd.whitelist.near_misses import Seen, near_client, near_recipient
 
 if TYPE_CHECKING:
@@ -149,15 +149,15 @@ def steps(case: Case) -> list[Step]:
 def _request(case: Case) -> Step:
     request = case.request
     if request.request != b"smtpd_access_policy":
-        kind = plain(request.request or b"(none)")
+        kind = printable(request.request or b"(none)")
         return Step("request", f"request={kind} is none that is answered (smtpd_access_policy is)")
     if case.reason is Reason.OUTBOUND:
         return Step("request", "mail of one of our users, from which is learned; it passes")
     missing = [name for name in _NEEDED if getattr(request, name) is None]
     if missing:
         return Step("request", f"without {', '.join(missing)} nothing can be decided")
-    client = f"{plain(request.client_name or b'')}[{plain(request.client_address or b'')}]"
-    sender, recipient = plain(request.sender or b""), plain(request.recipient or b"")
+    client = f"{printable(request.client_name or b'')}[{printable(request.client_address or b'')}]"
+    sender, recipient = printable(request.sender or b""), printable(request.recipient or b"")
     return Step("request", f"from {client}, <{sender}> to <{recipient}>", _about_name(case))
 
 
@@ -167,15 +167,15 @@ _NEEDED = ("client_address", "client_name", "sender", "recipient")
 def _about_name(case: Case) -> list[str]:
     """Return what is to be known of a client's name."""
     name, given = case.name, (case.request.client_name or b"").lower()
-    address = plain(case.request.client_address or b"")
+    address = printable(case.request.client_address or b"")
     if name is None:
         unknown = "Postfix could not confirm a name (unknown): only its address can match"
         return [unknown] if given == b"unknown" else []
-    names = ", ".join(plain(each) for each in name.names)
+    names = ", ".join(printable(each) for each in name.names)
     if name.confirmed and given == b"unknown":
         return [
             f"unknown when the mail came, so only its address can match; DNS confirms it now as"
-            f" {plain(name.confirmed)}"
+            f" {printable(name.confirmed)}"
         ]
     if name.confirmed:
         return ["the name is DNS's, looked up as Postfix does; its log has what Postfix found"]
@@ -190,7 +190,7 @@ def _about_name(case: Case) -> list[str]:
 def _authenticated(case: Case) -> Step:
     user = case.request.sasl_username
     return Step(
-        "authenticated", f"has logged in as {plain(user)}" if user else "no (no sasl_username)"
+        "authenticated", f"has logged in as {printable(user)}" if user else "no (no sasl_username)"
     )
 
 
@@ -199,7 +199,7 @@ def _client_whitelist(case: Case) -> Step:
     name = request.client_name or b""
     if entry := case.whitelists.match_client(name, address):
         return Step("client whitelist", _matched(entry), match=entry)
-    what = plain(name) + (f" and {plain(address.text)}" if address else "")
+    what = printable(name) + (f" and {printable(address.text)}" if address else "")
     names = case.name.names if case.name else ()
     reverse = (request.reverse_client_name or b"").lower()
     others = tuple({*names, reverse} - {b"", b"unknown", name.lower()})
@@ -217,13 +217,13 @@ def _recipient_whitelist(case: Case) -> Step:
         return Step("recipient whitelist", _matched(entry), match=entry)
     return Step(
         "recipient whitelist",
-        _unmatched(case.lists.recipients, len(case.whitelists.recipients), plain(recipient)),
+        _unmatched(case.lists.recipients, len(case.whitelists.recipients), printable(recipient)),
         near=near_recipient(case.lists.recipients, case.lists.clients, recipient, sender),
     )
 
 
 def _entry(text: bytes) -> str:
-    return shown(text[:200].decode(errors="backslashreplace"))
+    return excerpt(text[:200].decode(errors="backslashreplace"))
 
 
 def _matched(entry: Entry) -> str:
@@ -240,15 +240,16 @@ def _mode(case: Case) -> Step:
     mode = case.inquiry.mode
     if told is None or not told.holds(case.inquiry.now):
         return Step("mode", f"{mode}, as it is set (--mode)")
-    until = f" until {clock(told.until)}" if told.until else ""
-    return Step("mode", f"{mode}{until}, by {told.by} at {clock(told.at)} (greyd mode)")
+    until = f" until {format_timestamp(told.until)}" if told.until else ""
+    return Step("mode", f"{mode}{until}, by {told.by} at {format_timestamp(told.at)} (greyd mode)")
 
 
 def _expected(case: Case) -> Step:
     now = case.inquiry.now
     windows = [each for each in case.inquiry.control.windows if now < each.until]
     details = [
-        f"{each.recipient} from {each.sender_domain or 'anybody'} until {clock(each.until)}"
+        f"{each.recipient} from {each.sender_domain or 'anybody'}"
+        f" until {format_timestamp(each.until)}"
         for each in windows
     ]
     if case.reason is Reason.EXPECTED:
@@ -274,7 +275,7 @@ def _evidence(case: Case) -> Step | None:
     said = []
     if evidence.identity:
         own = ", which is the sender's domain" if evidence.speaks_for_sender else ""
-        said.append(f"sends for {plain(evidence.identity)}{own} (by {evidence.way})")
+        said.append(f"sends for {printable(evidence.identity)}{own} (by {evidence.way})")
     elif case.settings.identity:
         said.append("nobody whom it verifiably sends for")
     if evidence.signals:
@@ -316,11 +317,13 @@ def _about_keys(case: Case) -> list[str]:
     if address is not None and not settings.lookup_by_host:
         prefix = network_prefix(address.number, address.bits, settings)
         network = address._replace(number=network_of(address, settings))
-        text = plain(address_text(network.number, network.bits))
+        text = printable(address_text(network.number, network.bits))
         said.append(f"the client counts by its network, {text}/{prefix}")
     normal = normalise_sender(sender)
     if normal != sender:
-        said.append(f"the sender counts as {plain(normal)}: {', '.join(_left_out(sender, normal))}")
+        said.append(
+            f"the sender counts as {printable(normal)}: {', '.join(_left_out(sender, normal))}"
+        )
     if settings.privacy:
         said.append("keys are hashes (--privacy)")
     return said
@@ -337,7 +340,7 @@ def _left_out(sender: bytes, normal: bytes) -> Iterator[str]:
 
 
 def _ago(when: int, now: int) -> str:
-    return f"{clock(when)} ({show_duration(now - when)} ago)"
+    return f"{format_timestamp(when)} ({format_duration(now - when)} ago)"
 
 
 def _is_old(seen: int, case: Case) -> bool:
@@ -360,7 +363,7 @@ def _about_triplet(case: Case, what: str, key: bytes) -> Iterator[str]:
     if _is_old(triplet.last_seen, case):
         yield f"{seen}: too long ago (--max-age), so it is new"
     elif has_passed(triplet, delay, settings):
-        passed = f" at {clock(triplet.passed_at)}" if triplet.passed_at else ""
+        passed = f" at {format_timestamp(triplet.passed_at)}" if triplet.passed_at else ""
         yield f"{seen}; it has passed{passed}"
     elif now - triplet.first_seen > settings.retry_window_seconds:
         yield f"{seen}; it has not passed, and that is too long ago (--retry-window): it is new"
@@ -393,8 +396,8 @@ def _about_identity(case: Case, key: bytes) -> Iterator[str]:
     if identity is None or _is_old(identity.last_counted, case):
         yield f"identity: has come back 0 of {most} times"
         return
-    over = show_duration(identity.last_counted - identity.first_counted)
-    wanted = show_duration(settings.identity_age_seconds)
+    over = format_duration(identity.last_counted - identity.first_counted)
+    wanted = format_duration(settings.identity_age_seconds)
     is_known = "; auto-whitelisted" if identity.has_earned_its_pass(settings) else ""
     yield (
         f"identity: has come back {identity.successes} of {most} times over {over} of"
@@ -435,12 +438,12 @@ def _reason_of_rule(case: Case) -> Reason | None:
 
 def _waited(case: Case) -> str:
     decision = case.inquiry.decision
-    return show_duration(decision.waited_seconds if decision else 0)
+    return format_duration(decision.waited_seconds if decision else 0)
 
 
 def _missing(case: Case) -> str:
     decision = case.inquiry.decision
-    return show_duration(decision.missing_seconds if decision else 0)
+    return format_duration(decision.missing_seconds if decision else 0)
 
 
 _AT_ONCE = frozenset(

@@ -19,8 +19,8 @@ from greyd.cli.errors import CommandError
 from greyd.cli.importing import greyd_store, postgrey, sqlgrey
 from greyd.cli.importing.merging import Found, Item, Outcome, Refused, is_expired, merging
 from greyd.cli.opening import opened
-from greyd.config.loading import read_secrets
-from greyd.escaping import plain
+from greyd.config.secrets import read_secrets
+from greyd.escaping import printable
 from greyd.redaction import redacted
 from greyd.rules.entries import Kind
 from greyd.store.contract import scan
@@ -28,7 +28,7 @@ from greyd.store.errors import UnusableStoreError
 from greyd.store.opening import is_sqlite_url, sqlite_file
 from greyd.store.sqlite.file_identity import NewerStoreError, identify, kind_of_file
 from greyd.store.url import StoreUrlError, parse_redis_url
-from greyd.terminal import complain
+from greyd.terminal import print_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -348,7 +348,7 @@ class Tally:
             else:
                 self.unreadable += 1
                 if len(self.shown) < _SHOWN:
-                    self.shown.append(plain(item.data))
+                    self.shown.append(printable(item.data))
 
     @property
     def changed(self) -> Counter[Kind]:
@@ -416,7 +416,7 @@ def _tell(context: CommandContext, what: str, tally: Tally) -> None:
         context.print(f"unreadable: {tally.unreadable:,}, the first:")
         context.print(*(f"  {text}" for text in tally.shown))
     for remark, _ in tally.remarks:
-        complain(remark)
+        print_error(remark)
     context.print_json(
         {
             "source": what,

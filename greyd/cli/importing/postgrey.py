@@ -36,7 +36,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from greyd.cli.errors import CommandError
 from greyd.cli.importing.merging import Found, Item, Refused, Unreadable, as_passed_here
-from greyd.escaping import plain
+from greyd.escaping import printable
 from greyd.rules.address import parse_address
 from greyd.rules.entries import Kind
 from greyd.rules.keys import keys_of_normal
@@ -141,7 +141,7 @@ class Folder:
                     dumping.kill()
                 complaints.seek(0)
                 if said := complaints.read(1000).strip():
-                    self.remarks.append(f"{database.name}: {plain(said)}")
+                    self.remarks.append(f"{database.name}: {printable(said)}")
 
     def _databases(self) -> Sequence[Path]:
         return [path for name in DATABASES if (path := self.copy / name).exists()]
@@ -230,8 +230,8 @@ def _recover(copied: Folder) -> None:
     done = _run([copied.programs.recover, "-h", copied.copy])
     if done.returncode:
         copied.remarks.append(
-            f"{copied.programs.recover.name}: {plain(done.stderr[:1000].strip().encode())}; what is"
-            " in the log files alone is missing"
+            f"{copied.programs.recover.name}: {printable(done.stderr[:1000].strip().encode())};"
+            " what is in the log files alone is missing"
         )
 
 
@@ -272,7 +272,7 @@ def read_dump(stream: IO[bytes]) -> Iterator[Pair | Unreadable]:
     lines = _lines(stream)
     first = next(lines, None)
     if first is None or not first.startswith(b"VERSION="):
-        shown = plain((first or b"")[:60])
+        shown = printable((first or b"")[:60])
         raise CommandError(f'no output of db_dump: it begins with "{shown}", not with VERSION=')
     yield from _read_database(lines)
     for line in lines:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from greyd.cli.errors import CommandError
-from greyd.config.durations import read_duration, show_duration
-from greyd.config.loading import read_settings_of_server
+from greyd.config.durations import format_duration, parse_duration
+from greyd.config.server_settings import read_server_settings
 from greyd.config.settings import Settings
 from greyd.config.sources import from_table
-from greyd.escaping import plain
-from greyd.terminal import clock, complain
+from greyd.escaping import printable
+from greyd.terminal import format_timestamp, print_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -118,7 +118,7 @@ async def replay(
 
 def _duration(option: str, text: str) -> int:
     try:
-        return read_duration(text)
+        return parse_duration(text)
     except ValueError as error:
         raise CommandError(f"{option}={text}: expected {error}") from None
 
@@ -144,13 +144,13 @@ def _other_settings(context: CommandContext, changes: Sequence[str], *, dns: boo
         given += from_table({name: text}, "--with")
     named = {each.option.name for each in given}
     config = context.settings.config
-    other = read_settings_of_server([f"--config={config}"] if config else [], given)
+    other = read_server_settings([f"--config={config}"] if config else [], given)
     for name in (*_ONLY_DNS, *_without_sight(other)):
         if name in named and not dns and not getattr(context.settings, name, None):
             raise CommandError(f"--with {name}: that can't be known without DNS; add --dns")
     for warning in other.warnings:
         if warning.startswith("--with"):
-            complain(warning)
+            print_error(warning)
     return other
 
 
@@ -172,9 +172,9 @@ def _tell_what_is_not_known(all_settings: Sequence[Settings], *, dns: bool) -> N
     if any(each.greylist == "suspicious" or each.delays for each in all_settings):
         missing.append(f"nobody shows {', '.join(_ASK_DNS)}")
     if missing and not dns:
-        complain(f"without --dns, {', '.join(missing)}, but where greyd's own log says so")
+        print_error(f"without --dns, {', '.join(missing)}, but where greyd's own log says so")
     if missing and dns:
-        complain("DNS is asked as it is now; it may have been otherwise when the mail came")
+        print_error("DNS is asked as it is now; it may have been otherwise when the mail came")
 
 
 def _prepare(
@@ -329,8 +329,8 @@ class _Told:
         source = "decisions of greyd or postgrey" if reading.decisions else "lines of Postfix"
         tell = self._context.print
         tell(
-            f"{clock(what_if.first)} to {clock(what_if.last)}: attempts {what_if.attempts:,},"
-            f" mails {what_if.mails:,}, from {source}"
+            f"{format_timestamp(what_if.first)} to {format_timestamp(what_if.last)}:"
+            f" attempts {what_if.attempts:,}, mails {what_if.mails:,}, from {source}"
         )
         if self._changes:
             tell(f"Other settings: {', '.join(self._changes)}")
@@ -342,7 +342,7 @@ class _Told:
                 " known before it began"
             )
         if what_if.agreed < _FAITHFUL * what_if.compared:
-            complain(
+            print_error(
                 "today's settings are not those that the log was written with, or much was known"
                 " before it began: leave out its beginning (--warm-up=1d), or name its settings"
                 " (--config)"
@@ -372,10 +372,10 @@ class _Told:
         )
         yield "  at once", [each.at_once for each in figures], _number
         yield "  after a wait", [len(each.waits) for each in figures], _number
-        yield "    of half of it up to", of_waits("p50"), show_duration
-        yield "    of 90 % up to", of_waits("p90"), show_duration
-        yield "    of 99 % up to", of_waits("p99"), show_duration
-        yield "    at the longest", of_waits("longest"), show_duration
+        yield "    of half of it up to", of_waits("p50"), format_duration
+        yield "    of 90 % up to", of_waits("p90"), format_duration
+        yield "    of 99 % up to", of_waits("p99"), format_duration
+        yield "    at the longest", of_waits("longest"), format_duration
         yield "  lost: its sender gives up", [each.lost for each in figures], _number
         yield (
             "Mail that never came back",
@@ -401,14 +401,14 @@ class _Told:
             self._context.print_table(
                 ["  from", "mails"],
                 [
-                    [f"  {plain(name)}", _number(each.let_in[1])]
+                    [f"  {printable(name)}", _number(each.let_in[1])]
                     for name, each in self._senders[kind]
                 ],
                 numbers=["mails"],
             )
             return
         rows = [
-            [f"  {plain(name)}", _number(each.mails), *(_mean(each, place) for place in (0, 1))]
+            [f"  {printable(name)}", _number(each.mails), *(_mean(each, place) for place in (0, 1))]
             for name, each in self._senders[kind]
         ]
         self._context.print_table(
@@ -468,7 +468,7 @@ def _number(number: int) -> str:
 def _mean(sender: Sender, place: int) -> str:
     came = sender.mails - sender.lost[place]
     lost = f"{sender.lost[place]:,} lost" if sender.lost[place] else ""
-    wait = show_duration(sender.waits[place] / came) if came else ""
+    wait = format_duration(sender.waits[place] / came) if came else ""
     return ", ".join(filter(None, (wait, lost)))
 
 
@@ -496,7 +496,7 @@ def _figures(figures: SimulationResult) -> dict[str, Any]:
 
 def _sender(name: bytes, sender: Sender) -> dict[str, Any]:
     return {
-        "from": plain(name),
+        "from": printable(name),
         "mails": sender.mails,
         "wait_seconds": dict(zip((TODAY, OTHER), sender.waits, strict=True)),
         "lost": dict(zip((TODAY, OTHER), sender.lost, strict=True)),

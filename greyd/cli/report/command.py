@@ -15,9 +15,9 @@ import typer
 
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.errors import CommandError
-from greyd.config.durations import read_duration, show_duration, show_share
-from greyd.escaping import plain
-from greyd.terminal import clock, complain
+from greyd.config.durations import format_duration, format_percentage, parse_duration
+from greyd.escaping import printable
+from greyd.terminal import format_timestamp, print_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -105,11 +105,11 @@ def report(
         tally = Tally(on_bytes=advance)
         counts.add_all(_within(decisions(paths, tally=tally), span, outside))
     if tally.too_long:
-        complain(f"{tally.too_long:,} lines were too long, and are left out")
+        print_error(f"{tally.too_long:,} lines were too long, and are left out")
     if outside.undated:
-        complain(f"{outside.undated:,} decisions have no date, and are left out")
+        print_error(f"{outside.undated:,} decisions have no date, and are left out")
     if not counts.requests:
-        complain(_nothing(paths, outside))
+        print_error(_nothing(paths, outside))
         return EXIT_NO
     found = counts.report()
     if html is not None:
@@ -165,7 +165,7 @@ def _moment(option: str, text: str | None, now: float) -> float:
     if days is not None:
         return (midnight - timedelta(days=days)).timestamp()
     with contextlib.suppress(ValueError):
-        return now - read_duration(text)
+        return now - parse_duration(text)
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError):
@@ -289,7 +289,11 @@ def _title(text: str) -> Text:
 
 
 def _tell_volume(context: CommandContext, found: Report) -> None:
-    span = f"{clock(found.first)} to {clock(found.last)}" if found.first else "no line has a date"
+    span = (
+        f"{format_timestamp(found.first)} to {format_timestamp(found.last)}"
+        if found.first
+        else "no line has a date"
+    )
     context.print(_title("Greylisting"), f"{span}; {found.requests:,} requests")
     different = (
         f"{what}: {number.count if number.exact else round(number.count, -3):,}"
@@ -302,7 +306,7 @@ def _tell_volume(context: CommandContext, found: Report) -> None:
     )
     context.print(", ".join(different), "")
     rows = [
-        [action, plain(reason.encode()), f"{count:,}", show_share(count, found.requests)]
+        [action, printable(reason.encode()), f"{count:,}", format_percentage(count, found.requests)]
         for (action, reason), count in found.outcomes[:_MAX_ROWS]
     ]
     context.print_table(
@@ -363,7 +367,7 @@ def _cells(count: int, most: int) -> int:
 def _tell_first_contacts(context: CommandContext, found: Report) -> None:
     contacts = found.first_contacts
     context.print("", _title("First contacts"))
-    late = show_duration(found.due_seconds)
+    late = format_duration(found.due_seconds)
     rows: list[tuple[str, int]] = [
         ("greylisted for the first time", contacts.count),
         ("passed after their wait", contacts.waited),
@@ -373,7 +377,7 @@ def _tell_first_contacts(context: CommandContext, found: Report) -> None:
     ]
     context.print_table(
         ["client network, sender, recipient", "triplets", "share"],
-        [[name, f"{count:,}", show_share(count, contacts.count)] for name, count in rows],
+        [[name, f"{count:,}", format_percentage(count, contacts.count)] for name, count in rows],
         numbers=["triplets", "share"],
     )
     if delays := found.delays:
@@ -382,9 +386,9 @@ def _tell_first_contacts(context: CommandContext, found: Report) -> None:
             ["mails", *(f"{each} %" for each in delays.percentiles), "longest", "on average"],
             [[
                 f"{delays.count:,}",
-                *map(show_duration, delays.percentiles.values()),
-                show_duration(delays.longest),
-                show_duration(delays.mean),
+                *map(format_duration, delays.percentiles.values()),
+                format_duration(delays.longest),
+                format_duration(delays.mean),
             ]],
             numbers=["mails", *(f"{each} %" for each in delays.percentiles), "longest",
                      "on average"],
@@ -411,14 +415,14 @@ def _tell_lost(context: CommandContext, found: Report) -> None:
 
 
 def _lost_row(lost: Lost) -> list[str]:
-    name = plain(lost.client_name) or "unknown"
+    name = printable(lost.client_name) or "unknown"
     return [
-        clock(lost.last),
+        format_timestamp(lost.last),
         f"{lost.tries:,}",
-        f"{name}[{plain(lost.client_address)}]",
-        plain(lost.sender) or "<>",
-        plain(lost.recipient),
-        ", ".join(plain(hint.encode()) for hint in reasons(lost)),
+        f"{name}[{printable(lost.client_address)}]",
+        printable(lost.sender) or "<>",
+        printable(lost.recipient),
+        ", ".join(printable(hint.encode()) for hint in reasons(lost)),
     ]
 
 
@@ -430,7 +434,7 @@ def reasons(lost: Lost) -> list[str]:
 def _tell_counts(context: CommandContext, what: str, counts: Sequence[tuple[bytes, int]]) -> None:
     context.print_table(
         [what, "never came back"],
-        [[plain(name) or "<>", f"{count:,}"] for name, count in counts],
+        [[printable(name) or "<>", f"{count:,}"] for name, count in counts],
         numbers=["never came back"],
     )
 
@@ -443,11 +447,11 @@ def _tell_waits(context: CommandContext, found: Report) -> None:
             ["client", "mails", "on average", "longest", "in all"],
             [
                 [
-                    plain(each.name),
+                    printable(each.name),
                     f"{each.count:,}",
-                    show_duration(each.seconds / each.count),
-                    show_duration(each.longest),
-                    show_duration(each.seconds),
+                    format_duration(each.seconds / each.count),
+                    format_duration(each.longest),
+                    format_duration(each.seconds),
                 ]
                 for each in found.waits
             ],
@@ -457,7 +461,7 @@ def _tell_waits(context: CommandContext, found: Report) -> None:
         context.print("", _title("Came back too early"))
         context.print_table(
             ["client", "retries"],
-            [[plain(each.name), f"{each.count:,}"] for each in found.early],
+            [[printable(each.name), f"{each.count:,}"] for each in found.early],
             numbers=["retries"],
         )
 
@@ -474,11 +478,11 @@ def _tell_pools(context: CommandContext, found: Report) -> None:
         ["client", "mails", "networks, at most", "passed", "longest wait in all"],
         [
             [
-                plain(each.name),
+                printable(each.name),
                 f"{each.mails:,}",
                 f"{each.most_networks:,}",
                 f"{each.passed:,}",
-                show_duration(each.longest) if each.longest else "–",
+                format_duration(each.longest) if each.longest else "–",
             ]
             for each in found.pools
         ],
@@ -536,11 +540,11 @@ def as_json(found: Report) -> dict[str, Any]:
                 "last": each.last or None,
                 "tries": each.tries,
                 "networks": each.networks,
-                "client_name": plain(each.client_name),
-                "client_address": plain(each.client_address),
-                "sender": plain(each.sender),
-                "recipient": plain(each.recipient),
-                "identity": plain(each.identity),
+                "client_name": printable(each.client_name),
+                "client_address": printable(each.client_address),
+                "sender": printable(each.sender),
+                "recipient": printable(each.recipient),
+                "identity": printable(each.identity),
                 "verified_name": each.is_verified,
                 "hints": list(each.hints),
             }
@@ -550,7 +554,7 @@ def as_json(found: Report) -> dict[str, Any]:
         "never_returned_by_recipient": _json_counts("recipient", found.lost_recipients),
         "waited_longest": [
             {
-                "client": plain(each.name),
+                "client": printable(each.name),
                 "mails": each.count,
                 "seconds": each.seconds,
                 "longest_seconds": each.longest,
@@ -558,11 +562,11 @@ def as_json(found: Report) -> dict[str, Any]:
             for each in found.waits
         ],
         "early_retries": [
-            {"client": plain(each.name), "retries": each.count} for each in found.early
+            {"client": printable(each.name), "retries": each.count} for each in found.early
         ],
         "pools": [
             {
-                "client": plain(each.name),
+                "client": printable(each.name),
                 "mails": each.mails,
                 "most_networks": each.most_networks,
                 "passed": each.passed,
@@ -586,4 +590,4 @@ def as_json(found: Report) -> dict[str, Any]:
 
 
 def _json_counts(name: str, counts: Sequence[tuple[bytes, int]]) -> list[dict[str, Any]]:
-    return [{name: plain(each), "triplets": count} for each, count in counts]
+    return [{name: printable(each), "triplets": count} for each, count in counts]

@@ -17,9 +17,9 @@ from greyd import __version__
 from greyd.cli.report.command import reasons
 from greyd.cli.report.counts import DELAY_BORDERS, Slot
 from greyd.cli.report.kinds import DecisionKind
-from greyd.config.durations import show_duration, show_share
-from greyd.escaping import plain
-from greyd.terminal import clock
+from greyd.config.durations import format_duration, format_percentage
+from greyd.escaping import printable
+from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -152,7 +152,7 @@ def render(found: Report, now: float) -> bytes:
         span=_span(found),
         sections=Markup("").join(sections),
         version=__version__,
-        date=clock(now),
+        date=format_timestamp(now),
     )
     return page.encode()
 
@@ -160,7 +160,7 @@ def render(found: Report, now: float) -> bytes:
 def _span(found: Report) -> str:
     if not found.first:
         return "from a log without dates"
-    return f"{clock(found.first)} to {clock(found.last)}"
+    return f"{format_timestamp(found.first)} to {format_timestamp(found.last)}"
 
 
 # Sections -----------------------------------------------------------------------------------------
@@ -178,11 +178,11 @@ def _tiles(found: Report) -> Markup:
     delays, contacts = found.delays, found.first_contacts
     tiles = [
         (_number(found.requests), "requests"),
-        (show_share(found.greylisted(), found.requests), "of them greylisted"),
+        (format_percentage(found.greylisted(), found.requests), "of them greylisted"),
         (_about(found.clients), "clients"),
         (_number(contacts.count), "first contacts"),
-        (show_share(contacts.never, contacts.count), "of them never came back"),
-        (show_duration(delays.percentiles[50]) if delays else "–", "median wait"),
+        (format_percentage(contacts.never, contacts.count), "of them never came back"),
+        (format_duration(delays.percentiles[50]) if delays else "–", "median wait"),
     ]
     return Markup('<div class="tiles">\n{}</div>\n').format(
         Markup("").join(
@@ -200,7 +200,7 @@ def _over_time(found: Report) -> Markup:
     names = [time.strftime(form, time.localtime(bar.start)) for bar in bars]
     short = "%Y-%m-%d" if step >= 86400 else "%m-%d" if step > 3600 else "%m-%d %H:%M"
     labels = [time.strftime(short, time.localtime(bar.start)) for bar in bars]
-    title = f"Decisions over time, in steps of {show_duration(step)}"
+    title = f"Decisions over time, in steps of {format_duration(step)}"
     return _section(title, _chart(title, bars, names, _some(labels)), _legend(found))
 
 
@@ -301,9 +301,9 @@ def _legend(found: Report) -> Markup:
 def _decisions(found: Report) -> Markup:
     rows = [
         [
-            Markup("{} <small>{}</small>").format(plain(reason.encode()), action),
+            Markup("{} <small>{}</small>").format(printable(reason.encode()), action),
             _number(count),
-            show_share(count, found.requests),
+            format_percentage(count, found.requests),
             _line(count, found.outcomes[0][1], "new" if action == "greylist" else "known"),
         ]
         for (action, reason), count in found.outcomes[:_MAX_OUTCOMES]
@@ -316,8 +316,8 @@ def _delays(found: Report) -> Markup:
     if delays is None:
         return Markup("")
     tiles = [
-        *((show_duration(value), f"{each} %") for each, value in delays.percentiles.items()),
-        (show_duration(delays.longest), "longest"),
+        *((format_duration(value), f"{each} %") for each, value in delays.percentiles.items()),
+        (format_duration(delays.longest), "longest"),
     ]
     shown = Markup('<div class="tiles">\n{}</div>\n').format(
         Markup("").join(
@@ -325,21 +325,26 @@ def _delays(found: Report) -> Markup:
             for tile in tiles
         )
     )
-    names = [f"up to {show_duration(border)}" for border in DELAY_BORDERS]
-    names.append(f"more than {show_duration(DELAY_BORDERS[-1])}")
+    names = [f"up to {format_duration(border)}" for border in DELAY_BORDERS]
+    names.append(f"more than {format_duration(DELAY_BORDERS[-1])}")
     most, seen, rows = max(delays.classes), 0, []
     for name, count in zip(names, delays.classes, strict=True):
         seen += count
         if not seen or (seen == delays.count and not count):
             continue
         rows.append(
-            [name, _number(count), show_share(seen, delays.count), _line(count, most, "waited")]
+            [
+                name,
+                _number(count),
+                format_percentage(seen, delays.count),
+                _line(count, most, "waited"),
+            ]
         )
     return _section(
         "How long mail waited",
         _text(
             f"{_number(delays.count)} mails passed for the first time after"
-            f" {show_duration(delays.mean)} on average. So many per cent waited no longer than:"
+            f" {format_duration(delays.mean)} on average. So many per cent waited no longer than:"
         ),
         shown,
         _table(["waited", "mails", "so far", ""], rows, "naab"),
@@ -348,12 +353,12 @@ def _delays(found: Report) -> Markup:
 
 def _first_contacts(found: Report) -> Markup:
     contacts = found.first_contacts
-    late = show_duration(found.due_seconds)
+    late = format_duration(found.due_seconds)
     rows = [
         [
             name,
             _number(count),
-            show_share(count, contacts.count),
+            format_percentage(count, contacts.count),
             _line(count, contacts.count, kind),
         ]
         for name, count, kind in (
@@ -379,17 +384,19 @@ def _lost(found: Report) -> Markup:
     rows = [
         [
             Markup("{} → {}<br><small>{}[{}]</small>").format(
-                plain(each.sender) or "<>",
-                plain(each.recipient),
-                plain(each.client_name) or "unknown",
-                plain(each.client_address),
+                printable(each.sender) or "<>",
+                printable(each.recipient),
+                printable(each.client_name) or "unknown",
+                printable(each.client_address),
             ),
             Markup("{}<br><small>{}</small>").format(", ".join(_why(each)), _seen(each)),
         ]
         for each in found.lost
     ]
-    domains = [[plain(name), _number(count)] for name, count in found.lost_domains]
-    recipients = [[plain(name) or "<>", _number(count)] for name, count in found.lost_recipients]
+    domains = [[printable(name), _number(count)] for name, count in found.lost_domains]
+    recipients = [
+        [printable(name) or "<>", _number(count)] for name, count in found.lost_recipients
+    ]
     return _section(
         "Never came back",
         _text(
@@ -408,25 +415,25 @@ def _lost(found: Report) -> Markup:
 
 
 def _why(lost: Lost) -> list[str]:
-    return [plain(hint.encode()) for hint in reasons(lost)] or ["–"]
+    return [printable(hint.encode()) for hint in reasons(lost)] or ["–"]
 
 
 def _seen(lost: Lost) -> str:
     tries = f"{lost.tries:,} tries, " if lost.tries > 1 else ""
-    return f"{tries}last {clock(lost.last)}" if lost.last else f"{tries}no date"
+    return f"{tries}last {format_timestamp(lost.last)}" if lost.last else f"{tries}no date"
 
 
 def _groups(found: Report) -> Markup:
     waits = [
         [
-            plain(each.name),
+            printable(each.name),
             _number(each.count),
-            show_duration(each.seconds / each.count),
-            show_duration(each.longest),
+            format_duration(each.seconds / each.count),
+            format_duration(each.longest),
         ]
         for each in found.waits
     ]
-    early = [[plain(each.name), _number(each.count)] for each in found.early]
+    early = [[printable(each.name), _number(each.count)] for each in found.early]
     parts = Markup("")
     if waits:
         parts += _section(
@@ -444,11 +451,11 @@ def _pools(found: Report) -> Markup:
         return Markup("")
     rows = [
         [
-            plain(each.name),
+            printable(each.name),
             _number(each.mails),
             _number(each.most_networks),
             _number(each.passed),
-            show_duration(each.longest) if each.longest else "–",
+            format_duration(each.longest) if each.longest else "–",
         ]
         for each in found.pools
     ]

@@ -13,7 +13,7 @@ from greyd.cli.stats.tally import Tally
 from greyd.monitoring.stats_client import Servers, hear, places_of
 from greyd.store.contract import scan
 from greyd.store.errors import StoreError, UnusableStoreError
-from greyd.terminal import complain
+from greyd.terminal import print_error
 
 if TYPE_CHECKING:
     from greyd.store.contract import Store
@@ -60,7 +60,7 @@ async def stats(
     places = places_of(server or [], context.settings.metrics)
     view = Overview(StoreView(context.store_url), privacy=context.settings.privacy)
     if not places:
-        complain("no server is asked, as --metrics=0 is set: only the store is looked at")
+        print_error("no server is asked, as --metrics=0 is set: only the store is looked at")
     view.heard = await hear(places)
     context.print(*servers_on_paper(view))
     await _look_at_store(context, view, most)

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from greyd.config.durations import say_duration
-from greyd.escaping import plain
+from greyd.config.durations import format_breakable_duration
+from greyd.escaping import printable
 from greyd.monitoring.stats import PERIODS, START
 from greyd.monitoring.stats_client import Heard, Together, sum_of, together
 from greyd.rules.entries import Kind, State
@@ -173,12 +173,12 @@ def _server(heard: Heard) -> str:
     within = figures.answered_within_seconds["p99"]
     speed = f"; 99 % of answers within {_milliseconds(within)}" if within is not None else ""
     errors = _errors(figures.periods[START])
-    host, version, mode = (plain(each.encode()) for each in (
+    host, version, mode = (printable(each.encode()) for each in (
         figures.host, figures.version, figures.mode
     ))  # fmt: skip
     return (
         f"{host or heard.place.url}: {state}{errors}; mode {mode}, up"
-        f" {say_duration(figures.up_seconds)}{speed}; greyd {version}{workers}"
+        f" {format_breakable_duration(figures.up_seconds)}{speed}; greyd {version}{workers}"
     )
 
 
@@ -212,7 +212,7 @@ def _decisions(periods: Mapping[str, Together], most: int | None) -> RenderableT
             table.add_column(_SHORT[name], justify="right")
         table.add_column("now/s" if name == "now" else "/s", justify="right")
     for action, reason in _outcomes(periods)[:most]:
-        row = [f"{plain(action.encode())} {plain(reason.encode())}"]
+        row = [f"{printable(action.encode())} {printable(reason.encode())}"]
         for name, period in shown.items():
             if name != "now":
                 row.append(f"{period.counts.outcomes.get((action, reason), 0):,}")
@@ -235,7 +235,9 @@ def _facts(periods: Mapping[str, Together]) -> Iterator[str]:
             continue
         told = counts.seconds
         waited = (
-            say_duration(counts.waited_seconds / counts.first_passes) if counts.first_passes else ""
+            format_breakable_duration(counts.waited_seconds / counts.first_passes)
+            if counts.first_passes
+            else ""
         )
         store = counts.store_seconds / counts.store_requests if counts.store_requests else None
         facts = [
@@ -247,19 +249,19 @@ def _facts(periods: Mapping[str, Together]) -> Iterator[str]:
         if store is not None:
             facts.append(f"the store took {_milliseconds(store)} on average")
         # It may not have run that long.
-        yield f"last {say_duration(counts.seconds)}: {', '.join(facts)}"
+        yield f"last {format_breakable_duration(counts.seconds)}: {', '.join(facts)}"
 
 
 def _store(store: StoreView) -> Iterator[str]:
     size = store.size.size_bytes if store.size else None
-    head = f"store {plain(store.name.encode())}"
+    head = f"store {printable(store.name.encode())}"
     head += f", {_bytes(size)}" if size else ""
     if store.seconds:
         median, slowest = statistics.median(store.seconds), max(store.seconds)
         head += f"; answers from here in {_milliseconds(median)}, at most {_milliseconds(slowest)}"
     yield head
     if store.fault:
-        yield f"  {plain(store.fault.encode())}"
+        yield f"  {printable(store.fault.encode())}"
     if store.tally:
         yield from (f"  {line}" for line in _counts(store.tally))
 
@@ -308,7 +310,7 @@ def _names(view: Overview, most: int) -> Iterator[RenderableType]:
         shown.add_column("waiting", justify="right")
         shown.add_column(title, overflow="ellipsis", no_wrap=True, max_width=60)
         for name, number in counted.top(most):
-            shown.add_row(f"{number:,}", plain(name))
+            shown.add_row(f"{number:,}", printable(name))
         return shown
 
     clients, recipients = table("client", tally.clients), table("recipient", tally.recipients)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import hiredis
 
-from greyd.redaction import shown
+from greyd.redaction import excerpt
 from greyd.store.errors import StoreError
 from greyd.store.redis.single_flight import AbandonedError
 from greyd.store.redis.store import (
@@ -60,7 +60,7 @@ class RedirectionError(StoreError):
         host, _, port = address.rpartition(":")
         if not (0 <= int(slot) <= _MAX_SLOT and 0 < int(port) <= _MAX_PORT):
             raise ValueError(text)
-        super().__init__(f"{name}: {shown(text)}; it is a Cluster's, write redis+cluster://")
+        super().__init__(f"{name}: {excerpt(text)}; it is a Cluster's, write redis+cluster://")
         self.ask = kind == "ASK"
         self.host = host
         """Empty for the host that was asked."""
@@ -155,7 +155,7 @@ class PipelinedConnection(asyncio.Protocol):
                 self._misfits(future, text)
                 return
         else:
-            error = StoreError(f"{self._name}: {shown(text)}")
+            error = StoreError(f"{self._name}: {excerpt(text)}")
         if not future.done():
             future.set_exception(error)
         if code in _NEW_MASTER:
@@ -200,7 +200,7 @@ class PipelinedConnection(asyncio.Protocol):
         while self._waiting:
             future, _ = self._waiting.popleft()
             if not future.done():
-                future.set_exception(error(f"{self._name}: {shown(reason)}"))
+                future.set_exception(error(f"{self._name}: {excerpt(reason)}"))
 
 
 def _describe_reply(reply: Any) -> str:
@@ -210,7 +210,7 @@ def _describe_reply(reply: Any) -> str:
     if isinstance(reply, bytes):
         return repr(reply[:40])
     if isinstance(reply, str):
-        return shown(reply[:40])
+        return excerpt(reply[:40])
     if isinstance(reply, int | float):
         return repr(reply)
     return f"a {type(reply).__name__} of {len(reply)}"

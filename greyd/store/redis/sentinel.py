@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from greyd.redaction import shown
+from greyd.redaction import excerpt
 from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -107,10 +107,10 @@ class SentinelClient:
                 return f"it asks for a password; {_OWN}"
             return f"wrong user or password; {_OWN}"
         if isinstance(error, ResponseError):
-            return shown(text)
+            return excerpt(text)
         cause = error.__cause__ or error.__context__
         if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
             return f"{os.strerror(cause.errno)}; does a Sentinel run there?"
         if isinstance(error, TimeoutError) or not text or "Timeout" in text:
             return "no answer in time; is it Sentinel's port, and does a firewall let it through?"
-        return f"{shown(text)}; does a Sentinel run there?"
+        return f"{excerpt(text)}; does a Sentinel run there?"

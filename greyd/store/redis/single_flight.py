@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from greyd.redaction import shown
+from greyd.redaction import excerpt
 from greyd.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -88,4 +88,4 @@ def reason_of(error: Exception) -> str:
         return str(error)
     if isinstance(error, TimeoutError) or not str(error):
         return "no answer in time"
-    return shown(str(error).partition(" : ")[0])
+    return excerpt(str(error).partition(" : ")[0])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.config.errors import SettingsError
-from greyd.config.settings import Settings, settle
+from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments
 from greyd.rules.transaction import Change
 from greyd.store.circuit_breaker import CircuitBreaker
@@ -199,7 +199,7 @@ def test_a_full_file_opens_no_circuit(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_size_is_read_with_its_unit(text: str, size: int) -> None:
     given, _ = from_arguments([f"--max-store-size={text}"])
-    assert settle(given).max_store_bytes == size
+    assert merge_settings(given).max_store_bytes == size
 
 
 @pytest.mark.parametrize(
@@ -208,4 +208,4 @@ def test_a_size_is_read_with_its_unit(text: str, size: int) -> None:
 def test_what_is_no_size_or_too_small_is_refused(text: str) -> None:
     given, _ = from_arguments([f"--max-store-size={text}"])
     with pytest.raises(SettingsError, match="a size from 1M to 128T"):
-        settle(given)
+        merge_settings(given)

@@ -1,0 +1,62 @@
+"""Reads the secrets that the settings name files for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from greyd.config.errors import SecretError
+from greyd.config.regular_files import FileError, read_regular_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from greyd.config.settings import Settings
+
+MAX_SECRET_BYTES = 64 * 1024
+
+
+def read_secrets(settings: Settings) -> Settings:
+    """Return the settings with what stands in the files that hold secrets.
+
+    Raises:
+        SecretError: a file can't be read, or holds no secret.
+    """
+    return replace(
+        settings,
+        privacy_key=_read_privacy_key(settings.privacy_key_file),
+        store_password=_read_password(settings.store_password_file, "--store-password-file"),
+        sentinel_password=_read_password(
+            settings.sentinel_password_file, "--sentinel-password-file"
+        ),
+    )
+
+
+def _read_privacy_key(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    secret = _read_secret(file, "--privacy-key")
+    if len(secret) < 16:
+        raise SecretError(
+            f"--privacy-key={file}: less than 16 octets; openssl rand -hex 32 makes one"
+        )
+    return secret
+
+
+def _read_password(file: Path | None, option: str) -> str | None:
+    if file is None:
+        return None
+    try:
+        password = _read_secret(file, option).decode()
+    except UnicodeDecodeError:
+        raise SecretError(f"{option}={file}: no text (UTF-8)") from None
+    if not password.isprintable() or not password:
+        raise SecretError(f"{option}={file}: write the password alone, on one line")
+    return password
+
+
+def _read_secret(file: Path, option: str) -> bytes:
+    try:
+        return read_regular_file(file, MAX_SECRET_BYTES).strip()
+    except FileError as error:
+        raise SecretError(f"{option}={file}: {error}") from None

@@ -1,0 +1,81 @@
+"""The settings of the server on this machine, as another process can find them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greyd.config.errors import SettingsError
+from greyd.config.loading import MAX_CONFIG_BYTES, read_settings
+from greyd.config.regular_files import FileError, read_regular_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.config.settings import Settings
+    from greyd.config.sources import RawSetting
+
+
+SERVICE_FILES = (Path("/etc/default/postgrey"), Path("/etc/default/greyd"))
+"""What ``greyd.service`` takes its environment from; the last counts most."""
+
+FIRST_PROCESS = Path("/proc/1/cmdline")
+
+
+# The server's settings, as another process can know them ------------------------------------------
+
+
+def read_server_settings(
+    arguments: Sequence[str], overrides: Sequence[RawSetting] = ()
+) -> Settings:
+    """Read the settings of the server that runs here, for a command that looks after it.
+
+    Its unit's environment files count where the environment says nothing; in a container, so do
+    the options of the first process. ``arguments`` count more than all of it,
+    and ``overrides`` counts most.
+
+    Raises:
+        SettingsError: one of them is wrong, or a file of the unit may not be read.
+    """
+    environment = {**_service_environment(), **os.environ}
+    return read_settings(arguments, environment, _options_of_first_process(), overrides)
+
+
+def _options_of_first_process() -> list[str]:
+    try:
+        words = FIRST_PROCESS.read_text(errors="surrogateescape").split("\0")[:-1]
+    except OSError:
+        return []
+    program = [Path(word).name for word in words[:3]]
+    if "greyd" not in program or "serve" not in words:
+        return []
+    return words[words.index("serve") + 1 :]
+
+
+def _service_environment() -> dict[str, str]:
+    environment: dict[str, str] = {}
+    for file in SERVICE_FILES:
+        if not file.exists():
+            continue
+        try:
+            text = read_regular_file(file, MAX_CONFIG_BYTES).decode()
+            lines = text.replace("\\\n", "").splitlines()
+        except (FileError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"{file}: {error}; the server is set up there, so run this as root"
+            ) from None
+        for line in lines:
+            if assigned := re.match(r"\s*((?:GREYD|POSTGREY)_[A-Z_]+)\s*=(.*)", line):
+                environment[assigned[1]] = _unquoted(assigned[2], f"{file}: {assigned[1]}")
+    return environment
+
+
+def _unquoted(text: str, where: str) -> str:
+    """Return a value as systemd reads it from a file (systemd.exec(5), EnvironmentFile=)."""
+    try:
+        return " ".join(shlex.split(text)) if text.strip()[:1] in ("'", '"') else text.strip()
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from None

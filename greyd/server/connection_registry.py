@@ -1,0 +1,104 @@
+"""All connections of a process, and their limits."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greyd.monitoring.http import max_connections
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
+    from greyd.monitoring.observer import Observer
+    from greyd.policy.policy import Policy, Tell
+    from greyd.rules.request import Request
+    from greyd.server.connection import Connection
+    from greyd.store.circuit_breaker import CircuitBreaker
+
+
+MAX_IDLE_SECONDS = 1000
+"""After which a connection without a complete request is closed; Postfix's own limit is 300 s."""
+
+MAX_DRAIN_SECONDS = 0.8
+"""How long a stop waits for answers under way; the store's deadline is shorter."""
+
+RESERVED_DESCRIPTORS = 32
+"""File descriptors kept for the store, the log and the like, beside the metrics port's."""
+
+_LATE_BYTES_SECONDS = 0.05
+
+
+@dataclass
+class ConnectionRegistry:
+    """What all connections of a process share."""
+
+    settings: Settings
+    policy: Policy
+    circuit_breaker: CircuitBreaker
+    observer: Observer
+
+    def __post_init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._connections: set[Connection] = set()
+        self._all_closed = asyncio.Event()
+        self._warned_at = 0.0
+
+    def answer(self, request: Request, tell: Tell) -> None:
+        """Answer one request, whatever happens."""
+        try:
+            self.policy.answer(request, tell)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the mail
+            tell(self.policy.failed(request, error))
+
+    def add(self, connection: Connection) -> None:
+        """Count a connection; where no more can be, the one that is idle longest has to go."""
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        others = RESERVED_DESCRIPTORS + max_connections()
+        if len(self._connections) >= max(descriptors - others, 1):
+            self._make_room()
+        self._connections.add(connection)
+        self.observer.metrics.connections.set(len(self._connections))
+
+    def _make_room(self) -> None:
+        idle = [each for each in self._connections if each.is_idle()]
+        if idle:
+            # Postfix opens another where it finds one closed, and nobody notices.
+            min(idle, key=lambda each: each.used_at).abort()
+        if time.monotonic() - self._warned_at >= 1:
+            self._warned_at = time.monotonic()
+            self.observer.log.warning(
+                f"{len(self._connections)} connections are open and no more can be;"
+                " closing idle ones (raise LimitNOFILE or ulimit -n)"
+            )
+
+    def remove(self, connection: Connection) -> None:
+        """Discount a connection."""
+        self._connections.discard(connection)
+        self.observer.metrics.connections.set(len(self._connections))
+        if not self._connections:
+            self._all_closed.set()
+
+    async def close_idle(self) -> None:
+        """Close connections that ask nothing for long, until cancelled."""
+        while True:
+            await asyncio.sleep(MAX_IDLE_SECONDS / 10)
+            oldest = time.monotonic() - MAX_IDLE_SECONDS
+            for connection in [each for each in self._connections if each.used_at < oldest]:
+                connection.abort()
+
+    async def drain(self) -> None:
+        """Answer all that has been asked, and close all connections."""
+        # What a client has sent a moment ago is still on its way through the kernel.
+        await asyncio.sleep(_LATE_BYTES_SECONDS)
+        self._all_closed.clear()
+        for connection in list(self._connections):
+            connection.finish()
+        if self._connections:
+            try:
+                await asyncio.wait_for(self._all_closed.wait(), MAX_DRAIN_SECONDS)
+            except TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort()
