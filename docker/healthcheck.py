@@ -11,8 +11,8 @@ from __future__ import annotations
 import http.client
 import sys
 
-from greyd.configuration import read_settings_of_server
-from greyd.settings import SettingsError
+from greyd.config.errors import SettingsError
+from greyd.config.loading import read_settings_of_server
 
 SECONDS = 3
 MAX_REASON_BYTES = 4096

@@ -74,7 +74,7 @@ def faulty(
 
 
 def _main() -> None:
-    from greyd.cli import main
+    from greyd.cli.main import main
     from greyd.server import process
 
     told = json.loads(os.environ[_VARIABLE])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
+from greyd.policy.pending_reply import PendingReply
 from greyd.rules.address import parse_address
 from greyd.rules.greylist import Decision, decide
 from greyd.rules.keys import request_keys
@@ -74,7 +75,7 @@ def count_up(key: bytes) -> Rule[int]:
 async def answer_of(policy: Policy, request: Request) -> bytes | None:
     """Return what a policy tells of a request."""
     told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-    policy.answer(request, told.set_result)
+    policy.answer(request, PendingReply(told.set_result))
     return await told
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.errors import CommandError
-from greyd.doctor.listeners import Tcp, of_settings
-from greyd.doctor.server import question
+from greyd.doctor.listeners import Tcp, configured_listeners
+from greyd.doctor.policy_request import send_request
 from greyd.escaping import printable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from greyd.cli.context import CommandContext
     from greyd.doctor.listeners import Listener
-    from greyd.doctor.server import Answered
+    from greyd.doctor.policy_request import PolicyAnswer
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -146,16 +146,16 @@ def _place(text: str) -> Listener:
 def _to_ask(context: CommandContext) -> list[Listener]:
     """Return where the server of the settings can be asked."""
     places: list[Listener] = []
-    for each in of_settings(context.settings):
+    for each in configured_listeners(context.settings):
         places += each.to_ask() if isinstance(each, Tcp) else [each]
     return places
 
 
-async def _asked(places: list[Listener], request: bytes) -> tuple[Listener, Answered]:
+async def _asked(places: list[Listener], request: bytes) -> tuple[Listener, PolicyAnswer]:
     """Ask the first that answers; else return what keeps the first one from it."""
     unanswered = []
     for place in places:
-        answered = await question(place, request)
+        answered = await send_request(place, request)
         if not answered.fault:
             return place, answered
         unanswered.append((place, answered))

@@ -13,7 +13,7 @@ import typer
 
 from greyd.cli.context import EXIT_NO
 from greyd.config.store_folder import default_folder
-from greyd.doctor.findings import WRONG, Finding, State, error, hint, not_checked, ok
+from greyd.doctor.findings import FAILED_STATES, Finding, FindingState, error, hint, not_checked, ok
 from greyd.store.opening import check_store_file
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from greyd.cli.context import CommandContext
     from greyd.doctor.listeners import Listener, Tcp
-    from greyd.doctor.server import Report
+    from greyd.doctor.server_metrics import ServerMetrics
 
 _STYLES = {
-    State.OK: "green",
-    State.HINT: "cyan",
-    State.NOT_CHECKED: "dim",
-    State.WARNING: "yellow",
-    State.ERROR: "bold red",
+    FindingState.OK: "green",
+    FindingState.HINT: "cyan",
+    FindingState.NOT_CHECKED: "dim",
+    FindingState.WARNING: "yellow",
+    FindingState.ERROR: "bold red",
 }
 
 _INDENT = 15
@@ -74,28 +74,33 @@ async def doctor(
     """
     findings = await _look(context, main_cf, server or [], thorough=thorough)
     _show(context, findings)
-    return EXIT_NO if any(each.state in WRONG for each in findings) else 0
+    return EXIT_NO if any(each.state in FAILED_STATES for each in findings) else 0
 
 
 async def _look(
     context: CommandContext, main_cf: str | None, others: Sequence[str], *, thorough: bool
 ) -> list[Finding]:
-    from greyd.doctor import lists, machine, store
-    from greyd.doctor.listeners import of_settings, of_systemd
+    from greyd.doctor.clocks import finding_of_ntp
+    from greyd.doctor.listeners import configured_listeners, systemd_listeners
+    from greyd.doctor.process import find_process, findings_of_process
+    from greyd.doctor.public_suffixes import check_public_suffixes
+    from greyd.doctor.store import check_store_access, finding_of_server
+    from greyd.doctor.systemd import finding_of_unit, findings_of_postgrey
+    from greyd.doctor.whitelists import check_whitelists
 
-    listeners = await of_systemd() or of_settings(context.settings)
+    listeners = await systemd_listeners() or configured_listeners(context.settings)
     # What is not greyd's is not looked at any closer.
     check_store_file(context.settings, context.settings.dbdir or default_folder())
     asked, report = await _ask_server(context, listeners, main_cf)
-    process = await asyncio.to_thread(machine.process_of, listeners)
+    process = await asyncio.to_thread(find_process, listeners)
     met: list[list[Finding]]
     (postfix, stored), (unit, ntp), postgrey, met = await asyncio.gather(
         asyncio.gather(
             _look_at_postfix(context, main_cf, listeners),
-            store.findings(context, thorough=thorough),
+            check_store_access(context, thorough=thorough),
         ),
-        asyncio.gather(machine.finding_of_unit(process), machine.finding_of_ntp()),
-        machine.postgrey_runs(),
+        asyncio.gather(finding_of_unit(process), finding_of_ntp()),
+        findings_of_postgrey(),
         asyncio.gather(*(_meet(url) for url in others)),
     )
     up = report.value("greyd_store_up") if report else None
@@ -103,14 +108,14 @@ async def _look(
         [
             *asked,
             *postfix,
-            *lists.findings(context.settings, report, process),
-            *lists.findings_of_suffixes(context.settings, datetime.now(UTC).date()),
-            store.finding_of_server(up),
+            *check_whitelists(context.settings, report, process),
+            *check_public_suffixes(context.settings, datetime.now(UTC).date()),
+            finding_of_server(up),
             *stored,
             ntp,
             *(finding for findings in met for finding in findings),
             *_findings_of_metrics(report),
-            *machine.findings_of_process(process, _open_files(report)),
+            *findings_of_process(process, _open_files(report)),
             unit,
             *postgrey,
             *_findings_of_settings(context),
@@ -129,27 +134,34 @@ def _in_groups(findings: Sequence[Finding]) -> list[Finding]:
 
 async def _ask_server(
     context: CommandContext, listeners: Sequence[Listener], main_cf: str | None
-) -> tuple[list[Finding], Report | None]:
+) -> tuple[list[Finding], ServerMetrics | None]:
     """Ask the server on all that it listens on, and for what it says of itself."""
-    from greyd.doctor import server as asking
     from greyd.doctor.mail_owner import mail_owner
+    from greyd.doctor.policy_request import finding_of_answer, send_request
+    from greyd.doctor.server_metrics import (
+        finding_of_counters,
+        finding_of_mode,
+        finding_without_counters,
+        findings_of_metrics,
+        url_of,
+    )
 
     owner = await mail_owner(main_cf)
     before, why = await _report(context)
     findings = []
     answers = []
     for place in _places(listeners):
-        answered = await asking.question(place, owner=owner)
+        answered = await send_request(place, owner=owner)
         answers.append(answered)
-        findings.append(asking.finding_of_answer(place, answered, owner))
+        findings.append(finding_of_answer(place, answered, owner))
     answered_count = sum(each.action == "DUNNO" for each in answers)
     if before is None:
-        return [*findings, asking.finding_without_counters(answers, why)], None
+        return [*findings, finding_without_counters(answers, why)], None
     if answered_count:
         after = await _counted(context, before, answered_count)
-        findings.append(asking.finding_of_counters(before, after, answered_count))
-    url = asking.url_of(context.settings.metrics) if context.settings.metrics else ""
-    findings += [*asking.findings_of_report(url, before), asking.finding_of_mode(before)]
+        findings.append(finding_of_counters(before, after, answered_count))
+    url = url_of(context.settings.metrics) if context.settings.metrics else ""
+    findings += [*findings_of_metrics(url, before), finding_of_mode(before)]
     return findings, before
 
 
@@ -167,26 +179,30 @@ def _is_any_port(place: Tcp | Path) -> bool:
     return isinstance(place, tuple) and not place.port
 
 
-async def _report(context: CommandContext) -> tuple[Report | None, str]:
-    from greyd.doctor import server as asking
+async def _report(context: CommandContext) -> tuple[ServerMetrics | None, str]:
+    from greyd.doctor.server_metrics import (
+        MetricsError,
+        fetch_metrics,
+        url_of,
+    )
 
     if context.settings.metrics is None:
         return None, "--metrics=0: the server can't be asked what it is"
     try:
-        return await asking.report(asking.url_of(context.settings.metrics)), ""
-    except asking.ReportError as fault:
+        return await fetch_metrics(url_of(context.settings.metrics)), ""
+    except MetricsError as fault:
         return None, str(fault)
 
 
-async def _counted(context: CommandContext, before: Report, answers: int) -> Report:
+async def _counted(context: CommandContext, before: ServerMetrics, answers: int) -> ServerMetrics:
     """Return the counters when they have counted so many answers, or do not in a second."""
-    from greyd.doctor.server import PASSED
+    from greyd.doctor.server_metrics import COUNTER
 
     last = before
     for _ in range(5):
         found, _why = await _report(context)
         last = found or last
-        if (last.value(*PASSED) or 0) - (before.value(*PASSED) or 0) >= answers:
+        if (last.value(*COUNTER) or 0) - (before.value(*COUNTER) or 0) >= answers:
             break
         await asyncio.sleep(0.2)
     return last
@@ -194,13 +210,17 @@ async def _counted(context: CommandContext, before: Report, answers: int) -> Rep
 
 async def _meet(url: str) -> list[Finding]:
     """Look at another exchanger, through its metrics port."""
-    from greyd.doctor import server as asking
-    from greyd.doctor.redis import finding_of_offset
+    from greyd.doctor.clocks import finding_of_offset
+    from greyd.doctor.server_metrics import (
+        MetricsError,
+        fetch_metrics,
+        findings_of_metrics,
+    )
 
     name = url.partition("://")[2].rstrip("/") or url
     try:
-        found = await asking.report(url)
-    except asking.ReportError as fault:
+        found = await fetch_metrics(url)
+    except MetricsError as fault:
         return [
             error(f"exchangers: {name}", str(fault), "see to that it runs, and --metrics there")
         ]
@@ -211,18 +231,18 @@ async def _meet(url: str) -> list[Finding]:
         if offset is None
         else finding_of_offset(check, offset, found.took_seconds)
     )
-    return [*asking.findings_of_report(url, found, f"exchangers: {name}"), clock]
+    return [*findings_of_metrics(url, found, f"exchangers: {name}"), clock]
 
 
-def _findings_of_metrics(report: Report | None) -> list[Finding]:
-    from greyd.doctor.server import finding_of_scrapes
+def _findings_of_metrics(report: ServerMetrics | None) -> list[Finding]:
+    from greyd.doctor.server_metrics import finding_of_scrapes
 
     if report is None:
         return [not_checked("metrics: scraped", "the server's metrics can't be read")]
     return [finding_of_scrapes(report, time.time())]
 
 
-def _open_files(report: Report | None) -> float | None:
+def _open_files(report: ServerMetrics | None) -> float | None:
     return report.value("process_open_fds") if report else None
 
 
@@ -232,14 +252,15 @@ def _open_files(report: Report | None) -> float | None:
 async def _look_at_postfix(
     context: CommandContext, folder: str | None, listeners: Sequence[Listener]
 ) -> list[Finding]:
-    from greyd.doctor.postfix import main_cf, postconf
+    from greyd.doctor.postfix.main_cf import check_main_cf
+    from greyd.doctor.postfix.postconf import try_to_read_config
 
-    found = await postconf.try_to_read(folder)
+    found = await try_to_read_config(folder)
     if isinstance(found, str):
         if folder:
             return [error("postfix: files", found, "name the folder of main.cf and master.cf")]
         return [not_checked("postfix: files", found)]
-    return main_cf.findings(found, listeners, context.settings)
+    return check_main_cf(found, listeners, context.settings)
 
 
 def _findings_of_settings(context: CommandContext) -> list[Finding]:
@@ -298,11 +319,11 @@ def _sum(findings: Sequence[Finding]) -> str:
     counts = [
         (sum(each.state is state for each in findings), name)
         for state, name in (
-            (State.ERROR, "errors"),
-            (State.WARNING, "warnings"),
-            (State.HINT, "hints"),
-            (State.NOT_CHECKED, "not checked"),
-            (State.OK, "ok"),
+            (FindingState.ERROR, "errors"),
+            (FindingState.WARNING, "warnings"),
+            (FindingState.HINT, "hints"),
+            (FindingState.NOT_CHECKED, "not checked"),
+            (FindingState.OK, "ok"),
         )
     ]
     return ", ".join(f"{count} {name}" for count, name in counts if count)

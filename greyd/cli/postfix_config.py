@@ -32,10 +32,10 @@ async def postfix_config(
 
       greyd postfix-config --exim > /etc/exim4/greyd_acl
     """
-    from greyd.doctor.listeners import of_settings, of_systemd
+    from greyd.doctor.listeners import configured_listeners, systemd_listeners
     from greyd.doctor.postfix import recommended
 
-    listeners = await of_systemd() or of_settings(context.settings)
+    listeners = await systemd_listeners() or configured_listeners(context.settings)
     if exim:
         text = recommended.exim_acl(listeners)
     else:

@@ -55,8 +55,10 @@ class DnsEvidenceCollector:
         self._under_way: set[asyncio.Task[Evidence]] = set()
         self._closed = False
 
-    def look(self, request: Request, address: Address, found: Callable[[Evidence], None]) -> None:
-        """Call ``found`` once with what can be found out in time; never with an error."""
+    def collect(
+        self, request: Request, address: Address, found: Callable[[Evidence], None]
+    ) -> None:
+        """Call ``found`` once, with what is known by the deadline; never with an error."""
         if self._closed:
             found(Evidence(unsure=True))
             return
@@ -74,7 +76,7 @@ class DnsEvidenceCollector:
         else:
             found(task.result())
 
-    def know_without_dns(self, request: Request, address: Address) -> Evidence:
+    def evidence_without_dns(self, request: Request, address: Address) -> Evidence:
         """Return what is known before anything is asked."""
         return self._weigh(request, address, (), unsure=False)
 

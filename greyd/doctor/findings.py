@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class State(StrEnum):
+class FindingState(StrEnum):
     """How something is, the best first."""
 
     OK = "ok"
@@ -22,7 +22,7 @@ class State(StrEnum):
     """Does not work."""
 
 
-WRONG = frozenset({State.WARNING, State.ERROR})
+FAILED_STATES = frozenset({FindingState.WARNING, FindingState.ERROR})
 
 
 class Finding(NamedTuple):
@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 
     check: str
     """What was looked at: a group, a colon, and a name."""
-    state: State
+    state: FindingState
     seen: str
     remedy: str = ""
     """The line to add or the command to run."""
@@ -43,24 +43,24 @@ class Finding(NamedTuple):
 
 def ok(check: str, seen: str) -> Finding:
     """Say that something is as it should be."""
-    return Finding(check, State.OK, seen)
+    return Finding(check, FindingState.OK, seen)
 
 
 def hint(check: str, seen: str, remedy: str = "") -> Finding:
     """Say that something could be otherwise."""
-    return Finding(check, State.HINT, seen, remedy)
+    return Finding(check, FindingState.HINT, seen, remedy)
 
 
 def not_checked(check: str, why: str, remedy: str = "") -> Finding:
     """Say that something is not known, and why."""
-    return Finding(check, State.NOT_CHECKED, why, remedy)
+    return Finding(check, FindingState.NOT_CHECKED, why, remedy)
 
 
 def warning(check: str, seen: str, remedy: str = "") -> Finding:
     """Say that something is not as it should be."""
-    return Finding(check, State.WARNING, seen, remedy)
+    return Finding(check, FindingState.WARNING, seen, remedy)
 
 
 def error(check: str, seen: str, remedy: str = "") -> Finding:
     """Say that something does not work."""
-    return Finding(check, State.ERROR, seen, remedy)
+    return Finding(check, FindingState.ERROR, seen, remedy)

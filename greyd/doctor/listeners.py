@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.config.vocabulary import Endpoint
-from greyd.doctor.programs import ProgramError, properties
+from greyd.doctor.programs import ProgramError
+from greyd.doctor.systemd import unit_properties
 from greyd.server.sockets import DEFAULT_ENDPOINT
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
 
-_ALL = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+
+_ALL_INTERFACES = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
 class Tcp(NamedTuple):
@@ -30,7 +32,7 @@ class Tcp(NamedTuple):
     @property
     def is_any(self) -> bool:
         """Whether it stands for all addresses of this machine."""
-        return self.host in _ALL
+        return self.host in _ALL_INTERFACES
 
     def to_ask(self) -> list[Tcp]:
         """Return addresses on which it can be asked from here."""
@@ -42,7 +44,7 @@ class Tcp(NamedTuple):
 Listener = Tcp | Path
 
 
-def of_settings(settings: Settings) -> list[Listener]:
+def configured_listeners(settings: Settings) -> list[Listener]:
     """Return where the settings let the server listen."""
     inet = settings.inet
     if not inet and not settings.unix:
@@ -50,16 +52,16 @@ def of_settings(settings: Settings) -> list[Listener]:
     return [*(Tcp(*each) for each in inet), *settings.unix]
 
 
-async def of_systemd() -> list[Listener]:
+async def systemd_listeners() -> list[Listener]:
     """Return what systemd listens on for the server; empty where it does not."""
     try:
-        unit = await properties("greyd.socket", "ActiveState", "Listen")
+        unit = await unit_properties("greyd.socket", "ActiveState", "Listen")
     except ProgramError:
         return []
-    return listening(unit["Listen"]) if unit["ActiveState"] == ["active"] else []
+    return parse_listen_property(unit["Listen"]) if unit["ActiveState"] == ["active"] else []
 
 
-def listening(lines: Sequence[str]) -> list[Listener]:
+def parse_listen_property(lines: Sequence[str]) -> list[Listener]:
     """Read systemd's ``Listen`` property: ``127.0.0.1:10023 (Stream)``."""
     found: list[Listener] = []
     for line in lines:

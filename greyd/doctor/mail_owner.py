@@ -7,7 +7,7 @@ import pwd
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.doctor.programs import ProgramError, ask
+from greyd.doctor.programs import ProgramError, run_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +31,8 @@ async def mail_owner(folder: str | None) -> MailOwner | None:
         return None
     where = ["-c", folder] if folder else []
     try:
-        said = await ask("postconf", *where, "-hx", "mail_owner")
-        account = pwd.getpwnam(said.output.strip())
+        output = await run_program("postconf", *where, "-hx", "mail_owner")
+        account = pwd.getpwnam(output.stdout.strip())
     except (ProgramError, KeyError):
         return None
     return MailOwner(account.pw_name, account.pw_uid, account.pw_gid)

@@ -8,21 +8,23 @@ import os
 import shutil
 from typing import NamedTuple
 
-SECONDS = 10.0
-MAX_BYTES = 1024 * 1024
+from greyd.doctor.errors import DoctorError
+
+TIMEOUT_SECONDS = 10.0
+MAX_OUTPUT_BYTES = 1024 * 1024
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
-class ProgramError(Exception):
+class ProgramError(DoctorError):
     """A program is missing, hangs, or fails; the text says which."""
 
 
-class Said(NamedTuple):
+class Output(NamedTuple):
     """What a program has said."""
 
-    output: str
-    remarks: str
+    stdout: str
+    stderr: str
     """On standard error."""
 
 
@@ -31,7 +33,7 @@ def path_of(name: str) -> str | None:
     return shutil.which(name, path=_PATH)
 
 
-async def ask(name: str, *words: str, seconds: float = SECONDS) -> Said:
+async def run_program(name: str, *words: str, seconds: float = TIMEOUT_SECONDS) -> Output:
     """Run a program to its end.
 
     Raises:
@@ -54,12 +56,14 @@ async def ask(name: str, *words: str, seconds: float = SECONDS) -> Said:
         raise ProgramError(f"{name}: {fault.strerror}") from None
     try:
         async with asyncio.timeout(seconds):
-            output, remarks = await asyncio.gather(_all(process.stdout), _all(process.stderr))
+            output, remarks = await asyncio.gather(
+                _read_all(process.stdout), _read_all(process.stderr)
+            )
             status = await process.wait()
     except TimeoutError:
         raise ProgramError(f"{name}: no answer within {seconds:g} s") from None
     except OverflowError:
-        raise ProgramError(f"{name}: says more than {MAX_BYTES >> 20} MiB") from None
+        raise ProgramError(f"{name}: says more than {MAX_OUTPUT_BYTES >> 20} MiB") from None
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -69,29 +73,14 @@ async def ask(name: str, *words: str, seconds: float = SECONDS) -> Said:
     if status:
         reason = (remarks or output).strip().splitlines() or [f"status {status}"]
         raise ProgramError(f"{name}: {reason[-1]}")
-    return Said(output, remarks)
+    return Output(output, remarks)
 
 
-async def _all(stream: asyncio.StreamReader | None) -> str:
+async def _read_all(stream: asyncio.StreamReader | None) -> str:
     pieces, length = [], 0
     while stream is not None and (piece := await stream.read(65536)):
         pieces.append(piece)
         length += len(piece)
-        if length > MAX_BYTES:
+        if length > MAX_OUTPUT_BYTES:
             raise OverflowError
     return b"".join(pieces).decode(errors="replace")
-
-
-async def properties(unit: str, *names: str) -> dict[str, list[str]]:
-    """Return properties of a systemd unit; each may have several values.
-
-    Raises:
-        ProgramError: systemd is not there.
-    """
-    said = await ask("systemctl", "show", unit, f"--property={','.join(names)}")
-    found: dict[str, list[str]] = {name: [] for name in names}
-    for line in said.output.splitlines():
-        name, equals, value = line.partition("=")
-        if equals and name in found:
-            found[name].append(value)
-    return found

@@ -8,79 +8,47 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from greyd.doctor.clocks import finding_of_offset
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
-from greyd.escaping import printable
+from greyd.doctor.redis_instance import (
+    TIMEOUT_SECONDS,
+    RedisInstance,
+    fields,
+    inspect_instance,
+    try_command,
+)
 from greyd.store.errors import StoreError
 from greyd.store.redis.sentinel import SentinelClient
 from greyd.store.redis.transport import open_transport
 from greyd.store.url import parse_redis_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from greyd.config.settings import Settings
-    from greyd.store.redis.store import Send
 
-SECONDS = 5.0
-MAX_CLOCK_SECONDS = 1.0
-OLDEST = 6
+MIN_MAJOR_VERSION = 6
 """Redis's version before which access lists and much else is missing."""
-
-_CONFIG = (
-    "appendfsync",
-    "bind",
-    "maxmemory",
-    "maxmemory-policy",
-    "protected-mode",
-    "requirepass",
-    "save",
-    "stop-writes-on-bgsave-error",
-)
 _LOOPBACK = ("127.", "-127.", "::1", "-::1", "localhost")
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """What is seen of one server."""
-
-    name: str = ""
-    """Told apart from others by it; empty where there is one."""
-    info: Mapping[str, str] = field(default_factory=dict)
-    config: Mapping[str, str] | None = None
-    """None where it may not be asked. The password is not kept, only whether there is one."""
-    user: str = ""
-    open_to_all: bool | None = None
-    """Whether its default user needs no password; None where that is not known."""
-    clock_offset_seconds: float | None = None
-    """How far its clock is before this machine's; None where it may not be asked."""
-    took_seconds: float = 0
-
-    def check(self, what: str) -> str:
-        """Name a check."""
-        return f"store: {what} ({self.name})" if self.name else f"store: {what}"
-
-    def number(self, name: str) -> int:
-        """Return a number of its information; 0 where it has none."""
-        text = self.info.get(name, "0").strip()
-        return int(text) if text.lstrip("-").isdigit() else 0
-
-
-async def findings(url: str, settings: Settings) -> list[Finding]:
+async def check_redis(url: str, settings: Settings) -> list[Finding]:
     """Look at all servers that hold the entries."""
     transport = open_transport(url, settings)
     made: list[Finding] = []
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             nodes = await transport.nodes()
             for number, send in enumerate(nodes, 1):
                 name = f"{number} of {len(nodes)}" if len(nodes) > 1 else ""
-                made += findings_of_node(await _look(name, send))
+                made += findings_of_instance(await inspect_instance(name, send))
             if transport.is_divided:
                 made.append(
-                    finding_of_cluster(_fields(await _allowed(nodes[0], "CLUSTER", "INFO") or b""))
+                    finding_of_cluster(
+                        fields(await try_command(nodes[0], "CLUSTER", "INFO") or b"")
+                    )
                 )
     except (StoreError, TimeoutError) as fault:
         made.append(not_checked("store: Redis", str(fault) or "no answer in time"))
@@ -93,66 +61,17 @@ async def findings(url: str, settings: Settings) -> list[Finding]:
     return made
 
 
-async def _look(name: str, send: Send) -> Node:
-    before = time.time()
-    now = await _allowed(send, "TIME")
-    after = time.time()
-    user = await _allowed(send, "ACL", "WHOAMI")
-    return Node(
-        name=name,
-        info=_fields(await _allowed(send, "INFO") or b""),
-        config=_config([await _allowed(send, "CONFIG", "GET", each) for each in _CONFIG]),
-        user=printable(user)[:100] if isinstance(user, bytes) else "",
-        open_to_all=_needs_no_password(await _allowed(send, "ACL", "GETUSER", "default")),
-        clock_offset_seconds=int(now[0]) + int(now[1]) / 1e6 - (before + after) / 2
-        if now
-        else None,
-        took_seconds=after - before,
-    )
-
-
-async def _allowed(send: Send, *command: str) -> Any:
-    """Ask something that may be refused; None where it is."""
-    try:
-        return await send(*command)
-    except StoreError:
-        return None
-
-
-def _fields(text: bytes) -> dict[str, str]:
-    pairs = (line.partition(":") for line in plain_lines(text))
-    return {name: value for name, colon, value in pairs if colon}
-
-
-def plain_lines(text: bytes) -> list[str]:
-    """Return the lines of an answer as they can stand on a terminal."""
-    return [printable(line.strip()) for line in text.splitlines()]
-
-
-def _config(answers: Sequence[Any]) -> dict[str, str] | None:
-    found = {}
-    for answer in answers:
-        if isinstance(answer, list) and len(answer) == 2:
-            name, value = printable(answer[0]), printable(answer[1])
-            found[name] = ("set" if value else "") if name == "requirepass" else value
-    return found or None
-
-
-def _needs_no_password(answer: Any) -> bool | None:
-    """Read ``ACL GETUSER default``: pairs, the first of which is its flags."""
-    if not isinstance(answer, list) or len(answer) < 2 or not isinstance(answer[1], list):
-        return None
-    return b"nopass" in answer[1] and b"on" in answer[1]
-
-
 # Judged -------------------------------------------------------------------------------------------
 
 
-def findings_of_node(node: Node) -> list[Finding]:
+def findings_of_instance(node: RedisInstance) -> list[Finding]:
     """Judge one server."""
     made = [finding_of_clock(node), finding_of_access(node)]
     if not node.info:
-        return [*made, not_checked(node.check("Redis"), "greyd's user may not ask INFO", _ACL)]
+        return [
+            *made,
+            not_checked(node.check("Redis"), "greyd's user may not ask INFO", _MORE_RIGHTS),
+        ]
     return [
         finding_of_version(node),
         finding_of_role(node),
@@ -164,23 +83,23 @@ def findings_of_node(node: Node) -> list[Finding]:
     ]
 
 
-_ACL = (
+_MORE_RIGHTS = (
     "greyd doctor --store=redis://ADMIN@HOST/0 --store-password-file=FILE (a user who may); or"
     " redis-cli ACL SETUSER NAME +info +config|get +acl|whoami +acl|getuser +time"
 )
 
 
-def finding_of_version(node: Node) -> Finding:
+def finding_of_version(node: RedisInstance) -> Finding:
     """Say which it is."""
     version = node.info.get("redis_version", "")
     major = version.partition(".")[0]
     name = node.info.get("server_name") or "Redis"
-    if major.isdigit() and int(major) < OLDEST:
+    if major.isdigit() and int(major) < MIN_MAJOR_VERSION:
         return warning(node.check("version"), f"{name} {version} is old", "7.0 and later are tried")
     return ok(node.check("version"), f"{name} {version or 'of unknown version'}")
 
 
-def finding_of_role(node: Node) -> Finding:
+def finding_of_role(node: RedisInstance) -> Finding:
     """Say whether it takes writes."""
     check = node.check("role")
     role = node.info.get("role", "")
@@ -193,7 +112,7 @@ def finding_of_role(node: Node) -> Finding:
     return ok(check, f"{role or 'unknown'}, {node.number('connected_slaves')} replicas")
 
 
-def finding_of_durability(node: Node) -> Finding:
+def finding_of_durability(node: RedisInstance) -> Finding:
     """Say what is lost when its machine dies."""
     check = node.check("durable")
     remedy = "redis.conf: appendonly yes, appendfsync everysec"
@@ -221,7 +140,7 @@ def finding_of_durability(node: Node) -> Finding:
     )
 
 
-def _findings_of_persistence(node: Node) -> list[Finding]:
+def _findings_of_persistence(node: RedisInstance) -> list[Finding]:
     check = node.check("writes to disk")
     failed = [
         name
@@ -239,7 +158,7 @@ def _findings_of_persistence(node: Node) -> list[Finding]:
     return [ok(check, "the last ones went well")]
 
 
-def finding_of_eviction(node: Node) -> Finding:
+def finding_of_eviction(node: RedisInstance) -> Finding:
     """Say whether it forgets what has not expired."""
     check = node.check("evicts nothing")
     remedy = "redis.conf: maxmemory-policy noeviction"
@@ -252,7 +171,7 @@ def finding_of_eviction(node: Node) -> Finding:
         )
     policy = node.info.get("maxmemory_policy") or (node.config or {}).get("maxmemory-policy", "")
     if not policy:
-        return not_checked(check, "maxmemory-policy may not be asked", _ACL)
+        return not_checked(check, "maxmemory-policy may not be asked", _MORE_RIGHTS)
     if policy == "noeviction":
         return ok(check, policy)
     limit = node.number("maxmemory")
@@ -266,15 +185,15 @@ def finding_of_eviction(node: Node) -> Finding:
     )
 
 
-FULL = 0.9
+MAX_MEMORY_SHARE = 0.9
 
 
-def finding_of_memory(node: Node) -> Finding:
+def finding_of_memory(node: RedisInstance) -> Finding:
     """Say whether it still has room."""
     check = node.check("memory")
     used, limit = node.number("used_memory"), node.number("maxmemory")
     text = f"{used / 1024**2:,.1f} MiB used"
-    if limit and used > limit * FULL:
+    if limit and used > limit * MAX_MEMORY_SHARE:
         return warning(
             check,
             f"{text} of {limit / 1024**2:,.1f}: when it is full it takes no writes",
@@ -283,14 +202,14 @@ def finding_of_memory(node: Node) -> Finding:
     return ok(check, f"{text} of {limit / 1024**2:,.0f} MiB" if limit else f"{text}, no limit")
 
 
-def finding_of_access(node: Node) -> Finding:
+def finding_of_access(node: RedisInstance) -> Finding:
     """Say whether others than greyd can come in."""
     check = node.check("closed to others")
     remedy = (
         "redis.conf: bind 127.0.0.1 -::1, or a password: requirepass; and --store-password-file"
     )
     if node.open_to_all is None and node.config is None:
-        return not_checked(check, "greyd's user may not ask who can come in", _ACL)
+        return not_checked(check, "greyd's user may not ask who can come in", _MORE_RIGHTS)
     config = node.config or {}
     nopass = node.open_to_all if node.open_to_all is not None else not config.get("requirepass")
     if not nopass:
@@ -311,26 +230,12 @@ def finding_of_access(node: Node) -> Finding:
     return error(check, f"open to the world: no password, bind {' '.join(outside)}", remedy)
 
 
-def finding_of_clock(node: Node) -> Finding:
+def finding_of_clock(node: RedisInstance) -> Finding:
     """Compare its clock with this machine's; names the group of clocks."""
     check = f"clocks: Redis ({node.name})" if node.name else "clocks: Redis"
     if node.clock_offset_seconds is None:
-        return not_checked(check, "greyd's user may not ask TIME", _ACL)
+        return not_checked(check, "greyd's user may not ask TIME", _MORE_RIGHTS)
     return finding_of_offset(check, node.clock_offset_seconds, node.took_seconds)
-
-
-def finding_of_offset(check: str, offset: float, took: float) -> Finding:
-    """Judge how far another clock is before this machine's, give or take half of ``took``."""
-    if took > MAX_CLOCK_SECONDS:
-        return not_checked(check, f"the answer took {took:.1f} s: too long to compare")
-    if abs(offset) - took / 2 > MAX_CLOCK_SECONDS:
-        way = "before" if offset > 0 else "behind"
-        return warning(
-            check,
-            f"{abs(offset):.1f} s {way} this machine's: so much longer or shorter mail waits",
-            "timedatectl set-ntp true, on both machines",
-        )
-    return ok(check, f"{offset:+.3f} s, within a second")
 
 
 def finding_of_cluster(info: Mapping[str, str]) -> Finding:

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
     from greyd.store.sqlite.file_identity import FileIdentity
 
-LEAST_FREE = 100 * 1024 * 1024
-LARGEST_LOG = 64 * 1024 * 1024
+
+MIN_FREE_BYTES = 100 * 1024 * 1024
+MAX_LOG_BYTES = 64 * 1024 * 1024
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _THOROUGH = "greyd doctor --thorough"
-_NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "glusterfs", "fuse.sshfs")
+_NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "ceph", "glusterfs", "fuse.sshfs")
 
 
-class Disk(NamedTuple):
+class DatabaseFile(NamedTuple):
     """What is seen of a store's file without opening it."""
 
     path: Path
@@ -43,7 +44,7 @@ class Disk(NamedTuple):
     filesystem: str
 
 
-def findings(url: str, *, thorough: bool) -> list[Finding]:
+def check_sqlite(url: str, *, thorough: bool) -> list[Finding]:
     """Look at a store's file.
 
     Raises:
@@ -51,7 +52,7 @@ def findings(url: str, *, thorough: bool) -> list[Finding]:
     """
     path = sqlite_file(url)
     try:
-        disk = _look(path)
+        disk = _inspect(path)
     except FileNotFoundError:
         return []
     except OSError as fault:
@@ -66,10 +67,10 @@ def findings(url: str, *, thorough: bool) -> list[Finding]:
     ]
 
 
-def _look(path: Path) -> Disk:
+def _inspect(path: Path) -> DatabaseFile:
     file, folder, disk = path.stat(), path.parent.stat(), os.statvfs(path)
     log = Path(f"{path}-wal")
-    return Disk(
+    return DatabaseFile(
         path=path,
         mode=stat.S_IMODE(file.st_mode),
         owner=_name(file.st_uid),
@@ -102,7 +103,7 @@ def filesystem_of(path: Path, mounts: Sequence[Sequence[str]]) -> str:
     return max(enumerate(on), key=lambda each: (len(each[1][1]), each[0]))[1][2] if on else ""
 
 
-def finding_of_secrecy(disk: Disk) -> Finding:
+def finding_of_secrecy(disk: DatabaseFile) -> Finding:
     """Say whether other users can read who writes to whom."""
     check = "store: secrecy"
     if disk.mode & 0o044 and disk.folder_mode & 0o001:
@@ -115,7 +116,7 @@ def finding_of_secrecy(disk: Disk) -> Finding:
     return ok(check, f"mode {disk.mode:04o}, in a folder of mode {disk.folder_mode:04o}")
 
 
-def finding_of_owner(disk: Disk) -> Finding:
+def finding_of_owner(disk: DatabaseFile) -> Finding:
     """Say whether the file is its folder's owner's, who is the server."""
     check = "store: owner"
     if disk.owner != disk.folder_owner:
@@ -127,22 +128,22 @@ def finding_of_owner(disk: Disk) -> Finding:
     return ok(check, f"{disk.owner}, as of its folder")
 
 
-def finding_of_space(disk: Disk) -> Finding:
+def finding_of_space(disk: DatabaseFile) -> Finding:
     """Say whether the disk has room."""
     check = "store: disk"
     free = f"{disk.free / 1024**2:,.0f} MiB free"
-    if disk.free < LEAST_FREE // 10:
+    if disk.free < MIN_FREE_BYTES // 10:
         return error(check, f"{free}: nothing can be remembered", f"df {disk.path.parent}")
-    if disk.free < LEAST_FREE:
+    if disk.free < MIN_FREE_BYTES:
         return warning(check, free, f"df {disk.path.parent}")
     return ok(check, free)
 
 
-def finding_of_log(disk: Disk) -> Finding:
+def finding_of_log(disk: DatabaseFile) -> Finding:
     """Say whether commits are brought into the file."""
     check = "store: log of commits"
     size = f"{disk.log / 1024**2:.1f} MiB"
-    if disk.log > LARGEST_LOG:
+    if disk.log > MAX_LOG_BYTES:
         return warning(
             check,
             f"{disk.path}-wal has {size}: somebody reads the file and does not end",
@@ -151,10 +152,10 @@ def finding_of_log(disk: Disk) -> Finding:
     return ok(check, size)
 
 
-def finding_of_filesystem(disk: Disk) -> Finding:
+def finding_of_filesystem(disk: DatabaseFile) -> Finding:
     """Say whether SQLite's locks hold on the file system."""
     check = "store: file system"
-    if disk.filesystem.startswith(_NETWORK):
+    if disk.filesystem.startswith(_NETWORK_FILE_SYSTEMS):
         return error(
             check,
             f"{disk.filesystem}: SQLite's log of commits does not work over a network",

@@ -38,10 +38,10 @@ class StoreAccess(Protocol):
 SLOW_SECONDS = 0.1
 """A third of what a request waits for the store, unless it is told otherwise."""
 
-QUESTIONS = 5
+PROBE_COUNT = 5
 
 
-async def findings(access: StoreAccess, *, thorough: bool) -> list[Finding]:
+async def check_store_access(access: StoreAccess, *, thorough: bool) -> list[Finding]:
     """Look at the server's store; nothing of what it keeps is touched.
 
     Raises:
@@ -58,12 +58,12 @@ async def findings(access: StoreAccess, *, thorough: bool) -> list[Finding]:
         ]
     made = [await _finding_of_answers(access)]
     if is_sqlite_url(url):
-        from greyd.doctor import sqlite
+        from greyd.doctor.sqlite import check_sqlite
 
-        return made + await asyncio.to_thread(sqlite.findings, url, thorough=thorough)
-    from greyd.doctor import redis
+        return made + await asyncio.to_thread(check_sqlite, url, thorough=thorough)
+    from greyd.doctor.redis import check_redis
 
-    return made + await redis.findings(url, access.settings)
+    return made + await check_redis(url, access.settings)
 
 
 async def _finding_of_answers(access: StoreAccess) -> Finding:
@@ -97,14 +97,14 @@ async def _probe(access: StoreAccess) -> float:
     took = []
     writes = not _is_file(access)
     async with access.store(writes=writes) as store:
-        for _ in range(QUESTIONS):
+        for _ in range(PROBE_COUNT):
             started = time.perf_counter()
             if writes:
                 await store.transact([PROBE_KEY], write_probe)
             if await store.get(PROBE_KEY) is None and writes:
                 raise StoreError("what is written can't be read again")
             took.append(time.perf_counter() - started)
-    return sorted(took)[QUESTIONS // 2]
+    return sorted(took)[PROBE_COUNT // 2]
 
 
 def _is_file(access: StoreAccess) -> bool:

@@ -17,16 +17,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.lru import LruCache
-from greyd.maillog.decisions import decision_of
+from greyd.maillog.decisions import parse_decision
 from greyd.rules.address import parse_address
 from greyd.whitelist.matcher import parse_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from greyd.maillog.decisions import Decision
-    from greyd.maillog.lines import Line
+    from greyd.maillog.decisions import LoggedDecision
+    from greyd.maillog.lines import LogLine
     from greyd.rules.address import Address
+
 
 PROGRAMS = (
     b"greyd", b"postgrey", b"postfix/smtpd", b"postfix/qmgr", b"postfix/smtp", b"postfix/lmtp",
@@ -37,7 +38,7 @@ PROGRAMS = (
 HOLD_SECONDS = 60
 """For which an attempt is kept back: what else the log says of it comes a little later."""
 
-MAX_QUEUED = 50_000
+MAX_QUEUED_MESSAGES = 50_000
 """Messages whose lines are waited for."""
 
 MAX_RECIPIENTS = 1000
@@ -79,7 +80,7 @@ class Attempt(NamedTuple):
 
 
 @dataclass
-class Reading:
+class AttemptStatistics:
     """What a log turned out to have."""
 
     decisions: int = 0
@@ -90,13 +91,13 @@ class Reading:
     """Lines left out because they have no date."""
 
 
-def attempts(lines: Iterable[Line], reading: Reading) -> Iterator[Attempt]:
+def attempts_in(lines: Iterable[LogLine], reading: AttemptStatistics) -> Iterator[Attempt]:
     """Yield the attempts of a log in the order of their times; ``reading`` counts."""
-    return _Joiner(reading).run(lines)
+    return _AttemptCollector(reading).run(lines)
 
 
 @dataclass(slots=True)
-class _Queued:
+class _QueuedMessage:
     """A message in Postfix's queue."""
 
     when: float
@@ -108,7 +109,7 @@ class _Queued:
 
 
 @dataclass(slots=True)
-class _Names:
+class _ClientNames:
     """What Postfix told of a client."""
 
     helo: bytes | None = None
@@ -134,18 +135,18 @@ _MISMATCH = (
 )
 
 
-class _Joiner:
+class _AttemptCollector:
     """Makes attempts of lines."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: AttemptStatistics) -> None:
         self._reading = reading
-        self._names: LruCache[_Names] = LruCache(MAX_CLIENTS)
-        self._queue: LruCache[_Queued] = LruCache(MAX_QUEUED)
+        self._names: LruCache[_ClientNames] = LruCache(MAX_CLIENTS)
+        self._queue: LruCache[_QueuedMessage] = LruCache(MAX_QUEUED_MESSAGES)
         self._held: list[tuple[float, int, Attempt]] = []
         self._number = 0
         self._last = 0.0
 
-    def run(self, lines: Iterable[Line]) -> Iterator[Attempt]:
+    def run(self, lines: Iterable[LogLine]) -> Iterator[Attempt]:
         """Yield the attempts."""
         held = self._held
         for line in lines:
@@ -154,16 +155,16 @@ class _Joiner:
                 continue
             if b"/" in line.program:
                 self._see_postfix(line)
-            elif decision := decision_of(line.when, line.text):
+            elif decision := parse_decision(line.when, line.text):
                 self._see_decision(decision)
             while held and held[0][0] < line.when - HOLD_SECONDS:
                 yield self._released()
         while held:
             yield self._released()
 
-    def _undated(self, line: Line) -> None:
+    def _undated(self, line: LogLine) -> None:
         # greyd's JSON has a date of its own.
-        decision = decision_of(0.0, line.text) if line.text[:1] == b"{" else None
+        decision = parse_decision(0.0, line.text) if line.text[:1] == b"{" else None
         if decision is not None and decision.when:
             self._see_decision(decision)
         else:
@@ -183,7 +184,7 @@ class _Joiner:
 
     # greyd and postgrey -------------------------------------------------------------------------
 
-    def _see_decision(self, told: Decision) -> None:
+    def _see_decision(self, told: LoggedDecision) -> None:
         if not self._reading.decisions:
             # Postfix tells of the same attempts: what it told of this one already goes.
             kept = [each for each in self._held if each[0] < told.when - HOLD_SECONDS / 2]
@@ -207,7 +208,7 @@ class _Joiner:
 
     # Postfix ------------------------------------------------------------------------------------
 
-    def _see_postfix(self, line: Line) -> None:
+    def _see_postfix(self, line: LogLine) -> None:
         text = line.text
         if line.program.endswith(b"smtpd"):
             self._see_smtpd(line)
@@ -221,7 +222,7 @@ class _Joiner:
         elif told := _REMOVED(text):
             self._queue.pop(told[1])
 
-    def _see_smtpd(self, line: Line) -> None:
+    def _see_smtpd(self, line: LogLine) -> None:
         text = line.text
         if b": reject: RCPT from" in text and (told := _REJECT(text)):
             name, address, kind, why, sender, recipient, helo = told.groups()
@@ -233,7 +234,7 @@ class _Joiner:
         elif b": client=" in text and (told := _CLIENT(text)):
             if not self._reading.decisions:
                 sasl = b"sasl_username=" in told[4]
-                self._queue.put(told[1], _Queued(line.when, told[2], told[3], sasl))
+                self._queue.put(told[1], _QueuedMessage(line.when, told[2], told[3], sasl))
         elif text.startswith(b"warning: "):
             self._see_warning(text)
 
@@ -266,9 +267,9 @@ class _Joiner:
         )
         self._hold(queued.when, attempt)
 
-    def _names_of(self, address: bytes) -> _Names:
+    def _names_of(self, address: bytes) -> _ClientNames:
         if (names := self._names.get(address)) is None:
-            names = _Names()
+            names = _ClientNames()
             self._names.put(address, names)
         return names
 

@@ -10,7 +10,7 @@ from greyd.maillog.lines import json_in
 from greyd.maillog.times import iso_time
 
 
-class Decision(NamedTuple):
+class LoggedDecision(NamedTuple):
     """A decision of greyd's or postgrey's; octets other than printable ASCII are ``%XX``."""
 
     when: float
@@ -40,7 +40,7 @@ class Decision(NamedTuple):
         return int(missing[1]) if missing else None
 
 
-def decision_of(when: float, text: bytes) -> Decision | None:
+def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
     """Return the decision that a line's text tells; None for none."""
     if text[:1] == b"{":
         return _of_json(when, text)
@@ -49,7 +49,7 @@ def decision_of(when: float, text: bytes) -> Decision | None:
     queue_id, action, reason, detail, delay, name, address, sender, recipient, identity, signals = (
         told.groups(b"")
     )
-    return Decision(
+    return LoggedDecision(
         when,
         "pass" if action == b"pass" else "greylist",
         _reasons.get(reason) or _reason(reason),
@@ -88,13 +88,13 @@ def _reason(data: bytes) -> str:
     return text
 
 
-def _of_json(when: float, text: bytes) -> Decision | None:
+def _of_json(when: float, text: bytes) -> LoggedDecision | None:
     event = json_in(text)
     if event is None or event.get("action") not in {"pass", "greylist"}:
         return None
     reason, _, detail = str(event.get("reason", "")).partition(" (")
     delay, signals = event.get("delay"), event.get("signals")
-    return Decision(
+    return LoggedDecision(
         when=when or iso_time(event.get("time")),
         action=event["action"],
         reason=reason,

@@ -14,8 +14,15 @@ import zlib
 from typing import TYPE_CHECKING, TypeAlias
 
 from greyd.errors import GreydError
-from greyd.maillog.lines import EXPORT, Line, Tally, first_time, journal, plain
-from greyd.maillog.times import Clock
+from greyd.maillog.lines import (
+    EXPORT,
+    LogLine,
+    ReadStatistics,
+    first_time,
+    journal_lines,
+    text_lines,
+)
+from greyd.maillog.times import TimeParser
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     Find = Callable[[bytes, int], int]
+
     """Where in a block, from a place on, the next line may be that is wanted; -1 for nowhere."""
 
 
@@ -32,21 +40,21 @@ class MailLogError(GreydError):
     """A mail log can't be read."""
 
 
-def read(
-    paths: Sequence[str | Path], find: Find, now: float | None, tally: Tally
-) -> Iterator[Line]:
+def read_files(
+    paths: Sequence[str | Path], find: Find, now: float | None, tally: ReadStatistics
+) -> Iterator[LogLine]:
     """Yield the lines of several files, by their times."""
     now = time.time() if now is None else now
-    files = [_File(str(path), now, tally) for path in paths]
+    files = [_LogFile(str(path), now, tally) for path in paths]
     return _in_order([(file.first_time(), file.lines(find)) for file in files])
 
 
-def _in_order(sources: Sequence[tuple[float, Iterator[Line]]]) -> Iterator[Line]:
+def _in_order(sources: Sequence[tuple[float, Iterator[LogLine]]]) -> Iterator[LogLine]:
     """Merge what is in order already; a source is asked only when the time of its first has come.
 
     Where all follow one another, as the rotated files of one machine do, each costs a comparison.
     """
-    heap: list[tuple[float, int, Line | None]] = [
+    heap: list[tuple[float, int, LogLine | None]] = [
         (when, place, None) for place, (when, _) in enumerate(sources)
     ]
     heapq.heapify(heap)
@@ -62,10 +70,10 @@ def _in_order(sources: Sequence[tuple[float, Iterator[Line]]]) -> Iterator[Line]
             yield line
 
 
-class _File:
+class _LogFile:
     """A file of the log."""
 
-    def __init__(self, path: str, now: float, tally: Tally) -> None:
+    def __init__(self, path: str, now: float, tally: ReadStatistics) -> None:
         self._path = path
         self._now = now
         self._tally = tally
@@ -75,24 +83,24 @@ class _File:
     def first_time(self) -> float:
         """Return when the first line was written that has a date; 0 where none has."""
         if self._stream is not None:
-            return first_time(self._peek(self._stream), Clock(self._now))
-        with self._open(Tally()) as stream:
-            return first_time(self._peek(stream), Clock(self._now))
+            return first_time(self._peek(self._stream), TimeParser(self._now))
+        with self._open(ReadStatistics()) as stream:
+            return first_time(self._peek(stream), TimeParser(self._now))
 
-    def lines(self, find: Find) -> Iterator[Line]:
+    def lines(self, find: Find) -> Iterator[LogLine]:
         """Yield its lines that ``find`` points at."""
         with self._stream or self._open(self._tally) as stream:
-            form = journal if self._peek(stream).startswith(EXPORT) else plain
-            yield from form(self._pieces(stream), find, Clock(self._now), self._tally)
+            form = journal_lines if self._peek(stream).startswith(EXPORT) else text_lines
+            yield from form(self._pieces(stream), find, TimeParser(self._now), self._tally)
 
-    def _open(self, tally: Tally) -> Stream:
+    def _open(self, tally: ReadStatistics) -> Stream:
         try:
             # Whoever reads it closes it.
             raw = io.FileIO(0, closefd=False) if self._path == "-" else io.FileIO(self._path)
             status = os.fstat(raw.fileno())
             if stat.S_ISREG(status.st_mode):
                 self._now = min(self._now, status.st_mtime)
-            return _unpacked(io.BufferedReader(_Counted(raw, tally), _PEEKED))
+            return _decompressed(io.BufferedReader(_CountingFile(raw, tally), _PEEK_BYTES))
         except PermissionError:
             raise MailLogError(
                 f"{self._path}: permission denied; run this as root, or as one of the group adm"
@@ -102,16 +110,16 @@ class _File:
 
     def _peek(self, stream: Stream) -> bytes:
         try:
-            return stream.peek(_PEEKED)
-        except _BROKEN:
+            return stream.peek(_PEEK_BYTES)
+        except _DAMAGE_ERRORS:
             return b""
 
     def _pieces(self, stream: Stream) -> Iterator[bytes]:
         """Yield what the file holds; of a broken one what can be read."""
         while True:
             try:
-                piece = stream.read1(_PIECE)
-            except _BROKEN as error:
+                piece = stream.read1(_READ_BYTES)
+            except _DAMAGE_ERRORS as error:
                 print_error(f"{self._path}: broken, read up to there: {error}")
                 return
             if not piece:
@@ -121,15 +129,15 @@ class _File:
 
 Stream: TypeAlias = "io.BufferedReader | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile"
 
-_PEEKED = 1 << 16
-_PIECE = 1 << 20
-_BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError)
+_PEEK_BYTES = 1 << 16
+_READ_BYTES = 1 << 20
+_DAMAGE_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
-class _Counted(io.RawIOBase):
+class _CountingFile(io.RawIOBase):
     """A raw file that counts what is read of it."""
 
-    def __init__(self, raw: io.FileIO, tally: Tally) -> None:
+    def __init__(self, raw: io.FileIO, tally: ReadStatistics) -> None:
         self._raw = raw
         self._tally = tally
 
@@ -147,7 +155,7 @@ class _Counted(io.RawIOBase):
         super().close()
 
 
-def _unpacked(file: io.BufferedReader) -> Stream:
+def _decompressed(file: io.BufferedReader) -> Stream:
     magic = file.peek(6)
     if magic.startswith(b"\x1f\x8b"):
         return gzip.GzipFile(fileobj=file)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greyd.maillog.times import HEAD, Clock, iso_time
+from greyd.maillog.times import HEAD, TimeParser, iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from greyd.maillog.files import Find
 
 
-MAX_BYTES = 16 * 1024
+MAX_LINE_BYTES = 16 * 1024
 """Of a line; Postfix cuts its own at 2000."""
 
-_MAX_ENTRY = 1 << 20
+_MAX_ENTRY_BYTES = 1 << 20
 """Octets of a journal's entry, with all of its fields."""
 
 
-class Line(NamedTuple):
+class LogLine(NamedTuple):
     """A line of the log."""
 
     when: float
@@ -33,7 +33,7 @@ class Line(NamedTuple):
 
 
 @dataclass
-class Tally:
+class ReadStatistics:
     """What was read."""
 
     bytes_read: int = 0
@@ -56,21 +56,23 @@ def json_in(text: bytes) -> dict[str, Any] | None:
 # Lines ------------------------------------------------------------------------------------------
 
 
-def plain(pieces: Iterable[bytes], find: Find, clock: Clock, tally: Tally) -> Iterator[Line]:
+def text_lines(
+    pieces: Iterable[bytes], find: Find, clock: TimeParser, tally: ReadStatistics
+) -> Iterator[LogLine]:
     """Yield the lines of text, or of JSON."""
     for block in _whole_lines(pieces, tally):
         place = find(block, 0)
         while place >= 0:
             start = block.rfind(b"\n", 0, place) + 1
             end = block.find(b"\n", place)
-            if end - start > MAX_BYTES:
+            if end - start > MAX_LINE_BYTES:
                 tally.too_long += 1
             else:
                 yield _line(block[start:end], clock)
             place = find(block, end)
 
 
-def _whole_lines(pieces: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
+def _whole_lines(pieces: Iterable[bytes], tally: ReadStatistics) -> Iterator[bytes]:
     """Yield blocks that end with a line's end; too long a line is left out."""
     rest, skipping = b"", False
     for piece in pieces:
@@ -84,35 +86,35 @@ def _whole_lines(pieces: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
             rest = piece[cut:]
         else:
             rest += piece[start:]
-        if len(rest) > MAX_BYTES:
+        if len(rest) > MAX_LINE_BYTES:
             tally.too_long += 1
             rest, skipping = b"", True
     if rest:
         yield rest + b"\n"
 
 
-def _line(text: bytes, clock: Clock) -> Line:
+def _line(text: bytes, clock: TimeParser) -> LogLine:
     """Return a line; where it has neither date nor program, all of it is text."""
     if text[:1] == b"{":
         return _line_of_json(text)
     if (head := HEAD(text)) is None:
-        return Line(0.0, b"", text)
+        return LogLine(0.0, b"", text)
     minute, second, fraction, zone, program = head.groups()
     when = clock.time_of(minute, second, fraction, zone)
-    return Line(when, program or b"", text[head.end() :])
+    return LogLine(when, program or b"", text[head.end() :])
 
 
-def _line_of_json(text: bytes) -> Line:
+def _line_of_json(text: bytes) -> LogLine:
     """Return the line that the journal, Docker or greyd itself has put into JSON."""
     event = json_in(text) or {}
     if "MESSAGE" in event:
         message, program = event["MESSAGE"], event.get("SYSLOG_IDENTIFIER")
         micros = str(event.get("__REALTIME_TIMESTAMP", ""))
         when = int(micros) / 1e6 if micros.isascii() and micros.isdigit() else 0.0
-        return Line(when, _encoded(program), _encoded(message))
+        return LogLine(when, _encoded(program), _encoded(message))
     if "log" in event:
-        return Line(iso_time(event.get("time")), b"", _encoded(event["log"]).rstrip())
-    return Line(iso_time(event.get("time")), b"", text)
+        return LogLine(iso_time(event.get("time")), b"", _encoded(event["log"]).rstrip())
+    return LogLine(iso_time(event.get("time")), b"", text)
 
 
 def _encoded(value: object) -> bytes:
@@ -129,17 +131,19 @@ _MICROSECONDS = re.compile(rb"^__REALTIME_TIMESTAMP=([0-9]{1,18})$", re.MULTILIN
 _BINARY = re.compile(rb"^[A-Z0-9_]{1,64}\n", re.MULTILINE)
 
 
-def journal(pieces: Iterable[bytes], find: Find, _: Clock, tally: Tally) -> Iterator[Line]:
+def journal_lines(
+    pieces: Iterable[bytes], find: Find, _: TimeParser, tally: ReadStatistics
+) -> Iterator[LogLine]:
     """Yield the messages of ``journalctl -o export``."""
     for entry in _entries(pieces, tally):
         if find(entry, 0) >= 0 and (message := _MESSAGE.search(entry)):
             when, program = _MICROSECONDS.search(entry), _IDENTIFIER.search(entry)
-            yield Line(
+            yield LogLine(
                 int(when[1]) / 1e6 if when else 0.0, program[1] if program else b"", message[1]
             )
 
 
-def _entries(pieces: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
+def _entries(pieces: Iterable[bytes], tally: ReadStatistics) -> Iterator[bytes]:
     """Yield the journal's entries, without their fields of odd octets; none holds a decision."""
     rest = b""
     for piece in pieces:
@@ -149,7 +153,7 @@ def _entries(pieces: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
             entry, start = found
             yield entry
         rest = rest[start:]
-        if len(rest) > _MAX_ENTRY:
+        if len(rest) > _MAX_ENTRY_BYTES:
             # Lost until the next one begins.
             tally.too_long += 1
             place = rest.rfind(b"\n\n" + EXPORT)
@@ -180,7 +184,7 @@ def _entry_at(data: bytes, start: int) -> tuple[bytes, int] | None:
 _DATED_LINES = 100
 
 
-def first_time(head: bytes, clock: Clock) -> float:
+def first_time(head: bytes, clock: TimeParser) -> float:
     """Return the first time in what a file begins with; 0 for none."""
     if head.startswith(EXPORT):
         found = _MICROSECONDS.search(head)

@@ -7,17 +7,17 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.maillog.decisions import Decision, decision_of
-from greyd.maillog.files import read
-from greyd.maillog.lines import Line, Tally
+from greyd.maillog.decisions import LoggedDecision, parse_decision
+from greyd.maillog.files import read_files
+from greyd.maillog.lines import LogLine, ReadStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
-def decisions(
-    paths: Sequence[str | Path], *, now: float | None = None, tally: Tally | None = None
-) -> Iterator[Decision]:
+def read_decisions(
+    paths: Sequence[str | Path], *, now: float | None = None, tally: ReadStatistics | None = None
+) -> Iterator[LoggedDecision]:
     """Yield the decisions in logs, in the order of their times.
 
     Args:
@@ -28,12 +28,12 @@ def decisions(
     Raises:
         MailLogError: a file can't be read.
     """
-    for when, _, text in read(paths, _find_action, now, tally or Tally()):
-        if (decision := decision_of(when, text)) is not None:
+    for when, _, text in read_files(paths, _find_action, now, tally or ReadStatistics()):
+        if (decision := parse_decision(when, text)) is not None:
             yield decision
 
 
-def pattern_of(program: bytes) -> bytes:
+def program_pattern(program: bytes) -> bytes:
     """Return a pattern of the names under which a program logs."""
     head, slash, tail = program.partition(b"/")
     if not slash:
@@ -48,7 +48,7 @@ def _find_action(block: bytes, start: int) -> int:
 # Files ------------------------------------------------------------------------------------------
 
 
-def bytes_of(paths: Iterable[str | Path]) -> int | None:
+def total_bytes(paths: Iterable[str | Path]) -> int | None:
     """Return how many octets some files have to read; None where that can't be known."""
     try:
         files = [Path(path).stat() for path in paths]
@@ -59,13 +59,13 @@ def bytes_of(paths: Iterable[str | Path]) -> int | None:
     return sum(each.st_size for each in files)
 
 
-def lines(
+def read_lines(
     paths: Sequence[str | Path],
     *,
     programs: Iterable[bytes],
     now: float | None = None,
-    tally: Tally | None = None,
-) -> Iterator[Line]:
+    tally: ReadStatistics | None = None,
+) -> Iterator[LogLine]:
     """Yield the lines of some programs, and those that may be decisions but name no program.
 
     A program with a slash stands for all instances of that service: ``postfix/smtpd`` also for
@@ -74,7 +74,7 @@ def lines(
     Raises:
         MailLogError: a file can't be read.
     """
-    names = b"|".join(map(pattern_of, programs))
+    names = b"|".join(map(program_pattern, programs))
     wanted = re.compile(rb"(?:%b)\Z" % names)
     # A program stands before its number or a colon, in the journal at the end of a field.
     near = re.compile(rb"""(?:%b)(?:[:\["]|$)|action(?:=|\\?")""" % names, re.MULTILINE)
@@ -83,6 +83,6 @@ def lines(
         found = near.search(block, start)
         return found.start() if found else -1
 
-    for line in read(paths, find, now, tally or Tally()):
+    for line in read_files(paths, find, now, tally or ReadStatistics()):
         if wanted.match(line.program) if line.program else b"action" in line.text:
             yield line

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 
-from greyd.maillog.decisions import decision_of
+from greyd.maillog.decisions import parse_decision
 from greyd.maillog.files import MailLogError
 
-MAX_BYTES = 64 * 1024
+MAX_LOG_LINE_BYTES = 64 * 1024
 
 # What stands before it is the program's; what a stranger sends comes after it.
 _BEGIN = re.compile(rb"(?:[0-9A-Za-z]{5,30}: )?action=")
@@ -25,16 +25,16 @@ _REJECTION = re.compile(
 _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 
 
-def read_line(text: str) -> dict[str, bytes]:
+def read_log_line(text: str) -> dict[str, bytes]:
     """Return the attributes of the request that a line tells of.
 
     Raises:
         MailLogError: it is no line of that kind.
     """
     line = text.encode(errors="surrogateescape").strip()
-    if len(line) <= MAX_BYTES:
+    if len(line) <= MAX_LOG_LINE_BYTES:
         if around := _around(line):
-            return read_line(around)
+            return read_log_line(around)
         if found := _REJECTION.search(line):
             return {name: value for name, value in found.groupdict().items() if value is not None}
         if attributes := _decision(line):
@@ -59,7 +59,7 @@ def _decision(line: bytes) -> dict[str, bytes] | None:
     begin = _BEGIN.search(line)
     places = [line.find(b"{"), begin.start() if begin else -1]
     for place in places:
-        decision = decision_of(0, line[place:]) if place >= 0 else None
+        decision = parse_decision(0, line[place:]) if place >= 0 else None
         if decision is not None and decision.client_address:
             return {
                 "client_name": _plain(decision.client_name),

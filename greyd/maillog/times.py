@@ -9,7 +9,7 @@ from datetime import datetime
 # Times ------------------------------------------------------------------------------------------
 
 
-class Clock:
+class TimeParser:
     """Reads the times of a file, each minute once."""
 
     _MAX_MINUTES = 100_000
@@ -73,4 +73,4 @@ def iso_time(text: object) -> float:
     if not isinstance(text, str) or (head := HEAD(text.encode() + b" ")) is None:
         return 0.0
     minute, second, fraction, zone, _ = head.groups()
-    return Clock(0.0).time_of(minute, second, fraction, zone)
+    return TimeParser(0.0).time_of(minute, second, fraction, zone)

@@ -13,14 +13,13 @@ import re
 import ssl
 from collections import Counter
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import h11
-import typer
 
-from greyd.errors import GreydError
 from greyd.escaping import printable
+from greyd.monitoring.errors import MonitoringError
 from greyd.monitoring.stats import PERIODS, START, Counts, InvalidStats, ServerStats
 
 if TYPE_CHECKING:
@@ -28,35 +27,24 @@ if TYPE_CHECKING:
 
     from greyd.config.vocabulary import Endpoint
 
-PATIENCE_SECONDS = 5.0
+
+TIMEOUT_SECONDS = 5.0
 """For a server's whole answer."""
 
-MAX_BYTES = 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 """Of an answer."""
 
 MAX_SERVERS = 100
 
 PATH = "/stats.json"
 
-Servers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--server",
-        metavar="URL",
-        show_default=False,
-        help="Ask the server at this metrics port, http://HOST:PORT; may be repeated."
-        " By default the one that --metrics names in the settings.",
-    ),
-]
-"""The option of the commands that ask servers."""
 
-
-class StatsUrlError(GreydError):
+class StatsUrlError(MonitoringError):
     """A URL names no server's statistics."""
 
 
 @dataclass(frozen=True)
-class Place:
+class MetricsAddress:
     """Where a server's metrics port is."""
 
     host: str
@@ -75,21 +63,21 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Heard:
+class FetchedStats:
     """What was heard of a server: its figures, or what is wrong."""
 
-    place: Place
-    figures: ServerStats | None = None
+    address: MetricsAddress
+    stats: ServerStats | None = None
     fault: str = ""
 
     def dump(self) -> dict[str, Any]:
         """Return it for a program."""
-        if self.figures is None:
-            return {"url": self.place.url, "answers": False, "fault": self.fault}
-        return {"url": self.place.url, "answers": True, **self.figures.dump()}
+        if self.stats is None:
+            return {"url": self.address.url, "answers": False, "fault": self.fault}
+        return {"url": self.address.url, "answers": True, **self.stats.dump()}
 
 
-def places_of(urls: Sequence[str], metrics: Endpoint | None) -> list[Place]:
+def metrics_addresses(urls: Sequence[str], metrics: Endpoint | None) -> list[MetricsAddress]:
     """Return where to ask: what ``--server`` names, else the settings' own metrics port, if any.
 
     Raises:
@@ -98,13 +86,13 @@ def places_of(urls: Sequence[str], metrics: Endpoint | None) -> list[Place]:
     if len(urls) > MAX_SERVERS:
         raise StatsUrlError(f"--server: {MAX_SERVERS} at most")
     if urls:
-        return [_place(url) for url in urls]
+        return [_parse_url(url) for url in urls]
     if metrics is None:
         return []
-    return [Place(*metrics.to_ask())]
+    return [MetricsAddress(*metrics.to_ask())]
 
 
-def _place(url: str) -> Place:
+def _parse_url(url: str) -> MetricsAddress:
     wrong = (
         f"--server={printable(url.encode(errors='surrogateescape'))[:100]}: write http://HOST:PORT"
     )
@@ -118,24 +106,26 @@ def _place(url: str) -> Place:
         raise StatsUrlError(wrong)
     if not host or not re.fullmatch(r"[!-~]{1,253}", host):
         raise StatsUrlError(wrong)
-    return Place(host, port or (443 if parts.scheme == "https" else 9923), parts.scheme == "https")
+    return MetricsAddress(
+        host, port or (443 if parts.scheme == "https" else 9923), parts.scheme == "https"
+    )
 
 
-async def hear(places: Sequence[Place]) -> list[Heard]:
+async def fetch_all_stats(addresses: Sequence[MetricsAddress]) -> list[FetchedStats]:
     """Ask all at once."""
-    return list(await asyncio.gather(*map(_hear, places)))
+    return list(await asyncio.gather(*map(_fetch_stats, addresses)))
 
 
-async def _hear(place: Place) -> Heard:
+async def _fetch_stats(address: MetricsAddress) -> FetchedStats:
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            return Heard(place, ServerStats.load(await _fetch(place)))
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            return FetchedStats(address, ServerStats.load(await _fetch(address)))
     except TimeoutError:
-        return Heard(place, fault=f"no answer within {PATIENCE_SECONDS:g} s")
+        return FetchedStats(address, fault=f"no answer within {TIMEOUT_SECONDS:g} s")
     except InvalidStats as error:
-        return Heard(place, fault=f"{error}; is it a greyd of this version?")
+        return FetchedStats(address, fault=f"{error}; is it a greyd of this version?")
     except (OSError, h11.RemoteProtocolError, UnicodeError) as error:
-        return Heard(place, fault=_in_words(error))
+        return FetchedStats(address, fault=_in_words(error))
 
 
 def _in_words(error: Exception) -> str:
@@ -147,13 +137,13 @@ def _in_words(error: Exception) -> str:
     return printable(str(reason).encode())[:200]
 
 
-async def _fetch(place: Place) -> bytes:
+async def _fetch(address: MetricsAddress) -> bytes:
     """Return the body of a server's answer."""
-    tls = ssl.create_default_context() if place.tls else None
-    reader, writer = await asyncio.open_connection(place.host, place.port, ssl=tls)
+    tls = ssl.create_default_context() if address.tls else None
+    reader, writer = await asyncio.open_connection(address.host, address.port, ssl=tls)
     try:
         http = h11.Connection(h11.CLIENT)
-        headers = [("Host", place.authority), ("Accept", "application/json")]
+        headers = [("Host", address.authority), ("Accept", "application/json")]
         asked = http.send(h11.Request(method="GET", target=PATH, headers=headers))
         writer.write((asked or b"") + (http.send(h11.EndOfMessage()) or b""))
         return await _body(http, reader)
@@ -179,8 +169,8 @@ async def _body(http: h11.Connection, reader: asyncio.StreamReader) -> bytes:
                 raise InvalidStats(f"status {event.status_code} for {PATH}")
         elif isinstance(event, h11.Data):
             body += bytes(event.data)
-            if len(body) > MAX_BYTES:
-                raise InvalidStats(f"more than {MAX_BYTES} octets")
+            if len(body) > MAX_BODY_BYTES:
+                raise InvalidStats(f"more than {MAX_BODY_BYTES} octets")
         elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
             return body
 
@@ -189,7 +179,7 @@ async def _body(http: h11.Connection, reader: asyncio.StreamReader) -> bytes:
 
 
 @dataclass(frozen=True)
-class Together:
+class CombinedCounts:
     """What several servers counted in a period."""
 
     counts: Counts
@@ -210,15 +200,17 @@ class Together:
         return {**shown, "per_second": round(self.rate, 6)}
 
 
-def together(figures: Iterable[ServerStats]) -> dict[str, Together]:
+def combined_periods(figures: Iterable[ServerStats]) -> dict[str, CombinedCounts]:
     """Return the sums of some servers' periods; empty where there is none."""
     heard = list(figures)
     return {
-        name: sum_of([each.periods[name] for each in heard]) for name in (*PERIODS, START) if heard
+        name: combined_counts([each.periods[name] for each in heard])
+        for name in (*PERIODS, START)
+        if heard
     }
 
 
-def sum_of(several: Sequence[Counts]) -> Together:
+def combined_counts(several: Sequence[Counts]) -> CombinedCounts:
     """Return the sums of what some servers counted; there has to be one."""
     outcomes: Counter[tuple[str, str]] = Counter()
     rates: Counter[tuple[str, str]] = Counter()
@@ -233,10 +225,10 @@ def sum_of(several: Sequence[Counts]) -> Together:
         if each.name not in ("seconds", "outcomes")
     }
     longest = max(counts.seconds for counts in several)
-    return Together(Counts(seconds=longest, outcomes=dict(outcomes), **sums), dict(rates))
+    return CombinedCounts(Counts(seconds=longest, outcomes=dict(outcomes), **sums), dict(rates))
 
 
-def since(before: ServerStats, after: ServerStats) -> Counts | None:
+def counts_between(before: ServerStats, after: ServerStats) -> Counts | None:
     """Return what a server counted between two answers; None where it was started in between."""
     one, other = before.periods[START], after.periods[START]
     numbers: dict[str, Any] = {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from greyd.rules.transaction import Change, Remembered
     from greyd.store.contract import TransactionalStore
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 class ControlPoller:
@@ -39,10 +39,10 @@ class ControlPoller:
         """The last act that the log has; None before the first look."""
         observer.metrics.show_mode(policy.mode)
 
-    async def look_at_start(self) -> None:
+    async def poll_at_start(self) -> None:
         """Read the record before the first request; whatever goes wrong, mail is answered."""
         try:
-            await self.look()
+            await self.poll()
         except Exception as error:  # noqa: BLE001 - a record that nobody expects must not end it
             outcome = f"mode {self._policy.mode} until it can be read"
             self._observer.internal_error("control polling", error, outcome)
@@ -50,10 +50,10 @@ class ControlPoller:
     async def run(self) -> None:
         """Follow, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self.look()
+            await asyncio.sleep(POLL_SECONDS)
+            await self.poll()
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Read the record once; where the store is away, what was read before stays in force."""
         # What fails here the guard tells of, as of all that fails.
         with contextlib.suppress(StoreError):

@@ -14,6 +14,7 @@ from greyd.monitoring.log import Log, Severity
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.observer import Observer
 from greyd.policy.control_poller import ControlPoller
+from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.rules.control import Control
 from greyd.rules.evidence import NO_EVIDENCE, Evidence
@@ -78,22 +79,22 @@ async def dry_run(
     settings: Settings,
     whitelists: Whitelists,
     store: Readable,
-    witness: EvidenceCollector | None,
+    collector: EvidenceCollector | None,
 ) -> DryRun:
     """Ask what would be answered now."""
     inquiry = DryRun()
     log = Log(_Kept(inquiry), Severity.ERROR, as_json=settings.log_format == "json")
     observer = _Told(inquiry, log, settings)
-    policy = Policy(settings, whitelists, _Looking(store, inquiry), observer, witness)
+    policy = Policy(settings, whitelists, _Looking(store, inquiry), observer, collector)
     # What an administrator has told the servers counts here too; only its lines are not wanted.
-    follower = ControlPoller(settings, _Reading(store), policy, observer)
-    await follower.look()
-    inquiry.control = follower.control
+    poller = ControlPoller(settings, _Reading(store), policy, observer)
+    await poller.poll()
+    inquiry.control = poller.control
     inquiry.mode, inquiry.now = policy.mode, policy.now(request)
     log.most = Severity.INFO
     told: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
     try:
-        policy.answer(request, told.set_result)
+        policy.answer(request, PendingReply(told.set_result))
         inquiry.reply = await told
     finally:
         log.close(5)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from greyd import __version__
 from greyd.lru import LruCache
-from greyd.policy import reply
-from greyd.policy.reply import DUNNO, Replies
+from greyd.policy.reply import DUNNO, STORE_AWAY, Replies
 from greyd.rules.address import parse_address
 from greyd.rules.control import Expected
 from greyd.rules.evidence import NO_EVIDENCE, Evidence
@@ -25,14 +24,13 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.monitoring.observer import Observer
+    from greyd.policy.pending_reply import PendingReply
     from greyd.rules.address import Address
     from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
     from greyd.rules.transaction import Change, Remembered
     from greyd.store.contract import TransactionalStore
     from greyd.whitelist.matcher import Whitelists
-
-    Tell = Callable[[bytes | None], None]
 
 RECENT_INSTANCES = 10_000
 """Messages of which it is remembered that they carry the header already."""
@@ -41,20 +39,22 @@ _REQUIRED = ("client_address", "client_name", "sender", "recipient")
 
 
 class EvidenceCollector(Protocol):
-    """Knows more of a client than its request's triplet."""
+    """Collects evidence about a client, e.g. from DNS."""
 
-    def look(self, request: Request, address: Address, found: Callable[[Evidence], None]) -> None:
-        """Call ``found`` once with what can be found out in time; never with an error."""
+    def collect(
+        self, request: Request, address: Address, found: Callable[[Evidence], None]
+    ) -> None:
+        """Call ``found`` once, with what is known by the deadline; never with an error."""
 
     def close(self) -> None:
-        """Look no more: ``found`` is called at once."""
+        """Collect nothing more: pending and later calls of ``found`` come at once."""
 
 
 class _Case(NamedTuple):
     """A request on its way."""
 
     request: Request
-    tell: Tell
+    reply: PendingReply
     started: float
     evidence: Evidence = NO_EVIDENCE
 
@@ -68,12 +68,12 @@ class Policy:
         whitelists: Whitelists,
         store: TransactionalStore,
         observer: Observer,
-        witness: EvidenceCollector | None = None,
+        collector: EvidenceCollector | None = None,
     ) -> None:
-        """Answer by ``settings``; ``witness`` is asked where more of a client is to be known."""
+        """Answer by ``settings``; ``collector`` is asked where more of a client is to be known."""
         self.whitelists = whitelists
         """In force; to be replaced as a whole."""
-        self.witness = witness
+        self.collector = collector
         """Asked about each client that no list lets pass; may be set later."""
         self.hits = Hits()
         """Of the whitelists' entries."""
@@ -91,19 +91,19 @@ class Policy:
         # remembered for the whole process.
         self._instances: LruCache[bool] = LruCache(RECENT_INSTANCES)
 
-    def answer(self, request: Request, tell: Tell) -> None:
-        """Answer a request: ``tell`` gets the action, at once or when the store has decided.
+    def answer(self, request: Request, reply: PendingReply) -> None:
+        """Answer a request, at once or when the store has decided.
 
-        It gets None where the request deserves no reply.
+        ``reply`` gets None if the request is not one for a policy server.
         """
-        case = _Case(request, tell, time.perf_counter())
+        case = _Case(request, reply, time.perf_counter())
         if request.garbage is not None:
             self._observer.protocol_error("line without = ignored", request.garbage)
         if request.request != b"smtpd_access_policy":
             self._observer.protocol_error(
                 "unknown request type, not answered", request.request or b"(none)"
             )
-            tell(None)
+            reply.send(None)
             return
         if request.policy_context == b"outbound" and self._settings.learn_outbound:
             self._learn(case)
@@ -111,11 +111,11 @@ class Policy:
         address = parse_address(request.client_address or b"")
         reason = self._exemption(request, address)
         if reason or address is None:
-            tell(self._pass(case, reason))
-        elif self.witness is None:
+            reply.send(self._pass(case, reason))
+        elif self.collector is None:
             self._weigh(case, address)
         else:
-            self.witness.look(request, address, partial(self._weigh_with, case, address))
+            self.collector.collect(request, address, partial(self._weigh_with, case, address))
 
     def _weigh_with(self, case: _Case, address: Address, evidence: Evidence) -> None:
         """Go on with a request when it is known who asks."""
@@ -126,11 +126,11 @@ class Policy:
             if not reason and self._settings.greylist == "suspicious" and evidence.is_clean:
                 reason = "not suspicious"
             if reason:
-                case.tell(self._pass(case, reason))
+                case.reply.send(self._pass(case, reason))
             else:
                 self._weigh(case, address)
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not stop the mail
-            case.tell(self.failed(case.request, fault))
+            case.reply.send(self.failed(case.request, fault))
 
     def _weigh(self, case: _Case, address: Address) -> None:
         """Decide by what is remembered."""
@@ -154,14 +154,14 @@ class Policy:
         try:
             if isinstance(error, StoreError):
                 self._observer.metrics.store_errors.inc()
-                reply = self._without_store(case, is_full=isinstance(error, StoreFullError))
+                action = self._without_store(case, is_full=isinstance(error, StoreFullError))
             elif error is not None:
                 raise error
             else:
-                reply = self._carry_out(case, decision)
+                action = self._carry_out(case, decision)
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not stop the mail
-            reply = self.failed(case.request, fault)
-        case.tell(reply)
+            action = self.failed(case.request, fault)
+        case.reply.send(action)
 
     def failed(self, request: Request, error: Exception) -> bytes:
         """Let a request pass that a fault of greyd's own has hit."""
@@ -172,7 +172,7 @@ class Policy:
         """Remember whom one of our users writes to; the mail itself passes whatever happens."""
         request, settings = case.request, self._settings
         if not (request.sasl_username and request.sender and request.recipient):
-            case.tell(self._pass(case, "outbound"))
+            case.reply.send(self._pass(case, "outbound"))
             return
         key = correspondence_key(request.recipient, request.sender, settings)
         change = note_correspondence(key, self.now(request), settings)
@@ -186,7 +186,7 @@ class Policy:
         self._observer.stored(time.perf_counter() - asked)
         if error is not None:
             self._observer.metrics.store_errors.inc()
-        case.tell(self._pass(case, "outbound"))
+        case.reply.send(self._pass(case, "outbound"))
 
     def _exemption(self, request: Request, address: Address | None) -> str:
         """Return why a request passes whatever the store may say; empty where nothing says so."""
@@ -254,7 +254,7 @@ class Policy:
         if self._settings.on_store_failure == "pass" or self.mode == "learn" or is_full:
             return self._pass(case, "store unavailable")
         self._tell_of(case, GREYLIST, "store unavailable")
-        return reply.STORE_AWAY
+        return STORE_AWAY
 
     def _pass(
         self, case: _Case, reason: str, detail: str = "", delay_seconds: int | None = None

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from greyd.policy.pending_reply import PendingReply
 from greyd.policy.protocol import ProtocolError, RequestParser, encode_reply
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Connection(asyncio.BufferedProtocol):
                     self._rest()
                     return
                 self._asking = self._waiting = True
-                self._registry.answer(request, self._tell)
+                self._registry.answer(request, PendingReply(self._tell))
                 self._asking = False
         except Exception as error:  # noqa: BLE001 - Postfix asks again where it finds one closed
             self._registry.observer.internal_error("connections", error, "closing this connection")
@@ -132,8 +133,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def _tell(self, reply: bytes | None) -> None:
         """Send a reply, and go on."""
-        if not self._waiting:
-            return
         self._waiting = False
         self.used_at = time.monotonic()
         if reply is not None:

@@ -13,7 +13,8 @@ from greyd.monitoring.http import max_connections
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.monitoring.observer import Observer
-    from greyd.policy.policy import Policy, Tell
+    from greyd.policy.pending_reply import PendingReply
+    from greyd.policy.policy import Policy
     from greyd.rules.request import Request
     from greyd.server.connection import Connection
     from greyd.store.circuit_breaker import CircuitBreaker
@@ -46,12 +47,12 @@ class ConnectionRegistry:
         self._all_closed = asyncio.Event()
         self._warned_at = 0.0
 
-    def answer(self, request: Request, tell: Tell) -> None:
+    def answer(self, request: Request, reply: PendingReply) -> None:
         """Answer one request, whatever happens."""
         try:
-            self.policy.answer(request, tell)
+            self.policy.answer(request, reply)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the mail
-            tell(self.policy.failed(request, error))
+            reply.send(self.policy.failed(request, error))
 
     def add(self, connection: Connection) -> None:
         """Count a connection; where no more can be, the one that is idle longest has to go."""

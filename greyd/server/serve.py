@@ -128,7 +128,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     unblock()
     await circuit_breaker.check()
     control_poller = ControlPoller(settings, circuit_breaker, policy, observer)
-    await control_poller.look_at_start()
+    await control_poller.poll_at_start()
     servers = [
         await serve_socket(loop, lambda: Connection(registry), each) for each in context.sockets
     ]
@@ -167,8 +167,8 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     await accept_backlog(context.sockets)
     for server in servers:
         server.close()
-    if policy.witness is not None:
-        policy.witness.close()
+    if policy.collector is not None:
+        policy.collector.close()
     await registry.drain()
     observer.flush()
     status.stop()
@@ -243,7 +243,7 @@ def _collect_evidence(policy: Policy, settings: Settings, observer: Observer) ->
     resolver = Resolver(
         settings.resolvers, settings.dns_timeout_seconds, observer.metrics.watch_dns()
     )
-    policy.witness = DnsEvidenceCollector(
+    policy.collector = DnsEvidenceCollector(
         settings, resolver, lambda: policy.whitelists.override, observer.stumbled
     )
     return resolver

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from greyd.escaping import percent_encode
+from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.store.contract import TransactionalStore
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.monitoring.log import Log
     from greyd.monitoring.observer import Observer
-    from greyd.policy.policy import Tell, _Case
+    from greyd.policy.policy import _Case
     from greyd.rules.address import Address
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
@@ -86,18 +87,18 @@ class VerbosePolicy(Policy):
     def _step(self, request: Request, text: str) -> None:
         self._observer.log.debug(f"{_beginning(request)}: {text}")
 
-    def answer(self, request: Request, tell: Tell) -> None:
+    def answer(self, request: Request, reply: PendingReply) -> None:
         """Answer a request, and log what was asked and answered."""
         given = zip(request._fields, request, strict=True)
         values = [f"{name}={_shown(v)}" for name, v in given if isinstance(v, bytes)]
         self._step(request, f"asked {' '.join(values)}")
         self._logged.beginning = _beginning(request)
 
-        def told(reply: bytes | None) -> None:
-            self._step(request, "not answered" if reply is None else f"answered {_shown(reply)}")
-            tell(reply)
+        def logged(action: bytes | None) -> None:
+            self._step(request, "not answered" if action is None else f"answered {_shown(action)}")
+            reply.send(action)
 
-        super().answer(request, told)
+        super().answer(request, PendingReply(logged))
 
     def _exemption(self, request: Request, address: Address | None) -> str:
         reason = super()._exemption(request, address)

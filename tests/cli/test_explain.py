@@ -10,7 +10,7 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.maillog.files import MailLogError
-from greyd.maillog.single_line import read_line
+from greyd.maillog.single_line import read_log_line
 from greyd.rules.control import Control, Mode, Window
 from greyd.rules.keys import correspondence_key, request_keys
 from greyd.rules.records import Client, Triplet
@@ -107,7 +107,7 @@ LINES = [
 
 @pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
 def test_a_line_of_the_log_tells_the_request(line: str) -> None:
-    attributes = read_line(line)
+    attributes = read_log_line(line)
     assert attributes.pop("helo_name", b"mail.example.com") == b"mail.example.com"
     assert attributes == {
         "client_name": b"mail.example.com",
@@ -121,10 +121,10 @@ def test_what_is_missing_in_a_line_was_empty_and_bytes_are_read_back() -> None:
     line = (
         "action=pass, reason=new, client_name=x, client_address=2001:db8::1, recipient=%C3%BC%20@b"
     )
-    assert read_line(line)["sender"] == b""
-    assert read_line(line)["recipient"] == b"\xc3\xbc%20@b"
+    assert read_log_line(line)["sender"] == b""
+    assert read_log_line(line)["recipient"] == b"\xc3\xbc%20@b"
     event = {"action": "pass", "client_address": "192.0.2.7", "recipient": "\\xfc@b"}
-    assert read_line(json.dumps(event))["recipient"] == b"\xfc@b"
+    assert read_log_line(json.dumps(event))["recipient"] == b"\xfc@b"
 
 
 def test_a_sender_can_t_pose_as_another_s_recipient() -> None:
@@ -132,14 +132,14 @@ def test_a_sender_can_t_pose_as_another_s_recipient() -> None:
         "action=greylist, reason=new, client_name=x, client_address=192.0.2.7,"
         " sender=a, recipient=victim@x, recipient=bob@example.org"
     )
-    assert read_line(line)["recipient"] == b"bob@example.org"
-    assert read_line(line)["sender"] == b"a, recipient=victim@x"
+    assert read_log_line(line)["recipient"] == b"bob@example.org"
+    assert read_log_line(line)["sender"] == b"a, recipient=victim@x"
 
 
 @pytest.mark.parametrize("line", ["", "hello", "{", '{"a": 1}', "[" * 9999, "action=x" * 9999])
 def test_a_line_that_tells_of_no_attempt_is_none(line: str) -> None:
     with pytest.raises(MailLogError, match="--log-line"):
-        read_line(line)
+        read_log_line(line)
 
 
 def test_a_request_is_taken_from_a_line_and_options_count_more(place: Path) -> None:

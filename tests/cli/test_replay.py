@@ -19,8 +19,8 @@ from greyd.cli.replay.simulated_server import SimulatedServer
 from greyd.cli.replay.simulation import Simulation
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
-from greyd.maillog.attempts import Reading, attempts
-from greyd.maillog.lines import Line
+from greyd.maillog.attempts import AttemptStatistics, attempts_in
+from greyd.maillog.lines import LogLine
 from greyd.rules.evidence import NO_EVIDENCE
 from greyd.store.opening import open_store
 from greyd.whitelist.matcher import Clients, Recipients, Whitelists
@@ -621,7 +621,7 @@ PROGRAMS = [b"", b"greyd", b"postfix/smtpd", b"postfix/qmgr", b"postfix/local"]
 
 some_lines = st.lists(
     st.builds(
-        Line,
+        LogLine,
         st.one_of(
             st.floats(0, 40 * DAY, width=32).map(lambda at: START + at),
             st.sampled_from([0.0, START, START + 300, START + 600]),
@@ -640,13 +640,13 @@ TRIALS = [
 
 @given(some_lines, st.sampled_from(TRIALS))
 def test_any_log_can_be_replayed_and_every_mail_is_counted_once(
-    lines: list[Line], other: Settings
+    lines: list[LogLine], other: Settings
 ) -> None:
     nobody = Whitelists(Clients(()), Recipients(()))
     what_if = Simulation([SimulatedServer(each, nobody) for each in (Settings(), other)])
-    reading = Reading()
+    reading = AttemptStatistics()
     before = 0
-    for attempt in attempts(lines, reading):
+    for attempt in attempts_in(lines, reading):
         assert attempt.when >= before
         before = attempt.when
         what_if.see(attempt, [NO_EVIDENCE] * 2)
@@ -664,17 +664,19 @@ def test_what_is_remembered_of_messages_and_clients_is_bounded(
 ) -> None:
     from greyd.maillog import attempts as module
 
-    monkeypatch.setattr(module, "MAX_QUEUED", 100)
+    monkeypatch.setattr(module, "MAX_QUEUED_MESSAGES", 100)
 
-    def lines() -> Iterable[Line]:
+    def lines() -> Iterable[LogLine]:
         for number in range(1000):
             name = b"%05X" % number
-            yield Line(START, b"postfix/smtpd", name + b": client=a.example.com[192.0.2.7]")
-            yield Line(START, b"postfix/qmgr", name + b": from=<a@example.com>, size=1")
+            yield LogLine(START, b"postfix/smtpd", name + b": client=a.example.com[192.0.2.7]")
+            yield LogLine(START, b"postfix/qmgr", name + b": from=<a@example.com>, size=1")
         for number in range(1000):
-            yield Line(START, b"postfix/local", b"%05X: to=<b@example.org>, relay=local" % number)
+            yield LogLine(
+                START, b"postfix/local", b"%05X: to=<b@example.org>, relay=local" % number
+            )
 
-    found: list[Attempt] = list(islice(attempts(lines(), Reading()), 2000))
+    found: list[Attempt] = list(islice(attempts_in(lines(), AttemptStatistics()), 2000))
     assert len(found) == 100
 
 

@@ -22,7 +22,7 @@ from greyd.cli.report import counts
 from greyd.cli.report.command import Span
 from greyd.cli.report.counts import Counts, Report
 from greyd.config.settings import Settings
-from greyd.maillog.decisions import Decision
+from greyd.maillog.decisions import LoggedDecision
 from tests.commands import answer_of, run
 
 if TYPE_CHECKING:
@@ -482,16 +482,16 @@ def test_a_page_can_be_made_of_next_to_nothing(tmp_path: Path) -> None:
 # Bounds -------------------------------------------------------------------------------------------
 
 
-def counted(*decisions: Decision) -> Report:
+def counted(*decisions: LoggedDecision) -> Report:
     counts = Counts(Settings())
     counts.add_all(decisions)
     return counts.report()
 
 
-def new(number: int, when: float = 1.0, name: bytes = b"unknown") -> Decision:
+def new(number: int, when: float = 1.0, name: bytes = b"unknown") -> LoggedDecision:
     sender = b"s%dx@x%d.test" % (number, number)
     address = b"10.%d.%d.1" % (number >> 8 & 255, number & 255)
-    return Decision(
+    return LoggedDecision(
         when, "greylist", "new", "", None, name, address, sender, b"b@y.org", b"", b"", b""
     )
 

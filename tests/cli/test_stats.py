@@ -19,7 +19,7 @@ from greyd.cli.stats.overview import (
     store_on_paper,
 )
 from greyd.cli.stats.tally import Tally
-from greyd.monitoring.stats_client import Heard, Place
+from greyd.monitoring.stats_client import FetchedStats, MetricsAddress
 from greyd.rules.transaction import Record
 from tests.cli.test_tally import SETTINGS, keys_of
 from tests.commands import fill, run
@@ -131,7 +131,10 @@ def view(number: int = 12, **changes: Any) -> Overview:
     tally.add([Record(key, WAITS, 60) for key in waiting], SETTINGS)
     return Overview(
         StoreView("redis://user:secret@db.example/0?password=secret", tally),
-        [Heard(Place("mx1", 9923), figures), Heard(Place("mx2", 9923), fault="connection refused")],
+        [
+            FetchedStats(MetricsAddress("mx1", 9923), figures),
+            FetchedStats(MetricsAddress("mx2", 9923), fault="connection refused"),
+        ],
     )
 
 

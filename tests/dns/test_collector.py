@@ -64,7 +64,7 @@ def look(
             lambda: clients,
             faults.append,
         )
-        looking.look(asked or request(), address_of("192.0.2.7"), found.set_result)
+        looking.collect(asked or request(), address_of("192.0.2.7"), found.set_result)
         evidence = await found
         looking.close()
         if told is None:

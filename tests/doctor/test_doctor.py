@@ -14,14 +14,37 @@ import pytest
 
 from greyd import __version__
 from greyd.config.settings import Settings
-from greyd.doctor import lists, machine, programs, redis, server, sqlite, store
-from greyd.doctor.findings import State
+from greyd.doctor.clocks import finding_of_synchronisation
+from greyd.doctor.findings import FindingState as State
 from greyd.doctor.listeners import Tcp
-from greyd.doctor.machine import Process
-from greyd.doctor.programs import ProgramError
-from greyd.doctor.redis import Node
-from greyd.doctor.server import Answered, Report
-from greyd.doctor.sqlite import Disk
+from greyd.doctor.policy_request import PolicyAnswer, finding_of_answer, send_request
+from greyd.doctor.process import ListeningProcess, find_process, findings_of_process
+from greyd.doctor.programs import ProgramError, run_program
+from greyd.doctor.redis import finding_of_cluster, findings_of_instance, findings_of_sentinels
+from greyd.doctor.redis_instance import RedisInstance
+from greyd.doctor.server_metrics import (
+    COUNTER,
+    MetricsError,
+    ServerMetrics,
+    fetch_metrics,
+    finding_of_counters,
+    finding_of_mode,
+    finding_of_scrapes,
+    findings_of_metrics,
+)
+from greyd.doctor.sqlite import (
+    DatabaseFile,
+    check_sqlite,
+    filesystem_of,
+    finding_of_filesystem,
+    finding_of_log,
+    finding_of_owner,
+    finding_of_secrecy,
+    finding_of_space,
+)
+from greyd.doctor.store import finding_of_server
+from greyd.doctor.systemd import finding_of_unit_properties, findings_of_postgrey_unit
+from greyd.doctor.whitelists import check_whitelists, readable
 from greyd.store.errors import UnusableStoreError
 from tests.commands import fill
 
@@ -31,12 +54,12 @@ if TYPE_CHECKING:
 PLACE = Tcp("127.0.0.1", 10023)
 
 
-def report(values: Mapping[tuple[str, str], float] | None = None, **more: Any) -> Report:
+def report(values: Mapping[tuple[str, str], float] | None = None, **more: Any) -> ServerMetrics:
     """Return what a healthy server says of itself, with some values."""
     known: dict[str, Any] = {
         "version": __version__, "ready": True, "asked_at": 1000.0, "took_seconds": 0.01,
     }  # fmt: skip
-    return Report(values or {}, **{**known, **more})
+    return ServerMetrics(values or {}, **{**known, **more})
 
 
 # The server ---------------------------------------------------------------------------------------
@@ -45,25 +68,29 @@ def report(values: Mapping[tuple[str, str], float] | None = None, **more: Any) -
 @pytest.mark.parametrize(
     ("answered", "state", "said"),
     [
-        (Answered("DUNNO", 0.002), State.OK, "2.0 ms"),
-        (Answered("DUNNO", 1.5), State.WARNING, "1500.0 ms"),
-        (Answered("DEFER_IF_PERMIT Greylisted, see …", 0.01), State.ERROR, "not greyd"),
-        (Answered("", 0.01), State.ERROR, "not greyd"),
-        (Answered(fault="Connection refused"), State.ERROR, "Connection refused"),
-        (Answered(fault="Permission denied"), State.NOT_CHECKED, "may not connect"),
-        (Answered(fault="Cannot assign requested address"), State.NOT_CHECKED, "no such address"),
+        (PolicyAnswer("DUNNO", 0.002), State.OK, "2.0 ms"),
+        (PolicyAnswer("DUNNO", 1.5), State.WARNING, "1500.0 ms"),
+        (PolicyAnswer("DEFER_IF_PERMIT Greylisted, see …", 0.01), State.ERROR, "not greyd"),
+        (PolicyAnswer("", 0.01), State.ERROR, "not greyd"),
+        (PolicyAnswer(fault="Connection refused"), State.ERROR, "Connection refused"),
+        (PolicyAnswer(fault="Permission denied"), State.NOT_CHECKED, "may not connect"),
+        (
+            PolicyAnswer(fault="Cannot assign requested address"),
+            State.NOT_CHECKED,
+            "no such address",
+        ),
     ],
 )
-def test_an_answer_is_judged(answered: Answered, state: State, said: str) -> None:
-    found = server.finding_of_answer(PLACE, answered)
+def test_an_answer_is_judged(answered: PolicyAnswer, state: State, said: str) -> None:
+    found = finding_of_answer(PLACE, answered)
     assert found.state is state
     assert said in found.seen
 
 
-def ask_somebody(reply: bytes) -> Answered:
+def ask_somebody(reply: bytes) -> PolicyAnswer:
     """Ask a server that answers anything with ``reply`` and closes."""
 
-    async def do() -> Answered:
+    async def do() -> PolicyAnswer:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\n\n")
             writer.write(reply)
@@ -72,7 +99,7 @@ def ask_somebody(reply: bytes) -> Answered:
         listening = await asyncio.start_server(answer, "127.0.0.1", 0)
         async with listening:
             port = listening.sockets[0].getsockname()[1]
-            return await server.question(Tcp("127.0.0.1", port))
+            return await send_request(Tcp("127.0.0.1", port))
 
     return asyncio.run(do())
 
@@ -89,45 +116,50 @@ def test_nobody_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         place = Tcp(*unused.getsockname())
-        assert asyncio.run(server.question(place)).fault == "Connection refused"
+        assert asyncio.run(send_request(place)).fault == "Connection refused"
     nowhere = Path("/nonexistent/socket")
-    assert asyncio.run(server.question(nowhere)).fault == "No such file or directory"
+    assert asyncio.run(send_request(nowhere)).fault == "No such file or directory"
 
 
 def test_another_version_and_a_store_that_is_away_are_said() -> None:
-    old, away = server.findings_of_report("http://x", report(version="0.0.1", ready=False))
+    old, away = findings_of_metrics("http://x", report(version="0.0.1", ready=False))
     assert (old.state, "0.0.1" in old.seen) == (State.WARNING, True)
     assert (away.state, "/readyz" in away.seen) == (State.ERROR, True)
-    assert {each.state for each in server.findings_of_report("http://x", report())} == {State.OK}
+    assert {each.state for each in findings_of_metrics("http://x", report())} == {State.OK}
 
 
 @pytest.mark.parametrize(("counted", "state"), [(3, State.OK), (2, State.OK), (1, State.ERROR)])
 def test_who_answers_is_the_server_whose_counters_count_it(counted: int, state: State) -> None:
-    before, after = report({server.PASSED: 5}), report({server.PASSED: 5 + counted})
-    assert server.finding_of_counters(before, after, 2).state is state
+    before, after = report({COUNTER: 5}), report({COUNTER: 5 + counted})
+    assert finding_of_counters(before, after, 2).state is state
 
 
 @pytest.mark.parametrize(
     ("last", "state"),
-    [(None, State.NOT_CHECKED), (0, State.HINT), (990, State.OK), (10, State.WARNING)],
+    [
+        (None, State.NOT_CHECKED),
+        (0, State.HINT),
+        (990, State.OK),
+        (10, State.WARNING),
+    ],
 )
 def test_scrapes_are_missed(last: float | None, state: State) -> None:
     values = {} if last is None else {("greyd_last_scrape_timestamp_seconds", ""): last}
-    assert server.finding_of_scrapes(report(values), 1000).state is state
+    assert finding_of_scrapes(report(values), 1000).state is state
 
 
 @pytest.mark.parametrize("mode", ["on", "learn", "off"])
 def test_a_mode_in_which_nothing_is_greylisted_is_said(mode: str) -> None:
     values = {("greyd_mode", name): float(name == mode) for name in ("on", "learn", "off")}
-    found = server.finding_of_mode(report(values))
+    found = finding_of_mode(report(values))
     assert found.state is (State.OK if mode == "on" else State.HINT)
     assert mode in found.seen
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "127.0.0.1:9923", "ftp://x/"])
 def test_only_http_is_asked(url: str) -> None:
-    with pytest.raises(server.ReportError, match="http://HOST:PORT"):
-        asyncio.run(server.report(url))
+    with pytest.raises(MetricsError, match="http://HOST:PORT"):
+        asyncio.run(fetch_metrics(url))
 
 
 # Redis --------------------------------------------------------------------------------------------
@@ -147,17 +179,17 @@ CONFIG = {
 
 def node(
     info: Mapping[str, str] | None = None, config: Mapping[str, str] | None = None, **more: Any
-) -> Node:
+) -> RedisInstance:
     """Return a healthy Redis with some of it changed."""
     known: dict[str, Any] = {"open_to_all": True, "clock_offset_seconds": 0.0, "user": "default"}
-    return Node(
+    return RedisInstance(
         info={**INFO, **(info or {})}, config={**CONFIG, **(config or {})}, **{**known, **more}
     )
 
 
-def states(found: Node) -> dict[str, State]:
+def states(found: RedisInstance) -> dict[str, State]:
     """Return the state of each check."""
-    return {each.check: each.state for each in redis.findings_of_node(found)}
+    return {each.check: each.state for each in findings_of_instance(found)}
 
 
 def test_a_redis_as_it_should_be_is_all_well() -> None:
@@ -204,9 +236,9 @@ def test_each_fault_of_a_redis_is_found(changed: dict[str, Any], check: str, sta
 
 
 def test_what_greyds_user_may_not_ask_is_said_to_be_unknown() -> None:
-    closed = Node(info={}, config=None, open_to_all=None)
+    closed = RedisInstance(info={}, config=None, open_to_all=None)
     assert set(states(closed).values()) == {State.NOT_CHECKED}
-    half = states(Node(info={**INFO, "aof_enabled": "0"}, config=None, open_to_all=None))
+    half = states(RedisInstance(info={**INFO, "aof_enabled": "0"}, config=None, open_to_all=None))
     assert half["store: durable"] is State.NOT_CHECKED
     assert half["store: closed to others"] is State.NOT_CHECKED
 
@@ -222,19 +254,19 @@ def test_what_greyds_user_may_not_ask_is_said_to_be_unknown() -> None:
     ],
 )
 def test_sentinels_have_to_agree(answers: dict[str, str], state: State) -> None:
-    (found,) = redis.findings_of_sentinels(answers)
+    (found,) = findings_of_sentinels(answers)
     assert found.state is state
 
 
 def test_a_cluster_that_is_not_whole_is_found() -> None:
-    assert redis.finding_of_cluster({"cluster_state": "ok"}).state is State.OK
-    assert redis.finding_of_cluster({"cluster_state": "fail"}).state is State.ERROR
-    assert redis.finding_of_cluster({}).state is State.NOT_CHECKED
+    assert finding_of_cluster({"cluster_state": "ok"}).state is State.OK
+    assert finding_of_cluster({"cluster_state": "fail"}).state is State.ERROR
+    assert finding_of_cluster({}).state is State.NOT_CHECKED
 
 
 # SQLite -------------------------------------------------------------------------------------------
 
-DISK = Disk(
+DISK = DatabaseFile(
     path=Path("/var/lib/greyd/greyd.db"), mode=0o600, owner="greyd", folder_mode=0o750,
     folder_owner="greyd", free=10**9, log=10**6, filesystem="ext4",
 )  # fmt: skip
@@ -260,11 +292,11 @@ def test_each_fault_of_a_file_is_found(changed: dict[str, Any], state: State) ->
     found = [
         judge(disk)
         for judge in (
-            sqlite.finding_of_secrecy,
-            sqlite.finding_of_owner,
-            sqlite.finding_of_space,
-            sqlite.finding_of_log,
-            sqlite.finding_of_filesystem,
+            finding_of_secrecy,
+            finding_of_owner,
+            finding_of_space,
+            finding_of_log,
+            finding_of_filesystem,
         )
     ]
     assert [each.state for each in found if each.state is not State.OK] == (
@@ -274,10 +306,10 @@ def test_each_fault_of_a_file_is_found(changed: dict[str, Any], state: State) ->
 
 def test_the_file_system_is_that_of_the_nearest_mount() -> None:
     mounts = [line.split() for line in ("/dev/a / ext4", "srv:/v /var nfs4", "/dev/b /var/lib xfs")]
-    assert sqlite.filesystem_of(Path("/var/lib/greyd/greyd.db"), mounts) == "xfs"
-    assert sqlite.filesystem_of(Path("/var/db"), mounts) == "nfs4"
-    assert sqlite.filesystem_of(Path("/varnish"), mounts) == "ext4"
-    assert sqlite.filesystem_of(Path("/x"), []) == ""
+    assert filesystem_of(Path("/var/lib/greyd/greyd.db"), mounts) == "xfs"
+    assert filesystem_of(Path("/var/db"), mounts) == "nfs4"
+    assert filesystem_of(Path("/varnish"), mounts) == "ext4"
+    assert filesystem_of(Path("/x"), []) == ""
 
 
 def made(path: Path) -> Path:
@@ -291,7 +323,7 @@ def test_a_damaged_file_is_found_by_a_thorough_look_alone(tmp_path: Path) -> Non
     data = bytearray(path.read_bytes())
 
     def content(*, thorough: bool) -> State:
-        found = sqlite.findings(f"sqlite:{path}", thorough=thorough)
+        found = check_sqlite(f"sqlite:{path}", thorough=thorough)
         (one,) = [each for each in found if each.check == "store: content"]
         return one.state
 
@@ -306,24 +338,24 @@ def test_a_file_that_is_no_database_is_not_hidden(tmp_path: Path) -> None:
     path = tmp_path / "greyd.db"
     path.write_bytes(b"no database" * 1000)
     with pytest.raises(UnusableStoreError, match="not a SQLite file"):
-        sqlite.findings(f"sqlite:{path}", thorough=True)
+        check_sqlite(f"sqlite:{path}", thorough=True)
 
 
 def test_looking_leaves_the_file_as_it_is(tmp_path: Path) -> None:
     path = made(tmp_path / "greyd.db")
     before = path.read_bytes()
-    sqlite.findings(f"sqlite:{path}", thorough=True)
+    check_sqlite(f"sqlite:{path}", thorough=True)
     assert path.read_bytes() == before
 
 
 def test_what_the_server_sees_of_its_store() -> None:
-    seen = [store.finding_of_server(up).state for up in (1, 0, None)]
+    seen = [finding_of_server(up).state for up in (1, 0, None)]
     assert seen == [State.OK, State.ERROR, State.NOT_CHECKED]
 
 
 # Process ------------------------------------------------------------------------------------------
 
-GREYD = Process(4711, "greyd", 998, ["python3", "/usr/bin/greyd", "serve"], 65536)
+GREYD = ListeningProcess(4711, "greyd", 998, ["python3", "/usr/bin/greyd", "serve"], 65536)
 
 
 @pytest.mark.parametrize(
@@ -340,9 +372,9 @@ GREYD = Process(4711, "greyd", 998, ["python3", "/usr/bin/greyd", "serve"], 6553
     ],
 )  # fmt: skip
 def test_a_process_is_judged(
-    process: Process | None, open_files: float | None, wrong: dict[str, State]
+    process: ListeningProcess | None, open_files: float | None, wrong: dict[str, State]
 ) -> None:
-    found = machine.findings_of_process(process, open_files)
+    found = findings_of_process(process, open_files)
     assert {each.check: each.state for each in found if each.state is not State.OK} == wrong
 
 
@@ -352,9 +384,9 @@ def test_who_listens_is_found_by_the_kernels_tables(unix: bool, tmp_path: Path) 
         listening.bind(str(tmp_path / "socket") if unix else ("127.0.0.1", 0))
         name = listening.getsockname()
         place = Path(name) if unix else Tcp(*name)
-        assert machine.process_of([place]) is None
+        assert find_process([place]) is None
         listening.listen()
-        found = machine.process_of([place])
+        found = find_process([place])
         assert found is not None
         assert (found.pid, found.uid, found.is_greyd) == (os.getpid(), os.getuid(), False)
 
@@ -372,8 +404,10 @@ UNIT = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enable
         ({"LoadState": "not-found"}, GREYD, State.NOT_CHECKED),
     ],
 )
-def test_a_unit_is_judged(changed: dict[str, str], process: Process | None, state: State) -> None:
-    assert machine.judge_unit({**UNIT, **changed}, process).state is state
+def test_a_unit_is_judged(
+    changed: dict[str, str], process: ListeningProcess | None, state: State
+) -> None:
+    assert finding_of_unit_properties({**UNIT, **changed}, process).state is state
 
 
 @pytest.mark.parametrize(
@@ -388,13 +422,13 @@ def test_a_unit_is_judged(changed: dict[str, str], process: Process | None, stat
 def test_a_postgrey_that_comes_back_is_found(
     active: str, enabled: str, expected: list[State]
 ) -> None:
-    found = machine.judge_postgrey({"ActiveState": active, "UnitFileState": enabled})
+    found = findings_of_postgrey_unit({"ActiveState": active, "UnitFileState": enabled})
     assert [each.state for each in found] == expected
 
 
 def test_a_clock_that_nobody_sets_is_a_hint() -> None:
-    assert machine.judge_ntp("clocks: here", "yes").state is State.OK
-    assert machine.judge_ntp("clocks: here", "no").state is State.HINT
+    assert finding_of_synchronisation("clocks: here", "yes").state is State.OK
+    assert finding_of_synchronisation("clocks: here", "no").state is State.HINT
 
 
 # Other programs -----------------------------------------------------------------------------------
@@ -402,7 +436,7 @@ def test_a_clock_that_nobody_sets_is_a_hint() -> None:
 
 def test_other_programs_are_bounded_in_time_and_words() -> None:
     def ask(script: str, seconds: float = 10.0) -> str:
-        return asyncio.run(programs.ask(sys.executable, "-c", script, seconds=seconds)).output
+        return asyncio.run(run_program(sys.executable, "-c", script, seconds=seconds)).stdout
 
     assert ask("print('yes')") == "yes\n"
     began = time.monotonic()
@@ -414,7 +448,7 @@ def test_other_programs_are_bounded_in_time_and_words() -> None:
     with pytest.raises(ProgramError, match="no such thing"):
         ask("raise SystemExit('no such thing')")
     with pytest.raises(ProgramError, match="not installed"):
-        asyncio.run(programs.ask("nosuchprogram"))
+        asyncio.run(run_program("nosuchprogram"))
 
 
 # Whitelists ---------------------------------------------------------------------------------------
@@ -428,13 +462,16 @@ def listed(tmp_path: Path, text: str, **entries: float) -> dict[str, State]:
     settings = Settings(whitelist_clients=(clients_file,), whitelist_recipients=(recipients_file,))
     values = {("greyd_whitelist_last_read_successful", ""): 1.0}
     values |= {("greyd_whitelist_entries", name): value for name, value in entries.items()}
-    found = lists.findings(settings, report(values), None)
+    found = check_whitelists(settings, report(values), None)
     return {each.check: each.state for each in found}
 
 
 def test_whitelists_are_read_and_compared_with_what_the_server_has(tmp_path: Path) -> None:
     same = listed(tmp_path, "example.com\n", clients=1, recipients=1)
-    assert (same["whitelists: lines"], same["whitelists: in use"]) == (State.OK, State.OK)
+    assert (same["whitelists: lines"], same["whitelists: in use"]) == (
+        State.OK,
+        State.OK,
+    )
     newer = listed(tmp_path, "example.com\nexample.net\n", clients=1, recipients=1)
     assert newer["whitelists: in use"] is State.HINT
     odd = listed(tmp_path, "two words\n", clients=0, recipients=1)
@@ -443,7 +480,7 @@ def test_whitelists_are_read_and_compared_with_what_the_server_has(tmp_path: Pat
 
 def test_a_whitelist_that_is_missing_is_an_error(tmp_path: Path) -> None:
     settings = Settings(whitelist_clients=(tmp_path / "nothing",))
-    found = lists.findings(settings, None, None)
+    found = check_whitelists(settings, None, None)
     assert State.ERROR in {each.state for each in found if "nothing" in each.seen}
 
 
@@ -459,14 +496,14 @@ def test_whether_the_servers_user_can_read_a_file_depends_on_all_folders_above(
             each.chmod(0o755)
     stranger, none = os.getuid() + 4711, frozenset[int]()
     file.chmod(0o644)
-    assert lists.readable(file, stranger, none)
+    assert readable(file, stranger, none)
     file.chmod(0o640)
-    assert not lists.readable(file, stranger, none)
+    assert not readable(file, stranger, none)
     group = frozenset({file.stat().st_gid})
-    assert lists.readable(file, stranger, group)
+    assert readable(file, stranger, group)
     file.chmod(0o604)
-    assert not lists.readable(file, stranger, group)
+    assert not readable(file, stranger, group)
     file.chmod(0o644)
     folder.chmod(0o700)
-    assert not lists.readable(file, stranger, none)
-    assert lists.readable(file, 0, none)
+    assert not readable(file, stranger, none)
+    assert readable(file, 0, none)

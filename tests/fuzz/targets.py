@@ -18,6 +18,7 @@ from greyd.config.sources import from_arguments, from_environment, from_table
 from greyd.monitoring.log import Log, Severity
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.observer import Observer
+from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.policy.protocol import MAX_VALUE, ProtocolError, RequestParser, encode_reply
 from greyd.policy.reply import Replies
@@ -127,7 +128,7 @@ def answer_all(requests: Sequence[Request], *, as_json: bool) -> None:
         longest = max(len(value) for value in request if value is not None) if any(request) else 0
         expect(longest <= MAX_VALUE, "a value is too long")
         replies: list[bytes | None] = []
-        answering.answer(request, replies.append)
+        answering.answer(request, PendingReply(replies.append))
         (reply,) = replies
         if reply is None:
             expect(request.request != b"smtpd_access_policy", "no answer")

@@ -283,7 +283,7 @@ def test_without_berkeley_dbs_programs_one_line_says_which(tmp_path: Path) -> No
     # The interpreter is started by its path; on the command's PATH nothing is found.
     script = (
         "import greyd.cli.importing.postgrey as it; it._USUAL_FOLDERS = ();"
-        "import sys; from greyd.cli import main; main(sys.argv[1:])"
+        "import sys; from greyd.cli.main import main; main(sys.argv[1:])"
     )
     import sys
 

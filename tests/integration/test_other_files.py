@@ -176,7 +176,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 _DRIVER = """
 import contextlib, io, json, sys
-from greyd.cli import main
+from greyd.cli.main import main
 for line in sys.stdin:
     said, status = io.StringIO(), None
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):

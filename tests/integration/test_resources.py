@@ -291,7 +291,7 @@ DAEMON = """
 import sys
 from greyd.monitoring.log import SyslogSink
 SyslogSink.__init__.__defaults__ = (sys.argv.pop(1),)
-from greyd.cli import main
+from greyd.cli.main import main
 main()
 """
 """Greyd with another place for /dev/log, which these tests leave alone."""

@@ -148,10 +148,10 @@ def as_nobody(
 # Its modules are loaded first: the interpreter may be where only root can read.
 AS_NOBODY = """\
 import grp, importlib, os, sys
-for name in ("process", "server", "store.sqlite", "follow"):
+for name in ("server.process", "server.serve", "store.sqlite.store", "policy.control_poller"):
     importlib.import_module("greyd." + name)
 import concurrent.futures.thread, encodings.idna, uvloop
-from greyd.cli import main
+from greyd.cli.main import main
 os.setgroups([65534, grp.getgrnam("postfix").gr_gid])
 os.setgid(65534)
 os.setuid(65534)

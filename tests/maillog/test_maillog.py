@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greyd.escaping import percent_encode
-from greyd.maillog.decisions import Decision, decision_of
+from greyd.maillog.decisions import LoggedDecision, parse_decision
 from greyd.maillog.files import MailLogError
-from greyd.maillog.lines import MAX_BYTES, Line, Tally
-from greyd.maillog.reader import decisions, lines
+from greyd.maillog.lines import MAX_LINE_BYTES, LogLine, ReadStatistics
+from greyd.maillog.reader import read_decisions, read_lines
 from greyd.monitoring.log import Line as Written
 from greyd.monitoring.log import Log
 from greyd.monitoring.metrics import Metrics
@@ -53,12 +53,12 @@ def written(folder: Path, *texts: bytes, name: str = "mail.log", at: float = NOO
     return path
 
 
-def read(path: Path, **how: Any) -> list[Decision]:
-    return list(decisions([path], **how))
+def read(path: Path, **how: Any) -> list[LoggedDecision]:
+    return list(read_decisions([path], **how))
 
 
 def senders(*paths: Path) -> list[bytes]:
-    return [each.sender for each in decisions(paths)]
+    return [each.sender for each in read_decisions(paths)]
 
 
 # Forms of a line ----------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_reason_detail_and_delay_are_told_apart(
     told: bytes, reason: str, detail: str, missing: int | None, delay: int | None
 ) -> None:
     text = b"action=pass, reason=" + told + b", client_address=::1, recipient=bob@example.org"
-    decision = decision_of(NOON, text)
+    decision = parse_decision(NOON, text)
     assert decision is not None
     assert (decision.reason, decision.detail) == (reason, detail)
     assert (decision.missing_seconds, decision.delay_seconds) == (missing, delay)
@@ -124,7 +124,7 @@ def test_reason_detail_and_delay_are_told_apart(
 @pytest.mark.parametrize("sender", [b"a, recipient=x@y.z", b'"a, client_name=b"@c', b"a=b, c, =d"])
 def test_a_sender_can_not_pretend_to_be_another_part_of_the_line(sender: bytes) -> None:
     text = NEW.replace(b"alice@example.com", sender) + b", identity=example.com, signals=no_ptr+x"
-    decision = decision_of(NOON, text)
+    decision = parse_decision(NOON, text)
     assert decision is not None
     assert decision.sender == sender
     assert decision.recipient == b"bob@example.org"
@@ -169,7 +169,7 @@ def test_whatever_greyd_writes_is_read_as_it_was(
         recipient=b"<" + recipient,
         queue_id=b"0A1B2C3D4E",
     )
-    decision = decision_of(0.0, told_by_greyd(request, as_json=as_json))
+    decision = parse_decision(0.0, told_by_greyd(request, as_json=as_json))
     assert decision is not None
     assert decision[1:5] == ("greylist", "early-retry", "38s missing", None)
     assert decision.client_address == b"192.0.2.7"
@@ -183,9 +183,9 @@ def test_whatever_greyd_writes_is_read_as_it_was(
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_log(data: bytes) -> None:
-    decision_of(0.0, data)
-    decision_of(0.0, b"action=pass, reason=" + data)
-    decision_of(0.0, b'{"action": "pass", ' + data)
+    parse_decision(0.0, data)
+    parse_decision(0.0, b"action=pass, reason=" + data)
+    parse_decision(0.0, b'{"action": "pass", ' + data)
 
 
 # Forms of a file ----------------------------------------------------------------------------------
@@ -247,7 +247,9 @@ def test_the_journals_json_is_read(tmp_path: Path) -> None:
 def test_bytes_that_the_journals_json_lists_are_read(tmp_path: Path) -> None:
     fields = {name.decode(): value.decode() for name, value in entry(b"", b"postfix/smtpd").items()}
     path = written(tmp_path, json.dumps({**fields, "MESSAGE": list(b"from=<\xff>")}).encode())
-    assert [each.text for each in lines([path], programs=[b"postfix/smtpd"])] == [b"from=<\xff>"]
+    assert [each.text for each in read_lines([path], programs=[b"postfix/smtpd"])] == [
+        b"from=<\xff>"
+    ]
 
 
 def test_greyds_json_is_read_bare_in_syslog_and_in_the_journal_and_in_docker(
@@ -293,10 +295,10 @@ def test_a_last_line_without_an_end_counts(tmp_path: Path) -> None:
     assert len(read(path)) == 2
 
 
-@pytest.mark.parametrize("size", [MAX_BYTES + 1, 3_000_000])
+@pytest.mark.parametrize("size", [MAX_LINE_BYTES + 1, 3_000_000])
 def test_too_long_a_line_is_left_out_and_counted(tmp_path: Path, size: int) -> None:
     long = NEW.replace(b"alice", b"a" * size)
-    tally = Tally()
+    tally = ReadStatistics()
     path = written(tmp_path, NEW, long, NEW, long)
     assert len(read(path, tally=tally)) == 2
     assert tally.too_long == 2
@@ -365,7 +367,7 @@ def test_rotated_files_come_in_the_order_of_their_times(tmp_path: Path) -> None:
         written(tmp_path, b"Nov %d 12:00:00 mx greyd: " % day + NEW, name=f"mail.log.{day}")
         for day in (24, 22, 23)
     ]
-    assert [each.when for each in decisions(files)] == [NOON - 2 * 86400, NOON - 86400, NOON]
+    assert [each.when for each in read_decisions(files)] == [NOON - 2 * 86400, NOON - 86400, NOON]
 
 
 def test_files_of_two_machines_are_merged(tmp_path: Path) -> None:
@@ -377,7 +379,7 @@ def test_files_of_two_machines_are_merged(tmp_path: Path) -> None:
         )
         for number, seconds in enumerate([(1, 4, 5), (2, 3, 9), (0, 6)])
     ]
-    assert [each.when - NOON for each in decisions(files)] == [0, 1, 2, 3, 4, 5, 6, 9]
+    assert [each.when - NOON for each in read_decisions(files)] == [0, 1, 2, 3, 4, 5, 6, 9]
 
 
 # Lines of others ----------------------------------------------------------------------------------
@@ -394,12 +396,12 @@ def test_the_lines_of_some_programs_are_read(tmp_path: Path) -> None:
         b"Nov 24 12:00:05 mx1 mygreyd[1]: connect",
         NEW,
     )
-    assert list(lines([path], programs=[b"greyd", b"postfix/smtpd"])) == [
-        Line(NOON, b"postfix/smtpd", b"connect from a"),
-        Line(NOON + 1, b"postfix/submission/smtpd", b"connect from b"),
-        Line(NOON + 2, b"postfix-in/smtpd", b"connect from c"),
-        Line(NOON + 4, b"greyd", NEW),
-        Line(0, b"", NEW),
+    assert list(read_lines([path], programs=[b"greyd", b"postfix/smtpd"])) == [
+        LogLine(NOON, b"postfix/smtpd", b"connect from a"),
+        LogLine(NOON + 1, b"postfix/submission/smtpd", b"connect from b"),
+        LogLine(NOON + 2, b"postfix-in/smtpd", b"connect from c"),
+        LogLine(NOON + 4, b"greyd", NEW),
+        LogLine(0, b"", NEW),
     ]
 
 
@@ -420,7 +422,7 @@ def test_the_lines_of_some_programs_are_read_from_the_journal(tmp_path: Path) ->
         name="json",
     )
     for path in (export, as_json):
-        assert list(lines([path], programs=[b"postfix/smtpd", b"postgrey"])) == [
-            Line(NOON, b"postfix/smtpd", b"connect from a"),
-            Line(NOON, b"postgrey", NEW),
+        assert list(read_lines([path], programs=[b"postfix/smtpd", b"postgrey"])) == [
+            LogLine(NOON, b"postfix/smtpd", b"connect from a"),
+            LogLine(NOON, b"postgrey", NEW),
         ]

@@ -13,13 +13,13 @@ from greyd.config.vocabulary import Endpoint
 from greyd.monitoring import stats_client
 from greyd.monitoring.stats import Counts, ServerStats
 from greyd.monitoring.stats_client import (
-    Heard,
-    Place,
+    FetchedStats,
+    MetricsAddress,
     StatsUrlError,
-    hear,
-    places_of,
-    since,
-    together,
+    combined_periods,
+    counts_between,
+    fetch_all_stats,
+    metrics_addresses,
 )
 from tests.monitoring.test_stats import Server
 
@@ -38,7 +38,7 @@ def figures(requests: int = 0, *, seconds: float = 60, **changes: Any) -> Server
     return replace(told, periods=periods, **changes)
 
 
-def heard_of(*answers: bytes | None, wait: bool = False) -> list[Heard]:
+def heard_of(*answers: bytes | None, wait: bool = False) -> list[FetchedStats]:
     """Return what is heard of servers that answer so; None is one that is not there."""
 
     async def serve(answer: bytes) -> asyncio.Server:
@@ -51,10 +51,10 @@ def heard_of(*answers: bytes | None, wait: bool = False) -> list[Heard]:
 
         return await asyncio.start_server(answer_it, "127.0.0.1", 0)
 
-    async def run() -> list[Heard]:
+    async def run() -> list[FetchedStats]:
         started = [answer and await serve(answer) for answer in answers]
         ports = [each.sockets[0].getsockname()[1] if each else 1 for each in started]
-        heard = await hear([Place("127.0.0.1", port) for port in ports])
+        heard = await fetch_all_stats([MetricsAddress("127.0.0.1", port) for port in ports])
         for each in started:
             if each:
                 each.close()
@@ -65,14 +65,14 @@ def heard_of(*answers: bytes | None, wait: bool = False) -> list[Heard]:
 
 def test_a_server_tells_its_figures() -> None:
     (heard,) = heard_of(OK % (len(GOOD), GOOD))
-    assert heard.figures == ServerStats.load(GOOD)
+    assert heard.stats == ServerStats.load(GOOD)
     assert heard.dump()["answers"] is True
     assert heard.dump()["host"] == "mx.example.org"
 
 
 def test_one_that_is_away_does_not_keep_the_others_from_being_heard() -> None:
     away, good = heard_of(None, OK % (len(GOOD), GOOD))
-    assert (away.figures, good.figures) == (None, ServerStats.load(GOOD))
+    assert (away.stats, good.stats) == (None, ServerStats.load(GOOD))
     assert "connection refused" in away.fault
     assert away.dump() == {"url": "http://127.0.0.1:1", "answers": False, "fault": away.fault}
 
@@ -92,7 +92,7 @@ def test_one_that_is_away_does_not_keep_the_others_from_being_heard() -> None:
 )
 def test_what_is_no_greyd_is_a_fault_in_one_line(answer: bytes, said: str) -> None:
     (heard,) = heard_of(answer)
-    assert heard.figures is None
+    assert heard.stats is None
     assert said in heard.fault
     assert heard.fault.isprintable()
 
@@ -101,7 +101,7 @@ def test_what_is_no_greyd_is_a_fault_in_one_line(answer: bytes, said: str) -> No
 def test_one_that_takes_too_long_is_given_up(
     answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stats_client, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(stats_client, "TIMEOUT_SECONDS", 0.2)
     (heard,) = heard_of(answer, wait=True)
     assert heard.fault == "no answer within 0.2 s"
 
@@ -120,12 +120,12 @@ def test_one_that_takes_too_long_is_given_up(
     ],
 )
 def test_the_settings_own_server_is_asked_from_here(metrics: Endpoint, url: str) -> None:
-    (place,) = places_of([], metrics)
+    (place,) = metrics_addresses([], metrics)
     assert place.url == url
 
 
 def test_no_server_is_asked_where_there_are_no_metrics() -> None:
-    assert places_of([], None) == []
+    assert metrics_addresses([], None) == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_no_server_is_asked_where_there_are_no_metrics() -> None:
     ],
 )
 def test_servers_are_named_by_urls(text: str, url: str) -> None:
-    (place,) = places_of([text], Endpoint("127.0.0.1", 1))
+    (place,) = metrics_addresses([text], Endpoint("127.0.0.1", 1))
     assert place.url == url
 
 
@@ -153,7 +153,7 @@ def test_servers_are_named_by_urls(text: str, url: str) -> None:
 )  # fmt: skip
 def test_what_is_no_url_is_refused_in_one_harmless_line(text: str) -> None:
     with pytest.raises(StatsUrlError) as refused:
-        places_of([text], None)
+        metrics_addresses([text], None)
     assert str(refused.value).isprintable()
 
 
@@ -161,17 +161,17 @@ def test_what_is_no_url_is_refused_in_one_harmless_line(text: str) -> None:
 
 
 def test_servers_are_added_up_each_by_its_own_time() -> None:
-    both = together([figures(60, seconds=60), figures(30, seconds=10)])["hour"]
+    both = combined_periods([figures(60, seconds=60), figures(30, seconds=10)])["hour"]
     assert both.counts.requests == 90
     assert both.rate == 1 + 3
     assert both.dump()["per_second"] == 4
     outcomes = {each["reason"]: each for each in both.dump()["outcomes"]}
     assert outcomes["new"]["per_second"] == 4
-    assert together([]) == {}
+    assert combined_periods([]) == {}
 
 
 def test_a_server_that_was_just_started_has_no_rate_out_of_this_world() -> None:
-    assert together([figures(60, seconds=0.01)])["minute"].rate == 60
+    assert combined_periods([figures(60, seconds=0.01)])["minute"].rate == 60
 
 
 def counted(of: Callable[[], Counts | None]) -> Counts:
@@ -182,10 +182,10 @@ def counted(of: Callable[[], Counts | None]) -> Counts:
 
 def test_between_two_answers_is_what_came_in_between() -> None:
     before, after = figures(10, time=100.0), figures(25, time=105.0)
-    counts = counted(lambda: since(before, after))
+    counts = counted(lambda: counts_between(before, after))
     assert (counts.requests, counts.seconds) == (15, 5)
 
 
 def test_a_restart_in_between_is_seen() -> None:
-    assert since(figures(10, time=100.0), figures(3, time=105.0)) is None
-    assert since(figures(10, time=100.0), figures(10, time=100.0)) is None
+    assert counts_between(figures(10, time=100.0), figures(3, time=105.0)) is None
+    assert counts_between(figures(10, time=100.0), figures(10, time=100.0)) is None

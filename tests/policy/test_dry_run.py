@@ -126,13 +126,13 @@ async def compare(store: Store, seed: int, number: int) -> set[str]:
     seen = set()
     now = START
     async with asking(store, settings, WHITELISTS) as server:
-        witness = SaysOf() if settings.needs_evidence else None
-        server.policy.witness = witness
-        follower = ControlPoller(settings, server.guard, server.policy, server._observer)
+        collector = SaysOf() if settings.needs_evidence else None
+        server.policy.collector = collector
+        poller = ControlPoller(settings, server.guard, server.policy, server._observer)
         for _ in range(number):
             now += chance.choice([1, 30, 60, 301, HOUR, HOUR + 1, 5 * HOUR])
-            if witness:
-                witness.evidence = chance.choice([*EVIDENCE, *[EVIDENCE[1]] * 5])
+            if collector:
+                collector.evidence = chance.choice([*EVIDENCE, *[EVIDENCE[1]] * 5])
             if isinstance(store, FakeStore):
                 store.fault = None
             control = some_control(chance, now)
@@ -140,13 +140,13 @@ async def compare(store: Store, seed: int, number: int) -> set[str]:
             if isinstance(store, FakeStore) and chance.random() < 0.03:
                 store.fault = StoreError("away")
             # The server's clock is the real one, so what it is told is in force there too.
-            await follower.look()
+            await poller.poll()
             if isinstance(store, FakeStore) and store.fault:
                 server.policy.mode = settings.mode
                 server.policy.expected = type(server.policy.expected)((), settings)
             request = some_request(chance, now)
             before = await content(store)
-            found = await dry_run(request, settings, WHITELISTS, store, witness)
+            found = await dry_run(request, settings, WHITELISTS, store, collector)
             assert await content(store) == before, "explain has stored something"
             told = steps(Case(request, settings, LISTS, WHITELISTS, found, None, ()))
             check_told(told, found)

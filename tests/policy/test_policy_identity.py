@@ -33,12 +33,14 @@ KNOWN = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)
 
 @dataclass
 class SaysOf:
-    """A witness that says what the test wants, and remembers whom it was asked about."""
+    """A collector that says what the test wants, and remembers whom it was asked about."""
 
     evidence: Evidence = KNOWN
     asked: list[bytes] = field(default_factory=list)
 
-    def look(self, request: Request, address: Address, found: Callable[[Evidence], None]) -> None:
+    def collect(
+        self, request: Request, address: Address, found: Callable[[Evidence], None]
+    ) -> None:
         assert address == parse_address(request.client_address or b"")
         self.asked.append(address.text)
         asyncio.get_running_loop().call_soon(found, self.evidence)
@@ -47,7 +49,7 @@ class SaysOf:
 @dataclass
 class Server:
     policy: Policy
-    witness: SaysOf
+    collector: SaysOf
     metrics: Metrics
     log: Log
     kept: Kept
@@ -76,15 +78,15 @@ def serve(
 ) -> None:  # fmt: skip
     async def run() -> None:
         settings = Settings(test_time=True, identity=("spf",), **options)
-        kept, metrics, witness = Kept(), Metrics(), SaysOf()
+        kept, metrics, collector = Kept(), Metrics(), SaysOf()
         log = Log(kept, Severity.DEBUG, as_json=settings.log_format == "json")
         observer = Observer(metrics, log)
         store = FakeStore(OSError("away")) if away else open_store(settings, folder)
         guard = CircuitBreaker(store, 5, observer.store_changed)
         lists = Whitelists(Clients([Source("w", b"white.example\n")]), Recipients([]))
-        policy = Policy(settings, lists, guard, observer, witness)
+        policy = Policy(settings, lists, guard, observer, collector)
         try:
-            await asyncio.wait_for(do(Server(policy, witness, metrics, log, kept)), 30)
+            await asyncio.wait_for(do(Server(policy, collector, metrics, log, kept)), 30)
         finally:
             await guard.close()
             log.close(10)
@@ -107,7 +109,7 @@ def test_a_whitelisted_client_is_not_looked_at(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
         assert await it.ask(client_name=b"mx.white.example") == b"DUNNO"
         assert await it.ask(sasl_username=b"bob") == b"DUNNO"
-        assert it.witness.asked == []
+        assert it.collector.asked == []
 
     serve(tmp_path, do)
 
@@ -115,9 +117,9 @@ def test_a_whitelisted_client_is_not_looked_at(tmp_path: Path) -> None:
 def test_only_suspicious_mail_waits(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
         assert await it.ask() == b"DUNNO"
-        it.witness.evidence = Evidence(signals=("no_ptr", "helo_not_fqdn"))
+        it.collector.evidence = Evidence(signals=("no_ptr", "helo_not_fqdn"))
         assert (await it.ask() or b"").startswith(b"DEFER_IF_PERMIT")
-        it.witness.evidence = Evidence(unsure=True)
+        it.collector.evidence = Evidence(unsure=True)
         assert (await it.ask(sender=b"carol@example.com") or b"").startswith(b"DEFER_IF_PERMIT")
         assert it.counted("greyd_signals_total", signal="no_ptr") == 1
         assert it.counted("greyd_unsure_total") == 1
@@ -131,7 +133,7 @@ def test_only_suspicious_mail_waits(tmp_path: Path) -> None:
 
 def test_json_lines_say_it_too(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
-        it.witness.evidence = KNOWN._replace(signals=("no_ptr",), unsure=True)
+        it.collector.evidence = KNOWN._replace(signals=("no_ptr",), unsure=True)
         await it.ask()
         event = json.loads(it.lines()[-1])
         assert (event["identity"], event["signals"], event["dns"]) == (
@@ -143,7 +145,7 @@ def test_json_lines_say_it_too(tmp_path: Path) -> None:
 
 def test_an_exempt_client_passes(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
-        it.witness.evidence = KNOWN._replace(exemption="DNS whitelist")
+        it.collector.evidence = KNOWN._replace(exemption="DNS whitelist")
         assert await it.ask() == b"DUNNO"
         assert it.counted("greyd_requests_total", action="pass", reason="DNS whitelist") == 1
 

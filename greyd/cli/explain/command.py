@@ -17,7 +17,7 @@ from greyd.cli.explain.steps import Case, Name, outlook, steps
 from greyd.config.durations import format_duration
 from greyd.dns.lookup import DnsError, Kind, Lookup, NotAsked
 from greyd.escaping import printable
-from greyd.maillog.single_line import read_line
+from greyd.maillog.single_line import read_log_line
 from greyd.policy.dry_run import Readable, dry_run
 from greyd.policy.protocol import RequestParser
 from greyd.rules.address import parse_address
@@ -168,7 +168,7 @@ def _attributes(given: Mapping[str, str | None], log_line: str | None) -> dict[s
         for name, text in given.items()
         if text is not None
     }
-    attributes = {**(read_line(log_line) if log_line is not None else {}), **named}
+    attributes = {**(read_log_line(log_line) if log_line is not None else {}), **named}
     if not attributes:
         return {}
     needed = ("client_address", "sender", "recipient")

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from greyd.cli.replay.evidence import ReplayEvidenceCollector
     from greyd.cli.replay.simulation import Sender, Simulation, SimulationResult
     from greyd.dns.resolver import Resolver
-    from greyd.maillog.attempts import Attempt, Reading
-    from greyd.maillog.lines import Line
+    from greyd.maillog.attempts import Attempt, AttemptStatistics
+    from greyd.maillog.lines import LogLine
     from greyd.whitelist.matcher import Whitelists
 
 INFLUENCE = (
@@ -93,19 +93,19 @@ async def replay(
 
       greyd replay /var/log/mail.log --with preset=recommended --dns
     """
-    from greyd.maillog.attempts import Reading, attempts
+    from greyd.maillog.attempts import AttemptStatistics, attempts_in
 
     seconds = _duration("--warm-up", warm_up)
     settings = [context.settings]
     if changes:
         settings.append(_other_settings(context, changes, dns=dns))
     _tell_what_is_not_known(settings, dns=dns)
-    reading = Reading()
+    reading = AttemptStatistics()
     resolver = _resolver(settings[-1]) if dns else None
     try:
         what_if, witnesses = _prepare(settings, seconds, resolver)
-        with _read(context, logs) as lines:
-            await _send(what_if, witnesses, attempts(lines, reading))
+        with _read(context, logs) as read_lines:
+            await _send(what_if, witnesses, attempts_in(read_lines, reading))
     finally:
         if resolver is not None:
             await resolver.close()
@@ -225,15 +225,15 @@ def _resolver(settings: Settings) -> Resolver:
 
 
 @contextlib.contextmanager
-def _read(context: CommandContext, logs: Sequence[str]) -> Iterator[Iterator[Line]]:
+def _read(context: CommandContext, logs: Sequence[str]) -> Iterator[Iterator[LogLine]]:
     """Read logs, and show how far it has come."""
     from greyd.maillog.attempts import PROGRAMS
-    from greyd.maillog.lines import Tally
-    from greyd.maillog.reader import bytes_of, lines
+    from greyd.maillog.lines import ReadStatistics
+    from greyd.maillog.reader import read_lines, total_bytes
 
     programs = (*PROGRAMS, context.settings.syslog_ident.encode())
-    with context.progress_bar("replaying", bytes_of(logs)) as bar:
-        yield lines(logs, programs=programs, tally=Tally(on_bytes=bar))
+    with context.progress_bar("replaying", total_bytes(logs)) as bar:
+        yield read_lines(logs, programs=programs, tally=ReadStatistics(on_bytes=bar))
 
 
 async def _send(
@@ -255,7 +255,7 @@ async def _send(
         gc.enable()
 
 
-def _require_mail(what_if: Simulation, reading: Reading, logs: Sequence[str]) -> None:
+def _require_mail(what_if: Simulation, reading: AttemptStatistics, logs: Sequence[str]) -> None:
     if what_if.mails:
         return
     if what_if.first:
@@ -294,7 +294,7 @@ class _Told:
         self,
         context: CommandContext,
         what_if: Simulation,
-        reading: Reading,
+        reading: AttemptStatistics,
         changes: Sequence[str],
         top: int,
     ) -> None:

@@ -55,7 +55,9 @@ class ReplayEvidenceCollector:
         key = _key(attempt)
         evidence = self._known.get(key)
         if evidence is None:
-            evidence = self._witness.know_without_dns(request_of(attempt, attempt.when), address)
+            evidence = self._witness.evidence_without_dns(
+                request_of(attempt, attempt.when), address
+            )
             self._known.put(key, evidence)
         return self._with_log(attempt, evidence)
 
@@ -75,7 +77,7 @@ class ReplayEvidenceCollector:
         if self._witness is None or address is None:
             return
         found: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
-        self._witness.look(request_of(attempt, attempt.when), address, partial(_tell, found))
+        self._witness.collect(request_of(attempt, attempt.when), address, partial(_tell, found))
         self._known.put(key, await found)
 
     def _with_log(self, attempt: Attempt, evidence: Evidence) -> Evidence:

@@ -1,8 +1,8 @@
 """A server on trial: its own policy, with other settings, at another time, on a store of its own.
 
 It is asked as Postfix asks, and its policy is the one that serves. Only what that stands between is
-another: a store in memory that nobody shares, an observer that keeps what is told, and a witness
-that says what is known of a client already.
+another: a store in memory that nobody shares, an observer that keeps what is told, and a collector
+whose evidence is known already.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.observer import Observer
+from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.rules.address import Address, parse_address
 from greyd.rules.evidence import NO_EVIDENCE
@@ -59,8 +60,8 @@ class SimulatedServer:
         self._store = _Memory()
         self._told = _Told()
         self._known = _Known()
-        witness = self._known if settings.needs_evidence else None
-        self._policy = Policy(settings, whitelists, self._store, self._told, witness)
+        collector = self._known if settings.needs_evidence else None
+        self._policy = Policy(settings, whitelists, self._store, self._told, collector)
 
     def ask(self, request: Request, now: int, evidence: Evidence) -> Verdict:
         """Ask about an attempt, as Postfix does.
@@ -72,7 +73,7 @@ class SimulatedServer:
         """
         self._known.evidence = evidence
         self._store.now = now
-        self._policy.answer(request, _ignore)
+        self._policy.answer(request, PendingReply(_ignore))
         return self._told.verdict
 
     def learn(self, request: Request, now: int) -> None:
@@ -130,11 +131,13 @@ def _ignore(_: bytes | None) -> None:
 
 
 class _Known:
-    """A witness that says what it has been told."""
+    """An evidence collector that answers with what is known already."""
 
     evidence: Evidence = NO_EVIDENCE
 
-    def look(self, _request: Request, _address: Address, found: Callable[[Evidence], None]) -> None:
+    def collect(
+        self, _request: Request, _address: Address, found: Callable[[Evidence], None]
+    ) -> None:
         found(self.evidence)
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from greyd.cli.report.counts import Lost, Report, Slot
-    from greyd.maillog.decisions import Decision
+    from greyd.maillog.decisions import LoggedDecision
 
 USUAL_LOGS = (Path("/var/log/mail.log"), Path("/var/log/maillog"))
 MAX_TOP = 1000
@@ -95,15 +95,15 @@ def report(
       greyd report --since=7d --html=/var/www/html/greylisting.html
     """
     from greyd.cli.report.counts import Counts
-    from greyd.maillog.lines import Tally
-    from greyd.maillog.reader import bytes_of, decisions
+    from greyd.maillog.lines import ReadStatistics
+    from greyd.maillog.reader import read_decisions, total_bytes
 
     span = Span.of(since, until, time.time())
     paths = _paths(logs, span)
     counts, outside = Counts(context.settings, top), _Outside()
-    with context.progress_bar("reading", bytes_of(paths)) as advance:
-        tally = Tally(on_bytes=advance)
-        counts.add_all(_within(decisions(paths, tally=tally), span, outside))
+    with context.progress_bar("reading", total_bytes(paths)) as advance:
+        tally = ReadStatistics(on_bytes=advance)
+        counts.add_all(_within(read_decisions(paths, tally=tally), span, outside))
     if tally.too_long:
         print_error(f"{tally.too_long:,} lines were too long, and are left out")
     if outside.undated:
@@ -210,7 +210,9 @@ class _Outside:
     undated: int = 0
 
 
-def _within(decisions: Iterable[Decision], span: Span, outside: _Outside) -> Iterator[Decision]:
+def _within(
+    decisions: Iterable[LoggedDecision], span: Span, outside: _Outside
+) -> Iterator[LoggedDecision]:
     if not span:
         yield from decisions
     for decision in decisions:

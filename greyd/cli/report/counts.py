@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.maillog.decisions import Decision
+    from greyd.maillog.decisions import LoggedDecision
 
 MAX_OPEN = 200_000
 """Triplets whose retry is awaited, at a time."""
@@ -373,7 +373,7 @@ class Counts:
         self._pools: dict[bytes, _PoolSums] = {}
         self._pools_dropped = False
 
-    def add_all(self, decisions: Iterable[Decision]) -> None:
+    def add_all(self, decisions: Iterable[LoggedDecision]) -> None:
         """Add decisions; what is alike in all of them is added up many at a time."""
         left = iter(decisions)
         while batch := list(islice(left, _BATCH)):
@@ -385,7 +385,7 @@ class Counts:
             for decision in batch:
                 self._add(decision)
 
-    def _add(self, decision: Decision) -> None:
+    def _add(self, decision: LoggedDecision) -> None:
         kind = kind_of(decision.action, decision.reason, decision.delay_seconds)
         self._date(decision.when, kind)
         if kind == DecisionKind.WAITED:
@@ -411,14 +411,14 @@ class Counts:
             slot = self._slots[number] = no_counts()
         slot[kind] += 1
 
-    def _add_delay(self, decision: Decision) -> None:
+    def _add_delay(self, decision: LoggedDecision) -> None:
         delay = max(decision.delay_seconds or 0, 0)
         self._delays[_rounded(delay)] += 1
         self._waits.add(self._group(decision), delay)
 
     # Triplets -------------------------------------------------------------------------------------
 
-    def _follow(self, decision: Decision, kind: DecisionKind) -> None:
+    def _follow(self, decision: LoggedDecision, kind: DecisionKind) -> None:
         """Follow a mail from its first attempt to its pass."""
         mail = b"%b\0%b" % (normalise_sender(decision.sender), decision.recipient)
         mail = mail.lower()
@@ -432,7 +432,7 @@ class Counts:
 
     def _begin(
         self,
-        decision: Decision,
+        decision: LoggedDecision,
         kind: DecisionKind,
         network: bytes,
         mail: bytes,
@@ -465,7 +465,7 @@ class Counts:
             self._evicted_young += self._last - opened.first < self._due_seconds
             self._give_up(opened)
 
-    def _end(self, opened: _Open, decision: Decision, kind: DecisionKind) -> None:
+    def _end(self, opened: _Open, decision: LoggedDecision, kind: DecisionKind) -> None:
         """Tell what became of a mail that has passed."""
         network, number = self._network(decision.client_address), 0
         for each in opened.all():
@@ -559,7 +559,7 @@ class Counts:
             domain = self._organisations[client_name] = organisation_of(normal_name(client_name))
         return domain
 
-    def _group(self, decision: Decision) -> bytes:
+    def _group(self, decision: LoggedDecision) -> bytes:
         """Return whose client it is: the domain of its name, else its network."""
         if domain := self._organisation(decision.client_name):
             return domain

@@ -9,8 +9,9 @@ import typer
 from greyd.cli.batches import lower_cpu_priority
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.stats.overview import Overview, StoreView, servers_on_paper, store_on_paper
+from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
 from greyd.cli.stats.tally import Tally
-from greyd.monitoring.stats_client import Servers, hear, places_of
+from greyd.monitoring.stats_client import fetch_all_stats, metrics_addresses
 from greyd.store.contract import scan
 from greyd.store.errors import StoreError, UnusableStoreError
 from greyd.terminal import print_error
@@ -57,11 +58,11 @@ async def stats(
       greyd stats --most 100000 --json
     """
     lower_cpu_priority()
-    places = places_of(server or [], context.settings.metrics)
+    addresses = metrics_addresses(server or [], context.settings.metrics)
     view = Overview(StoreView(context.store_url), privacy=context.settings.privacy)
-    if not places:
+    if not addresses:
         print_error("no server is asked, as --metrics=0 is set: only the store is looked at")
-    view.heard = await hear(places)
+    view.heard = await fetch_all_stats(addresses)
     context.print(*servers_on_paper(view))
     await _look_at_store(context, view, most)
     context.print(*store_on_paper(view, names))

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable
 from greyd.monitoring.stats import PERIODS, START
-from greyd.monitoring.stats_client import Heard, Together, sum_of, together
+from greyd.monitoring.stats_client import (
+    CombinedCounts,
+    FetchedStats,
+    combined_counts,
+    combined_periods,
+)
 from greyd.rules.entries import Kind, State
 from greyd.store.url import redact_url
 
@@ -83,7 +88,7 @@ class Overview:
     """All that is known at a moment."""
 
     store: StoreView
-    heard: Sequence[Heard] = ()
+    heard: Sequence[FetchedStats] = ()
     now: Mapping[str, Counts] = field(default_factory=dict)
     """What servers counted since they were asked before, by URL."""
     privacy: bool = False
@@ -91,18 +96,18 @@ class Overview:
     @property
     def figures(self) -> list[ServerStats]:
         """Those of the servers that answered."""
-        return [each.figures for each in self.heard if each.figures]
+        return [each.stats for each in self.heard if each.stats]
 
     @property
     def is_well(self) -> bool:
         """Whether all servers answer and are ready, and the store answers."""
-        ready = all(each.figures and each.figures.ready for each in self.heard)
+        ready = all(each.stats and each.stats.ready for each in self.heard)
         return ready and not self.store.fault
 
-    def periods(self) -> dict[str, Together]:
+    def periods(self) -> dict[str, CombinedCounts]:
         """Return what all servers counted together."""
-        now = {"now": sum_of(list(self.now.values()))} if self.now else {}
-        return {**now, **together(self.figures)}
+        now = {"now": combined_counts(list(self.now.values()))} if self.now else {}
+        return {**now, **combined_periods(self.figures)}
 
     def dump(self, most: int) -> dict[str, Any]:
         """Return it for a program."""
@@ -164,10 +169,10 @@ def on_screen(view: Overview, height: int) -> RenderableType:
     )
 
 
-def _server(heard: Heard) -> str:
-    figures = heard.figures
+def _server(heard: FetchedStats) -> str:
+    figures = heard.stats
     if figures is None:
-        return f"{heard.place.url}: {heard.fault}"
+        return f"{heard.address.url}: {heard.fault}"
     state = "ready" if figures.ready else "NOT READY: its store is away"
     workers = f", {figures.workers} workers" if figures.workers > 1 else ""
     within = figures.answered_within_seconds["p99"]
@@ -177,7 +182,7 @@ def _server(heard: Heard) -> str:
         figures.host, figures.version, figures.mode
     ))  # fmt: skip
     return (
-        f"{host or heard.place.url}: {state}{errors}; mode {mode}, up"
+        f"{host or heard.address.url}: {state}{errors}; mode {mode}, up"
         f" {format_breakable_duration(figures.up_seconds)}{speed}; greyd {version}{workers}"
     )
 
@@ -193,14 +198,14 @@ def _errors(counts: Counts) -> str:
     return ", " + ", ".join(told) if told else ""
 
 
-def _outcomes(periods: Mapping[str, Together]) -> list[tuple[str, str]]:
+def _outcomes(periods: Mapping[str, CombinedCounts]) -> list[tuple[str, str]]:
     """Return what happened in the longest time that is shown, the most frequent first."""
     longest = periods["day"].counts.outcomes if periods else {}
     happened = [outcome for outcome, number in longest.items() if number]
     return sorted(happened, key=lambda outcome: (-longest[outcome], outcome))
 
 
-def _decisions(periods: Mapping[str, Together], most: int | None) -> RenderableType:
+def _decisions(periods: Mapping[str, CombinedCounts], most: int | None) -> RenderableType:
     """Return a table: how many requests ended how, and how many a second."""
     from rich.table import Table
 
@@ -226,7 +231,7 @@ def _decisions(periods: Mapping[str, Together], most: int | None) -> RenderableT
     return table
 
 
-def _facts(periods: Mapping[str, Together]) -> Iterator[str]:
+def _facts(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
     told = 0.0
     for name in PERIODS:
         counts = periods[name].counts

@@ -20,8 +20,15 @@ from greyd.cli.batches import lower_cpu_priority
 from greyd.cli.context import CommandContext, seconds
 from greyd.cli.errors import CommandError
 from greyd.cli.stats.overview import Overview, StoreView, on_screen
+from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
 from greyd.cli.stats.tally import Tally
-from greyd.monitoring.stats_client import Heard, Place, Servers, hear, places_of, since
+from greyd.monitoring.stats_client import (
+    FetchedStats,
+    MetricsAddress,
+    counts_between,
+    fetch_all_stats,
+    metrics_addresses,
+)
 from greyd.monitoring.store_summary import SHARE
 from greyd.store.contract import scan
 from greyd.store.errors import StoreError, UnusableStoreError
@@ -67,7 +74,7 @@ async def top(
     pause = seconds(every, "--every")
     if not 1 <= pause <= 86400:
         raise CommandError(f"--every={every}: write a duration from 1s to 1d")
-    watch = _Watch(context, places_of(server or [], context.settings.metrics), pause, count)
+    watch = _Watch(context, metrics_addresses(server or [], context.settings.metrics), pause, count)
     await watch.run()
 
 
@@ -76,10 +83,10 @@ class _Watch:
     """What is watched, and until when."""
 
     context: CommandContext
-    places: list[Place]
+    addresses: list[MetricsAddress]
     pause: int
     count: int
-    _before: dict[str, Heard] = field(default_factory=dict)
+    _before: dict[str, FetchedStats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._view = Overview(
@@ -110,14 +117,14 @@ class _Watch:
     # The servers and the store ------------------------------------------------------------------
 
     async def _ask_servers(self) -> None:
-        heard = await hear(self.places)
+        heard = await fetch_all_stats(self.addresses)
         now: dict[str, Counts] = {}
         for each in heard:
-            before = self._before.get(each.place.url)
-            if each.figures and before and before.figures:
-                counts = since(before.figures, each.figures)
-                now |= {each.place.url: counts} if counts else {}
-            self._before[each.place.url] = each
+            before = self._before.get(each.address.url)
+            if each.stats and before and before.stats:
+                counts = counts_between(before.stats, each.stats)
+                now |= {each.address.url: counts} if counts else {}
+            self._before[each.address.url] = each
         self._view.heard, self._view.now = heard, now
 
     async def _look_at_store(self) -> None:

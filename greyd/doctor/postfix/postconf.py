@@ -7,13 +7,14 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from greyd.doctor.postfix.restrictions import AFTER_RCPT, AT_RCPT, policy_calls, steps
-from greyd.doctor.programs import ProgramError, ask
+from greyd.doctor.postfix.restrictions import AFTER_RCPT, AT_RCPT, parse_restrictions, policy_calls
+from greyd.doctor.programs import ProgramError, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from greyd.doctor.postfix.restrictions import Step
+    from greyd.doctor.postfix.restrictions import Restriction
+
 
 _LISTS = tuple(f"smtpd_{name}_restrictions" for name in (*AT_RCPT, *AFTER_RCPT))
 _NAMES = (
@@ -43,7 +44,7 @@ SUBMISSION = frozenset({"submission", "submissions", "smtps", "587", "465"})
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class SmtpdService:
     """An smtpd of ``master.cf``."""
 
     name: str
@@ -65,11 +66,11 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Postfix:
+class PostfixConfig:
     """A Postfix's configuration."""
 
     parameters: Mapping[str, str]
-    services: Sequence[Service] = ()
+    services: Sequence[SmtpdService] = ()
     classes: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     """What postconf has to say of the files."""
@@ -83,30 +84,32 @@ class Postfix:
         numbers = re.match(r"(\d+)\.(\d+)", self.parameters.get("mail_version", ""))
         return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
-    def value(self, service: Service, name: str) -> str:
+    def value(self, service: SmtpdService, name: str) -> str:
         """Return a parameter as it is for a service."""
         return service.overrides.get(name, self.parameters.get(name, ""))
 
-    def is_on(self, service: Service, name: str) -> bool:
+    def is_on(self, service: SmtpdService, name: str) -> bool:
         """Whether a parameter is set to yes."""
         return self.value(service, name).lower() == "yes"
 
-    def lists(self, service: Service) -> dict[str, list[Step]]:
+    def lists(self, service: SmtpdService) -> dict[str, list[Restriction]]:
         """Return a service's restriction lists, in the order in which they are asked."""
         order = list(AT_RCPT)
         if not self.is_relay_first(service):
             order[-2:] = reversed(order[-2:])
         return {
-            name: steps(self.value(service, f"smtpd_{name}_restrictions"), self.classes)
+            name: parse_restrictions(
+                self.value(service, f"smtpd_{name}_restrictions"), self.classes
+            )
             for name in (*order, *AFTER_RCPT)
         }
 
-    def is_relay_first(self, service: Service) -> bool:
+    def is_relay_first(self, service: SmtpdService) -> bool:
         """Whether ``smtpd_relay_restrictions`` come before those for recipients."""
         return self.is_on(service, "smtpd_relay_before_recipient_restrictions")
 
 
-async def read(folder: str | None = None) -> Postfix:
+async def read_config(folder: str | None = None) -> PostfixConfig:
     """Read the configuration in a folder; Postfix's own where none is named.
 
     Raises:
@@ -114,22 +117,22 @@ async def read(folder: str | None = None) -> Postfix:
     """
     where = ["-c", folder] if folder else []
     explicit, values, services, overrides = await asyncio.gather(
-        ask("postconf", *where, "-n"),
-        ask("postconf", *where, "-x", *_NAMES),
-        ask("postconf", *where, "-M"),
-        ask("postconf", *where, "-Px"),
+        run_program("postconf", *where, "-n"),
+        run_program("postconf", *where, "-x", *_NAMES),
+        run_program("postconf", *where, "-M"),
+        run_program("postconf", *where, "-Px"),
     )
-    parameters = _parameters(values.output)
+    parameters = _parameters(values.stdout)
     names = re.split(r"[\s,]+", parameters.get("smtpd_restriction_classes", ""))
     classes = {}
     if wanted := [name for name in names if re.fullmatch(r"\w+", name)]:
-        classes = _parameters((await ask("postconf", *where, "-x", *wanted)).output)
-    found = Postfix(
+        classes = _parameters((await run_program("postconf", *where, "-x", *wanted)).stdout)
+    found = PostfixConfig(
         parameters=parameters,
-        services=_services(services.output, overrides.output, _chroot_is_default(parameters)),
+        services=_services(services.stdout, overrides.stdout, _chroot_is_default(parameters)),
         classes=classes,
-        remarks=_remarks(explicit.remarks),
-        has_postscreen=bool(re.search(r"\spostscreen$", services.output, re.MULTILINE)),
+        remarks=_remarks(explicit.stderr),
+        has_postscreen=bool(re.search(r"\spostscreen$", services.stdout, re.MULTILINE)),
     )
     return replace(found, addresses=await _addresses(found))
 
@@ -149,7 +152,7 @@ def _chroot_is_default(parameters: Mapping[str, str]) -> bool:
     return not level or int(level[0]) < 1
 
 
-def _services(lines: str, overrides: str, chroot_is_default: bool) -> list[Service]:
+def _services(lines: str, overrides: str, chroot_is_default: bool) -> list[SmtpdService]:
     """Read ``postconf -M`` and ``postconf -P``."""
     found = []
     settings = _parameters(overrides)
@@ -160,7 +163,7 @@ def _services(lines: str, overrides: str, chroot_is_default: bool) -> list[Servi
         name, kind, _, _, chroot = columns[:5]
         own = f"{name}/{kind}/"
         found.append(
-            Service(
+            SmtpdService(
                 name,
                 kind,
                 chroot == "y" or (chroot == "-" and chroot_is_default),
@@ -170,7 +173,7 @@ def _services(lines: str, overrides: str, chroot_is_default: bool) -> list[Servi
     return found
 
 
-async def _addresses(postfix: Postfix) -> dict[str, frozenset[str]]:
+async def _addresses(postfix: PostfixConfig) -> dict[str, frozenset[str]]:
     """Look up the hosts of policy services that are named by a name."""
     endpoints = {
         call.endpoint
@@ -196,9 +199,9 @@ def host_and_port(endpoint: str) -> tuple[str, str]:
     return host.strip("[]").lower(), port
 
 
-async def try_to_read(folder: str | None) -> Postfix | str:
+async def try_to_read_config(folder: str | None) -> PostfixConfig | str:
     """Return the configuration, or why there is none."""
     try:
-        return await read(folder)
+        return await read_config(folder)
     except ProgramError as fault:
         return str(fault)

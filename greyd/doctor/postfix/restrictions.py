@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+
 AT_RCPT = ("client", "helo", "sender", "relay", "recipient")
 """Lists that count for a recipient, in their order; before Postfix 3.6 relay came last."""
 
 AFTER_RCPT = ("data", "end_of_data")
 
-MAX_STEPS = 1000
+MAX_RESTRICTIONS = 1000
 """That are looked at of one list: classes within classes can make it endless."""
 
 _WITH_ARGUMENT = re.compile(
@@ -28,11 +29,11 @@ _WITH_ARGUMENT = re.compile(
 _KNOWN = re.compile(r"(permit|reject|defer|check)(_\w+)?|warn_if_reject|sleep")
 _MAP = re.compile(r"[a-z0-9_-]+:.+", re.IGNORECASE)
 
-ENDS = ("permit", "reject", "defer")
+FINAL = ("permit", "reject", "defer")
 """Restrictions after which nothing of the list is asked."""
 
 
-class Step(NamedTuple):
+class Restriction(NamedTuple):
     """One restriction."""
 
     name: str
@@ -54,7 +55,7 @@ class Step(NamedTuple):
         return bool(_KNOWN.fullmatch(self.name)) or self.name == "check_map"
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Split a list into its words; what stands in braces is one.
 
     An opening brace without its end takes the rest.
@@ -76,14 +77,16 @@ def has_open_brace(text: str) -> bool:
     return text.count("{") != text.count("}")
 
 
-def steps(text: str, classes: Mapping[str, str]) -> list[Step]:
+def parse_restrictions(text: str, classes: Mapping[str, str]) -> list[Restriction]:
     """Return the restrictions of a list, with those of its classes in their places."""
-    return list(islice(_steps(text, classes, ()), MAX_STEPS))
+    return list(islice(_restrictions(text, classes, ()), MAX_RESTRICTIONS))
 
 
-def _steps(text: str, classes: Mapping[str, str], inside: Sequence[str]) -> Iterator[Step]:
+def _restrictions(
+    text: str, classes: Mapping[str, str], inside: Sequence[str]
+) -> Iterator[Restriction]:
     class_name = inside[-1] if inside else ""
-    left = iter(words(text))
+    left = iter(split_words(text))
     only_warns = False
     for word in left:
         name = word.lower()
@@ -91,22 +94,22 @@ def _steps(text: str, classes: Mapping[str, str], inside: Sequence[str]) -> Iter
             only_warns = True
             continue
         if word in classes and word not in inside:
-            for step in _steps(classes[word], classes, (*inside, word)):
+            for step in _restrictions(classes[word], classes, (*inside, word)):
                 yield step._replace(only_warns=step.only_warns or only_warns)
         elif _WITH_ARGUMENT.fullmatch(name):
-            yield Step(name, next(left, ""), only_warns, class_name)
+            yield Restriction(name, next(left, ""), only_warns, class_name)
         elif _MAP.fullmatch(word):
             # A table alone is an access table for the list's own subject.
-            yield Step("check_map", word, only_warns, class_name)
+            yield Restriction("check_map", word, only_warns, class_name)
         else:
-            yield Step(name, "", only_warns, class_name)
+            yield Restriction(name, "", only_warns, class_name)
         only_warns = False
 
 
-def reached(listed: Sequence[Step]) -> int:
+def reachable_count(listed: Sequence[Restriction]) -> int:
     """Return how many steps of a list can be reached, the one that ends it with them."""
     for place, step in enumerate(listed):
-        if step.name in ENDS and not step.only_warns:
+        if step.name in FINAL and not step.only_warns:
             return place + 1
     return len(listed)
 
@@ -126,7 +129,7 @@ class PolicyCall(NamedTuple):
         return self.options.get("policy_context", "")
 
 
-def policy_calls(lists: Mapping[str, Sequence[Step]]) -> list[PolicyCall]:
+def policy_calls(lists: Mapping[str, Sequence[Restriction]]) -> list[PolicyCall]:
     """Return all policy services that are asked, in their order."""
     return [
         PolicyCall(name, place, *_policy(step.argument))
@@ -140,7 +143,7 @@ def _policy(argument: str) -> tuple[str, dict[str, str]]:
     """Read ``inet:HOST:PORT`` or ``{ inet:HOST:PORT, name=value, { name = value } }``."""
     if not argument.startswith("{"):
         return argument, {}
-    parts = words(_inner(argument)) or [""]
+    parts = split_words(_inner(argument)) or [""]
     options = {}
     for part in parts[1:]:
         name, _, value = _inner(part).partition("=")
@@ -155,7 +158,7 @@ def _inner(text: str) -> str:
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-def seconds(text: str) -> int | None:
+def parse_time(text: str) -> int | None:
     """Read one of Postfix's times; None where it is none."""
     parts = re.fullmatch(r"(\d{1,9})([smhdw]?)", text.strip().lower())
     return int(parts[1]) * _SECONDS[parts[2]] if parts else None

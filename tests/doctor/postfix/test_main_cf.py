@@ -11,12 +11,21 @@ from hypothesis import strategies as some
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import Endpoint
-from greyd.doctor.findings import WRONG, Finding, State
-from greyd.doctor.listeners import Listener, Tcp, listening, of_settings
-from greyd.doctor.postfix.main_cf import doors, findings
-from greyd.doctor.postfix.postconf import Postfix, Service
+from greyd.doctor.findings import FAILED_STATES, Finding
+from greyd.doctor.findings import FindingState as State
+from greyd.doctor.listeners import Listener, Tcp, configured_listeners, parse_listen_property
+from greyd.doctor.postfix.main_cf import check_main_cf
+from greyd.doctor.postfix.postconf import PostfixConfig, SmtpdService
 from greyd.doctor.postfix.recommended import endpoint, exim_acl, main_cf, policy_service
-from greyd.doctor.postfix.restrictions import Step, policy_calls, reached, seconds, steps, words
+from greyd.doctor.postfix.restrictions import (
+    Restriction,
+    parse_restrictions,
+    parse_time,
+    policy_calls,
+    reachable_count,
+    split_words,
+)
+from greyd.doctor.postfix.smtpd import inbound_services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +66,7 @@ DEFAULTS = {
     "smtpd_sender_restrictions": "",
 }
 
-SMTP = Service("smtp")
+SMTP = SmtpdService("smtp")
 USERS = "permit_sasl_authenticated,reject"
 
 
@@ -76,19 +85,19 @@ def behind_guard(text: str) -> dict[str, str]:
 
 def judged(
     set_: Mapping[str, str] | None = None,
-    services: Sequence[Service] = (SMTP,),
+    services: Sequence[SmtpdService] = (SMTP,),
     listeners: Sequence[Listener] = LISTENERS,
     settings: Settings | None = None,
     **more: object,
 ) -> list[Finding]:
     """Return the findings for main.cf's defaults with some parameters set."""
-    postfix = Postfix({**DEFAULTS, **(set_ or {})}, services, **more)  # type: ignore[arg-type]
-    return findings(postfix, listeners, settings or Settings())
+    postfix = PostfixConfig({**DEFAULTS, **(set_ or {})}, services, **more)  # type: ignore[arg-type]
+    return check_main_cf(postfix, listeners, settings or Settings())
 
 
 def wrong(found: Sequence[Finding]) -> dict[str, State]:
     """Return what is wrong."""
-    return {each.check: each.state for each in found if each.state in WRONG}
+    return {each.check: each.state for each in found if each.state in FAILED_STATES}
 
 
 def of(found: Sequence[Finding], check: str) -> Finding:
@@ -195,7 +204,7 @@ def test_another_place_is_not_the_server(endpoint: str, listener: Listener) -> N
 
 
 def test_in_a_chroot_a_path_is_below_the_queue_directory() -> None:
-    service = [Service("smtp", chroot=True)]
+    service = [SmtpdService("smtp", chroot=True)]
     set_ = behind_guard("check_policy_service unix:/run/greyd/socket")
     outside = judged(set_, service, [Path("/run/greyd/socket")])
     inside = judged(set_, service, [Path("/var/spool/postfix/run/greyd/socket")])
@@ -230,7 +239,7 @@ def test_a_class_counts_where_it_stands_and_is_a_hint_where_only_a_table_can_nam
 
 def test_classes_that_name_each_other_end() -> None:
     classes = {"a": "b", "b": "a permit_mynetworks"}
-    assert Step("permit_mynetworks", in_class="b") in steps("a", classes)
+    assert Restriction("permit_mynetworks", in_class="b") in parse_restrictions("a", classes)
 
 
 # Where --------------------------------------------------------------------------------------------
@@ -365,25 +374,31 @@ CLOSED = {"smtpd_recipient_restrictions": USERS}
 def test_strangers_come_in_by_services_that_are_not_closed() -> None:
     services = [
         SMTP,
-        Service("192.0.2.1:25"),
-        Service("smtpd", "pass"),
-        Service("submission"),
-        Service("465", overrides=CLOSED),
-        Service("2525", overrides=CLOSED),
-        Service("127.0.0.1:10025", overrides={"smtpd_recipient_restrictions": "permit_mynetworks"}),
-        Service("10026", overrides={"smtpd_client_restrictions": "permit_mynetworks,reject"}),
+        SmtpdService("192.0.2.1:25"),
+        SmtpdService("smtpd", "pass"),
+        SmtpdService("submission"),
+        SmtpdService("465", overrides=CLOSED),
+        SmtpdService("2525", overrides=CLOSED),
+        SmtpdService(
+            "127.0.0.1:10025", overrides={"smtpd_recipient_restrictions": "permit_mynetworks"}
+        ),
+        SmtpdService("10026", overrides={"smtpd_client_restrictions": "permit_mynetworks,reject"}),
     ]
-    names = [each.name for each in doors(Postfix(DEFAULTS, services))]
+    names = [each.name for each in inbound_services(PostfixConfig(DEFAULTS, services))]
     assert names == ["smtp", "192.0.2.1:25", "smtpd"]
 
 
 def test_a_service_on_loopback_counts_where_there_is_no_other() -> None:
-    services = [Service("127.0.0.1:2525"), Service("[::1]:25"), Service("submission")]
-    assert len(doors(Postfix(DEFAULTS, services))) == 2
+    services = [
+        SmtpdService("127.0.0.1:2525"),
+        SmtpdService("[::1]:25"),
+        SmtpdService("submission"),
+    ]
+    assert len(inbound_services(PostfixConfig(DEFAULTS, services))) == 2
 
 
 def test_what_differs_between_services_is_said_of_each() -> None:
-    other = Service("2525", overrides=behind_guard(f"check_policy_service {OURS}"))
+    other = SmtpdService("2525", overrides=behind_guard(f"check_policy_service {OURS}"))
     found = judged(services=[SMTP, other])
     assert of(found, "postfix: timeout (2525)").state is State.WARNING
     assert of(found, "postfix: timeout (smtp)").state is State.OK
@@ -391,7 +406,7 @@ def test_what_differs_between_services_is_said_of_each() -> None:
 
 
 def test_without_a_service_for_strangers_nothing_is_said_of_it() -> None:
-    found = judged(services=[Service("submission", overrides=CLOSED)])
+    found = judged(services=[SmtpdService("submission", overrides=CLOSED)])
     assert of(found, "postfix: policy service").state is State.NOT_CHECKED
 
 
@@ -412,13 +427,13 @@ OUTBOUND = policy_service(OURS, "outbound")
 )
 def test_submission_is_asked_only_to_learn(text: str, learns: bool, state: State) -> None:
     settings = Settings(learn_outbound=learns)
-    service = Service("submission", overrides=recipients(text))
+    service = SmtpdService("submission", overrides=recipients(text))
     found = judged(services=[SMTP, service], settings=settings)
     assert of(found, "postfix: submission (submission)").state is state
 
 
 def test_the_context_may_be_a_parameter_of_the_service() -> None:
-    service = Service(
+    service = SmtpdService(
         "submission",
         overrides=recipients(f"check_policy_service {OURS} {USERS}")
         | {"smtpd_policy_service_policy_context": "outbound"},
@@ -555,18 +570,21 @@ def test_checks_in_the_list_of_senders_count_as_before_those_of_recipients() -> 
 
 def test_lists_are_split_as_smtpd_does() -> None:
     text = "a, b\n c {d, e {f}} , check_x_access { g h },,"
-    assert words(text) == ["a", "b", "c", "{d, e {f}}", "check_x_access", "{ g h }"]
-    assert steps("check_sender_access hash:/a hash:/b", {}) == [
-        Step("check_sender_access", "hash:/a"),
-        Step("check_map", "hash:/b"),
+    assert split_words(text) == ["a", "b", "c", "{d, e {f}}", "check_x_access", "{ g h }"]
+    assert parse_restrictions("check_sender_access hash:/a hash:/b", {}) == [
+        Restriction("check_sender_access", "hash:/a"),
+        Restriction("check_map", "hash:/b"),
     ]
 
 
 @given(some.text(alphabet="ab {},=:\n\t"), some.text(alphabet="ab {},"))
 def test_any_list_can_be_read(text: str, of_class: str) -> None:
-    listed = steps(f"{text} check_policy_service", {"a": of_class, "b": text})
-    assert reached(listed) <= len(listed)
-    assert len(policy_calls({"recipient": steps(f"x, check_policy_service {text}", {})})) <= 1
+    listed = parse_restrictions(f"{text} check_policy_service", {"a": of_class, "b": text})
+    assert reachable_count(listed) <= len(listed)
+    assert (
+        len(policy_calls({"recipient": parse_restrictions(f"x, check_policy_service {text}", {})}))
+        <= 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -575,13 +593,17 @@ def test_any_list_can_be_read(text: str, of_class: str) -> None:
      ("", None), ("ten", None), ("1.5s", None)],
 )  # fmt: skip
 def test_times_are_postfixs(text: str, number: int | None) -> None:
-    assert seconds(text) == number
+    assert parse_time(text) == number
 
 
 def test_systemds_sockets_are_read() -> None:
     lines = ["127.0.0.1:10023 (Stream)", "[::1]:10023 (Stream)", "/run/g/s (Stream)",
              "[::]:53 (Datagram)", "@abstract (Stream)"]  # fmt: skip
-    assert listening(lines) == [Tcp("127.0.0.1", 10023), Tcp("::1", 10023), Path("/run/g/s")]
+    assert parse_listen_property(lines) == [
+        Tcp("127.0.0.1", 10023),
+        Tcp("::1", 10023),
+        Path("/run/g/s"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -598,4 +620,4 @@ def test_systemds_sockets_are_read() -> None:
     ],
 )
 def test_the_place_to_ask_is_one_that_postfix_can_reach(settings: Settings, place: str) -> None:
-    assert endpoint(of_settings(settings)) == place
+    assert endpoint(configured_listeners(settings)) == place

@@ -10,26 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
-from greyd.rules import public_suffixes
 from greyd.whitelist.files import files_in_force, read_lists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date
 
     from greyd.config.settings import Settings
-    from greyd.doctor.machine import Process
-    from greyd.doctor.server import Report
-    from greyd.rules.public_suffixes import Found
+    from greyd.doctor.process import ListeningProcess
+    from greyd.doctor.server_metrics import ServerMetrics
     from greyd.whitelist.matcher import Whitelists
 
-MAX_REMARKS = 5
+
+MAX_SHOWN_LINES = 5
 RELOAD = "systemctl reload greyd"
 
-MAX_SUFFIXES_AGE_DAYS = 365
 
-
-def findings(settings: Settings, found: Report | None, process: Process | None) -> list[Finding]:
+def check_whitelists(
+    settings: Settings, found: ServerMetrics | None, process: ListeningProcess | None
+) -> list[Finding]:
     """Read the whitelists as the server would, and compare with what it has."""
     read = read_lists(settings)
     whitelists, failed = read.whitelists(), read.failed
@@ -59,12 +57,12 @@ def finding_of_lines(whitelists: Whitelists, files: Sequence[Path]) -> Finding:
     )
     if not remarks:
         return ok(check, seen)
-    shown = "; ".join(str(each) for each in remarks[:MAX_REMARKS])
-    more = f"; and {len(remarks) - MAX_REMARKS} more" if len(remarks) > MAX_REMARKS else ""
+    shown = "; ".join(str(each) for each in remarks[:MAX_SHOWN_LINES])
+    more = f"; and {len(remarks) - MAX_SHOWN_LINES} more" if len(remarks) > MAX_SHOWN_LINES else ""
     return warning(check, f"{shown}{more}", f"correct these lines, then {RELOAD}")
 
 
-def findings_of_rights(files: Sequence[Path], process: Process | None) -> list[Finding]:
+def findings_of_rights(files: Sequence[Path], process: ListeningProcess | None) -> list[Finding]:
     """Say whether the server's user can read the files."""
     check = "whitelists: readable"
     if process is None or not process.is_greyd:
@@ -82,7 +80,7 @@ def findings_of_rights(files: Sequence[Path], process: Process | None) -> list[F
     return [ok(check, f"by {process.user}")]
 
 
-def groups_of(process: Process) -> frozenset[int]:
+def groups_of(process: ListeningProcess) -> frozenset[int]:
     """Return the groups of a process."""
     try:
         text = Path(f"/proc/{process.pid}/status").read_text()
@@ -113,7 +111,7 @@ def _may(path: Path, uid: int, groups: frozenset[int], right: int) -> bool:
     return bool(found.st_mode & right)
 
 
-def findings_of_use(whitelists: Whitelists, found: Report | None) -> list[Finding]:
+def findings_of_use(whitelists: Whitelists, found: ServerMetrics | None) -> list[Finding]:
     """Say whether what the server has is what the files say now."""
     check = "whitelists: in use"
     if found is None:
@@ -135,36 +133,3 @@ def findings_of_use(whitelists: Whitelists, found: Report | None) -> list[Findin
     if differ:
         return [hint(check, f"the server has {'; '.join(differ)}: they are newer", RELOAD)]
     return [ok(check, "the server has as many entries as the files")]
-
-
-# The public suffix list ---------------------------------------------------------------------------
-
-
-def findings_of_suffixes(settings: Settings, today: date) -> list[Finding]:
-    """Judge the list that a server started now would use."""
-    return judge_suffixes(public_suffixes.in_force(), today, in_use=settings.needs_evidence)
-
-
-def judge_suffixes(found: Found, today: date, *, in_use: bool) -> list[Finding]:
-    """Say whether the public suffix list is old, or a newer one can't be used.
-
-    Where nobody is identified by the name of an organisation, only the lint of the whitelists
-    reads it: then an old one is a hint.
-    """
-    check = "names: public suffix list"
-    wrong = warning if in_use else hint
-    age_days = (today - found.suffixes.date).days
-    seen = f"{found.suffixes.path}, of {found.suffixes.date}"
-    made = [
-        wrong(check, fault, "systemctl restart greyd, once it is whole") for fault in found.faults
-    ]
-    if age_days > MAX_SUFFIXES_AGE_DAYS:
-        made.append(
-            wrong(
-                check,
-                f"{seen}: older than a year, so senders below newer suffixes count as one",
-                f"apt install publicsuffix, or put the published list at {public_suffixes.OWN};"
-                " then systemctl restart greyd",
-            )
-        )
-    return made or [ok(check, seen)]

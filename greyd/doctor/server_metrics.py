@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import time
 import urllib.error
 import urllib.request
@@ -12,136 +10,29 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from greyd import __version__
 from greyd.config.vocabulary import MODES
+from greyd.doctor.errors import DoctorError
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.listeners import Tcp
-from greyd.doctor.mail_owner import connect
+from greyd.doctor.policy_request import TIMEOUT_SECONDS, PolicyAnswer
 from greyd.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from greyd.config.vocabulary import Endpoint
-    from greyd.doctor.mail_owner import MailOwner
 
-SECONDS = 5.0
-"""How long an answer may take; Postfix is told to wait ten."""
-
-SLOW_SECONDS = 1.0
-
-MAX_ACTION_BYTES = 1000
-"""Of an action that are shown."""
 
 MAX_BYTES = 4 * 1024 * 1024
-
-_NO_SUCH_FAMILY = ("Address family not supported by protocol", "Cannot assign requested address")
 
 NOT_BY_THIS_NAME = (
     "the server does not answer to this name (HTTP status 421); give it there by --metrics-host"
 )
 
-QUESTION = (
-    b"request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\n"
-    b"client_address=127.0.0.1\nclient_name=localhost\nreverse_client_name=localhost\n"
-    b"helo_name=localhost\nsender=greyd-doctor@localhost\nrecipient=greyd-doctor@localhost\n"
-    b"sasl_username=greyd-doctor\n\n"
-)
-"""Who has logged in passes before anything is looked up or remembered."""
-
-
-class Answered(NamedTuple):
-    """What somebody has answered to ``QUESTION``."""
-
-    action: str = ""
-    seconds: float = 0
-    fault: str = ""
-    """Why there is no answer."""
-
-
-async def question(
-    listener: Tcp | Path, request: bytes = QUESTION, owner: MailOwner | None = None
-) -> Answered:
-    """Ask for a decision; for one that changes nothing unless another request is given.
-
-    A Unix socket is asked with the rights of ``owner``, where there is one.
-    """
-    started = time.perf_counter()
-    try:
-        async with asyncio.timeout(SECONDS):
-            reply = await _exchange(listener, request, owner)
-    except TimeoutError:
-        return Answered(fault=f"no answer within {SECONDS:g} s")
-    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as fault:
-        return Answered(fault=_why(fault))
-    action = reply.strip().removeprefix(b"action=")
-    return Answered(printable(action[:MAX_ACTION_BYTES]), time.perf_counter() - started)
-
-
-async def _exchange(listener: Tcp | Path, request: bytes, owner: MailOwner | None) -> bytes:
-    if isinstance(listener, Tcp):
-        reader, writer = await asyncio.open_connection(*listener, limit=4096)
-    elif owner is not None:
-        connected = connect(listener, owner)
-        reader, writer = await asyncio.open_unix_connection(sock=connected, limit=4096)
-    else:
-        reader, writer = await asyncio.open_unix_connection(str(listener), limit=4096)
-    try:
-        writer.write(request)
-        return await reader.readuntil(b"\n\n")
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-
-def _why(fault: Exception) -> str:
-    if not isinstance(fault, OSError):
-        return "closed without an answer"
-    # asyncio's own words have the address in them, which stands in the check's name.
-    return os.strerror(fault.errno) if fault.errno else printable(str(fault).encode()[:200])
-
-
-def finding_of_answer(
-    listener: Tcp | Path, answered: Answered, owner: MailOwner | None = None
-) -> Finding:
-    """Judge what was answered; ``owner`` is with whose rights a Unix socket was asked."""
-    check = f"server: {listener}"
-    if answered.fault in _NO_SUCH_FAMILY:
-        return not_checked(check, f"this machine has no such address ({answered.fault})")
-    if answered.fault == "Permission denied" and owner is not None:
-        return error(
-            check,
-            f"Postfix's user {owner.name} may not connect; its mail is deferred with 451, or passes"
-            " ungreylisted",
-            f"--socketmode=0666, or --group with {owner.name}'s own group; namei -l {listener}"
-            " (whether it gets as far as the socket)",
-        )
-    if answered.fault == "Permission denied":
-        return not_checked(check, "this user may not connect", "run greyd doctor as root")
-    if answered.fault:
-        return error(
-            check,
-            f"{answered.fault}; mail is not greylisted, or deferred",
-            "systemctl status greyd (why it does not run); ss -lntp (who listens where)",
-        )
-    if answered.action != "DUNNO":
-        return error(
-            check,
-            f"answers {answered.action!r} to a client that has logged in: that is not greyd",
-            "ss -lntp (who it is); stop it, then systemctl restart greyd",
-        )
-    took = f"answers in {answered.seconds * 1000:.1f} ms"
-    if owner is not None and not isinstance(listener, Tcp):
-        took += f", asked as Postfix's user {owner.name}"
-    if answered.seconds > SLOW_SECONDS:
-        return warning(check, f"{took}; each recipient waits for it", "look at this machine's load")
-    return ok(check, took)
-
 
 # What it says of itself ---------------------------------------------------------------------------
 
 
-class Report(NamedTuple):
+class ServerMetrics(NamedTuple):
     """What the metrics port says."""
 
     values: Mapping[tuple[str, str], float]
@@ -163,7 +54,7 @@ class Report(NamedTuple):
         return None if clock is None else clock - self.asked_at
 
 
-class ReportError(Exception):
+class MetricsError(DoctorError):
     """The metrics port does not answer as greyd does."""
 
 
@@ -173,20 +64,20 @@ def url_of(endpoint: Endpoint) -> str:
     return f"http://{asked}"
 
 
-async def report(url: str) -> Report:
+async def fetch_metrics(url: str) -> ServerMetrics:
     """Ask a metrics port.
 
     Raises:
         ReportError: nobody answers there, or not as greyd.
     """
-    return await asyncio.to_thread(_report, url.rstrip("/"))
+    return await asyncio.to_thread(_fetch_all, url.rstrip("/"))
 
 
-def _report(url: str) -> Report:
+def _fetch_all(url: str) -> ServerMetrics:
     from prometheus_client.parser import text_string_to_metric_families
 
     if not url.startswith(("http://", "https://")):
-        raise ReportError("write http://HOST:PORT")
+        raise MetricsError("write http://HOST:PORT")
     _fetch(f"{url}/healthz")
     status, _ = _fetch(f"{url}/readyz")
     before = time.time()
@@ -202,33 +93,33 @@ def _report(url: str) -> Report:
                 label = "/".join(sample.labels.values())
                 values[sample.name, label] = sample.value
     except (ValueError, KeyError):
-        raise ReportError("what it shows are no metrics") from None
+        raise MetricsError("what it shows are no metrics") from None
     if not version:
-        raise ReportError("greyd_build_info is missing: that is another program")
-    return Report(values, version, status == 200, (before + after) / 2, after - before)
+        raise MetricsError("greyd_build_info is missing: that is another program")
+    return ServerMetrics(values, version, status == 200, (before + after) / 2, after - before)
 
 
 def _fetch(url: str) -> tuple[int, str]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=SECONDS) as answer:
+        with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
             return answer.status, answer.read(MAX_BYTES).decode(errors="replace")
     except urllib.error.HTTPError as fault:
         with fault:
             if fault.code == 503:
                 return fault.code, ""
             if fault.code == 421:
-                raise ReportError(f"{url}: {NOT_BY_THIS_NAME}") from None
-        raise ReportError(f"{url}: HTTP status {fault.code}") from None
+                raise MetricsError(f"{url}: {NOT_BY_THIS_NAME}") from None
+        raise MetricsError(f"{url}: HTTP status {fault.code}") from None
     except (OSError, ValueError) as fault:
         reason = getattr(fault, "reason", fault)
         said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-        raise ReportError(f"{url}: {printable(said.encode()[:200])}") from None
+        raise MetricsError(f"{url}: {printable(said.encode()[:200])}") from None
     except Exception as fault:  # noqa: BLE001 - http.client's have no common base with the others
-        raise ReportError(f"{url}: does not speak HTTP ({type(fault).__name__})") from None
+        raise MetricsError(f"{url}: does not speak HTTP ({type(fault).__name__})") from None
 
 
-def findings_of_report(url: str, found: Report, name: str = "server") -> list[Finding]:
+def findings_of_metrics(url: str, found: ServerMetrics, name: str = "server") -> list[Finding]:
     """Judge what a server says of itself."""
     findings = []
     if found.version == __version__:
@@ -254,7 +145,7 @@ def findings_of_report(url: str, found: Report, name: str = "server") -> list[Fi
     return findings
 
 
-def finding_of_mode(found: Report) -> Finding:
+def finding_of_mode(found: ServerMetrics) -> Finding:
     """Say whether it greylists at all."""
     check = "server: mode"
     modes = [name for name in MODES if found.value("greyd_mode", name) == 1]
@@ -265,13 +156,13 @@ def finding_of_mode(found: Report) -> Finding:
     return ok(check, "on")
 
 
-PASSED = ("greyd_requests_total", "pass/authenticated")
+COUNTER = ("greyd_requests_total", "pass/authenticated")
 
 
-def finding_of_counters(before: Report, after: Report, answers: int) -> Finding:
+def finding_of_counters(before: ServerMetrics, after: ServerMetrics, answers: int) -> Finding:
     """Say whether who has answered is the server whose metrics these are."""
     check = "server: is greyd"
-    counted = (after.value(*PASSED) or 0) - (before.value(*PASSED) or 0)
+    counted = (after.value(*COUNTER) or 0) - (before.value(*COUNTER) or 0)
     if counted >= answers:
         return ok(check, f"its counters have counted the {answers} questions")
     return error(
@@ -282,11 +173,11 @@ def finding_of_counters(before: Report, after: Report, answers: int) -> Finding:
     )
 
 
-SCRAPE_SECONDS = 600
+MAX_SCRAPE_AGE_SECONDS = 600
 """Without a scrape for so long nobody watches."""
 
 
-def finding_of_scrapes(found: Report, now: float) -> Finding:
+def finding_of_scrapes(found: ServerMetrics, now: float) -> Finding:
     """Say whether a Prometheus asks for the metrics."""
     check = "metrics: scraped"
     last = found.value("greyd_last_scrape_timestamp_seconds")
@@ -296,7 +187,7 @@ def finding_of_scrapes(found: Report, now: float) -> Finding:
     if not last:
         return hint(check, "no Prometheus has asked since the server's start", remedy)
     ago = now - last
-    if ago > SCRAPE_SECONDS:
+    if ago > MAX_SCRAPE_AGE_SECONDS:
         return warning(
             check,
             f"Prometheus asked {ago / 60:.0f} minutes ago, and no more since",
@@ -305,7 +196,7 @@ def finding_of_scrapes(found: Report, now: float) -> Finding:
     return ok(check, f"Prometheus asked {max(ago, 0):.0f} s ago")
 
 
-def finding_without_counters(answers: Sequence[Answered], why: str) -> Finding:
+def finding_without_counters(answers: Sequence[PolicyAnswer], why: str) -> Finding:
     """Say that it is not known whose answers these are."""
     told = "; ".join(sorted({each.action for each in answers if each.action})) or "nothing"
     return not_checked("server: is greyd", f"{why} (what was answered: {told})")
