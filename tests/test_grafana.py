@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import types
 from enum import Enum
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -41,10 +42,13 @@ def misfits(value: Any, hint: Any, where: str) -> Iterator[str]:
         yield f"{where}: {value!r} is no {hint}"
 
 
+_hints = cache(get_type_hints)
+
+
 def _parts(value: Any, hint: Any) -> Iterator[tuple[object, Any, Any]]:
     """Yield what a value consists of, and what each part is to be."""
     if hasattr(value, "from_json"):
-        for name, its_hint in get_type_hints(type(value)).items():
+        for name, its_hint in _hints(type(value)).items():
             yield name, getattr(value, name), its_hint
     elif get_origin(hint) is list and isinstance(value, list):
         yield from ((number, each, get_args(hint)[0]) for number, each in enumerate(value))
