@@ -40,7 +40,7 @@ async def note_act(
         given = [f"--{name}={printable_text(text)}" for name, text in named.items() if text]
         what = " ".join([what, *given])
     now, by = int(time.time()), who()
-    await tell_servers(store, lambda control: control.with_act(by, what, now), now)
+    await tell_servers(store, lambda control: control.with_action(by, what, now), now)
 
 
 async def told_servers(store: Store) -> Control:

@@ -14,10 +14,24 @@ from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.errors import CommandError
 from greyd.redaction import excerpt
 from greyd.terminal import format_timestamp, print_error
+from greyd.whitelist.entries import (
+    WhitelistEntry,
+    WhitelistFile,
+    parse_entries,
+    read_whitelist_file,
+)
+from greyd.whitelist.errors import WhitelistError
 from greyd.whitelist.files import files_in_force, is_absent_local
-from greyd.whitelist.hits import CLIENTS, RECIPIENTS, SINCE_KEY, Hit, key_of, load_since
-from greyd.whitelist.lint import ERROR, lint
-from greyd.whitelist.matcher import Entry, Source, WhitelistError, entries_of, read_file
+from greyd.whitelist.hits import (
+    CLIENTS,
+    RECIPIENTS,
+    SINCE_KEY,
+    HitCount,
+    hit_key,
+    load_counting_since,
+)
+from greyd.whitelist.lint.findings import ERROR
+from greyd.whitelist.lint.linter import lint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,15 +44,15 @@ SORTS = ("file", "hits")
 class _Files(NamedTuple):
     """The files that are looked at."""
 
-    sources: Mapping[str, Sequence[Source]]
+    sources: Mapping[str, Sequence[WhitelistFile]]
     """By list."""
     unreadable: int
 
-    def entries(self) -> Iterator[tuple[str, Entry]]:
+    def entries(self) -> Iterator[tuple[str, WhitelistEntry]]:
         """Yield all entries, each with its list."""
         for which, sources in self.sources.items():
             for source in sources:
-                for entry in entries_of(source, [], ""):
+                for entry in parse_entries(source, [], ""):
                     yield which, entry
 
 
@@ -109,11 +123,11 @@ def _read(
             for path in paths
             if only in (None, which) and not is_absent_local(path)
         ]
-    sources: dict[str, list[Source]] = {CLIENTS: [], RECIPIENTS: []}
+    sources: dict[str, list[WhitelistFile]] = {CLIENTS: [], RECIPIENTS: []}
     unreadable = 0
     for which, path in wanted:
         try:
-            sources[which].append(read_file(str(path)))
+            sources[which].append(read_whitelist_file(str(path)))
         except WhitelistError as error:
             print_error(str(error))
             unreadable += 1
@@ -171,9 +185,9 @@ class _Line(NamedTuple):
     """An entry, and its hits."""
 
     which: str
-    entry: Entry
-    hit: Hit
-    same_as: Entry | None
+    entry: WhitelistEntry
+    hit: HitCount
+    same_as: WhitelistEntry | None
     """The line before that says the same, and gets its hits."""
 
 
@@ -225,11 +239,11 @@ def _last(line: _Line) -> str:
 
 
 async def _hits(
-    context: CommandContext, entries: Sequence[tuple[str, Entry]]
+    context: CommandContext, entries: Sequence[tuple[str, WhitelistEntry]]
 ) -> tuple[int, list[_Line]]:
     """Return since when hits were counted, and those of each entry."""
-    first: dict[bytes, Entry] = {}
-    keys = [key_of(which, entry.text) for which, entry in entries]
+    first: dict[bytes, WhitelistEntry] = {}
+    keys = [hit_key(which, entry.text) for which, entry in entries]
     for key, (_, entry) in zip(keys, entries, strict=True):
         first.setdefault(key, entry)
 
@@ -245,6 +259,6 @@ async def _hits(
     lines = []
     for key, (which, entry) in zip(keys, entries, strict=True):
         other = first[key] if first[key] is not entry else None
-        hit = Hit() if other else Hit.load(known[key])
+        hit = HitCount() if other else HitCount.load(known[key])
         lines.append(_Line(which, entry, hit, other))
-    return load_since(known[SINCE_KEY], int(time.time())), lines
+    return load_counting_since(known[SINCE_KEY], int(time.time())), lines

@@ -14,7 +14,7 @@ from greyd.cli.context import CommandContext, seconds
 from greyd.cli.errors import CommandError
 from greyd.config.durations import format_duration
 from greyd.escaping import printable_text
-from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, Window, window_key
+from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, ExpectWindow, window_key
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
@@ -98,12 +98,12 @@ def _change(
         what = f"expects {whom} no longer"
         return partial(_closed, key=key, what=what, now=now)
     what = f"expects {whom}{f' from {domain}' if domain else ''} until {format_timestamp(until)}"
-    window = Window(key, domain, until)
-    return lambda control: control.with_window(window).with_act(who(), what, now)
+    window = ExpectWindow(key, domain, until)
+    return lambda control: control.with_window(window).with_action(who(), what, now)
 
 
 def _closed(control: Control, *, key: str, what: str, now: int) -> Control:
-    return control.without_window(key).with_act(who(), what, now)
+    return control.without_window(key).with_action(who(), what, now)
 
 
 def _until(text: str, now: int) -> int:

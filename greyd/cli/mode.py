@@ -11,7 +11,7 @@ import typer
 from greyd.cli.acts import tell_servers, told_servers, who
 from greyd.cli.context import CommandContext, seconds
 from greyd.escaping import printable_text
-from greyd.rules.control import Control, Mode
+from greyd.rules.control import Control, ModeOverride
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ async def _switch(store: Store, name: str, until: int, now: int) -> Control:
     def change(control: Control) -> Control:
         if name == "reset":
             # Of a switch the servers tell by whom it was; of none they can't.
-            return control._replace(mode=None).with_act(by, "mode reset", now)
-        return control._replace(mode=Mode(name, until, by, now))
+            return control._replace(mode=None).with_action(by, "mode reset", now)
+        return control._replace(mode=ModeOverride(name, until, by, now))
 
     return await tell_servers(store, change, now)
 

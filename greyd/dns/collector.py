@@ -11,9 +11,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from greyd.config.vocabulary import TRUST
-from greyd.dns import blocklists, identity, spam_signals
+from greyd.dns.blocklists import (
+    LISTED_WEIGHT,
+    fail_unqueryable,
+    fetch_address_listing,
+    fetch_domain_listing,
+    queryable_names,
+    trust_level,
+)
+from greyd.dns.identity import ProvenIdentity, identity_from_name, identity_from_spf
 from greyd.dns.lookup import DnsError
-from greyd.dns.spf import check_host
+from greyd.dns.spam_signals import helo_no_address, sender_no_mx, signals_without_dns
+from greyd.dns.spf.evaluator import check_host
 from greyd.rules.evidence import Evidence
 from greyd.rules.hostnames import domain_of, is_literal, normal_name
 
@@ -22,14 +31,15 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.config.vocabulary import Zone
-    from greyd.dns.blocklists import Listing
+    from greyd.dns.blocklists import DnsListing
     from greyd.dns.lookup import Lookup
-    from greyd.dns.spf import SpfResult
+    from greyd.dns.spf.evaluator import SpfResult
     from greyd.rules.address import Address
     from greyd.rules.request import Request
-    from greyd.whitelist.matcher import Clients
+    from greyd.whitelist.matcher import ClientWhitelist
 
     Question = tuple[str, Coroutine[Any, Any, Any]]
+
 
 DNSBL, RHSBL, DNSWL, SPF = "dnsbl", "rhsbl", "dnswl", "spf"
 
@@ -41,7 +51,7 @@ class DnsEvidenceCollector:
         self,
         settings: Settings,
         lookup: Lookup,
-        override: Callable[[], Clients],
+        override: Callable[[], ClientWhitelist],
         failed: Callable[[BaseException], None],
     ) -> None:
         """Ask ``lookup``; who is on ``override`` is not listed; ``failed`` is told of faults."""
@@ -62,11 +72,11 @@ class DnsEvidenceCollector:
         if self._closed:
             found(Evidence(unsure=True))
             return
-        task = asyncio.ensure_future(self._look(request, address))
+        task = asyncio.ensure_future(self._collect(request, address))
         self._under_way.add(task)
-        task.add_done_callback(partial(self._tell, found))
+        task.add_done_callback(partial(self._deliver, found))
 
-    def _tell(self, found: Callable[[Evidence], None], task: asyncio.Task[Evidence]) -> None:
+    def _deliver(self, found: Callable[[Evidence], None], task: asyncio.Task[Evidence]) -> None:
         self._under_way.discard(task)
         if task.cancelled():
             found(Evidence(unsure=True))
@@ -80,7 +90,7 @@ class DnsEvidenceCollector:
         """Return what is known before anything is asked."""
         return self._weigh(request, address, (), unsure=False)
 
-    async def _look(self, request: Request, address: Address) -> Evidence:
+    async def _collect(self, request: Request, address: Address) -> Evidence:
         tasks = [
             (kind, asyncio.ensure_future(question))
             for kind, question in self._questions(request, address)
@@ -112,19 +122,19 @@ class DnsEvidenceCollector:
             helo = (request.helo_name or b"").lower()
             yield SPF, check_host(lookup, address, request.sender or b"", helo)
         for name, ask in (
-            ("helo_no_address", spam_signals.helo_no_address),
-            ("sender_no_mx", spam_signals.sender_no_mx),
+            ("helo_no_address", helo_no_address),
+            ("sender_no_mx", sender_no_mx),
         ):
             if name in self._signals:
                 yield name, ask(lookup, request)
         for zone in settings.dnswl:
-            yield DNSWL, blocklists.look_up_address(lookup, zone, address)
+            yield DNSWL, fetch_address_listing(lookup, zone, address)
         if self._override().match(request.client_name or b"", address) is None:
             for zone in settings.dnsbl:
-                yield DNSBL, blocklists.look_up_address(lookup, zone, address)
-            domains = _domains(request) if settings.rhsbl else ()
+                yield DNSBL, fetch_address_listing(lookup, zone, address)
+            domains = _domains_of(request) if settings.rhsbl else ()
             for zone in settings.rhsbl:
-                yield from _about_domains(lookup, zone, domains)
+                yield from _domain_questions(lookup, zone, domains)
 
     # What it means ------------------------------------------------------------------------------
 
@@ -133,9 +143,9 @@ class DnsEvidenceCollector:
     ) -> Evidence:
         marks = []
         if self._signals:
-            seen = spam_signals.at_first_sight(request, address)
+            seen = signals_without_dns(request, address)
             marks = [each for each in seen if each in self._signals]
-        listings: dict[str, list[Listing]] = {DNSBL: [], RHSBL: [], DNSWL: []}
+        listings: dict[str, list[DnsListing]] = {DNSBL: [], RHSBL: [], DNSWL: []}
         spf: SpfResult | None = None
         for kind, answer in known:
             if kind == SPF:
@@ -146,7 +156,7 @@ class DnsEvidenceCollector:
                 marks.append(kind)
         against = listings[DNSBL] + listings[RHSBL]
         weights = {each.zone: each.zone.weight for each in against}
-        listed = sum(weights.values()) >= blocklists.LISTED_WEIGHT
+        listed = sum(weights.values()) >= LISTED_WEIGHT
         marks += [kind for kind in (DNSBL, RHSBL) if listed and listings[kind]]
         if spf is not None:
             unsure = unsure or spf.result == "temperror"
@@ -167,12 +177,12 @@ class DnsEvidenceCollector:
 
     def _identity(
         self, request: Request, address: Address, spf: SpfResult | None
-    ) -> identity.Identity | None:
+    ) -> ProvenIdentity | None:
         for way in self._settings.identity:
             whose = (
-                identity.by_spf(request, spf)
+                identity_from_spf(request, spf)
                 if way == "spf"
-                else identity.by_name(request, address)
+                else identity_from_name(request, address)
             )
             if whose is not None:
                 return whose
@@ -185,7 +195,7 @@ class DnsEvidenceCollector:
             task.cancel()
 
 
-def _domains(request: Request) -> set[bytes]:
+def _domains_of(request: Request) -> set[bytes]:
     """Return the domains that a client comes with: its name's, its HELO's, its sender's.
 
     A host's name without a dot, and an address literal as HELO, belong to no domain. A sender
@@ -201,22 +211,22 @@ def _domains(request: Request) -> set[bytes]:
     return domains
 
 
-def _about_domains(lookup: Lookup, zone: Zone, domains: Iterable[bytes]) -> Iterator[Question]:
+def _domain_questions(lookup: Lookup, zone: Zone, domains: Iterable[bytes]) -> Iterator[Question]:
     """Ask a list for each name once."""
     names: set[bytes] = set()
     for domain in domains:
-        askable = blocklists.names_of_domain(zone, domain)
+        askable = queryable_names(zone, domain)
         names |= askable
         if not askable:
-            yield RHSBL, blocklists.refuse(zone, domain)
+            yield RHSBL, fail_unqueryable(zone, domain)
     for name in names:
-        yield RHSBL, blocklists.look_up_domain(lookup, zone, name)
+        yield RHSBL, fetch_domain_listing(lookup, zone, name)
 
 
-def _is_trusted(listing: Listing) -> bool:
-    return listing.zone.trust <= blocklists.trust_of(listing) < len(TRUST)
+def _is_trusted(listing: DnsListing) -> bool:
+    return listing.zone.trust <= trust_level(listing) < len(TRUST)
 
 
-def _longest_delay(listings: Iterable[Listing]) -> int | None:
+def _longest_delay(listings: Iterable[DnsListing]) -> int | None:
     delays = [each.zone.delay_seconds for each in listings if each.zone.delay_seconds is not None]
     return max(delays, default=None)

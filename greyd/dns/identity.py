@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.rules.hostnames import domain_of, is_generic, normal_name, organisation_of
+from greyd.rules.generic_hostnames import is_generic
+from greyd.rules.hostnames import domain_of, normal_name, organisation_of
 
 if TYPE_CHECKING:
-    from greyd.dns.spf import SpfResult
+    from greyd.dns.spf.evaluator import SpfResult
     from greyd.rules.address import Address
     from greyd.rules.request import Request
 
 
-class Identity(NamedTuple):
+class ProvenIdentity(NamedTuple):
     """The domain that a client sends for."""
 
     domain: bytes
@@ -30,14 +31,14 @@ class Identity(NamedTuple):
     """It is the domain of the envelope sender, or of the same organisation."""
 
 
-def by_spf(request: Request, spf: SpfResult | None) -> Identity | None:
+def identity_from_spf(request: Request, spf: SpfResult | None) -> ProvenIdentity | None:
     """Return the identity that SPF proves."""
     if spf is None or not spf.proves:
         return None
-    return Identity(spf.domain, "spf", spf.domain == domain_of(request.sender or b""))
+    return ProvenIdentity(spf.domain, "spf", spf.domain == domain_of(request.sender or b""))
 
 
-def by_name(request: Request, address: Address) -> Identity | None:
+def identity_from_name(request: Request, address: Address) -> ProvenIdentity | None:
     """Return the identity that the client's confirmed name and its HELO agree on."""
     name = normal_name(request.client_name)
     organisation = organisation_of(name)
@@ -45,4 +46,4 @@ def by_name(request: Request, address: Address) -> Identity | None:
     if not organisation or helos != organisation or is_generic(name, address):
         return None
     sender = organisation_of(domain_of(request.sender or b""))
-    return Identity(organisation, "name", sender == organisation)
+    return ProvenIdentity(organisation, "name", sender == organisation)

@@ -17,7 +17,7 @@ class DnsError(Exception):
     """There is no answer to be had, now: nothing is known. The text says why."""
 
 
-class Kind(Enum):
+class RecordType(Enum):
     """What can be asked for; the values are the record types' names."""
 
     A = "A"
@@ -30,7 +30,7 @@ class Kind(Enum):
     __hash__ = object.__hash__
 
 
-class Answer(NamedTuple):
+class DnsAnswer(NamedTuple):
     """What a name has under one kind."""
 
     values: tuple[bytes, ...] = ()
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 class Lookup(Protocol):
     """Something that can be asked."""
 
-    async def query(self, name: bytes, kind: Kind) -> Answer:
+    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:
         """Ask for records; CNAMEs are followed.
 
         A name that can't stand in DNS (an empty label, a label over 63 octets, over 253 octets in
@@ -60,15 +60,15 @@ class Lookup(Protocol):
         return self
 
 
-class NotAsked(Lookup):
+class DisabledLookup(Lookup):
     """Is never asked, and knows nothing."""
 
-    async def query(self, name: bytes, kind: Kind) -> Answer:  # noqa: ARG002 - a Lookup's
+    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:  # noqa: ARG002 - a Lookup's
         """Say so."""
         raise DnsError("not asked")
 
 
-class Result(Enum):
+class LookupResult(Enum):
     """How a lookup ended, as it is counted."""
 
     ANSWERED = "answered"

@@ -14,21 +14,39 @@ comes with NXDOMAIN and with an empty answer (RFC 2308), so those are remembered
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
 import sys
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
-from socket import AF_INET, AF_INET6, inet_pton  # arithmetic on addresses, no I/O
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiodns
 import pycares
 
-from greyd.dns.fair_share import NOBODY, Client, FairShare, Key, Ticket, client_of
-from greyd.dns.lookup import Answer, DnsError, Kind, Lookup, Result
+from greyd.dns.answer_cache import OVERHEAD_BYTES, AnswerCache, CachedAnswer, Question
+from greyd.dns.fair_share import (
+    NO_CLIENT,
+    ClientNetworks,
+    FairShareScheduler,
+    QueuedLookup,
+    client_networks,
+)
+from greyd.dns.lookup import DnsAnswer, DnsError, Lookup, LookupResult, RecordType
+from greyd.dns.responses import (
+    _RECORD_DATA,
+    MAX_RECORDS,
+    NEGATIVE_TTL_SECONDS,
+    QUERYABLE_NAME,
+    VALID_NAME,
+    LookupOutcome,
+    UnusableAnswerError,
+    decoded_name,
+    error_outcome,
+    failed_outcome,
+    follow_cnames,
+    record_values,
+    soa_seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,36 +54,14 @@ if TYPE_CHECKING:
     from greyd.config.vocabulary import Endpoint
     from greyd.rules.address import Address
 
-LEAST_SECONDS = 5
+
+MIN_TTL_SECONDS = 5
 """An answer is remembered so long at least: a TTL of 0 must not make each request ask."""
 
-MAX_SECONDS = 86400
-
-NEGATIVE_SECONDS = 60
-"""How long it is remembered that there is no such name, or no such record."""
-
-FAILURE_SECONDS = 5
-"""How long it is remembered that there was no answer: the recipients of one message ask at once."""
+MAX_TTL_SECONDS = 86400
 
 MAX_LOOKUPS = 500
 """Under way at a time."""
-
-MAX_RECORDS = 256
-"""In an answer; one with more is none."""
-
-MAX_BYTES = 16 * 1024
-"""Of the values of an answer; one with more is none."""
-
-MAX_REMEMBERED = 20_000
-"""Answers that are remembered; the one not used for longest goes."""
-
-MAX_REMEMBERED_BYTES = 32 * 1024 * 1024
-"""What they may take together."""
-
-UNSHARED_PART = 4
-"""One in so many of them is for answers that one client network alone has asked for. They have more
-only where there is room: so no stranger drives out what others share.
-"""
 
 MAX_CNAMES = 8
 """Questions asked after another because an answer ended in a CNAME."""
@@ -73,7 +69,7 @@ MAX_CNAMES = 8
 TRIES = 3
 """Of each server; each waits twice as long as the one before."""
 
-LEAST_TRY_SECONDS = 0.25
+MIN_TRY_SECONDS = 0.25
 """For which the first one waits. c-ares makes it longer for servers that it has found slow."""
 
 CHANNEL_SECONDS = 60
@@ -87,82 +83,31 @@ notices by inotify when that is replaced, but not where it is a link, or mounted
 
 CLOSE_SECONDS = 1
 """How long the end waits for c-ares at most."""
-
-_OVERHEAD_BYTES = 400  # what a remembered answer takes beside its name and values, about
-
-_LABEL = rb"[!-\-/-~]{1,63}"  # printable, and no dot
-_STANDS_IN_DNS = re.compile(rb"(?!.{254})" + _LABEL + rb"(?:\." + _LABEL + rb")*")
-_CAN_BE_ASKED = re.compile(rb"[a-z0-9_.*/-]+")  # c-ares takes nothing else
-_ABSENT = Answer(exists=False)
-
-_DATA = {
-    Kind.A: pycares.ARecordData,
-    Kind.AAAA: pycares.AAAARecordData,
-    Kind.MX: pycares.MXRecordData,
-    Kind.PTR: pycares.PTRRecordData,
-    Kind.TXT: pycares.TXTRecordData,
-}
-_RESULTS = {
-    pycares.errno.ARES_ENODATA: Result.NODATA,
-    pycares.errno.ARES_ENOTFOUND: Result.NXDOMAIN,
-    pycares.errno.ARES_ETIMEOUT: Result.TIMEOUT,
-}
-
-# aiodns warns where inotify can't be had, with each channel; that costs nothing here, see above.
-logging.getLogger("aiodns").addHandler(logging.NullHandler())
+_NXDOMAIN = DnsAnswer(exists=False)
 
 
-class Watcher(Protocol):
+class LookupObserver(Protocol):
     """Is told what happens, without names."""
 
-    def found_in_cache(self) -> None:
+    def cache_hit(self) -> None:
         """Note that an answer was remembered."""
 
-    def looked_up(self, kind: Kind, result: Result, seconds: float | None) -> None:
+    def lookup_ended(self, kind: RecordType, result: LookupResult, seconds: float | None) -> None:
         """Note a lookup that has ended; None where it was not begun."""
 
 
-class _Entry(NamedTuple):
-    """What is remembered of a question."""
-
-    answer: Answer | None
-    """None: there was none to be had."""
-    failure: str
-    expires_at: float
-    raw_bytes: int
-    network: Key | None = None
-    """Of the client that it was asked for first."""
-
-
-class _Outcome(NamedTuple):
-    """What became of a lookup."""
-
-    result: Result
-    seconds: float
-    """How long that is true."""
-    values: tuple[bytes, ...] = ()
-    failure: str = ""
-
-
-class _NoAnswer(Exception):
-    """What came is none; the text says why."""
-
-
-_Question = tuple[bytes, Kind]
-
-
 @dataclass(slots=True)
-class _LookUp:
+class _PendingLookup:
     """A lookup that waits for its turn, or is in flight."""
 
-    question: _Question
-    tickets: list[Ticket[_LookUp]] = field(default_factory=list)
+    question: Question
+    queued_lookups: list[QueuedLookup[_PendingLookup]] = field(default_factory=list)
     """Of each network that waits for it, until it is in flight: then the one that it counts for."""
     started: float | None = None
-    seconds: float = MAX_SECONDS
+    seconds: float = MAX_TTL_SECONDS
     """The smallest TTL so far."""
     cnames: int = 0
-    waiting: list[asyncio.Future[_Entry]] = field(default_factory=list)
+    waiting: list[asyncio.Future[CachedAnswer]] = field(default_factory=list)
 
 
 class Resolver(Lookup):
@@ -172,7 +117,7 @@ class Resolver(Lookup):
         self,
         servers: Sequence[Endpoint] = (),
         timeout_seconds: float = 1.5,
-        watcher: Watcher | None = None,
+        observer: LookupObserver | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Ask ``servers``, which are addresses; without any those in /etc/resolv.conf.
@@ -181,17 +126,19 @@ class Resolver(Lookup):
             servers: whom to ask.
             timeout_seconds: how long those who ask wait for all they ask, together. They see to
                 that themselves; here questions are repeated so that two repeats fit into it.
-            watcher: is told what happens.
+            observer: is notified of cache hits and of lookups that end.
             now: a clock, in seconds.
         """
-        self._servers = [_shown(each) for each in servers]
+        self._servers = [_server_text(each) for each in servers]
         self._timeout_seconds = timeout_seconds
-        self._watcher = watcher
+        self._observer = observer
         self._now = now
-        self._remembered = _Remembered()
-        self._under_way: dict[_Question, _LookUp] = {}
-        self._shares: FairShare[_LookUp] = FairShare(MAX_LOOKUPS, self._drop)
-        self._asked: dict[asyncio.Future[Any], aiodns.DNSResolver] = {}
+        self._cache = AnswerCache()
+        self._pending: dict[Question, _PendingLookup] = {}
+        self._scheduler: FairShareScheduler[_PendingLookup] = FairShareScheduler(
+            MAX_LOOKUPS, self._on_drop
+        )
+        self._channels_in_use: dict[asyncio.Future[Any], aiodns.DNSResolver] = {}
         self._channel: aiodns.DNSResolver | None = None
         self._channel_until = 0.0
         self._channel_lookups = 0
@@ -199,106 +146,112 @@ class Resolver(Lookup):
 
     # Asking -------------------------------------------------------------------------------------
 
-    def cached(self, name: bytes, kind: Kind) -> Answer | None:
+    def cached(self, name: bytes, kind: RecordType) -> DnsAnswer | None:
         """Return what is known of a name without asking; None where ``query`` has to be awaited."""
-        return self._cached(NOBODY, name, kind)
+        return self._cached(NO_CLIENT, name, kind)
 
-    def _cached(self, client: Client, name: bytes, kind: Kind) -> Answer | None:
-        entry = self._recall((name, kind), client)
+    def _cached(self, client: ClientNetworks, name: bytes, kind: RecordType) -> DnsAnswer | None:
+        entry = self._cached_answer((name, kind), client)
         if entry is not None and entry.answer is not None:
-            if self._watcher is not None:
-                self._watcher.found_in_cache()
+            if self._observer is not None:
+                self._observer.cache_hit()
             return entry.answer
-        return None if _STANDS_IN_DNS.fullmatch(name) else _ABSENT
+        return None if VALID_NAME.fullmatch(name) else _NXDOMAIN
 
-    async def query(self, name: bytes, kind: Kind) -> Answer:
+    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:
         """Ask for records, see ``greyd.dns.lookup.Lookup``; may be cancelled at any time.
 
         c-ares asks for letters, digits and ``_.*/-`` only: other names have no answer.
         """
-        return await self.query_for(NOBODY, name, kind)
+        return await self.query_for_client(NO_CLIENT, name, kind)
 
     def for_client(self, address: Address) -> Lookup:
         """Return what asks for a client, whose share of the lookups it has."""
-        return _ForClient(self, client_of(address))
+        return _ClientLookup(self, client_networks(address))
 
-    async def query_for(self, client: Client, name: bytes, kind: Kind) -> Answer:
+    async def query_for_client(
+        self, client: ClientNetworks, name: bytes, kind: RecordType
+    ) -> DnsAnswer:
         """Ask for a client."""
         name = name.lower()
         answer = self._cached(client, name, kind)
         if answer is not None:
             return answer
-        entry = self._recall((name, kind), client) or await self._join(client, name, kind)
+        entry = self._cached_answer((name, kind), client) or await self._await_lookup(
+            client, name, kind
+        )
         if entry.answer is None:
             raise DnsError(f"{kind.value} of {name.decode('ascii')}: {entry.failure}")
         return entry.answer
 
-    async def _join(self, client: Client, name: bytes, kind: Kind) -> _Entry:
+    async def _await_lookup(
+        self, client: ClientNetworks, name: bytes, kind: RecordType
+    ) -> CachedAnswer:
         """Wait for the lookup of a question, which begins in its turn where none is under way."""
         if self._closed:
             raise DnsError("the resolver is closed")
-        if not _CAN_BE_ASKED.fullmatch(name):
+        if not QUERYABLE_NAME.fullmatch(name):
             raise DnsError(f"{name.decode('ascii')}: a name that can't be asked for")
-        look_up = self._under_way.setdefault((name, kind), _LookUp((name, kind)))
-        waiting: asyncio.Future[_Entry] = asyncio.get_running_loop().create_future()
-        look_up.waiting.append(waiting)
-        if look_up.started is None and client.network not in [
-            each.network for each in look_up.tickets
+        pending = self._pending.setdefault((name, kind), _PendingLookup((name, kind)))
+        waiting: asyncio.Future[CachedAnswer] = asyncio.get_running_loop().create_future()
+        pending.waiting.append(waiting)
+        if pending.started is None and client.network not in [
+            each.network for each in pending.queued_lookups
         ]:
-            ticket = Ticket(look_up, name, client)
-            look_up.tickets.append(ticket)
-            self._shares.enter(ticket)
-            self._begin()
+            queued = QueuedLookup(pending, name, client)
+            pending.queued_lookups.append(queued)
+            self._scheduler.enqueue(queued)
+            self._start_lookups()
         try:
             return await waiting
         except asyncio.CancelledError:
             # Of several who are cancelled at once, the first has given it up for all.
-            is_waited_for = self._under_way.get(look_up.question) is look_up
-            if is_waited_for and look_up.started is None and all(w.done() for w in look_up.waiting):
-                self._give_up(look_up, "nobody waits for it any more")
+            is_waited_for = self._pending.get(pending.question) is pending
+            if is_waited_for and pending.started is None and all(w.done() for w in pending.waiting):
+                self._give_up(pending, "nobody waits for it any more")
             raise
 
-    def _begin(self) -> None:
+    def _start_lookups(self) -> None:
         """Begin what may begin now."""
-        while ticket := self._shares.take():
-            look_up = ticket.what
-            for other in look_up.tickets:
-                self._shares.withdraw(other)
-            look_up.tickets, look_up.started = [ticket], self._now()
+        while queued := self._scheduler.start_next():
+            pending = queued.payload
+            for other in pending.queued_lookups:
+                self._scheduler.cancel(other)
+            pending.queued_lookups, pending.started = [queued], self._now()
             try:
-                self._ask(look_up, look_up.question[0])
+                self._send(pending, pending.question[0])
             except pycares.AresError as error:
-                self._shares.leave(ticket, is_answered=False)
-                self._give_up(look_up, f"no lookup can be begun: {error}")
+                self._scheduler.finish(queued, is_answered=False)
+                self._give_up(pending, f"no lookup can be begun: {error}")
 
-    def _drop(self, ticket: Ticket[_LookUp]) -> None:
+    def _on_drop(self, queued: QueuedLookup[_PendingLookup]) -> None:
         """Note that there is no room for a lookup to wait."""
-        look_up = ticket.what
-        look_up.tickets.remove(ticket)
-        if not look_up.tickets:
-            self._give_up(look_up, "too many lookups are under way, and wait")
+        pending = queued.payload
+        pending.queued_lookups.remove(queued)
+        if not pending.queued_lookups:
+            self._give_up(pending, "too many lookups are under way, and wait")
 
-    def _give_up(self, look_up: _LookUp, reason: str) -> None:
+    def _give_up(self, pending: _PendingLookup, reason: str) -> None:
         """End a lookup that has not begun; nothing of it is remembered."""
-        for ticket in look_up.tickets:
-            self._shares.withdraw(ticket)
-        del self._under_way[look_up.question]
-        if self._watcher is not None:
-            self._watcher.looked_up(look_up.question[1], Result.TOO_MANY, None)
-        self._tell(look_up, _Entry(None, reason, 0, 0))
+        for queued in pending.queued_lookups:
+            self._scheduler.cancel(queued)
+        del self._pending[pending.question]
+        if self._observer is not None:
+            self._observer.lookup_ended(pending.question[1], LookupResult.TOO_MANY, None)
+        self._deliver(pending, CachedAnswer(None, reason, 0, 0))
 
     @staticmethod
-    def _tell(look_up: _LookUp, entry: _Entry) -> None:
-        for waiting in look_up.waiting:
+    def _deliver(pending: _PendingLookup, entry: CachedAnswer) -> None:
+        for waiting in pending.waiting:
             if not waiting.done():
                 waiting.set_result(entry)
 
-    def _ask(self, look_up: _LookUp, name: bytes) -> None:
+    def _send(self, pending: _PendingLookup, name: bytes) -> None:
         channel = self._current_channel()
-        future = channel.query_dns(name.decode("ascii"), look_up.question[1].value)
+        future = channel.query_dns(name.decode("ascii"), pending.question[1].value)
         # One that is replaced meanwhile closes itself when nobody holds it any more.
-        self._asked[future] = channel
-        future.add_done_callback(partial(self._answered, look_up, name))
+        self._channels_in_use[future] = channel
+        future.add_done_callback(partial(self._answered, pending, name))
 
     def _current_channel(self) -> aiodns.DNSResolver:
         now = self._now()
@@ -310,7 +263,7 @@ class Resolver(Lookup):
             self._channel = aiodns.DNSResolver(
                 self._servers or None,
                 asyncio.get_running_loop(),
-                timeout=max(self._timeout_seconds / 5, LEAST_TRY_SECONDS),
+                timeout=max(self._timeout_seconds / 5, MIN_TRY_SECONDS),
                 tries=TRIES,
             )
             self._channel_until = now + CHANNEL_SECONDS
@@ -321,73 +274,77 @@ class Resolver(Lookup):
     # Answers ------------------------------------------------------------------------------------
 
     def _answered(
-        self, look_up: _LookUp, name: bytes, future: asyncio.Future[pycares.DNSResult]
+        self, pending: _PendingLookup, name: bytes, future: asyncio.Future[pycares.DNSResult]
     ) -> None:
         """Take an answer: go on where it leads elsewhere, else tell all who wait."""
-        del self._asked[future]
+        del self._channels_in_use[future]
         try:
-            outcome = self._read(look_up, name, future)
+            outcome = self._read(pending, name, future)
         except Exception as error:  # noqa: BLE001 - a _NoAnswer; and nobody may wait for ever
-            outcome = _failed(str(error) or type(error).__name__)
+            outcome = failed_outcome(str(error) or type(error).__name__)
         if outcome is None:
             return
-        question, now = look_up.question, self._now()
-        del self._under_way[question]
-        for ticket in look_up.tickets:
-            self._shares.leave(ticket, is_answered=outcome.result is not Result.TIMEOUT)
-        if self._watcher is not None:
-            self._watcher.looked_up(question[1], outcome.result, now - (look_up.started or now))
-        self._tell(look_up, self._remember(look_up, outcome, now))
-        self._begin()
+        question, now = pending.question, self._now()
+        del self._pending[question]
+        for queued in pending.queued_lookups:
+            self._scheduler.finish(queued, is_answered=outcome.result is not LookupResult.TIMEOUT)
+        if self._observer is not None:
+            self._observer.lookup_ended(question[1], outcome.result, now - (pending.started or now))
+        self._deliver(pending, self._store_answer(pending, outcome, now))
+        self._start_lookups()
 
     def _read(
-        self, look_up: _LookUp, name: bytes, future: asyncio.Future[pycares.DNSResult]
-    ) -> _Outcome | None:
+        self, pending: _PendingLookup, name: bytes, future: asyncio.Future[pycares.DNSResult]
+    ) -> LookupOutcome | None:
         """Return what an answer says; None where another question has been asked for it."""
         error = future.exception()
         if error is not None:
-            return _of_error(error, look_up.seconds)
+            return error_outcome(error, pending.seconds)
         response = future.result()
-        kind = look_up.question[1]
+        kind = pending.question[1]
         sections = (response.answer, response.authority, response.additional)
         if sum(map(len, sections)) > 2 * MAX_RECORDS:
-            raise _NoAnswer(f"more than {2 * MAX_RECORDS} records of all sections")
-        end, look_up.seconds = _follow(response, name, look_up.seconds)
+            raise UnusableAnswerError(f"more than {2 * MAX_RECORDS} records of all sections")
+        end, pending.seconds = follow_cnames(response, name, pending.seconds)
         records = [
             record
             for record in response.answer
-            if isinstance(record.data, _DATA[kind]) and _name(record.name) == end
+            if isinstance(record.data, _RECORD_DATA[kind]) and decoded_name(record.name) == end
         ]
         if records:
-            look_up.seconds = min(look_up.seconds, *(record.ttl for record in records))
-            return _Outcome(Result.ANSWERED, look_up.seconds, _values(kind, records))
-        soa_seconds = _soa_seconds(response)
-        if end == name or soa_seconds is not None:
-            seconds = NEGATIVE_SECONDS if soa_seconds is None else soa_seconds
-            return _Outcome(Result.NODATA, min(look_up.seconds, seconds))
-        if look_up.cnames == MAX_CNAMES or not _CAN_BE_ASKED.fullmatch(end) or self._closed:
-            raise _NoAnswer("its CNAMEs lead nowhere")
-        look_up.cnames += 1
-        self._ask(look_up, end)
+            pending.seconds = min(pending.seconds, *(record.ttl for record in records))
+            return LookupOutcome(
+                LookupResult.ANSWERED, pending.seconds, record_values(kind, records)
+            )
+        negative_seconds = soa_seconds(response)
+        if end == name or negative_seconds is not None:
+            seconds = NEGATIVE_TTL_SECONDS if negative_seconds is None else negative_seconds
+            return LookupOutcome(LookupResult.NODATA, min(pending.seconds, seconds))
+        if pending.cnames == MAX_CNAMES or not QUERYABLE_NAME.fullmatch(end) or self._closed:
+            raise UnusableAnswerError("its CNAMEs lead nowhere")
+        pending.cnames += 1
+        self._send(pending, end)
         return None
 
     # Remembering --------------------------------------------------------------------------------
 
-    def _recall(self, question: _Question, client: Client) -> _Entry | None:
-        entry = self._remembered.get(question, client.network)
+    def _cached_answer(self, question: Question, client: ClientNetworks) -> CachedAnswer | None:
+        entry = self._cache.get(question, client.network)
         return None if entry is None or entry.expires_at <= self._now() else entry
 
-    def _remember(self, look_up: _LookUp, outcome: _Outcome, now: float) -> _Entry:
-        question = look_up.question
-        failed = outcome.result in (Result.FAILED, Result.TIMEOUT)
-        answer = Answer(outcome.values, outcome.result is not Result.NXDOMAIN)
-        seconds = max(LEAST_SECONDS, min(outcome.seconds, MAX_SECONDS))
-        raw_bytes = len(question[0]) + sum(map(sys.getsizeof, outcome.values)) + _OVERHEAD_BYTES
-        network = look_up.tickets[0].network
-        entry = _Entry(
+    def _store_answer(
+        self, pending: _PendingLookup, outcome: LookupOutcome, now: float
+    ) -> CachedAnswer:
+        question = pending.question
+        failed = outcome.result in (LookupResult.FAILED, LookupResult.TIMEOUT)
+        answer = DnsAnswer(outcome.values, outcome.result is not LookupResult.NXDOMAIN)
+        seconds = max(MIN_TTL_SECONDS, min(outcome.seconds, MAX_TTL_SECONDS))
+        raw_bytes = len(question[0]) + sum(map(sys.getsizeof, outcome.values)) + OVERHEAD_BYTES
+        network = pending.queued_lookups[0].network
+        entry = CachedAnswer(
             None if failed else answer, outcome.failure, now + seconds, raw_bytes, network
         )
-        self._remembered.put(question, entry)
+        self._cache.put(question, entry)
         return entry
 
     # The end ------------------------------------------------------------------------------------
@@ -395,166 +352,31 @@ class Resolver(Lookup):
     async def close(self) -> None:
         """Give up what is under way; those who wait get a ``DnsError``."""
         self._closed = True
-        for look_up in list(self._under_way.values()):
-            if look_up.started is None:
-                self._give_up(look_up, "the resolver is closed")
-        channels = set(self._asked.values())
+        for pending in list(self._pending.values()):
+            if pending.started is None:
+                self._give_up(pending, "the resolver is closed")
+        channels = set(self._channels_in_use.values())
         if self._channel is not None:
             channels.add(self._channel)
         for channel in channels:
             await channel.close()
         # c-ares tells of what it has given up from its thread, through the loop: that must not be
         # closed before.
-        if self._asked:
-            await asyncio.wait(self._asked, timeout=CLOSE_SECONDS)
+        if self._channels_in_use:
+            await asyncio.wait(self._channels_in_use, timeout=CLOSE_SECONDS)
 
 
-class _Answers:
-    """Answers, that not used for longest first."""
-
-    def __init__(self) -> None:
-        self._entries: OrderedDict[_Question, _Entry] = OrderedDict()
-        self.raw_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, question: _Question) -> _Entry | None:
-        entry = self._entries.get(question)
-        if entry is not None:
-            self._entries.move_to_end(question)
-        return entry
-
-    def put(self, question: _Question, entry: _Entry) -> None:
-        self._entries[question] = entry
-        self.raw_bytes += entry.raw_bytes
-
-    def pop(self, question: _Question) -> None:
-        if entry := self._entries.pop(question, None):
-            self.raw_bytes -= entry.raw_bytes
-
-    def forget_oldest(self) -> None:
-        self.raw_bytes -= self._entries.popitem(last=False)[1].raw_bytes
-
-
-class _Remembered:
-    """All answers: those that several client networks have asked for, and the others."""
-
-    def __init__(self) -> None:
-        self._shared, self._unshared = _Answers(), _Answers()
-
-    def get(self, question: _Question, network: Key) -> _Entry | None:
-        """Return an answer for a client network."""
-        if entry := self._shared.get(question):
-            return entry
-        entry = self._unshared.get(question)
-        if entry is not None and entry.network != network:
-            self._unshared.pop(question)
-            self._shared.put(question, entry)
-        return entry
-
-    def put(self, question: _Question, entry: _Entry) -> None:
-        """Remember an answer in place of the one before, and forget what is too much."""
-        answers = self._unshared if self._shared.get(question) is None else self._shared
-        answers.pop(question)
-        answers.put(question, entry)
-        while (
-            len(self._shared) + len(self._unshared) > MAX_REMEMBERED
-            or self._shared.raw_bytes + self._unshared.raw_bytes > MAX_REMEMBERED_BYTES
-        ):
-            self._fullest.forget_oldest()
-
-    @property
-    def _fullest(self) -> _Answers:
-        """Of the two the one that has more than its part."""
-        unshared = self._unshared
-        has_more = (
-            len(unshared) > MAX_REMEMBERED // UNSHARED_PART
-            or unshared.raw_bytes > MAX_REMEMBERED_BYTES // UNSHARED_PART
-        )
-        return unshared if has_more or not self._shared else self._shared
-
-
-class _ForClient(Lookup):
+class _ClientLookup(Lookup):
     """Asks for one client."""
 
-    def __init__(self, resolver: Resolver, client: Client) -> None:
+    def __init__(self, resolver: Resolver, client: ClientNetworks) -> None:
         self._resolver = resolver
         self._client = client
 
-    async def query(self, name: bytes, kind: Kind) -> Answer:
-        return await self._resolver.query_for(self._client, name, kind)
+    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:
+        return await self._resolver.query_for_client(self._client, name, kind)
 
 
-def _shown(server: Endpoint) -> str:
+def _server_text(server: Endpoint) -> str:
     host = f"[{server.host}]" if ":" in server.host else server.host
     return f"{host}:{server.port}"
-
-
-def _name(text: str | bytes) -> bytes:
-    """Return a name as c-ares tells it; what is odd in it comes with a backslash."""
-    return (text.encode("ascii") if isinstance(text, str) else text).lower()
-
-
-def _failed(reason: str) -> _Outcome:
-    return _Outcome(Result.FAILED, FAILURE_SECONDS, failure=reason)
-
-
-def _of_error(error: BaseException, seconds: float) -> _Outcome:
-    """Return what an error of aiodns says: number and text."""
-    if not isinstance(error, aiodns.error.DNSError):
-        return _failed(str(error))
-    number, text = error.args
-    result = _RESULTS.get(number, Result.FAILED)
-    if result in (Result.NODATA, Result.NXDOMAIN):
-        return _Outcome(result, min(seconds, NEGATIVE_SECONDS))
-    return _Outcome(result, FAILURE_SECONDS, failure=text)
-
-
-def _follow(response: pycares.DNSResult, name: bytes, seconds: float) -> tuple[bytes, float]:
-    """Return where an answer's CNAMEs lead, and the smallest TTL on the way."""
-    start = name
-    cnames = {
-        _name(record.name): (_name(record.data.cname), record.ttl)
-        for record in response.answer
-        if isinstance(record.data, pycares.CNAMERecordData)
-    }
-    while cname := cnames.pop(name, None):
-        name, ttl = cname
-        seconds = min(seconds, ttl)
-        if name == start:
-            raise _NoAnswer("its CNAMEs go in a circle")
-    return name, seconds
-
-
-def _soa_seconds(response: pycares.DNSResult) -> float | None:
-    """Return how long there is nothing (RFC 2308, 5); None where the answer does not say."""
-    for record in response.authority:
-        if isinstance(record.data, pycares.SOARecordData):
-            return float(min(record.ttl, record.data.minimum))
-    return None
-
-
-def _values(kind: Kind, records: list[Any]) -> tuple[bytes, ...]:
-    if len(records) > MAX_RECORDS:
-        raise _NoAnswer(f"more than {MAX_RECORDS} records")
-    if kind is Kind.MX:
-        records.sort(key=lambda record: record.data.priority)
-        values = [_name(record.data.exchange) for record in records]
-        # RFC 7505: a lone MX of the root says that the domain takes no mail.
-        values = [each for each in values if _can_be_named(each) or not each]
-    elif kind is Kind.PTR:
-        values = [_name(record.data.dname) for record in records]
-        values = [each for each in values if _can_be_named(each)]
-    elif kind is Kind.TXT:
-        values = [record.data.data for record in records]
-    else:
-        family = AF_INET if kind is Kind.A else AF_INET6
-        values = [inet_pton(family, record.data.addr) for record in records]
-    if sum(map(len, values)) > MAX_BYTES:
-        raise _NoAnswer(f"more than {MAX_BYTES} octets")
-    return tuple(values)
-
-
-def _can_be_named(name: bytes) -> bool:
-    return _STANDS_IN_DNS.fullmatch(name) is not None and b"\\" not in name

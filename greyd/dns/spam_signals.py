@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from greyd.dns.lookup import Kind
-from greyd.rules.hostnames import domain_of, is_fqdn, is_generic, is_literal, normal_name
+from greyd.dns.lookup import RecordType
+from greyd.rules.generic_hostnames import is_generic
+from greyd.rules.hostnames import domain_of, is_fqdn, is_literal, normal_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from greyd.rules.request import Request
 
 
-def at_first_sight(request: Request, address: Address) -> Iterator[str]:
+def signals_without_dns(request: Request, address: Address) -> Iterator[str]:
     """Yield the marks that need no DNS."""
     name = (request.client_name or b"").lower()
     if name == b"unknown" and request.reverse_client_name is not None:
@@ -42,7 +43,9 @@ async def helo_no_address(lookup: Lookup, request: Request) -> bool:
         DnsError: it is not known.
     """
     helo = normal_name(request.helo_name)
-    return is_fqdn(helo) and not await _has_any(lookup, helo, Kind.A, Kind.AAAA, Kind.MX)
+    return is_fqdn(helo) and not await _has_any(
+        lookup, helo, RecordType.A, RecordType.AAAA, RecordType.MX
+    )
 
 
 async def sender_no_mx(lookup: Lookup, request: Request) -> bool:
@@ -54,14 +57,14 @@ async def sender_no_mx(lookup: Lookup, request: Request) -> bool:
     domain = domain_of(request.sender or b"")
     if not domain or domain.startswith(b"["):
         return False
-    exchangers = (await lookup.query(domain, Kind.MX)).values
+    exchangers = (await lookup.query(domain, RecordType.MX)).values
     if exchangers:
         # RFC 7505: a null MX says that the domain takes no mail.
         return exchangers == (b"",)
-    return not await _has_any(lookup, domain, Kind.A, Kind.AAAA)
+    return not await _has_any(lookup, domain, RecordType.A, RecordType.AAAA)
 
 
-async def _has_any(lookup: Lookup, name: bytes, *kinds: Kind) -> bool:
+async def _has_any(lookup: Lookup, name: bytes, *kinds: RecordType) -> bool:
     """Whether a name has records of any of these kinds; one answer that says so is enough."""
     answers = await asyncio.gather(
         *(lookup.query(name, kind) for kind in kinds), return_exceptions=True

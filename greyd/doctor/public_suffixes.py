@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, hint, ok, warning
-from greyd.rules import public_suffixes
+from greyd.rules.public_suffixes import ADMIN_PATH, suffix_list_in_force
 
 if TYPE_CHECKING:
     from datetime import date
 
     from greyd.config.settings import Settings
-    from greyd.rules.public_suffixes import Found
+    from greyd.rules.public_suffixes import SelectedSuffixList
 
 
 MAX_SUFFIXES_AGE_DAYS = 365
@@ -22,12 +22,12 @@ MAX_SUFFIXES_AGE_DAYS = 365
 
 def check_public_suffixes(settings: Settings, today: date) -> list[Finding]:
     """Judge the list that a server started now would use."""
-    return findings_of_list_in_force(
-        public_suffixes.in_force(), today, in_use=settings.needs_evidence
-    )
+    return findings_of_list_in_force(suffix_list_in_force(), today, in_use=settings.needs_evidence)
 
 
-def findings_of_list_in_force(found: Found, today: date, *, in_use: bool) -> list[Finding]:
+def findings_of_list_in_force(
+    found: SelectedSuffixList, today: date, *, in_use: bool
+) -> list[Finding]:
     """Say whether the public suffix list is old, or a newer one can't be used.
 
     Where nobody is identified by the name of an organisation, only the lint of the whitelists
@@ -45,7 +45,7 @@ def findings_of_list_in_force(found: Found, today: date, *, in_use: bool) -> lis
             wrong(
                 check,
                 f"{seen}: older than a year, so senders below newer suffixes count as one",
-                f"apt install publicsuffix, or put the published list at {public_suffixes.OWN};"
+                f"apt install publicsuffix, or put the published list at {ADMIN_PATH};"
                 " then systemctl restart greyd",
             )
         )

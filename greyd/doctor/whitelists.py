@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
-from greyd.whitelist.files import files_in_force, read_lists
+from greyd.whitelist.files import files_in_force, read_whitelist_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def check_whitelists(
     settings: Settings, found: ServerMetrics | None, process: ListeningProcess | None
 ) -> list[Finding]:
     """Read the whitelists as the server would, and compare with what it has."""
-    read = read_lists(settings)
+    read = read_whitelist_files(settings)
     whitelists, failed = read.whitelists(), read.failed
     files = [
         *files_in_force(settings.whitelist_clients, "whitelist_clients"),
@@ -50,15 +50,19 @@ def check_whitelists(
 def finding_of_lines(whitelists: Whitelists, files: Sequence[Path]) -> Finding:
     """Say how many entries there are, and which lines are not understood."""
     check = "whitelists: lines"
-    remarks = whitelists.remarks
+    diagnostics = whitelists.diagnostics
     seen = (
         f"{len(whitelists.clients)} clients, {len(whitelists.recipients)} recipients from"
         f" {', '.join(map(str, files)) or 'no file'}"
     )
-    if not remarks:
+    if not diagnostics:
         return ok(check, seen)
-    shown = "; ".join(str(each) for each in remarks[:MAX_SHOWN_LINES])
-    more = f"; and {len(remarks) - MAX_SHOWN_LINES} more" if len(remarks) > MAX_SHOWN_LINES else ""
+    shown = "; ".join(str(each) for each in diagnostics[:MAX_SHOWN_LINES])
+    more = (
+        f"; and {len(diagnostics) - MAX_SHOWN_LINES} more"
+        if len(diagnostics) > MAX_SHOWN_LINES
+        else ""
+    )
     return warning(check, f"{shown}{more}", f"correct these lines, then {RELOAD}")
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from greyd.lru import LruCache
 from greyd.maillog.decisions import parse_decision
 from greyd.rules.address import parse_address
-from greyd.whitelist.matcher import parse_network
+from greyd.rules.networks import parse_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

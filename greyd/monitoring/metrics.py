@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from greyd.dns.lookup import Kind, Result
+    from greyd.dns.lookup import LookupResult, RecordType
 
 
 PARTS = (
@@ -295,10 +295,10 @@ def _says_something(file: Path) -> bool:
 
 
 class DnsWatcher:
-    """Counts DNS lookups, see ``greyd.dns.resolver.Watcher``."""
+    """Counts DNS lookups, see ``greyd.dns.resolver.LookupObserver``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        from greyd.dns.lookup import Kind, Result
+        from greyd.dns.lookup import LookupResult, RecordType
 
         self._hits = Counter(
             "greyd_dns_cache_hits",
@@ -313,8 +313,8 @@ class DnsWatcher:
         )
         self._lookups = {
             (kind, result): lookups.labels(kind.value, result.value)
-            for kind in Kind
-            for result in Result
+            for kind in RecordType
+            for result in LookupResult
         }
         self._seconds = Histogram(
             "greyd_dns_duration_seconds",
@@ -323,11 +323,11 @@ class DnsWatcher:
             registry=registry,
         )
 
-    def found_in_cache(self) -> None:
+    def cache_hit(self) -> None:
         """Count an answer that was remembered."""
         self._hits.inc()
 
-    def looked_up(self, kind: Kind, result: Result, seconds: float | None) -> None:
+    def lookup_ended(self, kind: RecordType, result: LookupResult, seconds: float | None) -> None:
         """Count a lookup that has ended, or was not begun."""
         self._lookups[kind, result].inc()
         if seconds is not None:

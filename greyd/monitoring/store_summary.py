@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.rules.entries import Entry, Kind, State, understand
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
 from greyd.rules.keys import Names, is_of_identity
 from greyd.rules.records import Client, Identity
 from greyd.store.contract import scan
@@ -77,19 +77,19 @@ class StoreSummary:
         # The same mail has a triplet of its network, and counts by that.
         if is_of_identity(record.key):
             return
-        entry = understand(record, now, settings, expired=True, unreadable=True)
-        if entry is None or entry.state is State.UNREADABLE:
+        entry = interpret(record, now, settings, expired=True, unreadable=True)
+        if entry is None or entry.state is EntryState.UNREADABLE:
             self.unreadable += entry is not None
             return
-        if entry.kind is Kind.TRIPLET:
+        if entry.kind is EntryKind.TRIPLET:
             self._add_triplet(entry, now)
         elif isinstance(entry.record, Client | Identity):
             successes = entry.record.successes
             self.clients += 1
             self.auto_whitelisted += 0 < settings.auto_whitelist_clients <= successes
 
-    def _add_triplet(self, entry: Entry, now: int) -> None:
-        if entry.state is State.PASSED:
+    def _add_triplet(self, entry: StoredEntry, now: int) -> None:
+        if entry.state is EntryState.PASSED:
             self.passed += 1
             return
         if entry.passes_at > now:
@@ -99,8 +99,8 @@ class StoreSummary:
         if not entry.is_hidden:
             self._name(entry)
 
-    def _name(self, entry: Entry) -> None:
-        if entry.state is State.NEVER_RETURNED:
+    def _name(self, entry: StoredEntry) -> None:
+        if entry.state is EntryState.NEVER_RETURNED:
             network = entry.names.network
             if network in self.given_up or len(self.given_up) < MAX_NETWORKS:
                 self.given_up[network] += 1

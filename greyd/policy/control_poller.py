@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from greyd.rules.control import Control, Expected
+from greyd.rules.control import Control, ExpectedMail
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.store.errors import StoreError
 
@@ -62,7 +62,7 @@ class ControlPoller:
 
     def _obey(self, now: int) -> None:
         control = self.control
-        self._policy.expected = Expected(control.windows, self._settings)
+        self._policy.expected = ExpectedMail(control.windows, self._settings)
         self._tell_acts()
         mode = control.mode_at(now, self._settings.mode)
         if mode != self._policy.mode:

@@ -10,14 +10,14 @@ from greyd import __version__
 from greyd.lru import LruCache
 from greyd.policy.reply import DUNNO, STORE_AWAY, Replies
 from greyd.rules.address import parse_address
-from greyd.rules.control import Expected
+from greyd.rules.control import ExpectedMail
 from greyd.rules.evidence import NO_EVIDENCE, Evidence
 from greyd.rules.greylist import decide, decide_with_unset_clock, note_correspondence
 from greyd.rules.keys import correspondence_key, keys_to_read, request_keys
 from greyd.rules.reasons import GREYLIST, PASS
 from greyd.runtime.clock import EARLIEST_TIME, SteadyClock
 from greyd.store.errors import StoreError, StoreFullError
-from greyd.whitelist.hits import Hits
+from greyd.whitelist.hits import HitCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,11 +75,11 @@ class Policy:
         """In force; to be replaced as a whole."""
         self.collector = collector
         """Asked about each client that no list lets pass; may be set later."""
-        self.hits = Hits()
+        self.hits = HitCounter()
         """Of the whitelists' entries."""
         self.mode = settings.mode
         """In force; may be told otherwise while it runs."""
-        self.expected = Expected((), settings)
+        self.expected = ExpectedMail((), settings)
         """The mail that is awaited; to be replaced as a whole."""
         self.clock = SteadyClock()
         """Tells the time that decisions go by."""
@@ -222,7 +222,7 @@ class Policy:
 
     def _is_expected(self, request: Request) -> bool:
         sender, recipient = request.sender or b"", request.recipient or b""
-        return self.expected.awaits(sender, recipient, self.now(request))
+        return self.expected.matches(sender, recipient, self.now(request))
 
     def _carry_out(self, case: _Case, decision: Decision) -> bytes:
         if decision.whitelisted:

@@ -38,10 +38,10 @@ MAX_WINDOWS = 100
 
 MAX_WINDOW_SECONDS = DAY
 
-MAX_ACTS = 50
+MAX_ACTIONS = 50
 """That are remembered for the log, for a day at most."""
 
-MAX_BYTES = 64 * 1024
+MAX_RECORD_BYTES = 64 * 1024
 """Of the record; a larger one is nobody's that greyd knows of."""
 
 _MAX_TEXT = 200
@@ -53,7 +53,7 @@ class ControlError(Exception):
     """What is told can't be done; the text says why, and what to do."""
 
 
-class Mode(NamedTuple):
+class ModeOverride(NamedTuple):
     """The mode of all servers, instead of the one that each is set to."""
 
     mode: str
@@ -67,7 +67,7 @@ class Mode(NamedTuple):
         return not self.until or now < self.until
 
 
-class Window(NamedTuple):
+class ExpectWindow(NamedTuple):
     """Mail to a recipient passes at once for a while."""
 
     recipient: str
@@ -82,7 +82,7 @@ class Window(NamedTuple):
         return now < self.until and (not wanted or is_or_is_below(sender_domain, wanted))
 
 
-class Act(NamedTuple):
+class AdminAction(NamedTuple):
     """Something that a command has done."""
 
     number: int
@@ -95,16 +95,16 @@ class Act(NamedTuple):
 class Control(NamedTuple):
     """All that the record holds."""
 
-    mode: Mode | None = None
-    windows: tuple[Window, ...] = ()
-    acts: tuple[Act, ...] = ()
+    mode: ModeOverride | None = None
+    windows: tuple[ExpectWindow, ...] = ()
+    acts: tuple[AdminAction, ...] = ()
     last_number: int = 0
     """Of an act, which may be forgotten: the servers know how far they have read."""
 
     @classmethod
     def load(cls, text: bytes | None) -> Control:
         """Read the record; what can't be read is left out."""
-        if text is None or len(text) > MAX_BYTES:
+        if text is None or len(text) > MAX_RECORD_BYTES:
             return cls()
         try:
             table = json.loads(text)
@@ -116,7 +116,7 @@ class Control(NamedTuple):
         return cls(
             modes[0] if modes else None,
             tuple(_read_all(_window, _list(table, "expected"))[-MAX_WINDOWS:]),
-            tuple(_read_all(_act, _list(table, "acts"))[-MAX_ACTS:]),
+            tuple(_read_all(_act, _list(table, "acts"))[-MAX_ACTIONS:]),
             *_read_all(_whole, [table.get("last_number", 0)]),
         )
 
@@ -147,14 +147,14 @@ class Control(NamedTuple):
             acts=tuple(each for each in self.acts if abs(now - each.at) < DAY),
         )
 
-    def with_act(self, by: str, what: str, now: int) -> Control:
+    def with_action(self, by: str, what: str, now: int) -> Control:
         """Return it with something more for the log."""
         # The clock: should the whole record be gone, the numbers go on upwards all the same.
         number = max(self.last_number + 1, now)
-        act = Act(number, now, by[:_MAX_TEXT], what[:_MAX_TEXT])
-        return self._replace(acts=(*self.acts, act)[-MAX_ACTS:], last_number=number)
+        act = AdminAction(number, now, by[:_MAX_TEXT], what[:_MAX_TEXT])
+        return self._replace(acts=(*self.acts, act)[-MAX_ACTIONS:], last_number=number)
 
-    def with_window(self, window: Window) -> Control:
+    def with_window(self, window: ExpectWindow) -> Control:
         """Return it with one window more, in the place of one for the same mail.
 
         Raises:
@@ -201,24 +201,24 @@ def window_key(recipient: str, settings: Settings) -> str:
     return hmac.new(settings.privacy_key or b"", data, hashlib.sha256).hexdigest()
 
 
-class Expected:
+class ExpectedMail:
     """The mail that is awaited, as the decision asks for it."""
 
-    def __init__(self, windows: Iterable[Window], settings: Settings) -> None:
+    def __init__(self, windows: Iterable[ExpectWindow], settings: Settings) -> None:
         self._settings = settings
-        self._windows: dict[str, list[Window]] = {}
+        self._windows: dict[str, list[ExpectWindow]] = {}
         for each in windows:
             self._windows.setdefault(each.recipient, []).append(each)
 
     def __bool__(self) -> bool:
         return bool(self._windows)
 
-    def awaits(self, sender: bytes, recipient: bytes, now: int) -> bool:
+    def matches(self, sender: bytes, recipient: bytes, now: int) -> bool:
         """Whether a mail is awaited now."""
         domain = sender.rpartition(b"@")[2].lower()
         return any(each.takes(domain, now) for each in self._of(recipient))
 
-    def _of(self, recipient: bytes) -> Iterable[Window]:
+    def _of(self, recipient: bytes) -> Iterable[ExpectWindow]:
         text = recipient.decode(errors="surrogateescape").lower()
         for name in (text, "@" + text.rpartition("@")[2]):
             yield from self._windows.get(window_key(name, self._settings), ())
@@ -242,20 +242,22 @@ def _read_all(read: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _mode(value: Any) -> Mode:
-    mode = Mode(value["is"], _whole(value["until"]), _text(value["by"]), _whole(value["at"]))
+def _mode(value: Any) -> ModeOverride:
+    mode = ModeOverride(
+        value["is"], _whole(value["until"]), _text(value["by"]), _whole(value["at"])
+    )
     if mode.mode not in MODES:
         raise ValueError(mode.mode)
     return mode
 
 
-def _window(value: Any) -> Window:
-    return Window(_text(value["recipient"]), _text(value["from"]), _whole(value["until"]))
+def _window(value: Any) -> ExpectWindow:
+    return ExpectWindow(_text(value["recipient"]), _text(value["from"]), _whole(value["until"]))
 
 
-def _act(value: Any) -> Act:
+def _act(value: Any) -> AdminAction:
     numbers = _whole(value["number"]), _whole(value["at"])
-    return Act(*numbers, _text(value["by"]), _text(value["what"]))
+    return AdminAction(*numbers, _text(value["by"]), _text(value["what"]))
 
 
 def _whole(value: Any) -> int:

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.rules.transaction import Record
 
+
 GIVEN_UP_SECONDS = 6 * 3600
 """After which a retry is hardly to be expected: mail servers try again within minutes to hours."""
 
 
-class Kind(Enum):
+class EntryKind(Enum):
     """What an entry is of."""
 
     TRIPLET = "triplet"
@@ -33,7 +34,7 @@ class Kind(Enum):
     """The store's own, or greyd's: nobody's."""
 
 
-class State(Enum):
+class EntryState(Enum):
     """How an entry stands."""
 
     WAITING = "waiting"
@@ -64,20 +65,20 @@ class Correspondence(NamedTuple):
         return written and cls(written.first_seen)
 
 
-class Unreadable(NamedTuple):
+class UnreadableRecord(NamedTuple):
     """A record that no rule can read."""
 
 
-class Entry(NamedTuple):
+class StoredEntry(NamedTuple):
     """An entry that means something, or stands where one could."""
 
     key: bytes
-    kind: Kind
-    state: State
+    kind: EntryKind
+    state: EntryState
     names: Names
     """Whom it is about. A client's or an identity's has only the network: its address or domain; a
     correspondence's only the domain of the sender; with ``--privacy`` all of them are empty."""
-    record: Triplet | Client | Identity | Correspondence | Unreadable
+    record: Triplet | Client | Identity | Correspondence | UnreadableRecord
     ttl_seconds: int | None
     """Until it is forgotten; None: never."""
     passes_at: int = 0
@@ -86,7 +87,7 @@ class Entry(NamedTuple):
     @property
     def is_hidden(self) -> bool:
         """Whether its key is a hash, which tells nobody's name."""
-        return self.names == _NOBODY
+        return self.names == _NO_NAMES
 
     @property
     def first_seen(self) -> int:
@@ -107,109 +108,113 @@ class Entry(NamedTuple):
         return 0
 
 
-_NOBODY = Names(b"", b"", b"")
-_NOTES = frozenset({CONTROL_KEY, PROBE_KEY, SWEPT_KEY})
+_NO_NAMES = Names(b"", b"", b"")
+_INTERNAL_KEYS = frozenset({CONTROL_KEY, PROBE_KEY, SWEPT_KEY})
 
 
-def kind_of(key: bytes) -> Kind:
+def kind_of(key: bytes) -> EntryKind:
     """Return what a key is of. A hash does not tell an identity from the others."""
     if is_triplet(key):
-        return Kind.IDENTITY_TRIPLET if is_of_identity(key) else Kind.TRIPLET
+        return EntryKind.IDENTITY_TRIPLET if is_of_identity(key) else EntryKind.TRIPLET
     tag, brace, rest = key.partition(b"}")
     mark = (rest if brace else key)[:1]
     if (tag[:1] != b"{") != (not brace):
-        return Kind.OTHER
+        return EntryKind.OTHER
     if mark == b"~":
-        return Kind.CORRESPONDENCE
+        return EntryKind.CORRESPONDENCE
     if mark != b":":
-        return Kind.OTHER
-    return Kind.IDENTITY if is_of_identity(key) else Kind.CLIENT
+        return EntryKind.OTHER
+    return EntryKind.IDENTITY if is_of_identity(key) else EntryKind.CLIENT
 
 
-def understand(
+def interpret(
     record: Record,
     now: int,
     settings: Settings,
     *,
     expired: bool = False,
     unreadable: bool = False,
-) -> Entry | None:
+) -> StoredEntry | None:
     """Return what an entry means.
 
     None for greyd's own notes; unless ``expired`` is wanted too, for what the rules would pass over
     as too old although the store has it still; unless ``unreadable`` is, for what no rule can read.
     """
     kind = kind_of(record.key)
-    entry: Entry | None = None
+    entry: StoredEntry | None = None
     if record.foreign_type:
         pass
-    elif kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
+    elif kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET):
         entry = _triplet(record, kind, now, settings)
-    elif kind in (Kind.CLIENT, Kind.IDENTITY):
+    elif kind in (EntryKind.CLIENT, EntryKind.IDENTITY):
         entry = _counted(record, kind, settings)
-    elif kind is Kind.CORRESPONDENCE:
+    elif kind is EntryKind.CORRESPONDENCE:
         entry = _correspondence(record)
     if entry is None:
-        is_shown = unreadable and not is_own_note(record.key)
+        is_shown = unreadable and not is_internal_key(record.key)
         return _unreadable(record, kind) if is_shown else None
     return entry if expired or not is_too_old(entry, now, settings) else None
 
 
-def is_own_note(key: bytes) -> bool:
+def is_internal_key(key: bytes) -> bool:
     """Whether a key is of greyd's notes for itself: what it is told, its hits, its probe."""
-    return key in _NOTES or key.startswith(HITS_PREFIX)
+    return key in _INTERNAL_KEYS or key.startswith(HITS_PREFIX)
 
 
-def _unreadable(record: Record, kind: Kind) -> Entry:
-    names = _NOBODY
-    if kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
-        names = names_in(record.key) or _NOBODY
-    elif kind in (Kind.CLIENT, Kind.IDENTITY):
+def _unreadable(record: Record, kind: EntryKind) -> StoredEntry:
+    names = _NO_NAMES
+    if kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET):
+        names = names_in(record.key) or _NO_NAMES
+    elif kind in (EntryKind.CLIENT, EntryKind.IDENTITY):
         names = Names(record.key.partition(b"}:")[2], b"", b"")
-    return Entry(record.key, kind, State.UNREADABLE, names, Unreadable(), record.ttl_seconds)
+    return StoredEntry(
+        record.key, kind, EntryState.UNREADABLE, names, UnreadableRecord(), record.ttl_seconds
+    )
 
 
-def _correspondence(record: Record) -> Entry | None:
+def _correspondence(record: Record) -> StoredEntry | None:
     written = Correspondence.load(record.value)
     key = record.key
     tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
     names = Names(b"", tag and b"@" + tag, b"")
-    return written and Entry(
-        key, Kind.CORRESPONDENCE, State.KNOWN, names, written, record.ttl_seconds
+    return written and StoredEntry(
+        key, EntryKind.CORRESPONDENCE, EntryState.KNOWN, names, written, record.ttl_seconds
     )
 
 
-def is_too_old(entry: Entry, now: int, settings: Settings) -> bool:
+def is_too_old(entry: StoredEntry, now: int, settings: Settings) -> bool:
     """Whether the rules pass an entry over for its age."""
-    if entry.state in (State.KNOWN, State.UNREADABLE):
+    if entry.state in (EntryState.KNOWN, EntryState.UNREADABLE):
         return False
     if abs(now - entry.last_seen) > settings.max_age_seconds:
         return True
-    waits = entry.state in (State.WAITING, State.NEVER_RETURNED)
+    waits = entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED)
     return waits and now - entry.first_seen > settings.retry_window_seconds
 
 
-def _triplet(record: Record, kind: Kind, now: int, settings: Settings) -> Entry | None:
+def _triplet(record: Record, kind: EntryKind, now: int, settings: Settings) -> StoredEntry | None:
     triplet = Triplet.load(record.value)
     if triplet is None:
         return None
     passes_at = triplet.first_seen + settings.delay_seconds
-    state = State.PASSED
+    state = EntryState.PASSED
     if not has_passed(triplet, settings.delay_seconds, settings):
-        state = State.NEVER_RETURNED if now - passes_at > GIVEN_UP_SECONDS else State.WAITING
-    names = names_in(record.key) or _NOBODY
-    return Entry(record.key, kind, state, names, triplet, record.ttl_seconds, passes_at)
+        state = (
+            EntryState.NEVER_RETURNED if now - passes_at > GIVEN_UP_SECONDS else EntryState.WAITING
+        )
+    names = names_in(record.key) or _NO_NAMES
+    return StoredEntry(record.key, kind, state, names, triplet, record.ttl_seconds, passes_at)
 
 
-def _counted(record: Record, kind: Kind, settings: Settings) -> Entry | None:
+def _counted(record: Record, kind: EntryKind, settings: Settings) -> StoredEntry | None:
     counted = Identity.load(record.value) or Client.load(record.value)
     if counted is None:
         return None
     if isinstance(counted, Identity):
         # With --privacy only the record tells the one from the other.
-        kind, earned = Kind.IDENTITY, counted.has_earned_its_pass(settings)
+        kind, earned = EntryKind.IDENTITY, counted.has_earned_its_pass(settings)
     else:
         earned = 0 < settings.auto_whitelist_clients <= counted.successes
     name = record.key.partition(b"}:")[2]
-    state = State.AUTO_WHITELISTED if earned else State.COUNTED
-    return Entry(record.key, kind, state, Names(name, b"", b""), counted, record.ttl_seconds)
+    state = EntryState.AUTO_WHITELISTED if earned else EntryState.COUNTED
+    return StoredEntry(record.key, kind, state, Names(name, b"", b""), counted, record.ttl_seconds)

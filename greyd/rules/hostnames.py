@@ -9,25 +9,17 @@ import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from greyd.rules import public_suffixes
+from greyd.rules.public_suffixes import suffix_list_in_force
 
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
-
-    from greyd.rules.address import Address
 
 
 _LABEL = rb"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _FQDN = re.compile(rb"(?=.{1,253}\Z)%b(?:\.%b)+" % (_LABEL, _LABEL))
 _HOST_LABEL = re.compile(_LABEL)
-_ASKABLE_LABEL = re.compile(rb"[a-z0-9_-]{1,63}")
+_QUERYABLE_LABEL = re.compile(rb"[a-z0-9_-]{1,63}")
 _LITERAL = re.compile(rb"\[(?:ipv6:)?[0-9a-f:.]{2,45}\]")
-_GENERIC = re.compile(
-    rb"(?:^|[^a-z])(?:a?dsl|vdsl|sdsl|xdsl|dial(?:in|up)?|dhcp|dyn(?:amic)?(?:ip)?|ppp(?:oe)?|pool|cable"
-    rb"|broadband|catv|ftth|fttb|fiber|wimax|lte|mobile|customers?|cust|clients?|residential|home"
-    rb"|nat|unassigned|static-?ip|ip[0-9]+)(?=[^a-z]|$)"
-)
-"""Words that providers put into the names of their customers' lines."""
 
 
 MAX_NAME_BYTES = 253
@@ -36,19 +28,10 @@ MAX_NAME_BYTES = 253
 _MAX_IDN_LABEL_BYTES = 4 * 63
 """Of a label in UTF-8: its ASCII form has 63 bytes at the most, and more than one a character."""
 
-_SMALL = 32
-
 
 def normal_name(name: bytes | None) -> bytes:
     """Return a host's name in lower case and without the last dot; empty where there is none."""
     return (name or b"").lower().rstrip(b".")
-
-
-def dotted(address: Address) -> bytes:
-    """Return an address with a dot between its octets (IPv4) or hexadecimal digits (IPv6)."""
-    if address.bits == 32:
-        return b".".join(b"%d" % byte for byte in address.packed)
-    return b".".join(bytes([digit]) for digit in address.packed.hex().encode())
 
 
 def is_fqdn(name: bytes) -> bool:
@@ -85,7 +68,7 @@ def registered_domain(name: bytes) -> bytes:
     Labels that host names don't have are passed over. Where no public suffix is known it is the
     last two labels; empty where a name does not end with two well-formed labels.
     """
-    end = _end(name, _HOST_LABEL)
+    end = _longest_suffix(name, _HOST_LABEL)
     return organisation_of(end) or b".".join(end.split(b".")[-2:])
 
 
@@ -111,16 +94,16 @@ def _ascii_label(label: bytes) -> bytes:
     return encoded if is_certain else label
 
 
-def askable_end(name: bytes, max_bytes: int = MAX_NAME_BYTES) -> bytes:
+def queryable_suffix(name: bytes, max_bytes: int = MAX_NAME_BYTES) -> bytes:
     """Return the longest end of a name that the DNS can be asked for.
 
     It is empty where that is no domain: a single label, or an address. Hyphens and underscores may
     stand anywhere in its labels.
     """
-    return _end(name, _ASKABLE_LABEL, max_bytes)
+    return _longest_suffix(name, _QUERYABLE_LABEL, max_bytes)
 
 
-def _end(name: bytes, form: re.Pattern[bytes], max_bytes: int = MAX_NAME_BYTES) -> bytes:
+def _longest_suffix(name: bytes, form: re.Pattern[bytes], max_bytes: int = MAX_NAME_BYTES) -> bytes:
     labels: list[bytes] = []
     left = max_bytes + 1
     for label in reversed(name.split(b".")):
@@ -136,48 +119,7 @@ def _end(name: bytes, form: re.Pattern[bytes], max_bytes: int = MAX_NAME_BYTES) 
 @cache
 def load_suffixes() -> PublicSuffixList:
     """Read the public suffix list, once."""
-    return public_suffixes.in_force().suffixes.parse()
-
-
-def is_generic(name: bytes, address: Address) -> bool:
-    """Whether a name is a line's rather than a mail server's: it says so, or tells its address.
-
-    Only what stands before the registered domain counts: ``mail.dynamic.example`` may well be the
-    mail server of a company of that name.
-    """
-    organisation = organisation_of(name)
-    host = name[: -len(organisation)] if organisation else name
-    return _GENERIC.search(host) is not None or _tells(host, address)
-
-
-def _tells(host: bytes, address: Address) -> bool:
-    if address.bits == 32:
-        data = [address.number >> shift & 0xFF for shift in (24, 16, 8, 0)]
-        return _tells_ipv4(host, data)
-    digits = b"%032x" % address.number
-    hexadecimal = re.sub(rb"[^0-9a-f]", b"", host)
-    # The network's half alone would be that of the whole company.
-    return digits[16:] in hexadecimal or digits[20:] in hexadecimal
-
-
-def _tells_ipv4(host: bytes, data: list[int]) -> bool:
-    """Whether the last octets of an address stand in a name, in either order, or all in one."""
-    numbers = [int(each) for each in re.findall(rb"[0-9]{1,12}", host)]
-    for count in (3, 2):
-        last = data[-count:]
-        # Two small numbers side by side are nothing odd: mx1-23 may be the 23rd of site 1.
-        if count == 2 and min(last) < _SMALL:
-            continue
-        if _follows(numbers, last) or _follows(numbers, last[::-1]):
-            return True
-    together = b"".join(b"%03d" % byte for byte in data)
-    hexadecimal = b"".join(b"%02x" % byte for byte in data)
-    return together in host or hexadecimal in host
-
-
-def _follows(numbers: list[int], wanted: list[int]) -> bool:
-    size = len(wanted)
-    return any(numbers[at : at + size] == wanted for at in range(len(numbers) - size + 1))
+    return suffix_list_in_force().suffixes.parse()
 
 
 def is_or_is_below(name: bytes, domain: bytes) -> bool:

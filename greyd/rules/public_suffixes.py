@@ -25,18 +25,18 @@ class SuffixListError(GreydError):
     """There is no public suffix list."""
 
 
-OWN = Path("/etc/greyd/public_suffix_list.dat")
-PACKAGED = Path("/usr/share/publicsuffix/public_suffix_list.dat")
+ADMIN_PATH = Path("/etc/greyd/public_suffix_list.dat")
+SYSTEM_PATH = Path("/usr/share/publicsuffix/public_suffix_list.dat")
 """Of the package publicsuffix, under this name on Debian, Fedora and their relatives."""
 
 MAX_LIST_BYTES = 4 * 1024 * 1024
 """Ten times the list of 2026."""
 
 _VERSION = re.compile(r"^// VERSION: (\d{4}-\d\d-\d\d)", re.MULTILINE)
-_FIRST_AND_LAST = ("// ===BEGIN ICANN DOMAINS===", "// ===END PRIVATE DOMAINS===")
+_MARKERS = ("// ===BEGIN ICANN DOMAINS===", "// ===END PRIVATE DOMAINS===")
 
 
-class Suffixes(NamedTuple):
+class SuffixList(NamedTuple):
     """A list, and where it came from."""
 
     path: Path
@@ -52,24 +52,24 @@ class Suffixes(NamedTuple):
         return PublicSuffixList(self.text, accept_unknown=False)
 
 
-class Found(NamedTuple):
+class SelectedSuffixList(NamedTuple):
     """The list in force, and why others are not."""
 
-    suffixes: Suffixes
+    suffixes: SuffixList
     faults: Sequence[str]
 
 
-class _NotAList(Exception):
+class _InvalidListError(Exception):
     """A file is no public suffix list, or not all of one."""
 
 
 @cache
-def in_force() -> Found:
+def suffix_list_in_force() -> SelectedSuffixList:
     """Return the newest list of this machine; looked for once."""
-    return newest((OWN, PACKAGED))
+    return newest_list((ADMIN_PATH, SYSTEM_PATH))
 
 
-def newest(others: Sequence[Path]) -> Found:
+def newest_list(others: Sequence[Path]) -> SelectedSuffixList:
     """Return the newest of greyd's own list and ``others``, of which none needs to be there.
 
     One that is damaged is left out and told: without its end, mail from all below a suffix would
@@ -84,12 +84,12 @@ def newest(others: Sequence[Path]) -> Found:
             lists.append(_read(path))
         except FileNotFoundError:
             continue
-        except (OSError, _NotAList) as error:
+        except (OSError, _InvalidListError) as error:
             why = getattr(error, "strerror", None) or error
             faults.append(f"public suffix list {path}: {why}; it is not used, copy it again")
     if not lists:
-        raise SuffixListError(f"no public suffix list; put one at {OWN}")
-    return Found(max(lists, key=lambda each: each.date), faults)
+        raise SuffixListError(f"no public suffix list; put one at {ADMIN_PATH}")
+    return SelectedSuffixList(max(lists, key=lambda each: each.date), faults)
 
 
 def _bundled() -> Path:
@@ -98,20 +98,20 @@ def _bundled() -> Path:
     return Path(PSLFILE)
 
 
-def _read(path: Path) -> Suffixes:
+def _read(path: Path) -> SuffixList:
     with path.open("rb") as file:
         data = file.read(MAX_LIST_BYTES + 1)
         written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
     if len(data) > MAX_LIST_BYTES:
-        raise _NotAList(f"more than {MAX_LIST_BYTES >> 20} MiB")
+        raise _InvalidListError(f"more than {MAX_LIST_BYTES >> 20} MiB")
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise _NotAList("not UTF-8") from None
-    for each in _FIRST_AND_LAST:
+        raise _InvalidListError("not UTF-8") from None
+    for each in _MARKERS:
         if each not in text:
-            raise _NotAList(f"no line {each}, so it is not all there")
-    return Suffixes(path, _date_in(text) or written_at, text)
+            raise _InvalidListError(f"no line {each}, so it is not all there")
+    return SuffixList(path, _date_in(text) or written_at, text)
 
 
 def _date_in(text: str) -> date | None:

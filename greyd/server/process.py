@@ -166,7 +166,8 @@ def _import_modules(settings: Settings) -> Settings:
     from greyd.rules import hostnames, public_suffixes
 
     hostnames.load_suffixes()
-    return replace(settings, warnings=(*settings.warnings, *public_suffixes.in_force().faults))
+    found = public_suffixes.suffix_list_in_force()
+    return replace(settings, warnings=(*settings.warnings, *found.faults))
 
 
 def _listen_for_metrics(settings: Settings) -> tuple[list[socket.socket], Settings]:

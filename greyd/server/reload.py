@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from greyd.policy.policy import Policy
     from greyd.runtime.supervision import SupervisedTask, TaskSupervisor
     from greyd.server.context import ServerContext
-    from greyd.whitelist.files import Messages
+    from greyd.whitelist.files import LoadMessages
     from greyd.whitelist.matcher import Whitelists
 
 
@@ -69,7 +69,7 @@ class Reloader:
             self._put_in_force(whitelists)
             self._context.ready()
 
-    def _read(self) -> tuple[Whitelists | None, Messages]:
+    def _read(self) -> tuple[Whitelists | None, LoadMessages]:
         with _short_switch_interval():
             return reload_whitelists(self._settings)
 

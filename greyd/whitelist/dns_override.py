@@ -17,40 +17,42 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from greyd.whitelist.matcher import Clients, Diagnostic, Source
+from greyd.whitelist.entries import Diagnostic, WhitelistFile
+from greyd.whitelist.matcher import ClientWhitelist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PART_OF_ADDRESS = re.compile(rb"[0-9]{1,3}(\.[0-9]{1,3}){0,2}")
-_TAKES = re.compile(rb"(?i:ok|permit|[0-9]+)")
+
+_PARTIAL_ADDRESS = re.compile(rb"[0-9]{1,3}(\.[0-9]{1,3}){0,2}")
+_PERMITTING_ACTION = re.compile(rb"(?i:ok|permit|[0-9]+)")
 
 
-def read_override(sources: Iterable[Source]) -> Clients:
+def read_override(sources: Iterable[WhitelistFile]) -> ClientWhitelist:
     """Return the clients of some files; what can't be used is among the remarks."""
-    remarks: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     plain = [
-        Source(file, b"\n".join(_entry(file, number, line, remarks)
+        WhitelistFile(file, b"\n".join(_entry(file, number, line, diagnostics)
                                 for number, line in enumerate(content.split(b"\n"), 1)))
         for file, content in sources
     ]  # fmt: skip
-    clients = Clients(plain)
-    clients.remarks[:0] = remarks
+    clients = ClientWhitelist(plain)
+    clients.diagnostics[:0] = diagnostics
     return clients
 
 
-def _entry(file: str, number: int, line: bytes, remarks: list[Diagnostic]) -> bytes:
+def _entry(file: str, number: int, line: bytes, diagnostics: list[Diagnostic]) -> bytes:
     """Return a line as it stands in a whitelist; empty where it lets nobody off."""
     pattern, action, *_ = [*line.split(), b"", b""]
     if not pattern or pattern.startswith(b"#") or action.upper() == b"DUNNO":
         return b""
-    if not _TAKES.fullmatch(action):
+    if not _PERMITTING_ACTION.fullmatch(action):
         shown = line[:80].decode(errors="backslashreplace")
-        remarks.append(
+        diagnostics.append(
             Diagnostic(file, number, f'"{shown}" – skipped; write a domain or an address, then OK')
         )
         return b""
-    if _PART_OF_ADDRESS.fullmatch(pattern):
+    if _PARTIAL_ADDRESS.fullmatch(pattern):
         missing = 3 - pattern.count(b".")
         return pattern + b".0" * missing + b"/%d" % (32 - 8 * missing)
     return pattern.removeprefix(b".")

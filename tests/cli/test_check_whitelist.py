@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.whitelist.hits import CLIENTS, RECIPIENTS, SINCE_KEY, Hit, key_of
+from greyd.whitelist.hits import CLIENTS, RECIPIENTS, SINCE_KEY, HitCount, hit_key
 from tests.commands import answer_of, fill, run
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def counted(tmp_path: Path) -> dict[str, str]:
     now = int(time.time())
     records = {
         SINCE_KEY: b"%d" % (now - 3 * 86400),
-        key_of(CLIENTS, b"a.example"): Hit(5, now - 60).dump(),
-        key_of(CLIENTS, b"/^C$/"): Hit(7, now - 7200).dump(),
-        key_of(RECIPIENTS, b"b.example"): Hit(9, now).dump(),
+        hit_key(CLIENTS, b"a.example"): HitCount(5, now - 60).dump(),
+        hit_key(CLIENTS, b"/^C$/"): HitCount(7, now - 7200).dump(),
+        hit_key(RECIPIENTS, b"b.example"): HitCount(9, now).dump(),
     }
     fill(f"sqlite:{tmp_path / 'greyd.db'}", records)
     return variables

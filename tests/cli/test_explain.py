@@ -11,14 +11,14 @@ import pytest
 from greyd.config.settings import Settings
 from greyd.maillog.files import MailLogError
 from greyd.maillog.single_line import read_log_line
-from greyd.rules.control import Control, Mode, Window
+from greyd.rules.control import Control, ExpectWindow, ModeOverride
 from greyd.rules.keys import correspondence_key, request_keys
 from greyd.rules.records import Client, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY
-from greyd.whitelist.hits import Hit
+from greyd.whitelist.hits import HitCount
 from tests.commands import content, fill, run
 from tests.dns_server import dns_server
-from tests.names import address_of
+from tests.fake_dns import address_of
 
 if TYPE_CHECKING:
     import subprocess
@@ -301,8 +301,8 @@ def test_a_record_is_told_as_the_rules_take_it(
 def test_the_mode_that_was_switched_and_the_windows_that_are_open_are_told(place: Path) -> None:
     now = int(time.time())
     control = Control(
-        Mode("learn", now + 3600, "root@mx1", now),
-        (Window("carol@example.org", "example.com", now + 600),),
+        ModeOverride("learn", now + 3600, "root@mx1", now),
+        (ExpectWindow("carol@example.org", "example.com", now + 600),),
     )
     fill(f"sqlite:{place / 'greyd.db'}", {CONTROL_KEY: control.dump()})
     answer = told(place, *REQUEST)
@@ -402,7 +402,9 @@ def test_a_correspondence_is_told(place: Path) -> None:
 
 def test_hits_are_not_counted_by_it(place: Path) -> None:
     told(place, *REQUEST, "--client-name=mx.white.example")
-    assert not [v for k, v in content(f"sqlite:{place / 'greyd.db'}").items() if Hit.load(v).number]
+    assert not [
+        v for k, v in content(f"sqlite:{place / 'greyd.db'}").items() if HitCount.load(v).number
+    ]
 
 
 @pytest.mark.parametrize(

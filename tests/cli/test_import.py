@@ -34,7 +34,7 @@ from greyd.cli.importing.postgrey import (
 from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments
 from greyd.rules.address import parse_address
-from greyd.rules.entries import Kind
+from greyd.rules.entries import EntryKind
 from greyd.rules.greylist import decide
 from greyd.rules.keys import request_keys
 from greyd.rules.records import Client, Identity, Triplet
@@ -139,13 +139,13 @@ def test_a_triplet_is_found_under_the_key_that_its_mail_has() -> None:
 
 def test_a_client_is_told_from_a_triplet_and_a_hash_by_its_value() -> None:
     assert found(b"192.0.2.7", b"5,%d" % T) == Found(
-        Kind.CLIENT, (b"{192.0.2.0}:192.0.2.7",), Client(5, T)
+        EntryKind.CLIENT, (b"{192.0.2.0}:192.0.2.7",), Client(5, T)
     )
     hashed = b"0123456789abcdef0123456789abcdef01234567"
     private = found(hashed, b"5,%d" % T, "--privacy")
-    assert private == Found(Kind.CLIENT, (b":" + hashed,), Client(5, T))
+    assert private == Found(EntryKind.CLIENT, (b":" + hashed,), Client(5, T))
     private = found(hashed, b"%d,%d" % (T, T), "--privacy")
-    assert private == Found(Kind.TRIPLET, (b"/" + hashed,), Triplet(T, T))
+    assert private == Found(EntryKind.TRIPLET, (b"/" + hashed,), Triplet(T, T))
     refused = found(hashed)
     assert isinstance(refused, Refused)
     assert refused.is_wrong
@@ -226,7 +226,7 @@ def merge(known: list[Known]) -> bytes | None:
     """Import some records one after the other; returns what is stored then."""
     stored: bytes | None = None
     for record in known:
-        item = Found(Kind.OTHER, (b"k",), record)
+        item = Found(EntryKind.OTHER, (b"k",), record)
         if not is_expired(record, T, Settings()):
             _, changes = merging(item, T, Settings())([stored])
             for change in changes:
@@ -245,14 +245,14 @@ def test_the_order_of_imports_does_not_matter_and_none_counts_twice(known: list[
 @given(triplets)
 def test_the_second_import_says_that_nothing_has_changed(triplet: Triplet) -> None:
     assume(not is_expired(triplet, T, Settings()))
-    rule = merging(Found(Kind.TRIPLET, (b"k",), triplet), T, Settings())
+    rule = merging(Found(EntryKind.TRIPLET, (b"k",), triplet), T, Settings())
     (_, outcome), changes = rule([None])
     assert outcome is Outcome.IMPORTED
-    assert rule([changes[0].value]) == ((Kind.TRIPLET, Outcome.UNCHANGED), [])
+    assert rule([changes[0].value]) == ((EntryKind.TRIPLET, Outcome.UNCHANGED), [])
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing() -> None:
-    item = Found(Kind.TRIPLET, (b"k",), Triplet(T, T))
+    item = Found(EntryKind.TRIPLET, (b"k",), Triplet(T, T))
     answer, changes = merging(item, T, Settings(), dry_run=True)([None])
     assert answer == merging(item, T, Settings())([None])[0]
     assert list(changes) == []

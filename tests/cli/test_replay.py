@@ -23,7 +23,7 @@ from greyd.maillog.attempts import AttemptStatistics, attempts_in
 from greyd.maillog.lines import LogLine
 from greyd.rules.evidence import NO_EVIDENCE
 from greyd.store.opening import open_store
-from greyd.whitelist.matcher import Clients, Recipients, Whitelists
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.benchmarks.provider_pool import PROVIDER, envelope_of, simulate
 from tests.commands import run
 from tests.dns_server import dns_server
@@ -642,7 +642,7 @@ TRIALS = [
 def test_any_log_can_be_replayed_and_every_mail_is_counted_once(
     lines: list[LogLine], other: Settings
 ) -> None:
-    nobody = Whitelists(Clients(()), Recipients(()))
+    nobody = Whitelists(ClientWhitelist(()), RecipientWhitelist(()))
     what_if = Simulation([SimulatedServer(each, nobody) for each in (Settings(), other)])
     reading = AttemptStatistics()
     before = 0

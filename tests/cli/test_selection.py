@@ -11,11 +11,11 @@ from greyd.cli.entries.selection import select
 from greyd.cli.errors import CommandError
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
-from greyd.rules.entries import Entry, State, understand
+from greyd.rules.entries import EntryState, StoredEntry, interpret
 from greyd.rules.evidence import Evidence
 from greyd.rules.keys import correspondence_key, request_keys
 from greyd.rules.transaction import Record
-from tests.names import address_of
+from tests.fake_dns import address_of
 
 NOW = 1_700_000_000
 SETTINGS = Settings()
@@ -29,18 +29,18 @@ def entry(
     *,
     what: str = "triplet",
     seen: int = NOW,
-) -> Entry:
+) -> StoredEntry:
     evidence = Evidence(identity=b"example.com", way="spf")
     names = request_keys(
         address_of(client), sender.encode(), recipient.encode(), settings, evidence
     )
     value = {"client": b"7,%d", "identity": b"7,%d,1"}.get(what, b"%d") % seen
-    found = understand(Record(getattr(names, what), value, 60), NOW, settings)
+    found = interpret(Record(getattr(names, what), value, 60), NOW, settings)
     assert found is not None
     return found
 
 
-def takes(found: Entry, settings: Settings = SETTINGS, **options: str) -> bool:
+def takes(found: StoredEntry, settings: Settings = SETTINGS, **options: str) -> bool:
     selection = select(options.get("client"), options.get("sender"), options.get("recipient"))
     assert not selection.is_empty
     assert selection.names_somebody
@@ -171,14 +171,14 @@ def test_the_sender_of_bounces_is_written_in_brackets() -> None:
 
 def test_odd_bytes_are_taken_as_they_are() -> None:
     key = b"{192.0.2.0}/\xff@example.com/bob@example.org"
-    found = understand(Record(key, b"%d" % NOW, 60), NOW, SETTINGS)
+    found = interpret(Record(key, b"%d" % NOW, 60), NOW, SETTINGS)
     assert found is not None
     assert takes(found, sender="\udcff@example.com")
 
 
 def test_a_correspondence_is_of_the_domain_that_was_written_to() -> None:
     key = correspondence_key(b"carol@example.net", b"bob@example.org", SETTINGS)
-    found = understand(Record(key, b"%d" % NOW, 60), NOW, SETTINGS)
+    found = interpret(Record(key, b"%d" % NOW, 60), NOW, SETTINGS)
     assert found is not None
     assert takes(found, sender="example.net")
     assert not takes(found, sender="example.com")
@@ -190,7 +190,7 @@ def test_all_that_is_said_has_to_hold() -> None:
 
 
 def test_states_and_times_select_without_naming_anybody() -> None:
-    waiting = select(None, None, None, {State.WAITING})
+    waiting = select(None, None, None, {EntryState.WAITING})
     assert not waiting.is_empty
     assert not waiting.names_somebody
     assert waiting.takes(entry(), SETTINGS)

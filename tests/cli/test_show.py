@@ -12,7 +12,7 @@ from greyd.config.vocabulary import DAY
 from greyd.rules.evidence import Evidence
 from greyd.rules.keys import correspondence_key, request_keys
 from tests.commands import answer_of, fill, run
-from tests.names import address_of
+from tests.fake_dns import address_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from greyd.cli.stats.tally import Frequent, Tally
 from greyd.config.settings import Settings
-from greyd.rules.entries import Kind, State
+from greyd.rules.entries import EntryKind, EntryState
 from greyd.rules.evidence import Evidence
 from greyd.rules.keys import Keys, request_keys
 from greyd.rules.transaction import Record
-from tests.names import address_of
+from tests.fake_dns import address_of
 
 NOW = int(time.time())
 SETTINGS = Settings()
@@ -54,8 +54,8 @@ def test_entries_are_counted_by_kind_and_state() -> None:
     assert (told["identities"], told["identity_triplets"], told["correspondences"]) == (1, 1, 1)
     assert told["passed_over"] == 2
     assert told["complete"] is False
-    assert tally.number(Kind.TRIPLET) == 4
-    assert tally.number(Kind.TRIPLET, State.WAITING, State.PASSED) == 3
+    assert tally.number(EntryKind.TRIPLET) == 4
+    assert tally.number(EntryKind.TRIPLET, EntryState.WAITING, EntryState.PASSED) == 3
 
 
 def test_whose_mail_waits_most_comes_first() -> None:

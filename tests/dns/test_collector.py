@@ -9,13 +9,13 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import SIGNALS, Zone
-from greyd.dns import collector
+from greyd.dns import collector as collector_module
 from greyd.dns.collector import DnsEvidenceCollector
-from greyd.dns.lookup import Kind
+from greyd.dns.lookup import RecordType
 from greyd.rules.request import Request
 from greyd.whitelist.dns_override import read_override
-from greyd.whitelist.matcher import Source
-from tests.names import FakeDns, address_of
+from greyd.whitelist.entries import WhitelistFile
+from tests.fake_dns import FakeDns, address_of
 
 if TYPE_CHECKING:
     from greyd.rules.evidence import Evidence
@@ -38,9 +38,9 @@ def request(**attributes: bytes) -> Request:
 def good_dns() -> FakeDns:
     """Return a DNS where everything about example.com is as it should be."""
     dns = FakeDns()
-    dns.add("example.com", Kind.MX, "mail.example.com")
-    dns.add("mail.example.com", Kind.A, "192.0.2.7")
-    dns.add("example.com", Kind.TXT, "v=spf1 mx -all")
+    dns.add("example.com", RecordType.MX, "mail.example.com")
+    dns.add("mail.example.com", RecordType.A, "192.0.2.7")
+    dns.add("example.com", RecordType.TXT, "v=spf1 mx -all")
     return dns
 
 
@@ -57,7 +57,7 @@ def look(
     async def run() -> Evidence:
         found: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
         faults: list[Exception] = []
-        clients = read_override([Source("override", override)])
+        clients = read_override([WhitelistFile("override", override)])
         looking = DnsEvidenceCollector(
             Settings(**{"dns_timeout_seconds": 0.2, **settings}),
             dns,
@@ -88,7 +88,7 @@ def test_spf_and_a_confirmed_name_both_make_an_identity_the_first_that_is_named_
 
 def test_where_spf_proves_nothing_the_name_does() -> None:
     dns = good_dns()
-    dns.add("example.com", Kind.TXT, "v=spf1 +all")
+    dns.add("example.com", RecordType.TXT, "v=spf1 +all")
     assert look(dns, identity=NAMES).way == "name"
     assert look(dns, identity=("spf",)).identity == b""
 
@@ -98,7 +98,7 @@ def test_only_what_is_wanted_is_asked() -> None:
     look(dns, identity=("name",))
     assert dns.asked == []
     look(dns, dnsbl=(ZEN,))
-    assert dns.asked == [(LISTED_HERE.encode(), Kind.A)]
+    assert dns.asked == [(LISTED_HERE.encode(), RecordType.A)]
 
 
 # Lists --------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_only_what_is_wanted_is_asked() -> None:
 def listed(**records: str) -> FakeDns:
     dns = good_dns()
     for zone, answer in records.items():
-        dns.add(f"7.2.0.192.{zone}.example", Kind.A, answer)
+        dns.add(f"7.2.0.192.{zone}.example", RecordType.A, answer)
     return dns
 
 
@@ -126,7 +126,7 @@ def test_weights_of_lists_add_up() -> None:
 
 def test_a_domain_on_a_list_counts_too() -> None:
     dns = good_dns()
-    dns.add("example.com.dbl.example", Kind.A, "127.0.1.2")
+    dns.add("example.com.dbl.example", RecordType.A, "127.0.1.2")
     evidence = look(dns, rhsbl=(Zone("dbl.example"),))
     assert (evidence.listed, evidence.signals) == (True, ("rhsbl",))
 
@@ -137,7 +137,7 @@ DBL = (Zone("dbl.example"),)
 def of_domain(domain: bytes, *, listed: str = "listed.co.uk") -> Evidence:
     """Look at a sender of a domain, beside which nothing is suspicious."""
     dns = good_dns()
-    dns.add(f"{listed}.dbl.example", Kind.A, "127.0.1.2")
+    dns.add(f"{listed}.dbl.example", RecordType.A, "127.0.1.2")
     return look(dns, request(sender=b"x@" + domain), rhsbl=DBL)
 
 
@@ -216,7 +216,7 @@ def test_who_has_no_domain_or_one_that_can_be_asked_for_is_no_reason_to_be_unsur
 @pytest.mark.parametrize("form", [b"a/b.listed.co.uk", b"*.listed.co.uk", b"a..listed.co.uk."])
 def test_names_of_a_host_are_asked_for_like_domains_of_senders(attribute: str, form: bytes) -> None:
     dns = good_dns()
-    dns.add("listed.co.uk.dbl.example", Kind.A, "127.0.1.2")
+    dns.add("listed.co.uk.dbl.example", RecordType.A, "127.0.1.2")
     name = b"x@" + form if attribute == "sender" else form
     assert look(dns, request(**{attribute: name}), rhsbl=DBL).listed
 
@@ -225,7 +225,7 @@ def test_each_name_is_asked_for_once() -> None:
     dns = good_dns()
     look(dns, rhsbl=DBL)
     assert sorted(dns.asked) == [
-        (b"example.com.dbl.example", Kind.A), (b"mail.example.com.dbl.example", Kind.A),
+        (b"example.com.dbl.example", RecordType.A), (b"mail.example.com.dbl.example", RecordType.A),
     ]  # fmt: skip
 
 
@@ -279,7 +279,7 @@ def test_marks_are_found(attributes: dict[str, bytes], marks: set[str]) -> None:
 
 def test_a_fail_of_spf_is_a_mark() -> None:
     dns = good_dns()
-    dns.add("example.com", Kind.TXT, "v=spf1 -all")
+    dns.add("example.com", RecordType.TXT, "v=spf1 -all")
     assert look(dns, greylist="suspicious").signals == ("spf_fail",)
 
 
@@ -308,7 +308,7 @@ def test_what_is_not_known_in_time_is_left_out() -> None:
 def test_a_dns_that_fails_is_no_error() -> None:
     dns = good_dns()
     for name in ("example.com", "mail.example.com"):
-        for kind in Kind:
+        for kind in RecordType:
             dns.fail(name, kind)
     evidence = look(dns, identity=NAMES, greylist="suspicious", dnsbl=(ZEN,))
     assert evidence.unsure
@@ -320,7 +320,7 @@ def test_a_fault_in_one_answer_does_not_hide_the_others(monkeypatch: pytest.Monk
     async def stumble(*_: object) -> None:
         raise ValueError("of the test")
 
-    monkeypatch.setattr(collector, "check_host", stumble)
+    monkeypatch.setattr(collector_module, "check_host", stumble)
     told: list[Exception] = []
     evidence = look(listed(zen="127.0.0.4"), identity=NAMES, dnsbl=(ZEN,), told=told)
     assert evidence.listed
@@ -331,6 +331,6 @@ def test_a_fault_in_one_answer_does_not_hide_the_others(monkeypatch: pytest.Monk
 
 def test_a_hostile_spf_record_hides_no_listing() -> None:
     dns = listed(zen="127.0.0.4")
-    dns.add("example.com", Kind.TXT, "v=spf1 a:%{d" + "9" * 4400 + "}.example.com -all")
+    dns.add("example.com", RecordType.TXT, "v=spf1 a:%{d" + "9" * 4400 + "}.example.com -all")
     evidence = look(dns, identity=NAMES, dnsbl=(ZEN,))
     assert evidence.listed

@@ -11,13 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greyd.dns.fair_share import (
-    NOBODY,
-    FairShare,
-    Ticket,
-    client_of,
-)
-from tests.names import address_of
+from greyd.dns.fair_share import NO_CLIENT, FairShareScheduler, QueuedLookup, client_networks
+from tests.fake_dns import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,34 +30,36 @@ class Lookups:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.dropped: list[Ticket[float]] = []
-        self.shares: FairShare[float] = FairShare(MOST, self.dropped.append)
-        self.ended: list[Ticket[float]] = []
+        self.dropped: list[QueuedLookup[float]] = []
+        self.shares: FairShareScheduler[float] = FairShareScheduler(MOST, self.dropped.append)
+        self.ended: list[QueuedLookup[float]] = []
         self.in_flight = 0
-        self._ends: list[tuple[float, int, Ticket[float]]] = []
+        self._ends: list[tuple[float, int, QueuedLookup[float]]] = []
         self._numbers = itertools.count()
 
-    def ask(self, address: str, name: str, seconds: float) -> Ticket[float]:
-        ticket = Ticket(seconds, name.encode(), client_of(address_of(address)))
-        self.shares.enter(ticket)
+    def ask(self, address: str, name: str, seconds: float) -> QueuedLookup[float]:
+        lookup = QueuedLookup(seconds, name.encode(), client_networks(address_of(address)))
+        self.shares.enqueue(lookup)
         self._begin()
-        return ticket
+        return lookup
 
     def _begin(self) -> None:
-        while ticket := self.shares.take():
+        while lookup := self.shares.start_next():
             self.in_flight += 1
             assert self.in_flight <= MOST
-            heapq.heappush(self._ends, (self.now + ticket.what, next(self._numbers), ticket))
+            heapq.heappush(self._ends, (self.now + lookup.payload, next(self._numbers), lookup))
 
-    def run(self, seconds: float, ended: Callable[[Ticket[float]], None] | None = None) -> None:
+    def run(
+        self, seconds: float, ended: Callable[[QueuedLookup[float]], None] | None = None
+    ) -> None:
         until = self.now + seconds
         while self._ends and self._ends[0][0] <= until:
-            self.now, _, ticket = heapq.heappop(self._ends)
+            self.now, _, lookup = heapq.heappop(self._ends)
             self.in_flight -= 1
-            self.shares.leave(ticket, is_answered=ticket.what < SILENCE)
-            self.ended.append(ticket)
+            self.shares.finish(lookup, is_answered=lookup.payload < SILENCE)
+            self.ended.append(lookup)
             if ended is not None:
-                ended(ticket)
+                ended(lookup)
             self._begin()
         self.now = until
 
@@ -183,29 +180,31 @@ actions = st.lists(st.tuples(st.sampled_from("ael"), addresses, names), max_size
 def test_whatever_comes_nothing_is_lost_and_room_is_used(
     steps: list[tuple[str, str, bytes]], most: int
 ) -> None:
-    dropped: list[Ticket[int]] = []
-    shares: FairShare[int] = FairShare(most, dropped.append)
-    waiting: list[Ticket[int]] = []
-    flying: list[Ticket[int]] = []
+    dropped: list[QueuedLookup[int]] = []
+    shares: FairShareScheduler[int] = FairShareScheduler(most, dropped.append)
+    waiting: list[QueuedLookup[int]] = []
+    flying: list[QueuedLookup[int]] = []
     for number, (action, address, name) in enumerate(steps):
         if action == "e" and waiting:
-            shares.withdraw(waiting.pop(number % len(waiting)))
+            shares.cancel(waiting.pop(number % len(waiting)))
         elif action == "l" and flying:
-            shares.leave(flying.pop(number % len(flying)), is_answered=number % 2 > 0)
+            shares.finish(flying.pop(number % len(flying)), is_answered=number % 2 > 0)
         else:
-            ticket = Ticket(number, name, client_of(address_of(address)) if number % 3 else NOBODY)
-            shares.enter(ticket)
-            waiting.append(ticket)
-        while ticket_ := shares.take():
-            waiting.remove(ticket_)
-            flying.append(ticket_)
+            lookup = QueuedLookup(
+                number, name, client_networks(address_of(address)) if number % 3 else NO_CLIENT
+            )
+            shares.enqueue(lookup)
+            waiting.append(lookup)
+        while lookup_ := shares.start_next():
+            waiting.remove(lookup_)
+            flying.append(lookup_)
         assert len(flying) <= most
         assert bool(flying) >= bool(waiting), "somebody waits, and nobody is in flight"
     while flying:
-        shares.leave(flying.pop(), is_answered=True)
-        while ticket_ := shares.take():
-            waiting.remove(ticket_)
-            flying.append(ticket_)
+        shares.finish(flying.pop(), is_answered=True)
+        while lookup_ := shares.start_next():
+            waiting.remove(lookup_)
+            flying.append(lookup_)
     assert waiting == dropped == []
 
 
@@ -215,7 +214,7 @@ def test_who_has_gone_is_forgotten() -> None:
     def visit(first: int) -> None:
         for number in range(first, first + 1000):
             network = f"2001:db8:{number:x}::7"
-            lookups.shares.withdraw(lookups.ask(network, f"x.d{number}.example", SILENCE))
+            lookups.shares.cancel(lookups.ask(network, f"x.d{number}.example", SILENCE))
             lookups.ask(network, f"y.d{number}.example", SILENCE)
         lookups.run(100 * SILENCE)
         lookups.ended.clear()

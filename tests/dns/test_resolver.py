@@ -17,9 +17,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from greyd.config.vocabulary import Endpoint
-from greyd.dns import fair_share, resolver
-from greyd.dns.lookup import Answer, DnsError, Kind, Result
-from greyd.dns.resolver import Resolver
+from greyd.dns import answer_cache, fair_share, resolver
+from greyd.dns.lookup import DnsAnswer, DnsError, LookupResult, RecordType
+from greyd.dns.resolver import CHANNEL_SECONDS, Resolver
+from greyd.dns.responses import FAILURE_TTL_SECONDS
 from tests.dns_server import (
     GARBAGE,
     NO_SOA,
@@ -36,14 +37,14 @@ from tests.dns_server import (
     Zone,
     dns_server,
 )
-from tests.names import address_of
+from tests.fake_dns import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-A = Kind.A
+A = RecordType.A
 MX1 = b"mx1.example.com"
-ABSENT = Answer(exists=False)
+ABSENT = DnsAnswer(exists=False)
 
 
 @dataclass
@@ -53,18 +54,18 @@ class Asked:
     server: DnsServer
     resolver: Resolver = field(init=False)
     now: float = 1000.0
-    results: Counter[tuple[Kind, Result]] = field(default_factory=Counter)
+    results: Counter[tuple[RecordType, LookupResult]] = field(default_factory=Counter)
     found: int = 0
     timed: int = 0
 
-    def found_in_cache(self) -> None:
+    def cache_hit(self) -> None:
         self.found += 1
 
-    def looked_up(self, kind: Kind, result: Result, seconds: float | None) -> None:
+    def lookup_ended(self, kind: RecordType, result: LookupResult, seconds: float | None) -> None:
         self.results[kind, result] += 1
         self.timed += seconds is not None
 
-    async def a(self, name: bytes = MX1) -> Answer:
+    async def a(self, name: bytes = MX1) -> DnsAnswer:
         """Ask for addresses; each is one octet, the last."""
         return _short(await self.resolver.query(name, A))
 
@@ -78,12 +79,12 @@ class Asked:
         return self.server.asked[name.decode(), kind]
 
 
-def _short(answer: Answer) -> Answer:
+def _short(answer: DnsAnswer) -> DnsAnswer:
     return answer._replace(values=tuple(value[-1:] for value in answer.values))
 
 
-def addresses(*last: int) -> Answer:
-    return Answer(tuple(bytes([each]) for each in last))
+def addresses(*last: int) -> DnsAnswer:
+    return DnsAnswer(tuple(bytes([each]) for each in last))
 
 
 Loop = "Callable[[], asyncio.AbstractEventLoop]"
@@ -105,7 +106,7 @@ def with_resolver(
         asked.resolver = Resolver(
             [Endpoint("127.0.0.1", asked.server.port)],
             timeout_seconds,
-            watcher=asked,
+            observer=asked,
             now=lambda: asked.now,
         )
         try:
@@ -169,26 +170,32 @@ LOOPS = pytest.mark.parametrize(
 async def all_kinds(asked: Asked) -> None:
     """Ask for one of everything."""
     query = asked.resolver.query
-    assert await query(MX1, A) == Answer((inet_aton("192.0.2.1"), inet_aton("192.0.2.2")))
-    assert await query(MX1, Kind.AAAA) == Answer((bytes.fromhex("20010db8" + "0" * 23 + "1"),))
-    assert await query(MX1, Kind.TXT) == Answer((b"v=spf1 a -all", b"\x00\xff"))
-    assert await query(b"example.com", Kind.MX) == Answer((b"mx1.example.com", b"mx2.example.com"))
-    assert await query(b"silent.example.com", Kind.MX) == Answer((b"",))
-    assert await query(b"1.2.0.192.in-addr.arpa", Kind.PTR) == Answer((b"mail.example.com",))
-    assert await query(MX1, Kind.MX) == Answer()
+    assert await query(MX1, A) == DnsAnswer((inet_aton("192.0.2.1"), inet_aton("192.0.2.2")))
+    assert await query(MX1, RecordType.AAAA) == DnsAnswer(
+        (bytes.fromhex("20010db8" + "0" * 23 + "1"),)
+    )
+    assert await query(MX1, RecordType.TXT) == DnsAnswer((b"v=spf1 a -all", b"\x00\xff"))
+    assert await query(b"example.com", RecordType.MX) == DnsAnswer(
+        (b"mx1.example.com", b"mx2.example.com")
+    )
+    assert await query(b"silent.example.com", RecordType.MX) == DnsAnswer((b"",))
+    assert await query(b"1.2.0.192.in-addr.arpa", RecordType.PTR) == DnsAnswer(
+        (b"mail.example.com",)
+    )
+    assert await query(MX1, RecordType.MX) == DnsAnswer()
     assert await query(b"gone.example.com", A) == ABSENT
     assert await asked.a(b"alias.example.com") == addresses(1, 2)
     assert await asked.a(b"to-nothing.example.com") == ABSENT
-    assert await asked.a(b"to-empty.example.com") == Answer()
+    assert await asked.a(b"to-empty.example.com") == DnsAnswer()
     assert await asked.a(b"MX1.Example.com") == addresses(1, 2)
     assert await asked.a(b"truncated.example.com") == addresses(9)
-    assert len((await query(b"long.example.com", Kind.TXT)).values) == 40
+    assert len((await query(b"long.example.com", RecordType.TXT)).values) == 40
     assert asked.server.over_tcp == 2
     assert asked.results == {
-        (Kind.A, Result.ANSWERED): 3, (Kind.AAAA, Result.ANSWERED): 1,
-        (Kind.TXT, Result.ANSWERED): 2, (Kind.MX, Result.ANSWERED): 2,
-        (Kind.PTR, Result.ANSWERED): 1, (Kind.MX, Result.NODATA): 1,
-        (Kind.A, Result.NXDOMAIN): 2, (Kind.A, Result.NODATA): 1,
+        (RecordType.A, LookupResult.ANSWERED): 3, (RecordType.AAAA, LookupResult.ANSWERED): 1,
+        (RecordType.TXT, LookupResult.ANSWERED): 2, (RecordType.MX, LookupResult.ANSWERED): 2,
+        (RecordType.PTR, LookupResult.ANSWERED): 1, (RecordType.MX, LookupResult.NODATA): 1,
+        (RecordType.A, LookupResult.NXDOMAIN): 2, (RecordType.A, LookupResult.NODATA): 1,
     }  # fmt: skip
     assert asked.timed == asked.results.total()
     assert asked.found == 1
@@ -227,11 +234,11 @@ def test_an_alias_is_followed_where_the_server_leaves_that_to_others() -> None:
         assert await asked.a(b"alias.example.com") == addresses(1, 2)
         assert (asked.questions(b"other.example.com"), asked.questions()) == (1, 1)
         assert await asked.a(b"to-nothing.example.com") == ABSENT
-        assert await asked.a(b"to-empty.example.com") == Answer()
+        assert await asked.a(b"to-empty.example.com") == DnsAnswer()
         for name in (b"a.loop.example.com", b"odd.example.com"):
             with fails(name):
                 await asked.a(name)
-        assert asked.results[A, Result.FAILED] == 2
+        assert asked.results[A, LookupResult.FAILED] == 2
 
     with_resolver(zone, do, follows=False)
 
@@ -257,7 +264,7 @@ def test_what_a_server_can_t_answer_is_a_failure(behaviour: Any) -> None:
     async def do(asked: Asked) -> None:
         with fails():
             await asked.a()
-        assert asked.results == {(A, Result.FAILED): 1}
+        assert asked.results == {(A, LookupResult.FAILED): 1}
 
     with_resolver({"mx1.example.com": behaviour}, do)
 
@@ -267,7 +274,7 @@ def test_without_an_answer_to_the_question_the_time_runs_out(behaviour: Any) -> 
     async def do(asked: Asked) -> None:
         with fails():
             await asked.a()
-        assert asked.results == {(A, Result.TIMEOUT): 1}
+        assert asked.results == {(A, LookupResult.TIMEOUT): 1}
 
     with_resolver({"mx1.example.com": behaviour}, do, timeout_seconds=0.2)
 
@@ -316,12 +323,12 @@ def test_a_question_that_got_lost_is_asked_again() -> None:
     ids=["records", "octets"],
 )
 def test_an_answer_that_is_too_large_is_none(records: list[str]) -> None:
-    kind = Kind(records[0].split()[1])
+    kind = RecordType(records[0].split()[1])
 
     async def do(asked: Asked) -> None:
         with pytest.raises(DnsError, match="more than"):
             await asked.resolver.query(MX1, kind)
-        assert asked.results == {(kind, Result.FAILED): 1}
+        assert asked.results == {(kind, LookupResult.FAILED): 1}
 
     with_resolver({"mx1.example.com": records}, do)
 
@@ -368,7 +375,7 @@ def test_a_name_that_c_ares_does_not_take_has_no_answer() -> None:
 async def ask_all(port: int, names: list[bytes]) -> None:
     asking = Resolver([Endpoint("127.0.0.1", port)])
     for name in names:
-        for kind in (A, Kind.TXT):
+        for kind in (A, RecordType.TXT):
             known = asking.cached(name, kind)
             try:
                 answer = await asking.query(name, kind)
@@ -432,7 +439,7 @@ def test_an_answer_is_remembered_as_long_as_it_says(entry: Any, seconds: int) ->
         asked.now += 0.01
         assert asked.resolver.cached(MX1, A) is None
         # c-ares remembers too, by its own clock: but no longer than a channel lives.
-        asked.now += resolver.CHANNEL_SECONDS
+        asked.now += CHANNEL_SECONDS
         assert await asked.a() == addresses(99)
         assert asked.questions() == 2
 
@@ -447,7 +454,7 @@ def test_a_failure_is_remembered_for_a_moment(behaviour: Any) -> None:
         with fails():
             await asked.a()
         zone["mx1.example.com"] = ["300 A 192.0.2.1"]
-        asked.now += resolver.FAILURE_SECONDS - 0.01
+        asked.now += FAILURE_TTL_SECONDS - 0.01
         assert asked.resolver.cached(MX1, A) is None
         with fails():
             await asked.a()
@@ -479,14 +486,14 @@ def test_what_c_ares_remembers_is_forgotten_after_some_lookups_too(
 def test_kinds_are_remembered_apart() -> None:
     async def do(asked: Asked) -> None:
         await asked.resolver.query(MX1, A)
-        assert asked.resolver.cached(MX1, Kind.AAAA) is None
-        assert len((await asked.resolver.query(MX1, Kind.AAAA)).values) == 1
+        assert asked.resolver.cached(MX1, RecordType.AAAA) is None
+        assert len((await asked.resolver.query(MX1, RecordType.AAAA)).values) == 1
 
     with_resolver(EVERYTHING, do)
 
 
 def test_what_was_not_used_for_longest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(answer_cache, "MAX_CACHED_ANSWERS", 3)
 
     async def do(asked: Asked) -> None:
         for name in (b"a", b"b", b"c"):
@@ -500,15 +507,15 @@ def test_what_was_not_used_for_longest_is_forgotten_first(monkeypatch: pytest.Mo
 
 
 def test_what_is_remembered_has_room_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "MAX_REMEMBERED_BYTES", 40_000)
+    monkeypatch.setattr(answer_cache, "MAX_CACHED_BYTES", 40_000)
     names = [b"x%d.example.com" % number for number in range(20)]
     records = [f"300 TXT {' '.join([chr(34) + 'x' * 250 + chr(34)] * 20)}"]
 
     async def do(asked: Asked) -> None:
         for _ in range(3):
             for name in names:
-                await asked.resolver.query(name, Kind.TXT)
-            known = [bool(asked.resolver.cached(name, Kind.TXT)) for name in names]
+                await asked.resolver.query(name, RecordType.TXT)
+            known = [bool(asked.resolver.cached(name, RecordType.TXT)) for name in names]
             assert known == [False] * 13 + [True] * 7
             asked.now += 300
 
@@ -518,7 +525,7 @@ def test_what_is_remembered_has_room_in_memory(monkeypatch: pytest.MonkeyPatch) 
 def test_one_network_s_names_do_not_drive_out_what_others_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resolver, "MAX_REMEMBERED", 40)
+    monkeypatch.setattr(answer_cache, "MAX_CACHED_ANSWERS", 40)
 
     async def do(asked: Asked) -> None:
         shared = [b"shared%d.example.com" % number for number in range(20)]
@@ -557,7 +564,7 @@ def test_those_who_ask_the_same_meanwhile_share_a_lookup() -> None:
         asked.server.release()
         assert await asyncio.gather(*several) == [addresses(1)] * 20
         assert asked.questions() == 1
-        assert asked.results == {(A, Result.ANSWERED): 1}
+        assert asked.results == {(A, LookupResult.ANSWERED): 1}
 
     with_resolver(HELD, do)
 
@@ -641,7 +648,7 @@ def test_so_many_lookups_are_in_flight_and_the_others_wait_for_their_turn(
         assert [_short(each) for each in await asyncio.gather(*waiting)] == [
             addresses(1), addresses(1), addresses(1, 2), addresses(1), addresses(1)
         ]  # fmt: skip
-        assert asked.results == {(A, Result.ANSWERED): 3}
+        assert asked.results == {(A, LookupResult.ANSWERED): 3}
         assert await asked.a(b"c.example.com") == ABSENT, "there is room again"
 
     with_resolver(held(*names), do)
@@ -658,7 +665,7 @@ def test_who_gives_up_before_its_turn_is_never_asked_for(monkeypatch: pytest.Mon
         await asked.times_out()
         patient[0].cancel()
         await settle()
-        assert asked.results == {(A, Result.TOO_MANY): 1}
+        assert asked.results == {(A, LookupResult.TOO_MANY): 1}
         assert asked.timed == 0
         asked.server.release()
         await asyncio.gather(first, patient[1])
@@ -709,7 +716,7 @@ def test_names_that_wait_are_bounded_and_the_largest_crowd_loses(
         asked.server.release()
         assert _short(await other) == addresses(1, 2)
         await asyncio.gather(first, *many[:4])
-        assert asked.results[A, Result.TOO_MANY] == 5
+        assert asked.results[A, LookupResult.TOO_MANY] == 5
         for each in many[4:]:
             assert isinstance(each.exception(), DnsError)
 
@@ -735,7 +742,7 @@ def test_a_lookup_outlives_the_channel_that_it_began_on() -> None:
         waiting = asyncio.ensure_future(asked.a())
         await asyncio.sleep(0)
         for _ in range(3):
-            asked.now += resolver.CHANNEL_SECONDS
+            asked.now += CHANNEL_SECONDS
             await asked.a(b"%d.example.com" % asked.now)
         asked.server.release()
         assert await waiting == addresses(1)
@@ -751,7 +758,7 @@ def test_who_waits_at_the_end_gets_no_answer(loop: Loop, capfd: pytest.CaptureFi
     async def do(asked: Asked) -> None:
         first = asyncio.ensure_future(asked.a())
         await asyncio.sleep(0)
-        asked.now += resolver.CHANNEL_SECONDS
+        asked.now += CHANNEL_SECONDS
         second = asyncio.ensure_future(asked.a(b"mx2.example.com"))
         await asyncio.sleep(0)
         await asked.resolver.close()

@@ -16,16 +16,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.dns.lookup import Answer, DnsError, Kind, Lookup
-from greyd.dns.spf import (
-    MAX_CACHED_BYTES,
-    MAX_DNS_TERMS,
-    MAX_QUESTIONS,
-    MAX_RECORD_BYTES,
-    SpfResult,
-    check_host,
-)
-from tests.names import FakeDns, address_of
+from greyd.dns.lookup import DnsAnswer, DnsError, Lookup, RecordType
+from greyd.dns.spf.evaluator import SpfResult, check_host
+from greyd.dns.spf.limits import MAX_DNS_TERMS, MAX_QUERIES, MAX_RECORD_BYTES
+from greyd.dns.spf.record_cache import MAX_CACHED_BYTES
+from tests.fake_dns import FakeDns, address_of
 
 SUITE = Path(__file__).parents[1] / "corpus" / "rfc7208" / "rfc7208-tests.yml"
 
@@ -42,10 +37,10 @@ class SuiteDns(Lookup):
     def __init__(self, zones: dict[str, list[Any]]) -> None:
         self._zones = {name.lower().rstrip("."): entries for name, entries in zones.items()}
 
-    async def query(self, name: bytes, kind: Kind, aliased: int = 0) -> Answer:
+    async def query(self, name: bytes, kind: RecordType, aliased: int = 0) -> DnsAnswer:
         entries = self._zones.get(name.decode("latin-1"))
         if entries is None:
-            return Answer(exists=False)
+            return DnsAnswer(exists=False)
         records = [each for each in entries if each != "TIMEOUT"]
         aliases = [each["CNAME"] for each in records if "CNAME" in each]
         if aliased > 8:
@@ -53,20 +48,20 @@ class SuiteDns(Lookup):
         if aliases:
             return await self.query(aliases[0].lower().rstrip(".").encode(), kind, aliased + 1)
         values = [each[kind.value] for each in records if kind.value in each]
-        if kind is Kind.TXT and not values:
+        if kind is RecordType.TXT and not values:
             values = [each["SPF"] for each in records if "SPF" in each]
         values = [each for each in values if each != "NONE"]
         if not values and "TIMEOUT" in entries:
             raise DnsError("timeout")
-        return Answer(tuple(self._packed(kind, each) for each in values))
+        return DnsAnswer(tuple(self._packed(kind, each) for each in values))
 
     @staticmethod
-    def _packed(kind: Kind, value: Any) -> bytes:
-        if kind in {Kind.A, Kind.AAAA}:
+    def _packed(kind: RecordType, value: Any) -> bytes:
+        if kind in {RecordType.A, RecordType.AAAA}:
             return ip_address(value).packed
-        if kind is Kind.MX:
+        if kind is RecordType.MX:
             return str(value[1]).lower().rstrip(".").encode()
-        if kind is Kind.TXT:
+        if kind is RecordType.TXT:
             return "".join([value] if isinstance(value, str) else value).encode()
         return str(value).lower().rstrip(".").encode()
 
@@ -141,14 +136,14 @@ def test_what_the_grammar_has_is_no_error(record: str) -> None:
 )  # fmt: skip
 def test_a_name_is_made_of_its_macros(spec: str, name: str | None) -> None:
     dns = FakeDns()
-    dns.add("example.com", Kind.TXT, f"v=spf1 exists:{spec} -all")
-    dns.add("7.2.0.192.in-addr.arpa", Kind.PTR, "other.example", "mx.example.com")
-    dns.add("mx.example.com", Kind.A, "192.0.2.7")
+    dns.add("example.com", RecordType.TXT, f"v=spf1 exists:{spec} -all")
+    dns.add("7.2.0.192.in-addr.arpa", RecordType.PTR, "other.example", "mx.example.com")
+    dns.add("mx.example.com", RecordType.A, "192.0.2.7")
     found = check(dns, helo=b"Mail.Example.com")
     if name is None:
         assert found.result == "permerror"
     else:
-        assert dns.asked[-1] == (name.encode(), Kind.A)
+        assert dns.asked[-1] == (name.encode(), RecordType.A)
 
 
 def check(dns: Lookup, sender: bytes = b"alice@example.com", **others: Any) -> SpfResult:
@@ -163,25 +158,25 @@ def check(dns: Lookup, sender: bytes = b"alice@example.com", **others: Any) -> S
 )
 def test_a_sender_without_a_domain_has_no_record(sender: bytes) -> None:
     dns = FakeDns()
-    dns.add("example.com", Kind.TXT, "v=spf1 +all")
+    dns.add("example.com", RecordType.TXT, "v=spf1 +all")
     assert check(dns, sender).result == "none"
 
 
 def test_a_dot_at_the_end_of_the_sender_s_domain_is_not_part_of_it() -> None:
     dns = FakeDns()
-    dns.add("example.com", Kind.TXT, "v=spf1 a:%{d}.%{o}.example -all")
-    dns.add("example.com.example.com.example", Kind.A, "192.0.2.7")
+    dns.add("example.com", RecordType.TXT, "v=spf1 a:%{d}.%{o}.example -all")
+    dns.add("example.com.example.com.example", RecordType.A, "192.0.2.7")
     found = check(dns, b"alice@Example.com.")
     assert (found.result, found.domain, found.proves) == ("pass", b"example.com", True)
 
 
 def test_a_failing_name_server_is_a_temporary_error_but_not_for_names_of_the_client() -> None:
     dns = FakeDns()
-    dns.add("example.com", Kind.TXT, "v=spf1 ptr a:gone.example.com -all")
-    dns.fail("7.2.0.192.in-addr.arpa", Kind.PTR)
-    dns.add("gone.example.com", Kind.A, "192.0.2.8")
+    dns.add("example.com", RecordType.TXT, "v=spf1 ptr a:gone.example.com -all")
+    dns.fail("7.2.0.192.in-addr.arpa", RecordType.PTR)
+    dns.add("gone.example.com", RecordType.A, "192.0.2.8")
     assert check(dns).result == "fail"
-    dns.fail("gone.example.com", Kind.A)
+    dns.fail("gone.example.com", RecordType.A)
     assert check(dns).result == "temperror"
 
 
@@ -191,22 +186,22 @@ def test_a_failing_name_server_is_a_temporary_error_but_not_for_names_of_the_cli
 def ask(record: str, client: str = "192.0.2.7", **others: str) -> SpfResult:
     """Evaluate a record of example.com's; others are those of ``NAME.example``."""
     dns = FakeDns()
-    dns.add("example.com", Kind.TXT, f"v=spf1 {record}")
-    dns.add("example.com", Kind.A, "192.0.2.7")
-    dns.add("example.com", Kind.MX, "mx.example.com")
-    dns.add("mx.example.com", Kind.A, "192.0.2.7")
-    dns.add("7.2.0.192.in-addr.arpa", Kind.PTR, "mx.example.com")
-    dns.add("alice.example", Kind.A, "192.0.2.7")
-    dns.add("192.0.2.7.example", Kind.A, "192.0.2.7")
-    dns.add("192.0.2.7.example", Kind.TXT, "v=spf1 ip4:192.0.2.7 -all")
-    dns.add("mail.example.com", Kind.MX, "mx.example.com")
-    dns.add("alice@example.com.example", Kind.A, "192.0.2.7")
-    dns.add("mx.example.com", Kind.TXT, "v=spf1 ip4:192.0.2.7 -all")
-    dns.add("many.example", Kind.MX, *(f"h{number}.example" for number in range(3)))
+    dns.add("example.com", RecordType.TXT, f"v=spf1 {record}")
+    dns.add("example.com", RecordType.A, "192.0.2.7")
+    dns.add("example.com", RecordType.MX, "mx.example.com")
+    dns.add("mx.example.com", RecordType.A, "192.0.2.7")
+    dns.add("7.2.0.192.in-addr.arpa", RecordType.PTR, "mx.example.com")
+    dns.add("alice.example", RecordType.A, "192.0.2.7")
+    dns.add("192.0.2.7.example", RecordType.A, "192.0.2.7")
+    dns.add("192.0.2.7.example", RecordType.TXT, "v=spf1 ip4:192.0.2.7 -all")
+    dns.add("mail.example.com", RecordType.MX, "mx.example.com")
+    dns.add("alice@example.com.example", RecordType.A, "192.0.2.7")
+    dns.add("mx.example.com", RecordType.TXT, "v=spf1 ip4:192.0.2.7 -all")
+    dns.add("many.example", RecordType.MX, *(f"h{number}.example" for number in range(3)))
     for number in range(3):
-        dns.add(f"h{number}.example", Kind.A, f"{190 + number}.0.0.1")
+        dns.add(f"h{number}.example", RecordType.A, f"{190 + number}.0.0.1")
     for name, text in others.items():
-        dns.add(f"{name}.example", Kind.TXT, f"v=spf1 {text}")
+        dns.add(f"{name}.example", RecordType.TXT, f"v=spf1 {text}")
     return check(dns, client=client)
 
 
@@ -265,8 +260,8 @@ def test_what_is_no_pass_proves_nothing(record: str) -> None:
 
 def test_the_null_sender_is_the_helo_s_postmaster() -> None:
     dns = FakeDns()
-    dns.add("mail.example.com", Kind.TXT, "v=spf1 exists:%{l}.%{o}.example -all")
-    dns.add("postmaster.mail.example.com.example", Kind.A, "127.0.0.2")
+    dns.add("mail.example.com", RecordType.TXT, "v=spf1 exists:%{l}.%{o}.example -all")
+    dns.add("postmaster.mail.example.com.example", RecordType.A, "127.0.0.2")
     found = check(dns, b"", helo=b"Mail.Example.com.")
     assert (found.result, found.domain) == ("pass", b"mail.example.com")
 
@@ -281,15 +276,15 @@ class Endless(Lookup):
         self.text = text
         self.asked = 0
 
-    async def query(self, name: bytes, kind: Kind) -> Answer:
+    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:
         self.asked += 1
         assert name == name.lower()
         assert len(name) <= 253
-        if kind is Kind.TXT:
-            return Answer((b"v=spf1 " + self.text,))
-        if kind in {Kind.MX, Kind.PTR}:
-            return Answer(tuple(b"h%d.example.com" % number for number in range(10)))
-        return Answer((b"\0" * (4 if kind is Kind.A else 16),))
+        if kind is RecordType.TXT:
+            return DnsAnswer((b"v=spf1 " + self.text,))
+        if kind in {RecordType.MX, RecordType.PTR}:
+            return DnsAnswer(tuple(b"h%d.example.com" % number for number in range(10)))
+        return DnsAnswer((b"\0" * (4 if kind is RecordType.A else 16),))
 
 
 @pytest.mark.parametrize(
@@ -302,13 +297,13 @@ class Endless(Lookup):
 def test_no_record_makes_it_ask_more_than_some_hundred_questions(text: bytes) -> None:
     dns = Endless(text)
     assert check(dns).result in {"permerror", "fail", "neutral", "pass"}
-    assert dns.asked <= MAX_QUESTIONS
+    assert dns.asked <= MAX_QUERIES
 
 
 def test_ten_mail_exchangers_for_each_of_ten_terms_are_the_most() -> None:
     dns = Endless(b"mx " * MAX_DNS_TERMS)
     assert check(dns).result == "neutral"
-    assert dns.asked == MAX_QUESTIONS
+    assert dns.asked == MAX_QUERIES
 
 
 @pytest.mark.parametrize(
@@ -337,25 +332,25 @@ def test_two_terms_may_find_nothing(terms: str, result: str) -> None:
 )  # fmt: skip
 def test_ten_terms_ask_and_the_client_s_name_counts_once(terms: str, result: str) -> None:
     dns = FakeDns()
-    dns.add("example.com", Kind.TXT, f"v=spf1 {terms} ip4:192.0.2.7 -all")
-    dns.add("far.example", Kind.MX, "h.example")
-    dns.add("h.example", Kind.A, "192.0.2.8")
-    dns.add("7.2.0.192.in-addr.arpa", Kind.PTR, "h.example")
-    dns.add("unknown", Kind.A, "192.0.2.8")
+    dns.add("example.com", RecordType.TXT, f"v=spf1 {terms} ip4:192.0.2.7 -all")
+    dns.add("far.example", RecordType.MX, "h.example")
+    dns.add("h.example", RecordType.A, "192.0.2.8")
+    dns.add("7.2.0.192.in-addr.arpa", RecordType.PTR, "h.example")
+    dns.add("unknown", RecordType.A, "192.0.2.8")
     assert check(dns).result == result
 
 
 def test_eleven_mail_exchangers_are_an_error_and_an_eleventh_name_is_not_looked_up() -> None:
     dns = FakeDns()
     names = [f"h{number}.example.com" for number in range(11)]
-    dns.add("example.com", Kind.TXT, "v=spf1 ptr -all")
-    dns.add("7.2.0.192.in-addr.arpa", Kind.PTR, *names)
-    dns.add("h10.example.com", Kind.A, "192.0.2.7")
+    dns.add("example.com", RecordType.TXT, "v=spf1 ptr -all")
+    dns.add("7.2.0.192.in-addr.arpa", RecordType.PTR, *names)
+    dns.add("h10.example.com", RecordType.A, "192.0.2.7")
     assert check(dns).result == "fail"
-    dns.add("h9.example.com", Kind.A, "192.0.2.7")
+    dns.add("h9.example.com", RecordType.A, "192.0.2.7")
     assert check(dns).result == "pass"
-    dns.add("example.com", Kind.TXT, "v=spf1 mx -all")
-    dns.add("example.com", Kind.MX, *names)
+    dns.add("example.com", RecordType.TXT, "v=spf1 mx -all")
+    dns.add("example.com", RecordType.MX, *names)
     assert check(dns).result == "permerror"
 
 
@@ -409,13 +404,13 @@ class Crowded(Endless):
         self._is_always_new = is_always_new
         self._addresses = addresses
 
-    async def query(self, name: bytes, kind: Kind) -> Answer:
+    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:
         answer = await super().query(name, kind)
-        if kind is Kind.TXT:
+        if kind is RecordType.TXT:
             new = b" n%d=" % self.asked if self._is_always_new else b""
-            return Answer((answer.values[0] + new, *[b"x" * 30] * 255))
-        many = kind in {Kind.A, Kind.AAAA}
-        return Answer(answer.values * self._addresses) if many else answer
+            return DnsAnswer((answer.values[0] + new, *[b"x" * 30] * 255))
+        many = kind in {RecordType.A, RecordType.AAAA}
+        return DnsAnswer(answer.values * self._addresses) if many else answer
 
 
 @dataclass
@@ -512,9 +507,9 @@ def test_other_work_runs_before_each_further_record() -> None:
 def test_limits_are_those_of_an_evaluation(record: str, others: int, result: str) -> None:
     dns = FakeDns()
     includes = " ".join(f"include:n{number}.example" for number in range(others))
-    dns.add("example.com", Kind.TXT, f"v=spf1 {record} {includes} ip4:192.0.2.7 -all")
+    dns.add("example.com", RecordType.TXT, f"v=spf1 {record} {includes} ip4:192.0.2.7 -all")
     for number in range(others):
-        dns.add(f"n{number}.example", Kind.TXT, f"v=spf1 {record} -all")
+        dns.add(f"n{number}.example", RecordType.TXT, f"v=spf1 {record} -all")
     assert check(dns).result == result
 
 
@@ -525,10 +520,10 @@ def test_limits_are_those_of_an_evaluation(record: str, others: int, result: str
 def test_so_many_addresses_are_compared_and_no_more(term: str, addresses: int, result: str) -> None:
     dns = FakeDns()
     terms = " ".join(term.format(number) for number in range(9))
-    dns.add("example.com", Kind.TXT, f"v=spf1 {terms} ip4:192.0.2.7 -all")
+    dns.add("example.com", RecordType.TXT, f"v=spf1 {terms} ip4:192.0.2.7 -all")
     for number in range(9):
         many = [f"10.{number}.{each}.1" for each in range(addresses)]
-        dns.add(f"h{number}.example", Kind.A, *many)
+        dns.add(f"h{number}.example", RecordType.A, *many)
     assert check(dns).result == result
 
 
@@ -570,8 +565,8 @@ def test_of_a_name_only_what_can_stay_is_made() -> None:
 
 def test_a_term_is_told_in_a_line_s_length() -> None:
     dns = FakeDns()
-    dns.add("example.com", Kind.TXT, "v=spf1 a:" + "%{h}" * 127 + "example.com")
-    dns.add("example.com", Kind.A, "192.0.2.7")
+    dns.add("example.com", RecordType.TXT, "v=spf1 a:" + "%{h}" * 127 + "example.com")
+    dns.add("example.com", RecordType.A, "192.0.2.7")
     assert check(dns, helo=b"").term == b"a:" + b"%{h}" * 63 + b"%"
 
 
@@ -597,7 +592,7 @@ words = st.lists(
 def test_whatever_comes_there_is_a_result(text: bytes, sender: bytes, helo: bytes) -> None:
     dns = Endless(text)
     found = check(dns, sender, client="2001:db8::7", helo=helo)
-    assert dns.asked <= MAX_QUESTIONS
+    assert dns.asked <= MAX_QUERIES
     assert found.result in {
         "pass", "fail", "softfail", "neutral", "none", "temperror", "permerror"
     }  # fmt: skip

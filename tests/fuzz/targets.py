@@ -26,7 +26,8 @@ from greyd.rules.address import parse_address
 from greyd.rules.greylist import CLOCK_SKEW, decide
 from greyd.rules.keys import Keys, normalise_sender, request_keys
 from greyd.rules.records import Client, Triplet
-from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
+from greyd.whitelist.entries import WhitelistFile
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,8 +91,10 @@ def metrics() -> Metrics:
 def lists() -> Whitelists:
     """Return whitelists with an entry of each kind, so that all rules are tried."""
     return Whitelists(
-        Clients([Source("c", b"/^dyn/\nfriend.example\n192.0.2.0/25\n2001:db8::/33\n")]),
-        Recipients([Source("r", b"postmaster@\n/^abuse@/\nfriend.example\n")]),
+        ClientWhitelist(
+            [WhitelistFile("c", b"/^dyn/\nfriend.example\n192.0.2.0/25\n2001:db8::/33\n")]
+        ),
+        RecipientWhitelist([WhitelistFile("r", b"postmaster@\n/^abuse@/\nfriend.example\n")]),
     )
 
 
@@ -150,17 +153,20 @@ def whitelist(data: bytes) -> None:
     address_text, _, recipient = rest.partition(b" ")
     address = parse_address(address_text)
     lines = content.split(b"\n")
-    clients, recipients = Clients([Source("c", content)]), Recipients([Source("r", content)])
-    for remark in clients.remarks + recipients.remarks:
-        expect(str(remark).isprintable(), f"a remark that steers a terminal: {remark}")
-        expect(1 <= remark.line <= len(lines), "a remark about no line")
+    clients, recipients = (
+        ClientWhitelist([WhitelistFile("c", content)]),
+        RecipientWhitelist([WhitelistFile("r", content)]),
+    )
+    for diagnostic in clients.diagnostics + recipients.diagnostics:
+        expect(str(diagnostic).isprintable(), f"a remark that steers a terminal: {diagnostic}")
+        expect(1 <= diagnostic.line <= len(lines), "a remark about no line")
     found = clients.match(name, address), recipients.match(recipient)
     for entry in found:
         expect(entry is None or entry.text in lines[entry.line - 1], "a match in no line")
     if len(lines) <= MAX_LINES_ONE_BY_ONE:
         alone = (
-            any(Clients([Source("c", line)]).match(name, address) for line in lines),
-            any(Recipients([Source("r", line)]).match(recipient) for line in lines),
+            any(ClientWhitelist([WhitelistFile("c", line)]).match(name, address) for line in lines),
+            any(RecipientWhitelist([WhitelistFile("r", line)]).match(recipient) for line in lines),
         )
         expect(alone == tuple(map(bool, found)), "a line means something else among others")
 

@@ -15,14 +15,14 @@ import sys
 import uvloop
 
 from greyd.config.vocabulary import Endpoint
-from greyd.dns.lookup import Kind
+from greyd.dns.lookup import RecordType
 from greyd.dns.resolver import Resolver
 from greyd.rules.hostnames import load_suffixes
 
 
 async def _look_up(port: int, name: bytes) -> None:
     resolver = Resolver([Endpoint("127.0.0.1", port)])
-    answers = await asyncio.gather(*(resolver.query(name, kind) for kind in Kind))
+    answers = await asyncio.gather(*(resolver.query(name, kind) for kind in RecordType))
     await resolver.close()
     sys.stdout.write(f"{os.geteuid()} {answers[0].values}\n")
     sys.stdout.flush()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.hits import CLIENTS, RECIPIENTS
-from greyd.whitelist.lint import ERROR, lint
-from greyd.whitelist.matcher import Source
+from greyd.whitelist.lint.findings import ERROR
+from greyd.whitelist.lint.linter import lint
 from tests.commands import answer_of
 from tests.integration.test_whitelist_differential import Seen, both, compare
 from tests.processes import PolicyClient, greyd, redis_server, request
@@ -103,7 +104,7 @@ def test_lines_that_are_said_to_match_nobody_do_so_in_postgrey_too(
         for line, severity, _ in cases
         if severity == ERROR
         and line.isascii()
-        and "never" in lint([Source("w", line.encode())], which)[0].what
+        and "never" in lint([WhitelistFile("w", line.encode())], which)[0].what
         # postgrey searches it, and finds it in any name with such an end.
         and not line.startswith("/(?=")
     ]

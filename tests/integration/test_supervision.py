@@ -72,7 +72,7 @@ def answers(server: Running) -> bool:
 
 TASKS = {
     "control polling": "greyd.policy.control_poller:ControlPoller.look",
-    "whitelist hits": "greyd.whitelist.hits:Hits.store",
+    "whitelist hits": "greyd.whitelist.hits:HitCounter.store",
     "status page": "greyd.monitoring.status:Status.run",
     "connections": "greyd.server.connection_registry:ConnectionRegistry.close_idle",
     "store": "greyd.store.circuit_breaker:CircuitBreaker.run",
@@ -213,7 +213,7 @@ def test_a_callback_that_raises_is_logged_and_counted(
 def test_a_reload_that_raises_keeps_the_old_lists_and_systemd_hears_that_greyd_is_ready(
     tmp_path: Path, raised: str, error: str
 ) -> None:
-    reload_fails(tmp_path, "greyd.whitelist.files:read_lists", raised, error)
+    reload_fails(tmp_path, "greyd.whitelist.files:read_whitelist_files", raised, error)
 
 
 def test_a_reload_for_which_there_is_no_thread_is_one_that_failed(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_a_start_for_which_there_is_no_thread_ends_with_one_line_and_status_1(
 @pytest.mark.parametrize(
     ("part", "function"),
     [
-        ("whitelist hits", "greyd.whitelist.hits:Hits.store"),
+        ("whitelist hits", "greyd.whitelist.hits:HitCounter.store"),
         ("DNS", "greyd.dns.resolver:Resolver.close"),
         ("store", "greyd.store.circuit_breaker:CircuitBreaker.close"),
     ],

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from greyd.whitelist.matcher import Clients, Recipients, read_file
+from greyd.whitelist.entries import read_whitelist_file
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
 from tests.integration.side_by_side import (
     Respondent,
     ask,
@@ -210,17 +211,18 @@ def test_debians_whitelists_let_the_same_mail_pass(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "matcher"), [(DEBIANS_CLIENTS, Clients), (DEBIANS_RECIPIENTS, Recipients)]
+    ("file", "matcher"),
+    [(DEBIANS_CLIENTS, ClientWhitelist), (DEBIANS_RECIPIENTS, RecipientWhitelist)],
 )
 def test_no_line_of_debians_whitelists_is_lost(
-    file: Path, matcher: type[Clients | Recipients]
+    file: Path, matcher: type[ClientWhitelist | RecipientWhitelist]
 ) -> None:
     wanted = {entry if is_pattern(entry) else entry.lower() for entry in entries(file)}
-    loaded = matcher([read_file(str(file))])
+    loaded = matcher([read_whitelist_file(str(file))])
     assert len(loaded) == len(wanted)
     # Nothing but the two-octet networks is worth a word.
     two_bytes = {entry for entry in wanted if re.fullmatch(r"[0-9]+\.[0-9]+", entry)}
-    assert len(loaded.remarks) == len(two_bytes), loaded.remarks
+    assert len(loaded.diagnostics) == len(two_bytes), loaded.diagnostics
 
 
 # Every form of the contract -----------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
-from greyd.dns.lookup import Kind, Result
+from greyd.dns.lookup import LookupResult, RecordType
 from greyd.monitoring.log import Line, Log
 from greyd.monitoring.metrics import PARTS, Metrics
 from greyd.monitoring.observer import Observer
@@ -129,14 +129,14 @@ def test_lookups_are_counted_by_kind_and_result_and_those_that_were_begun_are_ti
     metrics = Metrics()
     watcher = metrics.watch_dns()
     value = metrics.registry.get_sample_value
-    for kind in Kind:
-        for result in Result:
+    for kind in RecordType:
+        for result in LookupResult:
             labels = {"type": kind.value, "result": result.value}
             assert value("greyd_dns_lookups_total", labels) == 0
-    watcher.looked_up(Kind.MX, Result.NXDOMAIN, 0.25)
-    watcher.looked_up(Kind.MX, Result.NXDOMAIN, 0.5)
-    watcher.looked_up(Kind.A, Result.TOO_MANY, None)
-    watcher.found_in_cache()
+    watcher.lookup_ended(RecordType.MX, LookupResult.NXDOMAIN, 0.25)
+    watcher.lookup_ended(RecordType.MX, LookupResult.NXDOMAIN, 0.5)
+    watcher.lookup_ended(RecordType.A, LookupResult.TOO_MANY, None)
+    watcher.cache_hit()
     assert value("greyd_dns_lookups_total", {"type": "MX", "result": "nxdomain"}) == 2
     assert value("greyd_dns_lookups_total", {"type": "A", "result": "too many"}) == 1
     assert value("greyd_dns_cache_hits_total") == 1

@@ -17,7 +17,7 @@ from greyd.rules.keys import Keys, is_triplet, names_in, request_keys
 from greyd.rules.records import Client, Triplet
 from greyd.rules.transaction import Record
 from greyd.store.opening import open_store
-from tests.names import address_of
+from tests.fake_dns import address_of
 from tests.stores import put
 
 if TYPE_CHECKING:

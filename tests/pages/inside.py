@@ -211,17 +211,19 @@ def _write_yaml(block: Block, terminal: Terminal) -> None:
 
 
 def _write_text(block: Block, terminal: Terminal) -> None:
-    from greyd.whitelist.matcher import Clients, Recipients, Whitelists, read_file
+    from greyd.whitelist.entries import read_whitelist_file
+    from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 
     path = _write(block, terminal)
     if "whitelist_" in path.name:
-        source = [read_file(str(path))]
+        source = [read_whitelist_file(str(path))]
         clients = "whitelist_clients" in path.name
         lists = Whitelists(
-            Clients(source if clients else []), Recipients([] if clients else source)
+            ClientWhitelist(source if clients else []),
+            RecipientWhitelist([] if clients else source),
         )
-        if lists.remarks:
-            raise PageError(f"{block.where}: {[str(each) for each in lists.remarks]}")
+        if lists.diagnostics:
+            raise PageError(f"{block.where}: {[str(each) for each in lists.diagnostics]}")
 
 
 def _check_reasons(block: Block, _terminal: Terminal) -> None:

@@ -22,7 +22,8 @@ from greyd.policy.policy import Policy
 from greyd.policy.protocol import RequestParser, encode_reply
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
-from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
+from greyd.whitelist.entries import WhitelistFile
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.integration.side_by_side import assert_same_lines, decisions
 from tests.processes import encode
 from tests.stores import answer_of
@@ -85,10 +86,10 @@ def settings_of(options: Sequence[str]) -> Settings:
 
 def whitelists_of(first: dict[str, Any]) -> Whitelists:
     clients, recipients = (
-        Source(kind, "\n".join(first[kind]).encode("latin-1"))
+        WhitelistFile(kind, "\n".join(first[kind]).encode("latin-1"))
         for kind in ("whitelist_clients", "whitelist_recipients")
     )
-    return Whitelists(Clients([clients]), Recipients([recipients]))
+    return Whitelists(ClientWhitelist([clients]), RecipientWhitelist([recipients]))
 
 
 async def play(first: dict[str, Any], lines: Iterator[dict[str, Any]], store: Store) -> None:

@@ -14,15 +14,15 @@ from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
 from greyd.policy.control_poller import ControlPoller
 from greyd.policy.dry_run import dry_run
-from greyd.rules.control import Control, Mode, Window, change_control
+from greyd.rules.control import Control, ExpectWindow, ModeOverride, change_control
 from greyd.rules.evidence import Evidence
 from greyd.rules.reasons import OUTCOMES
 from greyd.rules.request import Request
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
-from greyd.whitelist.files import Lists
-from greyd.whitelist.matcher import Source
+from greyd.whitelist.entries import WhitelistFile
+from greyd.whitelist.files import WhitelistFiles
 from tests.policy.test_policy import asking
 from tests.policy.test_policy_identity import SaysOf
 from tests.stores import FakeStore, answer_of
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 START = 1_700_000_000
 
-LISTS = Lists(
-    [Source("clients", b"white.example\n192.0.2.128/25\n/^x[0-9]+\\.pool\\.example$/\n")],
-    [Source("recipients", b"postmaster@\nfree.example\n")],
+LISTS = WhitelistFiles(
+    [WhitelistFile("clients", b"white.example\n192.0.2.128/25\n/^x[0-9]+\\.pool\\.example$/\n")],
+    [WhitelistFile("recipients", b"postmaster@\nfree.example\n")],
     [],
     [],
 )
@@ -102,8 +102,10 @@ def some_request(chance: random.Random, now: int) -> Request:
 def some_control(chance: random.Random, now: int) -> Control:
     if chance.random() < 0.7:
         return Control()
-    mode = Mode(chance.choice(["on", "off", "learn"]), chance.choice([0, now + 60]), "root", now)
-    window = Window("bob@example.org", chance.choice(["", "example.com"]), now + 60)
+    mode = ModeOverride(
+        chance.choice(["on", "off", "learn"]), chance.choice([0, now + 60]), "root", now
+    )
+    window = ExpectWindow("bob@example.org", chance.choice(["", "example.com"]), now + 60)
     return Control(chance.choice([None, mode]), chance.choice([(), (window,)]))
 
 

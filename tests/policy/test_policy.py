@@ -22,7 +22,8 @@ from greyd.rules.request import Request
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
-from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
+from greyd.whitelist.entries import WhitelistFile
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.stores import FakeStore, answer_of
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ async def asking(
     log = Log(kept, Severity.DEBUG, as_json=settings.log_format == "json")
     observer = Observer(Metrics(), log)
     guard = CircuitBreaker(store, 5, observer.store_changed)
-    empty = Whitelists(Clients([]), Recipients([]))
+    empty = Whitelists(ClientWhitelist([]), RecipientWhitelist([]))
     policy = Policy(settings, whitelists or empty, guard, observer)
     try:
         yield Asking(policy, observer, kept, guard)
@@ -282,8 +283,8 @@ def test_an_instance_that_was_greylisted_has_not_had_its_header(tmp_path: Path) 
 # What passes whatever is remembered ---------------------------------------------------------------
 
 LISTS = Whitelists(
-    Clients([Source("c", b"good.example\n203.0.113.0/24\n")]),
-    Recipients([Source("r", b"postmaster@\n")]),
+    ClientWhitelist([WhitelistFile("c", b"good.example\n203.0.113.0/24\n")]),
+    RecipientWhitelist([WhitelistFile("r", b"postmaster@\n")]),
 )
 
 

@@ -17,7 +17,8 @@ from greyd.rules.evidence import Evidence
 from greyd.rules.request import Request
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
-from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
+from greyd.whitelist.entries import WhitelistFile
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.policy.test_policy import Kept
 from tests.stores import FakeStore, answer_of
 
@@ -83,7 +84,9 @@ def serve(
         observer = Observer(metrics, log)
         store = FakeStore(OSError("away")) if away else open_store(settings, folder)
         guard = CircuitBreaker(store, 5, observer.store_changed)
-        lists = Whitelists(Clients([Source("w", b"white.example\n")]), Recipients([]))
+        lists = Whitelists(
+            ClientWhitelist([WhitelistFile("w", b"white.example\n")]), RecipientWhitelist([])
+        )
         policy = Policy(settings, lists, guard, observer, collector)
         try:
             await asyncio.wait_for(do(Server(policy, collector, metrics, log, kept)), 30)

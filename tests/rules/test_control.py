@@ -14,14 +14,14 @@ from greyd.config.sources import from_arguments
 from greyd.config.vocabulary import DAY
 from greyd.rules.address import parse_address
 from greyd.rules.control import (
-    MAX_ACTS,
+    MAX_ACTIONS,
     MAX_WINDOWS,
-    Act,
+    AdminAction,
     Control,
     ControlError,
-    Expected,
-    Mode,
-    Window,
+    ExpectedMail,
+    ExpectWindow,
+    ModeOverride,
     change_control,
     window_key,
 )
@@ -37,9 +37,10 @@ texts = st.text(max_size=30)
 times = st.integers(0, 2 * T)
 controls = st.builds(
     Control,
-    st.none() | st.builds(Mode, st.sampled_from(["on", "learn", "off"]), times, texts, times),
-    st.lists(st.builds(Window, texts, texts, times), max_size=5).map(tuple),
-    st.lists(st.builds(Act, times, times, texts, texts), max_size=5).map(tuple),
+    st.none()
+    | st.builds(ModeOverride, st.sampled_from(["on", "learn", "off"]), times, texts, times),
+    st.lists(st.builds(ExpectWindow, texts, texts, times), max_size=5).map(tuple),
+    st.lists(st.builds(AdminAction, times, times, texts, texts), max_size=5).map(tuple),
     times,
 )
 
@@ -78,7 +79,7 @@ def test_one_bad_entry_does_not_hide_the_others() -> None:
         "newer": {},
     }
     control = Control.load(json.dumps(table).encode())
-    assert control == Control(None, (Window("a@b", "", T),), ())
+    assert control == Control(None, (ExpectWindow("a@b", "", T),), ())
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1", "1.5", "true", '"7"', "9" * 30])
@@ -88,16 +89,16 @@ def test_a_number_that_is_no_time_is_left_out(number: str) -> None:
 
 
 def test_a_record_that_is_too_large_is_left_alone() -> None:
-    window = Window("a@b", "", T)
+    window = ExpectWindow("a@b", "", T)
     padded = Control(windows=(window,)).dump() + b" " * 70_000
     assert Control.load(padded) == Control()
 
 
 def test_what_is_over_leaves_with_the_next_change() -> None:
     old = Control(
-        Mode("off", T, "me", T - 60),
-        (Window("a@b", "", T), Window("c@d", "", T + 60)),
-        (Act(1, T - 2 * DAY, "me", "x"), Act(2, T - 60, "me", "y")),
+        ModeOverride("off", T, "me", T - 60),
+        (ExpectWindow("a@b", "", T), ExpectWindow("c@d", "", T + 60)),
+        (AdminAction(1, T - 2 * DAY, "me", "x"), AdminAction(2, T - 60, "me", "y")),
     )
     _, (change,) = change_control(lambda control: control, T)([old.dump()])
     assert change.key == CONTROL_KEY
@@ -105,33 +106,35 @@ def test_what_is_over_leaves_with_the_next_change() -> None:
 
 
 def test_a_mode_without_end_is_remembered_for_years_and_one_with_an_end_till_then() -> None:
-    for_good = Control(Mode("off", 0, "me", T))
+    for_good = Control(ModeOverride("off", 0, "me", T))
     assert for_good.ttl_seconds(T) > 9 * 365 * DAY
-    for_days = Control(Mode("off", T + 3 * DAY, "me", T))
+    for_days = Control(ModeOverride("off", T + 3 * DAY, "me", T))
     assert 3 * DAY <= for_days.ttl_seconds(T) <= 3 * DAY + 2 * HOUR
     assert Control().ttl_seconds(T) >= DAY
 
 
 def test_acts_are_numbered_upwards_also_when_all_older_ones_are_gone() -> None:
-    first = Control().with_act("me", "a", T).with_act("me", "b", T)
+    first = Control().with_action("me", "a", T).with_action("me", "b", T)
     numbers = [act.number for act in first.acts]
     assert numbers[1] > numbers[0]
     without = first._replace(acts=())
-    assert Control.load(without.dump()).with_act("me", "c", T).acts[0].number > numbers[1]
-    assert Control().with_act("me", "c", T + 2).acts[0].number > numbers[1]
+    assert Control.load(without.dump()).with_action("me", "c", T).acts[0].number > numbers[1]
+    assert Control().with_action("me", "c", T + 2).acts[0].number > numbers[1]
 
 
 def test_acts_and_windows_are_bounded() -> None:
     control = Control()
-    for number in range(MAX_ACTS + 10):
-        control = control.with_act("me" * 500, "x" * 5000, T + number)
-    assert len(control.acts) == MAX_ACTS
-    assert control.acts[-1].at == T + MAX_ACTS + 9
+    for number in range(MAX_ACTIONS + 10):
+        control = control.with_action("me" * 500, "x" * 5000, T + number)
+    assert len(control.acts) == MAX_ACTIONS
+    assert control.acts[-1].at == T + MAX_ACTIONS + 9
     for number in range(MAX_WINDOWS):
-        control = control.with_window(Window(f"u{number}@example.org", "", T + 60))
+        control = control.with_window(ExpectWindow(f"u{number}@example.org", "", T + 60))
     with pytest.raises(ControlError, match="greyd expect --close"):
-        control.with_window(Window("one@more.example", "", T))
-    assert len(control.with_window(Window("u7@example.org", "", T + 90)).windows) == MAX_WINDOWS
+        control.with_window(ExpectWindow("one@more.example", "", T))
+    assert (
+        len(control.with_window(ExpectWindow("u7@example.org", "", T + 90)).windows) == MAX_WINDOWS
+    )
     assert len(control.dump()) < 64 * 1024
 
 
@@ -139,41 +142,41 @@ def test_acts_and_windows_are_bounded() -> None:
 
 
 def test_a_mode_holds_until_its_end() -> None:
-    control = Control(Mode("off", T, "me", T - 60))
+    control = Control(ModeOverride("off", T, "me", T - 60))
     assert control.mode_at(T - 1, "on") == "off"
     assert control.mode_at(T, "learn") == "learn"
-    assert Control(Mode("off", 0, "me", 0)).mode_at(T, "on") == "off"
+    assert Control(ModeOverride("off", 0, "me", 0)).mode_at(T, "on") == "off"
 
 
 # Mail that is awaited -----------------------------------------------------------------------------
 
 
-def awaits(window: Window, sender: bytes, recipient: bytes, now: int = T - 1) -> bool:
-    return Expected([window], Settings()).awaits(sender, recipient, now)
+def expects(window: ExpectWindow, sender: bytes, recipient: bytes, now: int = T - 1) -> bool:
+    return ExpectedMail([window], Settings()).matches(sender, recipient, now)
 
 
 def test_a_window_lets_mail_to_its_recipient_pass_till_it_closes() -> None:
-    window = Window("bob@example.org", "", T)
-    assert awaits(window, b"x@example.com", b"Bob@Example.org")
-    assert awaits(window, b"", b"bob@example.org")
-    assert not awaits(window, b"x@example.com", b"bob@example.org", now=T)
-    assert not awaits(window, b"x@example.com", b"rob@example.org")
-    assert not awaits(window, b"x@example.com", b"bob@mail.example.org")
+    window = ExpectWindow("bob@example.org", "", T)
+    assert expects(window, b"x@example.com", b"Bob@Example.org")
+    assert expects(window, b"", b"bob@example.org")
+    assert not expects(window, b"x@example.com", b"bob@example.org", now=T)
+    assert not expects(window, b"x@example.com", b"rob@example.org")
+    assert not expects(window, b"x@example.com", b"bob@mail.example.org")
 
 
 def test_a_window_of_a_domain_is_for_all_who_are_in_it() -> None:
-    window = Window("@example.org", "", T)
-    assert awaits(window, b"x@example.com", b"bob@example.org")
-    assert not awaits(window, b"x@example.com", b"bob@sub.example.org")
-    assert not awaits(window, b"x@example.com", b"bob@example.com")
+    window = ExpectWindow("@example.org", "", T)
+    assert expects(window, b"x@example.com", b"bob@example.org")
+    assert not expects(window, b"x@example.com", b"bob@sub.example.org")
+    assert not expects(window, b"x@example.com", b"bob@example.com")
 
 
 def test_a_window_may_be_for_one_senders_domain_and_what_is_below() -> None:
-    window = Window("bob@example.org", "example.com", T)
-    assert awaits(window, b"x@example.com", b"bob@example.org")
-    assert awaits(window, b"x@MAIL.example.com", b"bob@example.org")
-    assert not awaits(window, b"x@notexample.com", b"bob@example.org")
-    assert not awaits(window, b"", b"bob@example.org")
+    window = ExpectWindow("bob@example.org", "example.com", T)
+    assert expects(window, b"x@example.com", b"bob@example.org")
+    assert expects(window, b"x@MAIL.example.com", b"bob@example.org")
+    assert not expects(window, b"x@notexample.com", b"bob@example.org")
+    assert not expects(window, b"", b"bob@example.org")
 
 
 def test_under_privacy_a_window_names_nobody_and_works() -> None:
@@ -181,14 +184,14 @@ def test_under_privacy_a_window_names_nobody_and_works() -> None:
     key = window_key("bob@example.org", settings)
     assert "bob" not in key
     assert key != window_key("bob@example.org", Settings(privacy=True))
-    expected = Expected([Window(key, "", T)], settings)
-    assert expected.awaits(b"x@example.com", b"Bob@example.org", T - 1)
-    assert not expected.awaits(b"x@example.com", b"rob@example.org", T - 1)
+    expected = ExpectedMail([ExpectWindow(key, "", T)], settings)
+    assert expected.matches(b"x@example.com", b"Bob@example.org", T - 1)
+    assert not expected.matches(b"x@example.com", b"rob@example.org", T - 1)
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_any_bytes_can_be_asked_about(sender: bytes, recipient: bytes) -> None:
-    Expected([Window("bob@example.org", "", T)], Settings()).awaits(sender, recipient, T)
+    ExpectedMail([ExpectWindow("bob@example.org", "", T)], Settings()).matches(sender, recipient, T)
 
 
 # Releasing ----------------------------------------------------------------------------------------

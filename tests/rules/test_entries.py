@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
-from greyd.rules.entries import GIVEN_UP_SECONDS, Entry, Kind, State, understand
+from greyd.rules.entries import GIVEN_UP_SECONDS, EntryKind, EntryState, StoredEntry, interpret
 from greyd.rules.evidence import Evidence
 from greyd.rules.keys import Keys, correspondence_key, request_keys
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.rules.transaction import Record
-from tests.names import address_of
+from tests.fake_dns import address_of
 
 NOW = 1_700_000_000
 SETTINGS = Settings()
@@ -27,26 +27,26 @@ def keys_of(settings: Settings = SETTINGS, sender: str = "alice@example.com") ->
     )
 
 
-def meaning(key: bytes, value: bytes, settings: Settings = SETTINGS) -> Entry:
+def meaning(key: bytes, value: bytes, settings: Settings = SETTINGS) -> StoredEntry:
     """Return what an entry means, which has to mean something."""
-    entry = understand(Record(key, value, 60), NOW, settings)
+    entry = interpret(Record(key, value, 60), NOW, settings)
     assert entry is not None
     return entry
 
 
-def triplet(first: int, last: int | None = None, settings: Settings = SETTINGS) -> Entry:
+def triplet(first: int, last: int | None = None, settings: Settings = SETTINGS) -> StoredEntry:
     """Return a triplet that was seen so many seconds ago."""
     value = Triplet(NOW - first, NOW - (first if last is None else last)).dump()
     return meaning(keys_of(settings).triplet, value, settings)
 
 
 def is_nothing(key: bytes, value: bytes, settings: Settings = SETTINGS) -> bool:
-    return understand(Record(key, value, 60), NOW, settings) is None
+    return interpret(Record(key, value, 60), NOW, settings) is None
 
 
 def test_a_triplet_names_the_three_that_it_is_of() -> None:
     entry = triplet(10)
-    assert entry.kind is Kind.TRIPLET
+    assert entry.kind is EntryKind.TRIPLET
     assert entry.names == (b"192.0.2.0", b"alice@example.com", b"bob@example.org")
     assert not entry.is_hidden
 
@@ -54,16 +54,16 @@ def test_a_triplet_names_the_three_that_it_is_of() -> None:
 @pytest.mark.parametrize(
     ("first", "last", "state"),
     [
-        (0, 0, State.WAITING),
-        (299, 0, State.WAITING),
-        (300 + GIVEN_UP_SECONDS, None, State.WAITING),
-        (301 + GIVEN_UP_SECONDS, None, State.NEVER_RETURNED),
-        (300, 0, State.PASSED),
-        (20 * DAY, 19 * DAY, State.PASSED),
+        (0, 0, EntryState.WAITING),
+        (299, 0, EntryState.WAITING),
+        (300 + GIVEN_UP_SECONDS, None, EntryState.WAITING),
+        (301 + GIVEN_UP_SECONDS, None, EntryState.NEVER_RETURNED),
+        (300, 0, EntryState.PASSED),
+        (20 * DAY, 19 * DAY, EntryState.PASSED),
     ],
 )
 def test_a_triplet_waits_has_passed_or_never_returned(
-    first: int, last: int | None, state: State
+    first: int, last: int | None, state: EntryState
 ) -> None:
     assert triplet(first, last).state is state
 
@@ -77,9 +77,9 @@ def test_a_triplet_passes_when_the_delay_is_over() -> None:
 def test_where_delays_differ_a_triplet_says_itself_that_it_has_passed() -> None:
     settings = Settings(delays=(0, 60, 300, 3600), delay_seconds=60)
     key = keys_of().triplet
-    assert meaning(key, b"%d,%d" % (NOW - 90, NOW), settings).state is State.WAITING
+    assert meaning(key, b"%d,%d" % (NOW - 90, NOW), settings).state is EntryState.WAITING
     passed = b"%d,%d,%d" % (NOW - 90, NOW, NOW)
-    assert meaning(key, passed, settings).state is State.PASSED
+    assert meaning(key, passed, settings).state is EntryState.PASSED
 
 
 def test_what_the_rules_pass_over_means_nothing() -> None:
@@ -94,22 +94,24 @@ def test_what_the_rules_pass_over_means_nothing() -> None:
 
 def test_an_identity_has_a_triplet_too() -> None:
     entry = meaning(keys_of().identity_triplet, b"%d" % NOW)
-    assert entry.kind is Kind.IDENTITY_TRIPLET
+    assert entry.kind is EntryKind.IDENTITY_TRIPLET
     assert entry.names == (b"example.com", b"alice@example.com", b"bob@example.org")
 
 
 @pytest.mark.parametrize(
     ("successes", "threshold", "state"),
     [
-        (4, 5, State.COUNTED),
-        (5, 5, State.AUTO_WHITELISTED),
-        (9, 0, State.COUNTED),
+        (4, 5, EntryState.COUNTED),
+        (5, 5, EntryState.AUTO_WHITELISTED),
+        (9, 0, EntryState.COUNTED),
     ],
 )
-def test_a_client_is_whitelisted_by_its_count(successes: int, threshold: int, state: State) -> None:
+def test_a_client_is_whitelisted_by_its_count(
+    successes: int, threshold: int, state: EntryState
+) -> None:
     settings = Settings(auto_whitelist_clients=threshold)
     entry = meaning(keys_of().client, Client(successes, NOW - 9).dump(), settings)
-    assert (entry.kind, entry.state) == (Kind.CLIENT, state)
+    assert (entry.kind, entry.state) == (EntryKind.CLIENT, state)
     assert entry.names.network == b"192.0.2.7"
     assert (entry.first_seen, entry.last_seen, entry.passes_at) == (0, NOW - 9, 0)
 
@@ -117,10 +119,10 @@ def test_a_client_is_whitelisted_by_its_count(successes: int, threshold: int, st
 def test_an_identity_is_whitelisted_by_its_count_and_its_age() -> None:
     settings = Settings(auto_whitelist_identities=3)
     key = keys_of().identity
-    for days, state in ((0, State.COUNTED), (1, State.AUTO_WHITELISTED)):
+    for days, state in ((0, EntryState.COUNTED), (1, EntryState.AUTO_WHITELISTED)):
         value = Identity(3, NOW, NOW - days * DAY).dump()
         entry = meaning(key, value, settings)
-        assert (entry.kind, entry.state) == (Kind.IDENTITY, state)
+        assert (entry.kind, entry.state) == (EntryKind.IDENTITY, state)
         assert entry.names.network == b"example.com"
         assert entry.first_seen == NOW - days * DAY
 
@@ -128,7 +130,7 @@ def test_an_identity_is_whitelisted_by_its_count_and_its_age() -> None:
 def test_a_correspondence_tells_the_domain_and_when_it_was_written_to() -> None:
     key = correspondence_key(b"carol@example.net", b"bob@example.org", SETTINGS)
     entry = meaning(key, b"%d" % (NOW - 60))
-    assert (entry.kind, entry.state) == (Kind.CORRESPONDENCE, State.KNOWN)
+    assert (entry.kind, entry.state) == (EntryKind.CORRESPONDENCE, EntryState.KNOWN)
     assert entry.names == (b"", b"@example.net", b"")
     assert (entry.first_seen, entry.last_seen) == (0, NOW - 60)
     assert is_nothing(key, b"rubbish")
@@ -143,10 +145,10 @@ def test_hashes_hide_whom_they_are_about() -> None:
         meaning(names.identity, b"9,%d,%d" % (NOW, NOW - 2 * DAY), PRIVATE),
         meaning(written_to, b"%d" % NOW, PRIVATE),
     ]
-    kinds = [Kind.TRIPLET, Kind.CLIENT, Kind.IDENTITY, Kind.CORRESPONDENCE]
+    kinds = [EntryKind.TRIPLET, EntryKind.CLIENT, EntryKind.IDENTITY, EntryKind.CORRESPONDENCE]
     assert [entry.kind for entry in found] == kinds
     assert all(entry.is_hidden for entry in found)
-    assert found[2].state is State.AUTO_WHITELISTED
+    assert found[2].state is EntryState.AUTO_WHITELISTED
 
 
 @pytest.mark.parametrize("key", [b"probe", b"", b"{x", b"x}:y", b"{a}!b", b"mode", b"{}"])
@@ -162,7 +164,7 @@ def test_what_is_nobody_s_means_nothing(key: bytes) -> None:
 )
 def test_any_bytes_are_understood_or_passed_over(key: bytes, value: bytes) -> None:
     for settings in (SETTINGS, PRIVATE):
-        entry = understand(Record(key, value, 60), NOW, settings)
+        entry = interpret(Record(key, value, 60), NOW, settings)
         if entry is not None:
-            assert entry.kind is not Kind.OTHER
+            assert entry.kind is not EntryKind.OTHER
             assert isinstance(entry.last_seen, int)

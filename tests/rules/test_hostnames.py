@@ -7,15 +7,17 @@ import asyncio
 import pytest
 
 from greyd.config.vocabulary import Zone
-from greyd.dns import spam_signals
-from greyd.dns.blocklists import look_up_address, look_up_domain, reversed_name, trust_of
-from greyd.dns.identity import by_name
-from greyd.dns.lookup import DnsError, Kind
-from greyd.rules.hostnames import domain_of, is_fqdn, is_generic, is_literal, organisation_of
+from greyd.dns.blocklists import fetch_address_listing, fetch_domain_listing, trust_level
+from greyd.dns.identity import identity_from_name
+from greyd.dns.lookup import DnsError, RecordType
+from greyd.dns.reverse_names import reversed_name
+from greyd.dns.spam_signals import helo_no_address, sender_no_mx, signals_without_dns
+from greyd.rules.generic_hostnames import is_generic
+from greyd.rules.hostnames import domain_of, is_fqdn, is_literal, organisation_of
 from greyd.rules.request import Request
 from greyd.whitelist.dns_override import read_override
-from greyd.whitelist.matcher import Source
-from tests.names import FakeDns, address_of
+from greyd.whitelist.entries import WhitelistFile
+from tests.fake_dns import FakeDns, address_of
 
 CLIENT = address_of("198.51.100.23")
 
@@ -107,9 +109,11 @@ def request(name: str, helo: str, sender: str = "alice@example.com") -> Request:
 
 
 def test_a_confirmed_name_and_its_helo_make_an_identity() -> None:
-    whose = by_name(request("mx7.mail.example.com", "OUT.Example.com"), CLIENT)
+    whose = identity_from_name(request("mx7.mail.example.com", "OUT.Example.com"), CLIENT)
     assert whose == (b"example.com", "name", True)
-    stranger = by_name(request("mx7.mail.example.com", "out.example.com", "a@else.org"), CLIENT)
+    stranger = identity_from_name(
+        request("mx7.mail.example.com", "out.example.com", "a@else.org"), CLIENT
+    )
     assert stranger == (b"example.com", "name", False)
 
 
@@ -122,7 +126,7 @@ def test_a_confirmed_name_and_its_helo_make_an_identity() -> None:
     ],
 )  # fmt: skip
 def test_names_that_prove_nothing_make_none(name: str, helo: str) -> None:
-    assert by_name(request(name, helo), CLIENT) is None
+    assert identity_from_name(request(name, helo), CLIENT) is None
 
 
 # Lists --------------------------------------------------------------------------------------------
@@ -152,8 +156,8 @@ def test_lists_are_asked_for_the_ipv4_address_of_a_client_that_is_one(
 def listing(*answers: str, zone: Zone = ZEN) -> int | None:
     dns = FakeDns()
     if answers:
-        dns.add(f"23.100.51.198.{zone.name}", Kind.A, *answers)
-    found = asyncio.run(look_up_address(dns, zone, CLIENT))
+        dns.add(f"23.100.51.198.{zone.name}", RecordType.A, *answers)
+    found = asyncio.run(fetch_address_listing(dns, zone, CLIENT))
     return None if found is None else found.code & 0xFF
 
 
@@ -175,10 +179,10 @@ def test_a_list_s_error_is_no_listing(answer: str) -> None:
 
 def test_domains_are_asked_for_as_they_are() -> None:
     dns = FakeDns()
-    dns.add("bad.example.dbl.example", Kind.A, "127.0.1.2")
-    found = asyncio.run(look_up_domain(dns, Zone("dbl.example"), b"bad.example"))
+    dns.add("bad.example.dbl.example", RecordType.A, "127.0.1.2")
+    found = asyncio.run(fetch_domain_listing(dns, Zone("dbl.example"), b"bad.example"))
     assert found is not None
-    assert trust_of(found) == 2
+    assert trust_level(found) == 2
 
 
 # Marks --------------------------------------------------------------------------------------------
@@ -186,7 +190,7 @@ def test_domains_are_asked_for_as_they_are() -> None:
 
 def marks(**attributes: bytes | None) -> set[str]:
     usual = request("mail.example.com", "mail.example.com")._asdict()
-    return set(spam_signals.at_first_sight(Request(**{**usual, **attributes}), CLIENT))
+    return set(signals_without_dns(Request(**{**usual, **attributes}), CLIENT))
 
 
 def test_names_that_agree_show_no_mark() -> None:
@@ -217,27 +221,27 @@ def test_a_mark_is_what_postfix_could_reject_for(
 def test_a_helo_needs_an_address_or_exchangers() -> None:
     dns = FakeDns()
     asked = request("x", "mail.example.com")
-    assert asyncio.run(spam_signals.helo_no_address(dns, asked))
-    dns.add("mail.example.com", Kind.MX, "mx.example.com")
-    dns.fail("mail.example.com", Kind.AAAA)
-    assert not asyncio.run(spam_signals.helo_no_address(dns, asked))
-    assert not asyncio.run(spam_signals.helo_no_address(dns, request("x", "localhost")))
-    dns.fail("mail.example.com", Kind.MX)
+    assert asyncio.run(helo_no_address(dns, asked))
+    dns.add("mail.example.com", RecordType.MX, "mx.example.com")
+    dns.fail("mail.example.com", RecordType.AAAA)
+    assert not asyncio.run(helo_no_address(dns, asked))
+    assert not asyncio.run(helo_no_address(dns, request("x", "localhost")))
+    dns.fail("mail.example.com", RecordType.MX)
     with pytest.raises(DnsError):
-        asyncio.run(spam_signals.helo_no_address(dns, asked))
+        asyncio.run(helo_no_address(dns, asked))
 
 
 def test_a_sender_s_domain_must_take_mail() -> None:
     dns = FakeDns()
     asked = request("x", "x")
-    assert asyncio.run(spam_signals.sender_no_mx(dns, asked))
-    dns.add("example.com", Kind.AAAA, "2001:db8::1")
-    assert not asyncio.run(spam_signals.sender_no_mx(dns, asked))
-    dns.add("example.com", Kind.MX, "")
-    assert asyncio.run(spam_signals.sender_no_mx(dns, asked))
-    dns.add("example.com", Kind.MX, "mx.example.com")
-    assert not asyncio.run(spam_signals.sender_no_mx(dns, asked))
-    assert not asyncio.run(spam_signals.sender_no_mx(dns, request("x", "x", "")))
+    assert asyncio.run(sender_no_mx(dns, asked))
+    dns.add("example.com", RecordType.AAAA, "2001:db8::1")
+    assert not asyncio.run(sender_no_mx(dns, asked))
+    dns.add("example.com", RecordType.MX, "")
+    assert asyncio.run(sender_no_mx(dns, asked))
+    dns.add("example.com", RecordType.MX, "mx.example.com")
+    assert not asyncio.run(sender_no_mx(dns, asked))
+    assert not asyncio.run(sender_no_mx(dns, request("x", "x", "")))
 
 
 # The override -------------------------------------------------------------------------------------
@@ -256,7 +260,7 @@ alone.example
 
 
 def test_an_override_is_read_as_postfix_reads_an_access_table() -> None:
-    clients = read_override([Source("rbl_override", FILE)])
+    clients = read_override([WhitelistFile("rbl_override", FILE)])
 
     def spared(name: str, client: str) -> bool:
         return clients.match(name.encode(), address_of(client)) is not None
@@ -267,7 +271,7 @@ def test_an_override_is_read_as_postfix_reads_an_access_table() -> None:
     assert spared("unknown", "198.51.100.23")
     assert not spared("unknown", "203.0.113.7")
     assert not spared("mlsend.example", "10.20.0.1")
-    assert [remark.line for remark in clients.remarks] == [5, 8, 9]
-    assert str(clients.remarks[2]) == (
+    assert [diagnostic.line for diagnostic in clients.diagnostics] == [5, 8, 9]
+    assert str(clients.diagnostics[2]) == (
         'rbl_override:9: "alone.example" – skipped; write a domain or an address, then OK'
     )

@@ -12,7 +12,7 @@ from greyd.rules.evidence import NO_EVIDENCE, Evidence, delay_for
 from greyd.rules.greylist import Decision, decide, note_correspondence
 from greyd.rules.keys import correspondence_key, keys_to_read, request_keys
 from tests.benchmarks.provider_pool import WAYS, simulate
-from tests.names import address_of
+from tests.fake_dns import address_of
 
 T = 1_700_000_000
 PROVIDER = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)

@@ -10,12 +10,12 @@ import pytest
 
 from greyd.doctor.findings import FindingState as State
 from greyd.doctor.public_suffixes import findings_of_list_in_force
-from greyd.rules.public_suffixes import MAX_LIST_BYTES, Found, Suffixes, newest
+from greyd.rules.public_suffixes import MAX_LIST_BYTES, SelectedSuffixList, SuffixList, newest_list
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-BUNDLED = newest(()).suffixes
+BUNDLED = newest_list(()).suffixes
 NEWER = BUNDLED.date + timedelta(days=1)
 OLDER = BUNDLED.date - timedelta(days=1)
 
@@ -37,8 +37,8 @@ def write(path: Path, text: str | bytes, modified: date | None = None) -> Path:
 
 
 def test_the_one_that_comes_with_greyd_is_in_force_where_there_is_no_other(tmp_path: Path) -> None:
-    found = newest((tmp_path / "nowhere", tmp_path / "nor" / "here"))
-    assert found == Found(BUNDLED, [])
+    found = newest_list((tmp_path / "nowhere", tmp_path / "nor" / "here"))
+    assert found == SelectedSuffixList(BUNDLED, [])
     assert found.suffixes.parse().privatesuffix("a.b.example.co.uk") == "example.co.uk"
     assert found.suffixes.parse().privatesuffix("a.b.no-such-suffix") is None
 
@@ -60,7 +60,7 @@ def test_another_one_is_in_force_where_it_is_newer(
     tmp_path: Path, version: date | None, modified: date | None, is_used: bool
 ) -> None:
     other = write(tmp_path / "list.dat", text_of(version), modified)
-    found = newest((tmp_path / "nowhere", other))
+    found = newest_list((tmp_path / "nowhere", other))
     assert (found.suffixes.path == other, found.faults) == (is_used, [])
     if is_used:
         assert found.suffixes.date == (version or modified)
@@ -71,7 +71,7 @@ def test_of_two_others_the_newer_one_is_in_force(tmp_path: Path) -> None:
     newer = write(tmp_path / "a", text_of(NEWER))
     newest_of_all = write(tmp_path / "b", text_of(NEWER + timedelta(days=1)))
     for order in ((newer, newest_of_all), (newest_of_all, newer)):
-        assert newest(order).suffixes.path == newest_of_all
+        assert newest_list(order).suffixes.path == newest_of_all
 
 
 WHOLE = text_of(NEWER)
@@ -87,7 +87,7 @@ DAMAGED = {
 @pytest.mark.parametrize(("content", "why"), DAMAGED.values(), ids=DAMAGED.keys())
 def test_a_damaged_one_is_not_used_and_told(tmp_path: Path, content: str | bytes, why: str) -> None:
     other = write(tmp_path / "list.dat", content)
-    found = newest((other,))
+    found = newest_list((other,))
     assert found.suffixes == BUNDLED
     (fault,) = found.faults
     assert fault.startswith(f"public suffix list {other}: ")
@@ -96,7 +96,7 @@ def test_a_damaged_one_is_not_used_and_told(tmp_path: Path, content: str | bytes
 
 def test_one_that_can_t_be_read_is_not_used_and_told(tmp_path: Path) -> None:
     (tmp_path / "list.dat").mkdir()
-    found = newest((tmp_path / "list.dat",))
+    found = newest_list((tmp_path / "list.dat",))
     assert found.suffixes == BUNDLED
     assert "Is a directory; it is not used" in found.faults[0]
 
@@ -121,7 +121,7 @@ def test_the_doctor_tells_one_that_is_older_than_a_year(
     tmp_path: Path, age_days: int, in_use: bool, state: State
 ) -> None:
     day = TODAY - timedelta(days=age_days)
-    found = Found(Suffixes(tmp_path / "list.dat", day, ""), [])
+    found = SelectedSuffixList(SuffixList(tmp_path / "list.dat", day, ""), [])
     (finding,) = findings_of_list_in_force(found, TODAY, in_use=in_use)
     assert finding.state is state
     assert f"{tmp_path}/list.dat, of {day}" in finding.seen
@@ -130,5 +130,5 @@ def test_the_doctor_tells_one_that_is_older_than_a_year(
 
 def test_the_doctor_tells_one_that_is_not_used(tmp_path: Path) -> None:
     other = write(tmp_path / "list.dat", WHOLE[:-40])
-    (finding,) = findings_of_list_in_force(newest((other,)), BUNDLED.date, in_use=True)
+    (finding,) = findings_of_list_in_force(newest_list((other,)), BUNDLED.date, in_use=True)
     assert (finding.state, str(other) in finding.seen) == (State.WARNING, True)

@@ -12,15 +12,16 @@ import pytest
 from greyd.config.settings import Settings
 from greyd.monitoring.log import Log, Severity
 from greyd.whitelist import files
+from greyd.whitelist.entries import MAX_FILE_BYTES, read_whitelist_file
+from greyd.whitelist.errors import WhitelistError
 from greyd.whitelist.files import (
-    MAX_REMARKS,
-    Messages,
+    MAX_LOGGED_DIAGNOSTICS,
+    LoadMessages,
+    bundled_whitelist,
     files_in_force,
     load_whitelists,
     reload_whitelists,
-    shipped,
 )
-from greyd.whitelist.matcher import MAX_FILE, WhitelistError, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ class Kept:
 
 
 def reading(
-    how: Callable[[Settings], tuple[Whitelists | None, Messages]], settings: Settings
+    how: Callable[[Settings], tuple[Whitelists | None, LoadMessages]], settings: Settings
 ) -> tuple[Whitelists | None, list[str], list[str]]:
     """Read whitelists; returns them, the warnings and all that was logged."""
     kept = Kept()
@@ -88,9 +89,9 @@ def test_the_first_of_the_default_files_that_exists_is_taken_and_its_local_one(
 def test_without_any_the_list_that_comes_with_greyd_is_taken_and_greyd_s_local_one(
     places: tuple[Path, Path, Path],
 ) -> None:
-    assert files_in_force((), NAME) == [shipped(NAME), places[0] / f"{NAME}.local"]
-    assert shipped(NAME).exists()
-    assert shipped("whitelist_recipients").exists()
+    assert files_in_force((), NAME) == [bundled_whitelist(NAME), places[0] / f"{NAME}.local"]
+    assert bundled_whitelist(NAME).exists()
+    assert bundled_whitelist("whitelist_recipients").exists()
 
 
 def test_the_two_lists_are_looked_for_apart(places: tuple[Path, Path, Path]) -> None:
@@ -189,8 +190,8 @@ def test_thousands_of_odd_lines_do_not_flood_the_log(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_text("two words\n" * 5000)
     _, warnings, _ = reading(load_whitelists, settings_of(file))
-    assert len(warnings) == MAX_REMARKS + 1
-    assert f"{5000 - MAX_REMARKS} more" in warnings[-1]
+    assert len(warnings) == MAX_LOGGED_DIAGNOSTICS + 1
+    assert f"{5000 - MAX_LOGGED_DIAGNOSTICS} more" in warnings[-1]
 
 
 # One file -----------------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ def test_an_error_names_the_file_and_says_why(tmp_path: Path, what: str) -> None
         "under a file": tmp_path / "file" / "x",
     }[what]
     with pytest.raises(WhitelistError, match=rf"^{path}: \w+"):
-        read_file(str(path))
+        read_whitelist_file(str(path))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -213,18 +214,18 @@ def test_a_file_without_the_right_to_read_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.touch(mode=0)
     with pytest.raises(WhitelistError, match="Permission denied"):
-        read_file(str(file))
+        read_whitelist_file(str(file))
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "huge"
     with file.open("wb") as opened:
-        opened.truncate(MAX_FILE + 1)
+        opened.truncate(MAX_FILE_BYTES + 1)
     with pytest.raises(WhitelistError, match="larger than 32 MiB"):
-        read_file(str(file))
+        read_whitelist_file(str(file))
     with file.open("r+b") as opened:
-        opened.truncate(MAX_FILE)
-    assert len(read_file(str(file)).content) == MAX_FILE
+        opened.truncate(MAX_FILE_BYTES)
+    assert len(read_whitelist_file(str(file)).content) == MAX_FILE_BYTES
 
 
 def bind(path: Path) -> None:
@@ -249,7 +250,7 @@ def test_what_is_no_regular_file_can_t_be_read_and_nobody_waits_for_it(
 ) -> None:
     make(tmp_path / "odd")
     with pytest.raises(WhitelistError, match=kind):
-        read_file(str(tmp_path / "odd"))
+        read_whitelist_file(str(tmp_path / "odd"))
 
 
 def test_a_named_pipe_with_a_writer_is_none_either(tmp_path: Path) -> None:
@@ -258,14 +259,18 @@ def test_a_named_pipe_with_a_writer_is_none_either(tmp_path: Path) -> None:
     try:
         os.write(writer, b"example.com\n")
         with pytest.raises(WhitelistError, match="a named pipe"):
-            read_file(str(tmp_path / "pipe"))
+            read_whitelist_file(str(tmp_path / "pipe"))
     finally:
         os.close(writer)
 
 
 def test_dev_null_is_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/dev/null")
-    assert read_file("/dev/null").content == read_file(str(tmp_path / "link")).content == b""
+    assert (
+        read_whitelist_file("/dev/null").content
+        == read_whitelist_file(str(tmp_path / "link")).content
+        == b""
+    )
 
 
 def test_a_list_that_becomes_a_pipe_stays_as_it_was(tmp_path: Path) -> None:

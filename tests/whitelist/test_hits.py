@@ -9,24 +9,25 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.monitoring.store_summary import StoreSummary
-from greyd.rules.entries import Kind, kind_of, understand
+from greyd.rules.entries import EntryKind, interpret, kind_of
 from greyd.rules.transaction import Record
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
+from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.hits import (
     CLIENTS,
     KEPT_SECONDS,
     MAX_ENTRIES,
     RECIPIENTS,
     SINCE_KEY,
-    Hit,
-    Hits,
-    Tally,
-    key_of,
-    load_since,
+    HitCount,
+    HitCounter,
+    PendingHits,
+    hit_key,
+    load_counting_since,
 )
-from greyd.whitelist.matcher import Clients, Recipients, Source, Whitelists
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.policy.test_policy import asking
 from tests.stores import FakeStore
 
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from greyd.store.contract import Store
 
 WHITELISTS = Whitelists(
-    Clients([Source("c", b"Example.com\n192.0.2.0/24\n/^MX\\D/\n")]),
-    Recipients([Source("r", b"eve@\n")]),
+    ClientWhitelist([WhitelistFile("c", b"Example.com\n192.0.2.0/24\n/^MX\\D/\n")]),
+    RecipientWhitelist([WhitelistFile("r", b"eve@\n")]),
 )
 
 
@@ -46,8 +47,8 @@ def guard_of(store: Store) -> CircuitBreaker:
 
 
 async def number(store: Store, which: str, text: bytes) -> int:
-    record = await store.get(key_of(which, text))
-    return Hit.load(record and record.value).number
+    record = await store.get(hit_key(which, text))
+    return HitCount.load(record and record.value).number
 
 
 def test_each_entry_s_hits_are_counted_and_stored() -> None:
@@ -77,7 +78,7 @@ def test_servers_with_the_same_list_count_together_and_nothing_is_counted_twice(
         settings = Settings(store="" if url == "sqlite:" else url)
         store = open_store(settings, tmp_path)
         guard = guard_of(store)
-        both = Hits(), Hits()
+        both = HitCounter(), HitCounter()
         for _ in range(3):
             for hits in both:
                 for place in range(120):
@@ -92,7 +93,7 @@ def test_servers_with_the_same_list_count_together_and_nothing_is_counted_twice(
 
 def test_what_a_failing_store_does_not_take_is_stored_when_it_is_back() -> None:
     async def run() -> None:
-        store, hits = FakeStore(), Hits()
+        store, hits = FakeStore(), HitCounter()
         hits.clients.add(b"example.com", 3)
         store.fault = StoreError("away")
         guard = guard_of(store)
@@ -114,7 +115,7 @@ def test_what_a_failing_store_does_not_take_is_stored_when_it_is_back() -> None:
 
 def test_what_one_time_of_storing_began_and_another_stopped_counts_once() -> None:
     async def run() -> None:
-        store, hits = FakeStore(silent=True), Hits()
+        store, hits = FakeStore(silent=True), HitCounter()
         hits.clients.add(b"example.com")
         guard = guard_of(store)
         storing = asyncio.ensure_future(hits.store(guard))
@@ -130,7 +131,7 @@ def test_what_one_time_of_storing_began_and_another_stopped_counts_once() -> Non
 
 
 def test_what_is_counted_between_two_times_of_storing_is_bounded() -> None:
-    tally = Tally()
+    tally = PendingHits()
     for place in range(MAX_ENTRIES + 50):
         tally.add(b"x%d.example" % place)
     tally.add(b"x0.example")
@@ -141,11 +142,11 @@ def test_what_is_counted_between_two_times_of_storing_is_bounded() -> None:
 def test_the_counting_begins_once_also_without_a_hit() -> None:
     async def run() -> None:
         store = FakeStore()
-        await Hits().store(guard_of(store))
+        await HitCounter().store(guard_of(store))
         began = store.records_[SINCE_KEY]
         assert int(began) > 1_700_000_000
         store.records_[SINCE_KEY] = b"%d" % (int(began) - 1000)
-        await Hits().store(guard_of(store))
+        await HitCounter().store(guard_of(store))
         assert store.records_ == {SINCE_KEY: b"%d" % (int(began) - 1000)}
 
     asyncio.run(run())
@@ -156,33 +157,33 @@ def test_the_counting_begins_once_also_without_a_hit() -> None:
     [(None, 0), (b"", 0), (b"x", 0), (b"1700000000", 1_700_000_000), (b"9" * 30, 0)],
 )
 def test_since_when_hits_are_known_is_read(text: bytes | None, since: int) -> None:
-    assert load_since(text, 1_700_000_100) == since
+    assert load_counting_since(text, 1_700_000_100) == since
 
 
 def test_since_is_no_longer_ago_than_counts_are_kept() -> None:
-    assert load_since(b"1", 1_700_000_000) == 1_700_000_000 - KEPT_SECONDS
+    assert load_counting_since(b"1", 1_700_000_000) == 1_700_000_000 - KEPT_SECONDS
 
 
 @pytest.mark.parametrize("text", [None, b"", b"3", b"x,1", b"1,x", b"-1,2", b"9" * 50 + b",1"])
 def test_a_record_that_can_t_be_read_is_no_hit(text: bytes | None) -> None:
-    assert Hit.load(text) == Hit()
+    assert HitCount.load(text) == HitCount()
 
 
 def test_a_hit_is_read_as_it_was_written() -> None:
-    assert Hit.load(Hit(7, 1_700_000_000).dump()) == Hit(7, 1_700_000_000)
+    assert HitCount.load(HitCount(7, 1_700_000_000).dump()) == HitCount(7, 1_700_000_000)
 
 
 def test_an_entry_is_known_by_its_list_and_text_a_name_in_any_case() -> None:
-    assert key_of(CLIENTS, b"Example.COM") == key_of(CLIENTS, b"example.com")
-    assert key_of(CLIENTS, rb"/\D/") != key_of(CLIENTS, rb"/\d/")
-    assert key_of(CLIENTS, b"example.com") != key_of(RECIPIENTS, b"example.com")
+    assert hit_key(CLIENTS, b"Example.COM") == hit_key(CLIENTS, b"example.com")
+    assert hit_key(CLIENTS, rb"/\D/") != hit_key(CLIENTS, rb"/\d/")
+    assert hit_key(CLIENTS, b"example.com") != hit_key(RECIPIENTS, b"example.com")
 
 
-@pytest.mark.parametrize("key", [SINCE_KEY, key_of(CLIENTS, b"a"), key_of(RECIPIENTS, b"/x/")])
+@pytest.mark.parametrize("key", [SINCE_KEY, hit_key(CLIENTS, b"a"), hit_key(RECIPIENTS, b"/x/")])
 def test_no_other_part_takes_a_hit_for_a_client_or_a_triplet(key: bytes) -> None:
     settings, survey = Settings(), StoreSummary()
-    record = Record(key, Hit(12, 1_700_000_000).dump(), 60)
-    assert kind_of(key) is Kind.OTHER
-    assert understand(record, 1_700_000_000, settings) is None
+    record = Record(key, HitCount(12, 1_700_000_000).dump(), 60)
+    assert kind_of(key) is EntryKind.OTHER
+    assert interpret(record, 1_700_000_000, settings) is None
     survey.add(record, 1_700_000_000, settings)
     assert (survey.clients, survey.auto_whitelisted, survey.passed) == (0, 0, 0)

@@ -10,19 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greyd.rules.address import parse_address
+from greyd.whitelist.entries import WhitelistFile, read_whitelist_file
 from greyd.whitelist.hits import CLIENTS, RECIPIENTS
-from greyd.whitelist.lint import ERROR, NOTE, Finding, lint
-from greyd.whitelist.matcher import Clients, Recipients, Source, read_file
+from greyd.whitelist.lint.findings import ERROR, NOTE, LintFinding
+from greyd.whitelist.lint.linter import lint
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
 from tests.corpus import cases
 
 SHIPPED = Path(__file__).parents[2] / "whitelists"
 
 
-def found(which: str, *lines: str) -> list[Finding]:
-    return lint([Source("w", "\n".join(lines).encode())], which)
+def found(which: str, *lines: str) -> list[LintFinding]:
+    return lint([WhitelistFile("w", "\n".join(lines).encode())], which)
 
 
-def only(which: str, line: str) -> Finding:
+def only(which: str, line: str) -> LintFinding:
     (finding,) = found(which, line)
     return finding
 
@@ -166,7 +168,7 @@ def test_a_line_that_means_what_it_says_is_not_remarked_upon(which: str, line: s
 def test_what_is_said_to_match_nobody_matches_none_of_those_that_were_meant(
     line: str, name: str, address: bytes
 ) -> None:
-    clients = Clients([Source("w", line.encode())])
+    clients = ClientWhitelist([WhitelistFile("w", line.encode())])
     assert clients.match(name.encode(), parse_address(address)) is None
 
 
@@ -234,8 +236,8 @@ def test_a_line_that_never_matches_covers_no_other() -> None:
 
 
 def test_files_are_told_in_their_order_and_cover_each_other() -> None:
-    first = Source("z", b"\n*.x.example\nexample.com\n")
-    second = Source("a", b"mail.example.com\n")
+    first = WhitelistFile("z", b"\n*.x.example\nexample.com\n")
+    second = WhitelistFile("a", b"mail.example.com\n")
     assert [(each.file, each.line) for each in lint([first, second], CLIENTS)] == [
         ("z", 2), ("a", 1),
     ]  # fmt: skip
@@ -243,21 +245,21 @@ def test_files_are_told_in_their_order_and_cover_each_other() -> None:
 
 def test_the_matcher_s_own_remarks_are_all_told() -> None:
     content = b"\n".join(line.encode() for line, *_ in OF_CLIENTS)
-    source = Source("w", content)
+    source = WhitelistFile("w", content)
     told = {each.line for each in lint([source], CLIENTS)}
-    assert {remark.line for remark in Clients([source]).remarks} <= told
+    assert {diagnostic.line for diagnostic in ClientWhitelist([source]).diagnostics} <= told
 
 
 @pytest.mark.parametrize("which", [CLIENTS, RECIPIENTS])
 def test_the_lists_that_come_with_greyd_are_clean(which: str) -> None:
-    source = read_file(str(SHIPPED / f"whitelist_{which}"))
-    assert len(Clients([source]) if which == CLIENTS else Recipients([source])) > 0
+    source = read_whitelist_file(str(SHIPPED / f"whitelist_{which}"))
+    assert len(ClientWhitelist([source]) if which == CLIENTS else RecipientWhitelist([source])) > 0
     assert [str(each) for each in lint([source], which)] == []
 
 
 @given(st.binary(max_size=200), st.sampled_from([CLIENTS, RECIPIENTS]))
 def test_no_bytes_of_a_file_raise(content: bytes, which: str) -> None:
-    for finding in lint([Source("w", content)], which):
+    for finding in lint([WhitelistFile("w", content)], which):
         assert str(finding).isprintable()
         assert 1 <= finding.line <= content.count(b"\n") + 1
 
@@ -274,4 +276,4 @@ def test_no_line_of_such_pieces_raises(line: str, which: str) -> None:
 @pytest.mark.parametrize("content", cases("whitelist"))
 def test_what_was_found_once_stays_found(content: bytes) -> None:
     for which in (CLIENTS, RECIPIENTS):
-        lint([Source("w", content)], which)
+        lint([WhitelistFile("w", content)], which)

@@ -10,21 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greyd.rules.address import parse_address
-from greyd.whitelist.matcher import Clients, Recipients, Source, parse_network
+from greyd.rules.networks import parse_network
+from greyd.whitelist.entries import WhitelistFile
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
 from tests.corpus import cases
 
 NOWHERE = parse_address(b"198.51.100.7")
 
 
-def clients(*lines: str | bytes) -> Clients:
+def clients(*lines: str | bytes) -> ClientWhitelist:
     """Return a whitelist of clients with these lines."""
     texts = [line.encode() if isinstance(line, str) else line for line in lines]
-    return Clients([Source("w", b"\n".join(texts) + b"\n")])
+    return ClientWhitelist([WhitelistFile("w", b"\n".join(texts) + b"\n")])
 
 
-def recipients(*lines: str) -> Recipients:
+def recipients(*lines: str) -> RecipientWhitelist:
     """Return a whitelist of recipients with these lines."""
-    return Recipients([Source("w", "\n".join(lines).encode() + b"\n")])
+    return RecipientWhitelist([WhitelistFile("w", "\n".join(lines).encode() + b"\n")])
 
 
 def names_matched(entry: str, names: str) -> str:
@@ -95,7 +97,9 @@ def test_a_whitelist_without_entries_matches_nothing() -> None:
 
 
 def test_an_entry_tells_where_it_stands() -> None:
-    whitelist = Clients([Source("a", b"# c\na.example\n"), Source("b", b"a.example\nb.example")])
+    whitelist = ClientWhitelist(
+        [WhitelistFile("a", b"# c\na.example\n"), WhitelistFile("b", b"a.example\nb.example")]
+    )
     first, second = whitelist.match(b"mx.a.example", None), whitelist.match(b"b.example", None)
     assert first is not None
     assert second is not None
@@ -156,8 +160,8 @@ def test_an_ipv4_entry_matches_its_network(entry: str, matched: str) -> None:
 
 def test_two_bytes_are_read_as_postgrey_reads_them_and_remarked_upon() -> None:
     assert addresses_matched("1.2", "1.2.0.5 1.2.3.4 1.0.0.2") == "1.2.0.5"
-    (remark,) = clients("x.example", "1.2").remarks
-    assert str(remark).startswith(
+    (diagnostic,) = clients("x.example", "1.2").diagnostics
+    assert str(diagnostic).startswith(
         'w:2: "1.2" – read as 1.2.0.0/24, as postgrey does; write 1.2.0.0/16'
     )
 
@@ -232,17 +236,17 @@ def test_a_translated_address_is_ipv4_in_a_list_and_in_a_request(entry: str, mat
 
 
 @pytest.mark.parametrize(
-    ("entry", "remarks"),
+    ("entry", "diagnostics"),
     [
         ("64:ff9b::/96", 1), ("64:ff9b::/64", 1), ("64:ff9b::/48", 1), ("64:ff9b::192.0.2.7", 0),
         ("64:ff9b:1::/48", 0), ("2001:db8::/64", 0), ("::/0", 0),
     ],
 )  # fmt: skip
 def test_an_entry_that_was_meant_for_all_behind_nat64_is_remarked_on(
-    entry: str, remarks: int
+    entry: str, diagnostics: int
 ) -> None:
-    clients = Clients([Source("list", entry.encode())])
-    assert len(clients.remarks) == remarks
+    clients = ClientWhitelist([WhitelistFile("list", entry.encode())])
+    assert len(clients.diagnostics) == diagnostics
 
 
 @pytest.mark.parametrize(
@@ -254,8 +258,8 @@ def test_an_entry_that_was_meant_for_all_behind_nat64_is_remarked_on(
 )  # fmt: skip
 def test_what_looks_like_an_address_but_is_none_is_told_with_its_line(entry: str) -> None:
     whitelist = clients("ok.example", entry, "192.0.2.10")
-    (remark,) = whitelist.remarks
-    assert str(remark).startswith(f'w:2: "{entry}" – ')
+    (diagnostic,) = whitelist.diagnostics
+    assert str(diagnostic).startswith(f'w:2: "{entry}" – ')
     assert whitelist.match(b"ok.example", NOWHERE)
     assert whitelist.match(b"x", parse_address(b"192.0.2.10"))
     assert not whitelist.match(b"x", parse_address(b"192.0.2.11"))
@@ -361,8 +365,8 @@ def test_a_pattern_that_can_t_be_searched_in_linear_time_is_told_and_the_rest_st
     pattern: str,
 ) -> None:
     whitelist = clients("one.example", "", f"/{pattern}/ # c", r"/^two\.example$/", "192.0.2.1")
-    (remark,) = whitelist.remarks
-    assert str(remark).startswith(f'w:3: "/{pattern}/" – skipped: ')
+    (diagnostic,) = whitelist.diagnostics
+    assert str(diagnostic).startswith(f'w:3: "/{pattern}/" – skipped: ')
     assert len(whitelist) == 3
     assert whitelist.match(b"one.example", NOWHERE)
     assert whitelist.match(b"two.example", NOWHERE)
@@ -372,14 +376,14 @@ def test_a_pattern_that_can_t_be_searched_in_linear_time_is_told_and_the_rest_st
 
 def test_an_empty_pattern_matches_nothing_and_is_told() -> None:
     whitelist = clients("//")
-    assert len(whitelist.remarks) == 1
+    assert len(whitelist.diagnostics) == 1
     assert not whitelist.match(b"anything", NOWHERE)
 
 
 def test_a_pattern_is_told_as_it_stands_in_the_file_and_not_its_neighbours() -> None:
     lines = [r"/^a\d\.example$/", r"/(?i)b/", r"/^c|d$/", r"/\Qe./", "/f/", r"/\Qh\E|g/"]
     whitelist = clients(*lines)
-    assert whitelist.remarks == []
+    assert whitelist.diagnostics == []
     for name, line in (
         (b"a1.example", 1),
         (b"xBx", 2),
@@ -412,7 +416,7 @@ CATASTROPHIC = ["(a+)+$", "(a|a)*b", "(a|aa)+$", "(.*a){20}b", "^(([a-z])+.)+[A-
 @pytest.mark.parametrize("pattern", CATASTROPHIC)
 def test_no_pattern_hangs_on_a_long_name(pattern: str) -> None:
     whitelist = clients(f"/{pattern}/")
-    assert whitelist.remarks == []
+    assert whitelist.diagnostics == []
     # Backtracking would take longer than the universe has lasted, so any limit proves it.
     started = time.process_time()
     for name in (b"a" * 511 + b"!", b"x" * 512, b"a-" * 256):
@@ -553,48 +557,48 @@ FORMS: list[tuple[bytes, list[bytes], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("content", "names", "remarks"), FORMS)
+@pytest.mark.parametrize(("content", "names", "diagnostics"), FORMS)
 def test_a_file_is_read_line_by_line_as_postgrey_does(
-    content: bytes, names: list[bytes], remarks: int
+    content: bytes, names: list[bytes], diagnostics: int
 ) -> None:
-    clients_ = Clients([Source("w", content)])
+    clients_ = ClientWhitelist([WhitelistFile("w", content)])
     candidates = [b"a.example", b"b.example", b"c.example", b"d.example", b"\xc3\xa9.example"]
     assert [name for name in candidates if clients_.match(name, NOWHERE)] == [
         name for name in candidates if name in names
     ]
-    assert len(clients_.remarks) == remarks
-    recipients_ = Recipients([Source("w", content)])
+    assert len(clients_.diagnostics) == diagnostics
+    recipients_ = RecipientWhitelist([WhitelistFile("w", content)])
     assert [name for name in candidates if recipients_.match(b"u@" + name)] == [
         name for name in candidates if name in names
     ]
 
 
 def test_a_line_with_inner_space_is_told_with_its_number() -> None:
-    (remark,) = clients("a.example", "b.example c.example").remarks
-    assert str(remark) == 'w:2: "b.example c.example" – not a host name; one entry a line'
-    (remark,) = recipients("", "u@a v@b").remarks
-    assert str(remark) == 'w:2: "u@a v@b" – not an address; one entry a line'
+    (diagnostic,) = clients("a.example", "b.example c.example").diagnostics
+    assert str(diagnostic) == 'w:2: "b.example c.example" – not a host name; one entry a line'
+    (diagnostic,) = recipients("", "u@a v@b").diagnostics
+    assert str(diagnostic) == 'w:2: "u@a v@b" – not an address; one entry a line'
 
 
 def test_a_remark_shows_no_bytes_that_steer_a_terminal_and_not_a_whole_book() -> None:
     for line in (b"\x1b[31m x", b"\xff\x80 \x9b", b"y" * 5000 + b" x", b"/(\x1b\x07/"):
-        (remark,) = clients(line).remarks
-        assert re.fullmatch(r"[ -~–]+", str(remark)), str(remark)
-        assert len(str(remark)) < 300
+        (diagnostic,) = clients(line).diagnostics
+        assert re.fullmatch(r"[ -~–]+", str(diagnostic)), str(diagnostic)
+        assert len(str(diagnostic)) < 300
 
 
 def exercise(content: bytes) -> None:
     """Read octets as both kinds of list, and look names up in them."""
-    sources = [Source("w", content)]
+    sources = [WhitelistFile("w", content)]
     names = [b"", b"mx.example.com", b"u@example.com", content[:512], b"\xff\0@."]
-    clients_, recipients_ = Clients(sources), Recipients(sources)
+    clients_, recipients_ = ClientWhitelist(sources), RecipientWhitelist(sources)
     for name in names:
         for address in (None, NOWHERE, parse_address(b"2001:db8::1")):
             clients_.match(name, address)
         recipients_.match(name)
-    for remark in clients_.remarks + recipients_.remarks:
-        assert 1 <= remark.line <= content.count(b"\n") + 1
-        assert "\n" not in str(remark)
+    for diagnostic in clients_.diagnostics + recipients_.diagnostics:
+        assert 1 <= diagnostic.line <= content.count(b"\n") + 1
+        assert "\n" not in str(diagnostic)
 
 
 file_lines = (
@@ -624,11 +628,11 @@ def test_what_was_found_once_stays_found(content: bytes) -> None:
 
 def test_the_shipped_lists_are_read_without_a_remark(request: pytest.FixtureRequest) -> None:
     folder = request.config.rootpath / "whitelists"
-    for kind in (Clients, Recipients):
-        file = folder / f"whitelist_{kind.__name__.lower()}"
-        whitelist = kind([Source(file.name, file.read_bytes())])
+    for kind, name in ((ClientWhitelist, "clients"), (RecipientWhitelist, "recipients")):
+        file = folder / f"whitelist_{name}"
+        whitelist = kind([WhitelistFile(file.name, file.read_bytes())])
         assert len(whitelist) > 0
-        assert [str(remark) for remark in whitelist.remarks] == []
+        assert [str(diagnostic) for diagnostic in whitelist.diagnostics] == []
 
 
 def test_one_of_many_thousand_entries_is_found() -> None:

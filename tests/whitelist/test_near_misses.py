@@ -9,23 +9,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greyd.rules.address import parse_address
-from greyd.whitelist.matcher import Clients, Recipients, Source
-from greyd.whitelist.near_misses import MOST, NearMiss, Seen, near_client, near_recipient
+from greyd.whitelist.entries import WhitelistFile
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
+from greyd.whitelist.near_misses.reasons import ClientNames, NearMiss
+from greyd.whitelist.near_misses.search import (
+    MAX_NEAR_MISSES,
+    near_misses_for_client,
+    near_misses_for_recipient,
+)
 
 
-def source(*lines: str) -> list[Source]:
-    return [Source("w", "\n".join(lines).encode())]
+def source(*lines: str) -> list[WhitelistFile]:
+    return [WhitelistFile("w", "\n".join(lines).encode())]
 
 
 def near(*lines: str, others: tuple[str, ...] = (), **seen: object) -> list[NearMiss]:
     """Return what nearly matches mail.example.com, 192.0.2.7."""
     values = {"name": b"mail.example.com", "address": parse_address(b"192.0.2.7"), **seen}
-    return near_client(source(*lines), source(*others), Seen(**values))  # type: ignore[arg-type]
+    return near_misses_for_client(source(*lines), source(*others), ClientNames(**values))  # type: ignore[arg-type]
 
 
 def near_to(*lines: str, others: tuple[str, ...] = ()) -> list[NearMiss]:
     """Return what nearly matches mail to bob@sub.example.org."""
-    return near_recipient(
+    return near_misses_for_recipient(
         source(*lines), source(*others), b"bob@sub.example.org", b"alice@sender.example"
     )
 
@@ -103,7 +109,7 @@ def test_the_helo_name_and_the_sender_are_told_not_to_count() -> None:
 def test_the_likeliest_come_first_and_their_number_is_bounded() -> None:
     lines = [f"{place}.example.com" for place in range(100)]
     told = near(*lines, "*.example.com")
-    assert len(told) == MOST
+    assert len(told) == MAX_NEAR_MISSES
     assert told[0].line == 101
 
 
@@ -147,14 +153,14 @@ WOULD = re.compile(r"would match if it were written ([^ ]+)")
 def test_written_as_it_is_told_the_entry_matches(line: str) -> None:
     told = WOULD.search(near(line)[0].why)
     assert told
-    assert Clients(source(told[1])).match(b"mail.example.com", None)
+    assert ClientWhitelist(source(told[1])).match(b"mail.example.com", None)
 
 
 @pytest.mark.parametrize("line", ["@example.org", "*@example.org", "<bob@sub.example.org>"])
 def test_written_as_it_is_told_the_recipient_matches(line: str) -> None:
     told = WOULD.search(near_to(line)[0].why)
     assert told
-    assert Recipients(source(told[1])).match(b"bob@sub.example.org")
+    assert RecipientWhitelist(source(told[1])).match(b"bob@sub.example.org")
 
 
 PIECES = st.lists(
@@ -167,6 +173,8 @@ PIECES = st.lists(
 def test_nothing_raises_whatever_stands_in_a_list_or_a_request(
     line: bytes, name: bytes, sender: bytes
 ) -> None:
-    lists = [Source("w", line)]
-    near_client(lists, lists, Seen(name, parse_address(b"192.0.2.7"), (name,), name, sender))
-    near_recipient(lists, lists, name, sender)
+    lists = [WhitelistFile("w", line)]
+    near_misses_for_client(
+        lists, lists, ClientNames(name, parse_address(b"192.0.2.7"), (name,), name, sender)
+    )
+    near_misses_for_recipient(lists, lists, name, sender)

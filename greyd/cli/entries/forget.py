@@ -16,7 +16,7 @@ from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.selection import Selection, read_address, select
 from greyd.cli.errors import CommandError
 from greyd.rules.control import Control, change_control, window_key
-from greyd.rules.entries import Kind, State, kind_of, understand
+from greyd.rules.entries import EntryKind, EntryState, interpret, kind_of
 from greyd.rules.keys import correspondence_key
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.store.contract import scan
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from greyd.rules.transaction import Change, Remembered
     from greyd.store.contract import Store
 
-    Found = Sequence[tuple[bytes, Kind]]
+    Found = Sequence[tuple[bytes, EntryKind]]
 
 
 async def forget(
@@ -88,14 +88,14 @@ async def forget(
     wanted = _wanted(client, sender, recipient, address, unreadable=unreadable)
     if address is not None and settings.privacy:
         raise CommandError("--address: with --privacy only hashes are stored, which name nobody")
-    counts: Counter[Kind] = Counter()
+    counts: Counter[EntryKind] = Counter()
     async with context.store(writes=not dry_run) as store:
         async for found in wanted(store, settings):
             counts.update(kind for _, kind in found)
             if not dry_run:
                 await delete_all(store, [key for key, _ in found])
         if address is not None and not dry_run:
-            counts[Kind.OTHER] += await _forget_told(store, address, settings)
+            counts[EntryKind.OTHER] += await _forget_told(store, address, settings)
         number = counts.total()
         if number and not dry_run:
             # The log is not to name whom the store has just forgotten.
@@ -149,7 +149,7 @@ async def _found(selection: Selection, store: Store, settings: Settings) -> Asyn
     now = int(time.time())
     async for group in scan(store):
         entries = [
-            understand(record, now, settings, expired=True, unreadable=True) for record in group
+            interpret(record, now, settings, expired=True, unreadable=True) for record in group
         ]
         yield [
             (entry.key, entry.kind)
@@ -162,9 +162,9 @@ async def _unreadable(store: Store, settings: Settings) -> AsyncIterator[Found]:
     now = int(time.time())
     async for group in scan(store):
         entries = [
-            understand(record, now, settings, expired=True, unreadable=True) for record in group
+            interpret(record, now, settings, expired=True, unreadable=True) for record in group
         ]
-        yield [(e.key, e.kind) for e in entries if e and e.state is State.UNREADABLE]
+        yield [(e.key, e.kind) for e in entries if e and e.state is EntryState.UNREADABLE]
 
 
 async def _about(address: str, store: Store, settings: Settings) -> AsyncIterator[Found]:
@@ -174,11 +174,11 @@ async def _about(address: str, store: Store, settings: Settings) -> AsyncIterato
     async for group in scan(store):
         found = []
         for record in group:
-            entry = understand(record, now, settings, expired=True, unreadable=True)
+            entry = interpret(record, now, settings, expired=True, unreadable=True)
             if entry is None:
                 continue
             is_meant = any(each.takes(entry, settings) for each in selections)
-            if entry.state is State.UNREADABLE:
+            if entry.state is EntryState.UNREADABLE:
                 is_meant = is_meant or any(map(naming.search, (record.key, record.value)))
             if is_meant:
                 found.append((entry.key, entry.kind))
@@ -215,16 +215,16 @@ async def _forget_told(store: Store, address: str, settings: Settings) -> int:
 
 
 _NAMES = {
-    Kind.TRIPLET: "triplets",
-    Kind.IDENTITY_TRIPLET: "triplets of identities",
-    Kind.CLIENT: "clients",
-    Kind.IDENTITY: "identities",
-    Kind.CORRESPONDENCE: "correspondences",
-    Kind.OTHER: "windows, notes for the log, what is unreadable",
+    EntryKind.TRIPLET: "triplets",
+    EntryKind.IDENTITY_TRIPLET: "triplets of identities",
+    EntryKind.CLIENT: "clients",
+    EntryKind.IDENTITY: "identities",
+    EntryKind.CORRESPONDENCE: "correspondences",
+    EntryKind.OTHER: "windows, notes for the log, what is unreadable",
 }
 
 
-def _show(context: CommandContext, counts: Counter[Kind], *, dry_run: bool) -> None:
+def _show(context: CommandContext, counts: Counter[EntryKind], *, dry_run: bool) -> None:
     table = {kind.value.replace(" ", "_"): counts[kind] for kind in _NAMES}
     context.print_json({"dry_run": dry_run, "entries": counts.total(), **table})
     if not counts.total():

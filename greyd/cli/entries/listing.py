@@ -12,7 +12,7 @@ from greyd.cli.batches import lower_cpu_priority
 from greyd.cli.context import EXIT_NO, CommandContext, seconds
 from greyd.cli.entries.rows import JsonRows, Rows
 from greyd.cli.entries.selection import select
-from greyd.rules.entries import Entry, State, is_too_old, understand
+from greyd.rules.entries import EntryState, StoredEntry, interpret, is_too_old
 from greyd.store.contract import scan
 from greyd.terminal import print_error
 
@@ -99,11 +99,11 @@ async def list_entries(
     states = {
         state
         for state, wanted in (
-            (State.WAITING, waiting),
-            (State.PASSED, passed),
-            (State.NEVER_RETURNED, never_returned),
-            (State.AUTO_WHITELISTED, auto_whitelisted),
-            (State.UNREADABLE, unreadable),
+            (EntryState.WAITING, waiting),
+            (EntryState.PASSED, passed),
+            (EntryState.NEVER_RETURNED, never_returned),
+            (EntryState.AUTO_WHITELISTED, auto_whitelisted),
+            (EntryState.UNREADABLE, unreadable),
         )
         if wanted
     }
@@ -152,10 +152,10 @@ class _List:
         self._end(more)
         return 0 if self._shown else EXIT_NO
 
-    def _fitting(self, records: Sequence[Record]) -> list[Entry]:
+    def _fitting(self, records: Sequence[Record]) -> list[StoredEntry]:
         now, settings = int(time.time()), self._settings
         entries = (
-            understand(record, now, settings, expired=True, unreadable=True) for record in records
+            interpret(record, now, settings, expired=True, unreadable=True) for record in records
         )
         # What is too old leaves the store by itself, unless it has no end.
         there = (

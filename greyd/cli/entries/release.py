@@ -14,7 +14,7 @@ from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.selection import Selection, select
 from greyd.cli.errors import CommandError
 from greyd.escaping import printable
-from greyd.rules.entries import Kind, State, understand
+from greyd.rules.entries import EntryKind, EntryState, interpret
 from greyd.rules.greylist import release as released
 from greyd.store.contract import scan
 from greyd.terminal import format_timestamp
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.rules.entries import Entry
+    from greyd.rules.entries import StoredEntry
     from greyd.rules.transaction import Change, Remembered
     from greyd.store.contract import Store
 
 MAX_SHOWN = 20
 
-_WAITING = (State.WAITING, State.NEVER_RETURNED)
+_WAITING = (EntryState.WAITING, EntryState.NEVER_RETURNED)
 
 
 async def release(
@@ -70,7 +70,7 @@ async def release(
         raise CommandError("name whose mail: --client, --sender, --recipient")
     now = int(time.time())
     number = 0
-    shown: list[Entry] = []
+    shown: list[StoredEntry] = []
     async with context.store(writes=not dry_run) as store:
         async for entries in waiting(context, store, selection, now):
             number += len(entries)
@@ -86,7 +86,7 @@ async def release(
 
 async def waiting(
     context: CommandContext, store: Store, selection: Selection, now: int
-) -> AsyncIterator[Sequence[Entry]]:
+) -> AsyncIterator[Sequence[StoredEntry]]:
     """Go through the waiting triplets that are selected.
 
     Raises:
@@ -99,21 +99,23 @@ async def waiting(
         yield [entry for entry in entries if entry and entry.state in _WAITING]
         return
     async for group in scan(store):
-        entries = [understand(record, now, settings) for record in group]
+        entries = [interpret(record, now, settings) for record in group]
         if found := [e for e in entries if e and _is_triplet(e) and selection.takes(e, settings)]:
             yield found
 
 
-async def _entry(store: Store, key: bytes, now: int, settings: Settings) -> Entry | None:
+async def _entry(store: Store, key: bytes, now: int, settings: Settings) -> StoredEntry | None:
     record = await store.get(key)
-    return record and understand(record, now, settings)
+    return record and interpret(record, now, settings)
 
 
-def _is_triplet(entry: Entry) -> bool:
-    return entry.kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET)
+def _is_triplet(entry: StoredEntry) -> bool:
+    return entry.kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET)
 
 
-async def _release(store: Store, entries: Sequence[Entry], now: int, settings: Settings) -> None:
+async def _release(
+    store: Store, entries: Sequence[StoredEntry], now: int, settings: Settings
+) -> None:
     def rule(key: bytes, remembered: Remembered) -> tuple[None, Sequence[Change]]:
         return None, released(key, remembered[0], now, settings)
 
@@ -121,7 +123,9 @@ async def _release(store: Store, entries: Sequence[Entry], now: int, settings: S
         pass
 
 
-def _show(context: CommandContext, entries: Sequence[Entry], number: int, *, dry_run: bool) -> None:
+def _show(
+    context: CommandContext, entries: Sequence[StoredEntry], number: int, *, dry_run: bool
+) -> None:
     context.print_json(
         {"released": 0 if dry_run else number, "waiting": number, "dry_run": dry_run}
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable
-from greyd.rules.entries import Entry, Kind, State, is_too_old, understand
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret, is_too_old
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.terminal import format_time, format_timestamp
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.rules.transaction import Record
 
-TRIPLETS = (Kind.TRIPLET, Kind.IDENTITY_TRIPLET)
+TRIPLETS = (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET)
 
 _TODAY_SECONDS = 20 * 3600
 _WIDE = 120
@@ -35,15 +35,15 @@ def text_of(data: bytes) -> str:
     return data.decode(errors="backslashreplace")
 
 
-def object_of(entry: Entry, now: int, settings: Settings) -> dict[str, Any]:
+def object_of(entry: StoredEntry, now: int, settings: Settings) -> dict[str, Any]:
     """Return an entry for a program; what it has not is left out."""
     shown: dict[str, Any] = {"kind": entry.kind.value, "state": entry.state.value}
     if not entry.is_hidden:
         names = zip(("client", "sender", "recipient"), entry.names, strict=True)
-        has = 3 if entry.kind in TRIPLETS else 2 if entry.kind is Kind.CORRESPONDENCE else 1
+        has = 3 if entry.kind in TRIPLETS else 2 if entry.kind is EntryKind.CORRESPONDENCE else 1
         shown |= {name: text_of(data) for name, data in [*names][:has]}
     shown |= {"first_seen": entry.first_seen} if entry.first_seen else {}
-    shown |= {"last_seen": entry.last_seen} if entry.state is not State.UNREADABLE else {}
+    shown |= {"last_seen": entry.last_seen} if entry.state is not EntryState.UNREADABLE else {}
     match entry.record:
         case Triplet(passed_at=passed_at):
             shown |= {"passes_at": entry.passes_at}
@@ -58,12 +58,12 @@ def object_of(entry: Entry, now: int, settings: Settings) -> dict[str, Any]:
     }
 
 
-def forgotten_at(entry: Entry, now: int, settings: Settings) -> int | None:
+def forgotten_at(entry: StoredEntry, now: int, settings: Settings) -> int | None:
     """Return when an entry counts no more, if it is not seen until then; None: never."""
     ends = [] if entry.ttl_seconds is None else [now + entry.ttl_seconds]
-    if entry.state in (State.WAITING, State.NEVER_RETURNED):
+    if entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED):
         ends.append(entry.first_seen + settings.retry_window_seconds)
-    elif entry.kind is not Kind.CORRESPONDENCE and entry.state is not State.UNREADABLE:
+    elif entry.kind is not EntryKind.CORRESPONDENCE and entry.state is not EntryState.UNREADABLE:
         ends.append(entry.last_seen + settings.max_age_seconds)
     return min(ends, default=None)
 
@@ -75,7 +75,7 @@ class JsonRows:
         self._settings = settings
         self._number = 0
 
-    def show(self, entries: Iterable[Entry]) -> None:
+    def show(self, entries: Iterable[StoredEntry]) -> None:
         """Write entries."""
         now = int(time.time())
         for entry in entries:
@@ -105,14 +105,14 @@ class Rows:
         self._keys = keys
         self._begun = False
 
-    def show(self, entries: Sequence[Entry]) -> None:
+    def show(self, entries: Sequence[StoredEntry]) -> None:
         """Write entries."""
         if self._context.console.is_terminal:
             self._fold(entries)
         else:
             self._write(entries)
 
-    def _fold(self, entries: Sequence[Entry]) -> None:
+    def _fold(self, entries: Sequence[StoredEntry]) -> None:
         """Write them into columns that names are folded in."""
         from rich.table import Table
 
@@ -136,7 +136,7 @@ class Rows:
             self._context.console.print(table)
             self._begun = True
 
-    def _write(self, entries: Sequence[Entry]) -> None:
+    def _write(self, entries: Sequence[StoredEntry]) -> None:
         """Write them a line each."""
         if entries and not self._begun:
             self._begun = True
@@ -158,11 +158,11 @@ class Rows:
         client = min(max(left // 4, 15), 39)
         return [client, (left - client) // 2, (left - client) // 2]
 
-    def _names(self, entry: Entry) -> list[str]:
+    def _names(self, entry: StoredEntry) -> list[str]:
         return [printable(entry.key)] if self._keys else names_of(entry)
 
 
-def _state(entry: Entry) -> str:
+def _state(entry: StoredEntry) -> str:
     """Return an entry's state; one without a time to live stays until somebody forgets it."""
     return entry.state.value + (", no end" if entry.ttl_seconds is None else "")
 
@@ -180,11 +180,11 @@ def _short_clock(when: float, now: float) -> str:
     return format_time("%H:%M:%S" if near else "%m-%d %H:%M", when)
 
 
-def _passes_at(entry: Entry) -> int:
-    return entry.passes_at if entry.state is State.WAITING else 0
+def _passes_at(entry: StoredEntry) -> int:
+    return entry.passes_at if entry.state is EntryState.WAITING else 0
 
 
-def names_of(entry: Entry) -> list[str]:
+def names_of(entry: StoredEntry) -> list[str]:
     """Return client, sender and recipient for people; a hash stands where the client would."""
     if entry.is_hidden:
         return [printable(entry.key), "-", "-"]
@@ -197,13 +197,13 @@ def names_of(entry: Entry) -> list[str]:
 def details_of(record: Record, settings: Settings) -> list[tuple[str, str]]:
     """Return all that is known of a record: names of facts, and the facts."""
     now = int(time.time())
-    entry = understand(record, now, settings, expired=True, unreadable=True)
+    entry = interpret(record, now, settings, expired=True, unreadable=True)
     facts: list[tuple[str, str]] = []
     if entry is None:
         facts.append(("kind", "none of what mail is decided by"))
     else:
         facts += _facts_of(entry, now, settings)
-        if entry.state is not State.UNREADABLE and is_too_old(entry, now, settings):
+        if entry.state is not EntryState.UNREADABLE and is_too_old(entry, now, settings):
             facts.append(("passed over", "it is too old, and counts no more"))
     return [
         *facts,
@@ -227,7 +227,7 @@ def _content(record: Record) -> str:
     return printable(record.value) or "(empty)"
 
 
-def _facts_of(entry: Entry, now: int, settings: Settings) -> Iterable[tuple[str, str]]:
+def _facts_of(entry: StoredEntry, now: int, settings: Settings) -> Iterable[tuple[str, str]]:
     client, sender, recipient = names_of(entry)
     yield "kind", entry.kind.value
     if entry.is_hidden:
@@ -238,7 +238,7 @@ def _facts_of(entry: Entry, now: int, settings: Settings) -> Iterable[tuple[str,
     yield "state", _state_in_words(entry, now, settings)
     if entry.first_seen:
         yield "first seen", _moment(entry.first_seen, now)
-    if entry.state is State.UNREADABLE:
+    if entry.state is EntryState.UNREADABLE:
         return
     yield "last seen", _moment(entry.last_seen, now)
     if isinstance(entry.record, Triplet) and entry.record.passed_at is not None:
@@ -247,19 +247,19 @@ def _facts_of(entry: Entry, now: int, settings: Settings) -> Iterable[tuple[str,
     yield "forgotten", "no end" if end is None else _moment(end, now)
 
 
-def _state_in_words(entry: Entry, now: int, settings: Settings) -> str:
+def _state_in_words(entry: StoredEntry, now: int, settings: Settings) -> str:
     state = entry.state.value
     match entry.record:
         case Client(successes=number):
             return f"{state}: {_times(number)}{_of(settings.auto_whitelist_clients)}"
         case Identity(successes=number):
             return f"{state}: {_times(number)}{_of(settings.auto_whitelist_identities)}"
-    if entry.state is State.WAITING and entry.passes_at > now:
+    if entry.state is EntryState.WAITING and entry.passes_at > now:
         least = "at the earliest " if settings.delay_varies else ""
         return f"{state}, passes {least}{_moment(entry.passes_at, now)}"
-    if entry.state is State.UNREADABLE:
+    if entry.state is EntryState.UNREADABLE:
         return f"{state}: mail is decided as if it were not there"
-    if entry.state in (State.WAITING, State.NEVER_RETURNED):
+    if entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED):
         return f"{state}; would pass since {_moment(entry.passes_at, now)}"
     return state
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from greyd.cli.errors import CommandError
 from greyd.escaping import printable
 from greyd.rules.address import network_prefix, parse_address
-from greyd.rules.entries import Entry, Kind, State
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry
 from greyd.rules.evidence import Evidence
 from greyd.rules.hostnames import is_or_is_below
 from greyd.rules.keys import normalise_sender, request_keys
-from greyd.whitelist.matcher import Network, parse_network
+from greyd.rules.networks import Network, parse_network
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -54,7 +54,7 @@ class Selection:
     """Of an identity."""
     sender: bytes = b""
     recipient: bytes = b""
-    states: Collection[State] = ()
+    states: Collection[EntryState] = ()
     since: int = 0
     """Only what was seen then or later."""
 
@@ -68,7 +68,7 @@ class Selection:
         """Whether it names a client, a sender or a recipient."""
         return bool(self.networks or self.domain or self.sender or self.recipient)
 
-    def takes(self, entry: Entry, settings: Settings) -> bool:
+    def takes(self, entry: StoredEntry, settings: Settings) -> bool:
         """Whether an entry is meant."""
         return (
             (not self.states or entry.state in self.states)
@@ -78,18 +78,18 @@ class Selection:
             and _is_or_is_in(entry.names.recipient, self.recipient)
         )
 
-    def _takes_client(self, entry: Entry, settings: Settings) -> bool:
+    def _takes_client(self, entry: StoredEntry, settings: Settings) -> bool:
         if not (self.networks or self.domain):
             return True
         name = entry.names.network
-        if entry.kind in (Kind.IDENTITY, Kind.IDENTITY_TRIPLET):
+        if entry.kind in (EntryKind.IDENTITY, EntryKind.IDENTITY_TRIPLET):
             return bool(self.domain) and _is_or_is_in(name, self.domain)
         network = _network_of(entry, settings)
         return network is not None and any(_overlap(network, each) for each in self.networks)
 
-    def _takes_sender(self, entry: Entry) -> bool:
+    def _takes_sender(self, entry: StoredEntry) -> bool:
         if self.sender == NULL_SENDER:
-            is_triplet = entry.kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET)
+            is_triplet = entry.kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET)
             return is_triplet and not entry.is_hidden and not entry.names.sender
         return _is_or_is_in(entry.names.sender, self.sender)
 
@@ -164,7 +164,7 @@ def select(
     client: str | None,
     sender: str | None,
     recipient: str | None,
-    states: Collection[State] = (),
+    states: Collection[EntryState] = (),
     since: int = 0,
 ) -> Selection:
     """Return what the options of a command select.
@@ -213,10 +213,10 @@ def _addresses_of(name: str) -> tuple[Network, ...]:
     return tuple(filter(None, map(parse_network, sorted(texts))))
 
 
-def _network_of(entry: Entry, settings: Settings) -> Network | None:
+def _network_of(entry: StoredEntry, settings: Settings) -> Network | None:
     """Return the network that an entry's client stands for."""
     network = parse_network(entry.names.network)
-    if network is None or entry.kind is Kind.CLIENT or settings.lookup_by_host:
+    if network is None or entry.kind is EntryKind.CLIENT or settings.lookup_by_host:
         return network
     prefix = network_prefix(network.number, network.bits, settings)
     return network._replace(prefix=min(prefix, network.bits))

@@ -18,12 +18,12 @@ from greyd.cli.errors import CommandError
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable
 from greyd.rules.address import Address, parse_address
-from greyd.rules.entries import Entry, Kind, State, is_too_old, understand
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret, is_too_old
 from greyd.rules.evidence import Evidence
 from greyd.rules.keys import correspondence_key, normalise_sender, request_keys
+from greyd.rules.networks import parse_network
 from greyd.store.contract import scan
 from greyd.terminal import print_error
-from greyd.whitelist.matcher import parse_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -161,7 +161,7 @@ class _Mail:
             same = normalise_sender(self.sender).lower(), self.recipient.lower()
             others = await found.summarize_store(
                 store,
-                lambda each: each.kind is Kind.IDENTITY_TRIPLET and each.names[1:] == same,
+                lambda each: each.kind is EntryKind.IDENTITY_TRIPLET and each.names[1:] == same,
             )
             domains = list(dict.fromkeys([*domains, *(each.names.network for each in others)]))
         for domain in domains:
@@ -245,7 +245,7 @@ class _Found:
 
     context: CommandContext
     _objects: list[dict[str, Any]] = field(default_factory=list)
-    _others: list[Entry] = field(default_factory=list)
+    _others: list[StoredEntry] = field(default_factory=list)
     _more: bool = False
 
     @property
@@ -262,11 +262,11 @@ class _Found:
 
     def _add(self, record: Record) -> None:
         now = int(time.time())
-        entry = understand(record, now, self.settings, expired=True, unreadable=True)
-        known = object_of(entry, now, self.settings) if entry else {"kind": Kind.OTHER.value}
+        entry = interpret(record, now, self.settings, expired=True, unreadable=True)
+        known = object_of(entry, now, self.settings) if entry else {"kind": EntryKind.OTHER.value}
         counts = (
             entry is not None
-            and entry.state is not State.UNREADABLE
+            and entry.state is not EntryState.UNREADABLE
             and not is_too_old(entry, now, self.settings)
         )
         self._objects.append(
@@ -283,20 +283,22 @@ class _Found:
             self.context.print(f"{name + ':':14}{fact}")
         self.context.print("")
 
-    async def summarize_store(self, store: Store, wanted: Callable[[Entry], bool]) -> list[Entry]:
+    async def summarize_store(
+        self, store: Store, wanted: Callable[[StoredEntry], bool]
+    ) -> list[StoredEntry]:
         """Return what is wanted of the whole store, up to one more than are shown."""
-        now, found = int(time.time()), list[Entry]()
+        now, found = int(time.time()), list[StoredEntry]()
         rough = await store.size()
         with self.context.progress_bar("looking through the store", rough.entries) as done:
             async for records in scan(store):
-                entries = (understand(each, now, self.settings) for each in records)
+                entries = (interpret(each, now, self.settings) for each in records)
                 found += islice(filter(wanted, filter(None, entries)), MAX_OTHERS + 1 - len(found))
                 done(len(records))
                 if len(found) > MAX_OTHERS:
                     break
         return found
 
-    def add_others(self, entries: Sequence[Entry], all_of_them: str) -> None:
+    def add_others(self, entries: Sequence[StoredEntry], all_of_them: str) -> None:
         """Show what else is known."""
         self._others, self._more = list(entries[:MAX_OTHERS]), len(entries) > MAX_OTHERS
         if not self.context.as_json:

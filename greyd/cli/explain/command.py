@@ -15,7 +15,7 @@ from greyd.cli.context import EXIT_ERROR, CommandContext
 from greyd.cli.errors import CommandError
 from greyd.cli.explain.steps import Case, Name, outlook, steps
 from greyd.config.durations import format_duration
-from greyd.dns.lookup import DnsError, Kind, Lookup, NotAsked
+from greyd.dns.lookup import DisabledLookup, DnsError, Lookup, RecordType
 from greyd.escaping import printable
 from greyd.maillog.single_line import read_log_line
 from greyd.policy.dry_run import Readable, dry_run
@@ -23,14 +23,14 @@ from greyd.policy.protocol import RequestParser
 from greyd.rules.address import parse_address
 from greyd.store.errors import StoreError, UnusableStoreError
 from greyd.terminal import format_timestamp, print_error
-from greyd.whitelist.files import read_lists
+from greyd.whitelist.files import read_whitelist_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from greyd.cli.explain.steps import Step
     from greyd.config.settings import Settings
-    from greyd.dns.lookup import Answer
+    from greyd.dns.lookup import DnsAnswer
     from greyd.policy.policy import EvidenceCollector
     from greyd.rules.address import Address
     from greyd.rules.request import Request
@@ -132,7 +132,7 @@ async def _explain(
     lookup: Lookup,
     asked: list[str],
 ) -> int:
-    lists = read_lists(settings)
+    lists = read_whitelist_files(settings)
     for error in lists.failed:
         print_error(f"whitelist {error}; going on without it")
     whitelists = lists.whitelists()
@@ -215,7 +215,7 @@ def _request(attributes: Mapping[str, bytes], settings: Settings) -> Request:
 async def _lookup(settings: Settings, asked: list[str], *, wanted: bool) -> AsyncIterator[Lookup]:
     """Open the server's way to DNS; ``asked`` gets what was asked, and the answers."""
     if not wanted:
-        yield NotAsked()
+        yield DisabledLookup()
         return
     from greyd.dns.resolver import Resolver
 
@@ -233,7 +233,7 @@ class _Heard(Lookup):
         self._lookup = lookup
         self._asked = asked
 
-    async def query(self, name: bytes, kind: Kind) -> Answer:
+    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:
         question = f"{kind.value} {printable(name)}"
         try:
             answer = await self._lookup.query(name, kind)
@@ -251,15 +251,15 @@ class _Heard(Lookup):
             self._asked.append(line[:300])
 
 
-def _values(answer: Answer, kind: Kind) -> str:
+def _values(answer: DnsAnswer, kind: RecordType) -> str:
     if not answer.values:
         return "no such record" if answer.exists else "no such name"
     return ", ".join(_value(value, kind) for value in answer.values)
 
 
-def _value(value: bytes, kind: Kind) -> str:
-    if kind in (Kind.A, Kind.AAAA):
-        return socket.inet_ntop(socket.AF_INET if kind is Kind.A else socket.AF_INET6, value)
+def _value(value: bytes, kind: RecordType) -> str:
+    if kind in (RecordType.A, RecordType.AAAA):
+        return socket.inet_ntop(socket.AF_INET if kind is RecordType.A else socket.AF_INET6, value)
     return printable(value) or "(empty)"
 
 
@@ -276,10 +276,10 @@ async def _name_of(attributes: Mapping[str, bytes], lookup: Lookup) -> Name | No
 
 
 async def _confirmed(address: Address, lookup: Lookup) -> Name:
-    from greyd.dns.blocklists import pointer_name
+    from greyd.dns.reverse_names import pointer_name
 
-    names = (await lookup.query(pointer_name(address), Kind.PTR)).values[:_MAX_NAMES]
-    kind = Kind.A if address.bits == 32 else Kind.AAAA
+    names = (await lookup.query(pointer_name(address), RecordType.PTR)).values[:_MAX_NAMES]
+    kind = RecordType.A if address.bits == 32 else RecordType.AAAA
     for name in names:
         if address.packed in (await lookup.query(name, kind)).values:
             return Name(name, names)

@@ -20,7 +20,8 @@ from greyd.rules.keys import keys_to_read, normalise_sender, request_keys
 from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS, Reason
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.terminal import format_timestamp
-from greyd.whitelist.near_misses import Seen, near_client, near_recipient
+from greyd.whitelist.near_misses.reasons import ClientNames
+from greyd.whitelist.near_misses.search import near_misses_for_client, near_misses_for_recipient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
     from greyd.rules.keys import Keys
     from greyd.rules.request import Request
-    from greyd.whitelist.files import Lists
-    from greyd.whitelist.matcher import Entry, Source, Whitelists
-    from greyd.whitelist.near_misses import NearMiss
+    from greyd.whitelist.entries import WhitelistEntry, WhitelistFile
+    from greyd.whitelist.files import WhitelistFiles
+    from greyd.whitelist.matcher import Whitelists
+    from greyd.whitelist.near_misses.reasons import NearMiss
 
 
 class Name(NamedTuple):
@@ -50,7 +52,7 @@ class Case:
 
     request: Request
     settings: Settings
-    lists: Lists
+    lists: WhitelistFiles
     whitelists: Whitelists
     inquiry: DryRun
     name: Name | None
@@ -97,7 +99,7 @@ class Step:
     name: str
     text: str
     details: Sequence[str] = ()
-    match: Entry | None = None
+    match: WhitelistEntry | None = None
     """The entry of a whitelist that matches."""
     near: Sequence[NearMiss] = ()
     """Those that nearly do."""
@@ -203,11 +205,11 @@ def _client_whitelist(case: Case) -> Step:
     names = case.name.names if case.name else ()
     reverse = (request.reverse_client_name or b"").lower()
     others = tuple({*names, reverse} - {b"", b"unknown", name.lower()})
-    seen = Seen(name, address, others, request.helo_name or b"", request.sender or b"")
+    seen = ClientNames(name, address, others, request.helo_name or b"", request.sender or b"")
     return Step(
         "client whitelist",
         _unmatched(case.lists.clients, len(case.whitelists.clients), what),
-        near=near_client(case.lists.clients, case.lists.recipients, seen),
+        near=near_misses_for_client(case.lists.clients, case.lists.recipients, seen),
     )
 
 
@@ -218,7 +220,9 @@ def _recipient_whitelist(case: Case) -> Step:
     return Step(
         "recipient whitelist",
         _unmatched(case.lists.recipients, len(case.whitelists.recipients), printable(recipient)),
-        near=near_recipient(case.lists.recipients, case.lists.clients, recipient, sender),
+        near=near_misses_for_recipient(
+            case.lists.recipients, case.lists.clients, recipient, sender
+        ),
     )
 
 
@@ -226,11 +230,11 @@ def _entry(text: bytes) -> str:
     return excerpt(text[:200].decode(errors="backslashreplace"))
 
 
-def _matched(entry: Entry) -> str:
+def _matched(entry: WhitelistEntry) -> str:
     return f'{entry.file}:{entry.line}: "{_entry(entry.text)}" matches'
 
 
-def _unmatched(sources: Sequence[Source], number: int, what: str) -> str:
+def _unmatched(sources: Sequence[WhitelistFile], number: int, what: str) -> str:
     files = ", ".join(source.file for source in sources) or "no file"
     return f"none of {number} entries in {files} matches {what}"
 

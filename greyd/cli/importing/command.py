@@ -22,7 +22,7 @@ from greyd.cli.opening import opened
 from greyd.config.secrets import read_secrets
 from greyd.escaping import printable
 from greyd.redaction import redacted
-from greyd.rules.entries import Kind
+from greyd.rules.entries import EntryKind
 from greyd.store.contract import scan
 from greyd.store.errors import UnusableStoreError
 from greyd.store.opening import is_sqlite_url, sqlite_file
@@ -46,12 +46,12 @@ _TOGETHER = 20_000
 """Entries that come from another Redis at a time."""
 
 _PLURALS = {
-    Kind.TRIPLET: "triplets",
-    Kind.CLIENT: "clients",
-    Kind.IDENTITY_TRIPLET: "identity triplets",
-    Kind.IDENTITY: "identities",
-    Kind.CORRESPONDENCE: "correspondences",
-    Kind.OTHER: "notes",
+    EntryKind.TRIPLET: "triplets",
+    EntryKind.CLIENT: "clients",
+    EntryKind.IDENTITY_TRIPLET: "identity triplets",
+    EntryKind.IDENTITY: "identities",
+    EntryKind.CORRESPONDENCE: "correspondences",
+    EntryKind.OTHER: "notes",
 }
 
 
@@ -326,7 +326,7 @@ class Tally:
     settings: Settings
     now: int
     dry_run: bool
-    counts: Counter[tuple[Kind, Outcome]] = field(default_factory=Counter)
+    counts: Counter[tuple[EntryKind, Outcome]] = field(default_factory=Counter)
     reasons: Counter[Refused] = field(default_factory=Counter)
     unreadable: int = 0
     shown: list[str] = field(default_factory=list)
@@ -351,9 +351,9 @@ class Tally:
                     self.shown.append(printable(item.data))
 
     @property
-    def changed(self) -> Counter[Kind]:
+    def changed(self) -> Counter[EntryKind]:
         """How many entries the store has now that it did not have so."""
-        changed: Counter[Kind] = Counter()
+        changed: Counter[EntryKind] = Counter()
         for (kind, outcome), number in self.counts.items():
             if outcome in (Outcome.IMPORTED, Outcome.MERGED):
                 changed[kind] += number
@@ -391,7 +391,7 @@ async def _target(context: CommandContext, *, dry_run: bool) -> AsyncIterator[St
         yield store
 
 
-def _listed(numbers: Counter[Kind]) -> str:
+def _listed(numbers: Counter[EntryKind]) -> str:
     return ", ".join(f"{number} {_PLURALS[kind]}" for kind, number in numbers.items())
 
 
@@ -434,7 +434,7 @@ def _rows(tally: Tally) -> dict[str, dict[str, int]]:
     rows = {}
     for kind, name in _PLURALS.items():
         row = {outcome.value: tally.counts[kind, outcome] for outcome in Outcome}
-        if any(row.values()) or kind in (Kind.TRIPLET, Kind.CLIENT):
+        if any(row.values()) or kind in (EntryKind.TRIPLET, EntryKind.CLIENT):
             rows[name] = {"read": sum(row.values()), **row}
     return rows
 

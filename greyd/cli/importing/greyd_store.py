@@ -19,7 +19,7 @@ from greyd.cli.importing.merging import (
     as_passed_here,
 )
 from greyd.rules.address import parse_address
-from greyd.rules.entries import Kind, is_own_note, kind_of
+from greyd.rules.entries import EntryKind, is_internal_key, kind_of
 from greyd.rules.keys import hidden, keys_of_normal, names_in
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.store.sqlite.rows import NEWEST, entries_before
@@ -60,9 +60,9 @@ def count(connection: sqlite3.Connection) -> int:
 def understand(record: Record, settings: Settings, delay_seconds: int) -> Item:
     """Say where an entry belongs. Its triplets were decided with ``delay_seconds``."""
     kind = kind_of(record.key)
-    if is_own_note(record.key):
+    if is_internal_key(record.key):
         return Refused(kind, _NOTES)
-    if record.foreign_type or kind is Kind.OTHER:
+    if record.foreign_type or kind is EntryKind.OTHER:
         what = record.foreign_type.encode() or record.value[:200]
         return Unreadable(record.key[:200] + b" " + what)
     known = _known(kind, record.value)
@@ -70,7 +70,7 @@ def understand(record: Record, settings: Settings, delay_seconds: int) -> Item:
         return Unreadable(record.key[:200] + b" " + record.value[:200])
     if isinstance(known, Identity):
         # With --privacy only the record tells the one from the other.
-        kind = Kind.IDENTITY
+        kind = EntryKind.IDENTITY
     elif isinstance(known, Triplet):
         known = as_passed_here(known, delay_seconds, settings)
     key = _key(record.key, kind, settings)
@@ -80,25 +80,25 @@ def understand(record: Record, settings: Settings, delay_seconds: int) -> Item:
     return Found(kind, (key,), known, record.ttl_seconds or 0)
 
 
-def _known(kind: Kind, value: bytes) -> Triplet | Client | Identity | Correspondence | None:
-    if kind in (Kind.TRIPLET, Kind.IDENTITY_TRIPLET):
+def _known(kind: EntryKind, value: bytes) -> Triplet | Client | Identity | Correspondence | None:
+    if kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET):
         return Triplet.load(value)
-    if kind is Kind.CORRESPONDENCE:
+    if kind is EntryKind.CORRESPONDENCE:
         return Correspondence.load(value)
     return Identity.load(value) or Client.load(value)
 
 
-def _key(key: bytes, kind: Kind, settings: Settings) -> bytes | str:
+def _key(key: bytes, kind: EntryKind, settings: Settings) -> bytes | str:
     """Return the key here, or why there is none."""
     if not key.startswith(b"{"):
         return _hashed(key, settings)
-    if kind is Kind.CORRESPONDENCE:
+    if kind is EntryKind.CORRESPONDENCE:
         if settings.privacy_key is not None:
             return _KEYED
         return b"~" + key.partition(b"}~")[2] if settings.privacy else key
-    if kind in (Kind.IDENTITY, Kind.IDENTITY_TRIPLET):
+    if kind in (EntryKind.IDENTITY, EntryKind.IDENTITY_TRIPLET):
         return hidden(key, settings) if settings.privacy else key
-    if kind is Kind.CLIENT:
+    if kind is EntryKind.CLIENT:
         address = parse_address(key.partition(b"}:")[2])
         return keys_of_normal(address, b"", b"", settings).client if address else key
     return _triplet(key, settings)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.config.settings import Settings
-    from greyd.rules.entries import Kind
+    from greyd.rules.entries import EntryKind
     from greyd.rules.transaction import Remembered, Rule
 
-    Answer = tuple[Kind, "Outcome"]
+    Answer = tuple[EntryKind, "Outcome"]
 
 
 class Outcome(Enum):
@@ -59,7 +59,7 @@ Known = Triplet | Client | Identity | Correspondence
 class Found(NamedTuple):
     """An entry that was found elsewhere."""
 
-    kind: Kind
+    kind: EntryKind
     keys: tuple[bytes, ...]
     """Where it belongs here. Several where its key can be read in more than one way: the wrong
     ones are asked for by nobody. All have the same tag."""
@@ -71,7 +71,7 @@ class Found(NamedTuple):
 class Refused(NamedTuple):
     """An entry for which there is no place here."""
 
-    kind: Kind
+    kind: EntryKind
     reason: str
     is_wrong: bool = False
     """Whether it would have been taken over if the server were set up for it."""

@@ -38,7 +38,7 @@ from greyd.cli.errors import CommandError
 from greyd.cli.importing.merging import Found, Item, Refused, Unreadable, as_passed_here
 from greyd.escaping import printable
 from greyd.rules.address import parse_address
-from greyd.rules.entries import Kind
+from greyd.rules.entries import EntryKind
 from greyd.rules.keys import keys_of_normal
 from greyd.rules.records import Client, Triplet
 
@@ -382,7 +382,7 @@ class Reading:
         keys = self._triplet_keys(pair.key)
         if keys is None:
             return _unreadable(pair)
-        return Found(Kind.TRIPLET, keys, self._triplet(first, last))
+        return Found(EntryKind.TRIPLET, keys, self._triplet(first, last))
 
     def _triplet(self, first: int, last: int) -> Triplet:
         return as_passed_here(Triplet(first, last), self.delay_seconds, self.settings)
@@ -392,13 +392,13 @@ class Reading:
         address = parse_address(pair.key)
         if address is not None:
             key = keys_of_normal(address, b"", b"", self.settings).client
-            return Found(Kind.CLIENT, (key,), Client(first, last))
+            return Found(EntryKind.CLIENT, (key,), Client(first, last))
         if not _HASH.fullmatch(pair.key):
             return _unreadable(pair)
-        kind = Kind.CLIENT if first < _MAX_COUNT else Kind.TRIPLET
+        kind = EntryKind.CLIENT if first < _MAX_COUNT else EntryKind.TRIPLET
         if not self.settings.privacy or self.settings.privacy_key is not None:
             return Refused(kind, _HASHED, is_wrong=True)
-        if kind is Kind.CLIENT:
+        if kind is EntryKind.CLIENT:
             return Found(kind, (b":" + pair.key,), Client(first, last))
         return Found(kind, (b"/" + pair.key,), self._triplet(first, last))
 

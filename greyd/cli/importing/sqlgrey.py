@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.errors import CommandError
 from greyd.cli.importing.merging import Found, Item, Refused, Unreadable
 from greyd.rules.address import network_prefix, parse_address
-from greyd.rules.entries import Kind
+from greyd.rules.entries import EntryKind
 from greyd.rules.greylist import COUNT_EVERY
 from greyd.rules.keys import request_keys
 from greyd.rules.records import Client, Triplet
@@ -105,12 +105,12 @@ def _waiting(row: tuple[object, ...], settings: Settings) -> Item:
     if address is None:
         return _unreadable(row)
     if is_network and _is_too_wide(address, settings):
-        return Refused(Kind.TRIPLET, _TOO_WIDE)
+        return Refused(EntryKind.TRIPLET, _TOO_WIDE)
     sender = b"" if name == _NOBODY else name
     if domain != _NOBODY:
         sender += b"@" + domain
     key = request_keys(address, sender, recipient, settings).triplet
-    return Found(Kind.TRIPLET, (key,), Triplet(first_seen, first_seen))
+    return Found(EntryKind.TRIPLET, (key,), Triplet(first_seen, first_seen))
 
 
 def _address(source: bytes) -> tuple[Address | None, bool]:
@@ -144,7 +144,7 @@ def _clients(connection: sqlite3.Connection, settings: Settings) -> Iterator[Ite
         if address is None:
             yield _unreadable(row)
         elif is_network:
-            yield Refused(Kind.CLIENT, _NO_PLACE)
+            yield Refused(EntryKind.CLIENT, _NO_PLACE)
         else:
             if counting and counting.source != source:
                 yield counting.found(settings)
@@ -175,7 +175,7 @@ class _Counting:
     def found(self, settings: Settings) -> Found:
         """Return what is known of it."""
         key = request_keys(self.address, b"", b"", settings).client
-        return Found(Kind.CLIENT, (key,), Client(self._successes, self.last))
+        return Found(EntryKind.CLIENT, (key,), Client(self._successes, self.last))
 
 
 def _unreadable(row: tuple[object, ...]) -> Unreadable:

@@ -205,9 +205,9 @@ def _whitelists(
         AdminError: a file can't be read.
     """
     from greyd.cli.replay.simulated_server import Remembering
-    from greyd.whitelist.files import read_lists
+    from greyd.whitelist.files import read_whitelist_files
 
-    lists = read_lists(
+    lists = read_whitelist_files(
         Settings(whitelist_clients=clients, whitelist_recipients=recipients, list_override=override)
     )
     for error in lists.failed:

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from greyd.cli.replay.simulation import request_of
-from greyd.dns.lookup import NotAsked
+from greyd.dns.lookup import DisabledLookup
 from greyd.lru import LruCache
 from greyd.rules.address import parse_address
 from greyd.rules.evidence import NO_EVIDENCE, Evidence
@@ -119,7 +119,9 @@ def _dns_witness(
 ) -> DnsEvidenceCollector:
     from greyd.dns.collector import DnsEvidenceCollector
 
-    return DnsEvidenceCollector(settings, lookup or NotAsked(), lambda: whitelists.override, _raise)
+    return DnsEvidenceCollector(
+        settings, lookup or DisabledLookup(), lambda: whitelists.override, _raise
+    )
 
 
 def _raise(fault: BaseException) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from greyd.rules.request import Request
     from greyd.rules.transaction import Answer, Rule
     from greyd.store.contract import DoneCallback
-    from greyd.whitelist.matcher import Entry
+    from greyd.whitelist.entries import WhitelistEntry
 
 _OF_THE_PAST = 86400
 """Seconds before the log's beginning at which what was known then is taken to have begun."""
@@ -151,11 +151,11 @@ class Remembering(Whitelists):
         self._by_client = lru_cache(50_000)(super().match_client)
         self._by_recipient = lru_cache(50_000)(super().match_recipient)
 
-    def match_client(self, name: bytes, address: Address | None) -> Entry | None:
+    def match_client(self, name: bytes, address: Address | None) -> WhitelistEntry | None:
         """Return the entry that lets a client pass."""
         return self._by_client(name, address)
 
-    def match_recipient(self, recipient: bytes) -> Entry | None:
+    def match_recipient(self, recipient: bytes) -> WhitelistEntry | None:
         """Return the entry that lets mail to a recipient pass."""
         return self._by_recipient(recipient)
 

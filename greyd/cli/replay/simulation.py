@@ -25,7 +25,8 @@ from greyd.cli.replay.simulated_server import KNOWN_BEFORE
 from greyd.config.settings import Settings
 from greyd.lru import LruCache
 from greyd.rules.address import address_text, network_of, network_prefix, parse_address
-from greyd.rules.hostnames import is_generic, normal_name, organisation_of
+from greyd.rules.generic_hostnames import is_generic
+from greyd.rules.hostnames import normal_name, organisation_of
 from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS, Reason
 from greyd.rules.request import Request
 

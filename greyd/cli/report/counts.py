@@ -17,13 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from greyd.cli.report.kinds import EARNED, GREYLISTED, DecisionKind, kind_of, no_counts
 from greyd.rules.address import parse_address
 from greyd.rules.entries import GIVEN_UP_SECONDS
-from greyd.rules.hostnames import (
-    domain_of,
-    is_generic,
-    is_or_is_below,
-    normal_name,
-    organisation_of,
-)
+from greyd.rules.generic_hostnames import is_generic
+from greyd.rules.hostnames import domain_of, is_or_is_below, normal_name, organisation_of
 from greyd.rules.keys import normalise_sender, request_keys
 from greyd.rules.reasons import GREYLIST, PASS
 

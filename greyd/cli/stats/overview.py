@@ -16,7 +16,7 @@ from greyd.monitoring.stats_client import (
     combined_counts,
     combined_periods,
 )
-from greyd.rules.entries import Kind, State
+from greyd.rules.entries import EntryKind, EntryState
 from greyd.store.url import redact_url
 
 if TYPE_CHECKING:
@@ -273,16 +273,16 @@ def _store(store: StoreView) -> Iterator[str]:
 
 def _counts(tally: Tally) -> Iterator[str]:
     waiting, passed, gone = (
-        tally.number(Kind.TRIPLET, state)
-        for state in (State.WAITING, State.PASSED, State.NEVER_RETURNED)
+        tally.number(EntryKind.TRIPLET, state)
+        for state in (EntryState.WAITING, EntryState.PASSED, EntryState.NEVER_RETURNED)
     )
     yield f"triplets: {waiting:,} waiting, {passed:,} passed, {gone:,} never returned"
-    good = tally.number(Kind.CLIENT, State.AUTO_WHITELISTED)
-    line = f"clients: {tally.number(Kind.CLIENT):,}, of them {good:,} auto-whitelisted"
-    if identities := tally.number(Kind.IDENTITY):
-        good = tally.number(Kind.IDENTITY, State.AUTO_WHITELISTED)
+    good = tally.number(EntryKind.CLIENT, EntryState.AUTO_WHITELISTED)
+    line = f"clients: {tally.number(EntryKind.CLIENT):,}, of them {good:,} auto-whitelisted"
+    if identities := tally.number(EntryKind.IDENTITY):
+        good = tally.number(EntryKind.IDENTITY, EntryState.AUTO_WHITELISTED)
         line += f"; identities: {identities:,}, of them {good:,}"
-    if known := tally.number(Kind.CORRESPONDENCE):
+    if known := tally.number(EntryKind.CORRESPONDENCE):
         line += f"; correspondences: {known:,}"
     yield line
     more = [

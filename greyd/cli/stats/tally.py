@@ -13,7 +13,7 @@ from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
 from greyd.cli.entries.rows import text_of
-from greyd.rules.entries import Kind, State, understand
+from greyd.rules.entries import EntryKind, EntryState, interpret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +60,7 @@ class Tally:
     looked_at: int = 0
     complete: bool = False
     """All entries were looked at."""
-    states: Counter[tuple[Kind, State]] = field(default_factory=Counter)
+    states: Counter[tuple[EntryKind, EntryState]] = field(default_factory=Counter)
     passed_over: int = 0
     """Entries that are too old for the rules, and greyd's notes for itself."""
     unreadable: int = 0
@@ -78,43 +78,45 @@ class Tally:
         now = int(time.time())
         for record in records:
             self.looked_at += 1
-            entry = understand(record, now, settings, unreadable=True)
+            entry = interpret(record, now, settings, unreadable=True)
             self.without_end += record.ttl_seconds is None
             if entry is None:
                 self.passed_over += 1
                 continue
-            if entry.state is State.UNREADABLE:
+            if entry.state is EntryState.UNREADABLE:
                 self.unreadable += 1
                 continue
             self.states[entry.kind, entry.state] += 1
             # The same mail may be known by its identity too: it waits once.
-            if entry.kind is Kind.TRIPLET and entry.state is State.WAITING:
+            if entry.kind is EntryKind.TRIPLET and entry.state is EntryState.WAITING:
                 if entry.is_hidden:
                     self.hidden = True
                     continue
                 self.clients.add(entry.names.network)
                 self.recipients.add(entry.names.recipient)
 
-    def number(self, kind: Kind, *states: State) -> int:
+    def number(self, kind: EntryKind, *states: EntryState) -> int:
         """Return how many entries of a kind there are, in some states or in any."""
-        return sum(self.states[kind, state] for state in states or State)
+        return sum(self.states[kind, state] for state in states or EntryState)
 
     def dump(self, most: int) -> dict[str, Any]:
         """Return it for a program, with so many names."""
         triplets = {
-            state.value.replace(" ", "_"): self.number(Kind.TRIPLET, state)
-            for state in (State.WAITING, State.PASSED, State.NEVER_RETURNED)
+            state.value.replace(" ", "_"): self.number(EntryKind.TRIPLET, state)
+            for state in (EntryState.WAITING, EntryState.PASSED, EntryState.NEVER_RETURNED)
         }
         return {
             "looked_at": self.looked_at,
             "complete": self.complete,
             "triplets": triplets,
-            "identity_triplets": self.number(Kind.IDENTITY_TRIPLET),
-            "clients": self.number(Kind.CLIENT),
-            "auto_whitelisted_clients": self.number(Kind.CLIENT, State.AUTO_WHITELISTED),
-            "identities": self.number(Kind.IDENTITY),
-            "auto_whitelisted_identities": self.number(Kind.IDENTITY, State.AUTO_WHITELISTED),
-            "correspondences": self.number(Kind.CORRESPONDENCE),
+            "identity_triplets": self.number(EntryKind.IDENTITY_TRIPLET),
+            "clients": self.number(EntryKind.CLIENT),
+            "auto_whitelisted_clients": self.number(EntryKind.CLIENT, EntryState.AUTO_WHITELISTED),
+            "identities": self.number(EntryKind.IDENTITY),
+            "auto_whitelisted_identities": self.number(
+                EntryKind.IDENTITY, EntryState.AUTO_WHITELISTED
+            ),
+            "correspondences": self.number(EntryKind.CORRESPONDENCE),
             "passed_over": self.passed_over,
             "unreadable": self.unreadable,
             "without_end": self.without_end,

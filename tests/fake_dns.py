@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from greyd.dns.lookup import Answer, DnsError, Kind, Lookup
+from greyd.dns.lookup import DnsAnswer, DnsError, Lookup, RecordType
 from greyd.rules.address import Address, parse_address
 
 
@@ -17,29 +17,29 @@ def address_of(text: str) -> Address:
     return address
 
 
-def addresses(*texts: str) -> Answer:
-    return Answer(tuple(ip_address(text).packed for text in texts))
+def addresses(*texts: str) -> DnsAnswer:
+    return DnsAnswer(tuple(ip_address(text).packed for text in texts))
 
 
 @dataclass
 class FakeDns(Lookup):
     """Answers what ``records`` has; a name without any does not exist."""
 
-    records: dict[tuple[bytes, Kind], Answer | DnsError] = field(default_factory=dict)
+    records: dict[tuple[bytes, RecordType], DnsAnswer | DnsError] = field(default_factory=dict)
     silent: set[bytes] = field(default_factory=set)
-    asked: list[tuple[bytes, Kind]] = field(default_factory=list)
+    asked: list[tuple[bytes, RecordType]] = field(default_factory=list)
 
-    def add(self, name: str, kind: Kind, *values: str | bytes) -> None:
-        if kind in {Kind.A, Kind.AAAA}:
+    def add(self, name: str, kind: RecordType, *values: str | bytes) -> None:
+        if kind in {RecordType.A, RecordType.AAAA}:
             answer = addresses(*(str(value) for value in values))
         else:
-            answer = Answer(tuple(v if isinstance(v, bytes) else v.encode() for v in values))
+            answer = DnsAnswer(tuple(v if isinstance(v, bytes) else v.encode() for v in values))
         self.records[name.encode(), kind] = answer
 
-    def fail(self, name: str, kind: Kind) -> None:
+    def fail(self, name: str, kind: RecordType) -> None:
         self.records[name.encode(), kind] = DnsError("SERVFAIL")
 
-    async def query(self, name: bytes, kind: Kind) -> Answer:
+    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:
         self.asked.append((name, kind))
         if name in self.silent:
             await asyncio.sleep(3600)
@@ -47,5 +47,5 @@ class FakeDns(Lookup):
         if isinstance(answer, DnsError):
             raise answer
         if answer is None:
-            return Answer(exists=any(known == name for known, _ in self.records))
+            return DnsAnswer(exists=any(known == name for known, _ in self.records))
         return answer

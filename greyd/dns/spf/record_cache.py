@@ -1,0 +1,56 @@
+"""Parsed SPF records, cached by their text."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from greyd.dns.spf.errors import SpfPermanentError
+from greyd.dns.spf.parser import RecordParser
+
+if TYPE_CHECKING:
+    from greyd.dns.spf.record import SpfRecord
+
+MAX_CACHED_RECORDS = 5000
+"""Parsed records that are kept; the one not used for longest goes."""
+MAX_CACHED_BYTES = 8 * 1024 * 1024
+"""What they may take together, about."""
+
+
+class RecordCache:
+    """Records parsed lately, by their text; None for one with an error."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[bytes, SpfRecord | None] = OrderedDict()
+        self._memory_bytes = 0
+
+    def parse(self, text: bytes) -> SpfRecord:
+        """Return a record, parsed now or before.
+
+        Raises:
+            _PermanentError: it has an error, or exceeds a limit.
+        """
+        if text in self._records:
+            self._records.move_to_end(text)
+            record = self._records[text]
+        else:
+            try:
+                record = RecordParser().parse(text)
+            except SpfPermanentError:
+                record = None
+            self._put(text, record)
+        if record is None:
+            raise SpfPermanentError
+        return record
+
+    def _put(self, text: bytes, record: SpfRecord | None) -> None:
+        self._records[text] = record
+        self._memory_bytes += _memory_bytes(text, record)
+        while (
+            len(self._records) > MAX_CACHED_RECORDS or self._memory_bytes > MAX_CACHED_BYTES
+        ) and len(self._records) > 1:
+            self._memory_bytes -= _memory_bytes(*self._records.popitem(last=False))
+
+
+def _memory_bytes(text: bytes, record: SpfRecord | None) -> int:
+    return len(text) + (300 if record is None else record.memory_bytes)

@@ -1,0 +1,55 @@
+"""IP networks in CIDR notation."""
+
+from __future__ import annotations
+
+import re
+from socket import AF_INET6, inet_pton
+from typing import NamedTuple
+
+from greyd.rules.address import Address, ipv4_within, parse_address
+
+
+class Network(NamedTuple):
+    """An IPv4 or IPv6 network: its address's bits, and how many of them count."""
+
+    number: int
+    prefix: int
+    bits: int
+
+    def holds(self, address: Address) -> bool:
+        """Whether an address is in it."""
+        free = self.bits - self.prefix
+        return self.bits == address.bits and self.number >> free == address.number >> free
+
+
+def parse_network(text: bytes) -> Network | None:
+    """Read an address or a network in CIDR form; None for anything else.
+
+    A network of IPv6 addresses that write down IPv4 clients is the IPv4 network.
+    """
+    host, slash, length = text.partition(b"/")
+    if host.startswith(b"[") and host.endswith(b"]") and b":" in host and not slash:
+        host = host[1:-1]
+    if slash and not re.fullmatch(rb"[0-9]{1,3}", length):
+        return None
+    bits = 128 if b":" in host else 32
+    prefix = int(length) if slash else bits
+    if prefix > bits:
+        return None
+    if bits == 32:
+        address = parse_address(host)
+        return _masked(address.number, prefix, 32) if address else None
+    try:
+        number = int.from_bytes(inet_pton(AF_INET6, host.decode("ascii")), "big")
+    except (OSError, ValueError):
+        return None
+    ipv4 = ipv4_within(number)
+    # All of NAT64's prefix would be all of IPv4, and hardly what was meant: see Clients.
+    if ipv4 is not None and prefix >= (96 if number >> 32 == 0xFFFF else 97):
+        return _masked(ipv4, prefix - 96, 32)
+    return _masked(number, prefix, 128)
+
+
+def _masked(number: int, prefix: int, bits: int) -> Network:
+    free = bits - prefix
+    return Network(number >> free << free, prefix, bits)

@@ -1,0 +1,1 @@
+"""Finds entries that are invalid, never match, match too much, or are redundant."""

@@ -1,0 +1,90 @@
+"""Finds entries that another entry makes redundant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.whitelist.entries import WhitelistEntry, is_pattern, network_of_entry
+from greyd.whitelist.hits import CLIENTS, RECIPIENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from greyd.rules.networks import Network
+
+
+# What is covered by another -----------------------------------------------------------------------
+
+
+def redundant_entries(
+    entries: Iterable[WhitelistEntry], which: str
+) -> Iterator[tuple[WhitelistEntry, WhitelistEntry]]:
+    """Yield entries that another one makes needless, each with that."""
+    patterns, networks, rest = [], [], []
+    for entry in entries:
+        if is_pattern(entry.text):
+            patterns.append(entry)
+        elif which == CLIENTS and (network := network_of_entry(entry.text)):
+            networks.append((entry, network))
+        else:
+            rest.append(entry)
+    yield from _duplicates(patterns, lambda text: text)
+    yield from _covered_networks(networks)
+    yield from _covered_names(rest, which)
+
+
+def _duplicates(
+    entries: Iterable[WhitelistEntry], key: Callable[[bytes], bytes]
+) -> Iterator[tuple[WhitelistEntry, WhitelistEntry]]:
+    seen: dict[bytes, WhitelistEntry] = {}
+    for entry in entries:
+        first = seen.setdefault(key(entry.text), entry)
+        if first is not entry:
+            yield entry, first
+
+
+def _covered_networks(
+    networks: Sequence[tuple[WhitelistEntry, Network]],
+) -> Iterator[tuple[WhitelistEntry, WhitelistEntry]]:
+    known: dict[tuple[int, int], dict[int, WhitelistEntry]] = {}
+    for entry, (number, prefix, bits) in networks:
+        known.setdefault((bits, prefix), {}).setdefault(number, entry)
+    lengths = sorted(known)
+    for entry, (number, prefix, bits) in networks:
+        for family, shorter in lengths:
+            if family != bits or shorter > prefix:
+                continue
+            free = bits - shorter
+            other = known[bits, shorter].get(number >> free << free)
+            if other is not None and other is not entry:
+                yield entry, other
+                break
+
+
+def _covered_names(
+    entries: Sequence[WhitelistEntry], which: str
+) -> Iterator[tuple[WhitelistEntry, WhitelistEntry]]:
+    known: dict[bytes, WhitelistEntry] = {}
+    for entry in entries:
+        known.setdefault(entry.text.lower(), entry)
+    for entry in entries:
+        text = entry.text.lower()
+        for broader in (text, *_covering_texts(text, which)):
+            other = known.get(broader)
+            if other is not None and other is not entry:
+                yield entry, other
+                break
+
+
+def _covering_texts(text: bytes, which: str) -> Iterator[bytes]:
+    """Yield the entries that would cover one."""
+    user, at, domain = text.rpartition(b"@")
+    if which == RECIPIENTS and at:
+        plain = user.partition(b"+")[0]
+        yield from (b"%b@%b" % (plain, domain), plain + b"@", user + b"@")
+        if not domain:
+            return
+        yield domain
+    while b"." in domain:
+        domain = domain.partition(b".")[2]
+        yield domain

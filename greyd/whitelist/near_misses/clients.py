@@ -1,0 +1,108 @@
+"""Why a client entry nearly matches."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from greyd.rules.hostnames import is_or_is_below
+from greyd.whitelist.entries import is_pattern, network_of_entry
+from greyd.whitelist.near_misses.names import plain_name, related_reason
+from greyd.whitelist.near_misses.patterns import compile_or_none, pattern_reason
+from greyd.whitelist.near_misses.reasons import (
+    NEIGHBOUR,
+    OTHER_THING,
+    UNCONFIRMED,
+    WRITTEN,
+    ClientNames,
+    Reason,
+    display_name,
+)
+
+if TYPE_CHECKING:
+    from greyd.rules.address import Address
+
+
+# Clients ------------------------------------------------------------------------------------------
+
+
+def client_reason(text: bytes, seen: ClientNames) -> Reason | None:
+    """Return why an entry nearly matches a client; None where it does not nearly match."""
+    if text.startswith(b"/"):
+        return _client_pattern(text, seen)
+    if network := network_of_entry(text):
+        return _network_reason(text, network, seen.address)
+    name = plain_name(text)
+    if not name:
+        return None
+    if seen.address and (why := _network_like(text, seen.address)):
+        return why
+    if name != text.lower() and is_or_is_below(seen.name.lower(), name):
+        return Reason(WRITTEN, f"would match if it were written {display_name(name)}")
+    for other in seen.other_names:
+        if is_or_is_below(other, name):
+            return Reason(
+                UNCONFIRMED,
+                f"would match {display_name(other)}, which the address calls itself; that name"
+                " does not lead back to it, so it does not count",
+            )
+    if is_or_is_below(seen.helo.lower(), name):
+        return Reason(OTHER_THING, "matches the HELO name, which is not compared")
+    domain = seen.sender.rpartition(b"@")[2].lower()
+    if domain and (is_or_is_below(domain, name) or text.lower() == seen.sender.lower()):
+        return Reason(OTHER_THING, "matches the sender, who is not compared")
+    return None if seen.name == b"unknown" else related_reason(name, seen.name.lower())
+
+
+def _network_reason(
+    text: bytes, network: tuple[int, int, int], address: Address | None
+) -> Reason | None:
+    number, _, bits = network
+    if address is None or address.bits != bits:
+        return None
+    data = text.split(b".")
+    if len(data) == 2 and address.text.startswith(text + b"."):
+        return Reason(
+            WRITTEN, f"is read as {text.decode()}.0.0/24; {text.decode()}.0.0/16 would match"
+        )
+    # A neighbour: in the same network of the size that stands for one provider's mail servers.
+    free = 8 if bits == 32 else 72
+    if number >> free == address.number >> free:
+        return Reason(
+            NEIGHBOUR, f"holds neighbours of {address.text.decode()}, but not that address"
+        )
+    return None
+
+
+_LEADING_BYTES = re.compile(rb"((?:[0-9]{1,3}\.){1,3})[0-9*./-]*")
+
+
+def _network_like(text: bytes, address: Address) -> Reason | None:
+    """Return why what looks like a network, and is read as a name, does not match."""
+    found = _LEADING_BYTES.fullmatch(text)
+    if found is None or not address.text.startswith(found[1]) or address.bits != 32:
+        return None
+    return Reason(
+        WRITTEN, "is no network; write it with the number of its bits, as in 192.0.2.0/24"
+    )
+
+
+def _client_pattern(text: bytes, seen: ClientNames) -> Reason | None:
+    if why := pattern_reason(text, seen.name if seen.name != b"unknown" else b""):
+        return why
+    if not is_pattern(text):
+        return None
+    search = compile_or_none(text[1:-1])
+    if search is None:
+        return None
+    if seen.address and search(seen.address.text):
+        return Reason(
+            OTHER_THING, "matches the address, but patterns are searched in the name only"
+        )
+    if any(search(other) for other in seen.other_names):
+        return Reason(UNCONFIRMED, "matches a name that does not lead back to the address")
+    if seen.helo and search(seen.helo):
+        return Reason(OTHER_THING, "matches the HELO name, which is not compared")
+    if seen.sender and search(seen.sender):
+        return Reason(OTHER_THING, "matches the sender, who is not compared")
+    return None

@@ -1,0 +1,63 @@
+"""Why a name nearly matches."""
+
+from __future__ import annotations
+
+import re
+
+from greyd.rules.hostnames import is_or_is_below, organisation_of
+from greyd.whitelist.near_misses.reasons import RELATED, TYPO, Reason, display_name
+
+# Names --------------------------------------------------------------------------------------------
+
+
+def plain_name(text: bytes) -> bytes:
+    """Return a name without what other notations put around it."""
+    name = re.sub(rb"^[a-z][a-z0-9+.-]*://", b"", text.lower())
+    name = re.sub(rb"[:/].*", b"", name) if name.count(b":") < 2 else name
+    name = name.strip(b"[]<>\"',;").lstrip(b"*.@").rstrip(b".")
+    if not name.isascii():
+        try:
+            return name.decode().encode("idna")
+        except UnicodeError:
+            return b""
+    return name
+
+
+def related_reason(entry: bytes, name: bytes) -> Reason | None:
+    """Return how a name is related to one that does not match it."""
+    if entry.endswith(b"." + name):
+        return Reason(
+            RELATED,
+            f"is for names below {display_name(entry)} only; {display_name(name)} is above it",
+        )
+    if name.startswith(entry + b"."):
+        return Reason(RELATED, "is how the name begins; a name matches by how it ends")
+    if name.endswith(entry) and b"." in entry:
+        return Reason(RELATED, "is how the name ends, but not after a dot")
+    organisation = organisation_of(name)
+    if organisation and is_or_is_below(entry, organisation):
+        return Reason(
+            RELATED, f"is another name of the same domain; {display_name(organisation)} covers both"
+        )
+    return _typo(entry, name)
+
+
+def _typo(entry: bytes, name: bytes) -> Reason | None:
+    if len(entry) < 5 or b"." not in entry:
+        return None
+    labels = name.split(b".")
+    end = b".".join(labels[-1 - entry.count(b".") :])
+    if is_one_letter_apart(entry, end):
+        return Reason(TYPO, f"differs by one letter from {display_name(end)}")
+    return None
+
+
+def is_one_letter_apart(one: bytes, other: bytes) -> bool:
+    """Whether one letter more, less or another makes one of the other."""
+    if abs(len(one) - len(other)) > 1 or one == other:
+        return False
+    short, long = sorted((one, other), key=len)
+    place = next((at for at, pair in enumerate(zip(short, long, strict=False))
+                  if pair[0] != pair[1]), len(short))  # fmt: skip
+    same_length = len(short) == len(long)
+    return short[place + same_length :] == long[place + 1 :]

@@ -1,0 +1,107 @@
+"""Patterns of whitelists, searched by RE2."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import re2
+
+from greyd.whitelist.entries import Diagnostic, WhitelistEntry, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Search = Callable[[bytes], Any]
+
+
+if not hasattr(re2, "Options"):
+    raise ImportError(f"{re2.__file__} is another package of that name", name="re2")
+
+
+def _options(most_bytes: int) -> re2.Options:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.never_capture = True
+    options.log_errors = False
+    options.max_mem = most_bytes
+    return options
+
+
+_SINGLE_OPTIONS = _options(2**20)
+_GROUP_OPTIONS = _options(2**23)
+# Names hold no line feed, so both of Perl's ends of a string are RE2's only one.
+_PERL_ONLY = re.compile(rb"\\.|\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\]", re.DOTALL)
+_IN_CLASS = re.compile(rb"\\h|\\.", re.DOTALL)
+
+
+def _to_re2(pattern: bytes) -> bytes:
+    """Write what Perl and RE2 only spell differently as RE2 does."""
+
+    def spell(found: re.Match[bytes]) -> bytes:
+        if found[0].startswith(b"["):
+            return _IN_CLASS.sub(lambda one: b" \\t" if one[0] == b"\\h" else one[0], found[0])
+        return {b"\\Z": b"\\z", b"\\h": b"[ \\t]"}.get(found[0], found[0])
+
+    return _PERL_ONLY.sub(spell, pattern)
+
+
+_GROUP_SIZE = 200
+
+
+class PatternList:
+    """Patterns that are searched together: most names match none, and one search says so."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[Search, WhitelistEntry]] = []
+        self._groups: list[tuple[Search, list[tuple[Search, WhitelistEntry]]]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, entry: WhitelistEntry, diagnostics: list[Diagnostic]) -> None:
+        """Add the pattern of an entry, or a remark why it can't be searched."""
+        pattern = entry.text[1:-1]
+        try:
+            if not pattern:
+                raise re2.error("empty pattern")
+            self._entries.append((compile_search(pattern), entry))
+        except re2.error as error:
+            reason = str(error).removeprefix("b'").removesuffix("'")
+            text = f"{quoted(entry.text)} – skipped: {reason}; write the pattern without it"
+            diagnostics.append(Diagnostic(entry.file, entry.line, text))
+
+    def first(self, text: bytes) -> WhitelistEntry | None:
+        """Return the first entry whose pattern is found in ``text``."""
+        for search, group in self._groups:
+            if search(text):
+                return next((entry for each, entry in group if each(text)), None)
+        return None
+
+    def combine(self) -> None:
+        """Make what was added ready to be searched."""
+        for start in range(0, len(self._entries), _GROUP_SIZE):
+            group = self._entries[start : start + _GROUP_SIZE]
+            try:
+                # What begins with \Q may reach beyond its own pattern's end.
+                if any(b"\\Q" in entry.text for _, entry in group):
+                    raise re2.error("quoted")
+                any_of = b"|".join(b"(?:%b)" % entry.text[1:-1] for _, entry in group)
+                self._groups.append((_compile(any_of, _GROUP_OPTIONS), group))
+            except re2.error:
+                self._groups += [(each, [(each, entry)]) for each, entry in group]
+
+
+def compile_search(pattern: bytes) -> Search:
+    """Return what searches a pattern as the lists do.
+
+    Raises:
+        re2.error: it can't be searched.
+    """
+    return _compile(pattern, _SINGLE_OPTIONS)
+
+
+def _compile(pattern: bytes, options: re2.Options) -> Search:
+    search: Search = re2.compile(_to_re2(pattern), options).search
+    return search
