@@ -1,6 +1,6 @@
-# The commands of this project; each makes what it needs. PYTHON may name another interpreter.
+# The commands of this project; each installs its dependencies. PYTHON selects another interpreter.
 PYTHON ?= python3
-# One more than there are cores: many tests wait for other programs.
+# One more than the number of cores: many tests wait for other programs.
 TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 MINUTES ?= 10
 SECONDS ?= 60
@@ -20,7 +20,7 @@ DEB_MACHINE ?= $(shell uname -m)
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
-# Looked at each time; only an environment that was made anew has the rest installed anew.
+# Checked each time; only a recreated environment reinstalls the rest.
 $(VENV)/.python: FORCE
 	@packaging/venv.sh "$(PYTHON)" $(VENV)
 
@@ -37,7 +37,7 @@ $(BENCH_STAMP): $(DEV_STAMP)
 	$(PIP) install --editable '.[bench]'
 	touch $@
 
-# Apart from the others, so that what builds is just what is locked.
+# Separate from the others, so that a build uses only locked packages.
 $(RELEASE_VENV)/.python: FORCE
 	@packaging/venv.sh "$(PYTHON)" $(RELEASE_VENV)
 
@@ -54,14 +54,14 @@ serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
 test: $(DEV_STAMP) ## run all tests that this machine can run
 	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
-test-quick: $(DEV_STAMP) ## the tests that start no process: less than a minute
+test-quick: $(DEV_STAMP) ## the tests that start no process, in less than a minute
 	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile -m $(QUICK)
 
 test-pythons: $(DEV_STAMP) ## the quick tests, and those of sockets, on each other Python of this machine
 	$(BIN)/python -m tests.pythons -m $(QUICK)
 	$(BIN)/python -m tests.pythons tests/integration/test_process.py -k "socket and not syslog"
 
-test-fresh: $(DEV_STAMP) ## make serve and make test, as root and as a user, on a Debian that has nothing else
+test-fresh: $(DEV_STAMP) ## make serve and make test, as root and as a user, on a minimal Debian
 	$(BIN)/python -m tests.fresh
 	$(BIN)/python -m tests.fresh --user=root --hosts
 
@@ -74,14 +74,14 @@ format: $(DEV_STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(DEV_STAMP) ## the pages as a site, into build/site
+docs: $(DEV_STAMP) ## build the pages as a site, into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-docs-test: $(DEV_STAMP) ## run what the pages show, as root, on a throw-away machine
+docs-test: $(DEV_STAMP) ## run the commands in the pages, as root, on a disposable machine
 	$(BIN)/python -m pytest --quiet tests/test_pages.py tests/test_site.py
 	$(BIN)/python -m tests.pages
 
-generate: $(DEV_STAMP) ## write what is made from the code: page of options, manual pages, completions
+generate: $(DEV_STAMP) ## generate options page, manual pages and completions from the code
 	$(BIN)/python -m tools.render_options
 	$(BIN)/python -m tools.render_man
 	$(BIN)/python -m tools.render_completions
@@ -89,7 +89,7 @@ generate: $(DEV_STAMP) ## write what is made from the code: page of options, man
 bench: $(BENCH_STAMP) ## compare with postgrey, side by side, into var/benchmarks
 	$(BIN)/python -m tests.benchmarks
 
-soak: $(DEV_STAMP) ## mixed load with restarts of Redis; memory, descriptors, counters
+soak: $(DEV_STAMP) ## mixed load with restarts of Redis; checks memory, descriptors, counters
 	$(BIN)/python -m tests.soak --minutes=$(MINUTES)
 
 test-redis: $(DEV_STAMP) ## the tests of the Redis store, with the oldest Redis and a Valkey
@@ -101,7 +101,7 @@ fuzz: $(DEV_STAMP) ## coverage-guided fuzzing of parser, whitelists, settings, r
 	$(BIN)/python -m tests.fuzz --seconds=$(SECONDS)
 	$(BIN)/python -m pytest --quiet --hypothesis-profile=fuzz tests/cli/test_fuzz_words.py
 
-# Which of them answers; podman and buildah keep a health check only in Docker's format.
+# The first that answers; podman and buildah keep a health check only in Docker's format.
 BUILDER = $(firstword $(foreach each,docker podman buildah,$(shell $(each) info >/dev/null 2>&1 && echo $(each))))
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' greyd/__init__.py)
 
@@ -111,13 +111,13 @@ image: ## build the container image greyd with docker, podman or buildah, whiche
 		--build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
 		--build-arg SOURCE="$(SOURCE)" $(BUILD_OPTIONS) .
 
-release: $(RELEASE_STAMP) ## sources, wheel, SBOM and check sums into dist, built, installed and tried
+release: $(RELEASE_STAMP) ## build and test sources, wheel, SBOM and check sums, into dist
 	$(RELEASE_VENV)/bin/python packaging/release.py
 
-deb: $(RELEASE_STAMP) ## a Debian package into dist; DEB_PYTHON=3.13 for Debian 13
+deb: $(RELEASE_STAMP) ## build a Debian package, into dist; DEB_PYTHON=3.13 for Debian 13
 	$(RELEASE_VENV)/bin/python packaging/build_deb.py --python=$(DEB_PYTHON) --machine=$(DEB_MACHINE) --revision=$(DEB_REVISION)
 
-lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
+lock: $(DEV_STAMP) ## lock the newest versions of all packages, with hashes
 	$(PIP) install uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --output-file requirements/run.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra dev --extra docs --output-file requirements/dev.txt pyproject.toml
@@ -125,5 +125,5 @@ lock: $(DEV_STAMP) ## lock the packages anew, with their hashes
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 		| $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --output-file requirements/build.txt -
 
-clean: ## take away what these commands made
+clean: ## remove everything that these commands create
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,9 +1,9 @@
-"""Asks the greyd of this container whether it is well: status 0 where ``/healthz`` says so.
+"""Check the health of greyd in this container: exit status 0 if ``/healthz`` answers 200.
 
-It is well while Redis is away, which it waits for; it is not well where it may not write its file.
+greyd is healthy while Redis is unavailable, and unhealthy if it cannot write its SQLite file.
 
-Where to ask is read from the same places as greyd reads it: its command line, the environment, the
-TOML file. curl is not in the image, so this is Python's own HTTP client, which knows no proxy.
+The check reads the address from the same sources as greyd: its command line, the environment, the
+TOML file. The image has no curl; Python's own HTTP client ignores proxy settings.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ SECONDS = 3
 MAX_REASON_BYTES = 4096
 
 
-def trouble() -> str | None:
-    """Return what is wrong with the server; None where it is well."""
+def find_problem() -> str | None:
+    """Return why the server is unhealthy, or None if it is healthy."""
     try:
         endpoint = read_settings_of_server([]).metrics
     except SettingsError as error:
         return str(error)
     if endpoint is None:
-        return "no metrics port to ask (GREYD_METRICS=0); run the container without a health check"
+        return "no metrics port (GREYD_METRICS=0); run the container without a health check"
     host, port = endpoint.to_ask()
     connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
     try:
@@ -42,5 +42,5 @@ def trouble() -> str | None:
 
 
 if __name__ == "__main__":
-    if told := trouble():
-        sys.exit(f"greyd: {told}")
+    if problem := find_problem():
+        sys.exit(f"greyd: {problem}")

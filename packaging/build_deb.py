@@ -1,8 +1,8 @@
-"""Builds the Debian package into dist/: ``make deb``.
+"""Build the Debian package into dist/: ``make deb``.
 
-It holds greyd and the locked packages that it needs, for one minor version of Python: Debian 12 has
-3.11, Debian 13 has 3.13 (``make deb DEB_PYTHON=3.13``). They are fetched for that version, so the
-machine that builds may have another. It may also be of another kind (``DEB_MACHINE=aarch64``).
+The package contains greyd and its locked dependencies, for one minor version of Python: Debian 12
+has 3.11, Debian 13 has 3.13 (``make deb DEB_PYTHON=3.13``). The build machine may have another
+Python or another architecture (``DEB_MACHINE=aarch64``).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from packaging.markers import Marker, default_environment
-from release import CHECKOUT, PYTHON, beside_python, licence_of, run, said_by
+from release import CHECKOUT, PYTHON, in_environment, licence_of, output_of, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 STAGE = CHECKOUT / "build" / "deb"
 LIBRARY = STAGE / "lib"
-NOBODYS_TIME = 0
+NO_TIME = 0
 
 # Debian 12 and 13 have a C library that all of these run on.
 GLIBC = ["manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_28"]
@@ -34,24 +34,24 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def main() -> None:
-    """Read the command line, gather the files, and build."""
+    """Read the command line, collect the files, and build the package."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--python", required=True, help="version of Python, 3.11")
     parser.add_argument("--machine", default=platform.machine(), choices=ARCHITECTURES)
-    parser.add_argument("--revision", default="1", help="2 and up for new packages below")
+    parser.add_argument("--revision", default="1", help="raise it for newer dependencies")
     given = parser.parse_args()
     strip = strip_for(given.machine)
-    version = said_by(PYTHON, "-c", "import greyd; print(greyd.__version__)")
-    moment = os.environ.get("SOURCE_DATE_EPOCH") or said_by("git", "log", "-1", "--format=%ct")
+    version = output_of(PYTHON, "-c", "import greyd; print(greyd.__version__)")
+    moment = os.environ.get("SOURCE_DATE_EPOCH") or output_of("git", "log", "-1", "--format=%ct")
 
     shutil.rmtree(STAGE, ignore_errors=True)
     install_packages(given.python, given.machine)
-    make_fit_for_debian(strip)
+    apply_debian_policy(strip)
     install_greyd(version, moment)
     shutil.copytree(CHECKOUT / "packaging", STAGE / "packaging")
     write_manual_pages()
     write_documents(f"{debian_version(version)}-{given.revision}", moment)
-    make_all_alike(int(moment))
+    normalise_files(int(moment))
     major, minor = given.python.split(".")
     variables = {
         "DEB_ARCH": ARCHITECTURES[given.machine],
@@ -63,16 +63,16 @@ def main() -> None:
     }
     (CHECKOUT / "dist").mkdir(exist_ok=True)
     nfpm = ["package", "--config", "build/deb/packaging/deb/nfpm.yaml", "--packager", "deb"]
-    run(str(beside_python("nfpm")), *nfpm, "--target", "dist/", **variables)
+    run(str(in_environment("nfpm")), *nfpm, "--target", "dist/", **variables)
 
 
 def debian_version(version: str) -> str:
-    """Return a version of Python's in Debian's order: a pre-release comes before its release."""
+    """Convert a Python version to Debian's form, which sorts a pre-release before its release."""
     return re.sub(r"\.?(a|b|rc|dev)(\d+)", r"~\1\2", version)
 
 
 def strip_for(machine: str) -> str:
-    """Return the program that takes symbols for debuggers out of a machine's libraries."""
+    """Return the ``strip`` program for the architecture's libraries; exits if it is missing."""
     for name in (
         f"{machine}-linux-gnu-strip",
         *(["strip"] if machine == platform.machine() else []),
@@ -84,7 +84,7 @@ def strip_for(machine: str) -> str:
 
 
 def install_packages(python: str, machine: str) -> None:
-    """Put the locked packages for a version of Python below the stage."""
+    """Install the locked dependencies for a Python version into the staging folder."""
     platforms = [f"--platform={glibc}_{machine}" for glibc in GLIBC]
     locked = (CHECKOUT / "requirements" / "run.txt").read_text()
     STAGE.mkdir(parents=True)
@@ -98,10 +98,11 @@ def install_packages(python: str, machine: str) -> None:
 
 
 def locked_for(locked: str, python: str, machine: str) -> str:
-    """Return the locked packages that a Python of the target needs, without conditions.
+    """Return the locked packages that the target's Python needs, without environment markers.
 
-    pip reads the conditions by the Python that runs it, whatever ``--python-version`` says. Debian
-    12 has 3.11.2, where redis needs async-timeout; so the first of a minor version counts.
+    pip evaluates the markers for the Python that runs it, whatever ``--python-version`` says. They
+    are evaluated for the first release of the minor version, because Debian 12 has 3.11.2, where
+    redis needs async-timeout.
     """
     environment: dict[str, str] = {
         **default_environment(),
@@ -122,24 +123,24 @@ def locked_for(locked: str, python: str, machine: str) -> str:
     return "".join(needed)
 
 
-def make_fit_for_debian(strip: str) -> None:
-    """Take out of the packages what Debian's policy does not want in a package."""
+def apply_debian_policy(strip: str) -> None:
+    """Remove what Debian's policy does not allow in a package."""
     options = ["--strip-unneeded", "--remove-section=.comment", "--remove-section=.note"]
     for library in sorted(LIBRARY.rglob("*.so*")):
-        # As dh_strip does; what linked them has padded them so that they stay loadable.
+        # The options of dh_strip.
         subprocess.run([strip, *options, library], check=True)
     for record in LIBRARY.glob("*.dist-info/RECORD"):
-        # pip's list of files and their sums, which are others now; dpkg has its own.
+        # pip's file list, whose check sums are now wrong; dpkg has its own.
         record.unlink()
     for module in LIBRARY.rglob("*.py"):
         text = module.read_bytes()
         if text.startswith(b"#!"):
-            # Nobody starts a module; the line stays, so that numbers in tracebacks are right.
+            # Modules are not executed; an empty line keeps the line numbers in tracebacks right.
             module.write_bytes(b"#" + text[text.find(b"\n") :])
 
 
 def install_greyd(version: str, moment: str) -> None:
-    """Put greyd's own wheel there; what it has for the operating system nfpm takes from here."""
+    """Unpack greyd's wheel; nfpm takes the files for the operating system from the checkout."""
     build = [PYTHON, "-m", "hatchling", "build", "--target=wheel", f"--directory={STAGE}"]
     run(*build, SOURCE_DATE_EPOCH=moment)
     shutil.unpack_archive(STAGE / f"greyd-{version}-py3-none-any.whl", LIBRARY, "zip")
@@ -147,9 +148,9 @@ def install_greyd(version: str, moment: str) -> None:
 
 
 def write_gzipped(path: Path, text: str) -> None:
-    """Write a file as Debian wants pages and change logs."""
+    """Write a file compressed as Debian's policy requires for manual pages and changelogs."""
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode(), 9, mtime=NOBODYS_TIME))
+    path.write_bytes(gzip.compress(text.encode(), 9, mtime=NO_TIME))
 
 
 def write_manual_pages() -> None:
@@ -159,7 +160,7 @@ def write_manual_pages() -> None:
 
 
 def write_documents(version: str, moment: str) -> None:
-    """Write what /usr/share/doc holds: the changes, and whose work is in the package.
+    """Write the files for /usr/share/doc: the changelogs and the copyright notices.
 
     ``version`` is Debian's, with its revision.
     """
@@ -179,8 +180,8 @@ def write_documents(version: str, moment: str) -> None:
     )
 
 
-def make_all_alike(moment: int) -> None:
-    """Give all files one date and mode, so that the same commit makes the same package."""
+def normalise_files(moment: int) -> None:
+    """Set one date and mode for all files, so that the same commit gives the same package."""
     for path in STAGE.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
         os.utime(path, (moment, moment))

@@ -1,7 +1,7 @@
-"""Makes what a release consists of in dist/, and tries it: ``make release``.
+"""Build and test the files of a release in dist/: ``make release``.
 
-A source archive and a wheel, which come out the same from the same commit; both are installed and
-asked. Beside them a CycloneDX list of the locked packages, and the check sums of all.
+The files are a source archive and a wheel, reproducible from a commit and both tested in a clean
+environment, a CycloneDX list of the locked packages (SBOM), and the check sums of all files.
 """
 
 from __future__ import annotations
@@ -49,27 +49,27 @@ IN_THE_SOURCES = [
     "/packaging/man/greyd.8",
     "/tests/processes.py",
 ]
-NOWHERE = re.compile(
+UNWANTED = re.compile(
     r"__pycache__|\.pyc$|/\.(venv|git|hypothesis|\w+_cache)/|/(build|dist|var)/|\.log$|\.db$"
 )
 
 
 def main() -> None:
-    """Make and try everything; ends with one line where something is wrong."""
-    version = said_by(PYTHON, "-c", "import greyd; print(greyd.__version__)")
-    status = said_by("git", "status", "--porcelain")
-    give_up_for(faults_before(status, (CHECKOUT / "CHANGELOG.md").read_text(), version))
+    """Build and test everything; exits with a one-line message on failure."""
+    version = output_of(PYTHON, "-c", "import greyd; print(greyd.__version__)")
+    status = output_of("git", "status", "--porcelain")
+    exit_on(faults_of_checkout(status, (CHECKOUT / "CHANGELOG.md").read_text(), version))
     for folder in (DIST, BUILD):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
 
-    moment = said_by("git", "log", "-1", "--format=%ct")
+    moment = output_of("git", "log", "-1", "--format=%ct")
     run(PYTHON, "-m", "hatchling", "build", f"--directory={DIST}", SOURCE_DATE_EPOCH=moment)
     wheel = DIST / f"greyd-{version}-py3-none-any.whl"
     sources = DIST / f"greyd-{version}.tar.gz"
     run(PYTHON, "-m", "twine", "check", "--strict", str(wheel), str(sources))
-    give_up_for(faults_of(names_in(wheel), IN_THE_WHEEL))
-    give_up_for(faults_of(names_in(sources), IN_THE_SOURCES))
+    exit_on(faults_of_archive(names_in(wheel), IN_THE_WHEEL))
+    exit_on(faults_of_archive(names_in(sources), IN_THE_SOURCES))
 
     for archive in (wheel, sources):
         python = installed(archive)
@@ -80,20 +80,20 @@ def main() -> None:
 
 
 def run(*command: str, **variables: str) -> None:
-    """Run a command in the checkout; ends the build where it fails."""
+    """Run a command in the checkout; exits if it fails."""
     done = subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **variables})
     if done.returncode:
         sys.exit(f"{' '.join(command[:4])} … failed")
 
 
-def said_by(*command: str) -> str:
-    """Return what a command in the checkout says."""
+def output_of(*command: str) -> str:
+    """Return the output of a command that runs in the checkout."""
     done = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
-def give_up_for(faults: list[str]) -> None:
-    """End the release with the first of the faults, if there are any."""
+def exit_on(faults: list[str]) -> None:
+    """Exit with the first fault, if there is one."""
     if faults:
         sys.exit(f"make release: {faults[0]}")
 
@@ -101,12 +101,12 @@ def give_up_for(faults: list[str]) -> None:
 # Checks -----------------------------------------------------------------------------------------
 
 
-def faults_before(status: str, changes: str, version: str) -> list[str]:
-    """Return why this can't be released: uncommitted changes, or versions that disagree."""
+def faults_of_checkout(status: str, changes: str, version: str) -> list[str]:
+    """Return the faults of the checkout: uncommitted changes, or versions that disagree."""
     faults = []
     if status:
         first = status.splitlines()[0].split(maxsplit=1)[-1]
-        faults.append(f"{first}: not committed; commit or stash what has changed")
+        faults.append(f"{first}: not committed; commit or stash the change")
     top = re.search(r"^## (\S+)", changes, re.MULTILINE)
     newest = top[1] if top else "none"
     if newest != version:
@@ -116,12 +116,12 @@ def faults_before(status: str, changes: str, version: str) -> list[str]:
     return faults
 
 
-def faults_of(names: list[str], needed: list[str]) -> list[str]:
-    """Return what an archive lacks, and what does not belong into it."""
+def faults_of_archive(names: list[str], needed: list[str]) -> list[str]:
+    """Return the faults of an archive: missing files, and files that do not belong in it."""
     missing = [each for each in needed if not any(name.endswith(each) for name in names)]
-    unwanted = [name for name in names if NOWHERE.search(name)]
-    return [f"{each} is missing in the archive" for each in missing] + [
-        f"{each} does not belong into the archive" for each in unwanted
+    unwanted = [name for name in names if UNWANTED.search(name)]
+    return [f"{each} is missing from the archive" for each in missing] + [
+        f"{each} does not belong in the archive" for each in unwanted
     ]
 
 
@@ -145,46 +145,46 @@ def installed(archive: Path) -> Path:
     return python
 
 
-# What goes beside them --------------------------------------------------------------------------
+# SBOM and check sums ----------------------------------------------------------------------------
 
 
 def write_sbom(path: Path, version: str, python: Path, moment: str) -> None:
-    """Write the list of packages that were installed, with licences and the locked hashes."""
+    """Write the SBOM: the installed packages with their licences and locked hashes."""
     made = BUILD / "sbom.json"
     options = ["--output-reproducible", "--of=JSON", "--sv=1.6", "--pyproject=pyproject.toml"]
-    command = [str(beside_python("cyclonedx-py")), "environment", str(python), *options]
+    command = [str(in_environment("cyclonedx-py")), "environment", str(python), *options]
     run(*command, "--output-file", str(made), SOURCE_DATE_EPOCH=moment)
     licences = dict(map(licence_of, python.parents[1].glob("lib/*/site-packages/*.dist-info")))
     locked = (CHECKOUT / "requirements" / "run.txt").read_text()
-    sbom = completed(json.loads(made.read_text()), version, locked, licences)
-    give_up_for(faults_of_sbom(sbom))
+    sbom = complete_sbom(json.loads(made.read_text()), version, locked, licences)
+    exit_on(faults_of_sbom(sbom))
     path.write_text(json.dumps(sbom, indent=2, sort_keys=True) + "\n")
 
 
-def beside_python(name: str) -> Path:
-    """Return the path of a program of this virtual environment."""
+def in_environment(name: str) -> Path:
+    """Return the path of a program in this virtual environment."""
     return Path(PYTHON).parent / name
 
 
 def licence_of(dist_info: Path) -> tuple[str, str]:
-    """Return the name of an installed package, and what it says of its licence."""
-    told = email.message_from_string((dist_info / "METADATA").read_text())
+    """Return the name and the licence of an installed package, from its metadata."""
+    metadata = email.message_from_string((dist_info / "METADATA").read_text())
     classified = [
         line.rpartition(":: ")[2]
-        for line in told.get_all("Classifier", [])
+        for line in metadata.get_all("Classifier", [])
         if line.startswith("License ::")
     ]
-    licence = told["License-Expression"] or ", ".join(classified) or told["License"]
-    return told["Name"], licence.splitlines()[0]
+    licence = metadata["License-Expression"] or ", ".join(classified) or metadata["License"]
+    return metadata["Name"], licence.splitlines()[0]
 
 
-def completed(
+def complete_sbom(
     sbom: dict[str, Any], version: str, locked: str, licences: dict[str, str]
 ) -> dict[str, Any]:
-    """Return a list of packages with greyd's version, hashes and licences, without addresses.
+    """Return the SBOM with greyd's version, hashes and licences, and without addresses.
 
-    Licences are only put in where the program that made the list could not read them. A package's
-    purl says what it is; where it was fetched from is nobody's business.
+    Adds a licence only if cyclonedx-py could not read it. The purl identifies a package; the
+    address that it was fetched from is private.
     """
     sbom["metadata"]["component"]["version"] = version
     hashes = locked_hashes(locked)
@@ -202,7 +202,7 @@ def completed(
 
 
 def locked_hashes(locked: str) -> dict[tuple[str, str], list[str]]:
-    """Return the SHA-256 sums of each locked package's files by its name and version."""
+    """Return the SHA-256 sums of the files of each locked package, by name and version."""
     hashes: dict[tuple[str, str], list[str]] = {}
     key = ("", "")
     for line in locked.splitlines():
@@ -213,7 +213,7 @@ def locked_hashes(locked: str) -> dict[tuple[str, str], list[str]]:
 
 
 def faults_of_sbom(sbom: dict[str, Any]) -> list[str]:
-    """Return what a list of packages lacks, by its schema and beyond, or tells too much."""
+    """Return the faults of the SBOM: schema errors, missing fields, and addresses."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -228,7 +228,7 @@ def faults_of_sbom(sbom: dict[str, Any]) -> list[str]:
 
 
 def write_sums() -> None:
-    """Write the check sums of all files, as sha256sum --check reads them."""
+    """Write the check sums of all files in the format of sha256sum --check."""
     files = sorted(DIST.iterdir())
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     (DIST / "SHA256SUMS").write_text("".join(sums))

@@ -1,7 +1,7 @@
-"""Sees whether an installed greyd works: ``python3 packaging/smoke.py /path/to/greyd``.
+"""Test an installed greyd: ``python3 packaging/smoke.py /path/to/greyd``.
 
-It asks for version and help, starts the server on a port of its own with an empty folder, asks what
-Postfix asks, and stops it. Needs nothing but Python.
+Runs ``--version`` and ``--help``, starts the server on a free port with an empty folder, sends it a
+request as Postfix does, and stops it. Needs only Python's standard library.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import sys
 import tempfile
 import time
 
-QUESTION = (
+REQUEST = (
     b"request=smtpd_access_policy\nclient_address=192.0.2.7\nclient_name=mail.example.com\n"
     b"sender=alice@example.com\nrecipient=bob@example.org\n\n"
 )
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 OWN_VARIABLES = ("GREYD_", "POSTGREY_", "PYTHON")
 
 
 def main(greyd: str) -> None:
-    """Try it; ends with one line where something is wrong."""
+    """Run the test; exits with a one-line message on failure."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)
     }
@@ -36,31 +36,31 @@ def main(greyd: str) -> None:
         options = [f"--inet=127.0.0.1:{port}", f"--dbdir={folder}", "--metrics=0"]
         server = subprocess.Popen([greyd, "serve", *options], env=environment)
         try:
-            answer = ask(port, server)
+            answer = send_request(port, server)
         finally:
             server.terminate()
-            status = server.wait(PATIENCE_SECONDS)
+            status = server.wait(TIMEOUT_SECONDS)
     if status or not answer.startswith(b"action=DEFER_IF_PERMIT "):
         sys.exit(f"{greyd}: ended with {status}, answered {answer!r}")
     sys.stdout.write(f"{greyd} works\n")
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def ask(port: int, server: subprocess.Popen[bytes]) -> bytes:
-    """Return the answer to a question, as soon as there is somebody who answers."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def send_request(port: int, server: subprocess.Popen[bytes]) -> bytes:
+    """Return the answer to the request, as soon as the server accepts a connection."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         with (
             contextlib.suppress(ConnectionRefusedError),
-            socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as client,
+            socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS) as client,
         ):
-            client.sendall(QUESTION)
+            client.sendall(REQUEST)
             return client.recv(4096)
         time.sleep(0.05)
     return b""

@@ -1,4 +1,4 @@
-"""What is packed for others: the wheel, the examples, and the checks of a release."""
+"""The wheel, the examples, and the checks of a release."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import re
 import runpy
 import subprocess
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -42,7 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel: Path) -> None:
     names = RELEASE["names_in"](wheel)
-    assert RELEASE["faults_of"](names, RELEASE["IN_THE_WHEEL"]) == []
+    assert RELEASE["faults_of_archive"](names, RELEASE["IN_THE_WHEEL"]) == []
     tops = {name.split("/")[0] for name in names}
     assert tops == {"greyd", f"greyd-{__version__}.dist-info", f"greyd-{__version__}.data"}
 
@@ -64,13 +65,13 @@ def test_the_wheel_names_every_file_in_its_record(wheel: Path) -> None:
         assert {line.split(",")[0] for line in record.splitlines()} == set(archive.namelist())
 
 
-def test_what_does_not_belong_into_an_archive_is_found() -> None:
+def test_files_that_do_not_belong_in_an_archive_are_found() -> None:
     names = ["greyd-1/greyd/__pycache__/cli.cpython-311.pyc", "greyd-1/.mypy_cache/x", "greyd-1/a"]
-    faults = RELEASE["faults_of"](names, ["/a", "/LICENSE"])
+    faults = RELEASE["faults_of_archive"](names, ["/a", "/LICENSE"])
     assert faults == [
-        "/LICENSE is missing in the archive",
-        f"{names[0]} does not belong into the archive",
-        f"{names[1]} does not belong into the archive",
+        "/LICENSE is missing from the archive",
+        f"{names[0]} does not belong in the archive",
+        f"{names[1]} does not belong in the archive",
     ]
 
 
@@ -78,13 +79,15 @@ def test_what_does_not_belong_into_an_archive_is_found() -> None:
 
 
 def test_a_tree_with_changes_is_not_released() -> None:
-    (fault,) = RELEASE["faults_before"](" M greyd/cli/main.py\n?? x", "## 1.2.3 – today", "1.2.3")
+    (fault,) = RELEASE["faults_of_checkout"](
+        " M greyd/cli/main.py\n?? x", "## 1.2.3 – today", "1.2.3"
+    )
     assert fault.startswith("greyd/cli/main.py: not committed; ")
 
 
 @pytest.mark.parametrize("changes", ["# Changes\n\n## 1.2.4 – soon\n\n## 1.2.3 – today\n", ""])
 def test_a_version_that_the_changes_do_not_begin_with_is_not_released(changes: str) -> None:
-    (fault,) = RELEASE["faults_before"]("", changes, "1.2.3")
+    (fault,) = RELEASE["faults_of_checkout"]("", changes, "1.2.3")
     assert "CHANGELOG.md begins with" in fault
     assert "1.2.3" in fault
     assert "\n" not in fault
@@ -92,7 +95,7 @@ def test_a_version_that_the_changes_do_not_begin_with_is_not_released(changes: s
 
 def test_this_version_is_the_one_that_the_changes_begin_with() -> None:
     changes = (CHECKOUT / "CHANGELOG.md").read_text()
-    assert RELEASE["faults_before"]("", changes, __version__) == []
+    assert RELEASE["faults_of_checkout"]("", changes, __version__) == []
 
 
 def test_the_list_of_packages_gets_hashes_and_loses_addresses() -> None:
@@ -102,7 +105,7 @@ def test_the_list_of_packages_gets_hashes_and_loses_addresses() -> None:
         "metadata": {"component": {}, "tools": {"components": []}},
         "components": [package],
     }
-    made = RELEASE["completed"](listed, "1.2.3", locked, {"a-b": "MIT style"})
+    made = RELEASE["complete_sbom"](listed, "1.2.3", locked, {"a-b": "MIT style"})
     (component,) = made["components"]
     assert [each["content"][0] for each in component["hashes"]] == ["0", "1"]
     assert component["licenses"][0]["license"]["name"] == "MIT style"
@@ -154,6 +157,13 @@ def test_the_debian_package_takes_only_files_that_are_there() -> None:
 
 
 # The Debian package -------------------------------------------------------------------------------
+
+
+def test_the_program_of_the_debian_package_starts_greyd() -> None:
+    command = [sys.executable, "-I", PACKAGING / "deb" / "greyd", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"greyd {__version__}\n"), done.stderr
+
 
 LOCKED = """\
 always==1.0 \\
@@ -250,7 +260,7 @@ def test_the_image_is_built_for_the_platforms_that_the_page_names_and_no_other(
     )
 
 
-# What a packager is told --------------------------------------------------------------------------
+# The page for packagers ---------------------------------------------------------------------------
 
 
 def test_the_page_for_packagers_names_what_greyd_needs() -> None:
