@@ -1,30 +1,31 @@
-"""What of a text that somebody gave may stand in a message: one line, and nothing like a login.
+"""Makes text that an administrator typed safe to repeat in a message: one line, no credentials.
 
-A URL that is mistyped has its password anywhere. So nothing is searched for that looks like a
-password: what follows where one could begin is left out.
+A mistyped URL may have its password anywhere. So no pattern looks for passwords: everything after
+the point where one could begin is left out.
 """
 
 from __future__ import annotations
 
+import os
 import re
 
 MAX_EXCERPT_CHARACTERS = 100
-"""Characters of a text that a message shows."""
+"""The length of an excerpt."""
 
 _REDIS = re.compile(
     r"\b((?:redis|rediss|valkey|valkeys|unix)(?:\+[a-z]+)?)[ ]?(?:[:;.]?[ ]?[/\\]|:).*",
     re.IGNORECASE | re.DOTALL,
 )
-"""A scheme as it may be mistyped, and all that follows."""
+"""A Redis scheme, perhaps mistyped, and everything after it."""
 
 _URL = re.compile(r"://.*", re.DOTALL)
 _SECRET = re.compile(r"(passw(?:or)?d|passphrase|secret)( ?= ?).*", re.IGNORECASE | re.DOTALL)
 
 
 def redacted(text: str) -> str:
-    """Return a text without what follows a scheme of Redis, what may be a login, and secrets."""
+    """Return a text without URLs' contents, ``user:password`` pairs and secrets."""
     text = _URL.sub("://…", _REDIS.sub(r"\1:…", text))
-    # A colon, and an @ anywhere behind it: there may be spaces between.
+    # A colon and any later @: a password may contain spaces.
     end = text.rfind("@")
     colon = text.find(":", 0, max(end, 0))
     if colon >= 0:
@@ -34,7 +35,15 @@ def redacted(text: str) -> str:
 
 
 def excerpt(text: str, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
-    """Return a text that somebody gave as it can stand in a message."""
-    # Cut last: a login may be longer than what is shown.
-    text = redacted(text)[:max_characters]
+    """Return the beginning of a text, redacted and printable, for a message."""
+    # Cut last: a pattern may need what lies beyond the limit.
+    return _printable(redacted(text)[:max_characters])
+
+
+def redacted_path(path: str | os.PathLike[str]) -> str:
+    """Return a path, redacted and printable: a URL may be given where a file is expected."""
+    return _printable(redacted(os.fspath(path)))
+
+
+def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)

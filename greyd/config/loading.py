@@ -17,7 +17,7 @@ from greyd.config.sources import (
     from_table,
     from_words,
 )
-from greyd.redaction import excerpt
+from greyd.redaction import excerpt, redacted_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,8 +78,8 @@ def _from_file(given: Sequence[RawSetting]) -> list[RawSetting]:
     try:
         text = read_regular_file(path, MAX_CONFIG_BYTES)
     except FileError as error:
-        raise SettingsError(f"{printable_path(path)}: {error}") from None
-    return from_table(_parsed(text, path), printable_path(path))
+        raise SettingsError(f"{redacted_path(path)}: {error}") from None
+    return from_table(_parsed(text, path), redacted_path(path))
 
 
 def _parsed(content: bytes, path: Path) -> dict[str, object]:
@@ -93,16 +93,9 @@ def _parsed(content: bytes, path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(content.decode())
     except RecursionError:
-        raise SettingsError(
-            f"{printable_path(path)}: tables or lists are nested too deep"
-        ) from None
+        raise SettingsError(f"{redacted_path(path)}: tables or lists are nested too deep") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{printable_path(path)}: {excerpt(str(error))}") from None
+        raise SettingsError(f"{redacted_path(path)}: {excerpt(str(error))}") from None
     except ValueError:
         # The standard library's own limit, of the digits of a number.
-        raise SettingsError(f"{printable_path(path)}: a number has too many digits") from None
-
-
-def printable_path(path: Path) -> str:
-    """Return a path as it can stand in a message."""
-    return "".join(each if each.isprintable() else "?" for each in str(path))
+        raise SettingsError(f"{redacted_path(path)}: a number has too many digits") from None

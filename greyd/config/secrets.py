@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from greyd.config.errors import SecretError
 from greyd.config.regular_files import FileError, read_regular_file
+from greyd.redaction import redacted_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
 
 MAX_SECRET_BYTES = 64 * 1024
+MIN_PRIVACY_KEY_BYTES = 16
 
 
 def read_secrets(settings: Settings) -> Settings:
@@ -36,9 +38,10 @@ def _read_privacy_key(file: Path | None) -> bytes | None:
     if file is None:
         return None
     secret = _read_secret(file, "--privacy-key")
-    if len(secret) < 16:
+    if len(secret) < MIN_PRIVACY_KEY_BYTES:
         raise SecretError(
-            f"--privacy-key={file}: less than 16 octets; openssl rand -hex 32 makes one"
+            f"--privacy-key={redacted_path(file)}: shorter than {MIN_PRIVACY_KEY_BYTES} bytes;"
+            " openssl rand -hex 32 makes one"
         )
     return secret
 
@@ -49,9 +52,11 @@ def _read_password(file: Path | None, option: str) -> str | None:
     try:
         password = _read_secret(file, option).decode()
     except UnicodeDecodeError:
-        raise SecretError(f"{option}={file}: no text (UTF-8)") from None
+        raise SecretError(f"{option}={redacted_path(file)}: not UTF-8 text") from None
     if not password.isprintable() or not password:
-        raise SecretError(f"{option}={file}: write the password alone, on one line")
+        raise SecretError(
+            f"{option}={redacted_path(file)}: should hold the password alone, on one line"
+        )
     return password
 
 
@@ -59,4 +64,4 @@ def _read_secret(file: Path, option: str) -> bytes:
     try:
         return read_regular_file(file, MAX_SECRET_BYTES).strip()
     except FileError as error:
-        raise SecretError(f"{option}={file}: {error}") from None
+        raise SecretError(f"{option}={redacted_path(file)}: {error}") from None

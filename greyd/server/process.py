@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from greyd.config.secrets import read_secrets
 from greyd.config.store_folder import SERVICE_FOLDER, state_home
+from greyd.redaction import redacted_path
 from greyd.server.account import Account, drop_privileges, find_account
 from greyd.server.background import detach_from_terminal, fork_to_background
 from greyd.server.errors import SetupError
@@ -90,7 +91,9 @@ def _prepare(settings: Settings, account: Account) -> tuple[Settings, Path]:
     uses_folder = not settings.store
     folder = settings.dbdir or (_make_default_folder(account) if uses_folder else SERVICE_FOLDER)
     if uses_folder and folder_is_missing(folder):
-        raise SetupError(f"--dbdir={folder}: no such folder; make it, or name another")
+        raise SetupError(
+            f"--dbdir={redacted_path(folder)}: no such folder; create it or name another"
+        )
     settings = replace(
         read_secrets(settings),
         hostname=socket.gethostname() if settings.hostname is None else settings.hostname,
@@ -123,7 +126,7 @@ def _write_pidfile(settings: Settings, undo: contextlib.ExitStack) -> Settings:
     try:
         file = PidFile(settings.pidfile)
     except OSError as error:
-        message = f"--pidfile={settings.pidfile}: {error.strerror}"
+        message = f"--pidfile={redacted_path(settings.pidfile)}: {error.strerror}"
         if settings.daemonize:
             raise SetupError(message) from None
         return replace(settings, warnings=(*settings.warnings, message))

@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greyd.config.vocabulary import Endpoint
+from greyd.redaction import redacted_path
 from greyd.server.errors import SetupError
 from greyd.server.folders import OwnFile, folder_of, private_folder, umask, working_folder
 from greyd.server.systemd import activated_sockets
@@ -154,7 +155,7 @@ def _bind_unix(path: Path, mode: int, backlog: int, owner: Owner) -> tuple[UnixS
         bound.setblocking(False)
     except OSError as error:
         bound.close()
-        raise SetupError(f"--unix={path}: {_unix_bind_error(error)}") from None
+        raise SetupError(f"--unix={redacted_path(path)}: {_unix_bind_error(error)}") from None
     except SetupError:
         bound.close()
         raise
@@ -185,7 +186,7 @@ def _bind_aside(bound: UnixSocket, folder: int, mode: int, backlog: int, owner: 
 def _unix_bind_error(error: OSError) -> str:
     if error.errno in (errno.EADDRINUSE, errno.EEXIST):
         return "in use; is another greyd or postgrey running?"
-    return f"{error.strerror or error}; see to its folder"
+    return f"{error.strerror or error}; check its folder"
 
 
 def _remove_stale_socket(path: Path, folder: int) -> None:
@@ -195,12 +196,16 @@ def _remove_stale_socket(path: Path, folder: int) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise SetupError(f"--unix={path}: there is a file that is no socket; take it away")
+        raise SetupError(
+            f"--unix={redacted_path(path)}: there is a file that is no socket; take it away"
+        )
     stale = OwnFile(folder, path.name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         # Whoever has too many waiting, or lets only others connect, is there all the same.
         probe.setblocking(False)
         answer = probe.connect_ex(str(path))
     if answer not in (errno.ECONNREFUSED, errno.ENOENT):
-        raise SetupError(f"--unix={path}: in use; is another greyd or postgrey running?")
+        raise SetupError(
+            f"--unix={redacted_path(path)}: in use; is another greyd or postgrey running?"
+        )
     stale.remove()

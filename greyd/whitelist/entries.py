@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.config.regular_files import FileError, read_regular_file
-from greyd.redaction import excerpt
+from greyd.redaction import excerpt, redacted_path
 from greyd.rules.networks import Network, parse_network
 from greyd.whitelist.errors import WhitelistError
 
@@ -54,7 +54,7 @@ def read_whitelist_file(file: str) -> WhitelistFile:
     try:
         return WhitelistFile(file, read_regular_file(file, MAX_FILE_BYTES))
     except FileError as error:
-        raise WhitelistError(f"{file}: {error}") from error
+        raise WhitelistError(f"{redacted_path(file)}: {error}") from error
 
 
 def parse_entries(

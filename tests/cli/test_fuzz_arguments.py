@@ -26,7 +26,7 @@ NOW = int(time.time())
 LEFT_OUT = {"serve", "top", "doctor"}
 COMMANDS = [name for name in build().commands if name not in LEFT_OUT]  # type: ignore[attr-defined]
 
-STAYS = {"--store", "--dbdir", "--html", "--config"}
+STAYS = {"--store", "--dbdir", "--html"}
 """Options that say where something is written: no odd word may lead to a file of this machine's."""
 
 EXAMPLES = settings.default.max_examples // 12  # type: ignore[union-attr] # there is a default

@@ -1,10 +1,11 @@
-"""What nobody catches in a greyd that a test starts is noted where the test looks for it.
+"""Notes what nobody catches in a greyd that a test starts, in a file that the test reads.
 
 Python imports this by itself where its folder is in ``PYTHONPATH``: greyd knows nothing of it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -44,7 +45,16 @@ def _in_finalizer(unraisable: sys.UnraisableHookArgs) -> None:
     sys.__unraisablehook__(unraisable)
 
 
+def _is_no_timing(record: logging.LogRecord) -> bool:
+    """Whether a line of asyncio's debug mode says more than how long a callback took.
+
+    On a loaded machine any callback may take longer than asyncio's 0.1 s.
+    """
+    return not str(record.msg).startswith("Executing ")
+
+
 if _FILE is not None:
+    logging.getLogger("asyncio").addFilter(_is_no_timing)
     sys.excepthook = _in_process
     threading.excepthook = _in_thread
     sys.unraisablehook = _in_finalizer

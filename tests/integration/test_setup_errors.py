@@ -243,7 +243,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting_for_it(
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--dbdir={}/none"], "--dbdir={}/none: no such folder; make it"),
+        (["--dbdir={}/none"], "--dbdir={}/none: no such folder; create it"),
         (["--dbdir={}/file"], "--dbdir={}/file: "),
         (["--unix={}/none/socket"], "--unix={}/none/socket: No such file or directory"),
         (["--unix={}/file"], "--unix={}/file: .*no socket"),
@@ -257,11 +257,11 @@ def test_what_is_no_regular_file_is_refused_without_waiting_for_it(
         ),
         (
             ["--store=redis://db/0", "--store-password-file={}/empty"],
-            "--store-password-file={}/empty: write the password alone",
+            "--store-password-file={}/empty: should hold the password alone",
         ),
         (
             ["--store=redis://db/0", "--store-password-file={}/two"],
-            "--store-password-file={}/two: write the password alone",
+            "--store-password-file={}/two: should hold the password alone",
         ),
         (
             ["--store=redis://db/0", "--store-password-file={}/octets"],
