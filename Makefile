@@ -65,10 +65,11 @@ test-fresh: $(DEV_STAMP) ## make serve and make test, as root and as a user, on 
 	$(BIN)/python -m tests.fresh
 	$(BIN)/python -m tests.fresh --user=root --hosts
 
-check: $(DEV_STAMP) ## format, lint, types
+check: $(DEV_STAMP) ## format, lint, types, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(DEV_STAMP) ## format the code
 	$(BIN)/ruff format .
