@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from greyd.cli import sketches
 from greyd.cli.context import CommandContext
 from greyd.cli.errors import CommandError
 from greyd.cli.report import command as report_command
-from greyd.cli.report import counts
-from greyd.cli.report.command import Span
-from greyd.cli.report.counts import Counts, Report
+from greyd.cli.report import triplets
+from greyd.cli.report.builder import ReportBuilder
+from greyd.cli.report.time_span import TimeSpan
 from greyd.config.settings import Settings
 from greyd.maillog.decisions import LoggedDecision
 from tests.commands import answer_of, run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from greyd.cli.report.log_report import LogReport
 
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC).timestamp()
 """A Monday."""
@@ -317,8 +320,8 @@ def test_times_may_be_days_and_durations(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     now = MIDNIGHT + 3 * HOUR
-    assert Span.of("yesterday", "today", now) == Span(MIDNIGHT - DAY, MIDNIGHT)
-    assert Span.of("2h", None, now) == Span(MIDNIGHT + HOUR, 0.0)
+    assert TimeSpan.from_options("yesterday", "today", now) == TimeSpan(MIDNIGHT - DAY, MIDNIGHT)
+    assert TimeSpan.from_options("2h", None, now) == TimeSpan(MIDNIGHT + HOUR, 0.0)
     monkeypatch.undo()
     time.tzset()
 
@@ -346,7 +349,7 @@ def test_a_log_without_decisions_is_answered_no(tmp_path: Path) -> None:
     path.write_text("Mar 1 00:00:00 mx1 postfix/smtpd[1]: connect from unknown[192.0.2.1]\n")
     done = run("report", path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"no decision in {path}: looked for greyd's and postgrey's lines" in done.stderr
+    assert f"no decision of greyd or postgrey in {path}: looked for lines" in done.stderr
 
 
 def test_a_log_with_decisions_at_other_times_is_answered_no(tmp_path: Path) -> None:
@@ -354,7 +357,7 @@ def test_a_log_with_decisions_at_other_times_is_answered_no(tmp_path: Path) -> N
     path.write_text(decided(0))
     done = run("report", path, "--since=2026-05-01")
     assert done.returncode == 1
-    assert "the decisions there (1) are all outside of --since and --until" in done.stderr
+    assert "all 1 decisions of the log are outside --since and --until" in done.stderr
 
 
 def test_without_a_name_the_usual_log_is_read_and_with_since_the_older_ones(
@@ -377,7 +380,9 @@ def test_where_there_is_no_usual_log_it_says_what_to_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report_command, "USUAL_LOGS", (tmp_path / "mail.log",))
-    with pytest.raises(CommandError, match="name the log, or journalctl -u greyd -o export"):
+    with pytest.raises(
+        CommandError, match="name the log file, or run journalctl -u greyd -o export"
+    ):
         report_command.report(CommandContext(Settings()))
 
 
@@ -394,7 +399,7 @@ def test_bare_lines_without_dates_are_counted_and_what_can_not_be_told_is_named(
     assert (found["requests"], found["undated"], found["first"]) == (2, 2, None)
     assert found["first_contacts"]["never_returned"] == 2
     assert found["by_day"] == []
-    assert "without dates nobody can tell" in found["approximations"][0]
+    assert "without dates, every triplet without a retry" in found["approximations"][0]
 
 
 def test_what_strangers_send_can_not_steer_a_terminal(tmp_path: Path) -> None:
@@ -442,7 +447,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "page.html")
     done = run("report", tmp_path / "mail.log", f"--html={tmp_path / 'page.html'}")
     assert done.returncode == 2
-    assert "page.html: is no file" in done.stderr
+    assert "page.html: not a regular file" in done.stderr
     assert (tmp_path / "page.html").is_fifo()
 
 
@@ -482,10 +487,10 @@ def test_a_page_can_be_made_of_next_to_nothing(tmp_path: Path) -> None:
 # Bounds -------------------------------------------------------------------------------------------
 
 
-def counted(*decisions: LoggedDecision) -> Report:
-    counts = Counts(Settings())
-    counts.add_all(decisions)
-    return counts.report()
+def counted(*decisions: LoggedDecision) -> LogReport:
+    builder = ReportBuilder(Settings())
+    builder.add_all(decisions)
+    return builder.report()
 
 
 def new(number: int, when: float = 1.0, name: bytes = b"unknown") -> LoggedDecision:
@@ -497,19 +502,19 @@ def new(number: int, when: float = 1.0, name: bytes = b"unknown") -> LoggedDecis
 
 
 def test_totals_stay_exact_where_too_many_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counts, "MAX_OPEN", 100)
+    monkeypatch.setattr(triplets, "MAX_PENDING", 100)
     found = counted(*(new(number, 1.0 + number) for number in range(1000)))
     assert found.first_contacts.count == 1000
     contacts = found.first_contacts
-    assert contacts.never + contacts.too_young == 1000
-    assert contacts.never >= 900
-    assert "were given up before their time" in found.approximations[0]
+    assert contacts.never_returned + contacts.too_young == 1000
+    assert contacts.never_returned >= 900
+    assert "were given up early" in found.approximations[0]
 
 
 def test_old_triplets_make_room_without_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counts, "MAX_OPEN", 100)
+    monkeypatch.setattr(triplets, "MAX_PENDING", 100)
     found = counted(*(new(number, 1.0 + number * HOUR) for number in range(1000)))
-    assert found.first_contacts.never + found.first_contacts.too_young == 1000
+    assert found.first_contacts.never_returned + found.first_contacts.too_young == 1000
     assert found.first_contacts.too_young == 7
     assert found.approximations == []
 
@@ -517,19 +522,19 @@ def test_old_triplets_make_room_without_a_loss(monkeypatch: pytest.MonkeyPatch) 
 def test_more_domains_than_can_be_told_apart_are_named_an_approximation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(counts, "MAX_GROUPS", 50)
+    monkeypatch.setattr(sketches, "MAX_TOTALS", 50)
     often = [new(n, n * DAY + 1.0, b"mx.often.com") for n in range(200)]
     rare = [new(1000 + n, n * DAY + 1.0, b"mx.rare%d.com" % n) for n in range(200)]
     found = counted(*(each for pair in zip(often, rare, strict=True) for each in pair))
-    assert found.lost_domains[0][0] == b"often.com"
-    assert "some are counted in part" in " ".join(found.approximations)
+    assert found.lost_domains[0].name == b"often.com"
+    assert "too many names to count" in " ".join(found.approximations)
 
 
 def test_the_number_of_very_many_clients_is_estimated_within_a_few_per_cent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(counts._Different, "MOST", 2000)
+    monkeypatch.setattr(sketches, "MAX_SAMPLE", 2000)
     found = counted(*(new(number) for number in range(20_000)))
-    assert not found.clients.exact
+    assert not found.clients.is_exact
     assert found.clients.count == pytest.approx(20_000, rel=0.15)
     assert "different clients is estimated" in " ".join(found.approximations)

@@ -1,0 +1,54 @@
+"""Which client a decision belongs to: the organisation of its name, else its network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.rules.address import parse_address
+from greyd.rules.hostnames import normal_name, organisation_of
+from greyd.rules.keys import request_keys
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
+    from greyd.maillog.decisions import LoggedDecision
+
+MAX_NAMES = 200_000
+"""Names, and addresses, that are remembered with what they mean."""
+
+UNKNOWN_NAMES = (b"", b"unknown")
+"""What Postfix logs for a client whose name DNS does not verify."""
+
+
+class ClientNames:
+    """Finds organisations and networks, and remembers them: logs repeat the same clients."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._organisations: dict[bytes, bytes] = {}
+        self._networks: dict[bytes, bytes] = {}
+
+    def organisation(self, name: bytes) -> bytes:
+        """Return the registered domain of a name; empty if it has none."""
+        domain = self._organisations.get(name)
+        if domain is None:
+            if len(self._organisations) >= MAX_NAMES:
+                self._organisations.clear()
+            domain = self._organisations[name] = organisation_of(normal_name(name))
+        return domain
+
+    def network(self, address: bytes) -> bytes:
+        """Return the network of an address, as triplets have it; empty for an invalid address."""
+        network = self._networks.get(address)
+        if network is None:
+            if len(self._networks) >= MAX_NAMES:
+                self._networks.clear()
+            parsed = parse_address(address)
+            key = request_keys(parsed, b"", b"", self._settings).triplet if parsed else b""
+            network = self._networks[address] = key[1:].partition(b"}")[0]
+        return network
+
+    def group(self, decision: LoggedDecision) -> bytes:
+        """Return what a table shows for a client: its organisation, else its network."""
+        if domain := self.organisation(decision.client_name):
+            return domain
+        return self.network(decision.client_address) or b"unknown"

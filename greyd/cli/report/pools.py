@@ -1,0 +1,68 @@
+"""Providers that retry from several networks."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greyd.cli.report.log_report import SenderPool
+
+if TYPE_CHECKING:
+    from greyd.cli.report.clients import ClientNames
+    from greyd.cli.report.lost_mail import PendingTriplet
+
+MAX_POOLS = 50_000
+
+
+@dataclass(slots=True)
+class _PoolTotals:
+    mails: int = 0
+    max_networks: int = 0
+    passed: int = 0
+    longest_seconds: int = 0
+
+
+class PoolCounter:
+    """Counts the mails that came from several networks of one provider."""
+
+    def __init__(self, clients: ClientNames, retry_window_seconds: int) -> None:
+        self._clients = clients
+        self._retry_window_seconds = retry_window_seconds
+        self._pools: dict[bytes, _PoolTotals] = {}
+        self.is_exact = True
+        """No pool was left out."""
+
+    def add_passed(self, pending: PendingTriplet, networks: int, seconds: int) -> None:
+        """Count a mail that passed, ``seconds`` after its first attempt."""
+        # After the retry window it is a later mail that has passed.
+        if seconds <= self._retry_window_seconds and (pool := self._pool_of(pending, networks)):
+            pool.passed += 1
+            pool.longest_seconds = max(pool.longest_seconds, seconds)
+
+    def add_lost(self, pending: PendingTriplet, networks: int) -> None:
+        """Count a mail that never came back."""
+        self._pool_of(pending, networks)
+
+    def largest(self, number: int) -> list[SenderPool]:
+        """Return the pools with the most mails."""
+        pools = [
+            SenderPool(name, each.mails, each.max_networks, each.passed, each.longest_seconds)
+            for name, each in self._pools.items()
+        ]
+        return heapq.nlargest(number, pools, key=lambda each: (each.mails, each.name))
+
+    def _pool_of(self, pending: PendingTriplet, networks: int) -> _PoolTotals | None:
+        """Count one more mail of a pool, and return its totals; None if it is of no pool."""
+        domains = {self._clients.organisation(each.client_name) for each in pending.all()}
+        if len(domains) > 1 or domains == {b""}:
+            # Spam comes from anywhere; a provider's servers have names in its domain.
+            return None
+        domain = domains.pop()
+        if domain not in self._pools and len(self._pools) >= MAX_POOLS:
+            self.is_exact = False
+            return None
+        pool = self._pools.setdefault(domain, _PoolTotals())
+        pool.mails += 1
+        pool.max_networks = max(pool.max_networks, networks)
+        return pool

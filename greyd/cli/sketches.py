@@ -1,0 +1,93 @@
+"""Counts of many names in bounded memory: exact while they are few, then approximate and marked so.
+
+Whether a count is still exact is a field or an attribute of each.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_SAMPLE = 100_000
+"""Hashes that a ``DistinctCounter`` keeps."""
+MAX_TOTALS = 50_000
+"""Names that a ``LargestTotals`` keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctCount:
+    """How many different values there were."""
+
+    count: int
+    is_exact: bool
+
+
+class DistinctCounter:
+    """Counts different values: exactly while they are few, then from a sample (Wegman 1984).
+
+    The sample holds the values whose hash ends in a number of zero bits; one more bit whenever the
+    sample is too large.
+    """
+
+    def __init__(self, max_sample: int | None = None) -> None:
+        self._max_sample = max_sample or MAX_SAMPLE
+        self._mask = 0
+        self._sample: set[int] = set()
+
+    def add_all(self, values: Iterable[bytes]) -> None:
+        """Count values."""
+        hashes = set(map(hash, values))
+        self._sample |= self._thin(hashes) if self._mask else hashes
+        while len(self._sample) > self._max_sample:
+            self._mask = self._mask * 2 + 1
+            self._sample = self._thin(self._sample)
+
+    def _thin(self, hashes: set[int]) -> set[int]:
+        mask = self._mask
+        return {each for each in hashes if not each & mask}
+
+    def result(self) -> DistinctCount:
+        """Return the number of different values."""
+        return DistinctCount(len(self._sample) * (self._mask + 1), is_exact=not self._mask)
+
+
+@dataclass(slots=True)
+class Total:
+    """What was added up under one name."""
+
+    name: bytes
+    count: int = 0
+    seconds: int = 0
+    longest_seconds: int = 0
+
+
+class LargestTotals:
+    """Totals by name; of too many names the smaller half is dropped."""
+
+    def __init__(self, max_totals: int | None = None) -> None:
+        self._max_totals = max_totals or MAX_TOTALS
+        self._totals: dict[bytes, Total] = {}
+        self.is_exact = True
+        """No name has been dropped."""
+
+    def add(self, name: bytes, *, count: int = 1, seconds: int = 0) -> None:
+        """Add to the totals of a name."""
+        total = self._totals.get(name)
+        if total is None:
+            if len(self._totals) >= self._max_totals:
+                self._totals = {each.name: each for each in self.largest(self._max_totals // 2)}
+                self.is_exact = False
+            total = self._totals[name] = Total(name)
+        total.count += count
+        total.seconds += seconds
+        total.longest_seconds = max(total.longest_seconds, seconds)
+
+    def largest(self, number: int) -> list[Total]:
+        """Return the totals with the most seconds, or the highest counts, in that order."""
+        return heapq.nlargest(
+            number, self._totals.values(), key=lambda each: (each.seconds, each.count, each.name)
+        )
