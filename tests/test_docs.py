@@ -1,9 +1,10 @@
-"""What the pages say is what the code does."""
+"""The pages, manual pages and completions agree with the code."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ AGAIN = "; run make generate"
 
 
 def files_below(folder: Path) -> dict[str, str]:
-    """Return the texts of all files in a folder."""
+    """Return the text of each file below a folder, by its relative path."""
     return {
         str(path.relative_to(folder)): path.read_text()
         for path in folder.rglob("*")
@@ -49,8 +50,8 @@ def test_each_command_has_a_manual_page_and_the_first_page_names_it() -> None:
         assert f".It Cm {name}\n" in pages["greyd.8"]
 
 
-def as_read(page: str) -> str:
-    """Return a page as it is read, in one line."""
+def rendered(page: str) -> str:
+    """Render a manual page, as one line of text."""
     mandoc = program("mandoc")
     done = subprocess.run(
         [mandoc, "-Tutf8", "-Owidth=1000"], input=page, capture_output=True, text=True, check=True
@@ -59,8 +60,8 @@ def as_read(page: str) -> str:
     return " ".join(plain.stdout.split())
 
 
-def test_the_manual_page_of_serve_tells_all_of_each_option() -> None:
-    page = as_read(render_man.render()["greyd-serve.8"])
+def test_the_manual_page_of_serve_describes_each_option() -> None:
+    page = rendered(render_man.render()["greyd-serve.8"])
     for option in OPTIONS:
         assert f"--{option.name}" in page
         assert option.help in page
@@ -73,14 +74,14 @@ def test_the_manual_page_of_serve_tells_all_of_each_option() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(render_man.render()))
-def test_mandoc_has_nothing_to_say_of_a_manual_page(name: str) -> None:
+def test_mandoc_accepts_each_manual_page_without_a_warning(name: str) -> None:
     command = [program("mandoc"), "-Tlint", "-Wwarning", render_man.FOLDER / name]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize("name", sorted(render_man.render()))
-def test_man_shows_a_manual_page_without_a_warning(name: str) -> None:
+def test_man_shows_each_manual_page_without_a_warning(name: str) -> None:
     command = [program("man"), "--warnings", "--local-file", render_man.FOLDER / name]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -88,24 +89,24 @@ def test_man_shows_a_manual_page_without_a_warning(name: str) -> None:
 
 
 def cells(page: str, begins: str) -> list[list[str]]:
-    """Return the cells of a page's table rows whose first one begins so."""
+    """Return the cells of the table rows on a page whose first cell starts with ``begins``."""
     rows = [line.strip("|").split("|") for line in (DOCS / page).read_text().splitlines()]
     return [[cell.strip() for cell in row] for row in rows if row[0].strip().startswith(begins)]
 
 
-def test_the_page_of_metrics_has_those_that_there_are() -> None:
-    told = {
+def test_the_metrics_page_lists_exactly_the_metrics_of_the_server() -> None:
+    documented = {
         (row[0].strip("`"), row[1], frozenset(re.findall(r"`(\w+)`", row[2])))
         for row in [*cells("metrics.md", "`greyd_"), *cells("metrics.md", "`process_")]
     }
-    there = set()
+    exported = set()
     metrics = Metrics()
     metrics.watch_dns()
     for family in metrics.registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
-        there.add((name, family.type, frozenset(labels)))
-    assert told == there
+        exported.add((name, family.type, frozenset(labels)))
+    assert documented == exported
 
 
 def named_in_the_table(page: str) -> list[str]:
@@ -121,3 +122,52 @@ def test_the_tests_that_the_security_page_names_exist() -> None:
         file = DOCS.parent / path
         assert file.is_file(), each
         assert f"def {function}(" in file.read_text() or not function, each
+
+
+# CONTRIBUTING.md ----------------------------------------------------------------------------------
+
+CHECKOUT = DOCS.parent
+GREYD = CHECKOUT / "greyd"
+
+
+def lines_of_the_house() -> list[tuple[Path, str]]:
+    """Return each folder that the tree in CONTRIBUTING.md draws, with its description."""
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text()
+    house = text.partition("## The house")[2].partition("\n## ")[0]
+    drawn = re.findall(r"^    (  |)(\w+)/ +(\S.*)$", house, re.MULTILINE)
+    return [(GREYD / name if inside else CHECKOUT / name, rest) for inside, name, rest in drawn]
+
+
+def packages_of_greyd() -> set[Path]:
+    """Return the folders of greyd's packages."""
+    return {path.parent for path in GREYD.glob("*/__init__.py")}
+
+
+def test_contributing_draws_each_package_in_the_order_that_make_check_enforces() -> None:
+    drawn = [folder.name for folder, _ in lines_of_the_house() if folder.parent == GREYD]
+    assert {GREYD / name for name in drawn} == packages_of_greyd()
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    rank = {name: number for number, layer in enumerate(layers) for name in layer.split(" | ")}
+    assert [rank[name] for name in drawn] == sorted(rank[name] for name in drawn), layers
+
+
+@pytest.mark.parametrize("line", lines_of_the_house(), ids=lambda line: line[0].name)
+def test_the_files_that_contributing_draws_in_a_folder_exist(line: tuple[Path, str]) -> None:
+    folder, description = line
+    names = re.findall(r"[\w/]+\.py\b|\b\w+/(?![\w*])", description)
+    assert folder.is_dir()
+    assert [name for name in names if not (folder / name).exists()] == []
+
+
+def test_the_files_that_contributing_names_exist() -> None:
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text()
+    modules = re.search(r"^      ([\w ]+\.py[\w .]*)$", text, re.MULTILINE)
+    assert modules
+    assert set(modules[1].split()) == {path.name for path in GREYD.glob("[!_]*.py")}
+    named = re.findall(r"`(\w+/[\w/.]*)`", text)
+    assert len(named) > 8
+    assert [
+        name for name in named if not (GREYD / name).exists() and not (CHECKOUT / name).exists()
+    ] == []

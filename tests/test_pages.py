@@ -1,4 +1,4 @@
-"""What the pages name exists: links, anchors, options, variables, metrics, reasons."""
+"""Links, anchors, options, variables, metrics and reasons on the pages exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 
 
 @every_page
-def test_every_block_says_what_it_is(path: Path) -> None:
+def test_every_block_has_a_language_and_text(path: Path) -> None:
     assert all(block.text.strip() for block in Page(path).blocks)
 
 
@@ -27,7 +27,7 @@ def test_every_block_says_what_it_is(path: Path) -> None:
     ["```\na\n```", "```bash\na\n```", "    a", "```toml\na = 1\n```", '```sh title="a"\na\n```'],
     ids=["no language", "an unknown one", "indented", "a file without a name", "a named command"],
 )
-def test_a_block_that_nobody_would_run_is_an_error(tmp_path: Path, block: str) -> None:
+def test_a_block_that_is_not_run_is_an_error(tmp_path: Path, block: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"# Page\n\n{block}\n")
     with pytest.raises(PageError, match=r"page\.md:3: "):
@@ -35,7 +35,7 @@ def test_a_block_that_nobody_would_run_is_an_error(tmp_path: Path, block: str) -
 
 
 @pytest.mark.parametrize("path", [*PAGES, *OTHERS], ids=lambda path: path.name)
-def test_links_lead_somewhere(path: Path) -> None:
+def test_links_have_targets(path: Path) -> None:
     for link in Page(path).links:
         name, _, anchor = link.partition("#")
         target = (path.parent / name).resolve() if name else path
@@ -50,7 +50,7 @@ def test_options_and_variables_exist(path: Path) -> None:
     assert words.strangers(path.read_text()) == []
 
 
-def test_no_option_of_another_program_is_listed_in_vain() -> None:
+def test_each_listed_option_of_another_program_is_on_a_page() -> None:
     texts = "".join(path.read_text() for path in PAGES)
     assert [name for name in words.OTHERS if f"--{name}" not in texts] == []
 
