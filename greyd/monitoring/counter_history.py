@@ -70,7 +70,7 @@ def totals_of(families: Iterable[Metric]) -> Totals:
     }
 
 
-class Period(NamedTuple):
+class CountedPeriod(NamedTuple):
     """What was counted in some time."""
 
     seconds: float
@@ -85,7 +85,7 @@ class Period(NamedTuple):
 _Notes = deque[tuple[float, "array[float]"]]
 
 
-class History:
+class CounterHistory:
     """The counters of a day, one note a minute, and of the last minute some more."""
 
     def __init__(self, families: Callable[[], Iterable[Metric]], now: float) -> None:
@@ -106,13 +106,15 @@ class History:
         """Return what the samples are now."""
         return totals_of(self._families())
 
-    def last(self, seconds: float, now: float, totals: Totals) -> Period:
+    def last(self, seconds: float, now: float, totals: Totals) -> CountedPeriod:
         """Return what was counted in the last seconds, up to ``totals``, which are of ``now``."""
         notes = self._recent if seconds <= MINUTE_SECONDS else self._notes
         since, before = next((note for note in notes if note[0] >= now - seconds), notes[-1])
-        return Period(now - since, _between(before, _noted(totals)))
+        return CountedPeriod(now - since, _between(before, _noted(totals)))
 
-    def steps(self, seconds: float, number: int, now: float, totals: Totals) -> Iterator[Period]:
+    def steps(
+        self, seconds: float, number: int, now: float, totals: Totals
+    ) -> Iterator[CountedPeriod]:
         """Return what was counted in each of the last periods of so many seconds, oldest first.
 
         Before the first note the counters were as they were then.
@@ -122,7 +124,7 @@ class History:
         borders = (now - seconds * step for step in range(number, 0, -1))
         known = (notes[max(bisect_right(times, border) - 1, 0)][1] for border in borders)
         for before, after in pairwise(chain(known, [_noted(totals)])):
-            yield Period(seconds, _between(before, after))
+            yield CountedPeriod(seconds, _between(before, after))
 
 
 def _noted(totals: Totals) -> array[float]:

@@ -73,7 +73,7 @@ _NOT_THIS_HOST = b"not asked by a name of this server; --metrics-host=NAME allow
 _PATHS = b"see /, /metrics, /stats.json, /livez, /healthz, /readyz\n"
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """What is answered to a request."""
 
     status: HTTPStatus
@@ -91,7 +91,7 @@ def max_connections() -> int:
 
 
 @dataclass
-class Site:
+class MetricsSite:
     """What the port shows, and to whom."""
 
     metrics: Metrics
@@ -105,11 +105,11 @@ class Site:
     warn: Callable[[str], None]
     """Logs a warning."""
     slices: TimeSlices
-    connections: dict[WebConnection, None] = field(default_factory=dict)
+    connections: dict[HttpConnection, None] = field(default_factory=dict)
     """Those that are open, the oldest first."""
     _refused_at: float = -REFUSAL_LOG_SECONDS
 
-    def refuse(self, host: str) -> Answer:
+    def refuse(self, host: str) -> HttpResponse:
         """Return what is answered to a request for another host, and log it now and then."""
         if time.monotonic() - self._refused_at >= REFUSAL_LOG_SECONDS:
             self._refused_at = time.monotonic()
@@ -118,9 +118,9 @@ class Site:
                 f'metrics port: refused a request for the host "{name}"; if that is this server,'
                 " allow its name by --metrics-host"
             )
-        return Answer(HTTPStatus.MISDIRECTED_REQUEST, _NOT_THIS_HOST)
+        return HttpResponse(HTTPStatus.MISDIRECTED_REQUEST, _NOT_THIS_HOST)
 
-    def opened(self, connection: WebConnection) -> None:
+    def opened(self, connection: HttpConnection) -> None:
         """Keep a connection; where there are too many, one has to go, the new one at the last."""
         self.connections[connection] = None
         if len(self.connections) > max_connections():
@@ -138,32 +138,36 @@ class Site:
             del self.connections[victim]
             victim.abort()
 
-    async def answer(self, path: bytes, *, scraped: bool = False) -> Answer:
+    async def answer(self, path: bytes, *, scraped: bool = False) -> HttpResponse:
         """Return what is to be shown for a path; ``scraped`` says that a Prometheus asks."""
         match path.partition(b"?")[0]:
             case b"/":
-                return Answer(HTTPStatus.OK, await self.page(), _HTML, _FOR_BROWSERS)
+                return HttpResponse(HTTPStatus.OK, await self.page(), _HTML, _FOR_BROWSERS)
             case b"/metrics":
-                return Answer(HTTPStatus.OK, await self._show_metrics(scraped=scraped), _METRICS)
+                return HttpResponse(
+                    HTTPStatus.OK, await self._show_metrics(scraped=scraped), _METRICS
+                )
             case b"/stats.json":
-                return Answer(HTTPStatus.OK, await self.figures(), _JSON, _FOR_BROWSERS)
+                return HttpResponse(HTTPStatus.OK, await self.figures(), _JSON, _FOR_BROWSERS)
             case b"/livez":
-                return Answer(HTTPStatus.OK, b"ok\n")
+                return HttpResponse(HTTPStatus.OK, b"ok\n")
             case b"/healthz":
                 return self._health()
             case b"/readyz" if self._all_ready():
-                return Answer(HTTPStatus.OK, b"ready\n")
+                return HttpResponse(HTTPStatus.OK, b"ready\n")
             case b"/readyz":
-                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: the store is away\n")
+                return HttpResponse(
+                    HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: the store is away\n"
+                )
             case _:
-                return Answer(HTTPStatus.NOT_FOUND, _PATHS)
+                return HttpResponse(HTTPStatus.NOT_FOUND, _PATHS)
 
-    def _health(self) -> Answer:
+    def _health(self) -> HttpResponse:
         # With several workers each sees the same file, so any of them may answer for all.
         if fault := self.unwritable():
             body = f"the store can't be written: {fault}\n".encode(errors="replace")
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, body)
-        return Answer(HTTPStatus.OK, b"ok\n")
+            return HttpResponse(HTTPStatus.SERVICE_UNAVAILABLE, body)
+        return HttpResponse(HTTPStatus.OK, b"ok\n")
 
     async def _show_metrics(self, *, scraped: bool) -> bytes:
         now = time.time()
@@ -181,10 +185,10 @@ class Site:
         return self.ready() if up is None else up
 
 
-class WebConnection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One HTTP client."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: MetricsSite) -> None:
         self._site = site
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=16 * 1024)
         self._transport: Any = None
@@ -240,7 +244,7 @@ class WebConnection(asyncio.Protocol):
             scraped = any(name == _OF_PROMETHEUS for name, _ in request.headers)
             answer = await self._answer(path, scraped=scraped)
         else:
-            answer = Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n")
+            answer = HttpResponse(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n")
         headers = [
             (b"Content-Type", answer.kind),
             (b"Content-Length", b"%d" % len(answer.body)),
@@ -261,7 +265,7 @@ class WebConnection(asyncio.Protocol):
         address = self._transport.get_extra_info("sockname")
         return str(address[0]) if address else ""
 
-    async def _answer(self, path: bytes, *, scraped: bool) -> Answer:
+    async def _answer(self, path: bytes, *, scraped: bool) -> HttpResponse:
         try:
             return await self._site.answer(path, scraped=scraped)
         except Exception as error:  # noqa: BLE001 - who asks is told, and so is the log
@@ -271,7 +275,7 @@ class WebConnection(asyncio.Protocol):
                 "part": "metrics port",
             }
             asyncio.get_running_loop().call_exception_handler(fault)
-            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error, see the log\n")
+            return HttpResponse(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error, see the log\n")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nothing is lost with it
         """End."""
@@ -295,7 +299,7 @@ def _split(request: h11.Request) -> tuple[bytes, str | None]:
     return path, None if host is None else host.decode("latin-1")
 
 
-async def serve_site(site: Site, listening: socket.socket) -> asyncio.Server:
+async def serve_site(site: MetricsSite, listening: socket.socket) -> asyncio.Server:
     """Serve the site on a listening socket."""
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: WebConnection(site), sock=listening)
+    return await loop.create_server(lambda: HttpConnection(site), sock=listening)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.monitoring.counter_history import History, Totals
+    from greyd.monitoring.counter_history import CounterHistory, Totals
 
 PERIODS = {"minute": MINUTE_SECONDS, "hour": HOUR_SECONDS, "day": DAY_SECONDS}
 """The names of the periods, and their seconds."""
@@ -228,7 +228,7 @@ def _whole(given: Any) -> int:
 def server_stats(
     settings: Settings,
     store_name: str,
-    history: History,
+    history: CounterHistory,
     now: float,
     up_seconds: float,
     totals: Totals,

@@ -18,11 +18,11 @@ from greyd.monitoring.counter_history import (
     ENTRIES,
     HOUR_SECONDS,
     NOTE_SECONDS,
-    History,
+    CounterHistory,
     totals_of,
 )
 from greyd.monitoring.stats import server_stats
-from greyd.monitoring.status_page import BAR_SECONDS, BARS, View
+from greyd.monitoring.status_page import BAR_SECONDS, BARS, StatusView
 from greyd.monitoring.store_summary import StoreSummary, summarize_store
 from greyd.runtime.time_slices import SharedWork
 from greyd.store.errors import StoreError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.monitoring.counter_history import Period, Totals
+    from greyd.monitoring.counter_history import CountedPeriod, Totals
     from greyd.monitoring.observer import Observer
     from greyd.runtime.time_slices import TimeSlices
     from greyd.store.circuit_breaker import CircuitBreaker
@@ -47,7 +47,7 @@ WAIT_SECONDS = 2.0
 
 
 @dataclass
-class Status:
+class StatusReporter:
     """Keeps what the page shows."""
 
     settings: Settings
@@ -59,14 +59,14 @@ class Status:
     """The mode in force."""
     slices: TimeSlices
     """What is made for readers takes turns with what else the metrics port makes."""
-    survey: StoreSummary | None = None
+    summary: StoreSummary | None = None
     started_at: float = field(default_factory=time.monotonic)
-    _surveyed_at: float = 0
+    _summarized_at: float = 0
     _failed_at: float = -RETRY_SECONDS
-    _looking: asyncio.Task[None] | None = None
+    _summarizing: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self._history = History(self.observer.metrics.families, self.started_at)
+        self._history = CounterHistory(self.observer.metrics.families, self.started_at)
         self._page = SharedWork(self._make_page)
 
     async def run(self) -> None:
@@ -80,7 +80,7 @@ class Status:
         return await self._page.result()
 
     async def _make_page(self) -> bytes:
-        await self._look_if_old()
+        await self._summarize_if_old()
         now, totals = time.monotonic(), await self._totals()
         bars = await self.slices.run(self._history.steps(BAR_SECONDS, BARS, now, totals))
         view = self._view(now, totals, bars)
@@ -89,8 +89,8 @@ class Status:
     async def _totals(self) -> Totals:
         return totals_of(await self.slices.run(self.observer.metrics.families()))
 
-    def _view(self, now: float, totals: Totals, bars: Sequence[Period]) -> View:
-        return View(
+    def _view(self, now: float, totals: Totals, bars: Sequence[CountedPeriod]) -> StatusView:
+        return StatusView(
             settings=replace(self.settings, mode=self.mode()),
             store_name=self.store_name,
             store_away=self.guard.is_open,
@@ -101,8 +101,8 @@ class Status:
             whitelist_entries={
                 name: totals.get((ENTRIES, name), 0.0) for name in ("clients", "recipients")
             },
-            survey=self.survey,
-            survey_seconds=now - self._surveyed_at,
+            summary=self.summary,
+            summary_age_seconds=now - self._summarized_at,
             clock=time.time(),
         )
 
@@ -120,30 +120,30 @@ class Status:
         )
         return json.dumps(figures.dump()).encode() + b"\n"
 
-    async def _look_if_old(self) -> None:
+    async def _summarize_if_old(self) -> None:
         now = time.monotonic()
-        old = self.survey is None or now - self._surveyed_at > FRESH_SECONDS
+        old = self.summary is None or now - self._summarized_at > FRESH_SECONDS
         may_look = now - self._failed_at >= RETRY_SECONDS and not self.guard.is_open
-        if old and may_look and self._looking is None:
-            self._looking = asyncio.create_task(self._look())
-        if self._looking is not None:
-            await asyncio.wait([self._looking], timeout=WAIT_SECONDS)
+        if old and may_look and self._summarizing is None:
+            self._summarizing = asyncio.create_task(self._summarize())
+        if self._summarizing is not None:
+            await asyncio.wait([self._summarizing], timeout=WAIT_SECONDS)
 
-    async def _look(self) -> None:
+    async def _summarize(self) -> None:
         try:
-            self.survey = await summarize_store(self.guard.store, self.settings)
-            self._surveyed_at = time.monotonic()
+            self.summary = await summarize_store(self.guard.store, self.settings)
+            self._summarized_at = time.monotonic()
         except StoreError:
             # The guard finds out by itself, and the page says so.
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the next reader's page tries again
             self._failed_at = time.monotonic()
-            self.observer.internal_error("status page", error, "the page shows the last survey")
+            self.observer.internal_error("status page", error, "the page shows the last summary")
         finally:
-            self._looking = None
+            self._summarizing = None
 
     def stop(self) -> None:
         """Look no further: the store is about to be closed."""
         self._page.cancel()
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._summarizing is not None:
+            self._summarizing.cancel()

@@ -24,7 +24,7 @@ from greyd.monitoring.counter_history import (
     STORE_ERRORS,
     STORE_SECONDS,
     WAITED,
-    Period,
+    CountedPeriod,
 )
 from greyd.monitoring.store_summary import EARLY_BORDERS, LATE_BORDERS, MAX_WAITING, StoreSummary
 from greyd.rules.entries import GIVEN_UP_SECONDS
@@ -104,7 +104,7 @@ _END = Markup("""\
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class StatusView:
     """What is shown."""
 
     settings: Settings
@@ -112,33 +112,33 @@ class View:
     store_name: str
     store_away: bool
     up_seconds: float
-    hour: Period
-    day: Period
-    bars: Sequence[Period]
+    hour: CountedPeriod
+    day: CountedPeriod
+    bars: Sequence[CountedPeriod]
     """The day, in steps of ``BAR_SECONDS``."""
     whitelist_entries: Mapping[str, float]
-    survey: StoreSummary | None
-    survey_seconds: float
+    summary: StoreSummary | None
+    summary_age_seconds: float
     """How old it is."""
     clock: float
 
 
-def render(view: View) -> bytes:
+def render(view: StatusView) -> bytes:
     """Return the page, as UTF-8."""
     return b"".join(parts(view))
 
 
-def parts(view: View) -> Iterator[bytes]:
+def parts(view: StatusView) -> Iterator[bytes]:
     """Return the page in small parts, each of which is made when it is asked for."""
     for part in _parts(view):
         yield part.encode()
 
 
-def _parts(view: View) -> Iterator[Markup]:
+def _parts(view: StatusView) -> Iterator[Markup]:
     level, state = _state(view)
     yield _BEGINNING.format(
         style=_STYLE,
-        refresh=60 if view.survey else 5,
+        refresh=60 if view.summary else 5,
         host=view.settings.hostname or "",
         version=__version__,
         up=format_duration(view.up_seconds),
@@ -156,7 +156,7 @@ def _parts(view: View) -> Iterator[Markup]:
     yield _END.format(date=time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(view.clock)))
 
 
-def _state(view: View) -> tuple[str, str]:
+def _state(view: StatusView) -> tuple[str, str]:
     settings = view.settings
     if view.store_away:
         meanwhile = "passes ungreylisted" if settings.passes_without_store else "is deferred"
@@ -178,7 +178,7 @@ def _section(title: str, *contents: _Parts) -> Iterator[Markup]:
     yield Markup("</section>\n")
 
 
-def _decisions(view: View) -> _Parts:
+def _decisions(view: StatusView) -> _Parts:
     hour, day = view.hour, view.day
     total = day.sum(_ALL)
     rows = [
@@ -201,7 +201,7 @@ def _decisions(view: View) -> _Parts:
     return _section("Decided", _chart(view.bars), _table(head, rows))
 
 
-def _chart(bars: Sequence[Period]) -> Iterator[Markup]:
+def _chart(bars: Sequence[CountedPeriod]) -> Iterator[Markup]:
     """Draw the day: what passed, and upon it what was greylisted."""
     most = max(1, *(bar.sum(_ALL) for bar in bars))
     width, height, step = 960, 120, 960 / len(bars)
@@ -226,7 +226,7 @@ def _chart(bars: Sequence[Period]) -> Iterator[Markup]:
     ).format(_number(most))
 
 
-def _returned(view: View) -> _Parts:
+def _returned(view: StatusView) -> _Parts:
     day = view.day
     first, passed = day.counts[_SERIES[Reason.NEW]], day.counts[PASSES,]
     wait = format_duration(day.counts[WAITED,] / passed) if passed else "–"
@@ -245,17 +245,17 @@ def _returned(view: View) -> _Parts:
     return _section("Came back", lost, _table(["", f"last {format_duration(day.seconds)}"], rows))
 
 
-def _waiting(view: View) -> _Parts:
-    survey = view.survey
-    if survey is None:
+def _waiting(view: StatusView) -> _Parts:
+    summary = view.summary
+    if summary is None:
         return _section("Waits", _text("The store has not been looked through yet."))
-    early = _classes(survey.early, EARLY_BORDERS, "passes in {} or less", "passes later")
-    late = _classes(survey.late, LATE_BORDERS, "may pass, for {} or less", "may pass, for longer")
+    early = _classes(summary.early, EARLY_BORDERS, "passes in {} or less", "passes later")
+    late = _classes(summary.late, LATE_BORDERS, "may pass, for {} or less", "may pass, for longer")
     return _section(
         "Waits",
-        _table([f"{_number(sum(survey.early))} wait: a retry", "triplets"], early),
-        _table([f"{_number(sum(survey.late))} never returned, so far", "triplets"], late),
-        _seen(view, survey),
+        _table([f"{_number(sum(summary.early))} wait: a retry", "triplets"], early),
+        _table([f"{_number(sum(summary.late))} never returned, so far", "triplets"], late),
+        _seen(view, summary),
     )
 
 
@@ -266,17 +266,17 @@ def _classes(
     return [[name, _number(count)] for name, count in zip(names, counts, strict=True)]
 
 
-def _seen(view: View, survey: StoreSummary) -> _Parts:
-    whole = "all" if survey.complete else "only a part of the"
+def _seen(view: StatusView, summary: StoreSummary) -> _Parts:
+    whole = "all" if summary.complete else "only a part of the"
     return _text(
-        f"Seen {format_duration(view.survey_seconds)} ago in {whole} entries of the store"
-        f" ({_number(survey.looked_at)})."
+        f"Seen {format_duration(view.summary_age_seconds)} ago in {whole} entries of the store"
+        f" ({_number(summary.looked_at)})."
     )
 
 
-def _details(view: View) -> Iterator[Markup]:
-    survey = view.survey
-    if survey is None:
+def _details(view: StatusView) -> Iterator[Markup]:
+    summary = view.summary
+    if summary is None:
         return
     if view.settings.privacy:
         yield from _section("Who", _text("With --privacy the store knows no names."))
@@ -290,11 +290,11 @@ def _details(view: View) -> Iterator[Markup]:
             _clock(each.last_seen),
             _clock(each.passes_at),
         ]
-        for each in sorted(survey.waiting, reverse=True)
+        for each in sorted(summary.waiting, reverse=True)
     )
     gone = (
         [_bytes(network), _number(count)]
-        for network, count in survey.given_up.most_common(MAX_NETWORKS)
+        for network, count in summary.given_up.most_common(MAX_NETWORKS)
     )
     head = ["client network", "sender", "recipient", "first seen", "last seen", "passes from"]
     yield from _section(f"Who waits (the newest {MAX_WAITING})", _table(head, waiting, names=3))
@@ -304,7 +304,7 @@ def _details(view: View) -> Iterator[Markup]:
     )
 
 
-def _store(view: View) -> _Parts:
+def _store(view: StatusView) -> _Parts:
     hour, day = view.hour, view.day
     asked = hour.counts[STORE_ASKED, "transact"]
     took = f"{1000 * hour.counts[STORE_SECONDS, 'transact'] / asked:.1f} ms" if asked else "–"
@@ -317,14 +317,14 @@ def _store(view: View) -> _Parts:
         ["whitelisted clients", _number(view.whitelist_entries["clients"])],
         ["whitelisted recipients", _number(view.whitelist_entries["recipients"])],
     ]
-    if survey := view.survey:
+    if summary := view.summary:
         rows += [
-            ["triplets that have passed", _number(survey.passed)],
-            ["clients that have come back", _number(survey.clients)],
-            ["of them auto-whitelisted", _number(survey.auto_whitelisted)],
+            ["triplets that have passed", _number(summary.passed)],
+            ["clients that have come back", _number(summary.clients)],
+            ["of them auto-whitelisted", _number(summary.auto_whitelisted)],
         ]
-        if survey.unreadable:
-            rows.append(["entries that no rule can read", _number(survey.unreadable)])
+        if summary.unreadable:
+            rows.append(["entries that no rule can read", _number(summary.unreadable)])
     return _section("Store and whitelists", _table(["", ""], rows))
 
 

@@ -24,7 +24,7 @@ _BACK_BELOW = 0.95
 """A level is left only this far below its threshold, so that the log is not filled at the edge."""
 
 
-class Level(Enum):
+class FillLevel(Enum):
     """How full the store is."""
 
     ROOMY = 0.0
@@ -38,7 +38,7 @@ class StoreSizeMonitor:
     def __init__(self, store: Store, observer: Observer) -> None:
         self._store = store
         self._observer = observer
-        self._level = Level.ROOMY
+        self._level = FillLevel.ROOMY
         if math.isfinite(store.max_bytes):
             observer.metrics.max_store_bytes.set(store.max_bytes)
 
@@ -57,20 +57,22 @@ class StoreSizeMonitor:
             self._level = level
             self._log(used, limit)
 
-    def _level_of(self, share: float) -> Level:
+    def _level_of(self, share: float) -> FillLevel:
         if share < self._level.value * _BACK_BELOW or share >= self._level.value:
-            return max((each for each in Level if share >= each.value), key=lambda each: each.value)
+            return max(
+                (each for each in FillLevel if share >= each.value), key=lambda each: each.value
+            )
         return self._level
 
     def _log(self, used: int, limit: float) -> None:
         size = f"{used / 2**20:,.1f} of at most {limit / 2**20:,.1f} MiB are in use"
         log = self._observer.log
-        if self._level is Level.FULL:
+        if self._level is FillLevel.FULL:
             log.error(
                 f"the store is full: {size}; passing new triplets ungreylisted; raise"
                 " --max-store-size, or find out who sends so much (greyd top)"
             )
-        elif self._level is Level.NEARLY_FULL:
+        elif self._level is FillLevel.NEARLY_FULL:
             log.warning(
                 f"the store is nearly full: {size}; once it is full, new triplets pass ungreylisted"
             )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 100_000
 MAX_WAITING = 100
-"""Waiting triplets that are named."""
+"""WaitingTriplet triplets that are named."""
 MAX_NETWORKS = 10_000
 """Networks whose triplets that never came back are counted."""
 
@@ -41,7 +41,7 @@ LATE_BORDERS = (3600, 6 * 3600, 24 * 3600)
 """Seconds, until a retry passes and since then; what is beyond the last counts too."""
 
 
-class Waiting(NamedTuple):
+class WaitingTriplet(NamedTuple):
     """A triplet that has not passed, ordered by when it may."""
 
     passes_at: int
@@ -66,7 +66,7 @@ class StoreSummary:
     """Entries that no rule can read."""
     clients: int = 0
     auto_whitelisted: int = 0
-    waiting: list[Waiting] = field(default_factory=list)
+    waiting: list[WaitingTriplet] = field(default_factory=list)
     """A heap of those that are named; empty with ``--privacy``, which knows no names."""
     given_up: Counter[bytes] = field(default_factory=Counter)
     """Networks, and how many of their triplets never came back."""
@@ -105,7 +105,7 @@ class StoreSummary:
             if network in self.given_up or len(self.given_up) < MAX_NETWORKS:
                 self.given_up[network] += 1
             return
-        waiting = Waiting(entry.passes_at, entry.first_seen, entry.last_seen, entry.names)
+        waiting = WaitingTriplet(entry.passes_at, entry.first_seen, entry.last_seen, entry.names)
         if len(self.waiting) < MAX_WAITING:
             heapq.heappush(self.waiting, waiting)
         else:
@@ -118,15 +118,15 @@ async def summarize_store(store: Store, settings: Settings) -> StoreSummary:
     Raises:
         StoreError: it does not answer.
     """
-    survey = StoreSummary()
+    summary = StoreSummary()
     async for group in scan(store, SHARE):
         now = int(time.time())
         for first in range(0, len(group), RECORDS_A_SLICE):
             for record in group[first : first + RECORDS_A_SLICE]:
-                survey.add(record, now, settings)
+                summary.add(record, now, settings)
             # Requests come in between.
             await asyncio.sleep(0)
-        if survey.looked_at >= MAX_ENTRIES:
-            return survey
-    survey.complete = True
-    return survey
+        if summary.looked_at >= MAX_ENTRIES:
+            return summary
+    summary.complete = True
+    return summary

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from greyd import __version__
 from greyd.config.vocabulary import METRICS_ENDPOINT
 from greyd.monitoring.host_check import HostCheck
-from greyd.monitoring.http import Site, serve_site
+from greyd.monitoring.http import MetricsSite, serve_site
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.observer import Observer
-from greyd.monitoring.status import Status
+from greyd.monitoring.status import StatusReporter
 from greyd.monitoring.store_size import StoreSizeMonitor
 from greyd.policy.control_poller import ControlPoller
 from greyd.policy.policy import Policy
@@ -134,8 +134,10 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     ]
     store_name = _redacted_store(settings, context)
     slices = TimeSlices()
-    status = Status(settings, circuit_breaker, observer, store_name, lambda: policy.mode, slices)
-    site = Site(
+    status = StatusReporter(
+        settings, circuit_breaker, observer, store_name, lambda: policy.mode, slices
+    )
+    site = MetricsSite(
         metrics,
         ready=lambda: not circuit_breaker.is_open,
         unwritable=lambda: circuit_breaker.unwritable,

@@ -73,7 +73,7 @@ def answers(server: Running) -> bool:
 TASKS = {
     "control polling": "greyd.policy.control_poller:ControlPoller.look",
     "whitelist hits": "greyd.whitelist.hits:HitCounter.store",
-    "status page": "greyd.monitoring.status:Status.run",
+    "status page": "greyd.monitoring.status:StatusReporter.run",
     "connections": "greyd.server.connection_registry:ConnectionRegistry.close_idle",
     "store": "greyd.store.circuit_breaker:CircuitBreaker.run",
     "store size": "greyd.monitoring.store_size:StoreSizeMonitor.run",

@@ -13,8 +13,8 @@ from greyd.monitoring.counter_history import (
     SERIES,
     STORE_ASKED,
     STORE_SECONDS,
-    History,
-    Period,
+    CountedPeriod,
+    CounterHistory,
 )
 from greyd.monitoring.metrics import Metrics
 
@@ -28,7 +28,7 @@ class Server:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.now = START
-        self.history = History(self.metrics.families, START)
+        self.history = CounterHistory(self.metrics.families, START)
 
     def ask(self, number: int = 1) -> None:
         self.metrics.requests["greylist", "new"].inc(number)
@@ -43,10 +43,10 @@ class Server:
     def asked(self, seconds: float) -> float:
         return self.last(seconds).counts[NEW]
 
-    def last(self, seconds: float) -> Period:
+    def last(self, seconds: float) -> CountedPeriod:
         return self.history.last(seconds, self.now, self.history.read())
 
-    def steps(self, seconds: float, number: int) -> list[Period]:
+    def steps(self, seconds: float, number: int) -> list[CountedPeriod]:
         return list(self.history.steps(seconds, number, self.now, self.history.read()))
 
 

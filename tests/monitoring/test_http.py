@@ -20,7 +20,7 @@ from greyd.config.sources import from_arguments
 from greyd.config.vocabulary import METRICS_ENDPOINT, Endpoint
 from greyd.monitoring import http
 from greyd.monitoring.host_check import HostCheck
-from greyd.monitoring.http import MAX_CONNECTIONS, Site, max_connections, serve_site
+from greyd.monitoring.http import MAX_CONNECTIONS, MetricsSite, max_connections, serve_site
 from greyd.monitoring.metrics import PARTS, Metrics
 from greyd.rules.reasons import OUTCOMES
 from greyd.runtime import time_slices
@@ -131,9 +131,9 @@ class Port:
         """Return the figures for programs."""
         return b'{"requests": 0}'
 
-    def site(self) -> Site:
+    def site(self) -> MetricsSite:
         """Return what the port shows."""
-        return Site(
+        return MetricsSite(
             self.metrics,
             ready=lambda: self.ready,
             unwritable=lambda: self.unwritable,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greyd.config.settings import Settings
-from greyd.monitoring.counter_history import NOTE_SECONDS, History
+from greyd.monitoring.counter_history import NOTE_SECONDS, CounterHistory
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.stats import InvalidStats, ServerStats, server_stats
 from greyd.rules.reasons import OUTCOMES
@@ -26,7 +26,7 @@ class Server:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.now = 0.0
-        self.history = History(self.metrics.families, self.now)
+        self.history = CounterHistory(self.metrics.families, self.now)
 
     def run(self, seconds: int) -> None:
         for _ in range(seconds // NOTE_SECONDS):

@@ -10,23 +10,25 @@ import pytest
 
 from greyd import __version__
 from greyd.config.settings import Settings
-from greyd.monitoring.counter_history import PASSES, REQUESTS, SERIES, WAITED, Period, Series
-from greyd.monitoring.status_page import BARS, View, render
-from greyd.monitoring.store_summary import StoreSummary, Waiting
+from greyd.monitoring.counter_history import PASSES, REQUESTS, SERIES, WAITED, CountedPeriod, Series
+from greyd.monitoring.status_page import BARS, StatusView, render
+from greyd.monitoring.store_summary import StoreSummary, WaitingTriplet
 from greyd.rules.keys import Names
 from greyd.rules.reasons import OUTCOMES
 
 NEW = (REQUESTS, "greylist", "new")
 NOW = 1_700_000_000
-ALICE = Waiting(NOW + 60, NOW - 240, NOW, Names(b"192.0.2.0", b"alice@example.com", b"bob@x.org"))
+ALICE = WaitingTriplet(
+    NOW + 60, NOW - 240, NOW, Names(b"192.0.2.0", b"alice@example.com", b"bob@x.org")
+)
 
 
-def period(counts: dict[Series, float] | None = None, seconds: float = 3600) -> Period:
-    return Period(seconds, {**dict.fromkeys(SERIES, 0.0), **(counts or {})})
+def period(counts: dict[Series, float] | None = None, seconds: float = 3600) -> CountedPeriod:
+    return CountedPeriod(seconds, {**dict.fromkeys(SERIES, 0.0), **(counts or {})})
 
 
-def view(**changes: Any) -> View:
-    usual = View(
+def view(**changes: Any) -> StatusView:
+    usual = StatusView(
         settings=Settings(hostname="mx.example.org"),
         store_name="redis",
         store_away=False,
@@ -35,8 +37,8 @@ def view(**changes: Any) -> View:
         day=period(seconds=86400),
         bars=[period()] * BARS,
         whitelist_entries={"clients": 164, "recipients": 2},
-        survey=StoreSummary(complete=True),
-        survey_seconds=5,
+        summary=StoreSummary(complete=True),
+        summary_age_seconds=5,
         clock=NOW,
     )
     return replace(usual, **changes)
@@ -136,7 +138,7 @@ def test_the_chart_stacks_what_was_greylisted_on_what_passed() -> None:
 
 
 def test_those_that_wait_and_those_that_never_returned_are_counted() -> None:
-    text = read(survey=StoreSummary(looked_at=99, early=[1, 2, 0, 0, 0], late=[4, 0, 0, 1])).text
+    text = read(summary=StoreSummary(looked_at=99, early=[1, 2, 0, 0, 0], late=[4, 0, 0, 1])).text
     assert "3 wait: a retry" in text
     assert "passes in 5 min or less 2" in text
     assert "5 never returned, so far" in text
@@ -145,20 +147,20 @@ def test_those_that_wait_and_those_that_never_returned_are_counted() -> None:
 
 
 def test_without_a_look_through_the_store_it_says_so() -> None:
-    assert "has not been looked through yet" in read(survey=None).text
+    assert "has not been looked through yet" in read(summary=None).text
 
 
 def test_it_names_nobody_unless_told_to() -> None:
-    survey = StoreSummary(waiting=[ALICE])
-    survey.given_up[b"198.51.100.0"] = 3
+    summary = StoreSummary(waiting=[ALICE])
+    summary.given_up[b"198.51.100.0"] = 3
     for name in ("alice", "bob@x.org", "192.0.2", "198.51.100"):
-        assert name not in render(view(survey=survey)).decode()
+        assert name not in render(view(summary=summary)).decode()
 
 
 def test_with_details_it_names_who_waits_and_who_never_returned() -> None:
-    survey = StoreSummary(waiting=[ALICE])
-    survey.given_up[b"198.51.100.0"] = 3
-    text = read(survey=survey, settings=Settings(status_details=True)).text
+    summary = StoreSummary(waiting=[ALICE])
+    summary.given_up[b"198.51.100.0"] = 3
+    text = read(summary=summary, settings=Settings(status_details=True)).text
     assert "192.0.2.0 alice@example.com bob@x.org" in text
     assert "198.51.100.0 3" in text
 
@@ -170,8 +172,8 @@ def test_hashes_can_name_nobody_and_it_says_so() -> None:
 
 def test_names_from_the_network_are_text_and_nothing_else() -> None:
     evil = Names(b"192.0.2.0", b"<script>alert(1)</script>@x", b"\xff\x1b[31m\" onload='x'&amp;")
-    survey = StoreSummary(waiting=[ALICE._replace(names=evil)])
-    page = read(survey=survey, settings=Settings(status_details=True))
+    summary = StoreSummary(waiting=[ALICE._replace(names=evil)])
+    page = read(summary=summary, settings=Settings(status_details=True))
     assert "<script>alert(1)</script>@x" in page.text
     assert "%FF%1B[31m\" onload='x'&amp;" in page.text
     assert not [tag for tag, _ in page.tags if tag == "script"]

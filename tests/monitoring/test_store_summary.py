@@ -10,7 +10,7 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
-from greyd.monitoring import store_summary as survey_module
+from greyd.monitoring import store_summary as summary_module
 from greyd.monitoring.store_summary import MAX_NETWORKS, MAX_WAITING, StoreSummary, summarize_store
 from greyd.rules.evidence import Evidence
 from greyd.rules.keys import Keys, is_triplet, names_in, request_keys
@@ -37,12 +37,12 @@ def keys_of(
 def seen(
     *triplets: Triplet, settings: Settings = SETTINGS, client: str = "192.0.2.7"
 ) -> StoreSummary:
-    """Return what a survey finds among some triplets."""
-    survey = StoreSummary()
+    """Return what a summary finds among some triplets."""
+    summary = StoreSummary()
     for number, triplet in enumerate(triplets):
         key = keys_of(client, f"s{'x' * number}@example.com", settings).triplet
-        survey.add(Record(key, triplet.dump(), 60), NOW, settings)
-    return survey
+        summary.add(Record(key, triplet.dump(), 60), NOW, settings)
+    return summary
 
 
 def since(*seconds: int) -> list[Triplet]:
@@ -51,16 +51,16 @@ def since(*seconds: int) -> list[Triplet]:
 
 
 def test_who_is_early_is_sorted_by_when_it_passes() -> None:
-    survey = seen(*since(0, 239, 240, 299))
-    assert survey.early == [2, 2, 0, 0, 0]
-    assert sum(survey.late) == 0
+    summary = seen(*since(0, 239, 240, 299))
+    assert summary.early == [2, 2, 0, 0, 0]
+    assert sum(summary.late) == 0
 
 
 def test_who_could_pass_is_sorted_by_since_when() -> None:
     waits = [0, HOUR, HOUR + 1, 6 * HOUR, DAY, DAY + 1]
-    survey = seen(*since(*(300 + each for each in waits)))
-    assert survey.late == [2, 2, 1, 1]
-    assert sum(survey.early) == 0
+    summary = seen(*since(*(300 + each for each in waits)))
+    assert summary.late == [2, 2, 1, 1]
+    assert sum(summary.early) == 0
 
 
 def test_the_delay_is_the_settings() -> None:
@@ -68,33 +68,33 @@ def test_the_delay_is_the_settings() -> None:
 
 
 def test_who_has_passed_waits_no_more() -> None:
-    survey = seen(Triplet(NOW - 400, NOW - 50, NOW - 50), Triplet(NOW - 400, NOW - 50))
-    assert survey.passed == 2
-    assert sum(survey.early) + sum(survey.late) == 0
-    assert survey.waiting == []
+    summary = seen(Triplet(NOW - 400, NOW - 50, NOW - 50), Triplet(NOW - 400, NOW - 50))
+    assert summary.passed == 2
+    assert sum(summary.early) + sum(summary.late) == 0
+    assert summary.waiting == []
 
 
 def test_mail_that_passed_at_once_does_not_wait() -> None:
     settings = Settings(delays=(0, 60, 300, 3600), delay_seconds=60)
-    survey = seen(
+    summary = seen(
         Triplet(NOW - 40, NOW - 40, NOW - 40), Triplet(NOW - 40, NOW - 40), settings=settings
     )
-    assert (survey.passed, sum(survey.early)) == (1, 1)
+    assert (summary.passed, sum(summary.early)) == (1, 1)
 
 
 def test_clients_are_counted_and_told_from_triplets() -> None:
-    survey = StoreSummary()
+    summary = StoreSummary()
     for number, successes in enumerate([1, 4, 5, 9]):
         key = keys_of(f"192.0.2.{number}").client
-        survey.add(Record(key, Client(successes, NOW).dump(), 60), NOW, SETTINGS)
-    assert (survey.clients, survey.auto_whitelisted, survey.passed) == (4, 2, 0)
+        summary.add(Record(key, Client(successes, NOW).dump(), 60), NOW, SETTINGS)
+    assert (summary.clients, summary.auto_whitelisted, summary.passed) == (4, 2, 0)
 
 
 def test_nobody_is_auto_whitelisted_where_that_is_off() -> None:
     settings = Settings(auto_whitelist_clients=0)
-    survey = StoreSummary()
-    survey.add(Record(keys_of().client, b"9,1", 60), NOW, settings)
-    assert (survey.clients, survey.auto_whitelisted) == (1, 0)
+    summary = StoreSummary()
+    summary.add(Record(keys_of().client, b"9,1", 60), NOW, settings)
+    assert (summary.clients, summary.auto_whitelisted) == (1, 0)
 
 
 def test_those_that_wait_are_named() -> None:
@@ -105,34 +105,34 @@ def test_those_that_wait_are_named() -> None:
 
 
 def test_the_newest_are_named_where_there_are_too_many() -> None:
-    survey = seen(*since(*range(200, 200 - MAX_WAITING - 50, -1)))
-    assert sum(survey.early) == MAX_WAITING + 50
-    assert len(survey.waiting) == MAX_WAITING
-    assert min(each.first_seen for each in survey.waiting) == NOW - 150
+    summary = seen(*since(*range(200, 200 - MAX_WAITING - 50, -1)))
+    assert sum(summary.early) == MAX_WAITING + 50
+    assert len(summary.waiting) == MAX_WAITING
+    assert min(each.first_seen for each in summary.waiting) == NOW - 150
 
 
 def test_networks_whose_mail_never_came_back_are_counted_not_listed() -> None:
-    survey = seen(*since(7 * HOUR, 8 * HOUR))
-    assert survey.given_up == {b"192.0.2.0": 2}
-    assert survey.waiting == []
+    summary = seen(*since(7 * HOUR, 8 * HOUR))
+    assert summary.given_up == {b"192.0.2.0": 2}
+    assert summary.waiting == []
 
 
 def test_networks_are_counted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_NETWORKS == 10_000
-    monkeypatch.setattr(survey_module, "MAX_NETWORKS", 2)
-    survey = StoreSummary()
+    monkeypatch.setattr(summary_module, "MAX_NETWORKS", 2)
+    summary = StoreSummary()
     for number in [0, 1, 2, 3, 1]:
         key = keys_of(f"192.0.{number}.7").triplet
-        survey.add(Record(key, since(DAY)[0].dump(), 60), NOW, SETTINGS)
-    assert survey.given_up == {b"192.0.0.0": 1, b"192.0.1.0": 2}
+        summary.add(Record(key, since(DAY)[0].dump(), 60), NOW, SETTINGS)
+    assert summary.given_up == {b"192.0.0.0": 1, b"192.0.1.0": 2}
 
 
 def test_hashes_are_counted_and_name_nobody() -> None:
     settings = Settings(privacy=True)
-    survey = seen(*since(10, DAY), settings=settings)
-    assert (sum(survey.early), sum(survey.late)) == (1, 1)
-    assert survey.waiting == []
-    assert not survey.given_up
+    summary = seen(*since(10, DAY), settings=settings)
+    assert (sum(summary.early), sum(summary.late)) == (1, 1)
+    assert summary.waiting == []
+    assert not summary.given_up
 
 
 @pytest.mark.parametrize("client", ["192.0.2.7", "2001:db8::7"])
@@ -140,20 +140,20 @@ def test_mail_that_is_known_by_its_identity_too_counts_once(client: str) -> None
     address = address_of(client)
     evidence = Evidence(identity=b"example.com", way="spf")
     names = request_keys(address, b"alice@example.com", b"bob@example.org", SETTINGS, evidence)
-    survey = StoreSummary()
+    summary = StoreSummary()
     for key in (names.triplet, names.identity_triplet):
-        survey.add(Record(key, since(10)[0].dump(), 60), NOW, SETTINGS)
-    survey.add(Record(names.client, b"1,%d" % NOW, 60), NOW, SETTINGS)
-    survey.add(Record(names.identity, b"9,%d,%d" % (NOW, NOW), 60), NOW, SETTINGS)
-    assert (sum(survey.early), len(survey.waiting), survey.clients) == (1, 1, 1)
+        summary.add(Record(key, since(10)[0].dump(), 60), NOW, SETTINGS)
+    summary.add(Record(names.client, b"1,%d" % NOW, 60), NOW, SETTINGS)
+    summary.add(Record(names.identity, b"9,%d,%d" % (NOW, NOW), 60), NOW, SETTINGS)
+    assert (sum(summary.early), len(summary.waiting), summary.clients) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("value", [b"", b"rubbish", b"\xff,1"])
 def test_what_cannot_be_read_counts_for_nothing_else(value: bytes) -> None:
-    survey = StoreSummary()
+    summary = StoreSummary()
     for key in (keys_of().triplet, keys_of().client, b"probe"):
-        survey.add(Record(key, value, 60), NOW, SETTINGS)
-    assert survey == StoreSummary(looked_at=3, unreadable=2)
+        summary.add(Record(key, value, 60), NOW, SETTINGS)
+    assert summary == StoreSummary(looked_at=3, unreadable=2)
 
 
 @pytest.mark.parametrize("sender", ["a/b%2f%@example.com", "", "}/@x"])
@@ -195,14 +195,14 @@ def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
 
 
 def test_a_small_store_is_seen_as_a_whole(url_of: Callable[[], str]) -> None:
-    survey = look(url_of(), 7)
-    assert (survey.looked_at, survey.complete, sum(survey.late)) == (7, True, 7)
+    summary = look(url_of(), 7)
+    assert (summary.looked_at, summary.complete, sum(summary.late)) == (7, True, 7)
 
 
 def test_of_a_large_store_a_part_is_seen(
     url_of: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(survey_module, "MAX_ENTRIES", 5)
-    survey = look(url_of(), 7)
-    assert not survey.complete
-    assert 5 <= survey.looked_at <= 7
+    monkeypatch.setattr(summary_module, "MAX_ENTRIES", 5)
+    summary = look(url_of(), 7)
+    assert not summary.complete
+    assert 5 <= summary.looked_at <= 7

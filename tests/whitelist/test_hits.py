@@ -181,9 +181,9 @@ def test_an_entry_is_known_by_its_list_and_text_a_name_in_any_case() -> None:
 
 @pytest.mark.parametrize("key", [SINCE_KEY, hit_key(CLIENTS, b"a"), hit_key(RECIPIENTS, b"/x/")])
 def test_no_other_part_takes_a_hit_for_a_client_or_a_triplet(key: bytes) -> None:
-    settings, survey = Settings(), StoreSummary()
+    settings, summary = Settings(), StoreSummary()
     record = Record(key, HitCount(12, 1_700_000_000).dump(), 60)
     assert kind_of(key) is EntryKind.OTHER
     assert interpret(record, 1_700_000_000, settings) is None
-    survey.add(record, 1_700_000_000, settings)
-    assert (survey.clients, survey.auto_whitelisted, survey.passed) == (0, 0, 0)
+    summary.add(record, 1_700_000_000, settings)
+    assert (summary.clients, summary.auto_whitelisted, summary.passed) == (0, 0, 0)
