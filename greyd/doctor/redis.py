@@ -20,8 +20,8 @@ from greyd.doctor.redis_instance import (
     try_command,
 )
 from greyd.store.errors import StoreError
+from greyd.store.redis.opening import open_transport
 from greyd.store.redis.sentinel import SentinelClient
-from greyd.store.redis.transport import open_transport
 from greyd.store.url import parse_redis_url
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from greyd.store.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from greyd.store.redis.store import Send
+    from greyd.store.redis.transport import Send
 
 
 TIMEOUT_SECONDS = 5.0

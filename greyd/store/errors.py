@@ -25,3 +25,7 @@ class StoreFullError(StoreError):
 
 class UnusableStoreError(UnwritableStoreError):
     """The file is not greyd's, or was written by a newer version; greyd leaves it unchanged."""
+
+
+class MissingPackageError(StoreError):
+    """The store needs a Python package that is not installed."""

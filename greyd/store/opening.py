@@ -11,6 +11,7 @@ from greyd.store.url import sqlite_path, validate_url
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
+    from greyd.store.redis.transport import RedisTransport
 
 
 def is_sqlite_url(url: str) -> bool:
@@ -62,11 +63,16 @@ def open_store(settings: Settings, folder: Path, access: AccessMode = AccessMode
         from greyd.store.sqlite.store import SqliteStore
 
         return SqliteStore(rest, settings.max_store_bytes, access)
-    if scheme == "memory":
-        from greyd.store.redis.store import RedisStore, in_memory
-
-        return RedisStore(in_memory(), settings.key_prefix.encode())
     from greyd.store.redis.store import RedisStore
-    from greyd.store.redis.transport import open_transport
 
-    return RedisStore(open_transport(url, settings), settings.key_prefix.encode())
+    return RedisStore(_open_transport(url, settings), settings.key_prefix.encode())
+
+
+def _open_transport(url: str, settings: Settings) -> RedisTransport:
+    if url.partition(":")[0].lower() == "memory":
+        from greyd.store.memory import MemoryTransport
+
+        return MemoryTransport()
+    from greyd.store.redis.opening import open_transport
+
+    return open_transport(url, settings)

@@ -96,8 +96,8 @@ def test_the_package_serves_is_replaced_and_goes_without_a_trace(fresh: Machine,
     assert_served_by_the_unit(fresh, "/usr/bin/greyd")
     assert fresh.run("greyd --version") == f"greyd {__version__}\n"
     # All can be loaded, also what only an option asks for, and what is compiled.
-    modules = "fakeredis, lupa, pydantic_core, greyd.dns.resolver"
-    modules += ", greyd.store.redis.transport, greyd.monitoring.http"
+    modules = "pydantic_core, greyd.dns.resolver"
+    modules += ", greyd.store.redis.opening, greyd.monitoring.http"
     script = f"import sys; sys.path.insert(0, '/usr/lib/greyd'); import {modules}"
     fresh.run(f'/usr/bin/python3 -I -c "{script}"')
     fresh.run(f"dpkg --install {deb}")

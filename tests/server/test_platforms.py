@@ -24,7 +24,6 @@ NEEDED = {
     "prometheus_client": ("prometheus-client", SQLITE),
     "hiredis": ("hiredis", REDIS),
     "redis": ("redis", REDIS),
-    "fakeredis": ("fakeredis", ("--store=memory://",)),
     "aiodns": ("aiodns", IDENTITY),
     "pycares": ("pycares", IDENTITY),
     "_cffi_backend": ("cffi", IDENTITY),
@@ -70,6 +69,49 @@ def test_a_server_without_a_package_that_it_needs_ends_with_one_line(
     assert said in line
     assert f"install greyd and its packages anew for {sys.executable}" in line
     assert "Platforms" in line
+
+
+@pytest.mark.parametrize("module", ["fakeredis", "lupa"])
+def test_a_server_in_memory_without_fakeredis_says_what_to_install(
+    tmp_path: Path, module: str
+) -> None:
+    missing(tmp_path, module)
+    done = run_greyd(tmp_path, "serve", "--inet=127.0.0.1:0", "--store=memory://")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "greyd: memory:// needs the package fakeredis: pip install 'greyd[memory]'\n"
+    )
+
+
+def test_a_server_in_memory_with_a_fakeredis_for_another_machine_ends_with_one_line(
+    tmp_path: Path,
+) -> None:
+    said = for_another_machine(tmp_path, "lupa")
+    done = run_greyd(tmp_path, "serve", "--inet=127.0.0.1:0", "--store=memory://")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("greyd: lupa can't be loaded: ")
+    assert said in line
+
+
+@pytest.mark.parametrize("url", ["sqlite:greyd.db", "redis://127.0.0.1:1/0"])
+def test_only_the_store_in_memory_loads_fakeredis(tmp_path: Path, url: str) -> None:
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from greyd.config.settings import Settings\n"
+        "from greyd.store.opening import open_store\n"
+        "open_store(Settings(store=sys.argv[1]), Path())\n"
+        "print(*sorted({'fakeredis', 'lupa', 'redis'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, url],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == (["redis"] if url.startswith("redis") else [])
 
 
 @pytest.mark.parametrize("words", [["list"], ["doctor"], ["explain", "--help"], ["--help"]])

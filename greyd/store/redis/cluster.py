@@ -1,8 +1,8 @@
-"""A Redis Cluster: which node has which slot, and who is asked when that has changed.
+"""Sends commands to the nodes of a Redis Cluster, and keeps its topology up to date.
 
-The topology is learnt from the nodes themselves (``CLUSTER SLOTS``), by one look at a time for all
-who wait for it. Whatever goes wrong with it is a ``StoreError`` and leads to another look: a slot
-that nobody has, a redirection, a node that is gone or answers nonsense.
+The topology (which node has which slot) comes from the nodes themselves, by ``CLUSTER SLOTS``. A
+slot without a node, a redirection, a node that fails: each leads to a new query, one at a time for
+all requests that need it.
 """
 
 from __future__ import annotations
@@ -14,37 +14,42 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.crc import key_slot
 
 from greyd.store.errors import StoreError
-from greyd.store.redis.pipelined_connection import RedirectionError
-from greyd.store.redis.single_flight import AbandonedError, SingleFlight
-from greyd.store.redis.store import ScriptNotLoadedError, SlotMigrationError
+from greyd.store.redis.errors import (
+    AbandonedError,
+    RedirectionError,
+    ScriptNotLoadedError,
+    SlotMigrationError,
+)
+from greyd.store.redis.single_flight import SingleFlight
+from greyd.store.redis.transport import RedisTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.store.redis.node import RedisNode
-    from greyd.store.redis.store import Argument, ReplyCheck, Send
+    from greyd.store.redis.transport import Argument, ReplyCheck, Send
 
 
 SLOTS = 16384
 
 MAX_REDIRECTIONS = 5
-"""Of one command, before the nodes are taken to send it round in a circle."""
+"""Of one command, before the redirections count as a loop."""
 
 MAX_QUERIED_NODES = 20
-"""Nodes that are asked for the topology at the same time."""
+"""Nodes that are asked for the topology at once."""
 
 _MAX_PORT = 65535
 
 
 class NodeAddress(NamedTuple):
-    """Where a node listens."""
+    """Where a node listens: a key that each request looks up, so its hash has to be cheap."""
 
     host: str
     port: int
 
 
-class ClusterTransport:
-    """Carries commands to the nodes of a Cluster."""
+class ClusterTransport(RedisTransport):
+    """Sends each command to the node that has its key."""
 
     is_divided = True
 
@@ -54,12 +59,12 @@ class ClusterTransport:
         node_at: Callable[[str, int], RedisNode],
         timeout_seconds: float,
     ) -> None:
-        """Begin with some nodes.
+        """Connect to nothing yet.
 
         Args:
             hosts: some of the Cluster's nodes, which know the others.
-            node_at: makes a node at a host and port; it is not connected yet.
-            timeout_seconds: how long a look at the topology may take.
+            node_at: returns the node at a host and port, not connected yet.
+            timeout_seconds: how long a query of the topology may take.
         """
         self._hosts = [NodeAddress(*host) for host in hosts]
         self._node_at = node_at
@@ -69,7 +74,7 @@ class ClusterTransport:
         self._refreshing = SingleFlight(self._refresh)
 
     async def send(self, key: bytes, *command: Argument, is_valid: ReplyCheck | None = None) -> Any:
-        """Send a command to the node that has ``key``."""
+        """Send a command to the node that has ``key``; follow redirections."""
         address = await self._address_of(key_slot(key))
         ask = False
         for _ in range(MAX_REDIRECTIONS):
@@ -85,16 +90,16 @@ class ClusterTransport:
             except (AbandonedError, SlotMigrationError, ScriptNotLoadedError):
                 raise
             except StoreError:
-                # The node may be gone: next time look who has its keys now.
+                # The node may be gone, and another one may have its keys.
                 self._refreshing.start()
                 raise
         self._refreshing.start()
-        raise StoreError("redis+cluster: the nodes send us round in a circle")
+        raise StoreError("redis+cluster: the nodes redirect in a circle")
 
     async def _address_of(self, slot: int) -> NodeAddress:
         address = self._slots[slot] if self._slots is not None else None
         if address is None:
-            # Unknown, or nobody's when it was last looked at.
+            # Unknown, or no node had it at the last query.
             address = (await self._refreshing.result())[slot]
         if address is None:
             raise StoreError(f"redis+cluster: no node has slot {slot}")
@@ -121,27 +126,28 @@ class ClusterTransport:
         return self._nodes[address]
 
     async def _refresh(self) -> list[NodeAddress | None]:
-        """Ask nodes who has which slots; of their answers the one that covers most of them counts.
+        """Query the topology, and forget nodes that are no longer part of it.
 
         Raises:
-            StoreError: none of them says.
+            StoreError: no node answered.
         """
         slots = await self._fetch_topology()
         self._slots = slots
-        # Those that are gone from the Cluster, or that a redirection had named.
+        # These have left the Cluster, or only a redirection has named them.
         for address in self._nodes.keys() - {*slots, *self._hosts}:
             if not self._nodes[address].is_busy:
                 self._nodes.pop(address).close()
         return slots
 
     async def _fetch_topology(self) -> list[NodeAddress | None]:
+        """Return the first complete answer, or the one that assigns the most slots."""
         best: list[NodeAddress | None] = []
         reason = "no answer in time"
-        asked = list(dict.fromkeys([*self._hosts, *self._nodes]))[:MAX_QUERIED_NODES]
-        asking = [asyncio.ensure_future(self._fetch_slots(each)) for each in asked]
+        queried = list(dict.fromkeys([*self._hosts, *self._nodes]))[:MAX_QUERIED_NODES]
+        queries = [asyncio.ensure_future(self._fetch_slots(each)) for each in queried]
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                for next_answer in asyncio.as_completed(asking):
+                for next_answer in asyncio.as_completed(queries):
                     try:
                         slots = await next_answer
                     except StoreError as error:
@@ -153,29 +159,29 @@ class ClusterTransport:
         except TimeoutError:
             pass
         finally:
-            for task in asking:
+            for task in queries:
                 task.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
+            await asyncio.gather(*queries, return_exceptions=True)
         if not best:
             raise StoreError(f"redis+cluster: {reason}")
         return best
 
     async def _fetch_slots(self, address: NodeAddress) -> list[NodeAddress | None]:
         while True:
-            # What requests have given up on is still worth knowing.
+            # Requests have given up, but the answer is still needed.
             with contextlib.suppress(AbandonedError):
                 reply = await self._node(address).send("CLUSTER", "SLOTS", is_valid=_are_slots)
                 return _read_slots(reply, address.host)
 
     def abandon(self) -> None:
-        """Give up what is under way, and look at the topology anew."""
+        """Give up all requests, and query the topology again."""
         self._refreshing.abandon()
         for node in self._nodes.values():
             node.abandon()
         self._refreshing.start()
 
     def explain_delay(self, timeout_seconds: float) -> str:
-        """Return what is known of why answers take longer than ``timeout_seconds``."""
+        """Return why replies may take longer than ``timeout_seconds``; empty where unknown."""
         reasons = (node.explain_delay(timeout_seconds) for node in self._nodes.values())
         return next(filter(None, reasons), "")
 
@@ -191,7 +197,7 @@ def _assigned_slot_count(slots: Sequence[NodeAddress | None]) -> int:
 
 
 def _are_slots(reply: Any) -> bool:
-    """Whether an answer is one to ``CLUSTER SLOTS``: ranges, each with its master and replicas."""
+    """Whether a reply is one to ``CLUSTER SLOTS``: ranges, each with its master and replicas."""
     return type(reply) is list and all(_is_range(each) for each in reply)
 
 
@@ -212,11 +218,11 @@ def _is_range(each: Any) -> bool:
 
 
 def _read_slots(reply: Sequence[Any], asked_host: str) -> list[NodeAddress | None]:
-    """Return each slot's node; one that does not name its host is where it was asked."""
+    """Return the node of each slot; a node without a host is at the host that was asked."""
     slots: list[NodeAddress | None] = [None] * SLOTS
     for first, last, master, *_ in reply:
         host = (master[0] or b"").decode("ascii", "replace")
-        # Redis writes "?" where it does not know the name that it is to tell.
+        # Redis writes "?" for a host name that it does not know.
         address = NodeAddress(asked_host if host in ("", "?") else host, master[1])
         slots[first : last + 1] = [address] * (last + 1 - first)
     return slots

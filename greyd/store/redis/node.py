@@ -1,4 +1,4 @@
-"""One Redis server and the connection to it, which is made in the background when it is needed."""
+"""One Redis server and the connection to it, which is opened in the background on first use."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from greyd.store.errors import StoreError
+from greyd.store.redis.errors import reason_of
 from greyd.store.redis.pipelined_connection import PipelinedConnection
-from greyd.store.redis.single_flight import SingleFlight, reason_of
+from greyd.store.redis.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,57 +17,60 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Connection
 
-    from greyd.store.redis.store import Argument, ReplyCheck
+    from greyd.store.redis.transport import Argument, ReplyCheck
 
     Connect = Callable[[], Awaitable[Connection]]
 
-
 MAX_ROUND_TRIPS = 3
-"""That a request may need: one call of the script, one more where Redis has lost it, and one more
-where something else was there than was last seen."""
+"""Of a request: the script, the script's text where Redis has lost it, and once more where the
+values have changed since they were last read."""
+
 _CLIENT_NAME = "greyd"
 
 
 class RedisNode:
-    """One server: its link, made when it is needed."""
+    """A server, by the name that messages use.
+
+    A connection that is being opened is kept even when the requests that need it give up.
+    """
 
     def __init__(self, name: str, connect: Connect) -> None:
         self._name = name
-        self._open = connect
+        self._connect = connect
         self._connection: PipelinedConnection | None = None
-        self._connecting = SingleFlight(self._open_connection)
+        self._connecting = SingleFlight(self._open)
         self._round_trip_seconds = 0.0
 
     async def connect(self) -> None:
-        """Connect, where there is no connection."""
+        """Connect unless connected."""
         if self._connection is None:
             await self._connecting.result()
 
     def send(self, *command: Argument, is_valid: ReplyCheck | None = None) -> Awaitable[Any]:
-        """Send a command, connecting first where there is no connection."""
+        """Send a command, after connecting if needed."""
         if self._connection is not None:
             return self._connection.send(*command, is_valid=is_valid)
         return self._connect_and_send(*command, is_valid=is_valid)
 
     async def send_asking(self, *command: Argument, is_valid: ReplyCheck | None = None) -> Any:
-        """Send a command for a key that is on its way here; ``ASKING`` holds for the next alone."""
+        """Send a command for a key that is moving here, after ``ASKING``."""
         connection = self._connection or await self._connecting.result()
         asking = connection.send("ASKING")
-        asking.add_done_callback(_forget_error)
+        asking.add_done_callback(_ignore_error)
         return await connection.send(*command, is_valid=is_valid)
 
     async def _connect_and_send(self, *command: Argument, is_valid: ReplyCheck | None) -> Any:
         connection = await self._connecting.result()
         return await connection.send(*command, is_valid=is_valid)
 
-    async def _open_connection(self) -> PipelinedConnection:
+    async def _open(self) -> PipelinedConnection:
         try:
-            opened = await self._open()
+            opened = await self._connect()
             try:
                 self._round_trip_seconds = await _set_client_name(opened)
                 connection = PipelinedConnection(self._name, self._forget)
-                connection.take(opened)
-            except BaseException:  # also where it is given up
+                connection.take_over(opened)
+            except BaseException:  # also when cancelled
                 await opened.disconnect(nowait=True)
                 raise
         except StoreError:
@@ -81,7 +85,7 @@ class RedisNode:
             self._connection = None
 
     def explain_delay(self, timeout_seconds: float) -> str:
-        """Return what is known of why answers take longer than ``timeout_seconds``."""
+        """Return why replies may take longer than ``timeout_seconds``; empty where unknown."""
         if self._connecting.is_running:
             return f"still connecting to {self._name}"
         needed = MAX_ROUND_TRIPS * self._round_trip_seconds
@@ -95,30 +99,30 @@ class RedisNode:
 
     @property
     def is_busy(self) -> bool:
-        """Whether somebody waits for it."""
+        """Whether a request waits for the connection or for a reply."""
         return self._connecting.is_running or (
             self._connection is not None and self._connection.is_busy
         )
 
     def abandon(self) -> None:
-        """Let nobody wait any longer, and close the link.
+        """Fail all requests, and close a connection that hangs.
 
-        A connection in the making is kept, and one whose answers may still be on their way: each
-        of a server that is far away would else end before it was of any use.
+        A connection that is being opened is kept, and one whose replies may still be on their way:
+        otherwise no connection to a distant server would live long enough to be useful.
         """
         self._connecting.abandon()
         if self._connection is not None:
             self._connection.abandon(MAX_ROUND_TRIPS * self._round_trip_seconds)
 
     def close(self) -> None:
-        """End all."""
+        """Close the connection, and fail all requests."""
         self._connecting.cancel()
         if self._connection is not None:
             self._connection.close("closing")
 
 
 async def _set_client_name(connection: Connection) -> float:
-    """Tell Redis who connects, for its ``CLIENT LIST``; returns how long the answer took."""
+    """Set the name that ``CLIENT LIST`` shows; return the duration of the round trip in seconds."""
     started = time.monotonic()
     name = connection.client_name or _CLIENT_NAME
     await connection.send_command("CLIENT", "SETNAME", name)
@@ -126,7 +130,7 @@ async def _set_client_name(connection: Connection) -> float:
     return time.monotonic() - started
 
 
-def _forget_error(future: asyncio.Future[Any]) -> None:
-    # The command that follows fails for the same reason, and is waited for.
+def _ignore_error(future: asyncio.Future[Any]) -> None:
+    # The command that follows ASKING fails for the same reason, and its caller gets the error.
     if not future.cancelled():
         future.exception()

@@ -1,26 +1,21 @@
-"""Background work whose result any number of callers share."""
+"""Background work that runs once at a time and whose result all callers share."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from greyd.redaction import excerpt
 from greyd.store.errors import StoreError
+from greyd.store.redis.errors import AbandonedError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-
 Result = TypeVar("Result")
 
 
-class AbandonedError(StoreError):
-    """Nobody waits for the answer any longer."""
-
-
 class SingleFlight(Generic[Result]):
-    """Work in the background for whoever wants its result; it goes on where they give up."""
+    """Shares one run of a coroutine function; the run goes on when its callers give up."""
 
     def __init__(self, work: Callable[[], Awaitable[Result]]) -> None:
         self._work = work
@@ -29,35 +24,35 @@ class SingleFlight(Generic[Result]):
 
     @property
     def is_running(self) -> bool:
-        """Whether it is under way."""
+        """Whether the work is running."""
         return self._task is not None
 
     def start(self) -> None:
-        """Begin, where it is not under way."""
+        """Start the work unless it is running."""
         if self._task is None:
-            self._task = asyncio.ensure_future(self._do())
-            self._task.add_done_callback(self._done)
+            self._task = asyncio.ensure_future(self._run())
+            self._task.add_done_callback(self._complete)
 
     def result(self) -> asyncio.Future[Result]:
-        """Begin, where it is not under way; returns what will come of it."""
+        """Start the work unless it is running; return a future of its result."""
         self.start()
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         return future
 
-    async def _do(self) -> Result:
+    async def _run(self) -> Result:
         try:
             return await self._work()
         except StoreError:
             raise
         except Exception as error:
-            # Whatever it is, it is said once, and for those who wait the store has failed.
+            # Logged once here as greyd's own fault; each caller gets a StoreError.
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "the store is away", "exception": error, "part": "Redis"}
             )
             raise StoreError(f"internal error: {reason_of(error)}") from error
 
-    def _done(self, task: asyncio.Task[Result]) -> None:
+    def _complete(self, task: asyncio.Task[Result]) -> None:
         self._task = None
         waiting, self._waiting = self._waiting, []
         error = StoreError("closing") if task.cancelled() else task.exception()
@@ -70,22 +65,13 @@ class SingleFlight(Generic[Result]):
                 future.set_result(task.result())
 
     def abandon(self) -> None:
-        """Let nobody wait for it any longer; the work goes on."""
+        """Fail all callers with ``AbandonedError``; the work goes on."""
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
                 future.set_exception(AbandonedError("not connected yet"))
 
     def cancel(self) -> None:
-        """End it; who waits for it gets an error."""
+        """Cancel the work; its callers get a ``StoreError``."""
         if self._task is not None:
             self._task.cancel()
-
-
-def reason_of(error: Exception) -> str:
-    """Return what went wrong in a few words."""
-    if isinstance(error, StoreError):
-        return str(error)
-    if isinstance(error, TimeoutError) or not str(error):
-        return "no answer in time"
-    return excerpt(str(error).partition(" : ")[0])

@@ -46,14 +46,16 @@ def find_permission_fault(database: Path) -> PermissionFault | None:
 
 
 def folder_is_missing(folder: Path) -> bool:
-    """Whether there is no such folder, as far as this process may see.
+    """Whether there is no such folder, as far as this process can tell.
 
-    One that may not be seen counts as there: its store is away, and ``fault_of`` says why.
+    A folder that it may not see counts as existing: ``find_permission_fault`` gives the reason.
     """
     try:
         return not folder.is_dir()
     except PermissionError:
         return False
+    except OSError:  # the name is too long, e.g.
+        return True
 
 
 def _closed_above(folder: Path) -> Path | None:

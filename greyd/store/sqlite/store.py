@@ -78,6 +78,9 @@ _MAX_READ_ATTEMPTS = 10
 _FAILURES_TO_WARN = 10
 """Checkpoints that fail in a row before the log says so."""
 
+_MAX_SHOWN_CHARACTERS = 500
+"""Of a path that can't be one."""
+
 _never_closed: list[sqlite3.Connection] = []
 
 
@@ -628,9 +631,20 @@ def _parse(location: str) -> tuple[str, str]:
     synchronous = options.pop("synchronous", "normal").upper()
     if options or synchronous not in ("NORMAL", "FULL") or not path:
         raise StoreError(f"sqlite:{location}: write sqlite:PATH or sqlite:PATH?synchronous=full")
-    if folder_is_missing(Path(path).parent):
-        raise StoreError(f"sqlite:{path}: no folder {Path(path).parent}; make it or name another")
+    folder = Path(path).parent
+    if folder_is_missing(folder):
+        raise StoreError(
+            f"sqlite:{_shorten(path)}: no folder {_shorten(folder)}; make it or name another"
+        )
     return path, synchronous
+
+
+def _shorten(path: str | Path) -> str:
+    return (
+        str(path)
+        if len(str(path)) <= _MAX_SHOWN_CHARACTERS
+        else f"{str(path)[:_MAX_SHOWN_CHARACTERS]}…"
+    )
 
 
 def _bytes_of(path: str) -> int:
