@@ -1,7 +1,7 @@
 """Connections of policy clients.
 
-A connection's requests are answered in their order. What a client can make the process hold is
-bounded: a few requests, and as many bytes of replies that it does not read.
+A connection answers its requests in their order. The memory that a client can make the process use
+is bounded: two reads of requests, and the transport's buffer of replies that it does not read.
 """
 
 from __future__ import annotations
@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.policy.pending_reply import PendingReply
 from greyd.policy.protocol import ProtocolError, RequestParser, encode_reply
+from greyd.server.connection_state import (
+    INTAKE,
+    PROGRESS,
+    Intake,
+    IntakeEvent,
+    Progress,
+    ProgressEvent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,105 +30,115 @@ if TYPE_CHECKING:
 
 
 READ_BYTES = 8 * 1024
-"""Read from a connection at a time; two such pieces may wait before no more is read from it."""
+"""The size of one read; with two of them waiting, no more is read from the connection."""
 
 MAX_REQUESTS_PER_TURN = 20
-"""Requests of one connection after which the others have their turn."""
+"""Requests answered in one go, before other connections get their turn."""
 
 MAX_UNANSWERED = 100
-"""Requests in a row that deserve no answer, after which a connection is closed."""
+"""Consecutive requests without a reply, after which the connection is closed."""
 
 
 _READ_BUFFER = memoryview(bytearray(READ_BYTES))
-"""All connections read into this; what was read is copied out at once."""
+"""Shared by all connections, which copy what they have read at once."""
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A policy client."""
+    """A policy client; its states are those of ``greyd.server.connection_state``."""
 
     def __init__(self, registry: ConnectionRegistry) -> None:
         self._registry = registry
         self._parser = RequestParser(of_identity=registry.settings.needs_evidence)
         self._unread: deque[bytes] = deque()
+        """Received, but not parsed yet."""
         self._requests: Iterator[Request] = iter(())
+        """Parses requests one by one, each only when the one before is answered."""
         self._transport: Any = None
-        self._busy = False
-        """Something has been read that is not dealt with yet."""
-        self._asking = False
-        self._waiting = False
-        """An answer is under way."""
-        self._writable = True
-        self._paused = False
-        self._last = False
-        self._unanswered = 0
+        self._progress = Progress.IDLE
+        self._intake = Intake.OPEN
+        self._is_writable = True
+        """Whether the transport's buffer of replies has room."""
+        self._unanswered_count = 0
         self.used_at = time.monotonic()
+        """When the last request was answered, on the monotonic clock."""
 
-    # What the loop tells ------------------------------------------------------------------------
+    # Called by the event loop -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Register the connection."""
         self._transport = transport
         self._registry.add(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - a small buffer bounds memory
-        """Return where to read into."""
+        """Return the buffer to read into."""
         return _READ_BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what has been read; requests in it are taken out only as they are answered."""
+        """Take what was read, and answer its requests unless others are being answered."""
         self._unread.append(bytes(_READ_BUFFER[:nbytes]))
-        if not self._busy:
-            self._busy = True
-            self._go_on()
+        before = self._progress
+        self._progress = PROGRESS[before][ProgressEvent.RECEIVED]
+        if before is Progress.IDLE:
+            self._run()
         else:
             self._transport.pause_reading()
-            self._paused = True
+            self._intake = INTAKE[self._intake][IntakeEvent.OVERRUN]
 
     def eof_received(self) -> bool:
-        """Answer what was asked before the client closed its side."""
-        self._last = True
-        return self._busy
+        """Answer the requests received before the client closed its side, then close."""
+        self._intake = INTAKE[self._intake][IntakeEvent.ENDED]
+        return self._progress is not Progress.IDLE
 
     def pause_writing(self) -> None:
-        """Wait: the client does not read its answers."""
-        self._writable = False
+        """Take no more requests: the client does not read its replies."""
+        self._is_writable = False
 
     def resume_writing(self) -> None:
-        """Go on."""
-        self._writable = True
-        if self._busy:
-            self._go_on()
+        """Take requests again."""
+        self._is_writable = True
+        before = self._progress
+        self._progress = PROGRESS[before][ProgressEvent.RESUMED]
+        if before is Progress.BLOCKED:
+            self._run()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nobody is left to tell
-        """Forget it; what is being decided is still stored."""
-        self._unread.clear()
-        self._requests = iter(())
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - no reply can be sent
+        """Drop the connection; what the policy is deciding is still stored."""
+        self._progress = PROGRESS[self._progress][ProgressEvent.LOST]
+        self._discard_requests()
         self._registry.remove(self)
 
-    # What it does -------------------------------------------------------------------------------
+    # Answering ----------------------------------------------------------------------------------
 
-    def _go_on(self) -> None:
-        """Ask for one answer after the other, until one takes its time."""
+    def _run(self) -> None:
+        """Answer one request after the other, as long as replies come at once."""
         try:
             for _ in range(MAX_REQUESTS_PER_TURN):
-                if self._waiting or not self._writable:
-                    # Whoever tells the answer, or lets write again, goes on.
+                if not self._is_writable:
+                    self._progress = PROGRESS[self._progress][ProgressEvent.STALLED]
                     return
-                request = self._next()
+                request = self._next_request()
                 if request is None:
                     self._rest()
                     return
-                self._asking = self._waiting = True
-                self._registry.answer(request, PendingReply(self._tell))
-                self._asking = False
-        except Exception as error:  # noqa: BLE001 - Postfix asks again where it finds one closed
+                self._progress = PROGRESS[self._progress][ProgressEvent.TAKEN]
+                self._registry.answer(request, PendingReply(self._send_reply))
+                self._progress = PROGRESS[self._progress][ProgressEvent.RETURNED]
+                if self._progress is not Progress.RUNNING:
+                    # The reply runs it again.
+                    return
+        except Exception as error:  # noqa: BLE001 - Postfix connects and asks again
+            self._progress = PROGRESS[self._progress][ProgressEvent.LOST]
             self._registry.observer.internal_error("connections", error, "closing this connection")
             self.abort()
         else:
-            self._registry.loop.call_soon(self._go_on)
+            self._registry.loop.call_soon(self._run_again)
 
-    def _next(self) -> Request | None:
-        """Return the next request; None where there is none yet."""
+    def _run_again(self) -> None:
+        if self._progress is Progress.RUNNING:
+            self._run()
+
+    def _next_request(self) -> Request | None:
+        """Return the next complete request, or None."""
         try:
             while True:
                 request = next(self._requests, None)
@@ -131,51 +149,59 @@ class Connection(asyncio.BufferedProtocol):
             self._give_up(str(error))
             return None
 
-    def _tell(self, reply: bytes | None) -> None:
-        """Send a reply, and go on."""
-        self._waiting = False
+    def _send_reply(self, reply: bytes | None) -> None:
+        """Send a reply (None: the request gets none), and go on."""
+        before = self._progress
+        self._progress = PROGRESS[before][ProgressEvent.REPLIED]
         self.used_at = time.monotonic()
         if reply is not None:
-            self._unanswered = 0
+            self._unanswered_count = 0
             if not self._transport.is_closing():
                 self._transport.write(encode_reply(reply))
             if self._registry.settings.exim:
                 self._end()
         else:
-            self._unanswered += 1
-            if self._unanswered > MAX_UNANSWERED:
+            self._unanswered_count += 1
+            if self._unanswered_count > MAX_UNANSWERED:
                 self._give_up(f"{MAX_UNANSWERED} requests in a row deserved no answer")
-        if not self._asking:
-            self._go_on()
+        if before is Progress.WAITING:
+            self._run()
+
+    def _rest(self) -> None:
+        """Close, or read again: all requests received are answered."""
+        self._progress = PROGRESS[self._progress][ProgressEvent.EXHAUSTED]
+        before = self._intake
+        self._intake = INTAKE[before][IntakeEvent.CAUGHT_UP]
+        if before is Intake.ENDING:
+            self._transport.close()
+        elif before is Intake.PAUSED and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _give_up(self, reason: str) -> None:
         self._registry.observer.protocol_error(f"closing a connection: {reason}")
         self._end()
 
     def _end(self) -> None:
-        """Answer nothing more, and close."""
+        """Answer nothing more, and close once the replies are sent."""
+        self._discard_requests()
+        self._intake = INTAKE[self._intake][IntakeEvent.ENDED]
+
+    def _discard_requests(self) -> None:
         self._unread.clear()
         self._requests = iter(())
-        self._last = True
 
-    def _rest(self) -> None:
-        self._busy = False
-        if self._last:
-            self._transport.close()
-        elif self._paused and not self._transport.is_closing():
-            self._transport.resume_reading()
-            self._paused = False
+    # Called by the registry ---------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Close as soon as nothing is left to answer."""
-        self._last = True
-        if not self._busy:
+        """Close as soon as all requests received are answered."""
+        self._intake = INTAKE[self._intake][IntakeEvent.ENDED]
+        if self._progress is Progress.IDLE:
             self._transport.close()
 
     def is_idle(self) -> bool:
-        """Whether nobody waits for an answer here."""
-        return not self._busy
+        """Whether no request waits for its reply."""
+        return self._progress is Progress.IDLE
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, without sending what is buffered."""
         self._transport.abort()

@@ -6,7 +6,7 @@ import asyncio
 import resource
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from greyd.monitoring.http import max_connections
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from greyd.policy.pending_reply import PendingReply
     from greyd.policy.policy import Policy
     from greyd.rules.request import Request
-    from greyd.server.connection import Connection
     from greyd.store.circuit_breaker import CircuitBreaker
 
 
@@ -32,6 +31,22 @@ RESERVED_DESCRIPTORS = 32
 _LATE_BYTES_SECONDS = 0.05
 
 
+class RegisteredConnection(Protocol):
+    """A connection that the registry can close."""
+
+    used_at: float
+    """When its last request was answered, on the monotonic clock."""
+
+    def is_idle(self) -> bool:
+        """Whether no request waits for its reply."""
+
+    def finish(self) -> None:
+        """Close as soon as all requests received are answered."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
 @dataclass
 class ConnectionRegistry:
     """What all connections of a process share."""
@@ -43,7 +58,7 @@ class ConnectionRegistry:
 
     def __post_init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._connections: set[Connection] = set()
+        self._connections: set[RegisteredConnection] = set()
         self._all_closed = asyncio.Event()
         self._warned_at = 0.0
 
@@ -54,7 +69,7 @@ class ConnectionRegistry:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the mail
             reply.send(self.policy.failed(request, error))
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: RegisteredConnection) -> None:
         """Count a connection; where no more can be, the one that is idle longest has to go."""
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         others = RESERVED_DESCRIPTORS + max_connections()
@@ -75,7 +90,7 @@ class ConnectionRegistry:
                 " closing idle ones (raise LimitNOFILE or ulimit -n)"
             )
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: RegisteredConnection) -> None:
         """Discount a connection."""
         self._connections.discard(connection)
         self.observer.metrics.connections.set(len(self._connections))
