@@ -1,10 +1,10 @@
-"""What the counters were: what was decided in the last minute, in the last hour, in the last day.
+"""Samples of the counters in the last day: what was decided in the last minute, hour and day.
 
-A note is taken every ``NOTE_SECONDS``; those of the last minute are all kept, of the day one a
-minute.
+The counters are sampled every ``NOTE_SECONDS``. All samples of the last minute are kept, and one a
+minute of the day.
 
-The counters are Prometheus's own, so this adds up to what ``/metrics`` shows, also over several
-workers: each of them notes the sum of all. Times are ``time.monotonic`` seconds and are handed in.
+The counters are Prometheus's own, so the differences agree with ``/metrics``, also with several
+workers: each of them samples the sum of all. Times are passed in, as ``time.monotonic`` seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DAY_SECONDS = 86400
 
 REQUESTS = "greyd_requests_total"
 PASSES = "greyd_greylist_delay_seconds_count"
-"""First passes; what they waited for together is under ``WAITED``."""
+"""First passes; their total wait is ``WAITED``."""
 WAITED = "greyd_greylist_delay_seconds_sum"
 AUTO_WHITELISTED = "greyd_auto_whitelisted_clients_total"
 STORE_ASKED = "greyd_store_duration_seconds_count"
@@ -39,10 +39,10 @@ STORE_ERRORS = "greyd_store_errors_total"
 PROTOCOL_ERRORS = "greyd_protocol_errors_total"
 
 ENTRIES = "greyd_whitelist_entries"
-"""A gauge, so it is not noted."""
+"""A gauge, so it is not sampled."""
 
 Series = tuple[str, ...]
-"""A name, and the values of its labels in the order of their names."""
+"""A metric's name, then the values of its labels, sorted by the labels' names."""
 
 SERIES: tuple[Series, ...] = (
     *((REQUESTS, *reason.outcome) for reason in Reason),
@@ -54,15 +54,15 @@ SERIES: tuple[Series, ...] = (
     (STORE_ERRORS, "transact"),
     (PROTOCOL_ERRORS,),
 )
-"""What is noted."""
+"""The counters that are sampled."""
 
 
 Totals = Mapping[Series, float]
-"""What all samples are, by their series."""
+"""Values by series."""
 
 
 def totals_of(families: Iterable[Metric]) -> Totals:
-    """Return the samples of some metrics."""
+    """Return the values of metrics."""
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in families
@@ -71,14 +71,14 @@ def totals_of(families: Iterable[Metric]) -> Totals:
 
 
 class CountedPeriod(NamedTuple):
-    """What was counted in some time."""
+    """What was counted in a period."""
 
     seconds: float
-    """How long that really was: shorter than asked for where greyd has not run so long."""
+    """The period's length: shorter than requested if greyd has not run for so long."""
     counts: Totals
 
     def sum(self, series: Iterable[Series]) -> float:
-        """Return what several series counted together."""
+        """Return the sum of several series."""
         return sum(self.counts[each] for each in series)
 
 
@@ -86,7 +86,7 @@ _Notes = deque[tuple[float, "array[float]"]]
 
 
 class CounterHistory:
-    """The counters of a day, one note a minute, and of the last minute some more."""
+    """The counters of the last day, sampled once a minute, and more often in the last minute."""
 
     def __init__(self, families: Callable[[], Iterable[Metric]], now: float) -> None:
         self._families = families
@@ -96,18 +96,18 @@ class CounterHistory:
         self.note(now)
 
     def note(self, now: float, totals: Totals | None = None) -> None:
-        """Note what the counters are; to be called every ``NOTE_SECONDS``."""
+        """Sample the counters; to be called every ``NOTE_SECONDS``."""
         self._recent.append((now, _noted(self.read() if totals is None else totals)))
         if self._taken % (MINUTE_SECONDS // NOTE_SECONDS) == 0:
             self._notes.append(self._recent[-1])
         self._taken += 1
 
     def read(self) -> Totals:
-        """Return what the samples are now."""
+        """Return the current values."""
         return totals_of(self._families())
 
     def last(self, seconds: float, now: float, totals: Totals) -> CountedPeriod:
-        """Return what was counted in the last seconds, up to ``totals``, which are of ``now``."""
+        """Return what was counted in the last ``seconds``; ``totals`` are the values at ``now``."""
         notes = self._recent if seconds <= MINUTE_SECONDS else self._notes
         since, before = next((note for note in notes if note[0] >= now - seconds), notes[-1])
         return CountedPeriod(now - since, _between(before, _noted(totals)))
@@ -115,9 +115,15 @@ class CounterHistory:
     def steps(
         self, seconds: float, number: int, now: float, totals: Totals
     ) -> Iterator[CountedPeriod]:
-        """Return what was counted in each of the last periods of so many seconds, oldest first.
+        """Yield what was counted in each of the last ``number`` periods, the oldest first.
 
-        Before the first note the counters were as they were then.
+        Before the first sample nothing was counted.
+
+        Args:
+            seconds: each period's length.
+            number: how many periods.
+            now: when the last one ends.
+            totals: the values at ``now``.
         """
         notes = list(self._notes)
         times = [noted_at for noted_at, _ in notes]

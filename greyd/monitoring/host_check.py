@@ -1,8 +1,8 @@
-"""Which ``Host`` a request to the metrics port may name.
+"""Which ``Host`` a request to the metrics port may name: a defence against DNS rebinding.
 
-A web page of a stranger's can have its own name lead to an address of this machine (DNS rebinding).
-The browser then takes the metrics port for the stranger's server, and lets the page read what it
-answers. But it tells the name that it was asked for.
+An attacker's web page can make its own name resolve to an address of this machine. The browser then
+takes the metrics port for the attacker's server, and lets the page read the responses. But it still
+sends the attacker's name in the header ``Host``.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from greyd.config.vocabulary import Endpoint
 
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[^][]*)\]|(?P<name>[^][:]*))(?::[0-9]*)?", re.ASCII)
-"""Host and port (RFC 9110, 7.2). The port does not matter: a tunnel has one of its own."""
+"""Host and port (RFC 9110, section 7.2). Any port is allowed: a tunnel has a port of its own."""
 
 
 class HostCheck:
-    """Knows the names and addresses of a metrics port.
+    """The names and addresses by which a metrics port may be requested.
 
-    These are ``localhost``, every loopback address, the address that a connection has reached, the
-    host of ``--metrics``, and ``--metrics-host``. Where it does not listen on loopback alone, the
-    machine's own name too, which no stranger can give it. Where it listens on all interfaces, every
-    address: a container is reached by addresses that it does not know, and no page of a stranger's
-    can have an address for its name.
+    These are ``localhost``, every loopback address, the address that the client has connected to,
+    the host of ``--metrics``, and each ``--metrics-host``. If the port does not listen on loopback
+    alone, also the machine's own name, which an attacker cannot choose. If it listens on all
+    interfaces, also every address: a container does not know the addresses that lead to it, and an
+    attacker's page cannot have an address for its name.
     """
 
     def __init__(self, endpoint: Endpoint, others: Iterable[str] = (), own_name: str = "") -> None:
-        """Allow what belongs to ``endpoint``, and ``others``: names and addresses."""
+        """Allow the names of ``endpoint``, and ``others``: names and addresses."""
         self._any_address = endpoint.host in ALL_INTERFACES
         names = {"localhost", endpoint.host, *others}
         if self._any_address or not _is_loopback(endpoint.host):
@@ -41,7 +41,7 @@ class HostCheck:
         self._names = {_normal(name) for name in names if name}
 
     def allows(self, authority: str, reached: str) -> bool:
-        """Return whether ``Host: authority`` is allowed on a connection to an address of ours."""
+        """Return whether a connection to the address ``reached`` may have this ``Host``."""
         parts = _AUTHORITY.fullmatch(authority.strip())
         if parts is None:
             return False
@@ -60,14 +60,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def _normal(host: str) -> str:
-    """Return a name or an address in the one spelling in which it is compared."""
+    """Return a name or an address in the form in which both are compared."""
     address = _address(host)
     return host.lower().removesuffix(".") if address is None else str(address)
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        # A link-local address may have its interface behind it.
+        # A link-local address may be followed by % and its interface.
         address = ip_address(host.partition("%")[0])
     except ValueError:
         return None

@@ -1,16 +1,16 @@
-"""The metrics port: ``/metrics`` for Prometheus, and three questions for whoever watches.
+"""The metrics port: metrics for Prometheus, health checks, the status page and statistics.
 
-``/livez``: does the process answer? Where not, a restart helps.
-``/healthz``: can it do its work, or must somebody mend something first? 503 where the store takes
-nothing for a reason that does not pass by itself, e.g. a folder that belongs to another user. A
-Redis that is away is no such reason: it returns, and mail passes meanwhile.
-``/readyz``: does the store answer now?
+``/metrics``: all metrics, in Prometheus's text format.
+``/livez``: 200 while the process answers. If it does not, restart it.
+``/healthz``: 503 if the store cannot be written until an administrator repairs it, e.g. because its
+folder belongs to another user. An unreachable Redis does not count: it returns without help, and
+mail passes meanwhile.
+``/readyz``: 503 while the store does not answer.
+``/``: the status page. ``/stats.json``: the same figures for programs.
 
-At ``/`` there is a page for people, at ``/stats.json`` the same figures for programs.
-
-HTTP/1.1 by h11; GET and HEAD only, one request a connection, so that nobody can queue up work. A
-connection is closed after ``REQUEST_SECONDS``. No more than ``max_connections()`` are open at a
-time: a new one takes the place of the one that keeps the server waiting longest.
+HTTP/1.1 by h11; GET and HEAD only, and one request per connection, so that no client can queue up
+work. A connection is closed after ``REQUEST_SECONDS``. At most ``max_connections()`` are open at a
+time: a new connection replaces the one that has kept the server waiting longest.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 10
 MAX_CONNECTIONS = 100
-"""Open at a time, where there are enough file descriptors."""
+"""Open at a time, if there are enough file descriptors."""
 
 DESCRIPTORS_SHARE = 16
-"""One of so many file descriptors may be a connection of the metrics port; the mail needs them."""
+"""One in 16 file descriptors may be a connection of the metrics port; mail needs the others."""
 
 REFUSAL_LOG_SECONDS = 60
-"""Of requests that name another host, one is logged in that time."""
+"""Requests for another host are logged once in this time."""
 
 _HTML = b"text/html; charset=utf-8"
 _PLAIN = b"text/plain; charset=utf-8"
@@ -55,7 +55,7 @@ _JSON = b"application/json"
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 _OF_PROMETHEUS = b"x-prometheus-scrape-timeout-seconds"
-"""A header of Prometheus's, and of all that scrape as it does; people and browsers send none."""
+"""A header that Prometheus and compatible scrapers send, and browsers do not."""
 
 _FOR_BROWSERS = (
     (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),
@@ -63,18 +63,18 @@ _FOR_BROWSERS = (
     (b"Referrer-Policy", b"no-referrer"),
     (b"Cache-Control", b"no-store"),
 )
-"""Nothing may be loaded, run or kept."""
+"""Forbid browsers to load, run or cache anything."""
 
 
 _ABSOLUTE = re.compile(rb"https?://(?:[^/?#@]*@)?(?P<host>[^/?#]*)", re.IGNORECASE)
 
-_NOT_THIS_HOST = b"not asked by a name of this server; --metrics-host=NAME allows one more\n"
+_NOT_THIS_HOST = b"the Host header is not a name of this server; --metrics-host=NAME allows it\n"
 
 _PATHS = b"see /, /metrics, /stats.json, /livez, /healthz, /readyz\n"
 
 
 class HttpResponse(NamedTuple):
-    """What is answered to a request."""
+    """A response, without the headers that all responses have."""
 
     status: HTTPStatus
     body: bytes
@@ -92,13 +92,13 @@ def max_connections() -> int:
 
 @dataclass
 class MetricsSite:
-    """What the port shows, and to whom."""
+    """What the metrics port serves, and its open connections."""
 
     metrics: Metrics
     ready: Callable[[], bool]
-    """Whether the store answers this process."""
+    """Return whether the store answers this process."""
     unwritable: Callable[[], str]
-    """What somebody has to mend before the store takes anything; empty where nothing is."""
+    """Return why the store cannot be written until it is repaired; empty if it can."""
     page: Callable[[], Awaitable[bytes]]
     figures: Callable[[], Awaitable[bytes]]
     hosts: HostCheck
@@ -106,26 +106,26 @@ class MetricsSite:
     """Logs a warning."""
     slices: TimeSlices
     connections: dict[HttpConnection, None] = field(default_factory=dict)
-    """Those that are open, the oldest first."""
+    """Open connections, the oldest first."""
     _refused_at: float = -REFUSAL_LOG_SECONDS
 
     def refuse(self, host: str) -> HttpResponse:
-        """Return what is answered to a request for another host, and log it now and then."""
+        """Return the response to a request for another host, and log it now and then."""
         if time.monotonic() - self._refused_at >= REFUSAL_LOG_SECONDS:
             self._refused_at = time.monotonic()
             name = percent_encode(host[:100].encode("latin-1", "replace")).decode()
             self.warn(
                 f'metrics port: refused a request for the host "{name}"; if that is this server,'
-                " allow its name by --metrics-host"
+                " allow it by --metrics-host"
             )
         return HttpResponse(HTTPStatus.MISDIRECTED_REQUEST, _NOT_THIS_HOST)
 
     def opened(self, connection: HttpConnection) -> None:
-        """Keep a connection; where there are too many, one has to go, the new one at the last."""
+        """Keep a connection; if there are too many, close one, the new one as the last resort."""
         self.connections[connection] = None
         if len(self.connections) > max_connections():
-            # First who has sent nothing to be read, then who is slow to send, then who does not
-            # read the answer; an answer that is being made is given.
+            # In this order: clients that have sent nothing, that are slow to send, that do not read
+            # the response. A response that is being made is always sent.
             silent = [each for each in self.connections if each.waits_for_request()]
             unread = [each for each in self.connections if each.waits_for_reader()]
             victims = itertools.chain(
@@ -134,12 +134,12 @@ class MetricsSite:
                 unread,
             )
             victim = next(victims, connection)
-            # At once: it hears of its end only later, and others may come before that.
+            # Now: connection_lost() comes only later, and another client may connect before it.
             del self.connections[victim]
             victim.abort()
 
     async def answer(self, path: bytes, *, scraped: bool = False) -> HttpResponse:
-        """Return what is to be shown for a path; ``scraped`` says that a Prometheus asks."""
+        """Return the response for a path; ``scraped`` says that a Prometheus asks for it."""
         match path.partition(b"?")[0]:
             case b"/":
                 return HttpResponse(HTTPStatus.OK, await self.page(), _HTML, _FOR_BROWSERS)
@@ -157,15 +157,15 @@ class MetricsSite:
                 return HttpResponse(HTTPStatus.OK, b"ready\n")
             case b"/readyz":
                 return HttpResponse(
-                    HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: the store is away\n"
+                    HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: the store does not answer\n"
                 )
             case _:
                 return HttpResponse(HTTPStatus.NOT_FOUND, _PATHS)
 
     def _health(self) -> HttpResponse:
-        # With several workers each sees the same file, so any of them may answer for all.
+        # All workers use the same file, so any of them can answer for all.
         if fault := self.unwritable():
-            body = f"the store can't be written: {fault}\n".encode(errors="replace")
+            body = f"the store cannot be written: {fault}\n".encode(errors="replace")
             return HttpResponse(HTTPStatus.SERVICE_UNAVAILABLE, body)
         return HttpResponse(HTTPStatus.OK, b"ok\n")
 
@@ -181,7 +181,7 @@ class MetricsSite:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return self.ready()
         up = self.metrics.store_is_up()
-        # Where the workers' files are gone, until they are back, this one speaks for itself.
+        # While the workers' files are missing, this worker answers for itself.
         return self.ready() if up is None else up
 
 
@@ -196,32 +196,32 @@ class HttpConnection(asyncio.Protocol):
         self._answering: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, unless there are too many."""
+        """Register the connection, and start its timeout."""
         self._transport = transport
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(REQUEST_SECONDS, self._transport.abort)
         self._site.opened(self)
 
     def waits_for_request(self) -> bool:
-        """Whether no complete request has been read."""
+        """Return whether no complete request has been read."""
         return self._answering is None
 
     def has_input(self) -> bool:
-        """Whether something has come that has not been read yet."""
+        """Return whether the socket has input that has not been read."""
         came = select.poll()
         came.register(self._transport.get_extra_info("socket"), select.POLLIN)
         return bool(came.poll(0))
 
     def waits_for_reader(self) -> bool:
-        """Whether the answer has been given, and not been read."""
+        """Return whether the response has been sent, and the client has not read it."""
         return self._answering is not None and self._answering.done()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close the connection immediately."""
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Answer the first request, and read over what follows until the client closes too."""
+        """Answer the first request, and ignore what follows until the client closes."""
         if self._answering is not None:
             return
         try:
@@ -234,7 +234,7 @@ class HttpConnection(asyncio.Protocol):
             self._answering = asyncio.ensure_future(self._respond(event))
 
     def eof_received(self) -> None:
-        """Close too."""
+        """Let asyncio close the connection."""
 
     async def _respond(self, request: h11.Request) -> None:
         path, host = _split(request)
@@ -257,28 +257,28 @@ class HttpConnection(asyncio.Protocol):
             parts.append(self._http.send(h11.Data(data=answer.body)))
         parts.append(self._http.send(h11.EndOfMessage()))
         self._transport.write(b"".join(part for part in parts if part))
-        # Closing both ways at once could reset the answer on its way.
+        # Closing both directions at once could reset the connection before the response arrives.
         self._transport.write_eof()
 
     def _reached(self) -> str:
-        """Return the address of ours that the client has reached."""
+        """Return this machine's address that the client has connected to."""
         address = self._transport.get_extra_info("sockname")
         return str(address[0]) if address else ""
 
     async def _answer(self, path: bytes, *, scraped: bool) -> HttpResponse:
         try:
             return await self._site.answer(path, scraped=scraped)
-        except Exception as error:  # noqa: BLE001 - who asks is told, and so is the log
+        except Exception as error:  # noqa: BLE001 - the client gets a response, and the log a line
             fault = {
-                "message": "the page can't be shown",
+                "message": "the page cannot be made",
                 "exception": error,
                 "part": "metrics port",
             }
             asyncio.get_running_loop().call_exception_handler(fault)
             return HttpResponse(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error, see the log\n")
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nothing is lost with it
-        """End."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason does not matter
+        """Forget the connection, and stop what it waits for."""
         self._site.connections.pop(self, None)
         for under_way in (self._timer, self._answering):
             if under_way is not None:
@@ -288,8 +288,8 @@ class HttpConnection(asyncio.Protocol):
 def _split(request: h11.Request) -> tuple[bytes, str | None]:
     """Return path and host of a request.
 
-    The host of an absolute URL counts more than the header (RFC 9112, 3.2.2). None: a request of
-    HTTP/1.0 without the header, which no browser sends.
+    The host of an absolute URL takes precedence over the header (RFC 9112, section 3.2.2). The host
+    is None for an HTTP/1.0 request without the header, which no browser sends.
     """
     host = next((value for name, value in request.headers if name == b"host"), None)
     path = bytes(request.target)
@@ -300,6 +300,6 @@ def _split(request: h11.Request) -> tuple[bytes, str | None]:
 
 
 async def serve_site(site: MetricsSite, listening: socket.socket) -> asyncio.Server:
-    """Serve the site on a listening socket."""
+    """Start serving on a listening socket."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: HttpConnection(site), sock=listening)

@@ -1,8 +1,6 @@
-"""What ``/stats.json`` of the metrics port tells, and how it is read.
+"""The statistics at ``/stats.json`` of the metrics port: made here, and read here.
 
-It names nobody, and tells of all workers together.
-
-One document::
+They cover all workers together, and have no addresses. The document::
 
     {"host": …, "version": …, "mode": …, "workers": …, "delay_seconds": …, "store": …,
      "ready": true, "up_seconds": …, "connections": …, "time": …,
@@ -10,15 +8,16 @@ One document::
      "answered_within_seconds": {"median": …, "p99": …},
      "periods": {"minute": {…}, "hour": {…}, "day": {…}, "start": {…}}}
 
-A period holds ``seconds``, how long it really was, and what was counted in it: each of the fields
-of ``Counts``, and ``requests``, ``passed`` and ``greylisted``, which are sums of ``outcomes``.
-``answered_within_seconds`` is since the start; its numbers are null while nothing was asked, and
-for what took longer than can be told.
+A period has its length in ``seconds`` and what was counted in it: each field of ``Counts``, and
+``requests``, ``passed`` and ``greylisted``, which are sums over ``outcomes``.
+``answered_within_seconds`` are the median and the 99th percentile since the start, as the upper
+border of a bucket of the histogram; null without requests, or above the last border.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -38,29 +37,31 @@ from greyd.monitoring.counter_history import (
     STORE_SECONDS,
     WAITED,
 )
+from greyd.monitoring.errors import MonitoringError
+from greyd.monitoring.percentiles import percentiles
 from greyd.rules.reasons import GREYLIST, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from greyd.config.settings import Settings
     from greyd.monitoring.counter_history import CounterHistory, Totals
 
 PERIODS = {"minute": MINUTE_SECONDS, "hour": HOUR_SECONDS, "day": DAY_SECONDS}
-"""The names of the periods, and their seconds."""
+"""The periods' lengths in seconds."""
 
 START = "start"
-"""The name of the period since the server was started."""
+"""The name of the period since the server's start."""
 
 MAX_OUTCOMES = 200
-"""That are read of one period: newer servers may know more of them than there are here."""
+"""Outcomes that are read of one period: a newer server may have more than this version."""
 
 _MAX_NAME = 100
 _MAX = 10**15
 
 
-class InvalidStats(Exception):
-    """Something else than a server's figures."""
+class InvalidStats(MonitoringError):
+    """A document is not a server's statistics."""
 
 
 @dataclass(frozen=True)
@@ -73,33 +74,33 @@ class Counts:
     first_passes: int
     """Triplets that passed for the first time."""
     waited_seconds: float
-    """How long all of those had waited together."""
+    """The total wait of these triplets."""
     auto_whitelisted_clients: int
     store_requests: int
-    """Requests that asked the store."""
+    """Requests for which the store was read."""
     store_seconds: float
-    """How long all of those waited for it together."""
+    """The total time that these requests waited for the store."""
     store_errors: int
     protocol_errors: int
 
     @property
     def requests(self) -> int:
-        """All requests."""
+        """The number of requests answered."""
         return sum(self.outcomes.values())
 
     @property
     def greylisted(self) -> int:
-        """Requests that were told to come again."""
+        """The number of requests that were greylisted."""
         return sum(number for (action, _), number in self.outcomes.items() if action == GREYLIST)
 
     @property
     def passed(self) -> int:
-        """All others."""
+        """The number of requests that passed."""
         return self.requests - self.greylisted
 
     @classmethod
     def of(cls, seconds: float, totals: Totals) -> Counts:
-        """Return those of some counters."""
+        """Return the counts of a period, from the differences of its counters."""
 
         def number(*series: str) -> int:
             return round(totals.get(series, 0))
@@ -117,7 +118,7 @@ class Counts:
         )
 
     def dump(self) -> dict[str, Any]:
-        """Return them for a program."""
+        """Return them as JSON has them."""
         outcomes = [
             {"action": action, "reason": reason, "count": number}
             for (action, reason), number in self.outcomes.items()
@@ -129,10 +130,10 @@ class Counts:
 
     @classmethod
     def load(cls, given: Any) -> Counts:
-        """Read them.
+        """Read them from JSON.
 
         Raises:
-            KeyError, TypeError, ValueError: they are none.
+            KeyError, TypeError, ValueError: the value does not have their form.
         """
         outcomes = {
             (_name(each["action"]), _name(each["reason"])): _whole(each["count"])
@@ -148,7 +149,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class ServerStats:
-    """What a server tells of itself."""
+    """A server's statistics."""
 
     host: str
     version: str
@@ -156,9 +157,9 @@ class ServerStats:
     workers: int
     delay_seconds: int
     store: str
-    """Without what is secret of its URL."""
+    """The store's URL without secrets."""
     ready: bool
-    """Its store answers."""
+    """The store answers."""
     up_seconds: float
     connections: int
     time: float
@@ -167,7 +168,7 @@ class ServerStats:
     periods: Mapping[str, Counts]
 
     def dump(self) -> dict[str, Any]:
-        """Return them for a program."""
+        """Return them as JSON has them."""
         periods = {name: counts.dump() for name, counts in self.periods.items()}
         return {
             **{each.name: getattr(self, each.name) for each in fields(self)},
@@ -176,10 +177,10 @@ class ServerStats:
 
     @classmethod
     def load(cls, data: bytes) -> ServerStats:
-        """Read what a server has told.
+        """Read a server's document.
 
         Raises:
-            NotFigures: it has told something else.
+            InvalidStats: it has another form.
         """
         try:
             given = json.loads(data)
@@ -205,7 +206,7 @@ class ServerStats:
                 periods={name: Counts.load(given["periods"][name]) for name in (*PERIODS, START)},
             )
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InvalidStats(f"no figures of greyd: {type(error).__name__}") from None
+            raise InvalidStats(f"not the statistics of a greyd: {type(error).__name__}") from None
 
 
 def _name(given: Any) -> str:
@@ -233,7 +234,7 @@ def server_stats(
     up_seconds: float,
     totals: Totals,
 ) -> ServerStats:
-    """Return what this server tells; ``now`` is the history's clock, ``totals`` are of now."""
+    """Return this server's statistics; ``totals`` are the values at ``now``, ``history``'s time."""
     periods = {name: history.last(seconds, now, totals) for name, seconds in PERIODS.items()}
     return ServerStats(
         host=settings.hostname or "",
@@ -249,7 +250,7 @@ def server_stats(
         whitelist_entries={
             name: round(totals.get((ENTRIES, name), 0)) for name in ("clients", "recipients")
         },
-        answered_within_seconds={"median": _within(0.5, totals), "p99": _within(0.99, totals)},
+        answered_within_seconds=_response_times(totals),
         periods={
             **{name: Counts.of(*period) for name, period in periods.items()},
             START: Counts.of(up_seconds, totals),
@@ -260,13 +261,21 @@ def server_stats(
 _DURATION = "greyd_request_duration_seconds"
 
 
-def _within(share: float, totals: Totals) -> float | None:
-    """Return in how many seconds a share of all answers came, as far as the buckets tell."""
-    wanted = share * totals.get((f"{_DURATION}_count",), 0)
-    borders: Sequence[tuple[float, float]] = sorted(
+def _response_times(totals: Totals) -> dict[str, float | None]:
+    """Return percentiles of the response times, as upper borders of the histogram's buckets."""
+    buckets = sorted(
         (float(series[1]), number)
         for series, number in totals.items()
         if series[0] == f"{_DURATION}_bucket"
     )
-    border = next((border for border, number in borders if number >= wanted > 0), None)
-    return None if border in (None, float("inf")) else border
+    counts = {
+        border: number - before
+        for (border, number), (_, before) in zip(buckets, [(0.0, 0.0), *buckets], strict=False)
+    }
+    if not sum(counts.values()):
+        return {"median": None, "p99": None}
+    found = percentiles(counts, (50, 99))
+    return {
+        name: None if found[percent] == math.inf else found[percent]
+        for name, percent in (("median", 50), ("p99", 99))
+    }

@@ -84,7 +84,7 @@ class StatusReporter:
         now, totals = time.monotonic(), await self._totals()
         bars = await self.slices.run(self._history.steps(BAR_SECONDS, BARS, now, totals))
         view = self._view(now, totals, bars)
-        return b"".join(await self.slices.run(status_page.parts(view)))
+        return b"".join(await self.slices.run(status_page.render_parts(view)))
 
     async def _totals(self) -> Totals:
         return totals_of(await self.slices.run(self.observer.metrics.families()))

@@ -1,7 +1,7 @@
-"""A look through the store: who waits and until when, who never came back, who is known.
+"""Counts the store's entries by state: waiting, passed, never returned, auto-whitelisted.
 
-It takes its time, so that no request has to wait for it, and it is bounded: of a large store it
-sees the newest entries (SQLite) or a sample (Redis), and says so.
+The scan works in small slices with pauses, so that requests do not wait for it. It is bounded: of a
+large store it counts only the newest entries (SQLite) or a sample (Redis), and says so.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 100_000
 MAX_WAITING = 100
-"""WaitingTriplet triplets that are named."""
+"""Waiting triplets that are listed."""
 MAX_NETWORKS = 10_000
-"""Networks whose triplets that never came back are counted."""
+"""Networks whose lost triplets are counted."""
 
 SHARE = 0.2
-"""Of the time is spent at work; the rest is the requests'."""
+"""The part of the time that a scan may use; requests get the rest."""
 
 RECORDS_A_SLICE = 50
-"""Looked at without a pause, which takes less than a millisecond."""
+"""Entries that are read without a pause, in less than a millisecond."""
 
 EARLY_BORDERS = (60, 300, 900, 3600)
 LATE_BORDERS = (3600, 6 * 3600, 24 * 3600)
-"""Seconds, until a retry passes and since then; what is beyond the last counts too."""
+"""Class borders in seconds: until a retry passes, and since then. One more class has the rest."""
 
 
 class WaitingTriplet(NamedTuple):
-    """A triplet that has not passed, ordered by when it may."""
+    """A triplet that has not passed; ordered by the time from which a retry passes."""
 
     passes_at: int
     first_seen: int
@@ -52,29 +52,29 @@ class WaitingTriplet(NamedTuple):
 
 @dataclass
 class StoreSummary:
-    """What a look through the store has found."""
+    """What a scan of the store has counted."""
 
     looked_at: int = 0
     complete: bool = False
     passed: int = 0
     """Triplets that have passed."""
     early: list[int] = field(default_factory=lambda: [0] * (len(EARLY_BORDERS) + 1))
-    """Triplets whose retry would be too early: how many for up to each of ``EARLY_BORDERS``."""
+    """Triplets whose retry is still too early, by how long it will be: ``EARLY_BORDERS``."""
     late: list[int] = field(default_factory=lambda: [0] * (len(LATE_BORDERS) + 1))
-    """Triplets whose retry would pass and has not come: how many since ``LATE_BORDERS``."""
+    """Triplets whose retry would pass and has not come, by how long since: ``LATE_BORDERS``."""
     unreadable: int = 0
     """Entries that no rule can read."""
     clients: int = 0
     auto_whitelisted: int = 0
     waiting: list[WaitingTriplet] = field(default_factory=list)
-    """A heap of those that are named; empty with ``--privacy``, which knows no names."""
+    """A heap of the newest; empty with ``--privacy``, which stores no addresses."""
     given_up: Counter[bytes] = field(default_factory=Counter)
-    """Networks, and how many of their triplets never came back."""
+    """Triplets that never came back, by client network."""
 
     def add(self, record: Record, now: int, settings: Settings) -> None:
         """Count an entry."""
         self.looked_at += 1
-        # The same mail has a triplet of its network, and counts by that.
+        # The same mail also has a triplet of its network, which is counted.
         if is_of_identity(record.key):
             return
         entry = interpret(record, now, settings, expired=True, unreadable=True)
@@ -113,7 +113,7 @@ class StoreSummary:
 
 
 async def summarize_store(store: Store, settings: Settings) -> StoreSummary:
-    """Look through a store.
+    """Count a store's entries.
 
     Raises:
         StoreError: it does not answer.
@@ -124,7 +124,7 @@ async def summarize_store(store: Store, settings: Settings) -> StoreSummary:
         for first in range(0, len(group), RECORDS_A_SLICE):
             for record in group[first : first + RECORDS_A_SLICE]:
                 summary.add(record, now, settings)
-            # Requests come in between.
+            # Let requests be answered.
             await asyncio.sleep(0)
         if summary.looked_at >= MAX_ENTRIES:
             return summary

@@ -57,7 +57,7 @@ def test_it_shows_what_has_just_happened(tmp_path: Path) -> None:
         text = page(port)
         assert '<span class="soft">new</span></td><td class="n">2</td>' in text
         assert '<span class="soft">early-retry</span></td><td class="n">1</td>' in text
-        assert "2 wait: a retry" in text
+        assert "2 waiting: a retry passes" in text
         assert f"sqlite:{tmp_path / 'greyd.db'}" in text
 
 
@@ -68,14 +68,14 @@ def test_a_browser_shows_names_and_runs_nothing_that_a_stranger_sent(tmp_path: P
         assert "<title>greyd on " in shown
         assert "&lt;script&gt;document.title='stolen'&lt;/script&gt;@example.com" in shown
         assert "bob@example.org" in shown
-        assert "1 wait: a retry" in shown
+        assert "1 waiting: a retry passes" in shown
 
 
 def test_a_browser_without_details_learns_no_name(tmp_path: Path) -> None:
     with site(tmp_path) as (client, port):
         client.ask(request())
         shown = in_a_browser(tmp_path, port)
-        assert "1 wait: a retry" in shown
+        assert "1 waiting: a retry passes" in shown
         assert "example.com" not in shown
         assert "example.org" not in shown
         assert "192.0.2" not in shown
@@ -97,8 +97,8 @@ def test_a_redis_that_is_away_is_shown_at_once_and_its_password_never(tmp_path: 
         store = f"redis://:very-secret@127.0.0.1:{redis.port}/0"
         with site(tmp_path, f"--store={store}") as (client, port):
             client.ask(request())
-            assert "1 wait: a retry" in page(port)
+            assert "1 waiting: a retry passes" in page(port)
             redis.stop()
             client.ask(request(sender="carol@example.com"))
-            wait_until(lambda: "The store is away" in page(port), "it says so")
+            wait_until(lambda: "The store is unavailable" in page(port), "it says so")
             assert "secret" not in page(port)

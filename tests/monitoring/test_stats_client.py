@@ -83,7 +83,7 @@ def test_one_that_is_away_does_not_keep_the_others_from_being_heard() -> None:
         (b"220 mail.example.org ESMTP\r\n", "does not speak HTTP"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404"),
         (b"HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n", "--metrics-host"),
-        (OK % (2, b"{}"), "no figures of greyd"),
+        (OK % (2, b"{}"), "not the statistics of a greyd"),
         (OK % (3_000_000, b" " * 3_000_000), "more than 1048576 octets"),
         (OK % (9, b"{"), "does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "does not speak HTTP"),

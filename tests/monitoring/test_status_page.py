@@ -89,14 +89,20 @@ def test_the_head_says_what_runs_where_and_since_when() -> None:
 @pytest.mark.parametrize(
     ("changes", "state"),
     [
-        ({}, "Greylisting, and the store answers."),
-        ({"store_away": True}, "The store is away: mail passes ungreylisted until it is back."),
+        ({}, "Greylisting; the store answers."),
+        (
+            {"store_away": True},
+            "The store is unavailable: mail passes without greylisting until it answers.",
+        ),
         (
             {"store_away": True, "settings": Settings(on_store_failure="defer")},
-            "The store is away: mail is deferred until it is back.",
+            "The store is unavailable: mail is deferred until it answers.",
         ),
-        ({"settings": Settings(mode="learn")}, "Learning: all mail passes, and is remembered."),
-        ({"settings": Settings(mode="off")}, "Switched off: all mail passes"),
+        (
+            {"settings": Settings(mode="learn")},
+            "Mode learn: all mail passes, and triplets are remembered.",
+        ),
+        ({"settings": Settings(mode="off")}, "Mode off: all mail passes"),
     ],
 )
 def test_it_says_how_things_are(changes: dict[str, Any], state: str) -> None:
@@ -115,6 +121,13 @@ def test_what_is_rare_is_shown_only_where_it_happened() -> None:
     assert "internal error of greyd internal error 0 1" in read(day=period({failed: 1})).text
 
 
+def test_a_fault_that_occurred_is_marked() -> None:
+    failed = (REQUESTS, "pass", "internal error")
+    marked = '<span class="fault">passed: internal error of greyd</span>'
+    assert marked in render(view(day=period({failed: 1}))).decode()
+    assert 'class="fault"' not in render(view()).decode()
+
+
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_outcome_has_words(outcome: tuple[str, str]) -> None:
     assert outcome[1] in read(day=period({(REQUESTS, *outcome): 1})).text
@@ -123,7 +136,7 @@ def test_every_outcome_has_words(outcome: tuple[str, str]) -> None:
 def test_it_says_how_many_came_back() -> None:
     text = read(day=period({NEW: 200, (PASSES,): 50, (WAITED,): 50 * 420}, 86400)).text
     assert "25.0 % of the first contacts have come back" in text
-    assert "on average 7 min" in text
+    assert "mean wait 7 min" in text
 
 
 def test_the_chart_stacks_what_was_greylisted_on_what_passed() -> None:
@@ -139,15 +152,15 @@ def test_the_chart_stacks_what_was_greylisted_on_what_passed() -> None:
 
 def test_those_that_wait_and_those_that_never_returned_are_counted() -> None:
     text = read(summary=StoreSummary(looked_at=99, early=[1, 2, 0, 0, 0], late=[4, 0, 0, 1])).text
-    assert "3 wait: a retry" in text
-    assert "passes in 5 min or less 2" in text
-    assert "5 never returned, so far" in text
-    assert "may pass, for longer 1" in text
-    assert "only a part of the entries" in text
+    assert "3 waiting: a retry passes" in text
+    assert "within 5 min 2" in text
+    assert "5 without a retry after the delay" in text
+    assert "for longer 1" in text
+    assert "from some of the entries" in text
 
 
 def test_without_a_look_through_the_store_it_says_so() -> None:
-    assert "has not been looked through yet" in read(summary=None).text
+    assert "has not been counted yet" in read(summary=None).text
 
 
 def test_it_names_nobody_unless_told_to() -> None:
@@ -167,7 +180,7 @@ def test_with_details_it_names_who_waits_and_who_never_returned() -> None:
 
 def test_hashes_can_name_nobody_and_it_says_so() -> None:
     settings = Settings(status_details=True, privacy=True)
-    assert "the store knows no names" in read(settings=settings).text
+    assert "the store has no addresses" in read(settings=settings).text
 
 
 def test_names_from_the_network_are_text_and_nothing_else() -> None:
