@@ -1,4 +1,4 @@
-"""Another local user, who owns a folder that greyd is told to use, and changes it all the while.
+"""Another local user, who owns a folder that greyd uses and changes it continuously.
 
     python -m tests.attackers ATTACK FOLDER NAME VICTIM
 
@@ -17,7 +17,7 @@ NOBODY = 65534
 
 
 def put(entry: Path, how: str, victim: Path) -> None:
-    """Put something of ours in the place of what is there, at the moment at which it appears."""
+    """Replace a file as soon as it appears."""
     aside = entry.parent / f"{entry.name}.attack"
     with contextlib.suppress(OSError):
         if how == "link":
@@ -36,7 +36,7 @@ def put(entry: Path, how: str, victim: Path) -> None:
 
 
 def attack(how: str, folder: Path, name: str, victim: Path) -> None:
-    """Change one thing."""
+    """Make one change."""
     entry, other = folder / name, folder.parent / f"{folder.name}.away"
     if how == "folder":
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The administrator's commands in tests: run as a person does, on a store with known entries."""
+"""Run the administrator's commands on a store with known entries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHECKOUT = Path(__file__).parent.parent
 def run(
     *arguments: str | Path, given: str | bytes = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``greyd`` to its end, with nothing of this machine's settings but /etc/default."""
+    """Run ``greyd`` to its end, without this machine's settings except /etc/default."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -50,7 +50,7 @@ def run(
 
 
 def run_here(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run ``greyd`` to its end in this process, which takes a hundredth of the time.
+    """Run ``greyd`` to its end in this process, which is a hundred times faster.
 
     What it writes to file descriptors, not to ``sys.stdout``, is not caught.
     """
@@ -86,7 +86,7 @@ def _empty_input() -> Iterator[None]:
 
 
 def answer_of(*arguments: str | Path, **variables: str) -> Any:
-    """Run a command that has to succeed with ``--json``; returns what it says."""
+    """Run a command with ``--json``, which has to succeed; returns the parsed output."""
     done = run(*arguments, "--json", **variables)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -94,13 +94,13 @@ def answer_of(*arguments: str | Path, **variables: str) -> Any:
 
 @asynccontextmanager
 async def store_at(url: str, prefix: str = "greyd:") -> AsyncIterator[Store]:
-    """Open a store, made if need be."""
+    """Open a store; creates it if it does not exist."""
     async with opened(url, Settings(key_prefix=prefix), make=True) as store:
         yield store
 
 
 def fill(url: str, records: Mapping[bytes, bytes], ttl_seconds: int = 100_000) -> None:
-    """Store records as they stand."""
+    """Store records unchanged."""
 
     async def put_all() -> None:
         async with store_at(url) as store:
@@ -114,7 +114,7 @@ def fill(url: str, records: Mapping[bytes, bytes], ttl_seconds: int = 100_000) -
 
 
 def content(url: str) -> dict[bytes, bytes]:
-    """Return all that is stored."""
+    """Return all stored records."""
 
     async def read_all() -> dict[bytes, bytes]:
         async with store_at(url) as store:

@@ -1,4 +1,4 @@
-"""What every test may use; real programs are in tests/processes.py."""
+"""Fixtures for all tests; tests/processes.py starts real programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STARTED = time.monotonic()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was skipped, what to install for it, and how long all took."""
+    """Print the skipped tests, the packages to install, and the running time."""
     reasons = [report.longrepr[2] for report in terminalreporter.getreports("skipped")]
     terminalreporter.section("this machine")
     for line in summary(reasons, time.monotonic() - STARTED):
@@ -26,7 +26,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of each file that runs greyd's commands."""
+    """Mark the tests in each file that runs greyd's commands."""
     for item in items:
         module = item.getparent(pytest.Module)
         used = vars(module.obj).values() if module else ()
@@ -36,13 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _what_is_there_already() -> None:
-    """Leave what has been imported so far out of the collections, which are quick so."""
+    """Exclude imported modules from garbage collection, which makes collections fast."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def _what_a_test_leaves_open_fails_it() -> Iterator[None]:
-    """Collect what is left in a cycle: its ResourceWarning is an error, and the test's own."""
+    """Collect garbage in cycles, so that its ResourceWarning fails the test that caused it."""
     yield
     gc.collect()

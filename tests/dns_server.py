@@ -1,4 +1,4 @@
-"""A small name server for the tests, on loopback: answers as it is told, and counts the questions.
+"""A small name server on loopback: gives scripted answers and counts the queries.
 
 What it knows is a dict of names: records, each ``"TTL TYPE DATA"``, or a behaviour. ``*.NAME`` is
 what all names below one have that are not in it. A name that is not in it does not exist; one
@@ -38,25 +38,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_CNAMES = 16
-"""Followed in one answer."""
+"""The maximum number of CNAMEs in one answer."""
 
 
 class Behaviour(Enum):
-    """How a name is answered that has no records."""
+    """The behaviour for a name without records."""
 
     NXDOMAIN = "nxdomain"
-    """It does not exist: as any name that is not in the zone."""
+    """NXDOMAIN, as for any name that is not in the zone."""
     NO_SOA = "no soa"
-    """It has no records, and nothing says for how long."""
+    """No records, and no SOA that gives the negative TTL."""
     SERVFAIL = "servfail"
     REFUSED = "refused"
     SILENT = "silent"
     GARBAGE = "garbage"
-    """Octets that are no DNS message."""
+    """Bytes that are not a DNS message."""
     WRONG_ID = "wrong id"
-    """An answer with another number than the question's, as somebody sends who guesses."""
+    """An answer with a wrong id, as a spoofer sends who guesses ids."""
     WRONG_QUESTION = "wrong question"
-    """An answer with the right number, to a question about another name."""
+    """An answer with the right id to a question about another name."""
 
 
 NXDOMAIN = Behaviour.NXDOMAIN
@@ -94,7 +94,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Truncated:
-    """Answers over TCP only; over UDP it says so, as it does of what is too long for UDP."""
+    """Answers over TCP only; a UDP answer is truncated, as one that is too long for UDP."""
 
     records: Records
 
@@ -105,38 +105,38 @@ Zone = dict[str, Entry]
 
 @dataclass
 class DnsServer:
-    """A running server; a test sees what it has been asked."""
+    """A running server, which records its queries for the test."""
 
     zone: Zone
     """May be changed while it runs."""
     negative_ttl: int
-    """How long what is not there stays away, in seconds: minimum and TTL of the SOA."""
+    """The negative TTL in seconds: minimum and TTL of the SOA."""
     follows: bool
-    """Whether an answer holds all of a chain of CNAMEs, or the first one only."""
+    """Whether an answer contains the whole chain of CNAMEs, or only the first."""
     port: int
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How often a name's records were asked for, by name and type, over UDP or TCP."""
+    """The number of queries by name and type, over UDP or TCP."""
     over_tcp: int = 0
-    """How many of the questions came over TCP."""
+    """The number of queries over TCP."""
     faults: list[dict[str, Any]] = field(default_factory=list)
-    """What went wrong in the server itself; the end of the ``with`` block says so."""
+    """Errors in the server itself; the end of the ``with`` block raises them."""
 
     def __post_init__(self) -> None:
         self._ready = threading.Event()
 
     @property
     def address(self) -> str:
-        """Where it listens, as an option names it."""
+        """The address of the server, in the form of ``--resolver``."""
         return f"127.0.0.1:{self.port}"
 
     def release(self) -> None:
-        """Give the answers that are held back, and hold none back any more."""
+        """Send the delayed answers, and delay no more."""
         self._loop.call_soon_threadsafe(self._released.set)
 
     # Answers ------------------------------------------------------------------------------------
 
     async def answer(self, wire: bytes, *, over_tcp: bool) -> bytes | None:
-        """Return the answer to a question when it is time for it; None is silence."""
+        """Return the answer to a query after its delay; None for no answer."""
         try:
             query = dns.message.from_wire(wire)
         except dns.exception.DNSException:
@@ -184,7 +184,7 @@ class DnsServer:
     def _add_records(
         self, response: dns.message.Message, name: str, wanted: int, entry: Entry
     ) -> tuple[str, Entry]:
-        """Add the records that answer; returns how that ended, and with which entry."""
+        """Add the matching records; returns the response code and the last entry."""
         seen = set()
         for _ in range(MAX_CNAMES if self.follows else 1):
             seen.add(name)
@@ -259,7 +259,7 @@ class DnsServer:
         assert self._ready.wait(20), "the DNS server did not start"
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the server."""
         self._loop.call_soon_threadsafe(self._stopped.set)
 
 
@@ -301,7 +301,7 @@ def _bind(port: int) -> tuple[socket.socket, socket.socket]:
 def dns_server(
     zone: Zone, *, negative_ttl: int = 60, follows: bool = True, port: int = 0
 ) -> Iterator[DnsServer]:
-    """Run a name server in a thread of its own, and end it."""
+    """Run a name server in a thread, and stop it at the end."""
     udp, tcp = _bind(port)
     server = DnsServer(zone, negative_ttl, follows, tcp.getsockname()[1])
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(udp, tcp)), name="DNS server")

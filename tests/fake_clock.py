@@ -1,4 +1,4 @@
-"""A wall clock that the tests set, for the servers that they start: by libfaketime."""
+"""A wall clock that tests can set for the servers that they start, with libfaketime."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 from tests.processes import program, unavailable
 
 RIGHT = "+0"
-"""This machine's own time."""
+"""The machine's real time."""
 
 
 @dataclass
 class FakeClock:
-    """The wall clock of the servers that are started with ``environment``."""
+    """The wall clock of servers that are started with ``environment``."""
 
     file: Path
     environment: dict[str, str]
 
     def set(self, text: str) -> None:
-        """Set it: ``+40d``, ``-30d``, ``@1970-01-01 00:01:00``, or ``RIGHT``."""
+        """Set the clock: ``+40d``, ``-30d``, ``@1970-01-01 00:01:00``, or ``RIGHT``."""
         aside = self.file.with_suffix(".new")
         aside.write_text(text)
         aside.rename(self.file)
 
 
 def fake_clock(folder: Path) -> FakeClock:
-    """Return a clock that is right; skips the test where libfaketime is missing."""
+    """Return a clock with the real time; skips the test without libfaketime."""
     program("faketime")
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     if not found:

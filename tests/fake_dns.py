@@ -1,4 +1,4 @@
-"""A DNS for quick tests: answers from a dict."""
+"""A resolver for quick tests, which answers from a dict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from greyd.rules.address import Address, parse_address
 
 
 def address_of(text: str) -> Address:
-    """Read a client's address, which has to be one."""
+    """Parse a client's address, which has to be valid."""
     address = parse_address(text.encode())
     assert address is not None
     return address
@@ -23,7 +23,7 @@ def addresses(*texts: str) -> DnsAnswer:
 
 @dataclass
 class FakeDns(Lookup):
-    """Answers what ``records`` has; a name without any does not exist."""
+    """A resolver that answers from ``records``; other names do not exist."""
 
     records: dict[tuple[bytes, RecordType], DnsAnswer | DnsError] = field(default_factory=dict)
     silent: set[bytes] = field(default_factory=set)

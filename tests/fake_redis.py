@@ -1,4 +1,4 @@
-"""A Redis in this process that answers as it is told, and a proxy that puts a Redis far away.
+"""A Redis in this process with scripted replies, and a proxy that delays a Redis.
 
 ``FakeRedis`` keeps what it is given (in fakeredis), so it answers as Redis does, until a test tells
 it what to answer instead: to the next so many commands of a name, before or after having done what
@@ -31,7 +31,7 @@ class _Serving:
     def __init__(self) -> None:
         self.port = 0
         self.connections = 0
-        """That have been accepted so far."""
+        """The number of accepted connections."""
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,12 +79,12 @@ class _Serving:
 
 @dataclass
 class Told:
-    """What is answered instead of the right answer."""
+    """A reply that replaces the right one."""
 
     reply: bytes | Callable[[Any], bytes]
-    """As it is, or made of the right one."""
+    """The reply, or a function of the right one."""
     does: bool = True
-    """Whether the command is done all the same."""
+    """Whether the command is executed nevertheless."""
 
 
 @dataclass
@@ -104,9 +104,9 @@ class FakeRedis(_Serving):
     def __init__(self) -> None:
         super().__init__()
         self.commands: Counter[str] = Counter()
-        """Commands that have come, by name."""
+        """The number of received commands by name."""
         self.slots: Callable[[], list[Any]] = list
-        """Makes the answer to CLUSTER SLOTS."""
+        """Returns the reply to CLUSTER SLOTS."""
         self._script = _Script()
         self._data = fakeredis.FakeStrictRedis()
         # What redis-py would make of the answers is not what Redis sends.
@@ -114,17 +114,17 @@ class FakeRedis(_Serving):
 
     @property
     def store(self) -> str:
-        """The URL of it."""
+        """The URL of this Redis."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def answer(self, name: str, *told: Told) -> None:
-        """Tell what to answer to the next commands of a name."""
+        """Set the replies to the next commands with this name."""
         with self._script.lock:
             self._script.told.setdefault(name, deque()).extend(told)
 
     @property
     def has_answered(self) -> bool:
-        """Whether all that it was told to answer has been."""
+        """Whether all scripted replies have been sent."""
         with self._script.lock:
             return not any(self._script.told.values())
 
@@ -163,7 +163,7 @@ class FakeRedis(_Serving):
 
 
 def encoded(reply: Any) -> bytes:
-    """Return an answer as Redis 6 writes it."""
+    """Encode a reply as Redis 6 does."""
     if isinstance(reply, hiredis.ReplyError):
         return b"-%b\r\n" % str(reply).encode()
     if reply is None:
@@ -176,7 +176,7 @@ def encoded(reply: Any) -> bytes:
 
 
 class DelayingProxy(_Serving):
-    """Passes connections on to a port, and holds each piece for half of a round trip."""
+    """A proxy that forwards connections to a port and delays data by half a round trip."""
 
     def __init__(self, port: int, round_trip_seconds: float = 0) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ class DelayingProxy(_Serving):
         self._spoilt: deque[bytes] = deque()
 
     def spoil(self, reply: bytes) -> None:
-        """Pass on this instead of what the Redis says next."""
+        """Forward this instead of the next data from Redis."""
         self._spoilt.append(reply)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""A greyd in which functions raise what nobody expects: ``python -m tests.faults serve …``.
+"""A greyd in which functions raise unexpected errors: ``python -m tests.faults serve …``.
 
 Which functions, and what they raise, is in the environment (``faulty``). A fault is there while a
 file is, so that a test can let it begin and end. greyd's own code knows nothing of this.
@@ -30,17 +30,17 @@ _VARIABLE = "TESTS_FAULTS"
 
 
 class Faults:
-    """The faults of one server, which are there or not."""
+    """The injected faults of one server, which a test switches on and off."""
 
     def __init__(self, folder: Path) -> None:
         self.switch = folder / "faults-are-there"
 
     def begin(self) -> None:
-        """Let the functions raise from now on."""
+        """Make the functions raise errors."""
         self.switch.touch()
 
     def end(self) -> None:
-        """Let them work again."""
+        """Make the functions work again."""
         self.switch.unlink()
 
 
@@ -52,7 +52,7 @@ def faulty(
     environment: Mapping[str, str] | None = None,
     from_start: bool = False,
 ) -> Iterator[tuple[Running, Faults]]:
-    """Run a greyd with faults.
+    """Run a greyd with injected faults.
 
     Args:
         folder: its own.
@@ -100,7 +100,7 @@ def _break(name: str, error: str, switch: Path) -> None:
     function: Callable[..., Any] = getattr(owner, last)
 
     def on_call(number: int, error: Exception) -> Exception | None:
-        """Return an error when all processes together call for the ``number``-th time."""
+        """Return an error at the ``number``-th call of all processes together."""
         with switch.open("ab") as calls:
             calls.write(b".")
             calls.flush()

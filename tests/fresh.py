@@ -1,4 +1,4 @@
-"""``python -m tests.fresh``: the README's two commands on a Debian that has nothing else.
+"""``python -m tests.fresh``: the README's two commands on a minimal Debian.
 
 debootstrap makes the machine: the smallest one, with the packages that the README names, and a
 user. In a clean clone of what is committed here, ``make serve`` answers a request and ``make test``
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parent.parent
 
 PACKAGES = "python3,python3-venv,make,git"
-"""What the README asks for."""
+"""The packages that the README requires."""
 
 USER = "alice"
 UID = 1000
@@ -39,7 +39,7 @@ ANSWER_SECONDS = 60
 
 
 def run(*command: str | Path, seconds: float = 600, **variables: str) -> None:
-    """Run a command, whose failure ends this program."""
+    """Run a command; exits if it fails."""
     print("+", shlex.join(map(str, command[:12])), flush=True)  # noqa: T201 - says what it does
     subprocess.run(
         command,
@@ -55,7 +55,7 @@ def run(*command: str | Path, seconds: float = 600, **variables: str) -> None:
 
 @contextlib.contextmanager
 def machine(suite: str | None) -> Iterator[Path]:
-    """Yield the folder of a Debian of its own."""
+    """Yield the folder of a fresh Debian."""
     mirror, here = mirror_of_debian()
     # A folder that other users may enter.
     with tempfile.TemporaryDirectory(prefix="greyd-fresh-", dir="/var/tmp") as folder:
@@ -68,7 +68,7 @@ def machine(suite: str | None) -> Iterator[Path]:
 
 
 def pip_configuration() -> tuple[str, dict[str, str]]:
-    """Return this machine's configuration of pip: as a file, and as variables."""
+    """Return this machine's pip configuration, as a file and as variables."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout
@@ -93,7 +93,7 @@ def pip_configuration() -> tuple[str, dict[str, str]]:
 
 
 def named_in(text: str) -> set[Path]:
-    """Return the files and folders of this machine that a configuration names."""
+    """Return the files and folders of this machine that a pip configuration names."""
     # An index in a folder names files beside that folder.
     indexes = {Path(found).parent for found in re.findall(r"file://(/[^\s,]+)", text)}
     others = {Path(found) for found in re.findall(r"(?<![:\w/])/[^\s,:]+", text)}
@@ -101,7 +101,7 @@ def named_in(text: str) -> set[Path]:
 
 
 class Fresh:
-    """The machine, in which commands are run as a user of its own, or as root."""
+    """The machine, which runs commands as an ordinary user or as root."""
 
     def __init__(self, root: Path, user: str) -> None:
         self._root = root
@@ -118,7 +118,7 @@ class Fresh:
         run("chroot", root, "chown", "--recursive", f"{user}:{user}", self._checkout)
 
     def run(self, script: str, *, network: bool = False, seconds: float = 3600) -> None:
-        """Run a script of the shell in the clone."""
+        """Run a shell script in the clone."""
         root = shlex.quote(str(self._root))
         mounts = [
             "mount --make-rprivate /",
@@ -165,11 +165,11 @@ done
 cat /tmp/serve.log /tmp/ask.log
 grep -q Greylisted /tmp/ask.log
 """
-"""The server ends with the first process of its machine."""
+"""The server ends with the machine's first process."""
 
 
 def main() -> None:
-    """Make the machine and try."""
+    """Create the machine and run the commands."""
     parser = argparse.ArgumentParser(prog="python -m tests.fresh", description=__doc__)
     parser.add_argument("--user", default=USER, choices=[USER, "root"])
     parser.add_argument("--target", default="test", help="what make is to make after serve")

@@ -1,4 +1,4 @@
-"""The dashboard as its file has it, and its queries as Grafana would send them."""
+"""The dashboard's file, and its queries as Grafana sends them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 DASHBOARD = Path(__file__).parent.parent / "grafana" / "dashboards" / "greyd.json"
 
 POINTS = 1000
-"""How many points Grafana asks for: about as many as a panel has pixels."""
+"""The number of points that Grafana requests: about one per pixel of a panel."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def panels() -> list[dict[str, Any]]:
-    """Return all panels but rows, also those in a row that is folded up."""
+    """Return all panels except rows, including those in a collapsed row."""
     rows_too = dashboard()["panels"]
     folded = [inner for row in rows_too for inner in row.get("panels", [])]
     return [panel for panel in rows_too + folded if panel["type"] != "row"]

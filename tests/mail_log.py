@@ -1,4 +1,4 @@
-"""Mail logs for the tests: scripted attempts, written as greyd or as Postfix writes of them."""
+"""Mail logs for the tests: scripted attempts in the form of greyd or Postfix."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ START = 1_795_003_200
 
 @dataclass
 class MailLog:
-    """A log that grows, with times in seconds from its beginning."""
+    """A growing log, with times in seconds since its beginning."""
 
     folder: Path
     _lines: list[tuple[float, bytes]] = field(default_factory=list)
 
     def add(self, at: float, program: str, text: str | bytes) -> None:
-        """Write a line of a program's."""
+        """Write a log line of a program."""
         data = text.encode() if isinstance(text, str) else text
         date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(START + at))
         micros = int(at % 1 * 1e6)
@@ -59,7 +59,7 @@ class MailLog:
         recipient: str = "bob@example.org",
         helo: str = "mx.example.com",
     ) -> None:
-        """Write what Postfix writes of greylisted mail."""
+        """Write Postfix's lines for greylisted mail."""
         self.add(
             at,
             "postfix/smtpd",
@@ -78,7 +78,7 @@ class MailLog:
         address: str = "192.0.2.7",
         sasl: bool = False,
     ) -> None:
-        """Write what Postfix writes of mail that it takes and delivers."""
+        """Write Postfix's lines for mail that it accepts and delivers."""
         login = ", sasl_method=PLAIN, sasl_username=bob" if sasl else ""
         self.add(at, "postfix/smtpd", f"{number}: client={name}[{address}]{login}")
         self.add(at, "postfix/cleanup", f"{number}: message-id=<1@example.com>")

@@ -1,4 +1,4 @@
-"""Real programs for the tests: started on loopback in a folder of their own, stopped by process id.
+"""Start real programs for the tests, on loopback and in their own folders.
 
 Each ``with`` block yields a running server and ends it. A program that the machine lacks skips
 the test; with ``TESTS_REQUIRE_PROGRAMS=1`` (set by ``.ci/run``) it fails the test instead.
@@ -29,14 +29,14 @@ SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 HOOKS = Path(__file__).parent / "hooks"
-"""Is put into ``PYTHONPATH`` of each greyd: notes exceptions that nobody has caught."""
+"""Added to the ``PYTHONPATH`` of each greyd: records unhandled exceptions."""
 
 MARKS_OF_FAULTS = ("internal error", "Traceback", "was never awaited", "never retrieved")
-"""In the log of a greyd without a fault of the test's own, they are faults of greyd's."""
+"""Log lines that show a bug in greyd, unless the test injects faults."""
 
 
 def program(name: str) -> str:
-    """Full path of a program; skips the test where it is missing, fails it in CI."""
+    """Return the path of a program; if it is missing, skips the test, or fails it in CI."""
     path = shutil.which(name, path=SYSTEM_PATH)
     if path is None:
         unavailable(f"{name} is not installed")
@@ -44,7 +44,7 @@ def program(name: str) -> str:
 
 
 def unavailable(reason: str) -> NoReturn:
-    """Skip the test for what this machine lacks; fail it in CI."""
+    """Skip the test because a requirement is missing; in CI, fail it."""
     if os.environ.get("TESTS_REQUIRE_PROGRAMS") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -58,7 +58,7 @@ Redis Cluster listens 10,000 higher, too."""
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port that nobody listened on a moment ago, nor will soon."""
+    """Return a free TCP port, which no other test process uses."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in itertools.islice(_ports, len(_PORTS)):
         with socket.socket(family) as probe, contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def slowness() -> float:
-    """Return by how much a limit has to be longer than on a core that two processes share.
+    """Return the factor by which the machine's load lengthens timeouts.
 
     For such a one the tests' limits are made: several run at a time. Where others want the cores
     too, each gets less of them, and only what hangs is a fault.
@@ -87,7 +87,7 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = 15.0) -> No
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether somebody accepts connections there."""
+    """Whether a server accepts connections at this address."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
         return True
     return False
@@ -95,7 +95,7 @@ def accepts(port: int, host: str = "127.0.0.1") -> bool:
 
 @dataclass
 class Running:
-    """A started program: its process, the port it answers on, and what it has written."""
+    """A started program: its process, its port, and its output."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -103,7 +103,7 @@ class Running:
     extra: dict[str, int | str | Path] = field(default_factory=dict)
 
     def log(self) -> str:
-        """Return all that the program has written to standard output and error so far."""
+        """Return the program's output so far, standard output and error."""
         return self.output.read_text(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
@@ -111,7 +111,7 @@ class Running:
         self.process.send_signal(number)
 
     def stop(self, seconds: float = 10.0) -> int:
-        """SIGTERM, wait, SIGKILL where that was not enough; returns the exit status."""
+        """Send SIGTERM, wait, and send SIGKILL if necessary; returns the exit status."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -131,7 +131,7 @@ def running(
     *,
     may_end: bool = False,
 ) -> Iterator[Running]:
-    """Start a program, wait until ``ready()`` (or its end, if it may), and stop it in the end."""
+    """Start a program, wait for ``ready()`` (or its end, if allowed), and stop it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / f"{Path(command[0]).name}-{port}.log"
     with output.open("ab") as log:
@@ -238,7 +238,7 @@ def greyd(
 
 
 class PolicyClient:
-    """One connection to a policy server, used as Postfix's smtpd does: ask, then wait."""
+    """A connection to a policy server, used as Postfix's smtpd does: send, then wait."""
 
     def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = 10.0) -> None:
         self.socket = socket.create_connection((host, port), timeout=timeout * slowness())
@@ -251,11 +251,11 @@ class PolicyClient:
         self.socket.close()
 
     def send(self, raw: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         self.socket.sendall(raw)
 
     def reply(self) -> bytes | None:
-        """Return the next reply without its empty line; None where the server closed."""
+        """Return the next reply without its empty line; None if the server closed."""
         while b"\n\n" not in self._received:
             data = self.socket.recv(65536)
             if not data:
@@ -265,14 +265,14 @@ class PolicyClient:
         return reply
 
     def ask(self, attributes: Mapping[str, str | bytes]) -> str | None:
-        """Send one request and return its reply, ``action=…``; None where the server closed."""
+        """Send one request and return its reply, ``action=…``; None if the server closed."""
         self.send(encode(attributes))
         reply = self.reply()
         return None if reply is None else reply.decode(errors="surrogateescape")
 
 
 def encode(attributes: Mapping[str, str | bytes]) -> bytes:
-    """Return a request as Postfix writes it, in the order given."""
+    """Encode a request as Postfix does, in the given order."""
     lines = [
         name.encode() + b"=" + (value if isinstance(value, bytes) else value.encode())
         for name, value in attributes.items()
@@ -281,7 +281,7 @@ def encode(attributes: Mapping[str, str | bytes]) -> bytes:
 
 
 def request(**attributes: str | bytes | None) -> dict[str, str | bytes]:
-    """Return a request with the attributes that matter; None takes one away."""
+    """Return a request with the usual attributes; None removes one."""
     default: dict[str, str | bytes | None] = {
         "request": "smtpd_access_policy",
         "protocol_state": "RCPT",

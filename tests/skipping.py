@@ -1,4 +1,4 @@
-"""Which tests were skipped for what this machine lacks, and what to install, in three lines."""
+"""A summary of skipped tests and the packages to install, in three lines."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ DEBIAN_PACKAGES = {
     "systemd-nspawn": "systemd-container",
     "systemd-socket-activate": "systemd",
 }
-"""Packages that are not called as the program is that a test asks for."""
+"""Packages whose name differs from the program that a test requires."""
 
 NOT_INSTALLED = re.compile(r"(\S+) is not installed")
 NOT_ROOT = "only root "
 
 _UNPACKED = {"exim4", "exim4-config"}
-"""Can't be installed beside Postfix: ``.ci/run`` unpacks them."""
+"""Conflict with Postfix: ``.ci/run`` unpacks them."""
 
 
 def package_of(program: str) -> str:
-    """Return the Debian package that has a program."""
+    """Return the Debian package that contains a program."""
     return DEBIAN_PACKAGES.get(program, program)
 
 
 def summary(reasons: Iterable[str], seconds: float) -> list[str]:
-    """Return three lines: what was skipped, what to do about it, how long all took."""
+    """Return three lines: skipped tests, packages to install, running time."""
     missing: Counter[str] = Counter()
     need_root = others = 0
     for reason in reasons:
@@ -51,8 +51,8 @@ def summary(reasons: Iterable[str], seconds: float) -> list[str]:
             need_root += 1
         else:
             others += 1
-    parts = [f"{number} for want of {name}" for name, number in missing.most_common()]
-    parts += [f"{need_root} that only root can run"] if need_root else []
+    parts = [f"{number} without {name}" for name, number in missing.most_common()]
+    parts += [f"{need_root} that need root"] if need_root else []
     parts += [f"{others} for other reasons (pytest -rs)"] if others else []
     total = missing.total() + need_root + others
     packages = sorted(set(missing) - _UNPACKED)
@@ -63,7 +63,7 @@ def summary(reasons: Iterable[str], seconds: float) -> list[str]:
     return [
         f"skipped: {total} test{'s' * (total != 1)}: {', '.join(parts)}"
         if parts
-        else "skipped: no test",
-        f"to run them: {'; '.join(steps)}" if steps else "to run them: nothing is to be installed",
+        else "skipped: none",
+        f"to run them: {'; '.join(steps)}" if steps else "to run them: install nothing",
         f"took: {minutes} min {rest} s",
     ]

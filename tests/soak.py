@@ -1,4 +1,4 @@
-"""A soak: hours of mixed mail in minutes, with faults meanwhile.
+"""A soak test: hours of mixed mail in minutes, with injected faults.
 
 ``python -m tests.soak --minutes 10`` runs three servers at once: one on a Redis that is killed and
 started again every so often and now and then answers nonsense, one on SQLite, and one on SQLite
@@ -58,26 +58,26 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 10
 REQUESTS_A_SECOND = 400
-"""Of each server; what is measured is whether it stays the same, not how fast it is."""
+"""Per server; the test measures stability, not speed."""
 
 FILL = 80_000
-"""Triplets to begin with: more than SQLite's cache of 8 MB holds, which else grows all the time."""
+"""Initial triplets: more than SQLite's 8 MB cache holds, which otherwise grows during the test."""
 
 TOGETHER = 200
 
 WARM_UP = 0.25
-"""Share of the time after which memory is what it will be."""
+"""The share of the time after which memory has settled."""
 
 MAX_GROWTH = 0.05
 MAX_NEW_FILES = 3
-"""SQLite's checkpoint and a probe of Redis come and go."""
+"""Tolerance for SQLite's checkpoints and Redis probes."""
 
 SAMPLE_SECONDS = 1.0
 RELOAD_SECONDS = 7.0
 STORE_TIMEOUT_SECONDS = 2.0
 HELD_UP_SECONDS = 3.0
 HOLD_UP_SECONDS = 17.0
-"""From one SIGSTOP to the next."""
+"""Seconds between two SIGSTOPs."""
 
 WORKERS = 2
 KILL_WORKER_SECONDS = 11.0
@@ -99,7 +99,7 @@ START_OF_TIME = 1_700_000_000
 
 @dataclass
 class Sample:
-    """What a server used at one moment."""
+    """A server's resource usage at one moment."""
 
     rss_bytes: int
     files: int
@@ -107,14 +107,14 @@ class Sample:
 
 @dataclass
 class Subject:
-    """A server under soak, and what has been seen of it."""
+    """A server under test, and its measurements."""
 
     name: str
     server: Running
     metrics_port: int
     loses_workers: bool = False
     lost_connections: int = 0
-    """Dropped by a killed worker; whoever asks then asks again, as Postfix does."""
+    """Requests dropped by a killed worker, which the client repeats, as Postfix does."""
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Subject:
         return self.server.process.pid
 
     def counted(self) -> int:
-        """Return how many requests ``/metrics`` says were answered."""
+        """Return the number of answered requests in ``/metrics``."""
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
         with urllib.request.urlopen(url, timeout=10) as page:
             text = page.read().decode()
@@ -138,14 +138,14 @@ class Subject:
 
 
 class Question(NamedTuple):
-    """A request, and when it comes; None for those that need not wait."""
+    """A request and its time; None for one without a time."""
 
     request: bytes
     moment: int | None = None
 
 
 def dialogue(number: int) -> list[Question]:
-    """Return the requests of one mail: it comes, is retried too early, then in time, and again."""
+    """Return the requests of one mail: first contact, early retry, retry, and one more."""
     at = START_OF_TIME + number // 50
     mail = {
         "client_address": f"198.{18 + number % 2}.{number // 250 % 250}.{number % 250}",
@@ -166,7 +166,7 @@ def dialogue(number: int) -> list[Question]:
 
 
 async def fill(subject: Subject) -> None:
-    """Fill what is bounded, as fast as it goes: many new triplets, and some that then pass."""
+    """Fill the bounded caches quickly: many new triplets, some of which pass."""
     reader, writer = await asyncio.open_connection("127.0.0.1", subject.server.port)
     mails = [(number, START_OF_TIME) for number in range(FILL)]
     mails += [(number, START_OF_TIME + 400) for number in range(RECENT_INSTANCES)]
@@ -181,25 +181,25 @@ async def fill(subject: Subject) -> None:
 
 
 def fill_request(number: int, at: int) -> bytes:
-    """Return a request of a triplet and a message of its own."""
+    """Return a request with a unique triplet and message."""
     sender, instance = f"fill{number}@example.com", f"fill.{number}"
     return encode(request(sender=sender, instance=instance, policy_test_time=str(at)))
 
 
 def verb(reply: bytes) -> str:
-    """Return the first word of an answer's action."""
+    """Return the first word of a reply's action."""
     return reply.removeprefix(b"action=").split(maxsplit=1)[0].decode()
 
 
 class Asking:
-    """One connection to a server, and another where a worker has taken it along."""
+    """A connection to a server, which reconnects if its worker was killed."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, text: bytes) -> bytes:
-        """Send a request, and return its answer."""
+        """Send a request and return its reply."""
         while True:
             try:
                 if self._streams is None:
@@ -225,7 +225,7 @@ class Asking:
 
 
 async def ask_all(subject: Subject, until: float) -> None:
-    """Ask over one connection until the time is over."""
+    """Send requests over one connection until the time is over."""
     pause = CONNECTIONS / REQUESTS_A_SECOND
     asking = Asking(subject)
     try:
@@ -249,7 +249,7 @@ async def ask_all(subject: Subject, until: float) -> None:
 
 
 async def kill_workers(subjects: list[Subject], until: float) -> None:
-    """Kill one worker, now and then."""
+    """Kill one worker from time to time."""
     while time.monotonic() + KILL_WORKER_SECONDS < until:
         await asyncio.sleep(KILL_WORKER_SECONDS)
         for subject in subjects:
@@ -259,7 +259,7 @@ async def kill_workers(subjects: list[Subject], until: float) -> None:
 
 
 async def sample_all(subjects: list[Subject], until: float) -> None:
-    """Note memory and descriptors of all servers every second."""
+    """Record memory and descriptors of all servers every second."""
     while time.monotonic() < until:
         await asyncio.sleep(SAMPLE_SECONDS)
         for subject in subjects:
@@ -268,7 +268,7 @@ async def sample_all(subjects: list[Subject], until: float) -> None:
 
 
 async def reload_all(subjects: list[Subject], until: float) -> None:
-    """Have all servers read their whitelists again, now and then."""
+    """Make all servers reload their whitelists from time to time."""
     while time.monotonic() < until:
         await asyncio.sleep(RELOAD_SECONDS)
         for subject in subjects:
@@ -276,7 +276,7 @@ async def reload_all(subjects: list[Subject], until: float) -> None:
 
 
 async def hold_up_all(subjects: list[Subject], until: float) -> None:
-    """Hold all servers up, now and then."""
+    """Pause all servers from time to time."""
     while time.monotonic() + HOLD_UP_SECONDS < until:
         await asyncio.sleep(HOLD_UP_SECONDS - HELD_UP_SECONDS)
         held = [pid for each in subjects for pid in (each.process, *workers_of(each.process))]
@@ -294,7 +294,7 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 async def jump_clocks(clock: FakeClock, until: float) -> None:
-    """Set all servers' clock wrong for some seconds, now and then."""
+    """Set all servers' clocks wrong for some seconds, from time to time."""
     for jump in itertools.cycle(JUMPS):
         await asyncio.sleep(JUMP_EVERY_SECONDS - JUMP_SECONDS)
         if time.monotonic() >= until:
@@ -305,7 +305,7 @@ async def jump_clocks(clock: FakeClock, until: float) -> None:
 
 
 async def spoil_answers(proxy: DelayingProxy, until: float) -> None:
-    """Let Redis answer nonsense, now and then."""
+    """Make Redis send malformed replies from time to time."""
     for reply in itertools.cycle(NONSENSE):
         await asyncio.sleep(NONSENSE_SECONDS)
         if time.monotonic() >= until:
@@ -314,7 +314,7 @@ async def spoil_answers(proxy: DelayingProxy, until: float) -> None:
 
 
 def kill_redis_now_and_then(folder: Path, port: int, until: float) -> int:
-    """Keep a Redis running but for a few seconds at a time; returns how often it was killed."""
+    """Kill and restart Redis repeatedly; returns the number of kills."""
     for kills in itertools.count():
         with redis_server(
             folder, "--appendonly", "yes", "--appendfsync", "always", port=port
@@ -335,7 +335,7 @@ async def soak(
     clock: FakeClock,
     seconds: float,
 ) -> int:
-    """Fill the stores, then do all of it at the same time; returns how often Redis was killed."""
+    """Fill the stores, then run all tasks in parallel; returns the number of Redis kills."""
     with redis_server(
         redis_folder, "--appendonly", "yes", "--appendfsync", "always", port=redis_port
     ):
@@ -358,7 +358,7 @@ async def soak(
 
 
 def judge(subject: Subject) -> list[str]:
-    """Return what is wrong with a server, and print its row."""
+    """Return a server's faults, and print its row."""
     faults = list(subject.failures[:5])
     if subject.server.process.poll() is not None:
         return [*faults, "it has died"]
@@ -400,7 +400,7 @@ def say(text: str) -> None:
 
 
 def run(folder: Path, seconds: float) -> int:
-    """Soak for so many seconds; returns the exit status."""
+    """Run the soak test for some seconds; returns the exit status."""
     allow_files(4096)
     whitelist = folder / "whitelist_clients"
     whitelist.write_text("whitelisted.example\n/^dyn-[0-9]+\\./\n2001:db8:1::/48\n")
@@ -446,7 +446,7 @@ def run(folder: Path, seconds: float) -> int:
 
 
 def main() -> None:
-    """Read the command line and soak."""
+    """Read the command line and run the soak test."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     minutes = parser.parse_args().minutes

@@ -1,4 +1,4 @@
-"""Stores for the tests: places to open real ones in, one that fails on demand, racing processes.
+"""Stores for the tests: real ones, one that fails on demand, and racing processes.
 
 ``python -m tests.stores URL PREFIX NUMBER ROUNDS`` is one of two processes that race on one store:
 at each line of its standard input it takes its next step, and then writes how often mail passed
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a store's data is: two stores opened in one place share it, unless it is in memory."""
+    """The location of a store's data, which stores opened there share, unless it is in memory."""
 
     url: str
     prefix: str
 
     @contextlib.asynccontextmanager
     async def opened(self, prefix: str | None = None) -> AsyncIterator[Store]:
-        """Open a store, and close it in the end."""
+        """Open a store, and close it at the end."""
         settings = Settings(store=self.url, key_prefix=prefix or self.prefix)
         store = open_store(settings, Path("/nonexistent"))
         try:
@@ -53,17 +53,17 @@ class Place:
 
 
 def put(key: bytes, value: bytes, ttl_seconds: int = 60) -> Rule[Remembered]:
-    """Return a rule that stores a value and answers what it saw."""
+    """Return a rule that stores a value and returns the records it read."""
     return lambda remembered: (list(remembered), [Change(key, value, ttl_seconds)])
 
 
 def look(remembered: Remembered) -> tuple[Remembered, Sequence[Change]]:
-    """Answer what is remembered, and change nothing: a rule."""
+    """A rule that returns the records it read and changes nothing."""
     return list(remembered), []
 
 
 def count_up(key: bytes) -> Rule[int]:
-    """Return a rule that counts under a key."""
+    """Return a rule that increments a counter under a key."""
 
     def rule(remembered: Remembered) -> tuple[int, Sequence[Change]]:
         number = int(remembered[0] or 0) + 1
@@ -81,7 +81,7 @@ async def answer_of(policy: Policy, request: Request) -> bytes | None:
 
 @dataclass
 class FakeStore(Store):
-    """A store in a dict, which answers, fails or is silent as it is told."""
+    """A store in a dict, which answers, fails or hangs on demand."""
 
     fault: Exception | None = None
     silent: bool = False
@@ -109,7 +109,7 @@ class FakeStore(Store):
         return answer
 
     def speak(self) -> None:
-        """Be silent no longer, and answer those who wait."""
+        """Stop hanging, and answer the pending requests."""
         self.silent = False
         for future in self._silence:
             if not future.done():
@@ -155,7 +155,7 @@ _SETTINGS = Settings(auto_whitelist_clients=10**6)
 
 
 async def _ask_all(store: Store, number: int, now: int) -> int:
-    """Send the mail of a round; returns how much of it passed for the first time."""
+    """Send the mail of a round; returns the number of first passes."""
     address = parse_address(b"192.0.2.10")
     assert address is not None
 

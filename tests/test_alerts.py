@@ -1,4 +1,4 @@
-"""Each alert explains itself, is tested to fire and not to fire, and has a place in the runbook."""
+"""Each alert has a description, tests of firing and not firing, and a place in the runbook."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def by_name(alert: dict[str, Any]) -> str:
 
 
 def expectations() -> list[dict[str, Any]]:
-    """Return what promtool is told to expect of alerts."""
+    """Return the expectations in the promtool tests."""
     files = [yaml.safe_load(path.read_text()) for path in RULES.glob("*.test.yml")]
     return [each for file in files for test in file["tests"] for each in test["alert_rule_test"]]
 
 
 def anchors(page: Path) -> list[str]:
-    """Return what headings can be linked to."""
+    """Return the anchors of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return [re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings]
 

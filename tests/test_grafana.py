@@ -1,4 +1,4 @@
-"""What Grafana is given: a dashboard that its schema knows, of which each panel explains itself."""
+"""The dashboard is valid by Grafana's schema, and each panel has a description."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WIDTH = 24
 
 
 def misfits(value: Any, hint: Any, where: str) -> Iterator[str]:
-    """Yield where a value is none that Grafana's schema, as its library has it, allows."""
+    """Yield the paths of values that Grafana's schema does not allow."""
     if isinstance(value, dict) and hasattr(hint, "from_json"):
         value = hint.from_json(value)
     if get_origin(hint) in (Union, types.UnionType):
@@ -46,7 +46,7 @@ _hints = cache(get_type_hints)
 
 
 def _parts(value: Any, hint: Any) -> Iterator[tuple[object, Any, Any]]:
-    """Yield what a value consists of, and what each part is to be."""
+    """Yield the parts of a value with their expected types."""
     if hasattr(value, "from_json"):
         for name, its_hint in _hints(type(value)).items():
             yield name, getattr(value, name), its_hint
@@ -71,7 +71,7 @@ def _is_one(value: Any, hint: Any) -> bool:
 
 
 def lost(before: Any, after: Any, where: str) -> Iterator[str]:
-    """Yield what is not the same, or not there, after Grafana's schema has read and written it."""
+    """Yield the differences after Grafana's schema has read and written the dashboard."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name, value in before.items():
             yield from lost(value, after.get(name), f"{where}.{name}")
@@ -83,7 +83,7 @@ def lost(before: Any, after: Any, where: str) -> Iterator[str]:
 
 
 def faults_of(content: dict[str, Any]) -> list[str]:
-    """Return what Grafana's schema has to say of a dashboard."""
+    """Return the faults of a dashboard by Grafana's schema."""
     register_default_plugins()
     read = Dashboard.from_json(content)
     written = json.loads(json.dumps(read, cls=JSONEncoder))

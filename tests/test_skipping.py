@@ -1,4 +1,4 @@
-"""What ``make test`` says in the end, and that CI installs whatever a test asks for."""
+"""The summary of ``make test``; CI installs every program that a test requires."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.pages.machine import PROGRAMS
 from tests.skipping import package_of, summary
 
 ALWAYS_THERE = {"apt-get", "dpkg", "nsenter", "setpriv", "start-stop-daemon", "unshare"}
-"""Programs of packages that each Debian has."""
+"""Programs of essential Debian packages."""
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,12 @@ ALWAYS_THERE = {"apt-get", "dpkg", "nsenter", "setpriv", "start-stop-daemon", "u
     [
         (
             [], 4.4,
-            ["skipped: no test", "to run them: nothing is to be installed", "took: 0 min 4 s"],
+            ["skipped: none", "to run them: install nothing", "took: 0 min 4 s"],
         ),
         (
             ["redis-server is not installed"] * 2 + ["Skipped: db5.3_dump is not installed"], 90,
             [
-                "skipped: 3 tests: 2 for want of redis-server, 1 for want of db5.3-util",
+                "skipped: 3 tests: 2 without redis-server, 1 without db5.3-util",
                 "to run them: apt install db5.3-util redis-server",
                 "took: 1 min 30 s",
             ],
@@ -32,7 +32,7 @@ ALWAYS_THERE = {"apt-get", "dpkg", "nsenter", "setpriv", "start-stop-daemon", "u
         (
             ["exim4 is not installed", "postconf is not installed", "postfix is not installed"], 0,
             [
-                "skipped: 3 tests: 2 for want of postfix, 1 for want of exim4",
+                "skipped: 3 tests: 2 without postfix, 1 without exim4",
                 "to run them: apt install postfix; .ci/run, which unpacks Exim",
                 "took: 0 min 0 s",
             ],
@@ -40,7 +40,7 @@ ALWAYS_THERE = {"apt-get", "dpkg", "nsenter", "setpriv", "start-stop-daemon", "u
         (
             ["Skipped: only root can start Postfix", "root may read everything"], 119.6,
             [
-                "skipped: 2 tests: 1 that only root can run, 1 for other reasons (pytest -rs)",
+                "skipped: 2 tests: 1 that need root, 1 for other reasons (pytest -rs)",
                 "to run them: make test as root",
                 "took: 2 min 0 s",
             ],
@@ -48,13 +48,13 @@ ALWAYS_THERE = {"apt-get", "dpkg", "nsenter", "setpriv", "start-stop-daemon", "u
     ],
     ids=["none", "programs", "Exim", "root"],
 )  # fmt: skip
-def test_three_lines_say_what_was_skipped_what_to_install_and_how_long_it_took(
+def test_the_summary_has_skipped_tests_packages_to_install_and_running_time(
     reasons: list[str], seconds: float, lines: list[str]
 ) -> None:
     assert summary(reasons, seconds) == lines
 
 
-def test_ci_installs_each_program_that_a_test_asks_for() -> None:
+def test_ci_installs_each_program_that_a_test_requires() -> None:
     written = (CHECKOUT / ".ci" / "run").read_text()
     installed = {"exim4"} | set(re.search(r"packages=\((.*?)\)", written, re.DOTALL)[1].split())  # type: ignore[index]
     sources = [path.read_text() for path in (CHECKOUT / "tests").rglob("*.py")]

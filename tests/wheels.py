@@ -1,4 +1,4 @@
-"""The wheel of this checkout, built once for all tests of a file, and what it puts where."""
+"""The wheel of this checkout, built once per test file, and the files it installs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = f"greyd-{__version__}.data/data/"
 
 
 def build_wheel(folder: Path, epoch: int = 1_700_000_000) -> Path:
-    """Build the wheel into a folder, as of a moment."""
+    """Build the wheel into a folder, with a given time."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
         cwd=CHECKOUT,
@@ -28,7 +28,7 @@ def build_wheel(folder: Path, epoch: int = 1_700_000_000) -> Path:
 
 
 def put_data_below(prefix: Path, wheel: Path) -> None:
-    """Unpack what the wheel has for the operating system, as pip does below a prefix."""
+    """Unpack the wheel's files for the operating system, as pip does below a prefix."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             if name.startswith(DATA):

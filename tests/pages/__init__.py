@@ -1,11 +1,11 @@
-"""Runs what the pages show: ``make docs-test``, and ``tests/integration/test_docs_commands.py``.
+"""Run the commands in the pages: ``make docs-test``, ``tests/integration/test_docs_commands.py``.
 
-Every block of a page has a language, which says what is done with it, and may have a title, which
-is the file that it belongs in::
+Every block of a page has a language, which determines how it is run, and may have a title, which
+names its file::
 
-    ```sh                                       commands: run, each must end with status 0
-    ```console                                  commands behind "$ ", and what they answer, with …
-                                                for what differs: run and compared
+    ```sh                                       commands: run, each must exit with status 0
+    ```console                                  commands after "$ ", and their output, with … for
+                                                variable parts: run and compared
     ```cf title="/etc/postfix/main.cf"          parameters: set, checked by Postfix, mail is sent
     ```ini title="/etc/systemd/system/…"        a unit: written, checked by systemd-analyze
     ```ini title="/etc/default/…"               variables: written, read by a shell
@@ -15,10 +15,10 @@ is the file that it belongs in::
     ```exim title="…"                           Exim's: checked in tests/integration/test_exim.py
     ```log                                      lines of greyd's log: the reasons must be greyd's
 
-Anything else, a block that is only indented too, is an error: no block is passed over unseen. In
-README.md alone, titles may be missing.
+Any other block, including an indented one, is an error, so that no block is skipped. Only in
+README.md titles may be missing.
 
-A page runs on a throw-away machine (``machine.py``): this machine's files under an overlay, with
-process and network namespaces of its own. So pages use the real paths and ports, and nothing that
-they do stays. What can't be had there is in the table of ``stand_ins.py``, each with its reason.
+A page runs on a disposable machine (``machine.py``): this machine's files under an overlay, with
+separate process and network namespaces. The pages use the real paths and ports, and leave no
+changes. ``stand_ins.py`` lists the programs that cannot run there, each with the reason.
 """

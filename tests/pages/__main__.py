@@ -1,4 +1,4 @@
-"""Runs the pages, or those that are named: ``python -m tests.pages [docs/NAME.md …]``."""
+"""Run all pages, or the given ones: ``python -m tests.pages [docs/NAME.md …]``."""
 
 from __future__ import annotations
 

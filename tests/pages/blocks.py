@@ -1,4 +1,4 @@
-"""Pages as the tests see them: blocks, headings, links, and all the words."""
+"""Parse pages: blocks, headings, links, and words in code."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ README = CHECKOUT / "README.md"
 DOCS = CHECKOUT / "docs"
 PAGES = (README, *sorted(DOCS.glob("*.md")))
 OTHERS = (CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "SECURITY.md")
-"""Read, but not run."""
+"""Checked, but not run."""
 
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 LANGUAGES = {"sh", "console", "cf", "ini", "toml", "yaml", "text", "exim", "log", "promql"}
-"""What is done with each is in ``inside.run``."""
+"""``inside.run`` handles each language."""
 
 TITLED = {"cf", "ini", "toml", "yaml", "text", "exim"}
-"""Languages whose blocks say which file they belong in."""
+"""Languages whose blocks name their file in a title."""
 
 README_TITLES = {
     "cf": "/etc/postfix/main.cf",
     "ini": "/etc/systemd/system/postgrey.service.d/override.conf",
     "toml": "/etc/greyd/greyd.toml",
 }
-"""README.md is read where titles are not shown: there the text says which file it is."""
+"""Readers of README.md do not show titles, so its text names the files."""
 
 
 class PageError(Exception):
-    """A page has something that can't be run, or that did not work; the text says where."""
+    """A page has a block that cannot run or has failed; the text says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +58,24 @@ class Block:
 
 @dataclass(frozen=True)
 class Page:
-    """A page and what is in it."""
+    """A page and its contents."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """Its path in the checkout."""
+        """The page's path in the checkout."""
         inside = self.path.is_relative_to(CHECKOUT)
         return str(self.path.relative_to(CHECKOUT) if inside else self.path)
 
     @cached_property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         return self.path.read_text()
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """Its blocks in their order.
+        """The page's blocks in order.
 
         Raises:
             PageError: a block has no language, one that nobody knows, or no title where one is due.
@@ -104,18 +104,18 @@ class Page:
 
     @cached_property
     def links(self) -> tuple[str, ...]:
-        """Where its links lead."""
+        """The targets of the page's links."""
         return tuple(str(each.attrs["href"]) for each in self._inline("link_open"))
 
     @cached_property
     def words_in_code(self) -> tuple[str, ...]:
-        """What stands in back quotes, and the words of the blocks."""
+        """The texts in backquotes, and the words of the blocks."""
         in_blocks = [word for block in self.blocks for word in block.text.split()]
         return (*(each.content for each in self._inline("code_inline")), *in_blocks)
 
     @cached_property
     def anchors(self) -> set[str]:
-        """The anchors of its headings, as they are made on the web."""
+        """The anchors of the headings, as GitHub generates them."""
         headings = re.findall(r"^#+ +(.+)$", self.text, re.MULTILINE)
         plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
         return {heading.strip().replace(" ", "-") for heading in plain}

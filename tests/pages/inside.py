@@ -1,4 +1,4 @@
-"""Runs one page's blocks on the throw-away machine: ``python -m tests.pages.inside PAGE``."""
+"""Run a page's blocks on the disposable machine: ``python -m tests.pages.inside PAGE``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from tests.pages.blocks import Block
 
 SERVER = re.compile(r"(\S*/)?greyd serve(?!.*(--help|--version|--daemonize))|make serve")
-"""A command that goes on until it is stopped. What it listens on is said when it is ready."""
+"""A command that runs until it is stopped, and logs its addresses when it is ready."""
 
 OF_A_SERVER_THAT_RUNS = {"intervening", "looking-in", "operations"}
-"""Pages about services that run already, and have been asked something."""
+"""Pages about a running service that has already received requests."""
 
 _QUESTION = (
     "printf 'request=smtpd_access_policy\\nclient_address=192.0.2.7\\n"
@@ -33,7 +33,7 @@ _SECONDS = 60
 
 
 class Terminal:
-    """Where the page's commands are typed: the folder one is in, and the server that runs there.
+    """The terminal for the page's commands: its current folder and its running server.
 
     A server in the foreground is left running, and stopped (Ctrl-C) when the next one is started.
     """
@@ -45,7 +45,7 @@ class Terminal:
     def type(
         self, where: str, command: str, *, ends: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command; ``ends`` says that it ends by itself, also where it could be a server."""
+        """Run a command; ``ends`` means that it ends by itself, even if it looks like a server."""
         if SERVER.match(command) and not ends:
             self._serve(where, command)
             return subprocess.CompletedProcess(command, 0, "", "")
@@ -90,7 +90,7 @@ class Terminal:
             raise PageError(f"{where}: {command}\nwarns: {warnings}")
 
     def stop(self) -> None:
-        """Ctrl-C."""
+        """Stop the server, as Ctrl-C does."""
         if self._server is not None:
             self._server.terminate()
             self._server.wait(20)
@@ -98,7 +98,7 @@ class Terminal:
 
 
 def commands(text: str) -> list[str]:
-    """Split a script into its commands, which may have several lines each."""
+    """Split a script into its commands, each of which may have several lines."""
     found, lines = [], ""
     for line in text.splitlines(keepends=True):
         lines += line
@@ -117,7 +117,7 @@ def commands(text: str) -> list[str]:
 
 
 def run(block: Block, terminal: Terminal) -> None:
-    """Do with a block what its language says."""
+    """Run a block according to its language."""
     {
         "sh": _run_script,
         "console": _run_dialogue,
@@ -158,7 +158,7 @@ def _run_dialogue(block: Block, terminal: Terminal) -> None:
 
 
 def _pattern(lines: list[str]) -> str:
-    """Return what an answer is to match: … stands for anything in a line, or for any lines."""
+    """Return the pattern of an output: … matches anything in a line, or any lines."""
     whole = [re.escape(line).replace("…", ".*") + r"\n" for line in lines]
     return "".join(r"(?:.*\n)*" if line == r".*\n" else line for line in whole) or r"\n"
 
@@ -244,7 +244,7 @@ def _check_query(block: Block, _terminal: Terminal) -> None:
 
 
 def _prepare(page: Page, terminal: Terminal) -> None:
-    """Bring the machine into the state in which the page finds its reader's."""
+    """Prepare the machine for the page."""
     if "redis.example.net" in page.text:
         machine.start_redis()
     if page.path.stem in OF_A_SERVER_THAT_RUNS:

@@ -1,4 +1,4 @@
-"""A machine to throw away: this one's files under an overlay, its own processes and network.
+"""A disposable machine: this machine's files under an overlay, its own processes and network.
 
 ``enter`` starts a page in it; ``set_up`` runs inside, before the page. There is no way out of its
 network, so any port is free and any address can be its own: documentation addresses are, and
@@ -25,7 +25,7 @@ PROGRAMS = (
     "curl", "db5.3_dump", "dnsmasq", "ip", "nc", "postfix", "postgrey", "redis-sentinel",
     "redis-server", "swaks", "systemd-analyze", "unshare",
 )  # fmt: skip
-"""What the pages and this machine need."""
+"""The programs that the pages and the machine need."""
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -37,7 +37,7 @@ SETTINGS = {
     # On a busy machine the disk may well take longer than the 0.3 s that mail waits for it.
     "GREYD_STORE_TIMEOUT": "5",
 }
-"""What greyd takes for granted here, unless a page says otherwise."""
+"""greyd's settings on the machine, unless a page sets others."""
 
 HOSTS = {
     "mx.example.org": MX,
@@ -51,7 +51,7 @@ HOSTS = {
     "mail.listed-domain.example": "203.0.113.67",
     "known.example.net": "203.0.113.68",
 }
-"""Names that lead to an address and back."""
+"""Names that resolve to an address and back."""
 
 NAMELESS = "203.0.113.99"
 MISMATCHED = "203.0.113.77"
@@ -69,7 +69,7 @@ _DOMAINS = {
 
 
 def enter(page: Page, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
-    """Run a page; the status says whether all was well, the output what was done."""
+    """Run a page; returns the status and the output."""
     command = [
         "unshare", "--mount", "--net", "--pid", "--uts", "--fork", "--kill-child",
         # A shell fetches the children that nobody else does, as a first process has to.
@@ -99,7 +99,7 @@ def _run(*command: str) -> None:
 
 
 def set_up() -> None:
-    """Make the machine, and go there."""
+    """Create the machine, and enter it."""
     _change_root(Path(os.environ["PAGE_FOLDER"]))
     _run("hostname", "mx.example.org")
     _make_network()
@@ -153,11 +153,11 @@ alias_maps =
 alias_database =
 maillog_file = /var/log/mail.log
 """
-"""What a small site has before greyd comes."""
+"""The Postfix configuration of a small site without greyd."""
 
 
 def start_redis() -> None:
-    """Have the Redis that many pages speak of."""
+    """Start the Redis that many pages mention."""
     _run("redis-server", "--bind", HOSTS["redis.example.net"], "--save", "", "--dir", "/run",
          "--protected-mode", "no", "--daemonize", "yes")  # fmt: skip
 

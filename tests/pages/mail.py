@@ -1,4 +1,4 @@
-"""Postfix on the throw-away machine: parameters of a page are set, and real mail is sent."""
+"""Postfix on the disposable machine: set a page's parameters, and send real mail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOCKET = Path("/var/spool/postfix/private/greyd")
 
 
 class MailError(Exception):
-    """Postfix does not do what the page says."""
+    """Postfix does not behave as the page says."""
 
 
 # Parameters -------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ def set_parameters(text: str) -> None:
 
 
 def reload() -> None:
-    """Let Postfix read its files again, or start it."""
+    """Reload Postfix, or start it."""
     running = subprocess.run(["postfix", "status"], capture_output=True).returncode == 0
     # What a daemon holds open would be waited for.
     subprocess.run(["postfix", "reload" if running else "start"],
@@ -97,7 +97,7 @@ def send(
 
 @contextmanager
 def _some_greyd() -> Iterator[None]:
-    """Have a greyd, where the page has none running."""
+    """Run a greyd if the page has not started one."""
     listening = subprocess.run(["ss", "-Hltn", "sport = 10023"], capture_output=True).stdout
     if listening or SOCKET.exists():
         yield
@@ -119,7 +119,7 @@ def _some_greyd() -> Iterator[None]:
 
 
 def deliver_greylisted() -> None:
-    """See a new sender's mail deferred, and delivered when it comes again.
+    """Check that a new sender's mail is deferred, and delivered when it is retried.
 
     Raises:
         MailError: it is not so.
@@ -140,7 +140,7 @@ def _expect(reply: str, pattern: str) -> None:
 
 
 def check_the_tips() -> None:
-    """See that the last parameters of docs/postfix.md do what the page says of each.
+    """Check that the last parameters of docs/postfix.md behave as the page says.
 
     Raises:
         MailError: they do not.

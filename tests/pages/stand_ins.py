@@ -1,4 +1,4 @@
-"""What the throw-away machine can't have, and what stands in its place.
+"""Stand-ins for programs that cannot run on the disposable machine.
 
 ``STAND_INS`` is the one list of exceptions: everything else that a page shows is run as it stands.
 A page that needs another program that can't run there gets an entry here.
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[2]
 FOLDER = Path("/usr/local/stand-ins")
-"""First in the throw-away machine's PATH."""
+"""The first folder in the disposable machine's PATH."""
 
 UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/lib/systemd/system"))
 
 
 def systemctl(words: Sequence[str]) -> int:
-    """Do what systemd would: read the unit with its drop-ins, check it, run its ExecStart."""
+    """Act as systemd: read the unit with its drop-ins, check it, run its ExecStart."""
     verb, *units = [word for word in words if word != "--now"]
     for unit in units:
         if unit.endswith((".socket", ".timer")):
@@ -52,13 +52,13 @@ def systemctl(words: Sequence[str]) -> int:
 
 
 def journalctl(words: Sequence[str]) -> int:
-    """Show what the unit behind -u has written."""
+    """Print the output of the unit given by -u."""
     sys.stdout.write(_log_of(words[words.index("-u") + 1]).read_text())
     return 0
 
 
 def apt(words: Sequence[str]) -> int:
-    """See whether the packages exist; one that the page has built is not there to be looked up."""
+    """Check that the packages exist, except one that the page has built."""
     _, *packages = [word for word in words if not word.startswith(("-", "./dist/"))]
     if not packages:
         return 0
@@ -68,7 +68,7 @@ def apt(words: Sequence[str]) -> int:
 
 
 def python3(words: Sequence[str]) -> int:
-    """Make a virtual environment whose pip installs the greyd of this checkout."""
+    """Create a virtual environment whose pip installs the greyd of this checkout."""
     if words[:2] != ["-m", "venv"]:
         os.execv(sys.executable, [sys.executable, *words])
     folder = Path(words[2]) / "bin"
@@ -78,7 +78,7 @@ def python3(words: Sequence[str]) -> int:
 
 
 def pip(words: Sequence[str]) -> int:
-    """Put greyd beside pip."""
+    """Install greyd next to pip."""
     if words[0] != "install" or words[-1] not in (".", "greyd"):
         return 1
     target = Path(os.environ["STAND_IN"]).with_name("greyd")
@@ -88,7 +88,7 @@ def pip(words: Sequence[str]) -> int:
 
 
 def docker(words: Sequence[str]) -> int:
-    """See that the files exist that it would read; test_image.py and test_compose.py try them."""
+    """Check that docker's files exist; test_image.py and test_compose.py run them."""
     files = [words[at + 1] for at, word in enumerate(words) if word in ("--file", "--filename")]
     files += [word.rpartition("=")[2] for word in words if word.startswith("--from-file")]
     known = {"run", "kill", "logs", "compose", "create", "apply", "--namespace"}
@@ -96,26 +96,26 @@ def docker(words: Sequence[str]) -> int:
 
 
 def swaks(words: Sequence[str]) -> int:
-    """Send a mail; to the Postfix of a container that can't be here, only see the options."""
+    """Send a mail; for the Postfix in a container, only check the options."""
     if "--server=127.0.0.1:2525" in words:
         words = [*words, "--dump"]
     os.execv("/usr/bin/swaks", ["swaks", *words])
 
 
 def pipx(words: Sequence[str]) -> int:
-    """See that it is told to install a checkout."""
+    """Check that pipx is to install a checkout."""
     return 0 if words == ["install", "."] and (Path.cwd() / "pyproject.toml").exists() else 1
 
 
 def make(words: Sequence[str]) -> int:
-    """Serve, with the packages that are there; of the other targets see that they exist."""
+    """Run ``make serve`` with the installed packages; check that other targets exist."""
     how = "--old-file=.venv/.installed" if words == ["serve"] else "--dry-run"
     # Which builder there is, the machine need not know to plan.
     os.execv("/usr/bin/make", ["make", how, "BUILDER=docker", *words])
 
 
 class StandIn(NamedTuple):
-    """A program in the place of another."""
+    """A program that replaces another."""
 
     run: Callable[[Sequence[str]], int]
     reason: str
@@ -159,12 +159,12 @@ class Unit:
         verify(found[0])
 
     def forget_drop_ins(self) -> None:
-        """Take the drop-ins away."""
+        """Remove the drop-ins."""
         for path in self._drop_ins:
             path.unlink()
 
     def values(self, key: str) -> list[str]:
-        """Return what a key is set to; an empty value takes the earlier ones back."""
+        """Return the values of a key; an empty value clears the earlier ones."""
         values: list[str] = []
         for line in self.text.replace("\\\n", " ").splitlines():
             if line.startswith(f"{key}="):
@@ -184,7 +184,7 @@ class Unit:
         return dict(text.replace("%S", "/var/lib").split("=", 1) for text in texts)
 
     def command(self) -> list[str]:
-        """Return the words of ExecStart as systemd makes them."""
+        """Return the words of ExecStart as systemd splits them."""
         (line,) = self.values("ExecStart")
         variables = self.environment()
         words: list[str] = []
@@ -197,7 +197,7 @@ class Unit:
 
 
 def verify(path: Path) -> None:
-    """Let systemd check a unit's file; ends the program where it has something to say of it."""
+    """Check a unit's file with systemd; exits if systemd reports a problem."""
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(path)],
         capture_output=True, text=True,
@@ -284,7 +284,7 @@ def _start_redis(unit: Unit) -> None:
 
 
 def install_greyd() -> None:
-    """Install greyd as its package does: the unit, its user, the program's name."""
+    """Install greyd as its package does: unit, user, program."""
     subprocess.run(["useradd", "--system", "--no-create-home", "greyd"], check=True)
     shutil.copy(CHECKOUT / "packaging/systemd/greyd.service", UNIT_FOLDERS[0])
     Path("/usr/local/bin/greyd").unlink(missing_ok=True)
@@ -323,7 +323,7 @@ def _restart(name: str) -> None:
 
 
 def install() -> None:
-    """Write the stand-ins' files."""
+    """Write the stand-ins' programs."""
     FOLDER.mkdir()
     for name in STAND_INS:
         if name != "pip":

@@ -1,4 +1,4 @@
-"""The options and variables that the pages speak of, and whose they are."""
+"""The options and variables on the pages, and the programs they belong to."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ OTHERS = {
     "timestamps": "docker",
     "to": "swaks",
 }
-"""Options that the pages show and that are another program's. A new one is entered here."""
+"""Options of other programs on the pages. Add a new one here."""
 
 
 def strangers(text: str) -> list[str]:
-    """Return the options and variables in a text that nobody has."""
+    """Return the options and variables in a text that no program has."""
     options = {name for name in _OPTION.findall(text) if name not in OURS | OTHERS.keys()}
     variables = set(_VARIABLE.findall(text)) - VARIABLES
     return sorted(f"--{name}" for name in options) + sorted(variables)
