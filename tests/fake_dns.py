@@ -39,11 +39,11 @@ class FakeDns(Lookup):
     def fail(self, name: str, kind: RecordType) -> None:
         self.records[name.encode(), kind] = DnsError("SERVFAIL")
 
-    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:
-        self.asked.append((name, kind))
+    async def query(self, name: bytes, record_type: RecordType) -> DnsAnswer:
+        self.asked.append((name, record_type))
         if name in self.silent:
             await asyncio.sleep(3600)
-        answer = self.records.get((name, kind))
+        answer = self.records.get((name, record_type))
         if isinstance(answer, DnsError):
             raise answer
         if answer is None:

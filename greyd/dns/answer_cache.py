@@ -1,50 +1,92 @@
-"""A bounded cache of DNS answers, with a reserved part for answers that several networks share."""
+"""A bounded LRU cache of DNS answers that no single client network can fill.
+
+Answers that several client networks asked for are kept apart from those that only one network asked
+for. When the cache is full, the latter are evicted first.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-
-from greyd.dns.lookup import DnsAnswer, RecordType
 
 if TYPE_CHECKING:
     from greyd.dns.fair_share import ShareKey
+    from greyd.dns.lookup import DnsAnswer, RecordType
 
 MAX_CACHED_ANSWERS = 20_000
-"""Answers that are remembered; the one not used for longest goes."""
 
 MAX_CACHED_BYTES = 32 * 1024 * 1024
-"""What they may take together."""
 
 UNSHARED_DIVISOR = 4
-"""One in so many of them is for answers that one client network alone has asked for. They have more
-only where there is room: so no stranger drives out what others share.
+"""Answers that only one network asked for keep ``1 / UNSHARED_DIVISOR`` of the cache when it is
+full, so a client cannot evict what others share.
 """
 
-OVERHEAD_BYTES = 400  # what a remembered answer takes beside its name and values, about
+
+class Question(NamedTuple):
+    """What is looked up. A tuple, because the cache is searched by it for each query."""
+
+    name: bytes
+    record_type: RecordType
 
 
-class CachedAnswer(NamedTuple):
-    """What is remembered of a question."""
+@dataclass(frozen=True, slots=True)
+class CachedAnswer:
+    """The answer to a question, or the failure to get one."""
 
     answer: DnsAnswer | None
-    """None: there was none to be had."""
-    failure: str
-    expires_at: float
-    raw_bytes: int
+    """None if the lookup failed."""
+    failure: str = ""
+    expires_at: float = 0
+    size_bytes: int = 0
     network: ShareKey | None = None
-    """Of the client that it was asked for first."""
+    """The network of the client that asked first."""
 
 
-Question = tuple[bytes, RecordType]
+class AnswerCache:
+    """Caches answers. Expired ones stay until they are replaced or evicted."""
+
+    def __init__(self) -> None:
+        self._shared, self._unshared = _LruAnswers(), _LruAnswers()
+
+    def get(self, question: Question, network: ShareKey) -> CachedAnswer | None:
+        """Return an answer; if another network asked for it first, it counts as shared from now."""
+        if entry := self._shared.get(question):
+            return entry
+        entry = self._unshared.get(question)
+        if entry is not None and entry.network != network:
+            self._unshared.pop(question)
+            self._shared.put(question, entry)
+        return entry
+
+    def put(self, question: Question, entry: CachedAnswer) -> None:
+        """Store an answer, replacing an older one, and evict what exceeds the limits."""
+        answers = self._unshared if self._shared.get(question) is None else self._shared
+        answers.pop(question)
+        answers.put(question, entry)
+        while (
+            len(self._shared) + len(self._unshared) > MAX_CACHED_ANSWERS
+            or self._shared.size_bytes + self._unshared.size_bytes > MAX_CACHED_BYTES
+        ):
+            self._part_to_shrink.evict_oldest()
+
+    @property
+    def _part_to_shrink(self) -> _LruAnswers:
+        unshared = self._unshared
+        exceeds_its_part = (
+            len(unshared) > MAX_CACHED_ANSWERS // UNSHARED_DIVISOR
+            or unshared.size_bytes > MAX_CACHED_BYTES // UNSHARED_DIVISOR
+        )
+        return unshared if exceeds_its_part or not self._shared else self._shared
 
 
 class _LruAnswers:
-    """Answers, that not used for longest first."""
+    """Answers in the order of their last use, with their total size."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[Question, CachedAnswer] = OrderedDict()
-        self.raw_bytes = 0
+        self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -57,49 +99,12 @@ class _LruAnswers:
 
     def put(self, question: Question, entry: CachedAnswer) -> None:
         self._entries[question] = entry
-        self.raw_bytes += entry.raw_bytes
+        self.size_bytes += entry.size_bytes
 
     def pop(self, question: Question) -> None:
         if entry := self._entries.pop(question, None):
-            self.raw_bytes -= entry.raw_bytes
+            self.size_bytes -= entry.size_bytes
 
-    def forget_oldest(self) -> None:
-        self.raw_bytes -= self._entries.popitem(last=False)[1].raw_bytes
-
-
-class AnswerCache:
-    """All answers: those that several client networks have asked for, and the others."""
-
-    def __init__(self) -> None:
-        self._shared, self._unshared = _LruAnswers(), _LruAnswers()
-
-    def get(self, question: Question, network: ShareKey) -> CachedAnswer | None:
-        """Return an answer for a client network."""
-        if entry := self._shared.get(question):
-            return entry
-        entry = self._unshared.get(question)
-        if entry is not None and entry.network != network:
-            self._unshared.pop(question)
-            self._shared.put(question, entry)
-        return entry
-
-    def put(self, question: Question, entry: CachedAnswer) -> None:
-        """Remember an answer in place of the one before, and forget what is too much."""
-        answers = self._unshared if self._shared.get(question) is None else self._shared
-        answers.pop(question)
-        answers.put(question, entry)
-        while (
-            len(self._shared) + len(self._unshared) > MAX_CACHED_ANSWERS
-            or self._shared.raw_bytes + self._unshared.raw_bytes > MAX_CACHED_BYTES
-        ):
-            self._fullest.forget_oldest()
-
-    @property
-    def _fullest(self) -> _LruAnswers:
-        """Of the two the one that has more than its part."""
-        unshared = self._unshared
-        has_more = (
-            len(unshared) > MAX_CACHED_ANSWERS // UNSHARED_DIVISOR
-            or unshared.raw_bytes > MAX_CACHED_BYTES // UNSHARED_DIVISOR
-        )
-        return unshared if has_more or not self._shared else self._shared
+    def evict_oldest(self) -> None:
+        _, entry = self._entries.popitem(last=False)
+        self.size_bytes -= entry.size_bytes

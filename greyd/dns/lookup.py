@@ -1,24 +1,27 @@
-"""DNS as the rest of greyd sees it: a question, its answer, and that there may be none.
+"""The interface of DNS lookups: record types, answers and errors.
 
-Names are octets in lower case, without a dot at the end. Nothing here asks: ``greyd.dns.resolver``
-does, and is imported only where an option needs it.
+Names are bytes in lower case without a dot at the end. ``greyd.dns.resolver`` implements the
+interface; it is imported only where an option needs DNS.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from greyd.errors import GreydError
 
 if TYPE_CHECKING:
     from greyd.rules.address import Address
 
 
-class DnsError(Exception):
-    """There is no answer to be had, now: nothing is known. The text says why."""
+class DnsError(GreydError):
+    """A lookup failed, so nothing is known; the text says why."""
 
 
 class RecordType(Enum):
-    """What can be asked for; the values are the record types' names."""
+    """The record types that greyd asks for."""
 
     A = "A"
     AAAA = "AAAA"
@@ -26,56 +29,57 @@ class RecordType(Enum):
     PTR = "PTR"
     TXT = "TXT"
 
-    # Kinds are part of each key of the cache, and Enum's own hash is slow.
+    # Record types are part of each cache key, and Enum's own hash is slow.
     __hash__ = object.__hash__
 
 
-class DnsAnswer(NamedTuple):
-    """What a name has under one kind."""
+@dataclass(frozen=True, slots=True)
+class DnsAnswer:
+    """The records of one type that a name has."""
 
     values: tuple[bytes, ...] = ()
-    """A, AAAA: packed addresses (4, 16 octets). MX, PTR: names, lower case, without the last dot;
-    MX by preference, and a null MX (RFC 7505) is one empty name. TXT: a record's strings joined.
-    Names in PTR and MX records that can't stand in DNS are left out.
+    """A, AAAA: packed addresses (4, 16 bytes). MX, PTR: names, sorted by preference for MX; a null
+    MX (RFC 7505) is one empty name. TXT: the strings of each record, joined. Names in MX and PTR
+    records that are invalid in the DNS are left out.
     """
     exists: bool = True
-    """False: there is no such name (NXDOMAIN). One without such records has no values."""
+    """False if there is no such name (NXDOMAIN); a name without such records has no values."""
 
 
 class Lookup(Protocol):
-    """Something that can be asked."""
+    """Queries the DNS."""
 
-    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:
-        """Ask for records; CNAMEs are followed.
+    async def query(self, name: bytes, record_type: RecordType) -> DnsAnswer:
+        """Return the records of a name, following CNAMEs.
 
-        A name that can't stand in DNS (an empty label, a label over 63 octets, over 253 octets in
-        all, something that is not printable) is answered as not existing, without asking.
+        An invalid name (an empty label, a label over 63 bytes, over 253 bytes in all, unprintable
+        bytes) is answered as nonexistent, without a query.
 
         Raises:
-            DnsError: time-out, SERVFAIL, REFUSED, too many lookups under way and the like.
+            DnsError: time-out, SERVFAIL, REFUSED, too many lookups and the like.
         """
 
     def for_client(self, _address: Address) -> Lookup:
-        """Return what asks for a client, whose share of the lookups it has."""
+        """Return a lookup whose queries count towards a client's share."""
         return self
 
 
 class DisabledLookup(Lookup):
-    """Is never asked, and knows nothing."""
+    """Fails all queries without sending any."""
 
-    async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:  # noqa: ARG002 - a Lookup's
-        """Say so."""
+    async def query(self, name: bytes, record_type: RecordType) -> DnsAnswer:  # noqa: ARG002 - a Lookup's
+        """Fail."""
         raise DnsError("not asked")
 
 
 class LookupResult(Enum):
-    """How a lookup ended, as it is counted."""
+    """How a lookup ended; the values are labels of a metric."""
 
     ANSWERED = "answered"
     NXDOMAIN = "nxdomain"
     NODATA = "nodata"
     FAILED = "failed"
-    """SERVFAIL, REFUSED, nonsense, nobody there, too large."""
+    """SERVFAIL, REFUSED, an unreachable server, a malformed or oversized response."""
     TIMEOUT = "timeout"
     TOO_MANY = "too many"
-    """Not asked: as many lookups as may be are under way, of all or of the client's share."""
+    """Never sent: the limit of lookups, or of the client's share, was reached."""

@@ -1,32 +1,37 @@
-"""c-ares responses: validated, limited, and turned into lookup outcomes."""
+"""Turns the responses of c-ares into outcomes of lookups, within limits.
+
+c-ares does not pass on the SOA record that comes with NXDOMAIN or with an empty answer (RFC 2308),
+so these are cached for ``NEGATIVE_TTL_SECONDS``.
+"""
 
 from __future__ import annotations
 
-import logging
 import re
-from socket import AF_INET, AF_INET6, inet_pton
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, inet_pton  # arithmetic on addresses, no I/O
+from typing import Any
 
 import aiodns
 import pycares
 
-from greyd.dns.lookup import LookupResult, RecordType
+from greyd.dns.lookup import DnsError, LookupResult, RecordType
 
 NEGATIVE_TTL_SECONDS = 60
-"""How long it is remembered that there is no such name, or no such record."""
+"""How long a missing name or record is cached."""
 
 FAILURE_TTL_SECONDS = 5
-"""How long it is remembered that there was no answer: the recipients of one message ask at once."""
+"""How long a failure is cached: the recipients of one message cause the same lookup at once."""
 
 MAX_RECORDS = 256
-"""In an answer; one with more is none."""
+"""Records in an answer; a longer answer is a failure."""
 
-MAX_BYTES = 16 * 1024
-"""Of the values of an answer; one with more is none."""
+MAX_ANSWER_BYTES = 16 * 1024
+"""Bytes of an answer's values; a larger answer is a failure."""
 
-_LABEL = rb"[!-\-/-~]{1,63}"  # printable, and no dot
+_LABEL = rb"[!-\-/-~]{1,63}"  # printable, without a dot
 VALID_NAME = re.compile(rb"(?!.{254})" + _LABEL + rb"(?:\." + _LABEL + rb")*")
-QUERYABLE_NAME = re.compile(rb"[a-z0-9_.*/-]+")  # c-ares takes nothing else
+QUERYABLE_NAME = re.compile(rb"[a-z0-9_.*/-]+")
+"""The only bytes that c-ares accepts in a name."""
 
 _RECORD_DATA = {
     RecordType.A: pycares.ARecordData,
@@ -41,27 +46,27 @@ _RESULTS = {
     pycares.errno.ARES_ETIMEOUT: LookupResult.TIMEOUT,
 }
 
-# aiodns warns where inotify can't be had, with each channel; that costs nothing here, see above.
-logging.getLogger("aiodns").addHandler(logging.NullHandler())
 
-
-class LookupOutcome(NamedTuple):
-    """What became of a lookup."""
+@dataclass(frozen=True, slots=True)
+class LookupOutcome:
+    """The end of a lookup."""
 
     result: LookupResult
-    seconds: float
-    """How long that is true."""
+    ttl_seconds: float
     values: tuple[bytes, ...] = ()
     failure: str = ""
 
 
-class UnusableAnswerError(Exception):
-    """What came is none; the text says why."""
+@dataclass(frozen=True, slots=True)
+class CnameRedirect:
+    """The target of an answer's CNAMEs, if the answer holds no records of the target."""
+
+    target: bytes
+    ttl_seconds: float
 
 
-def decoded_name(text: str | bytes) -> bytes:
-    """Return a name as c-ares tells it; what is odd in it comes with a backslash."""
-    return (text.encode("ascii") if isinstance(text, str) else text).lower()
+class UnusableAnswerError(DnsError):
+    """An answer exceeds a limit, or its CNAMEs lead nowhere."""
 
 
 def failed_outcome(reason: str) -> LookupOutcome:
@@ -69,66 +74,94 @@ def failed_outcome(reason: str) -> LookupOutcome:
     return LookupOutcome(LookupResult.FAILED, FAILURE_TTL_SECONDS, failure=reason)
 
 
-def error_outcome(error: BaseException, seconds: float) -> LookupOutcome:
-    """Return what an error of aiodns says: number and text."""
+def error_outcome(error: BaseException, ttl_seconds: float) -> LookupOutcome:
+    """Return the outcome for an exception of aiodns; ``ttl_seconds`` limits how long it holds."""
     if not isinstance(error, aiodns.error.DNSError):
         return failed_outcome(str(error))
     number, text = error.args
     result = _RESULTS.get(number, LookupResult.FAILED)
     if result in (LookupResult.NODATA, LookupResult.NXDOMAIN):
-        return LookupOutcome(result, min(seconds, NEGATIVE_TTL_SECONDS))
+        return LookupOutcome(result, min(ttl_seconds, NEGATIVE_TTL_SECONDS))
     return LookupOutcome(result, FAILURE_TTL_SECONDS, failure=text)
 
 
-def follow_cnames(response: pycares.DNSResult, name: bytes, seconds: float) -> tuple[bytes, float]:
-    """Return where an answer's CNAMEs lead, and the smallest TTL on the way."""
+def read_response(
+    response: pycares.DNSResult, name: bytes, record_type: RecordType, ttl_seconds: float
+) -> LookupOutcome | CnameRedirect:
+    """Return the outcome, or the name to look up next; ``ttl_seconds`` limits how long it holds.
+
+    Raises:
+        UnusableAnswerError: the answer exceeds a limit, or its CNAMEs form a loop.
+    """
+    sections = (response.answer, response.authority, response.additional)
+    if sum(map(len, sections)) > 2 * MAX_RECORDS:
+        raise UnusableAnswerError(f"more than {2 * MAX_RECORDS} records in all sections")
+    redirect = _follow_cnames(response, name, ttl_seconds)
+    target, ttl_seconds = redirect.target, redirect.ttl_seconds
+    records = [
+        record
+        for record in response.answer
+        if isinstance(record.data, _RECORD_DATA[record_type])
+        and _decoded_name(record.name) == target
+    ]
+    if records:
+        ttl_seconds = min(ttl_seconds, *(record.ttl for record in records))
+        return LookupOutcome(LookupResult.ANSWERED, ttl_seconds, _values(record_type, records))
+    soa_seconds = _negative_ttl(response)
+    if target == name or soa_seconds is not None:
+        seconds = NEGATIVE_TTL_SECONDS if soa_seconds is None else soa_seconds
+        return LookupOutcome(LookupResult.NODATA, min(ttl_seconds, seconds))
+    return redirect
+
+
+def _decoded_name(text: str | bytes) -> bytes:
+    """Return a name from c-ares in lower case; unusual bytes in it are escaped by a backslash."""
+    return (text.encode("ascii") if isinstance(text, str) else text).lower()
+
+
+def _follow_cnames(response: pycares.DNSResult, name: bytes, ttl_seconds: float) -> CnameRedirect:
     start = name
     cnames = {
-        decoded_name(record.name): (decoded_name(record.data.cname), record.ttl)
+        _decoded_name(record.name): (_decoded_name(record.data.cname), record.ttl)
         for record in response.answer
         if isinstance(record.data, pycares.CNAMERecordData)
     }
     while cname := cnames.pop(name, None):
         name, ttl = cname
-        seconds = min(seconds, ttl)
+        ttl_seconds = min(ttl_seconds, ttl)
         if name == start:
-            raise UnusableAnswerError("its CNAMEs go in a circle")
-    return name, seconds
+            raise UnusableAnswerError("its CNAMEs form a loop")
+    return CnameRedirect(name, ttl_seconds)
 
 
-def soa_seconds(response: pycares.DNSResult) -> float | None:
-    """Return how long there is nothing (RFC 2308, 5); None where the answer does not say."""
+def _negative_ttl(response: pycares.DNSResult) -> float | None:
+    """Return how long the absence of records holds (RFC 2308, 5); None without an SOA record."""
     for record in response.authority:
         if isinstance(record.data, pycares.SOARecordData):
             return float(min(record.ttl, record.data.minimum))
     return None
 
 
-def record_values(kind: RecordType, records: list[Any]) -> tuple[bytes, ...]:
-    """Return the values of an answer's records.
-
-    Raises:
-        UnusableAnswerError: the answer exceeds a limit.
-    """
+def _values(record_type: RecordType, records: list[Any]) -> tuple[bytes, ...]:
     if len(records) > MAX_RECORDS:
         raise UnusableAnswerError(f"more than {MAX_RECORDS} records")
-    if kind is RecordType.MX:
+    if record_type is RecordType.MX:
         records.sort(key=lambda record: record.data.priority)
-        values = [decoded_name(record.data.exchange) for record in records]
-        # RFC 7505: a lone MX of the root says that the domain takes no mail.
-        values = [each for each in values if _is_printable_name(each) or not each]
-    elif kind is RecordType.PTR:
-        values = [decoded_name(record.data.dname) for record in records]
-        values = [each for each in values if _is_printable_name(each)]
-    elif kind is RecordType.TXT:
+        values = [_decoded_name(record.data.exchange) for record in records]
+        # RFC 7505: a single MX record with the root as its name says that the domain has no mail.
+        values = [each for each in values if _is_valid_name(each) or not each]
+    elif record_type is RecordType.PTR:
+        values = [_decoded_name(record.data.dname) for record in records]
+        values = [each for each in values if _is_valid_name(each)]
+    elif record_type is RecordType.TXT:
         values = [record.data.data for record in records]
     else:
-        family = AF_INET if kind is RecordType.A else AF_INET6
+        family = AF_INET if record_type is RecordType.A else AF_INET6
         values = [inet_pton(family, record.data.addr) for record in records]
-    if sum(map(len, values)) > MAX_BYTES:
-        raise UnusableAnswerError(f"more than {MAX_BYTES} octets")
+    if sum(map(len, values)) > MAX_ANSWER_BYTES:
+        raise UnusableAnswerError(f"more than {MAX_ANSWER_BYTES} bytes")
     return tuple(values)
 
 
-def _is_printable_name(name: bytes) -> bool:
+def _is_valid_name(name: bytes) -> bool:
     return VALID_NAME.fullmatch(name) is not None and b"\\" not in name

@@ -1,4 +1,4 @@
-"""Who may ask how much: strangers whose name servers never answer, beside a client whose do."""
+"""Fair shares of lookups: strangers whose name servers never answer, and a client whose do."""
 
 from __future__ import annotations
 
@@ -114,14 +114,14 @@ def test_beside_silent_domains_others_are_answered_in_time(kind: str, seconds: f
         ("one domain, in odd names", 100), ("networks all over, a domain each", 250),
     ],
 )  # fmt: skip
-def test_nobody_has_more_than_a_part(kind: str, most: int) -> None:
+def test_no_group_holds_more_than_its_share(kind: str, most: int) -> None:
     lookups = Lookups()
     for number in range(1000):
         lookups.ask(*STRANGERS[kind](number), SILENCE)
     assert most * 0.9 <= lookups.in_flight <= most
 
 
-def test_a_burst_of_one_network_is_answered_bit_by_bit() -> None:
+def test_a_burst_of_one_network_is_answered_gradually() -> None:
     lookups = Lookups()
     asked = [lookups.ask("192.0.2.7", f"q{n}.d{n}.example", ANSWER) for n in range(500)]
     assert lookups.in_flight < 30
@@ -130,7 +130,7 @@ def test_a_burst_of_one_network_is_answered_bit_by_bit() -> None:
     assert lookups.dropped == []
 
 
-def test_a_list_that_does_not_answer_leaves_room_for_other_questions() -> None:
+def test_a_silent_list_leaves_room_for_other_lookups() -> None:
     lookups = Lookups()
     for number in range(300):
         lookups.ask(f"10.{number % 200}.{number % 3}.7", f"{number}.dead.example", SILENCE)
@@ -142,7 +142,7 @@ def test_a_list_that_does_not_answer_leaves_room_for_other_questions() -> None:
     assert len(lookups.ended) == 301
 
 
-def test_a_list_that_answers_is_asked_beside_strangers_who_wait() -> None:
+def test_a_list_that_answers_is_queried_while_strangers_wait_for_silent_servers() -> None:
     lookups = Lookups()
     for number in range(150):
         for question in range(10):
@@ -153,7 +153,7 @@ def test_a_list_that_answers_is_asked_beside_strangers_who_wait() -> None:
     assert set(good) <= set(lookups.ended)
 
 
-def test_who_waits_for_the_same_domain_as_a_crowd_is_next_when_it_has_room() -> None:
+def test_a_lookup_of_a_crowded_domain_is_next_when_the_domain_has_room() -> None:
     lookups = Lookups()
     for number in range(900):
         lookups.ask(f"10.{number % 9}.{number % 9}.7", f"q{number}.slow.example", 0.5)
@@ -163,7 +163,7 @@ def test_who_waits_for_the_same_domain_as_a_crowd_is_next_when_it_has_room() -> 
     assert set(good) <= set(lookups.ended)
 
 
-def test_the_addresses_of_clients_are_no_domain_of_one_owner() -> None:
+def test_reverse_lookups_share_no_domain_limit() -> None:
     lookups = Lookups()
     for number in range(400):
         lookups.ask(f"10.{number % 200}.{number % 5}.7", f"{number}.192.in-addr.arpa", SILENCE)
@@ -177,7 +177,7 @@ actions = st.lists(st.tuples(st.sampled_from("ael"), addresses, names), max_size
 
 @settings(deadline=None)
 @given(actions, st.integers(1, 5))
-def test_whatever_comes_nothing_is_lost_and_room_is_used(
+def test_no_lookup_is_lost_and_no_place_stays_unused(
     steps: list[tuple[str, str, bytes]], most: int
 ) -> None:
     dropped: list[QueuedLookup[int]] = []
@@ -208,7 +208,7 @@ def test_whatever_comes_nothing_is_lost_and_room_is_used(
     assert waiting == dropped == []
 
 
-def test_who_has_gone_is_forgotten() -> None:
+def test_idle_networks_and_domains_are_forgotten() -> None:
     lookups = Lookups()
 
     def visit(first: int) -> None:

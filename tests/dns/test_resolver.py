@@ -1,4 +1,4 @@
-"""The resolver: what it answers, remembers and refuses, asked of a small real name server."""
+"""The resolver's answers, cache and limits, against a small real name server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from socket import inet_aton
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ ABSENT = DnsAnswer(exists=False)
 
 @dataclass
 class Asked:
-    """A resolver under test, its clock, and what it has told."""
+    """A resolver under test, its clock, and what its observer has counted."""
 
     server: DnsServer
     resolver: Resolver = field(init=False)
@@ -66,7 +66,7 @@ class Asked:
         self.timed += seconds is not None
 
     async def a(self, name: bytes = MX1) -> DnsAnswer:
-        """Ask for addresses; each is one octet, the last."""
+        """Ask for addresses; each is one byte, the last."""
         return _short(await self.resolver.query(name, A))
 
     async def times_out(self, name: bytes = MX1) -> None:
@@ -80,7 +80,7 @@ class Asked:
 
 
 def _short(answer: DnsAnswer) -> DnsAnswer:
-    return answer._replace(values=tuple(value[-1:] for value in answer.values))
+    return replace(answer, values=tuple(value[-1:] for value in answer.values))
 
 
 def addresses(*last: int) -> DnsAnswer:
@@ -130,7 +130,7 @@ def refusing_port() -> Iterator[int]:
     """Yield a port of which the kernel says that nobody is there, and that nobody else gets."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
-        # So it takes octets only from where nothing comes from.
+        # So it takes packets only from where nothing comes from.
         taken.connect(("127.0.0.1", 9))
         yield taken.getsockname()[1]
 
@@ -207,7 +207,7 @@ def test_every_kind_of_answer_arrives(loop: Loop) -> None:
 
 
 @LOOPS
-def test_it_works_where_inotify_is_not_to_be_had(
+def test_it_works_without_inotify(
     loop: Loop, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     initialise = pycares.Channel.__init__
@@ -223,7 +223,7 @@ def test_it_works_where_inotify_is_not_to_be_had(
     assert capfd.readouterr().err == ""
 
 
-def test_an_alias_is_followed_where_the_server_leaves_that_to_others() -> None:
+def test_the_resolver_follows_an_alias_that_the_server_does_not_follow() -> None:
     zone = EVERYTHING | {
         "a.loop.example.com": ["300 CNAME b.loop.example.com."],
         "b.loop.example.com": ["300 CNAME a.loop.example.com."],
@@ -243,7 +243,7 @@ def test_an_alias_is_followed_where_the_server_leaves_that_to_others() -> None:
     with_resolver(zone, do, follows=False)
 
 
-def test_a_loop_of_aliases_is_no_answer() -> None:
+def test_a_loop_of_aliases_is_a_failure() -> None:
     zone: Zone = {
         "a.example.com": ["300 CNAME b.example.com."],
         "b.example.com": ["300 CNAME a.example.com."],
@@ -270,7 +270,7 @@ def test_what_a_server_can_t_answer_is_a_failure(behaviour: Any) -> None:
 
 
 @pytest.mark.parametrize("behaviour", [SILENT, WRONG_ID, WRONG_QUESTION])
-def test_without_an_answer_to_the_question_the_time_runs_out(behaviour: Any) -> None:
+def test_without_a_matching_response_the_lookup_times_out(behaviour: Any) -> None:
     async def do(asked: Asked) -> None:
         with fails():
             await asked.a()
@@ -279,7 +279,7 @@ def test_without_an_answer_to_the_question_the_time_runs_out(behaviour: Any) -> 
     with_resolver({"mx1.example.com": behaviour}, do, timeout_seconds=0.2)
 
 
-def test_nobody_there_is_a_failure_at_once() -> None:
+def test_an_unreachable_server_is_a_failure_at_once() -> None:
     async def do(port: int) -> None:
         asking = Resolver([Endpoint("127.0.0.1", port)], timeout_seconds=1000)
         with pytest.raises(DnsError, match="contact"):
@@ -290,7 +290,7 @@ def test_nobody_there_is_a_failure_at_once() -> None:
         asyncio.run(do(port))
 
 
-def test_the_second_server_answers_where_the_first_is_not_there() -> None:
+def test_the_second_server_answers_if_the_first_is_unreachable() -> None:
     async def do(asked: Asked) -> None:
         with refusing_port() as port:
             two = [Endpoint("127.0.0.1", each) for each in (port, asked.server.port)]
@@ -301,7 +301,7 @@ def test_the_second_server_answers_where_the_first_is_not_there() -> None:
     with_resolver(EVERYTHING, do)
 
 
-def test_a_question_that_got_lost_is_asked_again() -> None:
+def test_a_lost_query_is_repeated() -> None:
     zone: Zone = {"mx1.example.com": SILENT}
 
     async def do(asked: Asked) -> None:
@@ -320,9 +320,9 @@ def test_a_question_that_got_lost_is_asked_again() -> None:
         [f"300 A 10.0.{number // 256}.{number % 256}" for number in range(1000)],
         [f"300 TXT {' '.join([chr(34) + 'x' * 250 + chr(34)] * 10)}" for _ in range(8)],
     ],
-    ids=["records", "octets"],
+    ids=["records", "bytes"],
 )
-def test_an_answer_that_is_too_large_is_none(records: list[str]) -> None:
+def test_an_answer_that_is_too_large_is_a_failure(records: list[str]) -> None:
     kind = RecordType(records[0].split()[1])
 
     async def do(asked: Asked) -> None:
@@ -343,7 +343,7 @@ def test_an_answer_that_is_too_large_is_none(records: list[str]) -> None:
         b"x." * 126 + b"xx", b"a b.example.com", b"\x00", b"a.\xff", b"example.com\n",
     ],
 )  # fmt: skip
-def test_a_name_that_can_t_stand_in_dns_does_not_exist(name: bytes) -> None:
+def test_an_invalid_name_does_not_exist(name: bytes) -> None:
     async def do(asked: Asked) -> None:
         assert asked.resolver.cached(name, A) == ABSENT
         assert await asked.resolver.query(name, A) == ABSENT
@@ -353,7 +353,7 @@ def test_a_name_that_can_t_stand_in_dns_does_not_exist(name: bytes) -> None:
     with_resolver({}, do)
 
 
-def test_the_longest_name_is_asked_for() -> None:
+def test_the_longest_valid_name_is_queried() -> None:
     async def do(asked: Asked) -> None:
         for name in (b"x." * 126 + b"x", b"x" * 63 + b".com", b"_dmarc.a-b.c*/d"):
             assert await asked.a(name) == ABSENT
@@ -362,7 +362,7 @@ def test_the_longest_name_is_asked_for() -> None:
     with_resolver({}, do)
 
 
-def test_a_name_that_c_ares_does_not_take_has_no_answer() -> None:
+def test_a_name_that_c_ares_rejects_is_a_failure() -> None:
     async def do(asked: Asked) -> None:
         for name in (b"user+tag.example.com", b"a\\.b.example.com", b"a!b"):
             with pytest.raises(DnsError, match="can't be asked"):
@@ -389,7 +389,7 @@ async def ask_all(port: int, names: list[bytes]) -> None:
     await asking.close()
 
 
-def test_whatever_the_bytes_they_are_answered_or_there_is_no_answer() -> None:
+def test_any_bytes_as_a_name_give_an_answer_or_a_dns_error() -> None:
     names = st.binary(max_size=80) | st.text("abA-_.\\*/\n", max_size=300).map(str.encode)
 
     @settings(max_examples=500, deadline=None)
@@ -422,7 +422,7 @@ def test_whatever_the_bytes_they_are_answered_or_there_is_no_answer() -> None:
         ([], 60),
     ],
 )
-def test_an_answer_is_remembered_as_long_as_it_says(entry: Any, seconds: int) -> None:
+def test_an_answer_is_cached_for_its_ttl(entry: Any, seconds: int) -> None:
     zone: Zone = {
         "mx1.example.com": entry,
         "b.example.com": ["700 A 192.0.2.3"],
@@ -447,7 +447,7 @@ def test_an_answer_is_remembered_as_long_as_it_says(entry: Any, seconds: int) ->
 
 
 @pytest.mark.parametrize("behaviour", [SERVFAIL, SILENT])
-def test_a_failure_is_remembered_for_a_moment(behaviour: Any) -> None:
+def test_a_failure_is_cached_for_some_seconds(behaviour: Any) -> None:
     zone: Zone = {"mx1.example.com": behaviour}
 
     async def do(asked: Asked) -> None:
@@ -465,7 +465,7 @@ def test_a_failure_is_remembered_for_a_moment(behaviour: Any) -> None:
     with_resolver(zone, do, timeout_seconds=0.2)
 
 
-def test_what_c_ares_remembers_is_forgotten_after_some_lookups_too(
+def test_the_channel_and_its_cache_are_replaced_after_some_lookups_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolver, "CHANNEL_LOOKUPS", 3)
@@ -483,7 +483,7 @@ def test_what_c_ares_remembers_is_forgotten_after_some_lookups_too(
     with_resolver(zone, do)
 
 
-def test_kinds_are_remembered_apart() -> None:
+def test_record_types_are_cached_separately() -> None:
     async def do(asked: Asked) -> None:
         await asked.resolver.query(MX1, A)
         assert asked.resolver.cached(MX1, RecordType.AAAA) is None
@@ -492,7 +492,7 @@ def test_kinds_are_remembered_apart() -> None:
     with_resolver(EVERYTHING, do)
 
 
-def test_what_was_not_used_for_longest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_answer_is_evicted_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_cache, "MAX_CACHED_ANSWERS", 3)
 
     async def do(asked: Asked) -> None:
@@ -506,7 +506,7 @@ def test_what_was_not_used_for_longest_is_forgotten_first(monkeypatch: pytest.Mo
     with_resolver({}, do)
 
 
-def test_what_is_remembered_has_room_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_cached_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_cache, "MAX_CACHED_BYTES", 40_000)
     names = [b"x%d.example.com" % number for number in range(20)]
     records = [f"300 TXT {' '.join([chr(34) + 'x' * 250 + chr(34)] * 20)}"]
@@ -522,7 +522,7 @@ def test_what_is_remembered_has_room_in_memory(monkeypatch: pytest.MonkeyPatch) 
     with_resolver({name.decode(): records for name in names}, do)
 
 
-def test_one_network_s_names_do_not_drive_out_what_others_share(
+def test_one_network_s_lookups_do_not_evict_answers_that_others_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(answer_cache, "MAX_CACHED_ANSWERS", 40)
@@ -557,7 +557,7 @@ def test_one_network_s_names_do_not_drive_out_what_others_share(
 HELD: Zone = {"mx1.example.com": Held(["300 A 192.0.2.1"])}
 
 
-def test_those_who_ask_the_same_meanwhile_share_a_lookup() -> None:
+def test_simultaneous_queries_of_the_same_question_share_a_lookup() -> None:
     async def do(asked: Asked) -> None:
         several = [asyncio.ensure_future(asked.a()) for _ in range(20)]
         await asyncio.sleep(0)
@@ -569,7 +569,7 @@ def test_those_who_ask_the_same_meanwhile_share_a_lookup() -> None:
     with_resolver(HELD, do)
 
 
-def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
+def test_a_cancelled_query_leaves_the_answer_to_the_others() -> None:
     async def do(asked: Asked) -> None:
         first = asyncio.ensure_future(asked.a())
         second = asyncio.ensure_future(asked.a())
@@ -584,7 +584,7 @@ def test_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
     with_resolver(HELD, do)
 
 
-def test_an_answer_that_comes_too_late_is_remembered() -> None:
+def test_an_answer_that_comes_too_late_is_cached() -> None:
     async def do(asked: Asked) -> None:
         await asked.times_out()
         asked.server.release()
@@ -595,7 +595,7 @@ def test_an_answer_that_comes_too_late_is_remembered() -> None:
     with_resolver(HELD, do)
 
 
-def test_a_failure_that_nobody_waits_for_any_more_disturbs_nobody() -> None:
+def test_a_failure_that_nobody_waits_for_has_no_effect() -> None:
     async def do(asked: Asked) -> None:
         await asked.times_out()
         asked.server.release()
@@ -628,7 +628,7 @@ def held(*names: bytes) -> Zone:
     return {name.decode(): Held(["300 A 192.0.2.1"]) for name in names} | EVERYTHING
 
 
-def test_so_many_lookups_are_in_flight_and_the_others_wait_for_their_turn(
+def test_lookups_beyond_the_limit_are_queued(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolver, "MAX_LOOKUPS", 2)
@@ -654,7 +654,9 @@ def test_so_many_lookups_are_in_flight_and_the_others_wait_for_their_turn(
     with_resolver(held(*names), do)
 
 
-def test_who_gives_up_before_its_turn_is_never_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lookup_that_is_cancelled_in_the_queue_is_never_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(resolver, "MAX_LOOKUPS", 1)
 
     async def do(asked: Asked) -> None:
@@ -675,7 +677,7 @@ def test_who_gives_up_before_its_turn_is_never_asked_for(monkeypatch: pytest.Mon
     with_resolver(held(b"a.example.com", b"b.example.com"), do)
 
 
-def test_who_waits_for_the_same_as_a_crowded_network_does_not_wait_for_its_turn() -> None:
+def test_a_question_of_a_crowded_network_starts_early_if_another_network_asks_too() -> None:
     async def do(asked: Asked) -> None:
         crowd = asked.resolver.for_client(client(1))
         names = [b"h%d.silent.example" % number for number in range(200)]
@@ -691,11 +693,11 @@ def test_who_waits_for_the_same_as_a_crowded_network_does_not_wait_for_its_turn(
     with_resolver(zone, do)
 
 
-def test_names_that_wait_are_bounded_and_the_largest_crowd_loses(
+def test_the_queue_is_bounded_and_the_network_with_most_lookups_loses_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolver, "MAX_LOOKUPS", 1)
-    monkeypatch.setattr(fair_share, "MAX_WAITING", 5)
+    monkeypatch.setattr(fair_share, "MAX_QUEUED", 5)
 
     async def do(asked: Asked) -> None:
         first = asyncio.ensure_future(asked.a(b"a.example.com"))
@@ -711,7 +713,7 @@ def test_names_that_wait_are_bounded_and_the_largest_crowd_loses(
         await settle()
         assert [each.done() for each in many] == [False] * 4 + [True] * 5
         assert not other.done()
-        with pytest.raises(DnsError, match="too many lookups are under way"):
+        with pytest.raises(DnsError, match="too many lookups are queued"):
             await many[-1]
         asked.server.release()
         assert _short(await other) == addresses(1, 2)
@@ -723,7 +725,7 @@ def test_names_that_wait_are_bounded_and_the_largest_crowd_loses(
     with_resolver(held(b"a.example.com"), do)
 
 
-def test_who_waits_for_its_turn_at_the_end_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queued_lookups_fail_when_the_resolver_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver, "MAX_LOOKUPS", 1)
 
     async def do(asked: Asked) -> None:
@@ -737,7 +739,7 @@ def test_who_waits_for_its_turn_at_the_end_gets_no_answer(monkeypatch: pytest.Mo
     with_resolver({"mx2.example.com": SILENT}, do)
 
 
-def test_a_lookup_outlives_the_channel_that_it_began_on() -> None:
+def test_a_lookup_survives_the_replacement_of_its_channel() -> None:
     async def do(asked: Asked) -> None:
         waiting = asyncio.ensure_future(asked.a())
         await asyncio.sleep(0)
@@ -754,7 +756,9 @@ def test_a_lookup_outlives_the_channel_that_it_began_on() -> None:
 
 
 @LOOPS
-def test_who_waits_at_the_end_gets_no_answer(loop: Loop, capfd: pytest.CaptureFixture[str]) -> None:
+def test_lookups_in_flight_fail_when_the_resolver_is_closed(
+    loop: Loop, capfd: pytest.CaptureFixture[str]
+) -> None:
     async def do(asked: Asked) -> None:
         first = asyncio.ensure_future(asked.a())
         await asyncio.sleep(0)
@@ -773,5 +777,5 @@ def test_who_waits_at_the_end_gets_no_answer(loop: Loop, capfd: pytest.CaptureFi
     assert capfd.readouterr().err == ""
 
 
-def test_one_that_was_never_asked_closes_too() -> None:
+def test_an_unused_resolver_can_be_closed() -> None:
     asyncio.run(Resolver().close())
