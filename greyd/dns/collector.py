@@ -1,19 +1,19 @@
-"""What DNS and Postfix's own attributes tell of a client, within one deadline for all of it.
+"""Collects the evidence about a client: DNS, and the names that Postfix passes on.
 
-All questions of a request are asked at the same time. What is not known when the deadline comes is
-left out: the client is then one that greyd is unsure of, and is treated as it would be without DNS.
+All queries of a request are sent at once and share one deadline. If an answer is missing at the
+deadline, greyd is unsure about the client and treats it as it would without DNS.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from greyd.config.vocabulary import TRUST
 from greyd.dns.blocklists import (
     LISTED_WEIGHT,
-    fail_unqueryable,
     fetch_address_listing,
     fetch_domain_listing,
     queryable_names,
@@ -22,47 +22,65 @@ from greyd.dns.blocklists import (
 from greyd.dns.identity import ProvenIdentity, identity_from_name, identity_from_spf
 from greyd.dns.lookup import DnsError
 from greyd.dns.spam_signals import helo_no_address, sender_no_mx, signals_without_dns
-from greyd.dns.spf.evaluator import check_host
+from greyd.dns.spf.check_host import check_host
 from greyd.rules.evidence import Evidence
 from greyd.rules.hostnames import domain_of, is_literal, normal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 
     from greyd.config.settings import Settings
-    from greyd.config.vocabulary import Zone
     from greyd.dns.blocklists import DnsListing
     from greyd.dns.lookup import Lookup
-    from greyd.dns.spf.evaluator import SpfResult
+    from greyd.dns.spf.check_host import SpfResult
     from greyd.rules.address import Address
     from greyd.rules.request import Request
     from greyd.whitelist.matcher import ClientWhitelist
 
-    Question = tuple[str, Coroutine[Any, Any, Any]]
+    Query = Coroutine[Any, Any, None]
+
+_SIGNALS_BY_DNS = {"helo_no_address": helo_no_address, "sender_no_mx": sender_no_mx}
 
 
-DNSBL, RHSBL, DNSWL, SPF = "dnsbl", "rhsbl", "dnswl", "spf"
+@dataclass(slots=True)
+class _DnsFindings:
+    """What the queries of one request have found so far."""
+
+    spf: SpfResult | None = None
+    dnsbl: list[DnsListing] = field(default_factory=list)
+    rhsbl: list[DnsListing] = field(default_factory=list)
+    dnswl: list[DnsListing] = field(default_factory=list)
+    signals: set[str] = field(default_factory=set)
+    is_complete: bool = True
+    """False if a query failed or was too late."""
 
 
 class DnsEvidenceCollector:
-    """Finds out of a client what the settings want to know."""
+    """Collects the evidence that the settings need."""
 
     def __init__(
         self,
         settings: Settings,
         lookup: Lookup,
         override: Callable[[], ClientWhitelist],
-        failed: Callable[[BaseException], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
-        """Ask ``lookup``; who is on ``override`` is not listed; ``failed`` is told of faults."""
+        """Create a collector.
+
+        Args:
+            settings: which evidence is needed, and the deadline.
+            lookup: queries the DNS.
+            override: returns the clients whose listings do not count.
+            on_error: is called with unexpected exceptions.
+        """
         self._settings = settings
         self._lookup = lookup
         self._override = override
-        self._failed = failed
-        wants_signals = settings.greylist == "suspicious" or bool(settings.delays)
-        self._signals = frozenset(settings.signals if wants_signals else ())
-        self._wants_spf = "spf" in settings.identity or "spf_fail" in self._signals
-        self._under_way: set[asyncio.Task[Evidence]] = set()
+        self._on_error = on_error
+        needs_signals = settings.greylist == "suspicious" or bool(settings.delays)
+        self._signals = frozenset(settings.signals if needs_signals else ())
+        self._needs_spf = "spf" in settings.identity or "spf_fail" in self._signals
+        self._tasks: set[asyncio.Task[Evidence]] = set()
         self._closed = False
 
     def collect(
@@ -73,133 +91,147 @@ class DnsEvidenceCollector:
             found(Evidence(unsure=True))
             return
         task = asyncio.ensure_future(self._collect(request, address))
-        self._under_way.add(task)
+        self._tasks.add(task)
         task.add_done_callback(partial(self._deliver, found))
 
     def _deliver(self, found: Callable[[Evidence], None], task: asyncio.Task[Evidence]) -> None:
-        self._under_way.discard(task)
+        self._tasks.discard(task)
         if task.cancelled():
             found(Evidence(unsure=True))
         elif (error := task.exception()) is not None:
-            self._failed(error)
+            self._on_error(error)
             found(Evidence(unsure=True))
         else:
             found(task.result())
 
     def evidence_without_dns(self, request: Request, address: Address) -> Evidence:
-        """Return what is known before anything is asked."""
-        return self._weigh(request, address, (), unsure=False)
+        """Return what the request alone shows."""
+        return self._combine(request, address, _DnsFindings())
+
+    def close(self) -> None:
+        """Stop querying; pending and later requests get ``Evidence(unsure=True)``."""
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+
+    # Queries ------------------------------------------------------------------------------------
 
     async def _collect(self, request: Request, address: Address) -> Evidence:
-        tasks = [
-            (kind, asyncio.ensure_future(question))
-            for kind, question in self._questions(request, address)
-        ]
+        findings = _DnsFindings()
+        queries = self._queries(request, address, findings)
+        tasks = [asyncio.ensure_future(query) for query in queries]
         if tasks:
-            await asyncio.wait(
-                [task for _, task in tasks], timeout=self._settings.dns_timeout_seconds
-            )
-        known: list[tuple[str, Any]] = []
-        unsure = False
-        for kind, task in tasks:
+            await asyncio.wait(tasks, timeout=self._settings.dns_timeout_seconds)
+        for task in tasks:
             if not task.done():
                 task.cancel()
-                unsure = True
-            elif (error := task.exception()) is None:
-                known.append((kind, task.result()))
-            else:
-                # A fault of ours in one answer must not hide what the others say: a listing, say.
-                unsure = True
+                findings.is_complete = False
+            elif (error := task.exception()) is not None:
+                # A bug in one query must not hide what the others found, such as a listing.
+                findings.is_complete = False
                 if not isinstance(error, DnsError):
-                    self._failed(error)
-        return self._weigh(request, address, known, unsure=unsure)
+                    self._on_error(error)
+        return self._combine(request, address, findings)
 
-    # What is asked ------------------------------------------------------------------------------
-
-    def _questions(self, request: Request, address: Address) -> Iterator[Question]:
+    def _queries(
+        self, request: Request, address: Address, findings: _DnsFindings
+    ) -> Iterator[Query]:
         lookup, settings = self._lookup.for_client(address), self._settings
-        if self._wants_spf:
-            helo = (request.helo_name or b"").lower()
-            yield SPF, check_host(lookup, address, request.sender or b"", helo)
-        for name, ask in (
-            ("helo_no_address", helo_no_address),
-            ("sender_no_mx", sender_no_mx),
-        ):
+        if self._needs_spf:
+            yield _check_spf(findings, lookup, request, address)
+        for name, check in _SIGNALS_BY_DNS.items():
             if name in self._signals:
-                yield name, ask(lookup, request)
+                yield _check_signal(findings, name, check(lookup, request))
         for zone in settings.dnswl:
-            yield DNSWL, fetch_address_listing(lookup, zone, address)
-        if self._override().match(request.client_name or b"", address) is None:
-            for zone in settings.dnsbl:
-                yield DNSBL, fetch_address_listing(lookup, zone, address)
-            domains = _domains_of(request) if settings.rhsbl else ()
-            for zone in settings.rhsbl:
-                yield from _domain_questions(lookup, zone, domains)
+            yield _check_list(findings.dnswl, fetch_address_listing(lookup, zone, address))
+        if self._override().match(request.client_name or b"", address) is not None:
+            return
+        for zone in settings.dnsbl:
+            yield _check_list(findings.dnsbl, fetch_address_listing(lookup, zone, address))
+        domains = _domains_of(request) if settings.rhsbl else ()
+        for zone in settings.rhsbl:
+            names: set[bytes] = set()
+            for domain in domains:
+                queryable = queryable_names(zone, domain)
+                names |= queryable
+                # A domain that no list can be queried for may be listed: the client is not clean.
+                findings.is_complete &= bool(queryable)
+            for each in names:
+                yield _check_list(findings.rhsbl, fetch_domain_listing(lookup, zone, each))
 
-    # What it means ------------------------------------------------------------------------------
+    # Conclusions --------------------------------------------------------------------------------
 
-    def _weigh(
-        self, request: Request, address: Address, known: Iterable[tuple[str, Any]], *, unsure: bool
-    ) -> Evidence:
-        marks = []
-        if self._signals:
-            seen = signals_without_dns(request, address)
-            marks = [each for each in seen if each in self._signals]
-        listings: dict[str, list[DnsListing]] = {DNSBL: [], RHSBL: [], DNSWL: []}
-        spf: SpfResult | None = None
-        for kind, answer in known:
-            if kind == SPF:
-                spf = answer
-            elif kind in listings:
-                listings[kind] += [answer] if answer else []
-            elif answer:
-                marks.append(kind)
-        against = listings[DNSBL] + listings[RHSBL]
-        weights = {each.zone: each.zone.weight for each in against}
+    def _combine(self, request: Request, address: Address, findings: _DnsFindings) -> Evidence:
+        blocklistings = findings.dnsbl + findings.rhsbl
+        weights = {each.zone: each.zone.weight for each in blocklistings}
         listed = sum(weights.values()) >= LISTED_WEIGHT
-        marks += [kind for kind in (DNSBL, RHSBL) if listed and listings[kind]]
-        if spf is not None:
-            unsure = unsure or spf.result == "temperror"
-            if spf.result == "fail" and "spf_fail" in self._signals:
-                marks.append("spf_fail")
-        trusted = any(_is_trusted(each) for each in listings[DNSWL])
-        whose = self._identity(request, address, spf)
+        spf = findings.spf
+        trusted = any(_is_trusted(each) for each in findings.dnswl)
+        identity = self._identity(request, address, spf)
         return Evidence(
-            identity=whose.domain if whose else b"",
-            way=whose.way if whose else "",
-            speaks_for_sender=whose is not None and whose.speaks_for_sender,
-            signals=tuple(marks),
+            identity=identity.domain if identity else b"",
+            way=identity.way if identity else "",
+            speaks_for_sender=identity is not None and identity.speaks_for_sender,
+            signals=tuple(self._shown_signals(request, address, findings, listed=listed)),
             listed=listed,
-            unsure=unsure,
-            delay_seconds=_longest_delay(against) if listed else None,
+            unsure=not findings.is_complete or (spf is not None and spf.result == "temperror"),
+            delay_seconds=_longest_delay(blocklistings) if listed else None,
             exemption="DNS whitelist" if trusted and not listed else "",
         )
+
+    def _shown_signals(
+        self, request: Request, address: Address, findings: _DnsFindings, *, listed: bool
+    ) -> Iterator[str]:
+        if self._signals:
+            for name in signals_without_dns(request, address):
+                if name in self._signals:
+                    yield name
+        yield from (name for name in _SIGNALS_BY_DNS if name in findings.signals)
+        if listed and findings.dnsbl:
+            yield "dnsbl"
+        if listed and findings.rhsbl:
+            yield "rhsbl"
+        spf_failed = findings.spf is not None and findings.spf.result == "fail"
+        if spf_failed and "spf_fail" in self._signals:
+            yield "spf_fail"
 
     def _identity(
         self, request: Request, address: Address, spf: SpfResult | None
     ) -> ProvenIdentity | None:
+        """Return the identity by the first configured way that proves one."""
         for way in self._settings.identity:
-            whose = (
+            identity = (
                 identity_from_spf(request, spf)
                 if way == "spf"
                 else identity_from_name(request, address)
             )
-            if whose is not None:
-                return whose
+            if identity is not None:
+                return identity
         return None
 
-    def close(self) -> None:
-        """Ask no more: who waits, and who comes still, is told what is known without DNS."""
-        self._closed = True
-        for task in list(self._under_way):
-            task.cancel()
+
+async def _check_spf(
+    findings: _DnsFindings, lookup: Lookup, request: Request, address: Address
+) -> None:
+    helo = (request.helo_name or b"").lower()
+    findings.spf = await check_host(lookup, address, request.sender or b"", helo)
+
+
+async def _check_signal(findings: _DnsFindings, name: str, check: Awaitable[bool]) -> None:
+    if await check:
+        findings.signals.add(name)
+
+
+async def _check_list(listings: list[DnsListing], query: Awaitable[DnsListing | None]) -> None:
+    if (listing := await query) is not None:
+        listings.append(listing)
 
 
 def _domains_of(request: Request) -> set[bytes]:
-    """Return the domains that a client comes with: its name's, its HELO's, its sender's.
+    """Return the domains of the client's name, of its HELO name and of its sender.
 
-    A host's name without a dot, and an address literal as HELO, belong to no domain. A sender
-    always has one, unless it is the null sender or a name without ``@``.
+    A host name without a dot and an address literal belong to no domain. A sender has a domain
+    unless it is the null sender or lacks an ``@``.
     """
     name = normal_name(request.client_name)
     if name in {b"", b"unknown"}:
@@ -209,18 +241,6 @@ def _domains_of(request: Request) -> set[bytes]:
     if b"@" in (request.sender or b""):
         domains.add(domain_of(request.sender or b""))
     return domains
-
-
-def _domain_questions(lookup: Lookup, zone: Zone, domains: Iterable[bytes]) -> Iterator[Question]:
-    """Ask a list for each name once."""
-    names: set[bytes] = set()
-    for domain in domains:
-        askable = queryable_names(zone, domain)
-        names |= askable
-        if not askable:
-            yield RHSBL, fail_unqueryable(zone, domain)
-    for name in names:
-        yield RHSBL, fetch_domain_listing(lookup, zone, name)
 
 
 def _is_trusted(listing: DnsListing) -> bool:

@@ -43,7 +43,7 @@ MIN_FREE_FOR_BONUS = 100
 MIN_GROUP_LIMIT = 50
 DOMAIN_DIVISOR = 4
 WIDE_NETWORK_DIVISOR = 2
-"""A domain or a wide network may hold ``MIN_GROUP_LIMIT`` lookups, or this fraction of the free ones
+"""A domain or a wide network may hold ``MIN_GROUP_LIMIT`` lookups, or this fraction of those free
 if that is more.
 """
 

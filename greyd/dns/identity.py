@@ -1,34 +1,36 @@
-"""For whom a client sends, as far as that is known for sure: a key for greylisting, never a pass.
+"""The proven identity of a client: the domain it sends for, as a greylisting key and never a pass.
 
-A provider that tries again from another address is still the same provider, which is proved by:
+A provider that retries from another address is still the same provider. There are two proofs:
 
-- ``spf``: the domain of the sender (for the null sender that of the HELO) says by its SPF record
-  that this address may send its mail, and does not say so of everybody;
-- ``name``: the client's name, which Postfix has confirmed forward, belongs to a domain that its
-  HELO belongs to as well, and does not look like one of a provider's customers' lines.
+- ``spf``: SPF of the sender's domain (for the null sender of the HELO name) passes this address,
+  and does not pass everybody;
+- ``name``: the client's name, which Postfix has confirmed forward, and its HELO name belong to the
+  same organisation, and the name does not look like that of a provider's customer line.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from greyd.rules.generic_hostnames import is_generic
 from greyd.rules.hostnames import domain_of, normal_name, organisation_of
 
 if TYPE_CHECKING:
-    from greyd.dns.spf.evaluator import SpfResult
+    from greyd.dns.spf.check_host import SpfResult
     from greyd.rules.address import Address
     from greyd.rules.request import Request
 
 
-class ProvenIdentity(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProvenIdentity:
     """The domain that a client sends for."""
 
     domain: bytes
     way: str
     """``spf`` or ``name``."""
     speaks_for_sender: bool
-    """It is the domain of the envelope sender, or of the same organisation."""
+    """It is the domain, or the organisation, of the envelope sender."""
 
 
 def identity_from_spf(request: Request, spf: SpfResult | None) -> ProvenIdentity | None:
@@ -39,11 +41,11 @@ def identity_from_spf(request: Request, spf: SpfResult | None) -> ProvenIdentity
 
 
 def identity_from_name(request: Request, address: Address) -> ProvenIdentity | None:
-    """Return the identity that the client's confirmed name and its HELO agree on."""
+    """Return the identity that the client's confirmed name and its HELO name share."""
     name = normal_name(request.client_name)
     organisation = organisation_of(name)
-    helos = organisation_of(normal_name(request.helo_name))
-    if not organisation or helos != organisation or is_generic(name, address):
+    helo_organisation = organisation_of(normal_name(request.helo_name))
+    if not organisation or helo_organisation != organisation or is_generic(name, address):
         return None
-    sender = organisation_of(domain_of(request.sender or b""))
-    return ProvenIdentity(organisation, "name", sender == organisation)
+    sender_organisation = organisation_of(domain_of(request.sender or b""))
+    return ProvenIdentity(organisation, "name", sender_organisation == organisation)

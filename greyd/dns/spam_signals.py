@@ -1,8 +1,7 @@
-"""Marks of spamware that a client shows by its names: what an administrator would else reject for.
+"""Signals of spam software in the names that a client uses.
 
-Each is the subject of one of Postfix's restrictions (``reject_unknown_reverse_client_hostname`` and
-its relatives); here it only makes a client wait. Nothing is held against a client that Postfix did
-not tell: an attribute that is absent is no mark.
+Each corresponds to a restriction of Postfix (``reject_unknown_reverse_client_hostname`` and its
+relatives), but only makes a client wait. An attribute that Postfix did not send is no signal.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ if TYPE_CHECKING:
 
 
 def signals_without_dns(request: Request, address: Address) -> Iterator[str]:
-    """Yield the marks that need no DNS."""
+    """Yield the signals that the request itself shows."""
     name = (request.client_name or b"").lower()
     if name == b"unknown" and request.reverse_client_name is not None:
-        unknown = request.reverse_client_name.lower() == b"unknown"
-        yield "no_ptr" if unknown else "ptr_mismatch"
+        has_ptr = request.reverse_client_name.lower() != b"unknown"
+        yield "ptr_mismatch" if has_ptr else "no_ptr"
     helo = normal_name(request.helo_name)
     if request.helo_name is not None and not (is_fqdn(helo) or is_literal(helo)):
         yield "helo_not_fqdn"
-    known = (request.reverse_client_name or b"").lower() if name == b"unknown" else name
-    if known and known != b"unknown" and is_generic(known, address):
+    known_name = (request.reverse_client_name or b"").lower() if name == b"unknown" else name
+    if known_name and known_name != b"unknown" and is_generic(known_name, address):
         yield "generic_name"
 
 
 async def helo_no_address(lookup: Lookup, request: Request) -> bool:
-    """Whether the HELO's name has neither an address nor mail exchangers.
+    """Whether the HELO name has neither addresses nor mail exchangers.
 
     Raises:
-        DnsError: it is not known.
+        DnsError: a query failed, and no other one found records.
     """
     helo = normal_name(request.helo_name)
     return is_fqdn(helo) and not await _has_any(
@@ -49,25 +48,25 @@ async def helo_no_address(lookup: Lookup, request: Request) -> bool:
 
 
 async def sender_no_mx(lookup: Lookup, request: Request) -> bool:
-    """Whether the sender's domain takes no mail: no exchangers and no address, or a null MX.
+    """Whether the sender's domain accepts no mail: no exchangers and no address, or a null MX.
 
     Raises:
-        DnsError: it is not known.
+        DnsError: a query failed, and no other one found records.
     """
     domain = domain_of(request.sender or b"")
     if not domain or domain.startswith(b"["):
         return False
     exchangers = (await lookup.query(domain, RecordType.MX)).values
     if exchangers:
-        # RFC 7505: a null MX says that the domain takes no mail.
+        # RFC 7505: a null MX says that the domain accepts no mail.
         return exchangers == (b"",)
     return not await _has_any(lookup, domain, RecordType.A, RecordType.AAAA)
 
 
-async def _has_any(lookup: Lookup, name: bytes, *kinds: RecordType) -> bool:
-    """Whether a name has records of any of these kinds; one answer that says so is enough."""
+async def _has_any(lookup: Lookup, name: bytes, *record_types: RecordType) -> bool:
+    """Whether a name has records of any of these types; a failed query matters only if not."""
     answers = await asyncio.gather(
-        *(lookup.query(name, kind) for kind in kinds), return_exceptions=True
+        *(lookup.query(name, each) for each in record_types), return_exceptions=True
     )
     failure: BaseException | None = None
     for answer in answers:

@@ -1,4 +1,4 @@
-"""What is found out of a client, in time, and what that means for its mail."""
+"""The evidence about a client: its sources, their deadline, and how they combine."""
 
 from __future__ import annotations
 
@@ -79,21 +79,21 @@ def look(
 # Identity -----------------------------------------------------------------------------------------
 
 
-def test_spf_and_a_confirmed_name_both_make_an_identity_the_first_that_is_named_counts() -> None:
+def test_spf_and_a_confirmed_name_prove_an_identity_and_the_first_configured_way_counts() -> None:
     spf = look(good_dns(), identity=NAMES)
     assert (spf.identity, spf.way, spf.speaks_for_sender) == (b"example.com", "spf", True)
     name = look(good_dns(), identity=("name", "spf"))
     assert (name.identity, name.way) == (b"example.com", "name")
 
 
-def test_where_spf_proves_nothing_the_name_does() -> None:
+def test_if_spf_proves_nothing_the_name_counts() -> None:
     dns = good_dns()
     dns.add("example.com", RecordType.TXT, "v=spf1 +all")
     assert look(dns, identity=NAMES).way == "name"
     assert look(dns, identity=("spf",)).identity == b""
 
 
-def test_only_what_is_wanted_is_asked() -> None:
+def test_only_the_configured_evidence_is_queried() -> None:
     dns = good_dns()
     look(dns, identity=("name",))
     assert dns.asked == []
@@ -111,7 +111,7 @@ def listed(**records: str) -> FakeDns:
     return dns
 
 
-def test_a_listed_client_is_marked_and_has_the_list_s_delay() -> None:
+def test_a_listed_client_has_a_signal_and_the_list_s_delay() -> None:
     evidence = look(listed(zen="127.0.0.4"), dnsbl=(ZEN._replace(delay_seconds=3600),))
     assert evidence.listed
     assert evidence.signals == ("dnsbl",)
@@ -172,9 +172,7 @@ def test_a_listed_name_below_a_registered_domain_is_found_too(domain: bytes) -> 
         ("例え.テスト", "xn--r8jz45g.xn--zckzah"), ("bücher.co.uk", "xn--bcher-kva.co.uk"),
     ],
 )  # fmt: skip
-def test_an_internationalised_domain_is_asked_for_as_the_dns_has_it(
-    domain: str, ascii_: str
-) -> None:
+def test_an_internationalised_domain_is_queried_in_its_ascii_form(domain: str, ascii_: str) -> None:
     assert of_domain(domain.encode(), listed=ascii_).listed
 
 
@@ -189,7 +187,7 @@ def test_an_internationalised_domain_is_asked_for_as_the_dns_has_it(
         b"a" * 63 + b"." + b"b" * 190,
     ],
 )  # fmt: skip
-def test_a_sender_that_a_list_can_t_be_asked_for_leaves_greyd_unsure(domain: bytes) -> None:
+def test_a_sender_that_cannot_be_queried_makes_greyd_unsure(domain: bytes) -> None:
     evidence = of_domain(domain)
     assert (evidence.listed, evidence.unsure) == (False, True)
 
@@ -206,7 +204,7 @@ def test_a_sender_that_a_list_can_t_be_asked_for_leaves_greyd_unsure(domain: byt
         ({"client_name": b"unknown", "reverse_client_name": b"a.b/c"}, True),
     ],
 )  # fmt: skip
-def test_who_has_no_domain_or_one_that_can_be_asked_for_is_no_reason_to_be_unsure(
+def test_only_a_domain_that_cannot_be_queried_makes_greyd_unsure(
     attributes: dict[str, Any], *, unsure: bool
 ) -> None:
     assert look(good_dns(), request(**attributes), rhsbl=DBL).unsure is unsure
@@ -214,14 +212,14 @@ def test_who_has_no_domain_or_one_that_can_be_asked_for_is_no_reason_to_be_unsur
 
 @pytest.mark.parametrize("attribute", ["helo_name", "client_name", "sender"])
 @pytest.mark.parametrize("form", [b"a/b.listed.co.uk", b"*.listed.co.uk", b"a..listed.co.uk."])
-def test_names_of_a_host_are_asked_for_like_domains_of_senders(attribute: str, form: bytes) -> None:
+def test_host_names_are_queried_like_domains_of_senders(attribute: str, form: bytes) -> None:
     dns = good_dns()
     dns.add("listed.co.uk.dbl.example", RecordType.A, "127.0.1.2")
     name = b"x@" + form if attribute == "sender" else form
     assert look(dns, request(**{attribute: name}), rhsbl=DBL).listed
 
 
-def test_each_name_is_asked_for_once() -> None:
+def test_each_name_is_queried_once() -> None:
     dns = good_dns()
     look(dns, rhsbl=DBL)
     assert sorted(dns.asked) == [
@@ -229,13 +227,13 @@ def test_each_name_is_asked_for_once() -> None:
     ]  # fmt: skip
 
 
-def test_an_override_takes_listings_away() -> None:
+def test_listings_of_an_overridden_client_do_not_count() -> None:
     dns = listed(zen="127.0.0.4")
     assert not look(dns, override=b"example.com OK", dnsbl=(ZEN,)).listed
     assert look(dns, override=b"example.org OK", dnsbl=(ZEN,)).listed
 
 
-def test_a_list_that_answers_with_an_error_leaves_greyd_unsure() -> None:
+def test_an_error_code_of_a_list_makes_greyd_unsure() -> None:
     evidence = look(listed(zen="127.255.255.254"), dnsbl=(ZEN,))
     assert (evidence.listed, evidence.unsure) == (False, True)
 
@@ -244,12 +242,12 @@ def test_a_list_that_answers_with_an_error_leaves_greyd_unsure() -> None:
     ("answer", "exempt"),
     [("127.0.5.2", True), ("127.0.5.3", True), ("127.0.5.1", False), ("127.0.0.255", False)],
 )
-def test_trusted_clients_are_exempt_from_a_level_on(answer: str, *, exempt: bool) -> None:
+def test_clients_of_the_configured_trust_level_are_exempt(answer: str, *, exempt: bool) -> None:
     evidence = look(listed(white=answer), dnswl=(WHITE,))
     assert evidence.exemption == ("DNS whitelist" if exempt else "")
 
 
-def test_who_is_listed_is_not_exempt() -> None:
+def test_a_listed_client_is_not_exempt() -> None:
     dns = listed(zen="127.0.0.2", white="127.0.5.3")
     assert look(dns, dnswl=(WHITE,), dnsbl=(ZEN,)).exemption == ""
 
@@ -273,18 +271,18 @@ def test_a_good_server_is_clean() -> None:
         ({"sender": b""}, set()),
     ],
 )
-def test_marks_are_found(attributes: dict[str, bytes], marks: set[str]) -> None:
+def test_signals_are_found(attributes: dict[str, bytes], marks: set[str]) -> None:
     assert set(look(good_dns(), request(**attributes), greylist="suspicious").signals) == marks
 
 
-def test_a_fail_of_spf_is_a_mark() -> None:
+def test_an_spf_fail_is_a_signal() -> None:
     dns = good_dns()
     dns.add("example.com", RecordType.TXT, "v=spf1 -all")
     assert look(dns, greylist="suspicious").signals == ("spf_fail",)
 
 
 @pytest.mark.parametrize("mark", SIGNALS[:5])
-def test_a_mark_that_does_not_count_is_not_shown(mark: str) -> None:
+def test_a_signal_that_is_not_configured_is_not_shown(mark: str) -> None:
     bad = request(
         client_name=b"unknown", reverse_client_name=b"unknown", helo_name=b"localhost",
         sender=b"a@nosuch.example",
@@ -296,7 +294,7 @@ def test_a_mark_that_does_not_count_is_not_shown(mark: str) -> None:
 # Time ---------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_known_in_time_is_left_out() -> None:
+def test_an_answer_after_the_deadline_makes_greyd_unsure() -> None:
     dns = listed(zen="127.0.0.4")
     dns.silent = {b"example.com"}
     evidence = look(dns, identity=NAMES, dnsbl=(ZEN,), dns_timeout_seconds=0.05)
@@ -305,7 +303,7 @@ def test_what_is_not_known_in_time_is_left_out() -> None:
     assert evidence.way == "name"
 
 
-def test_a_dns_that_fails_is_no_error() -> None:
+def test_failing_queries_make_greyd_unsure() -> None:
     dns = good_dns()
     for name in ("example.com", "mail.example.com"):
         for kind in RecordType:
@@ -316,7 +314,7 @@ def test_a_dns_that_fails_is_no_error() -> None:
     assert not evidence.is_clean
 
 
-def test_a_fault_in_one_answer_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_one_query_does_not_hide_what_others_find(monkeypatch: pytest.MonkeyPatch) -> None:
     async def stumble(*_: object) -> None:
         raise ValueError("of the test")
 

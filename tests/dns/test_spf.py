@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greyd.dns.lookup import DnsAnswer, DnsError, Lookup, RecordType
-from greyd.dns.spf.evaluator import SpfResult, check_host
+from greyd.dns.spf.check_host import SpfResult, check_host
 from greyd.dns.spf.limits import MAX_DNS_TERMS, MAX_QUERIES, MAX_RECORD_BYTES
 from greyd.dns.spf.record_cache import MAX_CACHED_BYTES
 from tests.fake_dns import FakeDns, address_of
@@ -75,7 +75,7 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("case", "zones"), cases())
-def test_the_suite_s_case(case: dict[str, Any], zones: dict[str, list[Any]]) -> None:
+def test_a_case_of_the_rfc_s_test_suite(case: dict[str, Any], zones: dict[str, list[Any]]) -> None:
     address = address_of(case["host"])
     sender, helo = case["mailfrom"].encode(), case["helo"].encode()
     found = asyncio.run(check_host(SuiteDns(zones), address, sender, helo))
@@ -83,7 +83,7 @@ def test_the_suite_s_case(case: dict[str, Any], zones: dict[str, list[Any]]) -> 
     assert found.result in wanted
 
 
-def test_the_suite_is_whole() -> None:
+def test_the_test_suite_is_complete() -> None:
     assert len(cases()) == 203
 
 
@@ -101,7 +101,9 @@ LONG_NUMBER = "1" * 5000
         "ip6:::ffff:192.0.2.7/129", "ip6:fe80::1%eth0", "a:x." + "a" * 8000 + "!",
     ],
 )  # fmt: skip
-def test_a_record_with_an_error_is_one_even_where_a_term_before_it_matches(record: str) -> None:
+def test_an_error_after_a_term_that_matches_is_a_permerror_too(
+    record: str,
+) -> None:
     assert ask(f"ip4:192.0.2.7 {record}").result == "permerror"
 
 
@@ -113,7 +115,7 @@ def test_a_record_with_an_error_is_one_even_where_a_term_before_it_matches(recor
         "a:x.com./9", " ",
     ],
 )  # fmt: skip
-def test_what_the_grammar_has_is_no_error(record: str) -> None:
+def test_what_the_grammar_allows_is_valid(record: str) -> None:
     assert ask(f"ip4:192.0.2.7 {record}").result == "pass"
 
 
@@ -134,7 +136,7 @@ def test_what_the_grammar_has_is_no_error(record: str) -> None:
         ("a." * 4000 + "com", "a." * 125 + "com"), ("%{d}." + "a" * 253 + ".com", "com"),
     ],
 )  # fmt: skip
-def test_a_name_is_made_of_its_macros(spec: str, name: str | None) -> None:
+def test_macros_are_expanded(spec: str, name: str | None) -> None:
     dns = FakeDns()
     dns.add("example.com", RecordType.TXT, f"v=spf1 exists:{spec} -all")
     dns.add("7.2.0.192.in-addr.arpa", RecordType.PTR, "other.example", "mx.example.com")
@@ -156,7 +158,7 @@ def check(dns: Lookup, sender: bytes = b"alice@example.com", **others: Any) -> S
 @pytest.mark.parametrize(
     "sender", [b"example.com", b"<>", b"alice@", b"@", b"alice@[192.0.2.7]x", b"alice@com", b"\xff"]
 )
-def test_a_sender_without_a_domain_has_no_record(sender: bytes) -> None:
+def test_the_result_for_a_sender_without_a_domain_is_none(sender: bytes) -> None:
     dns = FakeDns()
     dns.add("example.com", RecordType.TXT, "v=spf1 +all")
     assert check(dns, sender).result == "none"
@@ -170,7 +172,7 @@ def test_a_dot_at_the_end_of_the_sender_s_domain_is_not_part_of_it() -> None:
     assert (found.result, found.domain, found.proves) == ("pass", b"example.com", True)
 
 
-def test_a_failing_name_server_is_a_temporary_error_but_not_for_names_of_the_client() -> None:
+def test_a_failed_query_is_a_temperror_except_for_the_client_s_names() -> None:
     dns = FakeDns()
     dns.add("example.com", RecordType.TXT, "v=spf1 ptr a:gone.example.com -all")
     dns.fail("7.2.0.192.in-addr.arpa", RecordType.PTR)
@@ -217,9 +219,9 @@ def ask(record: str, client: str = "192.0.2.7", **others: str) -> SpfResult:
         ("redirect=narrow.example", b"ip4:192.0.2.7"),
     ],
 )
-def test_a_pass_of_some_addresses_proves_who_sends(record: str, term: bytes) -> None:
+def test_a_pass_of_a_few_addresses_proves_the_identity(record: str, term: bytes) -> None:
     found = ask(record, narrow="ip4:192.0.2.7 -all")
-    assert found == ("pass", b"example.com", True, term)
+    assert found == SpfResult("pass", b"example.com", proves=True, term=term)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +237,7 @@ def test_a_pass_of_some_addresses_proves_who_sends(record: str, term: bytes) -> 
         "ptr:nosuch.example +all", "ip4:10.0.0.0/8 ip4:192.0.2.7 ip4:11.0.0.0/8 ip4:12.0.0.0/8",
     ],
 )  # fmt: skip
-def test_a_pass_of_nearly_everybody_proves_nothing(record: str) -> None:
+def test_a_pass_of_nearly_all_addresses_proves_nothing(record: str) -> None:
     found = ask(record, wide="?ip4:10.0.0.0/8 +all", sums="ip4:10.0.0.0/8 ip4:11.0.0.0/8 -all")
     assert found.result == "pass"
     assert not found.proves
@@ -248,17 +250,17 @@ def test_a_pass_of_nearly_everybody_proves_nothing(record: str) -> None:
         ("ip6:2000::/16 ip6:2001::/16", False), ("ip4:0.0.0.0/0 ip6:2001:db8::7", True),
     ],
 )  # fmt: skip
-def test_networks_of_ipv6_are_judged_by_themselves(record: str, *, proves: bool) -> None:
+def test_ipv4_and_ipv6_networks_are_counted_separately(record: str, *, proves: bool) -> None:
     found = ask(record, client="2001:db8::7")
     assert (found.result, found.proves) == ("pass", proves)
 
 
 @pytest.mark.parametrize("record", ["-ip4:192.0.2.7", "~all", "?a", "bad:term", "ip4:192.0.2.7/33"])
-def test_what_is_no_pass_proves_nothing(record: str) -> None:
+def test_a_result_other_than_pass_proves_nothing(record: str) -> None:
     assert not ask(record).proves
 
 
-def test_the_null_sender_is_the_helo_s_postmaster() -> None:
+def test_the_null_sender_stands_for_the_postmaster_of_the_helo_name() -> None:
     dns = FakeDns()
     dns.add("mail.example.com", RecordType.TXT, "v=spf1 exists:%{l}.%{o}.example -all")
     dns.add("postmaster.mail.example.com.example", RecordType.A, "127.0.0.2")
@@ -294,13 +296,13 @@ class Endless(Lookup):
         b"a:%{p}.example.com mx:%{p}.x.com " * 20 + b"redirect=%{d}", b"exists:%{s}.com " * 99,
     ],
 )  # fmt: skip
-def test_no_record_makes_it_ask_more_than_some_hundred_questions(text: bytes) -> None:
+def test_no_record_causes_more_queries_than_the_limit(text: bytes) -> None:
     dns = Endless(text)
     assert check(dns).result in {"permerror", "fail", "neutral", "pass"}
     assert dns.asked <= MAX_QUERIES
 
 
-def test_ten_mail_exchangers_for_each_of_ten_terms_are_the_most() -> None:
+def test_ten_mail_exchangers_for_each_of_ten_terms_reach_the_limit() -> None:
     dns = Endless(b"mx " * MAX_DNS_TERMS)
     assert check(dns).result == "neutral"
     assert dns.asked == MAX_QUERIES
@@ -330,7 +332,7 @@ def test_two_terms_may_find_nothing(terms: str, result: str) -> None:
         ("ptr:x.com a:%{p} " + "mx:far.example " * 8, "pass"),
     ],
 )  # fmt: skip
-def test_ten_terms_ask_and_the_client_s_name_counts_once(terms: str, result: str) -> None:
+def test_ten_terms_may_query_and_the_client_s_name_counts_once(terms: str, result: str) -> None:
     dns = FakeDns()
     dns.add("example.com", RecordType.TXT, f"v=spf1 {terms} ip4:192.0.2.7 -all")
     dns.add("far.example", RecordType.MX, "h.example")
@@ -340,7 +342,7 @@ def test_ten_terms_ask_and_the_client_s_name_counts_once(terms: str, result: str
     assert check(dns).result == result
 
 
-def test_eleven_mail_exchangers_are_an_error_and_an_eleventh_name_is_not_looked_up() -> None:
+def test_an_eleventh_mail_exchanger_is_an_error_and_an_eleventh_name_is_ignored() -> None:
     dns = FakeDns()
     names = [f"h{number}.example.com" for number in range(11)]
     dns.add("example.com", RecordType.TXT, "v=spf1 ptr -all")
@@ -470,7 +472,7 @@ def test_no_record_keeps_a_processor_busy(name: str, *, is_always_new: bool, cli
         assert work.longest_turn < MAX_STEPS_OF_TURN
 
 
-def test_other_work_runs_before_each_further_record() -> None:
+def test_other_requests_are_answered_before_each_further_record() -> None:
     turns = 0
 
     async def others() -> None:
@@ -504,7 +506,7 @@ def test_other_work_runs_before_each_further_record() -> None:
         ("ip4:192.0.2.7 redirect=n0.example", 9, "pass"),
     ],
 )  # fmt: skip
-def test_limits_are_those_of_an_evaluation(record: str, others: int, result: str) -> None:
+def test_limits_hold_for_all_records_together(record: str, others: int, result: str) -> None:
     dns = FakeDns()
     includes = " ".join(f"include:n{number}.example" for number in range(others))
     dns.add("example.com", RecordType.TXT, f"v=spf1 {record} {includes} ip4:192.0.2.7 -all")
@@ -517,7 +519,7 @@ def test_limits_are_those_of_an_evaluation(record: str, others: int, result: str
     ("addresses", "result"), [(111, "pass"), (112, "permerror"), (256, "permerror")]
 )
 @pytest.mark.parametrize("term", ["a:h{}.example", "a:h{}.example/25"])
-def test_so_many_addresses_are_compared_and_no_more(term: str, addresses: int, result: str) -> None:
+def test_the_number_of_addresses_is_limited(term: str, addresses: int, result: str) -> None:
     dns = FakeDns()
     terms = " ".join(term.format(number) for number in range(9))
     dns.add("example.com", RecordType.TXT, f"v=spf1 {terms} ip4:192.0.2.7 -all")
@@ -527,7 +529,7 @@ def test_so_many_addresses_are_compared_and_no_more(term: str, addresses: int, r
     assert check(dns).result == result
 
 
-def test_a_record_that_was_parsed_before_is_not_parsed_again_be_it_good_or_bad() -> None:
+def test_a_record_is_parsed_once_whether_valid_or_invalid() -> None:
     for text in (filled(b"ip4:1.2.3.4 ", b""), filled(b"ip6:::1 ", b"ip4:nonsense")):
         dns = Endless(text)
         steps = []
@@ -538,7 +540,7 @@ def test_a_record_that_was_parsed_before_is_not_parsed_again_be_it_good_or_bad()
         assert steps[1] < steps[0] / 2
 
 
-def test_what_is_kept_of_records_has_room_in_memory() -> None:
+def test_the_size_of_cached_records_is_bounded() -> None:
     tracemalloc.start()
     try:
         for number in range(120):
@@ -551,7 +553,7 @@ def test_what_is_kept_of_records_has_room_in_memory() -> None:
     assert kept_bytes < 2 * MAX_CACHED_BYTES
 
 
-def test_of_a_name_only_what_can_stay_is_made() -> None:
+def test_a_name_is_expanded_no_further_than_needed() -> None:
     text = b"a:" + b"%{l}" * 127 + b".com"
     tracemalloc.start()
     try:
@@ -563,7 +565,7 @@ def test_of_a_name_only_what_can_stay_is_made() -> None:
     assert peak_bytes < 200_000
 
 
-def test_a_term_is_told_in_a_line_s_length() -> None:
+def test_the_text_of_a_term_is_shortened() -> None:
     dns = FakeDns()
     dns.add("example.com", RecordType.TXT, "v=spf1 a:" + "%{h}" * 127 + "example.com")
     dns.add("example.com", RecordType.A, "192.0.2.7")
@@ -589,7 +591,7 @@ words = st.lists(
 
 
 @given(st.one_of(words.map(str.encode), data), data, data)
-def test_whatever_comes_there_is_a_result(text: bytes, sender: bytes, helo: bytes) -> None:
+def test_any_input_gives_a_result(text: bytes, sender: bytes, helo: bytes) -> None:
     dns = Endless(text)
     found = check(dns, sender, client="2001:db8::7", helo=helo)
     assert dns.asked <= MAX_QUERIES

@@ -8,7 +8,7 @@ import pytest
 
 from greyd.config.vocabulary import Zone
 from greyd.dns.blocklists import fetch_address_listing, fetch_domain_listing, trust_level
-from greyd.dns.identity import identity_from_name
+from greyd.dns.identity import ProvenIdentity, identity_from_name
 from greyd.dns.lookup import DnsError, RecordType
 from greyd.dns.reverse_names import reversed_name
 from greyd.dns.spam_signals import helo_no_address, sender_no_mx, signals_without_dns
@@ -109,12 +109,12 @@ def request(name: str, helo: str, sender: str = "alice@example.com") -> Request:
 
 
 def test_a_confirmed_name_and_its_helo_make_an_identity() -> None:
-    whose = identity_from_name(request("mx7.mail.example.com", "OUT.Example.com"), CLIENT)
-    assert whose == (b"example.com", "name", True)
+    own = identity_from_name(request("mx7.mail.example.com", "OUT.Example.com"), CLIENT)
+    assert own == ProvenIdentity(b"example.com", "name", speaks_for_sender=True)
     stranger = identity_from_name(
         request("mx7.mail.example.com", "out.example.com", "a@else.org"), CLIENT
     )
-    assert stranger == (b"example.com", "name", False)
+    assert stranger == ProvenIdentity(b"example.com", "name", speaks_for_sender=False)
 
 
 @pytest.mark.parametrize(

@@ -5,21 +5,41 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from greyd.dns.spf.record import Macro
+from greyd.dns.spf.record import Macro
+from greyd.rules.hostnames import MAX_NAME_BYTES
 
-MAX_NAME_BYTES = 253
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from greyd.dns.spf.record import DomainSpec
+
 _MAX_VALUE_BYTES = MAX_NAME_BYTES + 2
-"""Of a macro's value: what decides whether a name is too long, and a dot at its end."""
+"""The end of a macro's value that can matter: two bytes more show that a name is too long, or ends
+with a dot.
+"""
+
 _URL_ESCAPED = tuple(
     bytes([byte]) if re.match(rb"[A-Za-z0-9._~-]", bytes([byte])) else b"%%%02X" % byte
     for byte in range(256)
 )
-"""Each byte as it stands in a URL (RFC 7208, 7.3)."""
+"""The URL-escaped form of each byte (RFC 7208, 7.3)."""
 
 
-def macro_value(macro: Macro, values: dict[int, bytes]) -> bytes:
-    """Return a macro's value, of which the end can stay."""
+def expand(spec: DomainSpec, values: Mapping[int, bytes]) -> bytes:
+    """Return the domain name of a spec; ``values`` holds the value of each letter.
+
+    If the name is too long, labels are dropped from the left (RFC 7208, 7.3). It is built from
+    its end, and no further than needed.
+    """
+    name = b""
+    for part in reversed(spec.parts):
+        name = (_value(part, values) if isinstance(part, Macro) else part) + name
+        if len(name) > MAX_NAME_BYTES + 1:
+            break
+    return _shortened(name.removesuffix(b".")).lower()
+
+
+def _value(macro: Macro, values: Mapping[int, bytes]) -> bytes:
     if not macro.letter:
         return macro.text
     value, delimiter = values[macro.letter], macro.delimiters[:1]
@@ -30,12 +50,11 @@ def macro_value(macro: Macro, values: dict[int, bytes]) -> bytes:
     parts = value.split(delimiter)
     if macro.is_reversed:
         parts.reverse()
-    text = b".".join(parts[-macro.kept :])[-_MAX_VALUE_BYTES:]
+    text = b".".join(parts[-macro.kept_count :])[-_MAX_VALUE_BYTES:]
     return b"".join(map(_URL_ESCAPED.__getitem__, text)) if macro.is_escaped else text
 
 
-def shorten_to_name(name: bytes) -> bytes:
-    """Drop labels from the left until a name fits into the DNS."""
+def _shortened(name: bytes) -> bytes:
     if len(name) <= MAX_NAME_BYTES:
         return name
     return name[-MAX_NAME_BYTES - 1 :].partition(b".")[2]

@@ -1,26 +1,30 @@
-"""The grammar of SPF records (RFC 7208, 4.6 and 7.1)."""
+"""The grammar of SPF records (RFC 7208, 4.6 and 7.1).
+
+The explanation of a fail (``exp``) is parsed but never looked up.
+"""
 
 from __future__ import annotations
 
 import re
-from socket import AF_INET, AF_INET6, inet_pton
-from typing import TYPE_CHECKING
+from socket import AF_INET, AF_INET6, inet_pton  # arithmetic on addresses, no I/O
 
 from greyd.dns.spf.errors import SpfPermanentError
 from greyd.dns.spf.limits import MAX_MACROS, MAX_RECORD_BYTES, MAX_TERMS
-from greyd.dns.spf.record import DomainSpec, Macro, SpfRecord, Term
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+from greyd.dns.spf.record import (
+    CURRENT_DOMAIN,
+    DomainSpec,
+    Macro,
+    NetworkTerm,
+    PrefixLengths,
+    SpfRecord,
+    Term,
+)
 
 MAX_TERM_TEXT_BYTES = 255
-"""Of a term."""
+"""The part of a directive's text that is kept to be shown."""
 
 RESULTS = {b"+": "pass", b"-": "fail", b"~": "softfail", b"?": "neutral"}
-
-
-# The grammar of records (RFC 7208, 4.6 and 7.1) ---------------------------------------------------
+"""The results of directives, by their qualifiers."""
 
 _MACRO = re.compile(rb"%(?:\{([slodiphcrtv])([0-9]*)(r?)([.\-+,/_=]*)\}|([%_-]))", re.IGNORECASE)
 _LITERALS = re.compile(rb"[\x21-\x24\x26-\x7e]+")
@@ -39,17 +43,17 @@ class RecordParser:
     """Parses one record."""
 
     def __init__(self) -> None:
-        self._terms: list[Term] = []
+        self._terms: list[NetworkTerm | Term] = []
         self._modifiers: dict[bytes, DomainSpec] = {}
-        self._macros_count = 0
+        self._macro_count = 0
 
     def parse(self, text: bytes) -> SpfRecord:
-        """Parse a record, which begins with its version.
+        """Parse a record, which begins with ``v=spf1``.
 
         Raises:
-            _PermanentError: it has an error, or exceeds a limit.
+            SpfPermanentError: the record is invalid, or exceeds a limit.
         """
-        # A macro has one or two percent signs. What is too much is not even begun with.
+        # A macro has one or two percent signs, so these limits hold before anything is parsed.
         if not text.isascii() or len(text) > MAX_RECORD_BYTES or text.count(b"%") > 2 * MAX_MACROS:
             raise SpfPermanentError
         words = [word for word in text[6:].split(b" ") if word]
@@ -57,11 +61,20 @@ class RecordParser:
             raise SpfPermanentError
         for word in words:
             self._read_word(word)
-        if self._macros_count > MAX_MACROS:
+        if self._macro_count > MAX_MACROS:
             raise SpfPermanentError
-        terms, redirect = tuple(self._terms), self._modifiers.get(b"redirect")
-        named = {bits: _passed_address_count(terms, bits) for bits in (32, 128)}
-        return SpfRecord(terms, redirect, len(text), len(words), self._macros_count, named)
+        passed_counts = {32: 0, 128: 0}
+        for term in self._terms:
+            if isinstance(term, NetworkTerm) and term.result == "pass":
+                passed_counts[term.bits] += 1 << (term.bits - term.prefix)
+        return SpfRecord(
+            tuple(self._terms),
+            self._modifiers.get(b"redirect"),
+            byte_count=len(text),
+            term_count=len(words),
+            macro_count=self._macro_count,
+            passed_counts=passed_counts,
+        )
 
     def _read_word(self, word: bytes) -> None:
         if ip4 := _IP4.fullmatch(word):
@@ -76,9 +89,9 @@ class RecordParser:
             else:
                 self._modifiers[name] = self._read_spec(value)
         else:
-            self._terms.append(self._read_term(word))
+            self._terms.append(self._read_directive(word))
 
-    def _read_term(self, word: bytes) -> Term:
+    def _read_directive(self, word: bytes) -> NetworkTerm | Term:
         directive = _DIRECTIVE.fullmatch(word)
         if directive is None:
             raise SpfPermanentError
@@ -88,21 +101,21 @@ class RecordParser:
             return Term(text, result, name)
         if name in {b"ip4", b"ip6"} and rest.startswith(b":"):
             bits = 32 if name == b"ip4" else 128
-            network, prefix = _read_network(rest[1:], bits)
-            return Term(text, result, name, DomainSpec(), network, bits, (prefix, prefix))
+            number, prefix = _read_network(rest[1:], bits)
+            return NetworkTerm(text, result, number, prefix, bits)
         if name in {b"include", b"exists"} and rest.startswith(b":"):
             return Term(text, result, name, self._read_spec(rest[1:]))
         if name == b"ptr" and rest[:1] in {b"", b":"}:
-            return Term(text, result, name, self._read_spec(rest[1:]) if rest else DomainSpec())
+            return Term(text, result, name, self._read_spec(rest[1:]) if rest else CURRENT_DOMAIN)
         if name in {b"a", b"mx"}:
             rest, prefixes = _read_prefixes(rest)
             if rest[:1] in {b"", b":"}:
-                spec = self._read_spec(rest[1:]) if rest else DomainSpec()
-                return Term(text, result, name, spec, prefixes=prefixes)
+                spec = self._read_spec(rest[1:]) if rest else CURRENT_DOMAIN
+                return Term(text, result, name, spec, prefixes)
         raise SpfPermanentError
 
     def _read_spec(self, text: bytes) -> DomainSpec:
-        """Read a domain-spec: macros and letters, and at the end a macro or a top label."""
+        """Read a domain-spec: a macro-string that ends with a macro or a top-level label."""
         parts = self._read_macros(text)
         if not parts or (isinstance(parts[-1], bytes) and not _ends_with_top_label(parts[-1])):
             raise SpfPermanentError
@@ -110,7 +123,7 @@ class RecordParser:
         return DomainSpec(tuple(parts), frozenset(each.letter for each in macros if each.letter))
 
     def _read_macros(self, text: bytes) -> list[bytes | Macro]:
-        """Read a macro-string: what stands between the macros, and the macros."""
+        """Read a macro-string: literals and macros."""
         parts: list[bytes | Macro] = []
         at = 0
         while at < len(text):
@@ -119,19 +132,17 @@ class RecordParser:
                 at = literals.end()
             elif macro := _MACRO.match(text, at):
                 parts.append(_macro(macro))
-                self._macros_count += 1
+                self._macro_count += 1
                 at = macro.end()
             else:
                 raise SpfPermanentError
         return parts
 
 
-def _ip4_term(ip4: re.Match[bytes]) -> Term:
+def _ip4_term(ip4: re.Match[bytes]) -> NetworkTerm:
     qualifier, host, length = ip4.groups()
-    network, prefix = _read_network(host + b"/" + length if length else host, 32)
-    return Term(
-        ip4[0], RESULTS[qualifier or b"+"], b"ip4", DomainSpec(), network, 32, (prefix, prefix)
-    )
+    number, prefix = _read_network(host + b"/" + length if length else host, 32)
+    return NetworkTerm(ip4[0], RESULTS[qualifier or b"+"], number, prefix, 32)
 
 
 def _read_network(text: bytes, bits: int) -> tuple[int, int]:
@@ -148,41 +159,33 @@ def _read_network(text: bytes, bits: int) -> tuple[int, int]:
     return int.from_bytes(packed, "big"), prefix
 
 
-def _read_prefixes(text: bytes) -> tuple[bytes, tuple[int, int]]:
-    """Take ``/24//64`` from the end of a mechanism's rest."""
+def _read_prefixes(text: bytes) -> tuple[bytes, PrefixLengths]:
+    """Split ``/24//64`` off the end of a mechanism; return what precedes it, and the lengths."""
     cidr = _CIDR.search(text)
     if cidr is None:
         raise SpfPermanentError
     ip4, ip6 = (int(cidr[group]) if cidr[group] else None for group in (1, 2))
     if (ip4 or 0) > 32 or (ip6 or 0) > 128:
         raise SpfPermanentError
-    return text[: cidr.start()], (32 if ip4 is None else ip4, 128 if ip6 is None else ip6)
+    prefixes = PrefixLengths(32 if ip4 is None else ip4, 128 if ip6 is None else ip6)
+    return text[: cidr.start()], prefixes
 
 
 def _ends_with_top_label(text: bytes) -> bool:
-    """Whether what follows the last macro ends with a top label: of host names, not all digits."""
+    """Whether the text after the last macro ends with a top-level label, which is not numeric."""
     _, dot, label = text.removesuffix(b".").rpartition(b".")
     return bool(dot and _TOP_LABEL.fullmatch(label)) and not label.isdigit()
 
 
 def _macro(macro: re.Match[bytes]) -> Macro:
-    letter, digits, reverse, delimiters, plain = macro.groups()
-    if plain:
-        return Macro(text=_ESCAPES[plain])
+    letter, digits, reverse, delimiters, escape = macro.groups()
+    if escape:
+        return Macro(text=_ESCAPES[escape])
     lower = letter.lower()[0]
     count = digits.lstrip(b"0")
     if lower in _EXPLANATION_LETTERS or (digits and not count):
         raise SpfPermanentError
-    # Nothing has a thousand parts; a longer number means all of them.
-    parts = int(count) if 0 < len(count) <= 3 else 0
+    # No value has a thousand parts, so a longer number keeps all of them.
+    kept_count = int(count) if 0 < len(count) <= 3 else 0
     delimiters = bytes(sorted(set(delimiters))) or b"."
-    return Macro(lower, letter.isupper(), parts, bool(reverse), delimiters)
-
-
-def _passed_address_count(terms: Iterable[Term], bits: int) -> int:
-    """Return how many addresses the networks of one family let pass, all together."""
-    return sum(
-        1 << (bits - term.prefixes[0])
-        for term in terms
-        if term.bits == bits and term.result == "pass"
-    )
+    return Macro(lower, letter.isupper(), kept_count, bool(reverse), delimiters)

@@ -1,61 +1,94 @@
-"""Parsed SPF records (RFC 7208, 4.6 and 7.1)."""
+"""Parsed SPF records: directives, domain-specs and macros (RFC 7208, 4.6 and 7.1)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Macro(NamedTuple):
-    """``%{l1r-}``; or ``%%``, ``%_``, ``%-``, which stand for a text."""
+@dataclass(frozen=True, slots=True)
+class Macro:
+    """A macro such as ``%{l1r-}``; ``%%``, ``%_`` and ``%-`` are macros with a fixed text."""
 
     letter: int = 0
-    """In lower case; 0 for a text."""
+    """The code of the letter in lower case; 0 for a fixed text."""
     is_escaped: bool = False
-    """Written in upper case: its value is URL-escaped."""
-    kept: int = 0
-    """How many parts from the right stay; 0 for all."""
+    """The letter is written in upper case, so the value is URL-escaped."""
+    kept_count: int = 0
+    """The number of parts kept from the right; 0 keeps all."""
     is_reversed: bool = False
     delimiters: bytes = b"."
     text: bytes = b""
 
 
-class DomainSpec(NamedTuple):
-    """A name with macros in it; without parts for the domain whose record it is."""
+@dataclass(frozen=True, slots=True)
+class DomainSpec:
+    """A domain name that may contain macros; without parts it is the domain of the record."""
 
     parts: tuple[bytes | Macro, ...] = ()
     letters: frozenset[int] = frozenset()
     """The macros' letters, in lower case."""
 
 
-class Term(NamedTuple):
-    """A directive: a mechanism, and what is the result where it matches."""
+CURRENT_DOMAIN = DomainSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixLengths:
+    """The prefix lengths of an ``a`` or ``mx``, such as ``/24//64``."""
+
+    ipv4: int = 32
+    ipv6: int = 128
+
+    def of(self, bits: int) -> int:
+        """Return the prefix length for addresses of 32 or 128 bits."""
+        return self.ipv4 if bits == 32 else self.ipv6
+
+
+HOST_PREFIXES = PrefixLengths()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkTerm:
+    """An ``ip4`` or ``ip6`` directive."""
 
     text: bytes
-    """Its first 255 bytes."""
+    """The first ``MAX_TERM_TEXT_BYTES`` of the directive."""
     result: str
-    name: bytes
-    spec: DomainSpec = DomainSpec()
-    network: int = 0
-    """An address in that of ``ip4`` and ``ip6``."""
-    bits: int = 0
-    """Of such an address."""
-    prefixes: tuple[int, int] = (32, 128)
-    """Of IPv4 and IPv6."""
+    """The result if the network contains the client's address."""
+    number: int
+    """The network's address."""
+    prefix: int
+    bits: int
+    """32 or 128."""
 
 
-class SpfRecord(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Any other directive: a mechanism, and the result if it matches."""
+
+    text: bytes
+    """The first ``MAX_TERM_TEXT_BYTES`` of the directive."""
+    result: str
+    mechanism: bytes
+    """In lower case."""
+    spec: DomainSpec = CURRENT_DOMAIN
+    prefixes: PrefixLengths = HOST_PREFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class SpfRecord:
     """A parsed record."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[NetworkTerm | Term, ...]
     redirect: DomainSpec | None
-    bytes_count: int
-    terms_count: int
-    """Modifiers too."""
-    macros_count: int
-    named: dict[int, int]
-    """Addresses that its networks let pass, by their bits."""
+    byte_count: int
+    term_count: int
+    """Directives and modifiers."""
+    macro_count: int
+    passed_counts: dict[int, int]
+    """The number of addresses that its networks let pass, by the addresses' bits."""
 
     @property
     def memory_bytes(self) -> int:
-        """What it takes, about."""
-        return 700 + self.bytes_count + 300 * self.terms_count + 200 * self.macros_count
+        """The approximate size in memory."""
+        return 700 + self.byte_count + 300 * self.term_count + 200 * self.macro_count

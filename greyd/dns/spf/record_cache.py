@@ -1,4 +1,4 @@
-"""Parsed SPF records, cached by their text."""
+"""A bounded LRU cache of parsed SPF records, by their text."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ if TYPE_CHECKING:
     from greyd.dns.spf.record import SpfRecord
 
 MAX_CACHED_RECORDS = 5000
-"""Parsed records that are kept; the one not used for longest goes."""
 MAX_CACHED_BYTES = 8 * 1024 * 1024
-"""What they may take together, about."""
+"""The approximate size of all cached records."""
+
+_INVALID_RECORD_BYTES = 300
 
 
 class RecordCache:
-    """Records parsed lately, by their text; None for one with an error."""
+    """Parses records and caches the results, invalid records included."""
 
     def __init__(self) -> None:
         self._records: OrderedDict[bytes, SpfRecord | None] = OrderedDict()
+        """None for an invalid record."""
         self._memory_bytes = 0
 
     def parse(self, text: bytes) -> SpfRecord:
-        """Return a record, parsed now or before.
+        """Return the parsed record.
 
         Raises:
-            _PermanentError: it has an error, or exceeds a limit.
+            SpfPermanentError: the record is invalid, or exceeds a limit.
         """
         if text in self._records:
             self._records.move_to_end(text)
@@ -53,4 +55,4 @@ class RecordCache:
 
 
 def _memory_bytes(text: bytes, record: SpfRecord | None) -> int:
-    return len(text) + (300 if record is None else record.memory_bytes)
+    return len(text) + (_INVALID_RECORD_BYTES if record is None else record.memory_bytes)
