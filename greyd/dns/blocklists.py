@@ -1,4 +1,4 @@
-"""DNS blocklists and whitelists (RFC 5782): 192.0.2.7 is listed if ``7.2.0.192.ZONE`` exists.
+"""DNS blocklists and whitelists (RFC 5782): ``7.2.0.192.ZONE`` exists if 192.0.2.7 is listed.
 
 Only answers in 127.0.0.0/8 are listings. Others come from a name server that answers every query;
 127.0.0.1 and 127.255.255.0/24 report an error of the list or of the query (Spamhaus).
