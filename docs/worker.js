@@ -1,4 +1,4 @@
-// Browsers start no worker from a file:// page. There, the search's worker runs in a frame.
+// Browsers start no worker from a file:// page, so the search's worker runs in a frame there.
 if (location.protocol === "file:") {
   window.Worker = class extends EventTarget {
     constructor(script) {
