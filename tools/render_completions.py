@@ -1,14 +1,19 @@
 """Render the shell completions: ``python -m tools.render_completions``.
 
-typer generates the scripts. They ask ``greyd`` itself for the matches, so they complete every
-command and option.
+typer generates the scripts. They ask ``greyd`` itself for the matches, which it finds in a table of
+all commands and options (``greyd.cli.completion``).
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from typer._completion_shared import get_completion_script
+
+from greyd.cli.app import build
+from greyd.cli.completion import TABLE
 
 FOLDER = Path(__file__).parent.parent / "packaging" / "completions"
 
@@ -34,8 +39,44 @@ def _script(shell: str) -> str:
     return script + "\n" + (_COMPLETE_ON_LOAD if shell == "zsh" else "")
 
 
+def render_table() -> str:
+    """Return the table of commands and options that completes words."""
+    app: Any = build()
+    commands = {
+        name: {"help": command.get_short_help_str(), **_parameters(command)}
+        for name, command in app.commands.items()
+    }
+    return json.dumps({**_parameters(app), "commands": commands}, indent=1) + "\n"
+
+
+def _parameters(command: Any) -> dict[str, Any]:
+    context = command.make_context("greyd", [], resilient_parsing=True)
+    parameters = command.get_params(context)
+    return {
+        "options": [
+            {
+                "names": [*each.opts, *each.secondary_opts],
+                "help": " ".join((each.help or "").split()),
+                "value": not each.is_flag,
+                "multiple": each.multiple,
+                "choices": _choices(each, context),
+            }
+            for each in parameters
+            if each.param_type_name == "option" and not each.hidden
+        ],
+        "arguments": [
+            _choices(each, context) for each in parameters if each.param_type_name == "argument"
+        ],
+    }
+
+
+def _choices(parameter: Any, context: Any) -> list[str]:
+    return [item.value for item in parameter.shell_complete(context, "")]
+
+
 def write() -> None:
-    """Write the scripts to packaging/completions."""
+    """Write the scripts to packaging/completions, and the table."""
+    TABLE.write_text(render_table())
     for name, script in render().items():
         path = FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The commands as typer shows and completes them."""
+"""The commands as typer parses and describes them."""
 
 from __future__ import annotations
 
@@ -6,36 +6,21 @@ import asyncio
 import inspect
 import os
 import sys
+from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from greyd import __version__
-from greyd.cli.ask import ask
-from greyd.cli.check_whitelist import check_whitelist
 from greyd.cli.context import EXIT_ERROR, SHARED_OPTIONS, CommandContext
-from greyd.cli.doctor import doctor
-from greyd.cli.entries.forget import forget
-from greyd.cli.entries.listing import list_entries
-from greyd.cli.entries.release import release
-from greyd.cli.entries.show import show
-from greyd.cli.expect import expect
-from greyd.cli.explain.command import explain
-from greyd.cli.importing.command import import_
-from greyd.cli.mode import mode
-from greyd.cli.postfix_config import postfix_config
-from greyd.cli.replay.command import replay
-from greyd.cli.report.command import report
-from greyd.cli.stats.command import stats
-from greyd.cli.stats.top import top
 from greyd.config.options import OPTIONS, Arity
 from greyd.errors import GreydError, describe_error
 from greyd.redaction import excerpt
 from greyd.terminal import print_error, redact_logins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from greyd.config.options import Option
 
@@ -53,32 +38,32 @@ Examples:
 Every option is also an environment variable (GREYD_DELAY) and a key of the TOML file (delay).
 """
 
-COMMANDS: Mapping[str, Callable[..., Any]] = {
-    "stats": stats,
-    "top": top,
-    "list": list_entries,
-    "show": show,
-    "explain": explain,
-    "ask": ask,
-    "release": release,
-    "expect": expect,
-    "forget": forget,
-    "mode": mode,
-    "check-whitelist": check_whitelist,
-    "report": report,
-    "replay": replay,
-    "import": import_,
-    "doctor": doctor,
-    "postfix-config": postfix_config,
+COMMANDS: Mapping[str, str] = {
+    "stats": "greyd.cli.stats.command:stats",
+    "top": "greyd.cli.stats.top:top",
+    "list": "greyd.cli.entries.listing:list_entries",
+    "show": "greyd.cli.entries.show:show",
+    "explain": "greyd.cli.explain.command:explain",
+    "ask": "greyd.cli.ask:ask",
+    "release": "greyd.cli.entries.release:release",
+    "expect": "greyd.cli.expect:expect",
+    "forget": "greyd.cli.entries.forget:forget",
+    "mode": "greyd.cli.mode:mode",
+    "check-whitelist": "greyd.cli.check_whitelist:check_whitelist",
+    "report": "greyd.cli.report.command:report",
+    "replay": "greyd.cli.replay.command:replay",
+    "import": "greyd.cli.importing.command:import_",
+    "doctor": "greyd.cli.doctor:doctor",
+    "postfix-config": "greyd.cli.postfix_config:postfix_config",
 }
-"""The administrator's, by their names, in the order in which they are shown."""
+"""The administrator's commands in the order of ``--help``, each as ``module:function``."""
 
 _SHARED = [option for option in OPTIONS if option.name in SHARED_OPTIONS]
 _INTERRUPTED = 130
 
 
-def build() -> Callable[..., Any]:
-    """Return the command line application."""
+def build(commands: Iterable[str] = ("serve", *COMMANDS)) -> Callable[..., Any]:
+    """Return the command line application with these commands; only they are imported."""
     app = typer.Typer(
         name="greyd",
         help="Greylisting for Postfix and Exim.",
@@ -88,11 +73,20 @@ def build() -> Callable[..., Any]:
     )
     app.callback()(_root)
     context = {"help_option_names": ["-h", "--help"]}
-    app.command("serve", help=EXAMPLES, context_settings=context)(_serve_command())
-    for name, function in COMMANDS.items():
+    for name in commands:
+        if name == "serve":
+            app.command(name, help=EXAMPLES, context_settings=context)(_serve_command())
+            continue
+        function = _load(name)
         text = inspect.cleandoc(function.__doc__ or "")
         app.command(name, help=text, context_settings=context)(_admin_command(function))
     return typer.main.get_command(app)
+
+
+def _load(name: str) -> Callable[..., Any]:
+    module, _, function = COMMANDS[name].partition(":")
+    command: Callable[..., Any] = getattr(import_module(module), function)
+    return command
 
 
 # Typer brings its own click, or uses click itself, as its version has it.
@@ -108,7 +102,9 @@ def run(words: Sequence[str]) -> int:
         return EXIT_ERROR
     redact_logins(words)
     try:
-        return int(build()(list(words), prog_name="greyd", standalone_mode=False) or 0)
+        # Of several hundred modules, one command needs a few.
+        app = build(words[:1]) if words[0] in COMMANDS else build()
+        return int(app(list(words), prog_name="greyd", standalone_mode=False) or 0)
     except _UsageError as error:
         print_error(_usage(error))
         return EXIT_ERROR

@@ -8,17 +8,18 @@ shows its help and completes its options from the same table.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from greyd import __version__
-from greyd.config.loading import read_settings
 from greyd.errors import GreydError, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE_ERROR = 2
+_COMPLETION = "_GREYD_COMPLETE"
 
 
 _PACKAGES = {"re2": "google-re2", "_re2": "google-re2", "_cffi_backend": "cffi"}
@@ -57,6 +58,14 @@ def _not_loaded(error: ImportError) -> str:
 
 
 def _run(words: list[str]) -> None:
+    if words == ["--version"]:
+        sys.exit(print_version())
+    if _COMPLETION in os.environ:
+        from greyd.cli.completion import complete
+
+        status = complete()
+        if status is not None:
+            sys.exit(status)
     if words[:1] == ["serve"] and not {"-h", "--help", "-help"} & set(words):
         sys.exit(serve(words[1:]))
     from greyd.cli.app import run
@@ -64,11 +73,17 @@ def _run(words: list[str]) -> None:
     sys.exit(run(["--help" if word == "-help" else word for word in words]))
 
 
+def print_version() -> int:
+    """Print the version; returns the exit status."""
+    sys.stdout.write(f"greyd {__version__}\n")
+    return 0
+
+
 def serve(arguments: Sequence[str]) -> int:
     """Run the server; returns the exit status."""
     if {"--version", "-version"} & set(arguments):
-        sys.stdout.write(f"greyd {__version__}\n")
-        return 0
+        return print_version()
+    from greyd.config.loading import read_settings
     from greyd.server.process import run
 
     try:

@@ -1,0 +1,148 @@
+"""Answers a shell's completion request, in the protocol of the scripts that typer generates.
+
+``completion_table.json`` has all commands and options (``make generate`` writes it from typer's own
+declarations), so that a TAB imports neither typer nor a command: those take ten times as long as
+Python itself to start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    Item = tuple[str, str]
+    """A word that fits, and its help."""
+
+TABLE = Path(__file__).with_name("completion_table.json")
+
+
+def complete(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Print the words that fit; return the exit status, None for a request of another kind.
+
+    ``_GREYD_COMPLETE`` is ``complete_bash``, ``complete_zsh`` or ``complete_fish``.
+    """
+    answer = _SHELLS.get(environment.get("_GREYD_COMPLETE", ""))
+    return None if answer is None else answer(environment)
+
+
+def matching(words: Sequence[str], incomplete: str) -> list[Item]:
+    """Return the words that can stand for the incomplete one behind complete ones."""
+    root = json.loads(TABLE.read_text())
+    commands = root["commands"]
+    name = next((word for word in words if not word.startswith("-")), None)
+    if name is None and not incomplete.startswith("-"):
+        return _fitting([(each, commands[each]["help"]) for each in commands], incomplete)
+    command = commands.get(name)
+    if command is None:
+        return list(_options(root, words, incomplete)) if incomplete.startswith("-") else []
+    given = words[words.index(name) + 1 :]
+    if incomplete.startswith("-"):
+        option, equals, value = incomplete.partition("=")
+        if not equals:
+            return list(_options(command, given, incomplete))
+        given, incomplete = [*given, option], value
+    last = _named(command, given[-1]) if given else None
+    if last is not None and last["value"]:
+        return _fitting([(each, "") for each in last["choices"]], incomplete)
+    return _fitting([(each, "") for each in _choices_of_argument(command, given)], incomplete)
+
+
+def _options(command: Mapping[str, Any], given: Sequence[str], incomplete: str) -> Iterator[Item]:
+    names = {word.partition("=")[0] for word in given}
+    for option in command["options"]:
+        if option["multiple"] or not names & set(option["names"]):
+            yield from _fitting([(each, option["help"]) for each in option["names"]], incomplete)
+
+
+def _named(command: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    return next((each for each in command["options"] if name in each["names"]), None)
+
+
+def _choices_of_argument(command: Mapping[str, Any], given: Sequence[str]) -> Sequence[str]:
+    """Return the values of the argument that comes next."""
+    place, is_value = 0, False
+    for word in given:
+        option = _named(command, word) if word.startswith("-") and not is_value else None
+        if not is_value and not word.startswith("-"):
+            place += 1
+        is_value = option is not None and option["value"]
+    arguments: Sequence[Sequence[str]] = command["arguments"]
+    return arguments[place] if place < len(arguments) else ()
+
+
+def _fitting(items: Sequence[Item], incomplete: str) -> list[Item]:
+    return [item for item in items if item[0].startswith(incomplete)]
+
+
+# The shells ---------------------------------------------------------------------------------------
+
+
+def _bash(environment: Mapping[str, str]) -> int:
+    words = split(environment.get("COMP_WORDS", ""))
+    place = int(environment.get("COMP_CWORD") or 0)
+    incomplete = words[place] if place < len(words) else ""
+    return _print("\n".join(word for word, _ in matching(words[1:place], incomplete)))
+
+
+def _zsh(environment: Mapping[str, str]) -> int:
+    items = [
+        f'"{_quoted(word)}":"{_quoted(help_)}"' if help_ else f'"{_quoted(word)}"'
+        for word, help_ in _of_line(environment)
+    ]
+    return _print("_arguments '*: :(({}))'".format("\n".join(items)) if items else "_files")
+
+
+def _fish(environment: Mapping[str, str]) -> int:
+    items = _of_line(environment)
+    if environment.get("_TYPER_COMPLETE_FISH_ACTION") == "is-args":
+        # With status 1 fish completes the names of files.
+        return 0 if items else 1
+    return _print("\n".join(f"{word}\t{help_}" if help_ else word for word, help_ in items))
+
+
+def _of_line(environment: Mapping[str, str]) -> list[Item]:
+    line = environment.get("_TYPER_COMPLETE_ARGS", "")
+    words = split(line)[1:]
+    incomplete = words.pop() if words and not line.endswith(" ") else ""
+    return matching(words, incomplete)
+
+
+def split(line: str) -> list[str]:
+    """Split a command line into words, of which the last one may lack its closing quote."""
+    import shlex
+
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    words: list[str] = []
+    try:
+        words.extend(lexer)
+    except ValueError:
+        words.append(lexer.token)
+    return words
+
+
+def _quoted(text: str) -> str:
+    """Return text for a description between double quotes, as zsh's ``_arguments`` reads it."""
+    text = text.replace('"', '""').replace("'", "''")
+    return re.sub(r"([$`])", r"\\\1", text).replace(":", r"\\:")
+
+
+def _print(text: str) -> int:
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+_SHELLS: Mapping[str, Callable[[Mapping[str, str]], int]] = {
+    "complete_bash": _bash,
+    "complete_zsh": _zsh,
+    "complete_fish": _fish,
+}
