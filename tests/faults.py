@@ -90,7 +90,7 @@ def _main() -> None:
         return settings
 
     process._import_modules = import_modules_and_break
-    main.main(sys.argv[1:])
+    main(sys.argv[1:])
 
 
 def _break(name: str, error: str, switch: Path) -> None:

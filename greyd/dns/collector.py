@@ -25,6 +25,7 @@ from greyd.dns.spam_signals import helo_no_address, sender_no_mx, signals_withou
 from greyd.dns.spf.check_host import check_host
 from greyd.rules.evidence import Evidence
 from greyd.rules.hostnames import domain_of, is_literal, normal_name
+from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
@@ -176,7 +177,7 @@ class DnsEvidenceCollector:
             listed=listed,
             unsure=not findings.is_complete or (spf is not None and spf.result == "temperror"),
             delay_seconds=_longest_delay(blocklistings) if listed else None,
-            exemption="DNS whitelist" if trusted and not listed else "",
+            exemption=Reason.DNS_WHITELIST if trusted and not listed else None,
         )
 
     def _shown_signals(

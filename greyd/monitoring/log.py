@@ -128,7 +128,7 @@ class SyslogSink:
         return self._socket
 
 
-class Speaker:
+class BaseLog:
     """Logs events of the server itself, by what a subclass does with a line."""
 
     def __init__(self, most: Severity, *, as_json: bool) -> None:
@@ -140,7 +140,7 @@ class Speaker:
         """Take one line, which holds no control characters; never blocks."""
         raise NotImplementedError
 
-    def say(self, severity: Severity, message: str) -> None:
+    def log(self, severity: Severity, message: str) -> None:
         """Log an event of the server itself."""
         if severity <= self.most:
             text = "".join(each if each.isprintable() else "?" for each in message)
@@ -149,26 +149,22 @@ class Speaker:
 
     def error(self, message: str) -> None:
         """Log that something does not work."""
-        self.say(Severity.ERROR, "error: " + message)
+        self.log(Severity.ERROR, "error: " + message)
 
     def warning(self, message: str) -> None:
         """Log that something is odd."""
-        self.say(Severity.WARNING, "warning: " + message)
+        self.log(Severity.WARNING, "warning: " + message)
 
     def notice(self, message: str) -> None:
         """Log that something worth knowing happened."""
-        self.say(Severity.NOTICE, message)
+        self.log(Severity.NOTICE, message)
 
     def info(self, message: str) -> None:
         """Log what the server does."""
-        self.say(Severity.INFO, message)
-
-    def debug(self, message: str) -> None:
-        """Log what only ``--verbose`` shows."""
-        self.say(Severity.DEBUG, message)
+        self.log(Severity.INFO, message)
 
 
-class DirectLog(Speaker):
+class DirectLog(BaseLog):
     """Writes each line at once: the log of a process that has no threads, and rarely a word to say.
 
     A line is dropped where it can't be written at once.
@@ -185,7 +181,7 @@ class DirectLog(Speaker):
                 self._sink.write([Line(severity, text)])
 
 
-class Log(Speaker):
+class Log(BaseLog):
     """Takes log lines at once and writes them soon.
 
     Lines are dropped where more than ``MAX_WAITING`` wait.

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from greyd import __version__
 from greyd.config.vocabulary import IDENTITY_WAYS, MODES, SIGNALS
-from greyd.rules.reasons import OUTCOMES
+from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,7 +69,7 @@ class Metrics:
         self._requests = Counter(
             "greyd_requests", "Requests answered.", ["action", "reason"], registry=registry
         )
-        self.requests = {outcome: self._requests.labels(*outcome) for outcome in OUTCOMES}
+        self.requests = {reason: self._requests.labels(*reason.outcome) for reason in Reason}
         self.duration = Histogram(
             "greyd_request_duration_seconds",
             "From a request's last octet to its answer.",

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.monitoring.counter_history import CountedPeriod, Totals
-    from greyd.monitoring.observer import Observer
+    from greyd.monitoring.metrics import Metrics
+    from greyd.policy.observers import Observers
     from greyd.runtime.time_slices import TimeSlices
     from greyd.store.circuit_breaker import CircuitBreaker
 
@@ -52,7 +53,8 @@ class StatusReporter:
 
     settings: Settings
     guard: CircuitBreaker
-    observer: Observer
+    observers: Observers
+    metrics: Metrics
     store_name: str
     """Without what is secret of its URL."""
     mode: Callable[[], str]
@@ -66,7 +68,7 @@ class StatusReporter:
     _summarizing: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self._history = CounterHistory(self.observer.metrics.families, self.started_at)
+        self._history = CounterHistory(self.metrics.families, self.started_at)
         self._page = SharedWork(self._make_page)
 
     async def run(self) -> None:
@@ -87,7 +89,7 @@ class StatusReporter:
         return b"".join(await self.slices.run(status_page.render_parts(view)))
 
     async def _totals(self) -> Totals:
-        return totals_of(await self.slices.run(self.observer.metrics.families()))
+        return totals_of(await self.slices.run(self.metrics.families()))
 
     def _view(self, now: float, totals: Totals, bars: Sequence[CountedPeriod]) -> StatusView:
         return StatusView(
@@ -138,7 +140,7 @@ class StatusReporter:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the next reader's page tries again
             self._failed_at = time.monotonic()
-            self.observer.internal_error("status page", error, "the page shows the last summary")
+            self.observers.internal_error("status page", error, "the page shows the last summary")
         finally:
             self._summarizing = None
 

@@ -12,7 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from greyd.monitoring.observer import Observer
+    from greyd.monitoring.log import Log
+    from greyd.monitoring.metrics import Metrics
     from greyd.store.contract import Store
 
 POLL_SECONDS = 1.0
@@ -35,12 +36,13 @@ class FillLevel(Enum):
 class StoreSizeMonitor:
     """Logs when the store becomes nearly full, full, and has room again; shows its size."""
 
-    def __init__(self, store: Store, observer: Observer) -> None:
+    def __init__(self, store: Store, metrics: Metrics, log: Log) -> None:
         self._store = store
-        self._observer = observer
+        self._metrics = metrics
+        self._log = log
         self._level = FillLevel.ROOMY
         if math.isfinite(store.max_bytes):
-            observer.metrics.max_store_bytes.set(store.max_bytes)
+            metrics.max_store_bytes.set(store.max_bytes)
 
     async def run(self) -> None:
         """Poll, until cancelled."""
@@ -51,11 +53,11 @@ class StoreSizeMonitor:
     def poll(self) -> None:
         """Look once."""
         used, limit = self._store.bytes_in_use, self._store.max_bytes
-        self._observer.metrics.store_bytes.set(used)
+        self._metrics.store_bytes.set(used)
         level = self._level_of(used / limit)
         if level is not self._level:
             self._level = level
-            self._log(used, limit)
+            self._log_level(used, limit)
 
     def _level_of(self, share: float) -> FillLevel:
         if share < self._level.value * _BACK_BELOW or share >= self._level.value:
@@ -64,17 +66,16 @@ class StoreSizeMonitor:
             )
         return self._level
 
-    def _log(self, used: int, limit: float) -> None:
+    def _log_level(self, used: int, limit: float) -> None:
         size = f"{used / 2**20:,.1f} of at most {limit / 2**20:,.1f} MiB are in use"
-        log = self._observer.log
         if self._level is FillLevel.FULL:
-            log.error(
+            self._log.error(
                 f"the store is full: {size}; passing new triplets ungreylisted; raise"
                 " --max-store-size, or find out who sends so much (greyd top)"
             )
         elif self._level is FillLevel.NEARLY_FULL:
-            log.warning(
+            self._log.warning(
                 f"the store is nearly full: {size}; once it is full, new triplets pass ungreylisted"
             )
         else:
-            log.notice(f"the store has room again: {size}")
+            self._log.notice(f"the store has room again: {size}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.config.settings import Settings
-    from greyd.monitoring.observer import Observer
+    from greyd.policy.observers import Observers
     from greyd.policy.policy import Policy
     from greyd.rules.transaction import Change, Remembered
     from greyd.store.contract import TransactionalStore
@@ -27,17 +27,16 @@ class ControlPoller:
     """Reads the record again and again, and does what it says."""
 
     def __init__(
-        self, settings: Settings, store: TransactionalStore, policy: Policy, observer: Observer
+        self, settings: Settings, store: TransactionalStore, policy: Policy, observers: Observers
     ) -> None:
         self._settings = settings
         self._store = store
         self._policy = policy
-        self._observer = observer
+        self._observers = observers
         self.control = Control()
         """What was read last."""
         self._told_of: int | None = None
         """The last act that the log has; None before the first look."""
-        observer.metrics.show_mode(policy.mode)
 
     async def poll_at_start(self) -> None:
         """Read the record before the first request; whatever goes wrong, mail is answered."""
@@ -45,7 +44,7 @@ class ControlPoller:
             await self.poll()
         except Exception as error:  # noqa: BLE001 - a record that nobody expects must not end it
             outcome = f"mode {self._policy.mode} until it can be read"
-            self._observer.internal_error("control polling", error, outcome)
+            self._observers.internal_error("control polling", error, outcome)
 
     async def run(self) -> None:
         """Follow, until cancelled."""
@@ -67,8 +66,7 @@ class ControlPoller:
         mode = control.mode_at(now, self._settings.mode)
         if mode != self._policy.mode:
             self._policy.mode = mode
-            self._observer.metrics.show_mode(mode)
-            self._observer.log.notice(f"mode {mode}{self._reason(now)}")
+            self._observers.mode_changed(mode, self._reason(now))
 
     def _reason(self, now: int) -> str:
         mode = self.control.mode
@@ -82,7 +80,7 @@ class ControlPoller:
         if self._told_of is not None:
             for act in self.control.acts:
                 if act.number > self._told_of:
-                    self._observer.log.notice(f"{act.what}, by {act.by} at {_clock(act.at)}")
+                    self._observers.administered(f"{act.what}, by {act.by} at {_clock(act.at)}")
         self._told_of = max(self.control.last_number, self._told_of or 0)
 
 

@@ -1,39 +1,41 @@
-"""One request's way, from what Postfix asks to what it is told."""
+"""One request's way, from its exemptions to its reply."""
 
 from __future__ import annotations
 
 import time
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from greyd import __version__
 from greyd.lru import LruCache
+from greyd.policy.completion import Completion, run
+from greyd.policy.events import DecisionEvent, Transaction
 from greyd.policy.reply import DUNNO, STORE_AWAY, Replies
 from greyd.rules.address import parse_address
 from greyd.rules.control import ExpectedMail
-from greyd.rules.evidence import NO_EVIDENCE, Evidence
+from greyd.rules.evidence import NO_EVIDENCE
 from greyd.rules.greylist import decide, decide_with_unset_clock, note_correspondence
 from greyd.rules.keys import correspondence_key, keys_to_read, request_keys
-from greyd.rules.reasons import GREYLIST, PASS
+from greyd.rules.reasons import Reason
 from greyd.runtime.clock import EARLIEST_TIME, SteadyClock
 from greyd.store.errors import StoreError, StoreFullError
-from greyd.whitelist.hits import HitCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.monitoring.observer import Observer
+    from greyd.policy.observers import Observers
     from greyd.policy.pending_reply import PendingReply
     from greyd.rules.address import Address
+    from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
     from greyd.rules.transaction import Change, Remembered
     from greyd.store.contract import TransactionalStore
+    from greyd.whitelist.entries import WhitelistEntry
     from greyd.whitelist.matcher import Whitelists
 
-RECENT_INSTANCES = 10_000
-"""Messages of which it is remembered that they carry the header already."""
+MAX_RECENT_INSTANCES = 10_000
+"""Messages remembered because one of their recipients has brought them the header."""
 
 _REQUIRED = ("client_address", "client_name", "sender", "recipient")
 
@@ -50,146 +52,117 @@ class EvidenceCollector(Protocol):
         """Collect nothing more: pending and later calls of ``found`` come at once."""
 
 
-class _Case(NamedTuple):
-    """A request on its way."""
+class _Case:
+    """A request on its way, and what has been found out about it so far."""
 
-    request: Request
-    reply: PendingReply
-    started: float
-    evidence: Evidence = NO_EVIDENCE
+    __slots__ = (
+        "evidence", "request", "started_at", "store_error", "store_seconds", "transaction",
+        "whitelist_entry",
+    )  # fmt: skip
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.started_at = time.perf_counter()
+        self.whitelist_entry: WhitelistEntry | None = None
+        self.evidence: Evidence | None = None
+        self.transaction: Transaction | None = None
+        self.store_seconds: float | None = None
+        self.store_error: StoreError | None = None
 
 
 class Policy:
-    """Answers requests."""
+    """Answers policy requests."""
 
     def __init__(
         self,
         settings: Settings,
         whitelists: Whitelists,
         store: TransactionalStore,
-        observer: Observer,
+        observers: Observers,
         collector: EvidenceCollector | None = None,
     ) -> None:
-        """Answer by ``settings``; ``collector`` is asked where more of a client is to be known."""
+        """Answer by ``settings``.
+
+        Args:
+            settings: the server's.
+            whitelists: exempt clients and recipients.
+            store: where triplets, clients and identities are remembered.
+            observers: follow each decision.
+            collector: collects evidence about clients, if an option needs it.
+        """
         self.whitelists = whitelists
-        """In force; to be replaced as a whole."""
+        """In force; a reload replaces it as a whole."""
         self.collector = collector
-        """Asked about each client that no list lets pass; may be set later."""
-        self.hits = HitCounter()
-        """Of the whitelists' entries."""
+        """May be set later."""
         self.mode = settings.mode
-        """In force; may be told otherwise while it runs."""
+        """In force; ``ControlPoller`` changes it."""
         self.expected = ExpectedMail((), settings)
-        """The mail that is awaited; to be replaced as a whole."""
+        """The mail that passes because somebody expects it; ``ControlPoller`` replaces it."""
         self.clock = SteadyClock()
-        """Tells the time that decisions go by."""
+        """The time that decisions use."""
         self._settings = settings
         self._store = store
-        self._observer = observer
+        self._observers = observers
         self._replies = Replies.from_settings(settings, __version__)
         # A message's recipients may come over several connections, so recent instances are
         # remembered for the whole process.
-        self._instances: LruCache[bool] = LruCache(RECENT_INSTANCES)
+        self._instances: LruCache[bool] = LruCache(MAX_RECENT_INSTANCES)
 
     def answer(self, request: Request, reply: PendingReply) -> None:
-        """Answer a request, at once or when the store has decided.
+        """Answer a request, at once or when evidence and store are known.
 
         ``reply`` gets None if the request is not one for a policy server.
         """
-        case = _Case(request, reply, time.perf_counter())
-        if request.garbage is not None:
-            self._observer.protocol_error("line without = ignored", request.garbage)
-        if request.request != b"smtpd_access_policy":
-            self._observer.protocol_error(
-                "unknown request type, not answered", request.request or b"(none)"
-            )
-            reply.send(None)
-            return
-        if request.policy_context == b"outbound" and self._settings.learn_outbound:
-            self._learn(case)
-            return
-        address = parse_address(request.client_address or b"")
-        reason = self._exemption(request, address)
-        if reason or address is None:
-            reply.send(self._pass(case, reason))
-        elif self.collector is None:
-            self._weigh(case, address)
-        else:
-            self.collector.collect(request, address, partial(self._weigh_with, case, address))
+        case = _Case(request)
+        run(self._decide(case), reply.send, lambda error: reply.send(self._fail(case, error)))
 
-    def _weigh_with(self, case: _Case, address: Address, evidence: Evidence) -> None:
-        """Go on with a request when it is known who asks."""
-        try:
-            case = case._replace(evidence=evidence)
-            self._observer.evidence_collected(evidence)
-            reason = evidence.exemption
-            if not reason and self._settings.greylist == "suspicious" and evidence.is_clean:
-                reason = "not suspicious"
-            if reason:
-                case.reply.send(self._pass(case, reason))
-            else:
-                self._weigh(case, address)
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must not stop the mail
-            case.reply.send(self.failed(case.request, fault))
-
-    def _weigh(self, case: _Case, address: Address) -> None:
-        """Decide by what is remembered."""
-        request, settings, evidence = case.request, self._settings, case.evidence
-        keys = request_keys(
-            address, request.sender or b"", request.recipient or b"", settings, evidence
-        )
-        now = self.now(request)
-        rule = decide if now >= EARLIEST_TIME else decide_with_unset_clock
-        self._store.begin(
-            keys_to_read(keys, settings),
-            lambda remembered: rule(keys, remembered, now, settings, evidence),
-            partial(self._decided, case, time.perf_counter()),
-        )
-
-    def _decided(
-        self, case: _Case, asked: float, decision: Decision, error: Exception | None
-    ) -> None:
-        """Go on with a request when the store has decided, or could not."""
-        self._observer.stored(time.perf_counter() - asked)
-        try:
-            if isinstance(error, StoreError):
-                self._observer.metrics.store_errors.inc()
-                action = self._without_store(case, is_full=isinstance(error, StoreFullError))
-            elif error is not None:
-                raise error
-            else:
-                action = self._carry_out(case, decision)
-        except Exception as fault:  # noqa: BLE001 - a fault of ours must not stop the mail
-            action = self.failed(case.request, fault)
-        case.reply.send(action)
-
-    def failed(self, request: Request, error: Exception) -> bytes:
-        """Let a request pass that a fault of greyd's own has hit."""
-        self._observer.failed(request, error)
-        return DUNNO
-
-    def _learn(self, case: _Case) -> None:
-        """Remember whom one of our users writes to; the mail itself passes whatever happens."""
+    async def _decide(self, case: _Case) -> bytes | None:
+        """Decide on a request, from its exemptions to its reply."""
         request, settings = case.request, self._settings
-        if not (request.sasl_username and request.sender and request.recipient):
-            case.reply.send(self._pass(case, "outbound"))
-            return
-        key = correspondence_key(request.recipient, request.sender, settings)
-        change = note_correspondence(key, self.now(request), settings)
+        if not self._is_understood(request):
+            self._observers.unanswered(request)
+            return None
+        if request.policy_context == b"outbound" and settings.learn_outbound:
+            if request.sasl_username and request.sender and request.recipient:
+                await self._store_correspondence(case)
+            return self._pass(case, Reason.OUTBOUND)
 
-        def note(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
-            return None, [change]
+        address = parse_address(request.client_address or b"")
+        if (reason := self._exemption(case, address)) is not None:
+            return self._pass(case, reason)
+        if address is None:
+            self._observers.protocol_error(
+                "client_address is no IP address, passing the mail", request.client_address or b""
+            )
+            return self._pass(case, Reason.CLIENT_ADDRESS)
 
-        self._store.begin([key], note, partial(self._learned, case, time.perf_counter()))
+        if self.collector is not None:
+            case.evidence = await self._collect(self.collector, request, address)
+            if reason := self._exemption_by_evidence(case.evidence):
+                return self._pass(case, reason)
 
-    def _learned(self, case: _Case, asked: float, _: None, error: Exception | None) -> None:
-        self._observer.stored(time.perf_counter() - asked)
-        if error is not None:
-            self._observer.metrics.store_errors.inc()
-        case.reply.send(self._pass(case, "outbound"))
+        decision = await self._decide_by_store(case, address)
+        if decision is None:
+            return self._reply_without_store(case)
+        if decision.passes:
+            return self._reply_passing(case, decision)
+        return self._reply_greylisted(case, decision)
 
-    def _exemption(self, request: Request, address: Address | None) -> str:
-        """Return why a request passes whatever the store may say; empty where nothing says so."""
+    # Exemptions ---------------------------------------------------------------------------------
+
+    def _is_understood(self, request: Request) -> bool:
+        if request.garbage is not None:
+            self._observers.protocol_error("line without = ignored", request.garbage)
+        if request.request == b"smtpd_access_policy":
+            return True
+        self._observers.protocol_error(
+            "unknown request type, not answered", request.request or b"(none)"
+        )
+        return False
+
+    def _exemption(self, case: _Case, address: Address | None) -> Reason | None:
+        """Return why a request passes whatever is remembered; None if nothing exempts it."""
+        request = case.request
         if None in (
             request.client_address,
             request.client_name,
@@ -197,85 +170,157 @@ class Policy:
             request.recipient,
         ):
             missing = ", ".join(name for name in _REQUIRED if getattr(request, name) is None)
-            self._observer.protocol_error(f"attribute missing, passing the mail: {missing}")
-            return "missing attribute"
+            self._observers.protocol_error(f"attribute missing, passing the mail: {missing}")
+            return Reason.MISSING_ATTRIBUTE
         if request.sasl_username:
-            return "authenticated"
+            return Reason.AUTHENTICATED
         if entry := self.whitelists.match_client(request.client_name or b"", address):
-            self._observer.metrics.whitelist_hits["clients"].inc()
-            self.hits.clients.add(entry.text)
-            return "client whitelist"
+            case.whitelist_entry = entry
+            return Reason.CLIENT_WHITELIST
         if entry := self.whitelists.match_recipient(request.recipient or b""):
-            self._observer.metrics.whitelist_hits["recipients"].inc()
-            self.hits.recipients.add(entry.text)
-            return "recipient whitelist"
+            case.whitelist_entry = entry
+            return Reason.RECIPIENT_WHITELIST
         if self.mode == "off":
-            return "mode off"
+            return Reason.MODE_OFF
         if self.expected and self._is_expected(request):
-            return "expected"
-        if address is None:
-            self._observer.protocol_error(
-                "client_address is no IP address, passing the mail", request.client_address or b""
-            )
-            return "client address"
-        return ""
+            return Reason.EXPECTED
+        return None
 
     def _is_expected(self, request: Request) -> bool:
         sender, recipient = request.sender or b"", request.recipient or b""
         return self.expected.matches(sender, recipient, self.now(request))
 
-    def _carry_out(self, case: _Case, decision: Decision) -> bytes:
-        if decision.whitelisted:
-            self._observer.whitelisted(case.request)
-        if decision.identity_whitelisted:
-            self._observer.whitelisted_identity(case.evidence.identity)
-        if decision.passes:
-            return self._let_pass(case, decision)
-        detail = f" ({decision.missing_seconds}s missing)" if decision.waited_seconds else ""
-        if self.mode == "learn":
-            return self._pass(case, "learning", f" ({decision.reason}{detail})")
-        self._tell_of(case, GREYLIST, decision.reason, detail)
-        return self._replies.greylisted(case.request, decision.missing_seconds)
+    def _exemption_by_evidence(self, evidence: Evidence) -> Reason | None:
+        if evidence.exemption is not None:
+            return evidence.exemption
+        is_exempt = self._settings.greylist == "suspicious" and evidence.is_clean
+        return Reason.NOT_SUSPICIOUS if is_exempt else None
 
-    def _let_pass(self, case: _Case, decision: Decision) -> bytes:
-        if not decision.first_pass or self.mode == "learn":
-            return self._pass(case, decision.reason)
-        self._observer.passed_first(decision.waited_seconds)
-        # With a delay that depends on the request, mail that had not to wait says nothing of it.
-        waited = decision.waited_seconds or not self._settings.delay_varies
-        if not waited or not self._is_first_of_message(case.request):
-            return self._pass(case, decision.reason)
-        self._pass(case, decision.reason, delay_seconds=decision.waited_seconds)
-        return self._replies.prepend_header(decision.waited_seconds, time.time())
+    # Evidence and store -------------------------------------------------------------------------
 
-    def _without_store(self, case: _Case, *, is_full: bool) -> bytes:
-        # While learning nothing is deferred; and a full store, unlike one that is away, does not
-        # come back by itself, so that deferring would refuse all new mail.
-        if self._settings.on_store_failure == "pass" or self.mode == "learn" or is_full:
-            return self._pass(case, "store unavailable")
-        self._tell_of(case, GREYLIST, "store unavailable")
-        return STORE_AWAY
+    def _collect(
+        self, collector: EvidenceCollector, request: Request, address: Address
+    ) -> Completion[Evidence]:
+        evidence: Completion[Evidence] = Completion()
+        collector.collect(request, address, evidence.complete)
+        return evidence
 
-    def _pass(
-        self, case: _Case, reason: str, detail: str = "", delay_seconds: int | None = None
-    ) -> bytes:
-        self._tell_of(case, PASS, reason, detail, delay_seconds)
-        return DUNNO
+    async def _decide_by_store(self, case: _Case, address: Address) -> Decision | None:
+        """Decide by what is remembered; None if the store fails."""
+        request, settings = case.request, self._settings
+        evidence = case.evidence or NO_EVIDENCE
+        keys = request_keys(
+            address, request.sender or b"", request.recipient or b"", settings, evidence
+        )
+        now = self.now(request)
+        rule = decide if now >= EARLIEST_TIME else decide_with_unset_clock
+        return await self._transact(
+            case,
+            keys_to_read(keys, settings),
+            lambda remembered: rule(keys, remembered, now, settings, evidence),
+        )
 
-    def _tell_of(
+    async def _store_correspondence(self, case: _Case) -> None:
+        """Remember to whom a local user writes; the mail passes even if the store fails."""
+        request, settings = case.request, self._settings
+        key = correspondence_key(request.recipient or b"", request.sender or b"", settings)
+        change = note_correspondence(key, self.now(request), settings)
+        await self._transact(case, [key], lambda _: (None, [change]))
+
+    async def _transact(
         self,
         case: _Case,
-        action: str,
-        reason: str,
+        keys: Sequence[bytes],
+        rule: Callable[[Remembered], tuple[Decision | None, Sequence[Change]]],
+    ) -> Decision | None:
+        """Run a rule on the store, and note what comes of it; None if the store fails."""
+
+        def keep(remembered: Remembered) -> tuple[Transaction, Sequence[Change]]:
+            decision, changes = rule(remembered)
+            return Transaction(keys, remembered, decision, changes), changes
+
+        completion: Completion[Transaction] = Completion()
+        asked_at = time.perf_counter()
+        self._store.begin(keys, keep, completion.complete)
+        try:
+            case.transaction = await completion
+        except StoreError as error:
+            case.store_error = error
+            return None
+        finally:
+            case.store_seconds = time.perf_counter() - asked_at
+        return case.transaction.decision
+
+    # Replies ------------------------------------------------------------------------------------
+
+    def _reply_passing(self, case: _Case, decision: Decision) -> bytes:
+        if not decision.first_pass or self.mode == "learn":
+            return self._pass(case, decision.reason)
+        waited = decision.waited_seconds
+        # With a delay that depends on the request, mail that need not wait gets no header.
+        wants_header = waited or not self._settings.delay_varies
+        if not wants_header or not self._is_first_of_message(case.request):
+            return self._pass(case, decision.reason, waited_seconds=waited)
+        action = self._replies.prepend_header(waited, time.time())
+        return self._finish(
+            case, decision.reason, action, delay_seconds=waited, waited_seconds=waited
+        )
+
+    def _reply_greylisted(self, case: _Case, decision: Decision) -> bytes:
+        detail = f" ({decision.missing_seconds}s missing)" if decision.waited_seconds else ""
+        if self.mode == "learn":
+            return self._pass(case, Reason.LEARNING, f" ({decision.reason.text}{detail})")
+        action = self._replies.greylisted(case.request, decision.missing_seconds)
+        return self._finish(case, decision.reason, action, detail)
+
+    def _reply_without_store(self, case: _Case) -> bytes:
+        # A full store, unlike one that has failed, does not recover by itself, so deferring would
+        # refuse all new mail.
+        is_full = isinstance(case.store_error, StoreFullError)
+        if self._settings.on_store_failure == "pass" or self.mode == "learn" or is_full:
+            return self._pass(case, Reason.PASSED_WITHOUT_STORE)
+        return self._finish(case, Reason.DEFERRED_WITHOUT_STORE, STORE_AWAY)
+
+    def _fail(self, case: _Case, error: Exception) -> bytes:
+        """Let a request pass although a fault in greyd has kept it from being decided."""
+        self._observers.internal_error("requests", error, "the mail passes")
+        return self._pass(case, Reason.INTERNAL_ERROR)
+
+    def _pass(
+        self, case: _Case, reason: Reason, detail: str = "", waited_seconds: int | None = None
+    ) -> bytes:
+        return self._finish(case, reason, DUNNO, detail, None, waited_seconds)
+
+    def _finish(
+        self,
+        case: _Case,
+        reason: Reason,
+        reply: bytes,
         detail: str = "",
         delay_seconds: int | None = None,
-    ) -> None:
-        request, _, started, evidence = case
-        seconds = time.perf_counter() - started
-        self._observer.answered(request, action, reason, seconds, detail, delay_seconds, evidence)
+        waited_seconds: int | None = None,
+    ) -> bytes:
+        """Tell the observers of an answer; returns the reply."""
+        self._observers.decided(
+            DecisionEvent(
+                case.request,
+                reason,
+                time.perf_counter() - case.started_at,
+                reply,
+                detail,
+                delay_seconds,
+                waited_seconds,
+                case.whitelist_entry,
+                case.evidence,
+                case.transaction,
+                case.store_seconds,
+                case.store_error,
+            )
+        )
+        return reply
 
     def _is_first_of_message(self, request: Request) -> bool:
-        """Whether no other recipient of this message has brought it the header yet."""
+        """Whether no recipient of this message has brought it the header yet."""
         if request.instance is None:
             return True
         if self._instances.get(request.instance):
@@ -284,7 +329,7 @@ class Policy:
         return True
 
     def now(self, request: Request) -> int:
-        """Return the time that counts for a request."""
+        """Return the time in seconds since 1970 that a decision on the request uses."""
         if self._settings.test_time and request.policy_test_time:
             digits = request.policy_test_time
             if digits.isdigit() and len(digits) <= 12:

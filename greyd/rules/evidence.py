@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
+    from greyd.rules.reasons import Reason
 
 
 # Decisions --------------------------------------------------------------------------------------
 
 
-class Evidence(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Evidence:
     """What is known of who asks beside the request's triplet: by DNS, and by what Postfix knows."""
 
     identity: bytes = b""
@@ -28,8 +31,8 @@ class Evidence(NamedTuple):
     """Some of it could not be found out in time."""
     delay_seconds: int | None = None
     """Of the list that it stands on, where the list has a delay of its own."""
-    exemption: str = ""
-    """Why it passes whatever else is known; empty where nothing says so."""
+    exemption: Reason | None = None
+    """Why it passes whatever else is known."""
 
     @property
     def is_clean(self) -> bool:

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from greyd.config.vocabulary import HOUR
 from greyd.rules.evidence import NO_EVIDENCE, Evidence, delay_for
+from greyd.rules.reasons import Reason
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.rules.transaction import Change
 from greyd.runtime.clock import EARLIEST_TIME
@@ -60,8 +61,7 @@ class Decision(NamedTuple):
     """What is to be done with a request, and why."""
 
     passes: bool
-    reason: str
-    """``triplet found``, ``client AWL``, ``new``, ``early-retry``, …; a metric's label."""
+    reason: Reason
     waited_seconds: int = 0
     """Since the triplet's first sight."""
     missing_seconds: int = 0
@@ -115,10 +115,10 @@ def decide(
     best = max(sights, key=_by_merit) if keys.identity else sights[0]
     waited = best.waited
     if not best.passes:
-        reason = "early-retry" if waited else "new"
+        reason = Reason.EARLY_RETRY if waited else Reason.NEW
         return Decision(False, reason, waited, delay - waited), tuple(changes)
     first_pass = True not in [sight.passed_before for sight in sights]
-    decision = Decision(True, "triplet found", waited, first_pass=first_pass)
+    decision = Decision(True, Reason.TRIPLET_FOUND, waited, first_pass=first_pass)
     # The client counts as if there were no identities: else those known by one would starve it.
     client_counts = settings.auto_whitelist_clients and (first_pass or sights[0].passes_first)
     if client_counts and (client := _counted(client, Client(1, now), now)):
@@ -145,7 +145,7 @@ def decide_with_unset_clock(
     such a time it would be taken for one that a wrong clock has written.
     """
     if _is_known(keys, remembered, settings):
-        return Decision(passes=True, reason="triplet found"), ()
+        return Decision(passes=True, reason=Reason.TRIPLET_FOUND), ()
     return decide(keys, remembered, now, settings, evidence)
 
 
@@ -178,13 +178,13 @@ def _pass_at_once(
 ) -> tuple[Decision, tuple[Change, ...]] | None:
     """Let pass who has earned it, or is awaited; None for all others."""
     if client is not None and client.successes >= settings.auto_whitelist_clients:
-        decision = Decision(passes=True, reason="client AWL")
+        decision = Decision(passes=True, reason=Reason.CLIENT_AWL)
         return decision, _seen_again(keys.client, client, now, settings)
     if identity is not None and identity.has_earned_its_pass(settings):
-        decision = Decision(passes=True, reason="identity AWL")
+        decision = Decision(passes=True, reason=Reason.IDENTITY_AWL)
         return decision, _seen_again(keys.identity, identity, now, settings)
     if corresponds:
-        return Decision(passes=True, reason="correspondent"), ()
+        return Decision(passes=True, reason=Reason.CORRESPONDENT), ()
     return None
 
 

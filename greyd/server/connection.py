@@ -128,7 +128,7 @@ class Connection(asyncio.BufferedProtocol):
                     return
         except Exception as error:  # noqa: BLE001 - Postfix connects and asks again
             self._progress = PROGRESS[self._progress][ProgressEvent.LOST]
-            self._registry.observer.internal_error("connections", error, "closing this connection")
+            self._registry.observers.internal_error("connections", error, "closing this connection")
             self.abort()
         else:
             self._registry.loop.call_soon(self._run_again)
@@ -178,7 +178,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _give_up(self, reason: str) -> None:
-        self._registry.observer.protocol_error(f"closing a connection: {reason}")
+        self._registry.observers.protocol_error(f"closing a connection: {reason}")
         self._end()
 
     def _end(self) -> None:

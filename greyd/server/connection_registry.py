@@ -12,7 +12,9 @@ from greyd.monitoring.http import max_connections
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
-    from greyd.monitoring.observer import Observer
+    from greyd.monitoring.log import Log
+    from greyd.monitoring.metrics import Metrics
+    from greyd.policy.observers import Observers
     from greyd.policy.pending_reply import PendingReply
     from greyd.policy.policy import Policy
     from greyd.rules.request import Request
@@ -54,7 +56,9 @@ class ConnectionRegistry:
     settings: Settings
     policy: Policy
     circuit_breaker: CircuitBreaker
-    observer: Observer
+    observers: Observers
+    metrics: Metrics
+    log: Log
 
     def __post_init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -63,11 +67,8 @@ class ConnectionRegistry:
         self._warned_at = 0.0
 
     def answer(self, request: Request, reply: PendingReply) -> None:
-        """Answer one request, whatever happens."""
-        try:
-            self.policy.answer(request, reply)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the mail
-            reply.send(self.policy.failed(request, error))
+        """Answer one request."""
+        self.policy.answer(request, reply)
 
     def add(self, connection: RegisteredConnection) -> None:
         """Count a connection; where no more can be, the one that is idle longest has to go."""
@@ -76,7 +77,7 @@ class ConnectionRegistry:
         if len(self._connections) >= max(descriptors - others, 1):
             self._make_room()
         self._connections.add(connection)
-        self.observer.metrics.connections.set(len(self._connections))
+        self.metrics.connections.set(len(self._connections))
 
     def _make_room(self) -> None:
         idle = [each for each in self._connections if each.is_idle()]
@@ -85,7 +86,7 @@ class ConnectionRegistry:
             min(idle, key=lambda each: each.used_at).abort()
         if time.monotonic() - self._warned_at >= 1:
             self._warned_at = time.monotonic()
-            self.observer.log.warning(
+            self.log.warning(
                 f"{len(self._connections)} connections are open and no more can be;"
                 " closing idle ones (raise LimitNOFILE or ulimit -n)"
             )
@@ -93,7 +94,7 @@ class ConnectionRegistry:
     def remove(self, connection: RegisteredConnection) -> None:
         """Discount a connection."""
         self._connections.discard(connection)
-        self.observer.metrics.connections.set(len(self._connections))
+        self.metrics.connections.set(len(self._connections))
         if not self._connections:
             self._all_closed.set()
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from greyd.config.settings import Settings
+    from greyd.monitoring.log import Log
     from greyd.monitoring.metrics import Metrics
-    from greyd.monitoring.observer import Observer
+    from greyd.policy.observers import Observers
     from greyd.policy.policy import Policy
     from greyd.runtime.supervision import SupervisedTask, TaskSupervisor
     from greyd.server.context import ServerContext
@@ -37,13 +38,17 @@ class Reloader:
         settings: Settings,
         context: ServerContext,
         policy: Policy,
-        observer: Observer,
+        observers: Observers,
+        metrics: Metrics,
+        log: Log,
         supervisor: TaskSupervisor,
     ) -> None:
         self._settings = settings
         self._context = context
         self._policy = policy
-        self._observer = observer
+        self._observers = observers
+        self._metrics = metrics
+        self._log = log
         self._supervisor = supervisor
         self._running: SupervisedTask | None = None
         self._again = False
@@ -58,13 +63,13 @@ class Reloader:
         while self._again:
             self._again = False
             self._context.reloading()
-            self._observer.log.notice("HUP received: reading the whitelists again")
+            self._log.notice("HUP received: reading the whitelists again")
             try:
                 whitelists, messages = await run_in_daemon_thread("reload", self._read)
-                messages.log_to(self._observer.log)
+                messages.log_to(self._log)
             except Exception as error:  # noqa: BLE001 - whatever it is, the reload has an end
                 outcome = "the old whitelists stay in force"
-                self._observer.internal_error("reload", error, outcome)
+                self._observers.internal_error("reload", error, outcome)
                 whitelists = None
             self._put_in_force(whitelists)
             self._context.ready()
@@ -75,7 +80,7 @@ class Reloader:
 
     def _put_in_force(self, whitelists: Whitelists | None) -> None:
         """Answer by the new whitelists; None: they could not be read, and the old ones stay."""
-        metrics = self._observer.metrics
+        metrics = self._metrics
         metrics.reloads["failure" if whitelists is None else "success"].inc()
         metrics.whitelists_read.set(whitelists is not None)
         if whitelists is not None:

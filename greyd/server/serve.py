@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from greyd import __version__
 from greyd.config.vocabulary import METRICS_ENDPOINT
+from greyd.monitoring.hits_observer import HitsObserver
 from greyd.monitoring.host_check import HostCheck
 from greyd.monitoring.http import MetricsSite, serve_site
+from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.observer import Observer
+from greyd.monitoring.metrics_observer import MetricsObserver
 from greyd.monitoring.status import StatusReporter
 from greyd.monitoring.store_size import StoreSizeMonitor
+from greyd.monitoring.verbose_observer import VerboseObserver
 from greyd.policy.control_poller import ControlPoller
+from greyd.policy.observers import Observers
 from greyd.policy.policy import Policy
 from greyd.runtime.supervision import THREAD_CHECK_SECONDS, TaskSupervisor
 from greyd.runtime.time_slices import TimeSlices
@@ -28,11 +32,11 @@ from greyd.server.connection_registry import ConnectionRegistry
 from greyd.server.log_setup import open_log
 from greyd.server.os_signals import RELOAD_SIGNAL, STOP_SIGNALS, unblock
 from greyd.server.reload import Reloader, set_entry_counts
-from greyd.server.verbose import VerbosePolicy
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
 from greyd.store.url import redact_url
 from greyd.whitelist.files import load_whitelists
+from greyd.whitelist.hits import HitCounter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -91,43 +95,51 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     for warning in settings.warnings:
         log.warning(warning)
     metrics = Metrics()
-    observer = Observer(metrics, log, passes_without_store=settings.passes_without_store)
-    loop.set_exception_handler(partial(_report_unhandled, observer))
-    log.on_failure(partial(_report_from_log_thread, loop, observer))
+    hits = HitCounter()
+    observers = Observers(
+        MetricsObserver(metrics),
+        *([VerboseObserver(log, lambda: policy)] if settings.verbose else []),
+        LogObserver(log, passes_without_store=settings.passes_without_store),
+        HitsObserver(hits),
+    )
+    loop.set_exception_handler(partial(_report_unhandled, observers))
+    log.on_failure(partial(_report_from_log_thread, loop, observers))
     if settings.workers == 1:
         # With several, whoever asks for the metrics may ask another one: there the counters have
         # to be ahead of the answers.
-        observer.gather(lambda: loop.call_soon(observer.flush))
+        observers.batch(lambda: loop.call_soon(observers.flush))
     stop = _Stop()
-    supervisor = TaskSupervisor(observer.internal_error, stop.fail)
+    supervisor = TaskSupervisor(observers.internal_error, stop.fail)
     store = open_store(settings, context.folder)
-    store.set_problem_handlers(log.warning, partial(observer.internal_error, "SQLite"))
+    store.set_problem_handlers(log.warning, partial(observers.internal_error, "SQLite"))
     circuit_breaker = CircuitBreaker(
         store,
         settings.store_timeout_seconds,
-        observer.store_changed,
-        partial(observer.internal_error, "store"),
+        observers.store_changed,
+        partial(observers.internal_error, "store"),
         partial(supervisor.run, "store"),
         log.warning,
     )
     whitelists, messages = load_whitelists(settings)
     messages.log_to(log)
     set_entry_counts(metrics, whitelists)
+    metrics.show_mode(settings.mode)
     metrics.whitelists_read.set(whitelists.complete)
-    kind = VerbosePolicy if settings.verbose else Policy
-    policy = kind(settings, whitelists, circuit_breaker, observer)
-    resolver = _collect_evidence(policy, settings, observer) if settings.needs_evidence else None
-    registry = ConnectionRegistry(settings, policy, circuit_breaker, observer)
+    policy = Policy(settings, whitelists, circuit_breaker, observers)
+    resolver = (
+        _collect_evidence(policy, settings, observers, metrics) if settings.needs_evidence else None
+    )
+    registry = ConnectionRegistry(settings, policy, circuit_breaker, observers, metrics, log)
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.ask)
     if context.lifeline is not None:
         os.set_blocking(context.lifeline, False)
         loop.add_reader(context.lifeline, _read_lifeline, context.lifeline, stop, metrics)
-    reloader = Reloader(settings, context, policy, observer, supervisor)
+    reloader = Reloader(settings, context, policy, observers, metrics, log, supervisor)
     loop.add_signal_handler(RELOAD_SIGNAL, reloader.request)
     unblock()
     await circuit_breaker.check()
-    control_poller = ControlPoller(settings, circuit_breaker, policy, observer)
+    control_poller = ControlPoller(settings, circuit_breaker, policy, observers)
     await control_poller.poll_at_start()
     servers = [
         await serve_socket(loop, lambda: Connection(registry), each) for each in context.sockets
@@ -135,7 +147,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     store_name = _redacted_store(settings, context)
     slices = TimeSlices()
     status = StatusReporter(
-        settings, circuit_breaker, observer, store_name, lambda: policy.mode, slices
+        settings, circuit_breaker, observers, metrics, store_name, lambda: policy.mode, slices
     )
     site = MetricsSite(
         metrics,
@@ -154,8 +166,8 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     supervisor.serve("connections", registry.close_idle)
     supervisor.serve("status page", status.run)
     supervisor.serve("control polling", control_poller.run)
-    supervisor.serve("whitelist hits", partial(policy.hits.run, circuit_breaker))
-    supervisor.serve("store size", StoreSizeMonitor(store, observer).run)
+    supervisor.serve("whitelist hits", partial(hits.run, circuit_breaker))
+    supervisor.serve("store size", StoreSizeMonitor(store, metrics, log).run)
     supervisor.run("event loop", partial(_watch_threads, log, store, supervisor))
     _log_start(replace(settings, mode=policy.mode), context, log, store_name)
     context.ready()
@@ -172,13 +184,13 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     if policy.collector is not None:
         policy.collector.close()
     await registry.drain()
-    observer.flush()
+    observers.flush()
     status.stop()
     await supervisor.stop()
-    await _finish(observer, "whitelist hits", _store_hits(policy, circuit_breaker))
+    await _finish(observers, "whitelist hits", _store_hits(hits, circuit_breaker))
     if resolver is not None:
-        await _finish(observer, "DNS", resolver.close())
-    await _finish(observer, "store", circuit_breaker.close())
+        await _finish(observers, "DNS", resolver.close())
+    await _finish(observers, "store", circuit_breaker.close())
     return stop.status
 
 
@@ -195,12 +207,12 @@ def _read_lifeline(lifeline: int, stop: _Stop, metrics: Metrics) -> None:
         stop.ask()
 
 
-async def _finish(observer: Observer, part: str, step: Awaitable[None]) -> None:
+async def _finish(observers: Observers, part: str, step: Awaitable[None]) -> None:
     """Do one step of the stop; its failure does not keep the others from being done."""
     try:
         await step
     except Exception as error:  # noqa: BLE001 - whatever it is, the stop goes on
-        observer.internal_error(part, error, "stopping all the same")
+        observers.internal_error(part, error, "stopping all the same")
 
 
 async def _watch_threads(log: Log, store: Store, supervisor: TaskSupervisor) -> None:
@@ -215,38 +227,41 @@ async def _watch_threads(log: Log, store: Store, supervisor: TaskSupervisor) -> 
 
 
 def _report_unhandled(
-    observer: Observer, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+    observers: Observers, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]
 ) -> None:
     """Report what a callback of the event loop raised and nobody caught."""
     message = str(context.get("message", "unhandled"))
     error = context.get("exception") or RuntimeError(message)
-    observer.internal_error(str(context.get("part", "event loop")), error, message)
+    observers.internal_error(str(context.get("part", "event loop")), error, message)
 
 
 def _report_from_log_thread(
-    loop: asyncio.AbstractEventLoop, observer: Observer, error: Exception, seconds: float
+    loop: asyncio.AbstractEventLoop, observers: Observers, error: Exception, seconds: float
 ) -> None:
     outcome = f"lines are lost; going on in {seconds:g} s"
-    loop.call_soon_threadsafe(observer.internal_error, "log", error, outcome)
+    loop.call_soon_threadsafe(observers.internal_error, "log", error, outcome)
 
 
-async def _store_hits(policy: Policy, circuit_breaker: CircuitBreaker) -> None:
+async def _store_hits(hits: HitCounter, circuit_breaker: CircuitBreaker) -> None:
     """Store the last hits of the whitelists, as far as that goes at once."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(MAX_HITS_SECONDS):
-            await policy.hits.store(circuit_breaker, rest_seconds=0)
+            await hits.store(circuit_breaker, rest_seconds=0)
 
 
-def _collect_evidence(policy: Policy, settings: Settings, observer: Observer) -> Resolver:
+def _collect_evidence(
+    policy: Policy, settings: Settings, observers: Observers, metrics: Metrics
+) -> Resolver:
     """Let a policy ask the DNS, and what Postfix knows, of its clients."""
     from greyd.dns.collector import DnsEvidenceCollector
     from greyd.dns.resolver import Resolver
 
-    resolver = Resolver(
-        settings.resolvers, settings.dns_timeout_seconds, observer.metrics.watch_dns()
-    )
+    resolver = Resolver(settings.resolvers, settings.dns_timeout_seconds, metrics.watch_dns())
     policy.collector = DnsEvidenceCollector(
-        settings, resolver, lambda: policy.whitelists.override, observer.stumbled
+        settings,
+        resolver,
+        lambda: policy.whitelists.override,
+        lambda error: observers.internal_error("DNS", error, "going on without DNS"),
     )
     return resolver
 

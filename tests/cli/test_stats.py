@@ -20,6 +20,7 @@ from greyd.cli.stats.overview import (
 )
 from greyd.cli.stats.tally import Tally
 from greyd.monitoring.stats_client import FetchedStats, MetricsAddress
+from greyd.rules.reasons import Reason
 from greyd.rules.transaction import Record
 from tests.cli.test_tally import SETTINGS, keys_of
 from tests.commands import fill, run
@@ -120,8 +121,8 @@ def test_top_refuses_a_pace_that_is_none(store: str, every: str) -> None:
 
 def view(number: int = 12, **changes: Any) -> Overview:
     server = Server()
-    server.metrics.requests["greylist", "new"].inc(number)
-    server.metrics.requests["pass", "triplet found"].inc(3)
+    server.metrics.requests[Reason.NEW].inc(number)
+    server.metrics.requests[Reason.TRIPLET_FOUND].inc(3)
     server.metrics.delay.observe(400)
     server.metrics.duration.observe(0.001)
     server.run(3600)

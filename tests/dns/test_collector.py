@@ -12,6 +12,7 @@ from greyd.config.vocabulary import SIGNALS, Zone
 from greyd.dns import collector as collector_module
 from greyd.dns.collector import DnsEvidenceCollector
 from greyd.dns.lookup import RecordType
+from greyd.rules.reasons import Reason
 from greyd.rules.request import Request
 from greyd.whitelist.dns_override import read_override
 from greyd.whitelist.entries import WhitelistFile
@@ -244,12 +245,12 @@ def test_an_error_code_of_a_list_makes_greyd_unsure() -> None:
 )
 def test_clients_of_the_configured_trust_level_are_exempt(answer: str, *, exempt: bool) -> None:
     evidence = look(listed(white=answer), dnswl=(WHITE,))
-    assert evidence.exemption == ("DNS whitelist" if exempt else "")
+    assert evidence.exemption is (Reason.DNS_WHITELIST if exempt else None)
 
 
 def test_a_listed_client_is_not_exempt() -> None:
     dns = listed(zen="127.0.0.2", white="127.0.5.3")
-    assert look(dns, dnswl=(WHITE,), dnsbl=(ZEN,)).exemption == ""
+    assert look(dns, dnswl=(WHITE,), dnsbl=(ZEN,)).exemption is None
 
 
 # Signals ------------------------------------------------------------------------------------------

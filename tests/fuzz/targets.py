@@ -16,8 +16,10 @@ from greyd.config.errors import SettingsError
 from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments, from_environment, from_table
 from greyd.monitoring.log import Log, Severity
+from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.observer import Observer
+from greyd.monitoring.metrics_observer import MetricsObserver
+from greyd.policy.observers import Observers
 from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.policy.protocol import MAX_VALUE, ProtocolError, RequestParser, encode_reply
@@ -125,8 +127,8 @@ def answer_all(requests: Sequence[Request], *, as_json: bool) -> None:
     settings = Settings(
         test_time=True, hostname="mx.example.org", privacy=as_json, auto_whitelist_clients=2
     )
-    observer = Observer(metrics(), Lines(as_json=as_json))
-    answering = Policy(settings, lists(), Dictionary(), observer)  # type: ignore[arg-type]
+    observers = Observers(MetricsObserver(metrics()), LogObserver(Lines(as_json=as_json)))
+    answering = Policy(settings, lists(), Dictionary(), observers)  # type: ignore[arg-type]
     for request in requests:
         longest = max(len(value) for value in request if value is not None) if any(request) else 0
         expect(longest <= MAX_VALUE, "a value is too long")

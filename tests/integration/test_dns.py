@@ -31,7 +31,7 @@ def test_without_an_option_for_it_nothing_of_dns_is_loaded(tmp_path: Path, worke
     ):
         assert client.ask(request())
         loaded = set(re.findall(r"\| +([\w.]+)$", server.log(), re.MULTILINE))
-    assert {"greyd.policy.policy", "greyd.monitoring.observer", "uvloop.loop"} <= loaded
+    assert {"greyd.policy.policy", "greyd.policy.observers", "uvloop.loop"} <= loaded
     assert not {name for name in loaded if re.match(r"aiodns|pycares|greyd\.dns", name)}
 
 

@@ -22,9 +22,10 @@ from greyd.maillog.lines import MAX_LINE_BYTES, LogLine, ReadStatistics
 from greyd.maillog.reader import read_decisions, read_lines
 from greyd.monitoring.log import Line as Written
 from greyd.monitoring.log import Log
-from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.observer import Observer
+from greyd.monitoring.log_observer import LogObserver
+from greyd.policy.events import DecisionEvent
 from greyd.rules.evidence import Evidence
+from greyd.rules.reasons import Reason
 from greyd.rules.request import Request
 
 if TYPE_CHECKING:
@@ -139,17 +140,15 @@ class _Kept:
         self.texts += [line.text for line in lines]
 
 
-METRICS = Metrics()
-
-
 def told_by_greyd(request: Request, *, as_json: bool) -> bytes:
     """Return greyd's own line about a decision."""
     kept = _Kept()
     log = Log(kept, as_json=as_json)
     evidence = Evidence(identity=b"example.com", signals=("no_ptr", "helo_is_ours"))
-    Observer(METRICS, log).answered(
-        request, "greylist", "early-retry", 0.0, " (38s missing)", evidence=evidence
+    event = DecisionEvent(
+        request, Reason.EARLY_RETRY, 0.0, detail=" (38s missing)", evidence=evidence
     )
+    LogObserver(log).decided([event])
     log.close(10)
     return kept.texts[0]
 

@@ -17,6 +17,7 @@ from greyd.monitoring.counter_history import (
     CounterHistory,
 )
 from greyd.monitoring.metrics import Metrics
+from greyd.rules.reasons import Reason
 
 START = 5000.0
 NEW = (REQUESTS, "greylist", "new")
@@ -31,7 +32,7 @@ class Server:
         self.history = CounterHistory(self.metrics.families, START)
 
     def ask(self, number: int = 1) -> None:
-        self.metrics.requests["greylist", "new"].inc(number)
+        self.metrics.requests[Reason.NEW].inc(number)
 
     def run(self, seconds: float) -> None:
         """Let time pass, with a note every few seconds; nothing is counted meanwhile."""

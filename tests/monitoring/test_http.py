@@ -22,7 +22,7 @@ from greyd.monitoring import http
 from greyd.monitoring.host_check import HostCheck
 from greyd.monitoring.http import MAX_CONNECTIONS, MetricsSite, max_connections, serve_site
 from greyd.monitoring.metrics import PARTS, Metrics
-from greyd.rules.reasons import OUTCOMES
+from greyd.rules.reasons import OUTCOMES, Reason
 from greyd.runtime import time_slices
 from greyd.runtime.time_slices import TimeSlices
 
@@ -266,7 +266,7 @@ def test_the_version_is_a_label() -> None:
 
 def test_what_is_counted_is_shown() -> None:
     async def do(port: Port) -> None:
-        port.metrics.requests["pass", "triplet found"].inc(3)
+        port.metrics.requests[Reason.TRIPLET_FOUND].inc(3)
         body = (await port.get("/metrics")).body.decode()
         assert 'greyd_requests_total{action="pass",reason="triplet found"} 3.0' in body
 

@@ -84,7 +84,7 @@ def test_quiet_and_verbose_say_less_and_more(kept: Kept, most: Severity, said: l
     log.warning("w")
     log.notice("n")
     log.info("i")
-    log.debug("d")
+    log.log(Severity.DEBUG, "d")
     log.close()
     assert [text.decode() for text in kept.texts] == said
     assert kept.lines[0].severity == Severity.ERROR

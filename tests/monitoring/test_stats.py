@@ -48,8 +48,8 @@ TOLD = Server().told()
 def test_each_period_has_what_was_counted_in_it() -> None:
     server = Server()
     for number in (100, 10, 1):
-        server.metrics.requests[NEW].inc(number)
-        server.metrics.requests[FOUND].inc(2 * number)
+        server.metrics.requests[OUTCOMES[NEW]].inc(number)
+        server.metrics.requests[OUTCOMES[FOUND]].inc(2 * number)
         server.run({100: 4000, 10: 600, 1: 0}[number])
     periods = server.told()["periods"]
     assert {name: period["greylisted"] for name, period in periods.items()} == {
@@ -65,7 +65,7 @@ def test_each_period_has_what_was_counted_in_it() -> None:
 def test_outcomes_add_up_to_the_requests() -> None:
     server = Server()
     for number, outcome in enumerate(OUTCOMES):
-        server.metrics.requests[outcome].inc(number)
+        server.metrics.requests[OUTCOMES[outcome]].inc(number)
     minute = server.told()["periods"]["minute"]
     everything = len(OUTCOMES) * (len(OUTCOMES) - 1) / 2
     assert minute["requests"] == everything
@@ -118,7 +118,7 @@ def test_how_soon_answers_come_is_told_by_the_buckets() -> None:
 
 def test_what_is_told_is_read_as_it_was() -> None:
     server = Server()
-    server.metrics.requests[NEW].inc(3)
+    server.metrics.requests[OUTCOMES[NEW]].inc(3)
     server.metrics.duration.observe(0.001)
     server.run(100)
     figures = server.figures()

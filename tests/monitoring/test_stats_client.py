@@ -21,6 +21,7 @@ from greyd.monitoring.stats_client import (
     fetch_all_stats,
     metrics_addresses,
 )
+from greyd.rules.reasons import Reason
 from tests.monitoring.test_stats import Server
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ GOOD = json.dumps(Server().told()).encode()
 
 def figures(requests: int = 0, *, seconds: float = 60, **changes: Any) -> ServerStats:
     server = Server()
-    server.metrics.requests["greylist", "new"].inc(requests)
+    server.metrics.requests[Reason.NEW].inc(requests)
     told = server.figures()
     periods = {name: replace(each, seconds=seconds) for name, each in told.periods.items()}
     return replace(told, periods=periods, **changes)

@@ -16,8 +16,8 @@ import pytest
 from greyd.config.settings import merge_settings
 from greyd.config.sources import from_arguments
 from greyd.monitoring.log import Log, Severity
-from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.observer import Observer
+from greyd.monitoring.log_observer import LogObserver
+from greyd.policy.observers import Observers
 from greyd.policy.policy import Policy
 from greyd.policy.protocol import RequestParser, encode_reply
 from greyd.store.circuit_breaker import CircuitBreaker
@@ -61,7 +61,7 @@ class Server:
         guard = CircuitBreaker(
             store, 20.0, lambda reason: pytest.fail(f"the store is away: {reason}")
         )
-        self._policy = Policy(settings, whitelists, guard, Observer(Metrics(), self._log))
+        self._policy = Policy(settings, whitelists, guard, Observers(LogObserver(self._log)))
         self._parser = RequestParser()
 
     async def ask(self, data: bytes) -> str | None:

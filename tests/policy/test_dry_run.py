@@ -16,7 +16,7 @@ from greyd.policy.control_poller import ControlPoller
 from greyd.policy.dry_run import dry_run
 from greyd.rules.control import Control, ExpectWindow, ModeOverride, change_control
 from greyd.rules.evidence import Evidence
-from greyd.rules.reasons import OUTCOMES
+from greyd.rules.reasons import Reason
 from greyd.rules.request import Request
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.store.errors import StoreError
@@ -51,7 +51,7 @@ EVIDENCE = (
     Evidence(listed=True, signals=("dnsbl",)),
     Evidence(identity=b"example.com", way="spf", listed=True, delay_seconds=900),
     Evidence(unsure=True),
-    Evidence(exemption="DNS whitelist"),
+    Evidence(exemption=Reason.DNS_WHITELIST),
 )
 
 SETTINGS: tuple[dict[str, Any], ...] = (
@@ -120,7 +120,7 @@ def undated(reply: bytes | None) -> bytes | None:
     return reply if reply is None else re.sub(rb"; \w{3}, .*", b"", reply)
 
 
-async def compare(store: Store, seed: int, number: int) -> set[str]:
+async def compare(store: Store, seed: int, number: int) -> set[Reason]:
     """Ask both about random mail, one after the other; returns the reasons that came up."""
     chance = random.Random(seed)
     options = chance.choice(SETTINGS)
@@ -130,7 +130,7 @@ async def compare(store: Store, seed: int, number: int) -> set[str]:
     async with asking(store, settings, WHITELISTS) as server:
         collector = SaysOf() if settings.needs_evidence else None
         server.policy.collector = collector
-        poller = ControlPoller(settings, server.guard, server.policy, server._observer)
+        poller = ControlPoller(settings, server.guard, server.policy, server.observers)
         for _ in range(number):
             now += chance.choice([1, 30, 60, 301, HOUR, HOUR + 1, 5 * HOUR])
             if collector:
@@ -156,6 +156,7 @@ async def compare(store: Store, seed: int, number: int) -> set[str]:
             said = await answer_of(server.policy, request)
             assert undated(found.reply) == undated(said), (options, request)
             if said is not None:
+                assert found.reason is not None
                 seen.add(found.reason)
             if isinstance(store, FakeStore) and store.fault:
                 break
@@ -169,37 +170,39 @@ def check_told(told: list[Any], found: DryRun) -> None:
     assert not any(step.decides or step.match for step in before)
     # What is remembered is told where the rules have looked at it, and only there.
     is_told = "memory" in [step.name for step in told]
-    assert is_told == (found.decision is not None or bool(found.fault))
-    if found.reason in ("client whitelist", "recipient whitelist"):
-        assert last.name == found.reason
+    assert is_told == (found.decision is not None or bool(found.store_error))
+    if found.reason in (Reason.CLIENT_WHITELIST, Reason.RECIPIENT_WHITELIST):
+        assert last.name == found.reason.text
         assert last.match
     if "authenticated" in [step.name for step in before]:
-        assert found.reason != "authenticated"
-    if found.reason not in ("mode off", "outbound", "missing attribute", "") and "mode" in [
-        step.name for step in before
-    ]:
+        assert found.reason is not Reason.AUTHENTICATED
+    if found.reason not in (
+        Reason.MODE_OFF,
+        Reason.OUTBOUND,
+        Reason.MISSING_ATTRIBUTE,
+        None,
+    ) and "mode" in [step.name for step in before]:
         assert found.mode != "off"
 
 
 def check_outlook(request: Request, settings: Settings, found: DryRun) -> None:
     case = Case(request, settings, LISTS, WHITELISTS, found, None, ())
     passes_at, until = outlook(case)
-    if found.action == "greylist" and found.reason != "store unavailable":
+    if found.reason in (Reason.NEW, Reason.EARLY_RETRY):
         assert found.now < passes_at <= until or settings.delay_varies
     else:
         assert (passes_at, until) == (0, 0)
 
 
 def test_explain_s_verdict_is_the_server_s_whatever_is_asked_and_stored() -> None:
-    async def run() -> set[str]:
-        seen: set[str] = set()
+    async def run() -> set[Reason]:
+        seen: set[Reason] = set()
         for seed in range(60):
             seen |= await compare(FakeStore(), seed, 60)
         return seen
 
     seen = asyncio.run(run())
-    never = {reason for _, reason in OUTCOMES} - seen
-    assert never == {"internal error"}
+    assert set(Reason) - seen == {Reason.INTERNAL_ERROR}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])

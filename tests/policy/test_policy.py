@@ -13,9 +13,12 @@ import pytest
 from greyd import __version__
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
+from greyd.monitoring.hits_observer import HitsObserver
 from greyd.monitoring.log import Line, Log, Severity
+from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.observer import Observer
+from greyd.monitoring.metrics_observer import MetricsObserver
+from greyd.policy.observers import Observers
 from greyd.policy.policy import Policy
 from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS
 from greyd.rules.request import Request
@@ -23,6 +26,7 @@ from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
 from greyd.whitelist.entries import WhitelistFile
+from greyd.whitelist.hits import HitCounter
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.stores import FakeStore, answer_of
 
@@ -49,12 +53,22 @@ class Asking:
     """A policy, and what it told, logged and counted."""
 
     def __init__(
-        self, policy: Policy, observer: Observer, kept: Kept, guard: CircuitBreaker
+        self,
+        policy: Policy,
+        observers: Observers,
+        metrics: Metrics,
+        log: Log,
+        kept: Kept,
+        hits: HitCounter,
+        guard: CircuitBreaker,
     ) -> None:
         self.policy = policy
         self.guard = guard
         self.replies = 0
-        self._observer = observer
+        self.observers = observers
+        self.hits = hits
+        self._metrics = metrics
+        self._log = log
         self._kept = kept
 
     async def ask(self, now: int = 0, **attributes: bytes | None) -> str | None:
@@ -77,7 +91,7 @@ class Asking:
 
     def log(self) -> list[str]:
         """Return all lines so far; ends the log."""
-        self._observer.log.close(10)
+        self._log.close(10)
         return [line.text.decode() for line in self._kept.lines]
 
     def severities(self) -> list[Severity]:
@@ -90,7 +104,7 @@ class Asking:
         return {outcome: int(count) for outcome, count in counts.items() if count}
 
     def metric(self, name: str, **labels: str) -> float:
-        value = self._observer.metrics.registry.get_sample_value(name, labels)
+        value = self._metrics.registry.get_sample_value(name, labels)
         assert value is not None, name
         return value
 
@@ -101,12 +115,13 @@ async def asking(
 ) -> AsyncIterator[Asking]:
     kept = Kept()
     log = Log(kept, Severity.DEBUG, as_json=settings.log_format == "json")
-    observer = Observer(Metrics(), log)
-    guard = CircuitBreaker(store, 5, observer.store_changed)
+    metrics, hits = Metrics(), HitCounter()
+    observers = Observers(MetricsObserver(metrics), LogObserver(log), HitsObserver(hits))
+    guard = CircuitBreaker(store, 5, observers.store_changed)
     empty = Whitelists(ClientWhitelist([]), RecipientWhitelist([]))
-    policy = Policy(settings, whitelists or empty, guard, observer)
+    policy = Policy(settings, whitelists or empty, guard, observers)
     try:
-        yield Asking(policy, observer, kept, guard)
+        yield Asking(policy, observers, metrics, log, kept, hits, guard)
     finally:
         await guard.close()
         log.close(10)

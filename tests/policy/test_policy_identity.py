@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from greyd.config.settings import Settings
 from greyd.monitoring.log import Log, Severity
+from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.observer import Observer
+from greyd.monitoring.metrics_observer import MetricsObserver
+from greyd.policy.observers import Observers
 from greyd.policy.policy import Policy
 from greyd.rules.address import parse_address
 from greyd.rules.evidence import Evidence
+from greyd.rules.reasons import Reason
 from greyd.rules.request import Request
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
@@ -81,13 +84,13 @@ def serve(
         settings = Settings(test_time=True, identity=("spf",), **options)
         kept, metrics, collector = Kept(), Metrics(), SaysOf()
         log = Log(kept, Severity.DEBUG, as_json=settings.log_format == "json")
-        observer = Observer(metrics, log)
+        observers = Observers(MetricsObserver(metrics), LogObserver(log))
         store = FakeStore(OSError("away")) if away else open_store(settings, folder)
-        guard = CircuitBreaker(store, 5, observer.store_changed)
+        guard = CircuitBreaker(store, 5, observers.store_changed)
         lists = Whitelists(
             ClientWhitelist([WhitelistFile("w", b"white.example\n")]), RecipientWhitelist([])
         )
-        policy = Policy(settings, lists, guard, observer, collector)
+        policy = Policy(settings, lists, guard, observers, collector)
         try:
             await asyncio.wait_for(do(Server(policy, collector, metrics, log, kept)), 30)
         finally:
@@ -136,7 +139,7 @@ def test_only_suspicious_mail_waits(tmp_path: Path) -> None:
 
 def test_json_lines_say_it_too(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
-        it.collector.evidence = KNOWN._replace(signals=("no_ptr",), unsure=True)
+        it.collector.evidence = replace(KNOWN, signals=("no_ptr",), unsure=True)
         await it.ask()
         event = json.loads(it.lines()[-1])
         assert (event["identity"], event["signals"], event["dns"]) == (
@@ -148,7 +151,7 @@ def test_json_lines_say_it_too(tmp_path: Path) -> None:
 
 def test_an_exempt_client_passes(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
-        it.collector.evidence = KNOWN._replace(exemption="DNS whitelist")
+        it.collector.evidence = replace(KNOWN, exemption=Reason.DNS_WHITELIST)
         assert await it.ask() == b"DUNNO"
         assert it.counted("greyd_requests_total", action="pass", reason="DNS whitelist") == 1
 

@@ -15,6 +15,7 @@ from greyd.config.vocabulary import DAY, HOUR
 from greyd.rules.address import network_of, parse_address
 from greyd.rules.greylist import Decision, decide
 from greyd.rules.keys import Keys, normalise_sender, request_keys
+from greyd.rules.reasons import Reason
 from greyd.rules.records import Client, Triplet
 from tests.corpus import cases
 
@@ -451,10 +452,10 @@ def told(decision: Decision) -> str:
     """Return what postgrey would tell of a decision."""
     if not decision.passes:
         waited = f" ({decision.missing_seconds}s missing)" if decision.waited_seconds else ""
-        return decision.reason + waited
+        return decision.reason.text + waited
     if decision.first_pass:
         return f"PREPEND {decision.waited_seconds}"
-    return "AWL" if decision.reason == "client AWL" else "DUNNO"
+    return "AWL" if decision.reason == Reason.CLIENT_AWL else "DUNNO"
 
 
 SEQUENCES: list[tuple[dict[str, Any], list[tuple[int, str]]]] = [
@@ -851,7 +852,9 @@ def decide_on(triplet: bytes | None, client: bytes | None, now: int, settings: S
     """Decide on records of any octets; what is written is readable and lives long enough."""
     wanted = keys_of()
     decision, changes = decide(wanted, [triplet, client], now, settings)
-    assert decision.reason in ("new", "early-retry", "triplet found", "client AWL")
+    assert decision.reason in {
+        Reason.NEW, Reason.EARLY_RETRY, Reason.TRIPLET_FOUND, Reason.CLIENT_AWL,
+    }  # fmt: skip
     for change in changes:
         assert change.key in wanted
         loaded = (Triplet if change.key == wanted.triplet else Client).load(change.value)
@@ -933,7 +936,7 @@ def test_nothing_passes_for_the_first_time_before_the_delay(gaps: list[int], del
     for gap in gaps:
         now += gap
         decision = memory.ask(now, settings)
-        if decision.reason == "new":
+        if decision.reason == Reason.NEW:
             waiting_since = now
         assert waiting_since is not None
         assert decision.waited_seconds == now - waiting_since

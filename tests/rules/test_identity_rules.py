@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -11,12 +11,13 @@ from greyd.config.vocabulary import DAY, HOUR, Zone
 from greyd.rules.evidence import NO_EVIDENCE, Evidence, delay_for
 from greyd.rules.greylist import Decision, decide, note_correspondence
 from greyd.rules.keys import correspondence_key, keys_to_read, request_keys
+from greyd.rules.reasons import Reason
 from tests.benchmarks.provider_pool import WAYS, simulate
 from tests.fake_dns import address_of
 
 T = 1_700_000_000
 PROVIDER = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)
-LISTED = PROVIDER._replace(listed=True, signals=("dnsbl",))
+LISTED = replace(PROVIDER, listed=True, signals=("dnsbl",))
 EARNS = Settings(auto_whitelist_identities=2, auto_whitelist_clients=0)
 
 
@@ -68,15 +69,15 @@ def test_a_retry_from_another_address_of_the_same_identity_passes() -> None:
 
 def test_an_identity_is_no_pass_a_retry_is_still_required() -> None:
     memory = Memory()
-    assert memory.ask(0).reason == "new"
-    assert memory.ask(299, "198.51.100.7") == Decision(False, "early-retry", 299, 1)
+    assert memory.ask(0).reason == Reason.NEW
+    assert memory.ask(299, "198.51.100.7") == Decision(False, Reason.EARLY_RETRY, 299, 1)
 
 
 def test_another_sender_of_the_identity_has_to_come_back_itself() -> None:
     memory = Memory()
     memory.ask(0)
-    assert memory.ask(300, sender="carol@example.com").reason == "new"
-    assert memory.ask(300, recipient="dave@example.org").reason == "new"
+    assert memory.ask(300, sender="carol@example.com").reason == Reason.NEW
+    assert memory.ask(300, recipient="dave@example.org").reason == Reason.NEW
 
 
 def test_without_the_identity_a_retry_from_elsewhere_waits() -> None:
@@ -97,7 +98,7 @@ def test_an_address_let_in_by_identity_waits_for_itself_as_postgrey_would() -> N
     memory = Memory()
     memory.ask(0, "192.0.2.7")
     memory.ask(300, "198.51.100.7")
-    assert memory.ask(301, "198.51.100.7", NO_EVIDENCE).reason == "early-retry"
+    assert memory.ask(301, "198.51.100.7", NO_EVIDENCE).reason == Reason.EARLY_RETRY
     assert memory.ask(600, "198.51.100.7", NO_EVIDENCE).passes
 
 
@@ -134,7 +135,7 @@ def test_an_identity_that_kept_its_word_over_days_passes_at_once() -> None:
     assert not memory.succeed(0, 1).identity_whitelisted
     assert memory.succeed(1.5, 2).identity_whitelisted
     decision = memory.ask(2 * DAY, "203.0.113.9", sender="new@example.com")
-    assert (decision.passes, decision.reason) == (True, "identity AWL")
+    assert (decision.passes, decision.reason) == (True, Reason.IDENTITY_AWL)
 
 
 def test_it_is_not_earned_within_a_day() -> None:
@@ -176,8 +177,8 @@ def test_a_listed_client_waits_whatever_it_has_earned_itself() -> None:
     memory = Memory(Settings(auto_whitelist_clients=1))
     memory.ask(0)
     assert memory.ask(300).whitelisted
-    assert memory.ask(400, sender="new@example.com").reason == "client AWL"
-    assert memory.ask(400, evidence=LISTED, sender="other@example.com").reason == "new"
+    assert memory.ask(400, sender="new@example.com").reason == Reason.CLIENT_AWL
+    assert memory.ask(400, evidence=LISTED, sender="other@example.com").reason == Reason.NEW
 
 
 # Delays by what is known --------------------------------------------------------------------------
@@ -191,13 +192,13 @@ SUSPICIOUS = Evidence(signals=("no_ptr",))
 @pytest.mark.parametrize(
     ("evidence", "seconds"),
     [
-        (CLEAN, 0), (UNSURE, 60), (SUSPICIOUS, 300), (SUSPICIOUS._replace(unsure=True), 300),
-        (LISTED, 3600), (LISTED._replace(delay_seconds=900), 900),
+        (CLEAN, 0), (UNSURE, 60), (SUSPICIOUS, 300), (replace(SUSPICIOUS, unsure=True), 300),
+        (LISTED, 3600), (replace(LISTED, delay_seconds=900), 900),
     ],
 )  # fmt: skip
 def test_each_class_has_its_delay(evidence: Evidence, seconds: int) -> None:
     assert delay_for(evidence, GRADED) == seconds
-    assert delay_for(evidence._replace(delay_seconds=None), Settings()) == 300
+    assert delay_for(replace(evidence, delay_seconds=None), Settings()) == 300
 
 
 def test_who_is_clean_passes_at_once_with_a_delay_of_nought() -> None:
@@ -229,7 +230,7 @@ def test_a_triplet_known_from_long_ago_is_known_though_nothing_says_when_it_pass
 
 def test_mail_that_has_passed_stays_let_in_when_its_domain_is_listed() -> None:
     memory = Memory(Settings(rhsbl=(Zone("dbl.example", 3600),)))
-    listed = PROVIDER._replace(listed=True, signals=("rhsbl",), delay_seconds=3600)
+    listed = replace(PROVIDER, listed=True, signals=("rhsbl",), delay_seconds=3600)
     memory.ask(0)
     assert memory.ask(300).first_pass
     assert memory.ask(310, evidence=listed).passes
@@ -260,7 +261,7 @@ def written_to(correspondent: str, user: str = "bob@example.org") -> Memory:
 
 def test_the_answer_of_somebody_that_a_user_wrote_to_passes_at_once() -> None:
     decision = written_to("Alice@Example.com").ask(60)
-    assert (decision.passes, decision.reason) == (True, "correspondent")
+    assert (decision.passes, decision.reason) == (True, Reason.CORRESPONDENT)
 
 
 def test_nobody_else_does_by_that() -> None:
@@ -271,7 +272,7 @@ def test_nobody_else_does_by_that() -> None:
 
 def test_it_must_be_known_that_the_client_sends_for_the_sender() -> None:
     memory = written_to("alice@example.com")
-    stranger = PROVIDER._replace(identity=b"other.example", speaks_for_sender=False)
+    stranger = replace(PROVIDER, identity=b"other.example", speaks_for_sender=False)
     assert not memory.ask(60, evidence=stranger).passes
     assert not memory.ask(60, evidence=NO_EVIDENCE).passes
     assert not memory.ask(60, evidence=LISTED).passes

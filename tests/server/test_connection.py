@@ -60,7 +60,7 @@ class ServerOfOneConnection:
     def __init__(self) -> None:
         self.settings = Settings()
         self.loop = SimpleNamespace(call_soon=self._call_soon)
-        self.observer = SimpleNamespace(
+        self.observers = SimpleNamespace(
             protocol_error=lambda *_: None, internal_error=self._internal_error
         )
         self.callbacks: deque[Callable[[], None]] = deque()

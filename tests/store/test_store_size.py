@@ -9,7 +9,6 @@ import pytest
 
 from greyd.monitoring.log import Log, StreamSink
 from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.observer import Observer
 from greyd.monitoring.store_size import StoreSizeMonitor
 from tests.stores import FakeStore
 
@@ -48,7 +47,7 @@ def test_each_level_is_logged_once_and_not_again_at_its_edge(
     store = FakeStore()
     store.max_bytes = LIMIT
     metrics = Metrics()
-    monitor = StoreSizeMonitor(store, Observer(metrics, log))
+    monitor = StoreSizeMonitor(store, metrics, log)
     for percent in percents:
         store.bytes_in_use = round(LIMIT * percent / 100)
         monitor.poll()
@@ -63,6 +62,6 @@ def test_each_level_is_logged_once_and_not_again_at_its_edge(
 def test_a_store_without_a_limit_is_never_full() -> None:
     metrics = Metrics()
     store = FakeStore()
-    monitor = StoreSizeMonitor(store, Observer(metrics, Log(StreamSink(2))))
+    monitor = StoreSizeMonitor(store, metrics, Log(StreamSink(2)))
     monitor.poll()
     assert metrics.registry.get_sample_value("greyd_store_max_size_bytes") == 0

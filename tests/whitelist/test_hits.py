@@ -61,7 +61,7 @@ def test_each_entry_s_hits_are_counted_and_stored() -> None:
             await server.ask(client_name=b"unknown", client_address=b"198.51.100.1",
                              recipient=b"eve@example.net")  # fmt: skip
             assert await number(store, CLIENTS, b"Example.com") == 0
-            await server.policy.hits.store(server.guard)
+            await server.hits.store(server.guard)
         assert await number(store, CLIENTS, b"Example.com") == 2
         assert await number(store, CLIENTS, b"192.0.2.0/24") == 1
         assert await number(store, CLIENTS, rb"/^MX\D/") == 1

@@ -21,6 +21,7 @@ from greyd.maillog.single_line import read_log_line
 from greyd.policy.dry_run import Readable, dry_run
 from greyd.policy.protocol import RequestParser
 from greyd.rules.address import parse_address
+from greyd.rules.reasons import PASS
 from greyd.store.errors import StoreError, UnusableStoreError
 from greyd.terminal import format_timestamp, print_error
 from greyd.whitelist.files import read_whitelist_files
@@ -148,11 +149,11 @@ async def _explain(
             store = _NoStore(str(error))
             status = EXIT_ERROR
         inquiry = await dry_run(request, settings, whitelists, store, witness)
-    if not inquiry.fault:
+    if not inquiry.store_error:
         # The answer does not need the store.
         status = 0
     else:
-        print_error(inquiry.fault)
+        print_error(inquiry.store_error)
     case = Case(request, settings, lists, whitelists, inquiry, name, asked, bool(status))
     _show(context, case, steps(case))
     return status
@@ -343,8 +344,8 @@ def _show(context: CommandContext, case: Case, done: Sequence[Step]) -> None:
             "now": inquiry.now,
             "steps": [step.as_json() for step in done],
             "verdict": {
-                "action": None if case.is_open else inquiry.action or None,
-                "reason": None if case.is_open else inquiry.reason or None,
+                "action": None if case.is_open else inquiry.reason and inquiry.reason.action,
+                "reason": None if case.is_open else inquiry.reason and inquiry.reason.text,
                 "detail": inquiry.detail.strip(" ()"),
                 "reply": reply if answered else None,
                 "passes_at": passes_at or None,
@@ -356,12 +357,12 @@ def _show(context: CommandContext, case: Case, done: Sequence[Step]) -> None:
 
 def _verdict(case: Case, passes_at: int, until: int) -> str:
     inquiry = case.inquiry
-    reason = f"{inquiry.reason}{inquiry.detail}"
     if case.is_open:
         return "Verdict: it depends on what the server's store remembers."
-    if inquiry.reply is None:
+    if inquiry.reason is None:
         return "Verdict: no answer."
-    if inquiry.action == "pass":
+    reason = f"{inquiry.reason.text}{inquiry.detail}"
+    if inquiry.reason.action == PASS:
         return f"Verdict: it would pass at once: {reason}."
     if not passes_at:
         return f"Verdict: it would be deferred: {reason}."

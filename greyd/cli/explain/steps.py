@@ -17,7 +17,7 @@ from greyd.rules.address import address_text, network_of, network_prefix, parse_
 from greyd.rules.evidence import delay_for
 from greyd.rules.greylist import decide, has_passed
 from greyd.rules.keys import keys_to_read, normalise_sender, request_keys
-from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS, Reason
+from greyd.rules.reasons import Reason
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.terminal import format_timestamp
 from greyd.whitelist.near_misses.reasons import ClientNames
@@ -65,7 +65,7 @@ class Case:
     @property
     def reason(self) -> Reason | None:
         """The policy's; None where it does not answer."""
-        return OUTCOMES.get((self.inquiry.action, self.inquiry.reason))
+        return self.inquiry.reason
 
     @property
     def address(self) -> Address | None:
@@ -302,8 +302,10 @@ def _memory(case: Case) -> Step | None:
     keys = case.keys
     if keys is None:
         return None
-    if case.inquiry.fault:
-        return Step("memory", f"the store can't be asked: {case.inquiry.fault}", _about_keys(case))
+    if case.inquiry.store_error:
+        return Step(
+            "memory", f"the store can't be asked: {case.inquiry.store_error}", _about_keys(case)
+        )
     records = [
         *_about_triplet(case, "triplet", keys.triplet),
         *_about_client(case, keys.client),
@@ -427,7 +429,7 @@ def _rule(case: Case) -> Step:
     if reason in _AT_ONCE:
         details = []
     describe = _RULES.get(reason) if reason else None
-    text = describe(case) if describe else inquiry.reason
+    text = describe(case) if describe else reason.text if reason else ""
     if case.reason is Reason.LEARNING:
         details.append("learning: it passes all the same")
     return Step("rule", text, details)
@@ -437,7 +439,7 @@ def _reason_of_rule(case: Case) -> Reason | None:
     """Return the rules' reason, which mode ``learn`` overrides."""
     if (decision := case.inquiry.decision) is None:
         return case.reason
-    return OUTCOMES.get((PASS if decision.passes else GREYLIST, decision.reason))
+    return decision.reason
 
 
 def _waited(case: Case) -> str:
@@ -491,7 +493,7 @@ def outlook(case: Case) -> tuple[int, int]:
     """Return from when until when a retry would pass, if this attempt was made now; 0 for now."""
     inquiry, settings, keys = case.inquiry, case.settings, case.keys
     decision = inquiry.decision
-    if inquiry.action != GREYLIST or decision is None or decision.passes or keys is None:
+    if decision is None or decision.passes or case.reason is Reason.LEARNING or keys is None:
         return 0, 0
     after = {change.key: change.value for change in inquiry.changes}
     values = [after.get(key) or case.value(key) for key in keys_to_read(keys, settings)]

@@ -7,6 +7,7 @@ a greyd of the past knew, and wrote into its log, counts: an identity, signals, 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -86,13 +87,13 @@ class ReplayEvidenceCollector:
         if attempt.identity and settings.identity and not evidence.identity:
             domain = domain_of(attempt.sender)
             speaks = attempt.identity in (domain, organisation_of(domain))
-            evidence = evidence._replace(
-                identity=attempt.identity, way="spf", speaks_for_sender=speaks
+            evidence = replace(
+                evidence, identity=attempt.identity, way="spf", speaks_for_sender=speaks
             )
         if attempt.signals:
             evidence = self._with_signals(attempt.signals, evidence)
         if attempt.reason == Reason.DNS_WHITELIST.text and settings.dnswl and not evidence.listed:
-            evidence = evidence._replace(exemption=Reason.DNS_WHITELIST.text)
+            evidence = replace(evidence, exemption=Reason.DNS_WHITELIST)
         return evidence
 
     def _with_signals(self, signals: Sequence[str], evidence: Evidence) -> Evidence:
@@ -108,10 +109,10 @@ class ReplayEvidenceCollector:
         ]
         if listed and not evidence.listed:
             delays = [zone.delay_seconds for zone in zones if zone.delay_seconds is not None]
-            evidence = evidence._replace(
-                listed=True, delay_seconds=max(delays, default=None), exemption=""
+            evidence = replace(
+                evidence, listed=True, delay_seconds=max(delays, default=None), exemption=None
             )
-        return evidence._replace(signals=(*evidence.signals, *more))
+        return replace(evidence, signals=(*evidence.signals, *more))
 
 
 def _dns_witness(

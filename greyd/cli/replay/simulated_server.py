@@ -1,18 +1,16 @@
-"""A server on trial: its own policy, with other settings, at another time, on a store of its own.
+"""A simulated server: the server's own policy with other settings, at another time.
 
-It is asked as Postfix asks, and its policy is the one that serves. Only what that stands between is
-another: a store in memory that nobody shares, an observer that keeps what is told, and a collector
-whose evidence is known already.
+Only the policy's surroundings differ: a store in memory, an observer that keeps the last decision,
+and a collector whose evidence is known already.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.observer import Observer
+from greyd.policy.observers import Observer, Observers
 from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.rules.address import Address, parse_address
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.config.settings import Settings
+    from greyd.policy.events import DecisionEvent
     from greyd.rules.evidence import Evidence
     from greyd.rules.request import Request
     from greyd.rules.transaction import Answer, Rule
@@ -57,11 +56,13 @@ class SimulatedServer:
         # Keys that can be read are the same decisions, only faster.
         settings = replace(settings, test_time=True, privacy=False, privacy_key=None)
         self.settings = settings
-        self._store = _Memory()
-        self._told = _Told()
-        self._known = _Known()
+        self._store = _SimulatedStore()
+        self._observer = _LastVerdict()
+        self._known = _KnownEvidence()
         collector = self._known if settings.needs_evidence else None
-        self._policy = Policy(settings, whitelists, self._store, self._told, collector)
+        self._policy = Policy(
+            settings, whitelists, self._store, Observers(self._observer), collector
+        )
 
     def ask(self, request: Request, now: int, evidence: Evidence) -> Verdict:
         """Ask about an attempt, as Postfix does.
@@ -74,7 +75,7 @@ class SimulatedServer:
         self._known.evidence = evidence
         self._store.now = now
         self._policy.answer(request, PendingReply(_ignore))
-        return self._told.verdict
+        return self._observer.verdict
 
     def learn(self, request: Request, now: int) -> None:
         """See a user's mail to somebody elsewhere."""
@@ -127,10 +128,10 @@ class SimulatedServer:
 
 
 def _ignore(_: bytes | None) -> None:
-    """Take the reply: what the observer is told says more."""
+    """Drop the reply; the observer keeps more than that."""
 
 
-class _Known:
+class _KnownEvidence:
     """An evidence collector that answers with what is known already."""
 
     evidence: Evidence = NO_EVIDENCE
@@ -160,40 +161,21 @@ class Remembering(Whitelists):
         return self._by_recipient(recipient)
 
 
-class _Told(Observer):
-    """Keeps what the policy tells of its answer, and writes and counts nothing."""
+class _LastVerdict(Observer):
+    """Keeps the last decision; the simulation ends with an error in greyd."""
 
     def __init__(self) -> None:
-        # Not the observer's own beginning: it has no log.
-        self.metrics = Metrics()
         self.verdict = Verdict(passes=True, reason="")
 
-    def answered(self, _request: Request, action: str, reason: str, *_: Any) -> None:
-        self.verdict = Verdict(action == PASS, reason)
+    def decided(self, events: Sequence[DecisionEvent]) -> None:
+        for event in events:
+            self.verdict = Verdict(event.reason.action == PASS, event.reason.text)
 
-    def stored(self, seconds: float) -> None:
-        pass
-
-    def passed_first(self, waited_seconds: int) -> None:
-        pass
-
-    def whitelisted(self, request: Request) -> None:
-        pass
-
-    def whitelisted_identity(self, identity: bytes) -> None:
-        pass
-
-    def evidence_collected(self, evidence: Evidence) -> None:
-        pass
-
-    def protocol_error(self, what: str, data: bytes = b"") -> None:
-        pass
-
-    def failed(self, _request: Request, error: Exception) -> None:
+    def internal_error(self, part: str, error: BaseException, outcome: str) -> None:  # noqa: ARG002 - raised
         raise error
 
 
-class _Memory(TransactionalStore):
+class _SimulatedStore(TransactionalStore):
     """A store in memory, at a time that is told; what is over goes whenever it has doubled."""
 
     _LEAST = 10_000

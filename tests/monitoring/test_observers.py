@@ -1,4 +1,4 @@
-"""What is told of answers, gathered, then told once and in order; and of DNS lookups."""
+"""Observers: decisions in batches, all events in order; and metrics of DNS lookups."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from greyd.dns.lookup import LookupResult, RecordType
 from greyd.monitoring.log import Line, Log
+from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import PARTS, Metrics
-from greyd.monitoring.observer import Observer
-from greyd.rules.reasons import GREYLIST, PASS
+from greyd.monitoring.metrics_observer import MetricsObserver
+from greyd.policy.events import DecisionEvent, Transaction
+from greyd.policy.observers import Observers
+from greyd.rules.greylist import Decision
+from greyd.rules.reasons import Reason
 from greyd.rules.request import Request
 
 if TYPE_CHECKING:
@@ -30,54 +34,54 @@ class Kept:
         self.lines += [line.text.decode() for line in lines]
 
 
-def counted(observer: Observer, action: str, reason: str) -> float | None:
-    labels = {"action": action, "reason": reason}
-    return observer.metrics.registry.get_sample_value("greyd_requests_total", labels)
+def counted(metrics: Metrics, reason: Reason) -> float | None:
+    labels = {"action": reason.action, "reason": reason.text}
+    return metrics.registry.get_sample_value("greyd_requests_total", labels)
 
 
 def asked(number: int) -> Request:
     return Request(client_address=b"192.0.2.%d" % number, client_name=b"mx.example.net")
 
 
-def test_answers_are_gathered_until_it_is_time_to_tell_of_them() -> None:
+def test_decisions_are_collected_until_the_batch_is_flushed() -> None:
     kept = Kept()
-    log = Log(kept)
-    observer = Observer(Metrics(), log)
-    times: list[bool] = []
-    observer.gather(lambda: times.append(True))
+    log, metrics = Log(kept), Metrics()
+    observers = Observers(MetricsObserver(metrics), LogObserver(log))
+    scheduled: list[bool] = []
+    observers.batch(lambda: scheduled.append(True))
     for number in range(5):
-        observer.stored(0.001)
-        observer.answered(asked(number), GREYLIST, "new", 0.002)
-    observer.answered(asked(5), PASS, "client AWL", 0.002)
-    assert times == [True]
-    assert counted(observer, GREYLIST, "new") == 0
-    observer.flush()
-    observer.flush()
-    assert counted(observer, GREYLIST, "new") == 5
-    assert counted(observer, PASS, "client AWL") == 1
-    value = observer.metrics.registry.get_sample_value
+        observers.decided(DecisionEvent(asked(number), Reason.NEW, 0.002, store_seconds=0.001))
+    observers.decided(DecisionEvent(asked(5), Reason.CLIENT_AWL, 0.002))
+    assert scheduled == [True]
+    assert counted(metrics, Reason.NEW) == 0
+    observers.flush()
+    observers.flush()
+    assert counted(metrics, Reason.NEW) == 5
+    assert counted(metrics, Reason.CLIENT_AWL) == 1
+    value = metrics.registry.get_sample_value
     assert value("greyd_request_duration_seconds_count") == 6
     assert value("greyd_store_duration_seconds_count", {"operation": "transact"}) == 5
-    observer.answered(asked(6), GREYLIST, "new", 0.002)
-    assert times == [True, True]
-    observer.gather(None)
+    observers.decided(DecisionEvent(asked(6), Reason.NEW, 0.002))
+    assert scheduled == [True, True]
+    observers.batch(None)
     log.close(10)
     assert [line.split("client_address=")[1] for line in kept.lines] == [
         f"192.0.2.{number}" for number in range(7)
     ]
 
 
-def test_what_happens_between_answers_is_told_between_them() -> None:
+def test_an_event_between_decisions_is_logged_between_them() -> None:
     kept = Kept()
-    log = Log(kept)
-    observer = Observer(Metrics(), log)
-    observer.gather(lambda: None)
-    observer.answered(asked(1), GREYLIST, "new", 0.001)
-    observer.store_changed("on fire")
-    observer.answered(asked(2), PASS, "store unavailable", 0.001)
-    observer.whitelisted(asked(3))
-    observer.answered(asked(3), PASS, "triplet found", 0.001)
-    observer.protocol_error("odd", b"octets")
+    log, metrics = Log(kept), Metrics()
+    observers = Observers(MetricsObserver(metrics), LogObserver(log))
+    observers.batch(lambda: None)
+    observers.decided(DecisionEvent(asked(1), Reason.NEW, 0.001))
+    observers.store_changed("on fire")
+    observers.decided(DecisionEvent(asked(2), Reason.PASSED_WITHOUT_STORE, 0.001))
+    passed = Decision(passes=True, reason=Reason.TRIPLET_FOUND, whitelisted=True)
+    transaction = Transaction((), (), passed, ())
+    observers.decided(DecisionEvent(asked(3), Reason.TRIPLET_FOUND, 0.001, transaction=transaction))
+    observers.protocol_error("odd", b"octets")
     log.close(10)
     assert [line.split(", client_name")[0].split(":")[0] for line in kept.lines] == [
         "action=greylist, reason=new",
@@ -87,6 +91,8 @@ def test_what_happens_between_answers_is_told_between_them() -> None:
         "action=pass, reason=triplet found",
         "warning",
     ]
+    assert metrics.registry.get_sample_value("greyd_auto_whitelisted_clients_total") == 1
+    assert metrics.registry.get_sample_value("greyd_protocol_errors_total") == 1
 
 
 def raised(error: Exception) -> Exception:
@@ -101,8 +107,8 @@ def raised(error: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (raised(ValueError("odd")), r"ValueError: odd \(.*test_observer\.py:\d+\)"),
-        (raised(MemoryError()), r"MemoryError \(.*test_observer\.py:\d+\)"),
+        (raised(ValueError("odd")), r"ValueError: odd \(.*test_observers\.py:\d+\)"),
+        (raised(MemoryError()), r"MemoryError \(.*test_observers\.py:\d+\)"),
         (raised(OSError(12, "No memory")), r"OSError: \[Errno 12\] No memory \(.*py:\d+\)"),
         (KeyError("never raised"), "KeyError: 'never raised'"),
         (RuntimeError("two\nlines"), r"RuntimeError: two\?lines"),
@@ -112,15 +118,15 @@ def test_an_internal_error_is_one_line_with_its_cause_and_is_counted_for_its_par
     part: str, error: Exception, cause: str
 ) -> None:
     kept = Kept()
-    log = Log(kept)
-    observer = Observer(Metrics(), log)
-    observer.internal_error(part, error, "starting again in 1 s")
-    observer.internal_error(part, error)
+    log, metrics = Log(kept), Metrics()
+    observers = Observers(MetricsObserver(metrics), LogObserver(log))
+    observers.internal_error(part, error, "starting again in 1 s")
+    observers.internal_error(part, error)
     log.close(10)
     first, second = kept.lines
     assert re.fullmatch(f"error: internal error, {part}: {cause}; starting again in 1 s", first)
     assert re.fullmatch(f"error: internal error, {part}: {cause}", second)
-    value = observer.metrics.registry.get_sample_value
+    value = metrics.registry.get_sample_value
     counts = {each: value("greyd_internal_errors_total", {"part": each}) for each in PARTS}
     assert counts == {**dict.fromkeys(PARTS, 0), part: 2}
 

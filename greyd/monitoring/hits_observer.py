@@ -1,0 +1,31 @@
+"""Counts the hits of whitelist entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.policy.events import WHITELIST_OF_REASON
+from greyd.policy.observers import Observer
+from greyd.whitelist.hits import CLIENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.policy.events import DecisionEvent
+    from greyd.whitelist.hits import HitCounter
+
+
+class HitsObserver(Observer):
+    """Counts a hit of each entry that exempts a request."""
+
+    def __init__(self, hits: HitCounter) -> None:
+        """Count in ``hits``, which stores the counts from time to time."""
+        self._hits = hits
+
+    def decided(self, events: Sequence[DecisionEvent]) -> None:
+        """Count the entries that exempted requests."""
+        for event in events:
+            if (entry := event.whitelist_entry) is not None:
+                is_client = WHITELIST_OF_REASON[event.reason] == CLIENTS
+                tally = self._hits.clients if is_client else self._hits.recipients
+                tally.add(entry.text)

@@ -1,0 +1,155 @@
+"""Writes the log lines of a server's events."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from greyd.errors import describe_error
+from greyd.escaping import percent_encode
+from greyd.monitoring.log import Severity, render_json
+from greyd.policy.observers import Observer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.monitoring.log import Log
+    from greyd.policy.events import DecisionEvent
+    from greyd.rules.evidence import Evidence
+    from greyd.rules.request import Request
+
+
+MAX_PROTOCOL_ERRORS_PER_SECOND = 20
+"""That have a log line each; the others are counted in one line."""
+
+_MAX_DATA_BYTES = 200
+
+
+class LogObserver(Observer):
+    """Writes a line for each decision, and for everything else that a postmaster should know."""
+
+    def __init__(self, log: Log, *, passes_without_store: bool = True) -> None:
+        """Write to ``log``.
+
+        Args:
+            log: takes the lines.
+            passes_without_store: whether mail passes, or is deferred, while the store is away.
+        """
+        self._log = log
+        self._meanwhile = "passing mail ungreylisted" if passes_without_store else "deferring mail"
+        self._render = _json_line if log.as_json else _postgrey_line
+        self._second = 0
+        self._protocol_error_count = 0
+
+    def decided(self, events: Sequence[DecisionEvent]) -> None:
+        """Log each decision, as postgrey does or in JSON."""
+        log, render = self._log, self._render
+        lines: list[bytes] = []
+        for event in events:
+            if (transaction := event.transaction) and (decision := transaction.decision):
+                if decision.whitelisted:
+                    self._flush(lines)
+                    log.notice(f"whitelisted: {_client(event.request)}")
+                if decision.identity_whitelisted and event.evidence is not None:
+                    self._flush(lines)
+                    identity = percent_encode(event.evidence.identity).decode()
+                    log.notice(f"whitelisted: identity {identity}")
+            if log.most >= Severity.INFO:
+                lines.append(render(event))
+        self._flush(lines)
+
+    def _flush(self, lines: list[bytes]) -> None:
+        if lines:
+            self._log.write_all(Severity.INFO, lines)
+            lines.clear()
+
+    def protocol_error(self, message: str, data: bytes) -> None:
+        """Log a protocol error, up to ``MAX_PROTOCOL_ERRORS_PER_SECOND``."""
+        second = int(time.monotonic())
+        if second != self._second:
+            more = self._protocol_error_count - MAX_PROTOCOL_ERRORS_PER_SECOND
+            if more > 0:
+                self._log.warning(f"{more} more lines, requests or connections not understood")
+            self._second, self._protocol_error_count = second, 0
+        self._protocol_error_count += 1
+        if self._protocol_error_count <= MAX_PROTOCOL_ERRORS_PER_SECOND:
+            shown = f": {percent_encode(data[:_MAX_DATA_BYTES]).decode()}" if data else ""
+            self._log.warning(message + shown)
+
+    def internal_error(self, part: str, error: BaseException, outcome: str) -> None:
+        """Log an internal error: its type, its text, and where it was raised."""
+        then = f"; {outcome}" if outcome else ""
+        self._log.error(f"internal error, {part}: {describe_error(error)}{then}")
+
+    def store_changed(self, reason: str | None) -> None:
+        """Log that the store is away or back."""
+        if reason:
+            self._log.warning(f"store away: {reason}; {self._meanwhile} until it returns")
+        else:
+            self._log.notice("the store is back")
+
+    def mode_changed(self, mode: str, reason: str) -> None:
+        """Log the mode in force."""
+        self._log.notice(f"mode {mode}{reason}")
+
+    def administered(self, description: str) -> None:
+        """Log what a command has done."""
+        self._log.notice(description)
+
+
+def _client(request: Request) -> str:
+    client = percent_encode(request.client_address or b"").decode()
+    return (
+        f"{percent_encode(request.client_name).decode()}[{client}]"
+        if request.client_name
+        else client
+    )
+
+
+def _postgrey_line(event: DecisionEvent) -> bytes:
+    """Return postgrey's log line, without attributes that are empty."""
+    request = event.request
+    line = f"action={event.reason.action}, reason={event.reason.text}{event.detail}".encode()
+    if request.queue_id:
+        line = request.queue_id + b": " + line
+    if event.delay_seconds is not None:
+        line += b", delay=%d" % event.delay_seconds
+    if request.client_name:
+        line += b", client_name=" + request.client_name
+    if request.client_address:
+        line += b", client_address=" + request.client_address
+    if request.sender:
+        line += b", sender=" + request.sender
+    if request.recipient:
+        line += b", recipient=" + request.recipient
+    if event.evidence is not None:
+        line += _evidence_text(event.evidence)
+    return percent_encode(line)
+
+
+def _evidence_text(evidence: Evidence) -> bytes:
+    """Return what greyd adds to postgrey's line."""
+    text = b""
+    if evidence.identity:
+        text += b", identity=" + evidence.identity
+    if evidence.signals:
+        text += b", signals=" + "+".join(evidence.signals).encode()
+    return text + b", dns=late" if evidence.unsure else text
+
+
+def _json_line(event: DecisionEvent) -> bytes:
+    reason = event.reason
+    fields: dict[str, object] = {"action": reason.action, "reason": reason.text + event.detail}
+    if event.delay_seconds is not None:
+        fields["delay"] = event.delay_seconds
+    for name in ("queue_id", "client_name", "client_address", "sender", "recipient"):
+        if value := getattr(event.request, name):
+            fields[name] = value.decode(errors="backslashreplace")
+    if (evidence := event.evidence) is not None:
+        if evidence.identity:
+            fields["identity"] = evidence.identity.decode(errors="backslashreplace")
+        if evidence.signals:
+            fields["signals"] = list(evidence.signals)
+        if evidence.unsure:
+            fields["dns"] = "late"
+    return render_json(fields, Severity.INFO)
