@@ -4,10 +4,10 @@ import sys
 
 __version__ = "0.2.0"
 
-# Said before a module is read that an older one can't even parse.
-if sys.version_info < (3, 11):  # noqa: UP036 - this is where an outdated Python is told so
+# Checked before importing modules that an older Python cannot parse.
+if sys.version_info < (3, 11):  # noqa: UP036 - the check for an outdated Python
     sys.stderr.write(
-        "greyd: Python %d.%d is too old, 3.11 or newer is needed; start greyd with another\n"  # noqa: UP031 - older ones know no f-string
+        "greyd: Python %d.%d is too old; run greyd with Python 3.11 or newer\n"  # noqa: UP031 - old Pythons have no f-strings
         % sys.version_info[:2]
     )
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""``python -m greyd`` is ``greyd``."""
+"""``python -m greyd`` runs ``greyd``."""
 
 from greyd.cli.main import main
 

@@ -1,12 +1,12 @@
-"""The base of the errors that greyd raises on purpose, and unexpected errors in one line."""
+"""The base class of greyd's own errors, and unexpected errors as one line."""
 
 
 class GreydError(Exception):
-    """An error that an administrator can mend; its text says what, where and how."""
+    """An error that an administrator can fix; its text says what, where and how."""
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an unexpected error in one line: its type, its text, and where it was raised."""
+    """Format an unexpected error as one line: its type, its text, and the place that raised it."""
     import traceback
 
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

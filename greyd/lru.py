@@ -1,4 +1,4 @@
-"""A bounded memory of what was met lately."""
+"""A cache that evicts the least recently used entries."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ Value = TypeVar("Value")
 
 
 class LruCache(Generic[Value]):
-    """A bounded memory: what was not touched for longest goes."""
+    """A cache of at most ``max_entries`` values that evicts the least recently used one."""
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
         self._values: OrderedDict[bytes, Value] = OrderedDict()
 
     def get(self, key: bytes) -> Value | None:
-        """Return what is under a key, and keep it."""
+        """Return the value of a key and mark it as used; None if there is none."""
         if (value := self._values.get(key)) is not None:
             self._values.move_to_end(key)
         return value
 
     def put(self, key: bytes, value: Value) -> None:
-        """Remember a value."""
+        """Store a value."""
         self._values[key] = value
         self._values.move_to_end(key)
         if len(self._values) > self._max_entries:
             self._values.popitem(last=False)
 
     def pop(self, key: bytes) -> None:
-        """Forget what is under a key."""
+        """Remove a key if it exists."""
         self._values.pop(key, None)

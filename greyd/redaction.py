@@ -1,7 +1,7 @@
-"""Makes text that an administrator typed safe to repeat in a message: one line, no credentials.
+"""Make text that an administrator typed safe to repeat in a message: one line, no credentials.
 
-A mistyped URL may have its password anywhere. So no pattern looks for passwords: everything after
-the point where one could begin is left out.
+A mistyped URL may contain its password anywhere. The functions therefore do not search for
+passwords, but remove everything from the point where one could begin.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ _hidden: list[tuple[re.Pattern[str], str]] = []
 
 
 def redact_logins(words: Sequence[str]) -> None:
-    """Let ``complain`` leave out what looks like a login among the words of a command.
+    """Make ``print_error`` redact what looks like a login in the words of a command.
 
-    A URL may have got into any place, and messages repeat what they do not understand.
+    A URL may be in any of the words, and messages repeat words that are invalid.
     """
     pieces = {piece for word in words for piece in (word, word.partition("=")[2]) if piece}
     odd = sorted((each for each in pieces if redacted(each) != each), key=len, reverse=True)
@@ -42,12 +42,12 @@ def print_error(text: str) -> None:
 
 
 def format_timestamp(when: float) -> str:
-    """Return a time as people read it, in this machine's zone; empty for 0."""
+    """Format a time in this machine's time zone; empty for 0."""
     return format_time("%Y-%m-%d %H:%M:%S", when) if when else ""
 
 
 def format_time(form: str, when: float) -> str:
-    """Return a time by a form of strftime's; where no calendar has it, as ``@SECONDS``."""
+    """Format a time with a strftime format, or as ``@SECONDS`` if it is out of range."""
     try:
         return time.strftime(form, time.localtime(when))
     except (OverflowError, ValueError, OSError):
@@ -55,11 +55,11 @@ def format_time(form: str, when: float) -> str:
 
 
 def new_console(stream: Any) -> Console:
-    """Return a console that prints text as it is; in a pipe it is wide, so that no line is cut."""
+    """Return a console that prints text unchanged; in a pipe it is wide, so that no line wraps."""
     from rich.console import Console
 
     console = Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
-        # What a program reads is not cut to a terminal's width.
+        # Programs read the output: do not wrap lines at a terminal's width.
         console.width = 400
     return console
