@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.errors import CommandError
-from greyd.doctor.listeners import Tcp, configured_listeners
+from greyd.doctor.listeners import TcpListener, active_listeners, connectable
 from greyd.doctor.policy_request import send_request
 from greyd.escaping import printable
 
@@ -108,7 +108,11 @@ async def ask(
         for name, text in given.items()
         if text is not None
     }
-    places = [_place(server)] if server is not None else _to_ask(context)
+    places = (
+        [_place(server)]
+        if server is not None
+        else connectable(await active_listeners(context.settings))
+    )
     for request in _requests(file, named):
         place, answered = await _asked(places, request)
         if answered.fault:
@@ -140,15 +144,7 @@ def _place(text: str) -> Listener:
         )
     host = found["v6"] or found["host"] or "localhost"
     # Each machine knows these two, whether or not its resolver does.
-    return Tcp("127.0.0.1" if host in ("localhost", "*") else host, int(found["port"]))
-
-
-def _to_ask(context: CommandContext) -> list[Listener]:
-    """Return where the server of the settings can be asked."""
-    places: list[Listener] = []
-    for each in configured_listeners(context.settings):
-        places += each.to_ask() if isinstance(each, Tcp) else [each]
-    return places
+    return TcpListener("127.0.0.1" if host in ("localhost", "*") else host, int(found["port"]))
 
 
 async def _asked(places: list[Listener], request: bytes) -> tuple[Listener, PolicyAnswer]:

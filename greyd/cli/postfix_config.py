@@ -1,4 +1,4 @@
-"""``greyd postfix-config``: the lines with which Postfix asks this server."""
+"""``greyd postfix-config``: prints the lines that let Postfix or Exim use this server."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ async def postfix_config(
     context: CommandContext,
     *,
     minimal: Annotated[
-        bool, typer.Option("--minimal", help="Greylisting alone, without the other checks.")
+        bool, typer.Option("--minimal", help="Only greylisting, without the other checks.")
     ] = False,
-    exim: Annotated[bool, typer.Option("--exim", help="The ACL for Exim instead.")] = False,
+    exim: Annotated[bool, typer.Option("--exim", help="Print an ACL for Exim instead.")] = False,
 ) -> None:
-    """Print the lines for main.cf that let Postfix ask this server.
+    """Print the lines for main.cf that let Postfix use this server.
 
-    The other usual checks are there too, each in its place, and a comment for each decision. Put
-    the lines into main.cf, in the place of those that set the same; nothing is changed by itself.
+    They include the other usual checks, in the right order, with a comment on each. Replace the
+    lines of main.cf that set the same parameters; the command itself changes nothing.
 
     Examples:
 
@@ -32,16 +32,14 @@ async def postfix_config(
 
       greyd postfix-config --exim > /etc/exim4/greyd_acl
     """
-    from greyd.doctor.listeners import configured_listeners, systemd_listeners
-    from greyd.doctor.postfix import recommended
+    from greyd.doctor.listeners import active_listeners
+    from greyd.doctor.postfix.recommended import exim_acl, main_cf, policy_endpoint
 
-    listeners = await systemd_listeners() or configured_listeners(context.settings)
+    listeners = await active_listeners(context.settings)
     if exim:
-        text = recommended.exim_acl(listeners)
+        text = exim_acl(listeners)
     else:
-        text = recommended.main_cf(
-            recommended.endpoint(listeners), context.settings, minimal=minimal
-        )
+        text = main_cf(policy_endpoint(listeners), context.settings, minimal=minimal)
     context.print_json({"text": text})
     if not context.as_json:
         sys.stdout.write(text)

@@ -1,1 +1,4 @@
-"""What ``greyd doctor`` checks, one module a subject."""
+"""The checks of ``greyd doctor``, one module per subject.
+
+Each module collects facts and has pure functions that turn them into findings.
+"""

@@ -1,4 +1,4 @@
-"""Whether this machine's clock is synchronised."""
+"""The clocks: this machine's, Redis's, and those of other mail exchangers."""
 
 from __future__ import annotations
 
@@ -7,38 +7,42 @@ import socket
 from greyd.doctor.findings import Finding, hint, not_checked, ok, warning
 from greyd.doctor.programs import ProgramError, run_program
 
-# The clock ----------------------------------------------------------------------------------------
-
-
 MAX_OFFSET_SECONDS = 1.0
+"""Between two clocks that share greylisting times."""
 
 
-async def finding_of_ntp() -> Finding:
-    """Say whether this machine's clock is kept right."""
+async def check_ntp() -> list[Finding]:
+    """Check whether this machine's clock is synchronised."""
     check = f"clocks: {socket.gethostname()}"
     try:
         output = await run_program("timedatectl", "show", "--property=NTPSynchronized", "--value")
     except ProgramError as fault:
-        return not_checked(check, str(fault))
-    return finding_of_synchronisation(check, output.stdout.strip())
+        return [not_checked(check, str(fault))]
+    return [finding_of_synchronisation(check, output.stdout.strip())]
 
 
 def finding_of_synchronisation(check: str, synchronised: str) -> Finding:
-    """Judge what timedatectl says."""
+    """Judge timedatectl's ``NTPSynchronized``."""
     if synchronised == "yes":
         return ok(check, "synchronised")
-    return hint(check, "not synchronised, says timedatectl", "timedatectl set-ntp true")
+    return hint(check, "timedatectl: not synchronised", "timedatectl set-ntp true")
 
 
-def finding_of_offset(check: str, offset: float, took: float) -> Finding:
-    """Judge how far another clock is before this machine's, give or take half of ``took``."""
-    if took > MAX_OFFSET_SECONDS:
-        return not_checked(check, f"the answer took {took:.1f} s: too long to compare")
-    if abs(offset) - took / 2 > MAX_OFFSET_SECONDS:
-        way = "before" if offset > 0 else "behind"
+def finding_of_offset(check: str, offset_seconds: float, took_seconds: float) -> Finding:
+    """Judge how far another clock is ahead of this machine's.
+
+    The offset is known to within half of ``took_seconds``, the time that the answer took.
+    """
+    if took_seconds > MAX_OFFSET_SECONDS:
+        return not_checked(
+            check, f"the answer took {took_seconds:.1f} s, too long to compare clocks"
+        )
+    if abs(offset_seconds) - took_seconds / 2 > MAX_OFFSET_SECONDS:
+        direction = "ahead of" if offset_seconds > 0 else "behind"
         return warning(
             check,
-            f"{abs(offset):.1f} s {way} this machine's: so much longer or shorter mail waits",
+            f"{abs(offset_seconds):.1f} s {direction} this machine's clock: mail waits longer or"
+            " shorter by that time",
             "timedatectl set-ntp true, on both machines",
         )
-    return ok(check, f"{offset:+.3f} s, within a second")
+    return ok(check, f"{offset_seconds:+.3f} s, within a second")

@@ -1,66 +1,66 @@
-"""What ``greyd doctor`` looks at, a module for each thing.
-
-Each module gathers what there is to be seen, and has small functions that make findings of it.
-"""
+"""The result of a check: its state, the facts, and the remedy."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class FindingState(StrEnum):
-    """How something is, the best first."""
+    """The state of what was checked, the best first."""
 
     OK = "ok"
     HINT = "hint"
-    """Could be better, or otherwise; nothing is wrong."""
+    """Works; another setting may be better."""
     NOT_CHECKED = "not checked"
     WARNING = "warning"
-    """Works, and not as it should."""
+    """Works, with a fault."""
     ERROR = "error"
     """Does not work."""
 
 
 FAILED_STATES = frozenset({FindingState.WARNING, FindingState.ERROR})
+"""States with which ``greyd doctor`` exits with status 1."""
 
 
-class Finding(NamedTuple):
-    """What was found out about one thing."""
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check."""
 
     check: str
-    """What was looked at: a group, a colon, and a name."""
+    """The name of the check: its group, a colon, and the subject."""
     state: FindingState
     seen: str
+    """The facts, or the reason why they are unknown."""
     remedy: str = ""
-    """The line to add or the command to run."""
+    """A command to run, or a line to add."""
 
     @property
     def group(self) -> str:
-        """The group that it belongs to."""
+        """The group of the check."""
         return self.check.partition(":")[0]
 
 
 def ok(check: str, seen: str) -> Finding:
-    """Say that something is as it should be."""
+    """Return the finding that all is well."""
     return Finding(check, FindingState.OK, seen)
 
 
 def hint(check: str, seen: str, remedy: str = "") -> Finding:
-    """Say that something could be otherwise."""
+    """Return the finding that another setting may be better."""
     return Finding(check, FindingState.HINT, seen, remedy)
 
 
-def not_checked(check: str, why: str, remedy: str = "") -> Finding:
-    """Say that something is not known, and why."""
-    return Finding(check, FindingState.NOT_CHECKED, why, remedy)
+def not_checked(check: str, reason: str, remedy: str = "") -> Finding:
+    """Return the finding that the facts are unknown, and the reason."""
+    return Finding(check, FindingState.NOT_CHECKED, reason, remedy)
 
 
 def warning(check: str, seen: str, remedy: str = "") -> Finding:
-    """Say that something is not as it should be."""
+    """Return the finding that something works, with a fault."""
     return Finding(check, FindingState.WARNING, seen, remedy)
 
 
 def error(check: str, seen: str, remedy: str = "") -> Finding:
-    """Say that something does not work."""
+    """Return the finding that something does not work."""
     return Finding(check, FindingState.ERROR, seen, remedy)

@@ -1,27 +1,28 @@
-"""Where the server listens: what its settings say, or the sockets that systemd holds for it."""
+"""Where the server listens: the sockets that systemd holds for it, else those of its settings."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from greyd.config.vocabulary import Endpoint
 from greyd.doctor.programs import ProgramError
 from greyd.doctor.systemd import unit_properties
-from greyd.server.sockets import DEFAULT_ENDPOINT
+from greyd.server.sockets import configured_endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from greyd.config.settings import Settings
-
 
 _ALL_INTERFACES = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
-class Tcp(NamedTuple):
-    """An address to connect to; the host is empty for all of this machine's."""
+@dataclass(frozen=True, slots=True)
+class TcpListener:
+    """A TCP address and port; an empty host stands for all interfaces."""
 
     host: str
     port: int
@@ -30,30 +31,35 @@ class Tcp(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
-    def is_any(self) -> bool:
-        """Whether it stands for all addresses of this machine."""
+    def is_on_all_interfaces(self) -> bool:
+        """Whether it accepts connections on every address of this machine."""
         return self.host in _ALL_INTERFACES
 
-    def to_ask(self) -> list[Tcp]:
-        """Return addresses on which it can be asked from here."""
+    def local_addresses(self) -> list[TcpListener]:
+        """Return the addresses at which this machine reaches it."""
         if self.host == "localhost" or not self.host:
-            return [Tcp("127.0.0.1", self.port), Tcp("::1", self.port)]
-        return [Tcp(*Endpoint(*self).to_ask())]
+            return [TcpListener("127.0.0.1", self.port), TcpListener("::1", self.port)]
+        address = Endpoint(self.host, self.port).to_ask()
+        return [TcpListener(address.host, address.port)]
 
 
-Listener = Tcp | Path
+Listener = TcpListener | Path
+"""A TCP socket, or the path of a Unix socket."""
+
+
+async def active_listeners(settings: Settings) -> list[Listener]:
+    """Return what systemd listens on for the server, else what the settings name."""
+    return await systemd_listeners() or configured_listeners(settings)
 
 
 def configured_listeners(settings: Settings) -> list[Listener]:
-    """Return where the settings let the server listen."""
-    inet = settings.inet
-    if not inet and not settings.unix:
-        inet = (DEFAULT_ENDPOINT,)
-    return [*(Tcp(*each) for each in inet), *settings.unix]
+    """Return what the settings let the server listen on."""
+    endpoints = configured_endpoints(settings)
+    return [*(TcpListener(each.host, each.port) for each in endpoints), *settings.unix]
 
 
 async def systemd_listeners() -> list[Listener]:
-    """Return what systemd listens on for the server; empty where it does not."""
+    """Return what ``greyd.socket`` listens on; empty where systemd does not run that unit."""
     try:
         unit = await unit_properties("greyd.socket", "ActiveState", "Listen")
     except ProgramError:
@@ -61,16 +67,30 @@ async def systemd_listeners() -> list[Listener]:
     return parse_listen_property(unit["Listen"]) if unit["ActiveState"] == ["active"] else []
 
 
-def parse_listen_property(lines: Sequence[str]) -> list[Listener]:
-    """Read systemd's ``Listen`` property: ``127.0.0.1:10023 (Stream)``."""
-    found: list[Listener] = []
+def parse_listen_property(lines: Iterable[str]) -> list[Listener]:
+    """Parse the values of systemd's ``Listen`` property, such as ``127.0.0.1:10023 (Stream)``."""
+    listeners: list[Listener] = []
     for line in lines:
-        place, _, kind = line.rpartition(" ")
-        address = re.fullmatch(r"(?:\[(.+)\]|([^/:]*)):(\d+)", place)
+        address, _, kind = line.rpartition(" ")
+        tcp = re.fullmatch(r"(?:\[(.+)\]|([^/:]*)):(\d+)", address)
         if kind != "(Stream)":
             continue
-        if address:
-            found.append(Tcp(address[1] or address[2] or "", int(address[3])))
-        elif place.startswith("/"):
-            found.append(Path(place))
-    return found
+        if tcp:
+            listeners.append(TcpListener(tcp[1] or tcp[2] or "", int(tcp[3])))
+        elif address.startswith("/"):
+            listeners.append(Path(address))
+    return listeners
+
+
+def connectable(listeners: Sequence[Listener]) -> list[Listener]:
+    """Return the addresses and sockets to connect to, each once.
+
+    Port 0 lets the kernel choose a port, which nobody knows: such a listener is left out.
+    """
+    addresses: list[Listener] = []
+    for listener in listeners:
+        if isinstance(listener, Path):
+            addresses.append(listener)
+        elif listener.port:
+            addresses += listener.local_addresses()
+    return list(dict.fromkeys(addresses))

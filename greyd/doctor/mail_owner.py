@@ -1,11 +1,12 @@
-"""Postfix's user, with whose rights a Unix socket is looked at: root may connect to any."""
+"""Postfix's user: Unix sockets are checked with its rights, as root may connect to any socket."""
 
 from __future__ import annotations
 
 import os
 import pwd
 import socket
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from greyd.doctor.programs import ProgramError, run_program
 
@@ -13,19 +14,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class MailOwner(NamedTuple):
-    """Whom Postfix's processes run as."""
+@dataclass(frozen=True, slots=True)
+class MailOwner:
+    """The user that Postfix's processes run as."""
 
     name: str
     uid: int
     gid: int
-    """Its own group. Postfix gives up all others, so being a member of one is of no use."""
+    """Its primary group. Postfix drops all other groups, so membership of them does not help."""
 
 
-async def mail_owner(folder: str | None) -> MailOwner | None:
-    """Return the ``mail_owner`` of main.cf; None where only root could become it, or it is unknown.
+async def find_mail_owner(folder: str | None) -> MailOwner | None:
+    """Return the ``mail_owner`` of main.cf; None where it is unknown, or this user is not root.
 
-    ``folder`` is that of main.cf, where it is not Postfix's own.
+    ``folder`` holds main.cf, where that is not Postfix's own folder.
     """
     if os.geteuid() != 0:
         return None
@@ -38,13 +40,14 @@ async def mail_owner(folder: str | None) -> MailOwner | None:
     return MailOwner(account.pw_name, account.pw_uid, account.pw_gid)
 
 
-def connect(path: Path, owner: MailOwner) -> socket.socket:
-    """Connect to a Unix socket with another user's rights; this user's are back at the end.
+def connect_as(owner: MailOwner, path: Path) -> socket.socket:
+    """Connect to a Unix socket with another user's rights, then take root's rights again.
 
-    To be called as root, and while no other thread of this process works.
+    Only for root, and only while no other thread of this process works: the rights are the whole
+    process's.
 
     Raises:
-        OSError: that user may not, or nobody listens.
+        OSError: that user has no access, or nothing listens.
     """
     groups, gid = os.getgroups(), os.getegid()
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -6,28 +6,30 @@ import asyncio
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, not_checked, ok, warning
-from greyd.doctor.listeners import Tcp
-from greyd.doctor.mail_owner import connect
+from greyd.doctor.mail_owner import connect_as
 from greyd.escaping import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from greyd.doctor.listeners import Listener
     from greyd.doctor.mail_owner import MailOwner
 
-
 TIMEOUT_SECONDS = 5.0
-"""How long an answer may take; Postfix is told to wait ten."""
+"""Of an answer; the recommended main.cf lets Postfix wait for ten."""
 
 SLOW_SECONDS = 1.0
 
 MAX_ACTION_BYTES = 1000
-"""Of an action that are shown."""
+"""Of an action that is shown."""
 
-_NO_SUCH_ADDRESS = ("Address family not supported by protocol", "Cannot assign requested address")
+_NO_SUCH_ADDRESS = (
+    "Address family not supported by protocol",
+    "Cannot assign requested address",
+)
 
 HARMLESS_REQUEST = (
     b"request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\n"
@@ -35,11 +37,12 @@ HARMLESS_REQUEST = (
     b"helo_name=localhost\nsender=greyd-doctor@localhost\nrecipient=greyd-doctor@localhost\n"
     b"sasl_username=greyd-doctor\n\n"
 )
-"""Who has logged in passes before anything is looked up or remembered."""
+"""An authenticated client passes before greyd looks anything up or stores anything."""
 
 
-class PolicyAnswer(NamedTuple):
-    """What somebody has answered to ``QUESTION``."""
+@dataclass(frozen=True, slots=True)
+class PolicyAnswer:
+    """The answer to a policy request."""
 
     action: str = ""
     seconds: float = 0
@@ -48,11 +51,11 @@ class PolicyAnswer(NamedTuple):
 
 
 async def send_request(
-    listener: Tcp | Path, request: bytes = HARMLESS_REQUEST, owner: MailOwner | None = None
+    listener: Listener, request: bytes = HARMLESS_REQUEST, owner: MailOwner | None = None
 ) -> PolicyAnswer:
-    """Ask for a decision; for one that changes nothing unless another request is given.
+    """Send a request to a server; by default one that changes nothing.
 
-    A Unix socket is asked with the rights of ``owner``, where there is one.
+    The connection to a Unix socket is made with the rights of ``owner``, if given.
     """
     started = time.perf_counter()
     try:
@@ -66,11 +69,11 @@ async def send_request(
     return PolicyAnswer(printable(action[:MAX_ACTION_BYTES]), time.perf_counter() - started)
 
 
-async def _exchange(listener: Tcp | Path, request: bytes, owner: MailOwner | None) -> bytes:
-    if isinstance(listener, Tcp):
-        reader, writer = await asyncio.open_connection(*listener, limit=4096)
+async def _exchange(listener: Listener, request: bytes, owner: MailOwner | None) -> bytes:
+    if not isinstance(listener, Path):
+        reader, writer = await asyncio.open_connection(listener.host, listener.port, limit=4096)
     elif owner is not None:
-        connected = connect(listener, owner)
+        connected = connect_as(owner, listener)
         reader, writer = await asyncio.open_unix_connection(sock=connected, limit=4096)
     else:
         reader, writer = await asyncio.open_unix_connection(str(listener), limit=4096)
@@ -85,43 +88,45 @@ async def _exchange(listener: Tcp | Path, request: bytes, owner: MailOwner | Non
 
 def _reason(fault: Exception) -> str:
     if not isinstance(fault, OSError):
-        return "closed without an answer"
-    # asyncio's own words have the address in them, which stands in the check's name.
+        return "connection closed without an answer"
+    # asyncio's own text repeats the address, which the name of the check already has.
     return os.strerror(fault.errno) if fault.errno else printable(str(fault).encode()[:200])
 
 
 def finding_of_answer(
-    listener: Tcp | Path, answered: PolicyAnswer, owner: MailOwner | None = None
+    listener: Listener, answer: PolicyAnswer, owner: MailOwner | None = None
 ) -> Finding:
-    """Judge what was answered; ``owner`` is with whose rights a Unix socket was asked."""
+    """Judge an answer; ``owner`` is the user with whose rights a Unix socket was opened."""
     check = f"server: {listener}"
-    if answered.fault in _NO_SUCH_ADDRESS:
-        return not_checked(check, f"this machine has no such address ({answered.fault})")
-    if answered.fault == "Permission denied" and owner is not None:
+    if answer.fault in _NO_SUCH_ADDRESS:
+        return not_checked(check, f"this machine has no such address ({answer.fault})")
+    if answer.fault == "Permission denied" and owner is not None:
         return error(
             check,
-            f"Postfix's user {owner.name} may not connect; its mail is deferred with 451, or passes"
-            " ungreylisted",
-            f"--socketmode=0666, or --group with {owner.name}'s own group; namei -l {listener}"
-            " (whether it gets as far as the socket)",
+            f"Postfix's user {owner.name} has no access to the socket: mail is deferred with 451,"
+            " or passes without greylisting",
+            f"--socketmode=0666, or --group with {owner.name}'s primary group; namei -l {listener}"
+            " (shows the mode of each folder)",
         )
-    if answered.fault == "Permission denied":
-        return not_checked(check, "this user may not connect", "run greyd doctor as root")
-    if answered.fault:
+    if answer.fault == "Permission denied":
+        return not_checked(check, "this user has no access", "run greyd doctor as root")
+    if answer.fault:
         return error(
             check,
-            f"{answered.fault}; mail is not greylisted, or deferred",
-            "systemctl status greyd (why it does not run); ss -lntp (who listens where)",
+            f"{answer.fault}: mail is deferred, or passes without greylisting",
+            "systemctl status greyd (shows why it is down); ss -lntp (shows what listens)",
         )
-    if answered.action != "DUNNO":
+    if answer.action != "DUNNO":
         return error(
             check,
-            f"answers {answered.action!r} to a client that has logged in: that is not greyd",
-            "ss -lntp (who it is); stop it, then systemctl restart greyd",
+            f"answers {answer.action!r} to an authenticated client: this is not greyd",
+            "ss -lntp (shows the program); stop it, then systemctl restart greyd",
         )
-    took = f"answers in {answered.seconds * 1000:.1f} ms"
-    if owner is not None and not isinstance(listener, Tcp):
-        took += f", asked as Postfix's user {owner.name}"
-    if answered.seconds > SLOW_SECONDS:
-        return warning(check, f"{took}; each recipient waits for it", "look at this machine's load")
+    took = f"answers in {answer.seconds * 1000:.1f} ms"
+    if owner is not None and isinstance(listener, Path):
+        took += f" to Postfix's user {owner.name}"
+    if answer.seconds > SLOW_SECONDS:
+        return warning(
+            check, f"{took}: every recipient waits this long", "check this machine's load: top"
+        )
     return ok(check, took)

@@ -1,14 +1,14 @@
-"""The process that listens: which program it is, its user and its file descriptors."""
+"""The process that listens: which program it is, its user, and its file descriptors."""
 
 from __future__ import annotations
 
 import pwd
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, not_checked, ok, warning
-from greyd.doctor.listeners import Tcp
 from greyd.escaping import printable
 
 if TYPE_CHECKING:
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
     from greyd.doctor.listeners import Listener
 
-
 PROC = Path("/proc")
 _LISTENING_FLAG = 0x10000
-"""Of the flags in the kernel's table of Unix sockets."""
+"""``__SO_ACCEPTCON`` among the flags of ``/proc/net/unix``."""
 
 MIN_FILES = 1024
 MAX_FILES_SHARE = 0.8
+"""The share of its file descriptors that a server may use without an error."""
 
 
-class ListeningProcess(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ListeningProcess:
     """The process that listens."""
 
     pid: int
@@ -33,8 +34,8 @@ class ListeningProcess(NamedTuple):
     uid: int
     words: Sequence[str]
     """Its command line."""
-    files: int
-    """How many descriptors it may have."""
+    max_files: int
+    """Its limit of file descriptors; 0 for no limit."""
 
     @property
     def is_greyd(self) -> bool:
@@ -43,17 +44,17 @@ class ListeningProcess(NamedTuple):
 
 
 def find_process(listeners: Iterable[Listener]) -> ListeningProcess | None:
-    """Return the process that listens there; None where none does, or this user may not see it."""
+    """Return the process that listens there; None if there is none, or this user cannot see it."""
     inodes = {inode for each in listeners for inode in _inodes(each)}
     found = [each for pid in _holders(inodes) if (each := _process(pid))]
-    # systemd holds the sockets of its units too; of a server and its workers the first counts.
+    # systemd, too, holds the sockets of its units. The oldest greyd is the parent of the workers.
     return next((each for each in found if each.is_greyd), found[0] if found else None)
 
 
 def _inodes(listener: Listener) -> Iterator[str]:
-    """Return the inodes of listening sockets, by what the kernel tells of them."""
-    if not isinstance(listener, Tcp):
-        # Started as root, greyd binds by the name alone; who else has such a socket is no greyd.
+    """Return the inodes of listening sockets, from the kernel's tables."""
+    if isinstance(listener, Path):
+        # Started as root, greyd binds a path relative to the socket's folder.
         names = (str(listener), listener.name)
         for columns in _table("unix"):
             if columns[-1] in names and int(columns[3], 16) & _LISTENING_FLAG:
@@ -74,13 +75,14 @@ def _table(name: str) -> list[list[str]]:
 
 
 def _holders(inodes: set[str]) -> list[int]:
+    """Return the processes that have one of these sockets open, the lowest number first."""
     wanted = {f"socket:[{inode}]" for inode in inodes}
     found = []
     for folder in sorted(PROC.glob("[0-9]*"), key=lambda each: int(each.name)):
         try:
             if any(str(each.readlink()) in wanted for each in (folder / "fd").iterdir()):
                 found.append(int(folder.name))
-        except OSError:  # another user's, or gone
+        except OSError:  # another user's process, or it has ended
             continue
     return found
 
@@ -106,10 +108,10 @@ def _process(pid: int) -> ListeningProcess | None:
 def findings_of_process(
     process: ListeningProcess | None, open_files: float | None
 ) -> list[Finding]:
-    """Judge the server's process."""
+    """Judge the server's process; ``open_files`` is its count of file descriptors, if known."""
     if process is None:
-        why = "who listens can't be seen"
-        return [not_checked("process: user", why, "run greyd doctor as root")]
+        reason = "the process that listens cannot be seen"
+        return [not_checked("process: user", reason, "run greyd doctor as root")]
     name = Path(process.words[0]).name or "?"
     if not process.is_greyd:
         return [
@@ -127,26 +129,26 @@ def findings_of_process(
 
 
 def finding_of_user(process: ListeningProcess) -> Finding:
-    """Say whether the server has rights that it does not need."""
+    """Check that the server does not run as root."""
     check = "process: user"
     if process.uid == 0:
         return warning(
             check,
-            "root: it has rights that it does not need",
+            "root: greyd does not need root's rights",
             "User=greyd in its unit, or --user=greyd",
         )
     return ok(check, process.user)
 
 
 def finding_of_files(process: ListeningProcess, open_files: float | None) -> Finding:
-    """Say whether all of Postfix's processes can connect."""
+    """Check that there are file descriptors for all of Postfix's connections."""
     check = "process: file descriptors"
-    seen = f"{process.files} at most" if process.files else "no limit"
+    limit = f"limit {process.max_files}" if process.max_files else "no limit"
     remedy = "LimitNOFILE=65536 in its unit"
     if open_files is not None:
-        seen = f"{open_files:.0f} in use, {seen}"
-        if process.files and open_files > process.files * MAX_FILES_SHARE:
-            return error(check, f"{seen}: connections will be refused", remedy)
-    if 0 < process.files < MIN_FILES:
-        return warning(check, seen, remedy)
-    return ok(check, seen)
+        limit = f"{open_files:.0f} in use, {limit}"
+        if process.max_files and open_files > process.max_files * MAX_FILES_SHARE:
+            return error(check, f"{limit}: greyd will refuse connections", remedy)
+    if 0 < process.max_files < MIN_FILES:
+        return warning(check, limit, remedy)
+    return ok(check, limit)

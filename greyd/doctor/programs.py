@@ -1,4 +1,4 @@
-"""Other programs, asked without a shell; their time and what they say are bounded."""
+"""Runs other programs without a shell; their time and their output are bounded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from greyd.doctor.errors import DoctorError
 
@@ -17,27 +17,27 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 class ProgramError(DoctorError):
-    """A program is missing, hangs, or fails; the text says which."""
+    """A program is missing, hangs or fails; the text names it."""
 
 
-class Output(NamedTuple):
-    """What a program has said."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a program wrote."""
 
     stdout: str
     stderr: str
-    """On standard error."""
 
 
 def path_of(name: str) -> str | None:
-    """Return the path of a program, also of those that only root has in PATH."""
+    """Return the path of a program; also finds those in root's folders, such as ``/usr/sbin``."""
     return shutil.which(name, path=_PATH)
 
 
 async def run_program(name: str, *words: str, seconds: float = TIMEOUT_SECONDS) -> Output:
-    """Run a program to its end.
+    """Run a program and wait for its end.
 
     Raises:
-        ProgramError: it is missing, takes too long, says too much, or fails.
+        ProgramError: it is missing, takes too long, writes too much, or fails.
     """
     path = path_of(name)
     if path is None:
@@ -56,31 +56,31 @@ async def run_program(name: str, *words: str, seconds: float = TIMEOUT_SECONDS) 
         raise ProgramError(f"{name}: {fault.strerror}") from None
     try:
         async with asyncio.timeout(seconds):
-            output, remarks = await asyncio.gather(
+            stdout, stderr = await asyncio.gather(
                 _read_all(process.stdout), _read_all(process.stderr)
             )
             status = await process.wait()
     except TimeoutError:
         raise ProgramError(f"{name}: no answer within {seconds:g} s") from None
     except OverflowError:
-        raise ProgramError(f"{name}: says more than {MAX_OUTPUT_BYTES >> 20} MiB") from None
+        raise ProgramError(f"{name}: more than {MAX_OUTPUT_BYTES >> 20} MiB of output") from None
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        # Else its pipes stay open as long as anybody has the other ends: there is no public way.
+        # A grandchild may hold the pipes open; asyncio has no public way to close this end.
         process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
         await process.wait()
     if status:
-        reason = (remarks or output).strip().splitlines() or [f"status {status}"]
+        reason = (stderr or stdout).strip().splitlines() or [f"status {status}"]
         raise ProgramError(f"{name}: {reason[-1]}")
-    return Output(output, remarks)
+    return Output(stdout, stderr)
 
 
 async def _read_all(stream: asyncio.StreamReader | None) -> str:
-    pieces, length = [], 0
+    pieces, size = [], 0
     while stream is not None and (piece := await stream.read(65536)):
         pieces.append(piece)
-        length += len(piece)
-        if length > MAX_OUTPUT_BYTES:
+        size += len(piece)
+        if size > MAX_OUTPUT_BYTES:
             raise OverflowError
     return b"".join(pieces).decode(errors="replace")

@@ -1,7 +1,7 @@
-"""The Redis store: whether it keeps what it is given, drops nothing, and is open to nobody.
+"""Checks the Redis store: durability, eviction, memory, access, and the state of a cluster.
 
-The commands asked are read-only: INFO, CONFIG GET, ACL, TIME. A server that lets greyd's user have
-none of them is no error; what can't be seen is said to be so.
+greyd's own user may lack the right to read these facts. That is no fault: the finding is then
+``not checked``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING
 
 from greyd.doctor.clocks import finding_of_offset
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
-from greyd.doctor.redis_instance import (
-    TIMEOUT_SECONDS,
-    RedisInstance,
-    fields,
-    inspect_instance,
-    try_command,
-)
+from greyd.doctor.redis_instance import inspect_instance, parse_fields, try_command
 from greyd.store.errors import StoreError
 from greyd.store.redis.opening import open_transport
 from greyd.store.redis.sentinel import SentinelClient
@@ -28,14 +22,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from greyd.config.settings import Settings
+    from greyd.doctor.redis_instance import RedisInstance
 
+TIMEOUT_SECONDS = 5.0
 MIN_MAJOR_VERSION = 6
-"""Redis's version before which access lists and much else is missing."""
+"""The first version with access control lists."""
+MAX_MEMORY_SHARE = 0.9
+
 _LOOPBACK = ("127.", "-127.", "::1", "-::1", "localhost")
+_GRANT_REMEDY = (
+    "greyd doctor --store=redis://ADMIN@HOST/0 --store-password-file=FILE (as a user with these"
+    " rights); or redis-cli ACL SETUSER NAME +info +config|get +acl|whoami +acl|getuser +time"
+)
 
 
 async def check_redis(url: str, settings: Settings) -> list[Finding]:
-    """Look at all servers that hold the entries."""
+    """Check all servers that hold entries, and the Sentinels."""
     transport = open_transport(url, settings)
     made: list[Finding] = []
     try:
@@ -45,11 +47,8 @@ async def check_redis(url: str, settings: Settings) -> list[Finding]:
                 name = f"{number} of {len(nodes)}" if len(nodes) > 1 else ""
                 made += findings_of_instance(await inspect_instance(name, send))
             if transport.is_divided:
-                made.append(
-                    finding_of_cluster(
-                        fields(await try_command(nodes[0], "CLUSTER", "INFO") or b"")
-                    )
-                )
+                info = await try_command(nodes[0], "CLUSTER", "INFO")
+                made.append(finding_of_cluster(parse_fields(info or b"")))
     except (StoreError, TimeoutError) as fault:
         made.append(not_checked("store: Redis", str(fault) or "no answer in time"))
     finally:
@@ -61,205 +60,214 @@ async def check_redis(url: str, settings: Settings) -> list[Finding]:
     return made
 
 
-# Judged -------------------------------------------------------------------------------------------
+# One server ---------------------------------------------------------------------------------------
 
 
-def findings_of_instance(node: RedisInstance) -> list[Finding]:
+def findings_of_instance(instance: RedisInstance) -> list[Finding]:
     """Judge one server."""
-    made = [finding_of_clock(node), finding_of_access(node)]
-    if not node.info:
-        return [
-            *made,
-            not_checked(node.check("Redis"), "greyd's user may not ask INFO", _MORE_RIGHTS),
-        ]
+    made = [finding_of_clock(instance), finding_of_access(instance)]
+    if not instance.info:
+        check = instance.check("Redis")
+        return [*made, not_checked(check, "greyd's user has no right to INFO", _GRANT_REMEDY)]
     return [
-        finding_of_version(node),
-        finding_of_role(node),
-        finding_of_durability(node),
-        *_findings_of_persistence(node),
-        finding_of_eviction(node),
-        finding_of_memory(node),
+        finding_of_version(instance),
+        finding_of_role(instance),
+        finding_of_durability(instance),
+        finding_of_persistence(instance),
+        finding_of_eviction(instance),
+        finding_of_memory(instance),
         *made,
     ]
 
 
-_MORE_RIGHTS = (
-    "greyd doctor --store=redis://ADMIN@HOST/0 --store-password-file=FILE (a user who may); or"
-    " redis-cli ACL SETUSER NAME +info +config|get +acl|whoami +acl|getuser +time"
-)
-
-
-def finding_of_version(node: RedisInstance) -> Finding:
-    """Say which it is."""
-    version = node.info.get("redis_version", "")
+def finding_of_version(instance: RedisInstance) -> Finding:
+    """Check that the version is recent enough."""
+    check = instance.check("version")
+    version = instance.info.get("redis_version", "")
     major = version.partition(".")[0]
-    name = node.info.get("server_name") or "Redis"
+    name = instance.info.get("server_name") or "Redis"
     if major.isdigit() and int(major) < MIN_MAJOR_VERSION:
-        return warning(node.check("version"), f"{name} {version} is old", "7.0 and later are tried")
-    return ok(node.check("version"), f"{name} {version or 'of unknown version'}")
+        return warning(
+            check, f"{name} {version} is too old", "upgrade: greyd is tested with 7.0 and later"
+        )
+    return ok(check, f"{name} {version or 'of unknown version'}")
 
 
-def finding_of_role(node: RedisInstance) -> Finding:
-    """Say whether it takes writes."""
-    check = node.check("role")
-    role = node.info.get("role", "")
+def finding_of_role(instance: RedisInstance) -> Finding:
+    """Check that the server accepts writes."""
+    check = instance.check("role")
+    role = instance.info.get("role", "")
     if role == "slave":
         return error(
             check,
-            "a replica: it takes no writes",
-            "--store names the master, or Sentinel: redis+sentinel://",
+            "a replica, which accepts no writes",
+            "let --store name the master, or the Sentinels: redis+sentinel://",
         )
-    return ok(check, f"{role or 'unknown'}, {node.number('connected_slaves')} replicas")
+    return ok(check, f"{role or 'unknown'}, {instance.number('connected_slaves')} replicas")
 
 
-def finding_of_durability(node: RedisInstance) -> Finding:
-    """Say what is lost when its machine dies."""
-    check = node.check("durable")
+def finding_of_durability(instance: RedisInstance) -> Finding:
+    """Check how much is lost when the machine fails."""
+    check = instance.check("durable")
     remedy = "redis.conf: appendonly yes, appendfsync everysec"
-    if node.number("aof_enabled"):
-        sync = (node.config or {}).get("appendfsync", "")
+    if instance.number("aof_enabled"):
+        sync = (instance.config or {}).get("appendfsync", "")
         if sync == "no":
-            return warning(check, "appendfsync no: half a minute may be lost", remedy)
-        lost = {"always": "nothing is lost", "everysec": "a second may be lost"}.get(sync)
-        return ok(check, f"appendonly; {lost or 'appendfsync is not known'}")
-    if node.config is None:
-        return not_checked(check, "no appendonly; whether it saves at all may not be asked", remedy)
-    if node.config.get("save", "").strip('" '):
-        age = max(time.time() - node.number("rdb_last_save_time"), 0)
-        changes = node.number("rdb_changes_since_last_save")
+            return warning(
+                check, "appendfsync no: a crash may lose the last 30 seconds of changes", remedy
+            )
+        loss = {"always": "a crash loses nothing", "everysec": "a crash may lose one second"}
+        return ok(check, f"appendonly; {loss.get(sync, 'appendfsync is unknown')}")
+    if instance.config is None:
+        return not_checked(
+            check, "no appendonly; greyd's user may not ask whether Redis saves snapshots", remedy
+        )
+    if instance.config.get("save", "").strip('" '):
+        age = max(time.time() - instance.number("rdb_last_save_time"), 0)
+        changes = instance.number("rdb_changes_since_last_save")
         return warning(
             check,
-            f"snapshots only: the last is {age / 60:.0f} minutes old, and {changes} changes"
-            " since then would be lost",
+            f"snapshots only: the last is {age / 60:.0f} minutes old, and a crash now would lose"
+            f" {changes} changes",
             remedy,
         )
     return error(
         check,
-        "no appendonly and no snapshots: a restart forgets all, and all senders wait anew",
+        "neither appendonly nor snapshots: after a restart Redis is empty, and every sender is"
+        " greylisted again",
         remedy,
     )
 
 
-def _findings_of_persistence(node: RedisInstance) -> list[Finding]:
-    check = node.check("writes to disk")
+def finding_of_persistence(instance: RedisInstance) -> Finding:
+    """Check that Redis can write to its disk."""
+    check = instance.check("writes to disk")
     failed = [
         name
         for name in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
-        if node.info.get(name, "ok") != "ok"
+        if instance.info.get(name, "ok") != "ok"
     ]
     if failed:
-        return [
-            error(
-                check,
-                f"{', '.join(failed)}: failed; it may refuse all writes",
-                "its log says why; see to its disk: df, and who owns its folder",
-            )
-        ]
-    return [ok(check, "the last ones went well")]
+        return error(
+            check,
+            f"failed ({', '.join(failed)}): Redis may refuse all writes",
+            "read Redis's log; check its disk (df) and the owner of its folder",
+        )
+    return ok(check, "the last ones succeeded")
 
 
-def finding_of_eviction(node: RedisInstance) -> Finding:
-    """Say whether it forgets what has not expired."""
-    check = node.check("evicts nothing")
+def finding_of_eviction(instance: RedisInstance) -> Finding:
+    """Check that Redis evicts no entry that has not expired."""
+    check = instance.check("evicts nothing")
     remedy = "redis.conf: maxmemory-policy noeviction"
-    evicted = node.number("evicted_keys")
+    evicted = instance.number("evicted_keys")
     if evicted:
         return error(
             check,
-            f"{evicted} entries evicted since its start: their senders wait anew",
-            f"{remedy}; give it more maxmemory, or a Redis of greyd's own",
+            f"{evicted} entries evicted since Redis started: their senders are greylisted again",
+            f"{remedy}; raise maxmemory, or give greyd a Redis of its own",
         )
-    policy = node.info.get("maxmemory_policy") or (node.config or {}).get("maxmemory-policy", "")
+    policy = instance.info.get("maxmemory_policy", "")
+    policy = policy or (instance.config or {}).get("maxmemory-policy", "")
     if not policy:
-        return not_checked(check, "maxmemory-policy may not be asked", _MORE_RIGHTS)
+        return not_checked(check, "greyd's user has no right to maxmemory-policy", _GRANT_REMEDY)
     if policy == "noeviction":
         return ok(check, policy)
-    limit = node.number("maxmemory")
+    limit = instance.number("maxmemory")
     if not limit:
-        return hint(check, f"{policy}, but there is no maxmemory: nothing is evicted", remedy)
+        return hint(check, f"{policy}, but without maxmemory nothing is evicted", remedy)
     return error(
         check,
-        f"{policy}: at {limit / 1024**2:,.0f} MiB it evicts known senders (all entries have"
-        " a time to live)",
+        f"{policy}: above {limit / 1024**2:,.0f} MiB Redis evicts known senders, as all entries"
+        " have a time to live",
         remedy,
     )
 
 
-MAX_MEMORY_SHARE = 0.9
-
-
-def finding_of_memory(node: RedisInstance) -> Finding:
-    """Say whether it still has room."""
-    check = node.check("memory")
-    used, limit = node.number("used_memory"), node.number("maxmemory")
+def finding_of_memory(instance: RedisInstance) -> Finding:
+    """Check that there is memory left."""
+    check = instance.check("memory")
+    used, limit = instance.number("used_memory"), instance.number("maxmemory")
     text = f"{used / 1024**2:,.1f} MiB used"
     if limit and used > limit * MAX_MEMORY_SHARE:
         return warning(
             check,
-            f"{text} of {limit / 1024**2:,.1f}: when it is full it takes no writes",
-            "redis.conf: a larger maxmemory",
+            f"{text} of {limit / 1024**2:,.1f}: when full, Redis refuses writes",
+            "redis.conf: raise maxmemory",
         )
     return ok(check, f"{text} of {limit / 1024**2:,.0f} MiB" if limit else f"{text}, no limit")
 
 
-def finding_of_access(node: RedisInstance) -> Finding:
-    """Say whether others than greyd can come in."""
-    check = node.check("closed to others")
-    remedy = (
-        "redis.conf: bind 127.0.0.1 -::1, or a password: requirepass; and --store-password-file"
-    )
-    if node.open_to_all is None and node.config is None:
-        return not_checked(check, "greyd's user may not ask who can come in", _MORE_RIGHTS)
-    config = node.config or {}
-    nopass = node.open_to_all if node.open_to_all is not None else not config.get("requirepass")
-    if not nopass:
-        return ok(check, f"a password is needed; greyd is {node.user or 'a user of its own'}")
+def finding_of_access(instance: RedisInstance) -> Finding:
+    """Check that only greyd can connect."""
+    check = instance.check("closed to others")
+    remedy = "redis.conf: bind 127.0.0.1 -::1; or requirepass, and --store-password-file for greyd"
+    if instance.is_open_to_all is None and instance.config is None:
+        return not_checked(check, "greyd's user has no right to ask who can connect", _GRANT_REMEDY)
+    config = instance.config or {}
+    is_open = instance.is_open_to_all
+    if is_open is None:
+        is_open = not config.get("requirepass")
+    if not is_open:
+        user = instance.user or "a user of its own"
+        return ok(check, f"Redis requires a password; greyd connects as {user}")
     if "bind" not in config:
-        return warning(check, "no password is needed; where it listens may not be asked", remedy)
+        return warning(
+            check,
+            "Redis requires no password; greyd's user has no right to ask where it listens",
+            remedy,
+        )
     outside = [each for each in config["bind"].split() if not each.startswith(_LOOPBACK)] or (
         [] if config["bind"].strip() else ["*"]
     )
     if not outside:
-        return ok(check, "it listens on this machine alone; no password is needed")
+        return ok(check, "listens on loopback only; no password")
     if config.get("protected-mode") == "yes":
         return hint(
             check,
             f"no password, bind {' '.join(outside)}: only protected-mode keeps others out",
             remedy,
         )
-    return error(check, f"open to the world: no password, bind {' '.join(outside)}", remedy)
+    return error(check, f"open to everybody: no password, bind {' '.join(outside)}", remedy)
 
 
-def finding_of_clock(node: RedisInstance) -> Finding:
-    """Compare its clock with this machine's; names the group of clocks."""
-    check = f"clocks: Redis ({node.name})" if node.name else "clocks: Redis"
-    if node.clock_offset_seconds is None:
-        return not_checked(check, "greyd's user may not ask TIME", _MORE_RIGHTS)
-    return finding_of_offset(check, node.clock_offset_seconds, node.took_seconds)
+def finding_of_clock(instance: RedisInstance) -> Finding:
+    """Compare the server's clock with this machine's."""
+    check = f"clocks: Redis ({instance.name})" if instance.name else "clocks: Redis"
+    if instance.clock_offset_seconds is None:
+        return not_checked(check, "greyd's user has no right to TIME", _GRANT_REMEDY)
+    return finding_of_offset(check, instance.clock_offset_seconds, instance.took_seconds)
+
+
+# Several servers ----------------------------------------------------------------------------------
 
 
 def finding_of_cluster(info: Mapping[str, str]) -> Finding:
-    """Say whether all of a Cluster's slots are served."""
+    """Check that all slots of a Cluster are served."""
     check = "store: Cluster"
     state = info.get("cluster_state", "")
     if not state:
-        return not_checked(check, "CLUSTER INFO says nothing")
-    seen = f"state {state}, {info.get('cluster_slots_ok', '?')} of 16384 slots"
+        return not_checked(check, "no answer to CLUSTER INFO")
+    seen = f"state {state}, {info.get('cluster_slots_ok', '?')} of 16384 slots served"
     if state != "ok":
         return error(check, seen, "redis-cli --cluster check HOST:PORT")
     return ok(check, f"{seen}, {info.get('cluster_size', '?')} masters")
 
 
 def findings_of_sentinels(answers: Mapping[str, str]) -> list[Finding]:
-    """Judge what each Sentinel said: the master's address, or why there is none."""
+    """Judge each Sentinel's answer: the master's address, or the reason why there is none."""
     check = "store: Sentinels"
-    silent = {name: said for name, said in answers.items() if not said.startswith("master ")}
-    masters = {said for said in answers.values() if said.startswith("master ")}
-    seen = "; ".join(f"{name}: {said}" for name, said in answers.items())
+    masters = {answer for answer in answers.values() if answer.startswith("master ")}
+    has_silent = any(not answer.startswith("master ") for answer in answers.values())
+    seen = "; ".join(f"{name}: {answer}" for name, answer in answers.items())
     if not masters:
-        return [error(check, seen, "see to that the Sentinels run")]
-    if silent or len(masters) > 1:
-        return [warning(check, seen, "see to those that do not answer, or differ")]
+        return [error(check, seen, "make sure the Sentinels are running")]
+    if has_silent or len(masters) > 1:
+        return [
+            warning(check, seen, "make sure all Sentinels are running and name the same master")
+        ]
     if len(answers) < 3:
-        return [hint(check, f"{seen}; with less than three there is no majority", "run a third")]
+        return [
+            hint(check, f"{seen}; fewer than three cannot form a majority", "run a third Sentinel")
+        ]
     return [ok(check, seen)]

@@ -1,4 +1,4 @@
-"""What one Redis server says about itself."""
+"""The facts about one Redis server, from read-only commands: INFO, CONFIG GET, ACL and TIME."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from greyd.store.redis.transport import Send
 
-
-TIMEOUT_SECONDS = 5.0
-
 _CONFIG = (
     "appendfsync",
     "bind",
@@ -31,42 +28,45 @@ _CONFIG = (
 
 @dataclass(frozen=True, slots=True)
 class RedisInstance:
-    """What is seen of one server."""
+    """The facts about one Redis server; those that greyd's user may not read are None or empty."""
 
     name: str = ""
-    """Told apart from others by it; empty where there is one."""
+    """Distinguishes several servers; empty for a single one."""
     info: Mapping[str, str] = field(default_factory=dict)
+    """The fields of INFO."""
     config: Mapping[str, str] | None = None
-    """None where it may not be asked. The password is not kept, only whether there is one."""
+    """The settings. Instead of a password it holds ``set``."""
     user: str = ""
-    open_to_all: bool | None = None
-    """Whether its default user needs no password; None where that is not known."""
+    """greyd's user."""
+    is_open_to_all: bool | None = None
+    """Whether its default user needs no password."""
     clock_offset_seconds: float | None = None
-    """How far its clock is before this machine's; None where it may not be asked."""
+    """How far its clock is ahead of this machine's."""
     took_seconds: float = 0
+    """How long the answer to TIME took."""
 
-    def check(self, what: str) -> str:
-        """Name a check."""
-        return f"store: {what} ({self.name})" if self.name else f"store: {what}"
+    def check(self, subject: str) -> str:
+        """Return the name of a check of this server."""
+        return f"store: {subject} ({self.name})" if self.name else f"store: {subject}"
 
     def number(self, name: str) -> int:
-        """Return a number of its information; 0 where it has none."""
+        """Return a number of INFO; 0 if it is missing."""
         text = self.info.get(name, "0").strip()
         return int(text) if text.lstrip("-").isdigit() else 0
 
 
 async def inspect_instance(name: str, send: Send) -> RedisInstance:
-    """Ask one server about itself; what it refuses stays unknown."""
+    """Ask one server for its facts."""
     before = time.time()
     now = await try_command(send, "TIME")
     after = time.time()
     user = await try_command(send, "ACL", "WHOAMI")
     return RedisInstance(
         name=name,
-        info=fields(await try_command(send, "INFO") or b""),
-        config=_config([await try_command(send, "CONFIG", "GET", each) for each in _CONFIG]),
+        info=parse_fields(await try_command(send, "INFO") or b""),
+        config=_parse_config([await try_command(send, "CONFIG", "GET", each) for each in _CONFIG]),
         user=printable(user)[:100] if isinstance(user, bytes) else "",
-        open_to_all=_is_open_to_all(await try_command(send, "ACL", "GETUSER", "default")),
+        is_open_to_all=_is_open_to_all(await try_command(send, "ACL", "GETUSER", "default")),
         clock_offset_seconds=int(now[0]) + int(now[1]) / 1e6 - (before + after) / 2
         if now
         else None,
@@ -75,25 +75,21 @@ async def inspect_instance(name: str, send: Send) -> RedisInstance:
 
 
 async def try_command(send: Send, *command: str) -> Any:
-    """Ask something that may be refused; None where it is."""
+    """Send a command that Redis may refuse; return None if it does."""
     try:
         return await send(*command)
     except StoreError:
         return None
 
 
-def fields(text: bytes) -> dict[str, str]:
-    """Return the fields of ``INFO`` or ``CLUSTER INFO``: lines of ``name:value``."""
-    pairs = (line.partition(":") for line in plain_lines(text))
+def parse_fields(text: bytes) -> dict[str, str]:
+    """Parse the lines of INFO or CLUSTER INFO: ``name:value``."""
+    lines = (printable(line.strip()) for line in text.splitlines())
+    pairs = (line.partition(":") for line in lines)
     return {name: value for name, colon, value in pairs if colon}
 
 
-def plain_lines(text: bytes) -> list[str]:
-    """Return the lines of an answer as they can stand on a terminal."""
-    return [printable(line.strip()) for line in text.splitlines()]
-
-
-def _config(answers: Sequence[Any]) -> dict[str, str] | None:
+def _parse_config(answers: Sequence[Any]) -> dict[str, str] | None:
     found = {}
     for answer in answers:
         if isinstance(answer, list) and len(answer) == 2:
@@ -103,7 +99,7 @@ def _config(answers: Sequence[Any]) -> dict[str, str] | None:
 
 
 def _is_open_to_all(answer: Any) -> bool | None:
-    """Read ``ACL GETUSER default``: pairs, the first of which is its flags."""
+    """Read ``ACL GETUSER default``: names and values in turn, first the flags of the user."""
     if not isinstance(answer, list) or len(answer) < 2 or not isinstance(answer[1], list):
         return None
     return b"nopass" in answer[1] and b"on" in answer[1]

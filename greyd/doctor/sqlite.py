@@ -1,4 +1,4 @@
-"""The SQLite store: its file, its folder, the disk."""
+"""Checks the SQLite store: its file, its folder, its disk, and its content."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import pwd
 import sqlite3
 import stat
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.store.errors import StoreError, UnusableStoreError
@@ -21,68 +22,67 @@ if TYPE_CHECKING:
 
     from greyd.store.sqlite.file_identity import FileIdentity
 
-
 MIN_FREE_BYTES = 100 * 1024 * 1024
-MAX_LOG_BYTES = 64 * 1024 * 1024
+MAX_WAL_BYTES = 64 * 1024 * 1024
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_THOROUGH = "greyd doctor --thorough"
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "ceph", "glusterfs", "fuse.sshfs")
 
 
-class DatabaseFile(NamedTuple):
-    """What is seen of a store's file without opening it."""
+@dataclass(frozen=True, slots=True)
+class DatabaseFile:
+    """The facts about a database file that need no access to its content."""
 
     path: Path
     mode: int
     owner: str
     folder_mode: int
     folder_owner: str
-    free: int
-    """Octets that the server may still write on its disk."""
-    log: int
-    """Octets of commits that are not yet in the file."""
+    free_bytes: int
+    """What the server may still write on the disk."""
+    wal_bytes: int
+    """The size of the write-ahead log."""
     filesystem: str
 
 
 def check_sqlite(url: str, *, thorough: bool) -> list[Finding]:
-    """Look at a store's file.
+    """Check a database file; with ``thorough`` SQLite checks its whole content.
 
     Raises:
-        UnusableStoreError: it is not greyd's.
+        UnusableStoreError: the file does not belong to greyd.
     """
     path = sqlite_file(url)
     try:
-        disk = _inspect(path)
+        file = _inspect(path)
     except FileNotFoundError:
         return []
     except OSError as fault:
         return [not_checked("store: file", f"{path}: {fault.strerror}", "run greyd doctor as root")]
     return [
-        finding_of_secrecy(disk),
-        finding_of_owner(disk),
-        finding_of_space(disk),
-        finding_of_log(disk),
-        finding_of_filesystem(disk),
-        *_findings_inside(path, thorough=thorough),
+        finding_of_secrecy(file),
+        finding_of_owner(file),
+        finding_of_space(file),
+        finding_of_wal(file),
+        finding_of_filesystem(file),
+        *_findings_of_content(path, thorough=thorough),
     ]
 
 
 def _inspect(path: Path) -> DatabaseFile:
     file, folder, disk = path.stat(), path.parent.stat(), os.statvfs(path)
-    log = Path(f"{path}-wal")
+    wal = Path(f"{path}-wal")
     return DatabaseFile(
         path=path,
         mode=stat.S_IMODE(file.st_mode),
-        owner=_name(file.st_uid),
+        owner=_user_name(file.st_uid),
         folder_mode=stat.S_IMODE(folder.st_mode),
-        folder_owner=_name(folder.st_uid),
-        free=disk.f_bavail * disk.f_frsize,
-        log=log.stat().st_size if log.exists() else 0,
+        folder_owner=_user_name(folder.st_uid),
+        free_bytes=disk.f_bavail * disk.f_frsize,
+        wal_bytes=wal.stat().st_size if wal.exists() else 0,
         filesystem=_filesystem(path),
     )
 
 
-def _name(uid: int) -> str:
+def _user_name(uid: int) -> str:
     with contextlib.suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
     return str(uid)
@@ -97,131 +97,143 @@ def _filesystem(path: Path) -> str:
 
 
 def filesystem_of(path: Path, mounts: Sequence[Sequence[str]]) -> str:
-    """Return the kind of file system that a path is on, by the lines of ``/proc/mounts``."""
-    on = [each for each in mounts if len(each) > 2 and path.is_relative_to(each[1])]
-    # Of mounts on one another the last counts.
-    return max(enumerate(on), key=lambda each: (len(each[1][1]), each[0]))[1][2] if on else ""
+    """Return the type of file system that holds a path, by the columns of ``/proc/mounts``."""
+    nearest = kind = ""
+    for mount in mounts:
+        # The last of several mounts on one folder hides the others.
+        if len(mount) > 2 and path.is_relative_to(mount[1]) and len(mount[1]) >= len(nearest):
+            nearest, kind = mount[1], mount[2]
+    return kind
 
 
-def finding_of_secrecy(disk: DatabaseFile) -> Finding:
-    """Say whether other users can read who writes to whom."""
+# The file -----------------------------------------------------------------------------------------
+
+
+def finding_of_secrecy(file: DatabaseFile) -> Finding:
+    """Check that other users cannot read who writes to whom."""
     check = "store: secrecy"
-    if disk.mode & 0o044 and disk.folder_mode & 0o001:
+    if file.mode & 0o044 and file.folder_mode & 0o001:
         return warning(
             check,
-            f"{disk.path} (mode {disk.mode:04o}) can be read by all users: it tells who"
-            " writes to whom",
-            f"chmod 0600 {disk.path}; chmod 0750 {disk.path.parent}",
+            f"all users can read {file.path} (mode {file.mode:04o}): it shows who writes to whom",
+            f"chmod 0600 {file.path}; chmod 0750 {file.path.parent}",
         )
-    return ok(check, f"mode {disk.mode:04o}, in a folder of mode {disk.folder_mode:04o}")
+    return ok(check, f"mode {file.mode:04o}, in a folder of mode {file.folder_mode:04o}")
 
 
-def finding_of_owner(disk: DatabaseFile) -> Finding:
-    """Say whether the file is its folder's owner's, who is the server."""
+def finding_of_owner(file: DatabaseFile) -> Finding:
+    """Check that file and folder have the same owner, the server's user."""
     check = "store: owner"
-    if disk.owner != disk.folder_owner:
+    if file.owner != file.folder_owner:
         return warning(
             check,
-            f"{disk.path} is {disk.owner}'s, and its folder {disk.folder_owner}'s",
-            f"chown {disk.folder_owner}: {disk.path}*",
+            f"{file.path} belongs to {file.owner}, its folder to {file.folder_owner}",
+            f"chown {file.folder_owner}: {file.path}*",
         )
-    return ok(check, f"{disk.owner}, as of its folder")
+    return ok(check, f"{file.owner}, the owner of the folder")
 
 
-def finding_of_space(disk: DatabaseFile) -> Finding:
-    """Say whether the disk has room."""
+def finding_of_space(file: DatabaseFile) -> Finding:
+    """Check that the disk has room."""
     check = "store: disk"
-    free = f"{disk.free / 1024**2:,.0f} MiB free"
-    if disk.free < MIN_FREE_BYTES // 10:
-        return error(check, f"{free}: nothing can be remembered", f"df {disk.path.parent}")
-    if disk.free < MIN_FREE_BYTES:
-        return warning(check, free, f"df {disk.path.parent}")
+    free = f"{file.free_bytes / 1024**2:,.0f} MiB free"
+    remedy = f"free some space: df {file.path.parent}"
+    if file.free_bytes < MIN_FREE_BYTES // 10:
+        return error(check, f"{free}: greyd cannot store anything", remedy)
+    if file.free_bytes < MIN_FREE_BYTES:
+        return warning(check, free, remedy)
     return ok(check, free)
 
 
-def finding_of_log(disk: DatabaseFile) -> Finding:
-    """Say whether commits are brought into the file."""
+def finding_of_wal(file: DatabaseFile) -> Finding:
+    """Check that the write-ahead log is copied into the file, so that it does not grow."""
     check = "store: log of commits"
-    size = f"{disk.log / 1024**2:.1f} MiB"
-    if disk.log > MAX_LOG_BYTES:
+    size = f"{file.wal_bytes / 1024**2:.1f} MiB"
+    if file.wal_bytes > MAX_WAL_BYTES:
         return warning(
             check,
-            f"{disk.path}-wal has {size}: somebody reads the file and does not end",
-            f"fuser -v {disk.path} (who has it open)",
+            f"{file.path}-wal has {size}: a program has been reading the file for a long time",
+            f"fuser -v {file.path} (shows the program)",
         )
     return ok(check, size)
 
 
-def finding_of_filesystem(disk: DatabaseFile) -> Finding:
-    """Say whether SQLite's locks hold on the file system."""
+def finding_of_filesystem(file: DatabaseFile) -> Finding:
+    """Check that the file is not on a network file system (sqlite.org/wal.html)."""
     check = "store: file system"
-    if disk.filesystem.startswith(_NETWORK_FILE_SYSTEMS):
+    if file.filesystem.startswith(_NETWORK_FILE_SYSTEMS):
         return error(
             check,
-            f"{disk.filesystem}: SQLite's log of commits does not work over a network",
-            "put it on a disk of this machine, or use a Redis",
+            f"{file.filesystem}: SQLite's write-ahead log does not work over a network",
+            "move the file to a disk of this machine, or use a Redis",
         )
-    return ok(check, disk.filesystem or "unknown")
+    return ok(check, file.filesystem or "unknown")
 
 
-def _findings_inside(path: Path, *, thorough: bool) -> list[Finding]:
+# The content --------------------------------------------------------------------------------------
+
+
+def _findings_of_content(path: Path, *, thorough: bool) -> list[Finding]:
     made = []
     try:
         identity = identify(str(path))
         made.append(finding_of_version(identity))
         with contextlib.closing(ReadOnlyDatabase(os.path.realpath(path))) as reading:
             (mode,) = reading.connection.execute("PRAGMA journal_mode").fetchone()
-            # Read without its log, a file in WAL mode is said to have none.
+            # A file in WAL mode that is opened without its log reports another mode.
             made.append(finding_of_journal("wal" if identity.uses_wal else str(mode)))
             if thorough:
                 found = reading.connection.execute("PRAGMA quick_check(5)")
-                made.append(finding_of_content([str(line) for (line,) in found]))
+                made.append(finding_of_integrity([str(line) for (line,) in found]))
     except UnusableStoreError:
         raise
     except (sqlite3.Error, StoreError) as fault:
         made.append(_finding_of_fault(path, fault))
     else:
         if not thorough:
-            made.append(not_checked("store: content", "takes long on a large file", _THOROUGH))
+            reason = "the check takes long on a large file"
+            made.append(not_checked("store: content", reason, "greyd doctor --thorough"))
     return made
 
 
 def finding_of_version(identity: FileIdentity) -> Finding:
-    """Say which version the schema of the file is of."""
+    """Check that the file has this version's schema."""
     check = "store: version"
     if identity.is_marked and identity.version == SCHEMA_VERSION:
         return ok(check, f"schema version {identity.version}")
     return hint(
         check,
-        f"schema version {identity.version}, older than this greyd's {SCHEMA_VERSION}",
-        "systemctl restart greyd (brings it up to date; it can be undone, docs/operations.md)",
+        f"schema version {identity.version}; this greyd's is {SCHEMA_VERSION}",
+        "systemctl restart greyd (upgrades the file; docs/operations.md shows the way back)",
     )
 
 
 def _finding_of_fault(path: Path, fault: Exception) -> Finding:
     fault = fault.__cause__ if isinstance(fault.__cause__, sqlite3.Error) else fault
     if getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
-        return finding_of_content([str(fault)])
+        return finding_of_integrity([str(fault)])
     return not_checked("store: content", f"{path}: {fault}")
 
 
 def finding_of_journal(mode: str) -> Finding:
-    """Say whether readers and the writer keep out of each other's way."""
+    """Check that the file is in WAL mode, in which readers do not block the server."""
     check = "store: journal"
     if mode != "wal":
         return warning(
-            check, f"{mode}, not wal: readers make mail wait", "systemctl restart greyd (sets it)"
+            check,
+            f"{mode} instead of wal: commands that read the file delay mail",
+            "systemctl restart greyd (sets it)",
         )
     return ok(check, mode)
 
 
-def finding_of_content(lines: Sequence[str]) -> Finding:
-    """Say what SQLite's own check of the file found."""
+def finding_of_integrity(lines: Sequence[str]) -> Finding:
+    """Judge the lines of SQLite's ``quick_check``."""
     check = "store: content"
     if list(lines) == ["ok"]:
         return ok(check, "the file is sound")
     return error(
         check,
         "damaged: " + "; ".join(lines)[:300],
-        "stop greyd, move the file away, start it: known senders wait once more",
+        "stop greyd, move the file away, start greyd: known senders are greylisted once more",
     )

@@ -1,13 +1,16 @@
-"""The store: whether it answers, whether it keeps what it is given, and who else can read it."""
+"""Checks the store: whether it answers, how fast, and what it is."""
 
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
+from greyd.doctor.findings import Finding, error, hint, ok, warning
 from greyd.rules.reserved_keys import PROBE_KEY
+from greyd.runtime.daemon_thread import run_in_daemon_thread
 from greyd.store.circuit_breaker import write_probe
 from greyd.store.errors import StoreError, UnusableStoreError
 from greyd.store.opening import is_sqlite_url
@@ -32,27 +35,27 @@ class StoreAccess(Protocol):
         """Return the URL of the store."""
 
     def store(self, *, writes: bool = False) -> AbstractAsyncContextManager[Store]:
-        """Open it; read-only unless ``writes``."""
+        """Open the store; read-only unless ``writes``."""
 
 
 SLOW_SECONDS = 0.1
-"""A third of what a request waits for the store, unless it is told otherwise."""
+"""A third of the default ``--store-timeout``."""
 
 PROBE_COUNT = 5
 
 
-async def check_store_access(access: StoreAccess, *, thorough: bool) -> list[Finding]:
-    """Look at the server's store; nothing of what it keeps is touched.
+async def check_store(access: StoreAccess, *, thorough: bool) -> list[Finding]:
+    """Check the server's store; no entry of its content changes.
 
     Raises:
-        UnusableStoreError: it is not greyd's.
+        UnusableStoreError: the store does not belong to greyd.
     """
     url = access.store_url
     if url.startswith("memory:"):
         return [
             hint(
                 "store: answers",
-                "memory:// is within the server: it forgets all at each start",
+                "memory:// is part of the server: a restart forgets everything",
                 'greyd.toml: store = "sqlite:/var/lib/greyd/greyd.db", or a Redis',
             )
         ]
@@ -60,7 +63,8 @@ async def check_store_access(access: StoreAccess, *, thorough: bool) -> list[Fin
     if is_sqlite_url(url):
         from greyd.doctor.sqlite import check_sqlite
 
-        return made + await asyncio.to_thread(check_sqlite, url, thorough=thorough)
+        work = partial(check_sqlite, url, thorough=thorough)
+        return made + await run_in_daemon_thread("sqlite", work)
     from greyd.doctor.redis import check_redis
 
     return made + await check_redis(url, access.settings)
@@ -71,28 +75,28 @@ async def _finding_of_answers(access: StoreAccess) -> Finding:
     name = redact_url(access.store_url)
     try:
         async with asyncio.timeout(access.settings.store_timeout_seconds):
-            seconds = await _probe(access)
+            seconds = await _median_probe_seconds(access)
     except TimeoutError:
-        return error(check, f"{name}: no answer in time", "see to that it runs")
+        return error(check, f"{name}: no answer in time", "make sure the store is running")
     except UnusableStoreError:
         raise
     except StoreError as fault:
-        return error(check, str(fault), "see to that it runs, and that --store names it")
-    does = "reads" if _is_file(access) else "reads and writes"
-    took = f"{name}: {does} in {seconds * 1000:.1f} ms"
+        return error(check, str(fault), "make sure the store is running, and that --store names it")
+    verb = "reads" if _is_file(access) else "reads and writes"
+    took = f"{name}: {verb} in {seconds * 1000:.1f} ms"
     if seconds > SLOW_SECONDS:
         return warning(
             check,
-            f"{took}; above --store-timeout (0.3 s) mail passes ungreylisted",
-            "look at its machine's load and disk, and at the network between",
+            f"{took}; above --store-timeout (default 0.3 s) mail passes without greylisting",
+            "check the load and the disk of its machine, and the network",
         )
     return ok(check, took)
 
 
-async def _probe(access: StoreAccess) -> float:
-    """Try the store as the server does; returns how long it mostly took.
+async def _median_probe_seconds(access: StoreAccess) -> float:
+    """Probe the store as the server does; return the median time.
 
-    A file is only read: whether the server can write it, the server itself says.
+    A SQLite file is only read. Whether the server can write it, the server's metrics show.
     """
     took = []
     writes = not _is_file(access)
@@ -102,24 +106,10 @@ async def _probe(access: StoreAccess) -> float:
             if writes:
                 await store.transact([PROBE_KEY], write_probe)
             if await store.get(PROBE_KEY) is None and writes:
-                raise StoreError("what is written can't be read again")
+                raise StoreError("the store does not return what was written")
             took.append(time.perf_counter() - started)
-    return sorted(took)[PROBE_COUNT // 2]
+    return statistics.median(took)
 
 
 def _is_file(access: StoreAccess) -> bool:
     return is_sqlite_url(access.store_url)
-
-
-def finding_of_server(up: float | None) -> Finding:
-    """Say whether the server's own look at its store went well."""
-    check = "store: as the server sees it"
-    if up is None:
-        return not_checked(check, "the server does not say")
-    if not up:
-        return error(
-            check,
-            "away: mail passes ungreylisted, or is deferred",
-            "journalctl -u greyd (the reason stands after “store away”)",
-        )
-    return ok(check, "it answers")

@@ -26,14 +26,12 @@ from greyd.maillog.times import TimeParser
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from typing_extensions import Buffer
 
-    Find = Callable[[bytes, int], int]
-
-    """Where in a block, from a place on, the next line may be that is wanted; -1 for nowhere."""
+    from greyd.maillog.lines import Find
 
 
 class MailLogError(GreydError):

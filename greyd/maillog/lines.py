@@ -12,7 +12,8 @@ from greyd.maillog.times import HEAD, TimeParser, iso_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from greyd.maillog.files import Find
+    Find = Callable[[bytes, int], int]
+    """Returns where in a block, from an index on, the next wanted line may be; -1 for nowhere."""
 
 
 MAX_LINE_BYTES = 16 * 1024

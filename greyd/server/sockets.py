@@ -16,6 +16,7 @@ from greyd.server.systemd import activated_sockets
 
 if TYPE_CHECKING:
     import contextlib
+    from collections.abc import Sequence
     from pathlib import Path
 
     from greyd.config.settings import Settings
@@ -42,6 +43,11 @@ class UnixSocket(socket.socket):
         self.path = path
 
 
+def configured_endpoints(settings: Settings) -> Sequence[Endpoint]:
+    """Return the TCP endpoints of the settings; the default if they name no socket at all."""
+    return settings.inet if settings.inet or settings.unix else (DEFAULT_ENDPOINT,)
+
+
 def listen(
     settings: Settings, undo: contextlib.ExitStack, owner: Owner = CURRENT_USER
 ) -> list[socket.socket]:
@@ -55,11 +61,12 @@ def listen(
     activated = activated_sockets()
     if activated:
         return activated
-    endpoints = settings.inet
-    if not endpoints and not settings.unix:
-        endpoints = (DEFAULT_ENDPOINT,)
     backlog = max(settings.listen_queue_size, 1)
-    sockets = [each for endpoint in endpoints for each in bind_inet(endpoint, backlog, "--inet")]
+    sockets = [
+        each
+        for endpoint in configured_endpoints(settings)
+        for each in bind_inet(endpoint, backlog, "--inet")
+    ]
     for path in settings.unix:
         bound, file = _bind_unix(path, settings.socket_mode, backlog, owner)
         sockets.append(bound)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from greyd.doctor.findings import FindingState as State
-from greyd.doctor.public_suffixes import findings_of_list_in_force
+from greyd.doctor.public_suffixes import findings_of_list
 from greyd.rules.public_suffixes import MAX_LIST_BYTES, SelectedSuffixList, SuffixList, newest_list
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def test_the_doctor_tells_one_that_is_older_than_a_year(
 ) -> None:
     day = TODAY - timedelta(days=age_days)
     found = SelectedSuffixList(SuffixList(tmp_path / "list.dat", day, ""), [])
-    (finding,) = findings_of_list_in_force(found, TODAY, in_use=in_use)
+    (finding,) = findings_of_list(found, TODAY, in_use=in_use)
     assert finding.state is state
     assert f"{tmp_path}/list.dat, of {day}" in finding.seen
     assert ("apt install publicsuffix" in finding.remedy) == (state is not State.OK)
@@ -130,5 +130,5 @@ def test_the_doctor_tells_one_that_is_older_than_a_year(
 
 def test_the_doctor_tells_one_that_is_not_used(tmp_path: Path) -> None:
     other = write(tmp_path / "list.dat", WHOLE[:-40])
-    (finding,) = findings_of_list_in_force(newest_list((other,)), BUNDLED.date, in_use=True)
+    (finding,) = findings_of_list(newest_list((other,)), BUNDLED.date, in_use=True)
     assert (finding.state, str(other) in finding.seen) == (State.WARNING, True)

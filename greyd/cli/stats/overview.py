@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable
+from greyd.monitoring.combined_stats import CombinedCounts, combined_counts, combined_periods
 from greyd.monitoring.stats import PERIODS, START
-from greyd.monitoring.stats_client import (
-    CombinedCounts,
-    FetchedStats,
-    combined_counts,
-    combined_periods,
-)
 from greyd.rules.entries import EntryKind, EntryState
 from greyd.store.url import redact_url
 
@@ -26,6 +21,7 @@ if TYPE_CHECKING:
 
     from greyd.cli.stats.tally import Frequent, Tally
     from greyd.monitoring.stats import Counts, ServerStats
+    from greyd.monitoring.stats_client import FetchedStats
     from greyd.store.contract import Store, StoreSize
 
 LOOKS = 5

@@ -22,10 +22,10 @@ from greyd.cli.errors import CommandError
 from greyd.cli.stats.overview import Overview, StoreView, on_screen
 from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
 from greyd.cli.stats.tally import Tally
+from greyd.monitoring.combined_stats import counts_between
 from greyd.monitoring.stats_client import (
     FetchedStats,
     MetricsAddress,
-    counts_between,
     fetch_all_stats,
     metrics_addresses,
 )

@@ -1,1 +1,1 @@
-"""What ``greyd doctor`` checks of Postfix."""
+"""The checks of Postfix's configuration. Apart from ``postconf``, everything here is pure."""

@@ -1,30 +1,23 @@
-"""Whether Postfix asks the server, at the right place and with sane settings.
-
-All here is pure: a ``Postfix`` goes in, findings come out.
-"""
+"""Checks Postfix's configuration: all smtpd services, and postscreen."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.postfix.order import findings_of_order
 from greyd.doctor.postfix.policy_service import (
     finding_of_call,
-    finding_of_context,
-    finding_of_default_action,
-    finding_of_delay_reject,
-    finding_of_position,
-    finding_of_relaying,
-    finding_of_timeout,
-    findings_of_connections,
-    findings_of_others,
-    findings_of_permits,
+    findings_of_call_settings,
+    findings_of_other_calls,
 )
-from greyd.doctor.postfix.restrictions import has_open_brace
-from greyd.doctor.postfix.smtpd import InboundService, inbound_services
+from greyd.doctor.postfix.postconf import read_config
+from greyd.doctor.postfix.restrictions import has_unbalanced_brace, parameter_of
+from greyd.doctor.postfix.smtpd import CheckedService, inbound_services
 from greyd.doctor.postfix.submission import findings_of_submission
 from greyd.doctor.postfix.tips import findings_of_tips
+from greyd.doctor.programs import ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,114 +26,119 @@ if TYPE_CHECKING:
     from greyd.doctor.listeners import Listener
     from greyd.doctor.postfix.postconf import PostfixConfig
 
-
-# All of it ----------------------------------------------------------------------------------------
-
-
-def check_main_cf(
-    postfix: PostfixConfig, listeners: Sequence[Listener], settings: Settings
-) -> list[Finding]:
-    """Judge a Postfix's configuration."""
-    return [
-        *_findings_of_files(postfix),
-        *_findings_of_inbound_services(postfix, listeners),
-        *findings_of_submission(postfix, listeners, settings),
-        *_findings_of_postscreen(postfix),
-    ]
-
-
-def _findings_of_files(postfix: PostfixConfig) -> list[Finding]:
-    """Say what postconf itself remarks: a misspelt class or parameter is one of these."""
-    check = "postfix: files"
-    if postfix.remarks:
-        return [hint(check, "; ".join(postfix.remarks), "postconf -n (shows the same)")]
-    version = postfix.parameters.get("mail_version", "")
-    return [ok(check, f"postconf has nothing to remark; Postfix {version}")]
-
-
-def _findings_of_inbound_services(
-    postfix: PostfixConfig, listeners: Sequence[Listener]
-) -> list[Finding]:
-    services = inbound_services(postfix)
-    if not services:
-        return [
-            not_checked("postfix: policy service", "master.cf has no smtpd for mail of strangers")
-        ]
-    found = {
-        service.name: findings_of_inbound_service(InboundService(postfix, service, listeners))
-        for service in services
-    }
-    merged: list[Finding] = []
-    for name, each in found.items():
-        for finding in each:
-            if all(finding in others for others in found.values()):
-                merged += [finding] if finding not in merged else []
-            else:
-                merged.append(finding._replace(check=f"{finding.check} ({name})"))
-    return merged
-
-
-def findings_of_inbound_service(door: InboundService) -> list[Finding]:
-    """Judge one service that takes mail of strangers."""
-    made = [*_findings_of_unknown_words(door), finding_of_call(door)]
-    if door.calls:
-        call = door.calls[0]
-        made += [
-            finding_of_position(door, call),
-            finding_of_relaying(door, call),
-            *findings_of_permits(door, call),
-            finding_of_timeout(door, call),
-            finding_of_default_action(door, call),
-            finding_of_context(door, call),
-            finding_of_delay_reject(door, call),
-            *findings_of_connections(door),
-        ]
-    made += findings_of_others(door)
-    made += findings_of_tips(door.lists, greylists=bool(door.calls), value=door.value)
-    made += findings_of_order(door.lists, door.calls[0] if door.calls else None, door.value)
-    return made
-
-
-def _findings_of_unknown_words(door: InboundService) -> list[Finding]:
-    check = "postfix: restrictions"
-    made = []
-    for name, listed in door.lists.items():
-        parameter = f"smtpd_{name}_restrictions"
-        if has_open_brace(door.value(parameter)):
-            made.append(
-                error(check, f"{parameter}: a brace is not closed", f"postconf {parameter}")
-            )
-        made += [
-            error(
-                check,
-                f"{parameter}: {step.name!r} is no restriction and no class; smtpd answers"
-                " 451 4.3.5 Server configuration error",
-                "correct it, or name the class in smtpd_restriction_classes",
-            )
-            for step in listed
-            if not step.is_known
-        ]
-    return made or [ok(check, "all words are restrictions")]
-
-
-_AFTER_220 = (
+_TESTS_AFTER_GREETING = (
     "postscreen_pipelining_enable",
     "postscreen_non_smtp_command_enable",
     "postscreen_bare_newline_enable",
 )
 
 
+async def check_postfix(
+    folder: str | None, listeners: Sequence[Listener], settings: Settings
+) -> list[Finding]:
+    """Check the Postfix whose main.cf is in ``folder``; None for Postfix's own folder."""
+    check = "postfix: files"
+    try:
+        postfix = await read_config(folder)
+    except ProgramError as fault:
+        if folder:
+            remedy = "let --main-cf name the folder of main.cf and master.cf"
+            return [error(check, str(fault), remedy)]
+        return [not_checked(check, str(fault))]
+    return findings_of_config(postfix, listeners, settings)
+
+
+def findings_of_config(
+    postfix: PostfixConfig, listeners: Sequence[Listener], settings: Settings
+) -> list[Finding]:
+    """Judge a configuration; ``listeners`` are where greyd listens."""
+    return [
+        _finding_of_files(postfix),
+        *_findings_of_inbound_services(postfix, listeners),
+        *findings_of_submission(postfix, listeners, settings),
+        *_findings_of_postscreen(postfix),
+    ]
+
+
+def _finding_of_files(postfix: PostfixConfig) -> Finding:
+    """Show postconf's own warnings, e.g. about a misspelt class or parameter."""
+    check = "postfix: files"
+    if postfix.warnings:
+        return hint(check, "; ".join(postfix.warnings), "postconf -n (shows these warnings)")
+    version = postfix.parameters.get("mail_version", "")
+    return ok(check, f"no warnings by postconf; Postfix {version}")
+
+
+def _findings_of_inbound_services(
+    postfix: PostfixConfig, listeners: Sequence[Listener]
+) -> list[Finding]:
+    """Judge each service for mail from strangers; what holds for all of them is one finding."""
+    services = inbound_services(postfix)
+    if not services:
+        reason = "master.cf has no smtpd that accepts mail from strangers"
+        return [not_checked("postfix: policy service", reason)]
+    found = {
+        service.name: _findings_of_service(CheckedService(postfix, service, listeners))
+        for service in services
+    }
+    merged: list[Finding] = []
+    for name, findings in found.items():
+        for finding in findings:
+            if not all(finding in others for others in found.values()):
+                merged.append(replace(finding, check=f"{finding.check} ({name})"))
+            elif finding not in merged:
+                merged.append(finding)
+    return merged
+
+
+def _findings_of_service(service: CheckedService) -> list[Finding]:
+    call = service.calls[0] if service.calls else None
+    return [
+        *_findings_of_words(service),
+        finding_of_call(service),
+        *(findings_of_call_settings(service, call) if call else ()),
+        *findings_of_other_calls(service),
+        *findings_of_tips(service.lists, greylists=bool(call), value=service.value),
+        *findings_of_order(service.lists, call, service.value),
+    ]
+
+
+def _findings_of_words(service: CheckedService) -> list[Finding]:
+    """Check that smtpd knows every word of the restriction lists."""
+    check = "postfix: restrictions"
+    made = []
+    for name, restrictions in service.lists.items():
+        parameter = parameter_of(name)
+        if has_unbalanced_brace(service.value(parameter)):
+            made.append(
+                error(check, f"{parameter}: a brace is not closed", f"postconf {parameter}")
+            )
+        made += [
+            error(
+                check,
+                f"{parameter}: {each.name!r} is neither a restriction nor a class; smtpd answers"
+                " 451 4.3.5 Server configuration error",
+                "correct the word, or add the class to smtpd_restriction_classes",
+            )
+            for each in restrictions
+            if not each.is_known
+        ]
+    return made or [ok(check, "all words are restrictions")]
+
+
 def _findings_of_postscreen(postfix: PostfixConfig) -> list[Finding]:
     check = "postfix: postscreen"
     if not postfix.has_postscreen:
         return []
-    on = [name for name in _AFTER_220 if postfix.parameters.get(name, "").lower() == "yes"]
-    if on:
+    enabled = [
+        name for name in _TESTS_AFTER_GREETING if postfix.parameters.get(name, "").lower() == "yes"
+    ]
+    if enabled:
         return [
             warning(
                 check,
-                f"{', '.join(on)}: each new client is turned away twice, here and by greyd",
-                f"main.cf: {on[0]} = no",
+                f"{', '.join(enabled)}: postscreen and greyd each defer a new client once",
+                f"main.cf: {enabled[0]} = no",
             )
         ]
     return [ok(check, "its tests after the greeting are off")]

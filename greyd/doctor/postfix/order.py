@@ -6,15 +6,19 @@ import re
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, hint, ok, warning
-from greyd.doctor.postfix.restrictions import AT_RCPT, reachable_count
-from greyd.doctor.postfix.tips import BLACKLISTS, reachable_restrictions
+from greyd.doctor.postfix.restrictions import (
+    AT_RCPT,
+    parameter_of,
+    reachable_count,
+    reachable_restrictions,
+)
+from greyd.doctor.postfix.tips import BLOCKLISTS
 
 if TYPE_CHECKING:
     from greyd.doctor.postfix.restrictions import PolicyCall, Restriction
-    from greyd.doctor.postfix.tips import Lists, Value
+    from greyd.doctor.postfix.tips import Lists, ValueOf
 
-
-_OF_OWN_MACHINES = (
+_FOR_STRANGERS = (
     "reject_unknown_client_hostname",
     "reject_unknown_client",
     "reject_unknown_reverse_client_hostname",
@@ -30,161 +34,175 @@ _OF_OWN_MACHINES = (
     "reject_rhsbl_helo",
     "reject_rhsbl_reverse_client",
 )
-"""What own machines and users at home are hit by."""
+"""Restrictions that also reject own machines, and own users at home."""
 
 _EXCEPTIONS = ("permit_dnswl_client", "permit_rhswl_client", "check_map")
 _PERMITS = ("permit_mynetworks", "permit_sasl_authenticated")
 
 
-# Order --------------------------------------------------------------------------------------------
-
-
-def findings_of_order(lists: Lists, call: PolicyCall | None, value: Value) -> list[Finding]:
-    """Say whether all checks are reached, and each at the right time."""
+def findings_of_order(lists: Lists, call: PolicyCall | None, value: ValueOf) -> list[Finding]:
+    """Judge the order of the lists; ``call`` is the call of greyd, if there is one."""
     return [
-        *_findings_of_dead(lists),
+        *_findings_of_unreachable(lists),
         *_findings_of_sender_domain(lists),
         *_findings_of_exceptions(lists),
-        *_findings_of_codes(lists),
-        *_findings_of_own(lists, value),
-        *(_findings_of_last(lists, call, value) if call else ()),
+        *_findings_of_answers(lists),
+        *_findings_of_own_users(lists, value),
+        *(
+            (_finding_of_last(lists, call), _finding_of_unlisted(lists, call, value))
+            if call
+            else ()
+        ),
     ]
 
 
-def _findings_of_dead(lists: Lists) -> list[Finding]:
+def _findings_of_unreachable(lists: Lists) -> list[Finding]:
+    """Find restrictions after one that ends its list."""
     check = "order: reached"
     made = []
-    for name, listed in lists.items():
-        end = reachable_count(listed)
-        if dead := listed[end:]:
+    for name, restrictions in lists.items():
+        count = reachable_count(restrictions)
+        if unreachable := restrictions[count:]:
+            end = restrictions[count - 1]
             made.append(
                 warning(
                     check,
-                    f"smtpd_{name}_restrictions: nothing behind “{listed[end - 1]}” is"
-                    f" reached: {', '.join(map(str, dead))}",
-                    f"main.cf: put “{listed[end - 1]}” at the end, or take it away",
+                    f"{parameter_of(name)}: “{end}” ends the list, so these are never reached:"
+                    f" {', '.join(map(str, unreachable))}",
+                    f"main.cf: move “{end}” to the end, or remove it",
                 )
             )
-    return made or [ok(check, "no permit or reject stands before other checks")]
+    return made or [ok(check, "no permit or reject precedes other checks")]
 
 
 def _findings_of_sender_domain(lists: Lists) -> list[Finding]:
-    """Explain the order that the tutorial warns of: “below others it does not work”."""
+    """Check reject_unknown_sender_domain, which some tutorials want above everything else.
+
+    It works below other rejections too, but the log then names the first of them.
+    """
     check = "order: reject_unknown_sender_domain"
     placed = reachable_restrictions(lists)
-    at = [i for i, each in enumerate(placed) if each.step.name == "reject_unknown_sender_domain"]
-    if not at:
+    found = [each for each in placed if each.restriction.name == "reject_unknown_sender_domain"]
+    if not found:
         return []
-    before = [each for each in placed[: at[0]] if each.step.rejects]
-    others = [each for each in before if not re.search("unauth|recipient", each.step.name)]
-    opened = [
-        each
-        for each in placed[: at[0]]
-        if each.list_name == placed[at[0]].list_name
-        and each.step.name in ("permit_auth_destination", "permit_mx_backup")
+    before = placed[: placed.index(found[0])]
+    permits = [
+        each.restriction
+        for each in before
+        if each.list_name == found[0].list_name
+        and each.restriction.name in ("permit_auth_destination", "permit_mx_backup")
     ]
-    if opened:
+    if permits:
         return [
             warning(
                 check,
-                f"{opened[0].step} before it lets mail pass without it",
-                f"main.cf: put reject_unknown_sender_domain above {opened[0].step}",
+                f"{permits[0]} precedes it, so mail skips it",
+                f"main.cf: move reject_unknown_sender_domain above {permits[0]}",
             )
         ]
-    if others:
+    rejections = [
+        each.restriction
+        for each in before
+        if each.restriction.rejects and not re.search("unauth|recipient", each.restriction.name)
+    ]
+    if rejections:
         return [
             ok(
                 check,
-                f"reached, below {others[0].step.name}: of mail that both would reject the"
-                " log names the first one only",
+                f"reached, below {rejections[0].name}: where both reject, the log names only the"
+                " first",
             )
         ]
     return [ok(check, "above the other rejections")]
 
 
 def _findings_of_exceptions(lists: Lists) -> list[Finding]:
-    """Say whether whom you know is let in before a blacklist is asked."""
+    """Check that known clients are permitted before Postfix queries a blocklist."""
     check = "order: exceptions from blacklists"
     made = []
-    for name, listed in lists.items():
-        asked = [i for i, step in enumerate(listed) if step.name in BLACKLISTS and step.rejects]
-        if not asked:
+    for name, restrictions in lists.items():
+        blocklists = [
+            index
+            for index, each in enumerate(restrictions)
+            if each.name in BLOCKLISTS and each.rejects
+        ]
+        if not blocklists:
             continue
-        exceptions = [i for i, step in enumerate(listed) if _is_exception(step)]
-        known = "check_client_access texthash:/etc/postfix/known_clients"
-        if any(place < asked[0] for place in exceptions):
-            made.append(ok(check, f"{listed[exceptions[0]]} stands above the first blacklist"))
+        first = restrictions[blocklists[0]]
+        exceptions = [index for index, each in enumerate(restrictions) if _is_exception(each)]
+        if any(index < blocklists[0] for index in exceptions):
+            made.append(ok(check, f"{restrictions[exceptions[0]]} precedes the first blocklist"))
         elif exceptions:
             made.append(
                 warning(
                     check,
-                    f"smtpd_{name}_restrictions: {listed[exceptions[0]]} stands below"
-                    f" {listed[asked[0]]}, and saves nobody from it",
-                    f"main.cf: put it above {listed[asked[0]].name}",
+                    f"{parameter_of(name)}: {restrictions[exceptions[0]]} comes after {first}, too"
+                    " late to exempt anybody",
+                    f"main.cf: move it above {first.name}",
                 )
             )
         else:
             made.append(
                 hint(
                     check,
-                    f"smtpd_{name}_restrictions: there are none, should a blacklist name"
-                    " somebody whose mail you want",
-                    f"main.cf, above {listed[asked[0]].name}: {known}",
+                    f"{parameter_of(name)}: none, if a blocklist ever lists a sender that you want",
+                    f"main.cf, above {first.name}:"
+                    " check_client_access texthash:/etc/postfix/known_clients",
                 )
             )
     return made
 
 
-def _is_exception(step: Restriction) -> bool:
-    """Whether a step can let a client in that a blacklist names."""
-    return step.name in _EXCEPTIONS or bool(re.fullmatch(r"check_\w+_access", step.name))
+def _is_exception(restriction: Restriction) -> bool:
+    """Whether a restriction can permit a client that is on a blocklist."""
+    name = restriction.name
+    return name in _EXCEPTIONS or bool(re.fullmatch(r"check_\w+_access", name))
 
 
-def _findings_of_codes(lists: Lists) -> list[Finding]:
-    """Find blacklists of which any answer counts, also the one that says “you may not ask”."""
+def _findings_of_answers(lists: Lists) -> list[Finding]:
+    """Find blocklists of which any answer counts, even Spamhaus's “query refused”."""
     bare = [
-        each.step
+        each.restriction
         for each in reachable_restrictions(lists)
-        if each.step.name in BLACKLISTS
-        and "spamhaus.org" in each.step.argument
-        and "=" not in each.step.argument
+        if each.restriction.name in BLOCKLISTS
+        and "spamhaus.org" in each.restriction.argument
+        and "=" not in each.restriction.argument
     ]
-    check = "order: answers of blacklists"
     if not bare:
         return []
     codes = "127.0.1.[2..99]" if bare[0].name.startswith("reject_rhsbl") else "127.0.0.[2..11]"
     return [
         warning(
-            check,
-            f"{bare[0]}: any answer counts. Spamhaus answers 127.255.255.254 to who asks"
-            " through a public resolver, and then all mail is rejected",
+            "order: answers of blacklists",
+            f"{bare[0]}: any answer counts. To queries through a public resolver Spamhaus answers"
+            " 127.255.255.254, and then Postfix rejects all mail",
             f"main.cf: {bare[0]}={codes}",
         )
     ]
 
 
-def _findings_of_own(lists: Lists, value: Value) -> list[Finding]:
-    """Find lists that hit own machines and users: a permit in one list does not help in another."""
+def _findings_of_own_users(lists: Lists, value: ValueOf) -> list[Finding]:
+    """Find lists that reject own users and machines: a permit in one list does not end another."""
     check = "order: own users"
-    can_log_in = value("smtpd_sasl_auth_enable").lower() == "yes"
-    due = [
-        name
-        for name, there in zip(_PERMITS, (value("mynetworks"), can_log_in), strict=True)
-        if there
+    has_logins = value("smtpd_sasl_auth_enable").lower() == "yes"
+    needed = [
+        permit
+        for permit, is_needed in zip(_PERMITS, (value("mynetworks"), has_logins), strict=True)
+        if is_needed
     ]
     made = []
     for name in AT_RCPT:
-        listed = lists[name][: reachable_count(lists[name])]
-        for place, step in enumerate(listed):
-            if step.name not in _OF_OWN_MACHINES or step.only_warns:
+        restrictions = lists[name][: reachable_count(lists[name])]
+        for index, each in enumerate(restrictions):
+            if each.name not in _FOR_STRANGERS or each.only_warns:
                 continue
-            before = {each.name for each in listed[:place]}
-            if missing := [permit for permit in due if permit not in before]:
+            before = {other.name for other in restrictions[:index]}
+            if missing := [permit for permit in needed if permit not in before]:
                 made.append(
                     warning(
                         check,
-                        f"smtpd_{name}_restrictions: {step.name} hits own users and"
-                        " machines; a permit in another list does not help",
+                        f"{parameter_of(name)}: {each.name} also rejects own users and machines;"
+                        " a permit in another list does not help",
                         f"main.cf: {', '.join(missing)} at the beginning of this list",
                     )
                 )
@@ -192,44 +210,44 @@ def _findings_of_own(lists: Lists, value: Value) -> list[Finding]:
     return made or [ok(check, "own users and machines pass before the checks of strangers")]
 
 
-def _findings_of_last(lists: Lists, call: PolicyCall, value: Value) -> list[Finding]:
-    """Say whether greyd is asked about mail that is rejected afterwards."""
+def _finding_of_last(lists: Lists, call: PolicyCall) -> Finding:
+    """Check that no restriction after the call of greyd rejects mail."""
     check = "order: greylisting last"
-    rest = lists[call.list_name][call.place + 1 :]
     names = list(lists)
-    after = [name for name in names[names.index(call.list_name) + 1 :] if name in AT_RCPT]
-    later = [*rest, *(step for name in after for step in lists[name])]
-    rejecting = [
-        step
-        for step in later
-        if step.name.startswith("reject_") and not step.only_warns and "unauth" not in step.name
+    later_lists = [name for name in names[names.index(call.list_name) + 1 :] if name in AT_RCPT]
+    later = [
+        *lists[call.list_name][call.index + 1 :],
+        *(each for name in later_lists for each in lists[name]),
     ]
-    made = []
-    if rejecting:
-        made.append(
-            hint(
-                check,
-                "greyd is asked, and remembers, before"
-                f" {', '.join(dict.fromkeys(map(str, rejecting)))} can reject",
-                "main.cf: put check_policy_service behind them",
-            )
-        )
-    else:
-        made.append(ok(check, "no check that rejects stands behind it"))
-    made.append(_finding_of_unlisted(lists, call, value))
-    return made
-
-
-def _finding_of_unlisted(lists: Lists, call: PolicyCall, value: Value) -> Finding:
-    check = "order: unknown recipients"
-    before = [step.name for step in lists[call.list_name][: call.place]]
-    known = ("reject_unlisted_recipient", "reject_unverified_recipient", "check_recipient_maps")
-    if any(name in before for name in known):
-        return ok(check, "rejected before greyd is asked")
-    if value("smtpd_reject_unlisted_recipient").lower() != "yes":
-        return ok(check, "Postfix takes mail for all recipients")
+    rejections = [
+        each
+        for each in later
+        if each.name.startswith("reject_") and not each.only_warns and "unauth" not in each.name
+    ]
+    if not rejections:
+        return ok(check, "no check after it rejects mail")
     return hint(
         check,
-        "greyd is asked about, and remembers, each address that spammers guess",
+        "Postfix calls greyd, which stores an entry, before"
+        f" {', '.join(dict.fromkeys(map(str, rejections)))} can reject the mail",
+        "main.cf: move check_policy_service after them",
+    )
+
+
+def _finding_of_unlisted(lists: Lists, call: PolicyCall, value: ValueOf) -> Finding:
+    """Check that Postfix rejects unknown recipients before it calls greyd."""
+    check = "order: unknown recipients"
+    before = {each.name for each in lists[call.list_name][: call.index]}
+    if before & {
+        "reject_unlisted_recipient",
+        "reject_unverified_recipient",
+        "check_recipient_maps",
+    }:
+        return ok(check, "Postfix rejects them before it calls greyd")
+    if value("smtpd_reject_unlisted_recipient").lower() != "yes":
+        return ok(check, "Postfix accepts mail for all recipients")
+    return hint(
+        check,
+        "Postfix calls greyd, which stores an entry, for every address that a spammer guesses",
         "main.cf: reject_unlisted_recipient before check_policy_service",
     )

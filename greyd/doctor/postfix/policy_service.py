@@ -2,253 +2,289 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.postfix.restrictions import (
     AFTER_RCPT,
-    PolicyCall,
     parse_restrictions,
     parse_time,
     policy_calls,
     reachable_count,
 )
-from greyd.doctor.postfix.smtpd import BRACES_SINCE, InboundService
+from greyd.doctor.postfix.smtpd import BRACES_SINCE
 
-MAX_SECONDS = 30
-"""A timeout above this lets mail wait for a machine that is dead."""
+if TYPE_CHECKING:
+    from greyd.doctor.postfix.restrictions import PolicyCall
+    from greyd.doctor.postfix.smtpd import CheckedService
 
-IDLE_SECONDS = 1000
-"""After which greyd closes a connection."""
+MAX_TIMEOUT_SECONDS = 30
+"""Above it, mail waits too long for a machine that is down."""
+
+GREYD_IDLE_SECONDS = 1000
+"""After which greyd closes an idle connection."""
+
 _RELAY_REJECTIONS = ("reject_unauth_destination", "defer_unauth_destination")
-_POSTGREY = ("postgrey", ":10023", ":60000")
+_POSTGREY_MARKS = ("postgrey", ":10023", ":60000")
 
 
-def _class_with_call(door: InboundService) -> str:
-    """Return the class that asks this server, and that no list has."""
-    for name, text in door.postfix.classes.items():
-        calls = policy_calls({name: parse_restrictions(text, door.postfix.classes)})
-        if any(door.is_ours(call.endpoint) for call in calls):
+def finding_of_call(service: CheckedService) -> Finding:
+    """Check that the service calls greyd."""
+    check = "postfix: policy service"
+    line = service.recommended_call
+    remedy = f"main.cf, at the end of smtpd_recipient_restrictions: {line}"
+    if service.calls:
+        call = service.calls[0]
+        return ok(check, f"{call.endpoint} in {call.parameter}")
+    if name := _class_with_call(service):
+        return hint(
+            check,
+            f"only the class {name} calls greyd: mail is greylisted where an access table returns"
+            " that class",
+            f"to greylist all mail: {remedy}",
+        )
+    where = ", ".join(map(str, service.listeners))
+    if service.other_calls:
+        called = ", ".join(dict.fromkeys(call.endpoint for call in service.other_calls))
+        return error(check, f"calls {called}, but greyd listens on {where}", remedy)
+    return error(check, f"no check_policy_service; greyd listens on {where}", remedy)
+
+
+def _class_with_call(service: CheckedService) -> str:
+    """Return a restriction class that calls greyd; empty if there is none."""
+    for name, text in service.postfix.classes.items():
+        calls = policy_calls({name: parse_restrictions(text, service.postfix.classes)})
+        if any(service.is_greyd(call.endpoint) for call in calls):
             return name
     return ""
 
 
-def finding_of_call(door: InboundService) -> Finding:
-    """Say whether this server is asked."""
-    check = "postfix: policy service"
-    remedy = f"main.cf, at the end of smtpd_recipient_restrictions: {door.line}"
-    calls = door.calls
-    if calls:
-        return ok(check, f"{calls[0].endpoint} in smtpd_{calls[0].list_name}_restrictions")
-    where = ", ".join(map(str, door.listeners))
-    if name := _class_with_call(door):
-        return hint(
-            check,
-            f"only class {name} asks greyd: for whom an access table names it",
-            "if all mail is to be greylisted: " + remedy,
-        )
-    if door.others:
-        asked = ", ".join(dict.fromkeys(call.endpoint for call in door.others))
-        return error(check, f"asked is {asked}; greyd listens on {where}", remedy)
-    return error(check, f"no check_policy_service; greyd listens on {where}", remedy)
+def findings_of_call_settings(service: CheckedService, call: PolicyCall) -> list[Finding]:
+    """Judge the position of a call, its options, and the parameters that apply to it."""
+    return [
+        finding_of_position(service, call),
+        finding_of_relaying(service, call),
+        finding_of_own_networks(service, call),
+        finding_of_own_users(service, call),
+        finding_of_timeout(service, call),
+        finding_of_default_action(service, call),
+        finding_of_context(service, call),
+        finding_of_delay_reject(service, call),
+        *_findings_of_connections(service),
+    ]
 
 
-def finding_of_position(door: InboundService, call: PolicyCall) -> Finding:
-    """Say whether it is asked once for each recipient, and at all."""
+# Position -----------------------------------------------------------------------------------------
+
+
+def finding_of_position(service: CheckedService, call: PolicyCall) -> Finding:
+    """Check that the call is reached, once per recipient."""
     check = "postfix: place"
-    listed = door.lists[call.list_name]
-    parameter = f"smtpd_{call.list_name}_restrictions"
-    move = f"main.cf: move it to the end of smtpd_recipient_restrictions: {door.line}"
+    restrictions = service.lists[call.list_name]
+    move = (
+        f"main.cf: move it to the end of smtpd_recipient_restrictions: {service.recommended_call}"
+    )
     if call.list_name in AFTER_RCPT:
         return error(
             check,
-            f"{parameter} are asked once a message: of several recipients greyd sees none",
+            f"Postfix evaluates {call.parameter} once per message, and names no recipient to greyd"
+            " if there are several",
             move,
         )
-    if call.place >= reachable_count(listed):
-        ends = listed[reachable_count(listed) - 1].name
-        return error(check, f"never reached: “{ends}” stands before it in {parameter}", move)
-    before = listed[: call.place]
-    if any(step.name == "permit_auth_destination" and not step.only_warns for step in before):
+    reachable = reachable_count(restrictions)
+    if call.index >= reachable:
+        end = restrictions[reachable - 1].name
+        return error(check, f"never reached: “{end}” precedes it in {call.parameter}", move)
+    before = restrictions[: call.index]
+    if any(each.name == "permit_auth_destination" and not each.only_warns for each in before):
         return error(
             check,
-            "never reached: permit_auth_destination before it lets all mail for here pass",
-            "main.cf: write reject_unauth_destination in its place",
+            "never reached: permit_auth_destination precedes it and permits all mail for own"
+            " domains",
+            "main.cf: replace permit_auth_destination with reject_unauth_destination",
         )
-    if listed[call.place].only_warns:
+    if restrictions[call.index].only_warns:
         return error(
             check,
-            "warn_if_reject stands before it: nothing is greylisted",
-            "main.cf: take warn_if_reject away (greyd's own way to try is --mode=learn)",
+            "warn_if_reject precedes it: no mail is greylisted",
+            "main.cf: remove warn_if_reject (for a trial, start greyd with --mode=learn)",
         )
-    return ok(check, f"{parameter}, after {call.place} other restrictions")
+    return ok(check, f"{call.parameter}, after {call.index} other restrictions")
 
 
-def finding_of_relaying(door: InboundService, call: PolicyCall) -> Finding:
-    """Say whether relay attempts are rejected before it is asked."""
+def finding_of_relaying(service: CheckedService, call: PolicyCall) -> Finding:
+    """Check that Postfix rejects relay attempts before it calls greyd."""
     check = "postfix: relaying"
-    lists = door.lists
+    lists = service.lists
     names = list(lists)
     before = [
-        step
+        each
         for name in names[: names.index(call.list_name) + 1]
-        for step in (lists[name] if name != call.list_name else lists[name][: call.place])
+        for each in (lists[name] if name != call.list_name else lists[name][: call.index])
     ]
-    if any(step.name in _RELAY_REJECTIONS and not step.only_warns for step in before):
-        return ok(check, "relay attempts are rejected before greyd is asked")
-    everywhere = [step.name for listed in lists.values() for step in listed if not step.only_warns]
+    if any(each.name in _RELAY_REJECTIONS and not each.only_warns for each in before):
+        return ok(check, "Postfix rejects relay attempts before it calls greyd")
+    in_force = {each.name for listed in lists.values() for each in listed if not each.only_warns}
     remedy = "main.cf: reject_unauth_destination before check_policy_service"
-    if any(name in everywhere for name in _RELAY_REJECTIONS):
-        return warning(check, "greyd is asked about relay attempts, and remembers them", remedy)
-    return error(check, "no reject_unauth_destination: Postfix refuses to work so", remedy)
-
-
-def findings_of_permits(door: InboundService, call: PolicyCall) -> list[Finding]:
-    """Say whether own machines and users pass before it is asked."""
-    before = {step.name for step in door.lists[call.list_name][: call.place] if not step.only_warns}
-    made = []
-    check = "postfix: own networks"
-    if "permit_mynetworks" in before:
-        made.append(ok(check, "permit_mynetworks stands before it"))
-    elif not door.value("mynetworks"):
-        made.append(ok(check, "mynetworks is empty"))
-    else:
-        made.append(
-            warning(
-                check,
-                "own machines' mail is greylisted",
-                "main.cf: permit_mynetworks at the beginning of the list",
-            )
-        )
-    check = "postfix: own users"
-    if "permit_sasl_authenticated" in before:
-        made.append(ok(check, "permit_sasl_authenticated stands before it"))
-    elif door.value("smtpd_sasl_auth_enable").lower() != "yes":
-        made.append(ok(check, "nobody can log in at this service"))
-    else:
-        made.append(
-            hint(
-                check,
-                "greyd is asked about users who have logged in, and lets them pass itself",
-                "main.cf: permit_sasl_authenticated at the beginning of the list",
-            )
-        )
-    return made
-
-
-def finding_of_timeout(door: InboundService, call: PolicyCall) -> Finding:
-    """Say how long mail waits for a server that does not answer."""
-    check = "postfix: timeout"
-    text = call.options.get("timeout") or door.value("smtpd_policy_service_timeout")
-    number = parse_time(text)
-    remedy = f"main.cf: {door.line}"
-    if door.postfix.version < BRACES_SINCE:
-        remedy = "main.cf: smtpd_policy_service_timeout = 10s"
-    if number is None:
-        return not_checked(check, f"{text!r} is no time")
-    if number > MAX_SECONDS:
+    if in_force.intersection(_RELAY_REJECTIONS):
         return warning(
-            check, f"{text}; so long each mail waits, twice, where greyd's machine is dead", remedy
+            check, "Postfix calls greyd for relay attempts, and greyd stores them", remedy
         )
-    if number < 1:
-        return error(check, f"{text}: greyd has no time to answer", remedy)
+    return error(check, "no reject_unauth_destination: Postfix refuses to run", remedy)
+
+
+def finding_of_own_networks(service: CheckedService, call: PolicyCall) -> Finding:
+    """Check that own machines pass before the call."""
+    check = "postfix: own networks"
+    if "permit_mynetworks" in _names_before(service, call):
+        return ok(check, "permit_mynetworks precedes it")
+    if not service.value("mynetworks"):
+        return ok(check, "mynetworks is empty")
+    return warning(
+        check,
+        "mail from own machines is greylisted",
+        "main.cf: permit_mynetworks at the beginning of the list",
+    )
+
+
+def finding_of_own_users(service: CheckedService, call: PolicyCall) -> Finding:
+    """Check that authenticated users pass before the call."""
+    check = "postfix: own users"
+    if "permit_sasl_authenticated" in _names_before(service, call):
+        return ok(check, "permit_sasl_authenticated precedes it")
+    if service.value("smtpd_sasl_auth_enable").lower() != "yes":
+        return ok(check, "this service offers no login")
+    return hint(
+        check,
+        "Postfix calls greyd for authenticated users, whose mail always passes",
+        "main.cf: permit_sasl_authenticated at the beginning of the list",
+    )
+
+
+def _names_before(service: CheckedService, call: PolicyCall) -> set[str]:
+    before = service.lists[call.list_name][: call.index]
+    return {each.name for each in before if not each.only_warns}
+
+
+# Options and parameters ---------------------------------------------------------------------------
+
+
+def finding_of_timeout(service: CheckedService, call: PolicyCall) -> Finding:
+    """Check how long mail waits for a server that does not answer."""
+    check = "postfix: timeout"
+    text = call.options.get("timeout") or service.value("smtpd_policy_service_timeout")
+    seconds = parse_time(text)
+    remedy = f"main.cf: {service.recommended_call}"
+    if service.postfix.version < BRACES_SINCE:
+        remedy = "main.cf: smtpd_policy_service_timeout = 10s"
+    if seconds is None:
+        return not_checked(check, f"{text!r} is not a time")
+    if seconds > MAX_TIMEOUT_SECONDS:
+        return warning(
+            check, f"{text}: each mail waits twice that long while greyd's machine is down", remedy
+        )
+    if seconds < 1:
+        return error(check, f"{text}: too short for any answer", remedy)
     return ok(check, text)
 
 
-def finding_of_default_action(door: InboundService, call: PolicyCall) -> Finding:
-    """Say what becomes of mail while the server is away."""
+def finding_of_default_action(service: CheckedService, call: PolicyCall) -> Finding:
+    """Check what happens to mail while greyd is down."""
     check = "postfix: default action"
-    text = call.options.get("default_action") or door.value("smtpd_policy_service_default_action")
+    text = call.options.get("default_action") or service.value(
+        "smtpd_policy_service_default_action"
+    )
     verb = text.partition(" ")[0].upper()
-    remedy = f"main.cf: {door.line}"
-    if door.postfix.version < BRACES_SINCE:
+    remedy = f"main.cf: {service.recommended_call}"
+    if service.postfix.version < BRACES_SINCE:
         remedy = "main.cf: smtpd_policy_service_default_action = DUNNO"
     if verb == "DUNNO":
-        return ok(check, "DUNNO: mail goes on while greyd is away")
+        return ok(check, "DUNNO: while greyd is down, mail passes without greylisting")
     if verb in ("OK", "PERMIT"):
-        return warning(check, f"{text}: while greyd is away nothing below it is asked", remedy)
+        seen = f"{text}: while greyd is down, mail also skips the restrictions after it"
+        return warning(check, seen, remedy)
     if verb.startswith(("5", "REJECT")):
-        return error(check, f"{text}: while greyd is away all mail is lost", remedy)
-    return warning(check, f"{text}: while greyd is away all mail is deferred", remedy)
+        return error(check, f"{text}: while greyd is down, all mail is rejected", remedy)
+    return warning(check, f"{text}: while greyd is down, all mail is deferred", remedy)
 
 
-def context_of(door: InboundService, call: PolicyCall) -> str:
-    """Return the policy context that Postfix sends with a call."""
-    return call.context or door.value("smtpd_policy_service_policy_context")
-
-
-def finding_of_context(door: InboundService, call: PolicyCall) -> Finding:
-    """Say whether strangers' mail is taken for that of own users."""
+def finding_of_context(service: CheckedService, call: PolicyCall) -> Finding:
+    """Check that mail from strangers does not count as outgoing mail."""
     check = "postfix: policy context"
-    context = context_of(door, call)
+    context = service.context_of(call)
     if context == "outbound":
         return warning(
             check,
-            "outbound: with --learn-outbound nothing of this service is greylisted",
-            "main.cf: policy_context=outbound belongs to submission alone",
+            "outbound: with --learn-outbound no mail of this service is greylisted",
+            "main.cf: set policy_context=outbound for submission services only",
         )
     return ok(check, context or "none")
 
 
-def finding_of_delay_reject(door: InboundService, call: PolicyCall) -> Finding:
-    """Say whether it is asked when the recipient is known."""
+def finding_of_delay_reject(service: CheckedService, call: PolicyCall) -> Finding:
+    """Check that Postfix calls greyd when the recipient is known."""
     check = "postfix: delay reject"
     remedy = "main.cf: smtpd_delay_reject = yes"
-    if door.value("smtpd_delay_reject").lower() == "yes":
-        return ok(check, "all is asked when the recipient is known")
+    if service.value("smtpd_delay_reject").lower() == "yes":
+        return ok(check, "Postfix evaluates all restrictions at RCPT TO")
     if call.list_name in ("client", "helo", "sender"):
         return error(
             check,
-            f"greyd is asked in smtpd_{call.list_name}_restrictions, before there is a"
-            " recipient: nothing is greylisted",
+            f"Postfix evaluates {call.parameter} before it knows the recipient: no mail is"
+            " greylisted",
             remedy,
         )
-    return hint(check, "the log does not say whose mail was rejected", remedy)
+    return hint(check, "for early rejections the log has no sender and no recipient", remedy)
 
 
-def findings_of_connections(door: InboundService) -> list[Finding]:
-    """Check how long Postfix keeps connections, and how often it tries."""
+def _findings_of_connections(service: CheckedService) -> list[Finding]:
+    """Check how long Postfix keeps idle connections, and how often it retries."""
     check = "postfix: connections"
     made = []
-    idle = parse_time(door.value("smtpd_policy_service_max_idle"))
-    if idle is not None and idle >= IDLE_SECONDS:
+    idle_seconds = parse_time(service.value("smtpd_policy_service_max_idle"))
+    if idle_seconds is not None and idle_seconds >= GREYD_IDLE_SECONDS:
         made.append(
             hint(
                 check,
-                f"smtpd_policy_service_max_idle = {idle}s, but greyd closes after"
-                f" {IDLE_SECONDS} s: a warning in Postfix's log each time",
+                f"smtpd_policy_service_max_idle = {idle_seconds}s, but greyd closes idle"
+                f" connections after {GREYD_IDLE_SECONDS} s, and Postfix logs a warning each time",
                 "main.cf: smtpd_policy_service_max_idle = 300s",
             )
         )
-    if door.value("smtpd_policy_service_try_limit") == "1":
+    if service.value("smtpd_policy_service_try_limit") == "1":
         made.append(
             hint(
                 check,
-                "smtpd_policy_service_try_limit = 1: a restart of greyd is felt by mail",
+                "smtpd_policy_service_try_limit = 1: mail fails while greyd restarts",
                 "main.cf: smtpd_policy_service_try_limit = 2",
             )
         )
     return made
 
 
-def findings_of_others(door: InboundService) -> list[Finding]:
-    """Check for a second greylisting server, and for repeated calls."""
+# Other calls --------------------------------------------------------------------------------------
+
+
+def findings_of_other_calls(service: CheckedService) -> list[Finding]:
+    """Check that no second server greylists too, and that Postfix calls greyd once."""
     check = "postfix: other greylisting"
-    if not door.calls:
+    if not service.calls:
         return []
     made = [
         warning(
             check,
             f"{call.endpoint} looks like postgrey: mail is greylisted twice",
-            f"main.cf: take check_policy_service {call.endpoint} away",
+            f"main.cf: remove check_policy_service {call.endpoint}",
         )
-        for call in door.others
-        if any(mark in call.endpoint for mark in _POSTGREY)
+        for call in service.other_calls
+        if any(mark in call.endpoint for mark in _POSTGREY_MARKS)
     ]
-    if len(door.calls) > 1:
+    if len(service.calls) > 1:
         made.append(
             hint(
                 check,
-                f"greyd is asked {len(door.calls)} times about each recipient",
-                "main.cf: name it once",
+                f"Postfix calls greyd {len(service.calls)} times per recipient",
+                "main.cf: keep one call",
             )
         )
     return made

@@ -1,4 +1,4 @@
-"""What Postfix is set to do, by ``postconf``: ``main.cf``, and what ``master.cf`` overrides."""
+"""Reads Postfix's configuration with ``postconf``: ``main.cf`` and ``master.cf``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from greyd.doctor.postfix.restrictions import AFTER_RCPT, AT_RCPT, parse_restrictions, policy_calls
-from greyd.doctor.programs import ProgramError, run_program
+from greyd.doctor.postfix.restrictions import (
+    AFTER_RCPT,
+    AT_RCPT,
+    parameter_of,
+    parse_restrictions,
+    policy_calls,
+)
+from greyd.doctor.programs import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
     from greyd.doctor.postfix.restrictions import Restriction
 
 
-_LISTS = tuple(f"smtpd_{name}_restrictions" for name in (*AT_RCPT, *AFTER_RCPT))
+_LISTS = tuple(map(parameter_of, (*AT_RCPT, *AFTER_RCPT)))
 _NAMES = (
     *_LISTS,
     "compatibility_level",
@@ -39,19 +45,23 @@ _NAMES = (
     "smtpd_sasl_auth_enable",
 )
 _MAX_HOSTS = 10
+"""Policy servers whose addresses are looked up."""
+_LOOKUP_SECONDS = 3
+_MAX_WARNINGS = 20
 
-SUBMISSION = frozenset({"submission", "submissions", "smtps", "587", "465"})
+SUBMISSION_PORTS = frozenset({"submission", "submissions", "smtps", "587", "465"})
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpdService:
-    """An smtpd of ``master.cf``."""
+    """An smtpd service of ``master.cf``."""
 
     name: str
     """The first column: a port, or an address and a port."""
     kind: str = "inet"
     chroot: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
+    """The parameters that ``-o`` sets."""
 
     @property
     def port(self) -> str:
@@ -60,60 +70,52 @@ class SmtpdService:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether no other machine can reach it."""
+        """Whether only this machine can reach it."""
         host = self.name.rpartition(":")[0].strip("[]")
         return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 @dataclass(frozen=True, slots=True)
 class PostfixConfig:
-    """A Postfix's configuration."""
+    """The configuration of one Postfix."""
 
     parameters: Mapping[str, str]
     services: Sequence[SmtpdService] = ()
     classes: Mapping[str, str] = field(default_factory=dict)
-    remarks: Sequence[str] = ()
-    """What postconf has to say of the files."""
+    """Restriction classes, by name."""
+    warnings: Sequence[str] = ()
+    """postconf's own warnings about the files."""
     addresses: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Of the hosts of policy services."""
+    """The addresses of policy servers, by host name."""
     has_postscreen: bool = False
 
     @property
     def version(self) -> tuple[int, int]:
-        """Its version; (0, 0) where it is not known."""
+        """The version of Postfix; (0, 0) if it is unknown."""
         numbers = re.match(r"(\d+)\.(\d+)", self.parameters.get("mail_version", ""))
         return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
     def value(self, service: SmtpdService, name: str) -> str:
-        """Return a parameter as it is for a service."""
+        """Return the value of a parameter for a service."""
         return service.overrides.get(name, self.parameters.get(name, ""))
 
-    def is_on(self, service: SmtpdService, name: str) -> bool:
-        """Whether a parameter is set to yes."""
-        return self.value(service, name).lower() == "yes"
-
     def lists(self, service: SmtpdService) -> dict[str, list[Restriction]]:
-        """Return a service's restriction lists, in the order in which they are asked."""
+        """Return the restriction lists of a service, in the order of their evaluation."""
         order = list(AT_RCPT)
-        if not self.is_relay_first(service):
+        relay_first = self.value(service, "smtpd_relay_before_recipient_restrictions")
+        if relay_first.lower() != "yes":
             order[-2:] = reversed(order[-2:])
         return {
-            name: parse_restrictions(
-                self.value(service, f"smtpd_{name}_restrictions"), self.classes
-            )
+            name: parse_restrictions(self.value(service, parameter_of(name)), self.classes)
             for name in (*order, *AFTER_RCPT)
         }
 
-    def is_relay_first(self, service: SmtpdService) -> bool:
-        """Whether ``smtpd_relay_restrictions`` come before those for recipients."""
-        return self.is_on(service, "smtpd_relay_before_recipient_restrictions")
-
 
 async def read_config(folder: str | None = None) -> PostfixConfig:
-    """Read the configuration in a folder; Postfix's own where none is named.
+    """Read the configuration in a folder; by default Postfix's own folder.
 
     Raises:
-        ProgramError: postconf is missing, or can't read it.
+        ProgramError: postconf is missing, or cannot read the configuration.
     """
     where = ["-c", folder] if folder else []
     explicit, values, services, overrides = await asyncio.gather(
@@ -131,7 +133,7 @@ async def read_config(folder: str | None = None) -> PostfixConfig:
         parameters=parameters,
         services=_services(services.stdout, overrides.stdout, _chroot_is_default(parameters)),
         classes=classes,
-        remarks=_remarks(explicit.stderr),
+        warnings=_warnings(explicit.stderr),
         has_postscreen=bool(re.search(r"\spostscreen$", services.stdout, re.MULTILINE)),
     )
     return replace(found, addresses=await _addresses(found))
@@ -142,9 +144,9 @@ def _parameters(output: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _remarks(said: str) -> list[str]:
-    lines = [line.removeprefix("postconf: ").strip() for line in said.splitlines()]
-    return [line for line in lines if line][:20]
+def _warnings(stderr: str) -> list[str]:
+    lines = [line.removeprefix("postconf: ").strip() for line in stderr.splitlines()]
+    return [line for line in lines if line][:_MAX_WARNINGS]
 
 
 def _chroot_is_default(parameters: Mapping[str, str]) -> bool:
@@ -153,7 +155,7 @@ def _chroot_is_default(parameters: Mapping[str, str]) -> bool:
 
 
 def _services(lines: str, overrides: str, chroot_is_default: bool) -> list[SmtpdService]:
-    """Read ``postconf -M`` and ``postconf -P``."""
+    """Parse the output of ``postconf -M`` and ``postconf -P``."""
     found = []
     settings = _parameters(overrides)
     for line in lines.splitlines():
@@ -174,7 +176,7 @@ def _services(lines: str, overrides: str, chroot_is_default: bool) -> list[Smtpd
 
 
 async def _addresses(postfix: PostfixConfig) -> dict[str, frozenset[str]]:
-    """Look up the hosts of policy services that are named by a name."""
+    """Look up the addresses of policy servers that have a host name."""
     endpoints = {
         call.endpoint
         for service in postfix.services
@@ -185,7 +187,7 @@ async def _addresses(postfix: PostfixConfig) -> dict[str, frozenset[str]]:
     found = {}
     for name in names[:_MAX_HOSTS]:
         try:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(_LOOKUP_SECONDS):
                 answers = await asyncio.get_running_loop().getaddrinfo(name, None)
         except (OSError, TimeoutError):
             continue
@@ -194,14 +196,6 @@ async def _addresses(postfix: PostfixConfig) -> dict[str, frozenset[str]]:
 
 
 def host_and_port(endpoint: str) -> tuple[str, str]:
-    """Return host and port of ``inet:HOST:PORT``, as it stands there."""
+    """Split ``inet:HOST:PORT`` into host and port."""
     host, _, port = endpoint.removeprefix("inet:").rpartition(":")
     return host.strip("[]").lower(), port
-
-
-async def try_to_read_config(folder: str | None) -> PostfixConfig | str:
-    """Return the configuration, or why there is none."""
-    try:
-        return await read_config(folder)
-    except ProgramError as fault:
-        return str(fault)

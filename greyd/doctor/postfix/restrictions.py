@@ -1,44 +1,46 @@
 """Postfix's restriction lists as smtpd reads them (postconf(5), SMTPD_ACCESS_README).
 
 A list is words with white space or commas between them; ``{ … }`` is one word. Some words take the
-next one as their argument. A restriction class is a list of its own that stands for its name.
+next word as their argument. A restriction class is a list whose name stands for its content.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-
 AT_RCPT = ("client", "helo", "sender", "relay", "recipient")
-"""Lists that count for a recipient, in their order; before Postfix 3.6 relay came last."""
+"""The lists that are evaluated per recipient, in order; before Postfix 3.6 relay came last."""
 
 AFTER_RCPT = ("data", "end_of_data")
 
 MAX_RESTRICTIONS = 1000
-"""That are looked at of one list: classes within classes can make it endless."""
+"""Read from one list: classes that contain classes could make it endless."""
+
+FINAL = ("permit", "reject", "defer")
+"""Restrictions that end a list."""
 
 _WITH_ARGUMENT = re.compile(
     r"check_\w+_access|check_policy_service|reject_rbl(_client)?|reject_rhsbl_\w+|"
     r"permit_(dnswl|rhswl)_client|sleep"
 )
 _KNOWN = re.compile(r"(permit|reject|defer|check)(_\w+)?|warn_if_reject|sleep")
-_MAP = re.compile(r"[a-z0-9_-]+:.+", re.IGNORECASE)
-
-FINAL = ("permit", "reject", "defer")
-"""Restrictions after which nothing of the list is asked."""
+_TABLE = re.compile(r"[a-z0-9_-]+:.+", re.IGNORECASE)
 
 
-class Restriction(NamedTuple):
-    """One restriction."""
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """One restriction of a list."""
 
     name: str
     argument: str = ""
     only_warns: bool = False
+    """Whether ``warn_if_reject`` precedes it."""
     in_class: str = ""
 
     def __str__(self) -> str:
@@ -46,7 +48,7 @@ class Restriction(NamedTuple):
 
     @property
     def rejects(self) -> bool:
-        """Whether it can turn mail away."""
+        """Whether it can reject mail."""
         return self.name.startswith(("reject", "defer")) and not self.only_warns
 
     @property
@@ -55,10 +57,40 @@ class Restriction(NamedTuple):
         return bool(_KNOWN.fullmatch(self.name)) or self.name == "check_map"
 
 
-def split_words(text: str) -> list[str]:
-    """Split a list into its words; what stands in braces is one.
+@dataclass(frozen=True, slots=True)
+class PlacedRestriction:
+    """A restriction that is reached, with its list and its index there."""
 
-    An opening brace without its end takes the rest.
+    list_name: str
+    index: int
+    restriction: Restriction
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCall:
+    """A ``check_policy_service``, with its list and its index there."""
+
+    list_name: str
+    index: int
+    endpoint: str
+    options: Mapping[str, str]
+    """Those inside its braces."""
+
+    @property
+    def parameter(self) -> str:
+        """The parameter of main.cf that contains it."""
+        return parameter_of(self.list_name)
+
+
+def parameter_of(list_name: str) -> str:
+    """Return the parameter of main.cf that holds a list."""
+    return f"smtpd_{list_name}_restrictions"
+
+
+def split_words(text: str) -> list[str]:
+    """Split a list into its words; braces and their content are one word.
+
+    An opening brace that is not closed takes the rest.
     """
     found: list[str] = []
     word, depth = "", 0
@@ -72,13 +104,13 @@ def split_words(text: str) -> list[str]:
     return [each for each in (*found, word) if each]
 
 
-def has_open_brace(text: str) -> bool:
-    """Whether a list has an opening brace without its end, or the reverse."""
+def has_unbalanced_brace(text: str) -> bool:
+    """Whether a list has a brace without its counterpart."""
     return text.count("{") != text.count("}")
 
 
 def parse_restrictions(text: str, classes: Mapping[str, str]) -> list[Restriction]:
-    """Return the restrictions of a list, with those of its classes in their places."""
+    """Return the restrictions of a list, with the content of classes in place of their names."""
     return list(islice(_restrictions(text, classes, ()), MAX_RESTRICTIONS))
 
 
@@ -94,71 +126,68 @@ def _restrictions(
             only_warns = True
             continue
         if word in classes and word not in inside:
-            for step in _restrictions(classes[word], classes, (*inside, word)):
-                yield step._replace(only_warns=step.only_warns or only_warns)
+            for each in _restrictions(classes[word], classes, (*inside, word)):
+                yield replace(each, only_warns=each.only_warns or only_warns)
         elif _WITH_ARGUMENT.fullmatch(name):
             yield Restriction(name, next(left, ""), only_warns, class_name)
-        elif _MAP.fullmatch(word):
-            # A table alone is an access table for the list's own subject.
+        elif _TABLE.fullmatch(word):
+            # A table without a restriction is an access table for the list's own subject.
             yield Restriction("check_map", word, only_warns, class_name)
         else:
             yield Restriction(name, "", only_warns, class_name)
         only_warns = False
 
 
-def reachable_count(listed: Sequence[Restriction]) -> int:
-    """Return how many steps of a list can be reached, the one that ends it with them."""
-    for place, step in enumerate(listed):
-        if step.name in FINAL and not step.only_warns:
-            return place + 1
-    return len(listed)
+def reachable_count(restrictions: Sequence[Restriction]) -> int:
+    """Return how many restrictions of a list are reached, including the one that ends it."""
+    for index, each in enumerate(restrictions):
+        if each.name in FINAL and not each.only_warns:
+            return index + 1
+    return len(restrictions)
 
 
-class PolicyCall(NamedTuple):
-    """A ``check_policy_service`` and where it stands."""
-
-    list_name: str
-    place: int
-    endpoint: str
-    options: Mapping[str, str]
-    """Those in its braces."""
-
-    @property
-    def context(self) -> str:
-        """Its ``policy_context``, where it has one of its own."""
-        return self.options.get("policy_context", "")
-
-
-def policy_calls(lists: Mapping[str, Sequence[Restriction]]) -> list[PolicyCall]:
-    """Return all policy services that are asked, in their order."""
+def reachable_restrictions(
+    lists: Mapping[str, Sequence[Restriction]],
+) -> list[PlacedRestriction]:
+    """Return all restrictions up to RCPT TO that are reached, in order."""
     return [
-        PolicyCall(name, place, *_policy(step.argument))
+        PlacedRestriction(name, index, restriction)
         for name, listed in lists.items()
-        for place, step in enumerate(listed)
-        if step.name == "check_policy_service"
+        if name in AT_RCPT
+        for index, restriction in enumerate(listed[: reachable_count(listed)])
     ]
 
 
-def _policy(argument: str) -> tuple[str, dict[str, str]]:
-    """Read ``inet:HOST:PORT`` or ``{ inet:HOST:PORT, name=value, { name = value } }``."""
+def policy_calls(lists: Mapping[str, Sequence[Restriction]]) -> list[PolicyCall]:
+    """Return all calls of policy services, in order."""
+    return [
+        PolicyCall(name, index, *_parse_policy(restriction.argument))
+        for name, listed in lists.items()
+        for index, restriction in enumerate(listed)
+        if restriction.name == "check_policy_service"
+    ]
+
+
+def _parse_policy(argument: str) -> tuple[str, dict[str, str]]:
+    """Parse ``inet:HOST:PORT`` or ``{ inet:HOST:PORT, name=value, { name = value } }``."""
     if not argument.startswith("{"):
         return argument, {}
-    parts = split_words(_inner(argument)) or [""]
+    parts = split_words(_without_braces(argument)) or [""]
     options = {}
     for part in parts[1:]:
-        name, _, value = _inner(part).partition("=")
-        options[name.strip()] = _inner(value.strip())
+        name, _, value = _without_braces(part).partition("=")
+        options[name.strip()] = _without_braces(value.strip())
     return parts[0], options
 
 
-def _inner(text: str) -> str:
+def _without_braces(text: str) -> str:
     return text.removeprefix("{").removesuffix("}").strip() if text.startswith("{") else text
 
 
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def parse_time(text: str) -> int | None:
-    """Read one of Postfix's times; None where it is none."""
+    """Return the seconds of one of Postfix's time values; None if it is invalid."""
     parts = re.fullmatch(r"(\d{1,9})([smhdw]?)", text.strip().lower())
-    return int(parts[1]) * _SECONDS[parts[2]] if parts else None
+    return int(parts[1]) * _UNIT_SECONDS[parts[2]] if parts else None

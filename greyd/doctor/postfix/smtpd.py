@@ -1,4 +1,4 @@
-"""The smtpd services of ``master.cf``: for mail from strangers, and for own users."""
+"""The smtpd services of ``master.cf``: those for mail from strangers, and those for own users."""
 
 from __future__ import annotations
 
@@ -7,35 +7,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.doctor.listeners import Tcp
-from greyd.doctor.postfix.postconf import SUBMISSION, host_and_port
-from greyd.doctor.postfix.recommended import endpoint, policy_service
-from greyd.doctor.postfix.restrictions import (
-    AFTER_RCPT,
-    FINAL,
-    PolicyCall,
-    Restriction,
-    policy_calls,
-    reachable_count,
-)
+from greyd.doctor.listeners import TcpListener
+from greyd.doctor.postfix.postconf import SUBMISSION_PORTS, host_and_port
+from greyd.doctor.postfix.recommended import policy_endpoint, policy_service
+from greyd.doctor.postfix.restrictions import AFTER_RCPT, FINAL, policy_calls, reachable_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from greyd.doctor.listeners import Listener
     from greyd.doctor.postfix.postconf import PostfixConfig, SmtpdService
-
+    from greyd.doctor.postfix.restrictions import PolicyCall, Restriction
 
 BRACES_SINCE = (3, 0)
+"""The version of Postfix that introduced braces around the arguments of a policy service."""
 
 
 @dataclass(frozen=True)
-class InboundService:
-    """An smtpd that takes mail of strangers, and what it asks."""
+class CheckedService:
+    """An smtpd service, with its restriction lists and its calls of policy services."""
 
     postfix: PostfixConfig
     service: SmtpdService
     listeners: Sequence[Listener]
+    """Where greyd listens."""
     learn_outbound: bool = False
 
     @cached_property
@@ -45,82 +40,90 @@ class InboundService:
 
     @cached_property
     def calls(self) -> list[PolicyCall]:
-        """Its questions to this server."""
-        return [call for call in policy_calls(self.lists) if self.is_ours(call.endpoint)]
+        """Its calls of greyd."""
+        return [call for call in policy_calls(self.lists) if self.is_greyd(call.endpoint)]
 
     @cached_property
-    def others(self) -> list[PolicyCall]:
-        """Its questions to other policy servers."""
-        return [call for call in policy_calls(self.lists) if not self.is_ours(call.endpoint)]
+    def other_calls(self) -> list[PolicyCall]:
+        """Its calls of other policy servers."""
+        return [call for call in policy_calls(self.lists) if not self.is_greyd(call.endpoint)]
 
-    def is_ours(self, place: str) -> bool:
-        """Whether this server listens where a policy service is named."""
-        if place.startswith("unix:"):
-            return self._path(place.removeprefix("unix:")) in self.listeners
-        if not place.startswith("inet:"):
+    def context_of(self, call: PolicyCall) -> str:
+        """Return the policy context that Postfix sends with a call."""
+        return call.options.get("policy_context") or self.value(
+            "smtpd_policy_service_policy_context"
+        )
+
+    def is_greyd(self, endpoint: str) -> bool:
+        """Whether greyd listens at the endpoint of a policy service."""
+        if endpoint.startswith("unix:"):
+            return self._path(endpoint.removeprefix("unix:")) in self.listeners
+        if not endpoint.startswith("inet:"):
             return False
-        host, port = host_and_port(place)
+        host, port = host_and_port(endpoint)
         return any(
-            isinstance(each, Tcp) and port == str(each.port) and self._is_host(host, each)
+            isinstance(each, TcpListener) and port == str(each.port) and self._is_host(host, each)
             for each in self.listeners
         )
 
     def _path(self, written: str) -> Path:
-        queue = self.postfix.parameters.get("queue_directory", "/var/spool/postfix")
-        # smtpd stands in its queue directory; in a chroot that is its root.
-        return Path(queue) / (written.lstrip("/") if self.service.chroot else written)
+        # smtpd's working directory is the queue directory; in a chroot it is the root.
+        return self._queue_directory / (written.lstrip("/") if self.service.chroot else written)
 
-    def _is_host(self, host: str, listener: Tcp) -> bool:
-        if listener.is_any or host == listener.host:
+    @property
+    def _queue_directory(self) -> Path:
+        return Path(self.postfix.parameters.get("queue_directory", "/var/spool/postfix"))
+
+    def _is_host(self, host: str, listener: TcpListener) -> bool:
+        if listener.is_on_all_interfaces or host == listener.host:
             return True
-        own = {address.host for address in listener.to_ask()}
+        own = {address.host for address in listener.local_addresses()}
         named = {"127.0.0.1", "::1"} if host in ("", "localhost") else {host}
         return bool(own & (named | self.postfix.addresses.get(host, frozenset())))
 
     @property
-    def line(self) -> str:
-        """The recommended line that asks this server."""
-        queue = Path(self.postfix.parameters.get("queue_directory", "/var/spool/postfix"))
-        place = endpoint(self.listeners, queue)
-        if self.postfix.version and self.postfix.version < BRACES_SINCE:
-            return f"check_policy_service {place}"
-        return policy_service(place)
+    def recommended_call(self) -> str:
+        """The line for main.cf that calls greyd."""
+        endpoint = policy_endpoint(self.listeners, self._queue_directory)
+        if self.postfix.version < BRACES_SINCE:
+            return f"check_policy_service {endpoint}"
+        return policy_service(endpoint)
 
     def value(self, name: str) -> str:
-        """Return a parameter as this service has it."""
+        """Return the value of a parameter for this service."""
         return self.postfix.value(self.service, name)
 
 
-# Which services are which -------------------------------------------------------------------------
-
-
-def _last_word(listed: Sequence[Restriction]) -> str:
-    last = listed[reachable_count(listed) - 1] if listed else Restriction("")
-    return last.name if last.name in FINAL else ""
-
-
-def is_closed(postfix: PostfixConfig, service: SmtpdService) -> bool:
-    """Whether a service rejects all strangers."""
-    lists = postfix.lists(service)
-    return any(
-        _last_word(listed) == "reject" for name, listed in lists.items() if name not in AFTER_RCPT
-    )
+def inbound_services(postfix: PostfixConfig) -> list[SmtpdService]:
+    """Return the services that accept mail from strangers."""
+    inbound = [
+        service
+        for service in postfix.services
+        if not rejects_everybody(postfix, service) and not is_submission(postfix, service)
+    ]
+    # Services on loopback usually take mail back from a content filter.
+    return [service for service in inbound if not service.is_loopback] or inbound
 
 
 def is_submission(postfix: PostfixConfig, service: SmtpdService) -> bool:
-    """Whether a service takes mail of own users alone."""
-    if service.port in SUBMISSION:
+    """Whether a service accepts mail from own users only."""
+    if service.port in SUBMISSION_PORTS:
         return True
-    names = {step.name for listed in postfix.lists(service).values() for step in listed}
-    return is_closed(postfix, service) and "permit_sasl_authenticated" in names
+    names = {each.name for listed in postfix.lists(service).values() for each in listed}
+    return rejects_everybody(postfix, service) and "permit_sasl_authenticated" in names
 
 
-def inbound_services(postfix: PostfixConfig) -> list[SmtpdService]:
-    """Return the services that take mail of strangers."""
-    open_ = [
-        service
-        for service in postfix.services
-        if not is_closed(postfix, service) and not is_submission(postfix, service)
-    ]
-    # Those on loopback take mail back from a filter, unless there are no others.
-    return [service for service in open_ if not service.is_loopback] or open_
+def rejects_everybody(postfix: PostfixConfig, service: SmtpdService) -> bool:
+    """Whether a list of a service ends with ``reject``, so that only permitted clients pass."""
+    lists = postfix.lists(service)
+    return any(
+        _end_of(listed) == "reject" for name, listed in lists.items() if name not in AFTER_RCPT
+    )
+
+
+def _end_of(restrictions: Sequence[Restriction]) -> str:
+    """Return the restriction that ends a list for everybody; empty if there is none."""
+    if not restrictions:
+        return ""
+    last = restrictions[reachable_count(restrictions) - 1]
+    return last.name if last.name in FINAL else ""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, hint, ok, warning
-from greyd.doctor.postfix.policy_service import context_of
-from greyd.doctor.postfix.restrictions import PolicyCall, reachable_count
-from greyd.doctor.postfix.smtpd import InboundService, is_submission
+from greyd.doctor.postfix.restrictions import reachable_count
+from greyd.doctor.postfix.smtpd import CheckedService, is_submission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,60 +14,58 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.doctor.listeners import Listener
     from greyd.doctor.postfix.postconf import PostfixConfig
-
-
-# Own users ----------------------------------------------------------------------------------------
+    from greyd.doctor.postfix.restrictions import PolicyCall
 
 
 def findings_of_submission(
     postfix: PostfixConfig, listeners: Sequence[Listener], settings: Settings
 ) -> list[Finding]:
-    """Judge the services for own users: whether greyd keeps out, or learns as it is to."""
+    """Judge the services for own users."""
     services = [each for each in postfix.services if is_submission(postfix, each)]
     check = "postfix: submission"
     if not services:
         if settings.learn_outbound:
-            return [hint(check, "no service for own users: --learn-outbound learns nothing")]
+            seen = "master.cf has no submission service, so --learn-outbound learns nothing"
+            return [hint(check, seen)]
         return []
     return [
-        _finding_of_submission(
+        _finding_of_service(
             f"{check} ({service.name})",
-            InboundService(postfix, service, listeners, settings.learn_outbound),
+            CheckedService(postfix, service, listeners, settings.learn_outbound),
         )
         for service in services
     ]
 
 
-def _finding_of_submission(check: str, door: InboundService) -> Finding:
-    asked = [call for call in door.calls if _is_asked_of_users(door, call)]
-    outbound = [call for call in asked if context_of(door, call) == "outbound"]
-    if door.learn_outbound and not outbound:
-        late = any(context_of(door, call) == "outbound" for call in door.calls)
+def _finding_of_service(check: str, service: CheckedService) -> Finding:
+    calls = [call for call in service.calls if _is_reached_by_users(service, call)]
+    outbound = [call for call in calls if service.context_of(call) == "outbound"]
+    if service.learn_outbound and not outbound:
+        is_late = any(service.context_of(call) == "outbound" for call in service.calls)
         return warning(
             check,
-            "greyd is asked only after permit_sasl_authenticated, so it learns nothing"
-            if late
-            else "greyd is not asked with policy_context=outbound, so it learns nothing",
-            "greyd postfix-config (the lines for submission)",
+            "permit_sasl_authenticated precedes the call of greyd, so greyd learns nothing"
+            if is_late
+            else "no call of greyd with policy_context=outbound, so greyd learns nothing",
+            "greyd postfix-config (prints the lines for submission)",
         )
-    if outbound and not door.learn_outbound:
+    if outbound and not service.learn_outbound:
         return hint(
             check,
-            "greyd is asked with policy_context=outbound, and --learn-outbound is off",
-            "greyd.toml: learn_outbound = true (with identity); or do not ask greyd here",
+            "calls greyd with policy_context=outbound, but --learn-outbound is off",
+            "greyd.toml: learn_outbound = true (with identity); or remove the call here",
         )
-    greylisting = [call for call in asked if call not in outbound]
-    if greylisting:
+    if len(calls) > len(outbound):
         return hint(
             check,
-            "greyd is asked about own users' mail, and lets pass who has logged in",
+            "calls greyd about own users' mail, which always passes",
             "master.cf: -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject",
         )
-    return ok(check, "greyd learns from own users' mail" if outbound else "greyd is not asked")
+    return ok(check, "greyd learns from own users' mail" if outbound else "does not call greyd")
 
 
-def _is_asked_of_users(door: InboundService, call: PolicyCall) -> bool:
-    listed = door.lists[call.list_name]
-    before = listed[: call.place]
-    permitted = any(step.name == "permit_sasl_authenticated" for step in before)
-    return not permitted and call.place < reachable_count(listed)
+def _is_reached_by_users(service: CheckedService, call: PolicyCall) -> bool:
+    restrictions = service.lists[call.list_name]
+    before = restrictions[: call.index]
+    is_permitted = any(each.name == "permit_sasl_authenticated" for each in before)
+    return not is_permitted and call.index < reachable_count(restrictions)

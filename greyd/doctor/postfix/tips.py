@@ -1,28 +1,27 @@
-"""The six tips of many tutorials against spam, and the order that makes or breaks them.
+"""Checks which of the six tips of many anti-spam tutorials are followed.
 
-docs/postfix.md has the reasons, and whom each check hits.
+docs/postfix.md explains each tip, and which legitimate mail it affects.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, hint, ok
-from greyd.doctor.postfix.restrictions import AT_RCPT, reachable_count
+from greyd.doctor.postfix.restrictions import reachable_restrictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from greyd.doctor.postfix.restrictions import Restriction
+    from greyd.doctor.postfix.restrictions import PlacedRestriction, Restriction
 
     Lists = Mapping[str, Sequence[Restriction]]
+    """The restriction lists of a service, by name."""
+    ValueOf = Callable[[str], str]
+    """Returns the value of a parameter of main.cf."""
 
-    Value = Callable[[str], str]
-
-
-IN_LIST = "main.cf, in smtpd_recipient_restrictions before check_policy_service: "
-
-BLACKLISTS = (
+BLOCKLISTS = (
     "reject_rbl",
     "reject_rbl_client",
     "reject_rhsbl_client",
@@ -32,13 +31,20 @@ BLACKLISTS = (
     "reject_rhsbl_recipient",
 )
 
+_WHERE = "main.cf, in smtpd_recipient_restrictions before check_policy_service: "
+_TRY_OUT = "main.cf: put warn_if_reject before it; the log then shows what it would reject"
 
-class _Tip(NamedTuple):
+
+@dataclass(frozen=True, slots=True)
+class _Tip:
     number: int
-    what: str
+    title: str
     names: Sequence[str]
+    """The restrictions that follow it."""
     line: str
-    risk: str
+    """The line to add."""
+    effect: str
+    """Which legitimate mail it affects."""
 
 
 _TIPS = (
@@ -51,110 +57,103 @@ _TIPS = (
             "reject_unknown_client",
         ),
         "reject_unknown_reverse_client_hostname",
-        "hits hardly any real mail",
+        "rejects hardly any legitimate mail",
     ),
     _Tip(
         2,
-        "HELO names that are none",
+        "invalid HELO names",
         ("reject_non_fqdn_helo_hostname", "reject_non_fqdn_hostname"),
         "reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname",
-        "hits printers and scanners: put them into mynetworks. reject_unknown_helo_hostname, too,"
-        " hits many servers that say their internal name",
+        "rejects printers and scanners: add them to mynetworks. reject_unknown_helo_hostname also"
+        " rejects many servers that use their internal name",
     ),
     _Tip(
         3,
         "clients whose name and address do not match",
         ("reject_unknown_client_hostname", "reject_unknown_client"),
         "reject_unknown_client_hostname",
-        "rejects much real mail, of small servers whose PTR record leads nowhere: better left out",
+        "rejects much legitimate mail, from small servers whose PTR record has no matching address:"
+        " better left out",
     ),
     _Tip(
         4,
-        "sender domains that no answer can reach",
+        "sender domains without an MX or A record",
         ("reject_unknown_sender_domain", "reject_unknown_address"),
         "reject_unknown_sender_domain",
-        "hits programs that send as root@host.internal",
+        "rejects programs that send as root@host.internal",
     ),
     _Tip(
         6,
         "DNS blocklists",
-        BLACKLISTS,
+        BLOCKLISTS,
         "reject_rbl_client zen.spamhaus.org=127.0.0.[2..11], reject_rhsbl_sender"
         " dbl.spamhaus.org=127.0.1.[2..99]",
-        "hits who shares an address with a spammer; needs a resolver of your own",
+        "rejects senders that share an address with a spammer; it needs a resolver of your own",
     ),
 )
 
 
-class PlacedRestriction(NamedTuple):
-    """A step that is reached, and where it stands."""
+def findings_of_tips(lists: Lists, *, greylists: bool, value: ValueOf) -> list[Finding]:
+    """Show which tips are followed, and the line to add for each of the others.
 
-    list_name: str
-    place: int
-    step: Restriction
-
-
-def reachable_restrictions(lists: Lists) -> list[PlacedRestriction]:
-    """Return the restrictions of all lists up to RCPT TO that can be reached."""
-    return [
-        PlacedRestriction(name, place, step)
-        for name, listed in lists.items()
-        if name in AT_RCPT
-        for place, step in enumerate(listed[: reachable_count(listed)])
-    ]
-
-
-def findings_of_tips(lists: Lists, *, greylists: bool, value: Value) -> list[Finding]:
-    """Say which tips are followed, and what the others would take."""
+    Args:
+        lists: the restriction lists of a service.
+        greylists: whether the service calls greyd, which is tip 5.
+        value: returns parameters of main.cf.
+    """
     placed = reachable_restrictions(lists)
-    made = [_finding_of_tip(tip, placed) for tip in _TIPS]
-    made.insert(2, _finding_of_helo_required(value))
-    five = "tips: 5 greylisting"
-    made.insert(
-        -1,
-        ok(five, "on, by greyd")
-        if greylists
-        else hint(five, "off: see “policy service” of the group postfix"),
-    )
-    return made
+    made = {tip.number: [_finding_of_tip(tip, placed)] for tip in _TIPS}
+    made[2].append(_finding_of_helo_required(value))
+    made[5] = [_finding_of_greylisting(greylists=greylists)]
+    return [finding for number in sorted(made) for finding in made[number]]
+
+
+def _finding_of_greylisting(*, greylists: bool) -> Finding:
+    check = "tips: 5 greylisting"
+    if greylists:
+        return ok(check, "on, by greyd")
+    return hint(check, "off: see the check “policy service” of the group Postfix")
 
 
 def _finding_of_tip(tip: _Tip, placed: Sequence[PlacedRestriction]) -> Finding:
-    check = f"tips: {tip.number} {tip.what}"
-    found = [each for each in placed if each.step.name in tip.names]
-    on = [each for each in found if not each.step.only_warns]
-    if on:
-        names = ", ".join(dict.fromkeys(str(each.step) for each in on))
-        return _with_risk(check, tip, placed, f"on: {names}")
+    check = f"tips: {tip.number} {tip.title}"
+    found = [each.restriction for each in placed if each.restriction.name in tip.names]
+    in_force = [each for each in found if not each.only_warns]
+    if in_force:
+        names = ", ".join(dict.fromkeys(map(str, in_force)))
+        return _finding_of_tip_in_force(check, tip, placed, f"on: {names}")
     if found:
         return hint(
             check,
-            f"only tried out: {found[0].step.name} stands behind warn_if_reject",
-            "main.cf: take warn_if_reject away once the log shows no real mail",
+            f"warn_if_reject precedes {found[0].name}, so it only logs",
+            "main.cf: remove warn_if_reject once the log shows no legitimate mail",
         )
-    return hint(check, f"off; it {tip.risk}", IN_LIST + tip.line)
+    return hint(check, f"off; it {tip.effect}", _WHERE + tip.line)
 
 
-def _with_risk(check: str, tip: _Tip, placed: Sequence[PlacedRestriction], seen: str) -> Finding:
-    """Say of a tip that is on what else is to be known of it."""
-    names = {each.step.name for each in placed if not each.step.only_warns}
+def _finding_of_tip_in_force(
+    check: str, tip: _Tip, placed: Sequence[PlacedRestriction], seen: str
+) -> Finding:
+    """Warn of the legitimate mail that some tips reject."""
+    names = {each.restriction.name for each in placed if not each.restriction.only_warns}
     if tip.number == 2 and names & {"reject_unknown_helo_hostname", "reject_unknown_hostname"}:
         return hint(
             check,
-            f"{seen}; reject_unknown_helo_hostname hits many servers that say their internal name",
-            "main.cf: warn_if_reject before it shows whom",
+            f"{seen}; reject_unknown_helo_hostname rejects many servers that use their internal"
+            " name",
+            _TRY_OUT,
         )
     if tip.number == 3:
-        return hint(check, f"{seen}; it {tip.risk}", "main.cf: warn_if_reject before it shows whom")
+        return hint(check, f"{seen}; it {tip.effect}", _TRY_OUT)
     return ok(check, seen)
 
 
-def _finding_of_helo_required(value: Value) -> Finding:
+def _finding_of_helo_required(value: ValueOf) -> Finding:
     check = "tips: 2 HELO is required"
     if value("smtpd_helo_required").lower() == "yes":
         return ok(check, "smtpd_helo_required = yes")
     return hint(
         check,
-        "who says no HELO passes all checks of its name",
+        "a client that sends no HELO skips all checks of its HELO name",
         "main.cf: smtpd_helo_required = yes",
     )

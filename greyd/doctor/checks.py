@@ -1,0 +1,185 @@
+"""Runs all checks of ``greyd doctor`` and puts their findings in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from greyd.doctor.clocks import check_ntp
+from greyd.doctor.findings import Finding, hint, not_checked, ok
+from greyd.doctor.listeners import active_listeners, connectable
+from greyd.doctor.mail_owner import find_mail_owner
+from greyd.doctor.policy_request import finding_of_answer, send_request
+from greyd.doctor.postfix.main_cf import check_postfix
+from greyd.doctor.process import find_process, findings_of_process
+from greyd.doctor.public_suffixes import check_public_suffixes
+from greyd.doctor.server_metrics import (
+    PASSED,
+    MetricsError,
+    check_exchanger,
+    fetch_metrics,
+    finding_of_counters,
+    finding_of_mode,
+    finding_of_scrapes,
+    finding_of_store,
+    finding_without_counters,
+    findings_of_metrics,
+    url_of,
+)
+from greyd.doctor.store import check_store
+from greyd.doctor.systemd import check_postgrey_unit, check_unit
+from greyd.doctor.whitelists import check_whitelists
+from greyd.errors import GreydError, describe_error
+from greyd.runtime.daemon_thread import run_in_daemon_thread
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
+    from greyd.doctor.listeners import Listener
+    from greyd.doctor.process import ListeningProcess
+    from greyd.doctor.server_metrics import ServerMetrics
+    from greyd.doctor.store import StoreAccess
+
+Findings = Sequence[Finding]
+Check = Callable[[], Findings | Awaitable[Findings]]
+"""Collects facts and judges them."""
+
+
+async def check_all(
+    access: StoreAccess, *, main_cf: str | None, exchangers: Sequence[str], thorough: bool
+) -> list[Finding]:
+    """Run all checks of the server whose settings ``access`` has.
+
+    Args:
+        access: the server's settings and its store.
+        main_cf: the folder of Postfix's main.cf; None for Postfix's own.
+        exchangers: URLs of the metrics ports of other mail exchangers.
+        thorough: whether SQLite checks the whole content of its file.
+
+    Raises:
+        GreydError: the settings or the store are unusable; a check that merely fails is a finding.
+    """
+    settings = access.settings
+    listeners = await active_listeners(settings)
+    # Asked before any thread starts: Unix sockets are opened with another user's rights.
+    server = _ServerCheck(settings, listeners, main_cf)
+    asked = await run_checks([("server", server.run)])
+    metrics = server.metrics
+    process = await _find_process(listeners)
+    open_files = metrics.value("process_open_fds") if metrics else None
+    rest = await run_checks(
+        [
+            ("postfix", partial(check_postfix, main_cf, listeners, settings)),
+            ("whitelists", partial(check_whitelists, settings, metrics, process)),
+            ("names", partial(check_public_suffixes, settings)),
+            ("store", lambda: [finding_of_store(metrics)]),
+            ("store", partial(check_store, access, thorough=thorough)),
+            ("clocks", check_ntp),
+            *(("exchangers", partial(check_exchanger, url)) for url in exchangers),
+            ("metrics", lambda: [finding_of_scrapes(metrics, time.time())]),
+            ("process", partial(findings_of_process, process, open_files)),
+            ("process", partial(check_unit, process.pid if process else None)),
+            ("process", check_postgrey_unit),
+            ("process", partial(findings_of_settings, settings)),
+        ]
+    )
+    return _grouped([*asked, *rest])
+
+
+async def run_checks(checks: Sequence[tuple[str, Check]]) -> list[Finding]:
+    """Run checks at the same time; return their findings in the order of the checks.
+
+    A check that raises something unexpected becomes a finding of its group, and the others go on.
+
+    Raises:
+        GreydError: a check cannot go on; the other checks are cancelled.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_run(name, check)) for name, check in checks]
+    except BaseExceptionGroup as raised:
+        raise raised.exceptions[0] from None
+    return [finding for task in tasks for finding in task.result()]
+
+
+async def _run(group: str, check: Check) -> Findings:
+    try:
+        findings = check()
+        return await findings if inspect.isawaitable(findings) else findings
+    except GreydError:
+        raise
+    except Exception as fault:  # noqa: BLE001 - a fault of one check must not hide the others
+        reason = f"internal error: {describe_error(fault)}"
+        return [not_checked(f"{group}: not finished", reason, "please report this error")]
+
+
+async def _find_process(listeners: Sequence[Listener]) -> ListeningProcess | None:
+    try:
+        return await run_in_daemon_thread("processes", partial(find_process, listeners))
+    except RuntimeError:
+        return None
+
+
+def _grouped(findings: Findings) -> list[Finding]:
+    """Sort the findings by group; the groups keep the order in which they first appear."""
+    groups = list(dict.fromkeys(each.group for each in findings))
+    return sorted(findings, key=lambda each: groups.index(each.group))
+
+
+def findings_of_settings(settings: Settings) -> list[Finding]:
+    """Return what the settings themselves warn about."""
+    check = "process: settings"
+    return [hint(check, each) for each in settings.warnings] or [ok(check, "no warnings")]
+
+
+@dataclass
+class _ServerCheck:
+    """Sends policy requests to the server, and compares its counters before and after."""
+
+    settings: Settings
+    listeners: Sequence[Listener]
+    main_cf: str | None
+    metrics: ServerMetrics | None = None
+    """From before the requests; None if the metrics port does not answer."""
+
+    async def run(self) -> list[Finding]:
+        """Check every address and socket, and the metrics port."""
+        owner = await find_mail_owner(self.main_cf)
+        try:
+            self.metrics = await self._fetch_metrics()
+            reason = ""
+        except MetricsError as fault:
+            reason = str(fault)
+        findings, answers = [], []
+        for listener in connectable(self.listeners):
+            answer = await send_request(listener, owner=owner)
+            answers.append(answer)
+            findings.append(finding_of_answer(listener, answer, owner))
+        if self.metrics is None:
+            return [*findings, finding_without_counters(answers, reason)]
+        if count := sum(each.action == "DUNNO" for each in answers):
+            after = await self._metrics_after(self.metrics, count)
+            findings.append(finding_of_counters(self.metrics, after, count))
+        url = url_of(self.settings.metrics) if self.settings.metrics else ""
+        return [*findings, *findings_of_metrics(url, self.metrics), finding_of_mode(self.metrics)]
+
+    async def _fetch_metrics(self) -> ServerMetrics:
+        if self.settings.metrics is None:
+            raise MetricsError("--metrics=0 is set, so the server's counters are unknown")
+        return await fetch_metrics(url_of(self.settings.metrics))
+
+    async def _metrics_after(self, before: ServerMetrics, answers: int) -> ServerMetrics:
+        """Return the metrics once they have counted the answers, or after a second."""
+        last = before
+        for _ in range(5):
+            with contextlib.suppress(MetricsError):
+                last = await self._fetch_metrics()
+            if (last.value(*PASSED) or 0) - (before.value(*PASSED) or 0) >= answers:
+                break
+            await asyncio.sleep(0.2)
+        return last

@@ -1,0 +1,236 @@
+"""How Postfix calls greyd, in many variants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from greyd.doctor.findings import FindingState as State
+from greyd.doctor.listeners import Listener, TcpListener
+from greyd.doctor.postfix.postconf import SmtpdService
+from greyd.doctor.postfix.restrictions import (
+    Restriction,
+    parse_restrictions,
+)
+from tests.doctor.postfix.configs import (
+    LINE,
+    OURS,
+    behind_guard,
+    judged,
+    of,
+    recipients,
+    wrong,
+)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "listener"),
+    [
+        ("inet:127.0.0.1:10023", TcpListener("localhost", 10023)),
+        ("inet:localhost:10023", TcpListener("localhost", 10023)),
+        ("inet:[::1]:10023", TcpListener("localhost", 10023)),
+        ("inet:localhost:10023", TcpListener("127.0.0.1", 10023)),
+        ("inet:192.0.2.5:10023", TcpListener("", 10023)),
+        ("inet:192.0.2.5:10023", TcpListener("0.0.0.0", 10023)),
+        ("inet:192.0.2.5:10023", TcpListener("192.0.2.5", 10023)),
+        ("inet:grey.example.org:10023", TcpListener("192.0.2.5", 10023)),
+        ("unix:private/greyd", Path("/var/spool/postfix/private/greyd")),
+        ("unix:/run/greyd/socket", Path("/run/greyd/socket")),
+    ],
+)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "check_policy_service {}",
+        "check_policy_service {{ {}, timeout=10s, default_action=DUNNO }}",
+        "check_policy_service {{{},timeout=10s}}",
+        "CHECK_POLICY_SERVICE {}",
+        "check_policy_service,\n  {}",
+    ],
+)
+def test_the_server_is_known_by_what_it_listens_on(
+    form: str, endpoint: str, listener: Listener
+) -> None:
+    found = judged(
+        behind_guard(form.format(endpoint)),
+        listeners=[listener],
+        addresses={"grey.example.org": frozenset({"192.0.2.5"})},
+    )
+    assert of(found, "postfix: policy service").state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "listener"),
+    [
+        ("inet:127.0.0.1:10024", TcpListener("localhost", 10023)),
+        ("inet:127.0.0.2:10023", TcpListener("127.0.0.1", 10023)),
+        ("inet:192.0.2.5:10023", TcpListener("localhost", 10023)),
+        ("inet:grey.example.org:10023", TcpListener("192.0.2.5", 10023)),
+        ("unix:private/other", Path("/var/spool/postfix/private/greyd")),
+        ("unix:/run/greyd/socket", Path("/var/spool/postfix/run/greyd/socket")),
+        ("unix:private/policyd-spf", TcpListener("localhost", 10023)),
+    ],
+)
+def test_another_place_is_not_the_server(endpoint: str, listener: Listener) -> None:
+    found = of(
+        judged(behind_guard(f"check_policy_service {endpoint}"), listeners=[listener]),
+        "postfix: policy service",
+    )
+    assert found.state is State.ERROR
+    assert endpoint in found.seen
+    assert "check_policy_service { " in found.remedy
+
+
+def test_in_a_chroot_a_path_is_below_the_queue_directory() -> None:
+    service = [SmtpdService("smtp", chroot=True)]
+    set_ = behind_guard("check_policy_service unix:/run/greyd/socket")
+    outside = judged(set_, service, [Path("/run/greyd/socket")])
+    inside = judged(set_, service, [Path("/var/spool/postfix/run/greyd/socket")])
+    assert of(outside, "postfix: policy service").state is State.ERROR
+    assert of(inside, "postfix: policy service").state is State.OK
+
+
+def test_without_any_policy_service_the_line_is_said() -> None:
+    found = of(judged(recipients("reject_unauth_destination")), "postfix: policy service")
+    assert found.state is State.ERROR
+    assert found.remedy.endswith(LINE)
+
+
+def test_an_old_postfix_gets_no_braces() -> None:
+    set_ = {**recipients(f"reject_unauth_destination check_policy_service {OURS}"),
+            "mail_version": "2.11.3"}  # fmt: skip
+    found = judged(set_)
+    assert of(found, "postfix: timeout").remedy == "main.cf: smtpd_policy_service_timeout = 10s"
+    assert "{" not in of(found, "postfix: default action").remedy
+
+
+def test_a_class_counts_where_it_stands_and_is_a_hint_where_only_a_table_can_name_it() -> None:
+    classes = {"greylist": f"check_policy_service {OURS}", "outer": "greylist"}
+    named = judged(behind_guard("outer"), classes=classes)
+    assert of(named, "postfix: policy service").state is State.OK
+    by_table = judged(
+        behind_guard("check_recipient_access texthash:/etc/postfix/some"), classes=classes
+    )
+    found = of(by_table, "postfix: policy service")
+    assert (found.state, "greylist" in found.seen) == (State.HINT, True)
+
+
+def test_classes_that_name_each_other_end() -> None:
+    classes = {"a": "b", "b": "a permit_mynetworks"}
+    assert Restriction("permit_mynetworks", in_class="b") in parse_restrictions("a", classes)
+
+
+@pytest.mark.parametrize(
+    ("set_", "check", "state"),
+    [
+        (behind_guard(f"permit {LINE}"), "postfix: place", State.ERROR),
+        (behind_guard(f"defer {LINE}"), "postfix: place", State.ERROR),
+        (behind_guard(f"warn_if_reject reject {LINE}"), "postfix: place", State.OK),
+        (behind_guard(f"permit_auth_destination {LINE}"), "postfix: place", State.ERROR),
+        (behind_guard(f"warn_if_reject {LINE}"), "postfix: place", State.ERROR),
+        ({**behind_guard(""), "smtpd_data_restrictions": LINE}, "postfix: place", State.ERROR),
+        ({**behind_guard(""), "smtpd_end_of_data_restrictions": LINE}, "postfix: place",
+         State.ERROR),
+        (recipients(LINE), "postfix: relaying", State.OK),
+        ({**recipients(LINE), "smtpd_relay_before_recipient_restrictions": "no"},
+         "postfix: relaying", State.WARNING),
+        (recipients(f"{LINE} reject_unauth_destination")
+         | {"smtpd_relay_restrictions": ""}, "postfix: relaying", State.WARNING),
+        (recipients(f"defer_unauth_destination {LINE}")
+         | {"smtpd_relay_restrictions": ""}, "postfix: relaying", State.OK),
+        (recipients(f"warn_if_reject reject_unauth_destination {LINE}")
+         | {"smtpd_relay_restrictions": ""}, "postfix: relaying", State.ERROR),
+        ({**behind_guard(""), "smtpd_sender_restrictions": LINE}, "postfix: relaying",
+         State.WARNING),
+        (recipients(f"reject_unauth_destination {LINE}"), "postfix: own networks", State.WARNING),
+        (recipients(f"reject_unauth_destination {LINE}") | {"mynetworks": ""},
+         "postfix: own networks", State.OK),
+        (recipients(f"permit_mynetworks {LINE}"), "postfix: own users", State.HINT),
+        (recipients(f"permit_mynetworks {LINE}") | {"smtpd_sasl_auth_enable": "no"},
+         "postfix: own users", State.OK),
+        ({"smtpd_delay_reject": "no"}, "postfix: delay reject", State.HINT),
+        ({**behind_guard(""), "smtpd_sender_restrictions": LINE, "smtpd_delay_reject": "no"},
+         "postfix: delay reject", State.ERROR),
+    ],
+)  # fmt: skip
+def test_where_it_is_asked(set_: dict[str, str], check: str, state: State) -> None:
+    found = of(judged(set_), check)
+    assert found.state is state
+    assert bool(found.remedy) == (state is not State.OK)
+
+
+@pytest.mark.parametrize(
+    ("options", "check", "state"),
+    [
+        ("timeout=10s", "timeout", State.OK),
+        ("timeout=30", "timeout", State.OK),
+        ("{ timeout = 1m }", "timeout", State.WARNING),
+        ("timeout=2h", "timeout", State.WARNING),
+        ("timeout=0s", "timeout", State.ERROR),
+        ("default_action=DUNNO", "default action", State.OK),
+        ("{ default_action = dunno }", "default action", State.OK),
+        ("default_action=OK", "default action", State.WARNING),
+        ("{ default_action = 451 4.3.5 later }", "default action", State.WARNING),
+        ("{default_action=REJECT gone}", "default action", State.ERROR),
+        ("default_action=550", "default action", State.ERROR),
+        ("policy_context=outbound", "policy context", State.WARNING),
+        ("policy_context=mx", "policy context", State.OK),
+    ],
+)
+def test_the_settings_in_braces_are_judged(options: str, check: str, state: State) -> None:
+    found = judged(behind_guard(f"check_policy_service {{ {OURS}, {options} }}"))
+    assert of(found, f"postfix: {check}").state is state
+
+
+@pytest.mark.parametrize(
+    ("parameter", "text", "check", "state"),
+    [
+        ("smtpd_policy_service_timeout", "10s", "timeout", State.OK),
+        ("smtpd_policy_service_timeout", "100s", "timeout", State.WARNING),
+        ("smtpd_policy_service_timeout", "soon", "timeout", State.NOT_CHECKED),
+        ("smtpd_policy_service_default_action", "DUNNO", "default action", State.OK),
+        ("smtpd_policy_service_policy_context", "outbound", "policy context", State.WARNING),
+        ("smtpd_policy_service_max_idle", "20m", "connections", State.HINT),
+        ("smtpd_policy_service_try_limit", "1", "connections", State.HINT),
+    ],
+)
+def test_without_braces_the_parameters_of_all_policy_servers_count(
+    parameter: str, text: str, check: str, state: State
+) -> None:
+    set_ = {**behind_guard(f"check_policy_service {OURS}"), parameter: text}
+    assert of(judged(set_), f"postfix: {check}").state is state
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["unix:postgrey/socket", "inet:127.0.0.1:60000", "{ inet:192.0.2.9:10023, timeout=5s }"],
+)
+def test_a_postgrey_that_is_still_asked_is_found(other: str) -> None:
+    found = judged(behind_guard(f"check_policy_service {other} {LINE}"))
+    assert of(found, "postfix: other greylisting").state is State.WARNING
+
+
+def test_a_policy_server_for_spf_is_none_of_our_business() -> None:
+    found = judged(behind_guard(f"check_policy_service unix:private/policyd-spf {LINE}"))
+    assert wrong(found) == {}
+
+
+def test_words_that_are_no_restrictions_are_found() -> None:
+    found = judged(behind_guard(f"chek_policy_service {OURS} {LINE}"))
+    assert "'chek_policy_service'" in of(found, "postfix: restrictions").seen
+    found = judged(behind_guard(f"check_policy_service {{ {OURS}, timeout=10s"))
+    assert "brace" in of(found, "postfix: restrictions").seen
+
+
+def test_warnings_of_postconf_are_shown() -> None:
+    remark = "warning: /etc/postfix/main.cf: unused parameter: smptd_helo_required=yes"
+    found = of(judged(warnings=[remark]), "postfix: files")
+    assert (found.state, remark in found.seen) == (State.HINT, True)
+
+
+def test_tests_of_postscreen_after_the_greeting_are_a_warning() -> None:
+    on = {"postscreen_pipelining_enable": "yes"}
+    assert of(judged(on, has_postscreen=True), "postfix: postscreen").state is State.WARNING
+    assert of(judged(has_postscreen=True), "postfix: postscreen").state is State.OK
+    assert [each for each in judged(on) if "postscreen" in each.check] == []

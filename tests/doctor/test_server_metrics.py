@@ -1,0 +1,67 @@
+"""What a server's metrics port shows, and how it is judged."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from greyd.doctor.findings import FindingState as State
+from greyd.doctor.server_metrics import (
+    PASSED,
+    MetricsError,
+    fetch_metrics,
+    finding_of_counters,
+    finding_of_mode,
+    finding_of_scrapes,
+    finding_of_store,
+    findings_of_metrics,
+)
+from tests.doctor.metrics import healthy_metrics
+
+
+def test_another_version_and_a_store_that_does_not_answer_are_found() -> None:
+    old, away = findings_of_metrics("http://x", healthy_metrics(version="0.0.1", is_ready=False))
+    assert (old.state, "0.0.1" in old.seen) == (State.WARNING, True)
+    assert (away.state, "/readyz" in away.seen) == (State.ERROR, True)
+    assert {each.state for each in findings_of_metrics("http://x", healthy_metrics())} == {State.OK}
+
+
+@pytest.mark.parametrize(("counted", "state"), [(3, State.OK), (2, State.OK), (1, State.ERROR)])
+def test_the_server_that_answers_is_the_one_whose_counters_rise(counted: int, state: State) -> None:
+    before, after = healthy_metrics({PASSED: 5}), healthy_metrics({PASSED: 5 + counted})
+    assert finding_of_counters(before, after, 2).state is state
+
+
+@pytest.mark.parametrize(
+    ("last", "state"),
+    [
+        (None, State.NOT_CHECKED),
+        (0, State.HINT),
+        (990, State.OK),
+        (10, State.WARNING),
+    ],
+)
+def test_a_prometheus_that_stops_scraping_is_found(last: float | None, state: State) -> None:
+    values = {} if last is None else {("greyd_last_scrape_timestamp_seconds", ""): last}
+    assert finding_of_scrapes(healthy_metrics(values), 1000).state is state
+
+
+@pytest.mark.parametrize("mode", ["on", "learn", "off"])
+def test_a_mode_in_which_no_mail_is_greylisted_is_a_hint(mode: str) -> None:
+    values = {("greyd_mode", name): float(name == mode) for name in ("on", "learn", "off")}
+    found = finding_of_mode(healthy_metrics(values))
+    assert found.state is (State.OK if mode == "on" else State.HINT)
+    assert mode in found.seen
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "127.0.0.1:9923", "ftp://x/"])
+def test_only_urls_of_http_are_fetched(url: str) -> None:
+    with pytest.raises(MetricsError, match="http://HOST:PORT"):
+        asyncio.run(fetch_metrics(url))
+
+
+def test_a_store_that_the_server_cannot_reach_is_found() -> None:
+    known = [healthy_metrics({("greyd_store_up", ""): up}) for up in (1, 0)]
+    states = [finding_of_store(each).state for each in (*known, None)]
+    assert states == [State.OK, State.ERROR, State.NOT_CHECKED]

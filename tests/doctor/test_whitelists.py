@@ -1,0 +1,69 @@
+"""The whitelists are checked as the server reads them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from greyd.config.settings import Settings
+from greyd.doctor.findings import FindingState as State
+from greyd.doctor.whitelists import check_whitelists, is_readable
+from tests.doctor.metrics import healthy_metrics
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def listed(tmp_path: Path, text: str, **entries: float) -> dict[str, State]:
+    """Return the state of each check of a file of clients; the server has ``entries``."""
+    clients_file, recipients_file = tmp_path / "clients", tmp_path / "recipients"
+    clients_file.write_text(text)
+    recipients_file.write_text("postmaster@\n")
+    settings = Settings(whitelist_clients=(clients_file,), whitelist_recipients=(recipients_file,))
+    values = {("greyd_whitelist_last_read_successful", ""): 1.0}
+    values |= {("greyd_whitelist_entries", name): value for name, value in entries.items()}
+    found = check_whitelists(settings, healthy_metrics(values), None)
+    return {each.check: each.state for each in found}
+
+
+def test_whitelists_are_read_and_compared_with_what_the_server_has(tmp_path: Path) -> None:
+    same = listed(tmp_path, "example.com\n", clients=1, recipients=1)
+    assert (same["whitelists: lines"], same["whitelists: in use"]) == (
+        State.OK,
+        State.OK,
+    )
+    newer = listed(tmp_path, "example.com\nexample.net\n", clients=1, recipients=1)
+    assert newer["whitelists: in use"] is State.HINT
+    odd = listed(tmp_path, "two words\n", clients=0, recipients=1)
+    assert odd["whitelists: lines"] is State.WARNING
+
+
+def test_a_whitelist_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    settings = Settings(whitelist_clients=(tmp_path / "nothing",))
+    found = check_whitelists(settings, None, None)
+    assert State.ERROR in {each.state for each in found if "nothing" in each.seen}
+
+
+def test_whether_the_servers_user_can_read_a_file_depends_on_all_folders_above(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    file = folder / "file"
+    file.touch()
+    for each in (folder, *tmp_path.parents, tmp_path):
+        if each.stat().st_uid == os.getuid() and str(each).startswith("/tmp/"):
+            each.chmod(0o755)
+    stranger, none = os.getuid() + 4711, frozenset[int]()
+    file.chmod(0o644)
+    assert is_readable(file, stranger, none)
+    file.chmod(0o640)
+    assert not is_readable(file, stranger, none)
+    group = frozenset({file.stat().st_gid})
+    assert is_readable(file, stranger, group)
+    file.chmod(0o604)
+    assert not is_readable(file, stranger, group)
+    file.chmod(0o644)
+    folder.chmod(0o700)
+    assert not is_readable(file, stranger, none)
+    assert is_readable(file, 0, none)
