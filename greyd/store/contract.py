@@ -114,7 +114,7 @@ class Store(TransactionalStore, Protocol):
     max_bytes: float = math.inf
     """With so many bytes in use no new triplet is stored."""
     bytes_in_use: int = 0
-    """As ``maintain`` last saw it; 0 where nothing limits it here."""
+    """As of the last ``maintain``; 0 where greyd sets no limit."""
 
     async def get(self, key: bytes) -> Record | None:
         """Return the entry under ``key``."""

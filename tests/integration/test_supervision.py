@@ -293,7 +293,7 @@ def test_an_error_in_the_log_s_thread_costs_lines_and_says_so(
     ("part", "thread", "function"),
     [
         ("store", "sqlite", "greyd.store.sqlite.store:SqliteStore._work"),
-        ("store", "checkpoint", "greyd.store.sqlite.store:SqliteStore._checkpoint"),
+        ("store", "checkpoint", "greyd.store.sqlite.checkpointer:Checkpointer.run"),
         ("log", "log", "greyd.monitoring.log:Log._write_all"),
     ],
 )

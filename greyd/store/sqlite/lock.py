@@ -1,11 +1,11 @@
-"""The lock of a SQLite file: who opens, closes, checkpoints or moves it holds it for that moment.
+"""The lock of a SQLite file, held while greyd opens, closes, checkpoints or moves the file.
 
-It is a file of its own beside the database, ``PATH-lock``, that only greyd's user can open: who can
-merely read the folder can't hold it. It stays when greyd ends; nothing needs it then.
+The lock is a file of its own beside the database, ``PATH-lock``, which only greyd's user can open:
+a user who can merely read the folder can't hold it. The lock file stays when greyd ends.
 
-While the lock is held, its file names the holder. It also keeps what the database looked like when
-greyd last wrote to it, so that a log of commits (``-wal``) beside another database is noticed: see
-``SideRecord``.
+The lock file names the process that holds the lock. It also records the state of the database when
+greyd last wrote to it, so that greyd recognises a write-ahead log (``-wal``) that was written for
+another database; see ``LockRecord``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greyd.store.errors import StoreError
 
@@ -31,127 +31,145 @@ if TYPE_CHECKING:
 
 
 MAX_WAIT_SECONDS = 2.0
-"""Of mail nobody waits that long: the circuit breaker answers before."""
+"""Longer than any request waits: the circuit breaker answers first."""
 
 _POLL_SECONDS = 0.01
 _FILE_BYTES = 512
 _MODE = 0o600
 _NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""What a network or FUSE file system without locks says."""
+"""The errors of network and FUSE file systems without locks."""
 
 OPEN = "open"
 WRITING = "writing"
-"""The database is being written; what it will look like is not known."""
+"""greyd is writing to the database; its state afterwards is not known yet."""
 
 
 class DatabaseLockedError(StoreError):
-    """Somebody else holds the lock for longer than is waited."""
+    """Another process or thread holds the lock for longer than this one waits."""
+
+
+class FileState(NamedTuple):
+    """The state of a file, which changes when somebody writes to it; a list in the lock file."""
+
+    inode: int
+    size_bytes: int
+    changed_at_ns: int
+
+
+NO_FILE = FileState(0, 0, 0)
+
+
+class WalId(NamedTuple):
+    """Which file a write-ahead log is; a list in the lock file."""
+
+    device: int
+    inode: int
+
+
+NO_WAL = WalId(0, 0)
 
 
 @dataclass
 class LockRecord:
-    """What the lock's file keeps about its database.
+    """What the lock file records about its database.
 
-    Under the lock it is true: only greyd writes into the database itself, at checkpoints, and each
-    of them is noted. So where the database looks different and no write was under way, somebody
-    else has put another file in its place, and a log that was written for the file before must not
-    be replayed into it.
+    Only greyd writes to the database file, at checkpoints and under the lock, and records each of
+    them. So if the state of the file differs although no write was in progress, somebody has
+    replaced the file, and SQLite must not replay a log that was written for the old file into it.
     """
 
     pid: int = 0
     program: str = ""
-    """Who holds the lock, or held it last."""
+    """The program that holds the lock or held it last."""
     state: str = ""
-    """``OPEN`` or ``WRITING``; empty where nobody has the database open, or nothing is known."""
+    """``OPEN`` or ``WRITING``; empty if no process has the database open, or nothing is known."""
     boot: str = ""
-    """Of the kernel: what was on its way to the disk may be lost with the machine."""
-    database: tuple[int, int, int] = (0, 0, 0)
-    """Inode, size in bytes, time of the last change in nanoseconds."""
-    log: tuple[int, int] = (0, 0)
-    """Device and inode of the ``-wal``."""
+    """The kernel's boot id: a crash of the machine may lose writes, which changes the state."""
+    database: FileState = NO_FILE
+    log: WalId = NO_WAL
     damaged: int = 0
-    """Inode of a database that was found damaged while other processes have it open."""
+    """Inode of a damaged database that other processes still have open."""
 
-    def is_foreign_log(self, path: str) -> bool:
+    def has_foreign_wal(self, path: str) -> bool:
         """Whether the ``-wal`` at ``path`` was written for another database than the one there."""
-        if self.state != OPEN or not self.log[1] or wal_id(path) != self.log:
+        if self.state != OPEN or not self.log.inode or wal_id(path) != self.log:
             return False
         now = file_state(path)
-        if now[0] != self.database[0]:
+        if now.inode != self.database.inode:
             return True
         return self.boot == boot_id() and now != self.database
 
 
-def file_state(path: str) -> tuple[int, int, int]:
-    """Return inode, size and time of the last change of a file; zeros where there is none."""
+def file_state(path: str) -> FileState:
+    """Return the state of a file; ``NO_FILE`` where there is none."""
     try:
         status = Path(path).stat()
     except OSError:
-        return 0, 0, 0
-    return status.st_ino, status.st_size, status.st_mtime_ns
+        return NO_FILE
+    return FileState(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def wal_id(path: str) -> tuple[int, int]:
-    """Return device and inode of a database's log of commits; zeros where there is none."""
+def wal_id(path: str) -> WalId:
+    """Return which file a database's write-ahead log is; zeros where there is none."""
     try:
         status = Path(path + "-wal").stat()
     except OSError:
-        return 0, 0
-    return status.st_dev, status.st_ino
+        return NO_WAL
+    return WalId(status.st_dev, status.st_ino)
 
 
 @cache
 def boot_id() -> str:
-    """Return what tells this start of the kernel from others; empty where that can't be told."""
+    """Return the id of this boot of the kernel; empty where the kernel has none."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
 
 
 class HeldLock:
-    """The lock, while it is held."""
+    """The lock while this process holds it."""
 
     def __init__(self, descriptor: int, *, is_alone: bool) -> None:
         self._descriptor = descriptor
         self.is_alone = is_alone
-        """Whether other processes are kept out; not on a file system without locks."""
+        """Whether other processes are kept out; false on a file system without locks."""
         self.record = _parse(os.pread(descriptor, _FILE_BYTES, 0)) if is_alone else LockRecord()
         self.record.pid, self.record.program = os.getpid(), _program()
         self._write()
 
     def note_writing(self) -> None:
-        """Note that the database is about to be written."""
+        """Record that greyd is about to write to the database."""
         self.record.state = WRITING
         self._write()
 
     def note_open(self, path: str) -> None:
-        """Note what the database looks like now, with its log."""
+        """Record the state of the database and its log."""
         self.record.state = OPEN
         self.record.boot = boot_id()
         self.record.database, self.record.log = file_state(path), wal_id(path)
         self._write()
 
     def note_closed(self) -> None:
-        """Note that nothing is known: the log is gone, or has been moved away."""
+        """Record that there is no log: it has been deleted or moved away."""
         self.record.state, self.record.damaged = "", 0
         self._write()
 
     def note_damaged(self, inode: int) -> None:
-        """Ask the other processes that have a database open to let go of it."""
+        """Ask the other processes to close a damaged database."""
         self.record.damaged = inode
         self._write()
 
     def _write(self) -> None:
-        """Write the record over the old one: that needs no room on a full disk."""
+        """Overwrite the old record, which needs no space on a full disk."""
         if not self.is_alone:
             return
         text = json.dumps({"greyd": asdict(self.record)}).encode()
         try:
-            done = os.pwrite(self._descriptor, text.ljust(_FILE_BYTES - 1) + b"\n", 0)
+            written_bytes = os.pwrite(self._descriptor, text.ljust(_FILE_BYTES - 1) + b"\n", 0)
         except OSError:
-            done = 0
-        if done != _FILE_BYTES:
-            # Half a record could be taken for a whole one.
+            written_bytes = 0
+        if written_bytes != _FILE_BYTES:
+            # Half of a record could be read as a whole one.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
 
@@ -166,17 +184,17 @@ class DatabaseLock:
 
     @contextlib.contextmanager
     def held(self, seconds: float = MAX_WAIT_SECONDS) -> Iterator[HeldLock]:
-        """Hold it, after ``seconds`` at the most.
+        """Hold the lock; wait for it for up to ``seconds``.
 
         Raises:
-            StoreLocked: somebody else holds it for longer.
-            StoreError: something else is at its path.
-            OSError: it can't be made.
+            DatabaseLockedError: another process or thread holds it for longer.
+            StoreError: the file at its path is not greyd's lock.
+            OSError: the lock file can't be created.
         """
         deadline = time.monotonic() + seconds
         if not self._mutex.acquire(timeout=seconds):
             raise DatabaseLockedError(
-                f"{self.path}: this process writes the file for longer than that"
+                f"{self.path}: this process has been writing for more than {seconds:g} s"
             )
         try:
             descriptor, is_alone = self._acquire(deadline, seconds)
@@ -188,7 +206,7 @@ class DatabaseLock:
             self._mutex.release()
 
     def peek(self) -> LockRecord:
-        """Read the record without the lock; an empty one where that can't be done."""
+        """Read the record without holding the lock; an empty one where that fails."""
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with contextlib.suppress(OSError):
             descriptor = os.open(self.path, flags)
@@ -209,7 +227,7 @@ class DatabaseLock:
             except BaseException:
                 os.close(descriptor)
                 raise
-            # Somebody has removed it meanwhile: the next one to open it makes another.
+            # Somebody has deleted the file meanwhile; the next process would create another one.
             os.close(descriptor)
 
     def _open(self) -> int:
@@ -220,7 +238,7 @@ class DatabaseLock:
             if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES) and (
                 os.path.lexists(self.path)
             ):
-                raise StoreError(f"{self.path}: is not greyd's lock; {self._remedy()}") from None
+                raise StoreError(f"{self.path} is not greyd's lock; {self._remedy()}") from None
             raise
         try:
             self._check(descriptor)
@@ -230,20 +248,20 @@ class DatabaseLock:
         return descriptor
 
     def _check(self, descriptor: int) -> None:
-        """See that the file is one that only greyd's user and root can open."""
+        """Raise unless the file is a lock that only greyd's user and root can open."""
         status = os.fstat(descriptor)
         owner = self._owner()
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or not self._is_ours(descriptor):
-            raise StoreError(f"{self.path}: is not greyd's lock; {self._remedy()}")
+            raise StoreError(f"{self.path} is not greyd's lock; {self._remedy()}")
         if status.st_uid not in (os.geteuid(), owner):
-            raise StoreError(f"{self.path}: belongs to user {status.st_uid}; {self._remedy()}")
+            raise StoreError(f"{self.path} belongs to user {status.st_uid}; {self._remedy()}")
         if stat.S_IMODE(status.st_mode) != _MODE:
             os.fchmod(descriptor, _MODE)
         if os.geteuid() == 0 and status.st_uid != owner:
             os.fchown(descriptor, owner, -1)
 
     def _owner(self) -> int:
-        """Return whose the lock has to be: the database's owner, else the folder's."""
+        """Return the user who must own the lock: the database's owner, else the folder's."""
         for path in (self._database, Path(self._database).parent):
             with contextlib.suppress(OSError):
                 return Path(path).stat().st_uid
@@ -251,15 +269,15 @@ class DatabaseLock:
 
     @staticmethod
     def _is_ours(descriptor: int) -> bool:
-        """Whether the file holds a record or nothing: what somebody else wrote is left alone."""
+        """Whether the file is empty or has a record: greyd does not overwrite anything else."""
         begin = os.pread(descriptor, _FILE_BYTES, 0)
         return not begin.strip() or begin.startswith(b'{"greyd":')
 
     def _remedy(self) -> str:
-        return "move it away, greyd makes its own"
+        return "move it away, and greyd creates its own"
 
     def _wait(self, descriptor: int, deadline: float, seconds: float) -> bool:
-        """Wait for the lock; returns False where the file system has none."""
+        """Wait for the lock; return False where the file system has no locks."""
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -277,7 +295,9 @@ class DatabaseLock:
     def _held_by(self, descriptor: int, seconds: float) -> str:
         record = _parse(os.pread(descriptor, _FILE_BYTES, 0))
         who = f"process {record.pid} ({record.program})" if record.pid else "another process"
-        return f"{self.path} is held by {who} for longer than {seconds:g} s; end it if it hangs"
+        return (
+            f"{who} has held {self.path} for more than {seconds:g} s; end that process if it hangs"
+        )
 
     def _is_at_path(self, descriptor: int) -> bool:
         try:
@@ -288,17 +308,16 @@ class DatabaseLock:
 
 
 def _parse(text: bytes) -> LockRecord:
-    """Read a record; an empty one where there is none."""
+    """Parse a record; return an empty one where the text has none."""
     try:
         values: dict[str, Any] = json.loads(text)["greyd"]
         record = LockRecord(**values)
-        record.database = tuple(map(int, record.database))  # type: ignore[assignment] # checked next
-        record.log = tuple(map(int, record.log))  # type: ignore[assignment] # checked next
-        if len(record.database) == 3 and len(record.log) == 2:
-            return record
+        # JSON has them as lists.
+        record.database = FileState(*map(int, record.database))
+        record.log = WalId(*map(int, record.log))
     except (ValueError, TypeError, KeyError):
-        pass
-    return LockRecord()
+        return LockRecord()
+    return record
 
 
 def _program() -> str:

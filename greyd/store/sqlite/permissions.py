@@ -1,15 +1,16 @@
-"""Why this process may not write a SQLite file, in one line with the remedy.
+"""Finds out why this process may not write a SQLite file, and the remedy.
 
-SQLite itself says "unable to open database file" or "attempt to write a readonly database", and
-leaves the reader to find out which file, whose it is, and what to do.
+SQLite itself reports "unable to open database file" or "attempt to write a readonly database", but
+neither the file, nor its owner, nor what to do.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,28 +20,29 @@ _IN_A_FOLDER = os.R_OK | os.W_OK | os.X_OK
 _IN_A_FILE = os.R_OK | os.W_OK
 
 
-class PermissionFault(NamedTuple):
-    """What is wrong, and what the server's administrator is to do about it."""
+@dataclass(frozen=True, slots=True)
+class PermissionFault:
+    """A missing permission, and how the administrator grants it."""
 
-    what: str
+    reason: str
     remedy: str
 
 
 def find_permission_fault(database: Path) -> PermissionFault | None:
-    """Return what keeps this process from writing a SQLite file; None where nothing is seen.
+    """Return what keeps this process from writing a SQLite file; None where it finds nothing.
 
     SQLite writes two files beside its database (``-wal``, ``-shm``) and greyd one (``-lock``), so
-    the folder must be writable as well. The rights of the process count, not the number of its
-    user: a root without CAP_DAC_OVERRIDE may be kept out too.
+    the folder must be writable too. What counts is the process's capabilities, not its user id:
+    root without CAP_DAC_OVERRIDE may be refused as well.
     """
     folder = database.parent
     if closed := _closed_above(folder):
         return _whose(closed, "enter", [closed])
     if not folder.is_dir():
-        return PermissionFault(f"there is no folder {folder}", "make it, or name another")
+        return PermissionFault(f"there is no folder {folder}", "create it or name another")
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
-        what = f"{folder} is on a file system that is mounted read-only"
-        return PermissionFault(what, "mount it read-write")
+        reason = f"{folder} is on a file system that is mounted read-only"
+        return PermissionFault(reason, "mount it read-write")
     refused = list(_refused(database))
     return _whose(refused[0], "write", refused) if refused else None
 
@@ -59,7 +61,7 @@ def folder_is_missing(folder: Path) -> bool:
 
 
 def _closed_above(folder: Path) -> Path | None:
-    """Return the first folder on the way to a folder that may not be entered."""
+    """Return the topmost parent folder that this process may not enter."""
     for each in reversed(folder.absolute().parents):
         if not os.access(each, os.X_OK, effective_ids=True) and each.is_dir():
             return each
@@ -71,7 +73,7 @@ def _refused(database: Path) -> Iterator[Path]:
         yield database.parent
     for suffix in ("", "-wal", "-shm", "-lock"):
         path = Path(f"{database}{suffix}")
-        # Of a link the remedy would change what it leads to.
+        # The remedy for a link would change the file that it points to.
         if os.path.islink(path):  # noqa: PTH114 - pathlib's raises in a folder that is closed
             continue
         if os.access(path, os.F_OK) and not os.access(path, _IN_A_FILE, effective_ids=True):
@@ -88,8 +90,8 @@ def _whose(path: Path, verb: str, refused: list[Path]) -> PermissionFault:
         remedy = f"chmod u+rwX {names}"
     else:
         remedy = f"chown {process} {names}"
-    what = (
+    reason = (
         f"{path} belongs to {found.st_uid}:{found.st_gid} (mode {stat.S_IMODE(found.st_mode):04o}),"
         f" and greyd, which runs as {process}, may not {verb} it"
     )
-    return PermissionFault(what, remedy)
+    return PermissionFault(reason, remedy)

@@ -1,18 +1,17 @@
-"""Reads a SQLite file without changing a byte of it, of its folder or of what lies beside it.
+"""Reads a SQLite file without changing the file, its folder or the files beside it.
 
-SQLite's ``mode=ro`` does not suffice: beside a file in WAL mode that nobody has open it makes a
-``-wal`` and a ``-shm``, and after a crash it writes into the ``-shm``
-(https://www.sqlite.org/wal.html#read_only_databases). How a file is opened follows from what is
-beside it:
+SQLite's ``mode=ro`` is not enough: beside a file in WAL mode that no process has open it creates a
+``-wal`` and a ``-shm``, and after a crash it writes to the ``-shm``
+(https://www.sqlite.org/wal.html#read_only_databases). So greyd chooses by the files beside it:
 
 ===================================  ==============================================================
-who has it open                      how it is read
+who has it open                      how greyd reads it
 ===================================  ==============================================================
-a live process                       through the ``-shm`` that they share, as any reader
-nobody; the log is empty or gone     ``immutable=1``: the file alone has everything
+a live process                       through the shared ``-shm``, as any reader
+nobody; the log is empty or gone     ``immutable=1``: the file itself is complete
 nobody; a log and a ``-shm``         ``readonly_shm=1``: SQLite reads the log into its own memory
-nobody; a log without a ``-shm``     a copy, in a temporary folder of this process's own
-nobody; a log of another database    ``immutable=1``: the log does not count
+nobody; a log without a ``-shm``     from a copy in a temporary folder
+nobody; a log of another database    ``immutable=1``: the log is ignored
 ===================================  ==============================================================
 """
 
@@ -26,10 +25,13 @@ import sqlite3
 import struct
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from greyd.store.errors import StoreError
+from greyd.store.sqlite import schema
+from greyd.store.sqlite.file_identity import identify
 from greyd.store.sqlite.lock import DatabaseLock
 
 if TYPE_CHECKING:
@@ -39,13 +41,14 @@ if TYPE_CHECKING:
 _BUSY_SECONDS = 5.0
 _WAL = 2
 _LOCK_OF_SHM = 128
-"""Offset in the ``-shm`` of the byte that each process locks that has it open ("DMS")."""
+"""Offset in the ``-shm`` of the byte that each process with the file open locks ("DMS")."""
 _FLOCK = "hhqqi4x"
 """Linux's ``struct flock``."""
 
 
-class FileSnapshot(NamedTuple):
-    """What can be seen of a file; where it stays the same, nobody has written."""
+@dataclass(frozen=True, slots=True)
+class FileSnapshot:
+    """The state of a file and its logs; it changes when somebody writes."""
 
     inode: int
     size: int
@@ -55,10 +58,10 @@ class FileSnapshot(NamedTuple):
 
 
 class ReadOnlyDatabase:
-    """A connection that reads a file."""
+    """A connection to a file that is only read."""
 
     def __init__(self, path: str) -> None:
-        """Open it.
+        """Open the file.
 
         Raises:
             StoreError: it can't be read.
@@ -75,7 +78,7 @@ class ReadOnlyDatabase:
 
     @property
     def is_stale(self) -> bool:
-        """Whether what was read last may be of two moments, or of a file that is gone."""
+        """Whether the last read may have mixed two states of the file, or read a replaced one."""
         now = take_snapshot(self._path)
         if self._is_immutable:
             return now != self._look
@@ -90,13 +93,13 @@ class ReadOnlyDatabase:
     def _connect(self) -> sqlite3.Connection:
         if self._look.journal_size:
             return self._copied("-journal")
-        # A log is replayed whatever the header says of the journal.
+        # SQLite replays a log whatever the header says about the journal mode.
         if not _uses_wal(self._path) and not self._look.log_size:
             return self._opened("mode=ro")
         has_shm = os.path.lexists(f"{self._path}-shm")
         if has_shm and _is_live(self._path):
             return self._opened("mode=ro")
-        if not self._look.log_size or DatabaseLock(self._path).peek().is_foreign_log(self._path):
+        if not self._look.log_size or DatabaseLock(self._path).peek().has_foreign_wal(self._path):
             self._is_immutable = True
             return self._opened("mode=ro&immutable=1")
         if has_shm:
@@ -107,7 +110,7 @@ class ReadOnlyDatabase:
         address = f"{Path(path or self._path).absolute().as_uri()}?{options}"
         connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
-            # SQLite looks at the file only now.
+            # SQLite opens the file only now.
             connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
         except sqlite3.Error:
             connection.close()
@@ -115,14 +118,14 @@ class ReadOnlyDatabase:
         return connection
 
     def _copied(self, suffix: str) -> sqlite3.Connection:
-        """Read a copy: whoever brings in what is in the log or the journal has to write."""
+        """Read a copy, since replaying a log or a journal writes to the file."""
         folder = tempfile.mkdtemp(prefix="greyd-read-")
         self._end = lambda: shutil.rmtree(folder, ignore_errors=True)
         needed = self._look.size + self._look.log_size + self._look.journal_size
         if needed > shutil.disk_usage(folder).free:
             raise StoreError(
                 f"its last commits are in {self._path}{suffix}, and {tempfile.gettempdir()} has no"
-                " room for a copy of both; start greyd, or name another folder by TMPDIR"
+                " space for a copy of both; start greyd, or set TMPDIR to another folder"
             )
         for each in ("", suffix):
             copy = Path(f"{folder}/greyd.db{each}")
@@ -131,8 +134,25 @@ class ReadOnlyDatabase:
         return self._opened("mode=rw", f"{folder}/greyd.db")
 
 
+def open_read_only(path: str) -> ReadOnlyDatabase:
+    """Open greyd's file at ``path``.
+
+    Raises:
+        StoreError: there is none, it is not greyd's, or it can't be read.
+    """
+    if identify(path).version is None:
+        raise StoreError(f"sqlite:{path}: nothing is stored there")
+    database = ReadOnlyDatabase(path)
+    try:
+        schema.check(database.connection, path)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
 def take_snapshot(path: str) -> FileSnapshot:
-    """See what a file and its logs look like."""
+    """Return the state of a file and its logs."""
     sizes = []
     for suffix in ("-wal", "-journal"):
         try:
@@ -161,7 +181,7 @@ def _is_live(path: str) -> bool:
     try:
         descriptor = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
-        # SQLite will say why it can't be read.
+        # SQLite will give the reason.
         return True
     try:
         asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _LOCK_OF_SHM, 1, 0)

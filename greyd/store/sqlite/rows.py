@@ -1,12 +1,12 @@
-"""Rows in the file of the SQLite store: what one write transaction reads, decides and writes.
+"""The rows of the SQLite store: reads, decides and writes a batch in one transaction.
 
-A batch of transactions costs three statements, however many they are: one reads all that is
-remembered under their keys, then each rule is asked in turn and sees what those before it have
-changed, and what all have changed is inserted and updated together.
+A batch costs three statements, however many requests it has: one reads the values of all keys, then
+the rules are applied in order, each to the values that the earlier ones have left, and two write
+all changes.
 
-Rows are appended in their order of arrival and found by a 64-bit hash of their key, which keeps
-both the table and its index small; two keys of one hash are told apart by the key itself. Expired
-rows are passed over when read and leave in small steps.
+Rows are appended in the order of arrival and found by a 64-bit hash of their key, which keeps both
+the table and its index small; the key itself distinguishes two keys with the same hash. Reads skip
+expired rows, and the sweep deletes them in small steps.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ if TYPE_CHECKING:
     from greyd.rules.transaction import Rule
     from greyd.store.contract import DoneCallback
 
+    Batch = Sequence["TransactionJob | QueryJob"]
+
 
 _ROWS_PER_STEP = 500
 FEW_ROWS = _ROWS_PER_STEP // 10
-"""Expired rows in a step of the sweep below which the next step can wait."""
+"""If a step of the sweep deletes fewer rows, the next step can wait."""
 
 _KEYS_PER_SELECT = 512
 _LARGEST_ID = 2**63 - 1
 
 _COLUMNS = "id, CAST(key AS BLOB), CAST(value AS BLOB), CAST(expires_at AS INTEGER)"
-"""As they are meant, of whatever type a hand has made them."""
+"""Cast, because somebody may have stored another type by hand."""
 
 STORE_FULL = "the file has grown to --max-store-size"
 
@@ -54,32 +56,32 @@ CREATE INDEX IF NOT EXISTS record_hash ON record (hash);
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """Something to do inside a write transaction, and who waits for it."""
+    """Something to do inside a transaction, and the callback that gets the result."""
 
-    done: DoneCallback
+    on_done: DoneCallback
     answer: Any = None
     error: Exception | None = None
-    told: bool = False
+    is_complete: bool = False
 
-    def tell(self) -> None:
-        """Call who waits, unless that has been done."""
-        if not self.told:
-            self.told = True
-            self.done(self.answer, self.error)
+    def complete(self) -> None:
+        """Call ``on_done``, unless it has been called."""
+        if not self.is_complete:
+            self.is_complete = True
+            self.on_done(self.answer, self.error)
 
 
 @dataclass(slots=True, kw_only=True)
 class TransactionJob(Job):
-    """A rule, to be asked about what is remembered under some keys."""
+    """A rule to apply to the values of some keys."""
 
     keys: Sequence[bytes]
     rule: Rule[Any]
 
-    def ask(self, values: dict[bytes, bytes]) -> Sequence[Change]:
-        """Ask the rule; returns what it changes."""
+    def apply_rule(self, values: dict[bytes, bytes]) -> Sequence[Change]:
+        """Apply the rule; return its changes."""
         try:
             self.answer, changes = self.rule([values.get(key) for key in self.keys])
-        except Exception as error:  # noqa: BLE001 - goes to who asked; the others' work stands
+        except Exception as error:  # noqa: BLE001 - goes to the caller; the other jobs stand
             self.error = error
             return ()
         return changes
@@ -87,57 +89,56 @@ class TransactionJob(Job):
 
 @dataclass(slots=True, kw_only=True)
 class QueryJob(Job):
-    """Anything else."""
+    """Any other statements."""
 
-    do: Callable[[sqlite3.Connection, int], Any]
-    """Gets the time of day, too."""
-    reads: bool = False
-    """It changes nothing."""
+    query: Callable[[sqlite3.Connection, int], Any]
+    """Gets the connection and the time, in seconds since 1970."""
+    is_read_only: bool = False
 
     def run(self, connection: sqlite3.Connection, now: int) -> None:
-        """Do it."""
+        """Execute the statements."""
         try:
-            self.answer = self.do(connection, now)
+            self.answer = self.query(connection, now)
         except sqlite3.Error:
             raise
-        except Exception as error:  # noqa: BLE001 - goes to who asked; the others' work stands
+        except Exception as error:  # noqa: BLE001 - goes to the caller; the other jobs stand
             self.error = error
 
 
 def execute_batch(
     connection: sqlite3.Connection,
-    batch: Sequence[TransactionJob | QueryJob],
+    batch: Batch,
     now: int,
     *,
     full: bool = False,
     read_only: bool = False,
 ) -> None:
-    """Do all work of a batch in one transaction.
+    """Execute all jobs of a batch in one transaction, which sets their answers and errors.
 
     Args:
         connection: to the file.
-        batch: the work; each is given its answer or its error, and nobody is called.
-        now: the time of day, seconds since 1970.
-        full: no new triplet may be added; a transaction that would gets ``StoreFull``.
-        read_only: none of the work may change anything.
+        batch: the jobs. Their ``on_done`` is not called.
+        now: the time, seconds since 1970.
+        full: the file has no room for a new triplet; a job that adds one fails with
+            ``StoreFullError``.
+        read_only: no job changes anything.
 
     Raises:
-        sqlite3.Error: nothing of it is done.
+        sqlite3.Error: the transaction has been rolled back.
     """
-    # The write lock comes first: two processes that had both read an old value could else both
-    # believe that theirs is the next. Who only reads, as a walk by another process than the
-    # server, keeps nobody waiting.
-    only_reads = read_only or all(isinstance(work, QueryJob) and work.reads for work in batch)
+    # The write lock comes first: otherwise two processes could both decide on the same old value.
+    # A batch that only reads, such as a command's scan, needs no write lock and blocks nobody.
+    only_reads = read_only or all(isinstance(job, QueryJob) and job.is_read_only for job in batch)
     connection.execute("BEGIN" if only_reads else "BEGIN IMMEDIATE")
     try:
         together: list[TransactionJob] = []
-        for work in batch:
-            if isinstance(work, TransactionJob):
-                together.append(work)
+        for job in batch:
+            if isinstance(job, TransactionJob):
+                together.append(job)
             else:
                 _apply_rules(connection, together, now, full=full)
                 together = []
-                work.run(connection, now)
+                job.run(connection, now)
         _apply_rules(connection, together, now, full=full)
         connection.execute("COMMIT")
     except BaseException:
@@ -156,7 +157,7 @@ def _apply_rules(
     values, rows = _read(connection, hashes, now)
     changed: dict[bytes, Change] = {}
     for each in transactions:
-        changes = each.ask(values)
+        changes = each.apply_rule(values)
         if full and _adds_triplet(each.keys, changes, rows):
             each.answer, each.error = None, StoreFullError(STORE_FULL)
             continue
@@ -167,20 +168,20 @@ def _apply_rules(
 
 
 def _adds_triplet(keys: Sequence[bytes], changes: Sequence[Change], rows: dict[bytes, int]) -> bool:
-    """Whether a transaction is of a new triplet, none of whose keys has a row yet."""
+    """Whether a request is of a new triplet: no key has a row yet."""
     return not any(key in rows for key in keys) and any(is_triplet(each.key) for each in changes)
 
 
 def _read(
     connection: sqlite3.Connection, hashes: dict[bytes, int], now: int
 ) -> tuple[dict[bytes, bytes], dict[bytes, int]]:
-    """Return the values that have not expired, and the rows of all keys that have one."""
+    """Return the values that have not expired, and the row ids of all keys that have a row."""
     values: dict[bytes, bytes] = {}
     rows: dict[bytes, int] = {}
     wanted = list(hashes.values())
     for start in range(0, len(wanted), _KEYS_PER_SELECT):
         look = wanted[start : start + _KEYS_PER_SELECT]
-        # Few different statements, so that all of them stay prepared.
+        # Few different sizes, so that all statements stay prepared.
         size = 1 << (len(look) - 1).bit_length()
         look += look[-1:] * (size - len(look))
         for row, key, value, expires_at in connection.execute(_select(size), look).fetchall():
@@ -218,11 +219,11 @@ def _write(
 
 
 def hash_key(key: bytes) -> int:
-    """Return by what a key is found."""
+    """Return the hash by which a key is found."""
     return int.from_bytes(blake2b(key, digest_size=8).digest(), "big", signed=True)
 
 
-# Errands ----------------------------------------------------------------------------------------
+# Queries ----------------------------------------------------------------------------------------
 
 
 def get(connection: sqlite3.Connection, now: int, key: bytes) -> Record | None:
@@ -232,14 +233,14 @@ def get(connection: sqlite3.Connection, now: int, key: bytes) -> Record | None:
 
 
 def _records(rows: Iterable[tuple[int, bytes, bytes, int]], now: int) -> Iterator[Record]:
-    """Return what is not expired of rows of ``_COLUMNS``."""
+    """Yield the entries of rows of ``_COLUMNS`` that have not expired."""
     for _, key, value, expires_at in rows:
         if expires_at > now:
             yield Record(key, value, expires_at - now)
 
 
 def size(connection: sqlite3.Connection, _now: int) -> int:
-    """Return the number of rows, or more where some have left: counting them would take long."""
+    """Return an upper bound of the number of rows; counting them would take long."""
     first, last = connection.execute(
         "SELECT (SELECT min(id) FROM record), (SELECT max(id) FROM record)"
     ).fetchone()
@@ -254,7 +255,7 @@ def put(connection: sqlite3.Connection, change: Change, now: int) -> None:
 
 
 def delete(connection: sqlite3.Connection, now: int, keys: Sequence[bytes]) -> int:
-    """Forget what is under ``keys``; returns how many of them were there."""
+    """Delete the entries under ``keys``; return how many existed."""
     there = 0
     for key in keys:
         gone = connection.execute(
@@ -267,13 +268,13 @@ def delete(connection: sqlite3.Connection, now: int, keys: Sequence[bytes]) -> i
 
 
 NEWEST = _LARGEST_ID
-"""A row behind all others."""
+"""A row after all others."""
 
 
 def entries_before(
     connection: sqlite3.Connection, now: int, row: int
 ) -> tuple[int, list[Record]] | None:
-    """Return some hundred entries before a row, and the first one's row; None at the beginning."""
+    """Return the first of some hundred rows before a row, and their entries; None at the end."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM record WHERE id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - a constant
         (row, _ROWS_PER_STEP),
@@ -284,15 +285,15 @@ def entries_before(
 
 
 def sweep(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, int]:
-    """Take the expired rows out of the next few hundred behind ``row``.
+    """Delete the expired rows among the few hundred after ``row``.
 
     Args:
         connection: to the file.
-        now: the time by which rows have expired for good.
+        now: the time by which rows have certainly expired.
         row: where the last step ended.
 
     Returns:
-        Where to go on, and how many rows left.
+        Where the next step begins, and how many rows were deleted.
     """
     end = connection.execute(
         "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (row, _ROWS_PER_STEP)
@@ -306,7 +307,7 @@ def sweep(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, int]
 
 
 def bytes_in_use(connection: sqlite3.Connection) -> int:
-    """Return how much of the file is in use, the log of commits included."""
+    """Return how many bytes of the file are in use, including what is in the write-ahead log."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()

@@ -1,7 +1,6 @@
-"""Moves a database's files out of the way, under names that tell what they are. Nothing is removed.
+"""Renames a database's files, so that greyd can begin with an empty one. Deletes nothing.
 
-Only the server calls this, with the database's lock held and no connection to it open in this
-process.
+Only the server does this, while it holds the database's lock and has no connection open.
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ _FLOCK = "hhqqi4x"
 
 
 def set_aside(path: str, held: HeldLock) -> str:
-    """Keep a damaged database under another name; returns what has been done.
+    """Rename a damaged database; return what has been done, for the log.
 
-    It is left where it is unless its header proves that it is greyd's, and while another process
-    has it open: that one is asked to let go of it.
+    The database stays where it is unless its header proves that it is greyd's. It also stays while
+    another process has it open; greyd asks that process to close it.
 
     Raises:
-        OSError: it can't be moved.
+        OSError: it can't be renamed.
     """
     if not is_provably_ours(path):
-        return "nothing in it proves that it is greyd's, so it stays there; move it away by hand"
+        return "nothing in it proves that it is greyd's, so greyd leaves it; move it away by hand"
     if not held.is_alone:
-        return "other processes can't be kept out, as the file system has no locks; move it away"
+        return "the file system has no locks to keep other processes out; move it away by hand"
     with _opened_by_nobody_else(path) as other:
         if other is not None:
             held.note_damaged(Path(path).stat().st_ino)
             who = f"process {other} has" if other else "another process has"
-            return f"{who} it open; it is set aside as soon as that lets go of it"
+            return f"{who} it open; greyd sets it aside once that has closed it"
         aside = _free_name(f"{path}.damaged-{_stamp()}")
-        # Nobody may find the database without the commits that belong to it.
+        # The database must never be there without its commits.
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 Path(path + suffix).rename(aside + suffix)
@@ -55,11 +54,11 @@ def set_aside(path: str, held: HeldLock) -> str:
     return f"set aside as {aside}, going on with an empty file"
 
 
-def move_log_away(path: str) -> str:
-    """Move a log of commits away that belongs to another database; returns its new name.
+def move_wal_away(path: str) -> str:
+    """Rename a write-ahead log that belongs to another database; return its new name.
 
     Raises:
-        OSError: it can't be moved.
+        OSError: it can't be renamed.
     """
     aside = _free_name(f"{path}.replaced-{_stamp()}")
     for suffix in ("-wal", "-shm"):
@@ -85,9 +84,9 @@ def _opened_by_nobody_else(path: str) -> Iterator[int | None]:
     """Keep SQLite in other processes from opening a database.
 
     Yields:
-        None where that is so; else the process that has it open, 0 where that can't be told.
+        None; or the id of a process that has it open, 0 where the system does not tell which.
     """
-    # Who has a database in WAL mode open holds a shared lock on it all the time.
+    # A process that has a database open in WAL mode always holds a shared lock on it.
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.store.errors import StoreError, UnusableStoreError
-from greyd.store.sqlite import store as sqlite_store
+from greyd.store.sqlite import checkpointer, database, rows
 from greyd.store.sqlite.file_identity import APPLICATION_ID, SCHEMA_VERSION, identify
 from greyd.store.sqlite.lock import DatabaseLock, DatabaseLockedError
 from greyd.store.sqlite.read_only import ReadOnlyDatabase
@@ -319,7 +319,7 @@ def test_a_copy_that_has_no_room_is_told_in_one_line(
 ) -> None:
     crashed_without_shm(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))  # type: ignore[attr-defined] # the type of its result has no other name
-    with pytest.raises(StoreError, match="start greyd, or name another folder by TMPDIR"):
+    with pytest.raises(StoreError, match="start greyd, or set TMPDIR to another folder"):
         ReadOnlyDatabase(str(tmp_path / "greyd.db"))
 
 
@@ -501,16 +501,16 @@ def break_it(patch: pytest.MonkeyPatch, where: str, error: Exception) -> None:
         raise error
 
     if where == "execute_batch":
-        patch.setattr(sqlite_store, "execute_batch", fail)
+        patch.setattr(rows, "execute_batch", fail)
     else:
-        patch.setattr(sqlite_store, {"connect": "_connect", "identify": "identify"}[where], fail)
+        patch.setattr(database, {"connect": "_connect", "identify": "identify"}[where], fail)
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=repr)
 def test_no_error_ends_the_thread_that_writes_the_log_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_CHECKPOINT_SECONDS", 0.02)
+    monkeypatch.setattr(checkpointer, "CHECKPOINT_SECONDS", 0.02)
     file = tmp_path / "greyd.db"
     reported: list[Exception] = []
     warnings: list[str] = []
@@ -533,7 +533,7 @@ def test_no_error_ends_the_thread_that_writes_the_log_back(
             await until(lambda: bool(rows_in_file_alone(file)))
 
     serve(file, use)
-    assert "the log of commits grows" in warnings[0]
+    assert "the write-ahead log grows" in warnings[0]
     assert reported == ([error] if isinstance(error, UNEXPECTED) else [])
 
 
@@ -612,7 +612,7 @@ def test_the_log_of_the_same_file_is_replayed(tmp_path: Path, how: str) -> None:
 def test_a_file_that_is_overwritten_in_use_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_CHECKPOINT_SECONDS", 0.05)
+    monkeypatch.setattr(checkpointer, "CHECKPOINT_SECONDS", 0.05)
     file, backup = tmp_path / "greyd.db", tmp_path / "backup.db"
     fill(f"sqlite:{file}", ENTRIES)
     backup.write_bytes(file.read_bytes())
@@ -635,7 +635,7 @@ def test_a_file_that_is_overwritten_in_use_is_noticed(
 def test_two_stores_on_one_file_warn_of_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_CHECKPOINT_SECONDS", 0.02)
+    monkeypatch.setattr(checkpointer, "CHECKPOINT_SECONDS", 0.02)
     file = tmp_path / "greyd.db"
     warnings: list[str] = []
 
@@ -656,7 +656,7 @@ def test_a_record_that_is_torn_proves_nothing(tmp_path: Path) -> None:
     lock = DatabaseLock(str(tmp_path / "greyd.db"))
     for text in ("", "{", '{"greyd": 1}', json.dumps({"greyd": {"state": "open", "log": [1]}})):
         Path(lock.path).write_text(text)
-        assert not lock.peek().is_foreign_log(str(tmp_path / "greyd.db"))
+        assert not lock.peek().has_foreign_wal(str(tmp_path / "greyd.db"))
 
 
 def replace_by_text(file: Path) -> None:
