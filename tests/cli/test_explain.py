@@ -17,7 +17,7 @@ from greyd.rules.records import Client, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.whitelist.hits import HitCount
 from tests.commands import content, fill, run
-from tests.dns_server import dns_server
+from tests.dns_server import SERVFAIL, dns_server
 from tests.fake_dns import address_of
 
 if TYPE_CHECKING:
@@ -186,7 +186,11 @@ def test_a_request_that_can_t_be_decided_is_told(
         ((), "hello", "no request"),
         (("--client-address=192.0.2.7",), "", "--sender, --recipient: missing"),
         (("--log-line=hello",), "", "no line of greyd's"),
-        ((*REQUEST, "--helo-name=a\nsasl_username=x"), "", "helo_name: no value"),
+        (
+            (*REQUEST, "--helo-name=a\nsasl_username=x"),
+            "",
+            "helo_name: a value of a request has no line breaks",
+        ),
         ((), "x" * 1_100_000, "larger than"),
     ],
 )
@@ -352,7 +356,7 @@ def test_without_a_name_dns_is_asked_for_it_as_postfix_does(place: Path) -> None
 def test_a_name_that_does_not_lead_back_is_told_to_be_the_reason(place: Path) -> None:
     zone = {PTR: ["60 PTR mx.white.example."], "mx.white.example": ["60 A 192.0.2.99"]}
     answer = told(place, *REQUEST, "--client-name=unknown", zone=zone)
-    assert "does not lead back" in step(answer, "request")["details"][0]
+    assert "does not resolve back to it" in step(answer, "request")["details"][0]
     near = step(answer, "client whitelist")["near"]
     assert near[0]["entry"] == "white.example"
     assert "does not lead back" in near[0]["why"]
@@ -363,7 +367,7 @@ def test_an_address_without_a_name_and_one_that_is_confirmed_by_now_are_told(pla
     assert "has no name in DNS" in step(answer, "request")["details"][0]
     zone = {PTR: ["60 PTR mx.white.example."], "mx.white.example": ["60 A 192.0.2.7"]}
     answer = told(place, *REQUEST, "--client-name=unknown", zone=zone)
-    assert "DNS confirms it now as mx.white.example" in step(answer, "request")["details"][0]
+    assert "DNS now confirms the name mx.white.example" in step(answer, "request")["details"][0]
     assert answer["verdict"]["reason"] == "new"
 
 
@@ -389,6 +393,13 @@ def test_without_dns_nothing_is_asked_and_that_is_told(place: Path) -> None:
     assert step(answer, "evidence")["details"] == []
 
 
+def test_what_leaves_it_unsure_is_named(place: Path) -> None:
+    zone: Zone = {"7.2.0.192.dnsbl.test": SERVFAIL}
+    answer = told(place, *REQUEST, zone=zone, GREYD_DNSBL="dnsbl.test")
+    text = step(answer, "evidence")["text"]
+    assert "unsure: no answer to A 7.2.0.192.dnsbl.test" in text
+
+
 def test_a_correspondence_is_told(place: Path) -> None:
     settings = Settings(learn_outbound=True, identity=("spf",))
     key = correspondence_key(b"alice@example.com", b"bob@example.org", settings)
@@ -397,7 +408,7 @@ def test_a_correspondence_is_told(place: Path) -> None:
     answer = told(place, *REQUEST, "--sender=alice@example.com", zone=zone,
                   GREYD_IDENTITY="spf", GREYD_LEARN_OUTBOUND="1")  # fmt: skip
     assert answer["verdict"]["reason"] == "correspondent"
-    assert "has been written to" in " ".join(step(answer, "memory")["details"])
+    assert "the recipient has written to the sender" in " ".join(step(answer, "memory")["details"])
 
 
 def test_hits_are_not_counted_by_it(place: Path) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.cli.explain.steps import Case, outlook, steps
+from greyd.cli.explain.explained_request import ExplainedRequest
+from greyd.cli.explain.rule_step import retry_window
+from greyd.cli.explain.steps import describe_steps
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
 from greyd.policy.control_poller import ControlPoller
@@ -150,7 +152,7 @@ async def compare(store: Store, seed: int, number: int) -> set[Reason]:
             before = await content(store)
             found = await dry_run(request, settings, WHITELISTS, store, collector)
             assert await content(store) == before, "explain has stored something"
-            told = steps(Case(request, settings, LISTS, WHITELISTS, found, None, ()))
+            told = describe_steps(ExplainedRequest(request, settings, LISTS, WHITELISTS, found))
             check_told(told, found)
             check_outlook(request, settings, found)
             said = await answer_of(server.policy, request)
@@ -186,12 +188,12 @@ def check_told(told: list[Any], found: DryRun) -> None:
 
 
 def check_outlook(request: Request, settings: Settings, found: DryRun) -> None:
-    case = Case(request, settings, LISTS, WHITELISTS, found, None, ())
-    passes_at, until = outlook(case)
+    window = retry_window(ExplainedRequest(request, settings, LISTS, WHITELISTS, found))
     if found.reason in (Reason.NEW, Reason.EARLY_RETRY):
-        assert found.now < passes_at <= until or settings.delay_varies
+        assert window is None or found.now < window.passes_at <= window.ends_at
+        assert window is not None or settings.delay_varies
     else:
-        assert (passes_at, until) == (0, 0)
+        assert window is None
 
 
 def test_explain_s_verdict_is_the_server_s_whatever_is_asked_and_stored() -> None:
@@ -228,9 +230,13 @@ def test_a_retry_at_the_time_that_was_told_passes_and_one_before_does_not() -> N
             )  # fmt: skip
             store = server.guard.store
             found = await dry_run(request, settings, WHITELISTS, store, None)
-            case = Case(request, settings, LISTS, WHITELISTS, found, None, ())
-            passes_at, until = outlook(case)
-            assert (passes_at, until) == (START + 77, START + settings.retry_window_seconds)
+            window = retry_window(ExplainedRequest(request, settings, LISTS, WHITELISTS, found))
+            assert window is not None
+            passes_at = window.passes_at
+            assert (passes_at, window.ends_at) == (
+                START + 77,
+                START + settings.retry_window_seconds,
+            )
             for now, passes in ((START, False), (passes_at - 1, False), (passes_at, True)):
                 later = request._replace(policy_test_time=b"%d" % now)
                 assert (await answer_of(server.policy, later) or b"").startswith(

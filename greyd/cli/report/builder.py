@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from greyd.cli.report import lost_mail, triplets
-from greyd.cli.report.clients import ClientNames
+from greyd.cli.report.clients import ClientGroups
 from greyd.cli.report.kinds import EARNED, DecisionKind, kind_of
 from greyd.cli.report.log_report import DelayStatistics, LogReport
 from greyd.cli.report.lost_mail import LostMailRanking
@@ -63,7 +63,7 @@ class ReportBuilder:
         self._delays: Counter[int] = Counter()
         self._waits, self._early = LargestTotals(), LargestTotals()
 
-        self._clients = ClientNames(settings)
+        self._clients = ClientGroups(settings)
         self._lost = LostMailRanking(self._clients, top)
         self._pools = PoolCounter(self._clients, settings.retry_window_seconds)
         self._triplets = TripletTracker(self._clients, self._lost, self._pools, self._due_seconds)

@@ -19,8 +19,8 @@ UNKNOWN_NAMES = (b"", b"unknown")
 """What Postfix logs for a client whose name DNS does not verify."""
 
 
-class ClientNames:
-    """Finds organisations and networks, and remembers them: logs repeat the same clients."""
+class ClientGroups:
+    """Finds the organisations and networks of clients, and caches them: logs repeat clients."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

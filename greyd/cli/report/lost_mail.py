@@ -6,7 +6,7 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greyd.cli.report.clients import UNKNOWN_NAMES, ClientNames
+from greyd.cli.report.clients import UNKNOWN_NAMES, ClientGroups
 from greyd.cli.report.log_report import LostMail
 from greyd.cli.sketches import LargestTotals
 from greyd.rules.address import parse_address
@@ -49,7 +49,7 @@ class PendingTriplet:
 class LostMailRanking:
     """Counts lost mail, and keeps those mails that are the most likely to have been wanted."""
 
-    def __init__(self, clients: ClientNames, size: int) -> None:
+    def __init__(self, clients: ClientGroups, size: int) -> None:
         """Keep ``size`` mails."""
         self._clients = clients
         self._size = size

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.report.log_report import SenderPool
 
 if TYPE_CHECKING:
-    from greyd.cli.report.clients import ClientNames
+    from greyd.cli.report.clients import ClientGroups
     from greyd.cli.report.lost_mail import PendingTriplet
 
 MAX_POOLS = 50_000
@@ -26,7 +26,7 @@ class _PoolTotals:
 class PoolCounter:
     """Counts the mails that came from several networks of one provider."""
 
-    def __init__(self, clients: ClientNames, retry_window_seconds: int) -> None:
+    def __init__(self, clients: ClientGroups, retry_window_seconds: int) -> None:
         self._clients = clients
         self._retry_window_seconds = retry_window_seconds
         self._pools: dict[bytes, _PoolTotals] = {}

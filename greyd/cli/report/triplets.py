@@ -12,7 +12,7 @@ from greyd.rules.keys import normalise_sender
 from greyd.rules.reasons import PASS
 
 if TYPE_CHECKING:
-    from greyd.cli.report.clients import ClientNames
+    from greyd.cli.report.clients import ClientGroups
     from greyd.cli.report.lost_mail import LostMailRanking
     from greyd.cli.report.pools import PoolCounter
     from greyd.maillog.decisions import LoggedDecision
@@ -27,7 +27,7 @@ class TripletTracker:
     """Counts how first contacts end."""
 
     def __init__(
-        self, clients: ClientNames, lost: LostMailRanking, pools: PoolCounter, due_seconds: int
+        self, clients: ClientGroups, lost: LostMailRanking, pools: PoolCounter, due_seconds: int
     ) -> None:
         """Take a triplet for lost ``due_seconds`` after its first attempt."""
         self._clients = clients

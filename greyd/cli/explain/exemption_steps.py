@@ -1,0 +1,144 @@
+"""The steps before the store is read: request, login, whitelists, mode, expected mail, address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.cli.explain.step import ExplainedStep, entry_text
+from greyd.escaping import printable
+from greyd.rules.reasons import Reason
+from greyd.terminal import format_timestamp
+from greyd.whitelist.near_misses.reasons import ClientNames
+from greyd.whitelist.near_misses.search import near_misses_for_client, near_misses_for_recipient
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.cli.explain.explained_request import ExplainedRequest
+    from greyd.whitelist.entries import WhitelistEntry, WhitelistFile
+
+_NEEDED = ("client_address", "client_name", "sender", "recipient")
+
+
+def describe_request(case: ExplainedRequest) -> ExplainedStep:
+    """Describe the request itself."""
+    request = case.request
+    if request.request != b"smtpd_access_policy":
+        kind = printable(request.request or b"(none)")
+        return ExplainedStep(
+            "request", f"request={kind} is not answered, only request=smtpd_access_policy"
+        )
+    if case.reason is Reason.OUTBOUND:
+        return ExplainedStep("request", "outbound mail of a local user: it passes")
+    if missing := [name for name in _NEEDED if getattr(request, name) is None]:
+        return ExplainedStep(
+            "request", f"{', '.join(missing)} missing: the mail passes without a decision"
+        )
+    client = f"{printable(request.client_name or b'')}[{printable(request.client_address or b'')}]"
+    sender, recipient = printable(request.sender or b""), printable(request.recipient or b"")
+    return ExplainedStep("request", f"from {client}, <{sender}> to <{recipient}>", _name_note(case))
+
+
+def _name_note(case: ExplainedRequest) -> list[str]:
+    """Return a line about the client's name, if there is something to know."""
+    resolved, name = case.resolved_name, (case.request.client_name or b"").lower()
+    address = printable(case.request.client_address or b"")
+    if resolved is None:
+        unknown = "Postfix could not confirm a name (unknown), so only the address can match"
+        return [unknown] if name == b"unknown" else []
+    names = ", ".join(printable(each) for each in resolved.names)
+    if resolved.confirmed and name == b"unknown":
+        return [
+            "unknown when the mail came, so only the address can match; DNS now confirms the name"
+            f" {printable(resolved.confirmed)}"
+        ]
+    if resolved.confirmed:
+        return ["the name was looked up now, as Postfix does; Postfix logs the name that it found"]
+    if not names:
+        return [f"unknown: {address} has no name in DNS (PTR), so only the address can match"]
+    return [
+        f"unknown: {address} has the name {names} in DNS, but that name does not resolve back to"
+        " it, so only the address can match"
+    ]
+
+
+def describe_authenticated(case: ExplainedRequest) -> ExplainedStep:
+    """Describe whether the client has logged in."""
+    user = case.request.sasl_username
+    text = f"logged in as {printable(user)}" if user else "no (no sasl_username)"
+    return ExplainedStep("authenticated", text)
+
+
+def describe_client_whitelist(case: ExplainedRequest) -> ExplainedStep:
+    """Describe which entry for clients matches, or nearly does."""
+    request, address = case.request, case.address
+    name = request.client_name or b""
+    if entry := case.whitelists.match_client(name, address):
+        return ExplainedStep("client whitelist", _matching(entry), match=entry)
+    what = printable(name) + (f" and {printable(address.text)}" if address else "")
+    resolved = case.resolved_name.names if case.resolved_name else ()
+    reverse = (request.reverse_client_name or b"").lower()
+    others = tuple({*resolved, reverse} - {b"", b"unknown", name.lower()})
+    names = ClientNames(name, address, others, request.helo_name or b"", request.sender or b"")
+    return ExplainedStep(
+        "client whitelist",
+        _not_matching(case.files.clients, len(case.whitelists.clients), what),
+        near=near_misses_for_client(case.files.clients, case.files.recipients, names),
+    )
+
+
+def describe_recipient_whitelist(case: ExplainedRequest) -> ExplainedStep:
+    """Describe which entry for recipients matches, or nearly does."""
+    recipient, sender = case.request.recipient or b"", case.request.sender or b""
+    if entry := case.whitelists.match_recipient(recipient):
+        return ExplainedStep("recipient whitelist", _matching(entry), match=entry)
+    files = case.files
+    return ExplainedStep(
+        "recipient whitelist",
+        _not_matching(files.recipients, len(case.whitelists.recipients), printable(recipient)),
+        near=near_misses_for_recipient(files.recipients, files.clients, recipient, sender),
+    )
+
+
+def _matching(entry: WhitelistEntry) -> str:
+    return f'{entry.file}:{entry.line}: "{entry_text(entry.text)}" matches'
+
+
+def _not_matching(files: Sequence[WhitelistFile], number: int, what: str) -> str:
+    names = ", ".join(each.file for each in files) or "no file"
+    return f"none of {number} entries in {names} matches {what}"
+
+
+def describe_mode(case: ExplainedRequest) -> ExplainedStep:
+    """Describe the mode in force."""
+    override, mode = case.dry_run.control.mode, case.dry_run.mode
+    if override is None or not override.holds(case.dry_run.now):
+        return ExplainedStep("mode", f"{mode}, from the settings (--mode)")
+    until = f" until {format_timestamp(override.until)}" if override.until else ""
+    return ExplainedStep(
+        "mode",
+        f"{mode}{until}, set by {override.by} at {format_timestamp(override.at)} (greyd mode)",
+    )
+
+
+def describe_expected(case: ExplainedRequest) -> ExplainedStep:
+    """Describe whether ``greyd expect`` has opened a window for the mail."""
+    windows = [each for each in case.dry_run.control.windows if case.dry_run.now < each.until]
+    details = [
+        f"{each.recipient} from {each.sender_domain or 'anybody'}"
+        f" until {format_timestamp(each.until)}"
+        for each in windows
+    ]
+    if case.reason is Reason.EXPECTED:
+        return ExplainedStep("expected", "yes (greyd expect)", details)
+    why = (
+        f"none of {len(windows)} open windows is for this mail" if windows else "no window is open"
+    )
+    return ExplainedStep("expected", f"no: {why} (greyd expect)", details)
+
+
+def describe_client_address(case: ExplainedRequest) -> ExplainedStep | None:
+    """Describe an invalid address; None for a valid one."""
+    if case.address is not None:
+        return None
+    return ExplainedStep("client address", "not an IP address, so there is no triplet; it passes")

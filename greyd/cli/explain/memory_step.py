@@ -1,0 +1,134 @@
+"""The step that reads the store: what is remembered of the triplet, the client and the sender."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.cli.explain.step import ExplainedStep
+from greyd.config.durations import format_duration
+from greyd.escaping import printable
+from greyd.rules.address import address_text, network_of, network_prefix
+from greyd.rules.evidence import delay_for
+from greyd.rules.greylist import has_passed
+from greyd.rules.keys import normalise_sender
+from greyd.rules.records import Client, Identity, Triplet
+from greyd.terminal import format_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from greyd.cli.explain.explained_request import ExplainedRequest
+
+
+def describe_memory(case: ExplainedRequest) -> ExplainedStep | None:
+    """Describe the entries of the store that count; None for an invalid client address."""
+    keys = case.keys
+    if keys is None:
+        return None
+    if case.dry_run.store_error:
+        text = f"the store cannot be read: {case.dry_run.store_error}"
+        return ExplainedStep("memory", text, list(_key_notes(case)))
+    records = [
+        *_triplet(case, "triplet", keys.triplet),
+        *_client(case, keys.client),
+        *_triplet(case, "identity's triplet", keys.identity_triplet),
+        *_identity(case, keys.identity),
+        *_correspondence(case, keys.correspondence),
+    ]
+    return ExplainedStep("memory", records[0], [*records[1:], *_key_notes(case)])
+
+
+def _key_notes(case: ExplainedRequest) -> Iterator[str]:
+    """Yield how the keys differ from the request's attributes."""
+    address, sender, settings = case.address, case.request.sender or b"", case.settings
+    if address is not None and not settings.lookup_by_host:
+        prefix = network_prefix(address.number, address.bits, settings)
+        network = address._replace(number=network_of(address, settings))
+        text = printable(address_text(network.number, network.bits))
+        yield f"the client counts by its network, {text}/{prefix}"
+    normal = normalise_sender(sender)
+    if normal != sender:
+        yield f"the sender counts as {printable(normal)}: {', '.join(_left_out(sender, normal))}"
+    if settings.privacy:
+        yield "keys are hashes (--privacy)"
+
+
+def _left_out(sender: bytes, normal: bytes) -> Iterator[str]:
+    local, left = sender.partition(b"@")[0], normal.partition(b"@")[0]
+    if local.startswith(b"prvs=") and not left.startswith(b"prvs="):
+        yield "without the BATV tag"
+    if b"+" in local:
+        yield "without the part after +"
+    if b"#" in left and b"#" not in local:
+        yield "with # for each number"
+
+
+def _ago(when: int, now: int) -> str:
+    return f"{format_timestamp(when)} ({format_duration(now - when)} ago)"
+
+
+def _is_forgotten(last: int, case: ExplainedRequest) -> bool:
+    return abs(case.dry_run.now - last) > case.settings.max_age_seconds
+
+
+def _triplet(case: ExplainedRequest, name: str, key: bytes) -> Iterator[str]:
+    if not key:
+        return
+    now, settings = case.dry_run.now, case.settings
+    value = case.value(key)
+    triplet = Triplet.load(value) if value is not None else None
+    if triplet is None:
+        yield f"{name}: never seen"
+        return
+    first, last = _ago(triplet.first_seen, now), _ago(triplet.last_seen, now)
+    seen = f"{name}: first seen {first}, last {last}"
+    delay = delay_for(case.dry_run.evidence, settings)
+    if _is_forgotten(triplet.last_seen, case):
+        yield f"{seen}; that is longer ago than --max-age, so it is new"
+    elif has_passed(triplet, delay, settings):
+        at = f" at {format_timestamp(triplet.passed_at)}" if triplet.passed_at else ""
+        yield f"{seen}; it has passed{at}"
+    elif now - triplet.first_seen > settings.retry_window_seconds:
+        yield f"{seen}; it has not passed within --retry-window, so it is new"
+    else:
+        yield f"{seen}; it has not passed yet"
+
+
+def _client(case: ExplainedRequest, key: bytes) -> Iterator[str]:
+    needed = case.settings.auto_whitelist_clients
+    if not needed:
+        yield "client: auto-whitelisting is off"
+        return
+    value = case.value(key)
+    client = Client.load(value) if value is not None else None
+    if client is None or _is_forgotten(client.last_counted, case):
+        yield f"client: has come back 0 of {needed} times"
+        return
+    last = _ago(client.last_counted, case.dry_run.now)
+    is_known = "; auto-whitelisted" if client.successes >= needed else ""
+    yield f"client: has come back {client.successes} of {needed} times, last {last}{is_known}"
+
+
+def _identity(case: ExplainedRequest, key: bytes) -> Iterator[str]:
+    settings = case.settings
+    needed = settings.auto_whitelist_identities
+    if not key or not needed:
+        return
+    value = case.value(key)
+    identity = Identity.load(value) if value is not None else None
+    if identity is None or _is_forgotten(identity.last_counted, case):
+        yield f"identity: has come back 0 of {needed} times"
+        return
+    age = format_duration(identity.last_counted - identity.first_counted)
+    needed_age = format_duration(settings.identity_age_seconds)
+    is_known = "; auto-whitelisted" if identity.has_earned_its_pass(settings) else ""
+    yield (
+        f"identity: has come back {identity.successes} of {needed} times, over {age} of the"
+        f" {needed_age} needed{is_known}"
+    )
+
+
+def _correspondence(case: ExplainedRequest, key: bytes) -> Iterator[str]:
+    if key:
+        has = "has" if case.value(key) else "has not"
+        yield f"correspondence: the recipient {has} written to the sender"
