@@ -55,7 +55,8 @@ def _parameters(command: Any) -> dict[str, Any]:
     return {
         "options": [
             {
-                "names": [*each.opts, *each.secondary_opts],
+                # typer has those of --help in a set; their order changes at each start.
+                "names": sorted([*each.opts, *each.secondary_opts], key=len, reverse=True),
                 "help": " ".join((each.help or "").split()),
                 "value": not each.is_flag,
                 "multiple": each.multiple,

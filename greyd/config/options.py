@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 
 class Arity(Enum):
-    """How an option stands on the command line."""
+    """How many values an option takes on the command line."""
 
     VALUE = "value"
     FLAG = "flag"
     OPTIONAL = "optional"
     """``--name`` or ``--name=value``."""
     MANY = "many"
-    """May be given several times."""
+    """May be repeated."""
 
 
 # The table --------------------------------------------------------------------------------------
@@ -54,24 +54,24 @@ class Arity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing that can be set."""
+    """One setting, with its names and its parser."""
 
     name: str
-    """As on the command line, without dashes."""
+    """Its name on the command line, without dashes."""
     field: str
-    """Its field of ``Settings``."""
+    """Its field in ``Settings``."""
     read: Parser
     help: str
     kind: Arity = Arity.VALUE
     metavar: str = ""
     spellings: tuple[str, ...] = ()
-    """Other names; one letter is a short option."""
+    """Other names; a single letter is a short option."""
     zero_is_default: bool = False
-    """``0`` means the default (postgrey's behaviour); said in a warning."""
+    """``0`` means the default, as for postgrey; a warning says so."""
     empty_is_default: bool = False
-    """An empty text means the default; said in a warning."""
+    """An empty value means the default; a warning says so."""
     bare: str = ""
-    """What an ``OPTIONAL`` option without a value means."""
+    """The value of an ``OPTIONAL`` option that is given without one."""
     default: str = ""
     """The default as the help shows it."""
 
@@ -87,134 +87,149 @@ class Option:
 
 
 OPTIONS: tuple[Option, ...] = (
-    # Where it listens
+    # Listening
     Option(
         "inet", "inet", parse_endpoint,
-        "Listen on TCP; without a host on localhost, both families.",
+        "Listen on this TCP port; without HOST on localhost, over IPv4 and IPv6.",
         Arity.MANY, "[HOST:]PORT", ("i",), default="localhost:10023",
     ),
-    Option("unix", "unix", parse_unix_path, "Listen on a Unix socket.", Arity.MANY, "PATH", ("u",)),
     Option(
-        "socketmode", "socket_mode", parse_socket_mode, "Mode of the Unix sockets.",
+        "unix", "unix", parse_unix_path, "Listen on a Unix socket at PATH.",
+        Arity.MANY, "PATH", ("u",),
+    ),
+    Option(
+        "socketmode", "socket_mode", parse_socket_mode, "Permissions of the Unix sockets.",
         metavar="OCTAL", zero_is_default=True, default="0666",
     ),
     Option(
         "listen-queue-size", "listen_queue_size",
         integer_between(0, MAX_INT, "a number of connections"),
-        "Connections that may wait to be accepted.", metavar="N", zero_is_default=True,
+        "Maximum number of connections waiting to be accepted.", metavar="N", zero_is_default=True,
         default="1024",
     ),
     Option(
         "exim", "exim", parse_flag,
-        "Close the connection after each reply, for Exim.", Arity.FLAG,
+        "Close each connection after its reply, as Exim expects.", Arity.FLAG,
     ),
-    # What it decides
+    # Greylisting
     Option(
         "delay", "delay_seconds", parse_delay,
-        "How long an unknown triplet is greylisted. Four numbers with commas: for clients that are"
-        " clean, unsure, suspicious, listed.",
+        "Greylist an unknown triplet for this long. Four numbers separated by commas set the"
+        " delays of clean, unsure, suspicious and listed clients.",
         metavar="SECONDS", zero_is_default=True, default="300",
     ),
     Option(
         "max-age", "max_age_seconds", parse_days,
-        "After how long without sight a triplet or a client is forgotten.",
+        "Forget triplets and clients not seen for this long.",
         metavar="DAYS", zero_is_default=True, default="35",
     ),
     Option(
         "retry-window", "retry_window_seconds", parse_retry_window,
-        "How long a greylisted triplet waits for its retry.", metavar="DAYS|HOURSh", default="2",
+        "Forget a greylisted triplet that is not retried within this time.",
+        metavar="DAYS|HOURSh", default="2",
     ),
     Option(
         "auto-whitelist-clients", "auto_whitelist_clients", parse_not_negative,
-        "Whitelist a client once it has come back so often; 0 turns it off.",
+        "Whitelist a client after this many successful retries; 0 disables it.",
         Arity.OPTIONAL, "N", bare="5", default="5",
     ),
-    # Who it is
+    # Identity and evidence
     Option(
         "preset", "preset", one_of("recommended"),
-        "Know senders by who they are: turns on what this part of the page has, as"
-        " docs/identity.md says; each can still be set by itself.",
+        "Identify senders by their organisation, and use DNS lists: sets --identity, --greylist,"
+        " --dnsbl and others to the values in docs/identity.md, unless they are set explicitly.",
         metavar="recommended",
     ),
     Option(
         "identity", "identity", parse_identity_ways,
-        "By what to know for whom a client sends: spf, name, subnet, in this order.",
+        "How to identify the organisation a client sends for, in order of preference: spf,"
+        " name, subnet.",
         metavar="WAYS", default="subnet",
     ),
     Option(
         "auto-whitelist-identities", "auto_whitelist_identities", parse_not_negative,
-        "Whitelist an identity once it has come back so often; 0 turns it off.",
+        "Whitelist an identity after this many successful retries; 0 disables it.",
         metavar="N", default="0",
     ),
     Option(
         "identity-age", "identity_age_seconds", parse_days,
-        "Days that must lie between its first and its last success.", metavar="DAYS", default="1",
+        "Minimum time between the first and the last successful retry of an identity before"
+        " it is whitelisted.",
+        metavar="DAYS", default="1",
     ),
     Option(
         "greylist", "greylist", one_of("all", "suspicious"),
-        "suspicious: only clients that show a signal, or stand on a list, wait.",
+        "suspicious: greylist only clients that show a signal or are on a blocklist.",
         metavar="all|suspicious", default="all",
     ),
     Option(
         "signals", "signals", parse_signals,
-        "The signals that count: " + ", ".join(SIGNALS) + ".", metavar="NAMES", default="all",
+        "Signals that make a client suspicious: " + ", ".join(SIGNALS) + ".",
+        metavar="NAMES", default="all",
     ),
     Option(
         "dnsbl", "dnsbl", parse_zone,
-        "Clients on this DNS blocklist always wait, SECONDS if given.",
+        "Always greylist clients that this DNS blocklist lists, for SECONDS if given.",
         Arity.MANY, "ZONE[=SECONDS]",
     ),
     Option(
         "rhsbl", "rhsbl", parse_zone,
-        "So do those whose name, HELO or sender's domain is on this one.",
+        "Always greylist clients whose name, HELO name or sender domain this DNS blocklist"
+        " lists, for SECONDS if given.",
         Arity.MANY, "ZONE[=SECONDS]",
     ),
     Option(
         "dnswl", "dnswl", parse_dnswl,
-        "Clients on this DNS whitelist pass, from a level of trust on (none, low, medium, high).",
+        "Pass clients that this DNS whitelist lists with at least this trust level: none,"
+        " low, medium or high.",
         Arity.MANY, "ZONE[=LEVEL]",
     ),
     Option(
         "list-override", "list_override", parse_path,
-        "Clients whose listings do not count: domain or address, then OK.", Arity.MANY, "FILE",
+        "Ignore the DNS lists for the clients in FILE; each line is a domain or an address,"
+        " then OK.",
+        Arity.MANY, "FILE",
     ),
     Option(
         "learn-outbound", "learn_outbound", parse_flag,
-        "Let answers to our users' mail in at once (policy_context=outbound at submission).",
+        "Pass replies to our users' mail at once. The submission service has to send"
+        " policy_context=outbound.",
         Arity.FLAG,
     ),
     Option(
         "lookup-by-subnet", "lookup_by_subnet", parse_flag,
-        "A triplet's client is its network (this is the default).", Arity.FLAG,
+        "Identify the client of a triplet by its network (default).", Arity.FLAG,
     ),
     Option(
         "lookup-by-host", "lookup_by_host", parse_flag,
-        "A triplet's client is its address.", Arity.FLAG,
+        "Identify the client of a triplet by its full address.", Arity.FLAG,
     ),
     Option(
         "ipv4cidr", "ipv4cidr", integer_between(0, 32, "a prefix length"),
-        "Prefix length of an IPv4 client's network.", metavar="BITS", zero_is_default=True,
+        "Prefix length of a client's IPv4 network.", metavar="BITS", zero_is_default=True,
         default="24",
     ),
     Option(
         "ipv6cidr", "ipv6cidr", integer_between(0, 128, "a prefix length"),
-        "Prefix length of an IPv6 client's network.", metavar="BITS", zero_is_default=True,
+        "Prefix length of a client's IPv6 network.", metavar="BITS", zero_is_default=True,
         default="64",
     ),
     Option(
         "mode", "mode", one_of(*MODES),
-        "learn: remember and log, but pass all mail; off: pass all mail.",
+        "learn: pass all mail, but record and log the decisions; off: pass all mail.",
         metavar="on|learn|off", default="on",
     ),
     Option(
         "whitelist-clients", "whitelist_clients", parse_path,
-        "Clients that are never greylisted; replaces the default files.", Arity.MANY, "FILE",
+        "Never greylist the clients in FILE; replaces the default files.",
+        Arity.MANY, "FILE",
     ),
     Option(
         "whitelist-recipients", "whitelist_recipients", parse_path,
-        "Recipients that are never greylisted; replaces the default files.", Arity.MANY, "FILE",
+        "Never greylist mail to the recipients in FILE; replaces the default files.",
+        Arity.MANY, "FILE",
     ),
-    # What it answers
+    # Replies
     Option(
         "greylist-action", "greylist_action", parse_text,
         "The access(5) action for greylisted mail.",
@@ -222,88 +237,94 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "greylist-text", "greylist_text", parse_text,
-        "Its text; %s is the seconds still to wait, %r the recipient's domain.",
+        "The text of that action; %s is replaced with the remaining seconds, %r with the"
+        " recipient's domain.",
         metavar="TEXT", zero_is_default=True, empty_is_default=True, default=GREYLIST_TEXT,
     ),
     Option(
         "x-greylist-header", "header", parse_text,
-        "Header of mail that had to wait; %t seconds waited, %v version, %h host name, %d date.",
+        "Header added to mail that has been greylisted; %t is replaced with the seconds"
+        " waited, %v with greyd's version, %h with the host name, %d with the date.",
         metavar="TEXT", zero_is_default=True, empty_is_default=True, default=HEADER,
     ),
     Option(
-        "hostname", "hostname", parse_text, "Host name in that header.", metavar="NAME",
+        "hostname", "hostname", parse_text, "Host name for that header.", metavar="NAME",
         default="this host's",
     ),
-    # Where it remembers
+    # Store
     Option(
         "store", "store", parse_store,
-        "sqlite:PATH, redis://HOST/0, rediss://, valkey://, unix://, redis+sentinel://,"
-        " redis+cluster://, memory://.",
+        "Where to store triplets: sqlite:PATH, redis://HOST/0, rediss://, valkey://, unix://,"
+        " redis+sentinel://, redis+cluster:// or memory://.",
         metavar="URL", default="SQLite in --dbdir",
     ),
     Option(
         "store-password-file", "store_password_file", parse_path,
-        "The password for Redis is what FILE holds, so that it stands in no URL.", metavar="FILE",
+        "Read the Redis password from FILE, instead of writing it into the URL.", metavar="FILE",
     ),
     Option(
         "sentinel-user", "sentinel_user", parse_text,
-        "The user at Sentinel itself; --store names the user at the Redis that it watches.",
+        "User name for Sentinel itself; the one in --store is for the Redis servers it"
+        " monitors.",
         metavar="NAME",
     ),
     Option(
         "sentinel-password-file", "sentinel_password_file", parse_path,
-        "The password for Sentinel itself is what FILE holds.", metavar="FILE",
+        "Read the password for Sentinel itself from FILE.", metavar="FILE",
     ),
     Option(
-        "dbdir", "dbdir", parse_path, "Folder of the SQLite store.", metavar="PATH",
+        "dbdir", "dbdir", parse_path, "Directory of the SQLite database.", metavar="PATH",
         default="/var/lib/greyd for root, else ~/.local/state/greyd",
     ),
     Option(
         "max-store-size", "max_store_bytes", parse_bytes,
-        "How large the SQLite file may grow; then new triplets pass ungreylisted.",
+        "Maximum size of the SQLite database. When it is full, new triplets pass without"
+        " greylisting.",
         metavar="SIZE", default="4G",
     ),
     Option(
         "store-timeout", "store_timeout_seconds", parse_seconds,
-        "How long a request waits for the store in all.", metavar="SECONDS", default="0.3",
+        "Maximum time a request waits for the store.", metavar="SECONDS", default="0.3",
     ),
     Option(
         "store-connect-timeout", "store_connect_timeout_seconds", parse_seconds,
-        "How long each step of connecting to Redis may take, in the background.",
+        "Maximum time for each step of connecting to Redis, in the background.",
         metavar="SECONDS", default="5",
     ),
     Option(
         "on-store-failure", "on_store_failure", one_of("pass", "defer"),
-        "What happens to mail while the store is away.", metavar="pass|defer", default="pass",
+        "What to do with mail while the store is unavailable.",
+        metavar="pass|defer", default="pass",
     ),
     Option(
-        "key-prefix", "key_prefix", parse_text, "Begins every key in Redis.", metavar="TEXT",
+        "key-prefix", "key_prefix", parse_text, "Prefix of all keys in Redis.", metavar="TEXT",
         default="greyd:",
     ),
     Option(
-        "privacy", "privacy", parse_flag, "Remember only hashes (postgrey's SHA-1).", Arity.FLAG,
+        "privacy", "privacy", parse_flag,
+        "Store only hashes of addresses (postgrey's SHA-1).", Arity.FLAG,
     ),
     Option(
         "privacy-key", "privacy_key_file", parse_path,
-        "With --privacy: hash with HMAC-SHA-256 under the secret in FILE.", metavar="FILE",
+        "With --privacy: store HMAC-SHA-256 hashes with the secret key in FILE.", metavar="FILE",
     ),
-    # What it asks
+    # DNS
     Option(
         "resolver", "resolvers", parse_resolver,
-        "Ask this DNS server; its address, IPv6 in brackets.",
+        "Query this DNS server; enclose an IPv6 address in brackets.",
         Arity.MANY, "ADDRESS[:PORT]", default="those in /etc/resolv.conf",
     ),
     Option(
         "dns-timeout", "dns_timeout_seconds", parse_seconds,
-        "How long a request waits for all its DNS lookups together.", metavar="SECONDS",
+        "Maximum time a request waits for all its DNS lookups together.", metavar="SECONDS",
         default="1.5",
     ),
-    # How it runs
+    # Process
     Option(
         "daemonize", "daemonize", parse_flag,
-        "Go to the background.", Arity.FLAG, spellings=("d",),
+        "Run in the background.", Arity.FLAG, spellings=("d",),
     ),
-    Option("pidfile", "pidfile", parse_path, "Write the process id to PATH.", metavar="PATH"),
+    Option("pidfile", "pidfile", parse_path, "Write the process ID to PATH.", metavar="PATH"),
     Option(
         "user", "user", parse_text,
         "Run as this user.", metavar="USER", default="the starting user",
@@ -314,30 +335,32 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "workers", "workers", integer_between(1, 64, "a number of processes"),
-        "Processes that answer requests.", metavar="N", default="1",
+        "Number of processes that answer requests.", metavar="N", default="1",
     ),
-    Option("config", "config", parse_path, "A TOML file with the same settings.", metavar="FILE",
+    Option("config", "config", parse_path, "Read settings from this TOML file.", metavar="FILE",
            default="/etc/greyd/greyd.toml"),
     Option("test-time", "test_time", parse_flag,
-           "Take the time from the request's policy_test_time; for tests only.", Arity.FLAG),
-    # What it tells
+           "Take the time from the request attribute policy_test_time; for tests only.",
+           Arity.FLAG),
+    # Monitoring and logging
     Option(
         "metrics", "metrics", parse_metrics_endpoint,
-        "Serve metrics and health over HTTP; 0 turns it off.",
+        "Serve metrics and health checks over HTTP; 0 disables it.",
         metavar="[HOST:]PORT", default="127.0.0.1:9923",
     ),
     Option(
         "metrics-host", "metrics_host", parse_metrics_host,
-        "A name of this server in the URL of its metrics port, beside localhost, its address and,"
-        " where --metrics does not listen on loopback, --hostname; others are refused.",
+        "Also accept HTTP requests for this host name. Always accepted are localhost, the"
+        " server's address and, unless --metrics is a loopback address, --hostname.",
         Arity.MANY, "NAME",
     ),
     Option("status-details", "status_details", parse_flag,
-           "Name clients, senders and recipients that wait on the metrics port's page.",
+           "Show the clients, senders and recipients of greylisted mail on the status page.",
            Arity.FLAG),
-    Option("log-format", "log_format", one_of("postgrey", "json"), "How decisions are logged.",
+    Option("log-format", "log_format", one_of("postgrey", "json"),
+           "Format of the log lines about decisions.",
            metavar="postgrey|json", default="postgrey"),
-    Option("syslog-facility", "syslog_facility", parse_facility, "Facility when logging to syslog.",
+    Option("syslog-facility", "syslog_facility", parse_facility, "Syslog facility.",
            metavar="NAME", spellings=("syslogfacility", "facility"), default="mail"),
     Option("syslog-ident", "syslog_ident", parse_text, "Program name in syslog.", metavar="NAME",
            default="greyd"),
@@ -347,7 +370,7 @@ OPTIONS: tuple[Option, ...] = (
         Arity.FLAG,
         spellings=("q",),
     ),
-    Option("verbose", "verbose", parse_flag, "Log each step of a decision.", Arity.FLAG,
+    Option("verbose", "verbose", parse_flag, "Log each step of each decision.", Arity.FLAG,
            spellings=("v",)),
 )  # fmt: skip
 BY_SPELLING = {
@@ -362,7 +385,7 @@ BY_KEY = {option.key: option for option in OPTIONS}
 BY_VARIABLE = {option.variable: option for option in OPTIONS}
 
 OWN_OPTIONS = "GREYD_OPTS"
-"""The variable with words that count as if they stood on the command line."""
+"""The variable with options that are read like those of the command line."""
 
 POSTGREY_OPTIONS = "POSTGREY_OPTS"
 POSTGREY_TEXT = "POSTGREY_TEXT"
