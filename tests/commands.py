@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greyd.cli.main import main
-from greyd.cli.opening import opened
+from greyd.cli.store_access import open_store_for_command
 from greyd.config.settings import Settings
 from greyd.rules.transaction import Change
 
@@ -95,7 +95,7 @@ def answer_of(*arguments: str | Path, **variables: str) -> Any:
 @asynccontextmanager
 async def store_at(url: str, prefix: str = "greyd:") -> AsyncIterator[Store]:
     """Open a store; creates it if it does not exist."""
-    async with opened(url, Settings(key_prefix=prefix), make=True) as store:
+    async with open_store_for_command(url, Settings(key_prefix=prefix), create=True) as store:
         yield store
 
 

@@ -41,7 +41,7 @@ Every option is also an environment variable (GREYD_DELAY) and a key of the TOML
 COMMANDS: Mapping[str, str] = {
     "stats": "greyd.cli.stats.command:stats",
     "top": "greyd.cli.stats.top:top",
-    "list": "greyd.cli.entries.listing:list_entries",
+    "list": "greyd.cli.entries.list:list_entries",
     "show": "greyd.cli.entries.show:show",
     "explain": "greyd.cli.explain.command:explain",
     "ask": "greyd.cli.ask:ask",
@@ -219,7 +219,7 @@ def _run(
     # What a command makes tells who writes to whom: that is nobody else's business.
     os.umask(0o077)
     try:
-        answer = function(CommandContext.of(given, as_json=as_json), **values)
+        answer = function(CommandContext.from_options(given, as_json=as_json), **values)
         return int((asyncio.run(answer) if inspect.iscoroutine(answer) else answer) or 0)
     except GreydError as error:
         print_error(str(error))

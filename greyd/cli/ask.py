@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from greyd.doctor.listeners import Listener
     from greyd.doctor.policy_request import PolicyAnswer
 
+
 MAX_FILE_BYTES = 1024 * 1024
 
-_DEFAULTS = {
+_DEFAULT_REQUEST = {
     "request": b"smtpd_access_policy",
     "protocol_state": b"RCPT",
     "protocol_name": b"ESMTP",
@@ -104,17 +105,17 @@ async def ask(
         "recipient": recipient, "helo_name": helo_name, "sasl_username": sasl_username,
     }  # fmt: skip
     named = {
-        name: _value(name, text.encode(errors="surrogateescape"))
+        name: _checked_value(name, text.encode(errors="surrogateescape"))
         for name, text in given.items()
         if text is not None
     }
-    places = (
-        [_place(server)]
+    servers = (
+        [_parse_server(server)]
         if server is not None
         else connectable(await active_listeners(context.settings))
     )
-    for request in _requests(file, named):
-        place, answered = await _asked(places, request)
+    for request in _build_requests(file, named):
+        place, answered = await _send_to_first(servers, request)
         if answered.fault:
             raise CommandError(
                 f"{place}: {printable(answered.fault.encode())}; is greyd running there?"
@@ -124,14 +125,14 @@ async def ask(
             {"server": str(place), "action": answered.action, "seconds": answered.seconds}
         )
         # The others are for the one that has answered.
-        places = [place]
+        servers = [place]
     return 0
 
 
 # Whom to ask --------------------------------------------------------------------------------------
 
 
-def _place(text: str) -> Listener:
+def _parse_server(text: str) -> Listener:
     """Read where a server listens; as in ``main.cf`` it may begin with ``inet:`` or ``unix:``."""
     path = text.removeprefix("unix:")
     if path.startswith("/"):
@@ -147,7 +148,7 @@ def _place(text: str) -> Listener:
     return TcpListener("127.0.0.1" if host in ("localhost", "*") else host, int(found["port"]))
 
 
-async def _asked(places: list[Listener], request: bytes) -> tuple[Listener, PolicyAnswer]:
+async def _send_to_first(places: list[Listener], request: bytes) -> tuple[Listener, PolicyAnswer]:
     """Ask the first that answers; else return what keeps the first one from it."""
     unanswered = []
     for place in places:
@@ -161,7 +162,7 @@ async def _asked(places: list[Listener], request: bytes) -> tuple[Listener, Poli
 # What to ask --------------------------------------------------------------------------------------
 
 
-def _requests(file: str | None, named: dict[str, bytes]) -> list[bytes]:
+def _build_requests(file: str | None, named: dict[str, bytes]) -> list[bytes]:
     """Return the requests to send: those of a file, or one of the defaults.
 
     Raises:
@@ -169,20 +170,22 @@ def _requests(file: str | None, named: dict[str, bytes]) -> list[bytes]:
     """
     if file is None:
         # Of a client that is told no more than its name, the other names are the same.
-        name = named.get("client_name", _DEFAULTS["client_name"])
-        return [_encoded(_DEFAULTS | {"reverse_client_name": name, "helo_name": name} | named)]
-    given = _read(file).replace(b"\r\n", b"\n")
+        name = named.get("client_name", _DEFAULT_REQUEST["client_name"])
+        return [
+            _encode(_DEFAULT_REQUEST | {"reverse_client_name": name, "helo_name": name} | named)
+        ]
+    given = _read_file(file).replace(b"\r\n", b"\n")
     requests = []
     for text in re.split(rb"\n\n+", given.strip(b"\n")):
         lines = [line.partition(b"=") for line in text.split(b"\n")]
         if not all(equals for _, equals, _ in lines):
             raise CommandError(f"{file}: no request; it has lines such as sender=alice@example.com")
         attributes = {name.decode(errors="surrogateescape"): value for name, _, value in lines}
-        requests.append(_encoded(attributes | named))
+        requests.append(_encode(attributes | named))
     return requests
 
 
-def _encoded(attributes: Mapping[str, bytes]) -> bytes:
+def _encode(attributes: Mapping[str, bytes]) -> bytes:
     lines = [
         b"%b=%b\n" % (name.encode(errors="surrogateescape"), value)
         for name, value in attributes.items()
@@ -190,14 +193,14 @@ def _encoded(attributes: Mapping[str, bytes]) -> bytes:
     return b"".join(lines) + b"\n"
 
 
-def _value(name: str, value: bytes) -> bytes:
+def _checked_value(name: str, value: bytes) -> bytes:
     if b"\n" in value or b"\r" in value:
         option = name.replace("_", "-")
         raise CommandError(f"--{option}: no value of a request goes over several lines")
     return value
 
 
-def _read(file: str) -> bytes:
+def _read_file(file: str) -> bytes:
     try:
         if file == "-":
             text = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)

@@ -1,11 +1,11 @@
-"""Change many entries in batches that leave the mail its share of the store."""
+"""Change many entries in batches small enough for the server's requests to run in between."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,109 +16,106 @@ from greyd.store.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from greyd.cli.context import Question
-    from greyd.rules.transaction import Answer
+    from greyd.rules.transaction import Answer, Rule
     from greyd.store.contract import Store
+
+_SORT_WINDOW = 50_000
+_MAX_ATTEMPTS = 5
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A rule, and the keys of the entries that it reads and may change."""
+
+    keys: Sequence[bytes]
+    rule: Rule[Any]
 
 
 class AdaptiveBatchSize:
-    """How much is done at a time, so that the server's requests come in between."""
+    """Chooses how many entries to change at a time."""
 
-    SECONDS = 0.015
-    """That one batch is to take; the server waits no longer for it."""
-    REST_SECONDS = 0.015
-    """Between two. Who waits for SQLite's lock looks again after so long at the most, at first."""
-    MOST = 5000
+    BATCH_SECONDS = 0.015
+    """Target duration of a batch. A request of the server waits no longer for one."""
+    PAUSE_SECONDS = 0.015
+    """Pause between two batches: SQLite's first retries for a lock come within this time."""
+    MAX_ITEMS = 5000
 
     def __init__(self) -> None:
         self.size = 50
-        self._rested_at = 0.0
+        self._next_start = 0.0
 
     @contextlib.asynccontextmanager
     async def batch(self) -> AsyncIterator[None]:
-        """Do one batch, some time after the one before, and choose the size of the next."""
-        await asyncio.sleep(max(self._rested_at - time.perf_counter(), 0))
+        """Run one batch after the pause, then choose the size of the next one."""
+        await asyncio.sleep(max(self._next_start - time.perf_counter(), 0))
         started = time.perf_counter()
         yield
         ended = time.perf_counter()
-        self._rested_at = ended + self.REST_SECONDS
-        # The size follows the time that one of them takes, but not each hiccup of a busy machine.
-        fits = self.size * self.SECONDS / max(ended - started, 1e-6)
-        self.size = round(min(max(fits, self.size / 2, 1), self.size * 2, self.MOST))
+        self._next_start = ended + self.PAUSE_SECONDS
+        # At most doubled or halved: one slow batch on a busy machine says little.
+        fitting = self.size * self.BATCH_SECONDS / max(ended - started, 1e-6)
+        self.size = round(min(max(fitting, self.size / 2, 1), self.size * 2, self.MAX_ITEMS))
 
 
-def lower_cpu_priority() -> None:
-    """Let the servers have the processor first, from now on.
-
-    Not for who writes: while it waits for the processor, it may hold what they wait for.
-    """
-    with contextlib.suppress(OSError):
-        os.nice(10)
+def in_index_order(store: Store, transactions: Iterable[Transaction]) -> Iterator[Transaction]:
+    """Sort transactions, 50,000 at a time, so that neighbours in the store change together."""
+    rest = iter(transactions)
+    while window := list(islice(rest, _SORT_WINDOW)):
+        yield from sorted(window, key=lambda each: store.index_position(each.keys[0]))
 
 
-_NEAR = 50_000
-
-
-def near_together(store: Store, questions: Iterable[Question]) -> Iterator[Question]:
-    """Put many questions into an order in which their answers are cheap to store."""
-    left = iter(questions)
-    while some := list(islice(left, _NEAR)):
-        yield from sorted(some, key=lambda question: store.index_position(question[0][0]))
-
-
-async def decide_all(store: Store, questions: Iterable[Question]) -> AsyncIterator[list[Any]]:
-    """Decide by many rules, a batch at a time; yields the answers of each batch in order.
+async def transact_all(
+    store: Store, transactions: Iterable[Transaction]
+) -> AsyncIterator[list[Any]]:
+    """Run many transactions in batches; yields the answers of each batch, in order.
 
     Raises:
-        StoreError: the store has failed several times in a row.
+        StoreError: the store failed several times in a row.
     """
-    pace, left = AdaptiveBatchSize(), iter(questions)
-    while batch := list(islice(left, pace.size)):
-        async with pace.batch():
-            answers = await _patiently(partial(_decide, store, batch))
+    batch_size, rest = AdaptiveBatchSize(), iter(transactions)
+    while batch := list(islice(rest, batch_size.size)):
+        async with batch_size.batch():
+            answers = await _retry(partial(_transact_batch, store, batch))
         yield answers
 
 
 async def delete_all(store: Store, keys: Iterable[bytes]) -> int:
-    """Forget many entries, a batch at a time; returns how many there were.
+    """Delete many entries in batches; returns how many existed.
 
     Raises:
-        StoreError: the store has failed several times in a row.
+        StoreError: the store failed several times in a row.
     """
-    pace, left, gone = AdaptiveBatchSize(), iter(keys), 0
-    while batch := list(islice(left, pace.size)):
-        async with pace.batch():
-            gone += await _patiently(partial(store.delete, batch))
-    return gone
+    batch_size, rest, deleted_count = AdaptiveBatchSize(), iter(keys), 0
+    while batch := list(islice(rest, batch_size.size)):
+        async with batch_size.batch():
+            deleted_count += await _retry(partial(store.delete, batch))
+    return deleted_count
 
 
-_ATTEMPTS = 5
-
-
-async def _patiently(do: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Try again where the store is busy: rules can be asked again, and forgetting too."""
-    for attempt in range(1, _ATTEMPTS):
+async def _retry(operation: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Repeat an operation while the store is busy. Rules and deletions can be repeated safely."""
+    for attempt in range(1, _MAX_ATTEMPTS):
         try:
-            return await do()
+            return await operation()
         except StoreError:
             await asyncio.sleep(0.1 * attempt)
-    return await do()
+    return await operation()
 
 
-async def _decide(store: Store, batch: Sequence[Question]) -> list[Any]:
-    """Ask all rules in one turn of the loop, so that they travel together."""
+async def _transact_batch(store: Store, batch: Sequence[Transaction]) -> list[Any]:
+    """Begin all transactions in one turn of the event loop: the store sends them together."""
     answers: list[Any] = [None] * len(batch)
-    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    left = len(batch)
+    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    pending_count = len(batch)
 
-    def done(place: int, answer: Any, error: Exception | None) -> None:
-        nonlocal left
-        left -= 1
-        answers[place] = answer
-        if error is not None or not left:
-            complete(ended, None, error)
+    def on_done(index: int, answer: Any, error: Exception | None) -> None:
+        nonlocal pending_count
+        pending_count -= 1
+        answers[index] = answer
+        if error is not None or not pending_count:
+            complete(finished, None, error)
 
-    for place, (keys, rule) in enumerate(batch):
-        store.begin(keys, rule, partial(done, place))
-    await ended
+    for index, transaction in enumerate(batch):
+        store.begin(transaction.keys, transaction.rule, partial(on_done, index))
+    await finished
     return answers

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from greyd.cli.batches import decide_all
+from greyd.cli.batches import Transaction, transact_all
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.errors import CommandError
 from greyd.redaction import excerpt
@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
     from greyd.rules.transaction import Remembered
 
+
 SORTS = ("file", "hits")
 
 
-class _Files(NamedTuple):
+class _WhitelistFiles(NamedTuple):
     """The files that are looked at."""
 
     sources: Mapping[str, Sequence[WhitelistFile]]
@@ -94,17 +95,17 @@ async def check_whitelist(
     """
     if sort not in SORTS:
         raise CommandError(f"--sort={sort}: expected one of {', '.join(SORTS)}")
-    read = _read(context, files or [], clients=clients, recipients=recipients)
-    found = await _show_hits(context, read, sort) if hits else _show_findings(context, read)
+    read = _read_files(context, files or [], clients=clients, recipients=recipients)
+    found = await _print_hits(context, read, sort) if hits else _print_findings(context, read)
     return EXIT_ERROR if read.unreadable else found
 
 
 # The files ----------------------------------------------------------------------------------------
 
 
-def _read(
+def _read_files(
     context: CommandContext, files: Sequence[str], *, clients: bool, recipients: bool
-) -> _Files:
+) -> _WhitelistFiles:
     settings = context.settings
     if clients and recipients:
         raise CommandError("--clients and --recipients: a file is of one list")
@@ -131,7 +132,7 @@ def _read(
         except WhitelistError as error:
             print_error(str(error))
             unreadable += 1
-    return _Files(sources, unreadable)
+    return _WhitelistFiles(sources, unreadable)
 
 
 def _list_of(file: str, *, clients: bool, recipients: bool) -> str:
@@ -146,7 +147,7 @@ def _list_of(file: str, *, clients: bool, recipients: bool) -> str:
 # What is wrong ------------------------------------------------------------------------------------
 
 
-def _show_findings(context: CommandContext, read: _Files) -> int:
+def _print_findings(context: CommandContext, read: _WhitelistFiles) -> int:
     findings = [
         (which, finding)
         for which, sources in read.sources.items()
@@ -181,7 +182,7 @@ def _show_findings(context: CommandContext, read: _Files) -> int:
 # What still works ---------------------------------------------------------------------------------
 
 
-class _Line(NamedTuple):
+class _EntryHits(NamedTuple):
     """An entry, and its hits."""
 
     which: str
@@ -191,8 +192,8 @@ class _Line(NamedTuple):
     """The line before that says the same, and gets its hits."""
 
 
-async def _show_hits(context: CommandContext, read: _Files, sort: str) -> int:
-    since, lines = await _hits(context, list(read.entries()))
+async def _print_hits(context: CommandContext, read: _WhitelistFiles, sort: str) -> int:
+    since, lines = await _read_hits(context, list(read.entries()))
     if sort == "hits":
         lines.sort(key=lambda line: -line.hit.number)
     texts = [(line, excerpt(line.entry.text.decode(errors="backslashreplace"))) for line in lines]
@@ -200,7 +201,7 @@ async def _show_hits(context: CommandContext, read: _Files, sort: str) -> int:
     context.print_table(
         ("hits", "last hit", "where", "entry"),
         [
-            (str(line.hit.number), _last(line), f"{line.entry.file}:{line.entry.line}", text)
+            (str(line.hit.number), _last_hit(line), f"{line.entry.file}:{line.entry.line}", text)
             for line, text in texts
         ],
         numbers=("hits",),
@@ -232,15 +233,15 @@ async def _show_hits(context: CommandContext, read: _Files, sort: str) -> int:
     return 0
 
 
-def _last(line: _Line) -> str:
+def _last_hit(line: _EntryHits) -> str:
     if line.same_as:
         return f"as line {line.same_as.line}"
     return format_timestamp(line.hit.last_hit) or "never"
 
 
-async def _hits(
+async def _read_hits(
     context: CommandContext, entries: Sequence[tuple[str, WhitelistEntry]]
-) -> tuple[int, list[_Line]]:
+) -> tuple[int, list[_EntryHits]]:
     """Return since when hits were counted, and those of each entry."""
     first: dict[bytes, WhitelistEntry] = {}
     keys = [hit_key(which, entry.text) for which, entry in entries]
@@ -252,13 +253,13 @@ async def _hits(
 
     wanted = [SINCE_KEY, *first]
     stored: list[bytes | None] = []
-    async with context.store() as store:
-        async for answers in decide_all(store, (([key], look) for key in wanted)):
+    async with context.open_store() as store:
+        async for answers in transact_all(store, (Transaction([key], look) for key in wanted)):
             stored += answers
     known = dict(zip(wanted, stored, strict=True))
     lines = []
     for key, (which, entry) in zip(keys, entries, strict=True):
         other = first[key] if first[key] is not entry else None
         hit = HitCount() if other else HitCount.load(known[key])
-        lines.append(_Line(which, entry, hit, other))
+        lines.append(_EntryHits(which, entry, hit, other))
     return load_counting_since(known[SINCE_KEY], int(time.time())), lines

@@ -1,10 +1,8 @@
-"""The administrator's commands: what all of them share. Each has a file of its own beside this.
+"""What every command works with: the server's settings, its store, and the output.
 
-A command is a function that gets an ``CommandContext`` and its own arguments, declared for typer,
-and
-returns the exit status: 0 (also by None) when all is well, 1 when the answer is no (nothing found,
-something wrong), 2 when it can't be done. ``greyd.cli.app`` adds the options that every command
-has: those that say which server it is about, and ``--json``.
+A command is a function of a ``CommandContext`` and of arguments declared for typer. It returns
+the exit status: 0 or None for success; ``EXIT_NO`` for a negative answer (nothing found, or a
+problem found); ``EXIT_ERROR`` for a failure. ``greyd.cli.app`` adds the options of all commands.
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ import contextlib
 import json
 import sys
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
-from greyd.cli.opening import opened
+from greyd.cli.store_access import open_store_for_command
 from greyd.config.durations import parse_duration
 from greyd.config.secrets import read_secrets
 from greyd.config.server_settings import read_server_settings
@@ -31,48 +29,47 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from greyd.config.settings import Settings
-    from greyd.rules.transaction import Rule
     from greyd.store.contract import Store
-
-    Question = tuple[Sequence[bytes], Rule[Any]]
 
 
 EXIT_NO = 1
-"""Exit status: the answer is no."""
+"""Exit status for a negative answer."""
 
 EXIT_ERROR = 2
-"""Exit status: it can't be done."""
+"""Exit status for a command that could not do its work."""
 
 STORE_TIMEOUT_SECONDS = 5.0
-"""How long a command waits for the store at a time; mail does not wait for it."""
+"""Timeout of one store operation. Longer than the server's: no mail waits for a command."""
 
 SHARED_OPTIONS = (
     "config", "store", "store-password-file", "sentinel-user", "sentinel-password-file", "dbdir",
     "key-prefix",
 )  # fmt: skip
-"""Options of the server that every command takes."""
+"""The server's options that every command accepts."""
 
 
 @dataclass(frozen=True)
 class CommandContext:
-    """What a command works with."""
+    """The settings, store and output of one command."""
 
     settings: Settings
-    """The server's."""
+    """Those of the server."""
     as_json: bool = False
-    _output: list[Console] = field(default_factory=list)
+    _consoles: list[Console] = field(default_factory=list)
 
     @classmethod
-    def of(cls, given: Mapping[str, str | None], *, as_json: bool = False) -> CommandContext:
-        """Return one for the server that the options name.
+    def from_options(
+        cls, options: Mapping[str, str | None], *, as_json: bool = False
+    ) -> CommandContext:
+        """Return the context for the server that the shared options select.
 
         Raises:
-            SettingsError: the server's settings can't be read.
-            SecretError: nor can its secrets.
-            StoreError: the URL of its store means nothing.
+            SettingsError: the server's settings are invalid.
+            SecretError: a password file can't be read.
+            StoreError: the store's URL is invalid.
         """
-        words = [f"--{name}={text}" for name, text in given.items() if text is not None]
-        settings = read_secrets(read_server_settings(words))
+        arguments = [f"--{name}={text}" for name, text in options.items() if text is not None]
+        settings = read_secrets(read_server_settings(arguments))
         validate_url(settings.store)
         return cls(replace(settings, store_timeout_seconds=STORE_TIMEOUT_SECONDS), as_json)
 
@@ -80,74 +77,80 @@ class CommandContext:
 
     @property
     def store_url(self) -> str:
-        """The URL of the server's store; it may hold a password."""
+        """The URL of the server's store; it may contain a password."""
         folder = self.settings.dbdir or default_folder()
         return self.settings.store or f"sqlite:{folder / 'greyd.db'}"
 
     @contextlib.asynccontextmanager
-    async def store(self, *, writes: bool = False, make: bool = False) -> AsyncIterator[Store]:
-        """Open the server's store: to read, to write, or with ``make`` one that may be new.
+    async def open_store(
+        self, *, writable: bool = False, create: bool = False
+    ) -> AsyncIterator[Store]:
+        """Open the server's store, read-only unless ``writable`` or ``create``.
+
+        With ``create`` a SQLite file that does not exist is created.
 
         Raises:
-            StoreError: there is none, or it can't be opened.
+            StoreError: the store does not exist, or can't be opened.
         """
-        async with opened(self.store_url, self.settings, writes=writes, make=make) as store:
+        async with open_store_for_command(
+            self.store_url, self.settings, writable=writable, create=create
+        ) as store:
             yield store
 
-    # What is told -------------------------------------------------------------------------------
+    # Output -------------------------------------------------------------------------------------
 
     @property
     def console(self) -> Console:
-        """Standard output, for people."""
-        if not self._output:
-            self._output.append(new_console(sys.stdout))
-        return self._output[0]
+        """Standard output, for text and tables."""
+        if not self._consoles:
+            self._consoles.append(new_console(sys.stdout))
+        return self._consoles[0]
 
     def print(self, *lines: RenderableType) -> None:
-        """Show something to people; left out where a program reads."""
+        """Print lines or tables; nothing with ``--json``."""
         if not self.as_json:
             for line in lines:
                 self.console.print(line)
 
-    def print_json(self, thing: object) -> None:
-        """Show something to a program; left out where people read."""
+    def print_json(self, document: object) -> None:
+        """Print a JSON document; nothing without ``--json``."""
         if self.as_json:
-            # In ASCII: what came from the network can't steer a terminal.
-            sys.stdout.write(json.dumps(thing) + "\n")
+            # ASCII only: text from the network must not control the terminal.
+            sys.stdout.write(json.dumps(document) + "\n")
             sys.stdout.flush()
 
     def print_table(
         self, head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
     ) -> None:
-        """Show a table; the columns named in ``numbers`` stand to the right."""
+        """Print a table; the columns named in ``numbers`` are aligned right."""
         from rich.table import Table
 
-        shown = Table(box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
         for name in head:
-            shown.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+            table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
         for row in rows:
-            shown.add_row(*row)
-        self.print(shown)
+            table.add_row(*row)
+        self.print(table)
 
     @contextlib.contextmanager
     def progress_bar(
-        self, what: str, total: float | None = None
+        self, title: str, total: float | None = None
     ) -> Iterator[Callable[[float], None]]:
-        """Show a bar on standard error while work is done; yields what is told each piece done."""
+        """Show a progress bar on standard error; yields a function to call with each amount."""
         from rich.progress import Progress
 
         console = new_console(sys.stderr)
-        shown = console.is_terminal and not self.as_json
-        with Progress(console=console, transient=True, disable=not shown) as bars:
-            task = bars.add_task(what, total=total)
-            yield lambda done: bars.advance(task, done)
+        visible = console.is_terminal and not self.as_json
+        with Progress(console=console, transient=True, disable=not visible) as progress:
+            task = progress.add_task(title, total=total)
+            yield lambda done: progress.advance(task, done)
 
 
-def seconds(text: str, option: str) -> int:
-    """Return the seconds of a duration that an option names.
+def option_seconds(text: str, option: str) -> int:
+    """Return the value of a duration option in seconds.
 
     Raises:
-        AdminError: it is none.
+        CommandError: the value is not a duration.
     """
     try:
         return parse_duration(text)

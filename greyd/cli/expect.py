@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.acts import tell_servers, told_servers, who
-from greyd.cli.context import CommandContext, seconds
+from greyd.cli.context import CommandContext, option_seconds
 from greyd.cli.errors import CommandError
+from greyd.cli.server_control import current_user, read_control, update_control
 from greyd.config.durations import format_duration
 from greyd.escaping import printable_text
 from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, ExpectWindow, window_key
@@ -19,6 +19,7 @@ from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 _RECIPIENT = re.compile(r"(?=.{1,320}\Z)[^@\s]*@[^@\s]+")
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
@@ -59,19 +60,19 @@ async def expect(
     if recipient is None:
         if close:
             raise CommandError("--close: name the recipient")
-        async with context.store() as store:
-            _show(context, (await told_servers(store)).without_old(now))
+        async with context.open_store() as store:
+            _print_windows(context, (await read_control(store)).without_old(now))
         return
-    change = _change(context, recipient, _until(for_, now), from_, close=close, now=now)
-    async with context.store(make=True) as store:
+    change = _parse_change(context, recipient, _parse_until(for_, now), from_, close=close, now=now)
+    async with context.open_store(create=True) as store:
         try:
-            control = await tell_servers(store, change, now)
+            control = await update_control(store, change, now)
         except ControlError as error:
             raise CommandError(str(error)) from None
-    _show(context, control)
+    _print_windows(context, control)
 
 
-def _change(
+def _parse_change(
     context: CommandContext,
     recipient: str,
     until: int,
@@ -96,18 +97,18 @@ def _change(
     whom = "mail" if context.settings.privacy else f"mail to {printable_text(recipient)}"
     if close:
         what = f"expects {whom} no longer"
-        return partial(_closed, key=key, what=what, now=now)
+        return partial(_close_window, key=key, what=what, now=now)
     what = f"expects {whom}{f' from {domain}' if domain else ''} until {format_timestamp(until)}"
     window = ExpectWindow(key, domain, until)
-    return lambda control: control.with_window(window).with_action(who(), what, now)
+    return lambda control: control.with_window(window).with_action(current_user(), what, now)
 
 
-def _closed(control: Control, *, key: str, what: str, now: int) -> Control:
-    return control.without_window(key).with_action(who(), what, now)
+def _close_window(control: Control, *, key: str, what: str, now: int) -> Control:
+    return control.without_window(key).with_action(current_user(), what, now)
 
 
-def _until(text: str, now: int) -> int:
-    length = seconds(text, "--for")
+def _parse_until(text: str, now: int) -> int:
+    length = option_seconds(text, "--for")
     if not 0 < length <= MAX_WINDOW_SECONDS:
         raise CommandError(
             f"--for={printable_text(text)}: a day at most; for longer there are the whitelists"
@@ -115,7 +116,7 @@ def _until(text: str, now: int) -> int:
     return now + length
 
 
-def _show(context: CommandContext, control: Control) -> None:
+def _print_windows(context: CommandContext, control: Control) -> None:
     now = int(time.time())
     context.print_json(
         [{"recipient": r, "from": f or None, "until": u} for r, f, u in control.windows]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.acts import tell_servers, told_servers, who
-from greyd.cli.context import CommandContext, seconds
+from greyd.cli.context import CommandContext, option_seconds
+from greyd.cli.server_control import current_user, read_control, update_control
 from greyd.escaping import printable_text
 from greyd.rules.control import Control, ModeOverride
 from greyd.terminal import format_timestamp
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from greyd.store.contract import Store
 
 
-class Switch(Enum):
+class RequestedMode(Enum):
     """What a mode can be switched to."""
 
     ON = "on"
@@ -30,7 +30,7 @@ class Switch(Enum):
 async def mode(
     context: CommandContext,
     switch: Annotated[
-        Switch | None,
+        RequestedMode | None,
         typer.Argument(
             metavar="MODE",
             help="on, learn, off; reset: as each server is set up. Without it: show the mode.",
@@ -57,16 +57,16 @@ async def mode(
     """
     now = int(time.time())
     if switch is None:
-        async with context.store() as store:
-            _show(context, await told_servers(store), now)
+        async with context.open_store() as store:
+            _print_mode(context, await read_control(store), now)
         return
-    until = now + seconds(for_, "--for") if for_ else 0
-    async with context.store(make=True) as store:
-        _show(context, await _switch(store, switch.value, until, now), now)
+    until = now + option_seconds(for_, "--for") if for_ else 0
+    async with context.open_store(create=True) as store:
+        _print_mode(context, await _set_mode(store, switch.value, until, now), now)
 
 
-async def _switch(store: Store, name: str, until: int, now: int) -> Control:
-    by = who()
+async def _set_mode(store: Store, name: str, until: int, now: int) -> Control:
+    by = current_user()
 
     def change(control: Control) -> Control:
         if name == "reset":
@@ -74,10 +74,10 @@ async def _switch(store: Store, name: str, until: int, now: int) -> Control:
             return control._replace(mode=None).with_action(by, "mode reset", now)
         return control._replace(mode=ModeOverride(name, until, by, now))
 
-    return await tell_servers(store, change, now)
+    return await update_control(store, change, now)
 
 
-def _show(context: CommandContext, control: Control, now: int) -> None:
+def _print_mode(context: CommandContext, control: Control, now: int) -> None:
     mode = control.mode if control.mode and control.mode.holds(now) else None
     told = None if mode is None else mode._asdict()
     context.print_json(

@@ -6,6 +6,7 @@ Whether a count is still exact is a field or an attribute of each.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ MAX_SAMPLE = 100_000
 """Hashes that a ``DistinctCounter`` keeps."""
 MAX_TOTALS = 50_000
 """Names that a ``LargestTotals`` keeps."""
+MAX_FREQUENT_NAMES = 20_000
+"""Names that a ``FrequentNames`` keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +94,34 @@ class LargestTotals:
         return heapq.nlargest(
             number, self._totals.values(), key=lambda each: (each.seconds, each.count, each.name)
         )
+
+
+class FrequentNames:
+    """Counts of the most frequent names, too small by a known error (Misra and Gries 1982).
+
+    The algorithm lowers all counts by one for each name without room. This lowers them by their
+    median at once, which removes half of the names.
+    """
+
+    def __init__(self, max_names: int | None = None) -> None:
+        self._max_names = max_names or MAX_FREQUENT_NAMES
+        self._counts: Counter[bytes] = Counter()
+        self.max_error = 0
+        """By how much a count may be too small."""
+
+    def add(self, name: bytes) -> None:
+        """Count a name once more."""
+        self._counts[name] += 1
+        if len(self._counts) > self._max_names:
+            self._lower_counts()
+
+    def _lower_counts(self) -> None:
+        median = sorted(self._counts.values())[len(self._counts) // 2]
+        self._counts = Counter(
+            {name: count - median for name, count in self._counts.items() if count > median}
+        )
+        self.max_error += median
+
+    def largest(self, number: int) -> list[tuple[bytes, int]]:
+        """Return the most frequent names with their counts."""
+        return heapq.nlargest(number, self._counts.items(), key=lambda each: (each[1], each[0]))

@@ -34,8 +34,8 @@ class StoreAccess(Protocol):
     def store_url(self) -> str:
         """Return the URL of the store."""
 
-    def store(self, *, writes: bool = False) -> AbstractAsyncContextManager[Store]:
-        """Open the store; read-only unless ``writes``."""
+    def open_store(self, *, writable: bool = False) -> AbstractAsyncContextManager[Store]:
+        """Open the store; read-only unless ``writable``."""
 
 
 SLOW_SECONDS = 0.1
@@ -100,7 +100,7 @@ async def _median_probe_seconds(access: StoreAccess) -> float:
     """
     took = []
     writes = not _is_file(access)
-    async with access.store(writes=writes) as store:
+    async with access.open_store(writable=writes) as store:
         for _ in range(PROBE_COUNT):
             started = time.perf_counter()
             if writes:

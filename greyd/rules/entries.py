@@ -33,6 +33,11 @@ class EntryKind(Enum):
     OTHER = "other"
     """The store's own, or greyd's: nobody's."""
 
+    @property
+    def is_triplet(self) -> bool:
+        """Whether it is a triplet, of a network or of an identity."""
+        return self in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET)
+
 
 class EntryState(Enum):
     """How an entry stands."""

@@ -11,26 +11,20 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from greyd.cli.errors import CommandError
-from greyd.cli.importing import sqlgrey
-from greyd.cli.importing.greyd_store import is_the_same, understand
-from greyd.cli.importing.merging import (
-    Found,
-    Known,
-    Outcome,
-    Refused,
-    Unreadable,
-    as_passed_here,
-    is_expired,
-    merging,
+from greyd.cli.importing.greyd_store import convert_record, is_same_database
+from greyd.cli.importing.items import (
+    ImportedEntry,
+    ImportedRecord,
+    ImportOutcome,
+    SkippedEntry,
+    UnreadableItem,
 )
-from greyd.cli.importing.postgrey import (
-    MAX_LINE_LENGTH,
-    Networks,
-    Pair,
-    Reading,
-    read_dump,
-    split_names,
-)
+from greyd.cli.importing.merge import adapt_to_delay, is_expired, merge_rule
+from greyd.cli.importing.postgrey.decoder import PostgreyDecoder, split_names
+from greyd.cli.importing.postgrey.dump import MAX_LINE_BYTES, KeyValue, read_dump
+from greyd.cli.importing.postgrey.network_prefixes import NetworkPrefixes
+from greyd.cli.importing.sqlgrey import read_items
+from greyd.cli.importing.sqlite_file import open_sqlite_file
 from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments
 from greyd.rules.address import parse_address
@@ -53,7 +47,7 @@ def dump(*pairs: tuple[bytes, bytes], form: bytes = b"print") -> bytes:
     return b"\n".join([*lines, b"DATA=END", b""])
 
 
-def read(data: bytes) -> list[Pair | Unreadable]:
+def read(data: bytes) -> list[KeyValue | UnreadableItem]:
     return list(read_dump(io.BytesIO(data)))
 
 
@@ -61,7 +55,7 @@ def read(data: bytes) -> list[Pair | Unreadable]:
 
 
 def printable(data: bytes) -> bytes:
-    """Return octets as db_dump -p writes them."""
+    """Return bytes as db_dump -p writes them."""
     return b"".join(
         b"\\\\" if byte == 0x5C else bytes([byte]) if 32 <= byte < 127 else b"\\%02x" % byte
         for byte in data
@@ -71,22 +65,22 @@ def printable(data: bytes) -> bytes:
 @given(st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=20)), max_size=5))
 def test_what_db_dump_writes_is_read(pairs: list[tuple[bytes, bytes]]) -> None:
     written = [(printable(key), printable(value)) for key, value in pairs]
-    assert read(dump(*written)) == pairs
+    assert read(dump(*written)) == [KeyValue(*each) for each in pairs]
     written = [(key.hex().encode(), value.hex().encode()) for key, value in pairs]
-    assert read(dump(*written, form=b"bytevalue")) == pairs
+    assert read(dump(*written, form=b"bytevalue")) == [KeyValue(*each) for each in pairs]
 
 
 def test_one_dump_may_follow_another() -> None:
     assert read(dump((b"a", b"1,2")) + dump((b"62", b"32"), form=b"bytevalue")) == [
-        (b"a", b"1,2"),
-        (b"b", b"2"),
+        KeyValue(b"a", b"1,2"),
+        KeyValue(b"b", b"2"),
     ]
 
 
 @given(st.lists(st.sampled_from(dump((b"k", b"1,2")).splitlines()) | st.binary(max_size=9)))
 def test_any_lines_behind_the_first_can_be_read(lines: list[bytes]) -> None:
     for item in read(b"\n".join([b"VERSION=3", *lines])):
-        assert isinstance(item, Pair | Unreadable)
+        assert isinstance(item, KeyValue | UnreadableItem)
 
 
 @pytest.mark.parametrize("data", [b"", b"hello\n", b"\0" * 100_000])
@@ -96,25 +90,27 @@ def test_what_is_no_dump_is_refused(data: bytes) -> None:
 
 
 def test_a_line_that_is_too_long_is_unreadable_and_the_next_entry_is_read() -> None:
-    long = b"x" * (3 * MAX_LINE_LENGTH)
+    long = b"x" * (3 * MAX_LINE_BYTES)
     items = read(dump((long, b"1,2"), (b"k", b"1,2")))
-    assert isinstance(items[0], Unreadable)
-    assert len(items[0].data) < 1000
-    assert items[1:] == [(b"k", b"1,2")]
+    assert isinstance(items[0], UnreadableItem)
+    assert len(items[0].excerpt) < 1000
+    assert items[1:] == [KeyValue(b"k", b"1,2")]
 
 
 def test_a_dump_that_ends_too_early_says_so() -> None:
     whole = dump((b"k", b"1,2"), (b"l", b"1,2"))
     cut = read(whole[: whole.index(b" l")])
-    assert cut[0] == (b"k", b"1,2")
-    assert isinstance(cut[-1], Unreadable)
+    assert cut[0] == KeyValue(b"k", b"1,2")
+    assert isinstance(cut[-1], UnreadableItem)
 
 
 # Postgrey's entries -------------------------------------------------------------------------------
 
 
 def found(key: bytes, value: bytes = b"%d,%d" % (T, T + 400), *words: str) -> object:
-    return Reading(merge_settings(from_arguments(words)[0]), 300).understand(Pair(key, value))
+    return PostgreyDecoder(merge_settings(from_arguments(words)[0]), 300).decode(
+        KeyValue(key, value)
+    )
 
 
 def test_a_triplet_is_found_under_the_key_that_its_mail_has() -> None:
@@ -132,30 +128,30 @@ def test_a_triplet_is_found_under_the_key_that_its_mail_has() -> None:
         client = parse_address(address)
         assert client is not None
         item = found(key)
-        assert isinstance(item, Found)
+        assert isinstance(item, ImportedEntry)
         assert request_keys(client, sender, b"bob@example.org", settings).triplet in item.keys
         assert item.record == Triplet(T, T + 400, T + 300)
 
 
 def test_a_client_is_told_from_a_triplet_and_a_hash_by_its_value() -> None:
-    assert found(b"192.0.2.7", b"5,%d" % T) == Found(
+    assert found(b"192.0.2.7", b"5,%d" % T) == ImportedEntry(
         EntryKind.CLIENT, (b"{192.0.2.0}:192.0.2.7",), Client(5, T)
     )
     hashed = b"0123456789abcdef0123456789abcdef01234567"
     private = found(hashed, b"5,%d" % T, "--privacy")
-    assert private == Found(EntryKind.CLIENT, (b":" + hashed,), Client(5, T))
+    assert private == ImportedEntry(EntryKind.CLIENT, (b":" + hashed,), Client(5, T))
     private = found(hashed, b"%d,%d" % (T, T), "--privacy")
-    assert private == Found(EntryKind.TRIPLET, (b"/" + hashed,), Triplet(T, T))
+    assert private == ImportedEntry(EntryKind.TRIPLET, (b"/" + hashed,), Triplet(T, T))
     refused = found(hashed)
-    assert isinstance(refused, Refused)
-    assert refused.is_wrong
+    assert isinstance(refused, SkippedEntry)
+    assert refused.is_problem
 
 
 @given(st.binary(max_size=60), st.binary(max_size=30))
 def test_any_pair_is_something(key: bytes, value: bytes) -> None:
-    assert isinstance(found(key, value), Found | Refused | Unreadable)
+    assert isinstance(found(key, value), ImportedEntry | SkippedEntry | UnreadableItem)
     for good in (b"192.0.2.0/" + key, key):
-        assert isinstance(found(good), Found | Refused | Unreadable)
+        assert isinstance(found(good), ImportedEntry | SkippedEntry | UnreadableItem)
 
 
 @pytest.mark.parametrize(
@@ -179,13 +175,13 @@ def test_many_slashes_make_few_keys() -> None:
 
 
 def networks(prefix: int, number: int, *words: str) -> list[tuple[str, bool]]:
-    seen = Networks(merge_settings(from_arguments(words)[0]))
+    prefixes = NetworkPrefixes(merge_settings(from_arguments(words)[0]))
     for each in range(number):
         address = parse_address(b"%d.%d.%d.%d" % (10, each, each, each))
         assert address is not None
         free = 32 - prefix
-        seen.note(address._replace(number=address.number >> free << free))
-    return list(seen.remarks())
+        prefixes.add(address._replace(number=address.number >> free << free))
+    return [(each.text, each.is_problem) for each in prefixes.warnings()]
 
 
 def test_networks_are_compared_with_the_servers() -> None:
@@ -222,13 +218,13 @@ records = st.one_of(
 )
 
 
-def merge(known: list[Known]) -> bytes | None:
+def merge(known: list[ImportedRecord]) -> bytes | None:
     """Import some records one after the other; returns what is stored then."""
     stored: bytes | None = None
     for record in known:
-        item = Found(EntryKind.OTHER, (b"k",), record)
+        item = ImportedEntry(EntryKind.OTHER, (b"k",), record)
         if not is_expired(record, T, Settings()):
-            _, changes = merging(item, T, Settings())([stored])
+            _, changes = merge_rule(item, T, Settings())([stored])
             for change in changes:
                 assert change.ttl_seconds > 0
                 stored = change.value
@@ -236,7 +232,9 @@ def merge(known: list[Known]) -> bytes | None:
 
 
 @given(records)
-def test_the_order_of_imports_does_not_matter_and_none_counts_twice(known: list[Known]) -> None:
+def test_the_order_of_imports_does_not_matter_and_none_counts_twice(
+    known: list[ImportedRecord],
+) -> None:
     stored = merge(known)
     assert merge(known[::-1]) == stored
     assert merge(known + known) == stored
@@ -245,16 +243,16 @@ def test_the_order_of_imports_does_not_matter_and_none_counts_twice(known: list[
 @given(triplets)
 def test_the_second_import_says_that_nothing_has_changed(triplet: Triplet) -> None:
     assume(not is_expired(triplet, T, Settings()))
-    rule = merging(Found(EntryKind.TRIPLET, (b"k",), triplet), T, Settings())
+    rule = merge_rule(ImportedEntry(EntryKind.TRIPLET, (b"k",), triplet), T, Settings())
     (_, outcome), changes = rule([None])
-    assert outcome is Outcome.IMPORTED
-    assert rule([changes[0].value]) == ((EntryKind.TRIPLET, Outcome.UNCHANGED), [])
+    assert outcome is ImportOutcome.IMPORTED
+    assert rule([changes[0].value]) == ((EntryKind.TRIPLET, ImportOutcome.UNCHANGED), [])
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing() -> None:
-    item = Found(EntryKind.TRIPLET, (b"k",), Triplet(T, T))
-    answer, changes = merging(item, T, Settings(), dry_run=True)([None])
-    assert answer == merging(item, T, Settings())([None])[0]
+    item = ImportedEntry(EntryKind.TRIPLET, (b"k",), Triplet(T, T))
+    answer, changes = merge_rule(item, T, Settings(), dry_run=True)([None])
+    assert answer == merge_rule(item, T, Settings())([None])[0]
     assert list(changes) == []
 
 
@@ -273,7 +271,7 @@ def test_who_has_passed_there_passes_here_whatever_the_delay(
     client = parse_address(b"192.0.2.7")
     assert client is not None
     mail = request_keys(client, b"a@example.com", b"b@example.org", settings)
-    record = as_passed_here(Triplet(first, first + seen), 300, settings)
+    record = adapt_to_delay(Triplet(first, first + seen), 300, settings)
     now = max(first + seen, T) + later
     decision, _ = decide(mail, [record.dump(), None], now, settings)
     assert decision.passes
@@ -299,10 +297,10 @@ def test_a_database_of_sqlgreys_with_odd_values_is_read_to_its_end(tmp_path: Pat
             connection.execute("INSERT INTO connect VALUES (?, ?, ?, ?, ?)", [each] * 5)
             connection.execute("INSERT INTO from_awl VALUES (?, ?, ?, ?, ?)", [each] * 5)
     connection.close()
-    with sqlgrey.open_read_only(file) as opened:
-        items = list(sqlgrey.read_sqlgrey(opened, Settings()))
+    with open_sqlite_file(file) as opened:
+        items = list(read_items(opened, Settings()))
     assert len(items) == 10
-    assert all(isinstance(item, Unreadable) for item in items)
+    assert all(isinstance(item, UnreadableItem) for item in items)
 
 
 # greyd's own entries ------------------------------------------------------------------------------
@@ -311,8 +309,8 @@ def test_a_database_of_sqlgreys_with_odd_values_is_read_to_its_end(tmp_path: Pat
 @given(st.binary(max_size=40), st.binary(max_size=40), st.integers(1, 10**6))
 def test_any_entry_of_another_store_is_something(key: bytes, value: bytes, ttl: int) -> None:
     for mark in (b"", b"{192.0.2.0}/", b"{192.0.2.0}:", b"{example.com}~", b"/", b":"):
-        item = understand(Record(mark + key, value, ttl), Settings(), 300)
-        assert isinstance(item, Found | Refused | Unreadable)
+        item = convert_record(Record(mark + key, value, ttl), Settings(), 300)
+        assert isinstance(item, ImportedEntry | SkippedEntry | UnreadableItem)
 
 
 @pytest.mark.parametrize(
@@ -327,4 +325,4 @@ def test_any_entry_of_another_store_is_something(key: bytes, value: bytes, ttl: 
     ],
 )
 def test_the_same_store_under_another_url_is_known(one: str, other: str, *, same: bool) -> None:
-    assert is_the_same(one, other) is same
+    assert is_same_database(one, other) is same

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.cli.importing.merging import Found
-from greyd.cli.importing.postgrey import Pair, Reading
+from greyd.cli.importing.items import ImportedEntry
+from greyd.cli.importing.postgrey.decoder import PostgreyDecoder
+from greyd.cli.importing.postgrey.dump import KeyValue
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
 from greyd.rules.address import parse_address
@@ -97,8 +98,8 @@ def test_a_triplet_is_where_this_server_looks_for_it(key: bytes, settings: Setti
     address = parse_address(b"192.0.2.7" if b"2.7" in key or settings.ipv4cidr == 20
                             else b"192.0.2.0")  # fmt: skip
     assert address is not None
-    found = Reading(settings, 300).understand(Pair(key, b"%d,%d" % (NOW, NOW)))
-    assert isinstance(found, Found)
+    found = PostgreyDecoder(settings, 300).decode(KeyValue(key, b"%d,%d" % (NOW, NOW)))
+    assert isinstance(found, ImportedEntry)
     assert (
         request_keys(address, b"alice@example.com", b"bob@example.org", settings).triplet
         in found.keys
@@ -107,11 +108,11 @@ def test_a_triplet_is_where_this_server_looks_for_it(key: bytes, settings: Setti
 
 def test_a_sender_is_not_normalised_twice() -> None:
     """Once more, ``prvs=a=b`` would lose its tag, and nobody would look for it there."""
-    found = Reading(Settings(), 300).understand(
-        Pair(b"192.0.2.0/prvs=a=b@x.example/r@y.example", b"%d,%d" % (NOW, NOW))
+    found = PostgreyDecoder(Settings(), 300).decode(
+        KeyValue(b"192.0.2.0/prvs=a=b@x.example/r@y.example", b"%d,%d" % (NOW, NOW))
     )
     address = parse_address(b"192.0.2.7")
-    assert isinstance(found, Found)
+    assert isinstance(found, ImportedEntry)
     assert address is not None
     asked = request_keys(address, b"prvs=a=b+c=d@x.example", b"r@y.example", Settings()).triplet
     assert found.keys == (asked,)
@@ -393,7 +394,7 @@ def test_what_is_no_source_is_told_in_one_line(tmp_path: Path) -> None:
         str(tmp_path / "other.db"): "neither sqlgrey's",
         f"sqlite:{tmp_path / 'greyd.db'}": "own store",
         str(tmp_path / "greyd.db"): "own store",
-        "memory://": "no command can reach it",
+        "memory://": "no command can read it",
     }.items():
         done = run("import", source, f"--dbdir={tmp_path}")
         assert (done.returncode, done.stdout) == (2, ""), source

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from greyd.cli.entries.selection import select
+from greyd.cli.entries.selection import parse_selection
 from greyd.cli.errors import CommandError
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
@@ -41,7 +41,9 @@ def entry(
 
 
 def takes(found: StoredEntry, settings: Settings = SETTINGS, **options: str) -> bool:
-    selection = select(options.get("client"), options.get("sender"), options.get("recipient"))
+    selection = parse_selection(
+        options.get("client"), options.get("sender"), options.get("recipient")
+    )
     assert not selection.is_empty
     assert selection.names_somebody
     return selection.takes(found, settings)
@@ -117,7 +119,7 @@ def test_a_name_stands_for_its_addresses_too(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_a_client_that_is_none_is_refused_in_one_harmless_line(client: str) -> None:
     with pytest.raises(CommandError) as refused:
-        select(client, None, None)
+        parse_selection(client, None, None)
     assert str(refused.value).isprintable()
 
 
@@ -190,19 +192,19 @@ def test_all_that_is_said_has_to_hold() -> None:
 
 
 def test_states_and_times_select_without_naming_anybody() -> None:
-    waiting = select(None, None, None, {EntryState.WAITING})
+    waiting = parse_selection(None, None, None, {EntryState.WAITING})
     assert not waiting.is_empty
     assert not waiting.names_somebody
     assert waiting.takes(entry(), SETTINGS)
     assert not waiting.takes(entry(what="client"), SETTINGS)
-    lately = select(None, None, None, since=NOW - HOUR)
+    lately = parse_selection(None, None, None, since=NOW - HOUR)
     assert not lately.is_empty
     assert lately.takes(entry(seen=NOW - HOUR), SETTINGS)
     assert not lately.takes(entry(seen=NOW - HOUR - 1), SETTINGS)
 
 
 def test_nothing_said_is_every_entry() -> None:
-    everything = select(None, None, None)
+    everything = parse_selection(None, None, None)
     assert everything.is_empty
     assert everything.takes(entry(), SETTINGS)
     assert everything.takes(entry(settings=Settings(privacy=True)), SETTINGS)
@@ -215,7 +217,7 @@ def test_nothing_said_is_every_entry() -> None:
 @pytest.mark.parametrize("sender", ["alice@example.com", "<>"])
 def test_address_sender_and_recipient_name_one_triplet(sender: str, privacy: bool) -> None:
     settings = Settings(privacy=privacy)
-    selection = select("192.0.2.7", sender, "Bob@example.org")
+    selection = parse_selection("192.0.2.7", sender, "Bob@example.org")
     expected = entry(sender="" if sender == "<>" else sender, settings=settings)
     found = selection.exact_keys(settings)
     assert found is not None
@@ -239,4 +241,4 @@ def test_address_sender_and_recipient_name_one_triplet(sender: str, privacy: boo
 def test_less_names_no_single_triplet(
     client: str | None, sender: str | None, recipient: str | None
 ) -> None:
-    assert select(client, sender, recipient).exact_keys(SETTINGS) is None
+    assert parse_selection(client, sender, recipient).exact_keys(SETTINGS) is None

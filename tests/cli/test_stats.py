@@ -11,14 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from greyd.cli.stats.overview import (
-    Overview,
-    StoreView,
-    on_screen,
-    servers_on_paper,
-    store_on_paper,
-)
-from greyd.cli.stats.tally import Tally
+from greyd.cli.stats.display import render_screen, render_servers, render_store
+from greyd.cli.stats.entry_counts import EntryCounts
+from greyd.cli.stats.overview import Overview, StoreStatus
 from greyd.monitoring.stats_client import FetchedStats, MetricsAddress
 from greyd.rules.reasons import Reason
 from greyd.rules.transaction import Record
@@ -127,11 +122,11 @@ def view(number: int = 12, **changes: Any) -> Overview:
     server.metrics.duration.observe(0.001)
     server.run(3600)
     figures = replace(server.figures(), **changes)
-    tally = Tally(complete=True)
+    tally = EntryCounts(complete=True)
     waiting = [keys_of(f"192.0.{n % 40}.7", f"{n}@e.com").triplet for n in range(100)]
     tally.add([Record(key, WAITS, 60) for key in waiting], SETTINGS)
     return Overview(
-        StoreView("redis://user:secret@db.example/0?password=secret", tally),
+        StoreStatus("redis://user:secret@db.example/0?password=secret", tally),
         [
             FetchedStats(MetricsAddress("mx1", 9923), figures),
             FetchedStats(MetricsAddress("mx2", 9923), fault="connection refused"),
@@ -148,7 +143,7 @@ def text_of(parts: Iterable[Any], width: int = 80) -> str:
 
 
 def test_each_server_has_a_line_and_all_are_added_up() -> None:
-    text = text_of(servers_on_paper(view()), 120)
+    text = text_of(render_servers(view()), 120)
     assert "mx.example.org: ready" in text
     assert "ready; mode learn, up 1 h; 99 % of answers within 1 ms; greyd" in text
     assert "http://mx2:9923: connection refused" in text
@@ -158,21 +153,21 @@ def test_each_server_has_a_line_and_all_are_added_up() -> None:
 
 def test_a_store_that_is_away_and_errors_are_told() -> None:
     shown = view(ready=False)
-    assert "NOT READY" in text_of(servers_on_paper(shown), 200)
+    assert "NOT READY" in text_of(render_servers(shown), 200)
     assert not shown.is_well
     shown.store.fault = "redis: connection refused"
-    assert "redis: connection refused" in text_of(store_on_paper(shown, 5))
+    assert "redis: connection refused" in text_of(render_store(shown, 5))
 
 
 def test_the_store_s_password_is_never_shown() -> None:
-    assert "redis://db.example/0" in text_of(store_on_paper(view(), 5))
-    assert "secret" not in text_of(store_on_paper(view(), 5)) + json.dumps(view().dump(5))
+    assert "redis://db.example/0" in text_of(render_store(view(), 5))
+    assert "secret" not in text_of(render_store(view(), 5)) + json.dumps(view().dump(5))
     assert "user" not in json.dumps(view().dump(5)["store"]["url"])
 
 
 @pytest.mark.parametrize("height", [10, 24, 50])
 def test_a_screen_is_not_overfull(height: int) -> None:
-    lines = text_of([on_screen(view(), height)]).splitlines()
+    lines = text_of([render_screen(view(), height)]).splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert "greylist new" in "\n".join(lines)
     if height > 10:
@@ -181,6 +176,6 @@ def test_a_screen_is_not_overfull(height: int) -> None:
 
 
 def test_what_another_server_says_of_itself_steers_no_terminal() -> None:
-    text = text_of(servers_on_paper(view(host="\x1b[31mx", mode="\x9b", version="\n")))
+    text = text_of(render_servers(view(host="\x1b[31mx", mode="\x9b", version="\n")))
     assert text.replace("\n", "").isprintable()
     assert "%1B[31mx" in text

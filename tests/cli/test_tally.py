@@ -9,7 +9,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greyd.cli.stats.tally import Frequent, Tally
+from greyd.cli.sketches import FrequentNames
+from greyd.cli.stats.entry_counts import EntryCounts
 from greyd.config.settings import Settings
 from greyd.rules.entries import EntryKind, EntryState
 from greyd.rules.evidence import Evidence
@@ -26,8 +27,8 @@ def keys_of(client: str, sender: str = "a@e.com", settings: Settings = SETTINGS)
     return request_keys(address_of(client), sender.encode(), b"bob@example.org", settings, evidence)
 
 
-def tally_of(*records: tuple[bytes, bytes], settings: Settings = SETTINGS) -> Tally:
-    tally = Tally()
+def tally_of(*records: tuple[bytes, bytes], settings: Settings = SETTINGS) -> EntryCounts:
+    tally = EntryCounts()
     tally.add([Record(*record, 60) for record in records], settings)
     return tally
 
@@ -81,30 +82,30 @@ def test_hashes_are_counted_and_name_nobody() -> None:
 
 
 def test_memory_is_bounded_and_the_frequent_are_found_among_very_many() -> None:
-    counted = Frequent(most=100)
+    counted = FrequentNames(max_names=100)
     names = [b"frequent"] * 2000 + [b"%d" % number for number in range(20_000)]
     random.Random(1).shuffle(names)
     for name in names:
         counted.add(name)
         assert len(counted._counts) <= 100
-    ((name, number),) = counted.top(1)
+    ((name, number),) = counted.largest(1)
     assert name == b"frequent"
-    assert 2000 - counted.error <= number <= 2000
-    assert counted.error <= len(names) / 50
+    assert 2000 - counted.max_error <= number <= 2000
+    assert counted.max_error <= len(names) / 50
 
 
 @given(st.lists(st.sampled_from([b"a", b"b", b"c", b"d", b"e"]), max_size=60))
 def test_a_count_is_never_too_large_and_too_small_by_the_error_at_most(names: list[bytes]) -> None:
-    counted = Frequent(most=3)
+    counted = FrequentNames(max_names=3)
     for name in names:
         counted.add(name)
-    told = dict(counted.top(3))
+    told = dict(counted.largest(3))
     for name, number in Counter(names).items():
-        assert number - counted.error <= told.get(name, 0) <= number
+        assert number - counted.max_error <= told.get(name, 0) <= number
 
 
 def test_few_names_are_counted_exactly() -> None:
-    counted = Frequent()
+    counted = FrequentNames()
     for name in (b"a", b"b", b"a"):
         counted.add(name)
-    assert (counted.top(5), counted.error) == ([(b"a", 2), (b"b", 1)], 0)
+    assert (counted.largest(5), counted.max_error) == ([(b"a", 2), (b"b", 1)], 0)

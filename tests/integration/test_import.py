@@ -282,7 +282,7 @@ def test_without_berkeley_dbs_programs_one_line_says_which(tmp_path: Path) -> No
     (folder / "postgrey.db").touch()
     # The interpreter is started by its path; on the command's PATH nothing is found.
     script = (
-        "import greyd.cli.importing.postgrey as it; it._USUAL_FOLDERS = ();"
+        "import greyd.cli.importing.postgrey.folder as it; it._USUAL_FOLDERS = ();"
         "import sys; from greyd.cli.main import main; main(sys.argv[1:])"
     )
     import sys
@@ -442,10 +442,10 @@ def a_folder(path: Path) -> None:
     [
         (None, "{folder}: no postgrey.db in it; name the folder of postgrey's --dbdir"),
         (lambda path: path.with_name("log.0000000001").touch(), "{folder}: no postgrey.db in it"),
-        (lambda path: path.symlink_to("/etc/passwd"), "{folder}/postgrey.db: no regular file"),
-        (lambda path: path.symlink_to("nowhere"), "{folder}/postgrey.db: no regular file"),
-        (os.mkfifo, "{folder}/postgrey.db: no regular file"),
-        (a_folder, "{folder}/postgrey.db: no regular file"),
+        (lambda path: path.symlink_to("/etc/passwd"), "{folder}/postgrey.db: not a regular file"),
+        (lambda path: path.symlink_to("nowhere"), "{folder}/postgrey.db: not a regular file"),
+        (os.mkfifo, "{folder}/postgrey.db: not a regular file"),
+        (a_folder, "{folder}/postgrey.db: not a regular file"),
     ],
     ids=["empty", "logs alone", "link", "broken link", "pipe", "folder"],
 )

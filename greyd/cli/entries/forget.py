@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.acts import note_act
 from greyd.cli.batches import delete_all
 from greyd.cli.context import EXIT_NO, CommandContext
-from greyd.cli.entries.selection import Selection, read_address, select
+from greyd.cli.entries.selection import Selection, parse_mail_address, parse_selection
 from greyd.cli.errors import CommandError
+from greyd.cli.server_control import record_action
 from greyd.rules.control import Control, change_control, window_key
 from greyd.rules.entries import EntryKind, EntryState, interpret, kind_of
 from greyd.rules.keys import correspondence_key
@@ -85,26 +85,26 @@ async def forget(
       greyd forget --unreadable --dry-run
     """
     settings = context.settings
-    wanted = _wanted(client, sender, recipient, address, unreadable=unreadable)
+    wanted = _parse_target(client, sender, recipient, address, unreadable=unreadable)
     if address is not None and settings.privacy:
         raise CommandError("--address: with --privacy only hashes are stored, which name nobody")
     counts: Counter[EntryKind] = Counter()
-    async with context.store(writes=not dry_run) as store:
+    async with context.open_store(writable=not dry_run) as store:
         async for found in wanted(store, settings):
             counts.update(kind for _, kind in found)
             if not dry_run:
                 await delete_all(store, [key for key, _ in found])
         if address is not None and not dry_run:
-            counts[EntryKind.OTHER] += await _forget_told(store, address, settings)
+            counts[EntryKind.OTHER] += await _forget_in_control(store, address, settings)
         number = counts.total()
         if number and not dry_run:
             # The log is not to name whom the store has just forgotten.
-            await note_act(store, settings, f"forgot {number} entries", {})
-    _show(context, counts, dry_run=dry_run)
+            await record_action(store, settings, f"forgot {number} entries", {})
+    _print_counts(context, counts, dry_run=dry_run)
     return 0 if number else EXIT_NO
 
 
-def _wanted(
+def _parse_target(
     client: str | None,
     sender: str | None,
     recipient: str | None,
@@ -121,18 +121,20 @@ def _wanted(
     if unreadable:
         if named or address is not None:
             raise CommandError("--unreadable stands alone: it is everything that can't be read")
-        return _unreadable
+        return _unreadable_entries
     if address is not None:
         if named:
             raise CommandError("--address stands alone: it is everything about an address")
-        return partial(_about, address)
-    selection = select(client, sender, recipient)
+        return partial(_entries_naming, address)
+    selection = parse_selection(client, sender, recipient)
     if not selection.names_somebody:
         raise CommandError("name whom: --client, --sender, --recipient, or --address")
-    return partial(_found, selection)
+    return partial(_selected_entries, selection)
 
 
-async def _found(selection: Selection, store: Store, settings: Settings) -> AsyncIterator[Found]:
+async def _selected_entries(
+    selection: Selection, store: Store, settings: Settings
+) -> AsyncIterator[Found]:
     """Go through what is selected, expired or not: nothing is to be left of it.
 
     Raises:
@@ -158,7 +160,7 @@ async def _found(selection: Selection, store: Store, settings: Settings) -> Asyn
         ]
 
 
-async def _unreadable(store: Store, settings: Settings) -> AsyncIterator[Found]:
+async def _unreadable_entries(store: Store, settings: Settings) -> AsyncIterator[Found]:
     now = int(time.time())
     async for group in scan(store):
         entries = [
@@ -167,10 +169,10 @@ async def _unreadable(store: Store, settings: Settings) -> AsyncIterator[Found]:
         yield [(e.key, e.kind) for e in entries if e and e.state is EntryState.UNREADABLE]
 
 
-async def _about(address: str, store: Store, settings: Settings) -> AsyncIterator[Found]:
+async def _entries_naming(address: str, store: Store, settings: Settings) -> AsyncIterator[Found]:
     """Go through all that names an address, also what no rule can read."""
-    now, naming = int(time.time()), _naming(address)
-    selections = [select(None, address, None), select(None, None, address)]
+    now, naming = int(time.time()), _mention_pattern(address)
+    selections = [parse_selection(None, address, None), parse_selection(None, None, address)]
     async for group in scan(store):
         found = []
         for record in group:
@@ -185,14 +187,14 @@ async def _about(address: str, store: Store, settings: Settings) -> AsyncIterato
         yield found
 
 
-def _naming(address: str) -> re.Pattern[bytes]:
+def _mention_pattern(address: str) -> re.Pattern[bytes]:
     """Return what finds an address, or a domain and what is below it, in any text."""
-    raw_bytes = read_address(address)
+    raw_bytes = parse_mail_address(address)
     before = rb"(?<![\w.+-])" if b"@" in raw_bytes else rb"(?<![\w-])"
     return re.compile(before + re.escape(raw_bytes) + rb"(?![\w-]|\.\w)", re.IGNORECASE)
 
 
-async def _forget_told(store: Store, address: str, settings: Settings) -> int:
+async def _forget_in_control(store: Store, address: str, settings: Settings) -> int:
     """Forget the windows for an address, and what waits for the log and names it."""
     now = int(time.time())
     key, name = window_key(address, settings), address.lower()
@@ -201,7 +203,7 @@ async def _forget_told(store: Store, address: str, settings: Settings) -> int:
         acts = tuple(act for act in control.acts if name not in act.what.lower())
         return control.without_window(key)._replace(acts=acts)
 
-    naming = _naming(address)
+    naming = _mention_pattern(address)
 
     def rule(remembered: Remembered) -> tuple[int, Sequence[Change]]:
         before = Control.load(remembered[0])
@@ -214,7 +216,7 @@ async def _forget_told(store: Store, address: str, settings: Settings) -> int:
     return await store.transact([CONTROL_KEY], rule)
 
 
-_NAMES = {
+_KIND_NAMES = {
     EntryKind.TRIPLET: "triplets",
     EntryKind.IDENTITY_TRIPLET: "triplets of identities",
     EntryKind.CLIENT: "clients",
@@ -224,14 +226,14 @@ _NAMES = {
 }
 
 
-def _show(context: CommandContext, counts: Counter[EntryKind], *, dry_run: bool) -> None:
-    table = {kind.value.replace(" ", "_"): counts[kind] for kind in _NAMES}
+def _print_counts(context: CommandContext, counts: Counter[EntryKind], *, dry_run: bool) -> None:
+    table = {kind.value.replace(" ", "_"): counts[kind] for kind in _KIND_NAMES}
     context.print_json({"dry_run": dry_run, "entries": counts.total(), **table})
     if not counts.total():
         context.print("nothing is known that fits")
         return
     context.print_table(
         ["would be forgotten" if dry_run else "forgotten", ""],
-        [[name, str(counts[kind])] for kind, name in _NAMES.items() if counts[kind]],
+        [[name, str(counts[kind])] for kind, name in _KIND_NAMES.items() if counts[kind]],
         numbers=[""],
     )

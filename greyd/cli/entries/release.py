@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.acts import note_act
-from greyd.cli.batches import decide_all
+from greyd.cli.batches import Transaction, transact_all
 from greyd.cli.context import EXIT_NO, CommandContext
-from greyd.cli.entries.selection import Selection, select
+from greyd.cli.entries.selection import Selection, parse_selection
 from greyd.cli.errors import CommandError
+from greyd.cli.server_control import record_action
 from greyd.escaping import printable
-from greyd.rules.entries import EntryKind, EntryState, interpret
+from greyd.rules.entries import EntryState, interpret
 from greyd.rules.greylist import release as released
 from greyd.store.contract import scan
 from greyd.terminal import format_timestamp
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from greyd.rules.entries import StoredEntry
     from greyd.rules.transaction import Change, Remembered
     from greyd.store.contract import Store
+
 
 MAX_SHOWN = 20
 
@@ -65,26 +66,28 @@ async def release(
 
       greyd release --sender alice@example.com --recipient bob@example.org --dry-run
     """
-    selection = select(client, sender, recipient, _WAITING)
+    selection = parse_selection(client, sender, recipient, _WAITING)
     if not selection.names_somebody:
         raise CommandError("name whose mail: --client, --sender, --recipient")
     now = int(time.time())
     number = 0
     shown: list[StoredEntry] = []
-    async with context.store(writes=not dry_run) as store:
-        async for entries in waiting(context, store, selection, now):
+    async with context.open_store(writable=not dry_run) as store:
+        async for entries in _waiting_triplets(context, store, selection, now):
             number += len(entries)
             shown += entries[: MAX_SHOWN - len(shown)]
             if not dry_run:
-                await _release(store, entries, now, context.settings)
+                await _release_entries(store, entries, now, context.settings)
         if number and not dry_run:
             named = {"client": client, "sender": sender, "recipient": recipient}
-            await note_act(store, context.settings, f"released {number} waiting triplets", named)
-    _show(context, shown, number, dry_run=dry_run)
+            await record_action(
+                store, context.settings, f"released {number} waiting triplets", named
+            )
+    _print_released(context, shown, number, dry_run=dry_run)
     return 0 if number else EXIT_NO
 
 
-async def waiting(
+async def _waiting_triplets(
     context: CommandContext, store: Store, selection: Selection, now: int
 ) -> AsyncIterator[Sequence[StoredEntry]]:
     """Go through the waiting triplets that are selected.
@@ -95,7 +98,7 @@ async def waiting(
     settings = context.settings
     if settings.privacy:
         names = selection.hashed_triplets(settings)
-        entries = [await _entry(store, name, now, settings) for name in names]
+        entries = [await _read_entry(store, name, now, settings) for name in names]
         yield [entry for entry in entries if entry and entry.state in _WAITING]
         return
     async for group in scan(store):
@@ -104,26 +107,28 @@ async def waiting(
             yield found
 
 
-async def _entry(store: Store, key: bytes, now: int, settings: Settings) -> StoredEntry | None:
+async def _read_entry(store: Store, key: bytes, now: int, settings: Settings) -> StoredEntry | None:
     record = await store.get(key)
     return record and interpret(record, now, settings)
 
 
 def _is_triplet(entry: StoredEntry) -> bool:
-    return entry.kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET)
+    return entry.kind.is_triplet
 
 
-async def _release(
+async def _release_entries(
     store: Store, entries: Sequence[StoredEntry], now: int, settings: Settings
 ) -> None:
     def rule(key: bytes, remembered: Remembered) -> tuple[None, Sequence[Change]]:
         return None, released(key, remembered[0], now, settings)
 
-    async for _ in decide_all(store, [([e.key], partial(rule, e.key)) for e in entries]):
+    async for _ in transact_all(
+        store, [Transaction([e.key], partial(rule, e.key)) for e in entries]
+    ):
         pass
 
 
-def _show(
+def _print_released(
     context: CommandContext, entries: Sequence[StoredEntry], number: int, *, dry_run: bool
 ) -> None:
     context.print_json(

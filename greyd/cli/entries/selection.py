@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
     from greyd.rules.keys import Keys
 
+
 _MAX_DOMAINS = 10
 
 NULL_SENDER = b"<>"
@@ -75,7 +76,7 @@ class Selection:
             and (not self.since or entry.last_seen >= self.since)
             and self._takes_client(entry, settings)
             and self._takes_sender(entry)
-            and _is_or_is_in(entry.names.recipient, self.recipient)
+            and _matches_address(entry.names.recipient, self.recipient)
         )
 
     def _takes_client(self, entry: StoredEntry, settings: Settings) -> bool:
@@ -83,15 +84,17 @@ class Selection:
             return True
         name = entry.names.network
         if entry.kind in (EntryKind.IDENTITY, EntryKind.IDENTITY_TRIPLET):
-            return bool(self.domain) and _is_or_is_in(name, self.domain)
-        network = _network_of(entry, settings)
-        return network is not None and any(_overlap(network, each) for each in self.networks)
+            return bool(self.domain) and _matches_address(name, self.domain)
+        network = _entry_network(entry, settings)
+        return network is not None and any(
+            _networks_overlap(network, each) for each in self.networks
+        )
 
     def _takes_sender(self, entry: StoredEntry) -> bool:
         if self.sender == NULL_SENDER:
-            is_triplet = entry.kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET)
+            is_triplet = entry.kind.is_triplet
             return is_triplet and not entry.is_hidden and not entry.names.sender
-        return _is_or_is_in(entry.names.sender, self.sender)
+        return _matches_address(entry.names.sender, self.sender)
 
     def exact_keys(self, settings: Settings) -> Keys | None:
         """Return the keys of the one triplet that it names; None where it names no single one."""
@@ -111,7 +114,7 @@ class Selection:
             return []
         identities = [
             request_keys(address, sender, self.recipient, settings, Evidence(identity=domain))
-            for domain in domains_of(sender)
+            for domain in parent_domains(sender)
         ]
         return [exact.triplet, *(each.identity_triplet for each in identities)]
 
@@ -154,13 +157,13 @@ class Selection:
         return parse_address(socket.inet_ntop(family, number.to_bytes(bits // 8, "big")).encode())
 
 
-def domains_of(sender: bytes) -> list[bytes]:
+def parent_domains(sender: bytes) -> list[bytes]:
     """Return the domains that a sender may be known by as an identity: its own, and those above."""
     labels = sender.rpartition(b"@")[2].split(b".")
     return [b".".join(labels[start:]) for start in range(len(labels) - 1)][:_MAX_DOMAINS]
 
 
-def select(
+def parse_selection(
     client: str | None,
     sender: str | None,
     recipient: str | None,
@@ -172,18 +175,18 @@ def select(
     Raises:
         AdminError: a client that is neither address, network nor name.
     """
-    networks, domain = _client(client) if client else ((), b"")
+    networks, domain = _parse_client(client) if client else ((), b"")
     return Selection(
         networks,
         domain,
-        normalise_sender(read_address(sender or "", null=NULL_SENDER)).lower(),
-        read_address(recipient or "").lower(),
+        normalise_sender(parse_mail_address(sender or "", null=NULL_SENDER)).lower(),
+        parse_mail_address(recipient or "").lower(),
         states,
         since,
     )
 
 
-def read_address(text: str, *, null: bytes = b"") -> bytes:
+def parse_mail_address(text: str, *, null: bytes = b"") -> bytes:
     """Return a mail address or a domain as it is given, also in brackets; ``null`` for ``<>``."""
     data = text.strip().encode(errors="surrogateescape")
     if data == NULL_SENDER:
@@ -191,7 +194,7 @@ def read_address(text: str, *, null: bytes = b"") -> bytes:
     return data[1:-1] if data.startswith(b"<") and data.endswith(b">") else data
 
 
-def _client(text: str) -> tuple[tuple[Network, ...], bytes]:
+def _parse_client(text: str) -> tuple[tuple[Network, ...], bytes]:
     data = text.strip().encode(errors="surrogateescape")
     if network := parse_network(data):
         return (network,), b""
@@ -200,10 +203,10 @@ def _client(text: str) -> tuple[tuple[Network, ...], bytes]:
             f"--client={printable(data)}: write an address, a network (192.0.2.0/24)"
             " or a host's name"
         )
-    return _addresses_of(text.strip()), data.lower().rstrip(b".")
+    return _resolve(text.strip()), data.lower().rstrip(b".")
 
 
-def _addresses_of(name: str) -> tuple[Network, ...]:
+def _resolve(name: str) -> tuple[Network, ...]:
     """Return what DNS says; a name without address may still be an identity's domain."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
@@ -213,7 +216,7 @@ def _addresses_of(name: str) -> tuple[Network, ...]:
     return tuple(filter(None, map(parse_network, sorted(texts))))
 
 
-def _network_of(entry: StoredEntry, settings: Settings) -> Network | None:
+def _entry_network(entry: StoredEntry, settings: Settings) -> Network | None:
     """Return the network that an entry's client stands for."""
     network = parse_network(entry.names.network)
     if network is None or entry.kind is EntryKind.CLIENT or settings.lookup_by_host:
@@ -222,12 +225,12 @@ def _network_of(entry: StoredEntry, settings: Settings) -> Network | None:
     return network._replace(prefix=min(prefix, network.bits))
 
 
-def _overlap(one: Network, other: Network) -> bool:
+def _networks_overlap(one: Network, other: Network) -> bool:
     free = one.bits - min(one.prefix, other.prefix)
     return one.bits == other.bits and one.number >> free == other.number >> free
 
 
-def _is_or_is_in(address: bytes, wanted: bytes) -> bool:
+def _matches_address(address: bytes, wanted: bytes) -> bool:
     """Whether an address is the one wanted, or in the domain that is."""
     if not wanted or address == wanted:
         return True

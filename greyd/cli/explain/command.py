@@ -145,7 +145,7 @@ async def _explain(
     async with contextlib.AsyncExitStack() as stack:
         store: Readable
         try:
-            store = await stack.enter_async_context(context.store())
+            store = await stack.enter_async_context(context.open_store())
         except UnusableStoreError:
             raise
         except StoreError as error:

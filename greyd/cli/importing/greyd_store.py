@@ -1,7 +1,7 @@
-"""greyd's own entries in another store: where each belongs in this one.
+"""Converts the entries of another greyd store.
 
-Their keys are made anew where the servers differ: networks are cut as this server cuts them, and
-with ``--privacy`` readable keys are hashed. What is hashed there can only stay as it is.
+Keys are adapted to this server's settings: its network prefixes, and with ``--privacy`` its hashes.
+A hashed key can only be kept as it is.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from greyd.cli.importing.merging import (
-    Correspondence,
-    Found,
-    Item,
-    Refused,
-    Unreadable,
-    as_passed_here,
+from greyd.cli.importing.items import (
+    MAX_EXCERPT_BYTES,
+    ImportedCorrespondence,
+    ImportedEntry,
+    ImportItem,
+    SkippedEntry,
+    UnreadableItem,
 )
+from greyd.cli.importing.merge import adapt_to_delay
 from greyd.rules.address import parse_address
 from greyd.rules.entries import EntryKind, is_internal_key, kind_of
 from greyd.rules.keys import hidden, keys_of_normal, names_in
@@ -33,78 +34,87 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
     from greyd.rules.transaction import Record
 
+
 _HASH = re.compile(rb"[/:~]([0-9a-f]+)")
-_SHA1, _SHA256 = 40, 64
+_SHA1_DIGITS, _SHA256_DIGITS = 40, 64
 
-_NOTES = "notes of the servers' own (mode, windows, the log's): they stay with their store"
-_HASHED = (
-    "hashed keys, and this server looks for others; they can only be used with the --privacy and"
-    " --privacy-key that they were made with"
+_INTERNAL = (
+    "internal entries (mode, expect windows, actions for the log): they belong to their store"
 )
-_KEYED = "correspondences: hashed without --privacy-key, and this server has one"
+_HASHED = (
+    "hashed keys: this server can use them only with the --privacy and --privacy-key that they were"
+    " made with"
+)
+_HASHED_WITHOUT_KEY = "correspondences: hashed without --privacy-key, and this server has one"
 
 
-def records(connection: sqlite3.Connection) -> Iterator[Record]:
-    """Go through a SQLite store's entries, without a thread and without writing."""
+def read_records(connection: sqlite3.Connection) -> Iterator[Record]:
+    """Read the entries of a SQLite store, the newest first."""
     row = NEWEST
     while (step := entries_before(connection, int(time.time()), row)) is not None:
-        row, group = step
-        yield from group
+        row, records = step
+        yield from records
 
 
-def count(connection: sqlite3.Connection) -> int:
-    """Return how many entries there are."""
+def count_records(connection: sqlite3.Connection) -> int:
+    """Return the number of entries in a SQLite store."""
     return int(connection.execute("SELECT count(*) FROM record").fetchone()[0])
 
 
-def understand(record: Record, settings: Settings, delay_seconds: int) -> Item:
-    """Say where an entry belongs. Its triplets were decided with ``delay_seconds``."""
+def convert_record(record: Record, settings: Settings, delay_seconds: int) -> ImportItem:
+    """Convert a record of another store, whose server had a delay of ``delay_seconds``."""
     kind = kind_of(record.key)
     if is_internal_key(record.key):
-        return Refused(kind, _NOTES)
+        return SkippedEntry(kind, _INTERNAL)
     if record.foreign_type or kind is EntryKind.OTHER:
-        what = record.foreign_type.encode() or record.value[:200]
-        return Unreadable(record.key[:200] + b" " + what)
-    known = _known(kind, record.value)
-    if known is None:
-        return Unreadable(record.key[:200] + b" " + record.value[:200])
-    if isinstance(known, Identity):
-        # With --privacy only the record tells the one from the other.
+        return _unreadable(record)
+    value = _parse_value(kind, record.value)
+    if value is None:
+        return _unreadable(record)
+    if isinstance(value, Identity):
+        # A hashed key is the same for clients and identities; the record differs.
         kind = EntryKind.IDENTITY
-    elif isinstance(known, Triplet):
-        known = as_passed_here(known, delay_seconds, settings)
-    key = _key(record.key, kind, settings)
+    elif isinstance(value, Triplet):
+        value = adapt_to_delay(value, delay_seconds, settings)
+    key = _convert_key(record.key, kind, settings)
     if isinstance(key, str):
-        return Refused(kind, key, is_wrong=True)
-    # One without an end gets the end that it would have here.
-    return Found(kind, (key,), known, record.ttl_seconds or 0)
+        return SkippedEntry(kind, key, is_problem=True)
+    # An entry without a time to live gets the one it would have here.
+    return ImportedEntry(kind, (key,), value, record.ttl_seconds or 0)
 
 
-def _known(kind: EntryKind, value: bytes) -> Triplet | Client | Identity | Correspondence | None:
+def _unreadable(record: Record) -> UnreadableItem:
+    content = record.foreign_type.encode() or record.value[:MAX_EXCERPT_BYTES]
+    return UnreadableItem(record.key[:MAX_EXCERPT_BYTES] + b" " + content)
+
+
+def _parse_value(
+    kind: EntryKind, value: bytes
+) -> Triplet | Client | Identity | ImportedCorrespondence | None:
     if kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET):
         return Triplet.load(value)
     if kind is EntryKind.CORRESPONDENCE:
-        return Correspondence.load(value)
+        return ImportedCorrespondence.load(value)
     return Identity.load(value) or Client.load(value)
 
 
-def _key(key: bytes, kind: EntryKind, settings: Settings) -> bytes | str:
-    """Return the key here, or why there is none."""
+def _convert_key(key: bytes, kind: EntryKind, settings: Settings) -> bytes | str:
+    """Return the key in this store, or the reason why there is none."""
     if not key.startswith(b"{"):
-        return _hashed(key, settings)
+        return _check_hashed_key(key, settings)
     if kind is EntryKind.CORRESPONDENCE:
         if settings.privacy_key is not None:
-            return _KEYED
+            return _HASHED_WITHOUT_KEY
         return b"~" + key.partition(b"}~")[2] if settings.privacy else key
     if kind in (EntryKind.IDENTITY, EntryKind.IDENTITY_TRIPLET):
         return hidden(key, settings) if settings.privacy else key
     if kind is EntryKind.CLIENT:
         address = parse_address(key.partition(b"}:")[2])
         return keys_of_normal(address, b"", b"", settings).client if address else key
-    return _triplet(key, settings)
+    return _convert_triplet_key(key, settings)
 
 
-def _triplet(key: bytes, settings: Settings) -> bytes:
+def _convert_triplet_key(key: bytes, settings: Settings) -> bytes:
     names = names_in(key)
     address: Address | None = names and parse_address(names.network)
     if names is None or address is None:
@@ -112,29 +122,31 @@ def _triplet(key: bytes, settings: Settings) -> bytes:
     return keys_of_normal(address, names.sender, names.recipient, settings).triplet
 
 
-def _hashed(key: bytes, settings: Settings) -> bytes | str:
-    length = _SHA1 if settings.privacy_key is None else _SHA256
-    if key.startswith(b"~"):
-        length = _SHA256
-    text = _HASH.fullmatch(key)
-    fits = settings.privacy and text is not None and len(text[1]) == length
-    return key if fits else _HASHED
+def _check_hashed_key(key: bytes, settings: Settings) -> bytes | str:
+    # Without --privacy-key keys are SHA-1, as postgrey's, except those of correspondences.
+    is_sha256 = settings.privacy_key is not None or key.startswith(b"~")
+    digits = _HASH.fullmatch(key)
+    is_usable = digits is not None and len(digits[1]) == (
+        _SHA256_DIGITS if is_sha256 else _SHA1_DIGITS
+    )
+    return key if settings.privacy and is_usable else _HASHED
 
 
-def is_the_same(one: str, other: str) -> bool:
-    """Whether two URLs of Redis lead to the same database, as far as they tell."""
+def is_same_database(one: str, other: str) -> bool:
+    """Whether two Redis URLs name the same database; two names of one host are not recognised."""
     try:
-        return _place(parse_redis_url(one)) == _place(parse_redis_url(other))
+        return _database_of(parse_redis_url(one)) == _database_of(parse_redis_url(other))
     except StoreUrlError:
         return False
 
 
-_LOCAL = ("localhost", "::1")
+_LOOPBACK_NAMES = ("localhost", "::1")
 
 
-def _place(url: RedisUrl) -> RedisUrl:
-    """Return a URL with what does not matter left out, and this machine under one name."""
+def _database_of(url: RedisUrl) -> RedisUrl:
+    """Return a URL reduced to what identifies the database, with one name for the loopback."""
     hosts = tuple(
-        each._replace(name="127.0.0.1") if each.name in _LOCAL else each for each in url.hosts
+        each._replace(name="127.0.0.1") if each.name in _LOOPBACK_NAMES else each
+        for each in url.hosts
     )
     return url._replace(scheme="", connection="", hosts=hosts, username="", password="", options=())

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.batches import lower_cpu_priority
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
-from greyd.cli.stats.overview import Overview, StoreView, servers_on_paper, store_on_paper
+from greyd.cli.cpu_priority import lower_cpu_priority
+from greyd.cli.stats.display import render_servers, render_store
+from greyd.cli.stats.entry_counts import EntryCounts
+from greyd.cli.stats.overview import Overview, StoreStatus
 from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
-from greyd.cli.stats.tally import Tally
 from greyd.monitoring.stats_client import fetch_all_stats, metrics_addresses
 from greyd.store.contract import scan
 from greyd.store.errors import StoreError, UnusableStoreError
@@ -59,34 +60,36 @@ async def stats(
     """
     lower_cpu_priority()
     addresses = metrics_addresses(server or [], context.settings.metrics)
-    view = Overview(StoreView(context.store_url), privacy=context.settings.privacy)
+    view = Overview(StoreStatus(context.store_url), privacy=context.settings.privacy)
     if not addresses:
         print_error("no server is asked, as --metrics=0 is set: only the store is looked at")
     view.heard = await fetch_all_stats(addresses)
-    context.print(*servers_on_paper(view))
-    await _look_at_store(context, view, most)
-    context.print(*store_on_paper(view, names))
+    context.print(*render_servers(view))
+    await _read_store(context, view, most)
+    context.print(*render_store(view, names))
     context.print_json(view.dump(names))
     if not view.figures and view.store.fault:
         return EXIT_ERROR
     return 0 if view.is_well else EXIT_NO
 
 
-async def _look_at_store(context: CommandContext, view: Overview, most: int | None) -> None:
+async def _read_store(context: CommandContext, view: Overview, most: int | None) -> None:
     try:
-        async with context.store() as store:
+        async with context.open_store() as store:
             await view.store.measure(store)
             if most != 0:
-                view.store.tally = await _count(context, store, view.store, most)
+                view.store.tally = await _count_entries(context, store, view.store, most)
     except UnusableStoreError:
         raise
     except StoreError as error:
         view.store.fault = str(error)
 
 
-async def _count(context: CommandContext, store: Store, view: StoreView, most: int | None) -> Tally:
+async def _count_entries(
+    context: CommandContext, store: Store, view: StoreStatus, most: int | None
+) -> EntryCounts:
     """Look through the store."""
-    tally = Tally()
+    tally = EntryCounts()
     rough = view.size.entries if view.size else None
     total = min(rough, most) if rough is not None and most else rough
     with context.progress_bar("looking through the store", total) as done:

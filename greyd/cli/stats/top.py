@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.batches import lower_cpu_priority
-from greyd.cli.context import CommandContext, seconds
+from greyd.cli.context import CommandContext, option_seconds
+from greyd.cli.cpu_priority import lower_cpu_priority
 from greyd.cli.errors import CommandError
-from greyd.cli.stats.overview import Overview, StoreView, on_screen
+from greyd.cli.stats.display import render_screen
+from greyd.cli.stats.entry_counts import EntryCounts
+from greyd.cli.stats.overview import Overview, StoreStatus
 from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
-from greyd.cli.stats.tally import Tally
 from greyd.monitoring.combined_stats import counts_between
 from greyd.monitoring.stats_client import (
     FetchedStats,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from greyd.monitoring.stats import Counts
+
 
 _NAMES_FOR_PROGRAMS = 10
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -71,15 +73,17 @@ async def top(
       greyd top --json --every 1m --count 60
     """
     lower_cpu_priority()
-    pause = seconds(every, "--every")
+    pause = option_seconds(every, "--every")
     if not 1 <= pause <= 86400:
         raise CommandError(f"--every={every}: write a duration from 1s to 1d")
-    watch = _Watch(context, metrics_addresses(server or [], context.settings.metrics), pause, count)
+    watch = _LiveDisplay(
+        context, metrics_addresses(server or [], context.settings.metrics), pause, count
+    )
     await watch.run()
 
 
 @dataclass
-class _Watch:
+class _LiveDisplay:
     """What is watched, and until when."""
 
     context: CommandContext
@@ -90,7 +94,7 @@ class _Watch:
 
     def __post_init__(self) -> None:
         self._view = Overview(
-            StoreView(self.context.store_url), privacy=self.context.settings.privacy
+            StoreStatus(self.context.store_url), privacy=self.context.settings.privacy
         )
         self._stop = asyncio.Event()
         self._seen_once = asyncio.Event()
@@ -133,9 +137,9 @@ class _Watch:
         while True:
             started = time.monotonic()
             try:
-                async with self.context.store() as store:
+                async with self.context.open_store() as store:
                     await view.measure(store)
-                    tally = Tally()
+                    tally = EntryCounts()
                     if view.tally is None or not view.tally.complete:
                         view.tally = tally
                     async for records in scan(store, SHARE):
@@ -179,7 +183,7 @@ class _Watch:
         loop = asyncio.get_running_loop()
         shown = 0
         with (
-            _keys_at_once(),
+            _unbuffered_keys(),
             Live(console=self.context.console, screen=True, auto_refresh=False) as live,
         ):
             if sys.stdin.isatty():
@@ -209,12 +213,12 @@ class _Watch:
         height = live.console.size.height
         head = Text(time.strftime("greyd top  %Y-%m-%d %H:%M:%S  ") + "q ends", "bold")
         # A line too many would scroll the first one away.
-        parts = on_screen(self._view, height - 2)
+        parts = render_screen(self._view, height - 2)
         live.update(Group(head, parts), refresh=True)
 
 
 @contextlib.contextmanager
-def _keys_at_once() -> Iterator[None]:
+def _unbuffered_keys() -> Iterator[None]:
     """Let keys be read without Enter, and not be shown; Ctrl-C still interrupts."""
     if not sys.stdin.isatty():
         yield

@@ -1,7 +1,7 @@
 """What a look through the whole store counts, in bounded memory: ten million entries are no more.
 
 Names are counted with a bound: where there are more than can be kept, the rarest are given up, and
-``Frequent.error`` says how much a count may be too small for that.
+``FrequentNames.max_error`` is by how much a count may be too small.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
-from greyd.cli.entries.rows import text_of
+from greyd.cli.entries.json_output import json_text
+from greyd.cli.sketches import FrequentNames
 from greyd.rules.entries import EntryKind, EntryState, interpret
 
 if TYPE_CHECKING:
@@ -21,40 +21,9 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.rules.transaction import Record
 
-MAX_NAMES = 20_000
-"""That are counted at a time."""
-
-
-class Frequent:
-    """Counts names in bounded memory (Misra and Gries 1982, many at a time)."""
-
-    def __init__(self, most: int = MAX_NAMES) -> None:
-        self._most = most
-        self._counts: Counter[bytes] = Counter()
-        self.error = 0
-        """So much may be missing from any count."""
-
-    def add(self, name: bytes) -> None:
-        """Count a name once more."""
-        self._counts[name] += 1
-        if len(self._counts) > self._most:
-            self._give_up_the_rarest()
-
-    def _give_up_the_rarest(self) -> None:
-        """Take from all counts what the name in the middle has; half of the names are gone then."""
-        less = sorted(self._counts.values())[len(self._counts) // 2]
-        self._counts = Counter(
-            {name: number - less for name, number in self._counts.items() if number > less}
-        )
-        self.error += less
-
-    def top(self, number: int) -> list[tuple[bytes, int]]:
-        """Return the most frequent names with their counts, which are at least that."""
-        return nlargest(number, self._counts.items(), key=lambda each: (each[1], each[0]))
-
 
 @dataclass
-class Tally:
+class EntryCounts:
     """What was found in the store."""
 
     looked_at: int = 0
@@ -69,9 +38,9 @@ class Tally:
     """Entries without a time to live, which greyd itself never writes."""
     hidden: bool = False
     """Some names are hashes."""
-    clients: Frequent = field(default_factory=Frequent)
+    clients: FrequentNames = field(default_factory=FrequentNames)
     """Networks of triplets that wait."""
-    recipients: Frequent = field(default_factory=Frequent)
+    recipients: FrequentNames = field(default_factory=FrequentNames)
 
     def add(self, records: Iterable[Record], settings: Settings) -> None:
         """Count some entries."""
@@ -121,10 +90,10 @@ class Tally:
             "unreadable": self.unreadable,
             "without_end": self.without_end,
             "names_hidden": self.hidden,
-            "waiting_clients": _named("client", self.clients, most),
-            "waiting_recipients": _named("recipient", self.recipients, most),
+            "waiting_clients": _name_counts("client", self.clients, most),
+            "waiting_recipients": _name_counts("recipient", self.recipients, most),
         }
 
 
-def _named(what: str, counted: Frequent, most: int) -> list[dict[str, Any]]:
-    return [{what: text_of(name), "waiting": number} for name, number in counted.top(most)]
+def _name_counts(what: str, counted: FrequentNames, most: int) -> list[dict[str, Any]]:
+    return [{what: json_text(name), "waiting": number} for name, number in counted.largest(most)]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.batches import lower_cpu_priority
-from greyd.cli.context import EXIT_NO, CommandContext, seconds
-from greyd.cli.entries.rows import JsonRows, Rows
-from greyd.cli.entries.selection import select
+from greyd.cli.context import EXIT_NO, CommandContext, option_seconds
+from greyd.cli.cpu_priority import lower_cpu_priority
+from greyd.cli.entries.json_output import EntryJsonWriter
+from greyd.cli.entries.selection import parse_selection
+from greyd.cli.entries.table import EntryTable
 from greyd.rules.entries import EntryState, StoredEntry, interpret, is_too_old
 from greyd.store.contract import scan
 from greyd.terminal import print_error
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from greyd.rules.transaction import Record
     from greyd.store.contract import Store
 
-MAX_FOR_PEOPLE = 1000
+
+DEFAULT_LIMIT = 1000
 """Entries that are shown where nothing else is said; a program gets all."""
 
 
@@ -62,7 +64,7 @@ async def list_entries(
         int | None,
         typer.Option(
             "--limit", "-n", metavar="N", min=0,
-            help=f"So many at most, 0 for all; {MAX_FOR_PEOPLE} if not given, all with --json.",
+            help=f"So many at most, 0 for all; {DEFAULT_LIMIT} if not given, all with --json.",
         ),
     ] = None,
     with_keys: Annotated[
@@ -107,24 +109,24 @@ async def list_entries(
         )
         if wanted
     }
-    selection = select(
+    selection = parse_selection(
         client,
         sender,
         recipient,
         states,
-        int(time.time()) - seconds(since, "--since") if since else 0,
+        int(time.time()) - option_seconds(since, "--since") if since else 0,
     )
     if limit is None:
-        limit = 0 if context.as_json else MAX_FOR_PEOPLE
-    async with context.store() as store:
+        limit = 0 if context.as_json else DEFAULT_LIMIT
+    async with context.open_store() as store:
         records: AsyncIterator[Sequence[Record]] = scan(store)
         if context.settings.privacy and selection.names_somebody:
-            records = _by_hash(store, selection, context.settings)
-            selection = select(None, None, None, states, selection.since)
-        return await _List(context, selection, limit, keys=with_keys).show(records)
+            records = _hashed_records(store, selection, context.settings)
+            selection = parse_selection(None, None, None, states, selection.since)
+        return await _Listing(context, selection, limit, keys=with_keys).show(records)
 
 
-class _List:
+class _Listing:
     """Shows the entries that fit."""
 
     def __init__(
@@ -133,7 +135,9 @@ class _List:
         self._selection = selection
         self._settings = context.settings
         self._limit = limit
-        self._rows = JsonRows(context.settings) if context.as_json else Rows(context, keys=keys)
+        self._rows = (
+            EntryJsonWriter(context.settings) if context.as_json else EntryTable(context, keys=keys)
+        )
         self._shown = 0
         self._looked_at = 0
 
@@ -168,7 +172,7 @@ class _List:
         return list(islice(fitting, most))
 
     def _end(self, more: bool) -> None:
-        if isinstance(self._rows, JsonRows):
+        if isinstance(self._rows, EntryJsonWriter):
             self._rows.end(shown=self._shown, more=more, looked_at=self._looked_at)
         if more:
             print_error(f"{self._shown} shown, and there are more; --limit=0 shows all")
@@ -178,7 +182,7 @@ class _List:
             print_error(f"{self._shown:,} shown, of {self._looked_at:,} entries")
 
 
-async def _by_hash(
+async def _hashed_records(
     store: Store, selection: Selection, settings: Settings
 ) -> AsyncIterator[Sequence[Record]]:
     """Return the one triplet or client that a selection names, where the store knows no names.

@@ -19,56 +19,57 @@ if TYPE_CHECKING:
     from greyd.store.contract import Store
 
 
-# The store ----------------------------------------------------------------------------------------
-
-
 @contextlib.asynccontextmanager
-async def opened(
-    url: str, settings: Settings, *, writes: bool = False, make: bool = False
+async def open_store_for_command(
+    url: str, settings: Settings, *, writable: bool = False, create: bool = False
 ) -> AsyncIterator[Store]:
-    """Open a store to read what is there; nothing of a file is changed.
+    """Open a store, read-only unless ``writable`` or ``create``.
 
-    With ``writes`` it may be changed, and with ``make`` a file that is not there is made, and is
-    its folder's owner's.
+    With ``create`` a SQLite file that does not exist is created, owned by the owner of its folder.
 
     Raises:
-        UnusableStoreError: it is not greyd's.
-        StoreError: there is none, or it can't be opened.
+        UnusableStoreError: the file or database is not a store of greyd's.
+        StoreError: the store does not exist, or can't be opened.
     """
     if url.startswith("memory:"):
-        raise StoreError("memory:// is within the server's process, where no command can reach it")
-    access = AccessMode.WRITE if writes or make else AccessMode.READ
+        raise StoreError("memory:// is in the server's process, where no command can read it")
+    access = AccessMode.WRITE if writable or create else AccessMode.READ
     if is_sqlite_url(url):
-        _require(sqlite_file(url), make=make)
+        _require_store_file(sqlite_file(url), create=create)
     store = open_store(replace(settings, store=url), Path(), access)
     try:
         yield store
     except UnusableStoreError:
         raise
     except UnwritableStoreError as error:
-        # What mends it for a server, a chown to this user, would take it from the server.
+        # Not the store's own advice, chown to this user: the server would lose its access.
         raise StoreError(f"{error.reason}; run this as root, or as the server's user") from None
     finally:
         await store.close()
 
 
-def _require(path: Path, *, make: bool) -> None:
-    """See that a file is greyd's before anybody opens it."""
+def _require_store_file(path: Path, *, create: bool) -> None:
+    """Make sure that a file is a store of greyd's before SQLite opens it.
+
+    Raises:
+        StoreError: it is not.
+    """
     from greyd.store.sqlite.file_identity import identify
 
     identity = identify(str(path))
     if identity.version is not None:
         return
-    if not make:
+    if not create:
         raise StoreError(
-            f"sqlite:{path}: nothing is stored there; name the server's --dbdir or --store"
+            f"sqlite:{path}: nothing is stored there; name the server's store with --dbdir or"
+            " --store"
         )
     if not identity.exists:
-        _make_for_owner(path)
+        _create_for_owner(path)
 
 
-def _make_for_owner(path: Path) -> None:
-    """Make an empty file that the server can write, whoever runs this."""
+def _create_for_owner(path: Path) -> None:
+    """Create an empty file that the server can write, also when root runs this."""
     try:
         folder = path.parent.stat()
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW

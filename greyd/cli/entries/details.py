@@ -1,0 +1,115 @@
+"""All that is known of one entry, for people."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from greyd.cli.entries.table import display_names
+from greyd.config.durations import format_breakable_duration
+from greyd.escaping import printable
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret, is_too_old
+from greyd.rules.records import Client, Identity, Triplet
+from greyd.terminal import format_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from greyd.config.settings import Settings
+    from greyd.rules.transaction import Record
+
+
+def expires_at(entry: StoredEntry, now: int, settings: Settings) -> int | None:
+    """Return when an entry counts no more, if it is not seen until then; None: never."""
+    ends = [] if entry.ttl_seconds is None else [now + entry.ttl_seconds]
+    if entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED):
+        ends.append(entry.first_seen + settings.retry_window_seconds)
+    elif entry.kind is not EntryKind.CORRESPONDENCE and entry.state is not EntryState.UNREADABLE:
+        ends.append(entry.last_seen + settings.max_age_seconds)
+    return min(ends, default=None)
+
+
+def record_details(record: Record, settings: Settings) -> list[tuple[str, str]]:
+    """Return all that is known of a record: names of facts, and the facts."""
+    now = int(time.time())
+    entry = interpret(record, now, settings, expired=True, unreadable=True)
+    facts: list[tuple[str, str]] = []
+    if entry is None:
+        facts.append(("kind", "none of what mail is decided by"))
+    else:
+        facts += _entry_facts(entry, now, settings)
+        if entry.state is not EntryState.UNREADABLE and is_too_old(entry, now, settings):
+            facts.append(("passed over", "it is too old, and counts no more"))
+    return [
+        *facts,
+        ("leaves store", _store_expiry(record.ttl_seconds, now)),
+        ("key", printable(record.key)),
+        ("record", _content(record)),
+    ]
+
+
+def _store_expiry(ttl_seconds: int | None, now: int) -> str:
+    if ttl_seconds is None:
+        return "no end: it has no time to live, and greyd forget alone removes it"
+    return _time_and_distance(now + ttl_seconds, now)
+
+
+def _content(record: Record) -> str:
+    if record.foreign_type:
+        return (
+            f"a {printable(record.foreign_type.encode())} of Redis's: none that greyd has written"
+        )
+    return printable(record.value) or "(empty)"
+
+
+def _entry_facts(entry: StoredEntry, now: int, settings: Settings) -> Iterable[tuple[str, str]]:
+    client, sender, recipient = display_names(entry)
+    yield "kind", entry.kind.value
+    if entry.is_hidden:
+        yield "names", "hidden by --privacy"
+    else:
+        facts: Mapping[str, str] = {"client": client, "sender": sender, "recipient": recipient}
+        yield from ((name, text) for name, text in facts.items() if text != "-")
+    yield "state", _describe_state(entry, now, settings)
+    if entry.first_seen:
+        yield "first seen", _time_and_distance(entry.first_seen, now)
+    if entry.state is EntryState.UNREADABLE:
+        return
+    yield "last seen", _time_and_distance(entry.last_seen, now)
+    if isinstance(entry.record, Triplet) and entry.record.passed_at is not None:
+        yield "passed", _time_and_distance(entry.record.passed_at, now)
+    end = expires_at(entry, now, settings)
+    yield "forgotten", "no end" if end is None else _time_and_distance(end, now)
+
+
+def _describe_state(entry: StoredEntry, now: int, settings: Settings) -> str:
+    state = entry.state.value
+    match entry.record:
+        case Client(successes=number):
+            return f"{state}: {_success_count(number)}{_threshold(settings.auto_whitelist_clients)}"
+        case Identity(successes=number):
+            return (
+                f"{state}: {_success_count(number)}{_threshold(settings.auto_whitelist_identities)}"
+            )
+    if entry.state is EntryState.WAITING and entry.passes_at > now:
+        least = "at the earliest " if settings.delay_varies else ""
+        return f"{state}, passes {least}{_time_and_distance(entry.passes_at, now)}"
+    if entry.state is EntryState.UNREADABLE:
+        return f"{state}: mail is decided as if it were not there"
+    if entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED):
+        return f"{state}; would pass since {_time_and_distance(entry.passes_at, now)}"
+    return state
+
+
+def _success_count(number: int) -> str:
+    return "came back once" if number == 1 else f"came back {number} times"
+
+
+def _threshold(threshold: int) -> str:
+    return f" ({threshold} are enough)" if threshold else ", and auto-whitelisting is off"
+
+
+def _time_and_distance(when: int, now: int) -> str:
+    """Return a time, and how far away it is."""
+    away = format_breakable_duration(abs(when - now))
+    return f"{format_timestamp(when) or 0} ({f'in {away}' if when > now else f'{away} ago'})"

@@ -1,0 +1,74 @@
+"""Entries as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from greyd.cli.entries.details import expires_at
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry
+from greyd.rules.records import Client, Identity, Triplet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from greyd.config.settings import Settings
+
+
+# For programs -------------------------------------------------------------------------------------
+
+
+def json_text(data: bytes) -> str:
+    """Return octets of a stranger as text for JSON, which escapes what could steer a terminal."""
+    return data.decode(errors="backslashreplace")
+
+
+def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, Any]:
+    """Return an entry for a program; what it has not is left out."""
+    shown: dict[str, Any] = {"kind": entry.kind.value, "state": entry.state.value}
+    if not entry.is_hidden:
+        names = zip(("client", "sender", "recipient"), entry.names, strict=True)
+        has = 3 if entry.kind.is_triplet else 2 if entry.kind is EntryKind.CORRESPONDENCE else 1
+        shown |= {name: json_text(data) for name, data in [*names][:has]}
+    shown |= {"first_seen": entry.first_seen} if entry.first_seen else {}
+    shown |= {"last_seen": entry.last_seen} if entry.state is not EntryState.UNREADABLE else {}
+    match entry.record:
+        case Triplet(passed_at=passed_at):
+            shown |= {"passes_at": entry.passes_at}
+            shown |= {"passed_at": passed_at} if passed_at is not None else {}
+        case Client(successes=number) | Identity(successes=number):
+            shown["successes"] = number
+    return {
+        **shown,
+        "forgotten_at": expires_at(entry, now, settings),
+        **({"no_end": True} if entry.ttl_seconds is None else {}),
+        "key": json_text(entry.key),
+    }
+
+
+class EntryJsonWriter:
+    """One document that is written as it comes, an entry a line."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._number = 0
+
+    def show(self, entries: Iterable[StoredEntry]) -> None:
+        """Write entries."""
+        now = int(time.time())
+        for entry in entries:
+            text = json.dumps(entry_object(entry, now, self._settings))
+            sys.stdout.write(f"{',' if self._number else self._head()}\n{text}")
+            self._number += 1
+        sys.stdout.flush()
+
+    def end(self, **facts: object) -> None:
+        """Write what is known at the end."""
+        more = json.dumps(facts)[1:]
+        sys.stdout.write(f"{'' if self._number else self._head()}\n], {more}\n")
+
+    @staticmethod
+    def _head() -> str:
+        return '{"entries": ['

@@ -1,0 +1,1 @@
+"""Postgrey's databases: copied and recovered, dumped, and decoded."""

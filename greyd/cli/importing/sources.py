@@ -1,0 +1,212 @@
+"""Opens the source of an import: postgrey's folder, a dump, a SQLite file or a Redis store."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from greyd.cli.errors import CommandError
+from greyd.cli.importing.greyd_store import (
+    convert_record,
+    count_records,
+    is_same_database,
+    read_records,
+)
+from greyd.cli.importing.items import SourceWarning
+from greyd.cli.importing.postgrey.decoder import PostgreyDecoder
+from greyd.cli.importing.postgrey.dump import read_dump
+from greyd.cli.importing.postgrey.folder import recovered_copy
+from greyd.cli.importing.sqlgrey import TABLES, count_rows, read_items
+from greyd.cli.importing.sqlite_file import open_sqlite_file, table_names
+from greyd.cli.store_access import open_store_for_command
+from greyd.redaction import redacted
+from greyd.store.contract import scan
+from greyd.store.errors import UnusableStoreError
+from greyd.store.opening import is_sqlite_url, sqlite_file
+from greyd.store.sqlite.file_identity import NewerStoreError, identify, kind_of_file
+from greyd.store.url import StoreUrlError, parse_redis_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from greyd.cli.context import CommandContext
+    from greyd.cli.importing.items import ImportItem
+    from greyd.config.settings import Settings
+    from greyd.store.contract import Store
+
+
+_BATCH_ENTRIES = 20_000
+"""Entries of another Redis store that are sorted and imported at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSource:
+    """A source of entries."""
+
+    name: str
+    batches: AsyncIterator[Iterable[ImportItem]]
+    entry_count: int | None = None
+    """None if it is unknown."""
+    warnings: Callable[[], Sequence[SourceWarning]] = tuple
+    """To be called after the last batch."""
+
+
+@contextlib.asynccontextmanager
+async def open_source(
+    text: str, context: CommandContext, source_settings: Settings, delay_seconds: int
+) -> AsyncIterator[ImportSource]:
+    """Open the source that ``SOURCE`` names, with the source's own settings and delay.
+
+    Raises:
+        CommandError: it can't be read, or is none of the known kinds.
+        StoreError: the other store can't be opened.
+    """
+    settings = context.settings
+    if _is_url(text):
+        if text[:6].lower() != "memory":
+            _validate_url(text)
+        if is_same_database(text, context.store_url) and (
+            source_settings.key_prefix == settings.key_prefix
+        ):
+            raise CommandError("SOURCE is this server's own store; name another one")
+        async with open_store_for_command(text, source_settings) as store:
+            yield ImportSource(
+                "another greyd's Redis", _scan_batches(store, settings, delay_seconds)
+            )
+        return
+    with contextlib.ExitStack() as stack:
+        yield _open_local(text, context, delay_seconds, stack)
+
+
+def _is_url(text: str) -> bool:
+    """Whether a source is a Redis URL, even a mistyped one; otherwise it is a path."""
+    if is_sqlite_url(text):
+        return False
+    return "://" in text or (redacted(text) != text and not Path(text).exists())
+
+
+def _validate_url(text: str) -> None:
+    try:
+        parse_redis_url(text)
+    except StoreUrlError as error:
+        raise CommandError(str(error).replace("--store", "the source", 1)) from None
+
+
+def _open_local(
+    text: str, context: CommandContext, delay_seconds: int, stack: contextlib.ExitStack
+) -> ImportSource:
+    if text == "-":
+        return _dump_source(sys.stdin.buffer, context.settings, delay_seconds)
+    path = Path(text)
+    if is_sqlite_url(text):
+        path = sqlite_file(text)
+        _require_file(path)
+    if path.is_dir():
+        return _postgrey_source(path, context.settings, delay_seconds, stack)
+    try:
+        stream = stack.enter_context(path.open("rb"))
+        begin = stream.peek(16)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from None
+    if begin.startswith(b"SQLite format 3\0"):
+        return _sqlite_source(path, context, delay_seconds, stack)
+    if begin.startswith(b"VERSION="):
+        return _dump_source(stream, context.settings, delay_seconds)
+    raise CommandError(
+        f"{path}: neither a dump by db_dump -p nor a SQLite file; for postgrey's databases name"
+        " their folder"
+    )
+
+
+def _require_file(path: Path) -> None:
+    """Make sure that a path is a regular file: reading a FIFO, e.g., would never end.
+
+    Raises:
+        CommandError: it is not.
+    """
+    try:
+        file_type = kind_of_file(path.stat().st_mode)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from None
+    if file_type:
+        raise CommandError(f"{path}: is {file_type}; name a SQLite file")
+
+
+def _dump_source(stream: IO[bytes], settings: Settings, delay_seconds: int) -> ImportSource:
+    decoder = PostgreyDecoder(settings, delay_seconds)
+    return ImportSource(
+        "a dump of postgrey's databases",
+        _single_batch(decoder.decode_all(read_dump(stream))),
+        warnings=lambda: [*decoder.network_prefixes.warnings()],
+    )
+
+
+def _postgrey_source(
+    path: Path, settings: Settings, delay_seconds: int, stack: contextlib.ExitStack
+) -> ImportSource:
+    copy = stack.enter_context(recovered_copy(path))
+    decoder = PostgreyDecoder(settings, delay_seconds)
+    return ImportSource(
+        "postgrey's databases",
+        _single_batch(decoder.decode_all(copy.read_pairs())),
+        copy.count_entries(),
+        lambda: [
+            *(SourceWarning(text, is_problem=True) for text in copy.problems),
+            *decoder.network_prefixes.warnings(),
+        ],
+    )
+
+
+def _sqlite_source(
+    path: Path, context: CommandContext, delay_seconds: int, stack: contextlib.ExitStack
+) -> ImportSource:
+    is_greyd_store = _is_greyd_store(path)
+    connection = stack.enter_context(open_sqlite_file(path))
+    settings = context.settings
+    if table_names(connection) >= TABLES:
+        items = read_items(connection, settings)
+        return ImportSource("sqlgrey's database", _single_batch(items), count_rows(connection))
+    if not is_greyd_store:
+        raise CommandError(f"{path}: neither sqlgrey's database nor a store of greyd's")
+    if _is_own(path, context.store_url):
+        raise CommandError("SOURCE is this server's own store; name another target with --store")
+    items = (convert_record(record, settings, delay_seconds) for record in read_records(connection))
+    return ImportSource("another greyd's file", _single_batch(items), count_records(connection))
+
+
+def _is_greyd_store(path: Path) -> bool:
+    """Whether a file is a store of greyd's.
+
+    Raises:
+        NewerStoreError: it is one that this version can't read.
+    """
+    try:
+        identify(str(path))
+    except NewerStoreError:
+        raise
+    except UnusableStoreError:
+        return False
+    return True
+
+
+def _is_own(path: Path, url: str) -> bool:
+    return is_sqlite_url(url) and sqlite_file(url).exists() and sqlite_file(url).samefile(path)
+
+
+async def _single_batch(items: Iterable[ImportItem]) -> AsyncIterator[Iterable[ImportItem]]:
+    yield items
+
+
+async def _scan_batches(
+    store: Store, settings: Settings, delay_seconds: int
+) -> AsyncIterator[Iterable[ImportItem]]:
+    batch: list[ImportItem] = []
+    async for group in scan(store):
+        batch += [convert_record(record, settings, delay_seconds) for record in group]
+        if len(batch) >= _BATCH_ENTRIES:
+            yield batch
+            batch = []
+    yield batch

@@ -1,0 +1,40 @@
+"""Opens a SQLite file that is imported."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+from greyd.cli.errors import CommandError
+from greyd.store.sqlite.read_only import ReadOnlyDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def open_sqlite_file(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a SQLite file read-only; texts are returned as bytes.
+
+    Raises:
+        CommandError: it can't be read, or was changed while it was read.
+        StoreError: it can't be opened.
+    """
+    with contextlib.closing(ReadOnlyDatabase(os.path.realpath(path))) as database:
+        database.connection.text_factory = bytes
+        try:
+            yield database.connection
+        except sqlite3.Error as error:
+            if not database.is_stale:
+                raise CommandError(f"{path}: {error}") from None
+        if database.is_stale:
+            raise CommandError(f"{path}: was changed while it was read; try again")
+
+
+def table_names(connection: sqlite3.Connection) -> set[str]:
+    """Return the names of a file's tables."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    return {bytes(name).decode(errors="replace") for (name,) in rows}

@@ -1,0 +1,252 @@
+"""Statistics as text and tables."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from greyd.config.durations import format_breakable_duration
+from greyd.escaping import printable
+from greyd.monitoring.stats import PERIODS, START
+from greyd.rules.entries import EntryKind, EntryState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rich.console import RenderableType
+
+    from greyd.cli.sketches import FrequentNames
+    from greyd.cli.stats.entry_counts import EntryCounts
+    from greyd.cli.stats.overview import Overview, StoreStatus
+    from greyd.monitoring.combined_stats import CombinedCounts
+    from greyd.monitoring.stats import Counts
+    from greyd.monitoring.stats_client import FetchedStats
+
+
+_PERIOD_HEADS = {"now": "now", "minute": "1 min", "hour": "1 h", "day": "1 d"}
+_MIN_NAME_ROWS = 2
+"""Rows below which a screen has no room for names."""
+
+
+# For people ---------------------------------------------------------------------------------------
+
+
+def render_servers(view: Overview) -> Iterator[RenderableType]:
+    """Return what is known of the servers, one thing below the other."""
+    yield from map(_server_line, view.heard)
+    if view.figures:
+        yield ""
+        yield _decision_table(view.periods(), None)
+        yield ""
+        yield from _period_lines(view.periods())
+    if view.heard:
+        yield ""
+
+
+def render_store(view: Overview, names: int) -> Iterator[RenderableType]:
+    """Return what is known of the store, with so many names."""
+    yield from _store_lines(view.store)
+    if view.store.tally and names:
+        yield ""
+        yield from _name_tables(view, names)
+
+
+def render_screen(view: Overview, height: int) -> RenderableType:
+    """Return what a screen of so many rows has room for; a line that is too long is cut."""
+    from rich.console import Group
+    from rich.text import Text
+
+    servers = [_server_line(each) for each in view.heard][: max(height // 4, 1)]
+    store = list(_store_lines(view.store))
+    periods = view.periods()
+    outcomes = max(min(height // 2 - 4, len(_sorted_outcomes(periods))), 1)
+    parts: list[RenderableType] = [*servers]
+    left = height - len(servers)
+    if view.figures:
+        parts += ["", _decision_table(periods, outcomes)]
+        left -= outcomes + 3
+    parts += ["", *store]
+    left -= 1 + len(store)
+    if view.store.tally and left > 2 + _MIN_NAME_ROWS:
+        # A row for the heads, and one that may be needed below.
+        parts += ["", *_name_tables(view, left - 3)]
+    return Group(
+        *(
+            Text(part, no_wrap=True, overflow="ellipsis") if isinstance(part, str) else part
+            for part in parts
+        )
+    )
+
+
+def _server_line(heard: FetchedStats) -> str:
+    figures = heard.stats
+    if figures is None:
+        return f"{heard.address.url}: {heard.fault}"
+    state = "ready" if figures.ready else "NOT READY: its store is away"
+    workers = f", {figures.workers} workers" if figures.workers > 1 else ""
+    within = figures.answered_within_seconds["p99"]
+    speed = f"; 99 % of answers within {_milliseconds(within)}" if within is not None else ""
+    errors = _error_counts(figures.periods[START])
+    host, version, mode = (printable(each.encode()) for each in (
+        figures.host, figures.version, figures.mode
+    ))  # fmt: skip
+    return (
+        f"{host or heard.address.url}: {state}{errors}; mode {mode}, up"
+        f" {format_breakable_duration(figures.up_seconds)}{speed}; greyd {version}{workers}"
+    )
+
+
+def _error_counts(counts: Counts) -> str:
+    failed = counts.outcomes.get(("pass", "internal error"), 0)
+    errors = {
+        "failures of the store": counts.store_errors,
+        "misunderstood": counts.protocol_errors,
+        "faults of greyd's": failed,
+    }
+    told = [f"{name}: {number:,}" for name, number in errors.items() if number]
+    return ", " + ", ".join(told) if told else ""
+
+
+def _sorted_outcomes(periods: Mapping[str, CombinedCounts]) -> list[tuple[str, str]]:
+    """Return what happened in the longest time that is shown, the most frequent first."""
+    longest = periods["day"].counts.outcomes if periods else {}
+    happened = [outcome for outcome, number in longest.items() if number]
+    return sorted(happened, key=lambda outcome: (-longest[outcome], outcome))
+
+
+def _decision_table(periods: Mapping[str, CombinedCounts], most: int | None) -> RenderableType:
+    """Return a table: how many requests ended how, and how many a second."""
+    from rich.table import Table
+
+    shown = {name: periods[name] for name in _PERIOD_HEADS if name in periods}
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("requests", overflow="fold")
+    for name in shown:
+        if name != "now":
+            table.add_column(_PERIOD_HEADS[name], justify="right")
+        table.add_column("now/s" if name == "now" else "/s", justify="right")
+    for action, reason in _sorted_outcomes(periods)[:most]:
+        row = [f"{printable(action.encode())} {printable(reason.encode())}"]
+        for name, period in shown.items():
+            if name != "now":
+                row.append(f"{period.counts.outcomes.get((action, reason), 0):,}")
+            row.append(_rate(period.rates.get((action, reason), 0)))
+        table.add_row(*row)
+    row = ["all"]
+    for name, period in shown.items():
+        row += [] if name == "now" else [f"{period.counts.requests:,}"]
+        row.append(_rate(period.rate))
+    table.add_row(*row, style="bold")
+    return table
+
+
+def _period_lines(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
+    told = 0.0
+    for name in PERIODS:
+        counts = periods[name].counts
+        # Of a server that was started a moment ago all periods are the same.
+        if not counts.requests or counts.seconds == told:
+            continue
+        told = counts.seconds
+        waited = (
+            format_breakable_duration(counts.waited_seconds / counts.first_passes)
+            if counts.first_passes
+            else ""
+        )
+        store = counts.store_seconds / counts.store_requests if counts.store_requests else None
+        facts = [
+            f"{counts.greylisted / counts.requests:.1%} greylisted",
+            f"{counts.first_passes:,} passed for the first time"
+            + (f" after {waited} on average" if waited else ""),
+            f"{counts.auto_whitelisted_clients:,} clients auto-whitelisted",
+        ]
+        if store is not None:
+            facts.append(f"the store took {_milliseconds(store)} on average")
+        # It may not have run that long.
+        yield f"last {format_breakable_duration(counts.seconds)}: {', '.join(facts)}"
+
+
+def _store_lines(store: StoreStatus) -> Iterator[str]:
+    size = store.size.size_bytes if store.size else None
+    head = f"store {printable(store.name.encode())}"
+    head += f", {_bytes(size)}" if size else ""
+    if store.seconds:
+        median, slowest = statistics.median(store.seconds), max(store.seconds)
+        head += f"; answers from here in {_milliseconds(median)}, at most {_milliseconds(slowest)}"
+    yield head
+    if store.fault:
+        yield f"  {printable(store.fault.encode())}"
+    if store.tally:
+        yield from (f"  {line}" for line in _entry_count_lines(store.tally))
+
+
+def _entry_count_lines(tally: EntryCounts) -> Iterator[str]:
+    waiting, passed, gone = (
+        tally.number(EntryKind.TRIPLET, state)
+        for state in (EntryState.WAITING, EntryState.PASSED, EntryState.NEVER_RETURNED)
+    )
+    yield f"triplets: {waiting:,} waiting, {passed:,} passed, {gone:,} never returned"
+    good = tally.number(EntryKind.CLIENT, EntryState.AUTO_WHITELISTED)
+    line = f"clients: {tally.number(EntryKind.CLIENT):,}, of them {good:,} auto-whitelisted"
+    if identities := tally.number(EntryKind.IDENTITY):
+        good = tally.number(EntryKind.IDENTITY, EntryState.AUTO_WHITELISTED)
+        line += f"; identities: {identities:,}, of them {good:,}"
+    if known := tally.number(EntryKind.CORRESPONDENCE):
+        line += f"; correspondences: {known:,}"
+    yield line
+    more = [
+        f"{number:,} {what}"
+        for number, what in (
+            (tally.passed_over, "too old or the store's own"),
+            (tally.unreadable, "unreadable"),
+            (tally.without_end, "without an end"),
+        )
+        if number
+    ]
+    others = f" ({', '.join(more)})" if more else ""
+    part = "" if tally.complete else " so far; there are more"
+    yield f"entries in all: {tally.looked_at:,}{others}{part}"
+
+
+def _name_tables(view: Overview, most: int) -> Iterator[RenderableType]:
+    """Return whose mail waits now."""
+    from rich.table import Table
+
+    tally = view.store.tally
+    if tally is None:
+        return
+    if tally.hidden or view.privacy:
+        yield "who waits is not known: with --privacy only hashes are stored"
+        return
+
+    def table(title: str, counted: FrequentNames) -> Table:
+        shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        shown.add_column("waiting", justify="right")
+        shown.add_column(title, overflow="ellipsis", no_wrap=True, max_width=60)
+        for name, number in counted.largest(most):
+            shown.add_row(f"{number:,}", printable(name))
+        return shown
+
+    clients, recipients = table("client", tally.clients), table("recipient", tally.recipients)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_row(clients, recipients)
+    yield grid
+    if error := max(tally.clients.max_error, tally.recipients.max_error):
+        yield f"(so many names that each may wait {error:,} times more often)"
+
+
+def _rate(per_second: float) -> str:
+    if per_second >= 100:
+        return f"{per_second:,.0f}"
+    return f"{per_second:.1f}" if per_second >= 1 else f"{per_second:.3f}" if per_second else "0"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def _bytes(number: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} octets"
