@@ -1,1 +1,1 @@
-"""Mail logs: files, lines, decisions, and attempts."""
+"""Mail logs: their files, lines and times, the decisions in them, and the attempts behind them."""

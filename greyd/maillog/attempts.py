@@ -1,12 +1,12 @@
-"""Who tried to send what to whom, and what became of it: attempts, out of the lines of a mail log.
+"""Collects attempts to deliver mail from the lines of a log.
 
-Each decision of greyd or postgrey is an attempt. Where a log has none, Postfix's lines tell of
-attempts as well: a recipient that was rejected as greylisted, and the recipients of mail that was
-accepted, whose lines belong together by the queue's number. From the first decision on only
-decisions count, for Postfix tells of the same attempts; but its lines still tell the HELO, and the
-names that did not lead back to their address, which a decision's line lacks.
+Each decision of greyd or postgrey is an attempt. In a log without decisions, Postfix's lines show
+attempts too: rejections of greylisted recipients, and the recipients of accepted mail, whose lines
+share a queue ID. From the first decision on, only decisions count, as Postfix's lines are about the
+same attempts. But those lines still add what decisions lack: the HELO name, and the client's name
+if it did not resolve back to the address.
 
-All that a log can make this hold is bounded.
+Everything that a log can make this module store is bounded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import heapq
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from greyd.lru import LruCache
 from greyd.maillog.decisions import parse_decision
@@ -33,21 +33,21 @@ PROGRAMS = (
     b"greyd", b"postgrey", b"postfix/smtpd", b"postfix/qmgr", b"postfix/smtp", b"postfix/lmtp",
     b"postfix/local", b"postfix/virtual", b"postfix/pipe", b"postfix/error", b"postfix/discard",
 )  # fmt: skip
-"""Whose lines are read."""
+"""The programs whose lines are read."""
 
 HOLD_SECONDS = 60
-"""For which an attempt is kept back: what else the log says of it comes a little later."""
+"""An attempt is held for this time, as later lines may complete it."""
 
 MAX_QUEUED_MESSAGES = 50_000
-"""Messages whose lines are waited for."""
+"""Messages of which more lines may come."""
 
 MAX_RECIPIENTS = 1000
-"""Of a message."""
+"""Of one message."""
 
 MAX_CLIENTS = 100_000
-"""Whose HELO is remembered."""
+"""Clients whose HELO and reverse names are stored."""
 
-_LOCAL = [
+_LOCAL_NETWORKS = [
     network
     for text in (
         b"127.0.0.0/8", b"10.0.0.0/8", b"172.16.0.0/12", b"192.168.0.0/16", b"169.254.0.0/16",
@@ -57,43 +57,48 @@ _LOCAL = [
 ]  # fmt: skip
 
 
-class Attempt(NamedTuple):
-    """One try to hand in one mail for one recipient."""
+@dataclass(slots=True)
+class Attempt:
+    """One attempt to deliver one mail to one recipient.
+
+    Not frozen: logs have millions, and what later lines add is set in place.
+    """
 
     when: int
+    """Unix time."""
     client_name: bytes
     client_address: bytes
     sender: bytes
     recipient: bytes
     passed: bool
-    """Whether greylisting let it in."""
+    """Whether it was accepted, as far as greylisting is concerned."""
     reason: str = ""
-    """Why, as greyd or postgrey says; empty where only Postfix tells of it."""
+    """The reason that greyd or postgrey logged; empty if only Postfix logged the attempt."""
     delay_seconds: int | None = None
-    """How long it had waited, where the log says so."""
+    """How long the mail had waited, if the log has it."""
     helo: bytes | None = None
     reverse_name: bytes | None = None
-    """The client's name that did not lead back to its address."""
+    """The client's name if it did not resolve back to its address."""
     identity: bytes = b""
-    """For whom it was known to send."""
+    """The organisation that the client sent for."""
     signals: tuple[str, ...] = ()
 
 
 @dataclass
 class AttemptStatistics:
-    """What a log turned out to have."""
+    """What was found in a log."""
 
-    decisions: int = 0
-    """Of greyd or postgrey."""
-    of_postfix: int = 0
-    """Attempts that only Postfix tells of."""
-    undated: int = 0
-    """Lines left out because they have no date."""
+    decision_count: int = 0
+    """Decisions of greyd or postgrey."""
+    postfix_attempt_count: int = 0
+    """Attempts that only Postfix logged."""
+    undated_count: int = 0
+    """Lines that were skipped, as they have no date."""
 
 
-def attempts_in(lines: Iterable[LogLine], reading: AttemptStatistics) -> Iterator[Attempt]:
-    """Yield the attempts of a log in the order of their times; ``reading`` counts."""
-    return _AttemptCollector(reading).run(lines)
+def attempts_in(lines: Iterable[LogLine], statistics: AttemptStatistics) -> Iterator[Attempt]:
+    """Yield the attempts in a log, in the order of their times; ``statistics`` counts."""
+    return _AttemptCollector(statistics).run(lines)
 
 
 @dataclass(slots=True)
@@ -110,7 +115,7 @@ class _QueuedMessage:
 
 @dataclass(slots=True)
 class _ClientNames:
-    """What Postfix told of a client."""
+    """The names of a client in Postfix's lines."""
 
     helo: bytes | None = None
     reverse: bytes | None = None
@@ -136,10 +141,10 @@ _MISMATCH = (
 
 
 class _AttemptCollector:
-    """Makes attempts of lines."""
+    """Collects attempts, and holds each until later lines may no longer complete it."""
 
-    def __init__(self, reading: AttemptStatistics) -> None:
-        self._reading = reading
+    def __init__(self, statistics: AttemptStatistics) -> None:
+        self._statistics = statistics
         self._names: LruCache[_ClientNames] = LruCache(MAX_CLIENTS)
         self._queue: LruCache[_QueuedMessage] = LruCache(MAX_QUEUED_MESSAGES)
         self._held: list[tuple[float, int, Attempt]] = []
@@ -147,106 +152,108 @@ class _AttemptCollector:
         self._last = 0.0
 
     def run(self, lines: Iterable[LogLine]) -> Iterator[Attempt]:
-        """Yield the attempts."""
+        """Yield the attempts in the order of their times."""
         held = self._held
         for line in lines:
             if not line.when:
-                self._undated(line)
+                self._add_undated(line)
                 continue
             if b"/" in line.program:
-                self._see_postfix(line)
+                self._add_postfix_line(line)
             elif decision := parse_decision(line.when, line.text):
-                self._see_decision(decision)
+                self._add_decision(decision)
             while held and held[0][0] < line.when - HOLD_SECONDS:
-                yield self._released()
+                yield self._release()
         while held:
-            yield self._released()
+            yield self._release()
 
-    def _undated(self, line: LogLine) -> None:
-        # greyd's JSON has a date of its own.
+    def _add_undated(self, line: LogLine) -> None:
+        # greyd's own JSON contains the date.
         decision = parse_decision(0.0, line.text) if line.text[:1] == b"{" else None
         if decision is not None and decision.when:
-            self._see_decision(decision)
+            self._add_decision(decision)
         else:
-            self._reading.undated += 1
+            self._statistics.undated_count += 1
 
     def _hold(self, when: float, attempt: Attempt) -> None:
         self._number += 1
         heapq.heappush(self._held, (when, self._number, attempt))
 
-    def _released(self) -> Attempt:
-        """Return the next attempt, with what has become known of its client; none is set back."""
+    def _release(self) -> Attempt:
+        """Return the earliest attempt, completed with the client's names; times never go back."""
         when, _, attempt = heapq.heappop(self._held)
         self._last = max(self._last, when)
         names = self._names.get(attempt.client_address)
-        helo, reverse = (names.helo, names.reverse) if names else (None, None)
-        return attempt._replace(when=int(self._last), helo=helo, reverse_name=reverse)
+        attempt.when = int(self._last)
+        if names:
+            attempt.helo, attempt.reverse_name = names.helo, names.reverse
+        return attempt
 
     # greyd and postgrey -------------------------------------------------------------------------
 
-    def _see_decision(self, told: LoggedDecision) -> None:
-        if not self._reading.decisions:
-            # Postfix tells of the same attempts: what it told of this one already goes.
-            kept = [each for each in self._held if each[0] < told.when - HOLD_SECONDS / 2]
-            self._reading.of_postfix -= len(self._held) - len(kept)
+    def _add_decision(self, decision: LoggedDecision) -> None:
+        if not self._statistics.decision_count:
+            # Postfix logs the same attempts: its lines about this one are dropped.
+            kept = [each for each in self._held if each[0] < decision.when - HOLD_SECONDS / 2]
+            self._statistics.postfix_attempt_count -= len(self._held) - len(kept)
             heapq.heapify(kept)
             self._held[:] = kept
-        self._reading.decisions += 1
+        self._statistics.decision_count += 1
         attempt = Attempt(
             0,
-            told.client_name,
-            told.client_address,
-            told.sender,
-            told.recipient,
-            told.action == "pass",
-            told.reason,
-            told.delay_seconds,
-            identity=told.identity,
-            signals=tuple(told.signals.decode().split("+")) if told.signals else (),
+            decision.client_name,
+            decision.client_address,
+            decision.sender,
+            decision.recipient,
+            decision.action == "pass",
+            decision.reason,
+            decision.delay_seconds,
+            identity=decision.identity,
+            signals=tuple(decision.signals.decode().split("+")) if decision.signals else (),
         )
-        self._hold(told.when, attempt)
+        self._hold(decision.when, attempt)
 
     # Postfix ------------------------------------------------------------------------------------
 
-    def _see_postfix(self, line: LogLine) -> None:
+    def _add_postfix_line(self, line: LogLine) -> None:
         text = line.text
         if line.program.endswith(b"smtpd"):
-            self._see_smtpd(line)
-        elif self._reading.decisions:
+            self._add_smtpd_line(line)
+        elif self._statistics.decision_count:
             return
-        elif told := _TO(text):
-            self._see_delivery(told[1], told[3] or told[2])
-        elif told := _FROM(text):
-            if (queued := self._queue.get(told[1])) is not None:
-                queued.sender = told[2]
-        elif told := _REMOVED(text):
-            self._queue.pop(told[1])
+        elif found := _TO(text):
+            self._add_delivery(found[1], found[3] or found[2])
+        elif found := _FROM(text):
+            if (queued := self._queue.get(found[1])) is not None:
+                queued.sender = found[2]
+        elif found := _REMOVED(text):
+            self._queue.pop(found[1])
 
-    def _see_smtpd(self, line: LogLine) -> None:
+    def _add_smtpd_line(self, line: LogLine) -> None:
         text = line.text
-        if b": reject: RCPT from" in text and (told := _REJECT(text)):
-            name, address, kind, why, sender, recipient, helo = told.groups()
+        if b": reject: RCPT from" in text and (found := _REJECT(text)):
+            name, address, kind, why, sender, recipient, helo = found.groups()
             if helo is not None:
                 self._names_of(address).helo = helo
-            if kind == b"4" and not self._reading.decisions and _GREYLISTED(why):
-                self._reading.of_postfix += 1
+            if kind == b"4" and not self._statistics.decision_count and _GREYLISTED(why):
+                self._statistics.postfix_attempt_count += 1
                 self._hold(line.when, Attempt(0, name, address, sender, recipient, passed=False))
-        elif b": client=" in text and (told := _CLIENT(text)):
-            if not self._reading.decisions:
-                sasl = b"sasl_username=" in told[4]
-                self._queue.put(told[1], _QueuedMessage(line.when, told[2], told[3], sasl))
+        elif b": client=" in text and (found := _CLIENT(text)):
+            if not self._statistics.decision_count:
+                sasl = b"sasl_username=" in found[4]
+                self._queue.put(found[1], _QueuedMessage(line.when, found[2], found[3], sasl))
         elif text.startswith(b"warning: "):
-            self._see_warning(text)
+            self._add_warning(text)
 
-    def _see_warning(self, text: bytes) -> None:
-        if told := _MISMATCH[0].match(text):
-            self._names_of(told[2]).reverse = told[1]
-        elif told := _MISMATCH[1].match(text):
-            self._names_of(told[1]).reverse = told[2]
+    def _add_warning(self, text: bytes) -> None:
+        if found := _MISMATCH[0].match(text):
+            self._names_of(found[2]).reverse = found[1]
+        elif found := _MISMATCH[1].match(text):
+            self._names_of(found[1]).reverse = found[2]
 
-    def _see_delivery(self, number: bytes, recipient: bytes) -> None:
-        """See that a message was accepted for a recipient; where it goes does not matter."""
-        queued = self._queue.get(number)
+    def _add_delivery(self, queue_id: bytes, recipient: bytes) -> None:
+        """Add the acceptance of a message for a recipient, wherever it is delivered."""
+        queued = self._queue.get(queue_id)
         if queued is None or queued.sender is None or recipient in queued.recipients:
             return
         if len(queued.recipients) >= MAX_RECIPIENTS:
@@ -255,7 +262,7 @@ class _AttemptCollector:
         if address is None or (_is_local(address) and not queued.authenticated):
             return
         queued.recipients.add(recipient)
-        self._reading.of_postfix += 1
+        self._statistics.postfix_attempt_count += 1
         attempt = Attempt(
             0,
             queued.client_name,
@@ -275,5 +282,5 @@ class _AttemptCollector:
 
 
 def _is_local(address: Address) -> bool:
-    """Whether mail from there is the site's own, and comes to no greylisting."""
-    return any(network.holds(address) for network in _LOCAL)
+    """Whether mail from an address is the site's own, which is not greylisted."""
+    return any(network.holds(address) for network in _LOCAL_NETWORKS)

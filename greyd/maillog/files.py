@@ -1,4 +1,4 @@
-"""Mail logs as files: plain, compressed, or on standard input."""
+"""Reads log files, plain or compressed, and merges them by time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, TypeAlias
 
-from greyd.errors import GreydError
+from greyd.maillog.errors import MailLogError
 from greyd.maillog.lines import (
     EXPORT,
     LogLine,
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from greyd.maillog.lines import Find
 
 
-class MailLogError(GreydError):
-    """A mail log can't be read."""
-
-
 def read_files(
-    paths: Sequence[str | Path], find: Find, now: float | None, tally: ReadStatistics
+    paths: Sequence[str | Path], find: Find, now: float | None, statistics: ReadStatistics
 ) -> Iterator[LogLine]:
-    """Yield the lines of several files, by their times."""
+    """Yield the wanted lines of several files, in the order of their times.
+
+    Raises:
+        MailLogError: a file cannot be read.
+    """
     now = time.time() if now is None else now
-    files = [_LogFile(str(path), now, tally) for path in paths]
+    files = [_LogFile(str(path), now, statistics) for path in paths]
     return _in_order([(file.first_time(), file.lines(find)) for file in files])
 
 
 def _in_order(sources: Sequence[tuple[float, Iterator[LogLine]]]) -> Iterator[LogLine]:
-    """Merge what is in order already; a source is asked only when the time of its first has come.
+    """Merge sources of ordered lines; a source is opened when the time of its first line has come.
 
-    Where all follow one another, as the rotated files of one machine do, each costs a comparison.
+    Rotated files of one machine follow one another, so that a line costs one comparison.
     """
     heap: list[tuple[float, int, LogLine | None]] = [
         (when, place, None) for place, (when, _) in enumerate(sources)
@@ -69,39 +69,39 @@ def _in_order(sources: Sequence[tuple[float, Iterator[LogLine]]]) -> Iterator[Lo
 
 
 class _LogFile:
-    """A file of the log."""
+    """One file of the log."""
 
-    def __init__(self, path: str, now: float, tally: ReadStatistics) -> None:
+    def __init__(self, path: str, now: float, statistics: ReadStatistics) -> None:
         self._path = path
         self._now = now
-        self._tally = tally
+        self._statistics = statistics
         # Standard input can be opened only once.
-        self._stream = self._open(tally) if path == "-" else None
+        self._stream = self._open(statistics) if path == "-" else None
 
     def first_time(self) -> float:
-        """Return when the first line was written that has a date; 0 where none has."""
+        """Return the time of the first line with a date; 0 if there is none."""
         if self._stream is not None:
             return first_time(self._peek(self._stream), TimeParser(self._now))
         with self._open(ReadStatistics()) as stream:
             return first_time(self._peek(stream), TimeParser(self._now))
 
     def lines(self, find: Find) -> Iterator[LogLine]:
-        """Yield its lines that ``find`` points at."""
-        with self._stream or self._open(self._tally) as stream:
+        """Yield the lines that ``find`` points to."""
+        with self._stream or self._open(self._statistics) as stream:
             form = journal_lines if self._peek(stream).startswith(EXPORT) else text_lines
-            yield from form(self._pieces(stream), find, TimeParser(self._now), self._tally)
+            yield from form(self._pieces(stream), find, TimeParser(self._now), self._statistics)
 
-    def _open(self, tally: ReadStatistics) -> Stream:
+    def _open(self, statistics: ReadStatistics) -> Stream:
         try:
-            # Whoever reads it closes it.
+            # The reader closes it.
             raw = io.FileIO(0, closefd=False) if self._path == "-" else io.FileIO(self._path)
             status = os.fstat(raw.fileno())
             if stat.S_ISREG(status.st_mode):
                 self._now = min(self._now, status.st_mtime)
-            return _decompressed(io.BufferedReader(_CountingFile(raw, tally), _PEEK_BYTES))
+            return _decompressed(io.BufferedReader(_CountingFile(raw, statistics), _PEEK_BYTES))
         except PermissionError:
             raise MailLogError(
-                f"{self._path}: permission denied; run this as root, or as one of the group adm"
+                f"{self._path}: permission denied; run this as root, or as a user in the group adm"
             ) from None
         except OSError as error:
             raise MailLogError(f"{self._path}: {error.strerror}") from None
@@ -113,12 +113,12 @@ class _LogFile:
             return b""
 
     def _pieces(self, stream: Stream) -> Iterator[bytes]:
-        """Yield what the file holds; of a broken one what can be read."""
+        """Yield the content of the file; of a damaged file, what can be read."""
         while True:
             try:
                 piece = stream.read1(_READ_BYTES)
             except _DAMAGE_ERRORS as error:
-                print_error(f"{self._path}: broken, read up to there: {error}")
+                print_error(f"{self._path}: damaged, read only up to the damage: {error}")
                 return
             if not piece:
                 return
@@ -133,19 +133,19 @@ _DAMAGE_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 class _CountingFile(io.RawIOBase):
-    """A raw file that counts what is read of it."""
+    """A raw file that counts the bytes that are read."""
 
-    def __init__(self, raw: io.FileIO, tally: ReadStatistics) -> None:
+    def __init__(self, raw: io.FileIO, statistics: ReadStatistics) -> None:
         self._raw = raw
-        self._tally = tally
+        self._statistics = statistics
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Buffer) -> int | None:
         data = self._raw.readinto(buffer)
-        self._tally.bytes_read += data or 0
-        self._tally.on_bytes(data or 0)
+        self._statistics.bytes_read += data or 0
+        self._statistics.on_bytes(data or 0)
         return data
 
     def close(self) -> None:

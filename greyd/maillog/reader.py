@@ -1,4 +1,4 @@
-"""Read mail logs: the lines of some programs, or the decisions of greyd and postgrey."""
+"""Reads mail logs: the decisions of greyd and postgrey, or all lines of some programs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ if TYPE_CHECKING:
 
 
 def read_decisions(
-    paths: Sequence[str | Path], *, now: float | None = None, tally: ReadStatistics | None = None
+    paths: Sequence[str | Path],
+    *,
+    now: float | None = None,
+    statistics: ReadStatistics | None = None,
 ) -> Iterator[LoggedDecision]:
     """Yield the decisions in logs, in the order of their times.
 
     Args:
         paths: files; ``-`` is standard input.
-        now: which year it is where standard input does not say; by default the clock's.
-        tally: counts what is read.
+        now: Unix time that completes dates without a year; by default the current time.
+        statistics: counts what is read.
 
     Raises:
-        MailLogError: a file can't be read.
+        MailLogError: a file cannot be read.
     """
-    for when, _, text in read_files(paths, _find_action, now, tally or ReadStatistics()):
-        if (decision := parse_decision(when, text)) is not None:
+    for line in read_files(paths, _find_action, now, statistics or ReadStatistics()):
+        if (decision := parse_decision(line.when, line.text)) is not None:
             yield decision
 
 
 def program_pattern(program: bytes) -> bytes:
-    """Return a pattern of the names under which a program logs."""
+    """Return a pattern for the names under which the instances of a program log."""
     head, slash, tail = program.partition(b"/")
     if not slash:
         return re.escape(program)
@@ -45,11 +48,8 @@ def _find_action(block: bytes, start: int) -> int:
     return block.find(b"action", start)
 
 
-# Files ------------------------------------------------------------------------------------------
-
-
 def total_bytes(paths: Iterable[str | Path]) -> int | None:
-    """Return how many octets some files have to read; None where that can't be known."""
+    """Return the size of some files; None if one is not a regular file or cannot be read."""
     try:
         files = [Path(path).stat() for path in paths]
     except OSError:
@@ -64,25 +64,25 @@ def read_lines(
     *,
     programs: Iterable[bytes],
     now: float | None = None,
-    tally: ReadStatistics | None = None,
+    statistics: ReadStatistics | None = None,
 ) -> Iterator[LogLine]:
-    """Yield the lines of some programs, and those that may be decisions but name no program.
+    """Yield the lines of some programs, and lines without a program that may be decisions.
 
-    A program with a slash stands for all instances of that service: ``postfix/smtpd`` also for
+    A program with a slash stands for all instances of that service, e.g. ``postfix/smtpd`` also for
     ``postfix/submission/smtpd`` and ``postfix-in/smtpd``.
 
     Raises:
-        MailLogError: a file can't be read.
+        MailLogError: a file cannot be read.
     """
     names = b"|".join(map(program_pattern, programs))
     wanted = re.compile(rb"(?:%b)\Z" % names)
-    # A program stands before its number or a colon, in the journal at the end of a field.
+    # A program is followed by its process number or a colon; in the journal it ends a field.
     near = re.compile(rb"""(?:%b)(?:[:\["]|$)|action(?:=|\\?")""" % names, re.MULTILINE)
 
     def find(block: bytes, start: int) -> int:
         found = near.search(block, start)
         return found.start() if found else -1
 
-    for line in read_files(paths, find, now, tally or ReadStatistics()):
+    for line in read_files(paths, find, now, statistics or ReadStatistics()):
         if wanted.match(line.program) if line.program else b"action" in line.text:
             yield line

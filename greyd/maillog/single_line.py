@@ -1,7 +1,6 @@
-"""One line of a mail log that tells of an attempt: greyd's, postgrey's, or Postfix's rejection.
+"""Reads the request behind one log line: a decision of greyd or postgrey, or Postfix's rejection.
 
-Whatever stands before it (a date, a host, a program) does not matter. Octets that greyd has written
-as ``%XX`` are read back.
+A date, a host and a program before it are ignored. Bytes that greyd wrote as ``%XX`` are decoded.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ import json
 import re
 
 from greyd.maillog.decisions import parse_decision
-from greyd.maillog.files import MailLogError
+from greyd.maillog.errors import MailLogError
 
 MAX_LOG_LINE_BYTES = 64 * 1024
 
-# What stands before it is the program's; what a stranger sends comes after it.
+# The first match is the program's own: what the client sent comes after it.
 _BEGIN = re.compile(rb"(?:[0-9A-Za-z]{5,30}: )?action=")
 _REJECTION = re.compile(
     rb"reject: RCPT from (?P<client_name>[^\s\[]+)\[(?P<client_address>[0-9A-Fa-f.:]+)\]"
@@ -26,27 +25,27 @@ _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 
 
 def read_log_line(text: str) -> dict[str, bytes]:
-    """Return the attributes of the request that a line tells of.
+    """Return the attributes of the request that a line is about.
 
     Raises:
-        MailLogError: it is no line of that kind.
+        MailLogError: the line is of another kind.
     """
     line = text.encode(errors="surrogateescape").strip()
     if len(line) <= MAX_LOG_LINE_BYTES:
-        if around := _around(line):
-            return read_log_line(around)
+        if inner := _unwrap(line):
+            return read_log_line(inner)
         if found := _REJECTION.search(line):
             return {name: value for name, value in found.groupdict().items() if value is not None}
         if attributes := _decision(line):
             return attributes
     raise MailLogError(
-        "--log-line: no line of greyd's or postgrey's (action=…) and no rejection of Postfix's"
+        "--log-line: expected a line of greyd or postgrey (action=…), or a rejection by Postfix"
         " (reject: RCPT from …)"
     )
 
 
-def _around(line: bytes) -> str | None:
-    """Return the line that the journal or a container's log has wrapped in JSON."""
+def _unwrap(line: bytes) -> str | None:
+    """Return the line inside the JSON of the journal or of a container's log."""
     try:
         event = json.loads(line[line.index(b"{") :])
     except (ValueError, RecursionError):
@@ -62,16 +61,16 @@ def _decision(line: bytes) -> dict[str, bytes] | None:
         decision = parse_decision(0, line[place:]) if place >= 0 else None
         if decision is not None and decision.client_address:
             return {
-                "client_name": _plain(decision.client_name),
+                "client_name": _decode(decision.client_name),
                 "client_address": decision.client_address,
-                "sender": _plain(decision.sender),
-                "recipient": _plain(decision.recipient),
+                "sender": _decode(decision.sender),
+                "recipient": _decode(decision.recipient),
             }
     return None
 
 
-def _plain(data: bytes) -> bytes:
-    """Read back what greyd and postgrey write as ``%XX``: all but printable ASCII."""
+def _decode(data: bytes) -> bytes:
+    """Decode the ``%XX`` that greyd and postgrey write for all but printable ASCII."""
 
     def byte(found: re.Match[bytes]) -> bytes:
         number = int(found[1], 16)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.config.settings import Settings
-from greyd.maillog.files import MailLogError
+from greyd.maillog.errors import MailLogError
 from greyd.maillog.single_line import read_log_line
 from greyd.rules.control import Control, ExpectWindow, ModeOverride
 from greyd.rules.keys import correspondence_key, request_keys
@@ -185,7 +185,7 @@ def test_a_request_that_can_t_be_decided_is_told(
         ((), "", "no request"),
         ((), "hello", "no request"),
         (("--client-address=192.0.2.7",), "", "--sender, --recipient: missing"),
-        (("--log-line=hello",), "", "no line of greyd's"),
+        (("--log-line=hello",), "", "expected a line of greyd"),
         (
             (*REQUEST, "--helo-name=a\nsasl_username=x"),
             "",

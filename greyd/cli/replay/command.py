@@ -233,7 +233,7 @@ def _read(context: CommandContext, logs: Sequence[str]) -> Iterator[Iterator[Log
 
     programs = (*PROGRAMS, context.settings.syslog_ident.encode())
     with context.progress_bar("replaying", total_bytes(logs)) as bar:
-        yield read_lines(logs, programs=programs, tally=ReadStatistics(on_bytes=bar))
+        yield read_lines(logs, programs=programs, statistics=ReadStatistics(on_bytes=bar))
 
 
 async def _send(
@@ -260,7 +260,7 @@ def _require_mail(what_if: Simulation, reading: AttemptStatistics, logs: Sequenc
         return
     if what_if.first:
         raise CommandError("all mail of the log comes within --warm-up; make it shorter")
-    why = f": {reading.undated} lines have no date" if reading.undated else ""
+    why = f": {reading.undated_count} lines have no date" if reading.undated_count else ""
     raise CommandError(f"{', '.join(logs)}: no decisions of greyd or postgrey, no mail{why}")
 
 
@@ -326,7 +326,7 @@ class _Told:
 
     def _tell_of_log(self) -> None:
         what_if, reading = self._what_if, self._reading
-        source = "decisions of greyd or postgrey" if reading.decisions else "lines of Postfix"
+        source = "decisions of greyd or postgrey" if reading.decision_count else "lines of Postfix"
         tell = self._context.print
         tell(
             f"{format_timestamp(what_if.first)} to {format_timestamp(what_if.last)}:"
@@ -423,9 +423,9 @@ class _Told:
             "log": {
                 "first": what_if.first,
                 "last": what_if.last,
-                "decisions": reading.decisions,
-                "attempts_of_postfix": reading.of_postfix,
-                "undated_lines": reading.undated,
+                "decisions": reading.decision_count,
+                "attempts_of_postfix": reading.postfix_attempt_count,
+                "undated_lines": reading.undated_count,
                 "attempts": what_if.attempts,
                 "mails": what_if.mails,
                 "mails_without_end": what_if.open,

@@ -94,10 +94,10 @@ def report(
     paths = _paths(logs, span)
     builder, skipped = ReportBuilder(context.settings, top), _SkippedDecisions()
     with context.progress_bar("reading", total_bytes(paths)) as advance:
-        tally = ReadStatistics(on_bytes=advance)
-        builder.add_all(_within(read_decisions(paths, tally=tally), span, skipped))
-    if tally.too_long:
-        print_error(f"skipped {tally.too_long:,} lines that are too long")
+        statistics = ReadStatistics(on_bytes=advance)
+        builder.add_all(_within(read_decisions(paths, statistics=statistics), span, skipped))
+    if statistics.too_long_count:
+        print_error(f"skipped {statistics.too_long_count:,} lines that are too long")
     if skipped.undated:
         print_error(f"skipped {skipped.undated:,} decisions without a date")
     if not builder.requests:
