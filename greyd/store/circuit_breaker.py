@@ -1,16 +1,16 @@
-"""A store that never makes mail wait: a deadline for each request, and a circuit breaker.
+"""Keeps a store's failures from the mail: a deadline for each request, and a circuit breaker.
 
-While the store answers, a request's work there may take ``--store-timeout`` in all. The first
-failure opens the circuit: from then on every request fails at once, and a probe in the background
-asks the store a few times a second until it both reads and writes again.
+A request may take ``--store-timeout`` in the store. The first failure opens the circuit: from then
+on every request fails at once, and a background probe tries the store until it can both read and
+write.
 
-The breaker itself answers each request exactly once: with what the store says in time, else with
-an error at the deadline. An answer that the store gives later belongs to nobody.
+The breaker completes each request exactly once: with the store's result, or with an error at the
+deadline. It ignores a result that comes later.
 
-The deadline measures the store, not this process. Only time in which the event loop ran counts:
-while anything waits, a timer ticks a few times per deadline, and where a tick comes late (SIGSTOP,
-a virtual machine's pause, a CPU quota, a long computation), the requests get the lost time back.
-Before the circuit opens, the loop polls its sockets once more and handles what lies in them.
+The deadline measures the store, not this process, so only the time in which the event loop runs
+counts. While a request waits, a timer ticks a few times per timeout; if a tick is late (SIGSTOP, a
+paused virtual machine, a CPU quota, a long computation), the requests get the lost time back.
+Before the circuit opens, the loop polls its sockets once more, and handles what has come in.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from greyd.rules.reserved_keys import PROBE_KEY
 from greyd.rules.transaction import Answer, Change
@@ -37,52 +38,54 @@ if TYPE_CHECKING:
 PROBE_INTERVAL_SECONDS = 0.5
 
 MIN_OPEN_SECONDS = 2.0
-"""The circuit stays open so long at least: a store that comes and goes must not flood the log."""
+"""A store that fails again and again must not flood the log."""
 
 MAX_STARTUP_WAIT_SECONDS = 3.0
-"""How long a start waits for a connection that is being made, before mail passes meanwhile."""
+"""How long the server's start waits for the store's connection; then mail passes until it is up."""
 
 MAX_MAINTENANCE_SECONDS = 60.0
-"""After which the store's small tasks of one second are given up, and begun again."""
+"""For one call of ``maintain``, which is then cancelled and called again."""
 
 MAX_LOGGED_REASONS = 3
-"""Of one time in which the store is away, that are told."""
+"""Reasons that are logged while the circuit stays open."""
+
 _PROBE_TTL_SECONDS = 60
 
 _TICKS_PER_TIMEOUT = 5
-"""In a deadline. A tick that is later than half of the time between two was held up."""
+"""A tick that is late by more than half of the interval means that the loop did not run."""
 
 _FINAL_LOOP_TURNS = 6
-"""Of the loop, before the circuit opens: the first polls the sockets, the others let the callbacks
-run that what was read leads to."""
+"""Turns of the loop before the circuit opens: the first polls the sockets, the others run the
+callbacks that the received data leads to."""
 
 
 class CircuitOpenError(StoreError):
-    """The store was not asked, because it is known not to answer."""
+    """The circuit is open, so the store was not tried."""
 
 
 class StoreTimeoutError(StoreError):
-    """The store did not answer in time."""
+    """The store did not answer within the timeout."""
 
     def __init__(self, timeout_seconds: float, cause: str) -> None:
         super().__init__(f"no answer within {timeout_seconds:g} s{cause and f' ({cause})'}")
         self.cause = cause
-        """What is known of why; may be empty."""
+        """Why, as far as the store knows; may be empty."""
 
 
-class _PendingRequest(NamedTuple):
-    """A request that the store has not answered yet."""
+@dataclass(slots=True)
+class _PendingRequest:
+    """A request that the store has not completed yet."""
 
     since: float
-    """On the monotonic clock, moved forward by the time in which the loop did not run."""
+    """Its start on the monotonic clock, plus the time in which the loop did not run."""
     on_done: DoneCallback
 
 
 class Cancellable(Protocol):
-    """A task, or what supervises one."""
+    """A task, or a supervised one."""
 
     def cancel(self) -> object:
-        """End it."""
+        """Cancel it."""
 
 
 class CircuitBreaker(TransactionalStore):
@@ -97,18 +100,17 @@ class CircuitBreaker(TransactionalStore):
         run: Callable[[Work], Cancellable] | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Guard ``store``.
+        """Wrap ``store``.
 
         Args:
-            store: what is asked.
+            store: the store.
             timeout_seconds: how long a request may wait for it.
             on_change: called with the reason when the circuit opens, with None when it closes.
-            report: called with an error that only a fault of greyd's own explains; without it
-                the event loop's exception handler is.
-            run: runs the probing until it returns, see
-            ``greyd.runtime.supervision.TaskSupervisor.run``;
-                without it a plain task does.
-            warn: called with what the store has to remark that no request noticed.
+            report: called with an error that is a fault of greyd's own; by default the event
+                loop's exception handler is.
+            run: runs the probe, see ``greyd.runtime.supervision.TaskSupervisor.run``; by default
+                it runs as a plain task.
+            warn: called with warnings of the store that no request has seen.
         """
         self.store = store
         self._timeout_seconds = timeout_seconds
@@ -120,8 +122,8 @@ class CircuitBreaker(TransactionalStore):
         self._starting = False
         self._probing: Cancellable | None = None
         self.unwritable = ""
-        """What somebody has to mend before the store takes anything; empty otherwise."""
-        # Those that wait longest come first: the deadline is the same for all.
+        """Why nothing can be stored until an administrator acts; empty otherwise."""
+        # The oldest first, since the timeout is the same for all.
         self._waiting: dict[int, _PendingRequest] = {}
         self._number = 0
         self._watch: asyncio.Handle | None = None
@@ -132,10 +134,9 @@ class CircuitBreaker(TransactionalStore):
         return self._probing is not None
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Answer], on_done: DoneCallback) -> None:
-        """Decide and store, see ``greyd.store.contract.Transacting``, within the deadline.
+        """Decide and store within the timeout; see ``greyd.store.contract.TransactionalStore``.
 
-        The error is a ``StoreError`` where it failed or took too long, ``StoreAway`` where it was
-        not tried.
+        The error is a ``CircuitOpenError`` if the store was not tried, or another ``StoreError``.
         """
         if self._probing is not None:
             on_done(None, CircuitOpenError("the store is away"))
@@ -149,13 +150,13 @@ class CircuitBreaker(TransactionalStore):
             self._tick_soon()
         try:
             self.store.begin(keys, rule, partial(self._complete, number))
-        except Exception as error:  # noqa: BLE001 - goes to who asked, as any other error
+        except Exception as error:  # noqa: BLE001 - goes to the caller, as any other error
             self._complete(number, None, error)
 
     def _complete(self, number: int, answer: object, error: Exception | None) -> None:
         waiting = self._waiting.pop(number, None)
         if waiting is None:
-            # It has been answered at its deadline, or when the circuit opened.
+            # Completed at its deadline, or when the circuit opened.
             return
         if isinstance(error, StoreError) and not isinstance(error, StoreFullError):
             self._open_circuit(error)
@@ -168,7 +169,7 @@ class CircuitBreaker(TransactionalStore):
         self._watch = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick, due)
 
     def _tick(self, due: float) -> None:
-        """See whether a request waits too long, not counting the time in which nothing ran."""
+        """Check for overdue requests, after giving back the time in which the loop did not run."""
         self._watch = None
         if not self._waiting:
             return
@@ -181,15 +182,15 @@ class CircuitBreaker(TransactionalStore):
             self._tick_soon()
 
     def _exclude_pause(self, seconds: float, now: float) -> None:
-        for number, (since, on_done) in self._waiting.items():
-            self._waiting[number] = _PendingRequest(min(since + seconds, now), on_done)
+        for request in self._waiting.values():
+            request.since = min(request.since + seconds, now)
 
     def _overdue(self, now: float) -> bool:
         oldest = next(iter(self._waiting.values()), None)
         return oldest is not None and now - oldest.since >= self._timeout_seconds
 
     def _poll_before_giving_up(self, at: float, *, again: bool = False) -> None:
-        """Let the loop poll, then give up on the requests that were overdue at a moment."""
+        """Let the loop poll its sockets, then fail what was overdue at the time ``at``."""
         turns_left = _FINAL_LOOP_TURNS
 
         def turn() -> None:
@@ -198,7 +199,7 @@ class CircuitBreaker(TransactionalStore):
             if turns_left:
                 self._watch = loop.call_soon(turn)
             elif not again and time.monotonic() - at > self._tick_seconds / 2:
-                self._poll_before_giving_up(at, again=True)  # held up just now, of all times
+                self._poll_before_giving_up(at, again=True)  # the loop was paused just now
             else:
                 self._watch = None
                 self._give_up(at)
@@ -225,7 +226,7 @@ class CircuitBreaker(TransactionalStore):
     def _open_circuit(self, fault: Exception) -> None:
         if self._probing is not None:
             return
-        # At the start nothing has come and gone yet: it may just be connecting.
+        # At the start the store may still be connecting, so the probe begins at once.
         rest_seconds = 0 if self._starting else MIN_OPEN_SECONDS
         self._probing = self._run(partial(self._probe, rest_seconds, fault))
         self._note_whether_writable(fault)
@@ -236,7 +237,7 @@ class CircuitBreaker(TransactionalStore):
         self.unwritable = _describe(fault) if isinstance(fault, UnwritableStoreError) else ""
 
     def _fail_all(self, fault: Exception) -> None:
-        """Answer all who wait, then let the store forget them."""
+        """Fail all requests, then let the store abandon them."""
         waiting, self._waiting = self._waiting, {}
         error = fault if isinstance(fault, StoreError) else StoreError(_describe(fault))
         for each in waiting.values():
@@ -244,7 +245,7 @@ class CircuitBreaker(TransactionalStore):
         self._call_safely(self.store.abandon)
 
     def _call_safely(self, call: Callable[[], None]) -> None:
-        """Call something whose failure must not keep the others from their answers."""
+        """Call something whose failure must not affect other requests."""
         try:
             call()
         except Exception as error:  # noqa: BLE001 - reported as greyd's own fault
@@ -253,11 +254,11 @@ class CircuitBreaker(TransactionalStore):
     async def _probe(self, rest_seconds: float, first: Exception) -> None:
         logged = {"", _actionable_reason(first)}
         await asyncio.sleep(rest_seconds)
-        # Of another program there is no event to wait for.
+        # The store sends no event when it is back.
         while fault := await self._probe_once():
             self._note_whether_writable(fault)
             if _actionable_reason(fault) not in logged and len(logged) <= MAX_LOGGED_REASONS:
-                # What came first has hidden what somebody can do something about.
+                # The first reason has hidden one that an administrator can act on.
                 logged.add(_actionable_reason(fault))
                 self._call_safely(partial(self._on_change, _describe(fault)))
             await asyncio.sleep(PROBE_INTERVAL_SECONDS)
@@ -266,26 +267,26 @@ class CircuitBreaker(TransactionalStore):
         self._call_safely(partial(self._on_change, None))
 
     async def _probe_once(self) -> Exception | None:
-        """Read and write once; returns what is wrong, None where nothing is."""
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._begin([PROBE_KEY], write_probe, partial(complete, answered))
+        """Read and write once; return the error, None where both work."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._begin([PROBE_KEY], write_probe, partial(complete, future))
         try:
-            await answered
-        except Exception as error:  # noqa: BLE001 - whatever it is, the probing must go on
+            await future
+        except Exception as error:  # noqa: BLE001 - whatever it is, the probe must go on
             self._call_safely(self.store.abandon)
             return error
         return None
 
     async def run(self) -> None:
-        """Do the store's small tasks every second, until cancelled.
+        """Log the store's warnings and maintain it every second, until cancelled.
 
         Raises:
-            Exception: what only a fault of greyd's own explains; it is to be started again.
+            Exception: a fault of greyd's own; the supervisor starts this again.
         """
         while True:
             await asyncio.sleep(1)
-            if pop_warning := self.store.pop_warning():
-                self._warn(pop_warning)
+            if warning := self.store.pop_warning():
+                self._warn(warning)
             if self._probing is None:
                 try:
                     async with asyncio.timeout(MAX_MAINTENANCE_SECONDS):
@@ -294,21 +295,21 @@ class CircuitBreaker(TransactionalStore):
                     self._open_circuit(error)
 
     async def check(self) -> None:
-        """Try the store once at the start, so that the first request need not find out."""
+        """Try the store at the server's start, so that the circuit is open if it does not work."""
         self._starting = True
         try:
-            # What fails here fails again below, and is told there.
+            # What fails here fails again below, and is logged there.
             with contextlib.suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(MAX_STARTUP_WAIT_SECONDS):
                     await self.store.connect()
-        except Exception as error:  # noqa: BLE001 - whatever it is, mail is answered
+        except Exception as error:  # noqa: BLE001 - whatever it is, greyd answers mail
             self._report(error)
         if fault := await self._probe_once():
             self._open_circuit(fault)
         self._starting = False
 
     async def close(self) -> None:
-        """Stop probing, answer who still waits, and close the store."""
+        """Stop the probe, fail all requests, and close the store."""
         if self._probing is not None:
             self._probing.cancel()
         self._fail_all(CircuitOpenError("closing"))
@@ -322,7 +323,7 @@ def _describe(fault: Exception) -> str:
 
 
 def _actionable_reason(fault: Exception) -> str:
-    """Return what of a fault somebody can do something about; empty for the others."""
+    """Return the reason if an administrator can act on it; empty for other errors."""
     if isinstance(fault, StoreTimeoutError):
         return fault.cause
     if isinstance(fault, UnwritableStoreError) or not isinstance(fault, StoreError):
@@ -341,7 +342,7 @@ def _report_to_loop(error: Exception) -> None:
 
 
 def write_probe(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
-    """Write the time under ``PROBE_KEY``: a rule that tells whether the store takes it."""
-    # A write, not only a look: a full disk and a read-only replica answer to looks.
+    """Write the time under ``PROBE_KEY``: a rule that fails unless the store can write."""
+    # Not only a read: with a full disk or as a read-only replica, a store still reads.
     now = b"%d" % time.time()
     return None, [Change(PROBE_KEY, now, _PROBE_TTL_SECONDS)]

@@ -1,13 +1,13 @@
-"""Where triplets and clients are remembered: the contract of a store, and how one is opened.
+"""The contract of a store, which remembers triplets and clients.
 
-A store keeps short texts under short keys, each for a time. It has one verb for the rules,
-``transact``: the rule sees what is remembered, says what is to change, and the store makes the
-changes, all or none, and only where nothing that the rule saw has changed meanwhile. Else the rule
-is asked again. So the rules are written once, run the same on every store, and no two servers can
-lose an update or count twice. ``begin`` is the same for who goes on by a call: a task for each
-request would cost as much as all its rules.
+A store holds short values under short keys, each with a time to live. The rules use one operation,
+``transact``: a rule gets the values of some keys and returns changes; the store makes all of them
+or none, and only if none of the values has changed meanwhile. Otherwise the rule decides again
+on the current values. So every store runs the same rules, and servers that share a store neither
+lose an update nor count twice. ``begin`` is ``transact`` with a callback: a task for each request
+would cost as much as all its rules.
 
-The rest is for administration.
+All other methods are for administration.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from greyd.store.errors import StoreError
 
@@ -31,36 +32,37 @@ if TYPE_CHECKING:
 
 
 MAX_ATTEMPTS = 1000
-"""How often a rule is asked again because others were faster, before the store gives up."""
+"""Of one rule, whose values other servers change each time, before the store gives up."""
 
-CONTENTION = "others change the same entries all the time"
+CONTENTION = "too much contention: other servers change the same entries all the time"
 
 
 class AccessMode(Enum):
-    """What a store is opened for."""
+    """Who opens a store, and for what."""
 
     SERVE = "serve"
-    """By the server, which makes it, brings it up to date and repairs it."""
+    """The server, which creates, upgrades and repairs it."""
     WRITE = "write"
-    """By a command whose purpose is to change what is stored."""
+    """A command that changes entries."""
     READ = "read"
-    """By any other command: nothing is changed."""
+    """Any other command; it changes nothing."""
 
 
-class StoreSize(NamedTuple):
-    """How large a store is, as far as it can tell at once."""
+@dataclass(frozen=True, slots=True)
+class StoreSize:
+    """How large a store is, as far as it can tell without a scan."""
 
     entries: int | None
-    """So many at most: expired ones and other programs' may be among them."""
+    """An upper bound, which may include expired entries and those of other programs."""
     size_bytes: int | None
-    """In the file, or in all of Redis's memory."""
+    """Of the file, or all of Redis's memory."""
 
 
 class TransactionalStore(Protocol):
-    """What decides by a rule."""
+    """Something that applies a rule and stores its changes."""
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Answer], on_done: DoneCallback) -> None:
-        """Decide by ``rule`` on what is remembered under ``keys``, and store its changes.
+        """Apply ``rule`` to the values of ``keys``, and store its changes.
 
         Calls ``on_done`` once, now or later: with the rule's answer and None once its changes are
         stored, or with None and the error. After ``abandon`` it may call ``on_done`` late or never;
@@ -68,10 +70,14 @@ class TransactionalStore(Protocol):
         """
 
     async def transact(self, keys: Sequence[bytes], rule: Rule[Answer]) -> Answer:
-        """Decide by ``rule`` on what is remembered under ``keys``, and store its changes.
+        """Apply ``rule`` to the values of ``keys``, and store its changes.
 
         Returns:
             The rule's answer, once its changes are stored.
+
+        Raises:
+            StoreError: the changes may or may not have been stored.
+            Exception: what the rule raised.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.begin(keys, rule, partial(complete, future))
@@ -79,7 +85,7 @@ class TransactionalStore(Protocol):
 
 
 def complete(future: asyncio.Future[Answer], answer: Answer, error: Exception | None) -> None:
-    """Give who waits an answer or an error, unless it has left: a ``Done``."""
+    """Set a future's result or exception, unless it is done: a ``DoneCallback``."""
     if future.done():
         return
     if error is not None:
@@ -89,30 +95,30 @@ def complete(future: asyncio.Future[Answer], answer: Answer, error: Exception | 
 
 
 def call_when_done(answer: Awaitable[Answer], on_done: DoneCallback) -> None:
-    """Call ``on_done`` with what will come, or with the error that comes instead."""
+    """Call ``on_done`` with the result of an awaitable, or with its error."""
     asyncio.ensure_future(answer).add_done_callback(partial(_pass_result, on_done))
 
 
-def _pass_result(on_done: DoneCallback, answered: asyncio.Future[Answer]) -> None:
+def _pass_result(on_done: DoneCallback, future: asyncio.Future[Answer]) -> None:
     try:
-        answer = answered.result()
+        answer = future.result()
     except asyncio.CancelledError:
-        on_done(None, StoreError("given up"))
-    except Exception as error:  # noqa: BLE001 - goes to who asked
+        on_done(None, StoreError("cancelled"))
+    except Exception as error:  # noqa: BLE001 - goes to the caller
         on_done(None, error)
     else:
         on_done(answer, None)
 
 
 class Store(TransactionalStore, Protocol):
-    """What greyd needs of a store. All methods raise ``StoreError``."""
+    """A store. All methods raise ``StoreError``."""
 
     async def connect(self) -> None:
-        """Connect, where that takes time; everything else connects by itself where it must."""
+        """Connect in advance, where that takes time; all other methods connect when they must."""
         await asyncio.sleep(0)
 
     max_bytes: float = math.inf
-    """With so many bytes in use no new triplet is stored."""
+    """With more bytes in use, the store rejects new triplets."""
     bytes_in_use: int = 0
     """As of the last ``maintain``; 0 where greyd sets no limit."""
 
@@ -120,70 +126,72 @@ class Store(TransactionalStore, Protocol):
         """Return the entry under ``key``."""
 
     async def delete(self, keys: Sequence[bytes]) -> int:
-        """Forget what is under ``keys``; returns how many of them were there."""
+        """Delete the entries under ``keys``; return how many existed."""
 
     async def count(self) -> int:
         """Return the number of entries."""
 
     async def size(self) -> StoreSize:
-        """Return how large it is, roughly; nobody waits for it."""
+        """Return the size, roughly; this is quick."""
 
     def records(self) -> AsyncIterator[Sequence[Record]]:
-        """Go through all entries in small groups, so that nobody waits for it.
+        """Yield all entries in small groups, so that no request waits for long.
 
-        What is stored meanwhile may be missed; what stays is seen, on Redis perhaps twice.
+        Entries that are stored meanwhile may be missing; others come once, from Redis perhaps
+        twice.
         """
 
-    def index_position(self, key: bytes) -> int:  # noqa: ARG002 - where all places are alike
-        """Return a number; entries of near numbers are stored near each other.
+    def index_position(self, key: bytes) -> int:  # noqa: ARG002 - the same for all keys
+        """Return the position of a key in the store's index.
 
-        So it pays to change those together, where there are many.
+        Entries with similar positions are stored close together, so a command that changes many
+        entries is quicker in this order.
         """
         return 0
 
     @property
     def threads(self) -> Sequence[threading.Thread]:
-        """Return the threads without which nothing is answered, once there is something to do."""
+        """The threads that the store cannot work without, once it has started them."""
         return ()
 
     async def maintain(self) -> None:
-        """Do a small piece of what the store needs from time to time; called every second."""
+        """Do some regular work, such as deleting expired entries; called every second."""
 
     def abandon(self) -> None:
-        """Give up what is under way, because it takes too long or the store has failed.
+        """Give up all requests, because they take too long or the store has failed.
 
-        What is only waiting to be sent is dropped, and nobody's answer is kept. The circuit
-        breaker has answered all requests before it calls this; others, as a walk through the
-        store, get ``StoreError``.
+        Requests that have not been sent are dropped, and no answer is kept. The circuit breaker
+        has completed its own requests before it calls this; all others, such as a scan, get a
+        ``StoreError``.
         """
 
     def pop_warning(self) -> str:
-        """Return, once, what is worth a line in the log though nobody noticed; mostly empty."""
+        """Return a warning for the log that no request has seen, once; mostly empty."""
         return ""
 
-    def explain_delay(self, timeout_seconds: float) -> str:  # noqa: ARG002 - see RedisStore
-        """Return why answers may take longer than that, for the log; empty where it can't say."""
+    def explain_delay(self, timeout_seconds: float) -> str:  # noqa: ARG002 - only Redis can tell
+        """Return why requests may take longer than the timeout; empty where unknown."""
         return ""
 
     def set_problem_handlers(
         self,
-        warn: Callable[[str], object],  # noqa: ARG002 - most stores tell each request
+        warn: Callable[[str], object],  # noqa: ARG002 - only SQLite has threads that work for no request
         internal_error: Callable[[Exception], object],  # noqa: ARG002 - the same
     ) -> None:
-        """Tell the server what no request is told; called on the loop's thread.
+        """Set the handlers of problems that no request sees, called on the event loop's thread.
 
         Args:
             warn: gets a line for the log.
-            internal_error: gets an error that nothing but a fault of greyd's own explains.
+            internal_error: gets an error that is a fault of greyd's own.
         """
         return
 
     async def close(self) -> None:
-        """End all; nothing is under way any more."""
+        """Close the store, when no request is in progress."""
 
 
 async def scan(store: Store, share: float = 0.5) -> AsyncIterator[Sequence[Record]]:
-    """Go through all entries; of the time only a share is spent at work, the rest is a rest."""
+    """Yield all entries, and pause after each group, so that ``share`` of the time is work."""
     started = time.perf_counter()
     async for group in store.records():
         yield group

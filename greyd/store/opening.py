@@ -1,4 +1,4 @@
-"""Open the store that a URL names."""
+"""Opens the store of a URL."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 def is_sqlite_url(url: str) -> bool:
-    """Whether a store's URL names a file."""
+    """Whether a URL is that of a SQLite file."""
     return url[:7].lower() == "sqlite:"
 
 
 def sqlite_file(url: str) -> Path:
-    """Return the file that a ``sqlite:`` URL names.
+    """Return the file of a ``sqlite:`` URL.
 
     Raises:
-        StoreError: it names another kind of store.
+        StoreError: the URL has a login, so it is that of another kind of store.
     """
     return Path(sqlite_path(url))
 
 
 def check_store_file(settings: Settings, folder: Path) -> None:
-    """Refuse a file that is named as the store and is not greyd's; to be called before a start.
+    """Check before the server's start that the file of the store is greyd's.
 
     Raises:
-        UnusableStoreError: it is another program's, or of a newer greyd.
+        UnusableStoreError: it is another program's, or a newer greyd's.
     """
     url = settings.store or f"sqlite:{folder / 'greyd.db'}"
     if is_sqlite_url(url):
@@ -43,17 +43,18 @@ def check_store_file(settings: Settings, folder: Path) -> None:
         except UnusableStoreError:
             raise
         except StoreError:
-            # Whose it is can't be seen yet; the log tells why, and mail passes meanwhile.
+            # It can't be read yet. The log gives the reason, and mail passes meanwhile.
             return
 
 
 def open_store(settings: Settings, folder: Path, access: AccessMode = AccessMode.SERVE) -> Store:
-    """Return the store that ``--store`` names; SQLite in ``folder`` where it names none.
+    """Return the store of ``--store``, by default the SQLite file ``greyd.db`` in ``folder``.
 
-    Nothing is opened or connected until it is needed: mail flows when it is away at the start.
+    It is opened or connected when it is first needed, so mail flows if it is away at the start.
 
     Raises:
-        StoreError: the URL names no store, or one in a folder that is not there.
+        StoreError: the URL is invalid, the folder of the file does not exist, or a package is
+            missing.
     """
     url = settings.store or f"sqlite:{folder / 'greyd.db'}"
     validate_url(url)

@@ -1,4 +1,4 @@
-"""The URL of a store: what it says, and what of it may be shown.
+"""Parses and redacts the URL of a store.
 
 ==============================  ====================================================
 ``sqlite:PATH``                 a file
@@ -11,14 +11,14 @@
 
 ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``. Options follow after ``?``.
 
-Everything here is pure. A URL may hold a password, also where it is mistyped, so a message shows of
-a URL only what was understood: never the login, never the options, and nothing at all of a part
-that was not understood.
+A URL may hold a password, even a mistyped one. So messages show only the parts of a URL that were
+parsed, without the login and the options.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -48,9 +48,9 @@ _OPTIONS = frozenset(
         "username",
     }
 )  # fmt: skip
-"""Options of redis-py's URLs that mean something here, beside ``ssl_…``."""
+"""The options of redis-py's URLs that greyd supports, beside ``ssl_…``."""
 
-# Letters of any script: a name may be an internationalised one.
+# Letters of any script, for internationalised names.
 _HOST = re.compile(r"(?=.{1,253}\Z)[^\W_]([\w.-]*[\w.])?|\[(?P<v6>[0-9a-fA-F:.]+)\]")
 _SERVICE = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _FILE = re.compile(r"[\w./-]{1,100}\.(db|sqlite|sqlite3)")
@@ -62,7 +62,7 @@ class StoreUrlError(StoreError):
 
 
 class RedisHost(NamedTuple):
-    """Where a server listens."""
+    """The address of a server; a tuple, as the address of a socket is."""
 
     name: str
     port: int
@@ -71,11 +71,12 @@ class RedisHost(NamedTuple):
         return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
 
 
-class RedisUrl(NamedTuple):
-    """What the URL of a Redis says."""
+@dataclass(frozen=True, slots=True)
+class RedisUrl:
+    """The parsed URL of a Redis."""
 
     scheme: str
-    """As it was written, in lower case."""
+    """As written, in lower case."""
     connection: str
     """``redis``, ``rediss`` (with TLS) or ``unix``."""
     topology: str
@@ -83,18 +84,18 @@ class RedisUrl(NamedTuple):
     hosts: tuple[RedisHost, ...]
     """Empty for a Unix socket."""
     path: str
-    """Of a Unix socket; empty for all others."""
+    """Of the Unix socket; empty for other connections."""
     service: str
-    """The master's name with Sentinel; empty for all others."""
+    """The name of the master that Sentinel watches; empty for other topologies."""
     database: int
     username: str | None
     password: str | None
     options: tuple[tuple[str, str], ...]
-    """redis-py's, without the database and the login."""
+    """redis-py's options, without the database and the login."""
 
     @property
     def redacted(self) -> str:
-        """The URL as it may be shown: without login and options."""
+        """The URL for messages: without login and options."""
         if self.connection == "unix":
             return f"unix://{self.path}?db={self.database}"
         usual = SENTINEL_PORT if self.topology == "sentinel" else REDIS_PORT
@@ -106,7 +107,7 @@ class RedisUrl(NamedTuple):
 
 
 def redact_url(url: str) -> str:
-    """Return what may be shown of a store's URL, whatever it is."""
+    """Return a store's URL for messages, even an invalid one: without login and options."""
     scheme, colon, _ = url.partition(":")
     if colon and scheme.lower() == "memory":
         return "memory://"
@@ -119,14 +120,14 @@ def redact_url(url: str) -> str:
 
 
 def validate_url(url: str) -> None:
-    """Look whether a URL names a store, or is empty.
+    """Raise unless a URL is that of a store, or empty for the default store.
 
     Raises:
-        UrlError: it does not.
+        StoreUrlError: it is not.
     """
     scheme, colon, _ = url.partition(":")
     if url and not colon:
-        # Else it may be a password, or a URL that lost its beginning.
+        # Any other text may be a password, or a URL without its beginning.
         path = url if _FILE.fullmatch(url) else ""
         raise StoreUrlError(
             f"--store={path or '…'}: not a URL; for a file write sqlite:{path or 'PATH'}"
@@ -138,10 +139,10 @@ def validate_url(url: str) -> None:
 
 
 def sqlite_path(url: str) -> str:
-    """Return the path in a ``sqlite:`` URL, which may be empty.
+    """Return the path of a ``sqlite:`` URL, which may be empty.
 
     Raises:
-        UrlError: there is a login in it, so another kind of store is meant.
+        StoreUrlError: the URL has a login, so it is that of another kind of store.
     """
     rest = url.partition(":")[2]
     login = rest.startswith("//") and rest.rpartition("@")[0]
@@ -154,16 +155,16 @@ def sqlite_path(url: str) -> str:
 
 
 def parse_redis_url(url: str) -> RedisUrl:
-    """Read the URL of a Redis.
+    """Parse the URL of a Redis.
 
     Raises:
-        UrlError: it is none.
+        StoreUrlError: it is invalid.
     """
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator and scheme.partition(":")[0] in _SCHEMES:
         raise StoreUrlError(
-            f"--store={scheme.partition(':')[0]}:…: two slashes follow: redis://HOST/0"
+            f"--store={scheme.partition(':')[0]}:…: write two slashes: redis://HOST/0"
         )
     if scheme not in _SCHEMES:
         raise StoreUrlError(f"--store: unknown scheme; write {SCHEMES}")
@@ -171,7 +172,7 @@ def parse_redis_url(url: str) -> RedisUrl:
 
 
 class _RedisUrlParser:
-    """Reads what follows the scheme."""
+    """Parses the part after the scheme."""
 
     def __init__(self, scheme: str, rest: str) -> None:
         self._scheme = scheme
@@ -182,17 +183,17 @@ class _RedisUrlParser:
         rest = self._rest
         if not rest.isprintable() or " " in rest or "\\" in rest or "#" in rest:
             raise self._error(
-                "a space, a control character, \\ or # stands in it; in a password they are written"
-                " %20, %5C, %23"
+                "it contains a space, a control character, \\ or #; in a password write %20,"
+                " %5C and %23 for these"
             )
         before, _, query = rest.partition("?")
         authority, slash, path = before.partition("/")
         if "@" in path + query:
-            # Nothing of it may be shown: it is the rest of a password.
-            raise self._error("an @ follows after / or ?; in a password they are written %2F, %3F")
+            # It may be the rest of a password, so the message shows nothing of it.
+            raise self._error("an @ follows / or ?; in a password write %2F and %3F for these")
         login, _, hosts_text = authority.rpartition("@")
         if "[" in login or "]" in login:
-            raise self._error("a bracket stands before the @; in a password it is written %5B, %5D")
+            raise self._error("a bracket precedes the @; in a password write %5B and %5D")
         options = self._options(query)
         username, password = self._login(login, options)
         service, database = "", 0
@@ -221,9 +222,9 @@ class _RedisUrlParser:
         try:
             text = unquote(text, errors="strict")
         except UnicodeDecodeError:
-            raise self._error("after % there are octets that are no UTF-8") from None
+            raise self._error("the bytes after % are not UTF-8") from None
         if not text.isprintable():
-            raise self._error("a control character stands in it")
+            raise self._error("it contains a control character")
         return text
 
     def _login(self, login: str, options: dict[str, str]) -> tuple[str | None, str | None]:
@@ -237,7 +238,7 @@ class _RedisUrlParser:
 
     def _only(self, first: str | None, second: str | None, what: str) -> str | None:
         if first is not None and second is not None and first != second:
-            raise self._error(f"two {what}, before the @ and among the options; write one")
+            raise self._error(f"two {what}, before the @ and among the options; give one")
         return first if first is not None else second
 
     def _host(self, text: str) -> RedisHost:
@@ -247,8 +248,8 @@ class _RedisUrlParser:
         found = _HOST.fullmatch(name)
         if not found or not _DIGITS.fullmatch(port) or not 0 < int(port) < 65536:
             raise self._error(
-                "no host was understood; hosts are HOST:PORT, IPv6 addresses stand in brackets, and"
-                " a login ends with @; / ? # @ in a password are written %2F %3F %23 %40"
+                "invalid host; write HOST:PORT, an IPv6 address in brackets, and @ after a login;"
+                " in a password write %2F %3F %23 %40 for / ? # @"
             )
         return RedisHost(found["v6"] or name, int(port))
 
@@ -266,21 +267,20 @@ class _RedisUrlParser:
             pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query),
                               errors="strict", max_num_fields=50)  # fmt: skip
         except ValueError:
-            raise self._error("after ? options follow: NAME=VALUE&NAME=VALUE") from None
+            raise self._error("write options after ? as NAME=VALUE&NAME=VALUE") from None
         options = dict(pairs)
         if len(options) < len(pairs):
             raise self._error("an option is given twice")
         if any(name not in _OPTIONS and not name.startswith("ssl_") for name in options):
             raise self._error(
-                "after ? there is no such option; there are ssl_ca_certs and others of redis-py's"
-                " (docs/stores.md)"
+                "unknown option after ?; docs/stores.md lists the options, such as ssl_ca_certs"
             )
         if not all(value.isprintable() for value in options.values()):
-            raise self._error("a control character stands in an option")
+            raise self._error("an option contains a control character")
         return options
 
     def _path(self, path: str, options: dict[str, str]) -> tuple[str, int]:
-        """Return the service and the database that a path names."""
+        """Return the master's name and the database of a path."""
         service = ""
         if self._topology == "sentinel":
             service, _, path = self._unquoted(path).partition("/")
@@ -300,7 +300,7 @@ class _RedisUrlParser:
             return of_path or 0
         database = self._number(text, "?db=")
         if of_path not in (None, 0, database):
-            raise self._error("two databases, in the path and as ?db=; write one")
+            raise self._error("two databases, in the path and as ?db=; give one")
         return database
 
     def _database(self, path: str) -> int | None:
@@ -312,16 +312,15 @@ class _RedisUrlParser:
         name = before + (text if self._is_no_secret(text) else "…")
         if self._topology == "cluster":
             raise self._error(f"{name}: a Cluster has no databases; write redis+cluster://HOST")
-        sentinel = self._topology == "sentinel"
+        path = {"sentinel": "HOST/NAME/0"}.get(self._topology, "HOST/0")
+        example = "/PATH?db=0" if self._connection == "unix" else path
         raise self._error(
-            f"{name} is no database; the path is"
-            f" {'the master and the number of its' if sentinel else 'the number of the'} database,"
-            f" {self._scheme}://HOST/{'NAME/' if sentinel else ''}0; to share a database with"
-            " others use --key-prefix"
+            f"{name} is not the number of a database; write {self._scheme}://{example}; servers"
+            " that share a database need different --key-prefix"
         )
 
     def _is_no_secret(self, text: str) -> bool:
-        """Whether a part after the host may be shown: a login that lost its @ has a colon."""
+        """Whether a message may show a part after the host: a login without its @ has a colon."""
         hosts_text = re.sub(r"(:6379|:26379)\b", "", self._rest.partition("?")[0].partition("/")[0])
         plain = re.fullmatch(r"[A-Za-z0-9._+/-]{1,40}", text) is not None
         return plain and ":" not in hosts_text and "@" not in hosts_text

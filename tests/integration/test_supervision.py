@@ -71,7 +71,7 @@ def answers(server: Running) -> bool:
 
 
 TASKS = {
-    "control polling": "greyd.policy.control_poller:ControlPoller.look",
+    "control polling": "greyd.policy.control_poller:ControlPoller.poll",
     "whitelist hits": "greyd.whitelist.hits:HitCounter.store",
     "status page": "greyd.monitoring.status:StatusReporter.run",
     "connections": "greyd.server.connection_registry:ConnectionRegistry.close_idle",
@@ -102,7 +102,7 @@ def test_each_task_that_raises_is_logged_counted_and_started_again(
 
 def test_a_mode_is_obeyed_after_an_error_in_the_polling(tmp_path: Path) -> None:
     metrics = free_port()
-    faults = {"greyd.policy.control_poller:ControlPoller.look": "KeyError('unexpected')"}
+    faults = {"greyd.policy.control_poller:ControlPoller.poll": "KeyError('unexpected')"}
     with faulty(tmp_path, faults, f"--metrics=127.0.0.1:{metrics}") as (server, fault):
         fault.begin()
         has_said(server, "internal error, control polling: KeyError")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from greyd.cli.importing.items import (
@@ -149,4 +150,4 @@ def _database_of(url: RedisUrl) -> RedisUrl:
         each._replace(name="127.0.0.1") if each.name in _LOOPBACK_NAMES else each
         for each in url.hosts
     )
-    return url._replace(scheme="", connection="", hosts=hosts, username="", password="", options=())
+    return replace(url, scheme="", connection="", hosts=hosts, username="", password="", options=())

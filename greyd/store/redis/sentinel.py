@@ -1,7 +1,7 @@
-"""Asks Redis Sentinel for the master: each Sentinel in turn, until one names it.
+"""Queries Redis Sentinel for the address of the master: each Sentinel in turn, until one knows it.
 
-Sentinel has a user and a password of its own (``requirepass`` in sentinel.conf, or an ACL), which
-are not those of the Redis that it watches.
+Sentinel has its own user and password (``requirepass`` in sentinel.conf, or an ACL), not those of
+the Redis that it watches.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from greyd.store.url import RedisHost, RedisUrl
 
 
-_OWN = "--sentinel-password-file (and --sentinel-user) give Sentinel's own, which is not Redis's"
+_OWN = "--sentinel-password-file and --sentinel-user are Sentinel's own login, not Redis's"
 
 
 class SentinelError(StoreError):
-    """A Sentinel does not name the master; the text says why, and what to do."""
+    """A Sentinel did not return the master's address; the text gives the reason and what to do."""
 
 
 class SentinelClient:
-    """The Sentinels of a URL."""
+    """Queries the Sentinels of a URL."""
 
     def __init__(self, url: RedisUrl, settings: Settings) -> None:
         self._hosts = url.hosts
@@ -39,12 +39,12 @@ class SentinelClient:
         self._password = settings.sentinel_password
 
     async def master(self, seconds: float) -> tuple[str, int]:
-        """Return the master's host and port, as the first Sentinel says that knows it.
+        """Return the master's host and port from the first Sentinel that knows it.
 
         Raises:
-            SentinelError: none does within ``seconds``; the text has each one's reason.
+            SentinelError: none returned it within ``seconds``; the text has the reason of each.
         """
-        # One that is down must leave the others time to answer, and the master.
+        # A Sentinel that is down must leave time for the others and for the master.
         seconds /= len(self._hosts) + 1
         reasons: dict[str, None] = {}
         for host in self._hosts:
@@ -55,15 +55,15 @@ class SentinelClient:
         raise SentinelError("; ".join(reasons))
 
     async def all_answers(self, seconds: float) -> dict[str, str]:
-        """Ask each Sentinel: ``master HOST:PORT``, or why it does not say."""
-        said = {}
+        """Query each Sentinel; return ``master HOST:PORT`` or the reason, by Sentinel."""
+        answers = {}
         for host in self._hosts:
             try:
                 name, port = await self._ask(host, seconds)
-                said[str(host)] = f"master {name}:{port}"
+                answers[str(host)] = f"master {name}:{port}"
             except SentinelError as error:
-                said[str(host)] = str(error).removeprefix(f"Sentinel {host}: ")
-        return said
+                answers[str(host)] = str(error).removeprefix(f"Sentinel {host}: ")
+        return answers
 
     async def _ask(self, host: RedisHost, seconds: float) -> tuple[str, int]:
         connection = Connection(
@@ -84,27 +84,27 @@ class SentinelClient:
         if answer is None:
             raise SentinelError(
                 f"Sentinel {host}: knows no master named {self._service}; write its name in the"
-                " URL, as redis-cli -p 26379 SENTINEL MASTERS tells it"
+                " URL, as redis-cli -p 26379 SENTINEL MASTERS shows it"
             )
         try:
             name, port = answer
             return name.decode(), int(port)
         except (ValueError, TypeError, AttributeError):
-            raise SentinelError(f"Sentinel {host}: an answer that is no address") from None
+            raise SentinelError(f"Sentinel {host}: its reply is not an address") from None
 
     def _reason(self, host: RedisHost, error: Exception) -> str:
         """Return what went wrong, and what to do."""
         text = str(error)
         if "unknown command" in text:
             return (
-                "a Redis, not a Sentinel, listens there; name Sentinel's port (26379), or write"
+                "a Redis, not a Sentinel, listens there; use Sentinel's port (26379), or write"
                 f" redis://{host}/0"
             )
         if isinstance(error, AuthenticationError):
             if "without any password configured" in text:
-                return f"it asks for no password, and one was given; leave it out: {_OWN}"
+                return f"it needs no password, but one was given; remove it: {_OWN}"
             if self._password is None or "NOAUTH" in text or "Authentication required" in text:
-                return f"it asks for a password; {_OWN}"
+                return f"it needs a password; {_OWN}"
             return f"wrong user or password; {_OWN}"
         if isinstance(error, ResponseError):
             return excerpt(text)
