@@ -1,4 +1,4 @@
-"""Text for a terminal: without control characters, with passwords hidden."""
+"""Writes text to a terminal: no control characters, passwords hidden."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def redact_logins(words: Sequence[str]) -> None:
 
 
 def print_error(text: str) -> None:
-    """Write a line to standard error."""
+    """Write an error, or a note about progress, to standard error, as one line."""
     for login, shown in _hidden:
         text = login.sub(lambda _, shown=shown: shown, text)  # type: ignore[misc]  # its default
     text = "".join(each if each.isprintable() else "?" for each in text)

@@ -1,1 +1,1 @@
-"""The process's own machinery: clocks, supervised tasks, time slices."""
+"""Clocks, supervised tasks, threads and time slices, for all packages."""

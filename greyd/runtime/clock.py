@@ -1,10 +1,10 @@
-"""Wall-clock time that a jump of the machine's clock does not carry away at once.
+"""A wall clock that ignores short jumps of the system's clock.
 
-A clock that is set wrong for a moment (by a virtual machine's host, a bad NTP server, an
-administrator's slip) must not make greyd forget whom it knows. So a jump is followed only once it
-has lasted; until then time goes on from where it was, by a clock that nobody can set.
+A clock set wrong for a moment (by a virtual machine's host, a bad NTP server, a typing error) would
+make all entries look expired. So the clock follows a jump only after it has lasted for a while;
+until then it advances with the monotonic clock.
 
-Pure: both clocks are handed in.
+Both clocks are parameters, for tests.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EARLIEST_TIME = 1_577_836_800
-"""2020-01-01, before greyd: a clock that tells an earlier time has not been set yet."""
+"""2020-01-01, before greyd existed: a clock with an earlier time has not been set yet."""
 
 MAX_STEP_SECONDS = 60.0
-"""A difference up to this is NTP at work, or a busy machine: it is followed at once."""
+"""Smaller differences come from NTP or a busy machine, and are followed at once."""
 
 HOLD_SECONDS = 300.0
-"""How long a jump has to last before decisions follow it."""
+"""How long a jump has to last before the clock follows it."""
 
 
 def elapsed_seconds() -> float:
-    """Return seconds that only ever grow, those of a suspended machine included."""
+    """Return monotonic seconds, including the time that the machine was suspended."""
     return time.clock_gettime(_STEADY)
 
 
@@ -34,7 +34,7 @@ _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class SteadyClock:
-    """Tells the time of day; follows a jump once it has lasted ``hold_seconds``."""
+    """The time of day; follows a jump once it has lasted ``hold_seconds``."""
 
     __slots__ = ("_base", "_elapsed", "_elapsed_at_base", "_hold_seconds", "_jump", "_wall")
 
@@ -46,14 +46,14 @@ class SteadyClock:
         wall: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = elapsed_seconds,
     ) -> None:
-        """Begin with the wall clock's time, or with ``start``, seconds since 1970."""
+        """Start at the wall clock's time, or at ``start`` (seconds since 1970)."""
         self._hold_seconds = hold_seconds
         self._wall = wall
         self._elapsed = elapsed
         self._base = wall() if start is None else start
         self._elapsed_at_base = elapsed()
         self._jump: tuple[float, float] | None = None
-        """By how much the wall clock is off, and since when (elapsed seconds)."""
+        """How many seconds the wall clock is off, and the monotonic time of the jump."""
 
     def now(self) -> float:
         """Return seconds since 1970."""

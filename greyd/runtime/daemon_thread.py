@@ -1,4 +1,4 @@
-"""Runs blocking work in a thread that nothing waits for at the end."""
+"""Runs blocking work in a daemon thread."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 async def run_in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:
-    """Return what ``work`` returns, or raise what it raises; it has a thread of its own.
+    """Run ``work`` in a thread of its own, and return its result or raise its error.
 
-    Unlike with ``asyncio.to_thread``, neither a cancellation nor the end of the loop and of the
-    process waits for it.
+    Unlike ``asyncio.to_thread``, neither cancellation nor the end of the loop or the process waits
+    for the thread.
 
     Raises:
-        RuntimeError: no thread can be started, or it ended without a result.
+        RuntimeError: the thread can't be started, or has ended without a result.
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Callable[[], Result]] = loop.create_future()
@@ -30,9 +30,9 @@ async def run_in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:
         try:
             result = work()
             settled = partial(_settle, outcome, lambda: result)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+        except BaseException as error:  # noqa: BLE001 - raised again in the coroutine
             settled = partial(_settle, outcome, partial(_raise, error))
-        # A loop that is closed waits for nothing any more.
+        # The loop may have been closed.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settled)
 
@@ -40,7 +40,7 @@ async def run_in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:
     thread.start()
     while not outcome.done():
         if not thread.is_alive():
-            # What it has settled is a callback away, if it could settle anything.
+            # Its last act may have been to schedule the result.
             await asyncio.wait([outcome], timeout=THREAD_CHECK_SECONDS)
             if not outcome.done():
                 raise RuntimeError(f"the thread {name} has ended without a result")
@@ -56,5 +56,5 @@ def _settle(outcome: asyncio.Future[Callable[[], Result]], answer: Callable[[], 
 def _raise(error: BaseException) -> NoReturn:
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         raise error
-    # These would mean something else where they are raised again.
+    # In a coroutine these would have another meaning.
     raise RuntimeError(f"{type(error).__name__}: {error}") from error

@@ -1,9 +1,7 @@
-"""Supervision: what serves for longer than a request is started again when it ends.
+"""Supervises background tasks: a task that ends is reported, and restarted after a backoff.
 
-Whatever ends a supervised task is reported with its part of the server and its cause, and after an
-exponential backoff the task runs again. There is no limit to the restarts of a task: mail flows
-without it, and a process that ends on its account would take the mail with it. What can't be
-started at all (a thread, a worker process) is another matter: ``TaskSupervisor.give_up``.
+The number of restarts is unlimited: mail is answered without the task, but not without the process.
+A thread or worker that can't be started at all ends the process: ``TaskSupervisor.give_up``.
 """
 
 from __future__ import annotations
@@ -21,30 +19,30 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 MIN_BACKOFF_SECONDS = 1.0
-"""Before the first restart; doubled before each further one."""
+"""The backoff before the first restart; it doubles with each further one."""
 
 MAX_BACKOFF_SECONDS = 60.0
 
 THREAD_CHECK_SECONDS = 1.0
-"""How often it is made sure that a thread whose result is awaited still runs."""
+"""The interval between checks that a thread is still running."""
 
 STABLE_SECONDS = 60.0
-"""What has run for so long has recovered: its next failure is a first one."""
+"""After running this long, a task has recovered: the backoff starts over."""
 
 
 class Report(Protocol):
     """Logs and counts an internal error."""
 
     def __call__(self, part: str, error: BaseException, outcome: str = "") -> None:
-        """Log and count ``error``; ``outcome`` says what happens now."""
+        """Log and count ``error`` of a part of the server; ``outcome`` is what happens now."""
 
 
 class UnexpectedEnd(Exception):
-    """A task that serves until it is cancelled has returned, or was cancelled by nobody."""
+    """A task that runs until cancelled has returned, or was cancelled by something else."""
 
 
 class Backoff:
-    """Exponential backoff: how long to wait before what has failed is tried again."""
+    """Exponential backoff between attempts."""
 
     def __init__(
         self,
@@ -59,7 +57,7 @@ class Backoff:
         """Return how many seconds to wait after a failure.
 
         Args:
-            ran_seconds: how long it had run; after ``STABLE_SECONDS`` the backoff begins anew.
+            ran_seconds: how long the task has run; ``STABLE_SECONDS`` reset the backoff.
         """
         if ran_seconds >= STABLE_SECONDS:
             self._next_seconds = self._min_seconds
@@ -69,7 +67,7 @@ class Backoff:
 
 
 class TaskSupervisor:
-    """Runs the tasks of one event loop, and starts again those that end."""
+    """Runs the background tasks of one event loop, and restarts those that end."""
 
     def __init__(
         self,
@@ -80,9 +78,9 @@ class TaskSupervisor:
         """Supervise tasks of the running loop.
 
         Args:
-            report: logs and counts what ended a task.
-            fatal: ends the process with status 1, as soon as no request waits any more.
-            backoff: makes the backoff of each task.
+            report: logs and counts the end of a task.
+            fatal: stops the process with exit status 1, after pending requests are answered.
+            backoff: creates the backoff of each task.
         """
         self._report = report
         self._fatal = fatal
@@ -90,11 +88,11 @@ class TaskSupervisor:
         self._tasks: list[SupervisedTask] = []
 
     def serve(self, part: str, work: Work) -> SupervisedTask:
-        """Keep ``work`` running until ``stop``: also its return is a failure."""
+        """Keep ``work`` running until ``stop``; returning is a failure, too."""
         return self._start(SupervisedTask(part, work, self._report, self._backoff(), forever=True))
 
     def run(self, part: str, work: Work) -> SupervisedTask:
-        """Run ``work``, and again where it fails, until it returns."""
+        """Run ``work`` until it returns; restart it if it raises."""
         return self._start(SupervisedTask(part, work, self._report, self._backoff(), forever=False))
 
     def _start(self, task: SupervisedTask) -> SupervisedTask:
@@ -103,19 +101,19 @@ class TaskSupervisor:
         return task
 
     def give_up(self, part: str, error: BaseException) -> None:
-        """End the process: a part that mail depends on can't be started again."""
-        self._report(part, error, "it can't be started again, so greyd ends")
+        """Stop the process, because a part that mail depends on can't be restarted."""
+        self._report(part, error, "it can't be restarted; stopping greyd")
         self._fatal()
 
     async def stop(self) -> None:
-        """Cancel all tasks, and wait until they have ended."""
+        """Cancel all tasks, and wait for their end."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(task.wait() for task in self._tasks))
 
 
 class SupervisedTask:
-    """One task, and those that take its place."""
+    """A task and its restarts."""
 
     def __init__(
         self, part: str, work: Work, report: Report, backoff: Backoff, *, forever: bool
@@ -128,7 +126,7 @@ class SupervisedTask:
         self._task: asyncio.Task[None] | None = None
         self._restart: asyncio.TimerHandle | None = None
         self.is_over = False
-        """Whether it was cancelled, or has returned where it may: it will not run again."""
+        """Whether it will not run again: it was cancelled, or returned and may do so."""
         self._run()
 
     def _run(self) -> None:
@@ -136,7 +134,7 @@ class SupervisedTask:
         self._started_at = time.monotonic()
         try:
             task = asyncio.get_running_loop().create_task(self._work(), name=self._part)
-        except Exception as error:  # noqa: BLE001 - e.g. MemoryError: nothing else would try again
+        except Exception as error:  # noqa: BLE001 - e.g. MemoryError; nothing else would retry
             self._schedule_restart(error)
         else:
             self._task = task
@@ -146,7 +144,7 @@ class SupervisedTask:
         error = None if task.cancelled() else task.exception()
         if self.is_over:
             if error is not None:
-                self._report(self._part, error, "it was ending anyway")
+                self._report(self._part, error, "while it was being stopped")
         elif task.cancelled():
             self._schedule_restart(UnexpectedEnd("nobody meant to cancel it"))
         elif error is not None:
@@ -158,12 +156,12 @@ class SupervisedTask:
 
     def _schedule_restart(self, error: BaseException) -> None:
         seconds = self._backoff.seconds_after(time.monotonic() - self._started_at)
-        # Before the report, which may fail itself, e.g. where memory is short.
+        # Scheduled first: the report may fail too, e.g. if memory is short.
         self._restart = asyncio.get_running_loop().call_later(seconds, self._run)
-        self._report(self._part, error, f"starting it again in {seconds:g} s")
+        self._report(self._part, error, f"restarting it in {seconds:g} s")
 
     def cancel(self) -> None:
-        """End it for good."""
+        """Stop it for good."""
         self.is_over = True
         if self._restart is not None:
             self._restart.cancel()
@@ -171,6 +169,6 @@ class SupervisedTask:
             self._task.cancel()
 
     async def wait(self) -> None:
-        """Wait until it has ended, after ``cancel``."""
+        """Wait for its end, after ``cancel``."""
         if self._task is not None:
             await asyncio.wait([self._task])

@@ -1,4 +1,4 @@
-"""Long work of the event loop, done in slices between which requests are answered."""
+"""Splits long work on the event loop into slices, between which requests are answered."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SLICE_SECONDS = 0.0005
-"""After which the next step has to wait; one step takes as long at the most."""
+"""The length of a slice; a single step should not take longer."""
 
 REST_SECONDS = 0.001
-"""For requests, after each slice, so all work together gets a part of the time only."""
+"""The pause after each slice, so that all sliced work leaves time for requests."""
 
 
 class TimeSlices:
-    """Takes turns among all work of one kind, so that slices never follow each other directly."""
+    """Runs the slices of several pieces of work in turn, with a pause after each slice."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
     async def run(self, steps: Iterable[T]) -> list[T]:
-        """Take all steps, and return what they give."""
+        """Return the results of all steps."""
         done: list[T] = []
         remaining = iter(steps)
         while True:
             async with self._turn:
                 ended = _take(remaining, done)
-                # Also at the end, after which the caller may go on to the next work at once.
+                # Also after the last slice: the caller may start its next work at once.
                 await asyncio.sleep(0 if ended else REST_SECONDS)
                 if ended:
                     return done
 
 
 def _take(remaining: Iterable[T], done: list[T]) -> bool:
-    """Take the steps of one slice; returns whether those were the last."""
+    """Append the results of one slice; return whether no step is left."""
     ends_at = time.perf_counter() + SLICE_SECONDS
     for step in remaining:
         done.append(step)
@@ -48,14 +48,14 @@ def _take(remaining: Iterable[T], done: list[T]) -> bool:
 
 
 class SharedWork:
-    """Work whose result all share who ask for it while it is being done."""
+    """Work whose result is shared by all callers that ask for it while it runs."""
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, bytes]]) -> None:
         self._work = work
         self._doing: asyncio.Task[bytes] | None = None
 
     async def result(self) -> bytes:
-        """Return the result; who stops waiting for it does not stop it for the others."""
+        """Return the result; cancelling one caller does not cancel the work."""
         if self._doing is None:
             self._doing = asyncio.create_task(self._work())
             self._doing.add_done_callback(self._forget)
@@ -64,10 +64,10 @@ class SharedWork:
     def _forget(self, done: asyncio.Task[bytes]) -> None:
         self._doing = None
         if not done.cancelled():
-            # Whoever waits gets it; where nobody does, it is not worth a line of the log.
+            # The callers get it; without any, asyncio would log it.
             done.exception()
 
     def cancel(self) -> None:
-        """End it."""
+        """Cancel the work."""
         if self._doing is not None:
             self._doing.cancel()

@@ -89,8 +89,8 @@ def test_each_task_that_raises_is_logged_counted_and_started_again(
     option = f"--metrics=127.0.0.1:{metrics}"
     with faulty(tmp_path, faults, option, from_start=True) as (server, fault):
         for part in TASKS:
-            has_reported(server, metrics, part, error, "starting it again in 1 s")
-            has_reported(server, metrics, part, error, "starting it again in 2 s")
+            has_reported(server, metrics, part, error, "restarting it in 1 s")
+            has_reported(server, metrics, part, error, "restarting it in 2 s")
         assert answers(server)
         fault.end()
         counts = {part: errors_of(metrics, part) for part in TASKS}
@@ -161,7 +161,7 @@ def test_the_probing_of_a_store_that_is_away_goes_on_after_an_error(tmp_path: Pa
             redis.stop()
             ask(server.port)
             error = "KeyError: 'unexpected'"
-            has_reported(server, metrics, "store", error, "starting it again in 1 s")
+            has_reported(server, metrics, "store", error, "restarting it in 1 s")
             with redis_server(tmp_path / "redis", port=redis.port):
                 fault.end()
                 has_said(server, "the store is back")
@@ -317,7 +317,7 @@ def test_a_thread_that_is_gone_for_good_ends_the_process_with_status_1(
         if part != "log":
             assert (
                 f"error: internal error, {part}: RuntimeError: the thread {thread} does not run;"
-                " it can't be started again, so greyd ends\n"
+                " it can't be restarted; stopping greyd\n"
             ) in server.log()
 
 

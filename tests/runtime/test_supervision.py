@@ -106,7 +106,7 @@ def test_whatever_ends_a_task_that_serves_is_reported_and_it_is_started_again(
     asyncio.run(scene())
     waits = ("0.001", "0.002", "0.004", "0.004")
     assert reports.all[:4] == [
-        ("hits", cause, f"starting it again in {seconds} s") for seconds in waits
+        ("hits", cause, f"restarting it in {seconds} s") for seconds in waits
     ]
     assert reports.fatal_count == 0
 
@@ -176,7 +176,7 @@ def test_an_error_while_it_stops_is_reported_too() -> None:
         await supervisor.stop()
 
     asyncio.run(scene())
-    assert reports.all == [("hits", "OSError: at the end", "it was ending anyway")]
+    assert reports.all == [("hits", "OSError: at the end", "while it was being stopped")]
 
 
 def test_what_fails_to_report_does_not_end_the_supervision() -> None:
@@ -207,7 +207,7 @@ def test_a_part_that_is_given_up_ends_the_process_with_its_cause() -> None:
         (
             "SQLite",
             "RuntimeError: can't start new thread",
-            "it can't be started again, so greyd ends",
+            "it can't be restarted; stopping greyd",
         )
     ]
     assert reports.fatal_count == 1
