@@ -25,6 +25,9 @@ from greyd.server.connection_state import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from greyd.config.settings import Settings
+    from greyd.policy.observers import Observers
+    from greyd.policy.policy import Policy
     from greyd.rules.request import Request
     from greyd.server.connection_registry import ConnectionRegistry
 
@@ -46,9 +49,20 @@ _READ_BUFFER = memoryview(bytearray(READ_BYTES))
 class Connection(asyncio.BufferedProtocol):
     """A policy client; its states are those of ``greyd.server.connection_state``."""
 
-    def __init__(self, registry: ConnectionRegistry) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: Settings,
+        policy: Policy,
+        observers: Observers,
+        registry: ConnectionRegistry,
+    ) -> None:
+        self._loop = loop
+        self._closes_after_reply = settings.exim
+        self._policy = policy
+        self._observers = observers
         self._registry = registry
-        self._parser = RequestParser(of_identity=registry.settings.needs_evidence)
+        self._parser = RequestParser(of_identity=settings.needs_evidence)
         self._unread: deque[bytes] = deque()
         """Received, but not parsed yet."""
         self._requests: Iterator[Request] = iter(())
@@ -121,17 +135,17 @@ class Connection(asyncio.BufferedProtocol):
                     self._rest()
                     return
                 self._progress = PROGRESS[self._progress][ProgressEvent.TAKEN]
-                self._registry.answer(request, PendingReply(self._send_reply))
+                self._policy.answer(request, PendingReply(self._send_reply))
                 self._progress = PROGRESS[self._progress][ProgressEvent.RETURNED]
                 if self._progress is not Progress.RUNNING:
                     # The reply runs it again.
                     return
         except Exception as error:  # noqa: BLE001 - Postfix connects and asks again
             self._progress = PROGRESS[self._progress][ProgressEvent.LOST]
-            self._registry.observers.internal_error("connections", error, "closing this connection")
+            self._observers.internal_error("connections", error, "closing this connection")
             self.abort()
         else:
-            self._registry.loop.call_soon(self._run_again)
+            self._loop.call_soon(self._run_again)
 
     def _run_again(self) -> None:
         if self._progress is Progress.RUNNING:
@@ -158,7 +172,7 @@ class Connection(asyncio.BufferedProtocol):
             self._unanswered_count = 0
             if not self._transport.is_closing():
                 self._transport.write(encode_reply(reply))
-            if self._registry.settings.exim:
+            if self._closes_after_reply:
                 self._end()
         else:
             self._unanswered_count += 1
@@ -178,7 +192,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _give_up(self, reason: str) -> None:
-        self._registry.observers.protocol_error(f"closing a connection: {reason}")
+        self._observers.protocol_error(f"closing a connection: {reason}")
         self._end()
 
     def _end(self) -> None:

@@ -129,7 +129,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     resolver = (
         _collect_evidence(policy, settings, observers, metrics) if settings.needs_evidence else None
     )
-    registry = ConnectionRegistry(settings, policy, circuit_breaker, observers, metrics, log)
+    registry = ConnectionRegistry(metrics, log)
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.ask)
     if context.lifeline is not None:
@@ -142,7 +142,10 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     control_poller = ControlPoller(settings, circuit_breaker, policy, observers)
     await control_poller.poll_at_start()
     servers = [
-        await serve_socket(loop, lambda: Connection(registry), each) for each in context.sockets
+        await serve_socket(
+            loop, lambda: Connection(loop, settings, policy, observers, registry), each
+        )
+        for each in context.sockets
     ]
     store_name = _redacted_store(settings, context)
     slices = TimeSlices()

@@ -55,11 +55,9 @@ class Transport:
 
 
 class ServerOfOneConnection:
-    """What a connection uses of its server; the test decides how each request is answered."""
+    """A connection's loop, policy and registry; the test decides how requests are answered."""
 
     def __init__(self) -> None:
-        self.settings = Settings()
-        self.loop = SimpleNamespace(call_soon=self._call_soon)
         self.observers = SimpleNamespace(
             protocol_error=lambda *_: None, internal_error=self._internal_error
         )
@@ -71,7 +69,8 @@ class ServerOfOneConnection:
         self.errors: list[BaseException] = []
         self.open = 0
 
-    def _call_soon(self, callback: Callable[[], None]) -> None:
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Run a callback in a later turn of the loop."""
         self.callbacks.append(callback)
 
     def _internal_error(self, _part: str, error: BaseException, _outcome: str) -> None:
@@ -112,7 +111,9 @@ class Conversation(RuleBasedStateMachine):
         super().__init__()
         self.server = ServerOfOneConnection()
         self.transport = Transport()
-        self.connection = Connection(self.server)  # type: ignore[arg-type]
+        self.connection = Connection(
+            *(self.server, Settings(), self.server, self.server.observers, self.server)
+        )
         self.connection.connection_made(self.transport)  # type: ignore[arg-type]
         self.numbers = itertools.count()
         self.sent: list[bytes] = []

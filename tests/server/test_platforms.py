@@ -114,7 +114,9 @@ def test_only_the_store_in_memory_loads_fakeredis(tmp_path: Path, url: str) -> N
     assert done.stdout.split() == (["redis"] if url.startswith("redis") else [])
 
 
-@pytest.mark.parametrize("words", [["list"], ["doctor"], ["explain", "--help"], ["--help"]])
+@pytest.mark.parametrize(
+    "words", [["check-whitelist", "list"], ["doctor"], ["explain", "--help"], ["--help"]]
+)
 def test_a_command_without_a_package_that_it_needs_ends_with_one_line(
     tmp_path: Path, words: list[str]
 ) -> None:
@@ -123,6 +125,12 @@ def test_a_command_without_a_package_that_it_needs_ends_with_one_line(
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("greyd: google-re2 can't be loaded: No module named 're2'; ")
+
+
+def test_a_command_works_without_a_package_that_only_other_commands_need(tmp_path: Path) -> None:
+    missing(tmp_path, "re2")
+    done = run_greyd(tmp_path, "list", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_another_package_that_also_calls_itself_re2_is_told_apart(tmp_path: Path) -> None:
