@@ -20,6 +20,7 @@ from greyd.policy.pending_reply import PendingReply
 from greyd.rules.address import parse_address
 from greyd.rules.greylist import Decision, decide
 from greyd.rules.keys import request_keys
+from greyd.rules.records import RememberedRecords
 from greyd.rules.transaction import Answer, Change, Record
 from greyd.store.contract import Store, StoreSize, call_when_done
 from greyd.store.errors import StoreError
@@ -163,7 +164,8 @@ async def _ask_all(store: Store, number: int, now: int) -> int:
         recipient = b"bob@x%d.example" % number
         wanted = request_keys(address, sender.encode(), recipient, _SETTINGS)
         return await store.transact(
-            wanted, lambda remembered: decide(wanted, remembered, now, _SETTINGS)
+            wanted,
+            lambda remembered: decide(wanted, RememberedRecords(*remembered), now, _SETTINGS),
         )
 
     decisions = await asyncio.gather(*map(ask, RACE_SENDERS))

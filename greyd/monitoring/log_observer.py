@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from greyd.monitoring.log import Log
     from greyd.policy.events import DecisionEvent
     from greyd.rules.evidence import Evidence
+    from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
 
 
@@ -43,25 +44,19 @@ class LogObserver(Observer):
 
     def decided(self, events: Sequence[DecisionEvent]) -> None:
         """Log each decision, as postgrey does or in JSON."""
-        log, render = self._log, self._render
-        lines: list[bytes] = []
-        for event in events:
-            if (transaction := event.transaction) and (decision := transaction.decision):
-                if decision.whitelisted:
-                    self._flush(lines)
-                    log.notice(f"whitelisted: {_client(event.request)}")
-                if decision.identity_whitelisted and event.evidence is not None:
-                    self._flush(lines)
-                    identity = percent_encode(event.evidence.identity).decode()
-                    log.notice(f"whitelisted: identity {identity}")
-            if log.most >= Severity.INFO:
-                lines.append(render(event))
-        self._flush(lines)
+        if self._log.most >= Severity.INFO:
+            render = self._render
+            self._log.write_all(Severity.INFO, [render(event) for event in events])
 
-    def _flush(self, lines: list[bytes]) -> None:
-        if lines:
-            self._log.write_all(Severity.INFO, lines)
-            lines.clear()
+    def auto_whitelisted(
+        self, request: Request, decision: Decision, evidence: Evidence | None
+    ) -> None:
+        """Log a client or an identity that is auto-whitelisted from now on."""
+        if decision.whitelisted:
+            self._log.notice(f"whitelisted: {_client(request)}")
+        if decision.identity_whitelisted and evidence is not None:
+            identity = percent_encode(evidence.identity).decode()
+            self._log.notice(f"whitelisted: identity {identity}")
 
     def protocol_error(self, message: str, data: bytes) -> None:
         """Log a protocol error, up to ``MAX_PROTOCOL_ERRORS_PER_SECOND``."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from greyd.policy.events import DecisionEvent
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
+    from greyd.rules.request import Request
 
 
 class MetricsObserver(Observer):
@@ -27,13 +28,14 @@ class MetricsObserver(Observer):
     def decided(self, events: Sequence[DecisionEvent]) -> None:
         """Count decisions; their counters add up to the requests answered."""
         metrics = self._metrics
+        observe, observe_store = metrics.duration.observe, metrics.store_seconds.observe
         # One increment for each reason is cheaper than one for each request.
         for reason, number in Counter(event.reason for event in events).items():
             metrics.requests[reason].inc(number)
         for event in events:
-            metrics.duration.observe(event.seconds)
+            observe(event.seconds)
             if event.store_seconds is not None:
-                metrics.store_seconds.observe(event.store_seconds)
+                observe_store(event.store_seconds)
             if event.store_error is not None:
                 metrics.store_errors.inc()
             if event.waited_seconds is not None:
@@ -42,8 +44,6 @@ class MetricsObserver(Observer):
                 metrics.whitelist_hits[WHITELIST_OF_REASON[event.reason]].inc()
             if event.evidence is not None:
                 self._count_evidence(event.evidence)
-            if (transaction := event.transaction) and (decision := transaction.decision):
-                self._count_whitelisted(decision)
 
     def _count_evidence(self, evidence: Evidence) -> None:
         for signal in evidence.signals:
@@ -52,7 +52,13 @@ class MetricsObserver(Observer):
             self._metrics.unsure.inc()
         self._metrics.identities[evidence.way or "subnet"].inc()
 
-    def _count_whitelisted(self, decision: Decision) -> None:
+    def auto_whitelisted(
+        self,
+        request: Request,  # noqa: ARG002 - only counted
+        decision: Decision,
+        evidence: Evidence | None,  # noqa: ARG002 - only counted
+    ) -> None:
+        """Count a client or an identity that is auto-whitelisted from now on."""
         if decision.whitelisted:
             self._metrics.auto_whitelisted.inc()
         if decision.identity_whitelisted:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
-from greyd.rules.keys import Names, is_of_identity
+from greyd.rules.keys import TripletNames, is_of_identity
 from greyd.rules.records import Client, Identity
 from greyd.store.contract import scan
 
@@ -47,7 +47,7 @@ class WaitingTriplet(NamedTuple):
     passes_at: int
     first_seen: int
     last_seen: int
-    names: Names
+    names: TripletNames
 
 
 @dataclass

@@ -7,6 +7,7 @@ policy's coroutine is resumed directly by the callback that it waits for.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -15,29 +16,29 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
+_PENDING: Any = object()
+
+
 class Completion(Generic[Result]):
-    """An awaitable that one call of ``complete`` ends, for one coroutine run by ``run``.
+    """An awaitable that one call of ``complete`` ends, for a coroutine that ``run`` runs.
 
     The call may come before the ``await``, from within the function that takes the callback.
     """
 
-    __slots__ = ("_error", "_is_complete", "_result", "_resume")
+    __slots__ = ("_error", "_result", "resume")
 
     def __init__(self) -> None:
-        self._is_complete = False
-        self._result: Any = None
+        self._result = _PENDING
         self._error: Exception | None = None
-        self._resume: Callable[[], object] | None = None
+        self.resume: Callable[[], object] | None = None
+        """Resumes the coroutine that waits; set by ``run``."""
 
     def complete(self, result: Result | None, error: Exception | None = None) -> None:
         """Resume the coroutine with ``result``, or raise ``error`` in it."""
-        self._is_complete, self._result, self._error = True, result, error
-        if self._resume is not None:
-            self._resume()
-
-    def on_completion(self, resume: Callable[[], object]) -> None:
-        """Call ``resume`` when it is complete."""
-        self._resume = resume
+        self._result = result
+        self._error = error
+        if self.resume is not None:
+            self.resume()
 
     def __await__(self) -> Generator[Completion[Result], None, Result]:
         """Wait for ``complete``.
@@ -45,7 +46,7 @@ class Completion(Generic[Result]):
         Raises:
             Exception: the error that ``complete`` was given.
         """
-        if not self._is_complete:
+        if self._result is _PENDING:
             yield self
         if self._error is not None:
             raise self._error
@@ -57,25 +58,23 @@ def run(
     succeeded: Callable[[Result], object],
     failed: Callable[[Exception], object],
 ) -> None:
-    """Run a coroutine that awaits only ``Completion``: up to its first wait, then step by step.
+    """Run a coroutine that awaits only ``Completion``, up to the first one that is pending.
 
     Args:
-        coroutine: what to run.
+        coroutine: what to run; the completion that it waits for resumes it.
         succeeded: gets what it returns.
         failed: gets the exception that it raises.
     """
-
-    def resume() -> None:
-        try:
-            completion = coroutine.send(None)
-        except StopIteration as stop:
-            result = stop.value
-        except Exception as error:  # noqa: BLE001 - passed to the caller's handler
-            failed(error)
-            return
-        else:
-            completion.on_completion(resume)
-            return
-        succeeded(result)
-
-    resume()
+    try:
+        completion = coroutine.send(None)
+    except StopIteration as stop:
+        result = stop.value
+    except Exception as error:  # noqa: BLE001 - passed to the caller's handler
+        failed(error)
+        return
+    else:
+        # Not a closure that refers to itself: only the garbage collector would free such a cycle,
+        # and with it the request and everything that belongs to it.
+        completion.resume = partial(run, coroutine, succeeded, failed)
+        return
+    succeeded(result)

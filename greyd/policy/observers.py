@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.policy.events import DecisionEvent
+    from greyd.rules.evidence import Evidence
+    from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
 
 
@@ -26,6 +28,12 @@ class Observer(Protocol):
 
     def decided(self, events: Sequence[DecisionEvent]) -> None:
         """Observe answered requests, in the order of their answers."""
+        return
+
+    def auto_whitelisted(
+        self, request: Request, decision: Decision, evidence: Evidence | None
+    ) -> None:
+        """Observe that a client or an identity is auto-whitelisted; its decision comes next."""
         return
 
     def unanswered(self, request: Request) -> None:
@@ -101,6 +109,14 @@ class Observers:
             events, self._decisions = self._decisions, []
             for observer in self._observers:
                 observer.decided(events)
+
+    def auto_whitelisted(
+        self, request: Request, decision: Decision, evidence: Evidence | None
+    ) -> None:
+        """Pass that a client or an identity is auto-whitelisted, see ``Observer``."""
+        self.flush()
+        for observer in self._observers:
+            observer.auto_whitelisted(request, decision, evidence)
 
     def unanswered(self, request: Request) -> None:
         """Pass a request that gets no reply, see ``Observer``."""

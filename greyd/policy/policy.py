@@ -16,6 +16,7 @@ from greyd.rules.evidence import NO_EVIDENCE
 from greyd.rules.greylist import decide, decide_with_unset_clock, note_correspondence
 from greyd.rules.keys import correspondence_key, keys_to_read, request_keys
 from greyd.rules.reasons import Reason
+from greyd.rules.records import RememberedRecords
 from greyd.runtime.clock import EARLIEST_TIME, SteadyClock
 from greyd.store.errors import StoreError, StoreFullError
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
-    from greyd.rules.transaction import Change, Remembered
+    from greyd.rules.transaction import Change, Remembered, Rule
     from greyd.store.contract import TransactionalStore
     from greyd.whitelist.entries import WhitelistEntry
     from greyd.whitelist.matcher import Whitelists
@@ -56,13 +57,14 @@ class _Case:
     """A request on its way, and what has been found out about it so far."""
 
     __slots__ = (
-        "evidence", "request", "started_at", "store_error", "store_seconds", "transaction",
-        "whitelist_entry",
+        "asked_at", "evidence", "request", "started_at", "store_error", "store_seconds",
+        "transaction", "whitelist_entry",
     )  # fmt: skip
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.started_at = time.perf_counter()
+        self.asked_at = 0.0
         self.whitelist_entry: WhitelistEntry | None = None
         self.evidence: Evidence | None = None
         self.transaction: Transaction | None = None
@@ -116,7 +118,7 @@ class Policy:
         case = _Case(request)
         run(self._decide(case), reply.send, lambda error: reply.send(self._fail(case, error)))
 
-    async def _decide(self, case: _Case) -> bytes | None:
+    async def _decide(self, case: _Case) -> bytes | None:  # noqa: C901 - the whole path in one place
         """Decide on a request, from its exemptions to its reply."""
         request, settings = case.request, self._settings
         if not self._is_understood(request):
@@ -124,7 +126,11 @@ class Policy:
             return None
         if request.policy_context == b"outbound" and settings.learn_outbound:
             if request.sasl_username and request.sender and request.recipient:
-                await self._store_correspondence(case)
+                try:
+                    case.transaction = await self._store_correspondence(case)
+                except StoreError as error:
+                    case.store_error = error
+                case.store_seconds = time.perf_counter() - case.asked_at
             return self._pass(case, Reason.OUTBOUND)
 
         address = parse_address(request.client_address or b"")
@@ -141,9 +147,15 @@ class Policy:
             if reason := self._exemption_by_evidence(case.evidence):
                 return self._pass(case, reason)
 
-        decision = await self._decide_by_store(case, address)
-        if decision is None:
+        try:
+            case.transaction = await self._run_rules(case, address)
+        except StoreError as error:
+            case.store_error = error
+        case.store_seconds = time.perf_counter() - case.asked_at
+        if case.transaction is None or (decision := case.transaction.decision) is None:
             return self._reply_without_store(case)
+        if decision.whitelisted or decision.identity_whitelisted:
+            self._observers.auto_whitelisted(case.request, decision, case.evidence)
         if decision.passes:
             return self._reply_passing(case, decision)
         return self._reply_greylisted(case, decision)
@@ -205,51 +217,42 @@ class Policy:
         collector.collect(request, address, evidence.complete)
         return evidence
 
-    async def _decide_by_store(self, case: _Case, address: Address) -> Decision | None:
-        """Decide by what is remembered; None if the store fails."""
+    def _run_rules(self, case: _Case, address: Address) -> Completion[Transaction]:
+        """Let the store run the rules of greylisting on what it remembers of a request."""
         request, settings = case.request, self._settings
         evidence = case.evidence or NO_EVIDENCE
         keys = request_keys(
             address, request.sender or b"", request.recipient or b"", settings, evidence
         )
+        wanted = keys_to_read(keys, settings)
         now = self.now(request)
-        rule = decide if now >= EARLIEST_TIME else decide_with_unset_clock
-        return await self._transact(
-            case,
-            keys_to_read(keys, settings),
-            lambda remembered: rule(keys, remembered, now, settings, evidence),
-        )
+        decide_now = decide if now >= EARLIEST_TIME else decide_with_unset_clock
 
-    async def _store_correspondence(self, case: _Case) -> None:
-        """Remember to whom a local user writes; the mail passes even if the store fails."""
+        def rule(remembered: Remembered) -> tuple[Transaction, Sequence[Change]]:
+            records = RememberedRecords(*remembered)
+            decision, changes = decide_now(keys, records, now, settings, evidence)
+            return Transaction(wanted, remembered, decision, changes), changes
+
+        return self._transact(case, wanted, rule)
+
+    def _store_correspondence(self, case: _Case) -> Completion[Transaction]:
+        """Let the store remember to whom a local user writes."""
         request, settings = case.request, self._settings
         key = correspondence_key(request.recipient or b"", request.sender or b"", settings)
-        change = note_correspondence(key, self.now(request), settings)
-        await self._transact(case, [key], lambda _: (None, [change]))
+        changes = [note_correspondence(key, self.now(request), settings)]
 
-    async def _transact(
-        self,
-        case: _Case,
-        keys: Sequence[bytes],
-        rule: Callable[[Remembered], tuple[Decision | None, Sequence[Change]]],
-    ) -> Decision | None:
-        """Run a rule on the store, and note what comes of it; None if the store fails."""
+        def rule(remembered: Remembered) -> tuple[Transaction, Sequence[Change]]:
+            return Transaction([key], remembered, None, changes), changes
 
-        def keep(remembered: Remembered) -> tuple[Transaction, Sequence[Change]]:
-            decision, changes = rule(remembered)
-            return Transaction(keys, remembered, decision, changes), changes
+        return self._transact(case, [key], rule)
 
+    def _transact(
+        self, case: _Case, keys: Sequence[bytes], rule: Rule[Transaction]
+    ) -> Completion[Transaction]:
         completion: Completion[Transaction] = Completion()
-        asked_at = time.perf_counter()
-        self._store.begin(keys, keep, completion.complete)
-        try:
-            case.transaction = await completion
-        except StoreError as error:
-            case.store_error = error
-            return None
-        finally:
-            case.store_seconds = time.perf_counter() - asked_at
-        return case.transaction.decision
+        case.asked_at = time.perf_counter()
+        self._store.begin(keys, rule, completion.complete)
+        return completion
 
     # Replies ------------------------------------------------------------------------------------
 

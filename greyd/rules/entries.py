@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.rules.greylist import has_passed
-from greyd.rules.keys import Names, is_of_identity, is_triplet, names_in
+from greyd.rules.keys import TripletNames, is_of_identity, is_triplet, names_in
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY, HITS_PREFIX, PROBE_KEY, SWEPT_KEY
 
@@ -80,7 +80,7 @@ class StoredEntry(NamedTuple):
     key: bytes
     kind: EntryKind
     state: EntryState
-    names: Names
+    names: TripletNames
     """Whom it is about. A client's or an identity's has only the network: its address or domain; a
     correspondence's only the domain of the sender; with ``--privacy`` all of them are empty."""
     record: Triplet | Client | Identity | Correspondence | UnreadableRecord
@@ -113,7 +113,7 @@ class StoredEntry(NamedTuple):
         return 0
 
 
-_NO_NAMES = Names(b"", b"", b"")
+_NO_NAMES = TripletNames(b"", b"", b"")
 _INTERNAL_KEYS = frozenset({CONTROL_KEY, PROBE_KEY, SWEPT_KEY})
 
 
@@ -171,7 +171,7 @@ def _unreadable(record: Record, kind: EntryKind) -> StoredEntry:
     if kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET):
         names = names_in(record.key) or _NO_NAMES
     elif kind in (EntryKind.CLIENT, EntryKind.IDENTITY):
-        names = Names(record.key.partition(b"}:")[2], b"", b"")
+        names = TripletNames(record.key.partition(b"}:")[2], b"", b"")
     return StoredEntry(
         record.key, kind, EntryState.UNREADABLE, names, UnreadableRecord(), record.ttl_seconds
     )
@@ -181,7 +181,7 @@ def _correspondence(record: Record) -> StoredEntry | None:
     written = Correspondence.load(record.value)
     key = record.key
     tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
-    names = Names(b"", tag and b"@" + tag, b"")
+    names = TripletNames(b"", tag and b"@" + tag, b"")
     return written and StoredEntry(
         key, EntryKind.CORRESPONDENCE, EntryState.KNOWN, names, written, record.ttl_seconds
     )
@@ -217,9 +217,11 @@ def _counted(record: Record, kind: EntryKind, settings: Settings) -> StoredEntry
         return None
     if isinstance(counted, Identity):
         # With --privacy only the record tells the one from the other.
-        kind, earned = EntryKind.IDENTITY, counted.has_earned_its_pass(settings)
+        kind, earned = EntryKind.IDENTITY, counted.is_auto_whitelisted(settings)
     else:
         earned = 0 < settings.auto_whitelist_clients <= counted.successes
     name = record.key.partition(b"}:")[2]
     state = EntryState.AUTO_WHITELISTED if earned else EntryState.COUNTED
-    return StoredEntry(record.key, kind, state, Names(name, b"", b""), counted, record.ttl_seconds)
+    return StoredEntry(
+        record.key, kind, state, TripletNames(name, b"", b""), counted, record.ttl_seconds
+    )

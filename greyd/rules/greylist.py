@@ -35,13 +35,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from greyd.config.vocabulary import HOUR
 from greyd.rules.evidence import NO_EVIDENCE, Evidence, delay_for
 from greyd.rules.reasons import Reason
-from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.records import Client, Identity, RememberedRecords, Triplet
 from greyd.rules.transaction import Change
 from greyd.runtime.clock import EARLIEST_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from greyd.config.settings import Settings
     from greyd.rules.keys import Keys
 
@@ -76,7 +74,7 @@ class Decision(NamedTuple):
 
 def decide(
     keys: Keys,
-    remembered: Sequence[bytes | None],
+    remembered: RememberedRecords,
     now: int,
     settings: Settings,
     evidence: Evidence = NO_EVIDENCE,
@@ -85,8 +83,8 @@ def decide(
 
     Args:
         keys: the request's keys.
-        remembered: the records under them, in their order; those at the end may be missing where
-            auto-whitelisting is off or no identity is known.
+        remembered: the records under these keys; a client's or an identity's is needed only if
+            its auto-whitelist is on.
         now: the time.
         settings: delay, retry window, max-age and the auto-whitelists' thresholds.
         evidence: what else is known of the client; it sets the delay.
@@ -96,17 +94,17 @@ def decide(
     """
     client = identity = None
     if settings.auto_whitelist_clients:
-        client = _recall(Client, remembered[1], now, settings)
+        client = _recall(Client, remembered.client, now, settings)
     if keys.identity:
-        identity = _recall(Identity, remembered[3], now, settings)
+        identity = _recall(Identity, remembered.identity, now, settings)
     if (client or keys.identity) and not evidence.listed:
-        corresponds = bool(keys.correspondence and remembered[4])
+        corresponds = bool(keys.correspondence and remembered.correspondence)
         if at_once := _pass_at_once(keys, client, identity, corresponds, now, settings):
             return at_once
     delay = delay_for(evidence, settings)
-    sights: tuple[_Sight, ...] = (_see(keys.triplet, remembered[0], now, delay, settings),)
+    sights: tuple[_Sight, ...] = (_see(keys.triplet, remembered.triplet, now, delay, settings),)
     if keys.identity:
-        sights += (_see(keys.identity_triplet, remembered[2], now, delay, settings),)
+        sights += (_see(keys.identity_triplet, remembered.identity_triplet, now, delay, settings),)
     changes = [sight.change for sight in sights]
     if evidence.listed and identity is not None and identity.successes:
         # It has to earn its pass anew.
@@ -128,13 +126,13 @@ def decide(
     identity_counts = keys.identity and sights[1].passes_first and not evidence.listed
     if identity_counts and (identity := _counted(identity, Identity(1, now, now), now)):
         changes.append(_remember(keys.identity, identity, settings))
-        decision = decision._replace(identity_whitelisted=identity.has_earned_its_pass(settings))
+        decision = decision._replace(identity_whitelisted=identity.is_auto_whitelisted(settings))
     return decision, tuple(changes)
 
 
 def decide_with_unset_clock(
     keys: Keys,
-    remembered: Sequence[bytes | None],
+    remembered: RememberedRecords,
     now: int,
     settings: Settings,
     evidence: Evidence = NO_EVIDENCE,
@@ -149,9 +147,9 @@ def decide_with_unset_clock(
     return decide(keys, remembered, now, settings, evidence)
 
 
-def _is_known(keys: Keys, remembered: Sequence[bytes | None], settings: Settings) -> bool:
+def _is_known(keys: Keys, remembered: RememberedRecords, settings: Settings) -> bool:
     """Whether a triplet has passed or a client is auto-whitelisted, by a clock that was set."""
-    texts = (remembered[0], remembered[2] if keys.identity else None)
+    texts = (remembered.triplet, remembered.identity_triplet if keys.identity else None)
     triplets = [Triplet.load(text) for text in texts if text is not None]
     if any(
         triplet.last_seen >= EARLIEST_TIME and has_passed(triplet, settings.delay_seconds, settings)
@@ -159,7 +157,7 @@ def _is_known(keys: Keys, remembered: Sequence[bytes | None], settings: Settings
         if triplet is not None
     ):
         return True
-    text = remembered[1] if settings.auto_whitelist_clients else None
+    text = remembered.client if settings.auto_whitelist_clients else None
     client = None if text is None else Client.load(text)
     return (
         client is not None
@@ -180,7 +178,7 @@ def _pass_at_once(
     if client is not None and client.successes >= settings.auto_whitelist_clients:
         decision = Decision(passes=True, reason=Reason.CLIENT_AWL)
         return decision, _seen_again(keys.client, client, now, settings)
-    if identity is not None and identity.has_earned_its_pass(settings):
+    if identity is not None and identity.is_auto_whitelisted(settings):
         decision = Decision(passes=True, reason=Reason.IDENTITY_AWL)
         return decision, _seen_again(keys.identity, identity, now, settings)
     if corresponds:
@@ -194,14 +192,14 @@ def _seen_again(
     """Count who passes by what it has earned, once in ``COUNT_EVERY``: so it is not forgotten."""
     if 0 <= now - record.last_counted < COUNT_EVERY:
         return ()
-    return (_remember(key, record.once_more(now), settings),)
+    return (_remember(key, record.with_success(now), settings),)
 
 
 def _counted(record: _Counted | None, first: _Counted, now: int) -> _Counted | None:
     """Return a record with a success more; None within ``COUNT_EVERY`` of the one before."""
     if record is None:
         return first
-    return record.once_more(now) if now - record.last_counted >= COUNT_EVERY else None
+    return record.with_success(now) if now - record.last_counted >= COUNT_EVERY else None
 
 
 class _Sight(NamedTuple):
@@ -299,9 +297,10 @@ def _recall(
     One as far ahead, written while a clock was wrong, is no better.
     """
     record = None if text is None else kind.load(text)
-    if record is None or abs(now - record[1]) > settings.max_age_seconds:
+    if record is None:
         return None
-    return record
+    used_at = record.last_seen if isinstance(record, Triplet) else record.last_counted
+    return record if abs(now - used_at) <= settings.max_age_seconds else None
 
 
 def _remember(key: bytes, record: Client | Identity, settings: Settings) -> Change:

@@ -1,4 +1,4 @@
-"""The keys under which a triplet, a client, an identity and a correspondence are stored."""
+"""The keys of the records of triplets, clients, identities and correspondence."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LONE_NUMBER = re.compile(rb"\b[0-9]+\b")
 
 
 def normalise_sender(sender: bytes) -> bytes:
-    """Return the sender without what changes from mail to mail (postgrey's behaviour).
+    """Return the sender without the parts that differ from mail to mail (postgrey's behaviour).
 
-    Only where there is an ``@``, and only in the local part: a BATV tag goes, an extension from
-    the first ``+`` goes, and a run of digits between word boundaries becomes ``#``.
+    In the local part of an address with ``@``, a BATV tag and an extension from the first ``+``
+    are removed, and a run of digits between word boundaries becomes ``#``.
     """
     local, at, domain = sender.partition(b"@")
     if not at:
@@ -43,7 +43,7 @@ def _without_batv_tag(local: bytes) -> bytes:
     if batv is None:
         return local
     left, right = batv.groups()
-    # Both orders are in use; where the tag can't be told from the name, the tag came first.
+    # Both orders are in use; if both parts look like a tag, the first one is the tag.
     tag_is_right = _BATV_TAG.match(right) and not _BATV_TAG.match(left)
     return left if tag_is_right else right
 
@@ -52,9 +52,10 @@ def _without_batv_tag(local: bytes) -> bytes:
 
 
 class Keys(NamedTuple):
-    """Where a request's triplet and its client are remembered.
+    """The keys of a request's records.
 
-    Those of the identity and of the correspondence are empty where they do not matter.
+    Those of the identity and of the correspondence are empty if no identity is known. It is a
+    tuple, because each request creates it.
     """
 
     triplet: bytes
@@ -73,54 +74,57 @@ def request_keys(
 ) -> Keys:
     """Return the keys for a request's client, envelope sender and recipient."""
     normal = normalise_sender(sender)
-    here = keys_of_normal(address, normal, recipient, settings)
+    keys = keys_of_normal(address, normal, recipient, settings)
     if evidence is None or not evidence.identity:
-        return here
+        return keys
     correspondence = b""
     if evidence.speaks_for_sender and settings.learn_outbound:
         correspondence = correspondence_key(sender, recipient, settings)
-    return Keys(
-        *here[:2], *_identity_keys(evidence.identity, normal, recipient, settings), correspondence
-    )
+    identity_triplet, identity = _identity_keys(evidence.identity, normal, recipient, settings)
+    return Keys(keys.triplet, keys.client, identity_triplet, identity, correspondence)
 
 
 def keys_of_normal(address: Address, sender: bytes, recipient: bytes, settings: Settings) -> Keys:
-    """Return the keys for a client, a sender that is normalised already, and a recipient.
+    """Return the keys for a sender that is already normalised.
 
-    Normalising twice is not the same as once.
+    Normalising a sender a second time may change it again.
     """
     network = network_of(address, settings)
     if settings.privacy:
         return _private_keys(address, network, sender, recipient, settings)
     tag = address_text(network, address.bits)
-    triplet = b"{%b}/%b/%b" % (tag, _unambiguous(sender), recipient)
+    triplet = b"{%b}/%b/%b" % (tag, _escape_sender(sender), recipient)
     return Keys(triplet.lower(), b"{%b}:%b" % (tag, address.text))
 
 
 def keys_to_read(keys: Keys, settings: Settings) -> Sequence[bytes]:
-    """Return the keys whose records ``decide`` wants, in their order."""
+    """Return the keys whose records ``decide`` needs, in the order of ``RememberedRecords``."""
+    if keys.correspondence:
+        return keys
     if keys.identity:
-        return keys if keys.correspondence else keys[:4]
-    return keys[:2] if settings.auto_whitelist_clients else keys[:1]
+        return keys.triplet, keys.client, keys.identity_triplet, keys.identity
+    return (keys.triplet, keys.client) if settings.auto_whitelist_clients else (keys.triplet,)
 
 
 def _identity_keys(
     domain: bytes, sender: bytes, recipient: bytes, settings: Settings
 ) -> tuple[bytes, bytes]:
-    triplet = (b"{%b}/%b/%b" % (domain, _unambiguous(sender), recipient)).lower()
+    triplet = (b"{%b}/%b/%b" % (domain, _escape_sender(sender), recipient)).lower()
     domain = domain.lower()
-    keys = triplet, b"{%b}:%b" % (domain, domain)
-    return (hidden(keys[0], settings), hidden(keys[1], settings)) if settings.privacy else keys
+    identity = b"{%b}:%b" % (domain, domain)
+    if settings.privacy:
+        return hash_key(triplet, settings), hash_key(identity, settings)
+    return triplet, identity
 
 
-def hidden(key: bytes, settings: Settings) -> bytes:
-    """Return what stands for the key of an identity or of its triplet with ``--privacy``."""
+def hash_key(key: bytes, settings: Settings) -> bytes:
+    """Return the key that ``--privacy`` stores for an identity or one of its triplets."""
     digest = _digest(settings.privacy_key)
     return b"/" + digest(key) if is_triplet(key) else b":" + digest(key.partition(b"}:")[2])
 
 
 def correspondence_key(correspondent: bytes, user: bytes, settings: Settings) -> bytes:
-    """Return where it is remembered that one of our users has written to somebody elsewhere."""
+    """Return the key that remembers that a local user has written to ``correspondent``."""
     both = (correspondent + b"\0" + user).lower()
     hashed = hmac.digest(settings.privacy_key or b"", both, "sha256").hex().encode()
     if settings.privacy:
@@ -128,8 +132,8 @@ def correspondence_key(correspondent: bytes, user: bytes, settings: Settings) ->
     return b"{%b}~%b" % (correspondent.rpartition(b"@")[2].lower(), hashed)
 
 
-class Names(NamedTuple):
-    """Whom a triplet is about, as its key tells."""
+class TripletNames(NamedTuple):
+    """The client's network or identity, the sender and the recipient in a triplet's key."""
 
     network: bytes
     sender: bytes
@@ -137,27 +141,27 @@ class Names(NamedTuple):
 
 
 def is_triplet(key: bytes) -> bool:
-    """Whether a key is a triplet's; else it is a client's, or something of the store's own."""
+    """Whether a key is a triplet's, not that of a client, an identity or greyd itself."""
     return key.startswith(b"/") or b"}/" in key
 
 
 def is_of_identity(key: bytes) -> bool:
-    """Whether a key's tag is a domain, not a network; a hash does not tell."""
+    """Whether a key's tag is a domain, not a network; False for a hash."""
     tag, brace, _ = key.partition(b"}")
     return bool(brace) and parse_address(tag.removeprefix(b"{")) is None
 
 
-def names_in(key: bytes) -> Names | None:
-    """Return whom a triplet's key is about; None for a hash, which tells nobody."""
+def names_in(key: bytes) -> TripletNames | None:
+    """Return the names in a triplet's key; None for a hash or another key."""
     network, brace, names = key.partition(b"}/")
     sender, slash, recipient = names.partition(b"/")
     if not (network.startswith(b"{") and brace and slash):
         return None
     sender = sender.replace(b"%2f", b"/").replace(b"%25", b"%")
-    return Names(network[1:], sender, recipient)
+    return TripletNames(network[1:], sender, recipient)
 
 
-def _unambiguous(sender: bytes) -> bytes:
+def _escape_sender(sender: bytes) -> bytes:
     return sender.replace(b"%", b"%25").replace(b"/", b"%2f")
 
 
@@ -169,7 +173,7 @@ def _private_keys(
     if settings.lookup_by_host:
         place += b"/%d" % address.bits
     if settings.privacy_key is not None:
-        sender = _unambiguous(sender)
+        sender = _escape_sender(sender)
     triplet = b"%b/%b/%b" % (place, sender, recipient)
     digest = _digest(settings.privacy_key)
     return Keys(
@@ -185,7 +189,7 @@ def _digest(secret: bytes | None) -> Callable[[bytes], bytes]:
 
 
 def _postgrey_text(number: int, bits: int) -> bytes:
-    """Return an address as postgrey writes it: IPv6 as eight groups, none left out."""
+    """Return an address as postgrey writes it: IPv6 as eight groups, without ``::``."""
     if bits == 32:
         return address_text(number, bits)
     return b":".join(b"%x" % (number >> shift & 0xFFFF) for shift in range(112, -1, -16))

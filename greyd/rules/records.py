@@ -9,11 +9,22 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
 
 
-# Records ----------------------------------------------------------------------------------------
+class RememberedRecords(NamedTuple):
+    """The texts stored under a request's keys; None for a key without a record, or not read.
+
+    The fields are those of ``Keys``, in the same order. It is a tuple, like the records below,
+    because each request creates it.
+    """
+
+    triplet: bytes | None = None
+    client: bytes | None = None
+    identity_triplet: bytes | None = None
+    identity: bytes | None = None
+    correspondence: bytes | None = None
 
 
 class Triplet(NamedTuple):
-    """What is remembered of a triplet."""
+    """What is remembered of a triplet. Times are in seconds since 1970."""
 
     first_seen: int
     last_seen: int
@@ -24,43 +35,46 @@ class Triplet(NamedTuple):
         if self.passed_at is not None:
             return b"%d,%d,%d" % (self.first_seen, self.last_seen, self.passed_at)
         if self.last_seen != self.first_seen:
-            return b"%d,%d" % self[:2]
+            return b"%d,%d" % (self.first_seen, self.last_seen)
         return b"%d" % self.first_seen
 
     @classmethod
     def load(cls, text: bytes) -> Triplet | None:
-        """Read a record; None for one that can't be read."""
+        """Return the record in ``text``; None if it is damaged."""
         numbers = _numbers(text)
         if not numbers:
             return None
-        first = numbers[0]
-        last = numbers[1] if len(numbers) > 1 else first
-        return cls(first, last, numbers[2] if len(numbers) > 2 else None)
+        first_seen, *others = numbers
+        last_seen = others[0] if others else first_seen
+        return cls(first_seen, last_seen, others[1] if len(others) > 1 else None)
 
 
 class Client(NamedTuple):
-    """What is remembered of a client: how often it came back as it should."""
+    """What is remembered of a client: how many of its triplets have passed after a retry."""
 
     successes: int
     last_counted: int
 
     def dump(self) -> bytes:
         """Return the record's text."""
-        return b"%d,%d" % self
+        return b"%d,%d" % (self.successes, self.last_counted)
 
     @classmethod
     def load(cls, text: bytes) -> Client | None:
-        """Read a record; None for one that can't be read."""
+        """Return the record in ``text``; None if it is damaged."""
         numbers = _numbers(text)
-        return cls(numbers[0], numbers[1]) if len(numbers) > 1 else None
+        if len(numbers) < 2:
+            return None
+        successes, last_counted, *_ = numbers
+        return cls(successes, last_counted)
 
-    def once_more(self, now: int) -> Client:
-        """Return it with one success more."""
+    def with_success(self, now: int) -> Client:
+        """Return the record with one more success."""
         return Client(self.successes + 1, now)
 
 
 class Identity(NamedTuple):
-    """What is remembered of an identity: how often it came back, and over which time."""
+    """What is remembered of an identity: how many of its triplets have passed, and since when."""
 
     successes: int
     last_counted: int
@@ -68,32 +82,35 @@ class Identity(NamedTuple):
 
     def dump(self) -> bytes:
         """Return the record's text."""
-        return b"%d,%d,%d" % self
+        return b"%d,%d,%d" % (self.successes, self.last_counted, self.first_counted)
 
     @classmethod
     def load(cls, text: bytes) -> Identity | None:
-        """Read a record; None for one that can't be read."""
+        """Return the record in ``text``; None if it is damaged."""
         numbers = _numbers(text)
-        return cls(*numbers[:3]) if len(numbers) > 2 else None
+        if len(numbers) < 3:
+            return None
+        successes, last_counted, first_counted, *_ = numbers
+        return cls(successes, last_counted, first_counted)
 
-    def once_more(self, now: int) -> Identity:
-        """Return it with one success more; one without any begins now."""
+    def with_success(self, now: int) -> Identity:
+        """Return the record with one more success; the first one sets ``first_counted``."""
         return Identity(self.successes + 1, now, self.first_counted if self.successes else now)
 
-    def has_earned_its_pass(self, settings: Settings) -> bool:
-        """Whether it has kept its word often enough, and over days."""
-        days = self.last_counted - self.first_counted
+    def is_auto_whitelisted(self, settings: Settings) -> bool:
+        """Whether it has passed often enough, over long enough, to pass at once from now on."""
+        age_seconds = self.last_counted - self.first_counted
         return (
             0 < settings.auto_whitelist_identities <= self.successes
-            and days >= settings.identity_age_seconds
+            and age_seconds >= settings.identity_age_seconds
         )
 
 
-# A number of more digits is none: cut off it would be another one.
+# A longer number is invalid as a whole: cut off, it would be a different number.
 _NUMBERS = re.compile(rb"-?[0-9]{1,15}(?:,-?[0-9]{1,15})*(?!,?-?[0-9])")
 
 
 def _numbers(text: bytes) -> list[int]:
-    """Return the leading numbers of a record; what a newer version has added is left out."""
+    """Return the numbers at the beginning of a record; a newer version may have added others."""
     numbers = _NUMBERS.match(text)
     return [int(number) for number in numbers[0].split(b",")] if numbers else []

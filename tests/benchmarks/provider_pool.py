@@ -21,6 +21,7 @@ from greyd.rules.address import parse_address
 from greyd.rules.evidence import NO_EVIDENCE, Evidence
 from greyd.rules.greylist import Decision, decide
 from greyd.rules.keys import keys_to_read, request_keys
+from greyd.rules.records import RememberedRecords
 
 Tell = Callable[[float, bytes, int, Decision], None]
 
@@ -89,7 +90,9 @@ def decide_on(
     assert address is not None
     names = request_keys(address, *envelope_of(mail), settings, evidence)
     remembered = [records.get(key) for key in keys_to_read(names, settings)]
-    decision, changes = decide(names, remembered, START + int(at), settings, evidence)
+    decision, changes = decide(
+        names, RememberedRecords(*remembered), START + int(at), settings, evidence
+    )
     records |= {change.key: change.value for change in changes}
     return decision
 

@@ -31,7 +31,7 @@ from greyd.rules.address import parse_address
 from greyd.rules.entries import EntryKind
 from greyd.rules.greylist import decide
 from greyd.rules.keys import request_keys
-from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.records import Client, Identity, RememberedRecords, Triplet
 from greyd.rules.transaction import Record
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def test_who_has_passed_there_passes_here_whatever_the_delay(
     mail = request_keys(client, b"a@example.com", b"b@example.org", settings)
     record = adapt_to_delay(Triplet(first, first + seen), 300, settings)
     now = max(first + seen, T) + later
-    decision, _ = decide(mail, [record.dump(), None], now, settings)
+    decision, _ = decide(mail, RememberedRecords(*[record.dump(), None]), now, settings)
     assert decision.passes
     assert not decision.first_pass
 

@@ -27,7 +27,7 @@ from greyd.policy.reply import Replies
 from greyd.rules.address import parse_address
 from greyd.rules.greylist import CLOCK_SKEW, decide
 from greyd.rules.keys import Keys, normalise_sender, request_keys
-from greyd.rules.records import Client, Triplet
+from greyd.rules.records import Client, RememberedRecords, Triplet
 from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 
@@ -250,15 +250,16 @@ def records(data: bytes) -> None:
 def decide_often(keys: Keys, remembered: list[bytes | None], now: int, settings_: Settings) -> None:
     """Ask as often as a patient client does; nobody waits for ever."""
     rule = partial(decide, keys, settings=settings_)
-    decision, changes = rule(remembered, now)
+    decision, changes = rule(RememberedRecords(*remembered), now)
     check_changes(changes)
     if decision.passes:
         return
     expect(0 < decision.missing_seconds <= max(settings_.delay_seconds, 0), "an odd wait")
     values = {change.key: change.value for change in changes}
-    later = [values.get(key, old) for key, old in zip(keys[:2], remembered, strict=True)]
+    both = (keys.triplet, keys.client)
+    later = [values.get(key, old) for key, old in zip(both, remembered, strict=True)]
     # Where the record came from a server whose clock is ahead, the wait was told by that.
-    decision, changes = rule(later, now + decision.missing_seconds + CLOCK_SKEW)
+    decision, changes = rule(RememberedRecords(*later), now + decision.missing_seconds + CLOCK_SKEW)
     check_changes(changes)
     within = settings_.delay_seconds + CLOCK_SKEW <= min(
         settings_.retry_window_seconds, settings_.max_age_seconds

@@ -13,7 +13,7 @@ from greyd.monitoring.log import Line, Log
 from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import PARTS, Metrics
 from greyd.monitoring.metrics_observer import MetricsObserver
-from greyd.policy.events import DecisionEvent, Transaction
+from greyd.policy.events import DecisionEvent
 from greyd.policy.observers import Observers
 from greyd.rules.greylist import Decision
 from greyd.rules.reasons import Reason
@@ -79,8 +79,8 @@ def test_an_event_between_decisions_is_logged_between_them() -> None:
     observers.store_changed("on fire")
     observers.decided(DecisionEvent(asked(2), Reason.PASSED_WITHOUT_STORE, 0.001))
     passed = Decision(passes=True, reason=Reason.TRIPLET_FOUND, whitelisted=True)
-    transaction = Transaction((), (), passed, ())
-    observers.decided(DecisionEvent(asked(3), Reason.TRIPLET_FOUND, 0.001, transaction=transaction))
+    observers.auto_whitelisted(asked(3), passed, None)
+    observers.decided(DecisionEvent(asked(3), Reason.TRIPLET_FOUND, 0.001))
     observers.protocol_error("odd", b"octets")
     log.close(10)
     assert [line.split(", client_name")[0].split(":")[0] for line in kept.lines] == [

@@ -27,7 +27,7 @@ from greyd.rules.control import (
 )
 from greyd.rules.greylist import CLOCK_SKEW, decide, release
 from greyd.rules.keys import request_keys
-from greyd.rules.records import Triplet
+from greyd.rules.records import RememberedRecords, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY
 
 T = 1_700_000_000
@@ -227,7 +227,7 @@ def test_released_mail_passes_with_its_next_attempt_and_counts_as_a_first_pass(
     changes = release(_KEYS.triplet, waiting, T, settings)
     record = changes[0].value if changes else waiting
     assert all(change.ttl_seconds > settings.retry_window_seconds for change in changes)
-    decision, _ = decide(_KEYS, [record, None], T - behind + later, settings)
+    decision, _ = decide(_KEYS, RememberedRecords(*[record, None]), T - behind + later, settings)
     assert decision.passes
     assert decision.first_pass
 

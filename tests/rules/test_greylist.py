@@ -16,7 +16,7 @@ from greyd.rules.address import network_of, parse_address
 from greyd.rules.greylist import Decision, decide
 from greyd.rules.keys import Keys, normalise_sender, request_keys
 from greyd.rules.reasons import Reason
-from greyd.rules.records import Client, Triplet
+from greyd.rules.records import Client, RememberedRecords, Triplet
 from tests.corpus import cases
 
 T = 1_700_000_000
@@ -428,7 +428,7 @@ class Memory:
         assert parsed is not None
         wanted = request_keys(parsed, sender, recipient, settings)
         remembered = [self.records.get(key) for key in wanted]
-        decision, changes = decide(wanted, remembered, T + now, settings)
+        decision, changes = decide(wanted, RememberedRecords(*remembered), T + now, settings)
         for change in changes:
             assert change.ttl_seconds > 0
             self.records[change.key] = change.value
@@ -851,7 +851,7 @@ def test_records_can_be_read_by_a_person(record: Triplet | Client) -> None:
 def decide_on(triplet: bytes | None, client: bytes | None, now: int, settings: Settings) -> None:
     """Decide on records of any octets; what is written is readable and lives long enough."""
     wanted = keys_of()
-    decision, changes = decide(wanted, [triplet, client], now, settings)
+    decision, changes = decide(wanted, RememberedRecords(*[triplet, client]), now, settings)
     assert decision.reason in {
         Reason.NEW, Reason.EARLY_RETRY, Reason.TRIPLET_FOUND, Reason.CLIENT_AWL,
     }  # fmt: skip
@@ -886,7 +886,7 @@ def ttls(sequence: list[int], settings: Settings) -> dict[bytes, int]:
     changes: Any = ()
     for now in sequence:
         before = [remembered.get(key) for key in wanted]
-        _, changes = decide(wanted, before, T + now, settings)
+        _, changes = decide(wanted, RememberedRecords(*before), T + now, settings)
         remembered |= {change.key: change.value for change in changes}
     kinds = {wanted.triplet: b"triplet", wanted.client: b"client"}
     return {kinds[change.key]: change.ttl_seconds for change in changes}

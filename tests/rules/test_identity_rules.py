@@ -12,6 +12,7 @@ from greyd.rules.evidence import NO_EVIDENCE, Evidence, delay_for
 from greyd.rules.greylist import Decision, decide, note_correspondence
 from greyd.rules.keys import correspondence_key, keys_to_read, request_keys
 from greyd.rules.reasons import Reason
+from greyd.rules.records import RememberedRecords
 from tests.benchmarks.provider_pool import WAYS, simulate
 from tests.fake_dns import address_of
 
@@ -40,7 +41,9 @@ class Memory:
             address_of(client), sender.encode(), recipient.encode(), self.settings, evidence
         )
         remembered = [self.records.get(key) for key in keys_to_read(names, self.settings)]
-        decision, changes = decide(names, remembered, T + seconds, self.settings, evidence)
+        decision, changes = decide(
+            names, RememberedRecords(*remembered), T + seconds, self.settings, evidence
+        )
         assert len({change.key for change in changes}) == len(changes)
         for change in changes:
             assert change.ttl_seconds > 0

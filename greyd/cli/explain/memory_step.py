@@ -121,7 +121,7 @@ def _identity(case: ExplainedRequest, key: bytes) -> Iterator[str]:
         return
     age = format_duration(identity.last_counted - identity.first_counted)
     needed_age = format_duration(settings.identity_age_seconds)
-    is_known = "; auto-whitelisted" if identity.has_earned_its_pass(settings) else ""
+    is_known = "; auto-whitelisted" if identity.is_auto_whitelisted(settings) else ""
     yield (
         f"identity: has come back {identity.successes} of {needed} times, over {age} of the"
         f" {needed_age} needed{is_known}"

@@ -12,6 +12,7 @@ from greyd.rules.evidence import delay_for
 from greyd.rules.greylist import decide
 from greyd.rules.keys import keys_to_read
 from greyd.rules.reasons import Reason
+from greyd.rules.records import RememberedRecords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,7 +104,7 @@ def retry_window(case: ExplainedRequest) -> RetryWindow | None:
     after = {change.key: change.value for change in dry_run.changes}
     values = [after.get(key) or case.value(key) for key in keys_to_read(keys, settings)]
     passes_at = dry_run.now + decision.missing_seconds
-    then, _ = decide(keys, values, passes_at, settings, dry_run.evidence)
+    then, _ = decide(keys, RememberedRecords(*values), passes_at, settings, dry_run.evidence)
     if not then.passes:
         return None
     ends_at = dry_run.now - decision.waited_seconds + settings.retry_window_seconds

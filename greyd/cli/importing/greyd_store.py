@@ -22,7 +22,7 @@ from greyd.cli.importing.items import (
 from greyd.cli.importing.merge import adapt_to_delay
 from greyd.rules.address import parse_address
 from greyd.rules.entries import EntryKind, is_internal_key, kind_of
-from greyd.rules.keys import hidden, keys_of_normal, names_in
+from greyd.rules.keys import hash_key, keys_of_normal, names_in
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.store.sqlite.rows import NEWEST, entries_before
 from greyd.store.url import RedisUrl, StoreUrlError, parse_redis_url
@@ -108,7 +108,7 @@ def _convert_key(key: bytes, kind: EntryKind, settings: Settings) -> bytes | str
             return _HASHED_WITHOUT_KEY
         return b"~" + key.partition(b"}~")[2] if settings.privacy else key
     if kind in (EntryKind.IDENTITY, EntryKind.IDENTITY_TRIPLET):
-        return hidden(key, settings) if settings.privacy else key
+        return hash_key(key, settings) if settings.privacy else key
     if kind is EntryKind.CLIENT:
         address = parse_address(key.partition(b"}:")[2])
         return keys_of_normal(address, b"", b"", settings).client if address else key
