@@ -415,7 +415,7 @@ def test_what_the_servers_log_says_of_identity_and_signals_counts(
                 address="203.0.113.5", more=", identity=example.com")  # fmt: skip
     quiet(log, DAY)
     told = replay(log, "identity=subnet", identity="spf,name")
-    assert "nobody is known by SPF" in told["complaints"]
+    assert "no client has an identity by SPF" in told["complaints"]
     assert told["today"]["came_in"]["wait_seconds"]["p50"] == 310
     assert told["log"]["decisions_equal"] == 2
     assert told["other"]["came_in"]["wait_seconds"]["longest"] > 310
@@ -544,8 +544,8 @@ def test_dns_is_asked_where_that_is_wanted(log: MailLog, replay: Callable[..., A
     [
         (["--with", "delay=soon"], "--with: delay=soon: expected a whole number"),
         (["--with", "delay"], "write delay=VALUE"),
-        (["--with", "store=redis://db1"], "no setting that decides"),
-        (["--with", "dealy=5"], "no setting that decides"),
+        (["--with", "store=redis://db1"], "not a setting that affects decisions"),
+        (["--with", "dealy=5"], "not a setting that affects decisions"),
         (["--with", "dnsbl=zen.spamhaus.org"], "add --dns"),
         (["--with", "identity=spf"], "add --dns"),
         (["--with", "auto-whitelist-identities=3"], "add it"),
@@ -586,7 +586,7 @@ def test_people_see_both_side_by_side(log: MailLog) -> None:
     shown = [" ".join(line.split()) for line in done.stdout.replace("\xa0", " ").splitlines()]
     assert "2026-11-18 12:00:00 to 2026-11-19 12:00:00: attempts 3, mails 1," in shown[0]
     assert "Other settings: delay=60" in shown
-    assert "at the longest 5 min 10 s 1 min 40 s −3 min 30 s" in shown
+    assert "longest 5 min 10 s 1 min 40 s −3 min 30 s" in shown
     assert "example.com 1 5 min 10 s 1 min 40 s" in shown
 
 
@@ -643,20 +643,20 @@ def test_any_log_can_be_replayed_and_every_mail_is_counted_once(
     lines: list[LogLine], other: Settings
 ) -> None:
     nobody = Whitelists(ClientWhitelist(()), RecipientWhitelist(()))
-    what_if = Simulation([SimulatedServer(each, nobody) for each in (Settings(), other)])
+    simulation = Simulation([SimulatedServer(each, nobody) for each in (Settings(), other)])
     reading = AttemptStatistics()
     before = 0
     for attempt in attempts_in(lines, reading):
         assert attempt.when >= before
         before = attempt.when
-        what_if.see(attempt, [NO_EVIDENCE] * 2)
-    what_if.end()
-    assert 0 <= what_if.agreed <= what_if.compared <= what_if.attempts
-    for figures in what_if.figures:
-        came_in = figures.at_once + len(figures.waits) + figures.lost
-        never = figures.kept_out + figures.let_in
-        assert came_in + never + what_if.open == what_if.mails
-        assert all(wait > 0 for wait in figures.waits)
+        simulation.replay(attempt, [NO_EVIDENCE] * 2)
+    simulation.finish()
+    assert 0 <= simulation.agreed <= simulation.compared <= simulation.attempts
+    for result in simulation.results:
+        came_in = result.at_once + len(result.waits) + result.lost
+        never = result.kept_out + result.let_in
+        assert came_in + never + simulation.open == simulation.mails
+        assert all(wait > 0 for wait in result.waits)
 
 
 def test_what_is_remembered_of_messages_and_clients_is_bounded(

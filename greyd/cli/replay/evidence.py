@@ -1,7 +1,7 @@
-"""What a server on trial knows of a client: what the log tells, with ``--dns`` what DNS says too.
+"""What a simulated server knows of a client: from the log, and with ``--dns`` from DNS.
 
-Without DNS nobody is on a list, and an identity is what the client's confirmed name says; but what
-a greyd of the past knew, and wrote into its log, counts: an identity, signals, a listing.
+Without DNS, no client is listed, and identities come from confirmed names. But what greyd's own log
+has of a client counts: its identity, signals, a listing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
-from greyd.cli.replay.simulation import request_of
+from greyd.cli.replay.requests import request_for_attempt
 from greyd.dns.lookup import DisabledLookup
 from greyd.lru import LruCache
 from greyd.rules.address import parse_address
@@ -28,61 +28,63 @@ if TYPE_CHECKING:
     from greyd.maillog.attempts import Attempt
     from greyd.whitelist.matcher import Whitelists
 
-AT_ONCE = 100
-"""Clients of which DNS is asked at the same time."""
+MAX_CONCURRENT = 100
+"""Clients that are looked up at the same time."""
 
-MAX_REMEMBERED = 50_000
+MAX_CACHED = 50_000
 
 _parse = lru_cache(50_000)(parse_address)
 
 
 class ReplayEvidenceCollector:
-    """Says what one server would know; the same client is looked at once."""
+    """Collects the evidence that one server would have; each client is looked up once."""
 
     def __init__(self, settings: Settings, whitelists: Whitelists, lookup: Lookup | None) -> None:
-        """Know only what the log tells, unless there is somebody to ask."""
+        """Use the log alone unless there is a ``lookup``."""
         self._settings = settings
         self._lookup = lookup
-        self._witness: DnsEvidenceCollector | None = None
+        self._collector: DnsEvidenceCollector | None = None
         if settings.needs_evidence:
-            self._witness = _dns_witness(settings, whitelists, lookup)
-        self._known: LruCache[Evidence] = LruCache(MAX_REMEMBERED)
+            self._collector = _dns_collector(settings, whitelists, lookup)
+        self._known: LruCache[Evidence] = LruCache(MAX_CACHED)
 
-    def of(self, attempt: Attempt) -> Evidence:
-        """Return what is known of a client."""
-        address = self._witness and _parse(attempt.client_address)
-        if self._witness is None or not address:
+    def evidence_for(self, attempt: Attempt) -> Evidence:
+        """Return what is known of an attempt's client."""
+        address = self._collector and _parse(attempt.client_address)
+        if self._collector is None or not address:
             return NO_EVIDENCE
         key = _key(attempt)
         evidence = self._known.get(key)
         if evidence is None:
-            evidence = self._witness.evidence_without_dns(
-                request_of(attempt, attempt.when), address
+            evidence = self._collector.evidence_without_dns(
+                request_for_attempt(attempt, attempt.when), address
             )
             self._known.put(key, evidence)
         return self._with_log(attempt, evidence)
 
-    async def ask(self, attempts: Sequence[Attempt]) -> None:
-        """Ask DNS about clients, so that ``of`` knows it."""
-        if self._witness is None or self._lookup is None:
+    async def look_up(self, attempts: Sequence[Attempt]) -> None:
+        """Look clients up in DNS, for ``evidence_for``."""
+        if self._collector is None or self._lookup is None:
             return
         unknown = {key: each for each in attempts if self._known.get(key := _key(each)) is None}
         questions = list(unknown.items())
-        for start in range(0, len(questions), AT_ONCE):
+        for start in range(0, len(questions), MAX_CONCURRENT):
             await asyncio.gather(
-                *(self._look(*each) for each in questions[start : start + AT_ONCE])
+                *(self._look_up_client(*each) for each in questions[start : start + MAX_CONCURRENT])
             )
 
-    async def _look(self, key: bytes, attempt: Attempt) -> None:
+    async def _look_up_client(self, key: bytes, attempt: Attempt) -> None:
         address = _parse(attempt.client_address)
-        if self._witness is None or address is None:
+        if self._collector is None or address is None:
             return
         found: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
-        self._witness.collect(request_of(attempt, attempt.when), address, partial(_tell, found))
+        self._collector.collect(
+            request_for_attempt(attempt, attempt.when), address, partial(_set_result, found)
+        )
         self._known.put(key, await found)
 
     def _with_log(self, attempt: Attempt, evidence: Evidence) -> Evidence:
-        """Add what the greyd that wrote the log knew."""
+        """Add what the log has of a client."""
         settings = self._settings
         if attempt.identity and settings.identity and not evidence.identity:
             domain = domain_of(attempt.sender)
@@ -115,7 +117,7 @@ class ReplayEvidenceCollector:
         return replace(evidence, signals=(*evidence.signals, *more))
 
 
-def _dns_witness(
+def _dns_collector(
     settings: Settings, whitelists: Whitelists, lookup: Lookup | None
 ) -> DnsEvidenceCollector:
     from greyd.dns.collector import DnsEvidenceCollector
@@ -129,13 +131,13 @@ def _raise(fault: BaseException) -> None:
     raise fault
 
 
-def _tell(found: asyncio.Future[Evidence], evidence: Evidence) -> None:
+def _set_result(found: asyncio.Future[Evidence], evidence: Evidence) -> None:
     if not found.done():
         found.set_result(evidence)
 
 
 def _key(attempt: Attempt) -> bytes:
-    """Return what an answer depends on; SPF with the sender's own name in it is rare."""
+    """Return what the evidence depends on; SPF macros with the sender's local part are rare."""
     parts = (
         attempt.client_address,
         attempt.client_name,

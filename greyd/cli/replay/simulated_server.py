@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from greyd.policy.observers import Observer, Observers
 from greyd.policy.pending_reply import PendingReply
@@ -16,7 +16,7 @@ from greyd.policy.policy import Policy
 from greyd.rules.address import Address, parse_address
 from greyd.rules.evidence import NO_EVIDENCE
 from greyd.rules.keys import Keys, request_keys
-from greyd.rules.reasons import PASS, Category, Reason
+from greyd.rules.reasons import Category, Reason
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.store.contract import TransactionalStore
 from greyd.whitelist.matcher import Whitelists
@@ -32,60 +32,53 @@ if TYPE_CHECKING:
     from greyd.store.contract import DoneCallback
     from greyd.whitelist.entries import WhitelistEntry
 
-_OF_THE_PAST = 86400
-"""Seconds before the log's beginning at which what was known then is taken to have begun."""
+_KNOWN_FOR_SECONDS = 86400
+"""What was known when the log began is assumed to have begun so long before."""
 
 KNOWN_BEFORE = frozenset(
     reason for reason in Reason if reason.category in (Category.KNOWN, Category.AUTO_WHITELISTED)
 )
-"""Reasons that rest on what a server remembers."""
-
-
-class Verdict(NamedTuple):
-    """What the server says of an attempt."""
-
-    passes: bool
-    reason: str
+"""Reasons that depend on what a server remembers."""
 
 
 class SimulatedServer:
-    """One server, at the time that it is told."""
+    """One server, in simulated time."""
 
     def __init__(self, settings: Settings, whitelists: Whitelists) -> None:
-        """Begin with nothing remembered; the time comes with each request."""
-        # Keys that can be read are the same decisions, only faster.
+        """Start with an empty store."""
+        # Plain keys lead to the same decisions as hashes, only faster.
         settings = replace(settings, test_time=True, privacy=False, privacy_key=None)
         self.settings = settings
         self._store = _SimulatedStore()
-        self._observer = _LastVerdict()
+        self._observer = _LastReason()
         self._known = _KnownEvidence()
         collector = self._known if settings.needs_evidence else None
         self._policy = Policy(
             settings, whitelists, self._store, Observers(self._observer), collector
         )
 
-    def ask(self, request: Request, now: int, evidence: Evidence) -> Verdict:
-        """Ask about an attempt, as Postfix does.
+    def decide(self, request: Request, now: int, evidence: Evidence) -> Reason:
+        """Return the decision on a request.
 
         Args:
-            request: what is asked; its ``policy_test_time`` is the time.
-            now: the time.
+            request: as Postfix sends it, with ``now`` as its ``policy_test_time``.
+            now: the time, in epoch seconds.
             evidence: what is known of the client.
         """
         self._known.evidence = evidence
         self._store.now = now
         self._policy.answer(request, PendingReply(_ignore))
-        return self._observer.verdict
+        return self._observer.reason
 
-    def learn(self, request: Request, now: int) -> None:
-        """See a user's mail to somebody elsewhere."""
+    def learn_outbound(self, request: Request, now: int) -> None:
+        """Learn from outbound mail of a local user."""
         user = request._replace(policy_context=b"outbound", sasl_username=b"user")
-        self.ask(user, now, NO_EVIDENCE)
+        self.decide(user, now, NO_EVIDENCE)
 
     # What was known before ----------------------------------------------------------------------
 
-    def knows(self, request: Request, reason: Reason, evidence: Evidence) -> bool:
-        """Whether anything is remembered by which it could pass for this reason."""
+    def remembers(self, request: Request, reason: Reason, evidence: Evidence) -> bool:
+        """Return whether the store has an entry by which a request can pass for this reason."""
         address, keys = self._keys(request, evidence)
         if address is None or keys is None:
             return True
@@ -96,12 +89,12 @@ class SimulatedServer:
         }.get(reason, keys.triplet)
         return not wanted or wanted in self._store.records
 
-    def suppose(self, request: Request, reason: Reason, now: int, evidence: Evidence) -> None:
-        """Remember what a server must have known that let a request pass for this reason."""
+    def assume_known(self, request: Request, reason: Reason, now: int, evidence: Evidence) -> None:
+        """Store what a server must have known that let a request pass for this reason."""
         _, keys = self._keys(request, evidence)
         if keys is None:
             return
-        settings, records, began = self.settings, self._store.records, now - _OF_THE_PAST
+        settings, records, began = self.settings, self._store.records, now - _KNOWN_FOR_SECONDS
         lives = now + settings.max_age_seconds
         known: dict[bytes, bytes] = {}
         if reason is Reason.CLIENT_AWL:
@@ -128,11 +121,11 @@ class SimulatedServer:
 
 
 def _ignore(_: bytes | None) -> None:
-    """Drop the reply; the observer keeps more than that."""
+    """Drop the reply: the observer keeps the reason."""
 
 
 class _KnownEvidence:
-    """An evidence collector that answers with what is known already."""
+    """A collector that returns evidence that is known already."""
 
     evidence: Evidence = NO_EVIDENCE
 
@@ -142,11 +135,11 @@ class _KnownEvidence:
         found(self.evidence)
 
     def close(self) -> None:
-        """Nothing is under way."""
+        """Do nothing: no query is under way."""
 
 
-class Remembering(Whitelists):
-    """Whitelists for servers that are asked about the same clients and recipients all the time."""
+class CachingWhitelists(Whitelists):
+    """Whitelists that cache their matches: a log repeats clients and recipients."""
 
     def __init__(self, *_: object) -> None:
         self._by_client = lru_cache(50_000)(super().match_client)
@@ -161,42 +154,42 @@ class Remembering(Whitelists):
         return self._by_recipient(recipient)
 
 
-class _LastVerdict(Observer):
-    """Keeps the last decision; the simulation ends with an error in greyd."""
+class _LastReason(Observer):
+    """Keeps the last decision's reason; an internal error ends the simulation."""
 
     def __init__(self) -> None:
-        self.verdict = Verdict(passes=True, reason="")
+        self.reason = Reason.INTERNAL_ERROR
 
     def decided(self, events: Sequence[DecisionEvent]) -> None:
         for event in events:
-            self.verdict = Verdict(event.reason.action == PASS, event.reason.text)
+            self.reason = event.reason
 
     def internal_error(self, part: str, error: BaseException, outcome: str) -> None:  # noqa: ARG002 - raised
         raise error
 
 
 class _SimulatedStore(TransactionalStore):
-    """A store in memory, at a time that is told; what is over goes whenever it has doubled."""
+    """A store in memory; each time it has doubled, expired entries are removed."""
 
-    _LEAST = 10_000
+    _MIN_ENTRIES = 10_000
 
     def __init__(self) -> None:
         self.now = 0
         self.records: dict[bytes, tuple[bytes, int]] = {}
-        """Values, and when they are forgotten."""
-        self._most = self._LEAST
+        """Values, and when they expire."""
+        self._max_entries = self._MIN_ENTRIES
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: DoneCallback) -> None:
         records, now = self.records, self.now
-        # The rules look at the times themselves, so what is over need not be left out here.
+        # The rules check the times themselves, so expired entries need not be left out here.
         found = [records.get(key) for key in keys]
         answer, changes = rule([each and each[0] for each in found])
         for key, value, ttl_seconds in changes:
             records[key] = (value, now + ttl_seconds)
-        if len(records) > self._most:
-            self._forget()
+        if len(records) > self._max_entries:
+            self._remove_expired()
         done(answer, None)
 
-    def _forget(self) -> None:
+    def _remove_expired(self) -> None:
         self.records = {key: each for key, each in self.records.items() if each[1] >= self.now}
-        self._most = max(2 * len(self.records), self._LEAST)
+        self._max_entries = max(2 * len(self.records), self._MIN_ENTRIES)

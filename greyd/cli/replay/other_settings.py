@@ -1,0 +1,87 @@
+"""The settings of ``--with``: which ones affect decisions, and what they need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.cli.errors import CommandError
+from greyd.config.server_settings import read_server_settings
+from greyd.config.sources import from_table
+from greyd.terminal import print_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from greyd.config.settings import Settings
+
+DECIDING_SETTINGS = (
+    "delay", "max-age", "retry-window", "auto-whitelist-clients", "mode", "preset", "identity",
+    "auto-whitelist-identities", "identity-age", "greylist", "signals", "dnsbl", "rhsbl", "dnswl",
+    "list-override", "learn-outbound", "lookup-by-host", "ipv4cidr", "ipv6cidr",
+    "whitelist-clients", "whitelist-recipients", "resolver", "dns-timeout",
+)  # fmt: skip
+"""Settings that can change a decision."""
+
+_DNS_SETTINGS = ("dnsbl", "rhsbl", "dnswl", "resolver", "dns-timeout")
+_DNS_SIGNALS = ("helo_no_address", "sender_no_mx", "dnsbl", "rhsbl", "spf_fail")
+
+
+def read_other_settings(settings: Settings, changes: Sequence[str], *, dns: bool) -> Settings:
+    """Return the server's settings with the changes of ``--with``.
+
+    Args:
+        settings: those of the server.
+        changes: each as NAME=VALUE.
+        dns: DNS is queried.
+
+    Raises:
+        CommandError: a setting does not affect decisions, or has no effect without DNS.
+        SettingsError: a value is invalid.
+    """
+    given = []
+    for change in changes:
+        name, equals, text = change.partition("=")
+        name = name.strip().lstrip("-").replace("_", "-")
+        if name not in DECIDING_SETTINGS:
+            raise CommandError(
+                f"--with {name}: not a setting that affects decisions; these are"
+                f" {', '.join(DECIDING_SETTINGS)}"
+            )
+        if not equals:
+            raise CommandError(f"--with {name}: write {name}=VALUE")
+        given += from_table({name: text}, "--with")
+    named = {each.option.name for each in given}
+    config = settings.config
+    other = read_server_settings([f"--config={config}"] if config else [], given)
+    for name in (*_DNS_SETTINGS, *_without_effect(other)):
+        if name in named and not dns and not getattr(settings, name, None):
+            raise CommandError(f"--with {name}: has no effect without DNS; add --dns")
+    for warning in other.warnings:
+        if warning.startswith("--with"):
+            print_error(warning)
+    return other
+
+
+def _without_effect(settings: Settings) -> Iterator[str]:
+    """Yield the settings whose values have no effect without DNS."""
+    if settings.identity == ("spf",):
+        yield "identity"
+    if set(settings.signals) <= set(_DNS_SIGNALS):
+        yield "signals"
+
+
+def print_limits(all_settings: Sequence[Settings], *, dns: bool) -> None:
+    """Print what the simulation cannot know."""
+    missing = []
+    if any(each.dnsbl or each.rhsbl or each.dnswl for each in all_settings):
+        missing.append("is on a DNS list")
+    if any("spf" in each.identity for each in all_settings):
+        missing.append("has an identity by SPF")
+    if any(each.greylist == "suspicious" or each.delays for each in all_settings):
+        missing.append(f"shows {', '.join(_DNS_SIGNALS)}")
+    if missing and dns:
+        print_error("DNS is queried now; its answers may have been others when the mail came")
+    elif missing:
+        print_error(
+            f"without --dns, no client {' or '.join(missing)}, unless greyd's own log says so"
+        )

@@ -1,0 +1,74 @@
+"""The requests that a log's attempts stand for, and the origins of their mail."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from greyd.cli.replay.sender_model import ClientPath
+from greyd.config.settings import Settings
+from greyd.rules.address import address_text, network_of, network_prefix, parse_address
+from greyd.rules.generic_hostnames import is_generic
+from greyd.rules.hostnames import normal_name, organisation_of
+from greyd.rules.request import Request
+
+if TYPE_CHECKING:
+    from greyd.maillog.attempts import Attempt
+
+_NETWORKS = Settings()
+"""The default networks, /24 and /64, for clients without a name."""
+
+
+@lru_cache(50_000)
+def origin_name(name: bytes, text: bytes) -> bytes:
+    """Return a name for the origin: the organisation of a client's name, else its network."""
+    address = parse_address(text)
+    if address is None:
+        return text
+    name = normal_name(name)
+    organisation = organisation_of(name)
+    if organisation and not is_generic(name, address):
+        return organisation
+    network = network_of(address, _NETWORKS)
+    prefix = network_prefix(network, address.bits, _NETWORKS)
+    return b"%b/%d" % (address_text(network, address.bits), prefix)
+
+
+def request_for_attempt(attempt: Attempt, now: int) -> Request:
+    """Return the request that Postfix would have sent at a time."""
+    path = ClientPath(attempt.client_name, attempt.client_address)
+    names = attempt.helo, attempt.reverse_name
+    return request_for_client(path, attempt.sender, attempt.recipient, *names, now)
+
+
+def request_for_client(
+    path: ClientPath,
+    sender: bytes,
+    recipient: bytes,
+    helo: bytes | None,
+    reverse_name: bytes | None,
+    now: int,
+) -> Request:
+    """Return a request for one mail.
+
+    Args:
+        path: the client.
+        sender: the envelope sender.
+        recipient: the envelope recipient.
+        helo: the HELO name, if the log has it.
+        reverse_name: the unconfirmed name, if the log has it.
+        now: the simulated time.
+    """
+    name = path.name
+    known = name not in (b"", b"unknown")
+    return Request(
+        request=b"smtpd_access_policy",
+        client_address=path.address,
+        client_name=name,
+        sender=sender,
+        recipient=recipient,
+        # Without a HELO name in the log, a client with a confirmed name is assumed to use it.
+        helo_name=helo if helo is not None or not known else name,
+        reverse_client_name=name if known else reverse_name or b"unknown",
+        policy_test_time=b"%d" % now,
+    )
