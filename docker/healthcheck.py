@@ -12,7 +12,7 @@ import http.client
 import sys
 
 from greyd.config.errors import SettingsError
-from greyd.config.loading import read_settings_of_server
+from greyd.config.server_settings import read_server_settings
 
 SECONDS = 3
 MAX_REASON_BYTES = 4096
@@ -21,7 +21,7 @@ MAX_REASON_BYTES = 4096
 def find_problem() -> str | None:
     """Return why the server is unhealthy, or None if it is healthy."""
     try:
-        endpoint = read_settings_of_server([]).metrics
+        endpoint = read_server_settings([]).metrics
     except SettingsError as error:
         return str(error)
     if endpoint is None:

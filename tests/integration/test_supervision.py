@@ -143,7 +143,7 @@ def test_a_look_through_the_store_that_fails_leaves_the_page_without_it(tmp_path
         fault.begin()
         for _ in range(3):
             assert get(metrics, "/")[0] == 200
-        outcome = "the page shows the last survey"
+        outcome = "the page shows the last summary"
         has_reported(server, metrics, "status page", "KeyError: 'unexpected'", outcome)
         assert errors_of(metrics, "status page") == 1, "not once for each reader"
         fault.end()
