@@ -179,7 +179,7 @@ def test_the_probing_of_a_store_that_is_away_goes_on_after_an_error(tmp_path: Pa
         ("event loop", "greyd.server.connection_registry:ConnectionRegistry.remove", ".*"),
         ("requests", "greyd.policy.policy:Policy.now", "the mail passes"),
         ("DNS", "greyd.dns.collector:DnsEvidenceCollector._combine", "going on without DNS"),
-        ("metrics port", "greyd.monitoring.status:server_stats", "the page can't be shown"),
+        ("metrics port", "greyd.monitoring.status:server_stats", "the page cannot be made"),
     ],
 )
 def test_a_callback_that_raises_is_logged_and_counted(
