@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -171,3 +172,66 @@ def test_the_files_that_contributing_names_exist() -> None:
     assert [
         name for name in named if not (GREYD / name).exists() and not (CHECKOUT / name).exists()
     ] == []
+
+
+# Messages -----------------------------------------------------------------------------------------
+
+OF_OTHERS = {
+    "Connection refused": "the operating system",
+    "Name or service not known": "the resolver",
+    "NOAUTH": "Redis",
+    "WRONGPASS": "Redis",
+    "NOPERM": "Redis",
+    "OOM command not allowed": "Redis",
+    "database or disk is full": "SQLite",
+}
+"""Quoted messages of other programs. A new one is added here."""
+
+MIN_WORDS = 2
+
+
+def texts_of_greyd() -> str:
+    """Return all texts in greyd's code, with a line feed for each variable part."""
+    texts = []
+    for path in GREYD.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    part.value if isinstance(part, ast.Constant) else "\n" for part in node.values
+                ]
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def is_in(texts: str, fragment: str) -> bool:
+    """Whether texts contain a fragment, which one variable part may divide."""
+    words = fragment.split(" ")
+    halves = ((" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words)))
+    return fragment in texts or any(one in texts and other in texts for one, other in halves)
+
+
+def quoted_messages(page: str, heading: str) -> list[str]:
+    """Return the texts in code in the first column of a section's table."""
+    section = (DOCS / page).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+    return [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"), [("troubleshooting.md", "Store away"), ("operations.md", "Logs")]
+)
+def test_the_messages_that_a_page_quotes_are_greyd_s(page: str, heading: str) -> None:
+    messages = quoted_messages(page, heading)
+    assert len(messages) > 8
+    texts = texts_of_greyd()
+    fragments = [
+        fragment.strip(" ,;:()")
+        for message in messages
+        if message not in OF_OTHERS
+        for fragment in re.split(r"…|\b[A-Z]+\b|[\d.:]+", message)
+    ]
+    whole = [fragment for fragment in fragments if len(fragment.split()) >= MIN_WORDS]
+    assert len(whole) > 5
+    assert [fragment for fragment in whole if not is_in(texts, fragment)] == []
