@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -30,7 +30,7 @@ from greyd.whitelist.hits import (
     hit_key,
     load_counting_since,
 )
-from greyd.whitelist.lint.findings import ERROR
+from greyd.whitelist.lint.findings import ERROR, LintFinding
 from greyd.whitelist.lint.linter import lint
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _WhitelistFiles(NamedTuple):
         """Yield all entries, each with its list."""
         for which, sources in self.sources.items():
             for source in sources:
-                for entry in parse_entries(source, [], ""):
+                for entry in parse_entries(source, []):
                     yield which, entry
 
 
@@ -173,10 +173,22 @@ def _print_findings(context: CommandContext, read: _WhitelistFiles) -> int:
             "entries": number,
             "errors": errors,
             "notes": notes,
-            "findings": [{"list": which, **finding._asdict()} for which, finding in findings],
+            "findings": [_as_json(which, finding) for which, finding in findings],
         }
     )
     return EXIT_NO if findings else 0
+
+
+def _as_json(which: str, finding: LintFinding) -> dict[str, Any]:
+    return {
+        "list": which,
+        "file": finding.file,
+        "line": finding.line,
+        "text": finding.text,
+        "severity": finding.severity,
+        "what": finding.problem,
+        "remedy": finding.remedy,
+    }
 
 
 # What still works ---------------------------------------------------------------------------------
@@ -195,13 +207,13 @@ class _EntryHits(NamedTuple):
 async def _print_hits(context: CommandContext, read: _WhitelistFiles, sort: str) -> int:
     since, lines = await _read_hits(context, list(read.entries()))
     if sort == "hits":
-        lines.sort(key=lambda line: -line.hit.number)
+        lines.sort(key=lambda line: -line.hit.count)
     texts = [(line, excerpt(line.entry.text.decode(errors="backslashreplace"))) for line in lines]
-    never = sum(1 for line in lines if not (line.hit.number or line.same_as))
+    never = sum(1 for line in lines if not (line.hit.count or line.same_as))
     context.print_table(
         ("hits", "last hit", "where", "entry"),
         [
-            (str(line.hit.number), _last_hit(line), f"{line.entry.file}:{line.entry.line}", text)
+            (str(line.hit.count), _last_hit(line), f"{line.entry.file}:{line.entry.line}", text)
             for line, text in texts
         ],
         numbers=("hits",),
@@ -222,7 +234,7 @@ async def _print_hits(context: CommandContext, read: _WhitelistFiles, sort: str)
                     "file": line.entry.file,
                     "line": line.entry.line,
                     "text": text,
-                    "hits": line.hit.number,
+                    "hits": line.hit.count,
                     "last_hit": line.hit.last_hit or None,
                     "same_as": line.same_as and f"{line.same_as.file}:{line.same_as.line}",
                 }

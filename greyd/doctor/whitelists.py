@@ -37,7 +37,7 @@ def check_whitelists(
         finding_of_lines(whitelists, files),
         *(
             error("whitelists: readable", f"{fault}; the server goes on without it", RELOAD)
-            for fault in lists.failed
+            for fault in lists.errors
         ),
         finding_of_permissions(files, process),
         finding_of_use(whitelists, metrics),

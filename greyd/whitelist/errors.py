@@ -6,4 +6,4 @@ from greyd.errors import GreydError
 
 
 class WhitelistError(GreydError):
-    """A file can't be read."""
+    """A whitelist file cannot be read; the text says why."""

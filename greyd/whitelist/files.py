@@ -1,15 +1,16 @@
-"""Which whitelist files are in force, and reading them at the start and again.
+"""Which whitelist files are in force, and how they are loaded and reloaded.
 
-Without ``--whitelist-clients`` (or ``-recipients``) the first of these main files that exists is
-taken, and the ``.local`` file beside it: ``/etc/greyd/…``, ``/etc/postgrey/…``,
-``/etc/postfix/postgrey_…``. Where none exists it is the one that comes with greyd, and
+Without ``--whitelist-clients`` (or ``--whitelist-recipients``) greyd reads the first main file that
+exists, and the ``.local`` file beside it: ``/etc/greyd/…``, ``/etc/postgrey/…``,
+``/etc/postfix/postgrey_…``. If there is none, it reads the bundled file and
 ``/etc/greyd/….local``.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from greyd.whitelist.dns_override import read_override
 from greyd.whitelist.entries import WhitelistFile, read_whitelist_file
@@ -21,15 +22,14 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
 
-
 MAX_LOGGED_DIAGNOSTICS = 50
-"""Lines about a whitelist's content that one reading writes to the log."""
+"""Diagnostics that one load or reload logs."""
 
 _PLACES = ("/etc/greyd/", "/etc/postgrey/", "/etc/postfix/postgrey_")
 
 
 def bundled_whitelist(name: str) -> Path:
-    """Return the path of a whitelist that comes with greyd."""
+    """Return the path of a whitelist that is part of greyd."""
     package = Path(__file__).parent.parent
     installed = package / "whitelists" / name
     return installed if installed.exists() else package.parent / "whitelists" / name
@@ -47,7 +47,7 @@ def files_in_force(given: Sequence[Path], name: str) -> list[Path]:
 
 
 class _MessageLog(Protocol):
-    """A log that takes lines of two severities."""
+    """A log with two severities."""
 
     def warning(self, message: str) -> None:
         """Log a warning."""
@@ -56,17 +56,18 @@ class _MessageLog(Protocol):
         """Log information."""
 
 
-class LoadMessages(NamedTuple):
-    """What the log is to say of a reading.
+@dataclass(frozen=True, slots=True)
+class LoadMessages:
+    """The messages of a load or reload, to be logged.
 
-    Whitelists may be read in a thread, and only the event loop's thread logs.
+    Whitelists may be read in a thread, but only the event loop's thread logs.
     """
 
     warnings: list[str]
     summary: str = ""
 
     def log_to(self, log: _MessageLog) -> None:
-        """Log them."""
+        """Log the messages."""
         for warning in self.warnings:
             log.warning(warning)
         if self.summary:
@@ -74,33 +75,34 @@ class LoadMessages(NamedTuple):
 
 
 def load_whitelists(settings: Settings) -> tuple[Whitelists, LoadMessages]:
-    """Read the whitelists at the start; a file that can't be read is a warning."""
+    """Load the whitelists for the start; an unreadable file causes a warning."""
     read = read_whitelist_files(settings)
-    whitelists = read.whitelists()._replace(complete=not read.failed)
-    without_it = [f"whitelist {error}; going on without it" for error in read.failed]
-    return whitelists, _messages(read, whitelists, without_it)
+    whitelists = replace(read.whitelists(), complete=not read.errors)
+    warnings = [f"whitelist {error}; continuing without it" for error in read.errors]
+    return whitelists, _messages(read, whitelists, warnings)
 
 
 def reload_whitelists(settings: Settings) -> tuple[Whitelists | None, LoadMessages]:
-    """Read the whitelists again; None, and the old ones stay, where a file can't be read."""
+    """Reload the whitelists; None if a file cannot be read, so that the old ones stay."""
     read = read_whitelist_files(settings)
-    if read.failed:
-        old_stay = "the old whitelists stay in force"
-        return None, LoadMessages([f"whitelist {error}; {old_stay}" for error in read.failed])
+    if read.errors:
+        consequence = "the old whitelists stay in force"
+        return None, LoadMessages([f"whitelist {error}; {consequence}" for error in read.errors])
     whitelists = read.whitelists()
     return whitelists, _messages(read, whitelists)
 
 
-class WhitelistFiles(NamedTuple):
-    """The files' content, and why others can't be read."""
+@dataclass(frozen=True, slots=True)
+class WhitelistFiles:
+    """The content of the files in force, and the errors of unreadable ones."""
 
     clients: list[WhitelistFile]
     recipients: list[WhitelistFile]
     override: list[WhitelistFile]
-    failed: list[WhitelistError]
+    errors: list[WhitelistError]
 
     def whitelists(self) -> Whitelists:
-        """Return what matches as they say."""
+        """Return the matchers for the files."""
         return Whitelists(
             ClientWhitelist(self.clients),
             RecipientWhitelist(self.recipients),
@@ -110,28 +112,28 @@ class WhitelistFiles(NamedTuple):
 
 def read_whitelist_files(settings: Settings) -> WhitelistFiles:
     """Read the files in force."""
-    failed: list[WhitelistError] = []
+    errors: list[WhitelistError] = []
     return WhitelistFiles(
-        _read_all(files_in_force(settings.whitelist_clients, "whitelist_clients"), failed),
-        _read_all(files_in_force(settings.whitelist_recipients, "whitelist_recipients"), failed),
-        _read_all(settings.list_override, failed),
-        failed,
+        _read_all(files_in_force(settings.whitelist_clients, "whitelist_clients"), errors),
+        _read_all(files_in_force(settings.whitelist_recipients, "whitelist_recipients"), errors),
+        _read_all(settings.list_override, errors),
+        errors,
     )
 
 
-def _read_all(paths: Sequence[Path], failed: list[WhitelistError]) -> list[WhitelistFile]:
+def _read_all(paths: Sequence[Path], errors: list[WhitelistError]) -> list[WhitelistFile]:
     sources = []
     for path in paths:
         try:
             sources.append(read_whitelist_file(str(path)))
         except WhitelistError as error:
             if not is_absent_local(path):
-                failed.append(error)
+                errors.append(error)
     return sources
 
 
 def is_absent_local(path: Path) -> bool:
-    """Whether a .local file is not there: postgrey, too, takes it for an empty one."""
+    """Whether it is a .local file that does not exist, which is no error, as in postgrey."""
     return path.suffix == ".local" and not path.exists()
 
 
@@ -141,9 +143,7 @@ def _messages(
     diagnostics = whitelists.diagnostics
     warnings = [*warnings, *map(str, diagnostics[:MAX_LOGGED_DIAGNOSTICS])]
     if len(diagnostics) > MAX_LOGGED_DIAGNOSTICS:
-        warnings.append(
-            f"whitelists: {len(diagnostics) - MAX_LOGGED_DIAGNOSTICS} more lines like these"
-        )
+        warnings.append(f"whitelists: {len(diagnostics) - MAX_LOGGED_DIAGNOSTICS} more diagnostics")
     files = ", ".join(source.file for source in (*read.clients, *read.recipients))
     return LoadMessages(
         warnings,

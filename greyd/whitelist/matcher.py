@@ -1,31 +1,27 @@
-r"""Whitelists in postgrey's format: files in, a matcher out.
+"""Whitelists in postgrey's format.
 
-A file is read line by line. ``#`` starts a comment anywhere, space around is trimmed, blank lines
-count for nothing. Clients (``client_name`` and ``client_address`` are matched)::
+Entries of the client whitelist are matched against ``client_name`` and ``client_address``::
 
-    /regex/                  searched in the name, case-blind
-    192.0.2.7, 192.0.2.0/24  IPv4 address, network; 192.0.2 is 192.0.2.0/24
-    2001:db8::/32            IPv6 address, network: anything with two colons
-    example.com              that name, and every name below it
+    /regex/                  matches anywhere in the name, ignoring case
+    192.0.2.7, 192.0.2.0/24  an IPv4 address or network; 192.0.2 is 192.0.2.0/24
+    2001:db8::/32            an IPv6 address or network: anything with two colons
+    example.com              the name, and all names below it
 
-Recipients::
+Entries of the recipient whitelist::
 
-    /regex/                  searched in the address, case-blind
-    user@example.com         that address, and user+anything@example.com
-    user@                    that local part at any domain, extensions too
+    /regex/                  matches anywhere in the address, ignoring case
+    user@example.com         the address, and user+anything@example.com
+    user@                    the local part at any domain, with extensions too
     example.com              the domain and its subdomains
 
-Patterns are Perl's, as far as a search in linear time can take them (RE2): a name is under the
-control of whoever sends mail, and must not be able to hang the server. What RE2 can't take
-(look-around, back-references, possessive and atomic forms) is reported with its line and skipped.
-
-Nothing here raises for what stands in a file: a line that can't be used becomes a remark.
+No content of a file is an error: a line that cannot be used becomes a diagnostic.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from greyd.rules.networks import Network
 from greyd.whitelist.entries import (
@@ -33,10 +29,10 @@ from greyd.whitelist.entries import (
     Diagnostic,
     WhitelistEntry,
     WhitelistFile,
+    diagnostic_of,
     is_pattern,
     network_of_entry,
     parse_entries,
-    quoted,
 )
 from greyd.whitelist.patterns import PatternList
 
@@ -44,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from greyd.rules.address import Address
+
 
 _IPV4_LIKE = re.compile(rb"[0-9.]+(/[0-9.]*)?|[0-9]+(\.[0-9*]+){1,3}")
 
@@ -67,10 +64,10 @@ class ClientWhitelist:
         self.diagnostics: list[Diagnostic] = []
         self._names: dict[bytes, WhitelistEntry] = {}
         self._networks: dict[int, dict[int, dict[int, WhitelistEntry]]] = {32: {}, 128: {}}
-        """For addresses of so many bits, and the free ones of a network: entries by the others."""
+        """Entries by the address's bits, the network's host bits, and its number without these."""
         self._patterns = PatternList()
         for source in sources:
-            for entry in parse_entries(source, self.diagnostics, "a host name"):
+            for entry in parse_entries(source, self.diagnostics):
                 self._add(entry)
         self._patterns.combine()
 
@@ -87,7 +84,9 @@ class ClientWhitelist:
         elif network := self._network_of(entry):
             if network.bits == 128 and 32 <= network.prefix <= 96 and _overlaps(network, _NAT64):
                 self._report(
-                    entry, "clients behind NAT64 count by their IPv4 addresses: write those"
+                    entry,
+                    "does not match clients behind NAT64, which count by their IPv4 addresses",
+                    "write the IPv4 addresses",
                 )
             family = self._networks[network.bits]
             free = network.bits - network.prefix
@@ -99,27 +98,31 @@ class ClientWhitelist:
     def _network_of(self, entry: WhitelistEntry) -> Network | None:
         network = network_of_entry(entry.text)
         if network and entry.text.count(b".") == 1 and PARTIAL_IPV4.fullmatch(entry.text):
-            excerpt = entry.text.decode()
+            text = entry.text.decode()
             self._report(
                 entry,
-                f"read as {excerpt}.0.0/24, as postgrey does; write {excerpt}.0.0/16 or /24 out",
+                f"read as {text}.0.0/24, as postgrey does",
+                f"write {text}.0.0/16 or {text}.0.0/24",
             )
         return network
 
     def _check_name(self, entry: WhitelistEntry) -> None:
         text = entry.text
         if text.startswith(b"/"):
-            self._report(entry, "read as a host name, which never matches; a pattern is /…/")
+            self._report(
+                entry,
+                "never matches: read as a host name, because the closing slash is missing",
+                "write a pattern as /…/",
+            )
         elif text.count(b":") > 1 or _IPV4_LIKE.fullmatch(text):
-            self._report(entry, "no valid address or network, read as a host name")
+            problem = "no valid address or network, so it is read as a host name"
+            self._report(entry, problem, "correct it")
 
-    def _report(self, entry: WhitelistEntry, text: str) -> None:
-        self.diagnostics.append(
-            Diagnostic(entry.file, entry.line, f"{quoted(entry.text)} – {text}")
-        )
+    def _report(self, entry: WhitelistEntry, problem: str, remedy: str) -> None:
+        self.diagnostics.append(diagnostic_of(entry, problem, remedy))
 
     def match(self, name: bytes, address: Address | None) -> WhitelistEntry | None:
-        """Return the entry that lets a client pass: by its name, else by its address."""
+        """Return the entry that matches a client by name or address."""
         lower = name.lower()
         return (
             self._match_suffix(lower) or self._match_network(address) or self._patterns.first(name)
@@ -154,7 +157,7 @@ class RecipientWhitelist:
         self._domains: dict[bytes, WhitelistEntry] = {}
         self._patterns = PatternList()
         for source in sources:
-            for entry in parse_entries(source, self.diagnostics, "an address"):
+            for entry in parse_entries(source, self.diagnostics):
                 self._add(entry)
         self._patterns.combine()
 
@@ -187,7 +190,7 @@ class RecipientWhitelist:
             for rest in (at + domain, at):
                 if (entry := self._addresses.get(local[:end] + rest)) is not None:
                     return entry
-            # Without its extension, which is not empty, it is still the same recipient.
+            # The address without a non-empty extension belongs to the same recipient.
             end = local.rfind(b"+", 0, min(end, len(local) - 1))
             if end < 0:
                 return None
@@ -201,19 +204,20 @@ class RecipientWhitelist:
         return None
 
 
-class Whitelists(NamedTuple):
-    """All lists, as they are in force together."""
+@dataclass(frozen=True)
+class Whitelists:
+    """The whitelists in force. Without slots, so that a subclass can add caches."""
 
     clients: ClientWhitelist
     recipients: RecipientWhitelist
-    override: ClientWhitelist = ClientWhitelist(())
+    override: ClientWhitelist = field(default_factory=lambda: ClientWhitelist(()))
     """Clients whose listings on DNS lists do not count."""
     complete: bool = True
-    """Whether all of their files could be read."""
+    """Whether all files could be read."""
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
-        """What their authors should know, the clients' files first."""
+        """The diagnostics of all files."""
         return self.clients.diagnostics + self.recipients.diagnostics + self.override.diagnostics
 
     def match_client(self, name: bytes, address: Address | None) -> WhitelistEntry | None:

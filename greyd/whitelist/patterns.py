@@ -1,4 +1,9 @@
-"""Patterns of whitelists, searched by RE2."""
+"""Patterns of whitelists: Perl's, as far as RE2 can search for them in linear time.
+
+The names they are searched in come from strangers, so no pattern may take longer than the name is
+long. RE2 does not support look-around, back-references, and possessive or atomic groups; a pattern
+with one of these is skipped with a diagnostic.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import re2
 
-from greyd.whitelist.entries import Diagnostic, WhitelistEntry, quoted
+from greyd.whitelist.entries import Diagnostic, WhitelistEntry, diagnostic_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,25 +24,25 @@ if not hasattr(re2, "Options"):
     raise ImportError(f"{re2.__file__} is another package of that name", name="re2")
 
 
-def _options(most_bytes: int) -> re2.Options:
+def _options(max_memory_bytes: int) -> re2.Options:
     options = re2.Options()
     options.case_sensitive = False
     options.encoding = re2.Options.Encoding.LATIN1
     options.never_capture = True
     options.log_errors = False
-    options.max_mem = most_bytes
+    options.max_mem = max_memory_bytes
     return options
 
 
 _SINGLE_OPTIONS = _options(2**20)
 _GROUP_OPTIONS = _options(2**23)
-# Names hold no line feed, so both of Perl's ends of a string are RE2's only one.
+# Names contain no line feed, so Perl's \Z and \z are the same here; RE2 has only \z.
 _PERL_ONLY = re.compile(rb"\\.|\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\]", re.DOTALL)
 _IN_CLASS = re.compile(rb"\\h|\\.", re.DOTALL)
 
 
 def _to_re2(pattern: bytes) -> bytes:
-    """Write what Perl and RE2 only spell differently as RE2 does."""
+    """Translate escapes that Perl and RE2 write differently."""
 
     def spell(found: re.Match[bytes]) -> bytes:
         if found[0].startswith(b"["):
@@ -51,7 +56,7 @@ _GROUP_SIZE = 200
 
 
 class PatternList:
-    """Patterns that are searched together: most names match none, and one search says so."""
+    """Patterns that are searched in groups, as most names match none of them."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[Search, WhitelistEntry]] = []
@@ -61,7 +66,7 @@ class PatternList:
         return len(self._entries)
 
     def add(self, entry: WhitelistEntry, diagnostics: list[Diagnostic]) -> None:
-        """Add the pattern of an entry, or a remark why it can't be searched."""
+        """Add the pattern of an entry, or a diagnostic if RE2 does not support it."""
         pattern = entry.text[1:-1]
         try:
             if not pattern:
@@ -69,22 +74,22 @@ class PatternList:
             self._entries.append((compile_search(pattern), entry))
         except re2.error as error:
             reason = str(error).removeprefix("b'").removesuffix("'")
-            text = f"{quoted(entry.text)} – skipped: {reason}; write the pattern without it"
-            diagnostics.append(Diagnostic(entry.file, entry.line, text))
+            remedy = "rewrite the pattern without it"
+            diagnostics.append(diagnostic_of(entry, f"skipped: {reason}", remedy))
 
     def first(self, text: bytes) -> WhitelistEntry | None:
-        """Return the first entry whose pattern is found in ``text``."""
+        """Return the first entry whose pattern matches anywhere in ``text``."""
         for search, group in self._groups:
             if search(text):
                 return next((entry for each, entry in group if each(text)), None)
         return None
 
     def combine(self) -> None:
-        """Make what was added ready to be searched."""
+        """Compile the groups; required between ``add`` and ``first``."""
         for start in range(0, len(self._entries), _GROUP_SIZE):
             group = self._entries[start : start + _GROUP_SIZE]
             try:
-                # What begins with \Q may reach beyond its own pattern's end.
+                # A quotation that starts with \Q may extend beyond its own pattern.
                 if any(b"\\Q" in entry.text for _, entry in group):
                     raise re2.error("quoted")
                 any_of = b"|".join(b"(?:%b)" % entry.text[1:-1] for _, entry in group)
@@ -94,10 +99,10 @@ class PatternList:
 
 
 def compile_search(pattern: bytes) -> Search:
-    """Return what searches a pattern as the lists do.
+    """Return a function that searches for a pattern, ignoring case.
 
     Raises:
-        re2.error: it can't be searched.
+        re2.error: RE2 does not support the pattern.
     """
     return _compile(pattern, _SINGLE_OPTIONS)
 

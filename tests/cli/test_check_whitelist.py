@@ -39,12 +39,12 @@ def test_what_is_found_has_file_line_and_remedy_and_the_status_says_so(tmp_path:
     done = run("check-whitelist", **variables)
     assert done.returncode == 1
     assert done.stdout.splitlines()[:3] == [
-        f'{tmp_path}/whitelist_clients:2: "*.example.com" – never matches; write example.com,'
-        " which covers all names below it too",
-        f'{tmp_path}/whitelist_recipients:1: "192.0.2.1" – never matches: an address of a client;'
-        " move it to the clients' list",
+        f'{tmp_path}/whitelist_clients:2: "*.example.com" – never matches: it starts with "*.";'
+        " write example.com, which also matches all names below it",
+        f'{tmp_path}/whitelist_recipients:1: "192.0.2.1" – never matches: the address of a client;'
+        " move it to the clients list",
         f'{tmp_path}/whitelist_recipients:3: note: "a.x.example" – covered by'
-        f' {tmp_path}/whitelist_recipients:2: "x.example"; take one of them out',
+        f' {tmp_path}/whitelist_recipients:2: "x.example"; remove one of them',
     ]
     assert "5 entries" in done.stdout
     assert "2 errors, 1 notes" in done.stdout

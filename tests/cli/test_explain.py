@@ -359,7 +359,7 @@ def test_a_name_that_does_not_lead_back_is_told_to_be_the_reason(place: Path) ->
     assert "does not resolve back to it" in step(answer, "request")["details"][0]
     near = step(answer, "client whitelist")["near"]
     assert near[0]["entry"] == "white.example"
-    assert "does not lead back" in near[0]["why"]
+    assert "does not resolve back" in near[0]["why"]
 
 
 def test_an_address_without_a_name_and_one_that_is_confirmed_by_now_are_told(place: Path) -> None:
@@ -414,7 +414,7 @@ def test_a_correspondence_is_told(place: Path) -> None:
 def test_hits_are_not_counted_by_it(place: Path) -> None:
     told(place, *REQUEST, "--client-name=mx.white.example")
     assert not [
-        v for k, v in content(f"sqlite:{place / 'greyd.db'}").items() if HitCount.load(v).number
+        v for k, v in content(f"sqlite:{place / 'greyd.db'}").items() if HitCount.load(v).count
     ]
 
 

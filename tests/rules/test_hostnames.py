@@ -273,5 +273,6 @@ def test_an_override_is_read_as_postfix_reads_an_access_table() -> None:
     assert not spared("mlsend.example", "10.20.0.1")
     assert [diagnostic.line for diagnostic in clients.diagnostics] == [5, 8, 9]
     assert str(clients.diagnostics[2]) == (
-        'rbl_override:9: "alone.example" – skipped; write a domain or an address, then OK'
+        'rbl_override:9: "alone.example" – skipped: the action is not OK, PERMIT, DUNNO or'
+        " a number; write a domain or an address, then OK"
     )

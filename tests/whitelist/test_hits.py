@@ -48,7 +48,7 @@ def guard_of(store: Store) -> CircuitBreaker:
 
 async def number(store: Store, which: str, text: bytes) -> int:
     record = await store.get(hit_key(which, text))
-    return HitCount.load(record and record.value).number
+    return HitCount.load(record and record.value).count
 
 
 def test_each_entry_s_hits_are_counted_and_stored() -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with the lines of a whitelist: what is found, and what is not."""
+"""The whitelist linter: which lines it reports, and which it does not."""
 
 from __future__ import annotations
 
@@ -29,66 +29,66 @@ def only(which: str, line: str) -> LintFinding:
     return finding
 
 
-# Every line, how bad it is, and words of what is said of it.
+# An entry, the severity of the finding, and a pattern for its text.
 OF_CLIENTS = [
     (".example.com", ERROR, "never matches.*write example.com,"),
     ("*.example.com", ERROR, "never matches.*write example.com,"),
     ("@example.com", ERROR, "never matches.*write example.com,"),
     ("bob@example.com", ERROR, "a mail address.*recipients"),
     ("bob@", ERROR, "a mail address.*recipients"),
-    ("example.com.", ERROR, "without a dot.*write example.com$"),
-    ("smtp://mx.example.com:25/", ERROR, "URL.*write mx.example.com$"),
-    ("mx.example.com:25", ERROR, "no port.*write mx.example.com$"),
+    ("example.com.", ERROR, "ends with a dot.*write example.com$"),
+    ("smtp://mx.example.com:25/", ERROR, "a URL.*write mx.example.com$"),
+    ("mx.example.com:25", ERROR, "has a port.*write mx.example.com$"),
     ("[192.0.2.7]", ERROR, "write 192.0.2.7$"),
     ("[mx.example.com]", ERROR, "write mx.example.com$"),
     ("bücher.example", ERROR, "ASCII.*write xn--bcher-kva.example$"),
-    ("unknown", ERROR, "no confirmed name"),
-    ("com", ERROR, "everybody below .com"),
-    ("co.uk", ERROR, "everybody below .co.uk"),
+    ("unknown", ERROR, "without a confirmed name"),
+    ("com", ERROR, "all names below .com"),
+    ("co.uk", ERROR, "all names below .co.uk"),
     ("intranet", NOTE, "no dot"),
     ("300.1.2.3", ERROR, "300 is more than 255"),
     ("192.0.2.0/33", ERROR, "0 to 32"),
-    ("10", ERROR, "write 10.0.0.0/8"),
-    ("10.20", ERROR, "read as 10.20.0.0/24.*write 10.20.0.0/16 or /24"),
+    ("10", ERROR, "write 10.0.0.0/8$"),
+    ("10.20", ERROR, "read as 10.20.0.0/24.*write 10.20.0.0/16 or 10.20.0.0/24$"),
     ("1.2.3.4.5", ERROR, "no valid address"),
     ("192.0.2.*", ERROR, "write 192.0.2.0/24$"),
     ("192.0.*.*", ERROR, "write 192.0.0.0/16$"),
     ("192.0.2.1-192.0.2.9", ERROR, "range"),
     ("192.0.2.0/255.255.255.0", ERROR, "write 192.0.2.0/24$"),
     ("010.0.0.1", ERROR, "write 10.0.0.1$"),
-    ("192.0.2.5/24", NOTE, "read as 192.0.2.0/24.*192.0.2.5 for the one"),
+    ("192.0.2.5/24", NOTE, "read as 192.0.2.0/24.*192.0.2.5 for the single"),
     ("2001:db8::1/32", NOTE, "read as 2001:db8::/32"),
     ("2001:db8::/200", ERROR, "no valid address"),
-    ("0.0.0.0/0", ERROR, "everybody passes|lets everybody pass"),
-    ("::/0", ERROR, "lets everybody pass"),
+    ("0.0.0.0/0", ERROR, "lets every client pass"),
+    ("::/0", ERROR, "lets every client pass"),
     ("12.0.0.0/6", NOTE, "enormous"),
-    ("a.example b.example", ERROR, "one entry a line"),
-    ("a.example,b.example", ERROR, "can't hold ,"),
-    ('"a.example"', ERROR, "can't hold \""),
+    ("a.example b.example", ERROR, "contains spaces.*one entry per line"),
+    ("a.example,b.example", ERROR, "cannot contain ,"),
+    ('"a.example"', ERROR, 'cannot contain "'),
     ("mail*.example.com", ERROR, r"write /\^mail\.\*\\\.example\\\.com\$/"),
     ("/^mail.example.com$/", NOTE, r"any character.*mail\\\.example\\\.com"),
     (r"/^mail\.example\.com/", NOTE, "end it with \\$"),
-    (r"/^mail\.example\.com$/i", ERROR, "no pattern.*write /.*/, which is case-blind"),
-    (r"/foo#bar\.example$/", ERROR, r"# begins a comment.*\\x23"),
+    (r"/^mail\.example\.com$/i", ERROR, "no pattern.*write /.*/, which ignores case"),
+    (r"/foo#bar\.example$/", ERROR, r"# starts a comment.*\\x23"),
     (r"/*.example.com$/", ERROR, r"write \.\*"),
     (r"/^mail*\.example\.com$/", NOTE, r"l\* repeats l"),
-    ("/mail/", NOTE, "wherever"),
-    ("/x/", ERROR, "matches names such as"),
-    ("/[0-9]+/", ERROR, "matches names such as"),
+    ("/mail/", NOTE, "every name that contains"),
+    ("/x/", ERROR, "unrelated names, such as"),
+    ("/[0-9]+/", ERROR, "unrelated names, such as"),
     ("/^[0-9]+-/", NOTE, "no letter"),
-    (r"/^192\.0\.2\./", ERROR, "never in its address"),
+    (r"/^192\.0\.2\./", ERROR, "not in its address"),
     ("/a|/", ERROR, "alternative is empty"),
     ("/.*/", ERROR, "every client"),
-    ("/nown/", ERROR, "called unknown"),
+    ("/nown/", ERROR, "matches unknown, the name"),
     ("/(/", ERROR, "skipped"),
     ("//", ERROR, "skipped"),
     ("/", ERROR, "never matches"),
     ("/abc", ERROR, "never matches"),
-    (r"/foo@bar\.com$/", ERROR, "holds @"),
+    (r"/foo@bar\.com$/", ERROR, "contain no @"),
     ("/(?=x)y/", ERROR, "skipped"),
-    (r"/example\.com\.$/", ERROR, "without a dot"),
-    (r"/\.ru$/", ERROR, "everybody below .ru"),
-    ("a" * 64 + ".example.com", ERROR, "no host name"),
+    (r"/example\.com\.$/", ERROR, "do not end with a dot"),
+    (r"/\.ru$/", ERROR, "all names below .ru"),
+    ("a" * 64 + ".example.com", ERROR, "not a valid host name"),
 ]
 
 GOOD_CLIENTS = [
@@ -112,8 +112,8 @@ OF_RECIPIENTS = [
     ("<bob@example.org>", ERROR, "write bob@example.org$"),
     ("mailto:bob@example.org", ERROR, "write bob@example.org$"),
     ("postmaster", ERROR, "write postmaster@ for"),
-    ("info", ERROR, "everybody below.*write info@ for"),
-    ("co.uk", ERROR, "everybody below .co.uk"),
+    ("info", ERROR, "all addresses below .info.*write info@ for"),
+    ("co.uk", ERROR, "all names below .co.uk"),
     ("bücher.example", ERROR, "xn--bcher-kva.example$"),
     ("user@bücher.example", NOTE, "write user@xn--bcher-kva.example$"),
     ("bob@example.org.", ERROR, "write bob@example.org$"),
@@ -124,10 +124,10 @@ OF_RECIPIENTS = [
     ("/alarm/i", ERROR, "write /alarm/"),
     ("/@/", ERROR, "every recipient"),
     ("/^bob@example.org$/", NOTE, r"bob@example\\\.org"),
-    ("/ab/", NOTE, "wherever"),
-    ("/abc", ERROR, "close it"),
-    ("/a#b@example/", ERROR, "# begins a comment"),
-    ("a b", ERROR, "one entry a line"),
+    ("/ab/", NOTE, "every address that contains"),
+    ("/abc", ERROR, "closing slash is missing"),
+    ("/a#b@example/", ERROR, "# starts a comment"),
+    ("a b", ERROR, "contains spaces.*one entry per line"),
 ]
 
 GOOD_RECIPIENTS = [
@@ -139,19 +139,19 @@ CASES = [(CLIENTS, *case) for case in OF_CLIENTS] + [(RECIPIENTS, *case) for cas
 
 
 @pytest.mark.parametrize(("which", "line", "severity", "words"), CASES)
-def test_a_line_that_means_something_else_is_told_with_its_remedy(
+def test_a_line_that_does_not_do_what_it_seems_to_is_reported_with_a_remedy(
     which: str, line: str, severity: str, words: str
 ) -> None:
     finding = only(which, line)
     assert finding.severity == severity
-    assert re.search(words, f"{finding.what}; {finding.remedy}"), str(finding)
+    assert re.search(words, f"{finding.problem}; {finding.remedy}"), str(finding)
     assert finding.remedy
 
 
 @pytest.mark.parametrize(("which", "line"),
                          [(CLIENTS, line) for line in GOOD_CLIENTS]
                          + [(RECIPIENTS, line) for line in GOOD_RECIPIENTS])  # fmt: skip
-def test_a_line_that_means_what_it_says_is_not_remarked_upon(which: str, line: str) -> None:
+def test_a_good_line_is_not_reported(which: str, line: str) -> None:
     assert [str(each) for each in found(which, line)] == []
 
 
@@ -160,12 +160,12 @@ def test_a_line_that_means_what_it_says_is_not_remarked_upon(which: str, line: s
     [
         (line, name, address)
         for line, severity, what in OF_CLIENTS
-        if severity == ERROR and "never" in only(CLIENTS, line).what
+        if severity == ERROR and "never" in only(CLIENTS, line).problem
         for name in ("mx.example.com", "example.com", "mail.example.com", "a.example", "intranet")
         for address in (b"192.0.2.7", b"300.1.2.3")
     ],
 )
-def test_what_is_said_to_match_nobody_matches_none_of_those_that_were_meant(
+def test_an_entry_that_is_reported_to_never_match_does_not_match_the_names_its_author_means(
     line: str, name: str, address: bytes
 ) -> None:
     clients = ClientWhitelist([WhitelistFile("w", line.encode())])
@@ -179,7 +179,7 @@ WRITE = re.compile(r"write (/.+/|[^ ,\\*]*\w[^ ,\\*]*)(?:, which| for th| for an
     ("which", "line"),
     [(which, line) for which, line, *_ in CASES if WRITE.search(only(which, line).remedy)],
 )
-def test_the_line_to_write_instead_is_one_that_is_not_remarked_upon(which: str, line: str) -> None:
+def test_the_line_to_write_instead_is_a_good_one(which: str, line: str) -> None:
     instead = WRITE.search(only(which, line).remedy)
     assert instead
     assert found(which, instead[1]) == []
@@ -203,13 +203,13 @@ COVERED = [
 
 
 @pytest.mark.parametrize(("which", "lines", "words"), COVERED)
-def test_a_line_that_another_makes_needless_names_that(
+def test_a_redundant_line_is_reported_with_the_line_that_covers_it(
     which: str, lines: list[str], words: str
 ) -> None:
     (finding,) = found(which, *lines)
     other = lines[2 - finding.line]
     assert finding.severity == NOTE
-    assert finding.what == f'{words} w:{3 - finding.line}: "{other}"'
+    assert finding.problem == f'{words} w:{3 - finding.line}: "{other}"'
 
 
 APART = [
@@ -223,9 +223,7 @@ APART = [
 
 
 @pytest.mark.parametrize(("which", "lines"), APART)
-def test_lines_that_have_nothing_to_do_with_each_other_are_not_taken_for_covered(
-    which: str, lines: list[str]
-) -> None:
+def test_unrelated_lines_are_not_reported_as_redundant(which: str, lines: list[str]) -> None:
     told = [str(each) for each in found(which, *lines)]
     assert not [each for each in told if "covered" in each or "same" in each]
 
@@ -235,7 +233,7 @@ def test_a_line_that_never_matches_covers_no_other() -> None:
     assert [each.line for each in findings] == [1, 3]
 
 
-def test_files_are_told_in_their_order_and_cover_each_other() -> None:
+def test_files_are_reported_in_their_order_and_cover_each_other() -> None:
     first = WhitelistFile("z", b"\n*.x.example\nexample.com\n")
     second = WhitelistFile("a", b"mail.example.com\n")
     assert [(each.file, each.line) for each in lint([first, second], CLIENTS)] == [
@@ -243,7 +241,7 @@ def test_files_are_told_in_their_order_and_cover_each_other() -> None:
     ]  # fmt: skip
 
 
-def test_the_matcher_s_own_remarks_are_all_told() -> None:
+def test_every_diagnostic_of_the_matcher_is_reported() -> None:
     content = b"\n".join(line.encode() for line, *_ in OF_CLIENTS)
     source = WhitelistFile("w", content)
     told = {each.line for each in lint([source], CLIENTS)}
@@ -251,7 +249,7 @@ def test_the_matcher_s_own_remarks_are_all_told() -> None:
 
 
 @pytest.mark.parametrize("which", [CLIENTS, RECIPIENTS])
-def test_the_lists_that_come_with_greyd_are_clean(which: str) -> None:
+def test_the_bundled_whitelists_are_clean(which: str) -> None:
     source = read_whitelist_file(str(SHIPPED / f"whitelist_{which}"))
     assert len(ClientWhitelist([source]) if which == CLIENTS else RecipientWhitelist([source])) > 0
     assert [str(each) for each in lint([source], which)] == []
@@ -274,6 +272,6 @@ def test_no_line_of_such_pieces_raises(line: str, which: str) -> None:
 
 
 @pytest.mark.parametrize("content", cases("whitelist"))
-def test_what_was_found_once_stays_found(content: bytes) -> None:
+def test_content_that_once_caused_a_fault_causes_none(content: bytes) -> None:
     for which in (CLIENTS, RECIPIENTS):
         lint([WhitelistFile("w", content)], which)

@@ -575,9 +575,13 @@ def test_a_file_is_read_line_by_line_as_postgrey_does(
 
 def test_a_line_with_inner_space_is_told_with_its_number() -> None:
     (diagnostic,) = clients("a.example", "b.example c.example").diagnostics
-    assert str(diagnostic) == 'w:2: "b.example c.example" – not a host name; one entry a line'
+    assert str(diagnostic) == (
+        'w:2: "b.example c.example" – skipped, because it contains spaces; write one entry per line'
+    )
     (diagnostic,) = recipients("", "u@a v@b").diagnostics
-    assert str(diagnostic) == 'w:2: "u@a v@b" – not an address; one entry a line'
+    assert str(diagnostic) == (
+        'w:2: "u@a v@b" – skipped, because it contains spaces; write one entry per line'
+    )
 
 
 def test_a_remark_shows_no_bytes_that_steer_a_terminal_and_not_a_whole_book() -> None:

@@ -1,4 +1,4 @@
-"""Entries that nearly match: which are told, with what keeps them from matching."""
+"""Near misses: which entries are reported, and with which reason."""
 
 from __future__ import annotations
 
@@ -44,29 +44,29 @@ def near_to(*lines: str, others: tuple[str, ...] = ()) -> list[NearMiss]:
         ("example.com.", "written example.com"),
         ("smtp://mail.example.com:25", "written mail.example.com"),
         ("[mail.example.com]", "written mail.example.com"),
-        ("mail2.example.com", "another name of the same domain; example.com covers both"),
-        ("mx.mail.example.com", "below mx.mail.example.com only"),
+        ("mail2.example.com", "another name in the same domain; example.com would match both"),
+        ("mx.mail.example.com", "only names below mx.mail.example.com"),
         ("ample.com", "not after a dot"),
-        ("mail.example", "how the name begins"),
+        ("mail.example", "the beginning of the name"),
         ("exemple.com", "one letter from example.com"),
         ("exmple.com", "one letter from example.com"),
         ("192.0.2.128/25", "neighbours of 192.0.2.7"),
         ("192.0.2.8", "neighbours of 192.0.2.7"),
         ("192.0", r"read as 192.0.0.0/24; 192.0.0.0/16 would match"),
-        ("192.0.2.*", "no network"),
-        ("192.0.2.0-192.0.2.9", "no network"),
-        (r"/^mail\.example\.com$/i", "no pattern: it has to end with a slash"),
-        (r"/^mail\.example#$/", "no slash at its end"),
+        ("192.0.2.*", "not a valid network"),
+        ("192.0.2.0-192.0.2.9", "not a valid network"),
+        (r"/^mail\.example\.com$/i", "not a pattern: it must end with a slash"),
+        (r"/^mail\.example#$/", "closing slash is missing"),
         (r"/^example\.com$/", r"without \^"),
         (r"/^example\.com/", r"without \^"),
         (r"/mail\.example$/", r"without \$"),
         (r"/^mail*\.com$/", r"with \.\* for \*"),
         (r"/^mail\\.example\\.com$/", r"with \\. for each \\\\."),
-        (r"/^192\.0\.2\./", "searched in the name only"),
+        (r"/^192\.0\.2\./", "only searched in the name"),
         ("mail.example.com 192.0.2.7", "is skipped"),
     ],
 )
-def test_an_entry_that_was_meant_for_the_client_is_told_with_its_reason(
+def test_an_entry_that_was_meant_for_the_client_is_reported_with_its_reason(
     line: str, why: str
 ) -> None:
     if not why:
@@ -80,25 +80,25 @@ def test_an_entry_that_was_meant_for_the_client_is_told_with_its_reason(
 @pytest.mark.parametrize(
     "line", ["other.example", "198.51.100.0/24", "2001:db8::/32", "/quux/", "com", "a b", "#"]
 )
-def test_an_entry_that_was_meant_for_others_is_not_told(line: str) -> None:
+def test_an_entry_that_was_meant_for_others_is_not_reported(line: str) -> None:
     assert near(line) == []
 
 
-def test_an_entry_in_the_recipients_list_is_told_to_stand_there() -> None:
+def test_an_entry_in_the_recipients_list_is_reported_to_be_there() -> None:
     for line in ("example.com", "192.0.2.0/24", r"/^mail\./"):
         (told,) = near(others=(line,))
-        assert told.why == "stands in the recipients' list"
+        assert told.why == "is in the recipients list"
     (told,) = near_to(others=("bob@",))
-    assert told.why == "stands in the clients' list"
+    assert told.why == "is in the clients list"
 
 
-def test_a_name_that_was_not_confirmed_is_told_from_one_that_does_not_match() -> None:
+def test_an_unconfirmed_name_is_reported_as_such() -> None:
     for line in ("example.com", r"/example\.com$/"):
         (told,) = near(line, name=b"unknown", other_names=(b"mail.example.com",))
-        assert "lead back" in told.why
+        assert "resolve back" in told.why
 
 
-def test_the_helo_name_and_the_sender_are_told_not_to_count() -> None:
+def test_a_match_of_the_helo_name_or_the_sender_is_reported_as_ignored() -> None:
     for line in ("example.net", r"/example\.net$/"):
         (told,) = near(line, helo=b"mx.example.net")
         assert "HELO" in told.why
@@ -122,20 +122,20 @@ def test_the_likeliest_come_first_and_their_number_is_bounded() -> None:
         ("<bob@sub.example.org>", "written bob@sub.example.org"),
         ("bob", "written bob@ it would match"),
         ("bob@*", "written bob@"),
-        ("bob@example.org", "not for domains below it"),
-        ("bob@mail.example.org", "another name of the same domain"),
-        ("bob+x@sub.example.org", "that extension alone"),
-        ("other.example.org", "another name of the same domain"),
+        ("bob@example.org", "not the domains below it"),
+        ("bob@mail.example.org", "another name in the same domain"),
+        ("bob+x@sub.example.org", "that extension only"),
+        ("other.example.org", "another name in the same domain"),
         ("sub.exemple.org", "one letter"),
         ("sender.example", "matches the sender"),
         (r"/^bob@example\.org$/", ""),
-        (r"/^bob@sub\.example\.org$/i", "no pattern"),
+        (r"/^bob@sub\.example\.org$/i", "not a pattern"),
         (r"/^sub\.example\.org$/", r"without \^"),
         (r"/^alice@/", "matches the sender"),
         ("a bob@sub.example.org", "is skipped"),
     ],
 )
-def test_an_entry_that_was_meant_for_the_recipient_is_told_with_its_reason(
+def test_an_entry_that_was_meant_for_the_recipient_is_reported_with_its_reason(
     line: str, why: str
 ) -> None:
     told = near_to(line)
@@ -150,14 +150,14 @@ WOULD = re.compile(r"would match if it were written ([^ ]+)")
 
 
 @pytest.mark.parametrize("line", ["*.example.com", ".example.com", "example.com.", "[example.com]"])
-def test_written_as_it_is_told_the_entry_matches(line: str) -> None:
+def test_the_suggested_entry_matches_the_client(line: str) -> None:
     told = WOULD.search(near(line)[0].why)
     assert told
     assert ClientWhitelist(source(told[1])).match(b"mail.example.com", None)
 
 
 @pytest.mark.parametrize("line", ["@example.org", "*@example.org", "<bob@sub.example.org>"])
-def test_written_as_it_is_told_the_recipient_matches(line: str) -> None:
+def test_the_suggested_entry_matches_the_recipient(line: str) -> None:
     told = WOULD.search(near_to(line)[0].why)
     assert told
     assert RecipientWhitelist(source(told[1])).match(b"bob@sub.example.org")
@@ -170,9 +170,7 @@ PIECES = st.lists(
 
 
 @given(PIECES, PIECES, PIECES)
-def test_nothing_raises_whatever_stands_in_a_list_or_a_request(
-    line: bytes, name: bytes, sender: bytes
-) -> None:
+def test_no_list_and_no_request_raises(line: bytes, name: bytes, sender: bytes) -> None:
     lists = [WhitelistFile("w", line)]
     near_misses_for_client(
         lists, lists, ClientNames(name, parse_address(b"192.0.2.7"), (name,), name, sender)

@@ -137,8 +137,8 @@ async def _explain(
     lookup: RecordingLookup,
 ) -> int:
     files = read_whitelist_files(settings)
-    for error in files.failed:
-        print_error(f"whitelist {error}; going on without it")
+    for error in files.errors:
+        print_error(f"whitelist {error}; continuing without it")
     whitelists = files.whitelists()
     collector = _evidence_collector(settings, whitelists, lookup)
     status = 0

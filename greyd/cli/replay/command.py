@@ -141,9 +141,9 @@ def _whitelists(
     files = read_whitelist_files(
         Settings(whitelist_clients=clients, whitelist_recipients=recipients, list_override=override)
     )
-    for error in files.failed:
+    for error in files.errors:
         raise CommandError(f"whitelist {error}")
-    return CachingWhitelists(*files.whitelists())
+    return CachingWhitelists(files.whitelists())
 
 
 def _resolver(settings: Settings) -> Resolver:

@@ -141,7 +141,8 @@ class _KnownEvidence:
 class CachingWhitelists(Whitelists):
     """Whitelists that cache their matches: a log repeats clients and recipients."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, lists: Whitelists) -> None:
+        super().__init__(lists.clients, lists.recipients, lists.override, lists.complete)
         self._by_client = lru_cache(50_000)(super().match_client)
         self._by_recipient = lru_cache(50_000)(super().match_recipient)
 

@@ -15,34 +15,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# Clients ------------------------------------------------------------------------------------------
-
-
 def client_problems(text: bytes, line: bytes) -> Iterator[Problem]:
-    """Yield the problems of an entry of the client whitelist."""
+    """Yield the problems of an entry; ``line`` is the whole line, with its comment."""
     if is_pattern(text):
         yield from pattern_problems(text, CLIENTS)
-    elif fault := comment_problem(text, line) or flags_problem(text):
-        yield fault
+    elif problem := comment_problem(text, line) or flags_problem(text):
+        yield problem
     elif network := network_of_entry(text):
         yield from network_problems(text, network)
     elif text.startswith(b"/"):
-        # The matcher says so.
+        # The matcher reports the missing slash.
         return
     elif text.lower() == b"unknown":
         yield Problem(
-            "lets every client pass that has no confirmed name, so nearly all spam",
-            "enter addresses instead",
+            "lets every client without a confirmed name pass, which is nearly all spam",
+            "write addresses instead",
         )
-    elif fault := broken_network_problem(text):
-        yield fault
+    elif problem := broken_network_problem(text):
+        yield problem
     elif ADDRESS_LIKE.fullmatch(text):
-        # The matcher says that it is none.
+        # The matcher reports the invalid address.
         return
     elif b"@" in text.lstrip(b"*.@"):
         yield Problem(
-            "never matches: a mail address; of clients name and address are compared",
-            "a recipient stands in the recipients' list, and senders can't be entered",
+            "never matches: a mail address, but clients are matched by host name and IP address",
+            "move a recipient to the recipients list; senders cannot be whitelisted",
         )
-    elif fault := name_problem(text):
-        yield fault
+    elif problem := name_problem(text):
+        yield problem

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import re
 
-from greyd.rules.hostnames import load_suffixes
-from greyd.whitelist.lint.findings import NOTE, Problem, display_text
+from greyd.rules.hostnames import MAX_NAME_BYTES, load_suffixes
+from greyd.whitelist.entries import display_text
+from greyd.whitelist.lint.findings import NOTE, Problem
 
-# Both lists ---------------------------------------------------------------------------------------
+HOST_NAME = re.compile(rb"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
 
 _PRINTABLE_ASCII = re.compile(rb"[\x21-\x7e]+")
-HOST_NAME = re.compile(rb"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
-_SCHEME = re.compile(rb"[a-z][a-z0-9+.-]*:(?://)?", re.IGNORECASE)
-
-
-def non_ascii_problem(text: bytes) -> Problem | None:
-    """Return what is wrong with a name that is not ASCII, and how DNS writes it."""
-    if _PRINTABLE_ASCII.fullmatch(text):
-        return None
-    try:
-        written = text.decode().lower().encode("idna").decode()
-    except UnicodeError:
-        return Problem("neither ASCII nor a name in UTF-8", "write it anew")
-    if not written.isprintable() or " " in written:
-        return Problem("holds what no name can hold", "write it anew")
-    return Problem("mail servers write such names in ASCII", f"write {written}")
+_URL_SCHEME = re.compile(rb"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_WILDCARD_PREFIXES = (b".", b"*.", b"@", b"*@")
 
 
 def name_problem(text: bytes) -> Problem | None:
-    """Return what keeps a name from matching, or makes it match too much."""
+    """Return the problem of a name that never matches, or matches too much."""
     return (
         non_ascii_problem(text)
         or _notation_problem(text)
@@ -37,52 +25,72 @@ def name_problem(text: bytes) -> Problem | None:
     )
 
 
+def non_ascii_problem(text: bytes) -> Problem | None:
+    """Return the problem of a name that is not ASCII, with its ASCII form as the remedy."""
+    if _PRINTABLE_ASCII.fullmatch(text):
+        return None
+    try:
+        ascii_form = text.decode().lower().encode("idna").decode()
+    except UnicodeError:
+        return Problem("neither ASCII nor a name in UTF-8", "type the name again")
+    if not ascii_form.isprintable() or " " in ascii_form:
+        return Problem("contains characters that no domain name has", "type the name again")
+    return Problem("mail servers send such names in their ASCII form", f"write {ascii_form}")
+
+
 def _notation_problem(text: bytes) -> Problem | None:
-    """Return that something belongs to other notations than a whitelist's."""
-    scheme = _SCHEME.match(text)
-    if scheme and scheme[0].endswith(b"//"):
-        return never_matches(
-            "a URL is no name", re.split(rb"[:/?]", text[scheme.end() :], maxsplit=1)[0]
-        )
-    if text.startswith((b".", b"*.", b"@", b"*@")):
-        return never_matches("", text.lstrip(b"*.@"), ", which covers all names below it too")
+    """Return the problem of a name in a notation that whitelists do not have."""
+    if scheme := _URL_SCHEME.match(text):
+        host = re.split(rb"[:/?]", text[scheme.end() :], maxsplit=1)[0]
+        return never_matches("it is a URL, not a host name", host)
+    if prefix := next((each for each in _WILDCARD_PREFIXES if text.startswith(each)), b""):
+        reason = f'it starts with "{prefix.decode()}"'
+        return never_matches(reason, text.lstrip(b"*.@"), ", which also matches all names below it")
     if text.endswith(b"."):
-        return never_matches("a name ends without a dot", text.rstrip(b"."))
+        return never_matches("it ends with a dot", text.rstrip(b"."))
     if b"*" in text:
         pattern = re.escape(text).replace(rb"\*", b".*")
-        return Problem(
-            "never matches: * stands for nothing here", f"write /^{display_text(pattern)}$/"
-        )
+        return Problem("never matches: * is no wildcard here", f"write /^{display_text(pattern)}$/")
     if text.startswith(b"[") and text.endswith(b"]"):
-        return never_matches("", text[1:-1])
+        return never_matches("it is in brackets", text[1:-1])
     if port := re.fullmatch(rb"([^:]+):[0-9a-z]*", text, re.IGNORECASE):
-        return never_matches("a name has no port", port[1])
+        return never_matches("it has a port", port[1])
     return None
 
 
 def _host_name_problem(text: bytes) -> Problem | None:
-    if HOST_NAME.fullmatch(text) and len(text) <= 253:
+    if HOST_NAME.fullmatch(text) and len(text) <= MAX_NAME_BYTES:
         return None
-    odd = re.search(rb"[^a-zA-Z0-9._-]", text)
-    what = f"no host name: it can't hold {display_text(odd[0])}" if odd else "no host name"
-    return Problem(f"never matches: {what}", "one name or network a line")
+    if odd := re.search(rb"[^a-zA-Z0-9._-]", text):
+        return Problem(
+            f"never matches: a host name cannot contain {display_text(odd[0])}",
+            "write one name or network per line",
+        )
+    return Problem("never matches: not a valid host name", "correct it")
 
 
 def _breadth_problem(text: bytes) -> Problem | None:
     name = text.lower().decode()
     if is_public_suffix(name):
-        return Problem(f"everybody below .{name} passes", "write the names that are meant")
+        return suffix_problem(name)
     if "." not in name and name != "localhost":
-        return Problem("hardly any client's name has no dot", "write the whole name", NOTE)
+        return Problem("has no dot, unlike nearly all host names", "write the full name", NOTE)
     return None
 
 
 def is_public_suffix(name: str) -> bool:
-    """Whether names below this one belong to all kinds of people (the public suffix list)."""
+    """Whether anybody can register names below this one (the public suffix list)."""
     return bool(load_suffixes().publicsuffix(name) == name)
 
 
-def never_matches(what: str, instead: bytes, why: str = "") -> Problem:
-    """Return the problem of an entry that never matches."""
-    remedy = f"write {display_text(instead)}{why}" if instead else "take it out"
-    return Problem(f"never matches: {what}" if what else "never matches", remedy)
+def suffix_problem(name: str) -> Problem:
+    """Return the problem of an entry that matches everything below a public suffix."""
+    return Problem(
+        f"matches all names below .{name}, whoever owns them", "write the names you mean"
+    )
+
+
+def never_matches(reason: str, instead: bytes, note: str = "") -> Problem:
+    """Return the problem of an entry that never matches; ``note`` follows what to write."""
+    remedy = f"write {display_text(instead)}{note}" if instead else "remove it"
+    return Problem(f"never matches: {reason}", remedy)

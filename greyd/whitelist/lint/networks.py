@@ -3,53 +3,73 @@
 from __future__ import annotations
 
 import re
-from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TYPE_CHECKING
 
-from greyd.rules.address import parse_address
-from greyd.whitelist.lint.findings import NOTE, Problem, display_text
+from greyd.rules.address import address_text, parse_address
+from greyd.whitelist.entries import display_text
+from greyd.whitelist.lint.findings import NOTE, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from greyd.rules.networks import Network
 
-_RANGE = re.compile(rb"[0-9.]+\.[0-9]+\s*-\s*[0-9.]+")
-_STARS = re.compile(rb"([0-9]{1,3}(?:\.[0-9]{1,3}){0,2})(?:\.\*)+")
-_MASK = re.compile(rb"([0-9]{1,3}(?:\.[0-9]{1,3}){3})/([0-9]{1,3}(?:\.[0-9]{1,3}){3})")
-_BAD_OCTET = re.compile(rb"[0-9]+(?:\.[0-9]+){3}(?:/[0-9]*)?")
 ADDRESS_LIKE = re.compile(
     rb"[0-9.]+(/.*)?|[0-9a-f.:/]*:[0-9a-f.:/]*:[0-9a-f.:/%a-z]*", re.IGNORECASE
 )
+"""Text that is meant as an address or a network, though perhaps an invalid one."""
+
+_RANGE = re.compile(rb"[0-9.]+\.[0-9]+\s*-\s*[0-9.]+")
+_WILDCARDS = re.compile(rb"([0-9]{1,3}(?:\.[0-9]{1,3}){0,2})(?:\.\*)+")
+_NETMASK = re.compile(rb"([0-9]{1,3}(?:\.[0-9]{1,3}){3})/([0-9]{1,3}(?:\.[0-9]{1,3}){3})")
+_FOUR_NUMBERS = re.compile(rb"[0-9]+(?:\.[0-9]+){3}(?:/[0-9]*)?")
+_MIN_PREFIX = {32: 8, 128: 16}
+"""The shortest prefix, by the address's bits, that nobody is asked about."""
 
 
 def broken_network_problem(text: bytes) -> Problem | None:
-    """Return what is wrong with what looks like an address or a network, and is read as a name."""
-    if found := _STARS.fullmatch(text):
-        data = found[1].split(b".")
-        network = b".".join([*data, *[b"0"] * (4 - len(data))]) + b"/%d" % (8 * len(data))
-        return Problem("* stands for nothing in a network", f"write {network.decode()}")
+    """Return the problem of text that resembles an address or a network but is read as a name."""
+    if found := _WILDCARDS.fullmatch(text):
+        numbers = found[1].split(b".")
+        network = b".".join([*numbers, *[b"0"] * (4 - len(numbers))])
+        prefix = 8 * len(numbers)
+        return Problem("never matches: * is no wildcard", f"write {network.decode()}/{prefix}")
     if _RANGE.fullmatch(text):
-        return Problem("a range of addresses is no entry", "write networks, such as 192.0.2.0/28")
-    if (found := _MASK.fullmatch(text)) and (prefix := _prefix_of_netmask(found[2])) is not None:
-        return Problem("no network: its length is a number", f"write {found[1].decode()}/{prefix}")
+        return Problem(
+            "never matches: ranges of addresses are not supported",
+            "write networks, such as 192.0.2.0/28",
+        )
+    found = _NETMASK.fullmatch(text)
+    if found and (length := _prefix_of_netmask(found[2])) is not None:
+        return Problem(
+            "never matches: a network has a prefix length, not a netmask",
+            f"write {found[1].decode()}/{length}",
+        )
     if re.fullmatch(rb"[0-9]{1,3}", text) and int(text) < 256:
-        return Problem("no network", f"write {int(text)}.0.0.0/8 out")
-    if _BAD_OCTET.fullmatch(text):
-        host, _, length = text.partition(b"/")
-        numbers = host.split(b".")
-        if large := [each for each in numbers if int(each[:9]) > 255]:
-            return Problem(f"no address: {large[0][:20].decode()} is more than 255", "correct it")
-        if any(len(each) > 1 and each.startswith(b"0") for each in numbers):
-            plain = ".".join(str(int(each)) for each in numbers)
-            rest = f"/{length.decode()}" if length else ""
-            return Problem("no address: a zero in front", f"write {plain}{rest}")
-        return Problem("no network: its length is 0 to 32", f"write {host.decode()}/24, say")
-    return None
+        return Problem(
+            "never matches: a single number is read as a host name", f"write {int(text)}.0.0.0/8"
+        )
+    return _four_numbers_problem(text) if _FOUR_NUMBERS.fullmatch(text) else None
+
+
+def _four_numbers_problem(text: bytes) -> Problem:
+    host, _, length = text.partition(b"/")
+    numbers = host.split(b".")
+    if large := [each for each in numbers if int(each[:9]) > 255]:
+        number = large[0][:20].decode()
+        return Problem(f"never matches: {number} is more than 255", "correct the address")
+    if any(len(each) > 1 and each.startswith(b"0") for each in numbers):
+        plain = ".".join(str(int(each)) for each in numbers)
+        rest = f"/{length.decode()}" if length else ""
+        return Problem("never matches: a number starts with 0", f"write {plain}{rest}")
+    return Problem(
+        "never matches: the prefix length must be 0 to 32",
+        f"write {host.decode()}/24, for example",
+    )
 
 
 def _prefix_of_netmask(mask: bytes) -> int | None:
-    """Return how many bits a netmask has; None where it has holes, or is none."""
+    """Return the prefix length of a netmask; None if it is invalid."""
     address = parse_address(mask)
     if address is None:
         return None
@@ -57,25 +77,20 @@ def _prefix_of_netmask(mask: bytes) -> int | None:
     return bits.count("1") if "01" not in bits else None
 
 
-_BROAD_PREFIX = {32: 8, 128: 16}
-
-
 def network_problems(text: bytes, network: Network) -> Iterator[Problem]:
-    """Yield the problems of a network."""
-    number, prefix, bits = network
-    if prefix == 0:
-        yield Problem("lets everybody pass", "take it out; --mode=off turns greylisting off")
+    """Yield the problems of an entry that is a network."""
+    if network.prefix == 0:
+        yield Problem("lets every client pass", "remove it; --mode=off turns greylisting off")
         return
-    if prefix < _BROAD_PREFIX[bits]:
-        yield Problem("an enormous network", "write those that are meant", NOTE)
+    if network.prefix < _MIN_PREFIX[network.bits]:
+        yield Problem("an enormous network", "write the networks you mean", NOTE)
     host, slash, _ = text.partition(b"/")
-    if not slash or b"." not in text + b"." or _is_network_address(host, network):
+    if not slash or _is_network_address(host, network):
         return
-    packed = number.to_bytes(bits // 8, "big")
-    written = inet_ntop(AF_INET if bits == 32 else AF_INET6, packed)
+    written = f"{address_text(network.number, network.bits).decode()}/{network.prefix}"
     yield Problem(
-        f"read as {written}/{prefix}",
-        f"write {written}/{prefix}, or {display_text(host)} for the one address",
+        f"read as {written}",
+        f"write {written}, or {display_text(host)} for the single address",
         NOTE,
     )
 

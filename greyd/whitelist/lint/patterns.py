@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import re2
 
-from greyd.whitelist.entries import is_pattern
+from greyd.whitelist.entries import display_text, is_pattern
 from greyd.whitelist.hits import CLIENTS, RECIPIENTS
-from greyd.whitelist.lint.findings import NOTE, Problem, display_text
-from greyd.whitelist.lint.names import is_public_suffix
+from greyd.whitelist.lint.findings import NOTE, Problem
+from greyd.whitelist.lint.names import is_public_suffix, suffix_problem
 from greyd.whitelist.patterns import compile_search
 
 if TYPE_CHECKING:
@@ -21,25 +22,23 @@ if TYPE_CHECKING:
 
 
 def comment_problem(text: bytes, line: bytes) -> Problem | None:
-    """Return that a pattern's ``#`` has begun a comment."""
+    """Return the problem of a pattern that a ``#`` cuts short."""
     whole = line.strip()
     if not text.startswith(b"/") or is_pattern(text) or b"/" not in whole[len(text) :]:
         return None
-    return Problem("never matches: # begins a comment, also inside a pattern", r"write \x23 for it")
+    return Problem("never matches: # starts a comment even inside a pattern", r"write \x23 instead")
 
 
 def flags_problem(text: bytes) -> Problem | None:
-    """Return that a pattern has Perl's flags behind it."""
+    """Return the problem of a pattern with flags, as Perl has them."""
     found = re.fullmatch(rb"(/.+/)[a-z]+", text)
     if found is None:
         return None
     return Problem(
-        "never matches: what follows the last slash makes it no pattern",
-        f"write {display_text(found[1])}, which is case-blind anyway",
+        "never matches: text after the closing slash makes it no pattern",
+        f"write {display_text(found[1])}, which ignores case anyway",
     )
 
-
-# Patterns -----------------------------------------------------------------------------------------
 
 _PROBES = {
     CLIENTS: (
@@ -51,7 +50,7 @@ _PROBES = {
         b"sales-7@b.vk",
     ),
 }  # fmt: skip
-"""Names and addresses that have nothing in common but what all have."""
+"""Unrelated names and addresses: a pattern that matches several of them matches too much."""
 
 _PIECE = re.compile(
     rb"(?P<quoted>\\Q.*?(?:\\E|\Z))|(?P<escaped>\\(?:x[0-9a-fA-F]{2}|.))|(?P<class>\[\^?\]?(?:\\.|[^\]\\])*\])"
@@ -60,8 +59,16 @@ _PIECE = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A piece of a pattern; the kind is a group of ``_PIECE``."""
+
+    kind: str
+    text: bytes
+
+
 def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
-    """Yield what a pattern does that it should hardly do."""
+    """Yield the problems of a pattern."""
     pattern = text[1:-1]
     if not pattern:
         return
@@ -69,7 +76,7 @@ def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
         search = compile_search(pattern)
     except re2.error:
         if pattern.startswith(b"*"):
-            yield Problem("skipped: * repeats what stands before it", r"write .* for any text")
+            yield Problem("skipped: nothing precedes the *", "write .* for any text")
         return
     too_much = _matches_too_much(pattern, search, which)
     if too_much is not None:
@@ -78,12 +85,15 @@ def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
     if impossible := _matches_nothing(pattern, which):
         yield impossible
         return
-    pieces = [(found.lastgroup or "", found[0]) for found in _PIECE.finditer(pattern)]
-    if dot := _unescaped_dot(pieces):
-        yield Problem("a dot means any character", rf"write {display_text(dot)}", NOTE)
-    if star := _repeated_character(pieces):
+    pieces = [_Piece(found.lastgroup or "", found[0]) for found in _PIECE.finditer(pattern)]
+    if escaped := _escaped_dots(pieces):
         yield Problem(
-            f"{display_text(star)} repeats {display_text(star[:-1])}, and stands for no other text",
+            "an unescaped dot matches any character", f"write {display_text(escaped)}", NOTE
+        )
+    if repeated := _repeated_character(pieces):
+        character = display_text(repeated)
+        yield Problem(
+            f"{character}* repeats {character} and matches no other text",
             "write .* for any text",
             NOTE,
         )
@@ -91,25 +101,27 @@ def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
 
 
 def _matches_too_much(pattern: bytes, search: Search, which: str) -> Problem | None:
-    everything = "every client" if which == CLIENTS else "every recipient"
+    everything = "every client" if which == CLIENTS else "mail to every recipient"
+    remedy = "remove it, or write the names you mean"
     if search(b""):
-        empty = "an alternative is empty, so it" if re.search(rb"\|\||^\||\|$", pattern) else "it"
-        return Problem(f"{empty} lets {everything} pass", "take it out, or write what is meant")
+        has_empty = re.search(rb"\|\||^\||\|$", pattern)
+        reason = "an alternative is empty" if has_empty else "it matches any text"
+        return Problem(f"lets {everything} pass: {reason}", remedy)
     if suffix := re.fullmatch(rb"\^?(?:\.[*+])?\\?\.((?:[a-z0-9-]|\\\.)+)\$", pattern):
         name = suffix[1].replace(b"\\", b"").decode()
         if is_public_suffix(name):
-            return Problem(f"everybody below .{name} passes", "write the names that are meant")
+            return suffix_problem(name)
     matched = [each for each in _PROBES[which] if search(each)]
     if len(matched) == len(_PROBES[which]):
-        return Problem(f"lets {everything} pass", "take it out, or write what is meant")
+        return Problem(f"lets {everything} pass", remedy)
     if which == CLIENTS and b"unknown" in matched:
         return Problem(
-            "lets every client pass that has no confirmed name, which is called unknown",
-            "write a domain into it",
+            "matches unknown, the name of every client without a confirmed one",
+            "add a domain to the pattern",
         )
     if len(matched) > 1:
-        like = " and ".join(each.decode() for each in matched[:2])
-        return Problem(f"matches names such as {like}", "write a domain into it")
+        names = " and ".join(each.decode() for each in matched[:2])
+        return Problem(f"matches unrelated names, such as {names}", "add a domain to the pattern")
     return None
 
 
@@ -120,56 +132,62 @@ def _matches_nothing(pattern: bytes, which: str) -> Problem | None:
         rb"\^?[0-9]{1,3}(\\?\.([0-9]{1,3}|[0-9]*\[[0-9-]+\]\+?|\\d\+|\*)){1,3}(\\?\.)?\$?", pattern
     ):
         return Problem(
-            "searched in the client's name only, never in its address",
+            "is searched in the client's name, not in its address",
             "write a network, such as 192.0.2.0/24",
         )
     if b"@" in pattern and b"\\@" not in pattern.replace(b"\\@", b"@@"):
-        return Problem("never matches: no client's name holds @", "if it is meant for recipients,"
-                      " move it to their list")  # fmt: skip
+        return Problem(
+            "never matches: host names contain no @",
+            "if you mean recipients, move it to the recipients list",
+        )
     if re.search(rb"[a-z0-9]\\\.\$$", pattern, re.IGNORECASE):
-        return Problem(r"never matches: a name ends without a dot", r"take the \. at the end out")
+        return Problem("never matches: host names do not end with a dot", r"remove \. from the end")
     return None
 
 
-def _unescaped_dot(pieces: Sequence[tuple[str, bytes]]) -> bytes | None:
-    """Return how a dot between two words should be written; None where there is none."""
+def _escaped_dots(pieces: Sequence[_Piece]) -> bytes | None:
+    """Return the part of a pattern around an unescaped dot with its dots escaped; None without."""
     for place in range(1, len(pieces) - 1):
-        before, here, after = pieces[place - 1 : place + 2]
-        if here[0] == "dot" and before[0] in ("literal", "class") and after[0] == "literal":
+        before, here, after = (pieces[place + offset] for offset in (-1, 0, 1))
+        if here.kind == "dot" and before.kind in ("literal", "class") and after.kind == "literal":
             start, end = place, place + 1
-            while start and pieces[start - 1][0] == "literal":
+            while start and pieces[start - 1].kind == "literal":
                 start -= 1
-            while end < len(pieces) and pieces[end][0] in ("literal", "dot"):
+            while end < len(pieces) and pieces[end].kind in ("literal", "dot"):
                 end += 1
-            if end < len(pieces) and pieces[end][0] == "repeat":
+            if end < len(pieces) and pieces[end].kind == "repeat":
                 end -= 1
-            words = [piece for _, piece in pieces[start:end]]
-            return b"".join(rb"\." if word == b"." else word for word in words)
+            texts = [piece.text for piece in pieces[start:end]]
+            return b"".join(rb"\." if text == b"." else text for text in texts)
     return None
 
 
-def _repeated_character(pieces: Sequence[tuple[str, bytes]]) -> bytes | None:
-    """Return a letter or dot that ``*`` repeats, which is hardly meant."""
+def _repeated_character(pieces: Sequence[_Piece]) -> bytes | None:
+    """Return a letter or an escaped dot that ``*`` repeats, which hardly anybody means."""
     for before, here in pairwise(pieces):
-        if here == ("repeat", b"*") and (before[0] == "literal" or before[1] == rb"\."):
-            return before[1] + here[1]
+        is_star = here.kind == "repeat" and here.text == b"*"
+        if is_star and (before.kind == "literal" or before.text == rb"\."):
+            return before.text
     return None
 
 
-def _anchor_problems(
-    pattern: bytes, pieces: Sequence[tuple[str, bytes]], which: str
-) -> Iterator[Problem]:
-    """Yield that a pattern's ends are open, where it says so little that this matters."""
-    words = [piece for kind, piece in pieces if kind in ("literal", "quoted")]
+def _anchor_problems(pattern: bytes, pieces: Sequence[_Piece], which: str) -> Iterator[Problem]:
+    """Yield the problem of a pattern with so little text that its missing anchors matter."""
+    words = [piece.text for piece in pieces if piece.kind in ("literal", "quoted")]
+    letter_count = sum(map(len, words))
+    is_anchored = pattern.startswith(b"^")
     if not any(re.search(rb"[a-z]", word.lower().lstrip(b"\\q")) for word in words):
-        yield Problem("no letter stands in it, so it matches in any domain",
-                     "write a domain into it", NOTE)  # fmt: skip
+        yield Problem(
+            "contains no letter, so it matches in any domain", "add a domain to the pattern", NOTE
+        )
     elif which == CLIENTS and not pattern.endswith((b"$", rb"\z", rb"\Z")):
         if re.search(rb"\\?\.[a-z]{2,}/?$", pattern, re.IGNORECASE):
-            yield Problem("matches names too that go on after it, in domains of others",
-                         "end it with $", NOTE)  # fmt: skip
-        elif sum(map(len, words)) < 6 and not pattern.startswith(b"^"):
-            yield Problem("matches wherever these letters stand in a name",
-                         "write a domain into it, or ^ and $", NOTE)  # fmt: skip
-    elif which == RECIPIENTS and sum(map(len, words)) < 4 and not pattern.startswith(b"^"):
-        yield Problem("matches wherever these letters stand in an address", "write ^, @ or $", NOTE)
+            yield Problem(
+                "also matches longer names, in other people's domains", "end it with $", NOTE
+            )
+        elif letter_count < 6 and not is_anchored:
+            yield Problem(
+                "matches every name that contains these letters", "add a domain, or ^ and $", NOTE
+            )
+    elif which == RECIPIENTS and letter_count < 4 and not is_anchored:
+        yield Problem("matches every address that contains these letters", "add ^, @ or $", NOTE)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from greyd.whitelist.entries import is_pattern, network_of_entry
+from greyd.whitelist.entries import display_text, is_pattern, network_of_entry
 from greyd.whitelist.hits import RECIPIENTS
-from greyd.whitelist.lint.findings import NOTE, Problem, display_text
+from greyd.whitelist.lint.findings import NOTE, Problem
 from greyd.whitelist.lint.names import (
     HOST_NAME,
     is_public_suffix,
@@ -22,53 +23,53 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# Recipients ---------------------------------------------------------------------------------------
-
-
 def recipient_problems(text: bytes, line: bytes) -> Iterator[Problem]:
-    """Yield the problems of an entry of the recipient whitelist."""
+    """Yield the problems of an entry; ``line`` is the whole line, with its comment."""
     if is_pattern(text):
         yield from pattern_problems(text, RECIPIENTS)
-    elif fault := comment_problem(text, line) or flags_problem(text):
-        yield fault
+    elif problem := comment_problem(text, line) or flags_problem(text):
+        yield problem
     elif text.startswith(b"/"):
-        yield Problem("never matches: a pattern is /…/", "close it with a slash")
+        yield Problem("never matches: the closing slash is missing", "write a pattern as /…/")
     elif network_of_entry(text) or ADDRESS_LIKE.fullmatch(text) or broken_network_problem(text):
-        yield Problem("never matches: an address of a client", "move it to the clients' list")
+        yield Problem("never matches: the address of a client", "move it to the clients list")
     elif text.startswith(b"<") or text.endswith(b">") or text.lower().startswith(b"mailto:"):
-        yield never_matches("", re.sub(rb"^mailto:", b"", text.strip(b"<>"), flags=re.IGNORECASE))
+        address = re.sub(rb"^mailto:", b"", text.strip(b"<>"), flags=re.IGNORECASE)
+        yield never_matches("only the address itself is an entry", address)
     elif b"@" in text.lstrip(b"*.@") and not text.startswith((b"@", b"*@")):
         yield from _address_problems(text)
     elif HOST_NAME.fullmatch(text) and b"." not in text and text.lower() != b"localhost":
-        what = (
-            "everybody below it passes"
-            if is_public_suffix(text.lower().decode())
-            else "never matches"
-        )
-        yield Problem(
-            f"{what}: read as a domain",
-            f"write {display_text(text)}@ for that local part at any domain",
-        )
-    elif fault := name_problem(text):
-        yield fault
+        yield _single_word_problem(text)
+    elif problem := name_problem(text):
+        yield problem
+
+
+def _single_word_problem(text: bytes) -> Problem:
+    remedy = f"write {display_text(text)}@ for that local part at any domain"
+    if is_public_suffix(text.lower().decode()):
+        below = display_text(text.lower())
+        return Problem(f"read as a domain, so it matches all addresses below .{below}", remedy)
+    return Problem("never matches: read as a domain", remedy)
 
 
 def _address_problems(text: bytes) -> Iterator[Problem]:
-    """Yield what keeps ``user@domain`` or ``user@`` from matching; at most one."""
+    """Yield the problem of ``user@domain`` or ``user@``; at most one."""
     user, _, domain = text.rpartition(b"@")
-    if fault := non_ascii_problem(domain) if domain else None:
-        # With SMTPUTF8 the sender may write it so.
-        remedy = fault.remedy.replace("write ", f"write {display_text(user)}@", 1)
-        yield fault._replace(remedy=remedy, severity=NOTE)
+    if problem := non_ascii_problem(domain) if domain else None:
+        # Only a note: with SMTPUTF8 the sender may write the domain like this.
+        remedy = problem.remedy.replace("write ", f"write {display_text(user)}@", 1)
+        yield replace(problem, remedy=remedy, severity=NOTE)
     elif domain in (b"*", b"*.*"):
-        yield never_matches("* stands for nothing here", user + b"@", " for any domain")
+        yield never_matches("* is no wildcard here", user + b"@", " for any domain")
     elif b"*" in user or domain.startswith((b"*", b".")):
         pattern = re.escape(text).replace(rb"\*", b".*")
-        yield Problem("never matches: * and a dot in front stand for nothing here",
-                     f"write a pattern, such as /^{display_text(pattern)}$/")  # fmt: skip
+        yield Problem(
+            "never matches: neither * nor a leading dot is a wildcard here",
+            f"write a pattern, such as /^{display_text(pattern)}$/",
+        )
     elif domain.endswith(b"."):
-        yield never_matches("a domain ends without a dot", text.rstrip(b"."))
+        yield never_matches("it ends with a dot", text.rstrip(b"."))
     elif domain and not (HOST_NAME.fullmatch(domain) or domain.startswith(b"[")):
-        yield Problem("never matches: what follows the @ is no domain", "correct it")
+        yield Problem("never matches: no valid domain after the @", "correct it")
     elif domain and b"." not in domain and not domain.startswith(b"[") and domain != b"localhost":
-        yield Problem("the domain has no dot", "write the whole domain", NOTE)
+        yield Problem("the domain has no dot", "write the full domain", NOTE)

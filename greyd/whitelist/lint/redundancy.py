@@ -13,13 +13,10 @@ if TYPE_CHECKING:
     from greyd.rules.networks import Network
 
 
-# What is covered by another -----------------------------------------------------------------------
-
-
 def redundant_entries(
     entries: Iterable[WhitelistEntry], which: str
 ) -> Iterator[tuple[WhitelistEntry, WhitelistEntry]]:
-    """Yield entries that another one makes needless, each with that."""
+    """Yield each redundant entry, with the entry that covers it."""
     patterns, networks, rest = [], [], []
     for entry in entries:
         if is_pattern(entry.text):
@@ -47,15 +44,16 @@ def _covered_networks(
     networks: Sequence[tuple[WhitelistEntry, Network]],
 ) -> Iterator[tuple[WhitelistEntry, WhitelistEntry]]:
     known: dict[tuple[int, int], dict[int, WhitelistEntry]] = {}
-    for entry, (number, prefix, bits) in networks:
-        known.setdefault((bits, prefix), {}).setdefault(number, entry)
-    lengths = sorted(known)
-    for entry, (number, prefix, bits) in networks:
-        for family, shorter in lengths:
-            if family != bits or shorter > prefix:
+    for entry, network in networks:
+        key = (network.bits, network.prefix)
+        known.setdefault(key, {}).setdefault(network.number, entry)
+    prefixes = sorted(known)
+    for entry, network in networks:
+        for bits, prefix in prefixes:
+            if bits != network.bits or prefix > network.prefix:
                 continue
-            free = bits - shorter
-            other = known[bits, shorter].get(number >> free << free)
+            free = bits - prefix
+            other = known[bits, prefix].get(network.number >> free << free)
             if other is not None and other is not entry:
                 yield entry, other
                 break
@@ -77,7 +75,7 @@ def _covered_names(
 
 
 def _covering_texts(text: bytes, which: str) -> Iterator[bytes]:
-    """Yield the entries that would cover one."""
+    """Yield the entries that would cover this one."""
     user, at, domain = text.rpartition(b"@")
     if which == RECIPIENTS and at:
         plain = user.partition(b"+")[0]

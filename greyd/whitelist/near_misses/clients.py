@@ -9,18 +9,11 @@ from greyd.rules.hostnames import is_or_is_below
 from greyd.whitelist.entries import is_pattern, network_of_entry
 from greyd.whitelist.near_misses.names import plain_name, related_reason
 from greyd.whitelist.near_misses.patterns import compile_or_none, pattern_reason
-from greyd.whitelist.near_misses.reasons import (
-    NEIGHBOUR,
-    OTHER_THING,
-    UNCONFIRMED,
-    WRITTEN,
-    ClientNames,
-    Reason,
-    display_name,
-)
+from greyd.whitelist.near_misses.reasons import ClientNames, Likelihood, Reason, display_name
 
 if TYPE_CHECKING:
     from greyd.rules.address import Address
+    from greyd.rules.networks import Network
 
 
 # Clients ------------------------------------------------------------------------------------------
@@ -38,38 +31,36 @@ def client_reason(text: bytes, seen: ClientNames) -> Reason | None:
     if seen.address and (why := _network_like(text, seen.address)):
         return why
     if name != text.lower() and is_or_is_below(seen.name.lower(), name):
-        return Reason(WRITTEN, f"would match if it were written {display_name(name)}")
+        return Reason(Likelihood.NOTATION, f"would match if it were written {display_name(name)}")
     for other in seen.other_names:
         if is_or_is_below(other, name):
             return Reason(
-                UNCONFIRMED,
-                f"would match {display_name(other)}, which the address calls itself; that name"
-                " does not lead back to it, so it does not count",
+                Likelihood.UNCONFIRMED_NAME,
+                f"would match {display_name(other)}, a name of the address that does not resolve"
+                " back to it, so it does not count",
             )
     if is_or_is_below(seen.helo.lower(), name):
-        return Reason(OTHER_THING, "matches the HELO name, which is not compared")
+        return Reason(Likelihood.OTHER_ATTRIBUTE, "matches the HELO name, which whitelists ignore")
     domain = seen.sender.rpartition(b"@")[2].lower()
     if domain and (is_or_is_below(domain, name) or text.lower() == seen.sender.lower()):
-        return Reason(OTHER_THING, "matches the sender, who is not compared")
+        return Reason(Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore")
     return None if seen.name == b"unknown" else related_reason(name, seen.name.lower())
 
 
-def _network_reason(
-    text: bytes, network: tuple[int, int, int], address: Address | None
-) -> Reason | None:
-    number, _, bits = network
-    if address is None or address.bits != bits:
+def _network_reason(text: bytes, network: Network, address: Address | None) -> Reason | None:
+    if address is None or address.bits != network.bits:
         return None
-    data = text.split(b".")
-    if len(data) == 2 and address.text.startswith(text + b"."):
+    if text.count(b".") == 1 and address.text.startswith(text + b"."):
         return Reason(
-            WRITTEN, f"is read as {text.decode()}.0.0/24; {text.decode()}.0.0/16 would match"
+            Likelihood.NOTATION,
+            f"is read as {text.decode()}.0.0/24; {text.decode()}.0.0/16 would match",
         )
-    # A neighbour: in the same network of the size that stands for one provider's mail servers.
-    free = 8 if bits == 32 else 72
-    if number >> free == address.number >> free:
+    # Neighbours share a network of the size that one provider's mail servers often share.
+    free = 8 if network.bits == 32 else 72
+    if network.number >> free == address.number >> free:
         return Reason(
-            NEIGHBOUR, f"holds neighbours of {address.text.decode()}, but not that address"
+            Likelihood.NEIGHBOUR,
+            f"contains neighbours of {address.text.decode()}, but not that address",
         )
     return None
 
@@ -78,12 +69,13 @@ _LEADING_BYTES = re.compile(rb"((?:[0-9]{1,3}\.){1,3})[0-9*./-]*")
 
 
 def _network_like(text: bytes, address: Address) -> Reason | None:
-    """Return why what looks like a network, and is read as a name, does not match."""
+    """Return why text that resembles a network but is read as a name does not match."""
     found = _LEADING_BYTES.fullmatch(text)
     if found is None or not address.text.startswith(found[1]) or address.bits != 32:
         return None
     return Reason(
-        WRITTEN, "is no network; write it with the number of its bits, as in 192.0.2.0/24"
+        Likelihood.NOTATION,
+        "is not a valid network; write it with its prefix length, as in 192.0.2.0/24",
     )
 
 
@@ -97,12 +89,15 @@ def _client_pattern(text: bytes, seen: ClientNames) -> Reason | None:
         return None
     if seen.address and search(seen.address.text):
         return Reason(
-            OTHER_THING, "matches the address, but patterns are searched in the name only"
+            Likelihood.OTHER_ATTRIBUTE,
+            "matches the address, but patterns are only searched in the name",
         )
     if any(search(other) for other in seen.other_names):
-        return Reason(UNCONFIRMED, "matches a name that does not lead back to the address")
+        return Reason(
+            Likelihood.UNCONFIRMED_NAME, "matches a name that does not resolve back to the address"
+        )
     if seen.helo and search(seen.helo):
-        return Reason(OTHER_THING, "matches the HELO name, which is not compared")
+        return Reason(Likelihood.OTHER_ATTRIBUTE, "matches the HELO name, which whitelists ignore")
     if seen.sender and search(seen.sender):
-        return Reason(OTHER_THING, "matches the sender, who is not compared")
+        return Reason(Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore")
     return None

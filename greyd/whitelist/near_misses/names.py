@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from greyd.rules.hostnames import is_or_is_below, organisation_of
-from greyd.whitelist.near_misses.reasons import RELATED, TYPO, Reason, display_name
+from greyd.whitelist.near_misses.reasons import Likelihood, Reason, display_name
 
 # Names --------------------------------------------------------------------------------------------
 
 
 def plain_name(text: bytes) -> bytes:
-    """Return a name without what other notations put around it."""
+    """Return a name without the marks of other notations around it."""
     name = re.sub(rb"^[a-z][a-z0-9+.-]*://", b"", text.lower())
     name = re.sub(rb"[:/].*", b"", name) if name.count(b":") < 2 else name
     name = name.strip(b"[]<>\"',;").lstrip(b"*.@").rstrip(b".")
@@ -24,20 +24,24 @@ def plain_name(text: bytes) -> bytes:
 
 
 def related_reason(entry: bytes, name: bytes) -> Reason | None:
-    """Return how a name is related to one that does not match it."""
+    """Return how an entry is related to a name that it does not match."""
     if entry.endswith(b"." + name):
         return Reason(
-            RELATED,
-            f"is for names below {display_name(entry)} only; {display_name(name)} is above it",
+            Likelihood.RELATED_NAME,
+            f"matches only names below {display_name(entry)}, and {display_name(name)} is above it",
         )
     if name.startswith(entry + b"."):
-        return Reason(RELATED, "is how the name begins; a name matches by how it ends")
+        return Reason(
+            Likelihood.RELATED_NAME,
+            "is the beginning of the name, but names are compared from the end",
+        )
     if name.endswith(entry) and b"." in entry:
-        return Reason(RELATED, "is how the name ends, but not after a dot")
+        return Reason(Likelihood.RELATED_NAME, "is the end of the name, but not after a dot")
     organisation = organisation_of(name)
     if organisation and is_or_is_below(entry, organisation):
         return Reason(
-            RELATED, f"is another name of the same domain; {display_name(organisation)} covers both"
+            Likelihood.RELATED_NAME,
+            f"is another name in the same domain; {display_name(organisation)} would match both",
         )
     return _typo(entry, name)
 
@@ -48,12 +52,12 @@ def _typo(entry: bytes, name: bytes) -> Reason | None:
     labels = name.split(b".")
     end = b".".join(labels[-1 - entry.count(b".") :])
     if is_one_letter_apart(entry, end):
-        return Reason(TYPO, f"differs by one letter from {display_name(end)}")
+        return Reason(Likelihood.TYPO, f"differs by one letter from {display_name(end)}")
     return None
 
 
 def is_one_letter_apart(one: bytes, other: bytes) -> bool:
-    """Whether one letter more, less or another makes one of the other."""
+    """Whether the names differ by one added, missing or different letter."""
     if abs(len(one) - len(other)) > 1 or one == other:
         return False
     short, long = sorted((one, other), key=len)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import re2
 
 from greyd.whitelist.entries import is_pattern
-from greyd.whitelist.near_misses.reasons import PATTERN, WRITTEN, Reason
+from greyd.whitelist.near_misses.reasons import Likelihood, Reason
 from greyd.whitelist.patterns import compile_search
 
 if TYPE_CHECKING:
@@ -29,40 +29,56 @@ def compile_or_none(pattern: bytes) -> Search | None:
 
 
 def pattern_reason(text: bytes, name: bytes) -> Reason | None:
-    """Return why a pattern is not found in a name in which one like it would be."""
+    """Return why a pattern does not match a name that a similar pattern matches."""
     if not name:
         return None
-    for rank, pattern, why in _pattern_variants(text):
+    for likelihood, pattern, difference in _pattern_variants(text):
         search = compile_or_none(pattern)
         if search is not None and search(name):
-            return Reason(rank, why)
+            return Reason(likelihood, difference)
     return None
 
 
-def _pattern_variants(text: bytes) -> Iterator[tuple[int, bytes, str]]:
-    """Yield patterns that were perhaps meant, each with what is otherwise with it."""
+def _pattern_variants(text: bytes) -> Iterator[tuple[Likelihood, bytes, str]]:
+    """Yield similar patterns, each with its likelihood and the difference."""
     if not is_pattern(text):
         body = text[1:]
         if found := re.fullmatch(rb"(.+)/[a-z]+", body):
-            flags = "is no pattern: it has to end with a slash, and is case-blind anyway"
-            yield WRITTEN, found[1], flags
+            flags = "is not a pattern: it must end with a slash; patterns ignore case anyway"
+            yield Likelihood.NOTATION, found[1], flags
         else:
-            yield WRITTEN, body, "is no pattern: it has no slash at its end (# begins a comment)"
+            yield (
+                Likelihood.NOTATION,
+                body,
+                "is not a pattern: the closing slash is missing (# starts a comment)",
+            )
         return
     pattern = text[1:-1]
     if b"\\\\." in pattern:
-        yield WRITTEN, pattern.replace(b"\\\\.", b"\\."), r"would match with \. for each \\."
+        yield (
+            Likelihood.NOTATION,
+            pattern.replace(b"\\\\.", b"\\."),
+            r"would match with \. for each \\.",
+        )
     if b"*" in pattern and b".*" not in pattern:
         glob = re.sub(rb"\\?\*", b".*", pattern)
-        yield PATTERN, glob, "would match with .* for *: * repeats what stands before it"
+        yield (
+            Likelihood.SIMILAR_PATTERN,
+            glob,
+            "would match with .* for *, which repeats the preceding character",
+        )
     start, end = pattern.startswith(b"^"), pattern.endswith(b"$")
     bare = pattern.removeprefix(b"^").removesuffix(b"$")
     if start:
-        yield PATTERN, pattern[1:], "would match without ^: the name does not begin so"
+        yield (
+            Likelihood.SIMILAR_PATTERN,
+            pattern[1:],
+            "would match without ^: the name starts differently",
+        )
     if end:
-        yield PATTERN, pattern[:-1], "would match without $: the name goes on after it"
+        yield Likelihood.SIMILAR_PATTERN, pattern[:-1], "would match without $: the name continues"
     if start and end:
-        yield PATTERN, bare, "would match without ^ and $: the name only holds it"
+        yield Likelihood.SIMILAR_PATTERN, bare, "would match without ^ and $: the name contains it"
     loose = pattern.replace(rb"\.", b".")
     if loose != pattern:
-        yield PATTERN, loose, r"would match if its \. stood for any character"
+        yield Likelihood.SIMILAR_PATTERN, loose, r"would match if its \. stood for any character"

@@ -1,44 +1,59 @@
-"""Why an entry nearly matches."""
+"""Near misses and the reasons for them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from greyd.rules.address import Address
 
 
-class NearMiss(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NearMiss:
     """An entry that nearly matches."""
 
     file: str
     line: int
     text: bytes
     why: str
-    """What keeps it from matching."""
+    """Why it does not match."""
 
 
-class ClientNames(NamedTuple):
-    """A client, and what comes with it beside its name and address."""
+@dataclass(frozen=True, slots=True)
+class ClientNames:
+    """The names and addresses that a client comes with."""
 
     name: bytes
-    """As Postfix has confirmed it; ``unknown`` where it has not."""
+    """The name that Postfix has confirmed; ``unknown`` without one."""
     address: Address | None
     other_names: tuple[bytes, ...] = ()
-    """That the address has in DNS, and that do not count."""
+    """The address's further names in DNS, which are not confirmed."""
     helo: bytes = b""
     sender: bytes = b""
 
 
-class Reason(NamedTuple):
+class Likelihood(IntEnum):
+    """How likely it is that the author meant this client or recipient; the likeliest first."""
+
+    NOTATION = 0
+    """The entry means it, but is written in a way that does not match."""
+    UNCONFIRMED_NAME = 1
+    OTHER_ATTRIBUTE = 2
+    """The entry matches an attribute that whitelists ignore."""
+    SIMILAR_PATTERN = 3
+    RELATED_NAME = 4
+    NEIGHBOUR = 5
+    TYPO = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
     """Why an entry does not match."""
 
-    rank: int
-    """The more likely reason has the smaller one."""
+    likelihood: Likelihood
     text: str
-
-
-WRITTEN, UNCONFIRMED, OTHER_THING, PATTERN, RELATED, NEIGHBOUR, TYPO = range(7)
 
 
 def display_name(name: bytes) -> str:

@@ -9,14 +9,7 @@ from greyd.whitelist.entries import WhitelistFile, is_pattern
 from greyd.whitelist.matcher import RecipientWhitelist
 from greyd.whitelist.near_misses.names import is_one_letter_apart, plain_name, related_reason
 from greyd.whitelist.near_misses.patterns import compile_or_none, pattern_reason
-from greyd.whitelist.near_misses.reasons import (
-    OTHER_THING,
-    RELATED,
-    TYPO,
-    WRITTEN,
-    Reason,
-    display_name,
-)
+from greyd.whitelist.near_misses.reasons import Likelihood, Reason, display_name
 
 # Recipients ---------------------------------------------------------------------------------------
 
@@ -28,40 +21,49 @@ def recipient_reason(text: bytes, recipient: bytes, sender: bytes) -> Reason | N
     lower, wanted = text.lower(), recipient.lower()
     user, _, domain = wanted.rpartition(b"@")
     plain = re.sub(rb"^(?:mailto:|<)|>$", b"", lower)
-    entrys_user, at, entrys_domain = plain.rpartition(b"@")
+    entry_user, at, entry_domain = plain.rpartition(b"@")
     if plain != lower and RecipientWhitelist([_single_entry(plain)]).match(recipient):
-        return Reason(WRITTEN, f"would match if it were written {display_name(plain)}")
-    if at and entrys_user not in (b"", b"*"):
-        if entrys_domain in (b"*", b"") and entrys_user == user:
-            return Reason(WRITTEN, f"would match if it were written {display_name(entrys_user)}@")
-        return _same_user(entrys_user, entrys_domain, user, domain)
+        return Reason(Likelihood.NOTATION, f"would match if it were written {display_name(plain)}")
+    if at and entry_user not in (b"", b"*"):
+        if entry_domain in (b"*", b"") and entry_user == user:
+            return Reason(
+                Likelihood.NOTATION, f"would match if it were written {display_name(entry_user)}@"
+            )
+        return _same_user(entry_user, entry_domain, user, domain)
     name = plain_name(plain)
     if not name:
         return None
     if name != lower and is_or_is_below(domain, name):
-        return Reason(WRITTEN, f"would match if it were written {display_name(name)}")
+        return Reason(Likelihood.NOTATION, f"would match if it were written {display_name(name)}")
     if name == user:
-        return Reason(WRITTEN, f"is read as a domain; written {display_name(name)}@ it would match")
+        return Reason(
+            Likelihood.NOTATION,
+            f"is read as a domain; written {display_name(name)}@ it would match",
+        )
     if sender and is_or_is_below(sender.lower().rpartition(b"@")[2], name):
-        return Reason(OTHER_THING, "matches the sender, who is not compared")
+        return Reason(Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore")
     return related_reason(name, domain)
 
 
-def _same_user(
-    entrys_user: bytes, entrys_domain: bytes, user: bytes, domain: bytes
-) -> Reason | None:
-    if entrys_user.partition(b"+")[0] != user.partition(b"+")[0] and entrys_domain == domain:
-        typo = len(user) > 3 and is_one_letter_apart(entrys_user, user)
-        return Reason(TYPO, f"differs by one letter from {display_name(user)}") if typo else None
-    if entrys_user == user and domain.endswith(b"." + entrys_domain):
-        return Reason(
-            RELATED, f"is for {display_name(entrys_domain)} alone, not for domains below it"
+def _same_user(entry_user: bytes, entry_domain: bytes, user: bytes, domain: bytes) -> Reason | None:
+    if entry_user.partition(b"+")[0] != user.partition(b"+")[0] and entry_domain == domain:
+        typo = len(user) > 3 and is_one_letter_apart(entry_user, user)
+        return (
+            Reason(Likelihood.TYPO, f"differs by one letter from {display_name(user)}")
+            if typo
+            else None
         )
-    if entrys_user == user and (why := related_reason(entrys_domain, domain)):
-        return why
-    if entrys_domain == domain and entrys_user.startswith(user + b"+"):
+    if entry_user == user and domain.endswith(b"." + entry_domain):
         return Reason(
-            RELATED, f"is for that extension alone; {display_name(user)}@ covers all of them"
+            Likelihood.RELATED_NAME,
+            f"matches {display_name(entry_domain)} only, not the domains below it",
+        )
+    if entry_user == user and (why := related_reason(entry_domain, domain)):
+        return why
+    if entry_domain == domain and entry_user.startswith(user + b"+"):
+        return Reason(
+            Likelihood.RELATED_NAME,
+            f"matches that extension only; {display_name(user)}@ would match all of them",
         )
     return None
 
@@ -71,7 +73,7 @@ def _recipient_pattern(text: bytes, recipient: bytes, sender: bytes) -> Reason |
         return why
     search = compile_or_none(text[1:-1]) if is_pattern(text) and sender else None
     if search and search(sender):
-        return Reason(OTHER_THING, "matches the sender, who is not compared")
+        return Reason(Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore")
     return None
 
 

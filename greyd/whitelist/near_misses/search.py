@@ -1,9 +1,7 @@
-r"""Entries of the whitelists that do not match a client or a recipient, but nearly do, and why not.
+"""Finds whitelist entries that do not match a client or recipient but nearly do, and says why not.
 
-Most people who ask why their entry does not match have written it in another notation, for another
-name than the one that counts, or into the other list. Each entry is held against such reasons.
-
-Pure, like the matcher; it looks at each entry in turn, and is not meant for a request's way.
+Most entries that surprise their author are written in another notation, for another name than the
+one that counts, or are in the other list. Pure, but too slow for requests: it inspects each entry.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from greyd.rules.hostnames import organisation_of
 from greyd.whitelist.entries import Diagnostic, WhitelistEntry, WhitelistFile, parse_entries
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
 from greyd.whitelist.near_misses.clients import client_reason
-from greyd.whitelist.near_misses.reasons import WRITTEN, ClientNames, NearMiss, Reason
+from greyd.whitelist.near_misses.reasons import ClientNames, Likelihood, NearMiss, Reason
 from greyd.whitelist.near_misses.recipients import recipient_reason
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 
 MAX_NEAR_MISSES = 10
-"""That are told; those whose author most likely meant this client come first."""
+"""The number of near misses to return, the likeliest first."""
 
 _MAX_SKIPPED_LINES = 100
 
@@ -37,7 +35,7 @@ def near_misses_for_client(
     found = list(_skipped(clients, _client_words(seen.name, seen.address)))
     other = ClientWhitelist(recipients).match(seen.name, seen.address)
     if other is not None and seen.name != b"unknown":
-        found.append((Reason(WRITTEN, "stands in the recipients' list"), other))
+        found.append((Reason(Likelihood.NOTATION, "is in the recipients list"), other))
     found += [
         (why, entry) for entry in _entries(clients) if (why := client_reason(entry.text, seen))
     ]
@@ -54,7 +52,7 @@ def near_misses_for_recipient(
     found = list(_skipped(recipients, {recipient.lower()}))
     other = RecipientWhitelist(clients).match(recipient)
     if other is not None:
-        found.append((Reason(WRITTEN, "stands in the clients' list"), other))
+        found.append((Reason(Likelihood.NOTATION, "is in the clients list"), other))
     found += [
         (why, entry)
         for entry in _entries(recipients)
@@ -65,16 +63,24 @@ def near_misses_for_recipient(
 
 def _entries(sources: Iterable[WhitelistFile]) -> Iterator[WhitelistEntry]:
     for source in sources:
-        yield from parse_entries(source, [], "")
+        yield from parse_entries(source, [])
 
 
 def _most_likely(found: Iterable[tuple[Reason, WhitelistEntry]]) -> list[NearMiss]:
-    ranked = sorted(found, key=lambda each: (each[0].rank, each[1].file, each[1].line))
-    return [NearMiss(*entry, why.text) for why, entry in islice(ranked, MAX_NEAR_MISSES)]
+    ranked = sorted(found, key=_rank)
+    return [
+        NearMiss(entry.file, entry.line, entry.text, reason.text)
+        for reason, entry in islice(ranked, MAX_NEAR_MISSES)
+    ]
+
+
+def _rank(found: tuple[Reason, WhitelistEntry]) -> tuple[int, str, int]:
+    reason, entry = found
+    return reason.likelihood, entry.file, entry.line
 
 
 def _client_words(name: bytes, address: Address | None) -> set[bytes]:
-    """Return what a line that is meant for a client would hold."""
+    """Return the words of which a line for this client would contain one."""
     words = {name.lower(), organisation_of(name.lower()), address.text if address else b""}
     return words - {b"", b"unknown"}
 
@@ -82,17 +88,14 @@ def _client_words(name: bytes, address: Address | None) -> set[bytes]:
 def _skipped(
     sources: Iterable[WhitelistFile], words: Iterable[bytes]
 ) -> Iterator[tuple[Reason, WhitelistEntry]]:
-    """Yield lines that can't be used and hold one of some words."""
+    """Yield skipped lines that contain one of the words."""
     for source in sources:
         diagnostics: list[Diagnostic] = []
-        for _ in parse_entries(source, diagnostics, "one entry"):
+        for _ in parse_entries(source, diagnostics):
             continue
         lines = source.content.split(b"\n") if diagnostics else []
-        for _, number, text in diagnostics[:_MAX_SKIPPED_LINES]:
-            line = lines[number - 1].partition(b"#")[0].strip()
-            if any(word in line.lower() for word in words):
-                _, _, why = text.rpartition(" – ")
-                yield (
-                    Reason(WRITTEN, f"is skipped: {why}"),
-                    WhitelistEntry(source.file, number, line),
-                )
+        for each in diagnostics[:_MAX_SKIPPED_LINES]:
+            text = lines[each.line - 1].partition(b"#")[0].strip()
+            if any(word in text.lower() for word in words):
+                reason = Reason(Likelihood.NOTATION, f"is {each.problem}; {each.remedy}")
+                yield reason, WhitelistEntry(source.file, each.line, text)
