@@ -64,7 +64,7 @@ def connection_options(url: RedisUrl, settings: Settings) -> dict[str, Any]:
         }
         _new_connection(options)
     except (ValueError, TypeError, RedisError):
-        # redis-py's own message may show a secret that stands in the wrong place.
+        # redis-py's own message may show a misplaced secret.
         raise StoreUrlError(
             f"--store={url.scheme}://…: unknown option or invalid value after ?; the options are"
             " redis-py's, such as ?ssl_ca_certs=FILE"
@@ -79,7 +79,7 @@ def _new_connection(options: dict[str, Any]) -> Connection:
 
 
 async def open_connection(options: dict[str, Any]) -> Connection:
-    """Connect and authenticate. Raises what redis-py raises, which has no common base."""
+    """Connect and authenticate. Raises redis-py's errors, which have no common base."""
     connection = _new_connection(options)
     await connection.connect()  # type: ignore[no-untyped-call]
     return connection

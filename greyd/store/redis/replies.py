@@ -1,6 +1,6 @@
 """Checks of the replies to plain commands.
 
-Types are compared exactly: True is an int, and what RESP 3 pushes is a list.
+They compare types exactly: in Python True is an int, and a RESP 3 push is a list.
 """
 
 from __future__ import annotations

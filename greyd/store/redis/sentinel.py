@@ -93,7 +93,7 @@ class SentinelClient:
             raise SentinelError(f"Sentinel {host}: its reply is not an address") from None
 
     def _reason(self, host: RedisHost, error: Exception) -> str:
-        """Return what went wrong, and what to do."""
+        """Return the reason of an error, and what to do."""
         text = str(error)
         if "unknown command" in text:
             return (

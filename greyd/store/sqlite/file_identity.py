@@ -1,12 +1,12 @@
-"""Whose a SQLite file is, told from its bytes, before SQLite opens it.
+"""Recognises greyd's SQLite files by their bytes, before SQLite opens them.
 
-greyd's files carry an ``application_id`` and, as ``user_version``, the version of their schema
-(both in the header, https://www.sqlite.org/fileformat.html, section 1.3). Files of greyd 0.1.0
-carry neither; they are recognised by their schema, which has to be exactly that of 0.1.0.
+The header of greyd's files has an ``application_id`` and, as ``user_version``, the version of the
+schema (https://www.sqlite.org/fileformat.html, section 1.3). Files of greyd 0.1.0 have neither;
+greyd recognises them by their schema, which must be exactly that of 0.1.0.
 
-Nothing here changes a file, takes a lock of SQLite's, or opens what is not a regular file. A
-process must not call ``identify`` for a file that SQLite has open in it: closing a file gives up
-all of the process's POSIX locks on it (fcntl(2)), SQLite's too.
+This module changes no file, takes no lock of SQLite's, and opens only regular files. A process must
+not call ``identify`` for a file that SQLite has open in it: closing a file releases all of the
+process's POSIX locks on it (fcntl(2)), including SQLite's.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from greyd.store.errors import StoreError, UnusableStoreError
 
 APPLICATION_ID = int.from_bytes(b"grey")
 SCHEMA_VERSION = 1
-"""Of the files that this program makes; 0 is that of greyd 0.1.0, with the same tables."""
+"""The version of new files; 0 is that of greyd 0.1.0, with the same tables."""
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _MAX_PAGE_BYTES = 65536
-_MAX_LOG_BYTES = 4 * 1024 * 1024
-"""Of the log of commits that is searched for the schema."""
+_MAX_WAL_BYTES = 4 * 1024 * 1024
+"""How much of the write-ahead log is searched for the schema."""
 _BERKELEY_DB = {0x053162: "btree", 0x061561: "hash"}
 _LEAF = 13
-"""Type of a page of a table without pages below it."""
+"""The type of a leaf page of a table."""
 _WAL = 2
 
-# Frozen: what greyd 0.1.0 wrote. SQLite keeps the text of a statement without IF NOT EXISTS.
+# Frozen: the statements of greyd 0.1.0. SQLite keeps the text of a statement without IF NOT EXISTS.
 _SCHEMA_0 = {
     "CREATE TABLE record ( id INTEGER PRIMARY KEY, hash INTEGER NOT NULL,"
     " expires_at INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL )",
@@ -48,29 +48,30 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 
-_NAME_ANOTHER = "name greyd's own file by --store or --dbdir, or move this one away"
+_NAME_ANOTHER = "set --store or --dbdir to greyd's own file, or move this one away"
 
 
 class NewerStoreError(UnusableStoreError):
-    """The file is of a newer greyd."""
+    """A newer greyd wrote the file."""
 
 
-class FileIdentity(NamedTuple):
-    """What is at a path, as far as greyd may use it."""
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """A file that greyd may use as its store, or may create."""
 
     version: int | None
-    """Of the schema; None where there is no file yet, or an empty one."""
+    """The version of the schema; None if the file is empty or does not exist."""
     exists: bool = True
     is_marked: bool = False
-    """It carries greyd's application id."""
+    """Whether the header has greyd's application id."""
     uses_wal: bool = False
 
 
 def identify(path: str) -> FileIdentity:
-    """Say what is at ``path``.
+    """Identify the file at ``path``.
 
     Raises:
-        UnusableStoreError: it is not greyd's, or of a newer greyd.
+        UnusableStoreError: it is not greyd's, or a newer greyd wrote it.
         StoreError: it can't be read.
     """
     try:
@@ -88,14 +89,14 @@ def identify(path: str) -> FileIdentity:
 
 
 def kind_of_file(mode: int) -> str:
-    """Return what a file of a mode is, e.g. "a folder"; empty for a regular file."""
+    """Return the kind of a file by its mode, e.g. "a folder"; empty for a regular file."""
     if stat.S_ISREG(mode):
         return ""
     return next((name for is_a, name in _KINDS if is_a(mode)), "no file")
 
 
 def is_provably_ours(path: str) -> bool:
-    """Whether a file carries greyd's application id, however damaged the rest of it is."""
+    """Whether a file's header has greyd's application id, however damaged the rest is."""
     try:
         return identify(path).is_marked
     except StoreError:
@@ -103,10 +104,10 @@ def is_provably_ours(path: str) -> bool:
 
 
 def check_version(path: str, version: int) -> None:
-    """Refuse a schema that this program does not know.
+    """Raise if a version of the schema is newer than this program's.
 
     Raises:
-        NewerStoreError: it is of a newer greyd.
+        NewerStoreError: it is.
     """
     if version > SCHEMA_VERSION:
         raise NewerStoreError(
@@ -142,16 +143,16 @@ def _describe_foreign_file(page: bytes) -> str:
 def _is_schema_0(path: str, page: bytes) -> bool:
     schema = _schema_of(page)
     if schema == set():
-        # 0.1.0 wrote its tables into the log of commits first, where a crash may have left them.
+        # 0.1.0 wrote its tables to the write-ahead log first, where a crash may have left them.
         schema = _schema_of(_first_page_in_log(path))
     return schema == _SCHEMA_0
 
 
 def _schema_of(page: bytes) -> set[str] | None:
-    """Return the statements on a file's first page, white space made even.
+    """Return the statements on a file's first page, with single spaces.
 
-    SQLite's own tables (``sqlite_stat1`` of ANALYZE, for one) are left out. None where the page
-    can't be read, or has more than fits on it.
+    Omits SQLite's own tables, e.g. ``sqlite_stat1``, which ANALYZE makes. Returns None if the page
+    is malformed, or the schema does not fit on it.
     """
     if len(page) < _HEADER_BYTES + 8 or page[_HEADER_BYTES] != _LEAF:
         return None
@@ -173,7 +174,7 @@ def _object_at(page: bytes, place: int) -> tuple[str, str]:
     payload_bytes, place = _varint(page, place)
     _, place = _varint(page, place)
     if place + payload_bytes > len(page):
-        raise ValueError("goes on on another page")
+        raise ValueError("continued on another page")
     header_bytes, at = _varint(page, place)
     sizes = []
     body = place + header_bytes
@@ -206,16 +207,16 @@ def _varint(page: bytes, place: int) -> tuple[int, int]:
 
 
 def _bytes_of(kind: int) -> int:
-    """Return how long a value of a serial type is."""
+    """Return the length of a value by its serial type."""
     if kind >= 12:
         return (kind - 12) // 2
     return (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)[kind]
 
 
 def _first_page_in_log(path: str) -> bytes:
-    """Return the last version of the file's first page in the log of commits; empty for none."""
+    """Return the latest first page in the write-ahead log; empty if it has none."""
     with contextlib.suppress(OSError):
-        log = _read(path + "-wal", _MAX_LOG_BYTES)
+        log = _read(path + "-wal", _MAX_WAL_BYTES)
         page_bytes, salts = int.from_bytes(log[8:12]), log[16:24]
         if not 512 <= page_bytes <= _MAX_PAGE_BYTES:
             return b""
@@ -228,8 +229,8 @@ def _first_page_in_log(path: str) -> bytes:
     return b""
 
 
-def _read(path: str, most: int) -> bytes:
-    # Without waiting, should a FIFO have taken the file's place since it was looked at.
+def _read(path: str, max_bytes: int) -> bytes:
+    # Do not wait if a FIFO has replaced the file since its status was read.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     with os.fdopen(os.open(path, flags), "rb") as file:
-        return file.read(most)
+        return file.read(max_bytes)

@@ -1,4 +1,4 @@
-"""The location of a SQLite store: what follows ``sqlite:`` in its URL."""
+"""Parses the location of a SQLite store, the part of its URL after ``sqlite:``."""
 
 from __future__ import annotations
 

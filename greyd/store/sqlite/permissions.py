@@ -1,7 +1,7 @@
 """Finds out why this process may not write a SQLite file, and the remedy.
 
 SQLite itself reports "unable to open database file" or "attempt to write a readonly database", but
-neither the file, nor its owner, nor what to do.
+it names neither the file, nor its owner, nor the remedy.
 """
 
 from __future__ import annotations

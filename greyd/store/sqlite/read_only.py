@@ -5,13 +5,13 @@ SQLite's ``mode=ro`` is not enough: beside a file in WAL mode that no process ha
 (https://www.sqlite.org/wal.html#read_only_databases). So greyd chooses by the files beside it:
 
 ===================================  ==============================================================
-who has it open                      how greyd reads it
+opened by                            how greyd reads it
 ===================================  ==============================================================
 a live process                       through the shared ``-shm``, as any reader
-nobody; the log is empty or gone     ``immutable=1``: the file itself is complete
-nobody; a log and a ``-shm``         ``readonly_shm=1``: SQLite reads the log into its own memory
-nobody; a log without a ``-shm``     from a copy in a temporary folder
-nobody; a log of another database    ``immutable=1``: the log is ignored
+no process; the log is empty or gone ``immutable=1``: the file itself is complete
+no process; a log and a ``-shm``     ``readonly_shm=1``: SQLite reads the log into its own memory
+no process; a log without ``-shm``   from a copy in a temporary folder
+no process; a log of another file    ``immutable=1``: the log is ignored
 ===================================  ==============================================================
 """
 
@@ -69,7 +69,7 @@ class ReadOnlyDatabase:
         self._path = path
         self._end: Callable[[], object] = lambda: None
         self._is_immutable = False
-        self._look = take_snapshot(path)
+        self._snapshot = take_snapshot(path)
         try:
             self.connection = self._connect()
         except (OSError, sqlite3.Error, StoreError) as error:
@@ -81,8 +81,8 @@ class ReadOnlyDatabase:
         """Whether the last read may have mixed two states of the file, or read a replaced one."""
         now = take_snapshot(self._path)
         if self._is_immutable:
-            return now != self._look
-        return now.inode != self._look.inode
+            return now != self._snapshot
+        return now.inode != self._snapshot.inode
 
     def close(self) -> None:
         """Close it."""
@@ -91,15 +91,17 @@ class ReadOnlyDatabase:
         self._end()
 
     def _connect(self) -> sqlite3.Connection:
-        if self._look.journal_size:
+        if self._snapshot.journal_size:
             return self._copied("-journal")
         # SQLite replays a log whatever the header says about the journal mode.
-        if not _uses_wal(self._path) and not self._look.log_size:
+        if not _uses_wal(self._path) and not self._snapshot.log_size:
             return self._opened("mode=ro")
         has_shm = os.path.lexists(f"{self._path}-shm")
         if has_shm and _is_live(self._path):
             return self._opened("mode=ro")
-        if not self._look.log_size or DatabaseLock(self._path).peek().has_foreign_wal(self._path):
+        if not self._snapshot.log_size or DatabaseLock(self._path).peek().has_foreign_wal(
+            self._path
+        ):
             self._is_immutable = True
             return self._opened("mode=ro&immutable=1")
         if has_shm:
@@ -121,7 +123,7 @@ class ReadOnlyDatabase:
         """Read a copy, since replaying a log or a journal writes to the file."""
         folder = tempfile.mkdtemp(prefix="greyd-read-")
         self._end = lambda: shutil.rmtree(folder, ignore_errors=True)
-        needed = self._look.size + self._look.log_size + self._look.journal_size
+        needed = self._snapshot.size + self._snapshot.log_size + self._snapshot.journal_size
         if needed > shutil.disk_usage(folder).free:
             raise StoreError(
                 f"its last commits are in {self._path}{suffix}, and {tempfile.gettempdir()} has no"

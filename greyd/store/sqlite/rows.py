@@ -180,11 +180,13 @@ def _read(
     rows: dict[bytes, int] = {}
     wanted = list(hashes.values())
     for start in range(0, len(wanted), _KEYS_PER_SELECT):
-        look = wanted[start : start + _KEYS_PER_SELECT]
+        hashes_here = wanted[start : start + _KEYS_PER_SELECT]
         # Few different sizes, so that all statements stay prepared.
-        size = 1 << (len(look) - 1).bit_length()
-        look += look[-1:] * (size - len(look))
-        for row, key, value, expires_at in connection.execute(_select(size), look).fetchall():
+        size = 1 << (len(hashes_here) - 1).bit_length()
+        hashes_here += hashes_here[-1:] * (size - len(hashes_here))
+        for row, key, value, expires_at in connection.execute(
+            _select(size), hashes_here
+        ).fetchall():
             if key in hashes:
                 rows[key] = row
                 if expires_at > now:

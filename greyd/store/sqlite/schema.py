@@ -1,4 +1,4 @@
-"""The schema of greyd's SQLite files: how it is made, marked, and brought up to date."""
+"""The schema of greyd's SQLite files: creates, marks and upgrades it."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 VERSION = SCHEMA_VERSION
 
 _STEPS: Sequence[Callable[[sqlite3.Connection], object]] = (
-    # 0 to 1: the same tables; from now on the file is marked.
+    # 0 to 1: the same tables, and a mark in the header.
     lambda _connection: None,
 )
-"""The step at place N brings a file from version N to N + 1."""
+"""Step N upgrades a file from version N to N + 1."""
 
 
 def make(connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty file, and mark it: all or nothing."""
+    """Create the tables in an empty file and mark it, in one transaction."""
     _in_one_transaction(connection, 0)
 
 
 def upgrade(connection: sqlite3.Connection, path: str) -> int | None:
-    """Bring a file of an older version up to date, in one transaction.
+    """Upgrade a file of an older version, in one transaction.
 
     Returns:
-        Its version before; None where nothing was to do.
+        Its old version; None if the file was up to date.
 
     Raises:
-        NewerStoreError: it is of a newer version.
+        NewerStoreError: its version is newer than this program's.
     """
     version = check(connection, path)
     if version == VERSION and _pragma(connection, "application_id") == APPLICATION_ID:
@@ -42,10 +42,10 @@ def upgrade(connection: sqlite3.Connection, path: str) -> int | None:
 
 
 def check(connection: sqlite3.Connection, path: str) -> int:
-    """Return a file's version, as the log of commits knows it too.
+    """Return a file's version, which may still be in the write-ahead log alone.
 
     Raises:
-        NewerStoreError: it is of a newer version.
+        NewerStoreError: it is newer than this program's.
     """
     version = _pragma(connection, "user_version")
     check_version(path, version)

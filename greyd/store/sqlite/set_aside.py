@@ -40,7 +40,7 @@ def set_aside(path: str, held: HeldLock) -> str:
         return "nothing in it proves that it is greyd's, so greyd leaves it; move it away by hand"
     if not held.is_alone:
         return "the file system has no locks to keep other processes out; move it away by hand"
-    with _opened_by_nobody_else(path) as other:
+    with _closed_elsewhere(path) as other:
         if other is not None:
             held.note_damaged(Path(path).stat().st_ino)
             who = f"process {other} has" if other else "another process has"
@@ -80,7 +80,7 @@ def _free_name(wanted: str) -> str:
 
 
 @contextlib.contextmanager
-def _opened_by_nobody_else(path: str) -> Iterator[int | None]:
+def _closed_elsewhere(path: str) -> Iterator[int | None]:
     """Keep SQLite in other processes from opening a database.
 
     Yields:

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean for a store, and their texts."""
+"""SQLite's errors: their kinds, and their texts for the log."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class SqliteStore(Store):
             yield records
 
     def index_position(self, key: bytes) -> int:
-        """Return the position in the index, which is what is spread over the file."""
+        """Return the position in the index, whose pages are spread over the file."""
         return rows.hash_key(key)
 
     @property
@@ -144,7 +144,7 @@ class SqliteStore(Store):
     def set_problem_handlers(
         self, warn: Callable[[str], object], internal_error: Callable[[Exception], object]
     ) -> None:
-        """Set who gets problems that no request sees; see ``greyd.store.contract.Store``."""
+        """Set the handlers of problems that no request sees; see ``greyd.store.contract.Store``."""
         self._reports.on_warning, self._reports.on_internal_error = warn, internal_error
 
     async def close(self) -> None:

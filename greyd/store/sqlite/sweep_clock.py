@@ -1,4 +1,4 @@
-"""By which time the SQLite store deletes expired rows: never on the word of a clock that jumped."""
+"""The clock by which the SQLite store deletes expired rows: a jump of the time deletes nothing."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from greyd.rules.transaction import Record
 
 HOLD_SECONDS = 6 * 3600
-"""How long a clock that jumped ahead has to stay there before rows are deleted by it."""
+"""How long the wall clock must stay ahead after a jump before rows are deleted by it."""
 
-KEEP_EVERY_SECONDS = 60
+STORE_INTERVAL_SECONDS = 60
 
-_KEPT_SECONDS = 400 * 86400
+_TTL_SECONDS = 400 * 86400
 _WHOLE_SECONDS = re.compile(rb"[0-9]{1,15}")
 
 
 class SweepClock:
-    """Runs on elapsed time, and is kept in the file between two starts.
+    """Follows elapsed time; the file keeps its time from one start to the next.
 
-    It is never ahead of the wall clock, and follows it forward by more than a minute only where it
-    has been ahead for ``HOLD_SECONDS``. So neither a jump nor a start under a wrong clock deletes
-    what is not expired.
+    It is never ahead of the wall clock. It follows a jump forward of more than a minute only after
+    the wall clock has been ahead for ``HOLD_SECONDS``. So neither a jump nor a start with a wrong
+    time deletes entries that have not expired.
     """
 
     def __init__(
@@ -40,22 +40,22 @@ class SweepClock:
         self._wall = wall
         self._elapsed = elapsed
         self._clock: SteadyClock | None = None
-        self._keep_at = 0.0
+        self._store_at = 0.0
 
     def now(self, connection: sqlite3.Connection) -> int:
-        """Return seconds since 1970; to be called inside a write transaction."""
+        """Return the time in seconds since 1970; call this inside a write transaction."""
         if self._clock is None:
-            self._clock = self._begin(get(connection, 0, SWEPT_KEY))
+            self._clock = self._start(get(connection, 0, SWEPT_KEY))
         now = int(min(self._clock.now(), self._wall()))
-        if self._elapsed() >= self._keep_at:
-            self._keep_at = self._elapsed() + KEEP_EVERY_SECONDS
-            put(connection, Change(SWEPT_KEY, b"%d" % now, _KEPT_SECONDS), now)
+        if self._elapsed() >= self._store_at:
+            self._store_at = self._elapsed() + STORE_INTERVAL_SECONDS
+            put(connection, Change(SWEPT_KEY, b"%d" % now, _TTL_SECONDS), now)
         return now
 
-    def _begin(self, kept: Record | None) -> SteadyClock:
+    def _start(self, stored: Record | None) -> SteadyClock:
         start = wall = self._wall()
-        if kept is not None and _WHOLE_SECONDS.fullmatch(kept.value):
-            start = int(kept.value)
+        if stored is not None and _WHOLE_SECONDS.fullmatch(stored.value):
+            start = int(stored.value)
             if wall >= EARLIEST_TIME:
                 start = min(start, wall)
         return SteadyClock(HOLD_SECONDS, start=start, wall=self._wall, elapsed=self._elapsed)
