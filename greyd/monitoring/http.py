@@ -73,7 +73,7 @@ _NOT_THIS_HOST = b"the Host header is not a name of this server; --metrics-host=
 _PATHS = b"see /, /metrics, /stats.json, /livez, /healthz, /readyz\n"
 
 
-class HttpResponse(NamedTuple):
+class PageResponse(NamedTuple):
     """A response, without the headers that all responses have."""
 
     status: HTTPStatus
@@ -109,7 +109,7 @@ class MetricsSite:
     """Open connections, the oldest first."""
     _refused_at: float = -REFUSAL_LOG_SECONDS
 
-    def refuse(self, host: str) -> HttpResponse:
+    def refuse(self, host: str) -> PageResponse:
         """Return the response to a request for another host, and log it now and then."""
         if time.monotonic() - self._refused_at >= REFUSAL_LOG_SECONDS:
             self._refused_at = time.monotonic()
@@ -118,7 +118,7 @@ class MetricsSite:
                 f'metrics port: refused a request for the host "{name}"; if that is this server,'
                 " allow it by --metrics-host"
             )
-        return HttpResponse(HTTPStatus.MISDIRECTED_REQUEST, _NOT_THIS_HOST)
+        return PageResponse(HTTPStatus.MISDIRECTED_REQUEST, _NOT_THIS_HOST)
 
     def opened(self, connection: HttpConnection) -> None:
         """Keep a connection; if there are too many, close one, the new one as the last resort."""
@@ -138,36 +138,36 @@ class MetricsSite:
             del self.connections[victim]
             victim.abort()
 
-    async def answer(self, path: bytes, *, scraped: bool = False) -> HttpResponse:
+    async def answer(self, path: bytes, *, scraped: bool = False) -> PageResponse:
         """Return the response for a path; ``scraped`` says that a Prometheus asks for it."""
         match path.partition(b"?")[0]:
             case b"/":
-                return HttpResponse(HTTPStatus.OK, await self.page(), _HTML, _FOR_BROWSERS)
+                return PageResponse(HTTPStatus.OK, await self.page(), _HTML, _FOR_BROWSERS)
             case b"/metrics":
-                return HttpResponse(
+                return PageResponse(
                     HTTPStatus.OK, await self._show_metrics(scraped=scraped), _METRICS
                 )
             case b"/stats.json":
-                return HttpResponse(HTTPStatus.OK, await self.figures(), _JSON, _FOR_BROWSERS)
+                return PageResponse(HTTPStatus.OK, await self.figures(), _JSON, _FOR_BROWSERS)
             case b"/livez":
-                return HttpResponse(HTTPStatus.OK, b"ok\n")
+                return PageResponse(HTTPStatus.OK, b"ok\n")
             case b"/healthz":
                 return self._health()
             case b"/readyz" if self._all_ready():
-                return HttpResponse(HTTPStatus.OK, b"ready\n")
+                return PageResponse(HTTPStatus.OK, b"ready\n")
             case b"/readyz":
-                return HttpResponse(
+                return PageResponse(
                     HTTPStatus.SERVICE_UNAVAILABLE, b"not ready: the store does not answer\n"
                 )
             case _:
-                return HttpResponse(HTTPStatus.NOT_FOUND, _PATHS)
+                return PageResponse(HTTPStatus.NOT_FOUND, _PATHS)
 
-    def _health(self) -> HttpResponse:
+    def _health(self) -> PageResponse:
         # All workers use the same file, so any of them can answer for all.
         if fault := self.unwritable():
             body = f"the store cannot be written: {fault}\n".encode(errors="replace")
-            return HttpResponse(HTTPStatus.SERVICE_UNAVAILABLE, body)
-        return HttpResponse(HTTPStatus.OK, b"ok\n")
+            return PageResponse(HTTPStatus.SERVICE_UNAVAILABLE, body)
+        return PageResponse(HTTPStatus.OK, b"ok\n")
 
     async def _show_metrics(self, *, scraped: bool) -> bytes:
         now = time.time()
@@ -244,7 +244,7 @@ class HttpConnection(asyncio.Protocol):
             scraped = any(name == _OF_PROMETHEUS for name, _ in request.headers)
             answer = await self._answer(path, scraped=scraped)
         else:
-            answer = HttpResponse(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n")
+            answer = PageResponse(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n")
         headers = [
             (b"Content-Type", answer.kind),
             (b"Content-Length", b"%d" % len(answer.body)),
@@ -265,7 +265,7 @@ class HttpConnection(asyncio.Protocol):
         address = self._transport.get_extra_info("sockname")
         return str(address[0]) if address else ""
 
-    async def _answer(self, path: bytes, *, scraped: bool) -> HttpResponse:
+    async def _answer(self, path: bytes, *, scraped: bool) -> PageResponse:
         try:
             return await self._site.answer(path, scraped=scraped)
         except Exception as error:  # noqa: BLE001 - the client gets a response, and the log a line
@@ -275,7 +275,7 @@ class HttpConnection(asyncio.Protocol):
                 "part": "metrics port",
             }
             asyncio.get_running_loop().call_exception_handler(fault)
-            return HttpResponse(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error, see the log\n")
+            return PageResponse(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error, see the log\n")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason does not matter
         """Forget the connection, and stop what it waits for."""

@@ -62,7 +62,7 @@ class Metrics:
     """The metrics of one process."""
 
     def __init__(self) -> None:
-        # The moment of each series' creation would double their number and tells nobody anything.
+        # The creation time of each series would double the number of series, and nobody needs it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         registry = self.registry
@@ -72,13 +72,13 @@ class Metrics:
         self.requests = {reason: self._requests.labels(*reason.outcome) for reason in Reason}
         self.duration = Histogram(
             "greyd_request_duration_seconds",
-            "From a request's last octet to its answer.",
+            "Time from a request's last byte to its reply.",
             buckets=_SECONDS,
             registry=registry,
         )
         self.delay = Histogram(
             "greyd_greylist_delay_seconds",
-            "How long mail that passed for the first time had been kept waiting.",
+            "How long mail waited that passed for the first time.",
             buckets=_DELAY_SECONDS,
             registry=registry,
         )
@@ -90,14 +90,14 @@ class Metrics:
         )
         hits = Counter(
             "greyd_whitelist_hits",
-            "Requests that a whitelist let pass.",
+            "Requests that passed by a whitelist.",
             ["list"],
             registry=registry,
         )
         self.whitelist_hits = {name: hits.labels(name) for name in ("clients", "recipients")}
         entries = Gauge(
             "greyd_whitelist_entries",
-            "Entries in force.",
+            "Whitelist entries in force.",
             ["list"],
             registry=registry,
             multiprocess_mode="livemostrecent",
@@ -105,15 +105,15 @@ class Metrics:
         self.whitelist_entries = {name: entries.labels(name) for name in ("clients", "recipients")}
         reloads = Counter(
             "greyd_whitelist_reloads",
-            "Times that the whitelists were read again.",
+            "Reloads of the whitelists.",
             ["result"],
             registry=registry,
         )
         self.reloads = {result: reloads.labels(result) for result in ("success", "failure")}
-        # The counters can't tell which of the two came last, nor how the start went.
+        # The counters do not tell which result came last, nor whether the start succeeded.
         self.whitelists_read = Gauge(
             "greyd_whitelist_last_read_successful",
-            "1 if all whitelist files could be read the last time, at the start or since.",
+            "1 if the last start or reload could read all whitelist files.",
             registry=registry,
             multiprocess_mode="livemin",
         )
@@ -127,26 +127,26 @@ class Metrics:
         )  # fmt: skip
         signals = Counter(
             "greyd_signals",
-            "Requests of clients that showed a mark of spamware.",
+            "Requests of clients that showed a signal of spamware.",
             ["signal"],
             registry=registry,
         )
         self.signals = {name: signals.labels(name) for name in SIGNALS}
         self.unsure = Counter(
             "greyd_unsure",
-            "Requests that were answered without all that DNS was asked for.",
+            "Requests that were decided before all DNS answers had come.",
             registry=registry,
         )
         identities = Counter(
             "greyd_identities",
-            "Requests, by how it was known for whom the client sends.",
+            "Requests by the way in which the client was identified.",
             ["way"],
             registry=registry,
         )
         self.identities = {way: identities.labels(way) for way in (*IDENTITY_WAYS, "subnet")}
         store_seconds = Histogram(
             "greyd_store_duration_seconds",
-            "How long the store took.",
+            "Time that requests waited for the store.",
             ["operation"],
             buckets=_SECONDS,
             registry=registry,
@@ -154,7 +154,7 @@ class Metrics:
         self.store_seconds = store_seconds.labels("transact")
         store_errors = Counter(
             "greyd_store_errors",
-            "Requests that the store failed, and those that did not ask it for that reason.",
+            "Requests that failed in the store, or skipped it because it had failed.",
             ["operation"],
             registry=registry,
         )
@@ -167,19 +167,19 @@ class Metrics:
         )
         self.store_bytes = Gauge(
             "greyd_store_size_bytes",
-            "How much of the SQLite file is in use; 0 for another store.",
+            "Used size of the SQLite file; 0 for another store.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self.max_store_bytes = Gauge(
             "greyd_store_max_size_bytes",
-            "From which size of the SQLite file new triplets pass ungreylisted; 0: no limit here.",
+            "Size of the SQLite file at which new triplets pass without greylisting; 0: no limit.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         mode = Gauge(
             "greyd_mode",
-            "1 for the mode in force, which a command may have switched.",
+            "1 for the mode in force: that of --mode or of greyd mode.",
             ["mode"],
             registry=registry,
             multiprocess_mode="livemax",
@@ -187,12 +187,12 @@ class Metrics:
         self.mode = {name: mode.labels(name) for name in MODES}
         self.protocol_errors = Counter(
             "greyd_protocol_errors",
-            "Lines, requests and connections that were not understood.",
+            "Lines, requests and connections that did not follow the policy protocol.",
             registry=registry,
         )
         self._internal_errors = Counter(
             "greyd_internal_errors",
-            "Errors of greyd's own, by the part of the server that they ended or held up.",
+            "Internal errors by the part of the server that they ended or interrupted.",
             ["part"],
             registry=registry,
         )
@@ -200,7 +200,7 @@ class Metrics:
             self._internal_errors.labels(part)
         self.build = Gauge(
             "greyd_build_info",
-            "The version that runs, as a label.",
+            "The running version, as a label.",
             ["version"],
             registry=registry,
             multiprocess_mode="livemax",
@@ -208,13 +208,13 @@ class Metrics:
         self.build.labels(__version__).set(1)
         self.scraped = Gauge(
             "greyd_last_scrape_timestamp_seconds",
-            "When a Prometheus asked for all this the last time before; 0: never.",
+            "Time of the previous scrape; 0: never.",
             registry=registry,
             multiprocess_mode="max",
         )
         self.clock = Gauge(
             "greyd_clock_timestamp_seconds",
-            "What time it is by this machine's clock.",
+            "Time of this machine's clock.",
             registry=registry,
             multiprocess_mode="mostrecent",
         )
@@ -228,18 +228,18 @@ class Metrics:
         self._internal_errors.labels(part).inc()
 
     def show_mode(self, mode: str) -> None:
-        """Show which mode is in force."""
+        """Set the mode in force."""
         for each in MODES:
             self.mode[each].set(each == mode)
 
     def watch_dns(self) -> DnsWatcher:
-        """Add the metrics of DNS lookups: only where there can be any."""
+        """Add the metrics of DNS lookups; to be called only if an option needs DNS."""
         return DnsWatcher(self.registry)
 
     def families(self, files: str = "*.db") -> Iterator[Metric]:
-        """Return what is to be shown, one metric after the other, as they are collected.
+        """Return the metrics, collected one at a time.
 
-        Whichever worker is asked answers for all of them, of what is in some ``files`` of theirs.
+        Any worker returns the metrics of all workers, from their files that match ``files``.
         """
         folder = os.environ.get(_FOLDER_OF_WORKERS)
         if folder is None:
@@ -247,7 +247,7 @@ class Metrics:
         return _of_all_workers(Path(folder), files)
 
     def store_is_up(self) -> bool | None:
-        """Return whether the store answers all workers; None where none of them has a file."""
+        """Return whether the store answers all workers; None if none of them has a file."""
         for family in self.families("gauge_livemin_*.db"):
             for sample in family.samples:
                 if sample.name == "greyd_store_up":
@@ -272,25 +272,25 @@ class _OneFamily(Collector):
 
 
 def _of_all_workers(folder: Path, pattern: str) -> Iterator[Metric]:
-    """Return the sums of what the workers' files say, those of one kind of metric at a time.
+    """Return the sums over the workers' files, one kind of metric at a time.
 
-    A file's name is the kind and the worker, so no metric is in files of two kinds.
+    A file's name has the kind and the worker, so no metric is in files of two kinds.
     """
     kinds: dict[str, list[str]] = {}
     for file in folder.glob(pattern):
-        # prometheus-client fails on a file that is empty: that of a worker that has only just made
-        # it, and has counted nothing yet.
-        if _says_something(file):
+        # prometheus-client fails on an empty file: that of a worker that has just created it, and
+        # has not counted anything yet.
+        if _has_content(file):
             kinds.setdefault(file.name.rpartition("_")[0], []).append(str(file))
     for _, files in sorted(kinds.items()):
         yield from multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
 
 
-def _says_something(file: Path) -> bool:
+def _has_content(file: Path) -> bool:
     try:
         return file.stat().st_size > 0
     except FileNotFoundError:
-        # That of a worker that has just ended.
+        # The worker has just ended.
         return False
 
 
@@ -302,12 +302,12 @@ class DnsWatcher:
 
         self._hits = Counter(
             "greyd_dns_cache_hits",
-            "Answers that were remembered from an earlier lookup.",
+            "Answers from the cache.",
             registry=registry,
         )
         lookups = Counter(
             "greyd_dns_lookups",
-            "Lookups by record type and how they ended; too many: not begun.",
+            "Lookups by record type and result; too many: not started.",
             ["type", "result"],
             registry=registry,
         )
@@ -318,17 +318,17 @@ class DnsWatcher:
         }
         self._seconds = Histogram(
             "greyd_dns_duration_seconds",
-            "How long lookups took.",
+            "Duration of lookups.",
             buckets=_SECONDS,
             registry=registry,
         )
 
     def cache_hit(self) -> None:
-        """Count an answer that was remembered."""
+        """Count an answer from the cache."""
         self._hits.inc()
 
     def lookup_ended(self, kind: RecordType, result: LookupResult, seconds: float | None) -> None:
-        """Count a lookup that has ended, or was not begun."""
+        """Count a lookup that has ended, or was not started."""
         self._lookups[kind, result].inc()
         if seconds is not None:
             self._seconds.observe(seconds)
