@@ -13,8 +13,9 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from greyd.rules.reasons import Reason
 
@@ -70,7 +71,8 @@ def totals_of(families: Iterable[Metric]) -> Totals:
     }
 
 
-class CountedPeriod(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CountedPeriod:
     """What was counted in a period."""
 
     seconds: float

@@ -24,7 +24,7 @@ import select
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import h11
 
@@ -73,7 +73,8 @@ _NOT_THIS_HOST = b"the Host header is not a name of this server; --metrics-host=
 _PATHS = b"see /, /metrics, /stats.json, /livez, /healthz, /readyz\n"
 
 
-class PageResponse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PageResponse:
     """A response, without the headers that all responses have."""
 
     status: HTTPStatus
@@ -100,7 +101,7 @@ class MetricsSite:
     unwritable: Callable[[], str]
     """Return why the store cannot be written until it is repaired; empty if it can."""
     page: Callable[[], Awaitable[bytes]]
-    figures: Callable[[], Awaitable[bytes]]
+    stats: Callable[[], Awaitable[bytes]]
     hosts: HostCheck
     warn: Callable[[str], None]
     """Logs a warning."""
@@ -148,7 +149,7 @@ class MetricsSite:
                     HTTPStatus.OK, await self._show_metrics(scraped=scraped), _METRICS
                 )
             case b"/stats.json":
-                return PageResponse(HTTPStatus.OK, await self.figures(), _JSON, _FOR_BROWSERS)
+                return PageResponse(HTTPStatus.OK, await self.stats(), _JSON, _FOR_BROWSERS)
             case b"/livez":
                 return PageResponse(HTTPStatus.OK, b"ok\n")
             case b"/healthz":

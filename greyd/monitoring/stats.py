@@ -252,7 +252,7 @@ def server_stats(
         },
         answered_within_seconds=_response_times(totals),
         periods={
-            **{name: Counts.of(*period) for name, period in periods.items()},
+            **{name: Counts.of(period.seconds, period.counts) for name, period in periods.items()},
             START: Counts.of(up_seconds, totals),
         },
     )

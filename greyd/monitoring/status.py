@@ -1,7 +1,7 @@
-"""What the metrics port shows at ``/`` and ``/stats.json``: the counters' day, and the store.
+"""Makes the status page and the statistics of the metrics port.
 
-The counters are noted every few seconds. The store is looked through only when somebody reads the
-page, once a minute at most, and never while it is away.
+The counters are sampled every few seconds. The store is scanned only when somebody reads the page,
+at most once a minute, and never while it is unavailable.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ if TYPE_CHECKING:
     from greyd.store.circuit_breaker import CircuitBreaker
 
 FRESH_SECONDS = 60
-"""How long a look through the store counts as new."""
+"""How long the page shows a summary of the store before it makes a new one."""
 
 RETRY_SECONDS = 10.0
-"""After a look through the store that failed nobody begins another for so long."""
+"""The pause after a scan that failed."""
 
 WAIT_SECONDS = 2.0
-"""How long a page waits for a look through the store; then it shows what the one before saw."""
+"""How long a page waits for a scan; then it shows the previous summary."""
 
 
 @dataclass
 class StatusReporter:
-    """Keeps what the page shows."""
+    """Collects what the status page and the statistics show."""
 
     settings: Settings
-    guard: CircuitBreaker
+    circuit_breaker: CircuitBreaker
     observers: Observers
     metrics: Metrics
     store_name: str
-    """Without what is secret of its URL."""
+    """The store's URL without secrets."""
     mode: Callable[[], str]
-    """The mode in force."""
+    """Returns the mode in force."""
     slices: TimeSlices
-    """What is made for readers takes turns with what else the metrics port makes."""
+    """Time slices that all work of the metrics port shares."""
     summary: StoreSummary | None = None
     started_at: float = field(default_factory=time.monotonic)
     _summarized_at: float = 0
@@ -72,13 +72,13 @@ class StatusReporter:
         self._page = SharedWork(self._make_page)
 
     async def run(self) -> None:
-        """Note the counters every ``NOTE_SECONDS``, until cancelled."""
+        """Sample the counters every ``NOTE_SECONDS``, until cancelled."""
         while True:
             await asyncio.sleep(NOTE_SECONDS)
             self._history.note(time.monotonic(), await self._totals())
 
     async def page(self) -> bytes:
-        """Return the page, as HTML."""
+        """Return the status page, as HTML."""
         return await self._page.result()
 
     async def _make_page(self) -> bytes:
@@ -95,7 +95,7 @@ class StatusReporter:
         return StatusView(
             settings=replace(self.settings, mode=self.mode()),
             store_name=self.store_name,
-            store_away=self.guard.is_open,
+            store_away=self.circuit_breaker.is_open,
             up_seconds=now - self.started_at,
             hour=self._history.last(HOUR_SECONDS, now, totals),
             day=self._history.last(DAY_SECONDS, now, totals),
@@ -108,11 +108,11 @@ class StatusReporter:
             clock=time.time(),
         )
 
-    async def figures(self) -> bytes:
-        """Return the figures, as JSON; see ``greyd.monitoring.stats``."""
+    async def stats(self) -> bytes:
+        """Return the statistics, as JSON; see ``greyd.monitoring.stats``."""
         totals = await self._totals()
         now = time.monotonic()
-        figures = server_stats(
+        stats = server_stats(
             replace(self.settings, mode=self.mode()),
             self.store_name,
             self._history,
@@ -120,32 +120,32 @@ class StatusReporter:
             now - self.started_at,
             totals,
         )
-        return json.dumps(figures.dump()).encode() + b"\n"
+        return json.dumps(stats.dump()).encode() + b"\n"
 
     async def _summarize_if_old(self) -> None:
         now = time.monotonic()
         old = self.summary is None or now - self._summarized_at > FRESH_SECONDS
-        may_look = now - self._failed_at >= RETRY_SECONDS and not self.guard.is_open
-        if old and may_look and self._summarizing is None:
+        may_scan = now - self._failed_at >= RETRY_SECONDS and not self.circuit_breaker.is_open
+        if old and may_scan and self._summarizing is None:
             self._summarizing = asyncio.create_task(self._summarize())
         if self._summarizing is not None:
             await asyncio.wait([self._summarizing], timeout=WAIT_SECONDS)
 
     async def _summarize(self) -> None:
         try:
-            self.summary = await summarize_store(self.guard.store, self.settings)
+            self.summary = await summarize_store(self.circuit_breaker.store, self.settings)
             self._summarized_at = time.monotonic()
         except StoreError:
-            # The guard finds out by itself, and the page says so.
+            # The circuit breaker notices it too, and the page says so.
             pass
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next reader's page tries again
+        except Exception as error:  # noqa: BLE001 - the next reader's page tries again
             self._failed_at = time.monotonic()
             self.observers.internal_error("status page", error, "the page shows the last summary")
         finally:
             self._summarizing = None
 
     def stop(self) -> None:
-        """Look no further: the store is about to be closed."""
+        """Stop a scan: the store is about to be closed."""
         self._page.cancel()
         if self._summarizing is not None:
             self._summarizing.cancel()

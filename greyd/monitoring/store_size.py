@@ -1,7 +1,7 @@
-"""Watches how large the SQLite file is: a warning before it is full, and a word when it is.
+"""Watches the size of the SQLite file, and logs when it is nearly full, full, or has room again.
 
-At ``--max-store-size`` the store refuses new triplets (``StoreFull``), whose mail then passes as
-while the store is away; what is known goes on to be decided and stored.
+At ``--max-store-size`` the store refuses new triplets (``StoreFull``), whose mail then passes
+without greylisting. Decisions on known triplets and clients are still made and stored.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ NEARLY_FULL = 0.8
 """The share of the limit at which the log warns."""
 
 _BACK_BELOW = 0.95
-"""A level is left only this far below its threshold, so that the log is not filled at the edge."""
+"""A level ends only this far below its threshold, so that it does not flap."""
 
 
 class FillLevel(Enum):
-    """How full the store is."""
+    """How full the store is; the values are the thresholds, as shares of the limit."""
 
     ROOMY = 0.0
     NEARLY_FULL = NEARLY_FULL
@@ -34,7 +34,7 @@ class FillLevel(Enum):
 
 
 class StoreSizeMonitor:
-    """Logs when the store becomes nearly full, full, and has room again; shows its size."""
+    """Logs changes of the fill level, and sets the metric of the size."""
 
     def __init__(self, store: Store, metrics: Metrics, log: Log) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class StoreSizeMonitor:
             await asyncio.sleep(POLL_SECONDS)
 
     def poll(self) -> None:
-        """Look once."""
+        """Check the size once."""
         used, limit = self._store.bytes_in_use, self._store.max_bytes
         self._metrics.store_bytes.set(used)
         level = self._level_of(used / limit)
@@ -70,12 +70,13 @@ class StoreSizeMonitor:
         size = f"{used / 2**20:,.1f} of at most {limit / 2**20:,.1f} MiB are in use"
         if self._level is FillLevel.FULL:
             self._log.error(
-                f"the store is full: {size}; passing new triplets ungreylisted; raise"
-                " --max-store-size, or find out who sends so much (greyd top)"
+                f"the store is full: {size}; passing new triplets without greylisting; raise"
+                " --max-store-size, or find the clients with most triplets (greyd top)"
             )
         elif self._level is FillLevel.NEARLY_FULL:
             self._log.warning(
-                f"the store is nearly full: {size}; once it is full, new triplets pass ungreylisted"
+                f"the store is nearly full: {size}; once it is full, new triplets pass without"
+                " greylisting"
             )
         else:
             self._log.notice(f"the store has room again: {size}")

@@ -12,7 +12,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
 from greyd.rules.keys import TripletNames, is_of_identity
@@ -41,7 +41,8 @@ LATE_BORDERS = (3600, 6 * 3600, 24 * 3600)
 """Class borders in seconds: until a retry passes, and since then. One more class has the rest."""
 
 
-class WaitingTriplet(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class WaitingTriplet:
     """A triplet that has not passed; ordered by the time from which a retry passes."""
 
     passes_at: int

@@ -38,7 +38,7 @@ def flood(client: PolicyClient, first: int, number: int) -> set[bytes | None]:
 def fill(server: Running, client: PolicyClient) -> None:
     """Send new triplets until the server says that the store is full."""
     sent = 0
-    while "passing new triplets ungreylisted" not in server.log():
+    while "passing new triplets without greylisting" not in server.log():
         assert sent < 30_000, "the file grows on and on"
         flood(client, sent, 500)
         sent += 500

@@ -138,7 +138,7 @@ class Port:
             ready=lambda: self.ready,
             unwritable=lambda: self.unwritable,
             page=self.page,
-            figures=self.figures,
+            stats=self.figures,
             hosts=HostCheck(Endpoint("127.0.0.1", self.number), ["mx.example.org"]),
             warn=self.warnings.append,
             slices=TimeSlices(),

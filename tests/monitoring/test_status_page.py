@@ -13,13 +13,13 @@ from greyd.config.settings import Settings
 from greyd.monitoring.counter_history import PASSES, REQUESTS, SERIES, WAITED, CountedPeriod, Series
 from greyd.monitoring.status_page import BARS, StatusView, render
 from greyd.monitoring.store_summary import StoreSummary, WaitingTriplet
-from greyd.rules.keys import Names
+from greyd.rules.keys import TripletNames
 from greyd.rules.reasons import OUTCOMES
 
 NEW = (REQUESTS, "greylist", "new")
 NOW = 1_700_000_000
 ALICE = WaitingTriplet(
-    NOW + 60, NOW - 240, NOW, Names(b"192.0.2.0", b"alice@example.com", b"bob@x.org")
+    NOW + 60, NOW - 240, NOW, TripletNames(b"192.0.2.0", b"alice@example.com", b"bob@x.org")
 )
 
 
@@ -184,8 +184,10 @@ def test_hashes_can_name_nobody_and_it_says_so() -> None:
 
 
 def test_names_from_the_network_are_text_and_nothing_else() -> None:
-    evil = Names(b"192.0.2.0", b"<script>alert(1)</script>@x", b"\xff\x1b[31m\" onload='x'&amp;")
-    summary = StoreSummary(waiting=[ALICE._replace(names=evil)])
+    evil = TripletNames(
+        b"192.0.2.0", b"<script>alert(1)</script>@x", b"\xff\x1b[31m\" onload='x'&amp;"
+    )
+    summary = StoreSummary(waiting=[replace(ALICE, names=evil)])
     page = read(summary=summary, settings=Settings(status_details=True))
     assert "<script>alert(1)</script>@x" in page.text
     assert "%FF%1B[31m\" onload='x'&amp;" in page.text
