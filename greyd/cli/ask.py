@@ -62,23 +62,29 @@ async def ask(
         typer.Option(
             "--server",
             metavar="[HOST:]PORT|SOCKET",
-            help="Whom to ask; the server of the settings unless given.",
+            help="Address of the server; by default the one in the settings.",
         ),
     ] = None,
     client_address: Annotated[
-        str | None, typer.Option("--client-address", metavar="ADDRESS", help="Who sends.")
+        str | None,
+        typer.Option("--client-address", metavar="ADDRESS", help="The client's IP address."),
     ] = None,
     client_name: Annotated[
-        str | None, typer.Option("--client-name", metavar="NAME", help="Its name in DNS.")
+        str | None,
+        typer.Option("--client-name", metavar="NAME", help="The client's name as Postfix logs it."),
     ] = None,
     sender: Annotated[
         str | None,
-        typer.Option("--sender", metavar="ADDRESS", help="Empty for a bounce: --sender=."),
+        typer.Option(
+            "--sender",
+            metavar="ADDRESS",
+            help="The envelope sender; empty for a bounce: --sender=.",
+        ),
     ] = None,
     recipient: Annotated[str | None, typer.Option("--recipient", metavar="ADDRESS")] = None,
     helo_name: Annotated[str | None, typer.Option("--helo-name", metavar="NAME")] = None,
     sasl_username: Annotated[
-        str | None, typer.Option("--sasl-username", metavar="NAME", help="Who has logged in.")
+        str | None, typer.Option("--sasl-username", metavar="NAME", help="The authenticated user.")
     ] = None,
 ) -> int:
     """Ask the running server as Postfix does, and show its answer.
@@ -210,5 +216,5 @@ def _read_file(file: str) -> bytes:
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
     if len(text) > MAX_FILE_BYTES:
-        raise CommandError(f"{file}: larger than {MAX_FILE_BYTES} bytes, no requests")
+        raise CommandError(f"{file}: larger than {MAX_FILE_BYTES} bytes, too large for requests")
     return text

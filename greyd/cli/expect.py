@@ -29,17 +29,21 @@ async def expect(
     context: CommandContext,
     recipient: Annotated[
         str | None,
-        typer.Argument(help="Who waits: an address, or @example.org for all of a domain."),
+        typer.Argument(
+            help="The recipient of the mail: an address, or @example.org for a whole domain."
+        ),
     ] = None,
     for_: Annotated[
-        str, typer.Option("--for", metavar="TIME", help="How long; at most a day.")
+        str, typer.Option("--for", metavar="TIME", help="How long to expect it; at most a day.")
     ] = "10m",
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="DOMAIN", help="Only from senders of this domain."),
+        typer.Option(
+            "--from", metavar="DOMAIN", help="Expect only mail from senders of this domain."
+        ),
     ] = None,
     close: Annotated[
-        bool, typer.Option("--close", help="Close the windows of RECIPIENT before their time.")
+        bool, typer.Option("--close", help="Stop expecting mail for RECIPIENT.")
     ] = False,
 ) -> None:
     """Let mail for a recipient pass at once for a while.
@@ -111,7 +115,7 @@ def _parse_until(text: str, now: int) -> int:
     length = option_seconds(text, "--for")
     if not 0 < length <= MAX_WINDOW_SECONDS:
         raise CommandError(
-            f"--for={printable_text(text)}: a day at most; for longer there are the whitelists"
+            f"--for={printable_text(text)}: at most a day; for longer, use a whitelist"
         )
     return now + length
 

@@ -33,12 +33,14 @@ async def mode(
         RequestedMode | None,
         typer.Argument(
             metavar="MODE",
-            help="on, learn, off; reset: as each server is set up. Without it: show the mode.",
+            help="on, learn, off; reset: each server's own --mode. Without it: show the mode.",
         ),
     ] = None,
     for_: Annotated[
         str | None,
-        typer.Option("--for", metavar="TIME", help="For so long: 30m, 2h, 1d; else until reset."),
+        typer.Option(
+            "--for", metavar="TIME", help="Duration: 30m, 2h, 1d; by default until reset."
+        ),
     ] = None,
 ) -> None:
     """Switch greylisting on, off, or to learning, on all servers that share the store.

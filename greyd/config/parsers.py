@@ -280,7 +280,7 @@ def parse_zone(text: str) -> Zone:
 def zone_name(text: str) -> str:
     """Return the name of a zone in lower case."""
     if not _ZONE.fullmatch(text):
-        raise ValueError("a zone of DNS, such as zen.spamhaus.org")
+        raise ValueError("a DNS zone, such as zen.spamhaus.org")
     return text.lower()
 
 

@@ -37,7 +37,7 @@ def read_regular_file(file: str | Path, max_bytes: int) -> bytes:
     except OSError as error:
         raise FileError(_why(file, error)) from error
     except ValueError:
-        raise FileError("no name that a file can have") from None
+        raise FileError("not a valid file name") from None
     if len(content) > max_bytes:
         raise FileError(f"larger than {_size(max_bytes)}, not read")
     return content

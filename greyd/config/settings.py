@@ -106,7 +106,7 @@ class Settings:
 
     @property
     def delay_varies(self) -> bool:
-        """Whether not all requests have the same delay."""
+        """Whether the delay depends on the request."""
         return bool(self.delays or self.dnsbl or self.rhsbl)
 
     @property
@@ -219,5 +219,5 @@ def _check(settings: Settings) -> None:
         )
     if settings.workers > 1 and settings.store.startswith("memory:"):
         raise SettingsError(
-            "--workers: memory:// is one process's own; use SQLite or Redis, or one worker"
+            "--workers: processes cannot share memory://; use SQLite or Redis, or one worker"
         )

@@ -35,7 +35,7 @@ DELAYS = ("CLEAN", "UNSURE", "SUSPICIOUS", "LISTED")
 MODES = ("on", "learn", "off")
 
 IDENTITY_WAYS = ("spf", "name")
-"""How it can be known for whom a client sends."""
+"""The ways to identify the organisation that a client sends for."""
 
 SIGNALS = (
     "no_ptr", "ptr_mismatch", "helo_not_fqdn", "helo_no_address", "sender_no_mx", "generic_name",

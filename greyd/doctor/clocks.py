@@ -8,7 +8,7 @@ from greyd.doctor.findings import Finding, hint, not_checked, ok, warning
 from greyd.doctor.programs import ProgramError, run_program
 
 MAX_OFFSET_SECONDS = 1.0
-"""Between two clocks that share greylisting times."""
+"""The largest difference of two clocks without a finding."""
 
 
 async def check_ntp() -> list[Finding]:

@@ -217,17 +217,17 @@ class Log(BaseLog):
         self.thread.start()
 
     def gather(self, soon: Callable[[], object] | None) -> None:
-        """Call ``soon`` when lines begin to wait; it is to call ``flush`` a moment later.
+        """Collect lines, and call ``soon`` at the first, which has to arrange a call of ``flush``.
 
-        Without it every line is handed over at once.
+        With None every line goes to the thread at once.
         """
         self._soon = soon
         self.flush()
 
     def on_failure(self, failed: Callable[[Exception, float], object]) -> None:
-        """Call ``failed``, in the log's thread, when lines are lost by a fault of greyd's own.
+        """Call ``failed``, in the log's thread, if an internal error loses lines.
 
-        It is given the error, and after how many seconds the thread goes on.
+        Its arguments are the error, and the seconds after which the thread continues.
         """
         self._failed = failed
 

@@ -60,9 +60,9 @@ class StoreSummary:
     passed: int = 0
     """Triplets that have passed."""
     early: list[int] = field(default_factory=lambda: [0] * (len(EARLY_BORDERS) + 1))
-    """Triplets whose retry is still too early, by how long it will be: ``EARLY_BORDERS``."""
+    """Triplets in their delay, by its remaining time (``EARLY_BORDERS``)."""
     late: list[int] = field(default_factory=lambda: [0] * (len(LATE_BORDERS) + 1))
-    """Triplets whose retry would pass and has not come, by how long since: ``LATE_BORDERS``."""
+    """Triplets whose delay is over without a retry, by the time since (``LATE_BORDERS``)."""
     unreadable: int = 0
     """Entries that no rule can read."""
     clients: int = 0

@@ -40,7 +40,7 @@ class ProtocolError(Exception):
 
 _NAMES = tuple(name.encode() for name in Request._fields[:-1])
 OF_IDENTITY = ("helo_name", "reverse_client_name", "policy_context")
-"""Attributes that only matter where more is to be known of a client than its triplet."""
+"""Attributes that only the evidence about a client needs."""
 
 
 def _attributes(names: Iterable[bytes]) -> re.Pattern[bytes]:

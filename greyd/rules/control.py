@@ -163,7 +163,7 @@ class Control(NamedTuple):
         others = [each for each in self.windows if each[:2] != window[:2]]
         if len(others) >= MAX_WINDOWS:
             raise ControlError(
-                f"{MAX_WINDOWS} windows are open; close some (greyd expect --close RECIPIENT)"
+                f"{MAX_WINDOWS} expectations are open; close some (greyd expect --close RECIPIENT)"
             )
         return self._replace(windows=(*others, window))
 

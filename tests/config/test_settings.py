@@ -737,8 +737,8 @@ def test_a_zone_in_the_toml_file_may_be_a_table() -> None:
     [
         ("--delay=1,2,3", "CLEAN,UNSURE,SUSPICIOUS,LISTED"), ("--delay=0,60,-1,3", "CLEAN"),
         ("--identity=ptr", "some of spf, name, subnet"), ("--identity=", "some of"),
-        ("--signals=nonsense", "no_ptr"), ("--dnsbl=localhost", "a zone of DNS"),
-        ("--dnsbl=a b.example", "a zone of DNS"), ("--dnsbl=zen.example=x", "a whole number"),
+        ("--signals=nonsense", "no_ptr"), ("--dnsbl=localhost", "a DNS zone"),
+        ("--dnsbl=a b.example", "a DNS zone"), ("--dnsbl=zen.example=x", "a whole number"),
         ("--dnsbl=zen.example=-1", "not less than 0"), ("--dnsbl=zen.example;x=1", "ZONE=SECONDS"),
         ("--dnsbl=zen.example;codes=127", "codes such as"),
         ("--dnsbl=zen.example;weight=0", "a weight, more than 0"),

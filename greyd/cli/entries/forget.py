@@ -36,7 +36,7 @@ async def forget(
     client: Annotated[
         str | None,
         typer.Option(
-            "--client", metavar="ADDRESS|NETWORK|NAME", help="What is known of this client."
+            "--client", metavar="ADDRESS|NETWORK|NAME", help="The entries of this client."
         ),
     ] = None,
     sender: Annotated[
@@ -52,17 +52,18 @@ async def forget(
         typer.Option(
             "--address",
             metavar="ADDRESS|DOMAIN",
-            help="Everything about this address, as a sender and as a recipient.",
+            help="All entries with this address, as sender or recipient.",
         ),
     ] = None,
     unreadable: Annotated[
         bool,
         typer.Option(
-            "--unreadable", help="What greyd can't read: broken, or another program's (greyd list)."
+            "--unreadable",
+            help="Entries that greyd cannot read: damaged, or another program's (greyd list).",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only count what would be forgotten.")
+        bool, typer.Option("--dry-run", help="Only count the entries that would be removed.")
     ] = False,
 ) -> int:
     """Forget triplets, clients, and everything about an address.
@@ -170,7 +171,7 @@ async def _unreadable_entries(store: Store, settings: Settings) -> AsyncIterator
 
 
 async def _entries_naming(address: str, store: Store, settings: Settings) -> AsyncIterator[Found]:
-    """Go through all that names an address, also what no rule can read."""
+    """Yield all entries that contain an address, including unreadable ones."""
     now, naming = int(time.time()), _mention_pattern(address)
     selections = [parse_selection(None, address, None), parse_selection(None, None, address)]
     async for group in scan(store):

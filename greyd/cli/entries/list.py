@@ -34,31 +34,34 @@ async def list_entries(
     context: CommandContext,
     client: Annotated[
         str | None,
-        typer.Option(metavar="CLIENT", help="Of this address, network or name."),
+        typer.Option(metavar="CLIENT", help="Entries of this address, network or name."),
     ] = None,
     sender: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Of this sender or domain; <> is that of bounces."),
+        typer.Option(metavar="ADDRESS", help="Entries of this sender or domain; <> for bounces."),
     ] = None,
     recipient: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of this recipient or domain.")
+        str | None, typer.Option(metavar="ADDRESS", help="Entries of this recipient or domain.")
     ] = None,
-    waiting: Annotated[bool, typer.Option("--waiting", help="What waits for its retry.")] = False,
-    passed: Annotated[bool, typer.Option("--passed", help="What has passed.")] = False,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Triplets that wait for"
+            " their retry.")] = False,
+    passed: Annotated[bool, typer.Option("--passed", help="Triplets that have passed.")] = False,
     never_returned: Annotated[
         bool,
-        typer.Option("--never-returned", help="What could have passed for hours, and never came."),
+        typer.Option("--never-returned", help="Triplets not retried within hours"
+            " after their delay."),
     ] = False,
     auto_whitelisted: Annotated[
         bool,
-        typer.Option("--auto-whitelisted", help="Clients and identities that wait no more."),
+        typer.Option("--auto-whitelisted", help="Auto-whitelisted clients and identities."),
     ] = False,
     unreadable: Annotated[
-        bool, typer.Option("--unreadable", help="What greyd can't read, and has not written.")
+        bool, typer.Option("--unreadable", help="Entries that greyd cannot read"
+            " and has not written.")
     ] = False,
     since: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="Seen within this time: 90s, 10m, 2h, 1d."),
+        typer.Option(metavar="DURATION", help="Entries seen within this time: 90s, 10m, 2h, 1d."),
     ] = None,
     limit: Annotated[
         int | None,
@@ -68,7 +71,7 @@ async def list_entries(
         ),
     ] = None,
     with_keys: Annotated[
-        bool, typer.Option("--keys", help="The keys in the store in the place of the names.")
+        bool, typer.Option("--keys", help="Show the store's keys instead of the names.")
     ] = False,
 ) -> int:  # fmt: skip
     """List what is remembered: mail that waits, has passed, never returned; clients that are known.

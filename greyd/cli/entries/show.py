@@ -20,21 +20,21 @@ async def show(
         list[str] | None,
         typer.Argument(
             metavar="[CLIENT [SENDER RECIPIENT] | DOMAIN | KEY]", show_default=False,
-            help="What is to be shown, instead of the options.",
+            help="The entry to show, instead of the options.",
         ),
     ] = None,
     client: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="The client's address.")
     ] = None,
     sender: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="The sender; <> is that of bounces.")
+        str | None, typer.Option(metavar="ADDRESS", help="The sender; <> for bounces.")
     ] = None,
     recipient: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="The recipient.")
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Only what a key leads to; do not look through the store."),
+        typer.Option("--quick", help="Only look up keys; do not scan the store."),
     ] = False,
 ) -> int:  # fmt: skip
     """Show all that is known of one mail or one client: counts, times, the records as they stand.

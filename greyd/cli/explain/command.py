@@ -76,9 +76,7 @@ async def explain(
     ] = None,
     sasl_username: Annotated[
         str | None,
-        typer.Option(
-            "--sasl-username", metavar="NAME", help="The user as whom the client has logged in."
-        ),
+        typer.Option("--sasl-username", metavar="NAME", help="The authenticated user."),
     ] = None,
     policy_context: Annotated[
         str | None,

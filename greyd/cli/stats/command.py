@@ -27,7 +27,8 @@ async def stats(
     names: Annotated[
         int,
         typer.Option(
-            "--names", metavar="N", min=0, max=1000, help="Clients and recipients that are named."
+            "--names", metavar="N", min=0, max=1000, help="Number of clients and"
+            " recipients to name."
         ),
     ] = 10,
     most: Annotated[

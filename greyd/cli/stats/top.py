@@ -50,10 +50,11 @@ async def top(
     context: CommandContext,
     server: Servers = None,
     every: Annotated[
-        str, typer.Option(metavar="DURATION", help="How often it is refreshed.")
+        str, typer.Option(metavar="DURATION", help="Refresh interval.")
     ] = "2s",
     count: Annotated[
-        int, typer.Option("--count", "-n", metavar="N", min=0, help="End after so many; 0: never.")
+        int, typer.Option("--count", "-n", metavar="N", min=0, help="Exit after this number of"
+            " refreshes; 0: never.")
     ] = 0,
 ) -> None:  # fmt: skip
     """Watch what happens: decisions a second, who waits, whether servers and store are well.
