@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 async def accept_backlog(sockets: Sequence[socket.socket]) -> None:
-    """Let the loop accept the clients in the queues: closing a socket would reset them."""
+    """Accept the connections in the backlog: closing the sockets would reset them."""
     waiting = select.poll()
     for listening in sockets:
         waiting.register(listening, select.POLLIN)
     deadline = time.monotonic() + MAX_DRAIN_SECONDS / 2
-    # The kernel's queue has no event that the loop does not take for itself.
+    # The loop itself consumes the event of a waiting connection, so there is none to await.
     while waiting.poll(0) and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
@@ -33,7 +33,7 @@ async def serve_socket(
 ) -> asyncio.Server:
     """Accept connections on a socket; ``client`` makes the protocol of each."""
     if listening.family == socket.AF_UNIX:
-        # Who made the socket's file removes it: the loop would remove whatever is at its name.
+        # ``listen`` removes the socket's file; the loop would remove any file of that name.
         return await loop.create_unix_server(
             client,
             sock=listening,

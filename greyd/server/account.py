@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Account:
-    """Whom the server runs as; None keeps the starting user."""
+    """The user and group to run as; None keeps the current one."""
 
     name: str | None
     uid: int | None
@@ -28,12 +28,12 @@ class Account:
 
     @property
     def owner(self) -> Owner:
-        """Whom what it needs belongs to."""
+        """The owner of the server's sockets and folders."""
         return Owner(*(-1 if number is None else number for number in (self.uid, self.gid)))
 
     @contextlib.contextmanager
     def rights(self) -> Iterator[None]:
-        """Have only its rights meanwhile, so that what is made belongs to it from the start."""
+        """Switch to the account temporarily, so that it owns new files from the start."""
         uid, gid = os.geteuid(), os.getegid()
         if self.gid is not None and uid == 0:
             os.setegid(self.gid)
@@ -58,20 +58,20 @@ def find_account(settings: Settings) -> Account:
         by_user = pwd.getpwuid(int(user)) if user.isdecimal() else None
         entry = by_user or (pwd.getpwnam(user) if user else None)
     except (KeyError, OverflowError):
-        raise SetupError(f"--user={user}: no such user; make it or name another") from None
+        raise SetupError(f"--user={user}: no such user; create it or name another") from None
     try:
         by_group = grp.getgrgid(int(group)) if group.isdecimal() else None
         named = by_group or (grp.getgrnam(group) if group else None)
         gid = named.gr_gid if named else None
     except (KeyError, OverflowError):
-        raise SetupError(f"--group={group}: no such group; make it or name another") from None
+        raise SetupError(f"--group={group}: no such group; create it or name another") from None
     uid = entry.pw_uid if entry else None
     if gid is None and entry is not None:
         gid = entry.pw_gid
     if os.geteuid() != 0:
         if uid not in (None, os.geteuid()) or gid not in (None, os.getegid(), *os.getgroups()):
-            raise SetupError("--user and --group: only root can become somebody else")
-        # Another of this user's own groups can still have the sockets.
+            raise SetupError("--user and --group: only root can run as another user or group")
+        # Another group of this user can still own the sockets.
         return Account(None, None, None if gid == os.getegid() else gid)
     return Account(entry.pw_name if entry else None, uid, gid)
 

@@ -11,10 +11,10 @@ from greyd.server.os_signals import unblock
 
 
 def fork_to_background() -> int:
-    """Go on in a child of its own session; the parent waits until that is ready, and exits.
+    """Continue in a child process with its own session; the parent exits when that is ready.
 
     Returns:
-        A descriptor on which the parent waits for an octet.
+        A descriptor; the first byte written to it lets the parent exit with status 0.
     """
     read_end, write_end = os.pipe()
     child = os.fork()
@@ -27,7 +27,7 @@ def fork_to_background() -> int:
 
 
 def _exit_when_ready(child: int, read_end: int) -> NoReturn:
-    # What is there is the child's from now on, also to be taken away.
+    # From now on the child owns sockets and files, and removes them.
     unblock()
     if os.read(read_end, 1):
         os._exit(0)

@@ -1,4 +1,4 @@
-"""What a serving process is given by whoever starts it."""
+"""The environment of a serving process: sockets, folder, and callbacks to its parent."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServerContext:
-    """What a serving process is given: its sockets and its folder, and whom to tell."""
+    """What ``process`` or a worker's supervisor provides to a serving process."""
 
     sockets: Sequence[socket.socket]
     metrics_sockets: Sequence[socket.socket]
     folder: Path
     to_syslog: bool
     lifeline: int | None
-    """A socket that is closed when the process that watches over this one is gone.
+    """A socket to the supervising process; None for a single process.
 
-    Until then it brings an octet for each other worker that has failed.
+    End of file: that process has ended. Each byte: another worker has failed.
     """
     ready: Callable[[], None]
     reloading: Callable[[], None]

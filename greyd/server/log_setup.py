@@ -1,4 +1,4 @@
-"""Opens the server's log, as the settings say."""
+"""Opens the server's log."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def open_log(settings: Settings, *, to_syslog: bool) -> Log:
-    """Return the log: standard error, or syslog for a daemon."""
+    """Return the log of a serving process, to standard error or syslog."""
     sink = _sink(settings, to_syslog=to_syslog)
     return Log(sink, _min_severity(settings), as_json=settings.log_format == "json")
 
 
 def open_direct_log(settings: Settings, *, to_syslog: bool) -> DirectLog:
-    """Return the same for a process without threads."""
+    """Return the log of a process that must not start threads."""
     sink = _sink(settings, to_syslog=to_syslog)
     return DirectLog(sink, _min_severity(settings), as_json=settings.log_format == "json")
 

@@ -1,7 +1,6 @@
-"""The signals that a server obeys, and holding them back until it can.
+"""The signals that a server handles.
 
-During a start nothing could act on them rightly: they wait, blocked, and are delivered when
-whoever serves or watches has its handlers in place.
+They are blocked during the start, and delivered as soon as handlers are installed.
 """
 
 from __future__ import annotations
@@ -9,16 +8,16 @@ from __future__ import annotations
 import signal
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""Answer what has been asked, and end."""
+"""Answer pending requests, then exit."""
 
 RELOAD_SIGNAL = signal.SIGHUP
 
 
 def block() -> None:
-    """Let signals wait, in this process and those that it starts."""
+    """Block the signals, in this process and its children."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP_SIGNALS, RELOAD_SIGNAL))
 
 
 def unblock() -> None:
-    """Have signals delivered, those that wait at once."""
+    """Unblock the signals; pending ones are delivered at once."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOP_SIGNALS, RELOAD_SIGNAL))

@@ -1,4 +1,4 @@
-"""The pid file: written aside and renamed, so that it is there whole or not at all."""
+"""The pid file: written under a temporary name and renamed, so that it is never incomplete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODE = 0o644
-"""Everybody may know the process; only root may say which it is."""
+"""Readable by everybody, writable by root alone."""
 
 _A_PID = re.compile(rb"\s*[0-9]{0,10}\s*")
 _MAX_BYTES = 64
@@ -23,10 +23,10 @@ class PidFile:
     """The pid file of this process."""
 
     def __init__(self, path: Path) -> None:
-        """Write it, in the place of one that is stale; a symbolic link is replaced, not followed.
+        """Write it; a stale one or a symbolic link is replaced.
 
         Raises:
-            OSError: it can't be written, or something else has its name, which stays as it is.
+            OSError: it can't be written, or its path holds another kind of file, which is kept.
         """
         self._content = b"%d\n" % os.getpid()
         with folder_of(path) as folder:
@@ -39,7 +39,7 @@ class PidFile:
                 raise
 
     def remove(self) -> None:
-        """Remove it, unless another process has written its own."""
+        """Remove it, unless another process has replaced it."""
         if self._file.read(_MAX_BYTES) == self._content:
             self._file.remove()
 
@@ -59,7 +59,7 @@ def _write(folder: int, name: str, content: bytes) -> OwnFile:
 
 
 def _require_replaceable(folder: int, name: str) -> None:
-    """Let a pid file be replaced, and a link, but nothing that somebody may miss."""
+    """Refuse to replace anything but a pid file or a symbolic link."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -67,8 +67,8 @@ def _require_replaceable(folder: int, name: str) -> None:
     if stat.S_ISLNK(found.st_mode):
         return
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(0, "there is something that is no file; name another path")
+        raise OSError(0, "not a regular file; name another path")
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, dir_fd=folder), "rb", buffering=0) as file:
         if not _A_PID.fullmatch(file.read(_MAX_BYTES + 1) or b""):
-            raise OSError(0, "there is a file that holds no process id; name another path")
+            raise OSError(0, "a file without a process ID; name another path")

@@ -1,7 +1,7 @@
-"""A process's life: sockets, pid file, privileges, the background, and what serves.
+"""Starts and stops the server process: sockets, pid file, privileges, background.
 
-The order matters. Sockets are bound and the pid file is written with the rights of the start, then
-privileges go; the store is opened and threads begin only after the last fork.
+The order matters: sockets are bound and the pid file is written with the initial privileges, which
+are then dropped; the store is opened and threads are started only after the last fork.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings) -> int:
-    """Start, serve until told to stop, and return the exit status.
+    """Run the server until a signal stops it, and return the exit status.
 
     Raises:
-        SetupError: something that was asked for can't be had; nothing is left behind.
+        SetupError: a setting can't be applied; no file or socket is left behind.
         StoreError: the store can't be opened.
     """
     block()
@@ -55,13 +55,13 @@ def run(settings: Settings) -> int:
         _raise_file_limit()
         metrics_folder = _make_metrics_folder(settings, account, undo)
         settings = _import_modules(settings)
-        # Only to see whether it is one, and to have its modules.
+        # Validates the URL, and loads the store's modules while they can be read.
         open_store(settings, folder)
         sockets = listen(settings, undo, account.owner)
         metrics_sockets, settings = _listen_for_metrics(settings)
         waiting_parent = fork_to_background() if settings.daemonize else None
         settings = _write_pidfile(settings, undo)
-        # What greyd stores tells who writes to whom: that is nobody else's business.
+        # The store reveals who writes to whom: no other user may read it.
         os.umask(0o077)
         drop_privileges(account)
         check_store_file(settings, folder)
@@ -72,9 +72,9 @@ def run(settings: Settings) -> int:
 
 
 def _exit_despite_threads(status: int) -> None:
-    """End at once where a thread still works, e.g. reads a long whitelist: nobody waits for that.
+    """Exit at once if a thread is still working, e.g. reading a long whitelist.
 
-    Python's own end would let it run into an interpreter that is being taken down.
+    Python's normal exit would wait for it, or crash it in a half-destroyed interpreter.
     """
     if threading.active_count() > 1:
         for stream in (sys.stdout, sys.stderr):
@@ -84,10 +84,12 @@ def _exit_despite_threads(status: int) -> None:
 
 
 def _prepare(settings: Settings, account: Account) -> tuple[Settings, Path]:
-    """Fill in what depends on this machine; returns the settings and the store's folder."""
+    """Complete the settings from this machine; return them and the store's folder."""
     warnings = list(settings.warnings)
     if os.geteuid() == 0 and account.uid in (None, 0):
-        warnings.append("running as root; --user=NAME takes away rights that are not needed")
+        warnings.append(
+            "running as root; --user=NAME drops the privileges that greyd does not need"
+        )
     uses_folder = not settings.store
     folder = settings.dbdir or (_make_default_folder(account) if uses_folder else SERVICE_FOLDER)
     if uses_folder and folder_is_missing(folder):
@@ -108,7 +110,7 @@ def _make_default_folder(account: Account) -> Path:
         try:
             make_folder(folder, 0o750, *account.owner)
         except OSError as error:
-            raise SetupError(f"{folder}: {error.strerror}; name a folder by --dbdir") from None
+            raise SetupError(f"{folder}: {error.strerror}; name a folder with --dbdir") from None
     return folder
 
 
@@ -120,7 +122,7 @@ def _raise_file_limit() -> None:
 
 
 def _write_pidfile(settings: Settings, undo: contextlib.ExitStack) -> Settings:
-    """Write the pid file; in the foreground, where postgrey writes none, failing is a warning."""
+    """Write the pid file; in the foreground, where postgrey writes none, a failure is a warning."""
     if settings.pidfile is None:
         return settings
     try:
@@ -137,7 +139,7 @@ def _write_pidfile(settings: Settings, undo: contextlib.ExitStack) -> Settings:
 def _make_metrics_folder(
     settings: Settings, account: Account, undo: contextlib.ExitStack
 ) -> MetricsFolder | None:
-    """Make the folder in which the workers' metrics add up, where there are several."""
+    """Create the folder of the workers' shared metrics; None for a single process."""
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     if settings.workers == 1:
         return None
@@ -146,26 +148,26 @@ def _make_metrics_folder(
             folder = MetricsFolder()
     except OSError as error:
         raise SetupError(
-            f"--workers={settings.workers}: no folder for the figures that the workers add up"
-            f" ({error.strerror}); name a writable one in TMPDIR"
+            f"--workers={settings.workers}: can't create a folder for the workers' metrics"
+            f" ({error.strerror}); set TMPDIR to a writable folder"
         ) from None
     undo.callback(folder.remove)
     return folder
 
 
 def _import_modules(settings: Settings) -> Settings:
-    """Load what serving needs while it may be read: later only the user's files can be.
+    """Import all modules that serving needs, before privileges are dropped.
 
-    The store's modules are loaded by ``open_store``.
+    ``open_store`` imports the store's modules.
 
     Returns:
-        The settings, with a warning for each file that could not be used.
+        The settings, with a warning for each public suffix list that can't be used.
     """
     for module in ("concurrent.futures.thread", "encodings.idna", "uvloop", "greyd.server.serve"):
         import_module(module)
     if not settings.needs_evidence:
         return settings
-    from greyd.dns import collector, resolver  # noqa: F401 - only to be loaded
+    from greyd.dns import collector, resolver  # noqa: F401 - imported for later
     from greyd.rules import hostnames, public_suffixes
 
     hostnames.load_suffixes()
@@ -174,7 +176,7 @@ def _import_modules(settings: Settings) -> Settings:
 
 
 def _listen_for_metrics(settings: Settings) -> tuple[list[socket.socket], Settings]:
-    """Bind the metrics port. Mail does not depend on it, so failing is only a warning."""
+    """Bind the metrics port; mail does not depend on it, so a failure is only a warning."""
     if settings.metrics is None:
         return [], settings
     try:
@@ -194,13 +196,13 @@ class _Server:
     metrics_sockets: list[socket.socket]
     waiting_parent: int | None
     metrics_folder: MetricsFolder | None
-    """There where several workers serve."""
+    """None for a single process."""
 
     def run(self) -> int:
-        """Serve in this process, or in workers that it watches over."""
+        """Serve in this process, or in workers that this process supervises."""
         if self.metrics_folder is None:
-            # As the first process of a container, greyd inherits other processes' children.
-            # It has none of its own; the kernel buries those that nobody waits for.
+            # As the first process of a container, greyd inherits orphaned processes. It has no
+            # children of its own, so the kernel can reap them all.
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             return self._serve(self._ready, self.settings.warnings, None)
         from greyd.server.log_setup import open_direct_log

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 SWITCH_INTERVAL_SECONDS = 0.0002
-"""How long requests wait for the reading of a long whitelist at a time."""
+"""The longest time that parsing a long whitelist keeps a request waiting for the interpreter."""
 
 
 class Reloader:
-    """Reads the whitelists again, one time after the other, without holding up requests.
+    """Reloads the whitelists, one reload at a time, while requests are answered.
 
-    They are read in a thread, for whose end no stop waits; all else is done in the loop's thread.
+    A daemon thread reads them; everything else happens on the event loop's thread.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Reloader:
         self._again = False
 
     def request(self) -> None:
-        """Reload now, or once more when the reload under way is through."""
+        """Reload now, or again after the current reload."""
         self._again = True
         if self._running is None or self._running.is_over:
             self._running = self._supervisor.run("reload", self._reload)
@@ -79,7 +79,7 @@ class Reloader:
             return reload_whitelists(self._settings)
 
     def _put_in_force(self, whitelists: Whitelists | None) -> None:
-        """Answer by the new whitelists; None: they could not be read, and the old ones stay."""
+        """Use the new whitelists; with None, which means a failure, the old ones stay in force."""
         metrics = self._metrics
         metrics.reloads["failure" if whitelists is None else "success"].inc()
         metrics.whitelists_read.set(whitelists is not None)
@@ -90,9 +90,9 @@ class Reloader:
 
 @contextlib.contextmanager
 def _short_switch_interval() -> Iterator[None]:
-    """Let other threads keep the interpreter for themselves only a moment.
+    """Shorten the time for which one thread keeps the interpreter.
 
-    A request waits for it a few times, by default 5 ms each while another thread computes.
+    A request needs the interpreter several times, and waits up to 5 ms for it by default.
     """
     usual = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
@@ -103,6 +103,6 @@ def _short_switch_interval() -> Iterator[None]:
 
 
 def set_entry_counts(metrics: Metrics, whitelists: Whitelists) -> None:
-    """Show in the metrics how many entries the whitelists have."""
+    """Set the metrics of the whitelists' numbers of entries."""
     metrics.whitelist_entries["clients"].set(len(whitelists.clients))
     metrics.whitelist_entries["recipients"].set(len(whitelists.recipients))

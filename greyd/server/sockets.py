@@ -1,4 +1,4 @@
-"""Sockets to listen on: TCP on both families, Unix sockets, or those that systemd has opened."""
+"""Listening sockets: TCP over IPv4 and IPv6, Unix, or activated by systemd."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT_ENDPOINT = Endpoint("localhost", 10023)
 
 
 class Owner(NamedTuple):
-    """Whom a Unix socket belongs to; -1 is whoever makes it."""
+    """The owner of a Unix socket; -1 stands for the current user or group."""
 
     uid: int = -1
     gid: int = -1
@@ -36,7 +36,7 @@ CURRENT_USER = Owner()
 
 
 class UnixSocket(socket.socket):
-    """A Unix socket that knows its path: the kernel may know it by its name alone."""
+    """A Unix socket with its full path; the kernel may have only the file name."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -51,9 +51,12 @@ def configured_endpoints(settings: Settings) -> Sequence[Endpoint]:
 def listen(
     settings: Settings, undo: contextlib.ExitStack, owner: Owner = CURRENT_USER
 ) -> list[socket.socket]:
-    """Take the sockets that systemd hands over, or bind those of the settings.
+    """Return the sockets that systemd has activated, or bind those of the settings.
 
-    Unix sockets belong to ``owner``; ``undo`` removes their files, where they still are ours.
+    Args:
+        settings: where to listen.
+        undo: removes the files of the Unix sockets, unless another process has replaced them.
+        owner: of the Unix sockets.
 
     Raises:
         SetupError: one can't be bound; the text says why and what to do.
@@ -75,12 +78,12 @@ def listen(
 
 
 def bind_inet(endpoint: Endpoint, backlog: int, option: str) -> list[socket.socket]:
-    """Bind all addresses of a host; of localhost and of all interfaces one family will do."""
+    """Bind all addresses of a host; a missing address family is no error if another works."""
     shown = f"{option}={endpoint.host or '*'}:{endpoint.port}"
     try:
         found = _addresses(endpoint)
     except OSError as error:
-        raise SetupError(f"{shown}: {error.strerror}; write an address of this host") from None
+        raise SetupError(f"{shown}: {error.strerror}; use an address of this host") from None
     sockets = []
     port = endpoint.port
     refused: OSError | None = None
@@ -106,8 +109,8 @@ def _addresses(endpoint: Endpoint) -> list[tuple[int, tuple[Any, ...]]]:
         OSError: the host has none.
     """
     if endpoint.host == "localhost":
-        # Both families, since Postfix may try either; by RFC 6761 6.3 no resolver is asked. A
-        # minimal machine has no /etc/hosts.
+        # Both families, since Postfix may try either. No lookup (RFC 6761, section 6.3): a minimal
+        # machine has no /etc/hosts.
         return [
             (socket.AF_INET, ("127.0.0.1", endpoint.port)),
             (socket.AF_INET6, ("::1", endpoint.port, 0, 0)),
@@ -135,18 +138,19 @@ def _bind(family: int, address: tuple[object, ...], backlog: int) -> socket.sock
 
 def _bind_error(error: OSError | None) -> str:
     if error is None:
-        return "no address; write one of this host"
+        return "no address; use one of this host"
     if error.errno == errno.EADDRINUSE:
         return "in use; is another greyd or postgrey running? (ss -ltnp shows who listens)"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "not allowed; take a port above 1023, or start as root with --user"
-    return f"{error.strerror}; write an address of this host"
+        return "not permitted; use a port above 1023, or start as root with --user"
+    return f"{error.strerror}; use an address of this host"
 
 
 def _bind_unix(path: Path, mode: int, backlog: int, owner: Owner) -> tuple[UnixSocket, OwnFile]:
-    """Bind a socket that has its mode and its owner from the moment on at which it can be seen.
+    """Bind a socket that has its mode and owner from the moment it is visible.
 
-    Nothing is changed by its path afterwards: whoever owns its folder could put any file there.
+    They are never changed through its path: the owner of the folder could have put another file
+    there.
     """
     bound = UnixSocket(path)
     try:
@@ -170,9 +174,9 @@ def _bind_unix(path: Path, mode: int, backlog: int, owner: Owner) -> tuple[UnixS
 
 
 def _bind_aside(bound: UnixSocket, folder: int, mode: int, backlog: int, owner: Owner) -> OwnFile:
-    """Bind in a folder that nobody else can enter, and link the finished socket to its place.
+    """Bind in a private folder, and link the finished socket to its final path.
 
-    So the kernel knows the socket by its name without the folder, as it does Postfix's own.
+    The kernel then has only the socket's file name, without the folder, as for Postfix's own.
     """
     name = bound.path.name
     with private_folder(folder, name) as private:
@@ -197,18 +201,18 @@ def _unix_bind_error(error: OSError) -> str:
 
 
 def _remove_stale_socket(path: Path, folder: int) -> None:
-    """Remove a socket that a server left when it was killed; one in use is an error."""
+    """Remove the socket of a server that was killed; a socket in use is an error."""
     try:
         found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise SetupError(
-            f"--unix={redacted_path(path)}: there is a file that is no socket; take it away"
+            f"--unix={redacted_path(path)}: a file that is not a socket has this name; remove it"
         )
     stale = OwnFile(folder, path.name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        # Whoever has too many waiting, or lets only others connect, is there all the same.
+        # A full backlog or missing permissions also mean that a server is listening.
         probe.setblocking(False)
         answer = probe.connect_ex(str(path))
     if answer not in (errno.ECONNREFUSED, errno.ENOENT):

@@ -1,4 +1,4 @@
-"""What systemd and greyd tell each other: states (sd_notify(3)) and sockets (sd_listen_fds(3))."""
+"""systemd: service notifications (sd_notify(3)) and activated sockets (sd_listen_fds(3))."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from greyd.redaction import excerpt
 from greyd.server.errors import SetupError
 
 _FIRST_ACTIVATED = 3
-_UNIT = "see to the socket unit (systemd.socket(5))"
+_UNIT = "check the socket unit (systemd.socket(5))"
 
 
 def activated_sockets() -> list[socket.socket]:
-    """Take the sockets that systemd has opened for this process, if any.
+    """Return the sockets that systemd has opened for this process, if any.
 
     Raises:
-        SetupError: what was announced is not there, or does not listen.
+        SetupError: an announced descriptor is not a listening socket.
     """
     if os.environ.pop("LISTEN_PID", "") != str(os.getpid()):
         return []
     announced = os.environ.pop("LISTEN_FDS", "0")
     if not re.fullmatch(r"[0-9]{1,4}", announced):
-        raise SetupError(f"LISTEN_FDS={excerpt(announced)}: no number of sockets; {_UNIT}")
+        raise SetupError(f"LISTEN_FDS={excerpt(announced)}: not a number of sockets; {_UNIT}")
     last = _FIRST_ACTIVATED + int(announced)
     return [_adopt(number) for number in range(_FIRST_ACTIVATED, last)]
 
 
 def _adopt(descriptor: int) -> socket.socket:
-    """Take a socket that listens; of any other the kernel would make something on its own.
+    """Return the listening socket on a descriptor.
 
     Raises:
-        SetupError: it is none.
+        SetupError: it is not one.
     """
     try:
         taken = socket.socket(fileno=descriptor)
     except OSError as error:
         raise SetupError(
-            f"LISTEN_FDS: descriptor {descriptor} is no socket ({error.strerror}); {_UNIT}"
+            f"LISTEN_FDS: descriptor {descriptor} is not a socket ({error.strerror}); {_UNIT}"
         ) from None
     try:
         if what := _defect(taken):
             raise SetupError(f"LISTEN_FDS: the socket on descriptor {descriptor} {what}; {_UNIT}")
     except SetupError:
-        # It is whoever opened it who closes it.
+        # The process that opened the descriptor closes it.
         taken.detach()
         raise
     taken.setblocking(False)
@@ -55,23 +55,23 @@ def _adopt(descriptor: int) -> socket.socket:
 
 
 def _defect(taken: socket.socket) -> str:
-    """Return what keeps a socket from being served; empty where nothing does."""
+    """Return why a socket can't be served; empty if it can."""
     if taken.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
-        return "is neither TCP's nor a Unix socket"
+        return "is neither a TCP nor a Unix socket"
     if taken.type != socket.SOCK_STREAM:
-        return "is for datagrams: write ListenStream=, not ListenDatagram="
+        return "is a datagram socket: use ListenStream= instead of ListenDatagram="
     if not taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return "does not listen: write ListenStream=, and Accept=no"
+        return "does not listen: use ListenStream= and Accept=no"
     return ""
 
 
 def notify_reloading() -> None:
-    """Tell systemd that the configuration is being read again."""
+    """Notify systemd that the configuration is being reloaded."""
     notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def notify(state: str) -> None:
-    """Tell systemd, where it listens (sd_notify(3))."""
+    """Send a state to systemd, if it started this service (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

@@ -246,7 +246,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting_for_it(
         (["--dbdir={}/none"], "--dbdir={}/none: no such folder; create it"),
         (["--dbdir={}/file"], "--dbdir={}/file: "),
         (["--unix={}/none/socket"], "--unix={}/none/socket: No such file or directory"),
-        (["--unix={}/file"], "--unix={}/file: .*no socket"),
+        (["--unix={}/file"], "--unix={}/file: .*not a socket"),
         (["--daemonize", "--pidfile={}/none/pid"], "--pidfile={}/none/pid: No such file"),
         (["--daemonize", "--pidfile={}"], "--pidfile={}: "),
         (["--config={}/none.toml"], "{}/none.toml: No such file or directory"),
@@ -265,7 +265,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting_for_it(
         ),
         (
             ["--store=redis://db/0", "--store-password-file={}/octets"],
-            "--store-password-file={}/octets: no text",
+            "--store-password-file={}/octets: not UTF-8 text",
         ),
         (["--store=sqlite:{}/none/greyd.db"], "sqlite:{}/none/greyd.db: .*{}/none"),
         (["--store=sqlite:{}/none/greyd.db", "--workers=2"], "sqlite:{}/none/greyd.db: "),
@@ -372,8 +372,8 @@ def test_a_port_that_only_root_may_bind_ends_the_start(nobodys: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--user=root"], "only root can become somebody else"),
-        (["--group=root"], "only root can become somebody else"),
+        (["--user=root"], "only root can run as another user or group"),
+        (["--group=root"], "only root can run as another user or group"),
         (["--unix=/usr/greyd-test"], "--unix=/usr/greyd-test: Permission denied"),
         (["--daemonize", "--pidfile=/usr/greyd-test"], "--pidfile=/usr/greyd-test: Permission"),
         (["--config=/etc/shadow"], "/etc/shadow: Permission denied"),
@@ -432,13 +432,13 @@ def netlink() -> socket.socket:
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (datagrams, "is for datagrams: write ListenStream="),
-        (packets, "is for datagrams"),
-        (connected, "does not listen: write ListenStream=, and Accept=no"),
+        (datagrams, "is a datagram socket: use ListenStream="),
+        (packets, "is a datagram socket"),
+        (connected, "does not listen: use ListenStream= and Accept=no"),
         (not_bound, "does not listen"),
         (bound_alone, "does not listen"),
-        (netlink, "is neither TCP's nor a Unix socket"),
-        (lambda: open(os.devnull), "is no socket"),  # noqa: PTH123, SIM115 - as a descriptor
+        (netlink, "is neither a TCP nor a Unix socket"),
+        (lambda: open(os.devnull), "is not a socket"),  # noqa: PTH123, SIM115 - as a descriptor
     ],
 )
 def test_a_socket_of_systemd_s_that_does_not_listen_ends_the_start(
@@ -458,7 +458,7 @@ def test_a_socket_of_systemd_s_that_does_not_listen_ends_the_start(
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert line in done.stderr
-    assert "see to the socket unit" in done.stderr
+    assert "check the socket unit" in done.stderr
 
 
 @pytest.mark.parametrize("count", ["nonsense", "1", "-1", "1_0", "9" * 5000, "9999"])
