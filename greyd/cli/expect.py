@@ -123,18 +123,21 @@ def _parse_until(text: str, now: int) -> int:
 def _print_windows(context: CommandContext, control: Control) -> None:
     now = int(time.time())
     context.print_json(
-        [{"recipient": r, "from": f or None, "until": u} for r, f, u in control.windows]
+        [
+            {"recipient": each.recipient, "from": each.sender_domain or None, "until": each.until}
+            for each in control.windows
+        ]
     )
     if not control.windows:
         context.print("no mail is expected")
         return
     rows = [
         [
-            printable_text(r),
-            printable_text(f) or "anybody",
-            format_duration(u - now),
-            format_timestamp(u),
+            printable_text(each.recipient),
+            printable_text(each.sender_domain) or "anybody",
+            format_duration(each.until - now),
+            format_timestamp(each.until),
         ]
-        for r, f, u in control.windows
+        for each in control.windows
     ]
     context.print_table(["mail to", "from", "still for", "until"], rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,15 +74,15 @@ async def _set_mode(store: Store, name: str, until: int, now: int) -> Control:
     def change(control: Control) -> Control:
         if name == "reset":
             # Of a switch the servers tell by whom it was; of none they can't.
-            return control._replace(mode=None).with_action(by, "mode reset", now)
-        return control._replace(mode=ModeOverride(name, until, by, now))
+            return replace(control, mode=None).with_action(by, "mode reset", now)
+        return replace(control, mode=ModeOverride(name, until, by, now))
 
     return await update_control(store, change, now)
 
 
 def _print_mode(context: CommandContext, control: Control, now: int) -> None:
     mode = control.mode if control.mode and control.mode.holds(now) else None
-    told = None if mode is None else mode._asdict()
+    told = None if mode is None else asdict(mode)
     context.print_json(
         {"mode": told and told["mode"], "configured": context.settings.mode, "told": told}
     )

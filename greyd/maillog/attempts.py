@@ -283,4 +283,4 @@ class _AttemptCollector:
 
 def _is_local(address: Address) -> bool:
     """Whether mail from an address is the site's own, which is not greylisted."""
-    return any(network.holds(address) for network in _LOCAL_NETWORKS)
+    return any(network.contains(address) for network in _LOCAL_NETWORKS)

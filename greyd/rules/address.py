@@ -14,28 +14,28 @@ _MAPPED = 0xFFFF
 _NAT64 = 0x64FF9B << 64
 """``64:ff9b::/96``: IPv4 hosts behind a translator (RFC 6052, 2.1)."""
 _LOCAL_NAT64 = 0x64FF9B0001
-"""``64:ff9b:1::/48``: the same; where in an address the IPv4 address is, only its site knows
-(RFC 8215, 3; RFC 6052, 2.2).
+"""``64:ff9b:1::/48``: the same for one site; only the site knows where in the address the IPv4
+address is (RFC 8215, 3; RFC 6052, 2.2).
 """
 _TEREDO = 0x20010000
-"""``2001::/32``: hosts behind a NAT, after the address of their server (RFC 4380, 4)."""
+"""``2001::/32``: hosts behind a NAT, below the address of their Teredo server (RFC 4380, 4)."""
 
 _NOT_TRANSLATED = (
     (0x00000000, 8), (0x0A000000, 8), (0x64400000, 10), (0x7F000000, 8), (0xA9FE0000, 16),
     (0xAC100000, 12), (0xC0A80000, 16), (0xE0000000, 3),
 )  # fmt: skip
-"""IPv4 networks of which no translator may speak (RFC 6052, 3.1), as numbers and prefixes: this
-host, private, shared, loopback, link-local, multicast and reserved ones. So nobody becomes a client
-of a private network by the form of an address.
+"""IPv4 networks that must not be translated (RFC 6052, 3.1), as numbers and prefixes: this host,
+private, shared, loopback, link-local, multicast and reserved ones. So no client can appear to be in
+a private network by the form of its address.
 """
 
 _COLON = ord(":")
 
 
 class Address(NamedTuple):
-    """A client's IP address.
+    """A client's IP address. A tuple, because each request creates one.
 
-    An IPv6 address that only writes down an IPv4 client (see ``ipv4_within``) is IPv4.
+    An IPv6 address that represents an IPv4 client (see ``ipv4_within``) is IPv4.
     """
 
     number: int
@@ -46,12 +46,12 @@ class Address(NamedTuple):
 
     @property
     def packed(self) -> bytes:
-        """Its octets, as they are sent."""
+        """Its octets in network byte order."""
         return self.number.to_bytes(self.bits // 8, "big")
 
 
 def parse_address(text: bytes) -> Address | None:
-    """Read an IPv4 or IPv6 address; None for anything else, a host name too."""
+    """Parse an IPv4 or IPv6 address; None for anything else, such as a host name."""
     try:
         if _COLON not in text:
             number = int.from_bytes(inet_pton(AF_INET, text.decode("ascii")), "big")
@@ -66,10 +66,10 @@ def parse_address(text: bytes) -> Address | None:
 
 
 def ipv4_within(number: int) -> int | None:
-    """Return the IPv4 client that an IPv6 address writes down, as numbers; None where it does not.
+    """Return the IPv4 address that an IPv6 address represents, both as numbers; None if none.
 
-    IPv4-mapped addresses, and those of NAT64's well-known prefix. Those of tunnels (6to4, Teredo)
-    are of IPv6 hosts.
+    That is so for IPv4-mapped addresses and for NAT64's well-known prefix. Addresses of tunnels
+    (6to4, Teredo) belong to IPv6 hosts.
     """
     prefix, ipv4 = number >> 32, number & 0xFFFFFFFF
     if prefix == _MAPPED:
@@ -82,9 +82,10 @@ def ipv4_within(number: int) -> int | None:
 
 
 def network_of(address: Address, settings: Settings) -> int:
-    """Return the network that stands for the client in a triplet, as a number like an address's.
+    """Return the number of the network that stands for a client in a triplet.
 
-    Postgrey's ``--ipv4cidr`` and ``--ipv6cidr``; with ``--lookup-by-host`` the address itself.
+    As in postgrey, it is set by ``--ipv4cidr`` and ``--ipv6cidr``; with ``--lookup-by-host`` it is
+    the address itself.
     """
     if settings.lookup_by_host:
         return address.number
@@ -93,11 +94,11 @@ def network_of(address: Address, settings: Settings) -> int:
 
 
 def network_prefix(number: int, bits: int, settings: Settings) -> int:
-    """Return how many bits of an address are those of its client's network.
+    """Return the prefix length of the network that stands for a client.
 
-    ``--ipv4cidr`` and ``--ipv6cidr``, or more where IPv6 hosts that have nothing to do with each
-    other share so many: those behind a translator are told apart by their IPv4 networks, and those
-    of Teredo by everything.
+    It is ``--ipv4cidr`` or ``--ipv6cidr``, and longer where unrelated IPv6 hosts share a prefix:
+    hosts behind a translator are distinguished by their IPv4 networks, Teredo hosts by the whole
+    address.
     """
     if bits == 32:
         return settings.ipv4cidr

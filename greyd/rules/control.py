@@ -1,17 +1,15 @@
-"""What an administrator tells all servers on a store while they run.
+"""The control record: what administrators order all servers that share a store.
 
-It is one record in the store, which every server reads once a second: the mode, the windows in
-which a mail is awaited, and the last things that were done by commands, for the log. It is JSON, of
-bounded size, and read with patience: what a newer version adds is left out, and what can't be read
-is as if it were not there.
+Every server polls it once a second (``greyd.policy.control_poller``). It holds the mode, windows
+for expected mail, and the last administrative actions, for the log. It is JSON of bounded size, and
+read leniently: fields of newer versions and invalid parts are ignored::
 
     {"mode": {"is": "learn", "until": 1795000000, "by": "alice@mx1", "at": 1794990000},
      "expected": [{"recipient": "bob@example.org", "from": "example.com", "until": 1794990600}],
      "acts": [{"number": 7, "at": 1794990000, "by": "alice@mx1", "what": "released 2 triplets"}],
      "last_number": 7}
 
-Everything here is pure; ``ControlPoller`` in ``greyd.policy.control_poller`` reads the record and
-obeys.
+Pure: the time is passed in.
 """
 
 from __future__ import annotations
@@ -19,9 +17,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from greyd.config.vocabulary import DAY, HOUR, MODES
+from greyd.errors import GreydError
 from greyd.rules.hostnames import is_or_is_below
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.rules.transaction import Change
@@ -34,76 +34,84 @@ if TYPE_CHECKING:
 
 
 MAX_WINDOWS = 100
-"""Open at a time."""
+"""Windows that are open at a time."""
 
 MAX_WINDOW_SECONDS = DAY
 
 MAX_ACTIONS = 50
-"""That are remembered for the log, for a day at most."""
+"""Actions that are kept for the log, each for a day."""
 
 MAX_RECORD_BYTES = 64 * 1024
-"""Of the record; a larger one is nobody's that greyd knows of."""
+"""The size of the record; greyd writes no larger one, and ignores it."""
 
 _MAX_TEXT = 200
 _FOR_GOOD_SECONDS = 3650 * DAY
 _MAX_SECONDS = 10**11
 
 
-class ControlError(Exception):
-    """What is told can't be done; the text says why, and what to do."""
+class ControlError(GreydError):
+    """An order cannot be carried out; the text says why, and what to do."""
 
 
-class ModeOverride(NamedTuple):
-    """The mode of all servers, instead of the one that each is set to."""
+@dataclass(frozen=True, slots=True)
+class ModeOverride:
+    """A mode for all servers that overrides their settings."""
 
     mode: str
     until: int
-    """0: until it is taken back."""
+    """The end as a time; 0 for no end."""
     by: str
     at: int
 
     def holds(self, now: int) -> bool:
-        """Whether it is in force."""
+        """Whether the override is in force."""
         return not self.until or now < self.until
 
 
-class ExpectWindow(NamedTuple):
-    """Mail to a recipient passes at once for a while."""
+@dataclass(frozen=True, slots=True)
+class ExpectWindow:
+    """A time in which mail to a recipient passes at once."""
 
     recipient: str
-    """An address, or ``@`` and a domain; with ``--privacy`` its hash."""
+    """An address, or ``@`` and a domain; with ``--privacy`` the hash of either."""
     sender_domain: str
-    """The sender's domain or one above it; empty for any sender."""
+    """The sender's domain or a parent of it; empty for any sender."""
     until: int
 
     def takes(self, sender_domain: bytes, now: int) -> bool:
-        """Whether mail from a domain is awaited now."""
+        """Whether the window is open for mail from a domain."""
         wanted = self.sender_domain.encode(errors="surrogateescape")
         return now < self.until and (not wanted or is_or_is_below(sender_domain, wanted))
 
+    def is_for_same_mail(self, other: ExpectWindow) -> bool:
+        """Whether both windows have the same recipient and sender domain."""
+        return (self.recipient, self.sender_domain) == (other.recipient, other.sender_domain)
 
-class AdminAction(NamedTuple):
-    """Something that a command has done."""
+
+@dataclass(frozen=True, slots=True)
+class AdminAction:
+    """An action of a command, for the log."""
 
     number: int
-    """Counts up."""
+    """Increases with each action."""
     at: int
     by: str
     what: str
 
 
-class Control(NamedTuple):
-    """All that the record holds."""
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The content of the control record."""
 
     mode: ModeOverride | None = None
     windows: tuple[ExpectWindow, ...] = ()
     acts: tuple[AdminAction, ...] = ()
     last_number: int = 0
-    """Of an act, which may be forgotten: the servers know how far they have read."""
+    """The number of the last action, even if that is gone: servers log only newer ones."""
 
     @classmethod
     def load(cls, text: bytes | None) -> Control:
-        """Read the record; what can't be read is left out."""
+        """Read the record, ignoring invalid parts."""
         if text is None or len(text) > MAX_RECORD_BYTES:
             return cls()
         try:
@@ -124,55 +132,59 @@ class Control(NamedTuple):
         """Return the record's text."""
         table: dict[str, Any] = {}
         if self.mode:
-            mode, until, by, at = self.mode
-            table["mode"] = {"is": mode, "until": until, "by": by, "at": at}
+            mode = self.mode
+            table["mode"] = {"is": mode.mode, "until": mode.until, "by": mode.by, "at": mode.at}
         if self.windows:
-            names = ("recipient", "from", "until")
-            table["expected"] = [dict(zip(names, each, strict=True)) for each in self.windows]
+            table["expected"] = [
+                {"recipient": each.recipient, "from": each.sender_domain, "until": each.until}
+                for each in self.windows
+            ]
         if self.acts:
-            table["acts"] = [each._asdict() for each in self.acts]
+            table["acts"] = [asdict(each) for each in self.acts]
         if self.last_number:
             table["last_number"] = self.last_number
         return json.dumps(table).encode()
 
     def mode_at(self, now: int, otherwise: str) -> str:
-        """Return the mode in force; ``otherwise`` where none is told."""
+        """Return the mode in force; ``otherwise`` if none is ordered."""
         return self.mode.mode if self.mode and self.mode.holds(now) else otherwise
 
     def without_old(self, now: int) -> Control:
-        """Return it without what is over."""
-        return self._replace(
+        """Return it without what has expired."""
+        return replace(
+            self,
             mode=self.mode if self.mode and self.mode.holds(now) else None,
             windows=tuple(each for each in self.windows if now < each.until),
             acts=tuple(each for each in self.acts if abs(now - each.at) < DAY),
         )
 
     def with_action(self, by: str, what: str, now: int) -> Control:
-        """Return it with something more for the log."""
-        # The clock: should the whole record be gone, the numbers go on upwards all the same.
+        """Return it with one more action for the log."""
+        # At least the time: numbers keep increasing even if the whole record is lost.
         number = max(self.last_number + 1, now)
         act = AdminAction(number, now, by[:_MAX_TEXT], what[:_MAX_TEXT])
-        return self._replace(acts=(*self.acts, act)[-MAX_ACTIONS:], last_number=number)
+        return replace(self, acts=(*self.acts, act)[-MAX_ACTIONS:], last_number=number)
 
     def with_window(self, window: ExpectWindow) -> Control:
-        """Return it with one window more, in the place of one for the same mail.
+        """Return it with one more window, which replaces one for the same mail.
 
         Raises:
-            ControlError: there are too many.
+            ControlError: too many windows are open.
         """
-        others = [each for each in self.windows if each[:2] != window[:2]]
+        others = [each for each in self.windows if not each.is_for_same_mail(window)]
         if len(others) >= MAX_WINDOWS:
             raise ControlError(
                 f"{MAX_WINDOWS} expectations are open; close some (greyd expect --close RECIPIENT)"
             )
-        return self._replace(windows=(*others, window))
+        return replace(self, windows=(*others, window))
 
     def without_window(self, recipient: str) -> Control:
         """Return it without the windows of a recipient."""
-        return self._replace(windows=tuple(e for e in self.windows if e.recipient != recipient))
+        others = tuple(each for each in self.windows if each.recipient != recipient)
+        return replace(self, windows=others)
 
     def ttl_seconds(self, now: int) -> int:
-        """Return for how long it is to be remembered."""
+        """Return how long the store must keep the record."""
         until = [each.until - now for each in self.windows]
         if self.mode:
             until.append(self.mode.until - now if self.mode.until else _FOR_GOOD_SECONDS)
@@ -180,7 +192,7 @@ class Control(NamedTuple):
 
 
 def change_control(change: Callable[[Control], Control], now: int) -> Rule[Control]:
-    """Return a rule that changes the record; it answers with what is in force then."""
+    """Return a rule that changes the record, and returns the new content."""
 
     def rule(remembered: Remembered) -> tuple[Control, Sequence[Change]]:
         control = change(Control.load(remembered[0]).without_old(now))
@@ -193,7 +205,7 @@ def change_control(change: Callable[[Control], Control], now: int) -> Rule[Contr
 
 
 def window_key(recipient: str, settings: Settings) -> str:
-    """Return what a window's recipient is remembered as: itself, or with ``--privacy`` a hash."""
+    """Return how a window stores its recipient: as it is, or hashed with ``--privacy``."""
     text = recipient.lower()
     if not settings.privacy:
         return text
@@ -202,7 +214,7 @@ def window_key(recipient: str, settings: Settings) -> str:
 
 
 class ExpectedMail:
-    """The mail that is awaited, as the decision asks for it."""
+    """The open windows, by recipient."""
 
     def __init__(self, windows: Iterable[ExpectWindow], settings: Settings) -> None:
         self._settings = settings
@@ -214,7 +226,7 @@ class ExpectedMail:
         return bool(self._windows)
 
     def matches(self, sender: bytes, recipient: bytes, now: int) -> bool:
-        """Whether a mail is awaited now."""
+        """Whether a window is open for a mail."""
         domain = sender.rpartition(b"@")[2].lower()
         return any(each.takes(domain, now) for each in self._of(recipient))
 
@@ -261,7 +273,7 @@ def _act(value: Any) -> AdminAction:
 
 
 def _whole(value: Any) -> int:
-    """Return a time or a number; beyond some thousand years no clock can show it."""
+    """Return a time or a number; a time some thousand years ahead could not be shown."""
     if type(value) is not int or not 0 <= value < _MAX_SECONDS:
         raise ValueError(value)
     return value
@@ -270,6 +282,6 @@ def _whole(value: Any) -> int:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
-    # JSON can hold halves of characters (lone surrogates), which can't be logged or compared.
+    # JSON can contain lone surrogates, which can be neither logged nor compared.
     value.encode(errors="surrogateescape")
     return value[:400]

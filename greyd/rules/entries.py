@@ -1,12 +1,13 @@
-"""What is stored, as administration understands it: whose entry it is, and what it means now.
+"""Stored entries as commands show them: whose entry it is, and its state now.
 
-Pure, like the rules whose keys and records it reads.
+Pure: the time is passed in.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from greyd.rules.greylist import has_passed
 from greyd.rules.keys import TripletNames, is_of_identity, is_triplet, names_in
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
 
 GIVEN_UP_SECONDS = 6 * 3600
-"""After which a retry is hardly to be expected: mail servers try again within minutes to hours."""
+"""After this time a retry is unlikely: mail servers retry within minutes or a few hours."""
 
 
 class EntryKind(Enum):
-    """What an entry is of."""
+    """The kind of an entry."""
 
     TRIPLET = "triplet"
     IDENTITY_TRIPLET = "identity triplet"
@@ -31,7 +32,7 @@ class EntryKind(Enum):
     IDENTITY = "identity"
     CORRESPONDENCE = "correspondence"
     OTHER = "other"
-    """The store's own, or greyd's: nobody's."""
+    """A key of the store's or of greyd's own."""
 
     @property
     def is_triplet(self) -> bool:
@@ -40,63 +41,67 @@ class EntryKind(Enum):
 
 
 class EntryState(Enum):
-    """How an entry stands."""
+    """The state of an entry."""
 
     WAITING = "waiting"
-    """A triplet that has not passed; its retry may come, or may come still."""
+    """A triplet that has not passed; a retry may still come."""
     PASSED = "passed"
     """A triplet that has passed."""
     NEVER_RETURNED = "never returned"
-    """A triplet whose retry would pass for ``GIVEN_UP_SECONDS``, and has not come."""
+    """A triplet whose retry has been due for ``GIVEN_UP_SECONDS`` and has not come."""
     COUNTED = "counted"
-    """A client or an identity that has come back, not often enough yet."""
+    """A client or an identity that has come back, but not often enough yet."""
     AUTO_WHITELISTED = "auto-whitelisted"
     """A client or an identity that has come back often enough."""
     KNOWN = "known"
-    """A correspondence."""
+    """A correspondence, which has no other state."""
     UNREADABLE = "unreadable"
-    """None that greyd has written, or a later version of it has: no rule sees it."""
+    """Not written by greyd, or by a later version of it; the rules ignore it."""
 
 
-class Correspondence(NamedTuple):
-    """What is remembered of a correspondence: when one of our users last wrote to somebody."""
+@dataclass(frozen=True, slots=True)
+class Correspondence:
+    """The record of a correspondence: when one of our users last wrote to somebody."""
 
     last_written: int
 
     @classmethod
     def load(cls, text: bytes) -> Correspondence | None:
-        """Read a record; None for one that can't be read."""
+        """Read a record; None if it is invalid."""
         written = Triplet.load(text)
-        return written and cls(written.first_seen)
+        return None if written is None else cls(written.first_seen)
 
 
-class UnreadableRecord(NamedTuple):
-    """A record that no rule can read."""
+@dataclass(frozen=True, slots=True)
+class UnreadableRecord:
+    """A record that the rules cannot read."""
 
 
-class StoredEntry(NamedTuple):
-    """An entry that means something, or stands where one could."""
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry of the store, interpreted."""
 
     key: bytes
     kind: EntryKind
     state: EntryState
     names: TripletNames
-    """Whom it is about. A client's or an identity's has only the network: its address or domain; a
-    correspondence's only the domain of the sender; with ``--privacy`` all of them are empty."""
+    """The names in the key. A client or an identity has only a network: its address or domain; a
+    correspondence only the sender's domain. With ``--privacy`` all are empty.
+    """
     record: Triplet | Client | Identity | Correspondence | UnreadableRecord
     ttl_seconds: int | None
-    """Until it is forgotten; None: never."""
+    """Seconds until the store forgets it; None for never."""
     passes_at: int = 0
-    """From when on a triplet's retry passes, with ``--delay``; 0 for all others."""
+    """The time from which a triplet's retry passes (``--delay``); 0 for other kinds."""
 
     @property
     def is_hidden(self) -> bool:
-        """Whether its key is a hash, which tells nobody's name."""
+        """Whether its key is a hash (``--privacy``)."""
         return self.names == _NO_NAMES
 
     @property
     def first_seen(self) -> int:
-        """Since when it is known; 0 where that is not remembered."""
+        """When it was first seen; 0 if the record does not have it."""
         match self.record:
             case Triplet(first_seen=seen) | Identity(first_counted=seen):
                 return seen
@@ -118,7 +123,7 @@ _INTERNAL_KEYS = frozenset({CONTROL_KEY, PROBE_KEY, SWEPT_KEY})
 
 
 def kind_of(key: bytes) -> EntryKind:
-    """Return what a key is of. A hash does not tell an identity from the others."""
+    """Return the kind of a key; an identity's hash cannot be told from a client's."""
     if is_triplet(key):
         return EntryKind.IDENTITY_TRIPLET if is_of_identity(key) else EntryKind.TRIPLET
     tag, brace, rest = key.partition(b"}")
@@ -140,10 +145,14 @@ def interpret(
     expired: bool = False,
     unreadable: bool = False,
 ) -> StoredEntry | None:
-    """Return what an entry means.
+    """Interpret a record; None for keys of greyd's own.
 
-    None for greyd's own notes; unless ``expired`` is wanted too, for what the rules would pass over
-    as too old although the store has it still; unless ``unreadable`` is, for what no rule can read.
+    Args:
+        record: the record.
+        now: the time in seconds.
+        settings: the server's settings, which decide the state.
+        expired: also return entries that are too old for the rules but still in the store.
+        unreadable: also return records that the rules cannot read.
     """
     kind = kind_of(record.key)
     entry: StoredEntry | None = None
@@ -162,7 +171,7 @@ def interpret(
 
 
 def is_internal_key(key: bytes) -> bool:
-    """Whether a key is of greyd's notes for itself: what it is told, its hits, its probe."""
+    """Whether a key is greyd's own: the control record, hit counts, probe or sweep time."""
     return key in _INTERNAL_KEYS or key.startswith(HITS_PREFIX)
 
 
@@ -179,16 +188,18 @@ def _unreadable(record: Record, kind: EntryKind) -> StoredEntry:
 
 def _correspondence(record: Record) -> StoredEntry | None:
     written = Correspondence.load(record.value)
+    if written is None:
+        return None
     key = record.key
     tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
     names = TripletNames(b"", tag and b"@" + tag, b"")
-    return written and StoredEntry(
+    return StoredEntry(
         key, EntryKind.CORRESPONDENCE, EntryState.KNOWN, names, written, record.ttl_seconds
     )
 
 
 def is_too_old(entry: StoredEntry, now: int, settings: Settings) -> bool:
-    """Whether the rules pass an entry over for its age."""
+    """Whether an entry is too old for the rules."""
     if entry.state in (EntryState.KNOWN, EntryState.UNREADABLE):
         return False
     if abs(now - entry.last_seen) > settings.max_age_seconds:
@@ -216,7 +227,7 @@ def _counted(record: Record, kind: EntryKind, settings: Settings) -> StoredEntry
     if counted is None:
         return None
     if isinstance(counted, Identity):
-        # With --privacy only the record tells the one from the other.
+        # With --privacy only the record distinguishes an identity from a client.
         kind, earned = EntryKind.IDENTITY, counted.is_auto_whitelisted(settings)
     else:
         earned = 0 < settings.auto_whitelist_clients <= counted.successes

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from socket import AF_INET6, inet_pton
-from typing import NamedTuple
 
 from greyd.rules.address import Address, ipv4_within, parse_address
 
 
-class Network(NamedTuple):
-    """An IPv4 or IPv6 network: its address's bits, and how many of them count."""
+@dataclass(frozen=True, slots=True)
+class Network:
+    """An IPv4 or IPv6 network."""
 
     number: int
+    """Its address."""
     prefix: int
     bits: int
+    """32 or 128."""
 
-    def holds(self, address: Address) -> bool:
+    def contains(self, address: Address) -> bool:
         """Whether an address is in it."""
         free = self.bits - self.prefix
         return self.bits == address.bits and self.number >> free == address.number >> free
 
 
 def parse_network(text: bytes) -> Network | None:
-    """Read an address or a network in CIDR form; None for anything else.
+    """Parse an address or a network in CIDR notation; None for anything else.
 
-    A network of IPv6 addresses that write down IPv4 clients is the IPv4 network.
+    A network of IPv6 addresses that represent IPv4 clients is the IPv4 network.
     """
     host, slash, length = text.partition(b"/")
     if host.startswith(b"[") and host.endswith(b"]") and b":" in host and not slash:
@@ -44,7 +47,7 @@ def parse_network(text: bytes) -> Network | None:
     except (OSError, ValueError):
         return None
     ipv4 = ipv4_within(number)
-    # All of NAT64's prefix would be all of IPv4, and hardly what was meant: see Clients.
+    # NAT64's whole prefix would be all of IPv4, which nobody means; the whitelist reports it.
     if ipv4 is not None and prefix >= (96 if number >> 32 == 0xFFFF else 97):
         return _masked(ipv4, prefix - 96, 32)
     return _masked(number, prefix, 128)

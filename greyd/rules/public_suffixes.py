@@ -8,10 +8,11 @@ a new greyd.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from greyd.errors import GreydError
 
@@ -36,24 +37,26 @@ _VERSION = re.compile(r"^// VERSION: (\d{4}-\d\d-\d\d)", re.MULTILINE)
 _MARKERS = ("// ===BEGIN ICANN DOMAINS===", "// ===END PRIVATE DOMAINS===")
 
 
-class SuffixList(NamedTuple):
-    """A list, and where it came from."""
+@dataclass(frozen=True, slots=True)
+class SuffixList:
+    """A public suffix list, and its source."""
 
     path: Path
     date: date
-    """Of its VERSION line, which the published list has; else of its file."""
+    """The date of its VERSION line, or of its file if it has none."""
     text: str
 
     def parse(self) -> PublicSuffixList:
-        """Return what answers by it."""
+        """Return the parsed list."""
         from publicsuffixlist import PublicSuffixList
 
-        # A suffix that is not in the list may be anything; nobody is known by it.
+        # A suffix that is not in the list may belong to anybody, so it identifies nobody.
         return PublicSuffixList(self.text, accept_unknown=False)
 
 
-class SelectedSuffixList(NamedTuple):
-    """The list in force, and why others are not."""
+@dataclass(frozen=True, slots=True)
+class SelectedSuffixList:
+    """The list in force, and the faults of others."""
 
     suffixes: SuffixList
     faults: Sequence[str]
@@ -65,7 +68,7 @@ class _InvalidListError(Exception):
 
 @cache
 def suffix_list_in_force() -> SelectedSuffixList:
-    """Return the newest list of this machine; looked for once."""
+    """Return the newest list of this machine; cached."""
     return newest_list((ADMIN_PATH, SYSTEM_PATH))
 
 

@@ -104,7 +104,7 @@ def test_lines_that_are_said_to_match_nobody_do_so_in_postgrey_too(
         for line, severity, _ in cases
         if severity == ERROR
         and line.isascii()
-        and "never" in lint([WhitelistFile("w", line.encode())], which)[0].what
+        and "never" in lint([WhitelistFile("w", line.encode())], which)[0].problem
         # postgrey searches it, and finds it in any name with such an end.
         and not line.startswith("/(?=")
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -117,7 +118,7 @@ def test_acts_are_numbered_upwards_also_when_all_older_ones_are_gone() -> None:
     first = Control().with_action("me", "a", T).with_action("me", "b", T)
     numbers = [act.number for act in first.acts]
     assert numbers[1] > numbers[0]
-    without = first._replace(acts=())
+    without = replace(first, acts=())
     assert Control.load(without.dump()).with_action("me", "c", T).acts[0].number > numbers[1]
     assert Control().with_action("me", "c", T + 2).acts[0].number > numbers[1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -202,7 +203,7 @@ async def _forget_in_control(store: Store, address: str, settings: Settings) -> 
 
     def without(control: Control) -> Control:
         acts = tuple(act for act in control.acts if name not in act.what.lower())
-        return control.without_window(key)._replace(acts=acts)
+        return replace(control.without_window(key), acts=acts)
 
     naming = _mention_pattern(address)
 

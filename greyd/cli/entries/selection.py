@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
 from greyd.escaping import printable
-from greyd.rules.address import network_prefix, parse_address
+from greyd.rules.address import address_text, network_prefix, parse_address
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
 from greyd.rules.evidence import Evidence
 from greyd.rules.hostnames import is_or_is_below
@@ -152,9 +152,8 @@ class Selection:
         """The one address that its client is; None where it is none, or several."""
         if len(self.networks) != 1 or self.networks[0].prefix != self.networks[0].bits:
             return None
-        number, _, bits = self.networks[0]
-        family = socket.AF_INET if bits == 32 else socket.AF_INET6
-        return parse_address(socket.inet_ntop(family, number.to_bytes(bits // 8, "big")).encode())
+        network = self.networks[0]
+        return parse_address(address_text(network.number, network.bits))
 
 
 def parent_domains(sender: bytes) -> list[bytes]:
@@ -222,7 +221,7 @@ def _entry_network(entry: StoredEntry, settings: Settings) -> Network | None:
     if network is None or entry.kind is EntryKind.CLIENT or settings.lookup_by_host:
         return network
     prefix = network_prefix(network.number, network.bits, settings)
-    return network._replace(prefix=min(prefix, network.bits))
+    return replace(network, prefix=min(prefix, network.bits))
 
 
 def _networks_overlap(one: Network, other: Network) -> bool:
