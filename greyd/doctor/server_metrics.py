@@ -13,7 +13,7 @@ from greyd.doctor.errors import DoctorError
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.listeners import TcpListener
 from greyd.escaping import printable
-from greyd.monitoring.http_client import HttpClientError, HttpResponse, get
+from greyd.monitoring.http_client import FetchedResponse, HttpClientError, get
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ async def fetch_metrics(url: str) -> ServerMetrics:
     )
 
 
-async def _fetch(url: str) -> HttpResponse:
+async def _fetch(url: str) -> FetchedResponse:
     try:
         response = await get(url, timeout_seconds=TIMEOUT_SECONDS, max_bytes=MAX_BODY_BYTES)
     except HttpClientError as fault:

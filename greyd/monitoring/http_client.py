@@ -26,14 +26,14 @@ class HttpClientError(MonitoringError):
 
 
 @dataclass(frozen=True, slots=True)
-class HttpResponse:
+class FetchedResponse:
     """An answer to a GET request."""
 
     status: int
     body: bytes
 
 
-async def get(url: str, *, timeout_seconds: float, max_bytes: int) -> HttpResponse:
+async def get(url: str, *, timeout_seconds: float, max_bytes: int) -> FetchedResponse:
     """Fetch a URL of http or https.
 
     Redirects are not followed, and proxies are not used.
@@ -74,7 +74,7 @@ def _reason(error: Exception) -> str:
     return printable(str(reason).encode())[:200]
 
 
-async def _exchange(parts: SplitResult, host: str, port: int, max_bytes: int) -> HttpResponse:
+async def _exchange(parts: SplitResult, host: str, port: int, max_bytes: int) -> FetchedResponse:
     tls = ssl.create_default_context() if parts.scheme == "https" else None
     reader, writer = await asyncio.open_connection(host, port, ssl=tls)
     try:
@@ -94,7 +94,7 @@ async def _exchange(parts: SplitResult, host: str, port: int, max_bytes: int) ->
 
 async def _response(
     http: h11.Connection, reader: asyncio.StreamReader, max_bytes: int
-) -> HttpResponse:
+) -> FetchedResponse:
     status, body = 0, b""
     while True:
         event = http.next_event()
@@ -107,4 +107,4 @@ async def _response(
             if len(body) > max_bytes:
                 raise HttpClientError(f"more than {max_bytes} bytes")
         elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
-            return HttpResponse(status, body)
+            return FetchedResponse(status, body)

@@ -7,7 +7,7 @@ from pathlib import Path
 from greyd.doctor.listeners import TcpListener, parse_listen_property
 
 
-def test_systemds_sockets_are_read() -> None:
+def test_the_listen_property_of_systemd_is_parsed() -> None:
     lines = ["127.0.0.1:10023 (Stream)", "[::1]:10023 (Stream)", "/run/g/s (Stream)",
              "[::]:53 (Datagram)", "@abstract (Stream)"]  # fmt: skip
     assert parse_listen_property(lines) == [

@@ -26,7 +26,7 @@ def listed(tmp_path: Path, text: str, **entries: float) -> dict[str, State]:
     return {each.check: each.state for each in found}
 
 
-def test_whitelists_are_read_and_compared_with_what_the_server_has(tmp_path: Path) -> None:
+def test_whitelists_are_compared_with_the_entries_of_the_server(tmp_path: Path) -> None:
     same = listed(tmp_path, "example.com\n", clients=1, recipients=1)
     assert (same["whitelists: lines"], same["whitelists: in use"]) == (
         State.OK,
@@ -44,7 +44,7 @@ def test_a_whitelist_that_is_missing_is_an_error(tmp_path: Path) -> None:
     assert State.ERROR in {each.state for each in found if "nothing" in each.seen}
 
 
-def test_whether_the_servers_user_can_read_a_file_depends_on_all_folders_above(
+def test_a_file_is_readable_only_if_all_folders_above_it_are_open(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "folder"

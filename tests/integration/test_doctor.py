@@ -155,7 +155,7 @@ def advice(place: Place, *options: str) -> str:
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_where_all_is_well_there_are_only_hints_and_mail_is_greylisted(
+def test_a_good_setup_has_only_hints_and_greylists_mail(
     place: Place, tmp_path: Path, store: str
 ) -> None:
     if os.geteuid() != 0:
@@ -189,7 +189,7 @@ def test_where_all_is_well_there_are_only_hints_and_mail_is_greylisted(
             assert found.states[check] == "ok", check
 
 
-def test_the_whole_advice_is_what_postfix_understands_and_the_doctor_finds_well(
+def test_postfix_accepts_the_recommended_lines_and_the_doctor_finds_no_fault(
     place: Place, tmp_path: Path
 ) -> None:
     with place.served(), postfix(tmp_path, main_cf=advice(place), mx="") as mail:
@@ -214,7 +214,7 @@ def test_the_whole_advice_is_what_postfix_understands_and_the_doctor_finds_well(
         assert "Server configuration" not in mail.maillog.read_text()
 
 
-def test_people_see_the_same_in_lines(place: Place) -> None:
+def test_without_json_the_findings_are_lines_in_groups(place: Place) -> None:
     with place.served():
         done = run("doctor", f"--config={place.config}")
     assert "  ok           is greyd: its counters have counted" in done.stdout
@@ -222,7 +222,7 @@ def test_people_see_the_same_in_lines(place: Place) -> None:
     assert done.stdout.rstrip().endswith(" ok")
 
 
-def test_looking_changes_nothing(place: Place, tmp_path: Path) -> None:
+def test_the_doctor_changes_no_entry(place: Place, tmp_path: Path) -> None:
     with redis_server(tmp_path, *DURABLE) as server, Redis(port=server.port) as redis:
         with place.served(store=f"redis://127.0.0.1:{server.port}/0"):
             with PolicyClient(place.port) as client:
@@ -248,7 +248,7 @@ def test_a_server_that_does_not_run_is_found(place: Place) -> None:
     assert found.states["server: is greyd"] == "not checked"
 
 
-def test_a_postgrey_in_the_place_of_greyd_is_found(place: Place, tmp_path: Path) -> None:
+def test_a_postgrey_that_listens_instead_of_greyd_is_found(place: Place, tmp_path: Path) -> None:
     with postgrey(tmp_path) as old, place.served():
         place.port = old.port
         place.write()
@@ -260,7 +260,7 @@ def test_a_postgrey_in_the_place_of_greyd_is_found(place: Place, tmp_path: Path)
         assert f"process {old.process.pid}" in found.seen["process: program"]
 
 
-def test_another_greyd_than_that_of_the_metrics_is_found(place: Place, tmp_path: Path) -> None:
+def test_a_greyd_that_the_metrics_do_not_belong_to_is_found(place: Place, tmp_path: Path) -> None:
     with greyd(tmp_path) as other, place.served():
         place.port = other.port
         place.write()
@@ -269,7 +269,9 @@ def test_another_greyd_than_that_of_the_metrics_is_found(place: Place, tmp_path:
     assert found.states["server: is greyd"] == "error"
 
 
-def test_without_metrics_it_is_said_what_can_t_be_known(place: Place, tmp_path: Path) -> None:
+def test_without_metrics_the_program_that_answers_is_not_checked(
+    place: Place, tmp_path: Path
+) -> None:
     with greyd(tmp_path, port=place.port):
         place.write(metrics=0)
         found = look(place)
@@ -278,7 +280,7 @@ def test_without_metrics_it_is_said_what_can_t_be_known(place: Place, tmp_path: 
     assert "DUNNO" in found.seen["server: is greyd"]
 
 
-def test_unix_sockets_and_several_workers_are_asked_too(place: Place) -> None:
+def test_unix_sockets_and_several_workers_are_checked(place: Place) -> None:
     path = place.folder / "socket"
     with place.served("--workers=2", unix=str(path)):
         found = look(place)
@@ -297,7 +299,7 @@ def test_unix_sockets_and_several_workers_are_asked_too(place: Place) -> None:
         (["--socketmode=0666"], 0o750, "error"),
     ],
 )
-def test_a_unix_socket_is_asked_with_the_rights_of_postfix(
+def test_a_unix_socket_is_opened_with_the_rights_of_postfix(
     place: Place, options: list[str], folder_mode: int, state: str
 ) -> None:
     if os.geteuid() != 0:
@@ -321,14 +323,14 @@ def test_a_server_that_runs_as_root_is_found(place: Place) -> None:
     assert found.states["process: user"] == "warning"
 
 
-def test_a_prometheus_that_scrapes_is_seen(place: Place, tmp_path: Path) -> None:
+def test_scrapes_by_a_prometheus_are_ok(place: Place, tmp_path: Path) -> None:
     with place.served():
         assert look(place).states["metrics: scraped"] == "hint"
         with prometheus_of(tmp_path, place.metrics):
             wait_until(lambda: look(place).states["metrics: scraped"] == "ok", "scraped")
 
 
-def test_other_exchangers_are_met(place: Place, tmp_path: Path) -> None:
+def test_other_exchangers_are_checked(place: Place, tmp_path: Path) -> None:
     metrics = free_port()
     with place.served(), greyd(tmp_path, f"--metrics=127.0.0.1:{metrics}"):
         wait_until(lambda: accepts(metrics), "metrics")
@@ -399,7 +401,7 @@ def test_the_faults_of_a_redis_are_found(place: Place, tmp_path: Path) -> None:
         assert look(place).states["store: answers"] == "error"
 
 
-def test_a_store_that_is_away_is_found(place: Place, tmp_path: Path) -> None:
+def test_a_store_that_is_down_is_found(place: Place, tmp_path: Path) -> None:
     with contextlib.ExitStack() as ends:
         server = ends.enter_context(redis_server(tmp_path, *DURABLE))
         ends.enter_context(place.served(store=f"redis://127.0.0.1:{server.port}/0"))
@@ -412,7 +414,7 @@ def test_a_store_that_is_away_is_found(place: Place, tmp_path: Path) -> None:
     assert found.states["server: ready"] == "error"
 
 
-def test_a_user_who_may_ask_little_is_told_so(place: Place, tmp_path: Path) -> None:
+def test_facts_that_a_user_may_not_read_are_not_checked(place: Place, tmp_path: Path) -> None:
     with contextlib.ExitStack() as ends:
         server = ends.enter_context(redis_server(tmp_path, *DURABLE))
         redis = ends.enter_context(Redis(port=server.port))
@@ -429,7 +431,7 @@ def test_a_user_who_may_ask_little_is_told_so(place: Place, tmp_path: Path) -> N
     assert "ACL SETUSER" in found.remedies["store: Redis"]
 
 
-def test_sentinels_are_asked_one_by_one(place: Place, tmp_path: Path) -> None:
+def test_every_sentinel_is_checked(place: Place, tmp_path: Path) -> None:
     with redis_server(tmp_path, *DURABLE) as master, contextlib.ExitStack() as ends:
         ports = [ends.enter_context(sentinel(tmp_path, master.port)) for _ in range(3)]
 
@@ -444,7 +446,7 @@ def test_sentinels_are_asked_one_by_one(place: Place, tmp_path: Path) -> None:
             assert look(place).states["store: Sentinels"] == "warning"
 
 
-def test_all_masters_of_a_cluster_are_looked_at(place: Place, tmp_path: Path) -> None:
+def test_every_master_of_a_cluster_is_checked(place: Place, tmp_path: Path) -> None:
     port = free_port()
     while port > 55_000:  # the bus has its port 10000 above
         port = free_port()
@@ -515,7 +517,7 @@ smtpd_recipient_restrictions = check_policy_service {OURS}""", SUBMISSION,
          "postfix: postscreen", "warning"),
     ],
 )  # fmt: skip
-def test_main_cf_is_read_as_postfix_reads_it(
+def test_main_cf_is_parsed_as_postfix_does(
     tmp_path: Path, main: str, master: str, check: str, state: str
 ) -> None:
     program("postconf")
@@ -527,23 +529,21 @@ def test_main_cf_is_read_as_postfix_reads_it(
     assert found.states[check] == state, found.seen
 
 
-def test_a_folder_without_main_cf_is_said(place: Place, tmp_path: Path) -> None:
+def test_a_folder_without_main_cf_is_an_error(place: Place, tmp_path: Path) -> None:
     program("postconf")
     found = look(place, postfix_folder=tmp_path)
     assert found.states["postfix: files"] == "error"
     assert "No such file" in found.seen["postfix: files"]
 
 
-def test_settings_that_can_t_be_read_end_it(place: Place) -> None:
+def test_invalid_settings_end_the_command(place: Place) -> None:
     place.config.write_text("delay = 'soon'\n")
     done = run("doctor", f"--config={place.config}")
     assert (done.returncode, done.stdout) == (2, "")
     assert "delay" in done.stderr
 
 
-def test_the_advice_for_submission_is_what_the_doctor_looks_for(
-    place: Place, tmp_path: Path
-) -> None:
+def test_the_recommended_lines_for_submission_have_no_fault(place: Place, tmp_path: Path) -> None:
     program("postconf")
     place.write(learn_outbound=True, identity="spf")
     lines = advice(place)
@@ -559,7 +559,7 @@ def test_the_advice_for_submission_is_what_the_doctor_looks_for(
     assert found.states["postfix: submission (submission)"] == "warning"
 
 
-def test_advice_for_programs(place: Place) -> None:
+def test_the_recommended_lines_are_available_as_json(place: Place) -> None:
     said = json.loads(advice(place, "--json", "--minimal"))
     assert said == {"text": advice(place, "--minimal")}
     assert f"inet:127.0.0.1:{place.port}" in advice(place, "--exim")

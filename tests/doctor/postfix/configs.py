@@ -64,7 +64,7 @@ def recipients(text: str) -> dict[str, str]:
     return {"smtpd_recipient_restrictions": text}
 
 
-def behind_guard(text: str) -> dict[str, str]:
+def after_relay_check(text: str) -> dict[str, str]:
     """Return them with a list that begins as it should."""
     return recipients(
         "permit_mynetworks permit_sasl_authenticated reject_unauth_destination"

@@ -15,7 +15,7 @@ from tests.doctor.postfix.configs import (
     OURS,
     SMTP,
     USERS,
-    behind_guard,
+    after_relay_check,
     judged,
     of,
     recipients,
@@ -52,7 +52,7 @@ def test_what_postfix_config_prints_has_nothing_wrong(*, minimal: bool) -> None:
 CLOSED = {"smtpd_recipient_restrictions": USERS}
 
 
-def test_strangers_come_in_by_services_that_are_not_closed() -> None:
+def test_services_that_do_not_reject_everybody_accept_mail_from_strangers() -> None:
     services = [
         SMTP,
         SmtpdService("192.0.2.1:25"),
@@ -69,7 +69,7 @@ def test_strangers_come_in_by_services_that_are_not_closed() -> None:
     assert names == ["smtp", "192.0.2.1:25", "smtpd"]
 
 
-def test_a_service_on_loopback_counts_where_there_is_no_other() -> None:
+def test_a_service_on_loopback_counts_if_it_is_the_only_one() -> None:
     services = [
         SmtpdService("127.0.0.1:2525"),
         SmtpdService("[::1]:25"),
@@ -78,15 +78,15 @@ def test_a_service_on_loopback_counts_where_there_is_no_other() -> None:
     assert len(inbound_services(PostfixConfig(DEFAULTS, services))) == 2
 
 
-def test_what_differs_between_services_is_said_of_each() -> None:
-    other = SmtpdService("2525", overrides=behind_guard(f"check_policy_service {OURS}"))
+def test_findings_that_differ_between_services_name_the_service() -> None:
+    other = SmtpdService("2525", overrides=after_relay_check(f"check_policy_service {OURS}"))
     found = judged(services=[SMTP, other])
     assert of(found, "postfix: timeout (2525)").state is State.WARNING
     assert of(found, "postfix: timeout (smtp)").state is State.OK
     assert of(found, "postfix: policy service").state is State.OK
 
 
-def test_without_a_service_for_strangers_nothing_is_said_of_it() -> None:
+def test_without_a_service_for_strangers_the_call_is_not_checked() -> None:
     found = judged(services=[SmtpdService("submission", overrides=CLOSED)])
     assert of(found, "postfix: policy service").state is State.NOT_CHECKED
 
@@ -106,14 +106,14 @@ OUTBOUND = policy_service(OURS, "outbound")
         (f"{LINE} {USERS}", True, State.WARNING),
     ],
 )
-def test_submission_is_asked_only_to_learn(text: str, learns: bool, state: State) -> None:
+def test_submission_calls_greyd_only_to_learn(text: str, learns: bool, state: State) -> None:
     settings = Settings(learn_outbound=learns)
     service = SmtpdService("submission", overrides=recipients(text))
     found = judged(services=[SMTP, service], settings=settings)
     assert of(found, "postfix: submission (submission)").state is state
 
 
-def test_the_context_may_be_a_parameter_of_the_service() -> None:
+def test_the_policy_context_may_be_a_parameter_of_the_service() -> None:
     service = SmtpdService(
         "submission",
         overrides=recipients(f"check_policy_service {OURS} {USERS}")
@@ -123,6 +123,6 @@ def test_the_context_may_be_a_parameter_of_the_service() -> None:
     assert of(found, "postfix: submission (submission)").state is State.OK
 
 
-def test_learning_without_a_service_for_users_is_a_hint() -> None:
+def test_learning_without_a_submission_service_is_a_hint() -> None:
     found = of(judged(settings=Settings(learn_outbound=True)), "postfix: submission")
     assert found.state is State.HINT

@@ -7,7 +7,7 @@ import pytest
 from greyd.doctor.findings import FindingState as State
 from tests.doctor.postfix.configs import (
     LINE,
-    behind_guard,
+    after_relay_check,
     judged,
     of,
     recipients,
@@ -40,13 +40,13 @@ from tests.doctor.postfix.configs import (
         (f"{LINE} reject_unauth_destination", "greylisting last", State.OK, ""),
     ],
 )  # fmt: skip
-def test_the_order_is_judged(text: str, check: str, state: State, said: str) -> None:
-    found = of(judged(behind_guard(text)), f"order: {check}")
+def test_each_fault_of_the_order_is_found(text: str, check: str, state: State, said: str) -> None:
+    found = of(judged(after_relay_check(text)), f"order: {check}")
     assert found.state is state
     assert said in found.seen
 
 
-def test_guessed_recipients_are_better_rejected_before() -> None:
+def test_unknown_recipients_that_reach_greyd_are_a_hint() -> None:
     text = f"permit_mynetworks reject_unauth_destination {LINE}"
     check = "order: unknown recipients"
     assert of(judged(recipients(text)), check).state is State.HINT
@@ -56,7 +56,7 @@ def test_guessed_recipients_are_better_rejected_before() -> None:
 
 
 @pytest.mark.parametrize("list_name", ["client", "helo", "sender"])
-def test_a_list_without_permits_hits_own_users(list_name: str) -> None:
+def test_a_list_without_permits_rejects_own_users(list_name: str) -> None:
     parameter = f"smtpd_{list_name}_restrictions"
     bare = of(judged({parameter: "reject_unknown_client_hostname"}), "order: own users")
     assert (bare.state, parameter in bare.seen) == (State.WARNING, True)
@@ -72,8 +72,8 @@ def test_a_list_without_permits_hits_own_users(list_name: str) -> None:
         assert of(judged({parameter: harmless}), "order: own users").state is State.OK
 
 
-def test_checks_in_the_list_of_senders_count_as_before_those_of_recipients() -> None:
-    set_ = behind_guard(LINE) | {
+def test_checks_in_the_sender_list_come_before_those_in_the_recipient_list() -> None:
+    set_ = after_relay_check(LINE) | {
         "smtpd_sender_restrictions": "permit_mynetworks permit_sasl_authenticated"
         " reject_unknown_sender_domain"
     }

@@ -16,7 +16,7 @@ from greyd.doctor.postfix.restrictions import (
 from tests.doctor.postfix.configs import (
     LINE,
     OURS,
-    behind_guard,
+    after_relay_check,
     judged,
     of,
     recipients,
@@ -49,11 +49,11 @@ from tests.doctor.postfix.configs import (
         "check_policy_service,\n  {}",
     ],
 )
-def test_the_server_is_known_by_what_it_listens_on(
+def test_an_endpoint_on_which_greyd_listens_is_greyd(
     form: str, endpoint: str, listener: Listener
 ) -> None:
     found = judged(
-        behind_guard(form.format(endpoint)),
+        after_relay_check(form.format(endpoint)),
         listeners=[listener],
         addresses={"grey.example.org": frozenset({"192.0.2.5"})},
     )
@@ -72,9 +72,9 @@ def test_the_server_is_known_by_what_it_listens_on(
         ("unix:private/policyd-spf", TcpListener("localhost", 10023)),
     ],
 )
-def test_another_place_is_not_the_server(endpoint: str, listener: Listener) -> None:
+def test_another_endpoint_is_not_greyd(endpoint: str, listener: Listener) -> None:
     found = of(
-        judged(behind_guard(f"check_policy_service {endpoint}"), listeners=[listener]),
+        judged(after_relay_check(f"check_policy_service {endpoint}"), listeners=[listener]),
         "postfix: policy service",
     )
     assert found.state is State.ERROR
@@ -84,14 +84,14 @@ def test_another_place_is_not_the_server(endpoint: str, listener: Listener) -> N
 
 def test_in_a_chroot_a_path_is_below_the_queue_directory() -> None:
     service = [SmtpdService("smtp", chroot=True)]
-    set_ = behind_guard("check_policy_service unix:/run/greyd/socket")
+    set_ = after_relay_check("check_policy_service unix:/run/greyd/socket")
     outside = judged(set_, service, [Path("/run/greyd/socket")])
     inside = judged(set_, service, [Path("/var/spool/postfix/run/greyd/socket")])
     assert of(outside, "postfix: policy service").state is State.ERROR
     assert of(inside, "postfix: policy service").state is State.OK
 
 
-def test_without_any_policy_service_the_line_is_said() -> None:
+def test_without_a_policy_service_the_remedy_is_the_line_to_add() -> None:
     found = of(judged(recipients("reject_unauth_destination")), "postfix: policy service")
     assert found.state is State.ERROR
     assert found.remedy.endswith(LINE)
@@ -105,12 +105,12 @@ def test_an_old_postfix_gets_no_braces() -> None:
     assert "{" not in of(found, "postfix: default action").remedy
 
 
-def test_a_class_counts_where_it_stands_and_is_a_hint_where_only_a_table_can_name_it() -> None:
+def test_a_class_in_a_list_counts_and_one_that_only_a_table_can_return_is_a_hint() -> None:
     classes = {"greylist": f"check_policy_service {OURS}", "outer": "greylist"}
-    named = judged(behind_guard("outer"), classes=classes)
+    named = judged(after_relay_check("outer"), classes=classes)
     assert of(named, "postfix: policy service").state is State.OK
     by_table = judged(
-        behind_guard("check_recipient_access texthash:/etc/postfix/some"), classes=classes
+        after_relay_check("check_recipient_access texthash:/etc/postfix/some"), classes=classes
     )
     found = of(by_table, "postfix: policy service")
     assert (found.state, "greylist" in found.seen) == (State.HINT, True)
@@ -124,13 +124,13 @@ def test_classes_that_name_each_other_end() -> None:
 @pytest.mark.parametrize(
     ("set_", "check", "state"),
     [
-        (behind_guard(f"permit {LINE}"), "postfix: place", State.ERROR),
-        (behind_guard(f"defer {LINE}"), "postfix: place", State.ERROR),
-        (behind_guard(f"warn_if_reject reject {LINE}"), "postfix: place", State.OK),
-        (behind_guard(f"permit_auth_destination {LINE}"), "postfix: place", State.ERROR),
-        (behind_guard(f"warn_if_reject {LINE}"), "postfix: place", State.ERROR),
-        ({**behind_guard(""), "smtpd_data_restrictions": LINE}, "postfix: place", State.ERROR),
-        ({**behind_guard(""), "smtpd_end_of_data_restrictions": LINE}, "postfix: place",
+        (after_relay_check(f"permit {LINE}"), "postfix: place", State.ERROR),
+        (after_relay_check(f"defer {LINE}"), "postfix: place", State.ERROR),
+        (after_relay_check(f"warn_if_reject reject {LINE}"), "postfix: place", State.OK),
+        (after_relay_check(f"permit_auth_destination {LINE}"), "postfix: place", State.ERROR),
+        (after_relay_check(f"warn_if_reject {LINE}"), "postfix: place", State.ERROR),
+        ({**after_relay_check(""), "smtpd_data_restrictions": LINE}, "postfix: place", State.ERROR),
+        ({**after_relay_check(""), "smtpd_end_of_data_restrictions": LINE}, "postfix: place",
          State.ERROR),
         (recipients(LINE), "postfix: relaying", State.OK),
         ({**recipients(LINE), "smtpd_relay_before_recipient_restrictions": "no"},
@@ -141,7 +141,7 @@ def test_classes_that_name_each_other_end() -> None:
          | {"smtpd_relay_restrictions": ""}, "postfix: relaying", State.OK),
         (recipients(f"warn_if_reject reject_unauth_destination {LINE}")
          | {"smtpd_relay_restrictions": ""}, "postfix: relaying", State.ERROR),
-        ({**behind_guard(""), "smtpd_sender_restrictions": LINE}, "postfix: relaying",
+        ({**after_relay_check(""), "smtpd_sender_restrictions": LINE}, "postfix: relaying",
          State.WARNING),
         (recipients(f"reject_unauth_destination {LINE}"), "postfix: own networks", State.WARNING),
         (recipients(f"reject_unauth_destination {LINE}") | {"mynetworks": ""},
@@ -150,11 +150,13 @@ def test_classes_that_name_each_other_end() -> None:
         (recipients(f"permit_mynetworks {LINE}") | {"smtpd_sasl_auth_enable": "no"},
          "postfix: own users", State.OK),
         ({"smtpd_delay_reject": "no"}, "postfix: delay reject", State.HINT),
-        ({**behind_guard(""), "smtpd_sender_restrictions": LINE, "smtpd_delay_reject": "no"},
+        ({**after_relay_check(""), "smtpd_sender_restrictions": LINE, "smtpd_delay_reject": "no"},
          "postfix: delay reject", State.ERROR),
     ],
 )  # fmt: skip
-def test_where_it_is_asked(set_: dict[str, str], check: str, state: State) -> None:
+def test_a_call_that_is_not_reached_or_not_protected_is_found(
+    set_: dict[str, str], check: str, state: State
+) -> None:
     found = of(judged(set_), check)
     assert found.state is state
     assert bool(found.remedy) == (state is not State.OK)
@@ -178,8 +180,8 @@ def test_where_it_is_asked(set_: dict[str, str], check: str, state: State) -> No
         ("policy_context=mx", "policy context", State.OK),
     ],
 )
-def test_the_settings_in_braces_are_judged(options: str, check: str, state: State) -> None:
-    found = judged(behind_guard(f"check_policy_service {{ {OURS}, {options} }}"))
+def test_the_options_in_braces_are_judged(options: str, check: str, state: State) -> None:
+    found = judged(after_relay_check(f"check_policy_service {{ {OURS}, {options} }}"))
     assert of(found, f"postfix: {check}").state is state
 
 
@@ -195,10 +197,10 @@ def test_the_settings_in_braces_are_judged(options: str, check: str, state: Stat
         ("smtpd_policy_service_try_limit", "1", "connections", State.HINT),
     ],
 )
-def test_without_braces_the_parameters_of_all_policy_servers_count(
+def test_without_braces_the_parameters_of_main_cf_count(
     parameter: str, text: str, check: str, state: State
 ) -> None:
-    set_ = {**behind_guard(f"check_policy_service {OURS}"), parameter: text}
+    set_ = {**after_relay_check(f"check_policy_service {OURS}"), parameter: text}
     assert of(judged(set_), f"postfix: {check}").state is state
 
 
@@ -206,20 +208,20 @@ def test_without_braces_the_parameters_of_all_policy_servers_count(
     "other",
     ["unix:postgrey/socket", "inet:127.0.0.1:60000", "{ inet:192.0.2.9:10023, timeout=5s }"],
 )
-def test_a_postgrey_that_is_still_asked_is_found(other: str) -> None:
-    found = judged(behind_guard(f"check_policy_service {other} {LINE}"))
+def test_a_call_of_postgrey_is_found(other: str) -> None:
+    found = judged(after_relay_check(f"check_policy_service {other} {LINE}"))
     assert of(found, "postfix: other greylisting").state is State.WARNING
 
 
-def test_a_policy_server_for_spf_is_none_of_our_business() -> None:
-    found = judged(behind_guard(f"check_policy_service unix:private/policyd-spf {LINE}"))
+def test_a_policy_server_for_spf_is_ignored() -> None:
+    found = judged(after_relay_check(f"check_policy_service unix:private/policyd-spf {LINE}"))
     assert wrong(found) == {}
 
 
-def test_words_that_are_no_restrictions_are_found() -> None:
-    found = judged(behind_guard(f"chek_policy_service {OURS} {LINE}"))
+def test_unknown_words_are_found() -> None:
+    found = judged(after_relay_check(f"chek_policy_service {OURS} {LINE}"))
     assert "'chek_policy_service'" in of(found, "postfix: restrictions").seen
-    found = judged(behind_guard(f"check_policy_service {{ {OURS}, timeout=10s"))
+    found = judged(after_relay_check(f"check_policy_service {{ {OURS}, timeout=10s"))
     assert "brace" in of(found, "postfix: restrictions").seen
 
 

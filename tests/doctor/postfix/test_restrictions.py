@@ -26,7 +26,7 @@ def test_lists_are_split_as_smtpd_does() -> None:
 
 
 @given(some.text(alphabet="ab {},=:\n\t"), some.text(alphabet="ab {},"))
-def test_any_list_can_be_read(text: str, of_class: str) -> None:
+def test_any_text_is_parsed_without_an_error(text: str, of_class: str) -> None:
     listed = parse_restrictions(f"{text} check_policy_service", {"a": of_class, "b": text})
     assert reachable_count(listed) <= len(listed)
     assert (
@@ -40,5 +40,5 @@ def test_any_list_can_be_read(text: str, of_class: str) -> None:
     [("10", 10), ("10s", 10), ("2M", 120), ("1h", 3600), ("1d", 86400), ("1w", 604800),
      ("", None), ("ten", None), ("1.5s", None)],
 )  # fmt: skip
-def test_times_are_postfixs(text: str, number: int | None) -> None:
+def test_times_are_parsed_as_postfix_does(text: str, number: int | None) -> None:
     assert parse_time(text) == number

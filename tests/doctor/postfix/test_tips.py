@@ -7,7 +7,7 @@ import pytest
 from greyd.doctor.findings import FindingState as State
 from tests.doctor.postfix.configs import (
     LINE,
-    behind_guard,
+    after_relay_check,
     judged,
     of,
 )
@@ -23,7 +23,7 @@ TIPS = {
 
 @pytest.mark.parametrize(("tip", "line"), TIPS.items())
 def test_a_missing_tip_is_a_hint_with_its_line(tip: str, line: str) -> None:
-    found = of(judged(behind_guard(LINE)), tip)
+    found = of(judged(after_relay_check(LINE)), tip)
     assert found.state is State.HINT
     assert found.seen.startswith("off")
     assert line in found.remedy
@@ -34,28 +34,28 @@ def test_a_missing_tip_is_a_hint_with_its_line(tip: str, line: str) -> None:
 def test_a_tip_is_on_in_whichever_list(tip: str, line: str, list_name: str) -> None:
     parameter = f"smtpd_{list_name}_restrictions"
     text = f"permit_mynetworks permit_sasl_authenticated reject_unauth_destination {line}"
-    found = judged({**behind_guard(LINE), parameter: f"{text} {LINE}"})
+    found = judged({**after_relay_check(LINE), parameter: f"{text} {LINE}"})
     assert of(found, tip).seen.startswith("on")
 
 
 @pytest.mark.parametrize(("tip", "line"), TIPS.items())
 def test_a_tip_that_is_not_reached_or_only_warns_is_not_on(tip: str, line: str) -> None:
-    dead = of(judged(behind_guard(f"{LINE} permit {line}")), tip)
+    dead = of(judged(after_relay_check(f"{LINE} permit {line}")), tip)
     assert (dead.state, dead.seen.startswith("off")) == (State.HINT, True)
-    tried = of(judged(behind_guard(f"warn_if_reject {line} {LINE}")), tip)
+    tried = of(judged(after_relay_check(f"warn_if_reject {line} {LINE}")), tip)
     assert (tried.state, "only logs" in tried.seen) == (State.HINT, True)
 
 
 def test_a_tip_that_rejects_legitimate_mail_is_a_hint() -> None:
-    found = judged(behind_guard(f"reject_unknown_client_hostname {LINE}"))
+    found = judged(after_relay_check(f"reject_unknown_client_hostname {LINE}"))
     assert (
         "legitimate mail" in of(found, "tips: 3 clients whose name and address do not match").seen
     )
     text = f"reject_non_fqdn_helo_hostname reject_unknown_helo_hostname {LINE}"
-    found = judged(behind_guard(text))
+    found = judged(after_relay_check(text))
     assert of(found, "tips: 2 invalid HELO names").state is State.HINT
 
 
-def test_helo_checks_need_a_helo() -> None:
+def test_without_a_required_helo_there_is_a_hint() -> None:
     found = of(judged({"smtpd_helo_required": "no"}), "tips: 2 HELO is required")
     assert found.remedy == "main.cf: smtpd_helo_required = yes"
