@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.errors import CommandError
-from greyd.doctor.listeners import TcpListener, active_listeners, connectable
+from greyd.doctor.listeners import TcpListener, configured_listeners, connectable
 from greyd.doctor.policy_request import send_request
 from greyd.escaping import printable
 
@@ -118,8 +118,12 @@ async def ask(
     servers = (
         [_parse_server(server)]
         if server is not None
-        else connectable(await active_listeners(context.settings))
+        else connectable(configured_listeners(context.settings))
     )
+    if not servers:
+        raise CommandError(
+            "the settings let the kernel choose the port; write --server=[HOST:]PORT"
+        )
     for request in _build_requests(file, named):
         place, answered = await _send_to_first(servers, request)
         if answered.fault:
