@@ -53,12 +53,12 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]
         }
 
 
-OWN = "--sentinel-password-file (and --sentinel-user) give Sentinel's own"
+OWN = "--sentinel-password-file and --sentinel-user are Sentinel's own login"
 
 SENTINEL_FAULTS = [
     pytest.param(WITH_PASSWORD, "mail", "falsch", f"wrong user or password; {OWN}", id="wrong"),
-    pytest.param(WITH_PASSWORD, "mail", None, f"it asks for a password; {OWN}", id="missing"),
-    pytest.param(OPEN, "mail", "geheim", "it asks for no password, and one was given", id="extra"),
+    pytest.param(WITH_PASSWORD, "mail", None, f"it needs a password; {OWN}", id="missing"),
+    pytest.param(OPEN, "mail", "geheim", "it needs no password, but one was given", id="extra"),
     pytest.param(OPEN, "letters", None, "knows no master named letters; write its", id="name"),
     pytest.param(
         WITH_PASSWORD, "letters", "geheim", "knows no master named letters; write", id="name 2"

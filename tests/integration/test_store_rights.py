@@ -187,7 +187,7 @@ def test_a_folder_that_is_taken_away_is_named_and_noticed_when_it_is_back(
     with greyd(tmp_path, *options) as server:
         assert (ask(server.port) or "").startswith(GREYLISTED)
         state.rename(folder / "elsewhere")
-        has_said(server, f"there is no folder {state}; make it, or name another")
+        has_said(server, f"there is no folder {state}; create it or name another")
         wait_until(lambda: get(metrics, "/healthz")[0] == 503, "the health check says so")
         (folder / "elsewhere").rename(state)
         wait_until(lambda: get(metrics, "/healthz")[0] == 200, "its health")
