@@ -215,7 +215,7 @@ def _run(
     *,
     as_json: bool,
 ) -> int:
-    """Run a command; what stands in its way is one line, and an exit status."""
+    """Run a command; an error becomes a one-line message and an exit status."""
     # What a command makes tells who writes to whom: that is nobody else's business.
     os.umask(0o077)
     try:

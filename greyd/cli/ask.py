@@ -176,7 +176,7 @@ def _build_requests(file: str | None, named: dict[str, bytes]) -> list[bytes]:
     """Return the requests to send: those of a file, or one of the defaults.
 
     Raises:
-        AdminError: the file can't be read, or holds none.
+        CommandError: the file can't be read, or holds none.
     """
     if file is None:
         # Of a client that is told no more than its name, the other names are the same.

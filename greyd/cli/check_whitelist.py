@@ -70,7 +70,7 @@ async def check_whitelist(
         bool, typer.Option("--hits", help="Show how often each line let mail pass, and when last.")
     ] = False,
     sort: Annotated[
-        str, typer.Option("--sort", metavar="ORDER", help="Of --hits: file, or hits.")
+        str, typer.Option("--sort", metavar="ORDER", help="Order of --hits: file or hits.")
     ] = "file",
 ) -> int:
     """Check whitelists: which lines never match, or do not mean what they seem to.

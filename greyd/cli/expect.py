@@ -88,7 +88,7 @@ def _parse_change(
     """Return what is to be changed.
 
     Raises:
-        AdminError: a recipient or a domain that is none.
+        CommandError: a recipient or a domain that is none.
     """
     recipient = recipient.strip().lower()
     if not _RECIPIENT.fullmatch(recipient):

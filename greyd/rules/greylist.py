@@ -196,7 +196,7 @@ def _seen_again(
 
 
 def _counted(record: _Counted | None, first: _Counted, now: int) -> _Counted | None:
-    """Return a record with a success more; None within ``COUNT_EVERY`` of the one before."""
+    """Return a record with one more success; None if the last was within ``COUNT_EVERY``."""
     if record is None:
         return first
     return record.with_success(now) if now - record.last_counted >= COUNT_EVERY else None

@@ -29,7 +29,7 @@ class Record(NamedTuple):
     key: bytes
     value: bytes
     ttl_seconds: int | None
-    """Until it is forgotten; None: never, which greyd itself does to no entry."""
+    """Seconds until the record expires; None: never; greyd itself stores no such record."""
     foreign_type: str = ""
     """Redis's name for the type of what is there, where it is no text (``hash``, ``list`` …): then
     the value is empty, and no rule sees the entry."""

@@ -117,7 +117,7 @@ def _parse_target(
     """Return what finds the entries that the options name.
 
     Raises:
-        AdminError: they name nobody, or what can't be combined.
+        CommandError: they name nobody, or what can't be combined.
     """
     named = client or sender or recipient
     if unreadable:
@@ -140,7 +140,7 @@ async def _selected_entries(
     """Go through what is selected, expired or not: nothing is to be left of it.
 
     Raises:
-        AdminError: only hashes are stored, and nothing is named that has one.
+        CommandError: only hashes are stored, and nothing is named that has one.
     """
     if settings.privacy:
         wanted = selection.hashed_keys(settings)

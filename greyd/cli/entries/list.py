@@ -191,7 +191,7 @@ async def _hashed_records(
     """Return the one triplet or client that a selection names, where the store knows no names.
 
     Raises:
-        AdminError: it names no single one.
+        CommandError: it names no single one.
     """
     found = [await store.get(key) for key in selection.hashed_keys(settings)]
     yield [record for record in found if record is not None]

@@ -40,10 +40,10 @@ USAGE = (
 def parse_query(
     words: Sequence[str], client: str | None, sender: str | None, recipient: str | None
 ) -> _TripletQuery | _ClientQuery | _KeyQuery:
-    """Return what is asked.
+    """Return what the words and options ask for.
 
     Raises:
-        AdminError: nothing that could be answered.
+        CommandError: the words and options are not a valid query.
     """
     if words and (client or sender or recipient):
         raise CommandError("words or --client, --sender, --recipient, not both")
@@ -135,7 +135,7 @@ class _ClientQuery:
 
 _QUOTED = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 _PERCENT = re.compile(rb"%([01][0-9A-F]|7F|[89A-F][0-9A-F])")
-"""What ``plain`` has written so; ``%25`` and ``%2f`` stand in keys themselves."""
+"""Bytes that ``plain`` has escaped; ``%25`` and ``%2f`` are part of keys."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ async def _waiting_triplets(
     """Go through the waiting triplets that are selected.
 
     Raises:
-        AdminError: only hashes are stored, and no single triplet is named.
+        CommandError: only hashes are stored, and no single triplet is named.
     """
     settings = context.settings
     if settings.privacy:

@@ -122,7 +122,7 @@ class Selection:
         """Return the keys of a triplet that can be found where only hashes are stored.
 
         Raises:
-            AdminError: no single one is named.
+            CommandError: no single one is named.
         """
         if found := self.exact_triplets(settings):
             return found
@@ -132,7 +132,7 @@ class Selection:
         """Return the keys of a triplet, or of a client alone, where only hashes are stored.
 
         Raises:
-            AdminError: no single one is named.
+            CommandError: no single one is named.
         """
         if found := self.exact_triplets(settings):
             return found
@@ -172,7 +172,7 @@ def parse_selection(
     """Return what the options of a command select.
 
     Raises:
-        AdminError: a client that is neither address, network nor name.
+        CommandError: a client that is neither address, network nor name.
     """
     networks, domain = _parse_client(client) if client else ((), b"")
     return Selection(
