@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from greyd.doctor.listeners import TcpListener, parse_listen_property
+import pytest
+
+from greyd.doctor.listeners import Listener, TcpListener, connectable, parse_listen_property
 
 
 def test_the_listen_property_of_systemd_is_parsed() -> None:
@@ -15,3 +17,22 @@ def test_the_listen_property_of_systemd_is_parsed() -> None:
         TcpListener("::1", 10023),
         Path("/run/g/s"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("listeners", "addresses"),
+    [
+        ([TcpListener("localhost", 7)], [TcpListener("127.0.0.1", 7), TcpListener("::1", 7)]),
+        ([TcpListener("0.0.0.0", 7)], [TcpListener("127.0.0.1", 7)]),
+        ([TcpListener("::", 7), TcpListener("::1", 7)], [TcpListener("::1", 7)]),
+        (
+            [TcpListener("192.0.2.1", 7), Path("/run/g")],
+            [TcpListener("192.0.2.1", 7), Path("/run/g")],
+        ),
+        ([TcpListener("127.0.0.1", 0)], []),
+    ],
+)
+def test_listeners_are_reached_by_local_addresses_each_once(
+    listeners: list[Listener], addresses: list[Listener]
+) -> None:
+    assert connectable(listeners) == addresses
