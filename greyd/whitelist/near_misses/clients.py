@@ -9,7 +9,12 @@ from greyd.rules.hostnames import is_or_is_below
 from greyd.whitelist.entries import is_pattern, network_of_entry
 from greyd.whitelist.near_misses.names import plain_name, related_reason
 from greyd.whitelist.near_misses.patterns import compile_or_none, pattern_reason
-from greyd.whitelist.near_misses.reasons import ClientNames, Likelihood, Reason, display_name
+from greyd.whitelist.near_misses.reasons import (
+    ClientNames,
+    Likelihood,
+    MismatchReason,
+    display_name,
+)
 
 if TYPE_CHECKING:
     from greyd.rules.address import Address
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
 # Clients ------------------------------------------------------------------------------------------
 
 
-def client_reason(text: bytes, seen: ClientNames) -> Reason | None:
+def client_reason(text: bytes, seen: ClientNames) -> MismatchReason | None:
     """Return why an entry nearly matches a client; None where it does not nearly match."""
     if text.startswith(b"/"):
         return _client_pattern(text, seen)
@@ -31,34 +36,42 @@ def client_reason(text: bytes, seen: ClientNames) -> Reason | None:
     if seen.address and (why := _network_like(text, seen.address)):
         return why
     if name != text.lower() and is_or_is_below(seen.name.lower(), name):
-        return Reason(Likelihood.NOTATION, f"would match if it were written {display_name(name)}")
+        return MismatchReason(
+            Likelihood.NOTATION, f"would match if it were written {display_name(name)}"
+        )
     for other in seen.other_names:
         if is_or_is_below(other, name):
-            return Reason(
+            return MismatchReason(
                 Likelihood.UNCONFIRMED_NAME,
                 f"would match {display_name(other)}, a name of the address that does not resolve"
                 " back to it, so it does not count",
             )
     if is_or_is_below(seen.helo.lower(), name):
-        return Reason(Likelihood.OTHER_ATTRIBUTE, "matches the HELO name, which whitelists ignore")
+        return MismatchReason(
+            Likelihood.OTHER_ATTRIBUTE, "matches the HELO name, which whitelists ignore"
+        )
     domain = seen.sender.rpartition(b"@")[2].lower()
     if domain and (is_or_is_below(domain, name) or text.lower() == seen.sender.lower()):
-        return Reason(Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore")
+        return MismatchReason(
+            Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore"
+        )
     return None if seen.name == b"unknown" else related_reason(name, seen.name.lower())
 
 
-def _network_reason(text: bytes, network: Network, address: Address | None) -> Reason | None:
+def _network_reason(
+    text: bytes, network: Network, address: Address | None
+) -> MismatchReason | None:
     if address is None or address.bits != network.bits:
         return None
     if text.count(b".") == 1 and address.text.startswith(text + b"."):
-        return Reason(
+        return MismatchReason(
             Likelihood.NOTATION,
             f"is read as {text.decode()}.0.0/24; {text.decode()}.0.0/16 would match",
         )
     # Neighbours share a network of the size that one provider's mail servers often share.
     free = 8 if network.bits == 32 else 72
     if network.number >> free == address.number >> free:
-        return Reason(
+        return MismatchReason(
             Likelihood.NEIGHBOUR,
             f"contains neighbours of {address.text.decode()}, but not that address",
         )
@@ -68,18 +81,18 @@ def _network_reason(text: bytes, network: Network, address: Address | None) -> R
 _LEADING_BYTES = re.compile(rb"((?:[0-9]{1,3}\.){1,3})[0-9*./-]*")
 
 
-def _network_like(text: bytes, address: Address) -> Reason | None:
+def _network_like(text: bytes, address: Address) -> MismatchReason | None:
     """Return why text that resembles a network but is read as a name does not match."""
     found = _LEADING_BYTES.fullmatch(text)
     if found is None or not address.text.startswith(found[1]) or address.bits != 32:
         return None
-    return Reason(
+    return MismatchReason(
         Likelihood.NOTATION,
         "is not a valid network; write it with its prefix length, as in 192.0.2.0/24",
     )
 
 
-def _client_pattern(text: bytes, seen: ClientNames) -> Reason | None:
+def _client_pattern(text: bytes, seen: ClientNames) -> MismatchReason | None:
     if why := pattern_reason(text, seen.name if seen.name != b"unknown" else b""):
         return why
     if not is_pattern(text):
@@ -88,16 +101,20 @@ def _client_pattern(text: bytes, seen: ClientNames) -> Reason | None:
     if search is None:
         return None
     if seen.address and search(seen.address.text):
-        return Reason(
+        return MismatchReason(
             Likelihood.OTHER_ATTRIBUTE,
             "matches the address, but patterns are only searched in the name",
         )
     if any(search(other) for other in seen.other_names):
-        return Reason(
+        return MismatchReason(
             Likelihood.UNCONFIRMED_NAME, "matches a name that does not resolve back to the address"
         )
     if seen.helo and search(seen.helo):
-        return Reason(Likelihood.OTHER_ATTRIBUTE, "matches the HELO name, which whitelists ignore")
+        return MismatchReason(
+            Likelihood.OTHER_ATTRIBUTE, "matches the HELO name, which whitelists ignore"
+        )
     if seen.sender and search(seen.sender):
-        return Reason(Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore")
+        return MismatchReason(
+            Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore"
+        )
     return None

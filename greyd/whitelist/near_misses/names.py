@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from greyd.rules.hostnames import is_or_is_below, organisation_of
-from greyd.whitelist.near_misses.reasons import Likelihood, Reason, display_name
+from greyd.whitelist.near_misses.reasons import Likelihood, MismatchReason, display_name
 
 # Names --------------------------------------------------------------------------------------------
 
@@ -23,36 +23,38 @@ def plain_name(text: bytes) -> bytes:
     return name
 
 
-def related_reason(entry: bytes, name: bytes) -> Reason | None:
+def related_reason(entry: bytes, name: bytes) -> MismatchReason | None:
     """Return how an entry is related to a name that it does not match."""
     if entry.endswith(b"." + name):
-        return Reason(
+        return MismatchReason(
             Likelihood.RELATED_NAME,
             f"matches only names below {display_name(entry)}, and {display_name(name)} is above it",
         )
     if name.startswith(entry + b"."):
-        return Reason(
+        return MismatchReason(
             Likelihood.RELATED_NAME,
             "is the beginning of the name, but names are compared from the end",
         )
     if name.endswith(entry) and b"." in entry:
-        return Reason(Likelihood.RELATED_NAME, "is the end of the name, but not after a dot")
+        return MismatchReason(
+            Likelihood.RELATED_NAME, "is the end of the name, but not after a dot"
+        )
     organisation = organisation_of(name)
     if organisation and is_or_is_below(entry, organisation):
-        return Reason(
+        return MismatchReason(
             Likelihood.RELATED_NAME,
             f"is another name in the same domain; {display_name(organisation)} would match both",
         )
     return _typo(entry, name)
 
 
-def _typo(entry: bytes, name: bytes) -> Reason | None:
+def _typo(entry: bytes, name: bytes) -> MismatchReason | None:
     if len(entry) < 5 or b"." not in entry:
         return None
     labels = name.split(b".")
     end = b".".join(labels[-1 - entry.count(b".") :])
     if is_one_letter_apart(entry, end):
-        return Reason(Likelihood.TYPO, f"differs by one letter from {display_name(end)}")
+        return MismatchReason(Likelihood.TYPO, f"differs by one letter from {display_name(end)}")
     return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import re2
 
 from greyd.whitelist.entries import is_pattern
-from greyd.whitelist.near_misses.reasons import Likelihood, Reason
+from greyd.whitelist.near_misses.reasons import Likelihood, MismatchReason
 from greyd.whitelist.patterns import compile_search
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def compile_or_none(pattern: bytes) -> Search | None:
         return None
 
 
-def pattern_reason(text: bytes, name: bytes) -> Reason | None:
+def pattern_reason(text: bytes, name: bytes) -> MismatchReason | None:
     """Return why a pattern does not match a name that a similar pattern matches."""
     if not name:
         return None
     for likelihood, pattern, difference in _pattern_variants(text):
         search = compile_or_none(pattern)
         if search is not None and search(name):
-            return Reason(likelihood, difference)
+            return MismatchReason(likelihood, difference)
     return None
 
 

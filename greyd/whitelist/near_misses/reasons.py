@@ -49,7 +49,7 @@ class Likelihood(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class MismatchReason:
     """Why an entry does not match."""
 
     likelihood: Likelihood

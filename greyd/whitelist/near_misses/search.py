@@ -13,7 +13,7 @@ from greyd.rules.hostnames import organisation_of
 from greyd.whitelist.entries import Diagnostic, WhitelistEntry, WhitelistFile, parse_entries
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
 from greyd.whitelist.near_misses.clients import client_reason
-from greyd.whitelist.near_misses.reasons import ClientNames, Likelihood, NearMiss, Reason
+from greyd.whitelist.near_misses.reasons import ClientNames, Likelihood, MismatchReason, NearMiss
 from greyd.whitelist.near_misses.recipients import recipient_reason
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def near_misses_for_client(
     found = list(_skipped(clients, _client_words(seen.name, seen.address)))
     other = ClientWhitelist(recipients).match(seen.name, seen.address)
     if other is not None and seen.name != b"unknown":
-        found.append((Reason(Likelihood.NOTATION, "is in the recipients list"), other))
+        found.append((MismatchReason(Likelihood.NOTATION, "is in the recipients list"), other))
     found += [
         (why, entry) for entry in _entries(clients) if (why := client_reason(entry.text, seen))
     ]
@@ -52,7 +52,7 @@ def near_misses_for_recipient(
     found = list(_skipped(recipients, {recipient.lower()}))
     other = RecipientWhitelist(clients).match(recipient)
     if other is not None:
-        found.append((Reason(Likelihood.NOTATION, "is in the clients list"), other))
+        found.append((MismatchReason(Likelihood.NOTATION, "is in the clients list"), other))
     found += [
         (why, entry)
         for entry in _entries(recipients)
@@ -66,7 +66,7 @@ def _entries(sources: Iterable[WhitelistFile]) -> Iterator[WhitelistEntry]:
         yield from parse_entries(source, [])
 
 
-def _most_likely(found: Iterable[tuple[Reason, WhitelistEntry]]) -> list[NearMiss]:
+def _most_likely(found: Iterable[tuple[MismatchReason, WhitelistEntry]]) -> list[NearMiss]:
     ranked = sorted(found, key=_rank)
     return [
         NearMiss(entry.file, entry.line, entry.text, reason.text)
@@ -74,7 +74,7 @@ def _most_likely(found: Iterable[tuple[Reason, WhitelistEntry]]) -> list[NearMis
     ]
 
 
-def _rank(found: tuple[Reason, WhitelistEntry]) -> tuple[int, str, int]:
+def _rank(found: tuple[MismatchReason, WhitelistEntry]) -> tuple[int, str, int]:
     reason, entry = found
     return reason.likelihood, entry.file, entry.line
 
@@ -87,7 +87,7 @@ def _client_words(name: bytes, address: Address | None) -> set[bytes]:
 
 def _skipped(
     sources: Iterable[WhitelistFile], words: Iterable[bytes]
-) -> Iterator[tuple[Reason, WhitelistEntry]]:
+) -> Iterator[tuple[MismatchReason, WhitelistEntry]]:
     """Yield skipped lines that contain one of the words."""
     for source in sources:
         diagnostics: list[Diagnostic] = []
@@ -97,5 +97,5 @@ def _skipped(
         for each in diagnostics[:_MAX_SKIPPED_LINES]:
             text = lines[each.line - 1].partition(b"#")[0].strip()
             if any(word in text.lower() for word in words):
-                reason = Reason(Likelihood.NOTATION, f"is {each.problem}; {each.remedy}")
+                reason = MismatchReason(Likelihood.NOTATION, f"is {each.problem}; {each.remedy}")
                 yield reason, WhitelistEntry(source.file, each.line, text)
