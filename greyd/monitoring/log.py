@@ -1,8 +1,8 @@
-"""Where log lines go: standard error or syslog, by a thread of their own.
+"""Writes log lines to standard error or syslog, in a thread of its own.
 
-Mail must not wait for its log. Lines are gathered for a moment and handed to a thread, the only
-place that may block on a full pipe or a dead syslog. What waits is bounded: beyond that, lines
-are dropped and their number is logged when there is room again.
+Mail must not wait for its log. Lines are collected for a moment and passed to the thread, which
+alone may block on a full pipe or a dead syslog. The queue is bounded: lines beyond the bound are
+dropped, and their number is logged when the queue has room again.
 """
 
 from __future__ import annotations
@@ -44,10 +44,14 @@ class Line(NamedTuple):
 
 
 class Sink(Protocol):
-    """Takes lines away; called in the log's own thread, and may block there."""
+    """Writes lines; called in the log's own thread, where it may block."""
 
     def write(self, lines: Sequence[Line]) -> None:
-        """Write the lines; OSError says that they are lost."""
+        """Write the lines.
+
+        Raises:
+            OSError: the lines are lost.
+        """
 
 
 class StreamSink:
@@ -55,18 +59,18 @@ class StreamSink:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        # Several workers share a pipe, which keeps together what is written at once up to here.
+        # Several workers share a pipe, which does not split a write of up to so many bytes.
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self._most_bytes = sys.maxsize if regular else select.PIPE_BUF
+        self._max_bytes = sys.maxsize if regular else select.PIPE_BUF
 
     def write(self, lines: Sequence[Line]) -> None:
         """Write all lines, several at once."""
         texts = [text for _, text in lines]
         start = data = 0
-        if sum(map(len, texts)) + len(texts) > self._most_bytes:
+        if sum(map(len, texts)) + len(texts) > self._max_bytes:
             for place, text in enumerate(texts):
                 data += len(text) + 1
-                if data > self._most_bytes:
+                if data > self._max_bytes:
                     self._write(texts[start:place])
                     start, data = place, len(text) + 1
         self._write(texts[start:])
@@ -83,7 +87,7 @@ class StreamSink:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:
-                # Whoever shares the pipe has set it so; this thread may wait for it.
+                # Another process on this pipe has made it non-blocking; this thread may wait.
                 select.select([], [self._descriptor], [])
 
 
@@ -97,7 +101,7 @@ class SyslogSink:
         self._socket: socket.socket | None = None
 
     def write(self, lines: Sequence[Line]) -> None:
-        """Send each line in a datagram, connecting where there is no connection."""
+        """Send each line in a datagram; connects first if necessary."""
         for severity, text in lines:
             priority = self._facility * 8 + severity
             self._send(b"<%d>%b[%d]: %b" % (priority, self._ident, os.getpid(), text))
@@ -112,7 +116,7 @@ class SyslogSink:
         try:
             self._connected().send(datagram)
         except OSError:
-            # syslog was started anew and has a new socket: once more, on that.
+            # syslog has restarted with a new socket: try once more on that.
             self._socket = None
             self._connected().send(datagram)
 
@@ -129,15 +133,15 @@ class SyslogSink:
 
 
 class BaseLog:
-    """Logs events of the server itself, by what a subclass does with a line."""
+    """A log of the server's own events; a subclass writes the lines."""
 
     def __init__(self, most: Severity, *, as_json: bool) -> None:
         self.most = most
-        """The least severe kind of line that is written."""
+        """The least severe lines that are written."""
         self.as_json = as_json
 
     def write(self, severity: Severity, text: bytes) -> None:
-        """Take one line, which holds no control characters; never blocks."""
+        """Write one line, which must hold no control characters; never blocks."""
         raise NotImplementedError
 
     def log(self, severity: Severity, message: str) -> None:
@@ -148,26 +152,26 @@ class BaseLog:
             self.write(severity, render_json({"message": text}, severity) if self.as_json else line)
 
     def error(self, message: str) -> None:
-        """Log that something does not work."""
+        """Log an error."""
         self.log(Severity.ERROR, "error: " + message)
 
     def warning(self, message: str) -> None:
-        """Log that something is odd."""
+        """Log a warning."""
         self.log(Severity.WARNING, "warning: " + message)
 
     def notice(self, message: str) -> None:
-        """Log that something worth knowing happened."""
+        """Log an event that a postmaster should know."""
         self.log(Severity.NOTICE, message)
 
     def info(self, message: str) -> None:
-        """Log what the server does."""
+        """Log an event of normal operation."""
         self.log(Severity.INFO, message)
 
 
 class DirectLog(BaseLog):
-    """Writes each line at once: the log of a process that has no threads, and rarely a word to say.
+    """Writes each line at once, for a process without threads that logs little.
 
-    A line is dropped where it can't be written at once.
+    A line that would block is dropped.
     """
 
     def __init__(self, sink: StreamSink | SyslogSink, most: Severity, *, as_json: bool) -> None:
@@ -182,15 +186,15 @@ class DirectLog(BaseLog):
 
 
 class Log(BaseLog):
-    """Takes log lines at once and writes them soon.
+    """Queues log lines at once, and writes them soon in a thread.
 
-    Lines are dropped where more than ``MAX_WAITING`` wait.
+    When ``MAX_WAITING`` lines are queued, further lines are dropped.
     """
 
     MAX_WAITING = 20_000
     FLUSH_SECONDS = 0.02
     PATIENCE_SECONDS = 0.001
-    """How long handing lines over may take; a reader that hangs costs no more."""
+    """How long ``flush`` waits for the thread; a reader that hangs costs no more."""
 
     def __init__(
         self, sink: Sink, most: Severity = Severity.INFO, *, as_json: bool = False
@@ -199,70 +203,71 @@ class Log(BaseLog):
         self._sink = sink
         self._waiting: list[Line] = []
         self._handed: queue.SimpleQueue[list[Line] | None] = queue.SimpleQueue()
-        # Each number has one thread that changes it, so none gets lost.
+        # Only one thread changes each of these counts, so none is lost.
         self._handed_lines = 0
         self._written_lines = 0
         self._dropped = 0
         self._lost = 0
-        self._told_of = 0
-        self._soon: Callable[[], object] | None = None
+        self._reported = 0
+        self._schedule_flush: Callable[[], object] | None = None
         self._flush_is_due = False
         self._failed: Callable[[Exception, float], object] | None = None
         self._closing = threading.Event()
-        # Released by the thread whenever it has written what it was handed.
+        # The thread releases it whenever it has written a batch.
         self._written = threading.Lock()
         self._written.acquire()
         self.thread = threading.Thread(target=self._write_all, name="log", daemon=True)
-        """Writes what was handed over, until the log is closed."""
+        """Writes the queued lines until the log is closed."""
         self.thread.start()
 
-    def gather(self, soon: Callable[[], object] | None) -> None:
-        """Collect lines, and call ``soon`` at the first, which has to arrange a call of ``flush``.
+    def batch(self, schedule_flush: Callable[[], object] | None) -> None:
+        """Collect lines until ``flush``; None passes each one to the thread at once.
 
-        With None every line goes to the thread at once.
+        ``schedule_flush`` is called with the first line of a batch, and has to call ``flush`` a
+        moment later.
         """
-        self._soon = soon
+        self._schedule_flush = schedule_flush
         self.flush()
 
     def on_failure(self, failed: Callable[[Exception, float], object]) -> None:
-        """Call ``failed``, in the log's thread, if an internal error loses lines.
+        """Call ``failed``, in the log's thread, when an error in greyd has lost lines.
 
-        Its arguments are the error, and the seconds after which the thread continues.
+        Its arguments are the error, and the seconds until the thread goes on.
         """
         self._failed = failed
 
     def write(self, severity: Severity, text: bytes) -> None:
-        """Take one line, which holds no control characters; never blocks."""
+        """Write one line, which must hold no control characters; never blocks."""
         self.write_all(severity, (text,))
 
     def write_all(self, severity: Severity, texts: Sequence[bytes]) -> None:
-        """Take lines of one severity, as ``write`` does."""
+        """Write lines of one severity, see ``write``."""
         room = self._room()
         self._dropped += max(len(texts) - room, 0)
         self._waiting += [Line(severity, text) for text in texts[:room]]
-        if self._soon is None:
+        if self._schedule_flush is None:
             self.flush()
         elif self._waiting and not self._flush_is_due:
             self._flush_is_due = True
-            self._soon()
+            self._schedule_flush()
 
     def flush(self) -> None:
-        """Hand what waits to the thread."""
+        """Pass the collected lines to the thread."""
         self._flush_is_due = False
-        missing = self._dropped + self._lost - self._told_of
+        missing = self._dropped + self._lost - self._reported
         if missing and self._room():
             text = b"warning: %d log lines were dropped, the reader is too slow" % missing
             self._waiting.append(Line(Severity.WARNING, text))
-            self._told_of += missing
+            self._reported += missing
         if self._waiting:
             lines, self._waiting = self._waiting, []
             self._handed_lines += len(lines)
             self._written.acquire(blocking=False)
             self._handed.put(lines)
-            if self._soon is not None:
-                # A thread that waits for the interpreter is woken, in vain, each time that a busy
-                # loop lets go of it for a moment. So it gets the interpreter for as long as it
-                # takes, which is a fraction of this.
+            if self._schedule_flush is not None:
+                # A busy event loop releases the interpreter often, but only for a moment, and each
+                # time wakes the thread in vain. So wait until the thread has written, which takes
+                # a fraction of this time.
                 self._written.acquire(timeout=self.PATIENCE_SECONDS)
 
     def _room(self) -> int:
@@ -270,15 +275,15 @@ class Log(BaseLog):
         return max(self.MAX_WAITING - in_thread - len(self._waiting), 0)
 
     def close(self, seconds: float = 0.5) -> None:
-        """Write what waits, and give up on it after ``seconds``."""
-        self._soon = None
+        """Write the queued lines, for up to ``seconds``."""
+        self._schedule_flush = None
         self.flush()
         self._handed.put(None)
         self._closing.set()
         self.thread.join(seconds)
 
     def _write_all(self) -> None:
-        """Write until the log is closed; no error ends the thread, since nobody else writes."""
+        """Write until the log is closed; no error ends the thread, the only one that writes."""
         backoff = Backoff()
         while True:
             started_at = time.monotonic()
@@ -300,7 +305,7 @@ class Log(BaseLog):
                 self._sink.write(lines)
                 lost = 0
             except OSError:
-                # The reader is gone, and there is nobody left to tell.
+                # The reader is gone; there is no other place to report that.
                 pass
             finally:
                 self._lost += lost
@@ -310,7 +315,7 @@ class Log(BaseLog):
 
 
 def render_json(event: Mapping[str, object], severity: Severity) -> bytes:
-    """Return an event as one line of JSON, dated now in UTC."""
+    """Return an event as one line of JSON, with the current time in UTC."""
     clock = time.time()
     date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(clock))
     stamp = {"time": f"{date}.{int(clock % 1 * 1000):03d}Z", "level": severity.name.lower()}

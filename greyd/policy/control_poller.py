@@ -1,4 +1,4 @@
-"""Polls the record with which an administrator controls all servers on a store."""
+"""Polls the control record: what an administrator has set for all servers on a store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLL_SECONDS = 1.0
 
 
 class ControlPoller:
-    """Reads the record again and again, and does what it says."""
+    """Reads the control record every ``POLL_SECONDS``, and puts it in force in the policy."""
 
     def __init__(
         self, settings: Settings, store: TransactionalStore, policy: Policy, observers: Observers
@@ -34,35 +34,35 @@ class ControlPoller:
         self._policy = policy
         self._observers = observers
         self.control = Control()
-        """What was read last."""
-        self._told_of: int | None = None
-        """The last act that the log has; None before the first look."""
+        """The record as it was last read."""
+        self._last_observed: int | None = None
+        """The number of the last act that the observers have; None before the first poll."""
 
     async def poll_at_start(self) -> None:
-        """Read the record before the first request; whatever goes wrong, mail is answered."""
+        """Poll before the first request; an error does not keep the server from starting."""
         try:
             await self.poll()
-        except Exception as error:  # noqa: BLE001 - a record that nobody expects must not end it
+        except Exception as error:  # noqa: BLE001 - whatever the record holds, mail is answered
             outcome = f"mode {self._policy.mode} until it can be read"
             self._observers.internal_error("control polling", error, outcome)
 
     async def run(self) -> None:
-        """Follow, until cancelled."""
+        """Poll until cancelled."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await self.poll()
 
     async def poll(self) -> None:
-        """Read the record once; where the store is away, what was read before stays in force."""
-        # What fails here the guard tells of, as of all that fails.
+        """Read the record once; while the store is away, the last record stays in force."""
+        # The circuit breaker reports the error, as any error of the store.
         with contextlib.suppress(StoreError):
             self.control = await self._store.transact([CONTROL_KEY], _read)
-        self._obey(int(self._policy.clock.now()))
+        self._put_in_force(int(self._policy.clock.now()))
 
-    def _obey(self, now: int) -> None:
+    def _put_in_force(self, now: int) -> None:
         control = self.control
         self._policy.expected = ExpectedMail(control.windows, self._settings)
-        self._tell_acts()
+        self._observe_acts()
         mode = control.mode_at(now, self._settings.mode)
         if mode != self._policy.mode:
             self._policy.mode = mode
@@ -72,22 +72,24 @@ class ControlPoller:
         mode = self.control.mode
         if mode is None or not mode.holds(now):
             return ", as it is set here"
-        until = f" until {_clock(mode.until)}" if mode.until else ""
-        return f"{until}, by {mode.by} at {_clock(mode.at)}"
+        until = f" until {_format_time(mode.until)}" if mode.until else ""
+        return f"{until}, by {mode.by} at {_format_time(mode.at)}"
 
-    def _tell_acts(self) -> None:
-        """Log what commands have done since the last look; what is older is in older logs."""
-        if self._told_of is not None:
+    def _observe_acts(self) -> None:
+        """Pass on what commands have done since the last poll; older acts are in older logs."""
+        if self._last_observed is not None:
             for act in self.control.acts:
-                if act.number > self._told_of:
-                    self._observers.administered(f"{act.what}, by {act.by} at {_clock(act.at)}")
-        self._told_of = max(self.control.last_number, self._told_of or 0)
+                if act.number > self._last_observed:
+                    self._observers.administered(
+                        f"{act.what}, by {act.by} at {_format_time(act.at)}"
+                    )
+        self._last_observed = max(self.control.last_number, self._last_observed or 0)
 
 
 def _read(remembered: Remembered) -> tuple[Control, Sequence[Change]]:
-    # By a rule, as requests ask: so it needs no more rights in Redis than they do.
+    # A rule, as for requests: reading it needs no further rights in Redis.
     return Control.load(remembered[0]), ()
 
 
-def _clock(when: int) -> str:
+def _format_time(when: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(when))

@@ -10,33 +10,30 @@ if TYPE_CHECKING:
     from greyd.rules.reasons import Reason
 
 
-# Decisions --------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of who asks beside the request's triplet: by DNS, and by what Postfix knows."""
+    """What is known about a client besides its triplet, from DNS and Postfix's attributes."""
 
     identity: bytes = b""
-    """The domain that this client verifiably sends for; empty where none is known."""
+    """The domain that this client verifiably sends for; empty if none is known."""
     way: str = ""
-    """How that is known: ``spf`` or ``name``."""
+    """What has proved the identity: ``spf`` or ``name``."""
     speaks_for_sender: bool = False
     """The identity is that of the envelope sender."""
     signals: tuple[str, ...] = ()
-    """Marks of spamware that it shows."""
+    """The signs of spamware that it shows."""
     listed: bool = False
-    """It stands on a DNS blocklist."""
+    """It is on a DNS blocklist."""
     unsure: bool = False
-    """Some of it could not be found out in time."""
+    """Some answers did not come in time."""
     delay_seconds: int | None = None
-    """Of the list that it stands on, where the list has a delay of its own."""
+    """The delay of the blocklist that it is on, if the list sets one."""
     exemption: Reason | None = None
     """Why it passes whatever else is known."""
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing speaks against it, for sure."""
+        """Whether all answers came, and none speaks against the client."""
         return not (self.signals or self.listed or self.unsure)
 
 

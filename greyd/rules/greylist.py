@@ -1,7 +1,7 @@
-"""The rules of greylisting: whose mail is remembered under which key, and what is decided of it.
+"""The rules of greylisting: from the records under a request's keys to a decision.
 
-Everything here is pure: octets, times and settings go in, a decision comes out. Times are whole
-seconds since 1970 and are handed in.
+Everything here is pure: bytes, times and settings go in, a decision comes out. Times are whole
+seconds since 1970, and are arguments.
 
 Keys, the same on every store (``TAG`` is the client's network in braces, so that Redis Cluster
 keeps what belongs to one request on one node)::
@@ -9,18 +9,18 @@ keeps what belongs to one request on one node)::
     triplet = TAG "/" sender "/" recipient
     client  = TAG ":" address
 
-Where it is known for whom the client sends, there are keys of that identity too, whose tag is the
-domain in braces, and one of the sender's correspondence, whose tag is the sender's domain::
+If the client's identity is known, a request also has the identity's keys, whose tag is the domain
+in braces, and the key of the sender's correspondence, whose tag is the sender's domain::
 
     identity's triplet = TAG "/" sender "/" recipient
     identity           = TAG ":" domain
     correspondence     = TAG "~" hash
 
-In the sender ``/`` is written ``%2f`` and ``%`` is written ``%25``, so the first ``/`` after it
-ends it. With ``--privacy`` the key is ``/`` or ``:`` and a hash, and has no tag.
+In the sender, ``/`` is written as ``%2f`` and ``%`` as ``%25``, so the next ``/`` ends it. With
+``--privacy`` the key is ``/`` or ``:`` and a hash, without a tag.
 
-Records are text that a person can read. Fields at the end are left out where they say nothing
-new, and older, longer and postgrey's own forms are read too::
+Records are readable text. Redundant fields at the end are omitted; records of older and newer
+versions and of postgrey are accepted too::
 
     triplet        = first-seen ["," last-seen ["," passed-at]]
     client         = count "," last-counted
@@ -48,7 +48,7 @@ COUNT_EVERY = HOUR
 """Seconds in which a client's success counts once (postgrey's behaviour)."""
 
 CLOCK_SKEW = 5
-"""Seconds that the clocks of servers on one store may be apart without deciding differently."""
+"""Seconds by which the clocks of servers on one store may differ without other decisions."""
 
 
 _Record = TypeVar("_Record", Triplet, Client, Identity)
@@ -56,20 +56,20 @@ _Counted = TypeVar("_Counted", Client, Identity)
 
 
 class Decision(NamedTuple):
-    """What is to be done with a request, and why."""
+    """What to do with a request, and why. It is a tuple, because each request creates it."""
 
     passes: bool
     reason: Reason
     waited_seconds: int = 0
-    """Since the triplet's first sight."""
+    """Since the triplet was first seen."""
     missing_seconds: int = 0
-    """Still to wait."""
+    """Until a retry passes."""
     first_pass: bool = False
     """The triplet had not passed before: the mail carries the header, and the client counts."""
     whitelisted: bool = False
     """The client is auto-whitelisted from now on."""
     identity_whitelisted: bool = False
-    """The identity is."""
+    """The identity is auto-whitelisted from now on."""
 
 
 def decide(
@@ -79,7 +79,7 @@ def decide(
     settings: Settings,
     evidence: Evidence = NO_EVIDENCE,
 ) -> tuple[Decision, tuple[Change, ...]]:
-    """Decide on a request: as postgrey does, and the identity's memory can only let more pass.
+    """Decide on a request as postgrey does; the identity's records can only let more mail pass.
 
     Args:
         keys: the request's keys.
@@ -87,10 +87,10 @@ def decide(
             its auto-whitelist is on.
         now: the time.
         settings: delay, retry window, max-age and the auto-whitelists' thresholds.
-        evidence: what else is known of the client; it sets the delay.
+        evidence: what else is known about the client; it sets the delay.
 
     Returns:
-        The decision, and what is to be stored if nothing that it rests on has changed.
+        The decision, and the changes to store, provided that the records are still the same.
     """
     client = identity = None
     if settings.auto_whitelist_clients:
@@ -107,7 +107,7 @@ def decide(
         sights += (_see(keys.identity_triplet, remembered.identity_triplet, now, delay, settings),)
     changes = [sight.change for sight in sights]
     if evidence.listed and identity is not None and identity.successes:
-        # It has to earn its pass anew.
+        # A listed identity loses its auto-whitelisting.
         identity = None
         changes.append(_remember(keys.identity, Identity(0, now, now), settings))
     best = max(sights, key=_by_merit) if keys.identity else sights[0]
@@ -117,7 +117,8 @@ def decide(
         return Decision(False, reason, waited, delay - waited), tuple(changes)
     first_pass = True not in [sight.passed_before for sight in sights]
     decision = Decision(True, Reason.TRIPLET_FOUND, waited, first_pass=first_pass)
-    # The client counts as if there were no identities: else those known by one would starve it.
+    # The client's success counts even if the identity has passed before, so that clients with an
+    # identity can be auto-whitelisted too.
     client_counts = settings.auto_whitelist_clients and (first_pass or sights[0].passes_first)
     if client_counts and (client := _counted(client, Client(1, now), now)):
         changes.append(_remember(keys.client, client, settings))
@@ -139,8 +140,8 @@ def decide_with_unset_clock(
 ) -> tuple[Decision, tuple[Change, ...]]:
     """Decide as ``decide`` does while the clock tells a time before ``EARLIEST_TIME``.
 
-    Whoever is known passes, and keeps the record that it has until the clock is set: compared with
-    such a time it would be taken for one that a wrong clock has written.
+    Known triplets and clients pass, and their records stay unchanged until the clock is set:
+    compared with such a time, they would look as if a wrong clock had written them.
     """
     if _is_known(keys, remembered, settings):
         return Decision(passes=True, reason=Reason.TRIPLET_FOUND), ()
@@ -174,7 +175,7 @@ def _pass_at_once(
     now: int,
     settings: Settings,
 ) -> tuple[Decision, tuple[Change, ...]] | None:
-    """Let pass who has earned it, or is awaited; None for all others."""
+    """Decide on an auto-whitelisted client or identity, or a correspondent; None for others."""
     if client is not None and client.successes >= settings.auto_whitelist_clients:
         decision = Decision(passes=True, reason=Reason.CLIENT_AWL)
         return decision, _seen_again(keys.client, client, now, settings)
@@ -189,7 +190,7 @@ def _pass_at_once(
 def _seen_again(
     key: bytes, record: Client | Identity, now: int, settings: Settings
 ) -> tuple[Change, ...]:
-    """Count who passes by what it has earned, once in ``COUNT_EVERY``: so it is not forgotten."""
+    """Renew the record of an auto-whitelisted client or identity, once in ``COUNT_EVERY``."""
     if 0 <= now - record.last_counted < COUNT_EVERY:
         return ()
     return (_remember(key, record.with_success(now), settings),)
@@ -203,7 +204,7 @@ def _counted(record: _Counted | None, first: _Counted, now: int) -> _Counted | N
 
 
 class _Sight(NamedTuple):
-    """What the history of one triplet says."""
+    """The outcome for one of a request's two triplets."""
 
     passes: bool
     passed_before: bool
@@ -220,13 +221,13 @@ def _by_merit(sight: _Sight) -> tuple[bool, int]:
 
 
 def _see(key: bytes, text: bytes | None, now: int, delay: int, settings: Settings) -> _Sight:
-    """Look at a triplet's history, and see it now."""
+    """Return the outcome for a triplet that is seen now."""
     before = _recall(Triplet, text, now, settings)
     if before is not None and before.passed_at is not None:
         now = _not_behind(before.last_seen, now)
     passed_before, first_seen = _history(before, now, delay, settings)
     waited = now - first_seen
-    # Where the delay depends on the request, a longer one does not take back what has passed.
+    # If the delay depends on the request, a longer one does not revoke an earlier pass.
     passes = waited >= delay or (passed_before and settings.delay_varies)
     passed_at = None
     if passes:
@@ -237,21 +238,21 @@ def _see(key: bytes, text: bytes | None, now: int, delay: int, settings: Setting
 
 
 def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -> tuple[bool, int]:
-    """Whether the triplet has passed before, and since when it is waiting."""
+    """Return whether the triplet has passed before, and when it was first seen."""
     if before is None:
         return False, now
     passed_before = has_passed(before, delay, settings)
     if not passed_before and now - before.first_seen > settings.retry_window_seconds:
         return False, now
-    # Somebody has set the clock back: nobody is to wait for that.
+    # The clock may have been set back: nobody has to wait longer for that.
     return passed_before, min(before.first_seen, now)
 
 
 def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
-    """Whether a triplet has passed, as far as its record tells.
+    """Whether a triplet has passed, according to its record.
 
-    With one delay for all it has if it was seen for so long (postgrey's behaviour). Where delays
-    differ, nobody knows which was meant: it says so itself, or was seen for the longest of them.
+    With a single delay, it has passed if it was seen for that long (postgrey's behaviour). If
+    delays vary, it has passed if its record says so, or if it was seen for the longest of them.
     """
     seen_for = triplet.last_seen - triplet.first_seen
     if not settings.delay_varies:
@@ -260,9 +261,9 @@ def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
 
 
 def release(key: bytes, text: bytes | None, now: int, settings: Settings) -> tuple[Change, ...]:
-    """Return what lets a waiting triplet pass at its next sight, whatever delay it then has.
+    """Return the change that lets a waiting triplet pass when it is next seen.
 
-    It is as if it had been seen first so long ago, by any server's clock.
+    It moves the first sight back by the longest delay, and by ``CLOCK_SKEW`` for other servers.
     """
     triplet = None if text is None else Triplet.load(text)
     if triplet is None or has_passed(triplet, settings.delay_seconds, settings):
@@ -270,21 +271,21 @@ def release(key: bytes, text: bytes | None, now: int, settings: Settings) -> tup
     first_seen = now - settings.longest_delay_seconds - CLOCK_SKEW
     if triplet.first_seen <= first_seen:
         return ()
-    # It has not passed yet: that is for its sender to do.
+    # The triplet has not passed yet; only a retry can do that.
     last_seen = min(triplet.last_seen, now - CLOCK_SKEW - 1)
     released = Triplet(first_seen, max(first_seen, last_seen), triplet.passed_at)
     return (Change(key, released.dump(), _ttl(settings.retry_window_seconds)),)
 
 
 def note_correspondence(key: bytes, now: int, settings: Settings) -> Change:
-    """Return what remembers that a user has written to somebody."""
+    """Return the change that remembers that a local user has written to a correspondent."""
     return Change(key, b"%d" % now, _ttl(settings.max_age_seconds))
 
 
 def _not_behind(seen: int, now: int) -> int:
-    """Return the time, or that of the last sight where another server's clock is a little ahead.
+    """Return ``now``, or the later ``seen`` if another server's clock is a little ahead.
 
-    Else a triplet that has just passed there would be too early here, and pass twice.
+    Otherwise a triplet that has just passed there would be early here, and would pass twice.
     """
     return seen if 0 < seen - now <= CLOCK_SKEW else now
 
@@ -292,9 +293,9 @@ def _not_behind(seen: int, now: int) -> int:
 def _recall(
     kind: type[_Record], text: bytes | None, now: int, settings: Settings
 ) -> _Record | None:
-    """Read a record; None where its last use is longer ago than max-age.
+    """Load a record; None if its last use is further away from now than max-age.
 
-    One as far ahead, written while a clock was wrong, is no better.
+    A last use that far in the future was written by a wrong clock.
     """
     record = None if text is None else kind.load(text)
     if record is None:
@@ -308,5 +309,6 @@ def _remember(key: bytes, record: Client | Identity, settings: Settings) -> Chan
 
 
 def _ttl(seconds: int) -> int:
-    # The rules look at the times themselves; the hour keeps a clock's fault from deciding for them.
+    # The rules compare the times themselves; the extra hour keeps a store with a slightly wrong
+    # clock from expiring a record earlier.
     return max(seconds, 0) + HOUR

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """One policy request: the attributes that greyd uses, as the octets that came.
+    """One policy request: the attributes that greyd uses, as received.
 
-    ``None`` says that an attribute was absent, which is not the same as empty.
+    ``None`` means that an attribute is absent, which differs from empty. It is a tuple, because the
+    parser creates one from its matches in a fifth of the time that a dataclass takes.
     """
 
     request: bytes | None = None
@@ -25,4 +26,4 @@ class Request(NamedTuple):
     reverse_client_name: bytes | None = None
     policy_context: bytes | None = None
     garbage: bytes | None = None
-    """The first line without ``=`` in this request; such lines count for nothing."""
+    """The first line without ``=``; such lines are ignored."""

@@ -1,4 +1,4 @@
-"""What a rule reads and writes in a store: records, changes, and the rule itself."""
+"""A transaction on a store: the records that a rule reads, and the changes that it returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Change(NamedTuple):
-    """One record to be stored under ``key`` for ``ttl_seconds`` from the moment of writing."""
+    """A record to store under ``key``, for ``ttl_seconds`` from the moment of writing.
+
+    It is a tuple, because each request creates some.
+    """
 
     key: bytes
     value: bytes
@@ -24,7 +27,7 @@ class Change(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One entry, as administration sees it."""
+    """One stored entry, as commands read it. It is a tuple, because a scan creates millions."""
 
     key: bytes
     value: bytes

@@ -91,7 +91,7 @@ class _Stop:
 
 async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     loop = asyncio.get_running_loop()
-    log.gather(lambda: loop.call_later(log.FLUSH_SECONDS, log.flush))
+    log.batch(lambda: loop.call_later(log.FLUSH_SECONDS, log.flush))
     for warning in settings.warnings:
         log.warning(warning)
     metrics = Metrics()

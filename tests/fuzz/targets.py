@@ -22,7 +22,7 @@ from greyd.monitoring.metrics_observer import MetricsObserver
 from greyd.policy.observers import Observers
 from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
-from greyd.policy.protocol import MAX_VALUE, ProtocolError, RequestParser, encode_reply
+from greyd.policy.protocol import MAX_VALUE_BYTES, ProtocolError, RequestParser, encode_reply
 from greyd.policy.reply import Replies
 from greyd.rules.address import parse_address
 from greyd.rules.greylist import CLOCK_SKEW, decide
@@ -131,7 +131,7 @@ def answer_all(requests: Sequence[Request], *, as_json: bool) -> None:
     answering = Policy(settings, lists(), Dictionary(), observers)  # type: ignore[arg-type]
     for request in requests:
         longest = max(len(value) for value in request if value is not None) if any(request) else 0
-        expect(longest <= MAX_VALUE, "a value is too long")
+        expect(longest <= MAX_VALUE_BYTES, "a value is too long")
         replies: list[bytes | None] = []
         answering.answer(request, PendingReply(replies.append))
         (reply,) = replies
@@ -272,7 +272,7 @@ def check_changes(changes: Sequence[Change]) -> None:
     for change in changes:
         expect(0 < change.ttl_seconds < MAX_TTL, f"an odd life: {change}")
         expect(change.key and change.value, "nothing to store")
-        expect(len(change.key) < 10 * MAX_VALUE, "a long key")
+        expect(len(change.key) < 10 * MAX_VALUE_BYTES, "a long key")
         expect(re.fullmatch(rb"[-0-9,]+", change.value), f"an odd record: {change}")
 
 

@@ -58,7 +58,7 @@ def test_lines_come_out_in_the_order_they_went_in(kept: Kept) -> None:
 def test_gathered_lines_are_handed_over_together_and_once(kept: Kept) -> None:
     log = Log(kept)
     asked = []
-    log.gather(lambda: asked.append(True))
+    log.batch(lambda: asked.append(True))
     for number in range(3):
         log.write(Severity.INFO, b"%d" % number)
     assert asked == [True]

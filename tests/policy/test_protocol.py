@@ -1,4 +1,4 @@
-"""The policy protocol: octets in, requests out, whatever the packets look like."""
+"""The policy protocol: bytes in, requests out, however they are split into packets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from greyd.policy.protocol import MAX_LINE, MAX_VALUE, ProtocolError, RequestParser, encode_reply
+from greyd.policy.protocol import (
+    MAX_LINE_BYTES,
+    MAX_VALUE_BYTES,
+    ProtocolError,
+    RequestParser,
+    encode_reply,
+)
 from greyd.rules.request import Request
 from tests.corpus import cases
 
@@ -155,12 +161,12 @@ def test_a_reply_ends_with_an_empty_line_and_has_lf_only() -> None:
 def test_a_value_is_cut_at_512_bytes(length: int) -> None:
     value = b"s" * length
     assert parsed(b"sender=" + value + b"\nrecipient=r\n\n") == [
-        Request(sender=value[:MAX_VALUE], recipient=b"r")
+        Request(sender=value[:MAX_VALUE_BYTES], recipient=b"r")
     ]
 
 
 def test_what_is_told_of_a_garbage_line_is_cut_too() -> None:
-    assert parsed(b"g" * 5000 + b"\n\n") == [Request(garbage=b"g" * MAX_VALUE)]
+    assert parsed(b"g" * 5000 + b"\n\n") == [Request(garbage=b"g" * MAX_VALUE_BYTES)]
 
 
 def test_a_name_that_only_begins_like_an_attribute_is_none() -> None:
@@ -203,29 +209,29 @@ def test_a_request_of_five_megabytes_is_answered_and_costs_less_than_64_kib(line
 
 
 def test_an_endless_line_costs_less_than_64_kib_until_it_is_given_up() -> None:
-    _, data = held_bytes([b"x" * PACKET] * (MAX_LINE // PACKET))
+    _, data = held_bytes([b"x" * PACKET] * (MAX_LINE_BYTES // PACKET))
     assert data < 64 * 1024
 
 
 @pytest.mark.parametrize("packet", [997, 16 * 1024, PACKET, 3 * 2**20])
 def test_a_line_without_an_end_is_given_up(packet: int) -> None:
-    packets = [b"x" * packet] * (2 * MAX_LINE // packet + 1)
-    with pytest.raises(ProtocolError, match=str(MAX_LINE)):
+    packets = [b"x" * packet] * (2 * MAX_LINE_BYTES // packet + 1)
+    with pytest.raises(ProtocolError, match=str(MAX_LINE_BYTES)):
         parsed(*packets)
 
 
 def test_a_line_as_long_as_is_allowed_is_taken() -> None:
-    value = b"x" * (MAX_LINE - len(b"sender="))
-    assert parsed(b"sender=" + value + b"\n\n") == [Request(sender=b"x" * MAX_VALUE)]
+    value = b"x" * (MAX_LINE_BYTES - len(b"sender="))
+    assert parsed(b"sender=" + value + b"\n\n") == [Request(sender=b"x" * MAX_VALUE_BYTES)]
 
 
 def test_requests_before_an_endless_line_are_still_requests() -> None:
-    raw = b"sender=a\n\nsender=b\n\n" + b"x" * (2 * MAX_LINE)
+    raw = b"sender=a\n\nsender=b\n\n" + b"x" * (2 * MAX_LINE_BYTES)
     assert parsed_until_error([raw]) == ([Request(sender=b"a"), Request(sender=b"b")], True)
 
 
 def test_long_lines_that_end_are_never_too_many() -> None:
-    line = b"sender=" + b"x" * (MAX_LINE // 2) + b"\n"
+    line = b"sender=" + b"x" * (MAX_LINE_BYTES // 2) + b"\n"
     assert len(parsed(line * 5 + b"\n")) == 1
 
 
@@ -265,7 +271,7 @@ def test_a_cr_where_a_value_is_cut_is_no_part_of_a_line_s_end(length: int) -> No
 def test_no_bytes_raise_anything_but_a_protocol_error(packets: list[bytes]) -> None:
     requests, _ = parsed_until_error(packets)
     for request in requests:
-        assert all(value is None or len(value) <= MAX_VALUE for value in request)
+        assert all(value is None or len(value) <= MAX_VALUE_BYTES for value in request)
 
 
 @pytest.mark.parametrize("raw", cases("protocol"))
