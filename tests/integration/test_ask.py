@@ -121,7 +121,7 @@ def test_the_server_may_be_named_as_in_main_cf_or_in_the_settings(
         (["{folder}"], "", "{folder}: Is a directory"),
         (["-"], "", "-: no request; it has lines such as sender=alice@example.com"),
         (["-"], "hello\n", "-: no request; it has lines such as sender=alice@example.com"),
-        (["-"], "a" * 1024 * 1024 + "=\n", "-: larger than 1048576 bytes, no requests"),
+        (["-"], "a" * 1024 * 1024 + "=\n", "-: larger than 1048576 bytes, too large for requests"),
         (["--sender=a\nb"], "", "--sender: no value of a request goes over several lines"),
     ],
 )
