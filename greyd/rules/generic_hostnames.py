@@ -1,4 +1,4 @@
-"""Recognises names of customers' lines."""
+"""Recognises generic host names: those that providers give to their customers' lines."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _GENERIC_WORDS = re.compile(
     rb"|broadband|catv|ftth|fttb|fiber|wimax|lte|mobile|customers?|cust|clients?|residential|home"
     rb"|nat|unassigned|static-?ip|ip[0-9]+)(?=[^a-z]|$)"
 )
-"""Words that providers put into the names of their customers' lines."""
+"""Words in the names of customers' lines."""
 
 _MIN_DISTINCTIVE = 32
 
 
 def is_generic(name: bytes, address: Address) -> bool:
-    """Whether a name is a line's rather than a mail server's: it says so, or tells its address.
+    """Whether a name is generic: it contains one of the words, or the address itself.
 
-    Only what stands before the registered domain counts: ``mail.dynamic.example`` may well be the
-    mail server of a company of that name.
+    Only the part before the registered domain counts: ``mail.dynamic.example`` may be the mail
+    server of a company of that name.
     """
     organisation = organisation_of(name)
     host = name[: -len(organisation)] if organisation else name
@@ -37,16 +37,16 @@ def _contains_address(host: bytes, address: Address) -> bool:
         return _contains_ipv4(host, data)
     digits = b"%032x" % address.number
     hexadecimal = re.sub(rb"[^0-9a-f]", b"", host)
-    # The network's half alone would be that of the whole company.
+    # The network's half of the address would be that of the whole company.
     return digits[16:] in hexadecimal or digits[20:] in hexadecimal
 
 
 def _contains_ipv4(host: bytes, data: list[int]) -> bool:
-    """Whether the last octets of an address stand in a name, in either order, or all in one."""
+    """Whether a name contains the last octets of an address in either order, or all in one run."""
     numbers = [int(each) for each in re.findall(rb"[0-9]{1,12}", host)]
     for count in (3, 2):
         last = data[-count:]
-        # Two small numbers side by side are nothing odd: mx1-23 may be the 23rd of site 1.
+        # Two small numbers side by side are common: mx1-23 may be the 23rd server of site 1.
         if count == 2 and min(last) < _MIN_DISTINCTIVE:
             continue
         if _has_run(numbers, last) or _has_run(numbers, last[::-1]):

@@ -1,6 +1,6 @@
-"""Names of hosts: what is registered, what is written well, and what looks like a line of many.
+"""Host names: valid forms, and the organisation that registered a name.
 
-Names are octets in lower case without the last dot.
+Names are bytes in lower case without a dot at the end.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _LITERAL = re.compile(rb"\[(?:ipv6:)?[0-9a-f:.]{2,45}\]")
 
 
 MAX_NAME_BYTES = 253
-"""Of a name in the DNS, written with dots (RFC 1035, 2.3.4)."""
+"""The length of a name in the DNS, written with dots (RFC 1035, 2.3.4)."""
 
 _MAX_IDN_LABEL_BYTES = 4 * 63
-"""Of a label in UTF-8: its ASCII form has 63 bytes at the most, and more than one a character."""
+"""The length of a label in UTF-8 whose ASCII form can have at most 63 bytes."""
 
 
 def normal_name(name: bytes | None) -> bytes:
-    """Return a host's name in lower case and without the last dot; empty where there is none."""
+    """Return a host name in lower case and without a dot at its end; empty for None."""
     return (name or b"").lower().rstrip(b".")
 
 
 def is_fqdn(name: bytes) -> bool:
-    """Whether a name has several labels, all of letters that host names have."""
+    """Whether a name has several labels that are valid in host names."""
     return _FQDN.fullmatch(name) is not None and not name.rpartition(b".")[2].isdigit()
 
 
@@ -45,15 +45,15 @@ def is_literal(helo: bytes) -> bool:
 
 
 def domain_of(sender: bytes) -> bytes:
-    """Return the domain of an address, in lower case; empty where there is none."""
+    """Return the domain of a mail address, in lower case; empty if it has none."""
     return normal_name(sender.rpartition(b"@")[2]) if b"@" in sender else b""
 
 
 @lru_cache(10_000)
 def organisation_of(name: bytes) -> bytes:
-    """Return the domain that an organisation has registered (the public suffix list).
+    """Return the registered domain of a name, by the public suffix list.
 
-    It is empty for a name that is a public suffix itself, or is none.
+    It is empty for a public suffix, and for a name below no known suffix.
     """
     if not is_fqdn(name):
         return b""
@@ -63,19 +63,19 @@ def organisation_of(name: bytes) -> bytes:
 
 @lru_cache(10_000)
 def registered_domain(name: bytes) -> bytes:
-    """Return the domain under which a name was registered, whatever stands before that.
+    """Return the registered domain of a name, ignoring invalid labels before it.
 
-    Labels that host names don't have are passed over. Where no public suffix is known it is the
-    last two labels; empty where a name does not end with two well-formed labels.
+    Below no known public suffix it is the last two labels; it is empty if the name does not end
+    with two valid labels.
     """
     end = _longest_suffix(name, _HOST_LABEL)
     return organisation_of(end) or b".".join(end.split(b".")[-2:])
 
 
 def ascii_domain(domain: bytes) -> bytes:
-    """Return a domain with its internationalised labels as the DNS has them (``xn--…``).
+    """Return a domain with its internationalised labels in ASCII (``xn--…``).
 
-    A label stays as it is where that is not certain: where IDNA 2003 and 2008 may differ.
+    A label for which IDNA 2003 and 2008 may differ stays as it is.
     """
     if domain.isascii():
         return domain
@@ -95,10 +95,10 @@ def _ascii_label(label: bytes) -> bytes:
 
 
 def queryable_suffix(name: bytes, max_bytes: int = MAX_NAME_BYTES) -> bytes:
-    """Return the longest end of a name that the DNS can be asked for.
+    """Return the longest suffix of a name that can be queried in the DNS.
 
-    It is empty where that is no domain: a single label, or an address. Hyphens and underscores may
-    stand anywhere in its labels.
+    It is empty if that is a single label or an IP address. Its labels may have hyphens and
+    underscores anywhere.
     """
     return _longest_suffix(name, _QUERYABLE_LABEL, max_bytes)
 
@@ -118,10 +118,10 @@ def _longest_suffix(name: bytes, form: re.Pattern[bytes], max_bytes: int = MAX_N
 
 @cache
 def load_suffixes() -> PublicSuffixList:
-    """Read the public suffix list, once."""
+    """Return the public suffix list in force; cached."""
     return suffix_list_in_force().suffixes.parse()
 
 
 def is_or_is_below(name: bytes, domain: bytes) -> bool:
-    """Whether a name is a domain, or a name below it; both in lower case."""
+    """Whether a name equals a domain or is below it; both in lower case."""
     return name == domain or name.endswith(b"." + domain)
