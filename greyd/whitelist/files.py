@@ -93,7 +93,7 @@ def reload_whitelists(settings: Settings) -> tuple[Whitelists | None, LoadMessag
 
 
 @dataclass(frozen=True, slots=True)
-class WhitelistFiles:
+class WhitelistContents:
     """The content of the files in force, and the errors of unreadable ones."""
 
     clients: list[WhitelistFile]
@@ -110,10 +110,10 @@ class WhitelistFiles:
         )
 
 
-def read_whitelist_files(settings: Settings) -> WhitelistFiles:
+def read_whitelist_files(settings: Settings) -> WhitelistContents:
     """Read the files in force."""
     errors: list[WhitelistError] = []
-    return WhitelistFiles(
+    return WhitelistContents(
         _read_all(files_in_force(settings.whitelist_clients, "whitelist_clients"), errors),
         _read_all(files_in_force(settings.whitelist_recipients, "whitelist_recipients"), errors),
         _read_all(settings.list_override, errors),
@@ -138,7 +138,7 @@ def is_absent_local(path: Path) -> bool:
 
 
 def _messages(
-    read: WhitelistFiles, whitelists: Whitelists, warnings: Sequence[str] = ()
+    read: WhitelistContents, whitelists: Whitelists, warnings: Sequence[str] = ()
 ) -> LoadMessages:
     diagnostics = whitelists.diagnostics
     warnings = [*warnings, *map(str, diagnostics[:MAX_LOGGED_DIAGNOSTICS])]

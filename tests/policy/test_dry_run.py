@@ -24,7 +24,7 @@ from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
 from greyd.whitelist.entries import WhitelistFile
-from greyd.whitelist.files import WhitelistFiles
+from greyd.whitelist.files import WhitelistContents
 from tests.policy.test_policy import asking
 from tests.policy.test_policy_identity import SaysOf
 from tests.stores import FakeStore, answer_of
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 START = 1_700_000_000
 
-LISTS = WhitelistFiles(
+LISTS = WhitelistContents(
     [WhitelistFile("clients", b"white.example\n192.0.2.128/25\n/^x[0-9]+\\.pool\\.example$/\n")],
     [WhitelistFile("recipients", b"postmaster@\nfree.example\n")],
     [],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from greyd.rules.address import parse_address
 from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
-from greyd.whitelist.near_misses.reasons import ClientNames, NearMiss
+from greyd.whitelist.near_misses.reasons import ClientAttributes, NearMiss
 from greyd.whitelist.near_misses.search import (
     MAX_NEAR_MISSES,
     near_misses_for_client,
@@ -26,7 +26,7 @@ def source(*lines: str) -> list[WhitelistFile]:
 def near(*lines: str, others: tuple[str, ...] = (), **seen: object) -> list[NearMiss]:
     """Return what nearly matches mail.example.com, 192.0.2.7."""
     values = {"name": b"mail.example.com", "address": parse_address(b"192.0.2.7"), **seen}
-    return near_misses_for_client(source(*lines), source(*others), ClientNames(**values))  # type: ignore[arg-type]
+    return near_misses_for_client(source(*lines), source(*others), ClientAttributes(**values))  # type: ignore[arg-type]
 
 
 def near_to(*lines: str, others: tuple[str, ...] = ()) -> list[NearMiss]:
@@ -173,6 +173,6 @@ PIECES = st.lists(
 def test_no_list_and_no_request_raises(line: bytes, name: bytes, sender: bytes) -> None:
     lists = [WhitelistFile("w", line)]
     near_misses_for_client(
-        lists, lists, ClientNames(name, parse_address(b"192.0.2.7"), (name,), name, sender)
+        lists, lists, ClientAttributes(name, parse_address(b"192.0.2.7"), (name,), name, sender)
     )
     near_misses_for_recipient(lists, lists, name, sender)

@@ -8,7 +8,7 @@ from greyd.cli.explain.step import ExplainedStep, entry_text
 from greyd.escaping import printable
 from greyd.rules.reasons import Reason
 from greyd.terminal import format_timestamp
-from greyd.whitelist.near_misses.reasons import ClientNames
+from greyd.whitelist.near_misses.reasons import ClientAttributes
 from greyd.whitelist.near_misses.search import near_misses_for_client, near_misses_for_recipient
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def describe_client_whitelist(case: ExplainedRequest) -> ExplainedStep:
     resolved = case.resolved_name.names if case.resolved_name else ()
     reverse = (request.reverse_client_name or b"").lower()
     others = tuple({*resolved, reverse} - {b"", b"unknown", name.lower()})
-    names = ClientNames(name, address, others, request.helo_name or b"", request.sender or b"")
+    names = ClientAttributes(name, address, others, request.helo_name or b"", request.sender or b"")
     return ExplainedStep(
         "client whitelist",
         _not_matching(case.files.clients, len(case.whitelists.clients), what),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from greyd.rules.keys import Keys
     from greyd.rules.reasons import Reason
     from greyd.rules.request import Request
-    from greyd.whitelist.files import WhitelistFiles
+    from greyd.whitelist.files import WhitelistContents
     from greyd.whitelist.matcher import Whitelists
 
 
@@ -28,7 +28,7 @@ class ExplainedRequest:
 
     request: Request
     settings: Settings
-    files: WhitelistFiles
+    files: WhitelistContents
     whitelists: Whitelists
     dry_run: DryRun
     resolved_name: ResolvedName | None = None

@@ -10,7 +10,7 @@ from greyd.whitelist.entries import is_pattern, network_of_entry
 from greyd.whitelist.near_misses.names import plain_name, related_reason
 from greyd.whitelist.near_misses.patterns import compile_or_none, pattern_reason
 from greyd.whitelist.near_misses.reasons import (
-    ClientNames,
+    ClientAttributes,
     Likelihood,
     MismatchReason,
     display_name,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Clients ------------------------------------------------------------------------------------------
 
 
-def client_reason(text: bytes, seen: ClientNames) -> MismatchReason | None:
+def client_reason(text: bytes, seen: ClientAttributes) -> MismatchReason | None:
     """Return why an entry nearly matches a client; None where it does not nearly match."""
     if text.startswith(b"/"):
         return _client_pattern(text, seen)
@@ -92,7 +92,7 @@ def _network_like(text: bytes, address: Address) -> MismatchReason | None:
     )
 
 
-def _client_pattern(text: bytes, seen: ClientNames) -> MismatchReason | None:
+def _client_pattern(text: bytes, seen: ClientAttributes) -> MismatchReason | None:
     if why := pattern_reason(text, seen.name if seen.name != b"unknown" else b""):
         return why
     if not is_pattern(text):

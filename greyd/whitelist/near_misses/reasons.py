@@ -22,7 +22,7 @@ class NearMiss:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientNames:
+class ClientAttributes:
     """The names and addresses that a client comes with."""
 
     name: bytes

@@ -13,7 +13,12 @@ from greyd.rules.hostnames import organisation_of
 from greyd.whitelist.entries import Diagnostic, WhitelistEntry, WhitelistFile, parse_entries
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
 from greyd.whitelist.near_misses.clients import client_reason
-from greyd.whitelist.near_misses.reasons import ClientNames, Likelihood, MismatchReason, NearMiss
+from greyd.whitelist.near_misses.reasons import (
+    ClientAttributes,
+    Likelihood,
+    MismatchReason,
+    NearMiss,
+)
 from greyd.whitelist.near_misses.recipients import recipient_reason
 
 if TYPE_CHECKING:
@@ -29,7 +34,7 @@ _MAX_SKIPPED_LINES = 100
 
 
 def near_misses_for_client(
-    clients: Sequence[WhitelistFile], recipients: Sequence[WhitelistFile], seen: ClientNames
+    clients: Sequence[WhitelistFile], recipients: Sequence[WhitelistFile], seen: ClientAttributes
 ) -> list[NearMiss]:
     """Return the entries that nearly let a client pass, the likeliest first."""
     found = list(_skipped(clients, _client_words(seen.name, seen.address)))
