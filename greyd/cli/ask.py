@@ -1,4 +1,4 @@
-"""``greyd ask``: plays Postfix: sends a request to the running server, and shows the answer."""
+"""``greyd ask``: sends a request to the running server as Postfix does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.errors import CommandError
+from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run time
+    ClientAddress,
+    HeloName,
+    Recipient,
+    SaslUsername,
+    Sender,
+)
 from greyd.doctor.listeners import TcpListener, configured_listeners, connectable
 from greyd.doctor.policy_request import send_request
 from greyd.escaping import printable
@@ -53,8 +60,8 @@ async def ask(
         str | None,
         typer.Argument(
             metavar="FILE",
-            help="Requests as Postfix sends them, lines of name=value with an empty line after"
-            " each; - is standard input.",
+            help="File of requests as Postfix sends them: lines of name=value, each"
+            " request followed by an empty line; - for standard input.",
         ),
     ] = None,
     server: Annotated[
@@ -62,39 +69,29 @@ async def ask(
         typer.Option(
             "--server",
             metavar="[HOST:]PORT|SOCKET",
-            help="Address of the server; by default the one in the settings.",
+            help="The server's address; by default the one in the settings.",
         ),
     ] = None,
-    client_address: Annotated[
-        str | None,
-        typer.Option("--client-address", metavar="ADDRESS", help="The client's IP address."),
-    ] = None,
+    client_address: ClientAddress = None,
     client_name: Annotated[
         str | None,
-        typer.Option("--client-name", metavar="NAME", help="The client's name as Postfix logs it."),
-    ] = None,
-    sender: Annotated[
-        str | None,
         typer.Option(
-            "--sender",
-            metavar="ADDRESS",
-            help="The envelope sender; empty for a bounce: --sender=.",
+            "--client-name", metavar="NAME", help="The client's name in DNS, as Postfix logs it."
         ),
     ] = None,
-    recipient: Annotated[str | None, typer.Option("--recipient", metavar="ADDRESS")] = None,
-    helo_name: Annotated[str | None, typer.Option("--helo-name", metavar="NAME")] = None,
-    sasl_username: Annotated[
-        str | None, typer.Option("--sasl-username", metavar="NAME", help="The authenticated user.")
-    ] = None,
+    sender: Sender = None,
+    recipient: Recipient = None,
+    helo_name: HeloName = None,
+    sasl_username: SaslUsername = None,
 ) -> int:
-    """Ask the running server as Postfix does, and show its answer.
+    """Send a request to the running server as Postfix does, and show its answer.
 
-    The server takes the request for mail: it remembers the triplet, counts and logs it. Without
-    options alice@example.com writes to bob@example.org from 192.0.2.7: the first time the answer is
-    to come again later, after the delay that the mail passes. What options name counts more than
-    what the file says. Use greyd explain for an answer that changes nothing.
+    The server treats it as a request for mail: it stores the triplet, counts and logs the request.
+    By default alice@example.com writes to bob@example.org from 192.0.2.7; the first request is
+    greylisted, and after the delay the next one passes. Options override the values in the file. To
+    ask without any effect use greyd explain.
 
-    Each request goes over a connection of its own. Exit status 2 where there is no answer.
+    Each request uses a connection of its own. The exit status is 2 if the server does not answer.
 
     Examples:
 
@@ -134,16 +131,16 @@ async def ask(
         context.print_json(
             {"server": str(place), "action": answered.action, "seconds": answered.seconds}
         )
-        # The others are for the one that has answered.
+        # The other requests go to the server that has answered.
         servers = [place]
     return 0
 
 
-# Whom to ask --------------------------------------------------------------------------------------
+# The server --------------------------------------------------------------------------------------
 
 
 def _parse_server(text: str) -> Listener:
-    """Read where a server listens; as in ``main.cf`` it may begin with ``inet:`` or ``unix:``."""
+    """Parse a server's address; as in ``main.cf`` it may begin with ``inet:`` or ``unix:``."""
     path = text.removeprefix("unix:")
     if path.startswith("/"):
         return Path(path)
@@ -154,12 +151,12 @@ def _parse_server(text: str) -> Listener:
             " 127.0.0.1:10023"
         )
     host = found["v6"] or found["host"] or "localhost"
-    # Each machine knows these two, whether or not its resolver does.
+    # Without a resolver: a machine may have no /etc/hosts.
     return TcpListener("127.0.0.1" if host in ("localhost", "*") else host, int(found["port"]))
 
 
 async def _send_to_first(places: list[Listener], request: bytes) -> tuple[Listener, PolicyAnswer]:
-    """Ask the first that answers; else return what keeps the first one from it."""
+    """Send a request to the first server that answers; else return the first one's fault."""
     unanswered = []
     for place in places:
         answered = await send_request(place, request)
@@ -169,17 +166,17 @@ async def _send_to_first(places: list[Listener], request: bytes) -> tuple[Listen
     return unanswered[0]
 
 
-# What to ask --------------------------------------------------------------------------------------
+# The requests -------------------------------------------------------------------------------------
 
 
 def _build_requests(file: str | None, named: dict[str, bytes]) -> list[bytes]:
-    """Return the requests to send: those of a file, or one of the defaults.
+    """Return the requests to send: those of a file, or the default one.
 
     Raises:
-        CommandError: the file can't be read, or holds none.
+        CommandError: the file can't be read, or contains no request.
     """
     if file is None:
-        # Of a client that is told no more than its name, the other names are the same.
+        # A client that is named by an option has the same name everywhere.
         name = named.get("client_name", _DEFAULT_REQUEST["client_name"])
         return [
             _encode(_DEFAULT_REQUEST | {"reverse_client_name": name, "helo_name": name} | named)
@@ -189,7 +186,9 @@ def _build_requests(file: str | None, named: dict[str, bytes]) -> list[bytes]:
     for text in re.split(rb"\n\n+", given.strip(b"\n")):
         lines = [line.partition(b"=") for line in text.split(b"\n")]
         if not all(equals for _, equals, _ in lines):
-            raise CommandError(f"{file}: no request; it has lines such as sender=alice@example.com")
+            raise CommandError(
+                f"{file}: not a request: expected lines like sender=alice@example.com"
+            )
         attributes = {name.decode(errors="surrogateescape"): value for name, _, value in lines}
         requests.append(_encode(attributes | named))
     return requests
@@ -206,7 +205,7 @@ def _encode(attributes: Mapping[str, bytes]) -> bytes:
 def _checked_value(name: str, value: bytes) -> bytes:
     if b"\n" in value or b"\r" in value:
         option = name.replace("_", "-")
-        raise CommandError(f"--{option}: no value of a request goes over several lines")
+        raise CommandError(f"--{option}: a value must not contain a line break")
     return value
 
 
@@ -220,5 +219,5 @@ def _read_file(file: str) -> bytes:
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from None
     if len(text) > MAX_FILE_BYTES:
-        raise CommandError(f"{file}: larger than {MAX_FILE_BYTES} bytes, too large for requests")
+        raise CommandError(f"{file}: larger than {MAX_FILE_BYTES} bytes")
     return text

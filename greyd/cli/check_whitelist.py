@@ -1,4 +1,4 @@
-"""``greyd check-whitelist``: what is wrong with the whitelists, and which lines still work."""
+"""``greyd check-whitelist``: checks whitelist files, and shows how often their lines match."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SORTS = ("file", "hits")
 
 
 class _WhitelistFiles(NamedTuple):
-    """The files that are looked at."""
+    """The whitelist files to check."""
 
     sources: Mapping[str, Sequence[WhitelistFile]]
     """By list."""
@@ -61,27 +61,30 @@ async def check_whitelist(
     context: CommandContext,
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE…", show_default=False)] = None,
     clients: Annotated[
-        bool, typer.Option("--clients", help="The files list clients, whatever they are called.")
+        bool, typer.Option("--clients", help="The files list clients, whatever their names.")
     ] = False,
     recipients: Annotated[
-        bool, typer.Option("--recipients", help="The files list recipients.")
+        bool, typer.Option("--recipients", help="The files list recipients, whatever their names.")
     ] = False,
     hits: Annotated[
-        bool, typer.Option("--hits", help="Show how often each line let mail pass, and when last.")
+        bool,
+        typer.Option(
+            "--hits", help="Show how often each line let mail pass, and when it did last."
+        ),
     ] = False,
     sort: Annotated[
         str, typer.Option("--sort", metavar="ORDER", help="Order of --hits: file or hits.")
     ] = "file",
 ) -> int:
-    """Check whitelists: which lines never match, or do not mean what they seem to.
+    """Find whitelist lines that never match, match everything, or mean something unexpected.
 
-    Without a FILE those are checked that the server reads. Which list a file is, its name tells
-    (whitelist_clients…, whitelist_recipients…). Lines that never match or let everybody pass are
-    errors; what is only worth a look is a note. The exit status is 1 where anything was found, and
-    2 where a file can't be read.
+    Without a FILE the server's own files are checked. A file's name tells whether it lists clients
+    or recipients (whitelist_clients…, whitelist_recipients…). Lines that never match or match
+    everything are errors; other findings are notes. The exit status is 1 if anything was found, and
+    2 if a file can't be read.
 
-    The server counts how often each entry lets mail pass. With --hits, lines without a hit are
-    marked "never": since the counting began, and for a year at most.
+    The server counts how often each line lets mail pass, and keeps a count for a year after the
+    last hit. --hits shows "never" for lines without a hit.
 
     Examples:
 
@@ -108,7 +111,7 @@ def _read_files(
 ) -> _WhitelistFiles:
     settings = context.settings
     if clients and recipients:
-        raise CommandError("--clients and --recipients: a file is of one list")
+        raise CommandError("--clients and --recipients: a file lists either one or the other")
     wanted = [
         (_list_of(file, clients=clients, recipients=recipients), Path(file)) for file in files
     ]
@@ -141,10 +144,12 @@ def _list_of(file: str, *, clients: bool, recipients: bool) -> str:
         return RECIPIENTS
     if clients or "client" in name:
         return CLIENTS
-    raise CommandError(f"{file}: which list is it? Say --clients or --recipients")
+    raise CommandError(
+        f"{file}: add --clients or --recipients, as its name does not tell which it lists"
+    )
 
 
-# What is wrong ------------------------------------------------------------------------------------
+# Findings -----------------------------------------------------------------------------------------
 
 
 def _print_findings(context: CommandContext, read: _WhitelistFiles) -> int:
@@ -155,13 +160,13 @@ def _print_findings(context: CommandContext, read: _WhitelistFiles) -> int:
     ]
     for _, finding in findings:
         if not context.as_json:
-            # Lines for grep and editors: they are not to be folded.
+            # Not through the console, which folds lines: these are for grep and editors.
             sys.stdout.write(f"{finding}\n")
     number = sum(1 for _ in read.entries())
     errors = sum(1 for _, finding in findings if finding.severity == ERROR)
     names = ", ".join(source.file for sources in read.sources.values() for source in sources)
     notes = len(findings) - errors
-    verdict = f"{errors} errors, {notes} notes" if findings else "nothing to remark"
+    verdict = f"{errors} errors, {notes} notes" if findings else "no findings"
     context.print(f"{number} entries in {names or 'no file'}: {verdict}")
     context.print_json(
         {
@@ -191,7 +196,7 @@ def _as_json(which: str, finding: LintFinding) -> dict[str, Any]:
     }
 
 
-# What still works ---------------------------------------------------------------------------------
+# Hits ---------------------------------------------------------------------------------------------
 
 
 class _EntryHits(NamedTuple):
@@ -223,7 +228,7 @@ async def _print_hits(context: CommandContext, read: _WhitelistFiles, sort: str)
             f"Counted since {format_timestamp(since)}: {never} of {len(lines)} entries never hit."
         )
     else:
-        context.print("Nothing has been counted yet: the server that runs on this store does it.")
+        context.print("Nothing has been counted yet. A server on this store counts the hits.")
     context.print_json(
         {
             "since": since or None,
@@ -254,7 +259,7 @@ def _last_hit(line: _EntryHits) -> str:
 async def _read_hits(
     context: CommandContext, entries: Sequence[tuple[str, WhitelistEntry]]
 ) -> tuple[int, list[_EntryHits]]:
-    """Return since when hits were counted, and those of each entry."""
+    """Return when counting began (0: not yet), and the hits of each entry."""
     first: dict[bytes, WhitelistEntry] = {}
     keys = [hit_key(which, entry.text) for which, entry in entries]
     for key, (_, entry) in zip(keys, entries, strict=True):

@@ -155,4 +155,4 @@ def option_seconds(text: str, option: str) -> int:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise CommandError(f"{option}={printable_text(text)}: write {error}") from None
+        raise CommandError(f"{option}={printable_text(text)}: expected {error}") from None

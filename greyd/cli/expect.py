@@ -1,4 +1,4 @@
-"""``greyd expect``: opens a window for mail that somebody waits for, a login code say."""
+"""``greyd expect``: opens a window for expected mail, e.g. a login code."""
 
 from __future__ import annotations
 
@@ -29,12 +29,10 @@ async def expect(
     context: CommandContext,
     recipient: Annotated[
         str | None,
-        typer.Argument(
-            help="The recipient of the mail: an address, or @example.org for a whole domain."
-        ),
+        typer.Argument(help="Who expects mail: an address, or @example.org for a whole domain."),
     ] = None,
     for_: Annotated[
-        str, typer.Option("--for", metavar="TIME", help="How long to expect it; at most a day.")
+        str, typer.Option("--for", metavar="TIME", help="How long; at most 1d.")
     ] = "10m",
     from_: Annotated[
         str | None,
@@ -43,14 +41,14 @@ async def expect(
         ),
     ] = None,
     close: Annotated[
-        bool, typer.Option("--close", help="Stop expecting mail for RECIPIENT.")
+        bool, typer.Option("--close", help="Close the recipient's windows now.")
     ] = False,
 ) -> None:
     """Let mail for a recipient pass at once for a while.
 
-    For a mail that somebody waits for and that expires: a login code, a confirmation. All servers
-    on the store follow within a second. Anybody's mail to the recipient passes meanwhile, so name
-    the sender's domain where it is known. Without a recipient the open windows are shown.
+    For mail that somebody is waiting for and that expires, such as a login code. All servers on the
+    store follow within a second. Mail from any sender passes meanwhile, so name the sender's domain
+    if you know it. Without a recipient, show the open windows.
 
     Examples:
 
@@ -63,7 +61,7 @@ async def expect(
     now = int(time.time())
     if recipient is None:
         if close:
-            raise CommandError("--close: name the recipient")
+            raise CommandError("--close: name a recipient")
         async with context.open_store() as store:
             _print_windows(context, (await read_control(store)).without_old(now))
         return
@@ -85,19 +83,21 @@ def _parse_change(
     close: bool,
     now: int,
 ) -> Callable[[Control], Control]:
-    """Return what is to be changed.
+    """Return the change to the control record.
 
     Raises:
-        CommandError: a recipient or a domain that is none.
+        CommandError: the recipient or the sender's domain is invalid.
     """
     recipient = recipient.strip().lower()
     if not _RECIPIENT.fullmatch(recipient):
-        raise CommandError(f"{printable_text(recipient)}: write an address, or @example.org")
+        raise CommandError(f"{printable_text(recipient)}: expected an address, or @example.org")
     domain = (sender or "").strip().lower().rpartition("@")[2].rstrip(".")
     if sender and not _DOMAIN.fullmatch(domain):
-        raise CommandError(f"--from={printable_text(sender)}: write a domain, such as example.com")
+        raise CommandError(
+            f"--from={printable_text(sender)}: expected a domain such as example.com"
+        )
     key = window_key(recipient, context.settings)
-    # A hash in the store is not to stand beside the name that it hides.
+    # The action is in the store, too, and must not contain the name that --privacy hides.
     whom = "mail" if context.settings.privacy else f"mail to {printable_text(recipient)}"
     if close:
         what = f"expects {whom} no longer"
@@ -115,7 +115,7 @@ def _parse_until(text: str, now: int) -> int:
     length = option_seconds(text, "--for")
     if not 0 < length <= MAX_WINDOW_SECONDS:
         raise CommandError(
-            f"--for={printable_text(text)}: at most a day; for longer, use a whitelist"
+            f"--for={printable_text(text)}: expected a day at most; for longer use a whitelist"
         )
     return now + length
 

@@ -1,4 +1,4 @@
-"""``greyd mode``: switches all servers on the store while they run."""
+"""``greyd mode``: switches the mode of all servers on the store while they run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RequestedMode(Enum):
-    """What a mode can be switched to."""
+    """A mode, or ``reset`` for the configured one."""
 
     ON = "on"
     LEARN = "learn"
@@ -34,21 +34,21 @@ async def mode(
         RequestedMode | None,
         typer.Argument(
             metavar="MODE",
-            help="on, learn, off; reset: each server's own --mode. Without it: show the mode.",
+            help="on, learn or off; reset returns to each server's --mode. Default: show the mode.",
         ),
     ] = None,
     for_: Annotated[
         str | None,
         typer.Option(
-            "--for", metavar="TIME", help="Duration: 30m, 2h, 1d; by default until reset."
+            "--for", metavar="TIME", help="How long, e.g. 30m, 2h, 1d. Default: until reset."
         ),
     ] = None,
 ) -> None:
     """Switch greylisting on, off, or to learning, on all servers that share the store.
 
-    The servers follow within a second, and say so in their logs. learn: remember and log, but let
-    all mail pass. off: let all mail pass, and remember nothing. It holds until it is taken back,
-    also over restarts, or for the time of --for.
+    The servers follow within a second, and log it. learn: store triplets and log decisions, but let
+    all mail pass. off: let all mail pass, and store nothing. The mode stays until reset, also
+    across restarts, or for the time of --for.
 
     Examples:
 
@@ -73,7 +73,7 @@ async def _set_mode(store: Store, name: str, until: int, now: int) -> Control:
 
     def change(control: Control) -> Control:
         if name == "reset":
-            # Of a switch the servers tell by whom it was; of none they can't.
+            # The servers log who switched the mode; after a reset that is gone from the record.
             return replace(control, mode=None).with_action(by, "mode reset", now)
         return replace(control, mode=ModeOverride(name, until, by, now))
 
@@ -87,7 +87,7 @@ def _print_mode(context: CommandContext, control: Control, now: int) -> None:
         {"mode": told and told["mode"], "configured": context.settings.mode, "told": told}
     )
     if mode is None:
-        context.print(f"as each server is set up; here {context.settings.mode}")
+        context.print(f"as configured on each server; here {context.settings.mode}")
         return
     until = f"until {format_timestamp(mode.until)}" if mode.until else "until it is reset"
     context.print(

@@ -93,7 +93,7 @@ def test_states_add_up_and_other_options_narrow_down(store: str) -> None:
     assert set(found(store, "--waiting", "--passed")) == {WAITS.decode(), PASSED.decode()}
     done = run("list", store, "--waiting", "--sender=example.net")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"greyd: nothing fits, of {len(RECORDS)} entries\n"
+    assert done.stderr == f"greyd: none of {len(RECORDS)} entries matches\n"
 
 
 def test_nothing_is_a_document_too(store: str) -> None:
@@ -141,7 +141,7 @@ def test_people_get_a_line_an_entry_where_no_terminal_is(store: str) -> None:
     passes = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(NOW - 60 + 300))
     assert passes in line
     assert line.split()[-3:] == ["192.0.2.0", "alice@example.com", "bob@example.org"]
-    assert done.stderr == f"greyd: 1 shown, of {len(RECORDS)} entries\n"
+    assert done.stderr == f"greyd: 1 of {len(RECORDS)} entries shown\n"
     assert run("list", store, "--never-returned").stdout.splitlines()[1].split()[-2] == "<>"
 
 
@@ -236,8 +236,8 @@ def test_other_names_are_refused_and_it_says_why(private: str, options: list[str
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--since=soon"], "--since=soon: write a duration"),
-        (["--client=192.0.2"], "--client=192.0.2: write"),
+        (["--since=soon"], "--since=soon: expected a duration"),
+        (["--client=192.0.2"], "--client=192.0.2: expected"),
         (["--store=sqlite:/nonexistent/greyd.db"], "nothing is stored there"),
     ],
 )

@@ -46,7 +46,7 @@ def takes(found: StoredEntry, settings: Settings = SETTINGS, **options: str) -> 
     )
     assert not selection.is_empty
     assert selection.names_somebody
-    return selection.takes(found, settings)
+    return selection.matches(found, settings)
 
 
 @pytest.mark.parametrize(
@@ -195,19 +195,19 @@ def test_states_and_times_select_without_naming_anybody() -> None:
     waiting = parse_selection(None, None, None, {EntryState.WAITING})
     assert not waiting.is_empty
     assert not waiting.names_somebody
-    assert waiting.takes(entry(), SETTINGS)
-    assert not waiting.takes(entry(what="client"), SETTINGS)
+    assert waiting.matches(entry(), SETTINGS)
+    assert not waiting.matches(entry(what="client"), SETTINGS)
     lately = parse_selection(None, None, None, since=NOW - HOUR)
     assert not lately.is_empty
-    assert lately.takes(entry(seen=NOW - HOUR), SETTINGS)
-    assert not lately.takes(entry(seen=NOW - HOUR - 1), SETTINGS)
+    assert lately.matches(entry(seen=NOW - HOUR), SETTINGS)
+    assert not lately.matches(entry(seen=NOW - HOUR - 1), SETTINGS)
 
 
 def test_nothing_said_is_every_entry() -> None:
     everything = parse_selection(None, None, None)
     assert everything.is_empty
-    assert everything.takes(entry(), SETTINGS)
-    assert everything.takes(entry(settings=Settings(privacy=True)), SETTINGS)
+    assert everything.matches(entry(), SETTINGS)
+    assert everything.matches(entry(settings=Settings(privacy=True)), SETTINGS)
 
 
 # One triplet --------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def test_a_domain_is_that_identity(store: str) -> None:
 
 def test_what_the_rules_pass_over_is_shown_as_such(store: str) -> None:
     mail = ("203.0.113.8", "late@example.com", MAIL[2])
-    assert "passed over:  it is too old" in run("show", store, *mail).stdout
+    assert "expired:      it is too old" in run("show", store, *mail).stdout
     assert answer_of("show", store, *mail)["entries"][0]["counts"] is False
 
 
@@ -163,8 +163,8 @@ def test_nothing_known_is_told_with_what_follows(store: str) -> None:
     assert (done.returncode, done.stderr) == (0, ""), "the client is known"
     done = run("show", store, "203.0.114.1", "<>", "nobody@example.org")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "nothing is known of 203.0.114.1, <>, nobody@example.org" in done.stderr
-    assert "a first contact waits 5 min" in done.stderr
+    assert "no entry of 203.0.114.1, <>, nobody@example.org" in done.stderr
+    assert "its first mail waits 5 min" in done.stderr
     done = run("show", store, "\x1b[31mno-key")
     assert done.returncode == 1
     assert "\x1b" not in done.stderr

@@ -91,7 +91,7 @@ def test_where_nothing_can_be_shown_that_is_the_status() -> None:
 
 def test_with_privacy_nobody_is_named(store: str) -> None:
     done = run("stats", store, GREYD_METRICS="0", GREYD_PRIVACY="1")
-    assert "with --privacy only hashes are stored" in done.stdout
+    assert "with --privacy the store contains only hashes" in done.stdout
     assert "192.0.2" not in done.stdout
 
 

@@ -119,10 +119,10 @@ def test_the_server_may_be_named_as_in_main_cf_or_in_the_settings(
         (["--server="], "", "--server=: expected [HOST:]PORT"),
         (["{folder}/none"], "", "{folder}/none: No such file or directory"),
         (["{folder}"], "", "{folder}: Is a directory"),
-        (["-"], "", "-: no request; it has lines such as sender=alice@example.com"),
-        (["-"], "hello\n", "-: no request; it has lines such as sender=alice@example.com"),
-        (["-"], "a" * 1024 * 1024 + "=\n", "-: larger than 1048576 bytes, too large for requests"),
-        (["--sender=a\nb"], "", "--sender: no value of a request goes over several lines"),
+        (["-"], "", "-: not a request: expected lines like sender=alice@example.com"),
+        (["-"], "hello\n", "-: not a request: expected lines like sender=alice@example.com"),
+        (["-"], "a" * 1024 * 1024 + "=\n", "-: larger than 1048576 bytes"),
+        (["--sender=a\nb"], "", "--sender: a value must not contain a line break"),
     ],
 )
 def test_what_can_not_be_asked_is_told_in_one_line(

@@ -72,10 +72,10 @@ def test_nothing_to_release_is_status_1_and_nobody_named_is_status_2(
     with greyd(tmp_path, store) as server:
         assert ask(server) == "wait"
         done = run("release", "--client=203.0.113.1", store)
-        assert (done.returncode, done.stdout) == (1, "nothing waits that fits\n")
+        assert (done.returncode, done.stdout) == (1, "no matching mail waits\n")
         done = run("release", store)
         assert done.returncode == 2
-        assert "--client, --sender, --recipient" in done.stderr
+        assert "--client, --sender or --recipient" in done.stderr
         assert ask(server) == "wait"
 
 
@@ -103,7 +103,7 @@ def test_under_privacy_only_one_exact_triplet_can_be_released(store: str, tmp_pa
         assert ask(server) == "wait"
         done = run("release", "--recipient=bob@example.org", store, **private)
         assert done.returncode == 2
-        assert "only hashes are stored" in done.stderr
+        assert "the store contains only hashes" in done.stderr
         exact = ["--client=192.0.2.7", "--sender=alice@example.com", "--recipient=bob@example.org"]
         assert answer_of("release", *exact, store, **private)["released"] == 1
         assert ask(server) == "pass"
@@ -132,7 +132,7 @@ def test_awaited_mail_passes_while_the_window_is_open(store: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["bob"], "bob: write an address"),
+        (["bob"], "bob: expected an address"),
         (["bob@example.org", "--for=2d"], "--for=2d"),
         (["bob@example.org", "--for=soon"], "--for=soon"),
         (["bob@example.org", "--for=0"], "--for=0"),

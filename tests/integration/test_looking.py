@@ -134,8 +134,8 @@ def test_a_store_that_is_away_is_told_and_the_server_is_shown(tmp_path: Path) ->
         wait_until(lambda: not place.figures()["ready"], "it is noticed")
         done = run("stats", place.store, place.url)
         assert done.returncode == 1
-        assert "NOT READY: its store is away" in done.stdout
-        assert "failures of the store: 1" in done.stdout
+        assert "NOT READY: its store does not answer" in done.stdout
+        assert "store errors: 1" in done.stdout
         assert "pass store unavailable" in done.stdout
 
 

@@ -1,4 +1,4 @@
-"""All that is known of one entry, for people."""
+"""All details of one entry, as text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def expires_at(entry: StoredEntry, now: int, settings: Settings) -> int | None:
-    """Return when an entry counts no more, if it is not seen until then; None: never."""
+    """Return when an entry expires unless it is seen again; None: never."""
     ends = [] if entry.ttl_seconds is None else [now + entry.ttl_seconds]
     if entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED):
         ends.append(entry.first_seen + settings.retry_window_seconds)
@@ -30,16 +30,16 @@ def expires_at(entry: StoredEntry, now: int, settings: Settings) -> int | None:
 
 
 def record_details(record: Record, settings: Settings) -> list[tuple[str, str]]:
-    """Return all that is known of a record: names of facts, and the facts."""
+    """Return the details of a record: pairs of a name and a text."""
     now = int(time.time())
     entry = interpret(record, now, settings, expired=True, unreadable=True)
     facts: list[tuple[str, str]] = []
     if entry is None:
-        facts.append(("kind", "none of what mail is decided by"))
+        facts.append(("kind", "internal, or not greyd's: no mail is decided by it"))
     else:
         facts += _entry_facts(entry, now, settings)
         if entry.state is not EntryState.UNREADABLE and is_too_old(entry, now, settings):
-            facts.append(("passed over", "it is too old, and counts no more"))
+            facts.append(("expired", "it is too old, and is ignored"))
     return [
         *facts,
         ("leaves store", _store_expiry(record.ttl_seconds, now)),
@@ -50,15 +50,13 @@ def record_details(record: Record, settings: Settings) -> list[tuple[str, str]]:
 
 def _store_expiry(ttl_seconds: int | None, now: int) -> str:
     if ttl_seconds is None:
-        return "no end: it has no time to live, and greyd forget alone removes it"
+        return "never: it has no time to live, and only greyd forget removes it"
     return _time_and_distance(now + ttl_seconds, now)
 
 
 def _content(record: Record) -> str:
     if record.foreign_type:
-        return (
-            f"a {printable(record.foreign_type.encode())} of Redis's: none that greyd has written"
-        )
+        return f"a Redis {printable(record.foreign_type.encode())}, not written by greyd"
     return printable(record.value) or "(empty)"
 
 
@@ -79,7 +77,7 @@ def _entry_facts(entry: StoredEntry, now: int, settings: Settings) -> Iterable[t
     if isinstance(entry.record, Triplet) and entry.record.passed_at is not None:
         yield "passed", _time_and_distance(entry.record.passed_at, now)
     end = expires_at(entry, now, settings)
-    yield "forgotten", "no end" if end is None else _time_and_distance(end, now)
+    yield "forgotten", "never" if end is None else _time_and_distance(end, now)
 
 
 def _describe_state(entry: StoredEntry, now: int, settings: Settings) -> str:
@@ -95,9 +93,9 @@ def _describe_state(entry: StoredEntry, now: int, settings: Settings) -> str:
         least = "at the earliest " if settings.delay_varies else ""
         return f"{state}, passes {least}{_time_and_distance(entry.passes_at, now)}"
     if entry.state is EntryState.UNREADABLE:
-        return f"{state}: mail is decided as if it were not there"
+        return f"{state}: ignored when mail is decided"
     if entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED):
-        return f"{state}; would pass since {_time_and_distance(entry.passes_at, now)}"
+        return f"{state}; a retry passes since {_time_and_distance(entry.passes_at, now)}"
     return state
 
 

@@ -1,4 +1,4 @@
-"""``greyd forget``: removes what is remembered of a client, a sender, a recipient."""
+"""``greyd forget``: removes the entries of a client, a sender or a recipient."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ async def forget(
     context: CommandContext,
     client: Annotated[
         str | None,
-        typer.Option(
-            "--client", metavar="ADDRESS|NETWORK|NAME", help="The entries of this client."
-        ),
+        typer.Option("--client", metavar="ADDRESS|NETWORK|NAME", help="Entries of this client."),
     ] = None,
     sender: Annotated[
         str | None,
@@ -53,28 +51,27 @@ async def forget(
         typer.Option(
             "--address",
             metavar="ADDRESS|DOMAIN",
-            help="All entries with this address, as sender or recipient.",
+            help="All entries that name this address, as sender or recipient.",
         ),
     ] = None,
     unreadable: Annotated[
         bool,
         typer.Option(
-            "--unreadable",
-            help="Entries that greyd cannot read: damaged, or another program's (greyd list).",
+            "--unreadable", help="Entries that greyd can't read: broken, or another program's."
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only count the entries that would be removed.")
+        bool, typer.Option("--dry-run", help="Only count the entries, forget none.")
     ] = False,
 ) -> int:
-    """Forget triplets, clients, and everything about an address.
+    """Forget triplets, clients, or everything about an address.
 
-    Mail of whom is forgotten waits once more. What is selected by several options has to fit all of
-    them; a client's count and its auto-whitelisting go with --client alone. --address is for data
-    protection: triplets, windows and notes for the log that name it, as sender or recipient, and
-    what else under greyd's prefix has it in its key or its text, whether it ends by itself or not.
-    Exit status 1 where nothing is known. With --privacy only one triplet, by --client, --sender and
-    --recipient, or one client's count, by its address, can be found.
+    Forgotten mail is greylisted anew. An entry must match all options; a client's count, and with
+    it its auto-whitelisting, is forgotten with --client alone. --address is for data protection: it
+    removes triplets, expect windows and actions for the log that name the address, as well as any
+    other entry under greyd's prefix with the address in its key or value. The exit status is 1 if
+    no entry matches. With --privacy you can select one triplet by --client, --sender and
+    --recipient, or one client by its address.
 
     Examples:
 
@@ -89,7 +86,7 @@ async def forget(
     settings = context.settings
     wanted = _parse_target(client, sender, recipient, address, unreadable=unreadable)
     if address is not None and settings.privacy:
-        raise CommandError("--address: with --privacy only hashes are stored, which name nobody")
+        raise CommandError("--address: with --privacy the store contains only hashes, no addresses")
     counts: Counter[EntryKind] = Counter()
     async with context.open_store(writable=not dry_run) as store:
         async for found in wanted(store, settings):
@@ -100,7 +97,7 @@ async def forget(
             counts[EntryKind.OTHER] += await _forget_in_control(store, address, settings)
         number = counts.total()
         if number and not dry_run:
-            # The log is not to name whom the store has just forgotten.
+            # Without the options: the log must not name an address that was just forgotten.
             await record_action(store, settings, f"forgot {number} entries", {})
     _print_counts(context, counts, dry_run=dry_run)
     return 0 if number else EXIT_NO
@@ -114,33 +111,33 @@ def _parse_target(
     *,
     unreadable: bool,
 ) -> Callable[[Store, Settings], AsyncIterator[Found]]:
-    """Return what finds the entries that the options name.
+    """Return the function that finds the entries to forget.
 
     Raises:
-        CommandError: they name nobody, or what can't be combined.
+        CommandError: the options select nothing, or can't be combined.
     """
     named = client or sender or recipient
     if unreadable:
         if named or address is not None:
-            raise CommandError("--unreadable stands alone: it is everything that can't be read")
+            raise CommandError("--unreadable can't be combined with other options")
         return _unreadable_entries
     if address is not None:
         if named:
-            raise CommandError("--address stands alone: it is everything about an address")
+            raise CommandError("--address can't be combined with other options")
         return partial(_entries_naming, address)
     selection = parse_selection(client, sender, recipient)
     if not selection.names_somebody:
-        raise CommandError("name whom: --client, --sender, --recipient, or --address")
+        raise CommandError("select entries by --client, --sender, --recipient or --address")
     return partial(_selected_entries, selection)
 
 
 async def _selected_entries(
     selection: Selection, store: Store, settings: Settings
 ) -> AsyncIterator[Found]:
-    """Go through what is selected, expired or not: nothing is to be left of it.
+    """Yield the selected entries, including expired ones.
 
     Raises:
-        CommandError: only hashes are stored, and nothing is named that has one.
+        CommandError: the store contains only hashes, and the selection names no single entry.
     """
     if settings.privacy:
         wanted = selection.hashed_keys(settings)
@@ -158,7 +155,7 @@ async def _selected_entries(
         yield [
             (entry.key, entry.kind)
             for entry in entries
-            if entry and selection.takes(entry, settings)
+            if entry and selection.matches(entry, settings)
         ]
 
 
@@ -172,7 +169,7 @@ async def _unreadable_entries(store: Store, settings: Settings) -> AsyncIterator
 
 
 async def _entries_naming(address: str, store: Store, settings: Settings) -> AsyncIterator[Found]:
-    """Yield all entries that contain an address, including unreadable ones."""
+    """Yield all entries that name an address, including unreadable ones."""
     now, naming = int(time.time()), _mention_pattern(address)
     selections = [parse_selection(None, address, None), parse_selection(None, None, address)]
     async for group in scan(store):
@@ -181,7 +178,7 @@ async def _entries_naming(address: str, store: Store, settings: Settings) -> Asy
             entry = interpret(record, now, settings, expired=True, unreadable=True)
             if entry is None:
                 continue
-            is_meant = any(each.takes(entry, settings) for each in selections)
+            is_meant = any(each.matches(entry, settings) for each in selections)
             if entry.state is EntryState.UNREADABLE:
                 is_meant = is_meant or any(map(naming.search, (record.key, record.value)))
             if is_meant:
@@ -190,14 +187,14 @@ async def _entries_naming(address: str, store: Store, settings: Settings) -> Asy
 
 
 def _mention_pattern(address: str) -> re.Pattern[bytes]:
-    """Return what finds an address, or a domain and what is below it, in any text."""
+    """Return a pattern that finds an address, or a domain and its subdomains, in any text."""
     raw_bytes = parse_mail_address(address)
     before = rb"(?<![\w.+-])" if b"@" in raw_bytes else rb"(?<![\w-])"
     return re.compile(before + re.escape(raw_bytes) + rb"(?![\w-]|\.\w)", re.IGNORECASE)
 
 
 async def _forget_in_control(store: Store, address: str, settings: Settings) -> int:
-    """Forget the windows for an address, and what waits for the log and names it."""
+    """Remove the expect windows and the actions that name an address from the control record."""
     now = int(time.time())
     key, name = window_key(address, settings), address.lower()
 
@@ -211,7 +208,7 @@ async def _forget_in_control(store: Store, address: str, settings: Settings) -> 
         before = Control.load(remembered[0])
         after = without(before)
         gone = len(before.windows) - len(after.windows) + len(before.acts) - len(after.acts)
-        # Also where a record is not understood, which is then written anew.
+        # Also in parts that can't be read: they are lost when the record is written anew.
         gone = gone or int(naming.search(remembered[0] or b"") is not None)
         return gone, change_control(without, now)(remembered)[1] if gone else ()
 
@@ -224,7 +221,7 @@ _KIND_NAMES = {
     EntryKind.CLIENT: "clients",
     EntryKind.IDENTITY: "identities",
     EntryKind.CORRESPONDENCE: "correspondences",
-    EntryKind.OTHER: "windows, notes for the log, what is unreadable",
+    EntryKind.OTHER: "expect windows, actions for the log, unreadable entries",
 }
 
 
@@ -232,7 +229,7 @@ def _print_counts(context: CommandContext, counts: Counter[EntryKind], *, dry_ru
     table = {kind.value.replace(" ", "_"): counts[kind] for kind in _KIND_NAMES}
     context.print_json({"dry_run": dry_run, "entries": counts.total(), **table})
     if not counts.total():
-        context.print("nothing is known that fits")
+        context.print("no entry matches")
         return
     context.print_table(
         ["would be forgotten" if dry_run else "forgotten", ""],

@@ -26,15 +26,12 @@ if TYPE_CHECKING:
 
 
 MAX_OTHERS = 100
-"""Entries that are shown beside those that were asked for."""
-
-
-# What is found ------------------------------------------------------------------------------------
+"""Most entries shown of a client's network."""
 
 
 @dataclass
 class FoundEntries:
-    """Shows what is found, as it is found."""
+    """Prints the entries of a query as they are found."""
 
     context: CommandContext
     _objects: list[dict[str, Any]] = field(default_factory=list)
@@ -47,7 +44,7 @@ class FoundEntries:
         return self.context.settings
 
     async def look(self, store: Store, *wanted: bytes) -> bool:
-        """Show what is under some keys; returns whether anything is there."""
+        """Print the entries under some keys; returns whether there are any."""
         found = [await store.get(key) for key in wanted]
         for record in found:
             if record is not None:
@@ -82,10 +79,10 @@ class FoundEntries:
     async def summarize_store(
         self, store: Store, wanted: Callable[[StoredEntry], bool]
     ) -> list[StoredEntry]:
-        """Return what is wanted of the whole store, up to one more than are shown."""
+        """Scan the store for matching entries; returns at most ``MAX_OTHERS`` and one more."""
         now, found = int(time.time()), list[StoredEntry]()
         rough = await store.size()
-        with self.context.progress_bar("looking through the store", rough.entries) as done:
+        with self.context.progress_bar("scanning the store", rough.entries) as done:
             async for records in scan(store):
                 entries = (interpret(each, now, self.settings) for each in records)
                 found += islice(filter(wanted, filter(None, entries)), MAX_OTHERS + 1 - len(found))
@@ -95,15 +92,15 @@ class FoundEntries:
         return found
 
     def add_others(self, entries: Sequence[StoredEntry], all_of_them: str) -> None:
-        """Show what else is known."""
+        """Print a table of related entries; ``all_of_them`` is the command that lists them all."""
         self._others, self._more = list(entries[:MAX_OTHERS]), len(entries) > MAX_OTHERS
         if not self.context.as_json:
             EntryTable(self.context, keys=False).show(self._others)
             if self._more:
-                print_error(f"there is more: {all_of_them} shows it")
+                print_error(f"there are more: {all_of_them} shows them")
 
     def end(self, name: bytes) -> int:
-        """Say what was found in all; returns the exit status."""
+        """Finish the output; returns the exit status."""
         now = int(time.time())
         others = [entry_object(each, now, self.settings) for each in self._others]
         self.context.print_json(
@@ -113,7 +110,7 @@ class FoundEntries:
             return 0
         delay = format_breakable_duration(self.settings.delay_seconds)
         print_error(
-            f"nothing is known of {printable(name)}; a first contact waits {delay}, unless"
-            " a list or an option lets it pass (greyd explain tells)"
+            f"no entry of {printable(name)}; its first mail waits {delay}, unless a whitelist or an"
+            " option lets it pass (see greyd explain)"
         )
         return EXIT_NO

@@ -17,16 +17,13 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
 
 
-# For programs -------------------------------------------------------------------------------------
-
-
 def json_text(data: bytes) -> str:
-    """Return octets of a stranger as text for JSON, which escapes what could steer a terminal."""
+    """Return bytes from the network as text; ``json.dumps`` then escapes control characters."""
     return data.decode(errors="backslashreplace")
 
 
 def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, Any]:
-    """Return an entry for a program; what it has not is left out."""
+    """Return an entry as a JSON object; fields that it does not have are left out."""
     shown: dict[str, Any] = {"kind": entry.kind.value, "state": entry.state.value}
     if not entry.is_hidden:
         names = zip(("client", "sender", "recipient"), entry.names, strict=True)
@@ -49,7 +46,7 @@ def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, 
 
 
 class EntryJsonWriter:
-    """One document that is written as it comes, an entry a line."""
+    """Writes one JSON document while entries are found, one entry per line."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -65,7 +62,7 @@ class EntryJsonWriter:
         sys.stdout.flush()
 
     def end(self, **facts: object) -> None:
-        """Write what is known at the end."""
+        """Write the fields that are known at the end."""
         more = json.dumps(facts)[1:]
         sys.stdout.write(f"{'' if self._number else self._head()}\n], {more}\n")
 

@@ -1,4 +1,4 @@
-"""``greyd list``: what is remembered, entry by entry."""
+"""``greyd list``: lists the entries of the store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_LIMIT = 1000
-"""Entries that are shown where nothing else is said; a program gets all."""
+"""Limit without ``--limit``; with ``--json`` there is none."""
 
 
 async def list_entries(
@@ -43,21 +43,20 @@ async def list_entries(
     recipient: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Entries of this recipient or domain.")
     ] = None,
-    waiting: Annotated[bool, typer.Option("--waiting", help="Triplets that wait for"
-            " their retry.")] = False,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Triplets that wait for their retry.")
+    ] = False,
     passed: Annotated[bool, typer.Option("--passed", help="Triplets that have passed.")] = False,
     never_returned: Annotated[
         bool,
-        typer.Option("--never-returned", help="Triplets not retried within hours"
-            " after their delay."),
+        typer.Option("--never-returned", help="Triplets without a retry hours after the delay."),
     ] = False,
     auto_whitelisted: Annotated[
         bool,
-        typer.Option("--auto-whitelisted", help="Auto-whitelisted clients and identities."),
+        typer.Option("--auto-whitelisted", help="Clients and identities that need not wait."),
     ] = False,
     unreadable: Annotated[
-        bool, typer.Option("--unreadable", help="Entries that greyd cannot read"
-            " and has not written.")
+        bool, typer.Option("--unreadable", help="Entries that greyd can't read.")
     ] = False,
     since: Annotated[
         str | None,
@@ -67,26 +66,27 @@ async def list_entries(
         int | None,
         typer.Option(
             "--limit", "-n", metavar="N", min=0,
-            help=f"So many at most, 0 for all; {DEFAULT_LIMIT} if not given, all with --json.",
+            help=f"Most entries to show; 0 for all. Default: {DEFAULT_LIMIT}; all with --json.",
         ),
     ] = None,
     with_keys: Annotated[
-        bool, typer.Option("--keys", help="Show the store's keys instead of the names.")
+        bool, typer.Option("--keys", help="Show keys instead of names.")
     ] = False,
 ) -> int:  # fmt: skip
-    """List what is remembered: mail that waits, has passed, never returned; clients that are known.
+    """List the entries of the store: triplets that wait, have passed or never returned; clients.
 
-    Options that select can be combined: an entry has to fit each of them. Of the states, one of
-    those that are given is enough.
+    An entry must match all selecting options. If several states are given, it must have one of
+    them.
 
-    The entries come in the order of the store: from SQLite the newest first, from Redis in none,
-    and what changes meanwhile may come twice. The first come at once, whatever the size of the
-    store, and the server is not held up. What waits passes at the time that is shown, by --delay.
-    "no end" stands beside what has no time to live in Redis, which greyd itself never writes.
+    SQLite returns the newest entries first, Redis returns them in no order, and an entry that
+    changes meanwhile may appear twice. The first entries appear at once, however large the store,
+    and requests to the server are not delayed. "passes at" follows from --delay. "no end" marks an
+    entry without a time to live in Redis; greyd itself never writes one.
 
-    With --json the answer is one document that is written as it is found, an entry a line: programs
-    can read it by lines, too. With --privacy only hashes are known: who is named has to be all
-    three of a triplet, or one client's address. Exit status 1 says that nothing fits.
+    With --json the output is one document with one entry per line, written as entries are found, so
+    that programs can also read it line by line. With --privacy the store contains only hashes: name
+    a client, a sender and a recipient, or one client's address. The exit status is 1 if no entry
+    matches.
 
     Examples:
 
@@ -130,7 +130,7 @@ async def list_entries(
 
 
 class _Listing:
-    """Shows the entries that fit."""
+    """Shows the entries that match a selection."""
 
     def __init__(
         self, context: CommandContext, selection: Selection, limit: int, *, keys: bool
@@ -145,12 +145,12 @@ class _Listing:
         self._looked_at = 0
 
     async def show(self, groups: AsyncIterator[Sequence[Record]]) -> int:
-        """Show those of some groups; returns the exit status."""
+        """Show the matching entries of some groups of records; returns the exit status."""
         more = False
         async for records in groups:
             self._looked_at += len(records)
             found = self._fitting(records)
-            # One more than wanted tells that there are more.
+            # One entry more than the limit shows that there are more.
             room = self._limit - self._shown if self._limit else len(found)
             self._rows.show(found[:room])
             self._shown += len(found[:room])
@@ -164,13 +164,13 @@ class _Listing:
         entries = (
             interpret(record, now, settings, expired=True, unreadable=True) for record in records
         )
-        # What is too old leaves the store by itself, unless it has no end.
+        # Expired entries are about to leave the store, except those without a time to live.
         there = (
             each
             for each in entries
             if each and (each.ttl_seconds is None or not is_too_old(each, now, settings))
         )
-        fitting = (each for each in there if self._selection.takes(each, settings))
+        fitting = (each for each in there if self._selection.matches(each, settings))
         most = self._limit - self._shown + 1 if self._limit else None
         return list(islice(fitting, most))
 
@@ -180,18 +180,18 @@ class _Listing:
         if more:
             print_error(f"{self._shown} shown, and there are more; --limit=0 shows all")
         elif not self._shown:
-            print_error(f"nothing fits, of {self._looked_at:,} entries")
+            print_error(f"none of {self._looked_at:,} entries matches")
         else:
-            print_error(f"{self._shown:,} shown, of {self._looked_at:,} entries")
+            print_error(f"{self._shown:,} of {self._looked_at:,} entries shown")
 
 
 async def _hashed_records(
     store: Store, selection: Selection, settings: Settings
 ) -> AsyncIterator[Sequence[Record]]:
-    """Return the one triplet or client that a selection names, where the store knows no names.
+    """Return the triplet or client that a selection names, from a store of hashes.
 
     Raises:
-        CommandError: it names no single one.
+        CommandError: it does not name a single one.
     """
     found = [await store.get(key) for key in selection.hashed_keys(settings)]
     yield [record for record in found if record is not None]

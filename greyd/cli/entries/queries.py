@@ -1,4 +1,4 @@
-"""The query of ``greyd show``: a triplet, a client, an identity or a key."""
+"""The queries of ``greyd show``: a triplet, a client, an identity or a key."""
 
 from __future__ import annotations
 
@@ -29,24 +29,21 @@ if TYPE_CHECKING:
 
 
 USAGE = (
-    "write a client's address, its sender and its recipient; or one of: a client's address, an"
+    "expected a client's address, a sender and a recipient; or one of: a client's address, an"
     " identity's domain, a key"
 )
-
-
-# What is asked ------------------------------------------------------------------------------------
 
 
 def parse_query(
     words: Sequence[str], client: str | None, sender: str | None, recipient: str | None
 ) -> _TripletQuery | _ClientQuery | _KeyQuery:
-    """Return what the words and options ask for.
+    """Return the query that the arguments or the options describe.
 
     Raises:
-        CommandError: the words and options are not a valid query.
+        CommandError: they describe none.
     """
     if words and (client or sender or recipient):
-        raise CommandError("words or --client, --sender, --recipient, not both")
+        raise CommandError("arguments or --client, --sender and --recipient, not both")
     if len(words) == 3:
         client, sender, recipient = words
     elif len(words) == 1:
@@ -59,7 +56,7 @@ def parse_query(
     address = _parse_client_address(client)
     if address is None:
         raise CommandError(
-            f"{printable(client.encode(errors='surrogateescape'))}: no address; {USAGE}"
+            f"{printable(client.encode(errors='surrogateescape'))}: not an address; {USAGE}"
         )
     if sender is None or recipient is None:
         return _ClientQuery(address)
@@ -94,7 +91,7 @@ class _TripletQuery:
             await found.look(store, correspondence_key(self.sender, self.recipient, settings))
 
     async def _add_identities(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
-        """Add the identities that the sender's mail may be of."""
+        """Add the identities that the sender's mail may belong to."""
         settings = found.settings
         domains = parent_domains(self.sender)
         if not (quick or settings.privacy):
@@ -127,7 +124,7 @@ class _ClientQuery:
         mail = Selection(networks=(network,) if network else ())
         found.add_others(
             await found.summarize_store(
-                store, lambda each: each.kind.is_triplet and mail.takes(each, settings)
+                store, lambda each: each.kind.is_triplet and mail.matches(each, settings)
             ),
             f"greyd list --client={self.address.text.decode()}",
         )
@@ -135,7 +132,7 @@ class _ClientQuery:
 
 _QUOTED = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 _PERCENT = re.compile(rb"%([01][0-9A-F]|7F|[89A-F][0-9A-F])")
-"""Bytes that ``plain`` has escaped; ``%25`` and ``%2f`` are part of keys."""
+"""Bytes as ``printable`` writes them; ``%25`` and ``%2f`` may be in keys themselves."""
 
 
 @dataclass(frozen=True)
@@ -147,14 +144,14 @@ class _KeyQuery:
         return self.text.encode(errors="surrogateescape")
 
     async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:  # noqa: ARG002
-        """Look under what the text may mean, until something is there."""
+        """Try the keys that the text may mean, until one exists."""
         for key in dict.fromkeys(self._meanings(found.settings)):
             if await found.look(store, key):
                 return
 
     def _meanings(self, settings: Settings) -> list[bytes]:
         given = self.name.strip()
-        # As redis-cli writes it on a terminal.
+        # redis-cli quotes keys on a terminal.
         unquoted = _QUOTED.sub(_unescape, given.removeprefix(b'"').removesuffix(b'"'))
         prefix = settings.key_prefix.encode()
         bare = [each.removeprefix(prefix) for each in (given, unquoted)]

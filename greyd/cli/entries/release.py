@@ -1,4 +1,4 @@
-"""``greyd release``: lets the next attempt of mail that waits pass."""
+"""``greyd release``: lets the next attempt of waiting mail pass."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ async def release(
         typer.Option("--recipient", metavar="ADDRESS|DOMAIN", help="Mail to this recipient."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would be released.")
+        bool, typer.Option("--dry-run", help="Only show the triplets, release none.")
     ] = False,
 ) -> int:
     """Let the next attempt of waiting mail pass.
 
-    What is selected by several options has to fit all of them. The mail itself is at its sender
-    still, and comes with its next attempt; nothing can hurry that. Exit status 1 where nothing
-    waits. With --privacy only one triplet can be released, by its client's address, its sender and
-    its recipient.
+    A triplet must match all options. The mail itself is still in its sender's queue and arrives
+    with the next attempt, which greyd can't hasten. The exit status is 1 if no matching mail waits.
+    With --privacy you can release one triplet, by its client's address, its sender and its
+    recipient.
 
     Examples:
 
@@ -68,7 +68,7 @@ async def release(
     """
     selection = parse_selection(client, sender, recipient, _WAITING)
     if not selection.names_somebody:
-        raise CommandError("name whose mail: --client, --sender, --recipient")
+        raise CommandError("select the mail by --client, --sender or --recipient")
     now = int(time.time())
     number = 0
     shown: list[StoredEntry] = []
@@ -90,10 +90,10 @@ async def release(
 async def _waiting_triplets(
     context: CommandContext, store: Store, selection: Selection, now: int
 ) -> AsyncIterator[Sequence[StoredEntry]]:
-    """Go through the waiting triplets that are selected.
+    """Yield the selected triplets that wait.
 
     Raises:
-        CommandError: only hashes are stored, and no single triplet is named.
+        CommandError: the store contains only hashes, and the selection names no single triplet.
     """
     settings = context.settings
     if settings.privacy:
@@ -103,7 +103,7 @@ async def _waiting_triplets(
         return
     async for group in scan(store):
         entries = [interpret(record, now, settings) for record in group]
-        if found := [e for e in entries if e and _is_triplet(e) and selection.takes(e, settings)]:
+        if found := [e for e in entries if e and _is_triplet(e) and selection.matches(e, settings)]:
             yield found
 
 
@@ -135,7 +135,7 @@ def _print_released(
         {"released": 0 if dry_run else number, "waiting": number, "dry_run": dry_run}
     )
     if not number:
-        context.print("nothing waits that fits")
+        context.print("no matching mail waits")
         return
     rows = [
         [
@@ -152,4 +152,4 @@ def _print_released(
         )
     if rows and number > len(rows):
         context.print(f"… and {number - len(rows)} more")
-    context.print(f"{number} {'would be' if dry_run else ''} released".replace("  ", " "))
+    context.print(f"{number} would be released" if dry_run else f"{number} released")

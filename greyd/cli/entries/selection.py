@@ -1,10 +1,9 @@
-"""Which entries a command is about: by client, sender, recipient, state and age.
+"""Selects entries by client, sender, recipient, state and age.
 
-A client is an address, a network, or a name: a name stands for the identity of that domain, and
-for the addresses that it has in DNS. A sender or recipient is an address, or a domain with all
-that is below it; ``<>`` is the sender of bounces, and a pair of brackets around an address is left
-out. What stands in a key is what was remembered: the client's network, and the sender without what
-changes from mail to mail.
+A client is an address, a network or a name. A name selects the identity of that domain, and the
+addresses that it has in DNS. A sender or recipient is an address, or a domain including its
+subdomains; ``<>`` is the sender of bounces, and brackets around an address are ignored. Names are
+compared as they are in keys: the client's network, and the sender without its changing parts.
 """
 
 from __future__ import annotations
@@ -41,14 +40,14 @@ _NAME = re.compile(rb"(?=.{1,253}\Z)([a-z0-9_-]+\.)+[a-z][a-z0-9-]*\.?", re.IGNO
 
 
 _ONLY_EXACT = (
-    "with --privacy only hashes are stored: name one triplet by --client ADDRESS, --sender ADDRESS"
-    " and --recipient ADDRESS"
+    "with --privacy the store contains only hashes: name one triplet by --client ADDRESS, --sender"
+    " ADDRESS and --recipient ADDRESS"
 )
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Entries of some client, sender, recipient; what is empty says nothing."""
+    """Conditions on entries; an empty field is no condition."""
 
     networks: tuple[Network, ...] = ()
     domain: bytes = b""
@@ -57,11 +56,11 @@ class Selection:
     recipient: bytes = b""
     states: Collection[EntryState] = ()
     since: int = 0
-    """Only what was seen then or later."""
+    """Seen at this time or later."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing at all, and means every entry."""
+        """Whether it selects every entry."""
         return not (self.names_somebody or self.states or self.since)
 
     @property
@@ -69,17 +68,17 @@ class Selection:
         """Whether it names a client, a sender or a recipient."""
         return bool(self.networks or self.domain or self.sender or self.recipient)
 
-    def takes(self, entry: StoredEntry, settings: Settings) -> bool:
-        """Whether an entry is meant."""
+    def matches(self, entry: StoredEntry, settings: Settings) -> bool:
+        """Whether it selects an entry."""
         return (
             (not self.states or entry.state in self.states)
             and (not self.since or entry.last_seen >= self.since)
-            and self._takes_client(entry, settings)
-            and self._takes_sender(entry)
+            and self._matches_client(entry, settings)
+            and self._matches_sender(entry)
             and _matches_address(entry.names.recipient, self.recipient)
         )
 
-    def _takes_client(self, entry: StoredEntry, settings: Settings) -> bool:
+    def _matches_client(self, entry: StoredEntry, settings: Settings) -> bool:
         if not (self.networks or self.domain):
             return True
         name = entry.names.network
@@ -90,24 +89,24 @@ class Selection:
             _networks_overlap(network, each) for each in self.networks
         )
 
-    def _takes_sender(self, entry: StoredEntry) -> bool:
+    def _matches_sender(self, entry: StoredEntry) -> bool:
         if self.sender == NULL_SENDER:
             is_triplet = entry.kind.is_triplet
             return is_triplet and not entry.is_hidden and not entry.names.sender
         return _matches_address(entry.names.sender, self.sender)
 
     def exact_keys(self, settings: Settings) -> Keys | None:
-        """Return the keys of the one triplet that it names; None where it names no single one."""
+        """Return the keys of the single triplet that it names; None if it names no single one."""
         address, sender = self.address, self._exact_sender
         if address is None or sender is None or b"@" not in self.recipient.lstrip(b"@"):
             return None
         return request_keys(address, sender, self.recipient, settings)
 
     def exact_triplets(self, settings: Settings) -> list[bytes]:
-        """Return the keys of the one triplet that it names, and of its sender as an identity.
+        """Return the keys of the single triplet that it names, by network and by identity.
 
-        None where it names no single one. The identity is taken for the sender's domain, or one
-        above it: whose it was otherwise, only the client's name would tell.
+        Empty if it names no single one. The identity may be the sender's domain or a parent domain;
+        another one could only be found from the client's name.
         """
         exact, address, sender = self.exact_keys(settings), self.address, self._exact_sender
         if exact is None or address is None or sender is None:
@@ -119,7 +118,7 @@ class Selection:
         return [exact.triplet, *(each.identity_triplet for each in identities)]
 
     def hashed_triplets(self, settings: Settings) -> list[bytes]:
-        """Return the keys of a triplet that can be found where only hashes are stored.
+        """Return the keys of the named triplet, for a store of hashes.
 
         Raises:
             CommandError: no single one is named.
@@ -129,7 +128,7 @@ class Selection:
         raise CommandError(_ONLY_EXACT)
 
     def hashed_keys(self, settings: Settings) -> list[bytes]:
-        """Return the keys of a triplet, or of a client alone, where only hashes are stored.
+        """Return the keys of the named triplet or client, for a store of hashes.
 
         Raises:
             CommandError: no single one is named.
@@ -142,14 +141,14 @@ class Selection:
 
     @property
     def _exact_sender(self) -> bytes | None:
-        """The one sender that it names; None where it names none, or a domain."""
+        """The single sender that it names; None if it names none, or a domain."""
         if self.sender == NULL_SENDER:
             return b""
         return self.sender if b"@" in self.sender.lstrip(b"@") else None
 
     @property
     def address(self) -> Address | None:
-        """The one address that its client is; None where it is none, or several."""
+        """The single client address that it names; None if it names none, or several."""
         if len(self.networks) != 1 or self.networks[0].prefix != self.networks[0].bits:
             return None
         network = self.networks[0]
@@ -157,7 +156,7 @@ class Selection:
 
 
 def parent_domains(sender: bytes) -> list[bytes]:
-    """Return the domains that a sender may be known by as an identity: its own, and those above."""
+    """Return the domains that may be a sender's identity: its own, and the parent domains."""
     labels = sender.rpartition(b"@")[2].split(b".")
     return [b".".join(labels[start:]) for start in range(len(labels) - 1)][:_MAX_DOMAINS]
 
@@ -172,7 +171,7 @@ def parse_selection(
     """Return what the options of a command select.
 
     Raises:
-        CommandError: a client that is neither address, network nor name.
+        CommandError: the client is not an address, a network or a name.
     """
     networks, domain = _parse_client(client) if client else ((), b"")
     return Selection(
@@ -186,7 +185,7 @@ def parse_selection(
 
 
 def parse_mail_address(text: str, *, null: bytes = b"") -> bytes:
-    """Return a mail address or a domain as it is given, also in brackets; ``null`` for ``<>``."""
+    """Return a mail address or a domain without brackets; ``null`` for ``<>``."""
     data = text.strip().encode(errors="surrogateescape")
     if data == NULL_SENDER:
         return null
@@ -199,14 +198,14 @@ def _parse_client(text: str) -> tuple[tuple[Network, ...], bytes]:
         return (network,), b""
     if not _NAME.fullmatch(data):
         raise CommandError(
-            f"--client={printable(data)}: write an address, a network (192.0.2.0/24)"
+            f"--client={printable(data)}: expected an address, a network (192.0.2.0/24)"
             " or a host's name"
         )
     return _resolve(text.strip()), data.lower().rstrip(b".")
 
 
 def _resolve(name: str) -> tuple[Network, ...]:
-    """Return what DNS says; a name without address may still be an identity's domain."""
+    """Return a name's addresses in DNS; a name without any may still be an identity's domain."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -216,7 +215,7 @@ def _resolve(name: str) -> tuple[Network, ...]:
 
 
 def _entry_network(entry: StoredEntry, settings: Settings) -> Network | None:
-    """Return the network that an entry's client stands for."""
+    """Return the network of an entry's client."""
     network = parse_network(entry.names.network)
     if network is None or entry.kind is EntryKind.CLIENT or settings.lookup_by_host:
         return network
@@ -230,7 +229,7 @@ def _networks_overlap(one: Network, other: Network) -> bool:
 
 
 def _matches_address(address: bytes, wanted: bytes) -> bool:
-    """Whether an address is the one wanted, or in the domain that is."""
+    """Whether an address equals the wanted one, or is in the wanted domain."""
     if not wanted or address == wanted:
         return True
     if b"@" in wanted.lstrip(b"@"):

@@ -1,4 +1,4 @@
-"""``greyd show``: all that is known of one triplet, one client, one identity, or under one key."""
+"""``greyd show``: shows one triplet, client, identity or key in detail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def show(
         list[str] | None,
         typer.Argument(
             metavar="[CLIENT [SENDER RECIPIENT] | DOMAIN | KEY]", show_default=False,
-            help="The entry to show, instead of the options.",
+            help="What to show, instead of options.",
         ),
     ] = None,
     client: Annotated[
@@ -34,20 +34,20 @@ async def show(
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Only look up keys; do not scan the store."),
+        typer.Option("--quick", help="Do not scan the store."),
     ] = False,
 ) -> int:  # fmt: skip
-    """Show all that is known of one mail or one client: counts, times, the records as they stand.
+    """Show the entries of one mail or one client in detail: counts, times, stored records.
 
-    With client, sender and recipient: their triplet, the client's count, and, where identities are
-    in use, those under which the same sender's mail to the recipient is known. With a client
-    alone: its count, and the mail of its network. With a domain: that identity. A key is taken as
-    greyd list --keys or redis-cli shows it, and as postgrey writes it.
+    With a client, a sender and a recipient: their triplet, the client's count and, with --identity,
+    the identities of the same sender's mail to the recipient. With a client alone: its count, and
+    the triplets of its network. With a domain: that identity. A key may be written as greyd list
+    --keys, redis-cli or postgrey writes it.
 
-    What no key leads to is found by a look through the store, which takes its time on a large one:
-    --quick leaves that out. What would be decided of a mail, greyd explain tells. With --privacy
-    only hashes are known: the triplet and the client are found by them, their neighbours are not.
-    Exit status 1 says that nothing is known.
+    Entries without a known key are found by a scan, which takes a while on a large store; --quick
+    leaves it out. greyd explain shows how the server would decide. With --privacy the store
+    contains only hashes: the triplet and the client are found, but no other entries of the network.
+    The exit status is 1 if nothing is found.
 
     Examples:
 

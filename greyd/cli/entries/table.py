@@ -1,4 +1,4 @@
-"""Entries as they are shown: rows and details for people, objects for programs."""
+"""Entries as a table."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ if TYPE_CHECKING:
 
 _SAME_DAY_SECONDS = 20 * 3600
 _WIDE_COLUMNS = 120
-"""Columns of a terminal from which on all times have room."""
-
-
-# For people ---------------------------------------------------------------------------------------
+"""Width of a terminal that has room for all times."""
 
 
 class EntryTable:
-    """A table that is written as it comes: of fixed columns on a terminal, else a line an entry."""
+    """A table that is printed while entries are found; not on a terminal, one line per entry."""
 
     def __init__(self, context: CommandContext, *, keys: bool) -> None:
         self._context = context
@@ -40,7 +37,7 @@ class EntryTable:
             self._write(entries)
 
     def _fold(self, entries: Sequence[StoredEntry]) -> None:
-        """Write them into columns that names are folded in."""
+        """Print columns for a terminal, with long names folded."""
         from rich.table import Table
 
         width = self._context.console.width
@@ -64,7 +61,7 @@ class EntryTable:
             self._begun = True
 
     def _write(self, entries: Sequence[StoredEntry]) -> None:
-        """Write them a line each."""
+        """Print one line per entry."""
         if entries and not self._begun:
             self._begun = True
             sys.stdout.write(_format_line("state", "last seen", "passes at", *self._name_heads()))
@@ -90,7 +87,7 @@ class EntryTable:
 
 
 def _format_state(entry: StoredEntry) -> str:
-    """Return an entry's state; one without a time to live stays until somebody forgets it."""
+    """Return an entry's state, and whether it never expires."""
     return entry.state.value + (", no end" if entry.ttl_seconds is None else "")
 
 
@@ -100,7 +97,7 @@ def _format_line(state: str, seen: str, passes: str, first: str, *more: str) -> 
 
 
 def _short_time(when: float, now: float) -> str:
-    """Return a time in eleven characters."""
+    """Format a time in eleven characters."""
     if not when:
         return ""
     near = abs(now - when) < _SAME_DAY_SECONDS
@@ -112,7 +109,7 @@ def _passes_at(entry: StoredEntry) -> int:
 
 
 def display_names(entry: StoredEntry) -> list[str]:
-    """Return client, sender and recipient for people; a hash stands where the client would."""
+    """Return client, sender and recipient; of a hidden entry its hash, and no names."""
     if entry.is_hidden:
         return [printable(entry.key), "-", "-"]
     client, sender, recipient = map(printable, entry.names)

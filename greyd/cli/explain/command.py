@@ -15,6 +15,13 @@ from greyd.cli.explain.explained_request import ExplainedRequest
 from greyd.cli.explain.request_input import parse_request, request_attributes
 from greyd.cli.explain.rule_step import retry_window
 from greyd.cli.explain.steps import describe_steps
+from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run time
+    ClientAddress,
+    HeloName,
+    Recipient,
+    SaslUsername,
+    Sender,
+)
 from greyd.config.durations import format_duration
 from greyd.escaping import printable
 from greyd.policy.dry_run import Readable, dry_run
@@ -39,10 +46,7 @@ if TYPE_CHECKING:
 
 async def explain(
     context: CommandContext,
-    client_address: Annotated[
-        str | None,
-        typer.Option("--client-address", metavar="ADDRESS", help="The client's IP address."),
-    ] = None,
+    client_address: ClientAddress = None,
     client_name: Annotated[
         str | None,
         typer.Option(
@@ -51,21 +55,9 @@ async def explain(
             help="The client's name as Postfix logs it. Default: looked up in DNS as Postfix does.",
         ),
     ] = None,
-    sender: Annotated[
-        str | None,
-        typer.Option(
-            "--sender",
-            metavar="ADDRESS",
-            help="The envelope sender; empty for a bounce: --sender=.",
-        ),
-    ] = None,
-    recipient: Annotated[
-        str | None, typer.Option("--recipient", metavar="ADDRESS", help="The envelope recipient.")
-    ] = None,
-    helo_name: Annotated[
-        str | None,
-        typer.Option("--helo-name", metavar="NAME", help="The name in the client's HELO or EHLO."),
-    ] = None,
+    sender: Sender = None,
+    recipient: Recipient = None,
+    helo_name: HeloName = None,
     reverse_client_name: Annotated[
         str | None,
         typer.Option(
@@ -74,10 +66,7 @@ async def explain(
             help="The address's name in DNS, confirmed or not.",
         ),
     ] = None,
-    sasl_username: Annotated[
-        str | None,
-        typer.Option("--sasl-username", metavar="NAME", help="The authenticated user."),
-    ] = None,
+    sasl_username: SaslUsername = None,
     policy_context: Annotated[
         str | None,
         typer.Option("--policy-context", metavar="TEXT", help="Postfix's context, e.g. outbound."),

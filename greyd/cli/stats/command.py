@@ -1,4 +1,4 @@
-"""``greyd stats``: what is stored, what happens, and whether servers and store are well."""
+"""``greyd stats``: the servers, their decisions, and the entries of the store."""
 
 from __future__ import annotations
 
@@ -27,29 +27,28 @@ async def stats(
     names: Annotated[
         int,
         typer.Option(
-            "--names", metavar="N", min=0, max=1000, help="Number of clients and"
-            " recipients to name."
+            "--names", metavar="N", min=0, max=1000, help="Clients and recipients to name."
         ),
     ] = 10,
     most: Annotated[
         int | None,
         typer.Option(
             "--most", metavar="N", min=0,
-            help="Look at so many entries of the store at most: the newest (SQLite) or some"
-            " (Redis); 0 at none. By default at all.",
+            help="Most entries of the store to count: the newest (SQLite), or any (Redis); 0 for"
+            " none. Default: all.",
         ),
     ] = None,
 ) -> int:  # fmt: skip
-    """Show what is stored, what happens, and whether servers and store are well.
+    """Show the servers' state and decisions, and count the entries of the store.
 
-    The servers tell, at their metrics ports, what they decided in the last minute, hour and day; if
-    there are several, it is added up. The store is looked through: who waits now, what has passed,
-    what never returned, which clients are known. That takes a second for each 30,000 entries or so,
-    of which half is a rest for the mail.
+    The servers' metrics ports return the decisions of the last minute, hour and day; those of
+    several servers are added up. A scan of the store counts which mail waits, has passed or never
+    returned, and which clients are known. It takes about a second per 30,000 entries; half of that
+    is pauses for the mail.
 
-    A server that does not answer is a line; the others and the store are shown all the same. Exit
-    status 1 says that one of them is not well, 2 that nothing could be shown. With --privacy only
-    hashes are stored, so that nobody is named.
+    A server that does not answer is reported in one line. The exit status is 1 if a server or the
+    store is not well, and 2 if nothing could be shown. With --privacy no names are shown, as the
+    store contains only hashes.
 
     Examples:
 
@@ -63,7 +62,7 @@ async def stats(
     addresses = metrics_addresses(server or [], context.settings.metrics)
     view = Overview(StoreStatus(context.store_url), privacy=context.settings.privacy)
     if not addresses:
-        print_error("no server is asked, as --metrics=0 is set: only the store is looked at")
+        print_error("--metrics=0: no server can be asked; showing only the store")
     view.heard = await fetch_all_stats(addresses)
     context.print(*render_servers(view))
     await _read_store(context, view, most)
@@ -89,11 +88,11 @@ async def _read_store(context: CommandContext, view: Overview, most: int | None)
 async def _count_entries(
     context: CommandContext, store: Store, view: StoreStatus, most: int | None
 ) -> EntryCounts:
-    """Look through the store."""
+    """Scan the store."""
     tally = EntryCounts()
     rough = view.size.entries if view.size else None
     total = min(rough, most) if rough is not None and most else rough
-    with context.progress_bar("looking through the store", total) as done:
+    with context.progress_bar("scanning the store", total) as done:
         async for records in scan(store):
             wanted = records if most is None else records[: most - tally.looked_at]
             tally.add(wanted, context.settings)

@@ -1,4 +1,4 @@
-"""Statistics as text and tables."""
+"""Statistics and the state of the store as text and tables."""
 
 from __future__ import annotations
 
@@ -25,14 +25,11 @@ if TYPE_CHECKING:
 
 _PERIOD_HEADS = {"now": "now", "minute": "1 min", "hour": "1 h", "day": "1 d"}
 _MIN_NAME_ROWS = 2
-"""Rows below which a screen has no room for names."""
-
-
-# For people ---------------------------------------------------------------------------------------
+"""Rows of names below which the screen leaves them out."""
 
 
 def render_servers(view: Overview) -> Iterator[RenderableType]:
-    """Return what is known of the servers, one thing below the other."""
+    """Render the servers, their decisions and the periods."""
     yield from map(_server_line, view.heard)
     if view.figures:
         yield ""
@@ -44,7 +41,7 @@ def render_servers(view: Overview) -> Iterator[RenderableType]:
 
 
 def render_store(view: Overview, names: int) -> Iterator[RenderableType]:
-    """Return what is known of the store, with so many names."""
+    """Render the store, with the most frequent names."""
     yield from _store_lines(view.store)
     if view.store.tally and names:
         yield ""
@@ -52,7 +49,7 @@ def render_store(view: Overview, names: int) -> Iterator[RenderableType]:
 
 
 def render_screen(view: Overview, height: int) -> RenderableType:
-    """Return what a screen of so many rows has room for; a line that is too long is cut."""
+    """Render what fits a screen of ``height`` rows; long lines are cut."""
     from rich.console import Group
     from rich.text import Text
 
@@ -68,7 +65,7 @@ def render_screen(view: Overview, height: int) -> RenderableType:
     parts += ["", *store]
     left -= 1 + len(store)
     if view.store.tally and left > 2 + _MIN_NAME_ROWS:
-        # A row for the heads, and one that may be needed below.
+        # One row for the heads, and one for the line on approximate counts.
         parts += ["", *_name_tables(view, left - 3)]
     return Group(
         *(
@@ -82,7 +79,7 @@ def _server_line(heard: FetchedStats) -> str:
     figures = heard.stats
     if figures is None:
         return f"{heard.address.url}: {heard.fault}"
-    state = "ready" if figures.ready else "NOT READY: its store is away"
+    state = "ready" if figures.ready else "NOT READY: its store does not answer"
     workers = f", {figures.workers} workers" if figures.workers > 1 else ""
     within = figures.answered_within_seconds["p99"]
     speed = f"; 99 % of answers within {_milliseconds(within)}" if within is not None else ""
@@ -99,23 +96,23 @@ def _server_line(heard: FetchedStats) -> str:
 def _error_counts(counts: Counts) -> str:
     failed = counts.outcomes.get(("pass", "internal error"), 0)
     errors = {
-        "failures of the store": counts.store_errors,
-        "misunderstood": counts.protocol_errors,
-        "faults of greyd's": failed,
+        "store errors": counts.store_errors,
+        "protocol errors": counts.protocol_errors,
+        "internal errors": failed,
     }
     told = [f"{name}: {number:,}" for name, number in errors.items() if number]
     return ", " + ", ".join(told) if told else ""
 
 
 def _sorted_outcomes(periods: Mapping[str, CombinedCounts]) -> list[tuple[str, str]]:
-    """Return what happened in the longest time that is shown, the most frequent first."""
+    """Return the outcomes of the longest period, the most frequent first."""
     longest = periods["day"].counts.outcomes if periods else {}
     happened = [outcome for outcome, number in longest.items() if number]
     return sorted(happened, key=lambda outcome: (-longest[outcome], outcome))
 
 
 def _decision_table(periods: Mapping[str, CombinedCounts], most: int | None) -> RenderableType:
-    """Return a table: how many requests ended how, and how many a second."""
+    """Return a table of outcomes with their counts and rates."""
     from rich.table import Table
 
     shown = {name: periods[name] for name in _PERIOD_HEADS if name in periods}
@@ -144,7 +141,7 @@ def _period_lines(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
     told = 0.0
     for name in PERIODS:
         counts = periods[name].counts
-        # Of a server that was started a moment ago all periods are the same.
+        # Soon after a start all periods are the same.
         if not counts.requests or counts.seconds == told:
             continue
         told = counts.seconds
@@ -162,7 +159,7 @@ def _period_lines(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
         ]
         if store is not None:
             facts.append(f"the store took {_milliseconds(store)} on average")
-        # It may not have run that long.
+        # The period may be longer than the server has run.
         yield f"last {format_breakable_duration(counts.seconds)}: {', '.join(facts)}"
 
 
@@ -197,9 +194,9 @@ def _entry_count_lines(tally: EntryCounts) -> Iterator[str]:
     more = [
         f"{number:,} {what}"
         for number, what in (
-            (tally.passed_over, "too old or the store's own"),
+            (tally.passed_over, "expired or internal"),
             (tally.unreadable, "unreadable"),
-            (tally.without_end, "without an end"),
+            (tally.without_end, "without a time to live"),
         )
         if number
     ]
@@ -209,14 +206,14 @@ def _entry_count_lines(tally: EntryCounts) -> Iterator[str]:
 
 
 def _name_tables(view: Overview, most: int) -> Iterator[RenderableType]:
-    """Return whose mail waits now."""
+    """Return tables of the clients and recipients with the most waiting mail."""
     from rich.table import Table
 
     tally = view.store.tally
     if tally is None:
         return
     if tally.hidden or view.privacy:
-        yield "who waits is not known: with --privacy only hashes are stored"
+        yield "no names of waiting mail: with --privacy the store contains only hashes"
         return
 
     def table(title: str, counted: FrequentNames) -> Table:
@@ -232,7 +229,7 @@ def _name_tables(view: Overview, most: int) -> Iterator[RenderableType]:
     grid.add_row(clients, recipients)
     yield grid
     if error := max(tally.clients.max_error, tally.recipients.max_error):
-        yield f"(so many names that each may wait {error:,} times more often)"
+        yield f"(approximate: each count may be too small by {error:,})"
 
 
 def _rate(per_second: float) -> str:
@@ -249,4 +246,4 @@ def _bytes(number: int) -> str:
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
         if number >= size:
             return f"{number / size:.1f} {unit}"
-    return f"{number} octets"
+    return f"{number} bytes"

@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class EntryCounts:
-    """What was found in the store."""
+    """Counts of the entries of a store."""
 
     looked_at: int = 0
     complete: bool = False
-    """All entries were looked at."""
+    """All entries were counted."""
     states: Counter[tuple[EntryKind, EntryState]] = field(default_factory=Counter)
     passed_over: int = 0
-    """Entries that are too old for the rules, and greyd's notes for itself."""
+    """Expired and internal entries."""
     unreadable: int = 0
-    """Entries that no rule can read: of another program, of another type, or broken."""
+    """Entries of another program or type, and broken ones."""
     without_end: int = 0
-    """Entries without a time to live, which greyd itself never writes."""
+    """Entries without a time to live; greyd itself never writes one."""
     hidden: bool = False
     """Some names are hashes."""
     clients: FrequentNames = field(default_factory=FrequentNames)
-    """Networks of triplets that wait."""
+    """Networks of waiting triplets."""
     recipients: FrequentNames = field(default_factory=FrequentNames)
 
     def add(self, records: Iterable[Record], settings: Settings) -> None:
@@ -56,7 +56,7 @@ class EntryCounts:
                 self.unreadable += 1
                 continue
             self.states[entry.kind, entry.state] += 1
-            # The same mail may be known by its identity too: it waits once.
+            # A mail may also have a triplet of its identity: it counts once.
             if entry.kind is EntryKind.TRIPLET and entry.state is EntryState.WAITING:
                 if entry.is_hidden:
                     self.hidden = True
@@ -65,11 +65,11 @@ class EntryCounts:
                 self.recipients.add(entry.names.recipient)
 
     def number(self, kind: EntryKind, *states: EntryState) -> int:
-        """Return how many entries of a kind there are, in some states or in any."""
+        """Return the number of entries of a kind, in the given states or in any."""
         return sum(self.states[kind, state] for state in states or EntryState)
 
     def dump(self, most: int) -> dict[str, Any]:
-        """Return it for a program, with so many names."""
+        """Return it as a JSON object, with at most ``most`` names."""
         triplets = {
             state.value.replace(" ", "_"): self.number(EntryKind.TRIPLET, state)
             for state in (EntryState.WAITING, EntryState.PASSED, EntryState.NEVER_RETURNED)

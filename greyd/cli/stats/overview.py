@@ -20,32 +20,32 @@ if TYPE_CHECKING:
 
 
 PROBE_COUNT = 5
-"""At the store, to see how soon it answers."""
+"""Reads whose duration is measured."""
 
 
 @dataclass
 class StoreStatus:
-    """What is known of the store."""
+    """The state of the store."""
 
     url: str
     tally: EntryCounts | None = None
     size: StoreSize | None = None
     seconds: list[float] = field(default_factory=list)
-    """How long it took to answer, some times."""
+    """Durations of some reads."""
     fault: str = ""
 
     @property
     def name(self) -> str:
-        """Its URL without what is secret in it."""
+        """Its URL without a password."""
         return redact_url(self.url)
 
     async def measure(self, store: Store) -> None:
-        """See how large it is, and how soon it answers.
+        """Measure its size and response times.
 
         Raises:
             StoreError: it does not answer.
         """
-        # The first look makes the connection.
+        # This first request also connects.
         self.size = await store.size()
         self.seconds = []
         for _ in range(PROBE_COUNT):
@@ -54,7 +54,7 @@ class StoreStatus:
             self.seconds.append(time.perf_counter() - started)
 
     def dump(self, most: int) -> dict[str, Any]:
-        """Return it for a program."""
+        """Return it as a JSON object."""
         answers = None
         if self.seconds:
             answers = {
@@ -72,17 +72,17 @@ class StoreStatus:
 
 @dataclass
 class Overview:
-    """All that is known at a moment."""
+    """The servers and the store at one moment."""
 
     store: StoreStatus
     heard: Sequence[FetchedStats] = ()
     now: Mapping[str, Counts] = field(default_factory=dict)
-    """What servers counted since they were asked before, by URL."""
+    """Counts of each server since its previous answer, by URL."""
     privacy: bool = False
 
     @property
     def figures(self) -> list[ServerStats]:
-        """Those of the servers that answered."""
+        """The statistics of the servers that answered."""
         return [each.stats for each in self.heard if each.stats]
 
     @property
@@ -92,12 +92,12 @@ class Overview:
         return ready and not self.store.fault
 
     def periods(self) -> dict[str, CombinedCounts]:
-        """Return what all servers counted together."""
+        """Return the sums over all servers, by period."""
         now = {"now": combined_counts(list(self.now.values()))} if self.now else {}
         return {**now, **combined_periods(self.figures)}
 
     def dump(self, most: int) -> dict[str, Any]:
-        """Return it for a program."""
+        """Return it as a JSON object."""
         return {
             "time": round(time.time(), 3),
             "servers": [each.dump() for each in self.heard],

@@ -16,4 +16,4 @@ Servers = Annotated[
         " By default the one that --metrics names in the settings.",
     ),
 ]
-"""The option of the commands that ask servers."""
+"""The annotation of the ``--server`` option."""

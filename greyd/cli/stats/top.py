@@ -1,4 +1,4 @@
-"""``greyd top``: the same as ``greyd stats``, live."""
+"""``greyd top``: shows ``greyd stats`` live."""
 
 from __future__ import annotations
 
@@ -50,20 +50,18 @@ async def top(
     context: CommandContext,
     server: Servers = None,
     every: Annotated[
-        str, typer.Option(metavar="DURATION", help="Refresh interval.")
+        str, typer.Option(metavar="DURATION", help="Time between refreshes.")
     ] = "2s",
     count: Annotated[
-        int, typer.Option("--count", "-n", metavar="N", min=0, help="Exit after this number of"
-            " refreshes; 0: never.")
+        int, typer.Option("--count", "-n", metavar="N", min=0, help="Refreshes; 0: unlimited.")
     ] = 0,
 ) -> None:  # fmt: skip
-    """Watch what happens: decisions a second, who waits, whether servers and store are well.
+    """Show greyd stats live: decisions per second, waiting mail, the state of servers and store.
 
-    It is what greyd stats shows, refreshed until q or Ctrl-C is pressed. The store is looked
-    through over and over, at a fifth of the speed that it could be, so that no mail has to wait;
-    until all of it has been seen for the first time the numbers are those so far.
+    Press q or Ctrl-C to end. The store is scanned again and again, at a fifth of the possible speed
+    so that no mail waits for it. Until the first scan ends, the counts are incomplete.
 
-    With --json, or where standard output is no terminal, each refresh is one line of JSON.
+    With --json, or if standard output is not a terminal, each refresh is one line of JSON.
 
     Examples:
 
@@ -76,7 +74,7 @@ async def top(
     lower_cpu_priority()
     pause = option_seconds(every, "--every")
     if not 1 <= pause <= 86400:
-        raise CommandError(f"--every={every}: write a duration from 1s to 1d")
+        raise CommandError(f"--every={every}: expected a duration from 1s to 1d")
     watch = _LiveDisplay(
         context, metrics_addresses(server or [], context.settings.metrics), pause, count
     )
@@ -85,7 +83,7 @@ async def top(
 
 @dataclass
 class _LiveDisplay:
-    """What is watched, and until when."""
+    """Fetches and shows the statistics until it is stopped."""
 
     context: CommandContext
     addresses: list[MetricsAddress]
@@ -101,23 +99,23 @@ class _LiveDisplay:
         self._seen_once = asyncio.Event()
 
     async def run(self) -> None:
-        """Watch until it is told to stop."""
+        """Run until the count is reached or a signal or key ends it."""
         loop = asyncio.get_running_loop()
         for number in _STOPS:
             loop.add_signal_handler(number, self._stop.set)
-        looking = asyncio.create_task(self._look_at_store())
+        scanning = asyncio.create_task(self._scan_store())
         try:
             if self.context.as_json or not sys.stdout.isatty():
                 await self._write_lines()
             else:
                 await self._show()
         finally:
-            looking.cancel()
-            await asyncio.wait([looking])
+            scanning.cancel()
+            await asyncio.wait([scanning])
             for number in _STOPS:
                 loop.remove_signal_handler(number)
-        if looking.done() and not looking.cancelled():
-            looking.result()
+        if scanning.done() and not scanning.cancelled():
+            scanning.result()
 
     # The servers and the store ------------------------------------------------------------------
 
@@ -132,8 +130,8 @@ class _LiveDisplay:
             self._before[each.address.url] = each
         self._view.heard, self._view.now = heard, now
 
-    async def _look_at_store(self) -> None:
-        """Look through the store over and over."""
+    async def _scan_store(self) -> None:
+        """Scan the store again and again."""
         view = self._view.store
         while True:
             started = time.monotonic()
@@ -178,7 +176,7 @@ class _LiveDisplay:
     async def _show(self) -> None:
         from rich.live import Live
 
-        # A shell may have told the size that its terminal had; it may be changed.
+        # Rich prefers these to the terminal's size, but they do not follow a resize.
         for name in ("COLUMNS", "LINES"):
             os.environ.pop(name, None)
         loop = asyncio.get_running_loop()
@@ -203,7 +201,7 @@ class _LiveDisplay:
 
     def _take_key(self) -> None:
         typed = os.read(sys.stdin.fileno(), 100)
-        # Nothing more can come from a terminal that is gone.
+        # Empty: the terminal is gone.
         if not typed or b"q" in typed.lower():
             self._stop.set()
 
@@ -213,14 +211,14 @@ class _LiveDisplay:
 
         height = live.console.size.height
         head = Text(time.strftime("greyd top  %Y-%m-%d %H:%M:%S  ") + "q ends", "bold")
-        # A line too many would scroll the first one away.
+        # One line more than fits would scroll the first one away.
         parts = render_screen(self._view, height - 2)
         live.update(Group(head, parts), refresh=True)
 
 
 @contextlib.contextmanager
 def _unbuffered_keys() -> Iterator[None]:
-    """Let keys be read without Enter, and not be shown; Ctrl-C still interrupts."""
+    """Read keys at once and without echo; Ctrl-C still interrupts."""
     if not sys.stdin.isatty():
         yield
         return
