@@ -164,7 +164,7 @@ def test_nonsense_now_and_then_lets_no_mail_pass_and_loses_none(
         assert "store away" not in log
         assert "internal error" not in log
         # Nobody noticed, but whoever reads the log can.
-        has_said(server, "is no answer to what was asked; the connection was closed")
+        has_said(server, "is no reply to the command sent; closed the connection")
 
 
 def test_a_request_of_nonsense_over_and_over_is_answered_and_then_greylisting_is_back(
