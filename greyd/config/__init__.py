@@ -1,1 +1,1 @@
-"""What can be set, and where it comes from."""
+"""Settings: their options, sources and files."""

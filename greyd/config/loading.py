@@ -1,4 +1,4 @@
-"""Where the settings are read from: command line, environment, files; and the secrets they name."""
+"""Loads the settings from command line, environment and configuration file."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def read_settings(
     server_arguments: Sequence[str] = (),
     overrides: Sequence[RawSetting] = (),
 ) -> Settings:
-    """Read all settings: command line, environment, file, what was meant for postgrey, defaults.
+    """Load the settings from command line, environment, file, postgrey's variables, and defaults.
 
     Args:
         arguments: the command line, without the program's and the command's name.
         environment: the process's own, unless another one is given.
-        server_arguments: another process's command line, which counts just less.
-        overrides: values that count more than all of it.
+        server_arguments: another process's command line; ``arguments`` take precedence.
+        overrides: values that take precedence over all others.
 
     Raises:
-        SettingsError: one of them is wrong.
+        SettingsError: one of them is invalid.
     """
     if environment is None:
         environment = os.environ
@@ -55,12 +55,12 @@ def read_settings(
     words, ignored_words = from_words(environment, OWN_OPTIONS)
     variables, unknown = from_environment(environment)
     postgreys, of_its_process, ignored_of_it = from_postgrey(environment)
-    warnings = [f"{variable}: no such setting, ignored" for variable in unknown]
+    warnings = [f"{variable}: unknown setting, ignored" for variable in unknown]
     if rest := [*ignored, *ignored_words, *ignored_of_it]:
         warnings.append(f"ignored, as postgrey does: {excerpt(' '.join(rest))}")
     own = {each.option for each in (*given, *servers, *words, *variables)}
     warnings += [
-        f"{left.where}: that is for postgrey's own process; not taken over"
+        f"{left.where}: ignored, because it concerns postgrey's own process"
         for left in of_its_process
         if left.option not in own
     ]
@@ -86,7 +86,7 @@ def _parsed(content: bytes, path: Path) -> dict[str, object]:
     """Read TOML.
 
     Raises:
-        SettingsError: it is none; the text is one line.
+        SettingsError: the content is not TOML; the message is one line.
     """
     import tomllib
 
@@ -97,5 +97,5 @@ def _parsed(content: bytes, path: Path) -> dict[str, object]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{redacted_path(path)}: {excerpt(str(error))}") from None
     except ValueError:
-        # The standard library's own limit, of the digits of a number.
+        # Python limits the digits of a number.
         raise SettingsError(f"{redacted_path(path)}: a number has too many digits") from None

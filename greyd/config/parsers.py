@@ -1,6 +1,6 @@
 """Parse the text of one option's value.
 
-Each parser returns the value or raises ValueError with what is expected.
+Each parser returns the value, or raises ValueError with a description of what is expected.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     Parser = Callable[[str], Any]
 
 
-# Readers: text → value; ValueError(what is expected) where the text is none ---------------------
-
 INTEGER = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
 MAX_NUMBER = 10**12
 MAX_INT = 2**31 - 1  # of C, which listen(2) takes
 _MIN_STORE_BYTES, _MAX_STORE_BYTES = 2**20, 2**47  # the latter is half of SQLite's own limit
-_A_CENTURY = 36_525 * DAY  # longer lives than that no store can keep
+_A_CENTURY = 36_525 * DAY  # the longest lifetime that stores support
 _RESOLVER = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 
 

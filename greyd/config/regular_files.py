@@ -1,10 +1,12 @@
-"""Reads files that somebody names: regular ones, of a bounded size, without ever waiting."""
+"""Reads regular files of a limited size, without ever blocking."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
+
+from greyd.config.errors import ConfigError
 
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe or a pipe"),
@@ -15,18 +17,18 @@ _KINDS = (
 )
 
 
-class FileError(Exception):
-    """A file can't be read; the text says why, without its name."""
+class FileError(ConfigError):
+    """A file can't be read; the message is the reason, without the file's name."""
 
 
 def read_regular_file(file: str | Path, max_bytes: int) -> bytes:
-    """Return what is in a regular file; /dev/null is an empty one.
+    """Return the content of a regular file; /dev/null is empty.
 
     Raises:
         FileError: it is missing, of another kind, not readable, or larger than ``max_bytes``.
     """
     try:
-        # O_NONBLOCK: to open a named pipe without a writer is to wait for one.
+        # Without O_NONBLOCK, opening a named pipe waits for a writer.
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
             _require_regular(os.fstat(descriptor))
@@ -61,7 +63,7 @@ def _kind(found: os.stat_result) -> str:
 
 
 def _why(file: str | Path, error: OSError) -> str:
-    """Return why a file can't be opened: a socket can't be, nor a device that nothing drives."""
+    """Return why a file can't be opened, e.g. because it is a socket."""
     try:
         found = Path(file).stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Reads the secrets that the settings name files for."""
+"""Reads secrets from the files that the settings name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIN_PRIVACY_KEY_BYTES = 16
 
 
 def read_secrets(settings: Settings) -> Settings:
-    """Return the settings with what stands in the files that hold secrets.
+    """Return the settings with the contents of their secret files.
 
     Raises:
         SecretError: a file can't be read, or holds no secret.

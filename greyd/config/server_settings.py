@@ -1,4 +1,4 @@
-"""The settings of the server on this machine, as another process can find them."""
+"""Finds the settings of the server on this machine, for other commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 SERVICE_FILES = (Path("/etc/default/postgrey"), Path("/etc/default/greyd"))
-"""What ``greyd.service`` takes its environment from; the last counts most."""
+"""The environment files of ``greyd.service``; later ones take precedence."""
 
 FIRST_PROCESS = Path("/proc/1/cmdline")
 
@@ -31,14 +31,13 @@ FIRST_PROCESS = Path("/proc/1/cmdline")
 def read_server_settings(
     arguments: Sequence[str], overrides: Sequence[RawSetting] = ()
 ) -> Settings:
-    """Read the settings of the server that runs here, for a command that looks after it.
+    """Load the settings of this machine's server, for a command about it.
 
-    Its unit's environment files count where the environment says nothing; in a container, so do
-    the options of the first process. ``arguments`` count more than all of it,
-    and ``overrides`` counts most.
+    In order of precedence: ``overrides``, ``arguments``, the options of a container's first
+    process, the environment, the environment files of the systemd unit.
 
     Raises:
-        SettingsError: one of them is wrong, or a file of the unit may not be read.
+        SettingsError: one of them is invalid, or an environment file can't be read.
     """
     environment = {**_service_environment(), **os.environ}
     return read_settings(arguments, environment, _options_of_first_process(), overrides)
@@ -65,7 +64,7 @@ def _service_environment() -> dict[str, str]:
             lines = text.replace("\\\n", "").splitlines()
         except (FileError, UnicodeDecodeError) as error:
             raise SettingsError(
-                f"{file}: {error}; the server is set up there, so run this as root"
+                f"{file}: {error}; it configures the server, so run this as root"
             ) from None
         for line in lines:
             if assigned := re.match(r"\s*((?:GREYD|POSTGREY)_[A-Z_]+)\s*=(.*)", line):

@@ -1,4 +1,4 @@
-"""The settings in force, and how they follow from the options given."""
+"""The settings in force, merged from all sources and validated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings of ``greyd serve``, read and checked."""
+    """All settings of ``greyd serve``, parsed and validated."""
 
     inet: tuple[Endpoint, ...] = ()
     unix: tuple[Path, ...] = ()
@@ -39,7 +39,7 @@ class Settings:
     exim: bool = False
     delay_seconds: int = 300
     delays: tuple[int, ...] = ()
-    """For clients that are clean, unsure, suspicious, listed, where they differ."""
+    """Of clean, unsure, suspicious and listed clients; empty if all have the same."""
     max_age_seconds: int = 35 * DAY
     retry_window_seconds: int = 2 * DAY
     auto_whitelist_clients: int = 5
@@ -102,7 +102,7 @@ class Settings:
     quiet: bool = False
     verbose: bool = False
     warnings: tuple[str, ...] = ()
-    """What is odd but no error, to be logged at the start."""
+    """Messages to log at the start."""
 
     @property
     def delay_varies(self) -> bool:
@@ -117,12 +117,12 @@ class Settings:
 
     @property
     def passes_without_store(self) -> bool:
-        """Whether mail passes while the store is away; while learning nothing is deferred."""
+        """Whether mail passes while the store is unavailable; mode ``learn`` defers none."""
         return self.on_store_failure == "pass" or self.mode == "learn"
 
     @property
     def needs_evidence(self) -> bool:
-        """Whether more is to be found out of a client than its request's triplet."""
+        """Whether decisions need more information about a client than the request has."""
         lists = self.dnsbl or self.rhsbl or self.dnswl
         suspicious = self.delays or self.greylist == "suspicious"
         return bool(self.identity or lists or suspicious or self.learn_outbound)
@@ -147,13 +147,12 @@ _PRESETS: dict[str, dict[str, Any]] = {
 
 
 def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ()) -> Settings:
-    """Make settings of what the sources give, the first source counting most.
+    """Merge sources into settings; earlier sources take precedence.
 
-    Within a source the last value of an option counts; of options that may be given several times
-    all do.
+    Within a source the last value of an option counts; repeatable options keep all values.
 
     Raises:
-        SettingsError: a value can't be read, or two of them can't both be.
+        SettingsError: a value is invalid, or two values contradict each other.
     """
     chosen: dict[str, Any] = {}
     notices = list(warnings)
@@ -162,14 +161,14 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
         for given in source:
             value = _value(given, notices)
             if given.option.field == "store" and values.get("store", value) != value:
-                raise SettingsError(f"{given.where}: two stores; name one")
+                raise SettingsError(f"{given.where}: two different stores; name one")
             if given.option.kind is Arity.MANY:
                 value = (*values.get(given.option.field, ()), value)
             values[given.option.field] = value
         chosen = {**values, **chosen}
     chosen = {**_PRESETS.get(chosen.get("preset", ""), {}), **chosen}
     if isinstance(delays := chosen.get("delay_seconds"), tuple):
-        # What is asked without the classes has the delay of those that one can't be sure of.
+        # Without evidence, a client is unsure.
         chosen |= {"delays": delays, "delay_seconds": delays[DELAYS.index("UNSURE")]}
     settings = Settings(**chosen, warnings=tuple(notices))
     _check(settings)
@@ -177,12 +176,12 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
 
 
 def _value(given: RawSetting, notices: list[str]) -> Any:
-    option, text, where = given
+    option, text, where = given.option, given.text, given.where
     default = _DEFAULTS[option.field]
     if (option.empty_is_default and not text) or (
         option.zero_is_default and _is_zero(option, text)
     ):
-        notices.append(f"{where}={excerpt(text)}: the default is taken ({option.default})")
+        notices.append(f"{where}={excerpt(text)}: using the default ({option.default})")
         return default
     try:
         return option.read(text)
@@ -204,17 +203,17 @@ def _check(settings: Settings) -> None:
             ("auto-whitelist-identities", settings.auto_whitelist_identities),
         ):
             if value:
-                raise SettingsError(f"--{name} means nothing without --identity=spf,name; add it")
+                raise SettingsError(f"--{name} requires --identity=spf,name; add it")
     if settings.privacy_key_file and not settings.privacy:
-        raise SettingsError("--privacy-key means nothing without --privacy; add it")
+        raise SettingsError("--privacy-key requires --privacy; add it")
     if settings.store_password_file and not settings.store.startswith(("redis", "valkey", "unix:")):
         raise SettingsError(
-            "--store-password-file means nothing without a Redis; add --store=redis://HOST/0"
+            "--store-password-file requires a Redis store; add --store=redis://HOST/0"
         )
     of_sentinel = settings.sentinel_user or settings.sentinel_password_file
     if of_sentinel and "+sentinel:" not in settings.store:
         raise SettingsError(
-            "--sentinel-user and --sentinel-password-file mean nothing without Sentinel; add"
+            "--sentinel-user and --sentinel-password-file require Sentinel; add"
             " --store=redis+sentinel://HOST/NAME/0"
         )
     if settings.workers > 1 and settings.store.startswith("memory:"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from greyd.config.errors import SettingsError
 from greyd.config.options import (
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class RawSetting(NamedTuple):
-    """One value as it was written somewhere."""
+@dataclass(frozen=True, slots=True)
+class RawSetting:
+    """The text of one value, and its source."""
 
     option: Option
     text: str
     where: str
-    """How to name the place in a message: ``--delay``, ``GREYD_DELAY``, ``/etc/…: delay``."""
+    """The source as messages name it: ``--delay``, ``GREYD_DELAY``, ``/etc/…: delay``."""
 
 
 # Sources ----------------------------------------------------------------------------------------
@@ -40,11 +42,11 @@ def from_arguments(arguments: Sequence[str]) -> tuple[list[RawSetting], list[str
     """Read a command line (without the program's and the command's name).
 
     Returns:
-        The values in their order, and what stands after the first word that is no option; empty
-        words, which Debian's init script passes, are left out.
+        The values in their order, and the words from the first one that is not an option. Empty
+        words, which Debian's init script passes, are skipped.
 
     Raises:
-        SettingsError: an unknown option, a value missing or too many.
+        SettingsError: an option is unknown, lacks its value, or takes none.
     """
     given: list[RawSetting] = []
     rest = list(arguments)
@@ -62,11 +64,11 @@ def from_arguments(arguments: Sequence[str]) -> tuple[list[RawSetting], list[str
 
 
 def _option(word: str, rest: list[str]) -> RawSetting:
-    """Read the option ``word``, taking its value from ``rest`` where it stands there."""
+    """Read the option ``word``; a separate value is taken from ``rest``."""
     name, equals, text = word.partition("=")
     option = BY_SPELLING.get(name)
     if option is None:
-        raise SettingsError(f"{excerpt(name)}: no such option; see greyd serve --help")
+        raise SettingsError(f"{excerpt(name)}: unknown option; see greyd serve --help")
     if option.kind is Arity.FLAG:
         if equals:
             raise SettingsError(f"{name} takes no value")
@@ -83,10 +85,10 @@ def _option(word: str, rest: list[str]) -> RawSetting:
 
 
 def from_environment(environment: Mapping[str, str]) -> tuple[list[RawSetting], list[str]]:
-    """Read the ``GREYD_…`` variables; several values of one are separated by white space.
+    """Read the ``GREYD_…`` variables; white space separates several values of one variable.
 
     Returns:
-        The values, and the names of variables that mean nothing.
+        The values, and the names of unknown variables.
     """
     given = []
     unknown = []
@@ -103,19 +105,19 @@ def from_environment(environment: Mapping[str, str]) -> tuple[list[RawSetting], 
 
 
 def from_words(environment: Mapping[str, str], variable: str) -> tuple[list[RawSetting], list[str]]:
-    """Read a variable that holds options, in words as systemd makes of ``$VARIABLE``.
+    """Read a variable that holds options, split into words as systemd splits ``$VARIABLE``.
 
     Returns:
         As ``from_arguments``.
 
     Raises:
-        SettingsError: as ``from_arguments``, or a quotation mark is not closed.
+        SettingsError: as ``from_arguments``, or an unclosed quotation mark.
     """
     try:
         given, ignored = from_arguments(shlex.split(environment.get(variable, "")))
     except (ValueError, SettingsError) as error:
         raise SettingsError(f"{variable}: {error}") from None
-    return [each._replace(where=f"{variable}: {each.where}") for each in given], ignored
+    return [replace(each, where=f"{variable}: {each.where}") for each in given], ignored
 
 
 def from_postgrey(
@@ -123,11 +125,12 @@ def from_postgrey(
 ) -> tuple[list[RawSetting], list[RawSetting], list[str]]:
     """Read the variables of Debian's ``/etc/default/postgrey``.
 
-    Where postgrey's process puts its files and whom it runs as is no affair of this one, which may
-    well not have the rights to it.
+    Options about postgrey's own process (its files, its user) do not apply to greyd, which may lack
+    the permissions for them.
 
     Returns:
-        The values; those of postgrey's process; and what stands after a word that is no option.
+        The values; those about postgrey's process; and the words from the first one that is not
+        an option.
 
     Raises:
         SettingsError: as ``from_words``.
@@ -144,14 +147,14 @@ def from_table(table: Mapping[str, object], file: str) -> list[RawSetting]:
     """Read the keys of a TOML file.
 
     Raises:
-        SettingsError: an unknown key, or a value of a type that means nothing.
+        SettingsError: an unknown key, or a value of an unsupported type.
     """
     given = []
     for key, value in table.items():
         option = BY_KEY.get(key) or BY_NAME.get(key)
         where = f"{file}: {excerpt(key)}"
         if option is None or option.name == "config":
-            raise SettingsError(f"{where}: no such setting; see greyd serve --help for the names")
+            raise SettingsError(f"{where}: unknown setting; greyd serve --help lists all")
         values = value if isinstance(value, list) and option.kind is Arity.MANY else [value]
         given += [RawSetting(option, _toml_text(each, where), where) for each in values]
     return given
@@ -165,7 +168,7 @@ def _toml_text(value: object, where: str) -> str:
         return "yes" if value else "no"
     if isinstance(value, str | int | float):
         return str(value)
-    raise SettingsError(f"{where}: give a text, a number, true or false")
+    raise SettingsError(f"{where}: use a string, a number, true or false")
 
 
 def _toml_list(value: object, where: str) -> str:

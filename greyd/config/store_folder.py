@@ -8,22 +8,22 @@ from pathlib import Path
 from greyd.config.errors import SettingsError
 
 SERVICE_FOLDER = Path("/var/lib/greyd")
-"""The folder of its store."""
+"""The folder of the service's store."""
 
 
 def default_folder() -> Path:
-    """Return the folder of the SQLite store where ``--dbdir`` names none."""
+    """Return the folder of the SQLite store without ``--dbdir``."""
     if os.geteuid() == 0 or _is_mine(SERVICE_FOLDER):
         return SERVICE_FOLDER
     return state_home() / "greyd"
 
 
 def state_home() -> Path:
-    """Return the folder in which this user's programs keep what they remember (XDG).
+    """Return this user's folder for programs' state (XDG_STATE_HOME).
 
     Raises:
-        SettingsError: the user has no home: neither HOME nor an entry among the users, as the
-            arbitrary users of some container platforms.
+        SettingsError: the user has no home folder: neither HOME nor an entry in /etc/passwd, e.g.
+            the arbitrary user IDs of some container platforms.
     """
     if given := os.environ.get("XDG_STATE_HOME"):
         return Path(given)
@@ -31,12 +31,12 @@ def state_home() -> Path:
         return Path.home() / ".local" / "state"
     except RuntimeError:
         raise SettingsError(
-            f"user {os.geteuid()} has no home folder; name a folder for the store by --dbdir"
+            f"user {os.geteuid()} has no home folder; name a folder for the store with --dbdir"
         ) from None
 
 
 def _is_mine(folder: Path) -> bool:
-    """Whether a folder belongs to this user, who is then the service's."""
+    """Whether this user owns the folder, and so is the service's user."""
     try:
         return "XDG_STATE_HOME" not in os.environ and folder.stat().st_uid == os.geteuid()
     except OSError:

@@ -1,4 +1,4 @@
-"""The values that several settings share: endpoints, DNS zones, modes, and the names of each."""
+"""Types and names that several settings share: endpoints, DNS zones, modes, signals."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Endpoint(NamedTuple):
     port: int
 
     def to_ask(self) -> Endpoint:
-        """Return where this machine can ask who listens there: of all interfaces on loopback."""
+        """Return an address to connect to; loopback for all interfaces."""
         return self._replace(host=_LOOPBACK.get(self.host, self.host))
 
 
-# Those are what is asked for, and nothing is bound here.
+# Names of an option's values; nothing is bound here.
 _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 ALL_INTERFACES = frozenset(_LOOPBACK)
 """Hosts of an ``Endpoint`` that stand for all addresses of the machine."""
@@ -41,22 +41,22 @@ SIGNALS = (
     "no_ptr", "ptr_mismatch", "helo_not_fqdn", "helo_no_address", "sender_no_mx", "generic_name",
     "dnsbl", "rhsbl", "spf_fail",
 )  # fmt: skip
-"""Marks of spamware that a client can show."""
+"""Signs of spamware."""
 
 
 class Zone(NamedTuple):
-    """A DNS list, and what its answers mean."""
+    """A DNS list, and the meaning of its responses."""
 
     name: str
     delay_seconds: int | None = None
-    """Of those that stand on it; None: as of all that are listed."""
+    """The delay of listed clients; None for the common one."""
     codes: tuple[tuple[int, int], ...] = ()
-    """First and last of the answers that count, as numbers; without any all in 127.0.0.0/8."""
+    """Ranges of response codes that count, as integers; empty for all of 127.0.0.0/8."""
     weight: float = 1.0
-    """A client is listed where the weights of the lists that it stands on reach 1."""
+    """A client counts as listed when the weights of its lists add up to 1."""
     trust: int = 0
-    """The least level of trust that counts, of a whitelist."""
+    """The minimum trust level that counts, for a DNS whitelist."""
 
 
 TRUST = ("none", "low", "medium", "high")
-"""Levels of DNS whitelists (dnswl.org's), the least first."""
+"""Trust levels of DNS whitelists (dnswl.org's), in ascending order."""

@@ -561,7 +561,7 @@ def test_an_empty_text_ends_postgreys_start_and_is_the_default_of_greyd(
         pass
     with greyd(tmp_path, f"--{name}=") as ours, PolicyClient(ours.port) as client:
         assert is_greylisted(client.ask(request()))
-    assert f"warning: --{name}=: the default is taken" in ours.log()
+    assert f"warning: --{name}=: using the default" in ours.log()
 
 
 POSTGREY_STARTS_WITH = (

@@ -38,14 +38,14 @@ UNIT = '```ini title="/etc/systemd/system/a.service"\n[Service]\n'
 WRONG = {
     "a command fails": ("```sh\nfalse\n```", "false\nstatus 1"),
     "another answer": ("```console\n$ echo one\ntwo\n```", "answers\none\n\nand not\ntwo"),
-    "a wrong option": ("```sh\ngreyd serve --dealy=60\n```", "--dealy: no such option"),
+    "a wrong option": ("```sh\ngreyd serve --dealy=60\n```", "--dealy: unknown option"),
     "a warning": ("```sh\ngreyd serve --delay=0\n```", "warns: "),
     "an unknown parameter": (MAIN_CF + "smtpd_restrictoins = a\n```", "unused parameter"),
     "no greylisting": (MAIN_CF + "smtpd_recipient_restrictions =\n```", "250 delivered"),
     "an unknown unit": ("```sh\nsystemctl restart no-such-unit\n```", "no unit no-such-unit"),
     "a wrong unit": (UNIT + "Type=odd\nExecStart=/bin/true\n```", "parse service type"),
     "an unknown package": ("```sh\napt install no-such-package\n```", "status 100"),
-    "an unknown setting": ('```toml title="a.toml"\ndealy = 60\n```', "dealy: no such setting"),
+    "an unknown setting": ('```toml title="a.toml"\ndealy = 60\n```', "dealy: unknown setting"),
     "a bad whitelist": ('```text title="whitelist_clients"\n/(/\n```', "missing )"),
     "an unknown reason": ("```log\naction=pass, reason=good mood\n```", "does not say that"),
 }

@@ -809,7 +809,7 @@ def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
         assert ask(port) == "action=DEFER_IF_PERMIT 4.2.0 wait 77"
         assert greylists(second)
         assert ask_unix(path).startswith(GREYLISTED.encode())
-        has_said(server, "warning: GREYD_COLOUR: no such setting")
+        has_said(server, "warning: GREYD_COLOUR: unknown setting")
 
 
 def test_a_file_alone_is_enough(tmp_path: Path) -> None:
