@@ -24,7 +24,7 @@ _MAX_ATTEMPTS = 5
 
 
 @dataclass(slots=True)
-class Transaction:
+class StoreTransaction:
     """A rule, and the keys of the entries that it reads and may change."""
 
     keys: Sequence[bytes]
@@ -57,7 +57,9 @@ class AdaptiveBatchSize:
         self.size = round(min(max(fitting, self.size / 2, 1), self.size * 2, self.MAX_ITEMS))
 
 
-def in_index_order(store: Store, transactions: Iterable[Transaction]) -> Iterator[Transaction]:
+def in_index_order(
+    store: Store, transactions: Iterable[StoreTransaction]
+) -> Iterator[StoreTransaction]:
     """Sort transactions, 50,000 at a time, so that neighbours in the store change together."""
     rest = iter(transactions)
     while window := list(islice(rest, _SORT_WINDOW)):
@@ -65,7 +67,7 @@ def in_index_order(store: Store, transactions: Iterable[Transaction]) -> Iterato
 
 
 async def transact_all(
-    store: Store, transactions: Iterable[Transaction]
+    store: Store, transactions: Iterable[StoreTransaction]
 ) -> AsyncIterator[list[Any]]:
     """Run many transactions in batches; yields the answers of each batch, in order.
 
@@ -102,7 +104,7 @@ async def _retry(operation: Callable[[], Awaitable[Answer]]) -> Answer:
     return await operation()
 
 
-async def _transact_batch(store: Store, batch: Sequence[Transaction]) -> list[Any]:
+async def _transact_batch(store: Store, batch: Sequence[StoreTransaction]) -> list[Any]:
     """Begin all transactions in one turn of the event loop: the store sends them together."""
     answers: list[Any] = [None] * len(batch)
     finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()

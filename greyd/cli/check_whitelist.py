@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greyd.cli.batches import Transaction, transact_all
+from greyd.cli.batches import StoreTransaction, transact_all
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.errors import CommandError
 from greyd.redaction import excerpt
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 SORTS = ("file", "hits")
 
 
-class _WhitelistFiles(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _WhitelistFiles:
     """The whitelist files to check."""
 
     sources: Mapping[str, Sequence[WhitelistFile]]
@@ -199,7 +201,8 @@ def _as_json(which: str, finding: LintFinding) -> dict[str, Any]:
 # Hits ---------------------------------------------------------------------------------------------
 
 
-class _EntryHits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _EntryHits:
     """An entry, and its hits."""
 
     which: str
@@ -271,7 +274,7 @@ async def _read_hits(
     wanted = [SINCE_KEY, *first]
     stored: list[bytes | None] = []
     async with context.open_store() as store:
-        async for answers in transact_all(store, (Transaction([key], look) for key in wanted)):
+        async for answers in transact_all(store, (StoreTransaction([key], look) for key in wanted)):
             stored += answers
     known = dict(zip(wanted, stored, strict=True))
     lines = []

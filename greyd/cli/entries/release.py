@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.batches import Transaction, transact_all
+from greyd.cli.batches import StoreTransaction, transact_all
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.selection import Selection, parse_selection
 from greyd.cli.errors import CommandError
@@ -123,7 +123,7 @@ async def _release_entries(
         return None, released(key, remembered[0], now, settings)
 
     async for _ in transact_all(
-        store, [Transaction([e.key], partial(rule, e.key)) for e in entries]
+        store, [StoreTransaction([e.key], partial(rule, e.key)) for e in entries]
     ):
         pass
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from greyd.cli.batches import Transaction
+from greyd.cli.batches import StoreTransaction
 from greyd.cli.importing.items import ImportedEntry, ImportOutcome, SkippedEntry
 from greyd.cli.importing.merge import is_expired, merge_rule
 from greyd.escaping import printable
@@ -35,7 +35,7 @@ class ImportCounts:
     """Of the first unreadable items."""
     warnings: list[SourceWarning] = field(default_factory=list)
 
-    def transactions(self, items: Iterable[ImportItem]) -> Iterator[Transaction]:
+    def transactions(self, items: Iterable[ImportItem]) -> Iterator[StoreTransaction]:
         """Yield the transactions that import the items; count the items that need none."""
         for item in items:
             if isinstance(item, ImportedEntry):
@@ -43,7 +43,7 @@ class ImportCounts:
                     self.outcomes[item.kind, ImportOutcome.EXPIRED] += 1
                 else:
                     rule = merge_rule(item, self.now, self.settings, dry_run=self.dry_run)
-                    yield Transaction(item.keys, rule)
+                    yield StoreTransaction(item.keys, rule)
             elif isinstance(item, SkippedEntry):
                 self.outcomes[item.kind, ImportOutcome.SKIPPED] += 1
                 self.skipped[item] += 1
