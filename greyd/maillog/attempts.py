@@ -2,11 +2,11 @@
 
 Each decision of greyd or postgrey is an attempt. In a log without decisions, Postfix's lines show
 attempts too: rejections of greylisted recipients, and the recipients of accepted mail, whose lines
-share a queue ID. From the first decision on, only decisions count, as Postfix's lines are about the
-same attempts. But those lines still add what decisions lack: the HELO name, and the client's name
-if it did not resolve back to the address.
+share a queue ID. From the first decision on, only decisions count, because Postfix's lines report
+the same attempts. Postfix's lines then only add two fields that a decision lacks: the HELO name,
+and the client's name if it did not resolve back to the address.
 
-Everything that a log can make this module store is bounded.
+Memory is bounded, whatever the log contains.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ PROGRAMS = (
 """The programs whose lines are read."""
 
 HOLD_SECONDS = 60
-"""An attempt is held for this time, as later lines may complete it."""
+"""How long an attempt is held back, because later lines may complete it."""
 
 MAX_QUEUED_MESSAGES = 50_000
-"""Messages of which more lines may come."""
+"""Messages that are stored because more of their lines may follow."""
 
 MAX_RECIPIENTS = 1000
-"""Of one message."""
+"""Recipients that are stored for one message."""
 
 MAX_CLIENTS = 100_000
 """Clients whose HELO and reverse names are stored."""
@@ -61,7 +61,7 @@ _LOCAL_NETWORKS = [
 class Attempt:
     """One attempt to deliver one mail to one recipient.
 
-    Not frozen: logs have millions, and what later lines add is set in place.
+    Not frozen: a log has millions of attempts, and later lines set missing fields in place.
     """
 
     when: int
@@ -71,33 +71,33 @@ class Attempt:
     sender: bytes
     recipient: bytes
     passed: bool
-    """Whether it was accepted, as far as greylisting is concerned."""
+    """Whether greylisting let the attempt pass; another check may still have rejected it."""
     reason: str = ""
     """The reason that greyd or postgrey logged; empty if only Postfix logged the attempt."""
     delay_seconds: int | None = None
-    """How long the mail had waited, if the log has it."""
+    """How long the mail had waited; None if the log does not contain the delay."""
     helo: bytes | None = None
     reverse_name: bytes | None = None
     """The client's name if it did not resolve back to its address."""
     identity: bytes = b""
-    """The organisation that the client sent for."""
+    """The organisation that the client sent for; empty if the log does not name one."""
     signals: tuple[str, ...] = ()
 
 
 @dataclass
 class AttemptStatistics:
-    """What was found in a log."""
+    """Counts of the attempts in a log, and of the lines without a date."""
 
     decision_count: int = 0
     """Decisions of greyd or postgrey."""
     postfix_attempt_count: int = 0
     """Attempts that only Postfix logged."""
     undated_count: int = 0
-    """Lines that were skipped, as they have no date."""
+    """Lines that were skipped because they have no date."""
 
 
 def attempts_in(lines: Iterable[LogLine], statistics: AttemptStatistics) -> Iterator[Attempt]:
-    """Yield the attempts in a log, in the order of their times; ``statistics`` counts."""
+    """Yield the attempts in a log, ordered by time, and count them in ``statistics``."""
     return _AttemptCollector(statistics).run(lines)
 
 
@@ -141,7 +141,7 @@ _MISMATCH = (
 
 
 class _AttemptCollector:
-    """Collects attempts, and holds each until later lines may no longer complete it."""
+    """Collects attempts, and holds each one back while later lines may still complete it."""
 
     def __init__(self, statistics: AttemptStatistics) -> None:
         self._statistics = statistics
@@ -152,7 +152,7 @@ class _AttemptCollector:
         self._last = 0.0
 
     def run(self, lines: Iterable[LogLine]) -> Iterator[Attempt]:
-        """Yield the attempts in the order of their times."""
+        """Yield the attempts, ordered by time."""
         held = self._held
         for line in lines:
             if not line.when:
@@ -180,7 +180,7 @@ class _AttemptCollector:
         heapq.heappush(self._held, (when, self._number, attempt))
 
     def _release(self) -> Attempt:
-        """Return the earliest attempt, completed with the client's names; times never go back."""
+        """Remove the earliest attempt, add the client's names, and keep the times in order."""
         when, _, attempt = heapq.heappop(self._held)
         self._last = max(self._last, when)
         names = self._names.get(attempt.client_address)
@@ -193,7 +193,7 @@ class _AttemptCollector:
 
     def _add_decision(self, decision: LoggedDecision) -> None:
         if not self._statistics.decision_count:
-            # Postfix logs the same attempts: its lines about this one are dropped.
+            # Postfix logged this attempt too: drop the attempts that come from its recent lines.
             kept = [each for each in self._held if each[0] < decision.when - HOLD_SECONDS / 2]
             self._statistics.postfix_attempt_count -= len(self._held) - len(kept)
             heapq.heapify(kept)
@@ -252,7 +252,7 @@ class _AttemptCollector:
             self._names_of(found[1]).reverse = found[2]
 
     def _add_delivery(self, queue_id: bytes, recipient: bytes) -> None:
-        """Add the acceptance of a message for a recipient, wherever it is delivered."""
+        """Add an attempt that passed: Postfix accepted a message for a recipient."""
         queued = self._queue.get(queue_id)
         if queued is None or queued.sender is None or recipient in queued.recipients:
             return
@@ -282,5 +282,5 @@ class _AttemptCollector:
 
 
 def _is_local(address: Address) -> bool:
-    """Whether mail from an address is the site's own, which is not greylisted."""
+    """Whether an address belongs to the site itself, whose mail is not greylisted."""
     return any(network.contains(address) for network in _LOCAL_NETWORKS)

@@ -1,4 +1,4 @@
-"""The decisions in log lines of greyd and postgrey."""
+"""Parses the decisions in log lines of greyd and postgrey."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from greyd.maillog.times import parse_iso_time
 class LoggedDecision:
     """A decision of greyd or postgrey; bytes other than printable ASCII are written as ``%XX``.
 
-    Not frozen: for a million decisions that would cost a fifth more time.
+    Not frozen: creating a million frozen records takes a fifth longer.
     """
 
     when: float
@@ -22,11 +22,11 @@ class LoggedDecision:
     action: str
     """``pass`` or ``greylist``."""
     reason: str
-    """Without the part in parentheses."""
+    """The reason, without the part in parentheses."""
     detail: str
     """The part in parentheses, e.g. ``38s missing``; empty if there is none."""
     delay_seconds: int | None
-    """How long mail that passed for the first time had waited."""
+    """How long the mail had waited, if this is its first pass; otherwise None."""
     client_name: bytes
     client_address: bytes
     sender: bytes
@@ -69,8 +69,8 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
     )
 
 
-# The client chooses the sender, so the last ", recipient=" is the one that greyd wrote; and a
-# recipient ends where only fields that greyd adds are left. The pattern takes linear time.
+# The client chooses the sender, so only the last ", recipient=" is certainly greyd's own. The
+# recipient ends where only fields that greyd appends follow. The pattern takes linear time.
 _DECISION = re.compile(
     rb"(?:([0-9A-Za-z]{5,30}): )?action=(pass|greylist), reason=([^,(]{1,60}?)"
     rb"(?: \(([^,]{1,100})\))?(?:, delay=(-?[0-9]{1,12}))?"
@@ -115,7 +115,7 @@ def _parse_json(when: float, text: bytes) -> LoggedDecision | None:
 
 
 def _bytes(value: object) -> bytes:
-    """Return a value of greyd's JSON as its text lines show it."""
+    """Return a value of a JSON line in the form in which greyd's text lines have it."""
     if not isinstance(value, str):
         return b""
     shown = _OUR_ESCAPE.sub(lambda found: f"%{found[1].upper()}", value)

@@ -6,4 +6,4 @@ from greyd.errors import GreydError
 
 
 class MailLogError(GreydError):
-    """A mail log cannot be read, or a line is not of the kind that is wanted."""
+    """A mail log cannot be read, or a line contains neither a decision nor a rejection."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def read_files(
     paths: Sequence[str | Path], find: Find, now: float | None, statistics: ReadStatistics
 ) -> Iterator[LogLine]:
-    """Yield the wanted lines of several files, in the order of their times.
+    """Yield the wanted lines of several files, ordered by time.
 
     Raises:
         MailLogError: a file cannot be read.
@@ -48,9 +48,9 @@ def read_files(
 
 
 def _in_order(sources: Sequence[tuple[float, Iterator[LogLine]]]) -> Iterator[LogLine]:
-    """Merge sources of ordered lines; a source is opened when the time of its first line has come.
+    """Merge sources whose lines are ordered by time; open each source when its first line is next.
 
-    Rotated files of one machine follow one another, so that a line costs one comparison.
+    Rotated files of one machine do not overlap, so a line costs one comparison.
     """
     heap: list[tuple[float, int, LogLine | None]] = [
         (when, place, None) for place, (when, _) in enumerate(sources)
@@ -69,7 +69,7 @@ def _in_order(sources: Sequence[tuple[float, Iterator[LogLine]]]) -> Iterator[Lo
 
 
 class _LogFile:
-    """One file of the log."""
+    """One log file, plain or compressed, or standard input."""
 
     def __init__(self, path: str, now: float, statistics: ReadStatistics) -> None:
         self._path = path
@@ -79,21 +79,21 @@ class _LogFile:
         self._stream = self._open(statistics) if path == "-" else None
 
     def first_time(self) -> float:
-        """Return the time of the first line with a date; 0 if there is none."""
+        """Return the Unix time of the first line with a date; 0 if no line has one."""
         if self._stream is not None:
             return first_time(self._peek(self._stream), TimeParser(self._now))
         with self._open(ReadStatistics()) as stream:
             return first_time(self._peek(stream), TimeParser(self._now))
 
     def lines(self, find: Find) -> Iterator[LogLine]:
-        """Yield the lines that ``find`` points to."""
+        """Yield the lines that ``find`` finds."""
         with self._stream or self._open(self._statistics) as stream:
             form = journal_lines if self._peek(stream).startswith(EXPORT) else text_lines
             yield from form(self._pieces(stream), find, TimeParser(self._now), self._statistics)
 
     def _open(self, statistics: ReadStatistics) -> Stream:
         try:
-            # The reader closes it.
+            # The BufferedReader below closes this file.
             raw = io.FileIO(0, closefd=False) if self._path == "-" else io.FileIO(self._path)
             status = os.fstat(raw.fileno())
             if stat.S_ISREG(status.st_mode):
@@ -113,7 +113,7 @@ class _LogFile:
             return b""
 
     def _pieces(self, stream: Stream) -> Iterator[bytes]:
-        """Yield the content of the file; of a damaged file, what can be read."""
+        """Yield the file's content in blocks; end with a message where the file is damaged."""
         while True:
             try:
                 piece = stream.read1(_READ_BYTES)
@@ -133,7 +133,7 @@ _DAMAGE_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 class _CountingFile(io.RawIOBase):
-    """A raw file that counts the bytes that are read."""
+    """A raw file that counts the bytes read from it."""
 
     def __init__(self, raw: io.FileIO, statistics: ReadStatistics) -> None:
         self._raw = raw

@@ -21,12 +21,12 @@ def read_decisions(
     now: float | None = None,
     statistics: ReadStatistics | None = None,
 ) -> Iterator[LoggedDecision]:
-    """Yield the decisions in logs, in the order of their times.
+    """Yield the decisions in logs, ordered by time.
 
     Args:
         paths: files; ``-`` is standard input.
         now: Unix time that completes dates without a year; by default the current time.
-        statistics: counts what is read.
+        statistics: receives the counts of bytes and skipped lines.
 
     Raises:
         MailLogError: a file cannot be read.
@@ -37,7 +37,7 @@ def read_decisions(
 
 
 def program_pattern(program: bytes) -> bytes:
-    """Return a pattern for the names under which the instances of a program log."""
+    """Return a regular expression for the names that a program's instances log under."""
     head, slash, tail = program.partition(b"/")
     if not slash:
         return re.escape(program)
@@ -49,7 +49,7 @@ def _find_action(block: bytes, start: int) -> int:
 
 
 def total_bytes(paths: Iterable[str | Path]) -> int | None:
-    """Return the size of some files; None if one is not a regular file or cannot be read."""
+    """Return the total size of files; None if one is not a regular file or cannot be read."""
     try:
         files = [Path(path).stat() for path in paths]
     except OSError:

@@ -1,6 +1,6 @@
 """Reads the request behind one log line: a decision of greyd or postgrey, or Postfix's rejection.
 
-A date, a host and a program before it are ignored. Bytes that greyd wrote as ``%XX`` are decoded.
+A date, a host and a program at the beginning are ignored. ``%XX`` escapes are decoded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from greyd.maillog.errors import MailLogError
 
 MAX_LOG_LINE_BYTES = 64 * 1024
 
-# The first match is the program's own: what the client sent comes after it.
+# The first match is the program's own text: text that the client sent comes after it.
 _BEGIN = re.compile(rb"(?:[0-9A-Za-z]{5,30}: )?action=")
 _REJECTION = re.compile(
     rb"reject: RCPT from (?P<client_name>[^\s\[]+)\[(?P<client_address>[0-9A-Fa-f.:]+)\]"
@@ -25,10 +25,10 @@ _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 
 
 def read_log_line(text: str) -> dict[str, bytes]:
-    """Return the attributes of the request that a line is about.
+    """Return the attributes of the request that a line reports.
 
     Raises:
-        MailLogError: the line is of another kind.
+        MailLogError: the line contains neither a decision nor a rejection by Postfix.
     """
     line = text.encode(errors="surrogateescape").strip()
     if len(line) <= MAX_LOG_LINE_BYTES:
@@ -45,7 +45,7 @@ def read_log_line(text: str) -> dict[str, bytes]:
 
 
 def _unwrap(line: bytes) -> str | None:
-    """Return the line inside the JSON of the journal or of a container's log."""
+    """Return the line inside the JSON of the journal or of a container's log, if any."""
     try:
         event = json.loads(line[line.index(b"{") :])
     except (ValueError, RecursionError):
@@ -70,7 +70,7 @@ def _decision(line: bytes) -> dict[str, bytes] | None:
 
 
 def _decode(data: bytes) -> bytes:
-    """Decode the ``%XX`` that greyd and postgrey write for all but printable ASCII."""
+    """Decode the ``%XX`` escapes that greyd and postgrey write for non-printable bytes."""
 
     def byte(found: re.Match[bytes]) -> bytes:
         number = int(found[1], 16)

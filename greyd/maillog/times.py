@@ -1,4 +1,4 @@
-"""The times of log lines: RFC 3164 and ISO 8601."""
+"""Parses the times of log lines: RFC 3164 and ISO 8601."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from datetime import datetime
 
 
 class TimeParser:
-    """Parses the times of one file; each minute only once, as a log has many lines per minute."""
+    """Parses the times of one file; caches minutes, because a log has many lines per minute."""
 
     _MAX_MINUTES = 100_000
 
     def __init__(self, latest: float) -> None:
-        """Take the Unix time of the latest possible line, which decides about missing years."""
+        """Derive missing years from ``latest``, the Unix time of the last possible line."""
         self._latest = latest
         self._minutes: dict[bytes, float] = {}
 
     def time_of(
         self, minute: bytes, second: bytes, fraction: bytes | None, zone: bytes | None
     ) -> float:
-        """Return the Unix time of the parts of ``HEAD``; 0 if there is no such day."""
+        """Return the Unix time for groups that ``HEAD`` matched; 0 if the day does not exist."""
         key = minute + zone if zone else minute
         start = self._minutes.get(key)
         if start is None:
@@ -40,8 +40,8 @@ class TimeParser:
             return 0.0
 
     def _without_year(self, minute: str) -> float:
-        """Return the time in the last year in which it is at most a day after the latest line."""
-        # RFC 3164 has no time zone: its times are local, and so is the comparison.
+        """Return the Unix time in the last year that puts it at most a day after ``latest``."""
+        # An RFC 3164 time has no time zone and is local; so it is compared with a local time.
         latest = datetime.fromtimestamp(self._latest + 86400)  # noqa: DTZ006
         month = _MONTHS.index(minute[:3]) + 1
         day, hour = int(minute[4:6]), int(minute[-5:-3])
