@@ -7,6 +7,7 @@ up, so this module is imported after ``PROMETHEUS_MULTIPROC_DIR`` has been set.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from greyd.config.vocabulary import IDENTITY_WAYS, MODES, SIGNALS
 from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from prometheus_client import Metric
 
@@ -58,6 +59,24 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0
 _DELAY_SECONDS = (60, 120, 300, 450, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800)
 
 
+class BatchHistogram(Histogram):
+    """A histogram that observes several amounts at once.
+
+    ``Histogram.observe`` takes two locks and a walk through the buckets for each amount: twice for
+    each request, that is 2 % of greyd's time. Here each bucket is incremented once for a batch.
+    """
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """Observe each of the amounts."""
+        self._sum.inc(sum(amounts))
+        numbers: dict[int, int] = {}
+        for amount in amounts:
+            bucket = bisect_left(self._upper_bounds, amount)
+            numbers[bucket] = numbers.get(bucket, 0) + 1
+        for bucket, number in numbers.items():
+            self._buckets[bucket].inc(number)
+
+
 class Metrics:
     """The metrics of one process."""
 
@@ -70,7 +89,7 @@ class Metrics:
             "greyd_requests", "Requests answered.", ["action", "reason"], registry=registry
         )
         self.requests = {reason: self._requests.labels(*reason.outcome) for reason in Reason}
-        self.duration = Histogram(
+        self.duration = BatchHistogram(
             "greyd_request_duration_seconds",
             "Time from a request's last byte to its reply.",
             buckets=_SECONDS,
@@ -144,7 +163,7 @@ class Metrics:
             registry=registry,
         )
         self.identities = {way: identities.labels(way) for way in (*IDENTITY_WAYS, "subnet")}
-        store_seconds = Histogram(
+        store_seconds = BatchHistogram(
             "greyd_store_duration_seconds",
             "Time that requests waited for the store.",
             ["operation"],

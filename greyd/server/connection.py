@@ -45,6 +45,16 @@ MAX_UNANSWERED = 100
 _READ_BUFFER = memoryview(bytearray(READ_BYTES))
 """Shared by all connections, which copy what they have read at once."""
 
+# Members under names of their own: on Python 3.11, reading one through its class runs a Python
+# function, several times for each request.
+_IDLE, _BLOCKED, _RUNNING = Progress.IDLE, Progress.BLOCKED, Progress.RUNNING
+_WAITING = Progress.WAITING
+_RECEIVED, _RESUMED, _LOST = ProgressEvent.RECEIVED, ProgressEvent.RESUMED, ProgressEvent.LOST
+_STALLED, _TAKEN, _RETURNED = ProgressEvent.STALLED, ProgressEvent.TAKEN, ProgressEvent.RETURNED
+_REPLIED, _EXHAUSTED = ProgressEvent.REPLIED, ProgressEvent.EXHAUSTED
+_OPEN, _ENDING, _PAUSED = Intake.OPEN, Intake.ENDING, Intake.PAUSED
+_OVERRUN, _ENDED, _CAUGHT_UP = IntakeEvent.OVERRUN, IntakeEvent.ENDED, IntakeEvent.CAUGHT_UP
+
 
 class Connection(asyncio.BufferedProtocol):
     """A policy client; its states are those of ``greyd.server.connection_state``."""
@@ -68,8 +78,8 @@ class Connection(asyncio.BufferedProtocol):
         self._requests: Iterator[Request] = iter(())
         """Parses requests one by one, each only when the one before is answered."""
         self._transport: Any = None
-        self._progress = Progress.IDLE
-        self._intake = Intake.OPEN
+        self._progress = _IDLE
+        self._intake = _OPEN
         self._is_writable = True
         """Whether the transport's buffer of replies has room."""
         self._unanswered_count = 0
@@ -91,17 +101,17 @@ class Connection(asyncio.BufferedProtocol):
         """Take what was read, and answer its requests unless others are being answered."""
         self._unread.append(bytes(_READ_BUFFER[:nbytes]))
         before = self._progress
-        self._progress = PROGRESS[before][ProgressEvent.RECEIVED]
-        if before is Progress.IDLE:
+        self._progress = PROGRESS[before][_RECEIVED]
+        if before is _IDLE:
             self._run()
         else:
             self._transport.pause_reading()
-            self._intake = INTAKE[self._intake][IntakeEvent.OVERRUN]
+            self._intake = INTAKE[self._intake][_OVERRUN]
 
     def eof_received(self) -> bool:
         """Answer the requests received before the client closed its side, then close."""
-        self._intake = INTAKE[self._intake][IntakeEvent.ENDED]
-        return self._progress is not Progress.IDLE
+        self._intake = INTAKE[self._intake][_ENDED]
+        return self._progress is not _IDLE
 
     def pause_writing(self) -> None:
         """Take no more requests: the client does not read its replies."""
@@ -111,13 +121,13 @@ class Connection(asyncio.BufferedProtocol):
         """Take requests again."""
         self._is_writable = True
         before = self._progress
-        self._progress = PROGRESS[before][ProgressEvent.RESUMED]
-        if before is Progress.BLOCKED:
+        self._progress = PROGRESS[before][_RESUMED]
+        if before is _BLOCKED:
             self._run()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - no reply can be sent
         """Drop the connection; what the policy is deciding is still stored."""
-        self._progress = PROGRESS[self._progress][ProgressEvent.LOST]
+        self._progress = PROGRESS[self._progress][_LOST]
         self._discard_requests()
         self._registry.remove(self)
 
@@ -128,27 +138,27 @@ class Connection(asyncio.BufferedProtocol):
         try:
             for _ in range(MAX_REQUESTS_PER_TURN):
                 if not self._is_writable:
-                    self._progress = PROGRESS[self._progress][ProgressEvent.STALLED]
+                    self._progress = PROGRESS[self._progress][_STALLED]
                     return
                 request = self._next_request()
                 if request is None:
                     self._rest()
                     return
-                self._progress = PROGRESS[self._progress][ProgressEvent.TAKEN]
+                self._progress = PROGRESS[self._progress][_TAKEN]
                 self._policy.answer(request, PendingReply(self._send_reply))
-                self._progress = PROGRESS[self._progress][ProgressEvent.RETURNED]
-                if self._progress is not Progress.RUNNING:
+                self._progress = PROGRESS[self._progress][_RETURNED]
+                if self._progress is not _RUNNING:
                     # The reply runs it again.
                     return
         except Exception as error:  # noqa: BLE001 - Postfix connects and asks again
-            self._progress = PROGRESS[self._progress][ProgressEvent.LOST]
+            self._progress = PROGRESS[self._progress][_LOST]
             self._observers.internal_error("connections", error, "closing this connection")
             self.abort()
         else:
             self._loop.call_soon(self._run_again)
 
     def _run_again(self) -> None:
-        if self._progress is Progress.RUNNING:
+        if self._progress is _RUNNING:
             self._run()
 
     def _next_request(self) -> Request | None:
@@ -166,7 +176,7 @@ class Connection(asyncio.BufferedProtocol):
     def _send_reply(self, reply: bytes | None) -> None:
         """Send a reply (None: the request gets none), and go on."""
         before = self._progress
-        self._progress = PROGRESS[before][ProgressEvent.REPLIED]
+        self._progress = PROGRESS[before][_REPLIED]
         self.used_at = time.monotonic()
         if reply is not None:
             self._unanswered_count = 0
@@ -178,17 +188,17 @@ class Connection(asyncio.BufferedProtocol):
             self._unanswered_count += 1
             if self._unanswered_count > MAX_UNANSWERED:
                 self._give_up(f"{MAX_UNANSWERED} requests in a row deserved no answer")
-        if before is Progress.WAITING:
+        if before is _WAITING:
             self._run()
 
     def _rest(self) -> None:
         """Close, or read again: all requests received are answered."""
-        self._progress = PROGRESS[self._progress][ProgressEvent.EXHAUSTED]
+        self._progress = PROGRESS[self._progress][_EXHAUSTED]
         before = self._intake
-        self._intake = INTAKE[before][IntakeEvent.CAUGHT_UP]
-        if before is Intake.ENDING:
+        self._intake = INTAKE[before][_CAUGHT_UP]
+        if before is _ENDING:
             self._transport.close()
-        elif before is Intake.PAUSED and not self._transport.is_closing():
+        elif before is _PAUSED and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _give_up(self, reason: str) -> None:
@@ -198,7 +208,7 @@ class Connection(asyncio.BufferedProtocol):
     def _end(self) -> None:
         """Answer nothing more, and close once the replies are sent."""
         self._discard_requests()
-        self._intake = INTAKE[self._intake][IntakeEvent.ENDED]
+        self._intake = INTAKE[self._intake][_ENDED]
 
     def _discard_requests(self) -> None:
         self._unread.clear()
@@ -208,13 +218,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def finish(self) -> None:
         """Close as soon as all requests received are answered."""
-        self._intake = INTAKE[self._intake][IntakeEvent.ENDED]
-        if self._progress is Progress.IDLE:
+        self._intake = INTAKE[self._intake][_ENDED]
+        if self._progress is _IDLE:
             self._transport.close()
 
     def is_idle(self) -> bool:
         """Whether no request waits for its reply."""
-        return self._progress is Progress.IDLE
+        return self._progress is _IDLE
 
     def abort(self) -> None:
         """Close at once, without sending what is buffered."""
