@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from greyd.monitoring.http import max_connections
+from greyd.monitoring.web.http import max_connections
 
 if TYPE_CHECKING:
     from greyd.monitoring.log import Log

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from greyd import __version__
 from greyd.config.vocabulary import METRICS_ENDPOINT
 from greyd.monitoring.hits_observer import HitsObserver
-from greyd.monitoring.host_check import HostCheck
-from greyd.monitoring.http import MetricsSite, serve_site
 from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.metrics_observer import MetricsObserver
-from greyd.monitoring.status import StatusReporter
 from greyd.monitoring.store_size import StoreSizeMonitor
 from greyd.monitoring.verbose_observer import VerboseObserver
+from greyd.monitoring.web.host_check import HostCheck
+from greyd.monitoring.web.http import MetricsSite, serve_site
+from greyd.monitoring.web.status import StatusReporter
 from greyd.policy.control_poller import ControlPoller
 from greyd.policy.observers import Observers
 from greyd.policy.policy import Policy

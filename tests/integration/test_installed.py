@@ -97,7 +97,7 @@ def test_the_package_serves_is_replaced_and_goes_without_a_trace(fresh: Machine,
     assert fresh.run("greyd --version") == f"greyd {__version__}\n"
     # All can be loaded, also what only an option asks for, and what is compiled.
     modules = "pydantic_core, greyd.dns.resolver"
-    modules += ", greyd.store.redis.opening, greyd.monitoring.http"
+    modules += ", greyd.store.redis.opening, greyd.monitoring.web.http"
     script = f"import sys; sys.path.insert(0, '/usr/lib/greyd'); import {modules}"
     fresh.run(f'/usr/bin/python3 -I -c "{script}"')
     fresh.run(f"dpkg --install {deb}")

@@ -73,7 +73,7 @@ def answers(server: Running) -> bool:
 TASKS = {
     "control polling": "greyd.policy.control_poller:ControlPoller.poll",
     "whitelist hits": "greyd.whitelist.hits:HitCounter.store",
-    "status page": "greyd.monitoring.status:StatusReporter.run",
+    "status page": "greyd.monitoring.web.status:StatusReporter.run",
     "connections": "greyd.server.connection_registry:ConnectionRegistry.close_idle",
     "store": "greyd.store.circuit_breaker:CircuitBreaker.run",
     "store size": "greyd.monitoring.store_size:StoreSizeMonitor.run",
@@ -137,7 +137,7 @@ def test_hits_that_could_not_be_stored_are_stored_after_the_error(tmp_path: Path
 
 def test_a_look_through_the_store_that_fails_leaves_the_page_without_it(tmp_path: Path) -> None:
     metrics = free_port()
-    faults = {"greyd.monitoring.status:summarize_store": "KeyError('unexpected')"}
+    faults = {"greyd.monitoring.web.status:summarize_store": "KeyError('unexpected')"}
     with faulty(tmp_path, faults, f"--metrics=127.0.0.1:{metrics}") as (server, fault):
         has_said(server, "listens on")
         fault.begin()
@@ -179,7 +179,7 @@ def test_the_probing_of_a_store_that_is_away_goes_on_after_an_error(tmp_path: Pa
         ("event loop", "greyd.server.connection_registry:ConnectionRegistry.remove", ".*"),
         ("requests", "greyd.policy.policy:Policy.now", "the mail passes"),
         ("DNS", "greyd.dns.collector:DnsEvidenceCollector._combine", "going on without DNS"),
-        ("metrics port", "greyd.monitoring.status:server_stats", "the page cannot be made"),
+        ("metrics port", "greyd.monitoring.web.status:server_stats", "the page cannot be made"),
     ],
 )
 def test_a_callback_that_raises_is_logged_and_counted(

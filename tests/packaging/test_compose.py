@@ -14,7 +14,7 @@ import yaml
 
 from greyd.config.options import OPTIONS
 from greyd.config.vocabulary import Endpoint
-from greyd.monitoring.host_check import HostCheck
+from greyd.monitoring.web.host_check import HostCheck
 from tests.pages.words import VARIABLES
 
 DOCKER = Path(__file__).parents[2] / "docker"

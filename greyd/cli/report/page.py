@@ -16,7 +16,7 @@ from greyd.cli.report.page_charts import cell_bar, chart, legend, some_labels
 from greyd.cli.report.page_style import page
 from greyd.config.durations import format_duration, format_percentage
 from greyd.escaping import printable
-from greyd.monitoring.html import Column, format_number, join, paragraph, section, table
+from greyd.monitoring.web.html import Column, format_number, join, paragraph, section, table
 from greyd.rules.reasons import GREYLIST
 from greyd.terminal import format_timestamp
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from greyd.cli.report.kinds import DecisionKind
-from greyd.monitoring.html import format_number, join, rectangle
+from greyd.monitoring.web.html import format_number, join, rectangle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

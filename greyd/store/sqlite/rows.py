@@ -35,7 +35,7 @@ FEW_ROWS = _ROWS_PER_STEP // 10
 """If a step of the sweep deletes fewer rows, the next step can wait."""
 
 _KEYS_PER_SELECT = 512
-_LARGEST_ID = 2**63 - 1
+_MAX_ID = 2**63 - 1
 
 _COLUMNS = "id, CAST(key AS BLOB), CAST(value AS BLOB), CAST(expires_at AS INTEGER)"
 """Cast, because somebody may have stored another type by hand."""
@@ -269,7 +269,7 @@ def delete(connection: sqlite3.Connection, now: int, keys: Sequence[bytes]) -> i
     return there
 
 
-NEWEST = _LARGEST_ID
+NEWEST = _MAX_ID
 """A row after all others."""
 
 
@@ -300,7 +300,7 @@ def sweep(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, int]
     end = connection.execute(
         "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (row, _ROWS_PER_STEP)
     ).fetchone()
-    last = end[0] if end else _LARGEST_ID
+    last = end[0] if end else _MAX_ID
     gone = connection.execute(
         "DELETE FROM record WHERE id > ? AND id <= ? AND CAST(expires_at AS INTEGER) <= ?",
         (row, last, now),

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from greyd.monitoring import status_page
 from greyd.monitoring.counter_history import (
     DAY_SECONDS,
     ENTRIES,
@@ -22,8 +21,9 @@ from greyd.monitoring.counter_history import (
     totals_of,
 )
 from greyd.monitoring.stats import server_stats
-from greyd.monitoring.status_page import BAR_SECONDS, BARS, StatusView
 from greyd.monitoring.store_summary import StoreSummary, summarize_store
+from greyd.monitoring.web import status_page
+from greyd.monitoring.web.status_page import BAR_SECONDS, BARS, StatusView
 from greyd.runtime.time_slices import SharedWork
 from greyd.store.errors import StoreError
 

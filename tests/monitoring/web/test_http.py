@@ -18,10 +18,10 @@ from greyd.config.errors import SettingsError
 from greyd.config.settings import merge_settings
 from greyd.config.sources import from_arguments
 from greyd.config.vocabulary import METRICS_ENDPOINT, Endpoint
-from greyd.monitoring import http
-from greyd.monitoring.host_check import HostCheck
-from greyd.monitoring.http import MAX_CONNECTIONS, MetricsSite, max_connections, serve_site
 from greyd.monitoring.metrics import PARTS, Metrics
+from greyd.monitoring.web import http
+from greyd.monitoring.web.host_check import HostCheck
+from greyd.monitoring.web.http import MAX_CONNECTIONS, MetricsSite, max_connections, serve_site
 from greyd.rules.reasons import OUTCOMES, Reason
 from greyd.runtime import time_slices
 from greyd.runtime.time_slices import TimeSlices

@@ -26,9 +26,9 @@ from greyd.monitoring.counter_history import (
     WAITED,
     CountedPeriod,
 )
-from greyd.monitoring.html import Column, format_number, paragraph, rectangle, section, table
-from greyd.monitoring.status_page_frame import END, HEAD, STYLE
 from greyd.monitoring.store_summary import EARLY_BORDERS, LATE_BORDERS, MAX_WAITING, StoreSummary
+from greyd.monitoring.web.html import Column, format_number, paragraph, rectangle, section, table
+from greyd.monitoring.web.status_page_frame import END, HEAD, STYLE
 from greyd.rules.entries import GIVEN_UP_SECONDS
 from greyd.rules.reasons import GREYLIST, Category, Reason
 from greyd.terminal import format_time

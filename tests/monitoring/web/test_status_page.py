@@ -11,8 +11,8 @@ import pytest
 from greyd import __version__
 from greyd.config.settings import Settings
 from greyd.monitoring.counter_history import PASSES, REQUESTS, SERIES, WAITED, CountedPeriod, Series
-from greyd.monitoring.status_page import BARS, StatusView, render
 from greyd.monitoring.store_summary import StoreSummary, WaitingTriplet
+from greyd.monitoring.web.status_page import BARS, StatusView, render
 from greyd.rules.keys import TripletNames
 from greyd.rules.reasons import OUTCOMES
 

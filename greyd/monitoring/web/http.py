@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
-    from greyd.monitoring.host_check import HostCheck
     from greyd.monitoring.metrics import Metrics
+    from greyd.monitoring.web.host_check import HostCheck
     from greyd.runtime.time_slices import TimeSlices
 
 REQUEST_SECONDS = 10

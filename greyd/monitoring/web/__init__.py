@@ -1,0 +1,1 @@
+"""The metrics port: HTTP, the status page, and the statistics for programs."""
