@@ -268,13 +268,14 @@ async def _read_hits(
     for key, (_, entry) in zip(keys, entries, strict=True):
         first.setdefault(key, entry)
 
-    def look(remembered: Remembered) -> tuple[bytes | None, tuple[()]]:
-        return remembered[0], ()
+    def read(remembered: Remembered) -> tuple[bytes | None, tuple[()]]:
+        (text,) = remembered
+        return text, ()
 
     wanted = [SINCE_KEY, *first]
     stored: list[bytes | None] = []
     async with context.open_store() as store:
-        async for answers in transact_all(store, (StoreTransaction([key], look) for key in wanted)):
+        async for answers in transact_all(store, (StoreTransaction([key], read) for key in wanted)):
             stored += answers
     known = dict(zip(wanted, stored, strict=True))
     lines = []

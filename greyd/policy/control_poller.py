@@ -88,7 +88,8 @@ class ControlPoller:
 
 def _read(remembered: Remembered) -> tuple[Control, Sequence[Change]]:
     # A rule, as for requests: reading it needs no further rights in Redis.
-    return Control.load(remembered[0]), ()
+    (text,) = remembered
+    return Control.load(text), ()
 
 
 def _format_time(when: int) -> str:

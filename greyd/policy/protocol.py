@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from greyd.errors import GreydError
 from greyd.rules.request import Request
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ MAX_HELD_BYTES = 8 * 1024
 """Kept of an incomplete request."""
 
 
-class ProtocolError(Exception):
+class ProtocolError(GreydError):
     """The peer does not speak the protocol; its connection has to be closed."""
 
 
-_NAMES = tuple(name.encode() for name in Request._fields[:-1])
+_NAMES = tuple(name.encode() for name in Request._fields if name != "garbage")
 EVIDENCE_ATTRIBUTES = ("helo_name", "reverse_client_name", "policy_context")
 """Attributes that are needed only to collect evidence about a client."""
 

@@ -195,7 +195,8 @@ def change_control(change: Callable[[Control], Control], now: int) -> Rule[Contr
     """Return a rule that changes the record, and returns the new content."""
 
     def rule(remembered: Remembered) -> tuple[Control, Sequence[Change]]:
-        control = change(Control.load(remembered[0]).without_old(now))
+        (text,) = remembered
+        control = change(Control.load(text).without_old(now))
         return control, [Change(CONTROL_KEY, control.dump(), control.ttl_seconds(now))]
 
     return rule

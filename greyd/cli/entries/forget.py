@@ -205,11 +205,12 @@ async def _forget_in_control(store: Store, address: str, settings: Settings) -> 
     naming = _mention_pattern(address)
 
     def rule(remembered: Remembered) -> tuple[int, Sequence[Change]]:
-        before = Control.load(remembered[0])
+        (text,) = remembered
+        before = Control.load(text)
         after = without(before)
         gone = len(before.windows) - len(after.windows) + len(before.acts) - len(after.acts)
         # Also in parts that can't be read: they are lost when the record is written anew.
-        gone = gone or int(naming.search(remembered[0] or b"") is not None)
+        gone = gone or int(naming.search(text or b"") is not None)
         return gone, change_control(without, now)(remembered)[1] if gone else ()
 
     return await store.transact([CONTROL_KEY], rule)

@@ -120,7 +120,8 @@ async def _release_entries(
     store: Store, entries: Sequence[StoredEntry], now: int, settings: Settings
 ) -> None:
     def rule(key: bytes, remembered: Remembered) -> tuple[None, Sequence[Change]]:
-        return None, released(key, remembered[0], now, settings)
+        (text,) = remembered
+        return None, released(key, text, now, settings)
 
     async for _ in transact_all(
         store, [StoreTransaction([e.key], partial(rule, e.key)) for e in entries]

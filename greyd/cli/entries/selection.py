@@ -59,11 +59,6 @@ class Selection:
     """Seen at this time or later."""
 
     @property
-    def is_empty(self) -> bool:
-        """Whether it selects every entry."""
-        return not (self.names_somebody or self.states or self.since)
-
-    @property
     def names_somebody(self) -> bool:
         """Whether it names a client, a sender or a recipient."""
         return bool(self.networks or self.domain or self.sender or self.recipient)
