@@ -1,7 +1,8 @@
 """A bounded LRU cache of DNS answers that no single client network can fill.
 
-Answers that several client networks asked for are kept apart from those that only one network asked
-for. When the cache is full, the latter are evicted first.
+The cache has two parts. A new answer enters the unshared part. When a second client network asks
+for it, the answer moves to the shared part. A full cache evicts from the unshared part first, until
+that part holds only ``1 / UNSHARED_DIVISOR`` of the limits.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ MAX_CACHED_ANSWERS = 20_000
 MAX_CACHED_BYTES = 32 * 1024 * 1024
 
 UNSHARED_DIVISOR = 4
-"""Answers that only one network asked for keep ``1 / UNSHARED_DIVISOR`` of the cache when it is
-full, so a client cannot evict what others share.
+"""A full cache keeps ``1 / UNSHARED_DIVISOR`` of its limits for answers that only one network has
+asked for. So the queries of one client cannot evict the answers that other clients share.
 """
 
 
 class Question(NamedTuple):
-    """What is looked up. A tuple, because the cache is searched by it for each query."""
+    """A DNS question: name and record type. A tuple, because it is the key of the cache."""
 
     name: bytes
     record_type: RecordType
@@ -33,25 +34,30 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """The answer to a question, or the failure to get one."""
+    """The answer to a question, or the reason why the lookup failed."""
 
     answer: DnsAnswer | None
     """None if the lookup failed."""
     failure: str = ""
+    """The reason, if the lookup failed."""
     expires_at: float = 0
+    """A time of the resolver's monotonic clock, in seconds."""
     size_bytes: int = 0
     network: ShareKey | None = None
-    """The network of the client that asked first."""
+    """The network of the first client that asked the question."""
 
 
 class AnswerCache:
-    """Caches answers. Expired ones stay until they are replaced or evicted."""
+    """Caches answers. Expired answers stay until they are replaced or evicted."""
 
     def __init__(self) -> None:
         self._shared, self._unshared = _LruAnswers(), _LruAnswers()
 
     def get(self, question: Question, network: ShareKey) -> CachedAnswer | None:
-        """Return an answer; if another network asked for it first, it counts as shared from now."""
+        """Return the answer to a question, even if it has expired; None if it is not cached.
+
+        If another network was the first to ask the question, the answer becomes a shared one.
+        """
         if entry := self._shared.get(question):
             return entry
         entry = self._unshared.get(question)
@@ -61,7 +67,7 @@ class AnswerCache:
         return entry
 
     def put(self, question: Question, entry: CachedAnswer) -> None:
-        """Store an answer, replacing an older one, and evict what exceeds the limits."""
+        """Store an answer in place of an older one, then evict answers until both limits hold."""
         answers = self._unshared if self._shared.get(question) is None else self._shared
         answers.pop(question)
         answers.put(question, entry)
@@ -82,7 +88,7 @@ class AnswerCache:
 
 
 class _LruAnswers:
-    """Answers in the order of their last use, with their total size."""
+    """Answers in the order of their last use, and their total size in bytes."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[Question, CachedAnswer] = OrderedDict()

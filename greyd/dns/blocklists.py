@@ -1,7 +1,7 @@
 """DNS blocklists and whitelists (RFC 5782): ``7.2.0.192.ZONE`` exists if 192.0.2.7 is listed.
 
-Only answers in 127.0.0.0/8 are listings. Others come from a name server that answers every query;
-127.0.0.1 and 127.255.255.0/24 report an error of the list or of the query (Spamhaus).
+Only answers in 127.0.0.0/8 are listings. An answer outside it comes from a name server that answers
+every query. 127.0.0.1 and 127.255.255.0/24 are error codes of the list (Spamhaus).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 LISTED_WEIGHT = 1.0
-"""A client counts as listed if the weights of the zones that list it reach this sum."""
+"""The minimum sum of weights, over the zones that list a client, for the client to be listed."""
 
 _LOOPBACK = 127
 _NOT_A_LISTING = 0x7F000001
@@ -29,7 +29,7 @@ _ERROR_PREFIX = 0x7FFFFF
 
 
 class DnsListError(DnsError):
-    """A list answers with an error code."""
+    """A list has answered with an error code instead of a listing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +38,35 @@ class DnsListing:
 
     zone: Zone
     code: int
-    """The answer as a number; the largest if there are several."""
+    """The A record as a 32-bit number; the largest one of several."""
 
 
 async def fetch_address_listing(lookup: Lookup, zone: Zone, address: Address) -> DnsListing | None:
-    """Return the listing of a client.
+    """Return the listing of an address in a zone; None if the zone does not list it.
 
     Raises:
-        DnsError: the query failed.
+        DnsError: the query failed, or the list answered with an error code.
     """
     return await _fetch_listing(lookup, zone, reversed_name(address))
 
 
 async def fetch_domain_listing(lookup: Lookup, zone: Zone, domain: bytes) -> DnsListing | None:
-    """Return the listing of a domain, see ``queryable_names``.
+    """Return the listing of a domain in a zone; None if the zone does not list it.
+
+    ``domain`` is one of ``queryable_names``.
 
     Raises:
-        DnsError: the query failed.
+        DnsError: the query failed, or the list answered with an error code.
     """
     return await _fetch_listing(lookup, zone, domain)
 
 
 def queryable_names(zone: Zone, domain: bytes) -> set[bytes]:
-    """Return the names to query for a domain that a stranger chose.
+    """Return the names to look up in a zone for a domain from a request, which may be invalid.
 
-    These are its longest suffix that can be queried, and its registered domain, which a list has
-    whatever precedes it. The set is empty if the domain does not end with two valid labels, as an
-    address literal does.
+    These are the longest suffix that is valid in a query, and the registered domain, because lists
+    contain registered domains. The set is empty if the domain does not end with two valid labels,
+    e.g. if it is an address literal.
     """
     suffix = queryable_suffix(ascii_domain(domain), MAX_NAME_BYTES - len(zone.name) - 1)
     return {suffix, registered_domain(suffix)} - {b""}

@@ -1,7 +1,7 @@
-"""Collects the evidence about a client: DNS, and the names that Postfix passes on.
+"""Collects evidence about a client from DNS and from the names in the request.
 
-All queries of a request are sent at once and share one deadline. If an answer is missing at the
-deadline, greyd is unsure about the client and treats it as it would without DNS.
+All queries of a request are sent at once and share one deadline. If a query has failed or has no
+answer at the deadline, the evidence is ``unsure``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SIGNALS_BY_DNS = {"helo_no_address": helo_no_address, "sender_no_mx": sender_no
 
 @dataclass(slots=True)
 class _DnsFindings:
-    """What the queries of one request have found so far."""
+    """The results of one request's queries, filled in as the answers arrive."""
 
     spf: SpfResult | None = None
     dnsbl: list[DnsListing] = field(default_factory=list)
@@ -53,11 +53,11 @@ class _DnsFindings:
     dnswl: list[DnsListing] = field(default_factory=list)
     signals: set[str] = field(default_factory=set)
     is_complete: bool = True
-    """False if a query failed or was too late."""
+    """False if a query failed, was not answered by the deadline, or was impossible."""
 
 
 class DnsEvidenceCollector:
-    """Collects the evidence that the settings need."""
+    """Collects the evidence that the settings require."""
 
     def __init__(
         self,
@@ -69,10 +69,11 @@ class DnsEvidenceCollector:
         """Create a collector.
 
         Args:
-            settings: which evidence is needed, and the deadline.
+            settings: define the required evidence and the deadline.
             lookup: queries the DNS.
-            override: returns the clients whose listings do not count.
-            on_error: is called with unexpected exceptions.
+            override: returns the clients that are not looked up on blocklists
+                (``--list-override``).
+            on_error: called with each exception that only a fault in greyd explains.
         """
         self._settings = settings
         self._lookup = lookup
@@ -87,7 +88,7 @@ class DnsEvidenceCollector:
     def collect(
         self, request: Request, address: Address, found: Callable[[Evidence], None]
     ) -> None:
-        """Call ``found`` once, with what is known by the deadline; never with an error."""
+        """Call ``found`` once, by the deadline at the latest, with the evidence; never an error."""
         if self._closed:
             found(Evidence(unsure=True))
             return
@@ -106,7 +107,7 @@ class DnsEvidenceCollector:
             found(task.result())
 
     def evidence_without_dns(self, request: Request, address: Address) -> Evidence:
-        """Return what the request alone shows."""
+        """Return the evidence in the request itself, without any query."""
         return self._combine(request, address, _DnsFindings())
 
     def close(self) -> None:
@@ -128,7 +129,7 @@ class DnsEvidenceCollector:
                 task.cancel()
                 findings.is_complete = False
             elif (error := task.exception()) is not None:
-                # A bug in one query must not hide what the others found, such as a listing.
+                # A fault in one query must not hide the results of the others, e.g. a listing.
                 findings.is_complete = False
                 if not isinstance(error, DnsError):
                     self._on_error(error)
@@ -155,7 +156,7 @@ class DnsEvidenceCollector:
             for domain in domains:
                 queryable = queryable_names(zone, domain)
                 names |= queryable
-                # A domain that no list can be queried for may be listed: the client is not clean.
+                # A list may contain a domain that is invalid in a query: the client is not clean.
                 findings.is_complete &= bool(queryable)
             for each in names:
                 yield _check_list(findings.rhsbl, fetch_domain_listing(lookup, zone, each))
@@ -199,7 +200,7 @@ class DnsEvidenceCollector:
     def _identity(
         self, request: Request, address: Address, spf: SpfResult | None
     ) -> ProvenIdentity | None:
-        """Return the identity by the first configured way that proves one."""
+        """Return the identity from the first proof of ``--identity`` that succeeds, or None."""
         for way in self._settings.identity:
             identity = (
                 identity_from_spf(request, spf)
@@ -229,10 +230,9 @@ async def _check_list(listings: list[DnsListing], query: Awaitable[DnsListing | 
 
 
 def _domains_of(request: Request) -> set[bytes]:
-    """Return the domains of the client's name, of its HELO name and of its sender.
+    """Return the domains of the client name, the HELO name and the sender.
 
-    A host name without a dot and an address literal belong to no domain. A sender has a domain
-    unless it is the null sender or lacks an ``@``.
+    A host name without a dot, an address literal, and a sender without ``@`` have no domain.
     """
     name = normal_name(request.client_name)
     if name in {b"", b"unknown"}:

@@ -1,12 +1,13 @@
-"""A fair-share scheduler for DNS lookups: no client network and no domain can occupy them all.
+"""A fair-share scheduler for DNS lookups: no client network and no domain can occupy all of them.
 
-A name server that never answers holds a lookup for seconds, and clients choose whose name servers
-are queried. So each group may only hold a fraction of the free lookups, and further ones are
-queued. The next lookup is of the network that holds the fewest: a network whose lookups are
-answered frees its places at once and overtakes those that wait for silent servers.
+A name server that never answers occupies a lookup for seconds, and a client chooses the domains,
+and so the name servers, that are queried for it. Therefore each group may occupy only a fraction of
+the free lookups; further lookups of the group are queued. The next lookup to start belongs to the
+network with the fewest lookups in flight. So networks whose name servers answer overtake networks
+whose name servers do not.
 
-A lookup counts towards its client's network (IPv4 /24, IPv6 /48), the surrounding wide network
-(/16, /32), and the registered domain that is queried, even if that is a DNS list.
+A lookup counts towards three groups: the client's network (IPv4 /24, IPv6 /48), the wide network
+around it (/16, /32), and the registered domain of the queried name, even if that is a DNS list.
 """
 
 from __future__ import annotations
@@ -26,49 +27,49 @@ if TYPE_CHECKING:
 
 
 MAX_QUEUED = 10_000
-"""Queued lookups. Beyond that, the network with the most loses its last one."""
+"""Maximum number of queued lookups; one more drops the last lookup of the network with the most."""
 
 RESERVED_DIVISOR = 2
-"""``1 / RESERVED_DIVISOR`` of the lookups is reserved for networks that hold none yet."""
+"""``1 / RESERVED_DIVISOR`` of the lookups is reserved for networks without a lookup in flight."""
 NETWORK_DIVISOR = 10
-"""A network may hold ``1 / NETWORK_DIVISOR`` of the free, unreserved lookups, and always one: 25 of
-500 if it is the only network.
+"""A network may have ``1 / NETWORK_DIVISOR`` of the free, unreserved lookups in flight, and at
+least one. While all 500 lookups are free, that is 25.
 """
 MAX_BONUS = 4
-"""A network may hold one lookup more for each of its last lookups that was answered, up to this. A
-lookup that times out resets the bonus.
+"""Maximum bonus of a network. Each answered lookup raises the bonus by one, a time-out resets it to
+0. A network may always have one lookup in flight, plus its bonus.
 """
 MIN_FREE_FOR_BONUS = 100
-"""With fewer lookups free, nobody gets a bonus."""
+"""The bonus applies only while more lookups than this are free."""
 MIN_GROUP_LIMIT = 50
 DOMAIN_DIVISOR = 4
 WIDE_NETWORK_DIVISOR = 2
-"""A domain or a wide network may hold ``MIN_GROUP_LIMIT`` lookups, or this fraction of those free
-if that is more.
+"""A wide network may have ``1 / WIDE_NETWORK_DIVISOR`` of the free lookups in flight, a domain
+``1 / DOMAIN_DIVISOR``, and each at least ``MIN_GROUP_LIMIT``.
 """
 
 MAX_INSPECTED = 32
-"""Queued lookups of a network that are inspected for one whose domain is below its limit."""
+"""Maximum number of a network's queued lookups to inspect for one whose groups have room."""
 MIN_RETRIED = 8
-"""Networks that may try again when a lookup ends, besides those whose own share it was."""
+"""Number of networks that may retry when a lookup ends, besides the lookup's own network."""
 
 _NETWORK_SIZES = Settings(ipv4cidr=24, ipv6cidr=48)
 _WIDE_PREFIX = {32: 16, 128: 32}
 _DOMAIN = "domain"
 _REVERSE_ZONES = (b".in-addr.arpa", b".ip6.arpa")
-"""Names below these belong to no domain's share: only a client's own address is looked up there."""
+"""Names below these zones count towards no domain: they are always the client's own address."""
 
 ShareKey = tuple[str, int | bytes]
-"""The key of a group that lookups count towards: a network, a wide network or a domain."""
+"""Identifies a group of lookups: those of a network, a wide network or a domain."""
 Payload = TypeVar("Payload")
 
 
 @dataclass(frozen=True, slots=True)
 class ClientNetworks:
-    """The groups that a client's lookups count towards."""
+    """The networks that a client's lookups count towards."""
 
     network: ShareKey = ("nobody", 0)
-    """Lookups without a client share one group."""
+    """The default is the group of all lookups without a client."""
     wide_network: ShareKey | None = None
 
 
@@ -86,16 +87,16 @@ def client_networks(address: Address) -> ClientNetworks:
 
 
 class QueuedLookup(Generic[Payload]):
-    """A lookup that a client waits for, queued or in flight."""
+    """A client's lookup, queued or in flight."""
 
     __slots__ = ("groups", "network", "payload")
 
     def __init__(self, payload: Payload, name: bytes, client: ClientNetworks) -> None:
-        """Describe the lookup of ``name`` for ``client``; ``payload`` is the caller's."""
+        """Create the lookup of ``name`` for ``client``; the scheduler does not use ``payload``."""
         self.payload = payload
         self.network = client.network
         self.groups: list[ShareKey] = [] if client.wide_network is None else [client.wide_network]
-        """The wide network and the domain, as far as it has them."""
+        """The wide network and the domain, where the lookup has one."""
         if not name.endswith(_REVERSE_ZONES):
             self.groups.append((_DOMAIN, registered_domain(name) or name))
 
@@ -106,26 +107,31 @@ class FairShareScheduler(Generic[Payload]):
     def __init__(
         self, max_in_flight: int, on_drop: Callable[[QueuedLookup[Payload]], None]
     ) -> None:
-        """Run ``max_in_flight`` lookups at a time; call ``on_drop`` with each that is dropped."""
+        """Create a scheduler.
+
+        Args:
+            max_in_flight: the maximum number of lookups in flight.
+            on_drop: called with each lookup that a full queue drops.
+        """
         self._max_in_flight = max_in_flight
         self._on_drop = on_drop
         self._in_flight = 0
         self._lookup_counts: dict[ShareKey, int] = {}
-        """Lookups in flight by group; a network that only waits has 0."""
+        """Number of lookups in flight by group; 0 for a network with queued lookups only."""
         self._queued: dict[ShareKey, dict[QueuedLookup[Payload], None]] = {}
-        """Queued lookups by network, in the order of inspection."""
+        """Queued lookups by network, in the order in which they are inspected."""
         self._queued_count = 0
         self._ready: dict[ShareKey, None] = {}
         """Networks with queued lookups that may be able to start one."""
         self._blocked: dict[ShareKey, dict[ShareKey, None]] = {}
-        """Networks with queued lookups, by the domain or wide network that is at its limit."""
+        """Networks with queued lookups, by the domain or wide network whose limit blocks them."""
         self._at_limit: dict[ShareKey, None] = {}
-        """Networks with queued lookups that are at their own limit."""
+        """Networks with queued lookups whose own limit is reached."""
         self._bonus: dict[ShareKey, int] = {}
-        """Answered lookups in a row by network, up to ``MAX_BONUS``."""
+        """Number of lookups answered in a row by network, up to ``MAX_BONUS``."""
 
     def enqueue(self, lookup: QueuedLookup[Payload]) -> None:
-        """Queue a lookup; drop one of the network with the most if the queue is full."""
+        """Queue a lookup; if the queue is full, drop the last one of the network with the most."""
         network = lookup.network
         self._queued.setdefault(network, {})[lookup] = None
         self._queued_count += 1
@@ -139,7 +145,7 @@ class FairShareScheduler(Generic[Payload]):
             self._on_drop(last)
 
     def start_next(self) -> QueuedLookup[Payload] | None:
-        """Return the next lookup, which counts as in flight from now; None if none may start."""
+        """Dequeue the next lookup and count it as in flight; return None if no lookup may start."""
         while self._ready and self._in_flight < self._max_in_flight:
             network = min(self._ready, key=self._lookup_counts.__getitem__)
             if self._lookup_counts[network] >= self._limit_of(network):
@@ -154,7 +160,7 @@ class FairShareScheduler(Generic[Payload]):
         return None
 
     def finish(self, lookup: QueuedLookup[Payload], *, is_answered: bool) -> None:
-        """End a lookup in flight; any response counts as an answer."""
+        """End a lookup in flight; ``is_answered`` is true for any response, errors included."""
         network = lookup.network
         before = self._bonus.get(network, 0)
         self._bonus[network] = min(before + 1, MAX_BONUS) if is_answered else 0
@@ -164,14 +170,15 @@ class FairShareScheduler(Generic[Payload]):
             self._forget_if_idle(key)
         for group in lookup.groups:
             self._unblock(group)
-        # This network has room again; the limits of others may have grown, so some retry in turn.
+        # This network has room again. One more free lookup may also raise the limits of other
+        # networks, so a few of these retry in turn.
         for each in [network, *islice(self._at_limit, MIN_RETRIED)]:
             if each in self._at_limit:
                 del self._at_limit[each]
                 self._ready[each] = None
 
     def cancel(self, lookup: QueuedLookup[Payload]) -> None:
-        """Take a lookup out of the queue, if it is queued."""
+        """Remove a lookup from the queue; no effect if it is not queued."""
         lookups = self._queued.get(lookup.network, {})
         if lookup not in lookups:
             return
@@ -195,9 +202,10 @@ class FairShareScheduler(Generic[Payload]):
         )
 
     def _first_startable(self, network: ShareKey) -> QueuedLookup[Payload] | None:
-        """Return a network's first lookup whose groups are below their limits.
+        """Return the first of a network's queued lookups whose groups have room, or None.
 
-        Lookups that cannot start move to the end; if none can, the network is blocked.
+        Inspected lookups without room move to the end of the queue. If no lookup can start, the
+        network is blocked until one of the groups has room.
         """
         lookups = self._queued[network]
         for lookup in list(islice(lookups, MAX_INSPECTED)):
@@ -215,7 +223,7 @@ class FairShareScheduler(Generic[Payload]):
         return max(MIN_GROUP_LIMIT, self._free_count // divisor) - self._lookup_counts.get(group, 0)
 
     def _unblock(self, group: ShareKey) -> None:
-        """Let networks retry that a group has blocked: all of them if it holds nothing any more."""
+        """Let networks that a group blocked retry: all if the group is idle, else a few."""
         networks, room = self._blocked.get(group), self._room_in(group)
         if networks is None or room <= 0:
             return

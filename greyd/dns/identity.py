@@ -1,11 +1,12 @@
-"""The proven identity of a client: the domain it sends for, as a greylisting key and never a pass.
+"""The proven identity of a client: the domain that it sends for.
 
-A provider that retries from another address is still the same provider. There are two proofs:
+The identity is a further greylisting key, so that a provider may retry from another address. It
+never exempts a request by itself. There are two proofs:
 
-- ``spf``: SPF of the sender's domain (for the null sender of the HELO name) passes this address,
-  and does not pass everybody;
-- ``name``: the client's name, which Postfix has confirmed forward, and its HELO name belong to the
-  same organisation, and the name does not look like that of a provider's customer line.
+- ``spf``: the SPF record of the sender's domain (of the HELO name for the null sender) passes the
+  client's address, and does not pass nearly every address;
+- ``name``: the client name, which resolves to the client's address, and the HELO name belong to the
+  same organisation, and the client name is not generic.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProvenIdentity:
-    """The domain that a client sends for."""
+    """The domain that a client is proven to send for."""
 
     domain: bytes
     way: str
-    """``spf`` or ``name``."""
+    """The proof: ``spf`` or ``name``."""
     speaks_for_sender: bool
-    """It is the domain, or the organisation, of the envelope sender."""
+    """Whether it is also the domain (``spf``) or organisation (``name``) of the envelope sender."""
 
 
 def identity_from_spf(request: Request, spf: SpfResult | None) -> ProvenIdentity | None:
-    """Return the identity that SPF proves."""
+    """Return the identity that an SPF result proves; None if it proves no identity."""
     if spf is None or not spf.proves:
         return None
     return ProvenIdentity(spf.domain, "spf", spf.domain == domain_of(request.sender or b""))
 
 
 def identity_from_name(request: Request, address: Address) -> ProvenIdentity | None:
-    """Return the identity that the client's confirmed name and its HELO name share."""
+    """Return the organisation of both client name and HELO name as the identity; None without."""
     name = normal_name(request.client_name)
     organisation = organisation_of(name)
     helo_organisation = organisation_of(normal_name(request.helo_name))

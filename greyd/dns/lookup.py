@@ -1,7 +1,7 @@
 """The interface of DNS lookups: record types, answers and errors.
 
 Names are bytes in lower case without a dot at the end. ``greyd.dns.resolver`` implements the
-interface; it is imported only where an option needs DNS.
+interface; greyd imports it only if an option needs DNS.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class DnsError(GreydError):
-    """A lookup failed, so nothing is known; the text says why."""
+    """A lookup failed: the records are unknown. The text is the reason."""
 
 
 class RecordType(Enum):
-    """The record types that greyd asks for."""
+    """The record types that greyd queries."""
 
     A = "A"
     AAAA = "AAAA"
@@ -29,7 +29,7 @@ class RecordType(Enum):
     PTR = "PTR"
     TXT = "TXT"
 
-    # Record types are part of each cache key, and Enum's own hash is slow.
+    # Record types are part of each cache key, and Enum's own hash is a slow Python function.
     __hash__ = object.__hash__
 
 
@@ -38,12 +38,12 @@ class DnsAnswer:
     """The records of one type that a name has."""
 
     values: tuple[bytes, ...] = ()
-    """A, AAAA: packed addresses (4, 16 bytes). MX, PTR: names, sorted by preference for MX; a null
-    MX (RFC 7505) is one empty name. TXT: the strings of each record, joined. Names in MX and PTR
-    records that are invalid in the DNS are left out.
+    """One value for each record. A, AAAA: the packed address (4, 16 bytes). MX: the host name, in
+    the order of preference; a null MX (RFC 7505) is one empty name. PTR: the name. TXT: the
+    record's strings, joined. MX and PTR records with invalid names are left out.
     """
     exists: bool = True
-    """False if there is no such name (NXDOMAIN); a name without such records has no values."""
+    """False if the name does not exist (NXDOMAIN). An existing name may still have no values."""
 
 
 class Lookup(Protocol):
@@ -52,15 +52,15 @@ class Lookup(Protocol):
     async def query(self, name: bytes, record_type: RecordType) -> DnsAnswer:
         """Return the records of a name, following CNAMEs.
 
-        An invalid name (an empty label, a label over 63 bytes, over 253 bytes in all, unprintable
-        bytes) is answered as nonexistent, without a query.
+        An invalid name does not exist; no query is sent for it. Invalid are an empty label, a label
+        of more than 63 bytes, a name of more than 253 bytes, and unprintable bytes.
 
         Raises:
-            DnsError: time-out, SERVFAIL, REFUSED, too many lookups and the like.
+            DnsError: the lookup failed, e.g. by a time-out, SERVFAIL, REFUSED or too many lookups.
         """
 
     def for_client(self, _address: Address) -> Lookup:
-        """Return a lookup whose queries count towards a client's share."""
+        """Return a lookup whose queries count towards the share of a client's network."""
         return self
 
 
@@ -68,18 +68,18 @@ class DisabledLookup(Lookup):
     """Fails all queries without sending any."""
 
     async def query(self, name: bytes, record_type: RecordType) -> DnsAnswer:  # noqa: ARG002 - a Lookup's
-        """Fail."""
+        """Raise a ``DnsError``."""
         raise DnsError("not asked")
 
 
 class LookupResult(Enum):
-    """How a lookup ended; the values are labels of a metric."""
+    """The result of a lookup; the values are labels of the metric ``greyd_dns_lookups_total``."""
 
     ANSWERED = "answered"
     NXDOMAIN = "nxdomain"
     NODATA = "nodata"
     FAILED = "failed"
-    """SERVFAIL, REFUSED, an unreachable server, a malformed or oversized response."""
+    """SERVFAIL, REFUSED, an unreachable server, or a malformed or oversized response."""
     TIMEOUT = "timeout"
     TOO_MANY = "too many"
-    """Never sent: the limit of lookups, or of the client's share, was reached."""
+    """Not sent, mostly because too many lookups were queued or in flight."""

@@ -1,12 +1,12 @@
-"""The resolver: queries name servers by aiodns (c-ares) and caches the answers.
+"""The resolver: queries name servers through aiodns (c-ares) and caches the answers.
 
-Simultaneous queries for the same question share one lookup. A caller that is cancelled leaves the
-lookup to the others, and its answer is cached nevertheless. Everything that strangers can make grow
-is bounded: lookups in flight, the size of an answer, the cache. Each client network and each domain
-has a share of the lookups in flight (``greyd.dns.fair_share``).
+Simultaneous queries for the same question share one lookup. If a caller is cancelled, a lookup in
+flight continues, and its answer is cached. Clients cause the lookups, so the number of lookups in
+flight, the size of an answer and the size of the cache are bounded. Each client network and each
+domain has a share of the lookups in flight (``greyd.dns.fair_share``).
 
-An answer holds for its TTL, the smallest along a chain of CNAMEs, within ``MIN_TTL_SECONDS`` and
-``MAX_TTL_SECONDS``.
+An answer is cached for the smallest TTL in its chain of CNAMEs, but for at least
+``MIN_TTL_SECONDS`` and at most ``MAX_TTL_SECONDS``.
 """
 
 from __future__ import annotations
@@ -52,36 +52,36 @@ if TYPE_CHECKING:
 
 
 MIN_TTL_SECONDS = 5
-"""Answers are cached at least so long: a TTL of 0 must not cause a lookup for each request."""
+"""Minimum time in the cache: a TTL of 0 must not cause a lookup for each request."""
 
 MAX_TTL_SECONDS = 86400
 
 MAX_LOOKUPS = 500
-"""Lookups in flight."""
+"""Maximum number of lookups in flight."""
 
 MAX_CNAMES = 8
-"""Further queries of one lookup, each because the answer ended in a CNAME."""
+"""Maximum number of further queries per lookup, one for each answer that ends in a CNAME."""
 
 TRIES = 3
-"""Queries sent to each server; each waits twice as long as the one before."""
+"""Number of queries that c-ares sends to each server; each waits twice as long as the previous."""
 
 MIN_TRY_SECONDS = 0.25
-"""How long the first try waits; c-ares waits longer for servers that have been slow."""
+"""Minimum time-out of the first query; c-ares waits longer for a server that has been slow."""
 
 CHANNEL_SECONDS = 60
 CHANNEL_LOOKUPS = 10_000
-"""After so many seconds or lookups the c-ares channel is replaced.
+"""The resolver replaces its c-ares channel after this time or this number of lookups.
 
-A channel has a cache that pycares cannot turn off: it is unbounded, and keeps an empty answer for
-an hour whatever its SOA record says. A new channel also reads /etc/resolv.conf: c-ares notices by
-inotify when the file is replaced, but not if it is a symbolic link or mounted into a container.
+A channel has an unbounded cache that pycares cannot turn off, and that keeps an empty answer for an
+hour whatever its SOA record says. A new channel also reads /etc/resolv.conf again: c-ares detects a
+replaced file by inotify, but not if the file is a symbolic link or mounted into a container.
 """
 
 CLOSE_SECONDS = 1
-"""How long ``close`` waits for c-ares."""
+"""Maximum time that ``close`` waits for c-ares to end cancelled queries."""
 
 _ENTRY_OVERHEAD_BYTES = 400
-"""The approximate size of a cached answer without its name and values."""
+"""Approximate size of a cache entry without the bytes of its name and values."""
 
 _NXDOMAIN = DnsAnswer(exists=False)
 
@@ -90,7 +90,7 @@ logging.getLogger("aiodns").addHandler(logging.NullHandler())
 
 
 class LookupObserver(Protocol):
-    """Counts lookups; it never receives names."""
+    """Counts lookups. It never receives the names."""
 
     def cache_hit(self) -> None:
         """Count an answer from the cache."""
@@ -98,7 +98,7 @@ class LookupObserver(Protocol):
     def lookup_ended(
         self, record_type: RecordType, result: LookupResult, seconds: float | None
     ) -> None:
-        """Count a lookup; ``seconds`` is None if it was never sent."""
+        """Count a lookup and its duration; ``seconds`` is None if it was never sent."""
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class _PendingLookup:
 
     question: Question
     queued: list[QueuedLookup[_PendingLookup]] = field(default_factory=list)
-    """One for each network that waits; once in flight, only the one whose share it takes."""
+    """While queued, one for each client network that waits; in flight, only the one that counts."""
     started_at: float | None = None
     ttl_seconds: float = MAX_TTL_SECONDS
     """The smallest TTL so far."""
@@ -116,7 +116,7 @@ class _PendingLookup:
 
 
 class Resolver(Lookup):
-    """The resolver of a process; it belongs to the event loop of its first query."""
+    """The resolver of a process. All queries must run in the event loop of the first one."""
 
     def __init__(
         self,
@@ -128,11 +128,11 @@ class Resolver(Lookup):
         """Create a resolver.
 
         Args:
-            servers: the name servers' addresses; without any, those in /etc/resolv.conf.
-            timeout_seconds: how long callers wait. They enforce this themselves; the resolver
-                repeats a query early enough for two repeats within this time.
-            observer: is notified of cache hits and of lookups that end.
-            now: a monotonic clock, in seconds.
+            servers: the name servers; if empty, those in /etc/resolv.conf.
+            timeout_seconds: the time that callers wait. The resolver does not enforce it; it
+                derives the time-out of the first query, so that two repeats fit into this time.
+            observer: counts cache hits and lookups.
+            now: returns the time of a monotonic clock, in seconds.
         """
         self._servers = [_server_text(each) for each in servers]
         self._timeout_seconds = timeout_seconds
@@ -152,24 +152,25 @@ class Resolver(Lookup):
     # Queries ------------------------------------------------------------------------------------
 
     def cached(self, name: bytes, record_type: RecordType) -> DnsAnswer | None:
-        """Return the answer if it is known without a lookup."""
+        """Return the answer from the cache; None if a lookup would be needed."""
         return self._known_answer(NO_CLIENT, Question(name, record_type))
 
     async def query(self, name: bytes, record_type: RecordType) -> DnsAnswer:
-        """Query records, see ``greyd.dns.lookup.Lookup``; may be cancelled at any time.
+        """Return the records of a name, see ``greyd.dns.lookup.Lookup``; may be cancelled.
 
-        c-ares accepts only letters, digits and ``_.*/-`` in a name; lookups of others fail.
+        c-ares accepts only letters, digits and ``_.*/-`` in a name; the lookup of another name
+        fails with a ``DnsError``.
         """
         return await self.query_for_client(NO_CLIENT, name, record_type)
 
     def for_client(self, address: Address) -> Lookup:
-        """Return a lookup whose queries count towards a client's share."""
+        """Return a lookup whose queries count towards the share of a client's network."""
         return _ClientLookup(self, client_networks(address))
 
     async def query_for_client(
         self, client: ClientNetworks, name: bytes, record_type: RecordType
     ) -> DnsAnswer:
-        """Query records; a lookup counts towards the client's share."""
+        """Return the records of a name; a lookup counts towards the share of ``client``."""
         question = Question(name.lower(), record_type)
         answer = self._known_answer(client, question)
         if answer is not None:
@@ -194,7 +195,7 @@ class Resolver(Lookup):
         return None if entry is None or entry.expires_at <= self._now() else entry
 
     async def _await_lookup(self, client: ClientNetworks, question: Question) -> CachedAnswer:
-        """Join the pending lookup of a question, or queue a new one, and wait for its end."""
+        """Join the pending lookup of a question or queue a new one, and wait for the answer."""
         if self._closed:
             raise DnsError("the resolver is closed")
         if not QUERYABLE_NAME.fullmatch(question.name):
@@ -215,7 +216,7 @@ class Resolver(Lookup):
             raise
 
     def _abandon_if_unwanted(self, pending: _PendingLookup) -> None:
-        # If several waiters are cancelled at once, the first call has abandoned it already.
+        # If several waiters are cancelled at once, the first call has already abandoned the lookup.
         is_pending = self._pending.get(pending.question) is pending
         if is_pending and pending.started_at is None and all(w.done() for w in pending.waiters):
             self._abandon(pending, "nobody waits for it any more")
@@ -236,14 +237,14 @@ class Resolver(Lookup):
                 self._abandon(pending, f"the lookup can't be started: {error}")
 
     def _on_drop(self, queued: QueuedLookup[_PendingLookup]) -> None:
-        """Take notice that the scheduler has dropped a lookup from its full queue."""
+        """Abandon a lookup that the scheduler has dropped from its full queue."""
         pending = queued.payload
         pending.queued.remove(queued)
         if not pending.queued:
             self._abandon(pending, "too many lookups are queued")
 
     def _abandon(self, pending: _PendingLookup, reason: str) -> None:
-        """End a lookup that was never sent; the failure is not cached."""
+        """Fail a lookup that was never sent, without caching the failure."""
         for queued in pending.queued:
             self._scheduler.cancel(queued)
         del self._pending[pending.question]
@@ -262,7 +263,7 @@ class Resolver(Lookup):
         channel = self._current_channel()
         record_type = pending.question.record_type
         future = channel.query_dns(name.decode("ascii"), record_type.value)
-        # A replaced channel closes itself when nothing refers to it any more.
+        # A replaced channel closes itself when its last reference is gone, so keep one until then.
         self._channels_in_use[future] = channel
         future.add_done_callback(partial(self._on_response, pending, name))
 
@@ -285,7 +286,7 @@ class Resolver(Lookup):
         return self._channel
 
     def _on_response(self, pending: _PendingLookup, name: bytes, future: ResponseFuture) -> None:
-        """Follow a CNAME, or end the lookup."""
+        """Query the target of a CNAME, or end the lookup."""
         del self._channels_in_use[future]
         try:
             outcome = self._read(pending, name, future)
@@ -306,7 +307,7 @@ class Resolver(Lookup):
     def _read(
         self, pending: _PendingLookup, name: bytes, future: ResponseFuture
     ) -> LookupOutcome | None:
-        """Return the outcome; None if the response led to another query."""
+        """Return the outcome of a response; None if its CNAME caused a further query."""
         error = future.exception()
         if error is not None:
             return error_outcome(error, pending.ttl_seconds)
@@ -343,7 +344,7 @@ class Resolver(Lookup):
     # Shutdown -----------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Abandon pending lookups; their callers get a ``DnsError``."""
+        """Stop the resolver; the callers of pending lookups get a ``DnsError``."""
         self._closed = True
         for pending in list(self._pending.values()):
             if pending.started_at is None:
@@ -360,7 +361,7 @@ class Resolver(Lookup):
 
 
 class _ClientLookup(Lookup):
-    """Queries that count towards one client's share."""
+    """Queries the DNS on behalf of one client network."""
 
     def __init__(self, resolver: Resolver, client: ClientNetworks) -> None:
         self._resolver = resolver

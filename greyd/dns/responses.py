@@ -1,7 +1,7 @@
-"""Turns the responses of c-ares into outcomes of lookups, within limits.
+"""Converts the responses of c-ares to outcomes of lookups, and enforces the limits on their size.
 
-c-ares does not pass on the SOA record that comes with NXDOMAIN or with an empty answer (RFC 2308),
-so these are cached for ``NEGATIVE_TTL_SECONDS``.
+c-ares reports NXDOMAIN and an empty answer as errors, without the SOA record (RFC 2308), so both
+are cached for ``NEGATIVE_TTL_SECONDS``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import pycares
 from greyd.dns.lookup import DnsError, LookupResult, RecordType
 
 NEGATIVE_TTL_SECONDS = 60
-"""How long a missing name or record is cached."""
+"""Cache time of a negative answer (NXDOMAIN, or no such records) without an SOA record."""
 
 FAILURE_TTL_SECONDS = 5
-"""How long a failure is cached: the recipients of one message cause the same lookup at once."""
+"""Cache time of a failure: all recipients of a message cause the same lookup within seconds."""
 
 MAX_RECORDS = 256
-"""Records in an answer; a longer answer is a failure."""
+"""Maximum number of records in an answer; a longer answer is a failure."""
 
 MAX_ANSWER_BYTES = 16 * 1024
-"""Bytes of an answer's values; a larger answer is a failure."""
+"""Maximum total size of an answer's values; a larger answer is a failure."""
 
 _LABEL = rb"[!-\-/-~]{1,63}"  # printable, without a dot
 VALID_NAME = re.compile(rb"(?!.{254})" + _LABEL + rb"(?:\." + _LABEL + rb")*")
@@ -49,7 +49,7 @@ _RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class LookupOutcome:
-    """The end of a lookup."""
+    """The outcome of a lookup: its values or its failure, and how long to cache it."""
 
     result: LookupResult
     ttl_seconds: float
@@ -59,14 +59,14 @@ class LookupOutcome:
 
 @dataclass(frozen=True, slots=True)
 class CnameRedirect:
-    """The target of an answer's CNAMEs, if the answer holds no records of the target."""
+    """The target of an answer's CNAMEs, to be queried if the answer has no records for it."""
 
     target: bytes
     ttl_seconds: float
 
 
 class UnusableAnswerError(DnsError):
-    """An answer exceeds a limit, or its CNAMEs lead nowhere."""
+    """An answer exceeds a limit, or its CNAMEs cannot be followed."""
 
 
 def failed_outcome(reason: str) -> LookupOutcome:
@@ -75,7 +75,7 @@ def failed_outcome(reason: str) -> LookupOutcome:
 
 
 def error_outcome(error: BaseException, ttl_seconds: float) -> LookupOutcome:
-    """Return the outcome for an exception of aiodns; ``ttl_seconds`` limits how long it holds."""
+    """Return the outcome for an exception of aiodns; ``ttl_seconds`` limits its cache time."""
     if not isinstance(error, aiodns.error.DNSError):
         return failed_outcome(str(error))
     number, text = error.args
@@ -88,7 +88,13 @@ def error_outcome(error: BaseException, ttl_seconds: float) -> LookupOutcome:
 def read_response(
     response: pycares.DNSResult, name: bytes, record_type: RecordType, ttl_seconds: float
 ) -> LookupOutcome | CnameRedirect:
-    """Return the outcome, or the name to look up next; ``ttl_seconds`` limits how long it holds.
+    """Return the outcome of a response, or the CNAME target to query next.
+
+    Args:
+        response: the response of c-ares.
+        name: the queried name.
+        record_type: the queried type.
+        ttl_seconds: the smallest TTL of the lookup's earlier responses.
 
     Raises:
         UnusableAnswerError: the answer exceeds a limit, or its CNAMEs form a loop.
@@ -115,7 +121,7 @@ def read_response(
 
 
 def _decoded_name(text: str | bytes) -> bytes:
-    """Return a name from c-ares in lower case; unusual bytes in it are escaped by a backslash."""
+    """Return a name from c-ares in lower case; c-ares escapes unusual bytes with a backslash."""
     return (text.encode("ascii") if isinstance(text, str) else text).lower()
 
 
@@ -135,7 +141,7 @@ def _follow_cnames(response: pycares.DNSResult, name: bytes, ttl_seconds: float)
 
 
 def _negative_ttl(response: pycares.DNSResult) -> float | None:
-    """Return how long the absence of records holds (RFC 2308, 5); None without an SOA record."""
+    """Return the TTL of a negative answer (RFC 2308, 5); None without an SOA record."""
     for record in response.authority:
         if isinstance(record.data, pycares.SOARecordData):
             return float(min(record.ttl, record.data.minimum))
@@ -148,7 +154,7 @@ def _values(record_type: RecordType, records: list[Any]) -> tuple[bytes, ...]:
     if record_type is RecordType.MX:
         records.sort(key=lambda record: record.data.priority)
         values = [_decoded_name(record.data.exchange) for record in records]
-        # RFC 7505: a single MX record with the root as its name says that the domain has no mail.
+        # The empty name is a null MX: the domain accepts no mail (RFC 7505).
         values = [each for each in values if _is_valid_name(each) or not each]
     elif record_type is RecordType.PTR:
         values = [_decoded_name(record.data.dname) for record in records]

@@ -1,4 +1,4 @@
-"""The names of addresses in reverse zones and DNS lists."""
+"""Converts addresses to names in reverse zones and DNS lists."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 
 def dotted(address: Address) -> bytes:
-    """Return an address with dots between its bytes (IPv4) or hexadecimal digits (IPv6)."""
+    """Return an address as dotted bytes (IPv4) or dotted hexadecimal digits (IPv6)."""
     if address.bits == 32:
         return b".".join(b"%d" % byte for byte in address.packed)
     return b".".join(bytes([digit]) for digit in address.packed.hex().encode())
 
 
 def reversed_name(address: Address) -> bytes:
-    """Return the name of an address within a DNS list (RFC 5782, 2.1 and 2.4)."""
+    """Return an address's name in a DNS list, without the zone (RFC 5782, 2.1 and 2.4)."""
     return b".".join(reversed(dotted(address).split(b".")))
 
 

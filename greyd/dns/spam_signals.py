@@ -1,7 +1,8 @@
-"""Signals of spam software in the names that a client uses.
+"""Signs of spam software (signals) in the names that a client uses.
 
-Each corresponds to a restriction of Postfix (``reject_unknown_reverse_client_hostname`` and its
-relatives), but only makes a client wait. An attribute that Postfix did not send is no signal.
+Each signal corresponds to a restriction of Postfix, e.g.
+``reject_unknown_reverse_client_hostname``, but only delays the client's mail. An attribute that
+Postfix did not send causes no signal.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def signals_without_dns(request: Request, address: Address) -> Iterator[str]:
-    """Yield the signals that the request itself shows."""
+    """Yield the signals that need no query, by the names of ``--signals``."""
     name = (request.client_name or b"").lower()
     if name == b"unknown" and request.reverse_client_name is not None:
         has_ptr = request.reverse_client_name.lower() != b"unknown"
@@ -36,10 +37,10 @@ def signals_without_dns(request: Request, address: Address) -> Iterator[str]:
 
 
 async def helo_no_address(lookup: Lookup, request: Request) -> bool:
-    """Whether the HELO name has neither addresses nor mail exchangers.
+    """Whether the HELO name is a host name without A, AAAA and MX records.
 
     Raises:
-        DnsError: a query failed, and no other one found records.
+        DnsError: a query failed, and the others found no records.
     """
     helo = normal_name(request.helo_name)
     return is_fqdn(helo) and not await _has_any(
@@ -48,10 +49,10 @@ async def helo_no_address(lookup: Lookup, request: Request) -> bool:
 
 
 async def sender_no_mx(lookup: Lookup, request: Request) -> bool:
-    """Whether the sender's domain accepts no mail: no exchangers and no address, or a null MX.
+    """Whether the sender's domain accepts no mail: no MX and no address, or a null MX.
 
     Raises:
-        DnsError: a query failed, and no other one found records.
+        DnsError: the MX query failed, or an address query failed and the other found no records.
     """
     domain = domain_of(request.sender or b"")
     if not domain or domain.startswith(b"["):
@@ -64,7 +65,11 @@ async def sender_no_mx(lookup: Lookup, request: Request) -> bool:
 
 
 async def _has_any(lookup: Lookup, name: bytes, *record_types: RecordType) -> bool:
-    """Whether a name has records of any of these types; a failed query matters only if not."""
+    """Whether a name has records of any of these types.
+
+    Raises:
+        DnsError: a query failed, and the others found no records.
+    """
     answers = await asyncio.gather(
         *(lookup.query(name, each) for each in record_types), return_exceptions=True
     )

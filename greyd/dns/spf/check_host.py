@@ -2,20 +2,19 @@
 
 greyd has its own implementation because pyspf, the reference, blocks on each DNS query, has had no
 release since 2020, needs a second DNS library, and does not report which term of an included record
-matched. greyd needs the term: it takes a pass as proof of the sender's identity, and a domain that
-lets everybody pass proves nothing. A pass is no proof
+matched. greyd needs the term because it takes a pass as proof of the client's identity, and a
+record that passes nearly every address proves no identity. A pass is no proof if
 
-- by ``all``, ``exists`` or ``ptr``, whose addresses cannot be counted;
-- by a network wider than ``MIN_PREFIX``, nor by such a network around the address of an ``a`` or
-  ``mx``;
-- if the records read so far, and the hosts they name, cover more than ``MAX_PROVEN_ADDRESSES``:
-  many networks are as good as a wide one;
-- if a domain name on the way contains a macro that differs from request to request (``s``, ``l``,
-  ``i``, ``p``, ``h``): the owner's name server sees the client, and can let each of them pass.
+- the term is ``all``, ``exists`` or ``ptr``, whose addresses cannot be counted;
+- the term is a network, or an ``a`` or ``mx`` with a prefix length, wider than ``MIN_PREFIX``;
+- the networks and hosts of the records read so far cover more than ``MAX_PROVEN_ADDRESSES``: many
+  networks can cover as much as one wide network;
+- a domain name that led to the term contains a macro that differs from request to request (``s``,
+  ``l``, ``i``, ``p``, ``h``): it tells the domain's name server about the client, so the server can
+  let each client pass.
 
-An evaluation is bounded whatever the records say (``greyd.dns.spf.limits``), and other requests
-are answered before each further record. Parsed records are cached, invalid ones included. The
-caller sets the time limit.
+``greyd.dns.spf.limits`` bounds an evaluation, and the event loop runs other tasks before each
+further record. Parsed records are cached, including invalid ones. The caller sets the time limit.
 """
 
 from __future__ import annotations
@@ -32,33 +31,33 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
 
 MAX_PROVEN_ADDRESSES = {32: 1 << 25, 128: 1 << 112}
-"""The most addresses, by their bits, that a domain may let pass for a pass to be proof: as many as
-two networks /8, or one /16 of IPv6.
+"""Maximum number of addresses that a domain may let pass for a pass to be proof, by the bits of an
+address: two IPv4 networks /8, or one IPv6 network /16.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class SpfResult:
-    """The result of SPF for an address."""
+    """The result of an SPF evaluation."""
 
     result: str
     """``pass``, ``fail``, ``softfail``, ``neutral``, ``none``, ``temperror`` or ``permerror``."""
     domain: bytes
     """The domain whose record was evaluated."""
     proves: bool = False
-    """The result is a pass, and the record identifies this client."""
+    """Whether the result is a pass that proves the client's identity."""
     term: bytes = b""
-    """The first bytes of the innermost term that matched."""
+    """The matching term of the innermost record; at most ``MAX_TERM_TEXT_BYTES`` of it."""
 
 
 async def check_host(lookup: Lookup, address: Address, sender: bytes, helo: bytes) -> SpfResult:
-    """Evaluate SPF for a client; never raises, as DNS failures are results, too.
+    """Evaluate SPF for a client. Never raises: a DNS failure is the result ``temperror``.
 
     Args:
         lookup: queries the DNS.
         address: the client's address.
-        sender: the envelope sender; if it is empty, the HELO name's record is evaluated. The
-            result for a sender without a domain is ``none``.
+        sender: the envelope sender. For the null sender, the record of the HELO name is evaluated;
+            for a sender without ``@`` the result is ``none``.
         helo: the HELO name.
     """
     local, at, domain = sender.rpartition(b"@")

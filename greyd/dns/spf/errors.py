@@ -8,5 +8,6 @@ from greyd.errors import GreydError
 class SpfPermanentError(GreydError):
     """A record is invalid, or a limit is exceeded (``permerror``; RFC 7208, 2.6.7).
 
-    It never leaves the package, and is no ``DnsError``: an evaluation survives some of those.
+    Only ``greyd.dns.spf`` raises and catches it. It is no ``DnsError``, because an evaluation
+    continues after some of these but never after a permanent error.
     """

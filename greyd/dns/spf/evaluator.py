@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
 
 MIN_PREFIX = {32: 8, 128: 16}
-"""The shortest prefix, by the address's bits, with which a network still identifies its client."""
+"""Minimum prefix length of a network that identifies its client, by the bits of an address."""
 
 _VERSION = re.compile(rb"v=spf1(?: |\Z)", re.IGNORECASE)
 _REQUEST_LETTERS = frozenset(b"sliph")
@@ -42,16 +42,18 @@ _record_cache = RecordCache()
 
 @dataclass(frozen=True, slots=True)
 class SpfVerdict:
-    """The result of a record, and the term that decided it."""
+    """The result of a record, and the term that matched."""
 
     result: str
     is_specific: bool = False
-    """The term identifies the client: it names its network, by names that are the same for all."""
+    """Whether the term identifies the client: its network has at least ``MIN_PREFIX``, and the
+    domain names that led to it do not depend on the request.
+    """
     term: bytes = b""
 
 
 class Evaluator:
-    """One evaluation, with the state that its limits need."""
+    """One evaluation: the client's attributes, and the counts that its limits apply to."""
 
     def __init__(
         self, lookup: Lookup, address: Address, local: bytes, domain: bytes, helo: bytes
@@ -65,13 +67,13 @@ class Evaluator:
         self._dns_term_count = 0
         self._byte_count = self._term_count = self._macro_count = self._address_count = 0
         self._void_terms: set[int] = set()
-        """The numbers of the terms with a query that found nothing."""
+        """The numbers of the terms with a query without records (RFC 7208, 4.6.4: void lookup)."""
         self._validated_names: list[bytes] | None = None
         self.passed_counts = {32: 0, 128: 0}
-        """The number of addresses that the records so far let pass, by the addresses' bits."""
+        """Number of addresses that the records read so far let pass, by the bits of an address."""
 
     async def evaluate(self, domain: bytes, *, is_fixed: bool) -> SpfVerdict:
-        """Evaluate a domain's record; ``is_fixed`` says that the name is the same for all clients.
+        """Evaluate the record of a domain; ``is_fixed`` if its name does not depend on the request.
 
         Raises:
             SpfPermanentError: a record is invalid, or a limit is exceeded.
@@ -81,7 +83,7 @@ class Evaluator:
         if record is None:
             return SpfVerdict("none")
         for term in record.terms:
-            # Most terms of a long record are networks, which need no coroutine.
+            # Most terms of a long record are networks; matching one needs no coroutine.
             if isinstance(term, NetworkTerm):
                 verdict = self._match_network(term, is_fixed=is_fixed)
             else:
@@ -101,7 +103,7 @@ class Evaluator:
     # Records ------------------------------------------------------------------------------------
 
     async def _record_of(self, domain: bytes) -> SpfRecord | None:
-        """Return a domain's record, counted; None if it has none."""
+        """Return the SPF record of a domain, counted towards the limits; None without a record."""
         if not _is_domain(domain):
             return None
         texts = (await self._lookup.query(domain, RecordType.TXT)).values
@@ -111,7 +113,7 @@ class Evaluator:
         if len(records) > 1:
             raise SpfPermanentError
         if self._byte_count:
-            # Answer other requests before each further record.
+            # Let other requests run before each further record.
             await asyncio.sleep(0)
         record = _record_cache.parse(records[0])
         self._byte_count += record.byte_count
@@ -137,7 +139,7 @@ class Evaluator:
         return SpfVerdict(term.result, is_fixed and term.prefix >= MIN_PREFIX[bits], term.text)
 
     async def _match(self, term: Term, domain: bytes, *, is_fixed: bool) -> SpfVerdict | None:
-        """Return the verdict if a term matches."""
+        """Return the verdict of a term; None if the term does not match."""
         if term.mechanism == b"all":
             return SpfVerdict(term.result, term=term.text)
         self._count_dns_term()
@@ -177,7 +179,7 @@ class Evaluator:
         return False
 
     async def _has_neighbour(self, name: bytes, prefix: int) -> bool:
-        """Whether a host has an address in the client's network of this prefix length."""
+        """Whether a host has an address in the client's network, which has this prefix length."""
         bits = self._address.bits
         values = await self._addresses_of(name, self._address_type)
         self.passed_counts[bits] += len(values) << (bits - prefix)
@@ -210,9 +212,9 @@ class Evaluator:
         return values
 
     async def _validate_names(self) -> list[bytes]:
-        """Return the client's names that resolve to its address (RFC 7208, 5.5).
+        """Return the names of the client's address that resolve back to it (RFC 7208, 5.5).
 
-        A query that fails counts as a name that does not.
+        If the query for a name fails, the name does not count.
         """
         if self._validated_names is None:
             self._validated_names = []
@@ -248,9 +250,9 @@ class Evaluator:
         return expand(spec, values)
 
     async def _validated_name(self, domain: bytes) -> bytes:
-        """Return the client's name for the macro ``p`` (RFC 7208, 7.3)."""
+        """Return the value of the macro ``p``: the client's validated name (RFC 7208, 7.3)."""
         if self._validated_names is None:
-            # The macro's queries count like those of a term (RFC 7208, 4.6.4).
+            # The macro counts as a term that causes queries (RFC 7208, 4.6.4).
             self._count_dns_term()
         names = await self._validate_names()
         below = [name for name in names if is_or_is_below(name, domain)]
@@ -259,7 +261,7 @@ class Evaluator:
 
 
 def _is_domain(name: bytes) -> bool:
-    """Whether a name has several labels of a valid length (RFC 7208, 4.3)."""
+    """Whether a name has at least two labels, all of a valid length (RFC 7208, 4.3)."""
     if len(name) > MAX_NAME_BYTES:
         return False
     labels = name.split(b".")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from greyd.dns.spf.record import DomainSpec
 
 _MAX_VALUE_BYTES = MAX_NAME_BYTES + 2
-"""The end of a macro's value that can matter: two bytes more show that a name is too long, or ends
-with a dot.
+"""Only this many bytes at the end of a macro's value can affect the name: beyond the longest name,
+one byte for a dot at the end, and one that shows that the name is too long.
 """
 
 _URL_ESCAPED = tuple(
@@ -26,10 +26,10 @@ _URL_ESCAPED = tuple(
 
 
 def expand(spec: DomainSpec, values: Mapping[int, bytes]) -> bytes:
-    """Return the domain name of a spec; ``values`` holds the value of each letter.
+    """Return the domain name of a domain-spec; ``values`` has the value of each macro letter.
 
-    If the name is too long, labels are dropped from the left (RFC 7208, 7.3). It is built from
-    its end, and no further than needed.
+    If the name is too long, labels are dropped from the left (RFC 7208, 7.3). The expansion starts
+    at the end of the name and stops when the name is too long.
     """
     name = b""
     for part in reversed(spec.parts):

@@ -1,6 +1,6 @@
-"""The grammar of SPF records (RFC 7208, 4.6 and 7.1).
+"""Parser of SPF records (RFC 7208, 4.6 and 7.1).
 
-The explanation of a fail (``exp``) is parsed but never looked up.
+The modifier ``exp``, the explanation of a fail, is validated but never looked up.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from greyd.dns.spf.record import (
 )
 
 MAX_TERM_TEXT_BYTES = 255
-"""The part of a directive's text that is kept to be shown."""
+"""Maximum length of a directive's text that is kept for display."""
 
 RESULTS = {b"+": "pass", b"-": "fail", b"~": "softfail", b"?": "neutral"}
-"""The results of directives, by their qualifiers."""
+"""The result of a directive by its qualifier."""
 
 _MACRO = re.compile(rb"%(?:\{([slodiphcrtv])([0-9]*)(r?)([.\-+,/_=]*)\}|([%_-]))", re.IGNORECASE)
 _LITERALS = re.compile(rb"[\x21-\x24\x26-\x7e]+")
@@ -53,7 +53,7 @@ class RecordParser:
         Raises:
             SpfPermanentError: the record is invalid, or exceeds a limit.
         """
-        # A macro has one or two percent signs, so these limits hold before anything is parsed.
+        # A macro has at most two percent signs, so this check bounds the work before parsing.
         if not text.isascii() or len(text) > MAX_RECORD_BYTES or text.count(b"%") > 2 * MAX_MACROS:
             raise SpfPermanentError
         words = [word for word in text[6:].split(b" ") if word]
@@ -78,7 +78,7 @@ class RecordParser:
 
     def _read_word(self, word: bytes) -> None:
         if ip4 := _IP4.fullmatch(word):
-            # Most terms of most records; the general way takes three times as long.
+            # Most terms of most records are ip4, so they have a short cut.
             self._terms.append(_ip4_term(ip4))
         elif modifier := _MODIFIER.fullmatch(word):
             name, value = modifier[1].lower(), modifier[2]
@@ -160,7 +160,7 @@ def _read_network(text: bytes, bits: int) -> tuple[int, int]:
 
 
 def _read_prefixes(text: bytes) -> tuple[bytes, PrefixLengths]:
-    """Split ``/24//64`` off the end of a mechanism; return what precedes it, and the lengths."""
+    """Split prefix lengths such as ``/24//64`` off a mechanism; return the rest and the lengths."""
     cidr = _CIDR.search(text)
     if cidr is None:
         raise SpfPermanentError
@@ -172,7 +172,7 @@ def _read_prefixes(text: bytes) -> tuple[bytes, PrefixLengths]:
 
 
 def _ends_with_top_label(text: bytes) -> bool:
-    """Whether the text after the last macro ends with a top-level label, which is not numeric."""
+    """Whether a literal ends with a dot and a top-level label, which is not numeric."""
     _, dot, label = text.removesuffix(b".").rpartition(b".")
     return bool(dot and _TOP_LABEL.fullmatch(label)) and not label.isdigit()
 
@@ -185,7 +185,7 @@ def _macro(macro: re.Match[bytes]) -> Macro:
     count = digits.lstrip(b"0")
     if lower in _EXPLANATION_LETTERS or (digits and not count):
         raise SpfPermanentError
-    # No value has a thousand parts, so a longer number keeps all of them.
+    # No value has a thousand parts, so a number of four or more digits keeps all parts.
     kept_count = int(count) if 0 < len(count) <= 3 else 0
     delimiters = bytes(sorted(set(delimiters))) or b"."
     return Macro(lower, letter.isupper(), kept_count, bool(reverse), delimiters)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """A macro such as ``%{l1r-}``; ``%%``, ``%_`` and ``%-`` are macros with a fixed text."""
+    """A macro such as ``%{l1r-}``, or one of ``%%``, ``%_`` and ``%-``, whose text is fixed."""
 
     letter: int = 0
     """The code of the letter in lower case; 0 for a fixed text."""
     is_escaped: bool = False
-    """The letter is written in upper case, so the value is URL-escaped."""
+    """Whether to URL-escape the value; the record says so by an upper-case letter."""
     kept_count: int = 0
-    """The number of parts kept from the right; 0 keeps all."""
+    """Number of parts to keep, from the right; 0 keeps all."""
     is_reversed: bool = False
     delimiters: bytes = b"."
     text: bytes = b""
@@ -22,11 +22,11 @@ class Macro:
 
 @dataclass(frozen=True, slots=True)
 class DomainSpec:
-    """A domain name that may contain macros; without parts it is the domain of the record."""
+    """A domain name that may contain macros; without parts, the domain of the record itself."""
 
     parts: tuple[bytes | Macro, ...] = ()
     letters: frozenset[int] = frozenset()
-    """The macros' letters, in lower case."""
+    """The codes of the macros' letters, in lower case."""
 
 
 CURRENT_DOMAIN = DomainSpec()
@@ -56,7 +56,7 @@ class NetworkTerm:
     result: str
     """The result if the network contains the client's address."""
     number: int
-    """The network's address."""
+    """The network's address as a number."""
     prefix: int
     bits: int
     """32 or 128."""
@@ -64,7 +64,7 @@ class NetworkTerm:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Any other directive: a mechanism, and the result if it matches."""
+    """A directive other than ``ip4`` and ``ip6``: a mechanism, and the result if it matches."""
 
     text: bytes
     """The first ``MAX_TERM_TEXT_BYTES`` of the directive."""
@@ -83,12 +83,12 @@ class SpfRecord:
     redirect: DomainSpec | None
     byte_count: int
     term_count: int
-    """Directives and modifiers."""
+    """Number of directives and modifiers."""
     macro_count: int
     passed_counts: dict[int, int]
-    """The number of addresses that its networks let pass, by the addresses' bits."""
+    """Number of addresses that its networks let pass, by the bits of an address."""
 
     @property
     def memory_bytes(self) -> int:
-        """The approximate size in memory."""
+        """The approximate size of the record in memory."""
         return 700 + self.byte_count + 300 * self.term_count + 200 * self.macro_count

@@ -1,4 +1,4 @@
-"""A bounded LRU cache of parsed SPF records, by their text."""
+"""A bounded LRU cache of parsed SPF records. The key is the text of a record."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 MAX_CACHED_RECORDS = 5000
 MAX_CACHED_BYTES = 8 * 1024 * 1024
-"""The approximate size of all cached records."""
+"""Maximum size of all cached records, as far as it can be estimated."""
 
 _INVALID_RECORD_BYTES = 300
 
 
 class RecordCache:
-    """Parses records and caches the results, invalid records included."""
+    """Parses SPF records and caches the results, including those of invalid records."""
 
     def __init__(self) -> None:
         self._records: OrderedDict[bytes, SpfRecord | None] = OrderedDict()
@@ -27,7 +27,7 @@ class RecordCache:
         self._memory_bytes = 0
 
     def parse(self, text: bytes) -> SpfRecord:
-        """Return the parsed record.
+        """Return the parsed record, from the cache if possible.
 
         Raises:
             SpfPermanentError: the record is invalid, or exceeds a limit.
