@@ -1,4 +1,4 @@
 """The checks of ``greyd doctor``, one module per subject.
 
-Each module collects facts and has pure functions that turn them into findings.
+Each module has functions that collect facts, and pure functions that turn facts into findings.
 """

@@ -47,26 +47,26 @@ if TYPE_CHECKING:
 
 Findings = Sequence[Finding]
 Check = Callable[[], Findings | Awaitable[Findings]]
-"""Collects facts and judges them."""
+"""Collects facts about one subject; returns the findings."""
 
 
 async def check_all(
     access: StoreAccess, *, main_cf: str | None, exchangers: Sequence[str], thorough: bool
 ) -> list[Finding]:
-    """Run all checks of the server whose settings ``access`` has.
+    """Run all checks; return their findings, grouped by subject.
 
     Args:
-        access: the server's settings and its store.
-        main_cf: the folder of Postfix's main.cf; None for Postfix's own.
+        access: gives the server's settings and opens its store.
+        main_cf: the folder that contains main.cf; None for Postfix's default folder.
         exchangers: URLs of the metrics ports of other mail exchangers.
         thorough: whether SQLite checks the whole content of its file.
 
     Raises:
-        GreydError: the settings or the store are unusable; a check that merely fails is a finding.
+        GreydError: the settings or the store are unusable. A failed check is a finding instead.
     """
     settings = access.settings
     listeners = await active_listeners(settings)
-    # Asked before any thread starts: Unix sockets are opened with another user's rights.
+    # Before any thread starts: opening a Unix socket changes the rights of the whole process.
     server = _ServerCheck(settings, listeners, main_cf)
     asked = await run_checks([("server", server.run)])
     metrics = server.metrics
@@ -92,12 +92,13 @@ async def check_all(
 
 
 async def run_checks(checks: Sequence[tuple[str, Check]]) -> list[Finding]:
-    """Run checks at the same time; return their findings in the order of the checks.
+    """Run checks concurrently; return their findings in the order of the checks.
 
-    A check that raises something unexpected becomes a finding of its group, and the others go on.
+    If a check raises an unexpected exception, a finding in its group reports it, and the other
+    checks continue.
 
     Raises:
-        GreydError: a check cannot go on; the other checks are cancelled.
+        GreydError: a check raised it; the other checks are cancelled.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -113,7 +114,7 @@ async def _run(group: str, check: Check) -> Findings:
         return await findings if inspect.isawaitable(findings) else findings
     except GreydError:
         raise
-    except Exception as fault:  # noqa: BLE001 - a fault of one check must not hide the others
+    except Exception as fault:  # noqa: BLE001 - a fault in one check must not hide the others
         reason = f"internal error: {describe_error(fault)}"
         return [not_checked(f"{group}: not finished", reason, "please report this error")]
 
@@ -132,23 +133,23 @@ def _grouped(findings: Findings) -> list[Finding]:
 
 
 def findings_of_settings(settings: Settings) -> list[Finding]:
-    """Return what the settings themselves warn about."""
+    """Return a finding for each warning about the settings."""
     check = "process: settings"
     return [hint(check, each) for each in settings.warnings] or [ok(check, "no warnings")]
 
 
 @dataclass
 class _ServerCheck:
-    """Sends policy requests to the server, and compares its counters before and after."""
+    """Sends policy requests to the server, and compares its counters before and after them."""
 
     settings: Settings
     listeners: Sequence[Listener]
     main_cf: str | None
     metrics: ServerMetrics | None = None
-    """From before the requests; None if the metrics port does not answer."""
+    """The metrics before the requests; None if the metrics port does not answer."""
 
     async def run(self) -> list[Finding]:
-        """Check every address and socket, and the metrics port."""
+        """Check each TCP address and Unix socket of the server, and the metrics port."""
         owner = await find_mail_owner(self.main_cf)
         try:
             self.metrics = await self._fetch_metrics()
@@ -174,7 +175,7 @@ class _ServerCheck:
         return await fetch_metrics(url_of(self.settings.metrics))
 
     async def _metrics_after(self, before: ServerMetrics, answers: int) -> ServerMetrics:
-        """Return the metrics once they have counted the answers, or after a second."""
+        """Fetch the metrics until they have counted the answers, for about a second at most."""
         last = before
         for _ in range(5):
             with contextlib.suppress(MetricsError):

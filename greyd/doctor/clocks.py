@@ -1,4 +1,4 @@
-"""The clocks: this machine's, Redis's, and those of other mail exchangers."""
+"""Checks the clocks of this machine, of Redis and of other mail exchangers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from greyd.doctor.findings import Finding, hint, not_checked, ok, warning
 from greyd.doctor.programs import ProgramError, run_program
 
 MAX_OFFSET_SECONDS = 1.0
-"""The largest difference of two clocks without a finding."""
+"""The largest difference between two clocks that is not reported as a fault."""
 
 
 async def check_ntp() -> list[Finding]:
@@ -22,7 +22,7 @@ async def check_ntp() -> list[Finding]:
 
 
 def finding_of_synchronisation(check: str, synchronised: str) -> Finding:
-    """Judge timedatectl's ``NTPSynchronized``."""
+    """Judge the property ``NTPSynchronized`` of timedatectl."""
     if synchronised == "yes":
         return ok(check, "synchronised")
     return hint(check, "timedatectl: not synchronised", "timedatectl set-ntp true")
@@ -31,7 +31,7 @@ def finding_of_synchronisation(check: str, synchronised: str) -> Finding:
 def finding_of_offset(check: str, offset_seconds: float, took_seconds: float) -> Finding:
     """Judge how far another clock is ahead of this machine's.
 
-    The offset is known to within half of ``took_seconds``, the time that the answer took.
+    The offset is accurate to half of ``took_seconds``, the time until the other clock's answer.
     """
     if took_seconds > MAX_OFFSET_SECONDS:
         return not_checked(

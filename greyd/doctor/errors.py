@@ -6,4 +6,4 @@ from greyd.errors import GreydError
 
 
 class DoctorError(GreydError):
-    """Something cannot be checked; the text says what and why."""
+    """A check cannot be made; the text names the subject and the reason."""

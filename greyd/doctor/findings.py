@@ -7,20 +7,20 @@ from enum import StrEnum
 
 
 class FindingState(StrEnum):
-    """The state of what was checked, the best first."""
+    """The state of the checked subject, from best to worst."""
 
     OK = "ok"
     HINT = "hint"
-    """Works; another setting may be better."""
+    """The subject works; another setting may be better."""
     NOT_CHECKED = "not checked"
     WARNING = "warning"
-    """Works, with a fault."""
+    """The subject works, but has a fault."""
     ERROR = "error"
-    """Does not work."""
+    """The subject does not work."""
 
 
 FAILED_STATES = frozenset({FindingState.WARNING, FindingState.ERROR})
-"""States with which ``greyd doctor`` exits with status 1."""
+"""States that make ``greyd doctor`` exit with status 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Finding:
     """The name of the check: its group, a colon, and the subject."""
     state: FindingState
     seen: str
-    """The facts, or the reason why they are unknown."""
+    """The facts found, or the reason why they are unknown."""
     remedy: str = ""
     """A command to run, or a line to add."""
 
@@ -42,25 +42,25 @@ class Finding:
 
 
 def ok(check: str, seen: str) -> Finding:
-    """Return the finding that all is well."""
+    """Return a finding that reports no fault."""
     return Finding(check, FindingState.OK, seen)
 
 
 def hint(check: str, seen: str, remedy: str = "") -> Finding:
-    """Return the finding that another setting may be better."""
+    """Return a finding that another setting may be better."""
     return Finding(check, FindingState.HINT, seen, remedy)
 
 
 def not_checked(check: str, reason: str, remedy: str = "") -> Finding:
-    """Return the finding that the facts are unknown, and the reason."""
+    """Return a finding that the facts are unknown for a reason."""
     return Finding(check, FindingState.NOT_CHECKED, reason, remedy)
 
 
 def warning(check: str, seen: str, remedy: str = "") -> Finding:
-    """Return the finding that something works, with a fault."""
+    """Return a finding that the subject works, but has a fault."""
     return Finding(check, FindingState.WARNING, seen, remedy)
 
 
 def error(check: str, seen: str, remedy: str = "") -> Finding:
-    """Return the finding that something does not work."""
+    """Return a finding that the subject does not work."""
     return Finding(check, FindingState.ERROR, seen, remedy)

@@ -1,4 +1,4 @@
-"""Where the server listens: the sockets that systemd holds for it, else those of its settings."""
+"""Finds the sockets that the server listens on: systemd's for it, else those of its settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
 
-_ALL_INTERFACES = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+_ALL_INTERFACES = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class TcpListener:
 
     @property
     def is_on_all_interfaces(self) -> bool:
-        """Whether it accepts connections on every address of this machine."""
+        """Whether the listener accepts connections on every address of this machine."""
         return self.host in _ALL_INTERFACES
 
     def local_addresses(self) -> list[TcpListener]:
-        """Return the addresses at which this machine reaches it."""
+        """Return the addresses at which this machine reaches the listener."""
         if self.host == "localhost" or not self.host:
             return [TcpListener("127.0.0.1", self.port), TcpListener("::1", self.port)]
         address = Endpoint(self.host, self.port).to_ask()
@@ -48,18 +48,18 @@ Listener = TcpListener | Path
 
 
 async def active_listeners(settings: Settings) -> list[Listener]:
-    """Return what systemd listens on for the server, else what the settings name."""
+    """Return the sockets that systemd opened for the server, else those of its settings."""
     return await systemd_listeners() or configured_listeners(settings)
 
 
 def configured_listeners(settings: Settings) -> list[Listener]:
-    """Return what the settings let the server listen on."""
+    """Return the TCP addresses and Unix sockets in the settings."""
     endpoints = configured_endpoints(settings)
     return [*(TcpListener(each.host, each.port) for each in endpoints), *settings.unix]
 
 
 async def systemd_listeners() -> list[Listener]:
-    """Return what ``greyd.socket`` listens on; empty where systemd does not run that unit."""
+    """Return the sockets of the unit ``greyd.socket``; empty if systemd does not run it."""
     try:
         unit = await unit_properties("greyd.socket", "ActiveState", "Listen")
     except ProgramError:
@@ -85,7 +85,7 @@ def parse_listen_property(lines: Iterable[str]) -> list[Listener]:
 def connectable(listeners: Sequence[Listener]) -> list[Listener]:
     """Return the addresses and sockets to connect to, each once.
 
-    Port 0 lets the kernel choose a port, which nobody knows: such a listener is left out.
+    Listeners on port 0 are left out: the kernel chooses their port, so it is unknown here.
     """
     addresses: list[Listener] = []
     for listener in listeners:

@@ -1,4 +1,4 @@
-"""Postfix's user: Unix sockets are checked with its rights, as root may connect to any socket."""
+"""Connects to Unix sockets with the rights of Postfix's user: root may connect to any socket."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class MailOwner:
     name: str
     uid: int
     gid: int
-    """Its primary group. Postfix drops all other groups, so membership of them does not help."""
+    """Its primary group, the only one that counts: Postfix drops supplementary groups."""
 
 
 async def find_mail_owner(folder: str | None) -> MailOwner | None:
-    """Return the ``mail_owner`` of main.cf; None where it is unknown, or this user is not root.
+    """Return the ``mail_owner`` of main.cf; None if it is unknown or this process is not root.
 
-    ``folder`` holds main.cf, where that is not Postfix's own folder.
+    ``folder`` contains main.cf; None for Postfix's default folder.
     """
     if os.geteuid() != 0:
         return None
@@ -41,13 +41,12 @@ async def find_mail_owner(folder: str | None) -> MailOwner | None:
 
 
 def connect_as(owner: MailOwner, path: Path) -> socket.socket:
-    """Connect to a Unix socket with another user's rights, then take root's rights again.
+    """Connect to a Unix socket with another user's rights, then restore root's rights.
 
-    Only for root, and only while no other thread of this process works: the rights are the whole
-    process's.
+    Call it as root, and only while the process has no other thread: rights apply to all threads.
 
     Raises:
-        OSError: that user has no access, or nothing listens.
+        OSError: the user has no access, or no process listens on the socket.
     """
     groups, gid = os.getgroups(), os.getegid()
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from greyd.doctor.mail_owner import MailOwner
 
 TIMEOUT_SECONDS = 5.0
-"""Of an answer; the recommended main.cf lets Postfix wait for ten."""
+"""How long to wait for an answer; in the recommended main.cf, Postfix waits 10 s."""
 
 SLOW_SECONDS = 1.0
 
 MAX_ACTION_BYTES = 1000
-"""Of an action that is shown."""
+"""The length to which an action is cut in the output."""
 
 _NO_SUCH_ADDRESS = (
     "Address family not supported by protocol",
@@ -37,7 +37,8 @@ HARMLESS_REQUEST = (
     b"helo_name=localhost\nsender=greyd-doctor@localhost\nrecipient=greyd-doctor@localhost\n"
     b"sasl_username=greyd-doctor\n\n"
 )
-"""An authenticated client passes before greyd looks anything up or stores anything."""
+"""A request that changes nothing: greyd lets authenticated clients pass before it reads or
+writes the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,15 @@ class PolicyAnswer:
     action: str = ""
     seconds: float = 0
     fault: str = ""
-    """Why there is no answer."""
+    """The reason why no answer came; empty if one came."""
 
 
 async def send_request(
     listener: Listener, request: bytes = HARMLESS_REQUEST, owner: MailOwner | None = None
 ) -> PolicyAnswer:
-    """Send a request to a server; by default one that changes nothing.
+    """Send a policy request to a server; the default request changes nothing.
 
-    The connection to a Unix socket is made with the rights of ``owner``, if given.
+    With an ``owner``, a Unix socket is opened with that user's rights. Errors are in ``fault``.
     """
     started = time.perf_counter()
     try:
@@ -89,14 +90,14 @@ async def _exchange(listener: Listener, request: bytes, owner: MailOwner | None)
 def _reason(fault: Exception) -> str:
     if not isinstance(fault, OSError):
         return "connection closed without an answer"
-    # asyncio's own text repeats the address, which the name of the check already has.
+    # asyncio's own text repeats the address, which the check's name already contains.
     return os.strerror(fault.errno) if fault.errno else printable(str(fault).encode()[:200])
 
 
 def finding_of_answer(
     listener: Listener, answer: PolicyAnswer, owner: MailOwner | None = None
 ) -> Finding:
-    """Judge an answer; ``owner`` is the user with whose rights a Unix socket was opened."""
+    """Judge an answer; a Unix socket was opened with the rights of ``owner``."""
     check = f"server: {listener}"
     if answer.fault in _NO_SUCH_ADDRESS:
         return not_checked(check, f"this machine has no such address ({answer.fault})")

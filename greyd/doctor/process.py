@@ -1,4 +1,4 @@
-"""The process that listens: which program it is, its user, and its file descriptors."""
+"""Checks the process that listens: its program, its user and its file descriptors."""
 
 from __future__ import annotations
 
@@ -18,43 +18,44 @@ if TYPE_CHECKING:
 
 PROC = Path("/proc")
 _LISTENING_FLAG = 0x10000
-"""``__SO_ACCEPTCON`` among the flags of ``/proc/net/unix``."""
+"""``__SO_ACCEPTCON`` in the column Flags of ``/proc/net/unix``."""
 
 MIN_FILES = 1024
 MAX_FILES_SHARE = 0.8
-"""The share of its file descriptors that a server may use without an error."""
+"""If a server uses more than this share of its file descriptors, the finding is an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListeningProcess:
-    """The process that listens."""
+    """The process that listens on the server's sockets."""
 
     pid: int
     user: str
     uid: int
     words: Sequence[str]
-    """Its command line."""
+    """The command line, split into words."""
     max_files: int
-    """Its limit of file descriptors; 0 for no limit."""
+    """The limit on open file descriptors; 0 for no limit."""
 
     @property
     def is_greyd(self) -> bool:
-        """Whether it is greyd, started by its name or as a module."""
+        """Whether the program is greyd, started by its name or as a Python module."""
         return any(Path(word).name == "greyd" for word in self.words[:4])
 
 
 def find_process(listeners: Iterable[Listener]) -> ListeningProcess | None:
-    """Return the process that listens there; None if there is none, or this user cannot see it."""
+    """Return the process that listens on these sockets; None if this user can see none."""
     inodes = {inode for each in listeners for inode in _inodes(each)}
     found = [each for pid in _holders(inodes) if (each := _process(pid))]
-    # systemd, too, holds the sockets of its units. The oldest greyd is the parent of the workers.
+    # systemd also keeps the sockets of its units open. The lowest process number is the parent of
+    # the workers.
     return next((each for each in found if each.is_greyd), found[0] if found else None)
 
 
 def _inodes(listener: Listener) -> Iterator[str]:
     """Return the inodes of listening sockets, from the kernel's tables."""
     if isinstance(listener, Path):
-        # Started as root, greyd binds a path relative to the socket's folder.
+        # greyd, if started as root, binds a path relative to the socket's folder.
         names = (str(listener), listener.name)
         for columns in _table("unix"):
             if columns[-1] in names and int(columns[3], 16) & _LISTENING_FLAG:
@@ -82,7 +83,7 @@ def _holders(inodes: set[str]) -> list[int]:
         try:
             if any(str(each.readlink()) in wanted for each in (folder / "fd").iterdir()):
                 found.append(int(folder.name))
-        except OSError:  # another user's process, or it has ended
+        except OSError:  # the process belongs to another user, or has ended
             continue
     return found
 
@@ -108,7 +109,7 @@ def _process(pid: int) -> ListeningProcess | None:
 def findings_of_process(
     process: ListeningProcess | None, open_files: float | None
 ) -> list[Finding]:
-    """Judge the server's process; ``open_files`` is its count of file descriptors, if known."""
+    """Judge the server's process; ``open_files`` is its number of open files, None if unknown."""
     if process is None:
         reason = "the process that listens cannot be seen"
         return [not_checked("process: user", reason, "run greyd doctor as root")]
@@ -141,7 +142,7 @@ def finding_of_user(process: ListeningProcess) -> Finding:
 
 
 def finding_of_files(process: ListeningProcess, open_files: float | None) -> Finding:
-    """Check that there are file descriptors for all of Postfix's connections."""
+    """Check that the server does not run out of file descriptors for connections."""
     check = "process: file descriptors"
     limit = f"limit {process.max_files}" if process.max_files else "no limit"
     remedy = "LimitNOFILE=65536 in its unit"

@@ -1,4 +1,4 @@
-"""Runs other programs without a shell; their time and their output are bounded."""
+"""Runs other programs without a shell, with limits on their time and output."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ class ProgramError(DoctorError):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a program wrote."""
+    """The standard output and standard error of a program."""
 
     stdout: str
     stderr: str
 
 
 def path_of(name: str) -> str | None:
-    """Return the path of a program; also finds those in root's folders, such as ``/usr/sbin``."""
+    """Return the path of a program; search root's folders too, such as ``/usr/sbin``."""
     return shutil.which(name, path=_PATH)
 
 
 async def run_program(name: str, *words: str, seconds: float = TIMEOUT_SECONDS) -> Output:
-    """Run a program and wait for its end.
+    """Run a program, wait until it ends, and return its output.
 
     Raises:
-        ProgramError: it is missing, takes too long, writes too much, or fails.
+        ProgramError: the program is missing, takes longer than ``seconds``, writes more than
+            ``MAX_OUTPUT_BYTES``, or fails.
     """
     path = path_of(name)
     if path is None:
@@ -67,7 +68,7 @@ async def run_program(name: str, *words: str, seconds: float = TIMEOUT_SECONDS) 
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        # A grandchild may hold the pipes open; asyncio has no public way to close this end.
+        # A grandchild may hold the pipes open; asyncio has no public API to close our end.
         process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
         await process.wait()
     if status:

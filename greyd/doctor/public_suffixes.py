@@ -18,16 +18,16 @@ MAX_LIST_AGE_DAYS = 365
 
 
 def check_public_suffixes(settings: Settings) -> list[Finding]:
-    """Check the list that a server would use if it started now."""
+    """Check the public suffix list that a server would use if it started now."""
     today = datetime.now(UTC).date()
     return findings_of_list(suffix_list_in_force(), today, in_use=settings.needs_evidence)
 
 
 def findings_of_list(found: SelectedSuffixList, today: date, *, in_use: bool) -> list[Finding]:
-    """Judge the list that is in force.
+    """Judge the selected list.
 
-    If the server identifies no client by its organisation, only the lint of the whitelists uses
-    the list: then an old one is a hint, not a warning.
+    Without ``in_use`` the server identifies no client by its organisation, and only the checks of
+    the whitelists use the list: an old list is then a hint, not a warning.
     """
     check = "names: public suffix list"
     wrong = warning if in_use else hint

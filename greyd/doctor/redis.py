@@ -1,7 +1,6 @@
 """Checks the Redis store: durability, eviction, memory, access, and the state of a cluster.
 
-greyd's own user may lack the right to read these facts. That is no fault: the finding is then
-``not checked``.
+If greyd's Redis user may not read a fact, the finding is ``not checked``, which is no fault.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 5.0
 MIN_MAJOR_VERSION = 6
-"""The first version with access control lists."""
+"""The first major version of Redis with access control lists."""
 MAX_MEMORY_SHARE = 0.9
 
 _LOOPBACK = ("127.", "-127.", "::1", "-::1", "localhost")
@@ -37,7 +36,7 @@ _GRANT_REMEDY = (
 
 
 async def check_redis(url: str, settings: Settings) -> list[Finding]:
-    """Check all servers that hold entries, and the Sentinels."""
+    """Check all servers that store entries, and the Sentinels."""
     transport = open_transport(url, settings)
     made: list[Finding] = []
     try:
@@ -64,7 +63,7 @@ async def check_redis(url: str, settings: Settings) -> list[Finding]:
 
 
 def findings_of_instance(instance: RedisInstance) -> list[Finding]:
-    """Judge one server."""
+    """Judge the facts about one Redis server."""
     made = [finding_of_clock(instance), finding_of_access(instance)]
     if not instance.info:
         check = instance.check("Redis")
@@ -81,7 +80,7 @@ def findings_of_instance(instance: RedisInstance) -> list[Finding]:
 
 
 def finding_of_version(instance: RedisInstance) -> Finding:
-    """Check that the version is recent enough."""
+    """Check that Redis's major version is at least ``MIN_MAJOR_VERSION``."""
     check = instance.check("version")
     version = instance.info.get("redis_version", "")
     major = version.partition(".")[0]
@@ -94,7 +93,7 @@ def finding_of_version(instance: RedisInstance) -> Finding:
 
 
 def finding_of_role(instance: RedisInstance) -> Finding:
-    """Check that the server accepts writes."""
+    """Check that the server is a master, so that it accepts writes."""
     check = instance.check("role")
     role = instance.info.get("role", "")
     if role == "slave":
@@ -107,7 +106,7 @@ def finding_of_role(instance: RedisInstance) -> Finding:
 
 
 def finding_of_durability(instance: RedisInstance) -> Finding:
-    """Check how much is lost when the machine fails."""
+    """Check how many changes a crash of the machine would lose."""
     check = instance.check("durable")
     remedy = "redis.conf: appendonly yes, appendfsync everysec"
     if instance.number("aof_enabled"):
@@ -185,7 +184,7 @@ def finding_of_eviction(instance: RedisInstance) -> Finding:
 
 
 def finding_of_memory(instance: RedisInstance) -> Finding:
-    """Check that there is memory left."""
+    """Check that Redis is not close to its memory limit."""
     check = instance.check("memory")
     used, limit = instance.number("used_memory"), instance.number("maxmemory")
     text = f"{used / 1024**2:,.1f} MiB used"
@@ -243,7 +242,7 @@ def finding_of_clock(instance: RedisInstance) -> Finding:
 
 
 def finding_of_cluster(info: Mapping[str, str]) -> Finding:
-    """Check that all slots of a Cluster are served."""
+    """Check that a Redis Cluster serves all hash slots."""
     check = "store: Cluster"
     state = info.get("cluster_state", "")
     if not state:
@@ -255,7 +254,7 @@ def finding_of_cluster(info: Mapping[str, str]) -> Finding:
 
 
 def findings_of_sentinels(answers: Mapping[str, str]) -> list[Finding]:
-    """Judge each Sentinel's answer: the master's address, or the reason why there is none."""
+    """Judge each Sentinel's answer: the master's address, or the reason why it gave none."""
     check = "store: Sentinels"
     masters = {answer for answer in answers.values() if answer.startswith("master ")}
     has_silent = any(not answer.startswith("master ") for answer in answers.values())

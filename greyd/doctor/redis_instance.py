@@ -1,4 +1,4 @@
-"""The facts about one Redis server, from read-only commands: INFO, CONFIG GET, ACL and TIME."""
+"""Collects facts about one Redis server with read-only commands: INFO, CONFIG GET, ACL, TIME."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _CONFIG = (
 
 @dataclass(frozen=True, slots=True)
 class RedisInstance:
-    """The facts about one Redis server; those that greyd's user may not read are None or empty."""
+    """The facts about one Redis server; None or empty if greyd's user may not read them."""
 
     name: str = ""
-    """Distinguishes several servers; empty for a single one."""
+    """The server's name in findings if Redis has several servers; otherwise empty."""
     info: Mapping[str, str] = field(default_factory=dict)
     """The fields of INFO."""
     config: Mapping[str, str] | None = None
-    """The settings. Instead of a password it holds ``set``."""
+    """The settings by name; the value ``set`` replaces a password."""
     user: str = ""
-    """greyd's user."""
+    """The Redis user that greyd logs in as."""
     is_open_to_all: bool | None = None
-    """Whether its default user needs no password."""
+    """Whether the default user needs no password; None if unknown."""
     clock_offset_seconds: float | None = None
-    """How far its clock is ahead of this machine's."""
+    """How far the server's clock is ahead of this machine's."""
     took_seconds: float = 0
     """How long the answer to TIME took."""
 
@@ -50,13 +50,13 @@ class RedisInstance:
         return f"store: {subject} ({self.name})" if self.name else f"store: {subject}"
 
     def number(self, name: str) -> int:
-        """Return a number of INFO; 0 if it is missing."""
+        """Return a numeric field of INFO; 0 if it is missing."""
         text = self.info.get(name, "0").strip()
         return int(text) if text.lstrip("-").isdigit() else 0
 
 
 async def inspect_instance(name: str, send: Send) -> RedisInstance:
-    """Ask one server for its facts."""
+    """Send the read-only commands to one server; return the facts."""
     before = time.time()
     now = await try_command(send, "TIME")
     after = time.time()
@@ -75,7 +75,7 @@ async def inspect_instance(name: str, send: Send) -> RedisInstance:
 
 
 async def try_command(send: Send, *command: str) -> Any:
-    """Send a command that Redis may refuse; return None if it does."""
+    """Send a command; return its answer, or None if Redis refuses the command."""
     try:
         return await send(*command)
     except StoreError:
@@ -99,7 +99,7 @@ def _parse_config(answers: Sequence[Any]) -> dict[str, str] | None:
 
 
 def _is_open_to_all(answer: Any) -> bool | None:
-    """Read ``ACL GETUSER default``: names and values in turn, first the flags of the user."""
+    """Parse ``ACL GETUSER default``: alternating names and values, beginning with the flags."""
     if not isinstance(answer, list) or len(answer) < 2 or not isinstance(answer[1], list):
         return None
     return b"nopass" in answer[1] and b"on" in answer[1]

@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 5.0
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 MAX_SCRAPE_AGE_SECONDS = 600
-"""Without a scrape for so long, nobody monitors the server."""
+"""If the last scrape is older, no Prometheus is assumed to monitor the server."""
 
 PASSED = ("greyd_requests_total", "pass/authenticated")
 """The counter that counts the doctor's own policy requests."""
@@ -35,33 +35,33 @@ _STORE_AWAY_REMEDY = "journalctl -u greyd (the line “store away” has the rea
 
 @dataclass(frozen=True, slots=True)
 class ServerMetrics:
-    """What a server's metrics port shows."""
+    """One response of a server's metrics port, parsed."""
 
     values: Mapping[tuple[str, str], float]
-    """By the name of the metric and the values of its labels, joined by ``/``."""
+    """The values, by the metric's name and its label values joined by ``/``."""
     version: str
     is_ready: bool
     asked_at: float
-    """Unix time by this machine's clock, in the middle of the request."""
+    """Unix time on this machine's clock, halfway between request and response."""
     took_seconds: float
 
     def value(self, name: str, label: str = "") -> float | None:
-        """Return the value of a metric."""
+        """Return the value of a metric; None if the server does not have it."""
         return self.values.get((name, label))
 
     @property
     def clock_offset_seconds(self) -> float | None:
-        """How far its clock is ahead of this machine's, to within half of ``took_seconds``."""
+        """Seconds by which the server's clock is ahead, accurate to half of ``took_seconds``."""
         clock = self.value("greyd_clock_timestamp_seconds")
         return None if clock is None else clock - self.asked_at
 
 
 class MetricsError(DoctorError):
-    """A metrics port does not answer, or not as greyd does."""
+    """A metrics port does not answer, or the answer is not greyd's."""
 
 
 def url_of(endpoint: Endpoint) -> str:
-    """Return the URL at which this machine reaches its metrics port."""
+    """Return the URL at which this machine reaches the metrics port on ``endpoint``."""
     return f"http://{TcpListener(endpoint.host, endpoint.port).local_addresses()[0]}"
 
 
@@ -69,7 +69,7 @@ async def fetch_metrics(url: str) -> ServerMetrics:
     """Fetch the metrics of the server whose metrics port has this URL.
 
     Raises:
-        MetricsError: nothing answers there, or it is not greyd.
+        MetricsError: no server answers, or the server is not greyd.
     """
     if not url.startswith(("http://", "https://")):
         raise MetricsError("write http://HOST:PORT")
@@ -94,14 +94,14 @@ async def _fetch(url: str) -> FetchedResponse:
         response = await get(url, timeout_seconds=TIMEOUT_SECONDS, max_bytes=MAX_BODY_BYTES)
     except HttpClientError as fault:
         raise MetricsError(f"{url}: {fault}") from None
-    # 503 is an answer too: the server is not ready.
+    # The server answers 503 with its metrics while it is not ready.
     if response.status not in (200, 503):
         raise MetricsError(f"{url}: HTTP status {response.status}")
     return response
 
 
 def _parse(text: str) -> tuple[dict[tuple[str, str], float], str]:
-    """Return the values of a page of metrics, and the server's version."""
+    """Parse a response in Prometheus's format; return the values and greyd's version."""
     from prometheus_client.parser import text_string_to_metric_families
 
     values: dict[tuple[str, str], float] = {}
@@ -123,7 +123,7 @@ def _parse(text: str) -> tuple[dict[tuple[str, str], float], str]:
 
 
 def findings_of_metrics(url: str, metrics: ServerMetrics, name: str = "server") -> list[Finding]:
-    """Judge a server's version and whether its store answers."""
+    """Judge the version of a server, and whether its store answers."""
     findings = []
     if metrics.version == __version__:
         findings.append(ok(f"{name}: version", f"{metrics.version}, the same as this program's"))
@@ -150,7 +150,7 @@ def findings_of_metrics(url: str, metrics: ServerMetrics, name: str = "server") 
 
 
 def finding_of_store(metrics: ServerMetrics | None) -> Finding:
-    """Judge whether the server reaches its store."""
+    """Check that the server reaches its store."""
     check = "store: as the server sees it"
     up = metrics.value("greyd_store_up") if metrics else None
     if up is None:
@@ -165,7 +165,7 @@ def finding_of_store(metrics: ServerMetrics | None) -> Finding:
 
 
 def finding_of_mode(metrics: ServerMetrics) -> Finding:
-    """Check that the server greylists at all."""
+    """Check that the server's mode is on, so that it greylists."""
     check = "server: mode"
     modes = [name for name in MODES if metrics.value("greyd_mode", name) == 1]
     if not modes:
@@ -180,7 +180,7 @@ def finding_of_mode(metrics: ServerMetrics) -> Finding:
 
 
 def finding_of_counters(before: ServerMetrics, after: ServerMetrics, answers: int) -> Finding:
-    """Check that the server that answered is the one whose metrics these are."""
+    """Check that the metrics belong to the server that answered the policy requests."""
     check = "server: is greyd"
     counted = (after.value(*PASSED) or 0) - (before.value(*PASSED) or 0)
     if counted >= answers:
@@ -194,13 +194,13 @@ def finding_of_counters(before: ServerMetrics, after: ServerMetrics, answers: in
 
 
 def finding_without_counters(answers: Sequence[PolicyAnswer], reason: str) -> Finding:
-    """Return the finding that the program that answered is unknown."""
+    """Return the finding that no metrics show which program answered the policy requests."""
     actions = "; ".join(sorted({each.action for each in answers if each.action})) or "none"
     return not_checked("server: is greyd", f"{reason} (answers: {actions})")
 
 
 def finding_of_scrapes(metrics: ServerMetrics | None, now: float) -> Finding:
-    """Check that a Prometheus scrapes the metrics."""
+    """Check that a Prometheus server scrapes the metrics."""
     check = "metrics: scraped"
     if metrics is None:
         return not_checked(check, "the server's metrics cannot be read")
@@ -227,7 +227,7 @@ def finding_of_scrapes(metrics: ServerMetrics | None, now: float) -> Finding:
 
 
 async def check_exchanger(url: str) -> list[Finding]:
-    """Check the server of another mail exchanger by its metrics port."""
+    """Check the server on another mail exchanger through its metrics port."""
     name = url.partition("://")[2].rstrip("/") or url
     try:
         metrics = await fetch_metrics(url)

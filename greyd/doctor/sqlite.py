@@ -30,7 +30,7 @@ _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "ceph", "glusterfs", "fuse.
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFile:
-    """The facts about a database file that need no access to its content."""
+    """The facts about a database file that are known without reading its content."""
 
     path: Path
     mode: int
@@ -38,7 +38,7 @@ class DatabaseFile:
     folder_mode: int
     folder_owner: str
     free_bytes: int
-    """What the server may still write on the disk."""
+    """The free space on the disk that the server may use."""
     wal_bytes: int
     """The size of the write-ahead log."""
     filesystem: str
@@ -97,10 +97,10 @@ def _filesystem(path: Path) -> str:
 
 
 def filesystem_of(path: Path, mounts: Sequence[Sequence[str]]) -> str:
-    """Return the type of file system that holds a path, by the columns of ``/proc/mounts``."""
+    """Return the type of the file system that contains a path, from rows of ``/proc/mounts``."""
     nearest = kind = ""
     for mount in mounts:
-        # The last of several mounts on one folder hides the others.
+        # Of several mounts on one folder, the last one hides the others.
         if len(mount) > 2 and path.is_relative_to(mount[1]) and len(mount[1]) >= len(nearest):
             nearest, kind = mount[1], mount[2]
     return kind
@@ -110,7 +110,7 @@ def filesystem_of(path: Path, mounts: Sequence[Sequence[str]]) -> str:
 
 
 def finding_of_secrecy(file: DatabaseFile) -> Finding:
-    """Check that other users cannot read who writes to whom."""
+    """Check that other users cannot read the file: it contains senders and recipients."""
     check = "store: secrecy"
     if file.mode & 0o044 and file.folder_mode & 0o001:
         return warning(
@@ -134,7 +134,7 @@ def finding_of_owner(file: DatabaseFile) -> Finding:
 
 
 def finding_of_space(file: DatabaseFile) -> Finding:
-    """Check that the disk has room."""
+    """Check that the disk has enough free space."""
     check = "store: disk"
     free = f"{file.free_bytes / 1024**2:,.0f} MiB free"
     remedy = f"free some space: df {file.path.parent}"
@@ -146,7 +146,7 @@ def finding_of_space(file: DatabaseFile) -> Finding:
 
 
 def finding_of_wal(file: DatabaseFile) -> Finding:
-    """Check that the write-ahead log is copied into the file, so that it does not grow."""
+    """Check that the write-ahead log is small, i.e. that SQLite copies it into the file."""
     check = "store: log of commits"
     size = f"{file.wal_bytes / 1024**2:.1f} MiB"
     if file.wal_bytes > MAX_WAL_BYTES:
@@ -180,7 +180,7 @@ def _findings_of_content(path: Path, *, thorough: bool) -> list[Finding]:
         made.append(finding_of_version(identity))
         with contextlib.closing(ReadOnlyDatabase(os.path.realpath(path))) as reading:
             (mode,) = reading.connection.execute("PRAGMA journal_mode").fetchone()
-            # A file in WAL mode that is opened without its log reports another mode.
+            # SQLite reports another mode for a file in WAL mode that it opens without its log.
             made.append(finding_of_journal("wal" if identity.uses_wal else str(mode)))
             if thorough:
                 found = reading.connection.execute("PRAGMA quick_check(5)")
@@ -197,7 +197,7 @@ def _findings_of_content(path: Path, *, thorough: bool) -> list[Finding]:
 
 
 def finding_of_version(identity: FileIdentity) -> Finding:
-    """Check that the file has this version's schema."""
+    """Check that the file's schema is the one that this version of greyd writes."""
     check = "store: version"
     if identity.is_marked and identity.version == SCHEMA_VERSION:
         return ok(check, f"schema version {identity.version}")
@@ -228,7 +228,7 @@ def finding_of_journal(mode: str) -> Finding:
 
 
 def finding_of_integrity(lines: Sequence[str]) -> Finding:
-    """Judge the lines of SQLite's ``quick_check``."""
+    """Judge the output of SQLite's ``quick_check``."""
     check = "store: content"
     if list(lines) == ["ok"]:
         return ok(check, "the file is sound")

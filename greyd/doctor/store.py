@@ -1,4 +1,4 @@
-"""Checks the store: whether it answers, how fast, and what it is."""
+"""Checks the store: whether it answers, its response time, and its SQLite file or Redis server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class StoreAccess(Protocol):
-    """Opens the store that is checked."""
+    """Gives the server's settings, and opens its store."""
 
     @property
     def settings(self) -> Settings:
@@ -45,7 +45,7 @@ PROBE_COUNT = 5
 
 
 async def check_store(access: StoreAccess, *, thorough: bool) -> list[Finding]:
-    """Check the server's store; no entry of its content changes.
+    """Check the server's store without changing an entry.
 
     Raises:
         UnusableStoreError: the store does not belong to greyd.
@@ -94,9 +94,9 @@ async def _finding_of_answers(access: StoreAccess) -> Finding:
 
 
 async def _median_probe_seconds(access: StoreAccess) -> float:
-    """Probe the store as the server does; return the median time.
+    """Probe the store as the server does; return the median time in seconds.
 
-    A SQLite file is only read. Whether the server can write it, the server's metrics show.
+    A SQLite file is only read: the server's metrics show whether the server can write to it.
     """
     took = []
     writes = not _is_file(access)

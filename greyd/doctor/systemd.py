@@ -1,4 +1,4 @@
-"""The units of systemd: greyd's own, and postgrey's."""
+"""Checks the systemd units of greyd and postgrey."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def unit_properties(unit: str, *names: str) -> dict[str, list[str]]:
-    """Return properties of a systemd unit; a property may have several values.
+    """Return the values of a systemd unit's properties, by name.
 
     Raises:
         ProgramError: systemd does not run here, or systemctl fails.
@@ -43,7 +43,7 @@ async def check_unit(pid: int | None) -> list[Finding]:
 
 
 def finding_of_unit(unit: Mapping[str, str], pid: int | None) -> Finding:
-    """Judge the properties of ``greyd.service``; ``pid`` is the process that listens, if known."""
+    """Judge the properties of ``greyd.service``; ``pid`` is the listening process, if known."""
     check = "process: unit"
     if unit["LoadState"] != "loaded":
         state = unit["LoadState"] or "unknown"
@@ -70,7 +70,7 @@ def finding_of_unit(unit: Mapping[str, str], pid: int | None) -> Finding:
 
 
 async def check_postgrey_unit() -> list[Finding]:
-    """Check whether postgrey's unit runs, or will take greyd's port at the next boot."""
+    """Check that postgrey's unit neither runs nor takes greyd's port at the next boot."""
     try:
         unit = await _single_properties("postgrey.service", "ActiveState", "UnitFileState")
     except ProgramError:

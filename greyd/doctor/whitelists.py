@@ -1,4 +1,4 @@
-"""Checks the whitelists: readable files, valid lines, and the same content in the server."""
+"""Checks that whitelist files are readable and valid, and that the server has loaded them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RELOAD = "systemctl reload greyd"
 def check_whitelists(
     settings: Settings, metrics: ServerMetrics | None, process: ListeningProcess | None
 ) -> list[Finding]:
-    """Read the whitelists as the server does, and compare them with the server's metrics."""
+    """Load the whitelists as the server does, and compare them with the server's metrics."""
     lists = read_whitelist_files(settings)
     whitelists = lists.whitelists()
     named = [
@@ -45,7 +45,7 @@ def check_whitelists(
 
 
 def finding_of_lines(whitelists: Whitelists, files: Sequence[Path]) -> Finding:
-    """Count the entries, and show the lines that have a fault."""
+    """Report the number of entries, or the lines that have a fault."""
     check = "whitelists: lines"
     faults = whitelists.diagnostics
     if not faults:
@@ -74,7 +74,7 @@ def finding_of_permissions(files: Sequence[Path], process: ListeningProcess | No
 
 
 def groups_of(process: ListeningProcess) -> frozenset[int]:
-    """Return the groups of a process; empty if they cannot be read."""
+    """Return the numbers of a process's groups; empty if they cannot be read."""
     try:
         text = Path(f"/proc/{process.pid}/status").read_text()
     except OSError:
@@ -84,7 +84,7 @@ def groups_of(process: ListeningProcess) -> frozenset[int]:
 
 
 def is_readable(path: Path, uid: int, groups: frozenset[int]) -> bool:
-    """Whether a user can read a file, by the modes of the file and of all folders above it."""
+    """Whether a user can read a file, according to the modes of the file and its folders."""
     path = path.resolve()
     return uid == 0 or (
         _has_right(path, uid, groups, stat.S_IROTH)
@@ -105,7 +105,7 @@ def _has_right(path: Path, uid: int, groups: frozenset[int], right: int) -> bool
 
 
 def finding_of_use(whitelists: Whitelists, metrics: ServerMetrics | None) -> Finding:
-    """Check that the server has the entries that the files have now."""
+    """Check that the server has loaded the current content of the files."""
     check = "whitelists: in use"
     if metrics is None:
         return not_checked(check, "the server's metrics cannot be read")

@@ -1,1 +1,1 @@
-"""The checks of Postfix's configuration. Apart from ``postconf``, everything here is pure."""
+"""Checks Postfix's configuration. All modules except ``postconf`` are pure."""

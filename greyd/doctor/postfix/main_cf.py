@@ -36,7 +36,7 @@ _TESTS_AFTER_GREETING = (
 async def check_postfix(
     folder: str | None, listeners: Sequence[Listener], settings: Settings
 ) -> list[Finding]:
-    """Check the Postfix whose main.cf is in ``folder``; None for Postfix's own folder."""
+    """Check the configuration in ``folder``; None for Postfix's default folder."""
     check = "postfix: files"
     try:
         postfix = await read_config(folder)
@@ -51,7 +51,7 @@ async def check_postfix(
 def findings_of_config(
     postfix: PostfixConfig, listeners: Sequence[Listener], settings: Settings
 ) -> list[Finding]:
-    """Judge a configuration; ``listeners`` are where greyd listens."""
+    """Judge a configuration; ``listeners`` are greyd's addresses and sockets."""
     return [
         _finding_of_files(postfix),
         *_findings_of_inbound_services(postfix, listeners),
@@ -72,7 +72,7 @@ def _finding_of_files(postfix: PostfixConfig) -> Finding:
 def _findings_of_inbound_services(
     postfix: PostfixConfig, listeners: Sequence[Listener]
 ) -> list[Finding]:
-    """Judge each service for mail from strangers; what holds for all of them is one finding."""
+    """Judge each service for mail from strangers; report a finding that all share only once."""
     services = inbound_services(postfix)
     if not services:
         reason = "master.cf has no smtpd that accepts mail from strangers"

@@ -1,4 +1,4 @@
-"""Checks the order of restrictions: what is never reached, and what comes too early or too late."""
+"""Checks the order of restrictions: those never reached, and those too early or too late."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _FOR_STRANGERS = (
     "reject_rhsbl_helo",
     "reject_rhsbl_reverse_client",
 )
-"""Restrictions that also reject own machines, and own users at home."""
+"""Restrictions that may also reject the site's own machines, and its users at home."""
 
 _EXCEPTIONS = ("permit_dnswl_client", "permit_rhswl_client", "check_map")
 _PERMITS = ("permit_mynetworks", "permit_sasl_authenticated")
 
 
 def findings_of_order(lists: Lists, call: PolicyCall | None, value: ValueOf) -> list[Finding]:
-    """Judge the order of the lists; ``call`` is the call of greyd, if there is one."""
+    """Judge the order of the lists; ``call`` is the call of greyd, if the lists have one."""
     return [
         *_findings_of_unreachable(lists),
         *_findings_of_sender_domain(lists),
@@ -57,7 +57,7 @@ def findings_of_order(lists: Lists, call: PolicyCall | None, value: ValueOf) -> 
 
 
 def _findings_of_unreachable(lists: Lists) -> list[Finding]:
-    """Find restrictions after one that ends its list."""
+    """Find restrictions that are never reached, because an earlier one ends the list."""
     check = "order: reached"
     made = []
     for name, restrictions in lists.items():
@@ -76,9 +76,9 @@ def _findings_of_unreachable(lists: Lists) -> list[Finding]:
 
 
 def _findings_of_sender_domain(lists: Lists) -> list[Finding]:
-    """Check reject_unknown_sender_domain, which some tutorials want above everything else.
+    """Check for reject_unknown_sender_domain, which some tutorials put first.
 
-    It works below other rejections too, but the log then names the first of them.
+    It also works after other rejections, but the log then names the first that applies.
     """
     check = "order: reject_unknown_sender_domain"
     placed = reachable_restrictions(lists)
@@ -160,7 +160,7 @@ def _is_exception(restriction: Restriction) -> bool:
 
 
 def _findings_of_answers(lists: Lists) -> list[Finding]:
-    """Find blocklists of which any answer counts, even Spamhaus's “query refused”."""
+    """Find blocklists that reject on any answer, even on Spamhaus's “query refused”."""
     bare = [
         each.restriction
         for each in reachable_restrictions(lists)
@@ -182,7 +182,7 @@ def _findings_of_answers(lists: Lists) -> list[Finding]:
 
 
 def _findings_of_own_users(lists: Lists, value: ValueOf) -> list[Finding]:
-    """Find lists that reject own users and machines: a permit in one list does not end another."""
+    """Find lists that reject own users or machines; a permit ends only the list that it is in."""
     check = "order: own users"
     has_logins = value("smtpd_sasl_auth_enable").lower() == "yes"
     needed = [
@@ -211,7 +211,7 @@ def _findings_of_own_users(lists: Lists, value: ValueOf) -> list[Finding]:
 
 
 def _finding_of_last(lists: Lists, call: PolicyCall) -> Finding:
-    """Check that no restriction after the call of greyd rejects mail."""
+    """Check that no restriction after the call of greyd can reject mail."""
     check = "order: greylisting last"
     names = list(lists)
     later_lists = [name for name in names[names.index(call.list_name) + 1 :] if name in AT_RCPT]

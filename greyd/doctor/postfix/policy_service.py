@@ -1,4 +1,4 @@
-"""Checks how a service calls greyd: where, for whom, and what happens while greyd is down."""
+"""Checks a service's call of greyd: its position, options, and effect while greyd is down."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from greyd.doctor.postfix.smtpd import CheckedService
 
 MAX_TIMEOUT_SECONDS = 30
-"""Above it, mail waits too long for a machine that is down."""
+"""A longer timeout delays mail too much while greyd's machine is down."""
 
 GREYD_IDLE_SECONDS = 1000
-"""After which greyd closes an idle connection."""
+"""The time after which greyd closes an idle connection."""
 
 _RELAY_REJECTIONS = ("reject_unauth_destination", "defer_unauth_destination")
 _POSTGREY_MARKS = ("postgrey", ":10023", ":60000")
@@ -51,7 +51,7 @@ def finding_of_call(service: CheckedService) -> Finding:
 
 
 def _class_with_call(service: CheckedService) -> str:
-    """Return a restriction class that calls greyd; empty if there is none."""
+    """Return the name of a restriction class that calls greyd; empty if none does."""
     for name, text in service.postfix.classes.items():
         calls = policy_calls({name: parse_restrictions(text, service.postfix.classes)})
         if any(service.is_greyd(call.endpoint) for call in calls):
@@ -60,7 +60,7 @@ def _class_with_call(service: CheckedService) -> str:
 
 
 def findings_of_call_settings(service: CheckedService, call: PolicyCall) -> list[Finding]:
-    """Judge the position of a call, its options, and the parameters that apply to it."""
+    """Judge a call's position, its options, and the parameters that apply to the call."""
     return [
         finding_of_position(service, call),
         finding_of_relaying(service, call),
@@ -78,7 +78,7 @@ def findings_of_call_settings(service: CheckedService, call: PolicyCall) -> list
 
 
 def finding_of_position(service: CheckedService, call: PolicyCall) -> Finding:
-    """Check that the call is reached, once per recipient."""
+    """Check that Postfix reaches the call, and reaches it once per recipient."""
     check = "postfix: place"
     restrictions = service.lists[call.list_name]
     move = (
@@ -134,7 +134,7 @@ def finding_of_relaying(service: CheckedService, call: PolicyCall) -> Finding:
 
 
 def finding_of_own_networks(service: CheckedService, call: PolicyCall) -> Finding:
-    """Check that own machines pass before the call."""
+    """Check that the site's own machines pass before the call."""
     check = "postfix: own networks"
     if "permit_mynetworks" in _names_before(service, call):
         return ok(check, "permit_mynetworks precedes it")
@@ -148,7 +148,7 @@ def finding_of_own_networks(service: CheckedService, call: PolicyCall) -> Findin
 
 
 def finding_of_own_users(service: CheckedService, call: PolicyCall) -> Finding:
-    """Check that authenticated users pass before the call."""
+    """Check that authenticated users pass before the call of greyd."""
     check = "postfix: own users"
     if "permit_sasl_authenticated" in _names_before(service, call):
         return ok(check, "permit_sasl_authenticated precedes it")
@@ -170,7 +170,7 @@ def _names_before(service: CheckedService, call: PolicyCall) -> set[str]:
 
 
 def finding_of_timeout(service: CheckedService, call: PolicyCall) -> Finding:
-    """Check how long mail waits for a server that does not answer."""
+    """Check how long Postfix waits if greyd does not answer."""
     check = "postfix: timeout"
     text = call.options.get("timeout") or service.value("smtpd_policy_service_timeout")
     seconds = parse_time(text)
@@ -189,7 +189,7 @@ def finding_of_timeout(service: CheckedService, call: PolicyCall) -> Finding:
 
 
 def finding_of_default_action(service: CheckedService, call: PolicyCall) -> Finding:
-    """Check what happens to mail while greyd is down."""
+    """Check that mail passes without greylisting while greyd is down."""
     check = "postfix: default action"
     text = call.options.get("default_action") or service.value(
         "smtpd_policy_service_default_action"
@@ -209,7 +209,7 @@ def finding_of_default_action(service: CheckedService, call: PolicyCall) -> Find
 
 
 def finding_of_context(service: CheckedService, call: PolicyCall) -> Finding:
-    """Check that mail from strangers does not count as outgoing mail."""
+    """Check that the policy context does not mark mail from strangers as outgoing mail."""
     check = "postfix: policy context"
     context = service.context_of(call)
     if context == "outbound":
@@ -222,7 +222,7 @@ def finding_of_context(service: CheckedService, call: PolicyCall) -> Finding:
 
 
 def finding_of_delay_reject(service: CheckedService, call: PolicyCall) -> Finding:
-    """Check that Postfix calls greyd when the recipient is known."""
+    """Check that Postfix calls greyd no earlier than RCPT TO, when the recipient is known."""
     check = "postfix: delay reject"
     remedy = "main.cf: smtpd_delay_reject = yes"
     if service.value("smtpd_delay_reject").lower() == "yes":
@@ -266,7 +266,7 @@ def _findings_of_connections(service: CheckedService) -> list[Finding]:
 
 
 def findings_of_other_calls(service: CheckedService) -> list[Finding]:
-    """Check that no second server greylists too, and that Postfix calls greyd once."""
+    """Check that no other policy server greylists, and that Postfix calls greyd only once."""
     check = "postfix: other greylisting"
     if not service.calls:
         return []

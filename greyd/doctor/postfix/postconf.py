@@ -45,7 +45,7 @@ _NAMES = (
     "smtpd_sasl_auth_enable",
 )
 _MAX_HOSTS = 10
-"""Policy servers whose addresses are looked up."""
+"""The number of policy servers whose addresses are looked up."""
 _LOOKUP_SECONDS = 3
 _MAX_WARNINGS = 20
 
@@ -65,24 +65,24 @@ class SmtpdService:
 
     @property
     def port(self) -> str:
-        """Its port, as a number or a name."""
+        """The service's port, as a number or a name."""
         return self.name.rpartition(":")[2]
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only this machine can reach the service."""
         host = self.name.rpartition(":")[0].strip("[]")
         return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 @dataclass(frozen=True, slots=True)
 class PostfixConfig:
-    """The configuration of one Postfix."""
+    """The configuration of one Postfix instance."""
 
     parameters: Mapping[str, str]
     services: Sequence[SmtpdService] = ()
     classes: Mapping[str, str] = field(default_factory=dict)
-    """Restriction classes, by name."""
+    """The contents of the restriction classes, by name."""
     warnings: Sequence[str] = ()
     """postconf's own warnings about the files."""
     addresses: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class PostfixConfig:
 
     @property
     def version(self) -> tuple[int, int]:
-        """The version of Postfix; (0, 0) if it is unknown."""
+        """The major and minor version of Postfix; (0, 0) if unknown."""
         numbers = re.match(r"(\d+)\.(\d+)", self.parameters.get("mail_version", ""))
         return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
@@ -112,7 +112,7 @@ class PostfixConfig:
 
 
 async def read_config(folder: str | None = None) -> PostfixConfig:
-    """Read the configuration in a folder; by default Postfix's own folder.
+    """Read the configuration in a folder; None for Postfix's default folder.
 
     Raises:
         ProgramError: postconf is missing, or cannot read the configuration.

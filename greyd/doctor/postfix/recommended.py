@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from greyd.doctor.listeners import Listener
 
 QUEUE_DIRECTORY = Path("/var/spool/postfix")
-"""Postfix's default."""
+"""Postfix's default for ``queue_directory``."""
 
 
 def policy_endpoint(listeners: Sequence[Listener], queue_directory: Path = QUEUE_DIRECTORY) -> str:
-    """Return the server's endpoint for main.cf: a socket in the queue directory, else TCP."""
+    """Return the server's endpoint for main.cf: a Unix socket in the queue directory, else TCP."""
     paths = [each for each in listeners if isinstance(each, Path)]
     for path in paths:
         if path.is_relative_to(queue_directory):
@@ -28,7 +28,7 @@ def policy_endpoint(listeners: Sequence[Listener], queue_directory: Path = QUEUE
 
 
 def policy_service(endpoint: str, context: str = "") -> str:
-    """Return the restriction that calls a server."""
+    """Return the restriction ``check_policy_service …`` that calls the endpoint."""
     outbound = f" policy_context={context}," if context else ""
     return f"check_policy_service {{ {endpoint}, timeout=10s,{outbound} default_action=DUNNO }}"
 
@@ -110,7 +110,7 @@ submission_recipient_restrictions =
 
 
 def main_cf(endpoint: str, settings: Settings, *, minimal: bool = False) -> str:
-    """Return the lines for ``main.cf``."""
+    """Return the recommended lines for ``main.cf``; ``minimal``: only those for greylisting."""
     lines = (_MINIMAL if minimal else _WHOLE).format(policy=policy_service(endpoint))
     in_chroot = _IN_CHROOT if endpoint.startswith("unix:/") else ""
     text = f"{_BEGINNING}{in_chroot}\n{lines}"

@@ -1,7 +1,7 @@
-"""Postfix's restriction lists as smtpd reads them (postconf(5), SMTPD_ACCESS_README).
+"""Parses restriction lists as smtpd does (postconf(5), SMTPD_ACCESS_README).
 
-A list is words with white space or commas between them; ``{ … }`` is one word. Some words take the
-next word as their argument. A restriction class is a list whose name stands for its content.
+White space or commas separate the words of a list; ``{ … }`` is one word. Some words take the next
+word as their argument. The name of a restriction class stands for the restrictions in the class.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 AT_RCPT = ("client", "helo", "sender", "relay", "recipient")
-"""The lists that are evaluated per recipient, in order; before Postfix 3.6 relay came last."""
+"""The lists that smtpd evaluates per recipient, in order (before Postfix 3.6: relay last)."""
 
 AFTER_RCPT = ("data", "end_of_data")
 
 MAX_RESTRICTIONS = 1000
-"""Read from one list: classes that contain classes could make it endless."""
+"""The number of restrictions read from one list: nested classes could make it endless."""
 
 FINAL = ("permit", "reject", "defer")
-"""Restrictions that end a list."""
+"""Restrictions that end a list for every client."""
 
 _WITH_ARGUMENT = re.compile(
     r"check_\w+_access|check_policy_service|reject_rbl(_client)?|reject_rhsbl_\w+|"
@@ -48,18 +48,18 @@ class Restriction:
 
     @property
     def rejects(self) -> bool:
-        """Whether it can reject mail."""
+        """Whether the restriction can reject mail."""
         return self.name.startswith(("reject", "defer")) and not self.only_warns
 
     @property
     def is_known(self) -> bool:
-        """Whether smtpd knows it."""
+        """Whether smtpd has a restriction of this name."""
         return bool(_KNOWN.fullmatch(self.name)) or self.name == "check_map"
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedRestriction:
-    """A restriction that is reached, with its list and its index there."""
+    """A restriction that smtpd reaches, with its list and its index in the list."""
 
     list_name: str
     index: int
@@ -68,29 +68,29 @@ class PlacedRestriction:
 
 @dataclass(frozen=True, slots=True)
 class PolicyCall:
-    """A ``check_policy_service``, with its list and its index there."""
+    """A ``check_policy_service``, with its list and its index in the list."""
 
     list_name: str
     index: int
     endpoint: str
     options: Mapping[str, str]
-    """Those inside its braces."""
+    """The options inside the braces of the call."""
 
     @property
     def parameter(self) -> str:
-        """The parameter of main.cf that contains it."""
+        """The parameter of main.cf that contains the call."""
         return parameter_of(self.list_name)
 
 
 def parameter_of(list_name: str) -> str:
-    """Return the parameter of main.cf that holds a list."""
+    """Return the name of the parameter of main.cf that contains a list."""
     return f"smtpd_{list_name}_restrictions"
 
 
 def split_words(text: str) -> list[str]:
-    """Split a list into its words; braces and their content are one word.
+    """Split a list into its words; a pair of braces with its content is one word.
 
-    An opening brace that is not closed takes the rest.
+    A word that begins with an unclosed brace extends to the end of the text.
     """
     found: list[str] = []
     word, depth = "", 0
@@ -105,12 +105,12 @@ def split_words(text: str) -> list[str]:
 
 
 def has_unbalanced_brace(text: str) -> bool:
-    """Whether a list has a brace without its counterpart."""
+    """Whether a list has an unmatched brace."""
     return text.count("{") != text.count("}")
 
 
 def parse_restrictions(text: str, classes: Mapping[str, str]) -> list[Restriction]:
-    """Return the restrictions of a list, with the content of classes in place of their names."""
+    """Return the restrictions of a list, with class names replaced by the classes' content."""
     return list(islice(_restrictions(text, classes, ()), MAX_RESTRICTIONS))
 
 
@@ -131,7 +131,7 @@ def _restrictions(
         elif _WITH_ARGUMENT.fullmatch(name):
             yield Restriction(name, next(left, ""), only_warns, class_name)
         elif _TABLE.fullmatch(word):
-            # A table without a restriction is an access table for the list's own subject.
+            # A bare lookup table is an access table for the list's subject, e.g. the client.
             yield Restriction("check_map", word, only_warns, class_name)
         else:
             yield Restriction(name, "", only_warns, class_name)
@@ -139,7 +139,7 @@ def _restrictions(
 
 
 def reachable_count(restrictions: Sequence[Restriction]) -> int:
-    """Return how many restrictions of a list are reached, including the one that ends it."""
+    """Return the number of restrictions that smtpd reaches, including one that ends the list."""
     for index, each in enumerate(restrictions):
         if each.name in FINAL and not each.only_warns:
             return index + 1
@@ -149,7 +149,7 @@ def reachable_count(restrictions: Sequence[Restriction]) -> int:
 def reachable_restrictions(
     lists: Mapping[str, Sequence[Restriction]],
 ) -> list[PlacedRestriction]:
-    """Return all restrictions up to RCPT TO that are reached, in order."""
+    """Return all restrictions up to RCPT TO that smtpd reaches, in order."""
     return [
         PlacedRestriction(name, index, restriction)
         for name, listed in lists.items()
@@ -188,6 +188,6 @@ _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def parse_time(text: str) -> int | None:
-    """Return the seconds of one of Postfix's time values; None if it is invalid."""
+    """Convert a time value of Postfix, such as ``10s``, into seconds; None if it is invalid."""
     parts = re.fullmatch(r"(\d{1,9})([smhdw]?)", text.strip().lower())
     return int(parts[1]) * _UNIT_SECONDS[parts[2]] if parts else None

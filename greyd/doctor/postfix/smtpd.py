@@ -1,4 +1,4 @@
-"""The smtpd services of ``master.cf``: those for mail from strangers, and those for own users."""
+"""The smtpd services of ``master.cf``, for mail from strangers and for the site's own users."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from greyd.doctor.postfix.restrictions import PolicyCall, Restriction
 
 BRACES_SINCE = (3, 0)
-"""The version of Postfix that introduced braces around the arguments of a policy service."""
+"""The first Postfix version that accepts braces around the arguments of a policy service."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,22 @@ class CheckedService:
     postfix: PostfixConfig
     service: SmtpdService
     listeners: Sequence[Listener]
-    """Where greyd listens."""
+    """The addresses and sockets that greyd listens on."""
     learn_outbound: bool = False
 
     @cached_property
     def lists(self) -> Mapping[str, Sequence[Restriction]]:
-        """Its restriction lists."""
+        """The restriction lists of the service, by name."""
         return self.postfix.lists(self.service)
 
     @cached_property
     def calls(self) -> list[PolicyCall]:
-        """Its calls of greyd."""
+        """The service's calls of greyd."""
         return [call for call in policy_calls(self.lists) if self.is_greyd(call.endpoint)]
 
     @cached_property
     def other_calls(self) -> list[PolicyCall]:
-        """Its calls of other policy servers."""
+        """The service's calls of other policy servers."""
         return [call for call in policy_calls(self.lists) if not self.is_greyd(call.endpoint)]
 
     def context_of(self, call: PolicyCall) -> str:
@@ -55,7 +55,7 @@ class CheckedService:
         )
 
     def is_greyd(self, endpoint: str) -> bool:
-        """Whether greyd listens at the endpoint of a policy service."""
+        """Whether a policy service's endpoint is one of greyd's addresses or sockets."""
         if endpoint.startswith("unix:"):
             return self._path(endpoint.removeprefix("unix:")) in self.listeners
         if not endpoint.startswith("inet:"):
@@ -67,7 +67,7 @@ class CheckedService:
         )
 
     def _path(self, written: str) -> Path:
-        # smtpd's working directory is the queue directory; in a chroot it is the root.
+        # smtpd's working directory is the queue directory, which in a chroot is also the root.
         return self._queue_directory / (written.lstrip("/") if self.service.chroot else written)
 
     @property
@@ -83,7 +83,7 @@ class CheckedService:
 
     @property
     def recommended_call(self) -> str:
-        """The line for main.cf that calls greyd."""
+        """The restriction for main.cf that calls greyd."""
         endpoint = policy_endpoint(self.listeners, self._queue_directory)
         if self.postfix.version < BRACES_SINCE:
             return f"check_policy_service {endpoint}"
@@ -95,18 +95,18 @@ class CheckedService:
 
 
 def inbound_services(postfix: PostfixConfig) -> list[SmtpdService]:
-    """Return the services that accept mail from strangers."""
+    """Return the services that accept mail from clients outside the site."""
     inbound = [
         service
         for service in postfix.services
         if not rejects_everybody(postfix, service) and not is_submission(postfix, service)
     ]
-    # Services on loopback usually take mail back from a content filter.
+    # Services on loopback usually receive mail back from a content filter.
     return [service for service in inbound if not service.is_loopback] or inbound
 
 
 def is_submission(postfix: PostfixConfig, service: SmtpdService) -> bool:
-    """Whether a service accepts mail from own users only."""
+    """Whether a service accepts mail only from the site's own users."""
     if service.port in SUBMISSION_PORTS:
         return True
     names = {each.name for listed in postfix.lists(service).values() for each in listed}
@@ -122,7 +122,7 @@ def rejects_everybody(postfix: PostfixConfig, service: SmtpdService) -> bool:
 
 
 def _end_of(restrictions: Sequence[Restriction]) -> str:
-    """Return the restriction that ends a list for everybody; empty if there is none."""
+    """Return the name of the restriction that ends a list for every client; empty if none does."""
     if not restrictions:
         return ""
     last = restrictions[reachable_count(restrictions) - 1]

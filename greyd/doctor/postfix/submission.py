@@ -1,4 +1,4 @@
-"""Checks the submission services: they bypass greyd, or let it learn from outgoing mail."""
+"""Checks that submission services bypass greyd, or call it only to learn from outgoing mail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def findings_of_submission(
     postfix: PostfixConfig, listeners: Sequence[Listener], settings: Settings
 ) -> list[Finding]:
-    """Judge the services for own users."""
+    """Judge the services for the site's own users."""
     services = [each for each in postfix.services if is_submission(postfix, each)]
     check = "postfix: submission"
     if not services:

@@ -1,4 +1,4 @@
-"""Checks which of the six tips of many anti-spam tutorials are followed.
+"""Checks which of six common anti-spam tips Postfix's configuration follows.
 
 docs/postfix.md explains each tip, and which legitimate mail it affects.
 """
@@ -40,11 +40,11 @@ class _Tip:
     number: int
     title: str
     names: Sequence[str]
-    """The restrictions that follow it."""
+    """The restrictions that implement the tip; any one of them is enough."""
     line: str
-    """The line to add."""
+    """The line to add to main.cf."""
     effect: str
-    """Which legitimate mail it affects."""
+    """The legitimate mail that the tip affects."""
 
 
 _TIPS = (
@@ -94,12 +94,12 @@ _TIPS = (
 
 
 def findings_of_tips(lists: Lists, *, greylists: bool, value: ValueOf) -> list[Finding]:
-    """Show which tips are followed, and the line to add for each of the others.
+    """Report the tips that are followed; for each other tip, suggest the line to add.
 
     Args:
         lists: the restriction lists of a service.
         greylists: whether the service calls greyd, which is tip 5.
-        value: returns parameters of main.cf.
+        value: returns the value of a parameter of main.cf.
     """
     placed = reachable_restrictions(lists)
     made = {tip.number: [_finding_of_tip(tip, placed)] for tip in _TIPS}
@@ -134,7 +134,7 @@ def _finding_of_tip(tip: _Tip, placed: Sequence[PlacedRestriction]) -> Finding:
 def _finding_of_tip_in_force(
     check: str, tip: _Tip, placed: Sequence[PlacedRestriction], seen: str
 ) -> Finding:
-    """Warn of the legitimate mail that some tips reject."""
+    """Report a tip that is followed; warn if it rejects legitimate mail."""
     names = {each.restriction.name for each in placed if not each.restriction.only_warns}
     if tip.number == 2 and names & {"reject_unknown_helo_hostname", "reject_unknown_hostname"}:
         return hint(
