@@ -23,7 +23,7 @@ async def accept_backlog(sockets: Sequence[socket.socket]) -> None:
     for listening in sockets:
         waiting.register(listening, select.POLLIN)
     deadline = time.monotonic() + MAX_DRAIN_SECONDS / 2
-    # The loop itself consumes the event of a waiting connection, so there is none to await.
+    # asyncio accepts the connections itself and offers no event to await.
     while waiting.poll(0) and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
@@ -31,9 +31,9 @@ async def accept_backlog(sockets: Sequence[socket.socket]) -> None:
 async def serve_socket(
     loop: asyncio.AbstractEventLoop, client: Callable[[], Connection], listening: socket.socket
 ) -> asyncio.Server:
-    """Accept connections on a socket; ``client`` makes the protocol of each."""
+    """Accept connections on a socket; ``client`` creates a protocol for each one."""
     if listening.family == socket.AF_UNIX:
-        # ``listen`` removes the socket's file; the loop would remove any file of that name.
+        # greyd itself removes the socket's file; the loop would remove any file at that path.
         return await loop.create_unix_server(
             client,
             sock=listening,
@@ -43,7 +43,7 @@ async def serve_socket(
 
 
 def address_of(listening: socket.socket) -> str:
-    """Return what a socket listens on, for the log."""
+    """Return the address or path that a socket listens on, for the log."""
     if isinstance(listening, UnixSocket):
         return str(listening.path)
     name = listening.getsockname()

@@ -28,12 +28,12 @@ class Account:
 
     @property
     def owner(self) -> Owner:
-        """The owner of the server's sockets and folders."""
+        """The owner of the files that the server creates."""
         return Owner(*(-1 if number is None else number for number in (self.uid, self.gid)))
 
     @contextlib.contextmanager
     def rights(self) -> Iterator[None]:
-        """Switch to the account temporarily, so that it owns new files from the start."""
+        """Switch the effective user and group temporarily, so that the account owns new files."""
         uid, gid = os.geteuid(), os.getegid()
         if self.gid is not None and uid == 0:
             os.setegid(self.gid)
@@ -51,7 +51,7 @@ def find_account(settings: Settings) -> Account:
     """Look up ``--user`` and ``--group``.
 
     Raises:
-        SetupError: there is no such user or group, or only root could become it.
+        SetupError: the user or group does not exist, or only root may switch to it.
     """
     user, group = settings.user, settings.group
     try:
@@ -71,13 +71,13 @@ def find_account(settings: Settings) -> Account:
     if os.geteuid() != 0:
         if uid not in (None, os.geteuid()) or gid not in (None, os.getegid(), *os.getgroups()):
             raise SetupError("--user and --group: only root can run as another user or group")
-        # Another group of this user can still own the sockets.
+        # A user may still give the sockets to any of its groups.
         return Account(None, None, None if gid == os.getegid() else gid)
     return Account(entry.pw_name if entry else None, uid, gid)
 
 
 def drop_privileges(account: Account) -> None:
-    """Become the account's user and group, for good; does nothing unless root."""
+    """Switch to the account's user and group permanently; does nothing unless root."""
     if os.geteuid() != 0:
         return
     if account.gid is not None:

@@ -7,14 +7,13 @@ from typing import NoReturn
 
 from greyd.server.os_signals import unblock
 
-# The background, the pid file, the rights -------------------------------------------------------
-
 
 def fork_to_background() -> int:
-    """Continue in a child process with its own session; the parent exits when that is ready.
+    """Continue in a child process with its own session; the parent exits once the child is ready.
 
     Returns:
-        A descriptor; the first byte written to it lets the parent exit with status 0.
+        A file descriptor. The parent exits with status 0 when the child writes a byte to it, and
+        with the child's status when the child ends first.
     """
     read_end, write_end = os.pipe()
     child = os.fork()
@@ -27,7 +26,7 @@ def fork_to_background() -> int:
 
 
 def _exit_when_ready(child: int, read_end: int) -> NoReturn:
-    # From now on the child owns sockets and files, and removes them.
+    # A signal may end this process now: the child owns the sockets and files, and removes them.
     unblock()
     if os.read(read_end, 1):
         os._exit(0)

@@ -1,7 +1,7 @@
 """Connections of policy clients.
 
-A connection answers its requests in their order. The memory that a client can make the process use
-is bounded: two reads of requests, and the transport's buffer of replies that it does not read.
+A connection answers its requests in order. A client can occupy a bounded amount of memory: two
+reads of requests, and the transport's buffer of unread replies.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
 
 READ_BYTES = 8 * 1024
-"""The size of one read; with two of them waiting, no more is read from the connection."""
+"""The size of one read. A read while earlier requests are pending pauses further reading."""
 
 MAX_REQUESTS_PER_TURN = 20
-"""Requests answered in one go, before other connections get their turn."""
+"""Requests that a connection answers in one turn of the event loop."""
 
 MAX_UNANSWERED = 100
-"""Consecutive requests without a reply, after which the connection is closed."""
+"""Consecutive requests without a reply; after one more the connection is closed."""
 
 
 _READ_BUFFER = memoryview(bytearray(READ_BYTES))
-"""Shared by all connections, which copy what they have read at once."""
+"""Shared by all connections: each copies its bytes out before the next read."""
 
-# Members under names of their own: on Python 3.11, reading one through its class runs a Python
-# function, several times for each request.
+# Module-level names for the members: on Python 3.11 each access through the class calls a Python
+# function, too slow several times per request.
 _IDLE, _BLOCKED, _RUNNING = Progress.IDLE, Progress.BLOCKED, Progress.RUNNING
 _WAITING = Progress.WAITING
 _RECEIVED, _RESUMED, _LOST = ProgressEvent.RECEIVED, ProgressEvent.RESUMED, ProgressEvent.LOST
@@ -57,7 +57,7 @@ _OVERRUN, _ENDED, _CAUGHT_UP = IntakeEvent.OVERRUN, IntakeEvent.ENDED, IntakeEve
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A policy client; its states are those of ``greyd.server.connection_state``."""
+    """A connection of a policy client; ``greyd.server.connection_state`` defines its states."""
 
     def __init__(
         self,
@@ -74,9 +74,9 @@ class Connection(asyncio.BufferedProtocol):
         self._registry = registry
         self._parser = RequestParser(of_identity=settings.needs_evidence)
         self._unread: deque[bytes] = deque()
-        """Received, but not parsed yet."""
+        """Received bytes that are not parsed yet."""
         self._requests: Iterator[Request] = iter(())
-        """Parses requests one by one, each only when the one before is answered."""
+        """Parses requests lazily: each one after the previous request is answered."""
         self._transport: Any = None
         self._progress = _IDLE
         self._intake = _OPEN
@@ -98,7 +98,7 @@ class Connection(asyncio.BufferedProtocol):
         return _READ_BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read, and answer its requests unless others are being answered."""
+        """Queue the bytes read; answer their requests, or pause reading if others are pending."""
         self._unread.append(bytes(_READ_BUFFER[:nbytes]))
         before = self._progress
         self._progress = PROGRESS[before][_RECEIVED]
@@ -109,16 +109,16 @@ class Connection(asyncio.BufferedProtocol):
             self._intake = INTAKE[self._intake][_OVERRUN]
 
     def eof_received(self) -> bool:
-        """Answer the requests received before the client closed its side, then close."""
+        """Close once all received requests are answered; return whether any still is pending."""
         self._intake = INTAKE[self._intake][_ENDED]
         return self._progress is not _IDLE
 
     def pause_writing(self) -> None:
-        """Take no more requests: the client does not read its replies."""
+        """Stop answering requests: the client does not read its replies."""
         self._is_writable = False
 
     def resume_writing(self) -> None:
-        """Take requests again."""
+        """Continue answering requests."""
         self._is_writable = True
         before = self._progress
         self._progress = PROGRESS[before][_RESUMED]
@@ -126,7 +126,7 @@ class Connection(asyncio.BufferedProtocol):
             self._run()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - no reply can be sent
-        """Drop the connection; what the policy is deciding is still stored."""
+        """Discard the remaining requests; the policy still stores a decision in progress."""
         self._progress = PROGRESS[self._progress][_LOST]
         self._discard_requests()
         self._registry.remove(self)
@@ -134,7 +134,7 @@ class Connection(asyncio.BufferedProtocol):
     # Answering ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        """Answer one request after the other, as long as replies come at once."""
+        """Answer requests until none is left, a reply is deferred, or the turn is over."""
         try:
             for _ in range(MAX_REQUESTS_PER_TURN):
                 if not self._is_writable:
@@ -148,9 +148,9 @@ class Connection(asyncio.BufferedProtocol):
                 self._policy.answer(request, PendingReply(self._send_reply))
                 self._progress = PROGRESS[self._progress][_RETURNED]
                 if self._progress is not _RUNNING:
-                    # The reply runs it again.
+                    # _send_reply continues when the reply comes.
                     return
-        except Exception as error:  # noqa: BLE001 - Postfix connects and asks again
+        except Exception as error:  # noqa: BLE001 - Postfix reconnects and sends the request again
             self._progress = PROGRESS[self._progress][_LOST]
             self._observers.internal_error("connections", error, "closing this connection")
             self.abort()
@@ -174,7 +174,7 @@ class Connection(asyncio.BufferedProtocol):
             return None
 
     def _send_reply(self, reply: bytes | None) -> None:
-        """Send a reply (None: the request gets none), and go on."""
+        """Send a reply (None: send nothing), and continue with the next request."""
         before = self._progress
         self._progress = PROGRESS[before][_REPLIED]
         self.used_at = time.monotonic()
@@ -192,7 +192,7 @@ class Connection(asyncio.BufferedProtocol):
             self._run()
 
     def _rest(self) -> None:
-        """Close, or read again: all requests received are answered."""
+        """Resume reading, or close, after all received requests are answered."""
         self._progress = PROGRESS[self._progress][_EXHAUSTED]
         before = self._intake
         self._intake = INTAKE[before][_CAUGHT_UP]
@@ -206,7 +206,7 @@ class Connection(asyncio.BufferedProtocol):
         self._end()
 
     def _end(self) -> None:
-        """Answer nothing more, and close once the replies are sent."""
+        """Discard the remaining requests, and close once the replies are sent."""
         self._discard_requests()
         self._intake = INTAKE[self._intake][_ENDED]
 
@@ -217,7 +217,7 @@ class Connection(asyncio.BufferedProtocol):
     # Called by the registry ---------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Close as soon as all requests received are answered."""
+        """Close once all received requests are answered."""
         self._intake = INTAKE[self._intake][_ENDED]
         if self._progress is _IDLE:
             self._transport.close()
@@ -227,5 +227,5 @@ class Connection(asyncio.BufferedProtocol):
         return self._progress is _IDLE
 
     def abort(self) -> None:
-        """Close at once, without sending what is buffered."""
+        """Close at once, and discard unsent replies."""
         self._transport.abort()

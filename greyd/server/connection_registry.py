@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 MAX_IDLE_SECONDS = 1000
-"""The time without a request after which a connection is closed; Postfix closes after 300 s."""
+"""greyd closes a connection that is idle for longer; Postfix itself does after 300 s."""
 
 MAX_DRAIN_SECONDS = 0.8
-"""How long a stop waits for pending replies; the store's deadline is shorter."""
+"""How long a shutdown waits for pending replies; the store's timeout is shorter."""
 
 RESERVED_DESCRIPTORS = 32
 """File descriptors reserved for the store, the log etc., besides those of the metrics port."""
@@ -37,10 +37,10 @@ class RegisteredConnection(Protocol):
         """Whether no request waits for its reply."""
 
     def finish(self) -> None:
-        """Close as soon as all requests received are answered."""
+        """Close once all received requests are answered."""
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, and discard unsent replies."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class ConnectionRegistry:
         self._warned_at = 0.0
 
     def add(self, connection: RegisteredConnection) -> None:
-        """Register a connection; at the limit, close the one that has been idle for longest."""
+        """Register a connection; at the limit, close the one that has been idle the longest."""
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         others = RESERVED_DESCRIPTORS + max_connections()
         if len(self._connections) >= max(descriptors - others, 1):
@@ -67,7 +67,7 @@ class ConnectionRegistry:
     def _make_room(self) -> None:
         idle = [each for each in self._connections if each.is_idle()]
         if idle:
-            # Postfix opens another one; no mail is affected.
+            # No mail is affected: Postfix opens another connection.
             min(idle, key=lambda each: each.used_at).abort()
         if time.monotonic() - self._warned_at >= 1:
             self._warned_at = time.monotonic()
@@ -84,7 +84,7 @@ class ConnectionRegistry:
             self._all_closed.set()
 
     async def close_idle(self) -> None:
-        """Close connections that have been idle for too long, until cancelled."""
+        """Close connections idle for more than ``MAX_IDLE_SECONDS``; runs until cancelled."""
         while True:
             await asyncio.sleep(MAX_IDLE_SECONDS / 10)
             oldest = time.monotonic() - MAX_IDLE_SECONDS
@@ -92,8 +92,8 @@ class ConnectionRegistry:
                 connection.abort()
 
     async def drain(self) -> None:
-        """Close all connections, after answering the requests received."""
-        # Bytes sent a moment ago may still be on their way through the kernel.
+        """Close all connections: once their requests are answered, or at ``MAX_DRAIN_SECONDS``."""
+        # The kernel may not have delivered the latest requests yet.
         await asyncio.sleep(_LATE_BYTES_SECONDS)
         self._all_closed.clear()
         for connection in list(self._connections):

@@ -1,8 +1,8 @@
 """The states of a policy client's connection, and the events that change them.
 
-Two machines, as a connection receives while it answers: ``Progress`` of the requests received, and
-``Intake`` of further ones. Each table has a row for each state; an event that a row does not name
-can't happen in that state.
+A connection receives while it answers, so it has two state machines: ``Progress`` for answering the
+received requests, and ``Intake`` for reading more. Each table has a row per state; an event that a
+row does not list cannot occur in that state.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ class _Member(Enum):
 
 
 class Progress(_Member):
-    """How far the requests received so far are answered."""
+    """The state of answering the received requests."""
 
     IDLE = auto()
-    """All are answered."""
+    """All received requests are answered."""
     RUNNING = auto()
-    """The next one is being taken, now or in the next turn of the event loop."""
+    """The connection takes the next request, now or in the next turn of the event loop."""
     ASKING = auto()
-    """The policy is being called; its reply may come before it returns."""
+    """The policy is being called; it may reply before the call returns."""
     WAITING = auto()
-    """The policy has returned, and will reply later."""
+    """The call has returned without a reply; the policy will reply later."""
     BLOCKED = auto()
-    """The client does not read its replies; the next request is taken when it does."""
+    """The client does not read its replies; requests wait until it does."""
     CLOSED = auto()
-    """The connection is gone, or given up: replies are dropped."""
+    """The connection is lost or aborted; replies are discarded."""
 
 
 class ProgressEvent(_Member):
-    """What changes ``Progress``."""
+    """An event that changes ``Progress``."""
 
     RECEIVED = auto()
     """Bytes have arrived."""
     TAKEN = auto()
-    """A complete request goes to the policy."""
+    """The next request is passed to the policy."""
     RETURNED = auto()
-    """The policy's call has returned."""
+    """The call of the policy has returned."""
     REPLIED = auto()
     """The policy has replied."""
     STALLED = auto()
-    """The buffer of replies is full."""
+    """The transport's buffer of replies is full."""
     RESUMED = auto()
-    """The buffer of replies has room again."""
+    """The transport's buffer of replies has room again."""
     EXHAUSTED = auto()
     """No complete request is left."""
     LOST = auto()
-    """The connection is gone, or given up."""
+    """The connection is lost or aborted."""
 
 
 PROGRESS: dict[Progress, dict[ProgressEvent, Progress]] = {
@@ -89,25 +89,25 @@ PROGRESS: dict[Progress, dict[ProgressEvent, Progress]] = {
 
 
 class Intake(_Member):
-    """Whether further requests are received."""
+    """The state of reading further requests."""
 
     OPEN = auto()
-    """They are read."""
+    """The connection reads requests."""
     PAUSED = auto()
-    """Enough is waiting to be answered: nothing more is read meanwhile."""
+    """Reading is paused until all received requests are answered."""
     ENDING = auto()
-    """The connection closes as soon as what has been received is answered."""
+    """The connection closes once all received requests are answered."""
 
 
 class IntakeEvent(_Member):
-    """What changes ``Intake``."""
+    """An event that changes ``Intake``."""
 
     OVERRUN = auto()
-    """Bytes have arrived while others were waiting."""
+    """Bytes have arrived while earlier requests are pending."""
     CAUGHT_UP = auto()
-    """All that was received is answered."""
+    """All received requests are answered."""
     ENDED = auto()
-    """The client has closed its side, or this side wants to close."""
+    """The client has closed its side, or the server wants to close the connection."""
 
 
 INTAKE: dict[Intake, dict[IntakeEvent, Intake]] = {

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServerContext:
-    """What ``process`` or a worker's supervisor provides to a serving process."""
+    """The resources and callbacks that ``greyd.server.process`` gives to a serving process."""
 
     sockets: Sequence[socket.socket]
     metrics_sockets: Sequence[socket.socket]
@@ -22,7 +22,7 @@ class ServerContext:
     lifeline: int | None
     """A socket to the supervising process; None for a single process.
 
-    End of file: that process has ended. Each byte: another worker has failed.
+    End of file means that the supervisor has ended; each byte, that another worker has failed.
     """
     ready: Callable[[], None]
     reloading: Callable[[], None]

@@ -1,8 +1,8 @@
-"""Files made with root's rights in folders that other users may write to.
+"""Creates files as root in folders that other users may write to.
 
-A path is walked once, name by name, to a descriptor of its folder; from then on names are used
-relative to that (``dir_fd``). Whoever owns a folder on the way, and puts something else in the
-place of a part of it at any moment, changes nothing but what is theirs.
+Each path is resolved once, component by component, to a descriptor of its folder; all later calls
+use names relative to that descriptor (``dir_fd``). So a user who replaces a folder on the path, at
+any moment, cannot redirect root to another user's files.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 MAX_LINKS = 40
-"""Symbolic links on the way to a folder, as in the kernel."""
+"""The maximum number of symbolic links in a path, as in the Linux kernel."""
 
-# Where there is none, a folder has to be readable, and a socket can't be kept open.
+# Without O_PATH, a folder must be readable, and a socket can't be kept open.
 _O_PATH: int = getattr(os, "O_PATH", os.O_RDONLY)
 _HAS_O_PATH = hasattr(os, "O_PATH")
 _A_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def open_folder(path: Path) -> int:
-    """Return a descriptor of a folder, for names relative to it.
+    """Return a descriptor of a folder, for use as ``dir_fd``.
 
-    A symbolic link is followed only where root or this user has made it: with another user's link,
-    that user would decide where root writes.
+    Follows only symbolic links that root or this user owns: another user's link would let that user
+    choose where root writes.
 
     Raises:
-        OSError: there is no such folder, or another user's link is on the way.
+        OSError: the folder does not exist, or the path has another user's symbolic link.
     """
     names = list(reversed(path.absolute().parts))
     folder = os.open(names.pop(), _O_PATH | _A_FOLDER)
@@ -50,7 +50,7 @@ def open_folder(path: Path) -> int:
                 target = Path(os.readlink(name, dir_fd=folder))
                 names += reversed(target.parts)
                 continue
-            # O_NOFOLLOW: what takes its place between the two calls may be a link.
+            # O_NOFOLLOW: a link may have replaced the folder since the stat.
             following = os.open(name, _O_PATH | _A_FOLDER, dir_fd=folder)
             os.close(folder)
             folder = following
@@ -70,7 +70,7 @@ def _require_trusted(name: str, link: os.stat_result, links: int) -> None:
 
 @contextlib.contextmanager
 def folder_of(path: Path) -> Iterator[int]:
-    """Open the folder that a file is in, for as long as it is needed."""
+    """Yield a descriptor of the folder that a file is in; close it afterwards."""
     folder = open_folder(path.parent)
     try:
         yield folder
@@ -80,10 +80,12 @@ def folder_of(path: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def private_folder(folder: int, name: str) -> Iterator[int]:
-    """Make a folder that only this user can enter, in a folder that others may write to.
+    """Create a folder that only this user can enter, in a folder that others may write to.
+
+    Yields a descriptor of the new folder, and removes the folder afterwards.
 
     Raises:
-        OSError: it can't be made, or somebody has put another in its place.
+        OSError: the folder can't be created, or another user has replaced it.
     """
     aside = temporary_name(name)
     os.mkdir(aside, 0o700, dir_fd=folder)
@@ -102,13 +104,13 @@ def private_folder(folder: int, name: str) -> Iterator[int]:
 
 
 def temporary_name(name: str) -> str:
-    """Return a name that nobody foresees, for what is to take the name given."""
+    """Return an unpredictable name for a file that will be renamed to ``name``."""
     return f".{name[:100]}.{secrets.token_hex(8)}"
 
 
 @contextlib.contextmanager
 def working_folder(folder: int) -> Iterator[None]:
-    """Work in a folder meanwhile, for calls that know no ``dir_fd``."""
+    """Change the working directory temporarily, for calls that do not support ``dir_fd``."""
     before = os.open(".", _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.fchdir(folder)
     try:
@@ -120,7 +122,7 @@ def working_folder(folder: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def umask(mask: int) -> Iterator[None]:
-    """Set the umask meanwhile; it is the process's, so there must be no other thread yet."""
+    """Set the umask temporarily; no other thread may run, as the whole process shares it."""
     before = os.umask(mask)
     try:
         yield
@@ -129,12 +131,12 @@ def umask(mask: int) -> Iterator[None]:
 
 
 def make_folder(path: Path, mode: int, uid: int = -1, gid: int = -1) -> None:
-    """Make a folder with this mode, whatever the umask, and this owner (-1: this user).
+    """Create a folder with this mode, whatever the umask, and this owner (-1: this user).
 
-    Parents that are missing are made too, for this user alone.
+    Also creates missing parent folders, which only this user can enter.
 
     Raises:
-        OSError: it can't be made.
+        OSError: a folder can't be created.
     """
     with umask(0o077):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,14 +151,14 @@ def make_folder(path: Path, mode: int, uid: int = -1, gid: int = -1) -> None:
 
 
 class OwnFile:
-    """A file or socket of ours, which is removed only while it is still there.
+    """A file or socket that is removed only if no other file has replaced it.
 
-    It is known by device and inode, and kept open, since the inode of a file that is gone may be
-    given to the next one: to that of the server that has taken over.
+    Device and inode identify the file. It is kept open, because the kernel may reuse the inode of a
+    deleted file, e.g. for the file of the server that has taken over.
     """
 
     def __init__(self, folder: int, name: str) -> None:
-        """Know the file of this name in an open folder, which stays the caller's."""
+        """Identify the file ``name`` in the open folder ``folder``, which the caller closes."""
         self.name = name
         self._folder = os.dup(folder)
         self._pin = -1
@@ -167,10 +169,10 @@ class OwnFile:
             self._known = os.fstat(self._pin)
 
     def link(self, folder: int) -> None:
-        """Give it its name in another folder; from now on it is known there.
+        """Link the file into another folder, under the same name, and remove the old link.
 
         Raises:
-            OSError: something of that name is there; it stays as it is.
+            OSError: the name exists; the existing file stays unchanged.
         """
         os.link(
             self.name, self.name, src_dir_fd=self._folder, dst_dir_fd=folder, follow_symlinks=False
@@ -178,10 +180,10 @@ class OwnFile:
         self._move(folder)
 
     def rename(self, name: str) -> None:
-        """Put it in the place of whatever has that name in its folder, without following a link.
+        """Rename the file within its folder; replaces an existing file or symbolic link.
 
         Raises:
-            OSError: that can't be.
+            OSError: the file can't be renamed.
         """
         os.rename(self.name, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         self.name = name
@@ -193,7 +195,7 @@ class OwnFile:
         self._folder = os.dup(folder)
 
     def read(self, size: int) -> bytes:
-        """Return the beginning of what is in it; nothing where it is not there any more."""
+        """Return up to ``size`` bytes; empty if the file is gone or another has replaced it."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             descriptor = os.open(self.name, flags, dir_fd=self._folder)
@@ -203,9 +205,9 @@ class OwnFile:
             return file.read(size) or b"" if self._is_same(os.fstat(descriptor)) else b""
 
     def remove(self) -> None:
-        """Remove it, unless it is gone or another has its name.
+        """Remove the file if it still is this one.
 
-        Without the rights of the start that may be refused; then it stays.
+        After privileges are dropped this can fail; the file then stays.
         """
         with contextlib.suppress(OSError):
             if self._is_same(os.stat(self.name, dir_fd=self._folder, follow_symlinks=False)):

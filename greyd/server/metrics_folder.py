@@ -1,8 +1,8 @@
-"""The folder of the metrics that several workers share, see ``greyd.monitoring.metrics``.
+"""The folder of the metrics that several workers share; see ``greyd.monitoring.metrics``.
 
-It lies in the service's runtime folder (systemd's ``RuntimeDirectory=``), or among the temporary
-files. There an administrator or a cleaning program may remove it: it is created again under another
-name, since any user may have taken the old one.
+It is in the service's runtime folder (systemd's ``RuntimeDirectory=``), or else in the folder for
+temporary files. If an administrator or a cleanup job removes it, greyd creates another one, under a
+new name, because any user may have taken the old name.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ import tempfile
 from pathlib import Path
 
 _PROMETHEUS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus-client finds the folder, also in child processes."""
+"""The environment variable that names the folder for prometheus-client, also in workers."""
 
 
 class MetricsFolder:
-    """The folder, created again when it has been removed."""
+    """The folder of the metrics; ``recreate`` replaces it after a removal."""
 
     def __init__(self) -> None:
-        """Create it.
+        """Create the folder.
 
         Raises:
-            OSError: it can't be created.
+            OSError: the folder can't be created.
         """
         self.path, self._descriptor = _make()
 
     def recreate(self) -> None:
-        """Create another folder, and remove the former one.
+        """Create another folder, and remove the old one if it still exists.
 
         Raises:
-            OSError: it can't be created.
+            OSError: the folder can't be created.
         """
         path, descriptor = _make()
         self.remove()
@@ -47,7 +47,7 @@ class MetricsFolder:
             return False
 
     def has_metrics_of(self, pid: int) -> bool:
-        """Whether it has the counters of a worker that is ready."""
+        """Whether the folder has the counters of a worker that is ready."""
         return (self.path / f"counter_{pid}.db").exists()
 
     def remove_gauges_of(self, pid: int) -> None:
@@ -58,7 +58,7 @@ class MetricsFolder:
             mark_process_dead(pid, str(self.path))  # type: ignore[no-untyped-call]
 
     def remove(self) -> None:
-        """Remove it, unless it has been removed already."""
+        """Remove the folder if it still exists, and close its descriptor."""
         if self.exists():
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._descriptor)
@@ -76,7 +76,7 @@ def _make() -> tuple[Path, int]:
 
 
 def _make_in_first_writable() -> str:
-    """Create a folder in the first writable place."""
+    """Create a folder in the runtime folder, or else in the folder for temporary files."""
     runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if runtime:
         with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""The signals that a server handles.
+"""Signals that a server handles.
 
-They are blocked during the start, and delivered as soon as handlers are installed.
+During the start they are blocked, and delivered once the handlers are installed.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import signal
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""Answer pending requests, then exit."""
+"""On these the server answers pending requests, then exits."""
 
 RELOAD_SIGNAL = signal.SIGHUP
 
 
 def block() -> None:
-    """Block the signals, in this process and its children."""
+    """Block the signals in this process and its future children."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP_SIGNALS, RELOAD_SIGNAL))
 
 

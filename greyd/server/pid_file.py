@@ -23,10 +23,10 @@ class PidFile:
     """The pid file of this process."""
 
     def __init__(self, path: Path) -> None:
-        """Write it; a stale one or a symbolic link is replaced.
+        """Write the pid file; replaces an old pid file or a symbolic link.
 
         Raises:
-            OSError: it can't be written, or its path holds another kind of file, which is kept.
+            OSError: the file can't be written, or the path has another kind of file, which stays.
         """
         self._content = b"%d\n" % os.getpid()
         with folder_of(path) as folder:
@@ -39,7 +39,7 @@ class PidFile:
                 raise
 
     def remove(self) -> None:
-        """Remove it, unless another process has replaced it."""
+        """Remove the pid file, unless another process has replaced it."""
         if self._file.read(_MAX_BYTES) == self._content:
             self._file.remove()
 

@@ -55,7 +55,7 @@ def run(settings: Settings) -> int:
         _raise_file_limit()
         metrics_folder = _make_metrics_folder(settings, account, undo)
         settings = _import_modules(settings)
-        # Validates the URL, and loads the store's modules while they can be read.
+        # Validates the URL, and imports the store's modules while this process can read them.
         open_store(settings, folder)
         sockets = listen(settings, undo, account.owner)
         metrics_sockets, settings = _listen_for_metrics(settings)
@@ -74,7 +74,7 @@ def run(settings: Settings) -> int:
 def _exit_despite_threads(status: int) -> None:
     """Exit at once if a thread is still working, e.g. reading a long whitelist.
 
-    Python's normal exit would wait for it, or crash it in a half-destroyed interpreter.
+    A normal exit would wait for the thread, or crash it while the interpreter is finalised.
     """
     if threading.active_count() > 1:
         for stream in (sys.stdout, sys.stderr):
@@ -84,7 +84,7 @@ def _exit_despite_threads(status: int) -> None:
 
 
 def _prepare(settings: Settings, account: Account) -> tuple[Settings, Path]:
-    """Complete the settings from this machine; return them and the store's folder."""
+    """Add secrets, host name and warnings to the settings; return them and the store's folder."""
     warnings = list(settings.warnings)
     if os.geteuid() == 0 and account.uid in (None, 0):
         warnings.append(
@@ -122,7 +122,7 @@ def _raise_file_limit() -> None:
 
 
 def _write_pidfile(settings: Settings, undo: contextlib.ExitStack) -> Settings:
-    """Write the pid file; in the foreground, where postgrey writes none, a failure is a warning."""
+    """Write the pid file. In the foreground a failure is a warning: postgrey writes none there."""
     if settings.pidfile is None:
         return settings
     try:
@@ -139,7 +139,7 @@ def _write_pidfile(settings: Settings, undo: contextlib.ExitStack) -> Settings:
 def _make_metrics_folder(
     settings: Settings, account: Account, undo: contextlib.ExitStack
 ) -> MetricsFolder | None:
-    """Create the folder of the workers' shared metrics; None for a single process."""
+    """Create the folder of the workers' shared metrics; return None for a single process."""
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     if settings.workers == 1:
         return None
@@ -158,7 +158,7 @@ def _make_metrics_folder(
 def _import_modules(settings: Settings) -> Settings:
     """Import all modules that serving needs, before privileges are dropped.
 
-    ``open_store`` imports the store's modules.
+    The exception is the store's modules, which ``open_store`` imports.
 
     Returns:
         The settings, with a warning for each public suffix list that can't be used.
@@ -176,7 +176,7 @@ def _import_modules(settings: Settings) -> Settings:
 
 
 def _listen_for_metrics(settings: Settings) -> tuple[list[socket.socket], Settings]:
-    """Bind the metrics port; mail does not depend on it, so a failure is only a warning."""
+    """Bind the metrics port. A failure is only a warning: mail does not depend on it."""
     if settings.metrics is None:
         return [], settings
     try:

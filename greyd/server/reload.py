@@ -1,4 +1,4 @@
-"""Read the whitelists again on SIGHUP or when their files change."""
+"""Reads the whitelists again on SIGHUP."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 SWITCH_INTERVAL_SECONDS = 0.0002
-"""The longest time that parsing a long whitelist keeps a request waiting for the interpreter."""
+"""How long parsing a whitelist keeps the interpreter lock while a request waits for it."""
 
 
 class Reloader:
     """Reloads the whitelists, one reload at a time, while requests are answered.
 
-    A daemon thread reads them; everything else happens on the event loop's thread.
+    A daemon thread reads the files; all other code runs on the event loop's thread.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Reloader:
         self._again = False
 
     def request(self) -> None:
-        """Reload now, or again after the current reload."""
+        """Start a reload; if one is running, start another after it."""
         self._again = True
         if self._running is None or self._running.is_over:
             self._running = self._supervisor.run("reload", self._reload)
@@ -67,7 +67,7 @@ class Reloader:
             try:
                 whitelists, messages = await run_in_daemon_thread("reload", self._read)
                 messages.log_to(self._log)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the reload has an end
+            except Exception as error:  # noqa: BLE001 - any failure: the old whitelists stay
                 outcome = "the old whitelists stay in force"
                 self._observers.internal_error("reload", error, outcome)
                 whitelists = None
@@ -79,7 +79,7 @@ class Reloader:
             return reload_whitelists(self._settings)
 
     def _put_in_force(self, whitelists: Whitelists | None) -> None:
-        """Use the new whitelists; with None, which means a failure, the old ones stay in force."""
+        """Use the new whitelists; after a failure (None) keep the old ones."""
         metrics = self._metrics
         metrics.reloads["failure" if whitelists is None else "success"].inc()
         metrics.whitelists_read.set(whitelists is not None)
@@ -90,9 +90,9 @@ class Reloader:
 
 @contextlib.contextmanager
 def _short_switch_interval() -> Iterator[None]:
-    """Shorten the time for which one thread keeps the interpreter.
+    """Shorten the interval at which Python switches threads.
 
-    A request needs the interpreter several times, and waits up to 5 ms for it by default.
+    A request needs the interpreter lock several times; by default each can take 5 ms.
     """
     usual = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
@@ -103,6 +103,6 @@ def _short_switch_interval() -> Iterator[None]:
 
 
 def set_entry_counts(metrics: Metrics, whitelists: Whitelists) -> None:
-    """Set the metrics of the whitelists' numbers of entries."""
+    """Set the metrics that count the whitelists' entries."""
     metrics.whitelist_entries["clients"].set(len(whitelists.clients))
     metrics.whitelist_entries["recipients"].set(len(whitelists.recipients))

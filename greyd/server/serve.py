@@ -1,4 +1,4 @@
-"""One serving process: its start, its parts, and its end."""
+"""Runs one serving process: starts its parts, serves, and shuts them down."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 
 
 MAX_HITS_SECONDS = 0.5
-"""How long a stop stores the hits of the whitelists' entries."""
+"""The time limit for storing the whitelist hits during a shutdown."""
 
 
 async def serve(settings: Settings, context: ServerContext) -> int:
-    """Serve until SIGTERM or SIGINT; SIGHUP reads the whitelists again.
+    """Serve until SIGTERM, SIGINT or SIGQUIT; SIGHUP reloads the whitelists.
 
     Returns:
-        The exit status: 0 after a signal, 1 where a part of the server was given up.
+        The exit status: 0 after a signal, 1 if a part of the server can't be restarted.
 
     Raises:
         StoreError: the store can't be opened.
@@ -69,23 +69,23 @@ async def serve(settings: Settings, context: ServerContext) -> int:
 
 
 class _Stop:
-    """Whether the server is to stop, and with which exit status."""
+    """The event that stops the server, and its exit status."""
 
     def __init__(self) -> None:
         self._asked = asyncio.Event()
         self.status = 0
 
     def ask(self) -> None:
-        """Stop, as a signal says."""
+        """Stop the server, after a signal."""
         self._asked.set()
 
     def fail(self) -> None:
-        """Stop because a part of the server was given up; whoever started it may start it anew."""
+        """Stop with status 1, because a part can't be restarted; systemd may restart the server."""
         self.status = 1
         self._asked.set()
 
     async def wait(self) -> None:
-        """Wait until it is to stop."""
+        """Wait until the server has to stop."""
         await self._asked.wait()
 
 
@@ -105,8 +105,8 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     loop.set_exception_handler(partial(_report_unhandled, observers))
     log.on_failure(partial(_report_from_log_thread, loop, observers))
     if settings.workers == 1:
-        # With several, whoever asks for the metrics may ask another one: there the counters have
-        # to be ahead of the answers.
+        # With several workers, another one may serve the metrics: the counters must be current
+        # before the reply is sent, so they can't be batched.
         observers.batch(lambda: loop.call_soon(observers.flush))
     stop = _Stop()
     supervisor = TaskSupervisor(observers.internal_error, stop.fail)
@@ -198,7 +198,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
 
 
 def _read_lifeline(lifeline: int, stop: _Stop, metrics: Metrics) -> None:
-    """Count the failures of other workers, and stop when the process that tells of them is gone."""
+    """Count failures of other workers; stop when the parent process has ended."""
     try:
         failures = os.read(lifeline, 1024)
     except OSError:
@@ -211,15 +211,15 @@ def _read_lifeline(lifeline: int, stop: _Stop, metrics: Metrics) -> None:
 
 
 async def _finish(observers: Observers, part: str, step: Awaitable[None]) -> None:
-    """Do one step of the stop; its failure does not keep the others from being done."""
+    """Run one step of the shutdown; its failure does not prevent the others."""
     try:
         await step
-    except Exception as error:  # noqa: BLE001 - whatever it is, the stop goes on
+    except Exception as error:  # noqa: BLE001 - any failure: the shutdown continues
         observers.internal_error(part, error, "stopping all the same")
 
 
 async def _watch_threads(log: Log, store: Store, supervisor: TaskSupervisor) -> None:
-    """End the process where a thread without which it can't serve has ended, or never began."""
+    """Stop the process if a thread that it needs has ended, or was never started."""
     while True:
         await asyncio.sleep(THREAD_CHECK_SECONDS)
         threads = [("log", log.thread), *(("store", thread) for thread in store.threads)]
@@ -232,7 +232,7 @@ async def _watch_threads(log: Log, store: Store, supervisor: TaskSupervisor) -> 
 def _report_unhandled(
     observers: Observers, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]
 ) -> None:
-    """Report what a callback of the event loop raised and nobody caught."""
+    """Report an unhandled exception of an event-loop callback."""
     message = str(context.get("message", "unhandled"))
     error = context.get("exception") or RuntimeError(message)
     observers.internal_error(str(context.get("part", "event loop")), error, message)
@@ -246,7 +246,7 @@ def _report_from_log_thread(
 
 
 async def _store_hits(hits: HitCounter, circuit_breaker: CircuitBreaker) -> None:
-    """Store the last hits of the whitelists, as far as that goes at once."""
+    """Store the latest whitelist hits, for at most ``MAX_HITS_SECONDS``."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(MAX_HITS_SECONDS):
             await hits.store(circuit_breaker, rest_seconds=0)
@@ -255,7 +255,7 @@ async def _store_hits(hits: HitCounter, circuit_breaker: CircuitBreaker) -> None
 def _collect_evidence(
     policy: Policy, settings: Settings, observers: Observers, metrics: Metrics
 ) -> Resolver:
-    """Let a policy ask the DNS, and what Postfix knows, of its clients."""
+    """Make the policy collect DNS evidence about clients; return the resolver it uses."""
     from greyd.dns.collector import DnsEvidenceCollector
     from greyd.dns.resolver import Resolver
 
@@ -270,7 +270,7 @@ def _collect_evidence(
 
 
 def _tune_garbage_collector() -> None:
-    """Let it look at what a request leaves behind, now and then, and never again at the rest."""
+    """Exclude all objects that exist now from garbage collection, and run it less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -282,6 +282,6 @@ def _log_start(settings: Settings, context: ServerContext, log: Log, store: str)
 
 
 def _redacted_store(settings: Settings, context: ServerContext) -> str:
-    """Return the store's URL without what is secret in it."""
+    """Return the store's URL without secrets, for the log."""
     url = settings.store or f"sqlite:{context.folder / 'greyd.db'}"
     return redact_url(url)

@@ -26,7 +26,7 @@ DEFAULT_ENDPOINT = Endpoint("localhost", 10023)
 
 
 class Owner(NamedTuple):
-    """The owner of a Unix socket; -1 stands for the current user or group."""
+    """The owner and group of a Unix socket; -1 keeps those of the creating process."""
 
     uid: int = -1
     gid: int = -1
@@ -36,7 +36,7 @@ CURRENT_USER = Owner()
 
 
 class UnixSocket(socket.socket):
-    """A Unix socket with its full path; the kernel may have only the file name."""
+    """A Unix socket with its full path; ``getsockname`` may return only the file name."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -44,22 +44,23 @@ class UnixSocket(socket.socket):
 
 
 def configured_endpoints(settings: Settings) -> Sequence[Endpoint]:
-    """Return the TCP endpoints of the settings; the default if they name no socket at all."""
+    """Return the configured TCP endpoints; the default one if no socket is configured."""
     return settings.inet if settings.inet or settings.unix else (DEFAULT_ENDPOINT,)
 
 
 def listen(
     settings: Settings, undo: contextlib.ExitStack, owner: Owner = CURRENT_USER
 ) -> list[socket.socket]:
-    """Return the sockets that systemd has activated, or bind those of the settings.
+    """Return the sockets activated by systemd; without any, bind the configured ones.
 
     Args:
-        settings: where to listen.
-        undo: removes the files of the Unix sockets, unless another process has replaced them.
-        owner: of the Unix sockets.
+        settings: the endpoints, paths and modes of the sockets.
+        undo: gets callbacks that remove the files of the Unix sockets, unless another process has
+            replaced them.
+        owner: the owner and group of the Unix sockets.
 
     Raises:
-        SetupError: one can't be bound; the text says why and what to do.
+        SetupError: a socket can't be bound; the text says why and what to do.
     """
     activated = activated_sockets()
     if activated:
@@ -78,7 +79,7 @@ def listen(
 
 
 def bind_inet(endpoint: Endpoint, backlog: int, option: str) -> list[socket.socket]:
-    """Bind all addresses of a host; a missing address family is no error if another works."""
+    """Bind all addresses of a host; skip those that this machine lacks, unless it lacks all."""
     shown = f"{option}={endpoint.host or '*'}:{endpoint.port}"
     try:
         found = _addresses(endpoint)
@@ -103,14 +104,14 @@ def bind_inet(endpoint: Endpoint, backlog: int, option: str) -> list[socket.sock
 
 
 def _addresses(endpoint: Endpoint) -> list[tuple[int, tuple[Any, ...]]]:
-    """Return the families and addresses of a host, each once.
+    """Return the distinct pairs of address family and address of a host.
 
     Raises:
-        OSError: the host has none.
+        OSError: the host has no address.
     """
     if endpoint.host == "localhost":
-        # Both families, since Postfix may try either. No lookup (RFC 6761, section 6.3): a minimal
-        # machine has no /etc/hosts.
+        # Both families, because Postfix may try either. No lookup (RFC 6761, section 6.3), because
+        # a minimal machine has no /etc/hosts.
         return [
             (socket.AF_INET, ("127.0.0.1", endpoint.port)),
             (socket.AF_INET6, ("::1", endpoint.port, 0, 0)),
@@ -147,10 +148,10 @@ def _bind_error(error: OSError | None) -> str:
 
 
 def _bind_unix(path: Path, mode: int, backlog: int, owner: Owner) -> tuple[UnixSocket, OwnFile]:
-    """Bind a socket that has its mode and owner from the moment it is visible.
+    """Bind a Unix socket, which has its mode and owner from the moment it is visible.
 
-    They are never changed through its path: the owner of the folder could have put another file
-    there.
+    greyd never changes mode and owner through the path: the folder's owner could have put another
+    file there.
     """
     bound = UnixSocket(path)
     try:
@@ -176,7 +177,7 @@ def _bind_unix(path: Path, mode: int, backlog: int, owner: Owner) -> tuple[UnixS
 def _bind_aside(bound: UnixSocket, folder: int, mode: int, backlog: int, owner: Owner) -> OwnFile:
     """Bind in a private folder, and link the finished socket to its final path.
 
-    The kernel then has only the socket's file name, without the folder, as for Postfix's own.
+    The address that the kernel reports is then only the file name, as for Postfix's own sockets.
     """
     name = bound.path.name
     with private_folder(folder, name) as private:
@@ -201,7 +202,7 @@ def _unix_bind_error(error: OSError) -> str:
 
 
 def _remove_stale_socket(path: Path, folder: int) -> None:
-    """Remove the socket of a server that was killed; a socket in use is an error."""
+    """Remove the socket that a killed server has left; raise if a server still listens on it."""
     try:
         found = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

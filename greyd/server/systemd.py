@@ -34,7 +34,7 @@ def _adopt(descriptor: int) -> socket.socket:
     """Return the listening socket on a descriptor.
 
     Raises:
-        SetupError: it is not one.
+        SetupError: the descriptor is not a listening socket.
     """
     try:
         taken = socket.socket(fileno=descriptor)
@@ -46,7 +46,7 @@ def _adopt(descriptor: int) -> socket.socket:
         if what := _defect(taken):
             raise SetupError(f"LISTEN_FDS: the socket on descriptor {descriptor} {what}; {_UNIT}")
     except SetupError:
-        # The process that opened the descriptor closes it.
+        # Leave the descriptor open: greyd did not open it.
         taken.detach()
         raise
     taken.setblocking(False)
@@ -55,7 +55,7 @@ def _adopt(descriptor: int) -> socket.socket:
 
 
 def _defect(taken: socket.socket) -> str:
-    """Return why a socket can't be served; empty if it can."""
+    """Return why greyd can't serve a socket; empty if it can."""
     if taken.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         return "is neither a TCP nor a Unix socket"
     if taken.type != socket.SOCK_STREAM:

@@ -1,15 +1,16 @@
-"""Serving in several processes: one that watches, and its workers on the same sockets.
+"""Serves in several processes: a supervisor, and workers that share its sockets.
 
-The watching process has no threads and no event loop, so that it may fork a new worker at any time.
-The workers' metrics are in files that prometheus-client adds up; whichever worker is asked answers.
+The supervisor has no threads and no event loop, so it can fork a new worker at any time. Each
+worker writes its metrics to files, which prometheus-client adds up, so any worker can serve them.
 
-What becomes of a worker that ends, or can't be started:
+When a worker ends or can't be started:
 
-- It could not be set up at the start (exit status 2): greyd ends with its reason, and status 2.
-- Anything else, at any moment: the log says why, the others go on, and another is started after an
-  exponential backoff. While no worker serves, clients wait at the sockets, so then the backoff is
-  short, and after ``MAX_FAILED_STARTS`` greyd ends with status 1 and clients are refused.
-- During a stop nobody takes its place.
+- If its setup failed during the server's start (exit status 2), greyd prints the reason and ends
+  with status 2.
+- After any other failure, the supervisor logs the reason and starts another worker after an
+  exponential backoff. While no worker serves, clients wait in the sockets' backlog. So the backoff
+  is short then, and after ``MAX_FAILED_STARTS`` greyd ends with status 1 and refuses clients.
+- During a shutdown, the worker is not replaced.
 """
 
 from __future__ import annotations
@@ -39,34 +40,34 @@ if TYPE_CHECKING:
 
 
 MAX_FAILED_STARTS = 5
-"""So many starts in a row fail while no worker serves, then greyd ends."""
+"""Consecutive failed starts, while no worker serves, after which greyd ends."""
 
 MAX_OUTAGE_BACKOFF_SECONDS = 1.0
 """The longest backoff while no worker serves; Postfix waits 10 s with the recommended settings."""
 
 CHECK_SECONDS = 5.0
-"""How often it is made sure that the workers' metrics are where the page looks for them."""
+"""The interval between checks that the metrics folder exists and has all workers' metrics."""
 
 MAX_STOP_SECONDS = 8.0
-"""How long a stop waits for the workers before it kills them; they need 4 at the most."""
+"""How long a shutdown waits for the workers before it kills them; they need at most 4 s."""
 
 SETUP_STATUS = 2
-"""The exit status of a worker that could not be set up: another would not fare better."""
+"""The exit status of a worker whose setup failed; another worker would fail as well."""
 
 _READY = b"\n"
-"""What a worker says when it serves; no reason begins so."""
+"""The byte that a worker sends once it serves; no reason begins with it."""
 _MAX_BYTES = 4096
-"""Of the reason that a worker gives for its end."""
+"""The maximum length of the reason that a worker sends for its end."""
 
 
 class ReadySignal:
-    """Writes an octet when called for the first time: after a reload nobody waits any more."""
+    """Writes a byte on the first call, and nothing on later calls, e.g. after a reload."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
 
     def __call__(self) -> None:
-        """Write it, the first time."""
+        """Write the byte, on the first call only."""
         if self._descriptor is not None:
             os.write(self._descriptor, _READY)
             self._descriptor = None
@@ -76,15 +77,15 @@ class ReadySignal:
 class _Worker:
     pid: int
     lifeline: socket.socket
-    """Brings ``_READY``, and perhaps the reason of its end; the worker stops where it is closed."""
+    """Receives ``_READY`` and the reason for the worker's end; closing it stops the worker."""
     started_at: float
     is_ready: bool = False
     is_restarting: bool = False
-    """It was told to stop so that another takes its place."""
+    """The supervisor has stopped this worker in order to replace it."""
     reason: bytes = b""
 
     def read_lifeline(self) -> None:
-        """Take what the worker has said so far."""
+        """Read all that the worker has sent: ``_READY``, and the reason for its end."""
         with contextlib.suppress(OSError):
             while data := self.lifeline.recv(_MAX_BYTES, socket.MSG_DONTWAIT):
                 if not self.is_ready and data.startswith(_READY):
@@ -93,7 +94,7 @@ class _Worker:
                 self.reason = (self.reason + data)[:_MAX_BYTES]
 
     def describe_end(self, exit_code: int) -> str:
-        """Return what became of it, in words."""
+        """Describe the end of the worker, for the log."""
         if self.reason:
             return f"has ended: {self.reason.decode(errors='backslashreplace')}"
         if exit_code < 0:
@@ -112,9 +113,9 @@ class Supervisor:
         log: DirectLog,
         metrics_folder: MetricsFolder,
     ) -> None:
-        """Watch over processes that run ``serve(ready, warnings, lifeline)``.
+        """Supervise workers that run ``serve(ready, warnings, lifeline)``.
 
-        A worker's lifeline is a socket that is closed when this process is gone.
+        A worker's lifeline is a socket, which the kernel closes when this process ends.
         """
         self._serve = serve
         self._sockets = sockets
@@ -125,22 +126,22 @@ class Supervisor:
         self._count = 0
         self._backoff = Backoff()
         self._next_start_at = 0.0
-        """No worker is started before, on this process's monotonic clock."""
+        """The earliest time for the next start, on the monotonic clock."""
         self._next_check_at = 0.0
         self._failed_starts = 0
         self._unreported_failures = 0
         self._signals: list[int] = []
         self._kill_at: float | None = None
-        """When workers that do not stop are killed; None while they need not stop."""
+        """When to kill the workers that have not stopped; None unless the server is stopping."""
         self._notify_ready: Callable[[], None] | None = None
-        """Says that greyd serves; None once it has."""
+        """Notifies systemd and the waiting parent that greyd serves; None after the call."""
         self._printed_reasons: set[str] = set()
         self._restarts_for_metrics = False
-        """Workers are being restarted since their metrics were lost."""
+        """Whether workers are being restarted because their metrics are lost."""
         self._status = 0
 
     def run(self, count: int, ready: Callable[[], None]) -> int:
-        """Serve with ``count`` workers until told to stop; returns the exit status."""
+        """Serve with ``count`` workers until a signal stops the server; return the exit status."""
         self._count = count
         self._notify_ready = ready
         self._wake_receiver, self._wake_sender = socket.socketpair()
@@ -181,11 +182,11 @@ class Supervisor:
     # Waiting ------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """Wait for a signal, a word of a worker, or the time for something to do."""
+        """Wait for a signal, for data from a worker, or until the next scheduled action."""
         poll = select.poll()
         poll.register(self._wake_receiver, select.POLLIN)
         for worker in self._workers.values():
-            # What is closed is no news: its process is buried when SIGCHLD comes.
+            # A ready worker sends no more until its end, which SIGCHLD reports.
             if not worker.is_ready:
                 poll.register(worker.lifeline, select.POLLIN)
         if not self._signals:
@@ -223,7 +224,7 @@ class Supervisor:
         if not self._is_stopping:
             self._kill_at = time.monotonic() + MAX_STOP_SECONDS
             notify("STOPPING=1")
-            # The workers answer those who wait at the sockets; this process never would.
+            # The workers accept the connections in the backlog; this process never would.
             for each in self._sockets:
                 each.close()
         self._forward(number)
@@ -234,7 +235,7 @@ class Supervisor:
                 os.kill(pid, number)
 
     def _announce_when_ready(self) -> None:
-        """Say that greyd serves: all workers do, or those that do are all that could be had."""
+        """Notify readiness once every started worker serves."""
         if self._notify_ready is None or self._is_stopping:
             return
         if self._workers and len(self._serving()) == len(self._workers):
@@ -244,7 +245,7 @@ class Supervisor:
     # Ends ---------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        """Take note of all child processes that have ended."""
+        """Handle the end of all child processes that have ended."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -252,7 +253,7 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            # As the first process of a container, this one inherits other processes' children.
+            # As the first process of a container, greyd also inherits orphaned processes.
             worker = self._workers.pop(pid, None)
             if worker is not None:
                 worker.read_lifeline()
@@ -274,7 +275,7 @@ class Supervisor:
             self._fail(f"worker {worker.pid} {why}", ran_seconds, was_ready=worker.is_ready)
 
     def _fail(self, what: str, ran_seconds: float, *, was_ready: bool) -> None:
-        """Log and count a worker that ended or could not be started, and try again later."""
+        """Log and count a worker that failed or could not be started; schedule the next start."""
         now = time.monotonic()
         is_alone = not self._serving()
         self._failed_starts = 0 if was_ready else self._failed_starts + 1
@@ -282,7 +283,7 @@ class Supervisor:
             self._end_with(1, f"{what}; no worker can be started, so greyd ends")
             return
         if now >= self._next_start_at:
-            # One that ends while another's time is awaited waits with it.
+            # If a start is scheduled already, this worker is replaced at the same time.
             seconds = self._backoff.seconds_after(ran_seconds)
             self._next_start_at = now + (
                 min(seconds, MAX_OUTAGE_BACKOFF_SECONDS) if is_alone else seconds
@@ -291,18 +292,18 @@ class Supervisor:
         self._unreported_failures += 1
 
     def _end_with(self, status: int, why: str) -> None:
-        """Stop for a reason; until greyd serves, whoever starts it reads that on standard error."""
+        """Stop with ``status``; log the reason, or print it if greyd has not served yet."""
         if self._notify_ready is None:
             self._log.error(why)
         elif why not in self._printed_reasons:
-            # What one worker lacks all lack: that is said once.
+            # All workers fail for the same reason: print it once.
             self._printed_reasons.add(why)
             sys.stderr.write(f"greyd: {why}\n")
         self._status = status
         self._stop(signal.SIGTERM)
 
     def _report_failures(self) -> None:
-        """Let a worker count what has failed, once one serves: this process has no metrics."""
+        """Send the failures to a worker that serves, to count them: this process has no metrics."""
         for worker in self._serving():
             if self._unreported_failures == 0:
                 return
@@ -325,7 +326,7 @@ class Supervisor:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            # What arrives before the worker has handlers of its own waits for them.
+            # Signals stay pending until the worker has installed its own handlers.
             block()
             try:
                 pid = os.fork()
@@ -350,7 +351,7 @@ class Supervisor:
         except GreydError as error:
             status = SETUP_STATUS
             _send_reason(lifeline, str(error))
-        except Exception as error:  # noqa: BLE001 - the process that watches logs it
+        except Exception as error:  # noqa: BLE001 - the supervisor logs it
             _send_reason(lifeline, describe_error(error))
         finally:
             os._exit(status)
@@ -358,9 +359,9 @@ class Supervisor:
     # The folder of the metrics ------------------------------------------------------------------
 
     def _maintain_metrics_folder(self) -> None:
-        """Make the folder of the metrics anew where it is gone, and have all workers write there.
+        """Recreate the metrics folder if it is gone, and make all workers use the new one.
 
-        A worker can't be told of another folder: it is replaced, one after the other.
+        A running worker can't switch folders, so the workers are restarted one after the other.
         """
         now = time.monotonic()
         if (
