@@ -4,7 +4,7 @@ import sys
 
 __version__ = "0.2.0"
 
-# Checked before importing modules that an older Python cannot parse.
+# Check the version before importing modules that an older Python cannot parse.
 if sys.version_info < (3, 11):  # noqa: UP036 - the check for an outdated Python
     sys.stderr.write(
         "greyd: Python %d.%d is too old; run greyd with Python 3.11 or newer\n"  # noqa: UP031 - old Pythons have no f-strings

@@ -1,8 +1,8 @@
-"""The base class of greyd's own errors, and unexpected errors as one line."""
+"""The base class of greyd's errors, and a one-line description of unexpected errors."""
 
 
 class GreydError(Exception):
-    """An error that an administrator can fix; its text says what, where and how."""
+    """An error that an administrator can fix; the text says what, where, and what to do."""
 
 
 def describe_error(error: BaseException) -> str:

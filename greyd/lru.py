@@ -16,18 +16,18 @@ class LruCache(Generic[Value]):
         self._values: OrderedDict[bytes, Value] = OrderedDict()
 
     def get(self, key: bytes) -> Value | None:
-        """Return the value of a key and mark it as used; None if there is none."""
+        """Return the value of a key and mark the key as used; None if it is not in the cache."""
         if (value := self._values.get(key)) is not None:
             self._values.move_to_end(key)
         return value
 
     def put(self, key: bytes, value: Value) -> None:
-        """Store a value."""
+        """Store a value; evict the least recently used one if the cache is full."""
         self._values[key] = value
         self._values.move_to_end(key)
         if len(self._values) > self._max_entries:
             self._values.popitem(last=False)
 
     def pop(self, key: bytes) -> None:
-        """Remove a key if it exists."""
+        """Remove a key and its value, if the cache has them."""
         self._values.pop(key, None)

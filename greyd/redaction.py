@@ -10,7 +10,7 @@ import os
 import re
 
 MAX_EXCERPT_CHARACTERS = 100
-"""The length of an excerpt."""
+"""The maximum length of an excerpt, unless the caller gives another."""
 
 _REDIS = re.compile(
     r"\b((?:redis|rediss|valkey|valkeys|unix)(?:\+[a-z]+)?)[ ]?(?:[:;.]?[ ]?[/\\]|:).*",
@@ -23,9 +23,9 @@ _SECRET = re.compile(r"(passw(?:or)?d|passphrase|secret)( ?= ?).*", re.IGNORECAS
 
 
 def redacted(text: str) -> str:
-    """Return a text without URLs' contents, ``user:password`` pairs and secrets."""
+    """Replace the contents of URLs, ``user:password`` pairs and secrets with ``…``."""
     text = _URL.sub("://…", _REDIS.sub(r"\1:…", text))
-    # A colon and any later @: a password may contain spaces.
+    # Assume a login from the first colon to the last @: a password may contain spaces.
     end = text.rfind("@")
     colon = text.find(":", 0, max(end, 0))
     if colon >= 0:
@@ -36,12 +36,12 @@ def redacted(text: str) -> str:
 
 def excerpt(text: str, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
     """Return the beginning of a text, redacted and printable, for a message."""
-    # Cut last: a pattern may need what lies beyond the limit.
+    # Cut after redacting: a pattern may need text beyond the limit.
     return _printable(redacted(text)[:max_characters])
 
 
 def redacted_path(path: str | os.PathLike[str]) -> str:
-    """Return a path, redacted and printable: a URL may be given where a file is expected."""
+    """Return a path, redacted and printable: an administrator may have typed a URL instead."""
     return _printable(redacted(os.fspath(path)))
 
 

@@ -1,4 +1,4 @@
-"""Writes text to a terminal: no control characters, passwords hidden."""
+"""Writes text to a terminal, without control characters and passwords."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _hidden: list[tuple[re.Pattern[str], str]] = []
 
 
 def redact_logins(words: Sequence[str]) -> None:
-    """Make ``print_error`` redact what looks like a login in the words of a command.
+    """Make ``print_error`` redact every login found in the words of a command line.
 
-    A URL may be in any of the words, and messages repeat words that are invalid.
+    Any word may contain a URL, and error messages quote invalid words.
     """
     pieces = {piece for word in words for piece in (word, word.partition("=")[2]) if piece}
     odd = sorted((each for each in pieces if redacted(each) != each), key=len, reverse=True)
@@ -34,7 +34,7 @@ def redact_logins(words: Sequence[str]) -> None:
 
 
 def print_error(text: str) -> None:
-    """Write an error, or a note about progress, to standard error, as one line."""
+    """Write an error or a progress message to standard error, as one line."""
     for login, shown in _hidden:
         text = login.sub(lambda _, shown=shown: shown, text)  # type: ignore[misc]  # its default
     text = "".join(each if each.isprintable() else "?" for each in text)
@@ -42,12 +42,12 @@ def print_error(text: str) -> None:
 
 
 def format_timestamp(when: float) -> str:
-    """Format a time in this machine's time zone; empty for 0."""
+    """Format a time (seconds since 1970) in this machine's time zone; return no text for 0."""
     return format_time("%Y-%m-%d %H:%M:%S", when) if when else ""
 
 
 def format_time(form: str, when: float) -> str:
-    """Format a time with a strftime format, or as ``@SECONDS`` if it is out of range."""
+    """Format a time with a strftime format; a time out of its range becomes ``@SECONDS``."""
     try:
         return time.strftime(form, time.localtime(when))
     except (OverflowError, ValueError, OSError):
@@ -60,6 +60,6 @@ def new_console(stream: Any) -> Console:
 
     console = Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
-        # Programs read the output: do not wrap lines at a terminal's width.
+        # Another program reads the output: do not wrap lines.
         console.width = 400
     return console

@@ -19,14 +19,14 @@ EARLIEST_TIME = 1_577_836_800
 """2020-01-01, before greyd existed: a clock with an earlier time has not been set yet."""
 
 MAX_STEP_SECONDS = 60.0
-"""Smaller differences come from NTP or a busy machine, and are followed at once."""
+"""The clock follows smaller differences at once; they come from NTP or a busy machine."""
 
 HOLD_SECONDS = 300.0
 """How long a jump has to last before the clock follows it."""
 
 
 def elapsed_seconds() -> float:
-    """Return monotonic seconds, including the time that the machine was suspended."""
+    """Return monotonic seconds, which include the time in which the machine was suspended."""
     return time.clock_gettime(_STEADY)
 
 
@@ -53,10 +53,10 @@ class SteadyClock:
         self._base = wall() if start is None else start
         self._elapsed_at_base = elapsed()
         self._jump: tuple[float, float] | None = None
-        """How many seconds the wall clock is off, and the monotonic time of the jump."""
+        """The offset of the wall clock in seconds, and the monotonic time of the jump."""
 
     def now(self) -> float:
-        """Return seconds since 1970."""
+        """Return the time in seconds since 1970."""
         wall, elapsed = self._wall(), self._elapsed()
         steady = self._base + elapsed - self._elapsed_at_base
         off = wall - steady

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 async def run_in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:
     """Run ``work`` in a thread of its own, and return its result or raise its error.
 
-    Unlike ``asyncio.to_thread``, neither cancellation nor the end of the loop or the process waits
-    for the thread.
+    Nothing waits for the thread when the coroutine is cancelled, or when the loop or the process
+    ends; with ``asyncio.to_thread`` the last two would wait.
 
     Raises:
         RuntimeError: the thread can't be started, or has ended without a result.
@@ -40,7 +40,7 @@ async def run_in_daemon_thread(name: str, work: Callable[[], Result]) -> Result:
     thread.start()
     while not outcome.done():
         if not thread.is_alive():
-            # Its last act may have been to schedule the result.
+            # It may have scheduled its result just before it ended.
             await asyncio.wait([outcome], timeout=THREAD_CHECK_SECONDS)
             if not outcome.done():
                 raise RuntimeError(f"the thread {name} has ended without a result")
@@ -56,5 +56,5 @@ def _settle(outcome: asyncio.Future[Callable[[], Result]], answer: Callable[[], 
 def _raise(error: BaseException) -> NoReturn:
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         raise error
-    # In a coroutine these would have another meaning.
+    # asyncio would take these for a cancellation, the end of the process or of an iteration.
     raise RuntimeError(f"{type(error).__name__}: {error}") from error

@@ -1,6 +1,6 @@
 """Supervises background tasks: a task that ends is reported, and restarted after a backoff.
 
-The number of restarts is unlimited: mail is answered without the task, but not without the process.
+Restarts are unlimited: greyd can answer mail without the task, but not without the process.
 A thread or worker that can't be started at all ends the process: ``TaskSupervisor.give_up``.
 """
 
@@ -34,11 +34,11 @@ class Report(Protocol):
     """Logs and counts an internal error."""
 
     def __call__(self, part: str, error: BaseException, outcome: str = "") -> None:
-        """Log and count ``error`` of a part of the server; ``outcome`` is what happens now."""
+        """Log and count an error in a part of the server; ``outcome`` says what greyd does next."""
 
 
 class UnexpectedEnd(Exception):
-    """A task that runs until cancelled has returned, or was cancelled by something else."""
+    """A task that should run until ``cancel`` has returned, or other code has cancelled it."""
 
 
 class Backoff:
@@ -88,7 +88,7 @@ class TaskSupervisor:
         self._tasks: list[SupervisedTask] = []
 
     def serve(self, part: str, work: Work) -> SupervisedTask:
-        """Keep ``work`` running until ``stop``; returning is a failure, too."""
+        """Keep ``work`` running until ``stop``; a return counts as a failure."""
         return self._start(SupervisedTask(part, work, self._report, self._backoff(), forever=True))
 
     def run(self, part: str, work: Work) -> SupervisedTask:
@@ -106,14 +106,14 @@ class TaskSupervisor:
         self._fatal()
 
     async def stop(self) -> None:
-        """Cancel all tasks, and wait for their end."""
+        """Cancel all tasks, and wait until they have ended."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(task.wait() for task in self._tasks))
 
 
 class SupervisedTask:
-    """A task and its restarts."""
+    """A task that is restarted when it fails."""
 
     def __init__(
         self, part: str, work: Work, report: Report, backoff: Backoff, *, forever: bool
@@ -126,7 +126,7 @@ class SupervisedTask:
         self._task: asyncio.Task[None] | None = None
         self._restart: asyncio.TimerHandle | None = None
         self.is_over = False
-        """Whether it will not run again: it was cancelled, or returned and may do so."""
+        """Whether the task will not run again: it was cancelled, or has returned and may return."""
         self._run()
 
     def _run(self) -> None:
@@ -156,12 +156,12 @@ class SupervisedTask:
 
     def _schedule_restart(self, error: BaseException) -> None:
         seconds = self._backoff.seconds_after(time.monotonic() - self._started_at)
-        # Scheduled first: the report may fail too, e.g. if memory is short.
+        # Schedule the restart first: the report may fail too, e.g. without memory.
         self._restart = asyncio.get_running_loop().call_later(seconds, self._run)
         self._report(self._part, error, f"restarting it in {seconds:g} s")
 
     def cancel(self) -> None:
-        """Stop it for good."""
+        """Cancel the task and its pending restart."""
         self.is_over = True
         if self._restart is not None:
             self._restart.cancel()
@@ -169,6 +169,6 @@ class SupervisedTask:
             self._task.cancel()
 
     async def wait(self) -> None:
-        """Wait for its end, after ``cancel``."""
+        """Wait until the task has ended, after ``cancel``."""
         if self._task is not None:
             await asyncio.wait([self._task])

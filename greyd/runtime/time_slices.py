@@ -15,7 +15,7 @@ SLICE_SECONDS = 0.0005
 """The length of a slice; a single step should not take longer."""
 
 REST_SECONDS = 0.001
-"""The pause after each slice, so that all sliced work leaves time for requests."""
+"""The pause after each slice, in which requests are answered."""
 
 
 class TimeSlices:
@@ -25,7 +25,7 @@ class TimeSlices:
         self._turn = asyncio.Lock()
 
     async def run(self, steps: Iterable[T]) -> list[T]:
-        """Return the results of all steps."""
+        """Run all steps, slice by slice; return their results."""
         done: list[T] = []
         remaining = iter(steps)
         while True:
@@ -48,7 +48,7 @@ def _take(remaining: Iterable[T], done: list[T]) -> bool:
 
 
 class SharedWork:
-    """Work whose result is shared by all callers that ask for it while it runs."""
+    """Work that runs once at a time; callers that wait for it share its result."""
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, bytes]]) -> None:
         self._work = work
@@ -64,7 +64,7 @@ class SharedWork:
     def _forget(self, done: asyncio.Task[bytes]) -> None:
         self._doing = None
         if not done.cancelled():
-            # The callers get it; without any, asyncio would log it.
+            # Mark the error as retrieved: the callers get it, and asyncio need not log it.
             done.exception()
 
     def cancel(self) -> None:
