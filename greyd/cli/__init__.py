@@ -1,1 +1,1 @@
-"""The commands: what an administrator types. One module a command, a folder for each large one."""
+"""The administrator's commands: one module for each command, a folder for each large one."""

@@ -1,4 +1,4 @@
-"""The commands as typer parses and describes them."""
+"""Parses command lines with typer, and runs the commands."""
 
 from __future__ import annotations
 
@@ -89,20 +89,20 @@ def _load(name: str) -> Callable[..., Any]:
     return command
 
 
-# Typer brings its own click, or uses click itself, as its version has it.
+# Some versions of typer bundle click, others import it.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 _MAX_ERROR = 300
-"""Characters of an error's line."""
+"""The maximum length of an error message, in characters."""
 
 
 def run(words: Sequence[str]) -> int:
-    """Run a command; returns the exit status. What is wrong with its words is one line."""
+    """Run a command; return the exit status. A usage error is printed as one line."""
     if not words:
         build()(["--help"], prog_name="greyd", standalone_mode=False)
         return EXIT_ERROR
     redact_logins(words)
     try:
-        # Of several hundred modules, one command needs a few.
+        # Import only the modules of this command: a few of several hundred.
         app = build(words[:1]) if words[0] in COMMANDS else build()
         return int(app(list(words), prog_name="greyd", standalone_mode=False) or 0)
     except _UsageError as error:
@@ -114,7 +114,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _usage(error: Any) -> str:
-    """Return in one line what is wrong, where, and how to go on; of a URL it shows no password."""
+    """Return a usage error as one line that names the command and its help; hide passwords."""
     path = error.ctx.command_path if error.ctx else "greyd"
     where = path.removeprefix("greyd ").removeprefix("greyd")
     text = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
@@ -142,10 +142,10 @@ def _root(
 
 
 def _serve_command() -> Callable[..., None]:
-    """Return a function with a parameter for each option, for typer to read its help from."""
+    """Return a function that has a parameter for each option, for typer's help."""
 
     def serve(**_: object) -> None:
-        # greyd.cli.main has run the server before typer was asked.
+        # Unreachable except for help: greyd.cli.main runs the server without typer.
         raise typer.Abort
 
     return _with_parameters(serve, [_parameter(option) for option in OPTIONS])
@@ -188,7 +188,7 @@ _JSON = inspect.Parameter(
 
 
 def _admin_command(function: Callable[..., Any]) -> Callable[..., None]:
-    """Return what typer calls: the command's own parameters, and those that all have."""
+    """Return the function that typer calls: it accepts the command's and the shared options."""
 
     def run(as_json: bool, **values: Any) -> None:
         given = {option.name: values.pop(option.field) for option in _SHARED}
@@ -216,7 +216,7 @@ def _run(
     as_json: bool,
 ) -> int:
     """Run a command; an error becomes a one-line message and an exit status."""
-    # What a command makes tells who writes to whom: that is nobody else's business.
+    # Files that commands create contain senders and recipients: keep them from other users.
     os.umask(0o077)
     try:
         answer = function(CommandContext.from_options(given, as_json=as_json), **values)
@@ -228,11 +228,11 @@ def _run(
         print_error("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
-        # Who reads has seen enough; at the end nothing is to be written to it either.
+        # The reader has closed the pipe; the flush at exit must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ImportError, typer.Exit, typer.Abort, _UsageError):
         raise
-    except Exception as error:  # noqa: BLE001 - one line for whoever gave the command
+    except Exception as error:  # noqa: BLE001 - the user gets one line instead of a traceback
         print_error(f"internal error: {describe_error(error)}; please report it")
         return EXIT_ERROR

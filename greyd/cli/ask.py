@@ -86,12 +86,12 @@ async def ask(
 ) -> int:
     """Send a request to the running server as Postfix does, and show its answer.
 
-    The server treats it as a request for mail: it stores the triplet, counts and logs the request.
-    By default alice@example.com writes to bob@example.org from 192.0.2.7; the first request is
-    greylisted, and after the delay the next one passes. Options override the values in the file. To
-    ask without any effect use greyd explain.
+    The server treats it as a real request: it stores the triplet, and counts and logs the request.
+    By default alice@example.com writes to bob@example.org from 192.0.2.7; the server greylists the
+    first request, and lets one after the delay pass. Options override the values in the file. To
+    test a request without storing anything, use greyd explain.
 
-    Each request uses a connection of its own. The exit status is 2 if the server does not answer.
+    Each request uses its own connection. The exit status is 2 if the server does not answer.
 
     Examples:
 
@@ -131,7 +131,7 @@ async def ask(
         context.print_json(
             {"server": str(place), "action": answered.action, "seconds": answered.seconds}
         )
-        # The other requests go to the server that has answered.
+        # Send the other requests to the address that answered the first one.
         servers = [place]
     return 0
 
@@ -140,7 +140,7 @@ async def ask(
 
 
 def _parse_server(text: str) -> Listener:
-    """Parse a server's address; as in ``main.cf`` it may begin with ``inet:`` or ``unix:``."""
+    """Parse a server's address; ``inet:`` or ``unix:`` may precede it, as in ``main.cf``."""
     path = text.removeprefix("unix:")
     if path.startswith("/"):
         return Path(path)
@@ -151,12 +151,12 @@ def _parse_server(text: str) -> Listener:
             " 127.0.0.1:10023"
         )
     host = found["v6"] or found["host"] or "localhost"
-    # Without a resolver: a machine may have no /etc/hosts.
+    # Resolve localhost here: a machine may have no /etc/hosts.
     return TcpListener("127.0.0.1" if host in ("localhost", "*") else host, int(found["port"]))
 
 
 async def _send_to_first(places: list[Listener], request: bytes) -> tuple[Listener, PolicyAnswer]:
-    """Send a request to the first server that answers; else return the first one's fault."""
+    """Try addresses until one answers; return it and the answer, or the first address's fault."""
     unanswered = []
     for place in places:
         answered = await send_request(place, request)
@@ -176,7 +176,7 @@ def _build_requests(file: str | None, named: dict[str, bytes]) -> list[bytes]:
         CommandError: the file can't be read, or contains no request.
     """
     if file is None:
-        # A client that is named by an option has the same name everywhere.
+        # --client-name also sets the default reverse name and HELO name.
         name = named.get("client_name", _DEFAULT_REQUEST["client_name"])
         return [
             _encode(_DEFAULT_REQUEST | {"reverse_client_name": name, "helo_name": name} | named)

@@ -1,4 +1,4 @@
-"""Change many entries in batches small enough for the server's requests to run in between."""
+"""Changes many entries in small batches, so that the server's requests run between them."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _MAX_ATTEMPTS = 5
 
 @dataclass(slots=True)
 class StoreTransaction:
-    """A rule, and the keys of the entries that it reads and may change."""
+    """A rule, with the keys of the entries that the rule reads and may change."""
 
     keys: Sequence[bytes]
     rule: Rule[Any]
 
 
 class AdaptiveBatchSize:
-    """Chooses how many entries to change at a time."""
+    """Chooses the number of entries per batch, and pauses between batches."""
 
     BATCH_SECONDS = 0.015
-    """Target duration of a batch. A request of the server waits no longer for one."""
+    """Target duration of a batch, which is how long a request of the server may wait for it."""
     PAUSE_SECONDS = 0.015
-    """Pause between two batches: SQLite's first retries for a lock come within this time."""
+    """Pause between two batches: within it, SQLite retries for the lock that a batch held."""
     MAX_ITEMS = 5000
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class AdaptiveBatchSize:
         yield
         ended = time.perf_counter()
         self._next_start = ended + self.PAUSE_SECONDS
-        # At most doubled or halved: one slow batch on a busy machine says little.
+        # At most double or halve the size: one batch on a busy machine may be slow by chance.
         fitting = self.size * self.BATCH_SECONDS / max(ended - started, 1e-6)
         self.size = round(min(max(fitting, self.size / 2, 1), self.size * 2, self.MAX_ITEMS))
 
@@ -60,7 +60,7 @@ class AdaptiveBatchSize:
 def in_index_order(
     store: Store, transactions: Iterable[StoreTransaction]
 ) -> Iterator[StoreTransaction]:
-    """Sort transactions, 50,000 at a time, so that neighbours in the store change together."""
+    """Sort transactions by key, 50,000 at a time, so that a batch changes neighbouring entries."""
     rest = iter(transactions)
     while window := list(islice(rest, _SORT_WINDOW)):
         yield from sorted(window, key=lambda each: store.index_position(each.keys[0]))
@@ -69,7 +69,7 @@ def in_index_order(
 async def transact_all(
     store: Store, transactions: Iterable[StoreTransaction]
 ) -> AsyncIterator[list[Any]]:
-    """Run many transactions in batches; yields the answers of each batch, in order.
+    """Run many transactions in batches; yield the answers of each batch, in order.
 
     Raises:
         StoreError: the store failed several times in a row.
@@ -82,7 +82,7 @@ async def transact_all(
 
 
 async def delete_all(store: Store, keys: Iterable[bytes]) -> int:
-    """Delete many entries in batches; returns how many existed.
+    """Delete many entries in batches; return how many existed.
 
     Raises:
         StoreError: the store failed several times in a row.
@@ -95,7 +95,7 @@ async def delete_all(store: Store, keys: Iterable[bytes]) -> int:
 
 
 async def _retry(operation: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Repeat an operation while the store is busy. Rules and deletions can be repeated safely."""
+    """Repeat an operation while the store fails. Rules and deletions may safely run twice."""
     for attempt in range(1, _MAX_ATTEMPTS):
         try:
             return await operation()
@@ -105,7 +105,7 @@ async def _retry(operation: Callable[[], Awaitable[Answer]]) -> Answer:
 
 
 async def _transact_batch(store: Store, batch: Sequence[StoreTransaction]) -> list[Any]:
-    """Begin all transactions in one turn of the event loop: the store sends them together."""
+    """Begin all transactions in one turn of the event loop, so the store sends them together."""
     answers: list[Any] = [None] * len(batch)
     finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     pending_count = len(batch)

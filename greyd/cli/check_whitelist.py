@@ -48,11 +48,11 @@ class _WhitelistFiles:
     """The whitelist files to check."""
 
     sources: Mapping[str, Sequence[WhitelistFile]]
-    """By list."""
+    """The sources of each list, by the list's name."""
     unreadable: int
 
     def entries(self) -> Iterator[tuple[str, WhitelistEntry]]:
-        """Yield all entries, each with its list."""
+        """Yield all entries, each with the name of its list."""
         for which, sources in self.sources.items():
             for source in sources:
                 for entry in parse_entries(source, []):
@@ -80,10 +80,10 @@ async def check_whitelist(
 ) -> int:
     """Find whitelist lines that never match, match everything, or mean something unexpected.
 
-    Without a FILE the server's own files are checked. A file's name tells whether it lists clients
-    or recipients (whitelist_clients…, whitelist_recipients…). Lines that never match or match
-    everything are errors; other findings are notes. The exit status is 1 if anything was found, and
-    2 if a file can't be read.
+    Without a FILE, the command checks the server's own files. The beginning of a file's name
+    (whitelist_clients… or whitelist_recipients…) decides whether it lists clients or recipients.
+    Lines that never match or match everything are errors; other findings are notes. The exit status
+    is 1 for any finding, and 2 if a file can't be read.
 
     The server counts how often each line lets mail pass, and keeps a count for a year after the
     last hit. --hits shows "never" for lines without a hit.
@@ -162,7 +162,7 @@ def _print_findings(context: CommandContext, read: _WhitelistFiles) -> int:
     ]
     for _, finding in findings:
         if not context.as_json:
-            # Not through the console, which folds lines: these are for grep and editors.
+            # Print directly: the console folds lines, but grep and editors need whole ones.
             sys.stdout.write(f"{finding}\n")
     number = sum(1 for _ in read.entries())
     errors = sum(1 for _, finding in findings if finding.severity == ERROR)
@@ -203,13 +203,13 @@ def _as_json(which: str, finding: LintFinding) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _EntryHits:
-    """An entry, and its hits."""
+    """A whitelist entry with its hits."""
 
     which: str
     entry: WhitelistEntry
     hit: HitCount
     same_as: WhitelistEntry | None
-    """The line before that says the same, and gets its hits."""
+    """The earlier line with the same text, which gets the hits of both; None if unique."""
 
 
 async def _print_hits(context: CommandContext, read: _WhitelistFiles, sort: str) -> int:
@@ -262,7 +262,7 @@ def _last_hit(line: _EntryHits) -> str:
 async def _read_hits(
     context: CommandContext, entries: Sequence[tuple[str, WhitelistEntry]]
 ) -> tuple[int, list[_EntryHits]]:
-    """Return when counting began (0: not yet), and the hits of each entry."""
+    """Return the Unix time when counting began (0: not yet), and the hits of each entry."""
     first: dict[bytes, WhitelistEntry] = {}
     keys = [hit_key(which, entry.text) for which, entry in entries]
     for key, (_, entry) in zip(keys, entries, strict=True):

@@ -1,8 +1,8 @@
 """Answers a shell's completion request, in the protocol of the scripts that typer generates.
 
-``completion_table.json`` has all commands and options (``make generate`` writes it from typer's own
-declarations), so that a TAB imports neither typer nor a command: those take ten times as long as
-Python itself to start.
+``completion_table.json`` contains all commands and options (``make generate`` writes it from the
+commands' declarations). So a completion imports neither typer nor a command, whose import takes ten
+times as long as Python's own start.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     Item = tuple[str, str]
-    """A word that fits, and its help."""
+    """A word that completes the command line, and its help."""
 
 TABLE = Path(__file__).with_name("completion_table.json")
 
 
 def complete(environment: Mapping[str, str] = os.environ) -> int | None:
-    """Print the words that fit; return the exit status, None for a request of another kind.
+    """Print the matching words; return the exit status, or None for another kind of request.
 
     ``_GREYD_COMPLETE`` is ``complete_bash``, ``complete_zsh`` or ``complete_fish``.
     """
@@ -34,7 +34,7 @@ def complete(environment: Mapping[str, str] = os.environ) -> int | None:
 
 
 def matching(words: Sequence[str], incomplete: str) -> list[Item]:
-    """Return the words that can stand for the incomplete one behind complete ones."""
+    """Return the words that complete ``incomplete``, the word after the complete ``words``."""
     root = json.loads(TABLE.read_text())
     commands = root["commands"]
     name = next((word for word in words if not word.startswith("-")), None)
@@ -67,7 +67,7 @@ def _named(command: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
 
 
 def _choices_of_argument(command: Mapping[str, Any], given: Sequence[str]) -> Sequence[str]:
-    """Return the values of the argument that comes next."""
+    """Return the possible values of the command's next argument."""
     place, is_value = 0, False
     for word in given:
         option = _named(command, word) if word.startswith("-") and not is_value else None
@@ -103,7 +103,7 @@ def _zsh(environment: Mapping[str, str]) -> int:
 def _fish(environment: Mapping[str, str]) -> int:
     items = _of_line(environment)
     if environment.get("_TYPER_COMPLETE_FISH_ACTION") == "is-args":
-        # With status 1 fish completes the names of files.
+        # On status 1, fish completes file names.
         return 0 if items else 1
     return _print("\n".join(f"{word}\t{help_}" if help_ else word for word, help_ in items))
 
@@ -116,7 +116,7 @@ def _of_line(environment: Mapping[str, str]) -> list[Item]:
 
 
 def split(line: str) -> list[str]:
-    """Split a command line into words, of which the last one may lack its closing quote."""
+    """Split a command line into words; the last word may lack its closing quote."""
     import shlex
 
     lexer = shlex.shlex(line, posix=True)
@@ -131,7 +131,7 @@ def split(line: str) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Return text for a description between double quotes, as zsh's ``_arguments`` reads it."""
+    """Escape a description for zsh's ``_arguments``, which reads it between double quotes."""
     text = text.replace('"', '""').replace("'", "''")
     return re.sub(r"([$`])", r"\\\1", text).replace(":", r"\\:")
 

@@ -1,6 +1,6 @@
-"""What every command works with: the server's settings, its store, and the output.
+"""Gives each command the server's settings, its store and the output.
 
-A command is a function of a ``CommandContext`` and of arguments declared for typer. It returns
+A command is a function of a ``CommandContext`` and of arguments that typer parses. It returns
 the exit status: 0 or None for success; ``EXIT_NO`` for a negative answer (nothing found, or a
 problem found); ``EXIT_ERROR`` for a failure. ``greyd.cli.app`` adds the options of all commands.
 """
@@ -36,7 +36,7 @@ EXIT_NO = 1
 """Exit status for a negative answer."""
 
 EXIT_ERROR = 2
-"""Exit status for a command that could not do its work."""
+"""Exit status for a failure."""
 
 STORE_TIMEOUT_SECONDS = 5.0
 """Timeout of one store operation. Longer than the server's: no mail waits for a command."""
@@ -53,7 +53,7 @@ class CommandContext:
     """The settings, store and output of one command."""
 
     settings: Settings
-    """Those of the server."""
+    """The server's settings."""
     as_json: bool = False
     _consoles: list[Console] = field(default_factory=list)
 
@@ -87,7 +87,7 @@ class CommandContext:
     ) -> AsyncIterator[Store]:
         """Open the server's store, read-only unless ``writable`` or ``create``.
 
-        With ``create`` a SQLite file that does not exist is created.
+        With ``create``, a missing SQLite file is created.
 
         Raises:
             StoreError: the store does not exist, or can't be opened.
@@ -136,7 +136,7 @@ class CommandContext:
     def progress_bar(
         self, title: str, total: float | None = None
     ) -> Iterator[Callable[[float], None]]:
-        """Show a progress bar on standard error; yields a function to call with each amount."""
+        """Show a progress bar on standard error; yield a function that advances the bar."""
         from rich.progress import Progress
 
         console = new_console(sys.stderr)

@@ -1,4 +1,4 @@
-"""Lower the priority of commands that only read."""
+"""Lowers the CPU priority of commands that only read."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 
 
 def lower_cpu_priority() -> None:
-    """Let the servers use the processor first, until this process ends.
+    """Lower this process's CPU priority until it ends, so that servers run first.
 
-    Not for commands that write: while they wait for the processor they may hold a lock that a
-    server waits for.
+    Do not call it in commands that write: while such a command waits for the CPU, it may hold a
+    lock that a server needs.
     """
     with contextlib.suppress(OSError):
         os.nice(10)

@@ -1,4 +1,4 @@
-"""``greyd doctor``: checks everything that greylisting needs, and shows faults and remedies."""
+"""``greyd doctor``: checks everything that greylisting needs; prints the faults and remedies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STYLES = {
 }
 
 _INDENT = 15
-"""The width of the column of states."""
+"""The width of the column that shows the states."""
 
 
 async def doctor(
@@ -75,7 +75,7 @@ async def doctor(
     """
     from greyd.doctor.checks import check_all
 
-    # A file that belongs to another program is not touched at all.
+    # The store belongs to another program: run no check on it.
     check_store_file(context.settings, context.settings.dbdir or default_folder())
     findings = await check_all(context, main_cf=main_cf, exchangers=server or [], thorough=thorough)
     _show(context, findings)

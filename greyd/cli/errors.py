@@ -1,4 +1,4 @@
-"""The exception of the command line."""
+"""The exception of the commands."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from greyd.errors import GreydError
 
 
 class CommandError(GreydError):
-    """A command can't do what it is told; the text says why, and what to do."""
+    """A command cannot do its work; the text gives the reason and the remedy."""

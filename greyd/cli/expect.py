@@ -46,9 +46,9 @@ async def expect(
 ) -> None:
     """Let mail for a recipient pass at once for a while.
 
-    For mail that somebody is waiting for and that expires, such as a login code. All servers on the
-    store follow within a second. Mail from any sender passes meanwhile, so name the sender's domain
-    if you know it. Without a recipient, show the open windows.
+    Use it for mail that is urgent, such as a login code. All servers on the store apply the window
+    within a second. While the window is open, mail from any sender passes, so name the sender's
+    domain if you know it. Without a recipient, the command shows the open windows.
 
     Examples:
 
@@ -83,7 +83,7 @@ def _parse_change(
     close: bool,
     now: int,
 ) -> Callable[[Control], Control]:
-    """Return the change to the control record.
+    """Return the change to the control record that opens or closes the window.
 
     Raises:
         CommandError: the recipient or the sender's domain is invalid.
@@ -97,7 +97,7 @@ def _parse_change(
             f"--from={printable_text(sender)}: expected a domain such as example.com"
         )
     key = window_key(recipient, context.settings)
-    # The action is in the store, too, and must not contain the name that --privacy hides.
+    # The store keeps the action too, and with --privacy it must not contain the name.
     whom = "mail" if context.settings.privacy else f"mail to {printable_text(recipient)}"
     if close:
         what = f"expects {whom} no longer"

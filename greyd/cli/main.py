@@ -1,9 +1,8 @@
-"""The command line: builds what is needed, and hands it down.
+"""The entry point of the command line: runs the server, or an administrator's command.
 
-``greyd serve`` is dispatched before the rest is built: a policy server that is being restarted
-should answer again soon, and its command line is postgrey's, read by ``greyd.config.sources``.
-Typer
-shows its help and completes its options from the same table.
+``greyd serve`` is dispatched before typer is imported, because a restarted server should answer
+soon. Its command line is postgrey's, which ``greyd.config.sources`` reads; typer's help and the
+completions use the same table of options.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ _COMPLETION = "_GREYD_COMPLETE"
 
 
 _PACKAGES = {"re2": "google-re2", "_re2": "google-re2", "_cffi_backend": "cffi"}
-"""Packages whose names are not those of their modules."""
+"""Packages by module name, where the two names differ."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run greyd with the given arguments, or the process's own; ends by ``SystemExit``."""
+    """Run greyd with the given arguments or the process's own; always raise ``SystemExit``."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None and any("@" in word or "password" in word for word in words):
         from greyd.cli.process_title import hide_passwords
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _run(words)
     except ImportError as error:
-        # Of compiled packages, which exist for some platforms only. A fault of greyd's own is one.
+        # A compiled package may not exist for this platform. A missing module of greyd is a bug.
         if (error.name or "").partition(".")[0] == "greyd":
             raise
         sys.stderr.write(f"greyd: {_not_loaded(error)}\n")
@@ -74,13 +73,13 @@ def _run(words: list[str]) -> None:
 
 
 def print_version() -> int:
-    """Print the version; returns the exit status."""
+    """Print the version; return the exit status."""
     sys.stdout.write(f"greyd {__version__}\n")
     return 0
 
 
 def serve(arguments: Sequence[str]) -> int:
-    """Run the server; returns the exit status."""
+    """Run the server; return the exit status."""
     if {"--version", "-version"} & set(arguments):
         return print_version()
     from greyd.config.loading import read_settings
@@ -95,6 +94,6 @@ def serve(arguments: Sequence[str]) -> int:
         return 0
     except ImportError:
         raise
-    except Exception as error:  # noqa: BLE001 - one line for whoever starts it, and status 1
+    except Exception as error:  # noqa: BLE001 - one line and status 1, not a traceback
         sys.stderr.write(f"greyd: internal error: {describe_error(error)}\n")
         return 1

@@ -46,9 +46,9 @@ async def mode(
 ) -> None:
     """Switch greylisting on, off, or to learning, on all servers that share the store.
 
-    The servers follow within a second, and log it. learn: store triplets and log decisions, but let
-    all mail pass. off: let all mail pass, and store nothing. The mode stays until reset, also
-    across restarts, or for the time of --for.
+    The servers apply the mode within a second, and log the change. learn: store triplets and log
+    decisions, but let all mail pass. off: let all mail pass, and store nothing. The mode lasts
+    until it is reset, even across restarts, or for the time of --for.
 
     Examples:
 
@@ -73,7 +73,7 @@ async def _set_mode(store: Store, name: str, until: int, now: int) -> Control:
 
     def change(control: Control) -> Control:
         if name == "reset":
-            # The servers log who switched the mode; after a reset that is gone from the record.
+            # The servers log the user who switched the mode; a reset removes that from the record.
             return replace(control, mode=None).with_action(by, "mode reset", now)
         return replace(control, mode=ModeOverride(name, until, by, now))
 

@@ -21,8 +21,8 @@ async def postfix_config(
 ) -> None:
     """Print the lines for main.cf that let Postfix use this server.
 
-    They include the other usual checks, in the right order, with a comment on each. Replace the
-    lines of main.cf that set the same parameters; the command itself changes nothing.
+    The lines also contain the other usual checks, in the right order, with a comment on each.
+    Replace the lines of main.cf that set the same parameters; the command itself changes nothing.
 
     Examples:
 

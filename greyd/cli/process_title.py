@@ -1,4 +1,4 @@
-"""Hides passwords of the process's own command line, which every user of the machine can read."""
+"""Hides the passwords in this process's command line, which every user of the machine can read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from greyd.store.url import StoreUrlError, parse_redis_url
 
 _SCHEME = re.compile(rb"(?:.*=)?[a-z+]+://|[^=]*=|")
 _ARG_START = 48 - 3
-"""The place of ``arg_start`` in /proc/PID/stat behind the command's name (proc(5))."""
+"""The index of ``arg_start`` among the fields after the command's name in /proc/PID/stat."""
 
 
 def hide_passwords() -> None:
-    """Write over the passwords in URLs of stores, for ``ps`` and /proc/PID/cmdline.
+    """Overwrite the passwords in store URLs, so that ``ps`` and /proc/PID/cmdline hide them.
 
-    On Linux alone. The first process of a container keeps its words: commands read them to find
-    its store, and who can see them can see the container's settings anyway.
+    Works on Linux only. The first process of a container keeps its command line, because commands
+    read the store's URL from it; a user who can read it can also read the container's settings.
     """
     if os.getpid() == 1:
         return
@@ -40,7 +40,7 @@ def _hidden(word: bytes) -> bytes:
 
 
 def _is_no_secret(text: str) -> bool:
-    """Whether a word is, or ends in, a URL without password and options."""
+    """Whether a word is a URL without password and options, or ends in one after ``=``."""
     try:
         url = parse_redis_url(text.rpartition("=")[2] if "?" not in text else text)
     except StoreUrlError:

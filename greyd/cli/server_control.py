@@ -1,4 +1,4 @@
-"""Read and change the control record, which all servers on a store follow."""
+"""Reads and changes the control record, which all servers on a store apply."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 
 async def read_control(store: Store) -> Control:
-    """Return the control record of a store."""
+    """Read the control record of a store."""
     record = await store.get(CONTROL_KEY)
     return Control.load(record.value if record else None)
 
 
 async def update_control(store: Store, change: Callable[[Control], Control], now: int) -> Control:
-    """Change the control record of a store; returns the new one."""
+    """Change the control record of a store; return the new record."""
     return await store.transact([CONTROL_KEY], change_control(change, now))
 
 
 async def record_action(
     store: Store, settings: Settings, action: str, options: Mapping[str, str | None]
 ) -> None:
-    """Make the servers log what a command did, with the options that selected its entries.
+    """Make the servers log an action of a command, with the options that selected its entries.
 
-    With ``--privacy`` the options are left out: the control record is in the store, which then
-    contains no names.
+    With ``--privacy`` the options are left out, because the control record is in the store, which
+    must not contain names.
     """
     if not settings.privacy:
         given = [f"--{name}={printable_text(text)}" for name, text in options.items() if text]
@@ -48,7 +48,7 @@ async def record_action(
 
 
 def current_user() -> str:
-    """Return ``USER@HOST``: the account that logged in, also under sudo."""
+    """Return ``USER@HOST`` for the user who logged in, also under sudo."""
     name = os.environ.get("SUDO_USER") or ""
     with contextlib.suppress(KeyError, OSError):
         name = name or pwd.getpwuid(os.getuid()).pw_name or getpass.getuser()

@@ -1,6 +1,6 @@
-"""Counts of many names in bounded memory: exact while they are few, then approximate and marked so.
+"""Counts many names in bounded memory: exactly while they are few, then approximately.
 
-Whether a count is still exact is a field or an attribute of each.
+Each class shows whether its counts are exact: ``is_exact``, or a ``max_error`` of 0.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_SAMPLE = 100_000
-"""Hashes that a ``DistinctCounter`` keeps."""
+"""The maximum number of hashes in a ``DistinctCounter``."""
 MAX_TOTALS = 50_000
-"""Names that a ``LargestTotals`` keeps."""
+"""The maximum number of names in a ``LargestTotals``."""
 MAX_FREQUENT_NAMES = 20_000
-"""Names that a ``FrequentNames`` keeps."""
+"""The maximum number of names in a ``FrequentNames``."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistinctCount:
-    """How many different values there were."""
+    """The number of different values."""
 
     count: int
     is_exact: bool
@@ -32,8 +32,8 @@ class DistinctCount:
 class DistinctCounter:
     """Counts different values: exactly while they are few, then from a sample (Wegman 1984).
 
-    The sample holds the values whose hash ends in a number of zero bits; one more bit whenever the
-    sample is too large.
+    The sample contains the hashes that end in a certain number of zero bits. Whenever the sample
+    exceeds its limit, that number grows by one.
     """
 
     def __init__(self, max_sample: int | None = None) -> None:
@@ -42,7 +42,7 @@ class DistinctCounter:
         self._sample: set[int] = set()
 
     def add_all(self, values: Iterable[bytes]) -> None:
-        """Count values."""
+        """Count values; the counter ignores those that it has counted before."""
         hashes = set(map(hash, values))
         self._sample |= self._thin(hashes) if self._mask else hashes
         while len(self._sample) > self._max_sample:
@@ -60,7 +60,7 @@ class DistinctCounter:
 
 @dataclass(slots=True)
 class Total:
-    """What was added up under one name."""
+    """The sums of one name."""
 
     name: bytes
     count: int = 0
@@ -69,16 +69,16 @@ class Total:
 
 
 class LargestTotals:
-    """Totals by name; of too many names the smaller half is dropped."""
+    """Adds up totals by name; at the limit of names, drops the half with the smallest totals."""
 
     def __init__(self, max_totals: int | None = None) -> None:
         self._max_totals = max_totals or MAX_TOTALS
         self._totals: dict[bytes, Total] = {}
         self.is_exact = True
-        """No name has been dropped."""
+        """Whether no name has been dropped."""
 
     def add(self, name: bytes, *, count: int = 1, seconds: int = 0) -> None:
-        """Add to the totals of a name."""
+        """Add a count and seconds to the totals of a name."""
         total = self._totals.get(name)
         if total is None:
             if len(self._totals) >= self._max_totals:
@@ -90,24 +90,24 @@ class LargestTotals:
         total.longest_seconds = max(total.longest_seconds, seconds)
 
     def largest(self, number: int) -> list[Total]:
-        """Return the totals with the most seconds, or the highest counts, in that order."""
+        """Return the largest totals, sorted by seconds, then by count."""
         return heapq.nlargest(
             number, self._totals.values(), key=lambda each: (each.seconds, each.count, each.name)
         )
 
 
 class FrequentNames:
-    """Counts of the most frequent names, too small by a known error (Misra and Gries 1982).
+    """Counts the most frequent names, with a known maximum error (Misra and Gries 1982).
 
-    The algorithm lowers all counts by one for each name without room. This lowers them by their
-    median at once, which removes half of the names.
+    At the limit of names, the algorithm lowers all counts by one for each new name. This variant
+    lowers all counts by their median at once, which removes half of the names.
     """
 
     def __init__(self, max_names: int | None = None) -> None:
         self._max_names = max_names or MAX_FREQUENT_NAMES
         self._counts: Counter[bytes] = Counter()
         self.max_error = 0
-        """By how much a count may be too small."""
+        """The most by which a count may be too small."""
 
     def add(self, name: bytes) -> None:
         """Count a name once more."""
@@ -123,5 +123,5 @@ class FrequentNames:
         self.max_error += median
 
     def largest(self, number: int) -> list[tuple[bytes, int]]:
-        """Return the most frequent names with their counts."""
+        """Return the most frequent names with their counts, the highest count first."""
         return heapq.nlargest(number, self._counts.items(), key=lambda each: (each[1], each[0]))

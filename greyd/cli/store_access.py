@@ -1,4 +1,4 @@
-"""Open the store that a command works on."""
+"""Opens the store that a command reads or changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def open_store_for_command(
 ) -> AsyncIterator[Store]:
     """Open a store, read-only unless ``writable`` or ``create``.
 
-    With ``create`` a SQLite file that does not exist is created, owned by the owner of its folder.
+    With ``create``, a missing SQLite file is created; it belongs to the owner of its folder.
 
     Raises:
         UnusableStoreError: the file or database is not a store of greyd's.
@@ -42,17 +42,17 @@ async def open_store_for_command(
     except UnusableStoreError:
         raise
     except UnwritableStoreError as error:
-        # Not the store's own advice, chown to this user: the server would lose its access.
+        # Replace the store's own remedy, chown to this user: the server would lose its access.
         raise StoreError(f"{error.reason}; run this as root, or as the server's user") from None
     finally:
         await store.close()
 
 
 def _require_store_file(path: Path, *, create: bool) -> None:
-    """Make sure that a file is a store of greyd's before SQLite opens it.
+    """Check that a file is a store of greyd's, before SQLite opens it.
 
     Raises:
-        StoreError: it is not.
+        StoreError: the file is not a store of greyd's, or is missing without ``create``.
     """
     from greyd.store.sqlite.file_identity import identify
 
@@ -69,7 +69,7 @@ def _require_store_file(path: Path, *, create: bool) -> None:
 
 
 def _create_for_owner(path: Path) -> None:
-    """Create an empty file that the server can write, also when root runs this."""
+    """Create an empty file that the server can write to, even if root runs the command."""
     try:
         folder = path.parent.stat()
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def expires_at(entry: StoredEntry, now: int, settings: Settings) -> int | None:
-    """Return when an entry expires unless it is seen again; None: never."""
+    """Return the Unix time when an entry expires unless mail renews it; None: never."""
     ends = [] if entry.ttl_seconds is None else [now + entry.ttl_seconds]
     if entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED):
         ends.append(entry.first_seen + settings.retry_window_seconds)
@@ -30,7 +30,7 @@ def expires_at(entry: StoredEntry, now: int, settings: Settings) -> int | None:
 
 
 def record_details(record: Record, settings: Settings) -> list[tuple[str, str]]:
-    """Return the details of a record: pairs of a name and a text."""
+    """Return the details of a record as pairs of a name and a text."""
     now = int(time.time())
     entry = interpret(record, now, settings, expired=True, unreadable=True)
     facts: list[tuple[str, str]] = []
@@ -108,6 +108,6 @@ def _threshold(threshold: int) -> str:
 
 
 def _time_and_distance(when: int, now: int) -> str:
-    """Return a time, and how far away it is."""
+    """Format a time, with its distance from now."""
     away = format_breakable_duration(abs(when - now))
     return f"{format_timestamp(when) or 0} ({f'in {away}' if when > now else f'{away} ago'})"

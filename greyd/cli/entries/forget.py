@@ -66,12 +66,12 @@ async def forget(
 ) -> int:
     """Forget triplets, clients, or everything about an address.
 
-    Forgotten mail is greylisted anew. An entry must match all options; a client's count, and with
-    it its auto-whitelisting, is forgotten with --client alone. --address is for data protection: it
-    removes triplets, expect windows and actions for the log that name the address, as well as any
-    other entry under greyd's prefix with the address in its key or value. The exit status is 1 if
-    no entry matches. With --privacy you can select one triplet by --client, --sender and
-    --recipient, or one client by its address.
+    The server greylists forgotten mail again. An entry must match all options. Only --client alone
+    also removes a client's count, and so its auto-whitelisting. --address is for data protection:
+    it removes triplets, expect windows and actions for the log that name the address, and any other
+    entry under greyd's prefix that has the address in its key or value. The exit status is 1 if no
+    entry matches. With --privacy you can select one triplet by --client, --sender and --recipient,
+    or one client by its address.
 
     Examples:
 
@@ -97,7 +97,7 @@ async def forget(
             counts[EntryKind.OTHER] += await _forget_in_control(store, address, settings)
         number = counts.total()
         if number and not dry_run:
-            # Without the options: the log must not name an address that was just forgotten.
+            # Leave the options out: the log must not name an address that was just forgotten.
             await record_action(store, settings, f"forgot {number} entries", {})
     _print_counts(context, counts, dry_run=dry_run)
     return 0 if number else EXIT_NO
@@ -187,7 +187,7 @@ async def _entries_naming(address: str, store: Store, settings: Settings) -> Asy
 
 
 def _mention_pattern(address: str) -> re.Pattern[bytes]:
-    """Return a pattern that finds an address, or a domain and its subdomains, in any text."""
+    """Return a pattern that finds an address, or a domain with its subdomains, in a text."""
     raw_bytes = parse_mail_address(address)
     before = rb"(?<![\w.+-])" if b"@" in raw_bytes else rb"(?<![\w-])"
     return re.compile(before + re.escape(raw_bytes) + rb"(?![\w-]|\.\w)", re.IGNORECASE)
@@ -209,7 +209,7 @@ async def _forget_in_control(store: Store, address: str, settings: Settings) -> 
         before = Control.load(text)
         after = without(before)
         gone = len(before.windows) - len(after.windows) + len(before.acts) - len(after.acts)
-        # Also in parts that can't be read: they are lost when the record is written anew.
+        # Unreadable parts may name the address too; rewriting the record drops them.
         gone = gone or int(naming.search(text or b"") is not None)
         return gone, change_control(without, now)(remembered)[1] if gone else ()
 

@@ -1,4 +1,4 @@
-"""The output of ``greyd show``."""
+"""Prints the output of ``greyd show``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 MAX_OTHERS = 100
-"""Most entries shown of a client's network."""
+"""The maximum number of related entries shown, e.g. of a client's network."""
 
 
 @dataclass
@@ -40,11 +40,11 @@ class FoundEntries:
 
     @property
     def settings(self) -> Settings:
-        """Those of the server."""
+        """The server's settings."""
         return self.context.settings
 
     async def look(self, store: Store, *wanted: bytes) -> bool:
-        """Print the entries under some keys; returns whether there are any."""
+        """Print the entries under these keys; return whether any exists."""
         found = [await store.get(key) for key in wanted]
         for record in found:
             if record is not None:
@@ -79,7 +79,7 @@ class FoundEntries:
     async def summarize_store(
         self, store: Store, wanted: Callable[[StoredEntry], bool]
     ) -> list[StoredEntry]:
-        """Scan the store for matching entries; returns at most ``MAX_OTHERS`` and one more."""
+        """Scan the store for matching entries; stop after ``MAX_OTHERS`` + 1 matches."""
         now, found = int(time.time()), list[StoredEntry]()
         rough = await store.size()
         with self.context.progress_bar("scanning the store", rough.entries) as done:
@@ -92,7 +92,7 @@ class FoundEntries:
         return found
 
     def add_others(self, entries: Sequence[StoredEntry], all_of_them: str) -> None:
-        """Print a table of related entries; ``all_of_them`` is the command that lists them all."""
+        """Print a table of related entries; ``all_of_them`` is the command that lists all."""
         self._others, self._more = list(entries[:MAX_OTHERS]), len(entries) > MAX_OTHERS
         if not self.context.as_json:
             EntryTable(self.context, keys=False).show(self._others)
@@ -100,7 +100,7 @@ class FoundEntries:
                 print_error(f"there are more: {all_of_them} shows them")
 
     def end(self, name: bytes) -> int:
-        """Finish the output; returns the exit status."""
+        """Finish the output of the query for ``name``; return the exit status."""
         now = int(time.time())
         others = [entry_object(each, now, self.settings) for each in self._others]
         self.context.print_json(

@@ -1,4 +1,4 @@
-"""Entries as JSON."""
+"""Writes entries as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def json_text(data: bytes) -> str:
 
 
 def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, Any]:
-    """Return an entry as a JSON object; fields that it does not have are left out."""
+    """Return an entry as a JSON object, without the fields that the entry does not have."""
     shown: dict[str, Any] = {"kind": entry.kind.value, "state": entry.state.value}
     if not entry.is_hidden:
         names = zip(("client", "sender", "recipient"), entry.names, strict=True)
@@ -46,7 +46,7 @@ def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, 
 
 
 class EntryJsonWriter:
-    """Writes one JSON document while entries are found, one entry per line."""
+    """Writes one JSON document, one entry per line, each as soon as it is found."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -62,7 +62,7 @@ class EntryJsonWriter:
         sys.stdout.flush()
 
     def end(self, **facts: object) -> None:
-        """Write the fields that are known at the end."""
+        """Write the fields that are known only at the end, and close the document."""
         more = json.dumps(facts)[1:]
         sys.stdout.write(f"{'' if self._number else self._head()}\n], {more}\n")
 

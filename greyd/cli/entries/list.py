@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_LIMIT = 1000
-"""Limit without ``--limit``; with ``--json`` there is none."""
+"""The limit without ``--limit``; with ``--json`` the default is unlimited."""
 
 
 async def list_entries(
@@ -73,20 +73,19 @@ async def list_entries(
         bool, typer.Option("--keys", help="Show keys instead of names.")
     ] = False,
 ) -> int:  # fmt: skip
-    """List the entries of the store: triplets that wait, have passed or never returned; clients.
+    """List the entries of the store: triplets that wait, passed or never returned; clients.
 
-    An entry must match all selecting options. If several states are given, it must have one of
-    them.
+    An entry must match all selecting options. With several states, it must have one of them.
 
-    SQLite returns the newest entries first, Redis returns them in no order, and an entry that
-    changes meanwhile may appear twice. The first entries appear at once, however large the store,
-    and requests to the server are not delayed. "passes at" follows from --delay. "no end" marks an
-    entry without a time to live in Redis; greyd itself never writes one.
+    SQLite returns the newest entries first; Redis returns them in no order. An entry that changes
+    during the listing may appear twice. The first entries appear at once, however large the store,
+    and the listing does not delay the server. "passes at" is computed with --delay. "no end" marks
+    an entry without a time to live in Redis; greyd itself never writes one.
 
-    With --json the output is one document with one entry per line, written as entries are found, so
-    that programs can also read it line by line. With --privacy the store contains only hashes: name
-    a client, a sender and a recipient, or one client's address. The exit status is 1 if no entry
-    matches.
+    With --json the output is one document, written while entries are found. Each entry is on its
+    own line, so that programs can also read it line by line. With --privacy the store contains only
+    hashes: name a client, a sender and a recipient, or one client's address. The exit status is 1
+    if no entry matches.
 
     Examples:
 
@@ -130,7 +129,7 @@ async def list_entries(
 
 
 class _Listing:
-    """Shows the entries that match a selection."""
+    """Prints the entries that match a selection, up to a limit."""
 
     def __init__(
         self, context: CommandContext, selection: Selection, limit: int, *, keys: bool
@@ -145,7 +144,7 @@ class _Listing:
         self._looked_at = 0
 
     async def show(self, groups: AsyncIterator[Sequence[Record]]) -> int:
-        """Show the matching entries of some groups of records; returns the exit status."""
+        """Print the matching entries in groups of records; return the exit status."""
         more = False
         async for records in groups:
             self._looked_at += len(records)
@@ -164,7 +163,7 @@ class _Listing:
         entries = (
             interpret(record, now, settings, expired=True, unreadable=True) for record in records
         )
-        # Expired entries are about to leave the store, except those without a time to live.
+        # The store removes expired entries soon, except those without a time to live.
         there = (
             each
             for each in entries
@@ -188,10 +187,10 @@ class _Listing:
 async def _hashed_records(
     store: Store, selection: Selection, settings: Settings
 ) -> AsyncIterator[Sequence[Record]]:
-    """Return the triplet or client that a selection names, from a store of hashes.
+    """Yield the triplet or client that a selection names, from a store of hashes.
 
     Raises:
-        CommandError: it does not name a single one.
+        CommandError: the selection does not name a single triplet or client.
     """
     found = [await store.get(key) for key in selection.hashed_keys(settings)]
     yield [record for record in found if record is not None]

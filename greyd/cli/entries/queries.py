@@ -37,10 +37,10 @@ USAGE = (
 def parse_query(
     words: Sequence[str], client: str | None, sender: str | None, recipient: str | None
 ) -> _TripletQuery | _ClientQuery | _KeyQuery:
-    """Return the query that the arguments or the options describe.
+    """Return the query that the arguments or options describe.
 
     Raises:
-        CommandError: they describe none.
+        CommandError: they do not describe a query.
     """
     if words and (client or sender or recipient):
         raise CommandError("arguments or --client, --sender and --recipient, not both")
@@ -91,7 +91,7 @@ class _TripletQuery:
             await found.look(store, correspondence_key(self.sender, self.recipient, settings))
 
     async def _add_identities(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
-        """Add the identities that the sender's mail may belong to."""
+        """Print the entries of the identities that the sender's mail may belong to."""
         settings = found.settings
         domains = parent_domains(self.sender)
         if not (quick or settings.privacy):
@@ -132,7 +132,7 @@ class _ClientQuery:
 
 _QUOTED = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 _PERCENT = re.compile(rb"%([01][0-9A-F]|7F|[89A-F][0-9A-F])")
-"""Bytes as ``printable`` writes them; ``%25`` and ``%2f`` may be in keys themselves."""
+"""The escapes that ``printable`` writes; keys themselves may contain ``%25`` and ``%2f``."""
 
 
 @dataclass(frozen=True)
@@ -144,14 +144,14 @@ class _KeyQuery:
         return self.text.encode(errors="surrogateescape")
 
     async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:  # noqa: ARG002
-        """Try the keys that the text may mean, until one exists."""
+        """Try each key that the text may stand for, until one exists."""
         for key in dict.fromkeys(self._meanings(found.settings)):
             if await found.look(store, key):
                 return
 
     def _meanings(self, settings: Settings) -> list[bytes]:
         given = self.name.strip()
-        # redis-cli quotes keys on a terminal.
+        # On a terminal, redis-cli prints keys in quotes.
         unquoted = _QUOTED.sub(_unescape, given.removeprefix(b'"').removesuffix(b'"'))
         prefix = settings.key_prefix.encode()
         bare = [each.removeprefix(prefix) for each in (given, unquoted)]

@@ -53,9 +53,9 @@ async def release(
 ) -> int:
     """Let the next attempt of waiting mail pass.
 
-    A triplet must match all options. The mail itself is still in its sender's queue and arrives
-    with the next attempt, which greyd can't hasten. The exit status is 1 if no matching mail waits.
-    With --privacy you can release one triplet, by its client's address, its sender and its
+    A triplet must match all options. The mail itself is still in its sender's queue. It arrives at
+    the sender's next attempt, which greyd can't hasten. The exit status is 1 if no matching mail
+    waits. With --privacy you can release one triplet, by its client's address, its sender and its
     recipient.
 
     Examples:
@@ -90,7 +90,7 @@ async def release(
 async def _waiting_triplets(
     context: CommandContext, store: Store, selection: Selection, now: int
 ) -> AsyncIterator[Sequence[StoredEntry]]:
-    """Yield the selected triplets that wait.
+    """Yield the waiting triplets that match the selection.
 
     Raises:
         CommandError: the store contains only hashes, and the selection names no single triplet.

@@ -1,9 +1,10 @@
 """Selects entries by client, sender, recipient, state and age.
 
-A client is an address, a network or a name. A name selects the identity of that domain, and the
-addresses that it has in DNS. A sender or recipient is an address, or a domain including its
-subdomains; ``<>`` is the sender of bounces, and brackets around an address are ignored. Names are
-compared as they are in keys: the client's network, and the sender without its changing parts.
+A client is an address, a network or a name. A name selects the identity of that domain and the
+name's addresses in DNS. A sender or recipient is an address, or a domain including its subdomains;
+``<>`` is the sender of bounces, and angle brackets around an address are ignored. The values are
+compared in the form that keys have: the client's network, and the sender without its variable
+parts.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 _MAX_DOMAINS = 10
 
 NULL_SENDER = b"<>"
-"""Stands for the empty sender: an empty text says nothing of the sender."""
+"""Selects the empty sender: an empty text would be no condition on the sender."""
 
-# The last part is none of a number: half an address is no name, though resolvers take it for one.
+# The last label begins with a letter: "192.0" is no name, though resolvers accept it as one.
 _NAME = re.compile(rb"(?=.{1,253}\Z)([a-z0-9_-]+\.)+[a-z][a-z0-9-]*\.?", re.IGNORECASE)
 
 
@@ -47,24 +48,24 @@ _ONLY_EXACT = (
 
 @dataclass(frozen=True)
 class Selection:
-    """Conditions on entries; an empty field is no condition."""
+    """Conditions on entries, all of which must hold; an empty field is no condition."""
 
     networks: tuple[Network, ...] = ()
     domain: bytes = b""
-    """Of an identity."""
+    """The domain of an identity."""
     sender: bytes = b""
     recipient: bytes = b""
     states: Collection[EntryState] = ()
     since: int = 0
-    """Seen at this time or later."""
+    """Unix time; selects entries seen at this time or later."""
 
     @property
     def names_somebody(self) -> bool:
-        """Whether it names a client, a sender or a recipient."""
+        """Whether the selection names a client, a sender or a recipient."""
         return bool(self.networks or self.domain or self.sender or self.recipient)
 
     def matches(self, entry: StoredEntry, settings: Settings) -> bool:
-        """Whether it selects an entry."""
+        """Whether an entry meets all conditions."""
         return (
             (not self.states or entry.state in self.states)
             and (not self.since or entry.last_seen >= self.since)
@@ -91,17 +92,17 @@ class Selection:
         return _matches_address(entry.names.sender, self.sender)
 
     def exact_keys(self, settings: Settings) -> Keys | None:
-        """Return the keys of the single triplet that it names; None if it names no single one."""
+        """Return the keys of the triplet that the selection names; None unless it names one."""
         address, sender = self.address, self._exact_sender
         if address is None or sender is None or b"@" not in self.recipient.lstrip(b"@"):
             return None
         return request_keys(address, sender, self.recipient, settings)
 
     def exact_triplets(self, settings: Settings) -> list[bytes]:
-        """Return the keys of the single triplet that it names, by network and by identity.
+        """Return the keys of the triplet that the selection names, by network and by identity.
 
-        Empty if it names no single one. The identity may be the sender's domain or a parent domain;
-        another one could only be found from the client's name.
+        Empty unless the selection names a single triplet. The identities are the sender's domain
+        and its parent domains; others would be known only from the client's name.
         """
         exact, address, sender = self.exact_keys(settings), self.address, self._exact_sender
         if exact is None or address is None or sender is None:
@@ -116,7 +117,7 @@ class Selection:
         """Return the keys of the named triplet, for a store of hashes.
 
         Raises:
-            CommandError: no single one is named.
+            CommandError: the selection does not name a single triplet.
         """
         if found := self.exact_triplets(settings):
             return found
@@ -126,7 +127,7 @@ class Selection:
         """Return the keys of the named triplet or client, for a store of hashes.
 
         Raises:
-            CommandError: no single one is named.
+            CommandError: the selection does not name a single triplet or client.
         """
         if found := self.exact_triplets(settings):
             return found
@@ -136,14 +137,14 @@ class Selection:
 
     @property
     def _exact_sender(self) -> bytes | None:
-        """The single sender that it names; None if it names none, or a domain."""
+        """The sender's address, empty for bounces; None if the selection names none or a domain."""
         if self.sender == NULL_SENDER:
             return b""
         return self.sender if b"@" in self.sender.lstrip(b"@") else None
 
     @property
     def address(self) -> Address | None:
-        """The single client address that it names; None if it names none, or several."""
+        """The client's address if the selection names exactly one; otherwise None."""
         if len(self.networks) != 1 or self.networks[0].prefix != self.networks[0].bits:
             return None
         network = self.networks[0]
@@ -151,7 +152,7 @@ class Selection:
 
 
 def parent_domains(sender: bytes) -> list[bytes]:
-    """Return the domains that may be a sender's identity: its own, and the parent domains."""
+    """Return the domains that may be a sender's identity: its domain and the parent domains."""
     labels = sender.rpartition(b"@")[2].split(b".")
     return [b".".join(labels[start:]) for start in range(len(labels) - 1)][:_MAX_DOMAINS]
 
@@ -163,7 +164,7 @@ def parse_selection(
     states: Collection[EntryState] = (),
     since: int = 0,
 ) -> Selection:
-    """Return what the options of a command select.
+    """Return the selection that a command's options describe.
 
     Raises:
         CommandError: the client is not an address, a network or a name.
@@ -200,7 +201,7 @@ def _parse_client(text: str) -> tuple[tuple[Network, ...], bytes]:
 
 
 def _resolve(name: str) -> tuple[Network, ...]:
-    """Return a name's addresses in DNS; a name without any may still be an identity's domain."""
+    """Return a name's addresses in DNS; empty is no error: the name may be an identity's domain."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -224,7 +225,7 @@ def _networks_overlap(one: Network, other: Network) -> bool:
 
 
 def _matches_address(address: bytes, wanted: bytes) -> bool:
-    """Whether an address equals the wanted one, or is in the wanted domain."""
+    """Whether an address equals ``wanted``, or is in the domain ``wanted`` or a subdomain."""
     if not wanted or address == wanted:
         return True
     if b"@" in wanted.lstrip(b"@"):

@@ -39,15 +39,15 @@ async def show(
 ) -> int:  # fmt: skip
     """Show the entries of one mail or one client in detail: counts, times, stored records.
 
-    With a client, a sender and a recipient: their triplet, the client's count and, with --identity,
-    the identities of the same sender's mail to the recipient. With a client alone: its count, and
-    the triplets of its network. With a domain: that identity. A key may be written as greyd list
-    --keys, redis-cli or postgrey writes it.
+    For a client, a sender and a recipient, it shows their triplet, the client's count and, with
+    --identity, the identities of the same sender's mail to the recipient. For a client alone, it
+    shows the client's count and the triplets of its network. For a domain, it shows that identity.
+    For a key, written as by greyd list --keys, redis-cli or postgrey, it shows that entry.
 
-    Entries without a known key are found by a scan, which takes a while on a large store; --quick
-    leaves it out. greyd explain shows how the server would decide. With --privacy the store
-    contains only hashes: the triplet and the client are found, but no other entries of the network.
-    The exit status is 1 if nothing is found.
+    A scan of the store finds the entries whose key is not known, which takes a while on a large
+    store; --quick omits it. greyd explain shows how the server would decide. With --privacy the
+    store contains only hashes: the command finds the triplet and the client, but no other entries
+    of the network. The exit status is 1 if nothing is found.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""Entries as a table."""
+"""Prints entries as a table."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _SAME_DAY_SECONDS = 20 * 3600
 _WIDE_COLUMNS = 120
-"""Width of a terminal that has room for all times."""
+"""Minimum width of a terminal, in columns, for a table with all times."""
 
 
 class EntryTable:
-    """A table that is printed while entries are found; not on a terminal, one line per entry."""
+    """Prints entries as they are found: a table on a terminal, otherwise one line per entry."""
 
     def __init__(self, context: CommandContext, *, keys: bool) -> None:
         self._context = context
@@ -30,14 +30,14 @@ class EntryTable:
         self._begun = False
 
     def show(self, entries: Sequence[StoredEntry]) -> None:
-        """Write entries."""
+        """Print entries below those that are already printed."""
         if self._context.console.is_terminal:
             self._fold(entries)
         else:
             self._write(entries)
 
     def _fold(self, entries: Sequence[StoredEntry]) -> None:
-        """Print columns for a terminal, with long names folded."""
+        """Print a table for a terminal; fold long names."""
         from rich.table import Table
 
         width = self._context.console.width
@@ -87,7 +87,7 @@ class EntryTable:
 
 
 def _format_state(entry: StoredEntry) -> str:
-    """Return an entry's state, and whether it never expires."""
+    """Return an entry's state, with a mark if it has no time to live."""
     return entry.state.value + (", no end" if entry.ttl_seconds is None else "")
 
 
@@ -97,7 +97,7 @@ def _format_line(state: str, seen: str, passes: str, first: str, *more: str) -> 
 
 
 def _short_time(when: float, now: float) -> str:
-    """Format a time in eleven characters."""
+    """Format a Unix time in at most eleven characters."""
     if not when:
         return ""
     near = abs(now - when) < _SAME_DAY_SECONDS
@@ -109,7 +109,7 @@ def _passes_at(entry: StoredEntry) -> int:
 
 
 def display_names(entry: StoredEntry) -> list[str]:
-    """Return client, sender and recipient; of a hidden entry its hash, and no names."""
+    """Return client, sender and recipient; for a hashed entry, its hash in place of the names."""
     if entry.is_hidden:
         return [printable(entry.key), "-", "-"]
     client, sender, recipient = map(printable, entry.names)

@@ -1,1 +1,1 @@
-"""``greyd explain``: why a request was, or would be, answered as it was."""
+"""``greyd explain``: shows why the server answers a request as it does."""

@@ -1,4 +1,4 @@
-"""``greyd explain``: every step of the decision on a request, and what was compared at it."""
+"""``greyd explain``: shows each step of the decision on a request, with the compared values."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ async def explain(
 ) -> int:
     """Explain step by step how the server would answer a request now.
 
-    The decision is made by the server's own rules on what its store remembers. Nothing is stored,
-    and no server is asked. For the whitelists, the command shows which line matches, or which lines
-    nearly match and why they do not. It reads the files as they are now; a server has them as of
-    its start or last SIGHUP.
+    The command applies the server's rules to the entries in its store. It stores nothing, and sends
+    no request to a server. For the whitelists, it shows the line that matches, or the lines that
+    nearly match and why they do not. It reads the current files; a running server uses those of its
+    start or last SIGHUP.
 
-    A request is given by options, by a line of the mail log (of greyd, of postgrey, or Postfix's
+    Give the request by options, by a line of the mail log (of greyd, of postgrey, or Postfix's
     "reject: RCPT from …"), or on standard input as Postfix sends it: lines of name=value.
 
     Examples:
@@ -140,7 +140,7 @@ async def _explain(
             status = EXIT_ERROR
         result = await dry_run(request, settings, whitelists, store, collector)
     if not result.store_error:
-        # The decision did not need the store.
+        # The decision was made without the store.
         status = 0
     else:
         print_error(result.store_error)
@@ -161,7 +161,7 @@ async def _explain(
 def _evidence_collector(
     settings: Settings, whitelists: Whitelists, lookup: Lookup
 ) -> EvidenceCollector | None:
-    """Return a collector as the server has it; None if it has none."""
+    """Return an evidence collector like the server's; None if the settings need none."""
     if not settings.needs_evidence:
         return None
     from greyd.dns.collector import DnsEvidenceCollector
@@ -175,7 +175,7 @@ def _evidence_collector(
 
 
 class _UnavailableStore:
-    """A store that cannot be opened."""
+    """Stands for a store that cannot be opened; each operation raises its error."""
 
     def __init__(self, reason: str) -> None:
         self._reason = reason

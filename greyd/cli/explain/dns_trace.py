@@ -1,4 +1,4 @@
-"""The DNS queries of a decision: recorded with their answers; and the client's name in DNS."""
+"""Records the DNS queries of a decision, and looks up the client's name in DNS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
 
 MAX_QUERIES = 200
-"""Queries that are recorded."""
+"""The maximum number of recorded queries."""
 
 _MAX_LINE = 300
 _MAX_NAMES = 5
@@ -29,10 +29,10 @@ _NAME_TIMEOUT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class DnsQuery:
-    """A query, and its answer in words."""
+    """A DNS query, and its answer in words."""
 
     question: str
-    """Record type and name."""
+    """The record type and the name."""
     answer: str
     is_answered: bool
 
@@ -43,7 +43,7 @@ class DnsQuery:
 
 @dataclass(frozen=True)
 class ResolvedName:
-    """What DNS has for an address."""
+    """The names that DNS has for an address."""
 
     confirmed: bytes
     """The name that resolves back to the address; empty if none does."""
@@ -52,14 +52,14 @@ class ResolvedName:
 
 
 class RecordingLookup(Lookup):
-    """Passes queries on, and records them."""
+    """Forwards queries to a resolver, and records them with their answers."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
         self.queries: list[DnsQuery] = []
 
     async def query(self, name: bytes, kind: RecordType) -> DnsAnswer:
-        """Query, and record the answer."""
+        """Send a query, and record the answer."""
         question = f"{kind.value} {printable(name)}"
         try:
             answer = await self._lookup.query(name, kind)
@@ -81,7 +81,7 @@ class RecordingLookup(Lookup):
 async def recording_lookup(
     settings: Settings, *, is_wanted: bool
 ) -> AsyncIterator[RecordingLookup]:
-    """Open the server's resolver; without ``is_wanted``, no query is sent or recorded."""
+    """Open the server's resolver; without ``is_wanted``, send and record no query."""
     if not is_wanted:
         yield _SilentLookup(DisabledLookup())
         return
@@ -95,7 +95,7 @@ async def recording_lookup(
 
 
 class _SilentLookup(RecordingLookup):
-    """Records nothing: no query was sent."""
+    """Records no query, as none is sent."""
 
     def _record(self, query: DnsQuery) -> None:
         pass
@@ -119,9 +119,9 @@ def _value(value: bytes, kind: RecordType) -> str:
 async def resolve_client_name(
     attributes: Mapping[str, bytes], lookup: Lookup
 ) -> ResolvedName | None:
-    """Look the client's name up as Postfix does.
+    """Look up the client's name in DNS as Postfix does.
 
-    None if the request has a name, or DNS does not answer.
+    Return None if the request already has a name, or DNS does not answer.
     """
     address = parse_address(attributes.get("client_address", b""))
     if address is None or attributes.get("client_name", b"unknown").lower() != b"unknown":

@@ -1,4 +1,4 @@
-"""The step that asks DNS: identity, signals, blocklists."""
+"""Describes the step that queries DNS: identity, signals, blocklists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_UNANSWERED = 5
 
 
 def describe_evidence(case: ExplainedRequest) -> ExplainedStep | None:
-    """Describe what is known of the client; None if nothing was asked."""
+    """Describe the evidence about the client; None if the decision did not need any."""
     if not case.dry_run.evidence_collected:
         return None
     text = "; ".join(_findings(case)) or "nothing is known of it"
@@ -44,7 +44,7 @@ def _findings(case: ExplainedRequest) -> Iterator[str]:
 
 
 def _unanswered(case: ExplainedRequest) -> str:
-    """Return which queries had no answer, and so leave open whether the client is suspicious."""
+    """Name the unanswered queries, without which it is unknown if the client is suspicious."""
     questions = [each.question for each in case.queries if not each.is_answered]
     if not questions:
         return "not all could be found out"

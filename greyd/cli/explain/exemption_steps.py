@@ -1,4 +1,4 @@
-"""The steps before the store is read: request, login, whitelists, mode, expected mail, address."""
+"""Describes the steps before the store: request, login, whitelists, mode, expected, address."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def describe_request(case: ExplainedRequest) -> ExplainedStep:
 
 
 def _name_note(case: ExplainedRequest) -> list[str]:
-    """Return a line about the client's name, if there is something to know."""
+    """Return a line about the client's name if it is unknown or was looked up; else no line."""
     resolved, name = case.resolved_name, (case.request.client_name or b"").lower()
     address = printable(case.request.client_address or b"")
     if resolved is None:
@@ -70,7 +70,7 @@ def describe_authenticated(case: ExplainedRequest) -> ExplainedStep:
 
 
 def describe_client_whitelist(case: ExplainedRequest) -> ExplainedStep:
-    """Describe which entry for clients matches, or nearly does."""
+    """Describe the client whitelist entry that matches, or those that nearly match."""
     request, address = case.request, case.address
     name = request.client_name or b""
     if entry := case.whitelists.match_client(name, address):
@@ -88,7 +88,7 @@ def describe_client_whitelist(case: ExplainedRequest) -> ExplainedStep:
 
 
 def describe_recipient_whitelist(case: ExplainedRequest) -> ExplainedStep:
-    """Describe which entry for recipients matches, or nearly does."""
+    """Describe the recipient whitelist entry that matches, or those that nearly match."""
     recipient, sender = case.request.recipient or b"", case.request.sender or b""
     if entry := case.whitelists.match_recipient(recipient):
         return ExplainedStep("recipient whitelist", _matching(entry), match=entry)
@@ -122,7 +122,7 @@ def describe_mode(case: ExplainedRequest) -> ExplainedStep:
 
 
 def describe_expected(case: ExplainedRequest) -> ExplainedStep:
-    """Describe whether ``greyd expect`` has opened a window for the mail."""
+    """Describe the window that ``greyd expect`` opened for the mail, if any."""
     windows = [each for each in case.dry_run.control.windows if case.dry_run.now < each.until]
     details = [
         f"{each.recipient} from {each.sender_domain or 'anybody'}"

@@ -1,4 +1,4 @@
-"""A request that is explained, with everything that its steps are described from."""
+"""A request to explain, with all facts that the descriptions of the steps need."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExplainedRequest:
-    """A request, and what is known about it."""
+    """A request with its settings, its whitelists and the policy's dry run."""
 
     request: Request
     settings: Settings
@@ -32,25 +32,25 @@ class ExplainedRequest:
     whitelists: Whitelists
     dry_run: DryRun
     resolved_name: ResolvedName | None = None
-    """The client's name in DNS now, if Postfix did not know one."""
+    """The client's current name in DNS, if the request has none."""
     queries: Sequence[DnsQuery] = ()
     """The DNS queries of the policy's evidence collector."""
     is_undecided: bool = False
-    """The decision depends on the store, which cannot be opened."""
+    """Whether the decision is unknown because the store, which it depends on, cannot be opened."""
 
     @property
     def reason(self) -> Reason | None:
-        """The policy's reason; None for a request that it does not answer."""
+        """The policy's reason; None for a request that the policy does not answer."""
         return self.dry_run.reason
 
     @property
     def address(self) -> Address | None:
-        """The client's address; None for an invalid one."""
+        """The client's address; None if it is invalid."""
         return parse_address(self.request.client_address or b"")
 
     @property
     def keys(self) -> Keys | None:
-        """The keys that the request has in the store; None for an invalid address."""
+        """The keys of the request's entries in the store; None if the client address is invalid."""
         request, address = self.request, self.address
         if address is None:
             return None
@@ -63,6 +63,6 @@ class ExplainedRequest:
         )
 
     def value(self, key: bytes) -> bytes | None:
-        """Return what is stored under a key."""
+        """Return the value stored under a key; None if the store has no entry."""
         record = self.dry_run.records.get(key)
         return record.value if record else None

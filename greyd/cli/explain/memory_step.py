@@ -1,4 +1,4 @@
-"""The step that reads the store: what is remembered of the triplet, the client and the sender."""
+"""Describes the step that reads the entries of triplet, client and sender from the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def describe_memory(case: ExplainedRequest) -> ExplainedStep | None:
-    """Describe the entries of the store that count; None for an invalid client address."""
+    """Describe the stored entries that affect the decision; None for an invalid client address."""
     keys = case.keys
     if keys is None:
         return None
@@ -39,7 +39,7 @@ def describe_memory(case: ExplainedRequest) -> ExplainedStep | None:
 
 
 def _key_notes(case: ExplainedRequest) -> Iterator[str]:
-    """Yield how the keys differ from the request's attributes."""
+    """Yield a line for each difference between the keys and the request's attributes."""
     address, sender, settings = case.address, case.request.sender or b"", case.settings
     if address is not None and not settings.lookup_by_host:
         prefix = network_prefix(address.number, address.bits, settings)

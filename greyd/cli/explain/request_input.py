@@ -1,4 +1,4 @@
-"""The request to explain: from options, from a log line, or from standard input."""
+"""Reads the request to explain from options, a log line or standard input."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from greyd.rules.request import Request
 
 MAX_INPUT_BYTES = 1024 * 1024
-"""A request on standard input."""
+"""The maximum size of a request on standard input."""
 
 
 def request_attributes(given: Mapping[str, str | None], log_line: str | None) -> dict[str, bytes]:
-    """Return the attributes that options and log line give; empty if neither is given.
+    """Return the attributes in the options and the log line; empty if neither is given.
 
     Raises:
-        CommandError: an attribute is missing that every request has.
-        MailLogError: the line is not one that can be read.
+        CommandError: the client's address, the sender or the recipient is missing.
+        MailLogError: the log line contains neither a decision nor a rejection.
     """
     from_options = {
         name: text.encode(errors="surrogateescape")
@@ -39,15 +39,15 @@ def request_attributes(given: Mapping[str, str | None], log_line: str | None) ->
     if missing := [name for name in needed if name not in attributes]:
         options = ", ".join("--" + name.replace("_", "-") for name in missing)
         raise CommandError(f"{options}: missing (a bounce has --sender=)")
-    # Postfix sends etrn_domain empty; before 2.3 it did not, which changes the reply.
+    # Postfix 2.3 and later sends an empty etrn_domain; its absence would change the reply.
     return {"request": b"smtpd_access_policy", "etrn_domain": b"", **attributes}
 
 
 def parse_request(attributes: Mapping[str, bytes], settings: Settings) -> Request:
-    """Return the request as the server would read it; without attributes from standard input.
+    """Return the request as the server would parse it; read standard input if no attributes.
 
     Raises:
-        CommandError: it is not a request.
+        CommandError: the input is not a request.
     """
     if attributes:
         for name, value in attributes.items():
@@ -75,7 +75,7 @@ def parse_request(attributes: Mapping[str, bytes], settings: Settings) -> Reques
 
 
 def _has_attribute(request: Request) -> bool:
-    """Return whether a request has any attribute, apart from lines that are not one."""
+    """Return whether a request has at least one valid attribute."""
     attributes = request._asdict()
     del attributes["garbage"]
     return any(value is not None for value in attributes.values())

@@ -1,4 +1,4 @@
-"""The step that applies the rules to what is remembered; and when a retry would pass."""
+"""Describes the step that applies the rules, and computes when a retry would pass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def describe_rule(case: ExplainedRequest) -> ExplainedStep:
-    """Describe which rule applies, and the delay."""
+    """Describe the rule that applies, and the delay."""
     details = [f"the delay is {_delay(case)}"]
     if case.dry_run.evidence.listed:
         details.append("the client is listed, so what it has earned does not count")
@@ -36,7 +36,7 @@ def describe_rule(case: ExplainedRequest) -> ExplainedStep:
 
 
 def _reason_of_rule(case: ExplainedRequest) -> Reason | None:
-    """Return the rules' reason, which mode ``learn`` overrides."""
+    """Return the reason of the rules, even if mode ``learn`` overrides it."""
     if (decision := case.dry_run.decision) is None:
         return case.reason
     return decision.reason
@@ -59,7 +59,7 @@ _WITHOUT_DELAY = frozenset({
     Reason.PASSED_WITHOUT_STORE,
     Reason.DEFERRED_WITHOUT_STORE,
 })  # fmt: skip
-"""Reasons for which the delay does not count."""
+"""Reasons that do not depend on the delay."""
 
 RULE_TEXTS: Mapping[Reason, Callable[[ExplainedRequest], str]] = {
     Reason.CLIENT_AWL: lambda _: "the client is auto-whitelisted: it passes",
@@ -89,14 +89,14 @@ def _delay(case: ExplainedRequest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RetryWindow:
-    """The time in which a retry would pass, if this attempt were made now; in epoch seconds."""
+    """When a retry would pass if this attempt were made now: begin and end as Unix times."""
 
     passes_at: int
     ends_at: int
 
 
 def retry_window(case: ExplainedRequest) -> RetryWindow | None:
-    """Return when a retry would pass; None if this attempt passes, or the answer is unknown."""
+    """Return when a retry would pass; None if this attempt passes or the answer is unknown."""
     dry_run, settings, keys = case.dry_run, case.settings, case.keys
     decision = dry_run.decision
     if decision is None or decision.passes or case.reason is Reason.LEARNING or keys is None:

@@ -1,4 +1,4 @@
-"""One step of a decision, described."""
+"""The description of one step of a decision."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 @dataclass
 class ExplainedStep:
-    """What was compared at one step, and with what result."""
+    """The values compared at one step, and the result."""
 
     name: str
     text: str
     details: Sequence[str] = ()
     match: WhitelistEntry | None = None
-    """The whitelist entry that matches."""
+    """The whitelist entry that matches, if any."""
     near: Sequence[NearMiss] = ()
-    """Entries that nearly match."""
+    """Whitelist entries that nearly match."""
     decides: bool = False
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines below the text."""
+        """Yield the lines to print below ``text``."""
         yield from self.details
         for miss in self.near:
             yield f'near: {miss.file}:{miss.line}: "{entry_text(miss.text)}" {miss.why}'
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the step as a JSON object."""
         match = self.match and {
             "file": self.match.file, "line": self.match.line, "entry": entry_text(self.match.text)
         }  # fmt: skip

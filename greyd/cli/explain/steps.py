@@ -1,4 +1,4 @@
-"""The steps of a decision, in the policy's order, up to the one that decides.
+"""Describes the steps of a decision, in the policy's order, up to the one that decides.
 
 The policy itself decides (``greyd.policy.dry_run``); the steps describe its decision.
 """
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 class _StepDefinition:
     name: str
     describe: Callable[[ExplainedRequest], ExplainedStep | None]
-    """Returns None if the request does not take the step."""
+    """Returns None if the policy skips the step for this request."""
     decides: frozenset[Reason] = frozenset()
-    """The reasons that the policy has at this step."""
+    """The reasons with which the policy decides at this step."""
 
 
 _STEPS = (
@@ -60,7 +60,7 @@ _STEPS = (
         "rule", describe_rule, frozenset({*RULE_TEXTS, Reason.LEARNING, Reason.INTERNAL_ERROR})
     ),
 )
-"""In the order of ``greyd.policy.policy``."""
+"""The steps, in the order of ``greyd.policy.policy``."""
 
 DECIDING_STEPS = {reason: step.name for step in _STEPS for reason in step.decides}
 """The name of the step that decides, by the policy's reason."""

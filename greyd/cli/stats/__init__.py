@@ -1,1 +1,1 @@
-"""``greyd stats`` and ``greyd top``: figures of the servers and of the store."""
+"""``greyd stats`` and ``greyd top``: statistics of the servers and of the store."""

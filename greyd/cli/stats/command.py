@@ -1,4 +1,4 @@
-"""``greyd stats``: the servers, their decisions, and the entries of the store."""
+"""``greyd stats``: shows the servers, their decisions and the entries of the store."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ async def stats(
 ) -> int:  # fmt: skip
     """Show the servers' state and decisions, and count the entries of the store.
 
-    The servers' metrics ports return the decisions of the last minute, hour and day; those of
-    several servers are added up. A scan of the store counts which mail waits, has passed or never
-    returned, and which clients are known. It takes about a second per 30,000 entries; half of that
-    is pauses for the mail.
+    The servers' metrics ports return the decisions of the last minute, hour and day; the command
+    adds up those of several servers. A scan of the store counts the mail that waits, has passed or
+    never returned, and the known clients. It takes about a second per 30,000 entries, half of it
+    pauses in which the servers use the store.
 
-    A server that does not answer is reported in one line. The exit status is 1 if a server or the
-    store is not well, and 2 if nothing could be shown. With --privacy no names are shown, as the
-    store contains only hashes.
+    The command reports a server that does not answer in one line. The exit status is 1 if a server
+    or the store has a fault, and 2 if the command can show nothing. With --privacy it shows no
+    names, as the store contains only hashes.
 
     Examples:
 
@@ -88,7 +88,7 @@ async def _read_store(context: CommandContext, view: Overview, most: int | None)
 async def _count_entries(
     context: CommandContext, store: Store, view: StoreStatus, most: int | None
 ) -> EntryCounts:
-    """Scan the store."""
+    """Scan the store, and count its entries, at most ``most`` of them."""
     tally = EntryCounts()
     rough = view.size.entries if view.size else None
     total = min(rough, most) if rough is not None and most else rough

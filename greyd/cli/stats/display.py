@@ -1,4 +1,4 @@
-"""Statistics and the state of the store as text and tables."""
+"""Renders the statistics and the state of the store as text and tables."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _PERIOD_HEADS = {"now": "now", "minute": "1 min", "hour": "1 h", "day": "1 d"}
 _MIN_NAME_ROWS = 2
-"""Rows of names below which the screen leaves them out."""
+"""The screen shows names only if it has room for more than this number of rows."""
 
 
 def render_servers(view: Overview) -> Iterator[RenderableType]:
-    """Render the servers, their decisions and the periods."""
+    """Render the servers, their decisions and a summary of each period."""
     yield from map(_server_line, view.heard)
     if view.figures:
         yield ""
@@ -41,7 +41,7 @@ def render_servers(view: Overview) -> Iterator[RenderableType]:
 
 
 def render_store(view: Overview, names: int) -> Iterator[RenderableType]:
-    """Render the store, with the most frequent names."""
+    """Render the store, with at most ``names`` clients and recipients."""
     yield from _store_lines(view.store)
     if view.store.tally and names:
         yield ""
@@ -49,7 +49,7 @@ def render_store(view: Overview, names: int) -> Iterator[RenderableType]:
 
 
 def render_screen(view: Overview, height: int) -> RenderableType:
-    """Render what fits a screen of ``height`` rows; long lines are cut."""
+    """Render the overview for a screen of ``height`` rows; cut lines and names that do not fit."""
     from rich.console import Group
     from rich.text import Text
 
@@ -65,7 +65,7 @@ def render_screen(view: Overview, height: int) -> RenderableType:
     parts += ["", *store]
     left -= 1 + len(store)
     if view.store.tally and left > 2 + _MIN_NAME_ROWS:
-        # One row for the heads, and one for the line on approximate counts.
+        # Reserve a row for the column heads, and one for the note on approximate counts.
         parts += ["", *_name_tables(view, left - 3)]
     return Group(
         *(
@@ -105,7 +105,7 @@ def _error_counts(counts: Counts) -> str:
 
 
 def _sorted_outcomes(periods: Mapping[str, CombinedCounts]) -> list[tuple[str, str]]:
-    """Return the outcomes of the longest period, the most frequent first."""
+    """Return the outcomes of the longest period, most frequent first."""
     longest = periods["day"].counts.outcomes if periods else {}
     happened = [outcome for outcome, number in longest.items() if number]
     return sorted(happened, key=lambda outcome: (-longest[outcome], outcome))
@@ -141,7 +141,7 @@ def _period_lines(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
     told = 0.0
     for name in PERIODS:
         counts = periods[name].counts
-        # Soon after a start all periods are the same.
+        # Soon after a server's start, all periods have the same counts: show them once.
         if not counts.requests or counts.seconds == told:
             continue
         told = counts.seconds

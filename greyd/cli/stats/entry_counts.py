@@ -1,7 +1,7 @@
-"""What a look through the whole store counts, in bounded memory: ten million entries are no more.
+"""Counts the entries that a scan of the store returns, in bounded memory for any store size.
 
-Names are counted with a bound: where there are more than can be kept, the rarest are given up, and
-``FrequentNames.max_error`` is by how much a count may be too small.
+Beyond a limit of names, the rarest are dropped; ``FrequentNames.max_error`` is then the most by
+which a count may be too small.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ class EntryCounts:
 
     looked_at: int = 0
     complete: bool = False
-    """All entries were counted."""
+    """Whether the scan has counted all entries."""
     states: Counter[tuple[EntryKind, EntryState]] = field(default_factory=Counter)
     passed_over: int = 0
-    """Expired and internal entries."""
+    """The number of expired and internal entries."""
     unreadable: int = 0
-    """Entries of another program or type, and broken ones."""
+    """The number of broken entries, and of those of another program or type."""
     without_end: int = 0
-    """Entries without a time to live; greyd itself never writes one."""
+    """The number of entries without a time to live; greyd itself never writes one."""
     hidden: bool = False
-    """Some names are hashes."""
+    """Whether some names are hashes."""
     clients: FrequentNames = field(default_factory=FrequentNames)
-    """Networks of waiting triplets."""
+    """The client networks of waiting triplets."""
     recipients: FrequentNames = field(default_factory=FrequentNames)
 
     def add(self, records: Iterable[Record], settings: Settings) -> None:
-        """Count some entries."""
+        """Count the entries in a group of records."""
         now = int(time.time())
         for record in records:
             self.looked_at += 1
@@ -56,7 +56,7 @@ class EntryCounts:
                 self.unreadable += 1
                 continue
             self.states[entry.kind, entry.state] += 1
-            # A mail may also have a triplet of its identity: it counts once.
+            # A mail may also have a triplet of its identity: count the mail only once.
             if entry.kind is EntryKind.TRIPLET and entry.state is EntryState.WAITING:
                 if entry.is_hidden:
                     self.hidden = True
@@ -69,7 +69,7 @@ class EntryCounts:
         return sum(self.states[kind, state] for state in states or EntryState)
 
     def dump(self, most: int) -> dict[str, Any]:
-        """Return it as a JSON object, with at most ``most`` names."""
+        """Return the counts as a JSON object, with at most ``most`` names per list."""
         triplets = {
             state.value.replace(" ", "_"): self.number(EntryKind.TRIPLET, state)
             for state in (EntryState.WAITING, EntryState.PASSED, EntryState.NEVER_RETURNED)

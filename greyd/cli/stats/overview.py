@@ -1,4 +1,4 @@
-"""What ``greyd stats`` and ``greyd top`` show: the servers, what they decide, and the store."""
+"""The data that ``greyd stats`` and ``greyd top`` show: servers, decisions and the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 PROBE_COUNT = 5
-"""Reads whose duration is measured."""
+"""The number of reads whose duration is measured."""
 
 
 @dataclass
@@ -31,19 +31,19 @@ class StoreStatus:
     tally: EntryCounts | None = None
     size: StoreSize | None = None
     seconds: list[float] = field(default_factory=list)
-    """Durations of some reads."""
+    """The durations of ``PROBE_COUNT`` reads."""
     fault: str = ""
 
     @property
     def name(self) -> str:
-        """Its URL without a password."""
+        """The store's URL without its password."""
         return redact_url(self.url)
 
     async def measure(self, store: Store) -> None:
-        """Measure its size and response times.
+        """Measure the store's size and response times.
 
         Raises:
-            StoreError: it does not answer.
+            StoreError: the store does not answer.
         """
         # This first request also connects.
         self.size = await store.size()
@@ -77,7 +77,7 @@ class Overview:
     store: StoreStatus
     heard: Sequence[FetchedStats] = ()
     now: Mapping[str, Counts] = field(default_factory=dict)
-    """Counts of each server since its previous answer, by URL."""
+    """The counts of each server since its previous answer, by URL."""
     privacy: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""The ``--server`` option of the commands that ask servers for their statistics."""
+"""The ``--server`` option of the commands that fetch statistics from servers."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ async def top(
 ) -> None:  # fmt: skip
     """Show greyd stats live: decisions per second, waiting mail, the state of servers and store.
 
-    Press q or Ctrl-C to end. The store is scanned again and again, at a fifth of the possible speed
-    so that no mail waits for it. Until the first scan ends, the counts are incomplete.
+    Press q or Ctrl-C to end. The command scans the store continually, at a fifth of the possible
+    speed so as not to delay mail. Until the first scan ends, the counts are incomplete.
 
     With --json, or if standard output is not a terminal, each refresh is one line of JSON.
 
@@ -83,7 +83,7 @@ async def top(
 
 @dataclass
 class _LiveDisplay:
-    """Fetches and shows the statistics until it is stopped."""
+    """Fetches and shows the statistics repeatedly, until a signal or key stops it."""
 
     context: CommandContext
     addresses: list[MetricsAddress]
@@ -99,7 +99,7 @@ class _LiveDisplay:
         self._seen_once = asyncio.Event()
 
     async def run(self) -> None:
-        """Run until the count is reached or a signal or key ends it."""
+        """Run until the number of refreshes is reached, or a signal or key arrives."""
         loop = asyncio.get_running_loop()
         for number in _STOPS:
             loop.add_signal_handler(number, self._stop.set)
@@ -131,7 +131,7 @@ class _LiveDisplay:
         self._view.heard, self._view.now = heard, now
 
     async def _scan_store(self) -> None:
-        """Scan the store again and again."""
+        """Scan the store repeatedly until cancelled."""
         view = self._view.store
         while True:
             started = time.monotonic()
@@ -176,7 +176,7 @@ class _LiveDisplay:
     async def _show(self) -> None:
         from rich.live import Live
 
-        # Rich prefers these to the terminal's size, but they do not follow a resize.
+        # Rich prefers these variables to the terminal's size, but a resize does not change them.
         for name in ("COLUMNS", "LINES"):
             os.environ.pop(name, None)
         loop = asyncio.get_running_loop()
@@ -201,7 +201,7 @@ class _LiveDisplay:
 
     def _take_key(self) -> None:
         typed = os.read(sys.stdin.fileno(), 100)
-        # Empty: the terminal is gone.
+        # No input: the terminal is closed.
         if not typed or b"q" in typed.lower():
             self._stop.set()
 
@@ -211,14 +211,14 @@ class _LiveDisplay:
 
         height = live.console.size.height
         head = Text(time.strftime("greyd top  %Y-%m-%d %H:%M:%S  ") + "q ends", "bold")
-        # One line more than fits would scroll the first one away.
+        # One line too many would scroll the first one off the screen.
         parts = render_screen(self._view, height - 2)
         live.update(Group(head, parts), refresh=True)
 
 
 @contextlib.contextmanager
 def _unbuffered_keys() -> Iterator[None]:
-    """Read keys at once and without echo; Ctrl-C still interrupts."""
+    """Let the terminal deliver each key at once, without echo; Ctrl-C still interrupts."""
     if not sys.stdin.isatty():
         yield
         return
