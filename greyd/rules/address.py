@@ -1,4 +1,4 @@
-"""IP addresses of clients, and the networks that count as one client."""
+"""IP addresses of clients, and the networks whose addresses count as one client."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _MAPPED = 0xFFFF
 _NAT64 = 0x64FF9B << 64
 """``64:ff9b::/96``: IPv4 hosts behind a translator (RFC 6052, 2.1)."""
 _LOCAL_NAT64 = 0x64FF9B0001
-"""``64:ff9b:1::/48``: the same for one site; only the site knows where in the address the IPv4
-address is (RFC 8215, 3; RFC 6052, 2.2).
+"""``64:ff9b:1::/48``: IPv4 hosts behind a site's own translator. The position of the IPv4 address
+depends on the site (RFC 8215, 3; RFC 6052, 2.2).
 """
 _TEREDO = 0x20010000
-"""``2001::/32``: hosts behind a NAT, below the address of their Teredo server (RFC 4380, 4)."""
+"""``2001::/32``: Teredo hosts, whose addresses begin with that of their server (RFC 4380, 4)."""
 
 _NOT_TRANSLATED = (
     (0x00000000, 8), (0x0A000000, 8), (0x64400000, 10), (0x7F000000, 8), (0xA9FE0000, 16),
     (0xAC100000, 12), (0xC0A80000, 16), (0xE0000000, 3),
 )  # fmt: skip
-"""IPv4 networks that must not be translated (RFC 6052, 3.1), as numbers and prefixes: this host,
-private, shared, loopback, link-local, multicast and reserved ones. So no client can appear to be in
-a private network by the form of its address.
+"""IPv4 networks that NAT64 must not translate (RFC 6052, 3.1), as numbers and prefix lengths: this
+host, private, shared, loopback, link-local, multicast and reserved. greyd does not translate them
+either, so a client cannot pretend to be in a private network by the form of its address.
 """
 
 _COLON = ord(":")
@@ -35,7 +35,7 @@ _COLON = ord(":")
 class Address(NamedTuple):
     """A client's IP address. A tuple, because each request creates one.
 
-    An IPv6 address that represents an IPv4 client (see ``ipv4_within``) is IPv4.
+    An IPv6 address that represents an IPv4 client (see ``ipv4_within``) is stored as IPv4.
     """
 
     number: int
@@ -46,12 +46,12 @@ class Address(NamedTuple):
 
     @property
     def packed(self) -> bytes:
-        """Its octets in network byte order."""
+        """The address in network byte order: 4 or 16 octets."""
         return self.number.to_bytes(self.bits // 8, "big")
 
 
 def parse_address(text: bytes) -> Address | None:
-    """Parse an IPv4 or IPv6 address; None for anything else, such as a host name."""
+    """Parse an IPv4 or IPv6 address; return None for any other text, e.g. a host name."""
     try:
         if _COLON not in text:
             number = int.from_bytes(inet_pton(AF_INET, text.decode("ascii")), "big")
@@ -66,10 +66,10 @@ def parse_address(text: bytes) -> Address | None:
 
 
 def ipv4_within(number: int) -> int | None:
-    """Return the IPv4 address that an IPv6 address represents, both as numbers; None if none.
+    """Return the IPv4 address that an IPv6 address represents, as a number; None for others.
 
-    That is so for IPv4-mapped addresses and for NAT64's well-known prefix. Addresses of tunnels
-    (6to4, Teredo) belong to IPv6 hosts.
+    IPv4-mapped addresses and those with NAT64's well-known prefix represent IPv4 hosts. Addresses
+    of tunnels (6to4, Teredo) belong to IPv6 hosts. ``number`` is the IPv6 address.
     """
     prefix, ipv4 = number >> 32, number & 0xFFFFFFFF
     if prefix == _MAPPED:
@@ -82,10 +82,10 @@ def ipv4_within(number: int) -> int | None:
 
 
 def network_of(address: Address, settings: Settings) -> int:
-    """Return the number of the network that stands for a client in a triplet.
+    """Return the address, as a number, of the network that replaces the client in a triplet.
 
-    As in postgrey, it is set by ``--ipv4cidr`` and ``--ipv6cidr``; with ``--lookup-by-host`` it is
-    the address itself.
+    ``--ipv4cidr`` and ``--ipv6cidr`` set the network's size; ``--lookup-by-host`` selects the
+    client's address itself (postgrey's options).
     """
     if settings.lookup_by_host:
         return address.number
@@ -94,11 +94,10 @@ def network_of(address: Address, settings: Settings) -> int:
 
 
 def network_prefix(number: int, bits: int, settings: Settings) -> int:
-    """Return the prefix length of the network that stands for a client.
+    """Return the prefix length of the network that replaces a client in a triplet.
 
-    It is ``--ipv4cidr`` or ``--ipv6cidr``, and longer where unrelated IPv6 hosts share a prefix:
-    hosts behind a translator are distinguished by their IPv4 networks, Teredo hosts by the whole
-    address.
+    It is ``--ipv4cidr`` or ``--ipv6cidr``. It is longer where unrelated IPv6 hosts share a prefix:
+    for hosts behind NAT64 it includes their IPv4 network, for Teredo hosts the whole address.
     """
     if bits == 32:
         return settings.ipv4cidr
@@ -110,6 +109,6 @@ def network_prefix(number: int, bits: int, settings: Settings) -> int:
 
 
 def address_text(number: int, bits: int) -> bytes:
-    """Return the canonical form of an address or a network, given as its number."""
+    """Return the text of an address that is given as a number, in canonical form (RFC 5952)."""
     packed = number.to_bytes(bits // 8, "big")
     return inet_ntop(AF_INET if bits == 32 else AF_INET6, packed).encode()

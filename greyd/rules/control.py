@@ -1,15 +1,15 @@
-"""The control record: what administrators order all servers that share a store.
+"""The control record: an administrator's settings for all servers that share a store.
 
-Every server polls it once a second (``greyd.policy.control_poller``). It holds the mode, windows
-for expected mail, and the last administrative actions, for the log. It is JSON of bounded size, and
-read leniently: fields of newer versions and invalid parts are ignored::
+Every server polls the record once a second (``greyd.policy.control_poller``). It has the mode, the
+open windows for expected mail, and the last administrative actions, which the servers log. It is
+JSON of bounded size; a server ignores invalid parts and the fields of newer versions::
 
     {"mode": {"is": "learn", "until": 1795000000, "by": "alice@mx1", "at": 1794990000},
      "expected": [{"recipient": "bob@example.org", "from": "example.com", "until": 1794990600}],
      "acts": [{"number": 7, "at": 1794990000, "by": "alice@mx1", "what": "released 2 triplets"}],
      "last_number": 7}
 
-Pure: the time is passed in.
+The functions are pure: they take the time as an argument.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 
 MAX_WINDOWS = 100
-"""Windows that are open at a time."""
+"""Maximum number of open windows."""
 
 MAX_WINDOW_SECONDS = DAY
 
 MAX_ACTIONS = 50
-"""Actions that are kept for the log, each for a day."""
+"""Maximum number of actions in the record; each is kept for a day."""
 
 MAX_RECORD_BYTES = 64 * 1024
-"""The size of the record; greyd writes no larger one, and ignores it."""
+"""Maximum size of the record; greyd ignores a larger one, and never writes one."""
 
 _MAX_TEXT = 200
 _FOR_GOOD_SECONDS = 3650 * DAY
@@ -50,18 +50,20 @@ _MAX_SECONDS = 10**11
 
 
 class ControlError(GreydError):
-    """An order cannot be carried out; the text says why, and what to do."""
+    """A command cannot change the control record; the text has the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModeOverride:
-    """A mode for all servers that overrides their settings."""
+    """A mode for all servers, which overrides ``--mode``."""
 
     mode: str
     until: int
-    """The end as a time; 0 for no end."""
+    """When the override ends, in seconds since 1970; 0 for never."""
     by: str
+    """The user and host of the command, e.g. ``alice@mx1``."""
     at: int
+    """When the command ran, in seconds since 1970."""
 
     def holds(self, now: int) -> bool:
         """Whether the override is in force."""
@@ -70,16 +72,17 @@ class ModeOverride:
 
 @dataclass(frozen=True, slots=True)
 class ExpectWindow:
-    """A time in which mail to a recipient passes at once."""
+    """A period in which mail to a recipient passes at once (``greyd expect``)."""
 
     recipient: str
-    """An address, or ``@`` and a domain; with ``--privacy`` the hash of either."""
+    """A mail address, or ``@`` and a domain; with ``--privacy`` the hash of that text."""
     sender_domain: str
-    """The sender's domain or a parent of it; empty for any sender."""
+    """The sender's domain or a parent domain; empty for any sender."""
     until: int
+    """When the window closes, in seconds since 1970."""
 
     def takes(self, sender_domain: bytes, now: int) -> bool:
-        """Whether the window is open for mail from a domain."""
+        """Whether the window is open at ``now``, and for mail from this domain."""
         wanted = self.sender_domain.encode(errors="surrogateescape")
         return now < self.until and (not wanted or is_or_is_below(sender_domain, wanted))
 
@@ -90,10 +93,10 @@ class ExpectWindow:
 
 @dataclass(frozen=True, slots=True)
 class AdminAction:
-    """An action of a command, for the log."""
+    """A change that a command has made, for the servers' logs."""
 
     number: int
-    """Increases with each action."""
+    """Higher than that of every earlier action."""
     at: int
     by: str
     what: str
@@ -107,11 +110,13 @@ class Control:
     windows: tuple[ExpectWindow, ...] = ()
     acts: tuple[AdminAction, ...] = ()
     last_number: int = 0
-    """The number of the last action, even if that is gone: servers log only newer ones."""
+    """The number of the last action. It stays when the action expires, because servers log only
+    actions with a higher number than the last one that they have read.
+    """
 
     @classmethod
     def load(cls, text: bytes | None) -> Control:
-        """Read the record, ignoring invalid parts."""
+        """Parse the record's text, ignoring invalid parts; without a text, it is empty."""
         if text is None or len(text) > MAX_RECORD_BYTES:
             return cls()
         try:
@@ -146,11 +151,11 @@ class Control:
         return json.dumps(table).encode()
 
     def mode_at(self, now: int, otherwise: str) -> str:
-        """Return the mode in force; ``otherwise`` if none is ordered."""
+        """Return the mode in force: that of the override if it holds, else ``otherwise``."""
         return self.mode.mode if self.mode and self.mode.holds(now) else otherwise
 
     def without_old(self, now: int) -> Control:
-        """Return it without what has expired."""
+        """Return a copy without expired parts: mode, windows, and actions older than a day."""
         return replace(
             self,
             mode=self.mode if self.mode and self.mode.holds(now) else None,
@@ -159,17 +164,17 @@ class Control:
         )
 
     def with_action(self, by: str, what: str, now: int) -> Control:
-        """Return it with one more action for the log."""
-        # At least the time: numbers keep increasing even if the whole record is lost.
+        """Return a copy with one more action; the oldest beyond ``MAX_ACTIONS`` are dropped."""
+        # The time as the minimum keeps numbers increasing even if the whole record is lost.
         number = max(self.last_number + 1, now)
         act = AdminAction(number, now, by[:_MAX_TEXT], what[:_MAX_TEXT])
         return replace(self, acts=(*self.acts, act)[-MAX_ACTIONS:], last_number=number)
 
     def with_window(self, window: ExpectWindow) -> Control:
-        """Return it with one more window, which replaces one for the same mail.
+        """Return a copy with one more window, which replaces the one for the same mail.
 
         Raises:
-            ControlError: too many windows are open.
+            ControlError: ``MAX_WINDOWS`` other windows are open.
         """
         others = [each for each in self.windows if not each.is_for_same_mail(window)]
         if len(others) >= MAX_WINDOWS:
@@ -179,12 +184,12 @@ class Control:
         return replace(self, windows=(*others, window))
 
     def without_window(self, recipient: str) -> Control:
-        """Return it without the windows of a recipient."""
+        """Return a copy without the windows of a recipient."""
         others = tuple(each for each in self.windows if each.recipient != recipient)
         return replace(self, windows=others)
 
     def ttl_seconds(self, now: int) -> int:
-        """Return how long the store must keep the record."""
+        """Return how long the store must keep the record, in seconds."""
         until = [each.until - now for each in self.windows]
         if self.mode:
             until.append(self.mode.until - now if self.mode.until else _FOR_GOOD_SECONDS)
@@ -192,7 +197,7 @@ class Control:
 
 
 def change_control(change: Callable[[Control], Control], now: int) -> Rule[Control]:
-    """Return a rule that changes the record, and returns the new content."""
+    """Return a rule that applies ``change`` to the control record and returns the new content."""
 
     def rule(remembered: Remembered) -> tuple[Control, Sequence[Change]]:
         (text,) = remembered
@@ -206,7 +211,7 @@ def change_control(change: Callable[[Control], Control], now: int) -> Rule[Contr
 
 
 def window_key(recipient: str, settings: Settings) -> str:
-    """Return how a window stores its recipient: as it is, or hashed with ``--privacy``."""
+    """Return the text that a window stores for a recipient: in lower case, or its hash."""
     text = recipient.lower()
     if not settings.privacy:
         return text
@@ -227,7 +232,7 @@ class ExpectedMail:
         return bool(self._windows)
 
     def matches(self, sender: bytes, recipient: bytes, now: int) -> bool:
-        """Whether a window is open for a mail."""
+        """Whether a window is open for mail from ``sender`` to ``recipient``."""
         domain = sender.rpartition(b"@")[2].lower()
         return any(each.takes(domain, now) for each in self._of(recipient))
 
@@ -274,7 +279,7 @@ def _act(value: Any) -> AdminAction:
 
 
 def _whole(value: Any) -> int:
-    """Return a time or a number; a time some thousand years ahead could not be shown."""
+    """Return a time or a number below ``_MAX_SECONDS``; later times cannot be printed as dates."""
     if type(value) is not int or not 0 <= value < _MAX_SECONDS:
         raise ValueError(value)
     return value

@@ -1,6 +1,6 @@
-"""Stored entries as commands show them: whose entry it is, and its state now.
+"""Interprets stored entries for commands: their kind, names and current state.
 
-Pure: the time is passed in.
+The functions are pure: they take the time as an argument.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 GIVEN_UP_SECONDS = 6 * 3600
-"""After this time a retry is unlikely: mail servers retry within minutes or a few hours."""
+"""Time without a due retry after which none is expected: servers retry within a few hours."""
 
 
 class EntryKind(Enum):
@@ -32,11 +32,11 @@ class EntryKind(Enum):
     IDENTITY = "identity"
     CORRESPONDENCE = "correspondence"
     OTHER = "other"
-    """A key of the store's or of greyd's own."""
+    """A key of greyd's own records, or of another program's."""
 
     @property
     def is_triplet(self) -> bool:
-        """Whether it is a triplet, of a network or of an identity."""
+        """Whether the entry is a triplet, either of a network or of an identity."""
         return self in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET)
 
 
@@ -44,64 +44,65 @@ class EntryState(Enum):
     """The state of an entry."""
 
     WAITING = "waiting"
-    """A triplet that has not passed; a retry may still come."""
+    """A triplet that has not passed, and whose retry may still come."""
     PASSED = "passed"
     """A triplet that has passed."""
     NEVER_RETURNED = "never returned"
-    """A triplet whose retry has been due for ``GIVEN_UP_SECONDS`` and has not come."""
+    """A triplet that has not passed, and whose delay ended more than ``GIVEN_UP_SECONDS`` ago."""
     COUNTED = "counted"
-    """A client or an identity that has come back, but not often enough yet."""
+    """A client or an identity with too few successful retries to be auto-whitelisted."""
     AUTO_WHITELISTED = "auto-whitelisted"
-    """A client or an identity that has come back often enough."""
+    """A client or an identity with enough successful retries to pass at once."""
     KNOWN = "known"
-    """A correspondence, which has no other state."""
+    """The only state of a correspondence."""
     UNREADABLE = "unreadable"
-    """Not written by greyd, or by a later version of it; the rules ignore it."""
+    """Not written by greyd, or by a newer version: the rules ignore it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Correspondence:
-    """The record of a correspondence: when one of our users last wrote to somebody."""
+    """The record of a correspondence: when a local user last wrote to the correspondent."""
 
     last_written: int
 
     @classmethod
     def load(cls, text: bytes) -> Correspondence | None:
-        """Read a record; None if it is invalid."""
+        """Parse a record; return None if it is invalid."""
         written = Triplet.load(text)
         return None if written is None else cls(written.first_seen)
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRecord:
-    """A record that the rules cannot read."""
+    """Takes the place of a record that the rules cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """An entry of the store, interpreted."""
+    """An entry of the store with its interpretation."""
 
     key: bytes
     kind: EntryKind
     state: EntryState
     names: TripletNames
-    """The names in the key. A client or an identity has only a network: its address or domain; a
-    correspondence only the sender's domain. With ``--privacy`` all are empty.
+    """The names in the key. A client or an identity has only ``network``, which is its address or
+    domain. A correspondence has only ``sender``: ``@`` and the correspondent's domain. With
+    ``--privacy`` all names are empty.
     """
     record: Triplet | Client | Identity | Correspondence | UnreadableRecord
     ttl_seconds: int | None
-    """Seconds until the store forgets it; None for never."""
+    """Seconds until the store drops the entry; None for never."""
     passes_at: int = 0
-    """The time from which a triplet's retry passes (``--delay``); 0 for other kinds."""
+    """When a triplet's delay ends (``--delay``), in seconds since 1970; 0 for other kinds."""
 
     @property
     def is_hidden(self) -> bool:
-        """Whether its key is a hash (``--privacy``)."""
+        """Whether the key is a hash, so that its names are unknown (``--privacy``)."""
         return self.names == _NO_NAMES
 
     @property
     def first_seen(self) -> int:
-        """When it was first seen; 0 if the record does not have it."""
+        """When it was first seen, in seconds since 1970; 0 if the record does not contain it."""
         match self.record:
             case Triplet(first_seen=seen) | Identity(first_counted=seen):
                 return seen
@@ -109,7 +110,7 @@ class StoredEntry:
 
     @property
     def last_seen(self) -> int:
-        """When it was last seen or counted."""
+        """When it was last seen or counted, in seconds since 1970; 0 if unreadable."""
         match self.record:
             case Triplet(last_seen=seen) | Correspondence(last_written=seen):
                 return seen
@@ -123,7 +124,7 @@ _INTERNAL_KEYS = frozenset({CONTROL_KEY, PROBE_KEY, SWEPT_KEY})
 
 
 def kind_of(key: bytes) -> EntryKind:
-    """Return the kind of a key; an identity's hash cannot be told from a client's."""
+    """Return the kind of a key; ``CLIENT`` for an identity's hash, which looks like a client's."""
     if is_triplet(key):
         return EntryKind.IDENTITY_TRIPLET if is_of_identity(key) else EntryKind.TRIPLET
     tag, brace, rest = key.partition(b"}")
@@ -145,14 +146,14 @@ def interpret(
     expired: bool = False,
     unreadable: bool = False,
 ) -> StoredEntry | None:
-    """Interpret a record; None for keys of greyd's own.
+    """Interpret a record; return None for greyd's own records and those not asked for.
 
     Args:
         record: the record.
-        now: the time in seconds.
-        settings: the server's settings, which decide the state.
-        expired: also return entries that are too old for the rules but still in the store.
-        unreadable: also return records that the rules cannot read.
+        now: the time in seconds since 1970.
+        settings: the server's settings; the state depends on them.
+        expired: whether to return entries that are in the store but too old for the rules.
+        unreadable: whether to return records that the rules cannot read.
     """
     kind = kind_of(record.key)
     entry: StoredEntry | None = None
@@ -171,7 +172,7 @@ def interpret(
 
 
 def is_internal_key(key: bytes) -> bool:
-    """Whether a key is greyd's own: the control record, hit counts, probe or sweep time."""
+    """Whether a key belongs to greyd's own records: control, whitelist hits, probe, sweep time."""
     return key in _INTERNAL_KEYS or key.startswith(HITS_PREFIX)
 
 
@@ -199,7 +200,7 @@ def _correspondence(record: Record) -> StoredEntry | None:
 
 
 def is_too_old(entry: StoredEntry, now: int, settings: Settings) -> bool:
-    """Whether an entry is too old for the rules."""
+    """Whether an entry is older than max-age or, before it passes, than the retry window."""
     if entry.state in (EntryState.KNOWN, EntryState.UNREADABLE):
         return False
     if abs(now - entry.last_seen) > settings.max_age_seconds:

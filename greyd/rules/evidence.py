@@ -1,4 +1,4 @@
-"""What DNS says about a client."""
+"""Evidence about a client, and the delay that it causes."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known about a client besides its triplet, from DNS and Postfix's attributes."""
+    """Evidence about a client from DNS and from the attributes of the request."""
 
     identity: bytes = b""
-    """The domain that this client verifiably sends for; empty if none is known."""
+    """The domain that the client is proven to send for; empty without proof."""
     way: str = ""
-    """What has proved the identity: ``spf`` or ``name``."""
+    """The proof of the identity: ``spf`` or ``name``; empty without."""
     speaks_for_sender: bool = False
-    """The identity is that of the envelope sender."""
+    """Whether the envelope sender belongs to the identity."""
     signals: tuple[str, ...] = ()
-    """The signs of spamware that it shows."""
+    """The client's signs of spam software (``--signals``, ``dnsbl``, ``rhsbl``)."""
     listed: bool = False
-    """It is on a DNS blocklist."""
+    """Whether enough DNS blocklists list the client or its domains."""
     unsure: bool = False
-    """Some answers did not come in time."""
+    """Whether a query failed or was not answered by the deadline."""
     delay_seconds: int | None = None
-    """The delay of the blocklist that it is on, if the list sets one."""
+    """The longest delay that the settings define for a blocklist that lists the client, or None."""
     exemption: Reason | None = None
-    """Why it passes whatever else is known."""
+    """The reason why the request passes without greylisting, or None."""
 
     @property
     def is_clean(self) -> bool:
-        """Whether all answers came, and none speaks against the client."""
+        """Whether the evidence is complete, and has no signal and no listing."""
         return not (self.signals or self.listed or self.unsure)
 
 
@@ -41,7 +41,11 @@ NO_EVIDENCE = Evidence()
 
 
 def delay_for(evidence: Evidence, settings: Settings) -> int:
-    """Return the seconds that an unknown triplet waits: clean, unsure, suspicious, or listed."""
+    """Return the delay of an unknown triplet in seconds.
+
+    It is the blocklist's delay, or that of ``--delays`` for the evidence (clean, unsure,
+    suspicious or listed), or ``--delay``.
+    """
     if evidence.delay_seconds is not None:
         return evidence.delay_seconds
     if not settings.delays:

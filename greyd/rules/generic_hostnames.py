@@ -1,4 +1,4 @@
-"""Recognises generic host names: those that providers give to their customers' lines."""
+"""Recognises generic host names, which providers derive from a customer's address or line."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _GENERIC_WORDS = re.compile(
     rb"|broadband|catv|ftth|fttb|fiber|wimax|lte|mobile|customers?|cust|clients?|residential|home"
     rb"|nat|unassigned|static-?ip|ip[0-9]+)(?=[^a-z]|$)"
 )
-"""Words in the names of customers' lines."""
+"""Words that occur in the names of customers' lines."""
 
 _MIN_DISTINCTIVE = 32
 
 
 def is_generic(name: bytes, address: Address) -> bool:
-    """Whether a name is generic: it contains one of the words, or the address itself.
+    """Whether a name is generic: it contains a word for customers' lines, or the address itself.
 
     Only the part before the registered domain counts: ``mail.dynamic.example`` may be the mail
     server of a company of that name.
@@ -37,12 +37,16 @@ def _contains_address(host: bytes, address: Address) -> bool:
         return _contains_ipv4(host, data)
     digits = b"%032x" % address.number
     hexadecimal = re.sub(rb"[^0-9a-f]", b"", host)
-    # The network's half of the address would be that of the whole company.
+    # Only the host's half of the address counts: all hosts of a company share the network's half.
     return digits[16:] in hexadecimal or digits[20:] in hexadecimal
 
 
 def _contains_ipv4(host: bytes, data: list[int]) -> bool:
-    """Whether a name contains the last octets of an address in either order, or all in one run."""
+    """Whether a name contains an IPv4 address.
+
+    It may contain the last three or two octets as separate numbers, forwards or backwards, or all
+    four without separators, each as three decimal or two hexadecimal digits.
+    """
     numbers = [int(each) for each in re.findall(rb"[0-9]{1,12}", host)]
     for count in (3, 2):
         last = data[-count:]

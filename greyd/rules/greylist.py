@@ -1,26 +1,26 @@
-"""The rules of greylisting: from the records under a request's keys to a decision.
+"""The rules of greylisting: decide on a request by the records under its keys.
 
-Everything here is pure: bytes, times and settings go in, a decision comes out. Times are whole
-seconds since 1970, and are arguments.
+The functions are pure: they take records, times and settings, and return a decision and the changes
+to store. Times are whole seconds since 1970.
 
-Keys, the same on every store (``TAG`` is the client's network in braces, so that Redis Cluster
-keeps what belongs to one request on one node)::
+The keys are the same on every store. ``TAG`` is the client's network in braces, so that Redis
+Cluster keeps the records of one request on one node::
 
     triplet = TAG "/" sender "/" recipient
     client  = TAG ":" address
 
-If the client's identity is known, a request also has the identity's keys, whose tag is the domain
-in braces, and the key of the sender's correspondence, whose tag is the sender's domain::
+If the client's identity is known, a request also has two keys of the identity, whose tag is the
+identity's domain in braces, and a key of the correspondence, whose tag is the sender's domain::
 
     identity's triplet = TAG "/" sender "/" recipient
     identity           = TAG ":" domain
     correspondence     = TAG "~" hash
 
-In the sender, ``/`` is written as ``%2f`` and ``%`` as ``%25``, so the next ``/`` ends it. With
-``--privacy`` the key is ``/`` or ``:`` and a hash, without a tag.
+In the sender, ``/`` is written as ``%2f`` and ``%`` as ``%25``, so the next ``/`` ends the sender.
+With ``--privacy`` a key is ``/``, ``:`` or ``~`` and a hash, without a tag.
 
-Records are readable text. Redundant fields at the end are omitted; records of older and newer
-versions and of postgrey are accepted too::
+Records are text. Redundant fields at the end are omitted. The rules also accept the records of
+postgrey and of older and newer versions::
 
     triplet        = first-seen ["," last-seen ["," passed-at]]
     client         = count "," last-counted
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 
 
 COUNT_EVERY = HOUR
-"""Seconds in which a client's success counts once (postgrey's behaviour)."""
+"""Minimum seconds between two counted successes of a client or identity (postgrey's behaviour)."""
 
 CLOCK_SKEW = 5
-"""Seconds by which the clocks of servers on one store may differ without other decisions."""
+"""Seconds by which the clocks of servers on one store may differ without affecting decisions."""
 
 
 _Record = TypeVar("_Record", Triplet, Client, Identity)
@@ -56,20 +56,20 @@ _Counted = TypeVar("_Counted", Client, Identity)
 
 
 class Decision(NamedTuple):
-    """What to do with a request, and why. It is a tuple, because each request creates it."""
+    """The decision on a request. A tuple, because each request creates one."""
 
     passes: bool
     reason: Reason
     waited_seconds: int = 0
-    """Since the triplet was first seen."""
+    """The time since the triplet was first seen."""
     missing_seconds: int = 0
-    """Until a retry passes."""
+    """The time until a retry passes."""
     first_pass: bool = False
-    """The triplet had not passed before: the mail carries the header, and the client counts."""
+    """Whether the triplet passes for the first time, so that the mail gets the header."""
     whitelisted: bool = False
-    """The client is auto-whitelisted from now on."""
+    """Whether this decision makes the client auto-whitelisted."""
     identity_whitelisted: bool = False
-    """The identity is auto-whitelisted from now on."""
+    """Whether this decision makes the identity auto-whitelisted."""
 
 
 def decide(
@@ -79,18 +79,18 @@ def decide(
     settings: Settings,
     evidence: Evidence = NO_EVIDENCE,
 ) -> tuple[Decision, tuple[Change, ...]]:
-    """Decide on a request as postgrey does; the identity's records can only let more mail pass.
+    """Decide on a request as postgrey does; an identity's records can only let more mail pass.
 
     Args:
         keys: the request's keys.
-        remembered: the records under these keys; a client's or an identity's is needed only if
-            its auto-whitelist is on.
+        remembered: the records under these keys; those of the client and the identity only if
+            their auto-whitelists are on.
         now: the time.
-        settings: delay, retry window, max-age and the auto-whitelists' thresholds.
-        evidence: what else is known about the client; it sets the delay.
+        settings: the delay, retry window, max-age and auto-whitelist thresholds.
+        evidence: the evidence about the client, which may change the delay.
 
     Returns:
-        The decision, and the changes to store, provided that the records are still the same.
+        The decision, and the changes to store if the records have not changed since.
     """
     client = identity = None
     if settings.auto_whitelist_clients:
@@ -107,7 +107,7 @@ def decide(
         sights += (_see(keys.identity_triplet, remembered.identity_triplet, now, delay, settings),)
     changes = [sight.change for sight in sights]
     if evidence.listed and identity is not None and identity.successes:
-        # A listed identity loses its auto-whitelisting.
+        # An identity on a blocklist loses its successes, and so its auto-whitelisting.
         identity = None
         changes.append(_remember(keys.identity, Identity(0, now, now), settings))
     best = max(sights, key=_by_merit) if keys.identity else sights[0]
@@ -138,10 +138,10 @@ def decide_with_unset_clock(
     settings: Settings,
     evidence: Evidence = NO_EVIDENCE,
 ) -> tuple[Decision, tuple[Change, ...]]:
-    """Decide as ``decide`` does while the clock tells a time before ``EARLIEST_TIME``.
+    """Decide on a request while the clock is not set: ``now`` is before ``EARLIEST_TIME``.
 
-    Known triplets and clients pass, and their records stay unchanged until the clock is set:
-    compared with such a time, they would look as if a wrong clock had written them.
+    Known triplets and clients pass, and their records stay unchanged. ``decide`` would discard
+    these records, because their times are far in the future. It decides on all other requests.
     """
     if _is_known(keys, remembered, settings):
         return Decision(passes=True, reason=Reason.TRIPLET_FOUND), ()
@@ -149,7 +149,7 @@ def decide_with_unset_clock(
 
 
 def _is_known(keys: Keys, remembered: RememberedRecords, settings: Settings) -> bool:
-    """Whether a triplet has passed or a client is auto-whitelisted, by a clock that was set."""
+    """Whether records that a correct clock wrote show a passed triplet or whitelisted client."""
     texts = (remembered.triplet, remembered.identity_triplet if keys.identity else None)
     triplets = [Triplet.load(text) for text in texts if text is not None]
     if any(
@@ -175,7 +175,10 @@ def _pass_at_once(
     now: int,
     settings: Settings,
 ) -> tuple[Decision, tuple[Change, ...]] | None:
-    """Decide on an auto-whitelisted client or identity, or a correspondent; None for others."""
+    """Return the decision on an auto-whitelisted client or identity, or on a correspondent.
+
+    None for all others.
+    """
     if client is not None and client.successes >= settings.auto_whitelist_clients:
         decision = Decision(passes=True, reason=Reason.CLIENT_AWL)
         return decision, _seen_again(keys.client, client, now, settings)
@@ -190,14 +193,17 @@ def _pass_at_once(
 def _seen_again(
     key: bytes, record: Client | Identity, now: int, settings: Settings
 ) -> tuple[Change, ...]:
-    """Renew the record of an auto-whitelisted client or identity, once in ``COUNT_EVERY``."""
+    """Return the change that renews an auto-whitelisted record, at most once in ``COUNT_EVERY``."""
     if 0 <= now - record.last_counted < COUNT_EVERY:
         return ()
     return (_remember(key, record.with_success(now), settings),)
 
 
 def _counted(record: _Counted | None, first: _Counted, now: int) -> _Counted | None:
-    """Return a record with one more success; None if the last was within ``COUNT_EVERY``."""
+    """Return a record with one more success, ``first`` if there is no record.
+
+    None if the last success was counted less than ``COUNT_EVERY`` ago.
+    """
     if record is None:
         return first
     return record.with_success(now) if now - record.last_counted >= COUNT_EVERY else None
@@ -221,13 +227,13 @@ def _by_merit(sight: _Sight) -> tuple[bool, int]:
 
 
 def _see(key: bytes, text: bytes | None, now: int, delay: int, settings: Settings) -> _Sight:
-    """Return the outcome for a triplet that is seen now."""
+    """Return the outcome for a triplet seen at ``now``; ``text`` is its record."""
     before = _recall(Triplet, text, now, settings)
     if before is not None and before.passed_at is not None:
         now = _not_behind(before.last_seen, now)
     passed_before, first_seen = _history(before, now, delay, settings)
     waited = now - first_seen
-    # If the delay depends on the request, a longer one does not revoke an earlier pass.
+    # If the delay varies by request, a longer delay does not revoke an earlier pass.
     passes = waited >= delay or (passed_before and settings.delay_varies)
     passed_at = None
     if passes:
@@ -238,21 +244,25 @@ def _see(key: bytes, text: bytes | None, now: int, delay: int, settings: Setting
 
 
 def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -> tuple[bool, int]:
-    """Return whether the triplet has passed before, and when it was first seen."""
+    """Return whether a triplet has passed before, and when it was first seen.
+
+    A triplet that has not passed within the retry window counts as first seen now.
+    """
     if before is None:
         return False, now
     passed_before = has_passed(before, delay, settings)
     if not passed_before and now - before.first_seen > settings.retry_window_seconds:
         return False, now
-    # The clock may have been set back: nobody has to wait longer for that.
+    # If the clock has been set back, the triplet must not wait longer because of that.
     return passed_before, min(before.first_seen, now)
 
 
 def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
     """Whether a triplet has passed, according to its record.
 
-    With a single delay, it has passed if it was seen for that long (postgrey's behaviour). If
-    delays vary, it has passed if its record says so, or if it was seen for the longest of them.
+    With a single delay, it has passed if at least the delay lies between its first and its last
+    sight (postgrey's behaviour). If delays vary, it has passed if its record has the time of the
+    pass, or if at least the longest delay lies between these sights.
     """
     seen_for = triplet.last_seen - triplet.first_seen
     if not settings.delay_varies:
@@ -261,9 +271,10 @@ def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
 
 
 def release(key: bytes, text: bytes | None, now: int, settings: Settings) -> tuple[Change, ...]:
-    """Return the change that lets a waiting triplet pass when it is next seen.
+    """Return the change that lets a waiting triplet pass when it is next seen; empty for others.
 
-    It moves the first sight back by the longest delay, and by ``CLOCK_SKEW`` for other servers.
+    The change sets the first sight to the longest delay before ``now``, and ``CLOCK_SKEW`` earlier
+    for servers with a slower clock.
     """
     triplet = None if text is None else Triplet.load(text)
     if triplet is None or has_passed(triplet, settings.delay_seconds, settings):
@@ -271,21 +282,22 @@ def release(key: bytes, text: bytes | None, now: int, settings: Settings) -> tup
     first_seen = now - settings.longest_delay_seconds - CLOCK_SKEW
     if triplet.first_seen <= first_seen:
         return ()
-    # The triplet has not passed yet; only a retry can do that.
+    # The record must not show a pass: only a retry makes a triplet pass.
     last_seen = min(triplet.last_seen, now - CLOCK_SKEW - 1)
     released = Triplet(first_seen, max(first_seen, last_seen), triplet.passed_at)
     return (Change(key, released.dump(), _ttl(settings.retry_window_seconds)),)
 
 
 def note_correspondence(key: bytes, now: int, settings: Settings) -> Change:
-    """Return the change that remembers that a local user has written to a correspondent."""
+    """Return the change that records that a local user has written to a correspondent now."""
     return Change(key, b"%d" % now, _ttl(settings.max_age_seconds))
 
 
 def _not_behind(seen: int, now: int) -> int:
-    """Return ``now``, or the later ``seen`` if another server's clock is a little ahead.
+    """Return ``now``, or ``seen`` if that is up to ``CLOCK_SKEW`` later, by another server's clock.
 
-    Otherwise a triplet that has just passed there would be early here, and would pass twice.
+    Otherwise a triplet that has just passed on that server would be too early on this one, and
+    would pass for the first time twice.
     """
     return seen if 0 < seen - now <= CLOCK_SKEW else now
 
@@ -293,9 +305,9 @@ def _not_behind(seen: int, now: int) -> int:
 def _recall(
     kind: type[_Record], text: bytes | None, now: int, settings: Settings
 ) -> _Record | None:
-    """Load a record; None if its last use is further away from now than max-age.
+    """Load a record; return None if its last use is more than max-age before or after ``now``.
 
-    A last use that far in the future was written by a wrong clock.
+    Only a wrong clock writes a last use that far in the future.
     """
     record = None if text is None else kind.load(text)
     if record is None:
@@ -309,6 +321,6 @@ def _remember(key: bytes, record: Client | Identity, settings: Settings) -> Chan
 
 
 def _ttl(seconds: int) -> int:
-    # The rules compare the times themselves; the extra hour keeps a store with a slightly wrong
-    # clock from expiring a record earlier.
+    # The rules check the age themselves. The extra hour keeps a store whose clock is slightly wrong
+    # from dropping a record before that.
     return max(seconds, 0) + HOUR

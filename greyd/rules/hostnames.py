@@ -1,4 +1,4 @@
-"""Host names: valid forms, and the organisation that registered a name.
+"""Host names: their syntax, and the organisation that registered a name.
 
 Names are bytes in lower case without a dot at the end.
 """
@@ -23,10 +23,10 @@ _LITERAL = re.compile(rb"\[(?:ipv6:)?[0-9a-f:.]{2,45}\]")
 
 
 MAX_NAME_BYTES = 253
-"""The length of a name in the DNS, written with dots (RFC 1035, 2.3.4)."""
+"""Maximum length of a name in the DNS, written with dots (RFC 1035, 2.3.4)."""
 
 _MAX_IDN_LABEL_BYTES = 4 * 63
-"""The length of a label in UTF-8 whose ASCII form can have at most 63 bytes."""
+"""Maximum length of a label in UTF-8: no longer label has an ASCII form of at most 63 bytes."""
 
 
 def normal_name(name: bytes | None) -> bytes:
@@ -35,12 +35,12 @@ def normal_name(name: bytes | None) -> bytes:
 
 
 def is_fqdn(name: bytes) -> bool:
-    """Whether a name has several labels that are valid in host names."""
+    """Whether a name has at least two valid labels, of which the last one is not numeric."""
     return _FQDN.fullmatch(name) is not None and not name.rpartition(b".")[2].isdigit()
 
 
 def is_literal(helo: bytes) -> bool:
-    """Whether a HELO is an address literal (RFC 5321, 4.1.3)."""
+    """Whether a HELO name is an address literal (RFC 5321, 4.1.3)."""
     return _LITERAL.fullmatch(helo) is not None
 
 
@@ -51,9 +51,9 @@ def domain_of(sender: bytes) -> bytes:
 
 @lru_cache(10_000)
 def organisation_of(name: bytes) -> bytes:
-    """Return the registered domain of a name, by the public suffix list.
+    """Return the registered domain of a name, according to the public suffix list.
 
-    It is empty for a public suffix, and for a name below no known suffix.
+    It is empty for a public suffix, and for a name that is not below a suffix in the list.
     """
     if not is_fqdn(name):
         return b""
@@ -63,10 +63,10 @@ def organisation_of(name: bytes) -> bytes:
 
 @lru_cache(10_000)
 def registered_domain(name: bytes) -> bytes:
-    """Return the registered domain of a name, ignoring invalid labels before it.
+    """Return the registered domain of a name, whose other labels may be invalid.
 
-    Below no known public suffix it is the last two labels; it is empty if the name does not end
-    with two valid labels.
+    If the name is not below a suffix in the public suffix list, it is the last two labels. It is
+    empty if the name does not end with two valid labels.
     """
     end = _longest_suffix(name, _HOST_LABEL)
     return organisation_of(end) or b".".join(end.split(b".")[-2:])
@@ -75,7 +75,7 @@ def registered_domain(name: bytes) -> bytes:
 def ascii_domain(domain: bytes) -> bytes:
     """Return a domain with its internationalised labels in ASCII (``xn--…``).
 
-    A label for which IDNA 2003 and 2008 may differ stays as it is.
+    A label stays unchanged if IDNA 2003 and 2008 may encode it differently.
     """
     if domain.isascii():
         return domain
@@ -95,10 +95,10 @@ def _ascii_label(label: bytes) -> bytes:
 
 
 def queryable_suffix(name: bytes, max_bytes: int = MAX_NAME_BYTES) -> bytes:
-    """Return the longest suffix of a name that can be queried in the DNS.
+    """Return the longest suffix of a name, up to ``max_bytes``, that is valid in a DNS query.
 
-    It is empty if that is a single label or an IP address. Its labels may have hyphens and
-    underscores anywhere.
+    Labels may have hyphens and underscores anywhere. The suffix is empty if it would be a single
+    label or an IP address.
     """
     return _longest_suffix(name, _QUERYABLE_LABEL, max_bytes)
 
@@ -123,5 +123,5 @@ def load_suffixes() -> PublicSuffixList:
 
 
 def is_or_is_below(name: bytes, domain: bytes) -> bool:
-    """Whether a name equals a domain or is below it; both in lower case."""
+    """Whether a name is a domain or below that domain; both must be in lower case."""
     return name == domain or name.endswith(b"." + domain)

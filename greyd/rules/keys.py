@@ -26,8 +26,8 @@ _LONE_NUMBER = re.compile(rb"\b[0-9]+\b")
 def normalise_sender(sender: bytes) -> bytes:
     """Return the sender without the parts that differ from mail to mail (postgrey's behaviour).
 
-    In the local part of an address with ``@``, a BATV tag and an extension from the first ``+``
-    are removed, and a run of digits between word boundaries becomes ``#``.
+    In the local part, this removes a BATV tag and the extension from the first ``+`` on, and
+    replaces each whole word of digits by ``#``. A sender without ``@`` stays unchanged.
     """
     local, at, domain = sender.partition(b"@")
     if not at:
@@ -43,7 +43,7 @@ def _without_batv_tag(local: bytes) -> bytes:
     if batv is None:
         return local
     left, right = batv.groups()
-    # Both orders are in use; if both parts look like a tag, the first one is the tag.
+    # Tag and address occur in both orders; if both parts look like a tag, the first one is the tag.
     tag_is_right = _BATV_TAG.match(right) and not _BATV_TAG.match(left)
     return left if tag_is_right else right
 
@@ -52,10 +52,9 @@ def _without_batv_tag(local: bytes) -> bytes:
 
 
 class Keys(NamedTuple):
-    """The keys of a request's records.
+    """The keys of a request's records. A tuple, because each request creates one.
 
-    Those of the identity and of the correspondence are empty if no identity is known. It is a
-    tuple, because each request creates it.
+    The keys of the identity and of the correspondence are empty if no identity is known.
     """
 
     triplet: bytes
@@ -85,9 +84,9 @@ def request_keys(
 
 
 def keys_of_normal(address: Address, sender: bytes, recipient: bytes, settings: Settings) -> Keys:
-    """Return the keys for a sender that is already normalised.
+    """Return the keys for a normalised sender, which must not be normalised a second time.
 
-    Normalising a sender a second time may change it again.
+    A second normalisation can change the sender again.
     """
     network = network_of(address, settings)
     if settings.privacy:
@@ -118,13 +117,16 @@ def _identity_keys(
 
 
 def hash_key(key: bytes, settings: Settings) -> bytes:
-    """Return the key that ``--privacy`` stores for an identity or one of its triplets."""
+    """Return the hashed form, with ``--privacy``, of the key of an identity or of its triplet."""
     digest = _digest(settings.privacy_key)
     return b"/" + digest(key) if is_triplet(key) else b":" + digest(key.partition(b"}:")[2])
 
 
 def correspondence_key(correspondent: bytes, user: bytes, settings: Settings) -> bytes:
-    """Return the key that remembers that a local user has written to ``correspondent``."""
+    """Return the key of the correspondence of a local user with a correspondent.
+
+    Both addresses are hashed, even without ``--privacy``. The tag is the correspondent's domain.
+    """
     both = (correspondent + b"\0" + user).lower()
     hashed = hmac.digest(settings.privacy_key or b"", both, "sha256").hex().encode()
     if settings.privacy:
@@ -133,26 +135,27 @@ def correspondence_key(correspondent: bytes, user: bytes, settings: Settings) ->
 
 
 class TripletNames(NamedTuple):
-    """The client's network or identity, the sender and the recipient in a triplet's key."""
+    """The names in a triplet's key: network, sender and recipient."""
 
     network: bytes
+    """The client's network, or its identity's domain."""
     sender: bytes
     recipient: bytes
 
 
 def is_triplet(key: bytes) -> bool:
-    """Whether a key is a triplet's, not that of a client, an identity or greyd itself."""
+    """Whether a key is that of a triplet, either of a network or of an identity."""
     return key.startswith(b"/") or b"}/" in key
 
 
 def is_of_identity(key: bytes) -> bool:
-    """Whether a key's tag is a domain, not a network; False for a hash."""
+    """Whether a key's tag is a domain instead of a network; False for a hash, which has no tag."""
     tag, brace, _ = key.partition(b"}")
     return bool(brace) and parse_address(tag.removeprefix(b"{")) is None
 
 
 def names_in(key: bytes) -> TripletNames | None:
-    """Return the names in a triplet's key; None for a hash or another key."""
+    """Return the names in a triplet's key; None for a hash or a key of another kind."""
     network, brace, names = key.partition(b"}/")
     sender, slash, recipient = names.partition(b"/")
     if not (network.startswith(b"{") and brace and slash):
@@ -168,7 +171,7 @@ def _escape_sender(sender: bytes) -> bytes:
 def _private_keys(
     address: Address, network: int, sender: bytes, recipient: bytes, settings: Settings
 ) -> Keys:
-    # The hashed text is postgrey's to the letter, so that its private databases can be taken over.
+    # The hashed text is exactly that of postgrey, so that greyd can import its private databases.
     place = _postgrey_text(network, address.bits)
     if settings.lookup_by_host:
         place += b"/%d" % address.bits

@@ -14,21 +14,21 @@ class Network:
     """An IPv4 or IPv6 network."""
 
     number: int
-    """Its address."""
+    """The network's address as a number."""
     prefix: int
     bits: int
     """32 or 128."""
 
     def contains(self, address: Address) -> bool:
-        """Whether an address is in it."""
+        """Whether an address belongs to the network."""
         free = self.bits - self.prefix
         return self.bits == address.bits and self.number >> free == address.number >> free
 
 
 def parse_network(text: bytes) -> Network | None:
-    """Parse an address or a network in CIDR notation; None for anything else.
+    """Parse an address or a network in CIDR notation; return None for any other text.
 
-    A network of IPv6 addresses that represent IPv4 clients is the IPv4 network.
+    A network of IPv6 addresses that represent IPv4 hosts becomes the IPv4 network.
     """
     host, slash, length = text.partition(b"/")
     if host.startswith(b"[") and host.endswith(b"]") and b":" in host and not slash:
@@ -47,7 +47,7 @@ def parse_network(text: bytes) -> Network | None:
     except (OSError, ValueError):
         return None
     ipv4 = ipv4_within(number)
-    # NAT64's whole prefix would be all of IPv4, which nobody means; the whitelist reports it.
+    # NAT64's whole prefix stays IPv6: as IPv4 it would match all clients. The whitelist reports it.
     if ipv4 is not None and prefix >= (96 if number >> 32 == 0xFFFF else 97):
         return _masked(ipv4, prefix - 96, 32)
     return _masked(number, prefix, 128)

@@ -1,8 +1,8 @@
-"""Which public suffix list is in force: the newest of those that this machine has.
+"""The public suffix list in force: the newest one on this machine.
 
-The list says below which names somebody can register one of his own (publicsuffix.org). One comes
-with greyd; a package of the operating system, or a file of the administrator's, renews it without
-a new greyd.
+The list contains the names below which anyone can register a domain (publicsuffix.org). greyd's
+dependency publicsuffixlist brings one. A package of the operating system, or the administrator's
+own file, can provide a newer list without a new version of greyd.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class SuffixListError(GreydError):
-    """There is no public suffix list."""
+    """No public suffix list was found, or none of them is usable."""
 
 
 ADMIN_PATH = Path("/etc/greyd/public_suffix_list.dat")
 SYSTEM_PATH = Path("/usr/share/publicsuffix/public_suffix_list.dat")
-"""Of the package publicsuffix, under this name on Debian, Fedora and their relatives."""
+"""The file of the package ``publicsuffix`` on Debian, Fedora and their derivatives."""
 
 MAX_LIST_BYTES = 4 * 1024 * 1024
-"""Ten times the list of 2026."""
+"""Maximum size of a list: ten times the size of 2026."""
 
 _VERSION = re.compile(r"^// VERSION: (\d{4}-\d\d-\d\d)", re.MULTILINE)
 _MARKERS = ("// ===BEGIN ICANN DOMAINS===", "// ===END PRIVATE DOMAINS===")
@@ -39,47 +39,51 @@ _MARKERS = ("// ===BEGIN ICANN DOMAINS===", "// ===END PRIVATE DOMAINS===")
 
 @dataclass(frozen=True, slots=True)
 class SuffixList:
-    """A public suffix list, and its source."""
+    """The text of a public suffix list, its file and its date."""
 
     path: Path
     date: date
-    """The date of its VERSION line, or of its file if it has none."""
+    """The date in the line ``VERSION``; without that line, the modification date of the file."""
     text: str
 
     def parse(self) -> PublicSuffixList:
-        """Return the parsed list."""
+        """Parse the list; names below no suffix in the list have no registered domain."""
         from publicsuffixlist import PublicSuffixList
 
-        # A suffix that is not in the list may belong to anybody, so it identifies nobody.
+        # Anyone may register names below an unknown suffix, so such a name identifies nobody.
         return PublicSuffixList(self.text, accept_unknown=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedSuffixList:
-    """The list in force, and the faults of others."""
+    """The public suffix list in force, and a message for each damaged list."""
 
     suffixes: SuffixList
     faults: Sequence[str]
 
 
 class _InvalidListError(Exception):
-    """A file is no public suffix list, or not all of one."""
+    """A file is not a complete public suffix list."""
 
 
 @cache
 def suffix_list_in_force() -> SelectedSuffixList:
-    """Return the newest list of this machine; cached."""
+    """Return the newest list on this machine. The result is cached.
+
+    Raises:
+        SuffixListError: no list is usable.
+    """
     return newest_list((ADMIN_PATH, SYSTEM_PATH))
 
 
 def newest_list(others: Sequence[Path]) -> SelectedSuffixList:
-    """Return the newest of greyd's own list and ``others``, of which none needs to be there.
+    """Return the newest of the bundled list and ``others``, which are files that may not exist.
 
-    One that is damaged is left out and told: without its end, mail from all below a suffix would
-    count as one sender's.
+    A damaged list is not used, and causes a message in ``faults``: with a truncated list, all names
+    below a missing suffix would count as one organisation.
 
     Raises:
-        SuffixListError: there is no list at all.
+        SuffixListError: no list is usable.
     """
     faults, lists = [], []
     for path in (_bundled(), *others):

@@ -1,8 +1,8 @@
-"""Why a request is answered as it is: each reason, its action, its texts and its category.
+"""The reasons for passing or greylisting a request, each with its action, texts and category.
 
-A new reason is one entry of ``Reason``. Metrics, statistics, the status page, reports and
-``greyd replay`` derive from it; ``tests/rules/test_reasons.py`` names each place that has a text of
-its own for every reason (the steps of ``greyd explain``, two tables in docs/).
+To add a reason, add a member to ``Reason``. Metrics, statistics, the status page, reports and
+``greyd replay`` use its attributes. A few places have a text of their own for every reason (the
+steps of ``greyd explain``, two tables in docs/); ``tests/rules/test_reasons.py`` checks them.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ GREYLIST = "greylist"
 
 
 class Category(StrEnum):
-    """What a reason is grouped by on pages and in reports."""
+    """A group of reasons on pages and in reports."""
 
     FIRST_CONTACT = "new"
     """Greylisted: the triplet has not been seen before."""
     EARLY_RETRY = "early"
     """Greylisted: the retry came before the delay was over."""
     KNOWN = "known"
-    """Passed: the triplet has waited, now or before."""
+    """Passed: the triplet has waited for the delay, or has passed before."""
     AUTO_WHITELISTED = "auto-whitelisted"
-    """Passed: the client, its identity or the sender has earned it."""
+    """Passed: the client or its identity is auto-whitelisted, or the sender is a correspondent."""
     EXEMPT = "whitelisted"
     """Passed: a whitelist or a login exempts the request."""
     OTHER = "other"
-    """Passed: an option, a mode or a command says so."""
+    """Passed: an option, the mode or a command lets the request pass."""
     FAULT = "fault"
-    """Passed or deferred: greyd could not decide."""
+    """Passed or deferred: a fault has kept greyd from deciding."""
 
 
 @unique
 class Reason(Enum):
-    """Why a request passes or is greylisted.
+    """The reason why a request passes or is greylisted.
 
     ``text`` is an interface: the log writes it after ``reason=``, and it is the label ``reason`` of
     the metric ``greyd_requests_total``.
@@ -99,19 +99,19 @@ class Reason(Enum):
         """``pass`` or ``greylist``."""
         self.text = text
         self.in_words = in_words
-        """Action and reason, for people."""
+        """Action and reason in words, for pages and reports."""
         self.category = category
         self.is_usual = is_usual
-        """It occurs on every server, whatever its options: tables show it even at zero."""
+        """Whether the reason can occur with any options, so that tables show it even at zero."""
 
-    # By identity, in C: each answered request counts its reason in a dict.
+    # The hash by identity is computed in C: each answered request counts its reason in a dict.
     __hash__ = object.__hash__
 
     @property
     def outcome(self) -> tuple[str, str]:
-        """Action and text: the labels of the metric, and what a log line has."""
+        """Action and text: the labels of the metric, and the fields of a log line."""
         return self.action, self.text
 
 
 OUTCOMES: Mapping[tuple[str, str], Reason] = {reason.outcome: reason for reason in Reason}
-"""The reason of each action and text."""
+"""The reason for each pair of action and text."""

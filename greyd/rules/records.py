@@ -1,4 +1,4 @@
-"""The records that are stored: triplets, clients and identities, as text."""
+"""The stored records of triplets, clients and identities. Times are in seconds since 1970."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class RememberedRecords(NamedTuple):
-    """The texts stored under a request's keys; None for a key without a record, or not read.
+    """The texts stored under a request's keys; None where no record exists or none was read.
 
-    The fields are those of ``Keys``, in the same order. It is a tuple, like the records below,
-    because each request creates it.
+    The fields are those of ``Keys``, in the same order. This and the records below are tuples,
+    because each request creates them.
     """
 
     triplet: bytes | None = None
@@ -24,11 +24,12 @@ class RememberedRecords(NamedTuple):
 
 
 class Triplet(NamedTuple):
-    """What is remembered of a triplet. Times are in seconds since 1970."""
+    """The record of a triplet."""
 
     first_seen: int
     last_seen: int
     passed_at: int | None = None
+    """When it passed for the first time; None if it has not, or in a record without this field."""
 
     def dump(self) -> bytes:
         """Return the record's text."""
@@ -50,7 +51,7 @@ class Triplet(NamedTuple):
 
 
 class Client(NamedTuple):
-    """What is remembered of a client: how many of its triplets have passed after a retry."""
+    """The record of a client: its number of successful retries, counted at most once an hour."""
 
     successes: int
     last_counted: int
@@ -74,7 +75,7 @@ class Client(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What is remembered of an identity: how many of its triplets have passed, and since when."""
+    """The record of an identity: its number of successful retries, and the first counted one."""
 
     successes: int
     last_counted: int
@@ -98,7 +99,7 @@ class Identity(NamedTuple):
         return Identity(self.successes + 1, now, self.first_counted if self.successes else now)
 
     def is_auto_whitelisted(self, settings: Settings) -> bool:
-        """Whether it has passed often enough, over long enough, to pass at once from now on."""
+        """Whether the identity passes at once: it has enough successes, over a long enough time."""
         age_seconds = self.last_counted - self.first_counted
         return (
             0 < settings.auto_whitelist_identities <= self.successes
@@ -106,11 +107,11 @@ class Identity(NamedTuple):
         )
 
 
-# A longer number is invalid as a whole: cut off, it would be a different number.
+# A record with a number of more than 15 digits is invalid: cut off, it would be another number.
 _NUMBERS = re.compile(rb"-?[0-9]{1,15}(?:,-?[0-9]{1,15})*(?!,?-?[0-9])")
 
 
 def _numbers(text: bytes) -> list[int]:
-    """Return the numbers at the beginning of a record; a newer version may have added others."""
+    """Return the numbers at the beginning of a record; text after them is ignored."""
     numbers = _NUMBERS.match(text)
     return [int(number) for number in numbers[0].split(b",")] if numbers else []

@@ -1,13 +1,13 @@
-"""Keys of greyd's own records, which belong to no mail."""
+"""Keys of greyd's own records, which do not belong to a request."""
 
 CONTROL_KEY = b"control"
-"""What an administrator has told all servers: the mode, expected mail, and the last acts."""
+"""The control record: an administrator's settings for all servers (``greyd.rules.control``)."""
 
 HITS_PREFIX = b"{hits}!"
-"""Begins the keys of the whitelist entries' hit counts."""
+"""The prefix of the keys of hit counts (``greyd.whitelist.hits``)."""
 
 PROBE_KEY = b"probe"
-"""Written and read by the circuit breaker to find out whether the store works again."""
+"""The circuit breaker writes and reads this key to test whether the store works again."""
 
 SWEPT_KEY = b"swept"
-"""The time of the last sweep of an SQLite file."""
+"""The time of an SQLite file's last sweep, which deletes expired records."""

@@ -1,4 +1,4 @@
-"""A transaction on a store: the records that a rule reads, and the changes that it returns."""
+"""The types of a transaction on a store: a rule reads records and returns changes to store."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Change(NamedTuple):
-    """A record to store under ``key``, for ``ttl_seconds`` from the moment of writing.
+    """A record to store under ``key``, which expires ``ttl_seconds`` after it was written.
 
-    It is a tuple, because each request creates some.
+    A tuple, because most requests create one or more.
     """
 
     key: bytes
@@ -27,12 +27,13 @@ class Change(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One stored entry, as commands read it. It is a tuple, because a scan creates millions."""
+    """A stored entry, as commands read it. A tuple, because a scan creates one for each entry."""
 
     key: bytes
     value: bytes
     ttl_seconds: int | None
-    """Seconds until the record expires; None: never; greyd itself stores no such record."""
+    """Seconds until the record expires; None for never, which greyd itself does not store."""
     foreign_type: str = ""
-    """Redis's name for the type of what is there, where it is no text (``hash``, ``list`` …): then
-    the value is empty, and no rule sees the entry."""
+    """Redis's name for the type of an entry that is not a string, e.g. ``hash`` or ``list``. The
+    value of such an entry is empty, and rules ignore the entry. Empty for all others.
+    """
