@@ -1,1 +1,1 @@
-"""Whitelists in postgrey's format: matching, files, hits, lint."""
+"""Whitelists in postgrey's format: files, matching, hit counts, lint and near misses."""

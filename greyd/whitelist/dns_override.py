@@ -1,6 +1,7 @@
-"""Clients whose listings in DNS lists do not count: files like Postfix's ``check_client_access``.
+"""Clients that greyd does not look up on blocklists (``--list-override``).
 
-Each line has a pattern and an action, as in access(5)::
+The files have the format of a table for Postfix's ``check_client_access``: each line has a pattern
+and an action, as in access(5)::
 
     example.com      OK      the host, and all hosts below it
     .example.com     OK      the same
@@ -8,8 +9,9 @@ Each line has a pattern and an action, as in access(5)::
     192.0.2.0/24     OK
     2001:db8::/32    OK
 
-Text after the action, and lines that start with ``#``, are comments. With ``OK``, ``PERMIT`` or a
-number listings do not count, with ``DUNNO`` they do; other actions are reported and skipped.
+Text after the action and lines that start with ``#`` are comments. The actions ``OK``, ``PERMIT``
+and a number exempt a client from the lists, ``DUNNO`` does not. A line with another action is
+skipped and reported.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _PERMITTING_ACTION = re.compile(rb"(?i:ok|permit|[0-9]+)")
 
 
 def read_override(sources: Iterable[WhitelistFile]) -> ClientWhitelist:
-    """Return the clients of some files, with the diagnostics of the files."""
+    """Return the exempt clients of the files, and the diagnostics of all skipped lines."""
     diagnostics: list[Diagnostic] = []
     translated = []
     for source in sources:
@@ -41,7 +43,7 @@ def read_override(sources: Iterable[WhitelistFile]) -> ClientWhitelist:
 
 
 def _translated(file: str, number: int, line: bytes, diagnostics: list[Diagnostic]) -> bytes:
-    """Return the whitelist entry for a line; empty if it permits nobody."""
+    """Return the whitelist entry that a line corresponds to; empty if it exempts no client."""
     pattern, action, *_ = [*line.split(), b"", b""]
     if not pattern or pattern.startswith(b"#") or action.upper() == b"DUNNO":
         return b""

@@ -1,6 +1,6 @@
-"""Whitelist files: reading them, and the entries on their lines.
+"""Reads whitelist files and parses their entries, one on a line.
 
-``#`` starts a comment anywhere on a line; surrounding spaces and blank lines are ignored.
+``#`` starts a comment anywhere on a line. Surrounding spaces and blank lines are ignored.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
-"""The size of a whitelist file; a larger one is not read."""
+"""Maximum size of a whitelist file; a larger one is an error."""
 
 MAX_SHOWN_BYTES = 80
-"""The part of an entry that messages show."""
+"""Maximum length of an entry in a message; the rest is cut off."""
 
 PARTIAL_IPV4 = re.compile(rb"[0-9]{1,3}(\.[0-9]{1,3}){1,2}")
 """Two or three numbers: postgrey's short form of a network /24."""
@@ -38,7 +38,7 @@ class WhitelistFile:
 
 @dataclass(frozen=True, slots=True)
 class WhitelistEntry:
-    """An entry, and where it is."""
+    """A whitelist entry, with its file and line number."""
 
     file: str
     line: int
@@ -47,12 +47,12 @@ class WhitelistEntry:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """A problem of a line, and its remedy."""
+    """A problem with a line of a whitelist file, and its remedy."""
 
     file: str
     line: int
     entry: str
-    """The entry's text, fit for a terminal; empty if the problem is the file's."""
+    """The entry as ``display_text``; empty if the problem concerns the whole file."""
     problem: str
     remedy: str
 
@@ -62,20 +62,20 @@ class Diagnostic:
 
 
 def diagnostic_of(entry: WhitelistEntry, problem: str, remedy: str) -> Diagnostic:
-    """Return the diagnostic of an entry."""
+    """Return a diagnostic that names an entry, its file and its line."""
     return Diagnostic(entry.file, entry.line, display_text(entry.text), problem, remedy)
 
 
 def display_text(text: bytes) -> str:
-    """Return a text shortened and fit for a terminal."""
+    """Return a text without control characters, cut off after ``MAX_SHOWN_BYTES``."""
     return excerpt(text[:MAX_SHOWN_BYTES].decode(errors="backslashreplace"))
 
 
 def read_whitelist_file(file: str) -> WhitelistFile:
-    """Read a file.
+    """Read a whitelist file.
 
     Raises:
-        WhitelistError: it is missing, not a regular file, unreadable, or too large.
+        WhitelistError: the file is missing, not a regular file, unreadable, or too large.
     """
     try:
         return WhitelistFile(file, read_regular_file(file, MAX_FILE_BYTES))
@@ -84,7 +84,7 @@ def read_whitelist_file(file: str) -> WhitelistFile:
 
 
 def parse_entries(source: WhitelistFile, diagnostics: list[Diagnostic]) -> Iterator[WhitelistEntry]:
-    """Yield the entries of a file; for each line that is skipped, append to ``diagnostics``."""
+    """Yield the entries of a file, and append a diagnostic for each problem with a line."""
     for number, line in enumerate(source.content.split(b"\n"), 1):
         text = line.partition(b"#")[0].strip(b" \t\r\v\f")
         entry = WhitelistEntry(source.file, number, text)
@@ -104,9 +104,9 @@ def is_pattern(text: bytes) -> bool:
 
 
 def network_of_entry(text: bytes) -> Network | None:
-    """Return the network of a client entry; None if it is not a network.
+    """Return the network that a client entry denotes; None for any other entry.
 
-    ``192.0.2`` is 192.0.2.0/24 and ``192.0`` is 192.0.0.0/24, as in postgrey.
+    ``192.0.2`` is 192.0.2.0/24 and ``192.0`` is 192.0.0.0/24 (postgrey's behaviour).
     """
     if PARTIAL_IPV4.fullmatch(text):
         return parse_network(text + (b".0" if text.count(b".") == 2 else b".0.0") + b"/24")

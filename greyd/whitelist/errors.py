@@ -6,4 +6,4 @@ from greyd.errors import GreydError
 
 
 class WhitelistError(GreydError):
-    """A whitelist file cannot be read; the text says why."""
+    """A whitelist file cannot be read; the text has the file and the reason."""

@@ -1,9 +1,9 @@
-"""Which whitelist files are in force, and how they are loaded and reloaded.
+"""Selects the whitelist files in force, and loads and reloads them.
 
-Without ``--whitelist-clients`` (or ``--whitelist-recipients``) greyd reads the first main file that
-exists, and the ``.local`` file beside it: ``/etc/greyd/…``, ``/etc/postgrey/…``,
-``/etc/postfix/postgrey_…``. If there is none, it reads the bundled file and
-``/etc/greyd/….local``.
+``--whitelist-clients`` and ``--whitelist-recipients`` name the files. Without these options greyd
+reads the first of the main files ``/etc/greyd/…``, ``/etc/postgrey/…`` and
+``/etc/postfix/postgrey_…`` that exists, and the file with the suffix ``.local`` beside it. If no
+main file exists, it reads the bundled file and ``/etc/greyd/….local``.
 """
 
 from __future__ import annotations
@@ -23,20 +23,25 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
 
 MAX_LOGGED_DIAGNOSTICS = 50
-"""Diagnostics that one load or reload logs."""
+"""Maximum number of diagnostics that one load or reload logs."""
 
 _PLACES = ("/etc/greyd/", "/etc/postgrey/", "/etc/postfix/postgrey_")
 
 
 def bundled_whitelist(name: str) -> Path:
-    """Return the path of a whitelist that is part of greyd."""
+    """Return the path of a whitelist that greyd includes."""
     package = Path(__file__).parent.parent
     installed = package / "whitelists" / name
     return installed if installed.exists() else package.parent / "whitelists" / name
 
 
 def files_in_force(given: Sequence[Path], name: str) -> list[Path]:
-    """Return the files to read for ``whitelist_clients`` or ``whitelist_recipients``."""
+    """Return the files in force: those of the option, else the default ones.
+
+    Args:
+        given: the values of the option.
+        name: ``whitelist_clients`` or ``whitelist_recipients``.
+    """
     if given:
         return list(given)
     for place in _PLACES:
@@ -58,9 +63,9 @@ class _MessageLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadMessages:
-    """The messages of a load or reload, to be logged.
+    """The messages that a load or reload has to log.
 
-    Whitelists may be read in a thread, but only the event loop's thread logs.
+    Another thread may read the whitelists, but only the event loop's thread may log.
     """
 
     warnings: list[str]
@@ -75,7 +80,7 @@ class LoadMessages:
 
 
 def load_whitelists(settings: Settings) -> tuple[Whitelists, LoadMessages]:
-    """Load the whitelists for the start; an unreadable file causes a warning."""
+    """Load the whitelists when the server starts; an unreadable file causes only a warning."""
     read = read_whitelist_files(settings)
     whitelists = replace(read.whitelists(), complete=not read.errors)
     warnings = [f"whitelist {error}; continuing without it" for error in read.errors]
@@ -83,7 +88,7 @@ def load_whitelists(settings: Settings) -> tuple[Whitelists, LoadMessages]:
 
 
 def reload_whitelists(settings: Settings) -> tuple[Whitelists | None, LoadMessages]:
-    """Reload the whitelists; None if a file cannot be read, so that the old ones stay."""
+    """Reload the whitelists; return None if a file is unreadable: the old ones stay in force."""
     read = read_whitelist_files(settings)
     if read.errors:
         consequence = "the old whitelists stay in force"
@@ -94,7 +99,7 @@ def reload_whitelists(settings: Settings) -> tuple[Whitelists | None, LoadMessag
 
 @dataclass(frozen=True, slots=True)
 class WhitelistContents:
-    """The content of the files in force, and the errors of unreadable ones."""
+    """The contents of the files in force, and an error for each unreadable file."""
 
     clients: list[WhitelistFile]
     recipients: list[WhitelistFile]
@@ -102,7 +107,7 @@ class WhitelistContents:
     errors: list[WhitelistError]
 
     def whitelists(self) -> Whitelists:
-        """Return the matchers for the files."""
+        """Compile the whitelists from the contents."""
         return Whitelists(
             ClientWhitelist(self.clients),
             RecipientWhitelist(self.recipients),
@@ -111,7 +116,7 @@ class WhitelistContents:
 
 
 def read_whitelist_files(settings: Settings) -> WhitelistContents:
-    """Read the files in force."""
+    """Read the whitelist files in force; never raises."""
     errors: list[WhitelistError] = []
     return WhitelistContents(
         _read_all(files_in_force(settings.whitelist_clients, "whitelist_clients"), errors),
@@ -133,7 +138,7 @@ def _read_all(paths: Sequence[Path], errors: list[WhitelistError]) -> list[White
 
 
 def is_absent_local(path: Path) -> bool:
-    """Whether it is a .local file that does not exist, which is no error, as in postgrey."""
+    """Whether a path is that of a missing ``.local`` file, which is no error (as in postgrey)."""
     return path.suffix == ".local" and not path.exists()
 
 

@@ -1,13 +1,14 @@
-"""Counts how often each whitelist entry let mail pass: in memory, and from there in the store.
+"""Counts the hits of each whitelist entry in memory, and adds them to the counts in the store.
 
-An entry is identified by its list and its text, so its count survives a move to another line, and
-servers with the same list count together::
+A hit is a request that an entry exempts. The store's key depends only on the list and the text of
+the entry. So the count survives when the entry moves to another line, and servers that share a
+store add up their hits::
 
     entry = "{hits}!" list "!" hash     ; hits "," last-hit
     since = "{hits}!since"              ; when counting began
 
-Requests never wait: a hit only increments a number in a dict. These numbers are added to the store
-each minute and at shutdown; what the store does not accept is kept for the next time.
+A request never waits for the store: a hit only increments a number in a dict. greyd adds these
+numbers to the store each minute and at shutdown. Hits that cannot be stored stay pending.
 """
 
 from __future__ import annotations
@@ -35,28 +36,28 @@ if TYPE_CHECKING:
 CLIENTS, RECIPIENTS = "clients", "recipients"
 
 MAX_ENTRIES = 10_000
-"""Entries of a list with pending hits; the hits of further entries are not counted."""
+"""Maximum number of entries of a list with pending hits; further entries are not counted."""
 
 STORE_INTERVAL_SECONDS = 60
-"""The average time between two updates; it varies, so that servers do not update all at once."""
+"""Average time between two updates; it varies, so that servers do not update simultaneously."""
 
 KEPT_SECONDS = 365 * 86400
-"""How long a count is kept after the last hit."""
+"""Time that the store keeps a count after the last hit."""
 
 SINCE_KEY = HITS_PREFIX + b"since"
 
 _RENEW_SECONDS = 86400
-"""How often the start of counting is written again, so that the store keeps it."""
+"""Interval at which the start of counting is stored again, so that the record does not expire."""
 _BATCH_SIZE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class HitCount:
-    """The stored hits of an entry."""
+    """The stored number of hits of an entry."""
 
     count: int = 0
     last_hit: int = 0
-    """The time of the last hit, to about a minute; 0 for never."""
+    """When the last hit was stored, in seconds since 1970; 0 for never."""
 
     def dump(self) -> bytes:
         """Return the record's text."""
@@ -64,7 +65,7 @@ class HitCount:
 
     @classmethod
     def load(cls, text: bytes | None) -> HitCount:
-        """Read a record; an invalid one counts no hits."""
+        """Parse a record; a missing or invalid record has no hits."""
         count, comma, last = (text or b"").partition(b",")
         if not (comma and count.isdigit() and last.isdigit() and len(count + last) < 40):
             return cls()
@@ -72,21 +73,26 @@ class HitCount:
 
 
 def hit_key(which: str, text: bytes) -> bytes:
-    """Return the key of an entry's hits; ``which`` is ``clients`` or ``recipients``."""
+    """Return the key of the hit count of an entry.
+
+    Args:
+        which: the list, ``clients`` or ``recipients``.
+        text: the text of the entry; case matters only in patterns.
+    """
     normal = text if is_pattern(text) else text.lower()
     digest = hashlib.sha256(normal).hexdigest()[:32]
     return HITS_PREFIX + b"%b!%b" % (which.encode(), digest.encode())
 
 
 def load_counting_since(text: bytes | None, now: int) -> int:
-    """Return when counting began, as far as counts are kept; 0 if it never did."""
+    """Return when counting began, but at most ``KEPT_SECONDS`` ago; 0 if it never began."""
     if text is None or not text.isdigit() or len(text) > 15:
         return 0
     return max(int(text), now - KEPT_SECONDS)
 
 
 class PendingHits:
-    """The hits of one list that are not stored yet."""
+    """The hits of one list that have not been stored yet."""
 
     __slots__ = ("counts",)
 
@@ -94,7 +100,7 @@ class PendingHits:
         self.counts: dict[bytes, int] = {}
 
     def add(self, text: bytes, count: int = 1) -> None:
-        """Add hits of an entry."""
+        """Count hits of an entry; no effect for a new entry beyond ``MAX_ENTRIES``."""
         counts = self.counts
         if text in counts:
             counts[text] += count
@@ -103,7 +109,7 @@ class PendingHits:
 
 
 class HitCounter:
-    """Counts the hits of both lists, and stores them."""
+    """Counts the hits of both lists in memory, and adds them to the store."""
 
     def __init__(self) -> None:
         self.clients = PendingHits()
@@ -111,14 +117,17 @@ class HitCounter:
         self._renewed_at = 0.0
 
     async def run(self, store: CircuitBreaker) -> None:
-        """Store the pending hits, now and each minute, until cancelled."""
+        """Store the pending hits now and about every minute, until cancelled."""
         while True:
             await self.store(store)
             factor = random.uniform(0.7, 1.3)  # noqa: S311 - no secret
             await asyncio.sleep(STORE_INTERVAL_SECONDS * factor)
 
     async def store(self, store: CircuitBreaker, rest_seconds: float = 0.01) -> None:
-        """Store the pending hits in batches; those of a batch that fails stay pending."""
+        """Store the pending hits in batches, with a pause of ``rest_seconds`` after each.
+
+        If a batch fails, its hits and those of later batches stay pending.
+        """
         renew = time.monotonic() - self._renewed_at > _RENEW_SECONDS or not self._renewed_at
         if store.is_open or not (renew or self.clients.counts or self.recipients.counts):
             return
@@ -134,7 +143,8 @@ class HitCounter:
         try:
             while stored_count < len(taken) or (renew and not stored_count):
                 batch = taken[stored_count : stored_count + _BATCH_SIZE]
-                # Counted first: a batch in flight is stored even if this task is cancelled.
+                # Count the batch as stored before it is sent: the store completes a batch in
+                # flight even if this task is cancelled.
                 stored_count += _BATCH_SIZE
                 await _add(store, batch)
                 await asyncio.sleep(rest_seconds)
@@ -155,7 +165,7 @@ async def _add(store: CircuitBreaker, batch: Sequence[tuple[str, bytes, int]]) -
 
 
 def _adding_rule(counts: Counter[bytes], now: int) -> Rule[None]:
-    """Return the rule that adds hits to those that are stored."""
+    """Return the rule that adds hits to the stored counts."""
 
     def rule(remembered: Remembered) -> tuple[None, Sequence[Change]]:
         since, *records = remembered

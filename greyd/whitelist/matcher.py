@@ -1,6 +1,6 @@
-"""Whitelists in postgrey's format.
+"""Matches clients and recipients against whitelists in postgrey's format.
 
-Entries of the client whitelist are matched against ``client_name`` and ``client_address``::
+Entries of the client whitelist are compared with ``client_name`` and ``client_address``::
 
     /regex/                  matches anywhere in the name, ignoring case
     192.0.2.7, 192.0.2.0/24  an IPv4 address or network; 192.0.2 is 192.0.2.0/24
@@ -14,7 +14,7 @@ Entries of the recipient whitelist::
     user@                    the local part at any domain, with extensions too
     example.com              the domain and its subdomains
 
-No content of a file is an error: a line that cannot be used becomes a diagnostic.
+No line is an error: a line with a problem causes a diagnostic.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _IPV4_LIKE = re.compile(rb"[0-9.]+(/[0-9.]*)?|[0-9]+(\.[0-9*]+){1,3}")
 
 
 _NAT64 = Network(0x64FF9B << 96, 96, 128)
-"""The well-known prefix (RFC 6052, 2.1)."""
+"""The well-known prefix of NAT64, ``64:ff9b::/96`` (RFC 6052, 2.1)."""
 
 
 def _overlaps(one: Network, other: Network) -> bool:
@@ -64,7 +64,9 @@ class ClientWhitelist:
         self.diagnostics: list[Diagnostic] = []
         self._names: dict[bytes, WhitelistEntry] = {}
         self._networks: dict[int, dict[int, dict[int, WhitelistEntry]]] = {32: {}, 128: {}}
-        """Entries by the address's bits, the network's host bits, and its number without these."""
+        """Network entries, by the bits of an address (32 or 128), the number of host bits, and the
+        network's number without the host bits.
+        """
         self._patterns = PatternList()
         for source in sources:
             for entry in parse_entries(source, self.diagnostics):
@@ -122,7 +124,7 @@ class ClientWhitelist:
         self.diagnostics.append(diagnostic_of(entry, problem, remedy))
 
     def match(self, name: bytes, address: Address | None) -> WhitelistEntry | None:
-        """Return the entry that matches a client by name or address."""
+        """Return an entry that matches the client by name or address; None if none does."""
         lower = name.lower()
         return (
             self._match_suffix(lower) or self._match_network(address) or self._patterns.first(name)
@@ -173,7 +175,7 @@ class RecipientWhitelist:
             self._domains.setdefault(entry.text.lower(), entry)
 
     def match(self, recipient: bytes) -> WhitelistEntry | None:
-        """Return the entry that lets mail to a recipient pass."""
+        """Return an entry that matches the recipient; None if none does."""
         lower = recipient.lower()
         return (
             self._match_address(lower)
@@ -190,7 +192,7 @@ class RecipientWhitelist:
             for rest in (at + domain, at):
                 if (entry := self._addresses.get(local[:end] + rest)) is not None:
                     return entry
-            # The address without a non-empty extension belongs to the same recipient.
+            # Without its extension, unless that is empty, the address is that of the same user.
             end = local.rfind(b"+", 0, min(end, len(local) - 1))
             if end < 0:
                 return None
@@ -206,14 +208,14 @@ class RecipientWhitelist:
 
 @dataclass(frozen=True)
 class Whitelists:
-    """The whitelists in force. Without slots, so that a subclass can add caches."""
+    """The whitelists in force. The class has no slots, so that a subclass can add caches."""
 
     clients: ClientWhitelist
     recipients: RecipientWhitelist
     override: ClientWhitelist = field(default_factory=lambda: ClientWhitelist(()))
-    """Clients whose listings on DNS lists do not count."""
+    """The clients that are not looked up on blocklists."""
     complete: bool = True
-    """Whether all files could be read."""
+    """Whether all files have been read without an error."""
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
@@ -221,9 +223,9 @@ class Whitelists:
         return self.clients.diagnostics + self.recipients.diagnostics + self.override.diagnostics
 
     def match_client(self, name: bytes, address: Address | None) -> WhitelistEntry | None:
-        """Return the entry that lets a client pass."""
+        """Return an entry of the client whitelist that matches; None if none does."""
         return self.clients.match(name, address)
 
     def match_recipient(self, recipient: bytes) -> WhitelistEntry | None:
-        """Return the entry that lets mail to a recipient pass."""
+        """Return an entry of the recipient whitelist that matches; None if none does."""
         return self.recipients.match(recipient)

@@ -1,8 +1,8 @@
-"""Patterns of whitelists: Perl's, as far as RE2 can search for them in linear time.
+"""Regular expressions in whitelists: Perl's syntax, as far as RE2 supports it.
 
-The names they are searched in come from strangers, so no pattern may take longer than the name is
-long. RE2 does not support look-around, back-references, and possessive or atomic groups; a pattern
-with one of these is skipped with a diagnostic.
+The searched names come from clients, so the time of a search must be linear in the length of the
+name. RE2 guarantees this, but does not support look-around, back-references, and possessive or
+atomic groups. A pattern with one of these is skipped, and causes a diagnostic.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def _options(max_memory_bytes: int) -> re2.Options:
 
 _SINGLE_OPTIONS = _options(2**20)
 _GROUP_OPTIONS = _options(2**23)
-# Names contain no line feed, so Perl's \Z and \z are the same here; RE2 has only \z.
+# Names contain no line feed, so Perl's \Z and \z match at the same place. RE2 has only \z.
 _PERL_ONLY = re.compile(rb"\\.|\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\]", re.DOTALL)
 _IN_CLASS = re.compile(rb"\\h|\\.", re.DOTALL)
 
 
 def _to_re2(pattern: bytes) -> bytes:
-    """Translate escapes that Perl and RE2 write differently."""
+    r"""Replace Perl's escapes that RE2 does not have: ``\Z`` and ``\h``."""
 
     def spell(found: re.Match[bytes]) -> bytes:
         if found[0].startswith(b"["):
@@ -56,7 +56,7 @@ _GROUP_SIZE = 200
 
 
 class PatternList:
-    """Patterns that are searched in groups, as most names match none of them."""
+    """Searches for patterns in groups of ``_GROUP_SIZE``, because most names match no pattern."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[Search, WhitelistEntry]] = []
@@ -66,7 +66,7 @@ class PatternList:
         return len(self._entries)
 
     def add(self, entry: WhitelistEntry, diagnostics: list[Diagnostic]) -> None:
-        """Add the pattern of an entry, or a diagnostic if RE2 does not support it."""
+        """Add the pattern of an entry; if RE2 does not support it, append a diagnostic instead."""
         pattern = entry.text[1:-1]
         try:
             if not pattern:
@@ -78,18 +78,18 @@ class PatternList:
             diagnostics.append(diagnostic_of(entry, f"skipped: {reason}", remedy))
 
     def first(self, text: bytes) -> WhitelistEntry | None:
-        """Return the first entry whose pattern matches anywhere in ``text``."""
+        """Return the first entry whose pattern matches anywhere in ``text``; None without one."""
         for search, group in self._groups:
             if search(text):
                 return next((entry for each, entry in group if each(text)), None)
         return None
 
     def combine(self) -> None:
-        """Compile the groups; required between ``add`` and ``first``."""
+        """Compile the groups. Call this once, after the last ``add`` and before ``first``."""
         for start in range(0, len(self._entries), _GROUP_SIZE):
             group = self._entries[start : start + _GROUP_SIZE]
             try:
-                # A quotation that starts with \Q may extend beyond its own pattern.
+                # A quotation without an end (\Q) would include the patterns after its own.
                 if any(b"\\Q" in entry.text for _, entry in group):
                     raise re2.error("quoted")
                 any_of = b"|".join(b"(?:%b)" % entry.text[1:-1] for _, entry in group)
@@ -99,7 +99,7 @@ class PatternList:
 
 
 def compile_search(pattern: bytes) -> Search:
-    """Return a function that searches for a pattern, ignoring case.
+    """Return a function that searches a text for a pattern, ignoring case.
 
     Raises:
         re2.error: RE2 does not support the pattern.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def client_problems(text: bytes, line: bytes) -> Iterator[Problem]:
-    """Yield the problems of an entry; ``line`` is the whole line, with its comment."""
+    """Yield the problems of a client entry; ``line`` is the whole line with its comment."""
     if is_pattern(text):
         yield from pattern_problems(text, CLIENTS)
     elif problem := comment_problem(text, line) or flags_problem(text):

@@ -9,7 +9,7 @@ ERROR, NOTE = "error", "note"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem of an entry, and its remedy."""
+    """A problem with an entry, and its remedy."""
 
     description: str
     remedy: str
@@ -18,12 +18,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class LintFinding:
-    """A problem of a line, and its remedy."""
+    """A problem with a line of a whitelist file, and its remedy."""
 
     file: str
     line: int
     text: str
-    """The entry, fit for a terminal; empty if the problem is the file's."""
+    """The entry as ``display_text``; empty if the problem concerns the whole file."""
     severity: str
     """``error`` or ``note``."""
     problem: str

@@ -1,7 +1,7 @@
-"""Lints whitelists: finds lines that do not do what their author most likely meant.
+"""Lints whitelists: finds lines that probably do not do what their author meant.
 
-An *error* never matches, is skipped, or matches far more than anybody can mean; a *note* is worth a
-look. The matcher's own diagnostics are among the findings. Pure: content in, findings out.
+A finding is an *error* if the line never matches, is skipped, or matches far too much, else a
+*note*. The findings include the diagnostics of the matcher. The linter does no I/O.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 def lint(sources: Sequence[WhitelistFile], which: str) -> list[LintFinding]:
-    """Return the findings of a list's files, in the order of the files and lines.
+    """Return the findings for the files of a list, in the order of files and lines.
 
     Args:
-        sources: the files that are in force together.
+        sources: all files of the list.
         which: ``clients`` or ``recipients``.
     """
     entries = [entry for source in sources for entry in parse_entries(source, [])]
     of_entries = list(_findings_of_entries(sources, entries, which))
-    # An error of the linter is more specific than the matcher's diagnostic of the same line.
+    # An error of the linter is more specific than the matcher's diagnostic for the same line.
     explained = _lines_with_errors(of_entries)
     of_matcher = [
         LintFinding(each.file, each.line, each.entry, ERROR, each.problem, each.remedy)

@@ -16,7 +16,7 @@ _WILDCARD_PREFIXES = (b".", b"*.", b"@", b"*@")
 
 
 def name_problem(text: bytes) -> Problem | None:
-    """Return the problem of a name that never matches, or matches too much."""
+    """Return the problem if a name never matches or matches too much, else None."""
     return (
         non_ascii_problem(text)
         or _notation_problem(text)
@@ -26,7 +26,7 @@ def name_problem(text: bytes) -> Problem | None:
 
 
 def non_ascii_problem(text: bytes) -> Problem | None:
-    """Return the problem of a name that is not ASCII, with its ASCII form as the remedy."""
+    """Return the problem if a name is not ASCII, with the name's ASCII form as the remedy."""
     if _PRINTABLE_ASCII.fullmatch(text):
         return None
     try:
@@ -39,7 +39,7 @@ def non_ascii_problem(text: bytes) -> Problem | None:
 
 
 def _notation_problem(text: bytes) -> Problem | None:
-    """Return the problem of a name in a notation that whitelists do not have."""
+    """Return the problem if a name has a notation that whitelists do not support, else None."""
     if scheme := _URL_SCHEME.match(text):
         host = re.split(rb"[:/?]", text[scheme.end() :], maxsplit=1)[0]
         return never_matches("it is a URL, not a host name", host)
@@ -79,18 +79,24 @@ def _breadth_problem(text: bytes) -> Problem | None:
 
 
 def is_public_suffix(name: str) -> bool:
-    """Whether anybody can register names below this one (the public suffix list)."""
+    """Whether anyone can register names below this one, according to the public suffix list."""
     return bool(load_suffixes().publicsuffix(name) == name)
 
 
 def suffix_problem(name: str) -> Problem:
-    """Return the problem of an entry that matches everything below a public suffix."""
+    """Return the problem that an entry matches all names below a public suffix."""
     return Problem(
         f"matches all names below .{name}, whoever owns them", "write the names you mean"
     )
 
 
 def never_matches(reason: str, instead: bytes, note: str = "") -> Problem:
-    """Return the problem of an entry that never matches; ``note`` follows what to write."""
+    """Return the problem that an entry never matches.
+
+    Args:
+        reason: why it never matches.
+        instead: the entry to write instead; empty if the remedy is to remove the entry.
+        note: text to add to the remedy.
+    """
     remedy = f"write {display_text(instead)}{note}" if instead else "remove it"
     return Problem(f"never matches: {reason}", remedy)

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 ADDRESS_LIKE = re.compile(
     rb"[0-9.]+(/.*)?|[0-9a-f.:/]*:[0-9a-f.:/]*:[0-9a-f.:/%a-z]*", re.IGNORECASE
 )
-"""Text that is meant as an address or a network, though perhaps an invalid one."""
+"""Text that looks like an address or a network, valid or not."""
 
 _RANGE = re.compile(rb"[0-9.]+\.[0-9]+\s*-\s*[0-9.]+")
 _WILDCARDS = re.compile(rb"([0-9]{1,3}(?:\.[0-9]{1,3}){0,2})(?:\.\*)+")
 _NETMASK = re.compile(rb"([0-9]{1,3}(?:\.[0-9]{1,3}){3})/([0-9]{1,3}(?:\.[0-9]{1,3}){3})")
 _FOUR_NUMBERS = re.compile(rb"[0-9]+(?:\.[0-9]+){3}(?:/[0-9]*)?")
 _MIN_PREFIX = {32: 8, 128: 16}
-"""The shortest prefix, by the address's bits, that nobody is asked about."""
+"""Minimum prefix length, by the bits of an address; a wider network causes a note."""
 
 
 def broken_network_problem(text: bytes) -> Problem | None:
-    """Return the problem of text that resembles an address or a network but is read as a name."""
+    """Return the problem if text looks like a network but is read as a host name, else None."""
     if found := _WILDCARDS.fullmatch(text):
         numbers = found[1].split(b".")
         network = b".".join([*numbers, *[b"0"] * (4 - len(numbers))])
@@ -69,7 +69,7 @@ def _four_numbers_problem(text: bytes) -> Problem:
 
 
 def _prefix_of_netmask(mask: bytes) -> int | None:
-    """Return the prefix length of a netmask; None if it is invalid."""
+    """Return the prefix length of an IPv4 netmask; None if the netmask is invalid."""
     address = parse_address(mask)
     if address is None:
         return None
@@ -78,7 +78,7 @@ def _prefix_of_netmask(mask: bytes) -> int | None:
 
 
 def network_problems(text: bytes, network: Network) -> Iterator[Problem]:
-    """Yield the problems of an entry that is a network."""
+    """Yield the problems of a network entry."""
     if network.prefix == 0:
         yield Problem("lets every client pass", "remove it; --mode=off turns greylisting off")
         return

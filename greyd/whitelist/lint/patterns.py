@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def comment_problem(text: bytes, line: bytes) -> Problem | None:
-    """Return the problem of a pattern that a ``#`` cuts short."""
+    """Return the problem if a pattern contains ``#``, which starts a comment, else None."""
     whole = line.strip()
     if not text.startswith(b"/") or is_pattern(text) or b"/" not in whole[len(text) :]:
         return None
@@ -30,7 +30,7 @@ def comment_problem(text: bytes, line: bytes) -> Problem | None:
 
 
 def flags_problem(text: bytes) -> Problem | None:
-    """Return the problem of a pattern with flags, as Perl has them."""
+    """Return the problem if flags follow a pattern, as in Perl's ``/…/i``, else None."""
     found = re.fullmatch(rb"(/.+/)[a-z]+", text)
     if found is None:
         return None
@@ -50,7 +50,7 @@ _PROBES = {
         b"sales-7@b.vk",
     ),
 }  # fmt: skip
-"""Unrelated names and addresses: a pattern that matches several of them matches too much."""
+"""Unrelated names and addresses: a pattern that matches more than one of them matches too much."""
 
 _PIECE = re.compile(
     rb"(?P<quoted>\\Q.*?(?:\\E|\Z))|(?P<escaped>\\(?:x[0-9a-fA-F]{2}|.))|(?P<class>\[\^?\]?(?:\\.|[^\]\\])*\])"
@@ -61,14 +61,19 @@ _PIECE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A piece of a pattern; the kind is a group of ``_PIECE``."""
+    """A syntactic element of a pattern; ``kind`` is the name of a group of ``_PIECE``."""
 
     kind: str
     text: bytes
 
 
 def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
-    """Yield the problems of a pattern."""
+    """Yield the problems of an entry that is a pattern.
+
+    Args:
+        text: the entry, with its slashes.
+        which: the list, ``clients`` or ``recipients``.
+    """
     pattern = text[1:-1]
     if not pattern:
         return
@@ -146,7 +151,10 @@ def _matches_nothing(pattern: bytes, which: str) -> Problem | None:
 
 
 def _escaped_dots(pieces: Sequence[_Piece]) -> bytes | None:
-    """Return the part of a pattern around an unescaped dot with its dots escaped; None without."""
+    """Return the literal text around an unescaped dot, with its dots escaped.
+
+    None if the pattern has no unescaped dot between literals.
+    """
     for place in range(1, len(pieces) - 1):
         before, here, after = (pieces[place + offset] for offset in (-1, 0, 1))
         if here.kind == "dot" and before.kind in ("literal", "class") and after.kind == "literal":
@@ -163,7 +171,7 @@ def _escaped_dots(pieces: Sequence[_Piece]) -> bytes | None:
 
 
 def _repeated_character(pieces: Sequence[_Piece]) -> bytes | None:
-    """Return a letter or an escaped dot that ``*`` repeats, which hardly anybody means."""
+    """Return the letter or escaped dot before a ``*``, whose author probably meant a wildcard."""
     for before, here in pairwise(pieces):
         is_star = here.kind == "repeat" and here.text == b"*"
         if is_star and (before.kind == "literal" or before.text == rb"\."):
@@ -172,7 +180,7 @@ def _repeated_character(pieces: Sequence[_Piece]) -> bytes | None:
 
 
 def _anchor_problems(pattern: bytes, pieces: Sequence[_Piece], which: str) -> Iterator[Problem]:
-    """Yield the problem of a pattern with so little text that its missing anchors matter."""
+    """Yield the problem if a pattern needs more text or anchors to match only what is meant."""
     words = [piece.text for piece in pieces if piece.kind in ("literal", "quoted")]
     letter_count = sum(map(len, words))
     is_anchored = pattern.startswith(b"^")

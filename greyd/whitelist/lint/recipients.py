@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def recipient_problems(text: bytes, line: bytes) -> Iterator[Problem]:
-    """Yield the problems of an entry; ``line`` is the whole line, with its comment."""
+    """Yield the problems of a recipient entry; ``line`` is the whole line with its comment."""
     if is_pattern(text):
         yield from pattern_problems(text, RECIPIENTS)
     elif problem := comment_problem(text, line) or flags_problem(text):
@@ -53,10 +53,10 @@ def _single_word_problem(text: bytes) -> Problem:
 
 
 def _address_problems(text: bytes) -> Iterator[Problem]:
-    """Yield the problem of ``user@domain`` or ``user@``; at most one."""
+    """Yield the problem of an entry ``user@domain`` or ``user@``, if it has one."""
     user, _, domain = text.rpartition(b"@")
     if problem := non_ascii_problem(domain) if domain else None:
-        # Only a note: with SMTPUTF8 the sender may write the domain like this.
+        # Only a note: with SMTPUTF8 a sender may use this form of the domain.
         remedy = problem.remedy.replace("write ", f"write {display_text(user)}@", 1)
         yield replace(problem, remedy=remedy, severity=NOTE)
     elif domain in (b"*", b"*.*"):

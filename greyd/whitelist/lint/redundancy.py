@@ -1,4 +1,4 @@
-"""Finds entries that another entry makes redundant."""
+"""Finds redundant entries: those that another entry of the list covers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def redundant_entries(
     entries: Iterable[WhitelistEntry], which: str
 ) -> Iterator[tuple[WhitelistEntry, WhitelistEntry]]:
-    """Yield each redundant entry, with the entry that covers it."""
+    """Yield each redundant entry together with the entry that covers it."""
     patterns, networks, rest = [], [], []
     for entry in entries:
         if is_pattern(entry.text):
@@ -75,7 +75,7 @@ def _covered_names(
 
 
 def _covering_texts(text: bytes, which: str) -> Iterator[bytes]:
-    """Yield the entries that would cover this one."""
+    """Yield the texts of broader entries that would cover this one."""
     user, at, domain = text.rpartition(b"@")
     if which == RECIPIENTS and at:
         plain = user.partition(b"+")[0]

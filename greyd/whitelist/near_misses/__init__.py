@@ -1,1 +1,1 @@
-"""Entries that do not match a client or recipient but nearly do, and why not."""
+"""Finds whitelist entries that nearly match a client or recipient, and the reasons."""

@@ -1,4 +1,4 @@
-"""Why a client entry nearly matches."""
+"""The reasons why a client entry nearly matches a client."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 def client_reason(text: bytes, seen: ClientAttributes) -> MismatchReason | None:
-    """Return why an entry nearly matches a client; None where it does not nearly match."""
+    """Return the reason why an entry does not match a client that its author may have meant.
+
+    None if it is unlikely that the author meant this client.
+    """
     if text.startswith(b"/"):
         return _client_pattern(text, seen)
     if network := network_of_entry(text):
@@ -68,7 +71,7 @@ def _network_reason(
             Likelihood.NOTATION,
             f"is read as {text.decode()}.0.0/24; {text.decode()}.0.0/16 would match",
         )
-    # Neighbours share a network of the size that one provider's mail servers often share.
+    # Neighbours share a /24 (IPv4) or /56 (IPv6), as the mail servers of one provider often do.
     free = 8 if network.bits == 32 else 72
     if network.number >> free == address.number >> free:
         return MismatchReason(
@@ -82,7 +85,7 @@ _LEADING_BYTES = re.compile(rb"((?:[0-9]{1,3}\.){1,3})[0-9*./-]*")
 
 
 def _network_like(text: bytes, address: Address) -> MismatchReason | None:
-    """Return why text that resembles a network but is read as a name does not match."""
+    """Return the reason if text is read as a name but begins with the client's address."""
     found = _LEADING_BYTES.fullmatch(text)
     if found is None or not address.text.startswith(found[1]) or address.bits != 32:
         return None

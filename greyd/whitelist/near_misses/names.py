@@ -1,4 +1,4 @@
-"""Why a name nearly matches."""
+"""The reasons why a host name or domain nearly matches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from greyd.whitelist.near_misses.reasons import Likelihood, MismatchReason, disp
 
 
 def plain_name(text: bytes) -> bytes:
-    """Return a name without the marks of other notations around it."""
+    """Return the plain name in an entry: without URL scheme, port, wildcard, quotes or brackets.
+
+    An internationalised name is returned in ASCII; the result is empty if it has no such form.
+    """
     name = re.sub(rb"^[a-z][a-z0-9+.-]*://", b"", text.lower())
     name = re.sub(rb"[:/].*", b"", name) if name.count(b":") < 2 else name
     name = name.strip(b"[]<>\"',;").lstrip(b"*.@").rstrip(b".")
@@ -24,7 +27,7 @@ def plain_name(text: bytes) -> bytes:
 
 
 def related_reason(entry: bytes, name: bytes) -> MismatchReason | None:
-    """Return how an entry is related to a name that it does not match."""
+    """Return the reason why an entry does not match a related name; None for an unrelated one."""
     if entry.endswith(b"." + name):
         return MismatchReason(
             Likelihood.RELATED_NAME,
@@ -59,7 +62,7 @@ def _typo(entry: bytes, name: bytes) -> MismatchReason | None:
 
 
 def is_one_letter_apart(one: bytes, other: bytes) -> bool:
-    """Whether the names differ by one added, missing or different letter."""
+    """Whether two names differ by exactly one added, missing or different character."""
     if abs(len(one) - len(other)) > 1 or one == other:
         return False
     short, long = sorted((one, other), key=len)

@@ -1,4 +1,4 @@
-"""Why a pattern nearly matches."""
+"""The reasons why a pattern nearly matches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def compile_or_none(pattern: bytes) -> Search | None:
-    """Return the search of a pattern; None where it is invalid."""
+    """Return a function that searches for a pattern; None if the pattern is empty or invalid."""
     try:
         return compile_search(pattern) if pattern else None
     except re2.error:
@@ -29,7 +29,7 @@ def compile_or_none(pattern: bytes) -> Search | None:
 
 
 def pattern_reason(text: bytes, name: bytes) -> MismatchReason | None:
-    """Return why a pattern does not match a name that a similar pattern matches."""
+    """Return the difference to a similar pattern that matches the name; None without one."""
     if not name:
         return None
     for likelihood, pattern, difference in _pattern_variants(text):
@@ -40,7 +40,7 @@ def pattern_reason(text: bytes, name: bytes) -> MismatchReason | None:
 
 
 def _pattern_variants(text: bytes) -> Iterator[tuple[Likelihood, bytes, str]]:
-    """Yield similar patterns, each with its likelihood and the difference."""
+    """Yield similar patterns, each with its likelihood and a text about the difference."""
     if not is_pattern(text):
         body = text[1:]
         if found := re.fullmatch(rb"(.+)/[a-z]+", body):

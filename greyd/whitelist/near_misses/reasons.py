@@ -1,4 +1,4 @@
-"""Near misses and the reasons for them."""
+"""Near misses and their reasons."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NearMiss:
-    """An entry that nearly matches."""
+    """A whitelist entry that nearly matches."""
 
     file: str
     line: int
     text: bytes
     why: str
-    """Why it does not match."""
+    """The reason why it does not match."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientAttributes:
-    """The names and addresses that a client comes with."""
+    """The attributes of a client with which entries are compared."""
 
     name: bytes
-    """The name that Postfix has confirmed; ``unknown`` without one."""
+    """The name that resolves back to the client's address; ``unknown`` without one."""
     address: Address | None
     other_names: tuple[bytes, ...] = ()
-    """The address's further names in DNS, which are not confirmed."""
+    """Further names in the PTR records of the address, which do not resolve back to it."""
     helo: bytes = b""
     sender: bytes = b""
 
 
 class Likelihood(IntEnum):
-    """How likely it is that the author meant this client or recipient; the likeliest first."""
+    """The kinds of near misses, in the order of how likely the author meant the client."""
 
     NOTATION = 0
-    """The entry means it, but is written in a way that does not match."""
+    """The entry names the client or recipient in a notation that does not match."""
     UNCONFIRMED_NAME = 1
     OTHER_ATTRIBUTE = 2
     """The entry matches an attribute that whitelists ignore."""
@@ -50,12 +50,12 @@ class Likelihood(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class MismatchReason:
-    """Why an entry does not match."""
+    """The reason why an entry does not match, for a message."""
 
     likelihood: Likelihood
     text: str
 
 
 def display_name(name: bytes) -> str:
-    """Return a name as text, shortened."""
+    """Return a name as text for a message, at most 100 bytes of it."""
     return name[:100].decode("ascii", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Why a recipient entry nearly matches."""
+"""The reasons why a recipient entry nearly matches a recipient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from greyd.whitelist.near_misses.reasons import Likelihood, MismatchReason, disp
 
 
 def recipient_reason(text: bytes, recipient: bytes, sender: bytes) -> MismatchReason | None:
-    """Return why an entry nearly matches a recipient; None where it does not."""
+    """Return the reason why an entry does not match a recipient that its author may have meant.
+
+    None if it is unlikely that the author meant this recipient.
+    """
     if text.startswith(b"/"):
         return _recipient_pattern(text, recipient, sender)
     lower, wanted = text.lower(), recipient.lower()

@@ -1,7 +1,7 @@
-"""Finds whitelist entries that do not match a client or recipient but nearly do, and says why not.
+"""Finds whitelist entries that nearly match a client or recipient, and the reasons.
 
-Most entries that surprise their author are written in another notation, for another name than the
-one that counts, or are in the other list. Pure, but too slow for requests: it inspects each entry.
+Typical near misses are entries in another notation, for a name that whitelists ignore, or in the
+wrong list. The search does no I/O, but inspects every entry, which is too slow for requests.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 MAX_NEAR_MISSES = 10
-"""The number of near misses to return, the likeliest first."""
+"""Maximum number of near misses to return."""
 
 _MAX_SKIPPED_LINES = 100
 
@@ -36,7 +36,7 @@ _MAX_SKIPPED_LINES = 100
 def near_misses_for_client(
     clients: Sequence[WhitelistFile], recipients: Sequence[WhitelistFile], seen: ClientAttributes
 ) -> list[NearMiss]:
-    """Return the entries that nearly let a client pass, the likeliest first."""
+    """Return the entries that nearly match a client, the likeliest first."""
     found = list(_skipped(clients, _client_words(seen.name, seen.address)))
     other = ClientWhitelist(recipients).match(seen.name, seen.address)
     if other is not None and seen.name != b"unknown":
@@ -53,7 +53,7 @@ def near_misses_for_recipient(
     recipient: bytes,
     sender: bytes,
 ) -> list[NearMiss]:
-    """Return the entries that nearly let mail to a recipient pass, the likeliest first."""
+    """Return the entries that nearly match a recipient, the likeliest first."""
     found = list(_skipped(recipients, {recipient.lower()}))
     other = RecipientWhitelist(clients).match(recipient)
     if other is not None:
@@ -85,7 +85,7 @@ def _rank(found: tuple[MismatchReason, WhitelistEntry]) -> tuple[int, str, int]:
 
 
 def _client_words(name: bytes, address: Address | None) -> set[bytes]:
-    """Return the words of which a line for this client would contain one."""
+    """Return words that indicate a line for this client: its name, organisation and address."""
     words = {name.lower(), organisation_of(name.lower()), address.text if address else b""}
     return words - {b"", b"unknown"}
 
@@ -93,7 +93,7 @@ def _client_words(name: bytes, address: Address | None) -> set[bytes]:
 def _skipped(
     sources: Iterable[WhitelistFile], words: Iterable[bytes]
 ) -> Iterator[tuple[MismatchReason, WhitelistEntry]]:
-    """Yield skipped lines that contain one of the words."""
+    """Yield lines that the matcher skips and that contain one of the words, with the reason."""
     for source in sources:
         diagnostics: list[Diagnostic] = []
         for _ in parse_entries(source, diagnostics):
