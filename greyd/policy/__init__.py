@@ -1,1 +1,1 @@
-"""One request's way: from the bytes that Postfix sends to the reply."""
+"""Processes a policy request: parses it, decides on it, and renders the reply."""

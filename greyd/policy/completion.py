@@ -1,8 +1,8 @@
 """Coroutines that await callbacks, without an event loop.
 
-A request waits for at most two callbacks: that of the evidence collector and that of the store. A
-task and two futures of asyncio for each request would cost more than the rules themselves, so the
-policy's coroutine is resumed directly by the callback that it waits for.
+A request waits for at most two callbacks: one from the evidence collector, one from the store. An
+asyncio task with two futures for each request would cost more than the rules. Therefore the
+callback itself resumes the policy's coroutine.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _PENDING: Any = object()
 
 
 class Completion(Generic[Result]):
-    """An awaitable that one call of ``complete`` ends, for a coroutine that ``run`` runs.
+    """An awaitable for coroutines that ``run`` runs; a single call of ``complete`` completes it.
 
-    The call may come before the ``await``, from within the function that takes the callback.
+    ``complete`` may be called before the coroutine awaits the completion.
     """
 
     __slots__ = ("_error", "_result", "resume")
@@ -31,20 +31,20 @@ class Completion(Generic[Result]):
         self._result = _PENDING
         self._error: Exception | None = None
         self.resume: Callable[[], object] | None = None
-        """Resumes the coroutine that waits; set by ``run``."""
+        """Resumes the waiting coroutine; ``run`` sets it."""
 
     def complete(self, result: Result | None, error: Exception | None = None) -> None:
-        """Resume the coroutine with ``result``, or raise ``error`` in it."""
+        """Resume the waiting coroutine with ``result``, or raise ``error`` in it."""
         self._result = result
         self._error = error
         if self.resume is not None:
             self.resume()
 
     def __await__(self) -> Generator[Completion[Result], None, Result]:
-        """Wait for ``complete``.
+        """Wait for ``complete`` and return its result.
 
         Raises:
-            Exception: the error that ``complete`` was given.
+            Exception: the error passed to ``complete``.
         """
         if self._result is _PENDING:
             yield self
@@ -58,12 +58,12 @@ def run(
     succeeded: Callable[[Result], object],
     failed: Callable[[Exception], object],
 ) -> None:
-    """Run a coroutine that awaits only ``Completion``, up to the first one that is pending.
+    """Run a coroutine until it awaits a pending ``Completion``, which then resumes it.
 
     Args:
-        coroutine: what to run; the completion that it waits for resumes it.
-        succeeded: gets what it returns.
-        failed: gets the exception that it raises.
+        coroutine: the coroutine; it may await no other awaitables.
+        succeeded: called with the coroutine's result.
+        failed: called with the exception that the coroutine raises.
     """
     try:
         completion = coroutine.send(None)
@@ -73,8 +73,8 @@ def run(
         failed(error)
         return
     else:
-        # Not a closure that refers to itself: only the garbage collector would free such a cycle,
-        # and with it the request and everything that belongs to it.
+        # A partial instead of a closure that refers to itself: only the garbage collector would
+        # free such a cycle, and with it the request's objects.
         completion.resume = partial(run, coroutine, succeeded, failed)
         return
     succeeded(result)

@@ -1,4 +1,4 @@
-"""Polls the control record: what an administrator has set for all servers on a store."""
+"""Polls the control record, an administrator's settings for all servers that share a store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLL_SECONDS = 1.0
 
 
 class ControlPoller:
-    """Reads the control record every ``POLL_SECONDS``, and puts it in force in the policy."""
+    """Reads the control record every ``POLL_SECONDS``, and applies it to the policy."""
 
     def __init__(
         self, settings: Settings, store: TransactionalStore, policy: Policy, observers: Observers
@@ -34,12 +34,12 @@ class ControlPoller:
         self._policy = policy
         self._observers = observers
         self.control = Control()
-        """The record as it was last read."""
+        """The record from the last successful poll."""
         self._last_observed: int | None = None
-        """The number of the last act that the observers have; None before the first poll."""
+        """The number of the last action passed to the observers; None before the first poll."""
 
     async def poll_at_start(self) -> None:
-        """Poll before the first request; an error does not keep the server from starting."""
+        """Poll once before the first request. Observes an error instead of raising it."""
         try:
             await self.poll()
         except Exception as error:  # noqa: BLE001 - whatever the record holds, mail is answered
@@ -53,8 +53,8 @@ class ControlPoller:
             await self.poll()
 
     async def poll(self) -> None:
-        """Read the record once; while the store is away, the last record stays in force."""
-        # The circuit breaker reports the error, as any error of the store.
+        """Read and apply the record; if the store does not answer, the last one stays in force."""
+        # The circuit breaker reports all errors of the store.
         with contextlib.suppress(StoreError):
             self.control = await self._store.transact([CONTROL_KEY], _read)
         self._put_in_force(int(self._policy.clock.now()))
@@ -76,7 +76,7 @@ class ControlPoller:
         return f"{until}, by {mode.by} at {_format_time(mode.at)}"
 
     def _observe_acts(self) -> None:
-        """Pass on what commands have done since the last poll; older acts are in older logs."""
+        """Pass the actions since the last poll to the observers; at the first poll, pass none."""
         if self._last_observed is not None:
             for act in self.control.acts:
                 if act.number > self._last_observed:
@@ -87,7 +87,7 @@ class ControlPoller:
 
 
 def _read(remembered: Remembered) -> tuple[Control, Sequence[Change]]:
-    # A rule, as for requests: reading it needs no further rights in Redis.
+    # A rule, as for requests, because a read by another command could need a permission in Redis.
     (text,) = remembered
     return Control.load(text), ()
 

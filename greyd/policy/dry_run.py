@@ -1,7 +1,6 @@
-"""The answer that a server would give to a request, without storing anything.
+"""A dry run: the reply that a server would send to a request, without any change to the store.
 
-The server's own policy decides. Only its surroundings differ: its store is read and never written,
-and its observer keeps the decision.
+The server's own policy decides. Its store is read-only, and its only observer records the decision.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ class Readable(Protocol):
     """A store that a dry run can read."""
 
     async def get(self, key: bytes) -> Record | None:
-        """Return the entry under ``key``."""
+        """Return the entry under ``key``; None without one."""
 
 
 @dataclass
 class DryRun:
-    """The answer to a request, and what it rests on."""
+    """The reply to a request, and the data on which the decision is based."""
 
     reply: bytes | None = None
     """The action of access(5) and its text; None for a request that gets no reply."""
@@ -51,47 +50,47 @@ class DryRun:
     mode: str = ""
     """The mode in force."""
     control: Control = field(default_factory=Control)
-    """What an administrator has set for all servers."""
+    """The content of the control record."""
     now: int = 0
-    """The time in seconds since 1970 that the decision uses."""
+    """The time of the decision, in seconds since 1970."""
     records: dict[bytes, Record | None] = field(default_factory=dict)
-    """The entries under the keys that the rules have read."""
+    """The entries that the rules have read, by key; None for a key without an entry."""
 
     @property
     def reason(self) -> Reason | None:
-        """Why it passes or is greylisted; None without a reply."""
+        """The reason why the request passes or is greylisted; None without a reply."""
         return self.event.reason if self.event else None
 
     @property
     def detail(self) -> str:
-        """What the log adds to the reason."""
+        """The text that the log adds to the reason."""
         return self.event.detail if self.event else ""
 
     @property
     def evidence(self) -> Evidence:
-        """What was collected about the client."""
+        """The evidence about the client; ``NO_EVIDENCE`` if none was collected."""
         return (self.event and self.event.evidence) or NO_EVIDENCE
 
     @property
     def evidence_collected(self) -> bool:
-        """Whether evidence was collected at all."""
+        """Whether the policy has collected evidence."""
         return self.event is not None and self.event.evidence is not None
 
     @property
     def decision(self) -> Decision | None:
-        """The decision of the rules; None if none was needed, or the store has failed."""
+        """The decision of the rules; None if an exemption decided, or the store failed."""
         transaction = self.event and self.event.transaction
         return transaction.decision if transaction else None
 
     @property
     def changes(self) -> Sequence[Change]:
-        """What the server would store."""
+        """The changes that the server would store."""
         transaction = self.event and self.event.transaction
         return transaction.changes if transaction else ()
 
     @property
     def store_error(self) -> str:
-        """Why the store could not be read; empty if it could, or was not needed."""
+        """The reason why the store could not be read; empty without an error."""
         error = self.event and self.event.store_error
         return str(error) if error else ""
 
@@ -103,7 +102,7 @@ async def dry_run(
     store: Readable,
     collector: EvidenceCollector | None,
 ) -> DryRun:
-    """Return the answer that a server with these settings would give now."""
+    """Return the reply that a server with these settings would send to the request now."""
     result = DryRun()
     read_only = _ReadOnlyStore(store, result.records)
     policy = Policy(settings, whitelists, read_only, Observers(_Recorder(result)), collector)
@@ -118,7 +117,7 @@ async def dry_run(
 
 
 class _Recorder(Observer):
-    """Keeps the decision."""
+    """Records the decision."""
 
     def __init__(self, result: DryRun) -> None:
         self._result = result
@@ -128,7 +127,7 @@ class _Recorder(Observer):
 
 
 class _ReadOnlyStore(TransactionalStore):
-    """Runs rules on the entries of a store, keeps what they have read, and stores nothing."""
+    """Runs rules on the entries of a store, records the entries, and discards the changes."""
 
     def __init__(self, store: Readable, records: dict[bytes, Record | None]) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""What the policy tells its observers about each request."""
+"""The events that the policy passes to its observers."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ if TYPE_CHECKING:
     from greyd.whitelist.entries import WhitelistEntry
 
 WHITELIST_OF_REASON = {Reason.CLIENT_WHITELIST: CLIENTS, Reason.RECIPIENT_WHITELIST: RECIPIENTS}
-"""Which whitelist the entry of an exempted request belongs to."""
+"""The whitelist of the entry that exempts a request, by the request's reason."""
 
 
 class Transaction(NamedTuple):
-    """What a request's rule has read in the store, decided, and stored.
+    """A request's transaction on the store: keys, records, decision and changes.
 
-    A tuple like ``DecisionEvent``, for the same reason.
+    A tuple, because nearly every request creates one.
     """
 
     keys: Sequence[bytes]
     remembered: Remembered
-    """The records under ``keys``, in their order."""
+    """The records under ``keys``, in the same order."""
     decision: Decision | None
-    """None for outbound mail, of which only the correspondence is stored."""
+    """None for outbound mail, which only stores the correspondence."""
     changes: Sequence[Change]
 
 
 class DecisionEvent(NamedTuple):
-    """One answered request: what was decided, why, and how long it took.
+    """An answered request: the decision, its reason, and the time that it took.
 
-    A tuple, because every request creates one: a frozen dataclass of these fields takes four times
-    as long to create.
+    A tuple: every request creates one, and a frozen dataclass with 13 fields takes more than four
+    times as long to create.
     """
 
     request: Request
     reason: Reason
-    """Why, and with it the action: ``reason.action``."""
+    """The reason; ``reason.action`` is the decision."""
     seconds: float
-    """From the request to its reply."""
+    """The time from the request to the reply."""
     reply: bytes = DUNNO
-    """The action of access(5) and its text, as sent to Postfix."""
+    """The action of access(5) with its text, as sent to Postfix."""
     detail: str = ""
-    """What the log adds to the reason."""
+    """The text that the log adds to the reason."""
     delay_seconds: int | None = None
-    """How long the mail has waited, if the reply adds the header."""
+    """How long the mail has waited, if the reply adds the header; else None."""
     waited_seconds: int | None = None
-    """How long the mail has waited, if it passes for the first time."""
+    """How long the mail has waited, if it passes for the first time; else None."""
     whitelist_entry: WhitelistEntry | None = None
-    """The entry that exempts the client or the recipient."""
+    """The entry that exempts the client or the recipient, if one does."""
     evidence: Evidence | None = None
-    """What was collected about the client; None if nothing was."""
+    """The evidence about the client; None if none was collected."""
     transaction: Transaction | None = None
-    """What was read and stored; None if the store was not needed, or has failed."""
+    """The transaction on the store; None if the request needed none, or the store failed."""
     store_seconds: float | None = None
-    """How long the store took; None if it was not needed."""
+    """The time that the store took; None if the request did not need it."""
     store_error: StoreError | None = None
-    """Why the store has failed."""
+    """The error, if the store failed."""

@@ -1,8 +1,8 @@
-"""Observers of a server's events: the log, metrics, whitelist hits, a dry run, a simulation.
+"""Observers of a server's events: log, metrics, whitelist hits, dry run, simulation.
 
-Replies come first. Decisions made in one turn of the event loop are collected, and observed when
-their replies are on the way. All other events are observed at once, after the decisions before
-them, so each observer gets all events in order.
+Replies have priority: the decisions of one turn of the event loop are collected, and passed to the
+observers after their replies have been sent. All other events are passed at once, but after the
+decisions collected before them. So each observer gets all events in order.
 """
 
 # ruff: noqa: ARG002 - an observer ignores the events that it does not define
@@ -21,30 +21,33 @@ if TYPE_CHECKING:
 
 
 class Observer(Protocol):
-    """Follows what happens in a server; an observer ignores the events that it does not define.
+    """Observes a server's events. The methods here do nothing; an observer overrides some of them.
 
     All methods are called on the event loop's thread.
     """
 
     def decided(self, events: Sequence[DecisionEvent]) -> None:
-        """Observe answered requests, in the order of their answers."""
+        """Observe answered requests, in the order of their replies."""
         return
 
     def auto_whitelisted(
         self, request: Request, decision: Decision, evidence: Evidence | None
     ) -> None:
-        """Observe that a client or an identity is auto-whitelisted; its decision comes next."""
+        """Observe that a decision makes a client or an identity auto-whitelisted.
+
+        The ``DecisionEvent`` of the request follows.
+        """
         return
 
     def unanswered(self, request: Request) -> None:
-        """Observe a request that gets no reply, because it is not one for a policy server."""
+        """Observe a request without a reply: its ``request`` is not ``smtpd_access_policy``."""
         return
 
     def protocol_error(self, message: str, data: bytes) -> None:
-        """Observe input that is not the policy protocol.
+        """Observe input that violates the policy protocol.
 
         Args:
-            message: what is wrong, and what greyd does about it.
+            message: the fault, and how greyd reacts to it.
             data: the input, or its beginning; may be empty.
         """
         return
@@ -53,14 +56,18 @@ class Observer(Protocol):
         """Observe an error that only a fault in greyd explains.
 
         Args:
-            part: one of ``greyd.monitoring.metrics.PARTS``.
-            error: the cause.
-            outcome: what happens now, e.g. "starting again in 1 s"; may be empty.
+            part: the part of greyd, one of ``greyd.monitoring.metrics.PARTS``.
+            error: the exception.
+            outcome: the consequence, e.g. "starting again in 1 s"; may be empty.
         """
         return
 
     def store_changed(self, reason: str | None) -> None:
-        """Observe that the store has failed, for ``reason``, or answers again (None)."""
+        """Observe that the store has failed, or answers again.
+
+        Args:
+            reason: why the store has failed; None if it answers again.
+        """
         return
 
     def mode_changed(self, mode: str, reason: str) -> None:
@@ -68,35 +75,36 @@ class Observer(Protocol):
 
         Args:
             mode: ``on``, ``off`` or ``learn``.
-            reason: until when and by whom, as the log adds it to the mode.
+            reason: the text that the log adds to the mode: until when, and by whom.
         """
         return
 
     def administered(self, description: str) -> None:
-        """Observe what an administrator has done by a command, e.g. released a triplet."""
+        """Observe an administrator's action, e.g. that a command has released a triplet."""
         return
 
 
 class Observers:
-    """Passes each event to all observers, decisions in batches."""
+    """Passes each event to all observers; passes decisions in batches."""
 
     def __init__(self, *observers: Observer) -> None:
-        """Pass events to ``observers``, in their order."""
+        """Pass each event to ``observers``, in this order."""
         self._observers = observers
         self._decisions: list[DecisionEvent] = []
         self._schedule_flush: Callable[[], object] | None = None
 
     def batch(self, schedule_flush: Callable[[], object] | None) -> None:
-        """Collect decisions until ``flush``; None passes each one at once, as at the start.
+        """Set whether decisions are collected in batches; at first they are not.
 
-        ``schedule_flush`` is called with the first decision of a batch, and has to call ``flush``
-        later.
+        Args:
+            schedule_flush: called with no arguments at the first decision of a batch; has to cause
+                a later call of ``flush``. None passes each decision at once.
         """
         self._schedule_flush = schedule_flush
         self.flush()
 
     def decided(self, event: DecisionEvent) -> None:
-        """Pass an answered request, now or with its batch."""
+        """Pass an answered request to the observers, now or with its batch."""
         self._decisions.append(event)
         if self._schedule_flush is None:
             self.flush()
@@ -104,7 +112,7 @@ class Observers:
             self._schedule_flush()
 
     def flush(self) -> None:
-        """Pass the decisions collected so far."""
+        """Pass the collected decisions to the observers."""
         if self._decisions:
             events, self._decisions = self._decisions, []
             for observer in self._observers:
@@ -133,7 +141,7 @@ class Observers:
     def internal_error(self, part: str, error: BaseException, outcome: str = "") -> None:
         """Pass an internal error, see ``Observer``.
 
-        To be called on the event loop's thread; another thread uses ``loop.call_soon_threadsafe``.
+        Call it on the event loop's thread; other threads use ``loop.call_soon_threadsafe``.
         """
         self.flush()
         for observer in self._observers:
@@ -152,7 +160,7 @@ class Observers:
             observer.mode_changed(mode, reason)
 
     def administered(self, description: str) -> None:
-        """Pass what a command has done, see ``Observer``."""
+        """Pass an administrator's action, see ``Observer``."""
         self.flush()
         for observer in self._observers:
             observer.administered(description)

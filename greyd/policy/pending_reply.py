@@ -1,4 +1,4 @@
-"""The reply that one request waits for."""
+"""The pending reply to a request."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ if TYPE_CHECKING:
 
 
 class PendingReply:
-    """A request's reply, which can be sent once: whatever comes after it has no effect.
+    """A reply that can be sent only once: further calls of ``send`` have no effect.
 
-    Several parties may try to answer, e.g. the policy and, after a fault, its caller. The first
-    one wins, so that a connection never sends two replies to one request.
+    After a fault both the policy and its caller may send a reply. A connection must never send two
+    replies to one request.
     """
 
     __slots__ = ("_send",)
 
     def __init__(self, send: Callable[[bytes | None], object]) -> None:
-        """Hand the action to ``send`` when it is known."""
+        """Create a pending reply; ``send`` is called once, with the action or None."""
         self._send: Callable[[bytes | None], object] | None = send
 
     def send(self, action: bytes | None) -> None:
-        """Send the action of access(5) and its text; None closes the request without a reply."""
+        """Send the action of access(5) with its text; None ends the request without a reply."""
         send, self._send = self._send, None
         if send is not None:
             send(action)

@@ -1,4 +1,4 @@
-"""One request's way, from its exemptions to its reply."""
+"""Decides on policy requests: exemptions, evidence, rules, reply."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from greyd.whitelist.matcher import Whitelists
 
 MAX_RECENT_INSTANCES = 10_000
-"""Messages remembered because one of their recipients has brought them the header."""
+"""Number of recent messages to remember whose header was already added for one recipient."""
 
 _REQUIRED = ("client_address", "client_name", "sender", "recipient")
 
@@ -47,14 +47,14 @@ class EvidenceCollector(Protocol):
     def collect(
         self, request: Request, address: Address, found: Callable[[Evidence], None]
     ) -> None:
-        """Call ``found`` once, with what is known by the deadline; never with an error."""
+        """Call ``found`` once, by the deadline at the latest, with the evidence; never an error."""
 
     def close(self) -> None:
-        """Collect nothing more: pending and later calls of ``found`` come at once."""
+        """Stop collecting: call pending and later ``found`` at once, with unsure evidence."""
 
 
 class _Case:
-    """A request on its way, and what has been found out about it so far."""
+    """A request, and the intermediate results of the decision on it."""
 
     __slots__ = (
         "asked_at", "evidence", "request", "started_at", "store_error", "store_seconds",
@@ -83,23 +83,23 @@ class Policy:
         observers: Observers,
         collector: EvidenceCollector | None = None,
     ) -> None:
-        """Answer by ``settings``.
+        """Create a policy.
 
         Args:
-            settings: the server's.
+            settings: the server's settings.
             whitelists: exempt clients and recipients.
-            store: where triplets, clients and identities are remembered.
-            observers: follow each decision.
-            collector: collects evidence about clients, if an option needs it.
+            store: has the records of triplets, clients and identities.
+            observers: get an event for each decision.
+            collector: collects evidence about clients; None if no option needs it.
         """
         self.whitelists = whitelists
-        """In force; a reload replaces it as a whole."""
+        """The whitelists in force; a reload replaces the whole object."""
         self.collector = collector
         """May be set later."""
         self.mode = settings.mode
-        """In force; ``ControlPoller`` changes it."""
+        """The mode in force; ``ControlPoller`` changes it."""
         self.expected = ExpectedMail((), settings)
-        """The mail that passes because somebody expects it; ``ControlPoller`` replaces it."""
+        """The open windows for expected mail; ``ControlPoller`` replaces them."""
         self.clock = SteadyClock()
         """The time that decisions use."""
         self._settings = settings
@@ -111,9 +111,9 @@ class Policy:
         self._instances: LruCache[bool] = LruCache(MAX_RECENT_INSTANCES)
 
     def answer(self, request: Request, reply: PendingReply) -> None:
-        """Answer a request, at once or when evidence and store are known.
+        """Answer a request, either at once or when evidence and records have been fetched.
 
-        ``reply`` gets None if the request is not one for a policy server.
+        ``reply`` gets None if the attribute ``request`` is not ``smtpd_access_policy``.
         """
         case = _Case(request)
         run(self._decide(case), reply.send, lambda error: reply.send(self._fail(case, error)))
@@ -173,7 +173,7 @@ class Policy:
         return False
 
     def _exemption(self, case: _Case, address: Address | None) -> Reason | None:
-        """Return why a request passes whatever is remembered; None if nothing exempts it."""
+        """Return the reason if a request passes without evidence and rules, else None."""
         request = case.request
         if None in (
             request.client_address,
@@ -218,7 +218,7 @@ class Policy:
         return evidence
 
     def _run_rules(self, case: _Case, address: Address) -> Completion[Transaction]:
-        """Let the store run the rules of greylisting on what it remembers of a request."""
+        """Run the rules of greylisting in a transaction on the request's records."""
         request, settings = case.request, self._settings
         evidence = case.evidence or NO_EVIDENCE
         keys = request_keys(
@@ -236,7 +236,7 @@ class Policy:
         return self._transact(case, wanted, rule)
 
     def _store_correspondence(self, case: _Case) -> Completion[Transaction]:
-        """Let the store remember to whom a local user writes."""
+        """Store that a local user has written to this recipient."""
         request, settings = case.request, self._settings
         key = correspondence_key(request.recipient or b"", request.sender or b"", settings)
         changes = [note_correspondence(key, self.now(request), settings)]
@@ -260,7 +260,7 @@ class Policy:
         if not decision.first_pass or self.mode == "learn":
             return self._pass(case, decision.reason)
         waited = decision.waited_seconds
-        # With a delay that depends on the request, mail that need not wait gets no header.
+        # If the delay depends on the request, mail that did not have to wait gets no header.
         wants_header = waited or not self._settings.delay_varies
         if not wants_header or not self._is_first_of_message(case.request):
             return self._pass(case, decision.reason, waited_seconds=waited)
@@ -277,15 +277,14 @@ class Policy:
         return self._finish(case, decision.reason, action, detail)
 
     def _reply_without_store(self, case: _Case) -> bytes:
-        # A full store, unlike one that has failed, does not recover by itself, so deferring would
-        # refuse all new mail.
+        # A full store does not recover by itself, so deferring would refuse all new mail.
         is_full = isinstance(case.store_error, StoreFullError)
         if self._settings.on_store_failure == "pass" or self.mode == "learn" or is_full:
             return self._pass(case, Reason.PASSED_WITHOUT_STORE)
         return self._finish(case, Reason.DEFERRED_WITHOUT_STORE, STORE_AWAY)
 
     def _fail(self, case: _Case, error: Exception) -> bytes:
-        """Let a request pass although a fault in greyd has kept it from being decided."""
+        """Let a request pass after an internal error of greyd, and observe the error."""
         self._observers.internal_error("requests", error, "the mail passes")
         return self._pass(case, Reason.INTERNAL_ERROR)
 
@@ -303,7 +302,7 @@ class Policy:
         delay_seconds: int | None = None,
         waited_seconds: int | None = None,
     ) -> bytes:
-        """Tell the observers of an answer; returns the reply."""
+        """Pass the decision to the observers, and return the reply."""
         self._observers.decided(
             DecisionEvent(
                 case.request,
@@ -323,7 +322,7 @@ class Policy:
         return reply
 
     def _is_first_of_message(self, request: Request) -> bool:
-        """Whether no recipient of this message has brought it the header yet."""
+        """Whether the header has not yet been added to this message for another recipient."""
         if request.instance is None:
             return True
         if self._instances.get(request.instance):
@@ -332,7 +331,7 @@ class Policy:
         return True
 
     def now(self, request: Request) -> int:
-        """Return the time in seconds since 1970 that a decision on the request uses."""
+        """Return the time of the decision on a request, in seconds since 1970."""
         if self._settings.test_time and request.policy_test_time:
             digits = request.policy_test_time
             if digits.isdigit() and len(digits) <= 12:

@@ -1,7 +1,7 @@
-"""Renders a decision as the action that Postfix takes: the text after ``action=``.
+"""Renders a decision as an action of access(5), the text after ``action=`` in a reply.
 
-As in postgrey, the first occurrence of each variable in a text is replaced. Control characters of
-a request become ``?`` in a reply, so that they cannot end it early.
+The first occurrence of each variable in a text is replaced (postgrey's behaviour). Control
+characters from a request become ``?`` in a reply, so that they cannot end the reply early.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DUNNO = b"DUNNO"
 
 STORE_AWAY = b"DEFER_IF_PERMIT 4.3.0 Greylisting is out of order, try again later"
-"""With ``--on-store-failure defer``."""
+"""The action with ``--on-store-failure defer`` while the store does not answer."""
 
 CONTROL_TO_QUESTION_MARK = bytes(
     ord("?") if byte < 0x20 or byte == 0x7F else byte for byte in range(256)
@@ -32,14 +32,14 @@ class Replies:
     action: bytes
     text: bytes
     enhanced: bool
-    """The text begins with an enhanced status code."""
+    """Whether ``text`` begins with an enhanced status code."""
     header: bytes
     version: bytes
     hostname: bytes
 
     @classmethod
     def from_settings(cls, settings: Settings, version: str) -> Replies:
-        """Return the texts of the settings."""
+        """Return the texts from the settings; ``version`` is greyd's, for the header."""
         text = settings.greylist_text.encode()
         return cls(
             action=settings.greylist_action.encode(),
@@ -51,18 +51,20 @@ class Replies:
         )
 
     def greylisted(self, request: Request, missing_seconds: int) -> bytes:
-        """Return the action for mail that has to wait for another ``missing_seconds``."""
+        """Return the action for mail whose delay ends in ``missing_seconds``."""
         domain = (request.recipient or b"").rpartition(b"@")[2]
         text = self.text.replace(b"%s", b"%d" % missing_seconds, 1)
         text = text.replace(b"%r", domain.translate(CONTROL_TO_QUESTION_MARK), 1)
-        # Postfix before 2.3 supports no enhanced status codes, and does not send etrn_domain.
+        # Postfix before 2.3 does not support enhanced status codes, and does not send etrn_domain.
         code = b"4.2.0 " if request.etrn_domain is not None and not self.enhanced else b""
         return b"%b %b%b" % (self.action, code, text)
 
     def prepend_header(self, waited_seconds: int, clock: float) -> bytes:
         """Return the action that adds the header to mail that has waited.
 
-        The header holds ``clock``, in seconds since 1970, as a date in this host's time zone.
+        Args:
+            waited_seconds: how long the mail has waited.
+            clock: the time, in seconds since 1970. The header has it in the host's time zone.
         """
         date = time.strftime("%a, %d %b %Y %H:%M:%S %Z", time.localtime(clock))
         header = self.header.replace(b"%t", b"%d" % waited_seconds, 1)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Request(NamedTuple):
     """The attributes of a policy request that greyd uses, as received; None for an absent one.
 
-    A tuple: every request creates one, and a frozen dataclass of 13 fields takes four times as long
-    to create.
+    A tuple: every request creates one, and a frozen dataclass with 13 fields takes more than four
+    times as long to create.
     """
 
     request: bytes | None = None
