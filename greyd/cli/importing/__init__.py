@@ -1,1 +1,1 @@
-"""``greyd import``: entries of postgrey's, sqlgrey's and other greyd stores."""
+"""``greyd import``: imports entries of postgrey, sqlgrey and other greyd stores."""

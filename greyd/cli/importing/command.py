@@ -78,16 +78,17 @@ async def import_(
 ) -> int:
     """Import the entries of postgrey, sqlgrey or another greyd.
 
-    Mail that has passed there does not wait again here. Entries of this store are merged with the
-    imported ones: a triplet keeps its earliest and latest attempt, a client its greater count. So
-    repeating an import changes nothing, and the server may keep running. Expired entries are left
-    out.
+    Mail that has passed in the source does not wait again. The command merges imported entries with
+    those of this store: a triplet keeps its earliest and latest attempt, a client its greater
+    count. So a repeated import changes nothing, and the server may keep running. Expired entries
+    are left out.
 
-    Postgrey's folder is only read: greyd copies it and recovers the copy with Berkeley DB's own
-    programs (Debian package db5.3-util). Stop postgrey first, or its newest entries are missing.
-    Postgrey's --ipv4cidr, --ipv6cidr, --lookup-by-host and --privacy must equal this server's.
+    The command only reads postgrey's folder: it recovers a copy with Berkeley DB's own programs
+    (Debian package db5.3-util). Stop postgrey first, or its newest entries are missing. Postgrey's
+    --ipv4cidr, --ipv6cidr, --lookup-by-host and --privacy must equal this server's.
 
-    The exit status is 1 if entries could not be read, or are of no use with this server's settings.
+    The exit status is 1 if the command could not read some entries, or this server's settings make
+    some of them useless.
 
     Examples:
 
@@ -106,7 +107,7 @@ async def import_(
         settings,
         key_prefix=settings.key_prefix if from_key_prefix is None else from_key_prefix,
         store_password_file=from_password_file,
-        # This server's credentials must not be sent to another one.
+        # Never send this server's credentials to another server.
         sentinel_user="",
         sentinel_password_file=None,
     )
@@ -150,7 +151,7 @@ async def _import(context: CommandContext, source: ImportSource, counts: ImportC
 
 @contextlib.asynccontextmanager
 async def _open_target(context: CommandContext, *, dry_run: bool) -> AsyncIterator[Store | None]:
-    """Open the server's store; None for a dry run where no store exists yet."""
+    """Open the server's store; yield None in a dry run if the store does not exist yet."""
     if dry_run and _is_absent(context.store_url):
         yield None
         return
@@ -196,7 +197,7 @@ def _print_result(context: CommandContext, source_name: str, counts: ImportCount
 
 
 def _table_rows(counts: ImportCounts) -> dict[str, dict[str, int]]:
-    """Return the counts by kind and column; triplets and clients are always included."""
+    """Return the counts by kind and column; always include triplets and clients."""
     rows = {}
     for kind, name in _PLURALS.items():
         row = {outcome.value: counts.outcomes[kind, outcome] for outcome in ImportOutcome}

@@ -1,4 +1,4 @@
-"""Counts what happened to the entries of an import."""
+"""Counts the entries of an import by outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_EXCERPTS = 5
 
 @dataclass
 class ImportCounts:
-    """Counts of the entries by kind and outcome."""
+    """The counts of an import's entries by kind and outcome."""
 
     settings: Settings
     now: int
@@ -32,11 +32,11 @@ class ImportCounts:
     skipped: Counter[SkippedEntry] = field(default_factory=Counter)
     unreadable_count: int = 0
     excerpts: list[str] = field(default_factory=list)
-    """Of the first unreadable items."""
+    """Excerpts of the first unreadable items."""
     warnings: list[SourceWarning] = field(default_factory=list)
 
     def transactions(self, items: Iterable[ImportItem]) -> Iterator[StoreTransaction]:
-        """Yield the transactions that import the items; count the items that need none."""
+        """Yield the transactions that import the items; count the items that are not imported."""
         for item in items:
             if isinstance(item, ImportedEntry):
                 if is_expired(item.record, self.now, self.settings):
@@ -54,7 +54,7 @@ class ImportCounts:
 
     @property
     def changes(self) -> Counter[EntryKind]:
-        """Entries that were added to the store or changed in it, by kind."""
+        """The numbers of entries that the import added or changed in the store, by kind."""
         changes: Counter[EntryKind] = Counter()
         for (kind, outcome), count in self.outcomes.items():
             if outcome in (ImportOutcome.IMPORTED, ImportOutcome.MERGED):
@@ -63,6 +63,6 @@ class ImportCounts:
 
     @property
     def has_problems(self) -> bool:
-        """Whether entries are missing that another import might bring."""
+        """Whether some entries could not be imported that a repeated import might add."""
         skipped = any(each.is_problem for each in self.skipped)
         return bool(self.unreadable_count or skipped or any(w.is_problem for w in self.warnings))

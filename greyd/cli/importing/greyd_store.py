@@ -1,7 +1,7 @@
 """Converts the entries of another greyd store.
 
-Keys are adapted to this server's settings: its network prefixes, and with ``--privacy`` its hashes.
-A hashed key can only be kept as it is.
+Keys are converted to this server's settings: its network prefixes, and with ``--privacy`` its
+hashes. A key that is already hashed is kept unchanged or skipped.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _HASHED_WITHOUT_KEY = "correspondences: hashed without --privacy-key, and this s
 
 
 def read_records(connection: sqlite3.Connection) -> Iterator[Record]:
-    """Read the entries of a SQLite store, the newest first."""
+    """Yield the entries of a SQLite store, newest first."""
     row = NEWEST
     while (step := entries_before(connection, int(time.time()), row)) is not None:
         row, records = step
@@ -63,7 +63,7 @@ def count_records(connection: sqlite3.Connection) -> int:
 
 
 def convert_record(record: Record, settings: Settings, delay_seconds: int) -> ImportItem:
-    """Convert a record of another store, whose server had a delay of ``delay_seconds``."""
+    """Convert a record of another store; ``delay_seconds`` is the delay of that store's server."""
     kind = kind_of(record.key)
     if is_internal_key(record.key):
         return SkippedEntry(kind, _INTERNAL)
@@ -73,14 +73,14 @@ def convert_record(record: Record, settings: Settings, delay_seconds: int) -> Im
     if value is None:
         return _unreadable(record)
     if isinstance(value, Identity):
-        # A hashed key is the same for clients and identities; the record differs.
+        # Hashed keys of clients and identities look the same; only the record differs.
         kind = EntryKind.IDENTITY
     elif isinstance(value, Triplet):
         value = adapt_to_delay(value, delay_seconds, settings)
     key = _convert_key(record.key, kind, settings)
     if isinstance(key, str):
         return SkippedEntry(kind, key, is_problem=True)
-    # An entry without a time to live gets the one it would have here.
+    # 0: an entry without a time to live gets the one that this server would set.
     return ImportedEntry(kind, (key,), value, record.ttl_seconds or 0)
 
 
@@ -100,7 +100,7 @@ def _parse_value(
 
 
 def _convert_key(key: bytes, kind: EntryKind, settings: Settings) -> bytes | str:
-    """Return the key in this store, or the reason why there is none."""
+    """Return the key in this store as bytes, or the reason why the entry has none as text."""
     if not key.startswith(b"{"):
         return _check_hashed_key(key, settings)
     if kind is EntryKind.CORRESPONDENCE:
@@ -124,7 +124,7 @@ def _convert_triplet_key(key: bytes, settings: Settings) -> bytes:
 
 
 def _check_hashed_key(key: bytes, settings: Settings) -> bytes | str:
-    # Without --privacy-key keys are SHA-1, as postgrey's, except those of correspondences.
+    # Without --privacy-key, keys are SHA-1 as in postgrey, except those of correspondences.
     is_sha256 = settings.privacy_key is not None or key.startswith(b"~")
     digits = _HASH.fullmatch(key)
     is_usable = digits is not None and len(digits[1]) == (
@@ -134,7 +134,7 @@ def _check_hashed_key(key: bytes, settings: Settings) -> bytes | str:
 
 
 def is_same_database(one: str, other: str) -> bool:
-    """Whether two Redis URLs name the same database; two names of one host are not recognised."""
+    """Whether two Redis URLs name the same database; two names of one host count as different."""
     try:
         return _database_of(parse_redis_url(one)) == _database_of(parse_redis_url(other))
     except StoreUrlError:
@@ -145,7 +145,7 @@ _LOOPBACK_NAMES = ("localhost", "::1")
 
 
 def _database_of(url: RedisUrl) -> RedisUrl:
-    """Return a URL reduced to what identifies the database, with one name for the loopback."""
+    """Return a URL with only the parts that identify the database, and one name for loopback."""
     hosts = tuple(
         each._replace(name="127.0.0.1") if each.name in _LOOPBACK_NAMES else each
         for each in url.hosts

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class ImportOutcome(Enum):
-    """What happened to an entry. The values are column heads and JSON keys."""
+    """The outcome of importing an entry. The values are column heads and JSON keys."""
 
     IMPORTED = "imported"
     MERGED = "merged"
-    """The store had an entry under this key; it was updated."""
+    """The import updated an entry that the store already had under this key."""
     UNCHANGED = "unchanged"
     EXPIRED = "expired"
     SKIPPED = "not taken over"
@@ -25,12 +25,12 @@ class ImportOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImportedCorrespondence:
-    """When a local user last wrote to a sender."""
+    """The record of a correspondence: when a local user last wrote to the sender."""
 
     last_written: int
 
     def dump(self) -> bytes:
-        """Return the record's text."""
+        """Return the record in the form that the store has."""
         return b"%d" % self.last_written
 
     @classmethod
@@ -45,25 +45,25 @@ ImportedRecord = Triplet | Client | Identity | ImportedCorrespondence
 
 @dataclass(frozen=True, slots=True)
 class ImportedEntry:
-    """An entry as this server would have stored it."""
+    """An entry in the form in which this server would have stored it."""
 
     kind: EntryKind
     keys: tuple[bytes, ...]
-    """Its keys in this store. More than one if the source's key is ambiguous: no request asks for
-    the wrong ones. All keys have the same hash tag."""
+    """The entry's keys in this store, which have the same hash tag. An ambiguous source key gives
+    several; the wrong ones do no harm, because no request reads them."""
     record: ImportedRecord
     ttl_seconds: int = 0
-    """Remaining time to live in the source; 0: to be computed from the record's times."""
+    """The remaining time to live in the source; 0: compute it from the record's times."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedEntry:
-    """An entry that this server could not use."""
+    """An entry that is not imported because this server could not use it."""
 
     kind: EntryKind
     reason: str
     is_problem: bool = False
-    """Whether a server with other settings could use it."""
+    """Whether a server with other settings could use the entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ ImportItem = ImportedEntry | SkippedEntry | UnreadableItem
 
 @dataclass(frozen=True, slots=True)
 class SourceWarning:
-    """A remark about a whole source."""
+    """A warning about a whole source."""
 
     text: str
     is_problem: bool
-    """Whether entries are missing, or of no use to this server."""
+    """Whether entries are missing, or this server cannot use them."""
 
 
 MAX_EXCERPT_BYTES = 200
-"""Bytes of unreadable data that are kept for the output."""
+"""The maximum size of an excerpt of unreadable data."""

@@ -1,8 +1,8 @@
-"""The rules by which an imported entry is merged with the store's own. Pure.
+"""The rules that merge an imported entry with the store's entry. Pure functions.
 
-The merged triplet has the earliest first attempt, the latest attempt and the earliest pass; the
-merged client or identity the greatest count and the latest time. So imports may come in any order,
-and a repeated import changes nothing.
+A merged triplet has the earliest first attempt, the latest attempt and the earliest pass. A merged
+client or identity has the greatest count and the latest time. So imports may run in any order, and
+a repeated import changes nothing.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 def adapt_to_delay(triplet: Triplet, delay_seconds: int, settings: Settings) -> Triplet:
-    """Return a triplet that has passed here if it has passed in the source.
+    """Adapt a triplet so that it has passed on this server if it has passed in the source.
 
-    ``delay_seconds`` is the source's delay. Where this server's is longer, the first attempt is
-    dated back: mail that has waited once does not wait again.
+    ``delay_seconds`` is the source's delay. If this server's delay is longer, the first attempt is
+    dated back, so that mail that has waited once does not wait again.
     """
     first_seen, last_seen, passed_at = triplet.first_seen, triplet.last_seen, triplet.passed_at
     if passed_at is None:
@@ -48,7 +48,7 @@ def adapt_to_delay(triplet: Triplet, delay_seconds: int, settings: Settings) -> 
 
 
 def is_expired(record: ImportedRecord, now: int, settings: Settings) -> bool:
-    """Whether the server would ignore a record as too old."""
+    """Whether a record is so old that the server would ignore it."""
     if abs(now - _last_time(record)) > settings.max_age_seconds:
         return True
     return (
@@ -114,13 +114,13 @@ def _last_time(record: ImportedRecord) -> int:
 
 
 def _ttl_seconds(record: ImportedRecord, entry: ImportedEntry, now: int, settings: Settings) -> int:
-    """Return a merged record's time to live: the source's where it is known and longer."""
+    """Return a merged record's time to live: this server's, or the source's if longer."""
     if entry.ttl_seconds and record == entry.record:
         return entry.ttl_seconds
     seconds = settings.max_age_seconds
     if isinstance(record, Triplet) and not has_passed(record, settings.delay_seconds, settings):
         seconds = settings.retry_window_seconds
     seconds = max(seconds, 0)
-    # As if the server had written it at its last time; it adds an hour, too.
+    # The time to live if the server had written the record at its last time, plus an hour.
     age_seconds = now - _last_time(record)
     return max(min(max(seconds - age_seconds, 0), seconds) + HOUR, entry.ttl_seconds)

@@ -39,19 +39,19 @@ if TYPE_CHECKING:
 
 
 _BATCH_ENTRIES = 20_000
-"""Entries of another Redis store that are sorted and imported at a time."""
+"""The number of entries of another Redis store that are sorted and imported together."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportSource:
-    """A source of entries."""
+    """An open source, with its entries in batches."""
 
     name: str
     batches: AsyncIterator[Iterable[ImportItem]]
     entry_count: int | None = None
-    """None if it is unknown."""
+    """The number of entries; None if unknown."""
     warnings: Callable[[], Sequence[SourceWarning]] = tuple
-    """To be called after the last batch."""
+    """Returns the warnings about the source; call it after the last batch."""
 
 
 @contextlib.asynccontextmanager
@@ -61,7 +61,7 @@ async def open_source(
     """Open the source that ``SOURCE`` names, with the source's own settings and delay.
 
     Raises:
-        CommandError: it can't be read, or is none of the known kinds.
+        CommandError: the source can't be read, or is of an unknown kind.
         StoreError: the other store can't be opened.
     """
     settings = context.settings
@@ -122,10 +122,10 @@ def _open_local(
 
 
 def _require_file(path: Path) -> None:
-    """Make sure that a path is a regular file: reading a FIFO, e.g., would never end.
+    """Check that a path is a regular file: reading another kind, e.g. a FIFO, may never end.
 
     Raises:
-        CommandError: it is not.
+        CommandError: the path is not a regular file.
     """
     try:
         file_type = kind_of_file(path.stat().st_mode)
@@ -178,10 +178,10 @@ def _sqlite_source(
 
 
 def _is_greyd_store(path: Path) -> bool:
-    """Whether a file is a store of greyd's.
+    """Whether a file is a store that greyd wrote.
 
     Raises:
-        NewerStoreError: it is one that this version can't read.
+        NewerStoreError: a newer version of greyd wrote the store, and this one can't read it.
     """
     try:
         identify(str(path))

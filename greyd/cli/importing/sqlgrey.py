@@ -1,12 +1,13 @@
 """Reads sqlgrey's database from its SQLite file.
 
-Its tables, and what their rows become:
+The tables, and how their rows are imported:
 
-- ``connect``: a waiting triplet.
-- ``from_awl`` and ``domain_awl``: a sender or a sender's domain that passed from a source, to any
-  recipient. greyd has no entry without a recipient, but counts a client's successes. So if the
-  source is an address, each hour in which a sender was added counts as a success of that client.
-  If it is a network, the row is skipped: the other hosts of the network have not passed.
+- ``connect``: each row becomes a waiting triplet.
+- ``from_awl`` and ``domain_awl``: a row is a sender, or a sender's domain, that passed from a
+  source to any recipient. greyd has no entries without a recipient, but counts a client's
+  successes. So if the source is an address, each hour with a new sender counts as a success of that
+  client. If the source is a network, the row is skipped, because the network's other hosts have not
+  passed.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
 TABLES = frozenset({"connect", "from_awl", "domain_awl"})
 
 _UNDEFINED = b"-undef-"
-"""Stands for a missing part of a sender."""
+"""sqlgrey's value for a missing part of a sender."""
 
 _IPV4_NETWORK = re.compile(rb"[0-9]{1,3}(\.[0-9]{1,3}){2}")
 _IPV6_NETWORK = re.compile(rb"[0-9a-f]{4}(:[0-9a-f]{4}){3}")
-"""The network of an EUI-64 address; of other IPv6 sources sqlgrey stores the address."""
+"""The network of an EUI-64 address; for other IPv6 sources, sqlgrey stores the address."""
 
 _NO_RECIPIENT = (
     "senders that sqlgrey knows by a network: greyd has no entries without a recipient; they are"
@@ -54,15 +55,15 @@ _TOO_WIDE = (
 
 
 def count_rows(connection: sqlite3.Connection) -> int:
-    """Return the number of rows that ``read_items`` reads."""
+    """Return the number of rows in the tables that ``read_items`` reads."""
     return sum(
-        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - our names
+        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - constant names
         for table in TABLES
     )
 
 
 def read_items(connection: sqlite3.Connection, settings: Settings) -> Iterator[ImportItem]:
-    """Read all entries."""
+    """Yield an item for each triplet and client in the database."""
     rows = connection.execute(
         "SELECT sender_name, sender_domain, src, rcpt, first_seen FROM connect"
     )
@@ -89,7 +90,7 @@ def _waiting_triplet(row: tuple[object, ...], settings: Settings) -> ImportItem:
 
 
 def _parse_source(source: bytes) -> tuple[Address | None, bool]:
-    """Return a source's address, and whether it is a network's."""
+    """Return the address of a source, and whether the source is a network."""
     if _IPV4_NETWORK.fullmatch(source):
         return parse_address(source + b".0"), True
     if _IPV6_NETWORK.fullmatch(source):
@@ -104,7 +105,7 @@ def _is_too_wide(network: Address, settings: Settings) -> bool:
 
 
 def _client_items(connection: sqlite3.Connection, settings: Settings) -> Iterator[ImportItem]:
-    """Read the sources of mail that passed; all rows of a source come in turn."""
+    """Yield a client for each source that passed; the rows are ordered by source."""
     rows = connection.execute(
         "SELECT src, first_seen, last_seen FROM from_awl UNION ALL"
         " SELECT src, first_seen, last_seen FROM domain_awl ORDER BY 1, 2"
@@ -131,7 +132,7 @@ def _client_items(connection: sqlite3.Connection, settings: Settings) -> Iterato
 
 
 class _SuccessCounter:
-    """Counts a client's successes as greyd would have."""
+    """Counts the successes of a client by greyd's rule: at most one per hour."""
 
     def __init__(self, source: bytes, address: Address) -> None:
         self.source = source
@@ -141,14 +142,14 @@ class _SuccessCounter:
         self._last_seen = 0
 
     def add(self, first: int, last: int) -> None:
-        """Add a sender that passed first and last at these times."""
+        """Add a sender whose first and last passes were at these Unix times."""
         if first - self._last_counted >= COUNT_EVERY:
             self._successes += 1
             self._last_counted = first
         self._last_seen = max(self._last_seen, last)
 
     def entry(self, settings: Settings) -> ImportedEntry:
-        """Return the client's entry."""
+        """Return the client as an entry of this server."""
         key = request_keys(self._address, b"", b"", settings).client
         return ImportedEntry(EntryKind.CLIENT, (key,), Client(self._successes, self._last_seen))
 

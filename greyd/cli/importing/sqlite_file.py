@@ -1,4 +1,4 @@
-"""Opens a SQLite file that is imported."""
+"""Opens the SQLite file of an import's source."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def open_sqlite_file(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a SQLite file read-only; texts are returned as bytes.
+    """Open a SQLite file read-only; the connection returns texts as bytes.
 
     Raises:
-        CommandError: it can't be read, or was changed while it was read.
-        StoreError: it can't be opened.
+        CommandError: the file can't be read, or another program changed it meanwhile.
+        StoreError: the file can't be opened.
     """
     with contextlib.closing(ReadOnlyDatabase(os.path.realpath(path))) as database:
         database.connection.text_factory = bytes
@@ -35,6 +35,6 @@ def open_sqlite_file(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def table_names(connection: sqlite3.Connection) -> set[str]:
-    """Return the names of a file's tables."""
+    """Return the names of the tables in the file."""
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     return {bytes(name).decode(errors="replace") for (name,) in rows}

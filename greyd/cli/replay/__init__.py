@@ -1,1 +1,1 @@
-"""``greyd replay``: what other settings would have done with the mail of a log."""
+"""``greyd replay``: simulates other settings with the mail of a log."""

@@ -1,4 +1,4 @@
-"""``greyd replay``: what other settings would have done with the mail of a log."""
+"""``greyd replay``: simulates other settings with the mail of a log."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ async def replay(
         int, typer.Option(metavar="N", min=0, max=1000, help="Senders in each list.")
     ] = 5,
 ) -> None:
-    """Simulate what other settings would have done with the mail of a log.
+    """Simulate how other settings would have treated the mail of a log.
 
-    The mail is sent again, in simulated time, to a server with today's settings and to one with
-    other settings, each with a store of its own. The results stand side by side: how much mail
-    waits and how long, and how much would be let in that never came back, which is probably spam.
-    The command reads only the settings of the real server, and writes nothing.
+    The command replays the mail, in simulated time, on a server with today's settings and on one
+    with other settings, each with its own store. It shows the results side by side: how much mail
+    waits and for how long, and how much mail would pass that never came back, which is probably
+    spam. It reads only the real server's settings, and writes nothing.
 
-    It reads logs of greyd and postgrey, or of Postfix alone. docs/what-if.md describes how senders
-    are simulated, and the limits of that.
+    It reads logs of greyd and postgrey, or of Postfix alone. docs/what-if.md describes the
+    simulation of senders and its limits.
 
     Examples:
 
@@ -111,7 +111,7 @@ def _duration(option: str, text: str) -> int:
 def _prepare(
     all_settings: Sequence[Settings], warm_up_seconds: int, resolver: Resolver | None
 ) -> tuple[Simulation, list[ReplayEvidenceCollector]]:
-    """Return a simulation, and an evidence collector for each of its servers."""
+    """Return a simulation, and an evidence collector for each simulated server."""
     from greyd.cli.replay.evidence import ReplayEvidenceCollector
     from greyd.cli.replay.simulated_server import SimulatedServer
     from greyd.cli.replay.simulation import Simulation
@@ -130,7 +130,7 @@ def _prepare(
 def _whitelists(
     clients: tuple[Path, ...], recipients: tuple[Path, ...], override: tuple[Path, ...]
 ) -> Whitelists:
-    """Read whitelists; servers with the same files share them.
+    """Read whitelists; cache them, so that servers with the same files share them.
 
     Raises:
         CommandError: a file cannot be read.
@@ -159,7 +159,7 @@ async def _replay(
     collectors: Sequence[ReplayEvidenceCollector],
     statistics: AttemptStatistics,
 ) -> None:
-    """Read the logs, and replay their attempts."""
+    """Read the logs, and replay their attempts in the simulation."""
     from greyd.maillog.attempts import PROGRAMS, attempts_in
     from greyd.maillog.lines import ReadStatistics
     from greyd.maillog.reader import read_lines, total_bytes
@@ -175,7 +175,7 @@ async def _replay_attempts(
     collectors: Sequence[ReplayEvidenceCollector],
     attempts: Iterator[Attempt],
 ) -> None:
-    # Nothing here makes reference cycles, and collecting millions of records takes long.
+    # The simulation makes no reference cycles, and a collection of millions of records is slow.
     gc.disable()
     try:
         while batch := list(islice(attempts, _BATCH)):

@@ -1,7 +1,7 @@
-"""What a simulated server knows of a client: from the log, and with ``--dns`` from DNS.
+"""Collects a simulated server's evidence about clients: from the log, and with ``--dns`` from DNS.
 
-Without DNS, no client is listed, and identities come from confirmed names. But what greyd's own log
-has of a client counts: its identity, signals, a listing.
+Without DNS, no client is on a DNS list, and identities come from confirmed names. In both cases the
+evidence in greyd's own log is added: identity, signals and listings.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from greyd.whitelist.matcher import Whitelists
 
 MAX_CONCURRENT = 100
-"""Clients that are looked up at the same time."""
+"""The number of clients that are looked up concurrently."""
 
 MAX_CACHED = 50_000
 
@@ -37,10 +37,10 @@ _parse = lru_cache(50_000)(parse_address)
 
 
 class ReplayEvidenceCollector:
-    """Collects the evidence that one server would have; each client is looked up once."""
+    """Collects the evidence that one server would have; looks each client up only once."""
 
     def __init__(self, settings: Settings, whitelists: Whitelists, lookup: Lookup | None) -> None:
-        """Use the log alone unless there is a ``lookup``."""
+        """Query DNS with ``lookup``; use only the log if it is None."""
         self._settings = settings
         self._lookup = lookup
         self._collector: DnsEvidenceCollector | None = None
@@ -49,7 +49,7 @@ class ReplayEvidenceCollector:
         self._known: LruCache[Evidence] = LruCache(MAX_CACHED)
 
     def evidence_for(self, attempt: Attempt) -> Evidence:
-        """Return what is known of an attempt's client."""
+        """Return the evidence about the client of an attempt."""
         address = self._collector and _parse(attempt.client_address)
         if self._collector is None or not address:
             return NO_EVIDENCE
@@ -63,7 +63,7 @@ class ReplayEvidenceCollector:
         return self._with_log(attempt, evidence)
 
     async def look_up(self, attempts: Sequence[Attempt]) -> None:
-        """Look clients up in DNS, for ``evidence_for``."""
+        """Look the clients of attempts up in DNS, and cache the evidence for ``evidence_for``."""
         if self._collector is None or self._lookup is None:
             return
         unknown = {key: each for each in attempts if self._known.get(key := _key(each)) is None}
@@ -84,7 +84,7 @@ class ReplayEvidenceCollector:
         self._known.put(key, await found)
 
     def _with_log(self, attempt: Attempt, evidence: Evidence) -> Evidence:
-        """Add what the log has of a client."""
+        """Add the log's facts about a client to the evidence."""
         settings = self._settings
         if attempt.identity and settings.identity and not evidence.identity:
             domain = domain_of(attempt.sender)
@@ -137,7 +137,10 @@ def _set_result(found: asyncio.Future[Evidence], evidence: Evidence) -> None:
 
 
 def _key(attempt: Attempt) -> bytes:
-    """Return what the evidence depends on; SPF macros with the sender's local part are rare."""
+    """Return a cache key for the evidence about a client.
+
+    It omits the sender's local part, since few SPF macros contain it.
+    """
     parts = (
         attempt.client_address,
         attempt.client_name,

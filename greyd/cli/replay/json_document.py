@@ -23,7 +23,7 @@ def as_json(
     changes: Sequence[str],
     differences: LargestDifferences,
 ) -> dict[str, Any]:
-    """Return all of a simulation's result."""
+    """Return the complete result of a simulation as a JSON object."""
     names = [TODAY, OTHER][: len(simulation.results)]
     return {
         "log": {

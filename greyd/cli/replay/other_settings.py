@@ -1,4 +1,4 @@
-"""The settings of ``--with``: which ones affect decisions, and what they need."""
+"""Reads ``--with``: settings must affect decisions, and some need ``--dns``."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def read_other_settings(settings: Settings, changes: Sequence[str], *, dns: bool
     """Return the server's settings with the changes of ``--with``.
 
     Args:
-        settings: those of the server.
-        changes: each as NAME=VALUE.
-        dns: DNS is queried.
+        settings: the server's settings.
+        changes: the values of ``--with``, each NAME=VALUE.
+        dns: whether the simulation queries DNS.
 
     Raises:
         CommandError: a setting does not affect decisions, or has no effect without DNS.
@@ -63,7 +63,7 @@ def read_other_settings(settings: Settings, changes: Sequence[str], *, dns: bool
 
 
 def _without_effect(settings: Settings) -> Iterator[str]:
-    """Yield the settings whose values have no effect without DNS."""
+    """Yield the names of settings whose values have no effect without DNS."""
     if settings.identity == ("spf",):
         yield "identity"
     if set(settings.signals) <= set(_DNS_SIGNALS):
@@ -71,7 +71,7 @@ def _without_effect(settings: Settings) -> Iterator[str]:
 
 
 def print_limits(all_settings: Sequence[Settings], *, dns: bool) -> None:
-    """Print what the simulation cannot know."""
+    """Print the facts about clients that the simulation cannot know."""
     missing = []
     if any(each.dnsbl or each.rhsbl or each.dnswl for each in all_settings):
         missing.append("is on a DNS list")

@@ -1,4 +1,4 @@
-"""The requests that a log's attempts stand for, and the origins of their mail."""
+"""Builds policy requests from a log's attempts, and names the origins of their mail."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from greyd.maillog.attempts import Attempt
 
 _NETWORKS = Settings()
-"""The default networks, /24 and /64, for clients without a name."""
+"""The settings with the default networks, /24 and /64, for clients without a name."""
 
 
 @lru_cache(50_000)
 def origin_name(name: bytes, text: bytes) -> bytes:
-    """Return a name for the origin: the organisation of a client's name, else its network."""
+    """Name a client's origin: the organisation of the client's name, else its network."""
     address = parse_address(text)
     if address is None:
         return text
@@ -35,7 +35,7 @@ def origin_name(name: bytes, text: bytes) -> bytes:
 
 
 def request_for_attempt(attempt: Attempt, now: int) -> Request:
-    """Return the request that Postfix would have sent at a time."""
+    """Return the request that Postfix would have sent for an attempt at time ``now``."""
     path = ClientPath(attempt.client_name, attempt.client_address)
     names = attempt.helo, attempt.reverse_name
     return request_for_client(path, attempt.sender, attempt.recipient, *names, now)
@@ -49,15 +49,15 @@ def request_for_client(
     reverse_name: bytes | None,
     now: int,
 ) -> Request:
-    """Return a request for one mail.
+    """Return the request for a mail from one client.
 
     Args:
-        path: the client.
+        path: the client's name and address.
         sender: the envelope sender.
         recipient: the envelope recipient.
-        helo: the HELO name, if the log has it.
-        reverse_name: the unconfirmed name, if the log has it.
-        now: the simulated time.
+        helo: the HELO name; None if the log does not have it.
+        reverse_name: the client's unconfirmed name; None if the log does not have it.
+        now: the simulated Unix time.
     """
     name = path.name
     known = name not in (b"", b"unknown")
@@ -67,7 +67,7 @@ def request_for_client(
         client_name=name,
         sender=sender,
         recipient=recipient,
-        # Without a HELO name in the log, a client with a confirmed name is assumed to use it.
+        # If the log has no HELO name, assume that a client uses its confirmed name.
         helo_name=helo if helo is not None or not known else name,
         reverse_client_name=name if known else reverse_name or b"unknown",
         policy_test_time=b"%d" % now,

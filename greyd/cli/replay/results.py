@@ -1,4 +1,4 @@
-"""What the simulated servers have done with a log's mail."""
+"""The results of a simulation: per server, per origin of mail, and statistics of waits."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ if TYPE_CHECKING:
 
 
 class SimulationResult:
-    """What one simulated server would have done."""
+    """How one simulated server treated the mail."""
 
     def __init__(self) -> None:
         self.reasons: Counter[Reason] = Counter()
-        """Attempts by reason."""
+        """The number of attempts by reason."""
         self.at_once = 0
-        """Mails that passed in reality, and would have passed without waiting."""
+        """Mails that passed in reality, and pass here at their first attempt."""
         self.waits: list[int] = []
-        """Seconds that the other mails would have waited that passed in reality."""
+        """The wait in seconds of each mail that passed in reality, and passes here after a wait."""
         self.lost = 0
-        """Mails that passed in reality, and that the sender would have given up."""
+        """Mails that passed in reality, but that the sender would give up here."""
         self.kept_out = 0
         """Mails that passed neither in reality nor here."""
         self.let_in = 0
-        """Mails that did not pass in reality, and would have passed here."""
+        """Mails that did not pass in reality, but pass here."""
         self.let_in_at_once = 0
 
     @property
     def attempts(self) -> int:
-        """The number of requests it would have got."""
+        """The number of requests that the server would have received."""
         return sum(self.reasons.values())
 
 
 class OriginDifference:
-    """What an origin's mail gains or loses by the other settings."""
+    """The difference that the other settings make to the mail of one origin."""
 
     __slots__ = ("let_in", "lost", "mails", "waits")
 
     def __init__(self) -> None:
         self.mails = 0
         self.waits = [0, 0]
-        """Total seconds that its mail waited, today and with the other settings."""
+        """Total wait of the mail in seconds: with today's settings, and with the others."""
         self.lost = [0, 0]
         self.let_in = [0, 0]
 
     @property
     def gain(self) -> int:
-        """Seconds that its mail gains; a lost mail counts as ``LIFE_SECONDS``."""
+        """Seconds less that the mail waits; a lost mail counts as ``LIFE_SECONDS``."""
         lost = (self.lost[0] - self.lost[1]) * LIFE_SECONDS
         return lost + self.waits[0] - self.waits[1]
 
     @property
     def weight(self) -> int:
-        """How large the difference is."""
+        """The size of the difference, for sorting; in seconds."""
         return abs(self.gain) + abs(self.let_in[1] - self.let_in[0]) * GIVEN_UP_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class WaitStatistics:
-    """How long mail waited that had to, in seconds."""
+    """Statistics of the waits of mail that did not pass at once, in seconds."""
 
     p50: int
     p90: int
@@ -75,7 +75,7 @@ class WaitStatistics:
 
     @classmethod
     def of(cls, waits: Iterable[int]) -> WaitStatistics | None:
-        """Return the statistics of waits; None without any."""
+        """Return the statistics of waits; None if there are no waits."""
         counts = Counter(waits)
         if not counts:
             return None
@@ -86,18 +86,18 @@ class WaitStatistics:
 
 @dataclass(frozen=True, slots=True)
 class LargestDifferences:
-    """The origins whose mail differs most, by name."""
+    """The origins with the largest differences, each with its name."""
 
     gain: Sequence[tuple[bytes, OriginDifference]]
     lose: Sequence[tuple[bytes, OriginDifference]]
     let_in: Sequence[tuple[bytes, OriginDifference]]
-    """Origins whose mail passes with the other settings, and never came back in reality."""
+    """Origins with mail that passes with the other settings but never came back in reality."""
 
 
 def largest_differences(
     origins: Iterable[tuple[bytes, OriginDifference]], number: int
 ) -> LargestDifferences:
-    """Return up to ``number`` origins of each kind, the largest difference first."""
+    """Return up to ``number`` origins in each list, the largest difference first."""
     everybody = list(origins)
     by_gain = sorted(everybody, key=lambda each: each[1].gain)
     by_spam = sorted(everybody, key=lambda each: each[1].let_in[0] - each[1].let_in[1])

@@ -1,17 +1,18 @@
-"""How the senders of a log's mail behave when they are deferred.
+"""Models how the senders of a log's mail behave when a server defers their mail.
 
 The model, which ``docs/what-if.md`` explains to postmasters:
 
 - A **mail** is the attempts of one sender for one recipient from one origin, until one of them
-  passes. The origin is the organisation of the client's name, else its network. A mail that has not
-  come back for ``GIVEN_UP_SECONDS`` is given up; a later attempt is a new mail.
-- A simulated server gets each attempt of the log, unless it has let that mail pass before: then the
-  sender would not have come again.
-- If a simulated server defers the attempt that passed in reality, the sender retries: it does come
-  back. If its last two intervals were alike, it keeps that interval; else the intervals grow as
-  Postfix's do, from the mail's last one, its origin's first one or Postfix's first one. After
-  ``LIFE_SECONDS`` it gives up.
-- A mail that was given up in reality stays given up.
+  passes. The origin is the organisation of the client's name, else its network. After
+  ``GIVEN_UP_SECONDS`` without an attempt the sender has given the mail up; a later attempt is a new
+  mail.
+- A simulated server receives each attempt of the log, unless it has already let that mail pass:
+  then the sender would not have tried again.
+- If a simulated server defers the attempt that passed in reality, the sender retries. If its last
+  two intervals were about equal, the sender keeps that interval. Otherwise the intervals grow as
+  Postfix's do, starting from the mail's last interval, its origin's first one or Postfix's minimum.
+  After ``LIFE_SECONDS`` the sender gives up.
+- A mail that its sender gave up in reality is not retried.
 """
 
 from __future__ import annotations
@@ -25,30 +26,30 @@ if TYPE_CHECKING:
     from greyd.rules.evidence import Evidence
 
 GIVEN_UP_SECONDS = 6 * 3600
-"""A mail that has not come back for so long is given up; senders' intervals are shorter."""
+"""A sender that has not retried for this time has given the mail up: intervals are shorter."""
 
 LIFE_SECONDS = 5 * 86400
-"""How long a sender retries (RFC 5321, section 4.5.4.1: four to five days)."""
+"""The time for which a sender retries (RFC 5321, section 4.5.4.1: four to five days)."""
 
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 300, 4000
-"""Postfix waits as long as the mail has waited so far, but within these (qmgr(8))."""
+"""Limits of Postfix's interval, which otherwise equals the mail's age (qmgr(8))."""
 
 MIN_PAUSE_AGE_SHARE = 8
 """A sender's interval is at least the mail's age divided by this."""
 
 MAX_PATHS = 256
-"""Addresses that are remembered of an origin."""
+"""The maximum number of client addresses stored for one origin."""
 
 
 class ClientPath(NamedTuple):
-    """The client of an attempt; a tuple, since sets hash one for each attempt."""
+    """The client of an attempt; a tuple for speed: a set hashes one for each attempt."""
 
     name: bytes
     address: bytes
 
 
 class MailOrigin:
-    """How mail of one origin behaves: the addresses it comes from, and when it comes back."""
+    """The behaviour of one origin: the addresses that it sends from, and its retry intervals."""
 
     __slots__ = ("_known", "first_pause", "moved", "paths", "stayed", "turn")
 
@@ -57,11 +58,11 @@ class MailOrigin:
         self._known: set[ClientPath] = set()
         self.first_pause = 0
         self.moved = self.stayed = 0
-        """How often a mail came back from another address, and from the same one."""
+        """The numbers of retries from another address, and from the same address."""
         self.turn = 0
 
     def add_path(self, path: ClientPath) -> None:
-        """Remember an address that mail came from."""
+        """Store a client that the origin sends from; drop the oldest one at ``MAX_PATHS``."""
         if path not in self._known:
             if len(self.paths) == MAX_PATHS:
                 self._known.remove(self.paths.pop(0))
@@ -69,7 +70,7 @@ class MailOrigin:
             self._known.add(path)
 
     def next_path(self, mail: SimulatedMail) -> ClientPath:
-        """Return the client from which a mail would be retried next."""
+        """Return the client that would make the next attempt to deliver a mail."""
         moves = mail.moved if mail.came_back else self.moved > self.stayed
         if not moves or len(self.paths) < 2:
             return mail.path
@@ -78,7 +79,7 @@ class MailOrigin:
 
 
 class SimulatedMail:
-    """A mail, as the log shows it, and when each simulated server let it pass."""
+    """A mail of the log, and its state on each simulated server."""
 
     __slots__ = (
         "began", "came_back", "counts", "evidence", "helo", "last", "moved", "name", "origin",
@@ -97,20 +98,20 @@ class SimulatedMail:
         self.path = ClientPath(first.client_name, first.client_address)
         self.began = self.last = first.when
         self.pause = 0
-        """Seconds between its last two attempts; 0 for a single one."""
+        """Seconds between the mail's last two attempts; 0 after a single attempt."""
         self.steady = False
-        """Whether the last two pauses were about equal."""
+        """Whether the last two intervals were about equal."""
         self.came_back = self.moved = False
         self.counts = True
         self.waits: list[int | None] = [None] * servers
-        """How long each server made it wait, in seconds; None if it has not passed there."""
+        """How long the mail waited on each server, in seconds; None if it has not passed there."""
         self.settled: list[bool] = [False] * servers
-        """Whether each server will get no further attempt."""
+        """For each server, whether no further attempt will follow."""
         self.evidence: Sequence[Evidence] = ()
-        """What each server knew of the client at the last attempt."""
+        """The evidence that each server had about the client at the last attempt."""
 
     def add_attempt(self, attempt: Attempt) -> None:
-        """Add a further attempt of the log."""
+        """Add an attempt of the log, a retry of this mail."""
         path = ClientPath(attempt.client_name, attempt.client_address)
         pause = max(attempt.when - self.last, 1)
         self.steady = 2 * abs(pause - self.pause) < pause
@@ -128,7 +129,7 @@ class SimulatedMail:
             origin.stayed += 1
 
     def next_pause(self, now: int) -> int:
-        """Return the seconds after which its sender retries."""
+        """Return the number of seconds until the sender retries."""
         age = now - self.began
         own = self.pause or self.origin.first_pause or MIN_PAUSE_SECONDS
         return max(

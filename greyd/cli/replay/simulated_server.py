@@ -1,7 +1,7 @@
-"""A simulated server: the server's own policy with other settings, at another time.
+"""A simulated server: the real server's policy, run with given settings in simulated time.
 
-Only the policy's surroundings differ: a store in memory, an observer that keeps the last decision,
-and a collector whose evidence is known already.
+Around the policy are a store in memory, an observer that keeps the last decision, and a collector
+that returns evidence collected before.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     from greyd.whitelist.entries import WhitelistEntry
 
 _KNOWN_FOR_SECONDS = 86400
-"""What was known when the log began is assumed to have begun so long before."""
+"""An entry that the real server had before the log began is given this age at that time."""
 
 KNOWN_BEFORE = frozenset(
     reason for reason in Reason if reason.category in (Category.KNOWN, Category.AUTO_WHITELISTED)
 )
-"""Reasons that depend on what a server remembers."""
+"""Reasons to pass that need an entry in the store."""
 
 
 class SimulatedServer:
-    """One server, in simulated time."""
+    """A server in simulated time, with its own store."""
 
     def __init__(self, settings: Settings, whitelists: Whitelists) -> None:
         """Start with an empty store."""
-        # Plain keys lead to the same decisions as hashes, only faster.
+        # Plain keys give the same decisions as hashed keys, but faster.
         settings = replace(settings, test_time=True, privacy=False, privacy_key=None)
         self.settings = settings
         self._store = _SimulatedStore()
@@ -62,8 +62,8 @@ class SimulatedServer:
 
         Args:
             request: as Postfix sends it, with ``now`` as its ``policy_test_time``.
-            now: the time, in epoch seconds.
-            evidence: what is known of the client.
+            now: the simulated Unix time.
+            evidence: the evidence about the client.
         """
         self._known.evidence = evidence
         self._store.now = now
@@ -71,14 +71,14 @@ class SimulatedServer:
         return self._observer.reason
 
     def learn_outbound(self, request: Request, now: int) -> None:
-        """Learn from outbound mail of a local user."""
+        """Store the correspondence of a local user's outbound mail."""
         user = request._replace(policy_context=b"outbound", sasl_username=b"user")
         self.decide(user, now, NO_EVIDENCE)
 
     # What was known before ----------------------------------------------------------------------
 
     def remembers(self, request: Request, reason: Reason, evidence: Evidence) -> bool:
-        """Return whether the store has an entry by which a request can pass for this reason."""
+        """Return whether the store has the entry with which a request can pass for ``reason``."""
         address, keys = self._keys(request, evidence)
         if address is None or keys is None:
             return True
@@ -90,7 +90,7 @@ class SimulatedServer:
         return not wanted or wanted in self._store.records
 
     def assume_known(self, request: Request, reason: Reason, now: int, evidence: Evidence) -> None:
-        """Store what a server must have known that let a request pass for this reason."""
+        """Store the entry that a server must have had to let a request pass for ``reason``."""
         _, keys = self._keys(request, evidence)
         if keys is None:
             return
@@ -125,7 +125,7 @@ def _ignore(_: bytes | None) -> None:
 
 
 class _KnownEvidence:
-    """A collector that returns evidence that is known already."""
+    """An evidence collector that returns the evidence that it was given."""
 
     evidence: Evidence = NO_EVIDENCE
 
@@ -135,7 +135,7 @@ class _KnownEvidence:
         found(self.evidence)
 
     def close(self) -> None:
-        """Do nothing: no query is under way."""
+        """Do nothing: the collector sends no queries."""
 
 
 class CachingWhitelists(Whitelists):
@@ -147,16 +147,16 @@ class CachingWhitelists(Whitelists):
         self._by_recipient = lru_cache(50_000)(super().match_recipient)
 
     def match_client(self, name: bytes, address: Address | None) -> WhitelistEntry | None:
-        """Return the entry that lets a client pass."""
+        """Return the entry that lets a client pass; None if no entry matches."""
         return self._by_client(name, address)
 
     def match_recipient(self, recipient: bytes) -> WhitelistEntry | None:
-        """Return the entry that lets mail to a recipient pass."""
+        """Return the entry that lets mail to a recipient pass; None if no entry matches."""
         return self._by_recipient(recipient)
 
 
 class _LastReason(Observer):
-    """Keeps the last decision's reason; an internal error ends the simulation."""
+    """Keeps the reason of the last decision; raises internal errors, which ends the simulation."""
 
     def __init__(self) -> None:
         self.reason = Reason.INTERNAL_ERROR
@@ -170,19 +170,19 @@ class _LastReason(Observer):
 
 
 class _SimulatedStore(TransactionalStore):
-    """A store in memory; each time it has doubled, expired entries are removed."""
+    """A store in memory; removes expired entries whenever the number of entries has doubled."""
 
     _MIN_ENTRIES = 10_000
 
     def __init__(self) -> None:
         self.now = 0
         self.records: dict[bytes, tuple[bytes, int]] = {}
-        """Values, and when they expire."""
+        """By key: the value, and the Unix time when it expires."""
         self._max_entries = self._MIN_ENTRIES
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: DoneCallback) -> None:
         records, now = self.records, self.now
-        # The rules check the times themselves, so expired entries need not be left out here.
+        # Expired entries may be returned: the rules themselves check the times.
         found = [records.get(key) for key in keys]
         answer, changes = rule([each and each[0] for each in found])
         for key, value, ttl_seconds in changes:

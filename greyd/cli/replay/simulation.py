@@ -1,4 +1,4 @@
-"""Replays a log's mail on simulated servers; ``sender_model`` says how senders behave."""
+"""Replays a log's mail on simulated servers; ``sender_model`` models the senders."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
     from greyd.rules.request import Request
 
 MAX_ORIGINS = 50_000
-"""Origins whose behaviour is remembered."""
+"""The maximum number of origins whose behaviour is stored."""
 
 MAX_DIFFERENCES = 20_000
-"""Origins whose gains and losses are kept; those with the least are dropped."""
+"""The maximum number of origins with stored differences; the smallest are dropped."""
 
 _UNCHANGEABLE = frozenset({Reason.AUTHENTICATED, Reason.EXPECTED, Reason.MISSING_ATTRIBUTE})
-"""Reasons that no setting changes."""
+"""Reasons that do not depend on any setting."""
 
 
 class Simulation:
-    """Sends a log's mail to simulated servers, the one with today's settings first."""
+    """Replays a log's mail on simulated servers; the first server has today's settings."""
 
     def __init__(self, servers: Sequence[SimulatedServer], warm_up_seconds: int = 0) -> None:
-        """Count only mail that begins ``warm_up_seconds`` after the first."""
+        """Count only mail that begins at least ``warm_up_seconds`` after the log's first attempt."""
         self.servers = servers
         self.results = [SimulationResult() for _ in servers]
         self.origins: dict[bytes, OriginDifference] = {}
         self.first = self.last = 0
-        """Times of the first and the last attempt."""
+        """Unix times of the first and the last attempt."""
         self.attempts = 0
         self.mails = 0
         self.open = 0
-        """Mails whose end is not in the log; they are counted nowhere else."""
+        """Mails that still waited when the log ended; no other figure counts them."""
         self.compared = self.agreed = self.known_before = 0
-        """Decisions of the log; those that today's settings make too; and those that depend on what
-        was known before the log began."""
+        """Numbers of decisions in the log; of those that today's settings make too; and of those
+        that depend on entries from before the log began."""
         self._warm_up = warm_up_seconds
         self._mails: dict[tuple[bytes, bytes, bytes], SimulatedMail] = {}
         self._origins: LruCache[MailOrigin] = LruCache(MAX_ORIGINS)
@@ -62,11 +62,11 @@ class Simulation:
     # The log ------------------------------------------------------------------------------------
 
     def replay(self, attempt: Attempt, evidence: Sequence[Evidence]) -> None:
-        """Replay an attempt; none may be earlier than the one before.
+        """Replay an attempt. Call it in the order of the attempts' times.
 
         Args:
-            attempt: what the log says.
-            evidence: what each server would know of the client.
+            attempt: the next attempt of the log.
+            evidence: for each server, the evidence about the client.
         """
         self.first = self.first or attempt.when
         self.last = attempt.when
@@ -81,7 +81,7 @@ class Simulation:
             self._try(attempt, evidence)
 
     def _try(self, attempt: Attempt, evidence: Sequence[Evidence]) -> None:
-        """Try a mail on each server that has not let it pass."""
+        """Send an attempt to each server that has not yet let its mail pass."""
         mail, is_new = self._mail_of(attempt)
         mail.evidence = evidence
         if mail.counts:
@@ -101,7 +101,7 @@ class Simulation:
             self._passed(mail, now)
 
     def finish(self) -> None:
-        """End the log, and let the senders of waiting mail retry until they give up."""
+        """End the log: let the senders of waiting mail retry until the mail passes or they give up."""
         for mail in self._mails.values():
             if mail.last >= self.last - GIVEN_UP_SECONDS:
                 self.open += mail.counts
@@ -111,7 +111,7 @@ class Simulation:
         self._run_retries(self.last + 2 * LIFE_SECONDS)
 
     def _mail_of(self, attempt: Attempt) -> tuple[SimulatedMail, bool]:
-        """Return the mail of an attempt, and whether it is a new one."""
+        """Return the mail that an attempt belongs to, and whether the mail is new."""
         name = attempt.identity.lower() or origin_name(attempt.client_name, attempt.client_address)
         key = (name, attempt.sender.lower(), attempt.recipient.lower())
         mail = self._mails.get(key)
@@ -132,7 +132,7 @@ class Simulation:
         return mail, True
 
     def _sweep(self, now: int) -> None:
-        """Count what has been given up."""
+        """Remove and count the mails that their senders have given up."""
         over = [mail for mail in self._mails.values() if now - mail.last > GIVEN_UP_SECONDS]
         for mail in over:
             del self._mails[_key(mail)]
@@ -140,10 +140,10 @@ class Simulation:
         self._sweep_at = now + GIVEN_UP_SECONDS // 2
 
     def _assume_known(self, reason: Reason, request: Request, mail: SimulatedMail) -> None:
-        """Store on all servers what the real one must have known when the log began.
+        """Store on all servers the entry that the real server must have had when the log began.
 
-        The server with today's settings decides whether that is needed: if it remembers a reason
-        to pass, the log itself explains the decision.
+        If the server with today's settings already has the entry, do nothing: then an earlier
+        attempt in the log explains the decision.
         """
         today, *_ = self.servers
         if today.remembers(request, reason, mail.evidence[0]):
@@ -168,7 +168,7 @@ class Simulation:
         return reason
 
     def _run_retries(self, until: int) -> None:
-        """Let the senders of waiting mail retry, up to a time."""
+        """Run the scheduled retries up to the time ``until``."""
         retries = self._retries
         while retries and retries[0][0] <= until:
             now, _, place, mail = heapq.heappop(retries)
@@ -181,7 +181,7 @@ class Simulation:
                 self._retry(place, mail, now)
 
     def _retry(self, place: int, mail: SimulatedMail, now: int) -> None:
-        """Schedule the sender's next attempt, unless it gives up."""
+        """Schedule the next attempt, or settle the mail if its sender gives up."""
         at = now + mail.next_pause(now)
         if at > mail.began + LIFE_SECONDS:
             self._settle(place, mail)
@@ -199,7 +199,7 @@ class Simulation:
                 self._settle(place, mail)
 
     def _settle(self, place: int, mail: SimulatedMail) -> None:
-        """Count what a server has done with a mail that passed in reality."""
+        """Count the outcome on one server of a mail that passed in reality."""
         mail.settled[place] = True
         if not mail.counts:
             return
@@ -220,7 +220,7 @@ class Simulation:
                     origin.lost[whose] += each is None
 
     def _gave_up(self, mail: SimulatedMail) -> None:
-        """Count what the servers have done with a mail that did not pass in reality."""
+        """Count the outcomes on all servers of a mail that did not pass in reality."""
         if not mail.counts:
             return
         for result, wait in zip(self.results, mail.waits, strict=True):
@@ -246,7 +246,7 @@ def _key(mail: SimulatedMail) -> tuple[bytes, bytes, bytes]:
 
 
 def _exact_time(attempt: Attempt, mail: SimulatedMail) -> int:
-    """Return the time of a decision: a log's time may be a second off, but its delay is exact."""
+    """Return the time of a decision, from its exact delay: the log's time may be a second off."""
     if attempt.delay_seconds is not None:
         exact = mail.began + attempt.delay_seconds
         if abs(exact - attempt.when) <= 2:
@@ -255,5 +255,5 @@ def _exact_time(attempt: Attempt, mail: SimulatedMail) -> int:
 
 
 def _reason_of(attempt: Attempt) -> Reason | None:
-    """Return the reason that the log has; None if greyd does not have it."""
+    """Return the reason in the log; None if it is not a reason of greyd."""
     return OUTCOMES.get((PASS if attempt.passed else GREYLIST, attempt.reason))

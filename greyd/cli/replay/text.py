@@ -1,4 +1,4 @@
-"""The result of a simulation as tables on the terminal."""
+"""Prints the result of a simulation as tables on the terminal."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 TODAY, OTHER = "today", "other"
 
 _FAITHFUL = 0.9
-"""The part of the log's decisions that today's settings should make too."""
+"""The share of the log's decisions that the simulation of today's settings should repeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A figure of each server."""
+    """A row of a table: one figure for each server."""
 
     name: str
     values: Sequence[int | None]
     format: Callable[[int], str]
 
     def cells(self) -> list[str]:
-        """Return the row's cells; of two servers with their difference."""
+        """Return the cells of the row; for two servers, add their difference."""
         cells = [self.name, *("–" if each is None else self.format(each) for each in self.values)]
         if len(self.values) > 1:
             today, other = self.values
@@ -50,7 +50,7 @@ def print_simulation(
     changes: Sequence[str],
     differences: LargestDifferences,
 ) -> None:
-    """Print all of a simulation's result."""
+    """Print the complete result of a simulation."""
     _print_log(context, simulation, statistics, changes)
     _print_rows(context, _figures(simulation))
     context.print("", "Attempts by decision:")
@@ -155,7 +155,7 @@ def _print_waits(
 
 
 def _mean_wait(origin: OriginDifference, server: int) -> str:
-    """Return an origin's mean wait on one server, and how much mail it loses."""
+    """Format an origin's mean wait on one server, and its number of lost mails."""
     passed = origin.mails - origin.lost[server]
     wait = format_duration(origin.waits[server] / passed) if passed else ""
     lost = f"{origin.lost[server]:,} lost" if origin.lost[server] else ""

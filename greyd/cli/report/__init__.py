@@ -1,1 +1,1 @@
-"""``greyd report``: what the mail log says about greylisting, as text, JSON or a page."""
+"""``greyd report``: reports on greylisting from the mail log, as text, JSON or an HTML page."""

@@ -1,7 +1,7 @@
-"""Adds a log's decisions up to a report.
+"""Builds a report from a log's decisions.
 
-A log may be of any size, so memory is bounded. Totals are exact. If a bound is reached, what
-depends on it is an approximation, which ``LogReport.approximations`` names.
+Memory is bounded, as a log may be of any size. Totals are exact. Figures that have reached a bound
+are approximate, and ``LogReport.approximations`` names them.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 PERCENTS = (50, 75, 90, 95, 99)
 DELAY_BORDERS = (60, 300, 600, 900, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 86400)
-"""Seconds: the classes of delays; one more is above the last."""
+"""Upper limits of the classes of delays, in seconds; one more class is above the last."""
 
 _EXACT_SECONDS = 200_000
-"""Delays up to here, more than two days, are counted by the second."""
+"""Delays below this, more than two days, are exact; longer ones are rounded."""
 
 _BATCH = 2000
 
 
 class ReportBuilder:
-    """Takes the decisions of a log in their order, and adds them up."""
+    """Takes the decisions of a log, ordered by time, and builds the report."""
 
     def __init__(self, settings: Settings, top: int = 10) -> None:
-        """Count by the networks and delays of these settings, for tables of ``top`` rows."""
-        # A log has names, whatever the store has.
+        """Use the networks and delays of the settings; ``top`` is the number of rows per table."""
+        # A log contains names, even if the store contains only hashes.
         settings = replace(settings, privacy=False, privacy_key=None)
         self._due_seconds = settings.delay_seconds + GIVEN_UP_SECONDS
         self._top = top
@@ -69,7 +69,7 @@ class ReportBuilder:
         self._triplets = TripletTracker(self._clients, self._lost, self._pools, self._due_seconds)
 
     def add_all(self, decisions: Iterable[LoggedDecision]) -> None:
-        """Add decisions; what is common to all of them is added up many at a time."""
+        """Add decisions, in batches for speed."""
         left = iter(decisions)
         while batch := list(islice(left, _BATCH)):
             self.requests += len(batch)
@@ -103,7 +103,7 @@ class ReportBuilder:
         self._slots.add(when, kind)
 
     def report(self) -> LogReport:
-        """Return the report; to be called once, at the end of the log."""
+        """Return the report. Call it once, after the last decision."""
         first_contacts = self._triplets.finish(self._first, self._last)
         distinct = {name: counter.result() for name, counter in self._distinct.items()}
         return LogReport(
@@ -128,7 +128,7 @@ class ReportBuilder:
         )
 
     def _approximations(self) -> Iterator[str]:
-        """Yield what is not exact, and why."""
+        """Yield a line for each inexact figure, with the reason."""
         if not self._first:
             yield "without dates, every triplet without a retry counts as never returned"
         elif self._undated:
@@ -163,7 +163,7 @@ def _rounded(delay: int) -> int:
 
 
 def _statistics(delays: Counter[int]) -> DelayStatistics | None:
-    """Return the statistics of delays, given how often each occurred; None without any."""
+    """Return the statistics of delays, given the count of each delay; None if there are none."""
     total = delays.total()
     if not total:
         return None

@@ -1,4 +1,4 @@
-"""Which client a decision belongs to: the organisation of its name, else its network."""
+"""Groups clients: by the organisation of the client's name, else by network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from greyd.maillog.decisions import LoggedDecision
 
 MAX_NAMES = 200_000
-"""Names, and addresses, that are remembered with what they mean."""
+"""The maximum number of cached names, and of cached addresses."""
 
 UNKNOWN_NAMES = (b"", b"unknown")
-"""What Postfix logs for a client whose name DNS does not verify."""
+"""The names that Postfix logs for a client whose name DNS does not verify."""
 
 
 class ClientGroups:
@@ -37,7 +37,7 @@ class ClientGroups:
         return domain
 
     def network(self, address: bytes) -> bytes:
-        """Return the network of an address, as triplets have it; empty for an invalid address."""
+        """Return the network of an address as in triplets' keys; empty for an invalid address."""
         network = self._networks.get(address)
         if network is None:
             if len(self._networks) >= MAX_NAMES:
@@ -48,7 +48,7 @@ class ClientGroups:
         return network
 
     def group(self, decision: LoggedDecision) -> bytes:
-        """Return what a table shows for a client: its organisation, else its network."""
+        """Return the client's group as tables show it: its organisation, else its network."""
         if domain := self.organisation(decision.client_name):
             return domain
         return self.network(decision.client_address) or b"unknown"

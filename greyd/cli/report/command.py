@@ -1,4 +1,4 @@
-"""``greyd report``: what greylisting did, according to the mail log."""
+"""``greyd report``: reports the effects of greylisting from the mail log."""
 
 from __future__ import annotations
 
@@ -63,15 +63,14 @@ def report(
 ) -> int:
     """Report decisions, delays and mail that never came back, from a mail log.
 
-    The report is made from the lines that greyd and postgrey log for each decision. They may stand
-    among other lines, in files of syslog, in the journal (journalctl -o export) or in Docker's
-    logs.
+    The command reads the lines that greyd and postgrey log for each decision, and skips all others.
+    The log may be a syslog file, the journal (journalctl -o export) or a Docker log.
 
-    Mail that was greylisted and never came back is nearly always spam. The report helps to find
-    the few exceptions: it lists first the mail of clients with a verified name, of the sender's
-    own hosts, and of domains whose other mail has passed.
+    Greylisted mail that never came back is nearly always spam. The report helps to find the few
+    exceptions: it first lists the mail of clients with a verified name, of the sender's own hosts,
+    and of domains whose other mail has passed.
 
-    The exit status is 1 if the logs have no decision.
+    The exit status is 1 if the logs contain no decision.
 
     Examples:
 
@@ -120,9 +119,9 @@ def report(
 
 
 def _paths(named: Sequence[str] | None, span: TimeSpan) -> list[str]:
-    """Return the files to read: those that are named, else the usual one.
+    """Return the files to read: the named ones, else the usual log file.
 
-    If the period may begin before the usual file does, its rotated files are read too.
+    With ``--since``, its rotated files that may contain lines of the period are added.
 
     Raises:
         CommandError: no file is named, and the usual ones do not exist.
@@ -148,12 +147,12 @@ def _is_since(path: Path, span: TimeSpan) -> bool:
 
 @dataclass
 class _SkippedDecisions:
-    """Decisions that the report leaves out."""
+    """Numbers of decisions that the report leaves out."""
 
     outside: int = 0
-    """Before ``--since`` or after ``--until``."""
+    """Decisions before ``--since`` or after ``--until``."""
     undated: int = 0
-    """Without a date, where there is a ``--since`` or ``--until``."""
+    """Decisions without a date, if ``--since`` or ``--until`` is given."""
 
 
 def _within(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def as_json(report: LogReport) -> dict[str, Any]:
-    """Return all of a report."""
+    """Return the complete report as a JSON object."""
     contacts = report.first_contacts
     return {
         "first": report.first or None,

@@ -1,4 +1,4 @@
-"""The kinds of decisions that a report tells apart over time."""
+"""The kinds of decisions that a report counts over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from greyd.rules.reasons import OUTCOMES, Category
 
 
 class DecisionKind(IntEnum):
-    """A kind of decision; its value is its place in a list of counts."""
+    """A kind of decision; its value is its index in a list of counts."""
 
     NEW = 0
     """Greylisted: first contact."""
@@ -24,14 +24,14 @@ class DecisionKind(IntEnum):
 
     @property
     def key(self) -> str:
-        """Its name in JSON."""
+        """The name of the kind in JSON."""
         return self.name.lower()
 
 
 GREYLISTED = (DecisionKind.NEW, DecisionKind.EARLY)
 
 EARNED = frozenset({DecisionKind.WAITED, DecisionKind.KNOWN, DecisionKind.AUTO_WHITELISTED})
-"""Passes of mail whose earlier attempts or messages greyd remembers."""
+"""Kinds of passes that earlier attempts or messages in the store allow."""
 
 _BY_CATEGORY = {
     Category.FIRST_CONTACT: DecisionKind.NEW,
@@ -46,12 +46,12 @@ _BY_OUTCOME = {outcome: _BY_CATEGORY[reason.category] for outcome, reason in OUT
 
 
 def kind_of(action: str, reason: str, delay_seconds: int | None) -> DecisionKind:
-    """Return the kind of a logged decision; ``OTHER`` for a reason that greyd does not have.
+    """Return the kind of a logged decision; ``OTHER`` for an unknown reason.
 
     Args:
         action: ``pass`` or ``greylist``.
-        reason: as the log names it.
-        delay_seconds: how long the mail waited, which a log has at its first pass only.
+        reason: the reason in the log.
+        delay_seconds: how long the mail waited; only its first pass has a delay.
     """
     kind = _BY_OUTCOME.get((action, reason), DecisionKind.OTHER)
     if kind is DecisionKind.KNOWN and delay_seconds is not None:

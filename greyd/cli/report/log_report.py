@@ -1,4 +1,4 @@
-"""A report's record: all that its text, its page and its JSON document show."""
+"""The data of a report, for its text, HTML page and JSON document."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DelayStatistics:
-    """How long mail waited that passed for the first time, in seconds."""
+    """Statistics of the waits of mail at its first pass, in seconds."""
 
     count: int
     mean: float
     percentiles: Mapping[int, int]
     longest: int
     classes: Sequence[int]
-    """Mails up to each border of ``DELAY_BORDERS``, above the border before; then all others."""
+    """The number of mails in each class of ``DELAY_BORDERS``; the last class is above them."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstContacts:
-    """The triplets whose first attempt is in the log, by how they ended."""
+    """The triplets whose first attempt is in the log, counted by outcome."""
 
     count: int
     waited: int
@@ -36,9 +36,9 @@ class FirstContacts:
     passed_otherwise: int
     """Passed from another network, or because client, sender or recipient is exempt."""
     never_returned: int
-    """Had enough time to return, and did not."""
+    """Did not return within the time that a sender may take."""
     too_young: int
-    """Not yet decided: first seen too shortly before the end of the log."""
+    """Outcome unknown: first seen too shortly before the end of the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,79 +49,79 @@ class LostMail:
     last: float
     tries: int
     networks: int
-    """Client networks that it came from."""
+    """The number of client networks that the mail came from."""
     client_name: bytes
     client_address: bytes
     sender: bytes
     recipient: bytes
     identity: bytes
     is_verified: bool
-    """DNS verifies the client's name, and the name is not a generic one."""
+    """Whether DNS verifies the client's name, and the name is not a generic one."""
     hints: tuple[str, ...]
-    """Why it may have been wanted."""
+    """Signs that the recipient may have wanted the mail."""
 
     def all_hints(self) -> list[str]:
-        """Return why it may have been wanted, a verified name included."""
+        """Return all signs that the mail may have been wanted, including a verified name."""
         return [*(["verified name"] if self.is_verified else []), *self.hints]
 
 
 @dataclass(frozen=True, slots=True)
 class SenderPool:
-    """A provider that retries from other networks, so that each network waits anew."""
+    """A provider that retries from several networks, each of which has to wait again."""
 
     name: bytes
-    """The registered domain of all its clients' names."""
+    """The registered domain that all its clients' names have in common."""
     mails: int
-    """Pairs of sender and recipient that came from several networks."""
+    """The number of pairs of sender and recipient that came from several networks."""
     max_networks: int
     passed: int
-    """Mails that passed."""
+    """The number of mails that passed."""
     longest_seconds: int
-    """From a first attempt to the pass; 0 if no mail passed."""
+    """The longest time from a first attempt to the pass; 0 if no mail passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogReport:
-    """What a log's decisions add up to."""
+    """All figures of a report."""
 
     first: float
-    """Time of the first decision that has a date; 0 if none has."""
+    """Unix time of the first decision with a date; 0 if none has a date."""
     last: float
     requests: int
     undated: int
     outcomes: Sequence[tuple[tuple[str, str], int]]
-    """Action and reason, and how often; the most frequent first."""
+    """Pairs of action and reason with their counts, the most frequent first."""
     clients: DistinctCount
     senders: DistinctCount
     recipients: DistinctCount
     first_contacts: FirstContacts
     delays: DelayStatistics | None
     due_seconds: int
-    """How long after its first attempt a mail counts as lost."""
+    """The time after its first attempt from which a mail counts as lost."""
     lost: Sequence[LostMail]
-    """The most likely wanted first."""
+    """Lost mail, the most likely to have been wanted first."""
     lost_verified: int
-    """Lost triplets of clients with a verified name, also those not in ``lost``."""
+    """The number of all lost triplets of clients with a verified name, even if not in ``lost``."""
     lost_domains: Sequence[Total]
     lost_recipients: Sequence[Total]
     waits: Sequence[Total]
-    """Waits by client, the longest total first."""
+    """The waits of each client, the longest total first."""
     early: Sequence[Total]
-    """Early retries by client, the most first."""
+    """The early retries of each client, the highest count first."""
     pools: Sequence[SenderPool]
     slots: Sequence[TimeSlot]
-    """Quarters of an hour that have a decision."""
+    """The quarters of an hour that contain a decision."""
     approximations: Sequence[str]
-    """What is not exact, and why."""
+    """A line for each inexact figure, with the reason."""
 
     def greylisted(self) -> int:
-        """Return how many requests were greylisted."""
+        """Return the number of greylisted requests."""
         return sum(count for (action, _), count in self.outcomes if action == GREYLIST)
 
     def by_hour(self) -> list[TimeSlot]:
-        """Return the decisions by hour of the day, local time; each slot starts at 0."""
+        """Return the decisions by hour of the day, local time; ``start`` of each slot is 0."""
         return [TimeSlot(0, counts) for counts in by_hour_of_day(self.slots)]
 
     def over_time(self, max_count: int, steps: Iterable[int]) -> tuple[int, list[TimeSlot]]:
-        """Return a length in seconds and the slots of that length; see ``time_slots``."""
+        """Return a slot length in seconds, and the slots; see ``time_slots.over_time``."""
         return over_time(self.slots, max_count, steps)

@@ -1,4 +1,4 @@
-"""Mail that never came back, and which of it may have been wanted."""
+"""Counts mail that never came back, and ranks it by how likely it was wanted."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_DOMAINS = 200_000
-"""Domains that are remembered as having passed."""
+"""The maximum number of stored sender domains whose mail has passed."""
 
 _NAME_SCORE, _RETRY_SCORE, _DOMAIN_SCORE, _OWN_HOST_SCORE, _IDENTITY_SCORE = 2, 3, 4, 6, 8
-"""How much each sign that a mail was wanted counts."""
+"""The score of each sign that a mail was wanted."""
 
 
 @dataclass(slots=True)
 class PendingTriplet:
-    """A triplet that waits, linked to those of the same mail from other networks."""
+    """A waiting triplet, linked to the triplets of the same mail from other networks."""
 
     network: bytes
     first: float
@@ -39,7 +39,7 @@ class PendingTriplet:
     other: PendingTriplet | None = None
 
     def all(self) -> Iterator[PendingTriplet]:
-        """Yield this triplet and those linked to it."""
+        """Yield this triplet and the linked ones."""
         each: PendingTriplet | None = self
         while each is not None:
             yield each
@@ -47,31 +47,31 @@ class PendingTriplet:
 
 
 class LostMailRanking:
-    """Counts lost mail, and keeps those mails that are the most likely to have been wanted."""
+    """Counts lost mail, and keeps the mails that are most likely to have been wanted."""
 
     def __init__(self, clients: ClientGroups, size: int) -> None:
-        """Keep ``size`` mails."""
+        """Keep at most ``size`` mails."""
         self._clients = clients
         self._size = size
         self._ranked: list[tuple[int, float, int, LostMail]] = []
         self._passed_domains: set[bytes] = set()
         self.triplets = 0
         self.verified = 0
-        """Triplets of clients with a verified name."""
+        """The number of triplets of clients with a verified name."""
         self.domains, self.recipients = LargestTotals(), LargestTotals()
 
     def note_passed(self, sender: bytes) -> None:
-        """Remember that mail of the sender's domain has passed on its merits."""
+        """Store the domain of a sender whose mail has passed without a whitelist."""
         if not self.is_full:
             self._passed_domains.add(sender.rpartition(b"@")[2].lower())
 
     @property
     def is_full(self) -> bool:
-        """No further domain of passed mail is remembered."""
+        """Whether the limit of stored domains is reached."""
         return len(self._passed_domains) >= MAX_DOMAINS
 
     def add(self, pending: PendingTriplet, networks: int) -> None:
-        """Count a mail that never came back from any of its networks."""
+        """Count a mail that never came back; ``networks`` is the number of its triplets."""
         self.triplets += networks
         name = pending.client_name
         self.verified += networks if name not in UNKNOWN_NAMES else 0
@@ -80,7 +80,7 @@ class LostMailRanking:
         self._rank(pending, networks)
 
     def top(self) -> list[LostMail]:
-        """Return the mails that were kept, the most likely wanted first."""
+        """Return the kept mails, the most likely to have been wanted first."""
         return [mail for *_, mail in sorted(self._ranked, reverse=True)]
 
     def _rank(self, pending: PendingTriplet, networks: int) -> None:
@@ -108,7 +108,7 @@ class LostMailRanking:
             is_verified=is_verified,
             hints=hints,
         )
-        # The number keeps the order of equals, and no mail is compared.
+        # The count of triplets breaks ties, so that heapq never compares mails.
         ranked = (score, last, self.triplets, mail)
         if is_full:
             heapq.heappushpop(self._ranked, ranked)
@@ -116,7 +116,7 @@ class LostMailRanking:
             heapq.heappush(self._ranked, ranked)
 
     def _judge(self, pending: PendingTriplet, networks: int) -> tuple[int, tuple[str, ...]]:
-        """Return how likely a mail was wanted, and why."""
+        """Return a score of how likely a mail was wanted, and the signs for it."""
         hints = []
         score = _NAME_SCORE if pending.client_name not in UNKNOWN_NAMES else 0
         domain = domain_of(pending.sender)

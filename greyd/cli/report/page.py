@@ -1,6 +1,6 @@
-"""A report as one page with charts, to be opened from a file or put on a web server.
+"""Renders a report as one HTML page with charts, to open as a file or put on a web server.
 
-Plain HTML and SVG that loads nothing and runs no script.
+The page is plain HTML and SVG; it loads no other files and runs no scripts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WITH_BAR = (Column.NAME, Column.NUMBER, Column.NUMBER, Column.BAR)
 
 
 def render(report: LogReport, now: float) -> bytes:
-    """Return the page, as UTF-8; ``now`` is shown as the time at which it was made."""
+    """Return the page in UTF-8; it shows ``now`` (Unix time) as the time of its creation."""
     sections = [
         _tiles(_overview(report)),
         _over_time(report),
@@ -59,7 +59,7 @@ def _span(report: LogReport) -> str:
 
 
 def _tiles(tiles: Iterable[tuple[str, str]]) -> Iterator[Markup]:
-    """Yield figures, each with what it means."""
+    """Yield the figures, each with its description."""
     yield Markup('<div class="tiles">\n{}</div>\n').format(
         join(
             Markup('<div class="tile"><b>{}</b><span>{}</span></div>\n').format(*tile)

@@ -1,4 +1,4 @@
-"""The charts of a report's page: decisions over time as stacked bars, in SVG."""
+"""Draws the charts of a report's page in SVG: decisions over time as stacked bars."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _STACK = {
     DecisionKind.NEW: "first contact",
     DecisionKind.EARLY: "retried too early",
 }
-"""The kinds of a bar in words, from the bottom: what passed, then what was greylisted."""
+"""The names of the kinds in a bar, from the bottom: first passes, then greylisting."""
 
 
 def chart(
     title: str, bars: Sequence[TimeSlot], names: Sequence[str], labels: Sequence[str]
 ) -> Iterator[Markup]:
-    """Yield a chart.
+    """Yield the HTML of a bar chart.
 
     Args:
-        title: for readers who do not see it.
-        bars: the counts to be drawn.
-        names: one for each bar, shown with its numbers.
-        labels: what stands below, at equal distances.
+        title: the description for screen readers.
+        bars: the counts to draw, one bar for each slot.
+        names: a name for each bar, which its tooltip shows with the counts.
+        labels: the labels of the horizontal axis, at equal distances.
     """
     highest = _round_up(max(1, *(sum(bar.counts) for bar in bars)))
     step = _WIDTH / len(bars)
@@ -62,7 +62,7 @@ def chart(
 
 
 def legend(slots: Iterable[TimeSlot]) -> Iterator[Markup]:
-    """Yield what the colours of a chart mean, of those that occur."""
+    """Yield the legend of a chart, with only the kinds that occur in the slots."""
     occurring = {kind for slot in slots for kind in DecisionKind if slot.counts[kind]}
     keys = (
         Markup(
@@ -75,7 +75,7 @@ def legend(slots: Iterable[TimeSlot]) -> Iterator[Markup]:
 
 
 def some_labels(labels: Sequence[str]) -> list[str]:
-    """Return some of the labels of a chart's bars: the first, the last, and some between."""
+    """Select labels for the axis: the first, the last, and some between them."""
     count = min(_MAX_LABELS, len(labels))
     if count < 2:
         return list(labels)
@@ -83,7 +83,7 @@ def some_labels(labels: Sequence[str]) -> list[str]:
 
 
 def cell_bar(part: float, whole: float, css_class: str) -> Markup:
-    """Return a bar for the cell of a table."""
+    """Return a bar for a table's cell, which shows ``part`` as a share of ``whole``."""
     width = 100 * part / whole if whole else 0
     return Markup('<svg viewBox="0 0 100 1" preserveAspectRatio="none">{}</svg>').format(
         rectangle(css_class, 0, 0, width, 1)
@@ -106,7 +106,7 @@ def _bar(bar: TimeSlot, name: str, left: float, step: float, highest: int) -> Ma
 
 
 def _round_up(highest: int) -> int:
-    """Return a round number that is not less, and that the lines divide."""
+    """Round up to a number that the grid lines divide into round parts."""
     power = 1
     while True:
         for round_number in (4, 8, 12, 20):

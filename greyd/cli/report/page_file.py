@@ -1,4 +1,4 @@
-"""Writes a report's page: whole or not at all."""
+"""Writes a report's page to a file, atomically."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from greyd.cli.errors import CommandError
 
 
 def write_page(path: Path, page: bytes) -> None:
-    """Write a page; a file that exists keeps its owner and permissions.
+    """Write a page to a file; an existing file keeps its owner and permissions.
 
     Raises:
         CommandError: the page cannot be written.

@@ -1,4 +1,4 @@
-"""The frame of a report's page: its head, its style and what the browser may do."""
+"""The frame of a report's page: its head, style sheet and Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ _PAGE = Markup("""\
 
 
 def page(span: str, sections: Markup, made_at: str) -> bytes:
-    """Return a page, as UTF-8; its Content-Security-Policy allows its own style and nothing else.
+    """Return a page in UTF-8; its Content-Security-Policy allows only its own style sheet.
 
     Args:
-        span: the period that the report is about.
-        sections: the page's content.
-        made_at: the current time.
+        span: the period of the report, as text.
+        sections: the content of the page.
+        made_at: the time of creation, as text.
     """
     return _PAGE.format(
         hash="sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode(),

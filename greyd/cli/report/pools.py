@@ -1,4 +1,4 @@
-"""Providers that retry from several networks."""
+"""Finds providers that retry from several networks."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class _PoolTotals:
 
 
 class PoolCounter:
-    """Counts the mails that came from several networks of one provider."""
+    """Counts, for each provider, the mails that came from several of its networks."""
 
     def __init__(self, clients: ClientGroups, retry_window_seconds: int) -> None:
         self._clients = clients
         self._retry_window_seconds = retry_window_seconds
         self._pools: dict[bytes, _PoolTotals] = {}
         self.is_exact = True
-        """No pool was left out."""
+        """Whether no pool was left out."""
 
     def add_passed(self, pending: PendingTriplet, networks: int, seconds: int) -> None:
-        """Count a mail that passed, ``seconds`` after its first attempt."""
-        # After the retry window it is a later mail that has passed.
+        """Count a mail that passed ``seconds`` after its first attempt."""
+        # A pass after the retry window belongs to a later mail.
         if seconds <= self._retry_window_seconds and (pool := self._pool_of(pending, networks)):
             pool.passed += 1
             pool.longest_seconds = max(pool.longest_seconds, seconds)
@@ -45,7 +45,7 @@ class PoolCounter:
         self._pool_of(pending, networks)
 
     def largest(self, number: int) -> list[SenderPool]:
-        """Return the pools with the most mails."""
+        """Return up to ``number`` pools, those with the most mails first."""
         pools = [
             SenderPool(name, each.mails, each.max_networks, each.passed, each.longest_seconds)
             for name, each in self._pools.items()
@@ -53,10 +53,10 @@ class PoolCounter:
         return heapq.nlargest(number, pools, key=lambda each: (each.mails, each.name))
 
     def _pool_of(self, pending: PendingTriplet, networks: int) -> _PoolTotals | None:
-        """Count one more mail of a pool, and return its totals; None if it is of no pool."""
+        """Add a mail to its pool, and return the pool's totals; None if it belongs to no pool."""
         domains = {self._clients.organisation(each.client_name) for each in pending.all()}
         if len(domains) > 1 or domains == {b""}:
-            # Spam comes from anywhere; a provider's servers have names in its domain.
+            # Not one provider, whose servers have names in its domain: spam comes from anywhere.
             return None
         domain = domains.pop()
         if domain not in self._pools and len(self._pools) >= MAX_POOLS:

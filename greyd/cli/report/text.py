@@ -1,4 +1,4 @@
-"""A report as text and tables on the terminal."""
+"""Prints a report as text and tables on the terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BAR_WIDTH = 40
 
 
 def print_report(context: CommandContext, report: LogReport) -> None:
-    """Print all of a report."""
+    """Print the complete report."""
     _print_volume(context, report)
     if report.slots:
         _print_over_time(context, report)
@@ -84,7 +84,7 @@ def _print_over_time(context: CommandContext, report: LogReport) -> None:
 
 
 def _print_bars(context: CommandContext, unit: str, rows: Sequence[tuple[str, TimeSlot]]) -> None:
-    """Print what passed and what was greylisted as one bar for each period."""
+    """Print a bar for each period, with the passed and the greylisted requests."""
     if context.as_json:
         return
     highest = max(1, *(sum(slot.counts) for _, slot in rows))

@@ -1,4 +1,4 @@
-"""Decisions over time: by quarter of an hour, added up to days, weeks and hours of the day."""
+"""Counts decisions per quarter of an hour; adds them up to hours, days and weeks."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 SLOT_SECONDS = 900
 MAX_SLOTS = 200_000
-"""Quarters of an hour that are counted: five and a half years."""
+"""The maximum number of quarters of an hour that are counted: five and a half years."""
 
 _MONDAY = 4 * 86400
-"""The first Monday after the epoch, which began on a Thursday."""
+"""Unix time of the first Monday, 5 January 1970, as the epoch began on a Thursday."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeSlot:
-    """The decisions of a period of time."""
+    """The counts of decisions in a period."""
 
     start: float
-    """Epoch seconds."""
+    """Unix time."""
     counts: Sequence[int]
-    """By ``DecisionKind``."""
+    """The counts, indexed by ``DecisionKind``."""
 
 
 class SlotCounter:
@@ -36,7 +36,7 @@ class SlotCounter:
         self._slots: dict[int, list[int]] = {}
 
     def add(self, when: float, kind: DecisionKind) -> None:
-        """Count a decision; those of further quarters are left out once it is full."""
+        """Count a decision; at ``MAX_SLOTS``, ignore decisions in further quarters."""
         number = int(when) // SLOT_SECONDS
         counts = self._slots.get(number)
         if counts is None:
@@ -47,11 +47,11 @@ class SlotCounter:
 
     @property
     def is_full(self) -> bool:
-        """No further quarter of an hour is counted."""
+        """Whether the maximum number of quarters is reached."""
         return len(self._slots) >= MAX_SLOTS
 
     def slots(self) -> list[TimeSlot]:
-        """Return the quarters of an hour that have a decision, in order."""
+        """Return the quarters of an hour that contain a decision, ordered by time."""
         return [
             TimeSlot(number * SLOT_SECONDS, counts)
             for number, counts in sorted(self._slots.items())
@@ -59,7 +59,7 @@ class SlotCounter:
 
 
 def by_hour_of_day(slots: Iterable[TimeSlot]) -> list[list[int]]:
-    """Return the counts by ``DecisionKind`` of each of the 24 hours, local time."""
+    """Return 24 lists of counts by ``DecisionKind``, one for each hour of the day, local time."""
     hours = [no_counts() for _ in range(24)]
     for slot in slots:
         _add(hours[time.localtime(slot.start).tm_hour], slot.counts)
@@ -69,17 +69,17 @@ def by_hour_of_day(slots: Iterable[TimeSlot]) -> list[list[int]]:
 def over_time(
     slots: Sequence[TimeSlot], max_count: int, steps: Iterable[int]
 ) -> tuple[int, list[TimeSlot]]:
-    """Add slots up to longer ones, without gaps.
+    """Combine slots into longer ones, without gaps.
 
-    They begin at local midnight and at whole steps after it; weeks begin on Monday.
+    Longer slots begin at local midnight or whole steps after it; weeks begin on Monday.
 
     Args:
         slots: quarters of an hour.
-        max_count: how many longer slots there may be.
-        steps: lengths in seconds, the shortest first; the last one is taken whatever it gives.
+        max_count: the maximum number of longer slots.
+        steps: possible lengths in seconds, the shortest first; the last may exceed ``max_count``.
 
     Returns:
-        The first step that gives no more than ``max_count`` slots, and these slots in order.
+        The first step that gives at most ``max_count`` slots, and these slots ordered by time.
     """
     for step in steps:
         longer = _in_steps(slots, step)
@@ -94,7 +94,7 @@ def _in_steps(slots: Sequence[TimeSlot], step: int) -> list[TimeSlot]:
         _add(found.setdefault(_local_seconds(slot.start) // step, no_counts()), slot.counts)
     if not found:
         return []
-    # Years may lie between two decisions; nobody reads their empty hours.
+    # Years may lie between two decisions; their empty hours are of no use.
     first, last = min(found), max(found)
     numbers = range(first, last + 1) if last - first < MAX_SLOTS else sorted(found)
     nothing = no_counts()
@@ -107,7 +107,7 @@ def _local_seconds(when: float) -> int:
 
 
 def _epoch_seconds(local_seconds: int) -> float:
-    """Return the epoch seconds of a local time."""
+    """Convert seconds since the first Monday, local time, into Unix time."""
     local = local_seconds + _MONDAY
     guess = local - time.localtime(local).tm_gmtoff
     return local - time.localtime(guess).tm_gmtoff

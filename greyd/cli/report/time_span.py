@@ -1,4 +1,4 @@
-"""The period that a report is about: ``--since`` and ``--until``."""
+"""The period of a report, from ``--since`` and ``--until``."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from greyd.config.durations import parse_duration
 
 @dataclass(frozen=True)
 class TimeSpan:
-    """A period in epoch seconds; 0 for no limit."""
+    """A period between two Unix times; 0 for no limit."""
 
     since: float = 0.0
     until: float = 0.0
 
     @classmethod
     def from_options(cls, since: str | None, until: str | None, now: float) -> TimeSpan:
-        """Read the two options.
+        """Parse the two options.
 
         Raises:
-            CommandError: one is not a time, or the second is not after the first.
+            CommandError: an option is not a time, or ``--until`` is not after ``--since``.
         """
         span = cls(_epoch_seconds("--since", since, now), _epoch_seconds("--until", until, now))
         if span.since and span.until and span.since >= span.until:
@@ -34,15 +34,15 @@ class TimeSpan:
         return self.since <= when and (not self.until or when < self.until)
 
     def __bool__(self) -> bool:
-        """Whether it has a limit."""
+        """Whether the period has a limit."""
         return bool(self.since or self.until)
 
 
 def _epoch_seconds(option: str, text: str | None, now: float) -> float:
-    """Return the time that an option names; 0 if it is not given."""
+    """Parse an option's value into Unix time; 0 if the option is not given."""
     if not text:
         return 0.0
-    # A day begins at this machine's midnight, also if its offset from UTC was another one then. So
+    # A day begins at local midnight, even if the offset from UTC was different on that day. So
     # the date is computed without a time zone.
     today = datetime.fromtimestamp(now)  # noqa: DTZ006
     midnight = today.replace(hour=0, minute=0, second=0, microsecond=0)

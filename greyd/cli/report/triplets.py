@@ -1,4 +1,4 @@
-"""Follows triplets through a log, from the first attempt to the pass or to the end of patience."""
+"""Tracks triplets through a log, from the first attempt until they pass or count as lost."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from greyd.maillog.decisions import LoggedDecision
 
 MAX_PENDING = 200_000
-"""Mails whose retry is awaited at a time."""
+"""The maximum number of mails that wait for a retry at the same time."""
 MAX_NETWORKS = 100
-"""Networks of one mail that are told apart."""
+"""The maximum number of networks counted for one mail."""
 
 
 class TripletTracker:
-    """Counts how first contacts end."""
+    """Counts the outcomes of first contacts."""
 
     def __init__(
         self, clients: ClientGroups, lost: LostMailRanking, pools: PoolCounter, due_seconds: int
     ) -> None:
-        """Take a triplet for lost ``due_seconds`` after its first attempt."""
+        """Count a triplet as lost ``due_seconds`` after its first attempt."""
         self._clients = clients
         self._lost = lost
         self._pools = pools
         self._due_seconds = due_seconds
         self._pending: dict[bytes, PendingTriplet] = {}
-        """By sender and recipient, the oldest first."""
+        """The waiting mails by sender and recipient, oldest first."""
         self._contacts = self._waited = self._otherwise = self._too_young = 0
         self.evicted_early = 0
-        """Mails that were taken for lost before they were due, to make room."""
+        """Mails that were counted as lost before they were due, to free memory."""
 
     def add(self, decision: LoggedDecision, kind: DecisionKind, last: float) -> None:
-        """Follow a mail by one decision more; ``last`` is the time that the log has come to."""
+        """Add a decision on a mail; ``last`` is the latest time in the log so far."""
         mail = b"%b\0%b" % (normalise_sender(decision.sender), decision.recipient)
         mail = mail.lower()
         pending = self._pending.get(mail)
@@ -53,7 +53,7 @@ class TripletTracker:
             self._end(pending, decision, kind)
 
     def finish(self, first: float, last: float) -> FirstContacts:
-        """Settle what still waits when the log ends; ``first`` is 0 if the log has no dates."""
+        """Count the waiting mails at the end of the log; ``first`` is 0 if the log has no dates."""
         for pending in self._pending.values():
             if first and last - pending.first < self._due_seconds:
                 self._too_young += sum(1 for _ in pending.all())
@@ -84,7 +84,7 @@ class TripletTracker:
                 each.tries += 1
                 return
             tail, each, number = each, each.other, number + 1
-        # The first attempt of an early retry lies before the log.
+        # An early retry without a first attempt in the log began before the log.
         if kind is not DecisionKind.NEW or number >= MAX_NETWORKS:
             return
         self._contacts += 1
@@ -107,14 +107,14 @@ class TripletTracker:
         self._pending[mail] = opened
 
     def _evict(self, last: float) -> None:
-        """Take the oldest quarter for lost; one at a time would each walk past those gone."""
+        """Count the oldest quarter as lost: a dict finds its first key slowly after deletions."""
         for mail in list(islice(self._pending, MAX_PENDING // 4)):
             pending = self._pending.pop(mail)
             self.evicted_early += last - pending.first < self._due_seconds
             self._give_up(pending)
 
     def _end(self, pending: PendingTriplet, decision: LoggedDecision, kind: DecisionKind) -> None:
-        """Count how the triplets of a mail ended that has passed."""
+        """Count the outcomes of the triplets of a mail that has passed."""
         network, number = self._clients.network(decision.client_address), 0
         for each in pending.all():
             is_known = kind in (DecisionKind.WAITED, DecisionKind.KNOWN)
@@ -126,7 +126,7 @@ class TripletTracker:
             self._pools.add_passed(pending, number, int(decision.when - pending.first))
 
     def _give_up(self, pending: PendingTriplet) -> None:
-        """Count a mail that has not come back."""
+        """Count a mail as lost."""
         networks = sum(1 for _ in pending.all()) if pending.other else 1
         if networks > 1:
             self._pools.add_lost(pending, networks)

@@ -1,1 +1,1 @@
-"""Postgrey's databases: copied and recovered, dumped, and decoded."""
+"""Reads postgrey's databases: copies, recovers, dumps and decodes them."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _VALUE = re.compile(rb"([0-9]{1,15}),([0-9]{1,15})")
 _HASH = re.compile(rb"[0-9a-f]{40}")
 _MAX_COUNT = 10**8
-"""Counts are smaller than this; times since 1973 are greater."""
+"""A smaller first value is a client's count; a greater one is a time since 1973."""
 
 _HASHED = (
     "keys hashed by postgrey --privacy: this server can use them only with --privacy and without"
@@ -54,18 +54,18 @@ class PostgreyDecoder:
     delay_seconds: int
     """Postgrey's ``--delay``."""
     network_prefixes: NetworkPrefixes = field(init=False)
-    """Those of the networks in the decoded keys."""
+    """The prefixes of the networks in the decoded keys."""
 
     def __post_init__(self) -> None:
         self.network_prefixes = NetworkPrefixes(self.settings)
 
     def decode_all(self, pairs: Iterable[KeyValue | UnreadableItem]) -> Iterator[ImportItem]:
-        """Decode the pairs of a dump."""
+        """Yield an item for each pair of a dump."""
         for pair in pairs:
             yield pair if isinstance(pair, UnreadableItem) else self.decode(pair)
 
     def decode(self, pair: KeyValue) -> ImportItem:
-        """Decode a pair."""
+        """Decode a key and its value."""
         numbers = _VALUE.fullmatch(pair.value)
         if numbers is None:
             return _unreadable(pair)
@@ -81,7 +81,7 @@ class PostgreyDecoder:
         return adapt_to_delay(Triplet(first, last), self.delay_seconds, self.settings)
 
     def _decode_without_names(self, pair: KeyValue, first: int, last: int) -> ImportItem:
-        """Decode a client's pair, or one of ``--privacy``."""
+        """Decode the pair of a client, or a pair with a hashed key (``--privacy``)."""
         address = parse_address(pair.key)
         if address is not None:
             key = keys_of_normal(address, b"", b"", self.settings).client
@@ -96,7 +96,7 @@ class PostgreyDecoder:
         return ImportedEntry(kind, (b"/" + pair.key,), self._triplet(first, last))
 
     def _triplet_keys(self, key: bytes) -> tuple[bytes, ...] | None:
-        """Return a triplet's keys in this store; None if it is not a triplet."""
+        """Return a triplet's possible keys in this store; None if the key is not a triplet's."""
         network, _, rest = key.partition(b"/")
         address = parse_address(network)
         if address is None or b"/" not in rest:
@@ -123,8 +123,8 @@ _MAX_SPLITS = 4
 def split_names(names: bytes) -> Sequence[tuple[bytes, bytes]]:
     """Split ``sender "/" recipient``, where both may contain slashes.
 
-    A recipient has a domain; a sender has one, or is empty; a domain has no slash. Returns all
-    splits that fit equally well, at most ``_MAX_SPLITS``.
+    A recipient has a domain; a sender has one or is empty; a domain has no slash. Return all splits
+    that satisfy the most of these conditions, at most ``_MAX_SPLITS``.
     """
     if names.count(b"/") == 1:
         sender, _, recipient = names.partition(b"/")

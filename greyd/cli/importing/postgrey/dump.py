@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MAX_LINE_BYTES = 16 * 1024
-"""Postgrey cuts names to 512 bytes, and the dump writes each byte as three characters at most."""
+"""Longer lines are unreadable; postgrey's are shorter: it cuts names to 512 bytes, of which the
+dump writes each as at most three characters."""
 
 _MAX_HEADER_LINES = 100
 
@@ -41,12 +42,12 @@ class KeyValue:
 
 
 def read_dump(stream: IO[bytes]) -> Iterator[KeyValue | UnreadableItem]:
-    """Parse the dump of one database, or of several in turn.
+    """Parse the dump of one database, or the dumps of several one after another.
 
     No more than one line is held in memory.
 
     Raises:
-        CommandError: the stream does not begin like a dump.
+        CommandError: the stream does not begin with a dump's header.
     """
     lines = _read_lines(stream)
     first = next(lines, b"")
@@ -64,7 +65,7 @@ def read_dump(stream: IO[bytes]) -> Iterator[KeyValue | UnreadableItem]:
 
 
 _TOO_LONG = b"\0"
-"""Begins the excerpt of a line that is too long; no line of a dump begins so."""
+"""Marks the excerpt of a line that is too long; no line of a dump begins with this byte."""
 
 
 def _read_lines(stream: IO[bytes]) -> Iterator[bytes]:
@@ -92,7 +93,7 @@ def _read_database(lines: Iterator[bytes]) -> Iterator[KeyValue | UnreadableItem
             return
         value = next(lines, b"DATA=END")
         if value == b"DATA=END":
-            # A key without a value.
+            # The dump ends after a key, without its value.
             yield UnreadableItem(line[:MAX_EXCERPT_BYTES])
             return
         try:

@@ -1,7 +1,7 @@
 """Copies postgrey's databases, and reads the copy with Berkeley DB's own programs.
 
-The newest records of a stopped postgrey may exist only in its ``log.*`` files. So the files are
-copied, ``db_recover`` recovers the copy, and ``db_dump -p`` writes its records.
+The newest records of a stopped postgrey may exist only in its ``log.*`` files. So this module
+copies the files, recovers the copy with ``db_recover``, and reads its records with ``db_dump -p``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _USUAL_FOLDERS = ("/usr/bin", "/usr/local/bin")
 
 @dataclass(frozen=True, slots=True)
 class BerkeleyDbPrograms:
-    """Berkeley DB's programs, all of one version."""
+    """The paths of Berkeley DB's programs, all of one version."""
 
     recover: Path
     dump: Path
@@ -49,10 +49,10 @@ class BerkeleyDbPrograms:
 
     @classmethod
     def find(cls) -> BerkeleyDbPrograms:
-        """Return the programs of version 5.3, which Debian's Perl uses, or else of the newest.
+        """Return the programs of version 5.3, which Debian's Perl uses, else of the newest version.
 
         Raises:
-            CommandError: none are installed.
+            CommandError: no programs are installed.
         """
         found = []
         for folder in dict.fromkeys([*os.get_exec_path(), *_USUAL_FOLDERS]):
@@ -89,10 +89,10 @@ class RecoveredCopy:
     folder: Path
     programs: BerkeleyDbPrograms
     problems: list[str] = field(default_factory=list)
-    """Why entries may be missing."""
+    """Errors because of which entries may be missing."""
 
     def count_entries(self) -> int | None:
-        """Return the number of entries; None if it can't be found out."""
+        """Return the number of entries; None if it is unknown."""
         return sum(map(self._count_entries, self._databases())) or None
 
     def _count_entries(self, database: Path) -> int:
@@ -101,7 +101,7 @@ class RecoveredCopy:
         return int(number[1]) if number else 0
 
     def read_pairs(self) -> Iterator[KeyValue | UnreadableItem]:
-        """Read all keys and values."""
+        """Yield all keys and values."""
         for database in self._databases():
             with (
                 (self.folder / "stderr").open("w+b") as stderr,
@@ -115,7 +115,7 @@ class RecoveredCopy:
                 try:
                     yield from read_dump(program.stdout) if program.stdout else ()
                 finally:
-                    # If the reader stops early, the program would block on its full pipe.
+                    # If the caller stops early, the program would block on the full pipe.
                     program.kill()
                 stderr.seek(0)
                 if message := stderr.read(_MAX_MESSAGE_BYTES).strip():
@@ -129,15 +129,15 @@ class RecoveredCopy:
 def recovered_copy(folder: Path) -> Iterator[RecoveredCopy]:
     """Copy postgrey's files to a temporary folder, and recover the copy.
 
-    The original folder is only read, and nothing in it is locked.
+    The original folder is only read, and its files are not locked.
 
     Raises:
-        CommandError: there are no databases, or they can't be read or copied.
+        CommandError: the folder has no databases, or they can't be read or copied.
     """
     files = _database_files(folder)
     for file in files:
         _open_regular_file(file).close()
-    # Not earlier: a wrong folder or missing rights are reported without Berkeley DB installed.
+    # Check the folder first, so that its errors are reported even without Berkeley DB's programs.
     programs = BerkeleyDbPrograms.find()
     with tempfile.TemporaryDirectory(prefix="greyd-import-") as name:
         copy = RecoveredCopy(Path(name), programs)
@@ -163,7 +163,7 @@ def _database_files(folder: Path) -> list[Path]:
     """Return postgrey's files in its folder.
 
     Raises:
-        CommandError: there are none, or the folder can't be read.
+        CommandError: the folder has no databases, or can't be read.
     """
     try:
         names = {path.name for path in folder.iterdir()}
@@ -175,12 +175,12 @@ def _database_files(folder: Path) -> list[Path]:
         )
     databases = [name for name in DATABASES if name in names]
     logs = sorted(name for name in names if name.startswith("log."))
-    # Logs last: they then contain what a running postgrey has written to the copied databases.
+    # Copy the logs last: they then contain all changes that the copied databases may have.
     return [folder / name for name in databases + logs]
 
 
 def _open_regular_file(file: Path) -> IO[bytes]:
-    """Open a file in another user's folder, without following a link or blocking on a FIFO."""
+    """Open a file of another user safely: do not follow a link, and do not block on a FIFO."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

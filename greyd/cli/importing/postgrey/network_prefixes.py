@@ -1,4 +1,4 @@
-"""Compares the networks of postgrey's database with those that this server uses."""
+"""Compares the network prefixes in postgrey's database with this server's."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
 
 _MIN_NETWORKS = 32
-"""Networks that must all be wider than the server's before a warning: some are by chance."""
+"""The number of networks needed for a warning: a few may end in zero bits by chance."""
 
 
 class NetworkPrefixes:
-    """Finds the longest prefix among networks, and compares it with the server's."""
+    """Finds the longest prefix of the added networks, and compares it with the server's."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._all_bits = {32: 0, 128: 0}
-        """All addresses of a family, combined by OR."""
+        """The addresses by family (bits of an address), combined by OR."""
         self._samples: dict[int, set[int]] = {32: set(), 128: set()}
 
     def add(self, network: Address) -> None:
@@ -33,7 +33,7 @@ class NetworkPrefixes:
             samples.add(network.number)
 
     def warnings(self) -> Iterator[SourceWarning]:
-        """Yield a warning for each address family whose prefixes differ from the server's."""
+        """Yield a warning for each address family whose prefix differs from the server's."""
         for bits, option in ((32, "ipv4cidr"), (128, "ipv6cidr")):
             all_bits = self._all_bits[bits]
             longest = bits - (all_bits & -all_bits).bit_length() + 1 if all_bits else 0
