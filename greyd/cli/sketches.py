@@ -75,7 +75,7 @@ class LargestTotals:
         self._max_totals = max_totals or MAX_TOTALS
         self._totals: dict[bytes, Total] = {}
         self.is_exact = True
-        """Whether no name has been dropped."""
+        """False once a name has been dropped."""
 
     def add(self, name: bytes, *, count: int = 1, seconds: int = 0) -> None:
         """Add a count and seconds to the totals of a name."""

@@ -21,7 +21,7 @@ class MailOwner:
     name: str
     uid: int
     gid: int
-    """Its primary group, the only one that counts: Postfix drops supplementary groups."""
+    """The number of the user's primary group; Postfix drops supplementary groups."""
 
 
 async def find_mail_owner(folder: str | None) -> MailOwner | None:

@@ -194,7 +194,7 @@ def finding_of_counters(before: ServerMetrics, after: ServerMetrics, answers: in
 
 
 def finding_without_counters(answers: Sequence[PolicyAnswer], reason: str) -> Finding:
-    """Return the finding that no metrics show which program answered the policy requests."""
+    """Return the finding for unreadable metrics: it is unknown which program answered."""
     actions = "; ".join(sorted({each.action for each in answers if each.action})) or "none"
     return not_checked("server: is greyd", f"{reason} (answers: {actions})")
 

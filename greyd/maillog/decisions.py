@@ -115,7 +115,7 @@ def _parse_json(when: float, text: bytes) -> LoggedDecision | None:
 
 
 def _bytes(value: object) -> bytes:
-    """Return a value of a JSON line in the form in which greyd's text lines have it."""
+    """Convert a value of a JSON line to the form of greyd's text lines."""
     if not isinstance(value, str):
         return b""
     shown = _OUR_ESCAPE.sub(lambda found: f"%{found[1].upper()}", value)

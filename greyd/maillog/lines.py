@@ -34,7 +34,7 @@ class LogLine:
     when: float
     """Unix time; 0 if the line has no date."""
     program: bytes
-    """E.g. ``greyd`` or ``postfix/smtpd``; empty if the line does not name one."""
+    """The program, e.g. ``greyd`` or ``postfix/smtpd``; empty if the line does not name one."""
     text: bytes
 
 

@@ -132,7 +132,7 @@ class _ClientQuery:
 
 _QUOTED = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 _PERCENT = re.compile(rb"%([01][0-9A-F]|7F|[89A-F][0-9A-F])")
-"""The escapes that ``printable`` writes; keys themselves may contain ``%25`` and ``%2f``."""
+"""Matches the escapes that ``printable`` writes; not ``%25`` or ``%2f``, which keys contain."""
 
 
 @dataclass(frozen=True)

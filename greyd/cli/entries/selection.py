@@ -48,7 +48,7 @@ _ONLY_EXACT = (
 
 @dataclass(frozen=True)
 class Selection:
-    """Conditions on entries, all of which must hold; an empty field is no condition."""
+    """Conditions that an entry must all meet; an empty field is no condition."""
 
     networks: tuple[Network, ...] = ()
     domain: bytes = b""

@@ -57,7 +57,7 @@ _TOO_WIDE = (
 def count_rows(connection: sqlite3.Connection) -> int:
     """Return the number of rows in the tables that ``read_items`` reads."""
     return sum(
-        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - constant names
+        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
         for table in TABLES
     )
 

@@ -39,7 +39,7 @@ class Simulation:
     """Replays a log's mail on simulated servers; the first server has today's settings."""
 
     def __init__(self, servers: Sequence[SimulatedServer], warm_up_seconds: int = 0) -> None:
-        """Count only mail that begins at least ``warm_up_seconds`` after the log's first attempt."""
+        """Count only mail that begins ``warm_up_seconds`` or more after the log's first attempt."""
         self.servers = servers
         self.results = [SimulationResult() for _ in servers]
         self.origins: dict[bytes, OriginDifference] = {}
@@ -101,7 +101,7 @@ class Simulation:
             self._passed(mail, now)
 
     def finish(self) -> None:
-        """End the log: let the senders of waiting mail retry until the mail passes or they give up."""
+        """End the log: let the senders of waiting mail retry until it passes or they give up."""
         for mail in self._mails.values():
             if mail.last >= self.last - GIVEN_UP_SECONDS:
                 self.open += mail.counts

@@ -31,7 +31,7 @@ class DecisionKind(IntEnum):
 GREYLISTED = (DecisionKind.NEW, DecisionKind.EARLY)
 
 EARNED = frozenset({DecisionKind.WAITED, DecisionKind.KNOWN, DecisionKind.AUTO_WHITELISTED})
-"""Kinds of passes that earlier attempts or messages in the store allow."""
+"""Kinds of passes that earlier attempts or messages have earned."""
 
 _BY_CATEGORY = {
     Category.FIRST_CONTACT: DecisionKind.NEW,

@@ -32,13 +32,13 @@ class FirstContacts:
 
     count: int
     waited: int
-    """Passed after the delay."""
+    """Triplets that passed after the delay."""
     passed_otherwise: int
-    """Passed from another network, or because client, sender or recipient is exempt."""
+    """Triplets whose mail passed from another network, or by an exemption of any kind."""
     never_returned: int
-    """Did not return within the time that a sender may take."""
+    """Triplets without a retry within ``due_seconds``."""
     too_young: int
-    """Outcome unknown: first seen too shortly before the end of the log."""
+    """Triplets with an unknown outcome: first seen too shortly before the end of the log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class PoolCounter:
         self._retry_window_seconds = retry_window_seconds
         self._pools: dict[bytes, _PoolTotals] = {}
         self.is_exact = True
-        """Whether no pool was left out."""
+        """False once a pool had to be left out."""
 
     def add_passed(self, pending: PendingTriplet, networks: int, seconds: int) -> None:
         """Count a mail that passed ``seconds`` after its first attempt."""

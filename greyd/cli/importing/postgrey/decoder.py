@@ -123,8 +123,8 @@ _MAX_SPLITS = 4
 def split_names(names: bytes) -> Sequence[tuple[bytes, bytes]]:
     """Split ``sender "/" recipient``, where both may contain slashes.
 
-    A recipient has a domain; a sender has one or is empty; a domain has no slash. Return all splits
-    that satisfy the most of these conditions, at most ``_MAX_SPLITS``.
+    A recipient has a domain; a sender has one or is empty; a domain has no slash. Return the splits
+    that meet the greatest number of these conditions, at most ``_MAX_SPLITS``.
     """
     if names.count(b"/") == 1:
         sender, _, recipient = names.partition(b"/")
