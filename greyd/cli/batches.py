@@ -37,7 +37,7 @@ class AdaptiveBatchSize:
     BATCH_SECONDS = 0.015
     """Target duration of a batch, which is how long a request of the server may wait for it."""
     PAUSE_SECONDS = 0.015
-    """Pause between two batches: within it, SQLite retries for the lock that a batch held."""
+    """Pause between two batches: long enough for SQLite's first retries to get the lock."""
     MAX_ITEMS = 5000
 
     def __init__(self) -> None:

@@ -147,7 +147,7 @@ class CommandContext:
 
 
 def option_seconds(text: str, option: str) -> int:
-    """Return the value of a duration option in seconds.
+    """Parse the value of a duration option; return seconds.
 
     Raises:
         CommandError: the value is not a duration.

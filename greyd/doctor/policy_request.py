@@ -37,8 +37,7 @@ HARMLESS_REQUEST = (
     b"helo_name=localhost\nsender=greyd-doctor@localhost\nrecipient=greyd-doctor@localhost\n"
     b"sasl_username=greyd-doctor\n\n"
 )
-"""A request that changes nothing: greyd lets authenticated clients pass before it reads or
-writes the store."""
+"""A request that changes nothing: an authenticated client passes before greyd uses the store."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _LISTENING_FLAG = 0x10000
 
 MIN_FILES = 1024
 MAX_FILES_SHARE = 0.8
-"""If a server uses more than this share of its file descriptors, the finding is an error."""
+"""The share of file descriptors in use above which the finding is an error."""
 
 
 @dataclass(frozen=True, slots=True)

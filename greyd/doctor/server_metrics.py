@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 5.0
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 MAX_SCRAPE_AGE_SECONDS = 600
-"""If the last scrape is older, no Prometheus is assumed to monitor the server."""
+"""The age of the last scrape above which the finding is a warning."""
 
 PASSED = ("greyd_requests_total", "pass/authenticated")
 """The counter that counts the doctor's own policy requests."""

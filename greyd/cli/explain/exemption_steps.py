@@ -1,4 +1,4 @@
-"""Describes the steps before the store: request, login, whitelists, mode, expected, address."""
+"""Describes the steps before greyd reads the store, from the request to the client's address."""
 
 from __future__ import annotations
 

@@ -63,6 +63,6 @@ class ImportCounts:
 
     @property
     def has_problems(self) -> bool:
-        """Whether some entries could not be imported that a repeated import might add."""
+        """Whether the import failed for some entries, so that another import might add them."""
         skipped = any(each.is_problem for each in self.skipped)
         return bool(self.unreadable_count or skipped or any(w.is_problem for w in self.warnings))

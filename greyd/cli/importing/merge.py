@@ -121,6 +121,6 @@ def _ttl_seconds(record: ImportedRecord, entry: ImportedEntry, now: int, setting
     if isinstance(record, Triplet) and not has_passed(record, settings.delay_seconds, settings):
         seconds = settings.retry_window_seconds
     seconds = max(seconds, 0)
-    # The time to live if the server had written the record at its last time, plus an hour.
+    # As if the server had written the record at the record's last time; it adds an hour, too.
     age_seconds = now - _last_time(record)
     return max(min(max(seconds - age_seconds, 0), seconds) + HOUR, entry.ttl_seconds)

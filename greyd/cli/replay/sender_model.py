@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from greyd.rules.evidence import Evidence
 
 GIVEN_UP_SECONDS = 6 * 3600
-"""A sender that has not retried for this time has given the mail up: intervals are shorter."""
+"""After this time without a retry, the sender has given the mail up."""
 
 LIFE_SECONDS = 5 * 86400
 """The time for which a sender retries (RFC 5321, section 4.5.4.1: four to five days)."""

@@ -75,7 +75,7 @@ class SimulatedServer:
         user = request._replace(policy_context=b"outbound", sasl_username=b"user")
         self.decide(user, now, NO_EVIDENCE)
 
-    # What was known before ----------------------------------------------------------------------
+    # Entries from before the log ----------------------------------------------------------------
 
     def remembers(self, request: Request, reason: Reason, evidence: Evidence) -> bool:
         """Return whether the store has the entry with which a request can pass for ``reason``."""

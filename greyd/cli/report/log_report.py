@@ -36,7 +36,7 @@ class FirstContacts:
     passed_otherwise: int
     """Triplets whose mail passed from another network, or by an exemption of any kind."""
     never_returned: int
-    """Triplets without a retry within ``due_seconds``."""
+    """Triplets that had not passed ``due_seconds`` or more after their first attempt."""
     too_young: int
     """Triplets with an unknown outcome: first seen too shortly before the end of the log."""
 

@@ -61,7 +61,7 @@ class LostMailRanking:
         self.domains, self.recipients = LargestTotals(), LargestTotals()
 
     def note_passed(self, sender: bytes) -> None:
-        """Store the domain of a sender whose mail has passed without a whitelist."""
+        """Store the domain of a sender whose mail has passed for a kind in ``EARNED``."""
         if not self.is_full:
             self._passed_domains.add(sender.rpartition(b"@")[2].lower())
 

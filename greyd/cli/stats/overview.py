@@ -54,7 +54,7 @@ class StoreStatus:
             self.seconds.append(time.perf_counter() - started)
 
     def dump(self, most: int) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the state of the store as a JSON object, with at most ``most`` names per list."""
         answers = None
         if self.seconds:
             answers = {
@@ -97,7 +97,7 @@ class Overview:
         return {**now, **combined_periods(self.figures)}
 
     def dump(self, most: int) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the overview as a JSON object, with at most ``most`` names per list."""
         return {
             "time": round(time.time(), 3),
             "servers": [each.dump() for each in self.heard],
