@@ -1,4 +1,4 @@
-"""Durations, and shares, as people write and read them."""
+"""Parses durations that people write; formats durations and percentages for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def parse_duration(text: str) -> int:
     """Return the seconds of a duration: ``90``, ``90s``, ``10m``, ``2h``, ``1d``, ``2w``.
 
     Raises:
-        ValueError: it is none; says what is expected.
+        ValueError: the text is not a duration; the message describes the expected form.
     """
     written = _WRITTEN.fullmatch(text.strip())
     if written is None or written[2].lower() not in {*_UNITS, ""}:
@@ -32,10 +32,10 @@ def format_duration(seconds: float) -> str:
 
 
 def format_breakable_duration(seconds: float) -> str:
-    """Return the same with spaces, where a line may break at them."""
+    """Return a duration in its two largest units, with spaces at which a line may break."""
     return format_duration(seconds).replace("\u00a0", " ")
 
 
 def format_percentage(part: float, whole: float) -> str:
-    """Return how much of a whole something is, in per cent; a dash where there is no whole."""
+    """Return ``part`` as a percentage of ``whole``; a dash if ``whole`` is 0."""
     return f"{100 * part / whole:.1f}\u00a0%" if whole else "–"

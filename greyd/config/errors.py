@@ -1,4 +1,4 @@
-"""The errors of what an administrator sets."""
+"""The errors of the configuration."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class ConfigError(GreydError):
 
 
 class SettingsError(ConfigError):
-    """A setting is wrong; the text says where, what, and what to do."""
+    """A setting is invalid; the text says where it is, what is wrong, and what to do."""
 
 
 class SecretError(ConfigError):
-    """A file that should hold a secret can't be read, or holds none."""
+    """A secret's file can't be read, or its content is not a usable secret."""

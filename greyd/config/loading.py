@@ -40,13 +40,13 @@ def read_settings(
     """Load the settings from command line, environment, file, postgrey's variables, and defaults.
 
     Args:
-        arguments: the command line, without the program's and the command's name.
-        environment: the process's own, unless another one is given.
-        server_arguments: another process's command line; ``arguments`` take precedence.
+        arguments: the command line, without the names of program and command.
+        environment: environment variables; None for those of this process.
+        server_arguments: the server's command line; ``arguments`` take precedence over it.
         overrides: values that take precedence over all others.
 
     Raises:
-        SettingsError: one of them is invalid.
+        SettingsError: a setting is invalid.
     """
     if environment is None:
         environment = os.environ
@@ -83,7 +83,7 @@ def _from_file(given: Sequence[RawSetting]) -> list[RawSetting]:
 
 
 def _parsed(content: bytes, path: Path) -> dict[str, object]:
-    """Read TOML.
+    """Parse the TOML text of a file.
 
     Raises:
         SettingsError: the content is not TOML; the message is one line.
@@ -97,5 +97,5 @@ def _parsed(content: bytes, path: Path) -> dict[str, object]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{redacted_path(path)}: {excerpt(str(error))}") from None
     except ValueError:
-        # Python limits the digits of a number.
+        # Python limits the number of digits of an integer.
         raise SettingsError(f"{redacted_path(path)}: a number has too many digits") from None

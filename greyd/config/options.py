@@ -44,9 +44,9 @@ class Arity(Enum):
     VALUE = "value"
     FLAG = "flag"
     OPTIONAL = "optional"
-    """``--name`` or ``--name=value``."""
+    """``--name``, ``--name=value`` or ``--name value``."""
     MANY = "many"
-    """May be repeated."""
+    """The option may be repeated; each use adds a value."""
 
 
 # The table --------------------------------------------------------------------------------------
@@ -67,13 +67,13 @@ class Option:
     spellings: tuple[str, ...] = ()
     """Other names; a single letter is a short option."""
     zero_is_default: bool = False
-    """``0`` means the default, as for postgrey; a warning says so."""
+    """``0`` means the default, as for postgrey; greyd then logs a warning."""
     empty_is_default: bool = False
-    """An empty value means the default; a warning says so."""
+    """An empty value means the default; greyd then logs a warning."""
     bare: str = ""
-    """The value of an ``OPTIONAL`` option that is given without one."""
+    """The value of an ``OPTIONAL`` option if only its name is given."""
     default: str = ""
-    """The default as the help shows it."""
+    """The default, as shown in the help."""
 
     @property
     def variable(self) -> str:
@@ -377,7 +377,7 @@ BY_SPELLING = {
     spelling: option
     for option in OPTIONS
     for name in (option.name, *option.spellings)
-    # One dash before a long name and two before a short one are taken too, as postgrey does.
+    # Also accept -name and --n, as postgrey does.
     for spelling in (f"--{name}", f"-{name}")
 }
 BY_NAME = {option.name: option for option in OPTIONS}
@@ -385,10 +385,10 @@ BY_KEY = {option.key: option for option in OPTIONS}
 BY_VARIABLE = {option.variable: option for option in OPTIONS}
 
 OWN_OPTIONS = "GREYD_OPTS"
-"""The variable with options that are read like those of the command line."""
+"""The environment variable with options in the syntax of the command line."""
 
 POSTGREY_OPTIONS = "POSTGREY_OPTS"
 POSTGREY_TEXT = "POSTGREY_TEXT"
-"""What Debian's ``/etc/default/postgrey`` sets."""
+"""The variables that Debian's ``/etc/default/postgrey`` sets."""
 
 OF_POSTGREYS_PROCESS = ("daemonize", "dbdir", "group", "pidfile", "user")

@@ -1,6 +1,6 @@
-"""Parse the text of one option's value.
+"""Parses the text of an option's value.
 
-Each parser returns the value, or raises ValueError with a description of what is expected.
+Each parser returns the value, or raises ValueError; its message describes the expected value.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INTEGER = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
 MAX_NUMBER = 10**12
-MAX_INT = 2**31 - 1  # of C, which listen(2) takes
+MAX_INT = 2**31 - 1  # the largest C int, the type that listen(2) takes
 _MIN_STORE_BYTES, _MAX_STORE_BYTES = 2**20, 2**47  # the latter is half of SQLite's own limit
 _A_CENTURY = 36_525 * DAY  # the longest lifetime that stores support
 _RESOLVER = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
@@ -35,7 +35,7 @@ def parse_integer(text: str) -> int:
 
 
 def integer_between(least: int, most: int, what: str) -> Parser:
-    """Return a parser of whole numbers within limits; ``what`` names them in the error."""
+    """Return a parser of whole numbers within limits; ``what`` describes them in the error."""
 
     def read(text: str) -> int:
         number = parse_integer(text)
@@ -47,7 +47,7 @@ def integer_between(least: int, most: int, what: str) -> Parser:
 
 
 def parse_bytes(text: str) -> int:
-    """Return a size in bytes: ``4G``, ``512M`` or a bare number."""
+    """Return the bytes of a size such as ``4G`` or ``512M``; a bare number is in bytes."""
     found = re.fullmatch(r"([0-9]{1,15}) ?([kmgt]?)(?:i?b)?", text.lower())
     number = int(found[1]) << 10 * " kmgt".index(found[2] or " ") if found else 0
     if not _MIN_STORE_BYTES <= number <= _MAX_STORE_BYTES:
@@ -56,24 +56,24 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_not_negative(text: str) -> int:
-    """Return a whole number that is not negative."""
+    """Return a whole number, 0 or more."""
     return require_not_negative(parse_integer(text))
 
 
 def require_not_negative(number: int) -> int:
-    """Return a number unless it is negative."""
+    """Return ``number``; raise ValueError if it is negative."""
     if number < 0:
         raise ValueError("a whole number, 0 or more")
     return number
 
 
 def parse_days(text: str) -> int:
-    """Return a number of days, as seconds."""
+    """Return the seconds of a number of days, at most a century."""
     return min(require_not_negative(parse_integer(text)) * DAY, _A_CENTURY)
 
 
 def parse_retry_window(text: str) -> int:
-    """Return a retry window in seconds; a bare number is in days, as postgrey has it."""
+    """Return a retry window in seconds; a bare number is in days, as for postgrey."""
     if not re.fullmatch(r"[0-9]{1,10}[hH]?", text):
         raise ValueError("a number of days, or of hours with an h (6h)")
     seconds = int(text[:-1]) * HOUR if text[-1] in "hH" else int(text) * DAY
@@ -81,7 +81,7 @@ def parse_retry_window(text: str) -> int:
 
 
 def positive_number(what: str) -> Callable[[str], float]:
-    """Return a parser of positive numbers."""
+    """Return a parser of positive numbers up to 86400; ``what`` describes them in the error."""
 
     def read(text: str) -> float:
         try:
@@ -100,7 +100,7 @@ parse_weight = positive_number("a weight")
 
 
 def parse_flag(text: str) -> bool:
-    """Return a yes or no."""
+    """Return a truth value: yes, no, on, off, true, false, 1, 0; an empty text is false."""
     values = {"1": True, "true": True, "yes": True, "on": True}
     values |= {"0": False, "false": False, "no": False, "off": False, "": False}
     if text.lower() not in values:
@@ -109,7 +109,7 @@ def parse_flag(text: str) -> bool:
 
 
 def one_of(*choices: str) -> Parser:
-    """Return a parser of one of several words."""
+    """Return a parser that accepts exactly these words."""
 
     def read(text: str) -> str:
         if text not in choices:
@@ -127,20 +127,20 @@ def parse_text(text: str) -> str:
 
 
 def parse_store(text: str) -> str:
-    """Read a URL; schemes are case-blind (RFC 3986, section 3.1)."""
+    """Return a URL with its scheme in lower case: schemes ignore case (RFC 3986, section 3.1)."""
     scheme, colon, rest = parse_text(text).partition(":")
     return scheme.lower() + colon + rest
 
 
 def parse_path(text: str) -> Path:
-    """Return a path."""
+    """Return a path, not empty and without control characters."""
     if not text or not text.isprintable():
         raise ValueError("a path")
     return Path(text)
 
 
 MAX_SOCKET_PATH_BYTES = 107
-"""What fits into the kernel's ``sun_path`` (unix(7)) with its closing NUL."""
+"""The capacity of the kernel's ``sun_path`` (unix(7)), less one byte for the closing NUL."""
 
 
 def parse_unix_path(text: str) -> Path:
@@ -164,7 +164,7 @@ def parse_socket_mode(text: str) -> int:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Read ``[HOST:]PORT``; no host means localhost, an empty one or ``*`` all interfaces."""
+    """Parse ``[HOST:]PORT``: ``PORT`` alone is on localhost; ``:PORT``, ``*:PORT`` everywhere."""
     host, colon, port = text.strip().rpartition(":")
     if not colon:
         host = "localhost"
@@ -174,7 +174,7 @@ def parse_endpoint(text: str) -> Endpoint:
 
 
 def parse_metrics_endpoint(text: str) -> Endpoint | None:
-    """Return where the metrics port is; None where it is off."""
+    """Return the endpoint of the metrics; None for ``0``, which disables them."""
     if text == "0":
         return None
     endpoint = parse_endpoint(text)
@@ -185,7 +185,7 @@ _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 
 
 def parse_metrics_host(text: str) -> str:
-    """Read a name, or an address with or without brackets."""
+    """Return a host name in lower case, or an IP address without brackets."""
     host = text.strip().lower().removesuffix(".")
     for family in (AF_INET, AF_INET6):
         try:
@@ -199,7 +199,7 @@ def parse_metrics_host(text: str) -> str:
 
 
 def parse_resolver(text: str) -> Endpoint:
-    """Read ``ADDRESS[:PORT]``; an IPv6 address with a port stands in brackets."""
+    """Parse ``ADDRESS[:PORT]``; an IPv6 address needs brackets."""
     parts = _RESOLVER.fullmatch(text.strip())
     host, port = (parts["v6"] or parts["v4"], int(parts["port"] or 53)) if parts else ("", 0)
     try:
@@ -218,14 +218,14 @@ _FACILITIES = [
 
 
 def parse_facility(text: str) -> int:
-    """Return a syslog facility."""
+    """Return the number of a syslog facility, given its name."""
     if text.lower() not in _FACILITIES or text == "-":
         raise ValueError("a syslog facility, such as mail, daemon or local0")
     return _FACILITIES.index(text.lower())
 
 
 def parse_delay(text: str) -> int | tuple[int, ...]:
-    """Return one delay, or the four of ``DELAYS``, in seconds."""
+    """Return one delay in seconds, or four in the order of ``DELAYS``."""
     numbers = tuple(parse_integer(each) for each in text.split(","))
     if len(numbers) == 1:
         return numbers[0]
@@ -235,7 +235,7 @@ def parse_delay(text: str) -> int | tuple[int, ...]:
 
 
 def parse_names(choices: Sequence[str], text: str) -> tuple[str, ...]:
-    """Return names with commas between them, each one of ``allowed``."""
+    """Return the names in a comma-separated list; each must be one of ``choices``."""
     names = tuple(each.strip() for each in text.split(",") if each.strip())
     if not names or not set(names) <= set(choices):
         raise ValueError(f"some of {', '.join(choices)}, with commas")
@@ -243,12 +243,12 @@ def parse_names(choices: Sequence[str], text: str) -> tuple[str, ...]:
 
 
 def parse_identity_ways(text: str) -> tuple[str, ...]:
-    """Return ways to identify a client's organisation."""
+    """Return the ways to identify a client's organisation, in order of preference."""
     return tuple(way for way in parse_names((*IDENTITY_WAYS, "subnet"), text) if way != "subnet")
 
 
 def parse_signals(text: str) -> tuple[str, ...]:
-    """Return the signals that count."""
+    """Return the signals that make a client suspicious."""
     return SIGNALS if text == "all" else parse_names(SIGNALS, text)
 
 
@@ -256,7 +256,7 @@ _ZONE = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})+")
 
 
 def parse_zone(text: str) -> Zone:
-    """Read ``ZONE[=SECONDS][;codes=FIRST-LAST,…][;weight=NUMBER]``."""
+    """Parse ``ZONE[=SECONDS][;codes=FIRST-LAST,…][;weight=NUMBER]``."""
     first, *others = text.split(";")
     name, _, seconds = first.partition("=")
     zone = Zone(zone_name(name), parse_integer(seconds) if seconds else None)
@@ -283,7 +283,7 @@ def zone_name(text: str) -> str:
 
 
 def parse_codes(text: str) -> tuple[int, int]:
-    """Return the codes of a DNS list that count."""
+    """Return the first and last address, as integers, of a range ``FIRST[-LAST]``."""
     first, _, last = text.partition("-")
     try:
         numbers = [int(IPv4Address(each)) for each in (first, last or first)]
@@ -293,7 +293,7 @@ def parse_codes(text: str) -> tuple[int, int]:
 
 
 def parse_dnswl(text: str) -> Zone:
-    """Return a zone of a DNS whitelist, with the least trust that counts."""
+    """Parse ``ZONE[=LEVEL]``: a DNS whitelist and its minimum trust level, by default medium."""
     name, _, level = text.partition("=")
     if level and level not in TRUST:
         raise ValueError(f"ZONE=LEVEL, with one of {', '.join(TRUST)}")

@@ -1,4 +1,4 @@
-"""Reads regular files of a limited size, without ever blocking."""
+"""Reads regular files up to a maximum size, and never blocks on another kind of file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _KINDS = (
 
 
 class FileError(ConfigError):
-    """A file can't be read; the message is the reason, without the file's name."""
+    """A file can't be read; the message gives the reason without the file's name."""
 
 
 def read_regular_file(file: str | Path, max_bytes: int) -> bytes:
     """Return the content of a regular file; /dev/null is empty.
 
     Raises:
-        FileError: it is missing, of another kind, not readable, or larger than ``max_bytes``.
+        FileError: the file does not exist, is not a regular file, can't be read, or is larger than
+            ``max_bytes``.
     """
     try:
         # Without O_NONBLOCK, opening a named pipe waits for a writer.
@@ -63,7 +64,7 @@ def _kind(found: os.stat_result) -> str:
 
 
 def _why(file: str | Path, error: OSError) -> str:
-    """Return why a file can't be opened, e.g. because it is a socket."""
+    """Return why a file can't be opened, e.g. that it is a socket."""
     try:
         found = Path(file).stat()
     except OSError:

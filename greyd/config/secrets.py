@@ -19,10 +19,10 @@ MIN_PRIVACY_KEY_BYTES = 16
 
 
 def read_secrets(settings: Settings) -> Settings:
-    """Return the settings with the contents of their secret files.
+    """Return the settings, completed with the secrets from the files that they name.
 
     Raises:
-        SecretError: a file can't be read, or holds no secret.
+        SecretError: a file can't be read, or its content is not a usable secret.
     """
     return replace(
         settings,

@@ -25,19 +25,16 @@ SERVICE_FILES = (Path("/etc/default/postgrey"), Path("/etc/default/greyd"))
 FIRST_PROCESS = Path("/proc/1/cmdline")
 
 
-# The server's settings, as another process can know them ------------------------------------------
-
-
 def read_server_settings(
     arguments: Sequence[str], overrides: Sequence[RawSetting] = ()
 ) -> Settings:
-    """Load the settings of this machine's server, for a command about it.
+    """Load the settings of the server on this machine, for a command that works with it.
 
     In order of precedence: ``overrides``, ``arguments``, the options of a container's first
     process, the environment, the environment files of the systemd unit.
 
     Raises:
-        SettingsError: one of them is invalid, or an environment file can't be read.
+        SettingsError: a setting is invalid, or an environment file can't be read.
     """
     environment = {**_service_environment(), **os.environ}
     return read_settings(arguments, environment, _options_of_first_process(), overrides)
@@ -73,7 +70,7 @@ def _service_environment() -> dict[str, str]:
 
 
 def _unquoted(text: str, where: str) -> str:
-    """Return a value as systemd reads it from a file (systemd.exec(5), EnvironmentFile=)."""
+    """Unquote a value as systemd does for ``EnvironmentFile=`` (systemd.exec(5))."""
     try:
         return " ".join(shlex.split(text)) if text.strip()[:1] in ("'", '"') else text.strip()
     except ValueError as error:

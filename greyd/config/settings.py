@@ -39,7 +39,7 @@ class Settings:
     exim: bool = False
     delay_seconds: int = 300
     delays: tuple[int, ...] = ()
-    """Of clean, unsure, suspicious and listed clients; empty if all have the same."""
+    """Seconds for clean, unsure, suspicious and listed clients; empty if one delay is for all."""
     max_age_seconds: int = 35 * DAY
     retry_window_seconds: int = 2 * DAY
     auto_whitelist_clients: int = 5
@@ -102,7 +102,7 @@ class Settings:
     quiet: bool = False
     verbose: bool = False
     warnings: tuple[str, ...] = ()
-    """Messages to log at the start."""
+    """Warnings to log at the server's start."""
 
     @property
     def delay_varies(self) -> bool:
@@ -111,18 +111,18 @@ class Settings:
 
     @property
     def longest_delay_seconds(self) -> int:
-        """The longest delay that a request may have."""
+        """The longest delay that any request can get."""
         lists = (zone.delay_seconds or 0 for zone in (*self.dnsbl, *self.rhsbl))
         return max([self.delay_seconds, *self.delays, *lists])
 
     @property
     def passes_without_store(self) -> bool:
-        """Whether mail passes while the store is unavailable; mode ``learn`` defers none."""
+        """Whether mail passes while the store is unavailable; in mode ``learn`` it always does."""
         return self.on_store_failure == "pass" or self.mode == "learn"
 
     @property
     def needs_evidence(self) -> bool:
-        """Whether decisions need more information about a client than the request has."""
+        """Whether decisions need information about a client that is not in the request."""
         lists = self.dnsbl or self.rhsbl or self.dnswl
         suspicious = self.delays or self.greylist == "suspicious"
         return bool(self.identity or lists or suspicious or self.learn_outbound)
@@ -149,7 +149,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
 def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ()) -> Settings:
     """Merge sources into settings; earlier sources take precedence.
 
-    Within a source the last value of an option counts; repeatable options keep all values.
+    Within a source the last value of an option applies; a repeatable option keeps all values.
 
     Raises:
         SettingsError: a value is invalid, or two values contradict each other.
@@ -168,7 +168,7 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
         chosen = {**values, **chosen}
     chosen = {**_PRESETS.get(chosen.get("preset", ""), {}), **chosen}
     if isinstance(delays := chosen.get("delay_seconds"), tuple):
-        # Without evidence, a client is unsure.
+        # A client without evidence is unsure.
         chosen |= {"delays": delays, "delay_seconds": delays[DELAYS.index("UNSURE")]}
     settings = Settings(**chosen, warnings=tuple(notices))
     _check(settings)

@@ -1,4 +1,4 @@
-"""Read options from arguments, environment variables, TOML tables and postgrey's POSTGREY_OPTS."""
+"""Reads options from arguments, environment variables, TOML tables and postgrey's POSTGREY_OPTS."""
 
 from __future__ import annotations
 
@@ -27,26 +27,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RawSetting:
-    """The text of one value, and its source."""
+    """The text of an option's value, and where it was set."""
 
     option: Option
     text: str
     where: str
-    """The source as messages name it: ``--delay``, ``GREYD_DELAY``, ``/etc/…: delay``."""
+    """Where it was set, for messages: ``--delay``, ``GREYD_DELAY`` or ``/etc/…: delay``."""
 
 
 # Sources ----------------------------------------------------------------------------------------
 
 
 def from_arguments(arguments: Sequence[str]) -> tuple[list[RawSetting], list[str]]:
-    """Read a command line (without the program's and the command's name).
+    """Read a command line, without the names of program and command.
+
+    Skips empty words, which Debian's init script passes.
 
     Returns:
-        The values in their order, and the words from the first one that is not an option. Empty
-        words, which Debian's init script passes, are skipped.
+        The values in their order; and the remaining words, from the first non-option on.
 
     Raises:
-        SettingsError: an option is unknown, lacks its value, or takes none.
+        SettingsError: an option is unknown, lacks its value, or has a value but takes none.
     """
     given: list[RawSetting] = []
     rest = list(arguments)
@@ -64,7 +65,7 @@ def from_arguments(arguments: Sequence[str]) -> tuple[list[RawSetting], list[str
 
 
 def _option(word: str, rest: list[str]) -> RawSetting:
-    """Read the option ``word``; a separate value is taken from ``rest``."""
+    """Read the option ``word``; remove its value from ``rest`` if that is a separate word."""
     name, equals, text = word.partition("=")
     option = BY_SPELLING.get(name)
     if option is None:
@@ -85,7 +86,7 @@ def _option(word: str, rest: list[str]) -> RawSetting:
 
 
 def from_environment(environment: Mapping[str, str]) -> tuple[list[RawSetting], list[str]]:
-    """Read the ``GREYD_…`` variables; white space separates several values of one variable.
+    """Read the ``GREYD_…`` variables; white space separates the values of a repeatable option.
 
     Returns:
         The values, and the names of unknown variables.
@@ -108,10 +109,10 @@ def from_words(environment: Mapping[str, str], variable: str) -> tuple[list[RawS
     """Read a variable that holds options, split into words as systemd splits ``$VARIABLE``.
 
     Returns:
-        As ``from_arguments``.
+        The same as ``from_arguments``.
 
     Raises:
-        SettingsError: as ``from_arguments``, or an unclosed quotation mark.
+        SettingsError: an option is invalid, or a quotation mark is not closed.
     """
     try:
         given, ignored = from_arguments(shlex.split(environment.get(variable, "")))
@@ -125,15 +126,15 @@ def from_postgrey(
 ) -> tuple[list[RawSetting], list[RawSetting], list[str]]:
     """Read the variables of Debian's ``/etc/default/postgrey``.
 
-    Options about postgrey's own process (its files, its user) do not apply to greyd, which may lack
-    the permissions for them.
+    Options that concern postgrey's own process (its files, its user) are returned separately: they
+    do not apply to greyd, which may lack the permissions for them.
 
     Returns:
-        The values; those about postgrey's process; and the words from the first one that is not
-        an option.
+        The values for greyd; the values that concern postgrey's process; and the remaining words,
+        from the first non-option on.
 
     Raises:
-        SettingsError: as ``from_words``.
+        SettingsError: an option is invalid, or a quotation mark is not closed.
     """
     words, ignored = from_words(environment, POSTGREY_OPTIONS)
     of_process = [each for each in words if each.option.name in OF_POSTGREYS_PROCESS]
@@ -144,10 +145,10 @@ def from_postgrey(
 
 
 def from_table(table: Mapping[str, object], file: str) -> list[RawSetting]:
-    """Read the keys of a TOML file.
+    """Read the keys of a TOML file; ``file`` is its name for messages.
 
     Raises:
-        SettingsError: an unknown key, or a value of an unsupported type.
+        SettingsError: a key is unknown, or a value has an unsupported type.
     """
     given = []
     for key, value in table.items():

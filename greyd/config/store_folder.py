@@ -8,11 +8,15 @@ from pathlib import Path
 from greyd.config.errors import SettingsError
 
 SERVICE_FOLDER = Path("/var/lib/greyd")
-"""The folder of the service's store."""
+"""The folder of the SQLite store of the system service."""
 
 
 def default_folder() -> Path:
-    """Return the folder of the SQLite store without ``--dbdir``."""
+    """Return the folder in which the SQLite store is if ``--dbdir`` is not set.
+
+    Raises:
+        SettingsError: this user has no home folder.
+    """
     if os.geteuid() == 0 or _is_mine(SERVICE_FOLDER):
         return SERVICE_FOLDER
     return state_home() / "greyd"
@@ -22,8 +26,8 @@ def state_home() -> Path:
     """Return this user's folder for programs' state (XDG_STATE_HOME).
 
     Raises:
-        SettingsError: the user has no home folder: neither HOME nor an entry in /etc/passwd, e.g.
-            the arbitrary user IDs of some container platforms.
+        SettingsError: the user has no home folder: neither HOME nor an entry in /etc/passwd exists,
+            e.g. for the arbitrary user IDs of some container platforms.
     """
     if given := os.environ.get("XDG_STATE_HOME"):
         return Path(given)
@@ -36,7 +40,7 @@ def state_home() -> Path:
 
 
 def _is_mine(folder: Path) -> bool:
-    """Whether this user owns the folder, and so is the service's user."""
+    """Whether this process runs as the service's user, who owns the folder."""
     try:
         return "XDG_STATE_HOME" not in os.environ and folder.stat().st_uid == os.geteuid()
     except OSError:

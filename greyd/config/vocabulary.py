@@ -1,4 +1,4 @@
-"""Types and names that several settings share: endpoints, DNS zones, modes, signals."""
+"""Types and names that the settings share: endpoints, DNS zones, modes, signals."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ HEADER = "X-Greylist: delayed %t seconds by greyd-%v at %h; %d"
 
 
 class Endpoint(NamedTuple):
-    """Where to listen: a host (empty for all interfaces) and a port."""
+    """An address to listen on: a host (empty for all interfaces) and a TCP or UDP port."""
 
     host: str
     port: int
 
     def to_ask(self) -> Endpoint:
-        """Return an address to connect to; loopback for all interfaces."""
+        """Return the address for a client to connect to; loopback if this is all interfaces."""
         return self._replace(host=_LOOPBACK.get(self.host, self.host))
 
 
 # Names of an option's values; nothing is bound here.
 _LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 ALL_INTERFACES = frozenset(_LOOPBACK)
-"""Hosts of an ``Endpoint`` that stand for all addresses of the machine."""
+"""The hosts of an ``Endpoint`` that mean all addresses of the machine."""
 
 
 METRICS_ENDPOINT = Endpoint("127.0.0.1", 9923)
@@ -41,21 +41,21 @@ SIGNALS = (
     "no_ptr", "ptr_mismatch", "helo_not_fqdn", "helo_no_address", "sender_no_mx", "generic_name",
     "dnsbl", "rhsbl", "spf_fail",
 )  # fmt: skip
-"""Signs of spamware."""
+"""The signs of spamware that make a client suspicious."""
 
 
 class Zone(NamedTuple):
-    """A DNS list, and the meaning of its responses."""
+    """A DNS blocklist or whitelist, and how greyd interprets its responses."""
 
     name: str
     delay_seconds: int | None = None
-    """The delay of listed clients; None for the common one."""
+    """The delay of clients on this list; None for the delay of all listed clients."""
     codes: tuple[tuple[int, int], ...] = ()
-    """Ranges of response codes that count, as integers; empty for all of 127.0.0.0/8."""
+    """Ranges of response addresses that mean "listed", as integers; empty for 127.0.0.0/8."""
     weight: float = 1.0
-    """A client counts as listed when the weights of its lists add up to 1."""
+    """A client counts as listed if the weights of the lists it is on add up to at least 1."""
     trust: int = 0
-    """The minimum trust level that counts, for a DNS whitelist."""
+    """For a DNS whitelist: the minimum trust level that a client needs, an index of ``TRUST``."""
 
 
 TRUST = ("none", "low", "medium", "high")
