@@ -1,6 +1,6 @@
-"""Keeps a store's failures from the mail: a deadline for each request, and a circuit breaker.
+"""Protects mail from a failing store: a deadline for each request, and a circuit breaker.
 
-A request may take ``--store-timeout`` in the store. The first failure opens the circuit: from then
+A request may wait ``--store-timeout`` for the store. The first failure opens the circuit: from then
 on every request fails at once, and a background probe tries the store until it can both read and
 write.
 
@@ -10,7 +10,7 @@ deadline. It ignores a result that comes later.
 The deadline measures the store, not this process, so only the time in which the event loop runs
 counts. While a request waits, a timer ticks a few times per timeout; if a tick is late (SIGSTOP, a
 paused virtual machine, a CPU quota, a long computation), the requests get the lost time back.
-Before the circuit opens, the loop polls its sockets once more, and handles what has come in.
+Before the circuit opens, the loop polls its sockets once more, and handles the received data.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ if TYPE_CHECKING:
 PROBE_INTERVAL_SECONDS = 0.5
 
 MIN_OPEN_SECONDS = 2.0
-"""A store that fails again and again must not flood the log."""
+"""How long the circuit stays open at least, so that repeated failures do not flood the log."""
 
 MAX_STARTUP_WAIT_SECONDS = 3.0
-"""How long the server's start waits for the store's connection; then mail passes until it is up."""
+"""How long the server's start waits for the store to connect; then greyd serves without it."""
 
 MAX_MAINTENANCE_SECONDS = 60.0
-"""For one call of ``maintain``, which is then cancelled and called again."""
+"""The time limit of one call of ``maintain``, which is then cancelled and repeated later."""
 
 MAX_LOGGED_REASONS = 3
-"""Reasons that are logged while the circuit stays open."""
+"""The maximum number of different reasons to log while the circuit stays open."""
 
 _PROBE_TTL_SECONDS = 60
 
 _TICKS_PER_TIMEOUT = 5
-"""A tick that is late by more than half of the interval means that the loop did not run."""
+"""Timer ticks per timeout. If one is late by half an interval, the loop has not been running."""
 
 _FINAL_LOOP_TURNS = 6
 """Turns of the loop before the circuit opens: the first polls the sockets, the others run the
-callbacks that the received data leads to."""
+callbacks for the received data."""
 
 
 class CircuitOpenError(StoreError):
@@ -69,7 +69,7 @@ class StoreTimeoutError(StoreError):
     def __init__(self, timeout_seconds: float, cause: str) -> None:
         super().__init__(f"no answer within {timeout_seconds:g} s{cause and f' ({cause})'}")
         self.cause = cause
-        """Why, as far as the store knows; may be empty."""
+        """The reason, if the store knows it; else empty."""
 
 
 @dataclass(slots=True)
@@ -82,10 +82,10 @@ class _PendingRequest:
 
 
 class Cancellable(Protocol):
-    """A task, or a supervised one."""
+    """An asyncio task or a supervised task."""
 
     def cancel(self) -> object:
-        """Cancel it."""
+        """Cancel the task."""
 
 
 class CircuitBreaker(TransactionalStore):
@@ -103,14 +103,13 @@ class CircuitBreaker(TransactionalStore):
         """Wrap ``store``.
 
         Args:
-            store: the store.
-            timeout_seconds: how long a request may wait for it.
+            store: the store to wrap.
+            timeout_seconds: how long a request may wait for the store.
             on_change: called with the reason when the circuit opens, with None when it closes.
-            report: called with an error that is a fault of greyd's own; by default the event
-                loop's exception handler is.
-            run: runs the probe, see ``greyd.runtime.supervision.TaskSupervisor.run``; by default
-                it runs as a plain task.
-            warn: called with warnings of the store that no request has seen.
+            report: called with an internal error; by default, the event loop's exception handler.
+            run: starts the probe, e.g. ``greyd.runtime.supervision.TaskSupervisor.run``; by default
+                starts a plain task.
+            warn: called with the store's warnings, which belong to no request.
         """
         self.store = store
         self._timeout_seconds = timeout_seconds
@@ -123,7 +122,7 @@ class CircuitBreaker(TransactionalStore):
         self._probing: Cancellable | None = None
         self.unwritable = ""
         """Why nothing can be stored until an administrator acts; empty otherwise."""
-        # The oldest first, since the timeout is the same for all.
+        # In the order of their deadlines, because all have the same timeout.
         self._waiting: dict[int, _PendingRequest] = {}
         self._number = 0
         self._watch: asyncio.Handle | None = None
@@ -134,9 +133,9 @@ class CircuitBreaker(TransactionalStore):
         return self._probing is not None
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Answer], on_done: DoneCallback) -> None:
-        """Decide and store within the timeout; see ``greyd.store.contract.TransactionalStore``.
+        """Apply ``rule`` within the timeout; see ``greyd.store.contract.TransactionalStore``.
 
-        The error is a ``CircuitOpenError`` if the store was not tried, or another ``StoreError``.
+        While the circuit is open, ``on_done`` gets a ``CircuitOpenError`` at once.
         """
         if self._probing is not None:
             on_done(None, CircuitOpenError("the store is away"))
@@ -190,7 +189,7 @@ class CircuitBreaker(TransactionalStore):
         return oldest is not None and now - oldest.since >= self._timeout_seconds
 
     def _poll_before_giving_up(self, at: float, *, again: bool = False) -> None:
-        """Let the loop poll its sockets, then fail what was overdue at the time ``at``."""
+        """Let the loop poll its sockets, then fail if a request was overdue at the time ``at``."""
         turns_left = _FINAL_LOOP_TURNS
 
         def turn() -> None:
@@ -245,7 +244,7 @@ class CircuitBreaker(TransactionalStore):
         self._call_safely(self.store.abandon)
 
     def _call_safely(self, call: Callable[[], None]) -> None:
-        """Call something whose failure must not affect other requests."""
+        """Call ``call``; report its failure, which must not affect other requests."""
         try:
             call()
         except Exception as error:  # noqa: BLE001 - reported as greyd's own fault
@@ -254,11 +253,11 @@ class CircuitBreaker(TransactionalStore):
     async def _probe(self, rest_seconds: float, first: Exception) -> None:
         logged = {"", _actionable_reason(first)}
         await asyncio.sleep(rest_seconds)
-        # The store sends no event when it is back.
+        # Poll, because a store does not notify greyd when it works again.
         while fault := await self._probe_once():
             self._note_whether_writable(fault)
             if _actionable_reason(fault) not in logged and len(logged) <= MAX_LOGGED_REASONS:
-                # The first reason has hidden one that an administrator can act on.
+                # Only now the store gives a reason that an administrator can act on.
                 logged.add(_actionable_reason(fault))
                 self._call_safely(partial(self._on_change, _describe(fault)))
             await asyncio.sleep(PROBE_INTERVAL_SECONDS)
@@ -267,7 +266,7 @@ class CircuitBreaker(TransactionalStore):
         self._call_safely(partial(self._on_change, None))
 
     async def _probe_once(self) -> Exception | None:
-        """Read and write once; return the error, None where both work."""
+        """Read and write once; return the error, or None if both worked."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._begin([PROBE_KEY], write_probe, partial(complete, future))
         try:
@@ -281,7 +280,7 @@ class CircuitBreaker(TransactionalStore):
         """Log the store's warnings and maintain it every second, until cancelled.
 
         Raises:
-            Exception: a fault of greyd's own; the supervisor starts this again.
+            Exception: an internal error; the supervisor then restarts this.
         """
         while True:
             await asyncio.sleep(1)
@@ -295,10 +294,10 @@ class CircuitBreaker(TransactionalStore):
                     self._open_circuit(error)
 
     async def check(self) -> None:
-        """Try the store at the server's start, so that the circuit is open if it does not work."""
+        """Try the store at the server's start; open the circuit if it fails."""
         self._starting = True
         try:
-            # What fails here fails again below, and is logged there.
+            # The probe below meets the same error, and logs it.
             with contextlib.suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(MAX_STARTUP_WAIT_SECONDS):
                     await self.store.connect()
@@ -342,7 +341,7 @@ def _report_to_loop(error: Exception) -> None:
 
 
 def write_probe(_remembered: Remembered) -> tuple[None, Sequence[Change]]:
-    """Write the time under ``PROBE_KEY``: a rule that fails unless the store can write."""
-    # Not only a read: with a full disk or as a read-only replica, a store still reads.
+    """Write the time to ``PROBE_KEY``: a rule that tests whether the store can write."""
+    # A read alone proves little: a read-only replica, or a store on a full disk, still reads.
     now = b"%d" % time.time()
     return None, [Change(PROBE_KEY, now, _PROBE_TTL_SECONDS)]

@@ -1,11 +1,11 @@
 """The contract of a store, which remembers triplets and clients.
 
 A store holds short values under short keys, each with a time to live. The rules use one operation,
-``transact``: a rule gets the values of some keys and returns changes; the store makes all of them
-or none, and only if none of the values has changed meanwhile. Otherwise the rule decides again
-on the current values. So every store runs the same rules, and servers that share a store neither
-lose an update nor count twice. ``begin`` is ``transact`` with a callback: a task for each request
-would cost as much as all its rules.
+``transact``: a rule gets the values of some keys and returns changes; the store makes all changes
+or none, and only if no value has changed meanwhile. Otherwise the rule runs again with the current
+values. So every store runs the same rules, and servers that share a store neither lose an update
+nor count twice. ``begin`` is ``transact`` with a callback instead of a coroutine: a task for each
+request would cost as much as all its rules.
 
 All other methods are for administration.
 """
@@ -32,34 +32,34 @@ if TYPE_CHECKING:
 
 
 MAX_ATTEMPTS = 1000
-"""Of one rule, whose values other servers change each time, before the store gives up."""
+"""How often a store runs a rule whose values other servers change, before it gives up."""
 
 CONTENTION = "too much contention: other servers change the same entries all the time"
 
 
 class AccessMode(Enum):
-    """Who opens a store, and for what."""
+    """The purpose for which a store is opened."""
 
     SERVE = "serve"
-    """The server, which creates, upgrades and repairs it."""
+    """For the server, which creates, upgrades and repairs the store."""
     WRITE = "write"
-    """A command that changes entries."""
+    """For a command that changes entries."""
     READ = "read"
-    """Any other command; it changes nothing."""
+    """For any other command, which changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSize:
-    """How large a store is, as far as it can tell without a scan."""
+    """The size of a store, as far as it is known without a scan."""
 
     entries: int | None
-    """An upper bound, which may include expired entries and those of other programs."""
+    """An upper bound: may include expired entries and other programs' keys; None if unknown."""
     size_bytes: int | None
-    """Of the file, or all of Redis's memory."""
+    """The size of the file, or of all memory that Redis uses; None if unknown."""
 
 
 class TransactionalStore(Protocol):
-    """Something that applies a rule and stores its changes."""
+    """A store, or a wrapper of a store, that applies rules and stores their changes."""
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Answer], on_done: DoneCallback) -> None:
         """Apply ``rule`` to the values of ``keys``, and store its changes.
@@ -76,8 +76,8 @@ class TransactionalStore(Protocol):
             The rule's answer, once its changes are stored.
 
         Raises:
-            StoreError: the changes may or may not have been stored.
-            Exception: what the rule raised.
+            StoreError: the store failed; the changes may or may not have been stored.
+            Exception: the rule raised it.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.begin(keys, rule, partial(complete, future))
@@ -85,7 +85,7 @@ class TransactionalStore(Protocol):
 
 
 def complete(future: asyncio.Future[Answer], answer: Answer, error: Exception | None) -> None:
-    """Set a future's result or exception, unless it is done: a ``DoneCallback``."""
+    """Complete a future with an answer or an error, unless it is done; a ``DoneCallback``."""
     if future.done():
         return
     if error is not None:
@@ -114,16 +114,16 @@ class Store(TransactionalStore, Protocol):
     """A store. All methods raise ``StoreError``."""
 
     async def connect(self) -> None:
-        """Connect in advance, where that takes time; all other methods connect when they must."""
+        """Connect in advance, if that takes time; all other methods connect if needed."""
         await asyncio.sleep(0)
 
     max_bytes: float = math.inf
-    """With more bytes in use, the store rejects new triplets."""
+    """The limit of ``bytes_in_use``; a store that has reached it rejects new triplets."""
     bytes_in_use: int = 0
-    """As of the last ``maintain``; 0 where greyd sets no limit."""
+    """The bytes in use at the last ``maintain``; 0 in a store without a limit."""
 
     async def get(self, key: bytes) -> Record | None:
-        """Return the entry under ``key``."""
+        """Return the entry under ``key``; None if it does not exist."""
 
     async def delete(self, keys: Sequence[bytes]) -> int:
         """Delete the entries under ``keys``; return how many existed."""
@@ -132,13 +132,13 @@ class Store(TransactionalStore, Protocol):
         """Return the number of entries."""
 
     async def size(self) -> StoreSize:
-        """Return the size, roughly; this is quick."""
+        """Return the approximate size, without a scan."""
 
     def records(self) -> AsyncIterator[Sequence[Record]]:
         """Yield all entries in small groups, so that no request waits for long.
 
-        Entries that are stored meanwhile may be missing; others come once, from Redis perhaps
-        twice.
+        Entries that are stored during the scan may be missing. All others come once; only Redis
+        may yield an entry twice.
         """
 
     def index_position(self, key: bytes) -> int:  # noqa: ARG002 - the same for all keys
@@ -151,26 +151,26 @@ class Store(TransactionalStore, Protocol):
 
     @property
     def threads(self) -> Sequence[threading.Thread]:
-        """The threads that the store cannot work without, once it has started them."""
+        """The threads that the store needs; empty until it has started them."""
         return ()
 
     async def maintain(self) -> None:
-        """Do some regular work, such as deleting expired entries; called every second."""
+        """Do periodic work, such as deleting expired entries; called every second."""
 
     def abandon(self) -> None:
         """Give up all requests, because they take too long or the store has failed.
 
-        Requests that have not been sent are dropped, and no answer is kept. The circuit breaker
-        has completed its own requests before it calls this; all others, such as a scan, get a
-        ``StoreError``.
+        The store drops requests that it has not sent, and ignores the answers to all others. The
+        circuit breaker completes its own requests before it calls this; all others, such as a
+        scan, get a ``StoreError``.
         """
 
     def pop_warning(self) -> str:
-        """Return a warning for the log that no request has seen, once; mostly empty."""
+        """Return the latest warning for the log, and forget it; empty if there is none."""
         return ""
 
-    def explain_delay(self, timeout_seconds: float) -> str:  # noqa: ARG002 - only Redis can tell
-        """Return why requests may take longer than the timeout; empty where unknown."""
+    def explain_delay(self, timeout_seconds: float) -> str:  # noqa: ARG002 - only Redis knows
+        """Return why requests may take longer than the timeout; empty if unknown."""
         return ""
 
     def set_problem_handlers(
@@ -178,20 +178,20 @@ class Store(TransactionalStore, Protocol):
         warn: Callable[[str], object],  # noqa: ARG002 - only SQLite has threads that work for no request
         internal_error: Callable[[Exception], object],  # noqa: ARG002 - the same
     ) -> None:
-        """Set the handlers of problems that no request sees, called on the event loop's thread.
+        """Set the handlers of problems outside of requests; they run on the event loop's thread.
 
         Args:
-            warn: gets a line for the log.
-            internal_error: gets an error that is a fault of greyd's own.
+            warn: called with a warning for the log.
+            internal_error: called with an internal error.
         """
         return
 
     async def close(self) -> None:
-        """Close the store, when no request is in progress."""
+        """Close the store; no request may be in progress."""
 
 
 async def scan(store: Store, share: float = 0.5) -> AsyncIterator[Sequence[Record]]:
-    """Yield all entries, and pause after each group, so that ``share`` of the time is work."""
+    """Yield all entries; pause after each group, so that the scan works ``share`` of the time."""
     started = time.perf_counter()
     async for group in store.records():
         yield group

@@ -13,14 +13,14 @@ class UnwritableStoreError(StoreError):
     """Nothing can be stored until somebody fixes the cause, such as permissions or a full disk."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
-        """Name the reason, and the remedy that the administrator should apply."""
+        """Create the error from the reason and, if known, the administrator's remedy."""
         super().__init__(f"{reason}; {remedy}" if remedy else reason)
         self.reason = reason
         self.remedy = remedy
 
 
 class StoreFullError(StoreError):
-    """The store has reached its size limit and rejects new triplets; it still updates old ones."""
+    """The store has reached its size limit and rejects new triplets; it still updates others."""
 
 
 class UnusableStoreError(UnwritableStoreError):

@@ -1,4 +1,4 @@
-"""The store within the server's process (``memory://``), for tests: fakeredis instead of a server.
+"""The store in the server's own memory (``memory://``), for tests: fakeredis instead of a server.
 
 fakeredis is an extra of the package (``greyd[memory]``) and is imported for this store alone.
 """
@@ -28,7 +28,7 @@ class MemoryTransport(RedisTransport):
     is_divided = False
 
     def __init__(self) -> None:
-        """Begin with an empty Redis.
+        """Create an empty Redis.
 
         Raises:
             MissingPackageError: fakeredis or its Lua interpreter is not installed.
@@ -46,7 +46,7 @@ class MemoryTransport(RedisTransport):
         *command: Argument,
         is_valid: ReplyCheck | None = None,  # noqa: ARG002 - fakeredis replies as Redis does
     ) -> Any:
-        """Send a command."""
+        """Run a command, and return its reply."""
         try:
             return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
         except NoScriptError as error:
@@ -55,23 +55,23 @@ class MemoryTransport(RedisTransport):
             raise StoreError(f"memory: {error}") from error
 
     def slot(self, key: bytes) -> int:  # noqa: ARG002 - all keys are in one slot
-        """Return 0."""
+        """Return 0: all keys are in one slot."""
         return 0
 
     async def nodes(self) -> Sequence[Send]:
-        """Return the function that sends a command."""
+        """Return one function, which runs a command."""
         return [partial(self.send, b"")]
 
     async def connect(self) -> None:
-        """Do nothing."""
+        """Do nothing: there is no connection."""
 
     def abandon(self) -> None:
         """Do nothing: no command takes long."""
 
     def explain_delay(self, timeout_seconds: float) -> str:  # noqa: ARG002 - no network to blame
-        """Return nothing."""
+        """Return an empty text: no network delays a reply."""
         return ""
 
     async def close(self) -> None:
-        """Forget everything."""
+        """Discard all entries."""
         await self._redis.aclose()

@@ -1,4 +1,4 @@
-"""Opens the store of a URL."""
+"""Opens the store that a URL names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def is_sqlite_url(url: str) -> bool:
-    """Whether a URL is that of a SQLite file."""
+    """Whether a URL names a SQLite file."""
     return url[:7].lower() == "sqlite:"
 
 
@@ -23,16 +23,16 @@ def sqlite_file(url: str) -> Path:
     """Return the file of a ``sqlite:`` URL.
 
     Raises:
-        StoreError: the URL has a login, so it is that of another kind of store.
+        StoreError: the URL has a login, which a file can't have.
     """
     return Path(sqlite_path(url))
 
 
 def check_store_file(settings: Settings, folder: Path) -> None:
-    """Check before the server's start that the file of the store is greyd's.
+    """Check, before the server starts, that a SQLite store's file is greyd's.
 
     Raises:
-        UnusableStoreError: it is another program's, or a newer greyd's.
+        UnusableStoreError: another program or a newer greyd wrote the file.
     """
     url = settings.store or f"sqlite:{folder / 'greyd.db'}"
     if is_sqlite_url(url):
@@ -43,14 +43,14 @@ def check_store_file(settings: Settings, folder: Path) -> None:
         except UnusableStoreError:
             raise
         except StoreError:
-            # It can't be read yet. The log gives the reason, and mail passes meanwhile.
+            # The file can't be read yet. The server logs the reason, and mail passes meanwhile.
             return
 
 
 def open_store(settings: Settings, folder: Path, access: AccessMode = AccessMode.SERVE) -> Store:
-    """Return the store of ``--store``, by default the SQLite file ``greyd.db`` in ``folder``.
+    """Return the store that ``--store`` names, by default the SQLite file ``folder``/greyd.db.
 
-    It is opened or connected when it is first needed, so mail flows if it is away at the start.
+    The store opens or connects on its first use, so mail flows if it is unavailable at the start.
 
     Raises:
         StoreError: the URL is invalid, the folder of the file does not exist, or a package is

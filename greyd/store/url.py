@@ -11,8 +11,8 @@
 
 ``valkey`` and ``valkeys`` mean the same as ``redis`` and ``rediss``. Options follow after ``?``.
 
-A URL may hold a password, even a mistyped one. So messages show only the parts of a URL that were
-parsed, without the login and the options.
+Any URL may contain a password, even if it is mistyped. So messages show only the parts of a URL
+that were parsed, without the login and the options.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _OPTIONS = frozenset(
         "username",
     }
 )  # fmt: skip
-"""The options of redis-py's URLs that greyd supports, beside ``ssl_…``."""
+"""The options of redis-py's URLs that greyd supports, besides ``ssl_…``."""
 
 # Letters of any script, for internationalised names.
 _HOST = re.compile(r"(?=.{1,253}\Z)[^\W_]([\w.-]*[\w.])?|\[(?P<v6>[0-9a-fA-F:.]+)\]")
@@ -62,7 +62,7 @@ class StoreUrlError(StoreError):
 
 
 class RedisHost(NamedTuple):
-    """The address of a server; a tuple, as the address of a socket is."""
+    """The address of a server; a tuple, like the address of a TCP socket."""
 
     name: str
     port: int
@@ -73,20 +73,20 @@ class RedisHost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """The parsed URL of a Redis."""
+    """The parsed URL of a Redis store."""
 
     scheme: str
-    """As written, in lower case."""
+    """The scheme as written, in lower case."""
     connection: str
     """``redis``, ``rediss`` (with TLS) or ``unix``."""
     topology: str
     """Empty for one server, else ``sentinel`` or ``cluster``."""
     hosts: tuple[RedisHost, ...]
-    """Empty for a Unix socket."""
+    """The servers, Sentinels or Cluster nodes; empty for a Unix socket."""
     path: str
-    """Of the Unix socket; empty for other connections."""
+    """The path of the Unix socket; empty for other connections."""
     service: str
-    """The name of the master that Sentinel watches; empty for other topologies."""
+    """The name of the master that Sentinel monitors; empty for other topologies."""
     database: int
     username: str | None
     password: str | None
@@ -120,10 +120,10 @@ def redact_url(url: str) -> str:
 
 
 def validate_url(url: str) -> None:
-    """Raise unless a URL is that of a store, or empty for the default store.
+    """Raise unless a URL names a store; an empty URL names the default one.
 
     Raises:
-        StoreUrlError: it is not.
+        StoreUrlError: the URL is invalid.
     """
     scheme, colon, _ = url.partition(":")
     if url and not colon:
@@ -142,7 +142,7 @@ def sqlite_path(url: str) -> str:
     """Return the path of a ``sqlite:`` URL, which may be empty.
 
     Raises:
-        StoreUrlError: the URL has a login, so it is that of another kind of store.
+        StoreUrlError: the URL has a login, which a file can't have.
     """
     rest = url.partition(":")[2]
     login = rest.startswith("//") and rest.rpartition("@")[0]
@@ -155,10 +155,10 @@ def sqlite_path(url: str) -> str:
 
 
 def parse_redis_url(url: str) -> RedisUrl:
-    """Parse the URL of a Redis.
+    """Parse the URL of a Redis store.
 
     Raises:
-        StoreUrlError: it is invalid.
+        StoreUrlError: the URL is invalid.
     """
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
@@ -172,7 +172,7 @@ def parse_redis_url(url: str) -> RedisUrl:
 
 
 class _RedisUrlParser:
-    """Parses the part after the scheme."""
+    """Parses the part of a Redis URL after its scheme."""
 
     def __init__(self, scheme: str, rest: str) -> None:
         self._scheme = scheme
@@ -189,7 +189,7 @@ class _RedisUrlParser:
         before, _, query = rest.partition("?")
         authority, slash, path = before.partition("/")
         if "@" in path + query:
-            # It may be the rest of a password, so the message shows nothing of it.
+            # The text may be the rest of a password, so the message does not show it.
             raise self._error("an @ follows / or ?; in a password write %2F and %3F for these")
         login, _, hosts_text = authority.rpartition("@")
         if "[" in login or "]" in login:
@@ -280,7 +280,7 @@ class _RedisUrlParser:
         return options
 
     def _path(self, path: str, options: dict[str, str]) -> tuple[str, int]:
-        """Return the master's name and the database of a path."""
+        """Return the master's name (for Sentinel) and the database number in a URL's path."""
         service = ""
         if self._topology == "sentinel":
             service, _, path = self._unquoted(path).partition("/")
@@ -320,7 +320,7 @@ class _RedisUrlParser:
         )
 
     def _is_no_secret(self, text: str) -> bool:
-        """Whether a message may show a part after the host: a login without its @ has a colon."""
+        """Whether a message may show ``text``: no part before it can be a login without its @."""
         hosts_text = re.sub(r"(:6379|:26379)\b", "", self._rest.partition("?")[0].partition("/")[0])
         plain = re.fullmatch(r"[A-Za-z0-9._+/-]{1,40}", text) is not None
         return plain and ":" not in hosts_text and "@" not in hosts_text

@@ -1,8 +1,8 @@
 """Sends commands to the nodes of a Redis Cluster, and keeps its topology up to date.
 
 The topology (which node has which slot) comes from the nodes themselves, by ``CLUSTER SLOTS``. A
-slot without a node, a redirection, a node that fails: each leads to a new query, one at a time for
-all requests that need it.
+slot without a node, a redirection or a failed node causes a new query, which all requests that need
+it share.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 SLOTS = 16384
 
 MAX_REDIRECTIONS = 5
-"""Of one command, before the redirections count as a loop."""
+"""Redirections of one command after which greyd assumes a loop."""
 
 MAX_QUERIED_NODES = 20
-"""Nodes that are asked for the topology at once."""
+"""The maximum number of nodes to query for the topology at once."""
 
 _MAX_PORT = 65535
 
 
 class NodeAddress(NamedTuple):
-    """Where a node listens: a key that each request looks up, so its hash has to be cheap."""
+    """The address of a node; a tuple, whose hash is cheap, because each request looks it up."""
 
     host: str
     port: int
@@ -59,7 +59,7 @@ class ClusterTransport(RedisTransport):
         node_at: Callable[[str, int], RedisNode],
         timeout_seconds: float,
     ) -> None:
-        """Connect to nothing yet.
+        """Set up without connecting.
 
         Args:
             hosts: some of the Cluster's nodes, which know the others.
@@ -99,7 +99,7 @@ class ClusterTransport(RedisTransport):
     async def _address_of(self, slot: int) -> NodeAddress:
         address = self._slots[slot] if self._slots is not None else None
         if address is None:
-            # Unknown, or no node had it at the last query.
+            # The topology is unknown, or no node had the slot at the last query.
             address = (await self._refreshing.result())[slot]
         if address is None:
             raise StoreError(f"redis+cluster: no node has slot {slot}")
@@ -110,12 +110,12 @@ class ClusterTransport(RedisTransport):
         return int(key_slot(key))
 
     async def nodes(self) -> Sequence[Send]:
-        """Return for each node that holds keys a function that sends it a command."""
+        """Return a function for each node that holds keys, which sends commands to that node."""
         slots = self._slots or await self._refreshing.result()
         return [self._node(each).send for each in dict.fromkeys(slots) if each is not None]
 
     async def connect(self) -> None:
-        """Learn the topology, and connect to all nodes that have slots."""
+        """Fetch the topology, and connect to all nodes that have slots."""
         slots = self._slots or await self._refreshing.result()
         nodes = [self._node(each) for each in dict.fromkeys(slots) if each is not None]
         await asyncio.gather(*(node.connect() for node in nodes))
@@ -126,7 +126,7 @@ class ClusterTransport(RedisTransport):
         return self._nodes[address]
 
     async def _refresh(self) -> list[NodeAddress | None]:
-        """Query the topology, and forget nodes that are no longer part of it.
+        """Fetch the topology, and close the connections to nodes that are no longer part of it.
 
         Raises:
             StoreError: no node answered.
@@ -140,7 +140,7 @@ class ClusterTransport(RedisTransport):
         return slots
 
     async def _fetch_topology(self) -> list[NodeAddress | None]:
-        """Return the first complete answer, or the one that assigns the most slots."""
+        """Query the nodes; return the first complete topology, else the one with the most slots."""
         best: list[NodeAddress | None] = []
         reason = "no answer in time"
         queried = list(dict.fromkeys([*self._hosts, *self._nodes]))[:MAX_QUERIED_NODES]
@@ -174,14 +174,14 @@ class ClusterTransport(RedisTransport):
                 return _read_slots(reply, address.host)
 
     def abandon(self) -> None:
-        """Give up all requests, and query the topology again."""
+        """Give up all requests, and fetch the topology again."""
         self._refreshing.abandon()
         for node in self._nodes.values():
             node.abandon()
         self._refreshing.start()
 
     def explain_delay(self, timeout_seconds: float) -> str:
-        """Return why replies may take longer than ``timeout_seconds``; empty where unknown."""
+        """Return why replies may take longer than ``timeout_seconds``; empty if unknown."""
         reasons = (node.explain_delay(timeout_seconds) for node in self._nodes.values())
         return next(filter(None, reasons), "")
 
@@ -197,7 +197,7 @@ def _assigned_slot_count(slots: Sequence[NodeAddress | None]) -> int:
 
 
 def _are_slots(reply: Any) -> bool:
-    """Whether a reply is one to ``CLUSTER SLOTS``: ranges, each with its master and replicas."""
+    """Whether a reply has the form of ``CLUSTER SLOTS``: ranges, each with master and replicas."""
     return type(reply) is list and all(_is_range(each) for each in reply)
 
 
@@ -218,7 +218,7 @@ def _is_range(each: Any) -> bool:
 
 
 def _read_slots(reply: Sequence[Any], asked_host: str) -> list[NodeAddress | None]:
-    """Return the node of each slot; a node without a host is at the host that was asked."""
+    """Return the node of each slot; a node without a host name is on ``asked_host``."""
     slots: list[NodeAddress | None] = [None] * SLOTS
     for first, last, master, *_ in reply:
         host = (master[0] or b"").decode("ascii", "replace")

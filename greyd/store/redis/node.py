@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     Connect = Callable[[], Awaitable[Connection]]
 
 MAX_ROUND_TRIPS = 3
-"""Of a request: the script, the script's text where Redis has lost it, and once more where the
-values have changed since they were last read."""
+"""The round trips that a request may need: one calls the script, one sends its text if Redis has
+lost it, and one repeats it if values have changed since they were last read."""
 
 _CLIENT_NAME = "greyd"
 
 
 class RedisNode:
-    """A server, by the name that messages use.
+    """A Redis server and the connection to it; ``name`` is for messages.
 
-    A connection that is being opened is kept even when the requests that need it give up.
+    Opening the connection continues even if all requests that wait for it give up.
     """
 
     def __init__(self, name: str, connect: Connect) -> None:
@@ -47,7 +47,7 @@ class RedisNode:
             await self._connecting.result()
 
     def send(self, *command: Argument, is_valid: ReplyCheck | None = None) -> Awaitable[Any]:
-        """Send a command, after connecting if needed."""
+        """Send a command; connect first if needed."""
         if self._connection is not None:
             return self._connection.send(*command, is_valid=is_valid)
         return self._connect_and_send(*command, is_valid=is_valid)
@@ -75,7 +75,7 @@ class RedisNode:
                 raise
         except StoreError:
             raise
-        except Exception as error:  # redis-py's have no common base
+        except Exception as error:  # redis-py's errors have no common base
             raise StoreError(f"{self._name}: {reason_of(error)}") from error
         self._connection = connection
         return connection
@@ -85,7 +85,7 @@ class RedisNode:
             self._connection = None
 
     def explain_delay(self, timeout_seconds: float) -> str:
-        """Return why replies may take longer than ``timeout_seconds``; empty where unknown."""
+        """Return why replies may take longer than ``timeout_seconds``; empty if unknown."""
         if self._connecting.is_running:
             return f"still connecting to {self._name}"
         needed = MAX_ROUND_TRIPS * self._round_trip_seconds
@@ -107,8 +107,8 @@ class RedisNode:
     def abandon(self) -> None:
         """Fail all requests, and close a connection that hangs.
 
-        A connection that is being opened is kept, and one whose replies may still be on their way:
-        otherwise no connection to a distant server would live long enough to be useful.
+        Keeps a connection that is being opened, and one whose replies may still arrive: otherwise
+        no connection to a distant server would last long enough to be useful.
         """
         self._connecting.abandon()
         if self._connection is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def open_transport(url: str, settings: Settings) -> RedisTransport:
-    """Return the transport to the Redis at ``url``. It connects when it is first used.
+    """Return the transport to the Redis at ``url``, which connects on its first use.
 
     Raises:
         StoreError: the URL is invalid. The text shows no secret.

@@ -12,10 +12,11 @@ through redis-py's                                      50 at once        1 at a
 ``Connection``, one task that reads the replies         0.48 / 0.45       0.70 / 0.68
 ======================================================  ================  ================
 
-A whole server with 50 clients that send new triplets answered 0.37 and 0.66 of the requests.
+With these two, a whole server with 50 clients that send new triplets reached 0.37 and 0.66 of the
+throughput.
 
 Each command may come with a check of its reply. A reply that fails the check closes the connection,
-since nothing shows any longer which of the following replies belongs to which command.
+since from then on it is unknown which reply belongs to which command.
 """
 
 from __future__ import annotations
@@ -47,16 +48,16 @@ if TYPE_CHECKING:
     from greyd.store.redis.transport import Argument, ReplyCheck
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
-"""Of one reply; the largest that greyd asks for are smaller than 1 MiB."""
+"""The maximum size of a reply; the largest that greyd requests are smaller than 1 MiB."""
 
 _INCOMPLETE = object()
 
 _CLOSING_ERRORS = ("READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED")
-"""Errors after which the connection is closed, so that the next one finds the current master."""
+"""Errors after which greyd reconnects, to find the current master."""
 
 
 class PipelinedConnection(asyncio.Protocol):
-    """One open connection."""
+    """One open connection to a Redis server."""
 
     def __init__(self, name: str, on_lost: Callable[[PipelinedConnection], None]) -> None:
         self._name = name
@@ -64,7 +65,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._unfinished_bytes = 0
         self._progress_at = 0.0
-        """When bytes last came in, or a reply was first due; monotonic seconds."""
+        """The monotonic time of the last received bytes, or of the oldest command since then."""
         self._waiting: deque[tuple[asyncio.Future[Any], ReplyCheck | None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
@@ -96,11 +97,11 @@ class PipelinedConnection(asyncio.Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a reply is due."""
+        """Whether a command waits for its reply."""
         return bool(self._waiting)
 
     def data_received(self, data: bytes) -> None:
-        """Hand each reply to the oldest request."""
+        """Complete the oldest request with each reply."""
         self._unfinished_bytes += len(data)
         self._progress_at = time.monotonic()
         try:
@@ -153,7 +154,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._close_invalid(f"{_describe_reply(reply)} is no reply to the command sent", reply)
 
     def _close_invalid(self, reason: str, reply: Any = None) -> None:
-        """Close after an invalid reply; the oldest request gets the reply in its error."""
+        """Close after an invalid reply; the error of the oldest request contains the reply."""
         if self._waiting:
             future, _ = self._waiting.popleft()
             if not future.done():
@@ -165,7 +166,7 @@ class PipelinedConnection(asyncio.Protocol):
         self.close(str(exc) if exc else "connection closed", ConnectionLostError)
 
     def abandon(self, patience_seconds: float) -> None:
-        """Fail all requests; close if no byte has come in for ``patience_seconds``."""
+        """Fail all requests; close the connection if it was silent for ``patience_seconds``."""
         if time.monotonic() - self._progress_at > patience_seconds:
             self.close("too slow", AbandonedError)
             return
@@ -174,7 +175,7 @@ class PipelinedConnection(asyncio.Protocol):
                 future.set_exception(AbandonedError(f"{self._name}: too slow"))
 
     def close(self, reason: str, error: type[StoreError] = StoreError) -> None:
-        """Close, and fail all requests with ``error``."""
+        """Close the connection, and fail all requests with ``error``."""
         transport, self._transport = self._transport, None
         if transport is None:
             return
@@ -190,7 +191,7 @@ class PipelinedConnection(asyncio.Protocol):
 
 
 def _describe_reply(reply: Any) -> str:
-    """Return a reply in a few words, for the log."""
+    """Describe a reply briefly, for the log."""
     if reply is None:
         return "nil"
     if isinstance(reply, bytes):

@@ -1,12 +1,12 @@
-"""Opens connections with redis-py, and takes their transports out of it.
+"""Opens connections with redis-py, and takes over their transports.
 
 redis-py resolves names, connects, does TLS, authenticates (ACL users too) and selects the database.
 That takes two to four round trips, with TLS one or two more, and each step may take
 ``--store-connect-timeout``.
 
 ``greyd.store.redis.pipelined_connection`` then uses the open connection's transport itself, for
-speed. redis-py has no public name for that transport: ``take_transport`` and ``release`` are the
-only code in greyd that reads its private fields.
+speed. redis-py's public API does not expose the transport: ``take_transport`` and ``release`` are
+the only code in greyd that uses redis-py's private fields.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def connection_options(url: RedisUrl, settings: Settings) -> dict[str, Any]:
     """Return redis-py's arguments for a connection.
 
     Raises:
-        StoreError: there are two passwords, or redis-py rejects an option of the URL.
+        StoreError: two passwords are given, or redis-py rejects an option of the URL.
     """
     seconds = settings.store_connect_timeout_seconds
     password = url.password
@@ -56,7 +56,7 @@ def connection_options(url: RedisUrl, settings: Settings) -> dict[str, Any]:
             # redis-py knows the type of each option.
             **parse_url(f"redis://?{urlencode(url.options)}"),
             **named,
-            # It would cost another round trip.
+            # Sending it would cost another round trip.
             "driver_info": None,
             # PipelinedConnection reads version 2 of the protocol.
             "protocol": 2,
@@ -91,7 +91,7 @@ def take_transport(
     """Make ``protocol`` the reader of an open connection.
 
     Returns:
-        The transport to write to; None where the server has closed the connection.
+        The transport to write to; None if the server has closed the connection.
     """
     reader, writer = connection._reader, connection._writer  # noqa: SLF001 - see the module
     if reader is None or writer is None or writer.transport.is_closing() or reader.at_eof():
@@ -101,6 +101,6 @@ def take_transport(
 
 
 def release(connection: Connection) -> None:
-    """Let redis-py forget a connection whose transport has been aborted."""
+    """Free redis-py's resources of a connection whose transport has been aborted."""
     # The public way, disconnect(), is a coroutine and waits for the peer.
     connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001 - see the module

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def is_int(reply: Any) -> bool:
-    """Whether a reply is a number."""
+    """Whether a reply is an integer."""
     return type(reply) is int
 
 
@@ -25,7 +25,7 @@ def is_single_value(reply: Any) -> bool:
 
 
 def is_scan_step(reply: Any) -> bool:
-    """Whether a reply is one to SCAN: the next cursor, and keys."""
+    """Whether a reply has the form of SCAN's: the next cursor, and keys."""
     if type(reply) is not list or len(reply) != 2:
         return False
     cursor, keys = reply
@@ -39,7 +39,7 @@ def is_scan_step(reply: Any) -> bool:
 
 
 def used_memory_bytes(info: object) -> int:
-    """Return the memory in use according to ``INFO memory``; 0 where the reply does not have it."""
+    """Return the bytes in use as ``INFO memory`` gives them; 0 if the reply lacks them."""
     text = info if isinstance(info, bytes) else b""
     found = re.search(rb"^used_memory:([0-9]{1,18})", text, re.MULTILINE)
     return int(found[1]) if found else 0

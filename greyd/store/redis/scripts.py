@@ -37,7 +37,7 @@ while argument < #ARGV do
 end
 return answers
 """
-"""A batch of requests, one after the other, each with some of the KEYS.
+"""Runs a batch of requests in order; each request uses some of the KEYS.
 
 ARGV holds for each request: the number of its keys, the number of its changes, the expected value
 of each key (empty: none), and of each change the key's position among the request's keys, the
@@ -89,7 +89,7 @@ def compare_and_set_command(
 
 
 def outcome_check(batch: Sequence[CompareAndSet]) -> ReplyCheck:
-    """Return the check of the reply to a batch."""
+    """Return a check that accepts only valid replies to the command for ``batch``."""
     return partial(_are_outcomes, [len(request.keys) for request in batch])
 
 
@@ -102,19 +102,19 @@ def _are_outcomes(key_counts: Sequence[int], reply: Any) -> bool:
 
 
 def is_outcome(found: Any, key_count: int) -> bool:
-    """Whether it is the outcome of one request: 1, or the current values of its keys."""
+    """Whether ``found`` is the outcome of one request: 1, or the current values of its keys."""
     if type(found) is int:
         return found == 1
     return type(found) is list and len(found) == key_count and all(map(is_value, found))
 
 
 def fetch_command(names: Sequence[bytes]) -> Sequence[Argument]:
-    """Return the command that fetches entries by their full names."""
+    """Return the command that fetches entries by their keys, prefix included."""
     return ["EVAL", FETCH, len(names), *names]
 
 
 def fetch_check(key_count: int) -> ReplyCheck:
-    """Return the check of the reply to ``fetch_command``."""
+    """Return a check that accepts only valid replies to ``fetch_command``."""
     return partial(_are_fetched, key_count)
 
 

@@ -1,7 +1,7 @@
 """Queries Redis Sentinel for the address of the master: each Sentinel in turn, until one knows it.
 
 Sentinel has its own user and password (``requirepass`` in sentinel.conf, or an ACL), not those of
-the Redis that it watches.
+the Redis servers that it monitors.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class SentinelClient:
         """Return the master's host and port from the first Sentinel that knows it.
 
         Raises:
-            SentinelError: none returned it within ``seconds``; the text has the reason of each.
+            SentinelError: no Sentinel returned the address within ``seconds``; the text gives the
+                reason of each.
         """
         # A Sentinel that is down must leave time for the others and for the master.
         seconds /= len(self._hosts) + 1
@@ -55,7 +56,7 @@ class SentinelClient:
         raise SentinelError("; ".join(reasons))
 
     async def all_answers(self, seconds: float) -> dict[str, str]:
-        """Query each Sentinel; return ``master HOST:PORT`` or the reason, by Sentinel."""
+        """Query all Sentinels; return for each its ``master HOST:PORT``, or why it failed."""
         answers = {}
         for host in self._hosts:
             try:

@@ -1,4 +1,4 @@
-"""Background work that runs once at a time and whose result all callers share."""
+"""Runs background work at most once at a time, and shares its result among all callers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 class SingleFlight(Generic[Result]):
-    """Shares one run of a coroutine function; the run goes on when its callers give up."""
+    """Shares one run of a coroutine function; the run continues if its callers give up."""
 
     def __init__(self, work: Callable[[], Awaitable[Result]]) -> None:
         self._work = work
@@ -46,7 +46,7 @@ class SingleFlight(Generic[Result]):
         except StoreError:
             raise
         except Exception as error:
-            # Logged once here as greyd's own fault; each caller gets a StoreError.
+            # Log it once here as an internal error; each caller gets a StoreError.
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "the store is away", "exception": error, "part": "Redis"}
             )
@@ -65,7 +65,7 @@ class SingleFlight(Generic[Result]):
                 future.set_result(task.result())
 
     def abandon(self) -> None:
-        """Fail all callers with ``AbandonedError``; the work goes on."""
+        """Fail all callers with ``AbandonedError``; the work continues."""
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():

@@ -27,7 +27,7 @@ class SingleServerTransport(RedisTransport):
         *command: Argument,
         is_valid: ReplyCheck | None = None,
     ) -> Awaitable[Any]:
-        """Send a command."""
+        """Send a command to the server."""
         return self._node.send(*command, is_valid=is_valid)
 
     def slot(self, key: bytes) -> int:  # noqa: ARG002 - one server holds all keys
@@ -35,11 +35,11 @@ class SingleServerTransport(RedisTransport):
         return 0
 
     async def nodes(self) -> Sequence[Send]:
-        """Return the function that sends a command."""
+        """Return one function, which sends commands to the server."""
         return [self._node.send]
 
     async def connect(self) -> None:
-        """Connect."""
+        """Connect to the server unless connected."""
         await self._node.connect()
 
     def abandon(self) -> None:
@@ -47,7 +47,7 @@ class SingleServerTransport(RedisTransport):
         self._node.abandon()
 
     def explain_delay(self, timeout_seconds: float) -> str:
-        """Return why replies may take longer than ``timeout_seconds``."""
+        """Return why replies may take longer than ``timeout_seconds``; empty if unknown."""
         return self._node.explain_delay(timeout_seconds)
 
     async def close(self) -> None:

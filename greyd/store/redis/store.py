@@ -1,17 +1,16 @@
 """The store that several servers share: Redis or Valkey, alone, with Sentinel, or as a Cluster.
 
-Optimistic: the rule first decides on the values that the keys are believed to have, which is none
-for most greylisted mail. A script then compares these with the current values and stores the rule's
-changes, or returns the current values, and the rule decides again. So a new triplet costs one round
-trip, and so does one whose values are cached; any other costs two.
+The store is optimistic: the rule first runs on the cached values of the keys, which for most
+greylisted mail are none. A script compares these with the current values. If they are equal, it
+stores the rule's changes; otherwise it returns the current values, and the rule runs again. So a
+request with a new triplet or with cached values costs one round trip, and any other costs two.
 
-Requests of one turn of the event loop travel together, up to ``MAX_BATCH_SIZE``: one call of the
-script handles them one after the other, each by itself. In a Cluster these are the requests of one
-slot.
+The requests of one turn of the event loop form batches of up to ``MAX_BATCH_SIZE``. One call of the
+script handles a batch, request by request. In a Cluster, a batch has the requests of one slot.
 
-Where the keys of a request are in different slots of a Cluster, all values are fetched first, and
-changes are stored slot by slot in the order of the keys. A slot that has changed in between makes
-the rule decide again for that slot and those after it.
+If the keys of a request are in different slots of a Cluster, greyd fetches all values first, and
+stores the changes slot by slot, in the order of the keys. If a value has changed meanwhile, the
+rule runs again for its slot and the following ones.
 """
 
 from __future__ import annotations
@@ -56,11 +55,11 @@ if TYPE_CHECKING:
 
 _KEYS_PER_SCAN = 500
 _KEYS_PER_FETCH = 100
-"""Redis does nothing else while it runs a script."""
+"""Few, because Redis does nothing else while it runs a script."""
 
 MAX_BATCH_SIZE = 32
-"""Requests in one call of the script. In a busy turn Redis starts on the first batch while greyd
-still reads requests for the next."""
+"""The maximum number of requests in one call of the script. In a busy turn, Redis can start on the
+first batch while greyd still reads requests for the next one."""
 
 MAX_CONNECTION_LOSSES = 3
 """Connections that may be lost during one request before it fails."""
@@ -70,7 +69,7 @@ MAX_CACHED_VALUES = 10_000
 
 @dataclass(slots=True)
 class _Request(CompareAndSet):
-    """A compare-and-set on its way, and the caller's rule and callback."""
+    """A compare-and-set in progress, with the caller's rule and callback."""
 
     rule: Rule[Any]
     answer: Any
@@ -95,18 +94,18 @@ class RedisStore(Store):
     # The contract -------------------------------------------------------------------------------
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Answer], on_done: DoneCallback) -> None:
-        """Decide and store; see ``greyd.store.contract.TransactionalStore``."""
+        """Apply a rule and store its changes; see ``greyd.store.contract.TransactionalStore``."""
         if self._transport.is_divided and len({self._slot(key) for key in keys}) > 1:
             call_when_done(self._transact_across_slots(keys, rule), on_done)
         else:
             self._decide(keys, [self._cache.get(key) for key in keys], rule, on_done)
 
     async def connect(self) -> None:
-        """Connect, so that the first request need not wait for it."""
+        """Connect in advance, so that the first request need not wait for the connection."""
         await self._transport.connect()
 
     async def get(self, key: bytes) -> Record | None:
-        """Return the entry under ``key``."""
+        """Return the entry under ``key``; None if it does not exist."""
         return (await self._fetch_records([key]))[0]
 
     async def delete(self, keys: Sequence[bytes]) -> int:
@@ -143,12 +142,12 @@ class RedisStore(Store):
         self._transport.abandon()
 
     def pop_warning(self) -> str:
-        """Return the last invalid reply since the last call; empty where there was none."""
+        """Return a warning of the last invalid reply, and forget it; empty if there was none."""
         warning, self._warning = self._warning, ""
         return warning
 
     def explain_delay(self, timeout_seconds: float) -> str:
-        """Return whether it is still connecting, or how long a round trip takes."""
+        """Return why replies may take longer than ``timeout_seconds``; empty if unknown."""
         return self._transport.explain_delay(timeout_seconds)
 
     async def close(self) -> None:
@@ -208,7 +207,7 @@ class RedisStore(Store):
                 self._cache.put(key, value)
 
     def _fail(self, request: _Request, error: Exception) -> None:
-        """Try a failed request in another way; fail it where there is none."""
+        """Retry a failed request if that can help; otherwise pass the error to its caller."""
         if isinstance(error, SlotMigrationError):
             single_keys = [[key] for key in request.keys]
             transaction = self._transact_in_order(request.keys, single_keys, request.rule)
@@ -221,8 +220,8 @@ class RedisStore(Store):
     def _retry(self, request: _Request, error: Exception, send: Callable[[_Request], None]) -> None:
         """Send a request again over a new connection.
 
-        If Redis has stored the changes nevertheless, the script finds them, and the rule decides on
-        them as on any other server's.
+        If Redis had stored the changes nevertheless, the script finds them, and the rule runs on
+        them as on the changes of another server.
         """
         if request.connection_losses >= MAX_CONNECTION_LOSSES:
             request.on_done(None, error)
@@ -233,7 +232,7 @@ class RedisStore(Store):
     # Batches ------------------------------------------------------------------------------------
 
     def _queue(self, request: _Request) -> None:
-        """Let a request travel with the others of this turn of the loop."""
+        """Add a request to the batch of this turn of the event loop."""
         if not self._queued:
             asyncio.get_running_loop().call_soon(self._send_queued)
         self._queued.append(request)
@@ -281,7 +280,7 @@ class RedisStore(Store):
                 self._call_safely(self._complete, request, found)
 
     def _complete_valid_outcomes(self, batch: list[_Request], error: InvalidReplyError) -> None:
-        """Complete the requests whose part of the reply is valid; send each other one by itself."""
+        """Complete the requests whose part of the reply is valid; send each of the others alone."""
         self._warning = f"{error}; closed the connection and sent the requests again"
         reply = error.reply
         if type(reply) is not list or len(reply) != len(batch):
@@ -296,7 +295,7 @@ class RedisStore(Store):
         self._send_batch([request])
 
     def _call_safely(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Call something whose failure must not affect the other requests of its batch."""
+        """Call ``call``; report its failure, which must not affect other requests of the batch."""
         try:
             call(*arguments)
         except Exception as error:  # noqa: BLE001 - the loop's handler logs it as greyd's own
@@ -315,7 +314,7 @@ class RedisStore(Store):
     async def _transact_in_order(
         self, keys: Sequence[bytes], groups: Sequence[Sequence[bytes]], rule: Rule[Answer]
     ) -> Answer:
-        """Decide, and store group by group; the answer is that of the first group."""
+        """Apply the rule and store its changes group by group; return the first group's answer."""
         # MGET, because GET fails for a key that holds no string.
         found = [await self._send(key, is_single_value, "MGET", self._prefix + key) for key in keys]
         values = {key: reply[0] for key, reply in zip(keys, found, strict=True)}
@@ -332,7 +331,7 @@ class RedisStore(Store):
         values: dict[bytes, bytes | None],
         rule: Rule[Answer],
     ) -> Answer:
-        """Store the rule's changes to one group of keys; updates ``values`` where they differ."""
+        """Store the rule's changes to one group of keys; update changed ``values``."""
         for _ in range(MAX_ATTEMPTS):
             answer, changes = rule([values[key] for key in keys])
             here = [change for change in changes if change.key in group]
@@ -347,7 +346,7 @@ class RedisStore(Store):
         raise StoreError(CONTENTION)
 
     async def _compare_and_set_alone(self, request: CompareAndSet) -> Any:
-        """Return 1 once stored, or the current values."""
+        """Run one compare-and-set; return 1 if it stored the changes, else the current values."""
         try:
             (outcome,) = await self._compare_and_set([request], with_script=False)
         except ScriptNotLoadedError:

@@ -1,4 +1,4 @@
-"""How commands reach Redis: the interface of a single server, a Cluster and the store in memory."""
+"""The interface for sending commands to one Redis server, a Cluster, or the store in memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     Argument = bytes | str | int
     Send = Callable[..., Awaitable[Any]]
     ReplyCheck = Callable[[Any], bool]
-    """Whether a reply has the shape and the types that belong to its command."""
+    """Returns whether a reply has the form and the types that its command returns."""
 
 
 class RedisTransport(Protocol):
-    """Sends commands to Redis. Raises ``StoreError`` where sending fails or Redis refuses."""
+    """Sends commands to Redis. Raises ``StoreError`` if that fails or Redis replies an error."""
 
     is_divided: bool
     """Whether keys may be in several slots."""
@@ -31,16 +31,16 @@ class RedisTransport(Protocol):
         """Return the slot of a key; a script can only take keys of one slot."""
 
     async def nodes(self) -> Sequence[Send]:
-        """Return for each node that holds keys a function that sends it a command."""
+        """Return a function for each node that holds keys, which sends commands to that node."""
 
     async def connect(self) -> None:
         """Open the connections that commands will need."""
 
     def abandon(self) -> None:
-        """Give up all requests; a connection that is being opened is kept."""
+        """Give up all requests, but not a connection that is being opened."""
 
     def explain_delay(self, timeout_seconds: float) -> str:
-        """Return why replies may take longer than ``timeout_seconds``; empty where unknown."""
+        """Return why replies may take longer than ``timeout_seconds``; empty if unknown."""
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,4 +1,4 @@
-"""Executes batches of jobs in the thread that works on the file, and recovers from errors."""
+"""Executes batches of jobs in the thread that accesses the file, and recovers from errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BatchExecutor:
     def __init__(
         self, database: Database, reports: ThreadReports, is_full: Callable[[], bool]
     ) -> None:
-        """Work on ``database``; where ``is_full()`` is true, no new triplet is stored."""
+        """Execute on ``database``; store no new triplet while ``is_full()`` returns True."""
         self._database = database
         self._reports = reports
         self._is_full = is_full
@@ -46,7 +46,7 @@ class BatchExecutor:
         self._has_warned_of_lock = False
 
     def execute(self, batch: rows.Batch) -> StoreError | None:
-        """Execute all jobs of a batch; return why they failed, None where they did not."""
+        """Execute all jobs of a batch; return the error if the batch failed, else None."""
         try:
             if self._database.access is AccessMode.READ:
                 self._read(batch)
@@ -72,7 +72,7 @@ class BatchExecutor:
         self._database.close()
 
     def _read(self, batch: rows.Batch) -> None:
-        """Execute jobs that change nothing; again if the file has changed meanwhile."""
+        """Execute jobs that only read; repeat them if the file has changed meanwhile."""
         now = int(self._clock.now())
         for _ in range(MAX_READ_ATTEMPTS):
             if self._read_only is None:
@@ -89,10 +89,10 @@ class BatchExecutor:
         raise StoreError(f"sqlite:{self._database.path}: changes all the time while it is read")
 
     def _recover(self, error: Exception) -> StoreError:
-        """Let the next batch open the file again if needed; return the error for the callers."""
+        """Close the file if the next batch has to reopen it; return the error for the callers."""
         path = self._database.path
         if isinstance(error, DatabaseLockedError) and not self._has_warned_of_lock:
-            # The circuit breaker gives up earlier, and could not log who holds the lock.
+            # The circuit breaker times out earlier, and its message can't name the lock's holder.
             self._has_warned_of_lock = True
             self._reports.warn(str(error))
         if isinstance(error, StoreError):

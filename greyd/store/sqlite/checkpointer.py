@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 1.0
 FAILURES_TO_WARN = 10
-"""Checkpoints that fail in a row before greyd warns."""
+"""Consecutive failed checkpoints after which greyd warns."""
 
 
 class Checkpointer:
-    """Does a checkpoint every second, on a connection of its own, so that no request waits."""
+    """Runs a checkpoint every second, on a separate connection, so that no request waits."""
 
     def __init__(self, database: Database, reports: ThreadReports) -> None:
         self._database = database
@@ -28,20 +28,20 @@ class Checkpointer:
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Let ``run`` return."""
+        """Make ``run`` return."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Do checkpoints until ``stop`` is called."""
+        """Run checkpoints until ``stop`` is called."""
         failures = 0
         written_back: FileState | None = None
         while not self._stopping.wait(CHECKPOINT_SECONDS):
             try:
                 written_back = self._database.checkpoint(written_back, CHECKPOINT_SECONDS)
                 failures = 0
-            except Exception as error:  # noqa: BLE001 - a second later it is tried again
+            except Exception as error:  # noqa: BLE001 - the next checkpoint tries again
                 failures += 1
-                # Of these errors, such as a full disk, the requests' own commits tell.
+                # The requests' commits meet these errors too, e.g. a full disk, and report them.
                 if failures == 1 and not isinstance(error, (sqlite3.Error, OSError, StoreError)):
                     self._reports.internal_error(error)
                 if failures == FAILURES_TO_WARN:

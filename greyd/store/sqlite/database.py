@@ -1,8 +1,8 @@
-"""The SQLite file of a store: opened, upgraded, checkpointed, set aside when damaged, closed.
+"""Opens, upgrades, checkpoints and closes a store's SQLite file, and sets a damaged file aside.
 
-Whoever opens, closes, checkpoints or moves the file holds its lock (``greyd.store.sqlite.lock``)
-for that moment, in this process and between processes. Two threads use a ``Database``: one executes
-the requests, the other does the checkpoints.
+Each of these steps holds the file's lock (``greyd.store.sqlite.lock``), which excludes other
+threads and processes. Two threads use a ``Database``: one executes the requests, the other runs the
+checkpoints.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Database:
     """A SQLite file and the connection to it."""
 
     def __init__(self, location: Location, access: AccessMode, reports: ThreadReports) -> None:
-        """Open nothing yet."""
+        """Set up without opening the file."""
         self.path = location.path
         self.access = access
         self._synchronous = location.synchronous
@@ -57,11 +57,11 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._last_written = NO_FILE
-        """The file when greyd last wrote to it."""
+        """The state of the file after greyd's last write."""
         self._damaged = NO_FILE
-        """A damaged file that could not be set aside yet."""
+        """The state of a damaged file that could not be set aside yet."""
         self._found_damaged = False
-        """Another process has found the open file damaged."""
+        """Whether another process has found the open file damaged."""
         self._has_large_wal = False
 
     # Opening ------------------------------------------------------------------------------------
@@ -71,8 +71,8 @@ class Database:
 
         Raises:
             StoreError: the file can't be opened, or is not greyd's.
-            sqlite3.Error: SQLite rejects it.
-            OSError: its lock can't be created.
+            sqlite3.Error: SQLite rejects the file.
+            OSError: the lock file can't be created.
         """
         if self._connection is not None and not self._is_at_path():
             # Another worker has set the file aside, or somebody has moved it.
@@ -86,12 +86,12 @@ class Database:
                     try:
                         self._connection = self._open(held)
                     finally:
-                        # Also of a file that could not be opened: it may have to be set aside.
+                        # Also if opening failed: the file may have to be set aside.
                         self._inode = self._last_written.inode
             except (DatabaseLockedError, UnwritableStoreError):
                 raise
             except StoreError:
-                # Another user's lock file does not look like greyd's.
+                # A lock file that this user can't read raises this too; report the permissions.
                 self._require_permissions()
                 raise
         return self._connection
@@ -102,7 +102,7 @@ class Database:
 
     def _open(self, held: HeldLock) -> sqlite3.Connection:
         identity = identify(self.path)
-        # SQLite would create a -wal with the permissions of its file, and that would stay.
+        # SQLite would create a -wal with the file's wrong permissions, and leave it behind.
         self._require_permissions()
         self._last_written = file_state(self.path)
         if self._last_written == self._damaged != NO_FILE:
@@ -134,7 +134,7 @@ class Database:
         return connection
 
     def _upgrade(self, connection: sqlite3.Connection, identity: FileIdentity) -> None:
-        """Upgrade an old schema, and write greyd's mark into the header of the file itself."""
+        """Upgrade an old schema, and write greyd's application id into the file's own header."""
         old_version = schema.upgrade(connection, self.path)
         if old_version is not None:
             self._reports.warn(
@@ -142,13 +142,13 @@ class Database:
                 f" {schema.VERSION}"
             )
         if not identity.is_marked:
-            # A damaged file is recognised by its header, so the log alone must not have the mark.
+            # greyd recognises a damaged file by its header; an id in the log alone does not help.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _check_version_in_wal(self) -> None:
-        """Refuse a file whose newer version is in the write-ahead log alone.
+        """Refuse a file if only its write-ahead log has a newer schema version.
 
-        Opening it to write, and closing it, would write that version into the file.
+        Opening the file for writing, and closing it, would write that version into the file.
         """
         if not (self._wal_state().size_bytes and file_state(self.path + "-shm").inode):
             return
@@ -158,11 +158,11 @@ class Database:
         except UnusableStoreError:
             raise
         except (sqlite3.Error, StoreError):
-            return  # the cause shows when the file is opened
+            return  # opening the file will report the cause
 
     def _move_foreign_wal(self, held: HeldLock, identity: FileIdentity) -> None:
         """Keep SQLite from replaying a write-ahead log that was written for another file."""
-        # Beside an empty file SQLite would delete the log.
+        # SQLite would delete a log beside an empty file.
         is_orphan = identity.version is None and self._wal_state().size_bytes > 0
         if not is_orphan and not held.record.has_foreign_wal(self.path):
             return
@@ -215,7 +215,7 @@ class Database:
         """Rename a damaged file, so that the next batch begins with an empty one.
 
         Returns:
-            The error for the callers: an ``UnwritableStoreError`` where somebody has to act.
+            The error for the callers: an ``UnwritableStoreError`` if an administrator has to act.
         """
         prefix = f"{reason}; "
         try:
@@ -236,7 +236,7 @@ class Database:
     # The write-ahead log ------------------------------------------------------------------------
 
     def restart_large_wal(self) -> None:
-        """Restart a large write-ahead log, most of which has been written back already.
+        """Write the rest of a large write-ahead log back, and truncate the log.
 
         Only the thread that executes requests can do this: under load, a commit is always in
         progress when another thread tries.
@@ -244,9 +244,9 @@ class Database:
         if not self._has_large_wal:
             return
         connection = self.opened()
-        # The checkpoint waits for all readers, those of other processes too, and requests wait for
-        # it. If the readers take long, or the other thread holds the lock, the log is restarted
-        # another time.
+        # The checkpoint waits for all readers, also those of other processes, and requests wait for
+        # the checkpoint. If the readers take long, or another thread holds the lock, a later batch
+        # tries again.
         try:
             with self._lock.held(0) as held:
                 self._has_large_wal = False
@@ -261,14 +261,14 @@ class Database:
     def checkpoint(
         self, written_back: FileState | None, max_wait_seconds: float
     ) -> FileState | None:
-        """Write the log back into the file, on a connection of its own.
+        """Write the write-ahead log back into the file, on a separate connection.
 
         Args:
             written_back: the state of the log after the last complete checkpoint.
             max_wait_seconds: how long to wait for the lock.
 
         Returns:
-            The state of the log after this one; None if some of the log is still to be written.
+            The state of the log after this checkpoint; None if it did not write the whole log back.
         """
         if self._connection is None or not wal_id(self.path).inode:
             return None
@@ -292,7 +292,7 @@ class Database:
         return file_state(self.path + "-wal")
 
     def _write_back(self, held: HeldLock, connection: sqlite3.Connection, kind: str) -> bool:
-        """Do a checkpoint; return whether the file now has all of the log."""
+        """Run a checkpoint; return whether it has written the whole log into the file."""
         self._warn_of_other_writers(held)
         held.note_writing()
         try:
@@ -302,7 +302,7 @@ class Database:
         return not busy and log == done
 
     def _warn_of_other_writers(self, held: HeldLock) -> None:
-        """Warn if another program has written into the file, as ``cp`` over it does."""
+        """Warn if another program has written into the file, e.g. ``cp``."""
         state, record = file_state(self.path), held.record
         if state in (self._last_written, record.database) or record.state != OPEN:
             return
@@ -320,7 +320,7 @@ def _create(path: str) -> None:
 
 
 def _connect(path: str, timeout: float = _BUSY_SECONDS) -> sqlite3.Connection:
-    """Open an existing file; SQLite must not create one."""
+    """Open an existing file; never create one."""
     address = f"{Path(path).as_uri()}?mode=rw"
     return sqlite3.connect(address, uri=True, timeout=timeout, isolation_level=None)
 
@@ -333,7 +333,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode=WAL").fetchall()
             return
         except sqlite3.OperationalError:
-            # Another process reads the file; for this statement SQLite does not wait by itself.
+            # Another process reads the file; SQLite's busy timeout ignores this statement.
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)

@@ -27,10 +27,10 @@ _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _MAX_PAGE_BYTES = 65536
 _MAX_WAL_BYTES = 4 * 1024 * 1024
-"""How much of the write-ahead log is searched for the schema."""
+"""The part of the write-ahead log in which greyd searches for the schema."""
 _BERKELEY_DB = {0x053162: "btree", 0x061561: "hash"}
 _LEAF = 13
-"""The type of a leaf page of a table."""
+"""The type byte of a table's leaf page (file format, section 1.6)."""
 _WAL = 2
 
 # Frozen: the statements of greyd 0.1.0. SQLite keeps the text of a statement without IF NOT EXISTS.
@@ -57,7 +57,7 @@ class NewerStoreError(UnusableStoreError):
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """A file that greyd may use as its store, or may create."""
+    """The identity of a file that greyd may use as its store, or may create."""
 
     version: int | None
     """The version of the schema; None if the file is empty or does not exist."""
@@ -71,8 +71,8 @@ def identify(path: str) -> FileIdentity:
     """Identify the file at ``path``.
 
     Raises:
-        UnusableStoreError: it is not greyd's, or a newer greyd wrote it.
-        StoreError: it can't be read.
+        UnusableStoreError: the file is not greyd's, or a newer greyd wrote it.
+        StoreError: the file can't be read.
     """
     try:
         status = Path(path).stat()
@@ -104,10 +104,10 @@ def is_provably_ours(path: str) -> bool:
 
 
 def check_version(path: str, version: int) -> None:
-    """Raise if a version of the schema is newer than this program's.
+    """Raise if a file's schema version is newer than this program's.
 
     Raises:
-        NewerStoreError: it is.
+        NewerStoreError: the version is newer.
     """
     if version > SCHEMA_VERSION:
         raise NewerStoreError(
@@ -149,7 +149,7 @@ def _is_schema_0(path: str, page: bytes) -> bool:
 
 
 def _schema_of(page: bytes) -> set[str] | None:
-    """Return the statements on a file's first page, with single spaces.
+    """Return the schema's statements on a file's first page, with single spaces.
 
     Omits SQLite's own tables, e.g. ``sqlite_stat1``, which ANALYZE makes. Returns None if the page
     is malformed, or the schema does not fit on it.
@@ -170,7 +170,7 @@ def _schema_of(page: bytes) -> set[str] | None:
 
 
 def _object_at(page: bytes, place: int) -> tuple[str, str]:
-    """Return name and statement of a row of ``sqlite_schema`` (file format, sections 1.6 and 2)."""
+    """Return the name and statement in a row of ``sqlite_schema`` (file format, 1.6 and 2)."""
     payload_bytes, place = _varint(page, place)
     _, place = _varint(page, place)
     if place + payload_bytes > len(page):
@@ -207,7 +207,7 @@ def _varint(page: bytes, place: int) -> tuple[int, int]:
 
 
 def _bytes_of(kind: int) -> int:
-    """Return the length of a value by its serial type."""
+    """Return the length of a value in bytes, given its serial type (file format, section 2.1)."""
     if kind >= 12:
         return (kind - 12) // 2
     return (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)[kind]

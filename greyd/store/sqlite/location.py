@@ -11,17 +11,17 @@ from greyd.store.errors import StoreError
 from greyd.store.sqlite.permissions import folder_is_missing
 
 _MAX_SHOWN_CHARACTERS = 500
-"""Of a path whose folder does not exist; longer than any real one."""
+"""The length to which a message cuts a path; longer than any real path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where the file is, and how it is synced."""
+    """The path of the file, and how SQLite syncs it."""
 
     path: str
-    """Without symbolic links: SQLite names the write-ahead log after the file itself."""
+    """The path without symbolic links: SQLite names the write-ahead log after the real file."""
     synchronous: str
-    """SQLite's pragma: ``NORMAL`` or ``FULL``."""
+    """The value of SQLite's pragma of that name: ``NORMAL`` or ``FULL``."""
 
 
 def parse_location(text: str) -> Location:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 MAX_WAIT_SECONDS = 2.0
-"""Longer than any request waits: the circuit breaker answers first."""
+"""How long a thread waits for the lock; the circuit breaker answers its requests earlier."""
 
 _POLL_SECONDS = 0.01
 _FILE_BYTES = 512
@@ -49,7 +49,7 @@ class DatabaseLockedError(StoreError):
 
 
 class FileState(NamedTuple):
-    """The state of a file, which changes when somebody writes to it; a list in the lock file."""
+    """The state of a file, which changes with each write; stored as a list in the lock file."""
 
     inode: int
     size_bytes: int
@@ -60,7 +60,7 @@ NO_FILE = FileState(0, 0, 0)
 
 
 class WalId(NamedTuple):
-    """Which file a write-ahead log is; a list in the lock file."""
+    """The identity of a write-ahead log's file; stored as a list in the lock file."""
 
     device: int
     inode: int
@@ -71,11 +71,11 @@ NO_WAL = WalId(0, 0)
 
 @dataclass
 class LockRecord:
-    """What the lock file records about its database.
+    """The content of the lock file: the lock's holder, and the state of the database.
 
-    Only greyd writes to the database file, at checkpoints and under the lock, and records each of
-    them. So if the state of the file differs although no write was in progress, somebody has
-    replaced the file, and SQLite must not replay a log that was written for the old file into it.
+    Only greyd writes to the database file, at checkpoints and under the lock, and then records the
+    file's state. If the state differs although no write was in progress, somebody has replaced the
+    file, and SQLite must not replay the old file's log into the new file.
     """
 
     pid: int = 0
@@ -84,14 +84,14 @@ class LockRecord:
     state: str = ""
     """``OPEN`` or ``WRITING``; empty if no process has the database open, or nothing is known."""
     boot: str = ""
-    """The kernel's boot id: a crash of the machine may lose writes, which changes the state."""
+    """The kernel's boot id: after a crash of the machine, lost writes may change the state."""
     database: FileState = NO_FILE
     log: WalId = NO_WAL
     damaged: int = 0
     """Inode of a damaged database that other processes still have open."""
 
     def has_foreign_wal(self, path: str) -> bool:
-        """Whether the ``-wal`` at ``path`` was written for another database than the one there."""
+        """Whether the ``-wal`` beside the database ``path`` was written for another database."""
         if self.state != OPEN or not self.log.inode or wal_id(path) != self.log:
             return False
         now = file_state(path)
@@ -101,7 +101,7 @@ class LockRecord:
 
 
 def file_state(path: str) -> FileState:
-    """Return the state of a file; ``NO_FILE`` where there is none."""
+    """Return the state of a file; ``NO_FILE`` if it does not exist."""
     try:
         status = Path(path).stat()
     except OSError:
@@ -110,7 +110,7 @@ def file_state(path: str) -> FileState:
 
 
 def wal_id(path: str) -> WalId:
-    """Return which file a database's write-ahead log is; zeros where there is none."""
+    """Return the identity of a database's write-ahead log; ``NO_WAL`` if it does not exist."""
     try:
         status = Path(path + "-wal").stat()
     except OSError:
@@ -120,7 +120,7 @@ def wal_id(path: str) -> WalId:
 
 @cache
 def boot_id() -> str:
-    """Return the id of this boot of the kernel; empty where the kernel has none."""
+    """Return the id of this boot of the kernel; empty if the kernel has none."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
@@ -132,7 +132,7 @@ class HeldLock:
     def __init__(self, descriptor: int, *, is_alone: bool) -> None:
         self._descriptor = descriptor
         self.is_alone = is_alone
-        """Whether other processes are kept out; false on a file system without locks."""
+        """Whether the lock excludes other processes; False on a file system without locks."""
         self.record = _parse(os.pread(descriptor, _FILE_BYTES, 0)) if is_alone else LockRecord()
         self.record.pid, self.record.program = os.getpid(), _program()
         self._write()
@@ -150,17 +150,17 @@ class HeldLock:
         self._write()
 
     def note_closed(self) -> None:
-        """Record that there is no log: it has been deleted or moved away."""
+        """Record that the write-ahead log has been deleted or moved away."""
         self.record.state, self.record.damaged = "", 0
         self._write()
 
     def note_damaged(self, inode: int) -> None:
-        """Ask the other processes to close a damaged database."""
+        """Record a damaged database, so that the other processes close it."""
         self.record.damaged = inode
         self._write()
 
     def _write(self) -> None:
-        """Overwrite the old record, which needs no space on a full disk."""
+        """Overwrite the old record in place, which works on a full disk too."""
         if not self.is_alone:
             return
         text = json.dumps({"greyd": asdict(self.record)}).encode()
@@ -169,7 +169,7 @@ class HeldLock:
         except OSError:
             written_bytes = 0
         if written_bytes != _FILE_BYTES:
-            # Half of a record could be read as a whole one.
+            # A partly overwritten record could be mistaken for a complete one.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
 
@@ -187,8 +187,8 @@ class DatabaseLock:
         """Hold the lock; wait for it for up to ``seconds``.
 
         Raises:
-            DatabaseLockedError: another process or thread holds it for longer.
-            StoreError: the file at its path is not greyd's lock.
+            DatabaseLockedError: another process or thread holds the lock for longer.
+            StoreError: the file at the lock's path is not greyd's.
             OSError: the lock file can't be created.
         """
         deadline = time.monotonic() + seconds
@@ -206,7 +206,7 @@ class DatabaseLock:
             self._mutex.release()
 
     def peek(self) -> LockRecord:
-        """Read the record without holding the lock; an empty one where that fails."""
+        """Read the record without holding the lock; return an empty one if that fails."""
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with contextlib.suppress(OSError):
             descriptor = os.open(self.path, flags)
@@ -227,7 +227,7 @@ class DatabaseLock:
             except BaseException:
                 os.close(descriptor)
                 raise
-            # Somebody has deleted the file meanwhile; the next process would create another one.
+            # Somebody has deleted the file meanwhile; another process would lock a new file.
             os.close(descriptor)
 
     def _open(self) -> int:
@@ -261,7 +261,7 @@ class DatabaseLock:
             os.fchown(descriptor, owner, -1)
 
     def _owner(self) -> int:
-        """Return the user who must own the lock: the database's owner, else the folder's."""
+        """Return the uid that must own the lock file: the database's, else the folder's owner."""
         for path in (self._database, Path(self._database).parent):
             with contextlib.suppress(OSError):
                 return Path(path).stat().st_uid
@@ -269,7 +269,7 @@ class DatabaseLock:
 
     @staticmethod
     def _is_ours(descriptor: int) -> bool:
-        """Whether the file is empty or has a record: greyd does not overwrite anything else."""
+        """Whether the file is empty or contains a record: greyd overwrites nothing else."""
         begin = os.pread(descriptor, _FILE_BYTES, 0)
         return not begin.strip() or begin.startswith(b'{"greyd":')
 
@@ -277,7 +277,7 @@ class DatabaseLock:
         return "move it away, and greyd creates its own"
 
     def _wait(self, descriptor: int, deadline: float, seconds: float) -> bool:
-        """Wait for the lock; return False where the file system has no locks."""
+        """Wait for the lock; return False if the file system does not support locks."""
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -308,11 +308,11 @@ class DatabaseLock:
 
 
 def _parse(text: bytes) -> LockRecord:
-    """Parse a record; return an empty one where the text has none."""
+    """Parse a record; return an empty one if the text is not a record."""
     try:
         values: dict[str, Any] = json.loads(text)["greyd"]
         record = LockRecord(**values)
-        # JSON has them as lists.
+        # JSON stores these tuples as lists.
         record.database = FileState(*map(int, record.database))
         record.log = WalId(*map(int, record.log))
     except (ValueError, TypeError, KeyError):

@@ -29,11 +29,11 @@ class PermissionFault:
 
 
 def find_permission_fault(database: Path) -> PermissionFault | None:
-    """Return what keeps this process from writing a SQLite file; None where it finds nothing.
+    """Return why this process can't write a SQLite file; None if no permission is missing.
 
     SQLite writes two files beside its database (``-wal``, ``-shm``) and greyd one (``-lock``), so
-    the folder must be writable too. What counts is the process's capabilities, not its user id:
-    root without CAP_DAC_OVERRIDE may be refused as well.
+    the folder must be writable too. The check considers the process's capabilities, not only its
+    user id: root without CAP_DAC_OVERRIDE may be refused as well.
     """
     folder = database.parent
     if closed := _closed_above(folder):
@@ -48,15 +48,15 @@ def find_permission_fault(database: Path) -> PermissionFault | None:
 
 
 def folder_is_missing(folder: Path) -> bool:
-    """Whether there is no such folder, as far as this process can tell.
+    """Whether a folder does not exist.
 
-    A folder that it may not see counts as existing: ``find_permission_fault`` gives the reason.
+    False also if a missing permission hides it; ``find_permission_fault`` then gives the reason.
     """
     try:
         return not folder.is_dir()
     except PermissionError:
         return False
-    except OSError:  # the name is too long, e.g.
+    except OSError:  # e.g. the name is too long
         return True
 
 

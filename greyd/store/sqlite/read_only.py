@@ -2,7 +2,7 @@
 
 SQLite's ``mode=ro`` is not enough: beside a file in WAL mode that no process has open it creates a
 ``-wal`` and a ``-shm``, and after a crash it writes to the ``-shm``
-(https://www.sqlite.org/wal.html#read_only_databases). So greyd chooses by the files beside it:
+(https://www.sqlite.org/wal.html#read_only_databases). So greyd chooses by the files there:
 
 ===================================  ==============================================================
 opened by                            how greyd reads it
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 _BUSY_SECONDS = 5.0
 _WAL = 2
 _LOCK_OF_SHM = 128
-"""Offset in the ``-shm`` of the byte that each process with the file open locks ("DMS")."""
+"""The offset of the byte in the ``-shm`` that each process with an open file locks ("DMS")."""
 _FLOCK = "hhqqi4x"
 """Linux's ``struct flock``."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSnapshot:
-    """The state of a file and its logs; it changes when somebody writes."""
+    """The state of a database file and its logs, which changes with each write."""
 
     inode: int
     size: int
@@ -58,13 +58,13 @@ class FileSnapshot:
 
 
 class ReadOnlyDatabase:
-    """A connection to a file that is only read."""
+    """A connection that only reads a database file."""
 
     def __init__(self, path: str) -> None:
         """Open the file.
 
         Raises:
-            StoreError: it can't be read.
+            StoreError: the file can't be read.
         """
         self._path = path
         self._end: Callable[[], object] = lambda: None
@@ -85,7 +85,7 @@ class ReadOnlyDatabase:
         return now.inode != self._snapshot.inode
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection, and delete the temporary copy if there is one."""
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
         self._end()
@@ -120,7 +120,7 @@ class ReadOnlyDatabase:
         return connection
 
     def _copied(self, suffix: str) -> sqlite3.Connection:
-        """Read a copy, since replaying a log or a journal writes to the file."""
+        """Copy the file and open the copy, because replaying a log or journal writes to it."""
         folder = tempfile.mkdtemp(prefix="greyd-read-")
         self._end = lambda: shutil.rmtree(folder, ignore_errors=True)
         needed = self._snapshot.size + self._snapshot.log_size + self._snapshot.journal_size
@@ -140,7 +140,7 @@ def open_read_only(path: str) -> ReadOnlyDatabase:
     """Open greyd's file at ``path``.
 
     Raises:
-        StoreError: there is none, it is not greyd's, or it can't be read.
+        StoreError: the file is missing, empty, not greyd's, or can't be read.
     """
     if identify(path).version is None:
         raise StoreError(f"sqlite:{path}: nothing is stored there")
@@ -154,7 +154,7 @@ def open_read_only(path: str) -> ReadOnlyDatabase:
 
 
 def take_snapshot(path: str) -> FileSnapshot:
-    """Return the state of a file and its logs."""
+    """Return the current state of a database file and its logs."""
     sizes = []
     for suffix in ("-wal", "-journal"):
         try:

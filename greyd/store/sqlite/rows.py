@@ -1,8 +1,8 @@
 """The rows of the SQLite store: reads, decides and writes a batch in one transaction.
 
-A batch costs three statements, however many requests it has: one reads the values of all keys, then
-the rules are applied in order, each to the values that the earlier ones have left, and two write
-all changes.
+A batch costs three statements, however many requests it has: one reads the values of all keys, and
+two write all changes. In between, the rules run in order, each on the values that the earlier ones
+have left.
 
 Rows are appended in the order of arrival and found by a 64-bit hash of their key, which keeps both
 the table and its index small; the key itself distinguishes two keys with the same hash. Reads skip
@@ -56,7 +56,7 @@ CREATE INDEX IF NOT EXISTS record_hash ON record (hash);
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """Something to do inside a transaction, and the callback that gets the result."""
+    """Work to do inside a transaction, and the callback that gets the result."""
 
     on_done: DoneCallback
     answer: Any = None
@@ -78,7 +78,7 @@ class TransactionJob(Job):
     rule: Rule[Any]
 
     def apply_rule(self, values: dict[bytes, bytes]) -> Sequence[Change]:
-        """Apply the rule; return its changes."""
+        """Apply the rule to ``values``; return its changes, none if it raises."""
         try:
             self.answer, changes = self.rule([values.get(key) for key in self.keys])
         except Exception as error:  # noqa: BLE001 - goes to the caller; the other jobs stand
@@ -89,14 +89,14 @@ class TransactionJob(Job):
 
 @dataclass(slots=True, kw_only=True)
 class QueryJob(Job):
-    """Any other statements."""
+    """Any other SQL statements to execute."""
 
     query: Callable[[sqlite3.Connection, int], Any]
-    """Gets the connection and the time, in seconds since 1970."""
+    """Called with the connection and the time in seconds since 1970."""
     is_read_only: bool = False
 
     def run(self, connection: sqlite3.Connection, now: int) -> None:
-        """Execute the statements."""
+        """Execute the statements, and keep their answer or an error other than SQLite's."""
         try:
             self.answer = self.query(connection, now)
         except sqlite3.Error:
@@ -113,18 +113,18 @@ def execute_batch(
     full: bool = False,
     read_only: bool = False,
 ) -> None:
-    """Execute all jobs of a batch in one transaction, which sets their answers and errors.
+    """Execute all jobs of a batch in one transaction, and set their answers and errors.
 
     Args:
-        connection: to the file.
-        batch: the jobs. Their ``on_done`` is not called.
-        now: the time, seconds since 1970.
-        full: the file has no room for a new triplet; a job that adds one fails with
-            ``StoreFullError``.
-        read_only: no job changes anything.
+        connection: an open connection to the file.
+        batch: the jobs; the caller completes them.
+        now: the time in seconds since 1970.
+        full: whether the file has reached its size limit; a job that adds a triplet then fails
+            with ``StoreFullError``.
+        read_only: whether the connection can only read.
 
     Raises:
-        sqlite3.Error: the transaction has been rolled back.
+        sqlite3.Error: SQLite failed; the transaction has been rolled back.
     """
     # The write lock comes first: otherwise two processes could both decide on the same old value.
     # A batch that only reads, such as a command's scan, needs no write lock and blocks nobody.
@@ -168,7 +168,7 @@ def _apply_rules(
 
 
 def _adds_triplet(keys: Sequence[bytes], changes: Sequence[Change], rows: dict[bytes, int]) -> bool:
-    """Whether a request is of a new triplet: no key has a row yet."""
+    """Whether the changes add a new triplet: none of the keys has a row yet."""
     return not any(key in rows for key in keys) and any(is_triplet(each.key) for each in changes)
 
 
@@ -181,7 +181,7 @@ def _read(
     wanted = list(hashes.values())
     for start in range(0, len(wanted), _KEYS_PER_SELECT):
         hashes_here = wanted[start : start + _KEYS_PER_SELECT]
-        # Few different sizes, so that all statements stay prepared.
+        # Round up to a power of two: with few different sizes all statements stay prepared.
         size = 1 << (len(hashes_here) - 1).bit_length()
         hashes_here += hashes_here[-1:] * (size - len(hashes_here))
         for row, key, value, expires_at in connection.execute(
@@ -221,7 +221,7 @@ def _write(
 
 
 def hash_key(key: bytes) -> int:
-    """Return the hash by which a key is found."""
+    """Return the signed 64-bit hash of a key, by which the index finds its row."""
     return int.from_bytes(blake2b(key, digest_size=8).digest(), "big", signed=True)
 
 
@@ -229,7 +229,7 @@ def hash_key(key: bytes) -> int:
 
 
 def get(connection: sqlite3.Connection, now: int, key: bytes) -> Record | None:
-    """Return the entry under ``key``."""
+    """Return the entry under ``key``; None if it does not exist."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM record WHERE hash = ?", (hash_key(key),))  # noqa: S608 - a constant
     return next((each for each in _records(rows, now) if each.key == key), None)
 
@@ -242,7 +242,7 @@ def _records(rows: Iterable[tuple[int, bytes, bytes, int]], now: int) -> Iterato
 
 
 def size(connection: sqlite3.Connection, _now: int) -> int:
-    """Return an upper bound of the number of rows; counting them would take long."""
+    """Return an upper bound of the number of rows, without counting them."""
     first, last = connection.execute(
         "SELECT (SELECT min(id) FROM record), (SELECT max(id) FROM record)"
     ).fetchone()
@@ -250,7 +250,7 @@ def size(connection: sqlite3.Connection, _now: int) -> int:
 
 
 def put(connection: sqlite3.Connection, change: Change, now: int) -> None:
-    """Store one entry."""
+    """Store one entry; replaces an entry under the same key."""
     hashes = {change.key: hash_key(change.key)}
     _, rows = _read(connection, hashes, now)
     _write(connection, [change], hashes, rows, now)
@@ -270,13 +270,17 @@ def delete(connection: sqlite3.Connection, now: int, keys: Sequence[bytes]) -> i
 
 
 NEWEST = _MAX_ID
-"""A row after all others."""
+"""A row id after all others: the start for ``entries_before``."""
 
 
 def entries_before(
     connection: sqlite3.Connection, now: int, row: int
 ) -> tuple[int, list[Record]] | None:
-    """Return the first of some hundred rows before a row, and their entries; None at the end."""
+    """Read up to ``_ROWS_PER_STEP`` rows before ``row``, the newest first.
+
+    Returns:
+        The lowest row id of this step, and the entries that have not expired; None without rows.
+    """
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM record WHERE id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - a constant
         (row, _ROWS_PER_STEP),
@@ -287,15 +291,15 @@ def entries_before(
 
 
 def sweep(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, int]:
-    """Delete the expired rows among the few hundred after ``row``.
+    """Delete the expired rows among the next ``_ROWS_PER_STEP`` after ``row``.
 
     Args:
-        connection: to the file.
-        now: the time by which rows have certainly expired.
-        row: where the last step ended.
+        connection: an open connection to the file.
+        now: the time in seconds since 1970, from a clock that is never ahead.
+        row: the row id that the last step returned; 0 to begin.
 
     Returns:
-        Where the next step begins, and how many rows were deleted.
+        The row id to pass to the next step (0 after the last row), and the number of deleted rows.
     """
     end = connection.execute(
         "SELECT id FROM record WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (row, _ROWS_PER_STEP)
@@ -309,7 +313,7 @@ def sweep(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, int]
 
 
 def bytes_in_use(connection: sqlite3.Connection) -> int:
-    """Return how many bytes of the file are in use, including what is in the write-ahead log."""
+    """Return the bytes in use in the file, including pages that are still in the log."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()

@@ -1,4 +1,4 @@
-"""The schema of greyd's SQLite files: creates, marks and upgrades it."""
+"""Creates, checks and upgrades the schema of greyd's SQLite files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 VERSION = SCHEMA_VERSION
 
 _STEPS: Sequence[Callable[[sqlite3.Connection], object]] = (
-    # 0 to 1: the same tables, and a mark in the header.
+    # 0 to 1: the same tables, and greyd's application id in the header.
     lambda _connection: None,
 )
 """Step N upgrades a file from version N to N + 1."""
 
 
 def make(connection: sqlite3.Connection) -> None:
-    """Create the tables in an empty file and mark it, in one transaction."""
+    """Create the tables and set greyd's application id in an empty file, in one transaction."""
     _in_one_transaction(connection, 0)
 
 
@@ -29,10 +29,10 @@ def upgrade(connection: sqlite3.Connection, path: str) -> int | None:
     """Upgrade a file of an older version, in one transaction.
 
     Returns:
-        Its old version; None if the file was up to date.
+        The file's old version; None if it was up to date.
 
     Raises:
-        NewerStoreError: its version is newer than this program's.
+        NewerStoreError: the file's version is newer than this program's.
     """
     version = check(connection, path)
     if version == VERSION and _pragma(connection, "application_id") == APPLICATION_ID:
@@ -42,10 +42,10 @@ def upgrade(connection: sqlite3.Connection, path: str) -> int | None:
 
 
 def check(connection: sqlite3.Connection, path: str) -> int:
-    """Return a file's version, which may still be in the write-ahead log alone.
+    """Return the schema version of a file, even if only the write-ahead log has it yet.
 
     Raises:
-        NewerStoreError: it is newer than this program's.
+        NewerStoreError: the version is newer than this program's.
     """
     version = _pragma(connection, "user_version")
     check_version(path, version)

@@ -28,13 +28,13 @@ _FLOCK = "hhqqi4x"
 
 
 def set_aside(path: str, held: HeldLock) -> str:
-    """Rename a damaged database; return what has been done, for the log.
+    """Rename a damaged database; return a description of the outcome, for the log.
 
-    The database stays where it is unless its header proves that it is greyd's. It also stays while
-    another process has it open; greyd asks that process to close it.
+    The database keeps its name unless its header proves that it is greyd's. It also keeps its name
+    while another process has it open; greyd asks that process to close it.
 
     Raises:
-        OSError: it can't be renamed.
+        OSError: a file can't be renamed.
     """
     if not is_provably_ours(path):
         return "nothing in it proves that it is greyd's, so greyd leaves it; move it away by hand"
@@ -46,7 +46,7 @@ def set_aside(path: str, held: HeldLock) -> str:
             who = f"process {other} has" if other else "another process has"
             return f"{who} it open; greyd sets it aside once that has closed it"
         aside = _free_name(f"{path}.damaged-{_stamp()}")
-        # The database must never be there without its commits.
+        # The database goes first: it must never be there without the commits in its log.
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 Path(path + suffix).rename(aside + suffix)
@@ -58,7 +58,7 @@ def move_wal_away(path: str) -> str:
     """Rename a write-ahead log that belongs to another database; return its new name.
 
     Raises:
-        OSError: it can't be renamed.
+        OSError: the log can't be renamed.
     """
     aside = _free_name(f"{path}.replaced-{_stamp()}")
     for suffix in ("-wal", "-shm"):
@@ -84,7 +84,7 @@ def _closed_elsewhere(path: str) -> Iterator[int | None]:
     """Keep SQLite in other processes from opening a database.
 
     Yields:
-        None; or the id of a process that has it open, 0 where the system does not tell which.
+        None on success; else the id of a process that has the database open, 0 if unknown.
     """
     # A process that has a database open in WAL mode always holds a shared lock on it.
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

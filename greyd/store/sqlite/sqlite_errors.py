@@ -11,7 +11,7 @@ BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 UNWRITABLE = (
     sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
 )  # fmt: skip
-"""Each lasts until somebody fixes the cause."""
+"""Errors that last until somebody fixes the cause."""
 
 
 def error_code(error: Exception) -> int:

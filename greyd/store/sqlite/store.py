@@ -1,13 +1,12 @@
-"""The store on one machine: a SQLite file in WAL mode, which a thread of its own works on.
+"""The store on one machine: a SQLite file in WAL mode, which a dedicated thread accesses.
 
 All requests of one turn of the event loop are committed together. While a commit is in progress,
 further requests gather, so a busy server commits more of them at once. The loop waits for a commit
 up to ``_COMMIT_WAIT_SECONDS`` before it goes on with other work: on a quick disk this avoids
 switching threads, which the interpreter's lock makes expensive; a disk that hangs blocks nothing.
 
-Durability: with ``synchronous=NORMAL`` every acknowledged request survives the death of the
-process; the death of the machine may cost the last moments. ``?synchronous=full`` syncs every
-commit.
+Durability: with ``synchronous=NORMAL`` every acknowledged request survives a crash of the process;
+a crash of the machine may lose the last commits. ``?synchronous=full`` syncs every commit.
 
 Only the server creates a file, upgrades it, and sets a damaged one aside. A command that writes
 opens an existing file; one that reads changes nothing (``greyd.store.sqlite.read_only``).
@@ -73,7 +72,7 @@ class SqliteStore(Store):
         self._batches: queue.SimpleQueue[list[rows.TransactionJob | rows.QueryJob] | None] = (
             queue.SimpleQueue()
         )
-        # The thread releases it after each batch; the loop acquires it, then completes the jobs.
+        # The thread releases this after each batch; the loop acquires it and completes the jobs.
         self._executed = threading.Lock()
         self._executed.acquire()
         self._is_late = False
@@ -86,11 +85,11 @@ class SqliteStore(Store):
     # The contract -------------------------------------------------------------------------------
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Answer], on_done: DoneCallback) -> None:
-        """Decide and store; see ``greyd.store.contract.TransactionalStore``."""
+        """Apply a rule and store its changes; see ``greyd.store.contract.TransactionalStore``."""
         self._gather(rows.TransactionJob(keys=keys, rule=rule, on_done=on_done))
 
     async def get(self, key: bytes) -> Record | None:
-        """Return the entry under ``key``."""
+        """Return the entry under ``key``; None if it does not exist."""
         return await self._query(partial(rows.get, key=key), is_read_only=True)
 
     async def delete(self, keys: Sequence[bytes]) -> int:
@@ -116,16 +115,16 @@ class SqliteStore(Store):
             yield records
 
     def index_position(self, key: bytes) -> int:
-        """Return the position in the index, whose pages are spread over the file."""
+        """Return the hash of a key, which is its position in the index."""
         return rows.hash_key(key)
 
     @property
     def threads(self) -> Sequence[threading.Thread]:
-        """The threads that do the work, once there has been some."""
+        """The threads of the store; empty until the first request has started them."""
         return self._threads if self._loop is not None else ()
 
     async def maintain(self) -> None:
-        """Delete some expired rows."""
+        """Delete some expired rows, and update ``bytes_in_use``."""
         for _ in range(_MAX_SWEEP_STEPS):
             deleted_count = await self._query(self._sweeper.sweep)
             self.bytes_in_use = self._sweeper.bytes_in_use
@@ -133,7 +132,7 @@ class SqliteStore(Store):
                 return
 
     def abandon(self) -> None:
-        """Fail all requests; the thread goes on."""
+        """Fail all requests with a ``StoreError``; the thread finishes its batch."""
         waiting = [*self._executing, *self._gathered]
         self._gathered = []
         for job in waiting:
@@ -144,11 +143,11 @@ class SqliteStore(Store):
     def set_problem_handlers(
         self, warn: Callable[[str], object], internal_error: Callable[[Exception], object]
     ) -> None:
-        """Set the handlers of problems that no request sees; see ``greyd.store.contract.Store``."""
+        """Set the handlers of problems outside of requests; see ``greyd.store.contract.Store``."""
         self._reports.on_warning, self._reports.on_internal_error = warn, internal_error
 
     async def close(self) -> None:
-        """End the threads and close the file."""
+        """Stop the threads, and close the file."""
         self._batches.put(None)
         self._checkpointer.stop()
         if self._loop is not None:
@@ -185,14 +184,14 @@ class SqliteStore(Store):
         return self._loop
 
     def _hand_over(self) -> None:
-        """Give the gathered jobs to the thread, and wait a moment for it."""
+        """Pass the gathered jobs to the thread; wait for it up to ``_COMMIT_WAIT_SECONDS``."""
         if self._executing or not self._gathered:
             return
         self._executing, self._gathered = self._gathered, []
         self._batches.put(self._executing)
         if not self._executed.acquire(timeout=_COMMIT_WAIT_SECONDS):
             self._is_late = True
-            # The thread may have finished just now, before it could see that it is late.
+            # The thread may have finished before it could see ``_is_late``.
             if not self._executed.acquire(blocking=False):
                 return
         self._complete_batch()
@@ -207,7 +206,7 @@ class SqliteStore(Store):
         for job in executed:
             job.complete()
         if self._gathered and self._loop is not None:
-            # Not at once: the callbacks may have begun more requests, and so on without end.
+            # In the next turn: callbacks may begin more requests, without end.
             self._loop.call_soon(self._hand_over)
 
     # In the thread ------------------------------------------------------------------------------

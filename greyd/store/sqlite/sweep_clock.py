@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from greyd.rules.transaction import Record
 
 HOLD_SECONDS = 6 * 3600
-"""How long the wall clock must stay ahead after a jump before rows are deleted by it."""
+"""How long the wall clock must stay ahead after a jump before this clock follows it."""
 
 STORE_INTERVAL_SECONDS = 60
 
@@ -27,7 +27,7 @@ _WHOLE_SECONDS = re.compile(rb"[0-9]{1,15}")
 
 
 class SweepClock:
-    """Follows elapsed time; the file keeps its time from one start to the next.
+    """A clock that follows elapsed time; the store keeps its time across restarts.
 
     It is never ahead of the wall clock. It follows a jump forward of more than a minute only after
     the wall clock has been ahead for ``HOLD_SECONDS``. So neither a jump nor a start with a wrong

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Sweeper:
-    """Goes round through the rows, and notes how much of the file is in use."""
+    """Sweeps all rows again and again, and measures how many bytes of the file are in use."""
 
     def __init__(self) -> None:
         self.bytes_in_use = 0
@@ -20,7 +20,7 @@ class Sweeper:
         self._next_row = 0
 
     def sweep(self, connection: sqlite3.Connection, _now: int) -> int:
-        """Delete the expired rows of one step; return how many there were."""
+        """Delete the expired rows of one step; return their number."""
         now = self._clock.now(connection)
         self._next_row, deleted_count = rows.sweep(connection, now, self._next_row)
         self.bytes_in_use = rows.bytes_in_use(connection)

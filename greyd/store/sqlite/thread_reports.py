@@ -24,22 +24,22 @@ class ThreadReports:
         self.call(self.on_warning, text)
 
     def internal_error(self, error: Exception) -> None:
-        """Report a fault of greyd's own: the first of a series, until ``reset``."""
+        """Report an internal error; ignore further ones until ``reset``."""
         if not self._has_reported:
             self._has_reported = True
             self.call(self.on_internal_error, error)
 
     def reset(self) -> None:
-        """Note that the work goes on without errors."""
+        """Report the next internal error again, since a batch has succeeded."""
         self._has_reported = False
 
     def call(self, call: Callable[..., object], *arguments: object) -> None:
-        """Call something on the event loop."""
-        # At the end of the server the loop may be closed.
+        """Call ``call`` on the event loop's thread."""
+        # The loop may be closed already when the server ends.
         with contextlib.suppress(RuntimeError):
             if self.loop is not None:
                 self.loop.call_soon_threadsafe(call, *arguments)
 
 
 def _ignore(_: object) -> None:
-    """Without a server nobody logs; the caller gets its error nevertheless."""
+    """Do nothing: a command has no log, and its caller gets the error anyway."""
