@@ -68,7 +68,7 @@ def require_not_negative(number: int) -> int:
 
 
 def parse_days(text: str) -> int:
-    """Return the seconds of a number of days, at most a century."""
+    """Return the seconds of a number of days, limited to a century."""
     return min(require_not_negative(parse_integer(text)) * DAY, _A_CENTURY)
 
 
@@ -164,7 +164,7 @@ def parse_socket_mode(text: str) -> int:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Parse ``[HOST:]PORT``: ``PORT`` alone is on localhost; ``:PORT``, ``*:PORT`` everywhere."""
+    """Parse ``[HOST:]PORT``: ``PORT`` alone is on localhost; ``:PORT`` is on all interfaces."""
     host, colon, port = text.strip().rpartition(":")
     if not colon:
         host = "localhost"

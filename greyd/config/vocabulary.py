@@ -49,7 +49,7 @@ class Zone(NamedTuple):
 
     name: str
     delay_seconds: int | None = None
-    """The delay of clients on this list; None for the delay of all listed clients."""
+    """The delay of clients on this list; None for the usual delay of listed clients."""
     codes: tuple[tuple[int, int], ...] = ()
     """Ranges of response addresses that mean "listed", as integers; empty for 127.0.0.0/8."""
     weight: float = 1.0

@@ -1,6 +1,6 @@
 """A wall clock that ignores short jumps of the system's clock.
 
-A clock set wrong for a moment (by a virtual machine's host, a bad NTP server, a typing error) would
+A clock set wrong for a moment (by a virtual machine's host, a bad NTP server or a typo) would
 make all entries look expired. So the clock follows a jump only after it has lasted for a while;
 until then it advances with the monotonic clock.
 

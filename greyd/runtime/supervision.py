@@ -126,7 +126,7 @@ class SupervisedTask:
         self._task: asyncio.Task[None] | None = None
         self._restart: asyncio.TimerHandle | None = None
         self.is_over = False
-        """Whether the task will not run again: it was cancelled, or has returned and may return."""
+        """Whether the task has ended for good: cancelled, or returned without ``forever``."""
         self._run()
 
     def _run(self) -> None:

@@ -205,7 +205,7 @@ class OwnFile:
             return file.read(size) or b"" if self._is_same(os.fstat(descriptor)) else b""
 
     def remove(self) -> None:
-        """Remove the file if it still is this one.
+        """Remove the file, unless another file has replaced it.
 
         After privileges are dropped this can fail; the file then stays.
         """

@@ -47,7 +47,7 @@ class MetricsFolder:
             return False
 
     def has_metrics_of(self, pid: int) -> bool:
-        """Whether the folder has the counters of a worker that is ready."""
+        """Whether the folder has the counters of the worker ``pid``, which must be ready."""
         return (self.path / f"counter_{pid}.db").exists()
 
     def remove_gauges_of(self, pid: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""On these the server answers pending requests, then exits."""
+"""Signals that stop the server, after it has answered pending requests."""
 
 RELOAD_SIGNAL = signal.SIGHUP
 

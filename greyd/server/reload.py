@@ -92,7 +92,7 @@ class Reloader:
 def _short_switch_interval() -> Iterator[None]:
     """Shorten the interval at which Python switches threads.
 
-    A request needs the interpreter lock several times; by default each can take 5 ms.
+    A request needs the interpreter lock several times; by default each wait can take 5 ms.
     """
     usual = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)

@@ -79,7 +79,7 @@ def listen(
 
 
 def bind_inet(endpoint: Endpoint, backlog: int, option: str) -> list[socket.socket]:
-    """Bind all addresses of a host; skip those that this machine lacks, unless it lacks all."""
+    """Bind all addresses of a host; skip unavailable ones, but raise if none can be bound."""
     shown = f"{option}={endpoint.host or '*'}:{endpoint.port}"
     try:
         found = _addresses(endpoint)

@@ -271,7 +271,7 @@ class CircuitBreaker(TransactionalStore):
         self._begin([PROBE_KEY], write_probe, partial(complete, future))
         try:
             await future
-        except Exception as error:  # noqa: BLE001 - whatever it is, the probe must go on
+        except Exception as error:  # noqa: BLE001 - after any failure the probe must continue
             self._call_safely(self.store.abandon)
             return error
         return None
@@ -301,7 +301,7 @@ class CircuitBreaker(TransactionalStore):
             with contextlib.suppress(StoreError, TimeoutError):
                 async with asyncio.timeout(MAX_STARTUP_WAIT_SECONDS):
                     await self.store.connect()
-        except Exception as error:  # noqa: BLE001 - whatever it is, greyd answers mail
+        except Exception as error:  # noqa: BLE001 - after any failure greyd must still answer
             self._report(error)
         if fault := await self._probe_once():
             self._open_circuit(fault)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 MAX_ATTEMPTS = 1000
-"""How often a store runs a rule whose values other servers change, before it gives up."""
+"""The maximum number of runs of a rule while other servers keep changing its values."""
 
 CONTENTION = "too much contention: other servers change the same entries all the time"
 
@@ -85,7 +85,7 @@ class TransactionalStore(Protocol):
 
 
 def complete(future: asyncio.Future[Answer], answer: Answer, error: Exception | None) -> None:
-    """Complete a future with an answer or an error, unless it is done; a ``DoneCallback``."""
+    """Complete a future with an answer or an error, unless it is done; see ``DoneCallback``."""
     if future.done():
         return
     if error is not None:

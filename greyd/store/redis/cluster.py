@@ -90,7 +90,7 @@ class ClusterTransport(RedisTransport):
             except (AbandonedError, SlotMigrationError, ScriptNotLoadedError):
                 raise
             except StoreError:
-                # The node may be gone, and another one may have its keys.
+                # The node may have failed, and another one may have taken over its keys.
                 self._refreshing.start()
                 raise
         self._refreshing.start()
@@ -168,7 +168,7 @@ class ClusterTransport(RedisTransport):
 
     async def _fetch_slots(self, address: NodeAddress) -> list[NodeAddress | None]:
         while True:
-            # Requests have given up, but the answer is still needed.
+            # The requests that needed the topology are abandoned, but the next ones need it.
             with contextlib.suppress(AbandonedError):
                 reply = await self._node(address).send("CLUSTER", "SLOTS", is_valid=_are_slots)
                 return _read_slots(reply, address.host)

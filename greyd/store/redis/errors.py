@@ -24,7 +24,7 @@ class InvalidReplyError(ConnectionLostError):
 
 
 class AbandonedError(StoreError):
-    """The request was given up before the reply."""
+    """greyd abandoned the request before the reply came."""
 
 
 class ScriptNotLoadedError(StoreError):

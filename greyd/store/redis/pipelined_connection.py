@@ -166,7 +166,7 @@ class PipelinedConnection(asyncio.Protocol):
         self.close(str(exc) if exc else "connection closed", ConnectionLostError)
 
     def abandon(self, patience_seconds: float) -> None:
-        """Fail all requests; close the connection if it was silent for ``patience_seconds``."""
+        """Fail all requests; close the connection if no byte came for ``patience_seconds``."""
         if time.monotonic() - self._progress_at > patience_seconds:
             self.close("too slow", AbandonedError)
             return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RedisTransport(Protocol):
-    """Sends commands to Redis. Raises ``StoreError`` if that fails or Redis replies an error."""
+    """Sends commands to Redis. Raises ``StoreError`` if Redis fails or replies with an error."""
 
     is_divided: bool
     """Whether keys may be in several slots."""

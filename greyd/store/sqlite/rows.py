@@ -96,7 +96,7 @@ class QueryJob(Job):
     is_read_only: bool = False
 
     def run(self, connection: sqlite3.Connection, now: int) -> None:
-        """Execute the statements, and keep their answer or an error other than SQLite's."""
+        """Execute the statements; keep the answer or the error, but raise a ``sqlite3.Error``."""
         try:
             self.answer = self.query(connection, now)
         except sqlite3.Error:
@@ -279,7 +279,7 @@ def entries_before(
     """Read up to ``_ROWS_PER_STEP`` rows before ``row``, the newest first.
 
     Returns:
-        The lowest row id of this step, and the entries that have not expired; None without rows.
+        The lowest row id of this step, and the step's unexpired entries; None if no row is left.
     """
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM record WHERE id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - a constant
