@@ -77,7 +77,7 @@ class Option:
 
     @property
     def variable(self) -> str:
-        """The environment variable."""
+        """The name of the environment variable."""
         return "GREYD_" + self.name.upper().replace("-", "_")
 
     @property

@@ -27,7 +27,7 @@ THREAD_CHECK_SECONDS = 1.0
 """The interval between checks that a thread is still running."""
 
 STABLE_SECONDS = 60.0
-"""After running this long, a task has recovered: the backoff starts over."""
+"""A task that has run this long has recovered: its backoff starts over."""
 
 
 class Report(Protocol):

@@ -168,7 +168,7 @@ class CircuitBreaker(TransactionalStore):
         self._watch = asyncio.get_running_loop().call_later(self._tick_seconds, self._tick, due)
 
     def _tick(self, due: float) -> None:
-        """Check for overdue requests, after giving back the time in which the loop did not run."""
+        """Extend deadlines by the time in which the loop did not run, then check them."""
         self._watch = None
         if not self._waiting:
             return

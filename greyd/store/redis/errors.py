@@ -51,7 +51,7 @@ class RedirectionError(StoreError):
         super().__init__(f"{name}: {excerpt(text)}; this is a Cluster, write redis+cluster://")
         self.ask = kind == "ASK"
         self.host = host
-        """Empty for the host that sent the redirection."""
+        """The host of that node; empty if it is the host that sent the redirection."""
         self.port = int(port)
 
 
