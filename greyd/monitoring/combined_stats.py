@@ -1,4 +1,4 @@
-"""Adds up the statistics of several servers, and subtracts those of one server in time."""
+"""Adds up the statistics of several servers, and subtracts earlier ones of the same server."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from greyd.monitoring.stats import ServerStats
 
 _MIN_SECONDS = 1
-"""The shortest period from which a rate is computed: a server may have just started."""
+"""Minimum period to compute a rate from: a server may have started just now."""
 
 
 @dataclass(frozen=True, slots=True)
 class CombinedCounts:
-    """What several servers counted in a period."""
+    """The counts of several servers in a period."""
 
     counts: Counts
-    """Sums; ``seconds`` is the longest of the servers' periods."""
+    """The sums of the counts; ``seconds`` is the longest of the servers' periods."""
     rates: Mapping[tuple[str, str], float]
-    """Requests per second by action and reason: the sum of the servers' own rates."""
+    """Requests per second by action and reason: the sums of the servers' rates."""
 
     @property
     def rate(self) -> float:
-        """All requests per second."""
+        """The number of requests per second."""
         return sum(self.rates.values())
 
     def dump(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the fields as JSON values."""
         shown = self.counts.dump()
         for each in shown["outcomes"]:
             each["per_second"] = round(self.rates.get((each["action"], each["reason"]), 0), 6)
@@ -65,7 +65,7 @@ def combined_counts(several: Sequence[Counts]) -> CombinedCounts:
 
 
 def counts_between(before: ServerStats, after: ServerStats) -> Counts | None:
-    """Return what a server counted between two answers; None if it has restarted in between."""
+    """Return a server's counts between two of its documents; None if it restarted between them."""
     earlier, later = before.periods[START], after.periods[START]
     numbers: dict[str, Any] = {
         name: getattr(later, name) - getattr(earlier, name) for name in _counters()
@@ -81,5 +81,5 @@ def counts_between(before: ServerStats, after: ServerStats) -> Counts | None:
 
 
 def _counters() -> list[str]:
-    """Return the fields of ``Counts`` that are single numbers to add up."""
+    """Return the names of those fields of ``Counts`` whose values are numbers to add up."""
     return [each.name for each in fields(Counts) if each.name not in ("seconds", "outcomes")]

@@ -1,10 +1,10 @@
-"""Samples of the counters in the last day: what was decided in the last minute, hour and day.
+"""Samples of the counters in the last day, from which the counts of a period are computed.
 
-The counters are sampled every ``NOTE_SECONDS``. All samples of the last minute are kept, and one a
-minute of the day.
+The counters are sampled every ``NOTE_SECONDS``. The history keeps all samples of the last minute,
+and one sample a minute of the last day.
 
-The counters are Prometheus's own, so the differences agree with ``/metrics``, also with several
-workers: each of them samples the sum of all. Times are passed in, as ``time.monotonic`` seconds.
+The counters are those of ``/metrics``, so the counts agree with it. Each of several workers samples
+the sums over all workers. Times are arguments, in seconds of ``time.monotonic``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DAY_SECONDS = 86400
 
 REQUESTS = "greyd_requests_total"
 PASSES = "greyd_greylist_delay_seconds_count"
-"""First passes; their total wait is ``WAITED``."""
+"""The number of triplets that passed for the first time; ``WAITED`` is their total wait."""
 WAITED = "greyd_greylist_delay_seconds_sum"
 AUTO_WHITELISTED = "greyd_auto_whitelisted_clients_total"
 STORE_ASKED = "greyd_store_duration_seconds_count"
@@ -40,10 +40,10 @@ STORE_ERRORS = "greyd_store_errors_total"
 PROTOCOL_ERRORS = "greyd_protocol_errors_total"
 
 ENTRIES = "greyd_whitelist_entries"
-"""A gauge, so it is not sampled."""
+"""Not sampled, because it is a gauge."""
 
 Series = tuple[str, ...]
-"""A metric's name, then the values of its labels, sorted by the labels' names."""
+"""The name of a metric, followed by the values of its labels in the order of the labels' names."""
 
 SERIES: tuple[Series, ...] = (
     *((REQUESTS, *reason.outcome) for reason in Reason),
@@ -73,10 +73,10 @@ def totals_of(families: Iterable[Metric]) -> Totals:
 
 @dataclass(frozen=True, slots=True)
 class CountedPeriod:
-    """What was counted in a period."""
+    """The counts of a period."""
 
     seconds: float
-    """The period's length: shorter than requested if greyd has not run for so long."""
+    """The length of the period; shorter than requested if greyd started later."""
     counts: Totals
 
     def sum(self, series: Iterable[Series]) -> float:
@@ -98,7 +98,12 @@ class CounterHistory:
         self.note(now)
 
     def note(self, now: float, totals: Totals | None = None) -> None:
-        """Sample the counters; to be called every ``NOTE_SECONDS``."""
+        """Sample the counters. Call this every ``NOTE_SECONDS``.
+
+        Args:
+            now: the time.
+            totals: the values at ``now``; None reads them.
+        """
         self._recent.append((now, _noted(self.read() if totals is None else totals)))
         if self._taken % (MINUTE_SECONDS // NOTE_SECONDS) == 0:
             self._notes.append(self._recent[-1])
@@ -109,7 +114,7 @@ class CounterHistory:
         return totals_of(self._families())
 
     def last(self, seconds: float, now: float, totals: Totals) -> CountedPeriod:
-        """Return what was counted in the last ``seconds``; ``totals`` are the values at ``now``."""
+        """Return the counts of the last ``seconds``; ``totals`` are the values at ``now``."""
         notes = self._recent if seconds <= MINUTE_SECONDS else self._notes
         since, before = next((note for note in notes if note[0] >= now - seconds), notes[-1])
         return CountedPeriod(now - since, _between(before, _noted(totals)))
@@ -117,14 +122,14 @@ class CounterHistory:
     def steps(
         self, seconds: float, number: int, now: float, totals: Totals
     ) -> Iterator[CountedPeriod]:
-        """Yield what was counted in each of the last ``number`` periods, the oldest first.
+        """Yield the counts of the last ``number`` periods, the oldest first.
 
-        Before the first sample nothing was counted.
+        The counts of a period before the first sample are 0.
 
         Args:
-            seconds: each period's length.
-            number: how many periods.
-            now: when the last one ends.
+            seconds: the length of each period.
+            number: the number of periods.
+            now: the end of the last period.
             totals: the values at ``now``.
         """
         notes = list(self._notes)

@@ -6,4 +6,4 @@ from greyd.errors import GreydError
 
 
 class MonitoringError(GreydError):
-    """Logging, metrics or statistics cannot do what was asked; the text says what and why."""
+    """The base class of errors in logging, metrics and statistics; the text has the reason."""

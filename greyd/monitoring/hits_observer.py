@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class HitsObserver(Observer):
-    """Counts a hit of each entry that exempts a request."""
+    """Counts a hit for the entry that exempts a request."""
 
     def __init__(self, hits: HitCounter) -> None:
-        """Count in ``hits``, which stores the counts from time to time."""
+        """Create an observer that adds hits to ``hits``."""
         self._hits = hits
 
     def decided(self, events: Sequence[DecisionEvent]) -> None:
-        """Count the entries that exempted requests."""
+        """Count a hit for each request that an entry exempts."""
         for event in events:
             if (entry := event.whitelist_entry) is not None:
                 is_client = WHITELIST_OF_REASON[event.reason] == CLIENTS

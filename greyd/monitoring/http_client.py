@@ -18,29 +18,28 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 _MISDIRECTED = 421
-"""How greyd answers a request for a host name that it does not know as its own."""
+"""The status of greyd's response to a request for a host name that is not allowed."""
 
 
 class HttpClientError(MonitoringError):
-    """A URL cannot be fetched; the text has the reason, but not the URL."""
+    """A URL cannot be fetched; the text has the reason without the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedResponse:
-    """An answer to a GET request."""
+    """The response to a GET request."""
 
     status: int
     body: bytes
 
 
 async def get(url: str, *, timeout_seconds: float, max_bytes: int) -> FetchedResponse:
-    """Fetch a URL of http or https.
-
-    Redirects are not followed, and proxies are not used.
+    """Fetch an http or https URL, without following redirects or using proxies.
 
     Raises:
-        HttpClientError: the URL is invalid, or there is no complete answer within the time and
-            size allowed, or the server does not accept the host name of the URL.
+        HttpClientError: the URL is invalid, the connection failed, the response was not complete
+            within ``timeout_seconds`` and ``max_bytes``, or the server does not accept the URL's
+            host name.
     """
     try:
         parts = urlsplit(url)
@@ -86,7 +85,7 @@ async def _exchange(parts: SplitResult, host: str, port: int, max_bytes: int) ->
         writer.write((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
         return await _response(http, reader, max_bytes)
     finally:
-        # The answer is complete or given up, so an orderly end is not worth a wait.
+        # Complete or not, the response is not needed any more, so do not wait for an orderly close.
         writer.transport.abort()
         with contextlib.suppress(OSError):
             await writer.wait_closed()

@@ -1,8 +1,8 @@
-"""Writes log lines to standard error or syslog, in a thread of its own.
+"""Writes log lines to standard error or syslog, in a separate thread.
 
-Mail must not wait for its log. Lines are collected for a moment and passed to the thread, which
-alone may block on a full pipe or a dead syslog. The queue is bounded: lines beyond the bound are
-dropped, and their number is logged when the queue has room again.
+Requests must not wait for the log. Lines are collected for up to ``Log.FLUSH_SECONDS`` and passed
+to the thread; only the thread may block, e.g. on a full pipe or a hanging syslog. The queue is
+bounded: further lines are dropped, and their number is logged when the queue has room again.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ class Line(NamedTuple):
 
 
 class Sink(Protocol):
-    """Writes lines; called in the log's own thread, where it may block."""
+    """Writes lines. Its methods run in the log's thread, and may block."""
 
     def write(self, lines: Sequence[Line]) -> None:
         """Write the lines.
 
         Raises:
-            OSError: the lines are lost.
+            OSError: writing failed; the lines are lost.
         """
 
 
 class StreamSink:
-    """Writes lines to a file descriptor as they are."""
+    """Writes lines to a file descriptor, without a prefix."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -64,7 +64,7 @@ class StreamSink:
         self._max_bytes = sys.maxsize if regular else select.PIPE_BUF
 
     def write(self, lines: Sequence[Line]) -> None:
-        """Write all lines, several at once."""
+        """Write all lines, several in one system call."""
         texts = [text for _, text in lines]
         start = data = 0
         if sum(map(len, texts)) + len(texts) > self._max_bytes:
@@ -92,7 +92,7 @@ class StreamSink:
 
 
 class SyslogSink:
-    """Sends lines to the local syslog (RFC 3164's form without date, as syslog(3) does)."""
+    """Sends lines to the local syslog (the format of RFC 3164 without a date, like syslog(3))."""
 
     def __init__(self, ident: str, facility: int, address: str = "/dev/log") -> None:
         self._ident = ident.encode()
@@ -101,7 +101,7 @@ class SyslogSink:
         self._socket: socket.socket | None = None
 
     def write(self, lines: Sequence[Line]) -> None:
-        """Send each line in a datagram; connects first if necessary."""
+        """Send each line as a datagram; connect first if necessary."""
         for severity, text in lines:
             priority = self._facility * 8 + severity
             self._send(b"<%d>%b[%d]: %b" % (priority, self._ident, os.getpid(), text))
@@ -116,7 +116,7 @@ class SyslogSink:
         try:
             self._connected().send(datagram)
         except OSError:
-            # syslog has restarted with a new socket: try once more on that.
+            # syslog has restarted with a new socket: connect to it and try once more.
             self._socket = None
             self._connected().send(datagram)
 
@@ -133,19 +133,19 @@ class SyslogSink:
 
 
 class BaseLog:
-    """A log of the server's own events; a subclass writes the lines."""
+    """A log of the server's events; a subclass writes the lines."""
 
     def __init__(self, most: Severity, *, as_json: bool) -> None:
         self.most = most
-        """The least severe lines that are written."""
+        """Lines of this and of higher severities are written."""
         self.as_json = as_json
 
     def write(self, severity: Severity, text: bytes) -> None:
-        """Write one line, which must hold no control characters; never blocks."""
+        """Write one line, which must not contain control characters. Never blocks."""
         raise NotImplementedError
 
     def log(self, severity: Severity, message: str) -> None:
-        """Log an event of the server itself."""
+        """Log a message, as text or in JSON, if its severity is to be written."""
         if severity <= self.most:
             text = "".join(each if each.isprintable() else "?" for each in message)
             line = text.encode(errors="backslashreplace")
@@ -169,9 +169,9 @@ class BaseLog:
 
 
 class DirectLog(BaseLog):
-    """Writes each line at once, for a process without threads that logs little.
+    """Writes each line at once; for a process without threads that logs few lines.
 
-    A line that would block is dropped.
+    A line is dropped if writing it would block.
     """
 
     def __init__(self, sink: StreamSink | SyslogSink, most: Severity, *, as_json: bool) -> None:
@@ -186,15 +186,15 @@ class DirectLog(BaseLog):
 
 
 class Log(BaseLog):
-    """Queues log lines at once, and writes them soon in a thread.
+    """Queues log lines, and writes them in a thread.
 
-    When ``MAX_WAITING`` lines are queued, further lines are dropped.
+    While ``MAX_WAITING`` lines are queued, further lines are dropped.
     """
 
     MAX_WAITING = 20_000
     FLUSH_SECONDS = 0.02
     PATIENCE_SECONDS = 0.001
-    """How long ``flush`` waits for the thread; a reader that hangs costs no more."""
+    """Maximum time that ``flush`` waits for the thread to write."""
 
     def __init__(
         self, sink: Sink, most: Severity = Severity.INFO, *, as_json: bool = False
@@ -203,7 +203,7 @@ class Log(BaseLog):
         self._sink = sink
         self._waiting: list[Line] = []
         self._handed: queue.SimpleQueue[list[Line] | None] = queue.SimpleQueue()
-        # Only one thread changes each of these counts, so none is lost.
+        # Each of these counts is changed by one thread only, so they need no lock.
         self._handed_lines = 0
         self._written_lines = 0
         self._dropped = 0
@@ -213,7 +213,7 @@ class Log(BaseLog):
         self._flush_is_due = False
         self._failed: Callable[[Exception, float], object] | None = None
         self._closing = threading.Event()
-        # The thread releases it whenever it has written a batch.
+        # The thread releases this lock each time it has written a batch.
         self._written = threading.Lock()
         self._written.acquire()
         self.thread = threading.Thread(target=self._write_all, name="log", daemon=True)
@@ -221,23 +221,25 @@ class Log(BaseLog):
         self.thread.start()
 
     def batch(self, schedule_flush: Callable[[], object] | None) -> None:
-        """Collect lines until ``flush``; None passes each one to the thread at once.
+        """Set whether lines are collected in batches; at first they are not.
 
-        ``schedule_flush`` is called with the first line of a batch, and has to call ``flush`` a
-        moment later.
+        Args:
+            schedule_flush: called with no arguments at the first line of a batch; has to cause a
+                later call of ``flush``. None passes each line to the thread at once.
         """
         self._schedule_flush = schedule_flush
         self.flush()
 
     def on_failure(self, failed: Callable[[Exception, float], object]) -> None:
-        """Call ``failed``, in the log's thread, when an error in greyd has lost lines.
+        """Set a function to call, in the log's thread, when an unexpected error has lost lines.
 
-        Its arguments are the error, and the seconds until the thread goes on.
+        Args:
+            failed: its arguments are the error, and the seconds until the thread continues.
         """
         self._failed = failed
 
     def write(self, severity: Severity, text: bytes) -> None:
-        """Write one line, which must hold no control characters; never blocks."""
+        """Write one line, which must not contain control characters. Never blocks."""
         self.write_all(severity, (text,))
 
     def write_all(self, severity: Severity, texts: Sequence[bytes]) -> None:
@@ -265,9 +267,8 @@ class Log(BaseLog):
             self._written.acquire(blocking=False)
             self._handed.put(lines)
             if self._schedule_flush is not None:
-                # A busy event loop releases the interpreter often, but only for a moment, and each
-                # time wakes the thread in vain. So wait until the thread has written, which takes
-                # a fraction of this time.
+                # A busy event loop releases the interpreter often but briefly, and each release
+                # wakes the thread in vain. It is faster to wait here until the thread has written.
                 self._written.acquire(timeout=self.PATIENCE_SECONDS)
 
     def _room(self) -> int:
@@ -275,7 +276,7 @@ class Log(BaseLog):
         return max(self.MAX_WAITING - in_thread - len(self._waiting), 0)
 
     def close(self, seconds: float = 0.5) -> None:
-        """Write the queued lines, for up to ``seconds``."""
+        """Write the queued lines and end the thread; wait for at most ``seconds``."""
         self._schedule_flush = None
         self.flush()
         self._handed.put(None)
@@ -283,7 +284,7 @@ class Log(BaseLog):
         self.thread.join(seconds)
 
     def _write_all(self) -> None:
-        """Write until the log is closed; no error ends the thread, the only one that writes."""
+        """Write lines until the log is closed. Continues after any error, with a backoff."""
         backoff = Backoff()
         while True:
             started_at = time.monotonic()
@@ -305,7 +306,7 @@ class Log(BaseLog):
                 self._sink.write(lines)
                 lost = 0
             except OSError:
-                # The reader is gone; there is no other place to report that.
+                # The reader has closed the pipe or socket, and no other place exists to report it.
                 pass
             finally:
                 self._lost += lost
@@ -315,7 +316,7 @@ class Log(BaseLog):
 
 
 def render_json(event: Mapping[str, object], severity: Severity) -> bytes:
-    """Return an event as one line of JSON, with the current time in UTC."""
+    """Return an event as one line of JSON, with the current time (UTC) and the severity."""
     clock = time.time()
     date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(clock))
     stamp = {"time": f"{date}.{int(clock % 1 * 1000):03d}Z", "level": severity.name.lower()}

@@ -1,4 +1,4 @@
-"""Writes the log lines of a server's events."""
+"""Logs a server's events."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 
 
 MAX_PROTOCOL_ERRORS_PER_SECOND = 20
-"""That have a log line each; the others are counted in one line."""
+"""Maximum number of protocol errors to log per second; one line has the number of the others."""
 
 _MAX_DATA_BYTES = 200
 
 
 class LogObserver(Observer):
-    """Writes a line for each decision, and for everything else that a postmaster should know."""
+    """Logs each decision, and all other events that a postmaster should know about."""
 
     def __init__(self, log: Log, *, passes_without_store: bool = True) -> None:
-        """Write to ``log``.
+        """Create an observer.
 
         Args:
-            log: takes the lines.
-            passes_without_store: whether mail passes, or is deferred, while the store is away.
+            log: writes the lines.
+            passes_without_store: whether mail passes while the store does not answer; otherwise
+                it is deferred.
         """
         self._log = log
         self._meanwhile = "passing mail ungreylisted" if passes_without_store else "deferring mail"
@@ -43,7 +44,7 @@ class LogObserver(Observer):
         self._protocol_error_count = 0
 
     def decided(self, events: Sequence[DecisionEvent]) -> None:
-        """Log each decision, as postgrey does or in JSON."""
+        """Log each decision, in postgrey's format or in JSON."""
         if self._log.most >= Severity.INFO:
             render = self._render
             self._log.write_all(Severity.INFO, [render(event) for event in events])
@@ -51,7 +52,7 @@ class LogObserver(Observer):
     def auto_whitelisted(
         self, request: Request, decision: Decision, evidence: Evidence | None
     ) -> None:
-        """Log a client or an identity that is auto-whitelisted from now on."""
+        """Log that a client or an identity is auto-whitelisted from now on."""
         if decision.whitelisted:
             self._log.notice(f"whitelisted: {_client(request)}")
         if decision.identity_whitelisted and evidence is not None:
@@ -59,7 +60,7 @@ class LogObserver(Observer):
             self._log.notice(f"whitelisted: identity {identity}")
 
     def protocol_error(self, message: str, data: bytes) -> None:
-        """Log a protocol error, up to ``MAX_PROTOCOL_ERRORS_PER_SECOND``."""
+        """Log a protocol error, unless this second has ``MAX_PROTOCOL_ERRORS_PER_SECOND``."""
         second = int(time.monotonic())
         if second != self._second:
             more = self._protocol_error_count - MAX_PROTOCOL_ERRORS_PER_SECOND
@@ -72,12 +73,12 @@ class LogObserver(Observer):
             self._log.warning(message + shown)
 
     def internal_error(self, part: str, error: BaseException, outcome: str) -> None:
-        """Log an internal error: its type, its text, and where it was raised."""
+        """Log an internal error: its type, its text, and the place where it was raised."""
         then = f"; {outcome}" if outcome else ""
         self._log.error(f"internal error, {part}: {describe_error(error)}{then}")
 
     def store_changed(self, reason: str | None) -> None:
-        """Log that the store is away or back."""
+        """Log that the store has failed, or answers again."""
         if reason:
             self._log.warning(f"store away: {reason}; {self._meanwhile} until it returns")
         else:
@@ -88,7 +89,7 @@ class LogObserver(Observer):
         self._log.notice(f"mode {mode}{reason}")
 
     def administered(self, description: str) -> None:
-        """Log what a command has done."""
+        """Log an administrator's action."""
         self._log.notice(description)
 
 
@@ -102,7 +103,7 @@ def _client(request: Request) -> str:
 
 
 def _postgrey_line(event: DecisionEvent) -> bytes:
-    """Return postgrey's log line, without attributes that are empty."""
+    """Return a decision as postgrey logs it, without empty attributes."""
     request = event.request
     line = f"action={event.reason.action}, reason={event.reason.text}{event.detail}".encode()
     if request.queue_id:
@@ -123,7 +124,7 @@ def _postgrey_line(event: DecisionEvent) -> bytes:
 
 
 def _evidence_text(evidence: Evidence) -> bytes:
-    """Return what greyd adds to postgrey's line."""
+    """Return the attributes about the evidence that greyd adds to postgrey's line."""
     text = b""
     if evidence.identity:
         text += b", identity=" + evidence.identity

@@ -1,7 +1,7 @@
 """The Prometheus metrics.
 
-In ``--workers`` processes the values live in files that prometheus-client's multiprocess mode adds
-up, so this module is imported after ``PROMETHEUS_MULTIPROC_DIR`` has been set.
+With ``--workers``, each process keeps its values in files, and prometheus-client's multiprocess
+mode adds them up. Import this module only after ``PROMETHEUS_MULTIPROC_DIR`` has been set.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PARTS = (
 )
 """The parts of the server whose internal errors are counted: ``greyd_internal_errors_total``."""
 
-# Up to 10 s, which Postfix waits with the recommended settings: what is slower comes too late.
+# Up to 10 s: with the recommended settings Postfix does not wait longer for a reply.
 _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 2, 5, 10)
 _DELAY_SECONDS = (60, 120, 300, 450, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800)
 
@@ -62,12 +62,13 @@ _DELAY_SECONDS = (60, 120, 300, 450, 600, 900, 1800, 3600, 7200, 14400, 28800, 8
 class BatchHistogram(Histogram):
     """A histogram that observes several amounts at once.
 
-    ``Histogram.observe`` takes two locks and a walk through the buckets for each amount: twice for
-    each request, that is 2 % of greyd's time. Here each bucket is incremented once for a batch.
+    ``Histogram.observe`` takes two locks and searches the buckets for each amount. greyd observes
+    two amounts for each request, which took 2 % of its time. ``observe_all`` increments each bucket
+    once for a batch.
     """
 
     def observe_all(self, amounts: Sequence[float]) -> None:
-        """Observe each of the amounts."""
+        """Observe all amounts of a batch."""
         self._sum.inc(sum(amounts))
         numbers: dict[int, int] = {}
         for amount in amounts:
@@ -81,7 +82,7 @@ class Metrics:
     """The metrics of one process."""
 
     def __init__(self) -> None:
-        # The creation time of each series would double the number of series, and nobody needs it.
+        # The creation times, which are not needed, would double the number of series.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         registry = self.registry
@@ -129,7 +130,7 @@ class Metrics:
             registry=registry,
         )
         self.reloads = {result: reloads.labels(result) for result in ("success", "failure")}
-        # The counters do not tell which result came last, nor whether the start succeeded.
+        # The counters show neither the last result nor whether the load at the start succeeded.
         self.whitelists_read = Gauge(
             "greyd_whitelist_last_read_successful",
             "1 if the last start or reload could read all whitelist files.",
@@ -238,12 +239,12 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )
         self.store_up.set(1)
-        # Memory, processor time and descriptors. They don't add up in files, so with several
-        # workers, whose registries nobody is shown, they are left out.
+        # Memory, processor time and descriptors. Several workers do not show these metrics: they
+        # exist only in the registry of a process, not in the workers' files.
         ProcessCollector(registry=registry)
 
     def count_internal_error(self, part: str) -> None:
-        """Count an error of greyd's own in one of ``PARTS``."""
+        """Count an internal error in one of ``PARTS``."""
         self._internal_errors.labels(part).inc()
 
     def show_mode(self, mode: str) -> None:
@@ -252,13 +253,14 @@ class Metrics:
             self.mode[each].set(each == mode)
 
     def watch_dns(self) -> DnsWatcher:
-        """Add the metrics of DNS lookups; to be called only if an option needs DNS."""
+        """Add the metrics of DNS lookups. Call this only if an option needs DNS."""
         return DnsWatcher(self.registry)
 
     def families(self, files: str = "*.db") -> Iterator[Metric]:
-        """Return the metrics, collected one at a time.
+        """Return the metrics; each is collected when the iterator reaches it.
 
-        Any worker returns the metrics of all workers, from their files that match ``files``.
+        With ``--workers`` they are the sums over all workers, from the workers' files that match
+        the pattern ``files``.
         """
         folder = os.environ.get(_FOLDER_OF_WORKERS)
         if folder is None:
@@ -266,7 +268,7 @@ class Metrics:
         return _of_all_workers(Path(folder), files)
 
     def store_is_up(self) -> bool | None:
-        """Return whether the store answers all workers; None if none of them has a file."""
+        """Return whether the store answers all workers; None if no worker has a file."""
         for family in self.families("gauge_livemin_*.db"):
             for sample in family.samples:
                 if sample.name == "greyd_store_up":
@@ -278,7 +280,7 @@ _FOLDER_OF_WORKERS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def exposition(family: Metric) -> bytes:
-    """Return a metric as ``/metrics`` shows it."""
+    """Return a metric in Prometheus's text format."""
     return generate_latest(_OneFamily(family))
 
 
@@ -293,12 +295,12 @@ class _OneFamily(Collector):
 def _of_all_workers(folder: Path, pattern: str) -> Iterator[Metric]:
     """Return the sums over the workers' files, one kind of metric at a time.
 
-    A file's name has the kind and the worker, so no metric is in files of two kinds.
+    The name of a file consists of the kind and the worker, so a metric occurs in files of one kind
+    only.
     """
     kinds: dict[str, list[str]] = {}
     for file in folder.glob(pattern):
-        # prometheus-client fails on an empty file: that of a worker that has just created it, and
-        # has not counted anything yet.
+        # prometheus-client fails on an empty file, which a worker has created but not yet written.
         if _has_content(file):
             kinds.setdefault(file.name.rpartition("_")[0], []).append(str(file))
     for _, files in sorted(kinds.items()):
@@ -347,7 +349,7 @@ class DnsWatcher:
         self._hits.inc()
 
     def lookup_ended(self, kind: RecordType, result: LookupResult, seconds: float | None) -> None:
-        """Count a lookup that has ended, or was not started."""
+        """Count a lookup that has ended, or that was never sent (``seconds`` is None)."""
         self._lookups[kind, result].inc()
         if seconds is not None:
             self._seconds.observe(seconds)

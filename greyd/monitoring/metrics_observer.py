@@ -22,11 +22,11 @@ class MetricsObserver(Observer):
     """Counts each event."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """Count in ``metrics``."""
+        """Create an observer that counts events in ``metrics``."""
         self._metrics = metrics
 
     def decided(self, events: Sequence[DecisionEvent]) -> None:
-        """Count decisions; their counters add up to the requests answered."""
+        """Count decisions by reason; these counters add up to the number of answered requests."""
         metrics = self._metrics
         # One increment for each reason is cheaper than one for each request.
         for reason, number in Counter(event.reason for event in events).items():
@@ -59,7 +59,7 @@ class MetricsObserver(Observer):
         decision: Decision,
         evidence: Evidence | None,  # noqa: ARG002 - only counted
     ) -> None:
-        """Count a client or an identity that is auto-whitelisted from now on."""
+        """Count a client or an identity that becomes auto-whitelisted."""
         if decision.whitelisted:
             self._metrics.auto_whitelisted.inc()
         if decision.identity_whitelisted:
@@ -70,7 +70,7 @@ class MetricsObserver(Observer):
         self._metrics.protocol_errors.inc()
 
     def internal_error(self, part: str, error: BaseException, outcome: str) -> None:  # noqa: ARG002 - only counted
-        """Count an internal error of a part."""
+        """Count an internal error in a part of greyd."""
         self._metrics.count_internal_error(part)
 
     def store_changed(self, reason: str | None) -> None:

@@ -12,14 +12,16 @@ Value = TypeVar("Value", int, float)
 
 
 def percentiles(counts: Mapping[Value, float], percents: Iterable[int]) -> dict[int, Value]:
-    """Return percentiles of values: the least value that so many per cent do not exceed.
+    """Return percentiles of values by the nearest rank.
+
+    The p-th percentile is the smallest value that at least p per cent of the values do not exceed.
 
     Args:
-        counts: how often each value occurs; at least one does.
-        percents: which percentiles, from 1 to 100.
+        counts: the number of occurrences of each value; at least one must occur.
+        percents: the wanted percentiles, from 1 to 100.
 
     Returns:
-        The values by per cent.
+        The value for each of ``percents``.
     """
     values = sorted(counts)
     ranks = list(accumulate(counts[value] for value in values))

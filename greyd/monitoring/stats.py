@@ -1,6 +1,6 @@
-"""The statistics at ``/stats.json`` of the metrics port: made here, and read here.
+"""Writes and reads the statistics at ``/stats.json`` of the metrics port.
 
-They cover all workers together, and have no addresses. The document::
+The document covers all workers together, and contains no mail or IP addresses::
 
     {"host": …, "version": …, "mode": …, "workers": …, "delay_seconds": …, "store": …,
      "ready": true, "up_seconds": …, "connections": …, "time": …,
@@ -8,10 +8,10 @@ They cover all workers together, and have no addresses. The document::
      "answered_within_seconds": {"median": …, "p99": …},
      "periods": {"minute": {…}, "hour": {…}, "day": {…}, "start": {…}}}
 
-A period has its length in ``seconds`` and what was counted in it: each field of ``Counts``, and
-``requests``, ``passed`` and ``greylisted``, which are sums over ``outcomes``.
-``answered_within_seconds`` are the median and the 99th percentile since the start, as the upper
-border of a bucket of the histogram; null without requests, or above the last border.
+A period has its length in ``seconds``, each field of ``Counts``, and ``requests``, ``passed`` and
+``greylisted``, which are sums over ``outcomes``. ``answered_within_seconds`` has the median and the
+99th percentile of the response times since the start. Each is the upper border of a bucket of the
+histogram; it is null without requests, and above the last border.
 """
 
 from __future__ import annotations
@@ -54,38 +54,38 @@ START = "start"
 """The name of the period since the server's start."""
 
 MAX_OUTCOMES = 200
-"""Outcomes that are read of one period: a newer server may have more than this version."""
+"""Maximum number of outcomes to read for a period, including those of a newer version."""
 
 _MAX_NAME = 100
 _MAX = 10**15
 
 
 class InvalidStats(MonitoringError):
-    """A document is not a server's statistics."""
+    """A document does not have the form of a server's statistics."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted in a period."""
+    """The counts of a period."""
 
     seconds: float
     outcomes: Mapping[tuple[str, str], int]
-    """Requests answered, by action and reason."""
+    """The number of answered requests, by action and reason."""
     first_passes: int
-    """Triplets that passed for the first time."""
+    """The number of triplets that passed for the first time."""
     waited_seconds: float
-    """The total wait of these triplets."""
+    """The sum of the times that these triplets waited."""
     auto_whitelisted_clients: int
     store_requests: int
-    """Requests for which the store was read."""
+    """The number of requests with a transaction on the store."""
     store_seconds: float
-    """The total time that these requests waited for the store."""
+    """The sum of the times that these requests waited for the store."""
     store_errors: int
     protocol_errors: int
 
     @property
     def requests(self) -> int:
-        """The number of requests answered."""
+        """The number of answered requests."""
         return sum(self.outcomes.values())
 
     @property
@@ -100,7 +100,12 @@ class Counts:
 
     @classmethod
     def of(cls, seconds: float, totals: Totals) -> Counts:
-        """Return the counts of a period, from the differences of its counters."""
+        """Return the counts of a period.
+
+        Args:
+            seconds: the length of the period.
+            totals: the increase of each counter in the period.
+        """
 
         def number(*series: str) -> int:
             return round(totals.get(series, 0))
@@ -130,10 +135,10 @@ class Counts:
 
     @classmethod
     def load(cls, given: Any) -> Counts:
-        """Read them from JSON.
+        """Return the counts in a JSON value.
 
         Raises:
-            KeyError, TypeError, ValueError: the value does not have their form.
+            KeyError, TypeError, ValueError: the value does not have the form of counts.
         """
         outcomes = {
             (_name(each["action"]), _name(each["reason"])): _whole(each["count"])
@@ -157,9 +162,9 @@ class ServerStats:
     workers: int
     delay_seconds: int
     store: str
-    """The store's URL without secrets."""
+    """The URL of the store, without secrets."""
     ready: bool
-    """The store answers."""
+    """Whether the store answers."""
     up_seconds: float
     connections: int
     time: float
@@ -177,10 +182,10 @@ class ServerStats:
 
     @classmethod
     def load(cls, data: bytes) -> ServerStats:
-        """Read a server's document.
+        """Parse a server's document.
 
         Raises:
-            InvalidStats: it has another form.
+            InvalidStats: the document does not have the form of statistics.
         """
         try:
             given = json.loads(data)
@@ -234,7 +239,16 @@ def server_stats(
     up_seconds: float,
     totals: Totals,
 ) -> ServerStats:
-    """Return this server's statistics; ``totals`` are the values at ``now``, ``history``'s time."""
+    """Return this server's statistics.
+
+    Args:
+        settings: the server's settings.
+        store_name: the URL of the store, without secrets.
+        history: the samples of the counters.
+        now: the time, by the clock of ``history``.
+        up_seconds: the time since the start.
+        totals: the values of the counters at ``now``.
+    """
     periods = {name: history.last(seconds, now, totals) for name, seconds in PERIODS.items()}
     return ServerStats(
         host=settings.hostname or "",
@@ -262,7 +276,7 @@ _DURATION = "greyd_request_duration_seconds"
 
 
 def _response_times(totals: Totals) -> dict[str, float | None]:
-    """Return percentiles of the response times, as upper borders of the histogram's buckets."""
+    """Return the median and the 99th percentile of the response times, see above."""
     buckets = sorted(
         (float(series[1]), number)
         for series, number in totals.items()

@@ -1,7 +1,7 @@
 """Fetches the statistics of servers from ``/stats.json`` of their metrics ports.
 
-All servers are asked at the same time. A server that is down or answers nonsense has a fault; the
-statistics of the others are fetched all the same.
+The requests run in parallel. If one fails, its result has the fault; the other results are not
+affected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from greyd.config.vocabulary import Endpoint
 
 TIMEOUT_SECONDS = 5.0
-"""For a server's whole answer."""
+"""Maximum time for a server's complete response."""
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_SERVERS = 100
@@ -32,7 +32,7 @@ PATH = "/stats.json"
 
 
 class StatsUrlError(MonitoringError):
-    """A URL does not name a metrics port."""
+    """A URL is not that of a metrics port, or there are too many URLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +52,28 @@ class MetricsAddress:
 
 @dataclass(frozen=True, slots=True)
 class FetchedStats:
-    """The statistics of one server, or the reason why there are none."""
+    """The statistics of a server, or the fault that occurred."""
 
     address: MetricsAddress
     stats: ServerStats | None = None
     fault: str = ""
 
     def dump(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the fields as JSON values."""
         if self.stats is None:
             return {"url": self.address.url, "answers": False, "fault": self.fault}
         return {"url": self.address.url, "answers": True, **self.stats.dump()}
 
 
 def metrics_addresses(urls: Sequence[str], metrics: Endpoint | None) -> list[MetricsAddress]:
-    """Return the servers to ask: those of ``--server``, else the one of the settings, if any.
+    """Return the addresses of the servers to fetch from.
+
+    Args:
+        urls: the values of ``--server``.
+        metrics: the value of ``--metrics``, which is used if ``urls`` is empty.
 
     Raises:
-        StatsUrlError: a URL does not name a metrics port, or there are too many.
+        StatsUrlError: a URL is not that of a metrics port, or there are too many URLs.
     """
     if len(urls) > MAX_SERVERS:
         raise StatsUrlError(f"--server: {MAX_SERVERS} at most")
@@ -100,7 +104,7 @@ def _parse_url(url: str) -> MetricsAddress:
 
 
 async def fetch_all_stats(addresses: Sequence[MetricsAddress]) -> list[FetchedStats]:
-    """Fetch the statistics of all servers at the same time."""
+    """Fetch the statistics of all servers in parallel; a fault is part of the result."""
     return list(await asyncio.gather(*map(_fetch_stats, addresses)))
 
 

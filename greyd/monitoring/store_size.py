@@ -1,7 +1,7 @@
-"""Watches the size of the SQLite file, and logs when it is nearly full, full, or has room again.
+"""Polls the size of the SQLite file, and logs when it is nearly full, full, or has room again.
 
 At ``--max-store-size`` the store refuses new triplets (``StoreFull``), whose mail then passes
-without greylisting. Decisions on known triplets and clients are still made and stored.
+without greylisting. It still updates the records of known triplets and clients.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 
 NEARLY_FULL = 0.8
-"""The share of the limit at which the log warns."""
+"""Share of the limit above which greyd logs a warning."""
 
 _BACK_BELOW = 0.95
-"""A level ends only this far below its threshold, so that it does not flap."""
+"""Factor of a level's threshold below which the level ends; it keeps the level from flapping."""
 
 
 class FillLevel(Enum):
-    """How full the store is; the values are the thresholds, as shares of the limit."""
+    """The fill level of the store; the values are the thresholds, as shares of the limit."""
 
     ROOMY = 0.0
     NEARLY_FULL = NEARLY_FULL
@@ -45,13 +45,13 @@ class StoreSizeMonitor:
             metrics.max_store_bytes.set(store.max_bytes)
 
     async def run(self) -> None:
-        """Poll, until cancelled."""
+        """Poll the size every ``POLL_SECONDS`` until cancelled."""
         while True:
             self.poll()
             await asyncio.sleep(POLL_SECONDS)
 
     def poll(self) -> None:
-        """Check the size once."""
+        """Update the metric of the size, and log a change of the fill level."""
         used, limit = self._store.bytes_in_use, self._store.max_bytes
         self._metrics.store_bytes.set(used)
         level = self._level_of(used / limit)

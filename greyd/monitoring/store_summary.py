@@ -1,7 +1,8 @@
 """Counts the store's entries by state: waiting, passed, never returned, auto-whitelisted.
 
-The scan works in small slices with pauses, so that requests do not wait for it. It is bounded: of a
-large store it counts only the newest entries (SQLite) or a sample (Redis), and says so.
+The scan reads a few entries at a time and pauses between them, so that requests do not wait for it.
+Of a large store it counts only the newest entries (SQLite) or a sample (Redis), and the summary
+says so.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 100_000
 MAX_WAITING = 100
-"""Waiting triplets that are listed."""
+"""Maximum number of waiting triplets to list."""
 MAX_NETWORKS = 10_000
-"""Networks whose lost triplets are counted."""
+"""Maximum number of networks to count triplets without a retry for."""
 
 SHARE = 0.2
-"""The part of the time that a scan may use; requests get the rest."""
+"""Share of the time that a scan may use; the rest is for requests."""
 
 RECORDS_A_SLICE = 50
-"""Entries that are read without a pause, in less than a millisecond."""
+"""Number of entries to read without a pause, which takes less than a millisecond."""
 
 EARLY_BORDERS = (60, 300, 900, 3600)
 LATE_BORDERS = (3600, 6 * 3600, 24 * 3600)
@@ -43,7 +44,7 @@ LATE_BORDERS = (3600, 6 * 3600, 24 * 3600)
 
 @dataclass(frozen=True, slots=True, order=True)
 class WaitingTriplet:
-    """A triplet that has not passed; ordered by the time from which a retry passes."""
+    """A triplet that has not passed; instances are ordered by the end of the delay."""
 
     passes_at: int
     first_seen: int
@@ -53,29 +54,29 @@ class WaitingTriplet:
 
 @dataclass
 class StoreSummary:
-    """What a scan of the store has counted."""
+    """The counts from a scan of the store."""
 
     looked_at: int = 0
     complete: bool = False
     passed: int = 0
-    """Triplets that have passed."""
+    """Number of triplets that have passed."""
     early: list[int] = field(default_factory=lambda: [0] * (len(EARLY_BORDERS) + 1))
-    """Triplets in their delay, by its remaining time (``EARLY_BORDERS``)."""
+    """Numbers of triplets in their delay, by the remaining time (``EARLY_BORDERS``)."""
     late: list[int] = field(default_factory=lambda: [0] * (len(LATE_BORDERS) + 1))
-    """Triplets whose delay is over without a retry, by the time since (``LATE_BORDERS``)."""
+    """Numbers of triplets without a retry, by the time since their delay (``LATE_BORDERS``)."""
     unreadable: int = 0
-    """Entries that no rule can read."""
+    """Number of entries that the rules cannot read."""
     clients: int = 0
     auto_whitelisted: int = 0
     waiting: list[WaitingTriplet] = field(default_factory=list)
-    """A heap of the newest; empty with ``--privacy``, which stores no addresses."""
+    """A heap of the newest waiting triplets; empty with ``--privacy``, which stores no names."""
     given_up: Counter[bytes] = field(default_factory=Counter)
-    """Triplets that never came back, by client network."""
+    """Number of triplets without a retry, by client network."""
 
     def add(self, record: Record, now: int, settings: Settings) -> None:
         """Count an entry."""
         self.looked_at += 1
-        # The same mail also has a triplet of its network, which is counted.
+        # The same mail also has a triplet of the client's network, which is counted instead.
         if is_of_identity(record.key):
             return
         entry = interpret(record, now, settings, expired=True, unreadable=True)
@@ -114,10 +115,10 @@ class StoreSummary:
 
 
 async def summarize_store(store: Store, settings: Settings) -> StoreSummary:
-    """Count a store's entries.
+    """Scan a store and count its entries.
 
     Raises:
-        StoreError: it does not answer.
+        StoreError: the store does not answer.
     """
     summary = StoreSummary()
     async for group in scan(store, SHARE):
@@ -125,7 +126,7 @@ async def summarize_store(store: Store, settings: Settings) -> StoreSummary:
         for first in range(0, len(group), RECORDS_A_SLICE):
             for record in group[first : first + RECORDS_A_SLICE]:
                 summary.add(record, now, settings)
-            # Let requests be answered.
+            # Let requests run.
             await asyncio.sleep(0)
         if summary.looked_at >= MAX_ENTRIES:
             return summary

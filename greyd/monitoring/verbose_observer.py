@@ -1,6 +1,6 @@
-"""``--verbose``: logs each step of a decision.
+"""Logs each step of a decision (``--verbose``).
 
-The lines of a request come together, before the line of its decision, and share a prefix.
+The lines of a request are logged together, before the line of its decision, and share a prefix.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from greyd.rules.request import Request
 
 MAX_VALUE_BYTES = 200
-"""Shown of a value that a client has sent."""
+"""Maximum length of a client's value in a line; the rest is cut off."""
 
 
 class VerboseObserver(Observer):
     """Logs the steps of each decision."""
 
     def __init__(self, log: Log, policy: Callable[[], Policy]) -> None:
-        """Write to ``log``; ``policy`` returns the policy whose decisions are observed."""
+        """Create an observer that writes to ``log``; ``policy`` returns the observed policy."""
         self._log = log
         self._policy = policy
 

@@ -1,8 +1,8 @@
-"""Which ``Host`` a request to the metrics port may name: a defence against DNS rebinding.
+"""Checks the header ``Host`` of requests to the metrics port, against DNS rebinding.
 
-An attacker's web page can make its own name resolve to an address of this machine. The browser then
-takes the metrics port for the attacker's server, and lets the page read the responses. But it still
-sends the attacker's name in the header ``Host``.
+An attacker can make the name of his web page resolve to an address of this machine. The browser
+then takes the metrics port for the attacker's server, and lets the page read the responses. But the
+header ``Host`` of these requests still has the attacker's name.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from greyd.config.vocabulary import Endpoint
 
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[^][]*)\]|(?P<name>[^][:]*))(?::[0-9]*)?", re.ASCII)
-"""Host and port (RFC 9110, section 7.2). Any port is allowed: a tunnel has a port of its own."""
+"""Host and port (RFC 9110, section 7.2). Any port is allowed: a tunnel may use another one."""
 
 
 class HostCheck:
-    """The names and addresses by which a metrics port may be requested.
+    """The hosts that a request to the metrics port may name.
 
-    These are ``localhost``, every loopback address, the address that the client has connected to,
-    the host of ``--metrics``, and each ``--metrics-host``. If the port does not listen on loopback
-    alone, also the machine's own name, which an attacker cannot choose. If it listens on all
-    interfaces, also every address: a container does not know the addresses that lead to it, and an
-    attacker's page cannot have an address for its name.
+    Always allowed are ``localhost``, every loopback address, the address that the client has
+    connected to, the host of ``--metrics``, and each ``--metrics-host``. If the port listens on
+    other addresses than loopback, the machine's own name is allowed too; an attacker cannot choose
+    it. If the port listens on all interfaces, every IP address is allowed: a container does not
+    know its addresses outside, and the name of an attacker's page cannot be an IP address.
     """
 
     def __init__(self, endpoint: Endpoint, others: Iterable[str] = (), own_name: str = "") -> None:
-        """Allow the names of ``endpoint``, and ``others``: names and addresses."""
+        """Create a check that allows the host of ``endpoint``, and the hosts ``others``."""
         self._any_address = endpoint.host in ALL_INTERFACES
         names = {"localhost", endpoint.host, *others}
         if self._any_address or not _is_loopback(endpoint.host):
@@ -41,7 +41,7 @@ class HostCheck:
         self._names = {_normal(name) for name in names if name}
 
     def allows(self, authority: str, reached: str) -> bool:
-        """Return whether a connection to the address ``reached`` may have this ``Host``."""
+        """Return whether a request to the local address ``reached`` may have this ``Host``."""
         parts = _AUTHORITY.fullmatch(authority.strip())
         if parts is None:
             return False
@@ -60,7 +60,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _normal(host: str) -> str:
-    """Return a name or an address in the form in which both are compared."""
+    """Return the canonical form of a name or an address, for comparison."""
     address = _address(host)
     return host.lower().removesuffix(".") if address is None else str(address)
 

@@ -1,7 +1,4 @@
-"""The HTML and SVG elements that greyd's pages are made of.
-
-MarkupSafe escapes all text that is put into them.
-"""
+"""The HTML and SVG elements of greyd's pages. MarkupSafe escapes their text."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ class Column(Enum):
 
 
 def section(title: str, *contents: Iterable[Markup]) -> Iterator[Markup]:
-    """Yield a section in small parts, each of which is made when it is asked for."""
+    """Yield the parts of a section. The parts are rendered one by one, as the caller iterates."""
     yield Markup("<section>\n<h2>{}</h2>\n").format(title)
     yield from chain.from_iterable(contents)
     yield Markup("</section>\n")
@@ -38,7 +35,7 @@ def paragraph(text: str) -> Iterator[Markup]:
 def table(
     head: Sequence[str], rows: Iterable[Sequence[str]], columns: Sequence[Column]
 ) -> Iterator[Markup]:
-    """Yield a table row by row; without a row of headings where all of them are empty."""
+    """Yield a table row by row; if all headings are empty, it has no row of headings."""
     yield Markup('<div class="scroll"><table>\n')
     if any(head):
         yield _row("th", head, columns)

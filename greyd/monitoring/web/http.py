@@ -1,16 +1,17 @@
 """The metrics port: metrics for Prometheus, health checks, the status page and statistics.
 
 ``/metrics``: all metrics, in Prometheus's text format.
-``/livez``: 200 while the process answers. If it does not, restart it.
-``/healthz``: 503 if the store cannot be written until an administrator repairs it, e.g. because its
-folder belongs to another user. An unreachable Redis does not count: it returns without help, and
-mail passes meanwhile.
+``/livez``: 200. If there is no response, the process hangs and has to be restarted.
+``/healthz``: 503 if the store is not writable until an administrator repairs it, e.g. because its
+folder belongs to another user. For an unreachable Redis it is 200, because that recovers without
+an administrator.
 ``/readyz``: 503 while the store does not answer.
 ``/``: the status page. ``/stats.json``: the same figures for programs.
 
-HTTP/1.1 by h11; GET and HEAD only, and one request per connection, so that no client can queue up
-work. A connection is closed after ``REQUEST_SECONDS``. At most ``max_connections()`` are open at a
-time: a new connection replaces the one that has kept the server waiting longest.
+The protocol is HTTP/1.1 (h11) with GET and HEAD only, and with one request per connection, so that
+no client can queue requests. A connection is closed after ``REQUEST_SECONDS``. At most
+``max_connections()`` are open at a time: a further connection replaces the one that has kept the
+server waiting longest.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 10
 MAX_CONNECTIONS = 100
-"""Open at a time, if there are enough file descriptors."""
+"""Maximum number of open connections, if the limit of file descriptors is high enough."""
 
 DESCRIPTORS_SHARE = 16
-"""One in 16 file descriptors may be a connection of the metrics port; mail needs the others."""
+"""At most ``1 / DESCRIPTORS_SHARE`` of the file descriptors may be connections of this port."""
 
 REFUSAL_LOG_SECONDS = 60
-"""Requests for another host are logged once in this time."""
+"""Minimum time between two log lines about requests for another host."""
 
 _HTML = b"text/html; charset=utf-8"
 _PLAIN = b"text/plain; charset=utf-8"
@@ -63,7 +64,7 @@ _FOR_BROWSERS = (
     (b"Referrer-Policy", b"no-referrer"),
     (b"Cache-Control", b"no-store"),
 )
-"""Forbid browsers to load, run or cache anything."""
+"""Headers that forbid a browser to load other files, to run scripts, and to cache the page."""
 
 
 _ABSOLUTE = re.compile(rb"https?://(?:[^/?#@]*@)?(?P<host>[^/?#]*)", re.IGNORECASE)
@@ -75,7 +76,7 @@ _PATHS = b"see /, /metrics, /stats.json, /livez, /healthz, /readyz\n"
 
 @dataclass(frozen=True, slots=True)
 class PageResponse:
-    """A response, without the headers that all responses have."""
+    """A response without the headers that all responses share."""
 
     status: HTTPStatus
     body: bytes
@@ -84,7 +85,7 @@ class PageResponse:
 
 
 def max_connections() -> int:
-    """Return how many connections may be open at a time."""
+    """Return the maximum number of open connections."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
@@ -93,13 +94,13 @@ def max_connections() -> int:
 
 @dataclass
 class MetricsSite:
-    """What the metrics port serves, and its open connections."""
+    """The content of the metrics port, and its open connections."""
 
     metrics: Metrics
     ready: Callable[[], bool]
-    """Return whether the store answers this process."""
+    """Returns whether the store answers this process."""
     unwritable: Callable[[], str]
-    """Return why the store cannot be written until it is repaired; empty if it can."""
+    """Returns why the store is not writable until it is repaired; empty if it is writable."""
     page: Callable[[], Awaitable[bytes]]
     stats: Callable[[], Awaitable[bytes]]
     hosts: HostCheck
@@ -111,7 +112,10 @@ class MetricsSite:
     _refused_at: float = -REFUSAL_LOG_SECONDS
 
     def refuse(self, host: str) -> PageResponse:
-        """Return the response to a request for another host, and log it now and then."""
+        """Return the response to a request for another host.
+
+        Logs the request, but at most once in ``REFUSAL_LOG_SECONDS``.
+        """
         if time.monotonic() - self._refused_at >= REFUSAL_LOG_SECONDS:
             self._refused_at = time.monotonic()
             name = percent_encode(host[:100].encode("latin-1", "replace")).decode()
@@ -122,11 +126,11 @@ class MetricsSite:
         return PageResponse(HTTPStatus.MISDIRECTED_REQUEST, _NOT_THIS_HOST)
 
     def opened(self, connection: HttpConnection) -> None:
-        """Keep a connection; if there are too many, close one, the new one as the last resort."""
+        """Register a connection; if there are too many, close another one, else the new one."""
         self.connections[connection] = None
         if len(self.connections) > max_connections():
-            # In this order: clients that have sent nothing, that are slow to send, that do not read
-            # the response. A response that is being made is always sent.
+            # Close in this order: clients that have sent no input, clients with an incomplete
+            # request, clients that do not read the response. A response in preparation is sent.
             silent = [each for each in self.connections if each.waits_for_request()]
             unread = [each for each in self.connections if each.waits_for_reader()]
             victims = itertools.chain(
@@ -135,12 +139,12 @@ class MetricsSite:
                 unread,
             )
             victim = next(victims, connection)
-            # Now: connection_lost() comes only later, and another client may connect before it.
+            # At once, because another client may connect before connection_lost() is called.
             del self.connections[victim]
             victim.abort()
 
     async def answer(self, path: bytes, *, scraped: bool = False) -> PageResponse:
-        """Return the response for a path; ``scraped`` says that a Prometheus asks for it."""
+        """Return the response for a path; ``scraped`` if the request comes from Prometheus."""
         match path.partition(b"?")[0]:
             case b"/":
                 return PageResponse(HTTPStatus.OK, await self.page(), _HTML, _FOR_BROWSERS)
@@ -164,7 +168,7 @@ class MetricsSite:
                 return PageResponse(HTTPStatus.NOT_FOUND, _PATHS)
 
     def _health(self) -> PageResponse:
-        # All workers use the same file, so any of them can answer for all.
+        # All workers use the same file, so each of them can check it for all.
         if fault := self.unwritable():
             body = f"the store cannot be written: {fault}\n".encode(errors="replace")
             return PageResponse(HTTPStatus.SERVICE_UNAVAILABLE, body)
@@ -182,12 +186,12 @@ class MetricsSite:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return self.ready()
         up = self.metrics.store_is_up()
-        # While the workers' files are missing, this worker answers for itself.
+        # Without the workers' files, only the state of this worker is known.
         return self.ready() if up is None else up
 
 
 class HttpConnection(asyncio.Protocol):
-    """One HTTP client."""
+    """The connection of an HTTP client."""
 
     def __init__(self, site: MetricsSite) -> None:
         self._site = site
@@ -204,17 +208,17 @@ class HttpConnection(asyncio.Protocol):
         self._site.opened(self)
 
     def waits_for_request(self) -> bool:
-        """Return whether no complete request has been read."""
+        """Return whether the connection has not yet sent a complete request."""
         return self._answering is None
 
     def has_input(self) -> bool:
-        """Return whether the socket has input that has not been read."""
+        """Return whether the socket has unread input."""
         came = select.poll()
         came.register(self._transport.get_extra_info("socket"), select.POLLIN)
         return bool(came.poll(0))
 
     def waits_for_reader(self) -> bool:
-        """Return whether the response has been sent, and the client has not read it."""
+        """Return whether the response has been sent but the client has not read all of it."""
         return self._answering is not None and self._answering.done()
 
     def abort(self) -> None:
@@ -222,7 +226,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Answer the first request, and ignore what follows until the client closes."""
+        """Answer the first request, and ignore all later input."""
         if self._answering is not None:
             return
         try:
@@ -262,7 +266,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write_eof()
 
     def _reached(self) -> str:
-        """Return this machine's address that the client has connected to."""
+        """Return the local address of the connection."""
         address = self._transport.get_extra_info("sockname")
         return str(address[0]) if address else ""
 
@@ -279,7 +283,7 @@ class HttpConnection(asyncio.Protocol):
             return PageResponse(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal error, see the log\n")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason does not matter
-        """Forget the connection, and stop what it waits for."""
+        """Remove the connection, and cancel its timer and its response."""
         self._site.connections.pop(self, None)
         for under_way in (self._timer, self._answering):
             if under_way is not None:

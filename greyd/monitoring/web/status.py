@@ -1,7 +1,7 @@
-"""Makes the status page and the statistics of the metrics port.
+"""Collects the data of the status page and of the statistics.
 
-The counters are sampled every few seconds. The store is scanned only when somebody reads the page,
-at most once a minute, and never while it is unavailable.
+The counters are sampled every few seconds. The store is scanned only when a client requests the
+page, at most once a minute, and never while the store does not answer.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ if TYPE_CHECKING:
     from greyd.store.circuit_breaker import CircuitBreaker
 
 FRESH_SECONDS = 60
-"""How long the page shows a summary of the store before it makes a new one."""
+"""Age of the store's summary after which a request for the page starts a new scan."""
 
 RETRY_SECONDS = 10.0
-"""The pause after a scan that failed."""
+"""Minimum time between a failed scan and the next one."""
 
 WAIT_SECONDS = 2.0
-"""How long a page waits for a scan; then it shows the previous summary."""
+"""Maximum time that a page waits for a scan; after that it shows the previous summary."""
 
 
 @dataclass
 class StatusReporter:
-    """Collects what the status page and the statistics show."""
+    """Collects the data of the status page and of the statistics."""
 
     settings: Settings
     circuit_breaker: CircuitBreaker
     observers: Observers
     metrics: Metrics
     store_name: str
-    """The store's URL without secrets."""
+    """The URL of the store, without secrets."""
     mode: Callable[[], str]
     """Returns the mode in force."""
     slices: TimeSlices
-    """Time slices that all work of the metrics port shares."""
+    """The time slices in which all work of the metrics port runs."""
     summary: StoreSummary | None = None
     started_at: float = field(default_factory=time.monotonic)
     _summarized_at: float = 0
@@ -72,7 +72,7 @@ class StatusReporter:
         self._page = SharedWork(self._make_page)
 
     async def run(self) -> None:
-        """Sample the counters every ``NOTE_SECONDS``, until cancelled."""
+        """Sample the counters every ``NOTE_SECONDS`` until cancelled."""
         while True:
             await asyncio.sleep(NOTE_SECONDS)
             self._history.note(time.monotonic(), await self._totals())
@@ -136,7 +136,7 @@ class StatusReporter:
             self.summary = await summarize_store(self.circuit_breaker.store, self.settings)
             self._summarized_at = time.monotonic()
         except StoreError:
-            # The circuit breaker notices it too, and the page says so.
+            # The circuit breaker notices the error too, and the page shows its state.
             pass
         except Exception as error:  # noqa: BLE001 - the next reader's page tries again
             self._failed_at = time.monotonic()
@@ -145,7 +145,7 @@ class StatusReporter:
             self._summarizing = None
 
     def stop(self) -> None:
-        """Stop a scan: the store is about to be closed."""
+        """Cancel a running scan, before the store is closed."""
         self._page.cancel()
         if self._summarizing is not None:
             self._summarizing.cancel()

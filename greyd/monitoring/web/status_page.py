@@ -1,7 +1,7 @@
-"""The page at ``/`` of the metrics port, for those without Grafana.
+"""Renders the page at ``/`` of the metrics port, for sites without Grafana.
 
-Plain HTML and SVG that loads nothing. Anyone who can reach the port can read the page, so it shows
-addresses only with ``--status-details``.
+The page is HTML and SVG, and loads no other files. Anyone who can reach the port can read the page,
+so it shows mail and IP addresses only with ``--status-details``.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 BAR_SECONDS = 15 * 60
 BARS = 96
-"""One day."""
+"""Number of bars in the chart, which cover one day."""
 
 MAX_NETWORKS = 20
-"""Networks that are named whose mail never came back."""
+"""Maximum number of networks without a retry that the page names."""
 
 _SERIES = {reason: (REQUESTS, *reason.outcome) for reason in Reason}
 _ALL = list(_SERIES.values())
@@ -56,32 +56,32 @@ _NAME_AND_NUMBER = (Column.NAME, Column.NUMBER)
 
 @dataclass(frozen=True, kw_only=True)
 class StatusView:
-    """What the page shows."""
+    """The data that the page shows."""
 
     settings: Settings
-    """With the mode in force."""
+    """The settings, with the mode in force."""
     store_name: str
     store_away: bool
     up_seconds: float
     hour: CountedPeriod
     day: CountedPeriod
     bars: Sequence[CountedPeriod]
-    """The day, in steps of ``BAR_SECONDS``."""
+    """The counts of the last day, one period for each ``BAR_SECONDS``."""
     whitelist_entries: Mapping[str, float]
     summary: StoreSummary | None
-    """None before the first one is made."""
+    """The summary of the store; None before the first scan."""
     summary_age_seconds: float
     clock: float
-    """The current time, in epoch seconds."""
+    """The current time, in seconds since 1970."""
 
 
 def render(view: StatusView) -> bytes:
-    """Return the page, as UTF-8."""
+    """Return the page as HTML in UTF-8."""
     return b"".join(render_parts(view))
 
 
 def render_parts(view: StatusView) -> Iterator[bytes]:
-    """Yield the page in small parts, each of which is made when it is asked for."""
+    """Yield the parts of the page. The parts are rendered one by one, as the caller iterates."""
     for part in _parts(view):
         yield part.encode()
 
@@ -109,7 +109,7 @@ def _parts(view: StatusView) -> Iterator[Markup]:
 
 
 def _state(view: StatusView) -> tuple[str, str]:
-    """Return how well the server is, as a CSS class and in words."""
+    """Return the state of the server, as a CSS class and in words."""
     settings = view.settings
     if view.store_away:
         outcome = "passes without greylisting" if settings.passes_without_store else "is deferred"
@@ -156,7 +156,7 @@ def _decisions(view: StatusView) -> Iterator[Markup]:
 
 
 def _reason(reason: Reason, count: float) -> Markup:
-    """Return a reason in words and as the log has it; in red if it is a fault that occurred."""
+    """Return a reason in words, followed by its text in the log; in red for a fault with counts."""
     kind = "fault" if reason.category is Category.FAULT and count else "words"
     return Markup('<span class="{}">{}</span> <span class="soft">{}</span>').format(
         kind, reason.in_words, reason.text
@@ -164,7 +164,7 @@ def _reason(reason: Reason, count: float) -> Markup:
 
 
 def _chart(bars: Sequence[CountedPeriod]) -> Iterator[Markup]:
-    """Draw the day: what passed, and above it what was greylisted."""
+    """Draw the chart of the day; each bar has passed requests, and greylisted ones above them."""
     highest = max(1, *(bar.sum(_ALL) for bar in bars))
     width, height, step = 960, 120, 960 / len(bars)
     yield Markup(
