@@ -1,1 +1,1 @@
-"""Who is the client? DNS lookups, SPF, DNS lists, and the evidence they give."""
+"""Collects evidence about clients from DNS: lookups, SPF, DNS lists and identities."""

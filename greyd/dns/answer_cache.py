@@ -41,7 +41,7 @@ class CachedAnswer:
     failure: str = ""
     """The reason, if the lookup failed."""
     expires_at: float = 0
-    """A time of the resolver's monotonic clock, in seconds."""
+    """When the answer expires, by the resolver's monotonic clock, in seconds."""
     size_bytes: int = 0
     network: ShareKey | None = None
     """The network of the first client that asked the question."""

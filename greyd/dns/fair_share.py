@@ -128,7 +128,7 @@ class FairShareScheduler(Generic[Payload]):
         self._at_limit: dict[ShareKey, None] = {}
         """Networks with queued lookups whose own limit is reached."""
         self._bonus: dict[ShareKey, int] = {}
-        """Number of lookups answered in a row by network, up to ``MAX_BONUS``."""
+        """The current bonus by network, see ``MAX_BONUS``."""
 
     def enqueue(self, lookup: QueuedLookup[Payload]) -> None:
         """Queue a lookup; if the queue is full, drop the last one of the network with the most."""

@@ -31,7 +31,7 @@ class ProvenIdentity:
     way: str
     """The proof: ``spf`` or ``name``."""
     speaks_for_sender: bool
-    """Whether it is also the domain (``spf``) or organisation (``name``) of the envelope sender."""
+    """Whether the envelope sender has this domain (``spf``) or organisation (``name``)."""
 
 
 def identity_from_spf(request: Request, spf: SpfResult | None) -> ProvenIdentity | None:

@@ -1,4 +1,4 @@
-"""Adds up the statistics of several servers, and subtracts earlier ones of the same server."""
+"""Adds up the statistics of several servers, and computes the increase of one server's counts."""
 
 from __future__ import annotations
 

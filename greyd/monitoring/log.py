@@ -59,7 +59,7 @@ class StreamSink:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        # Several workers share a pipe, which does not split a write of up to so many bytes.
+        # Several workers share a pipe, which never splits a write of up to PIPE_BUF bytes.
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._max_bytes = sys.maxsize if regular else select.PIPE_BUF
 

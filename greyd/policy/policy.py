@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from greyd.whitelist.matcher import Whitelists
 
 MAX_RECENT_INSTANCES = 10_000
-"""Number of recent messages to remember whose header was already added for one recipient."""
+"""Maximum number of messages to remember, so that no message gets the header twice."""
 
 _REQUIRED = ("client_address", "client_name", "sender", "recipient")
 

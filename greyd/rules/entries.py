@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 GIVEN_UP_SECONDS = 6 * 3600
-"""Time without a due retry after which none is expected: servers retry within a few hours."""
+"""The latest time after the delay to expect a retry: mail servers retry within a few hours."""
 
 
 class EntryKind(Enum):

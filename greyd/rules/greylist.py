@@ -200,9 +200,9 @@ def _seen_again(
 
 
 def _counted(record: _Counted | None, first: _Counted, now: int) -> _Counted | None:
-    """Return a record with one more success, ``first`` if there is no record.
+    """Return ``record`` with one more success, or ``first`` if it is None.
 
-    None if the last success was counted less than ``COUNT_EVERY`` ago.
+    Return None if the last success was counted less than ``COUNT_EVERY`` ago.
     """
     if record is None:
         return first
@@ -260,9 +260,9 @@ def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -
 def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
     """Whether a triplet has passed, according to its record.
 
-    With a single delay, it has passed if at least the delay lies between its first and its last
-    sight (postgrey's behaviour). If delays vary, it has passed if its record has the time of the
-    pass, or if at least the longest delay lies between these sights.
+    With a single delay, it has passed if it was last seen at least this delay after it was first
+    seen (postgrey's behaviour). If delays vary, it has passed if its record has the time of the
+    pass, or if it was last seen at least the longest delay after it was first seen.
     """
     seen_for = triplet.last_seen - triplet.first_seen
     if not settings.delay_varies:

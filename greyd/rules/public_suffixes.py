@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class SuffixListError(GreydError):
-    """No public suffix list was found, or none of them is usable."""
+    """No usable public suffix list was found."""
 
 
 ADMIN_PATH = Path("/etc/greyd/public_suffix_list.dat")

@@ -47,7 +47,7 @@ class SpfResult:
     proves: bool = False
     """Whether the result is a pass that proves the client's identity."""
     term: bytes = b""
-    """The matching term of the innermost record; at most ``MAX_TERM_TEXT_BYTES`` of it."""
+    """The matching term of the innermost record, cut off after ``MAX_TERM_TEXT_BYTES``."""
 
 
 async def check_host(lookup: Lookup, address: Address, sender: bytes, helo: bytes) -> SpfResult:

@@ -73,7 +73,7 @@ class Evaluator:
         """Number of addresses that the records read so far let pass, by the bits of an address."""
 
     async def evaluate(self, domain: bytes, *, is_fixed: bool) -> SpfVerdict:
-        """Evaluate the record of a domain; ``is_fixed`` if its name does not depend on the request.
+        """Evaluate a domain's record; ``is_fixed``: the name does not depend on the request.
 
         Raises:
             SpfPermanentError: a record is invalid, or a limit is exceeded.

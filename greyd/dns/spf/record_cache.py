@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MAX_CACHED_RECORDS = 5000
 MAX_CACHED_BYTES = 8 * 1024 * 1024
-"""Maximum size of all cached records, as far as it can be estimated."""
+"""Maximum total size of the cached records, by an estimate."""
 
 _INVALID_RECORD_BYTES = 300
 

@@ -50,7 +50,7 @@ _PROBES = {
         b"sales-7@b.vk",
     ),
 }  # fmt: skip
-"""Unrelated names and addresses: a pattern that matches more than one of them matches too much."""
+"""Unrelated names and addresses: a pattern that matches two or more matches too much."""
 
 _PIECE = re.compile(
     rb"(?P<quoted>\\Q.*?(?:\\E|\Z))|(?P<escaped>\\(?:x[0-9a-fA-F]{2}|.))|(?P<class>\[\^?\]?(?:\\.|[^\]\\])*\])"
@@ -180,7 +180,7 @@ def _repeated_character(pieces: Sequence[_Piece]) -> bytes | None:
 
 
 def _anchor_problems(pattern: bytes, pieces: Sequence[_Piece], which: str) -> Iterator[Problem]:
-    """Yield the problem if a pattern needs more text or anchors to match only what is meant."""
+    """Yield the problem if a pattern matches in unrelated names for lack of text or anchors."""
     words = [piece.text for piece in pieces if piece.kind in ("literal", "quoted")]
     letter_count = sum(map(len, words))
     is_anchored = pattern.startswith(b"^")

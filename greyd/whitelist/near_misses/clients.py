@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
 
 def client_reason(text: bytes, seen: ClientAttributes) -> MismatchReason | None:
-    """Return the reason why an entry does not match a client that its author may have meant.
-
-    None if it is unlikely that the author meant this client.
-    """
+    """Return the reason why an entry nearly matches a client; None if it does not."""
     if text.startswith(b"/"):
         return _client_pattern(text, seen)
     if network := network_of_entry(text):

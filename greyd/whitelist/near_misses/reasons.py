@@ -57,5 +57,5 @@ class MismatchReason:
 
 
 def display_name(name: bytes) -> str:
-    """Return a name as text for a message, at most 100 bytes of it."""
+    """Return the first 100 bytes of a name as text for a message."""
     return name[:100].decode("ascii", "backslashreplace")

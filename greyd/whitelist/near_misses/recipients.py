@@ -15,10 +15,7 @@ from greyd.whitelist.near_misses.reasons import Likelihood, MismatchReason, disp
 
 
 def recipient_reason(text: bytes, recipient: bytes, sender: bytes) -> MismatchReason | None:
-    """Return the reason why an entry does not match a recipient that its author may have meant.
-
-    None if it is unlikely that the author meant this recipient.
-    """
+    """Return the reason why an entry nearly matches a recipient; None if it does not."""
     if text.startswith(b"/"):
         return _recipient_pattern(text, recipient, sender)
     lower, wanted = text.lower(), recipient.lower()
