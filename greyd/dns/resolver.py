@@ -263,7 +263,7 @@ class Resolver(Lookup):
         channel = self._current_channel()
         record_type = pending.question.record_type
         future = channel.query_dns(name.decode("ascii"), record_type.value)
-        # A replaced channel closes itself when its last reference is gone, so keep one until then.
+        # A replaced channel closes itself without references, so keep one while a query uses it.
         self._channels_in_use[future] = channel
         future.add_done_callback(partial(self._on_response, pending, name))
 

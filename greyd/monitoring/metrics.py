@@ -239,8 +239,8 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )
         self.store_up.set(1)
-        # Memory, processor time and descriptors. Several workers do not show these metrics: they
-        # exist only in the registry of a process, not in the workers' files.
+        # Memory, processor time and descriptors. With several workers /metrics lacks these, because
+        # they are not in the workers' files.
         ProcessCollector(registry=registry)
 
     def count_internal_error(self, part: str) -> None:

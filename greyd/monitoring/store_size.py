@@ -1,7 +1,7 @@
 """Polls the size of the SQLite file, and logs when it is nearly full, full, or has room again.
 
-At ``--max-store-size`` the store refuses new triplets (``StoreFull``), whose mail then passes
-without greylisting. It still updates the records of known triplets and clients.
+At ``--max-store-size`` the store refuses new triplets (``StoreFullError``). Their mail then passes
+without greylisting. The store still updates the records of known triplets and clients.
 """
 
 from __future__ import annotations

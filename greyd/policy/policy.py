@@ -106,8 +106,8 @@ class Policy:
         self._store = store
         self._observers = observers
         self._replies = Replies.from_settings(settings, __version__)
-        # A message's recipients may come over several connections, so recent instances are
-        # remembered for the whole process.
+        # The requests for one message may arrive on several connections, so all connections share
+        # the recent instances.
         self._instances: LruCache[bool] = LruCache(MAX_RECENT_INSTANCES)
 
     def answer(self, request: Request, reply: PendingReply) -> None:

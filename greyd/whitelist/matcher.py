@@ -192,7 +192,7 @@ class RecipientWhitelist:
             for rest in (at + domain, at):
                 if (entry := self._addresses.get(local[:end] + rest)) is not None:
                     return entry
-            # Without its extension, unless that is empty, the address is that of the same user.
+            # An address with a non-empty extension also matches the entry for the address without.
             end = local.rfind(b"+", 0, min(end, len(local) - 1))
             if end < 0:
                 return None
