@@ -72,8 +72,8 @@ class ConnectionRegistry:
         if time.monotonic() - self._warned_at >= 1:
             self._warned_at = time.monotonic()
             self.log.warning(
-                f"{len(self._connections)} connections are open, the maximum; closing idle ones"
-                " (raise LimitNOFILE or ulimit -n)"
+                f"{len(self._connections)} connections are open and no more can be;"
+                " closing idle ones (raise LimitNOFILE or ulimit -n)"
             )
 
     def remove(self, connection: RegisteredConnection) -> None:

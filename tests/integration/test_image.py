@@ -131,7 +131,11 @@ def test_workers_without_a_folder_to_write_in_end_the_start_with_a_line(podman: 
         "run", "--rm", "--pull=never", "--read-only", "--read-only-tmpfs=false", "--workdir=/",
         "--env=TMPDIR=/nowhere", "--env=GREYD_WORKERS=2", "greyd", status=2,
     )  # fmt: skip
-    assert re.search(r"^greyd: --workers=2: no folder .* TMPDIR$", done.stderr, re.MULTILINE)
+    assert re.search(
+        r"^greyd: --workers=2: can't create a folder .*; set TMPDIR to a writable folder$",
+        done.stderr,
+        re.MULTILINE,
+    )
     assert "Traceback" not in done.stderr
 
 

@@ -440,7 +440,7 @@ def a_folder(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (None, "{folder}: no postgrey.db in it; name the folder of postgrey's --dbdir"),
+        (None, "{folder}: no postgrey.db in it; name the folder of postgrey --dbdir"),
         (lambda path: path.with_name("log.0000000001").touch(), "{folder}: no postgrey.db in it"),
         (lambda path: path.symlink_to("/etc/passwd"), "{folder}/postgrey.db: not a regular file"),
         (lambda path: path.symlink_to("nowhere"), "{folder}/postgrey.db: not a regular file"),

@@ -148,7 +148,7 @@ def as_nobody(
 # Its modules are loaded first: the interpreter may be where only root can read.
 AS_NOBODY = """\
 import grp, importlib, os, sys
-for name in ("server.process", "server.serve", "store.sqlite.store", "policy.control_poller"):
+for name in ("server.process", "server.serve", "store.sqlite.store", "config.loading"):
     importlib.import_module("greyd." + name)
 import concurrent.futures.thread, encodings.idna, uvloop
 from greyd.cli.main import main

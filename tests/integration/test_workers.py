@@ -349,7 +349,7 @@ def test_a_hup_reaches_all_workers(tmp_path: Path) -> None:
 def test_a_memory_of_its_own_for_each_worker_is_refused() -> None:
     refused = serve("--workers=2", "--store=memory://", "--metrics=0")
     assert refused.status == 2
-    assert refused.errors.startswith("greyd: --workers: memory:// ")
+    assert refused.errors.startswith("greyd: --workers: processes cannot share memory://; ")
     assert refused.errors.count("\n") == 1
 
 
