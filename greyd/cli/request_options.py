@@ -26,6 +26,6 @@ HeloName = Annotated[
 SaslUsername = Annotated[
     str | None,
     typer.Option(
-        "--sasl-username", metavar="NAME", help="The user as whom the client has logged in."
+        "--sasl-username", metavar="NAME", help="The SASL user name of the client's login."
     ),
 ]

@@ -88,7 +88,10 @@ class DnsEvidenceCollector:
     def collect(
         self, request: Request, address: Address, found: Callable[[Evidence], None]
     ) -> None:
-        """Call ``found`` once, by the deadline at the latest, with the evidence; never an error."""
+        """Call ``found`` exactly once, with the evidence, no later than the deadline.
+
+        If collecting fails, the evidence is ``unsure``; no error reaches ``found``.
+        """
         if self._closed:
             found(Evidence(unsure=True))
             return

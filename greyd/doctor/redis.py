@@ -267,6 +267,10 @@ def findings_of_sentinels(answers: Mapping[str, str]) -> list[Finding]:
         ]
     if len(answers) < 3:
         return [
-            hint(check, f"{seen}; fewer than three cannot form a majority", "run a third Sentinel")
+            hint(
+                check,
+                f"{seen}; fewer than three cannot form a majority",
+                "run at least three Sentinels",
+            )
         ]
     return [ok(check, seen)]

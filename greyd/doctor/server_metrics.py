@@ -115,7 +115,7 @@ def _parse(text: str) -> tuple[dict[tuple[str, str], float], str]:
     except (ValueError, KeyError):
         raise MetricsError("the answer is not in Prometheus's format") from None
     if not version:
-        raise MetricsError("greyd_build_info is missing: this is another program")
+        raise MetricsError("no metric greyd_build_info: another program answers at this address")
     return values, version
 
 

@@ -276,7 +276,10 @@ _DURATION = "greyd_request_duration_seconds"
 
 
 def _response_times(totals: Totals) -> dict[str, float | None]:
-    """Return the median and the 99th percentile of the response times, see above."""
+    """Return the median and the 99th percentile of the response times in seconds.
+
+    None without requests, or above the last bucket.
+    """
     buckets = sorted(
         (float(series[1]), number)
         for series, number in totals.items()

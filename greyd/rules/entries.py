@@ -200,7 +200,7 @@ def _correspondence(record: Record) -> StoredEntry | None:
 
 
 def is_too_old(entry: StoredEntry, now: int, settings: Settings) -> bool:
-    """Whether an entry is older than max-age or, before it passes, than the retry window."""
+    """Whether an entry is older than max-age; before it passes, than the retry window."""
     if entry.state in (EntryState.KNOWN, EntryState.UNREADABLE):
         return False
     if abs(now - entry.last_seen) > settings.max_age_seconds:

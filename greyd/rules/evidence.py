@@ -17,7 +17,7 @@ class Evidence:
     identity: bytes = b""
     """The domain that the client is proven to send for; empty without proof."""
     way: str = ""
-    """The proof of the identity: ``spf`` or ``name``; empty without."""
+    """The proof of the identity: ``spf`` or ``name``; empty without proof."""
     speaks_for_sender: bool = False
     """Whether the envelope sender belongs to the identity."""
     signals: tuple[str, ...] = ()

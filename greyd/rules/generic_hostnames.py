@@ -44,8 +44,8 @@ def _contains_address(host: bytes, address: Address) -> bool:
 def _contains_ipv4(host: bytes, data: list[int]) -> bool:
     """Whether a name contains an IPv4 address.
 
-    It may contain the last three or two octets as separate numbers, forwards or backwards, or all
-    four without separators, each as three decimal or two hexadecimal digits.
+    True for the last three or the last two octets as separate numbers, in either order, and for all
+    four octets without separators, each written as three decimal or two hexadecimal digits.
     """
     numbers = [int(each) for each in re.findall(rb"[0-9]{1,12}", host)]
     for count in (3, 2):

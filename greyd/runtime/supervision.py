@@ -57,7 +57,8 @@ class Backoff:
         """Return how many seconds to wait after a failure.
 
         Args:
-            ran_seconds: how long the task has run; ``STABLE_SECONDS`` reset the backoff.
+            ran_seconds: how long the task ran before it failed; ``STABLE_SECONDS`` or more
+                reset the backoff to its minimum.
         """
         if ran_seconds >= STABLE_SECONDS:
             self._next_seconds = self._min_seconds

@@ -49,7 +49,7 @@ async def list_entries(
     passed: Annotated[bool, typer.Option("--passed", help="Triplets that have passed.")] = False,
     never_returned: Annotated[
         bool,
-        typer.Option("--never-returned", help="Triplets without a retry hours after the delay."),
+        typer.Option("--never-returned", help="Triplets whose sender has not retried."),
     ] = False,
     auto_whitelisted: Annotated[
         bool,

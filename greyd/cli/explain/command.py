@@ -69,7 +69,11 @@ async def explain(
     sasl_username: SaslUsername = None,
     policy_context: Annotated[
         str | None,
-        typer.Option("--policy-context", metavar="TEXT", help="Postfix's context, e.g. outbound."),
+        typer.Option(
+            "--policy-context",
+            metavar="TEXT",
+            help="The policy_context of the request, e.g. outbound.",
+        ),
     ] = None,
     log_line: Annotated[
         str | None,

@@ -44,7 +44,9 @@ def request_attributes(given: Mapping[str, str | None], log_line: str | None) ->
 
 
 def parse_request(attributes: Mapping[str, bytes], settings: Settings) -> Request:
-    """Return the request as the server would parse it; read standard input if no attributes.
+    """Return the request as the server would parse it.
+
+    If ``attributes`` is empty, read the request from standard input.
 
     Raises:
         CommandError: the input is not a request.

@@ -49,8 +49,8 @@ class ImportedEntry:
 
     kind: EntryKind
     keys: tuple[bytes, ...]
-    """The entry's keys in this store, which have the same hash tag. An ambiguous source key gives
-    several; the wrong ones do no harm, because no request reads them."""
+    """The entry's keys in this store; all have the same hash tag. An ambiguous key in the source
+    gives several; the wrong ones do no harm, because no request reads them."""
     record: ImportedRecord
     ttl_seconds: int = 0
     """The remaining time to live in the source; 0: compute it from the record's times."""

@@ -50,7 +50,7 @@ async def replay(
     ] = "0",
     dns: Annotated[
         bool,
-        typer.Option("--dns", help="Look clients up in DNS, as it answers now."),
+        typer.Option("--dns", help="Look clients up in today's DNS."),
     ] = False,
     top: Annotated[
         int, typer.Option(metavar="N", min=0, max=1000, help="Senders in each list.")

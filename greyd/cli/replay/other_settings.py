@@ -80,7 +80,9 @@ def print_limits(all_settings: Sequence[Settings], *, dns: bool) -> None:
     if any(each.greylist == "suspicious" or each.delays for each in all_settings):
         missing.append(f"shows {', '.join(_DNS_SIGNALS)}")
     if missing and dns:
-        print_error("DNS is queried now; its answers may have been others when the mail came")
+        print_error(
+            "--dns uses today's DNS answers; they may differ from those when the mail arrived"
+        )
     elif missing:
         print_error(
             f"without --dns, no client {' or '.join(missing)}, unless greyd's own log says so"

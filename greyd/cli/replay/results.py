@@ -59,7 +59,7 @@ class OriginDifference:
 
     @property
     def weight(self) -> int:
-        """The size of the difference, for sorting; in seconds."""
+        """A sort key in seconds: how much the other settings change the result for the sender."""
         return abs(self.gain) + abs(self.let_in[1] - self.let_in[0]) * GIVEN_UP_SECONDS
 
 

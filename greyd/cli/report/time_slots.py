@@ -102,7 +102,7 @@ def _in_steps(slots: Sequence[TimeSlot], step: int) -> list[TimeSlot]:
 
 
 def _local_seconds(when: float) -> int:
-    """Return the seconds since the first Monday, local time."""
+    """Return the local time in seconds since Monday, 5 January 1970, 00:00."""
     return int(when) + time.localtime(when).tm_gmtoff - _MONDAY
 
 

@@ -34,8 +34,8 @@ async def stats(
         int | None,
         typer.Option(
             "--most", metavar="N", min=0,
-            help="Most entries of the store to count: the newest (SQLite), or any (Redis); 0 for"
-            " none. Default: all.",
+            help="Maximum number of entries to count: the newest ones in SQLite, arbitrary ones in"
+            " Redis; 0 counts none. Default: all.",
         ),
     ] = None,
 ) -> int:  # fmt: skip

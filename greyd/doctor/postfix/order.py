@@ -174,8 +174,8 @@ def _findings_of_answers(lists: Lists) -> list[Finding]:
     return [
         warning(
             "order: answers of blacklists",
-            f"{bare[0]}: any answer counts. To queries through a public resolver Spamhaus answers"
-            " 127.255.255.254, and then Postfix rejects all mail",
+            f"{bare[0]}: Postfix treats every answer as a listing. Spamhaus answers"
+            " 127.255.255.254 to queries from a public resolver, so Postfix would reject all mail",
             f"main.cf: {bare[0]}={codes}",
         )
     ]
@@ -201,13 +201,15 @@ def _findings_of_own_users(lists: Lists, value: ValueOf) -> list[Finding]:
                 made.append(
                     warning(
                         check,
-                        f"{parameter_of(name)}: {each.name} also rejects own users and machines;"
-                        " a permit in another list does not help",
-                        f"main.cf: {', '.join(missing)} at the beginning of this list",
+                        f"{parameter_of(name)}: {each.name} also rejects your own users and"
+                        " hosts; a permit applies only to the list that contains it",
+                        f"main.cf: put {', '.join(missing)} first in {parameter_of(name)}",
                     )
                 )
             break
-    return made or [ok(check, "own users and machines pass before the checks of strangers")]
+    return made or [
+        ok(check, "your users and hosts are permitted before the restrictions for strangers")
+    ]
 
 
 def _finding_of_last(lists: Lists, call: PolicyCall) -> Finding:

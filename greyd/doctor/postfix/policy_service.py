@@ -143,7 +143,7 @@ def finding_of_own_networks(service: CheckedService, call: PolicyCall) -> Findin
     return warning(
         check,
         "mail from own machines is greylisted",
-        "main.cf: permit_mynetworks at the beginning of the list",
+        f"main.cf: put permit_mynetworks first in {call.parameter}",
     )
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     Connect = Callable[[], Awaitable[Connection]]
 
 MAX_ROUND_TRIPS = 3
-"""The round trips that a request may need: one calls the script, one sends its text if Redis has
-lost it, and one repeats it if values have changed since they were last read."""
+"""The maximum round trips of a request: call the script; send the script's text if Redis has lost
+it; call it again if a value has changed since it was read."""
 
 _CLIENT_NAME = "greyd"
 

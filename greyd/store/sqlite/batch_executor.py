@@ -86,7 +86,10 @@ class BatchExecutor:
                 if not self._read_only.is_stale:
                     return
             self.close()
-        raise StoreError(f"sqlite:{self._database.path}: changes all the time while it is read")
+        raise StoreError(
+            f"sqlite:{self._database.path}: changes all the time while it is read;"
+            " try again when the server is less busy"
+        )
 
     def _recover(self, error: Exception) -> StoreError:
         """Close the file if the next batch has to reopen it; return the error for the callers."""

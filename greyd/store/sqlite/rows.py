@@ -295,7 +295,8 @@ def sweep(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, int]
 
     Args:
         connection: an open connection to the file.
-        now: the time in seconds since 1970, from a clock that is never ahead.
+        now: the time in seconds since 1970, from a clock that is never ahead of the true
+            time, so that no valid row is deleted.
         row: the row id that the last step returned; 0 to begin.
 
     Returns:

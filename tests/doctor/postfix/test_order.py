@@ -65,7 +65,7 @@ def test_a_list_without_permits_rejects_own_users(list_name: str) -> None:
         judged({parameter: "permit_mynetworks reject_unknown_client_hostname"}),
         "order: own users",
     )
-    assert "main.cf: permit_sasl_authenticated at" in half.remedy
+    assert "main.cf: put permit_sasl_authenticated first in" in half.remedy
     late = judged({parameter: "reject_unknown_client_hostname permit_mynetworks"})
     assert of(late, "order: own users").state is State.WARNING
     for harmless in ("reject_non_fqdn_sender", "warn_if_reject reject_unknown_client_hostname"):
