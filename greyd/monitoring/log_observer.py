@@ -9,6 +9,7 @@ from greyd.errors import describe_error
 from greyd.escaping import percent_encode
 from greyd.monitoring.log import Severity, render_json
 from greyd.policy.observers import Observer
+from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,10 +103,15 @@ def _client(request: Request) -> str:
     )
 
 
+_BEGINNINGS = {
+    reason: f"action={reason.action}, reason={reason.text}".encode() for reason in Reason
+}
+
+
 def _postgrey_line(event: DecisionEvent) -> bytes:
     """Return a decision as postgrey logs it, without empty attributes."""
     request = event.request
-    line = f"action={event.reason.action}, reason={event.reason.text}{event.detail}".encode()
+    line = _BEGINNINGS[event.reason] + event.detail.encode()
     if request.queue_id:
         line = request.queue_id + b": " + line
     if event.delay_seconds is not None:

@@ -7,7 +7,6 @@ callback itself resumes the policy's coroutine.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -25,20 +24,20 @@ class Completion(Generic[Result]):
     ``complete`` may be called before the coroutine awaits the completion.
     """
 
-    __slots__ = ("_error", "_result", "resume")
+    __slots__ = ("_error", "_result", "waiting")
 
     def __init__(self) -> None:
         self._result = _PENDING
         self._error: Exception | None = None
-        self.resume: Callable[[], object] | None = None
-        """Resumes the waiting coroutine; ``run`` sets it."""
+        self.waiting: tuple[Any, Any, Any] | None = None
+        """The arguments of the ``run`` whose coroutine waits for this."""
 
     def complete(self, result: Result | None, error: Exception | None = None) -> None:
         """Resume the waiting coroutine with ``result``, or raise ``error`` in it."""
         self._result = result
         self._error = error
-        if self.resume is not None:
-            self.resume()
+        if self.waiting is not None:
+            run(*self.waiting)
 
     def __await__(self) -> Generator[Completion[Result], None, Result]:
         """Wait for ``complete`` and return its result.
@@ -73,8 +72,6 @@ def run(
         failed(error)
         return
     else:
-        # A partial instead of a closure that refers to itself: only the garbage collector would
-        # free such a cycle, and with it the request's objects.
-        completion.resume = partial(run, coroutine, succeeded, failed)
+        completion.waiting = (coroutine, succeeded, failed)
         return
     succeeded(result)

@@ -121,7 +121,12 @@ class Policy:
     async def _decide(self, case: _Case) -> bytes | None:  # noqa: C901 - the whole path in one place
         """Decide on a request, from its exemptions to its reply."""
         request, settings = case.request, self._settings
-        if not self._is_understood(request):
+        if request.garbage is not None:
+            self._observers.protocol_error("line without = ignored", request.garbage)
+        if request.request != b"smtpd_access_policy":
+            self._observers.protocol_error(
+                "unknown request type, not answered", request.request or b"(none)"
+            )
             self._observers.unanswered(request)
             return None
         if request.policy_context == b"outbound" and settings.learn_outbound:
@@ -161,16 +166,6 @@ class Policy:
         return self._reply_greylisted(case, decision)
 
     # Exemptions ---------------------------------------------------------------------------------
-
-    def _is_understood(self, request: Request) -> bool:
-        if request.garbage is not None:
-            self._observers.protocol_error("line without = ignored", request.garbage)
-        if request.request == b"smtpd_access_policy":
-            return True
-        self._observers.protocol_error(
-            "unknown request type, not answered", request.request or b"(none)"
-        )
-        return False
 
     def _exemption(self, case: _Case, address: Address | None) -> Reason | None:
         """Return the reason if a request passes without evidence and rules, else None."""

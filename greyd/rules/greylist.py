@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from greyd.rules.keys import Keys
 
 
+# On Python 3.11, reading a member through its class runs a Python function.
+_NEW, _EARLY_RETRY = Reason.NEW, Reason.EARLY_RETRY
+_TRIPLET_FOUND, _CLIENT_AWL = Reason.TRIPLET_FOUND, Reason.CLIENT_AWL
+
 COUNT_EVERY = HOUR
 """Minimum seconds between two counted successes of a client or identity (postgrey's behaviour)."""
 
@@ -113,10 +117,10 @@ def decide(
     best = max(sights, key=_by_merit) if keys.identity else sights[0]
     waited = best.waited
     if not best.passes:
-        reason = Reason.EARLY_RETRY if waited else Reason.NEW
+        reason = _EARLY_RETRY if waited else _NEW
         return Decision(False, reason, waited, delay - waited), tuple(changes)
     first_pass = True not in [sight.passed_before for sight in sights]
-    decision = Decision(True, Reason.TRIPLET_FOUND, waited, first_pass=first_pass)
+    decision = Decision(True, _TRIPLET_FOUND, waited, first_pass=first_pass)
     # The client's success counts even if the identity has passed before, so that clients with an
     # identity can be auto-whitelisted too.
     client_counts = settings.auto_whitelist_clients and (first_pass or sights[0].passes_first)
@@ -144,7 +148,7 @@ def decide_with_unset_clock(
     these records, because their times are far in the future. It decides on all other requests.
     """
     if _is_known(keys, remembered, settings):
-        return Decision(passes=True, reason=Reason.TRIPLET_FOUND), ()
+        return Decision(passes=True, reason=_TRIPLET_FOUND), ()
     return decide(keys, remembered, now, settings, evidence)
 
 
@@ -180,7 +184,7 @@ def _pass_at_once(
     None for all others.
     """
     if client is not None and client.successes >= settings.auto_whitelist_clients:
-        decision = Decision(passes=True, reason=Reason.CLIENT_AWL)
+        decision = Decision(passes=True, reason=_CLIENT_AWL)
         return decision, _seen_again(keys.client, client, now, settings)
     if identity is not None and identity.is_auto_whitelisted(settings):
         decision = Decision(passes=True, reason=Reason.IDENTITY_AWL)
