@@ -15,6 +15,7 @@ from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.rules.control import Control
 from greyd.rules.evidence import NO_EVIDENCE
+from greyd.runtime.clock import SteadyClock
 from greyd.store.contract import TransactionalStore, call_when_done
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ async def dry_run(
     poller = ControlPoller(settings, _ReadOnlyStore(store, {}), policy, Observers())
     await poller.poll()
     result.control = poller.control
-    result.mode, result.now = policy.mode, policy.now(request)
+    now = policy.now(request)
+    result.mode, result.now = policy.mode, now
+    # The decision uses this time, too: DNS queries may take longer than a second.
+    policy.clock = SteadyClock(wall=lambda: float(now), elapsed=lambda: 0.0)
     reply: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
     policy.answer(request, PendingReply(reply.set_result))
     result.reply = await reply

@@ -244,3 +244,24 @@ def test_a_retry_at_the_time_that_was_told_passes_and_one_before_does_not() -> N
                 )
 
     asyncio.run(run())
+
+
+class SlowEvidence:
+    """Collects evidence for longer than a second."""
+
+    def collect(self, _request: Request, _address: object, found: Any) -> None:
+        asyncio.get_running_loop().call_later(1.1, found, Evidence(delay_seconds=900))
+
+    def close(self) -> None:
+        """Nothing is pending."""
+
+
+def test_the_time_of_the_dry_run_is_that_of_its_decision_however_long_dns_takes() -> None:
+    request = Request(
+        request=b"smtpd_access_policy", client_address=b"198.51.100.7", client_name=b"unknown",
+        sender=b"alice@example.com", recipient=b"bob@example.org",
+    )  # fmt: skip
+    settings = Settings(delays=(0, 60, 300, 900))
+    run = asyncio.run(dry_run(request, settings, WHITELISTS, FakeStore(), SlowEvidence()))
+    assert run.decision is not None
+    assert [change.value for change in run.changes] == [b"%d" % run.now]
