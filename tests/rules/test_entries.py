@@ -168,3 +168,19 @@ def test_any_bytes_are_understood_or_passed_over(key: bytes, value: bytes) -> No
         if entry is not None:
             assert entry.kind is not EntryKind.OTHER
             assert isinstance(entry.last_seen, int)
+
+
+def test_an_unreadable_entry_has_the_names_that_its_key_has() -> None:
+    keys = keys_of()
+
+    def client_of(key: bytes) -> bytes:
+        entry = interpret(Record(key, b"?", 60), NOW, SETTINGS, unreadable=True)
+        assert entry is not None
+        assert entry.state is EntryState.UNREADABLE
+        return entry.names.network
+
+    assert client_of(keys.client) == b"192.0.2.7"
+    assert client_of(keys.identity) == b"example.com"
+    assert client_of(keys.triplet) == b"192.0.2.0"
+    assert client_of(b"{x}:of nobody's making") == b"of nobody's making"
+    assert client_of(b"{example.com}~0123") == b""
