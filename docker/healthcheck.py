@@ -26,7 +26,7 @@ def find_problem() -> str | None:
         return str(error)
     if endpoint is None:
         return "no metrics port (GREYD_METRICS=0); run the container without a health check"
-    host, port = endpoint.to_ask()
+    host, port = endpoint.connectable()
     connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
     try:
         connection.request("GET", "/healthz")

@@ -17,7 +17,7 @@ class Endpoint(NamedTuple):
     host: str
     port: int
 
-    def to_ask(self) -> Endpoint:
+    def connectable(self) -> Endpoint:
         """Return the address for a client to connect to; loopback if this is all interfaces."""
         return self._replace(host=_LOOPBACK.get(self.host, self.host))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.config.vocabulary import Endpoint
+from greyd.config.vocabulary import ALL_INTERFACES, Endpoint
 from greyd.doctor.programs import ProgramError
 from greyd.doctor.systemd import unit_properties
 from greyd.server.sockets import configured_endpoints
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from greyd.config.settings import Settings
-
-_ALL_INTERFACES = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +31,13 @@ class TcpListener:
     @property
     def is_on_all_interfaces(self) -> bool:
         """Whether the listener accepts connections on every address of this machine."""
-        return self.host in _ALL_INTERFACES
+        return self.host in ALL_INTERFACES
 
     def local_addresses(self) -> list[TcpListener]:
         """Return the addresses at which this machine reaches the listener."""
         if self.host == "localhost" or not self.host:
             return [TcpListener("127.0.0.1", self.port), TcpListener("::1", self.port)]
-        address = Endpoint(self.host, self.port).to_ask()
+        address = Endpoint(self.host, self.port).connectable()
         return [TcpListener(address.host, address.port)]
 
 

@@ -81,7 +81,7 @@ def metrics_addresses(urls: Sequence[str], metrics: Endpoint | None) -> list[Met
         return [_parse_url(url) for url in urls]
     if metrics is None:
         return []
-    local = metrics.to_ask()
+    local = metrics.connectable()
     return [MetricsAddress(local.host, local.port)]
 
 

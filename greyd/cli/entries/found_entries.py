@@ -43,9 +43,9 @@ class FoundEntries:
         """The server's settings."""
         return self.context.settings
 
-    async def look(self, store: Store, *wanted: bytes) -> bool:
+    async def print_entries(self, store: Store, *keys: bytes) -> bool:
         """Print the entries under these keys; return whether any exists."""
-        found = [await store.get(key) for key in wanted]
+        found = [await store.get(key) for key in keys]
         for record in found:
             if record is not None:
                 self._add(record)
@@ -76,7 +76,7 @@ class FoundEntries:
             self.context.print(f"{name + ':':14}{fact}")
         self.context.print("")
 
-    async def summarize_store(
+    async def scan_store(
         self, store: Store, wanted: Callable[[StoredEntry], bool]
     ) -> list[StoredEntry]:
         """Scan the store for matching entries; stop after ``MAX_OTHERS`` + 1 matches."""

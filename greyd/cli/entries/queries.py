@@ -84,11 +84,13 @@ class _TripletQuery:
     async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
         settings = found.settings
         exact = request_keys(self.client, self.sender, self.recipient, settings)
-        await found.look(store, exact.triplet, exact.client)
+        await found.print_entries(store, exact.triplet, exact.client)
         if settings.identity:
             await self._add_identities(store, found, quick=quick)
         if settings.learn_outbound:
-            await found.look(store, correspondence_key(self.sender, self.recipient, settings))
+            await found.print_entries(
+                store, correspondence_key(self.sender, self.recipient, settings)
+            )
 
     async def _add_identities(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
         """Print the entries of the identities that the sender's mail may belong to."""
@@ -96,7 +98,7 @@ class _TripletQuery:
         domains = parent_domains(self.sender)
         if not (quick or settings.privacy):
             same = normalise_sender(self.sender).lower(), self.recipient.lower()
-            others = await found.summarize_store(
+            others = await found.scan_store(
                 store,
                 lambda each: each.kind is EntryKind.IDENTITY_TRIPLET and each.names[1:] == same,
             )
@@ -104,7 +106,7 @@ class _TripletQuery:
         for domain in domains:
             evidence = Evidence(identity=domain)
             names = request_keys(self.client, self.sender, self.recipient, settings, evidence)
-            await found.look(store, names.identity_triplet, names.identity)
+            await found.print_entries(store, names.identity_triplet, names.identity)
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,13 @@ class _ClientQuery:
 
     async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
         settings = found.settings
-        await found.look(store, request_keys(self.address, b"", b"", settings).client)
+        await found.print_entries(store, request_keys(self.address, b"", b"", settings).client)
         if quick or settings.privacy:
             return
         network = parse_network(self.address.text)
         mail = Selection(networks=(network,) if network else ())
         found.add_others(
-            await found.summarize_store(
+            await found.scan_store(
                 store, lambda each: each.kind.is_triplet and mail.matches(each, settings)
             ),
             f"greyd list --client={self.address.text.decode()}",
@@ -143,10 +145,10 @@ class _KeyQuery:
     def name(self) -> bytes:
         return self.text.encode(errors="surrogateescape")
 
-    async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:  # noqa: ARG002
+    async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:  # noqa: ARG002 - never scans
         """Try each key that the text may stand for, until one exists."""
         for key in dict.fromkeys(self._meanings(found.settings)):
-            if await found.look(store, key):
+            if await found.print_entries(store, key):
                 return
 
     def _meanings(self, settings: Settings) -> list[bytes]:
