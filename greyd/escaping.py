@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _ODD = re.compile(rb"[^\x20-\x7e]")
+_NOT_IN_NAMES = re.compile(rb"[^0-9A-Za-z._:\[\]-]")
+_ESCAPE = re.compile(rb"%([0-9A-F]{2})")
 
 
 def percent_encode(text: bytes) -> bytes:
@@ -13,6 +15,22 @@ def percent_encode(text: bytes) -> bytes:
     The result is one line and cannot control a terminal.
     """
     return _ODD.sub(lambda odd: b"%%%02X" % odd[0][0], text) if _ODD.search(text) else text
+
+
+def encode_name(name: bytes) -> bytes:
+    """Encode every byte that no host name and no address literal has as ``%XX``, also ``%`` itself.
+
+    The result contains no comma, space or ``=``, so it cannot look like another field of a log
+    line. ``decode_name`` returns the name.
+    """
+    if not _NOT_IN_NAMES.search(name):
+        return name
+    return _NOT_IN_NAMES.sub(lambda odd: b"%%%02X" % odd[0][0], name)
+
+
+def decode_name(text: bytes) -> bytes:
+    """Return the name that ``encode_name`` encoded."""
+    return _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), text) if b"%" in text else text
 
 
 def printable(data: bytes) -> str:

@@ -3,7 +3,7 @@
 Each decision of greyd or postgrey is an attempt. In a log without decisions, Postfix's lines show
 attempts too: rejections of greylisted recipients, and the recipients of accepted mail, whose lines
 share a queue ID. From the first decision on, only decisions count, because Postfix's lines report
-the same attempts. Postfix's lines then only add two fields that a decision lacks: the HELO name,
+the same attempts. Postfix's lines then only add two fields that a decision may lack: the HELO name,
 and the client's name if it did not resolve back to the address.
 
 Memory is bounded, whatever the log contains.
@@ -186,7 +186,10 @@ class _AttemptCollector:
         names = self._names.get(attempt.client_address)
         attempt.when = int(self._last)
         if names:
-            attempt.helo, attempt.reverse_name = names.helo, names.reverse
+            if attempt.helo is None:
+                attempt.helo = names.helo
+            if attempt.reverse_name is None:
+                attempt.reverse_name = names.reverse
         return attempt
 
     # greyd and postgrey -------------------------------------------------------------------------
@@ -208,6 +211,8 @@ class _AttemptCollector:
             decision.action == "pass",
             decision.reason,
             decision.delay_seconds,
+            decision.helo_name,
+            decision.reverse_client_name,
             identity=decision.identity,
             signals=tuple(decision.signals.decode().split("+")) if decision.signals else (),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from greyd.escaping import percent_encode
+from greyd.escaping import decode_name, percent_encode
 from greyd.maillog.lines import parse_json_object
 from greyd.maillog.times import parse_iso_time
 
@@ -36,6 +36,10 @@ class LoggedDecision:
     identity: bytes
     signals: bytes
     """Joined by ``+``."""
+    helo_name: bytes | None = None
+    """As received, without escapes; None if the line does not have it."""
+    reverse_client_name: bytes | None = None
+    """As received; None if the line does not have it, e.g. as it equals the client's name."""
 
     @property
     def missing_seconds(self) -> int | None:
@@ -50,22 +54,25 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
         return _parse_json(when, text)
     if (parts := _DECISION(text.rstrip())) is None:
         return None
-    queue_id, action, reason, detail, delay, name, address, sender, recipient, identity, signals = (
-        parts.groups(b"")
-    )
+    (
+        queue_id, action, reason, detail, delay, name, address, sender, recipient, helo, reverse,
+        identity, signals,
+    ) = parts.groups()  # fmt: skip
     return LoggedDecision(
         when,
         "pass" if action == b"pass" else "greylist",
         _reasons.get(reason) or _reason(reason),
         detail.decode("ascii", "replace") if detail else "",
         int(delay) if delay else None,
-        name,
-        address,
-        sender,
-        recipient,
-        queue_id,
-        identity,
-        signals,
+        name or b"",
+        address or b"",
+        sender or b"",
+        recipient or b"",
+        queue_id or b"",
+        identity or b"",
+        signals or b"",
+        None if helo is None else decode_name(helo),
+        None if reverse is None else decode_name(reverse),
     )
 
 
@@ -76,6 +83,7 @@ _DECISION = re.compile(
     rb"(?: \(([^,]{1,100})\))?(?:, delay=(-?[0-9]{1,12}))?"
     rb"(?:, client_name=([^,]*))?(?:, client_address=([^,]*))?"
     rb"(?:, sender=(.*(?=, recipient=)|.*?))?(?:, recipient=(.*?))?"
+    rb"(?:, helo=([^ ,=]*))?(?:, reverse_client_name=([^ ,=]*))?"
     rb"(?:, identity=([^ ,]+))?(?:, signals=([a-z0-9_+]+))?(?:, dns=late)?\Z"
 ).match
 _MISSING = re.compile(r"([0-9]{1,12})s missing")
@@ -111,7 +119,14 @@ def _parse_json(when: float, text: bytes) -> LoggedDecision | None:
         queue_id=_bytes(event.get("queue_id")),
         identity=_bytes(event.get("identity")),
         signals=b"+".join(map(_bytes, signals)) if isinstance(signals, list) else b"",
+        helo_name=_name(event.get("helo")),
+        reverse_client_name=_name(event.get("reverse_client_name")),
     )
+
+
+def _name(value: object) -> bytes | None:
+    """Return the bytes of a name in a JSON line; None without one."""
+    return decode_name(value.encode(errors="replace")) if isinstance(value, str) else None
 
 
 def _bytes(value: object) -> bytes:

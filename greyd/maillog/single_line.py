@@ -60,12 +60,17 @@ def _decision(line: bytes) -> dict[str, bytes] | None:
     for place in places:
         decision = parse_decision(0, line[place:]) if place >= 0 else None
         if decision is not None and decision.client_address:
-            return {
+            attributes = {
                 "client_name": _decode(decision.client_name),
                 "client_address": decision.client_address,
                 "sender": _decode(decision.sender),
                 "recipient": _decode(decision.recipient),
             }
+            if decision.helo_name is not None:
+                attributes["helo_name"] = decision.helo_name
+            if decision.reverse_client_name is not None:
+                attributes["reverse_client_name"] = decision.reverse_client_name
+            return attributes
     return None
 
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from greyd.errors import describe_error
-from greyd.escaping import percent_encode
+from greyd.escaping import encode_name, percent_encode
 from greyd.monitoring.log import Severity, render_json
 from greyd.policy.observers import Observer
 from greyd.rules.reasons import Reason
@@ -124,9 +124,32 @@ def _postgrey_line(event: DecisionEvent) -> bytes:
         line += b", sender=" + request.sender
     if request.recipient:
         line += b", recipient=" + request.recipient
+    if request.helo_name is not None:
+        line += _names_text(request)
     if event.evidence is not None:
         line += _evidence_text(event.evidence)
     return percent_encode(line)
+
+
+def _names_text(request: Request) -> bytes:
+    """Return the client's other names, which the parser reads only if decisions use evidence.
+
+    The client chooses the HELO name. It is encoded, so that it cannot pose as other fields.
+    """
+    text = b", helo=" + encode_name(request.helo_name or b"")
+    if (name := _reverse_name(request)) is not None:
+        text += b", reverse_client_name=" + encode_name(name)
+    return text
+
+
+def _reverse_name(request: Request) -> bytes | None:
+    """Return the unconfirmed name if it adds anything to the confirmed one, else None.
+
+    ``unknown`` is logged, too, as its absence means that the request did not have the attribute.
+    """
+    name, reverse_name = request.client_name, request.reverse_client_name
+    is_known = name is not None and name.lower() != b"unknown"
+    return None if is_known and reverse_name == name else reverse_name
 
 
 def _evidence_text(evidence: Evidence) -> bytes:
@@ -147,6 +170,10 @@ def _json_line(event: DecisionEvent) -> bytes:
     for name in ("queue_id", "client_name", "client_address", "sender", "recipient"):
         if value := getattr(event.request, name):
             fields[name] = value.decode(errors="backslashreplace")
+    if event.request.helo_name is not None:
+        fields["helo"] = encode_name(event.request.helo_name).decode()
+        if (reverse_name := _reverse_name(event.request)) is not None:
+            fields["reverse_client_name"] = encode_name(reverse_name).decode()
     if (evidence := event.evidence) is not None:
         if evidence.identity:
             fields["identity"] = evidence.identity.decode(errors="backslashreplace")

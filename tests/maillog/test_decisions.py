@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from greyd.escaping import percent_encode
 from greyd.maillog.decisions import LoggedDecision, parse_decision
+from greyd.maillog.single_line import read_log_line
 from greyd.rules.request import Request
 
 if TYPE_CHECKING:
@@ -120,6 +121,55 @@ def test_every_line_that_greyd_logs_is_parsed_back(
         # JSON has a notation of its own for odd bytes, in which the two look alike.
         assert decision.sender == percent_encode(sender)
         assert decision.recipient == percent_encode(b"<" + recipient)
+
+
+_NAMES = [
+    b"mail.example.com", b"[192.0.2.7]", b"[IPv6:2001:db8::1]", b"", b"UNKNOWN", b"_x-1.example",
+    b"a, recipient=victim@example.org", b"a, sender=b@example.net, recipient=c@example.net",
+    b"a, signals=no_ptr", b"x, identity=example.com", b"a=b", b", helo=other", b"a b\tc",
+    b"%41%2C", b"\x00\x07\x1b[31m", b"b\xc3\xbccher.example", b"\xff\xfe", b'"quoted"',
+    b"a+b\\xfc", b"a" * 512,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("helo_name", _NAMES)
+@pytest.mark.parametrize("reverse_client_name", [*_NAMES[:2], *_NAMES[-9:], None])
+def test_no_name_of_a_client_can_forge_another_part_of_the_line(
+    helo_name: bytes, reverse_client_name: bytes | None, as_json: bool
+) -> None:
+    request = Request(
+        client_name=b"unknown",
+        client_address=b"192.0.2.7",
+        sender=b"alice@example.com",
+        recipient=b"bob@example.org",
+        helo_name=helo_name,
+        reverse_client_name=reverse_client_name,
+    )
+    line = logged_by_greyd(request, as_json=as_json)
+    decision = parse_decision(0.0, line)
+    assert decision is not None
+    assert (decision.helo_name, decision.reverse_client_name) == (helo_name, reverse_client_name)
+    assert (decision.sender, decision.recipient) == (b"alice@example.com", b"bob@example.org")
+    assert (decision.identity, decision.signals) == (b"example.com", b"no_ptr+helo_is_ours")
+    assert all(0x20 <= byte < 0x7F for byte in line.rstrip(b"\n"))
+    attributes = read_log_line(line.decode())
+    assert attributes.get("helo_name") == helo_name
+    assert attributes.get("reverse_client_name") == reverse_client_name
+
+
+@pytest.mark.parametrize("recipient", [b"a, helo=x", b"a, signals=x", b"a, identity=b, dns=late"])
+def test_a_recipient_cannot_forge_the_fields_after_it(recipient: bytes) -> None:
+    request = Request(
+        client_name=b"mx.example.com",
+        client_address=b"192.0.2.7",
+        sender=b"alice@example.com",
+        recipient=recipient,
+        helo_name=b"mx.example.com",
+    )
+    decision = parse_decision(0.0, logged_by_greyd(request, as_json=False))
+    assert decision is not None
+    assert (decision.recipient, decision.helo_name) == (recipient, b"mx.example.com")
 
 
 @given(st.binary(max_size=300))
