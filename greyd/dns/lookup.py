@@ -20,6 +20,10 @@ class DnsError(GreydError):
     """A lookup failed: the records are unknown. The text is the reason."""
 
 
+class UnqueryableNameError(DnsError):
+    """A valid name contains bytes that c-ares does not query; no question failed."""
+
+
 class RecordType(Enum):
     """The record types that greyd queries."""
 
@@ -56,6 +60,7 @@ class Lookup(Protocol):
         of more than 63 bytes, a name of more than 253 bytes, and unprintable bytes.
 
         Raises:
+            UnqueryableNameError: the name has bytes other than letters, digits and ``_.*/-``.
             DnsError: the lookup failed, e.g. by a time-out, SERVFAIL, REFUSED or too many lookups.
         """
 

@@ -30,7 +30,14 @@ from greyd.dns.fair_share import (
     QueuedLookup,
     client_networks,
 )
-from greyd.dns.lookup import DnsAnswer, DnsError, Lookup, LookupResult, RecordType
+from greyd.dns.lookup import (
+    DnsAnswer,
+    DnsError,
+    Lookup,
+    LookupResult,
+    RecordType,
+    UnqueryableNameError,
+)
 from greyd.dns.responses import (
     QUERYABLE_NAME,
     VALID_NAME,
@@ -159,7 +166,7 @@ class Resolver(Lookup):
         """Return the records of a name, see ``greyd.dns.lookup.Lookup``; may be cancelled.
 
         c-ares accepts only letters, digits and ``_.*/-`` in a name; the lookup of another name
-        fails with a ``DnsError``.
+        fails with an ``UnqueryableNameError``.
         """
         return await self.query_for_client(NO_CLIENT, name, record_type)
 
@@ -199,7 +206,9 @@ class Resolver(Lookup):
         if self._closed:
             raise DnsError("the resolver is closed")
         if not QUERYABLE_NAME.fullmatch(question.name):
-            raise DnsError(f"{question.name.decode('ascii')}: a name that can't be asked for")
+            raise UnqueryableNameError(
+                f"{question.name.decode('ascii')}: a name that can't be asked for"
+            )
         pending = self._pending.setdefault(question, _PendingLookup(question))
         waiter: asyncio.Future[CachedAnswer] = asyncio.get_running_loop().create_future()
         pending.waiters.append(waiter)

@@ -8,13 +8,15 @@ record that passes nearly every address proves no identity. A pass is no proof i
 - the term is ``all``, ``exists`` or ``ptr``, whose addresses cannot be counted;
 - the term is a network, or an ``a`` or ``mx`` with a prefix length, wider than ``MIN_PREFIX``;
 - the networks and hosts of the records read so far cover more than ``MAX_PROVEN_ADDRESSES``: many
-  networks can cover as much as one wide network;
+  networks can cover as much as one wide network. If they cover ``MANY_ADDRESSES``, the records that
+  follow the match are read and count too;
 - a domain name that led to the term contains a macro that differs from request to request (``s``,
   ``l``, ``i``, ``p``, ``h``): it tells the domain's name server about the client, so the server can
   let each client pass.
 
-``greyd.dns.spf.limits`` bounds an evaluation, and the event loop runs other tasks before each
-further record. Parsed records are cached, including invalid ones. The caller sets the time limit.
+``greyd.dns.spf.width`` defines these bounds. ``greyd.dns.spf.limits`` bounds an evaluation, and the
+event loop runs other tasks before each further record. Parsed records are cached, including invalid
+ones. The caller sets the time limit.
 """
 
 from __future__ import annotations
@@ -29,11 +31,6 @@ from greyd.dns.spf.evaluator import Evaluator, SpfVerdict
 if TYPE_CHECKING:
     from greyd.dns.lookup import Lookup
     from greyd.rules.address import Address
-
-MAX_PROVEN_ADDRESSES = {32: 1 << 25, 128: 1 << 112}
-"""Maximum number of addresses that a domain may let pass for a pass to be proof, by the bits of an
-address: two IPv4 networks /8, or one IPv6 network /16.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +68,5 @@ async def check_host(lookup: Lookup, address: Address, sender: bytes, helo: byte
         verdict = SpfVerdict("permerror")
     except DnsError:
         verdict = SpfVerdict("temperror")
-    is_wide = evaluator.passed_counts[address.bits] > MAX_PROVEN_ADDRESSES[address.bits]
-    proves = verdict.result == "pass" and verdict.is_specific and not is_wide
+    proves = verdict.result == "pass" and verdict.is_specific and not evaluator.passed.are_too_many
     return SpfResult(verdict.result, domain, proves, verdict.term)
