@@ -46,12 +46,17 @@ class SuffixList:
     """The date in the line ``VERSION``; without that line, the modification date of the file."""
     text: str
 
-    def parse(self) -> PublicSuffixList:
-        """Parse the list; names below no suffix in the list have no registered domain."""
+    def parse(self, *, only_icann: bool = False) -> PublicSuffixList:
+        """Parse the list; names below no suffix in the list have no registered domain.
+
+        Args:
+            only_icann: leave out the private section: the suffixes of companies that let their
+                customers choose names below their own domain.
+        """
         from publicsuffixlist import PublicSuffixList
 
         # Anyone may register names below an unknown suffix, so such a name identifies nobody.
-        return PublicSuffixList(self.text, accept_unknown=False)
+        return PublicSuffixList(self.text, accept_unknown=False, only_icann=only_icann)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,9 +168,10 @@ def _import_modules(settings: Settings) -> Settings:
     if not settings.needs_evidence:
         return settings
     from greyd.dns import collector, resolver  # noqa: F401 - imported for later
-    from greyd.rules import hostnames, public_suffixes
+    from greyd.rules import generic_hostnames, hostnames, public_suffixes
 
     hostnames.load_suffixes()
+    generic_hostnames.load_icann_suffixes()
     found = public_suffixes.suffix_list_in_force()
     return replace(settings, warnings=(*settings.warnings, *found.faults))
 
