@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.policy.events import DecisionEvent
-    from greyd.policy.policy import EvidenceCollector
+    from greyd.policy.policy import EvidenceCollector, SenderCheck
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.reasons import Reason
@@ -78,6 +78,11 @@ class DryRun:
         return self.event is not None and self.event.evidence is not None
 
     @property
+    def is_sender_denied(self) -> bool:
+        """Whether the mail is expected from this sender, but SPF denies the client its use."""
+        return self.event is not None and self.event.is_sender_denied
+
+    @property
     def decision(self) -> Decision | None:
         """The decision of the rules; None if an exemption decided, or the store failed."""
         transaction = self.event and self.event.transaction
@@ -102,11 +107,13 @@ async def dry_run(
     whitelists: Whitelists,
     store: Readable,
     collector: EvidenceCollector | None,
+    sender_check: SenderCheck | None = None,
 ) -> DryRun:
     """Return the reply that a server with these settings would send to the request now."""
     result = DryRun()
     read_only = _ReadOnlyStore(store, result.records)
     policy = Policy(settings, whitelists, read_only, Observers(_Recorder(result)), collector)
+    policy.sender_check = sender_check
     poller = ControlPoller(settings, _ReadOnlyStore(store, {}), policy, Observers())
     await poller.poll()
     result.control = poller.control

@@ -39,7 +39,7 @@ class Transaction(NamedTuple):
 class DecisionEvent(NamedTuple):
     """An answered request: the decision, its reason, and the time that it took.
 
-    A tuple: every request creates one, and a frozen dataclass with 13 fields takes more than four
+    A tuple: every request creates one, and a frozen dataclass with 14 fields takes more than four
     times as long to create.
     """
 
@@ -66,3 +66,5 @@ class DecisionEvent(NamedTuple):
     """The time that the store took; None if the request did not need it."""
     store_error: StoreError | None = None
     """The error, if the store failed."""
+    is_sender_denied: bool = False
+    """Whether the mail is expected from this sender, but SPF denies the client its use."""

@@ -53,12 +53,32 @@ class EvidenceCollector(Protocol):
         """Stop collecting: call pending and later ``found`` at once, with unsure evidence."""
 
 
+class SenderCheck(Protocol):
+    """Checks whether a client may use the sender that a window for expected mail names."""
+
+    def check(
+        self, request: Request, address: Address, domain: bytes, on_result: Callable[[bool], None]
+    ) -> None:
+        """Call ``on_result`` once, with whether the owner of the sender's domain denies the client.
+
+        Args:
+            request: the request; its sender is in ``domain`` or below.
+            address: the client's address.
+            domain: the domain that the window names.
+            on_result: called with False if the check is impossible or too slow; never with an
+                error.
+        """
+
+    def close(self) -> None:
+        """Stop checking: call the pending and later ``on_result`` at once, with False."""
+
+
 class _Case:
     """A request, and the intermediate results of the decision on it."""
 
     __slots__ = (
-        "asked_at", "evidence", "request", "started_at", "store_error", "store_seconds",
-        "transaction", "whitelist_entry",
+        "asked_at", "evidence", "is_sender_denied", "request", "started_at", "store_error",
+        "store_seconds", "transaction", "whitelist_entry",
     )  # fmt: skip
 
     def __init__(self, request: Request) -> None:
@@ -67,6 +87,7 @@ class _Case:
         self.asked_at = 0.0
         self.whitelist_entry: WhitelistEntry | None = None
         self.evidence: Evidence | None = None
+        self.is_sender_denied = False
         self.transaction: Transaction | None = None
         self.store_seconds: float | None = None
         self.store_error: StoreError | None = None
@@ -100,6 +121,8 @@ class Policy:
         """The mode in force; ``ControlPoller`` changes it."""
         self.expected = ExpectedMail((), settings)
         """The open windows for expected mail; ``ControlPoller`` replaces them."""
+        self.sender_check: SenderCheck | None = None
+        """Checks the senders of expected mail; None passes them unchecked. May be set later."""
         self.clock = SteadyClock()
         """The time that decisions use."""
         self._settings = settings
@@ -141,6 +164,8 @@ class Policy:
         address = parse_address(request.client_address or b"")
         if (reason := self._exemption(case, address)) is not None:
             return self._pass(case, reason)
+        if self.expected and await self._is_expected(case, address):
+            return self._pass(case, Reason.EXPECTED)
         if address is None:
             self._observers.protocol_error(
                 "client_address is no IP address, passing the mail", request.client_address or b""
@@ -189,13 +214,25 @@ class Policy:
             return Reason.RECIPIENT_WHITELIST
         if self.mode == "off":
             return Reason.MODE_OFF
-        if self.expected and self._is_expected(request):
-            return Reason.EXPECTED
         return None
 
-    def _is_expected(self, request: Request) -> bool:
+    async def _is_expected(self, case: _Case, address: Address | None) -> bool:
+        """Whether a window lets the request pass: one for any sender, or for a sender not forged.
+
+        Only a window for a sender's domain needs the check, because only its mail claims a sender.
+        """
+        request = case.request
         sender, recipient = request.sender or b"", request.recipient or b""
-        return self.expected.matches(sender, recipient, self.now(request))
+        windows = self.expected.windows_for(sender, recipient, self.now(request))
+        domains = {each.sender_domain for each in windows}
+        if not domains or "" in domains or self.sender_check is None or address is None:
+            return bool(domains)
+        # The shortest name is the domain that is above all the others.
+        domain = min(domains, key=len).encode(errors="surrogateescape")
+        denied: Completion[bool] = Completion()
+        self.sender_check.check(request, address, domain, denied.complete)
+        case.is_sender_denied = await denied
+        return not case.is_sender_denied
 
     def _exemption_by_evidence(self, evidence: Evidence) -> Reason | None:
         if evidence.exemption is not None:
@@ -312,6 +349,7 @@ class Policy:
                 case.transaction,
                 case.store_seconds,
                 case.store_error,
+                case.is_sender_denied,
             )
         )
         return reply

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.config.vocabulary import DAY, HOUR, MODES
 from greyd.errors import GreydError
-from greyd.rules.hostnames import is_or_is_below
+from greyd.rules.hostnames import ascii_domain, domain_of, is_or_is_below
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.rules.transaction import Change
 
@@ -231,14 +231,17 @@ class ExpectedMail:
     def __bool__(self) -> bool:
         return bool(self._windows)
 
-    def matches(self, sender: bytes, recipient: bytes, now: int) -> bool:
-        """Whether a window is open for mail from ``sender`` to ``recipient``."""
-        domain = sender.rpartition(b"@")[2].lower()
-        return any(each.takes(domain, now) for each in self._of(recipient))
+    def windows_for(self, sender: bytes, recipient: bytes, now: int) -> Sequence[ExpectWindow]:
+        """Return the open windows for mail from ``sender`` to ``recipient``."""
+        domain = ascii_domain(domain_of(sender))
+        return [each for each in self._of(recipient) if each.takes(domain, now)]
 
     def _of(self, recipient: bytes) -> Iterable[ExpectWindow]:
         text = recipient.decode(errors="surrogateescape").lower()
-        for name in (text, "@" + text.rpartition("@")[2]):
+        local, at, domain = text.rpartition("@")
+        # A window for bob@ is also for bob+shop@, the address that he gave to a shop.
+        base = local.partition("+")[0] + at + domain
+        for name in dict.fromkeys((text, base, "@" + domain)):
             yield from self._windows.get(window_key(name, self._settings), ())
 
 

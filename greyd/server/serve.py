@@ -32,6 +32,7 @@ from greyd.server.connection_registry import ConnectionRegistry
 from greyd.server.log_setup import open_log
 from greyd.server.os_signals import RELOAD_SIGNAL, STOP_SIGNALS, unblock
 from greyd.server.reload import Reloader, set_entry_counts
+from greyd.server.sender_check import LazySenderCheck
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
 from greyd.store.url import redact_url
@@ -129,6 +130,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     resolver = (
         _collect_evidence(policy, settings, observers, metrics) if settings.needs_evidence else None
     )
+    sender_check = policy.sender_check = LazySenderCheck(settings, observers, resolver)
     registry = ConnectionRegistry(metrics, log)
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.ask)
@@ -186,11 +188,13 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
         server.close()
     if policy.collector is not None:
         policy.collector.close()
+    sender_check.close()
     await registry.drain()
     observers.flush()
     status.stop()
     await supervisor.stop()
     await _finish(observers, "whitelist hits", _store_hits(hits, circuit_breaker))
+    await _finish(observers, "DNS", sender_check.close_resolver())
     if resolver is not None:
         await _finish(observers, "DNS", resolver.close())
     await _finish(observers, "store", circuit_breaker.close())

@@ -318,6 +318,18 @@ def test_the_mode_that_was_switched_and_the_windows_that_are_open_are_told(place
     assert deciding(awaited) == "expected"
 
 
+def test_a_sender_that_spf_denies_does_not_pass_as_expected(place: Path) -> None:
+    window = ExpectWindow("bob@example.org", "example.com", int(time.time()) + 600)
+    control = Control(windows=(window,))
+    fill(f"sqlite:{place / 'greyd.db'}", {CONTROL_KEY: control.dump()})
+    zone: Zone = {"example.com": ['300 TXT "v=spf1 ip4:203.0.113.0/24 -all"']}
+    answer = told(place, *REQUEST, zone=zone)
+    assert "192.0.2.7 must not use it (fail)" in step(answer, "expected")["text"]
+    assert answer["verdict"]["reason"] == "new"
+    answer = told(place, *REQUEST, "--client-address=203.0.113.1", zone=zone)
+    assert deciding(answer) == "expected"
+
+
 def test_a_store_that_is_not_there_is_told_and_whitelists_are_all_the_same(place: Path) -> None:
     elsewhere = place / "elsewhere"
     elsewhere.mkdir()

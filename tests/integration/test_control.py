@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.commands import answer_of, content, run
+from tests.dns_server import dns_server
 from tests.processes import PolicyClient, free_port, greyd, redis_server, request, wait_until
 
 if TYPE_CHECKING:
@@ -115,11 +116,17 @@ def test_under_privacy_only_one_exact_triplet_can_be_released(store: str, tmp_pa
 
 
 def test_awaited_mail_passes_while_the_window_is_open(store: str, tmp_path: Path) -> None:
-    with greyd(tmp_path, store) as server:
+    spf = '300 TXT "v=spf1 ip4:203.0.113.0/24 -all"'
+    with (
+        dns_server({"example.com": [spf]}) as dns,
+        greyd(tmp_path, store, f"--resolver={dns.address}") as server,
+    ):
         shown = answer_of("expect", "bob@example.org", "--from=example.com", "--for=10m", store)
         assert [each["recipient"] for each in shown] == ["bob@example.org"]
         assert 590 < shown[0]["until"] - time.time() <= 600
         soon(server, "pass", client_address="203.0.113.1")
+        assert ask(server, client_address="198.51.100.66") == "wait"
+        assert ask(server, client_address="198.51.100.67", sender="a@new.example.com") == "wait"
         assert ask(server, client_address="203.0.113.2", sender="a@example.net") == "wait"
         assert ask(server, client_address="203.0.113.3", recipient="rob@example.org") == "wait"
         has_said(server, "reason=expected", "client_address=203.0.113.1")

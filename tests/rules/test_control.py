@@ -153,7 +153,7 @@ def test_a_mode_holds_until_its_end() -> None:
 
 
 def expects(window: ExpectWindow, sender: bytes, recipient: bytes, now: int = T - 1) -> bool:
-    return ExpectedMail([window], Settings()).matches(sender, recipient, now)
+    return bool(ExpectedMail([window], Settings()).windows_for(sender, recipient, now))
 
 
 def test_a_window_lets_mail_to_its_recipient_pass_till_it_closes() -> None:
@@ -176,8 +176,34 @@ def test_a_window_may_be_for_one_senders_domain_and_what_is_below() -> None:
     window = ExpectWindow("bob@example.org", "example.com", T)
     assert expects(window, b"x@example.com", b"bob@example.org")
     assert expects(window, b"x@MAIL.example.com", b"bob@example.org")
+    assert expects(window, b"x+4711@example.com.", b"bob@example.org")
     assert not expects(window, b"x@notexample.com", b"bob@example.org")
-    assert not expects(window, b"", b"bob@example.org")
+
+
+@pytest.mark.parametrize("sender", [b"", b"example.com", b"mail.example.com", b"@", b"x@"])
+def test_a_sender_without_a_domain_claims_none(sender: bytes) -> None:
+    assert not expects(
+        ExpectWindow("bob@example.org", "example.com", T), sender, b"bob@example.org"
+    )
+
+
+@pytest.mark.parametrize(
+    ("awaited", "recipient", "is_for"),
+    [
+        ("bob@example.org", b"bob+shop@example.org", True),
+        ("bob@example.org", b"BOB+shop+2@example.org", True),
+        ("bob+shop@example.org", b"bob+shop@example.org", True),
+        ("bob+shop@example.org", b"bob@example.org", False),
+        ("bob+shop@example.org", b"bob+bank@example.org", False),
+        ("bob@example.org", b"bobby+shop@example.org", False),
+        ("@example.org", b"bob+shop@example.org", True),
+        ("@example.org", b"+shop@example.org", True),
+    ],
+)
+def test_a_window_for_an_address_is_for_its_extensions_too(
+    awaited: str, recipient: bytes, is_for: bool
+) -> None:
+    assert expects(ExpectWindow(awaited, "", T), b"x@example.com", recipient) is is_for
 
 
 def test_under_privacy_a_window_names_nobody_and_works() -> None:
@@ -186,13 +212,15 @@ def test_under_privacy_a_window_names_nobody_and_works() -> None:
     assert "bob" not in key
     assert key != window_key("bob@example.org", Settings(privacy=True))
     expected = ExpectedMail([ExpectWindow(key, "", T)], settings)
-    assert expected.matches(b"x@example.com", b"Bob@example.org", T - 1)
-    assert not expected.matches(b"x@example.com", b"rob@example.org", T - 1)
+    assert expected.windows_for(b"x@example.com", b"Bob@example.org", T - 1)
+    assert expected.windows_for(b"x@example.com", b"bob+shop@example.org", T - 1)
+    assert not expected.windows_for(b"x@example.com", b"rob@example.org", T - 1)
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_any_bytes_can_be_asked_about(sender: bytes, recipient: bytes) -> None:
-    ExpectedMail([ExpectWindow("bob@example.org", "", T)], Settings()).matches(sender, recipient, T)
+    windows = ExpectedMail([ExpectWindow("bob@example.org", "", T)], Settings())
+    assert windows.windows_for(sender, recipient, T) == []
 
 
 # Releasing ----------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from greyd.cli.explain.step import ExplainedStep
     from greyd.config.settings import Settings
     from greyd.dns.lookup import Lookup
-    from greyd.policy.policy import EvidenceCollector
+    from greyd.policy.policy import EvidenceCollector, SenderCheck
     from greyd.rules.request import Request
     from greyd.rules.transaction import Record
     from greyd.whitelist.matcher import Whitelists
@@ -142,7 +142,9 @@ async def _explain(
         except StoreError as error:
             store = _UnavailableStore(str(error))
             status = EXIT_ERROR
-        result = await dry_run(request, settings, whitelists, store, collector)
+        result = await dry_run(
+            request, settings, whitelists, store, collector, _sender_check(settings, lookup)
+        )
     if not result.store_error:
         # The decision was made without the store.
         status = 0
@@ -174,8 +176,19 @@ def _evidence_collector(
         settings,
         lookup,
         lambda: whitelists.override,
-        lambda error: print_error(f"internal error: {error!r}"),
+        _print_internal_error,
     )
+
+
+def _sender_check(settings: Settings, lookup: Lookup) -> SenderCheck:
+    """Return a check of expected senders like the server's."""
+    from greyd.dns.sender_check import SpfSenderCheck
+
+    return SpfSenderCheck(lookup, settings.dns_timeout_seconds, _print_internal_error)
+
+
+def _print_internal_error(error: BaseException) -> None:
+    print_error(f"internal error: {error!r}")
 
 
 class _UnavailableStore:

@@ -131,6 +131,10 @@ def describe_expected(case: ExplainedRequest) -> ExplainedStep:
     ]
     if case.reason is Reason.EXPECTED:
         return ExplainedStep("expected", "yes (greyd expect)", details)
+    if case.dry_run.is_sender_denied:
+        client = printable(case.request.client_address or b"")
+        text = f"no: SPF of the sender's domain says that {client} must not use it (fail)"
+        return ExplainedStep("expected", text, details)
     why = (
         f"none of {len(windows)} open windows is for this mail" if windows else "no window is open"
     )
