@@ -1,77 +1,104 @@
-"""Reads the request behind one log line: a decision of greyd or postgrey, or Postfix's rejection.
+"""Reads the request behind one log line: a decision of greyd or postgrey, or a rejection.
 
 A date, a host and a program at the beginning are ignored. ``%XX`` escapes are decoded.
 """
 
 from __future__ import annotations
 
-import json
 import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from greyd.maillog.decisions import parse_decision
 from greyd.maillog.errors import MailLogError
+from greyd.maillog.lines import parse_json_object
+from greyd.maillog.rejections import parse_rejection
 
-MAX_LOG_LINE_BYTES = 64 * 1024
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from greyd.maillog.decisions import LoggedDecision
+
+MAX_LOG_LINE_BYTES = 16 * 1024
+
+_MAX_WRAPPERS = 3
+"""How many times a line may be wrapped in JSON, e.g. by the journal and by a container."""
 
 # The first match is the program's own text: text that the client sent comes after it.
 _BEGIN = re.compile(rb"(?:[0-9A-Za-z]{5,30}: )?action=")
-_REJECTION = re.compile(
-    rb"reject: RCPT from (?P<client_name>[^\s\[]+)\[(?P<client_address>[0-9A-Fa-f.:]+)\]"
-    rb".*; from=<(?P<sender>[^>]*)> to=<(?P<recipient>.*?)>"
-    rb"(?: proto=\S+)?(?: helo=<(?P<helo_name>.*)>)?"
-    rb"(?: sasl_username=(?P<sasl_username>\S+))?\s*\Z"
-)
 _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 
 
-def read_log_line(text: str) -> dict[str, bytes]:
-    """Return the attributes of the request that a line reports.
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """The request behind a log line."""
+
+    attributes: Mapping[str, bytes]
+    """The attributes of the policy request that the line contains."""
+    is_complete: bool = False
+    """Whether the line has all names of the client that the request had."""
+    decision: LoggedDecision | None = None
+    """The decision in the line; None for a rejection by the mail server."""
+
+
+def read_log_line(text: str) -> LoggedRequest:
+    """Return the request that a line reports.
 
     Raises:
-        MailLogError: the line contains neither a decision nor a rejection by Postfix.
+        MailLogError: the line contains neither a decision nor a rejection by Postfix or Exim.
     """
     line = text.encode(errors="surrogateescape").strip()
     if len(line) <= MAX_LOG_LINE_BYTES:
-        if inner := _unwrap(line):
-            return read_log_line(inner)
-        if found := _REJECTION.search(line):
-            return {name: value for name, value in found.groupdict().items() if value is not None}
-        if attributes := _decision(line):
-            return attributes
+        for _ in range(_MAX_WRAPPERS):
+            if (inner := _unwrap(line)) is None:
+                break
+            line = inner.strip()
+        rejection, (place, decision) = parse_rejection(line), _decision(line)
+        # The text that begins first is the program's own; the client chooses the addresses.
+        if rejection and (decision is None or rejection.place < place):
+            return LoggedRequest(rejection.attributes, rejection.is_complete)
+        if decision is not None:
+            # greyd logs the HELO name and what else it got, or neither.
+            has_names = decision.helo_name is not None
+            return LoggedRequest(_attributes(decision), has_names, decision)
     raise MailLogError(
         "--log-line: expected a line of greyd or postgrey (action=…), or a rejection by Postfix"
-        " (reject: RCPT from …)"
+        " (reject: RCPT from …) or Exim (H=… rejected RCPT …)"
     )
 
 
-def _unwrap(line: bytes) -> str | None:
+def _unwrap(line: bytes) -> bytes | None:
     """Return the line inside the JSON of the journal or of a container's log, if any."""
-    try:
-        event = json.loads(line[line.index(b"{") :])
-    except (ValueError, RecursionError):
-        return None
-    wrapped = (event.get("MESSAGE") or event.get("log")) if isinstance(event, dict) else None
-    return wrapped if isinstance(wrapped, str) else None
+    event = parse_json_object(line[line.find(b"{") :]) if b"{" in line else None
+    wrapped = event and (event.get("MESSAGE") or event.get("log"))
+    if isinstance(wrapped, list):
+        # The journal's form for text that is not UTF-8.
+        return bytes(each for each in wrapped if type(each) is int and 0 <= each < 256)
+    return wrapped.encode(errors="replace") if isinstance(wrapped, str) else None
 
 
-def _decision(line: bytes) -> dict[str, bytes] | None:
+def _decision(line: bytes) -> tuple[int, LoggedDecision | None]:
+    """Return the decision in a line, and where it begins; None if there is none."""
     begin = _BEGIN.search(line)
-    places = [line.find(b"{"), begin.start() if begin else -1]
-    for place in places:
+    for place in (line.find(b"{"), begin.start() if begin else -1):
         decision = parse_decision(0, line[place:]) if place >= 0 else None
         if decision is not None and decision.client_address:
-            attributes = {
-                "client_name": _decode(decision.client_name),
-                "client_address": decision.client_address,
-                "sender": _decode(decision.sender),
-                "recipient": _decode(decision.recipient),
-            }
-            if decision.helo_name is not None:
-                attributes["helo_name"] = decision.helo_name
-            if decision.reverse_client_name is not None:
-                attributes["reverse_client_name"] = decision.reverse_client_name
-            return attributes
-    return None
+            return place, decision
+    return -1, None
+
+
+def _attributes(decision: LoggedDecision) -> dict[str, bytes]:
+    attributes = {
+        "client_name": _decode(decision.client_name),
+        "client_address": decision.client_address,
+        "sender": _decode(decision.sender),
+        "recipient": _decode(decision.recipient),
+    }
+    if decision.helo_name is not None:
+        attributes["helo_name"] = decision.helo_name
+    if decision.reverse_client_name is not None:
+        attributes["reverse_client_name"] = decision.reverse_client_name
+    return attributes
 
 
 def _decode(data: bytes) -> bytes:

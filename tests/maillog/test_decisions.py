@@ -153,7 +153,7 @@ def test_no_name_of_a_client_can_forge_another_part_of_the_line(
     assert (decision.sender, decision.recipient) == (b"alice@example.com", b"bob@example.org")
     assert (decision.identity, decision.signals) == (b"example.com", b"no_ptr+helo_is_ours")
     assert all(0x20 <= byte < 0x7F for byte in line.rstrip(b"\n"))
-    attributes = read_log_line(line.decode())
+    attributes = dict(read_log_line(line.decode()).attributes)
     assert attributes.get("helo_name") == helo_name
     assert attributes.get("reverse_client_name") == reverse_client_name
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.context import EXIT_ERROR, CommandContext
-from greyd.cli.explain.dns_trace import recording_lookup, resolve_client_name
-from greyd.cli.explain.explained_request import ExplainedRequest
-from greyd.cli.explain.request_input import parse_request, request_attributes
+from greyd.cli.explain.dns_trace import recording_lookup
+from greyd.cli.explain.examination import Examiner
+from greyd.cli.explain.request_input import read_request
 from greyd.cli.explain.rule_step import retry_window
 from greyd.cli.explain.steps import describe_steps
 from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run time
@@ -24,7 +24,6 @@ from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run
 )
 from greyd.config.durations import format_duration
 from greyd.escaping import printable
-from greyd.policy.dry_run import Readable, dry_run
 from greyd.rules.reasons import PASS
 from greyd.store.errors import StoreError, UnusableStoreError
 from greyd.terminal import format_timestamp, print_error
@@ -33,13 +32,16 @@ from greyd.whitelist.files import read_whitelist_files
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greyd.cli.explain.dns_trace import RecordingLookup, ResolvedName
+    from greyd.cli.explain.dns_trace import RecordingLookup
+    from greyd.cli.explain.explained_request import ExplainedRequest
+    from greyd.cli.explain.request_input import RequestInput
     from greyd.cli.explain.rule_step import RetryWindow
     from greyd.cli.explain.step import ExplainedStep
     from greyd.config.settings import Settings
     from greyd.dns.lookup import Lookup
+    from greyd.policy.dry_run import Readable
     from greyd.policy.policy import EvidenceCollector, SenderCheck
-    from greyd.rules.request import Request
+    from greyd.rules.reasons import Reason
     from greyd.rules.transaction import Record
     from greyd.whitelist.matcher import Whitelists
 
@@ -92,8 +94,10 @@ async def explain(
     nearly match and why they do not. It reads the current files; a running server uses those of its
     start or last SIGHUP.
 
-    Give the request by options, by a line of the mail log (of greyd, of postgrey, or Postfix's
-    "reject: RCPT from …"), or on standard input as Postfix sends it: lines of name=value.
+    Give the request by options, by a line of the mail log (of greyd, of postgrey, Postfix's
+    "reject: RCPT from …", or Exim's "rejected RCPT"), or on standard input as Postfix sends it:
+    lines of name=value. If the answer depends on a name that the line does not have, the command
+    shows the answer for each kind of name.
 
     Examples:
 
@@ -110,28 +114,18 @@ client_address=192.0.2.7, sender=a@example.com, recipient=b@example.org'
         "recipient": recipient, "helo_name": helo_name, "reverse_client_name": reverse_client_name,
         "sasl_username": sasl_username, "policy_context": policy_context,
     }  # fmt: skip
+    request = read_request(given, log_line)
     async with recording_lookup(settings, is_wanted=not no_dns) as lookup:
-        attributes = request_attributes(given, log_line)
-        name = await resolve_client_name(attributes, lookup)
-        if attributes and "client_name" not in attributes:
-            attributes["client_name"] = (name and name.confirmed) or b"unknown"
-        request = parse_request(attributes, settings)
-        lookup.queries.clear()
-        return await _explain(context, settings, request, name, lookup)
+        return await _explain(context, settings, request, lookup)
 
 
 async def _explain(
-    context: CommandContext,
-    settings: Settings,
-    request: Request,
-    name: ResolvedName | None,
-    lookup: RecordingLookup,
+    context: CommandContext, settings: Settings, request: RequestInput, lookup: RecordingLookup
 ) -> int:
     files = read_whitelist_files(settings)
     for error in files.errors:
         print_error(f"whitelist {error}; continuing without it")
-    whitelists = files.whitelists()
-    collector = _evidence_collector(settings, whitelists, lookup)
+    collector = _evidence_collector(settings, files.whitelists(), lookup)
     status = 0
     async with contextlib.AsyncExitStack() as stack:
         store: Readable
@@ -142,24 +136,16 @@ async def _explain(
         except StoreError as error:
             store = _UnavailableStore(str(error))
             status = EXIT_ERROR
-        result = await dry_run(
-            request, settings, whitelists, store, collector, _sender_check(settings, lookup)
+        examiner = Examiner(
+            settings, files, store, lookup, collector, _sender_check(settings, lookup)
         )
-    if not result.store_error:
+        case = await examiner.examine(request)
+    if not case.dry_run.store_error:
         # The decision was made without the store.
         status = 0
     else:
-        print_error(result.store_error)
-    case = ExplainedRequest(
-        request=request,
-        settings=settings,
-        files=files,
-        whitelists=whitelists,
-        dry_run=result,
-        resolved_name=name,
-        queries=lookup.queries,
-        is_undecided=bool(status),
-    )
+        print_error(case.dry_run.store_error)
+    case = replace(case, is_undecided=bool(status))
     _print(context, case, describe_steps(case))
     return status
 
@@ -203,7 +189,8 @@ class _UnavailableStore:
 
 def _print(context: CommandContext, case: ExplainedRequest, steps: Sequence[ExplainedStep]) -> None:
     dry_run, window = case.dry_run, retry_window(case)
-    reply = dry_run.reply if not case.is_undecided else None
+    is_decided = not (case.is_undecided or case.alternatives)
+    reply = dry_run.reply if is_decided else None
     context.print_table(
         ("step", "", "result"),
         [
@@ -212,6 +199,8 @@ def _print(context: CommandContext, case: ExplainedRequest, steps: Sequence[Expl
         ],
     )
     context.print("", f"Verdict: {_verdict(case, window)}.")
+    for each in case.alternatives:
+        context.print(f"  {each.assumption}: {_in_words(each.reason, each.detail)}")
     if reply is not None:
         context.print(f"Reply to Postfix: {printable(reply)}")
     context.print_json(
@@ -224,12 +213,14 @@ def _print(context: CommandContext, case: ExplainedRequest, steps: Sequence[Expl
             "now": dry_run.now,
             "steps": [step.as_json() for step in steps],
             "verdict": {
-                "action": None if case.is_undecided else case.reason and case.reason.action,
-                "reason": None if case.is_undecided else case.reason and case.reason.text,
+                "action": case.reason.action if case.reason and is_decided else None,
+                "reason": case.reason.text if case.reason and is_decided else None,
                 "detail": dry_run.detail.strip(" ()"),
                 "reply": None if reply is None else reply.decode(errors="backslashreplace"),
                 "passes_at": window and window.passes_at,
                 "passes_until": window and window.ends_at,
+                "depends_on": list(case.missing) if case.alternatives else [],
+                "alternatives": [each.as_json() for each in case.alternatives],
             },
         }
     )
@@ -241,13 +232,18 @@ def _verdict(case: ExplainedRequest, window: RetryWindow | None) -> str:
         return "it depends on what the server's store remembers"
     if case.reason is None:
         return "no answer"
-    reason = f"{case.reason.text}{dry_run.detail}"
-    if case.reason.action == PASS:
-        return f"it would pass at once: {reason}"
+    if case.alternatives:
+        return f"it depends on attributes that the input lacks ({', '.join(case.missing)})"
+    answer = _in_words(case.reason, dry_run.detail)
     if window is None:
-        return f"it would be deferred: {reason}"
+        return answer
     wait = format_duration(window.passes_at - dry_run.now)
     return (
-        f"it would be deferred: {reason}. A retry passes from {format_timestamp(window.passes_at)}"
+        f"{answer}. A retry passes from {format_timestamp(window.passes_at)}"
         f" (in {wait}) until {format_timestamp(window.ends_at)}"
     )
+
+
+def _in_words(reason: Reason, detail: str) -> str:
+    verb = "pass at once" if reason.action == PASS else "be deferred"
+    return f"it would {verb}: {reason.text}{detail}"

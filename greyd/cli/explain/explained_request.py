@@ -11,8 +11,11 @@ from greyd.rules.keys import request_keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greyd.cli.explain.dns_trace import DnsQuery, ResolvedName
+    from greyd.cli.explain.alternatives import Alternative
+    from greyd.cli.explain.client_names import ResolvedName
+    from greyd.cli.explain.dns_trace import DnsQuery
     from greyd.config.settings import Settings
+    from greyd.maillog.decisions import LoggedDecision
     from greyd.policy.dry_run import DryRun
     from greyd.rules.address import Address
     from greyd.rules.keys import Keys
@@ -35,6 +38,12 @@ class ExplainedRequest:
     """The client's current name in DNS, if the request has none."""
     queries: Sequence[DnsQuery] = ()
     """The DNS queries of the policy's evidence collector."""
+    missing: Sequence[str] = ()
+    """The attributes that may change the decision, but that the input does not have."""
+    alternatives: Sequence[Alternative] = ()
+    """The different decisions for each kind of the missing attributes; empty if all are equal."""
+    logged: LoggedDecision | None = None
+    """The server's decision then, if the request comes from its log."""
     is_undecided: bool = False
     """Whether the decision is unknown because the store, which it depends on, cannot be opened."""
 

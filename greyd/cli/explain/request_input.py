@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
@@ -13,17 +14,50 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from greyd.config.settings import Settings
+    from greyd.maillog.decisions import LoggedDecision
     from greyd.rules.request import Request
 
 MAX_INPUT_BYTES = 1024 * 1024
 """The maximum size of a request on standard input."""
 
 
-def request_attributes(given: Mapping[str, str | None], log_line: str | None) -> dict[str, bytes]:
-    """Return the attributes in the options and the log line; empty if neither is given.
+@dataclass(frozen=True, slots=True)
+class RequestInput:
+    """The attributes of the request to explain."""
+
+    attributes: Mapping[str, bytes]
+    """By name; without ``is_complete`` some may be missing that the server got or would get."""
+    is_complete: bool = False
+    """Whether the server got no other names of the client than these."""
+    decision: LoggedDecision | None = None
+    """The server's decision, if the request comes from its log."""
+    text: bytes = b""
+    """The request as Postfix sends it, if it comes from standard input; otherwise empty."""
+
+    def parse(self, attributes: Mapping[str, bytes], settings: Settings) -> Request:
+        """Return the request with ``attributes``, as the server would parse it.
+
+        Raises:
+            CommandError: the input is not a request.
+        """
+        text = self.text or _text(attributes)
+        parser = RequestParser(of_identity=settings.needs_evidence)
+        request = next(iter(parser.feed(text.lstrip(b"\r\n") + b"\n\n")), None)
+        if request is None or not _has_attribute(request):
+            raise CommandError(
+                "standard input: no request; a request has lines such as sender=alice@example.com"
+            )
+        return request
+
+
+def read_request(given: Mapping[str, str | None], log_line: str | None) -> RequestInput:
+    """Return the attributes in the options and the log line; without both, read standard input.
+
+    Options take precedence over the log line.
 
     Raises:
-        CommandError: the client's address, the sender or the recipient is missing.
+        CommandError: the client's address, the sender or the recipient is missing, or standard
+            input has no request.
         MailLogError: the log line contains neither a decision nor a rejection.
     """
     from_options = {
@@ -31,49 +65,40 @@ def request_attributes(given: Mapping[str, str | None], log_line: str | None) ->
         for name, text in given.items()
         if text is not None
     }
-    from_line = read_log_line(log_line) if log_line is not None else {}
-    attributes = {**from_line, **from_options}
-    if not attributes:
-        return {}
+    logged = read_log_line(log_line) if log_line is not None else None
+    if logged is None and not from_options:
+        return RequestInput({}, is_complete=True, text=_read_standard_input())
+    attributes = {**(logged.attributes if logged else {}), **from_options}
     needed = ("client_address", "sender", "recipient")
     if missing := [name for name in needed if name not in attributes]:
         options = ", ".join("--" + name.replace("_", "-") for name in missing)
         raise CommandError(f"{options}: missing (a bounce has --sender=)")
-    # Postfix 2.3 and later sends an empty etrn_domain; its absence would change the reply.
-    return {"request": b"smtpd_access_policy", "etrn_domain": b"", **attributes}
+    is_same_client = "client_address" not in from_options and "client_name" not in from_options
+    return RequestInput(
+        # Postfix 2.3 and later sends an empty etrn_domain; its absence would change the reply.
+        {"request": b"smtpd_access_policy", "etrn_domain": b"", **attributes},
+        is_complete=logged is not None and logged.is_complete and is_same_client,
+        decision=logged.decision if logged else None,
+    )
 
 
-def parse_request(attributes: Mapping[str, bytes], settings: Settings) -> Request:
-    """Return the request as the server would parse it.
-
-    If ``attributes`` is empty, read the request from standard input.
-
-    Raises:
-        CommandError: the input is not a request.
-    """
-    if attributes:
-        for name, value in attributes.items():
-            if b"\n" in value or b"\r" in value:
-                raise CommandError(f"{name}: a value of a request has no line breaks")
-        data = b"".join(b"%b=%b\n" % (name.encode(), each) for name, each in attributes.items())
-    elif sys.stdin.isatty():
+def _read_standard_input() -> bytes:
+    if sys.stdin.isatty():
         raise CommandError(
             "no request: give --client-address, --sender and --recipient, or --log-line, or the"
             " request on standard input"
         )
-    else:
-        data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
-        if len(data) > MAX_INPUT_BYTES:
-            raise CommandError(
-                f"standard input: a request is not larger than {MAX_INPUT_BYTES} bytes"
-            )
-    parser = RequestParser(of_identity=settings.needs_evidence)
-    request = next(iter(parser.feed(data.lstrip(b"\r\n") + b"\n\n")), None)
-    if request is None or not _has_attribute(request):
-        raise CommandError(
-            "standard input: no request; a request has lines such as sender=alice@example.com"
-        )
-    return request
+    text = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+    if len(text) > MAX_INPUT_BYTES:
+        raise CommandError(f"standard input: a request is not larger than {MAX_INPUT_BYTES} bytes")
+    return text or b"\n"
+
+
+def _text(attributes: Mapping[str, bytes]) -> bytes:
+    for name, value in attributes.items():
+        if b"\n" in value or b"\r" in value:
+            raise CommandError(f"{name}: a value of a request has no line breaks")
+    return b"".join(b"%b=%b\n" % (name.encode(), each) for name, each in attributes.items())
 
 
 def _has_attribute(request: Request) -> bool:

@@ -1,0 +1,142 @@
+"""Completes a request's names of the client: by DNS as Postfix does, and from the log line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from greyd.dns.lookup import DnsError, RecordType
+from greyd.rules.address import parse_address
+from greyd.rules.hostnames import normal_name, organisation_of
+from greyd.rules.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from greyd.cli.explain.request_input import RequestInput
+    from greyd.config.settings import Settings
+    from greyd.dns.lookup import Lookup
+    from greyd.maillog.decisions import LoggedDecision
+    from greyd.rules.address import Address
+
+_MAX_NAMES = 5
+_NAME_TIMEOUT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedName:
+    """The names that DNS has for an address."""
+
+    confirmed: bytes
+    """The name that resolves back to the address; empty if none does."""
+    names: tuple[bytes, ...]
+    """All names of the address."""
+
+
+@dataclass(slots=True)
+class ClientNames:
+    """A request's attributes, completed as far as possible."""
+
+    attributes: dict[str, bytes]
+    resolved: ResolvedName | None = None
+    """The client's current name in DNS, if the input had none and DNS answered."""
+    missing: list[str] = field(default_factory=list)
+    """The attributes that may change the decision, and that nothing tells."""
+    logged_signals: tuple[str, ...] = ()
+    """Signals of missing attributes, which the server found then and logged."""
+
+
+async def complete_names(given: RequestInput, settings: Settings, lookup: Lookup) -> ClientNames:
+    """Add the names that Postfix would send: looked up in DNS, or implied by the log line."""
+    names = ClientNames(dict(given.attributes))
+    if given.text:
+        return names
+    attributes = names.attributes
+    name = attributes.get("client_name", b"unknown")
+    if normal_name(name) == b"unknown":
+        names.resolved = await _resolve(attributes, lookup)
+    if "client_name" not in attributes:
+        attributes["client_name"] = _confirmed(names.resolved)
+        if names.resolved is None:
+            names.missing.append("client_name")
+    if not settings.needs_evidence or given.is_complete:
+        return names
+    logged = _logged_signals(given.decision)
+    if "reverse_client_name" not in attributes:
+        _add_reverse_name(names, logged)
+    if "helo_name" not in attributes:
+        _add_helo(names, given.decision, logged)
+    return names
+
+
+def _confirmed(resolved: ResolvedName | None) -> bytes:
+    return (resolved and resolved.confirmed) or b"unknown"
+
+
+def _logged_signals(decision: LoggedDecision | None) -> tuple[str, ...] | None:
+    """Return the signals that the server found then; None if the line does not tell them."""
+    if decision is None:
+        return None
+    signals = tuple(decision.signals.decode(errors="replace").split("+"))
+    if decision.signals:
+        return signals
+    return () if decision.reason == Reason.NOT_SUSPICIOUS.text else None
+
+
+def _add_reverse_name(names: ClientNames, logged: tuple[str, ...] | None) -> None:
+    attributes, resolved = names.attributes, names.resolved
+    name = attributes["client_name"]
+    if normal_name(name) != b"unknown":
+        # Postfix confirms the reverse name, so both are equal.
+        attributes["reverse_client_name"] = name
+    elif logged is not None and "no_ptr" in logged:
+        attributes["reverse_client_name"] = b"unknown"
+    elif resolved is not None and (resolved.names or not logged or "ptr_mismatch" not in logged):
+        attributes["reverse_client_name"] = resolved.names[0] if resolved.names else b"unknown"
+    elif logged is not None:
+        names.logged_signals += tuple(each for each in logged if each == "ptr_mismatch")
+    elif "client_name" not in names.missing:
+        names.missing.append("reverse_client_name")
+
+
+def _add_helo(
+    names: ClientNames, decision: LoggedDecision | None, logged: tuple[str, ...] | None
+) -> None:
+    attributes = names.attributes
+    client_name = normal_name(attributes["client_name"])
+    if logged is None:
+        names.missing.append("helo_name")
+        return
+    names.logged_signals += tuple(each for each in logged if "helo" in each)
+    organisation = organisation_of(client_name)
+    identity = decision.identity if decision is not None else b""
+    if organisation and organisation == organisation_of(normal_name(identity)):
+        # The identity by name needs a HELO name of the same organisation.
+        attributes["helo_name"] = client_name
+
+
+async def _resolve(attributes: Mapping[str, bytes], lookup: Lookup) -> ResolvedName | None:
+    """Return the address's names in DNS; None if DNS does not answer."""
+    address = parse_address(attributes.get("client_address", b""))
+    if address is None:
+        return None
+    try:
+        async with asyncio.timeout(_NAME_TIMEOUT_SECONDS):
+            return await _confirm(address, lookup)
+    except (DnsError, TimeoutError):
+        return None
+
+
+async def _confirm(address: Address, lookup: Lookup) -> ResolvedName:
+    from greyd.dns.reverse_names import pointer_name
+
+    names = (await lookup.query(pointer_name(address), RecordType.PTR)).values[:_MAX_NAMES]
+    kind = RecordType.A if address.bits == 32 else RecordType.AAAA
+    for name in names:
+        # Postfix treats a failure of this lookup as a name that does not resolve.
+        with contextlib.suppress(DnsError):
+            if address.packed in (await lookup.query(name, kind)).values:
+                return ResolvedName(name, names)
+    return ResolvedName(b"", names)

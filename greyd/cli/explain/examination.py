@@ -1,0 +1,157 @@
+"""Applies the server's policy to a request, and collects the facts that explain the decision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from greyd.cli.explain.alternatives import DNS_ANSWERS, find_alternatives
+from greyd.cli.explain.client_names import complete_names
+from greyd.cli.explain.dns_trace import SilentLookup
+from greyd.cli.explain.explained_request import ExplainedRequest
+from greyd.policy.dry_run import dry_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from greyd.cli.explain.alternatives import Alternative
+    from greyd.cli.explain.client_names import ClientNames
+    from greyd.cli.explain.dns_trace import RecordingLookup
+    from greyd.cli.explain.request_input import RequestInput
+    from greyd.config.settings import Settings
+    from greyd.policy.dry_run import DryRun, Readable
+    from greyd.policy.policy import EvidenceCollector, SenderCheck
+    from greyd.rules.address import Address
+    from greyd.rules.evidence import Evidence
+    from greyd.rules.request import Request
+    from greyd.whitelist.files import WhitelistContents
+    from greyd.whitelist.matcher import Whitelists
+
+
+class Examiner:
+    """Examines one request with a server's settings, whitelists, store and DNS."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        files: WhitelistContents,
+        store: Readable,
+        lookup: RecordingLookup,
+        collector: EvidenceCollector | None,
+        sender_check: SenderCheck | None = None,
+    ) -> None:
+        """Create an examiner.
+
+        Args:
+            settings: the server's settings, with a host name.
+            files: the server's whitelist files.
+            store: the server's store.
+            lookup: queries the DNS, and records the queries.
+            collector: collects evidence with ``lookup``; None if the settings need none.
+            sender_check: checks the senders of expected mail with ``lookup``.
+        """
+        self._settings = settings
+        self._files = files
+        self._whitelists: Whitelists = files.whitelists()
+        self._store = store
+        self._lookup = lookup
+        self._collector = collector
+        self._sender_check = sender_check
+
+    async def examine(self, given: RequestInput) -> ExplainedRequest:
+        """Return a request, the server's decision on it, and all facts that explain it.
+
+        Raises:
+            CommandError: the input is not a request.
+        """
+        settings = self._settings
+        names = await complete_names(given, settings, self._lookup)
+        request = given.parse(names.attributes, settings)
+        self._lookup.queries.clear()
+        collector = self._collector
+        if collector is not None and names.logged_signals:
+            collector = _WithLoggedSignals(collector, names.logged_signals, settings)
+        result = await self._decide(request, collector)
+        queries = tuple(self._lookup.queries)
+        alternatives: tuple[Alternative, ...] = ()
+        if result.evidence_collected and isinstance(self._lookup, SilentLookup):
+            names.missing.append(DNS_ANSWERS)
+        if names.missing and result.evidence_collected:
+            alternatives = await self._alternatives(given, names, request, result)
+        return ExplainedRequest(
+            request=request,
+            settings=settings,
+            files=self._files,
+            whitelists=self._whitelists,
+            dry_run=result,
+            resolved_name=names.resolved,
+            queries=queries,
+            missing=tuple(names.missing),
+            alternatives=alternatives,
+            logged=given.decision,
+        )
+
+    async def _decide(self, request: Request, collector: EvidenceCollector | None) -> DryRun:
+        return await dry_run(
+            request, self._settings, self._whitelists, self._store, collector, self._sender_check
+        )
+
+    async def _alternatives(
+        self, given: RequestInput, names: ClientNames, request: Request, result: DryRun
+    ) -> tuple[Alternative, ...]:
+        """Return the decisions for all kinds of the missing attributes; empty if all are equal."""
+        variants = [("names without a signal", result.evidence)]
+        if DNS_ANSWERS in names.missing:
+            answered = replace(result.evidence, unsure=False)
+            variants = [
+                ("names and answers from DNS without a signal", answered),
+                ("no answer from DNS", result.evidence),
+            ]
+        if "helo_name" in names.missing and names.attributes["client_name"] != b"unknown":
+            likely = {**names.attributes, "helo_name": names.attributes["client_name"]}
+            with_helo = await self._decide(given.parse(likely, self._settings), self._collector)
+            variants.append(("the client's name as its HELO name", with_helo.evidence))
+        return await find_alternatives(
+            names.missing,
+            self._settings,
+            variants,
+            lambda evidence: self._decide(request, _KnownEvidence(evidence)),
+        )
+
+
+class _KnownEvidence:
+    """Returns evidence that was collected before."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+
+    def collect(
+        self, _request: Request, _address: Address, found: Callable[[Evidence], None]
+    ) -> None:
+        found(self._evidence)
+
+    def close(self) -> None:
+        """Do nothing: nothing is pending."""
+
+
+class _WithLoggedSignals:
+    """Adds signals from the log line to the evidence: those of attributes that it does not have."""
+
+    def __init__(
+        self, collector: EvidenceCollector, signals: tuple[str, ...], settings: Settings
+    ) -> None:
+        counts = settings.greylist == "suspicious" or bool(settings.delays)
+        self._collector = collector
+        self._signals = [each for each in signals if counts and each in settings.signals]
+
+    def collect(
+        self, request: Request, address: Address, found: Callable[[Evidence], None]
+    ) -> None:
+        def add(evidence: Evidence) -> None:
+            more = [each for each in self._signals if each not in evidence.signals]
+            found(replace(evidence, signals=(*evidence.signals, *more)))
+
+        self._collector.collect(request, address, add)
+
+    def close(self) -> None:
+        self._collector.close()

@@ -1,0 +1,77 @@
+"""Parses rejections of a recipient in the lines of Postfix's smtpd and postscreen, and of Exim.
+
+Postfix replaces ``<``, ``>`` and white space in the HELO name by ``?``, but writes sender and
+recipient as the client sent them. Therefore only the last ``> proto=`` certainly ends the
+recipient, and of several possible ends of the sender the last one counts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_REJECTION_BYTES = 8 * 1024
+"""Longer lines are no rejections: Postfix splits its lines at 2,000 bytes."""
+
+_POSTFIX = re.compile(
+    rb"(?:reject|reject_warning|warn|hold|filter|redirect|discard): RCPT from"
+    rb" (?:(?P<client_name>[^\s\[]+))?\[(?P<client_address>[0-9A-Fa-f.:]+)\](?::[0-9]{1,5})?"
+    rb".*; from=<(?P<sender>.*)>,? to=<(?P<recipient>.*(?=>,? proto=)|.*?)>"
+    rb"(?:,? proto=(?P<protocol_name>[^\s,]*))?(?:,? helo=<(?P<helo_name>[^<>\s]*)>)?"
+    rb"(?: sasl_method=\S+)?(?: sasl_username=(?P<sasl_username>\S+))?(?: sasl_sender=\S+)?\s*\Z"
+)
+
+_EXIM = re.compile(
+    rb"(?:\A| )H=(?P<client_name>[^\s(\[]+)?(?: ?\((?P<helo_name>[^()\s]*)\))?"
+    rb" ?\[(?P<client_address>[0-9A-Fa-f.:]+)\](?::[0-9]{1,5})?(?P<more>(?: .*)?)"
+    rb" F=<(?P<sender>.*)> (?:temporarily )?rejected (?:after )?RCPT"
+    rb" (?:<(?P<recipient>[^>]*)>|(?P<bare_recipient>[^\s:]+))(?::|\s|\Z)"
+)
+_EXIM_LOGIN = re.compile(rb" A=[^:\s]+:(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A rejected recipient."""
+
+    place: int
+    """Where in the line it begins."""
+    attributes: Mapping[str, bytes]
+    """The attributes of the policy request that the line contains, by their names."""
+    is_complete: bool
+    """Whether the request had no other names of the client: greyd's ACL for Exim sends no more."""
+
+
+def parse_rejection(line: bytes) -> Rejection | None:
+    """Return the rejection in a line; None if there is none."""
+    if len(line) > MAX_REJECTION_BYTES:
+        return None
+    if found := _POSTFIX.search(line):
+        given = {name: value for name, value in found.groupdict().items() if value is not None}
+        return Rejection(found.start(), given, is_complete=False)
+    if found := _EXIM.search(line):
+        return Rejection(found.start(), _exim_attributes(found), is_complete=True)
+    return None
+
+
+def _exim_attributes(found: re.Match[bytes]) -> dict[str, bytes]:
+    """Return the attributes in ``H=name (helo) [address] … F=<sender> rejected RCPT <recipient>``.
+
+    ``name`` is missing if it is not confirmed, and ``(helo)`` if the HELO name equals the name or
+    is the address as a literal. greyd's ACL for Exim sends ``unknown`` for a missing name.
+    """
+    address, name, helo_name = found["client_address"], found["client_name"], found["helo_name"]
+    attributes = {
+        "client_name": name or b"unknown",
+        "client_address": address,
+        "sender": found["sender"],
+        "recipient": found["recipient"] or found["bare_recipient"] or b"",
+        "helo_name": (name or b"[%b]" % address) if helo_name is None else helo_name,
+    }
+    if login := _EXIM_LOGIN.search(found["more"]):
+        attributes["sasl_username"] = login[1]
+    return attributes
