@@ -169,20 +169,20 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "dnsbl", "dnsbl", parse_zone,
-        "Always greylist clients that this DNS blocklist lists, for SECONDS if given.",
+        "Greylist unknown clients that this DNS blocklist lists, for SECONDS if given.",
         Arity.MANY, "ZONE[=SECONDS]",
     ),
     Option(
         "rhsbl", "rhsbl", parse_zone,
-        "Always greylist clients whose name, HELO name or sender domain this DNS blocklist"
+        "Greylist unknown clients whose name, HELO name or sender domain this DNS blocklist"
         " lists, for SECONDS if given.",
         Arity.MANY, "ZONE[=SECONDS]",
     ),
     Option(
         "dnswl", "dnswl", parse_dnswl,
         "Pass clients that this DNS whitelist lists with at least this trust level: none,"
-        " low, medium or high.",
-        Arity.MANY, "ZONE[=LEVEL]",
+        " low, medium or high. With support, a listing only outweighs a weak signal.",
+        Arity.MANY, "ZONE[=LEVEL[,support]]",
     ),
     Option(
         "list-override", "list_override", parse_path,

@@ -293,8 +293,17 @@ def parse_codes(text: str) -> tuple[int, int]:
 
 
 def parse_dnswl(text: str) -> Zone:
-    """Parse ``ZONE[=LEVEL]``: a DNS whitelist and its minimum trust level, by default medium."""
-    name, _, level = text.partition("=")
-    if level and level not in TRUST:
-        raise ValueError(f"ZONE=LEVEL, with one of {', '.join(TRUST)}")
-    return Zone(zone_name(name), trust=TRUST.index(level or "medium"))
+    """Parse ``ZONE[=LEVEL][,support]``: a DNS whitelist and its minimum trust level.
+
+    The level is medium by default. With ``support``, a listing outweighs a weak signal, but is no
+    pass. ``;effect=support`` means the same.
+    """
+    first, *others = text.split(";")
+    name, _, level = first.partition("=")
+    level, comma, effect = level.partition(",")
+    if comma:
+        others.insert(0, f"effect={effect}")
+    if (level and level not in TRUST) or not set(others) <= {"effect=support", "effect=pass"}:
+        raise ValueError(f"ZONE=LEVEL or ZONE=LEVEL,support, with one of {', '.join(TRUST)}")
+    supports = "effect=support" in others
+    return Zone(zone_name(name), trust=TRUST.index(level or "medium"), supports=supports)

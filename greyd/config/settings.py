@@ -104,31 +104,39 @@ class Settings:
     warnings: tuple[str, ...] = ()
     """Warnings to log at the server's start."""
 
-    @property
-    def delay_varies(self) -> bool:
-        """Whether the delay depends on the request."""
-        return bool(self.delays or self.dnsbl or self.rhsbl)
+    delay_varies: bool = field(init=False, repr=False, compare=False)
+    """Whether the delay depends on the request."""
+    longest_delay_seconds: int = field(init=False, repr=False, compare=False)
+    """The longest delay that any request can get."""
+    needs_evidence: bool = field(init=False, repr=False, compare=False)
+    """Whether decisions need information about a client that is not in the request."""
 
-    @property
-    def longest_delay_seconds(self) -> int:
-        """The longest delay that any request can get."""
-        lists = (zone.delay_seconds or 0 for zone in (*self.dnsbl, *self.rhsbl))
-        return max([self.delay_seconds, *self.delays, *lists])
+    keeps_passes: bool = field(init=False, repr=False, compare=False)
+    """Whether a triplet that has passed once passes again, even if its delay were longer now.
+
+    Without evidence it waits again if ``--delay`` has become longer (postgrey's behaviour).
+    """
+
+    def __post_init__(self) -> None:
+        """Compute the fields that depend on others: each request reads them."""
+        lists = (*self.dnsbl, *self.rhsbl)
+        delays = (self.delay_seconds, *self.delays, *(zone.delay_seconds or 0 for zone in lists))
+        is_suspicious = bool(self.delays) or self.greylist == "suspicious"
+        needs_evidence = bool(
+            self.identity or lists or self.dnswl or is_suspicious or self.learn_outbound
+        )
+        object.__setattr__(self, "delay_varies", bool(self.delays or lists))
+        object.__setattr__(self, "longest_delay_seconds", max(delays))
+        object.__setattr__(self, "needs_evidence", needs_evidence)
+        object.__setattr__(self, "keeps_passes", needs_evidence)
 
     @property
     def passes_without_store(self) -> bool:
         """Whether mail passes while the store is unavailable; in mode ``learn`` it always does."""
         return self.on_store_failure == "pass" or self.mode == "learn"
 
-    @property
-    def needs_evidence(self) -> bool:
-        """Whether decisions need information about a client that is not in the request."""
-        lists = self.dnsbl or self.rhsbl or self.dnswl
-        suspicious = self.delays or self.greylist == "suspicious"
-        return bool(self.identity or lists or suspicious or self.learn_outbound)
 
-
-_DEFAULTS = {each.name: each.default for each in fields(Settings)}
+_DEFAULTS = {each.name: each.default for each in fields(Settings) if each.init}
 
 
 # Settings ---------------------------------------------------------------------------------------
@@ -140,7 +148,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "greylist": "suspicious",
         "dnsbl": (Zone("zen.spamhaus.org", 3600),),
         "rhsbl": (Zone("dbl.spamhaus.org", 3600),),
-        "dnswl": (Zone("list.dnswl.org", trust=TRUST.index("medium")),),
+        "dnswl": (Zone("list.dnswl.org", trust=TRUST.index("none"), supports=True),),
         "learn_outbound": True,
     }
 }

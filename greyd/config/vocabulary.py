@@ -37,11 +37,19 @@ MODES = ("on", "learn", "off")
 IDENTITY_WAYS = ("spf", "name")
 """The ways to identify the organisation that a client sends for."""
 
-SIGNALS = (
-    "no_ptr", "ptr_mismatch", "helo_not_fqdn", "helo_no_address", "sender_no_mx", "generic_name",
-    "dnsbl", "rhsbl", "spf_fail",
+STRONG_SIGNALS = (
+    "no_ptr", "ptr_mismatch", "sender_no_mx", "dnsbl", "rhsbl", "spf_fail", "helo_own_domain",
+    "sender_own_domain", "helo_wrong_literal",
 )  # fmt: skip
-"""The signs of spamware that make a client suspicious."""
+"""The signs of spamware that make a client suspicious without any other."""
+
+WEAK_SIGNALS = (
+    "helo_not_fqdn", "helo_no_address", "generic_name", "helo_other_address", "spf_softfail",
+    "plain_helo",
+)  # fmt: skip
+"""The signs of spamware that other evidence can outweigh, if a client shows only one of them."""
+
+SIGNALS = STRONG_SIGNALS + WEAK_SIGNALS
 
 
 class Zone(NamedTuple):
@@ -56,6 +64,8 @@ class Zone(NamedTuple):
     """A client counts as listed if the weights of the lists it is on add up to at least 1."""
     trust: int = 0
     """For a DNS whitelist: the minimum trust level that a client needs, an index of ``TRUST``."""
+    supports: bool = False
+    """For a DNS whitelist: whether a listing only outweighs a weak signal, and is no pass."""
 
 
 TRUST = ("none", "low", "medium", "high")

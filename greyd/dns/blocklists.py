@@ -6,7 +6,7 @@ every query. 127.0.0.1 and 127.255.255.0/24 are error codes of the list (Spamhau
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greyd.dns.lookup import DnsError, RecordType
@@ -39,6 +39,8 @@ class DnsListing:
     zone: Zone
     code: int
     """The A record as a 32-bit number; the largest one of several."""
+    domain: bytes = b""
+    """The listed domain; empty for an address."""
 
 
 async def fetch_address_listing(lookup: Lookup, zone: Zone, address: Address) -> DnsListing | None:
@@ -58,7 +60,8 @@ async def fetch_domain_listing(lookup: Lookup, zone: Zone, domain: bytes) -> Dns
     Raises:
         DnsError: the query failed, or the list answered with an error code.
     """
-    return await _fetch_listing(lookup, zone, domain)
+    listing = await _fetch_listing(lookup, zone, domain)
+    return listing and replace(listing, domain=domain)
 
 
 def queryable_names(zone: Zone, domain: bytes) -> set[bytes]:

@@ -7,7 +7,7 @@ answer at the deadline, the evidence is ``unsure``.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,12 @@ from greyd.dns.blocklists import (
     queryable_names,
     trust_level,
 )
-from greyd.dns.identity import ProvenIdentity, identity_from_name, identity_from_spf
+from greyd.dns.identity import identity_from_name, identity_from_spf
 from greyd.dns.lookup import DnsError
 from greyd.dns.spam_signals import helo_no_address, sender_no_mx, signals_without_dns
 from greyd.dns.spf.check_host import check_host
 from greyd.rules.evidence import Evidence
-from greyd.rules.hostnames import domain_of, is_literal, normal_name
+from greyd.rules.hostnames import domain_of, is_literal, normal_name, organisation_of
 from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from greyd.dns.lookup import Lookup
     from greyd.dns.spf.check_host import SpfResult
     from greyd.rules.address import Address
+    from greyd.rules.evidence import ProvenIdentity
     from greyd.rules.request import Request
     from greyd.whitelist.matcher import ClientWhitelist
 
@@ -79,7 +80,11 @@ class DnsEvidenceCollector:
         self._lookup = lookup
         self._override = override
         self._on_error = on_error
-        needs_signals = settings.greylist == "suspicious" or bool(settings.delays)
+        needs_signals = (
+            settings.greylist == "suspicious"
+            or bool(settings.delays)
+            or settings.auto_whitelist_identities > 0
+        )
         self._signals = frozenset(settings.signals if needs_signals else ())
         self._needs_spf = "spf" in settings.identity or "spf_fail" in self._signals
         self._tasks: set[asyncio.Task[Evidence]] = set()
@@ -171,17 +176,17 @@ class DnsEvidenceCollector:
         weights = {each.zone: each.zone.weight for each in blocklistings}
         listed = sum(weights.values()) >= LISTED_WEIGHT
         spf = findings.spf
-        trusted = any(_is_trusted(each) for each in findings.dnswl)
-        identity = self._identity(request, address, spf)
+        trusted = [each for each in findings.dnswl if _is_trusted(each)]
+        passes = any(not each.zone.supports for each in trusted) and not listed
+        identities = tuple(self._identities(request, address, spf, findings.rhsbl))
         return Evidence(
-            identity=identity.domain if identity else b"",
-            way=identity.way if identity else "",
-            speaks_for_sender=identity is not None and identity.speaks_for_sender,
+            identities=identities,
             signals=tuple(self._shown_signals(request, address, findings, listed=listed)),
+            is_vouched=bool(trusted) or (spf is not None and spf.proves),
             listed=listed,
             unsure=not findings.is_complete or (spf is not None and spf.result == "temperror"),
             delay_seconds=_longest_delay(blocklistings) if listed else None,
-            exemption=Reason.DNS_WHITELIST if trusted and not listed else None,
+            exemption=Reason.DNS_WHITELIST if passes else None,
         )
 
     def _shown_signals(
@@ -200,19 +205,25 @@ class DnsEvidenceCollector:
         if spf_failed and "spf_fail" in self._signals:
             yield "spf_fail"
 
-    def _identity(
-        self, request: Request, address: Address, spf: SpfResult | None
-    ) -> ProvenIdentity | None:
-        """Return the identity from the first proof of ``--identity`` that succeeds, or None."""
+    def _identities(
+        self,
+        request: Request,
+        address: Address,
+        spf: SpfResult | None,
+        rhsbl: Iterable[DnsListing],
+    ) -> Iterator[ProvenIdentity]:
+        """Yield the different organisations that the ways of ``--identity`` prove."""
+        listed = {organisation_of(each.domain) for each in rhsbl}
+        found: set[bytes] = set()
         for way in self._settings.identity:
             identity = (
                 identity_from_spf(request, spf)
                 if way == "spf"
                 else identity_from_name(request, address)
             )
-            if identity is not None:
-                return identity
-        return None
+            if identity is not None and identity.organisation not in found:
+                found.add(identity.organisation)
+                yield replace(identity, is_listed=identity.organisation in listed)
 
 
 async def _check_spf(

@@ -11,9 +11,9 @@ never exempts a request by itself. There are two proofs:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greyd.rules.evidence import ProvenIdentity
 from greyd.rules.generic_hostnames import is_generic
 from greyd.rules.hostnames import domain_of, normal_name, organisation_of
 
@@ -23,22 +23,13 @@ if TYPE_CHECKING:
     from greyd.rules.request import Request
 
 
-@dataclass(frozen=True, slots=True)
-class ProvenIdentity:
-    """The domain that a client is proven to send for."""
-
-    domain: bytes
-    way: str
-    """The proof: ``spf`` or ``name``."""
-    speaks_for_sender: bool
-    """Whether the envelope sender has this domain (``spf``) or organisation (``name``)."""
-
-
 def identity_from_spf(request: Request, spf: SpfResult | None) -> ProvenIdentity | None:
     """Return the identity that an SPF result proves; None if it proves no identity."""
     if spf is None or not spf.proves:
         return None
-    return ProvenIdentity(spf.domain, "spf", spf.domain == domain_of(request.sender or b""))
+    organisation = organisation_of(spf.domain) or spf.domain
+    sender_organisation = organisation_of(domain_of(request.sender or b""))
+    return ProvenIdentity(organisation, "spf", sender_organisation == organisation)
 
 
 def identity_from_name(request: Request, address: Address) -> ProvenIdentity | None:

@@ -13,8 +13,14 @@ from greyd.policy.reply import DUNNO, STORE_AWAY, Replies
 from greyd.rules.address import parse_address
 from greyd.rules.control import ExpectedMail
 from greyd.rules.evidence import NO_EVIDENCE
-from greyd.rules.greylist import decide, decide_with_unset_clock, note_correspondence
-from greyd.rules.keys import correspondence_key, keys_to_read, request_keys
+from greyd.rules.greylist import (
+    decide,
+    decide_from_memory,
+    decide_from_memory_with_unset_clock,
+    decide_with_unset_clock,
+    note_correspondence,
+)
+from greyd.rules.keys import correspondence_key, keys_to_read, keys_to_remember, request_keys
 from greyd.rules.reasons import Reason
 from greyd.rules.records import RememberedRecords
 from greyd.runtime.clock import EARLIEST_TIME, SteadyClock
@@ -77,14 +83,15 @@ class _Case:
     """A request, and the intermediate results of the decision on it."""
 
     __slots__ = (
-        "asked_at", "evidence", "is_sender_denied", "request", "started_at", "store_error",
-        "store_seconds", "transaction", "whitelist_entry",
+        "asked_at", "evidence", "is_sender_denied", "recall_seconds", "request", "started_at",
+        "store_error", "store_seconds", "transaction", "whitelist_entry",
     )  # fmt: skip
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.started_at = time.perf_counter()
         self.asked_at = 0.0
+        self.recall_seconds = 0.0
         self.whitelist_entry: WhitelistEntry | None = None
         self.evidence: Evidence | None = None
         self.is_sender_denied = False
@@ -172,16 +179,14 @@ class Policy:
             )
             return self._pass(case, Reason.CLIENT_ADDRESS)
 
-        if self.collector is not None:
-            case.evidence = await self._collect(self.collector, request, address)
-            if reason := self._exemption_by_evidence(case.evidence):
-                return self._pass(case, reason)
-
         try:
-            case.transaction = await self._run_rules(case, address)
+            if self.collector is None:
+                case.transaction = await self._run_rules(case, address)
+            else:
+                case.transaction = await self._run_with_evidence(case, address, self.collector)
         except StoreError as error:
             case.store_error = error
-        case.store_seconds = time.perf_counter() - case.asked_at
+        case.store_seconds = case.recall_seconds + time.perf_counter() - case.asked_at
         if case.transaction is None or (decision := case.transaction.decision) is None:
             return self._reply_without_store(case)
         if decision.whitelisted or decision.identity_whitelisted:
@@ -234,13 +239,21 @@ class Policy:
         case.is_sender_denied = await denied
         return not case.is_sender_denied
 
-    def _exemption_by_evidence(self, evidence: Evidence) -> Reason | None:
-        if evidence.exemption is not None:
-            return evidence.exemption
-        is_exempt = self._settings.greylist == "suspicious" and evidence.is_clean
-        return Reason.NOT_SUSPICIOUS if is_exempt else None
-
     # Evidence and store -------------------------------------------------------------------------
+
+    async def _run_with_evidence(
+        self, case: _Case, address: Address, collector: EvidenceCollector
+    ) -> Transaction:
+        """Run the rules; collect evidence first, unless memory is enough for the request to pass.
+
+        So known mail costs no DNS query, and waits for no DNS server.
+        """
+        recalled = await self._recall(case, address)
+        if recalled.decision is not None:
+            return recalled
+        case.recall_seconds = time.perf_counter() - case.asked_at
+        case.evidence = await self._collect(collector, case.request, address)
+        return await self._run_rules(case, address)
 
     def _collect(
         self, collector: EvidenceCollector, request: Request, address: Address
@@ -248,6 +261,22 @@ class Policy:
         evidence: Completion[Evidence] = Completion()
         collector.collect(request, address, evidence.complete)
         return evidence
+
+    def _recall(self, case: _Case, address: Address) -> Completion[Transaction]:
+        """Decide from the records of the client's network; the decision may be None."""
+        request, settings = case.request, self._settings
+        keys = request_keys(address, request.sender or b"", request.recipient or b"", settings)
+        wanted = keys_to_remember(keys, settings)
+        now = self.now(request)
+        is_clock_set = now >= EARLIEST_TIME
+        decide_now = decide_from_memory if is_clock_set else decide_from_memory_with_unset_clock
+
+        def rule(remembered: Remembered) -> tuple[Transaction, Sequence[Change]]:
+            records = RememberedRecords.under(wanted, remembered)
+            decision, changes = decide_now(keys, records, now, settings)
+            return Transaction(wanted, remembered, decision, changes), changes
+
+        return self._transact(case, wanted, rule)
 
     def _run_rules(self, case: _Case, address: Address) -> Completion[Transaction]:
         """Run the rules of greylisting in a transaction on the request's records."""
@@ -261,7 +290,7 @@ class Policy:
         decide_now = decide if now >= EARLIEST_TIME else decide_with_unset_clock
 
         def rule(remembered: Remembered) -> tuple[Transaction, Sequence[Change]]:
-            records = RememberedRecords(*remembered)
+            records = RememberedRecords.under(wanted, remembered)
             decision, changes = decide_now(keys, records, now, settings, evidence)
             return Transaction(wanted, remembered, decision, changes), changes
 

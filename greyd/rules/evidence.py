@@ -5,36 +5,92 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greyd.config.vocabulary import STRONG_SIGNALS
+
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.rules.reasons import Reason
+
+_STRONG_SIGNALS = frozenset(STRONG_SIGNALS)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenIdentity:
+    """An organisation that a client is proven to send for."""
+
+    organisation: bytes
+    """The registered domain: of the domain that SPF proves, or of the client's confirmed name."""
+    way: str
+    """The proof: ``spf`` or ``name``."""
+    speaks_for_sender: bool
+    """Whether the domain of the envelope sender belongs to the organisation."""
+    is_listed: bool = False
+    """Whether a DNS blocklist of domains lists a domain of the organisation."""
+
+    @property
+    def can_earn(self) -> bool:
+        """Whether retries count towards the identity's auto-whitelisting.
+
+        All customers of a hosting provider have confirmed names of the provider, so a name counts
+        only for senders of the same organisation.
+        """
+        return self.way != "name" or self.speaks_for_sender
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Evidence about a client from DNS and from the attributes of the request."""
 
-    identity: bytes = b""
-    """The domain that the client is proven to send for; empty without proof."""
-    way: str = ""
-    """The proof of the identity: ``spf`` or ``name``; empty without proof."""
-    speaks_for_sender: bool = False
-    """Whether the envelope sender belongs to the identity."""
+    identities: tuple[ProvenIdentity, ...] = ()
+    """The different organisations that the client is proven to send for, at most one for each way
+    of ``--identity``, in its order.
+    """
     signals: tuple[str, ...] = ()
-    """The client's signs of spam software (``--signals``, ``dnsbl``, ``rhsbl``)."""
+    """The client's signs of spam software (``--signals``), strong and weak ones."""
+    is_vouched: bool = False
+    """Whether an SPF pass that proves an identity, or a DNS whitelist, outweighs a weak signal."""
     listed: bool = False
     """Whether enough DNS blocklists list the client or its domains."""
     unsure: bool = False
-    """Whether a query failed or was not answered by the deadline."""
+    """Whether the client's own answers came too late, while the resolver works."""
+    resolver_off: bool = False
+    """Whether the resolver is out of order, so that nothing is known from DNS."""
+    sources_off: tuple[str, ...] = ()
+    """The zones of the DNS lists that are out of order, and therefore were not asked."""
     delay_seconds: int | None = None
     """The longest delay that the settings define for a blocklist that lists the client, or None."""
     exemption: Reason | None = None
     """The reason why the request passes without greylisting, or None."""
 
     @property
+    def identity(self) -> bytes:
+        """The organisation of the first identity; empty without one."""
+        return self.identities[0].organisation if self.identities else b""
+
+    @property
+    def way(self) -> str:
+        """The proof of the first identity; empty without one."""
+        return self.identities[0].way if self.identities else ""
+
+    @property
+    def has_strong_signal(self) -> bool:
+        """Whether the client shows a signal that makes it suspicious without any other."""
+        return not _STRONG_SIGNALS.isdisjoint(self.signals)
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether the client shows a strong signal, two weak ones, or one that nothing outweighs.
+
+        An SPF pass that proves an identity, or a DNS whitelist, outweighs a single weak signal.
+        """
+        if not self.signals:
+            return False
+        return self.has_strong_signal or len(self.signals) > 1 or not self.is_vouched
+
+    @property
     def is_clean(self) -> bool:
-        """Whether the evidence is complete, and has no signal and no listing."""
-        return not (self.signals or self.listed or self.unsure)
+        """Whether the evidence is complete, and speaks against no client."""
+        return not (self.listed or self.unsure or self.resolver_off or self.is_suspicious)
 
 
 NO_EVIDENCE = Evidence()
@@ -43,8 +99,8 @@ NO_EVIDENCE = Evidence()
 def delay_for(evidence: Evidence, settings: Settings) -> int:
     """Return the delay of an unknown triplet in seconds.
 
-    It is the blocklist's delay, or that of ``--delays`` for the evidence (clean, unsure,
-    suspicious or listed), or ``--delay``.
+    It is the blocklist's delay, or that of ``--delay`` for the evidence (clean, unsure, suspicious
+    or listed), or the only one of ``--delay``.
     """
     if evidence.delay_seconds is not None:
         return evidence.delay_seconds
@@ -53,6 +109,6 @@ def delay_for(evidence: Evidence, settings: Settings) -> int:
     clean, unsure, suspicious, listed = settings.delays
     if evidence.listed:
         return listed
-    if evidence.signals:
+    if evidence.is_suspicious:
         return suspicious
-    return unsure if evidence.unsure else clean
+    return unsure if evidence.unsure or evidence.resolver_off else clean

@@ -9,8 +9,8 @@ Cluster keeps the records of one request on one node::
     triplet = TAG "/" sender "/" recipient
     client  = TAG ":" address
 
-If the client's identity is known, a request also has two keys of the identity, whose tag is the
-identity's domain in braces, and a key of the correspondence, whose tag is the sender's domain::
+For each identity of the client, a request also has two keys of the identity, whose tag is the
+identity's domain in braces, and keys of correspondences, whose tag is the sender's domain::
 
     identity's triplet = TAG "/" sender "/" recipient
     identity           = TAG ":" domain
@@ -24,7 +24,7 @@ postgrey and of older and newer versions::
 
     triplet        = first-seen ["," last-seen ["," passed-at]]
     client         = count "," last-counted
-    identity       = count "," last-counted "," first-counted
+    identity       = count "," last-counted "," first-counted ["," network "," network-count]
     correspondence = last-written
 """
 
@@ -40,6 +40,8 @@ from greyd.rules.transaction import Change
 from greyd.runtime.clock import EARLIEST_TIME
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from greyd.config.settings import Settings
     from greyd.rules.keys import Keys
 
@@ -56,7 +58,6 @@ CLOCK_SKEW = 5
 
 
 _Record = TypeVar("_Record", Triplet, Client, Identity)
-_Counted = TypeVar("_Counted", Client, Identity)
 
 
 class Decision(NamedTuple):
@@ -83,56 +84,99 @@ def decide(
     settings: Settings,
     evidence: Evidence = NO_EVIDENCE,
 ) -> tuple[Decision, tuple[Change, ...]]:
-    """Decide on a request as postgrey does; an identity's records can only let more mail pass.
+    """Decide on a request as postgrey does; evidence lets more mail pass, or changes the delay.
+
+    Whatever passes is stored as a passed triplet, of the network and of each identity, so that it
+    passes again if later evidence is worse.
 
     Args:
         keys: the request's keys.
-        remembered: the records under these keys; those of the client and the identity only if
-            their auto-whitelists are on.
+        remembered: the records under these keys; that of the client only if its auto-whitelist is
+            on, or if the client has an identity.
         now: the time.
         settings: the delay, retry window, max-age and auto-whitelist thresholds.
-        evidence: the evidence about the client, which may change the delay.
+        evidence: the evidence about the client.
 
     Returns:
         The decision, and the changes to store if the records have not changed since.
     """
-    client = identity = None
+    client = None
     if settings.auto_whitelist_clients:
         client = _recall(Client, remembered.client, now, settings)
-    if keys.identity:
-        identity = _recall(Identity, remembered.identity, now, settings)
-    if (client or keys.identity) and not evidence.listed:
-        corresponds = bool(keys.correspondence and remembered.correspondence)
-        if at_once := _pass_at_once(keys, client, identity, corresponds, now, settings):
-            return at_once
+        if client is not None and client.successes >= settings.auto_whitelist_clients:
+            return _pass_known_client(keys, client, now, settings)
     delay = delay_for(evidence, settings)
     sights: tuple[_Sight, ...] = (_see(keys.triplet, remembered.triplet, now, delay, settings),)
-    if keys.identity:
-        sights += (_see(keys.identity_triplet, remembered.identity_triplet, now, delay, settings),)
-    changes = [sight.change for sight in sights]
-    if evidence.listed and identity is not None and identity.successes:
-        # An identity on a blocklist loses its successes, and so its auto-whitelisting.
-        identity = None
-        changes.append(_remember(keys.identity, Identity(0, now, now), settings))
-    best = max(sights, key=_by_merit) if keys.identity else sights[0]
+    if keys.identities:
+        others = remembered.others
+        sights += tuple(
+            _see(each.triplet, others.get(each.triplet), now, delay, settings)
+            for each in keys.identities
+        )
+    best = max(sights, key=_by_merit) if keys.identities else sights[0]
     waited = best.waited
-    if not best.passes:
+    if best.passes:
+        first_pass = True not in [sight.passed_before for sight in sights]
+        decision = Decision(True, _TRIPLET_FOUND, waited, first_pass=first_pass)
+        if settings.keeps_passes:
+            sights = tuple([_passed(sight, now, settings) for sight in sights])
+    elif (reason := _reason_to_pass(keys, remembered, now, settings, evidence)) is not None:
+        decision = Decision(passes=True, reason=reason)
+        sights = tuple([_passed(sight, now, settings) for sight in sights])
+    else:
         reason = _EARLY_RETRY if waited else _NEW
-        return Decision(False, reason, waited, delay - waited), tuple(changes)
-    first_pass = True not in [sight.passed_before for sight in sights]
-    decision = Decision(True, _TRIPLET_FOUND, waited, first_pass=first_pass)
-    # The client's success counts even if the identity has passed before, so that clients with an
-    # identity can be auto-whitelisted too.
-    client_counts = settings.auto_whitelist_clients and (first_pass or sights[0].passes_first)
-    if client_counts and (client := _counted(client, Client(1, now), now)):
-        changes.append(_remember(keys.client, client, settings))
-        whitelisted = client.successes == settings.auto_whitelist_clients
+        decision = Decision(False, reason, waited, delay - waited)
+    changes = [sight.change for sight in sights]
+    client_counts = sights[0].passes_first and not evidence.listed
+    if settings.auto_whitelist_clients and client_counts and (counted := _counted(client, now)):
+        changes.append(_remember(keys.client, counted, settings))
+        whitelisted = counted.successes == settings.auto_whitelist_clients
         decision = decision._replace(whitelisted=whitelisted)
-    identity_counts = keys.identity and sights[1].passes_first and not evidence.listed
-    if identity_counts and (identity := _counted(identity, Identity(1, now, now), now)):
-        changes.append(_remember(keys.identity, identity, settings))
-        decision = decision._replace(identity_whitelisted=identity.is_auto_whitelisted(settings))
+    if keys.identities:
+        counted_changes, whitelisted = _count_identities(
+            keys, remembered, sights, now, settings, evidence
+        )
+        changes += counted_changes
+        decision = decision._replace(identity_whitelisted=whitelisted)
     return decision, tuple(changes)
+
+
+def decide_from_memory(
+    keys: Keys, remembered: RememberedRecords, now: int, settings: Settings
+) -> tuple[Decision | None, tuple[Change, ...]]:
+    """Let a request pass that needs no evidence; return None for the decision of all others.
+
+    An auto-whitelisted client passes, and a triplet of the client's network that has passed before.
+
+    Args:
+        keys: the request's keys.
+        remembered: the records under ``keys_to_remember``.
+        now: the time.
+        settings: as for ``decide``.
+
+    Returns:
+        The decision or None, and the changes to store if the records have not changed since.
+    """
+    if settings.auto_whitelist_clients:
+        client = _recall(Client, remembered.client, now, settings)
+        if client is not None and client.successes >= settings.auto_whitelist_clients:
+            return _pass_known_client(keys, client, now, settings)
+    if remembered.triplet is None:
+        return None, ()
+    delay = settings.longest_delay_seconds
+    sight = _see(keys.triplet, remembered.triplet, now, delay, settings)
+    if not (sight.passed_before and sight.passes):
+        return None, ()
+    return Decision(True, _TRIPLET_FOUND, sight.waited), (sight.change,)
+
+
+def decide_from_memory_with_unset_clock(
+    keys: Keys, remembered: RememberedRecords, now: int, settings: Settings
+) -> tuple[Decision | None, tuple[Change, ...]]:
+    """Decide as ``decide_from_memory``, while the clock is not set."""
+    if _is_known(keys, remembered, settings):
+        return Decision(passes=True, reason=_TRIPLET_FOUND), ()
+    return decide_from_memory(keys, remembered, now, settings)
 
 
 def decide_with_unset_clock(
@@ -154,7 +198,8 @@ def decide_with_unset_clock(
 
 def _is_known(keys: Keys, remembered: RememberedRecords, settings: Settings) -> bool:
     """Whether records that a correct clock wrote show a passed triplet or whitelisted client."""
-    texts = (remembered.triplet, remembered.identity_triplet if keys.identity else None)
+    texts = [remembered.triplet]
+    texts += [remembered.others.get(each.triplet) for each in keys.identities]
     triplets = [Triplet.load(text) for text in texts if text is not None]
     if any(
         triplet.last_seen >= EARLIEST_TIME and has_passed(triplet, settings.delay_seconds, settings)
@@ -171,50 +216,96 @@ def _is_known(keys: Keys, remembered: RememberedRecords, settings: Settings) -> 
     )
 
 
-def _pass_at_once(
+def _pass_known_client(
+    keys: Keys, client: Client, now: int, settings: Settings
+) -> tuple[Decision, tuple[Change, ...]]:
+    """Let an auto-whitelisted client pass, and renew its record at most once in ``COUNT_EVERY``."""
+    decision = Decision(passes=True, reason=_CLIENT_AWL)
+    if 0 <= now - client.last_counted < COUNT_EVERY:
+        return decision, ()
+    return decision, (_remember(keys.client, client.with_success(now), settings),)
+
+
+def _reason_to_pass(
     keys: Keys,
-    client: Client | None,
-    identity: Identity | None,
-    corresponds: bool,
+    remembered: RememberedRecords,
     now: int,
     settings: Settings,
-) -> tuple[Decision, tuple[Change, ...]] | None:
-    """Return the decision on an auto-whitelisted client or identity, or on a correspondent.
-
-    None for all others.
-    """
-    if client is not None and client.successes >= settings.auto_whitelist_clients:
-        decision = Decision(passes=True, reason=_CLIENT_AWL)
-        return decision, _seen_again(keys.client, client, now, settings)
-    if identity is not None and identity.is_auto_whitelisted(settings):
-        decision = Decision(passes=True, reason=Reason.IDENTITY_AWL)
-        return decision, _seen_again(keys.identity, identity, now, settings)
-    if corresponds:
-        return Decision(passes=True, reason=Reason.CORRESPONDENT), ()
+    evidence: Evidence,
+) -> Reason | None:
+    """Return the reason why evidence lets a request pass that has to wait without it, or None."""
+    if evidence is NO_EVIDENCE or evidence.listed:
+        return None
+    if evidence.exemption is not None:
+        return evidence.exemption
+    if not evidence.has_strong_signal:
+        for each, proven in zip(keys.identities, evidence.identities, strict=True):
+            record = _recall(Identity, remembered.others.get(each.identity), now, settings)
+            if proven.can_earn and record and record.is_auto_whitelisted(settings):
+                return Reason.IDENTITY_AWL
+    if any(remembered.others.get(each) for each in keys.correspondences):
+        return Reason.CORRESPONDENT
+    if settings.greylist == "suspicious" and evidence.is_clean:
+        return Reason.NOT_SUSPICIOUS
     return None
 
 
-def _seen_again(
-    key: bytes, record: Client | Identity, now: int, settings: Settings
-) -> tuple[Change, ...]:
-    """Return the change that renews an auto-whitelisted record, at most once in ``COUNT_EVERY``."""
-    if 0 <= now - record.last_counted < COUNT_EVERY:
-        return ()
-    return (_remember(key, record.with_success(now), settings),)
+def _counted(client: Client | None, now: int) -> Client | None:
+    """Return a client's record with one more success.
 
-
-def _counted(record: _Counted | None, first: _Counted, now: int) -> _Counted | None:
-    """Return ``record`` with one more success, or ``first`` if it is None.
-
-    Return None if the last success was counted less than ``COUNT_EVERY`` ago.
+    Return None if its last success was counted less than ``COUNT_EVERY`` ago.
     """
-    if record is None:
-        return first
-    return record.with_success(now) if now - record.last_counted >= COUNT_EVERY else None
+    if client is None:
+        return Client(1, now)
+    return client.with_success(now) if now - client.last_counted >= COUNT_EVERY else None
+
+
+def _with_mail(record: Identity, network: int, now: int) -> Identity:
+    """Return an identity's record after a mail from this network has passed.
+
+    It counts as a success unless one was counted less than ``COUNT_EVERY`` ago.
+    """
+    if not record.successes or now - record.last_counted >= COUNT_EVERY:
+        return record.with_success(now, network)
+    if record.network_count == 1 and record.network != network:
+        return record._replace(network_count=2)
+    return record
+
+
+def _count_identities(
+    keys: Keys,
+    remembered: RememberedRecords,
+    sights: Sequence[_Sight],
+    now: int,
+    settings: Settings,
+    evidence: Evidence,
+) -> tuple[list[Change], bool]:
+    """Return the changes of the identities' records, and whether one becomes auto-whitelisted.
+
+    A success of a client with a strong signal or on a blocklist does not count. An identity with a
+    domain on a blocklist loses its successes.
+    """
+    changes = []
+    becomes_whitelisted = False
+    is_void = evidence.listed or evidence.has_strong_signal
+    for each, sight, proven in zip(keys.identities, sights[1:], evidence.identities, strict=True):
+        record = _recall(Identity, remembered.others.get(each.identity), now, settings)
+        record = record or Identity(0, now, now)
+        if proven.is_listed:
+            if record.successes:
+                changes.append(_remember(each.identity, Identity(0, now, now), settings))
+        elif sight.passes_first and proven.can_earn and not is_void:
+            counted = _with_mail(record, keys.network_checksum, now)
+            if counted == record:
+                continue
+            changes.append(_remember(each.identity, counted, settings))
+            is_new = not record.is_auto_whitelisted(settings)
+            becomes_whitelisted |= is_new and counted.is_auto_whitelisted(settings)
+    return changes, becomes_whitelisted
 
 
 class _Sight(NamedTuple):
-    """The outcome for one of a request's two triplets."""
+    """The outcome for one of a request's triplets. A tuple, because each request creates one."""
 
     passes: bool
     passed_before: bool
@@ -230,6 +321,15 @@ def _by_merit(sight: _Sight) -> tuple[bool, int]:
     return sight.passes, sight.waited
 
 
+def _passed(sight: _Sight, now: int, settings: Settings) -> _Sight:
+    """Return the outcome as passed now, if the triplet alone would not pass yet."""
+    if sight.passes:
+        return sight
+    triplet = Triplet(now - sight.waited, now, now)
+    change = Change(sight.change.key, triplet.dump(), _ttl(settings.max_age_seconds))
+    return _Sight(True, sight.passed_before, sight.waited, change)
+
+
 def _see(key: bytes, text: bytes | None, now: int, delay: int, settings: Settings) -> _Sight:
     """Return the outcome for a triplet seen at ``now``; ``text`` is its record."""
     before = _recall(Triplet, text, now, settings)
@@ -237,8 +337,8 @@ def _see(key: bytes, text: bytes | None, now: int, delay: int, settings: Setting
         now = _not_behind(before.last_seen, now)
     passed_before, first_seen = _history(before, now, delay, settings)
     waited = now - first_seen
-    # If the delay varies by request, a longer delay does not revoke an earlier pass.
-    passes = waited >= delay or (passed_before and settings.delay_varies)
+    # A longer delay, by worse evidence, does not revoke an earlier pass.
+    passes = waited >= delay or (passed_before and settings.keeps_passes)
     passed_at = None
     if passes:
         passed_at = before.passed_at if before and passed_before else now
@@ -264,12 +364,12 @@ def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -
 def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
     """Whether a triplet has passed, according to its record.
 
-    With a single delay, it has passed if it was last seen at least this delay after it was first
-    seen (postgrey's behaviour). If delays vary, it has passed if its record has the time of the
-    pass, or if it was last seen at least the longest delay after it was first seen.
+    It has passed if it was last seen at least this delay after it was first seen (postgrey's
+    behaviour). If decisions need evidence, it has passed if its record has the time of the pass, or
+    if it was last seen at least the longest delay after it was first seen.
     """
     seen_for = triplet.last_seen - triplet.first_seen
-    if not settings.delay_varies:
+    if not settings.keeps_passes:
         return seen_for >= delay
     return triplet.passed_at is not None or seen_for >= settings.longest_delay_seconds
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.rules.address import Address, address_text, network_of, parse_address
@@ -51,17 +52,24 @@ def _without_batv_tag(local: bytes) -> bytes:
 # Keys -------------------------------------------------------------------------------------------
 
 
-class Keys(NamedTuple):
-    """The keys of a request's records. A tuple, because each request creates one.
+class IdentityKeys(NamedTuple):
+    """The keys of an identity's record, and of its triplet. A tuple, as part of ``Keys``."""
 
-    The keys of the identity and of the correspondence are empty if no identity is known.
-    """
+    triplet: bytes
+    identity: bytes
+
+
+class Keys(NamedTuple):
+    """The keys of a request's records. A tuple, because each request creates one."""
 
     triplet: bytes
     client: bytes
-    identity_triplet: bytes = b""
-    identity: bytes = b""
-    correspondence: bytes = b""
+    identities: tuple[IdentityKeys, ...] = ()
+    """In the order of the evidence's identities."""
+    correspondences: tuple[bytes, ...] = ()
+    """If there is a record under one of these, the request is a reply to a local user's mail."""
+    network_checksum: int = 0
+    """A checksum of the client's network, for the identities' records; 0 without identities."""
 
 
 def request_keys(
@@ -74,13 +82,24 @@ def request_keys(
     """Return the keys for a request's client, envelope sender and recipient."""
     normal = normalise_sender(sender)
     keys = keys_of_normal(address, normal, recipient, settings)
-    if evidence is None or not evidence.identity:
+    if evidence is None or not evidence.identities:
         return keys
-    correspondence = b""
-    if evidence.speaks_for_sender and settings.learn_outbound:
-        correspondence = correspondence_key(sender, recipient, settings)
-    identity_triplet, identity = _identity_keys(evidence.identity, normal, recipient, settings)
-    return Keys(keys.triplet, keys.client, identity_triplet, identity, correspondence)
+    identities = tuple(
+        identity_keys(each.organisation, normal, recipient, settings)
+        for each in evidence.identities
+    )
+    correspondences: tuple[bytes, ...] = ()
+    if settings.learn_outbound and any(each.speaks_for_sender for each in evidence.identities):
+        correspondences = (correspondence_key(sender, recipient, settings),)
+    checksum = _network_checksum(address, settings)
+    return Keys(keys.triplet, keys.client, identities, correspondences, checksum)
+
+
+def _network_checksum(address: Address, settings: Settings) -> int:
+    text = address_text(network_of(address, settings), address.bits)
+    if settings.privacy:
+        text = _digest(settings.privacy_key)(text)
+    return zlib.crc32(text)
 
 
 def keys_of_normal(address: Address, sender: bytes, recipient: bytes, settings: Settings) -> Keys:
@@ -96,24 +115,31 @@ def keys_of_normal(address: Address, sender: bytes, recipient: bytes, settings: 
     return Keys(triplet.lower(), b"{%b}:%b" % (tag, address.text))
 
 
-def keys_to_read(keys: Keys, settings: Settings) -> Sequence[bytes]:
-    """Return the keys whose records ``decide`` needs, in the order of ``RememberedRecords``."""
-    if keys.correspondence:
-        return keys
-    if keys.identity:
-        return keys.triplet, keys.client, keys.identity_triplet, keys.identity
+def keys_to_remember(keys: Keys, settings: Settings) -> Sequence[bytes]:
+    """Return the keys whose records ``decide_from_memory`` needs."""
     return (keys.triplet, keys.client) if settings.auto_whitelist_clients else (keys.triplet,)
 
 
-def _identity_keys(
+def keys_to_read(keys: Keys, settings: Settings) -> Sequence[bytes]:
+    """Return the keys whose records ``decide`` needs, as ``RememberedRecords.under`` takes them."""
+    if not keys.identities:
+        return keys_to_remember(keys, settings)
+    wanted = [keys.triplet, keys.client]
+    for each in keys.identities:
+        wanted += each
+    return (*wanted, *keys.correspondences)
+
+
+def identity_keys(
     domain: bytes, sender: bytes, recipient: bytes, settings: Settings
-) -> tuple[bytes, bytes]:
+) -> IdentityKeys:
+    """Return the keys of an identity and its triplet; ``sender`` is normalised."""
     triplet = (b"{%b}/%b/%b" % (domain, _escape_sender(sender), recipient)).lower()
     domain = domain.lower()
     identity = b"{%b}:%b" % (domain, domain)
     if settings.privacy:
-        return hash_key(triplet, settings), hash_key(identity, settings)
-    return triplet, identity
+        return IdentityKeys(hash_key(triplet, settings), hash_key(identity, settings))
+    return IdentityKeys(triplet, identity)
 
 
 def hash_key(key: bytes, settings: Settings) -> bytes:

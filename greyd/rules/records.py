@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from greyd.config.settings import Settings
+
+
+SINGLE_NETWORK_AGE_FACTOR = 7
+"""How many times ``--identity-age`` an identity needs whose mail all came from one network.
+
+Anyone with one address can retry for a day; a provider sends from several networks.
+"""
 
 
 class RememberedRecords(NamedTuple):
     """The texts stored under a request's keys; None where no record exists or none was read.
 
-    The fields are those of ``Keys``, in the same order. This and the records below are tuples,
-    because each request creates them.
+    This and the records below are tuples, because each request creates them.
     """
 
     triplet: bytes | None = None
     client: bytes | None = None
-    identity_triplet: bytes | None = None
-    identity: bytes | None = None
-    correspondence: bytes | None = None
+    others: Mapping[bytes, bytes | None] = MappingProxyType({})
+    """The texts of identities, their triplets and correspondences, by key."""
+
+    @classmethod
+    def under(cls, keys: Sequence[bytes], texts: Sequence[bytes | None]) -> RememberedRecords:
+        """Return the records with the ``texts`` stored under ``keys``, as of ``keys_to_read``."""
+        if len(keys) <= 2:
+            return cls(texts[0], texts[1] if len(texts) > 1 else None)
+        return cls(texts[0], texts[1], dict(zip(keys, texts, strict=True)))
 
 
 class Triplet(NamedTuple):
@@ -75,15 +90,25 @@ class Client(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The record of an identity: its number of successful retries, and the first counted one."""
+    """The record of an identity: its successes, which are its successful retries and clean mails.
+
+    ``network`` and ``network_count`` are missing in older records.
+    """
 
     successes: int
+    """Counted at most once an hour."""
     last_counted: int
     first_counted: int
+    network: int = 0
+    """A checksum of the client network of the first success; 0 if it is unknown."""
+    network_count: int = 0
+    """1 if all successes came from one network, 2 for several, 0 if it is unknown."""
 
     def dump(self) -> bytes:
         """Return the record's text."""
-        return b"%d,%d,%d" % (self.successes, self.last_counted, self.first_counted)
+        if not self.network_count:
+            return b"%d,%d,%d" % self[:3]
+        return b"%d,%d,%d,%d,%d" % self
 
     @classmethod
     def load(cls, text: bytes) -> Identity | None:
@@ -91,19 +116,38 @@ class Identity(NamedTuple):
         numbers = _numbers(text)
         if len(numbers) < 3:
             return None
-        successes, last_counted, first_counted, *_ = numbers
-        return cls(successes, last_counted, first_counted)
+        successes, last_counted, first_counted, *networks = numbers
+        if len(networks) < 2:
+            return cls(successes, last_counted, first_counted)
+        return cls(successes, last_counted, first_counted, *networks[:2])
 
-    def with_success(self, now: int) -> Identity:
-        """Return the record with one more success; the first one sets ``first_counted``."""
-        return Identity(self.successes + 1, now, self.first_counted if self.successes else now)
+    def with_success(self, now: int, network: int) -> Identity:
+        """Return the record with one more success; the first one sets ``first_counted``.
+
+        Args:
+            now: the time.
+            network: a checksum of the client's network.
+        """
+        if not self.successes:
+            return Identity(1, now, now, network, 1)
+        if not self.network_count:
+            return Identity(self.successes + 1, now, self.first_counted, network, 1)
+        count = self.network_count if network == self.network else 2
+        return Identity(self.successes + 1, now, self.first_counted, self.network, count)
 
     def is_auto_whitelisted(self, settings: Settings) -> bool:
-        """Whether the identity passes at once: it has enough successes, over a long enough time."""
+        """Whether the identity passes at once.
+
+        It needs enough successes, over a long enough time, and from at least two networks. Without
+        the second network it needs ``SINGLE_NETWORK_AGE_FACTOR`` times as long.
+        """
+        needed_age_seconds = settings.identity_age_seconds
+        if self.network_count < 2:
+            needed_age_seconds *= SINGLE_NETWORK_AGE_FACTOR
         age_seconds = self.last_counted - self.first_counted
         return (
             0 < settings.auto_whitelist_identities <= self.successes
-            and age_seconds >= settings.identity_age_seconds
+            and age_seconds >= needed_age_seconds
         )
 
 

@@ -22,6 +22,7 @@ from greyd.rules.evidence import NO_EVIDENCE, Evidence
 from greyd.rules.greylist import Decision, decide
 from greyd.rules.keys import keys_to_read, request_keys
 from greyd.rules.records import RememberedRecords
+from tests.evidence import evidence_for
 
 Tell = Callable[[float, bytes, int, Decision], None]
 
@@ -31,7 +32,7 @@ MAILS_A_DAY = 60
 RETRIES = (60, 300, 900, 1800, HOUR)
 MAX_TRIES = 40
 
-PROVIDER = Evidence(identity=b"provider.example", way="spf", speaks_for_sender=True)
+PROVIDER = evidence_for(b"provider.example")
 
 
 class Waits(NamedTuple):
@@ -89,10 +90,9 @@ def decide_on(
     address = parse_address(client)
     assert address is not None
     names = request_keys(address, *envelope_of(mail), settings, evidence)
-    remembered = [records.get(key) for key in keys_to_read(names, settings)]
-    decision, changes = decide(
-        names, RememberedRecords(*remembered), START + int(at), settings, evidence
-    )
+    wanted = keys_to_read(names, settings)
+    remembered = RememberedRecords.under(wanted, [records.get(key) for key in wanted])
+    decision, changes = decide(names, remembered, START + int(at), settings, evidence)
     records |= {change.key: change.value for change in changes}
     return decision
 

@@ -16,9 +16,9 @@ from greyd.cli.importing.postgrey.dump import KeyValue
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
 from greyd.rules.address import parse_address
-from greyd.rules.evidence import Evidence
 from greyd.rules.keys import request_keys
 from tests.commands import answer_of, content, fill, run
+from tests.evidence import evidence_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -360,9 +360,18 @@ def test_a_readable_store_is_hashed_on_its_way_into_a_private_server(tmp_path: P
     address = parse_address(b"192.0.2.7")
     assert address is not None
     made = request_keys(
-        address, b"alice@example.com", b"bob@example.org", private, Evidence(b"example.com")
+        address,
+        b"alice@example.com",
+        b"bob@example.org",
+        private,
+        evidence_for(b"example.com", speaks=False),
     )
-    assert set(stored(tmp_path)) == {*made[:4], b"~" + b"0" * 64}
+    assert set(stored(tmp_path)) == {
+        made.triplet,
+        made.client,
+        *made.identities[0],
+        b"~" + b"0" * 64,
+    }
 
 
 def test_a_private_store_does_not_come_into_a_readable_server(tmp_path: Path) -> None:

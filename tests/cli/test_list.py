@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.config.settings import Settings
-from greyd.rules.evidence import Evidence
 from greyd.rules.keys import correspondence_key, request_keys
 from tests.commands import CHECKOUT, answer_of, fill, run
+from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def keys_of(
     sender: str = "alice@example.com",
     settings: Settings = SETTINGS,
 ) -> Any:
-    evidence = Evidence(identity=b"example.com", way="spf")
+    evidence = evidence_for(b"example.com", speaks=False)
     return request_keys(address_of(client), sender.encode(), b"bob@example.org", settings, evidence)
 
 
@@ -42,7 +42,7 @@ RECORDS = {
     GONE: b"%d" % (NOW - 30_000),
     keys_of("198.51.100.7").client: b"7,%d" % (NOW - 8000),
     keys_of("198.51.100.8").client: b"1,%d" % (NOW - 8000),
-    keys_of().identity: b"1,%d,%d" % (NOW, NOW),
+    keys_of().identities[0].identity: b"1,%d,%d" % (NOW, NOW),
     correspondence_key(b"dave@example.edu", b"bob@example.org", SETTINGS): b"%d" % NOW,
     b"probe": b"%d" % NOW,
     keys_of("192.0.2.9", "old@example.com").triplet: b"1000",
@@ -79,7 +79,7 @@ def test_all_that_means_something_is_listed(store: str) -> None:
         (["--auto-whitelisted"], keys_of("198.51.100.7").client),
         (["--client=192.0.2.0/25"], WAITS),
         (["--client=198.51.100.7", "--passed"], PASSED),
-        (["--client=example.com"], keys_of().identity),
+        (["--client=example.com"], keys_of().identities[0].identity),
         (["--sender=<>"], GONE),
         (["--sender=example.net"], PASSED),
         (["--recipient=bob@example.org", "--since=1h"], WAITS),

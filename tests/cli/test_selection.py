@@ -12,9 +12,9 @@ from greyd.cli.errors import CommandError
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
 from greyd.rules.entries import EntryState, StoredEntry, interpret
-from greyd.rules.evidence import Evidence
 from greyd.rules.keys import correspondence_key, request_keys
 from greyd.rules.transaction import Record
+from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
 NOW = 1_700_000_000
@@ -37,12 +37,18 @@ def entry(
     what: str = "triplet",
     seen: int = NOW,
 ) -> StoredEntry:
-    evidence = Evidence(identity=b"example.com", way="spf")
+    evidence = evidence_for(b"example.com", speaks=False)
     names = request_keys(
         address_of(client), sender.encode(), recipient.encode(), settings, evidence
     )
     value = {"client": b"7,%d", "identity": b"7,%d,1"}.get(what, b"%d") % seen
-    found = interpret(Record(getattr(names, what), value, 60), NOW, settings)
+    key = {
+        "triplet": names.triplet,
+        "client": names.client,
+        "identity_triplet": names.identities[0].triplet,
+        "identity": names.identities[0].identity,
+    }[what]
+    found = interpret(Record(key, value, 60), NOW, settings)
     assert found is not None
     return found
 

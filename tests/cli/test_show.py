@@ -9,9 +9,9 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY
-from greyd.rules.evidence import Evidence
 from greyd.rules.keys import correspondence_key, request_keys
 from tests.commands import answer_of, fill, run
+from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def keys_of(
     client: str = MAIL[0], sender: str = MAIL[1], identity: str = "provider.example",
     settings: Settings = SETTINGS,
 ) -> Any:  # fmt: skip
-    evidence = Evidence(identity=identity.encode(), way="spf")
+    evidence = evidence_for(identity.encode(), speaks=False)
     return request_keys(address_of(client), sender.encode(), MAIL[2].encode(), settings, evidence)
 
 
@@ -36,8 +36,8 @@ RECORDS = {
     keys_of().client: b"3,%d" % (NOW - 500),
     keys_of(sender="other@example.com").triplet: b"%d" % NOW,
     keys_of("198.51.100.7").triplet: b"%d" % NOW,
-    keys_of().identity_triplet: b"%d,%d" % (NOW - 2000, NOW - 1000),
-    keys_of().identity: b"4,%d,%d" % (NOW, NOW - DAY),
+    keys_of().identities[0].triplet: b"%d,%d" % (NOW - 2000, NOW - 1000),
+    keys_of().identities[0].identity: b"4,%d,%d,1,2" % (NOW, NOW - DAY),
     correspondence_key(MAIL[1].encode(), MAIL[2].encode(), SETTINGS): b"%d" % NOW,
     keys_of("203.0.113.7", "\xfc/%@example.com").triplet: b"%d" % NOW,
     keys_of("203.0.113.8", "late@example.com").triplet: b"1000",
@@ -87,7 +87,7 @@ def test_a_mail_is_shown_with_the_time_it_may_pass_and_as_it_stands(store: str) 
 
 def test_where_identities_are_in_use_those_of_the_same_mail_are_found(store: str) -> None:
     expected = [
-        keys_of().triplet, keys_of().client, keys_of().identity_triplet, keys_of().identity,
+        keys_of().triplet, keys_of().client, *keys_of().identities[0],
     ]  # fmt: skip
     assert shown(store, *MAIL, **IDENTITIES) == names(*expected)
     assert shown(store, *MAIL, "--quick", **IDENTITIES) == names(*expected[:2])
@@ -98,8 +98,10 @@ def test_the_sender_s_domain_is_found_as_an_identity_without_a_look_through(
 ) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
     known = keys_of(identity="example.com")
-    fill(url, {known.identity_triplet: b"%d" % NOW})
-    assert shown(f"--store={url}", *MAIL, "--quick", **IDENTITIES) == names(known.identity_triplet)
+    fill(url, {known.identities[0].triplet: b"%d" % NOW})
+    assert shown(f"--store={url}", *MAIL, "--quick", **IDENTITIES) == names(
+        known.identities[0].triplet
+    )
 
 
 def test_that_a_user_has_written_to_the_sender_is_shown(store: str) -> None:
@@ -146,7 +148,7 @@ def test_a_key_of_odd_bytes_is_found_as_it_is_shown(store: str, escape: str) -> 
 
 
 def test_a_domain_is_that_identity(store: str) -> None:
-    assert shown(store, "Provider.example") == names(keys_of().identity)
+    assert shown(store, "Provider.example") == names(keys_of().identities[0].identity)
     enough = {"GREYD_AUTO_WHITELIST_IDENTITIES": "3", **IDENTITIES}
     text = run("show", store, "provider.example", **enough).stdout
     assert "auto-whitelisted: came back 4 times (3 are enough)" in text
@@ -198,12 +200,12 @@ def test_with_privacy_a_mail_and_a_client_are_found_by_their_hashes(tmp_path: Pa
         {
             known.triplet: b"%d" % NOW,
             known.client: b"1,%d" % NOW,
-            known.identity_triplet: b"%d" % NOW,
+            known.identities[0].triplet: b"%d" % NOW,
         },
     )
     private = {"GREYD_PRIVACY": "1", "GREYD_IDENTITY": "spf"}
     found = shown(f"--store={url}", *MAIL, **private)
-    assert found == names(known.triplet, known.client, known.identity_triplet)
+    assert found == names(known.triplet, known.client, known.identities[0].triplet)
     assert shown(f"--store={url}", MAIL[0], **private) == names(known.client)
     assert "hidden by --privacy" in run("show", f"--store={url}", *MAIL, **private).stdout
     assert shown(f"--store={url}", known.triplet[1:].decode(), **private) == names(known.triplet)

@@ -13,9 +13,9 @@ from greyd.cli.sketches import FrequentNames
 from greyd.cli.stats.entry_counts import EntryCounts
 from greyd.config.settings import Settings
 from greyd.rules.entries import EntryKind, EntryState
-from greyd.rules.evidence import Evidence
 from greyd.rules.keys import Keys, request_keys
 from greyd.rules.transaction import Record
+from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
 NOW = int(time.time())
@@ -23,7 +23,7 @@ SETTINGS = Settings()
 
 
 def keys_of(client: str, sender: str = "a@e.com", settings: Settings = SETTINGS) -> Keys:
-    evidence = Evidence(identity=b"example.com", way="spf")
+    evidence = evidence_for(b"example.com", speaks=False)
     return request_keys(address_of(client), sender.encode(), b"bob@example.org", settings, evidence)
 
 
@@ -40,10 +40,10 @@ def test_entries_are_counted_by_kind_and_state() -> None:
         (keys_of("192.0.2.7", "b@e.com").triplet, waits),
         (keys_of("198.51.100.7").triplet, b"%d,%d" % (NOW - 900, NOW)),
         (keys_of("203.0.113.7").triplet, b"%d" % (NOW - 30_000)),
-        (keys_of("192.0.2.7").identity_triplet, waits),
+        (keys_of("192.0.2.7").identities[0].triplet, waits),
         (keys_of("192.0.2.7").client, b"5,%d" % NOW),
         (keys_of("192.0.2.8").client, b"4,%d" % NOW),
-        (keys_of("192.0.2.7").identity, b"4,%d,%d" % (NOW, NOW)),
+        (keys_of("192.0.2.7").identities[0].identity, b"4,%d,%d" % (NOW, NOW)),
         (b"{example.net}~abc", waits),
         (b"probe", waits),
         (keys_of("192.0.2.7", "old@e.com").triplet, b"1000"),
@@ -65,7 +65,7 @@ def test_whose_mail_waits_most_comes_first() -> None:
         (keys_of("192.0.2.7", "a@e.com").triplet, waits),
         (keys_of("198.51.100.7", "a@e.com").triplet, waits),
         (keys_of("198.51.100.8", "b@e.com").triplet, waits),
-        (keys_of("198.51.100.8", "b@e.com").identity_triplet, waits),
+        (keys_of("198.51.100.8", "b@e.com").identities[0].triplet, waits),
     ).dump(1)
     assert told["waiting_clients"] == [{"client": "198.51.100.0", "waiting": 2}]
     assert told["waiting_recipients"] == [{"recipient": "bob@example.org", "waiting": 3}]

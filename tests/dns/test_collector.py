@@ -12,6 +12,7 @@ from greyd.config.vocabulary import SIGNALS, Zone
 from greyd.dns import collector as collector_module
 from greyd.dns.collector import DnsEvidenceCollector
 from greyd.dns.lookup import RecordType
+from greyd.rules.evidence import ProvenIdentity
 from greyd.rules.reasons import Reason
 from greyd.rules.request import Request
 from greyd.whitelist.dns_override import read_override
@@ -82,7 +83,8 @@ def look(
 
 def test_spf_and_a_confirmed_name_prove_an_identity_and_the_first_configured_way_counts() -> None:
     spf = look(good_dns(), identity=NAMES)
-    assert (spf.identity, spf.way, spf.speaks_for_sender) == (b"example.com", "spf", True)
+    # Both prove the same organisation, so it is one identity.
+    assert spf.identities == (ProvenIdentity(b"example.com", "spf", True),)
     name = look(good_dns(), identity=("name", "spf"))
     assert (name.identity, name.way) == (b"example.com", "name")
 

@@ -12,11 +12,11 @@ from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
 from greyd.monitoring import store_summary as summary_module
 from greyd.monitoring.store_summary import MAX_NETWORKS, MAX_WAITING, StoreSummary, summarize_store
-from greyd.rules.evidence import Evidence
 from greyd.rules.keys import Keys, is_triplet, names_in, request_keys
 from greyd.rules.records import Client, Triplet
 from greyd.rules.transaction import Record
 from greyd.store.opening import open_store
+from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 from tests.stores import put
 
@@ -138,13 +138,13 @@ def test_hashes_are_counted_and_name_nobody() -> None:
 @pytest.mark.parametrize("client", ["192.0.2.7", "2001:db8::7"])
 def test_mail_that_is_known_by_its_identity_too_counts_once(client: str) -> None:
     address = address_of(client)
-    evidence = Evidence(identity=b"example.com", way="spf")
+    evidence = evidence_for(b"example.com", speaks=False)
     names = request_keys(address, b"alice@example.com", b"bob@example.org", SETTINGS, evidence)
     summary = StoreSummary()
-    for key in (names.triplet, names.identity_triplet):
+    for key in (names.triplet, names.identities[0].triplet):
         summary.add(Record(key, since(10)[0].dump(), 60), NOW, SETTINGS)
     summary.add(Record(names.client, b"1,%d" % NOW, 60), NOW, SETTINGS)
-    summary.add(Record(names.identity, b"9,%d,%d" % (NOW, NOW), 60), NOW, SETTINGS)
+    summary.add(Record(names.identities[0].identity, b"9,%d,%d" % (NOW, NOW), 60), NOW, SETTINGS)
     assert (sum(summary.early), len(summary.waiting), summary.clients) == (1, 1, 1)
 
 

@@ -25,6 +25,7 @@ from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
 from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.files import WhitelistContents
+from tests.evidence import evidence_for
 from tests.policy.test_policy import asking
 from tests.policy.test_policy_identity import SaysOf
 from tests.stores import FakeStore, answer_of
@@ -47,11 +48,11 @@ WHITELISTS = LISTS.whitelists()
 
 EVIDENCE = (
     Evidence(),
-    Evidence(identity=b"example.com", way="spf", speaks_for_sender=True),
-    Evidence(identity=b"example.net", way="name"),
+    evidence_for(b"example.com"),
+    evidence_for(b"example.net", "name", speaks=False),
     Evidence(signals=("no_ptr",)),
     Evidence(listed=True, signals=("dnsbl",)),
-    Evidence(identity=b"example.com", way="spf", listed=True, delay_seconds=900),
+    evidence_for(b"example.com", speaks=False, listed=True, delay_seconds=900),
     Evidence(unsure=True),
     Evidence(exemption=Reason.DNS_WHITELIST),
 )
@@ -78,7 +79,9 @@ def some_request(chance: random.Random, now: int) -> Request:
     pick = chance.choice
     names = [b"mail.example.com"] * 5 + [b"unknown", b"a.white.example", b"x1.pool.example"]
     clients = [b"198.51.100.7"] * 6 + [b"198.51.100.8", b"192.0.2.200", b"2001:db8::1", b"", b"?"]
+    clients += [b"203.0.%d.7" % chance.randrange(9)] * 3
     senders = [b"alice@example.com"] * 6 + [b"", b"prvs=0123456789=a+b@example.com"]
+    senders += [b"%s@example.com" % (b"x" * chance.randrange(1, 9))] * 6
     recipients = [b"bob@example.org"] * 6 + [b"eve@example.org", b"carol@example.org"]
     request = Request(
         request=b"smtpd_access_policy",
@@ -93,7 +96,7 @@ def some_request(chance: random.Random, now: int) -> Request:
     if chance.random() < 0.1:
         # One of our users writes to somebody.
         request = request._replace(
-            policy_context=b"outbound", sender=b"bob@example.org", recipient=b"alice@example.com"
+            policy_context=b"outbound", sender=b"bob@example.org", recipient=pick(senders)
         )
     if chance.random() < 0.05:
         name = pick(["client_address", "client_name", "sender", "recipient", "request"])

@@ -22,6 +22,7 @@ from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
 from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
+from tests.evidence import evidence_for
 from tests.policy.test_policy import Kept
 from tests.stores import FakeStore, answer_of
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
 
 START = 1_700_000_000
-KNOWN = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)
+KNOWN = evidence_for(b"example.com")
 
 
 @dataclass
@@ -124,13 +125,16 @@ def test_only_suspicious_mail_waits(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
         assert await it.ask() == b"DUNNO"
         it.collector.evidence = Evidence(signals=("no_ptr", "helo_not_fqdn"))
-        assert (await it.ask() or b"").startswith(b"DEFER_IF_PERMIT")
+        assert await it.ask() == b"DUNNO"
+        assert len(it.collector.asked) == 1, "known mail needs no evidence"
+        assert (await it.ask(sender=b"dave@example.com") or b"").startswith(b"DEFER_IF_PERMIT")
         it.collector.evidence = Evidence(unsure=True)
         assert (await it.ask(sender=b"carol@example.com") or b"").startswith(b"DEFER_IF_PERMIT")
         assert it.counted("greyd_signals_total", signal="no_ptr") == 1
         assert it.counted("greyd_unsure_total") == 1
-        clean, suspicious, unsure = it.lines()
+        clean, known, suspicious, unsure = it.lines()
         assert "reason=not suspicious" in clean
+        assert "reason=triplet found" in known
         assert suspicious.endswith(", signals=no_ptr+helo_not_fqdn")
         assert unsure.endswith(", dns=late")
 
@@ -170,9 +174,10 @@ def test_an_identity_that_earned_its_pass_is_told_of(tmp_path: Path) -> None:
         for day in (0, 2):
             name = b"s%s@example.com" % (b"x" * day)
             await it.ask(day * 86400, sender=name)
-            await it.ask(day * 86400 + 300, sender=name)
+            await it.ask(day * 86400 + 300, sender=name, client_address=b"198.51.%d.7" % day)
         assert it.counted("greyd_auto_whitelisted_identities_total") == 1
-        assert await it.ask(3 * 86400, sender=b"new@example.com") == b"DUNNO"
+        new = {"sender": b"new@example.com", "client_address": b"203.0.113.9"}
+        assert await it.ask(3 * 86400, **new) == b"DUNNO"
         lines = it.lines()
         assert "whitelisted: identity example.com" in lines
         assert "reason=identity AWL" in lines[-1]

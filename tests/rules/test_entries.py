@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,16 +11,20 @@ from hypothesis import strategies as st
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
 from greyd.rules.entries import GIVEN_UP_SECONDS, EntryKind, EntryState, StoredEntry, interpret
-from greyd.rules.evidence import Evidence
 from greyd.rules.keys import Keys, correspondence_key, request_keys
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.rules.transaction import Record
+from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
 NOW = 1_700_000_000
 SETTINGS = Settings()
 PRIVATE = Settings(privacy=True, auto_whitelist_identities=3)
-OF_EXAMPLE = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)
+OF_EXAMPLE = evidence_for(b"example.com")
+
+
+def all_keys(keys: Keys) -> list[bytes]:
+    return [keys.triplet, keys.client, *chain.from_iterable(keys.identities), *keys.correspondences]
 
 
 def keys_of(settings: Settings = SETTINGS, sender: str = "alice@example.com") -> Keys:
@@ -88,12 +94,12 @@ def test_what_the_rules_pass_over_means_nothing() -> None:
     assert is_nothing(names.triplet, b"%d" % (NOW - 3 * DAY)), "after the retry window"
     assert is_nothing(names.triplet, b"%d,%d" % (old - 400, old))
     assert is_nothing(names.client, b"9,%d" % old)
-    assert is_nothing(names.identity, b"9,%d,%d" % (old, old))
+    assert is_nothing(names.identities[0].identity, b"9,%d,%d" % (old, old))
     assert is_nothing(names.client, b"9,%d" % (NOW + 36 * DAY)), "a clock was wrong"
 
 
 def test_an_identity_has_a_triplet_too() -> None:
-    entry = meaning(keys_of().identity_triplet, b"%d" % NOW)
+    entry = meaning(keys_of().identities[0].triplet, b"%d" % NOW)
     assert entry.kind is EntryKind.IDENTITY_TRIPLET
     assert entry.names == (b"example.com", b"alice@example.com", b"bob@example.org")
 
@@ -118,9 +124,16 @@ def test_a_client_is_whitelisted_by_its_count(
 
 def test_an_identity_is_whitelisted_by_its_count_and_its_age() -> None:
     settings = Settings(auto_whitelist_identities=3)
-    key = keys_of().identity
-    for days, state in ((0, EntryState.COUNTED), (1, EntryState.AUTO_WHITELISTED)):
-        value = Identity(3, NOW, NOW - days * DAY).dump()
+    key = keys_of().identities[0].identity
+    for days, networks, state in (
+        (0, 2, EntryState.COUNTED),
+        (1, 2, EntryState.AUTO_WHITELISTED),
+        (1, 1, EntryState.COUNTED),
+        (7, 1, EntryState.AUTO_WHITELISTED),
+        (1, 0, EntryState.COUNTED),
+        (7, 0, EntryState.AUTO_WHITELISTED),
+    ):
+        value = Identity(3, NOW, NOW - days * DAY, 5, networks).dump()
         entry = meaning(key, value, settings)
         assert (entry.kind, entry.state) == (EntryKind.IDENTITY, state)
         assert entry.names.network == b"example.com"
@@ -142,7 +155,7 @@ def test_hashes_hide_whom_they_are_about() -> None:
     found = [
         meaning(names.triplet, b"%d" % NOW, PRIVATE),
         meaning(names.client, b"9,%d" % NOW, PRIVATE),
-        meaning(names.identity, b"9,%d,%d" % (NOW, NOW - 2 * DAY), PRIVATE),
+        meaning(names.identities[0].identity, b"9,%d,%d,5,2" % (NOW, NOW - 2 * DAY), PRIVATE),
         meaning(written_to, b"%d" % NOW, PRIVATE),
     ]
     kinds = [EntryKind.TRIPLET, EntryKind.CLIENT, EntryKind.IDENTITY, EntryKind.CORRESPONDENCE]
@@ -158,7 +171,7 @@ def test_what_is_nobody_s_means_nothing(key: bytes) -> None:
 
 @given(
     key=st.binary(max_size=40)
-    | st.sampled_from([*keys_of(), *keys_of(PRIVATE)])
+    | st.sampled_from([*all_keys(keys_of()), *all_keys(keys_of(PRIVATE))])
     | st.binary(max_size=9).map(lambda rest: b"{192.0.2.0}/" + rest),
     value=st.binary(max_size=20) | st.just(b"%d,%d,%d" % (NOW - HOUR, NOW, NOW)),
 )
@@ -180,7 +193,7 @@ def test_an_unreadable_entry_has_the_names_that_its_key_has() -> None:
         return entry.names.network
 
     assert client_of(keys.client) == b"192.0.2.7"
-    assert client_of(keys.identity) == b"example.com"
+    assert client_of(keys.identities[0].identity) == b"example.com"
     assert client_of(keys.triplet) == b"192.0.2.0"
     assert client_of(b"{x}:of nobody's making") == b"of nobody's making"
     assert client_of(b"{example.com}~0123") == b""

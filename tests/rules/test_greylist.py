@@ -402,7 +402,8 @@ def test_with_a_secret_the_keys_are_another_hash() -> None:
 
 @given(parts, parts)
 def test_private_keys_hold_nothing_of_the_request(sender: bytes, recipient: bytes) -> None:
-    for found in keys_of(ADDRESS, sender, recipient, privacy=True):
+    keys = keys_of(ADDRESS, sender, recipient, privacy=True)
+    for found in (keys.triplet, keys.client):
         assert set(found[1:]) <= set(b"0123456789abcdef")
 
 
@@ -427,7 +428,7 @@ class Memory:
         parsed = parse_address(address)
         assert parsed is not None
         wanted = request_keys(parsed, sender, recipient, settings)
-        remembered = [self.records.get(key) for key in wanted]
+        remembered = [self.records.get(key) for key in (wanted.triplet, wanted.client)]
         decision, changes = decide(wanted, RememberedRecords(*remembered), T + now, settings)
         for change in changes:
             assert change.ttl_seconds > 0
@@ -885,7 +886,7 @@ def ttls(sequence: list[int], settings: Settings) -> dict[bytes, int]:
     remembered: dict[bytes, bytes] = {}
     changes: Any = ()
     for now in sequence:
-        before = [remembered.get(key) for key in wanted]
+        before = [remembered.get(key) for key in (wanted.triplet, wanted.client)]
         _, changes = decide(wanted, RememberedRecords(*before), T + now, settings)
         remembered |= {change.key: change.value for change in changes}
     kinds = {wanted.triplet: b"triplet", wanted.client: b"client"}

@@ -1,32 +1,40 @@
-"""What is decided where it is known for whom a client sends, and what speaks against it."""
+"""Decisions that depend on evidence: identities, signals, blocklists, correspondence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from greyd.config.settings import Settings
-from greyd.config.vocabulary import DAY, HOUR, Zone
-from greyd.rules.evidence import NO_EVIDENCE, Evidence, delay_for
-from greyd.rules.greylist import Decision, decide, note_correspondence
-from greyd.rules.keys import correspondence_key, keys_to_read, request_keys
+from greyd.config.vocabulary import DAY, HOUR, STRONG_SIGNALS, Zone
+from greyd.rules.evidence import NO_EVIDENCE, Evidence, ProvenIdentity, delay_for
+from greyd.rules.greylist import Decision, decide, decide_from_memory, note_correspondence
+from greyd.rules.keys import correspondence_key, keys_to_read, keys_to_remember, request_keys
 from greyd.rules.reasons import Reason
 from greyd.rules.records import RememberedRecords
 from tests.benchmarks.provider_pool import WAYS, simulate
+from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.rules.transaction import Change
+
 T = 1_700_000_000
-PROVIDER = Evidence(identity=b"example.com", way="spf", speaks_for_sender=True)
+PROVIDER = evidence_for(b"example.com")
 LISTED = replace(PROVIDER, listed=True, signals=("dnsbl",))
-EARNS = Settings(auto_whitelist_identities=2, auto_whitelist_clients=0)
+IDENTITY: Any = {"identity": ("spf", "name")}
+EARNS = Settings(auto_whitelist_identities=2, auto_whitelist_clients=0, **IDENTITY)
 
 
 @dataclass
 class Memory:
     """What is remembered of several requests, as a store would."""
 
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=lambda: Settings(**IDENTITY))
     records: dict[bytes, bytes] = field(default_factory=dict)
 
     def ask(
@@ -37,18 +45,28 @@ class Memory:
         sender: str = "alice@example.com",
         recipient: str = "bob@example.org",
     ) -> Decision:
-        names = request_keys(
-            address_of(client), sender.encode(), recipient.encode(), self.settings, evidence
-        )
-        remembered = [self.records.get(key) for key in keys_to_read(names, self.settings)]
-        decision, changes = decide(
-            names, RememberedRecords(*remembered), T + seconds, self.settings, evidence
-        )
+        settings, now = self.settings, T + seconds
+        mail = address_of(client), sender.encode(), recipient.encode(), settings
+        keys = request_keys(*mail)
+        known = self._read(keys_to_remember(keys, settings))
+        remembered, changes = decide_from_memory(keys, known, now, settings)
+        if remembered is not None:
+            self._store(changes)
+            return remembered
+        keys = request_keys(*mail, evidence)
+        known = self._read(keys_to_read(keys, settings))
+        decision, changes = decide(keys, known, now, settings, evidence)
+        self._store(changes)
+        return decision
+
+    def _read(self, keys: Sequence[bytes]) -> RememberedRecords:
+        return RememberedRecords.under(keys, [self.records.get(key) for key in keys])
+
+    def _store(self, changes: Sequence[Change]) -> None:
         assert len({change.key for change in changes}) == len(changes)
         for change in changes:
             assert change.ttl_seconds > 0
             self.records[change.key] = change.value
-        return decision
 
     def succeed(self, day: float, number: int) -> Decision:
         """Let one mail of the provider come, come back from another address, and pass."""
@@ -97,12 +115,12 @@ def test_the_subnet_s_triplet_counts_as_before(first: Evidence, later: Evidence)
     assert memory.ask(300, "192.0.2.9", later).passes
 
 
-def test_an_address_let_in_by_identity_waits_for_itself_as_postgrey_would() -> None:
+def test_an_address_that_passed_by_its_identity_passes_again_without_evidence() -> None:
     memory = Memory()
     memory.ask(0, "192.0.2.7")
     memory.ask(300, "198.51.100.7")
-    assert memory.ask(301, "198.51.100.7", NO_EVIDENCE).reason == Reason.EARLY_RETRY
-    assert memory.ask(600, "198.51.100.7", NO_EVIDENCE).passes
+    assert memory.ask(301, "198.51.100.7", NO_EVIDENCE).reason == Reason.TRIPLET_FOUND
+    assert memory.ask(302, "203.0.113.7", NO_EVIDENCE).reason == Reason.NEW
 
 
 def test_mail_gets_one_header_and_then_is_known() -> None:
@@ -114,17 +132,15 @@ def test_mail_gets_one_header_and_then_is_known() -> None:
 
 
 def test_the_client_counts_though_its_identity_passed_before() -> None:
-    memory = Memory(Settings(auto_whitelist_clients=1))
+    memory = Memory(Settings(auto_whitelist_clients=1, **IDENTITY))
     memory.ask(0, "192.0.2.7")
     assert memory.ask(300, "198.51.100.7").whitelisted
-    memory.ask(310, "203.0.113.7")
-    # Its own triplet passes only now, and postgrey would count it for that.
-    assert memory.ask(620, "203.0.113.7").whitelisted
+    assert memory.ask(310, "203.0.113.7").whitelisted
 
 
 @pytest.mark.parametrize("privacy_key", [None, b"secret"])
 def test_hashed_keys_work_the_same_and_hold_no_name(privacy_key: bytes | None) -> None:
-    memory = Memory(Settings(privacy=True, privacy_key=privacy_key))
+    memory = Memory(Settings(privacy=True, privacy_key=privacy_key, **IDENTITY))
     memory.ask(0, "192.0.2.7")
     assert memory.ask(300, "198.51.100.7").passes
     assert not [key for key in memory.records if b"example" in key]
@@ -149,7 +165,7 @@ def test_it_is_not_earned_within_a_day() -> None:
 
 
 def test_successes_within_an_hour_count_once() -> None:
-    memory = Memory(Settings(auto_whitelist_identities=2, identity_age_seconds=0))
+    memory = Memory(Settings(auto_whitelist_identities=2, identity_age_seconds=0, **IDENTITY))
     for number in range(5):
         assert not memory.succeed(number * 600 / DAY, number).identity_whitelisted
     assert memory.succeed((HOUR + 600) / DAY, 9).identity_whitelisted
@@ -169,19 +185,147 @@ def test_an_identity_that_turns_up_listed_loses_its_pass() -> None:
     memory = Memory(EARNS)
     memory.succeed(0, 1)
     memory.succeed(1.5, 2)
-    assert memory.ask(2 * DAY, sender="a@example.com").passes
-    assert not memory.ask(2 * DAY + 60, evidence=LISTED, sender="b@example.com").passes
-    assert not memory.ask(2 * DAY + 120, sender="c@example.com").passes
+    assert memory.ask(2 * DAY, "203.0.113.1", sender="a@example.com").passes
+    listed = evidence_for("example.com", is_listed=True, listed=True, signals=("rhsbl",))
+    elsewhere = "203.0.113.2"
+    assert not memory.ask(2 * DAY + 60, elsewhere, listed, sender="b@example.com").passes
+    assert not memory.ask(2 * DAY + 120, elsewhere, sender="c@example.com").passes
     memory.succeed(3, 3)
-    assert not memory.ask(3 * DAY + 600, sender="d@example.com").passes
+    assert not memory.ask(3 * DAY + 600, elsewhere, sender="d@example.com").passes
 
 
-def test_a_listed_client_waits_whatever_it_has_earned_itself() -> None:
-    memory = Memory(Settings(auto_whitelist_clients=1))
-    memory.ask(0)
-    assert memory.ask(300).whitelisted
-    assert memory.ask(400, sender="new@example.com").reason == Reason.CLIENT_AWL
-    assert memory.ask(400, evidence=LISTED, sender="other@example.com").reason == Reason.NEW
+def test_a_listed_address_costs_only_that_address() -> None:
+    memory = Memory(EARNS)
+    memory.succeed(0, 1)
+    memory.succeed(1.5, 2)
+    assert not memory.ask(2 * DAY, evidence=LISTED, sender="b@example.com").passes
+    assert memory.ask(2 * DAY + 60, "203.0.113.1", sender="a@example.com").passes
+
+
+@pytest.mark.parametrize("signal", STRONG_SIGNALS)
+def test_a_strong_signal_voids_the_auto_whitelist_of_the_identity(signal: str) -> None:
+    memory = Memory(EARNS)
+    memory.succeed(0, 1)
+    memory.succeed(1.5, 2)
+    bot = replace(PROVIDER, signals=(signal,))
+    assert not memory.ask(2 * DAY, "203.0.113.1", bot, sender="b@example.com").passes
+    assert memory.ask(2 * DAY, "203.0.113.2", sender="b@example.com").passes
+
+
+@pytest.mark.parametrize("signal", STRONG_SIGNALS)
+def test_clients_with_a_strong_signal_earn_nothing(signal: str) -> None:
+    memory = Memory(EARNS)
+    bot = replace(PROVIDER, signals=(signal,))
+    for number in range(5):
+        at, name = number * DAY, f"{'x' * number}@example.com"
+        memory.ask(at, f"192.0.{number}.7", bot, sender=name)
+        assert memory.ask(at + 300, f"198.51.{number}.7", bot, sender=name).passes
+    assert not memory.ask(6 * DAY, "203.0.113.1", sender="b@example.com").passes
+
+
+@pytest.mark.parametrize(
+    ("way", "speaks", "earns"),
+    [("spf", True, True), ("spf", False, True), ("name", True, True), ("name", False, False)],
+)
+def test_a_name_earns_only_for_senders_of_its_organisation(
+    way: str, speaks: bool, earns: bool
+) -> None:
+    memory = Memory(EARNS)
+    identity = evidence_for("example.com", way, speaks=speaks)
+    for number in range(3):
+        at, name = number * DAY, f"{'x' * number}@example.com"
+        memory.ask(at, f"192.0.{number}.7", identity, sender=name)
+        memory.ask(at + 300, f"198.51.{number}.7", identity, sender=name)
+    assert memory.ask(4 * DAY, "203.0.113.1", identity, sender="b@example.com").passes == earns
+
+
+@pytest.mark.parametrize(("days", "passes"), [(1, False), (3, False), (6.5, False), (7.5, True)])
+def test_an_identity_of_a_single_network_earns_its_pass_more_slowly(
+    days: float, passes: bool
+) -> None:
+    memory = Memory(EARNS)
+    for at, name in ((0, "x"), (int(days * DAY), "xx")):
+        memory.ask(at, sender=f"{name}@example.com")
+        memory.ask(at + 300, sender=f"{name}@example.com")
+    decision = memory.ask(8 * DAY, "203.0.113.1", sender="new@example.com")
+    assert decision.passes == passes
+
+
+def test_both_identities_of_a_client_are_stored_and_recalled() -> None:
+    memory = Memory()
+    spf, name = (
+        ProvenIdentity(b"example.com", "spf", True),
+        ProvenIdentity(b"esp.net", "name", False),
+    )
+    slow, both = Evidence(identities=(name,)), Evidence(identities=(spf, name))
+    memory.ask(0, "192.0.2.7", slow)
+    assert memory.ask(300, "198.51.100.7", both).first_pass
+    assert memory.ask(310, "203.0.113.7", evidence_for("example.com")).passes
+    assert memory.ask(310, "203.0.114.7", slow).passes
+
+
+# Memory before evidence ---------------------------------------------------------------------------
+
+SUSPICION = Settings(greylist="suspicious", dnsbl=(Zone("zen.example", 3600),), **IDENTITY)
+WORSE = (
+    NO_EVIDENCE,
+    Evidence(unsure=True),
+    Evidence(resolver_off=True),
+    Evidence(signals=("no_ptr",)),
+    Evidence(signals=("dnsbl",), listed=True, delay_seconds=3600),
+    evidence_for("example.com", is_listed=True, listed=True, signals=("rhsbl",)),
+)
+WAYS_TO_PASS = {
+    Reason.NOT_SUSPICIOUS: (SUSPICION, Evidence()),
+    Reason.DNS_WHITELIST: (Settings(**IDENTITY), Evidence(exemption=Reason.DNS_WHITELIST)),
+    Reason.CORRESPONDENT: (Settings(learn_outbound=True, **IDENTITY), PROVIDER),
+    Reason.IDENTITY_AWL: (EARNS, PROVIDER),
+}
+
+
+@pytest.mark.parametrize("worse", WORSE)
+@pytest.mark.parametrize("reason", WAYS_TO_PASS)
+def test_what_has_passed_at_once_never_waits_again(reason: Reason, worse: Evidence) -> None:
+    settings, evidence = WAYS_TO_PASS[reason]
+    memory = written_to("alice@example.com", settings=settings)
+    if reason is Reason.IDENTITY_AWL:
+        memory.succeed(-3, 1)
+        memory.succeed(-1, 2)
+    assert memory.ask(0, evidence=evidence).reason is reason
+    memory.records = {key: each for key, each in memory.records.items() if b"}/" in key}
+    for days in (0.001, 10, 40, 70):
+        decision = memory.ask(int(days * DAY), "192.0.2.200", worse)
+        assert (decision.passes, decision.reason) == (True, Reason.TRIPLET_FOUND)
+        assert not decision.first_pass
+    assert not memory.ask(71 * DAY, "198.51.100.7", Evidence(unsure=True)).passes
+
+
+def test_clean_mail_counts_for_its_client_and_its_identity() -> None:
+    settings = replace(SUSPICION, auto_whitelist_clients=2, auto_whitelist_identities=3)
+    memory = Memory(settings)
+    for day in range(3):
+        name = f"{'x' * day}@example.com"
+        assert memory.ask(day * DAY, sender=name).passes
+        assert memory.ask(day * DAY, "198.51.100.7", sender=f"y{name}").passes
+    assert memory.ask(3 * DAY, evidence=WORSE[3], sender="new@example.com").reason is (
+        Reason.CLIENT_AWL
+    )
+    unsure = replace(PROVIDER, unsure=True)
+    decision = memory.ask(3 * DAY, "203.0.113.7", unsure, sender="new@example.com")
+    assert decision.reason is Reason.IDENTITY_AWL
+
+
+def test_a_listed_client_is_not_counted_but_passes_if_it_was_whitelisted_before() -> None:
+    memory = Memory(replace(SUSPICION, auto_whitelist_clients=2))
+    listed = WORSE[4]
+    for day in range(4):
+        name = f"{'x' * day}@example.com"
+        assert not memory.ask(day * DAY, evidence=listed, sender=name).passes
+        assert memory.ask(day * DAY + 3600, evidence=listed, sender=name).passes
+    assert not memory.ask(5 * DAY, evidence=listed, sender="new@example.com").passes
+    memory.ask(6 * DAY, sender="x1@example.com")
+    memory.ask(7 * DAY, sender="x2@example.com")
+    assert memory.ask(8 * DAY, evidence=listed, sender="x3@example.com").reason is Reason.CLIENT_AWL
 
 
 # Delays by what is known --------------------------------------------------------------------------
@@ -190,12 +334,14 @@ GRADED = Settings(delays=(0, 60, 300, 3600), delay_seconds=60)
 CLEAN = Evidence()
 UNSURE = Evidence(unsure=True)
 SUSPICIOUS = Evidence(signals=("no_ptr",))
+OUTWEIGHED = Evidence(signals=("generic_name",), is_vouched=True)
 
 
 @pytest.mark.parametrize(
     ("evidence", "seconds"),
     [
         (CLEAN, 0), (UNSURE, 60), (SUSPICIOUS, 300), (replace(SUSPICIOUS, unsure=True), 300),
+        (OUTWEIGHED, 0), (replace(OUTWEIGHED, unsure=True), 60), (Evidence(resolver_off=True), 60),
         (LISTED, 3600), (replace(LISTED, delay_seconds=900), 900),
     ],
 )  # fmt: skip
@@ -232,7 +378,7 @@ def test_a_triplet_known_from_long_ago_is_known_though_nothing_says_when_it_pass
 
 
 def test_mail_that_has_passed_stays_let_in_when_its_domain_is_listed() -> None:
-    memory = Memory(Settings(rhsbl=(Zone("dbl.example", 3600),)))
+    memory = Memory(Settings(rhsbl=(Zone("dbl.example", 3600),), **IDENTITY))
     listed = replace(PROVIDER, listed=True, signals=("rhsbl",), delay_seconds=3600)
     memory.ask(0)
     assert memory.ask(300).first_pass
@@ -249,11 +395,13 @@ def test_a_list_s_own_delay_makes_delays_differ() -> None:
 
 # Correspondence -----------------------------------------------------------------------------------
 
-LEARNS = Settings(learn_outbound=True)
+LEARNS = Settings(learn_outbound=True, **IDENTITY)
 
 
-def written_to(correspondent: str, user: str = "bob@example.org") -> Memory:
-    memory = Memory(LEARNS)
+def written_to(
+    correspondent: str, user: str = "bob@example.org", settings: Settings = LEARNS
+) -> Memory:
+    memory = Memory(settings)
     key = correspondence_key(correspondent.encode(), user.encode(), LEARNS)
     change = note_correspondence(key, T, LEARNS)
     memory.records[change.key] = change.value
@@ -275,7 +423,7 @@ def test_nobody_else_does_by_that() -> None:
 
 def test_it_must_be_known_that_the_client_sends_for_the_sender() -> None:
     memory = written_to("alice@example.com")
-    stranger = replace(PROVIDER, identity=b"other.example", speaks_for_sender=False)
+    stranger = evidence_for("other.example", speaks=False)
     assert not memory.ask(60, evidence=stranger).passes
     assert not memory.ask(60, evidence=NO_EVIDENCE).passes
     assert not memory.ask(60, evidence=LISTED).passes

@@ -16,8 +16,7 @@ from greyd.cli.errors import CommandError
 from greyd.escaping import printable
 from greyd.rules.address import Address, parse_address
 from greyd.rules.entries import EntryKind
-from greyd.rules.evidence import Evidence
-from greyd.rules.keys import correspondence_key, normalise_sender, request_keys
+from greyd.rules.keys import correspondence_key, identity_keys, normalise_sender, request_keys
 from greyd.rules.networks import parse_network
 
 if TYPE_CHECKING:
@@ -104,9 +103,8 @@ class _TripletQuery:
             )
             domains = list(dict.fromkeys([*domains, *(each.names.network for each in others)]))
         for domain in domains:
-            evidence = Evidence(identity=domain)
-            names = request_keys(self.client, self.sender, self.recipient, settings, evidence)
-            await found.print_entries(store, names.identity_triplet, names.identity)
+            keys = identity_keys(domain, normalise_sender(self.sender), self.recipient, settings)
+            await found.print_entries(store, keys.triplet, keys.identity)
 
 
 @dataclass(frozen=True)

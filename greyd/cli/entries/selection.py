@@ -18,9 +18,8 @@ from greyd.cli.errors import CommandError
 from greyd.escaping import printable
 from greyd.rules.address import address_text, network_prefix, parse_address
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
-from greyd.rules.evidence import Evidence
 from greyd.rules.hostnames import is_or_is_below
-from greyd.rules.keys import normalise_sender, request_keys
+from greyd.rules.keys import identity_keys, normalise_sender, request_keys
 from greyd.rules.networks import Network, parse_network
 
 if TYPE_CHECKING:
@@ -108,10 +107,10 @@ class Selection:
         if exact is None or address is None or sender is None:
             return []
         identities = [
-            request_keys(address, sender, self.recipient, settings, Evidence(identity=domain))
+            identity_keys(domain, normalise_sender(sender), self.recipient, settings)
             for domain in parent_domains(sender)
         ]
-        return [exact.triplet, *(each.identity_triplet for each in identities)]
+        return [exact.triplet, *(each.triplet for each in identities)]
 
     def hashed_triplets(self, settings: Settings) -> list[bytes]:
         """Return the keys of the named triplet, for a store of hashes.

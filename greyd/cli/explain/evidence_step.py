@@ -26,10 +26,10 @@ def describe_evidence(case: ExplainedRequest) -> ExplainedStep | None:
 
 def _findings(case: ExplainedRequest) -> Iterator[str]:
     evidence = case.dry_run.evidence
-    if evidence.identity:
-        own = ", which is the sender's domain" if evidence.speaks_for_sender else ""
-        yield f"sends for {printable(evidence.identity)}{own} (by {evidence.way})"
-    elif case.settings.identity:
+    for each in evidence.identities:
+        own = ", which is the sender's domain" if each.speaks_for_sender else ""
+        yield f"sends for {printable(each.organisation)}{own} (by {each.way})"
+    if not evidence.identities and case.settings.identity:
         yield "no identity: the client sends for nobody verifiably"
     if evidence.signals:
         yield f"signals: {', '.join(evidence.signals)}"

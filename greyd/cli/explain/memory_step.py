@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from greyd.cli.explain.step import ExplainedStep
@@ -15,7 +16,7 @@ from greyd.rules.records import Client, Identity, Triplet
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from greyd.cli.explain.explained_request import ExplainedRequest
 
@@ -31,9 +32,11 @@ def describe_memory(case: ExplainedRequest) -> ExplainedStep | None:
     records = [
         *_triplet(case, "triplet", keys.triplet),
         *_client(case, keys.client),
-        *_triplet(case, "identity's triplet", keys.identity_triplet),
-        *_identity(case, keys.identity),
-        *_correspondence(case, keys.correspondence),
+        *chain.from_iterable(
+            (*_triplet(case, "identity's triplet", each.triplet), *_identity(case, each.identity))
+            for each in keys.identities
+        ),
+        *_correspondence(case, keys.correspondences),
     ]
     return ExplainedStep("memory", records[0], [*records[1:], *_key_notes(case)])
 
@@ -128,7 +131,7 @@ def _identity(case: ExplainedRequest, key: bytes) -> Iterator[str]:
     )
 
 
-def _correspondence(case: ExplainedRequest, key: bytes) -> Iterator[str]:
-    if key:
-        has = "has" if case.value(key) else "has not"
+def _correspondence(case: ExplainedRequest, keys: Sequence[bytes]) -> Iterator[str]:
+    if keys:
+        has = "has" if any(case.value(key) for key in keys) else "has not"
         yield f"correspondence: the recipient {has} written to the sender"

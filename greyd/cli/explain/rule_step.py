@@ -82,7 +82,7 @@ def _delay(case: ExplainedRequest) -> str:
         return f"{seconds}, as the blocklist says on which the client is"
     if not settings.delays:
         return f"{seconds} (--delay)"
-    levels = (not evidence.is_clean, evidence.unsure, bool(evidence.signals), evidence.listed)
+    levels = (not evidence.is_clean, evidence.unsure, evidence.is_suspicious, evidence.listed)
     level = 3 if levels[3] else 2 if levels[2] else 1 if levels[1] else 0
     return f"{seconds}, that of {DELAYS[level]} clients (--delay)"
 
@@ -102,9 +102,11 @@ def retry_window(case: ExplainedRequest) -> RetryWindow | None:
     if decision is None or decision.passes or case.reason is Reason.LEARNING or keys is None:
         return None
     after = {change.key: change.value for change in dry_run.changes}
-    values = [after.get(key) or case.value(key) for key in keys_to_read(keys, settings)]
+    wanted = keys_to_read(keys, settings)
+    values = [after.get(key) or case.value(key) for key in wanted]
+    remembered = RememberedRecords.under(wanted, values)
     passes_at = dry_run.now + decision.missing_seconds
-    then, _ = decide(keys, RememberedRecords(*values), passes_at, settings, dry_run.evidence)
+    then, _ = decide(keys, remembered, passes_at, settings, dry_run.evidence)
     if not then.passes:
         return None
     ends_at = dry_run.now - decision.waited_seconds + settings.retry_window_seconds

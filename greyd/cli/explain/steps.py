@@ -52,10 +52,10 @@ _STEPS = (
     _StepDefinition("mode", describe_mode, frozenset({Reason.MODE_OFF})),
     _StepDefinition("expected", describe_expected, frozenset({Reason.EXPECTED})),
     _StepDefinition("client address", describe_client_address, frozenset({Reason.CLIENT_ADDRESS})),
+    _StepDefinition("memory", describe_memory),
     _StepDefinition(
         "evidence", describe_evidence, frozenset({Reason.DNS_WHITELIST, Reason.NOT_SUSPICIOUS})
     ),
-    _StepDefinition("memory", describe_memory),
     _StepDefinition(
         "rule", describe_rule, frozenset({*RULE_TEXTS, Reason.LEARNING, Reason.INTERNAL_ERROR})
     ),

@@ -100,9 +100,17 @@ def _merge(one: ImportedRecord, other: ImportedRecord) -> ImportedRecord:
                 max(one.successes, other.successes),
                 max(one.last_counted, other.last_counted),
                 min(one.first_counted, other.first_counted),
+                one.network or other.network,
+                _merged_network_count(one, other),
             )
         case _:
             return max(one, other, key=_last_time)
+
+
+def _merged_network_count(one: Identity, other: Identity) -> int:
+    if one.network and other.network and one.network != other.network:
+        return 2
+    return max(one.network_count, other.network_count)
 
 
 def _last_time(record: ImportedRecord) -> int:

@@ -15,7 +15,7 @@ from greyd.cli.replay.requests import request_for_attempt
 from greyd.dns.lookup import DisabledLookup
 from greyd.lru import LruCache
 from greyd.rules.address import parse_address
-from greyd.rules.evidence import NO_EVIDENCE, Evidence
+from greyd.rules.evidence import NO_EVIDENCE, Evidence, ProvenIdentity
 from greyd.rules.hostnames import domain_of, organisation_of
 from greyd.rules.reasons import Reason
 
@@ -89,9 +89,8 @@ class ReplayEvidenceCollector:
         if attempt.identity and settings.identity and not evidence.identity:
             domain = domain_of(attempt.sender)
             speaks = attempt.identity in (domain, organisation_of(domain))
-            evidence = replace(
-                evidence, identity=attempt.identity, way="spf", speaks_for_sender=speaks
-            )
+            identity = ProvenIdentity(attempt.identity, "spf", speaks)
+            evidence = replace(evidence, identities=(identity,))
         if attempt.signals:
             evidence = self._with_signals(attempt.signals, evidence)
         if attempt.reason == Reason.DNS_WHITELIST.text and settings.dnswl and not evidence.listed:

@@ -83,11 +83,11 @@ class SimulatedServer:
         if address is None or keys is None:
             return True
         wanted = {
-            Reason.CLIENT_AWL: keys.client,
-            Reason.IDENTITY_AWL: keys.identity,
-            Reason.CORRESPONDENT: keys.correspondence,
-        }.get(reason, keys.triplet)
-        return not wanted or wanted in self._store.records
+            Reason.CLIENT_AWL: [keys.client],
+            Reason.IDENTITY_AWL: [each.identity for each in keys.identities],
+            Reason.CORRESPONDENT: keys.correspondences,
+        }.get(reason, [keys.triplet])
+        return not wanted or any(each in self._store.records for each in wanted)
 
     def assume_known(self, request: Request, reason: Reason, now: int, evidence: Evidence) -> None:
         """Store the entry that a server must have had to let a request pass for ``reason``."""
@@ -101,16 +101,18 @@ class SimulatedServer:
             known[keys.client] = Client(max(settings.auto_whitelist_clients, 1), now).dump()
         elif reason is Reason.IDENTITY_AWL:
             times = max(settings.auto_whitelist_identities, 1)
-            known[keys.identity] = Identity(times, now, now - settings.identity_age_seconds).dump()
+            first = now - settings.identity_age_seconds
+            record = Identity(times, now, first, keys.network_checksum, 2)
+            known |= {each.identity: record.dump() for each in keys.identities}
         elif reason is Reason.CORRESPONDENT:
-            known[keys.correspondence] = b"%d" % began
+            known |= dict.fromkeys(keys.correspondences, b"%d" % began)
         else:
             began = min(began, now - settings.longest_delay_seconds)
             passed = Triplet(began, now - 1, now - 1).dump()
-            known = {keys.triplet: passed, keys.identity_triplet: passed}
+            known = {keys.triplet: passed}
+            known |= {each.triplet: passed for each in keys.identities}
         for key, value in known.items():
-            if key:
-                records.setdefault(key, (value, lives))
+            records.setdefault(key, (value, lives))
 
     def _keys(self, request: Request, evidence: Evidence) -> tuple[Address | None, Keys | None]:
         address = parse_address(request.client_address or b"")
