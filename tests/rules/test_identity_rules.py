@@ -301,7 +301,7 @@ def test_what_has_passed_at_once_never_waits_again(reason: Reason, worse: Eviden
 
 
 def test_clean_mail_counts_for_its_client_and_its_identity() -> None:
-    settings = replace(SUSPICION, auto_whitelist_clients=2, auto_whitelist_identities=3)
+    settings = replace(SUSPICION, auto_whitelist_clients=3, auto_whitelist_identities=3)
     memory = Memory(settings)
     for day in range(3):
         name = f"{'x' * day}@example.com"
