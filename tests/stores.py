@@ -164,7 +164,7 @@ async def _ask_all(store: Store, number: int, now: int) -> int:
         recipient = b"bob@x%d.example" % number
         wanted = request_keys(address, sender.encode(), recipient, _SETTINGS)
         return await store.transact(
-            wanted,
+            (wanted.triplet, wanted.client),
             lambda remembered: decide(wanted, RememberedRecords(*remembered), now, _SETTINGS),
         )
 

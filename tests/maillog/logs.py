@@ -10,8 +10,8 @@ from greyd.monitoring.log import Line as Written
 from greyd.monitoring.log import Log
 from greyd.monitoring.log_observer import LogObserver
 from greyd.policy.events import DecisionEvent
-from greyd.rules.evidence import Evidence
 from greyd.rules.reasons import Reason
+from tests.evidence import evidence_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def logged_by_greyd(request: Request, *, as_json: bool) -> bytes:
     """Return greyd's own line about a decision."""
     kept = _Kept()
     log = Log(kept, as_json=as_json)
-    evidence = Evidence(identity=b"example.com", signals=("no_ptr", "helo_is_ours"))
+    evidence = evidence_for("example.com", signals=("no_ptr", "helo_is_ours"))
     event = DecisionEvent(
         request, Reason.EARLY_RETRY, 0.0, detail=" (38s missing)", evidence=evidence
     )
