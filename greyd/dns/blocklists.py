@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from greyd.dns.lookup import DnsError, RecordType
 from greyd.dns.reverse_names import reversed_name
-from greyd.rules.hostnames import MAX_NAME_BYTES, ascii_domain, queryable_suffix, registered_domain
+from greyd.rules.hostnames import MAX_NAME_BYTES, queryable_suffix, registered_domain
+from greyd.rules.internationalised_names import ascii_domain
 
 if TYPE_CHECKING:
     from greyd.config.vocabulary import Zone

@@ -1,6 +1,6 @@
 """Host names: their syntax, and the organisation that registered a name.
 
-Names are bytes in lower case without a dot at the end.
+Names are bytes in lower case without a dot at the end. Internationalised names are in ASCII.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from greyd.rules.internationalised_names import ascii_domain
 from greyd.rules.public_suffixes import suffix_list_in_force
 
 if TYPE_CHECKING:
@@ -25,13 +26,10 @@ _LITERAL = re.compile(rb"\[(?:ipv6:)?[0-9a-f:.]{2,45}\]")
 MAX_NAME_BYTES = 253
 """Maximum length of a name in the DNS, written with dots (RFC 1035, 2.3.4)."""
 
-_MAX_IDN_LABEL_BYTES = 4 * 63
-"""Maximum length of a label in UTF-8: no longer label has an ASCII form of at most 63 bytes."""
-
 
 def normal_name(name: bytes | None) -> bytes:
-    """Return a host name in lower case and without a dot at its end; empty for None."""
-    return (name or b"").lower().rstrip(b".")
+    """Return a host name in ASCII, in lower case and without a dot at its end; empty for None."""
+    return ascii_domain(name or b"").lower().rstrip(b".")
 
 
 def is_fqdn(name: bytes) -> bool:
@@ -45,7 +43,7 @@ def is_literal(helo: bytes) -> bool:
 
 
 def domain_of(sender: bytes) -> bytes:
-    """Return the domain of a mail address, in lower case; empty if it has none."""
+    """Return the domain of a mail address, in ASCII and lower case; empty if it has none."""
     return normal_name(sender.rpartition(b"@")[2]) if b"@" in sender else b""
 
 
@@ -70,28 +68,6 @@ def registered_domain(name: bytes) -> bytes:
     """
     end = _longest_suffix(name, _HOST_LABEL)
     return organisation_of(end) or b".".join(end.split(b".")[-2:])
-
-
-def ascii_domain(domain: bytes) -> bytes:
-    """Return a domain with its internationalised labels in ASCII (``xn--…``).
-
-    A label stays unchanged if IDNA 2003 and 2008 may encode it differently.
-    """
-    if domain.isascii():
-        return domain
-    return b".".join(map(_ascii_label, domain.split(b".")))
-
-
-def _ascii_label(label: bytes) -> bytes:
-    if label.isascii() or len(label) > _MAX_IDN_LABEL_BYTES:
-        return label
-    try:
-        text = label.decode("utf-8").lower()
-        encoded = text.encode("idna")
-        is_certain = encoded.decode("idna") == text
-    except UnicodeError:
-        return label
-    return encoded if is_certain else label
 
 
 def queryable_suffix(name: bytes, max_bytes: int = MAX_NAME_BYTES) -> bytes:

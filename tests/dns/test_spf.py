@@ -172,6 +172,24 @@ def test_a_dot_at_the_end_of_the_sender_s_domain_is_not_part_of_it() -> None:
     assert (found.result, found.domain, found.proves) == ("pass", b"example.com", True)
 
 
+@pytest.mark.parametrize(
+    "sender", ["älice@bücher.example", "älice@BÜCHER。example.", "älice@xn--bcher-kva.example"]
+)
+def test_an_internationalised_domain_is_evaluated_in_its_ascii_form(sender: str) -> None:
+    dns = FakeDns()
+    dns.add("xn--bcher-kva.example", RecordType.TXT, "v=spf1 a:%{o}.%{d1r}.example -all")
+    dns.add("xn--bcher-kva.example.xn--bcher-kva.example", RecordType.A, "192.0.2.7")
+    for found in (check(dns, sender.encode()), check(dns, b"", helo=sender.encode()[7:])):
+        assert (found.result, found.domain) == ("pass", b"xn--bcher-kva.example")
+        assert found.proves
+
+
+@pytest.mark.parametrize("domain", ["i❤.example", "\N{PILE OF POO}.la", "-ü.example", "ü" * 64])
+def test_an_invalid_internationalised_domain_has_no_record(domain: str) -> None:
+    dns = FakeDns()
+    assert check(dns, f"alice@{domain}".encode()).result == "none"
+
+
 def test_a_failed_query_is_a_temperror_except_for_the_client_s_names() -> None:
     dns = FakeDns()
     dns.add("example.com", RecordType.TXT, "v=spf1 ptr a:gone.example.com -all")

@@ -21,6 +21,7 @@ NEEDED = {
     "re2": ("google-re2", SQLITE),
     "uvloop": ("uvloop", SQLITE),
     "h11": ("h11", SQLITE),
+    "idna": ("idna", SQLITE),
     "prometheus_client": ("prometheus-client", SQLITE),
     "hiredis": ("hiredis", REDIS),
     "redis": ("redis", REDIS),

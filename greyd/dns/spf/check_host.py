@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from greyd.dns.lookup import DnsError
 from greyd.dns.spf.errors import SpfPermanentError
 from greyd.dns.spf.evaluator import Evaluator, SpfVerdict
+from greyd.rules.internationalised_names import ascii_domain
 
 if TYPE_CHECKING:
     from greyd.dns.lookup import Lookup
@@ -53,14 +54,15 @@ async def check_host(lookup: Lookup, address: Address, sender: bytes, helo: byte
     Args:
         lookup: queries the DNS.
         address: the client's address.
-        sender: the envelope sender. For the null sender, the record of the HELO name is evaluated;
-            for a sender without ``@`` the result is ``none``.
+        sender: the envelope sender; its domain may be in UTF-8 (RFC 7208, 4.3). For the null
+            sender, the record of the HELO name is evaluated; for a sender without ``@`` the result
+            is ``none``.
         helo: the HELO name.
     """
     local, at, domain = sender.rpartition(b"@")
     if not at:
         domain = b"" if sender else helo
-    domain = domain.lower().removesuffix(b".")
+    domain = ascii_domain(domain).lower().removesuffix(b".")
     evaluator = Evaluator(lookup, address, local or b"postmaster", domain, helo)
     try:
         verdict = await evaluator.evaluate(domain, is_fixed=True)
