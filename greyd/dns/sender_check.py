@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from greyd.dns.spf.check_host import check_host
-from greyd.rules.hostnames import ascii_domain, domain_of
+from greyd.rules.hostnames import domain_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ class SpfSenderCheck:
         result = ""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timeout_seconds):
-                for each in dict.fromkeys((ascii_domain(domain_of(sender)), domain)):
+                for each in dict.fromkeys((domain_of(sender), domain)):
                     spf = await check_host(lookup, address, local + b"@" + each, helo)
                     result = spf.result
                     if result != "none":

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.config.vocabulary import DAY, HOUR, MODES
 from greyd.errors import GreydError
-from greyd.rules.hostnames import ascii_domain, domain_of, is_or_is_below
+from greyd.rules.hostnames import domain_of, is_or_is_below
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.rules.transaction import Change
 
@@ -233,7 +233,7 @@ class ExpectedMail:
 
     def windows_for(self, sender: bytes, recipient: bytes, now: int) -> Sequence[ExpectWindow]:
         """Return the open windows for mail from ``sender`` to ``recipient``."""
-        domain = ascii_domain(domain_of(sender))
+        domain = domain_of(sender)
         return [each for each in self._of(recipient) if each.takes(domain, now)]
 
     def _of(self, recipient: bytes) -> Iterable[ExpectWindow]:
