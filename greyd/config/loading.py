@@ -10,6 +10,7 @@ from greyd.config.errors import SettingsError
 from greyd.config.options import OWN_OPTIONS
 from greyd.config.regular_files import FileError, read_regular_file
 from greyd.config.settings import merge_settings
+from greyd.config.shadow import with_shadow
 from greyd.config.sources import (
     from_arguments,
     from_environment,
@@ -65,9 +66,8 @@ def read_settings(
         if left.option not in own
     ]
     file = _from_file([*variables, *words, *servers, *given])
-    return merge_settings(
-        overrides, given, servers, words, variables, file, postgreys, warnings=warnings
-    )
+    sources = (overrides, given, servers, words, variables, file, postgreys)
+    return with_shadow(merge_settings(*sources, warnings=warnings), sources)
 
 
 def _from_file(given: Sequence[RawSetting]) -> list[RawSetting]:

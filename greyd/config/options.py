@@ -25,6 +25,7 @@ from greyd.config.parsers import (
     parse_resolver,
     parse_retry_window,
     parse_seconds,
+    parse_setting_change,
     parse_signals,
     parse_socket_mode,
     parse_store,
@@ -228,6 +229,12 @@ OPTIONS: tuple[Option, ...] = (
         "whitelist-recipients", "whitelist_recipients", parse_path,
         "Never greylist mail to the recipients in FILE; replaces the default files.",
         Arity.MANY, "FILE",
+    ),
+    Option(
+        "shadow", "shadow", parse_setting_change,
+        "Also decide each request with this other setting, and only count and log the result:"
+        " preset=recommended, delay=60 or any other setting that affects decisions.",
+        Arity.MANY, "NAME=VALUE",
     ),
     # Replies
     Option(

@@ -11,7 +11,17 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Any
 
-from greyd.config.vocabulary import DAY, DELAYS, HOUR, IDENTITY_WAYS, SIGNALS, TRUST, Endpoint, Zone
+from greyd.config.vocabulary import (
+    DAY,
+    DECIDING_SETTINGS,
+    DELAYS,
+    HOUR,
+    IDENTITY_WAYS,
+    SIGNALS,
+    TRUST,
+    Endpoint,
+    Zone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -307,3 +317,16 @@ def parse_dnswl(text: str) -> Zone:
         raise ValueError(f"ZONE=LEVEL or ZONE=LEVEL,support, with one of {', '.join(TRUST)}")
     supports = "effect=support" in others
     return Zone(zone_name(name), trust=TRUST.index(level or "medium"), supports=supports)
+
+
+def parse_setting_change(text: str) -> tuple[str, str]:
+    """Return name and value of ``NAME=VALUE``; the name is one of ``DECIDING_SETTINGS``."""
+    name, equals, value = text.partition("=")
+    name = name.strip().lstrip("-").replace("_", "-")
+    if name not in DECIDING_SETTINGS:
+        raise ValueError(
+            f"NAME=VALUE, with a setting that affects decisions: {', '.join(DECIDING_SETTINGS)}"
+        )
+    if not equals:
+        raise ValueError(f"a value: {name}=VALUE")
+    return name, value.strip()

@@ -61,6 +61,10 @@ class Settings:
     mode: str = "on"
     whitelist_clients: tuple[Path, ...] = ()
     whitelist_recipients: tuple[Path, ...] = ()
+    shadow: tuple[tuple[str, str], ...] = ()
+    """Names and values of the settings that the shadow changes; empty if there is no shadow."""
+    shadow_settings: Settings | None = field(default=None, repr=False)
+    """These settings with the changes of ``shadow``; None if there is no shadow."""
     greylist_action: str = "DEFER_IF_PERMIT"
     greylist_text: str = GREYLIST_TEXT
     header: str = HEADER

@@ -22,7 +22,7 @@ from greyd.config.options import (
 from greyd.redaction import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +157,17 @@ def from_table(table: Mapping[str, object], file: str) -> list[RawSetting]:
         if option is None or option.name == "config":
             raise SettingsError(f"{where}: unknown setting; greyd serve --help lists all")
         values = value if isinstance(value, list) and option.kind is Arity.MANY else [value]
+        if option.name == "shadow" and isinstance(value, dict):
+            values = list(_changes_of_table(value, where))
         given += [RawSetting(option, _toml_text(each, where), where) for each in values]
     return given
+
+
+def _changes_of_table(table: Mapping[str, object], where: str) -> Iterator[str]:
+    """Yield the settings of the table ``shadow`` as the command line has them: ``NAME=VALUE``."""
+    for key, value in table.items():
+        for each in value if isinstance(value, list) else [value]:
+            yield f"{key}={_toml_text(each, f'{where}.{excerpt(key)}')}"
 
 
 def _toml_text(value: object, where: str) -> str:

@@ -83,6 +83,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "mode": ("learn", "learn"),
     "whitelist-clients": ("/etc/w", (Path("/etc/w"),)),
     "whitelist-recipients": ("/etc/r", (Path("/etc/r"),)),
+    "shadow": ("delay=60", (("delay", "60"),)),
     "greylist-action": ("450 4.7.1", "450 4.7.1"),
     "greylist-text": ("Wait %s, ü", "Wait %s, ü"),
     "x-greylist-header": ("X-G: %t", "X-G: %t"),

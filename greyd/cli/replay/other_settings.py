@@ -5,22 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
+from greyd.config.parsers import parse_setting_change
 from greyd.config.server_settings import read_server_settings
-from greyd.config.sources import from_table
+from greyd.config.shadow import setting_changes
+from greyd.redaction import excerpt
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from greyd.config.settings import Settings
-
-DECIDING_SETTINGS = (
-    "delay", "max-age", "retry-window", "auto-whitelist-clients", "mode", "preset", "identity",
-    "auto-whitelist-identities", "identity-age", "greylist", "signals", "dnsbl", "rhsbl", "dnswl",
-    "list-override", "learn-outbound", "lookup-by-host", "ipv4cidr", "ipv6cidr",
-    "whitelist-clients", "whitelist-recipients", "resolver", "dns-timeout",
-)  # fmt: skip
-"""Settings that can change a decision."""
 
 _DNS_SETTINGS = ("dnsbl", "rhsbl", "dnswl", "resolver", "dns-timeout")
 _DNS_SIGNALS = ("helo_no_address", "sender_no_mx", "dnsbl", "rhsbl", "spf_fail")
@@ -38,18 +32,7 @@ def read_other_settings(settings: Settings, changes: Sequence[str], *, dns: bool
         CommandError: a setting does not affect decisions, or has no effect without DNS.
         SettingsError: a value is invalid.
     """
-    given = []
-    for change in changes:
-        name, equals, text = change.partition("=")
-        name = name.strip().lstrip("-").replace("_", "-")
-        if name not in DECIDING_SETTINGS:
-            raise CommandError(
-                f"--with {name}: not a setting that affects decisions; these are"
-                f" {', '.join(DECIDING_SETTINGS)}"
-            )
-        if not equals:
-            raise CommandError(f"--with {name}: write {name}=VALUE")
-        given += from_table({name: text}, "--with")
+    given = setting_changes(map(_parse_change, changes), "--with")
     named = {each.option.name for each in given}
     config = settings.config
     other = read_server_settings([f"--config={config}"] if config else [], given)
@@ -60,6 +43,13 @@ def read_other_settings(settings: Settings, changes: Sequence[str], *, dns: bool
         if warning.startswith("--with"):
             print_error(warning)
     return other
+
+
+def _parse_change(text: str) -> tuple[str, str]:
+    try:
+        return parse_setting_change(text)
+    except ValueError as error:
+        raise CommandError(f"--with {excerpt(text)}: expected {error}") from None
 
 
 def _without_effect(settings: Settings) -> Iterator[str]:
