@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.policy.events import DecisionEvent
+    from greyd.policy.shadow.decision import ShadowDecision
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
@@ -81,6 +82,14 @@ class Observer(Protocol):
 
     def administered(self, description: str) -> None:
         """Observe an administrator's action, e.g. that a command has released a triplet."""
+        return
+
+    def shadow_decided(self, decisions: Sequence[ShadowDecision]) -> None:
+        """Observe decisions of the shadow (``--shadow``), in their order."""
+        return
+
+    def shadow_skipped(self, count: int) -> None:
+        """Observe that the shadow has not decided ``count`` requests, because too many waited."""
         return
 
 
@@ -164,3 +173,14 @@ class Observers:
         self.flush()
         for observer in self._observers:
             observer.administered(description)
+
+    def shadow_decided(self, decisions: Sequence[ShadowDecision]) -> None:
+        """Pass decisions of the shadow, see ``Observer``."""
+        self.flush()
+        for observer in self._observers:
+            observer.shadow_decided(decisions)
+
+    def shadow_skipped(self, count: int) -> None:
+        """Pass the number of requests that the shadow has skipped, see ``Observer``."""
+        for observer in self._observers:
+            observer.shadow_skipped(count)

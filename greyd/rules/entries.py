@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from greyd.rules.greylist import has_passed
 from greyd.rules.keys import TripletNames, is_of_identity, is_triplet, names_in
 from greyd.rules.records import Client, Identity, Triplet
-from greyd.rules.reserved_keys import CONTROL_KEY, HITS_PREFIX, PROBE_KEY, SWEPT_KEY
+from greyd.rules.reserved_keys import (
+    CONTROL_KEY,
+    HITS_PREFIX,
+    PROBE_KEY,
+    SHADOW_PREFIX,
+    SWEPT_KEY,
+)
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
@@ -125,6 +131,8 @@ _INTERNAL_KEYS = frozenset({CONTROL_KEY, PROBE_KEY, SWEPT_KEY})
 
 def kind_of(key: bytes) -> EntryKind:
     """Return the kind of a key; ``CLIENT`` for an identity's hash, which looks like a client's."""
+    if key.startswith(SHADOW_PREFIX):
+        return EntryKind.OTHER
     if is_triplet(key):
         return EntryKind.IDENTITY_TRIPLET if is_of_identity(key) else EntryKind.TRIPLET
     tag, brace, rest = key.partition(b"}")
@@ -172,8 +180,8 @@ def interpret(
 
 
 def is_internal_key(key: bytes) -> bool:
-    """Whether a key belongs to greyd's own records: control, whitelist hits, probe, sweep time."""
-    return key in _INTERNAL_KEYS or key.startswith(HITS_PREFIX)
+    """Whether a key belongs to greyd's own records: control, hits, probe, sweep time, shadow."""
+    return key in _INTERNAL_KEYS or key.startswith((HITS_PREFIX, SHADOW_PREFIX))
 
 
 def _unreadable(record: Record, kind: EntryKind) -> StoredEntry:

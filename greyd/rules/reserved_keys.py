@@ -1,4 +1,4 @@
-"""Keys of greyd's own records, which do not belong to a request."""
+"""Keys of greyd's own records, which do not decide about requests."""
 
 CONTROL_KEY = b"control"
 """The control record: an administrator's settings for all servers (``greyd.rules.control``)."""
@@ -11,3 +11,9 @@ PROBE_KEY = b"probe"
 
 SWEPT_KEY = b"swept"
 """The time of an SQLite file's last sweep, which deletes expired records."""
+
+SHADOW_PREFIX = b"%"
+"""The prefix of all keys of the shadow (``--shadow``), before the key that the server would use.
+
+It precedes the tag in braces, so in a Redis Cluster both keys are in the same slot.
+"""

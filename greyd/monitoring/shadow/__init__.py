@@ -1,0 +1,1 @@
+"""The shadow's decisions in metrics and log."""

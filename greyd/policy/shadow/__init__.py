@@ -1,0 +1,1 @@
+"""The shadow: a second policy with other settings, whose decisions are only observed."""
