@@ -103,6 +103,7 @@ def test_the_metrics_page_lists_exactly_the_metrics_of_the_server() -> None:
     exported = set()
     metrics = Metrics()
     metrics.watch_dns()
+    metrics.watch_shadow()
     for family in metrics.registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}

@@ -139,6 +139,12 @@ class Settings:
         """Whether mail passes while the store is unavailable; in mode ``learn`` it always does."""
         return self.on_store_failure == "pass" or self.mode == "learn"
 
+    @property
+    def reads_evidence_attributes(self) -> bool:
+        """Whether this server's decisions, or those of its shadow, need evidence."""
+        shadow = self.shadow_settings
+        return self.needs_evidence or (shadow is not None and shadow.needs_evidence)
+
 
 _DEFAULTS = {each.name: each.default for each in fields(Settings) if each.init}
 

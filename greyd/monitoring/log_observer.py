@@ -116,6 +116,12 @@ def _postgrey_line(event: DecisionEvent) -> bytes:
         line = request.queue_id + b": " + line
     if event.delay_seconds is not None:
         line += b", delay=%d" % event.delay_seconds
+    return percent_encode(line + request_text(event))
+
+
+def request_text(event: DecisionEvent) -> bytes:
+    """Return the attributes of a request and its evidence, each after a comma."""
+    request, line = event.request, b""
     if request.client_name:
         line += b", client_name=" + request.client_name
     if request.client_address:
@@ -128,7 +134,7 @@ def _postgrey_line(event: DecisionEvent) -> bytes:
         line += _names_text(request)
     if event.evidence is not None:
         line += _evidence_text(event.evidence)
-    return percent_encode(line)
+    return line
 
 
 def _names_text(request: Request) -> bytes:
@@ -167,6 +173,12 @@ def _json_line(event: DecisionEvent) -> bytes:
     fields: dict[str, object] = {"action": reason.action, "reason": reason.text + event.detail}
     if event.delay_seconds is not None:
         fields["delay"] = event.delay_seconds
+    return render_json(fields | request_fields(event), Severity.INFO)
+
+
+def request_fields(event: DecisionEvent) -> dict[str, object]:
+    """Return the attributes of a request and its evidence as JSON has them."""
+    fields: dict[str, object] = {}
     for name in ("queue_id", "client_name", "client_address", "sender", "recipient"):
         if value := getattr(event.request, name):
             fields[name] = value.decode(errors="backslashreplace")
@@ -181,4 +193,4 @@ def _json_line(event: DecisionEvent) -> bytes:
             fields["signals"] = list(evidence.signals)
         if evidence.unsure:
             fields["dns"] = "late"
-    return render_json(fields, Severity.INFO)
+    return fields

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from greyd.dns.lookup import LookupResult, RecordType
+    from greyd.monitoring.shadow.metrics import ShadowMetrics
 
 
 PARTS = (
@@ -45,6 +46,7 @@ PARTS = (
     "Redis",
     "reload",
     "requests",
+    "shadow",
     "SQLite",
     "status page",
     "store",
@@ -255,6 +257,12 @@ class Metrics:
     def watch_dns(self) -> DnsWatcher:
         """Add the metrics of DNS lookups. Call this only if an option needs DNS."""
         return DnsWatcher(self.registry)
+
+    def watch_shadow(self) -> ShadowMetrics:
+        """Add the metrics of the shadow. Call this only if there is one."""
+        from greyd.monitoring.shadow.metrics import ShadowMetrics
+
+        return ShadowMetrics(self.registry)
 
     def families(self, files: str = "*.db") -> Iterator[Metric]:
         """Return the metrics; each is collected when the iterator reaches it.

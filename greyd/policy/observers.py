@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.policy.events import DecisionEvent
-    from greyd.policy.shadow.decision import ShadowDecision
+    from greyd.policy.shadow_decision import ShadowDecision
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
@@ -101,6 +101,10 @@ class Observers:
         self._observers = observers
         self._decisions: list[DecisionEvent] = []
         self._schedule_flush: Callable[[], object] | None = None
+
+    def add(self, *observers: Observer) -> None:
+        """Pass each event from now on to ``observers`` too, after all others."""
+        self._observers += observers
 
     def batch(self, schedule_flush: Callable[[], object] | None) -> None:
         """Set whether decisions are collected in batches; at first they are not.

@@ -72,7 +72,7 @@ class Connection(asyncio.BufferedProtocol):
         self._policy = policy
         self._observers = observers
         self._registry = registry
-        self._parser = RequestParser(of_identity=settings.needs_evidence)
+        self._parser = RequestParser(of_identity=settings.reads_evidence_attributes)
         self._unread: deque[bytes] = deque()
         """Received bytes that are not parsed yet."""
         self._requests: Iterator[Request] = iter(())

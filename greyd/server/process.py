@@ -24,10 +24,10 @@ from greyd.redaction import redacted_path
 from greyd.server.account import Account, drop_privileges, find_account
 from greyd.server.background import detach_from_terminal, fork_to_background
 from greyd.server.errors import SetupError
-from greyd.server.folders import make_folder
-from greyd.server.metrics_folder import MetricsFolder
+from greyd.server.files.folders import make_folder
+from greyd.server.files.metrics_folder import MetricsFolder
+from greyd.server.files.pid_file import PidFile
 from greyd.server.os_signals import block
-from greyd.server.pid_file import PidFile
 from greyd.server.sockets import bind_inet, listen
 from greyd.server.systemd import notify, notify_reloading
 from greyd.server.workers import ReadySignal, Supervisor
@@ -101,6 +101,8 @@ def _prepare(settings: Settings, account: Account) -> tuple[Settings, Path]:
         hostname=socket.gethostname() if settings.hostname is None else settings.hostname,
         warnings=tuple(warnings),
     )
+    if settings.shadow_settings is not None:
+        settings = replace(settings, shadow_settings=read_secrets(settings.shadow_settings))
     return settings, folder
 
 
@@ -165,7 +167,7 @@ def _import_modules(settings: Settings) -> Settings:
     """
     for module in ("concurrent.futures.thread", "encodings.idna", "uvloop", "greyd.server.serve"):
         import_module(module)
-    if not settings.needs_evidence:
+    if not settings.reads_evidence_attributes:
         return settings
     from greyd.dns import collector, resolver  # noqa: F401 - imported for later
     from greyd.rules import generic_hostnames, hostnames, public_suffixes

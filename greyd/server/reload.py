@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from greyd.runtime.daemon_thread import run_in_daemon_thread
+from greyd.server.shadow import has_own_whitelists
 from greyd.whitelist.files import reload_whitelists
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from greyd.monitoring.metrics import Metrics
     from greyd.policy.observers import Observers
     from greyd.policy.policy import Policy
+    from greyd.policy.shadow.runner import ShadowRunner
     from greyd.runtime.supervision import SupervisedTask, TaskSupervisor
     from greyd.server.context import ServerContext
     from greyd.whitelist.files import LoadMessages
@@ -42,6 +45,7 @@ class Reloader:
         metrics: Metrics,
         log: Log,
         supervisor: TaskSupervisor,
+        shadow: ShadowRunner | None = None,
     ) -> None:
         self._settings = settings
         self._context = context
@@ -50,6 +54,7 @@ class Reloader:
         self._metrics = metrics
         self._log = log
         self._supervisor = supervisor
+        self._shadow = shadow
         self._running: SupervisedTask | None = None
         self._again = False
 
@@ -65,18 +70,33 @@ class Reloader:
             self._context.reloading()
             self._log.notice("HUP received: reading the whitelists again")
             try:
-                whitelists, messages = await run_in_daemon_thread("reload", self._read)
+                whitelists, messages = await run_in_daemon_thread(
+                    "reload", partial(self._read, self._settings)
+                )
                 messages.log_to(self._log)
             except Exception as error:  # noqa: BLE001 - any failure: the old whitelists stay
                 outcome = "the old whitelists stay in force"
                 self._observers.internal_error("reload", error, outcome)
                 whitelists = None
             self._put_in_force(whitelists)
+            if self._shadow is not None and has_own_whitelists(self._settings):
+                await self._reload_shadow(self._shadow)
             self._context.ready()
 
-    def _read(self) -> tuple[Whitelists | None, LoadMessages]:
+    async def _reload_shadow(self, shadow: ShadowRunner) -> None:
+        """Reload whitelists that only the shadow uses; after a failure keep the old ones."""
+        try:
+            read = partial(self._read, shadow.settings)
+            whitelists, messages = await run_in_daemon_thread("reload", read)
+            messages.log_to(self._log)
+        except Exception as error:  # noqa: BLE001 - any failure: the old whitelists stay
+            shadow.internal_error_of_shadow(error)
+        else:
+            shadow.own_whitelists = whitelists or shadow.own_whitelists
+
+    def _read(self, settings: Settings) -> tuple[Whitelists | None, LoadMessages]:
         with _short_switch_interval():
-            return reload_whitelists(self._settings)
+            return reload_whitelists(settings)
 
     def _put_in_force(self, whitelists: Whitelists | None) -> None:
         """Use the new whitelists; after a failure (None) keep the old ones."""

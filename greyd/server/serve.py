@@ -33,6 +33,7 @@ from greyd.server.log_setup import open_log
 from greyd.server.os_signals import RELOAD_SIGNAL, STOP_SIGNALS, unblock
 from greyd.server.reload import Reloader, set_entry_counts
 from greyd.server.sender_check import LazySenderCheck
+from greyd.server.shadow import start_shadow
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
 from greyd.store.url import redact_url
@@ -40,11 +41,12 @@ from greyd.whitelist.files import load_whitelists
 from greyd.whitelist.hits import HitCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from greyd.config.settings import Settings
-    from greyd.dns.resolver import Resolver
+    from greyd.dns.resolver import LookupObserver, Resolver
     from greyd.monitoring.log import Log
+    from greyd.policy.shadow.runner import ShadowRunner
     from greyd.server.context import ServerContext
     from greyd.store.contract import Store
 
@@ -127,17 +129,18 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     metrics.show_mode(settings.mode)
     metrics.whitelists_read.set(whitelists.complete)
     policy = Policy(settings, whitelists, circuit_breaker, observers)
-    resolver = (
-        _collect_evidence(policy, settings, observers, metrics) if settings.needs_evidence else None
+    shadow = start_shadow(settings, policy, store, observers, metrics, log, supervisor)
+    resolvers = list(_collect_evidence(policy, shadow, settings, observers, metrics))
+    sender_check = policy.sender_check = LazySenderCheck(
+        settings, observers, resolvers[0] if settings.needs_evidence else None
     )
-    sender_check = policy.sender_check = LazySenderCheck(settings, observers, resolver)
     registry = ConnectionRegistry(metrics, log)
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.ask)
     if context.lifeline is not None:
         os.set_blocking(context.lifeline, False)
         loop.add_reader(context.lifeline, _read_lifeline, context.lifeline, stop, metrics)
-    reloader = Reloader(settings, context, policy, observers, metrics, log, supervisor)
+    reloader = Reloader(settings, context, policy, observers, metrics, log, supervisor, shadow)
     loop.add_signal_handler(RELOAD_SIGNAL, reloader.request)
     unblock()
     await circuit_breaker.check()
@@ -191,11 +194,13 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     sender_check.close()
     await registry.drain()
     observers.flush()
+    if shadow is not None:
+        await _finish(observers, "shadow", shadow.close())
     status.stop()
     await supervisor.stop()
     await _finish(observers, "whitelist hits", _store_hits(hits, circuit_breaker))
     await _finish(observers, "DNS", sender_check.close_resolver())
-    if resolver is not None:
+    for resolver in resolvers:
         await _finish(observers, "DNS", resolver.close())
     await _finish(observers, "store", circuit_breaker.close())
     return stop.status
@@ -257,18 +262,39 @@ async def _store_hits(hits: HitCounter, circuit_breaker: CircuitBreaker) -> None
 
 
 def _collect_evidence(
-    policy: Policy, settings: Settings, observers: Observers, metrics: Metrics
+    policy: Policy,
+    shadow: ShadowRunner | None,
+    settings: Settings,
+    observers: Observers,
+    metrics: Metrics,
+) -> Iterator[Resolver]:
+    """Make the policy and its shadow collect DNS evidence if they need it; yield the resolvers.
+
+    Each has its own resolver, so that the shadow's lookups never take the place of the server's.
+    """
+    lookups = metrics.watch_dns() if settings.reads_evidence_attributes else None
+    if settings.needs_evidence:
+        on_error = partial(observers.internal_error, "DNS", outcome="going on without DNS")
+        yield _collect_for(policy, settings, on_error, lookups)
+        lookups = None
+    if shadow is not None and shadow.settings.needs_evidence:
+        on_shadow_error = shadow.internal_error_of_shadow
+        yield _collect_for(shadow.policy, shadow.settings, on_shadow_error, lookups)
+
+
+def _collect_for(
+    policy: Policy,
+    settings: Settings,
+    on_error: Callable[[BaseException], None],
+    lookups: LookupObserver | None,
 ) -> Resolver:
-    """Make the policy collect DNS evidence about clients; return the resolver it uses."""
+    """Make a policy collect DNS evidence; return the resolver that it uses."""
     from greyd.dns.collector import DnsEvidenceCollector
     from greyd.dns.resolver import Resolver
 
-    resolver = Resolver(settings.resolvers, settings.dns_timeout_seconds, metrics.watch_dns())
+    resolver = Resolver(settings.resolvers, settings.dns_timeout_seconds, lookups)
     policy.collector = DnsEvidenceCollector(
-        settings,
-        resolver,
-        lambda: policy.whitelists.override,
-        lambda error: observers.internal_error("DNS", error, "going on without DNS"),
+        settings, resolver, lambda: policy.whitelists.override, on_error
     )
     return resolver
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from greyd.config.vocabulary import Endpoint
 from greyd.redaction import redacted_path
 from greyd.server.errors import SetupError
-from greyd.server.folders import OwnFile, folder_of, private_folder, umask, working_folder
+from greyd.server.files.folders import OwnFile, folder_of, private_folder, umask, working_folder
 from greyd.server.systemd import activated_sockets
 
 if TYPE_CHECKING:

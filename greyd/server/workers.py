@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.monitoring.log import DirectLog
-    from greyd.server.metrics_folder import MetricsFolder
+    from greyd.server.files.metrics_folder import MetricsFolder
 
     Serve = Callable[[Callable[[], None], Sequence[str], int], int]
 

@@ -544,7 +544,10 @@ def test_dns_is_asked_where_that_is_wanted(log: MailLog, replay: Callable[..., A
     [
         (["--with", "delay=soon"], "--with: delay=soon: expected a whole number"),
         (["--with", "delay"], "expected a value: delay=VALUE"),
-        (["--with", "store=redis://db1"], "expected NAME=VALUE, with a setting that affects decisions"),
+        (
+            ["--with", "store=redis://db1"],
+            "expected NAME=VALUE, with a setting that affects decisions",
+        ),
         (["--with", "dealy=5"], "expected NAME=VALUE, with a setting that affects decisions"),
         (["--with", "dnsbl=zen.spamhaus.org"], "add --dns"),
         (["--with", "identity=spf"], "add --dns"),

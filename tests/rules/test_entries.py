@@ -10,9 +10,18 @@ from hypothesis import strategies as st
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
-from greyd.rules.entries import GIVEN_UP_SECONDS, EntryKind, EntryState, StoredEntry, interpret
+from greyd.rules.entries import (
+    GIVEN_UP_SECONDS,
+    EntryKind,
+    EntryState,
+    StoredEntry,
+    interpret,
+    is_internal_key,
+    kind_of,
+)
 from greyd.rules.keys import Keys, correspondence_key, request_keys
 from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.reserved_keys import SHADOW_PREFIX
 from greyd.rules.transaction import Record
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of
@@ -197,3 +206,26 @@ def test_an_unreadable_entry_has_the_names_that_its_key_has() -> None:
     assert client_of(keys.triplet) == b"192.0.2.0"
     assert client_of(b"{x}:of nobody's making") == b"of nobody's making"
     assert client_of(b"{example.com}~0123") == b""
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"{192.0.2.0}/alice@example.com/bob@example.org",
+        b"{192.0.2.0}:192.0.2.7",
+        b"{example.com}/alice@example.com/bob@example.org",
+        b"{example.com}:example.com",
+        b"/0beec7b5ea3f0fdbc95d0dd47f3c5bc275da8a33",
+        b":0beec7b5ea3f0fdbc95d0dd47f3c5bc275da8a33",
+        b"{example.edu}~0beec7b5ea3f0fdbc95d0dd47f3c5bc275da8a33",
+        b"probe",
+    ],
+)
+def test_no_entry_of_the_shadow_counts_as_one_of_the_server(key: bytes) -> None:
+    shadow_key = SHADOW_PREFIX + key
+    assert kind_of(shadow_key) is EntryKind.OTHER
+    assert is_internal_key(shadow_key)
+    for value in (b"%d" % NOW, b"7,%d" % NOW, b"7,%d,%d" % (NOW, NOW), b"broken"):
+        for settings in (SETTINGS, PRIVATE):
+            record = Record(shadow_key, value, 60)
+            assert interpret(record, NOW, settings, expired=True, unreadable=True) is None

@@ -18,8 +18,8 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.server.errors import SetupError
-from greyd.server.folders import make_folder, open_folder, umask
-from greyd.server.pid_file import PidFile
+from greyd.server.files.folders import make_folder, open_folder, umask
+from greyd.server.files.pid_file import PidFile
 from greyd.server.sockets import Owner, UnixSocket, listen
 from tests import attackers
 from tests.attackers import NOBODY

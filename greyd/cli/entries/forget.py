@@ -19,14 +19,15 @@ from greyd.cli.server_control import record_action
 from greyd.rules.control import Control, change_control, window_key
 from greyd.rules.entries import EntryKind, EntryState, interpret, kind_of
 from greyd.rules.keys import correspondence_key
-from greyd.rules.reserved_keys import CONTROL_KEY
+from greyd.rules.reserved_keys import CONTROL_KEY, SHADOW_PREFIX
 from greyd.store.contract import scan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.rules.transaction import Change, Remembered
+    from greyd.rules.entries import StoredEntry
+    from greyd.rules.transaction import Change, Record, Remembered
     from greyd.store.contract import Store
 
     Found = Sequence[tuple[bytes, EntryKind]]
@@ -144,18 +145,16 @@ async def _selected_entries(
         if selection.recipient:
             wanted.append(correspondence_key(selection.sender, selection.recipient, settings))
         for key in wanted:
-            if (record := await store.get(key)) is not None:
-                yield [(key, kind_of(record.key))]
+            for each in (key, SHADOW_PREFIX + key):
+                if await store.get(each) is not None:
+                    yield [(each, kind_of(each))]
         return
     now = int(time.time())
     async for group in scan(store):
-        entries = [
-            interpret(record, now, settings, expired=True, unreadable=True) for record in group
-        ]
         yield [
-            (entry.key, entry.kind)
-            for entry in entries
-            if entry and selection.matches(entry, settings)
+            (record.key, _kind(record, entry))
+            for record in group
+            if (entry := _meaning(record, now, settings)) and selection.matches(entry, settings)
         ]
 
 
@@ -175,15 +174,25 @@ async def _entries_naming(address: str, store: Store, settings: Settings) -> Asy
     async for group in scan(store):
         found = []
         for record in group:
-            entry = interpret(record, now, settings, expired=True, unreadable=True)
+            entry = _meaning(record, now, settings)
             if entry is None:
                 continue
             is_meant = any(each.matches(entry, settings) for each in selections)
             if entry.state is EntryState.UNREADABLE:
                 is_meant = is_meant or any(map(naming.search, (record.key, record.value)))
             if is_meant:
-                found.append((entry.key, entry.kind))
+                found.append((record.key, _kind(record, entry)))
         yield found
+
+
+def _meaning(record: Record, now: int, settings: Settings) -> StoredEntry | None:
+    """Interpret an entry, or one of the shadow as if it were the server's own."""
+    meant = record._replace(key=record.key.removeprefix(SHADOW_PREFIX))
+    return interpret(meant, now, settings, expired=True, unreadable=True)
+
+
+def _kind(record: Record, entry: StoredEntry) -> EntryKind:
+    return EntryKind.OTHER if record.key.startswith(SHADOW_PREFIX) else entry.kind
 
 
 def _mention_pattern(address: str) -> re.Pattern[bytes]:
@@ -222,7 +231,7 @@ _KIND_NAMES = {
     EntryKind.CLIENT: "clients",
     EntryKind.IDENTITY: "identities",
     EntryKind.CORRESPONDENCE: "correspondences",
-    EntryKind.OTHER: "expect windows, actions for the log, unreadable entries",
+    EntryKind.OTHER: "expect windows, actions for the log, entries of --shadow, unreadable entries",
 }
 
 

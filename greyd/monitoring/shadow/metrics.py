@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter as PrometheusCounter
 
 from greyd.policy.observers import Observer
-from greyd.policy.shadow.decision import DelayInShadow, ShadowDecision
+from greyd.policy.shadow_decision import DelayInShadow, ShadowDecision
 from greyd.rules.reasons import GREYLIST, PASS, Reason
 
 if TYPE_CHECKING:

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING
 from greyd.policy.observers import Observer, Observers
 from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
-from greyd.policy.shadow.decision import ShadowDecision
+from greyd.policy.shadow.store import ShadowStore
+from greyd.policy.shadow_decision import ShadowDecision
+from greyd.store.circuit_breaker import CircuitBreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.config.settings import Settings
     from greyd.policy.events import DecisionEvent
-    from greyd.policy.shadow.store import ShadowStore
-    from greyd.store.contract import TransactionalStore
+    from greyd.runtime.supervision import Work
+    from greyd.store.circuit_breaker import Cancellable
+    from greyd.store.contract import Store
     from greyd.whitelist.matcher import Whitelists
 
 MAX_WAITING = 1000
@@ -42,54 +45,70 @@ class ShadowRunner(Observer):
         self,
         settings: Settings,
         real: Policy,
-        store: ShadowStore,
-        transactions: TransactionalStore,
+        store: Store,
+        observers: Observers,
         schedule: Callable[[Callable[[], None]], object],
+        run: Callable[[Work], Cancellable] | None = None,
     ) -> None:
-        """Create a runner; it starts with ``report_to``.
+        """Create a runner, which has to be added to the observers of ``real``.
 
         Args:
             settings: the settings of the shadow.
             real: the server's policy; the shadow has its clock, and its windows for expected mail.
-            store: the shadow's store.
-            transactions: the circuit breaker of ``store``.
+            store: the server's store without its circuit breaker.
+            observers: get the shadow's decisions, and its internal errors.
             schedule: calls a function in the next turn of the event loop.
+            run: starts the probe of the shadow's circuit breaker, see ``CircuitBreaker``.
         """
+        self.settings = settings
+        """The settings of the shadow."""
         self._real = real
-        self._store = store
+        self._observers = observers
         self._schedule = schedule
-        self._recorder = _Recorder(self._internal_error)
-        self.policy = Policy(settings, real.whitelists, transactions, Observers(self._recorder))
+        self._store = ShadowStore(store)
+        self._circuit_breaker = CircuitBreaker(
+            self._store,
+            settings.store_timeout_seconds,
+            lambda _: None,  # the reasons of the shadow's decisions show its faults
+            self.internal_error_of_shadow,
+            run,
+        )
+        self._recorder = _Recorder(self.internal_error_of_shadow)
+        self.policy = Policy(
+            settings, real.whitelists, self._circuit_breaker, Observers(self._recorder)
+        )
         """The shadow's policy."""
         self.policy.clock = real.clock
         self.own_whitelists: Whitelists | None = None
         """The whitelists of the shadow; None for those of the server."""
-        self._observers: Observers | None = None
+        self._is_closed = False
         self._waiting: deque[DecisionEvent] = deque()
         self._running_count = 0
         self._decisions: list[ShadowDecision] = []
         self._skipped_count = 0
         self._is_scheduled = False
 
-    def report_to(self, observers: Observers) -> None:
-        """Pass the shadow's decisions to ``observers`` from now on."""
-        self._observers = observers
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits, runs or has a decision to pass on."""
+        return not (self._waiting or self._running_count or self._is_scheduled)
 
     def decided(self, events: Sequence[DecisionEvent]) -> None:
         """Queue the requests of the server's decisions; skip those for which there is no room."""
-        if self._observers is None:
+        if self._is_closed:
             return
         room = MAX_WAITING - len(self._waiting)
         self._waiting.extend(events[:room])
         self._skipped_count += max(len(events) - room, 0)
         self._schedule_turn()
 
-    def close(self) -> None:
-        """Stop: discard all requests that wait."""
-        self._observers = None
+    async def close(self) -> None:
+        """Stop: discard all requests that wait, and end those that run."""
+        self._is_closed = True
         self._waiting.clear()
         if self.policy.collector is not None:
             self.policy.collector.close()
+        await self._circuit_breaker.close()
 
     def _schedule_turn(self) -> None:
         if not self._is_scheduled:
@@ -103,6 +122,7 @@ class ShadowRunner(Observer):
         # Commands and reloads may have changed these.
         self.policy.whitelists = self.own_whitelists or self._real.whitelists
         self.policy.expected = self._real.expected
+        self.policy.sender_check = self._real.sender_check
         for _ in range(MAX_STARTS_PER_TURN):
             if not self._waiting or self._running_count >= MAX_RUNNING:
                 return
@@ -118,7 +138,7 @@ class ShadowRunner(Observer):
             self.policy.answer(real.request, PendingReply(partial(self._finish, real)))
         except Exception as error:  # noqa: BLE001 - a fault of the shadow concerns only the shadow
             self._running_count -= 1
-            self._internal_error(error)
+            self.internal_error_of_shadow(error)
 
     def _finish(self, real: DecisionEvent, _reply: bytes | None) -> None:
         # The policy has passed the decision to the recorder just before its reply.
@@ -130,16 +150,16 @@ class ShadowRunner(Observer):
     def _pass_on(self) -> None:
         decisions, self._decisions = self._decisions, []
         skipped_count, self._skipped_count = self._skipped_count, 0
-        if self._observers is None:
+        if self._is_closed:
             return
         if decisions:
             self._observers.shadow_decided(decisions)
         if skipped_count:
             self._observers.shadow_skipped(skipped_count)
 
-    def _internal_error(self, error: BaseException) -> None:
-        if self._observers is not None:
-            self._observers.internal_error("shadow", error, "only the shadow is affected")
+    def internal_error_of_shadow(self, error: BaseException) -> None:
+        """Log and count an internal error of the shadow."""
+        self._observers.internal_error("shadow", error, "only the shadow is affected")
 
 
 class _Recorder(Observer):

@@ -7,7 +7,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from greyd.server.folders import OwnFile, folder_of, temporary_name
+from greyd.server.files.folders import OwnFile, folder_of, temporary_name
 
 if TYPE_CHECKING:
     from pathlib import Path
