@@ -73,7 +73,7 @@ class ShadowRunner(Observer):
             self.internal_error_of_shadow,
             run,
         )
-        self._recorder = _Recorder(self.internal_error_of_shadow)
+        self._recorder = _LatestDecision(self.internal_error_of_shadow)
         self.policy = Policy(
             settings, real.whitelists, self._circuit_breaker, Observers(self._recorder)
         )
@@ -162,7 +162,7 @@ class ShadowRunner(Observer):
         self._observers.internal_error("shadow", error, "only the shadow is affected")
 
 
-class _Recorder(Observer):
+class _LatestDecision(Observer):
     """Records the shadow's latest decision, and passes on its internal errors."""
 
     def __init__(self, on_error: Callable[[BaseException], None]) -> None:
