@@ -147,6 +147,9 @@ def decide_from_memory(
     """Let a request pass that needs no evidence; return None for the decision of all others.
 
     An auto-whitelisted client passes, and a triplet of the client's network that has passed before.
+    If the triplet passed at first contact, the client's success counts once more when the triplet
+    is seen after the delay: postgrey would count it then. So no client is auto-whitelisted later
+    than by postgrey.
 
     Args:
         keys: the request's keys.
@@ -157,17 +160,28 @@ def decide_from_memory(
     Returns:
         The decision or None, and the changes to store if the records have not changed since.
     """
+    before = _recall(Triplet, remembered.triplet, now, settings)
+    client = None
     if settings.auto_whitelist_clients:
         client = _recall(Client, remembered.client, now, settings)
         if client is not None and client.successes >= settings.auto_whitelist_clients:
-            return _pass_known_client(keys, client, now, settings)
-    if remembered.triplet is None:
+            decision, changes = _pass_known_client(keys, client, now, settings)
+            return decision, (*changes, *_renew_pass(keys, before, now, settings))
+    delay = settings.delay_seconds
+    if before is None or not has_passed(before, delay, settings):
         return None, ()
-    delay = settings.longest_delay_seconds
-    sight = _see(keys.triplet, remembered.triplet, now, delay, settings)
-    if not (sight.passed_before and sight.passes):
-        return None, ()
-    return Decision(True, _TRIPLET_FOUND, sight.waited), (sight.change,)
+    now = _not_behind(before.last_seen, now)
+    # If the clock has been set back, the triplet must not look younger because of that.
+    triplet = Triplet(min(before.first_seen, now), now, before.passed_at or now)
+    decision = Decision(True, _TRIPLET_FOUND, now - triplet.first_seen)
+    renewed = (Change(keys.triplet, triplet.dump(), _ttl(settings.max_age_seconds)),)
+    seen_for = before.last_seen - before.first_seen
+    is_due = seen_for < delay <= now - before.first_seen
+    if settings.auto_whitelist_clients and is_due and (counted := _counted(client, now)):
+        whitelisted = counted.successes == settings.auto_whitelist_clients
+        decision = decision._replace(whitelisted=whitelisted)
+        return decision, (*renewed, _remember(keys.client, counted, settings))
+    return decision, renewed
 
 
 def decide_from_memory_with_unset_clock(
@@ -224,6 +238,22 @@ def _pass_known_client(
     if 0 <= now - client.last_counted < COUNT_EVERY:
         return decision, ()
     return decision, (_remember(keys.client, client.with_success(now), settings),)
+
+
+def _renew_pass(
+    keys: Keys, before: Triplet | None, now: int, settings: Settings
+) -> tuple[Change, ...]:
+    """Return the change that remembers a triplet as passed, at most once in ``COUNT_EVERY``.
+
+    So the triplet also passes for other clients of the network, and when the client's
+    auto-whitelisting has expired.
+    """
+    if before is None:
+        before = Triplet(now, now)
+    elif before.passed_at is not None and 0 <= now - before.last_seen < COUNT_EVERY:
+        return ()
+    triplet = Triplet(min(before.first_seen, now), now, before.passed_at or now)
+    return (Change(keys.triplet, triplet.dump(), _ttl(settings.max_age_seconds)),)
 
 
 def _reason_to_pass(
