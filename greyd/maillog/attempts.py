@@ -82,6 +82,10 @@ class Attempt:
     identity: bytes = b""
     """The organisation that the client sent for; empty if the log does not name one."""
     signals: tuple[str, ...] = ()
+    other_identities: tuple[bytes, ...] = ()
+    """Further organisations that the client sent for."""
+    dns: str = ""
+    """``late`` or ``off`` if the server got no answers from DNS."""
 
 
 @dataclass
@@ -215,6 +219,8 @@ class _AttemptCollector:
             decision.reverse_client_name,
             identity=decision.identity,
             signals=tuple(decision.signals.decode().split("+")) if decision.signals else (),
+            other_identities=tuple(filter(None, decision.other_identities.split(b"+"))),
+            dns=decision.dns.decode(),
         )
         self._hold(decision.when, attempt)
 

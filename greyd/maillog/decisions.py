@@ -40,6 +40,12 @@ class LoggedDecision:
     """As received, without escapes; None if the line does not have it."""
     reverse_client_name: bytes | None = None
     """As received; None if the line does not have it, e.g. as it equals the client's name."""
+    other_identities: bytes = b""
+    """Joined by ``+``."""
+    dns: bytes = b""
+    """``late`` or ``off`` if DNS did not answer."""
+    dns_off: bytes = b""
+    """The DNS lists that were out of order, joined by ``+``."""
 
     @property
     def missing_seconds(self) -> int | None:
@@ -56,7 +62,7 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
         return None
     (
         queue_id, action, reason, detail, delay, name, address, sender, recipient, helo, reverse,
-        identity, signals,
+        identity, others, signals, dns, dns_off,
     ) = parts.groups()  # fmt: skip
     return LoggedDecision(
         when,
@@ -73,6 +79,9 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
         signals or b"",
         None if helo is None else decode_name(helo),
         None if reverse is None else decode_name(reverse),
+        others or b"",
+        dns or b"",
+        dns_off or b"",
     )
 
 
@@ -84,7 +93,8 @@ _DECISION = re.compile(
     rb"(?:, client_name=([^,]*))?(?:, client_address=([^,]*))?"
     rb"(?:, sender=(.*(?=, recipient=)|.*?))?(?:, recipient=(.*?))?"
     rb"(?:, helo=([^ ,=]*))?(?:, reverse_client_name=([^ ,=]*))?"
-    rb"(?:, identity=([^ ,]+))?(?:, signals=([a-z0-9_+]+))?(?:, dns=late)?\Z"
+    rb"(?:, identity=([^ ,]+))?(?:, other_identities=([^ ,]+))?(?:, signals=([a-z0-9_+]+))?"
+    rb"(?:, dns=(late|off))?(?:, dns_off=([^ ,]+))?\Z"
 ).match
 _MISSING = re.compile(r"([0-9]{1,12})s missing")
 _OUR_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
@@ -105,7 +115,7 @@ def _parse_json(when: float, text: bytes) -> LoggedDecision | None:
     if event is None or event.get("action") not in {"pass", "greylist"}:
         return None
     reason, _, detail = str(event.get("reason", "")).partition(" (")
-    delay, signals = event.get("delay"), event.get("signals")
+    delay = event.get("delay")
     return LoggedDecision(
         when=when or parse_iso_time(event.get("time")),
         action=event["action"],
@@ -118,10 +128,18 @@ def _parse_json(when: float, text: bytes) -> LoggedDecision | None:
         recipient=_bytes(event.get("recipient")),
         queue_id=_bytes(event.get("queue_id")),
         identity=_bytes(event.get("identity")),
-        signals=b"+".join(map(_bytes, signals)) if isinstance(signals, list) else b"",
+        signals=_joined(event.get("signals")),
         helo_name=_name(event.get("helo")),
         reverse_client_name=_name(event.get("reverse_client_name")),
+        other_identities=_joined(event.get("other_identities")),
+        dns=_bytes(event.get("dns")),
+        dns_off=_joined(event.get("dns_off")),
     )
+
+
+def _joined(values: object) -> bytes:
+    """Return a list of a JSON line in the form of greyd's text lines: joined by ``+``."""
+    return b"+".join(map(_bytes, values)) if isinstance(values, list) else b""
 
 
 def _name(value: object) -> bytes | None:

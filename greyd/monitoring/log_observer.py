@@ -161,11 +161,23 @@ def _reverse_name(request: Request) -> bytes | None:
 def _evidence_text(evidence: Evidence) -> bytes:
     """Return the attributes about the evidence that greyd adds to postgrey's line."""
     text = b""
-    if evidence.identity:
-        text += b", identity=" + evidence.identity
+    if evidence.identities:
+        first, *others = [each.organisation for each in evidence.identities]
+        text += b", identity=" + first
+        if others:
+            text += b", other_identities=" + b"+".join(others)
     if evidence.signals:
         text += b", signals=" + "+".join(evidence.signals).encode()
-    return text + b", dns=late" if evidence.unsure else text
+    if state := _dns_state(evidence):
+        text += b", dns=" + state.encode()
+    if evidence.sources_off:
+        text += b", dns_off=" + "+".join(evidence.sources_off).encode()
+    return text
+
+
+def _dns_state(evidence: Evidence) -> str:
+    """Return what keeps the evidence incomplete: ``off``, ``late``, or nothing."""
+    return "off" if evidence.resolver_off else "late" if evidence.unsure else ""
 
 
 def _json_line(event: DecisionEvent) -> bytes:
@@ -186,11 +198,21 @@ def request_fields(event: DecisionEvent) -> dict[str, object]:
         fields["helo"] = encode_name(event.request.helo_name).decode()
         if (reverse_name := _reverse_name(event.request)) is not None:
             fields["reverse_client_name"] = encode_name(reverse_name).decode()
-    if (evidence := event.evidence) is not None:
-        if evidence.identity:
-            fields["identity"] = evidence.identity.decode(errors="backslashreplace")
-        if evidence.signals:
-            fields["signals"] = list(evidence.signals)
-        if evidence.unsure:
-            fields["dns"] = "late"
+    if event.evidence is not None:
+        fields.update(_evidence_fields(event.evidence))
     return fields
+
+
+def _evidence_fields(evidence: Evidence) -> dict[str, object]:
+    """Return the attributes about the evidence in a JSON line."""
+    identity, *others = [
+        each.organisation.decode(errors="backslashreplace") for each in evidence.identities
+    ] or [""]
+    fields = {
+        "identity": identity,
+        "other_identities": others,
+        "signals": list(evidence.signals),
+        "dns": _dns_state(evidence),
+        "dns_off": list(evidence.sources_off),
+    }
+    return {name: value for name, value in fields.items() if value}

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from greyd.maillog.decisions import LoggedDecision
+    from greyd.rules.evidence import Evidence
     from greyd.rules.request import Request
 
 
 NEW = b"action=greylist, reason=new, client_name=mx.example.com, client_address=192.0.2.7, " \
     b"sender=alice@example.com, recipient=bob@example.org"  # fmt: skip
+
+SHOWN = evidence_for("example.com", signals=("no_ptr", "helo_is_ours"))
 
 NOON = 1_795_521_600.0
 """2026-11-24 12:00:00 in UTC."""
@@ -51,11 +54,10 @@ class _Kept:
         self.texts += [line.text for line in lines]
 
 
-def logged_by_greyd(request: Request, *, as_json: bool) -> bytes:
+def logged_by_greyd(request: Request, *, as_json: bool, evidence: Evidence = SHOWN) -> bytes:
     """Return greyd's own line about a decision."""
     kept = _Kept()
     log = Log(kept, as_json=as_json)
-    evidence = evidence_for("example.com", signals=("no_ptr", "helo_is_ours"))
     event = DecisionEvent(
         request, Reason.EARLY_RETRY, 0.0, detail=" (38s missing)", evidence=evidence
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from greyd.escaping import percent_encode
 from greyd.maillog.decisions import LoggedDecision, parse_decision
 from greyd.maillog.single_line import read_log_line
+from greyd.rules.evidence import Evidence, ProvenIdentity
 from greyd.rules.request import Request
 
 if TYPE_CHECKING:
@@ -156,6 +157,43 @@ def test_no_name_of_a_client_can_forge_another_part_of_the_line(
     attributes = dict(read_log_line(line.decode()).attributes)
     assert attributes.get("helo_name") == helo_name
     assert attributes.get("reverse_client_name") == reverse_client_name
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (Evidence(), (b"", b"", b"", b"", b"")),
+        (Evidence(signals=("no_ptr",), unsure=True), (b"", b"", b"no_ptr", b"late", b"")),
+        (Evidence(resolver_off=True), (b"", b"", b"", b"off", b"")),
+        (
+            Evidence(
+                identities=(
+                    ProvenIdentity(b"example.com", "spf", True),
+                    ProvenIdentity(b"example.net", "name", False),
+                ),
+                sources_off=("zen.example.org", "dbl.example.org"),
+            ),
+            (b"example.com", b"example.net", b"", b"", b"zen.example.org+dbl.example.org"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("names", [{}, {"helo_name": b"pc", "reverse_client_name": b"x.example"}])
+def test_the_evidence_of_a_decision_is_read_back(
+    evidence: Evidence, expected: tuple[bytes, ...], names: dict[str, bytes], as_json: bool
+) -> None:
+    request = Request(
+        client_name=b"unknown", client_address=b"::1", sender=b"", recipient=b"bob@example.org",
+        **names,
+    )  # fmt: skip
+    decision = parse_decision(0.0, logged_by_greyd(request, as_json=as_json, evidence=evidence))
+    assert decision is not None
+    assert decision.recipient == b"bob@example.org"
+    assert decision.helo_name == names.get("helo_name")
+    assert expected == (
+        decision.identity, decision.other_identities, decision.signals, decision.dns,
+        decision.dns_off,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("recipient", [b"a, helo=x", b"a, signals=x", b"a, identity=b, dns=late"])

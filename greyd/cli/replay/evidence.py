@@ -86,11 +86,11 @@ class ReplayEvidenceCollector:
     def _with_log(self, attempt: Attempt, evidence: Evidence) -> Evidence:
         """Add the log's facts about a client to the evidence."""
         settings = self._settings
-        if attempt.identity and settings.identity and not evidence.identity:
-            domain = domain_of(attempt.sender)
-            speaks = attempt.identity in (domain, organisation_of(domain))
-            identity = ProvenIdentity(attempt.identity, "spf", speaks)
-            evidence = replace(evidence, identities=(identity,))
+        if attempt.identity and settings.identity:
+            evidence = replace(evidence, identities=_with_logged(attempt, evidence.identities))
+        if attempt.dns and settings.needs_evidence:
+            is_off = attempt.dns == "off"
+            evidence = replace(evidence, resolver_off=is_off, unsure=not is_off)
         if attempt.signals:
             evidence = self._with_signals(attempt.signals, evidence)
         if attempt.reason == Reason.DNS_WHITELIST.text and settings.dnswl and not evidence.listed:
@@ -114,6 +114,25 @@ class ReplayEvidenceCollector:
                 evidence, listed=True, delay_seconds=max(delays, default=None), exemption=None
             )
         return replace(evidence, signals=(*evidence.signals, *more))
+
+
+def _with_logged(
+    attempt: Attempt, identities: Sequence[ProvenIdentity]
+) -> tuple[ProvenIdentity, ...]:
+    """Return the identities of the log line, then those that the names prove.
+
+    The line does not have the way. All that the names do not prove is by SPF.
+    """
+    proven = {each.organisation: each for each in identities}
+    domain = domain_of(attempt.sender)
+    owners = (domain, organisation_of(domain))
+    for name in reversed((attempt.identity, *attempt.other_identities)):
+        # Version 0.1.0 logged the whole domain.
+        organisation = organisation_of(name.lower()) or name.lower()
+        is_owner = name in owners or organisation in owners
+        identity = ProvenIdentity(organisation, "spf", is_owner)
+        proven = {organisation: identity, **proven}
+    return tuple(proven.values())
 
 
 def _dns_collector(
