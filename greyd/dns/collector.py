@@ -182,7 +182,7 @@ class DnsEvidenceCollector:
         return Evidence(
             identities=identities,
             signals=tuple(self._shown_signals(request, address, findings, listed=listed)),
-            is_vouched=bool(trusted) or (spf is not None and spf.proves),
+            is_vouched=bool(trusted) or identity_from_spf(request, spf) is not None,
             listed=listed,
             unsure=not findings.is_complete or (spf is not None and spf.result == "temperror"),
             delay_seconds=_longest_delay(blocklistings) if listed else None,
@@ -219,7 +219,7 @@ class DnsEvidenceCollector:
             identity = (
                 identity_from_spf(request, spf)
                 if way == "spf"
-                else identity_from_name(request, address)
+                else identity_from_name(request, address, spf)
             )
             if identity is not None and identity.organisation not in found:
                 found.add(identity.organisation)

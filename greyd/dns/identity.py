@@ -1,4 +1,4 @@
-"""The proven identity of a client: the domain that it sends for.
+"""The proven identity of a client: the organisation that it sends for.
 
 The identity is a further greylisting key, so that a provider may retry from another address. It
 never exempts a request by itself. There are two proofs:
@@ -7,6 +7,10 @@ never exempts a request by itself. There are two proofs:
   client's address, and does not pass nearly every address;
 - ``name``: the client name, which resolves to the client's address, and the HELO name belong to the
   same organisation, and the client name is not generic.
+
+The organisation is the registered domain by the whole public suffix list. So the bounce domain of
+each message (``b4711.mail.example.com``) is the same identity, and the customers of a provider in
+the private section of the list (``shop.github.io``) are different ones.
 """
 
 from __future__ import annotations
@@ -15,29 +19,76 @@ from typing import TYPE_CHECKING
 
 from greyd.rules.evidence import ProvenIdentity
 from greyd.rules.generic_hostnames import is_generic
-from greyd.rules.hostnames import domain_of, normal_name, organisation_of
+from greyd.rules.hostnames import (
+    domain_of,
+    is_public_suffix,
+    normal_name,
+    organisation_of,
+    registered_domain,
+)
 
 if TYPE_CHECKING:
     from greyd.dns.spf.check_host import SpfResult
     from greyd.rules.address import Address
     from greyd.rules.request import Request
 
+_NOT_CONFIRMED = frozenset({"fail", "softfail", "neutral"})
+"""SPF results of a domain whose record does not include the client."""
+
 
 def identity_from_spf(request: Request, spf: SpfResult | None) -> ProvenIdentity | None:
     """Return the identity that an SPF result proves; None if it proves no identity."""
     if spf is None or not spf.proves:
         return None
-    organisation = organisation_of(spf.domain) or spf.domain
-    sender_organisation = organisation_of(domain_of(request.sender or b""))
-    return ProvenIdentity(organisation, "spf", sender_organisation == organisation)
+    organisation = _owner_of(spf.domain)
+    if not organisation:
+        return None
+    speaks_for_sender = _owner_of(domain_of(request.sender or b"")) == organisation
+    return ProvenIdentity(organisation, "spf", speaks_for_sender)
 
 
-def identity_from_name(request: Request, address: Address) -> ProvenIdentity | None:
-    """Return the organisation of both client name and HELO name as the identity; None without."""
+def identity_from_name(
+    request: Request, address: Address, spf: SpfResult | None = None
+) -> ProvenIdentity | None:
+    """Return the organisation of both client name and HELO name as the identity; None without.
+
+    Args:
+        request: the request.
+        address: the client's address.
+        spf: the result for the sender, if it is known.
+    """
     name = normal_name(request.client_name)
     organisation = organisation_of(name)
     helo_organisation = organisation_of(normal_name(request.helo_name))
     if not organisation or helo_organisation != organisation or is_generic(name, address):
         return None
-    sender_organisation = organisation_of(domain_of(request.sender or b""))
-    return ProvenIdentity(organisation, "name", sender_organisation == organisation)
+    sender_domain = domain_of(request.sender or b"")
+    speaks_for_sender = organisation_of(sender_domain) == organisation
+    may_be_customer = speaks_for_sender and _may_be_customer(name, organisation, sender_domain, spf)
+    return ProvenIdentity(organisation, "name", speaks_for_sender, may_be_customer=may_be_customer)
+
+
+def _may_be_customer(
+    name: bytes, organisation: bytes, sender_domain: bytes, spf: SpfResult | None
+) -> bool:
+    """Whether a sender in the organisation's domain may be a customer of it.
+
+    The machines of a hosting provider's customers have names in its domain, and send for a machine
+    (``root@vps7.provider.example``), or claim the provider's domain, whose SPF record does not
+    include them. The organisation sends for its domain, or for one that its servers' names are in.
+    """
+    if spf is not None and spf.result in _NOT_CONFIRMED:
+        return True
+    return sender_domain != organisation and not name.endswith(b"." + sender_domain)
+
+
+def _owner_of(domain: bytes) -> bytes:
+    """Return a domain's organisation, or the domain itself if it is below no known suffix.
+
+    Empty for a public suffix: anyone may have a name below it. Labels before the registered domain
+    may be invalid in a host name.
+    """
+    registered = registered_domain(domain)
+    if registered and organisation_of(registered) == registered:
+        return registered
+    return b"" if is_public_suffix(domain) else domain

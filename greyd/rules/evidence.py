@@ -26,15 +26,17 @@ class ProvenIdentity:
     """Whether the domain of the envelope sender belongs to the organisation."""
     is_listed: bool = False
     """Whether a DNS blocklist of domains lists a domain of the organisation."""
+    may_be_customer: bool = False
+    """Whether a sender in the organisation's domain may be a customer of it, by its name alone."""
 
     @property
     def can_earn(self) -> bool:
         """Whether retries count towards the identity's auto-whitelisting.
 
         All customers of a hosting provider have confirmed names of the provider, so a name counts
-        only for senders of the same organisation.
+        only for senders of the same organisation that are no customers.
         """
-        return self.way != "name" or self.speaks_for_sender
+        return self.way != "name" or (self.speaks_for_sender and not self.may_be_customer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,14 @@ def organisation_of(name: bytes) -> bytes:
     return registered.encode("ascii") if registered else b""
 
 
+def is_public_suffix(name: bytes) -> bool:
+    """Whether anyone can register names below this one, according to the public suffix list."""
+    if not name.isascii():
+        return False
+    text = name.decode("ascii")
+    return bool(load_suffixes().publicsuffix(text) == text)
+
+
 @lru_cache(10_000)
 def registered_domain(name: bytes) -> bytes:
     """Return the registered domain of a name, whose other labels may be invalid.

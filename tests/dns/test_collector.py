@@ -336,3 +336,33 @@ def test_a_hostile_spf_record_hides_no_listing() -> None:
     dns.add("example.com", RecordType.TXT, "v=spf1 a:%{d" + "9" * 4400 + "}.example.com -all")
     evidence = look(dns, identity=NAMES, dnsbl=(ZEN,))
     assert evidence.listed
+
+
+# Identities ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sender", "record", "identities"),
+    [
+        (b"a@example.com", "v=spf1 ip4:192.0.2.7 -all", [("example.com", "spf")]),
+        (b"a@b1.example.com", "v=spf1 ip4:192.0.2.7 -all", [("example.com", "spf")]),
+        (b"a@shop.example.org", "v=spf1 ip4:192.0.2.7 -all",
+         [("example.org", "spf"), ("example.com", "name")]),
+        (b"a@co.uk", "v=spf1 ip4:192.0.2.7 -all", [("example.com", "name")]),
+        (b"a@shop.example.org", "v=spf1 +all", [("example.com", "name")]),
+        (b"a@shop.example.org", "v=spf1 -all", [("example.com", "name")]),
+    ],
+)  # fmt: skip
+def test_each_way_proves_an_organisation(
+    sender: bytes, record: str, identities: list[tuple[str, str]]
+) -> None:
+    dns = good_dns()
+    dns.add(sender.rpartition(b"@")[2].decode(), RecordType.TXT, record)
+    for names in (NAMES, NAMES[::-1]):
+        found = look(dns, request(sender=sender), identity=names)
+        shown = [(each.organisation.decode(), each.way) for each in found.identities]
+        order = identities if names == NAMES else identities[::-1]
+        if len(identities) == 1 and sender.endswith(b"example.com"):
+            order = [("example.com", names[0])]
+        assert shown == order
+        assert found.is_vouched is ("spf" in dict(map(reversed, identities)))
