@@ -33,7 +33,7 @@ from greyd.config.parsers import (
     parse_unix_path,
     parse_zone,
 )
-from greyd.config.vocabulary import GREYLIST_TEXT, HEADER, MODES, SIGNALS
+from greyd.config.vocabulary import GREYLIST_TEXT, HEADER, MODES, OUTBOUND_SENDERS, SIGNALS
 
 if TYPE_CHECKING:
     from greyd.config.parsers import Parser
@@ -196,6 +196,18 @@ OPTIONS: tuple[Option, ...] = (
         "Pass replies to our users' mail at once. The submission service has to send"
         " policy_context=outbound.",
         Arity.FLAG,
+    ),
+    Option(
+        "outbound-senders", "outbound_senders", one_of(*OUTBOUND_SENDERS),
+        "The senders from whose outbound mail greyd learns: those with the login's own name; also"
+        " others of the login's domain; or any.",
+        metavar="own|domain|any", default="own",
+    ),
+    Option(
+        "sender-logins", "sender_logins", parse_path,
+        "The senders that each login may use: the text of a table for Postfix's"
+        " smtpd_sender_login_maps. For other senders --outbound-senders applies.",
+        Arity.MANY, "FILE",
     ),
     Option(
         "lookup-by-subnet", "lookup_by_subnet", parse_flag,

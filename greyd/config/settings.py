@@ -54,6 +54,8 @@ class Settings:
     dnswl: tuple[Zone, ...] = ()
     list_override: tuple[Path, ...] = ()
     learn_outbound: bool = False
+    outbound_senders: str = "own"
+    sender_logins: tuple[Path, ...] = ()
     lookup_by_subnet: bool = True
     lookup_by_host: bool = False
     ipv4cidr: int = 24

@@ -37,6 +37,9 @@ MODES = ("on", "learn", "off")
 IDENTITY_WAYS = ("spf", "name")
 """The ways to identify the organisation that a client sends for."""
 
+OUTBOUND_SENDERS = ("own", "domain", "any")
+"""The senders, compared with the login, from whose outbound mail greyd learns."""
+
 STRONG_SIGNALS = (
     "no_ptr", "ptr_mismatch", "sender_no_mx", "dnsbl", "rhsbl", "spf_fail", "helo_own_domain",
     "sender_own_domain", "helo_wrong_literal",

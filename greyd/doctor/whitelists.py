@@ -31,6 +31,7 @@ def check_whitelists(
         *files_in_force(settings.whitelist_clients, "whitelist_clients"),
         *files_in_force(settings.whitelist_recipients, "whitelist_recipients"),
         *settings.list_override,
+        *settings.sender_logins,
     ]
     files = [path for path in named if path.exists()]
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 MAX_PROTOCOL_ERRORS_PER_SECOND = 20
 """Maximum number of protocol errors to log per second; one line has the number of the others."""
 
+NOT_LEARNT_SECONDS = 3600
+"""The interval of warnings about outbound mail that is not learnt; each has the number so far."""
+
 _MAX_DATA_BYTES = 200
 
 
@@ -43,6 +47,8 @@ class LogObserver(Observer):
         self._render = _json_line if log.as_json else _postgrey_line
         self._second = 0
         self._protocol_error_count = 0
+        self._not_learnt_count = 0
+        self._not_learnt_warned_at = -math.inf
 
     def decided(self, events: Sequence[DecisionEvent]) -> None:
         """Log each decision, in postgrey's format or in JSON."""
@@ -72,6 +78,23 @@ class LogObserver(Observer):
         if self._protocol_error_count <= MAX_PROTOCOL_ERRORS_PER_SECOND:
             shown = f": {percent_encode(data[:_MAX_DATA_BYTES]).decode()}" if data else ""
             self._log.warning(message + shown)
+
+    def outbound_not_learnt(self, request: Request) -> None:
+        """Log outbound mail that is not learnt, once in ``NOT_LEARNT_SECONDS``."""
+        self._not_learnt_count += 1
+        now = time.monotonic()
+        if now - self._not_learnt_warned_at < NOT_LEARNT_SECONDS:
+            return
+        login, sender = (
+            percent_encode((each or b"")[:_MAX_DATA_BYTES]).decode()
+            for each in (request.sasl_username, request.sender)
+        )
+        more = f" (and {self._not_learnt_count - 1} other mails)" * (self._not_learnt_count > 1)
+        self._log.warning(
+            f"outbound mail of login {login} as {sender}{more}: not learnt, the sender is not of"
+            " this login; list it in --sender-logins, or set --outbound-senders"
+        )
+        self._not_learnt_warned_at, self._not_learnt_count = now, 0
 
     def internal_error(self, part: str, error: BaseException, outcome: str) -> None:
         """Log an internal error: its type, its text, and the place where it was raised."""

@@ -212,6 +212,11 @@ class Metrics:
             "Lines, requests and connections that did not follow the policy protocol.",
             registry=registry,
         )
+        self.outbound_not_learnt = Counter(
+            "greyd_outbound_not_learnt",
+            "Outbound mail that was not learnt, because its login may not use its sender.",
+            registry=registry,
+        )
         self._internal_errors = Counter(
             "greyd_internal_errors",
             "Internal errors by the part of the server that they ended or interrupted.",

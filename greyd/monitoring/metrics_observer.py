@@ -69,6 +69,10 @@ class MetricsObserver(Observer):
         """Count a protocol error."""
         self._metrics.protocol_errors.inc()
 
+    def outbound_not_learnt(self, request: Request) -> None:  # noqa: ARG002 - only counted
+        """Count outbound mail that is not learnt."""
+        self._metrics.outbound_not_learnt.inc()
+
     def internal_error(self, part: str, error: BaseException, outcome: str) -> None:  # noqa: ARG002 - only counted
         """Count an internal error in a part of greyd."""
         self._metrics.count_internal_error(part)

@@ -53,6 +53,13 @@ class Observer(Protocol):
         """
         return
 
+    def outbound_not_learnt(self, request: Request) -> None:
+        """Observe outbound mail whose login may not use its sender, so that it is not learnt.
+
+        The ``DecisionEvent`` of the request follows.
+        """
+        return
+
     def internal_error(self, part: str, error: BaseException, outcome: str) -> None:
         """Observe an error that only a fault in greyd explains.
 
@@ -150,6 +157,12 @@ class Observers:
         self.flush()
         for observer in self._observers:
             observer.protocol_error(message, data)
+
+    def outbound_not_learnt(self, request: Request) -> None:
+        """Pass outbound mail that is not learnt, see ``Observer``."""
+        self.flush()
+        for observer in self._observers:
+            observer.outbound_not_learnt(request)
 
     def internal_error(self, part: str, error: BaseException, outcome: str = "") -> None:
         """Pass an internal error, see ``Observer``.

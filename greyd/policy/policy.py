@@ -25,6 +25,7 @@ from greyd.rules.reasons import Reason
 from greyd.rules.records import RememberedRecords
 from greyd.runtime.clock import EARLIEST_TIME, SteadyClock
 from greyd.store.errors import StoreError, StoreFullError
+from greyd.whitelist.sender_logins import may_use_sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 MAX_RECENT_INSTANCES = 10_000
 """Maximum number of messages to remember, so that no message gets the header twice."""
+
+NOT_LEARNT = " (sender not of this login)"
+"""The detail of outbound mail from which greyd does not learn."""
 
 _REQUIRED = ("client_address", "client_name", "sender", "recipient")
 
@@ -160,13 +164,7 @@ class Policy:
             self._observers.unanswered(request)
             return None
         if request.policy_context == b"outbound" and settings.learn_outbound:
-            if request.sasl_username and request.sender and request.recipient:
-                try:
-                    case.transaction = await self._store_correspondence(case)
-                except StoreError as error:
-                    case.store_error = error
-                case.store_seconds = time.perf_counter() - case.asked_at
-            return self._pass(case, Reason.OUTBOUND)
+            return await self._answer_outbound(case)
 
         address = parse_address(request.client_address or b"")
         if (reason := self._exemption(case, address)) is not None:
@@ -194,6 +192,26 @@ class Policy:
         if decision.passes:
             return self._reply_passing(case, decision)
         return self._reply_greylisted(case, decision)
+
+    async def _answer_outbound(self, case: _Case) -> bytes:
+        """Let a local user's mail pass, and learn the correspondence if the sender is the user's.
+
+        Otherwise one stolen login could open the way to every user's mailbox.
+        """
+        request, settings = case.request, self._settings
+        login, sender = request.sasl_username, request.sender
+        if not (login and sender and request.recipient):
+            return self._pass(case, Reason.OUTBOUND)
+        logins = self.whitelists.sender_logins
+        if not may_use_sender(login, sender, settings.outbound_senders, logins):
+            self._observers.outbound_not_learnt(request)
+            return self._pass(case, Reason.OUTBOUND, NOT_LEARNT)
+        try:
+            case.transaction = await self._store_correspondence(case)
+        except StoreError as error:
+            case.store_error = error
+        case.store_seconds = time.perf_counter() - case.asked_at
+        return self._pass(case, Reason.OUTBOUND)
 
     # Exemptions ---------------------------------------------------------------------------------
 

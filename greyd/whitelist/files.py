@@ -8,7 +8,7 @@ main file exists, it reads the bundled file and ``/etc/greyd/….local``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +16,7 @@ from greyd.whitelist.dns_override import read_override
 from greyd.whitelist.entries import WhitelistFile, read_whitelist_file
 from greyd.whitelist.errors import WhitelistError
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
+from greyd.whitelist.sender_logins import SenderLogins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +106,7 @@ class WhitelistContents:
     recipients: list[WhitelistFile]
     override: list[WhitelistFile]
     errors: list[WhitelistError]
+    sender_logins: list[WhitelistFile] = field(default_factory=list)
 
     def whitelists(self) -> Whitelists:
         """Compile the whitelists from the contents."""
@@ -112,6 +114,7 @@ class WhitelistContents:
             ClientWhitelist(self.clients),
             RecipientWhitelist(self.recipients),
             read_override(self.override),
+            sender_logins=SenderLogins(self.sender_logins),
         )
 
 
@@ -123,6 +126,7 @@ def read_whitelist_files(settings: Settings) -> WhitelistContents:
         _read_all(files_in_force(settings.whitelist_recipients, "whitelist_recipients"), errors),
         _read_all(settings.list_override, errors),
         errors,
+        _read_all(settings.sender_logins, errors),
     )
 
 

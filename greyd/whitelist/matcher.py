@@ -35,6 +35,7 @@ from greyd.whitelist.entries import (
     parse_entries,
 )
 from greyd.whitelist.patterns import PatternList
+from greyd.whitelist.sender_logins import SenderLogins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -216,11 +217,14 @@ class Whitelists:
     """The clients that are not looked up on blocklists."""
     complete: bool = True
     """Whether all files have been read without an error."""
+    sender_logins: SenderLogins = field(default_factory=SenderLogins)
+    """The logins that may use a sender, for outbound mail."""
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
         """The diagnostics of all files."""
-        return self.clients.diagnostics + self.recipients.diagnostics + self.override.diagnostics
+        lists = (self.clients, self.recipients, self.override, self.sender_logins)
+        return [diagnostic for each in lists for diagnostic in each.diagnostics]
 
     def match_client(self, name: bytes, address: Address | None) -> WhitelistEntry | None:
         """Return an entry of the client whitelist that matches; None if none does."""

@@ -413,6 +413,20 @@ def test_what_leaves_it_unsure_is_named(place: Path) -> None:
     assert "unsure: no answer to A 7.2.0.192.dnsbl.test" in text
 
 
+@pytest.mark.parametrize(
+    ("login", "words"),
+    [("bob", "learns whom"), ("mallory", "not learnt"), ("", "nothing to learn")],
+)
+def test_whether_outbound_mail_is_learnt_is_told(place: Path, login: str, words: str) -> None:
+    answer = told(
+        place, *REQUEST, "--sender=bob@example.org", "--recipient=alice@example.com",
+        "--policy-context=outbound", f"--sasl-username={login}",
+        GREYD_IDENTITY="spf", GREYD_LEARN_OUTBOUND="1",
+    )  # fmt: skip
+    assert answer["verdict"]["reason"] == "outbound"
+    assert words in step(answer, "request")["details"][0]
+
+
 def test_a_correspondence_is_told(place: Path) -> None:
     settings = Settings(learn_outbound=True, identity=("spf",))
     key = correspondence_key(b"alice@example.com", b"bob@example.org", settings)

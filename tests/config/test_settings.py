@@ -76,6 +76,8 @@ VALUES: dict[str, tuple[str, Any]] = {
     "dnswl": ("white.example=low", (Zone("white.example", trust=1),)),
     "list-override": ("/etc/o", (Path("/etc/o"),)),
     "learn-outbound": ("yes", True),
+    "outbound-senders": ("domain", "domain"),
+    "sender-logins": ("/etc/s", (Path("/etc/s"),)),
     "lookup-by-subnet": ("yes", True),
     "lookup-by-host": ("yes", True),
     "ipv4cidr": ("20", 20),

@@ -99,7 +99,7 @@ def some_request(chance: random.Random, now: int) -> Request:
         # One of our users writes to somebody.
         request = request._replace(
             policy_context=b"outbound",
-            sasl_username=pick([None, b"bob", b"bob"]),
+            sasl_username=pick([None, b"alice", b"bob", b"bob"]),
             sender=b"bob@example.org",
             recipient=pick(senders),
         )

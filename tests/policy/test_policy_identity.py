@@ -212,6 +212,32 @@ def test_only_users_who_have_logged_in_teach(tmp_path: Path) -> None:
     serve(tmp_path, do, learn_outbound=True)
 
 
+def test_a_user_teaches_only_as_himself(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        stolen = {**OUTBOUND, "sasl_username": b"mallory"}
+        for _ in range(3):
+            assert await it.ask(**stolen) == b"DUNNO"
+        assert (await it.ask() or b"").startswith(b"DEFER_IF_PERMIT")
+        assert await it.ask(**OUTBOUND, instance=b"1") == b"DUNNO"
+        assert await it.ask() == b"DUNNO"
+        assert it.counted("greyd_outbound_not_learnt_total") == 3
+        lines = it.lines()
+        (warning,) = [line for line in lines if "--sender-logins" in line]
+        assert "login mallory as bob@example.org" in warning
+        assert sum("reason=outbound (sender not of this login)" in line for line in lines) == 3
+
+    serve(tmp_path, do, learn_outbound=True)
+
+
+def test_where_postfix_compares_logins_any_sender_teaches(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        await it.ask(**{**OUTBOUND, "sasl_username": b"u4711"})
+        assert await it.ask() == b"DUNNO"
+        assert it.counted("greyd_outbound_not_learnt_total") == 0
+
+    serve(tmp_path, do, learn_outbound=True, outbound_senders="any")
+
+
 def test_without_the_option_a_policy_context_means_nothing(tmp_path: Path) -> None:
     async def do(it: Server) -> None:
         await it.ask(**OUTBOUND)

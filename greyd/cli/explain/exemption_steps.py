@@ -10,6 +10,7 @@ from greyd.rules.reasons import Reason
 from greyd.terminal import format_timestamp
 from greyd.whitelist.near_misses.reasons import ClientAttributes
 from greyd.whitelist.near_misses.search import near_misses_for_client, near_misses_for_recipient
+from greyd.whitelist.sender_logins import may_use_sender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,8 @@ def describe_request(case: ExplainedRequest) -> ExplainedStep:
             "request", f"request={kind} is not answered, only request=smtpd_access_policy"
         )
     if case.reason is Reason.OUTBOUND:
-        return ExplainedStep("request", "outbound mail of a local user: it passes")
+        text = "outbound mail of a local user: it passes"
+        return ExplainedStep("request", text, [_learning_note(case)])
     if missing := [name for name in _NEEDED if getattr(request, name) is None]:
         return ExplainedStep(
             "request", f"{', '.join(missing)} missing: the mail passes without a decision"
@@ -37,6 +39,18 @@ def describe_request(case: ExplainedRequest) -> ExplainedStep:
     client = f"{printable(request.client_name or b'')}[{printable(request.client_address or b'')}]"
     sender, recipient = printable(request.sender or b""), printable(request.recipient or b"")
     return ExplainedStep("request", f"from {client}, <{sender}> to <{recipient}>", _name_note(case))
+
+
+def _learning_note(case: ExplainedRequest) -> str:
+    """Return whether greyd learns from a request about outbound mail, and why not."""
+    request, rule = case.request, case.settings.outbound_senders
+    login, sender = request.sasl_username, request.sender
+    if not (login and sender and request.recipient):
+        return "nothing to learn: the login, the sender or the recipient is missing"
+    names = f"the login {printable(login)} may use the sender {printable(sender)}"
+    if may_use_sender(login, sender, rule, case.whitelists.sender_logins):
+        return f"greyd learns whom it is written to: {names}"
+    return f"not learnt: it is unknown whether {names} (--sender-logins, --outbound-senders={rule})"
 
 
 def _name_note(case: ExplainedRequest) -> list[str]:

@@ -72,7 +72,8 @@ class SimulatedServer:
 
     def learn_outbound(self, request: Request, now: int) -> None:
         """Store the correspondence of a local user's outbound mail."""
-        user = request._replace(policy_context=b"outbound", sasl_username=b"user")
+        # The log has no login; the sender stands for it.
+        user = request._replace(policy_context=b"outbound", sasl_username=request.sender)
         self.decide(user, now, NO_EVIDENCE)
 
     # Entries from before the log ----------------------------------------------------------------
