@@ -4,49 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.rules.address import Address, address_text, network_of, parse_address
+from greyd.rules.correspondence.address_forms import normalise_sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.config.settings import Settings
     from greyd.rules.evidence import Evidence
-
-
-# Senders ----------------------------------------------------------------------------------------
-
-_BATV = re.compile(rb"prvs=([^=]*)=([^=]+)")
-_BATV_TAG = re.compile(rb"[0-9a-z]{10}")
-_LONE_NUMBER = re.compile(rb"\b[0-9]+\b")
-
-
-def normalise_sender(sender: bytes) -> bytes:
-    """Return the sender without the parts that differ from mail to mail (postgrey's behaviour).
-
-    In the local part, this removes a BATV tag and the extension from the first ``+`` on, and
-    replaces each whole word of digits by ``#``. A sender without ``@`` stays unchanged.
-    """
-    local, at, domain = sender.partition(b"@")
-    if not at:
-        return sender
-    if local.startswith(b"prvs="):
-        local = _without_batv_tag(local)
-    local = local.partition(b"+")[0]
-    return _LONE_NUMBER.sub(b"#", local) + at + domain
-
-
-def _without_batv_tag(local: bytes) -> bytes:
-    batv = _BATV.fullmatch(local)
-    if batv is None:
-        return local
-    left, right = batv.groups()
-    # Tag and address occur in both orders; if both parts look like a tag, the first one is the tag.
-    tag_is_right = _BATV_TAG.match(right) and not _BATV_TAG.match(left)
-    return left if tag_is_right else right
 
 
 # Keys -------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from greyd.rules.hostnames import ascii_domain, organisation_of
-from greyd.rules.sender_forms import local_part_without_tags
+from greyd.rules.correspondence.address_forms import local_part_without_tags
+from greyd.rules.hostnames import normal_name, organisation_of
 from greyd.whitelist.entries import Diagnostic, WhitelistFile, display_text, is_pattern
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class SenderLogins:
             self.diagnostics.append(Diagnostic(file, number, entry, problem, remedy))
             return
         local, _, domain = sender.rpartition(b"@")
-        key = _folded(local) + b"@" + _domain_form(domain)
+        key = _folded(local) + b"@" + normal_name(domain)
         self._logins.setdefault(key, frozenset(map(_folded, logins)))
 
     def logins_of(self, sender: bytes) -> frozenset[bytes] | None:
@@ -55,7 +55,7 @@ class SenderLogins:
         if not self._logins:
             return None
         local, _, domain = sender.rpartition(b"@")
-        local, domain = _folded(local), _domain_form(domain)
+        local, domain = _folded(local), normal_name(domain)
         for each in (local, local.partition(b"+")[0], b""):
             if (found := self._logins.get(each + b"@" + domain)) is not None:
                 return found
@@ -83,12 +83,12 @@ def may_use_sender(login: bytes, sender: bytes, rule: str, logins: SenderLogins)
     local, at, domain = sender.rpartition(b"@")
     if not at:
         local, domain = domain, b""
-    local, domain = _folded(local), _domain_form(domain)
+    local, domain = _folded(local), normal_name(domain)
     login_local, at, login_domain = login.rpartition(b"@")
     is_own_name = (login_local if at else login) in (local, local_part_without_tags(local))
     if not at:
         return is_own_name
-    login_domain = _domain_form(login_domain)
+    login_domain = normal_name(login_domain)
     if login_domain == domain:
         return is_own_name or rule == "domain"
     # Some SASL libraries append the mail server's host name to the login.
@@ -124,7 +124,3 @@ def _problem(sender: bytes, logins: list[bytes]) -> str:
 
 def _folded(text: bytes) -> bytes:
     return text.decode(errors="surrogateescape").lower().encode(errors="surrogateescape")
-
-
-def _domain_form(domain: bytes) -> bytes:
-    return ascii_domain(_folded(domain).rstrip(b"."))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
 from greyd.rules.address import network_of, parse_address
+from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.greylist import Decision, decide
-from greyd.rules.keys import Keys, normalise_sender, request_keys
+from greyd.rules.keys import Keys, request_keys
 from greyd.rules.reasons import Reason
 from greyd.rules.records import Client, RememberedRecords, Triplet
 from tests.corpus import cases

@@ -15,8 +15,9 @@ from greyd.cli.entries.selection import (
 from greyd.cli.errors import CommandError
 from greyd.escaping import printable
 from greyd.rules.address import Address, parse_address
+from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.entries import EntryKind
-from greyd.rules.keys import correspondence_key, identity_keys, normalise_sender, request_keys
+from greyd.rules.keys import correspondence_key, identity_keys, request_keys
 from greyd.rules.networks import parse_network
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from greyd.cli.errors import CommandError
 from greyd.escaping import printable
 from greyd.rules.address import address_text, network_prefix, parse_address
+from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
 from greyd.rules.hostnames import is_or_is_below
-from greyd.rules.keys import identity_keys, normalise_sender, request_keys
+from greyd.rules.keys import identity_keys, request_keys
 from greyd.rules.networks import Network, parse_network
 
 if TYPE_CHECKING:

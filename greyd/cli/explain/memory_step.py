@@ -9,9 +9,9 @@ from greyd.cli.explain.step import ExplainedStep
 from greyd.config.durations import format_duration
 from greyd.escaping import printable
 from greyd.rules.address import address_text, network_of, network_prefix
+from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.evidence import delay_for
 from greyd.rules.greylist import has_passed
-from greyd.rules.keys import normalise_sender
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.terminal import format_timestamp
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.report.kinds import GREYLISTED, DecisionKind
 from greyd.cli.report.log_report import FirstContacts
 from greyd.cli.report.lost_mail import PendingTriplet
-from greyd.rules.keys import normalise_sender
+from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.reasons import PASS
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Correspondence: whom local users have written to, and which mail is an answer."""
