@@ -41,7 +41,7 @@ class ProtocolError(GreydError):
 
 
 _NAMES = tuple(name.encode() for name in Request._fields if name != "garbage")
-EVIDENCE_ATTRIBUTES = ("helo_name", "reverse_client_name", "policy_context")
+EVIDENCE_ATTRIBUTES = ("helo_name", "reverse_client_name", "policy_context", "protocol_name")
 """Attributes that only the collection of evidence uses."""
 
 
