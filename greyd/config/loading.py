@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from greyd.config.errors import SettingsError
 from greyd.config.options import OWN_OPTIONS
+from greyd.config.own_domains import read_own_domains
 from greyd.config.regular_files import FileError, read_regular_file
 from greyd.config.settings import merge_settings
 from greyd.config.shadow import with_shadow
@@ -67,7 +68,7 @@ def read_settings(
     ]
     file = _from_file([*variables, *words, *servers, *given])
     sources = (overrides, given, servers, words, variables, file, postgreys)
-    return with_shadow(merge_settings(*sources, warnings=warnings), sources)
+    return with_shadow(read_own_domains(merge_settings(*sources, warnings=warnings)), sources)
 
 
 def _from_file(given: Sequence[RawSetting]) -> list[RawSetting]:

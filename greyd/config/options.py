@@ -21,6 +21,7 @@ from greyd.config.parsers import (
     parse_metrics_endpoint,
     parse_metrics_host,
     parse_not_negative,
+    parse_own_domain,
     parse_path,
     parse_resolver,
     parse_retry_window,
@@ -167,6 +168,12 @@ OPTIONS: tuple[Option, ...] = (
         "signals", "signals", parse_signals,
         "Signals that make a client suspicious: " + ", ".join(SIGNALS) + ".",
         metavar="NAMES", default="all",
+    ),
+    Option(
+        "own-domains", "own_domains", parse_own_domain,
+        "Domain of this site, or FILE with one domain on each line. Clients that claim it in HELO"
+        " or as the sender show a signal, as they do with the recipient's domain.",
+        Arity.MANY, "DOMAIN|FILE",
     ),
     Option(
         "dnsbl", "dnsbl", parse_zone,

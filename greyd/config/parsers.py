@@ -262,6 +262,19 @@ def parse_signals(text: str) -> tuple[str, ...]:
     return SIGNALS if text == "all" else parse_names(SIGNALS, text)
 
 
+_OWN_DOMAIN = re.compile(r"(?=.{1,253}\Z)[^\s.@/:;,\"'\[\]]{1,63}(\.[^\s.@/:;,\"'\[\]]{1,63})+")
+
+
+def parse_own_domain(text: str) -> str:
+    """Return a domain in lower case, or the path of a file that lists domains."""
+    if text.startswith("/"):
+        return str(parse_path(text))
+    domain = text.strip().lower().strip(".")
+    if not _OWN_DOMAIN.fullmatch(domain) or not domain.isprintable():
+        raise ValueError("a domain, such as example.com, or the path of a file with domains")
+    return domain
+
+
 _ZONE = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})+")
 
 

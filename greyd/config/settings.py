@@ -49,6 +49,8 @@ class Settings:
     identity_age_seconds: int = DAY
     greylist: str = "all"
     signals: tuple[str, ...] = SIGNALS
+    own_domains: tuple[str, ...] = ()
+    """Domains of this site; ``read_own_domains`` replaces the paths of files by their domains."""
     dnsbl: tuple[Zone, ...] = ()
     rhsbl: tuple[Zone, ...] = ()
     dnswl: tuple[Zone, ...] = ()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from greyd.config.options import BY_NAME
+from greyd.config.own_domains import read_own_domains
 from greyd.config.settings import merge_settings
 from greyd.config.sources import RawSetting
 from greyd.config.vocabulary import DECIDING_SETTINGS
@@ -44,7 +45,7 @@ def with_shadow(settings: Settings, sources: Sequence[Iterable[RawSetting]]) -> 
     if not settings.shadow:
         return settings
     changes = setting_changes([("mode", "on"), *settings.shadow], "--shadow")
-    changed = merge_settings(changes, *sources)
+    changed = read_own_domains(merge_settings(changes, *sources))
     fields = {name: getattr(changed, name) for name in _DECIDING_FIELDS}
     shadow = replace(settings, shadow=(), warnings=(), **fields)
     # All other warnings are already among those of the settings.

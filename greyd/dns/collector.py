@@ -19,12 +19,15 @@ from greyd.dns.blocklists import (
     queryable_names,
     trust_level,
 )
+from greyd.dns.helo_resolution import resolve_helo
 from greyd.dns.identity import identity_from_name, identity_from_spf
 from greyd.dns.lookup import DnsError
-from greyd.dns.spam_signals import helo_no_address, sender_no_mx, signals_without_dns
+from greyd.dns.own_domain_claims import OWN_DOMAIN_SIGNALS, own_domain_signals
+from greyd.dns.spam_signals import HELO_SIGNALS, helo_signal, sender_no_mx, signals_without_dns
 from greyd.dns.spf.check_host import check_host
 from greyd.rules.evidence import Evidence
 from greyd.rules.hostnames import domain_of, is_literal, normal_name, organisation_of
+from greyd.rules.own_domains import OwnDomains
 from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.dns.blocklists import DnsListing
+    from greyd.dns.helo_resolution import HeloResolution
     from greyd.dns.lookup import Lookup
     from greyd.dns.spf.check_host import SpfResult
     from greyd.rules.address import Address
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
 
     Query = Coroutine[Any, Any, None]
 
-_SIGNALS_BY_DNS = {"helo_no_address": helo_no_address, "sender_no_mx": sender_no_mx}
+_SPF_SIGNALS = frozenset({"spf_fail", "spf_softfail", "sender_own_domain"})
 
 
 @dataclass(slots=True)
@@ -52,7 +56,8 @@ class _DnsFindings:
     dnsbl: list[DnsListing] = field(default_factory=list)
     rhsbl: list[DnsListing] = field(default_factory=list)
     dnswl: list[DnsListing] = field(default_factory=list)
-    signals: set[str] = field(default_factory=set)
+    helo: HeloResolution | None = None
+    sender_accepts_no_mail: bool = False
     is_complete: bool = True
     """False if a query failed, was not answered by the deadline, or was impossible."""
 
@@ -86,7 +91,8 @@ class DnsEvidenceCollector:
             or settings.auto_whitelist_identities > 0
         )
         self._signals = frozenset(settings.signals if needs_signals else ())
-        self._needs_spf = "spf" in settings.identity or "spf_fail" in self._signals
+        self._needs_spf = "spf" in settings.identity or bool(self._signals & _SPF_SIGNALS)
+        self._own_domains = OwnDomains(settings.own_domains, settings.hostname or "")
         self._tasks: set[asyncio.Task[Evidence]] = set()
         self._closed = False
 
@@ -149,9 +155,10 @@ class DnsEvidenceCollector:
         lookup, settings = self._lookup.for_client(address), self._settings
         if self._needs_spf:
             yield _check_spf(findings, lookup, request, address)
-        for name, check in _SIGNALS_BY_DNS.items():
-            if name in self._signals:
-                yield _check_signal(findings, name, check(lookup, request))
+        if self._needs_helo(request):
+            yield _check_helo(findings, lookup, request, address)
+        if "sender_no_mx" in self._signals:
+            yield _check_sender(findings, lookup, request)
         for zone in settings.dnswl:
             yield _check_list(findings.dnswl, fetch_address_listing(lookup, zone, address))
         if self._override().match(request.client_name or b"", address) is not None:
@@ -168,6 +175,14 @@ class DnsEvidenceCollector:
                 findings.is_complete &= bool(queryable)
             for each in names:
                 yield _check_list(findings.rhsbl, fetch_domain_listing(lookup, zone, each))
+
+    def _needs_helo(self, request: Request) -> bool:
+        if not HELO_SIGNALS.isdisjoint(self._signals):
+            return True
+        helo, recipient = request.helo_name or b"", request.recipient or b""
+        return "helo_own_domain" in self._signals and bool(
+            self._own_domains.claimed_by_helo(helo, recipient)
+        )
 
     # Conclusions --------------------------------------------------------------------------------
 
@@ -193,17 +208,30 @@ class DnsEvidenceCollector:
         self, request: Request, address: Address, findings: _DnsFindings, *, listed: bool
     ) -> Iterator[str]:
         if self._signals:
-            for name in signals_without_dns(request, address):
-                if name in self._signals:
-                    yield name
-        yield from (name for name in _SIGNALS_BY_DNS if name in findings.signals)
+            found = self._found_signals(request, address, findings)
+            yield from (name for name in found if name in self._signals)
         if listed and findings.dnsbl:
             yield "dnsbl"
         if listed and findings.rhsbl:
             yield "rhsbl"
-        spf_failed = findings.spf is not None and findings.spf.result == "fail"
-        if spf_failed and "spf_fail" in self._signals:
+
+    def _found_signals(
+        self, request: Request, address: Address, findings: _DnsFindings
+    ) -> Iterator[str]:
+        yield from signals_without_dns(request, address)
+        spf = findings.spf
+        if not OWN_DOMAIN_SIGNALS.isdisjoint(self._signals):
+            yield from own_domain_signals(request, address, self._own_domains, findings.helo, spf)
+        if signal := helo_signal(findings.helo):
+            yield signal
+        if findings.sender_accepts_no_mail:
+            yield "sender_no_mx"
+        if spf is not None and spf.result == "fail":
             yield "spf_fail"
+        is_softfail = spf is not None and spf.result == "softfail"
+        # A forwarder with a confirmed name shows no sign of spamware.
+        if is_softfail and identity_from_name(request, address) is None:
+            yield "spf_softfail"
 
     def _identities(
         self,
@@ -233,9 +261,14 @@ async def _check_spf(
     findings.spf = await check_host(lookup, address, request.sender or b"", helo)
 
 
-async def _check_signal(findings: _DnsFindings, name: str, check: Awaitable[bool]) -> None:
-    if await check:
-        findings.signals.add(name)
+async def _check_helo(
+    findings: _DnsFindings, lookup: Lookup, request: Request, address: Address
+) -> None:
+    findings.helo = await resolve_helo(lookup, request, address)
+
+
+async def _check_sender(findings: _DnsFindings, lookup: Lookup, request: Request) -> None:
+    findings.sender_accepts_no_mail = await sender_no_mx(lookup, request)
 
 
 async def _check_list(listings: list[DnsListing], query: Awaitable[DnsListing | None]) -> None:

@@ -1,7 +1,7 @@
 """Signs of spam software (signals) in the names that a client uses.
 
-Each signal corresponds to a restriction of Postfix, e.g.
-``reject_unknown_reverse_client_hostname``, but only delays the client's mail. An attribute that
+Some signals correspond to a restriction of Postfix, e.g.
+``reject_unknown_reverse_client_hostname``, but only delay the client's mail. An attribute that
 Postfix did not send causes no signal.
 """
 
@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from greyd.dns.helo_resolution import HeloResolution
 from greyd.dns.lookup import RecordType
+from greyd.rules.address import is_behind_local_nat64, parse_address
 from greyd.rules.generic_hostnames import is_generic
 from greyd.rules.hostnames import domain_of, is_fqdn, is_literal, normal_name
 
@@ -31,21 +33,34 @@ def signals_without_dns(request: Request, address: Address) -> Iterator[str]:
     helo = normal_name(request.helo_name)
     if request.helo_name is not None and not (is_fqdn(helo) or is_literal(helo)):
         yield "helo_not_fqdn"
+    if is_literal(helo) and not _is_literal_of(helo, address):
+        yield "helo_wrong_literal"
+    if (request.protocol_name or b"").upper() == b"SMTP":
+        yield "plain_helo"
     known_name = (request.reverse_client_name or b"").lower() if name == b"unknown" else name
     if known_name and known_name != b"unknown" and is_generic(known_name, address):
         yield "generic_name"
 
 
-async def helo_no_address(lookup: Lookup, request: Request) -> bool:
-    """Whether the HELO name is a host name without A, AAAA and MX records.
+def _is_literal_of(literal: bytes, address: Address) -> bool:
+    """Whether an address literal denotes the client's address (RFC 5321, 4.1.3)."""
+    denoted = parse_address(literal[1:-1].removeprefix(b"ipv6:"))
+    if denoted is not None and denoted.bits == 32 and is_behind_local_nat64(address):
+        return True  # the client's IPv4 address is unknown
+    return denoted is not None and denoted[:2] == address[:2]
 
-    Raises:
-        DnsError: a query failed, and the others found no records.
-    """
-    helo = normal_name(request.helo_name)
-    return is_fqdn(helo) and not await _has_any(
-        lookup, helo, RecordType.A, RecordType.AAAA, RecordType.MX
-    )
+
+def helo_signal(resolution: HeloResolution | None) -> str | None:
+    """Return the signal of what the HELO name resolves to; None if it shows none."""
+    return _HELO_SIGNALS.get(resolution) if resolution else None
+
+
+_HELO_SIGNALS = {
+    HeloResolution.NOTHING: "helo_no_address",
+    HeloResolution.OTHER: "helo_other_address",
+}
+HELO_SIGNALS = frozenset(_HELO_SIGNALS.values())
+"""The signals that need the resolution of the HELO name."""
 
 
 async def sender_no_mx(lookup: Lookup, request: Request) -> bool:

@@ -81,6 +81,28 @@ def ipv4_within(number: int) -> int | None:
     return None
 
 
+_INTERNAL = (
+    (0x00000000, 8), (0x0A000000, 8), (0x64400000, 10), (0x7F000000, 8), (0xA9FE0000, 16),
+    (0xAC100000, 12), (0xC0A80000, 16),
+)  # fmt: skip
+_INTERNAL_IPV6 = ((0, 128), (1, 128), (0xFC00 << 112, 7), (0xFE80 << 112, 10))
+"""Loopback, private, shared, link-local: networks of the site itself, as numbers and lengths."""
+
+
+def is_internal(address: Address) -> bool:
+    """Whether an address is of the site itself: loopback, private, shared or link-local."""
+    networks = _INTERNAL if address.bits == 32 else _INTERNAL_IPV6
+    return any(
+        address.number >> (address.bits - length) == network >> (address.bits - length)
+        for network, length in networks
+    )
+
+
+def is_behind_local_nat64(address: Address) -> bool:
+    """Whether an IPv6 address represents an IPv4 host in a form that only its site knows."""
+    return address.bits == 128 and address.number >> 80 == _LOCAL_NAT64
+
+
 def network_of(address: Address, settings: Settings) -> int:
     """Return the address, as a number, of the network that replaces the client in a triplet.
 

@@ -71,6 +71,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "identity-age": ("3", 3 * DAY),
     "greylist": ("suspicious", "suspicious"),
     "signals": ("no_ptr,spf_fail", ("no_ptr", "spf_fail")),
+    "own-domains": ("example.com", ("example.com",)),
     "dnsbl": ("Zen.example=60;weight=0.5", (Zone("zen.example", 60, weight=0.5),)),
     "rhsbl": ("dbl.example", (Zone("dbl.example"),)),
     "dnswl": ("white.example=low", (Zone("white.example", trust=1),)),

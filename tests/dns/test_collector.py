@@ -273,10 +273,37 @@ def test_a_good_server_is_clean() -> None:
         ({"helo_name": b"localhost"}, {"helo_not_fqdn"}),
         ({"sender": b"alice@nosuch.example"}, {"sender_no_mx"}),
         ({"sender": b""}, set()),
+        ({"helo_name": b"[10.0.0.1]"}, {"helo_wrong_literal"}),
+        ({"helo_name": b"[192.0.2.7]"}, set()),
+        ({"protocol_name": b"SMTP"}, {"plain_helo"}),
+        ({"protocol_name": b"ESMTP"}, set()),
+        # A stranger who claims to be a great provider.
+        ({"helo_name": b"gmail.com"}, {"helo_other_address"}),
+        ({"helo_name": b"example.org"}, {"helo_own_domain", "helo_other_address"}),
+        ({"helo_name": b"ours.example"}, {"helo_own_domain"}),
+        ({"helo_name": b"mx.site.example"}, {"helo_own_domain", "helo_no_address"}),
+        ({"helo_name": b"good.example.org"}, set()),
+        ({"sender": b"bob@example.org"}, {"sender_own_domain"}),
+        ({"sender": b"x@ours.example"}, {"sender_own_domain", "spf_fail"}),
+        ({"sender": b"x@soft.example", "helo_name": b"other.example.net"}, {"spf_softfail"}),
+        ({"sender": b"x@soft.example"}, set()),
     ],
 )
 def test_signals_are_found(attributes: dict[str, bytes], marks: set[str]) -> None:
-    assert set(look(good_dns(), request(**attributes), greylist="suspicious").signals) == marks
+    dns = good_dns()
+    dns.add("gmail.com", RecordType.A, "198.51.100.9")
+    dns.add("example.org", RecordType.A, "198.51.100.10")
+    dns.add("example.org", RecordType.MX, "mx.example.org")
+    dns.add("good.example.org", RecordType.A, "192.0.2.7")
+    dns.add("other.example.net", RecordType.A, "192.0.2.7")
+    for name, record in (("ours", "v=spf1 -all"), ("soft", "v=spf1 ~all")):
+        dns.add(f"{name}.example", RecordType.TXT, record)
+        dns.add(f"{name}.example", RecordType.MX, "mx.example.org")
+    evidence = look(
+        dns, request(**attributes), greylist="suspicious", identity=NAMES,
+        own_domains=("ours.example",), hostname="mx.site.example",
+    )  # fmt: skip
+    assert set(evidence.signals) == marks
 
 
 def test_an_spf_fail_is_a_signal() -> None:

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from greyd.dns.helo_resolution import HeloResolution, resolve_helo
 from greyd.dns.lookup import RecordType
-from greyd.dns.spam_signals import helo_no_address, sender_no_mx, signals_without_dns
+from greyd.dns.spam_signals import sender_no_mx, signals_without_dns
 from greyd.rules.request import Request
 from tests.fake_dns import FakeDns, address_of
 
@@ -33,10 +34,12 @@ def request(domain: str) -> Request:
 def test_either_form_of_a_domain_has_the_same_records(domain: str) -> None:
     dns = FakeDns()
     assert asyncio.run(sender_no_mx(dns, request(domain)))
-    assert asyncio.run(helo_no_address(dns, request(domain)))
+    nothing = asyncio.run(resolve_helo(dns, request(domain), CLIENT))
+    assert nothing is HeloResolution.NOTHING
     dns.add("xn--bcher-kva.example", RecordType.A, "198.51.100.23")
     assert not asyncio.run(sender_no_mx(dns, request(domain)))
-    assert not asyncio.run(helo_no_address(dns, request(domain)))
+    client = asyncio.run(resolve_helo(dns, request(domain), CLIENT))
+    assert client is HeloResolution.CLIENT
     assert {name for name, _ in dns.asked} == {b"xn--bcher-kva.example"}
     assert not list(signals_without_dns(request(domain), CLIENT))
 

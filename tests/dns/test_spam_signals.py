@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
-from greyd.dns.lookup import DnsError, RecordType
-from greyd.dns.spam_signals import helo_no_address, sender_no_mx, signals_without_dns
+from greyd.dns.helo_resolution import HeloResolution
+from greyd.dns.lookup import RecordType
+from greyd.dns.spam_signals import helo_signal, sender_no_mx, signals_without_dns
 from greyd.rules.request import Request
 from tests.dns.test_identity import request
-from tests.fake_dns import FakeDns
+from tests.fake_dns import FakeDns, address_of
 from tests.rules.test_hostnames import CLIENT
 
 
@@ -36,6 +37,11 @@ def test_names_that_agree_show_no_mark() -> None:
             {"ptr_mismatch", "generic_name"},
         ),
         ({"client_name": b"unknown", "reverse_client_name": None, "helo_name": None}, set()),
+        ({"protocol_name": b"SMTP"}, {"plain_helo"}),
+        ({"protocol_name": b"ESMTP"}, set()),
+        ({"protocol_name": b""}, set()),
+        ({"protocol_name": None}, set()),
+        ({"protocol_name": b"LMTP"}, set()),
     ],
 )
 def test_a_mark_is_what_postfix_could_reject_for(
@@ -44,17 +50,43 @@ def test_a_mark_is_what_postfix_could_reject_for(
     assert marks(**attributes) == mark
 
 
-def test_a_helo_needs_an_address_or_exchangers() -> None:
-    dns = FakeDns()
-    asked = request("x", "mail.example.com")
-    assert asyncio.run(helo_no_address(dns, asked))
-    dns.add("mail.example.com", RecordType.MX, "mx.example.com")
-    dns.fail("mail.example.com", RecordType.AAAA)
-    assert not asyncio.run(helo_no_address(dns, asked))
-    assert not asyncio.run(helo_no_address(dns, request("x", "localhost")))
-    dns.fail("mail.example.com", RecordType.MX)
-    with pytest.raises(DnsError):
-        asyncio.run(helo_no_address(dns, asked))
+@pytest.mark.parametrize(
+    ("literal", "client", "wrong"),
+    [
+        ("[198.51.100.23]", "198.51.100.23", False), ("[198.51.100.24]", "198.51.100.23", True),
+        ("[10.0.0.1]", "198.51.100.23", True), ("[127.0.0.1]", "198.51.100.23", True),
+        ("[999.1.2.3]", "198.51.100.23", True), ("[1.2.3]", "198.51.100.23", True),
+        ("[198.51.100.23]", "::ffff:198.51.100.23", False),
+        ("[198.51.100.23]", "64:ff9b::198.51.100.23", False),
+        ("[198.51.100.24]", "64:ff9b::198.51.100.23", True),
+        ("[IPv6:::ffff:198.51.100.23]", "198.51.100.23", False),
+        ("[IPv6:64:ff9b::c633:6417]", "198.51.100.23", False),
+        ("[IPv6:2001:db8::7]", "2001:db8::7", False), ("[IPV6:2001:DB8::7]", "2001:db8::7", False),
+        ("[IPv6:2001:db8:0:0:0:0:0:7]", "2001:db8::7", False),
+        ("[2001:db8::7]", "2001:db8::7", False), ("[IPv6:2001:db8::8]", "2001:db8::7", True),
+        ("[IPv6:fe80::1]", "2001:db8::7", True), ("[198.51.100.23]", "2001:db8::7", True),
+        ("[IPv6:2001:db8::7]", "198.51.100.23", True),
+        # A site's own NAT64 hides the IPv4 address.
+        ("[198.51.100.23]", "64:ff9b:1::7", False), ("[IPv6:2001:db8::8]", "64:ff9b:1::7", True),
+        # Other signals say enough about what is no literal.
+        ("198.51.100.24", "198.51.100.23", False), ("[]", "198.51.100.23", False),
+        ("[mail.example.com]", "198.51.100.23", False),
+        ("mail.example.com", "198.51.100.23", False),
+    ],
+)  # fmt: skip
+def test_an_address_literal_must_be_the_clients_address(
+    literal: str, client: str, *, wrong: bool
+) -> None:
+    asked = request("mail.example.com", literal)
+    shown = set(signals_without_dns(asked, address_of(client)))
+    assert ("helo_wrong_literal" in shown) is wrong
+
+
+def test_a_helo_needs_an_address_that_is_the_clients() -> None:
+    assert helo_signal(HeloResolution.NOTHING) == "helo_no_address"
+    assert helo_signal(HeloResolution.OTHER) == "helo_other_address"
+    for resolution in (HeloResolution.CLIENT, HeloResolution.INCOMPARABLE, None):
+        assert helo_signal(resolution) is None
 
 
 def test_a_sender_s_domain_must_take_mail() -> None:

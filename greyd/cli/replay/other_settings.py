@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
 
 _DNS_SETTINGS = ("dnsbl", "rhsbl", "dnswl", "resolver", "dns-timeout")
-_DNS_SIGNALS = ("helo_no_address", "sender_no_mx", "dnsbl", "rhsbl", "spf_fail")
+_DNS_SIGNALS = (
+    "sender_no_mx", "dnsbl", "rhsbl", "spf_fail", "helo_own_domain", "sender_own_domain",
+    "helo_no_address", "helo_other_address", "spf_softfail",
+)  # fmt: skip
 
 
 def read_other_settings(settings: Settings, changes: Sequence[str], *, dns: bool) -> Settings:
