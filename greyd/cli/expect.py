@@ -15,6 +15,7 @@ from greyd.cli.server_control import current_user, read_control, update_control
 from greyd.config.durations import format_duration
 from greyd.escaping import printable_text
 from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, ExpectWindow, window_key
+from greyd.rules.internationalised_names import ascii_address
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
@@ -89,10 +90,10 @@ def _parse_change(
     Raises:
         CommandError: the recipient or the sender's domain is invalid.
     """
-    recipient = recipient.strip().lower()
+    recipient = _in_ascii(recipient)
     if not _RECIPIENT.fullmatch(recipient):
         raise CommandError(f"{printable_text(recipient)}: expected an address, or @example.org")
-    domain = (sender or "").strip().lower().rpartition("@")[2].rstrip(".")
+    domain = _in_ascii("@" + (sender or "").strip()).rpartition("@")[2].rstrip(".")
     if sender and not _DOMAIN.fullmatch(domain):
         raise CommandError(
             f"--from={printable_text(sender)}: expected a domain such as example.com"
@@ -106,6 +107,12 @@ def _parse_change(
     what = f"expects {whom}{f' from {domain}' if domain else ''} until {format_timestamp(until)}"
     window = ExpectWindow(key, domain, until)
     return lambda control: control.with_window(window).with_action(current_user(), what, now)
+
+
+def _in_ascii(address: str) -> str:
+    """Return an address in lower case and with its domain in ASCII."""
+    data = address.strip().lower().encode(errors="surrogateescape")
+    return ascii_address(data).lower().decode(errors="surrogateescape")
 
 
 def _close_window(control: Control, *, key: str, what: str, now: int) -> Control:

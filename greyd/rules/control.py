@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from greyd.config.vocabulary import DAY, HOUR, MODES
 from greyd.errors import GreydError
 from greyd.rules.hostnames import domain_of, is_or_is_below
+from greyd.rules.internationalised_names import ascii_address
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.rules.transaction import Change
 
@@ -211,11 +212,13 @@ def change_control(change: Callable[[Control], Control], now: int) -> Rule[Contr
 
 
 def window_key(recipient: str, settings: Settings) -> str:
-    """Return the text that a window stores for a recipient: in lower case, or its hash."""
-    text = recipient.lower()
+    """Return the text that a window stores for a recipient: in lower case, or its hash.
+
+    The domain is in ASCII.
+    """
+    data = ascii_address(recipient.lower().encode(errors="surrogateescape")).lower()
     if not settings.privacy:
-        return text
-    data = text.encode(errors="surrogateescape")
+        return data.decode(errors="surrogateescape")
     return hmac.new(settings.privacy_key or b"", data, hashlib.sha256).hexdigest()
 
 

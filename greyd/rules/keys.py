@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.rules.address import Address, address_text, network_of, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
+from greyd.rules.internationalised_names import ascii_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,8 +74,11 @@ def _network_checksum(address: Address, settings: Settings) -> int:
 def keys_of_normal(address: Address, sender: bytes, recipient: bytes, settings: Settings) -> Keys:
     """Return the keys for a normalised sender, which must not be normalised a second time.
 
-    A second normalisation can change the sender again.
+    A second normalisation can change the sender again. Both forms of an internationalised domain
+    have the same keys; for ASCII the keys contain what postgrey's do.
     """
+    if not (sender.isascii() and recipient.isascii()):
+        sender, recipient = ascii_address(sender), ascii_address(recipient)
     network = network_of(address, settings)
     if settings.privacy:
         return _private_keys(address, network, sender, recipient, settings)
@@ -102,6 +106,7 @@ def identity_keys(
     domain: bytes, sender: bytes, recipient: bytes, settings: Settings
 ) -> IdentityKeys:
     """Return the keys of an identity and its triplet; ``sender`` is normalised."""
+    sender, recipient = ascii_address(sender), ascii_address(recipient)
     triplet = (b"{%b}/%b/%b" % (domain, _escape_sender(sender), recipient)).lower()
     domain = domain.lower()
     identity = b"{%b}:%b" % (domain, domain)
@@ -121,6 +126,7 @@ def correspondence_key(correspondent: bytes, user: bytes, settings: Settings) ->
 
     Both addresses are hashed, even without ``--privacy``. The tag is the correspondent's domain.
     """
+    correspondent, user = ascii_address(correspondent), ascii_address(user)
     both = (correspondent + b"\0" + user).lower()
     hashed = hmac.digest(settings.privacy_key or b"", both, "sha256").hex().encode()
     if settings.privacy:

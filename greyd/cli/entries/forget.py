@@ -18,6 +18,7 @@ from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action
 from greyd.rules.control import Control, change_control, window_key
 from greyd.rules.entries import EntryKind, EntryState, interpret, kind_of
+from greyd.rules.internationalised_names import unicode_domain
 from greyd.rules.keys import correspondence_key
 from greyd.rules.reserved_keys import CONTROL_KEY, SHADOW_PREFIX
 from greyd.store.contract import scan
@@ -197,15 +198,18 @@ def _kind(record: Record, entry: StoredEntry) -> EntryKind:
 
 def _mention_pattern(address: str) -> re.Pattern[bytes]:
     """Return a pattern that finds an address, or a domain with its subdomains, in a text."""
-    raw_bytes = parse_mail_address(address)
-    before = rb"(?<![\w.+-])" if b"@" in raw_bytes else rb"(?<![\w-])"
-    return re.compile(before + re.escape(raw_bytes) + rb"(?![\w-]|\.\w)", re.IGNORECASE)
+    in_ascii = parse_mail_address(address)
+    local, at, domain = in_ascii.rpartition(b"@")
+    forms = b"|".join(map(re.escape, {in_ascii, local + at + unicode_domain(domain)}))
+    before = rb"(?<![\w.+-])" if at else rb"(?<![\w-])"
+    return re.compile(before + b"(?:%b)" % forms + rb"(?![\w-]|\.\w)", re.IGNORECASE)
 
 
 async def _forget_in_control(store: Store, address: str, settings: Settings) -> int:
     """Remove the expect windows and the actions that name an address from the control record."""
     now = int(time.time())
-    key, name = window_key(address, settings), address.lower()
+    key = window_key(address, settings)
+    name = parse_mail_address(address, null=b"<>").lower().decode(errors="surrogateescape")
 
     def without(control: Control) -> Control:
         acts = tuple(act for act in control.acts if name not in act.what.lower())

@@ -17,6 +17,7 @@ from greyd.escaping import printable
 from greyd.rules.address import Address, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.entries import EntryKind
+from greyd.rules.internationalised_names import ascii_address, ascii_domain
 from greyd.rules.keys import correspondence_key, identity_keys, request_keys
 from greyd.rules.networks import parse_network
 
@@ -157,9 +158,9 @@ class _KeyQuery:
         prefix = settings.key_prefix.encode()
         bare = [each.removeprefix(prefix) for each in (given, unquoted)]
         percent = [_PERCENT.sub(lambda odd: bytes([int(odd[1], 16)]), each) for each in bare]
-        place, slash, names = given.partition(b"/")
+        place, slash, names = b"/".join(map(ascii_address, given.split(b"/"))).partition(b"/")
         postgreys = b"{%b}%b%b" % (place, slash, names) if parse_address(place) else given
-        domain = given.lower()
+        domain = ascii_domain(given).lower()
         return [
             given, *bare, *percent, postgreys, b"{%b}:%b" % (domain, domain), b"/" + given,
             b":" + given,

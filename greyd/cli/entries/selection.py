@@ -20,6 +20,7 @@ from greyd.rules.address import address_text, network_prefix, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
 from greyd.rules.hostnames import is_or_is_below
+from greyd.rules.internationalised_names import ascii_address, ascii_domain
 from greyd.rules.keys import identity_keys, request_keys
 from greyd.rules.networks import Network, parse_network
 
@@ -181,15 +182,19 @@ def parse_selection(
 
 
 def parse_mail_address(text: str, *, null: bytes = b"") -> bytes:
-    """Return a mail address or a domain without brackets; ``null`` for ``<>``."""
+    """Return a mail address or a domain without brackets; ``null`` for ``<>``.
+
+    Its domain is in ASCII.
+    """
     data = text.strip().encode(errors="surrogateescape")
     if data == NULL_SENDER:
         return null
-    return data[1:-1] if data.startswith(b"<") and data.endswith(b">") else data
+    data = data[1:-1] if data.startswith(b"<") and data.endswith(b">") else data
+    return ascii_address(data) if b"@" in data else ascii_domain(data)
 
 
 def _parse_client(text: str) -> tuple[tuple[Network, ...], bytes]:
-    data = text.strip().encode(errors="surrogateescape")
+    data = ascii_domain(text.strip().encode(errors="surrogateescape"))
     if network := parse_network(data):
         return (network,), b""
     if not _NAME.fullmatch(data):
@@ -197,7 +202,7 @@ def _parse_client(text: str) -> tuple[tuple[Network, ...], bytes]:
             f"--client={printable(data)}: expected an address, a network (192.0.2.0/24)"
             " or a host's name"
         )
-    return _resolve(text.strip()), data.lower().rstrip(b".")
+    return _resolve(data.decode("ascii")), data.lower().rstrip(b".")
 
 
 def _resolve(name: str) -> tuple[Network, ...]:
@@ -225,7 +230,11 @@ def _networks_overlap(one: Network, other: Network) -> bool:
 
 
 def _matches_address(address: bytes, wanted: bytes) -> bool:
-    """Whether an address equals ``wanted``, or is in the domain ``wanted`` or a subdomain."""
+    """Whether an address equals ``wanted``, or is in the domain ``wanted`` or a subdomain.
+
+    Entries of version 0.1.0 have internationalised domains in UTF-8.
+    """
+    address = ascii_address(address)
     if not wanted or address == wanted:
         return True
     if b"@" in wanted.lstrip(b"@"):
