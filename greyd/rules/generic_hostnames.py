@@ -30,13 +30,12 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
 
 
-_LINE_WORDS = frozenset(
-    b"adsl adslplus asdl athedsl bdsl dsl dslb fdsl gdsl hdsl idsl rdsl sdsl shdsl vdsl xdsl"
-    b" abhsia abts bbcust bbtec bredband breitband broadband cablemodem catv cgn cgnat cpe dhcp"
-    b" dial dialer dialin dialup dinamic dinamica dinamico dip docsis dslam dyn dynamic dynamicip"
-    b" dynip fixip fttb fttc ftth fttx gprs gpon hsd hsi hsia ipad ipbf ipbfp ipngn ipngnfx ipoe"
-    b" isdn modem modemcable neoplus ppp pppoa pppoe residential umts unallocated unassigned wimax"
-    b" wline wll".split()
+_LINE_WORD = re.compile(
+    rb"[a-z]*(?:dsl|dialup|dhcp|broadband|modem)|adslplus|asdl|dhcp[a-z]+|modemcable|abhsia|abts"
+    rb"|bbcust|bbtec|bredband|breitband|catv|cgn|cgnat|cpe|dial|dialer|dialin|dinamic[ao]?|dip"
+    rb"|docsis|dslam|dslb|dyn|dynamic|dynamicip|dynip|fixip|ftt[bchx]|gprs|gpon|hsd|hsia?|ipad"
+    rb"|ipbfp?|ipngn|ipngnfx|ipoe|isdn|neoplus|ppp|pppo[ae]|residential|umts|unallocated"
+    rb"|unassigned|wimax|wline|wll"
 )
 """Words for the technology of customers' lines. A mail server's name does not contain them."""
 
@@ -135,8 +134,8 @@ def _is_mail_role(label: list[bytes]) -> bool:
 
 
 def _has_providers_word(labels: list[list[bytes]]) -> bool:
-    words = _LINE_WORDS | _CUSTOMER_WORDS | _SHARED_WORDS | _HOSTERS_WORDS
-    return not words.isdisjoint(each for label in labels for each in label)
+    words = _CUSTOMER_WORDS | _SHARED_WORDS | _HOSTERS_WORDS
+    return any(each in words or _LINE_WORD.fullmatch(each) for label in labels for each in label)
 
 
 def _word_for_lines(labels: list[list[bytes]], *, has_role: bool) -> bytes | None:
@@ -147,7 +146,7 @@ def _word_for_lines(labels: list[list[bytes]], *, has_role: bool) -> bytes | Non
     for at, label in enumerate(labels):
         beside = labels[max(at - 1, 0) : at + 2]
         for word in label:
-            if word in _LINE_WORDS:
+            if _LINE_WORD.fullmatch(word):
                 is_line = has_line_number or _is_next_to_number(label, word)
             elif has_role:
                 is_line = False
@@ -174,4 +173,5 @@ def _is_next_to_number(label: list[bytes], word: bytes) -> bool:
 def _has_only_line_words(labels: list[list[bytes]]) -> bool:
     """Whether a name is e.g. ``dynamic-ip-adsl``: the same for all customers of a provider."""
     words = {each for label in labels for each in label}
-    return not words.isdisjoint(_LINE_WORDS) and words <= _LINE_WORDS | _FILLERS
+    others = {each for each in words if not _LINE_WORD.fullmatch(each)}
+    return others <= _FILLERS and others != words

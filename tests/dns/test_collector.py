@@ -306,6 +306,61 @@ def test_signals_are_found(attributes: dict[str, bytes], marks: set[str]) -> Non
     assert set(evidence.signals) == marks
 
 
+EC2 = {
+    "client_name": b"ec2-192-0-2-7.eu-west-2.compute.amazonaws.com",
+    "reverse_client_name": b"ec2-192-0-2-7.eu-west-2.compute.amazonaws.com",
+}
+SOFT, PASS, NO_SPF = b"x@soft.example", b"alice@example.com", b"x@plain.example"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "suspicious"),
+    [
+        # Spam that postgrey delays: the first contact of a stranger that forges or pretends.
+        ({**EC2, "sender": NO_SPF}, True),
+        ({**EC2, "sender": SOFT, "helo_name": b"hacked.example.net"}, True),
+        ({"client_name": b"li101-7.members.linode.com", "sender": NO_SPF}, True),
+        ({"client_name": b"vps-a2bccee9.vps.ovh.net", "sender": NO_SPF}, True),
+        ({"client_name": b"web.hoster.example", "sender": SOFT}, True),
+        ({"helo_name": b"gmail.com", "sender": NO_SPF}, True),
+        ({"helo_name": b"example.org", "sender": NO_SPF}, True),
+        ({"helo_name": b"mx.site.example", "sender": NO_SPF}, True),
+        ({"helo_name": b"[10.0.0.1]", "sender": NO_SPF}, True),
+        ({"sender": b"bob@example.org"}, True),
+        ({"protocol_name": b"SMTP", "sender": NO_SPF}, True),
+        # Two weak signals, or a strong one, are too much for an SPF pass.
+        ({**EC2, "protocol_name": b"SMTP"}, True),
+        ({"helo_name": b"[10.0.0.1]"}, True),
+        # Good mail: nothing weak, or one weak signal that an SPF pass outweighs.
+        ({"sender": NO_SPF}, False),
+        ({"sender": SOFT}, False),
+        (EC2, False),
+        ({"helo_name": b"gmail.com"}, False),
+        ({"helo_name": b"nowhere.example.com"}, False),
+        ({"helo_name": b"localhost"}, False),
+        ({"protocol_name": b"SMTP"}, False),
+        ({"helo_name": b"[192.0.2.7]", "sender": NO_SPF}, False),
+    ],
+)
+def test_a_client_is_suspicious_by_one_strong_signal_or_weak_ones_that_nothing_outweighs(
+    attributes: dict[str, Any], *, suspicious: bool
+) -> None:
+    dns = good_dns()
+    dns.add("gmail.com", RecordType.A, "198.51.100.9")
+    dns.add("example.org", RecordType.A, "198.51.100.10")
+    dns.add("mx.site.example", RecordType.A, "198.51.100.10")
+    dns.add("hacked.example.net", RecordType.A, "192.0.2.7")
+    dns.add("soft.example", RecordType.TXT, "v=spf1 ~all")
+    for domain in ("soft.example", "plain.example", "example.org"):
+        dns.add(domain, RecordType.MX, "mx.example.net")
+    evidence = look(
+        dns, request(**attributes), greylist="suspicious", identity=NAMES,
+        hostname="mx.site.example",
+    )  # fmt: skip
+    assert evidence.is_suspicious is suspicious, evidence.signals
+    assert not evidence.unsure
+
+
 def test_an_spf_fail_is_a_signal() -> None:
     dns = good_dns()
     dns.add("example.com", RecordType.TXT, "v=spf1 -all")

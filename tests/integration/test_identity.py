@@ -127,7 +127,7 @@ def test_lists_make_some_wait_longer_and_let_others_pass(tmp_path: Path, dns: Dn
         assert ask(client, 0, "198.51.100.67", sender="y@example.com") == "DEFER_IF_PERMIT"
         bare = {"client_name": "unknown", "reverse_client_name": "unknown", "helo_name": "x"}
         assert ask(client, 0, "203.0.113.7", **bare) == "DUNNO"
-        assert ask(client, 0, "203.0.113.8", **bare) == "DEFER_IF_PERMIT"
+        assert ask(client, 0, "203.0.112.8", **bare) == "DEFER_IF_PERMIT"
         has_said(server, "signals=no_ptr+helo_not_fqdn")
         assert "signals=dnsbl" in server.log()
 

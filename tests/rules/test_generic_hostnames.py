@@ -74,6 +74,29 @@ def test_two_bytes_or_another_order_are_no_address(name: str) -> None:
     assert generic_reason(name.encode(), address_of("93.203.1.2")) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "generic"),
+    [
+        ("dsl-2", True), ("2-dsl", True), ("dsl2", True), ("dyndsl12", True), ("athedsl-12", True),
+        ("mydhcp-7", True), ("dhcppool-7", True), ("a12.b.adsl", True), ("adsl.b.a12", True),
+        ("cust-7", True), ("customer7", True), ("pool-7", True), ("pool-12-34", True),
+        ("1234.customers", True), ("12-34.home", True), ("x123.mobile", True), ("ip-123", True),
+        ("dynamic", True), ("adsl.static", True), ("unassigned", True),
+        # The word has no number beside it, or only a short one; or it is another word.
+        ("static", False), ("mobile", False), ("customers", False), ("home.mobile", False),
+        ("a2.customers", False), ("x1.dsl", False), ("mobile1", False), ("nat2", False),
+        ("dynamics365", False), ("cabled12", False), ("dialog24", False), ("pools", False),
+        ("clientele123", False), ("homes-12-34", False), ("ipswich123", False),
+        # Labels with a mail role have numbers of their own.
+        ("mail12.dsl", False), ("smtp123.customers", False), ("mx-12-34.mobile", False),
+        ("mail-pool-123", False), ("mail.dsl-23", True), ("out.adsl12", True),
+    ],
+)  # fmt: skip
+def test_a_word_for_lines_counts_only_next_to_a_number(name: str, *, generic: bool) -> None:
+    reason = generic_reason(f"{name}.example.net".encode(), address_of("93.203.1.2"))
+    assert (reason is not None) is generic, reason
+
+
 @pytest.mark.parametrize("role", ["mail", "mta", "smtp", "mx", "out", "outbound", "smtp-out"])
 def test_a_mail_role_distinguishes_a_mail_platform(role: str) -> None:
     client = address_of("93.203.1.2")
