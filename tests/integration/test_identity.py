@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.dns_server import SERVFAIL, SILENT, dns_server
+from tests.dns_server import SERVFAIL, SILENT, Held, dns_server
 from tests.integration.lives import get, has_said, ready
 from tests.integration.postfix import Client, attempt, postfix
 from tests.processes import PolicyClient, encode, free_port, redis_server, request, wait_until
@@ -35,6 +35,13 @@ ZONE = {
     "66.100.51.198.zen.example": ["60 A 127.0.0.4"],
     "67.100.51.198.zen.example": ["60 A 127.255.255.254"],
     "7.113.0.203.white.example": ["60 A 127.0.5.3"],
+    "customer.net": Held(['60 TXT "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 ip4:10.3.0.0/16"']),
+    "*.mail.example.com": [
+        "60 MX 10 out.example.com", '60 TXT "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 -all"'
+    ],
+    "xn--bcher-kva.de": [
+        "60 MX 10 out.example.com", '60 TXT "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 -all"'
+    ],
 }  # fmt: skip
 
 
@@ -127,6 +134,7 @@ def test_lists_make_some_wait_longer_and_let_others_pass(tmp_path: Path, dns: Dn
         assert ask(client, 0, "198.51.100.67", sender="y@example.com") == "DEFER_IF_PERMIT"
         bare = {"client_name": "unknown", "reverse_client_name": "unknown", "helo_name": "x"}
         assert ask(client, 0, "203.0.113.7", **bare) == "DUNNO"
+        # The network has passed; another one is not on the whitelist.
         assert ask(client, 0, "203.0.112.8", **bare) == "DEFER_IF_PERMIT"
         has_said(server, "signals=no_ptr+helo_not_fqdn")
         assert "signals=dnsbl" in server.log()
@@ -142,6 +150,102 @@ def test_an_override_is_read_again_at_sighup(tmp_path: Path, dns: DnsServer) -> 
         server.signal(signal.SIGHUP)
         wait_until(lambda: server.log().count("whitelists:") == 2, "it is read again")
         assert ask(client, 1, "198.51.100.66") == "DUNNO"
+
+
+# Identities that look different at the second attempt --------------------------------------------
+
+NAMELESS = {"client_name": "unknown", "reverse_client_name": "unknown", "helo_name": "x.example"}
+
+
+def test_a_retry_passes_whose_first_attempt_had_no_answer_from_the_dns(
+    tmp_path: Path, dns: DnsServer
+) -> None:
+    options = ["--identity=spf,name", "--dns-timeout=0.4"]
+    mail = {"sender": "alice@customer.net"}
+    with serving(tmp_path, dns, *options) as (server, client):
+        # Only the name is known: the customer's SPF record comes too late.
+        assert ask(client, 0, "192.0.2.7", **mail) == "DEFER_IF_PERMIT"
+        has_said(server, "identity=example.com")
+        has_said(server, "dns=late")
+        assert "identity=customer.net" not in server.log()
+        dns.release()
+        # From other networks, by the name, by both, and by SPF alone.
+        assert ask(client, 299, "198.51.100.7", **mail) == "DEFER_IF_PERMIT"
+        assert ask(client, 300, "198.51.100.7", **mail) == "PREPEND"
+        assert ask(client, 301, "10.3.0.7", **mail, **NAMELESS) == "DUNNO"
+        assert ask(client, 302, "10.4.0.7", **mail) == "DUNNO"
+        # Who proves neither is a stranger, and so is the provider's next customer.
+        assert ask(client, 303, "10.5.0.7", **mail, **NAMELESS) == "DEFER_IF_PERMIT"
+        assert ask(client, 303, "10.6.0.7", sender="alice@example.org") == "DEFER_IF_PERMIT"
+        wait_until(lambda: server.log().count("action=") == 7, "all is logged")
+        has_said(server, "identity=customer.net")
+
+
+def test_a_retry_passes_whose_first_attempt_was_proven_by_spf_alone(
+    tmp_path: Path, dns: DnsServer
+) -> None:
+    dns.release()
+    mail = {"sender": "alice@customer.net"}
+    with serving(tmp_path, dns, "--identity=spf,name", "--dns-timeout=5") as (_, client):
+        assert ask(client, 0, "192.0.2.7", **mail, **NAMELESS) == "DEFER_IF_PERMIT"
+        # The name's triplet is new; that of SPF has waited long enough.
+        assert ask(client, 300, "198.51.100.7", **mail) == "PREPEND"
+        assert ask(client, 301, "10.4.0.7", **mail) == "DUNNO"
+
+
+def test_a_bounce_domain_for_each_message_is_one_organisation(
+    tmp_path: Path, dns: DnsServer
+) -> None:
+    options = ["--identity=spf", "--auto-whitelist-identities=3"]
+    day = 86400
+    with serving(tmp_path, dns, *options) as (server, client):
+        for number, network in enumerate(("192.0.2", "198.51.100", "192.0.2")):
+            mail = {"sender": f"bounce@b{number}.mail.example.com", "instance": f"{number}"}
+            begin = number * day
+            # The retry passes from another network; each further message waits only its delay.
+            assert ask(client, begin, f"{network}.7", **mail) == "DEFER_IF_PERMIT"
+            assert ask(client, begin + 299, f"{network}.8", **mail) == "DEFER_IF_PERMIT"
+            other = "198.51.100" if network == "192.0.2" else "192.0.2"
+            assert ask(client, begin + 300, f"{other}.9", **mail) == "PREPEND"
+        for number in range(10, 40):
+            mail = {"sender": f"bounce@b{number}.mail.example.com"}
+            assert ask(client, 2 * day + 400 + number, "198.51.100.77", **mail) == "DUNNO"
+        has_said(server, "identity=example.com")
+        # Whoever is not in the record of such a domain, or sends for others, waits.
+        mail = {"sender": "bounce@b50.mail.example.com"}
+        assert ask(client, 2 * day + 500, "10.0.0.7", **mail) == "DEFER_IF_PERMIT"
+        mail = {"sender": "alice@xn--bcher-kva.de"}
+        assert ask(client, 2 * day + 500, "198.51.100.77", **mail) == "DEFER_IF_PERMIT"
+
+
+@pytest.mark.parametrize(
+    "forms", [("bücher.de", "xn--bcher-kva.de"), ("xn--bcher-kva.de", "BÜCHER.de")]
+)
+def test_both_forms_of_an_internationalised_sender_are_one_mail(
+    forms: tuple[str, str], tmp_path: Path, dns: DnsServer
+) -> None:
+    first, second = ({"sender": f"info@{form}", "recipient": f"bob@{form}"} for form in forms)
+    with serving(tmp_path, dns, "--identity=spf") as (server, client):
+        assert ask(client, 0, "192.0.2.7", **first) == "DEFER_IF_PERMIT"
+        assert ask(client, 300, "198.51.100.7", **second) == "PREPEND"
+        wait_until(lambda: server.log().count("identity=xn--bcher-kva.de") == 2, "both are known")
+    with serving(tmp_path / "plain", dns) as (_, client):
+        assert ask(client, 0, "192.0.2.7", **first) == "DEFER_IF_PERMIT"
+        assert ask(client, 300, "192.0.2.7", **second) == "PREPEND"
+
+
+@pytest.mark.parametrize("form", ["bücher.de", "BÜCHER。de", "xn--bcher-kva.de"])
+def test_mail_of_an_internationalised_sender_is_not_suspicious(
+    form: str, tmp_path: Path, dns: DnsServer
+) -> None:
+    options = ["--identity=spf", "--greylist=suspicious", "--rhsbl=dbl.example"]
+    with serving(tmp_path, dns, *options) as (server, client):
+        assert ask(client, 0, "192.0.2.7", sender=f"info@{form}") == "DUNNO"
+        has_said(server, "reason=not suspicious")
+        assert "signals=" not in server.log()
+        # One that does not exist accepts no mail.
+        assert ask(client, 0, "10.0.0.7", sender=f"info@x{form}") == "DEFER_IF_PERMIT"
+        has_said(server, "signals=sender_no_mx")
 
 
 def test_a_stop_answers_those_who_wait_for_the_dns(tmp_path: Path, dns: DnsServer) -> None:
