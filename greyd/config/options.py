@@ -34,7 +34,14 @@ from greyd.config.parsers import (
     parse_unix_path,
     parse_zone,
 )
-from greyd.config.vocabulary import GREYLIST_TEXT, HEADER, MODES, OUTBOUND_SENDERS, SIGNALS
+from greyd.config.vocabulary import (
+    CORRESPONDENTS,
+    GREYLIST_TEXT,
+    HEADER,
+    MODES,
+    OUTBOUND_SENDERS,
+    SIGNALS,
+)
 
 if TYPE_CHECKING:
     from greyd.config.parsers import Parser
@@ -203,6 +210,12 @@ OPTIONS: tuple[Option, ...] = (
         "Pass replies to our users' mail at once. The submission service has to send"
         " policy_context=outbound.",
         Arity.FLAG,
+    ),
+    Option(
+        "correspondents", "correspondents", one_of(*CORRESPONDENTS),
+        "Whose replies pass: those of the address that a user has written to, or of everybody in"
+        " its organisation, except at mailbox providers.",
+        metavar="address|organisation", default="address",
     ),
     Option(
         "outbound-senders", "outbound_senders", one_of(*OUTBOUND_SENDERS),

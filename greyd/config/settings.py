@@ -56,6 +56,7 @@ class Settings:
     dnswl: tuple[Zone, ...] = ()
     list_override: tuple[Path, ...] = ()
     learn_outbound: bool = False
+    correspondents: str = "address"
     outbound_senders: str = "own"
     sender_logins: tuple[Path, ...] = ()
     lookup_by_subnet: bool = True
@@ -164,6 +165,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "rhsbl": (Zone("dbl.spamhaus.org", 3600),),
         "dnswl": (Zone("list.dnswl.org", trust=TRUST.index("none"), supports=True),),
         "learn_outbound": True,
+        "correspondents": "organisation",
     }
 }
 

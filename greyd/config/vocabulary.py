@@ -37,6 +37,9 @@ MODES = ("on", "learn", "off")
 IDENTITY_WAYS = ("spf", "name")
 """The ways to identify the organisation that a client sends for."""
 
+CORRESPONDENTS = ("address", "organisation")
+"""Whose mail answers that of a local user: the address written to, or its whole organisation."""
+
 OUTBOUND_SENDERS = ("own", "domain", "any")
 """The senders, compared with the login, from whose outbound mail greyd learns."""
 

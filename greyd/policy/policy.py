@@ -12,6 +12,7 @@ from greyd.policy.events import DecisionEvent, Transaction
 from greyd.policy.reply import DUNNO, STORE_AWAY, Replies
 from greyd.rules.address import parse_address
 from greyd.rules.control import ExpectedMail
+from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.evidence import NO_EVIDENCE
 from greyd.rules.greylist import (
     decide,
@@ -20,7 +21,7 @@ from greyd.rules.greylist import (
     decide_with_unset_clock,
     note_correspondence,
 )
-from greyd.rules.keys import correspondence_key, keys_to_read, keys_to_remember, request_keys
+from greyd.rules.keys import keys_to_read, keys_to_remember, request_keys
 from greyd.rules.reasons import Reason
 from greyd.rules.records import RememberedRecords
 from greyd.runtime.clock import EARLIEST_TIME, SteadyClock
@@ -316,14 +317,15 @@ class Policy:
 
     def _store_correspondence(self, case: _Case) -> Completion[Transaction]:
         """Store that a local user has written to this recipient."""
-        request, settings = case.request, self._settings
-        key = correspondence_key(request.recipient or b"", request.sender or b"", settings)
-        changes = [note_correspondence(key, self.now(request), settings)]
+        request, now = case.request, self.now(case.request)
+        learnt = keys_to_learn(request.sender or b"", request.recipient or b"", self._settings)
+        keys = [each.key for each in learnt]
+        changes = [note_correspondence(each, now) for each in learnt]
 
         def rule(remembered: Remembered) -> tuple[Transaction, Sequence[Change]]:
-            return Transaction([key], remembered, None, changes), changes
+            return Transaction(keys, remembered, None, changes), changes
 
-        return self._transact(case, [key], rule)
+        return self._transact(case, keys, rule)
 
     def _transact(
         self, case: _Case, keys: Sequence[bytes], rule: Rule[Transaction]

@@ -33,6 +33,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from greyd.config.vocabulary import HOUR
+from greyd.rules.correspondence.keys import answered_key
 from greyd.rules.evidence import NO_EVIDENCE, Evidence, delay_for
 from greyd.rules.reasons import Reason
 from greyd.rules.records import Client, Identity, RememberedRecords, Triplet
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.config.settings import Settings
+    from greyd.rules.correspondence.keys import CorrespondenceKey
     from greyd.rules.keys import Keys
 
 
@@ -273,7 +275,7 @@ def _reason_to_pass(
             record = _recall(Identity, remembered.others.get(each.identity), now, settings)
             if proven.can_earn and record and record.is_auto_whitelisted(settings):
                 return Reason.IDENTITY_AWL
-    if any(remembered.others.get(each) for each in keys.correspondences):
+    if answered_key(keys.correspondences, remembered.others, now) is not None:
         return Reason.CORRESPONDENT
     if settings.greylist == "suspicious" and evidence.is_clean:
         return Reason.NOT_SUSPICIOUS
@@ -422,9 +424,9 @@ def release(key: bytes, text: bytes | None, now: int, settings: Settings) -> tup
     return (Change(key, released.dump(), _ttl(settings.retry_window_seconds)),)
 
 
-def note_correspondence(key: bytes, now: int, settings: Settings) -> Change:
+def note_correspondence(key: CorrespondenceKey, now: int) -> Change:
     """Return the change that records that a local user has written to a correspondent now."""
-    return Change(key, b"%d" % now, _ttl(settings.max_age_seconds))
+    return Change(key.key, b"%d" % now, _ttl(key.max_age_seconds))
 
 
 def _not_behind(seen: int, now: int) -> int:

@@ -1,4 +1,4 @@
-"""The keys of the records of triplets, clients, identities and correspondence."""
+"""The keys of the records of triplets, clients and identities."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.rules.address import Address, address_text, network_of, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
+from greyd.rules.correspondence.keys import keys_of_answer
 from greyd.rules.internationalised_names import ascii_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.config.settings import Settings
+    from greyd.rules.correspondence.keys import CorrespondenceKey
     from greyd.rules.evidence import Evidence
 
 
@@ -35,8 +37,8 @@ class Keys(NamedTuple):
     client: bytes
     identities: tuple[IdentityKeys, ...] = ()
     """In the order of the evidence's identities."""
-    correspondences: tuple[bytes, ...] = ()
-    """If there is a record under one of these, the request is a reply to a local user's mail."""
+    correspondences: tuple[CorrespondenceKey, ...] = ()
+    """If one of these has a record, the request is an answer to a local user's mail."""
     network_checksum: int = 0
     """A checksum of the client's network, for the identities' records; 0 without identities."""
 
@@ -57,9 +59,7 @@ def request_keys(
         identity_keys(each.organisation, normal, recipient, settings)
         for each in evidence.identities
     )
-    correspondences: tuple[bytes, ...] = ()
-    if settings.learn_outbound and any(each.speaks_for_sender for each in evidence.identities):
-        correspondences = (correspondence_key(sender, recipient, settings),)
+    correspondences = keys_of_answer(sender, recipient, evidence, settings)
     checksum = _network_checksum(address, settings)
     return Keys(keys.triplet, keys.client, identities, correspondences, checksum)
 
@@ -99,7 +99,7 @@ def keys_to_read(keys: Keys, settings: Settings) -> Sequence[bytes]:
     wanted = [keys.triplet, keys.client]
     for each in keys.identities:
         wanted += each
-    return (*wanted, *keys.correspondences)
+    return (*wanted, *(each.key for each in keys.correspondences))
 
 
 def identity_keys(
@@ -119,19 +119,6 @@ def hash_key(key: bytes, settings: Settings) -> bytes:
     """Return the hashed form, with ``--privacy``, of the key of an identity or of its triplet."""
     digest = _digest(settings.privacy_key)
     return b"/" + digest(key) if is_triplet(key) else b":" + digest(key.partition(b"}:")[2])
-
-
-def correspondence_key(correspondent: bytes, user: bytes, settings: Settings) -> bytes:
-    """Return the key of the correspondence of a local user with a correspondent.
-
-    Both addresses are hashed, even without ``--privacy``. The tag is the correspondent's domain.
-    """
-    correspondent, user = ascii_address(correspondent), ascii_address(user)
-    both = (correspondent + b"\0" + user).lower()
-    hashed = hmac.digest(settings.privacy_key or b"", both, "sha256").hex().encode()
-    if settings.privacy:
-        return b"~" + hashed
-    return b"{%b}~%b" % (correspondent.rpartition(b"@")[2].lower(), hashed)
 
 
 class TripletNames(NamedTuple):

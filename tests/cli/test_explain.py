@@ -12,7 +12,8 @@ from greyd.config.settings import Settings
 from greyd.maillog.errors import MailLogError
 from greyd.maillog.single_line import read_log_line
 from greyd.rules.control import Control, ExpectWindow, ModeOverride
-from greyd.rules.keys import correspondence_key, request_keys
+from greyd.rules.correspondence.keys import correspondence_key
+from greyd.rules.keys import request_keys
 from greyd.rules.records import Client, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.whitelist.hits import HitCount

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.config.settings import Settings
-from greyd.rules.keys import correspondence_key, request_keys
+from greyd.rules.correspondence.keys import correspondence_key
+from greyd.rules.keys import request_keys
 from tests.commands import CHECKOUT, answer_of, fill, run
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of

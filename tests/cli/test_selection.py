@@ -11,8 +11,9 @@ from greyd.cli.entries.selection import parse_selection
 from greyd.cli.errors import CommandError
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
+from greyd.rules.correspondence.keys import correspondence_key
 from greyd.rules.entries import EntryState, StoredEntry, interpret
-from greyd.rules.keys import correspondence_key, request_keys
+from greyd.rules.keys import request_keys
 from greyd.rules.transaction import Record
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of

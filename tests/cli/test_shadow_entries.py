@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.config.settings import Settings
-from greyd.rules.keys import correspondence_key
+from greyd.rules.correspondence.keys import correspondence_key
 from greyd.rules.reserved_keys import SHADOW_PREFIX
 from tests.commands import answer_of, fill, run
 

@@ -9,7 +9,8 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY
-from greyd.rules.keys import correspondence_key, request_keys
+from greyd.rules.correspondence.keys import correspondence_key
+from greyd.rules.keys import request_keys
 from tests.commands import answer_of, fill, run
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
+from greyd.rules.correspondence.keys import correspondence_key
 from greyd.rules.entries import (
     GIVEN_UP_SECONDS,
     EntryKind,
@@ -19,7 +20,7 @@ from greyd.rules.entries import (
     is_internal_key,
     kind_of,
 )
-from greyd.rules.keys import Keys, correspondence_key, request_keys
+from greyd.rules.keys import Keys, request_keys
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.rules.reserved_keys import SHADOW_PREFIX
 from greyd.rules.transaction import Record

@@ -17,9 +17,9 @@ from greyd.cli.entries.selection import Selection, parse_mail_address, parse_sel
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action
 from greyd.rules.control import Control, change_control, window_key
+from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.entries import EntryKind, EntryState, interpret, kind_of
 from greyd.rules.internationalised_names import unicode_domain
-from greyd.rules.keys import correspondence_key
 from greyd.rules.reserved_keys import CONTROL_KEY, SHADOW_PREFIX
 from greyd.store.contract import scan
 
@@ -144,7 +144,8 @@ async def _selected_entries(
     if settings.privacy:
         wanted = selection.hashed_keys(settings)
         if selection.recipient:
-            wanted.append(correspondence_key(selection.sender, selection.recipient, settings))
+            learnt = keys_to_learn(selection.recipient, selection.sender, settings)
+            wanted += [each.key for each in learnt]
         for key in wanted:
             for each in (key, SHADOW_PREFIX + key):
                 if await store.get(each) is not None:

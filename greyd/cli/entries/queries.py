@@ -16,9 +16,10 @@ from greyd.cli.errors import CommandError
 from greyd.escaping import printable
 from greyd.rules.address import Address, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
+from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.entries import EntryKind
 from greyd.rules.internationalised_names import ascii_address, ascii_domain
-from greyd.rules.keys import correspondence_key, identity_keys, request_keys
+from greyd.rules.keys import identity_keys, request_keys
 from greyd.rules.networks import parse_network
 
 if TYPE_CHECKING:
@@ -89,9 +90,8 @@ class _TripletQuery:
         if settings.identity:
             await self._add_identities(store, found, quick=quick)
         if settings.learn_outbound:
-            await found.print_entries(
-                store, correspondence_key(self.sender, self.recipient, settings)
-            )
+            learnt = keys_to_learn(self.recipient, self.sender, settings)
+            await found.print_entries(store, *(each.key for each in learnt))
 
     async def _add_identities(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
         """Print the entries of the identities that the sender's mail may belong to."""

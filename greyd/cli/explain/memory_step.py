@@ -10,6 +10,7 @@ from greyd.config.durations import format_duration
 from greyd.escaping import printable
 from greyd.rules.address import address_text, network_of, network_prefix
 from greyd.rules.correspondence.address_forms import normalise_sender
+from greyd.rules.correspondence.keys import CorrespondenceForm, answered_key
 from greyd.rules.evidence import delay_for
 from greyd.rules.greylist import has_passed
 from greyd.rules.records import Client, Identity, Triplet
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from greyd.cli.explain.explained_request import ExplainedRequest
+    from greyd.rules.correspondence.keys import CorrespondenceKey
 
 
 def describe_memory(case: ExplainedRequest) -> ExplainedStep | None:
@@ -39,6 +41,14 @@ def describe_memory(case: ExplainedRequest) -> ExplainedStep | None:
         *_correspondence(case, keys.correspondences),
     ]
     return ExplainedStep("memory", records[0], [*records[1:], *_key_notes(case)])
+
+
+_WHOM = {
+    CorrespondenceForm.ADDRESS: "the sender ({})",
+    CorrespondenceForm.ORGANISATION: "somebody at {}",
+    CorrespondenceForm.BOUNCE: "somebody whose mail {} handles, and this is a bounce",
+}
+"""Whom the recipient has written to, by the form of the key."""
 
 
 def _key_notes(case: ExplainedRequest) -> Iterator[str]:
@@ -131,7 +141,20 @@ def _identity(case: ExplainedRequest, key: bytes) -> Iterator[str]:
     )
 
 
-def _correspondence(case: ExplainedRequest, keys: Sequence[bytes]) -> Iterator[str]:
-    if keys:
-        has = "has" if any(case.value(key) for key in keys) else "has not"
-        yield f"correspondence: the recipient {has} written to the sender"
+def _correspondence(case: ExplainedRequest, keys: Sequence[CorrespondenceKey]) -> Iterator[str]:
+    if not keys:
+        return
+    now, records = case.dry_run.now, {each.key: case.value(each.key) for each in keys}
+    if (answered := answered_key(keys, records, now)) is not None:
+        written = Triplet.load(records[answered.key] or b"")
+        ago = _ago(written.first_seen, now) if written else ""
+        whom = _WHOM[answered.form].format(printable(answered.correspondent))
+        yield f"correspondence: the recipient has written to {whom}, last {ago}"
+    elif any(records.values()):
+        days = format_duration(max(each.max_age_seconds for each in keys))
+        yield f"correspondence: the recipient has not written to the sender for {days}"
+    else:
+        names = ", ".join(
+            dict.fromkeys(_WHOM[each.form].format(printable(each.correspondent)) for each in keys)
+        )
+        yield f"correspondence: the recipient has not written to {names}"

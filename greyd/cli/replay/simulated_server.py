@@ -86,7 +86,7 @@ class SimulatedServer:
         wanted = {
             Reason.CLIENT_AWL: [keys.client],
             Reason.IDENTITY_AWL: [each.identity for each in keys.identities],
-            Reason.CORRESPONDENT: keys.correspondences,
+            Reason.CORRESPONDENT: [each.key for each in keys.correspondences],
         }.get(reason, [keys.triplet])
         return not wanted or any(each in self._store.records for each in wanted)
 
@@ -106,7 +106,7 @@ class SimulatedServer:
             record = Identity(times, now, first, keys.network_checksum, 2)
             known |= {each.identity: record.dump() for each in keys.identities}
         elif reason is Reason.CORRESPONDENT:
-            known |= dict.fromkeys(keys.correspondences, b"%d" % began)
+            known |= dict.fromkeys([each.key for each in keys.correspondences], b"%d" % began)
         else:
             began = min(began, now - settings.longest_delay_seconds)
             passed = Triplet(began, now - 1, now - 1).dump()
