@@ -81,7 +81,7 @@ TRUST = ("none", "low", "medium", "high")
 DECIDING_SETTINGS = (
     "delay", "max-age", "retry-window", "auto-whitelist-clients", "mode", "preset", "identity",
     "auto-whitelist-identities", "identity-age", "greylist", "signals", "own-domains", "dnsbl",
-    "rhsbl", "dnswl", "list-override", "learn-outbound", "lookup-by-host", "ipv4cidr", "ipv6cidr",
-    "whitelist-clients", "whitelist-recipients", "resolver", "dns-timeout",
+    "rhsbl", "dnswl", "list-override", "learn-outbound", "correspondents", "lookup-by-host",
+    "ipv4cidr", "ipv6cidr", "whitelist-clients", "whitelist-recipients", "resolver", "dns-timeout",
 )  # fmt: skip
 """Settings that can change a decision: those that a shadow and a simulation may change."""

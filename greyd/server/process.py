@@ -171,11 +171,14 @@ def _import_modules(settings: Settings) -> Settings:
         return settings
     from greyd.dns import collector, resolver  # noqa: F401 - imported for later
     from greyd.rules import generic_hostnames, hostnames, public_suffixes
+    from greyd.rules.correspondence import mailbox_providers
 
     hostnames.load_suffixes()
     generic_hostnames.load_icann_suffixes()
-    found = public_suffixes.suffix_list_in_force()
-    return replace(settings, warnings=(*settings.warnings, *found.faults))
+    faults = [*public_suffixes.suffix_list_in_force().faults]
+    if settings.learn_outbound:
+        faults += mailbox_providers.mailbox_providers().faults
+    return replace(settings, warnings=(*settings.warnings, *faults))
 
 
 def _listen_for_metrics(settings: Settings) -> tuple[list[socket.socket], Settings]:

@@ -77,6 +77,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "dnswl": ("white.example=low", (Zone("white.example", trust=1),)),
     "list-override": ("/etc/o", (Path("/etc/o"),)),
     "learn-outbound": ("yes", True),
+    "correspondents": ("organisation", "organisation"),
     "outbound-senders": ("domain", "domain"),
     "sender-logins": ("/etc/s", (Path("/etc/s"),)),
     "lookup-by-subnet": ("yes", True),

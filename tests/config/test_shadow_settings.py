@@ -23,7 +23,7 @@ WITHOUT_EFFECT_ON_DECISIONS = {
     "store-timeout", "store-connect-timeout", "on-store-failure", "key-prefix", "privacy",
     "privacy-key", "daemonize", "pidfile", "user", "group", "workers", "config", "test-time",
     "metrics", "metrics-host", "status-details", "log-format", "syslog-facility", "syslog-ident",
-    "quiet", "verbose",
+    "quiet", "verbose", "outbound-senders", "sender-logins",
 }  # fmt: skip
 """Options that a shadow and a simulation can't change."""
 

@@ -7,8 +7,9 @@ import pytest
 from greyd.cli.entries.selection import parse_selection
 from greyd.config.settings import Settings
 from greyd.rules.control import ExpectedMail, ExpectWindow, window_key
+from greyd.rules.correspondence.keys import correspondence_key
 from greyd.rules.entries import interpret
-from greyd.rules.keys import Keys, correspondence_key, request_keys
+from greyd.rules.keys import Keys, request_keys
 from greyd.rules.transaction import Record
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of
