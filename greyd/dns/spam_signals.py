@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from greyd.dns.helo_resolution import HeloResolution
-from greyd.dns.lookup import RecordType
+from greyd.dns.lookup import RecordType, UnqueryableNameError
 from greyd.rules.address import is_behind_local_nat64, parse_address
 from greyd.rules.generic_hostnames import is_generic
 from greyd.rules.hostnames import domain_of, is_fqdn, is_literal, normal_name
@@ -72,7 +72,11 @@ async def sender_no_mx(lookup: Lookup, request: Request) -> bool:
     domain = domain_of(request.sender or b"")
     if not domain or domain.startswith(b"["):
         return False
-    exchangers = (await lookup.query(domain, RecordType.MX)).values
+    try:
+        exchangers = (await lookup.query(domain, RecordType.MX)).values
+    except UnqueryableNameError:
+        # No query has failed, and no domain for mail has such a name.
+        return True
     if exchangers:
         # RFC 7505: a null MX says that the domain accepts no mail.
         return exchangers == (b"",)

@@ -8,7 +8,9 @@ import pytest
 
 from greyd.config.vocabulary import Endpoint
 from greyd.dns.resolver import Resolver
+from greyd.dns.spam_signals import sender_no_mx
 from greyd.dns.spf.check_host import SpfResult, check_host
+from greyd.rules.request import Request
 from tests.dns_server import SERVFAIL, Zone, dns_server
 from tests.fake_dns import address_of
 
@@ -90,3 +92,18 @@ def test_a_query_that_failed_is_a_temperror() -> None:
         (b"alice@gone.example", b""), (b"", b"gone.example"), (b"gone@fails.example", b"")
     )
     assert {each.result for each in found} == {"temperror"}
+
+
+def test_a_sender_s_domain_that_cannot_be_queried_accepts_no_mail() -> None:
+    senders = [b"a@x+y.example", b"a@x!y.example", b"a@\xff.example", b"a@x..example", b"a@x y.com"]
+
+    async def run(port: int) -> list[bool]:
+        resolver = Resolver([Endpoint("127.0.0.1", port)])
+        try:
+            return [await sender_no_mx(resolver, Request(sender=each)) for each in senders]
+        finally:
+            await resolver.close()
+
+    with dns_server(ZONE) as server:
+        assert all(asyncio.run(run(server.port)))
+        assert not server.asked
