@@ -38,7 +38,7 @@ def start_shadow(
         policy,
         store,
         observers,
-        asyncio.get_running_loop().call_soon,
+        asyncio.get_running_loop(),
         partial(supervisor.run, "shadow"),
     )
     if has_own_whitelists(settings):

@@ -66,7 +66,7 @@ class SimulatedSite:
         self.shadow: ShadowRunner | None = None
         if shadow is not None:
             loop = asyncio.get_running_loop()
-            self.shadow = ShadowRunner(shadow, self.policy, store, self.observers, loop.call_soon)
+            self.shadow = ShadowRunner(shadow, self.policy, store, self.observers, loop)
             self.observers.add(self.metrics.watch_shadow(), ShadowLog(self._log), self.shadow)
 
     async def ask(self, now: int = 0, **attributes: bytes) -> str:
