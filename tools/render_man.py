@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from greyd import __version__
 from greyd.cli.app import build
-from greyd.config.options import OPTIONS, Arity
+from greyd.config.option import Arity
+from greyd.config.options import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

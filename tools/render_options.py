@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from greyd.config.options import OPTIONS, Arity, Option
+from greyd.config.option import Arity, Option
+from greyd.config.options import OPTIONS
 
 FILE = Path(__file__).parent.parent / "docs" / "options.md"
 

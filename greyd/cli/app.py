@@ -14,7 +14,8 @@ import typer
 
 from greyd import __version__
 from greyd.cli.context import EXIT_ERROR, SHARED_OPTIONS, CommandContext
-from greyd.config.options import OPTIONS, Arity
+from greyd.config.option import Arity
+from greyd.config.options import OPTIONS
 from greyd.errors import GreydError, describe_error
 from greyd.redaction import excerpt
 from greyd.terminal import print_error, redact_logins
@@ -22,7 +23,7 @@ from greyd.terminal import print_error, redact_logins
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from greyd.config.options import Option
+    from greyd.config.option import Option
 
 EXAMPLES = """
 Answer greylisting requests of Postfix and Exim.
@@ -49,7 +50,7 @@ COMMANDS: Mapping[str, str] = {
     "expect": "greyd.cli.expect:expect",
     "forget": "greyd.cli.entries.forget:forget",
     "mode": "greyd.cli.mode:mode",
-    "check-whitelist": "greyd.cli.check_whitelist:check_whitelist",
+    "check-whitelist": "greyd.cli.check_whitelist.command:check_whitelist",
     "report": "greyd.cli.report.command:report",
     "replay": "greyd.cli.replay.command:replay",
     "import": "greyd.cli.importing.command:import_",

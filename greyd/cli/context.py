@@ -20,6 +20,7 @@ from greyd.config.secrets import read_secrets
 from greyd.config.server_settings import read_server_settings
 from greyd.config.store_folder import default_folder
 from greyd.escaping import printable_text
+from greyd.rules.site_rules.settings_check import check_settings
 from greyd.store.url import validate_url
 from greyd.terminal import new_console
 
@@ -71,6 +72,7 @@ class CommandContext:
         arguments = [f"--{name}={text}" for name, text in options.items() if text is not None]
         settings = read_secrets(read_server_settings(arguments))
         validate_url(settings.store)
+        check_settings(settings)
         return cls(replace(settings, store_timeout_seconds=STORE_TIMEOUT_SECONDS), as_json)
 
     # The store ----------------------------------------------------------------------------------

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING
-
+from greyd.config.option import Arity, Option
 from greyd.config.parsers import (
     MAX_INT,
     integer_between,
@@ -34,66 +31,17 @@ from greyd.config.parsers import (
     parse_unix_path,
     parse_zone,
 )
+from greyd.config.recipient_domains import parse_recipient_domain, recipient_domains_of_toml
+from greyd.config.sender_groups import parse_sender_group, sender_groups_of_toml
 from greyd.config.vocabulary import (
     CORRESPONDENTS,
+    GREYLIST_RULES,
     GREYLIST_TEXT,
     HEADER,
     MODES,
     OUTBOUND_SENDERS,
     SIGNALS,
 )
-
-if TYPE_CHECKING:
-    from greyd.config.parsers import Parser
-
-
-class Arity(Enum):
-    """How many values an option takes on the command line."""
-
-    VALUE = "value"
-    FLAG = "flag"
-    OPTIONAL = "optional"
-    """``--name``, ``--name=value`` or ``--name value``."""
-    MANY = "many"
-    """The option may be repeated; each use adds a value."""
-
-
-# The table --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One setting, with its names and its parser."""
-
-    name: str
-    """Its name on the command line, without dashes."""
-    field: str
-    """Its field in ``Settings``."""
-    read: Parser
-    help: str
-    kind: Arity = Arity.VALUE
-    metavar: str = ""
-    spellings: tuple[str, ...] = ()
-    """Other names; a single letter is a short option."""
-    zero_is_default: bool = False
-    """``0`` means the default, as for postgrey; greyd then logs a warning."""
-    empty_is_default: bool = False
-    """An empty value means the default; greyd then logs a warning."""
-    bare: str = ""
-    """The value of an ``OPTIONAL`` option if only its name is given."""
-    default: str = ""
-    """The default, as shown in the help."""
-
-    @property
-    def variable(self) -> str:
-        """The name of the environment variable."""
-        return "GREYD_" + self.name.upper().replace("-", "_")
-
-    @property
-    def key(self) -> str:
-        """The key in the TOML file."""
-        return self.name.replace("-", "_")
-
 
 OPTIONS: tuple[Option, ...] = (
     # Listening
@@ -167,7 +115,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="DAYS", default="1",
     ),
     Option(
-        "greylist", "greylist", one_of("all", "suspicious"),
+        "greylist", "greylist", one_of(*GREYLIST_RULES),
         "suspicious: greylist only clients that show a signal or are on a blocklist.",
         metavar="all|suspicious", default="all",
     ),
@@ -261,6 +209,27 @@ OPTIONS: tuple[Option, ...] = (
         "whitelist-recipients", "whitelist_recipients", parse_path,
         "Never greylist mail to the recipients in FILE; replaces the default files.",
         Arity.MANY, "FILE",
+    ),
+    Option(
+        "whitelist-senders", "whitelist_senders", parse_path,
+        "Never greylist the senders in FILE, if SPF or the client's name proves that the client"
+        " sends for the sender's domain.",
+        Arity.MANY, "FILE",
+    ),
+    Option(
+        "never-auto-whitelist", "never_auto_whitelist", parse_path,
+        "Never auto-whitelist the clients in FILE, whose format is that of --whitelist-clients.",
+        Arity.MANY, "FILE",
+    ),
+    Option(
+        "sender-group", "sender_groups", parse_sender_group,
+        "Count the clients in these networks, or with these confirmed names, as one sender.",
+        Arity.MANY, "NAME=MEMBER,…", read_tables=sender_groups_of_toml,
+    ),
+    Option(
+        "recipient-domain", "recipient_domains", parse_recipient_domain,
+        "Settings for mail to DOMAIN, with the keys delay, mode, greylist and subdomains.",
+        Arity.MANY, "DOMAIN;KEY=VALUE;…", read_tables=recipient_domains_of_toml,
     ),
     Option(
         "shadow", "shadow", parse_setting_change,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from greyd.config.composite_values import CompositeValueError
 from greyd.config.errors import SettingsError
-from greyd.config.options import Arity, Option
+from greyd.config.option import Arity, Option
 from greyd.config.parsers import INTEGER, parse_text
+from greyd.config.recipient_domains import RecipientDomain, check_recipient_domains
+from greyd.config.sender_groups import SenderGroup, check_sender_groups
 from greyd.config.vocabulary import (
     DAY,
     DELAYS,
@@ -66,6 +69,11 @@ class Settings:
     mode: str = "on"
     whitelist_clients: tuple[Path, ...] = ()
     whitelist_recipients: tuple[Path, ...] = ()
+    whitelist_senders: tuple[Path, ...] = ()
+    never_auto_whitelist: tuple[Path, ...] = ()
+    sender_groups: tuple[SenderGroup, ...] = ()
+    recipient_domains: tuple[RecipientDomain, ...] = ()
+    """The settings for one recipient (``greyd.rules.site_rules.recipient_settings``) have none."""
     shadow: tuple[tuple[str, str], ...] = ()
     """Names and values of the settings that the shadow changes; empty if there is no shadow."""
     shadow_settings: Settings | None = field(default=None, repr=False)
@@ -117,9 +125,12 @@ class Settings:
     """Whether the delay depends on the request."""
     longest_delay_seconds: int = field(init=False, repr=False, compare=False)
     """The longest delay that any request can get."""
+    needs_signals: bool = field(init=False, repr=False, compare=False)
+    """Whether decisions depend on signals of spamware."""
     needs_evidence: bool = field(init=False, repr=False, compare=False)
     """Whether decisions need information about a client that is not in the request."""
-
+    uses_dns: bool = field(init=False, repr=False, compare=False)
+    """Whether decisions on some mail need the DNS: ``needs_evidence``, or whitelisted senders."""
     keeps_passes: bool = field(init=False, repr=False, compare=False)
     """Whether a triplet that has passed once passes again, even if its delay were longer now.
 
@@ -128,16 +139,24 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Compute the fields that depend on others: each request reads them."""
-        lists = (*self.dnsbl, *self.rhsbl)
-        delays = (self.delay_seconds, *self.delays, *(zone.delay_seconds or 0 for zone in lists))
-        is_suspicious = bool(self.delays) or self.greylist == "suspicious"
-        needs_evidence = bool(
-            self.identity or lists or self.dnswl or is_suspicious or self.learn_outbound
+        lists, domains = (*self.dnsbl, *self.rhsbl), self.recipient_domains
+        delays = [self.delay_seconds, *self.delays, *(zone.delay_seconds or 0 for zone in lists)]
+        delays += [seconds for each in domains for seconds in each.all_delays]
+        needs_signals = (
+            bool(self.delays)
+            or self.greylist == "suspicious"
+            or any(each.delays or each.greylist == "suspicious" for each in domains)
         )
-        object.__setattr__(self, "delay_varies", bool(self.delays or lists))
+        needs_evidence = bool(
+            self.identity or lists or self.dnswl or needs_signals or self.learn_outbound
+        )
+        delay_varies = bool(self.delays or lists or any(each.all_delays for each in domains))
+        object.__setattr__(self, "delay_varies", delay_varies)
         object.__setattr__(self, "longest_delay_seconds", max(delays))
+        object.__setattr__(self, "needs_signals", needs_signals)
         object.__setattr__(self, "needs_evidence", needs_evidence)
-        object.__setattr__(self, "keeps_passes", needs_evidence)
+        object.__setattr__(self, "uses_dns", needs_evidence or bool(self.whitelist_senders))
+        object.__setattr__(self, "keeps_passes", self.uses_dns)
 
     @property
     def passes_without_store(self) -> bool:
@@ -146,9 +165,9 @@ class Settings:
 
     @property
     def reads_evidence_attributes(self) -> bool:
-        """Whether this server's decisions, or those of its shadow, need evidence."""
+        """Whether this server's decisions, or those of its shadow, use the DNS."""
         shadow = self.shadow_settings
-        return self.needs_evidence or (shadow is not None and shadow.needs_evidence)
+        return self.uses_dns or (shadow is not None and shadow.uses_dns)
 
 
 _DEFAULTS = {each.name: each.default for each in fields(Settings) if each.init}
@@ -208,7 +227,12 @@ def _value(given: RawSetting, notices: list[str]) -> Any:
         notices.append(f"{where}={excerpt(text)}: using the default ({option.default})")
         return default
     try:
-        return option.read(text)
+        value = option.read(text)
+        if isinstance(value, RecipientDomain | SenderGroup):
+            value = replace(value, where=where)
+        return value
+    except CompositeValueError as error:
+        raise SettingsError(f"{where}: {error}") from None
     except ValueError as error:
         value = "…" if option.field == "store" else excerpt(text)
         raise SettingsError(f"{where}={value}: expected {error}") from None
@@ -221,6 +245,8 @@ def _is_zero(option: Option, text: str) -> bool:
 
 
 def _check(settings: Settings) -> None:
+    check_recipient_domains(settings.recipient_domains)
+    check_sender_groups(settings.sender_groups)
     if not settings.identity:
         for name, value in (
             ("learn-outbound", settings.learn_outbound),

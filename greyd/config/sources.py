@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greyd.config.errors import SettingsError
+from greyd.config.option import Arity, Option
 from greyd.config.options import (
     BY_KEY,
     BY_NAME,
@@ -16,8 +17,6 @@ from greyd.config.options import (
     OWN_OPTIONS,
     POSTGREY_OPTIONS,
     POSTGREY_TEXT,
-    Arity,
-    Option,
 )
 from greyd.redaction import excerpt
 
@@ -156,6 +155,10 @@ def from_table(table: Mapping[str, object], file: str) -> list[RawSetting]:
         where = f"{file}: {excerpt(key)}"
         if option is None or option.name == "config":
             raise SettingsError(f"{where}: unknown setting; greyd serve --help lists all")
+        if option.read_tables and not _is_text(value):
+            tables = option.read_tables(value, where)
+            given += [RawSetting(option, text, place) for place, text in tables]
+            continue
         values = value if isinstance(value, list) and option.kind is Arity.MANY else [value]
         if option.name == "shadow" and isinstance(value, dict):
             values = list(_changes_of_table(value, where))
@@ -168,6 +171,12 @@ def _changes_of_table(table: Mapping[str, object], where: str) -> Iterator[str]:
     for key, value in table.items():
         for each in value if isinstance(value, list) else [value]:
             yield f"{key}={_toml_text(each, f'{where}.{excerpt(key)}')}"
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is a text, or a list of texts, as on the command line."""
+    values = value if isinstance(value, list) else [value]
+    return bool(values) and all(isinstance(each, str) for each in values)
 
 
 def _toml_text(value: object, where: str) -> str:

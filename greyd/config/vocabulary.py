@@ -34,6 +34,9 @@ DELAYS = ("CLEAN", "UNSURE", "SUSPICIOUS", "LISTED")
 
 MODES = ("on", "learn", "off")
 
+GREYLIST_RULES = ("all", "suspicious")
+"""Which clients are greylisted (``--greylist``)."""
+
 IDENTITY_WAYS = ("spf", "name")
 """The ways to identify the organisation that a client sends for."""
 
@@ -82,6 +85,7 @@ DECIDING_SETTINGS = (
     "delay", "max-age", "retry-window", "auto-whitelist-clients", "mode", "preset", "identity",
     "auto-whitelist-identities", "identity-age", "greylist", "signals", "own-domains", "dnsbl",
     "rhsbl", "dnswl", "list-override", "learn-outbound", "correspondents", "lookup-by-host",
-    "ipv4cidr", "ipv6cidr", "whitelist-clients", "whitelist-recipients", "resolver", "dns-timeout",
+    "ipv4cidr", "ipv6cidr", "whitelist-clients", "whitelist-recipients", "whitelist-senders",
+    "never-auto-whitelist", "sender-group", "recipient-domain", "resolver", "dns-timeout",
 )  # fmt: skip
 """Settings that can change a decision: those that a shadow and a simulation may change."""

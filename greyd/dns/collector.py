@@ -85,11 +85,7 @@ class DnsEvidenceCollector:
         self._lookup = lookup
         self._override = override
         self._on_error = on_error
-        needs_signals = (
-            settings.greylist == "suspicious"
-            or bool(settings.delays)
-            or settings.auto_whitelist_identities > 0
-        )
+        needs_signals = settings.needs_signals or settings.auto_whitelist_identities > 0
         self._signals = frozenset(settings.signals if needs_signals else ())
         self._needs_spf = "spf" in settings.identity or bool(self._signals & _SPF_SIGNALS)
         self._own_domains = OwnDomains(settings.own_domains, settings.hostname or "")

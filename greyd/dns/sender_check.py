@@ -1,25 +1,33 @@
-"""Checks by SPF whether a client may use the sender of expected mail (``greyd expect --from``)."""
+"""Checks by SPF whether a client may use the envelope sender.
+
+Two options need this: ``greyd expect --from`` (is the sender denied?) and ``--whitelist-senders``
+(is the sender proven?).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greyd.dns.spf.check_host import check_host
 from greyd.rules.hostnames import domain_of
+from greyd.rules.site_rules.sender_proof import SenderProof, prove_sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from greyd.dns.lookup import Lookup
+    from greyd.dns.spf.check_host import SpfResult
     from greyd.rules.address import Address
     from greyd.rules.request import Request
 
+_Result = TypeVar("_Result")
+
 
 class SpfSenderCheck:
-    """Denies a sender if SPF's result is ``fail``; any other result denies nothing."""
+    """Denies a sender if SPF's result is ``fail``; proves one as ``prove_sender`` defines."""
 
     def __init__(
         self, lookup: Lookup, timeout_seconds: float, on_error: Callable[[BaseException], None]
@@ -28,33 +36,54 @@ class SpfSenderCheck:
 
         Args:
             lookup: queries the DNS.
-            timeout_seconds: the time that a request waits; then the sender is not denied.
+            timeout_seconds: the time that a request waits; then SPF has no result.
             on_error: called with each exception that only a fault in greyd explains.
         """
         self._lookup = lookup
         self._timeout_seconds = timeout_seconds
         self._on_error = on_error
-        self._tasks: set[asyncio.Task[bool]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     def check(
         self, request: Request, address: Address, domain: bytes, on_result: Callable[[bool], None]
     ) -> None:
         """Call ``on_result`` once, with whether SPF denies the sender; never with an error."""
-        if self._closed:
-            on_result(False)
-            return
-        task = asyncio.ensure_future(self.is_denied(request, address, domain))
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._deliver, on_result))
+        self._start(lambda: self.is_denied(request, address, domain), False, on_result)
 
-    def _deliver(self, on_result: Callable[[bool], None], task: asyncio.Task[bool]) -> None:
+    def prove(
+        self, request: Request, address: Address, on_result: Callable[[SenderProof], None]
+    ) -> None:
+        """Call ``on_result`` once, with whether the sender is proven; never with an error."""
+        unknown = prove_sender(request, address, "", is_specific=False)
+        self._start(lambda: self.proof(request, address), unknown, on_result)
+
+    def _start(
+        self,
+        ask: Callable[[], Coroutine[Any, Any, _Result]],
+        otherwise: _Result,
+        on_result: Callable[[_Result], None],
+    ) -> None:
+        """Call ``on_result`` once with the result, or with ``otherwise`` if there is none."""
+        if self._closed:
+            on_result(otherwise)
+            return
+        task = asyncio.ensure_future(ask())
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._deliver, otherwise, on_result))
+
+    def _deliver(
+        self,
+        otherwise: _Result,
+        on_result: Callable[[_Result], None],
+        task: asyncio.Task[_Result],
+    ) -> None:
         self._tasks.discard(task)
         if task.cancelled():
-            on_result(False)
+            on_result(otherwise)
         elif (error := task.exception()) is not None:
             self._on_error(error)
-            on_result(False)
+            on_result(otherwise)
         else:
             on_result(task.result())
 
@@ -64,21 +93,36 @@ class SpfSenderCheck:
         Names below ``domain`` that its owner does not use have no record (``none``), so the record
         of ``domain`` itself decides on them. Otherwise anybody could pass under an invented name.
         """
-        lookup, sender = self._lookup.for_client(address), request.sender or b""
-        local = sender.rpartition(b"@")[0]
+        names = (domain_of(request.sender or b""), domain)
+        spf = await self._evaluate(request, address, *dict.fromkeys(names))
+        return spf is not None and spf.result == "fail"
+
+    async def proof(self, request: Request, address: Address) -> SenderProof:
+        """Return whether the client may send for the sender's domain."""
+        domain = domain_of(request.sender or b"")
+        spf = await self._evaluate(request, address, domain) if domain else None
+        result, proves = (spf.result, spf.proves) if spf else ("", False)
+        return prove_sender(request, address, result, is_specific=proves)
+
+    async def _evaluate(
+        self, request: Request, address: Address, *domains: bytes
+    ) -> SpfResult | None:
+        """Return the first result other than ``none``, else the last; None after the timeout."""
+        lookup = self._lookup.for_client(address)
+        local = (request.sender or b"").rpartition(b"@")[0]
         helo = (request.helo_name or b"").lower()
-        result = ""
+        spf: SpfResult | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timeout_seconds):
-                for each in dict.fromkeys((domain_of(sender), domain)):
-                    spf = await check_host(lookup, address, local + b"@" + each, helo)
-                    result = spf.result
-                    if result != "none":
-                        break
-        return result == "fail"
+                for domain in domains:
+                    spf = await check_host(lookup, address, local + b"@" + domain, helo)
+                    if spf.result != "none":
+                        return spf
+                return spf
+        return None
 
     def close(self) -> None:
-        """Stop checking: pending and later checks deny nothing."""
+        """Stop checking: pending and later checks deny nothing, and prove nothing by SPF."""
         self._closed = True
         for task in list(self._tasks):
             task.cancel()

@@ -20,7 +20,7 @@ MAX_LIST_AGE_DAYS = 365
 def check_public_suffixes(settings: Settings) -> list[Finding]:
     """Check the public suffix list that a server would use if it started now."""
     today = datetime.now(UTC).date()
-    return findings_of_list(suffix_list_in_force(), today, in_use=settings.needs_evidence)
+    return findings_of_list(suffix_list_in_force(), today, in_use=settings.uses_dns)
 
 
 def findings_of_list(found: SelectedSuffixList, today: date, *, in_use: bool) -> list[Finding]:

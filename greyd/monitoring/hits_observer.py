@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from greyd.policy.events import WHITELIST_OF_REASON
 from greyd.policy.observers import Observer
-from greyd.whitelist.hits import CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +25,4 @@ class HitsObserver(Observer):
         """Count a hit for each request that an entry exempts."""
         for event in events:
             if (entry := event.whitelist_entry) is not None:
-                is_client = WHITELIST_OF_REASON[event.reason] == CLIENTS
-                tally = self._hits.clients if is_client else self._hits.recipients
-                tally.add(entry.text)
+                self._hits.of_list[WHITELIST_OF_REASON[event.reason]].add(entry.text)

@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 from greyd import __version__
 from greyd.config.vocabulary import IDENTITY_WAYS, MODES, SIGNALS
 from greyd.rules.reasons import Reason
+from greyd.whitelist.list_names import ALL_LISTS, WHITELISTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -116,7 +117,7 @@ class Metrics:
             ["list"],
             registry=registry,
         )
-        self.whitelist_hits = {name: hits.labels(name) for name in ("clients", "recipients")}
+        self.whitelist_hits = {name: hits.labels(name) for name in WHITELISTS}
         entries = Gauge(
             "greyd_whitelist_entries",
             "Whitelist entries in force.",
@@ -124,7 +125,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemostrecent",
         )
-        self.whitelist_entries = {name: entries.labels(name) for name in ("clients", "recipients")}
+        self.whitelist_entries = {name: entries.labels(name) for name in ALL_LISTS}
         reloads = Counter(
             "greyd_whitelist_reloads",
             "Reloads of the whitelists.",
@@ -165,7 +166,8 @@ class Metrics:
             ["way"],
             registry=registry,
         )
-        self.identities = {way: identities.labels(way) for way in (*IDENTITY_WAYS, "subnet")}
+        ways = (*IDENTITY_WAYS, "group", "subnet")
+        self.identities = {way: identities.labels(way) for way in ways}
         store_seconds = BatchHistogram(
             "greyd_store_duration_seconds",
             "Time that requests waited for the store.",

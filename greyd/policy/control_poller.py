@@ -64,6 +64,7 @@ class ControlPoller:
         self._policy.expected = ExpectedMail(control.windows, self._settings)
         self._observe_acts()
         mode = control.mode_at(now, self._settings.mode)
+        self._policy.mode_is_overridden = control.mode is not None and control.mode.holds(now)
         if mode != self._policy.mode:
             self._policy.mode = mode
             self._observers.mode_changed(mode, self._reason(now))

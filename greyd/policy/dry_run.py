@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.config.settings import Settings
+    from greyd.policy.applied_settings import AppliedSettings
     from greyd.policy.events import DecisionEvent
-    from greyd.policy.policy import EvidenceCollector, SenderCheck
+    from greyd.policy.evidence_sources import EvidenceCollector, SenderCheck
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.reasons import Reason
     from greyd.rules.request import Request
+    from greyd.rules.site_rules.sender_proof import SenderProof
     from greyd.rules.transaction import Change, Record, Rule
     from greyd.store.contract import DoneCallback
     from greyd.whitelist.matcher import Whitelists
@@ -76,6 +78,16 @@ class DryRun:
     def evidence_collected(self) -> bool:
         """Whether the policy has collected evidence."""
         return self.event is not None and self.event.evidence is not None
+
+    @property
+    def applied(self) -> AppliedSettings | None:
+        """The settings that apply to this request; None if they are the same for all requests."""
+        return self.event.applied if self.event else None
+
+    @property
+    def sender_proof(self) -> SenderProof | None:
+        """Whether the whitelisted sender was proven; None if that was not checked."""
+        return self.event.sender_proof if self.event else None
 
     @property
     def is_sender_denied(self) -> bool:

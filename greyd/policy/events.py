@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.policy.reply import DUNNO
 from greyd.rules.reasons import Reason
-from greyd.whitelist.hits import CLIENTS, RECIPIENTS
+from greyd.whitelist.list_names import CLIENTS, RECIPIENTS, SENDERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greyd.policy.applied_settings import AppliedSettings
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
+    from greyd.rules.site_rules.sender_proof import SenderProof
     from greyd.rules.transaction import Change, Remembered
     from greyd.store.errors import StoreError
     from greyd.whitelist.entries import WhitelistEntry
 
-WHITELIST_OF_REASON = {Reason.CLIENT_WHITELIST: CLIENTS, Reason.RECIPIENT_WHITELIST: RECIPIENTS}
+WHITELIST_OF_REASON = {
+    Reason.CLIENT_WHITELIST: CLIENTS,
+    Reason.RECIPIENT_WHITELIST: RECIPIENTS,
+    Reason.SENDER_WHITELIST: SENDERS,
+}
 """The whitelist of the entry that exempts a request, by the request's reason."""
 
 
@@ -57,7 +63,7 @@ class DecisionEvent(NamedTuple):
     waited_seconds: int | None = None
     """How long the mail has waited, if it passes for the first time; else None."""
     whitelist_entry: WhitelistEntry | None = None
-    """The entry that exempts the client or the recipient, if one does."""
+    """The entry that exempts the client, the recipient or the sender, if one does."""
     evidence: Evidence | None = None
     """The evidence about the client; None if none was collected."""
     transaction: Transaction | None = None
@@ -68,3 +74,7 @@ class DecisionEvent(NamedTuple):
     """The error, if the store failed."""
     is_sender_denied: bool = False
     """Whether the mail is expected from this sender, but SPF denies the client its use."""
+    applied: AppliedSettings | None = None
+    """The settings that apply to this request; None if they are the same for all requests."""
+    sender_proof: SenderProof | None = None
+    """Whether a whitelisted sender was proven; None if no entry matched, or memory was enough."""

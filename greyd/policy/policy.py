@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from greyd import __version__
 from greyd.lru import LruCache
+from greyd.policy.applied_settings import request_settings
 from greyd.policy.completion import Completion, run
 from greyd.policy.events import DecisionEvent, Transaction
 from greyd.policy.reply import DUNNO, STORE_AWAY, Replies
 from greyd.rules.address import parse_address
 from greyd.rules.control import ExpectedMail
 from greyd.rules.correspondence.keys import keys_to_learn
-from greyd.rules.evidence import NO_EVIDENCE
+from greyd.rules.evidence import NO_EVIDENCE, Evidence
 from greyd.rules.greylist import (
     decide,
     decide_from_memory,
@@ -24,18 +26,20 @@ from greyd.rules.greylist import (
 from greyd.rules.keys import keys_to_read, keys_to_remember, request_keys
 from greyd.rules.reasons import Reason
 from greyd.rules.records import RememberedRecords
+from greyd.rules.site_rules.sender_proof import SenderProof
 from greyd.runtime.clock import EARLIEST_TIME, SteadyClock
 from greyd.store.errors import StoreError, StoreFullError
 from greyd.whitelist.sender_logins import may_use_sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from greyd.config.settings import Settings
+    from greyd.policy.applied_settings import AppliedSettings, RequestSettings
+    from greyd.policy.evidence_sources import EvidenceCollector, SenderCheck
     from greyd.policy.observers import Observers
     from greyd.policy.pending_reply import PendingReply
     from greyd.rules.address import Address
-    from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
     from greyd.rules.transaction import Change, Remembered, Rule
@@ -52,54 +56,27 @@ NOT_LEARNT = " (sender not of this login)"
 _REQUIRED = ("client_address", "client_name", "sender", "recipient")
 
 
-class EvidenceCollector(Protocol):
-    """Collects evidence about a client, e.g. from DNS."""
-
-    def collect(
-        self, request: Request, address: Address, found: Callable[[Evidence], None]
-    ) -> None:
-        """Call ``found`` once, by the deadline at the latest, with the evidence; never an error."""
-
-    def close(self) -> None:
-        """Stop collecting: call pending and later ``found`` at once, with unsure evidence."""
-
-
-class SenderCheck(Protocol):
-    """Checks whether a client may use the sender that a window for expected mail names."""
-
-    def check(
-        self, request: Request, address: Address, domain: bytes, on_result: Callable[[bool], None]
-    ) -> None:
-        """Call ``on_result`` once, with whether the owner of the sender's domain denies the client.
-
-        Args:
-            request: the request; its sender is in ``domain`` or below.
-            address: the client's address.
-            domain: the domain that the window names.
-            on_result: called with False if the check is impossible or too slow; never with an
-                error.
-        """
-
-    def close(self) -> None:
-        """Stop checking: call the pending and later ``on_result`` at once, with False."""
-
-
 class _Case:
     """A request, and the intermediate results of the decision on it."""
 
     __slots__ = (
-        "asked_at", "evidence", "is_sender_denied", "recall_seconds", "request", "started_at",
-        "store_error", "store_seconds", "transaction", "whitelist_entry",
+        "applied", "asked_at", "evidence", "is_sender_denied", "mode", "recall_seconds", "request",
+        "sender_proof", "settings", "started_at", "store_error", "store_seconds", "transaction",
+        "whitelist_entry",
     )  # fmt: skip
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, settings: Settings, mode: str) -> None:
         self.request = request
+        self.settings = settings
+        self.mode = mode
+        self.applied: AppliedSettings | None = None
         self.started_at = time.perf_counter()
         self.asked_at = 0.0
         self.recall_seconds = 0.0
         self.whitelist_entry: WhitelistEntry | None = None
         self.evidence: Evidence | None = None
         self.is_sender_denied = False
+        self.sender_proof: SenderProof | None = None
         self.transaction: Transaction | None = None
         self.store_seconds: float | None = None
         self.store_error: StoreError | None = None
@@ -131,13 +108,19 @@ class Policy:
         """May be set later."""
         self.mode = settings.mode
         """The mode in force; ``ControlPoller`` changes it."""
+        self.mode_is_overridden = False
+        """Whether the mode is that of ``greyd mode``; ``ControlPoller`` changes it."""
         self.expected = ExpectedMail((), settings)
         """The open windows for expected mail; ``ControlPoller`` replaces them."""
         self.sender_check: SenderCheck | None = None
-        """Checks the senders of expected mail; None passes them unchecked. May be set later."""
+        """Checks the senders of expected mail and whitelisted ones; may be set later.
+
+        Without it expected mail passes unchecked, and no sender is proven.
+        """
         self.clock = SteadyClock()
         """The time that decisions use."""
         self._settings = settings
+        self._request_settings = request_settings(settings)
         self._store = store
         self._observers = observers
         self._replies = Replies.from_settings(settings, __version__)
@@ -150,12 +133,12 @@ class Policy:
 
         ``reply`` gets None if the attribute ``request`` is not ``smtpd_access_policy``.
         """
-        case = _Case(request)
+        case = _Case(request, self._settings, self.mode)
         run(self._decide(case), reply.send, lambda error: reply.send(self._fail(case, error)))
 
     async def _decide(self, case: _Case) -> bytes | None:  # noqa: C901 - the whole path in one place
         """Decide on a request, from its exemptions to its reply."""
-        request, settings = case.request, self._settings
+        request, settings = case.request, case.settings
         if request.garbage is not None:
             self._observers.protocol_error("line without = ignored", request.garbage)
         if request.request != b"smtpd_access_policy":
@@ -168,6 +151,8 @@ class Policy:
             return await self._answer_outbound(case)
 
         address = parse_address(request.client_address or b"")
+        if self._request_settings is not None:
+            self._apply_settings(case, address, self._request_settings)
         if (reason := self._exemption(case, address)) is not None:
             return self._pass(case, reason)
         if self.expected and await self._is_expected(case, address):
@@ -179,10 +164,10 @@ class Policy:
             return self._pass(case, Reason.CLIENT_ADDRESS)
 
         try:
-            if self.collector is None:
+            if self.collector is None and not settings.whitelist_senders:
                 case.transaction = await self._run_rules(case, address)
             else:
-                case.transaction = await self._run_with_evidence(case, address, self.collector)
+                case.transaction = await self._run_with_evidence(case, address)
         except StoreError as error:
             case.store_error = error
         case.store_seconds = case.recall_seconds + time.perf_counter() - case.asked_at
@@ -214,6 +199,20 @@ class Policy:
         case.store_seconds = time.perf_counter() - case.asked_at
         return self._pass(case, Reason.OUTBOUND)
 
+    def _apply_settings(
+        self, case: _Case, address: Address | None, request_settings: RequestSettings
+    ) -> None:
+        """Use the settings that apply to this request from now on."""
+        applied = request_settings.of(
+            case.request,
+            address,
+            self.whitelists,
+            self.mode,
+            mode_is_overridden=self.mode_is_overridden,
+        )
+        case.applied, case.settings, case.mode = applied, applied.settings, applied.mode
+        case.evidence = applied.complete(None)
+
     # Exemptions ---------------------------------------------------------------------------------
 
     def _exemption(self, case: _Case, address: Address | None) -> Reason | None:
@@ -236,7 +235,7 @@ class Policy:
         if entry := self.whitelists.match_recipient(request.recipient or b""):
             case.whitelist_entry = entry
             return Reason.RECIPIENT_WHITELIST
-        if self.mode == "off":
+        if case.mode == "off":
             return Reason.MODE_OFF
         return None
 
@@ -260,19 +259,44 @@ class Policy:
 
     # Evidence and store -------------------------------------------------------------------------
 
-    async def _run_with_evidence(
-        self, case: _Case, address: Address, collector: EvidenceCollector
-    ) -> Transaction:
+    async def _run_with_evidence(self, case: _Case, address: Address) -> Transaction:
         """Run the rules; collect evidence first, unless memory is enough for the request to pass.
 
         So known mail costs no DNS query, and waits for no DNS server.
         """
+        request, applied = case.request, case.applied
+        collector = self.collector if applied is None or case.settings.needs_evidence else None
+        entry = None
+        if self._settings.whitelist_senders:
+            entry = self.whitelists.match_sender(request.sender or b"")
+        if collector is None and entry is None:
+            return await self._run_rules(case, address)
         recalled = await self._recall(case, address)
         if recalled.decision is not None:
             return recalled
         case.recall_seconds = time.perf_counter() - case.asked_at
-        case.evidence = await self._collect(collector, case.request, address)
-        return await self._run_rules(case, address)
+        # The proof and the other evidence are collected concurrently, and share the deadline.
+        proof = self._prove_sender(request, address) if entry is not None else None
+        if collector is not None:
+            evidence = await self._collect(collector, request, address)
+            case.evidence = applied.complete(evidence) if applied is not None else evidence
+        if proof is not None:
+            case.sender_proof = await proof
+            if case.sender_proof.way:
+                evidence = case.evidence or Evidence()
+                case.evidence = replace(evidence, exemption=Reason.SENDER_WHITELIST)
+        transaction = await self._run_rules(case, address)
+        if transaction.decision and transaction.decision.reason is Reason.SENDER_WHITELIST:
+            case.whitelist_entry = entry
+        return transaction
+
+    def _prove_sender(self, request: Request, address: Address) -> Completion[SenderProof]:
+        proof: Completion[SenderProof] = Completion()
+        if self.sender_check is None:
+            proof.complete(SenderProof(missing="nothing can check senders"))
+        else:
+            self.sender_check.prove(request, address, proof.complete)
+        return proof
 
     def _collect(
         self, collector: EvidenceCollector, request: Request, address: Address
@@ -282,9 +306,11 @@ class Policy:
         return evidence
 
     def _recall(self, case: _Case, address: Address) -> Completion[Transaction]:
-        """Decide from the records of the client's network; the decision may be None."""
-        request, settings = case.request, self._settings
-        keys = request_keys(address, request.sender or b"", request.recipient or b"", settings)
+        """Decide from the records of the client's network and group; the decision may be None."""
+        request, settings = case.request, case.settings
+        keys = request_keys(
+            address, request.sender or b"", request.recipient or b"", settings, case.evidence
+        )
         wanted = keys_to_remember(keys, settings)
         now = self.now(request)
         is_clock_set = now >= EARLIEST_TIME
@@ -299,7 +325,7 @@ class Policy:
 
     def _run_rules(self, case: _Case, address: Address) -> Completion[Transaction]:
         """Run the rules of greylisting in a transaction on the request's records."""
-        request, settings = case.request, self._settings
+        request, settings = case.request, case.settings
         evidence = case.evidence or NO_EVIDENCE
         keys = request_keys(
             address, request.sender or b"", request.recipient or b"", settings, evidence
@@ -338,11 +364,11 @@ class Policy:
     # Replies ------------------------------------------------------------------------------------
 
     def _reply_passing(self, case: _Case, decision: Decision) -> bytes:
-        if not decision.first_pass or self.mode == "learn":
+        if not decision.first_pass or case.mode == "learn":
             return self._pass(case, decision.reason)
         waited = decision.waited_seconds
         # If the delay depends on the request, mail that did not have to wait gets no header.
-        wants_header = waited or not self._settings.delay_varies
+        wants_header = waited or not case.settings.delay_varies
         if not wants_header or not self._is_first_of_message(case.request):
             return self._pass(case, decision.reason, waited_seconds=waited)
         action = self._replies.prepend_header(waited, time.time())
@@ -352,7 +378,7 @@ class Policy:
 
     def _reply_greylisted(self, case: _Case, decision: Decision) -> bytes:
         detail = f" ({decision.missing_seconds}s missing)" if decision.waited_seconds else ""
-        if self.mode == "learn":
+        if case.mode == "learn":
             return self._pass(case, Reason.LEARNING, f" ({decision.reason.text}{detail})")
         action = self._replies.greylisted(case.request, decision.missing_seconds)
         return self._finish(case, decision.reason, action, detail)
@@ -360,7 +386,7 @@ class Policy:
     def _reply_without_store(self, case: _Case) -> bytes:
         # A full store does not recover by itself, so deferring would refuse all new mail.
         is_full = isinstance(case.store_error, StoreFullError)
-        if self._settings.on_store_failure == "pass" or self.mode == "learn" or is_full:
+        if self._settings.on_store_failure == "pass" or case.mode == "learn" or is_full:
             return self._pass(case, Reason.PASSED_WITHOUT_STORE)
         return self._finish(case, Reason.DEFERRED_WITHOUT_STORE, STORE_AWAY)
 
@@ -399,6 +425,8 @@ class Policy:
                 case.store_seconds,
                 case.store_error,
                 case.is_sender_denied,
+                case.applied,
+                case.sender_proof,
             )
         )
         return reply

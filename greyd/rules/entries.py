@@ -19,6 +19,7 @@ from greyd.rules.reserved_keys import (
     SHADOW_PREFIX,
     SWEPT_KEY,
 )
+from greyd.rules.site_rules.recipient_settings import settings_of_key
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
@@ -221,6 +222,7 @@ def _triplet(record: Record, kind: EntryKind, now: int, settings: Settings) -> S
     triplet = Triplet.load(record.value)
     if triplet is None:
         return None
+    settings = settings_of_key(record.key, settings)
     passes_at = triplet.first_seen + settings.delay_seconds
     state = EntryState.PASSED
     if not has_passed(triplet, settings.delay_seconds, settings):

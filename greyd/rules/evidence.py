@@ -21,22 +21,26 @@ class ProvenIdentity:
     organisation: bytes
     """The registered domain: of the domain that SPF proves, or of the client's confirmed name."""
     way: str
-    """The proof: ``spf`` or ``name``."""
+    """The proof: ``spf`` or ``name``; ``group`` for a sender group."""
     speaks_for_sender: bool
     """Whether the domain of the envelope sender belongs to the organisation."""
     is_listed: bool = False
     """Whether a DNS blocklist of domains lists a domain of the organisation."""
     may_be_customer: bool = False
     """Whether a sender in the organisation's domain may be a customer of it, by its name alone."""
+    may_earn: bool = True
+    """False for the clients of ``--never-auto-whitelist``."""
 
     @property
     def can_earn(self) -> bool:
         """Whether retries count towards the identity's auto-whitelisting.
 
         All customers of a hosting provider have confirmed names of the provider, so a name counts
-        only for senders of the same organisation that are no customers.
+        only for senders of the same organisation that are no customers. A sender group may be such
+        a provider, so it earns nothing.
         """
-        return self.way != "name" or (self.speaks_for_sender and not self.may_be_customer)
+        is_own_name = self.speaks_for_sender and not self.may_be_customer
+        return self.may_earn and (self.way == "spf" or is_own_name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,13 +148,14 @@ def decide_from_memory(
 ) -> tuple[Decision | None, tuple[Change, ...]]:
     """Let a request pass that needs no evidence; return None for the decision of all others.
 
-    An auto-whitelisted client passes, and a triplet of the client's network that has passed before.
+    An auto-whitelisted client passes, and a triplet of the client's network or of its sender group
+    that has passed before.
     If the triplet passed at first contact, the client's success counts once more when the triplet
     is seen after the delay: postgrey would count it then. So no client is auto-whitelisted later
     than by postgrey.
 
     Args:
-        keys: the request's keys.
+        keys: the request's keys; an identity among them needs no evidence.
         remembered: the records under ``keys_to_remember``.
         now: the time.
         settings: as for ``decide``.
@@ -171,7 +172,7 @@ def decide_from_memory(
             return decision, (*changes, *_renew_pass(keys, before, now, settings))
     delay = settings.delay_seconds
     if before is None or not has_passed(before, delay, settings):
-        return None, ()
+        return _pass_known_identity(keys, remembered, now, settings)
     now = _not_behind(before.last_seen, now)
     # If the clock has been set back, the triplet must not look younger because of that.
     triplet = Triplet(min(before.first_seen, now), now, before.passed_at or now)
@@ -184,6 +185,21 @@ def decide_from_memory(
         decision = decision._replace(whitelisted=whitelisted)
         return decision, (*renewed, _remember(keys.client, counted, settings))
     return decision, renewed
+
+
+def _pass_known_identity(
+    keys: Keys, remembered: RememberedRecords, now: int, settings: Settings
+) -> tuple[Decision | None, tuple[Change, ...]]:
+    """Let a request pass if the triplet of an identity has passed before, else return None."""
+    for each in keys.identities:
+        triplet = _recall(Triplet, remembered.others.get(each.triplet), now, settings)
+        if triplet is not None and has_passed(triplet, settings.delay_seconds, settings):
+            now = _not_behind(triplet.last_seen, now)
+            passed = Triplet(min(triplet.first_seen, now), now, triplet.passed_at or now)
+            ttl = _ttl(settings.max_age_seconds)
+            changes = [Change(key, passed.dump(), ttl) for key in (each.triplet, keys.triplet)]
+            return Decision(True, _TRIPLET_FOUND, now - passed.first_seen), tuple(changes)
+    return None, ()
 
 
 def decide_from_memory_with_unset_clock(
@@ -266,10 +282,12 @@ def _reason_to_pass(
     evidence: Evidence,
 ) -> Reason | None:
     """Return the reason why evidence lets a request pass that has to wait without it, or None."""
-    if evidence is NO_EVIDENCE or evidence.listed:
+    if evidence is NO_EVIDENCE:
         return None
     if evidence.exemption is not None:
         return evidence.exemption
+    if evidence.listed:
+        return None
     if not evidence.has_strong_signal:
         for each, proven in zip(keys.identities, evidence.identities, strict=True):
             record = _recall(Identity, remembered.others.get(each.identity), now, settings)

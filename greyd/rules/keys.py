@@ -89,6 +89,8 @@ def keys_of_normal(address: Address, sender: bytes, recipient: bytes, settings: 
 
 def keys_to_remember(keys: Keys, settings: Settings) -> Sequence[bytes]:
     """Return the keys whose records ``decide_from_memory`` needs."""
+    if keys.identities:
+        return (keys.triplet, keys.client, *(each.triplet for each in keys.identities))
     return (keys.triplet, keys.client) if settings.auto_whitelist_clients else (keys.triplet,)
 
 

@@ -74,6 +74,9 @@ class Reason(Enum):
     RECIPIENT_WHITELIST = (
         PASS, "recipient whitelist", "passed: recipient is whitelisted", Category.EXEMPT, True
     )  # fmt: skip
+    SENDER_WHITELIST = (
+        PASS, "sender whitelist", "passed: sender is whitelisted", Category.EXEMPT
+    )  # fmt: skip
     AUTHENTICATED = PASS, "authenticated", "passed: client has logged in", Category.EXEMPT
     EXPECTED = PASS, "expected", "passed: expected mail (greyd expect)", Category.OTHER
     LEARNING = PASS, "learning", "passed: mode is learn", Category.OTHER

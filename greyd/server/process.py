@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from greyd.config.secrets import read_secrets
 from greyd.config.store_folder import SERVICE_FOLDER, state_home
 from greyd.redaction import redacted_path
+from greyd.rules.site_rules.settings_check import check_settings
 from greyd.server.account import Account, drop_privileges, find_account
 from greyd.server.background import detach_from_terminal, fork_to_background
 from greyd.server.errors import SetupError
@@ -46,6 +47,7 @@ def run(settings: Settings) -> int:
 
     Raises:
         SetupError: a setting can't be applied; no file or socket is left behind.
+        SettingsError: a domain or a member of a group is invalid, or is set twice.
         StoreError: the store can't be opened.
     """
     block()
@@ -55,6 +57,7 @@ def run(settings: Settings) -> int:
         _raise_file_limit()
         metrics_folder = _make_metrics_folder(settings, account, undo)
         settings = _import_modules(settings)
+        check_settings(settings)
         # Validates the URL, and imports the store's modules while this process can read them.
         open_store(settings, folder)
         sockets = listen(settings, undo, account.owner)
@@ -169,7 +172,7 @@ def _import_modules(settings: Settings) -> Settings:
         import_module(module)
     if not settings.reads_evidence_attributes:
         return settings
-    from greyd.dns import collector, resolver  # noqa: F401 - imported for later
+    from greyd.dns import collector, resolver, sender_check  # noqa: F401 - imported for later
     from greyd.rules import generic_hostnames, hostnames, public_suffixes
     from greyd.rules.correspondence import mailbox_providers
 

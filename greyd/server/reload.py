@@ -124,5 +124,5 @@ def _short_switch_interval() -> Iterator[None]:
 
 def set_entry_counts(metrics: Metrics, whitelists: Whitelists) -> None:
     """Set the metrics that count the whitelists' entries."""
-    metrics.whitelist_entries["clients"].set(len(whitelists.clients))
-    metrics.whitelist_entries["recipients"].set(len(whitelists.recipients))
+    for which, entries in whitelists.by_name().items():
+        metrics.whitelist_entries[which].set(len(entries))

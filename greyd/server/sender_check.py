@@ -1,8 +1,10 @@
-"""Checks the senders of expected mail; DNS is loaded when the first one has to be checked."""
+"""Checks senders of expected mail and whitelisted ones; loads DNS for the first of them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from greyd.rules.site_rules.sender_proof import prove_sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,13 +15,15 @@ if TYPE_CHECKING:
     from greyd.policy.observers import Observers
     from greyd.rules.address import Address
     from greyd.rules.request import Request
+    from greyd.rules.site_rules.sender_proof import SenderProof
 
 
 class LazySenderCheck:
     """Creates the check, and a resolver if no option needs one, at the first use.
 
     A server without an option for DNS loads nothing of it, until ``greyd expect --from`` has opened
-    a window and mail from its domain arrives.
+    a window and mail from its domain arrives, or mail of a whitelisted sender
+    (``--whitelist-senders``).
     """
 
     def __init__(
@@ -45,6 +49,18 @@ class LazySenderCheck:
             return
         check.check(request, address, domain, on_result)
 
+    def prove(
+        self, request: Request, address: Address, on_result: Callable[[SenderProof], None]
+    ) -> None:
+        """Call ``on_result`` once, with whether the sender is proven; see ``SenderCheck``."""
+        try:
+            check = self._check or self._start()
+        except Exception as error:  # noqa: BLE001 - without DNS, only a name can prove a sender
+            self._on_error(error)
+            on_result(prove_sender(request, address, "", is_specific=False))
+            return
+        check.prove(request, address, on_result)
+
     def _start(self) -> SpfSenderCheck:
         from greyd.dns.resolver import Resolver
         from greyd.dns.sender_check import SpfSenderCheck
@@ -59,10 +75,12 @@ class LazySenderCheck:
         return self._check
 
     def _on_error(self, error: BaseException) -> None:
-        self._observers.internal_error("DNS", error, "expected mail passes unchecked")
+        self._observers.internal_error(
+            "DNS", error, "expected mail passes unchecked, and SPF proves no sender"
+        )
 
     def close(self) -> None:
-        """Stop checking: pending and later checks deny nothing."""
+        """Stop checking: pending and later checks deny nothing, and prove nothing by SPF."""
         self._is_closed = True
         if self._check is not None:
             self._check.close()

@@ -3,7 +3,8 @@
 ``--whitelist-clients`` and ``--whitelist-recipients`` name the files. Without these options greyd
 reads the first of the main files ``/etc/greyd/…``, ``/etc/postgrey/…`` and
 ``/etc/postfix/postgrey_…`` that exists, and the file with the suffix ``.local`` beside it. If no
-main file exists, it reads the bundled file and ``/etc/greyd/….local``.
+main file exists, it reads the bundled file and ``/etc/greyd/….local``. The other lists have no
+default files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 from greyd.whitelist.dns_override import read_override
 from greyd.whitelist.entries import WhitelistFile, read_whitelist_file
 from greyd.whitelist.errors import WhitelistError
-from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
+from greyd.whitelist.matcher import (
+    ClientWhitelist,
+    RecipientWhitelist,
+    SenderWhitelist,
+    Whitelists,
+)
 from greyd.whitelist.sender_logins import SenderLogins
 
 if TYPE_CHECKING:
@@ -107,6 +113,8 @@ class WhitelistContents:
     override: list[WhitelistFile]
     errors: list[WhitelistError]
     sender_logins: list[WhitelistFile] = field(default_factory=list)
+    senders: list[WhitelistFile] = field(default_factory=list)
+    never_auto: list[WhitelistFile] = field(default_factory=list)
 
     def whitelists(self) -> Whitelists:
         """Compile the whitelists from the contents."""
@@ -114,6 +122,8 @@ class WhitelistContents:
             ClientWhitelist(self.clients),
             RecipientWhitelist(self.recipients),
             read_override(self.override),
+            SenderWhitelist(self.senders),
+            ClientWhitelist(self.never_auto),
             sender_logins=SenderLogins(self.sender_logins),
         )
 
@@ -127,6 +137,8 @@ def read_whitelist_files(settings: Settings) -> WhitelistContents:
         _read_all(settings.list_override, errors),
         errors,
         _read_all(settings.sender_logins, errors),
+        _read_all(settings.whitelist_senders, errors),
+        _read_all(settings.never_auto_whitelist, errors),
     )
 
 
@@ -153,9 +165,11 @@ def _messages(
     warnings = [*warnings, *map(str, diagnostics[:MAX_LOGGED_DIAGNOSTICS])]
     if len(diagnostics) > MAX_LOGGED_DIAGNOSTICS:
         warnings.append(f"whitelists: {len(diagnostics) - MAX_LOGGED_DIAGNOSTICS} more diagnostics")
-    files = ", ".join(source.file for source in (*read.clients, *read.recipients))
-    return LoadMessages(
-        warnings,
-        f"whitelists: {len(whitelists.clients)} clients,"
-        f" {len(whitelists.recipients)} recipients from {files or 'no file'}",
-    )
+    sources = (*read.clients, *read.recipients, *read.senders, *read.never_auto)
+    counts = [f"{len(whitelists.clients)} clients", f"{len(whitelists.recipients)} recipients"]
+    if read.senders:
+        counts.append(f"{len(whitelists.senders)} senders")
+    if read.never_auto:
+        counts.append(f"{len(whitelists.never_auto)} clients never to auto-whitelist")
+    files = ", ".join(source.file for source in sources) or "no file"
+    return LoadMessages(warnings, f"whitelists: {', '.join(counts)} from {files}")

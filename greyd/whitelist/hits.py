@@ -25,6 +25,7 @@ from greyd.rules.reserved_keys import HITS_PREFIX
 from greyd.rules.transaction import Change
 from greyd.store.errors import StoreError
 from greyd.whitelist.entries import is_pattern
+from greyd.whitelist.list_names import WHITELISTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from greyd.rules.transaction import Remembered, Rule
     from greyd.store.circuit_breaker import CircuitBreaker
 
-
-CLIENTS, RECIPIENTS = "clients", "recipients"
 
 MAX_ENTRIES = 10_000
 """Maximum number of entries of a list with pending hits; further entries are not counted."""
@@ -76,7 +75,7 @@ def hit_key(which: str, text: bytes) -> bytes:
     """Return the key of the hit count of an entry.
 
     Args:
-        which: the list, ``clients`` or ``recipients``.
+        which: the list, ``clients``, ``recipients`` or ``senders``.
         text: the text of the entry; case matters only in patterns.
     """
     normal = text if is_pattern(text) else text.lower()
@@ -109,11 +108,11 @@ class PendingHits:
 
 
 class HitCounter:
-    """Counts the hits of both lists in memory, and adds them to the store."""
+    """Counts the hits of all lists in memory, and adds them to the store."""
 
     def __init__(self) -> None:
-        self.clients = PendingHits()
-        self.recipients = PendingHits()
+        self.of_list = {which: PendingHits() for which in WHITELISTS}
+        """The pending hits of each list, by its name."""
         self._renewed_at = 0.0
 
     async def run(self, store: CircuitBreaker) -> None:
@@ -129,9 +128,9 @@ class HitCounter:
         If a batch fails, its hits and those of later batches stay pending.
         """
         renew = time.monotonic() - self._renewed_at > _RENEW_SECONDS or not self._renewed_at
-        if store.is_open or not (renew or self.clients.counts or self.recipients.counts):
+        pending = self.of_list
+        if store.is_open or not (renew or any(hits.counts for hits in pending.values())):
             return
-        pending = {CLIENTS: self.clients, RECIPIENTS: self.recipients}
         taken = [
             (which, text, count)
             for which, hits in pending.items()

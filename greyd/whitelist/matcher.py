@@ -7,12 +7,15 @@ Entries of the client whitelist are compared with ``client_name`` and ``client_a
     2001:db8::/32            an IPv6 address or network: anything with two colons
     example.com              the name, and all names below it
 
-Entries of the recipient whitelist::
+Entries of the recipient whitelist and of the sender whitelist::
 
     /regex/                  matches anywhere in the address, ignoring case
     user@example.com         the address, and user+anything@example.com
     user@                    the local part at any domain, with extensions too
     example.com              the domain and its subdomains
+
+A domain in UTF-8 (SMTPUTF8) and its ASCII form (``xn--…``) are the same domain, in entries and in
+addresses. Patterns are searched in both forms of the address.
 
 No line is an error: a line with a problem causes a diagnostic.
 """
@@ -23,6 +26,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from greyd.rules.internationalised_names import ascii_address, ascii_domain
 from greyd.rules.networks import Network
 from greyd.whitelist.entries import (
     PARTIAL_IPV4,
@@ -34,6 +38,7 @@ from greyd.whitelist.entries import (
     network_of_entry,
     parse_entries,
 )
+from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO, RECIPIENTS, SENDERS
 from greyd.whitelist.patterns import PatternList
 from greyd.whitelist.sender_logins import SenderLogins
 
@@ -96,7 +101,7 @@ class ClientWhitelist:
             family.setdefault(free, {}).setdefault(network.number >> free, entry)
         else:
             self._check_name(entry)
-            self._names.setdefault(text.lower(), entry)
+            self._names.setdefault(ascii_domain(text.lower()), entry)
 
     def _network_of(self, entry: WhitelistEntry) -> Network | None:
         network = network_of_entry(entry.text)
@@ -127,6 +132,8 @@ class ClientWhitelist:
     def match(self, name: bytes, address: Address | None) -> WhitelistEntry | None:
         """Return an entry that matches the client by name or address; None if none does."""
         lower = name.lower()
+        if not lower.isascii():
+            lower = ascii_domain(lower)
         return (
             self._match_suffix(lower) or self._match_network(address) or self._patterns.first(name)
         )
@@ -151,8 +158,8 @@ class ClientWhitelist:
         return None
 
 
-class RecipientWhitelist:
-    """Recipients whose mail is never greylisted."""
+class AddressWhitelist:
+    """Mail addresses and domains, of recipients or of senders."""
 
     def __init__(self, sources: Iterable[WhitelistFile]) -> None:
         self.diagnostics: list[Diagnostic] = []
@@ -168,24 +175,26 @@ class RecipientWhitelist:
         return len(self._addresses) + len(self._domains) + len(self._patterns)
 
     def _add(self, entry: WhitelistEntry) -> None:
-        if is_pattern(entry.text):
+        text = entry.text
+        if is_pattern(text):
             self._patterns.add(entry, self.diagnostics)
-        elif b"@" in entry.text:
-            self._addresses.setdefault(entry.text.lower(), entry)
+        elif b"@" in text:
+            self._addresses.setdefault(ascii_address(text.lower()), entry)
         else:
-            self._domains.setdefault(entry.text.lower(), entry)
+            self._domains.setdefault(ascii_domain(text.lower()), entry)
 
-    def match(self, recipient: bytes) -> WhitelistEntry | None:
-        """Return an entry that matches the recipient; None if none does."""
-        lower = recipient.lower()
-        return (
-            self._match_address(lower)
-            or self._match_domain(lower)
-            or self._patterns.first(recipient)
-        )
+    def match(self, address: bytes) -> WhitelistEntry | None:
+        """Return an entry that matches the mail address; None if none does."""
+        lower = address.lower()
+        ascii_form = lower if lower.isascii() else ascii_address(lower)
+        if entry := self._match_address(ascii_form) or self._match_domain(ascii_form):
+            return entry
+        if entry := self._patterns.first(address):
+            return entry
+        return self._patterns.first(ascii_form) if ascii_form is not lower else None
 
-    def _match_address(self, recipient: bytes) -> WhitelistEntry | None:
-        local, at, domain = recipient.partition(b"@")
+    def _match_address(self, address: bytes) -> WhitelistEntry | None:
+        local, at, domain = address.partition(b"@")
         if not at:
             return None
         end = len(local)
@@ -198,13 +207,25 @@ class RecipientWhitelist:
             if end < 0:
                 return None
 
-    def _match_domain(self, recipient: bytes) -> WhitelistEntry | None:
+    def _match_domain(self, address: bytes) -> WhitelistEntry | None:
         if not self._domains:
             return None
-        for border in re.finditer(rb"[@.]", recipient):
-            if (entry := self._domains.get(recipient[border.end() :])) is not None:
+        for border in re.finditer(rb"[@.]", address):
+            if (entry := self._domains.get(address[border.end() :])) is not None:
                 return entry
         return None
+
+
+class RecipientWhitelist(AddressWhitelist):
+    """Recipients whose mail is never greylisted."""
+
+
+class SenderWhitelist(AddressWhitelist):
+    """Senders whose mail is never greylisted, if their client may send for them."""
+
+    def match(self, address: bytes) -> WhitelistEntry | None:
+        """Return an entry that matches the sender; None if none does, and for a bounce."""
+        return super().match(address) if address.strip(b"<> ") else None
 
 
 @dataclass(frozen=True)
@@ -215,15 +236,31 @@ class Whitelists:
     recipients: RecipientWhitelist
     override: ClientWhitelist = field(default_factory=lambda: ClientWhitelist(()))
     """The clients that are not looked up on blocklists."""
+    senders: SenderWhitelist = field(default_factory=lambda: SenderWhitelist(()))
+    """The senders that pass if their client is proven to send for them."""
+    never_auto: ClientWhitelist = field(default_factory=lambda: ClientWhitelist(()))
+    """The clients that are never auto-whitelisted."""
     complete: bool = True
     """Whether all files have been read without an error."""
     sender_logins: SenderLogins = field(default_factory=SenderLogins)
     """The logins that may use a sender, for outbound mail."""
 
+    def by_name(self) -> dict[str, ClientWhitelist | AddressWhitelist]:
+        """Return the lists with their names, without ``override``."""
+        return {
+            CLIENTS: self.clients,
+            RECIPIENTS: self.recipients,
+            SENDERS: self.senders,
+            NEVER_AUTO: self.never_auto,
+        }
+
     @property
     def diagnostics(self) -> list[Diagnostic]:
         """The diagnostics of all files."""
-        lists = (self.clients, self.recipients, self.override, self.sender_logins)
+        lists = (
+            self.clients, self.recipients, self.override, self.senders, self.never_auto,
+            self.sender_logins,
+        )  # fmt: skip
         return [diagnostic for each in lists for diagnostic in each.diagnostics]
 
     def match_client(self, name: bytes, address: Address | None) -> WhitelistEntry | None:
@@ -233,3 +270,7 @@ class Whitelists:
     def match_recipient(self, recipient: bytes) -> WhitelistEntry | None:
         """Return an entry of the recipient whitelist that matches; None if none does."""
         return self.recipients.match(recipient)
+
+    def match_sender(self, sender: bytes) -> WhitelistEntry | None:
+        """Return an entry of the sender whitelist that matches; None if none does."""
+        return self.senders.match(sender)

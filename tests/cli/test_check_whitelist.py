@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.whitelist.hits import CLIENTS, RECIPIENTS, SINCE_KEY, HitCount, hit_key
+from greyd.whitelist.hits import SINCE_KEY, HitCount, hit_key
+from greyd.whitelist.list_names import CLIENTS, RECIPIENTS
 from tests.commands import answer_of, fill, run
 
 if TYPE_CHECKING:

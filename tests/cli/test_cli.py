@@ -12,7 +12,8 @@ import pytest
 from greyd import __version__
 from greyd.config.errors import SettingsError
 from greyd.config.loading import read_settings
-from greyd.config.options import OPTIONS, Arity
+from greyd.config.option import Arity
+from greyd.config.options import OPTIONS
 from greyd.config.vocabulary import DAY, Endpoint
 
 

@@ -13,7 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greyd.config.errors import SettingsError
-from greyd.config.options import OPTIONS, Arity, Option
+from greyd.config.option import Arity, Option
+from greyd.config.options import OPTIONS
+from greyd.config.recipient_domains import RecipientDomain
+from greyd.config.sender_groups import SenderGroup
 from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import (
     from_arguments,
@@ -87,6 +90,16 @@ VALUES: dict[str, tuple[str, Any]] = {
     "mode": ("learn", "learn"),
     "whitelist-clients": ("/etc/w", (Path("/etc/w"),)),
     "whitelist-recipients": ("/etc/r", (Path("/etc/r"),)),
+    "whitelist-senders": ("/etc/s", (Path("/etc/s"),)),
+    "never-auto-whitelist": ("/etc/n", (Path("/etc/n"),)),
+    "sender-group": (
+        "Big=192.0.2.0/24,Out.Example.com",
+        (SenderGroup("big", ("192.0.2.0/24",), ("out.example.com",)),),
+    ),
+    "recipient-domain": (
+        "Example.ORG;delay=60;mode=learn",
+        (RecipientDomain("example.org", 60, (), "learn"),),
+    ),
     "shadow": ("delay=60", (("delay", "60"),)),
     "greylist-action": ("450 4.7.1", "450 4.7.1"),
     "greylist-text": ("Wait %s, ü", "Wait %s, ü"),

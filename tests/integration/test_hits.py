@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.whitelist.entries import WhitelistFile
-from greyd.whitelist.hits import CLIENTS, RECIPIENTS
 from greyd.whitelist.lint.findings import ERROR
 from greyd.whitelist.lint.linter import lint
+from greyd.whitelist.list_names import CLIENTS, RECIPIENTS
 from tests.commands import answer_of
 from tests.integration.test_whitelist_differential import Seen, both, compare
 from tests.processes import PolicyClient, greyd, redis_server, request

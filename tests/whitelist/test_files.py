@@ -173,6 +173,40 @@ def test_a_reload_sees_what_has_changed(tmp_path: Path) -> None:
     assert not whitelists.match_client(b"old.example", None)
 
 
+def test_the_lists_of_senders_and_of_clients_never_to_auto_whitelist_have_no_default_files(
+    places: tuple[Path, Path, Path],
+) -> None:
+    for folder in places:
+        for name in ("whitelist_senders", "never_auto_whitelist"):
+            (folder / name).write_text("a.example\n")
+    whitelists, _, said = reading(load_whitelists, Settings())
+    assert whitelists is not None
+    assert (len(whitelists.senders), len(whitelists.never_auto)) == (0, 0)
+    assert "senders" not in said[-1]
+
+
+def test_all_four_lists_are_reloaded_together(tmp_path: Path) -> None:
+    senders, never = tmp_path / "senders", tmp_path / "never"
+    senders.write_text("a.example\n")
+    never.write_text("192.0.2.0/24\n")
+    settings = Settings(whitelist_senders=(senders,), never_auto_whitelist=(never,))
+    whitelists, warnings, said = reading(load_whitelists, settings)
+    assert whitelists is not None
+    assert warnings == []
+    assert ", 1 senders, 1 clients never to auto-whitelist from " in said[-1]
+    assert said[-1].endswith(f"{senders}, {never}")
+    senders.write_text("a.example\nb.example\n.c.example d\n")
+    whitelists, warnings, _ = reading(reload_whitelists, settings)
+    assert whitelists is not None
+    assert len(whitelists.senders) == 2
+    assert [f"{senders}:3" in each for each in warnings] == [True]
+    never.unlink()
+    whitelists, warnings, _ = reading(reload_whitelists, settings)
+    assert whitelists is None
+    assert len(warnings) == 1
+    assert "never" in warnings[0]
+
+
 def test_a_line_that_can_t_be_used_is_told_with_file_and_line_at_the_start_and_later(
     tmp_path: Path,
 ) -> None:

@@ -16,10 +16,8 @@ from greyd.store.errors import StoreError
 from greyd.store.opening import open_store
 from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.hits import (
-    CLIENTS,
     KEPT_SECONDS,
     MAX_ENTRIES,
-    RECIPIENTS,
     SINCE_KEY,
     HitCount,
     HitCounter,
@@ -27,6 +25,7 @@ from greyd.whitelist.hits import (
     hit_key,
     load_counting_since,
 )
+from greyd.whitelist.list_names import CLIENTS, RECIPIENTS
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.policy.test_policy import asking
 from tests.stores import FakeStore
@@ -82,7 +81,7 @@ def test_servers_with_the_same_list_count_together_and_nothing_is_counted_twice(
         for _ in range(3):
             for hits in both:
                 for place in range(120):
-                    hits.clients.add(b"x%d.example" % place)
+                    hits.of_list[CLIENTS].add(b"x%d.example" % place)
             await asyncio.gather(*(hits.store(guard) for hits in both))
         for place in (0, 60, 119):
             assert await number(store, CLIENTS, b"x%d.example" % place) == 6
@@ -94,13 +93,13 @@ def test_servers_with_the_same_list_count_together_and_nothing_is_counted_twice(
 def test_what_a_failing_store_does_not_take_is_stored_when_it_is_back() -> None:
     async def run() -> None:
         store, hits = FakeStore(), HitCounter()
-        hits.clients.add(b"example.com", 3)
+        hits.of_list[CLIENTS].add(b"example.com", 3)
         store.fault = StoreError("away")
         guard = guard_of(store)
         await hits.store(guard)
         assert guard.is_open
         asked = store.asked
-        hits.clients.add(b"example.com")
+        hits.of_list[CLIENTS].add(b"example.com")
         await hits.store(guard)
         assert store.asked == asked, "a store that is away was asked"
         await guard.close()
@@ -116,7 +115,7 @@ def test_what_a_failing_store_does_not_take_is_stored_when_it_is_back() -> None:
 def test_what_one_time_of_storing_began_and_another_stopped_counts_once() -> None:
     async def run() -> None:
         store, hits = FakeStore(silent=True), HitCounter()
-        hits.clients.add(b"example.com")
+        hits.of_list[CLIENTS].add(b"example.com")
         guard = guard_of(store)
         storing = asyncio.ensure_future(hits.store(guard))
         while not store.asked:  # noqa: ASYNC110 - a store in the same loop

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from greyd.rules.address import parse_address
 from greyd.rules.networks import parse_network
 from greyd.whitelist.entries import WhitelistFile
-from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
+from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, SenderWhitelist
 from tests.corpus import cases
 
 NOWHERE = parse_address(b"198.51.100.7")
@@ -517,6 +517,74 @@ def test_a_recipient_s_extension_does_not_matter(entry: str, address: bytes, mat
     assert bool(recipients(entry).match(address)) == matched
 
 
+def senders(*lines: str) -> SenderWhitelist:
+    """Return a whitelist of senders with these lines."""
+    return SenderWhitelist([WhitelistFile("w", "\n".join(lines).encode() + b"\n")])
+
+
+@pytest.mark.parametrize(
+    ("entry", "sender", "matched"),
+    [
+        ("user@example.com", "user@example.com", True),
+        ("user@example.com", "User+news@Example.com", True),
+        ("user@example.com", "user@sub.example.com", False),
+        ("example.com", "anyone@example.com", True),
+        ("example.com", "bounces@mail.example.com", True),
+        ("example.com", "user@notexample.com", False),
+        ("example.com", "user@example.com.evil.example", False),
+        ("news@", "news@any.example", True),
+        (r"/@(mail\.)?example\.com$/", "x@mail.example.com", True),
+        (r"/@example\.com$/", "x@example.com.evil.example", False),
+    ],
+)
+def test_a_sender_entry_matches_as_that_of_a_recipient(
+    entry: str, sender: str, matched: bool
+) -> None:
+    assert bool(senders(entry).match(sender.encode())) == matched
+
+
+@pytest.mark.parametrize("entry", ["/^$/", "/.*/", "/<>/", "/x?/", "@", "example.com"])
+@pytest.mark.parametrize("sender", [b"", b"<>", b" "])
+def test_a_bounce_matches_no_sender_entry(entry: str, sender: bytes) -> None:
+    assert senders(entry).match(sender) is None
+
+
+IN_TWO_FORMS = [
+    ("bücher.example", "info@xn--bcher-kva.example"),
+    ("xn--bcher-kva.example", "info@bücher.example"),
+    ("bücher.example", "info@mail.BÜCHER.example"),
+    ("info@bücher.example", "Info@xn--bcher-kva.example"),
+    ("info@xn--bcher-kva.example", "info+x@bücher.example"),
+    ("jörg@bücher.example", "jörg@xn--bcher-kva.example"),
+    (r"/@xn--bcher-kva\.example$/", "info@bücher.example"),
+    (r"/@bücher\.example$/", "info@bücher.example"),
+]
+
+
+@pytest.mark.parametrize(("entry", "address"), IN_TWO_FORMS)
+def test_a_domain_in_utf_8_and_its_ascii_form_are_the_same(entry: str, address: str) -> None:
+    assert recipients(entry).match(address.encode())
+    assert senders(entry).match(address.encode())
+
+
+@pytest.mark.parametrize(
+    ("entry", "address"),
+    [
+        ("bücher.example", "info@bucher.example"),
+        ("bücher.example", "info@xn--bcher-kva.example.evil.example"),
+        ("info@bücher.example", "ïnfo@bücher.example"),
+        ("bücher.example", "info@\udcfc.example"),
+    ],
+)
+def test_another_domain_in_utf_8_does_not_match(entry: str, address: str) -> None:
+    assert not recipients(entry).match(address.encode(errors="surrogateescape"))
+
+
+def test_a_client_entry_in_utf_8_matches_the_name_that_the_dns_has() -> None:
+    assert clients("bücher.example").match(b"mx.xn--bcher-kva.example", NOWHERE)
+    assert not clients("bücher.example").match(b"mx.xn--bcher.example", NOWHERE)
+
+
 def test_a_recipient_of_plus_signs_alone_is_looked_up_in_no_time() -> None:
     whitelist = recipients("user@example.com", "user@", "example.org")
     started = time.process_time()
@@ -532,7 +600,7 @@ FORMS: list[tuple[bytes, list[bytes], int]] = [
     # content, names that match, remarks
     (b"a.example\nb.example", [b"a.example", b"b.example"], 0),
     (b"a.example\r\nb.example\r\n", [b"a.example", b"b.example"], 0),
-    (b"\xef\xbb\xbfa.example\nb.example\n", [b"b.example"], 1),
+    (b"\xef\xbb\xbfa.example\nb.example\n", [b"a.example", b"b.example"], 1),
     (b"a.example\xe9\nb.example\n\xff\n", [b"b.example"], 0),
     (b"\xc3\xa9.example\nb.example\n", [b"\xc3\xa9.example", b"b.example"], 0),
     (

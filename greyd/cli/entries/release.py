@@ -16,6 +16,7 @@ from greyd.cli.server_control import record_action
 from greyd.escaping import printable
 from greyd.rules.entries import EntryState, interpret
 from greyd.rules.greylist import release as released
+from greyd.rules.site_rules.recipient_settings import settings_to_release
 from greyd.store.contract import scan
 from greyd.terminal import format_timestamp
 
@@ -121,7 +122,7 @@ async def _release_entries(
 ) -> None:
     def rule(key: bytes, remembered: Remembered) -> tuple[None, Sequence[Change]]:
         (text,) = remembered
-        return None, released(key, text, now, settings)
+        return None, released(key, text, now, settings_to_release(key, settings))
 
     async for _ in transact_all(
         store, [StoreTransaction([e.key], partial(rule, e.key)) for e in entries]

@@ -98,7 +98,7 @@ def _possible_signals(
     name: str, settings: Settings, evidence: Evidence
 ) -> Iterator[tuple[str, str]]:
     """Yield one weak and one strong signal that the attribute may show, if they count."""
-    if settings.greylist != "suspicious" and not settings.delays:
+    if not settings.needs_signals:
         return
     strengths = set()
     for signal in _SIGNALS[name]:

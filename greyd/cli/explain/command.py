@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.dns.lookup import Lookup
     from greyd.policy.dry_run import Readable
-    from greyd.policy.policy import EvidenceCollector, SenderCheck
+    from greyd.policy.evidence_sources import EvidenceCollector, SenderCheck
     from greyd.rules.reasons import Reason
     from greyd.rules.transaction import Record
     from greyd.whitelist.matcher import Whitelists

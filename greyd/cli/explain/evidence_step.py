@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.explain.step import ExplainedStep
 from greyd.escaping import printable
+from greyd.policy.applied_settings import GROUP
 from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ def describe_evidence(case: ExplainedRequest) -> ExplainedStep | None:
 def _findings(case: ExplainedRequest) -> Iterator[str]:
     evidence = case.dry_run.evidence
     for each in evidence.identities:
+        if each.way == GROUP:
+            yield f"belongs to a sender group ({printable(each.organisation)})"
+            continue
         own = ", which is the sender's domain" if each.speaks_for_sender else ""
         yield f"sends for {printable(each.organisation)}{own} (by {each.way})"
     if not evidence.identities and case.settings.identity:

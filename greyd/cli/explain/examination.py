@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from greyd.cli.explain.request_input import RequestInput
     from greyd.config.settings import Settings
     from greyd.policy.dry_run import DryRun, Readable
-    from greyd.policy.policy import EvidenceCollector, SenderCheck
+    from greyd.policy.evidence_sources import EvidenceCollector, SenderCheck
     from greyd.rules.address import Address
     from greyd.rules.evidence import Evidence
     from greyd.rules.request import Request
@@ -80,7 +80,7 @@ class Examiner:
             alternatives = await self._alternatives(given, names, request, result)
         return ExplainedRequest(
             request=request,
-            settings=settings,
+            settings=result.applied.settings if result.applied else settings,
             files=self._files,
             whitelists=self._whitelists,
             dry_run=result,
@@ -140,7 +140,7 @@ class _WithLoggedSignals:
     def __init__(
         self, collector: EvidenceCollector, signals: tuple[str, ...], settings: Settings
     ) -> None:
-        counts = settings.greylist == "suspicious" or bool(settings.delays)
+        counts = settings.needs_signals
         self._collector = collector
         self._signals = [each for each in signals if counts and each in settings.signals]
 

@@ -88,7 +88,7 @@ def describe_client_whitelist(case: ExplainedRequest) -> ExplainedStep:
     request, address = case.request, case.address
     name = request.client_name or b""
     if entry := case.whitelists.match_client(name, address):
-        return ExplainedStep("client whitelist", _matching(entry), match=entry)
+        return ExplainedStep("client whitelist", matching_text(entry), match=entry)
     what = printable(name) + (f" and {printable(address.text)}" if address else "")
     resolved = case.resolved_name.names if case.resolved_name else ()
     reverse = (request.reverse_client_name or b"").lower()
@@ -96,7 +96,7 @@ def describe_client_whitelist(case: ExplainedRequest) -> ExplainedStep:
     names = ClientAttributes(name, address, others, request.helo_name or b"", request.sender or b"")
     return ExplainedStep(
         "client whitelist",
-        _not_matching(case.files.clients, len(case.whitelists.clients), what),
+        not_matching_text(case.files.clients, len(case.whitelists.clients), what),
         near=near_misses_for_client(case.files.clients, case.files.recipients, names),
     )
 
@@ -105,20 +105,22 @@ def describe_recipient_whitelist(case: ExplainedRequest) -> ExplainedStep:
     """Describe the recipient whitelist entry that matches, or those that nearly match."""
     recipient, sender = case.request.recipient or b"", case.request.sender or b""
     if entry := case.whitelists.match_recipient(recipient):
-        return ExplainedStep("recipient whitelist", _matching(entry), match=entry)
+        return ExplainedStep("recipient whitelist", matching_text(entry), match=entry)
     files = case.files
     return ExplainedStep(
         "recipient whitelist",
-        _not_matching(files.recipients, len(case.whitelists.recipients), printable(recipient)),
+        not_matching_text(files.recipients, len(case.whitelists.recipients), printable(recipient)),
         near=near_misses_for_recipient(files.recipients, files.clients, recipient, sender),
     )
 
 
-def _matching(entry: WhitelistEntry) -> str:
+def matching_text(entry: WhitelistEntry) -> str:
+    """Return a text about an entry that matches."""
     return f'{entry.file}:{entry.line}: "{entry_text(entry.text)}" matches'
 
 
-def _not_matching(files: Sequence[WhitelistFile], number: int, what: str) -> str:
+def not_matching_text(files: Sequence[WhitelistFile], number: int, what: str) -> str:
+    """Return a text about files without an entry that matches."""
     names = ", ".join(each.file for each in files) or "no file"
     return f"none of {number} entries in {names} matches {what}"
 
@@ -126,6 +128,11 @@ def _not_matching(files: Sequence[WhitelistFile], number: int, what: str) -> str
 def describe_mode(case: ExplainedRequest) -> ExplainedStep:
     """Describe the mode in force."""
     override, mode = case.dry_run.control.mode, case.dry_run.mode
+    if case.applied and case.applied.domain and case.applied.mode != mode:
+        domain = case.applied.domain.domain
+        return ExplainedStep(
+            "mode", f"{case.applied.mode}, as {domain} has it (--recipient-domain)"
+        )
     if override is None or not override.holds(case.dry_run.now):
         return ExplainedStep("mode", f"{mode}, from the settings (--mode)")
     until = f" until {format_timestamp(override.until)}" if override.until else ""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from greyd.cli.explain.dns_trace import DnsQuery
     from greyd.config.settings import Settings
     from greyd.maillog.decisions import LoggedDecision
+    from greyd.policy.applied_settings import AppliedSettings
     from greyd.policy.dry_run import DryRun
     from greyd.rules.address import Address
     from greyd.rules.keys import Keys
@@ -31,6 +32,7 @@ class ExplainedRequest:
 
     request: Request
     settings: Settings
+    """The settings that apply to this request."""
     files: WhitelistContents
     whitelists: Whitelists
     dry_run: DryRun
@@ -51,6 +53,11 @@ class ExplainedRequest:
     def reason(self) -> Reason | None:
         """The policy's reason; None for a request that the policy does not answer."""
         return self.dry_run.reason
+
+    @property
+    def applied(self) -> AppliedSettings | None:
+        """What applies to this request, but not to all; None if all have the same settings."""
+        return self.dry_run.applied
 
     @property
     def address(self) -> Address | None:

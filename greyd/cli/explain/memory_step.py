@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from greyd.cli.explain.step import ExplainedStep
+from greyd.cli.explain.step import ExplainedStep, entry_text
 from greyd.config.durations import format_duration
 from greyd.escaping import printable
 from greyd.rules.address import address_text, network_of, network_prefix
@@ -59,6 +59,8 @@ def _key_notes(case: ExplainedRequest) -> Iterator[str]:
         network = address._replace(number=network_of(address, settings))
         text = printable(address_text(network.number, network.bits))
         yield f"the client counts by its network, {text}/{prefix}"
+    if case.applied and (group := case.applied.group):
+        yield f"the client belongs to the sender group {group.name} ({group.where})"
     normal = normalise_sender(sender)
     if normal != sender:
         yield f"the sender counts as {printable(normal)}: {', '.join(_left_out(sender, normal))}"
@@ -109,6 +111,10 @@ def _triplet(case: ExplainedRequest, name: str, key: bytes) -> Iterator[str]:
 
 def _client(case: ExplainedRequest, key: bytes) -> Iterator[str]:
     needed = case.settings.auto_whitelist_clients
+    if case.applied and (entry := case.applied.never_auto_entry):
+        where = f'{entry.file}:{entry.line}: "{entry_text(entry.text)}"'
+        yield f"client: never auto-whitelisted, because of {where}"
+        return
     if not needed:
         yield "client: auto-whitelisting is off"
         return

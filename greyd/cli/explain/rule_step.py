@@ -80,11 +80,14 @@ def _delay(case: ExplainedRequest) -> str:
     seconds = f"{delay_for(evidence, settings)} s"
     if evidence.delay_seconds is not None:
         return f"{seconds}, as the blocklist says on which the client is"
+    option = "--delay"
+    if case.applied and case.applied.domain and case.applied.domain.all_delays:
+        option = f"--recipient-domain {case.applied.domain.domain}"
     if not settings.delays:
-        return f"{seconds} (--delay)"
+        return f"{seconds} ({option})"
     levels = (not evidence.is_clean, evidence.unsure, evidence.is_suspicious, evidence.listed)
     level = 3 if levels[3] else 2 if levels[2] else 1 if levels[1] else 0
-    return f"{seconds}, that of {DELAYS[level]} clients (--delay)"
+    return f"{seconds}, that of {DELAYS[level]} clients ({option})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,10 @@ from greyd.cli.explain.exemption_steps import (
 )
 from greyd.cli.explain.memory_step import describe_memory
 from greyd.cli.explain.rule_step import RULE_TEXTS, describe_rule
+from greyd.cli.explain.site_rule_steps import (
+    describe_recipient_domain,
+    describe_sender_whitelist,
+)
 from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
@@ -49,10 +53,14 @@ _STEPS = (
     _StepDefinition(
         "recipient whitelist", describe_recipient_whitelist, frozenset({Reason.RECIPIENT_WHITELIST})
     ),
+    _StepDefinition("recipient domain", describe_recipient_domain),
     _StepDefinition("mode", describe_mode, frozenset({Reason.MODE_OFF})),
     _StepDefinition("expected", describe_expected, frozenset({Reason.EXPECTED})),
     _StepDefinition("client address", describe_client_address, frozenset({Reason.CLIENT_ADDRESS})),
     _StepDefinition("memory", describe_memory),
+    _StepDefinition(
+        "sender whitelist", describe_sender_whitelist, frozenset({Reason.SENDER_WHITELIST})
+    ),
     _StepDefinition(
         "evidence", describe_evidence, frozenset({Reason.DNS_WHITELIST, Reason.NOT_SUSPICIOUS})
     ),

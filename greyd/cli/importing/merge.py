@@ -19,6 +19,7 @@ from greyd.cli.importing.items import (
 from greyd.config.vocabulary import HOUR
 from greyd.rules.greylist import has_passed
 from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.site_rules.recipient_settings import settings_of_key
 from greyd.rules.transaction import Change
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def adapt_to_delay(triplet: Triplet, delay_seconds: int, settings: Settings) -> 
         if last_seen - first_seen < delay_seconds:
             return triplet
         passed_at = max(first_seen, first_seen + delay_seconds)
-    if not settings.delay_varies:
-        first_seen = min(first_seen, last_seen - settings.delay_seconds)
+    if not settings.delay_varies or not settings.keeps_passes:
+        first_seen = min(first_seen, last_seen - settings.longest_delay_seconds)
     return Triplet(first_seen, last_seen, passed_at)
 
 
@@ -71,7 +72,7 @@ def _merge_all(
     outcome, changes = ImportOutcome.UNCHANGED, []
     for key, text in zip(entry.keys, remembered, strict=True):
         before = None if text is None else type(entry.record).load(text)
-        if before is not None and is_expired(before, now, settings):
+        if before is not None and is_expired(before, now, settings_of_key(key, settings)):
             before = None
         merged = entry.record if before is None else _merge(before, entry.record)
         if merged == before:

@@ -101,7 +101,7 @@ class ReplayEvidenceCollector:
         settings = self._settings
         zones = (*settings.dnsbl, *settings.rhsbl)
         listed = bool(zones) and not {"dnsbl", "rhsbl"}.isdisjoint(signals)
-        counting = settings.signals if settings.delays or settings.greylist != "all" else ()
+        counting = settings.signals if settings.needs_signals else ()
         more = [
             each
             for each in signals

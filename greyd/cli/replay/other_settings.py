@@ -70,7 +70,7 @@ def print_limits(all_settings: Sequence[Settings], *, dns: bool) -> None:
         missing.append("is on a DNS list")
     if any("spf" in each.identity for each in all_settings):
         missing.append("has an identity by SPF")
-    if any(each.greylist == "suspicious" or each.delays for each in all_settings):
+    if any(each.needs_signals for each in all_settings):
         missing.append(f"shows {', '.join(_DNS_SIGNALS)}")
     if missing and dns:
         print_error(

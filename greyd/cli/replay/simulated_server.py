@@ -6,7 +6,7 @@ that returns evidence collected before.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -145,7 +145,7 @@ class CachingWhitelists(Whitelists):
     """Whitelists that cache their matches: a log repeats clients and recipients."""
 
     def __init__(self, lists: Whitelists) -> None:
-        super().__init__(lists.clients, lists.recipients, lists.override, lists.complete)
+        super().__init__(**{each.name: getattr(lists, each.name) for each in fields(lists)})
         self._by_client = lru_cache(50_000)(super().match_client)
         self._by_recipient = lru_cache(50_000)(super().match_recipient)
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO, RECIPIENTS, SENDERS
+
 ERROR, NOTE = "error", "note"
+
+EVERYTHING = {
+    CLIENTS: "lets every client pass",
+    RECIPIENTS: "lets mail to every recipient pass",
+    SENDERS: "lets every sender with an SPF record pass",
+    NEVER_AUTO: "matches every client",
+}
+"""The description of an entry that matches everything, by the list's name."""
 
 
 @dataclass(frozen=True, slots=True)

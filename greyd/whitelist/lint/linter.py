@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.whitelist.entries import display_text, parse_entries
-from greyd.whitelist.hits import CLIENTS
 from greyd.whitelist.lint.clients import client_problems
 from greyd.whitelist.lint.findings import ERROR, NOTE, LintFinding, Problem
-from greyd.whitelist.lint.recipients import recipient_problems
+from greyd.whitelist.lint.mail_addresses import address_problems
 from greyd.whitelist.lint.redundancy import redundant_entries
-from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
+from greyd.whitelist.list_names import LISTS_OF_CLIENTS
+from greyd.whitelist.matcher import AddressWhitelist, ClientWhitelist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ def lint(sources: Sequence[WhitelistFile], which: str) -> list[LintFinding]:
 
     Args:
         sources: all files of the list.
-        which: ``clients`` or ``recipients``.
+        which: the list's name.
     """
     entries = [entry for source in sources for entry in parse_entries(source, [])]
     of_entries = list(_findings_of_entries(sources, entries, which))
@@ -52,9 +52,9 @@ def _findings_of_entries(
     sources: Iterable[WhitelistFile], entries: Iterable[WhitelistEntry], which: str
 ) -> Iterable[LintFinding]:
     lines = {source.file: source.content.split(b"\n") for source in sources}
-    problems_of = client_problems if which == CLIENTS else recipient_problems
+    problems_of = client_problems if which in LISTS_OF_CLIENTS else address_problems
     for entry in entries:
-        for problem in problems_of(entry.text, lines[entry.file][entry.line - 1]):
+        for problem in problems_of(entry.text, lines[entry.file][entry.line - 1], which):
             yield _finding(entry, problem)
 
 
@@ -68,8 +68,8 @@ def _lines_with_errors(findings: Iterable[LintFinding]) -> set[Line]:
 
 
 def _matcher_diagnostics(sources: Sequence[WhitelistFile], which: str) -> Iterable[Diagnostic]:
-    whitelist = ClientWhitelist(sources) if which == CLIENTS else RecipientWhitelist(sources)
-    return whitelist.diagnostics
+    matcher = ClientWhitelist if which in LISTS_OF_CLIENTS else AddressWhitelist
+    return matcher(sources).diagnostics
 
 
 def _redundancy_findings(entries: Iterable[WhitelistEntry], which: str) -> Iterable[LintFinding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from greyd.rules.hostnames import MAX_NAME_BYTES, load_suffixes
+from greyd.rules.internationalised_names import ascii_domain
 from greyd.whitelist.entries import display_text
 from greyd.whitelist.lint.findings import NOTE, Problem
 
@@ -17,6 +18,7 @@ _WILDCARD_PREFIXES = (b".", b"*.", b"@", b"*@")
 
 def name_problem(text: bytes) -> Problem | None:
     """Return the problem if a name never matches or matches too much, else None."""
+    text = ascii_domain(text)
     return (
         non_ascii_problem(text)
         or _notation_problem(text)

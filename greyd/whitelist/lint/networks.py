@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from greyd.rules.address import address_text, parse_address
 from greyd.whitelist.entries import display_text
-from greyd.whitelist.lint.findings import NOTE, Problem
+from greyd.whitelist.lint.findings import EVERYTHING, NOTE, Problem
+from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,10 @@ _RANGE = re.compile(rb"[0-9.]+\.[0-9]+\s*-\s*[0-9.]+")
 _WILDCARDS = re.compile(rb"([0-9]{1,3}(?:\.[0-9]{1,3}){0,2})(?:\.\*)+")
 _NETMASK = re.compile(rb"([0-9]{1,3}(?:\.[0-9]{1,3}){3})/([0-9]{1,3}(?:\.[0-9]{1,3}){3})")
 _FOUR_NUMBERS = re.compile(rb"[0-9]+(?:\.[0-9]+){3}(?:/[0-9]*)?")
+_OPTIONS_FOR_ALL = {
+    CLIENTS: "--mode=off turns greylisting off",
+    NEVER_AUTO: "--auto-whitelist-clients=0 turns the auto-whitelist off",
+}
 _MIN_PREFIX = {32: 8, 128: 16}
 """Minimum prefix length, by the bits of an address; a wider network causes a note."""
 
@@ -77,10 +82,10 @@ def _prefix_of_netmask(mask: bytes) -> int | None:
     return bits.count("1") if "01" not in bits else None
 
 
-def network_problems(text: bytes, network: Network) -> Iterator[Problem]:
-    """Yield the problems of a network entry."""
+def network_problems(text: bytes, network: Network, which: str) -> Iterator[Problem]:
+    """Yield the problems of a network entry of the list ``which``."""
     if network.prefix == 0:
-        yield Problem("lets every client pass", "remove it; --mode=off turns greylisting off")
+        yield Problem(EVERYTHING[which], f"remove it; {_OPTIONS_FOR_ALL[which]}")
         return
     if network.prefix < _MIN_PREFIX[network.bits]:
         yield Problem("an enormous network", "write the networks you mean", NOTE)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import re2
 
 from greyd.whitelist.entries import display_text, is_pattern
-from greyd.whitelist.hits import CLIENTS, RECIPIENTS
-from greyd.whitelist.lint.findings import NOTE, Problem
+from greyd.whitelist.lint.findings import EVERYTHING, NOTE, Problem
 from greyd.whitelist.lint.names import is_public_suffix, suffix_problem
+from greyd.whitelist.list_names import CLIENTS, LISTS_OF_CLIENTS, SENDERS
 from greyd.whitelist.patterns import compile_search
 
 if TYPE_CHECKING:
@@ -40,16 +40,14 @@ def flags_problem(text: bytes) -> Problem | None:
     )
 
 
-_PROBES = {
-    CLIENTS: (
-        b"unknown", b"localhost", b"mail.quux.example", b"host-198-51-100-7.dyn.isp.test",
-        b"mx1.zyxw.invalid", b"out7-12.smtp.qvc.zone", b"a.vk",
-    ),
-    RECIPIENTS: (
-        b"jqx@zyxw.invalid", b"info@quux.example", b"k.v@mail.fhw.test", b"postmaster@gd.zone",
-        b"sales-7@b.vk",
-    ),
-}  # fmt: skip
+_CLIENT_PROBES = (
+    b"unknown", b"localhost", b"mail.quux.example", b"host-198-51-100-7.dyn.isp.test",
+    b"mx1.zyxw.invalid", b"out7-12.smtp.qvc.zone", b"a.vk",
+)  # fmt: skip
+_ADDRESS_PROBES = (
+    b"jqx@zyxw.invalid", b"info@quux.example", b"k.v@mail.fhw.test", b"postmaster@gd.zone",
+    b"sales-7@b.vk",
+)  # fmt: skip
 """Unrelated names and addresses: a pattern that matches two or more matches too much."""
 
 _PIECE = re.compile(
@@ -72,7 +70,7 @@ def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
 
     Args:
         text: the entry, with its slashes.
-        which: the list, ``clients`` or ``recipients``.
+        which: the list's name.
     """
     pattern = text[1:-1]
     if not pattern:
@@ -106,19 +104,20 @@ def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
 
 
 def _matches_too_much(pattern: bytes, search: Search, which: str) -> Problem | None:
-    everything = "every client" if which == CLIENTS else "mail to every recipient"
+    everything = EVERYTHING[which]
     remedy = "remove it, or write the names you mean"
     if search(b""):
         has_empty = re.search(rb"\|\||^\||\|$", pattern)
         reason = "an alternative is empty" if has_empty else "it matches any text"
-        return Problem(f"lets {everything} pass: {reason}", remedy)
+        return Problem(f"{everything}: {reason}", remedy)
     if suffix := re.fullmatch(rb"\^?(?:\.[*+])?\\?\.((?:[a-z0-9-]|\\\.)+)\$", pattern):
         name = suffix[1].replace(b"\\", b"").decode()
         if is_public_suffix(name):
             return suffix_problem(name)
-    matched = [each for each in _PROBES[which] if search(each)]
-    if len(matched) == len(_PROBES[which]):
-        return Problem(f"lets {everything} pass", remedy)
+    probes = _CLIENT_PROBES if which in LISTS_OF_CLIENTS else _ADDRESS_PROBES
+    matched = [each for each in probes if search(each)]
+    if len(matched) == len(probes):
+        return Problem(everything, remedy)
     if which == CLIENTS and b"unknown" in matched:
         return Problem(
             "matches unknown, the name of every client without a confirmed one",
@@ -131,7 +130,7 @@ def _matches_too_much(pattern: bytes, search: Search, which: str) -> Problem | N
 
 
 def _matches_nothing(pattern: bytes, which: str) -> Problem | None:
-    if which == RECIPIENTS:
+    if which not in LISTS_OF_CLIENTS:
         return None
     if re.fullmatch(
         rb"\^?[0-9]{1,3}(\\?\.([0-9]{1,3}|[0-9]*\[[0-9-]+\]\+?|\\d\+|\*)){1,3}(\\?\.)?\$?", pattern
@@ -143,7 +142,7 @@ def _matches_nothing(pattern: bytes, which: str) -> Problem | None:
     if b"@" in pattern and b"\\@" not in pattern.replace(b"\\@", b"@@"):
         return Problem(
             "never matches: host names contain no @",
-            "if you mean recipients, move it to the recipients list",
+            "if you mean recipients or senders, move it to their list",
         )
     if re.search(rb"[a-z0-9]\\\.\$$", pattern, re.IGNORECASE):
         return Problem("never matches: host names do not end with a dot", r"remove \. from the end")
@@ -188,7 +187,11 @@ def _anchor_problems(pattern: bytes, pieces: Sequence[_Piece], which: str) -> It
         yield Problem(
             "contains no letter, so it matches in any domain", "add a domain to the pattern", NOTE
         )
-    elif which == CLIENTS and not pattern.endswith((b"$", rb"\z", rb"\Z")):
+    elif which == SENDERS and not pattern.endswith((b"$", rb"\z", rb"\Z")):
+        yield Problem(
+            "also matches senders in other people's domains", "end it with the domain and $", NOTE
+        )
+    elif which in LISTS_OF_CLIENTS and not pattern.endswith((b"$", rb"\z", rb"\Z")):
         if re.search(rb"\\?\.[a-z]{2,}/?$", pattern, re.IGNORECASE):
             yield Problem(
                 "also matches longer names, in other people's domains", "end it with $", NOTE
@@ -197,5 +200,5 @@ def _anchor_problems(pattern: bytes, pieces: Sequence[_Piece], which: str) -> It
             yield Problem(
                 "matches every name that contains these letters", "add a domain, or ^ and $", NOTE
             )
-    elif which == RECIPIENTS and letter_count < 4 and not is_anchored:
+    elif which not in LISTS_OF_CLIENTS and letter_count < 4 and not is_anchored:
         yield Problem("matches every address that contains these letters", "add ^, @ or $", NOTE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.whitelist.entries import WhitelistEntry, is_pattern, network_of_entry
-from greyd.whitelist.hits import CLIENTS, RECIPIENTS
+from greyd.whitelist.list_names import LISTS_OF_CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ def redundant_entries(
     for entry in entries:
         if is_pattern(entry.text):
             patterns.append(entry)
-        elif which == CLIENTS and (network := network_of_entry(entry.text)):
+        elif which in LISTS_OF_CLIENTS and (network := network_of_entry(entry.text)):
             networks.append((entry, network))
         else:
             rest.append(entry)
@@ -77,7 +77,7 @@ def _covered_names(
 def _covering_texts(text: bytes, which: str) -> Iterator[bytes]:
     """Yield the texts of broader entries that would cover this one."""
     user, at, domain = text.rpartition(b"@")
-    if which == RECIPIENTS and at:
+    if at and which not in LISTS_OF_CLIENTS:
         plain = user.partition(b"+")[0]
         yield from (b"%b@%b" % (plain, domain), plain + b"@", user + b"@")
         if not domain:

@@ -53,7 +53,8 @@ def client_reason(text: bytes, seen: ClientAttributes) -> MismatchReason | None:
     domain = seen.sender.rpartition(b"@")[2].lower()
     if domain and (is_or_is_below(domain, name) or text.lower() == seen.sender.lower()):
         return MismatchReason(
-            Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore"
+            Likelihood.OTHER_ATTRIBUTE,
+            "matches the sender, which only --whitelist-senders compares",
         )
     return None if seen.name == b"unknown" else related_reason(name, seen.name.lower())
 
@@ -115,6 +116,7 @@ def _client_pattern(text: bytes, seen: ClientAttributes) -> MismatchReason | Non
         )
     if seen.sender and search(seen.sender):
         return MismatchReason(
-            Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore"
+            Likelihood.OTHER_ATTRIBUTE,
+            "matches the sender, which only --whitelist-senders compares",
         )
     return None

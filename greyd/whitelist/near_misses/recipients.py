@@ -46,7 +46,8 @@ def recipient_reason(text: bytes, recipient: bytes, sender: bytes) -> MismatchRe
         )
     if sender and is_or_is_below(sender.lower().rpartition(b"@")[2], name):
         return MismatchReason(
-            Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore"
+            Likelihood.OTHER_ATTRIBUTE,
+            "matches the sender, which only --whitelist-senders compares",
         )
     return related_reason(name, domain)
 
@@ -82,7 +83,8 @@ def _recipient_pattern(text: bytes, recipient: bytes, sender: bytes) -> Mismatch
     search = compile_or_none(text[1:-1]) if is_pattern(text) and sender else None
     if search and search(sender):
         return MismatchReason(
-            Likelihood.OTHER_ATTRIBUTE, "matches the sender, which whitelists ignore"
+            Likelihood.OTHER_ATTRIBUTE,
+            "matches the sender, which only --whitelist-senders compares",
         )
     return None
 

@@ -66,6 +66,17 @@ def near_misses_for_recipient(
     return _most_likely(found)
 
 
+def near_misses_for_sender(senders: Sequence[WhitelistFile], sender: bytes) -> list[NearMiss]:
+    """Return the entries of the sender whitelist that nearly match, the likeliest first."""
+    found = list(_skipped(senders, {sender.lower()}))
+    found += [
+        (why, entry)
+        for entry in _entries(senders)
+        if (why := recipient_reason(entry.text, sender, b""))
+    ]
+    return _most_likely(found)
+
+
 def _entries(sources: Iterable[WhitelistFile]) -> Iterator[WhitelistEntry]:
     for source in sources:
         yield from parse_entries(source, [])

@@ -1,4 +1,4 @@
-"""Lints entries of the recipient whitelist."""
+"""Lints entries of the recipient whitelist and of the sender whitelist."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from greyd.rules.internationalised_names import ascii_domain
 from greyd.whitelist.entries import display_text, is_pattern, network_of_entry
-from greyd.whitelist.hits import RECIPIENTS
 from greyd.whitelist.lint.findings import NOTE, Problem
 from greyd.whitelist.lint.names import (
     HOST_NAME,
@@ -18,15 +18,22 @@ from greyd.whitelist.lint.names import (
 )
 from greyd.whitelist.lint.networks import ADDRESS_LIKE, broken_network_problem
 from greyd.whitelist.lint.patterns import comment_problem, flags_problem, pattern_problems
+from greyd.whitelist.list_names import SENDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def recipient_problems(text: bytes, line: bytes) -> Iterator[Problem]:
-    """Yield the problems of a recipient entry; ``line`` is the whole line with its comment."""
+def address_problems(text: bytes, line: bytes, which: str) -> Iterator[Problem]:
+    """Yield the problems of an entry of a list of mail addresses and domains.
+
+    Args:
+        text: the entry.
+        line: the whole line with its comment.
+        which: the list's name.
+    """
     if is_pattern(text):
-        yield from pattern_problems(text, RECIPIENTS)
+        yield from pattern_problems(text, which)
     elif problem := comment_problem(text, line) or flags_problem(text):
         yield problem
     elif text.startswith(b"/"):
@@ -37,7 +44,7 @@ def recipient_problems(text: bytes, line: bytes) -> Iterator[Problem]:
         address = re.sub(rb"^mailto:", b"", text.strip(b"<>"), flags=re.IGNORECASE)
         yield never_matches("only the address itself is an entry", address)
     elif b"@" in text.lstrip(b"*.@") and not text.startswith((b"@", b"*@")):
-        yield from _address_problems(text)
+        yield from _address_problems(text, which)
     elif HOST_NAME.fullmatch(text) and b"." not in text and text.lower() != b"localhost":
         yield _single_word_problem(text)
     elif problem := name_problem(text):
@@ -52,9 +59,10 @@ def _single_word_problem(text: bytes) -> Problem:
     return Problem("never matches: read as a domain", remedy)
 
 
-def _address_problems(text: bytes) -> Iterator[Problem]:
+def _address_problems(text: bytes, which: str) -> Iterator[Problem]:
     """Yield the problem of an entry ``user@domain`` or ``user@``, if it has one."""
     user, _, domain = text.rpartition(b"@")
+    domain = ascii_domain(domain)
     if problem := non_ascii_problem(domain) if domain else None:
         # Only a note: with SMTPUTF8 a sender may use this form of the domain.
         remedy = problem.remedy.replace("write ", f"write {display_text(user)}@", 1)
@@ -66,6 +74,12 @@ def _address_problems(text: bytes) -> Iterator[Problem]:
         yield Problem(
             "never matches: neither * nor a leading dot is a wildcard here",
             f"write a pattern, such as /^{display_text(pattern)}$/",
+        )
+    elif not domain and which == SENDERS:
+        yield Problem(
+            "matches this local part at any domain, and anyone can register a domain",
+            "write the domains you mean",
+            NOTE,
         )
     elif domain.endswith(b"."):
         yield never_matches("it ends with a dot", text.rstrip(b"."))

@@ -1,0 +1,1 @@
+"""The rules that an administrator defines for particular senders and recipients."""

@@ -1,0 +1,16 @@
+"""The names of the whitelists, as commands, metrics and hit counts use them."""
+
+from __future__ import annotations
+
+CLIENTS, RECIPIENTS, SENDERS = "clients", "recipients", "senders"
+"""The lists whose entries let mail pass. The server counts the hits of their entries."""
+
+NEVER_AUTO = "never_auto_whitelist"
+"""The list of clients that are never auto-whitelisted. Its entries let no mail pass."""
+
+WHITELISTS = (CLIENTS, RECIPIENTS, SENDERS)
+
+ALL_LISTS = (*WHITELISTS, NEVER_AUTO)
+
+LISTS_OF_CLIENTS = (CLIENTS, NEVER_AUTO)
+"""The lists with names and addresses of clients; the others have mail addresses and domains."""
