@@ -192,6 +192,15 @@ def test_a_listed_organisation_answers_nobody() -> None:
         assert keys_of_answer(sender.encode(), BOB.encode(), Evidence((identity,)), ADDRESS) == ()
 
 
+def test_a_customer_answers_for_an_address_and_not_for_its_provider() -> None:
+    records = learnt("alice@hoster.com")
+    customer = ProvenIdentity(b"hoster.com", "name", speaks_for_sender=True, may_be_customer=True)
+    assert answers(records, "alice@hoster.com", Evidence((customer,)))
+    assert answers(records, "root@vps7.hoster.com", Evidence((customer,))) is None
+    hoster = replace(customer, may_be_customer=False)
+    assert answers(records, "root@vps7.hoster.com", Evidence((hoster,)))
+
+
 def test_an_organisation_answers_only_the_user_who_wrote_to_it() -> None:
     records = learnt("alice@corp.com")
     evidence = proven("corp.com")

@@ -63,7 +63,7 @@ class LostMailRanking:
     def note_passed(self, sender: bytes) -> None:
         """Store the domain of a sender whose mail has passed for a kind in ``EARNED``."""
         if not self.is_full:
-            self._passed_domains.add(sender.rpartition(b"@")[2].lower())
+            self._passed_domains.add(domain_of(sender))
 
     @property
     def is_full(self) -> bool:

@@ -113,12 +113,14 @@ def keys_of_answer(
         if evidence.has_strong_signal:
             return ()
         return tuple(bounce_key(each.organisation, recipient, settings) for each in identities)
-    organisations = [each.organisation for each in identities if each.speaks_for_sender]
-    if not organisations:
+    identities = [each for each in identities if each.speaks_for_sender]
+    if not identities:
         return ()
     keys = _address_keys(sender, recipient, settings)
+    # A customer of the organisation does not answer for it.
+    organisations = [each.organisation for each in identities if not each.may_be_customer]
     if _answers_for_organisation(sender, settings) and not evidence.has_strong_signal:
-        keys.append(organisation_key(organisations[0], recipient, settings))
+        keys += [organisation_key(each, recipient, settings) for each in organisations[:1]]
     return tuple(keys)
 
 
