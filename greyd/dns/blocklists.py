@@ -1,32 +1,31 @@
 """DNS blocklists and whitelists (RFC 5782): ``7.2.0.192.ZONE`` exists if 192.0.2.7 is listed.
 
 Only answers in 127.0.0.0/8 are listings. An answer outside it comes from a name server that answers
-every query. 127.0.0.1 and 127.255.255.0/24 are error codes of the list (Spamhaus).
+every query. Some answers inside it are errors, see ``greyd.dns.list_families``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from greyd.dns.list_families import LOOPBACK, code_text, family_of, is_in
 from greyd.dns.lookup import DnsError, RecordType
 from greyd.dns.reverse_names import reversed_name
 from greyd.rules.hostnames import MAX_NAME_BYTES, queryable_suffix, registered_domain
 from greyd.rules.internationalised_names import ascii_domain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from greyd.config.vocabulary import Zone
     from greyd.dns.lookup import Lookup
     from greyd.rules.address import Address
 
 
-LISTED_WEIGHT = 1.0
+LISTED_WEIGHT = 1
 """The minimum sum of weights, over the zones that list a client, for the client to be listed."""
-
-_LOOPBACK = 127
-_NOT_A_LISTING = 0x7F000001
-_ERROR_PREFIX = 0x7FFFFF
-"""127.255.255.0/24, without the last byte."""
 
 
 class DnsListError(DnsError):
@@ -41,7 +40,7 @@ class DnsListing:
     code: int
     """The A record as a 32-bit number; the largest one of several."""
     domain: bytes = b""
-    """The listed domain; empty for an address."""
+    """The listed domain; empty for a listed address."""
 
 
 async def fetch_address_listing(lookup: Lookup, zone: Zone, address: Address) -> DnsListing | None:
@@ -62,7 +61,7 @@ async def fetch_domain_listing(lookup: Lookup, zone: Zone, domain: bytes) -> Dns
         DnsError: the query failed, or the list answered with an error code.
     """
     listing = await _fetch_listing(lookup, zone, domain)
-    return listing and replace(listing, domain=domain)
+    return None if listing is None else replace(listing, domain=domain)
 
 
 def queryable_names(zone: Zone, domain: bytes) -> set[bytes]:
@@ -77,18 +76,26 @@ def queryable_names(zone: Zone, domain: bytes) -> set[bytes]:
 
 
 async def _fetch_listing(lookup: Lookup, zone: Zone, name: bytes) -> DnsListing | None:
+    family = family_of(zone.name)
     answer = await lookup.query(name + b"." + zone.name.encode(), RecordType.A)
     codes = [int.from_bytes(value, "big") for value in answer.values]
     for code in codes:
-        if code >> 24 != _LOOPBACK or code == _NOT_A_LISTING or code >> 8 == _ERROR_PREFIX:
-            text = ".".join(str(byte) for byte in code.to_bytes(4, "big"))
+        if not is_in(code, (LOOPBACK,)) or family.is_error(code):
+            text = code_text(code)
             raise DnsListError(f"{zone.name} answers {text}, which is an error, not a listing")
-    counted = [code for code in codes if _is_counted(zone, code)]
+    is_counted = (lambda code: is_in(code, zone.codes)) if zone.codes else family.is_counted
+    counted = [code for code in codes if is_counted(code)]
     return DnsListing(zone, max(counted)) if counted else None
 
 
-def _is_counted(zone: Zone, code: int) -> bool:
-    return not zone.codes or any(first <= code <= last for first, last in zone.codes)
+def is_listed(listings: Iterable[DnsListing]) -> bool:
+    """Whether the weights of the zones in ``listings`` add up to ``LISTED_WEIGHT``, exactly.
+
+    A zone counts once, even if it lists several domains.
+    """
+    # Sums of floats depend on their order: 0.7 + 0.2 + 0.1 is less than 1.
+    weights = {each.zone.name: Fraction(repr(each.zone.weight)) for each in listings}
+    return sum(weights.values()) >= LISTED_WEIGHT
 
 
 def trust_level(listing: DnsListing) -> int:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.config.vocabulary import TRUST
 from greyd.dns.blocklists import (
-    LISTED_WEIGHT,
     fetch_address_listing,
     fetch_domain_listing,
+    is_listed,
     queryable_names,
     trust_level,
 )
@@ -184,8 +184,7 @@ class DnsEvidenceCollector:
 
     def _combine(self, request: Request, address: Address, findings: _DnsFindings) -> Evidence:
         blocklistings = findings.dnsbl + findings.rhsbl
-        weights = {each.zone: each.zone.weight for each in blocklistings}
-        listed = sum(weights.values()) >= LISTED_WEIGHT
+        listed = is_listed(blocklistings)
         spf = findings.spf
         trusted = [each for each in findings.dnswl if _is_trusted(each)]
         passes = any(not each.zone.supports for each in trusted) and not listed

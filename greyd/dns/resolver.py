@@ -12,17 +12,16 @@ An answer is cached for the smallest TTL in its chain of CNAMEs, but for at leas
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-import aiodns
 import pycares
 
 from greyd.dns.answer_cache import AnswerCache, CachedAnswer, Question
+from greyd.dns.channels import RESOLV_CONF, DnsChannels
 from greyd.dns.fair_share import (
     NO_CLIENT,
     ClientNetworks,
@@ -30,6 +29,7 @@ from greyd.dns.fair_share import (
     QueuedLookup,
     client_networks,
 )
+from greyd.dns.list_zones import NO_LIST_ZONES, ListZone, ListZones, queried_name
 from greyd.dns.lookup import (
     DnsAnswer,
     DnsError,
@@ -38,7 +38,9 @@ from greyd.dns.lookup import (
     RecordType,
     UnqueryableNameError,
 )
+from greyd.dns.probe_lookup import RESOLVER_QUESTIONS, ProbeLookup
 from greyd.dns.responses import (
+    FAILURE_TTL_SECONDS,
     QUERYABLE_NAME,
     VALID_NAME,
     CnameRedirect,
@@ -51,11 +53,12 @@ from greyd.dns.responses import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from greyd.config.vocabulary import Endpoint
+    from greyd.dns.channels import ResponseFuture
+    from greyd.dns.fair_share import ShareKey
     from greyd.rules.address import Address
-
-    ResponseFuture = asyncio.Future[pycares.DNSResult]
 
 
 MIN_TTL_SECONDS = 5
@@ -69,43 +72,46 @@ MAX_LOOKUPS = 500
 MAX_CNAMES = 8
 """Maximum number of further queries per lookup, one for each answer that ends in a CNAME."""
 
-TRIES = 3
-"""Number of queries that c-ares sends to each server; each waits twice as long as the previous."""
-
-MIN_TRY_SECONDS = 0.25
-"""Minimum time-out of the first query; c-ares waits longer for a server that has been slow."""
-
-CHANNEL_SECONDS = 60
-CHANNEL_LOOKUPS = 10_000
-"""The resolver replaces its c-ares channel after this time or this number of lookups.
-
-A channel has an unbounded cache that pycares cannot turn off, and that keeps an empty answer for an
-hour whatever its SOA record says. A new channel also reads /etc/resolv.conf again: c-ares detects a
-replaced file by inotify, but not if the file is a symbolic link or mounted into a container.
-"""
-
-CLOSE_SECONDS = 1
-"""Maximum time that ``close`` waits for c-ares to end cancelled queries."""
-
 _ENTRY_OVERHEAD_BYTES = 400
 """Approximate size of a cache entry without the bytes of its name and values."""
 
 _NXDOMAIN = DnsAnswer(exists=False)
 
-# aiodns warns for each channel if inotify is unavailable; channels are replaced anyway.
-logging.getLogger("aiodns").addHandler(logging.NullHandler())
-
 
 class LookupObserver(Protocol):
-    """Counts lookups. It never receives the names."""
+    """Counts lookups."""
 
     def cache_hit(self) -> None:
         """Count an answer from the cache."""
 
     def lookup_ended(
-        self, record_type: RecordType, result: LookupResult, seconds: float | None
+        self, record_type: RecordType, zone: str, result: LookupResult, seconds: float | None
     ) -> None:
-        """Count a lookup and its duration; ``seconds`` is None if it was never sent."""
+        """Count a lookup and its duration.
+
+        Args:
+            record_type: the queried type.
+            zone: the DNS list that was queried; empty for any other name.
+            result: the result.
+            seconds: the duration; None if the lookup was never sent.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class EndedLookup:
+    """A lookup that was sent and has ended, for whoever watches the state of the sources."""
+
+    zone: str
+    """The DNS list that was queried; empty for any other name."""
+    name: bytes
+    """The name of the question."""
+    network: ShareKey
+    """The client network that asked."""
+    is_answered: bool
+    """Whether there was any response other than SERVFAIL and REFUSED."""
+    seconds: float
+    reason: str
+    """Why it failed; empty if it did not."""
 
 
 @dataclass(slots=True)
@@ -113,6 +119,8 @@ class _PendingLookup:
     """A lookup that is queued or in flight."""
 
     question: Question
+    zone: ListZone | None
+    """The DNS list that is queried, or None."""
     queued: list[QueuedLookup[_PendingLookup]] = field(default_factory=list)
     """While queued, one for each client network that waits; in flight, only the one that counts."""
     started_at: float | None = None
@@ -131,6 +139,8 @@ class Resolver(Lookup):
         timeout_seconds: float = 1.5,
         observer: LookupObserver | None = None,
         now: Callable[[], float] = time.monotonic,
+        zones: ListZones = NO_LIST_ZONES,
+        resolv_conf: Path = RESOLV_CONF,
     ) -> None:
         """Create a resolver.
 
@@ -140,9 +150,13 @@ class Resolver(Lookup):
                 derives the time-out of the first query, so that two repeats fit into this time.
             observer: counts cache hits and lookups.
             now: returns the time of a monotonic clock, in seconds.
+            zones: the DNS lists that are going to be queried.
+            resolv_conf: the file from which c-ares reads the servers, watched for changes.
         """
-        self._servers = [_server_text(each) for each in servers]
-        self._timeout_seconds = timeout_seconds
+        self.on_lookup_ended: Callable[[EndedLookup], None] | None = None
+        """Called with each lookup that was sent and has ended, answered or not."""
+        self._zones = zones
+        self._channels = DnsChannels(servers, timeout_seconds, now, resolv_conf)
         self._observer = observer
         self._now = now
         self._cache = AnswerCache()
@@ -150,10 +164,8 @@ class Resolver(Lookup):
         self._scheduler: FairShareScheduler[_PendingLookup] = FairShareScheduler(
             MAX_LOOKUPS, self._on_drop
         )
-        self._channels_in_use: dict[ResponseFuture, aiodns.DNSResolver] = {}
-        self._channel: aiodns.DNSResolver | None = None
-        self._channel_until = 0.0
-        self._channel_lookup_count = 0
+        self._forgotten_until = float("-inf")
+        """Cached failures that expire before this time are ignored, see ``forget_failures``."""
         self._closed = False
 
     # Queries ------------------------------------------------------------------------------------
@@ -173,6 +185,21 @@ class Resolver(Lookup):
     def for_client(self, address: Address) -> Lookup:
         """Return a lookup whose queries count towards the share of a client's network."""
         return _ClientLookup(self, client_networks(address))
+
+    def for_probes(self) -> ProbeLookup:
+        """Return a lookup that bypasses the cache and the shares of the clients."""
+        return ProbeLookup(self._channels, self._zones)
+
+    async def is_answering(self) -> bool:
+        """Return whether the name servers answer anything but SERVFAIL and REFUSED."""
+        probes = self.for_probes()
+        answers = [probes.is_answered(*question) for question in RESOLVER_QUESTIONS]
+        return any(await asyncio.gather(*answers))
+
+    def forget_failures(self) -> None:
+        """Repeat lookups that have failed, because the name servers answer again."""
+        self._forgotten_until = self._now() + max(FAILURE_TTL_SECONDS, MIN_TTL_SECONDS)
+        self._channels.reset()
 
     async def query_for_client(
         self, client: ClientNetworks, name: bytes, record_type: RecordType
@@ -199,17 +226,17 @@ class Resolver(Lookup):
 
     def _cached_entry(self, client: ClientNetworks, question: Question) -> CachedAnswer | None:
         entry = self._cache.get(question, client.network)
-        return None if entry is None or entry.expires_at <= self._now() else entry
+        if entry is None or entry.expires_at <= self._now():
+            return None
+        if entry.answer is None and entry.expires_at <= self._forgotten_until:
+            return None
+        return entry
 
     async def _await_lookup(self, client: ClientNetworks, question: Question) -> CachedAnswer:
         """Join the pending lookup of a question or queue a new one, and wait for the answer."""
         if self._closed:
             raise DnsError("the resolver is closed")
-        if not QUERYABLE_NAME.fullmatch(question.name):
-            raise UnqueryableNameError(
-                f"{question.name.decode('ascii')}: a name that can't be asked for"
-            )
-        pending = self._pending.setdefault(question, _PendingLookup(question))
+        pending = self._pending.get(question) or self._new_lookup(question)
         waiter: asyncio.Future[CachedAnswer] = asyncio.get_running_loop().create_future()
         pending.waiters.append(waiter)
         is_queued = any(client.network == each.network for each in pending.queued)
@@ -223,6 +250,16 @@ class Resolver(Lookup):
         except asyncio.CancelledError:
             self._abandon_if_unwanted(pending)
             raise
+
+    def _new_lookup(self, question: Question) -> _PendingLookup:
+        zone = self._zones.zone_of(question.name)
+        name = queried_name(question.name, zone)
+        if not QUERYABLE_NAME.fullmatch(name) or not VALID_NAME.fullmatch(name):
+            raise UnqueryableNameError(
+                f"{question.name.decode('ascii')}: a name that can't be asked for"
+            )
+        pending = self._pending[question] = _PendingLookup(question, zone)
+        return pending
 
     def _abandon_if_unwanted(self, pending: _PendingLookup) -> None:
         # If several waiters are cancelled at once, the first call has already abandoned the lookup.
@@ -240,7 +277,7 @@ class Resolver(Lookup):
                 self._scheduler.cancel(other)
             pending.queued, pending.started_at = [queued], self._now()
             try:
-                self._send(pending, pending.question.name)
+                self._send(pending, queried_name(pending.question.name, pending.zone))
             except pycares.AresError as error:
                 self._scheduler.finish(queued, is_answered=False)
                 self._abandon(pending, f"the lookup can't be started: {error}")
@@ -259,7 +296,9 @@ class Resolver(Lookup):
         del self._pending[pending.question]
         if self._observer is not None:
             record_type = pending.question.record_type
-            self._observer.lookup_ended(record_type, LookupResult.TOO_MANY, None)
+            self._observer.lookup_ended(
+                record_type, _shown_zone(pending), LookupResult.TOO_MANY, None
+            )
         self._wake_waiters(pending, CachedAnswer(None, reason))
 
     @staticmethod
@@ -269,49 +308,40 @@ class Resolver(Lookup):
                 waiter.set_result(entry)
 
     def _send(self, pending: _PendingLookup, name: bytes) -> None:
-        channel = self._current_channel()
-        record_type = pending.question.record_type
-        future = channel.query_dns(name.decode("ascii"), record_type.value)
-        # A replaced channel closes itself without references, so keep one while a query uses it.
-        self._channels_in_use[future] = channel
+        future = self._channels.query(name.decode("ascii"), pending.question.record_type.value)
         future.add_done_callback(partial(self._on_response, pending, name))
-
-    def _current_channel(self) -> aiodns.DNSResolver:
-        now = self._now()
-        if (
-            self._channel is None
-            or now >= self._channel_until
-            or self._channel_lookup_count >= CHANNEL_LOOKUPS
-        ):
-            self._channel = aiodns.DNSResolver(
-                self._servers or None,
-                asyncio.get_running_loop(),
-                timeout=max(self._timeout_seconds / 5, MIN_TRY_SECONDS),
-                tries=TRIES,
-            )
-            self._channel_until = now + CHANNEL_SECONDS
-            self._channel_lookup_count = 0
-        self._channel_lookup_count += 1
-        return self._channel
 
     def _on_response(self, pending: _PendingLookup, name: bytes, future: ResponseFuture) -> None:
         """Query the target of a CNAME, or end the lookup."""
-        del self._channels_in_use[future]
         try:
             outcome = self._read(pending, name, future)
         except Exception as error:  # noqa: BLE001 - whatever fails here, no waiter may hang
             outcome = failed_outcome(str(error) or type(error).__name__)
         if outcome is None:
             return
-        record_type, now = pending.question.record_type, self._now()
+        now = self._now()
         del self._pending[pending.question]
         for queued in pending.queued:
             self._scheduler.finish(queued, is_answered=outcome.result is not LookupResult.TIMEOUT)
-        if self._observer is not None:
-            seconds = now - (pending.started_at or now)
-            self._observer.lookup_ended(record_type, outcome.result, seconds)
+        self._report(pending, outcome, now - (pending.started_at or now))
         self._wake_waiters(pending, self._cache_outcome(pending, outcome, now))
         self._start_lookups()
+
+    def _report(self, pending: _PendingLookup, outcome: LookupOutcome, seconds: float) -> None:
+        question, zone = pending.question, _shown_zone(pending)
+        if self._observer is not None:
+            self._observer.lookup_ended(question.record_type, zone, outcome.result, seconds)
+        if self.on_lookup_ended is not None:
+            self.on_lookup_ended(
+                EndedLookup(
+                    zone=zone,
+                    name=question.name,
+                    network=pending.queued[0].network,
+                    is_answered=not outcome.is_server_failure,
+                    seconds=seconds,
+                    reason=outcome.failure,
+                )
+            )
 
     def _read(
         self, pending: _PendingLookup, name: bytes, future: ResponseFuture
@@ -347,7 +377,8 @@ class Resolver(Lookup):
             size_bytes=len(question.name) + values_bytes + _ENTRY_OVERHEAD_BYTES,
             network=pending.queued[0].network,
         )
-        self._cache.put(question, entry)
+        if not outcome.is_unreachable:
+            self._cache.put(question, entry)
         return entry
 
     # Shutdown -----------------------------------------------------------------------------------
@@ -358,15 +389,7 @@ class Resolver(Lookup):
         for pending in list(self._pending.values()):
             if pending.started_at is None:
                 self._abandon(pending, "the resolver is closed")
-        channels = set(self._channels_in_use.values())
-        if self._channel is not None:
-            channels.add(self._channel)
-        for channel in channels:
-            await channel.close()
-        # c-ares reports cancelled queries from its own thread through the event loop, so the loop
-        # must outlive them.
-        if self._channels_in_use:
-            await asyncio.wait(self._channels_in_use, timeout=CLOSE_SECONDS)
+        await self._channels.close()
 
 
 class _ClientLookup(Lookup):
@@ -380,6 +403,5 @@ class _ClientLookup(Lookup):
         return await self._resolver.query_for_client(self._client, name, record_type)
 
 
-def _server_text(server: Endpoint) -> str:
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"{host}:{server.port}"
+def _shown_zone(pending: _PendingLookup) -> str:
+    return "" if pending.zone is None else pending.zone.name

@@ -45,6 +45,12 @@ _RESULTS = {
     pycares.errno.ARES_ENOTFOUND: LookupResult.NXDOMAIN,
     pycares.errno.ARES_ETIMEOUT: LookupResult.TIMEOUT,
 }
+_SERVER_FAILURES = frozenset({
+    pycares.errno.ARES_ETIMEOUT,
+    pycares.errno.ARES_ESERVFAIL,
+    pycares.errno.ARES_EREFUSED,
+    pycares.errno.ARES_ECONNREFUSED,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,11 @@ class LookupOutcome:
     ttl_seconds: float
     values: tuple[bytes, ...] = ()
     failure: str = ""
+    is_server_failure: bool = False
+    """Whether the name servers gave no answer: a time-out, SERVFAIL, REFUSED, or unreachable."""
+    is_unreachable: bool = False
+    """Whether the query reached no name server. Such a failure is not cached: to repeat the query
+    costs nothing, and so a restarted server is noticed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,13 @@ def error_outcome(error: BaseException, ttl_seconds: float) -> LookupOutcome:
     result = _RESULTS.get(number, LookupResult.FAILED)
     if result in (LookupResult.NODATA, LookupResult.NXDOMAIN):
         return LookupOutcome(result, min(ttl_seconds, NEGATIVE_TTL_SECONDS))
-    return LookupOutcome(result, FAILURE_TTL_SECONDS, failure=text)
+    return LookupOutcome(
+        result,
+        FAILURE_TTL_SECONDS,
+        failure=text,
+        is_server_failure=number in _SERVER_FAILURES,
+        is_unreachable=number == pycares.errno.ARES_ECONNREFUSED,
+    )
 
 
 def read_response(

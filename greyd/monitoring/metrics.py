@@ -261,9 +261,13 @@ class Metrics:
         for each in MODES:
             self.mode[each].set(each == mode)
 
-    def watch_dns(self) -> DnsWatcher:
-        """Add the metrics of DNS lookups. Call this only if an option needs DNS."""
-        return DnsWatcher(self.registry)
+    def watch_dns(self, zones: Iterable[str] = ()) -> DnsWatcher:
+        """Add the metrics of DNS lookups. Call this only if an option needs DNS.
+
+        Args:
+            zones: the DNS lists.
+        """
+        return DnsWatcher(self.registry, zones)
 
     def watch_shadow(self) -> ShadowMetrics:
         """Add the metrics of the shadow. Call this only if there is one."""
@@ -333,7 +337,7 @@ def _has_content(file: Path) -> bool:
 class DnsWatcher:
     """Counts DNS lookups, see ``greyd.dns.resolver.LookupObserver``."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, zones: Iterable[str] = ()) -> None:
         from greyd.dns.lookup import LookupResult, RecordType
 
         self._hits = Counter(
@@ -343,13 +347,18 @@ class DnsWatcher:
         )
         lookups = Counter(
             "greyd_dns_lookups",
-            "Lookups by record type and result; too many: not started.",
-            ["type", "result"],
+            "Lookups by record type, result (too many: not started), and DNS list, if it was one.",
+            ["type", "result", "zone"],
             registry=registry,
         )
+        # Not a list: the label is empty, which for Prometheus is a series without the label.
+        questions = [
+            *((kind, "") for kind in RecordType),
+            *((RecordType.A, zone) for zone in zones),
+        ]
         self._lookups = {
-            (kind, result): lookups.labels(kind.value, result.value)
-            for kind in RecordType
+            (kind, zone, result): lookups.labels(kind.value, result.value, zone)
+            for kind, zone in dict.fromkeys(questions)
             for result in LookupResult
         }
         self._seconds = Histogram(
@@ -363,8 +372,12 @@ class DnsWatcher:
         """Count an answer from the cache."""
         self._hits.inc()
 
-    def lookup_ended(self, kind: RecordType, result: LookupResult, seconds: float | None) -> None:
+    def lookup_ended(
+        self, kind: RecordType, zone: str, result: LookupResult, seconds: float | None
+    ) -> None:
         """Count a lookup that has ended, or that was never sent (``seconds`` is None)."""
-        self._lookups[kind, result].inc()
+        # A client may use a name below a list in its HELO or sender, and so cause other queries.
+        counter = self._lookups.get((kind, zone, result)) or self._lookups[kind, "", result]
+        counter.inc()
         if seconds is not None:
             self._seconds.observe(seconds)

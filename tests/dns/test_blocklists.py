@@ -7,7 +7,13 @@ import asyncio
 import pytest
 
 from greyd.config.vocabulary import Zone
-from greyd.dns.blocklists import fetch_address_listing, fetch_domain_listing, trust_level
+from greyd.dns.blocklists import (
+    DnsListing,
+    fetch_address_listing,
+    fetch_domain_listing,
+    is_listed,
+    trust_level,
+)
 from greyd.dns.lookup import DnsError, RecordType
 from greyd.dns.reverse_names import reversed_name
 from tests.fake_dns import FakeDns, address_of
@@ -59,9 +65,61 @@ def test_a_list_s_error_is_no_listing(answer: str) -> None:
         listing(answer)
 
 
+@pytest.mark.parametrize(
+    ("zone", "answer", "is_listing"),
+    [
+        # dnswl's answers for resolvers over its limit; other lists may use these codes.
+        ("list.dnswl.org", "127.0.10.3", None), ("list.dnswl.org", "127.0.0.255", None),
+        ("list.dnswl.org", "127.0.5.2", True), ("list.dnswl.org", "127.0.0.3", True),
+        ("wl.example", "127.0.10.3", True), ("notdnswl.org", "127.0.0.255", True),
+        # Spamhaus: abused legitimate domains, and the answer to an address.
+        ("dbl.spamhaus.org", "127.0.1.102", False), ("dbl.spamhaus.org", "127.0.1.106", False),
+        ("dbl.spamhaus.org", "127.0.1.255", None), ("dbl.spamhaus.org", "127.0.1.2", True),
+        ("dbl.spamhaus.org", "127.0.1.99", True), ("dbl.spamhaus.org", "127.0.1.107", True),
+        ("{key}.dbl.dq.spamhaus.net", "127.0.1.103", False),
+        ("{key}.dbl.dq.spamhaus.net", "127.0.1.255", None),
+        ("dbl.example", "127.0.1.103", True), ("dbl.example", "127.0.1.255", True),
+    ],
+)  # fmt: skip
+def test_answers_mean_what_the_operator_of_the_list_documents(
+    zone: str, answer: str, *, is_listing: bool | None
+) -> None:
+    if is_listing is None:
+        with pytest.raises(DnsError):
+            listing(answer, zone=Zone(zone))
+    else:
+        assert (listing(answer, zone=Zone(zone)) is not None) is is_listing
+
+
+def test_the_settings_may_count_abused_domains_as_listed() -> None:
+    zone = Zone("dbl.spamhaus.org", codes=((0x7F000102, 0x7F00016A),))
+    assert listing("127.0.1.104", zone=zone) == 104
+    with pytest.raises(DnsError):
+        listing("127.0.1.255", zone=zone)
+
+
+@pytest.mark.parametrize(
+    ("weights", "listed"),
+    [
+        ([0.7, 0.2, 0.1], True), ([0.1, 0.2, 0.7], True), ([0.1] * 10, True), ([0.1] * 9, False),
+        ([0.333, 0.333, 0.333], False), ([0.3334, 0.3333, 0.3333], True), ([0.999], False),
+        ([1.0], True), ([2.5], True), ([], False), ([1e-9, 0.999999999], True),
+    ],
+)  # fmt: skip
+def test_weights_add_up_exactly_in_any_order(weights: list[float], *, listed: bool) -> None:
+    listings = [
+        DnsListing(Zone(f"zone{number}.example", weight=weight), 0x7F000002)
+        for number, weight in enumerate(weights)
+    ]
+    assert is_listed(listings) is listed
+    assert is_listed(reversed(listings)) is listed
+    assert is_listed(listings * 2) is listed, "a zone counts once"
+
+
 def test_domains_are_asked_for_as_they_are() -> None:
     dns = FakeDns()
     dns.add("bad.example.dbl.example", RecordType.A, "127.0.1.2")
     found = asyncio.run(fetch_domain_listing(dns, Zone("dbl.example"), b"bad.example"))
     assert found is not None
     assert trust_level(found) == 2
+    assert found.domain == b"bad.example"

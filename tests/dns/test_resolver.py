@@ -17,9 +17,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from greyd.config.vocabulary import Endpoint
-from greyd.dns import answer_cache, fair_share, resolver
+from greyd.dns import answer_cache, channels, fair_share, resolver
+from greyd.dns.channels import CHANNEL_SECONDS
+from greyd.dns.list_zones import NO_LIST_ZONES, ListZones
 from greyd.dns.lookup import DnsAnswer, DnsError, LookupResult, RecordType
-from greyd.dns.resolver import CHANNEL_SECONDS, Resolver
+from greyd.dns.resolver import Resolver
 from greyd.dns.responses import FAILURE_TTL_SECONDS
 from tests.dns_server import (
     GARBAGE,
@@ -41,6 +43,7 @@ from tests.fake_dns import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+    from pathlib import Path
 
 A = RecordType.A
 MX1 = b"mx1.example.com"
@@ -55,14 +58,18 @@ class Asked:
     resolver: Resolver = field(init=False)
     now: float = 1000.0
     results: Counter[tuple[RecordType, LookupResult]] = field(default_factory=Counter)
+    zones: Counter[str] = field(default_factory=Counter)
     found: int = 0
     timed: int = 0
 
     def cache_hit(self) -> None:
         self.found += 1
 
-    def lookup_ended(self, kind: RecordType, result: LookupResult, seconds: float | None) -> None:
+    def lookup_ended(
+        self, kind: RecordType, zone: str, result: LookupResult, seconds: float | None
+    ) -> None:
         self.results[kind, result] += 1
+        self.zones[zone] += 1
         self.timed += seconds is not None
 
     async def a(self, name: bytes = MX1) -> DnsAnswer:
@@ -96,6 +103,7 @@ def with_resolver(
     *,
     timeout_seconds: float = 10,
     loop: Loop = uvloop.new_event_loop,
+    zones: ListZones = NO_LIST_ZONES,
     **server_options: Any,
 ) -> None:
     """Do something with a resolver; faults in the loop's callbacks fail the test."""
@@ -108,6 +116,7 @@ def with_resolver(
             timeout_seconds,
             observer=asked,
             now=lambda: asked.now,
+            zones=zones,
         )
         try:
             await asyncio.wait_for(do(asked), 30)
@@ -290,6 +299,139 @@ def test_an_unreachable_server_is_a_failure_at_once() -> None:
         asyncio.run(do(port))
 
 
+def test_a_server_that_was_unreachable_is_asked_again_at_once() -> None:
+    async def do(port: int) -> None:
+        asking = Resolver([Endpoint("127.0.0.1", port)])
+        with pytest.raises(DnsError):
+            await asking.query(MX1, A)
+        assert not await asking.is_answering()
+        with dns_server(EVERYTHING, port=port):
+            assert _short(await asking.query(MX1, A)) == addresses(1, 2)
+            assert await asking.is_answering()
+        await asking.close()
+
+    with refusing_port() as port:
+        free = port
+    asyncio.run(do(free))
+
+
+def test_once_the_servers_answer_again_earlier_failures_are_forgotten() -> None:
+    zone: Zone = {"mx1.example.com": SILENT, "b.example.com": ["300 A 192.0.2.3"]}
+
+    async def do(asked: Asked) -> None:
+        assert await asked.a(b"b.example.com") == addresses(3)
+        with fails():
+            await asked.a()
+        zone["mx1.example.com"] = ["300 A 192.0.2.1"]
+        with fails():
+            await asked.a()
+        asked.resolver.forget_failures()
+        assert await asked.a() == addresses(1)
+        # Answers are kept.
+        assert await asked.a(b"b.example.com") == addresses(3)
+        assert asked.questions(b"b.example.com") == 1
+
+    with_resolver(zone, do, timeout_seconds=0.2)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_change_of_resolv_conf_is_noticed_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_replaced: bool
+) -> None:
+    file = tmp_path / "resolv.conf"
+    now = 1000.0
+    initialise = pycares.Channel.__init__
+
+    def read_servers_from_the_file(self: pycares.Channel, **options: Any) -> None:
+        # c-ares reads /etc/resolv.conf; this test has a file of its own.
+        servers = [line.split()[1] for line in file.read_text().splitlines() if "name" in line]
+        initialise(self, servers=servers, **options)
+
+    monkeypatch.setattr(pycares.Channel, "__init__", read_servers_from_the_file)
+
+    async def do(first: DnsServer, second: DnsServer) -> None:
+        nonlocal now
+        asking = Resolver(resolv_conf=file, now=lambda: now)
+        assert _short(await asking.query(MX1, A)) == addresses(1)
+        if is_replaced:
+            (tmp_path / "new").write_text(f"nameserver 127.0.0.1:{second.port}\n")
+            (tmp_path / "new").replace(file)
+        else:
+            file.write_text(f"# changed\nnameserver 127.0.0.1:{second.port}\n")
+        now += 2
+        assert _short(await asking.query(b"mx2.example.com", A)) == addresses(2)
+        # An unchanged file leaves the channel as it is.
+        now += 2
+        assert _short(await asking.query(b"mx3.example.com", A)) == addresses(2)
+        await asking.close()
+
+    with (
+        dns_server({"*.example.com": ["300 A 192.0.2.1"]}) as first,
+        dns_server({"*.example.com": ["300 A 192.0.2.2"]}) as second,
+    ):
+        file.write_text(f"nameserver 127.0.0.1:{first.port}\n")
+        asyncio.run(do(first, second))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "is_answering"),
+    [
+        (NXDOMAIN, True), (NO_SOA, True), (SERVFAIL, False),
+        (REFUSED, False), (SILENT, False),
+    ],
+)  # fmt: skip
+def test_any_answer_shows_that_the_servers_answer(behaviour: Any, *, is_answering: bool) -> None:
+    async def do(asked: Asked) -> None:
+        assert await asked.resolver.is_answering() is is_answering
+
+    with_resolver({".": behaviour, "com": behaviour}, do, timeout_seconds=0.2)
+    if behaviour is REFUSED:
+        with_resolver({".": REFUSED, "com": NXDOMAIN}, the_servers_answer)
+
+
+async def the_servers_answer(asked: Asked) -> None:
+    assert await asked.resolver.is_answering()
+
+
+def test_a_probe_asks_the_servers_each_time_and_follows_aliases() -> None:
+    zone: Zone = {
+        "mx1.example.com": ["300 A 192.0.2.1"],
+        "alias.example.com": ["300 CNAME mx1.example.com."],
+        "loop.example.com": ["300 CNAME loop.example.com."],
+        "bad.example.com": SERVFAIL,
+    }
+
+    async def do(asked: Asked) -> None:
+        probes = asked.resolver.for_probes()
+        await asked.a()
+        for _ in range(3):
+            assert _short(await probes.query(MX1, A)) == addresses(1)
+        assert asked.questions() == 4
+        assert _short(await probes.query(b"alias.example.com", A)) == addresses(1)
+        assert await probes.query(b"absent.example.com", A) == ABSENT
+        for name in (b"bad.example.com", b"loop.example.com", b"{}.example.com"):
+            with pytest.raises(DnsError):
+                await probes.query(name, A)
+        # Probes are not the clients' lookups.
+        assert asked.results.total() == 1
+
+    with_resolver(zone, do, follows=False)
+
+
+def test_lookups_in_dns_lists_are_counted_by_their_zones() -> None:
+    names = [b"7.2.0.192.bl.example", b"mx1.example.com", b"bl.example", b"xbl.example"]
+
+    async def do(asked: Asked) -> None:
+        ended = []
+        asked.resolver.on_lookup_ended = lambda lookup: ended.append((lookup.zone, lookup.name))
+        for name in names:
+            await asked.a(name)
+        assert asked.zones == {"bl.example": 1, "": 3}
+        assert ended == [("bl.example" if name is names[0] else "", name) for name in names]
+
+    with_resolver(EVERYTHING, do, zones=ListZones(["bl.example"]))
+
+
 def test_the_second_server_answers_if_the_first_is_unreachable() -> None:
     async def do(asked: Asked) -> None:
         with refusing_port() as port:
@@ -468,7 +610,7 @@ def test_a_failure_is_cached_for_some_seconds(behaviour: Any) -> None:
 def test_the_channel_and_its_cache_are_replaced_after_some_lookups_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resolver, "CHANNEL_LOOKUPS", 3)
+    monkeypatch.setattr(channels, "CHANNEL_LOOKUPS", 3)
     zone: Zone = {"mx1.example.com": ["30 A 192.0.2.1"]}
 
     async def do(asked: Asked) -> None:

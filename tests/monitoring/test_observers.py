@@ -137,14 +137,14 @@ def test_lookups_are_counted_by_kind_and_result_and_those_that_were_begun_are_ti
     value = metrics.registry.get_sample_value
     for kind in RecordType:
         for result in LookupResult:
-            labels = {"type": kind.value, "result": result.value}
+            labels = {"type": kind.value, "result": result.value, "zone": ""}
             assert value("greyd_dns_lookups_total", labels) == 0
-    watcher.lookup_ended(RecordType.MX, LookupResult.NXDOMAIN, 0.25)
-    watcher.lookup_ended(RecordType.MX, LookupResult.NXDOMAIN, 0.5)
-    watcher.lookup_ended(RecordType.A, LookupResult.TOO_MANY, None)
+    watcher.lookup_ended(RecordType.MX, "", LookupResult.NXDOMAIN, 0.25)
+    watcher.lookup_ended(RecordType.MX, "", LookupResult.NXDOMAIN, 0.5)
+    watcher.lookup_ended(RecordType.A, "", LookupResult.TOO_MANY, None)
     watcher.cache_hit()
-    assert value("greyd_dns_lookups_total", {"type": "MX", "result": "nxdomain"}) == 2
-    assert value("greyd_dns_lookups_total", {"type": "A", "result": "too many"}) == 1
+    assert value("greyd_dns_lookups_total", {"type": "MX", "result": "nxdomain", "zone": ""}) == 2
+    assert value("greyd_dns_lookups_total", {"type": "A", "result": "too many", "zone": ""}) == 1
     assert value("greyd_dns_cache_hits_total") == 1
     assert value("greyd_dns_duration_seconds_count") == 2
     assert value("greyd_dns_duration_seconds_sum") == 0.75
