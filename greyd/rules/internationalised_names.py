@@ -49,6 +49,12 @@ def unicode_domain(domain: bytes) -> bytes:
     return b".".join(map(_unicode_label, domain.split(b".")))
 
 
+def unicode_address(address: bytes) -> bytes:
+    """Return a mail address with its domain in UTF-8; see ``unicode_domain``."""
+    local, at, domain = address.rpartition(b"@")
+    return local + at + unicode_domain(domain) if at else address
+
+
 def both_forms(domain: bytes) -> str:
     """Return a domain for display, with its other form if it has one.
 

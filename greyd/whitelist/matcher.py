@@ -26,7 +26,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from greyd.rules.internationalised_names import ascii_address, ascii_domain
+from greyd.rules.internationalised_names import (
+    ascii_address,
+    ascii_domain,
+    unicode_address,
+    unicode_domain,
+)
 from greyd.rules.networks import Network
 from greyd.whitelist.entries import (
     PARTIAL_IPV4,
@@ -134,9 +139,12 @@ class ClientWhitelist:
         lower = name.lower()
         if not lower.isascii():
             lower = ascii_domain(lower)
-        return (
+        entry = (
             self._match_suffix(lower) or self._match_network(address) or self._patterns.first(name)
         )
+        if entry is None and not self._patterns.are_ascii:
+            return self._patterns.first(unicode_domain(lower))
+        return entry
 
     def _match_suffix(self, name: bytes) -> WhitelistEntry | None:
         names = self._names
@@ -191,7 +199,11 @@ class AddressWhitelist:
             return entry
         if entry := self._patterns.first(address):
             return entry
-        return self._patterns.first(ascii_form) if ascii_form is not lower else None
+        if ascii_form is not lower and (entry := self._patterns.first(ascii_form)):
+            return entry
+        if self._patterns.are_ascii:
+            return None
+        return self._patterns.first(unicode_address(ascii_form))
 
     def _match_address(self, address: bytes) -> WhitelistEntry | None:
         local, at, domain = address.partition(b"@")

@@ -61,6 +61,8 @@ class PatternList:
     def __init__(self) -> None:
         self._entries: list[tuple[Search, WhitelistEntry]] = []
         self._groups: list[tuple[Search, list[tuple[Search, WhitelistEntry]]]] = []
+        self.are_ascii = True
+        """False if a pattern has other characters, and may be meant for a domain in UTF-8."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -72,6 +74,7 @@ class PatternList:
             if not pattern:
                 raise re2.error("empty pattern")
             self._entries.append((compile_search(pattern), entry))
+            self.are_ascii = self.are_ascii and pattern.isascii()
         except re2.error as error:
             reason = str(error).removeprefix("b'").removesuffix("'")
             remedy = "rewrite the pattern without it"

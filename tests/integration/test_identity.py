@@ -218,6 +218,50 @@ def test_a_bounce_domain_for_each_message_is_one_organisation(
         assert ask(client, 2 * day + 500, "198.51.100.77", **mail) == "DEFER_IF_PERMIT"
 
 
+HOSTER = {
+    "contaboserver.net": [
+        "60 MX 10 mx.contaboserver.net", '60 TXT "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 ~all"'
+    ],
+    "*.contaboserver.net": ["60 A 10.1.0.7"],
+    "shop.example": ["60 MX 10 mx.shop.example"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sender", ["alice@shop.example", "root@{}", "x@vmi99.contaboserver.net"])
+def test_a_provider_s_customers_do_not_share_merit(
+    sender: str, tmp_path: Path, dns: DnsServer
+) -> None:
+    dns.zone.update(HOSTER)
+    options = ["--identity=spf,name", "--auto-whitelist-identities=3"]
+
+    def ask_from(seconds: int, machine: int, **attributes: str) -> str:
+        name = f"vmi{machine}.contaboserver.net"
+        names = {"client_name": name, "reverse_client_name": name, "helo_name": name}
+        mail = {"sender": sender.format(name), "recipient": f"bob{machine}@example.org"}
+        address = f"10.{machine}.0.7"
+        return ask(client, seconds, address, **{**names, **mail, **attributes})
+
+    with serving(tmp_path, dns, *options) as (server, client):
+        for machine in range(1, 9):
+            begin = machine * 86400
+            assert ask_from(begin, machine) == "DEFER_IF_PERMIT"
+            assert ask_from(begin + 300, machine, instance=f"{machine}") == "PREPEND"
+        has_said(server, "identity=contaboserver.net")
+        # What the provider earns by SPF is not for whoever claims its domain.
+        claim = {"sender": "news@contaboserver.net"}
+        for number in range(3):
+            begin = (20 + number) * 86400
+            mail = {"recipient": f"carol{number}@example.org", "instance": f"c{number}", **claim}
+            own = dict.fromkeys(("client_name", "helo_name"), "mx.contaboserver.net")
+            network = ("192.0.2", "198.51.100")[number % 2]
+            assert ask(client, begin, f"{network}.7", **mail, **own) == "DEFER_IF_PERMIT"
+            assert ask(client, begin + 300, f"{network}.7", **mail, **own) == "PREPEND"
+        assert ask(client, 23 * 86400, "198.51.100.9", **claim, **own) == "DUNNO"
+        has_said(server, "reason=identity AWL")
+        assert ask_from(23 * 86400, 10, **claim) == "DEFER_IF_PERMIT"
+        assert ask_from(23 * 86400, 11) == "DEFER_IF_PERMIT"
+
+
 @pytest.mark.parametrize(
     "forms", [("bücher.de", "xn--bcher-kva.de"), ("xn--bcher-kva.de", "BÜCHER.de")]
 )

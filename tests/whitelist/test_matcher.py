@@ -558,6 +558,10 @@ IN_TWO_FORMS = [
     ("jörg@bücher.example", "jörg@xn--bcher-kva.example"),
     (r"/@xn--bcher-kva\.example$/", "info@bücher.example"),
     (r"/@bücher\.example$/", "info@bücher.example"),
+    (r"/@bücher\.example$/", "info@xn--bcher-kva.example"),
+    (r"/^jörg@bücher\./", "jörg@XN--BCHER-KVA.example"),
+    ("straße.example", "info@xn--strae-oqa.example"),
+    ("bu\u0308cher.example", "info@bücher。example"),
 ]
 
 
@@ -574,6 +578,9 @@ def test_a_domain_in_utf_8_and_its_ascii_form_are_the_same(entry: str, address: 
         ("bücher.example", "info@xn--bcher-kva.example.evil.example"),
         ("info@bücher.example", "ïnfo@bücher.example"),
         ("bücher.example", "info@\udcfc.example"),
+        ("straße.example", "info@strasse.example"),
+        (r"/@bücher\.example$/", "info@xn--bcher.example"),
+        ("i❤.example", "info@xn--i-7iq.example"),
     ],
 )
 def test_another_domain_in_utf_8_does_not_match(entry: str, address: str) -> None:
@@ -582,7 +589,10 @@ def test_another_domain_in_utf_8_does_not_match(entry: str, address: str) -> Non
 
 def test_a_client_entry_in_utf_8_matches_the_name_that_the_dns_has() -> None:
     assert clients("bücher.example").match(b"mx.xn--bcher-kva.example", NOWHERE)
+    assert clients(r"/^mx\d\.bücher\./").match(b"mx1.XN--BCHER-KVA.example", NOWHERE)
+    assert clients("xn--bcher-kva.example").match("mx.bücher.example".encode(), NOWHERE)
     assert not clients("bücher.example").match(b"mx.xn--bcher.example", NOWHERE)
+    assert not clients(r"/^mx\d\.bücher\./").match(b"mx1.xn--bcher.example", NOWHERE)
 
 
 def test_a_recipient_of_plus_signs_alone_is_looked_up_in_no_time() -> None:

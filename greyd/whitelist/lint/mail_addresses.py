@@ -6,12 +6,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from greyd.rules.hostnames import is_public_suffix
 from greyd.rules.internationalised_names import ascii_domain
 from greyd.whitelist.entries import display_text, is_pattern, network_of_entry
 from greyd.whitelist.lint.findings import NOTE, Problem
 from greyd.whitelist.lint.names import (
     HOST_NAME,
-    is_public_suffix,
     name_problem,
     never_matches,
     non_ascii_problem,
@@ -53,7 +53,7 @@ def address_problems(text: bytes, line: bytes, which: str) -> Iterator[Problem]:
 
 def _single_word_problem(text: bytes) -> Problem:
     remedy = f"write {display_text(text)}@ for that local part at any domain"
-    if is_public_suffix(text.lower().decode()):
+    if is_public_suffix(text.lower()):
         below = display_text(text.lower())
         return Problem(f"read as a domain, so it matches all addresses below .{below}", remedy)
     return Problem("never matches: read as a domain", remedy)
@@ -64,9 +64,8 @@ def _address_problems(text: bytes, which: str) -> Iterator[Problem]:
     user, _, domain = text.rpartition(b"@")
     domain = ascii_domain(domain)
     if problem := non_ascii_problem(domain) if domain else None:
-        # Only a note: with SMTPUTF8 a sender may use this form of the domain.
-        remedy = problem.remedy.replace("write ", f"write {display_text(user)}@", 1)
-        yield replace(problem, remedy=remedy, severity=NOTE)
+        # Only a note: with SMTPUTF8 an address may have any domain.
+        yield replace(problem, severity=NOTE)
     elif domain in (b"*", b"*.*"):
         yield never_matches("* is no wildcard here", user + b"@", " for any domain")
     elif b"*" in user or domain.startswith((b"*", b".")):

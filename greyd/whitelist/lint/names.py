@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from greyd.rules.hostnames import MAX_NAME_BYTES, load_suffixes
+from greyd.rules.hostnames import MAX_NAME_BYTES, is_public_suffix
 from greyd.rules.internationalised_names import ascii_domain
 from greyd.whitelist.entries import display_text
 from greyd.whitelist.lint.findings import NOTE, Problem
@@ -28,16 +28,16 @@ def name_problem(text: bytes) -> Problem | None:
 
 
 def non_ascii_problem(text: bytes) -> Problem | None:
-    """Return the problem if a name is not ASCII, with the name's ASCII form as the remedy."""
+    """Return the problem if a name still has other characters in its ASCII form."""
     if _PRINTABLE_ASCII.fullmatch(text):
         return None
     try:
-        ascii_form = text.decode().lower().encode("idna").decode()
-    except UnicodeError:
+        text.decode()
+    except UnicodeDecodeError:
         return Problem("neither ASCII nor a name in UTF-8", "type the name again")
-    if not ascii_form.isprintable() or " " in ascii_form:
-        return Problem("contains characters that no domain name has", "type the name again")
-    return Problem("mail servers send such names in their ASCII form", f"write {ascii_form}")
+    return Problem(
+        "contains characters that no domain name has", "type the name again, or in ASCII (xn--…)"
+    )
 
 
 def _notation_problem(text: bytes) -> Problem | None:
@@ -72,17 +72,12 @@ def _host_name_problem(text: bytes) -> Problem | None:
 
 
 def _breadth_problem(text: bytes) -> Problem | None:
-    name = text.lower().decode()
+    name = text.lower()
     if is_public_suffix(name):
-        return suffix_problem(name)
-    if "." not in name and name != "localhost":
+        return suffix_problem(name.decode())
+    if b"." not in name and name != b"localhost":
         return Problem("has no dot, unlike nearly all host names", "write the full name", NOTE)
     return None
-
-
-def is_public_suffix(name: str) -> bool:
-    """Whether anyone can register names below this one, according to the public suffix list."""
-    return bool(load_suffixes().publicsuffix(name) == name)
 
 
 def suffix_problem(name: str) -> Problem:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import re2
 
+from greyd.rules.hostnames import is_public_suffix
 from greyd.whitelist.entries import display_text, is_pattern
 from greyd.whitelist.lint.findings import EVERYTHING, NOTE, Problem
-from greyd.whitelist.lint.names import is_public_suffix, suffix_problem
+from greyd.whitelist.lint.names import suffix_problem
 from greyd.whitelist.list_names import CLIENTS, LISTS_OF_CLIENTS, SENDERS
 from greyd.whitelist.patterns import compile_search
 
@@ -112,7 +113,7 @@ def _matches_too_much(pattern: bytes, search: Search, which: str) -> Problem | N
         return Problem(f"{everything}: {reason}", remedy)
     if suffix := re.fullmatch(rb"\^?(?:\.[*+])?\\?\.((?:[a-z0-9-]|\\\.)+)\$", pattern):
         name = suffix[1].replace(b"\\", b"").decode()
-        if is_public_suffix(name):
+        if is_public_suffix(name.encode()):
             return suffix_problem(name)
     probes = _CLIENT_PROBES if which in LISTS_OF_CLIENTS else _ADDRESS_PROBES
     matched = [each for each in probes if search(each)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from greyd.rules.hostnames import is_or_is_below, organisation_of
+from greyd.rules.internationalised_names import ascii_domain
 from greyd.whitelist.near_misses.reasons import Likelihood, MismatchReason, display_name
 
 # Names --------------------------------------------------------------------------------------------
@@ -18,12 +19,8 @@ def plain_name(text: bytes) -> bytes:
     name = re.sub(rb"^[a-z][a-z0-9+.-]*://", b"", text.lower())
     name = re.sub(rb"[:/].*", b"", name) if name.count(b":") < 2 else name
     name = name.strip(b"[]<>\"',;").lstrip(b"*.@").rstrip(b".")
-    if not name.isascii():
-        try:
-            return name.decode().encode("idna")
-        except UnicodeError:
-            return b""
-    return name
+    name = ascii_domain(name)
+    return name if name.isascii() else b""
 
 
 def related_reason(entry: bytes, name: bytes) -> MismatchReason | None:
