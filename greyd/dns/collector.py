@@ -26,12 +26,12 @@ from greyd.dns.own_domain_claims import OWN_DOMAIN_SIGNALS, own_domain_signals
 from greyd.dns.spam_signals import HELO_SIGNALS, helo_signal, sender_no_mx, signals_without_dns
 from greyd.dns.spf.check_host import check_host
 from greyd.rules.evidence import Evidence
-from greyd.rules.hostnames import domain_of, is_literal, normal_name, organisation_of
+from greyd.rules.hostnames import domain_of, is_literal, normal_name
 from greyd.rules.own_domains import OwnDomains
 from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 
     from greyd.config.settings import Settings
     from greyd.dns.blocklists import DnsListing
@@ -233,10 +233,9 @@ class DnsEvidenceCollector:
         request: Request,
         address: Address,
         spf: SpfResult | None,
-        rhsbl: Iterable[DnsListing],
+        rhsbl: Sequence[DnsListing],
     ) -> Iterator[ProvenIdentity]:
         """Yield the different organisations that the ways of ``--identity`` prove."""
-        listed = {organisation_of(each.domain) for each in rhsbl}
         found: set[bytes] = set()
         for way in self._settings.identity:
             identity = (
@@ -246,7 +245,9 @@ class DnsEvidenceCollector:
             )
             if identity is not None and identity.organisation not in found:
                 found.add(identity.organisation)
-                yield replace(identity, is_listed=identity.organisation in listed)
+                # A listed name below its domain may be that of a customer.
+                own = [each for each in rhsbl if each.domain == identity.organisation]
+                yield replace(identity, is_listed=is_listed(own))
 
 
 async def _check_spf(

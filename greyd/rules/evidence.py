@@ -25,7 +25,7 @@ class ProvenIdentity:
     speaks_for_sender: bool
     """Whether the domain of the envelope sender belongs to the organisation."""
     is_listed: bool = False
-    """Whether a DNS blocklist of domains lists a domain of the organisation."""
+    """Whether DNS blocklists of domains list the organisation's domain itself."""
     may_be_customer: bool = False
     """Whether a sender in the organisation's domain may be a customer of it, by its name alone."""
     may_earn: bool = True

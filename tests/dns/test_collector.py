@@ -448,3 +448,40 @@ def test_each_way_proves_an_organisation(
             order = [("example.com", names[0])]
         assert shown == order
         assert found.is_vouched is ("spf" in dict(map(reversed, identities)))
+
+
+@pytest.mark.parametrize(
+    ("names", "listed", "is_listed"),
+    [
+        # The identity's own domain, whichever name of it is used.
+        (("mail.example.com", "alice@example.com"), ["example.com.dbl.example"], True),
+        (("mail.example.com", "alice@b1.example.com"), ["example.com.dbl.example"], True),
+        (("mail.example.com", "alice@else.org"), ["example.com.dbl.example"], True),
+        (("mail.example.com", "alice@example.com"),
+         ["example.com.half.example", "example.com.other.example"], True),
+        # A customer's machine or domain, and a list that does not suffice alone.
+        (("vps7.example.com", "alice@else.org"), ["else.org.dbl.example"], False),
+        (("vps7.example.com", "alice@example.com"), ["vps7.example.com.dbl.example"], False),
+        (("mail.example.com", "alice@shop.example.com"), ["shop.example.com.dbl.example"], False),
+        (("mail.example.com", "alice@example.com"), ["example.com.half.example"], False),
+        (("mail.example.com", "alice@example.com"),
+         ["example.com.half.example", "mail.example.com.other.example"], False),
+        (("mail.example.com", "alice@example.com"), ["7.2.0.192.zen.example"], False),
+    ],
+)  # fmt: skip
+def test_a_listed_domain_costs_the_identity_of_that_domain(
+    names: tuple[str, str], listed: list[str], *, is_listed: bool
+) -> None:
+    dns = good_dns()
+    for each in listed:
+        dns.add(each, RecordType.A, "127.0.1.2")
+    name, sender = (each.encode() for each in names)
+    asked = request(client_name=name, helo_name=name, reverse_client_name=name, sender=sender)
+    lists = (
+        Zone("dbl.example"),
+        Zone("half.example", weight=0.5),
+        Zone("other.example", weight=0.5),
+    )
+    evidence = look(dns, asked, identity=("name",), rhsbl=lists, dnsbl=(ZEN,))
+    (identity,) = evidence.identities
+    assert (identity.organisation, identity.is_listed) == (b"example.com", is_listed)
