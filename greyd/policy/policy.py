@@ -335,7 +335,10 @@ class Policy:
         decide_now = decide if now >= EARLIEST_TIME else decide_with_unset_clock
 
         def rule(remembered: Remembered) -> tuple[Transaction, Sequence[Change]]:
-            records = RememberedRecords.under(wanted, remembered)
+            if keys.identities:
+                records = RememberedRecords.under(wanted, remembered)
+            else:
+                records = RememberedRecords(*remembered)  # type: ignore[arg-type] # at most two
             decision, changes = decide_now(keys, records, now, settings, evidence)
             return Transaction(wanted, remembered, decision, changes), changes
 

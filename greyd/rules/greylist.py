@@ -108,39 +108,39 @@ def decide(
         if client is not None and client.successes >= settings.auto_whitelist_clients:
             return _pass_known_client(keys, client, now, settings)
     delay = delay_for(evidence, settings)
-    sights: tuple[_Sight, ...] = (_see(keys.triplet, remembered.triplet, now, delay, settings),)
+    sight = _see(keys.triplet, remembered.triplet, now, delay, settings)
+    others: tuple[_Sight, ...] = ()
     if keys.identities:
-        others = remembered.others
-        sights += tuple(
-            _see(each.triplet, others.get(each.triplet), now, delay, settings)
+        others = tuple([
+            _see(each.triplet, remembered.others.get(each.triplet), now, delay, settings)
             for each in keys.identities
-        )
-    best = max(sights, key=_by_merit) if keys.identities else sights[0]
+        ])  # fmt: skip
+    best = max(sight, *others, key=_by_merit) if others else sight
     waited = best.waited
     if best.passes:
-        first_pass = True not in [sight.passed_before for sight in sights]
+        first_pass = not (sight.passed_before or any(other.passed_before for other in others))
         decision = Decision(True, _TRIPLET_FOUND, waited, first_pass=first_pass)
-        if settings.keeps_passes:
-            sights = tuple([_passed(sight, now, settings) for sight in sights])
     elif (reason := _reason_to_pass(keys, remembered, now, settings, evidence)) is not None:
         decision = Decision(passes=True, reason=reason)
-        sights = tuple([_passed(sight, now, settings) for sight in sights])
     else:
         reason = _EARLY_RETRY if waited else _NEW
         decision = Decision(False, reason, waited, delay - waited)
-    changes = [sight.change for sight in sights]
-    client_counts = sights[0].passes_first and not evidence.listed
+    if decision.passes and settings.keeps_passes:
+        sight = _passed(sight, now, settings)
+        others = tuple([_passed(other, now, settings) for other in others])
+    changes: tuple[Change, ...] = (sight.change,)
+    client_counts = sight.passes and not sight.passed_before and not evidence.listed
     if settings.auto_whitelist_clients and client_counts and (counted := _counted(client, now)):
-        changes.append(_remember(keys.client, counted, settings))
-        whitelisted = counted.successes == settings.auto_whitelist_clients
-        decision = decision._replace(whitelisted=whitelisted)
-    if keys.identities:
+        changes += (_remember(keys.client, counted, settings),)
+        if counted.successes == settings.auto_whitelist_clients:
+            decision = decision._replace(whitelisted=True)
+    if others:
         counted_changes, whitelisted = _count_identities(
-            keys, remembered, sights, now, settings, evidence
+            keys, remembered, others, now, settings, evidence
         )
-        changes += counted_changes
+        changes += (*[other.change for other in others], *counted_changes)
         decision = decision._replace(identity_whitelisted=whitelisted)
-    return decision, tuple(changes)
+    return decision, changes
 
 
 def decide_from_memory(
@@ -149,10 +149,9 @@ def decide_from_memory(
     """Let a request pass that needs no evidence; return None for the decision of all others.
 
     An auto-whitelisted client passes, and a triplet of the client's network or of its sender group
-    that has passed before.
-    If the triplet passed at first contact, the client's success counts once more when the triplet
-    is seen after the delay: postgrey would count it then. So no client is auto-whitelisted later
-    than by postgrey.
+    that has passed before. If the triplet passed at first contact, the client's success counts once
+    more when the triplet is seen after the delay: postgrey would count it then. So no client is
+    auto-whitelisted later than by postgrey.
 
     Args:
         keys: the request's keys; an identity among them needs no evidence.
@@ -338,7 +337,7 @@ def _count_identities(
     changes = []
     becomes_whitelisted = False
     is_void = evidence.listed or evidence.has_strong_signal
-    for each, sight, proven in zip(keys.identities, sights[1:], evidence.identities, strict=True):
+    for each, sight, proven in zip(keys.identities, sights, evidence.identities, strict=True):
         record = _recall(Identity, remembered.others.get(each.identity), now, settings)
         record = record or Identity(0, now, now)
         if proven.is_listed:
