@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING
 from greyd.maillog.decisions import LoggedDecision, parse_decision
 from greyd.maillog.files import read_files
 from greyd.maillog.lines import LogLine, ReadStatistics
+from greyd.maillog.shadow_lines import (
+    LoggedShadowDecision,
+    decision_finder,
+    parse_shadow_decision,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +39,18 @@ def read_decisions(
     for line in read_files(paths, _find_action, now, statistics or ReadStatistics()):
         if (decision := parse_decision(line.when, line.text)) is not None:
             yield decision
+
+
+def read_decisions_with_shadow(
+    paths: Sequence[str | Path], *, statistics: ReadStatistics | None = None
+) -> Iterator[LoggedDecision | LoggedShadowDecision]:
+    """Yield the decisions in logs as ``read_decisions`` does, and those of greyd's shadow."""
+    for line in read_files(paths, decision_finder(), None, statistics or ReadStatistics()):
+        decision = parse_decision(line.when, line.text)
+        if decision is not None:
+            yield decision
+        elif (shadow := parse_shadow_decision(line.when, line.text)) is not None:
+            yield shadow
 
 
 def program_pattern(program: bytes) -> bytes:

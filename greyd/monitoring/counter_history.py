@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
-from greyd.rules.reasons import Reason
+from greyd.policy.shadow_decision import DelayInShadow
+from greyd.rules.reasons import ACTIONS, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,11 @@ STORE_SECONDS = "greyd_store_duration_seconds_sum"
 STORE_ERRORS = "greyd_store_errors_total"
 PROTOCOL_ERRORS = "greyd_protocol_errors_total"
 
+SHADOW_COMPARED = "greyd_shadow_compared_total"
+SHADOW_FIRST_CONTACTS = "greyd_shadow_first_contacts_total"
+SHADOW_DELAYED_MAIL = "greyd_shadow_delayed_mail_total"
+SHADOW_SKIPPED = "greyd_shadow_skipped_total"
+
 ENTRIES = "greyd_whitelist_entries"
 """Not sampled, because it is a gauge."""
 
@@ -54,6 +60,10 @@ SERIES: tuple[Series, ...] = (
     (STORE_SECONDS, "transact"),
     (STORE_ERRORS, "transact"),
     (PROTOCOL_ERRORS,),
+    *((SHADOW_COMPARED, answer, shadow) for answer in ACTIONS for shadow in ACTIONS),
+    *((SHADOW_FIRST_CONTACTS, action) for action in ACTIONS),
+    *((SHADOW_DELAYED_MAIL, delay.value) for delay in DelayInShadow),
+    (SHADOW_SKIPPED,),
 )
 """The counters that are sampled."""
 

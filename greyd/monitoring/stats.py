@@ -39,6 +39,7 @@ from greyd.monitoring.counter_history import (
 )
 from greyd.monitoring.errors import MonitoringError
 from greyd.monitoring.percentiles import percentiles
+from greyd.monitoring.shadow.counts import ShadowCounts, shadow_counts
 from greyd.rules.reasons import GREYLIST, Reason
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ START = "start"
 MAX_OUTCOMES = 200
 """Maximum number of outcomes to read for a period, including those of a newer version."""
 
+_OF_SHADOW = frozenset(each.name for each in fields(ShadowCounts))
 _MAX_NAME = 100
 _MAX = 10**15
 
@@ -64,9 +66,9 @@ class InvalidStats(MonitoringError):
     """A document does not have the form of a server's statistics."""
 
 
-@dataclass(frozen=True)
-class Counts:
-    """The counts of a period."""
+@dataclass(frozen=True, kw_only=True)
+class Counts(ShadowCounts):
+    """The counts of a period. Those of the shadow are 0 without ``--shadow``."""
 
     seconds: float
     outcomes: Mapping[tuple[str, str], int]
@@ -120,6 +122,7 @@ class Counts:
             store_seconds=round(totals.get((STORE_SECONDS, "transact"), 0), 6),
             store_errors=number(STORE_ERRORS, "transact"),
             protocol_errors=number(PROTOCOL_ERRORS),
+            **asdict(shadow_counts(totals)),
         )
 
     def dump(self) -> dict[str, Any]:
@@ -147,7 +150,8 @@ class Counts:
         numbers: dict[str, Any] = {
             each.name: (_number if "seconds" in each.name else _whole)(given[each.name])
             for each in fields(cls)
-            if each.name != "outcomes"
+            # A server of version 0.1 has no shadow.
+            if each.name != "outcomes" and (each.name in given or each.name not in _OF_SHADOW)
         }
         return cls(outcomes=outcomes, **numbers)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PASS = "pass"  # noqa: S105 - an action
 GREYLIST = "greylist"
+ACTIONS = (PASS, GREYLIST)
 
 
 class Category(StrEnum):

@@ -538,3 +538,61 @@ def test_the_number_of_very_many_clients_is_estimated_within_a_few_per_cent(
     assert not found.clients.is_exact
     assert found.clients.count == pytest.approx(20_000, rel=0.15)
     assert "different clients is estimated" in " ".join(found.approximations)
+
+
+# The shadow ---------------------------------------------------------------------------------------
+
+
+def shadowed(after: float, shadow: str, told: str = "new", *, answer: str, sender: str) -> str:
+    """Return the shadow's line about a mail."""
+    line = decided(after, told, sender=sender)
+    head, _, rest = line.partition("action=")
+    rest = rest.partition(", client_name=")[2]
+    return f"{head}shadow={shadow}, shadow_reason={told}, answer={answer}, client_name={rest}"
+
+
+def test_the_shadow_is_compared_with_what_became_of_the_mail(tmp_path: Path) -> None:
+    lines = []
+    for number, (shadow, comes_back) in enumerate(
+        [("pass", True), ("pass", True), ("greylist", True), ("pass", False), ("greylist", False),
+         ("greylist", False), ("", True), ("", False)]
+    ):  # fmt: skip
+        sender = f"s{number}@example.com"
+        lines.append(decided(number, sender=sender))
+        if shadow:
+            told = "not suspicious" if shadow == "pass" else "new"
+            lines.append(shadowed(number + 0.5, shadow, told, answer="greylist", sender=sender))
+        lines.append(decided(60 + number, "early-retry (240s missing)", sender=sender))
+        # Only the first attempt counts: by now the mail waits as it would have without a shadow.
+        lines.append(
+            shadowed(60 + number, "pass", "triplet found", answer="greylist", sender=sender)
+        )
+        if comes_back:
+            lines.append(decided(400 + number, "triplet found, delay=400", sender=sender))
+    lines.append(decided(500, "client AWL", sender="new@example.com"))
+    lines.append(shadowed(500, "greylist", "new", answer="pass", sender="new@example.com"))
+    lines.append(decided(LATER, sender="last@example.com"))
+    log = tmp_path / "mail.log"
+    log.write_text("".join(lines))
+    assert answer_of("report", log, **IN_UTC)["shadow"] == {
+        "decisions": 15,
+        "delayed": 3,
+        "not_delayed": 2,
+        "never_returned": 3,
+        "let_in": 1,
+        "kept_out": 2,
+        "newly_delayed": 1,
+    }
+    text = run("report", log, **IN_UTC).stdout
+    assert "2 of 3 delayed good mails would not have waited." in text
+    assert "1 of 3 mails that never came back would have been let in at once" in text
+    page = tmp_path / "page.html"
+    run("report", log, f"--html={page}", **IN_UTC)
+    assert "2 of 3 delayed good mails" in page.read_text()
+
+
+def test_without_a_shadow_the_report_does_not_mention_one(tmp_path: Path) -> None:
+    log = tmp_path / "mail.log"
+    log.write_text(decided(0))
+    assert answer_of("report", log, **IN_UTC)["shadow"] is None
+    assert "shadow" not in run("report", log, **IN_UTC).stdout.lower()

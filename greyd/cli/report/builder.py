@@ -20,6 +20,7 @@ from greyd.cli.report.pools import PoolCounter
 from greyd.cli.report.time_slots import SlotCounter
 from greyd.cli.report.triplets import TripletTracker
 from greyd.cli.sketches import DistinctCounter, LargestTotals
+from greyd.maillog.decisions import LoggedDecision
 from greyd.monitoring.percentiles import percentiles
 from greyd.rules.entries import GIVEN_UP_SECONDS
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from greyd.config.settings import Settings
-    from greyd.maillog.decisions import LoggedDecision
+    from greyd.maillog.shadow_lines import LoggedShadowDecision
 
 PERCENTS = (50, 75, 90, 95, 99)
 DELAY_BORDERS = (60, 300, 600, 900, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 86400)
@@ -68,17 +69,21 @@ class ReportBuilder:
         self._pools = PoolCounter(self._clients, settings.retry_window_seconds)
         self._triplets = TripletTracker(self._clients, self._lost, self._pools, self._due_seconds)
 
-    def add_all(self, decisions: Iterable[LoggedDecision]) -> None:
+    def add_all(self, decisions: Iterable[LoggedDecision | LoggedShadowDecision]) -> None:
         """Add decisions, in batches for speed."""
         left = iter(decisions)
-        while batch := list(islice(left, _BATCH)):
+        while both := list(islice(left, _BATCH)):
+            batch = [each for each in both if isinstance(each, LoggedDecision)]
             self.requests += len(batch)
             self._outcomes.update([(each.action, each.reason) for each in batch])
             self._distinct["clients"].add_all(each.client_address for each in batch)
             self._distinct["senders"].add_all(each.sender for each in batch)
             self._distinct["recipients"].add_all(each.recipient for each in batch)
-            for decision in batch:
-                self._add(decision)
+            for each in both:
+                if isinstance(each, LoggedDecision):
+                    self._add(each)
+                else:
+                    self._triplets.add_shadow(each)
 
     def _add(self, decision: LoggedDecision) -> None:
         kind = kind_of(decision.action, decision.reason, decision.delay_seconds)
@@ -124,6 +129,7 @@ class ReportBuilder:
             early=self._early.largest(self._top),
             pools=self._pools.largest(self._top),
             slots=self._slots.slots(),
+            shadow=self._triplets.shadow if self._triplets.shadow.decided else None,
             approximations=list(self._approximations()),
         )
 

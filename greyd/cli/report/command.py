@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from greyd.maillog.decisions import LoggedDecision
+    from greyd.maillog.shadow_lines import LoggedShadowDecision
+
+    Logged = LoggedDecision | LoggedShadowDecision
 
 USUAL_LOGS = (Path("/var/log/mail.log"), Path("/var/log/maillog"))
 MAX_TOP = 1000
@@ -87,14 +90,16 @@ def report(
     from greyd.cli.report.builder import ReportBuilder
     from greyd.cli.report.json_document import as_json
     from greyd.maillog.lines import ReadStatistics
-    from greyd.maillog.reader import read_decisions, total_bytes
+    from greyd.maillog.reader import read_decisions_with_shadow, total_bytes
 
     span = TimeSpan.from_options(since, until, time.time())
     paths = _paths(logs, span)
     builder, skipped = ReportBuilder(context.settings, top), _SkippedDecisions()
     with context.progress_bar("reading", total_bytes(paths)) as advance:
         statistics = ReadStatistics(on_bytes=advance)
-        builder.add_all(_within(read_decisions(paths, statistics=statistics), span, skipped))
+        builder.add_all(
+            _within(read_decisions_with_shadow(paths, statistics=statistics), span, skipped)
+        )
     if statistics.too_long_count:
         print_error(f"skipped {statistics.too_long_count:,} lines that are too long")
     if skipped.undated:
@@ -156,8 +161,8 @@ class _SkippedDecisions:
 
 
 def _within(
-    decisions: Iterable[LoggedDecision], span: TimeSpan, skipped: _SkippedDecisions
-) -> Iterator[LoggedDecision]:
+    decisions: Iterable[Logged], span: TimeSpan, skipped: _SkippedDecisions
+) -> Iterator[Logged]:
     if not span:
         yield from decisions
     for decision in decisions:

@@ -78,6 +78,7 @@ def as_json(report: LogReport) -> dict[str, Any]:
         "by_hour": [
             {"hour": hour, **_by_kind(each.counts)} for hour, each in enumerate(report.by_hour())
         ],
+        "shadow": report.shadow and report.shadow.dump(),
         "approximations": list(report.approximations),
     }
 

@@ -11,6 +11,7 @@ from greyd.rules.reasons import GREYLIST
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from greyd.cli.report.shadow import ShadowComparison
     from greyd.cli.sketches import DistinctCount, Total
 
 
@@ -111,6 +112,8 @@ class LogReport:
     pools: Sequence[SenderPool]
     slots: Sequence[TimeSlot]
     """The quarters of an hour that contain a decision."""
+    shadow: ShadowComparison | None
+    """What the shadow would have done; None if the log has no decision of a shadow."""
     approximations: Sequence[str]
     """A line for each inexact figure, with the reason."""
 

@@ -37,6 +37,13 @@ class PendingTriplet:
     recipient: bytes
     identity: bytes
     other: PendingTriplet | None = None
+    shadow: str = ""
+    """The shadow's action at the first attempt; empty if it is unknown."""
+
+    @property
+    def is_first_attempt(self) -> bool:
+        """Whether the mail has been tried once so far."""
+        return self.tries == 1 and self.other is None
 
     def all(self) -> Iterator[PendingTriplet]:
         """Yield this triplet and the linked ones."""

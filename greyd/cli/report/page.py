@@ -46,6 +46,7 @@ def render(report: LogReport, now: float) -> bytes:
         _waits(report),
         _early(report),
         _pools(report),
+        _shadow(report),
         _approximations(report),
     ]
     content = join(part for each in sections for part in each)
@@ -309,6 +310,12 @@ def _pools(report: LogReport) -> Iterator[Markup]:
         ),
         table(head, rows, (Column.NAME, *[Column.NUMBER] * 4)),
     )
+
+
+def _shadow(report: LogReport) -> Iterator[Markup]:
+    if report.shadow:
+        texts = map(paragraph, report.shadow.sentences())
+        yield from section("Shadow: what its settings would have changed", *texts)
 
 
 def _approximations(report: LogReport) -> Iterator[Markup]:

@@ -39,6 +39,9 @@ def print_report(context: CommandContext, report: LogReport) -> None:
     _print_clients(context, report)
     if report.pools:
         _print_pools(context, report)
+    if report.shadow:
+        context.print("", _title("Shadow: what its settings would have changed"))
+        context.print(*report.shadow.sentences())
     if report.approximations:
         context.print("", _title("Approximations"))
         context.print(*(f"{each}." for each in report.approximations))

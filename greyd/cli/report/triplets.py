@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.report.kinds import GREYLISTED, DecisionKind
 from greyd.cli.report.log_report import FirstContacts
 from greyd.cli.report.lost_mail import PendingTriplet
+from greyd.cli.report.shadow import ShadowComparison
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.reasons import PASS
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from greyd.cli.report.lost_mail import LostMailRanking
     from greyd.cli.report.pools import PoolCounter
     from greyd.maillog.decisions import LoggedDecision
+    from greyd.maillog.shadow_lines import LoggedShadowDecision
 
 MAX_PENDING = 200_000
 """The maximum number of mails that wait for a retry at the same time."""
@@ -34,6 +36,7 @@ class TripletTracker:
         self._lost = lost
         self._pools = pools
         self._due_seconds = due_seconds
+        self.shadow = ShadowComparison()
         self._pending: dict[bytes, PendingTriplet] = {}
         """The waiting mails by sender and recipient, oldest first."""
         self._contacts = self._waited = self._otherwise = self._too_young = 0
@@ -42,8 +45,7 @@ class TripletTracker:
 
     def add(self, decision: LoggedDecision, kind: DecisionKind, last: float) -> None:
         """Add a decision on a mail; ``last`` is the latest time in the log so far."""
-        mail = b"%b\0%b" % (normalise_sender(decision.sender), decision.recipient)
-        mail = mail.lower()
+        mail = _mail(decision)
         pending = self._pending.get(mail)
         if kind in GREYLISTED:
             if network := self._clients.network(decision.client_address):
@@ -51,6 +53,10 @@ class TripletTracker:
         elif pending is not None and decision.action == PASS:
             del self._pending[mail]
             self._end(pending, decision, kind)
+
+    def add_shadow(self, shadow: LoggedShadowDecision) -> None:
+        """Add a decision of the shadow, which follows the decision of the server."""
+        self.shadow.add(shadow, self._pending.get(_mail(shadow.decision)))
 
     def finish(self, first: float, last: float) -> FirstContacts:
         """Count the waiting mails at the end of the log; ``first`` is 0 if the log has no dates."""
@@ -115,6 +121,7 @@ class TripletTracker:
 
     def _end(self, pending: PendingTriplet, decision: LoggedDecision, kind: DecisionKind) -> None:
         """Count the outcomes of the triplets of a mail that has passed."""
+        self.shadow.end(pending, is_lost=False)
         network, number = self._clients.network(decision.client_address), 0
         for each in pending.all():
             is_known = kind in (DecisionKind.WAITED, DecisionKind.KNOWN)
@@ -127,7 +134,13 @@ class TripletTracker:
 
     def _give_up(self, pending: PendingTriplet) -> None:
         """Count a mail as lost."""
+        self.shadow.end(pending, is_lost=True)
         networks = sum(1 for _ in pending.all()) if pending.other else 1
         if networks > 1:
             self._pools.add_lost(pending, networks)
         self._lost.add(pending, networks)
+
+
+def _mail(decision: LoggedDecision) -> bytes:
+    """Return the key of a mail: sender and recipient."""
+    return (b"%b\0%b" % (normalise_sender(decision.sender), decision.recipient)).lower()

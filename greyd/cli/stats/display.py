@@ -161,6 +161,8 @@ def _period_lines(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
             facts.append(f"the store took {_milliseconds(store)} on average")
         # The period may be longer than the server has run.
         yield f"last {format_breakable_duration(counts.seconds)}: {', '.join(facts)}"
+        if shadow := "; ".join(counts.sentences()):
+            yield f"  with the shadow's settings: {shadow}"
 
 
 def _store_lines(store: StoreStatus) -> Iterator[str]:

@@ -9,14 +9,12 @@ from prometheus_client import Counter as PrometheusCounter
 
 from greyd.policy.observers import Observer
 from greyd.policy.shadow_decision import DelayInShadow, ShadowDecision
-from greyd.rules.reasons import GREYLIST, PASS, Reason
+from greyd.rules.reasons import ACTIONS, GREYLIST, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prometheus_client import CollectorRegistry
-
-ACTIONS = (PASS, GREYLIST)
 
 
 class ShadowMetrics(Observer):

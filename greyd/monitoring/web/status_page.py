@@ -26,6 +26,7 @@ from greyd.monitoring.counter_history import (
     WAITED,
     CountedPeriod,
 )
+from greyd.monitoring.shadow.counts import shadow_counts
 from greyd.monitoring.store_summary import EARLY_BORDERS, LATE_BORDERS, MAX_WAITING, StoreSummary
 from greyd.monitoring.web.html import Column, format_number, paragraph, rectangle, section, table
 from greyd.monitoring.web.status_page_frame import END, HEAD, STYLE
@@ -104,6 +105,8 @@ def _parts(view: StatusView) -> Iterator[Markup]:
     yield from _waiting(view)
     if view.settings.status_details:
         yield from _details(view)
+    if view.settings.shadow:
+        yield from _shadow(view)
     yield from _store(view)
     yield END.format(date=time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(view.clock)))
 
@@ -273,6 +276,31 @@ def _details(view: StatusView) -> Iterator[Markup]:
     yield from section(
         f"Never came back (for {format_duration(GIVEN_UP_SECONDS)} or longer)",
         table(["client network", "triplets"], lost, _NAME_AND_NUMBER),
+    )
+
+
+# Shadow -----------------------------------------------------------------------------------------
+
+
+def _shadow(view: StatusView) -> Iterator[Markup]:
+    """Compare the shadow's decisions of the last day with the server's."""
+    names = ", ".join(f"{name}={value}" for name, value in view.settings.shadow)
+    counts = shadow_counts(view.day.counts)
+    sentences = "; ".join(counts.sentences()) or "no request compared yet"
+    span = f"last {format_duration(view.day.seconds)}"
+    rows = [
+        ["good mail that waited", format_number(counts.shadow_delayed_mails)],
+        ["of it, would not have waited", format_number(counts.shadow_not_delayed_mails)],
+        ["first contacts", format_number(counts.shadow_first_contacts)],
+        ["of them, would have passed", format_number(counts.shadow_first_contacts_passed)],
+        ["of these, have not come back", format_number(counts.let_in)],
+        ["pass now, would be greylisted", format_number(counts.shadow_only_greylists)],
+        ["requests skipped", format_number(counts.shadow_skipped)],
+    ]
+    yield from section(
+        "Shadow",
+        paragraph(f"With {names}, in the {span}: {sentences}."),
+        table(["requests", span], rows, _NAME_AND_NUMBER),
     )
 
 

@@ -204,3 +204,21 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
     assert links == ["/metrics", "/stats.json", "/healthz", "/readyz"]
     assert b"url(" not in render(view())
     assert b"@import" not in render(view())
+
+
+def test_a_shadow_has_a_section_with_what_it_would_have_changed() -> None:
+    assert "Shadow" not in read().text
+    shadow = (("preset", "recommended"), ("delay", "60"))
+    settings = Settings(shadow=shadow)
+    assert "With preset=recommended, delay=60" in read(settings=settings).text
+    day = period(
+        {
+            ("greyd_shadow_compared_total", "greylist", "pass"): 250,
+            ("greyd_shadow_first_contacts_total", "pass"): 215,
+            ("greyd_shadow_delayed_mail_total", "not delayed"): 212,
+            ("greyd_shadow_delayed_mail_total", "delayed"): 48,
+        },
+        86400,
+    )
+    text = read(settings=settings, day=day).text
+    assert "212 of 260 delayed good mails would not have waited; 3 of 215 first contacts" in text

@@ -1,0 +1,71 @@
+"""Compares the shadow's decisions in a log with what became of the mail (``--shadow``)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from greyd.rules.reasons import GREYLIST, PASS, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from greyd.cli.report.lost_mail import PendingTriplet
+    from greyd.maillog.shadow_lines import LoggedShadowDecision
+
+
+@dataclass
+class ShadowComparison:
+    """What the shadow would have done with the mail of a log.
+
+    A mail is one sender and recipient, from whatever networks. The shadow's decision on its first
+    attempt counts. Mail whose first attempt the shadow has not decided is left out.
+    """
+
+    decided: int = 0
+    """The number of the shadow's decisions in the log: those in which one of the two greylists."""
+    delayed: Counter[str] = field(default_factory=Counter)
+    """Mail that has been greylisted and has passed later, by the shadow's action: good mail."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Mail that never came back, by the shadow's action."""
+    newly_delayed: int = 0
+    """First contacts for the shadow that the server has passed at once."""
+
+    def add(self, shadow: LoggedShadowDecision, pending: PendingTriplet | None) -> None:
+        """Add a decision of the shadow; ``pending`` is its mail, if that is waiting."""
+        self.decided += 1
+        decision = shadow.decision
+        if shadow.answer == PASS:
+            self.newly_delayed += (decision.action, decision.reason) == Reason.NEW.outcome
+        elif pending is not None and pending.is_first_attempt and not pending.shadow:
+            pending.shadow = decision.action
+
+    def end(self, pending: PendingTriplet, *, is_lost: bool) -> None:
+        """Count a mail that has passed or never came back."""
+        if pending.shadow:
+            (self.lost if is_lost else self.delayed)[pending.shadow] += 1
+
+    def sentences(self) -> Iterator[str]:
+        """Yield what the figures mean."""
+        yield (
+            f"{self.delayed[PASS]:,} of {self.delayed.total():,} delayed good mails would not have"
+            " waited."
+        )
+        yield (
+            f"{self.lost[PASS]:,} of {self.lost.total():,} mails that never came back would have"
+            " been let in at once: bots, nearly always."
+        )
+        yield f"{self.newly_delayed:,} first contacts that pass now would have had to wait."
+
+    def dump(self) -> dict[str, int]:
+        """Return the figures as JSON values."""
+        return {
+            "decisions": self.decided,
+            "delayed": self.delayed.total(),
+            "not_delayed": self.delayed[PASS],
+            "never_returned": self.lost.total(),
+            "let_in": self.lost[PASS],
+            "kept_out": self.lost[GREYLIST],
+            "newly_delayed": self.newly_delayed,
+        }
