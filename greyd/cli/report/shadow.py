@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from greyd.rules.reasons import GREYLIST, PASS, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from greyd.cli.report.lost_mail import PendingTriplet
     from greyd.maillog.shadow_lines import LoggedShadowDecision
+
+
+class WaitingMail(Protocol):
+    """A mail that has been greylisted, and has not passed so far."""
+
+    shadow: str
+    """The shadow's action at the first attempt; empty if it is unknown."""
+
+    @property
+    def is_first_attempt(self) -> bool:
+        """Whether the mail has been tried once so far."""
 
 
 @dataclass
@@ -32,7 +42,7 @@ class ShadowComparison:
     newly_delayed: int = 0
     """First contacts for the shadow that the server has passed at once."""
 
-    def add(self, shadow: LoggedShadowDecision, pending: PendingTriplet | None) -> None:
+    def add(self, shadow: LoggedShadowDecision, pending: WaitingMail | None) -> None:
         """Add a decision of the shadow; ``pending`` is its mail, if that is waiting."""
         self.decided += 1
         decision = shadow.decision
@@ -41,7 +51,7 @@ class ShadowComparison:
         elif pending is not None and pending.is_first_attempt and not pending.shadow:
             pending.shadow = decision.action
 
-    def end(self, pending: PendingTriplet, *, is_lost: bool) -> None:
+    def end(self, pending: WaitingMail, *, is_lost: bool) -> None:
         """Count a mail that has passed or never came back."""
         if pending.shadow:
             (self.lost if is_lost else self.delayed)[pending.shadow] += 1
