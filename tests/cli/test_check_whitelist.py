@@ -153,3 +153,89 @@ def test_without_a_store_there_are_no_hits_to_tell(tmp_path: Path) -> None:
     done = run("check-whitelist", "--hits", **files(tmp_path, "a.example\n"))
     assert done.returncode == 2
     assert "nothing is stored there" in done.stderr
+
+
+# Lists of senders, and tables of the settings -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "line", "found"),
+    [
+        ("--senders", "list", "news@", "anyone can register a domain"),
+        (None, "whitelist_senders", "news@", "anyone can register a domain"),
+        ("--never-auto-whitelist", "list", "0.0.0.0/0", "matches every client"),
+        (None, "never_auto_whitelist", "0.0.0.0/0", "matches every client"),
+        (None, "never-auto-whitelist-clients", "0.0.0.0/0", "matches every client"),
+    ],
+)
+def test_the_other_lists_are_checked_too(
+    tmp_path: Path, option: str | None, name: str, line: str, found: str
+) -> None:
+    (tmp_path / name).write_text(line + "\n")
+    done = run("check-whitelist", *([option] if option else []), tmp_path / name)
+    assert done.returncode == 1
+    assert found in done.stdout
+
+
+def test_a_file_of_two_lists_is_refused() -> None:
+    done = run("check-whitelist", "--senders", "--clients", "/dev/null")
+    assert done.returncode == 2
+    assert "--clients and --senders: a file lists either one or the other" in done.stderr
+
+
+def test_without_a_file_all_lists_are_checked_and_the_tables_shown(tmp_path: Path) -> None:
+    variables = files(tmp_path, "ok.example\n", "ok.example\n")
+    (tmp_path / "s").write_text("a.example\n*.b.example\n")
+    (tmp_path / "n").write_text("192.0.2.0/24\n")
+    variables |= {
+        "GREYD_WHITELIST_SENDERS": str(tmp_path / "s"),
+        "GREYD_NEVER_AUTO_WHITELIST": str(tmp_path / "n"),
+        "GREYD_SENDER_GROUP": "big=192.0.2.0/24,192.0.2.128/25,example.com,mx.example.com",
+        "GREYD_RECIPIENT_DOMAIN": (
+            "a.example;mode=off;delay=5 b.example;delay=300 c.example;delay=60;subdomains=yes"
+        ),
+    }
+    done = run("check-whitelist", **variables)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f'{tmp_path}/s:2: "*.b.example"')
+    assert {
+        "GREYD_SENDER_GROUP: note: 192.0.2.128/25 is covered by 192.0.2.0/24; remove"
+        " 192.0.2.128/25",
+        "GREYD_SENDER_GROUP: note: mx.example.com is covered by example.com; remove mx.example.com",
+        "GREYD_RECIPIENT_DOMAIN: note: a.example: with mode off, delay and greylist have no"
+        " effect; remove them",
+        "GREYD_RECIPIENT_DOMAIN: note: b.example: sets only what the server has anyway; remove"
+        " it, or change it",
+    } == set(lines[1:5])
+    said = " ".join(done.stdout.split())
+    assert "sender group big: 192.0.2.0/24, 192.0.2.128/25, example.com, mx.example.com" in said
+    assert "recipient domain c.example and the domains below it: delay 60 s" in said
+    assert "5 entries" in said
+    assert "1 errors, 4 notes" in said
+    as_json = json.loads(run("check-whitelist", "--json", **variables).stdout)
+    assert as_json["sender_groups"][0]["name"] == "big"
+    assert [each["domain"] for each in as_json["recipient_domains"]] == [
+        "a.example", "b.example", "c.example",
+    ]  # fmt: skip
+    assert as_json["notes"] == 4
+    only = run("check-whitelist", "--senders", **variables)
+    assert "sender group" not in only.stdout
+
+
+def test_the_hits_of_senders_are_shown_and_those_of_no_other_list(tmp_path: Path) -> None:
+    variables = files(tmp_path)
+    (tmp_path / "s").write_text("a.example\n")
+    (tmp_path / "n").write_text("192.0.2.0/24\n")
+    variables["GREYD_WHITELIST_SENDERS"] = str(tmp_path / "s")
+    variables["GREYD_NEVER_AUTO_WHITELIST"] = str(tmp_path / "n")
+    now = int(time.time())
+    records = {
+        SINCE_KEY: b"%d" % now,
+        hit_key("senders", b"a.example"): HitCount(3, now).dump(),
+    }
+    fill(f"sqlite:{tmp_path / 'greyd.db'}", records)
+    answer = answer_of("check-whitelist", "--hits", **variables)
+    assert [(each["list"], each["text"], each["hits"]) for each in answer["entries"]] == [
+        ("senders", "a.example", 3)
+    ]

@@ -458,3 +458,97 @@ def test_the_network_that_a_client_counts_by_is_told(
 ) -> None:
     told = ask(place, f"--client-address={address}", *REQUEST[2:], "--client-name=unknown").stdout
     assert f"the client counts by its network, {network}" in told
+
+
+# Particular senders and recipients ----------------------------------------------------------------
+
+
+def senders(place: Path, *lines: str) -> dict[str, str]:
+    """Write a whitelist of senders; returns the variable that names it."""
+    (place / "senders").write_text("\n".join(lines) + "\n")
+    return {"GREYD_WHITELIST_SENDERS": str(place / "senders")}
+
+
+OURS = {"example.com": ['300 TXT "v=spf1 ip4:192.0.2.0/24 -all"']}
+
+
+def test_a_proven_sender_is_shown_with_its_entry_and_the_proof(place: Path) -> None:
+    variables = senders(place, "example.com")
+    answer = told(place, *REQUEST, zone=OURS, **variables)
+    assert deciding(answer) == "sender whitelist"
+    found = step(answer, "sender whitelist")
+    assert found["match"] == {"file": str(place / "senders"), "line": 1, "entry": "example.com"}
+    assert "SPF passes the client for the sender's domain" in found["text"]
+    assert answer["verdict"]["reason"] == "sender whitelist"
+
+
+@pytest.mark.parametrize(
+    ("options", "zone", "lines", "why"),
+    [
+        (
+            ["--client-address=198.51.100.9"],
+            OURS,
+            ["example.com"],
+            "does not help: SPF of the sender's domain denies the client (fail)",
+        ),
+        (
+            ["--client-name=mail.example.net"],
+            {},
+            ["example.com"],
+            "SPF's result is none, and the client has no confirmed name in the sender's",
+        ),
+        (["--sender="], OURS, ["example.com"], "a bounce has no sender, so no entry applies"),
+        ([], OURS, ["example.org"], "none of 1 entries"),
+    ],
+)
+def test_why_an_entry_for_senders_does_not_help_is_told(
+    place: Path, options: list[str], zone: Zone, lines: list[str], why: str
+) -> None:
+    answer = told(place, *REQUEST, *options, zone=zone, **senders(place, *lines))
+    assert why in step(answer, "sender whitelist")["text"]
+    assert answer["verdict"]["reason"] == "new"
+
+
+def test_a_sender_entry_that_nearly_matches_is_told(place: Path) -> None:
+    answer = told(place, *REQUEST, zone=OURS, **senders(place, "*.example.com", "exampel.com"))
+    near = step(answer, "sender whitelist")["near"]
+    assert [each["entry"] for each in near] == ["*.example.com"]
+    assert "example.com" in near[0]["why"]
+
+
+def test_known_mail_of_a_whitelisted_sender_asks_nothing(place: Path) -> None:
+    now = int(time.time())
+    passed = Triplet(now - 1000, now - 500, now - 500).dump()
+    fill(f"sqlite:{place / 'greyd.db'}", {KEYS.triplet: passed})
+    answer = told(place, *REQUEST, **senders(place, "example.com"))
+    assert answer["verdict"]["reason"] == "triplet found"
+    assert "was not checked" in step(answer, "sender whitelist")["text"]
+
+
+def test_the_settings_of_the_recipient_s_domain_are_shown(place: Path) -> None:
+    domain = "example.org;delay=900;mode=learn"
+    answer = told(place, *REQUEST, GREYD_RECIPIENT_DOMAIN=domain)
+    assert step(answer, "recipient domain")["text"] == (
+        "example.org has its own settings: delay 900 s, mode learn"
+    )
+    assert step(answer, "mode")["text"] == "learn, that of example.org (--recipient-domain)"
+    assert "the delay is 900 s (--recipient-domain example.org)" in step(answer, "rule")["details"]
+    other = told(place, *REQUEST, GREYD_RECIPIENT_DOMAIN="example.net;delay=900")
+    assert "recipient domain" not in [each["step"] for each in other["steps"]]
+
+
+def test_the_client_s_group_is_shown_and_its_triplet(place: Path) -> None:
+    group = "big=192.0.2.0/24,mail.example.com"
+    answer = told(place, *REQUEST, GREYD_SENDER_GROUP=group)
+    details = step(answer, "memory")["details"]
+    assert "the client belongs to the sender group big (GREYD_SENDER_GROUP)" in details
+    assert "identity's triplet: never seen" in details
+
+
+def test_a_client_that_is_never_auto_whitelisted_is_shown_with_the_entry(place: Path) -> None:
+    (place / "never").write_text("# relays\n192.0.2.0/24\n")
+    answer = told(place, *REQUEST, GREYD_NEVER_AUTO_WHITELIST=str(place / "never"))
+    assert (
+        f'client: never auto-whitelisted, because of {place}/never:2: "192.0.2.0/24"'
+        in step(answer, "memory")["details"]
+    )

@@ -536,6 +536,76 @@ def test_dns_is_asked_where_that_is_wanted(log: MailLog, replay: Callable[..., A
     assert told["other"]["never_came_back"]["kept_out"] == 1
 
 
+# Particular senders and recipients ---------------------------------------------------------------
+
+
+def test_a_domain_s_own_delay_is_simulated(log: MailLog, replay: Callable[..., Any]) -> None:
+    log.decided(0, "greylist, reason=new")
+    log.decided(0, "greylist, reason=new", recipient="bob@fast.example")
+    log.decided(100, "greylist, reason=early-retry", recipient="bob@fast.example")
+    for recipient in ("bob@example.org", "bob@fast.example"):
+        log.decided(310, "pass, reason=triplet found, delay=310", recipient=recipient)
+    quiet(log, DAY)
+    told = replay(log, "recipient-domain=fast.example;delay=60")
+    assert told["other"]["came_in"]["wait_seconds"]["total"] == 310 + 100
+    told = replay(log, "recipient-domain=fast.example;mode=off")
+    assert told["other"]["came_in"]["at_once"] == 1
+
+
+def test_a_group_of_senders_is_simulated(log: MailLog, replay: Callable[..., Any]) -> None:
+    a_pool_sends(log)
+    quiet(log, 4 * DAY)
+    told = replay(log, "sender-group=pool=provider.com", auto_whitelist_clients=0)
+    today, other = told["today"]["came_in"], told["other"]["came_in"]
+    assert (today["wait_seconds"]["p50"], other["wait_seconds"]["p50"]) == (5400, 900)
+
+
+def test_a_group_in_the_log_is_no_identity(log: MailLog, replay: Callable[..., Any]) -> None:
+    log.decided(0, "greylist, reason=new", name="unknown", more=", identity=group:big")
+    log.decided(310, "pass, reason=triplet found, delay=310", name="unknown",
+                address="203.0.113.5", more=", identity=group:big")  # fmt: skip
+    quiet(log, DAY)
+    group = "big=192.0.2.0/24,203.0.113.0/24"
+    told = replay(log, "sender-group=other=198.51.100.0/24", sender_group=group, identity="name")
+    assert told["log"]["decisions_equal"] == 2
+    assert told["other"]["came_in"]["wait_seconds"]["longest"] > 310
+
+
+def test_clients_that_are_never_auto_whitelisted_are_simulated(
+    tmp_path: Path, log: MailLog, replay: Callable[..., Any]
+) -> None:
+    for number in range(4):
+        begin, sender = number * HOUR * 2, f"s{'x' * number}@a.example"
+        once_waited(log, begin, begin + 310, sender=sender)
+    quiet(log, DAY)
+    never = tmp_path / "never"
+    never.write_text("192.0.2.0/24\n")
+    told = replay(log, f"never-auto-whitelist={never}", auto_whitelist_clients=1)
+    assert told["today"]["came_in"]["at_once"] == 3
+    assert told["other"]["came_in"]["at_once"] == 0
+
+
+def test_whitelisted_senders_are_simulated_by_the_log_the_names_and_dns(
+    tmp_path: Path, log: MailLog, replay: Callable[..., Any]
+) -> None:
+    log.decided(0, "pass, reason=sender whitelist", "a@logged.example", name="unknown")
+    once_waited(log, 10, 320, sender="b@example.com")
+    log.decided(20, "greylist, reason=new", "c@spf.example", name="unknown")
+    log.decided(330, "pass, reason=triplet found, delay=310", "c@spf.example", name="unknown")
+    quiet(log, DAY)
+    senders = tmp_path / "whitelist_senders"
+    senders.write_text("logged.example\nexample.com\nspf.example\n")
+    told = replay(log, f"whitelist-senders={senders}")
+    assert reasons(told["other"])["pass sender whitelist"] == 2
+    assert "no client has a sender that SPF proves" in told["complaints"]
+    zone = {"spf.example": ['300 TXT "v=spf1 ip4:192.0.2.0/24 -all"']}
+    with dns_server(zone) as server:
+        told = replay(
+            log, f"whitelist-senders={senders}", f"resolver={server.address}", options=["--dns"]
+        )
+    assert reasons(told["other"])["pass sender whitelist"] == 3
+
+
 # What can't be done -------------------------------------------------------------------------------
 
 
@@ -553,6 +623,9 @@ def test_dns_is_asked_where_that_is_wanted(log: MailLog, replay: Callable[..., A
         (["--with", "identity=spf"], "add --dns"),
         (["--with", "auto-whitelist-identities=3"], "add it"),
         (["--with", "whitelist-clients=/nonexistent"], "/nonexistent: No such file"),
+        (["--with", "never-auto-whitelist=/nonexistent"], "/nonexistent: No such file"),
+        (["--with", "recipient-domain=*.example;delay=5"], "no wildcards"),
+        (["--with", "sender-group=a=co.uk"], "whoever owns them, would be one sender"),
         (["--warm-up=tomorrow"], "--warm-up=tomorrow: expected a duration"),
         (["--warm-up=9d"], "make it shorter"),
         (["/nonexistent/mail.log"], "/nonexistent/mail.log: No such file"),

@@ -63,7 +63,9 @@ def _domain_findings(domain: RecipientDomain, settings: Settings) -> Iterator[Ta
     has_rules = domain.delay_seconds is not None or domain.greylist
     if domain.mode == "off" and has_rules:
         yield TableFinding(
-            domain.where, "with mode off, delay and greylist have no effect", "remove them"
+            domain.where,
+            f"{domain.domain}: with mode off, delay and greylist have no effect",
+            "remove them",
         )
     delays = domain.delays or domain.delay_seconds
     unset = (None, "", settings.delays or settings.delay_seconds)
@@ -73,7 +75,9 @@ def _domain_findings(domain: RecipientDomain, settings: Settings) -> Iterator[Ta
         and domain.greylist in ("", settings.greylist)
     ):
         yield TableFinding(
-            domain.where, "sets only what the server has anyway", "remove it, or change it"
+            domain.where,
+            f"{domain.domain}: sets only what the server has anyway",
+            "remove it, or change it",
         )
 
 

@@ -129,10 +129,8 @@ def describe_mode(case: ExplainedRequest) -> ExplainedStep:
     """Describe the mode in force."""
     override, mode = case.dry_run.control.mode, case.dry_run.mode
     if case.applied and case.applied.domain and case.applied.mode != mode:
-        domain = case.applied.domain.domain
-        return ExplainedStep(
-            "mode", f"{case.applied.mode}, as {domain} has it (--recipient-domain)"
-        )
+        text = f"{case.applied.mode}, that of {case.applied.domain.domain} (--recipient-domain)"
+        return ExplainedStep("mode", text)
     if override is None or not override.holds(case.dry_run.now):
         return ExplainedStep("mode", f"{mode}, from the settings (--mode)")
     until = f" until {format_timestamp(override.until)}" if override.until else ""

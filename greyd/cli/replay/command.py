@@ -119,7 +119,11 @@ def _prepare(
     servers, collectors = [], []
     for settings in all_settings:
         whitelists = _whitelists(
-            settings.whitelist_clients, settings.whitelist_recipients, settings.list_override
+            settings.whitelist_clients,
+            settings.whitelist_recipients,
+            settings.list_override,
+            settings.whitelist_senders,
+            settings.never_auto_whitelist,
         )
         servers.append(SimulatedServer(settings, whitelists))
         collectors.append(ReplayEvidenceCollector(settings, whitelists, resolver))
@@ -128,7 +132,11 @@ def _prepare(
 
 @cache
 def _whitelists(
-    clients: tuple[Path, ...], recipients: tuple[Path, ...], override: tuple[Path, ...]
+    clients: tuple[Path, ...],
+    recipients: tuple[Path, ...],
+    override: tuple[Path, ...],
+    senders: tuple[Path, ...],
+    never_auto: tuple[Path, ...],
 ) -> Whitelists:
     """Read whitelists; cache them, so that servers with the same files share them.
 
@@ -139,7 +147,13 @@ def _whitelists(
     from greyd.whitelist.files import read_whitelist_files
 
     files = read_whitelist_files(
-        Settings(whitelist_clients=clients, whitelist_recipients=recipients, list_override=override)
+        Settings(
+            whitelist_clients=clients,
+            whitelist_recipients=recipients,
+            list_override=override,
+            whitelist_senders=senders,
+            never_auto_whitelist=never_auto,
+        )
     )
     for error in files.errors:
         raise CommandError(f"whitelist {error}")

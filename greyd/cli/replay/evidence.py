@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from greyd.cli.replay.requests import request_for_attempt
+from greyd.cli.replay.sender_proofs import SenderProofs
 from greyd.dns.lookup import DisabledLookup
 from greyd.lru import LruCache
 from greyd.rules.address import parse_address
@@ -43,6 +44,7 @@ class ReplayEvidenceCollector:
         """Query DNS with ``lookup``; use only the log if it is None."""
         self._settings = settings
         self._lookup = lookup
+        self._senders = SenderProofs(settings, whitelists, lookup)
         self._collector: DnsEvidenceCollector | None = None
         if settings.needs_evidence:
             self._collector = _dns_collector(settings, whitelists, lookup)
@@ -50,6 +52,12 @@ class ReplayEvidenceCollector:
 
     def evidence_for(self, attempt: Attempt) -> Evidence:
         """Return the evidence about the client of an attempt."""
+        evidence = self._evidence_for(attempt)
+        if self._senders.is_proven(attempt):
+            evidence = replace(evidence, exemption=Reason.SENDER_WHITELIST)
+        return evidence
+
+    def _evidence_for(self, attempt: Attempt) -> Evidence:
         address = self._collector and _parse(attempt.client_address)
         if self._collector is None or not address:
             return NO_EVIDENCE
@@ -64,7 +72,10 @@ class ReplayEvidenceCollector:
 
     async def look_up(self, attempts: Sequence[Attempt]) -> None:
         """Look the clients of attempts up in DNS, and cache the evidence for ``evidence_for``."""
-        if self._collector is None or self._lookup is None:
+        if self._lookup is None:
+            return
+        await self._senders.look_up(attempts)
+        if self._collector is None:
             return
         unknown = {key: each for each in attempts if self._known.get(key := _key(each)) is None}
         questions = list(unknown.items())
@@ -127,6 +138,9 @@ def _with_logged(
     domain = domain_of(attempt.sender)
     owners = (domain, organisation_of(domain))
     for name in reversed((attempt.identity, *attempt.other_identities)):
+        if name.startswith(b"group:"):
+            # The simulated server has its own groups.
+            continue
         # Version 0.1.0 logged the whole domain.
         organisation = organisation_of(name.lower()) or name.lower()
         is_owner = name in owners or organisation in owners

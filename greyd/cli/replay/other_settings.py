@@ -70,6 +70,8 @@ def print_limits(all_settings: Sequence[Settings], *, dns: bool) -> None:
         missing.append("is on a DNS list")
     if any("spf" in each.identity for each in all_settings):
         missing.append("has an identity by SPF")
+    if any(each.whitelist_senders for each in all_settings):
+        missing.append("has a sender that SPF proves")
     if any(each.needs_signals for each in all_settings):
         missing.append(f"shows {', '.join(_DNS_SIGNALS)}")
     if missing and dns:

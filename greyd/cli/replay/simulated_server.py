@@ -18,6 +18,7 @@ from greyd.rules.evidence import NO_EVIDENCE
 from greyd.rules.keys import Keys, request_keys
 from greyd.rules.reasons import Category, Reason
 from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.site_rules.sender_proof import SenderProof
 from greyd.store.contract import TransactionalStore
 from greyd.whitelist.matcher import Whitelists
 
@@ -51,11 +52,12 @@ class SimulatedServer:
         self.settings = settings
         self._store = _SimulatedStore()
         self._observer = _LastReason()
-        self._known = _KnownEvidence()
+        self._known = _KnownFacts()
         collector = self._known if settings.needs_evidence else None
         self._policy = Policy(
             settings, whitelists, self._store, Observers(self._observer), collector
         )
+        self._policy.sender_check = self._known
 
     def decide(self, request: Request, now: int, evidence: Evidence) -> Reason:
         """Return the decision on a request.
@@ -63,9 +65,9 @@ class SimulatedServer:
         Args:
             request: as Postfix sends it, with ``now`` as its ``policy_test_time``.
             now: the simulated Unix time.
-            evidence: the evidence about the client.
+            evidence: the evidence about the client; its exemption may be a sender whitelist entry.
         """
-        self._known.evidence = evidence
+        self._known.set(evidence)
         self._store.now = now
         self._policy.answer(request, PendingReply(_ignore))
         return self._observer.reason
@@ -127,15 +129,36 @@ def _ignore(_: bytes | None) -> None:
     """Drop the reply: the observer keeps the reason."""
 
 
-class _KnownEvidence:
-    """An evidence collector that returns the evidence that it was given."""
+class _KnownFacts:
+    """An evidence collector and sender check that return the facts that they were given."""
 
-    evidence: Evidence = NO_EVIDENCE
+    def __init__(self) -> None:
+        self._evidence = NO_EVIDENCE
+        self._is_proven = False
+
+    def set(self, evidence: Evidence) -> None:
+        """Set the evidence for the next request, and whether its whitelisted sender is proven."""
+        self._is_proven = evidence.exemption is Reason.SENDER_WHITELIST
+        self._evidence = replace(evidence, exemption=None) if self._is_proven else evidence
 
     def collect(
         self, _request: Request, _address: Address, found: Callable[[Evidence], None]
     ) -> None:
-        found(self.evidence)
+        found(self._evidence)
+
+    def check(
+        self,
+        _request: Request,
+        _address: Address,
+        _domain: bytes,
+        on_result: Callable[[bool], None],
+    ) -> None:
+        on_result(False)
+
+    def prove(
+        self, _request: Request, _address: Address, on_result: Callable[[SenderProof], None]
+    ) -> None:
+        on_result(SenderProof("spf" if self._is_proven else ""))
 
     def close(self) -> None:
         """Do nothing: the collector sends no queries."""
