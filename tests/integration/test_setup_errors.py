@@ -132,6 +132,29 @@ BAD_OPTIONS = [
     pytest.param(
         ["--store=sqlite:a", "--store=memory://"], "--store: two different stores", id="two"
     ),
+    pytest.param(
+        ["--recipient-domain=*.example.com;delay=5"],
+        r"--recipient-domain: \*\.example\.com: no wildcards; write example.com and subdom",
+        id="wildcard",
+    ),
+    pytest.param(
+        [
+            "--recipient-domain=bücher.example;delay=5",
+            "--recipient-domain=xn--bcher-kva.example;mode=off",
+        ],
+        "--recipient-domain: xn--bcher-kva.example is the same domain as bücher.example",
+        id="one domain in two forms",
+    ),
+    pytest.param(
+        ["--sender-group=a=co.uk"],
+        "--sender-group: co.uk: all names below .co.uk, whoever owns them, would be one sender",
+        id="public suffix",
+    ),
+    pytest.param(
+        ["--sender-group=a=192.0.2.0/24", "--sender-group=b=::ffff:192.0.2.0/120"],
+        "--sender-group: ::ffff:.* is also a member of a; a client belongs to one group",
+        id="member of two groups",
+    ),
 ]
 
 
@@ -215,6 +238,22 @@ def test_a_folder_is_no_file_of_settings(tmp_path: Path) -> None:
         pytest.param("#" * (2**20 + 1), "larger than 1 MiB", id="large"),
         pytest.param("listen_queue_size = 999999999999", "2147483647", id="queue"),
         pytest.param("max_age = -1", "0 or more", id="age"),
+        pytest.param(
+            '[recipient_domain."a.example"]\ndelay = "soon"',
+            r'recipient_domain\."a\.example": delay=soon: expected',
+            id="delay of a domain",
+        ),
+        pytest.param(
+            '[recipient_domain."bücher.example"]\ndelay = 5\n'
+            '[recipient_domain."xn--bcher-kva.example"]\ndelay = 6',
+            "is the same domain as bücher.example; set it once",
+            id="a domain in two forms",
+        ),
+        pytest.param(
+            '[[sender_group]]\nname = "a"\nnames = ["com.de", "co.uk"]',
+            'sender_group "a": .*whoever owns them',
+            id="public suffix",
+        ),
     ],
 )
 def test_a_file_that_is_too_much_ends_the_start(tmp_path: Path, text: str, line: str) -> None:
