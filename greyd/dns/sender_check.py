@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
+from greyd.dns.callback_tasks import CallbackTasks
 from greyd.dns.spf.check_host import check_host
 from greyd.rules.hostnames import domain_of
 from greyd.rules.site_rules.sender_proof import SenderProof, prove_sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from greyd.dns.lookup import Lookup
     from greyd.dns.spf.check_host import SpfResult
     from greyd.rules.address import Address
     from greyd.rules.request import Request
-
-_Result = TypeVar("_Result")
 
 
 class SpfSenderCheck:
@@ -41,51 +39,22 @@ class SpfSenderCheck:
         """
         self._lookup = lookup
         self._timeout_seconds = timeout_seconds
-        self._on_error = on_error
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._tasks = CallbackTasks(on_error)
 
     def check(
         self, request: Request, address: Address, domain: bytes, on_result: Callable[[bool], None]
     ) -> None:
         """Call ``on_result`` once, with whether SPF denies the sender; never with an error."""
-        self._start(lambda: self.is_denied(request, address, domain), False, on_result)
+        self._tasks.run(
+            self.is_denied(request, address, domain), default=False, on_result=on_result
+        )
 
     def prove(
         self, request: Request, address: Address, on_result: Callable[[SenderProof], None]
     ) -> None:
         """Call ``on_result`` once, with whether the sender is proven; never with an error."""
         unknown = prove_sender(request, address, "", is_specific=False)
-        self._start(lambda: self.proof(request, address), unknown, on_result)
-
-    def _start(
-        self,
-        ask: Callable[[], Coroutine[Any, Any, _Result]],
-        otherwise: _Result,
-        on_result: Callable[[_Result], None],
-    ) -> None:
-        """Call ``on_result`` once with the result, or with ``otherwise`` if there is none."""
-        if self._closed:
-            on_result(otherwise)
-            return
-        task = asyncio.ensure_future(ask())
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._deliver, otherwise, on_result))
-
-    def _deliver(
-        self,
-        otherwise: _Result,
-        on_result: Callable[[_Result], None],
-        task: asyncio.Task[_Result],
-    ) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            on_result(otherwise)
-        elif (error := task.exception()) is not None:
-            self._on_error(error)
-            on_result(otherwise)
-        else:
-            on_result(task.result())
+        self._tasks.run(self.proof(request, address), default=unknown, on_result=on_result)
 
     async def is_denied(self, request: Request, address: Address, domain: bytes) -> bool:
         """Whether SPF's result is ``fail`` for a sender in ``domain`` or below it.
@@ -123,6 +92,4 @@ class SpfSenderCheck:
 
     def close(self) -> None:
         """Stop checking: pending and later checks deny nothing, and prove nothing by SPF."""
-        self._closed = True
-        for task in list(self._tasks):
-            task.cancel()
+        self._tasks.close()

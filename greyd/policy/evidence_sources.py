@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from greyd.rules.address import Address
     from greyd.rules.evidence import Evidence
@@ -51,3 +51,13 @@ class SenderCheck(Protocol):
 
     def close(self) -> None:
         """Stop checking: call the pending and later ``on_result`` at once, with no SPF result."""
+
+
+class ExchangerFinder(Protocol):
+    """Finds the mail exchangers of the domains that local users write to."""
+
+    def find(self, recipient: bytes, on_result: Callable[[Sequence[bytes]], None]) -> None:
+        """Call ``on_result`` once, with their host names; with none instead of an error."""
+
+    def close(self) -> None:
+        """Stop: call the pending and later ``on_result`` at once, with no names."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.policy.applied_settings import AppliedSettings, RequestSettings
-    from greyd.policy.evidence_sources import EvidenceCollector, SenderCheck
+    from greyd.policy.evidence_sources import EvidenceCollector, ExchangerFinder, SenderCheck
     from greyd.policy.observers import Observers
     from greyd.policy.pending_reply import PendingReply
     from greyd.rules.address import Address
@@ -117,6 +117,8 @@ class Policy:
 
         Without it expected mail passes unchecked, and no sender is proven.
         """
+        self.exchangers: ExchangerFinder | None = None
+        """Finds who sends the bounces of outbound mail, apart from the recipient's organisation."""
         self.clock = SteadyClock()
         """The time that decisions use."""
         self._settings = settings
@@ -127,6 +129,12 @@ class Policy:
         # The requests for one message may arrive on several connections, so all connections share
         # the recent instances.
         self._instances: LruCache[bool] = LruCache(MAX_RECENT_INSTANCES)
+
+    def stop_lookups(self) -> None:
+        """Stop collecting evidence and mail exchangers; the requests that wait are decided now."""
+        for each in (self.collector, self.exchangers):
+            if each is not None:
+                each.close()
 
     def answer(self, request: Request, reply: PendingReply) -> None:
         """Answer a request, either at once or when evidence and records have been fetched.
@@ -192,8 +200,13 @@ class Policy:
         if not may_use_sender(login, sender, settings.outbound_senders, logins):
             self._observers.outbound_not_learnt(request)
             return self._pass(case, Reason.OUTBOUND, NOT_LEARNT)
+        exchangers: Sequence[bytes] = ()
+        if self.exchangers is not None:
+            found: Completion[Sequence[bytes]] = Completion()
+            self.exchangers.find(request.recipient, found.complete)
+            exchangers = await found
         try:
-            case.transaction = await self._store_correspondence(case)
+            case.transaction = await self._store_correspondence(case, exchangers)
         except StoreError as error:
             case.store_error = error
         case.store_seconds = time.perf_counter() - case.asked_at
@@ -344,10 +357,13 @@ class Policy:
 
         return self._transact(case, wanted, rule)
 
-    def _store_correspondence(self, case: _Case) -> Completion[Transaction]:
+    def _store_correspondence(
+        self, case: _Case, exchangers: Sequence[bytes]
+    ) -> Completion[Transaction]:
         """Store that a local user has written to this recipient."""
         request, now = case.request, self.now(case.request)
-        learnt = keys_to_learn(request.sender or b"", request.recipient or b"", self._settings)
+        sender, recipient = request.sender or b"", request.recipient or b""
+        learnt = keys_to_learn(sender, recipient, self._settings, exchangers)
         keys = [each.key for each in learnt]
         changes = [note_correspondence(each, now) for each in learnt]
 

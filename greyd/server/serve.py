@@ -189,8 +189,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     await accept_backlog(context.sockets)
     for server in servers:
         server.close()
-    if policy.collector is not None:
-        policy.collector.close()
+    policy.stop_lookups()
     sender_check.close()
     await registry.drain()
     observers.flush()
@@ -290,9 +289,12 @@ def _collect_for(
 ) -> Resolver:
     """Make a policy collect DNS evidence; return the resolver that it uses."""
     from greyd.dns.collector import DnsEvidenceCollector
+    from greyd.dns.mail_exchangers import MailExchangers
     from greyd.dns.resolver import Resolver
 
     resolver = Resolver(settings.resolvers, settings.dns_timeout_seconds, lookups)
+    if settings.learn_outbound:
+        policy.exchangers = MailExchangers(resolver, settings.dns_timeout_seconds, on_error)
     policy.collector = DnsEvidenceCollector(
         settings, resolver, lambda: policy.whitelists.override, on_error
     )

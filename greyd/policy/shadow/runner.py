@@ -120,8 +120,7 @@ class ShadowRunner(Observer):
         """Stop: discard all requests that wait, and end those that run."""
         self._is_closed = True
         self._waiting.clear()
-        if self.policy.collector is not None:
-            self.policy.collector.close()
+        self.policy.stop_lookups()
         await self._circuit_breaker.close()
 
     def _schedule_turn(self) -> None:
