@@ -11,17 +11,16 @@ from greyd.lru import LruCache
 from greyd.policy.applied_settings import request_settings
 from greyd.policy.completion import Completion, run
 from greyd.policy.events import DecisionEvent, Transaction
+from greyd.policy.outbound import OutboundMail
 from greyd.policy.reply import DUNNO, STORE_AWAY, Replies
 from greyd.rules.address import parse_address
 from greyd.rules.control import ExpectedMail
-from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.evidence import NO_EVIDENCE, Evidence
 from greyd.rules.greylist import (
     decide,
     decide_from_memory,
     decide_from_memory_with_unset_clock,
     decide_with_unset_clock,
-    note_correspondence,
 )
 from greyd.rules.keys import keys_to_read, keys_to_remember, request_keys
 from greyd.rules.reasons import Reason
@@ -29,14 +28,13 @@ from greyd.rules.records import RememberedRecords
 from greyd.rules.site_rules.sender_proof import SenderProof
 from greyd.runtime.clock import EARLIEST_TIME, SteadyClock
 from greyd.store.errors import StoreError, StoreFullError
-from greyd.whitelist.sender_logins import may_use_sender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.config.settings import Settings
     from greyd.policy.applied_settings import AppliedSettings, RequestSettings
-    from greyd.policy.evidence_sources import EvidenceCollector, ExchangerFinder, SenderCheck
+    from greyd.policy.evidence_sources import EvidenceCollector, SenderCheck
     from greyd.policy.observers import Observers
     from greyd.policy.pending_reply import PendingReply
     from greyd.rules.address import Address
@@ -49,9 +47,6 @@ if TYPE_CHECKING:
 
 MAX_RECENT_INSTANCES = 10_000
 """Maximum number of messages to remember, so that no message gets the header twice."""
-
-NOT_LEARNT = " (sender not of this login)"
-"""The detail of outbound mail from which greyd does not learn."""
 
 _REQUIRED = ("client_address", "client_name", "sender", "recipient")
 
@@ -117,8 +112,8 @@ class Policy:
 
         Without it expected mail passes unchecked, and no sender is proven.
         """
-        self.exchangers: ExchangerFinder | None = None
-        """Finds who sends the bounces of outbound mail, apart from the recipient's organisation."""
+        self.outbound = OutboundMail(settings, observers)
+        """Learns from local users' mail."""
         self.clock = SteadyClock()
         """The time that decisions use."""
         self._settings = settings
@@ -132,7 +127,7 @@ class Policy:
 
     def stop_lookups(self) -> None:
         """Stop collecting evidence and mail exchangers; the requests that wait are decided now."""
-        for each in (self.collector, self.exchangers):
+        for each in (self.collector, self.outbound.exchangers):
             if each is not None:
                 each.close()
 
@@ -188,29 +183,17 @@ class Policy:
         return self._reply_greylisted(case, decision)
 
     async def _answer_outbound(self, case: _Case) -> bytes:
-        """Let a local user's mail pass, and learn the correspondence if the sender is the user's.
-
-        Otherwise one stolen login could open the way to every user's mailbox.
-        """
-        request, settings = case.request, self._settings
-        login, sender = request.sasl_username, request.sender
-        if not (login and sender and request.recipient):
-            return self._pass(case, Reason.OUTBOUND)
+        """Let a local user's mail pass, and store what it teaches."""
+        request = case.request
         logins = self.whitelists.sender_logins
-        if not may_use_sender(login, sender, settings.outbound_senders, logins):
-            self._observers.outbound_not_learnt(request)
-            return self._pass(case, Reason.OUTBOUND, NOT_LEARNT)
-        exchangers: Sequence[bytes] = ()
-        if self.exchangers is not None:
-            found: Completion[Sequence[bytes]] = Completion()
-            self.exchangers.find(request.recipient, found.complete)
-            exchangers = await found
-        try:
-            case.transaction = await self._store_correspondence(case, exchangers)
-        except StoreError as error:
-            case.store_error = error
-        case.store_seconds = time.perf_counter() - case.asked_at
-        return self._pass(case, Reason.OUTBOUND)
+        lesson = await self.outbound.lesson(request, logins, self.now(request))
+        if lesson.keys:
+            try:
+                case.transaction = await self._transact(case, lesson.keys, lesson.store)
+            except StoreError as error:
+                case.store_error = error
+            case.store_seconds = time.perf_counter() - case.asked_at
+        return self._pass(case, Reason.OUTBOUND, lesson.detail)
 
     def _apply_settings(
         self, case: _Case, address: Address | None, request_settings: RequestSettings
@@ -356,21 +339,6 @@ class Policy:
             return Transaction(wanted, remembered, decision, changes), changes
 
         return self._transact(case, wanted, rule)
-
-    def _store_correspondence(
-        self, case: _Case, exchangers: Sequence[bytes]
-    ) -> Completion[Transaction]:
-        """Store that a local user has written to this recipient."""
-        request, now = case.request, self.now(case.request)
-        sender, recipient = request.sender or b"", request.recipient or b""
-        learnt = keys_to_learn(sender, recipient, self._settings, exchangers)
-        keys = [each.key for each in learnt]
-        changes = [note_correspondence(each, now) for each in learnt]
-
-        def rule(remembered: Remembered) -> tuple[Transaction, Sequence[Change]]:
-            return Transaction(keys, remembered, None, changes), changes
-
-        return self._transact(case, keys, rule)
 
     def _transact(
         self, case: _Case, keys: Sequence[bytes], rule: Rule[Transaction]

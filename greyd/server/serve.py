@@ -294,7 +294,8 @@ def _collect_for(
 
     resolver = Resolver(settings.resolvers, settings.dns_timeout_seconds, lookups)
     if settings.learn_outbound:
-        policy.exchangers = MailExchangers(resolver, settings.dns_timeout_seconds, on_error)
+        seconds = settings.dns_timeout_seconds
+        policy.outbound.exchangers = MailExchangers(resolver, seconds, on_error)
     policy.collector = DnsEvidenceCollector(
         settings, resolver, lambda: policy.whitelists.override, on_error
     )

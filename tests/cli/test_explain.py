@@ -12,7 +12,7 @@ from greyd.config.settings import Settings
 from greyd.maillog.errors import MailLogError
 from greyd.maillog.single_line import read_log_line
 from greyd.rules.control import Control, ExpectWindow, ModeOverride
-from greyd.rules.correspondence.keys import correspondence_key
+from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.keys import request_keys
 from greyd.rules.records import Client, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY
@@ -428,15 +428,44 @@ def test_whether_outbound_mail_is_learnt_is_told(place: Path, login: str, words:
     assert words in step(answer, "request")["details"][0]
 
 
-def test_a_correspondence_is_told(place: Path) -> None:
-    settings = Settings(learn_outbound=True, identity=("spf",))
-    key = correspondence_key(b"alice@example.com", b"bob@example.org", settings)
-    fill(f"sqlite:{place / 'greyd.db'}", {key: b"%d" % time.time()})
-    zone = {"example.com": ['60 TXT "v=spf1 ip4:192.0.2.7 -all"']}
-    answer = told(place, *REQUEST, "--sender=alice@example.com", zone=zone,
-                  GREYD_IDENTITY="spf", GREYD_LEARN_OUTBOUND="1")  # fmt: skip
+CORRESPONDENCES = {
+    "address": (("--sender=alice+x@example.com",), "written to the sender (alice@example.com)"),
+    "organisation": (("--sender=carol@example.com",), "written to somebody at example.com"),
+    "bounce": (
+        ("--sender=", "--helo-name=mail.example.com"),
+        "written to somebody whose mail example.com handles, and this is a bounce",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", CORRESPONDENCES)
+def test_the_form_of_a_correspondence_is_told(place: Path, form: str) -> None:
+    options, words = CORRESPONDENCES[form]
+    settings = Settings(learn_outbound=True, identity=("spf",), correspondents="organisation")
+    keys = keys_to_learn(b"bob@example.org", b"alice@example.com", settings)
+    spf = ['60 TXT "v=spf1 ip4:192.0.2.7 -all"']
+    zone: Zone = {"example.com": spf, "mail.example.com": spf}
+    variables = {
+        "GREYD_IDENTITY": "spf", "GREYD_LEARN_OUTBOUND": "1",
+        "GREYD_CORRESPONDENTS": "organisation",
+    }  # fmt: skip
+    answer = told(place, *REQUEST, *options, zone=zone, **variables)
+    assert answer["verdict"]["reason"] == "new"
+    assert "has not written to" in memory_details(answer)
+    fill(f"sqlite:{place / 'greyd.db'}", {each.key: b"%d" % time.time() for each in keys})
+    answer = told(place, *REQUEST, *options, zone=zone, **variables)
     assert answer["verdict"]["reason"] == "correspondent"
-    assert "the recipient has written to the sender" in " ".join(step(answer, "memory")["details"])
+    assert f"the recipient has {words}, last 20" in memory_details(answer)
+    days = 5 if form == "bounce" else 35
+    old = b"%d" % (time.time() - (days + 1) * 86400)
+    fill(f"sqlite:{place / 'greyd.db'}", {each.key: old for each in keys})
+    answer = told(place, *REQUEST, *options, zone=zone, **variables)
+    assert answer["verdict"]["reason"] == "new"
+    assert f"has not written there for {days}\N{NO-BREAK SPACE}d" in memory_details(answer)
+
+
+def memory_details(answer: dict[str, Any]) -> str:
+    return " ".join(step(answer, "memory")["details"])
 
 
 def test_hits_are_not_counted_by_it(place: Path) -> None:

@@ -27,7 +27,7 @@ from tests.policy.test_policy import Kept
 from tests.stores import FakeStore, answer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from greyd.rules.address import Address
@@ -210,6 +210,41 @@ def test_only_users_who_have_logged_in_teach(tmp_path: Path) -> None:
         assert (await it.ask() or b"").startswith(b"DEFER_IF_PERMIT")
 
     serve(tmp_path, do, learn_outbound=True)
+
+
+@dataclass
+class Exchangers:
+    """Finds the same mail exchangers for everybody, in the next turn of the event loop."""
+
+    names: Sequence[bytes]
+    asked: list[bytes] = field(default_factory=list)
+
+    def find(self, recipient: bytes, on_result: Callable[[Sequence[bytes]], None]) -> None:
+        self.asked.append(recipient)
+        asyncio.get_running_loop().call_soon(on_result, self.names)
+
+    def close(self) -> None:
+        return
+
+
+def test_a_colleague_and_a_bounce_answer_a_user_s_mail(tmp_path: Path) -> None:
+    async def do(it: Server) -> None:
+        it.policy.outbound.exchangers = exchangers = Exchangers([b"mx.provider.com"])
+        carol, bounce = {"sender": b"carol@example.com"}, {"sender": b""}
+        it.collector.evidence = evidence_for("provider.com", speaks=False)
+        assert (await it.ask(**bounce) or b"").startswith(b"DEFER_IF_PERMIT")
+        assert await it.ask(**OUTBOUND) == b"DUNNO"
+        assert exchangers.asked == [b"alice@example.com"]
+        assert await it.ask(**bounce) == b"DUNNO"
+        assert (await it.ask(**carol) or b"").startswith(b"DEFER_IF_PERMIT")
+        it.collector.evidence = KNOWN
+        assert await it.ask(**carol) == b"DUNNO"
+        assert await it.ask(recipient=b"bob+x@example.org") == b"DUNNO"
+        assert (await it.ask(recipient=b"rob@example.org") or b"").startswith(b"DEFER_IF_PERMIT")
+        passed = [line for line in it.lines() if "action=pass" in line]
+        assert ["reason=correspondent" in line for line in passed] == [False, True, True, True]
+
+    serve(tmp_path, do, learn_outbound=True, correspondents="organisation")
 
 
 def test_a_user_teaches_only_as_himself(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def _correspondence(case: ExplainedRequest, keys: Sequence[CorrespondenceKey]) -
         yield f"correspondence: the recipient has written to {whom}, last {ago}"
     elif any(records.values()):
         days = format_duration(max(each.max_age_seconds for each in keys))
-        yield f"correspondence: the recipient has not written to the sender for {days}"
+        yield f"correspondence: the recipient has not written there for {days}"
     else:
         names = ", ".join(
             dict.fromkeys(_WHOM[each.form].format(printable(each.correspondent)) for each in keys)
