@@ -27,9 +27,12 @@ START = 1_700_000_000
 ZONE = {
     "example.com": ["60 MX 10 out.example.com", '60 TXT "v=spf1 include:spf.example.com -all"'],
     "spf.example.com": ['60 TXT "v=spf1 ip4:192.0.2.0/24" " ip4:198.51.100.0/24 ip4:203.0.113.7"'],
-    "example.org": ['60 TXT "v=spf1 ip4:192.0.2.8 -all"'],
+    "example.org": ["60 MX 10 out.example.com", '60 TXT "v=spf1 ip4:192.0.2.8 -all"'],
     "out.example.com": ["60 A 192.0.2.7", "60 A 198.51.100.7"],
     "wide.example": ['60 TXT "v=spf1 +all"', "60 A 192.0.2.7"],
+    "client.example.com": ['60 TXT "v=spf1 ip4:192.0.2.9 -all"'],
+    "hosted.net": ["60 MX 10 hosted-net.mail.provider.net"],
+    "out.provider.net": ['60 TXT "v=spf1 ip4:192.0.2.20 -all"'],
     "broken.example": SERVFAIL,
     "silent.example": SILENT,
     "66.100.51.198.zen.example": ["60 A 127.0.0.4"],
@@ -303,6 +306,41 @@ def test_a_stop_answers_those_who_wait_for_the_dns(tmp_path: Path, dns: DnsServe
         assert server.process.wait(10) == 0
 
 
+OUTBOUND = {
+    "policy_context": "outbound", "sasl_username": "u4711", "sender": "bob@ours.example",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_colleagues_and_providers_answer(tmp_path: Path, dns: DnsServer, store: str) -> None:
+    logins = tmp_path / "logins"
+    logins.write_text("bob@ours.example  u4711, u4712\n")
+    options = [
+        "--identity=spf", "--learn-outbound", "--correspondents=organisation",
+        f"--sender-logins={logins}",
+    ]  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        if store == "redis":
+            redis = stack.enter_context(redis_server(tmp_path / "redis"))
+            options.append(f"--store=redis://127.0.0.1:{redis.port}/0")
+        server, client = stack.enter_context(serving(tmp_path, dns, *options))
+        carol = {"sender": "carol@example.org", "recipient": "bob+x@ours.example"}
+        bounce = {"sender": "", "recipient": "bob@ours.example", "helo_name": "out.provider.net"}
+        assert ask(client, 0, "192.0.2.8", **carol) == "DEFER_IF_PERMIT"
+        assert ask(client, 0, "192.0.2.20", **bounce) == "DEFER_IF_PERMIT"
+        for recipient in ("alice@example.org", "info@hosted.net"):
+            assert ask(client, 1, "10.0.0.1", recipient=recipient, **OUTBOUND) == "DUNNO"
+        assert dns.asked["hosted.net", "MX"] == 1
+        assert ask(client, 2, "192.0.2.8", **carol) == "DUNNO"
+        assert ask(client, 2, "192.0.2.20", **bounce) == "DUNNO"
+        assert ask(client, 2, "198.51.100.66", **bounce) == "DEFER_IF_PERMIT"
+        logins.write_text("bob@ours.example  u4713\n")
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: server.log().count("whitelists:") == 2, "it is read again")
+        assert ask(client, 3, "10.0.0.1", recipient="dan@customer.net", **OUTBOUND) == "DUNNO"
+        has_said(server, "login u4711 as bob@ours.example: not learnt")
+
+
 # With a real Postfix ------------------------------------------------------------------------------
 
 
@@ -331,9 +369,27 @@ def test_postfix_s_own_words_are_enough(tmp_path: Path, dns: DnsServer) -> None:
             assert attempt(outbound, user, "dave@example.com", "carol@example.org").taken
             carol = attempt(inbound, Client("192.0.2.8"), "carol@example.org", "dave@example.org")
             assert not carol.taken
+            # The provider of Carol's mail exchanger may return Dave's mail to him.
+            bounce = attempt(inbound, Client("192.0.2.9"), "", "dave@example.org")
+            assert not bounce.taken
             assert attempt(outbound, user, "dave@example.org", "carol@example.org").taken
             carol = attempt(inbound, Client("192.0.2.8"), "carol@example.org", "dave@example.org")
             assert carol.taken, carol.replies
             other = attempt(inbound, Client("192.0.2.8"), "eve@example.org", "dave@example.org")
             assert not other.taken
             has_said(server, "reason=correspondent")
+            for sender, recipient in (
+                ("carol+list@example.org", "dave@example.org"),
+                ("carol@example.org", "dave+shop@example.org"),
+            ):
+                assert attempt(inbound, Client("192.0.2.8"), sender, recipient).taken
+
+            bounce = attempt(inbound, Client("192.0.2.9"), "", "dave@example.org")
+            assert bounce.taken, bounce.replies
+
+            # Whoever has Dave's login teaches nothing about others.
+            assert attempt(outbound, user, "erin@example.org", "carol@example.org").taken
+            carol = attempt(inbound, Client("192.0.2.8"), "carol@example.org", "erin@example.org")
+            assert not carol.taken
+            has_said(server, "reason=outbound (sender not of this login)")
+            has_said(server, "outbound mail of login dave as erin@example.org: not learnt")
