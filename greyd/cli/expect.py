@@ -15,7 +15,7 @@ from greyd.cli.server_control import current_user, read_control, update_control
 from greyd.config.durations import format_duration
 from greyd.escaping import printable_text
 from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, ExpectWindow, window_key
-from greyd.rules.internationalised_names import ascii_address
+from greyd.rules.names.internationalised import ascii_address
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:

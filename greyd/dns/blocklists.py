@@ -14,7 +14,7 @@ from greyd.dns.list_families import LOOPBACK, code_text, family_of, is_in
 from greyd.dns.lookup import DnsError, RecordType
 from greyd.dns.reverse_names import reversed_name
 from greyd.rules.hostnames import MAX_NAME_BYTES, queryable_suffix, registered_domain
-from greyd.rules.internationalised_names import ascii_domain
+from greyd.rules.names.internationalised import ascii_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from greyd.config.vocabulary import DAY, HOUR, MODES
 from greyd.errors import GreydError
 from greyd.rules.hostnames import domain_of, is_or_is_below
-from greyd.rules.internationalised_names import ascii_address
+from greyd.rules.names.internationalised import ascii_address
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.rules.transaction import Change
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from greyd.rules.address import Address, address_text, network_of, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.correspondence.keys import keys_of_answer
-from greyd.rules.internationalised_names import ascii_address
+from greyd.rules.names.internationalised import ascii_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -26,7 +26,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from greyd.rules.internationalised_names import (
+from greyd.rules.names.internationalised import (
     ascii_address,
     ascii_domain,
     unicode_address,

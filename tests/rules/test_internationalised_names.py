@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greyd.rules.hostnames import domain_of, normal_name, organisation_of
-from greyd.rules.internationalised_names import (
+from greyd.rules.names.internationalised import (
     ascii_address,
     ascii_domain,
     both_forms,

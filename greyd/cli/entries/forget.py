@@ -19,7 +19,7 @@ from greyd.cli.server_control import record_action
 from greyd.rules.control import Control, change_control, window_key
 from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.entries import EntryKind, EntryState, interpret, kind_of
-from greyd.rules.internationalised_names import unicode_domain
+from greyd.rules.names.internationalised import unicode_domain
 from greyd.rules.reserved_keys import CONTROL_KEY, SHADOW_PREFIX
 from greyd.store.contract import scan
 

@@ -18,8 +18,8 @@ from greyd.rules.address import Address, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.entries import EntryKind
-from greyd.rules.internationalised_names import ascii_address, ascii_domain
 from greyd.rules.keys import identity_keys, request_keys
+from greyd.rules.names.internationalised import ascii_address, ascii_domain
 from greyd.rules.networks import parse_network
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from greyd.rules.address import address_text, network_prefix, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
 from greyd.rules.hostnames import is_or_is_below
-from greyd.rules.internationalised_names import ascii_address, ascii_domain
 from greyd.rules.keys import identity_keys, request_keys
+from greyd.rules.names.internationalised import ascii_address, ascii_domain
 from greyd.rules.networks import Network, parse_network
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from greyd.dns.lookup import DnsError
 from greyd.dns.spf.errors import SpfPermanentError
 from greyd.dns.spf.evaluator import Evaluator, SpfVerdict
-from greyd.rules.internationalised_names import ascii_domain
+from greyd.rules.names.internationalised import ascii_domain
 
 if TYPE_CHECKING:
     from greyd.dns.lookup import Lookup

@@ -29,7 +29,7 @@ from greyd.config.vocabulary import DAY
 from greyd.rules.correspondence.address_forms import local_part_without_tags, replace_numbers
 from greyd.rules.correspondence.mailbox_providers import mailbox_providers
 from greyd.rules.hostnames import domain_of, normal_name, organisation_of
-from greyd.rules.internationalised_names import ascii_address
+from greyd.rules.names.internationalised import ascii_address
 from greyd.rules.records import Triplet
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from greyd.config.errors import SettingsError
 from greyd.rules.hostnames import domain_of
-from greyd.rules.internationalised_names import ascii_domain
 from greyd.rules.keys import names_in
+from greyd.rules.names.internationalised import ascii_domain
 
 if TYPE_CHECKING:
     from greyd.config.recipient_domains import RecipientDomain

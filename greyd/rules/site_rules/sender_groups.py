@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from greyd.config.errors import SettingsError
 from greyd.rules.hostnames import is_fqdn, load_suffixes, normal_name
-from greyd.rules.internationalised_names import ascii_domain
+from greyd.rules.names.internationalised import ascii_domain
 from greyd.rules.networks import parse_network
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from greyd.rules.hostnames import is_public_suffix
-from greyd.rules.internationalised_names import ascii_domain
+from greyd.rules.names.internationalised import ascii_domain
 from greyd.whitelist.entries import display_text, is_pattern, network_of_entry
 from greyd.whitelist.lint.findings import NOTE, Problem
 from greyd.whitelist.lint.names import (

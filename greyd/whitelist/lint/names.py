@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from greyd.rules.hostnames import MAX_NAME_BYTES, is_public_suffix
-from greyd.rules.internationalised_names import ascii_domain
+from greyd.rules.names.internationalised import ascii_domain
 from greyd.whitelist.entries import display_text
 from greyd.whitelist.lint.findings import NOTE, Problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from greyd.rules.hostnames import is_or_is_below, organisation_of
-from greyd.rules.internationalised_names import ascii_domain
+from greyd.rules.names.internationalised import ascii_domain
 from greyd.whitelist.near_misses.reasons import Likelihood, MismatchReason, display_name
 
 # Names --------------------------------------------------------------------------------------------

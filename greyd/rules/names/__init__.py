@@ -1,0 +1,1 @@
+"""Forms of names: internationalised domains, and addresses within host names."""
