@@ -18,6 +18,9 @@ from greyd.terminal import format_timestamp
 if TYPE_CHECKING:
     from greyd.store.contract import Store
 
+MAX_SHOWN_DOMAINS = 20
+"""Maximum number of recipient domains with a mode of their own that the command shows."""
+
 
 class RequestedMode(Enum):
     """A mode, or ``reset`` for the configured one."""
@@ -47,7 +50,8 @@ async def mode(
     """Switch greylisting on, off, or to learning, on all servers that share the store.
 
     The servers apply the mode within a second, and log the change. learn: store triplets and log
-    decisions, but let all mail pass. off: let all mail pass, and store nothing. The mode lasts
+    decisions, but let all mail pass. off: let all mail pass, and store nothing. learn and off apply
+    to all recipients; with on, a recipient domain keeps a mode of its own. The mode lasts
     until it is reset, even across restarts, or for the time of --for.
 
     Examples:
@@ -83,13 +87,26 @@ async def _set_mode(store: Store, name: str, until: int, now: int) -> Control:
 def _print_mode(context: CommandContext, control: Control, now: int) -> None:
     mode = control.mode if control.mode and control.mode.holds(now) else None
     told = None if mode is None else asdict(mode)
+    # Off and learn apply to all recipients.
+    keeps_own = mode is None or mode.mode == "on"
+    domains = context.settings.recipient_domains if keeps_own else ()
+    own_modes = {each.domain: each.mode for each in domains if each.mode}
     context.print_json(
-        {"mode": told and told["mode"], "configured": context.settings.mode, "told": told}
+        {
+            "mode": told and told["mode"],
+            "configured": context.settings.mode,
+            "told": told,
+            "recipient_domains": own_modes,
+        }
     )
     if mode is None:
         context.print(f"as configured on each server; here {context.settings.mode}")
-        return
-    until = f"until {format_timestamp(mode.until)}" if mode.until else "until it is reset"
-    context.print(
-        f"{mode.mode}, {until}; by {printable_text(mode.by)} at {format_timestamp(mode.at)}"
-    )
+    else:
+        until = f"until {format_timestamp(mode.until)}" if mode.until else "until it is reset"
+        context.print(
+            f"{mode.mode}, {until}; by {printable_text(mode.by)} at {format_timestamp(mode.at)}"
+        )
+    for domain, own in list(own_modes.items())[:MAX_SHOWN_DOMAINS]:
+        context.print(f"{own} for mail to {printable_text(domain)} (--recipient-domain)")
+    if len(own_modes) > MAX_SHOWN_DOMAINS:
+        context.print(f"… and {len(own_modes) - MAX_SHOWN_DOMAINS} more domains")

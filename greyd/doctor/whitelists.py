@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.whitelist.files import files_in_force, read_whitelist_files
+from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO, RECIPIENTS, SENDERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from greyd.whitelist.matcher import Whitelists
 
 MAX_SHOWN_LINES = 5
+_RARE = {SENDERS: "senders", NEVER_AUTO: "clients never to auto-whitelist"}
+"""The lists that few servers have, with texts about their entries."""
 RELOAD = "systemctl reload greyd"
 
 
@@ -31,6 +34,8 @@ def check_whitelists(
         *files_in_force(settings.whitelist_clients, "whitelist_clients"),
         *files_in_force(settings.whitelist_recipients, "whitelist_recipients"),
         *settings.list_override,
+        *settings.whitelist_senders,
+        *settings.never_auto_whitelist,
         *settings.sender_logins,
     ]
     files = [path for path in named if path.exists()]
@@ -51,8 +56,10 @@ def finding_of_lines(whitelists: Whitelists, files: Sequence[Path]) -> Finding:
     faults = whitelists.diagnostics
     if not faults:
         names = ", ".join(map(str, files)) or "no file"
-        counts = f"{len(whitelists.clients)} clients, {len(whitelists.recipients)} recipients"
-        return ok(check, f"{counts} from {names}")
+        counts = {which: len(entries) for which, entries in whitelists.by_name().items()}
+        texts = [f"{counts[which]} {which}" for which in (CLIENTS, RECIPIENTS)]
+        texts += [f"{counts[which]} {text}" for which, text in _RARE.items() if counts[which]]
+        return ok(check, f"{', '.join(texts)} from {names}")
     shown = "; ".join(str(each) for each in faults[:MAX_SHOWN_LINES])
     more = f"; and {len(faults) - MAX_SHOWN_LINES} more" if len(faults) > MAX_SHOWN_LINES else ""
     return warning(check, f"{shown}{more}", f"correct these lines, then {RELOAD}")
@@ -116,10 +123,10 @@ def finding_of_use(whitelists: Whitelists, metrics: ServerMetrics | None) -> Fin
             "the server could not read a file and keeps the entries from before",
             "journalctl -u greyd (names the file and the reason)",
         )
-    counts = {"clients": len(whitelists.clients), "recipients": len(whitelists.recipients)}
-    loaded = {name: metrics.value("greyd_whitelist_entries", name) for name in counts}
+    counts = {which: len(entries) for which, entries in whitelists.by_name().items()}
+    loaded = {name: metrics.value("greyd_whitelist_entries", name) or 0 for name in counts}
     differing = [
-        f"{loaded[name] or 0:.0f} {name} in the server, {count} in the files"
+        f"{loaded[name]:.0f} {_RARE.get(name, name)} in the server, {count} in the files"
         for name, count in counts.items()
         if loaded[name] != count
     ]

@@ -38,6 +38,26 @@ def test_whitelists_are_compared_with_the_entries_of_the_server(tmp_path: Path) 
     assert odd["whitelists: lines"] is State.WARNING
 
 
+def test_the_lists_of_senders_and_clients_never_to_auto_whitelist_are_compared_too(
+    tmp_path: Path,
+) -> None:
+    senders, never = tmp_path / "senders", tmp_path / "never"
+    senders.write_text("a.example\nb.example\n")
+    never.write_text("192.0.2.0/24\n")
+    none = (tmp_path / "none.local",)
+    settings = Settings(
+        whitelist_clients=none, whitelist_recipients=none,
+        whitelist_senders=(senders,), never_auto_whitelist=(never,),
+    )  # fmt: skip
+    lists = {"clients": 0.0, "recipients": 0.0, "senders": 1.0, "never_auto_whitelist": 1.0}
+    values = {("greyd_whitelist_last_read_successful", ""): 1.0}
+    values |= {("greyd_whitelist_entries", name): value for name, value in lists.items()}
+    found = {each.check: each for each in check_whitelists(settings, healthy_metrics(values), None)}
+    assert "2 senders, 1 clients never to auto-whitelist from" in found["whitelists: lines"].seen
+    assert found["whitelists: in use"].state is State.HINT
+    assert "1 senders in the server, 2 in the files" in found["whitelists: in use"].seen
+
+
 def test_a_whitelist_that_is_missing_is_an_error(tmp_path: Path) -> None:
     settings = Settings(whitelist_clients=(tmp_path / "nothing",))
     found = check_whitelists(settings, None, None)

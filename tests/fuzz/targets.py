@@ -30,7 +30,12 @@ from greyd.rules.greylist import CLOCK_SKEW, decide
 from greyd.rules.keys import Keys, request_keys
 from greyd.rules.records import Client, RememberedRecords, Triplet
 from greyd.whitelist.entries import WhitelistFile
-from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
+from greyd.whitelist.matcher import (
+    ClientWhitelist,
+    RecipientWhitelist,
+    SenderWhitelist,
+    Whitelists,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -160,6 +165,10 @@ def whitelist(data: bytes) -> None:
         ClientWhitelist([WhitelistFile("c", content)]),
         RecipientWhitelist([WhitelistFile("r", content)]),
     )
+    sender = SenderWhitelist([WhitelistFile("s", content)]).match(recipient)
+    same = recipients.match(recipient)
+    expect(sender is None or (same is not None and sender.text == same.text), "a sender alone")
+    expect(sender is None or bool(recipient.strip(b"<> ")), "an entry for a bounce")
     for diagnostic in clients.diagnostics + recipients.diagnostics:
         expect(str(diagnostic).isprintable(), f"a remark that steers a terminal: {diagnostic}")
         expect(1 <= diagnostic.line <= len(lines), "a remark about no line")

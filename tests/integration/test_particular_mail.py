@@ -124,7 +124,11 @@ def test_a_domain_s_mode_and_delay_apply_and_greyd_mode_off_applies_to_all(tmp_p
             assert ask(client, 60) == "DEFER_IF_PERMIT"
             for name in ("bücher.example", "mail.xn--bcher-kva.example"):
                 assert ask(client, recipient=f"bob@{name}") == "DUNNO"
-        answer_of("mode", "off", f"--config={config}", f"--dbdir={tmp_path}")
+        options = (f"--config={config}", f"--dbdir={tmp_path}")
+        own = {"bücher.example": "learn"}
+        assert answer_of("mode", *options)["recipient_domains"] == own
+        assert answer_of("mode", "on", *options)["recipient_domains"] == own
+        assert answer_of("mode", "off", *options)["recipient_domains"] == {}
         has_said(server, "mode off")
         with PolicyClient(server.port) as client:
             assert ask(client, 60) == "DUNNO"

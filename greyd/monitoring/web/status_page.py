@@ -117,11 +117,13 @@ def _state(view: StatusView) -> tuple[str, str]:
     if view.store_away:
         outcome = "passes without greylisting" if settings.passes_without_store else "is deferred"
         return "bad", f"The store is unavailable: mail {outcome} until it answers."
+    own_modes = any(each.mode for each in settings.recipient_domains)
+    but = " Recipient domains may have their own mode (greyd mode)." if own_modes else ""
     if settings.mode == "learn":
-        return "warn", "Mode learn: all mail passes, and triplets are remembered."
+        return "warn", f"Mode learn: all mail passes, and triplets are remembered.{but}"
     if settings.mode == "off":
-        return "warn", "Mode off: all mail passes, and nothing is remembered."
-    return "good", "Greylisting; the store answers."
+        return "warn", f"Mode off: all mail passes, and nothing is remembered.{but}"
+    return "good", f"Greylisting; the store answers.{but}"
 
 
 # Decisions --------------------------------------------------------------------------------------
