@@ -63,6 +63,8 @@ class VerboseObserver(Observer):
         yield f"answered {_shown(event.reply)}"
 
     def _exemption(self, event: DecisionEvent) -> str:
+        if event.is_sender_denied:
+            return "expected from this sender, but its SPF record denies the client (fail)"
         if event.evidence is None and event.store_seconds is None:
             entry = event.whitelist_entry
             where = f", {entry.file}:{entry.line}: {_shown(entry.text)}" if entry else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, hint, ok, warning
-from greyd.doctor.postfix.restrictions import reachable_count
+from greyd.doctor.postfix.restrictions import FINAL, reachable_count
 from greyd.doctor.postfix.smtpd import CheckedService, is_submission
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ def findings_of_submission(
         _finding_of_service(
             f"{check} ({service.name})",
             CheckedService(postfix, service, listeners, settings.learn_outbound),
+            settings.outbound_senders,
         )
         for service in services
     ]
 
 
-def _finding_of_service(check: str, service: CheckedService) -> Finding:
+def _finding_of_service(check: str, service: CheckedService, outbound_senders: str) -> Finding:
     calls = [call for call in service.calls if _is_reached_by_users(service, call)]
     outbound = [call for call in calls if service.context_of(call) == "outbound"]
     if service.learn_outbound and not outbound:
@@ -61,7 +62,38 @@ def _finding_of_service(check: str, service: CheckedService) -> Finding:
             "calls greyd about own users' mail, which always passes",
             "master.cf: -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject",
         )
-    return ok(check, "greyd learns from own users' mail" if outbound else "does not call greyd")
+    if not outbound:
+        return ok(check, "does not call greyd")
+    if outbound_senders == "any" and not _compares_logins(service, outbound[0]):
+        return warning(
+            check,
+            "with --outbound-senders=any and without reject_sender_login_mismatch, one stolen login"
+            " makes greyd pass replies to every user",
+            'greyd.toml: outbound_senders = "own"; or main.cf: reject_sender_login_mismatch before'
+            " the call",
+        )
+    return ok(check, "greyd learns from own users' mail")
+
+
+_COMPARING = frozenset({
+    "reject_sender_login_mismatch",
+    "reject_authenticated_sender_login_mismatch",
+})  # fmt: skip
+"""The restrictions that compare the sender of every user with the login."""
+
+
+def _compares_logins(service: CheckedService, call: PolicyCall) -> bool:
+    """Whether Postfix rejects senders that are not of the login before it calls greyd."""
+    for name, restrictions in service.lists.items():
+        is_last = name == call.list_name
+        for each in restrictions[: call.index if is_last else None]:
+            if each.name in _COMPARING and each.rejects:
+                return True
+            if each.name == "permit_sasl_authenticated" or each.name in FINAL:
+                break
+        if is_last:
+            break
+    return False
 
 
 def _is_reached_by_users(service: CheckedService, call: PolicyCall) -> bool:

@@ -315,8 +315,11 @@ class RedisStore(Store):
         self, keys: Sequence[bytes], groups: Sequence[Sequence[bytes]], rule: Rule[Answer]
     ) -> Answer:
         """Apply the rule and store its changes group by group; return the first group's answer."""
-        # MGET, because GET fails for a key that holds no string.
-        found = [await self._send(key, is_single_value, "MGET", self._prefix + key) for key in keys]
+        # All at once, so that they take no longer than one. MGET, because GET fails for a key that
+        # holds no string.
+        found = await asyncio.gather(
+            *(self._send(key, is_single_value, "MGET", self._prefix + key) for key in keys)
+        )
         values = {key: reply[0] for key, reply in zip(keys, found, strict=True)}
         first, *others = groups
         answer = await self._store_group(keys, first, values, rule)

@@ -113,6 +113,32 @@ def test_submission_calls_greyd_only_to_learn(text: str, learns: bool, state: St
     assert of(found, "postfix: submission (submission)").state is state
 
 
+@pytest.mark.parametrize(
+    ("sender_list", "recipient_list", "state"),
+    [
+        ("", f"{OUTBOUND} {USERS}", State.WARNING),
+        ("reject_sender_login_mismatch", f"{OUTBOUND} {USERS}", State.OK),
+        ("reject_authenticated_sender_login_mismatch", f"{OUTBOUND} {USERS}", State.OK),
+        ("", f"reject_sender_login_mismatch {OUTBOUND} {USERS}", State.OK),
+        ("", f"{OUTBOUND} reject_sender_login_mismatch {USERS}", State.WARNING),
+        ("warn_if_reject reject_sender_login_mismatch", f"{OUTBOUND} {USERS}", State.WARNING),
+        ("permit_sasl_authenticated reject_sender_login_mismatch", f"{OUTBOUND} {USERS}",
+         State.WARNING),
+        # It compares only the senders that the table has.
+        ("reject_known_sender_login_mismatch", f"{OUTBOUND} {USERS}", State.WARNING),
+    ],
+)  # fmt: skip
+def test_if_greyd_compares_no_logins_postfix_must(
+    sender_list: str, recipient_list: str, state: State
+) -> None:
+    lists = recipients(recipient_list) | {"smtpd_sender_restrictions": sender_list}
+    services = [SMTP, SmtpdService("submission", overrides=lists)]
+    for rule, expected in (("any", state), ("domain", State.OK), ("own", State.OK)):
+        settings = Settings(learn_outbound=True, outbound_senders=rule)
+        found = judged(services=services, settings=settings)
+        assert of(found, "postfix: submission (submission)").state is expected
+
+
 def test_the_policy_context_may_be_a_parameter_of_the_service() -> None:
     service = SmtpdService(
         "submission",
