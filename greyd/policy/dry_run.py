@@ -90,6 +90,11 @@ class DryRun:
         return self.event.sender_proof if self.event else None
 
     @property
+    def lacks_sender_proof(self) -> bool:
+        """Whether the sender is whitelisted, but was not proven."""
+        return self.sender_proof is not None and not self.sender_proof.way
+
+    @property
     def is_sender_denied(self) -> bool:
         """Whether the mail is expected from this sender, but SPF denies the client its use."""
         return self.event is not None and self.event.is_sender_denied

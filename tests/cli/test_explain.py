@@ -538,6 +538,22 @@ def test_why_an_entry_for_senders_does_not_help_is_told(
     assert answer["verdict"]["reason"] == "new"
 
 
+def test_the_queries_for_a_whitelisted_sender_are_shown(place: Path) -> None:
+    answer = told(place, *REQUEST, zone=OURS, **senders(place, "example.com"))
+    (query,) = step(answer, "sender whitelist")["details"]
+    assert "example.com" in query
+    assert "v=spf1" in query
+
+
+def test_without_dns_the_answer_to_a_whitelisted_sender_is_not_claimed(place: Path) -> None:
+    answer = told(place, *REQUEST, "--client-name=unknown", **senders(place, "example.com"))
+    assert answer["verdict"]["reason"] is None
+    assert {(each["if"], each["reason"]) for each in answer["verdict"]["alternatives"]} == {
+        ("no SPF pass for the sender", "new"),
+        ("an SPF pass for the sender", "sender whitelist"),
+    }
+
+
 def test_a_sender_entry_that_nearly_matches_is_told(place: Path) -> None:
     answer = told(place, *REQUEST, zone=OURS, **senders(place, "*.example.com", "exampel.com"))
     near = step(answer, "sender whitelist")["near"]

@@ -40,7 +40,7 @@ def _findings(case: ExplainedRequest) -> Iterator[str]:
     if evidence.listed:
         yield "listed"
     if evidence.exemption:
-        yield f"passes: {evidence.exemption}"
+        yield f"passes: {evidence.exemption.text}"
     if evidence.unsure:
         yield f"unsure: {_unanswered(case)}"
     elif case.reason is Reason.NOT_SUSPICIOUS:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from greyd.cli.explain.alternatives import DNS_ANSWERS, find_alternatives
+from greyd.cli.explain.alternatives import DNS_ANSWERS, Alternative, find_alternatives
 from greyd.cli.explain.client_names import complete_names
 from greyd.cli.explain.dns_trace import SilentLookup
 from greyd.cli.explain.explained_request import ExplainedRequest
 from greyd.policy.dry_run import dry_run
+from greyd.rules.site_rules.sender_proof import SenderProof
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from greyd.cli.explain.alternatives import Alternative
     from greyd.cli.explain.client_names import ClientNames
     from greyd.cli.explain.dns_trace import RecordingLookup
     from greyd.cli.explain.request_input import RequestInput
@@ -78,6 +78,9 @@ class Examiner:
             names.missing.append(DNS_ANSWERS)
         if names.missing and result.evidence_collected:
             alternatives = await self._alternatives(given, names, request, result)
+        if isinstance(self._lookup, SilentLookup) and result.lacks_sender_proof:
+            names.missing[:] = dict.fromkeys((*names.missing, DNS_ANSWERS))
+            alternatives = await self._with_sender_proof(request, collector, result, alternatives)
         return ExplainedRequest(
             request=request,
             settings=result.applied.settings if result.applied else settings,
@@ -117,6 +120,44 @@ class Examiner:
             variants,
             lambda evidence: self._decide(request, _KnownEvidence(evidence)),
         )
+
+    async def _with_sender_proof(
+        self,
+        request: Request,
+        collector: EvidenceCollector | None,
+        result: DryRun,
+        alternatives: tuple[Alternative, ...],
+    ) -> tuple[Alternative, ...]:
+        """Add the decision on a whitelisted sender that SPF, which was not asked, would prove."""
+        proven = await dry_run(
+            request, self._settings, self._whitelists, self._store, collector, _SenderIsProven()
+        )
+        if result.reason is None or proven.reason is None:
+            return alternatives
+        without = Alternative("no SPF pass for the sender", result.reason, result.detail)
+        passed = Alternative("an SPF pass for the sender", proven.reason, proven.detail)
+        return (*(alternatives or (without,)), passed)
+
+
+class _SenderIsProven:
+    """A check of senders that takes each one for proven."""
+
+    def check(
+        self,
+        _request: Request,
+        _address: Address,
+        _domain: bytes,
+        on_result: Callable[[bool], None],
+    ) -> None:
+        on_result(False)
+
+    def prove(
+        self, _request: Request, _address: Address, on_result: Callable[[SenderProof], None]
+    ) -> None:
+        on_result(SenderProof("spf"))
+
+    def close(self) -> None:
+        """Do nothing: nothing is pending."""
 
 
 class _KnownEvidence:

@@ -40,8 +40,12 @@ def describe_sender_whitelist(case: ExplainedRequest) -> ExplainedStep | None:
         files = case.files.senders
         text = not_matching_text(files, len(case.whitelists.senders), printable(sender))
         return ExplainedStep(name, text, near=near_misses_for_sender(files, sender))
-    text = f"{matching_text(entry)}{_proof_text(case.dry_run.sender_proof)}"
-    return ExplainedStep(name, text, match=entry)
+    proof = case.dry_run.sender_proof
+    text = f"{matching_text(entry)}{_proof_text(proof)}"
+    # A later step shows the queries if there is one that uses the DNS.
+    is_last_query = proof is not None and (bool(proof.way) or not case.settings.needs_evidence)
+    queries = list(map(str, case.queries)) if is_last_query else []
+    return ExplainedStep(name, text, queries, match=entry)
 
 
 def _proof_text(proof: SenderProof | None) -> str:
