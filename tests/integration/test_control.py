@@ -236,6 +236,38 @@ def test_everything_about_an_address_is_forgotten(store: str, tmp_path: Path) ->
         assert run("forget", "--address=bob@example.org", store).returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("mail", "command"),
+    [("bücher.example", "xn--bcher-kva.example"), ("xn--bcher-kva.example", "BÜCHER.example")],
+)
+def test_commands_accept_either_form_of_an_internationalised_domain(
+    mail: str, command: str, tmp_path: Path
+) -> None:
+    store = f"--dbdir={tmp_path}"
+    domain = "xn--bcher-kva.example"
+    with (
+        dns_server({domain: ['300 TXT "v=spf1 ip4:203.0.113.0/24 -all"']}) as dns,
+        greyd(tmp_path, f"--resolver={dns.address}") as server,
+    ):
+        names = {"sender": f"änne@{mail}", "recipient": f"jörg@{mail}"}
+        assert ask(server, **names) == "wait"
+        for selection in (f"--sender=änne@{command}", f"--recipient={command}"):
+            (found,) = answer_of("list", selection, store)["entries"]
+            assert found["sender"].endswith(f"@{domain}")
+        (window,) = answer_of("expect", f"jörg@{command}", f"--from={command}", store)
+        assert (window["recipient"], window["from"]) == (f"jörg@{domain}", domain)
+        soon(server, "pass", client_address="203.0.113.1", **names)
+        assert ask(server, client_address="198.51.100.7", **names) == "wait"
+        # A third one if the server had not read the window yet.
+        released = answer_of("release", f"--sender=änne@{command}", store)["released"]
+        assert released in (2, 3)
+        told = answer_of("forget", f"--address=jörg@{command}", store)
+        assert told["triplet"] == released
+        assert not [key for key in content(f"sqlite:{tmp_path}/greyd.db") if b"xn--" in key]
+        assert answer_of("expect", store) == []
+        soon(server, "wait", client_address="203.0.113.1", **names)
+
+
 def test_a_client_is_forgotten_with_its_count(store: str, tmp_path: Path) -> None:
     url = store.removeprefix("--store=")
     with greyd(tmp_path, store, "--delay=1", "--auto-whitelist-clients=1") as server:
