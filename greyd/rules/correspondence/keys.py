@@ -85,7 +85,7 @@ def keys_to_learn(
         exchangers: the host names of the mail exchangers of the correspondent's domain, if known.
     """
     organisation = organisation_of(domain_of(correspondent))
-    # Servers of version 0.1 on the same store know only the exact addresses.
+    # Version 0.1 knows only the exact addresses; its servers and this one may share a store.
     keys = _address_keys(correspondent, user, settings)
     if organisation and _answers_for_organisation(correspondent, settings):
         keys.append(organisation_key(organisation, user, settings))
