@@ -206,6 +206,7 @@ class _AttemptCollector:
             heapq.heapify(kept)
             self._held[:] = kept
         self._statistics.decision_count += 1
+        is_unlearnt = decision.reason == "outbound" and bool(decision.detail)
         attempt = Attempt(
             0,
             decision.client_name,
@@ -213,7 +214,8 @@ class _AttemptCollector:
             decision.sender,
             decision.recipient,
             decision.action == "pass",
-            decision.reason,
+            # greyd has learnt nothing from outbound mail with a detail: it is any user's mail.
+            "authenticated" if is_unlearnt else decision.reason,
             decision.delay_seconds,
             decision.helo_name,
             decision.reverse_client_name,

@@ -445,13 +445,20 @@ def test_a_server_that_learns_is_tried_as_one_that_defers(
     assert told["other"]["came_in"]["waited"] == 1
 
 
-def test_answers_to_our_users_are_let_in(log: MailLog, replay: Callable[..., Any]) -> None:
-    log.decided(0, "pass, reason=outbound", "bob@example.org", recipient="alice@example.com")
+@pytest.mark.parametrize(
+    ("detail", "answers"), [("", 1), (" (sender not of this login)", 0)], ids=["learnt", "not"]
+)
+def test_answers_to_our_users_are_let_in(
+    log: MailLog, replay: Callable[..., Any], detail: str, answers: int
+) -> None:
+    log.decided(
+        0, f"pass, reason=outbound{detail}", "bob@example.org", recipient="alice@example.com"
+    )
     once_waited(log, 100, 410)
     quiet(log, DAY)
     told = replay(log, "identity=name", "learn-outbound=yes")
-    assert reasons(told["other"])["pass correspondent"] == 1
-    assert told["other"]["came_in"]["at_once"] == 1
+    assert reasons(told["other"]).get("pass correspondent", 0) == answers
+    assert told["other"]["came_in"]["at_once"] == answers
 
 
 # Postfix ------------------------------------------------------------------------------------------
