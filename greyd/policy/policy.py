@@ -165,6 +165,8 @@ class Policy:
                 "client_address is no IP address, passing the mail", request.client_address or b""
             )
             return self._pass(case, Reason.CLIENT_ADDRESS)
+        if case.applied is not None:
+            case.evidence = case.applied.complete(None)
 
         try:
             if self.collector is None and not settings.whitelist_senders:
@@ -207,7 +209,6 @@ class Policy:
             mode_is_overridden=self.mode_is_overridden,
         )
         case.applied, case.settings, case.mode = applied, applied.settings, applied.mode
-        case.evidence = applied.complete(None)
 
     # Exemptions ---------------------------------------------------------------------------------
 

@@ -273,6 +273,14 @@ def test_others_and_other_mail_of_the_group_wait(attributes: dict[str, bytes]) -
     serve(do, GROUP)
 
 
+def test_a_client_of_a_group_that_is_exempt_is_not_identified() -> None:
+    async def do(it: Server) -> None:
+        assert await it.ask(sasl_username=b"bob") == "DUNNO authenticated"
+        assert it.events[-1].evidence is None
+
+    serve(do, GROUP)
+
+
 def test_a_group_shares_the_waiting_but_is_never_auto_whitelisted_as_a_whole() -> None:
     async def do(it: Server) -> None:
         for day in range(6):
