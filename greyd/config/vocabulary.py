@@ -40,6 +40,9 @@ GREYLIST_RULES = ("all", "suspicious")
 IDENTITY_WAYS = ("spf", "name")
 """The ways to identify the organisation that a client sends for."""
 
+GROUP_WAY = "group"
+"""The way in which a client of a sender group (``--sender-group``) is identified."""
+
 CORRESPONDENTS = ("address", "organisation")
 """Whose mail answers that of a local user: the address written to, or its whole organisation."""
 

@@ -24,7 +24,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from greyd import __version__
-from greyd.config.vocabulary import IDENTITY_WAYS, MODES, SIGNALS
+from greyd.config.vocabulary import GROUP_WAY, IDENTITY_WAYS, MODES, SIGNALS
 from greyd.rules.reasons import Reason
 from greyd.whitelist.list_names import ALL_LISTS, WHITELISTS
 
@@ -166,7 +166,7 @@ class Metrics:
             ["way"],
             registry=registry,
         )
-        ways = (*IDENTITY_WAYS, "group", "subnet")
+        ways = (*IDENTITY_WAYS, GROUP_WAY, "subnet")
         self.identities = {way: identities.labels(way) for way in ways}
         store_seconds = BatchHistogram(
             "greyd_store_duration_seconds",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from greyd.config.vocabulary import GROUP_WAY
 from greyd.rules.evidence import Evidence, ProvenIdentity
 from greyd.rules.site_rules.recipient_settings import RecipientSettings, SettingsByRecipient
 from greyd.rules.site_rules.sender_groups import SenderGroups
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from greyd.rules.request import Request
     from greyd.whitelist.entries import WhitelistEntry
     from greyd.whitelist.matcher import Whitelists
-
-GROUP = "group"
-"""The way in which a client of a sender group is identified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,8 @@ class AppliedSettings:
     def complete(self, evidence: Evidence | None) -> Evidence | None:
         """Return the evidence with the group, and without what the auto-whitelist would count."""
         if self.group is not None and not (evidence and _has_group(evidence)):
-            identity = ProvenIdentity(b"group:" + self.group.name.encode(), GROUP, False)
+            name = b"group:" + self.group.name.encode()
+            identity = ProvenIdentity(name, GROUP_WAY, speaks_for_sender=False)
             found = evidence or Evidence()
             evidence = replace(found, identities=(*found.identities, identity))
         if self.never_auto_entry is not None and evidence is not None and evidence.identities:
@@ -54,7 +53,7 @@ class AppliedSettings:
 
 
 def _has_group(evidence: Evidence) -> bool:
-    return any(each.way == GROUP for each in evidence.identities)
+    return any(each.way == GROUP_WAY for each in evidence.identities)
 
 
 class RequestSettings:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.cli.explain.step import ExplainedStep
+from greyd.config.vocabulary import GROUP_WAY
 from greyd.escaping import printable
-from greyd.policy.applied_settings import GROUP
 from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def describe_evidence(case: ExplainedRequest) -> ExplainedStep | None:
 def _findings(case: ExplainedRequest) -> Iterator[str]:
     evidence = case.dry_run.evidence
     for each in evidence.identities:
-        if each.way == GROUP:
+        if each.way == GROUP_WAY:
             yield f"belongs to a sender group ({printable(each.organisation)})"
             continue
         own = ", which is the sender's domain" if each.speaks_for_sender else ""
