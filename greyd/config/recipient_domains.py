@@ -11,11 +11,11 @@ On the command line: ``example.com;delay=60;mode=learn``. In the TOML file::
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from greyd.config.composite_values import CompositeValueError, parse_parts, require_keys
+from greyd.config.domain_names import parse_domain
 from greyd.config.errors import SettingsError
 from greyd.config.parsers import one_of, parse_delay, parse_flag
 from greyd.config.vocabulary import DELAYS, GREYLIST_RULES, MODES
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 MAX_RECIPIENT_DOMAINS = 10_000
 """Maximum number of recipient domains with settings of their own."""
 
+_TABLE = '[recipient_domain."example.com"]'
 _KEYS = ("delay", "mode", "greylist", "subdomains")
-_LABEL = re.compile(r"[^\W_](?:[\w-]{0,251}[^\W_])?")
-"""A label of a domain; it may have letters of any script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,11 @@ _PARSERS = {
 def parse_recipient_domain(text: str) -> RecipientDomain:
     """Parse ``DOMAIN;KEY=VALUE;…``."""
     name, *others = text.split(";")
-    domain = parse_domain(name)
+    domain = parse_domain(
+        name,
+        for_names_below=" and subdomains=yes",
+        for_addresses="write its domain, or use --whitelist-recipients",
+    )
     parts = parse_parts(others, _PARSERS)
     if not {"delay", "mode", "greylist"} & parts.keys():
         raise CompositeValueError(f"{domain}: sets nothing; give it a delay, a mode or greylist")
@@ -93,31 +96,6 @@ def parse_recipient_domain(text: str) -> RecipientDomain:
     )
 
 
-def parse_domain(text: str) -> str:
-    """Return a domain in lower case.
-
-    Raises:
-        CompositeValueError: the text is no domain; the error has a remedy for usual mistakes.
-    """
-    domain = text.strip().lower().removesuffix(".")
-    shown = excerpt(text) or "(empty)"
-    if domain.startswith(("*.", ".")):
-        raise CompositeValueError(
-            f"{shown}: no wildcards; write {excerpt(domain.lstrip('*.'))} and subdomains=yes"
-        )
-    if "*" in domain:
-        raise CompositeValueError(f"{shown}: no wildcards; name the domains one by one")
-    if "@" in domain:
-        raise CompositeValueError(
-            f"{shown}: write a domain, not an address; --whitelist-recipients is for addresses"
-        )
-    labels = domain.split(".")
-    is_valid = len(domain) <= 253 and all(map(_LABEL.fullmatch, labels))
-    if not is_valid or len(labels) < 2 or labels[-1].isdigit():
-        raise CompositeValueError(f"{shown}: expected a domain, such as example.com")
-    return domain
-
-
 def recipient_domains_of_toml(value: object, where: str) -> Iterator[tuple[str, str]]:
     """Yield the text of each recipient domain in a TOML table, with its place for messages.
 
@@ -125,23 +103,18 @@ def recipient_domains_of_toml(value: object, where: str) -> Iterator[tuple[str, 
         SettingsError: a key is unknown, or a value has an unsupported type.
     """
     if not isinstance(value, dict):
-        raise SettingsError(f'{where}: write a table for each domain: [{_KEY}."example.com"]')
+        raise SettingsError(f"{where}: write a table for each domain: {_TABLE}")
     for domain, table in value.items():
         place = f'{where}."{excerpt(domain)}"'
         if not isinstance(table, dict):
-            raise SettingsError(f'{where}: write a table for each domain: [{_KEY}."example.com"]')
+            raise SettingsError(f"{where}: write a table for each domain: {_TABLE}")
         if any(isinstance(each, dict) for each in table.values()):
-            raise SettingsError(
-                f'{place}: enclose the whole domain in quotation marks: [{_KEY}."example.com"]'
-            )
+            raise SettingsError(f"{place}: enclose the whole domain in quotation marks: {_TABLE}")
         if ";" in domain:
             raise SettingsError(f"{place}: expected a domain, such as example.com")
         require_keys(table, _KEYS, place)
         texts = (f"{key}={_part_text(each, f'{place}: {key}')}" for key, each in table.items())
         yield place, ";".join([domain, *texts])
-
-
-_KEY = "recipient_domain"
 
 
 def _part_text(value: object, where: str) -> str:

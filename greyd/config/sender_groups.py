@@ -16,8 +16,8 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from greyd.config.composite_values import CompositeValueError, require_keys
+from greyd.config.domain_names import parse_domain
 from greyd.config.errors import SettingsError
-from greyd.config.recipient_domains import parse_domain
 from greyd.redaction import excerpt
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def parse_sender_group(text: str) -> SenderGroup:
         if re.fullmatch(r"[0-9./]+|[0-9a-fA-F:.]*:[0-9a-fA-F:./]*", member):
             networks.append(parse_group_network(member))
         else:
-            names.append(parse_domain(member))
+            names.append(parse_member_name(member))
     return SenderGroup(parse_group_name(name), tuple(networks), tuple(names))
 
 
@@ -97,6 +97,15 @@ def parse_group_network(text: str) -> str:
     return str(network)
 
 
+def parse_member_name(text: str) -> str:
+    """Return the host name of a member in lower case."""
+    return parse_domain(
+        text,
+        for_names_below=", which includes all names below it",
+        for_addresses="write the client's host name",
+    )
+
+
 def sender_groups_of_toml(value: object, where: str) -> Iterator[tuple[str, str]]:
     """Yield the text of each group in a TOML array of tables, with its place for messages.
 
@@ -107,22 +116,19 @@ def sender_groups_of_toml(value: object, where: str) -> Iterator[tuple[str, str]
     for number, table in enumerate(tables, 1):
         if not isinstance(table, dict) or not isinstance(name := table.get("name"), str):
             raise SettingsError(
-                f"{where} ({number}.): write a table with a name for each group: [[{_KEY}]]"
+                f"{where} ({number}.): write a table with a name for each group: [[sender_group]]"
             )
         place = f'{where} "{excerpt(name)}"'
         require_keys(table, _KEYS, place)
         try:
             parse_group_name(name)
             networks = _members(table, "networks", parse_group_network)
-            names = _members(table, "names", parse_domain)
+            names = _members(table, "names", parse_member_name)
         except CompositeValueError as error:
             raise SettingsError(f"{place}: {error}") from None
         if not networks and not names:
             raise SettingsError(f"{place}: has no members; give it networks or names")
         yield place, f"{name}={','.join([*networks, *names])}"
-
-
-_KEY = "sender_group"
 
 
 def _members(table: Mapping[str, object], key: str, parse: Callable[[str], str]) -> list[str]:

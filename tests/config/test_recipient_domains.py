@@ -6,6 +6,8 @@ import tomllib
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from greyd.config.errors import SettingsError
 from greyd.config.recipient_domains import MAX_RECIPIENT_DOMAINS, RecipientDomain
@@ -95,8 +97,8 @@ WRONG_TABLES = [
     (table("delay = 60", ".example.com"), r"no wildcards; write example.com and subdomains=yes"),
     (table("delay = 60", "mail*.example.com"), "no wildcards; name the domains one by one"),
     (table("delay = 60", "*"), "no wildcards; name the domains one by one"),
-    (table("delay = 60", "bob@example.com"), "write a domain, not an address"),
-    (table("delay = 60", "@example.com"), "write a domain, not an address"),
+    (table("delay = 60", "bob@example.com"), "a mail address; write its domain"),
+    (table("delay = 60", "@example.com"), "a mail address; write its domain"),
     (table("delay = 60", "com"), "expected a domain, such as example.com"),
     (table("delay = 60", "192.0.2.1"), "expected a domain"),
     (table("delay = 60", "exa mple.com"), "expected a domain"),
@@ -174,3 +176,39 @@ def test_delays_and_evidence_of_domains_count_for_the_whole_server(
     assert settings.delay_varies == varies
     assert settings.needs_signals == signals
     assert settings.needs_evidence == signals
+
+
+# Whatever the file has ----------------------------------------------------------------------------
+
+VALUES = st.recursive(
+    st.one_of(
+        st.booleans(), st.integers(), st.floats(), st.text(max_size=20),
+        st.sampled_from(["example.com", "on", "60", "192.0.2.0/24", "a=b.example", "delay"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(
+            st.one_of(
+                st.text(max_size=20),
+                st.sampled_from(
+                    ["example.com", "delay", "mode", "greylist", "subdomains", "name", "networks",
+                     "names"]
+                ),
+            ),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(st.sampled_from(["recipient_domain", "sender_group"]), VALUES)
+def test_any_value_is_read_or_refused_in_one_line(key: str, value: object) -> None:
+    line = f"greyd.toml: {key}"
+    try:
+        merge_settings(from_table({key: value}, "greyd.toml"))
+    except SettingsError as error:
+        line = str(error)
+    assert line.isprintable()
+    assert line.startswith(f"greyd.toml: {key}")
