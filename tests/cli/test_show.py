@@ -9,9 +9,9 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY
-from greyd.rules.correspondence.keys import correspondence_key
+from greyd.rules.correspondence.keys import correspondence_key, keys_to_learn
 from greyd.rules.keys import request_keys
-from tests.commands import answer_of, fill, run
+from tests.commands import answer_of, content, fill, run
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
@@ -108,6 +108,37 @@ def test_the_sender_s_domain_is_found_as_an_identity_without_a_look_through(
 def test_that_a_user_has_written_to_the_sender_is_shown(store: str) -> None:
     found = shown(store, *MAIL, "--quick", GREYD_LEARN_OUTBOUND="1", **IDENTITIES)
     assert found[2:] == names(correspondence_key(MAIL[1].encode(), MAIL[2].encode(), SETTINGS))
+
+
+@pytest.mark.parametrize("privacy", ["0", "1"])
+def test_all_forms_of_a_correspondence_are_shown_and_forgotten(
+    tmp_path: Path, privacy: str
+) -> None:
+    settings = Settings(learn_outbound=True, correspondents="organisation", privacy=privacy == "1")
+    keys = keys_to_learn(MAIL[2].encode(), b"alice+shop@example.com", settings)
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {each.key: b"%d" % NOW for each in keys})
+    variables = {
+        "GREYD_LEARN_OUTBOUND": "1", "GREYD_CORRESPONDENTS": "organisation",
+        "GREYD_PRIVACY": privacy, **IDENTITIES,
+    }  # fmt: skip
+    mail = ("192.0.2.7", "alice+shop@example.com", MAIL[2])
+    found = shown(f"--store={url}", *mail, "--quick", **variables)
+    assert len(found) == len(keys) == 4
+    assert found == names(*(each.key for each in keys))
+    # Of other addresses the organisation's are shown.
+    found = shown(
+        f"--store={url}", "192.0.2.7", "carol@example.com", MAIL[2], "--quick", **variables
+    )
+    assert found == names(*(each.key for each in keys[2:]))
+    options = ["--sender=alice+shop@example.com"]
+    if privacy == "1":
+        options += ["--client=192.0.2.7", f"--recipient={MAIL[2]}"]
+    else:
+        options = ["--sender=example.com"]
+    told = answer_of("forget", *options, f"--store={url}", **variables)
+    assert told["correspondence"] == 4
+    assert set(content(url)) == {b"control"}
 
 
 def test_a_client_shows_its_count_and_the_mail_of_its_network(store: str) -> None:

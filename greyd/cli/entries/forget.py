@@ -144,7 +144,7 @@ async def _selected_entries(
     if settings.privacy:
         wanted = selection.hashed_keys(settings)
         if selection.recipient:
-            learnt = keys_to_learn(selection.recipient, selection.sender, settings)
+            learnt = keys_to_learn(selection.recipient, selection.sender_as_given, settings)
             wanted += [each.key for each in learnt]
         for key in wanted:
             for each in (key, SHADOW_PREFIX + key):

@@ -59,6 +59,8 @@ class Selection:
     states: Collection[EntryState] = ()
     since: int = 0
     """Unix time; selects entries seen at this time or later."""
+    sender_as_given: bytes = b""
+    """The sender before it was normalised: correspondences are stored under this form, too."""
 
     @property
     def names_somebody(self) -> bool:
@@ -171,13 +173,15 @@ def parse_selection(
         CommandError: the client is not an address, a network or a name.
     """
     networks, domain = _parse_client(client) if client else ((), b"")
+    given = parse_mail_address(sender or "", null=NULL_SENDER)
     return Selection(
         networks,
         domain,
-        normalise_sender(parse_mail_address(sender or "", null=NULL_SENDER)).lower(),
+        normalise_sender(given).lower(),
         parse_mail_address(recipient or "").lower(),
         states,
         since,
+        given,
     )
 
 
