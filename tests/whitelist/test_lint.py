@@ -142,6 +142,7 @@ OF_SENDERS = [
     ("newsletter@", NOTE, "at any domain, and anyone can register.*write the domains you mean"),
     ("@example.org", ERROR, "write example.org,"),
     ("co.uk", ERROR, "all names below .co.uk"),
+    ("gmail.com", NOTE, "mailbox provider.*write the addresses you mean"),
     ("192.0.2.1", ERROR, "move it to the clients"),
     ("/@/", ERROR, "lets every sender with an SPF record pass"),
     (r"/\.com$/", ERROR, "all names below .com"),

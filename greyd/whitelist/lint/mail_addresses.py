@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from greyd.rules.correspondence.mailbox_providers import mailbox_providers
 from greyd.rules.hostnames import is_public_suffix
 from greyd.rules.names.internationalised import ascii_domain
 from greyd.whitelist.entries import display_text, is_pattern, network_of_entry
@@ -49,6 +50,12 @@ def address_problems(text: bytes, line: bytes, which: str) -> Iterator[Problem]:
         yield _single_word_problem(text)
     elif problem := name_problem(text):
         yield problem
+    elif which == SENDERS and ascii_domain(text.lower()) in mailbox_providers():
+        yield Problem(
+            "anybody can get an address at this mailbox provider",
+            "write the addresses you mean",
+            NOTE,
+        )
 
 
 def _single_word_problem(text: bytes) -> Problem:
