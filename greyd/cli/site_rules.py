@@ -27,8 +27,8 @@ def domain_text(domain: RecipientDomain) -> str:
 def settings_of_domain(domain: RecipientDomain) -> Iterator[str]:
     """Yield each setting of a recipient domain in words."""
     if domain.delays:
-        levels = zip(DELAYS, domain.delays, strict=True)
-        yield "delay " + ", ".join(f"{seconds} s {level}" for level, seconds in levels)
+        levels = ", ".join(DELAYS).lower()
+        yield f"delay {', '.join(map(str, domain.delays))} s ({levels})"
     elif domain.delay_seconds is not None:
         yield f"delay {domain.delay_seconds} s"
     if domain.mode:
