@@ -16,7 +16,7 @@ DEB_PYTHON ?= 3.11
 DEB_REVISION ?= 1
 DEB_MACHINE ?= $(shell uname -m)
 
-.PHONY: FORCE serve test test-quick test-redis test-fresh test-pythons check format docs docs-test generate bench soak fuzz image lock deb release clean
+.PHONY: FORCE serve test test-quick test-redis test-fresh test-pythons check format docs docs-test generate bench outcome soak fuzz image lock deb release clean
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -89,6 +89,9 @@ generate: $(DEV_STAMP) ## generate options page, manual pages and completions fr
 
 bench: $(BENCH_STAMP) ## compare with postgrey, side by side, into var/benchmarks
 	$(BIN)/python -m tests.benchmarks
+
+outcome: $(DEV_STAMP) ## simulate sixty days of mail: what greyd does to good and bad mail, beside postgrey
+	$(BIN)/python -m tests.outcome $(OUTCOME_OPTIONS)
 
 soak: $(DEV_STAMP) ## mixed load with restarts of Redis; checks memory, descriptors, counters
 	$(BIN)/python -m tests.soak --minutes=$(MINUTES)
