@@ -26,6 +26,7 @@ from greyd.doctor.server_metrics import (
     fetch_metrics,
     finding_of_counters,
     finding_of_mode,
+    finding_of_outbound,
     finding_of_scrapes,
     finding_of_store,
     finding_without_counters,
@@ -167,7 +168,10 @@ class _ServerCheck:
             after = await self._metrics_after(self.metrics, count)
             findings.append(finding_of_counters(self.metrics, after, count))
         url = url_of(self.settings.metrics) if self.settings.metrics else ""
-        return [*findings, *findings_of_metrics(url, self.metrics), finding_of_mode(self.metrics)]
+        findings += [*findings_of_metrics(url, self.metrics), finding_of_mode(self.metrics)]
+        if self.settings.learn_outbound:
+            findings.append(finding_of_outbound(self.metrics))
+        return findings
 
     async def _fetch_metrics(self) -> ServerMetrics:
         if self.settings.metrics is None:

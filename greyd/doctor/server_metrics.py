@@ -179,6 +179,20 @@ def finding_of_mode(metrics: ServerMetrics) -> Finding:
     return ok(check, "on")
 
 
+def finding_of_outbound(metrics: ServerMetrics) -> Finding:
+    """Report how much outbound mail the server has not learnt (``--outbound-senders``)."""
+    check = "server: outbound mail"
+    count = metrics.value("greyd_outbound_not_learnt_total") or 0
+    total = metrics.value("greyd_requests_total", "pass/outbound") or 0
+    if not count:
+        return ok(check, f"{total:.0f} mails, all with senders of their logins")
+    return hint(
+        check,
+        f"{count:.0f} of {total:.0f} mails were not learnt: the sender is not of the login",
+        "list such senders in --sender-logins, or set --outbound-senders (the log has an example)",
+    )
+
+
 def finding_of_counters(before: ServerMetrics, after: ServerMetrics, answers: int) -> Finding:
     """Check that the metrics belong to the server that answered the policy requests."""
     check = "server: is greyd"

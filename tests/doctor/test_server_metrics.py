@@ -13,6 +13,7 @@ from greyd.doctor.server_metrics import (
     fetch_metrics,
     finding_of_counters,
     finding_of_mode,
+    finding_of_outbound,
     finding_of_scrapes,
     finding_of_store,
     findings_of_metrics,
@@ -25,6 +26,18 @@ def test_another_version_and_a_store_that_does_not_answer_are_found() -> None:
     assert (old.state, "0.0.1" in old.seen) == (State.WARNING, True)
     assert (away.state, "/readyz" in away.seen) == (State.ERROR, True)
     assert {each.state for each in findings_of_metrics("http://x", healthy_metrics())} == {State.OK}
+
+
+@pytest.mark.parametrize(("not_learnt", "state"), [(0, State.OK), (3, State.HINT)])
+def test_outbound_mail_that_is_not_learnt_is_a_hint(not_learnt: int, state: State) -> None:
+    values = {
+        ("greyd_outbound_not_learnt_total", ""): not_learnt,
+        ("greyd_requests_total", "pass/outbound"): 12,
+    }
+    found = finding_of_outbound(healthy_metrics(values))
+    assert found.state is state
+    assert "12 mails" in found.seen
+    assert finding_of_outbound(healthy_metrics()).state is State.OK
 
 
 @pytest.mark.parametrize(("counted", "state"), [(3, State.OK), (2, State.OK), (1, State.ERROR)])
