@@ -29,6 +29,7 @@ IN_THE_WHEEL = [
     "greyd/py.typed",
     "greyd/whitelists/whitelist_clients",
     "greyd/whitelists/whitelist_recipients",
+    "greyd/rules/correspondence/mailbox_providers.txt",
     ".dist-info/licenses/LICENSE",
     "/share/man/man8/greyd.8",
     "/share/man/man8/greyd-serve.8",
