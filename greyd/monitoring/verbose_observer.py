@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from greyd.monitoring.log import Log
+    from greyd.policy.applied_settings import AppliedSettings
     from greyd.policy.events import DecisionEvent, Transaction
     from greyd.policy.policy import Policy
     from greyd.rules.evidence import Evidence
     from greyd.rules.greylist import Decision
     from greyd.rules.request import Request
+    from greyd.rules.site_rules.sender_proof import SenderProof
 
 MAX_VALUE_BYTES = 200
 """Maximum length of a client's value in a line; the rest is cut off."""
@@ -52,8 +54,12 @@ class VerboseObserver(Observer):
 
     def _steps(self, event: DecisionEvent) -> Iterator[str]:
         yield _asked(event.request)
+        if event.applied is not None:
+            yield from _applied_steps(event.applied)
         if event.reason is not Reason.OUTBOUND:
             yield self._exemption(event)
+        if event.sender_proof is not None:
+            yield _proof_text(event.sender_proof)
         if event.evidence is not None:
             yield f"found out {_evidence_text(event.evidence)}"
         if event.store_error is not None:
@@ -70,9 +76,26 @@ class VerboseObserver(Observer):
             where = f", {entry.file}:{entry.line}: {_shown(entry.text)}" if entry else ""
             return f"exempt: {event.reason.text}{where}"
         policy = self._policy()
-        mode = f"mode {policy.mode}, {len(policy.whitelists.clients)} clients and"
+        in_force = event.applied.mode if event.applied else policy.mode
+        mode = f"mode {in_force}, {len(policy.whitelists.clients)} clients and"
         lists = f"{len(policy.whitelists.recipients)} recipients whitelisted"
         return f"no list or option lets it pass ({mode} {lists})"
+
+
+def _applied_steps(applied: AppliedSettings) -> Iterator[str]:
+    """Yield what applies to this request, but not to all."""
+    if applied.domain is not None:
+        yield f"the recipient domain {applied.domain.domain} has its own settings"
+    if applied.group is not None:
+        yield f"the client belongs to the sender group {applied.group.name}"
+    if (entry := applied.never_auto_entry) is not None:
+        yield f"never auto-whitelisted: {entry.file}:{entry.line}: {_shown(entry.text)}"
+
+
+def _proof_text(proof: SenderProof) -> str:
+    if proof.way:
+        return f"the sender is whitelisted and proven by {proof.way}"
+    return f"the sender is whitelisted but not proven: {proof.missing}"
 
 
 def _asked(request: Request) -> str:

@@ -50,3 +50,20 @@ def test_without_it_there_is_no_such_line(tmp_path: Path) -> None:
         client.ask(request())
         has_said(server, "action=greylist")
         assert "step: " not in server.log()
+
+
+def test_what_applies_to_this_mail_alone_is_named(tmp_path: Path) -> None:
+    never, senders = tmp_path / "never", tmp_path / "senders"
+    never.write_text("192.0.2.0/24\n")
+    senders.write_text("example.com\n")
+    options = (
+        "--verbose", "--recipient-domain=example.org;delay=60", "--sender-group=big=192.0.2.0/24",
+        f"--never-auto-whitelist={never}", f"--whitelist-senders={senders}", "--dns-timeout=0.1",
+        "--resolver=127.0.0.1:9",
+    )  # fmt: skip
+    with greyd(tmp_path, *options) as server, PolicyClient(server.port) as client:
+        client.ask(request(client_name="unknown"))
+        has_said(server, f"{BEGINNING}the recipient domain example.org has its own settings")
+        has_said(server, f"{BEGINNING}the client belongs to the sender group big")
+        has_said(server, f"{BEGINNING}never auto-whitelisted: {never}:1: 192.0.2.0/24")
+        has_said(server, f"{BEGINNING}the sender is whitelisted but not proven: ")
