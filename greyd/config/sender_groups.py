@@ -23,6 +23,9 @@ from greyd.redaction import excerpt
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+GROUP_PREFIX = b"group:"
+"""The beginning of the name of a group's identity."""
+
 MAX_SENDER_GROUPS = 200
 """Maximum number of groups."""
 
@@ -47,6 +50,11 @@ class SenderGroup:
     """Confirmed client names in lower case; each stands for itself and all names below it."""
     where: str = field(default="", compare=False)
     """Where it was set, for messages."""
+
+    @property
+    def identity(self) -> bytes:
+        """The name of the group's identity in keys and logs; no organisation has such a name."""
+        return GROUP_PREFIX + self.name.encode()
 
 
 def parse_sender_group(text: str) -> SenderGroup:

@@ -42,8 +42,7 @@ class AppliedSettings:
     def complete(self, evidence: Evidence | None) -> Evidence | None:
         """Return the evidence with the group, and without what the auto-whitelist would count."""
         if self.group is not None and not (evidence and _has_group(evidence)):
-            name = b"group:" + self.group.name.encode()
-            identity = ProvenIdentity(name, GROUP_WAY, speaks_for_sender=False)
+            identity = ProvenIdentity(self.group.identity, GROUP_WAY, speaks_for_sender=False)
             found = evidence or Evidence()
             evidence = replace(found, identities=(*found.identities, identity))
         if self.never_auto_entry is not None and evidence is not None and evidence.identities:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from greyd.cli.entries.selection import parse_selection
 from greyd.cli.errors import CommandError
+from greyd.config.sender_groups import SenderGroup
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import HOUR
 from greyd.rules.correspondence.keys import correspondence_key
@@ -256,3 +258,35 @@ def test_less_names_no_single_triplet(
     client: str | None, sender: str | None, recipient: str | None
 ) -> None:
     assert parse_selection(client, sender, recipient).exact_keys(SETTINGS) is None
+
+
+# Sender groups ------------------------------------------------------------------------------------
+
+GROUPED = Settings(sender_groups=(SenderGroup("big", ("192.0.2.0/24",)),))
+
+
+@pytest.mark.parametrize(
+    ("client", "taken"),
+    [("group:big", True), ("Group:BIG", True), ("group:bi", False), ("192.0.2.7", False)],
+)
+def test_a_sender_group_is_selected_by_the_name_of_its_identity(client: str, taken: bool) -> None:
+    evidence = evidence_for(b"group:big", "group", speaks=False)
+    keys = request_keys(
+        address_of("192.0.2.7"), b"alice@example.com", b"bob@example.org", GROUPED, evidence
+    )
+    found = interpret(Record(keys.identities[0].triplet, b"%d" % NOW, 60), NOW, GROUPED)
+    assert found is not None
+    assert takes(found, GROUPED, client=client) == taken
+
+
+@pytest.mark.parametrize("privacy", [False, True])
+def test_a_single_triplet_is_also_that_of_its_client_s_group(*, privacy: bool) -> None:
+    settings = replace(GROUPED, privacy=privacy)
+    evidence = evidence_for(b"group:big", "group", speaks=False)
+    for address, is_member in (("192.0.2.7", True), ("198.51.100.7", False)):
+        selection = parse_selection(address, "alice@example.com", "bob@example.org")
+        keys = request_keys(
+            address_of(address), b"alice@example.com", b"bob@example.org", settings, evidence
+        )
+        of_group = keys.identities[0].triplet
+        assert (of_group in selection.exact_triplets(settings)) == is_member

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
+from greyd.config.sender_groups import GROUP_PREFIX
 from greyd.escaping import printable
 from greyd.rules.address import address_text, network_prefix, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
@@ -23,6 +24,7 @@ from greyd.rules.hostnames import is_or_is_below
 from greyd.rules.keys import identity_keys, request_keys
 from greyd.rules.names.internationalised import ascii_address, ascii_domain
 from greyd.rules.networks import Network, parse_network
+from greyd.rules.site_rules.sender_groups import SenderGroups
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -105,14 +107,18 @@ class Selection:
         """Return the keys of the triplet that the selection names, by network and by identity.
 
         Empty unless the selection names a single triplet. The identities are the sender's domain
-        and its parent domains; others would be known only from the client's name.
+        and its parent domains, and the sender group of the address; others would be known only from
+        the client's name.
         """
         exact, address, sender = self.exact_keys(settings), self.address, self._exact_sender
         if exact is None or address is None or sender is None:
             return []
+        names = list(parent_domains(sender))
+        if group := SenderGroups(settings).of(b"", address):
+            names.append(group.identity)
         identities = [
-            identity_keys(domain, normalise_sender(sender), self.recipient, settings)
-            for domain in parent_domains(sender)
+            identity_keys(name, normalise_sender(sender), self.recipient, settings)
+            for name in names
         ]
         return [exact.triplet, *(each.triplet for each in identities)]
 
@@ -201,6 +207,8 @@ def _parse_client(text: str) -> tuple[tuple[Network, ...], bytes]:
     data = ascii_domain(text.strip().encode(errors="surrogateescape"))
     if network := parse_network(data):
         return (network,), b""
+    if data.lower().startswith(GROUP_PREFIX):
+        return (), data.lower()
     if not _NAME.fullmatch(data):
         raise CommandError(
             f"--client={printable(data)}: expected an address, a network (192.0.2.0/24)"

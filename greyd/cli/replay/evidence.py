@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.replay.requests import request_for_attempt
 from greyd.cli.replay.sender_proofs import SenderProofs
+from greyd.config.sender_groups import GROUP_PREFIX
 from greyd.dns.lookup import DisabledLookup
 from greyd.lru import LruCache
 from greyd.rules.address import parse_address
@@ -138,7 +139,7 @@ def _with_logged(
     domain = domain_of(attempt.sender)
     owners = (domain, organisation_of(domain))
     for name in reversed((attempt.identity, *attempt.other_identities)):
-        if name.startswith(b"group:"):
+        if name.startswith(GROUP_PREFIX):
             # The simulated server has its own groups.
             continue
         # Version 0.1.0 logged the whole domain.
