@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from greyd.rules.greylist import has_passed
 from greyd.rules.keys import TripletNames, is_of_identity, is_triplet, names_in
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.rules.reserved_keys import (
@@ -20,6 +19,7 @@ from greyd.rules.reserved_keys import (
     SWEPT_KEY,
 )
 from greyd.rules.site_rules.recipient_settings import settings_of_key
+from greyd.rules.triplets import has_passed
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings

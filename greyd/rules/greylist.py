@@ -30,19 +30,26 @@ postgrey and of older and newer versions::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.config.vocabulary import HOUR
 from greyd.rules.correspondence.keys import answered_key
 from greyd.rules.evidence import NO_EVIDENCE, Evidence, delay_for
+from greyd.rules.merit import count_identities
 from greyd.rules.reasons import Reason
 from greyd.rules.records import Client, Identity, RememberedRecords, Triplet
+from greyd.rules.retention import COUNT_EVERY, change_to_store, load_current, ttl_for
 from greyd.rules.transaction import Change
+from greyd.rules.triplets import (
+    TripletOutcome,
+    as_passed,
+    by_merit,
+    has_passed,
+    not_behind,
+    triplet_outcome,
+)
 from greyd.runtime.clock import EARLIEST_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from greyd.config.settings import Settings
     from greyd.rules.correspondence.keys import CorrespondenceKey
     from greyd.rules.keys import Keys
@@ -51,15 +58,6 @@ if TYPE_CHECKING:
 # On Python 3.11, reading a member through its class runs a Python function.
 _NEW, _EARLY_RETRY = Reason.NEW, Reason.EARLY_RETRY
 _TRIPLET_FOUND, _CLIENT_AWL = Reason.TRIPLET_FOUND, Reason.CLIENT_AWL
-
-COUNT_EVERY = HOUR
-"""Minimum seconds between two counted successes of a client or identity (postgrey's behaviour)."""
-
-CLOCK_SKEW = 5
-"""Seconds by which the clocks of servers on one store may differ without affecting decisions."""
-
-
-_Record = TypeVar("_Record", Triplet, Client, Identity)
 
 
 class Decision(NamedTuple):
@@ -104,21 +102,21 @@ def decide(
     """
     client = None
     if settings.auto_whitelist_clients:
-        client = _recall(Client, remembered.client, now, settings)
+        client = load_current(Client, remembered.client, now, settings)
         if client is not None and client.successes >= settings.auto_whitelist_clients:
             return _pass_known_client(keys, client, now, settings)
     delay = delay_for(evidence, settings)
-    sight = _see(keys.triplet, remembered.triplet, now, delay, settings)
-    others: tuple[_Sight, ...] = ()
+    outcome = triplet_outcome(keys.triplet, remembered.triplet, now, delay, settings)
+    others: tuple[TripletOutcome, ...] = ()
     if keys.identities:
         others = tuple([
-            _see(each.triplet, remembered.others.get(each.triplet), now, delay, settings)
+            triplet_outcome(each.triplet, remembered.others.get(each.triplet), now, delay, settings)
             for each in keys.identities
         ])  # fmt: skip
-    best = max(sight, *others, key=_by_merit) if others else sight
+    best = max(outcome, *others, key=by_merit) if others else outcome
     waited = best.waited
     if best.passes:
-        first_pass = not (sight.passed_before or any(other.passed_before for other in others))
+        first_pass = not (outcome.passed_before or any(other.passed_before for other in others))
         decision = Decision(True, _TRIPLET_FOUND, waited, first_pass=first_pass)
     elif (reason := _reason_to_pass(keys, remembered, now, settings, evidence)) is not None:
         decision = Decision(passes=True, reason=reason)
@@ -126,16 +124,16 @@ def decide(
         reason = _EARLY_RETRY if waited else _NEW
         decision = Decision(False, reason, waited, delay - waited)
     if decision.passes and settings.keeps_passes:
-        sight = _passed(sight, now, settings)
-        others = tuple([_passed(other, now, settings) for other in others])
-    changes: tuple[Change, ...] = (sight.change,)
-    client_counts = sight.passes and not sight.passed_before and not evidence.listed
+        outcome = as_passed(outcome, now, settings)
+        others = tuple([as_passed(other, now, settings) for other in others])
+    changes: tuple[Change, ...] = (outcome.change,)
+    client_counts = outcome.passes and not outcome.passed_before and not evidence.listed
     if settings.auto_whitelist_clients and client_counts and (counted := _counted(client, now)):
-        changes += (_remember(keys.client, counted, settings),)
+        changes += (change_to_store(keys.client, counted, settings),)
         if counted.successes == settings.auto_whitelist_clients:
             decision = decision._replace(whitelisted=True)
     if others:
-        counted_changes, whitelisted = _count_identities(
+        counted_changes, whitelisted = count_identities(
             keys, remembered, others, now, settings, evidence
         )
         changes += (*[other.change for other in others], *counted_changes)
@@ -162,27 +160,27 @@ def decide_from_memory(
     Returns:
         The decision or None, and the changes to store if the records have not changed since.
     """
-    before = _recall(Triplet, remembered.triplet, now, settings)
+    before = load_current(Triplet, remembered.triplet, now, settings)
     client = None
     if settings.auto_whitelist_clients:
-        client = _recall(Client, remembered.client, now, settings)
+        client = load_current(Client, remembered.client, now, settings)
         if client is not None and client.successes >= settings.auto_whitelist_clients:
             decision, changes = _pass_known_client(keys, client, now, settings)
             return decision, (*changes, *_renew_pass(keys, before, now, settings))
     delay = settings.delay_seconds
     if before is None or not has_passed(before, delay, settings):
         return _pass_known_identity(keys, remembered, now, settings)
-    now = _not_behind(before.last_seen, now)
+    now = not_behind(before.last_seen, now)
     # If the clock has been set back, the triplet must not look younger because of that.
     triplet = Triplet(min(before.first_seen, now), now, before.passed_at or now)
     decision = Decision(True, _TRIPLET_FOUND, now - triplet.first_seen)
-    renewed = (Change(keys.triplet, triplet.dump(), _ttl(settings.max_age_seconds)),)
+    renewed = (Change(keys.triplet, triplet.dump(), ttl_for(settings.max_age_seconds)),)
     seen_for = before.last_seen - before.first_seen
     is_due = seen_for < delay <= now - before.first_seen
     if settings.auto_whitelist_clients and is_due and (counted := _counted(client, now)):
         whitelisted = counted.successes == settings.auto_whitelist_clients
         decision = decision._replace(whitelisted=whitelisted)
-        return decision, (*renewed, _remember(keys.client, counted, settings))
+        return decision, (*renewed, change_to_store(keys.client, counted, settings))
     return decision, renewed
 
 
@@ -191,11 +189,11 @@ def _pass_known_identity(
 ) -> tuple[Decision | None, tuple[Change, ...]]:
     """Let a request pass if the triplet of an identity has passed before, else return None."""
     for each in keys.identities:
-        triplet = _recall(Triplet, remembered.others.get(each.triplet), now, settings)
+        triplet = load_current(Triplet, remembered.others.get(each.triplet), now, settings)
         if triplet is not None and has_passed(triplet, settings.delay_seconds, settings):
-            now = _not_behind(triplet.last_seen, now)
+            now = not_behind(triplet.last_seen, now)
             passed = Triplet(min(triplet.first_seen, now), now, triplet.passed_at or now)
-            ttl = _ttl(settings.max_age_seconds)
+            ttl = ttl_for(settings.max_age_seconds)
             changes = [Change(key, passed.dump(), ttl) for key in (each.triplet, keys.triplet)]
             return Decision(True, _TRIPLET_FOUND, now - passed.first_seen), tuple(changes)
     return None, ()
@@ -254,7 +252,7 @@ def _pass_known_client(
     decision = Decision(passes=True, reason=_CLIENT_AWL)
     if 0 <= now - client.last_counted < COUNT_EVERY:
         return decision, ()
-    return decision, (_remember(keys.client, client.with_success(now), settings),)
+    return decision, (change_to_store(keys.client, client.with_success(now), settings),)
 
 
 def _renew_pass(
@@ -270,7 +268,7 @@ def _renew_pass(
     elif before.passed_at is not None and 0 <= now - before.last_seen < COUNT_EVERY:
         return ()
     triplet = Triplet(min(before.first_seen, now), now, before.passed_at or now)
-    return (Change(keys.triplet, triplet.dump(), _ttl(settings.max_age_seconds)),)
+    return (Change(keys.triplet, triplet.dump(), ttl_for(settings.max_age_seconds)),)
 
 
 def _reason_to_pass(
@@ -289,7 +287,7 @@ def _reason_to_pass(
         return None
     if not evidence.has_strong_signal:
         for each, proven in zip(keys.identities, evidence.identities, strict=True):
-            record = _recall(Identity, remembered.others.get(each.identity), now, settings)
+            record = load_current(Identity, remembered.others.get(each.identity), now, settings)
             if proven.can_earn and record and record.is_auto_whitelisted(settings):
                 return Reason.IDENTITY_AWL
     if answered_key(keys.correspondences, remembered.others, now) is not None:
@@ -309,171 +307,6 @@ def _counted(client: Client | None, now: int) -> Client | None:
     return client.with_success(now) if now - client.last_counted >= COUNT_EVERY else None
 
 
-def _with_mail(record: Identity, network: int, now: int) -> Identity:
-    """Return an identity's record after a mail from this network has passed.
-
-    It counts as a success unless one was counted less than ``COUNT_EVERY`` ago.
-    """
-    if not record.successes or now - record.last_counted >= COUNT_EVERY:
-        return record.with_success(now, network)
-    if record.network_count == 1 and record.network != network:
-        return record._replace(network_count=2)
-    return record
-
-
-def _count_identities(
-    keys: Keys,
-    remembered: RememberedRecords,
-    sights: Sequence[_Sight],
-    now: int,
-    settings: Settings,
-    evidence: Evidence,
-) -> tuple[list[Change], bool]:
-    """Return the changes of the identities' records, and whether one becomes auto-whitelisted.
-
-    A success of a client with a strong signal or on a blocklist does not count. An identity with a
-    domain on a blocklist loses its successes.
-    """
-    changes = []
-    becomes_whitelisted = False
-    is_void = evidence.listed or evidence.has_strong_signal
-    for each, sight, proven in zip(keys.identities, sights, evidence.identities, strict=True):
-        record = _recall(Identity, remembered.others.get(each.identity), now, settings)
-        record = record or Identity(0, now, now)
-        if proven.is_listed:
-            if record.successes:
-                changes.append(_remember(each.identity, Identity(0, now, now), settings))
-        elif sight.passes_first and proven.can_earn and not is_void:
-            counted = _with_mail(record, keys.network_checksum, now)
-            if counted == record:
-                continue
-            changes.append(_remember(each.identity, counted, settings))
-            is_new = not record.is_auto_whitelisted(settings)
-            becomes_whitelisted |= is_new and counted.is_auto_whitelisted(settings)
-    return changes, becomes_whitelisted
-
-
-class _Sight(NamedTuple):
-    """The outcome for one of a request's triplets. A tuple, because each request creates one."""
-
-    passes: bool
-    passed_before: bool
-    waited: int
-    change: Change
-
-    @property
-    def passes_first(self) -> bool:
-        return self.passes and not self.passed_before
-
-
-def _by_merit(sight: _Sight) -> tuple[bool, int]:
-    return sight.passes, sight.waited
-
-
-def _passed(sight: _Sight, now: int, settings: Settings) -> _Sight:
-    """Return the outcome as passed now, if the triplet alone would not pass yet."""
-    if sight.passes:
-        return sight
-    triplet = Triplet(now - sight.waited, now, now)
-    change = Change(sight.change.key, triplet.dump(), _ttl(settings.max_age_seconds))
-    return _Sight(True, sight.passed_before, sight.waited, change)
-
-
-def _see(key: bytes, text: bytes | None, now: int, delay: int, settings: Settings) -> _Sight:
-    """Return the outcome for a triplet seen at ``now``; ``text`` is its record."""
-    before = _recall(Triplet, text, now, settings)
-    if before is not None and before.passed_at is not None:
-        now = _not_behind(before.last_seen, now)
-    passed_before, first_seen = _history(before, now, delay, settings)
-    waited = now - first_seen
-    # A longer delay, by worse evidence, does not revoke an earlier pass.
-    passes = waited >= delay or (passed_before and settings.keeps_passes)
-    passed_at = None
-    if passes:
-        passed_at = before.passed_at if before and passed_before else now
-    triplet = Triplet(first_seen, now, passed_at)
-    seconds = settings.max_age_seconds if passes else settings.retry_window_seconds
-    return _Sight(passes, passed_before, waited, Change(key, triplet.dump(), _ttl(seconds)))
-
-
-def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -> tuple[bool, int]:
-    """Return whether a triplet has passed before, and when it was first seen.
-
-    A triplet that has not passed within the retry window counts as first seen now.
-    """
-    if before is None:
-        return False, now
-    passed_before = has_passed(before, delay, settings)
-    if not passed_before and now - before.first_seen > settings.retry_window_seconds:
-        return False, now
-    # If the clock has been set back, the triplet must not wait longer because of that.
-    return passed_before, min(before.first_seen, now)
-
-
-def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
-    """Whether a triplet has passed, according to its record.
-
-    It has passed if it was last seen at least this delay after it was first seen (postgrey's
-    behaviour). If decisions need evidence, it has passed if its record has the time of the pass, or
-    if it was last seen at least the longest delay after it was first seen.
-    """
-    seen_for = triplet.last_seen - triplet.first_seen
-    if not settings.keeps_passes:
-        return seen_for >= delay
-    return triplet.passed_at is not None or seen_for >= settings.longest_delay_seconds
-
-
-def release(key: bytes, text: bytes | None, now: int, settings: Settings) -> tuple[Change, ...]:
-    """Return the change that lets a waiting triplet pass when it is next seen; empty for others.
-
-    The change sets the first sight to the longest delay before ``now``, and ``CLOCK_SKEW`` earlier
-    for servers with a slower clock.
-    """
-    triplet = None if text is None else Triplet.load(text)
-    if triplet is None or has_passed(triplet, settings.delay_seconds, settings):
-        return ()
-    first_seen = now - settings.longest_delay_seconds - CLOCK_SKEW
-    if triplet.first_seen <= first_seen:
-        return ()
-    # The record must not show a pass: only a retry makes a triplet pass.
-    last_seen = min(triplet.last_seen, now - CLOCK_SKEW - 1)
-    released = Triplet(first_seen, max(first_seen, last_seen), triplet.passed_at)
-    return (Change(key, released.dump(), _ttl(settings.retry_window_seconds)),)
-
-
 def note_correspondence(key: CorrespondenceKey, now: int) -> Change:
     """Return the change that records that a local user has written to a correspondent now."""
-    return Change(key.key, b"%d" % now, _ttl(key.max_age_seconds))
-
-
-def _not_behind(seen: int, now: int) -> int:
-    """Return ``now``, or ``seen`` if that is up to ``CLOCK_SKEW`` later, by another server's clock.
-
-    Otherwise a triplet that has just passed on that server would be too early on this one, and
-    would pass for the first time twice.
-    """
-    return seen if 0 < seen - now <= CLOCK_SKEW else now
-
-
-def _recall(
-    kind: type[_Record], text: bytes | None, now: int, settings: Settings
-) -> _Record | None:
-    """Load a record; return None if its last use is more than max-age before or after ``now``.
-
-    Only a wrong clock writes a last use that far in the future.
-    """
-    record = None if text is None else kind.load(text)
-    if record is None:
-        return None
-    used_at = record.last_seen if isinstance(record, Triplet) else record.last_counted
-    return record if abs(now - used_at) <= settings.max_age_seconds else None
-
-
-def _remember(key: bytes, record: Client | Identity, settings: Settings) -> Change:
-    return Change(key, record.dump(), _ttl(settings.max_age_seconds))
-
-
-def _ttl(seconds: int) -> int:
-    # The rules check the age themselves. The extra hour keeps a store whose clock is slightly wrong
-    # from dropping a record before that.
-    return max(seconds, 0) + HOUR
+    return Change(key.key, b"%d" % now, ttl_for(key.max_age_seconds))

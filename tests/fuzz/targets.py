@@ -26,9 +26,10 @@ from greyd.policy.protocol import MAX_VALUE_BYTES, ProtocolError, RequestParser,
 from greyd.policy.reply import Replies
 from greyd.rules.address import parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
-from greyd.rules.greylist import CLOCK_SKEW, decide
+from greyd.rules.greylist import decide
 from greyd.rules.keys import Keys, request_keys
 from greyd.rules.records import Client, RememberedRecords, Triplet
+from greyd.rules.triplets import CLOCK_SKEW
 from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.matcher import (
     ClientWhitelist,

@@ -26,10 +26,11 @@ from greyd.rules.control import (
     change_control,
     window_key,
 )
-from greyd.rules.greylist import CLOCK_SKEW, decide, release
+from greyd.rules.greylist import decide
 from greyd.rules.keys import request_keys
 from greyd.rules.records import RememberedRecords, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY
+from greyd.rules.triplets import CLOCK_SKEW, release
 
 T = 1_700_000_000
 HOUR = 3600

@@ -15,8 +15,8 @@ from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action
 from greyd.escaping import printable
 from greyd.rules.entries import EntryState, interpret
-from greyd.rules.greylist import release as released
 from greyd.rules.site_rules.recipient_settings import settings_to_release
+from greyd.rules.triplets import release as released
 from greyd.store.contract import scan
 from greyd.terminal import format_timestamp
 

@@ -12,8 +12,8 @@ from greyd.rules.address import address_text, network_of, network_prefix
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.correspondence.keys import CorrespondenceForm, answered_key
 from greyd.rules.evidence import delay_for
-from greyd.rules.greylist import has_passed
 from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.triplets import has_passed
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from greyd.cli.importing.items import (
     ImportOutcome,
 )
 from greyd.config.vocabulary import HOUR
-from greyd.rules.greylist import has_passed
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.rules.site_rules.recipient_settings import settings_of_key
 from greyd.rules.transaction import Change
+from greyd.rules.triplets import has_passed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,9 +24,9 @@ from greyd.cli.importing.items import (
 )
 from greyd.rules.address import network_prefix, parse_address
 from greyd.rules.entries import EntryKind
-from greyd.rules.greylist import COUNT_EVERY
 from greyd.rules.keys import request_keys
 from greyd.rules.records import Client, Triplet
+from greyd.rules.retention import COUNT_EVERY
 
 if TYPE_CHECKING:
     import sqlite3

@@ -10,7 +10,6 @@ from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments
 from greyd.rules.address import parse_address
 from greyd.rules.entries import EntryState, interpret
-from greyd.rules.greylist import release
 from greyd.rules.keys import request_keys
 from greyd.rules.site_rules.recipient_settings import (
     RecipientSettings,
@@ -18,6 +17,7 @@ from greyd.rules.site_rules.recipient_settings import (
     settings_to_release,
 )
 from greyd.rules.transaction import Record
+from greyd.rules.triplets import release
 
 
 def settings_with(*domains: str) -> Settings:

@@ -1,0 +1,118 @@
+"""The rules for a single triplet: whether it passes or has passed, and how long it has waited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from greyd.rules.records import Triplet
+from greyd.rules.retention import load_current, ttl_for
+from greyd.rules.transaction import Change
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
+
+CLOCK_SKEW = 5
+"""Seconds by which the clocks of servers on one store may differ without affecting decisions."""
+
+
+class TripletOutcome(NamedTuple):
+    """The outcome for one of a request's triplets. A tuple, because each request creates one."""
+
+    passes: bool
+    passed_before: bool
+    waited: int
+    change: Change
+
+    @property
+    def passes_first(self) -> bool:
+        """Whether the triplet passes for the first time."""
+        return self.passes and not self.passed_before
+
+
+def by_merit(outcome: TripletOutcome) -> tuple[bool, int]:
+    """Return a sort key: a triplet that passes is better, then one that has waited longer."""
+    return outcome.passes, outcome.waited
+
+
+def as_passed(outcome: TripletOutcome, now: int, settings: Settings) -> TripletOutcome:
+    """Return the outcome as passed now, if the triplet alone would not pass yet."""
+    if outcome.passes:
+        return outcome
+    triplet = Triplet(now - outcome.waited, now, now)
+    change = Change(outcome.change.key, triplet.dump(), ttl_for(settings.max_age_seconds))
+    return TripletOutcome(True, outcome.passed_before, outcome.waited, change)
+
+
+def triplet_outcome(
+    key: bytes, text: bytes | None, now: int, delay: int, settings: Settings
+) -> TripletOutcome:
+    """Return the outcome for a triplet seen at ``now``; ``text`` is its record."""
+    before = load_current(Triplet, text, now, settings)
+    if before is not None and before.passed_at is not None:
+        now = not_behind(before.last_seen, now)
+    passed_before, first_seen = _history(before, now, delay, settings)
+    waited = now - first_seen
+    # A longer delay, by worse evidence, does not revoke an earlier pass.
+    passes = waited >= delay or (passed_before and settings.keeps_passes)
+    passed_at = None
+    if passes:
+        passed_at = before.passed_at if before and passed_before else now
+    triplet = Triplet(first_seen, now, passed_at)
+    seconds = settings.max_age_seconds if passes else settings.retry_window_seconds
+    return TripletOutcome(
+        passes, passed_before, waited, Change(key, triplet.dump(), ttl_for(seconds))
+    )
+
+
+def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -> tuple[bool, int]:
+    """Return whether a triplet has passed before, and when it was first seen.
+
+    A triplet that has not passed within the retry window counts as first seen now.
+    """
+    if before is None:
+        return False, now
+    passed_before = has_passed(before, delay, settings)
+    if not passed_before and now - before.first_seen > settings.retry_window_seconds:
+        return False, now
+    # If the clock has been set back, the triplet must not wait longer because of that.
+    return passed_before, min(before.first_seen, now)
+
+
+def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
+    """Whether a triplet has passed, according to its record.
+
+    It has passed if it was last seen at least this delay after it was first seen (postgrey's
+    behaviour). If decisions need evidence, it has passed if its record has the time of the pass, or
+    if it was last seen at least the longest delay after it was first seen.
+    """
+    seen_for = triplet.last_seen - triplet.first_seen
+    if not settings.keeps_passes:
+        return seen_for >= delay
+    return triplet.passed_at is not None or seen_for >= settings.longest_delay_seconds
+
+
+def release(key: bytes, text: bytes | None, now: int, settings: Settings) -> tuple[Change, ...]:
+    """Return the change that lets a waiting triplet pass when it is next seen; empty for others.
+
+    The change sets the first sight to the longest delay before ``now``, and ``CLOCK_SKEW`` earlier
+    for servers with a slower clock.
+    """
+    triplet = None if text is None else Triplet.load(text)
+    if triplet is None or has_passed(triplet, settings.delay_seconds, settings):
+        return ()
+    first_seen = now - settings.longest_delay_seconds - CLOCK_SKEW
+    if triplet.first_seen <= first_seen:
+        return ()
+    # The record must not show a pass: only a retry makes a triplet pass.
+    last_seen = min(triplet.last_seen, now - CLOCK_SKEW - 1)
+    released = Triplet(first_seen, max(first_seen, last_seen), triplet.passed_at)
+    return (Change(key, released.dump(), ttl_for(settings.retry_window_seconds)),)
+
+
+def not_behind(seen: int, now: int) -> int:
+    """Return ``now``, or ``seen`` if that is up to ``CLOCK_SKEW`` later, by another server's clock.
+
+    Otherwise a triplet that has just passed on that server would be too early on this one, and
+    would pass for the first time twice.
+    """
+    return seen if 0 < seen - now <= CLOCK_SKEW else now
