@@ -217,7 +217,7 @@ class DnsEvidenceCollector:
         spf = findings.spf
         if not OWN_DOMAIN_SIGNALS.isdisjoint(self._signals):
             yield from own_domain_signals(request, address, self._own_domains, findings.helo, spf)
-        if signal := helo_signal(findings.helo):
+        if signal := helo_signal(findings.helo, request, address):
             yield signal
         if findings.sender_accepts_no_mail:
             yield "sender_no_mx"

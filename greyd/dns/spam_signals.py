@@ -14,7 +14,13 @@ from greyd.dns.helo_resolution import HeloResolution
 from greyd.dns.lookup import RecordType, UnqueryableNameError
 from greyd.rules.address import is_behind_local_nat64, parse_address
 from greyd.rules.generic_hostnames import is_generic
-from greyd.rules.hostnames import domain_of, is_fqdn, is_literal, normal_name
+from greyd.rules.hostnames import (
+    domain_of,
+    is_fqdn,
+    is_literal,
+    normal_name,
+    organisation_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +56,27 @@ def _is_literal_of(literal: bytes, address: Address) -> bool:
     return denoted is not None and denoted[:2] == address[:2]
 
 
-def helo_signal(resolution: HeloResolution | None) -> str | None:
-    """Return the signal of what the HELO name resolves to; None if it shows none."""
-    return _HELO_SIGNALS.get(resolution) if resolution else None
+def helo_signal(
+    resolution: HeloResolution | None, request: Request, address: Address
+) -> str | None:
+    """Return the signal of what the HELO name resolves to; None if it shows none.
+
+    A HELO name of the client's own organisation may resolve to any address: the hosts of a pool
+    often share one name, which resolves to another address than they send from.
+    """
+    if resolution is None:
+        return None
+    if resolution is HeloResolution.OTHER and _is_name_of_own_organisation(request, address):
+        return None
+    return _HELO_SIGNALS.get(resolution)
+
+
+def _is_name_of_own_organisation(request: Request, address: Address) -> bool:
+    """Whether HELO name and confirmed client name, which is not generic, share the organisation."""
+    name = normal_name(request.client_name)
+    organisation = organisation_of(name)
+    same = bool(organisation) and organisation == organisation_of(normal_name(request.helo_name))
+    return same and not is_generic(name, address)
 
 
 _HELO_SIGNALS = {

@@ -83,10 +83,33 @@ def test_an_address_literal_must_be_the_clients_address(
 
 
 def test_a_helo_needs_an_address_that_is_the_clients() -> None:
-    assert helo_signal(HeloResolution.NOTHING) == "helo_no_address"
-    assert helo_signal(HeloResolution.OTHER) == "helo_other_address"
+    asked, client = request("mail.example.com", "mx.example.net"), address_of("192.0.2.7")
+    assert helo_signal(HeloResolution.NOTHING, asked, client) == "helo_no_address"
+    assert helo_signal(HeloResolution.OTHER, asked, client) == "helo_other_address"
     for resolution in (HeloResolution.CLIENT, HeloResolution.INCOMPARABLE, None):
-        assert helo_signal(resolution) is None
+        assert helo_signal(resolution, asked, client) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "helo", "shown"),
+    [
+        ("out7.example.com", "mail.example.com", False),
+        ("out7.mail.example.com", "example.com", False),
+        ("out7.example.com", "mail.example.net", True),
+        ("out7.example.com", "gmail.com", True),
+        ("unknown", "mail.example.com", True),
+        ("192-0-2-7.dsl.example.com", "mail.example.com", True),
+        ("out7.example.com", "com", True),
+    ],
+)
+def test_a_pool_may_share_a_helo_name_of_its_own_organisation(
+    name: str, helo: str, shown: bool
+) -> None:
+    signal = helo_signal(HeloResolution.OTHER, request(name, helo), address_of("192.0.2.7"))
+    assert (signal == "helo_other_address") is shown
+    # Its own organisation does not excuse a name that does not exist.
+    nothing = helo_signal(HeloResolution.NOTHING, request(name, helo), address_of("192.0.2.7"))
+    assert nothing == "helo_no_address"
 
 
 def test_a_sender_s_domain_must_take_mail() -> None:
