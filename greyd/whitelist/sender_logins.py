@@ -40,7 +40,8 @@ class SenderLogins:
         return len(self._logins)
 
     def _add(self, file: str, number: int, line: bytes) -> None:
-        sender, *logins = line.replace(b",", b" ").split()
+        # A line of commas alone has no words.
+        sender, *logins = line.replace(b",", b" ").split() or [b""]
         if problem := _problem(sender, logins):
             remedy = "write an address, or @example.org, then its logins"
             entry = display_text(line)

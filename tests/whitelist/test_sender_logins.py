@@ -102,6 +102,7 @@ def test_a_table_names_the_logins_of_a_sender(login: bytes, sender: bytes, may: 
 def test_lines_for_no_sender_are_reported_and_skipped() -> None:
     table = (
         b"alice alice\n/^(.*)@a\\.example$/ $1\nbob@example.org\n\ncarol@ carol\nd@e.example d\n"
+        b", ,\n"
     )
     logins = SenderLogins([WhitelistFile("logins", table)])
     assert len(logins) == 1
@@ -110,6 +111,7 @@ def test_lines_for_no_sender_are_reported_and_skipped() -> None:
         'logins:2: "/^(.*)@a\\.example$/ $1" – skipped: a pattern',
         'logins:3: "bob@example.org" – skipped: no login',
         'logins:5: "carol@ carol" – skipped: the sender has no domain',
+        'logins:7: ", ," – skipped: the sender has no domain',
     ]
 
 
