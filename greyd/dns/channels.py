@@ -10,12 +10,11 @@ container.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import aiodns
+from greyd.dns.event_loop_channel import EventLoopChannel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,9 +43,6 @@ CLOSE_SECONDS = 1
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 
-# aiodns warns for each channel if inotify is unavailable; channels are replaced anyway.
-logging.getLogger("aiodns").addHandler(logging.NullHandler())
-
 
 class DnsChannels:
     """Sends queries through a channel that is replaced from time to time."""
@@ -71,8 +67,8 @@ class DnsChannels:
         self._timeout_seconds = timeout_seconds
         self._now = now
         self._resolv_conf = resolv_conf
-        self._in_use: dict[ResponseFuture, aiodns.DNSResolver] = {}
-        self._channel: aiodns.DNSResolver | None = None
+        self._in_use: dict[ResponseFuture, EventLoopChannel] = {}
+        self._channel: EventLoopChannel | None = None
         self._until = 0.0
         self._query_count = 0
         self._check_at = 0.0
@@ -92,20 +88,24 @@ class DnsChannels:
         Raises:
             pycares.AresError: the query can't be sent.
         """
-        return self._send(self._open(), name, record_type)
+        channel = self._open()
+        future = self._send(channel, name, record_type)
+        channel.retire()
+        return future
 
     def reset(self) -> None:
         """Use a new channel for the next query: the old one holds failures and waits longer."""
+        if self._channel is not None:
+            self._channel.retire()
         self._channel = None
 
-    def _send(self, channel: aiodns.DNSResolver, name: str, record_type: str) -> ResponseFuture:
-        future = channel.query_dns(name, record_type)
-        # A replaced channel closes itself without references, so keep one while a query uses it.
+    def _send(self, channel: EventLoopChannel, name: str, record_type: str) -> ResponseFuture:
+        future = channel.query(name, record_type)
         self._in_use[future] = channel
         future.add_done_callback(self._in_use.pop)
         return future
 
-    def _current(self) -> aiodns.DNSResolver:
+    def _current(self) -> EventLoopChannel:
         now = self._now()
         if (
             self._channel is None
@@ -115,6 +115,7 @@ class DnsChannels:
         ):
             self._file_version = self._read_file_version()
             self._check_at = now + RESOLV_CONF_CHECK_SECONDS
+            self.reset()
             self._channel = self._open()
             self._until = now + CHANNEL_SECONDS
             self._query_count = 0
@@ -135,12 +136,9 @@ class DnsChannels:
             return ()
         return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
-    def _open(self) -> aiodns.DNSResolver:
-        return aiodns.DNSResolver(
-            self._servers or None,
-            asyncio.get_running_loop(),
-            timeout=max(self._timeout_seconds / 5, MIN_TRY_SECONDS),
-            tries=TRIES,
+    def _open(self) -> EventLoopChannel:
+        return EventLoopChannel(
+            self._servers, max(self._timeout_seconds / 5, MIN_TRY_SECONDS), TRIES
         )
 
     async def close(self) -> None:
@@ -149,7 +147,7 @@ class DnsChannels:
         if self._channel is not None:
             channels.add(self._channel)
         for channel in channels:
-            await channel.close()
+            channel.close()
         # c-ares reports cancelled queries from its own thread through the event loop, so the loop
         # must outlive them.
         if self._in_use:
