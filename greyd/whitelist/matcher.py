@@ -60,6 +60,21 @@ _NAT64 = Network(0x64FF9B << 96, 96, 128)
 """The well-known prefix of NAT64, ``64:ff9b::/96`` (RFC 6052, 2.1)."""
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def _ascii_entry(text: bytes) -> bytes:
+    """Return an entry in lower case, with its domain in ASCII.
+
+    IDNA ignores a byte order mark. postgrey does not, so the first line of such a file matches
+    nothing there, and a diagnostic says so.
+    """
+    lower = text.lower()
+    if lower.isascii() or lower.startswith(_BYTE_ORDER_MARK):
+        return lower
+    return ascii_address(lower) if b"@" in lower else ascii_domain(lower)
+
+
 def _overlaps(one: Network, other: Network) -> bool:
     free = one.bits - min(one.prefix, other.prefix)
     return one.number >> free == other.number >> free
@@ -106,7 +121,7 @@ class ClientWhitelist:
             family.setdefault(free, {}).setdefault(network.number >> free, entry)
         else:
             self._check_name(entry)
-            self._names.setdefault(ascii_domain(text.lower()), entry)
+            self._names.setdefault(_ascii_entry(text), entry)
 
     def _network_of(self, entry: WhitelistEntry) -> Network | None:
         network = network_of_entry(entry.text)
@@ -187,9 +202,9 @@ class AddressWhitelist:
         if is_pattern(text):
             self._patterns.add(entry, self.diagnostics)
         elif b"@" in text:
-            self._addresses.setdefault(ascii_address(text.lower()), entry)
+            self._addresses.setdefault(_ascii_entry(text), entry)
         else:
-            self._domains.setdefault(ascii_domain(text.lower()), entry)
+            self._domains.setdefault(_ascii_entry(text), entry)
 
     def match(self, address: bytes) -> WhitelistEntry | None:
         """Return an entry that matches the mail address; None if none does."""

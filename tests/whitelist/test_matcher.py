@@ -610,7 +610,7 @@ FORMS: list[tuple[bytes, list[bytes], int]] = [
     # content, names that match, remarks
     (b"a.example\nb.example", [b"a.example", b"b.example"], 0),
     (b"a.example\r\nb.example\r\n", [b"a.example", b"b.example"], 0),
-    (b"\xef\xbb\xbfa.example\nb.example\n", [b"a.example", b"b.example"], 1),
+    (b"\xef\xbb\xbfa.example\nb.example\n", [b"b.example"], 1),
     (b"a.example\xe9\nb.example\n\xff\n", [b"b.example"], 0),
     (b"\xc3\xa9.example\nb.example\n", [b"\xc3\xa9.example", b"b.example"], 0),
     (
