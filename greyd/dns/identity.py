@@ -26,14 +26,12 @@ from greyd.rules.hostnames import (
     organisation_of,
     registered_domain,
 )
+from greyd.rules.names.customers import may_be_customer
 
 if TYPE_CHECKING:
     from greyd.dns.spf.check_host import SpfResult
     from greyd.rules.address import Address
     from greyd.rules.request import Request
-
-_NOT_CONFIRMED = frozenset({"fail", "softfail", "neutral"})
-"""SPF results of a domain whose record does not include the client."""
 
 
 def identity_from_spf(request: Request, spf: SpfResult | None) -> ProvenIdentity | None:
@@ -64,22 +62,11 @@ def identity_from_name(
         return None
     sender_domain = domain_of(request.sender or b"")
     speaks_for_sender = organisation_of(sender_domain) == organisation
-    may_be_customer = speaks_for_sender and _may_be_customer(name, organisation, sender_domain, spf)
-    return ProvenIdentity(organisation, "name", speaks_for_sender, may_be_customer=may_be_customer)
-
-
-def _may_be_customer(
-    name: bytes, organisation: bytes, sender_domain: bytes, spf: SpfResult | None
-) -> bool:
-    """Whether a sender in the organisation's domain may be a customer of it.
-
-    The machines of a hosting provider's customers have names in its domain, and send for a machine
-    (``root@vps7.provider.example``), or claim the provider's domain, whose SPF record does not
-    include them. The organisation sends for its domain, or for one that its servers' names are in.
-    """
-    if spf is not None and spf.result in _NOT_CONFIRMED:
-        return True
-    return sender_domain != organisation and not name.endswith(b"." + sender_domain)
+    spf_result = spf.result if spf else ""
+    is_customer = may_be_customer(name, organisation, sender_domain, spf_result)
+    return ProvenIdentity(
+        organisation, "name", speaks_for_sender, may_be_customer=speaks_for_sender and is_customer
+    )
 
 
 def _owner_of(domain: bytes) -> bytes:

@@ -134,7 +134,7 @@ def proof_of(
         (b"alice@strict.example", BOT, b"mx.strict.example", ""),
         (b"alice@soft.example", OURS, b"unknown", "spf"),
         (b"alice@soft.example", BOT, b"unknown", ""),
-        (b"alice@soft-example.com", BOT, b"mx.soft-example.com", "name"),
+        (b"alice@soft-example.com", BOT, b"mx.soft-example.com", ""),
         (b"alice@none-example.com", BOT, b"mx.none-example.com", "name"),
         (b"alice@none.example", BOT, b"unknown", ""),
         (b"alice@wide.example", BOT, b"unknown", ""),

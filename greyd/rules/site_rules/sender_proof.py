@@ -5,9 +5,10 @@ As for DMARC (RFC 7489, 3.1), one of two ways is enough:
 - ``spf``: SPF passes the client for the sender's domain, by a record that does not pass nearly
   every client;
 - ``name``: the client's confirmed name belongs to the organisation of the sender's domain, and is
-  not generic, as the names of customers' lines are.
+  neither generic nor one that the organisation's customers may have.
 
-SPF's ``fail`` voids both. The null sender has no domain, so nothing proves it.
+If SPF does not include the client (``fail``, ``softfail``, ``neutral``), its name proves nothing
+either. The null sender has no domain, so nothing proves it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from greyd.rules.generic_hostnames import is_generic
 from greyd.rules.hostnames import domain_of, normal_name, organisation_of
+from greyd.rules.names.customers import may_be_customer
 
 if TYPE_CHECKING:
     from greyd.rules.address import Address
@@ -51,16 +53,22 @@ def prove_sender(
         return SenderProof(missing="SPF of the sender's domain denies the client (fail)")
     if spf_result == "pass" and is_specific:
         return SenderProof("spf")
-    name = normal_name(request.client_name)
-    organisation = organisation_of(domain)
-    if not organisation or organisation_of(name) != organisation:
-        return SenderProof(missing=f"{_spf_text(spf_result)}, and {_NOT_THEIR_NAME}")
-    if is_generic(name, address):
-        return SenderProof(missing=f"{_spf_text(spf_result)}, and the client's name is generic")
+    if problem := _problem_of_name(request, address, domain, spf_result):
+        return SenderProof(missing=f"{_spf_text(spf_result)}, and {problem}")
     return SenderProof("name")
 
 
-_NOT_THEIR_NAME = "the client has no confirmed name in the sender's organisation"
+def _problem_of_name(request: Request, address: Address, domain: bytes, spf_result: str) -> str:
+    """Return why the client's name proves nothing for a sender's domain; empty if it is proof."""
+    name = normal_name(request.client_name)
+    organisation = organisation_of(domain)
+    if not organisation or organisation_of(name) != organisation:
+        return "the client has no confirmed name in the sender's organisation"
+    if is_generic(name, address):
+        return "the client's name is generic"
+    if may_be_customer(name, organisation, domain, spf_result):
+        return "customers of the organisation may have such a name"
+    return ""
 
 
 def _spf_text(result: str) -> str:
