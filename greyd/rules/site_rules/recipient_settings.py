@@ -55,6 +55,8 @@ class SettingsByRecipient:
         self._of_server = RecipientSettings(replace(settings, recipient_domains=()))
         self._of_domain: dict[bytes, RecipientSettings] = {}
         self._with_subdomains: dict[bytes, RecipientSettings] = {}
+        self._variants: dict[tuple[object, ...], Settings] = {}
+        """The settings of domains that set the same, so that thousands of domains share them."""
         for domain in settings.recipient_domains:
             self._add(domain, settings)
 
@@ -67,14 +69,10 @@ class SettingsByRecipient:
             raise SettingsError(
                 f"{domain.where}: {domain.domain} is the same domain as {other}; set it once"
             )
-        own = replace(
-            settings,
-            recipient_domains=(),
-            mode=domain.mode or settings.mode,
-            greylist=domain.greylist or settings.greylist,
-        )
-        if domain.delay_seconds is not None:
-            own = replace(own, delay_seconds=domain.delay_seconds, delays=domain.delays)
+        variant = (domain.delay_seconds, domain.delays, domain.mode, domain.greylist)
+        own = self._variants.get(variant)
+        if own is None:
+            own = self._variants[variant] = _own_settings(domain, settings)
         self._of_domain[name] = found = RecipientSettings(own, domain)
         if domain.subdomains:
             self._with_subdomains[name] = found
@@ -99,6 +97,18 @@ class SettingsByRecipient:
         """
         names = names_in(key)
         return self.of(names.recipient).settings if names else self._of_server.settings
+
+
+def _own_settings(domain: RecipientDomain, settings: Settings) -> Settings:
+    own = replace(
+        settings,
+        recipient_domains=(),
+        mode=domain.mode or settings.mode,
+        greylist=domain.greylist or settings.greylist,
+    )
+    if domain.delay_seconds is None:
+        return own
+    return replace(own, delay_seconds=domain.delay_seconds, delays=domain.delays)
 
 
 def settings_of_key(key: bytes, settings: Settings) -> Settings:
