@@ -465,7 +465,7 @@ def test_the_form_of_a_correspondence_is_told(place: Path, form: str) -> None:
 
 
 def memory_details(answer: dict[str, Any]) -> str:
-    return " ".join(step(answer, "memory")["details"])
+    return " ".join(step(answer, "identities")["details"])
 
 
 def test_hits_are_not_counted_by_it(place: Path) -> None:
@@ -587,7 +587,7 @@ def test_the_client_s_group_is_shown_and_its_triplet(place: Path) -> None:
     answer = told(place, *REQUEST, GREYD_SENDER_GROUP=group)
     details = step(answer, "memory")["details"]
     assert "the client belongs to the sender group big (GREYD_SENDER_GROUP)" in details
-    assert "identity's triplet: never seen" in details
+    assert step(answer, "identities")["text"].endswith("(by group): triplet never seen")
 
 
 def test_a_client_that_is_never_auto_whitelisted_is_shown_with_the_entry(place: Path) -> None:

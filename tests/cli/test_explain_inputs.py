@@ -129,7 +129,9 @@ MX = "mail.example.com"
          ("helo_no_address",)),
         (line("unknown", GOOD, ", signals=no_ptr"), ("no_ptr",)),
         (line("unknown", NO_PTR, ", signals=ptr_mismatch, dns=late"), ("ptr_mismatch",)),
+        (line("unknown", NO_PTR, ", signals=helo_not_fqdn"), ("helo_not_fqdn",)),
         (line(MX, GOOD, reason="not suspicious"), ()),
+        (line("unknown", MISMATCH, reason="not suspicious"), ()),
         # Postfix's line has the HELO name, and DNS the name that Postfix could not confirm.
         (rejection(MX, GOOD, MX), ()),
         (rejection(MX, GOOD, "pc"), ("helo_not_fqdn",)),

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from greyd.config.vocabulary import STRONG_SIGNALS
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
@@ -34,8 +36,6 @@ _SIGNALS = {
     ),
 }  # fmt: skip
 """The signals that each attribute may show."""
-
-_WEAK = frozenset({"generic_name", "helo_not_fqdn", "helo_no_address", "helo_other_address"})
 
 _NAMES = {
     _HELO: "a HELO name",
@@ -102,7 +102,7 @@ def _possible_signals(
         return
     strengths = set()
     for signal in _SIGNALS[name]:
-        strength = "weak" if signal in _WEAK else "strong"
+        strength = "strong" if signal in STRONG_SIGNALS else "weak"
         is_possible = signal in settings.signals and signal not in evidence.signals
         if is_possible and strength not in strengths:
             strengths.add(strength)

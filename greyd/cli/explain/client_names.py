@@ -91,12 +91,16 @@ def _add_reverse_name(names: ClientNames, logged: tuple[str, ...] | None) -> Non
     if normal_name(name) != b"unknown":
         # Postfix confirms the reverse name, so both are equal.
         attributes["reverse_client_name"] = name
-    elif logged is not None and "no_ptr" in logged:
-        attributes["reverse_client_name"] = b"unknown"
-    elif resolved is not None and (resolved.names or not logged or "ptr_mismatch" not in logged):
-        attributes["reverse_client_name"] = resolved.names[0] if resolved.names else b"unknown"
     elif logged is not None:
-        names.logged_signals += tuple(each for each in logged if each == "ptr_mismatch")
+        # Without either signal the request had no reverse name, or neither counted.
+        if "no_ptr" in logged:
+            attributes["reverse_client_name"] = b"unknown"
+        elif "ptr_mismatch" in logged and resolved is not None and resolved.names:
+            attributes["reverse_client_name"] = resolved.names[0]
+        elif "ptr_mismatch" in logged:
+            names.logged_signals += ("ptr_mismatch",)
+    elif resolved is not None:
+        attributes["reverse_client_name"] = resolved.names[0] if resolved.names else b"unknown"
     elif "client_name" not in names.missing:
         names.missing.append("reverse_client_name")
 

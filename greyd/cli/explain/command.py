@@ -12,9 +12,8 @@ import typer
 from greyd.cli.context import EXIT_ERROR, CommandContext
 from greyd.cli.explain.dns_trace import recording_lookup
 from greyd.cli.explain.examination import Examiner
+from greyd.cli.explain.output import print_explanation
 from greyd.cli.explain.request_input import read_request
-from greyd.cli.explain.rule_step import retry_window
-from greyd.cli.explain.steps import describe_steps
 from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run time
     ClientAddress,
     HeloName,
@@ -22,26 +21,17 @@ from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run
     SaslUsername,
     Sender,
 )
-from greyd.config.durations import format_duration
-from greyd.escaping import printable
-from greyd.rules.reasons import PASS
 from greyd.store.errors import StoreError, UnusableStoreError
-from greyd.terminal import format_timestamp, print_error
+from greyd.terminal import print_error
 from greyd.whitelist.files import read_whitelist_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from greyd.cli.explain.dns_trace import RecordingLookup
-    from greyd.cli.explain.explained_request import ExplainedRequest
     from greyd.cli.explain.request_input import RequestInput
-    from greyd.cli.explain.rule_step import RetryWindow
-    from greyd.cli.explain.step import ExplainedStep
     from greyd.config.settings import Settings
     from greyd.dns.lookup import Lookup
     from greyd.policy.dry_run import Readable
     from greyd.policy.evidence_sources import EvidenceCollector, SenderCheck
-    from greyd.rules.reasons import Reason
     from greyd.rules.transaction import Record
     from greyd.whitelist.matcher import Whitelists
 
@@ -146,7 +136,7 @@ async def _explain(
     else:
         print_error(case.dry_run.store_error)
     case = replace(case, is_undecided=bool(status))
-    _print(context, case, describe_steps(case))
+    print_explanation(context, case)
     return status
 
 
@@ -185,65 +175,3 @@ class _UnavailableStore:
 
     async def get(self, _key: bytes) -> Record | None:
         raise StoreError(self._reason)
-
-
-def _print(context: CommandContext, case: ExplainedRequest, steps: Sequence[ExplainedStep]) -> None:
-    dry_run, window = case.dry_run, retry_window(case)
-    is_decided = not (case.is_undecided or case.alternatives)
-    reply = dry_run.reply if is_decided else None
-    context.print_table(
-        ("step", "", "result"),
-        [
-            (step.name, "decides" if step.decides else "", "\n".join([step.text, *step.lines()]))
-            for step in steps
-        ],
-    )
-    context.print("", f"Verdict: {_verdict(case, window)}.")
-    for each in case.alternatives:
-        context.print(f"  {each.assumption}: {_in_words(each.reason, each.detail)}")
-    if reply is not None:
-        context.print(f"Reply to Postfix: {printable(reply)}")
-    context.print_json(
-        {
-            "request": {
-                name: value.decode(errors="backslashreplace")
-                for name, value in case.request._asdict().items()
-                if value is not None
-            },
-            "now": dry_run.now,
-            "steps": [step.as_json() for step in steps],
-            "verdict": {
-                "action": case.reason.action if case.reason and is_decided else None,
-                "reason": case.reason.text if case.reason and is_decided else None,
-                "detail": dry_run.detail.strip(" ()"),
-                "reply": None if reply is None else reply.decode(errors="backslashreplace"),
-                "passes_at": window and window.passes_at,
-                "passes_until": window and window.ends_at,
-                "depends_on": list(case.missing) if case.alternatives else [],
-                "alternatives": [each.as_json() for each in case.alternatives],
-            },
-        }
-    )
-
-
-def _verdict(case: ExplainedRequest, window: RetryWindow | None) -> str:
-    dry_run = case.dry_run
-    if case.is_undecided:
-        return "it depends on what the server's store remembers"
-    if case.reason is None:
-        return "no answer"
-    if case.alternatives:
-        return f"it depends on attributes that the input lacks ({', '.join(case.missing)})"
-    answer = _in_words(case.reason, dry_run.detail)
-    if window is None:
-        return answer
-    wait = format_duration(window.passes_at - dry_run.now)
-    return (
-        f"{answer}. A retry passes from {format_timestamp(window.passes_at)}"
-        f" (in {wait}) until {format_timestamp(window.ends_at)}"
-    )
-
-
-def _in_words(reason: Reason, detail: str) -> str:
-    verb = "pass at once" if reason.action == PASS else "be deferred"
-    return f"it would {verb}: {reason.text}{detail}"

@@ -1,13 +1,15 @@
-"""Describes the step that queries DNS: identity, signals, blocklists."""
+"""Describes the step that collects evidence: identities, signals, DNS lists, and each query."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from greyd.cli.explain.step import ExplainedStep
-from greyd.config.vocabulary import GROUP_WAY
+from greyd.config.vocabulary import GROUP_WAY, STRONG_SIGNALS
 from greyd.escaping import printable
-from greyd.rules.reasons import Reason
+from greyd.rules.generic_hostnames import generic_reason
+from greyd.rules.hostnames import normal_name
+from greyd.rules.reasons import GREYLIST, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +20,13 @@ _MAX_UNANSWERED = 5
 
 
 def describe_evidence(case: ExplainedRequest) -> ExplainedStep | None:
-    """Describe the evidence about the client; None if the decision did not need any."""
+    """Describe the evidence about the client; None if no option needs any."""
     if not case.dry_run.evidence_collected:
+        if case.settings.needs_evidence and case.dry_run.decision is not None:
+            return ExplainedStep("evidence", "not needed: known mail passes without a DNS query")
         return None
     text = "; ".join(_findings(case)) or "nothing is known of it"
-    return ExplainedStep("evidence", text, list(map(str, case.queries)))
+    return ExplainedStep("evidence", text, [*_notes(case), *map(str, case.queries)])
 
 
 def _findings(case: ExplainedRequest) -> Iterator[str]:
@@ -36,15 +40,66 @@ def _findings(case: ExplainedRequest) -> Iterator[str]:
     if not evidence.identities and case.settings.identity:
         yield "no identity: the client sends for nobody verifiably"
     if evidence.signals:
-        yield f"signals: {', '.join(evidence.signals)}"
+        yield f"signals: {', '.join(map(_signal, evidence.signals))}"
     if evidence.listed:
         yield "listed"
     if evidence.exemption:
-        yield f"passes: {evidence.exemption.text}"
-    if evidence.unsure:
+        yield f"passes: {evidence.exemption.in_words.removeprefix('passed: ')}"
+    if evidence.resolver_off:
+        yield "the resolver is out of order, so greyd decides as without DNS"
+    elif evidence.unsure:
         yield f"unsure: {_unanswered(case)}"
-    elif case.reason is Reason.NOT_SUSPICIOUS:
+    if case.reason is Reason.NOT_SUSPICIOUS:
         yield "not suspicious, and only suspicious clients are greylisted (--greylist)"
+
+
+def _signal(name: str) -> str:
+    return f"{name} ({'strong' if name in STRONG_SIGNALS else 'weak'})"
+
+
+def _notes(case: ExplainedRequest) -> Iterator[str]:
+    """Yield what follows from the signals, and what could not be found out."""
+    evidence = case.dry_run.evidence
+    if (why := reason_of_generic_name(case)) is not None:
+        yield f"generic_name: {why}"
+    if evidence.signals and not evidence.has_strong_signal:
+        single = len(evidence.signals) == 1
+        by = "an SPF pass that proves an identity, or a DNS whitelist"
+        if single and evidence.is_vouched:
+            yield f"the single weak signal is outweighed by {by}"
+        elif single:
+            yield f"nothing outweighs the weak signal; {by} would"
+        else:
+            yield "several weak signals together make a client suspicious"
+    for zone in evidence.sources_off:
+        yield f"{zone} is out of order: it counts neither for the client nor against it"
+    if case.settings.list_override and _is_overridden(case):
+        yield "--list-override: the blocklists are not asked about this client"
+    if _is_undecided_by_source(case):
+        yield "without an answer, the client counts as unsure and is greylisted"
+
+
+def _is_overridden(case: ExplainedRequest) -> bool:
+    address, name = case.address, case.request.client_name or b""
+    return address is not None and case.whitelists.override.match(name, address) is not None
+
+
+def _is_undecided_by_source(case: ExplainedRequest) -> bool:
+    evidence = case.dry_run.evidence
+    is_greylisted = case.reason is not None and case.reason.action == GREYLIST
+    is_unsure = evidence.unsure and not evidence.is_suspicious and not evidence.listed
+    return is_greylisted and is_unsure and case.settings.greylist == "suspicious"
+
+
+def reason_of_generic_name(case: ExplainedRequest) -> str | None:
+    """Return why the client's name is generic, with the name; None if that is no signal."""
+    if case.address is None or "generic_name" not in case.dry_run.evidence.signals:
+        return None
+    name = normal_name(case.request.client_name)
+    if name == b"unknown":
+        name = normal_name(case.request.reverse_client_name)
+    why = generic_reason(name, case.address)
+    return f"{printable(name)} is generic: {why}" if why else None
 
 
 def _unanswered(case: ExplainedRequest) -> str:

@@ -105,7 +105,7 @@ class Examiner:
         """Return the decisions for all kinds of the missing attributes; empty if all are equal."""
         variants = [("names without a signal", result.evidence)]
         if DNS_ANSWERS in names.missing:
-            answered = replace(result.evidence, unsure=False)
+            answered = replace(result.evidence, unsure=False, resolver_off=False)
             variants = [
                 ("names and answers from DNS without a signal", answered),
                 ("no answer from DNS", result.evidence),

@@ -73,12 +73,15 @@ def read_request(given: Mapping[str, str | None], log_line: str | None) -> Reque
     if missing := [name for name in needed if name not in attributes]:
         options = ", ".join("--" + name.replace("_", "-") for name in missing)
         raise CommandError(f"{options}: missing (a bounce has --sender=)")
-    is_same_client = "client_address" not in from_options and "client_name" not in from_options
+    # A changed request is not the one that the server decided on.
+    is_same = logged is not None and all(
+        logged.attributes.get(name, value) == value for name, value in from_options.items()
+    )
     return RequestInput(
         # Postfix 2.3 and later sends an empty etrn_domain; its absence would change the reply.
         {"request": b"smtpd_access_policy", "etrn_domain": b"", **attributes},
-        is_complete=logged is not None and logged.is_complete and is_same_client,
-        decision=logged.decision if logged else None,
+        is_complete=logged is not None and logged.is_complete and is_same,
+        decision=logged.decision if logged is not None and is_same else None,
     )
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 def describe_rule(case: ExplainedRequest) -> ExplainedStep:
     """Describe the rule that applies, and the delay."""
     details = [f"the delay is {_delay(case)}"]
-    if case.dry_run.evidence.listed:
-        details.append("the client is listed, so what it has earned does not count")
     reason = _reason_of_rule(case)
     if reason in _WITHOUT_DELAY:
         details = []
@@ -85,8 +83,9 @@ def _delay(case: ExplainedRequest) -> str:
         option = f"--recipient-domain {case.applied.domain.domain}"
     if not settings.delays:
         return f"{seconds} ({option})"
-    levels = (not evidence.is_clean, evidence.unsure, evidence.is_suspicious, evidence.listed)
-    level = 3 if levels[3] else 2 if levels[2] else 1 if levels[1] else 0
+    level = 3 if evidence.listed else 2 if evidence.is_suspicious else 0
+    if not level and (evidence.unsure or evidence.resolver_off):
+        level = 1
     return f"{seconds}, that of {DELAYS[level]} clients ({option})"
 
 

@@ -18,7 +18,7 @@ from greyd.cli.explain.exemption_steps import (
     describe_recipient_whitelist,
     describe_request,
 )
-from greyd.cli.explain.memory_step import describe_memory
+from greyd.cli.explain.memory_step import describe_identities, describe_memory
 from greyd.cli.explain.rule_step import RULE_TEXTS, describe_rule
 from greyd.cli.explain.site_rule_steps import (
     describe_recipient_domain,
@@ -64,6 +64,7 @@ _STEPS = (
     _StepDefinition(
         "evidence", describe_evidence, frozenset({Reason.DNS_WHITELIST, Reason.NOT_SUSPICIOUS})
     ),
+    _StepDefinition("identities", describe_identities),
     _StepDefinition(
         "rule", describe_rule, frozenset({*RULE_TEXTS, Reason.LEARNING, Reason.INTERNAL_ERROR})
     ),
