@@ -1,7 +1,8 @@
 """Collects evidence about a client from DNS and from the names in the request.
 
 All queries of a request are sent at once and share one deadline. If a query has failed or has no
-answer at the deadline, the evidence is ``unsure``.
+answer at the deadline, the evidence is ``unsure``. But a DNS list that is out of order is not asked
+and makes nothing unsure, and nothing at all is asked while the resolver is out of order.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from greyd.config.vocabulary import TRUST
-from greyd.dns.blocklists import (
+from greyd.dns.helo_resolution import resolve_helo
+from greyd.dns.identity import identity_from_name, identity_from_spf
+from greyd.dns.lists.listings import (
     fetch_address_listing,
     fetch_domain_listing,
     is_listed,
     queryable_names,
     trust_level,
 )
-from greyd.dns.helo_resolution import resolve_helo
-from greyd.dns.identity import identity_from_name, identity_from_spf
+from greyd.dns.lists.zones import list_names
 from greyd.dns.lookup import DnsError
 from greyd.dns.own_domain_claims import OWN_DOMAIN_SIGNALS, own_domain_signals
+from greyd.dns.sources.valid_listings import AssumedUp, valid_listing
 from greyd.dns.spam_signals import HELO_SIGNALS, helo_signal, sender_no_mx, signals_without_dns
 from greyd.dns.spf.check_host import check_host
 from greyd.rules.evidence import Evidence
@@ -34,9 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.dns.blocklists import DnsListing
+    from greyd.config.vocabulary import Zone
     from greyd.dns.helo_resolution import HeloResolution
+    from greyd.dns.lists.listings import DnsListing
     from greyd.dns.lookup import Lookup
+    from greyd.dns.sources.valid_listings import SourceStates
     from greyd.dns.spf.check_host import SpfResult
     from greyd.rules.address import Address
     from greyd.rules.evidence import ProvenIdentity
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
     from greyd.whitelist.matcher import ClientWhitelist
 
     Query = Coroutine[Any, Any, None]
+    ZoneQuery = tuple[str, Query]
+    """The zone of a DNS list and a query to it; the zone is empty for any other query."""
 
 _SPF_SIGNALS = frozenset({"spf_fail", "spf_softfail", "sender_own_domain"})
 
@@ -60,6 +67,7 @@ class _DnsFindings:
     sender_accepts_no_mail: bool = False
     is_complete: bool = True
     """False if a query failed, was not answered by the deadline, or was impossible."""
+    is_resolver_off: bool = False
 
 
 class DnsEvidenceCollector:
@@ -71,6 +79,7 @@ class DnsEvidenceCollector:
         lookup: Lookup,
         override: Callable[[], ClientWhitelist],
         on_error: Callable[[BaseException], None],
+        states: SourceStates | None = None,
     ) -> None:
         """Create a collector.
 
@@ -80,8 +89,11 @@ class DnsEvidenceCollector:
             override: returns the clients that are not looked up on blocklists
                 (``--list-override``).
             on_error: called with each exception that only a fault in greyd explains.
+            states: the states of the lists and the resolver; by default they are always up.
         """
         self._settings = settings
+        self._states = states or AssumedUp()
+        self._zones = list_names(settings)
         self._lookup = lookup
         self._override = override
         self._on_error = on_error
@@ -129,40 +141,45 @@ class DnsEvidenceCollector:
     # Queries ------------------------------------------------------------------------------------
 
     async def _collect(self, request: Request, address: Address) -> Evidence:
-        findings = _DnsFindings()
+        findings, states = _DnsFindings(), self._states
+        if not states.is_resolver_up:
+            findings.is_resolver_off = True
+            return self._combine(request, address, findings)
         queries = self._queries(request, address, findings)
-        tasks = [asyncio.ensure_future(query) for query in queries]
+        tasks = {asyncio.ensure_future(query): zone for zone, query in queries}
         if tasks:
             await asyncio.wait(tasks, timeout=self._settings.dns_timeout_seconds)
-        for task in tasks:
+        for task, zone in tasks.items():
             if not task.done():
                 task.cancel()
-                findings.is_complete = False
+                findings.is_complete &= bool(zone) and not states.is_up(zone)
             elif (error := task.exception()) is not None:
                 # A fault in one query must not hide the results of the others, e.g. a listing.
                 findings.is_complete = False
                 if not isinstance(error, DnsError):
                     self._on_error(error)
+        # If it went off meanwhile, the missing answers are no fault of the client.
+        findings.is_resolver_off = not findings.is_complete and not states.is_resolver_up
         return self._combine(request, address, findings)
 
     def _queries(
         self, request: Request, address: Address, findings: _DnsFindings
-    ) -> Iterator[Query]:
-        lookup, settings = self._lookup.for_client(address), self._settings
+    ) -> Iterator[ZoneQuery]:
+        lookup = self._lookup.for_client(address)
         if self._needs_spf:
-            yield _check_spf(findings, lookup, request, address)
+            yield "", _check_spf(findings, lookup, request, address)
         if self._needs_helo(request):
-            yield _check_helo(findings, lookup, request, address)
+            yield "", _check_helo(findings, lookup, request, address)
         if "sender_no_mx" in self._signals:
-            yield _check_sender(findings, lookup, request)
-        for zone in settings.dnswl:
-            yield _check_list(findings.dnswl, fetch_address_listing(lookup, zone, address))
+            yield "", _check_sender(findings, lookup, request)
+        for zone in self._zones_up(self._settings.dnswl):
+            yield zone.name, self._check_address(findings.dnswl, lookup, zone, address)
         if self._override().match(request.client_name or b"", address) is not None:
             return
-        for zone in settings.dnsbl:
-            yield _check_list(findings.dnsbl, fetch_address_listing(lookup, zone, address))
-        domains = _domains_of(request) if settings.rhsbl else ()
-        for zone in settings.rhsbl:
+        for zone in self._zones_up(self._settings.dnsbl):
+            yield zone.name, self._check_address(findings.dnsbl, lookup, zone, address)
+        domains = _domains_of(request) if self._settings.rhsbl else ()
+        for zone in self._zones_up(self._settings.rhsbl):
             names: set[bytes] = set()
             for domain in domains:
                 queryable = queryable_names(zone, domain)
@@ -170,7 +187,19 @@ class DnsEvidenceCollector:
                 # A list may contain a domain that is invalid in a query: the client is not clean.
                 findings.is_complete &= bool(queryable)
             for each in names:
-                yield _check_list(findings.rhsbl, fetch_domain_listing(lookup, zone, each))
+                query = fetch_domain_listing(lookup, zone, each)
+                valid = valid_listing(self._states, zone.name, query)
+                yield zone.name, _check_list(findings.rhsbl, valid)
+
+    def _zones_up(self, zones: Iterable[Zone]) -> Iterator[Zone]:
+        return (zone for zone in zones if self._states.is_up(zone.name))
+
+    def _check_address(
+        self, listings: list[DnsListing], lookup: Lookup, zone: Zone, address: Address
+    ) -> Query:
+        query = fetch_address_listing(lookup, zone, address)
+        is_ipv6 = address.bits == 128
+        return _check_list(listings, valid_listing(self._states, zone.name, query, ipv6=is_ipv6))
 
     def _needs_helo(self, request: Request) -> bool:
         if not HELO_SIGNALS.isdisjoint(self._signals):
@@ -188,13 +217,16 @@ class DnsEvidenceCollector:
         spf = findings.spf
         trusted = [each for each in findings.dnswl if _is_trusted(each)]
         passes = any(not each.zone.supports for each in trusted) and not listed
+        is_incomplete = not findings.is_complete or (spf is not None and spf.result == "temperror")
         identities = tuple(self._identities(request, address, spf, findings.rhsbl))
         return Evidence(
             identities=identities,
             signals=tuple(self._shown_signals(request, address, findings, listed=listed)),
             is_vouched=bool(trusted) or identity_from_spf(request, spf) is not None,
             listed=listed,
-            unsure=not findings.is_complete or (spf is not None and spf.result == "temperror"),
+            unsure=is_incomplete and not findings.is_resolver_off,
+            resolver_off=findings.is_resolver_off,
+            sources_off=tuple(zone for zone in self._zones if not self._states.is_up(zone)),
             delay_seconds=_longest_delay(blocklistings) if listed else None,
             exemption=Reason.DNS_WHITELIST if passes else None,
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import aiodns
 import pycares
 
-from greyd.dns.list_zones import queried_name
+from greyd.dns.lists.zones import queried_name
 from greyd.dns.lookup import DnsAnswer, DnsError, Lookup, LookupResult
 from greyd.dns.responses import (
     QUERYABLE_NAME,
@@ -19,7 +19,7 @@ from greyd.dns.responses import (
 
 if TYPE_CHECKING:
     from greyd.dns.channels import DnsChannels
-    from greyd.dns.list_zones import ListZones
+    from greyd.dns.lists.zones import ListZones
     from greyd.dns.lookup import RecordType
 
 MAX_PROBE_CNAMES = 3

@@ -29,7 +29,7 @@ from greyd.dns.fair_share import (
     QueuedLookup,
     client_networks,
 )
-from greyd.dns.list_zones import NO_LIST_ZONES, ListZone, ListZones, queried_name
+from greyd.dns.lists.zones import NO_LIST_ZONES, ListZone, ListZones, queried_name
 from greyd.dns.lookup import (
     DnsAnswer,
     DnsError,

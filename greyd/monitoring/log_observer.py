@@ -6,6 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from greyd.dns.sources.faults import RESOLVER
 from greyd.errors import describe_error
 from greyd.escaping import encode_name, percent_encode
 from greyd.monitoring.log import Severity, render_json
@@ -15,6 +16,7 @@ from greyd.rules.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greyd.dns.sources.faults import SourceFault
     from greyd.monitoring.log import Log
     from greyd.policy.events import DecisionEvent
     from greyd.rules.evidence import Evidence
@@ -107,6 +109,17 @@ class LogObserver(Observer):
             self._log.warning(f"store away: {reason}; {self._meanwhile} until it returns")
         else:
             self._log.notice("the store is back")
+
+    def dns_source_changed(self, name: str, fault: SourceFault | None) -> None:
+        """Log once that a DNS list or the resolver is out of order, and once that it is back."""
+        what = "the DNS resolver" if name == RESOLVER else f"the DNS list {name}"
+        if fault is None:
+            self._log.notice(f"{what} is back")
+        else:
+            self._log.warning(
+                f"{what} is out of order and not asked until it is back: {fault.text};"
+                f" {fault.remedy}"
+            )
 
     def mode_changed(self, mode: str, reason: str) -> None:
         """Log the mode in force."""

@@ -267,7 +267,23 @@ class Metrics:
         Args:
             zones: the DNS lists.
         """
+        from greyd.dns.sources.faults import RESOLVER
+
+        zones = tuple(zones)
+        self._dns_source_up = Gauge(
+            "greyd_dns_source_up",
+            "1 while the DNS list, or the resolver, is in order.",
+            ["zone"],
+            registry=self.registry,
+            multiprocess_mode="livemin",
+        )
+        for name in (RESOLVER, *zones):
+            self.show_dns_source(name, is_up=True)
         return DnsWatcher(self.registry, zones)
+
+    def show_dns_source(self, name: str, *, is_up: bool) -> None:
+        """Set whether a DNS list, or the resolver, is in order."""
+        self._dns_source_up.labels(name).set(is_up)
 
     def watch_shadow(self) -> ShadowMetrics:
         """Add the metrics of the shadow. Call this only if there is one."""

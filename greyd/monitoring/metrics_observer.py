@@ -11,6 +11,7 @@ from greyd.policy.observers import Observer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greyd.dns.sources.faults import SourceFault
     from greyd.monitoring.metrics import Metrics
     from greyd.policy.events import DecisionEvent
     from greyd.rules.evidence import Evidence
@@ -80,6 +81,10 @@ class MetricsObserver(Observer):
     def store_changed(self, reason: str | None) -> None:
         """Show whether the store answers."""
         self._metrics.store_up.set(0 if reason else 1)
+
+    def dns_source_changed(self, name: str, fault: SourceFault | None) -> None:
+        """Show whether a DNS list or the resolver is in order."""
+        self._metrics.show_dns_source(name, is_up=fault is None)
 
     def mode_changed(self, mode: str, reason: str) -> None:  # noqa: ARG002 - only shown
         """Show the mode in force."""

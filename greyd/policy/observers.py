@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from greyd.dns.sources.faults import SourceFault
     from greyd.policy.events import DecisionEvent
     from greyd.policy.shadow_decision import ShadowDecision
     from greyd.rules.evidence import Evidence
@@ -75,6 +76,15 @@ class Observer(Protocol):
 
         Args:
             reason: why the store has failed; None if it answers again.
+        """
+        return
+
+    def dns_source_changed(self, name: str, fault: SourceFault | None) -> None:
+        """Observe that a DNS list or the resolver is out of order, or back.
+
+        Args:
+            name: the zone of the list, or ``resolver``.
+            fault: what is wrong; None if it is in order again.
         """
         return
 
@@ -178,6 +188,12 @@ class Observers:
         self.flush()
         for observer in self._observers:
             observer.store_changed(reason)
+
+    def dns_source_changed(self, name: str, fault: SourceFault | None) -> None:
+        """Pass a change of a DNS source's state, see ``Observer``."""
+        self.flush()
+        for observer in self._observers:
+            observer.dns_source_changed(name, fault)
 
     def mode_changed(self, mode: str, reason: str) -> None:
         """Pass a change of mode, see ``Observer``."""

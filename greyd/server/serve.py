@@ -29,6 +29,7 @@ from greyd.runtime.time_slices import TimeSlices
 from greyd.server.accepting import accept_backlog, address_of, serve_socket
 from greyd.server.connection import Connection
 from greyd.server.connection_registry import ConnectionRegistry
+from greyd.server.evidence import collect_evidence
 from greyd.server.log_setup import open_log
 from greyd.server.os_signals import RELOAD_SIGNAL, STOP_SIGNALS, unblock
 from greyd.server.reload import Reloader, set_entry_counts
@@ -41,12 +42,10 @@ from greyd.whitelist.files import load_whitelists
 from greyd.whitelist.hits import HitCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable
 
     from greyd.config.settings import Settings
-    from greyd.dns.resolver import LookupObserver, Resolver
     from greyd.monitoring.log import Log
-    from greyd.policy.shadow.runner import ShadowRunner
     from greyd.server.context import ServerContext
     from greyd.store.contract import Store
 
@@ -130,9 +129,9 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     metrics.whitelists_read.set(whitelists.complete)
     policy = Policy(settings, whitelists, circuit_breaker, observers)
     shadow = start_shadow(settings, policy, store, observers, metrics, log, supervisor)
-    resolvers = list(_collect_evidence(policy, shadow, settings, observers, metrics))
+    sources = list(collect_evidence(policy, shadow, settings, observers, metrics))
     sender_check = policy.sender_check = LazySenderCheck(
-        settings, observers, resolvers[0] if settings.needs_evidence else None
+        settings, observers, sources[0].resolver if settings.needs_evidence else None
     )
     registry = ConnectionRegistry(metrics, log)
     for number in STOP_SIGNALS:
@@ -199,8 +198,8 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     await supervisor.stop()
     await _finish(observers, "whitelist hits", _store_hits(hits, circuit_breaker))
     await _finish(observers, "DNS", sender_check.close_resolver())
-    for resolver in resolvers:
-        await _finish(observers, "DNS", resolver.close())
+    for each in sources:
+        await _finish(observers, "DNS", each.close())
     await _finish(observers, "store", circuit_breaker.close())
     return stop.status
 
@@ -258,48 +257,6 @@ async def _store_hits(hits: HitCounter, circuit_breaker: CircuitBreaker) -> None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(MAX_HITS_SECONDS):
             await hits.store(circuit_breaker, rest_seconds=0)
-
-
-def _collect_evidence(
-    policy: Policy,
-    shadow: ShadowRunner | None,
-    settings: Settings,
-    observers: Observers,
-    metrics: Metrics,
-) -> Iterator[Resolver]:
-    """Make the policy and its shadow collect DNS evidence if they need it; yield the resolvers.
-
-    Each has its own resolver, so that the shadow's lookups never take the place of the server's.
-    """
-    lookups = metrics.watch_dns() if settings.reads_evidence_attributes else None
-    if settings.needs_evidence:
-        on_error = partial(observers.internal_error, "DNS", outcome="going on without DNS")
-        yield _collect_for(policy, settings, on_error, lookups)
-        lookups = None
-    if shadow is not None and shadow.settings.needs_evidence:
-        on_shadow_error = shadow.internal_error_of_shadow
-        yield _collect_for(shadow.policy, shadow.settings, on_shadow_error, lookups)
-
-
-def _collect_for(
-    policy: Policy,
-    settings: Settings,
-    on_error: Callable[[BaseException], None],
-    lookups: LookupObserver | None,
-) -> Resolver:
-    """Make a policy collect DNS evidence; return the resolver that it uses."""
-    from greyd.dns.collector import DnsEvidenceCollector
-    from greyd.dns.mail_exchangers import MailExchangers
-    from greyd.dns.resolver import Resolver
-
-    resolver = Resolver(settings.resolvers, settings.dns_timeout_seconds, lookups)
-    if settings.learn_outbound:
-        seconds = settings.dns_timeout_seconds
-        policy.outbound.exchangers = MailExchangers(resolver, seconds, on_error)
-    policy.collector = DnsEvidenceCollector(
-        settings, resolver, lambda: policy.whitelists.override, on_error
-    )
-    return resolver
 
 
 def _tune_garbage_collector() -> None:

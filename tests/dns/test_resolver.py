@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from greyd.config.vocabulary import Endpoint
 from greyd.dns import answer_cache, channels, fair_share, resolver
 from greyd.dns.channels import CHANNEL_SECONDS
-from greyd.dns.list_zones import NO_LIST_ZONES, ListZones
+from greyd.dns.lists.zones import NO_LIST_ZONES, ListZones
 from greyd.dns.lookup import DnsAnswer, DnsError, LookupResult, RecordType
 from greyd.dns.resolver import Resolver
 from greyd.dns.responses import FAILURE_TTL_SECONDS

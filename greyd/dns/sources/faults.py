@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from greyd.dns.list_families import OWN_RESOLVER, code_text, family_of
+from greyd.dns.lists.families import OWN_RESOLVER, code_text, family_of
 
 RESOLVER = "resolver"
 """The name of the resolver as a source, e.g. in the label ``zone`` of metrics."""

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greyd.dns.list_families import LOOPBACK, family_of, is_in
+from greyd.dns.lists.families import LOOPBACK, family_of, is_in
 from greyd.dns.lookup import DnsError, RecordType
 from greyd.dns.sources.faults import (
     FaultKind,

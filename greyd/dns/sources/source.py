@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from greyd.dns.list_families import family_of
+from greyd.dns.lists.families import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

@@ -67,6 +67,7 @@ DNS_METRICS: dict[str, str] = {
     "greyd_dns_lookups": "counter",
     "greyd_dns_cache_hits": "counter",
     "greyd_dns_duration_seconds": "histogram",
+    "greyd_dns_source_up": "gauge",
 }
 """There where DNS is in use."""
 

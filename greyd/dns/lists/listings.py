@@ -1,7 +1,7 @@
 """DNS blocklists and whitelists (RFC 5782): ``7.2.0.192.ZONE`` exists if 192.0.2.7 is listed.
 
 Only answers in 127.0.0.0/8 are listings. An answer outside it comes from a name server that answers
-every query. Some answers inside it are errors, see ``greyd.dns.list_families``.
+every query. Some answers inside it are errors, see ``greyd.dns.lists.families``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from greyd.dns.list_families import LOOPBACK, code_text, family_of, is_in
+from greyd.dns.lists.families import LOOPBACK, code_text, family_of, is_in
 from greyd.dns.lookup import DnsError, RecordType
 from greyd.dns.reverse_names import reversed_name
 from greyd.rules.hostnames import MAX_NAME_BYTES, queryable_suffix, registered_domain

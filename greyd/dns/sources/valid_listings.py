@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from greyd.dns.blocklists import DnsListError
+from greyd.dns.lists.listings import DnsListError
 from greyd.dns.lookup import DnsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from greyd.dns.blocklists import DnsListing
+    from greyd.dns.lists.listings import DnsListing
 
 
 class SourceStates(Protocol):
@@ -53,7 +53,7 @@ async def valid_listing(
     Args:
         states: the states of the lists.
         zone: the list.
-        query: the query; one of ``greyd.dns.blocklists.fetch_…``.
+        query: the query; one of ``greyd.dns.lists.listings.fetch_…``.
         ipv6: whether it asks about an IPv6 address.
 
     Raises:

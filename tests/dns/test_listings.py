@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from greyd.config.vocabulary import Zone
-from greyd.dns.blocklists import (
+from greyd.dns.lists.listings import (
     DnsListing,
     fetch_address_listing,
     fetch_domain_listing,

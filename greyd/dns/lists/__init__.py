@@ -1,0 +1,1 @@
+"""DNS lists: their zones, what their answers mean, and the listings of clients."""
