@@ -72,7 +72,7 @@ def test_whitelisted_senders_pass_if_spf_proves_them_and_hits_are_counted(
         assert 'greyd_whitelist_hits_total{list="senders"} 1.0' in metrics
         senders.write_text("soft.example.net\n")
         server.signal(signal.SIGHUP)
-        has_said(server, " 1 senders from ")
+        has_said(server, " 1 senders from ", int(workers))
         with PolicyClient(server.port) as client:
             assert ask(client, 70, sender="a@soft.example.net", **proven) == "DUNNO"
             assert ask(client, 70, sender="new@example.com", **proven) == "DEFER_IF_PERMIT"
