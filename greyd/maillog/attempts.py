@@ -86,6 +86,8 @@ class Attempt:
     """Further organisations that the client sent for."""
     dns: str = ""
     """``late`` or ``off`` if the server got no answers from DNS."""
+    protocol_name: bytes | None = None
+    """``SMTP`` if the client sent HELO; None if the log does not have it."""
 
 
 @dataclass
@@ -223,6 +225,7 @@ class _AttemptCollector:
             signals=tuple(decision.signals.decode().split("+")) if decision.signals else (),
             other_identities=tuple(filter(None, decision.other_identities.split(b"+"))),
             dns=decision.dns.decode(),
+            protocol_name=decision.protocol_name,
         )
         self._hold(decision.when, attempt)
 

@@ -46,6 +46,8 @@ class LoggedDecision:
     """``late`` or ``off`` if DNS did not answer."""
     dns_off: bytes = b""
     """The DNS lists that were out of order, joined by ``+``."""
+    protocol_name: bytes | None = None
+    """``SMTP`` if the client sent HELO; None if the line does not have it, e.g. for EHLO."""
 
     @property
     def missing_seconds(self) -> int | None:
@@ -62,7 +64,7 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
         return None
     (
         queue_id, action, reason, detail, delay, name, address, sender, recipient, helo, reverse,
-        identity, others, signals, dns, dns_off,
+        protocol, identity, others, signals, dns, dns_off,
     ) = parts.groups()  # fmt: skip
     return LoggedDecision(
         when,
@@ -82,6 +84,7 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
         others or b"",
         dns or b"",
         dns_off or b"",
+        protocol,
     )
 
 
@@ -92,7 +95,7 @@ _DECISION = re.compile(
     rb"(?: \(([^,]{1,100})\))?(?:, delay=(-?[0-9]{1,12}))?"
     rb"(?:, client_name=([^,]*))?(?:, client_address=([^,]*))?"
     rb"(?:, sender=(.*(?=, recipient=)|.*?))?(?:, recipient=(.*?))?"
-    rb"(?:, helo=([^ ,=]*))?(?:, reverse_client_name=([^ ,=]*))?"
+    rb"(?:, helo=([^ ,=]*))?(?:, reverse_client_name=([^ ,=]*))?(?:, protocol=(SMTP))?"
     rb"(?:, identity=([^ ,]+))?(?:, other_identities=([^ ,]+))?(?:, signals=([a-z0-9_+]+))?"
     rb"(?:, dns=(late|off))?(?:, dns_off=([^ ,]+))?\Z"
 ).match
@@ -134,6 +137,7 @@ def _parse_json(when: float, text: bytes) -> LoggedDecision | None:
         other_identities=_joined(event.get("other_identities")),
         dns=_bytes(event.get("dns")),
         dns_off=_joined(event.get("dns_off")),
+        protocol_name=_bytes(event.get("protocol")) or None,
     )
 
 

@@ -98,6 +98,8 @@ def _attributes(decision: LoggedDecision) -> dict[str, bytes]:
         attributes["helo_name"] = decision.helo_name
     if decision.reverse_client_name is not None:
         attributes["reverse_client_name"] = decision.reverse_client_name
+    if decision.protocol_name is not None:
+        attributes["protocol_name"] = decision.protocol_name
     return attributes
 
 

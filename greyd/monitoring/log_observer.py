@@ -181,7 +181,12 @@ def _names_text(request: Request) -> bytes:
     text = b", helo=" + encode_name(request.helo_name or b"")
     if (name := _reverse_name(request)) is not None:
         text += b", reverse_client_name=" + encode_name(name)
-    return text
+    return text + b", protocol=SMTP" if _is_plain_helo(request) else text
+
+
+def _is_plain_helo(request: Request) -> bool:
+    """Whether the client sent HELO; for EHLO, the usual case, the log has no field."""
+    return request.protocol_name is not None and request.protocol_name.upper() == b"SMTP"
 
 
 def _reverse_name(request: Request) -> bytes | None:
@@ -234,6 +239,8 @@ def request_fields(event: DecisionEvent) -> dict[str, object]:
         fields["helo"] = encode_name(event.request.helo_name).decode()
         if (reverse_name := _reverse_name(event.request)) is not None:
             fields["reverse_client_name"] = encode_name(reverse_name).decode()
+        if _is_plain_helo(event.request):
+            fields["protocol"] = "SMTP"
     if event.evidence is not None:
         fields.update(_evidence_fields(event.evidence))
     return fields

@@ -178,7 +178,15 @@ def test_no_name_of_a_client_can_forge_another_part_of_the_line(
         ),
     ],
 )
-@pytest.mark.parametrize("names", [{}, {"helo_name": b"pc", "reverse_client_name": b"x.example"}])
+@pytest.mark.parametrize(
+    "names",
+    [
+        {},
+        {"helo_name": b"pc", "reverse_client_name": b"x.example"},
+        {"helo_name": b"pc", "protocol_name": b"SMTP"},
+        {"helo_name": b"pc", "reverse_client_name": b"unknown", "protocol_name": b"SMTP"},
+    ],
+)
 def test_the_evidence_of_a_decision_is_read_back(
     evidence: Evidence, expected: tuple[bytes, ...], names: dict[str, bytes], as_json: bool
 ) -> None:
@@ -190,6 +198,8 @@ def test_the_evidence_of_a_decision_is_read_back(
     assert decision is not None
     assert decision.recipient == b"bob@example.org"
     assert decision.helo_name == names.get("helo_name")
+    assert decision.reverse_client_name == names.get("reverse_client_name")
+    assert decision.protocol_name == names.get("protocol_name")
     assert expected == (
         decision.identity, decision.other_identities, decision.signals, decision.dns,
         decision.dns_off,

@@ -58,6 +58,14 @@ async def explain(
             help="The address's name in DNS, confirmed or not.",
         ),
     ] = None,
+    protocol_name: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol-name",
+            metavar="NAME",
+            help="SMTP if the client sent HELO instead of EHLO; default: ESMTP.",
+        ),
+    ] = None,
     sasl_username: SaslUsername = None,
     policy_context: Annotated[
         str | None,
@@ -102,7 +110,8 @@ client_address=192.0.2.7, sender=a@example.com, recipient=b@example.org'
     given = {
         "client_address": client_address, "client_name": client_name, "sender": sender,
         "recipient": recipient, "helo_name": helo_name, "reverse_client_name": reverse_client_name,
-        "sasl_username": sasl_username, "policy_context": policy_context,
+        "protocol_name": protocol_name, "sasl_username": sasl_username,
+        "policy_context": policy_context,
     }  # fmt: skip
     request = read_request(given, log_line)
     async with recording_lookup(settings, is_wanted=not no_dns) as lookup:

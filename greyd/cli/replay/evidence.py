@@ -179,6 +179,7 @@ def _key(attempt: Attempt) -> bytes:
         attempt.client_name,
         attempt.helo or b"",
         attempt.reverse_name or b"",
+        attempt.protocol_name or b"",
         domain_of(attempt.sender),
     )
     return b"\0".join(parts)

@@ -38,7 +38,8 @@ def request_for_attempt(attempt: Attempt, now: int) -> Request:
     """Return the request that Postfix would have sent for an attempt at time ``now``."""
     path = ClientPath(attempt.client_name, attempt.client_address)
     names = attempt.helo, attempt.reverse_name
-    return request_for_client(path, attempt.sender, attempt.recipient, *names, now)
+    request = request_for_client(path, attempt.sender, attempt.recipient, *names, now)
+    return request._replace(protocol_name=attempt.protocol_name)
 
 
 def request_for_client(
