@@ -21,6 +21,17 @@ _REDIS = re.compile(
 _URL = re.compile(r"://.*", re.DOTALL)
 _SECRET = re.compile(r"(passw(?:or)?d|passphrase|secret)( ?= ?).*", re.IGNORECASE | re.DOTALL)
 
+_LIST_KEY = re.compile(
+    r"[a-z0-9_-]{8,}(?=(?:\.[a-z0-9_-]+)*\.(?:dq\.spamhaus\.net|mail\.abusix\.zone))",
+    re.IGNORECASE,
+)
+"""The key of a registered user in the zone of a DNS list."""
+
+
+def has_list_key(zone: str) -> bool:
+    """Whether the zone of a DNS list contains the key of a registered user."""
+    return _LIST_KEY.match(zone) is not None
+
 
 def redacted(text: str) -> str:
     """Replace the contents of URLs, ``user:password`` pairs and secrets with ``…``."""
@@ -31,7 +42,7 @@ def redacted(text: str) -> str:
     if colon >= 0:
         begin = text.rfind(" ", 0, colon) + 1
         text = f"{text[:begin]}…{text[end:]}"
-    return _SECRET.sub(r"\1\2…", text)
+    return _SECRET.sub(r"\1\2…", _LIST_KEY.sub("…", text))
 
 
 def excerpt(text: str, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:

@@ -275,11 +275,12 @@ def parse_own_domain(text: str) -> str:
     return domain
 
 
-_ZONE = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})+")
+_ZONE_LABEL = r"(?:[A-Za-z0-9_-]{1,63}|\{key\})"
+_ZONE = re.compile(rf"(?=.{{1,190}}\Z)(?!.*\{{key\}}.*\{{key\}}){_ZONE_LABEL}(?:\.{_ZONE_LABEL})+")
 
 
 def parse_zone(text: str) -> Zone:
-    """Parse ``ZONE[=SECONDS][;codes=FIRST-LAST,…][;weight=NUMBER]``."""
+    """Parse ``ZONE[=SECONDS][;codes=FIRST-LAST,…][;weight=NUMBER][;key_file=FILE]``."""
     first, *others = text.split(";")
     name, _, seconds = first.partition("=")
     zone = Zone(zone_name(name), parse_integer(seconds) if seconds else None)
@@ -291,10 +292,19 @@ def parse_zone(text: str) -> Zone:
             zone = zone._replace(codes=tuple(map(parse_codes, value.split(","))))
         elif key == "weight":
             zone = zone._replace(weight=parse_weight(value))
+        elif key == "key_file":
+            zone = zone._replace(key_file=parse_path(value))
         else:
-            raise ValueError("ZONE=SECONDS;codes=127.0.0.2-127.0.0.11;weight=0.5")
+            raise ValueError("ZONE=SECONDS;codes=127.0.0.2-127.0.0.11;weight=0.5;key_file=FILE")
     if (zone.delay_seconds or 0) < 0:
         raise ValueError("ZONE=SECONDS, not less than 0")
+    return _with_key(zone)
+
+
+def _with_key(zone: Zone) -> Zone:
+    """Check that a zone with ``{key}``, and no other, has a file with the key."""
+    if ("{key}" in zone.name) is not (zone.key_file is not None):
+        raise ValueError("{key}.ZONE;key_file=FILE, both of them or neither")
     return zone
 
 
@@ -319,9 +329,11 @@ def parse_dnswl(text: str) -> Zone:
     """Parse ``ZONE[=LEVEL][,support]``: a DNS whitelist and its minimum trust level.
 
     The level is medium by default. With ``support``, a listing outweighs a weak signal, but is no
-    pass. ``;effect=support`` means the same.
+    pass. ``;effect=support`` means the same. ``;key_file=FILE`` names the file with the key.
     """
     first, *others = text.split(";")
+    files = [each for each in others if each.startswith("key_file=")]
+    others = [each for each in others if each not in files]
     name, _, level = first.partition("=")
     level, comma, effect = level.partition(",")
     if comma:
@@ -329,7 +341,10 @@ def parse_dnswl(text: str) -> Zone:
     if (level and level not in TRUST) or not set(others) <= {"effect=support", "effect=pass"}:
         raise ValueError(f"ZONE=LEVEL or ZONE=LEVEL,support, with one of {', '.join(TRUST)}")
     supports = "effect=support" in others
-    return Zone(zone_name(name), trust=TRUST.index(level or "medium"), supports=supports)
+    zone = Zone(zone_name(name), trust=TRUST.index(level or "medium"), supports=supports)
+    if files:
+        zone = zone._replace(key_file=parse_path(files[-1].partition("=")[2]))
+    return _with_key(zone)
 
 
 def parse_setting_change(text: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,17 @@ from greyd.config.regular_files import FileError, read_regular_file
 from greyd.redaction import redacted_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from greyd.config.settings import Settings
 
 MAX_SECRET_BYTES = 64 * 1024
 MIN_PRIVACY_KEY_BYTES = 16
+MAX_LIST_KEY_CHARACTERS = 63
+"""Maximum length of a DNS list's key: it is a label of a name."""
+
+_LIST_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_LIST_KEY_CHARACTERS}}}")
 
 
 def read_secrets(settings: Settings) -> Settings:
@@ -26,12 +32,29 @@ def read_secrets(settings: Settings) -> Settings:
     """
     return replace(
         settings,
+        list_keys=tuple(_read_list_keys(settings)),
         privacy_key=_read_privacy_key(settings.privacy_key_file),
         store_password=_read_password(settings.store_password_file, "--store-password-file"),
         sentinel_password=_read_password(
             settings.sentinel_password_file, "--sentinel-password-file"
         ),
     )
+
+
+def _read_list_keys(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the zones of DNS lists that contain ``{key}``, each with its key."""
+    for option in ("dnsbl", "rhsbl", "dnswl"):
+        for zone in getattr(settings, option):
+            if zone.key_file is not None:
+                key = _read_secret(zone.key_file, f"--{option}: key_file").decode(
+                    "ascii", "replace"
+                )
+                if not _LIST_KEY.fullmatch(key):
+                    raise SecretError(
+                        f"--{option}: key_file={redacted_path(zone.key_file)}: should hold the"
+                        " list's key alone: up to 63 letters, digits, hyphens and underscores"
+                    )
+                yield zone.name, key.lower()
 
 
 def _read_privacy_key(file: Path | None) -> bytes | None:

@@ -22,10 +22,10 @@ from greyd.config.vocabulary import (
     Endpoint,
     Zone,
 )
-from greyd.redaction import excerpt
+from greyd.redaction import excerpt, has_list_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from greyd.config.sources import RawSetting
@@ -57,6 +57,8 @@ class Settings:
     dnsbl: tuple[Zone, ...] = ()
     rhsbl: tuple[Zone, ...] = ()
     dnswl: tuple[Zone, ...] = ()
+    list_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """The keys of the DNS lists whose zones contain ``{key}``, read from their files."""
     list_override: tuple[Path, ...] = ()
     learn_outbound: bool = False
     correspondents: str = "address"
@@ -214,6 +216,8 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
         # A client without evidence is unsure.
         chosen |= {"delays": delays, "delay_seconds": delays[DELAYS.index("UNSURE")]}
     settings = Settings(**chosen, warnings=tuple(notices))
+    if warnings_of_keys := tuple(_warnings_of_keys(settings)):
+        settings = replace(settings, warnings=(*settings.warnings, *warnings_of_keys))
     _check(settings)
     return settings
 
@@ -242,6 +246,18 @@ def _is_zero(option: Option, text: str) -> bool:
     if option.read is parse_text:
         return text == "0"
     return bool(INTEGER.fullmatch(text)) and not int(text.replace("_", ""))
+
+
+def _warnings_of_keys(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each option that has a list's registered key in a zone's name."""
+    for name in ("dnsbl", "rhsbl", "dnswl"):
+        for zone in getattr(settings, name):
+            if zone.key_file is None and has_list_key(zone.name):
+                yield (
+                    f"--{name}: the registered key in the zone's name is visible in the log, the"
+                    " metrics and the process list; write {key} in its place, and the file that"
+                    " contains it as key_file (docs/dns-lists.md)"
+                )
 
 
 def _check(settings: Settings) -> None:

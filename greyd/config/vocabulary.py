@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003 - NamedTuple's annotations are read at run time
 from typing import NamedTuple
 
 DAY = 86400
@@ -78,6 +79,8 @@ class Zone(NamedTuple):
     """For a DNS whitelist: the minimum trust level that a client needs, an index of ``TRUST``."""
     supports: bool = False
     """For a DNS whitelist: whether a listing only outweighs a weak signal, and is no pass."""
+    key_file: Path | None = None
+    """The file with the key that replaces ``{key}`` in the name; None without ``{key}``."""
 
 
 TRUST = ("none", "low", "medium", "high")

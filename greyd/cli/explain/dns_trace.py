@@ -71,9 +71,12 @@ async def recording_lookup(
     if not is_wanted:
         yield SilentLookup()
         return
+    from greyd.dns.lists.zones import list_zones
     from greyd.dns.resolver import Resolver
 
-    resolver = Resolver(settings.resolvers, settings.dns_timeout_seconds)
+    resolver = Resolver(
+        settings.resolvers, settings.dns_timeout_seconds, zones=list_zones(settings)
+    )
     try:
         yield RecordingLookup(resolver)
     finally:

@@ -161,9 +161,10 @@ def _whitelists(
 
 
 def _resolver(settings: Settings) -> Resolver:
+    from greyd.dns.lists.zones import list_zones
     from greyd.dns.resolver import Resolver
 
-    return Resolver(settings.resolvers, settings.dns_timeout_seconds)
+    return Resolver(settings.resolvers, settings.dns_timeout_seconds, zones=list_zones(settings))
 
 
 async def _replay(

@@ -64,7 +64,7 @@ def list_names(settings: Settings) -> tuple[str, ...]:
 
 def list_zones(settings: Settings) -> ListZones:
     """Return the zones of all lists of the settings."""
-    return ListZones(list_names(settings))
+    return ListZones(list_names(settings), dict(settings.list_keys))
 
 
 def _list_zone(name: str, key: str) -> ListZone:
