@@ -255,10 +255,11 @@ class DnsEvidenceCollector:
             yield "sender_no_mx"
         if spf is not None and spf.result == "fail":
             yield "spf_fail"
-        is_softfail = spf is not None and spf.result == "softfail"
-        # A forwarder with a confirmed name shows no sign of spamware.
-        if is_softfail and identity_from_name(request, address) is None:
-            yield "spf_softfail"
+        if spf is not None and spf.result == "softfail":
+            # A name proves nothing about a stranger's domain: a hacked web server has a good one.
+            by_name = identity_from_name(request, address)
+            if by_name is None or not by_name.speaks_for_sender:
+                yield "spf_softfail"
 
     def _identities(
         self,
