@@ -1,8 +1,9 @@
 """Collects evidence about a client from DNS and from the names in the request.
 
-All queries of a request are sent at once and share one deadline. If a query has failed or has no
-answer at the deadline, the evidence is ``unsure``. But a DNS list that is out of order is not asked
-and makes nothing unsure, and nothing at all is asked while the resolver is out of order.
+Only questions are asked whose answers can change the decision (``greyd.dns.needed_questions``).
+Nearly all queries of a request are sent at once, and all share one deadline. If a query has failed
+or has no answer at the deadline, the evidence is ``unsure``. But a DNS list that is out of order is
+not asked and makes nothing unsure, and nothing at all is asked while the resolver is out of order.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from greyd.dns.lists.listings import (
 )
 from greyd.dns.lists.zones import list_names
 from greyd.dns.lookup import DnsError
+from greyd.dns.needed_questions import NeededQuestions, needs_voucher
 from greyd.dns.own_domain_claims import OWN_DOMAIN_SIGNALS, own_domain_signals
 from greyd.dns.sources.valid_listings import AssumedUp, valid_listing
 from greyd.dns.spam_signals import HELO_SIGNALS, helo_signal, sender_no_mx, signals_without_dns
@@ -141,14 +143,30 @@ class DnsEvidenceCollector:
     # Queries ------------------------------------------------------------------------------------
 
     async def _collect(self, request: Request, address: Address) -> Evidence:
-        findings, states = _DnsFindings(), self._states
-        if not states.is_resolver_up:
+        findings, loop = _DnsFindings(), asyncio.get_running_loop()
+        if not self._states.is_resolver_up:
             findings.is_resolver_off = True
             return self._combine(request, address, findings)
-        queries = self._queries(request, address, findings)
+        lookup = self._lookup.for_client(address)
+        deadline = loop.time() + self._settings.dns_timeout_seconds
+        await self._run(self._queries(lookup, request, address, findings), findings, deadline)
+        evidence = self._combine(request, address, findings)
+        if not needs_voucher(evidence):
+            return evidence
+        vouchers = [zone for zone in self._settings.dnswl if zone.supports]
+        queries = self._address_queries(findings.dnswl, lookup, vouchers, address)
+        await self._run(queries, findings, deadline)
+        return self._combine(request, address, findings)
+
+    async def _run(
+        self, queries: Iterable[ZoneQuery], findings: _DnsFindings, deadline: float
+    ) -> None:
+        """Run queries at the same time, until all have ended or the deadline is over."""
+        states = self._states
         tasks = {asyncio.ensure_future(query): zone for zone, query in queries}
         if tasks:
-            await asyncio.wait(tasks, timeout=self._settings.dns_timeout_seconds)
+            timeout = max(deadline - asyncio.get_running_loop().time(), 0)
+            await asyncio.wait(tasks, timeout=timeout)
         for task, zone in tasks.items():
             if not task.done():
                 task.cancel()
@@ -160,26 +178,24 @@ class DnsEvidenceCollector:
                     self._on_error(error)
         # If it went off meanwhile, the missing answers are no fault of the client.
         findings.is_resolver_off = not findings.is_complete and not states.is_resolver_up
-        return self._combine(request, address, findings)
 
     def _queries(
-        self, request: Request, address: Address, findings: _DnsFindings
+        self, lookup: Lookup, request: Request, address: Address, findings: _DnsFindings
     ) -> Iterator[ZoneQuery]:
-        lookup = self._lookup.for_client(address)
+        settings, needed = self._settings, self._needed_questions(request, address)
         if self._needs_spf:
             yield "", _check_spf(findings, lookup, request, address)
-        if self._needs_helo(request):
+        if needed.helo:
             yield "", _check_helo(findings, lookup, request, address)
-        if "sender_no_mx" in self._signals:
+        if needed.sender:
             yield "", _check_sender(findings, lookup, request)
-        for zone in self._zones_up(self._settings.dnswl):
-            yield zone.name, self._check_address(findings.dnswl, lookup, zone, address)
+        passes = [zone for zone in settings.dnswl if not zone.supports]
+        yield from self._address_queries(findings.dnswl, lookup, passes, address)
         if self._override().match(request.client_name or b"", address) is not None:
             return
-        for zone in self._zones_up(self._settings.dnsbl):
-            yield zone.name, self._check_address(findings.dnsbl, lookup, zone, address)
-        domains = _domains_of(request) if self._settings.rhsbl else ()
-        for zone in self._zones_up(self._settings.rhsbl):
+        yield from self._address_queries(findings.dnsbl, lookup, settings.dnsbl, address)
+        domains = _domains_of(request) if settings.rhsbl else ()
+        for zone in self._zones_up(settings.rhsbl):
             names: set[bytes] = set()
             for domain in domains:
                 queryable = queryable_names(zone, domain)
@@ -194,19 +210,30 @@ class DnsEvidenceCollector:
     def _zones_up(self, zones: Iterable[Zone]) -> Iterator[Zone]:
         return (zone for zone in zones if self._states.is_up(zone.name))
 
-    def _check_address(
-        self, listings: list[DnsListing], lookup: Lookup, zone: Zone, address: Address
-    ) -> Query:
-        query = fetch_address_listing(lookup, zone, address)
-        is_ipv6 = address.bits == 128
-        return _check_list(listings, valid_listing(self._states, zone.name, query, ipv6=is_ipv6))
+    def _address_queries(
+        self,
+        listings: list[DnsListing],
+        lookup: Lookup,
+        zones: Iterable[Zone],
+        address: Address,
+    ) -> Iterator[ZoneQuery]:
+        for zone in self._zones_up(zones):
+            query = fetch_address_listing(lookup, zone, address)
+            valid = valid_listing(self._states, zone.name, query, ipv6=address.bits == 128)
+            yield zone.name, _check_list(listings, valid)
 
-    def _needs_helo(self, request: Request) -> bool:
-        if not HELO_SIGNALS.isdisjoint(self._signals):
-            return True
+    def _needed_questions(self, request: Request, address: Address) -> NeededQuestions:
+        """Return what the signals without DNS leave open, as far as ``--signals`` names it."""
+        wanted = self._signals
+        shown = [name for name in signals_without_dns(request, address) if name in wanted]
         helo, recipient = request.helo_name or b"", request.recipient or b""
-        return "helo_own_domain" in self._signals and bool(
+        claims_own_domain = "helo_own_domain" in wanted and bool(
             self._own_domains.claimed_by_helo(helo, recipient)
+        )
+        open_ = NeededQuestions.after(shown, claims_own_domain=claims_own_domain)
+        needs_helo = claims_own_domain or not HELO_SIGNALS.isdisjoint(wanted)
+        return NeededQuestions(
+            helo=open_.helo and needs_helo, sender=open_.sender and "sender_no_mx" in wanted
         )
 
     # Conclusions --------------------------------------------------------------------------------

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from greyd.dns.lookup import RecordType
+from greyd.dns.lookup import DnsError, RecordType, has_records
 from greyd.rules.hostnames import is_fqdn, normal_name
 
 if TYPE_CHECKING:
@@ -44,18 +43,18 @@ async def resolve_helo(lookup: Lookup, request: Request, address: Address) -> He
     own, other = RecordType.A, RecordType.AAAA
     if address.bits == 128:
         own, other = other, own
-    answers = await asyncio.gather(
-        *(lookup.query(helo, each) for each in (own, other, RecordType.MX)),
-        return_exceptions=True,
-    )
-    found = [() if isinstance(each, BaseException) else each.values for each in answers]
-    if address.packed in found[0]:
+    addresses: tuple[bytes, ...] = ()
+    failure: DnsError | None = None
+    try:
+        addresses = (await lookup.query(helo, own)).values
+    except DnsError as error:
+        failure = error
+    if address.packed in addresses:
         return HeloResolution.CLIENT
-    if found[0]:
+    if addresses:
         return HeloResolution.OTHER
-    if any(found):
+    if await has_records(lookup, helo, other, RecordType.MX):
         return HeloResolution.INCOMPARABLE
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
+    if failure is not None:
+        raise failure
     return HeloResolution.NOTHING

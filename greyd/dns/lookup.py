@@ -69,6 +69,26 @@ class Lookup(Protocol):
         return self
 
 
+async def has_records(lookup: Lookup, name: bytes, *record_types: RecordType) -> bool:
+    """Return whether a name has records of any of these types; ask for one after the other.
+
+    Nearly every name has records of the first type, so the others are rarely needed.
+
+    Raises:
+        DnsError: a query failed, and the others found no records.
+    """
+    failure: DnsError | None = None
+    for record_type in record_types:
+        try:
+            if (await lookup.query(name, record_type)).values:
+                return True
+        except DnsError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return False
+
+
 class DisabledLookup(Lookup):
     """Fails all queries without sending any."""
 

@@ -7,11 +7,10 @@ Postfix did not send causes no signal.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from greyd.dns.helo_resolution import HeloResolution
-from greyd.dns.lookup import RecordType, UnqueryableNameError
+from greyd.dns.lookup import RecordType, UnqueryableNameError, has_records
 from greyd.rules.address import is_behind_local_nat64, parse_address
 from greyd.rules.generic_hostnames import is_generic
 from greyd.rules.hostnames import (
@@ -104,24 +103,4 @@ async def sender_no_mx(lookup: Lookup, request: Request) -> bool:
     if exchangers:
         # RFC 7505: a null MX says that the domain accepts no mail.
         return exchangers == (b"",)
-    return not await _has_any(lookup, domain, RecordType.A, RecordType.AAAA)
-
-
-async def _has_any(lookup: Lookup, name: bytes, *record_types: RecordType) -> bool:
-    """Whether a name has records of any of these types.
-
-    Raises:
-        DnsError: a query failed, and the others found no records.
-    """
-    answers = await asyncio.gather(
-        *(lookup.query(name, each) for each in record_types), return_exceptions=True
-    )
-    failure: BaseException | None = None
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            failure = answer
-        elif answer.values:
-            return True
-    if failure is not None:
-        raise failure
-    return False
+    return not await has_records(lookup, domain, RecordType.A, RecordType.AAAA)
