@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from greyd.rules.address import Address, address_text, network_of, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.correspondence.keys import keys_of_answer
-from greyd.rules.names.internationalised import ascii_address
+from greyd.rules.correspondence.mailbox_providers import mailbox_providers
+from greyd.rules.hostnames import domain_of
+from greyd.rules.names.internationalised import ascii_address, ascii_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.config.settings import Settings
     from greyd.rules.correspondence.keys import CorrespondenceKey
-    from greyd.rules.evidence import Evidence
+    from greyd.rules.evidence import Evidence, ProvenIdentity
 
 
 # Keys -------------------------------------------------------------------------------------------
@@ -56,12 +58,32 @@ def request_keys(
     if evidence is None or not evidence.identities:
         return keys
     identities = tuple(
-        identity_keys(each.organisation, normal, recipient, settings)
+        identity_keys(each.organisation, _sender_for_identity(each, normal), recipient, settings)
         for each in evidence.identities
     )
     correspondences = keys_of_answer(sender, recipient, evidence, settings)
     checksum = _network_checksum(address, settings)
     return Keys(keys.triplet, keys.client, identities, correspondences, checksum)
+
+
+def _sender_for_identity(proven: ProvenIdentity, sender: bytes) -> bytes:
+    """Return the sender in the triplet of an identity.
+
+    Newsletters have a bounce address of their own for each message, often in a domain of its own
+    below the organisation's: ``a1b2@b4711.mail.example.com``. If SPF proves the organisation, all
+    senders below its domain count as one. Senders at the domain itself, which people use, do not,
+    and neither do those of mailbox providers, which belong to different people.
+    """
+    domain = ascii_domain(domain_of(sender))
+    is_own = proven.way == "spf" and proven.speaks_for_sender
+    if not is_own or domain == proven.organisation or domain in mailbox_providers():
+        return sender
+    return any_sender_of(proven.organisation)
+
+
+def any_sender_of(organisation: bytes) -> bytes:
+    """Return what stands for all senders below an organisation's domain in a triplet's key."""
+    return b"@" + organisation
 
 
 def _network_checksum(address: Address, settings: Settings) -> int:

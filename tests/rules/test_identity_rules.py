@@ -102,6 +102,36 @@ def test_another_sender_of_the_identity_has_to_come_back_itself() -> None:
     assert memory.ask(300, recipient="dave@example.org").reason == Reason.NEW
 
 
+@pytest.mark.parametrize(
+    ("organisation", "way", "speaks", "first", "second", "same"),
+    [
+        # A bounce address for each message, below the domain of an organisation that SPF proves.
+        ("example.com", "spf", True, "a1@b4711.m.example.com", "x9@b42.m.example.com", True),
+        ("example.com", "spf", True, "a1@b4711.m.example.com", "bob@news.example.com", True),
+        ("example.com", "spf", True, "A@MAIL.Example.com", "b@news.example.com", True),
+        ("xn--bcher-kva.example", "spf", True, "a@m.b\u00fccher.example",
+         "b@n.xn--bcher-kva.example", True),
+        # At the domain itself senders are people.
+        ("example.com", "spf", True, "alice@example.com", "carol@example.com", False),
+        ("xn--bcher-kva.example", "spf", True, "a@b\u00fccher.example",
+         "b@b\u00fccher.example", False),
+        ("example.com", "spf", True, "alice@example.com", "carol@mail.example.com", False),
+        # Their organisation is not proved, or not by SPF, or serves everybody.
+        ("example.com", "spf", False, "a@x.other.example", "b@x.other.example", False),
+        ("example.com", "name", True, "a@x.example.com", "b@y.example.com", False),
+        ("yahoo.com", "spf", True, "a@x.yahoo.com", "b@x.yahoo.com", False),
+    ],
+)  # fmt: skip
+def test_senders_below_the_domain_of_a_proven_organisation_count_as_one(
+    organisation: str, way: str, speaks: bool, first: str, second: str, same: bool
+) -> None:
+    memory = Memory()
+    evidence = evidence_for(organisation, way, speaks=speaks)
+    memory.ask(0, "192.0.2.7", evidence, first)
+    assert memory.ask(300, "198.51.100.7", evidence, second).passes is same
+    assert memory.ask(600, "203.0.113.7", evidence, second, "dave@example.org").reason is Reason.NEW
+
+
 def test_without_the_identity_a_retry_from_elsewhere_waits() -> None:
     memory = Memory()
     memory.ask(0, "192.0.2.7", NO_EVIDENCE)

@@ -18,7 +18,7 @@ from greyd.rules.address import Address, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.entries import EntryKind
-from greyd.rules.keys import identity_keys, request_keys
+from greyd.rules.keys import any_sender_of, identity_keys, request_keys
 from greyd.rules.names.internationalised import ascii_address, ascii_domain
 from greyd.rules.networks import parse_network
 
@@ -106,7 +106,8 @@ class _TripletQuery:
             domains = list(dict.fromkeys([*domains, *(each.names.network for each in others)]))
         for domain in domains:
             keys = identity_keys(domain, normalise_sender(self.sender), self.recipient, settings)
-            await found.print_entries(store, keys.triplet, keys.identity)
+            below = identity_keys(domain, any_sender_of(domain), self.recipient, settings)
+            await found.print_entries(store, keys.triplet, below.triplet, keys.identity)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from greyd.rules.address import address_text, network_prefix, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
 from greyd.rules.hostnames import is_or_is_below
-from greyd.rules.keys import identity_keys, request_keys
+from greyd.rules.keys import any_sender_of, identity_keys, request_keys
 from greyd.rules.names.internationalised import ascii_address, ascii_domain
 from greyd.rules.networks import Network, parse_network
 from greyd.rules.site_rules.sender_groups import SenderGroups
@@ -117,8 +117,9 @@ class Selection:
         if group := SenderGroups(settings).of(b"", address):
             names.append(group.identity)
         identities = [
-            identity_keys(name, normalise_sender(sender), self.recipient, settings)
+            identity_keys(name, each, self.recipient, settings)
             for name in names
+            for each in (normalise_sender(sender), any_sender_of(name))
         ]
         return [exact.triplet, *(each.triplet for each in identities)]
 
