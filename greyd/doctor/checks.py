@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from greyd.doctor.clocks import check_ntp
+from greyd.doctor.dns_sources import check_dns_sources
 from greyd.doctor.findings import Finding, hint, not_checked, ok
 from greyd.doctor.listeners import active_listeners, connectable
 from greyd.doctor.mail_owner import find_mail_owner
@@ -78,6 +79,7 @@ async def check_all(
             ("postfix", partial(check_postfix, main_cf, listeners, settings)),
             ("whitelists", partial(check_whitelists, settings, metrics, process)),
             ("names", partial(check_public_suffixes, settings)),
+            ("DNS", partial(check_dns_sources, settings, metrics)),
             ("store", lambda: [finding_of_store(metrics)]),
             ("store", partial(check_store, access, thorough=thorough)),
             ("clocks", check_ntp),

@@ -21,7 +21,7 @@ from greyd.dns.resolver import Resolver
 from greyd.dns.sources.monitor import SourceMonitor
 from greyd.monitoring.metrics import Metrics, exposition
 from greyd.redaction import excerpt
-from tests.commands import run
+from tests.commands import fill, run
 from tests.dns_server import SERVFAIL, Zone, dns_server
 from tests.fake_dns import address_of
 
@@ -116,6 +116,7 @@ def test_only_the_queries_have_the_key(
 
 
 def test_the_commands_do_not_show_the_key(key_file: Path, tmp_path: Path) -> None:
+    fill(f"sqlite:{tmp_path / 'greyd.db'}", {})
     with dns_server({f"*.{QUERIED}": ["300 A 127.255.255.254"]}) as server:
         done = run(
             "explain",
@@ -128,8 +129,8 @@ def test_the_commands_do_not_show_the_key(key_file: Path, tmp_path: Path) -> Non
             GREYD_RESOLVER=server.address,
             GREYD_DNSBL=f"{ZONE};key_file={key_file}",
         )
-        assert server.asked[f"7.2.0.192.{QUERIED}", "A"]
-    assert done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert server.asked[f"7.2.0.192.{QUERIED}", "A"], done.stdout
     assert KEY not in (done.stdout + done.stderr).lower()
 
 
