@@ -64,6 +64,7 @@ def test_an_unknown_option_or_variable_is_found() -> None:
 def test_metrics_exist(path: Path) -> None:
     metrics = Metrics()
     metrics.watch_dns()
+    metrics.watch_shadow()
     samples = {sample.name for family in metrics.registry.collect() for sample in family.samples}
     known = samples | {name.removesuffix("_bucket") for name in samples} | {"greyd_acl"}
     for word in Page(path).words_in_code:
