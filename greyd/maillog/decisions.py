@@ -89,15 +89,17 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
 
 
 # The client chooses the sender, so only the last ", recipient=" is certainly greyd's own. The
-# recipient ends where only fields that greyd appends follow. The pattern takes linear time.
+# recipient ends where only fields that greyd appends follow; these contain neither quotes nor "@",
+# so no recipient with a domain looks as if it had them. The pattern takes linear time.
 _DECISION = re.compile(
     rb"(?:([0-9A-Za-z]{5,30}): )?action=(pass|greylist), reason=([^,(]{1,60}?)"
     rb"(?: \(([^,]{1,100})\))?(?:, delay=(-?[0-9]{1,12}))?"
     rb"(?:, client_name=([^,]*))?(?:, client_address=([^,]*))?"
     rb"(?:, sender=(.*(?=, recipient=)|.*?))?(?:, recipient=(.*?))?"
-    rb"(?:, helo=([^ ,=]*))?(?:, reverse_client_name=([^ ,=]*))?(?:, protocol=(SMTP))?"
-    rb"(?:, identity=([^ ,]+))?(?:, other_identities=([^ ,]+))?(?:, signals=([a-z0-9_+]+))?"
-    rb"(?:, dns=(late|off))?(?:, dns_off=([^ ,]+))?\Z"
+    rb"(?:, helo=([\w.:\[\]%-]*))?(?:, reverse_client_name=([\w.:\[\]%-]*))?(?:, protocol=(SMTP))?"
+    rb'(?:, identity=([^ ,@"]+))?(?:, other_identities=([^ ,@"]+))?'
+    rb"(?:, signals=([a-z0-9_+]+))?(?:, dns=(late|off))?"
+    rb'(?:, dns_off=([^ ,@"]+))?\Z'
 ).match
 _MISSING = re.compile(r"([0-9]{1,12})s missing")
 _OUR_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")

@@ -13,6 +13,7 @@ from greyd.maillog.decisions import parse_decision
 from greyd.maillog.errors import MailLogError
 from greyd.maillog.lines import parse_json_object
 from greyd.maillog.rejections import parse_rejection
+from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from greyd.maillog.decisions import LoggedDecision
 
 MAX_LOG_LINE_BYTES = 16 * 1024
+
+UNKNOWN_LOGIN = b"(not logged)"
+"""Stands for the login of a request whose decision shows that the client had one."""
 
 _MAX_WRAPPERS = 3
 """How many times a line may be wrapped in JSON, e.g. by the journal and by a container."""
@@ -100,6 +104,13 @@ def _attributes(decision: LoggedDecision) -> dict[str, bytes]:
         attributes["reverse_client_name"] = decision.reverse_client_name
     if decision.protocol_name is not None:
         attributes["protocol_name"] = decision.protocol_name
+    # The log has neither the login nor the context, but the reason tells that there was one.
+    if decision.reason == Reason.AUTHENTICATED.text:
+        attributes["sasl_username"] = UNKNOWN_LOGIN
+    elif decision.reason == Reason.OUTBOUND.text:
+        # Without a detail, the login was one that may use the sender.
+        login = UNKNOWN_LOGIN if decision.detail else attributes["sender"]
+        attributes |= {"sasl_username": login, "policy_context": b"outbound"}
     return attributes
 
 

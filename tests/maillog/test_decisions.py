@@ -206,6 +206,15 @@ def test_the_evidence_of_a_decision_is_read_back(
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("field", ["helo", "reverse_client_name", "identity", "dns_off", "x"])
+def test_a_recipient_cannot_forge_a_field_of_a_line_that_has_none(field: str) -> None:
+    recipient = b'"a, %b=x"@example.org' % field.encode()
+    line = NEW.replace(b"bob@example.org", recipient)
+    decision = parse_decision(NOON, line)
+    assert decision is not None
+    assert (decision.recipient, decision.helo_name, decision.identity) == (recipient, None, b"")
+
+
 @pytest.mark.parametrize("recipient", [b"a, helo=x", b"a, signals=x", b"a, identity=b, dns=late"])
 def test_a_recipient_cannot_forge_the_fields_after_it(recipient: bytes) -> None:
     request = Request(

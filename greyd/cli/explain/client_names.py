@@ -42,10 +42,14 @@ class ClientNames:
     attributes: dict[str, bytes]
     resolved: ResolvedName | None = None
     """The client's current name in DNS, if the input had none and DNS answered."""
+    was_vouched: bool = False
+    """Whether something outweighed the signals then, as the client was not suspicious."""
     missing: list[str] = field(default_factory=list)
     """The attributes that may change the decision, and that nothing tells."""
     logged_signals: tuple[str, ...] = ()
     """Signals of missing attributes, which the server found then and logged."""
+    logged_identity: bytes = b""
+    """The organisation that the client was proven to send for then, if no HELO name is known."""
 
 
 async def complete_names(given: RequestInput, settings: Settings, lookup: Lookup) -> ClientNames:
@@ -67,7 +71,7 @@ async def complete_names(given: RequestInput, settings: Settings, lookup: Lookup
     if "reverse_client_name" not in attributes:
         _add_reverse_name(names, logged)
     if "helo_name" not in attributes:
-        _add_helo(names, given.decision, logged)
+        _add_helo(names, given.decision, logged, settings)
     return names
 
 
@@ -106,19 +110,37 @@ def _add_reverse_name(names: ClientNames, logged: tuple[str, ...] | None) -> Non
 
 
 def _add_helo(
-    names: ClientNames, decision: LoggedDecision | None, logged: tuple[str, ...] | None
+    names: ClientNames,
+    decision: LoggedDecision | None,
+    logged: tuple[str, ...] | None,
+    settings: Settings,
 ) -> None:
-    attributes = names.attributes
-    client_name = normal_name(attributes["client_name"])
+    names.logged_identity = _logged_organisation(decision)
+    client_name = normal_name(names.attributes["client_name"])
+    # Both an identity by name and a softfail that does not count need a HELO name of the client's
+    # organisation. Most clients use their own name.
+    is_clients = names.logged_identity == (organisation_of(client_name) or None)
+    is_softfail_void = not settings.identity and logged is not None and "spf_softfail" not in logged
+    is_likely = is_clients or (is_softfail_void and client_name != b"unknown")
+    # SPF checks the HELO name of a bounce, so an assumed one would prove too much.
+    if is_likely and names.attributes.get("sender"):
+        names.attributes["helo_name"] = client_name
     if logged is None:
         names.missing.append("helo_name")
-        return
-    names.logged_signals += tuple(each for each in logged if "helo" in each)
-    organisation = organisation_of(client_name)
-    identity = decision.identity if decision is not None else b""
-    if organisation and organisation == organisation_of(normal_name(identity)):
-        # The identity by name needs a HELO name of the same organisation.
-        attributes["helo_name"] = client_name
+    else:
+        # SPF checks the HELO name of a bounce.
+        words = ("helo",) if names.attributes.get("sender") else ("helo", "spf_")
+        names.logged_signals += tuple(
+            each for each in logged if any(word in each for word in words)
+        )
+        is_clean = decision is not None and decision.reason == Reason.NOT_SUSPICIOUS.text
+        names.was_vouched = is_clean and bool(logged)
+
+
+def _logged_organisation(decision: LoggedDecision | None) -> bytes:
+    """Return the organisation of the logged identity; version 0.1.0 logged its whole domain."""
+    identity = normal_name(decision.identity) if decision is not None else b""
+    return organisation_of(identity)
 
 
 async def _resolve(attributes: Mapping[str, bytes], lookup: Lookup) -> ResolvedName | None:

@@ -10,6 +10,8 @@ from greyd.cli.explain.client_names import complete_names
 from greyd.cli.explain.dns_trace import SilentLookup
 from greyd.cli.explain.explained_request import ExplainedRequest
 from greyd.policy.dry_run import dry_run
+from greyd.rules.evidence import ProvenIdentity
+from greyd.rules.hostnames import domain_of, normal_name, organisation_of
 from greyd.rules.site_rules.sender_proof import SenderProof
 
 if TYPE_CHECKING:
@@ -69,8 +71,8 @@ class Examiner:
         request = given.parse(names.attributes, settings)
         self._lookup.queries.clear()
         collector = self._collector
-        if collector is not None and names.logged_signals:
-            collector = _WithLoggedSignals(collector, names.logged_signals, settings)
+        if collector is not None and (names.logged_signals or names.logged_identity):
+            collector = _WithLoggedEvidence(collector, names, settings)
         result = await self._decide(request, collector)
         queries = tuple(self._lookup.queries)
         alternatives: tuple[Alternative, ...] = ()
@@ -175,24 +177,38 @@ class _KnownEvidence:
         """Do nothing: nothing is pending."""
 
 
-class _WithLoggedSignals:
-    """Adds signals from the log line to the evidence: those of attributes that it does not have."""
+class _WithLoggedEvidence:
+    """Adds what the log line has to the evidence: signals and identity by missing attributes."""
 
     def __init__(
-        self, collector: EvidenceCollector, signals: tuple[str, ...], settings: Settings
+        self, collector: EvidenceCollector, names: ClientNames, settings: Settings
     ) -> None:
-        counts = settings.needs_signals
+        counting = settings.signals if settings.needs_signals else ()
         self._collector = collector
-        self._signals = [each for each in signals if counts and each in settings.signals]
+        self._signals = [each for each in names.logged_signals if each in counting]
+        self._organisation = names.logged_identity if settings.identity else b""
+        self._was_vouched = names.was_vouched
 
     def collect(
         self, request: Request, address: Address, found: Callable[[Evidence], None]
     ) -> None:
         def add(evidence: Evidence) -> None:
             more = [each for each in self._signals if each not in evidence.signals]
-            found(replace(evidence, signals=(*evidence.signals, *more)))
+            identities = evidence.identities
+            if self._organisation not in (b"", *(each.organisation for each in identities)):
+                identities = (self._identity(request), *identities)
+            vouched = evidence.is_vouched or self._was_vouched
+            signals = (*evidence.signals, *more)
+            found(replace(evidence, identities=identities, signals=signals, is_vouched=vouched))
 
         self._collector.collect(request, address, add)
+
+    def _identity(self, request: Request) -> ProvenIdentity:
+        """Return the logged identity; the line does not tell the way."""
+        is_owner = self._organisation == organisation_of(domain_of(request.sender or b""))
+        is_clients = self._organisation == organisation_of(normal_name(request.client_name))
+        way = "name" if is_clients and request.sender and not is_owner else "spf"
+        return ProvenIdentity(self._organisation, way, is_owner)
 
     def close(self) -> None:
         self._collector.close()
