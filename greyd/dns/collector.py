@@ -67,6 +67,8 @@ class _DnsFindings:
     dnswl: list[DnsListing] = field(default_factory=list)
     helo: HeloResolution | None = None
     sender_accepts_no_mail: bool = False
+    signals_without_dns: tuple[str, ...] | None = None
+    """The signals of the names in the request; None before they are known."""
     is_complete: bool = True
     """False if a query failed, was not answered by the deadline, or was impossible."""
     is_resolver_off: bool = False
@@ -182,7 +184,7 @@ class DnsEvidenceCollector:
     def _queries(
         self, lookup: Lookup, request: Request, address: Address, findings: _DnsFindings
     ) -> Iterator[ZoneQuery]:
-        settings, needed = self._settings, self._needed_questions(request, address)
+        settings, needed = self._settings, self._needed_questions(request, address, findings)
         if self._needs_spf:
             yield "", _check_spf(findings, lookup, request, address)
         if needed.helo:
@@ -222,10 +224,13 @@ class DnsEvidenceCollector:
             valid = valid_listing(self._states, zone.name, query, ipv6=address.bits == 128)
             yield zone.name, _check_list(listings, valid)
 
-    def _needed_questions(self, request: Request, address: Address) -> NeededQuestions:
+    def _needed_questions(
+        self, request: Request, address: Address, findings: _DnsFindings
+    ) -> NeededQuestions:
         """Return what the signals without DNS leave open, as far as ``--signals`` names it."""
         wanted = self._signals
-        shown = [name for name in signals_without_dns(request, address) if name in wanted]
+        findings.signals_without_dns = tuple(signals_without_dns(request, address))
+        shown = [name for name in findings.signals_without_dns if name in wanted]
         helo, recipient = request.helo_name or b"", request.recipient or b""
         claims_own_domain = "helo_own_domain" in wanted and bool(
             self._own_domains.claimed_by_helo(helo, recipient)
@@ -272,7 +277,8 @@ class DnsEvidenceCollector:
     def _found_signals(
         self, request: Request, address: Address, findings: _DnsFindings
     ) -> Iterator[str]:
-        yield from signals_without_dns(request, address)
+        known = findings.signals_without_dns
+        yield from signals_without_dns(request, address) if known is None else known
         spf = findings.spf
         if not OWN_DOMAIN_SIGNALS.isdisjoint(self._signals):
             yield from own_domain_signals(request, address, self._own_domains, findings.helo, spf)

@@ -241,7 +241,9 @@ class Resolver(Lookup):
         pending.waiters.append(waiter)
         is_queued = any(client.network == each.network for each in pending.queued)
         if pending.started_at is None and not is_queued:
-            queued = QueuedLookup(pending, question.name, client)
+            # The zone has the same domain as the name, and that domain is known already.
+            name = pending.zone.suffix[1:] if pending.zone else question.name
+            queued = QueuedLookup(pending, name, client)
             pending.queued.append(queued)
             self._scheduler.enqueue(queued)
             self._start_lookups()

@@ -22,6 +22,8 @@ from collections import Counter, deque
 
 TYPES = {1: "A", 15: "MX", 16: "TXT", 28: "AAAA"}
 LISTS = (b"spamhaus", b"dnswl")
+TEST_ENTRIES = (b"\x012\x010\x010\x03127", b"\x04test\x03", b"\x07dbltest\x03com")
+"""How the names begin that each list must list (RFC 5782): 127.0.0.2 and a domain for tests."""
 TTL_SECONDS = 300
 
 _HEADER_BYTES = 12
@@ -76,8 +78,10 @@ def answer(question: bytes, counts: Counter[str]) -> bytes:
     name = question[_HEADER_BYTES:end].lower()
     (number,) = struct.unpack_from("!H", question, end)
     counts[TYPES.get(number, str(number))] += 1
-    data = None if any(each in name for each in LISTS) else _data(number)
-    exists = not any(each in name for each in LISTS)
+    is_list = any(each in name for each in LISTS)
+    is_entry = is_list and number == 1 and name.startswith(TEST_ENTRIES)
+    exists = is_entry or not is_list
+    data = _listing(name) if is_entry else None if is_list else _data(number)
     head = question[:2] + (_ANSWERED if exists else _NXDOMAIN) + b"\0\1"
     head += b"\0\1\0\0\0\0" if data is not None else b"\0\0\0\0\0\0"
     text = question[_HEADER_BYTES : end + 4]
@@ -85,6 +89,10 @@ def answer(question: bytes, counts: Counter[str]) -> bytes:
         return head + text
     record = struct.pack("!HHIH", number, 1, TTL_SECONDS, len(data))
     return head + text + _POINTER_TO_QUESTION + record + data
+
+
+def _listing(name: bytes) -> bytes:
+    return bytes([127, 0, 1, 2]) if b"\3dbl\x08spamhaus" in name else bytes([127, 0, 0, 2])
 
 
 def _data(number: int) -> bytes | None:
