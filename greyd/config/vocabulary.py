@@ -65,6 +65,10 @@ WEAK_SIGNALS = (
 SIGNALS = STRONG_SIGNALS + WEAK_SIGNALS
 
 
+RESOLVER = "resolver"
+"""The name of the DNS resolver beside the zones of DNS lists, e.g. in metrics."""
+
+
 class Zone(NamedTuple):
     """A DNS blocklist or whitelist, and how greyd interprets its responses."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from greyd.config.vocabulary import RESOLVER
 from greyd.doctor.findings import Finding, not_checked, ok, warning
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ def finding_of_source(
     source: Source, metrics: ServerMetrics | None, *, is_resolver_up: bool
 ) -> Finding:
     """Judge the result of a source's probe, and what the server sees."""
-    from greyd.dns.sources.faults import RESOLVER
-
     check = "DNS: resolver" if source.name == RESOLVER else f"DNS: list {source.name}"
     if source.fault is not None:
         return warning(check, source.fault.text, source.fault.remedy)

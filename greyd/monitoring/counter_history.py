@@ -48,6 +48,9 @@ SHADOW_SKIPPED = "greyd_shadow_skipped_total"
 ENTRIES = "greyd_whitelist_entries"
 """Not sampled, because it is a gauge."""
 
+DNS_SOURCE_UP = "greyd_dns_source_up"
+"""Not sampled either."""
+
 Series = tuple[str, ...]
 """The name of a metric, followed by the values of its labels in the order of the labels' names."""
 
@@ -79,6 +82,11 @@ def totals_of(families: Iterable[Metric]) -> Totals:
         for family in families
         for sample in family.samples
     }
+
+
+def dns_sources_of(totals: Totals) -> dict[str, bool]:
+    """Return whether each DNS list and the resolver is in order; empty without DNS."""
+    return {series[1]: is_up == 1 for series, is_up in totals.items() if series[0] == DNS_SOURCE_UP}
 
 
 @dataclass(frozen=True, slots=True)

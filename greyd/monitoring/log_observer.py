@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from greyd.dns.sources.faults import RESOLVER
+from greyd.config.vocabulary import RESOLVER
 from greyd.errors import describe_error
 from greyd.escaping import encode_name, percent_encode
 from greyd.monitoring.log import Severity, render_json

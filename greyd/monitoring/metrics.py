@@ -24,7 +24,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from greyd import __version__
-from greyd.config.vocabulary import GROUP_WAY, IDENTITY_WAYS, MODES, SIGNALS
+from greyd.config.vocabulary import GROUP_WAY, IDENTITY_WAYS, MODES, RESOLVER, SIGNALS
 from greyd.rules.reasons import Reason
 from greyd.whitelist.list_names import ALL_LISTS, WHITELISTS
 
@@ -267,8 +267,6 @@ class Metrics:
         Args:
             zones: the DNS lists.
         """
-        from greyd.dns.sources.faults import RESOLVER
-
         zones = tuple(zones)
         self._dns_source_up = Gauge(
             "greyd_dns_source_up",

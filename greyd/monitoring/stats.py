@@ -5,6 +5,7 @@ The document covers all workers together, and contains no mail or IP addresses::
     {"host": …, "version": …, "mode": …, "workers": …, "delay_seconds": …, "store": …,
      "ready": true, "up_seconds": …, "connections": …, "time": …,
      "whitelist_entries": {"clients": …, "recipients": …},
+     "dns_sources": {"resolver": true, ZONE: false, …},
      "answered_within_seconds": {"median": …, "p99": …},
      "periods": {"minute": {…}, "hour": {…}, "day": {…}, "start": {…}}}
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from greyd import __version__
@@ -36,6 +37,7 @@ from greyd.monitoring.counter_history import (
     STORE_ERRORS,
     STORE_SECONDS,
     WAITED,
+    dns_sources_of,
 )
 from greyd.monitoring.errors import MonitoringError
 from greyd.monitoring.percentiles import percentiles
@@ -58,6 +60,9 @@ MAX_OUTCOMES = 200
 """Maximum number of outcomes to read for a period, including those of a newer version."""
 
 _OF_SHADOW = frozenset(each.name for each in fields(ShadowCounts))
+MAX_DNS_SOURCES = 100
+"""Maximum number of DNS lists to read."""
+
 _MAX_NAME = 100
 _MAX = 10**15
 
@@ -175,6 +180,8 @@ class ServerStats:
     whitelist_entries: Mapping[str, int]
     answered_within_seconds: Mapping[str, float | None]
     periods: Mapping[str, Counts]
+    dns_sources: Mapping[str, bool] = field(default_factory=dict)
+    """Whether each DNS list and the resolver is in order; empty if no option needs DNS."""
 
     def dump(self) -> dict[str, Any]:
         """Return them as JSON has them."""
@@ -213,9 +220,16 @@ class ServerStats:
                     for name in ("median", "p99")
                 },
                 periods={name: Counts.load(given["periods"][name]) for name in (*PERIODS, START)},
+                dns_sources=_sources(given.get("dns_sources", {})),
             )
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidStats(f"not the statistics of a greyd: {type(error).__name__}") from None
+
+
+def _sources(given: Any) -> dict[str, bool]:
+    if not isinstance(given, dict):
+        raise TypeError
+    return {_name(name): state is True for name, state in [*given.items()][:MAX_DNS_SOURCES]}
 
 
 def _name(given: Any) -> str:
@@ -273,6 +287,7 @@ def server_stats(
             **{name: Counts.of(period.seconds, period.counts) for name, period in periods.items()},
             START: Counts.of(up_seconds, totals),
         },
+        dns_sources=dns_sources_of(totals),
     )
 
 

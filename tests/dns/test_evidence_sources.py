@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.config.settings import Settings
-from greyd.config.vocabulary import Endpoint
+from greyd.config.vocabulary import RESOLVER, Endpoint
 from greyd.config.vocabulary import Zone as ListZone
 from greyd.dns.collector import DnsEvidenceCollector
 from greyd.dns.lists.zones import list_zones
 from greyd.dns.resolver import Resolver
-from greyd.dns.sources.faults import RESOLVER, FaultKind, SourceFault
+from greyd.dns.sources.faults import FaultKind, SourceFault
 from greyd.dns.sources.monitor import SourceMonitor
 from greyd.rules.request import Request
 from greyd.whitelist.dns_override import read_override

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.config.settings import Settings
-from greyd.config.vocabulary import Zone
+from greyd.config.vocabulary import RESOLVER, Zone
 from greyd.dns.lookup import RecordType
 from greyd.dns.resolver import EndedLookup
 from greyd.dns.sources import monitor as monitoring
-from greyd.dns.sources.faults import RESOLVER, FaultKind, SourceFault
+from greyd.dns.sources.faults import FaultKind, SourceFault
 from greyd.dns.sources.monitor import SourceMonitor
 from greyd.dns.sources.source import (
     MAX_LISTINGS_PER_PROOF,

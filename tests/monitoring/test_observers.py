@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from greyd.dns.lookup import LookupResult, RecordType
+from greyd.dns.sources.faults import bad_answer
 from greyd.monitoring.log import Line, Log
 from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import PARTS, Metrics
@@ -148,6 +149,21 @@ def test_lookups_are_counted_by_kind_and_result_and_those_that_were_begun_are_ti
     assert value("greyd_dns_cache_hits_total") == 1
     assert value("greyd_dns_duration_seconds_count") == 2
     assert value("greyd_dns_duration_seconds_sum") == 0.75
+
+
+def test_a_dns_source_is_up_until_it_is_out_of_order() -> None:
+    metrics = Metrics()
+    metrics.watch_dns(["zen.example"])
+    value = metrics.registry.get_sample_value
+    observer = MetricsObserver(metrics)
+    for zone in ("resolver", "zen.example"):
+        assert value("greyd_dns_source_up", {"zone": zone}) == 1
+    fault = bad_answer("zen.example", 0x7FFFFFFE)
+    observer.dns_source_changed("zen.example", fault)
+    assert value("greyd_dns_source_up", {"zone": "zen.example"}) == 0
+    assert value("greyd_dns_source_up", {"zone": "resolver"}) == 1
+    observer.dns_source_changed("zen.example", None)
+    assert value("greyd_dns_source_up", {"zone": "zen.example"}) == 1
 
 
 # Several workers ----------------------------------------------------------------------------------

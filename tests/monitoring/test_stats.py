@@ -102,6 +102,20 @@ def test_it_tells_what_runs_and_how_it_is() -> None:
     assert server.told()["ready"] is False
 
 
+def test_it_tells_which_dns_sources_are_in_order() -> None:
+    server = Server()
+    assert server.told()["dns_sources"] == {}
+    server.metrics.watch_dns(["zen.example", "{key}.dbl.example"])
+    server.metrics.show_dns_source("zen.example", is_up=False)
+    sources = {"resolver": True, "zen.example": False, "{key}.dbl.example": True}
+    assert server.told()["dns_sources"] == sources
+    assert ServerStats.load(json.dumps(server.told()).encode()).dns_sources == sources
+    # An older server has no such field.
+    told = server.told()
+    del told["dns_sources"]
+    assert ServerStats.load(json.dumps(told).encode()).dns_sources == {}
+
+
 def test_how_soon_answers_come_is_told_by_the_buckets() -> None:
     server = Server()
     assert server.told()["answered_within_seconds"] == {"median": None, "p99": None}

@@ -83,6 +83,9 @@ def _server_line(heard: FetchedStats) -> str:
     workers = f", {figures.workers} workers" if figures.workers > 1 else ""
     within = figures.answered_within_seconds["p99"]
     speed = f"; 99 % of answers within {_milliseconds(within)}" if within is not None else ""
+    off = [printable(zone.encode()) for zone, is_up in figures.dns_sources.items() if not is_up]
+    if off:
+        state += f", DNS out of order: {', '.join(off)}"
     errors = _error_counts(figures.periods[START])
     host, version, mode = (printable(each.encode()) for each in (
         figures.host, figures.version, figures.mode

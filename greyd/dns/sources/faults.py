@@ -7,9 +7,6 @@ from enum import Enum
 
 from greyd.dns.lists.families import OWN_RESOLVER, code_text, family_of
 
-RESOLVER = "resolver"
-"""The name of the resolver as a source, e.g. in the label ``zone`` of metrics."""
-
 
 class FaultKind(Enum):
     """The kinds of faults."""

@@ -10,7 +10,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from greyd.dns.sources.faults import RESOLVER, no_answer_of_resolver
+from greyd.config.vocabulary import RESOLVER
+from greyd.dns.sources.faults import no_answer_of_resolver
 from greyd.dns.sources.probe import ProbeResult, probe_list
 from greyd.dns.sources.source import MIN_PROOF_SECONDS, ListSource, Source, list_source
 from greyd.rules.hostnames import registered_domain

@@ -18,6 +18,7 @@ from greyd.monitoring.counter_history import (
     HOUR_SECONDS,
     NOTE_SECONDS,
     CounterHistory,
+    dns_sources_of,
     totals_of,
 )
 from greyd.monitoring.stats import server_stats
@@ -103,6 +104,7 @@ class StatusReporter:
             whitelist_entries={
                 name: totals.get((ENTRIES, name), 0.0) for name in ("clients", "recipients")
             },
+            dns_sources=dns_sources_of(totals),
             summary=self.summary,
             summary_age_seconds=now - self._summarized_at,
             clock=time.time(),

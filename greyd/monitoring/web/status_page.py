@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from greyd import __version__
 from greyd.config.durations import format_duration, format_percentage
+from greyd.config.vocabulary import RESOLVER
 from greyd.escaping import percent_encode
 from greyd.monitoring.counter_history import (
     AUTO_WHITELISTED,
@@ -69,6 +70,8 @@ class StatusView:
     bars: Sequence[CountedPeriod]
     """The counts of the last day, one period for each ``BAR_SECONDS``."""
     whitelist_entries: Mapping[str, float]
+    dns_sources: Mapping[str, bool]
+    """Whether each DNS list and the resolver is in order; empty if no option needs DNS."""
     summary: StoreSummary | None
     """The summary of the store; None before the first scan."""
     summary_age_seconds: float
@@ -108,6 +111,7 @@ def _parts(view: StatusView) -> Iterator[Markup]:
     if view.settings.shadow:
         yield from _shadow(view)
     yield from _store(view)
+    yield from _dns(view)
     yield END.format(date=time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(view.clock)))
 
 
@@ -331,6 +335,17 @@ def _store(view: StatusView) -> Iterator[Markup]:
         if summary.unreadable:
             rows.append(["unreadable entries", format_number(summary.unreadable)])
     return section("Store and whitelists", table(["", ""], rows, _NAME_AND_NUMBER))
+
+
+def _dns(view: StatusView) -> Iterator[Markup]:
+    """Show whether the resolver and the DNS lists are in order, if any option needs DNS."""
+    rows = [
+        ["resolver" if name == RESOLVER else name, "in order" if is_up else "out of order"]
+        for name, is_up in sorted(view.dns_sources.items(), key=lambda each: each[0] != RESOLVER)
+    ]
+    if not rows:
+        return iter(())
+    return section("DNS", table(["", ""], rows, (Column.NAME, Column.NAME)))
 
 
 # Cells ------------------------------------------------------------------------------------------

@@ -214,6 +214,8 @@ def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start(
         }
         assert requests == set(OUTCOMES)
         assert samples.pop(("greyd_store_up", ())) == 1
+        resolver = samples.pop(("greyd_dns_source_up", (("zone", "resolver"),)), 1)
+        assert resolver == 1
         assert set(samples.values()) == {0}
 
     with_port(do)

@@ -37,6 +37,7 @@ def view(**changes: Any) -> StatusView:
         day=period(seconds=86400),
         bars=[period()] * BARS,
         whitelist_entries={"clients": 164, "recipients": 2},
+        dns_sources={},
         summary=StoreSummary(complete=True),
         summary_age_seconds=5,
         clock=NOW,
@@ -222,3 +223,14 @@ def test_a_shadow_has_a_section_with_what_it_would_have_changed() -> None:
     )
     text = read(settings=settings, day=day).text
     assert "212 of 260 delayed good mails would not have waited; 3 of 215 first contacts" in text
+
+
+# DNS ----------------------------------------------------------------------------------------------
+
+
+def test_dns_lists_out_of_order_are_shown_and_without_dns_there_is_no_section() -> None:
+    sources = {"zen.example": False, "{key}.dbl.example": True, "resolver": True}
+    text = read(dns_sources=sources).text
+    assert "zen.example out of order" in " ".join(text.split())
+    assert "{key}.dbl.example in order" in " ".join(text.split())
+    assert "out of order" not in read().text
