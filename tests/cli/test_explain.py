@@ -407,6 +407,20 @@ def test_without_dns_nothing_is_asked_and_that_is_told(place: Path) -> None:
     assert step(answer, "evidence")["details"] == []
 
 
+def test_a_list_that_is_out_of_order_is_named_with_the_remedy(place: Path) -> None:
+    zone: Zone = {
+        f"{name}.zen.spamhaus.org": ["60 A 127.255.255.254"]
+        for name in ("7.2.0.192", "1.0.0.127", "2.0.0.127")
+    }
+    answer = told(place, *REQUEST, "--helo-name=mail.example.com", zone=zone,
+                  GREYD_GREYLIST="suspicious", GREYD_DNSBL="zen.spamhaus.org=900",
+                  GREYD_SIGNALS="dnsbl")  # fmt: skip
+    details = " ".join(step(answer, "evidence")["details"])
+    assert "zen.spamhaus.org is out of order" in details
+    assert "127.255.255.254" in details
+    assert answer["verdict"]["reason"] == "not suspicious"
+
+
 def test_what_leaves_it_unsure_is_named(place: Path) -> None:
     zone: Zone = {"7.2.0.192.dnsbl.test": SERVFAIL}
     answer = told(place, *REQUEST, zone=zone, GREYD_DNSBL="dnsbl.test")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.context import EXIT_ERROR, CommandContext
-from greyd.cli.explain.dns_trace import recording_lookup
 from greyd.cli.explain.examination import Examiner
 from greyd.cli.explain.output import print_explanation
+from greyd.cli.explain.probed_sources import ProbingCollector, open_sources
 from greyd.cli.explain.request_input import read_request
 from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run time
     ClientAddress,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from greyd.cli.explain.request_input import RequestInput
     from greyd.config.settings import Settings
     from greyd.dns.lookup import Lookup
+    from greyd.dns.sources.monitor import SourceMonitor
     from greyd.policy.dry_run import Readable
     from greyd.policy.evidence_sources import EvidenceCollector, SenderCheck
     from greyd.rules.transaction import Record
@@ -114,17 +115,21 @@ client_address=192.0.2.7, sender=a@example.com, recipient=b@example.org'
         "policy_context": policy_context,
     }  # fmt: skip
     request = read_request(given, log_line)
-    async with recording_lookup(settings, is_wanted=not no_dns) as lookup:
-        return await _explain(context, settings, request, lookup)
+    async with open_sources(settings, _print_internal_error, is_wanted=not no_dns) as sources:
+        return await _explain(context, settings, request, *sources)
 
 
 async def _explain(
-    context: CommandContext, settings: Settings, request: RequestInput, lookup: RecordingLookup
+    context: CommandContext,
+    settings: Settings,
+    request: RequestInput,
+    lookup: RecordingLookup,
+    monitor: SourceMonitor | None,
 ) -> int:
     files = read_whitelist_files(settings)
     for error in files.errors:
         print_error(f"whitelist {error}; continuing without it")
-    collector = _evidence_collector(settings, files.whitelists(), lookup)
+    collector = _evidence_collector(settings, files.whitelists(), lookup, monitor)
     status = 0
     async with contextlib.AsyncExitStack() as stack:
         store: Readable
@@ -144,25 +149,24 @@ async def _explain(
         status = 0
     else:
         print_error(case.dry_run.store_error)
-    case = replace(case, is_undecided=bool(status))
+    faults = [each.fault for each in monitor.sources() if each.fault] if monitor else []
+    case = replace(case, is_undecided=bool(status), source_faults=faults)
     print_explanation(context, case)
     return status
 
 
 def _evidence_collector(
-    settings: Settings, whitelists: Whitelists, lookup: Lookup
+    settings: Settings, whitelists: Whitelists, lookup: Lookup, monitor: SourceMonitor | None
 ) -> EvidenceCollector | None:
     """Return an evidence collector like the server's; None if the settings need none."""
     if not settings.needs_evidence:
         return None
     from greyd.dns.collector import DnsEvidenceCollector
 
-    return DnsEvidenceCollector(
-        settings,
-        lookup,
-        lambda: whitelists.override,
-        _print_internal_error,
+    collector = DnsEvidenceCollector(
+        settings, lookup, lambda: whitelists.override, _print_internal_error, monitor
     )
+    return collector if monitor is None else ProbingCollector(collector, monitor)
 
 
 def _sender_check(settings: Settings, lookup: Lookup) -> SenderCheck:

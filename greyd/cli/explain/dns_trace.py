@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,9 +11,6 @@ from greyd.dns.lookup import DisabledLookup, DnsError, Lookup, RecordType
 from greyd.escaping import printable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from greyd.config.settings import Settings
     from greyd.dns.lookup import DnsAnswer
 
 MAX_QUERIES = 200
@@ -61,26 +57,6 @@ class RecordingLookup(Lookup):
     def _record(self, query: DnsQuery) -> None:
         if len(self.queries) < MAX_QUERIES and query not in self.queries:
             self.queries.append(query)
-
-
-@contextlib.asynccontextmanager
-async def recording_lookup(
-    settings: Settings, *, is_wanted: bool
-) -> AsyncIterator[RecordingLookup]:
-    """Open the server's resolver; without ``is_wanted``, send and record no query."""
-    if not is_wanted:
-        yield SilentLookup()
-        return
-    from greyd.dns.lists.zones import list_zones
-    from greyd.dns.resolver import Resolver
-
-    resolver = Resolver(
-        settings.resolvers, settings.dns_timeout_seconds, zones=list_zones(settings)
-    )
-    try:
-        yield RecordingLookup(resolver)
-    finally:
-        await resolver.close()
 
 
 class SilentLookup(RecordingLookup):

@@ -73,6 +73,8 @@ def _notes(case: ExplainedRequest) -> Iterator[str]:
             yield "several weak signals together make a client suspicious"
     for zone in evidence.sources_off:
         yield f"{zone} is out of order: it counts neither for the client nor against it"
+    for fault in case.source_faults:
+        yield f"{fault.text}; {fault.remedy}"
     if case.settings.list_override and _is_overridden(case):
         yield "--list-override: the blocklists are not asked about this client"
     if _is_undecided_by_source(case):

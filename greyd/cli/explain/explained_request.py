@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from greyd.cli.explain.client_names import ResolvedName
     from greyd.cli.explain.dns_trace import DnsQuery
     from greyd.config.settings import Settings
+    from greyd.dns.sources.faults import SourceFault
     from greyd.maillog.decisions import LoggedDecision
     from greyd.policy.applied_settings import AppliedSettings
     from greyd.policy.dry_run import DryRun
@@ -40,6 +41,8 @@ class ExplainedRequest:
     """The client's current name in DNS, if the request has none."""
     queries: Sequence[DnsQuery] = ()
     """The DNS queries of the policy's evidence collector."""
+    source_faults: Sequence[SourceFault] = ()
+    """The faults of the DNS lists and the resolver that are out of order now."""
     missing: Sequence[str] = ()
     """The attributes that may change the decision, but that the input does not have."""
     alternatives: Sequence[Alternative] = ()
