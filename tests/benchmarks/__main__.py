@@ -128,6 +128,8 @@ class Benchmark:
             requests = int(setting.rate * self.options.seconds)
             seconds = 10 * self.options.seconds
             command.append(f"--rate={setting.rate}")
+        if server.passes_clean:
+            command.append("--passes-clean")
         command += [f"--requests={requests}", f"--seconds={seconds}"]
         if any(run["server"] == server.name and run.get("warmed_up") for run in self.runs):
             command.append("--no-warm-up")

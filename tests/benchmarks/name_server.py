@@ -11,6 +11,7 @@ clean clients of ``tests.benchmarks.load`` cost all questions that a clean clien
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import select
 import signal
@@ -47,7 +48,10 @@ def main() -> None:
         try:
             _serve(server, delay_seconds, counts)
         except KeyboardInterrupt:
-            sys.stdout.write(json.dumps(counts) + "\n")
+            # The benchmark itself does not read this any more.
+            with contextlib.suppress(BrokenPipeError):
+                sys.stdout.write(json.dumps(counts) + "\n")
+                sys.stdout.flush()
 
 
 def _stop(_number: int, _frame: object) -> None:

@@ -209,6 +209,7 @@ def _align(rows: Sequence[Sequence[str]]) -> list[str]:
 # Okabe and Ito's colours, which can be told apart with any eyes.
 _LOOKS = {
     "greyd-sqlite": ("#0072b2", "o", "-"),
+    "greyd-preset": ("#009e73", "P", "-"),
     "greyd-redis": ("#d55e00", "s", "-"),
     "greyd-redis-2": ("#e69f00", "D", "-"),
     "postgrey-disk": ("#000000", "^", "--"),

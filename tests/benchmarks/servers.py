@@ -34,7 +34,14 @@ PROJECT = Path(__file__).parent.parent.parent
 MEMORY = Path("/dev/shm")
 KEY_PREFIX = "greyd-benchmark:"
 
-NAMES = ("greyd-sqlite", "greyd-redis", "greyd-redis-2", "postgrey-disk", "postgrey-memory")
+NAMES = (
+    "greyd-sqlite",
+    "greyd-preset",
+    "greyd-redis",
+    "greyd-redis-2",
+    "postgrey-disk",
+    "postgrey-memory",
+)
 """All servers there are; the number says how many workers."""
 
 SQLITE_WAL = "WAL, synchronous=NORMAL: synced at checkpoints"
@@ -52,6 +59,8 @@ class Server:
     folder: Path
     command: Callable[[int], list[str]]
     """The command line that listens on this port."""
+    passes_clean: bool = False
+    """Whether new mail passes that shows no sign of spam software."""
     redis_process: int | None = None
     """Process id of the Redis that works for it, where that is our own."""
 
@@ -140,6 +149,9 @@ def all_servers(
     with contextlib.ExitStack() as stack:
         if "greyd-sqlite" in names:
             servers.append(_greyd("greyd-sqlite", folder, SQLITE_WAL))
+        if "greyd-preset" in names:
+            options = ("--preset=recommended", f"--resolver={stack.enter_context(name_server())}")
+            servers.append(_greyd("greyd-preset", folder, SQLITE_WAL, *options))
         if {"greyd-redis", "greyd-redis-2"} & set(names):
             store = stack.enter_context(redis_store(folder / "redis", url))
             servers += _greyd_on_redis(folder, store, names) if store is not None else []
@@ -151,6 +163,18 @@ def all_servers(
                 stack.callback(shutil.rmtree, memory, ignore_errors=True)
                 servers.append(_postgrey("postgrey-memory", memory, POSTGREY_MEMORY))
         yield servers
+
+
+@contextlib.contextmanager
+def name_server() -> Iterator[str]:
+    """Run ``tests.benchmarks.name_server``; yields its address."""
+    command = [sys.executable, "-m", "tests.benchmarks.name_server"]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
 
 
 def _greyd_on_redis(folder: Path, store: Redis, names: Collection[str]) -> list[Server]:
@@ -184,7 +208,15 @@ def _greyd(
             *options,
         ]  # fmt: skip
 
-    return Server(name, version, durability, folder, command, store.process if store else None)
+    return Server(
+        name,
+        version,
+        durability,
+        folder,
+        command,
+        passes_clean="--preset=recommended" in options,
+        redis_process=store.process if store else None,
+    )
 
 
 def _postgrey(name: str, folder: Path, durability: str) -> Server:
