@@ -77,6 +77,11 @@ class AnswerCache:
         ):
             self._part_to_shrink.evict_oldest()
 
+    def remove_below(self, suffix: bytes) -> None:
+        """Remove the answers about all names that end with ``suffix``."""
+        for part in (self._shared, self._unshared):
+            part.remove_below(suffix)
+
     @property
     def _part_to_shrink(self) -> _LruAnswers:
         unshared = self._unshared
@@ -114,3 +119,7 @@ class _LruAnswers:
     def evict_oldest(self) -> None:
         _, entry = self._entries.popitem(last=False)
         self.size_bytes -= entry.size_bytes
+
+    def remove_below(self, suffix: bytes) -> None:
+        for question in [each for each in self._entries if each.name.endswith(suffix)]:
+            self.pop(question)

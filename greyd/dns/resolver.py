@@ -201,6 +201,11 @@ class Resolver(Lookup):
         self._forgotten_until = self._now() + max(FAILURE_TTL_SECONDS, MIN_TTL_SECONDS)
         self._channels.reset()
 
+    def forget_list(self, zone: str) -> None:
+        """Ask a DNS list anew: its answers come from a time at which it was out of order."""
+        self._cache.remove_below(b"." + zone.encode())
+        self._channels.reset()
+
     async def query_for_client(
         self, client: ClientNetworks, name: bytes, record_type: RecordType
     ) -> DnsAnswer:

@@ -334,6 +334,26 @@ def test_once_the_servers_answer_again_earlier_failures_are_forgotten() -> None:
     with_resolver(zone, do, timeout_seconds=0.2)
 
 
+def test_the_answers_of_one_list_can_be_forgotten() -> None:
+    zone: Zone = {
+        "7.2.0.192.bl.example": ["3600 A 127.0.0.2"],
+        "mx1.example.com": ["3600 A 192.0.2.1"],
+        "xbl.example": ["3600 A 192.0.2.3"],
+    }
+
+    async def do(asked: Asked) -> None:
+        for _ in range(2):
+            for name in (b"7.2.0.192.bl.example", b"8.2.0.192.bl.example", *others):
+                await asked.a(name)
+            asked.resolver.forget_list("bl.example")
+        assert asked.questions(b"7.2.0.192.bl.example") == 2
+        assert asked.questions(b"8.2.0.192.bl.example") == 2
+        assert [asked.questions(name) for name in others] == [1, 1]
+
+    others = (b"mx1.example.com", b"xbl.example")
+    with_resolver(zone, do)
+
+
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_change_of_resolv_conf_is_noticed_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_replaced: bool

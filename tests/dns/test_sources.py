@@ -75,6 +75,7 @@ class It:
     faults: list[SourceFault] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
     forgotten: int = 0
+    forgotten_lists: list[str] = field(default_factory=list)
     now: float = 1000.0
     settings: Settings = SETTINGS
 
@@ -104,6 +105,9 @@ class It:
 
     def forget_failures(self) -> None:
         self.forgotten += 1
+
+    def forget_list(self, zone: str) -> None:
+        self.forgotten_lists.append(zone)
 
     # Steps -----------------------------------------------------------------------------------
 
@@ -452,6 +456,20 @@ def test_a_source_that_is_off_is_probed_until_it_is_back(monkeypatch: pytest.Mon
         (BL, FaultKind.LISTS_EVERYTHING), (BL, None),
         (RESOLVER, FaultKind.NO_ANSWER), (RESOLVER, None),
     ]  # fmt: skip
+
+
+def test_what_a_list_has_answered_before_it_is_back_is_forgotten() -> None:
+    async def steps(it: It) -> None:
+        await it.monitor.probe_all()
+        it.dns.everywhere[BL] = "127.0.0.2"
+        await it.monitor.probe_all()
+        assert it.forgotten_lists == []
+        del it.dns.everywhere[BL]
+        await it.monitor.probe_all()
+        await it.monitor.probe_all()
+        assert it.forgotten_lists == [BL]
+
+    run(steps)
 
 
 def test_the_time_between_two_probes_doubles_up_to_a_limit() -> None:

@@ -45,6 +45,9 @@ class Prober(Protocol):
     def forget_failures(self) -> None:
         """Repeat lookups that have failed."""
 
+    def forget_list(self, zone: str) -> None:
+        """Repeat the lookups in a list, whatever it has answered."""
+
 
 class SourceMonitor:
     """The states of all sources of a server process."""
@@ -221,6 +224,9 @@ class SourceMonitor:
     def _note_result(self, source: Source, fault: SourceFault | None) -> None:
         was_off = source.fault is not None
         source.probed(fault, self._now())
+        if was_off and fault is None and isinstance(source, ListSource):
+            # It may have listed clients whom it does not list, with a TTL of hours.
+            self._prober.forget_list(source.name)
         if was_off is not (fault is not None):
             self._on_change(source.name, fault)
 

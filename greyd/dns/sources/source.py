@@ -35,10 +35,11 @@ MAX_KEPT = 4
 
 PROOF_SECONDS = 30.0
 """Listings count for this long after a probe that found no fault."""
-MIN_PROOF_SECONDS = 5.0
-MAX_LISTINGS_PER_PROOF = 20
+MIN_PROOF_SECONDS = 2.0
+MAX_LISTINGS_PER_PROOF = 5
 """After this many listings the next one needs a new probe, if the last is older than
-``MIN_PROOF_SECONDS``: a list that begins to list everything does so often.
+``MIN_PROOF_SECONDS``: a list that begins to list everything does so often, and each good sender
+that it lists meanwhile waits for the list's delay.
 """
 
 
