@@ -33,6 +33,9 @@ def main() -> int:
         " in brackets the targets\n"
     )
     _print(report.ratios(results, configurations), "")
+    _print("From the lowest to the highest ratio of all seeds:", "")
+    _print(report.ranges(results, configurations), "")
+    _print("In absolute numbers:", "")
     _print(report.shares(results), "")
     if options.kinds:
         for each in configurations:

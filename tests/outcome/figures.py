@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.outcome.parameters import BOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tests.outcome.simulation import KindOutcome, Outcome
 
@@ -36,6 +36,9 @@ class Comparison:
 
     figures: Figures
     ratios: Figures
+    min_ratios: Figures
+    """Of all seeds, the smallest and the largest ratios."""
+    max_ratios: Figures
 
 
 def figures_of(outcome: Outcome) -> Figures:
@@ -64,17 +67,17 @@ def compare(runs: Sequence[Figures], baselines: Sequence[Figures]) -> Comparison
         Figures(**{name: _ratio(value, asdict(base)[name]) for name, value in asdict(run).items()})
         for run, base in zip(runs, baselines, strict=True)
     ]
-    return Comparison(_mean(runs), _mean(ratios))
+    fmean = statistics.fmean
+    return Comparison(
+        _combine(fmean, runs), _combine(fmean, ratios), _combine(min, ratios), _combine(max, ratios)
+    )
 
 
 def _ratio(value: float, base: float) -> float:
     return value / base if base else float("nan")
 
 
-def _mean(figures: Sequence[Figures]) -> Figures:
+def _combine(function: Callable[[list[float]], float], figures: Sequence[Figures]) -> Figures:
     return Figures(
-        **{
-            name: statistics.fmean(getattr(each, name) for each in figures)
-            for name in Figures.__slots__
-        }
+        **{name: function([getattr(each, name) for each in figures]) for name in Figures.__slots__}
     )

@@ -52,6 +52,21 @@ def ratios(results: Results, configurations: Sequence[Configuration]) -> str:
     return table(lines)
 
 
+def ranges(results: Results, configurations: Sequence[Configuration]) -> str:
+    """Return the table of the smallest and largest ratio of all seeds."""
+    lines = [["configuration", *_COLUMNS.values()]]
+    for each in configurations:
+        found = results.comparison(each.name)
+        low, high = found.min_ratios, found.max_ratios
+        lines.append(
+            [
+                each.name,
+                *(f"{getattr(low, name):.3f} – {getattr(high, name):.3f}" for name in _COLUMNS),
+            ]
+        )
+    return table(lines)
+
+
 def shares(results: Results) -> str:
     """Return the table of absolute figures."""
     lines = [["run", *_COLUMNS.values()]]
@@ -72,28 +87,37 @@ def shares(results: Results) -> str:
 
 def kinds(results: Results, name: str) -> str:
     """Return what a configuration did to each kind of sender, beside the baseline."""
-    lines = [
-        ["sender", "mails", "delayed", "mean delay", "delivered", f"delayed by {results.baseline}"]
-    ]
+    base = f"by {results.baseline}"
+    head = ["sender", "mails", "delayed", "mean delay", "delivered"]
+    lines = [[*head, f"delayed {base}", f"mean delay {base}"]]
     for kind in sorted(results.outcomes[name][0].kinds, key=lambda kind: _order(results, kind)):
-        own = [each.kinds[kind] for each in results.outcomes[name] if kind in each.kinds]
-        base = [
-            each.kinds[kind] for each in results.outcomes[results.baseline] if kind in each.kinds
-        ]
-        count = sum(each.mail_count for each in own)
-        delivered = sum(each.delivered_count for each in own)
-        delay = sum(each.delay_seconds for each in own) / max(delivered, 1)
+        count, delayed, delivered, delay = _of_kind(results, name, kind)
+        _, base_delayed, _, base_delay = _of_kind(results, results.baseline, kind)
         lines.append(
             [
                 kind,
-                f"{count / len(own):.0f}",
-                f"{sum(each.delayed_count for each in own) / count:.1%}",
+                f"{count:.0f}",
+                f"{delayed:.1%}",
                 f"{delay:.0f} s",
-                f"{delivered / count:.1%}",
-                f"{sum(e.delayed_count for e in base) / sum(e.mail_count for e in base):.1%}",
+                f"{delivered:.1%}",
+                f"{base_delayed:.1%}",
+                f"{base_delay:.0f} s",
             ]
         )
     return table(lines)
+
+
+def _of_kind(results: Results, name: str, kind: str) -> tuple[float, float, float, float]:
+    """Return a kind's mails in a world, the shares delayed and delivered, and the mean delay."""
+    found = [each.kinds[kind] for each in results.outcomes[name] if kind in each.kinds]
+    count = sum(each.mail_count for each in found)
+    delivered = sum(each.delivered_count for each in found)
+    return (
+        count / len(found),
+        sum(each.delayed_count for each in found) / count,
+        delivered / count,
+        sum(each.delay_seconds for each in found) / max(delivered, 1),
+    )
 
 
 def _order(results: Results, kind: str) -> tuple[bool, int]:
@@ -127,6 +151,8 @@ def as_json(
             name: {
                 "figures": asdict(results.comparison(name).figures),
                 "ratios": asdict(results.comparison(name).ratios),
+                "min_ratios": asdict(results.comparison(name).min_ratios),
+                "max_ratios": asdict(results.comparison(name).max_ratios),
                 "requests": [each.request_count for each in results.outcomes[name]],
                 "dns_questions": [each.question_count for each in results.outcomes[name]],
             }

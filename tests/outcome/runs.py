@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tests.outcome.configurations import BASELINE, CONFIGURATIONS
 from tests.outcome.figures import Comparison, compare, figures_of
-from tests.outcome.servers import Postgrey, SimulatedGreyd
+from tests.outcome.servers import COMMON_OPTIONS, Postgrey, SimulatedGreyd
 from tests.outcome.simulation import simulate
 from tests.processes import SYSTEM_PATH, PolicyClient, postgrey
 
@@ -99,7 +99,7 @@ def _run_postgrey(world: Parameters) -> Outcome:
     parent = _RAM_DISK if _RAM_DISK.is_dir() else None
     with (
         tempfile.TemporaryDirectory(dir=parent) as folder,
-        postgrey(Path(folder), "--delay=300") as running,
+        postgrey(Path(folder), *COMMON_OPTIONS) as running,
         PolicyClient(running.port, timeout=60) as client,
     ):
         return simulate(world, lambda _, clock: Postgrey(client, clock))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from greyd.config.loading import read_settings
 from greyd.dns.collector import DnsEvidenceCollector
+from greyd.dns.sources.monitor import SourceMonitor
 from greyd.policy.observers import Observer, Observers
 from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
@@ -17,6 +18,7 @@ from greyd.whitelist.dns_override import read_override
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.outcome.clock import START
 from tests.outcome.mail import OWN_DOMAIN
+from tests.outcome.resolver import SimulatedResolver
 from tests.processes import encode
 
 if TYPE_CHECKING:
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
     from tests.outcome.mail import Host, Mail
     from tests.outcome.zone import SimulatedDns
     from tests.processes import PolicyClient
+
+
+COMMON_OPTIONS = ("--delay=300", "--max-age=400")
+"""The options of all servers, postgrey included. postgrey removes old entries by the machine's
+clock, which simulated time does not reach; so all keep them for the whole simulation.
+"""
 
 
 class PolicyServer(Protocol):
@@ -69,15 +77,20 @@ class SimulatedGreyd:
     """greyd's policy with its real collector, on a store in memory and the simulated DNS."""
 
     def __init__(self, options: Sequence[str], dns: SimulatedDns, clock: SimulatedClock) -> None:
-        # Plain keys give the same decisions as hashed ones, but faster.
-        self.settings = replace(read_settings(options, {}), test_time=True)
+        settings = read_settings((*COMMON_OPTIONS, *options), {})
+        self.settings = replace(settings, test_time=True)
         self._clock = clock
         self._store = _DictStore(clock)
         self._observer = _LastReason()
         collector = None
         if self.settings.needs_evidence:
             override = read_override(())
-            collector = DnsEvidenceCollector(self.settings, dns, lambda: override, _raise)
+            resolver = SimulatedResolver(dns, clock)
+            monitor = SourceMonitor(self.settings, resolver, _ignore, _raise, clock.monotonic)
+            resolver.on_lookup_ended = monitor.lookup_ended
+            collector = DnsEvidenceCollector(
+                self.settings, resolver, lambda: override, _raise, monitor
+            )
         self._policy = Policy(
             self.settings,
             Whitelists(ClientWhitelist(()), RecipientWhitelist(())),
@@ -122,6 +135,10 @@ class SimulatedGreyd:
             waiter = asyncio.get_running_loop().create_future()
             await waiter
         return (actions[0] or b"").partition(b" ")[0]
+
+
+def _ignore(_name: str, _fault: object) -> None:
+    return
 
 
 def _raise(error: BaseException) -> None:

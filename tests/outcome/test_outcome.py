@@ -15,6 +15,7 @@ from tests.outcome.configurations import CONFIGURATIONS
 from tests.outcome.figures import Figures, compare, figures_of
 from tests.outcome.mail import SCHEDULES, Host, Mail, Route, attempts
 from tests.outcome.parameters import BOTS, Parameters
+from tests.outcome.resolver import SimulatedResolver
 from tests.outcome.runs import Results, run_one
 from tests.outcome.simulation import Outcome, build_world, outages
 from tests.outcome.zone import DBL, DNSWL, PBL, ZEN, Fault, Outage, SimulatedDns
@@ -156,7 +157,7 @@ LISTED = b"7.2.0.192.zen.spamhaus.org"
 def answers(dns: SimulatedDns, clock: SimulatedClock, at: float, name: bytes) -> tuple[bytes, ...]:
     async def ask() -> tuple[bytes, ...]:
         await clock.sleep_until(at)
-        return (await dns.query(name, RecordType.A)).values
+        return (await SimulatedResolver(dns, clock).query(name, RecordType.A)).values
 
     with simulated_time(clock) as runner:
         return runner.run(ask())

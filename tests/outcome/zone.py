@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from greyd.dns.lookup import DnsAnswer, DnsError, Lookup, RecordType
+from greyd.dns.lookup import DnsAnswer, DnsError, RecordType
 
 if TYPE_CHECKING:
     from tests.outcome.clock import SimulatedClock
@@ -27,9 +26,6 @@ _TEST_POINTS = {
     f"dbltest.com.{DBL}": DOMAIN_CODE,
 }
 """The entries by which a client checks that a list works (RFC 5782, 5)."""
-
-_TIMEOUT_SECONDS = 5.0
-"""When the simulated resolver gives up on a server that is silent."""
 
 
 class Fault(Enum):
@@ -64,8 +60,8 @@ class _Listing:
     until: float
 
 
-class SimulatedDns(Lookup):
-    """A resolver that answers from the simulated world, at the simulated time."""
+class SimulatedDns:
+    """The DNS of the simulated world, as it is at the simulated time."""
 
     def __init__(self, clock: SimulatedClock, outages: tuple[Outage, ...] = ()) -> None:
         self._clock = clock
@@ -122,16 +118,25 @@ class SimulatedDns(Lookup):
 
     # Lookups ------------------------------------------------------------------------------------
 
-    async def query(self, name: bytes, record_type: RecordType) -> DnsAnswer:
-        """Return the records of a name now."""
-        self.question_count += 1
+    def outage(self, name: bytes) -> Outage | None:
+        """Return the outage that a question for a name meets now, or None."""
         now = self._clock.elapsed
-        zone = _list_of(name)
         for outage in self.outages:
-            if outage.begins <= now < outage.ends and outage.zone in {"", zone}:
-                return await _faulty_answer(outage)
-        if zone:
-            return self._listing(name, now, record_type)
+            if outage.begins <= now < outage.ends and outage.zone in {"", list_of(name)}:
+                return outage
+        return None
+
+    def answer(self, name: bytes, record_type: RecordType) -> DnsAnswer:
+        """Return the records of a name now.
+
+        Raises:
+            DnsError: the servers answer SERVFAIL, or not at all.
+        """
+        self.question_count += 1
+        if (outage := self.outage(name)) is not None:
+            return _faulty_answer(outage)
+        if list_of(name):
+            return self._listing(name, self._clock.elapsed, record_type)
         values = self._records.get((name, record_type))
         if values is not None:
             return DnsAnswer(values)
@@ -151,19 +156,17 @@ class SimulatedDns(Lookup):
         return DnsAnswer((ip_address(code).packed,) if record_type is RecordType.A else ())
 
 
-def _list_of(name: bytes) -> str:
+def list_of(name: bytes) -> str:
+    """Return the list that a question is for, or an empty text."""
     for zone in (ZEN, DBL, DNSWL):
         if name.endswith(b"." + zone.encode()):
             return zone
     return ""
 
 
-async def _faulty_answer(outage: Outage) -> DnsAnswer:
-    if outage.fault is Fault.SILENT:
-        await asyncio.sleep(_TIMEOUT_SECONDS)
-        raise DnsError("no answer")
-    if outage.fault is Fault.SERVFAIL:
-        raise DnsError("SERVFAIL")
+def _faulty_answer(outage: Outage) -> DnsAnswer:
+    if outage.fault in {Fault.SILENT, Fault.SERVFAIL}:
+        raise DnsError("no answer" if outage.fault is Fault.SILENT else "SERVFAIL")
     if outage.fault is Fault.ERROR_CODE:
         code = "127.0.0.255" if outage.zone == DNSWL else "127.255.255.254"
     else:
