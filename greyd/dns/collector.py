@@ -197,13 +197,13 @@ class DnsEvidenceCollector:
             return
         yield from self._address_queries(findings.dnsbl, lookup, settings.dnsbl, address)
         domains = _domains_of(request) if settings.rhsbl else ()
+        sender = request.sender or b""
         for zone in self._zones_up(settings.rhsbl):
-            names: set[bytes] = set()
-            for domain in domains:
-                queryable = queryable_names(zone, domain)
-                names |= queryable
-                # A list may contain a domain that is invalid in a query: the client is not clean.
-                findings.is_complete &= bool(queryable)
+            names = {name for domain in domains for name in queryable_names(zone, domain)}
+            # A list may contain a domain that is invalid in a query: the client is not clean. An
+            # invalid HELO name is a weak signal already.
+            if b"@" in sender and not queryable_names(zone, domain_of(sender)):
+                findings.is_complete = False
             for each in names:
                 query = fetch_domain_listing(lookup, zone, each)
                 valid = valid_listing(self._states, zone.name, query)

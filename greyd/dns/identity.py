@@ -42,7 +42,12 @@ def identity_from_spf(request: Request, spf: SpfResult | None) -> ProvenIdentity
     if not organisation:
         return None
     speaks_for_sender = _owner_of(domain_of(request.sender or b"")) == organisation
-    return ProvenIdentity(organisation, "spf", speaks_for_sender)
+    # The customers of a hosting provider can have SPF records for their machines' names, too. For
+    # the null sender the domain is always that of the HELO name.
+    machine = {normal_name(request.helo_name), normal_name(request.client_name)} - {organisation}
+    return ProvenIdentity(
+        organisation, "spf", speaks_for_sender, may_be_customer=spf.domain in machine
+    )
 
 
 def identity_from_name(
@@ -61,8 +66,10 @@ def identity_from_name(
     if not organisation or helo_organisation != organisation or is_generic(name, address):
         return None
     sender_domain = domain_of(request.sender or b"")
-    speaks_for_sender = organisation_of(sender_domain) == organisation
     spf_result = spf.result if spf else ""
+    # A customer of the organisation forges its domain; its SPF record says so.
+    is_denied = spf_result == "fail"
+    speaks_for_sender = organisation_of(sender_domain) == organisation and not is_denied
     is_customer = may_be_customer(name, organisation, sender_domain, spf_result)
     return ProvenIdentity(
         organisation, "name", speaks_for_sender, may_be_customer=speaks_for_sender and is_customer

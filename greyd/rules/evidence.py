@@ -27,7 +27,7 @@ class ProvenIdentity:
     is_listed: bool = False
     """Whether DNS blocklists of domains list the organisation's domain itself."""
     may_be_customer: bool = False
-    """Whether a sender in the organisation's domain may be a customer of it, by its name alone."""
+    """Whether the client may be a customer's machine with a name in the organisation's domain."""
     may_earn: bool = True
     """False for the clients of ``--never-auto-whitelist``."""
 
@@ -35,12 +35,13 @@ class ProvenIdentity:
     def can_earn(self) -> bool:
         """Whether retries count towards the identity's auto-whitelisting.
 
-        All customers of a hosting provider have confirmed names of the provider, so a name counts
-        only for senders of the same organisation that are no customers. A sender group may be such
-        a provider, so it earns nothing.
+        All customers of a hosting provider have confirmed names of the provider, and some have SPF
+        records for these names. So a machine that may be a customer's earns nothing, and a name
+        counts only for senders of the same organisation. A sender group may be such a provider, so
+        it earns nothing.
         """
-        is_own_name = self.speaks_for_sender and not self.may_be_customer
-        return self.may_earn and (self.way == "spf" or is_own_name)
+        is_organisation = self.way == "spf" or self.speaks_for_sender
+        return self.may_earn and is_organisation and not self.may_be_customer
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,15 @@ class Evidence:
         if not self.signals:
             return False
         return self.has_strong_signal or len(self.signals) > 1 or not self.is_vouched
+
+    @property
+    def voids_merit(self) -> bool:
+        """Whether the client neither earns anything for its identities nor gets what they earned.
+
+        That is a client on a blocklist, or one that shows a strong signal or two weak ones.
+        Spammers list their bots in SPF records, so a proof of identity does not outweigh these.
+        """
+        return self.listed or self.has_strong_signal or len(self.signals) > 1
 
     @property
     def is_clean(self) -> bool:

@@ -285,7 +285,7 @@ def _reason_to_pass(
         return evidence.exemption
     if evidence.listed:
         return None
-    if not evidence.has_strong_signal:
+    if not evidence.voids_merit:
         for each, proven in zip(keys.identities, evidence.identities, strict=True):
             record = load_current(Identity, remembered.others.get(each.identity), now, settings)
             if proven.can_earn and record and record.is_auto_whitelisted(settings):

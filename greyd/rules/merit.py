@@ -40,19 +40,18 @@ def count_identities(
 ) -> tuple[list[Change], bool]:
     """Return the changes of the identities' records, and whether one becomes auto-whitelisted.
 
-    A success of a client with a strong signal or on a blocklist does not count. An identity with a
-    domain on a blocklist loses its successes.
+    A success of a client whose evidence voids merit does not count. An identity with a domain on a
+    blocklist loses its successes.
     """
     changes = []
     becomes_whitelisted = False
-    is_void = evidence.listed or evidence.has_strong_signal
     for each, outcome, proven in zip(keys.identities, outcomes, evidence.identities, strict=True):
         record = load_current(Identity, remembered.others.get(each.identity), now, settings)
         record = record or Identity(0, now, now)
         if proven.is_listed:
             if record.successes:
                 changes.append(change_to_store(each.identity, Identity(0, now, now), settings))
-        elif outcome.passes_first and proven.can_earn and not is_void:
+        elif outcome.passes_first and proven.can_earn and not evidence.voids_merit:
             counted = _with_mail(record, keys.network_checksum, now)
             if counted == record:
                 continue

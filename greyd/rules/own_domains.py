@@ -36,9 +36,10 @@ class OwnDomains:
         """Return the own domain that the sender's domain is; empty if there is none.
 
         The recipient's domain is one of the own domains; names below it may be those of services
-        that send for it.
+        that send for it. A sender without ``@`` claims it, too: Postfix completes such addresses
+        with this site's domain, also ``alice%example.com`` and ``example.com!alice``.
         """
-        domain = domain_of(sender)
+        domain = domain_of(sender if b"@" in sender or not sender else recipient)
         if domain and domain == domain_of(recipient):
             return domain
         return self._domain_above(domain) if domain else b""

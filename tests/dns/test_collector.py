@@ -204,11 +204,16 @@ def test_a_sender_that_cannot_be_queried_makes_greyd_unsure(domain: bytes) -> No
         ({"helo_name": b"[192.0.2.7]"}, False), ({"helo_name": None}, False),
         ({"client_name": b"mailgate"}, False),
         ({"client_name": b"unknown", "reverse_client_name": b"unknown"}, False),
-        ({"helo_name": b"192.0.2.7"}, True), ({"helo_name": b"listed.\xff"}, True),
-        ({"client_name": b"unknown", "reverse_client_name": b"a.b/c"}, True),
+        # A sender may be of a listed domain; who has such a host name does not hide it.
+        ({"helo_name": b"192.0.2.7"}, False), ({"helo_name": b"listed.\xff"}, False),
+        ({"helo_name": b"[192.0.2.7"}, False), ({"helo_name": b"bob@example.org"}, False),
+        ({"helo_name": b"mail.example.org:25"}, False), ({"helo_name": b"a" * 300}, False),
+        ({"client_name": b"unknown", "reverse_client_name": b"a.b/c"}, False),
+        ({"sender": b"x@192.0.2.7"}, True), ({"sender": b"x@[192.0.2.7]"}, True),
+        ({"sender": b"x@192.0.2.7", "helo_name": b"192.0.2.7"}, True),
     ],
 )  # fmt: skip
-def test_only_a_domain_that_cannot_be_queried_makes_greyd_unsure(
+def test_only_a_sender_s_domain_that_cannot_be_queried_makes_greyd_unsure(
     attributes: dict[str, Any], *, unsure: bool
 ) -> None:
     assert look(good_dns(), request(**attributes), rhsbl=DBL).unsure is unsure

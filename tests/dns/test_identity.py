@@ -90,7 +90,8 @@ def test_a_name_earns_no_merit_for_a_domain_whose_spf_record_leaves_the_client_o
     asked = request("vps7.example.com", "vps7.example.com", "alice@example.com")
     found = identity_from_name(asked, CLIENT, SpfResult(result, b"example.com"))
     assert found is not None
-    assert (found.organisation, found.speaks_for_sender) == (b"example.com", True)
+    # A record that denies the client is a proof that it does not speak for the sender.
+    assert (found.organisation, found.speaks_for_sender) == (b"example.com", result != "fail")
     assert found.can_earn is earns
 
 
@@ -129,6 +130,36 @@ def test_spf_proves_the_organisation_of_a_domain(domain: str, organisation: str)
     assert wanted.can_earn
 
 
+@pytest.mark.parametrize(
+    ("domain", "name", "helo", "sender", "earns"),
+    [
+        # A provider's machine with an SPF record of its own.
+        ("vps7.hoster.net", "vps7.hoster.net", "vps7.hoster.net", "root@vps7.hoster.net", False),
+        ("vps7.hoster.net", "unknown", "VPS7.hoster.net.", "root@VPS7.hoster.net", False),
+        ("vps7.hoster.net", "vps7.hoster.net", "localhost", "root@vps7.hoster.net", False),
+        ("vps7.hoster.net", "vps7.hoster.net", "vps7.hoster.net", "", False),
+        ("vps7.hoster.net", "unknown", "vps7.hoster.net", "", False),
+        # A domain of mail, or the organisation's own.
+        ("b1.mail.hoster.net", "mx1.hoster.net", "mx1.hoster.net", "x@b1.mail.hoster.net", True),
+        ("hoster.net", "mx1.hoster.net", "mx1.hoster.net", "x@hoster.net", True),
+        ("hoster.net", "hoster.net", "hoster.net", "x@hoster.net", True),
+        ("hoster.net", "hoster.net", "hoster.net", "", True),
+        ("shop.github.io", "shop.github.io", "shop.github.io", "x@shop.github.io", True),
+    ],
+)  # fmt: skip
+def test_spf_of_a_machine_s_name_earns_nothing_for_the_organisation(
+    domain: str, name: str, helo: str, sender: str, *, earns: bool
+) -> None:
+    dns = FakeDns()
+    dns.add(domain, RecordType.TXT, "v=spf1 ip4:192.0.2.7 -all")
+    asked = request(name, helo, sender)
+    client = address_of("192.0.2.7")
+    found = asyncio.run(check_host(dns, client, sender.encode(), helo.lower().encode()))
+    identity = identity_from_spf(asked, found)
+    assert identity is not None
+    assert identity.can_earn is earns
+
+
 @pytest.mark.parametrize("domain", ["co.uk", "github.io", "blogspot.com", "xn--55qx5d.cn"])
 def test_spf_of_a_public_suffix_proves_nothing(domain: str) -> None:
     assert by_spf(domain) is None
@@ -145,4 +176,6 @@ def test_spf_in_the_other_form_of_a_domain_is_the_same_identity() -> None:
 
 def test_the_helo_name_stands_for_a_bounce_and_speaks_for_no_sender() -> None:
     found = by_spf("mx7.mail.example.com", sender="", helo="mx7.mail.example.com")
-    assert found == ProvenIdentity(b"example.com", "spf", speaks_for_sender=False)
+    assert found == ProvenIdentity(
+        b"example.com", "spf", speaks_for_sender=False, may_be_customer=True
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from greyd.config.settings import Settings
-from greyd.config.vocabulary import DAY, HOUR, STRONG_SIGNALS, Zone
+from greyd.config.vocabulary import DAY, HOUR, STRONG_SIGNALS, WEAK_SIGNALS, Zone
 from greyd.rules.correspondence.keys import correspondence_key
 from greyd.rules.evidence import NO_EVIDENCE, Evidence, ProvenIdentity, delay_for
 from greyd.rules.greylist import Decision, decide, decide_from_memory
@@ -28,6 +29,8 @@ T = 1_700_000_000
 PROVIDER = evidence_for(b"example.com")
 LISTED = replace(PROVIDER, listed=True, signals=("dnsbl",))
 IDENTITY: Any = {"identity": ("spf", "name")}
+VOIDING = [(each,) for each in STRONG_SIGNALS] + list(itertools.pairwise(WEAK_SIGNALS))
+"""Signals of clients that get and earn no merit: a strong one, or two weak ones."""
 EARNS = Settings(auto_whitelist_identities=2, auto_whitelist_clients=0, **IDENTITY)
 
 
@@ -233,20 +236,30 @@ def test_a_listed_address_costs_only_that_address() -> None:
     assert memory.ask(2 * DAY + 60, "203.0.113.1", sender="a@example.com").passes
 
 
-@pytest.mark.parametrize("signal", STRONG_SIGNALS)
-def test_a_strong_signal_voids_the_auto_whitelist_of_the_identity(signal: str) -> None:
+@pytest.mark.parametrize("signals", VOIDING)
+def test_bad_signals_void_the_auto_whitelist_of_the_identity(signals: tuple[str, ...]) -> None:
     memory = Memory(EARNS)
     memory.succeed(0, 1)
     memory.succeed(1.5, 2)
-    bot = replace(PROVIDER, signals=(signal,))
+    bot = replace(PROVIDER, signals=signals, is_vouched=True)
     assert not memory.ask(2 * DAY, "203.0.113.1", bot, sender="b@example.com").passes
     assert memory.ask(2 * DAY, "203.0.113.2", sender="b@example.com").passes
 
 
-@pytest.mark.parametrize("signal", STRONG_SIGNALS)
-def test_clients_with_a_strong_signal_earn_nothing(signal: str) -> None:
+@pytest.mark.parametrize("signal", WEAK_SIGNALS)
+@pytest.mark.parametrize("vouched", [True, False])
+def test_a_single_weak_signal_does_not(signal: str, *, vouched: bool) -> None:
     memory = Memory(EARNS)
-    bot = replace(PROVIDER, signals=(signal,))
+    memory.succeed(0, 1)
+    memory.succeed(1.5, 2)
+    weak = replace(PROVIDER, signals=(signal,), is_vouched=vouched)
+    assert memory.ask(2 * DAY, "203.0.113.1", weak, sender="b@example.com").passes
+
+
+@pytest.mark.parametrize("signals", VOIDING)
+def test_clients_with_bad_signals_earn_nothing(signals: tuple[str, ...]) -> None:
+    memory = Memory(EARNS)
+    bot = replace(PROVIDER, signals=signals, is_vouched=True)
     for number in range(5):
         at, name = number * DAY, f"{'x' * number}@example.com"
         memory.ask(at, f"192.0.{number}.7", bot, sender=name)

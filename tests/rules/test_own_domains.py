@@ -36,8 +36,11 @@ def test_a_helo_claims_an_own_domain_if_it_is_or_is_below_it(helo: str, domain: 
         ("x@example.com", "example.com"), ("x@bounces.example.com", "example.com"),
         ("x@bücher.example", "xn--bcher-kva.example"),
         # A service may send for a name below the recipient's domain.
-        ("x@bounces.example.org", ""), ("x@org", ""), ("x@example.net", ""), ("postmaster", ""),
+        ("x@bounces.example.org", ""), ("x@org", ""), ("x@example.net", ""),
         ("", ""), ("x@[192.0.2.7]", ""), ("example.org@example.net", ""),
+        # Postfix completes these with this site's domain.
+        ("postmaster", "example.org"), ("ann%example.org", "example.org"),
+        ("example.org!ann", "example.org"), ("ann%example.net@example.net", ""),
     ],
 )  # fmt: skip
 def test_a_sender_claims_an_own_domain_if_it_is_one(sender: str, domain: str) -> None:
@@ -50,3 +53,4 @@ def test_without_an_option_only_the_recipients_domain_is_own() -> None:
     assert own.claimed_by_helo(b"mail", RECIPIENT) == b""
     assert own.claimed_by_helo(b"mail.example.com", RECIPIENT) == b""
     assert own.claimed_by_helo(b"mail.example.org", b"postmaster") == b""
+    assert own.claimed_by_sender(b"ann", b"postmaster") == b""

@@ -65,8 +65,9 @@ def _merit_notes(case: ExplainedRequest, identity: ProvenIdentity) -> Iterator[s
         yield "a blocklist lists a domain of it, so it loses what it has earned"
     elif evidence.listed:
         yield "the client is on a blocklist, so what the identity has earned does not count"
-    elif evidence.has_strong_signal:
-        yield "the client shows a strong signal, so what the identity has earned does not count"
+    elif evidence.voids_merit:
+        signals = "a strong signal" if evidence.has_strong_signal else "two signals"
+        yield f"the client shows {signals}, so what the identity has earned does not count"
 
 
 def _key_notes(case: ExplainedRequest) -> Iterator[str]:

@@ -116,7 +116,7 @@ def _remedies_by_merit(case: ExplainedRequest) -> Iterator[str]:
         client = client_record(case, keys.client)
         missing = settings.auto_whitelist_clients - (client.successes if client else 0)
         yield f"{_mails(missing)} from {_address(case)} that pass after a retry"
-    if not settings.auto_whitelist_identities or evidence.listed or evidence.has_strong_signal:
+    if not settings.auto_whitelist_identities or evidence.voids_merit:
         return
     for each, identity in zip(keys.identities, evidence.identities, strict=True):
         yield from _merit_of_identity(case, each.identity, identity)
