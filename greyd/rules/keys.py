@@ -72,10 +72,10 @@ def _sender_for_identity(proven: ProvenIdentity, sender: bytes) -> bytes:
     Newsletters have a bounce address of their own for each message, often in a domain of its own
     below the organisation's: ``a1b2@b4711.mail.example.com``. If SPF proves the organisation, all
     senders below its domain count as one. Senders at the domain itself, which people use, do not,
-    and neither do those of mailbox providers, which belong to different people.
+    and neither do those of mailbox providers and of machines, which belong to different people.
     """
     domain = ascii_domain(domain_of(sender))
-    is_own = proven.way == "spf" and proven.speaks_for_sender
+    is_own = proven.way == "spf" and proven.speaks_for_sender and not proven.may_be_customer
     if not is_own or domain == proven.organisation or domain in mailbox_providers():
         return sender
     return any_sender_of(proven.organisation)

@@ -135,6 +135,16 @@ def test_senders_below_the_domain_of_a_proven_organisation_count_as_one(
     assert memory.ask(600, "203.0.113.7", evidence, second, "dave@example.org").reason is Reason.NEW
 
 
+def test_senders_of_a_provider_s_machines_are_different_ones() -> None:
+    memory = Memory()
+    identity = replace(evidence_for("hoster.net").identities[0], may_be_customer=True)
+    evidence = Evidence((identity,))
+    memory.ask(0, "192.0.2.7", evidence, "root@vps7.hoster.net")
+    other = memory.ask(300, "198.51.100.7", evidence, "root@vps8.hoster.net")
+    assert other.reason is Reason.NEW
+    assert memory.ask(300, "203.0.113.7", evidence, "root@vps7.hoster.net").passes
+
+
 def test_without_the_identity_a_retry_from_elsewhere_waits() -> None:
     memory = Memory()
     memory.ask(0, "192.0.2.7", NO_EVIDENCE)
