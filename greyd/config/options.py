@@ -40,7 +40,8 @@ from greyd.config.vocabulary import (
     HEADER,
     MODES,
     OUTBOUND_SENDERS,
-    SIGNALS,
+    STRONG_SIGNALS,
+    WEAK_SIGNALS,
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -105,23 +106,29 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "auto-whitelist-identities", "auto_whitelist_identities", parse_not_negative,
-        "Whitelist an identity after this many successful retries; 0 disables it.",
+        "Auto-whitelist an identity after this many of its mails have passed; one an hour counts."
+        " 0 disables it.",
         metavar="N", default="0",
     ),
     Option(
         "identity-age", "identity_age_seconds", parse_days,
-        "Minimum time between the first and the last successful retry of an identity before"
-        " it is whitelisted.",
+        "Minimum time between the first and the last of these mails; seven times as long if all"
+        " came from one network.",
         metavar="DAYS", default="1",
     ),
     Option(
         "greylist", "greylist", one_of(*GREYLIST_RULES),
-        "suspicious: greylist only clients that show a signal or are on a blocklist.",
+        "suspicious: greylist only clients that their signals make suspicious, that are on a"
+        " blocklist, or whose DNS answers are late.",
         metavar="all|suspicious", default="all",
     ),
     Option(
         "signals", "signals", parse_signals,
-        "Signals that make a client suspicious: " + ", ".join(SIGNALS) + ".",
+        "Signals to use. A client is suspicious if it shows a strong one: "
+        + ", ".join(STRONG_SIGNALS)
+        + "; or two weak ones, or one that nothing outweighs: "
+        + ", ".join(WEAK_SIGNALS)
+        + ".",
         metavar="NAMES", default="all",
     ),
     Option(
@@ -149,7 +156,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "list-override", "list_override", parse_path,
-        "Ignore the DNS lists for the clients in FILE; each line is a domain or an address,"
+        "Ignore the blocklists for the clients in FILE; each line is a domain or an address,"
         " then OK.",
         Arity.MANY, "FILE",
     ),
@@ -161,14 +168,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "correspondents", "correspondents", one_of(*CORRESPONDENTS),
-        "Whose replies pass: those of the address that a user has written to, or of everybody in"
-        " its organisation, except at mailbox providers.",
+        "The senders of replies that pass: the address that a user has written to, or any address"
+        " of its organisation, except at mailbox providers.",
         metavar="address|organisation", default="address",
     ),
     Option(
         "outbound-senders", "outbound_senders", one_of(*OUTBOUND_SENDERS),
-        "The senders from whose outbound mail greyd learns: those with the login's own name; also"
-        " others of the login's domain; or any.",
+        "Learn only from outbound mail with these senders: those with the login's own name, also"
+        " others of the login's domain, or any.",
         metavar="own|domain|any", default="own",
     ),
     Option(

@@ -45,7 +45,7 @@ GROUP_WAY = "group"
 """The way in which a client of a sender group (``--sender-group``) is identified."""
 
 CORRESPONDENTS = ("address", "organisation")
-"""Whose mail answers that of a local user: the address written to, or its whole organisation."""
+"""The senders of replies that pass: the address written to, or its whole organisation."""
 
 OUTBOUND_SENDERS = ("own", "domain", "any")
 """The senders, compared with the login, from whose outbound mail greyd learns."""
@@ -82,7 +82,7 @@ class Zone(NamedTuple):
     trust: int = 0
     """For a DNS whitelist: the minimum trust level that a client needs, an index of ``TRUST``."""
     supports: bool = False
-    """For a DNS whitelist: whether a listing only outweighs a weak signal, and is no pass."""
+    """For a DNS whitelist: whether a listing does no more than outweigh a weak signal."""
     key_file: Path | None = None
     """The file with the key that replaces ``{key}`` in the name; None without ``{key}``."""
 

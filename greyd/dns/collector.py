@@ -1,9 +1,9 @@
 """Collects evidence about a client from DNS and from the names in the request.
 
-Only questions are asked whose answers can change the decision (``greyd.dns.needed_questions``).
-Nearly all queries of a request are sent at once, and all share one deadline. If a query has failed
-or has no answer at the deadline, the evidence is ``unsure``. But a DNS list that is out of order is
-not asked and makes nothing unsure, and nothing at all is asked while the resolver is out of order.
+It sends only queries whose answers can change the decision (``greyd.dns.needed_questions``). Nearly
+all queries of a request are concurrent, and all share one deadline. If a query has failed or has no
+answer at the deadline, the evidence is ``unsure``. A DNS list that is out of order is not queried,
+and does not make the evidence unsure. While the resolver is out of order, no query is sent.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class DnsEvidenceCollector:
     def _needed_questions(
         self, request: Request, address: Address, findings: _DnsFindings
     ) -> NeededQuestions:
-        """Return what the signals without DNS leave open, as far as ``--signals`` names it."""
+        """Return the queries that can still change the decision after the signals without DNS."""
         wanted = self._signals
         findings.signals_without_dns = tuple(signals_without_dns(request, address))
         shown = [name for name in findings.signals_without_dns if name in wanted]

@@ -21,7 +21,7 @@ class DnsError(GreydError):
 
 
 class UnqueryableNameError(DnsError):
-    """A valid name contains bytes that c-ares does not query; no question failed."""
+    """A valid name contains bytes that c-ares can't send; no query failed."""
 
 
 class RecordType(Enum):
@@ -70,7 +70,7 @@ class Lookup(Protocol):
 
 
 async def has_records(lookup: Lookup, name: bytes, *record_types: RecordType) -> bool:
-    """Return whether a name has records of any of these types; ask for one after the other.
+    """Return whether a name has records of any of these types; query one after the other.
 
     Nearly every name has records of the first type, so the others are rarely needed.
 

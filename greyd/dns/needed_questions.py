@@ -1,16 +1,16 @@
-"""Decides which questions about a client can change the decision; the others are not asked.
+"""Decides which DNS queries about a client can change the decision; the others are not sent.
 
-The names in the request show some signals without any question:
+The names in the request show some signals without any query:
 
 - A strong signal makes the client suspicious, whatever the HELO name and the sender's domain are,
   and even if a DNS whitelist vouches for it.
 - Two weak signals make it suspicious too, but the sender's domain may show a strong one, which also
   voids the auto-whitelisting of its identity.
-- A DNS whitelist that only vouches is asked last, if all that speaks against the client is a single
-  weak signal, and SPF does not vouch for it.
+- A DNS whitelist that only outweighs a signal is queried last, and only if the client shows a
+  single weak signal that SPF does not outweigh.
 
-SPF and blocklists are always asked: an identity is a key of the triplet, and a listing has its own
-delay.
+SPF and blocklists are always queried: an identity is a key of the triplet, and a listing has its
+own delay.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _STRONG_SIGNALS = frozenset(STRONG_SIGNALS)
 
 @dataclass(frozen=True, slots=True)
 class NeededQuestions:
-    """The questions that the signals without DNS leave open."""
+    """The queries that can still change the decision after the signals without DNS."""
 
     helo: bool
     """Whether the addresses of the HELO name can show a signal that changes the decision."""
     sender: bool
-    """Whether the records of the sender's domain can."""
+    """Whether the records of the sender's domain can show one."""
 
     @classmethod
     def after(cls, signals: Collection[str], *, claims_own_domain: bool) -> NeededQuestions:
-        """Return what is open after the signals that need no question.
+        """Return the queries that are needed after the signals that need none.
 
         Args:
             signals: the signals that the client shows, as far as ``--signals`` names them.

@@ -45,7 +45,7 @@ def own_domain_signals(
         return
     recipient = request.recipient or b""
     claimed = own_domains.claimed_by_helo(request.helo_name or b"", recipient)
-    # What is unknown says nothing: the HELO name may resolve to the client.
+    # An unknown result is no signal: the HELO name may resolve to the client.
     is_other = helo not in {None, HeloResolution.CLIENT}
     if claimed and is_other and not _belongs(request, address, claimed, spf):
         yield "helo_own_domain"

@@ -51,7 +51,7 @@ class ProbeLookup(Lookup):
 
     async def _query(self, name: bytes, record_type: RecordType) -> LookupOutcome | CnameRedirect:
         if not QUERYABLE_NAME.fullmatch(name):
-            raise DnsError("a name that can't be asked for")
+            raise DnsError("a name that can't be queried")
         try:
             response = await self._channels.query_uncached(name.decode("ascii"), record_type.value)
         except (pycares.AresError, aiodns.error.DNSError) as error:

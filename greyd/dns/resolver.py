@@ -99,14 +99,14 @@ class LookupObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EndedLookup:
-    """A lookup that was sent and has ended, for whoever watches the state of the sources."""
+    """A lookup that was sent and has ended, for the monitor of the sources."""
 
     zone: str
     """The DNS list that was queried; empty for any other name."""
     name: bytes
     """The name of the question."""
     network: ShareKey
-    """The client network that asked."""
+    """The client network that the lookup is for."""
     is_answered: bool
     """Whether there was any response other than SERVFAIL and REFUSED."""
     seconds: float
@@ -263,7 +263,7 @@ class Resolver(Lookup):
         name = queried_name(question.name, zone)
         if not QUERYABLE_NAME.fullmatch(name) or not VALID_NAME.fullmatch(name):
             raise UnqueryableNameError(
-                f"{question.name.decode('ascii')}: a name that can't be asked for"
+                f"{question.name.decode('ascii')}: a name that can't be queried"
             )
         pending = self._pending[question] = _PendingLookup(question, zone)
         return pending

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def check_dns_sources(settings: Settings, metrics: ServerMetrics | None) -> list[Finding]:
-    """Ask each list of the settings for its test entries, through the server's resolver.
+    """Query the test entries of each list of the settings, through the server's resolver.
 
     Args:
         settings: name the lists and the resolver.
@@ -49,7 +49,7 @@ async def check_dns_sources(settings: Settings, metrics: ServerMetrics | None) -
 def finding_of_source(
     source: Source, metrics: ServerMetrics | None, *, is_resolver_up: bool
 ) -> Finding:
-    """Judge the result of a source's probe, and what the server sees."""
+    """Rate the result of a source's probe, and the state in the running server."""
     check = "DNS: resolver" if source.name == RESOLVER else f"DNS: list {source.name}"
     if source.fault is not None:
         return warning(check, source.fault.text, source.fault.remedy)

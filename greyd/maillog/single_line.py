@@ -104,7 +104,7 @@ def _attributes(decision: LoggedDecision) -> dict[str, bytes]:
         attributes["reverse_client_name"] = decision.reverse_client_name
     if decision.protocol_name is not None:
         attributes["protocol_name"] = decision.protocol_name
-    # The log has neither the login nor the context, but the reason tells that there was one.
+    # The log has neither the login nor the context, but the reason shows that there was one.
     if decision.reason == Reason.AUTHENTICATED.text:
         attributes["sasl_username"] = UNKNOWN_LOGIN
     elif decision.reason == Reason.OUTBOUND.text:

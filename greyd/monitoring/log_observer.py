@@ -117,7 +117,7 @@ class LogObserver(Observer):
             self._log.notice(f"{what} is back")
         else:
             self._log.warning(
-                f"{what} is out of order and not asked until it is back: {fault.text};"
+                f"{what} is out of order and not queried until it is back: {fault.text};"
                 f" {fault.remedy}"
             )
 

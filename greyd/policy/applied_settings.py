@@ -40,7 +40,7 @@ class AppliedSettings:
     """The entry of ``--never-auto-whitelist`` that matches the client, if any."""
 
     def complete(self, evidence: Evidence | None) -> Evidence | None:
-        """Return the evidence with the group, and without what the auto-whitelist would count."""
+        """Return the evidence with the sender group; if an entry matches, nothing ``may_earn``."""
         if self.group is not None and not (evidence and _has_group(evidence)):
             identity = ProvenIdentity(self.group.identity, GROUP_WAY, speaks_for_sender=False)
             found = evidence or Evidence()
@@ -109,7 +109,7 @@ class RequestSettings:
 
 
 def request_settings(settings: Settings) -> RequestSettings | None:
-    """Return what finds the settings of a request; None if they are the same for all requests."""
+    """Return the finder of a request's settings; None if they are the same for all requests."""
     if settings.recipient_domains or settings.sender_groups or settings.never_auto_whitelist:
         return RequestSettings(settings)
     return None

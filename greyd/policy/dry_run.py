@@ -96,7 +96,7 @@ class DryRun:
 
     @property
     def is_sender_denied(self) -> bool:
-        """Whether the mail is expected from this sender, but SPF denies the client its use."""
+        """Whether the mail is expected from this sender, but SPF denies the client."""
         return self.event is not None and self.event.is_sender_denied
 
     @property

@@ -73,7 +73,7 @@ class DecisionEvent(NamedTuple):
     store_error: StoreError | None = None
     """The error, if the store failed."""
     is_sender_denied: bool = False
-    """Whether the mail is expected from this sender, but SPF denies the client its use."""
+    """Whether the mail is expected from this sender, but SPF denies the client."""
     applied: AppliedSettings | None = None
     """The settings that apply to this request; None if they are the same for all requests."""
     sender_proof: SenderProof | None = None

@@ -1,4 +1,4 @@
-"""What the policy asks about a client and its sender; ``greyd.dns`` answers from DNS."""
+"""Interfaces to the evidence about a client and its sender, which ``greyd.dns`` implements."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class OutboundLesson:
     """The text that the log adds to the reason."""
 
     def store(self, remembered: Remembered) -> tuple[Transaction, Sequence[Change]]:
-        """Store the changes, whatever is remembered: a rule, see ``TransactionalStore``."""
+        """Store the changes, whatever the records are; a rule, see ``TransactionalStore``."""
         return Transaction(self.keys, remembered, None, self.changes), self.changes
 
 
@@ -47,12 +47,12 @@ class OutboundMail:
         self._settings = settings
         self._observers = observers
         self.exchangers: ExchangerFinder | None = None
-        """Finds whose bounces pass besides the correspondent's. May be set later."""
+        """Finds mail exchangers, whose bounces pass like the correspondent's; may be set later."""
 
     async def lesson(self, request: Request, logins: SenderLogins, now: int) -> OutboundLesson:
-        """Return what a request teaches: nothing if the login may not use the sender.
+        """Return what greyd learns from a request: nothing if the login may not use the sender.
 
-        Otherwise one stolen login could open the way to every user's mailbox.
+        Without this check, one stolen login would let replies pass to every user.
         """
         login, sender, recipient = request.sasl_username, request.sender, request.recipient
         if not (login and sender and recipient):

@@ -185,7 +185,7 @@ class Policy:
         return self._reply_greylisted(case, decision)
 
     async def _answer_outbound(self, case: _Case) -> bytes:
-        """Let a local user's mail pass, and store what it teaches."""
+        """Let a local user's mail pass, and store the correspondence."""
         request = case.request
         logins = self.whitelists.sender_logins
         lesson = await self.outbound.lesson(request, logins, self.now(request))
@@ -290,7 +290,7 @@ class Policy:
     def _prove_sender(self, request: Request, address: Address) -> Completion[SenderProof]:
         proof: Completion[SenderProof] = Completion()
         if self.sender_check is None:
-            proof.complete(SenderProof(missing="nothing can check senders"))
+            proof.complete(SenderProof(missing="no sender check is available"))
         else:
             self.sender_check.prove(request, address, proof.complete)
         return proof

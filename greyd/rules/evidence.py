@@ -61,9 +61,9 @@ class Evidence:
     unsure: bool = False
     """Whether the client's own answers came too late, while the resolver works."""
     resolver_off: bool = False
-    """Whether the resolver is out of order, so that nothing is known from DNS."""
+    """Whether the resolver is out of order, so that there is no evidence from DNS."""
     sources_off: tuple[str, ...] = ()
-    """The zones of the DNS lists that are out of order, and therefore were not asked."""
+    """The zones of the DNS lists that are out of order, and therefore were not queried."""
     delay_seconds: int | None = None
     """The longest delay that the settings define for a blocklist that lists the client, or None."""
     exemption: Reason | None = None
@@ -105,7 +105,7 @@ class Evidence:
 
     @property
     def is_clean(self) -> bool:
-        """Whether the evidence is complete, and speaks against no client."""
+        """Whether the evidence is complete and shows nothing against the client."""
         return not (self.listed or self.unsure or self.resolver_off or self.is_suspicious)
 
 

@@ -4,7 +4,8 @@ A name is generic for one of these reasons:
 
 - It contains the client's address, or three bytes of it, in any form that providers use.
 - It has a word for customers' lines next to a number (``dsl-23``, ``aadg12.neoplus.adsl``).
-- It is a provider's number for a machine (``vmi1234567``).
+- It has only such words (``dynamic-ip-adsl``).
+- It begins with a provider's number for a machine (``vmi1234567``).
 
 Only the part before the domain that somebody registered counts, by the ICANN section of the public
 suffix list: ``mail.dynamic.example`` may be the mail server of a company of that name, but

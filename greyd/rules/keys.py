@@ -82,7 +82,7 @@ def _sender_for_identity(proven: ProvenIdentity, sender: bytes) -> bytes:
 
 
 def any_sender_of(organisation: bytes) -> bytes:
-    """Return what stands for all senders below an organisation's domain in a triplet's key."""
+    """Return the sender in a triplet's key that represents all below an organisation's domain."""
     return b"@" + organisation
 
 

@@ -1,4 +1,4 @@
-"""Counts what clients and identities have earned, and voids it for those that do not deserve it."""
+"""Counts the successes of identities, and resets those of identities on a blocklist."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceSources:
-    """What a policy asks in DNS: the resolver, and the states of it and of the lists."""
+    """The DNS sources of a policy: the resolver, and the states of the resolver and the lists."""
 
     resolver: Resolver
     monitor: SourceMonitor
@@ -49,7 +49,7 @@ def collect_evidence(
     lookups = metrics.watch_dns(_list_names(shown)) if settings.reads_evidence_attributes else None
     on_change: Callable[[str, SourceFault | None], None] = observers.dns_source_changed
     if settings.needs_evidence:
-        on_error = partial(observers.internal_error, "DNS", outcome="going on without DNS")
+        on_error = partial(observers.internal_error, "DNS", outcome="continuing without DNS")
         yield _collect_for(policy, settings, on_error, lookups, on_change)
         lookups, on_change = None, _ignore_change
     if shadow is not None and shadow.settings.needs_evidence:

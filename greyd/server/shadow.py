@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from greyd.runtime.supervision import TaskSupervisor
     from greyd.store.contract import Store
 
+_LISTS = (
+    "whitelist_clients",
+    "whitelist_recipients",
+    "whitelist_senders",
+    "never_auto_whitelist",
+    "list_override",
+)
+"""The settings that name files of lists."""
+
 
 def start_shadow(
     settings: Settings,
@@ -46,7 +55,7 @@ def start_shadow(
         messages.log_to(log)
     observers.add(metrics.watch_shadow(), ShadowLog(log), shadow)
     names = ", ".join(f"{name}={value}" for name, value in settings.shadow)
-    log.info(f"shadow: also deciding with {names}, without telling Postfix")
+    log.info(f"shadow: also deciding with {names}; Postfix gets only the server's answers")
     return shadow
 
 
@@ -54,6 +63,5 @@ def has_own_whitelists(settings: Settings) -> bool:
     """Whether the shadow's whitelists are other files than the server's."""
     shadow = settings.shadow_settings
     return shadow is not None and any(
-        getattr(shadow, name) != getattr(settings, name)
-        for name in ("whitelist_clients", "whitelist_recipients", "list_override")
+        getattr(shadow, name) != getattr(settings, name) for name in _LISTS
     )

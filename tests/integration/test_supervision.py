@@ -178,7 +178,7 @@ def test_the_probing_of_a_store_that_is_away_goes_on_after_an_error(tmp_path: Pa
         ("connections", "greyd.policy.protocol:RequestParser.feed", "closing this connection"),
         ("event loop", "greyd.server.connection_registry:ConnectionRegistry.remove", ".*"),
         ("requests", "greyd.policy.policy:Policy.now", "the mail passes"),
-        ("DNS", "greyd.dns.collector:DnsEvidenceCollector._combine", "going on without DNS"),
+        ("DNS", "greyd.dns.collector:DnsEvidenceCollector._combine", "continuing without DNS"),
         ("metrics port", "greyd.monitoring.web.status:server_stats", "the page cannot be made"),
     ],
 )

@@ -91,6 +91,6 @@ def _list_of(file: str) -> str:
         if word in name:
             return which
     raise CommandError(
-        f"{file}: add --clients or --recipients, --senders or --never-auto-whitelist, as its name"
-        " does not tell which it lists"
+        f"{file}: the name does not show the kind of list; add --clients, --recipients, --senders"
+        " or --never-auto-whitelist"
     )

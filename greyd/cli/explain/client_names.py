@@ -45,9 +45,9 @@ class ClientNames:
     was_vouched: bool = False
     """Whether something outweighed the signals then, as the client was not suspicious."""
     missing: list[str] = field(default_factory=list)
-    """The attributes that may change the decision, and that nothing tells."""
+    """The missing attributes that may change the decision."""
     logged_signals: tuple[str, ...] = ()
-    """Signals of missing attributes, which the server found then and logged."""
+    """The signals in the log line that come from missing attributes."""
     logged_identity: bytes = b""
     """The organisation that the client was proven to send for then, if no HELO name is known."""
 
@@ -80,7 +80,7 @@ def _confirmed(resolved: ResolvedName | None) -> bytes:
 
 
 def _logged_signals(decision: LoggedDecision | None) -> tuple[str, ...] | None:
-    """Return the signals that the server found then; None if the line does not tell them."""
+    """Return the signals that the server logged; None if the line does not show them."""
     if decision is None:
         return None
     signals = tuple(decision.signals.decode(errors="replace").split("+"))

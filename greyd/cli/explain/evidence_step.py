@@ -76,7 +76,7 @@ def _notes(case: ExplainedRequest) -> Iterator[str]:
     for fault in case.source_faults:
         yield f"{fault.text}; {fault.remedy}"
     if case.settings.list_override and _is_overridden(case):
-        yield "--list-override: the blocklists are not asked about this client"
+        yield "--list-override: the blocklists are not queried for this client"
     if _is_undecided_by_source(case):
         yield "without an answer, the client counts as unsure and is greylisted"
 

@@ -130,7 +130,7 @@ class Examiner:
         result: DryRun,
         alternatives: tuple[Alternative, ...],
     ) -> tuple[Alternative, ...]:
-        """Add the decision on a whitelisted sender that SPF, which was not asked, would prove."""
+        """Add the decision that an SPF pass would cause for a whitelisted sender."""
         proven = await dry_run(
             request, self._settings, self._whitelists, self._store, collector, _SenderIsProven()
         )
@@ -142,7 +142,7 @@ class Examiner:
 
 
 class _SenderIsProven:
-    """A check of senders that takes each one for proven."""
+    """A sender check that treats every sender as proven."""
 
     def check(
         self,
@@ -204,7 +204,7 @@ class _WithLoggedEvidence:
         self._collector.collect(request, address, add)
 
     def _identity(self, request: Request) -> ProvenIdentity:
-        """Return the logged identity; the line does not tell the way."""
+        """Return the logged identity; the line does not name the proof."""
         is_owner = self._organisation == organisation_of(domain_of(request.sender or b""))
         is_clients = self._organisation == organisation_of(normal_name(request.client_name))
         way = "name" if is_clients and request.sender and not is_owner else "spf"

@@ -49,7 +49,7 @@ def _learning_note(case: ExplainedRequest) -> str:
         return "nothing to learn: the login, the sender or the recipient is missing"
     names = f"the login {printable(login)} may use the sender {printable(sender)}"
     if may_use_sender(login, sender, rule, case.whitelists.sender_logins):
-        return f"greyd learns whom it is written to: {names}"
+        return f"greyd learns the correspondent: {names}"
     return f"not learnt: it is unknown whether {names} (--sender-logins, --outbound-senders={rule})"
 
 
@@ -152,7 +152,7 @@ def describe_expected(case: ExplainedRequest) -> ExplainedStep:
         return ExplainedStep("expected", "yes (greyd expect)", details)
     if case.dry_run.is_sender_denied:
         client = printable(case.request.client_address or b"")
-        text = f"no: SPF of the sender's domain says that {client} must not use it (fail)"
+        text = f"no: the SPF record of the sender's domain denies {client} (fail)"
         return ExplainedStep("expected", text, details)
     why = (
         f"none of {len(windows)} open windows is for this mail" if windows else "no window is open"

@@ -57,17 +57,17 @@ def describe_identities(case: ExplainedRequest) -> ExplainedStep | None:
 
 
 def _merit_notes(case: ExplainedRequest, identity: ProvenIdentity) -> Iterator[str]:
-    """Yield why an identity earns nothing now, or why what it has earned does not count."""
+    """Yield why the mail does not count for an identity, or why its successes do not count."""
     evidence = case.dry_run.evidence
     if not identity.can_earn:
-        yield "the sender is of another organisation, so a name earns nothing and passes nothing"
+        yield "the sender is of another organisation, so a name does not auto-whitelist it"
     if identity.is_listed:
-        yield "a blocklist lists a domain of it, so it loses what it has earned"
+        yield "a blocklist lists its domain, so it loses its successes"
     elif evidence.listed:
-        yield "the client is on a blocklist, so what the identity has earned does not count"
+        yield "the client is on a blocklist, so the identity's successes do not count"
     elif evidence.voids_merit:
         signals = "a strong signal" if evidence.has_strong_signal else "two signals"
-        yield f"the client shows {signals}, so what the identity has earned does not count"
+        yield f"the client shows {signals}, so the identity's successes do not count"
 
 
 def _key_notes(case: ExplainedRequest) -> Iterator[str]:

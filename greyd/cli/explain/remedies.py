@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def describe_remedies(case: ExplainedRequest) -> list[str]:
-    """Return what would make the mail pass at once; empty if it passes, or nobody can know."""
+    """Return what would make the mail pass at once; empty if it passes or nothing is certain."""
     is_greylisted = case.reason is not None and case.reason.action == GREYLIST
     if not is_greylisted or case.is_undecided or case.alternatives or case.address is None:
         return []
@@ -102,7 +102,7 @@ _SIGNAL_REMEDIES: Mapping[str, Callable[[ExplainedRequest], str]] = {
     "dnsbl": _removal,
     "rhsbl": _removal,
 }
-"""What removes each signal."""
+"""The remedy for each signal."""
 
 
 # By merit and on this site ------------------------------------------------------------------------

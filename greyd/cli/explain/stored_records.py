@@ -41,7 +41,7 @@ def describe_triplet(case: ExplainedRequest, key: bytes) -> str:
 
 
 def describe_client(case: ExplainedRequest, key: bytes) -> str:
-    """Describe what a client has earned."""
+    """Describe a client's successes."""
     needed = case.settings.auto_whitelist_clients
     if case.applied and (entry := case.applied.never_auto_entry):
         where = f'{entry.file}:{entry.line}: "{entry_text(entry.text)}"'
@@ -73,7 +73,7 @@ def identity_record(case: ExplainedRequest, key: bytes) -> Identity:
 
 
 def describe_identity(case: ExplainedRequest, key: bytes) -> str:
-    """Describe what an identity has earned: successes, over what time, from how many networks."""
+    """Describe an identity's successes, the time that they span, and their networks."""
     settings = case.settings
     needed = settings.auto_whitelist_identities
     record = identity_record(case, key)
@@ -98,7 +98,7 @@ _WHOM = {
     CorrespondenceForm.ORGANISATION: "somebody at {}",
     CorrespondenceForm.BOUNCE: "somebody whose mail {} handles, and this is a bounce",
 }
-"""Whom the recipient has written to, by the form of the key."""
+"""The correspondent in words, by the form of the key."""
 
 
 def describe_correspondence(case: ExplainedRequest, keys: Sequence[CorrespondenceKey]) -> str:

@@ -133,7 +133,7 @@ def _with_logged(
 ) -> tuple[ProvenIdentity, ...]:
     """Return the identities of the log line, then those that the names prove.
 
-    The line does not have the way. All that the names do not prove is by SPF.
+    The line does not name the proof: identities that the names do not prove count as SPF's.
     """
     proven = {each.organisation: each for each in identities}
     domain = domain_of(attempt.sender)

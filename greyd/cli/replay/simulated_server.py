@@ -74,7 +74,7 @@ class SimulatedServer:
 
     def learn_outbound(self, request: Request, now: int) -> None:
         """Store the correspondence of a local user's outbound mail."""
-        # The log has no login; the sender stands for it.
+        # The log has no login, so the sender is used instead.
         user = request._replace(policy_context=b"outbound", sasl_username=request.sender)
         self.decide(user, now, NO_EVIDENCE)
 

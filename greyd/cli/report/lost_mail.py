@@ -42,7 +42,7 @@ class PendingTriplet:
 
     @property
     def is_first_attempt(self) -> bool:
-        """Whether the mail has been tried once so far."""
+        """Whether there has been only one attempt so far."""
         return self.tries == 1 and self.other is None
 
     def all(self) -> Iterator[PendingTriplet]:

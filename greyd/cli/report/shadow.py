@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class WaitingMail(Protocol):
-    """A mail that has been greylisted, and has not passed so far."""
+    """A mail that has been greylisted, and has not passed yet."""
 
     shadow: str
     """The shadow's action at the first attempt; empty if it is unknown."""
 
     @property
     def is_first_attempt(self) -> bool:
-        """Whether the mail has been tried once so far."""
+        """Whether there has been only one attempt so far."""
 
 
 @dataclass
@@ -57,14 +57,14 @@ class ShadowComparison:
             (self.lost if is_lost else self.delayed)[pending.shadow] += 1
 
     def sentences(self) -> Iterator[str]:
-        """Yield what the figures mean."""
+        """Yield the figures as sentences."""
         yield (
             f"{self.delayed[PASS]:,} of {self.delayed.total():,} delayed good mails would not have"
             " waited."
         )
         yield (
             f"{self.lost[PASS]:,} of {self.lost.total():,} mails that never came back would have"
-            " been let in at once: bots, nearly always."
+            " been let in at once: nearly all are bots."
         )
         yield f"{self.newly_delayed:,} first contacts that pass now would have had to wait."
 

@@ -1,6 +1,6 @@
-"""What the operators of DNS lists document about their answers and test entries.
+"""Answers and test entries of DNS lists, as their operators document them.
 
-RFC 5782 says what holds for any list (sections 2.1, 2.3, 5): answers are in 127.0.0.0/8; lists of
+RFC 5782 defines for all lists (sections 2.1, 2.3, 5): answers are in 127.0.0.0/8; lists of
 addresses contain 127.0.0.2 and not 127.0.0.1, lists of domains ``TEST`` and not ``INVALID``.
 """
 
@@ -22,7 +22,7 @@ GENERAL_ERRORS = (_codes("127.0.0.1"), _codes("127.255.255.0", "127.255.255.255"
 
 LOOPBACK = _codes("127.0.0.0", "127.255.255.255")
 
-OWN_RESOLVER = "run your own resolver on this machine, and let --resolver name it"
+OWN_RESOLVER = "run your own resolver on this machine, and set --resolver to it"
 
 
 @dataclass(frozen=True, slots=True)

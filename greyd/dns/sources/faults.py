@@ -1,4 +1,4 @@
-"""What may be wrong with a source, and what the administrator can do about it."""
+"""The faults of sources, and the administrator's remedy for each."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class SourceFault:
 
     kind: FaultKind
     text: str
-    """What is wrong, with the name of the source; one line."""
+    """The problem, with the name of the source; one line."""
     remedy: str
-    """What to do; one line."""
+    """The remedy; one line."""
 
 
 def no_answer_of_resolver(servers: str) -> SourceFault:
@@ -63,7 +63,7 @@ def bad_answer(zone: str, code: int) -> SourceFault:
         )
     return SourceFault(
         FaultKind.FOREIGN_ANSWER,
-        f"{zone} answers {code_text(code)}, which is no answer of a DNS list",
+        f"{zone} answers {code_text(code)}, which is not an answer of a DNS list",
         f"remove the list if it has shut down; if the resolver replaces answers, {OWN_RESOLVER}",
     )
 

@@ -1,4 +1,4 @@
-"""Watches the sources of evidence: notes how lookups end, probes sources, and says which are up.
+"""Monitors the sources of evidence: records lookups, probes sources, keeps their states.
 
 A source that is off is probed after ``FIRST_RETRY_SECONDS``, then at intervals that double up to
 ``MAX_RETRY_SECONDS``, until it is back.
@@ -87,11 +87,11 @@ class SourceMonitor:
 
     @property
     def is_resolver_up(self) -> bool:
-        """Whether queries make sense at all."""
+        """Whether the resolver is up; without it no query is useful."""
         return self._resolver.is_up
 
     def is_up(self, zone: str) -> bool:
-        """Whether a list is asked for clients; a list that is not says nothing about anybody."""
+        """Whether a list is queried for clients; a list that is out of order is not."""
         return self._lists[zone].is_up
 
     def sources(self) -> Sequence[Source]:
@@ -114,7 +114,7 @@ class SourceMonitor:
     async def check_error_answer(self, zone: str) -> None:
         """Probe a list that has given an error answer, unless it was found in order just now.
 
-        Some errors are about the query alone: a client that chooses the name may provoke them.
+        Some errors concern only the query: a client can provoke them by the names that it chooses.
         """
         source = self._lists[zone]
         if source.is_up and self._now() - source.proven_at > MIN_PROOF_SECONDS:
@@ -123,7 +123,7 @@ class SourceMonitor:
     # Lookups ------------------------------------------------------------------------------------
 
     def lookup_ended(self, lookup: EndedLookup) -> None:
-        """Note how a lookup for a client has ended."""
+        """Record the end of a lookup for a client."""
         now = self._now()
         if lookup.is_answered:
             self._resolver_answered(now)
@@ -141,7 +141,7 @@ class SourceMonitor:
         was_off = self._resolver.fault is not None
         self._resolver.answered(now)
         if was_off:
-            # A lookup from before it went off has got its answer after all.
+            # A lookup that was sent before the resolver went off has an answer after all.
             self._start_probe(self._resolver)
 
     # Probes -------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class SourceMonitor:
             if not self._resolver.is_up:
                 # All lists fail together then; each is probed when the resolver is back.
                 return
-            # The resolver may have been away and be back.
+            # The resolver may have failed and recovered meanwhile.
             result = await self._ask_list(source)
         if not result.is_unanswered:
             self._resolver_answered(self._now())

@@ -1,7 +1,6 @@
 """Probes: queries with known answers, which show whether a source is in order.
 
-A list has entries for tests (RFC 5782, 5): one that must be there, and one that must not. A probe
-asks for both.
+A list has an entry for tests, and another that must not exist (RFC 5782, 5). A probe queries both.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class ProbeResult:
 
 
 async def probe_list(lookup: Lookup, source: ListSource, timeout_seconds: float) -> ProbeResult:
-    """Ask a list for its test points; a list that answers later than the timeout has a fault."""
+    """Query the test points of a list; a list that answers later than the timeout has a fault."""
     points = list(_test_points(source))
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -93,7 +92,7 @@ async def _probe_point(lookup: Lookup, source: ListSource, point: TestPoint) -> 
     absent, present = await asyncio.gather(
         _codes(lookup, source, point.absent), _codes(lookup, source, point.present)
     )
-    # Only the first one is needed for an answer: a lost query for the other is no fault.
+    # The first answer is enough: a lost query for the second name is no fault.
     if isinstance(absent, DnsError):
         return ProbeResult(no_answer_of_list(source.name, _reason(absent)))
     return ProbeResult(

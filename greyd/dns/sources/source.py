@@ -7,8 +7,8 @@
     CHECKING, OFF ── the probe finds none ──▶ UP
     CHECKING ── an answer ──▶ UP
 
-Only ``UP`` sources are asked for clients. Only a probe can turn a source off, and the names that a
-probe asks for are the list's own; so no client can turn a source off.
+Only ``UP`` sources are queried for clients. Only a probe can turn a source off, and a probe queries
+only the list's own test entries, so no client can turn a source off.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from greyd.dns.sources.faults import SourceFault
 
 MIN_FAILURES = 3
-"""Number of failures in a row that raise doubts about a source."""
+"""Number of failures in a row after which a source is probed."""
 
 MIN_NETWORKS = 2
-"""Number of client networks among them from which on the source is not asked during the probe."""
+"""With failures of at least this many client networks, the source is not queried during a probe."""
 
 MAX_KEPT = 4
 """Maximum number of different networks, and of domains, to keep of the failures."""
@@ -68,7 +68,7 @@ class Source:
     answered_at: float = float("-inf")
     """The time of the last answer to a client's lookup."""
     min_domains: int = 1
-    """Number of registered domains among the failures that raise doubts."""
+    """Minimum number of registered domains among the failures before a probe."""
     failure_count: int = 0
     """The number of failures since the last answer."""
     networks: set[Hashable] = field(default_factory=set)
@@ -78,11 +78,11 @@ class Source:
 
     @property
     def is_up(self) -> bool:
-        """Whether the source is asked for clients."""
+        """Whether the source is queried for clients."""
         return self.state is SourceState.UP
 
     def answered(self, now: float) -> None:
-        """Note an answer, of whatever content, to a client's lookup."""
+        """Record an answer to a client's lookup, whatever its content."""
         self.answered_at = now
         if self.failure_count:
             self._forget_failures()
@@ -90,7 +90,7 @@ class Source:
             self.state = SourceState.UP
 
     def failed(self, network: Hashable, domain: bytes) -> bool:
-        """Note a lookup without an answer; return whether the source should be probed."""
+        """Record a lookup without an answer; return whether the source should be probed."""
         self.failure_count += 1
         if len(self.networks) < MAX_KEPT:
             self.networks.add(network)
@@ -107,7 +107,7 @@ class Source:
         return True
 
     def probed(self, fault: SourceFault | None, now: float) -> None:
-        """Note the result of a probe; ``fault`` is None if the source is in order."""
+        """Record the result of a probe; ``fault`` is None if the source is in order."""
         self.fault = fault
         self._forget_failures()
         if fault is None:
@@ -151,7 +151,7 @@ class ListSource(Source):
         return age_seconds <= MIN_PROOF_SECONDS
 
     def probed(self, fault: SourceFault | None, now: float) -> None:
-        """Note the result of a probe; if there is no fault, the listings count for a while."""
+        """Record the result of a probe; without a fault, listings count for a while."""
         # Without super(): a dataclass with slots is another class than the one in its methods.
         Source.probed(self, fault, now)
         if fault is None:

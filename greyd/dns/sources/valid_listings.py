@@ -18,11 +18,11 @@ class SourceStates(Protocol):
 
     @property
     def is_resolver_up(self) -> bool:
-        """Whether queries make sense at all."""
+        """Whether the resolver is up; without it no query is useful."""
         return True
 
     def is_up(self, zone: str) -> bool:  # noqa: ARG002 - the states of this class are constant
-        """Whether a list is asked for clients; a list that is not says nothing about anybody."""
+        """Whether a list is queried for clients; a list that is out of order is not."""
         return True
 
     async def is_listing_valid(self, zone: str, *, ipv6: bool = False) -> bool:  # noqa: ARG002 - constant
@@ -40,7 +40,7 @@ class SourceStates(Protocol):
 
 
 class AssumedUp(SourceStates):
-    """The states of sources that nobody watches."""
+    """The states of sources without a monitor: always up."""
 
 
 async def valid_listing(
@@ -48,7 +48,7 @@ async def valid_listing(
 ) -> DnsListing | None:
     """Return the listing that a query finds, or None if there is none that counts.
 
-    An error answer, and a list that goes out of order meanwhile, say nothing about the client.
+    An error answer is ignored, and so is a list that goes out of order meanwhile.
 
     Args:
         states: the states of the lists.

@@ -11,8 +11,8 @@ record that passes nearly every address proves no identity. A pass is no proof i
   networks can cover as much as one wide network. If they cover ``MANY_ADDRESSES``, the records that
   follow the match are read and count too;
 - a domain name that led to the term contains a macro that differs from request to request (``s``,
-  ``l``, ``i``, ``p``, ``h``): it tells the domain's name server about the client, so the server can
-  let each client pass.
+  ``l``, ``i``, ``p``, ``h``): the query shows the client to the domain's name server, which can let
+  each client pass.
 
 ``greyd.dns.spf.width`` defines these bounds. ``greyd.dns.spf.limits`` bounds an evaluation, and the
 event loop runs other tasks before each further record. Parsed records are cached, including invalid

@@ -1,4 +1,4 @@
-"""The shadow's counts in a period, and what they mean in words."""
+"""The shadow's counts in a period, and sentences about them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ShadowCounts:
         return max(self.shadow_first_contacts_passed - self.shadow_not_delayed_mails, 0)
 
     def sentences(self) -> Iterator[str]:
-        """Yield what the counts mean; nothing without a compared request."""
+        """Yield sentences about the counts; none without a compared request."""
         if not self.shadow_requests:
             return
         yield (

@@ -1,1 +1,1 @@
-"""Correspondence: whom local users have written to, and which mail is an answer."""
+"""Correspondence: the addresses that local users have written to, and mail that answers them."""

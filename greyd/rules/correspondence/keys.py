@@ -1,4 +1,4 @@
-"""The keys of correspondence: whom a local user has written to, and which mail is an answer.
+"""The keys of correspondence: records of users' outbound mail, by which an answer is recognised.
 
 Outbound mail of a user leaves a record under each of ``keys_to_learn``. Inbound mail is an answer
 if there is a record under one of ``keys_of_answer``. A key has one of three forms:
@@ -10,7 +10,7 @@ if there is a record under one of ``keys_of_answer``. A key has one of three for
 - ``bounce``: the mail has the null sender, and within ``MAX_BOUNCE_SECONDS`` the user has written
   to somebody of the client's organisation, or to a domain whose mail exchanger it provides.
 
-Each form needs proof of who sends. For the first two the client's identity has to be the sender's
+Each form needs a proven identity. For the first two the client's identity has to be the sender's
 organisation. A bounce has no sender, so the client's own identity counts.
 
 A key has the hash of both names, and as its tag the domain of the correspondent or organisation. So
@@ -51,7 +51,7 @@ _LETTER = re.compile(rb"[^\W\d_]|[\x80-\xff]")
 
 
 class CorrespondenceForm(Enum):
-    """How mail answers a user's mail; a part of the keys."""
+    """The ways in which mail answers a user's mail; a part of the keys."""
 
     ADDRESS = "address"
     ORGANISATION = "organisation"
@@ -212,7 +212,7 @@ def correspondent_form(address: bytes) -> bytes:
 def answered_key(
     keys: Iterable[CorrespondenceKey], records: Mapping[bytes, bytes | None], now: int
 ) -> CorrespondenceKey | None:
-    """Return the first key whose record still holds at ``now``; None without one."""
+    """Return the first key whose record is still valid at ``now``; None without one."""
     for each in keys:
         text = records.get(each.key)
         written = None if text is None else Triplet.load(text)

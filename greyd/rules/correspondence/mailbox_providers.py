@@ -1,7 +1,7 @@
 """The mailbox providers: domains at which anybody can get a mailbox (gmail.com, web.de).
 
-Their users have nothing to do with each other, so a proof that mail comes from such a domain says
-nothing about the other users. greyd brings a list; an administrator can extend it.
+Their users are not one organisation, so a proof for one user does not count for the others. greyd
+includes a list; an administrator can extend it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The settings that apply to a request, by its recipient's domain (``--recipient-domain``).
 
 The settings of the request's own domain come first, then those of the closest domain above it that
-include ``subdomains``. What a domain does not set is as for the whole server.
+include ``subdomains``. Settings that a domain does not set are those of the server.
 """
 
 from __future__ import annotations

@@ -34,9 +34,10 @@ def non_ascii_problem(text: bytes) -> Problem | None:
     try:
         text.decode()
     except UnicodeDecodeError:
-        return Problem("neither ASCII nor a name in UTF-8", "type the name again")
+        return Problem("neither ASCII nor a name in UTF-8", "retype the name")
     return Problem(
-        "contains characters that no domain name has", "type the name again, or in ASCII (xn--…)"
+        "contains characters that no domain name has",
+        "retype the name, or write it in ASCII (xn--…)",
     )
 
 
