@@ -115,7 +115,7 @@ def _remedies_by_merit(case: ExplainedRequest) -> Iterator[str]:
     if settings.auto_whitelist_clients:
         client = client_record(case, keys.client)
         missing = settings.auto_whitelist_clients - (client.successes if client else 0)
-        yield f"{_mails(missing)} from {_address(case)} that pass after a retry"
+        yield f"from {_address(case)}: {_mails(missing, ' after a retry')}"
     if not settings.auto_whitelist_identities or evidence.voids_merit:
         return
     for each, identity in zip(keys.identities, evidence.identities, strict=True):
@@ -131,7 +131,7 @@ def _merit_of_identity(
         return
     lacks = []
     if (missing := case.settings.auto_whitelist_identities - record.successes) > 0:
-        lacks.append(f"{_mails(missing)} that pass")
+        lacks.append(_mails(missing))
     age_seconds = record.last_counted - record.first_counted
     if (missing := needed_age_seconds(case, record) - age_seconds) > 0:
         shorter = "" if record.network_count > 1 else ", less from a second network"
@@ -140,8 +140,9 @@ def _merit_of_identity(
         yield f"from {printable(identity.organisation)}: {' and '.join(lacks)}"
 
 
-def _mails(count: int) -> str:
-    return f"{max(count, 1)} more mail{'s' if count > 1 else ''}, at most one an hour,"
+def _mails(count: int, when: str = "") -> str:
+    many = "mails that pass" if count > 1 else "mail that passes"
+    return f"{max(count, 1)} more {many}{when} (greyd counts one an hour)"
 
 
 def _remedies_here(case: ExplainedRequest) -> Iterator[str]:
