@@ -430,7 +430,7 @@ def test_what_leaves_it_unsure_is_named(place: Path) -> None:
 
 @pytest.mark.parametrize(
     ("login", "words"),
-    [("bob", "learns whom"), ("mallory", "not learnt"), ("", "nothing to learn")],
+    [("bob", "learns the correspondent"), ("mallory", "not learnt"), ("", "nothing to learn")],
 )
 def test_whether_outbound_mail_is_learnt_is_told(place: Path, login: str, words: str) -> None:
     answer = told(
