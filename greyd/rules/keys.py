@@ -57,8 +57,15 @@ def request_keys(
     keys = keys_of_normal(address, normal, recipient, settings)
     if evidence is None or not evidence.identities:
         return keys
+    # Bots that a spammer's SPF record includes must each come back with their own sender.
+    joins = not evidence.voids_merit
     identities = tuple(
-        identity_keys(each.organisation, _sender_for_identity(each, normal), recipient, settings)
+        identity_keys(
+            each.organisation,
+            _sender_for_identity(each, normal) if joins else normal,
+            recipient,
+            settings,
+        )
         for each in evidence.identities
     )
     correspondences = keys_of_answer(sender, recipient, evidence, settings)

@@ -203,15 +203,24 @@ def test_a_bounce_domain_for_each_message_is_one_organisation(
     day = 86400
     with serving(tmp_path, dns, *options) as (server, client):
         for number, network in enumerate(("192.0.2", "198.51.100", "192.0.2")):
-            mail = {"sender": f"bounce@b{number}.mail.example.com", "instance": f"{number}"}
+            mail = {
+                "sender": f"bounce@b{number}.mail.example.com", "instance": f"{number}",
+                "recipient": f"carol{number}@example.org",
+            }  # fmt: skip
             begin = number * day
             # The retry passes from another network; each further message waits only its delay.
             assert ask(client, begin, f"{network}.7", **mail) == "DEFER_IF_PERMIT"
             assert ask(client, begin + 299, f"{network}.8", **mail) == "DEFER_IF_PERMIT"
             other = "198.51.100" if network == "192.0.2" else "192.0.2"
             assert ask(client, begin + 300, f"{other}.9", **mail) == "PREPEND"
+            # The next message to the same recipient has another bounce domain.
+            mail["sender"] = f"bounce@b{number}1.mail.example.com"
+            assert ask(client, begin + 310, f"{network}.9", **mail) == "DUNNO"
         for number in range(10, 40):
-            mail = {"sender": f"bounce@b{number}.mail.example.com"}
+            mail = {
+                "sender": f"bounce@b{number}.mail.example.com",
+                "recipient": f"dave{number}@example.org",
+            }
             assert ask(client, 2 * day + 400 + number, "198.51.100.77", **mail) == "DUNNO"
         has_said(server, "identity=example.com")
         # Whoever is not in the record of such a domain, or sends for others, waits.

@@ -135,6 +135,17 @@ def test_senders_below_the_domain_of_a_proven_organisation_count_as_one(
     assert memory.ask(600, "203.0.113.7", evidence, second, "dave@example.org").reason is Reason.NEW
 
 
+@pytest.mark.parametrize("signals", VOIDING)
+def test_senders_of_bots_that_a_spammer_s_record_includes_are_different_ones(
+    signals: tuple[str, ...],
+) -> None:
+    memory = Memory()
+    bot = replace(PROVIDER, signals=signals, is_vouched=True)
+    memory.ask(0, "192.0.2.7", bot, "x@b1.example.com")
+    assert memory.ask(300, "198.51.100.7", bot, "y@b2.example.com").reason is Reason.NEW
+    assert memory.ask(300, "203.0.113.7", bot, "x@b1.example.com").passes
+
+
 def test_senders_of_a_provider_s_machines_are_different_ones() -> None:
     memory = Memory()
     identity = replace(evidence_for("hoster.net").identities[0], may_be_customer=True)
