@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from greyd.config.settings import Settings
     from greyd.dns.resolver import LookupObserver, Resolver
@@ -42,16 +42,20 @@ def collect_evidence(
     """Make the policy and its shadow collect DNS evidence if they need it; yield the sources.
 
     Each has its own resolver, so that the shadow's lookups never take the place of the server's.
-    Observers and metrics get the sources of the server, or of the shadow if only that one has any.
+    Observers and metrics get the sources of the server, those lists of the shadow that the server
+    does not have, and the shadow's resolver if only the shadow has one.
     """
-    shadow_settings = shadow.settings if shadow is not None else None
-    shown = settings if settings.needs_evidence else shadow_settings or settings
-    lookups = metrics.watch_dns(_list_names(shown)) if settings.reads_evidence_attributes else None
+    own_zones = _list_names(settings) if settings.needs_evidence else ()
+    shadow_zones = _list_names(shadow.settings) if shadow is not None else ()
+    zones = tuple(dict.fromkeys((*own_zones, *shadow_zones)))
+    lookups = metrics.watch_dns(zones) if settings.reads_evidence_attributes else None
     on_change: Callable[[str, SourceFault | None], None] = observers.dns_source_changed
     if settings.needs_evidence:
         on_error = partial(observers.internal_error, "DNS", outcome="continuing without DNS")
         yield _collect_for(policy, settings, on_error, lookups, on_change)
-        lookups, on_change = None, _ignore_change
+        lookups = None
+        new_zones = set(shadow_zones) - set(own_zones)
+        on_change = partial(_observe_new_zones, observers, new_zones)
     if shadow is not None and shadow.settings.needs_evidence:
         on_shadow_error = shadow.internal_error_of_shadow
         yield _collect_for(shadow.policy, shadow.settings, on_shadow_error, lookups, on_change)
@@ -63,8 +67,12 @@ def _list_names(settings: Settings) -> tuple[str, ...]:
     return list_names(settings)
 
 
-def _ignore_change(_name: str, _fault: SourceFault | None) -> None:
-    return
+def _observe_new_zones(
+    observers: Observers, zones: Collection[str], name: str, fault: SourceFault | None
+) -> None:
+    """Observe the change of a source of the shadow if the server does not have it itself."""
+    if name in zones:
+        observers.dns_source_changed(name, fault)
 
 
 def _collect_for(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from greyd.dns.sources.faults import SourceFault
 
 FIRST_RETRY_SECONDS = 5.0
-MAX_RETRY_SECONDS = 600.0
+MAX_RETRY_SECONDS = 60.0
 MAX_RESOLVER_RETRY_SECONDS = 5.0
 """The resolver is probed more often: it is near, and everything depends on it."""
 RESOLVER_RETRY_SECONDS = 1.0
