@@ -188,7 +188,7 @@ def finding_of_outbound(metrics: ServerMetrics) -> Finding:
         return ok(check, f"{total:.0f} mails, all with senders of their logins")
     return hint(
         check,
-        f"{count:.0f} of {total:.0f} mails were not learnt: the sender is not of the login",
+        f"{count:.0f} of {total:.0f} mails were not learnt: the login may not use the sender",
         "list such senders in --sender-logins, or set --outbound-senders (the log has an example)",
     )
 

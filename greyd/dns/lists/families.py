@@ -42,7 +42,7 @@ class ListFamily:
     test_domain: bytes = b"test"
     """The domain that a list of domains contains for tests."""
     access_remedy: str = OWN_RESOLVER
-    """What to do if the list refuses to answer."""
+    """The remedy if the list refuses to answer."""
 
     def is_error(self, code: int) -> bool:
         """Whether an answer is an error of the list."""
