@@ -361,7 +361,7 @@ class DnsWatcher:
         )
         lookups = Counter(
             "greyd_dns_lookups",
-            "Lookups by record type, result (too many: not started), and DNS list, if one was queried.",
+            "Lookups by record type, result (too many: not started), and queried DNS list.",
             ["type", "result", "zone"],
             registry=registry,
         )

@@ -43,7 +43,7 @@ class ClientNames:
     resolved: ResolvedName | None = None
     """The client's current name in DNS, if the input had none and DNS answered."""
     was_vouched: bool = False
-    """Whether other evidence outweighed the logged signals, so that the client was not suspicious."""
+    """Whether other evidence outweighed the logged signals: the client was not suspicious."""
     missing: list[str] = field(default_factory=list)
     """The missing attributes that may change the decision."""
     logged_signals: tuple[str, ...] = ()
