@@ -87,6 +87,9 @@ class SimulatedResolver(Lookup):
             return False
         return True
 
+    def forget_list(self, zone: str) -> None:
+        """Do nothing: answers are not cached."""
+
     def forget_failures(self) -> None:
         """Do nothing: failures are not cached."""
 
