@@ -361,6 +361,19 @@ def test_a_list_whose_answers_come_after_the_deadline_is_silent() -> None:
     assert run(steps).changes == [(BL, FaultKind.NO_ANSWER)]
 
 
+def test_a_list_whose_responses_cannot_be_read_is_silent() -> None:
+    async def steps(it: It) -> None:
+        it.dns.everywhere[BL] = None
+        for network in range(3):
+            ended = EndedLookup(BL, b"7.2.0.192.bl.example", ("IPv4", network), True, 0, "FORMERR")
+            it.monitor.lookup_ended(ended)
+        await it.settle()
+        assert it.monitor.is_resolver_up
+        assert not it.monitor.is_up(BL)
+
+    assert run(steps).changes == [(BL, FaultKind.NO_ANSWER)]
+
+
 def test_a_list_is_off_only_if_no_client_has_got_an_answer_during_its_probe() -> None:
     async def steps(it: It) -> None:
         it.dns.everywhere[BL] = None
@@ -380,6 +393,8 @@ def test_slow_name_servers_of_clients_put_nothing_out() -> None:
         for number in range(500):
             it.ended(ok=False, network=number, name=f"mx.bot{number}.example")
             it.ended(BL, ok=False, network=7, name=f"bot{number}.example.{BL}")
+            # Other clients are asked about while a probe is under way.
+            assert it.monitor.is_resolver_up
         await it.settle()
         assert it.monitor.is_resolver_up
         assert it.monitor.is_up(BL)
@@ -397,7 +412,7 @@ def test_a_dead_resolver_is_off_and_its_lists_are_not() -> None:
         for network in range(3):
             for zone in (BL, ZEN, ""):
                 it.ended(zone, ok=False, network=network)
-        assert not it.monitor.is_resolver_up
+        assert it.monitor.is_resolver_up
         await it.settle()
         assert not it.monitor.is_resolver_up
         it.is_resolver_dead = False

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 from greyd.config.vocabulary import RESOLVER
 from greyd.dns.sources.faults import no_answer_of_resolver
 from greyd.dns.sources.probe import ProbeResult, probe_list
-from greyd.dns.sources.source import MIN_PROOF_SECONDS, ListSource, Source, list_source
+from greyd.dns.sources.source import (
+    MIN_PROOF_SECONDS,
+    ListSource,
+    Source,
+    SourceState,
+    list_source,
+)
 from greyd.rules.hostnames import registered_domain
 
 if TYPE_CHECKING:
@@ -87,8 +93,12 @@ class SourceMonitor:
 
     @property
     def is_resolver_up(self) -> bool:
-        """Whether the resolver is up; without it no query is useful."""
-        return self._resolver.is_up
+        """Whether the resolver is up; without it no query is useful.
+
+        It is while a probe follows up failures: clients whose own name servers do not answer may be
+        the cause, and nobody else's mail may wait for that.
+        """
+        return self._resolver.state is not SourceState.OFF
 
     def is_up(self, zone: str) -> bool:
         """Whether a list is queried for clients; a list that is out of order is not."""
@@ -132,7 +142,9 @@ class SourceMonitor:
         source = self._lists.get(lookup.zone)
         if source is None:
             return
-        if lookup.is_answered and lookup.seconds <= self._timeout_seconds:
+        # A response that cannot be read is an answer of the resolver, but none of the list.
+        is_usable = lookup.is_answered and not lookup.reason
+        if is_usable and lookup.seconds <= self._timeout_seconds:
             source.answered(now)
         elif source.failed(lookup.network, b""):
             self._start_probe(source)

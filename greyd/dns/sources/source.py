@@ -7,8 +7,9 @@
     CHECKING, OFF ── the probe finds none ──▶ UP
     CHECKING ── an answer ──▶ UP
 
-Only ``UP`` sources are queried for clients. Only a probe can turn a source off, and a probe queries
-only the list's own test entries, so no client can turn a source off.
+Only lists that are ``UP`` are queried for clients; the resolver is queried unless it is ``OFF``.
+Only a probe can turn a source off, and a probe queries only the list's own test entries, so no
+client can turn a source off.
 """
 
 from __future__ import annotations
