@@ -5,8 +5,8 @@ never exempts a request by itself. There are two proofs:
 
 - ``spf``: the SPF record of the sender's domain (of the HELO name for the null sender) passes the
   client's address, and does not pass nearly every address;
-- ``name``: the client name, which resolves to the client's address, and the HELO name belong to the
-  same organisation, and the client name is not generic.
+- ``name``: the client name resolves to the client's address, and is not generic. It speaks for
+  senders only if the HELO name belongs to the same organisation.
 
 The organisation is the registered domain by the whole public suffix list. So the bounce domain of
 each message (``b4711.mail.example.com``) is the same identity, and the customers of a provider in
@@ -53,7 +53,10 @@ def identity_from_spf(request: Request, spf: SpfResult | None) -> ProvenIdentity
 def identity_from_name(
     request: Request, address: Address, spf: SpfResult | None = None
 ) -> ProvenIdentity | None:
-    """Return the organisation of both client name and HELO name as the identity; None without.
+    """Return the organisation of the client name as the identity; None if it proves none.
+
+    With a HELO name of another organisation, e.g. a provider's brand, it is only a key: it does not
+    speak for the sender.
 
     Args:
         request: the request.
@@ -62,9 +65,10 @@ def identity_from_name(
     """
     name = normal_name(request.client_name)
     organisation = organisation_of(name)
-    helo_organisation = organisation_of(normal_name(request.helo_name))
-    if not organisation or helo_organisation != organisation or is_generic(name, address):
+    if not organisation or is_generic(name, address):
         return None
+    if organisation_of(normal_name(request.helo_name)) != organisation:
+        return ProvenIdentity(organisation, "name", speaks_for_sender=False)
     sender_domain = domain_of(request.sender or b"")
     spf_result = spf.result if spf else ""
     # A customer of the organisation forges its domain; its SPF record says so.
