@@ -26,6 +26,7 @@ from greyd.monitoring.log import Severity
 from greyd.monitoring.log_observer import LogObserver
 from greyd.policy.observers import Observer, Observers
 from greyd.policy.policy import Policy
+from greyd.rules.hostnames import organisation_of
 from greyd.rules.reasons import GREYLIST, Reason
 from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.files import WhitelistContents
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from greyd.dns.lookup import Lookup
     from greyd.monitoring.log import Log
     from greyd.policy.events import DecisionEvent
+    from greyd.rules.evidence import Evidence
 
 START, HOUR, DAY = 1_700_000_000, 3600, 86400
 
@@ -277,6 +279,13 @@ def older(line: str) -> str:
     return head + recipient + _NEW_FIELDS.sub("", tail)
 
 
+def is_newer_identity(evidence: Evidence | None, attributes: dict[str, bytes]) -> bool:
+    """Whether a name proves an identity that version 0.1.0, which compared the HELO name, did not."""
+    helo = organisation_of(attributes.get("helo_name", b"").lower())
+    identities = evidence.identities if evidence else ()
+    return any(each.way == "name" and each.organisation != helo for each in identities)
+
+
 def undated(reply: bytes | None) -> bytes | None:
     """Return a reply without the date of its header."""
     return reply if reply is None else re.sub(rb"; \w{3}, .*", b"", reply)
@@ -332,6 +341,8 @@ async def compare(seed: int, number: int) -> set[Reason]:
                 real.evidence,
                 found.evidence,
             )
+            if form == "older log line" and is_newer_identity(real.evidence, attributes):
+                continue
             if form == "older log line":
                 # It may lack a name that matters. Then no answer is claimed.
                 answers = {each.reason for each in case.alternatives} or {found.reason}
