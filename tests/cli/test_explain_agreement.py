@@ -280,7 +280,7 @@ def older(line: str) -> str:
 
 
 def is_newer_identity(evidence: Evidence | None, attributes: dict[str, bytes]) -> bool:
-    """Whether a name proves an identity that version 0.1.0, which compared the HELO name, did not."""
+    """Whether a name proves an identity that 0.1.0, which compared the HELO name, rejected."""
     helo = organisation_of(attributes.get("helo_name", b"").lower())
     identities = evidence.identities if evidence else ()
     return any(each.way == "name" and each.organisation != helo for each in identities)
