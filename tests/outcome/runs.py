@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +18,7 @@ from tests.outcome.simulation import simulate
 from tests.processes import SYSTEM_PATH, PolicyClient, postgrey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tests.outcome.configurations import Configuration
     from tests.outcome.parameters import Parameters
@@ -97,9 +99,17 @@ def run_one(world: Parameters, configuration: Configuration | None) -> Outcome:
 
 def _run_postgrey(world: Parameters) -> Outcome:
     parent = _RAM_DISK if _RAM_DISK.is_dir() else None
-    with (
-        tempfile.TemporaryDirectory(dir=parent) as folder,
-        postgrey(Path(folder), *COMMON_OPTIONS) as running,
-        PolicyClient(running.port, timeout=60) as client,
-    ):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=parent))
+        with _starting_alone():
+            running = stack.enter_context(postgrey(Path(folder), *COMMON_OPTIONS))
+        client = stack.enter_context(PolicyClient(running.port, timeout=60))
         return simulate(world, lambda _, clock: Postgrey(client, clock))
+
+
+@contextlib.contextmanager
+def _starting_alone() -> Iterator[None]:
+    """Wait until no other process starts a server: all would choose the same free port."""
+    with (Path(tempfile.gettempdir()) / "greyd-outcome.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
