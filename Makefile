@@ -87,7 +87,7 @@ generate: $(DEV_STAMP) ## generate options page, manual pages and completions fr
 	$(BIN)/python -m tools.render_man
 	$(BIN)/python -m tools.render_completions
 
-bench: $(BENCH_STAMP) ## compare with postgrey, side by side, into var/benchmarks
+bench: $(BENCH_STAMP) ## compare with postgrey, sqlgrey and gross, side by side, into var/benchmarks
 	$(BIN)/python -m tests.benchmarks
 
 outcome: $(DEV_STAMP) ## simulate sixty days of mail: what greyd does to good and bad mail, beside postgrey

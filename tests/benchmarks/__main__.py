@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks``: greyd and postgrey side by side, alternately, in one run.
+"""``python -m tests.benchmarks``: greyd and others side by side, alternately, in one run.
 
 Every server keeps running and keeps its state from round to round. In each round every server
 gets the same load in turn, each round beginning with another server, so that whatever else the
@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import redis
 
-from tests.benchmarks import report
+from tests.benchmarks import load, report
 from tests.benchmarks.servers import (
     NAMES,
     PROJECT,
     Server,
     all_servers,
     cpu_seconds,
+    reasons_to_skip,
     resident_mb,
 )
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from tests.processes import Running
 
-MODES = ("new", "mixed")
+KNOWN_CONNECTIONS = 50
 OPEN_RATE = 1000
 OPEN_CONNECTIONS = 50
 SETTLE_SECONDS = 0.3
@@ -45,7 +46,7 @@ SETTLE_SECONDS = 0.3
 
 
 class Setting(NamedTuple):
-    """One load that all servers get."""
+    """One load, for all servers whose ``modes`` have it."""
 
     mode: str
     connections: int
@@ -77,6 +78,8 @@ class Benchmark:
             }
             for setting in self._settings():
                 for number, server in self._alternate():
+                    if setting.mode not in server.modes:
+                        continue
                     self._measure(number, setting, server, running[server.name])
             for name, process in running.items():
                 self.about[name]["memory_after_mb"] = round(resident_mb(process.process.pid), 1)
@@ -92,9 +95,16 @@ class Benchmark:
 
     def _settings(self) -> list[Setting]:
         closed = [
-            Setting(mode, connections) for mode in MODES for connections in self.options.connections
+            Setting(mode, connections)
+            for mode in ("new", "mixed")
+            for connections in self.options.connections
         ]
-        return [*closed, Setting("mixed", OPEN_CONNECTIONS, OPEN_RATE)]
+        every = [
+            *closed,
+            Setting("known", KNOWN_CONNECTIONS),
+            Setting("mixed", OPEN_CONNECTIONS, OPEN_RATE),
+        ]
+        return [setting for setting in every if setting.mode in self.options.modes]
 
     def _start_and_stop(self, server: Server, *, idle: bool) -> None:
         about = self.about[server.name]
@@ -130,6 +140,8 @@ class Benchmark:
             command.append(f"--rate={setting.rate}")
         if server.passes_clean:
             command.append("--passes-clean")
+        if server.retry_after_seconds is not None:
+            command.append(f"--retry-after={server.retry_after_seconds}")
         command += [f"--requests={requests}", f"--seconds={seconds}"]
         if any(run["server"] == server.name and run.get("warmed_up") for run in self.runs):
             command.append("--no-warm-up")
@@ -158,6 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _read_options(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     machine = report.machine(options.output)
+    for name, reason in reasons_to_skip(options.servers, options.url).items():
+        sys.stderr.write(f"{name} is not measured: {reason}\n")
     try:
         # State belongs on the disk that is measured: /tmp may be memory.
         with (
@@ -165,10 +179,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             all_servers(Path(folder).resolve(), options.url, options.servers) as servers,
         ):
             if not servers:
-                sys.stderr.write("no server to measure; install redis-server or postgrey\n")
+                sys.stderr.write("no server to measure\n")
                 return 1
             benchmark = Benchmark(options, servers)
             benchmark.run()
+            if not benchmark.runs:
+                sys.stderr.write("none of these servers can get any of these loads\n")
+                return 1
     except redis.RedisError as error:
         sys.stderr.write(f"--url: {error}\n")
         return 1
@@ -192,6 +209,7 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--requests", type=int, default=20_000, help="a run, at most")
     add("--seconds", type=float, default=4.0, help="a run, at most")
     add("--servers", type=_names, default=list(NAMES), metavar="NAME,…", help=", ".join(NAMES))
+    add("--modes", type=_modes, default=load.MODES, metavar="MODE,…", help=", ".join(load.MODES))
     add("--url", help="Redis to use instead of a private redis-server; keys are taken away again")
     add("--output", type=Path, default=Path("var/benchmarks"), metavar="DIR")
     add("--quick", action="store_true", help="a moment, greyd on SQLite only: does it work?")
@@ -207,10 +225,18 @@ def _numbers(text: str) -> list[int]:
 
 
 def _names(text: str) -> list[str]:
+    return _some_of(NAMES, text)
+
+
+def _modes(text: str) -> list[str]:
+    return _some_of(load.MODES, text)
+
+
+def _some_of(choices: Sequence[str], text: str) -> list[str]:
     names = text.split(",")
     for name in names:
-        if name not in NAMES:
-            raise argparse.ArgumentTypeError(f"{name}: write some of {', '.join(NAMES)}")
+        if name not in choices:
+            raise argparse.ArgumentTypeError(f"{name}: write some of {', '.join(choices)}")
     return names
 
 

@@ -37,6 +37,9 @@ EXPECTED = {
     "whitelisted": "DUNNO",
 }
 
+MODES = ("new", "mixed", "known")
+"""Loads there are: only new triplets, all kinds, only triplets that have passed."""
+
 MIXED = ("new",) * 10 + ("whitelisted",) * 5 + ("known",) * 4 + ("early",) * 1
 """What mail is like: half of it new, much from big senders, some seen before, a few retries."""
 
@@ -114,13 +117,15 @@ def make_requests(mode: str, count: int, first: int) -> list[Ask]:
     """Make the requests of a run.
 
     Args:
-        mode: ``new`` or ``mixed``.
+        mode: one of ``MODES``.
         count: how many.
         first: number of the first new triplet; two runs must not share numbers.
     """
     if mode == "new":
         return [Ask("new", triplet(b"u", number)) for number in range(first, first + count)]
     chance = random.Random(first)
+    if mode == "known":
+        return [_known(chance) for _ in range(count)]
     rest = [MIXED[index % len(MIXED)] for index in range(1, count)]
     chance.shuffle(rest)
     # Something new comes first, so that there is something to retry.
@@ -134,7 +139,7 @@ def make_requests(mode: str, count: int, first: int) -> list[Ask]:
         elif kind == "early":
             asks.append(Ask("early", triplet(b"u", waiting[0])))
         elif kind == "known":
-            asks.append(Ask("known", triplet(b"known", chance.randrange(KNOWN_TRIPLETS))))
+            asks.append(_known(chance))
         else:
             domain = WHITELISTED_DOMAINS[number % len(WHITELISTED_DOMAINS)]
             asks.append(
@@ -143,8 +148,12 @@ def make_requests(mode: str, count: int, first: int) -> list[Ask]:
     return asks
 
 
-def make_warm_up(at: int) -> list[Ask]:
-    """Make one try of each triplet that is to be known; those that are early enough may pass."""
+def _known(chance: random.Random) -> Ask:
+    return Ask("known", triplet(b"known", chance.randrange(KNOWN_TRIPLETS)))
+
+
+def make_warm_up(at: int | None) -> list[Ask]:
+    """Make one try of each triplet that is to be known, at a time of its own or at that of now."""
     return [Ask("warm-up", triplet(b"known", number, at=at)) for number in range(KNOWN_TRIPLETS)]
 
 
@@ -328,8 +337,8 @@ def connect(host: str, port: int, count: int) -> list[Client]:
 
 
 def verb(reply: bytes) -> str:
-    """Return the first word of a reply's action."""
-    return reply.removeprefix(b"action=").split(None, 1)[0].decode(errors="replace")
+    """Return the first word of a reply's action, in upper case: Postfix ignores the case."""
+    return reply.removeprefix(b"action=").split(None, 1)[0].decode(errors="replace").upper()
 
 
 def count_answers(replies: Iterable[tuple[str, bytes]]) -> dict[str, dict[str, int]]:
@@ -388,11 +397,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     host, _, port = options.address.rpartition(":")
     clients = connect(host, int(port), options.connections)
-    warm_up = options.mode == "mixed" and options.warm_up
+    warm_up = options.mode != "new" and options.warm_up
     if warm_up:
-        now = int(time.time())
-        for at in (now - 400, now - 50):
-            Load(clients, make_warm_up(at)).run()
+        _warm_up(clients, options.retry_after)
     # Numbers from the clock: no run meets the triplets of another.
     first = time.time_ns() // 1000
     asks = make_requests(options.mode, options.requests, first)
@@ -409,12 +416,24 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _warm_up(clients: Sequence[Client], retry_after: float | None) -> None:
+    """Try each triplet that is to be known, and try it again when it may pass."""
+    if retry_after is None:
+        now = int(time.time())
+        for at in (now - 400, now - 50):
+            Load(clients, make_warm_up(at)).run()
+        return
+    Load(clients, make_warm_up(None)).run()
+    time.sleep(retry_after)
+    Load(clients, make_warm_up(None)).run()
+
+
 def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.load", description="Measure one policy server."
     )
     parser.add_argument("address", metavar="HOST:PORT")
-    parser.add_argument("--mode", choices=("new", "mixed"), default="new")
+    parser.add_argument("--mode", choices=MODES, default="new")
     parser.add_argument("--connections", type=int, default=50)
     parser.add_argument("--requests", type=int, default=20_000, help="how many at most")
     parser.add_argument("--seconds", type=float, default=math.inf, help="how long at most")
@@ -426,7 +445,13 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--no-warm-up",
         dest="warm_up",
         action="store_false",
-        help="the known triplets of the mode mixed have passed already",
+        help="the known triplets of the modes mixed and known have passed already",
+    )
+    parser.add_argument(
+        "--retry-after",
+        type=float,
+        metavar="SECONDS",
+        help="warm up by the clock, for a server without policy_test_time: wait so long",
     )
     return parser.parse_args(arguments)
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 BASE = "postgrey-disk"
 """What ratios refer to."""
 
+PLAIN = "greyd-sqlite"
+"""What the second ratio refers to: greyd without evidence, on the same store as the preset."""
+
 FIGURES = (
     "requests_per_second",
     "p50_ms",
@@ -68,21 +71,28 @@ def summarise(
 ) -> dict[str, Any]:
     """Return all that is known: medians and ratios first, every single run last."""
     medians = _medians(runs)
-    base = {_load(each): each for each in medians if each["server"] == BASE}
-    for each in medians:
-        other = base.get(_load(each))
-        speed = each["requests_per_second"]
-        each["ratio"] = round(speed / other["requests_per_second"], 2) if other else None
+    _add_ratios(medians, "ratio", BASE)
+    _add_ratios(medians, "ratio_to_plain", PLAIN)
     for each in about.values():
         each["start_seconds_median"] = statistics.median(each["start_seconds"])
     return {
         "machine": machine,
         "servers": about,
-        "ratio_to": BASE if base else None,
+        "ratio_to": BASE if any(each["server"] == BASE for each in medians) else None,
         "medians": medians,
         "faults": list(_faults(runs)),
         "runs": list(runs),
     }
+
+
+def _add_ratios(medians: Sequence[dict[str, Any]], name: str, base: str) -> None:
+    """Add each server's speed relative to the base's under the same load, None without one."""
+    speeds = {
+        _load(each): each["requests_per_second"] for each in medians if each["server"] == base
+    }
+    for each in medians:
+        speed = speeds.get(_load(each))
+        each[name] = round(each["requests_per_second"] / speed, 2) if speed else None
 
 
 def _load(run: dict[str, Any]) -> tuple[str, int, float | None]:
@@ -154,7 +164,10 @@ def describe(results: dict[str, Any], width: int) -> list[str]:
 def _load_table(results: dict[str, Any], load: tuple[str, int, float | None]) -> str:
     mode, connections, rate = load
     loop = f"open loop at {rate:g} requests/s" if rate else "closed loop"
-    columns = "server,requests/s,of all rounds,ratio,p50 ms,p99 ms,CPU us,Redis us,generator"
+    columns = (
+        "server,requests/s,of all rounds,ratio,to plain greyd,p50 ms,p99 ms,CPU us,Redis us,"
+        "generator"
+    )
     rows = [columns.split(",")]
     for each in results["medians"]:
         if _load(each) == load:
@@ -164,7 +177,8 @@ def _load_table(results: dict[str, Any], load: tuple[str, int, float | None]) ->
                     each["server"],
                     f"{each['requests_per_second']:,.0f}",
                     f"{each['lowest']:,.0f}-{each['highest']:,.0f}",
-                    "-" if each["ratio"] is None or rate else f"{each['ratio']:.1f}",
+                    _or_dash(None if rate else each["ratio"], ".1f"),
+                    _or_dash(None if rate else each["ratio_to_plain"], ".2f"),
                     f"{each['p50_ms']:.2f}",
                     f"{each['p99_ms']:.2f}",
                     _or_dash(each.get("server_cpu_us"), ".0f"),
@@ -214,6 +228,8 @@ _LOOKS = {
     "greyd-redis-2": ("#e69f00", "D", "-"),
     "postgrey-disk": ("#000000", "^", "--"),
     "postgrey-memory": ("#888888", "v", "--"),
+    "sqlgrey": ("#cc79a7", "<", ":"),
+    "gross": ("#56b4e9", ">", ":"),
 }
 
 
@@ -228,7 +244,10 @@ def plot(results: dict[str, Any], file: Path) -> None:
     from matplotlib import pyplot as plt
 
     panels = (("requests_per_second", "requests/s"), ("p99_ms", "p99 latency in ms"))
-    closed = [each for each in results["medians"] if each["rate"] is None]
+    # The known alone are measured at one number of connections: no line to draw.
+    closed = [
+        each for each in results["medians"] if each["rate"] is None and each["mode"] != "known"
+    ]
     modes = list(dict.fromkeys(each["mode"] for each in closed))
     figure, axes = plt.subplots(
         len(panels), len(modes), figsize=(10, 9), sharex=True, sharey="row", squeeze=False
@@ -241,15 +260,15 @@ def plot(results: dict[str, Any], file: Path) -> None:
         panel.set_title(f"{mode} (closed loop)")
     for panel in axes[-1]:
         panel.set_xlabel("connections")
-    figure.suptitle("greyd and postgrey, medians of alternate rounds", fontweight="bold")
+    figure.suptitle("greyd beside other servers, medians of alternate rounds", fontweight="bold")
     figure.legend(
         *axes[0][0].get_legend_handles_labels(),
-        loc="upper center", bbox_to_anchor=(0.5, 0.955), ncols=len(_LOOKS), frameon=False,
+        loc="upper center", bbox_to_anchor=(0.5, 0.955), ncols=len(_LOOKS) // 2, frameon=False,
     )  # fmt: skip
     notes = describe(results, width=130)
     figure.text(0.01, 0.01, "\n".join(notes), fontsize=8, va="bottom")
     figure.subplots_adjust(
-        left=0.09, right=0.98, top=0.88, bottom=0.07 + 0.0155 * len(notes), wspace=0.05, hspace=0.08
+        left=0.09, right=0.98, top=0.87, bottom=0.07 + 0.0155 * len(notes), wspace=0.05, hspace=0.08
     )
     figure.savefig(file)
     plt.close(figure)

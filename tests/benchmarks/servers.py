@@ -26,7 +26,7 @@ from tests import processes
 from tests.benchmarks import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from tests.processes import Running
 
@@ -41,12 +41,35 @@ NAMES = (
     "greyd-redis-2",
     "postgrey-disk",
     "postgrey-memory",
+    "sqlgrey",
+    "gross",
 )
 """All servers there are; the number says how many workers."""
+
+UNTIMED_MODES = ("new", "known")
+"""The loads for a server that ignores ``policy_test_time``.
+
+``mixed`` needs early retries that stay early, and so a long delay; ``known`` needs a short one.
+"""
 
 SQLITE_WAL = "WAL, synchronous=NORMAL: synced at checkpoints"
 POSTGREY_DISK = "synced to disk at each commit"
 POSTGREY_MEMORY = "none: the database is in /dev/shm, where a sync costs nothing"
+SQLGREY = "SQLite's defaults: synced at each commit"
+GROSS = "none: Bloom filters in memory, no state file"
+
+GROSS_STATUS_PORT = 5522
+"""Debian's grossd listens there, too, and refuses the options that its manual has for it."""
+
+_PROGRAMS = {
+    "greyd-redis": ("redis-server", "redis-server"),
+    "greyd-redis-2": ("redis-server", "redis-server"),
+    "postgrey-disk": ("postgrey", "postgrey"),
+    "postgrey-memory": ("postgrey", "postgrey"),
+    "sqlgrey": ("sqlgrey", "sqlgrey and libdbd-sqlite3-perl"),
+    "gross": ("grossd", "gross"),
+}
+"""The program that a server needs, and Debian's packages for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +84,10 @@ class Server:
     """The command line that listens on this port."""
     passes_clean: bool = False
     """Whether new mail passes that shows no sign of spam software."""
+    modes: tuple[str, ...] = load.MODES
+    """The loads that it can get."""
+    retry_after_seconds: float | None = None
+    """When a retry passes, by the clock; None where ``policy_test_time`` sets the time."""
     redis_process: int | None = None
     """Process id of the Redis that works for it, where that is our own."""
 
@@ -96,6 +123,19 @@ def _first_answer(port: int, answered_at: list[float], seconds: float = 0.5) -> 
 # Which there are --------------------------------------------------------------------------------
 
 
+def reasons_to_skip(names: Collection[str], url: str | None) -> dict[str, str]:
+    """Return those of the named servers that can't run here, and what to do about it."""
+    reasons = {}
+    for name, (program, packages) in _PROGRAMS.items():
+        if name not in names or (program == "redis-server" and url is not None):
+            continue
+        if not _installed(program) or (name == "sqlgrey" and not _has_perl_sqlite()):
+            reasons[name] = f"install {packages}"
+        elif name == "gross" and processes.accepts(GROSS_STATUS_PORT):
+            reasons[name] = f"stop what listens on port {GROSS_STATUS_PORT}, a grossd perhaps"
+    return reasons
+
+
 @dataclass(frozen=True, slots=True)
 class Redis:
     """The Redis that greyd remembers in."""
@@ -107,11 +147,8 @@ class Redis:
 
 
 @contextlib.contextmanager
-def redis_store(folder: Path, url: str | None) -> Iterator[Redis | None]:
-    """Yield the Redis at ``url``, or one of our own that syncs each second, or None."""
-    if url is None and not _installed("redis-server"):
-        yield None
-        return
+def redis_store(folder: Path, url: str | None) -> Iterator[Redis]:
+    """Yield the Redis at ``url``, or one of our own that syncs each second."""
     with contextlib.ExitStack() as stack:
         process = None
         if url is None:
@@ -145,6 +182,7 @@ def all_servers(
         url: of a Redis that somebody else runs; None starts one.
         names: which servers; see ``NAMES``.
     """
+    names = set(names) - reasons_to_skip(names, url).keys()
     servers = []
     with contextlib.ExitStack() as stack:
         if "greyd-sqlite" in names:
@@ -152,16 +190,19 @@ def all_servers(
         if "greyd-preset" in names:
             options = ("--preset=recommended", f"--resolver={stack.enter_context(name_server())}")
             servers.append(_greyd("greyd-preset", folder, SQLITE_WAL, *options))
-        if {"greyd-redis", "greyd-redis-2"} & set(names):
+        if {"greyd-redis", "greyd-redis-2"} & names:
             store = stack.enter_context(redis_store(folder / "redis", url))
-            servers += _greyd_on_redis(folder, store, names) if store is not None else []
-        if _installed("postgrey"):
-            if "postgrey-disk" in names:
-                servers.append(_postgrey("postgrey-disk", folder, POSTGREY_DISK))
-            if "postgrey-memory" in names and MEMORY.is_dir():
-                memory = MEMORY / f"greyd-benchmark-{os.getpid()}"
-                stack.callback(shutil.rmtree, memory, ignore_errors=True)
-                servers.append(_postgrey("postgrey-memory", memory, POSTGREY_MEMORY))
+            servers += _greyd_on_redis(folder, store, names)
+        if "postgrey-disk" in names:
+            servers.append(_postgrey("postgrey-disk", folder, POSTGREY_DISK))
+        if "postgrey-memory" in names and MEMORY.is_dir():
+            memory = MEMORY / f"greyd-benchmark-{os.getpid()}"
+            stack.callback(shutil.rmtree, memory, ignore_errors=True)
+            servers.append(_postgrey("postgrey-memory", memory, POSTGREY_MEMORY))
+        if "sqlgrey" in names:
+            servers.append(_sqlgrey(folder))
+        if "gross" in names:
+            servers.append(_gross(folder))
         yield servers
 
 
@@ -229,10 +270,97 @@ def _postgrey(name: str, folder: Path, durability: str) -> Server:
     def command(port: int) -> list[str]:
         return [
             program, f"--inet=127.0.0.1:{port}", f"--dbdir={database}",
-            f"--user={getpass.getuser()}", f"--group={grp.getgrgid(os.getegid()).gr_name}",
+            f"--user={getpass.getuser()}", f"--group={_group()}",
         ]  # fmt: skip
 
     return Server(name, version.stdout.strip(), durability, folder, command)
+
+
+def _sqlgrey(folder: Path) -> Server:
+    """Return sqlgrey on SQLite, with Debian's whitelists, where a retry passes at once."""
+    folder = folder / "sqlgrey"
+    folder.mkdir(parents=True)
+    program = processes.program("sqlgrey")
+
+    def command(port: int) -> list[str]:
+        settings = {
+            "user": getpass.getuser(),
+            "group": _group(),
+            "inet": f"127.0.0.1:{port}",
+            "pidfile": folder / "sqlgrey.pid",
+            "db_type": "SQLite",
+            "db_name": folder / "sqlgrey.db",
+            "reconnect_delay": 0,
+            "prepend": 0,
+            # Empty: it sends no mail.
+            "admin_mail": "",
+        }
+        return [program, "-f", str(_write_settings(folder / "sqlgrey.conf", settings))]
+
+    return Server(
+        "sqlgrey",
+        f"{_version([program, '--version'])} on SQLite",
+        SQLGREY,
+        folder,
+        command,
+        modes=UNTIMED_MODES,
+        retry_after_seconds=0.0,
+    )
+
+
+def _gross(folder: Path) -> Server:
+    """Return gross as a plain greylisting server: it asks no list."""
+    folder = folder / "gross"
+    folder.mkdir(parents=True)
+    program = processes.program("grossd")
+
+    def command(port: int) -> list[str]:
+        settings = {
+            "host": "127.0.0.1",
+            "port": port,
+            "protocol": "postfix",
+            "grey_delay": 1,
+            # Without a check, greylist everything.
+            "grey_threshold": 0,
+        }
+        file = _write_settings(folder / "grossd.conf", settings)
+        # -d: in the foreground, log to standard output; -r: no second server to copy to.
+        return [program, "-d", "-r", "-u", getpass.getuser(), "-f", str(file)]
+
+    return Server(
+        "gross",
+        f"gross {_version([program, '-V']).rpartition(' ')[2].rstrip('.')}",
+        GROSS,
+        folder,
+        command,
+        modes=UNTIMED_MODES,
+        retry_after_seconds=2.0,
+    )
+
+
+def _write_settings(file: Path, settings: Mapping[str, object]) -> Path:
+    file.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+    return file
+
+
+def _version(command: list[str]) -> str:
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+def _group() -> str:
+    return grp.getgrgid(os.getegid()).gr_name
+
+
+def _has_perl_sqlite() -> bool:
+    """Whether the system's Perl, which runs sqlgrey, has its driver for SQLite."""
+    perl = shutil.which("perl", path=processes.SYSTEM_PATH)
+    if perl is None:
+        return False
+    command = [perl, "-MDBD::SQLite", "-e1"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _installed(program: str) -> bool:

@@ -48,6 +48,26 @@ def test_a_known_triplet_is_one_of_the_warm_up() -> None:
     assert asked <= known
 
 
+def test_known_mail_is_nothing_but_triplets_of_the_warm_up() -> None:
+    warm_up = {triplet_of(ask) for ask in load.make_warm_up(at=None)}
+    asks = load.make_requests("known", 5000, first=1)
+    assert {ask.kind for ask in asks} == {"known"}
+    assert {triplet_of(ask) for ask in asks} == warm_up
+
+
+@pytest.mark.parametrize(
+    ("reply", "verb"),
+    [
+        (b"action=DUNNO\n\n", "DUNNO"),
+        (b"action=dunno\n\n", "DUNNO"),
+        (b"action=defer_if_permit Greylisted for 5 minutes\n\n", "DEFER_IF_PERMIT"),
+        (b"action=PREPEND X-Greylist: delayed\n\n", "PREPEND"),
+    ],
+)
+def test_a_verb_counts_in_upper_and_in_lower_case(reply: bytes, verb: str) -> None:
+    assert load.verb(reply) == verb
+
+
 def test_a_request_is_what_postfix_sends() -> None:
     data = load.make_requests("new", 1, first=1)[0].data
     assert len(data.split(b"\n")) == 31 + 2
@@ -130,7 +150,7 @@ def test_a_quick_benchmark_prints_a_table_and_writes_all_fields(tmp_path: Path) 
     }  # fmt: skip
     assert [(each["mode"], each["connections"], each["rate"]) for each in results["medians"]] == [
         ("new", 1, None), ("new", 10, None), ("mixed", 1, None), ("mixed", 10, None),
-        ("mixed", 50, 1000),
+        ("known", 50, None), ("mixed", 50, 1000),
     ]  # fmt: skip
     for each in results["medians"]:
         assert each.keys() >= {
