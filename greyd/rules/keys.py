@@ -104,9 +104,11 @@ def keys_of_normal(address: Address, sender: bytes, recipient: bytes, settings: 
     """Return the keys for a normalised sender, which must not be normalised a second time.
 
     A second normalisation can change the sender again. Both forms of an internationalised domain
-    have the same keys; for ASCII the keys contain what postgrey's do.
+    have the same keys; for ASCII the keys contain what postgrey's do. A hash without a secret is
+    that of postgrey in any case: a hash imported from it cannot be converted.
     """
-    if not (sender.isascii() and recipient.isascii()):
+    is_postgreys_hash = settings.privacy and settings.privacy_key is None
+    if not is_postgreys_hash and not (sender.isascii() and recipient.isascii()):
         sender, recipient = ascii_address(sender), ascii_address(recipient)
     network = network_of(address, settings)
     if settings.privacy:

@@ -71,7 +71,7 @@ def test_a_file_is_of_the_list_that_its_name_or_an_option_tells(tmp_path: Path) 
     assert run("check-whitelist", tmp_path / "clients").returncode == 1
     unclear = run("check-whitelist", tmp_path / "list")
     assert unclear.returncode == 2
-    assert "--clients or --recipients" in unclear.stderr
+    assert "add --clients, --recipients, --senders or" in unclear.stderr
     assert run("check-whitelist", "--recipients", tmp_path / "list").returncode == 0
     assert run("check-whitelist", "--clients", tmp_path / "list").returncode == 1
     assert run("check-whitelist", "--recipients", tmp_path / "clients").returncode == 0

@@ -68,7 +68,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         ]  # fmt: skip
         ports = (free_port(), free_port())
         with (
-            ready(folder / "mx1", *options, f"--metrics=127.0.0.1:{ports[0]}") as first,
+            ready(
+                folder / "mx1",
+                *options,
+                f"--metrics=127.0.0.1:{ports[0]}",
+                # A shadow that asks the DNS changes no decision.
+                "--shadow=dnsbl=bl.example.net",
+                f"--resolver=127.0.0.1:{free_port()}",
+            ) as first,  # fmt: skip
             ready(
                 folder / "mx2", *options, f"--metrics=127.0.0.1:{ports[1]}", "--workers=2"
             ) as second,
