@@ -13,6 +13,7 @@ DEBIAN_PACKAGES = {
     "db5.3_dump": "db5.3-util",
     "db5.3_recover": "db5.3-util",
     "dnsmasq": "dnsmasq-base",
+    "grossd": "gross",
     "ip": "iproute2",
     "man": "man-db",
     "nc": "netcat-openbsd",
