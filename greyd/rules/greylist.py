@@ -171,10 +171,9 @@ def decide_from_memory(
     if before is None or not has_passed(before, delay, settings):
         return _pass_known_identity(keys, remembered, now, settings)
     now = not_behind(before.last_seen, now)
-    # If the clock has been set back, the triplet must not look younger because of that.
-    triplet = Triplet(min(before.first_seen, now), now, before.passed_at or now)
+    triplet = _seen_passing(before, now)
     decision = Decision(True, _TRIPLET_FOUND, now - triplet.first_seen)
-    renewed = (Change(keys.triplet, triplet.dump(), ttl_for(settings.max_age_seconds)),)
+    renewed = (_change_of_passed(keys.triplet, triplet, settings),)
     seen_for = before.last_seen - before.first_seen
     is_due = seen_for < delay <= now - before.first_seen
     if settings.auto_whitelist_clients and is_due and (counted := _counted(client, now)):
@@ -192,9 +191,10 @@ def _pass_known_identity(
         triplet = load_current(Triplet, remembered.others.get(each.triplet), now, settings)
         if triplet is not None and has_passed(triplet, settings.delay_seconds, settings):
             now = not_behind(triplet.last_seen, now)
-            passed = Triplet(min(triplet.first_seen, now), now, triplet.passed_at or now)
-            ttl = ttl_for(settings.max_age_seconds)
-            changes = [Change(key, passed.dump(), ttl) for key in (each.triplet, keys.triplet)]
+            passed = _seen_passing(triplet, now)
+            changes = [
+                _change_of_passed(key, passed, settings) for key in (each.triplet, keys.triplet)
+            ]
             return Decision(True, _TRIPLET_FOUND, now - passed.first_seen), tuple(changes)
     return None, ()
 
@@ -267,8 +267,17 @@ def _renew_pass(
         before = Triplet(now, now)
     elif before.passed_at is not None and 0 <= now - before.last_seen < COUNT_EVERY:
         return ()
-    triplet = Triplet(min(before.first_seen, now), now, before.passed_at or now)
-    return (Change(keys.triplet, triplet.dump(), ttl_for(settings.max_age_seconds)),)
+    return (_change_of_passed(keys.triplet, _seen_passing(before, now), settings),)
+
+
+def _seen_passing(before: Triplet, now: int) -> Triplet:
+    """Return the record of a triplet that passes now, and may have passed before."""
+    # If the clock has been set back, the triplet must not look younger because of that.
+    return Triplet(min(before.first_seen, now), now, before.passed_at or now)
+
+
+def _change_of_passed(key: bytes, triplet: Triplet, settings: Settings) -> Change:
+    return Change(key, triplet.dump(), ttl_for(settings.max_age_seconds))
 
 
 def _reason_to_pass(
