@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from greyd.policy.observers import Observers
     from greyd.policy.policy import Policy
     from greyd.policy.shadow.runner import ShadowRunner
-    from greyd.runtime.supervision import SupervisedTask, TaskSupervisor
+    from greyd.runtime.supervision import TaskSupervisor
     from greyd.server.context import ServerContext
     from greyd.whitelist.files import LoadMessages
     from greyd.whitelist.matcher import Whitelists
@@ -55,14 +55,15 @@ class Reloader:
         self._log = log
         self._supervisor = supervisor
         self._shadow = shadow
-        self._running: SupervisedTask | None = None
+        self._is_running = False
         self._again = False
 
     def request(self) -> None:
         """Start a reload; if one is running, start another after it."""
         self._again = True
-        if self._running is None or self._running.is_over:
-            self._running = self._supervisor.run("reload", self._reload)
+        if not self._is_running:
+            self._is_running = True
+            self._supervisor.run("reload", self._reload)
 
     async def _reload(self) -> None:
         while self._again:
@@ -82,6 +83,8 @@ class Reloader:
             if self._shadow is not None and has_own_whitelists(self._settings):
                 await self._reload_shadow(self._shadow)
             self._context.ready()
+        # Here, not when the task is over: a request between the two would be lost.
+        self._is_running = False
 
     async def _reload_shadow(self, shadow: ShadowRunner) -> None:
         """Reload whitelists that only the shadow uses; after a failure keep the old ones."""
