@@ -94,7 +94,8 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
 _DECISION = re.compile(
     rb"(?:([0-9A-Za-z]{5,30}): )?action=(pass|greylist), reason=([^,(]{1,60}?)"
     rb"(?: \(([^,]{1,100})\))?(?:, delay=(-?[0-9]{1,12}))?"
-    rb"(?:, client_name=([^,]*))?(?:, client_address=([^,]*))?"
+    # Some versions of postgrey log the address with its prefix length: 192.0.2.7/32.
+    rb"(?:, client_name=([^,]*))?(?:, client_address=([^,/]*)(?:/[0-9]{1,3})?)?"
     rb"(?:, sender=(.*(?=, recipient=)|.*?))?(?:, recipient=(.*?))?"
     rb"(?:, helo=([\w.:\[\]%-]*))?(?:, reverse_client_name=([\w.:\[\]%-]*))?(?:, protocol=(SMTP))?"
     rb'(?:, identity=([^ ,@"]+))?(?:, other_identities=([^ ,@"]+))?'
@@ -128,7 +129,7 @@ def _parse_json(when: float, text: bytes) -> LoggedDecision | None:
         detail=detail.removesuffix(")"),
         delay_seconds=delay if type(delay) is int else None,
         client_name=_bytes(event.get("client_name")),
-        client_address=_bytes(event.get("client_address")),
+        client_address=_bytes(event.get("client_address")).partition(b"/")[0],
         sender=_bytes(event.get("sender")),
         recipient=_bytes(event.get("recipient")),
         queue_id=_bytes(event.get("queue_id")),

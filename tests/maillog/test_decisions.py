@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -234,3 +235,26 @@ def test_any_bytes_are_parsed_without_an_error(data: bytes) -> None:
     parse_decision(0.0, data)
     parse_decision(0.0, b"action=pass, reason=" + data)
     parse_decision(0.0, b'{"action": "pass", ' + data)
+
+
+@pytest.mark.parametrize(
+    ("logged", "address"),
+    [
+        (b"192.0.2.7", b"192.0.2.7"),
+        (b"192.0.2.7/32", b"192.0.2.7"),
+        (b"2001:db8::7", b"2001:db8::7"),
+        (b"2001:db8::7/128", b"2001:db8::7"),
+        (b"", b""),
+    ],
+)
+def test_the_prefix_length_of_a_client_address_is_left_out(logged: bytes, address: bytes) -> None:
+    line = NEW.replace(b"192.0.2.7", logged)
+    decision = parse_decision(NOON, line)
+    assert decision is not None
+    assert (decision.client_address, decision.recipient) == (address, b"bob@example.org")
+    as_json = json.dumps(
+        {"action": "pass", "reason": "new", "client_address": logged.decode()}
+    ).encode()
+    decision = parse_decision(NOON, as_json)
+    assert decision is not None
+    assert decision.client_address == address
