@@ -1,0 +1,1 @@
+"""Reads the mail address, domain, client or network that a person types or pastes."""

@@ -1,0 +1,126 @@
+"""Reads the values of options and arguments that take an address, a domain or a client.
+
+Each function raises ``CommandError`` with what was understood if the value is of another form.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.cli.errors import CommandError
+from greyd.cli.typed_address.decoration import NotUnderstoodError
+from greyd.cli.typed_address.forms import (
+    ClientGroup,
+    ClientNetwork,
+    DomainName,
+    MailAddress,
+    NullSender,
+    recognise,
+)
+from greyd.escaping import printable_text
+from greyd.redaction import excerpt
+
+if TYPE_CHECKING:
+    from greyd.cli.typed_address.forms import Recognised
+    from greyd.rules.address import Address
+
+_MAX_SHOWN_CHARACTERS = 200
+
+
+def read_sender(text: str, option: str) -> bytes:
+    """Return the address of a sender; empty for ``<>`` and for no text at all."""
+    if not text.strip():
+        return b""
+    match _recognised(text, option, expected := "a mail address, or <> for bounces"):
+        case NullSender():
+            return b""
+        case MailAddress() as address:
+            return address.text
+        case other:
+            raise _refusal(text, option, other, expected)
+
+
+def read_recipient(text: str, option: str) -> bytes:
+    """Return the address of a recipient."""
+    match _recognised(text, option, expected := "a mail address"):
+        case MailAddress() as address:
+            return address.text
+        case other:
+            raise _refusal(text, option, other, expected)
+
+
+def read_sender_or_domain(text: str, option: str) -> NullSender | MailAddress | DomainName:
+    """Return the null sender, a sender's address or a domain."""
+    match _recognised(text, option, expected := "a mail address, a domain, or <> for bounces"):
+        case NullSender() | MailAddress() | DomainName() as found:
+            return found
+        case other:
+            raise _refusal(text, option, other, expected)
+
+
+def read_address_or_domain(text: str, option: str) -> MailAddress | DomainName:
+    """Return a mail address or a domain."""
+    match _recognised(text, option, expected := "a mail address or a domain"):
+        case MailAddress() | DomainName() as found:
+            return found
+        case other:
+            raise _refusal(text, option, other, expected)
+
+
+def read_domain(text: str, option: str) -> bytes:
+    """Return a domain; of a mail address, its domain."""
+    match _recognised(text, option, expected := "a domain such as example.com"):
+        case DomainName(name):
+            return name
+        case MailAddress(_, domain) if not domain.startswith(b"["):
+            return domain
+        case other:
+            raise _refusal(text, option, other, expected)
+
+
+def read_client_address(text: str, option: str) -> Address:
+    """Return the IP address of a client."""
+    match _recognised(text, option, expected := "an IP address"):
+        case ClientNetwork() as client if (address := client.address) is not None:
+            return address
+        case other:
+            raise _refusal(text, option, other, expected)
+
+
+def read_client(text: str, option: str) -> ClientNetwork | DomainName | ClientGroup:
+    """Return the address, network, name or sender group of a client."""
+    expected = "an address, a network (192.0.2.0/24) or a host's name"
+    match _recognised(text, option, expected):
+        case ClientNetwork() | ClientGroup() as found:
+            return found
+        case DomainName(has_at=False) as name:
+            return name
+        case other:
+            raise _refusal(text, option, other, expected)
+
+
+def read_host_name(text: str, option: str) -> bytes:
+    """Return a host's name."""
+    match _recognised(text, option, expected := "a host's name"):
+        case DomainName(name, has_at=False):
+            return name
+        case other:
+            raise _refusal(text, option, other, expected)
+
+
+def _recognised(text: str, option: str, expected: str) -> Recognised:
+    try:
+        return recognise(text)
+    except NotUnderstoodError as error:
+        raise CommandError(
+            f"{option}={_shown(text)}: {excerpt(str(error), _MAX_SHOWN_CHARACTERS)}; expected"
+            f" {expected}"
+        ) from None
+
+
+def _refusal(text: str, option: str, found: Recognised, expected: str) -> CommandError:
+    return CommandError(f"{option}={_shown(text)}: understood as {found}; expected {expected}")
+
+
+def _shown(text: str) -> str:
+    return excerpt(printable_text(text), _MAX_SHOWN_CHARACTERS)
