@@ -21,7 +21,6 @@ from greyd.doctor.postfix.main_cf import check_postfix
 from greyd.doctor.process import find_process, findings_of_process
 from greyd.doctor.public_suffixes import check_public_suffixes
 from greyd.doctor.server_metrics import (
-    PASSED,
     MetricsError,
     check_exchanger,
     fetch_metrics,
@@ -166,7 +165,7 @@ class _ServerCheck:
             findings.append(finding_of_answer(listener, answer, owner))
         if self.metrics is None:
             return [*findings, finding_without_counters(answers, reason)]
-        if count := sum(each.action == "DUNNO" for each in answers):
+        if count := sum(each.passes for each in answers):
             after = await self._metrics_after(self.metrics, count)
             findings.append(finding_of_counters(self.metrics, after, count))
         url = url_of(self.settings.metrics) if self.settings.metrics else ""
@@ -186,7 +185,7 @@ class _ServerCheck:
         for _ in range(5):
             with contextlib.suppress(MetricsError):
                 last = await self._fetch_metrics()
-            if (last.value(*PASSED) or 0) - (before.value(*PASSED) or 0) >= answers:
+            if last.probe_count - before.probe_count >= answers:
                 break
             await asyncio.sleep(0.2)
         return last

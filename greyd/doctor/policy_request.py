@@ -35,9 +35,16 @@ HARMLESS_REQUEST = (
     b"request=smtpd_access_policy\nprotocol_state=RCPT\nprotocol_name=ESMTP\n"
     b"client_address=127.0.0.1\nclient_name=localhost\nreverse_client_name=localhost\n"
     b"helo_name=localhost\nsender=greyd-doctor@localhost\nrecipient=greyd-doctor@localhost\n"
-    b"sasl_username=greyd-doctor\n\n"
+    b"sasl_username=greyd-doctor\ngreyd_probe=doctor\n\n"
 )
-"""A request that changes nothing: an authenticated client passes before greyd uses the store."""
+"""A request that changes nothing: an authenticated client passes before greyd uses the store.
+
+greyd neither logs nor counts it as mail, because of the attribute ``greyd_probe``. Versions before
+0.2.0 ignore that attribute.
+"""
+
+_MARKED_ANSWER = "DUNNO greyd "
+"""The beginning of greyd's answer to a request with ``greyd_probe``; its version follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,17 @@ class PolicyAnswer:
     seconds: float = 0
     fault: str = ""
     """The reason why no answer came; empty if one came."""
+
+    @property
+    def version(self) -> str:
+        """The version of the greyd that answered; empty for other programs, and before 0.2.0."""
+        is_marked = self.action.startswith(_MARKED_ANSWER)
+        return self.action.removeprefix(_MARKED_ANSWER)[:40] if is_marked else ""
+
+    @property
+    def passes(self) -> bool:
+        """Whether the answer is that of a greyd, or of another server that lets the mail pass."""
+        return self.action == "DUNNO" or bool(self.version)
 
 
 async def send_request(
@@ -116,7 +134,7 @@ def finding_of_answer(
             f"{answer.fault}: mail is deferred, or passes without greylisting",
             "systemctl status greyd (shows why it is down); ss -lntp (shows what listens)",
         )
-    if answer.action != "DUNNO":
+    if not answer.passes:
         return error(
             check,
             f"answers {answer.action!r} to an authenticated client: this is not greyd",

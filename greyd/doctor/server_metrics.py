@@ -27,8 +27,9 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_SCRAPE_AGE_SECONDS = 600
 """The age of the last scrape above which the finding is a warning."""
 
-PASSED = ("greyd_requests_total", "pass/authenticated")
-"""The counter that counts the doctor's own policy requests."""
+_PROBES = "greyd_doctor_probes_total"
+_PASSED = ("greyd_requests_total", "pass/authenticated")
+"""The counter of the doctor's policy requests in versions before 0.2.0."""
 
 _STORE_AWAY_REMEDY = "journalctl -u greyd (the line “store away” has the reason)"
 
@@ -48,6 +49,12 @@ class ServerMetrics:
     def value(self, name: str, label: str = "") -> float | None:
         """Return the value of a metric; None if the server does not have it."""
         return self.values.get((name, label))
+
+    @property
+    def probe_count(self) -> float:
+        """The number of the doctor's policy requests that the server has counted."""
+        count = self.value(_PROBES)
+        return (self.value(*_PASSED) or 0) if count is None else count
 
     @property
     def clock_offset_seconds(self) -> float | None:
@@ -196,7 +203,7 @@ def finding_of_outbound(metrics: ServerMetrics) -> Finding:
 def finding_of_counters(before: ServerMetrics, after: ServerMetrics, answers: int) -> Finding:
     """Check that the metrics belong to the server that answered the policy requests."""
     check = "server: is greyd"
-    counted = (after.value(*PASSED) or 0) - (before.value(*PASSED) or 0)
+    counted = after.probe_count - before.probe_count
     if counted >= answers:
         return ok(check, f"its counters have counted the doctor's {answers} requests")
     return error(
@@ -208,9 +215,13 @@ def finding_of_counters(before: ServerMetrics, after: ServerMetrics, answers: in
 
 
 def finding_without_counters(answers: Sequence[PolicyAnswer], reason: str) -> Finding:
-    """Return the finding for unreadable metrics: it is unknown which program answered."""
+    """Return the finding for unreadable metrics: only the answers can show which program it is."""
+    check = "server: is greyd"
+    if answers and all(each.version for each in answers):
+        versions = ", ".join(sorted({each.version for each in answers}))
+        return ok(check, f"its answers are those of greyd {versions} (counters: {reason})")
     actions = "; ".join(sorted({each.action for each in answers if each.action})) or "none"
-    return not_checked("server: is greyd", f"{reason} (answers: {actions})")
+    return not_checked(check, f"{reason} (answers: {actions})")
 
 
 def finding_of_scrapes(metrics: ServerMetrics | None, now: float) -> Finding:

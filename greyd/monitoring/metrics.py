@@ -214,6 +214,11 @@ class Metrics:
             "Lines, requests and connections that did not follow the policy protocol.",
             registry=registry,
         )
+        self.probes = Counter(
+            "greyd_doctor_probes",
+            "Requests of greyd doctor, which no other metric counts.",
+            registry=registry,
+        )
         self.outbound_not_learnt = Counter(
             "greyd_outbound_not_learnt",
             "Outbound mail that was not learnt, because its login may not use its sender.",

@@ -66,6 +66,10 @@ class MetricsObserver(Observer):
         if decision.identity_whitelisted:
             self._metrics.auto_whitelisted_identities.inc()
 
+    def probed(self, request: Request) -> None:  # noqa: ARG002 - only counted
+        """Count a request of ``greyd doctor``; it is no mail, and no other metric has it."""
+        self._metrics.probes.inc()
+
     def protocol_error(self, message: str, data: bytes) -> None:  # noqa: ARG002 - only counted
         """Count a protocol error."""
         self._metrics.protocol_errors.inc()

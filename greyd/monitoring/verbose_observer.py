@@ -42,6 +42,10 @@ class VerboseObserver(Observer):
         for event in events:
             self._log_steps(event.request, self._steps(event))
 
+    def probed(self, request: Request) -> None:
+        """Log a request of ``greyd doctor``."""
+        self._log_steps(request, iter([_asked(request), "answered: a probe of greyd doctor"]))
+
     def unanswered(self, request: Request) -> None:
         """Log a request that gets no reply."""
         self._log_steps(request, iter([_asked(request), "not answered"]))

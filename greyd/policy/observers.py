@@ -41,6 +41,10 @@ class Observer(Protocol):
         """
         return
 
+    def probed(self, request: Request) -> None:
+        """Observe a request of ``greyd doctor``, which is no mail: no ``DecisionEvent`` follows."""
+        return
+
     def unanswered(self, request: Request) -> None:
         """Observe a request without a reply: its ``request`` is not ``smtpd_access_policy``."""
         return
@@ -155,6 +159,12 @@ class Observers:
         self.flush()
         for observer in self._observers:
             observer.auto_whitelisted(request, decision, evidence)
+
+    def probed(self, request: Request) -> None:
+        """Pass a request of ``greyd doctor``, see ``Observer``."""
+        self.flush()
+        for observer in self._observers:
+            observer.probed(request)
 
     def unanswered(self, request: Request) -> None:
         """Pass a request that gets no reply, see ``Observer``."""

@@ -10,11 +10,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greyd import __version__
+
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.rules.request import Request
 
 DUNNO = b"DUNNO"
+
+PROBE_ANSWER = b"DUNNO greyd %b" % __version__.encode()
+"""The action for a request of ``greyd doctor``: it names the program and its version."""
 
 STORE_AWAY = b"DEFER_IF_PERMIT 4.3.0 Greylisting is out of order, try again later"
 """The action with ``--on-store-failure defer`` while the store does not answer."""

@@ -19,6 +19,8 @@ LISTENER = TcpListener("127.0.0.1", 10023)
     ("answered", "state", "seen"),
     [
         (PolicyAnswer("DUNNO", 0.002), State.OK, "2.0 ms"),
+        (PolicyAnswer("DUNNO greyd 0.2.0", 0.002), State.OK, "2.0 ms"),
+        (PolicyAnswer("DUNNO because I like you", 0.002), State.ERROR, "not greyd"),
         (PolicyAnswer("DUNNO", 1.5), State.WARNING, "1500.0 ms"),
         (PolicyAnswer("DEFER_IF_PERMIT Greylisted, see …", 0.01), State.ERROR, "not greyd"),
         (PolicyAnswer("", 0.01), State.ERROR, "not greyd"),

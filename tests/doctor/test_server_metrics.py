@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from greyd.doctor.findings import FindingState as State
+from greyd.doctor.policy_request import PolicyAnswer
 from greyd.doctor.server_metrics import (
-    PASSED,
     MetricsError,
     fetch_metrics,
     finding_of_counters,
@@ -16,6 +16,7 @@ from greyd.doctor.server_metrics import (
     finding_of_outbound,
     finding_of_scrapes,
     finding_of_store,
+    finding_without_counters,
     findings_of_metrics,
 )
 from tests.doctor.metrics import healthy_metrics
@@ -40,10 +41,41 @@ def test_outbound_mail_that_is_not_learnt_is_a_hint(not_learnt: int, state: Stat
     assert finding_of_outbound(healthy_metrics()).state is State.OK
 
 
+PROBES = ("greyd_doctor_probes_total", "")
+AUTHENTICATED = ("greyd_requests_total", "pass/authenticated")
+
+
+@pytest.mark.parametrize("counter", [PROBES, AUTHENTICATED])
 @pytest.mark.parametrize(("counted", "state"), [(3, State.OK), (2, State.OK), (1, State.ERROR)])
-def test_the_server_that_answers_is_the_one_whose_counters_rise(counted: int, state: State) -> None:
-    before, after = healthy_metrics({PASSED: 5}), healthy_metrics({PASSED: 5 + counted})
+def test_the_server_that_answers_is_the_one_whose_counters_rise(
+    counted: int, state: State, counter: tuple[str, str]
+) -> None:
+    # Versions before 0.2.0 count the doctor's requests as authenticated mail.
+    before, after = healthy_metrics({counter: 5}), healthy_metrics({counter: 5 + counted})
     assert finding_of_counters(before, after, 2).state is state
+
+
+def test_authenticated_mail_is_not_taken_for_the_requests_of_the_doctor() -> None:
+    before = healthy_metrics({PROBES: 0, AUTHENTICATED: 5})
+    after = healthy_metrics({PROBES: 0, AUTHENTICATED: 9})
+    assert finding_of_counters(before, after, 2).state is State.ERROR
+
+
+@pytest.mark.parametrize(
+    ("actions", "state"),
+    [
+        (["DUNNO greyd 0.2.0"], State.OK),
+        (["DUNNO greyd 0.2.0", "DUNNO greyd 0.2.0"], State.OK),
+        (["DUNNO greyd 0.2.0", "DUNNO"], State.NOT_CHECKED),
+        (["DUNNO"], State.NOT_CHECKED),
+        ([], State.NOT_CHECKED),
+    ],
+)
+def test_without_metrics_only_a_marked_answer_shows_that_greyd_answered(
+    actions: list[str], state: State
+) -> None:
+    found = finding_without_counters([PolicyAnswer(each, 0.01) for each in actions], "no metrics")
+    assert (found.state, "no metrics" in found.seen) == (state, True)
 
 
 @pytest.mark.parametrize(

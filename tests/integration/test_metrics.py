@@ -150,6 +150,7 @@ def test_every_series_is_there_at_0_before_the_first_request(tmp_path: Path) -> 
         "greyd_whitelist_last_read_successful",
         "greyd_auto_whitelisted_clients_total", "greyd_auto_whitelisted_identities_total",
         "greyd_outbound_not_learnt_total",
+        "greyd_doctor_probes_total",
         "greyd_signals_total", "greyd_unsure_total", "greyd_identities_total",
         "greyd_store_errors_total", "greyd_store_up",
         "greyd_store_size_bytes", "greyd_store_max_size_bytes",

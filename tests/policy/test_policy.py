@@ -556,3 +556,30 @@ def test_requests_at_the_same_time_are_one_first_sight_and_one_first_pass(tmp_pa
         assert later.count("DUNNO") == 49
 
     with_policy(tmp_path, do)
+
+
+# Requests of greyd doctor -------------------------------------------------------------------------
+
+
+PROBE = {"sasl_username": b"greyd-doctor", "greyd_probe": b"doctor"}
+
+
+def test_a_request_of_the_doctor_is_neither_logged_nor_counted_as_mail(tmp_path: Path) -> None:
+    async def do(it: Asking) -> None:
+        await it.ask(sasl_username=b"alice")
+        assert await it.ask(**PROBE) == f"DUNNO greyd {__version__}"
+        assert it.counted() == {(PASS, "authenticated"): 1}
+        assert it.metric("greyd_doctor_probes_total") == 1
+        assert it.metric("greyd_request_duration_seconds_count") == 1
+        assert sum("action=" in line for line in it.log()) == 1
+
+    with_policy(tmp_path, do)
+
+
+def test_the_mark_of_the_doctor_lets_no_mail_pass(tmp_path: Path) -> None:
+    async def do(it: Asking) -> None:
+        assert await it.ask(greyd_probe=b"doctor") == GREYLISTED
+        assert it.counted() == {(GREYLIST, "new"): 1}
+        assert it.metric("greyd_doctor_probes_total") == 0
+
+    with_policy(tmp_path, do)

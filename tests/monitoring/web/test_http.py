@@ -49,6 +49,7 @@ METRICS: dict[str, str] = {
     "greyd_store_size_bytes": "gauge",
     "greyd_store_max_size_bytes": "gauge",
     "greyd_mode": "gauge",
+    "greyd_doctor_probes": "counter",
     "greyd_outbound_not_learnt": "counter",
     "greyd_protocol_errors": "counter",
     "greyd_internal_errors": "counter",
