@@ -16,6 +16,7 @@ from greyd import __version__
 from greyd.cli.app import build
 from greyd.config.option import Arity
 from greyd.config.options import OPTIONS
+from greyd.server import os_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -75,9 +76,10 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             " unavailable. One line on standard error says what happened, where, and what to do.",
         },
         "SIGNALS": {
-            "HUP": "Reload the whitelists. Changed settings take effect at the next start.",
-            "TERM": "Stop accepting connections, answer pending requests, and exit. INT does the"
-            " same.",
+            os_signals.RELOAD_SIGNAL.name: "Reload the whitelists. Changed settings take effect at"
+            " the next start.",
+            " , ".join(each.name for each in os_signals.STOP_SIGNALS): "Stop accepting connections,"
+            " answer pending requests, and exit.",
         },
     },
     "list": {
@@ -243,14 +245,13 @@ def _option(parameter: Any) -> str:
 
 
 def _sections(name: str) -> str:
-    macros = {"ENVIRONMENT": "Ev", "FILES": "Pa", "SIGNALS": "Dv SIG"}
+    macros = {"ENVIRONMENT": "Ev", "FILES": "Pa", "SIGNALS": "Dv"}
     page = ""
     for title, items in _SECTIONS[name].items():
         page += f".Sh {title}\n.Bl -tag -width Ds\n"
         macro = macros.get(title, "Li")
-        separator = "" if macro.endswith("SIG") else " "
         for item, text in items.items():
-            page += f".It {macro}{separator}{item}\n{_text(text)}"
+            page += f".It {macro} {item}\n{_text(text)}"
         page += ".El\n"
     return page
 

@@ -20,8 +20,8 @@ environment, and the environment over the TOML file (`/etc/greyd/greyd.toml`, or
 precedence. greyd ignores those of their options that concern postgrey's own process
 (`--daemonize`, `--dbdir`, `--group`, `--pidfile`, `--user`).
 
-| option | environment, TOML | |
-|---|---|---|
+| option, environment, TOML | meaning |
+|---|---|
 """
 
 
@@ -37,8 +37,8 @@ def _row(option: Option) -> str:
     if option.kind is Arity.OPTIONAL:
         value = f"[{value}]"
     cells = [
-        f"{short}{_code(f'--{option.name}{value}')}{others}",
-        f"{_code(option.variable)}<br>{_code(option.key)}",
+        f"{short}{_code(f'--{option.name}{value}')}{others}"
+        f"<br>{_code(option.variable)}<br>{_code(option.key)}",
         option.help
         + (" May be repeated." if option.kind is Arity.MANY else "")
         + (f"<br>Default: {_code(option.default)}" if option.default else ""),

@@ -2,7 +2,7 @@
 
 To add a reason, add a member to ``Reason``. Metrics, statistics, the status page, reports and
 ``greyd replay`` use its attributes. A few places have a text of their own for every reason (the
-steps of ``greyd explain``, two tables in docs/); ``tests/rules/test_reasons.py`` checks them.
+steps of ``greyd explain``, a table in docs/); ``tests/rules/test_reasons.py`` checks them.
 """
 
 from __future__ import annotations

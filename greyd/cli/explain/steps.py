@@ -71,6 +71,9 @@ _STEPS = (
 )
 """The steps, in the order of ``greyd.policy.policy``."""
 
+STEP_NAMES = tuple(step.name for step in _STEPS)
+"""The names of all steps in their order."""
+
 DECIDING_STEPS = {reason: step.name for step in _STEPS for reason in step.decides}
 """The name of the step that decides, by the policy's reason."""
 
