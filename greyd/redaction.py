@@ -38,6 +38,11 @@ def has_list_key(zone: str) -> bool:
     return _LIST_KEY.match(zone) is not None
 
 
+def contains_list_key(text: str) -> bool:
+    """Whether a text contains the zone of a DNS list with the key of a registered user."""
+    return _LIST_KEY.search(text) is not None
+
+
 def redacted(text: str) -> str:
     """Replace the contents of URLs, ``user:password`` pairs and secrets with ``…``."""
     text = _URL.sub("://…", _REDIS.sub(r"\1:…", text))

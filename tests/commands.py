@@ -33,7 +33,7 @@ def run(
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("GREYD_", "POSTGREY_"))
+        if not name.startswith(("GREYD_", "POSTGREY_")) or name == "GREYD_RUN_DIR"
     }
     data = given.encode() if isinstance(given, str) else given
     done = subprocess.run(
@@ -57,7 +57,8 @@ def run_here(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
     output, errors = io.StringIO(), io.StringIO()
     before, umask = dict(os.environ), os.umask(0o077)
     for name in [name for name in os.environ if name.startswith(("GREYD_", "POSTGREY_"))]:
-        del os.environ[name]
+        if name != "GREYD_RUN_DIR":
+            del os.environ[name]
     os.environ.update({"COLUMNS": "200", **variables})
     status: object = 0
     # A start that fails leaves its signals held, which processes of later tests would inherit.

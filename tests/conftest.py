@@ -41,6 +41,16 @@ def _what_is_there_already() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _commands_find_only_the_servers_of_their_test(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Keep a module's servers, and those of this machine, out of other modules' commands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GREYD_RUN_DIR", str(tmp_path_factory.mktemp("run")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _what_a_test_leaves_open_fails_it() -> Iterator[None]:
     """Collect garbage in cycles, so that its ResourceWarning fails the test that caused it."""

@@ -14,22 +14,21 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
+from greyd.cli.server_choice import choose_server, describe_server, store_url
 from greyd.cli.store_access import open_store_for_command
 from greyd.config.durations import parse_duration
 from greyd.config.secrets import read_secrets
-from greyd.config.server_settings import read_server_settings
-from greyd.config.store_folder import default_folder
+from greyd.config.settings import Settings
 from greyd.escaping import printable_text
 from greyd.rules.site_rules.settings_check import check_settings
-from greyd.store.url import validate_url
-from greyd.terminal import new_console
+from greyd.terminal import new_console, print_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
-    from greyd.config.settings import Settings
+    from greyd.config.running.run_record import RunRecord
     from greyd.store.contract import Store
 
 
@@ -44,7 +43,7 @@ STORE_TIMEOUT_SECONDS = 5.0
 
 SHARED_OPTIONS = (
     "config", "store", "store-password-file", "sentinel-user", "sentinel-password-file", "dbdir",
-    "key-prefix",
+    "key-prefix", "run-dir",
 )  # fmt: skip
 """The server's options that every command accepts."""
 
@@ -54,8 +53,14 @@ class CommandContext:
     """The settings, store and output of one command."""
 
     settings: Settings
-    """The server's settings."""
+    """The server's settings, with a longer timeout of the store."""
     as_json: bool = False
+    server: RunRecord | None = None
+    """The running server that the settings are from; None if no running server uses the store."""
+    server_store_timeout_seconds: float = field(
+        default_factory=lambda: Settings().store_timeout_seconds
+    )
+    """The timeout of the store that applies to the server."""
     _consoles: list[Console] = field(default_factory=list)
 
     @classmethod
@@ -68,20 +73,26 @@ class CommandContext:
             SettingsError: the server's settings are invalid.
             SecretError: a password file can't be read.
             StoreError: the store's URL is invalid.
+            CommandError: several servers run, and the options select none of them.
         """
-        arguments = [f"--{name}={text}" for name, text in options.items() if text is not None]
-        settings = read_secrets(read_server_settings(arguments))
-        validate_url(settings.store)
+        choice = choose_server(options)
+        settings = read_secrets(choice.settings)
         check_settings(settings)
-        return cls(replace(settings, store_timeout_seconds=STORE_TIMEOUT_SECONDS), as_json)
+        if choice.server is not None:
+            print_error(f"{describe_server(choice.server)}")
+        return cls(
+            replace(settings, store_timeout_seconds=STORE_TIMEOUT_SECONDS),
+            as_json,
+            server=choice.server.record if choice.server else None,
+            server_store_timeout_seconds=settings.store_timeout_seconds,
+        )
 
     # The store ----------------------------------------------------------------------------------
 
     @property
     def store_url(self) -> str:
         """The URL of the server's store; it may contain a password."""
-        folder = self.settings.dbdir or default_folder()
-        return self.settings.store or f"sqlite:{folder / 'greyd.db'}"
+        return store_url(self.settings)
 
     @contextlib.asynccontextmanager
     async def open_store(

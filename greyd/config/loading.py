@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.config.errors import SettingsError
-from greyd.config.options import OWN_OPTIONS
+from greyd.config.options import BY_NAME, OWN_OPTIONS
 from greyd.config.own_domains import read_own_domains
 from greyd.config.regular_files import FileError, read_regular_file
 from greyd.config.settings import merge_settings
 from greyd.config.shadow import with_shadow
 from greyd.config.sources import (
+    RawSetting,
     from_arguments,
     from_environment,
     from_postgrey,
@@ -22,10 +23,9 @@ from greyd.config.sources import (
 from greyd.redaction import excerpt, redacted_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.config.sources import RawSetting
 
 
 MAX_CONFIG_BYTES = 2**20
@@ -69,6 +69,22 @@ def read_settings(
     file = _from_file([*variables, *words, *servers, *given])
     sources = (overrides, given, servers, words, variables, file, postgreys)
     return with_shadow(read_own_domains(merge_settings(*sources, warnings=warnings)), sources)
+
+
+def settings_of_server(arguments: Sequence[str], options: Iterable[tuple[str, str]]) -> Settings:
+    """Return the settings of a running server, as its record has them.
+
+    Args:
+        arguments: the command line, which takes precedence.
+        options: the server's options and their texts (``RunRecord.options``).
+
+    Raises:
+        SettingsError: a setting is invalid.
+    """
+    given, _ = from_arguments(arguments)
+    of_server = [RawSetting(BY_NAME[name], text, f"the server's {name}") for name, text in options]
+    sources = ([each for each in given if each.option.name != "config"], of_server)
+    return with_shadow(read_own_domains(merge_settings(*sources)), sources)
 
 
 def _from_file(given: Sequence[RawSetting]) -> list[RawSetting]:

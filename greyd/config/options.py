@@ -341,6 +341,12 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("pidfile", "pidfile", parse_path, "Write the process ID to PATH.", metavar="PATH"),
     Option(
+        "run-dir", "run_dir", parse_path,
+        "Folder of greyd.run, in which the server describes itself for the commands; commands look"
+        " for running servers there.",
+        metavar="PATH", default="the service's runtime folder, or that of the store",
+    ),
+    Option(
         "user", "user", parse_text,
         "Run as this user.", metavar="USER", default="the starting user",
     ),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from greyd.config.errors import SettingsError
 from greyd.config.loading import MAX_CONFIG_BYTES, read_settings
 from greyd.config.regular_files import FileError, read_regular_file
+from greyd.config.running.running_servers import is_server_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +46,7 @@ def _options_of_first_process() -> list[str]:
         words = FIRST_PROCESS.read_text(errors="surrogateescape").split("\0")[:-1]
     except OSError:
         return []
-    program = [Path(word).name for word in words[:3]]
-    if "greyd" not in program or "serve" not in words:
+    if not is_server_command(words):
         return []
     return words[words.index("serve") + 1 :]
 

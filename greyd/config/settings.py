@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greyd.config.composite_values import CompositeValueError
@@ -26,7 +27,6 @@ from greyd.redaction import excerpt, has_list_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from greyd.config.sources import RawSetting
 
@@ -120,8 +120,11 @@ class Settings:
     syslog_ident: str = "greyd"
     quiet: bool = False
     verbose: bool = False
+    run_dir: Path | None = None
     warnings: tuple[str, ...] = ()
     """Warnings to log at the server's start."""
+    given: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+    """The options that were given, from whatever source, and their texts; paths are absolute."""
 
     delay_varies: bool = field(init=False, repr=False, compare=False)
     """Whether the delay depends on the request."""
@@ -200,22 +203,31 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
         SettingsError: a value is invalid, or two values contradict each other.
     """
     chosen: dict[str, Any] = {}
+    texts: dict[str, list[tuple[str, str]]] = {}
     notices = list(warnings)
     for source in sources:
         values: dict[str, Any] = {}
+        texts_here: dict[str, list[tuple[str, str]]] = {}
         for given in source:
             value = _value(given, notices)
+            text = str(value.absolute()) if isinstance(value, Path) else given.text
+            earlier = (
+                texts_here.get(given.option.field, ()) if given.option.kind is Arity.MANY else ()
+            )
+            texts_here[given.option.field] = [*earlier, (given.option.name, text)]
             if given.option.field == "store" and values.get("store", value) != value:
                 raise SettingsError(f"{given.where}: two different stores; name one")
             if given.option.kind is Arity.MANY:
                 value = (*values.get(given.option.field, ()), value)
             values[given.option.field] = value
         chosen = {**values, **chosen}
+        texts = {**texts_here, **texts}
     chosen = {**_PRESETS.get(chosen.get("preset", ""), {}), **chosen}
     if isinstance(delays := chosen.get("delay_seconds"), tuple):
         # A client without evidence is unsure.
         chosen |= {"delays": delays, "delay_seconds": delays[DELAYS.index("UNSURE")]}
-    settings = Settings(**chosen, warnings=tuple(notices))
+    given_texts = tuple(each for texts_here in texts.values() for each in texts_here)
+    settings = Settings(**chosen, warnings=tuple(notices), given=given_texts)
     if warnings_of_keys := tuple(_warnings_of_keys(settings)):
         settings = replace(settings, warnings=(*settings.warnings, *warnings_of_keys))
     _check(settings)

@@ -24,10 +24,12 @@ from greyd.redaction import redacted_path
 from greyd.rules.site_rules.settings_check import check_settings
 from greyd.server.account import Account, drop_privileges, find_account
 from greyd.server.background import detach_from_terminal, fork_to_background
+from greyd.server.description import record_of, run_file_folders
 from greyd.server.errors import SetupError
 from greyd.server.files.folders import make_folder
 from greyd.server.files.metrics_folder import MetricsFolder
 from greyd.server.files.pid_file import PidFile
+from greyd.server.files.run_file import write_run_file
 from greyd.server.os_signals import block
 from greyd.server.sockets import bind_inet, listen
 from greyd.server.systemd import notify, notify_reloading
@@ -68,6 +70,7 @@ def run(settings: Settings) -> int:
         os.umask(0o077)
         drop_privileges(account)
         check_store_file(settings, folder)
+        settings = _write_run_file(settings, folder, sockets, metrics_sockets, undo)
         server = _Server(settings, folder, sockets, metrics_sockets, waiting_parent, metrics_folder)
         status = server.run()
     _exit_despite_threads(status)
@@ -136,6 +139,27 @@ def _write_pidfile(settings: Settings, undo: contextlib.ExitStack) -> Settings:
         message = f"--pidfile={redacted_path(settings.pidfile)}: {error.strerror}"
         if settings.daemonize:
             raise SetupError(message) from None
+        return replace(settings, warnings=(*settings.warnings, message))
+    undo.callback(file.remove)
+    return settings
+
+
+def _write_run_file(
+    settings: Settings,
+    folder: Path,
+    sockets: Sequence[socket.socket],
+    metrics_sockets: Sequence[socket.socket],
+    undo: contextlib.ExitStack,
+) -> Settings:
+    """Write the record for the commands. A failure is a warning: mail does not depend on it."""
+    record = record_of(settings, folder, sockets, metrics_sockets)
+    try:
+        file = write_run_file(record, run_file_folders(settings, folder))
+    except OSError as error:
+        message = (
+            f"no greyd.run: {error.strerror or error}; commands will not find this server; name a"
+            " writable folder with --run-dir"
+        )
         return replace(settings, warnings=(*settings.warnings, message))
     undo.callback(file.remove)
     return settings

@@ -121,6 +121,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "dns-timeout": ("2.5", 2.5),
     "daemonize": ("yes", True),
     "pidfile": ("/run/greyd.pid", Path("/run/greyd.pid")),
+    "run-dir": ("/run/greyd-2", Path("/run/greyd-2")),
     "user": ("nobody", "nobody"),
     "group": ("nogroup", "nogroup"),
     "workers": ("3", 3),

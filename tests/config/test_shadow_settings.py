@@ -21,9 +21,9 @@ WITHOUT_EFFECT_ON_DECISIONS = {
     "greylist-action", "greylist-text", "x-greylist-header", "hostname", "store",
     "store-password-file", "sentinel-user", "sentinel-password-file", "dbdir", "max-store-size",
     "store-timeout", "store-connect-timeout", "on-store-failure", "key-prefix", "privacy",
-    "privacy-key", "daemonize", "pidfile", "user", "group", "workers", "config", "test-time",
-    "metrics", "metrics-host", "status-details", "log-format", "syslog-facility", "syslog-ident",
-    "quiet", "verbose", "outbound-senders", "sender-logins",
+    "privacy-key", "daemonize", "pidfile", "run-dir", "user", "group", "workers", "config",
+    "test-time", "metrics", "metrics-host", "status-details", "log-format", "syslog-facility",
+    "syslog-ident", "quiet", "verbose", "outbound-senders", "sender-logins",
 }  # fmt: skip
 """Options that a shadow and a simulation can't change."""
 

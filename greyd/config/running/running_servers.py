@@ -1,0 +1,239 @@
+"""Finds the servers that run on this machine, by their records (``greyd.run``).
+
+Commands act on what a record says, also as root. So they use only records whose owner they trust:
+root, this user, the accounts greyd and postgrey, and the owner of a folder that the user has named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greyd.config.running.run_record import (
+    MAX_RECORD_BYTES,
+    RUN_FILE_PATTERN,
+    RunningServer,
+    RunRecord,
+    RunRecordError,
+)
+from greyd.config.store_folder import SERVICE_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+RUNTIME_FOLDERS = (Path("/run"), "greyd*")
+"""The parent of services' runtime folders (systemd's ``RuntimeDirectory=``), and their names."""
+
+STORE_FOLDERS = (
+    SERVICE_FOLDER,
+    Path("/var/lib/postgrey"),
+    Path("/var/spool/postfix/postgrey"),
+    Path("/var/db/postgrey"),
+)
+"""The folders in which distributions keep the store of greyd or postgrey."""
+
+PROCESSES = Path("/proc")
+
+TRUSTED_ACCOUNTS = ("root", "greyd", "postgrey")
+
+MAX_PROCESSES = 100_000
+MAX_COMMAND_LINE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FoundServers:
+    """The running servers, and how the search went."""
+
+    servers: tuple[RunningServer, ...] = ()
+    unreadable: tuple[Path, ...] = ()
+    """Records that this user must not read."""
+    faulty: tuple[tuple[Path, str], ...] = ()
+    """Files that can't be used, and why."""
+    searched: tuple[Path, ...] = ()
+    """The folders that were searched."""
+    processes: tuple[int, ...] = ()
+    """Processes that look like a server, and have no record that this user can read."""
+
+
+def find_running_servers(folders: Iterable[Path], *, everywhere: bool = True) -> FoundServers:
+    """Return the servers with a live record.
+
+    Args:
+        folders: folders that the user has named, whose owners are trusted.
+        everywhere: search the usual folders and the running processes, too.
+    """
+    search = _Search()
+    for folder in folders:
+        search.look_into(folder, trusts_owner=True)
+    if everywhere:
+        for folder in _usual_folders():
+            search.look_into(folder, trusts_owner=False)
+        for pid in _greyd_processes():
+            search.look_at_process(pid)
+    return search.found()
+
+
+def _usual_folders() -> Iterator[Path]:
+    parent, pattern = RUNTIME_FOLDERS
+    with contextlib.suppress(OSError):
+        yield from sorted(parent.glob(pattern))
+    yield from STORE_FOLDERS
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        yield Path(runtime) / "greyd"
+    with contextlib.suppress(RuntimeError):
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        yield Path(state) / "greyd"
+
+
+class _Search:
+    def __init__(self) -> None:
+        self._servers: dict[tuple[int, int], RunningServer] = {}
+        self._unreadable: dict[Path, None] = {}
+        self._faulty: dict[Path, str] = {}
+        self._searched: dict[Path, None] = {}
+        self._processes: list[int] = []
+
+    def found(self) -> FoundServers:
+        servers = sorted(
+            self._servers.values(), key=lambda each: (each.record.started_at, each.path)
+        )
+        return FoundServers(
+            tuple(servers),
+            tuple(self._unreadable),
+            tuple(self._faulty.items()),
+            tuple(self._searched),
+            tuple(self._processes),
+        )
+
+    def look_into(self, folder: Path, *, trusts_owner: bool) -> None:
+        """Read the records in a folder."""
+        folder = folder.absolute()
+        if folder in self._searched:
+            return
+        self._searched[folder] = None
+        try:
+            owner = folder.stat().st_uid if trusts_owner else None
+            files = sorted(folder.glob(RUN_FILE_PATTERN))
+        except OSError:
+            return
+        for file in files:
+            self._read(file, owner)
+
+    def look_at_process(self, pid: int) -> None:
+        """Read the record that a process keeps locked."""
+        before = len(self._servers) + len(self._unreadable)
+        known = {each.record.pid for each in self._servers.values()}
+        for file in _open_records(pid):
+            self._read(file, None)
+        if pid not in known and len(self._servers) + len(self._unreadable) == before:
+            parent = _parent(pid)
+            if parent not in known and parent not in self._processes:
+                self._processes.append(pid)
+
+    def _read(self, file: Path, trusted_uid: int | None) -> None:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(file, flags)
+        except PermissionError:
+            self._unreadable[file] = None
+            return
+        except OSError:
+            return
+        with os.fdopen(descriptor, "rb") as opened:
+            found = os.fstat(descriptor)
+            identity = (found.st_dev, found.st_ino)
+            if identity in self._servers or not stat.S_ISREG(found.st_mode):
+                return
+            if not _is_locked(descriptor):
+                return
+            if not _is_trusted(found.st_uid, trusted_uid):
+                self._faulty[file] = (
+                    f"its owner {_account(found.st_uid)} is neither root, greyd, postgrey nor you;"
+                    f" name the folder if you trust it: --run-dir={file.parent}"
+                )
+                return
+            try:
+                record = RunRecord.load(opened.read(MAX_RECORD_BYTES))
+            except RunRecordError as error:
+                self._faulty[file] = str(error)
+            else:
+                self._servers[identity] = RunningServer(record, file)
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Whether a server holds the lock; another command's lock is shared, like this one's."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # A file system without locks: assume that the server runs.
+        return True
+    return False
+
+
+def _is_trusted(uid: int, trusted_uid: int | None) -> bool:
+    if uid in (0, os.geteuid(), trusted_uid):
+        return True
+    return _account(uid) in TRUSTED_ACCOUNTS
+
+
+def _account(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return str(uid)
+
+
+# Processes --------------------------------------------------------------------------------------
+
+
+def _greyd_processes() -> Iterator[int]:
+    """Yield the processes whose command line is ``greyd serve``, from the oldest on."""
+    try:
+        names = [each.name for each in PROCESSES.iterdir() if each.name.isdecimal()]
+    except OSError:
+        return
+    for pid in sorted(map(int, names[:MAX_PROCESSES])):
+        try:
+            with (PROCESSES / str(pid) / "cmdline").open("rb") as file:
+                words = os.fsdecode(file.read(MAX_COMMAND_LINE_BYTES)).split("\0")
+        except OSError:
+            continue
+        if is_server_command(words):
+            yield pid
+
+
+def is_server_command(words: list[str]) -> bool:
+    """Whether a command line starts a server: ``greyd serve``, also behind an interpreter."""
+    programs = [Path(word).name for word in words[:3]]
+    return "greyd" in programs and "serve" in words
+
+
+def _open_records(pid: int) -> Iterator[Path]:
+    """Yield the paths of the records that a process has open, if this user may see them."""
+    folder = PROCESSES / str(pid) / "fd"
+    try:
+        descriptors = list(folder.iterdir())
+    except OSError:
+        return
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            target = descriptor.readlink()
+            if target.match(RUN_FILE_PATTERN):
+                yield target
+
+
+def _parent(pid: int) -> int:
+    try:
+        fields = (PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return int(fields[1])
+    except (OSError, ValueError, IndexError):
+        return 0
