@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 from greyd.server.connection_registry import MAX_DRAIN_SECONDS
-from greyd.server.sockets import UnixSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,13 +39,3 @@ async def serve_socket(
             cleanup_socket=False,  # type: ignore[call-arg]  # since Python 3.13, and uvloop's own
         )
     return await loop.create_server(client, sock=listening)
-
-
-def address_of(listening: socket.socket) -> str:
-    """Return the address or path that a socket listens on, for the log."""
-    if isinstance(listening, UnixSocket):
-        return str(listening.path)
-    name = listening.getsockname()
-    if isinstance(name, tuple):
-        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-    return str(name)

@@ -14,7 +14,7 @@ from greyd.config.errors import SettingsError
 from greyd.config.running.run_record import RunRecord
 from greyd.config.store_folder import state_home
 from greyd.redaction import contains_list_key
-from greyd.server.accepting import address_of
+from greyd.server.sockets import address_of
 from greyd.store.opening import is_sqlite_url, sqlite_file
 from greyd.store.url import parse_redis_url, redact_url
 

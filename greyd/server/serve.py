@@ -26,7 +26,7 @@ from greyd.policy.observers import Observers
 from greyd.policy.policy import Policy
 from greyd.runtime.supervision import THREAD_CHECK_SECONDS, TaskSupervisor
 from greyd.runtime.time_slices import TimeSlices
-from greyd.server.accepting import accept_backlog, address_of, serve_socket
+from greyd.server.accepting import accept_backlog, serve_socket
 from greyd.server.connection import Connection
 from greyd.server.connection_registry import ConnectionRegistry
 from greyd.server.evidence import collect_evidence
@@ -35,6 +35,7 @@ from greyd.server.os_signals import RELOAD_SIGNAL, STOP_SIGNALS, unblock
 from greyd.server.reload import Reloader, set_entry_counts
 from greyd.server.sender_check import LazySenderCheck
 from greyd.server.shadow import start_shadow
+from greyd.server.sockets import address_of
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
 from greyd.store.url import redact_url

@@ -221,3 +221,13 @@ def _remove_stale_socket(path: Path, folder: int) -> None:
             f"--unix={redacted_path(path)}: in use; is another greyd or postgrey running?"
         )
     stale.remove()
+
+
+def address_of(listening: socket.socket) -> str:
+    """Return the address or path that a socket listens on, for the log and the record."""
+    if isinstance(listening, UnixSocket):
+        return str(listening.path)
+    name = listening.getsockname()
+    if isinstance(name, tuple):
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    return str(name)
