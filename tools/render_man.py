@@ -46,11 +46,16 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             " over them.",
             "GREYD_…": "One variable for each option, as named above. The command line takes"
             " precedence over them, and they take precedence over the TOML file. White space"
-            " separates several values of an option.",
+            " separates several values of an option. An empty variable is not set.",
             "POSTGREY_OPTS": "Options for postgrey, as /etc/default/postgrey sets them. They have"
             " the lowest precedence. greyd ignores options that concern postgrey's own process"
             " (--daemonize, --dbdir, --group, --pidfile, --user).",
             "POSTGREY_TEXT": "The value of --greylist-text for postgrey, with the same precedence.",
+            "POSTGREY_…": "The other options of postgrey, with the same precedence, as a value"
+            " (POSTGREY_DELAY=60, as Gentoo and docker-mailserver have it) or as an option"
+            " (POSTGREY_DELAY=--delay=60, as EPEL has it). Gentoo's POSTGREY_TYPE, _HOST, _PORT and"
+            " _SOCKET set --inet or --unix. FreeBSD's postgrey_flags holds options. greyd warns of"
+            " variables that it does not understand.",
             "LISTEN_FDS": "The number of sockets that systemd passes, see sd_listen_fds(3). They"
             " replace --inet and --unix.",
             "NOTIFY_SOCKET": "The socket on which greyd notifies systemd of start, reload and"
@@ -60,8 +65,10 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         },
         "FILES": {
             "/etc/greyd/greyd.toml": "Settings; see --config.",
-            "/etc/default/greyd": "Environment of greyd.service: the GREYD_ variables.",
-            "/etc/default/postgrey": "Environment of greyd.service, with lower precedence.",
+            "/etc/default/greyd": "Environment of greyd.service: the GREYD_ variables. Also"
+            " /etc/sysconfig/greyd and /etc/conf.d/greyd.",
+            "/etc/default/postgrey": "Environment of greyd.service, with lower precedence. Also"
+            " /etc/sysconfig/postgrey and /etc/conf.d/postgrey.",
             "/etc/greyd/whitelist_clients": "Clients that are never greylisted. greyd also"
             " reads whitelist_clients.local in the same folder. If this file does not exist, greyd"
             " reads the first that exists of /etc/postgrey/whitelist_clients,"

@@ -16,9 +16,17 @@ _HEAD = """\
 environment, and the environment over the TOML file (`/etc/greyd/greyd.toml`, or `--config`).
 
 `GREYD_OPTS` holds options as on a command line; it takes precedence over the other variables.
-`POSTGREY_OPTS` and `POSTGREY_TEXT`, which Debian's `/etc/default/postgrey` sets, have the lowest
-precedence. greyd ignores those of their options that concern postgrey's own process
+An empty variable is not set. Words such as `on`, `learn` and `pass` may be in upper case.
+
+The variables that are set for postgrey have the lowest precedence: `POSTGREY_OPTS` and
+`POSTGREY_TEXT` (Debian's `/etc/default/postgrey`), `POSTGREY_DELAY=60` and so on (Gentoo's
+`/etc/conf.d/postgrey`, docker-mailserver), `POSTGREY_DELAY=--delay=60` (EPEL's
+`/etc/sysconfig/postgrey`) and `postgrey_flags` (FreeBSD's `/etc/rc.conf`). greyd warns of variables
+that it does not understand, and ignores options that concern postgrey's own process
 (`--daemonize`, `--dbdir`, `--group`, `--pidfile`, `--user`).
+
+A time is a duration with a unit (`90s`, `5m`, `6h`, `2d`, `1h30m`), or a bare number in postgrey's
+unit, which the row names.
 
 | option, environment, TOML | meaning |
 |---|---|

@@ -1,23 +1,113 @@
-"""Parses durations that people write; formats durations and percentages for people."""
+"""Parses durations that people write; formats durations and percentages for people.
+
+Each option that is a time accepts a duration with a unit: ``90s``, ``5m``, ``6h``, ``2d``, ``2w``,
+or several of them: ``1h30m``. A bare number has postgrey's unit: seconds for ``--delay``, days for
+``--max-age`` and ``--retry-window``.
+"""
 
 from __future__ import annotations
 
 import re
 
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_WRITTEN = re.compile(r"([0-9]{1,9})\s*([a-z]*)", re.IGNORECASE)
+from greyd.config.numbers import MAX_NUMBER, parse_integer, require_not_negative
+from greyd.config.vocabulary import DAY, DELAYS, HOUR
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": HOUR, "d": DAY, "w": 7 * DAY}
+_PART = re.compile(r"([0-9]{1,10})(s|min|m|h|d|w)", re.IGNORECASE)
+_SEVERAL = re.compile(rf"(?:{_PART.pattern}){{1,6}}", re.IGNORECASE)
+_FRACTION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|min|m|h)", re.IGNORECASE)
+_A_CENTURY = 36_525 * DAY
+"""The longest lifetime that stores support, in seconds."""
 
 
 def parse_duration(text: str) -> int:
-    """Return the seconds of a duration: ``90``, ``90s``, ``10m``, ``2h``, ``1d``, ``2w``.
+    """Return the seconds of a duration: ``90``, ``90s``, ``10m``, ``2h``, ``1d``, ``1h 30m``.
 
     Raises:
         ValueError: the text is not a duration; the message describes the expected form.
     """
-    written = _WRITTEN.fullmatch(text.strip())
-    if written is None or written[2].lower() not in {*_UNITS, ""}:
+    written = "".join(text.split())
+    if re.fullmatch(r"[0-9]{1,9}", written):
+        return int(written)
+    seconds = _with_unit(written)
+    if seconds is None:
         raise ValueError("a duration, such as 90s, 10m, 2h or 1d")
-    return int(written[1]) * _UNITS[written[2].lower() or "s"]
+    return seconds
+
+
+def _with_unit(text: str) -> int | None:
+    """Return the seconds of a duration with units and without spaces; None if it is none."""
+    if not _SEVERAL.fullmatch(text):
+        return None
+    return sum(int(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(text))
+
+
+# Options ------------------------------------------------------------------------------------------
+
+
+def parse_delay(text: str) -> int | tuple[int, ...]:
+    """Return one delay in seconds, or four in the order of ``DELAYS``."""
+    numbers = tuple(parse_delay_seconds(each) for each in text.split(","))
+    if len(numbers) == 1:
+        return numbers[0]
+    if len(numbers) != len(DELAYS) or min(numbers) < 0:
+        raise ValueError(f"a number of seconds, or {len(DELAYS)} of them: {','.join(DELAYS)}")
+    return numbers
+
+
+def parse_delay_seconds(text: str) -> int:
+    """Return the seconds of a duration; a bare number is in seconds, and may be negative."""
+    return _seconds(text, 1, "a whole number of seconds, or a duration such as 90s, 5m or 1h")
+
+
+def parse_days(text: str) -> int:
+    """Return the seconds of a duration, at most a century; a bare number is in days."""
+    what = "a whole number of days, or a duration such as 12h, 35d or 5w"
+    return min(require_not_negative(_seconds(text, DAY, what)), _A_CENTURY)
+
+
+def parse_retry_window(text: str) -> int:
+    """Return a retry window in seconds; a bare number is in days, as for postgrey."""
+    what = "a number of days, or a duration such as 6h, 90m or 2d"
+    if not re.fullmatch(r"[0-9]{1,10}", text) and _with_unit(text) is None:
+        raise ValueError(what)
+    return min(_seconds(text, DAY, what), _A_CENTURY)
+
+
+def _seconds(text: str, bare_unit_seconds: int, what: str) -> int:
+    """Return the seconds of a duration; ``what`` describes the expected form in the error."""
+    seconds = _with_unit(text)
+    if seconds is None:
+        try:
+            seconds = parse_integer(text) * bare_unit_seconds
+        except ValueError:
+            raise ValueError(what) from None
+    elif seconds > MAX_NUMBER:
+        raise ValueError(what)
+    return seconds
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds of a short duration, at most a day: ``0.3``, ``300ms``, ``1.5s``."""
+    try:
+        if written := _FRACTION.fullmatch(text):
+            unit = written[2].lower()
+            seconds = float(written[1]) * (0.001 if unit == "ms" else _UNITS[unit])
+        else:
+            seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= DAY:
+        raise ValueError("seconds, more than 0, or a duration such as 300ms or 2s")
+    return seconds
+
+
+def is_zero_duration(text: str) -> bool:
+    """Whether a text is a duration of no length, with or without a unit."""
+    return bool(re.fullmatch(r"[-+]?0[0_]*", text)) or _with_unit(text) == 0
+
+
+# Output -------------------------------------------------------------------------------------------
 
 
 def format_duration(seconds: float) -> str:

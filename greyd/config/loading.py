@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from greyd.config.errors import SettingsError
 from greyd.config.options import BY_NAME, OWN_OPTIONS
 from greyd.config.own_domains import read_own_domains
+from greyd.config.postgrey_variables import unknown_variables
 from greyd.config.regular_files import FileError, read_regular_file
 from greyd.config.settings import merge_settings
 from greyd.config.shadow import with_shadow
@@ -20,6 +21,7 @@ from greyd.config.sources import (
     from_table,
     from_words,
 )
+from greyd.config.toml_hints import syntax_hint
 from greyd.redaction import excerpt, redacted_path
 
 if TYPE_CHECKING:
@@ -57,9 +59,10 @@ def read_settings(
     words, ignored_words = from_words(environment, OWN_OPTIONS)
     variables, unknown = from_environment(environment)
     postgreys, of_its_process, ignored_of_it = from_postgrey(environment)
+    unknown += unknown_variables(environment)
     warnings = [f"{variable}: unknown setting, ignored" for variable in unknown]
     if rest := [*ignored, *ignored_words, *ignored_of_it]:
-        warnings.append(f"ignored, as postgrey does: {excerpt(' '.join(rest))}")
+        warnings.append(f"ignored, as postgrey does: {excerpt(' '.join(rest))}{_remedy(rest)}")
     own = {each.option for each in (*given, *servers, *words, *variables)}
     warnings += [
         f"{left.where}: ignored, because it concerns postgrey's own process"
@@ -87,6 +90,13 @@ def settings_of_server(arguments: Sequence[str], options: Iterable[tuple[str, st
     return with_shadow(read_own_domains(merge_settings(*sources)), sources)
 
 
+def _remedy(ignored: Sequence[str]) -> str:
+    """Return what to do about ignored words if they begin with a variable, as shell scripts do."""
+    if not ignored[0].startswith("$"):
+        return ""
+    return "; variables are not expanded here, so write all options on one line"
+
+
 def _from_file(given: Sequence[RawSetting]) -> list[RawSetting]:
     named = [each.text for each in given if each.option.name == "config"]
     path = Path(named[-1]) if named else DEFAULT_CONFIG
@@ -108,10 +118,15 @@ def _parsed(content: bytes, path: Path) -> dict[str, object]:
     import tomllib
 
     try:
-        return tomllib.loads(content.decode())
+        text = content.decode("utf-8-sig")
+        return tomllib.loads(text)
     except RecursionError:
         raise SettingsError(f"{redacted_path(path)}: tables or lists are nested too deep") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        remedy = syntax_hint(message, text)
+        raise SettingsError(f"{redacted_path(path)}: {excerpt(message)}{remedy}") from None
+    except UnicodeDecodeError as error:
         raise SettingsError(f"{redacted_path(path)}: {excerpt(str(error))}") from None
     except ValueError:
         # Python limits the number of digits of an integer.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from greyd.config.parsers import Parser
+    from greyd.config.values.parsers import Parser
 
 
 class Arity(Enum):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from greyd.config.durations import parse_days, parse_delay, parse_retry_window, parse_seconds
+from greyd.config.numbers import MAX_INT, integer_between, parse_bytes, parse_count
 from greyd.config.option import Arity, Option
-from greyd.config.parsers import (
-    MAX_INT,
-    integer_between,
+from greyd.config.recipient_domains import parse_recipient_domain, recipient_domains_of_toml
+from greyd.config.sender_groups import parse_sender_group, sender_groups_of_toml
+from greyd.config.values.header_text import parse_header
+from greyd.config.values.parsers import (
     one_of,
-    parse_bytes,
-    parse_days,
-    parse_delay,
     parse_dnswl,
     parse_endpoint,
     parse_facility,
@@ -17,12 +17,9 @@ from greyd.config.parsers import (
     parse_identity_ways,
     parse_metrics_endpoint,
     parse_metrics_host,
-    parse_not_negative,
     parse_own_domain,
     parse_path,
     parse_resolver,
-    parse_retry_window,
-    parse_seconds,
     parse_setting_change,
     parse_signals,
     parse_socket_mode,
@@ -31,8 +28,6 @@ from greyd.config.parsers import (
     parse_unix_path,
     parse_zone,
 )
-from greyd.config.recipient_domains import parse_recipient_domain, recipient_domains_of_toml
-from greyd.config.sender_groups import parse_sender_group, sender_groups_of_toml
 from greyd.config.vocabulary import (
     CORRESPONDENTS,
     GREYLIST_RULES,
@@ -72,22 +67,23 @@ OPTIONS: tuple[Option, ...] = (
     # Greylisting
     Option(
         "delay", "delay_seconds", parse_delay,
-        "Greylist an unknown triplet for this long. Four numbers separated by commas set the"
-        " delays of clean, unsure, suspicious and listed clients.",
+        "Greylist an unknown triplet for this long: seconds, or a duration such as 5m. Four of"
+        " them separated by commas set the delays of clean, unsure, suspicious and listed clients.",
         metavar="SECONDS", zero_is_default=True, default="300",
     ),
     Option(
         "max-age", "max_age_seconds", parse_days,
-        "Forget triplets and clients not seen for this long.",
+        "Forget triplets and clients not seen for this long: days, or a duration such as 5w.",
         metavar="DAYS", zero_is_default=True, default="35",
     ),
     Option(
         "retry-window", "retry_window_seconds", parse_retry_window,
-        "Forget a greylisted triplet that is not retried within this time.",
+        "Forget a greylisted triplet that is not retried within this time: days, or a duration"
+        " such as 6h.",
         metavar="DAYS|HOURSh", default="2",
     ),
     Option(
-        "auto-whitelist-clients", "auto_whitelist_clients", parse_not_negative,
+        "auto-whitelist-clients", "auto_whitelist_clients", parse_count,
         "Whitelist a client after this many successful retries; 0 disables it.",
         Arity.OPTIONAL, "N", bare="5", default="5",
     ),
@@ -105,15 +101,15 @@ OPTIONS: tuple[Option, ...] = (
         metavar="WAYS", default="subnet",
     ),
     Option(
-        "auto-whitelist-identities", "auto_whitelist_identities", parse_not_negative,
+        "auto-whitelist-identities", "auto_whitelist_identities", parse_count,
         "Auto-whitelist an identity after this many of its mails have passed; one an hour counts."
         " 0 disables it.",
         metavar="N", default="0",
     ),
     Option(
         "identity-age", "identity_age_seconds", parse_days,
-        "Minimum time between the first and the last of these mails; seven times as long if all"
-        " came from one network.",
+        "Minimum time between the first and the last of these mails: days, or a duration such as"
+        " 12h; seven times as long if all came from one network.",
         metavar="DAYS", default="1",
     ),
     Option(
@@ -257,9 +253,10 @@ OPTIONS: tuple[Option, ...] = (
         metavar="TEXT", zero_is_default=True, empty_is_default=True, default=GREYLIST_TEXT,
     ),
     Option(
-        "x-greylist-header", "header", parse_text,
+        "x-greylist-header", "header", parse_header,
         "Header added to mail that has been greylisted; %t is replaced with the seconds"
-        " waited, %v with greyd's version, %h with the host name, %d with the date.",
+        " waited, %v with greyd's version, %h with the host name, %d with the date. none: add no"
+        " header.",
         metavar="TEXT", zero_is_default=True, empty_is_default=True, default=HEADER,
     ),
     Option(
@@ -299,7 +296,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "store-timeout", "store_timeout_seconds", parse_seconds,
-        "Maximum time a request waits for the store.", metavar="SECONDS", default="0.3",
+        "Maximum time a request waits for the store: seconds, or a duration such as 300ms.",
+        metavar="SECONDS", default="0.3",
     ),
     Option(
         "store-connect-timeout", "store_connect_timeout_seconds", parse_seconds,
@@ -366,7 +364,7 @@ OPTIONS: tuple[Option, ...] = (
     # Monitoring and logging
     Option(
         "metrics", "metrics", parse_metrics_endpoint,
-        "Serve metrics and health checks over HTTP; 0 disables it.",
+        "Serve metrics and health checks over HTTP; off or 0 disables it.",
         metavar="[HOST:]PORT", default="127.0.0.1:9923",
     ),
     Option(

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from greyd.config.errors import SettingsError
-from greyd.config.parsers import parse_own_domain
 from greyd.config.regular_files import FileError, read_regular_file
+from greyd.config.values.parsers import parse_own_domain
 from greyd.redaction import excerpt, redacted_path
 
 if TYPE_CHECKING:

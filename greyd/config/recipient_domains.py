@@ -14,10 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from greyd.config.composite_values import CompositeValueError, parse_parts, require_keys
-from greyd.config.domain_names import parse_domain
+from greyd.config.durations import parse_delay
 from greyd.config.errors import SettingsError
-from greyd.config.parsers import one_of, parse_delay, parse_flag
+from greyd.config.values.composite_values import CompositeValueError, parse_parts, require_keys
+from greyd.config.values.domain_names import parse_domain
+from greyd.config.values.parsers import one_of, parse_flag
 from greyd.config.vocabulary import DELAYS, GREYLIST_RULES, MODES
 from greyd.redaction import excerpt
 
@@ -122,9 +123,15 @@ def _part_text(value: object, where: str) -> str:
         return "yes" if value else "no"
     if isinstance(value, int) or (isinstance(value, str) and ";" not in value):
         return str(value)
-    if isinstance(value, list) and all(type(each) is int for each in value):
+    if isinstance(value, list) and all(_is_delay(each) for each in value):
         return ",".join(map(str, value))
     raise SettingsError(f"{where}: use a string, a whole number, true, false or a list of numbers")
+
+
+def _is_delay(value: object) -> bool:
+    """Whether a value is a whole number, or a text that may be a duration with a unit."""
+    is_duration = isinstance(value, str) and value.isalnum() and not value.isdigit()
+    return is_duration or type(value) is int
 
 
 def check_recipient_domains(domains: Sequence[RecipientDomain]) -> None:

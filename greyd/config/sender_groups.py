@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from greyd.config.composite_values import CompositeValueError, require_keys
-from greyd.config.domain_names import parse_domain
 from greyd.config.errors import SettingsError
+from greyd.config.values.composite_values import CompositeValueError, require_keys
+from greyd.config.values.domain_names import parse_domain
 from greyd.redaction import excerpt
 
 if TYPE_CHECKING:

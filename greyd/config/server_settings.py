@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     from greyd.config.sources import RawSetting
 
 
-SERVICE_FILES = (Path("/etc/default/postgrey"), Path("/etc/default/greyd"))
-"""The environment files of ``greyd.service``; later ones take precedence."""
+SERVICE_FILES = tuple(
+    Path(folder) / program
+    for program in ("postgrey", "greyd")
+    for folder in ("/etc/default", "/etc/sysconfig", "/etc/conf.d")
+)
+"""The environment files of ``greyd.service``, by distribution; later ones take precedence."""
 
+RC_CONF_FILES = tuple(map(Path, ("/etc/rc.conf", "/etc/rc.conf.local", "/etc/rc.conf.d/postgrey")))
+"""The files with FreeBSD's ``postgrey_flags``; all service files take precedence over them."""
+
+_VARIABLE = re.compile(r"\s*(?:export\s+)?((?:GREYD|POSTGREY)_[A-Z0-9_]+|postgrey_[a-z]+)\s*=(.*)")
 FIRST_PROCESS = Path("/proc/1/cmdline")
 
 
@@ -37,7 +45,8 @@ def read_server_settings(
     Raises:
         SettingsError: a setting is invalid, or an environment file can't be read.
     """
-    environment = {**_service_environment(), **os.environ}
+    own = {name: text for name, text in os.environ.items() if text.strip()}
+    environment = {**_service_environment(), **own}
     return read_settings(arguments, environment, _options_of_first_process(), overrides)
 
 
@@ -53,25 +62,29 @@ def _options_of_first_process() -> list[str]:
 
 def _service_environment() -> dict[str, str]:
     environment: dict[str, str] = {}
-    for file in SERVICE_FILES:
+    for file in (*RC_CONF_FILES, *SERVICE_FILES):
         if not file.exists():
             continue
         try:
             text = read_regular_file(file, MAX_CONFIG_BYTES).decode()
-            lines = text.replace("\\\n", "").splitlines()
         except (FileError, UnicodeDecodeError) as error:
             raise SettingsError(
                 f"{file}: {error}; it configures the server, so run this as root"
             ) from None
-        for line in lines:
-            if assigned := re.match(r"\s*((?:GREYD|POSTGREY)_[A-Z_]+)\s*=(.*)", line):
-                environment[assigned[1]] = _unquoted(assigned[2], f"{file}: {assigned[1]}")
+        # The shell reads these files; systemd reads the others.
+        has_comments = file in RC_CONF_FILES or file.parent.name == "conf.d"
+        for line in text.replace("\\\n", "").splitlines():
+            if assigned := _VARIABLE.match(line):
+                where = f"{file}: {assigned[1]}"
+                environment[assigned[1]] = _unquoted(assigned[2], where, comments=has_comments)
     return environment
 
 
-def _unquoted(text: str, where: str) -> str:
-    """Unquote a value as systemd does for ``EnvironmentFile=`` (systemd.exec(5))."""
+def _unquoted(text: str, where: str, *, comments: bool) -> str:
+    """Unquote a value as systemd does for ``EnvironmentFile=`` (systemd.exec(5)), or as a shell."""
+    if not comments and text.strip()[:1] not in ("'", '"'):
+        return text.strip()
     try:
-        return " ".join(shlex.split(text)) if text.strip()[:1] in ("'", '"') else text.strip()
+        return " ".join(shlex.split(text, comments=comments))
     except ValueError as error:
         raise SettingsError(f"{where}: {error}") from None

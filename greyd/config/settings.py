@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greyd.config.composite_values import CompositeValueError
+from greyd.config.durations import is_zero_duration, parse_days, parse_delay
 from greyd.config.errors import SettingsError
+from greyd.config.numbers import INTEGER
 from greyd.config.option import Arity, Option
-from greyd.config.parsers import INTEGER, parse_text
 from greyd.config.recipient_domains import RecipientDomain, check_recipient_domains
 from greyd.config.sender_groups import SenderGroup, check_sender_groups
+from greyd.config.values.composite_values import CompositeValueError
+from greyd.config.values.header_text import parse_header
+from greyd.config.values.parsers import parse_text
 from greyd.config.vocabulary import (
     DAY,
     DELAYS,
@@ -240,7 +243,8 @@ def _value(given: RawSetting, notices: list[str]) -> Any:
     if (option.empty_is_default and not text) or (
         option.zero_is_default and _is_zero(option, text)
     ):
-        notices.append(f"{where}={excerpt(text)}: using the default ({option.default})")
+        remedy = "; none adds no header" if option.read is parse_header else ""
+        notices.append(f"{where}={excerpt(text)}: using the default ({option.default}){remedy}")
         return default
     try:
         value = option.read(text)
@@ -251,12 +255,15 @@ def _value(given: RawSetting, notices: list[str]) -> Any:
         raise SettingsError(f"{where}: {error}") from None
     except ValueError as error:
         value = "…" if option.field == "store" else excerpt(text)
-        raise SettingsError(f"{where}={value}: expected {error}") from None
+        unset = "" if text else "; leave it out for the default"
+        raise SettingsError(f"{where}={value}: expected {error}{unset}") from None
 
 
 def _is_zero(option: Option, text: str) -> bool:
-    if option.read is parse_text:
+    if option.read in (parse_text, parse_header):
         return text == "0"
+    if option.read in (parse_delay, parse_days):
+        return is_zero_duration(text)
     return bool(INTEGER.fullmatch(text)) and not int(text.replace("_", ""))
 
 

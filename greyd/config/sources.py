@@ -1,4 +1,4 @@
-"""Reads options from arguments, environment variables, TOML tables and postgrey's POSTGREY_OPTS."""
+"""Reads options from arguments, environment variables, TOML tables and postgrey's variables."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from greyd.config.options import (
     BY_VARIABLE,
     OF_POSTGREYS_PROCESS,
     OWN_OPTIONS,
-    POSTGREY_OPTIONS,
-    POSTGREY_TEXT,
 )
+from greyd.config.postgrey_variables import is_of_other_service, postgrey_variables
+from greyd.config.toml_hints import key_hint
 from greyd.redaction import excerpt
 
 if TYPE_CHECKING:
@@ -87,17 +87,20 @@ def _option(word: str, rest: list[str]) -> RawSetting:
 def from_environment(environment: Mapping[str, str]) -> tuple[list[RawSetting], list[str]]:
     """Read the ``GREYD_…`` variables; white space separates the values of a repeatable option.
 
+    An empty variable is not set: Compose passes ``GREYD_DELAY=${DELAY}`` so if DELAY is not set.
+
     Returns:
         The values, and the names of unknown variables.
     """
     given = []
     unknown = []
     for variable, text in environment.items():
-        if not variable.startswith("GREYD_") or variable == OWN_OPTIONS:
+        if not variable.startswith("GREYD_") or variable == OWN_OPTIONS or not text.strip():
             continue
         option = BY_VARIABLE.get(variable)
         if option is None:
-            unknown.append(variable)
+            if not is_of_other_service(variable, text):
+                unknown.append(variable)
             continue
         texts = text.split() if option.kind is Arity.MANY else [text]
         given += [RawSetting(option, each, variable) for each in texts]
@@ -123,7 +126,7 @@ def from_words(environment: Mapping[str, str], variable: str) -> tuple[list[RawS
 def from_postgrey(
     environment: Mapping[str, str],
 ) -> tuple[list[RawSetting], list[RawSetting], list[str]]:
-    """Read the variables of Debian's ``/etc/default/postgrey``.
+    """Read the variables that are set for postgrey, e.g. those of Debian's /etc/default/postgrey.
 
     Options that concern postgrey's own process (its files, its user) are returned separately: they
     do not apply to greyd, which may lack the permissions for them.
@@ -135,12 +138,19 @@ def from_postgrey(
     Raises:
         SettingsError: an option is invalid, or a quotation mark is not closed.
     """
-    words, ignored = from_words(environment, POSTGREY_OPTIONS)
-    of_process = [each for each in words if each.option.name in OF_POSTGREYS_PROCESS]
-    given = [each for each in words if each not in of_process]
-    if text := environment.get(POSTGREY_TEXT):
-        given.append(RawSetting(BY_NAME["greylist-text"], text, POSTGREY_TEXT))
-    return given, of_process, ignored
+    found: list[RawSetting] = []
+    ignored: list[str] = []
+    for each in postgrey_variables(environment):
+        if each.option is None:
+            words, rest = from_words(environment, each.name)
+            found += words
+            ignored += rest
+        elif each.option.kind is Arity.MANY:
+            found += [RawSetting(each.option, text, each.name) for text in each.text.split()]
+        else:
+            found.append(RawSetting(each.option, each.text, each.name))
+    of_process = [each for each in found if each.option.name in OF_POSTGREYS_PROCESS]
+    return [each for each in found if each not in of_process], of_process, ignored
 
 
 def from_table(table: Mapping[str, object], file: str) -> list[RawSetting]:
@@ -154,7 +164,8 @@ def from_table(table: Mapping[str, object], file: str) -> list[RawSetting]:
         option = BY_KEY.get(key) or BY_NAME.get(key)
         where = f"{file}: {excerpt(key)}"
         if option is None or option.name == "config":
-            raise SettingsError(f"{where}: unknown setting; greyd serve --help lists all")
+            remedy = "name no other file" if option else key_hint(key, value)
+            raise SettingsError(f"{where}: unknown setting; {remedy}")
         if option.read_tables and not _is_text(value):
             tables = option.read_tables(value, where)
             given += [RawSetting(option, text, place) for place, text in tables]
@@ -184,7 +195,7 @@ def _toml_text(value: object, where: str) -> str:
         rest = {name: each for name, each in value.items() if name != "zone"}
         return ";".join([zone, *(f"{name}={_toml_list(rest[name], where)}" for name in rest)])
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
     raise SettingsError(f"{where}: use a string, a number, true or false")

@@ -65,12 +65,14 @@ class Replies:
         return b"%b %b%b" % (self.action, code, text)
 
     def prepend_header(self, waited_seconds: int, clock: float) -> bytes:
-        """Return the action that adds the header to mail that has waited.
+        """Return the action that adds the header to mail that has waited; DUNNO without a header.
 
         Args:
             waited_seconds: how long the mail has waited.
             clock: the time, in seconds since 1970. The header has it in the host's time zone.
         """
+        if not self.header:
+            return DUNNO
         date = time.strftime("%a, %d %b %Y %H:%M:%S %Z", time.localtime(clock))
         header = self.header.replace(b"%t", b"%d" % waited_seconds, 1)
         header = header.replace(b"%v", self.version, 1)

@@ -15,8 +15,12 @@ from typing import Any
 import pytest
 
 from greyd import __version__
-from greyd.config.settings import merge_settings
+from greyd.config.option import Arity
+from greyd.config.options import BY_NAME
+from greyd.config.server_settings import SERVICE_FILES
+from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_environment, from_table, from_words
+from greyd.config.store_folder import SERVICE_FOLDER
 from tests.processes import program
 from tests.wheels import CHECKOUT, build_wheel
 
@@ -145,6 +149,62 @@ def test_every_example_of_the_environment_file_is_a_setting() -> None:
     given, unknown = from_environment(variables)
     assert unknown == []
     assert merge_settings(from_words(variables, "GREYD_OPTS")[0], given).verbose
+
+
+_EXAMPLES = re.compile(r"not the defaults", re.IGNORECASE)
+"""Begins the part of a file of examples whose lines differ from the defaults."""
+
+
+def commented_settings(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the settings that a file of examples shows: the defaults, and the others."""
+    parts = _EXAMPLES.split(path.read_text())
+    assert len(parts) == 2, f"{path} has defaults and examples"
+    of_toml = path.suffix == ".toml"
+    shown = []
+    for part in parts:
+        lines = "\n".join(re.findall(r"^#(\w+ ?=.*)$", part, flags=re.MULTILINE))
+        if of_toml:
+            given = from_table(tomllib.loads(lines), path.name)
+        else:
+            pairs = [line.partition("=") for line in lines.splitlines()]
+            variables = {name: value.strip('"') for name, _, value in pairs}
+            given, _ = from_environment(variables)
+            given += from_words(variables, "GREYD_OPTS")[0]
+        shown.append({each.option.name: each.text for each in given})
+    return shown[0], shown[1]
+
+
+def is_default(name: str, text: str) -> bool:
+    """Whether a text sets an option to its default."""
+    option = BY_NAME[name]
+    values = [getattr(Settings(), option.field)]
+    if name == "dbdir":
+        values = [SERVICE_FOLDER]
+    elif option.kind is Arity.MANY:
+        values = [option.read(option.default)] if option.default else []
+    return option.read(text) in values
+
+
+@pytest.mark.parametrize("file", ["examples/greyd.toml", "default/greyd"])
+def test_an_example_is_called_a_default_only_if_it_is_one(file: str) -> None:
+    defaults, others = commented_settings(PACKAGING / file)
+    assert defaults
+    assert others
+    assert [name for name, text in defaults.items() if not is_default(name, text)] == []
+    assert [name for name, text in others.items() if is_default(name, text)] == []
+
+
+def test_the_readme_names_the_defaults_of_the_options() -> None:
+    text = (CHECKOUT / "README.md").read_text().replace("`--dbdir`", "--dbdir")
+    rows = re.findall(r"^\| `--([a-z-]+)=[^`]*` \| ([^|]+?) \|", text, re.MULTILINE)
+    assert len(rows) > 4
+    assert [name for name, default in rows if default != BY_NAME[name].default] == []
+
+
+def test_the_commands_read_the_environment_files_of_the_unit() -> None:
+    unit = (PACKAGING / "systemd" / "greyd.service").read_text()
+    files = re.findall(r"^EnvironmentFile=-(.*)$", unit, re.MULTILINE)
+    assert [Path(file) for file in files] == list(SERVICE_FILES)
 
 
 def test_the_debian_package_takes_only_files_that_are_there() -> None:

@@ -214,3 +214,7 @@ def test_a_recipient_that_is_absent_leaves_the_domain_empty() -> None:
 
 def test_a_store_that_is_away_is_a_temporary_failure_with_a_code_of_its_own() -> None:
     assert re.match(rb"DEFER_IF_PERMIT 4\.3\.0 ", STORE_AWAY)
+
+
+def test_without_a_header_mail_that_has_waited_just_passes() -> None:
+    assert replies(header="").prepend_header(301, 1_795_401_749) == b"DUNNO"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
-from greyd.config.parsers import parse_setting_change
 from greyd.config.server_settings import read_server_settings
 from greyd.config.shadow import setting_changes
+from greyd.config.values.parsers import parse_setting_change
 from greyd.redaction import excerpt
 from greyd.terminal import print_error
 

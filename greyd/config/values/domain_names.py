@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from greyd.config.composite_values import CompositeValueError
+from greyd.config.values.composite_values import CompositeValueError
 from greyd.redaction import excerpt
 
 MAX_NAME_CHARACTERS = 253

@@ -11,12 +11,12 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Any
 
+from greyd.config.durations import parse_delay_seconds
+from greyd.config.numbers import OFF_WORDS, parse_weight
 from greyd.config.vocabulary import (
-    DAY,
     DECIDING_SETTINGS,
-    DELAYS,
-    HOUR,
     IDENTITY_WAYS,
+    METRICS_ENDPOINT,
     SIGNALS,
     TRUST,
     Endpoint,
@@ -29,102 +29,29 @@ if TYPE_CHECKING:
     Parser = Callable[[str], Any]
 
 
-INTEGER = re.compile(r"[-+]?[0-9][0-9_]{0,20}")
-MAX_NUMBER = 10**12
-MAX_INT = 2**31 - 1  # the largest C int, the type that listen(2) takes
-_MIN_STORE_BYTES, _MAX_STORE_BYTES = 2**20, 2**47  # the latter is half of SQLite's own limit
-_A_CENTURY = 36_525 * DAY  # the longest lifetime that stores support
 _RESOLVER = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
-
-
-def parse_integer(text: str) -> int:
-    """Return a whole number of at most twelve digits."""
-    if not INTEGER.fullmatch(text) or abs(number := int(text.replace("_", ""))) > MAX_NUMBER:
-        raise ValueError("a whole number")
-    return number
-
-
-def integer_between(least: int, most: int, what: str) -> Parser:
-    """Return a parser of whole numbers within limits; ``what`` describes them in the error."""
-
-    def read(text: str) -> int:
-        number = parse_integer(text)
-        if not least <= number <= most:
-            raise ValueError(f"{what} from {least} to {most}")
-        return number
-
-    return read
-
-
-def parse_bytes(text: str) -> int:
-    """Return the bytes of a size such as ``4G`` or ``512M``; a bare number is in bytes."""
-    found = re.fullmatch(r"([0-9]{1,15}) ?([kmgt]?)(?:i?b)?", text.lower())
-    number = int(found[1]) << 10 * " kmgt".index(found[2] or " ") if found else 0
-    if not _MIN_STORE_BYTES <= number <= _MAX_STORE_BYTES:
-        raise ValueError("a size from 1M to 128T, in bytes or with K, M, G or T (4G)")
-    return number
-
-
-def parse_not_negative(text: str) -> int:
-    """Return a whole number, 0 or more."""
-    return require_not_negative(parse_integer(text))
-
-
-def require_not_negative(number: int) -> int:
-    """Return ``number``; raise ValueError if it is negative."""
-    if number < 0:
-        raise ValueError("a whole number, 0 or more")
-    return number
-
-
-def parse_days(text: str) -> int:
-    """Return the seconds of a number of days, limited to a century."""
-    return min(require_not_negative(parse_integer(text)) * DAY, _A_CENTURY)
-
-
-def parse_retry_window(text: str) -> int:
-    """Return a retry window in seconds; a bare number is in days, as for postgrey."""
-    if not re.fullmatch(r"[0-9]{1,10}[hH]?", text):
-        raise ValueError("a number of days, or of hours with an h (6h)")
-    seconds = int(text[:-1]) * HOUR if text[-1] in "hH" else int(text) * DAY
-    return min(seconds, _A_CENTURY)
-
-
-def positive_number(what: str) -> Callable[[str], float]:
-    """Return a parser of positive numbers up to 86400; ``what`` describes them in the error."""
-
-    def read(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = -1.0
-        if not 0 < number <= DAY:
-            raise ValueError(f"{what}, more than 0")
-        return number
-
-    return read
-
-
-parse_seconds = positive_number("seconds")
-parse_weight = positive_number("a weight")
+_TRUTH_VALUES = {
+    "1": True, "true": True, "yes": True, "on": True,
+    "0": False, "false": False, "no": False, "off": False, "": False,
+}  # fmt: skip
 
 
 def parse_flag(text: str) -> bool:
     """Return a truth value: yes, no, on, off, true, false, 1, 0; an empty text is false."""
-    values = {"1": True, "true": True, "yes": True, "on": True}
-    values |= {"0": False, "false": False, "no": False, "off": False, "": False}
-    if text.lower() not in values:
+    value = _TRUTH_VALUES.get(text.lower())
+    if value is None:
         raise ValueError("yes or no")
-    return values[text.lower()]
+    return value
 
 
 def one_of(*choices: str) -> Parser:
-    """Return a parser that accepts exactly these words."""
+    """Return a parser that accepts exactly these words, in any case."""
+    canonical = {choice.lower(): choice for choice in choices}
 
     def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"one of {', '.join(choices)}")
-        return text
+        if text.lower() not in canonical:
+            raise ValueError(f"one of {', '.join(choices)}" if choices[1:] else choices[0])
+        return canonical[text.lower()]
 
     return read
 
@@ -175,7 +102,7 @@ def parse_socket_mode(text: str) -> int:
 
 def parse_endpoint(text: str) -> Endpoint:
     """Parse ``[HOST:]PORT``: ``PORT`` alone is on localhost; ``:PORT`` is on all interfaces."""
-    host, colon, port = text.strip().rpartition(":")
+    host, colon, port = text.strip().lower().rpartition(":")
     if not colon:
         host = "localhost"
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
@@ -184,10 +111,18 @@ def parse_endpoint(text: str) -> Endpoint:
 
 
 def parse_metrics_endpoint(text: str) -> Endpoint | None:
-    """Return the endpoint of the metrics; None for ``0``, which disables them."""
-    if text == "0":
+    """Return the endpoint of the metrics; None for ``0`` or ``off``, which disable them."""
+    word = text.strip().lower()
+    if word in OFF_WORDS:
         return None
-    endpoint = parse_endpoint(text)
+    if word in ("on", "yes", "true"):
+        return METRICS_ENDPOINT
+    try:
+        endpoint = parse_endpoint(text)
+    except ValueError:
+        raise ValueError(
+            f"[HOST:]PORT, such as 127.0.0.1:{METRICS_ENDPOINT.port}, or off"
+        ) from None
     return endpoint._replace(host="127.0.0.1") if endpoint.host == "localhost" else endpoint
 
 
@@ -234,19 +169,9 @@ def parse_facility(text: str) -> int:
     return _FACILITIES.index(text.lower())
 
 
-def parse_delay(text: str) -> int | tuple[int, ...]:
-    """Return one delay in seconds, or four in the order of ``DELAYS``."""
-    numbers = tuple(parse_integer(each) for each in text.split(","))
-    if len(numbers) == 1:
-        return numbers[0]
-    if len(numbers) != len(DELAYS) or min(numbers) < 0:
-        raise ValueError(f"a number of seconds, or {len(DELAYS)} of them: {','.join(DELAYS)}")
-    return numbers
-
-
 def parse_names(choices: Sequence[str], text: str) -> tuple[str, ...]:
     """Return the names in a comma-separated list; each must be one of ``choices``."""
-    names = tuple(each.strip() for each in text.split(",") if each.strip())
+    names = tuple(each.strip().lower() for each in text.split(",") if each.strip())
     if not names or not set(names) <= set(choices):
         raise ValueError(f"some of {', '.join(choices)}, with commas")
     return names
@@ -259,7 +184,7 @@ def parse_identity_ways(text: str) -> tuple[str, ...]:
 
 def parse_signals(text: str) -> tuple[str, ...]:
     """Return the signals that make a client suspicious."""
-    return SIGNALS if text == "all" else parse_names(SIGNALS, text)
+    return SIGNALS if text.strip().lower() == "all" else parse_names(SIGNALS, text)
 
 
 _OWN_DOMAIN = re.compile(r"(?=.{1,253}\Z)[^\s.@/:;,\"'\[\]]{1,63}(\.[^\s.@/:;,\"'\[\]]{1,63})+")
@@ -283,11 +208,12 @@ def parse_zone(text: str) -> Zone:
     """Parse ``ZONE[=SECONDS][;codes=FIRST-LAST,…][;weight=NUMBER][;key_file=FILE]``."""
     first, *others = text.split(";")
     name, _, seconds = first.partition("=")
-    zone = Zone(zone_name(name), parse_integer(seconds) if seconds else None)
+    zone = Zone(zone_name(name), parse_delay_seconds(seconds) if seconds else None)
     for each in others:
         key, _, value = each.partition("=")
+        key = key.lower()
         if key == "delay":
-            zone = zone._replace(delay_seconds=parse_integer(value))
+            zone = zone._replace(delay_seconds=parse_delay_seconds(value))
         elif key == "codes":
             zone = zone._replace(codes=tuple(map(parse_codes, value.split(","))))
         elif key == "weight":
@@ -332,10 +258,10 @@ def parse_dnswl(text: str) -> Zone:
     pass. ``;effect=support`` means the same. ``;key_file=FILE`` names the file with the key.
     """
     first, *others = text.split(";")
-    files = [each for each in others if each.startswith("key_file=")]
-    others = [each for each in others if each not in files]
+    files = [each for each in others if each.lower().startswith("key_file=")]
+    others = [each.lower() for each in others if each not in files]
     name, _, level = first.partition("=")
-    level, comma, effect = level.partition(",")
+    level, comma, effect = level.lower().partition(",")
     if comma:
         others.insert(0, f"effect={effect}")
     if (level and level not in TRUST) or not set(others) <= {"effect=support", "effect=pass"}:
@@ -350,7 +276,7 @@ def parse_dnswl(text: str) -> Zone:
 def parse_setting_change(text: str) -> tuple[str, str]:
     """Return name and value of ``NAME=VALUE``; the name is one of ``DECIDING_SETTINGS``."""
     name, equals, value = text.partition("=")
-    name = name.strip().lstrip("-").replace("_", "-")
+    name = name.strip().lower().lstrip("-").replace("_", "-")
     if name not in DECIDING_SETTINGS:
         raise ValueError(
             f"NAME=VALUE, with a setting that affects decisions: {', '.join(DECIDING_SETTINGS)}"

@@ -10,7 +10,7 @@ from greyd.redaction import excerpt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from greyd.config.parsers import Parser
+    from greyd.config.values.parsers import Parser
 
 
 class CompositeValueError(ValueError):
@@ -30,6 +30,7 @@ def parse_parts(texts: list[str], parsers: Mapping[str, Parser]) -> dict[str, An
     parts: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
+        key = key.lower()
         if key not in parsers or not equals:
             raise CompositeValueError(
                 f"{excerpt(text)}: expected KEY=VALUE, with one of the keys {', '.join(parsers)}"

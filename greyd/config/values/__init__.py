@@ -1,0 +1,1 @@
+"""Parses the values of options: words, addresses, zones, header texts."""
