@@ -24,6 +24,10 @@ MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_SHOWN_BYTES = 80
 """Maximum length of an entry in a message; the rest is cut off."""
 
+_BRACKETED_IPV6 = re.compile(rb"\[(?:ipv6:)?([0-9a-f:.]+)\](/[0-9]{1,3})?", re.IGNORECASE)
+_IPV6_TAG = re.compile(rb"ipv6:(?=[0-9a-f:.]*:)", re.IGNORECASE)
+"""Forms of IPv6 addresses and networks in Postfix's files: ``[2001:db8::]/48``, ``IPv6:2001:…``."""
+
 PARTIAL_IPV4 = re.compile(rb"[0-9]{1,3}(\.[0-9]{1,3}){1,2}")
 """Two or three numbers: postgrey's short form of a network /24."""
 
@@ -55,15 +59,20 @@ class Diagnostic:
     """The entry as ``display_text``; empty if the problem concerns the whole file."""
     problem: str
     remedy: str
+    is_note: bool = False
+    """Whether the line works, and probably does what was meant."""
 
     def __str__(self) -> str:
         entry = f'"{self.entry}" – ' if self.entry else ""
         return f"{self.file}:{self.line}: {entry}{self.problem}; {self.remedy}"
 
 
-def diagnostic_of(entry: WhitelistEntry, problem: str, remedy: str) -> Diagnostic:
+def diagnostic_of(
+    entry: WhitelistEntry, problem: str, remedy: str, *, is_note: bool = False
+) -> Diagnostic:
     """Return a diagnostic that names an entry, its file and its line."""
-    return Diagnostic(entry.file, entry.line, display_text(entry.text), problem, remedy)
+    text = display_text(entry.text)
+    return Diagnostic(entry.file, entry.line, text, problem, remedy, is_note)
 
 
 def display_text(text: bytes) -> str:
@@ -106,8 +115,11 @@ def is_pattern(text: bytes) -> bool:
 def network_of_entry(text: bytes) -> Network | None:
     """Return the network that a client entry denotes; None for any other entry.
 
-    ``192.0.2`` is 192.0.2.0/24 and ``192.0`` is 192.0.0.0/24 (postgrey's behaviour).
+    ``192.0.2`` is 192.0.2.0/24 and ``192.0`` is 192.0.0.0/24 (postgrey's behaviour). Unlike
+    postgrey, greyd also reads Postfix's forms of IPv6: ``[2001:db8::]/48``, ``IPv6:2001:db8::1``.
     """
     if PARTIAL_IPV4.fullmatch(text):
         return parse_network(text + (b".0" if text.count(b".") == 2 else b".0.0") + b"/24")
+    if b":" in text:
+        text = _IPV6_TAG.sub(b"", _BRACKETED_IPV6.sub(rb"\1\2", text), count=1)
     return parse_network(text)

@@ -6,4 +6,8 @@ from greyd.errors import GreydError
 
 
 class WhitelistError(GreydError):
-    """A whitelist file cannot be read; the text has the file and the reason."""
+    """The base of the errors of whitelists: a file that cannot be read, with the reason."""
+
+
+class PatternError(WhitelistError):
+    """A pattern that greyd does not search for; the text is the reason."""

@@ -54,6 +54,12 @@ if TYPE_CHECKING:
 
 
 _IPV4_LIKE = re.compile(rb"[0-9.]+(/[0-9.]*)?|[0-9]+(\.[0-9*]+){1,3}")
+"""Entries that their authors meant as IPv4 addresses or networks."""
+
+_NEVER_NAME = re.compile(
+    rb"[0-9]{1,3}(?:\.[0-9]{1,3}){1,2}|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?"
+)
+"""Invalid addresses that are not compared with names either (postgrey's behaviour)."""
 
 
 _NAT64 = Network(0x64FF9B << 96, 96, 128)
@@ -119,8 +125,7 @@ class ClientWhitelist:
             family = self._networks[network.bits]
             free = network.bits - network.prefix
             family.setdefault(free, {}).setdefault(network.number >> free, entry)
-        else:
-            self._check_name(entry)
+        elif self._is_name(entry):
             self._names.setdefault(_ascii_entry(text), entry)
 
     def _network_of(self, entry: WhitelistEntry) -> Network | None:
@@ -134,7 +139,8 @@ class ClientWhitelist:
             )
         return network
 
-    def _check_name(self, entry: WhitelistEntry) -> None:
+    def _is_name(self, entry: WhitelistEntry) -> bool:
+        """Whether an entry is compared with names; report it if it was meant otherwise."""
         text = entry.text
         if text.startswith(b"/"):
             self._report(
@@ -142,9 +148,14 @@ class ClientWhitelist:
                 "never matches: read as a host name, because the closing slash is missing",
                 "write a pattern as /…/",
             )
-        elif text.count(b":") > 1 or _IPV4_LIKE.fullmatch(text):
+            return True
+        if text.count(b":") > 1 or _NEVER_NAME.fullmatch(text):
+            self._report(entry, "never matches: no valid address or network", "correct it")
+            return False
+        if _IPV4_LIKE.fullmatch(text):
             problem = "no valid address or network, so it is read as a host name"
             self._report(entry, problem, "correct it")
+        return True
 
     def _report(self, entry: WhitelistEntry, problem: str, remedy: str) -> None:
         self.diagnostics.append(diagnostic_of(entry, problem, remedy))

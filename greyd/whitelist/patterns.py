@@ -1,21 +1,28 @@
-"""Regular expressions in whitelists: Perl's syntax, as far as RE2 supports it.
+"""Patterns in whitelists: regular expressions with Perl's meaning, searched by RE2.
 
 The searched names come from clients, so the time of a search must be linear in the length of the
-name. RE2 guarantees this, but does not support look-around, back-references, and possessive or
-atomic groups. A pattern with one of these is skipped, and causes a diagnostic.
+name. RE2 guarantees this, but reads many expressions otherwise than Perl, and does not support
+look-around, back-references, and possessive or atomic groups. So RE2 never gets a pattern as it
+stands in the file: ``perl_regex`` parses it by Perl's rules, and writes one for RE2 that means the
+same. A pattern that it refuses is skipped, and causes a diagnostic.
 """
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import re2
 
 from greyd.whitelist.entries import Diagnostic, WhitelistEntry, diagnostic_of
+from greyd.whitelist.errors import PatternError
+from greyd.whitelist.perl_regex.parser import parse_pattern
+from greyd.whitelist.perl_regex.re2_text import re2_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from greyd.whitelist.perl_regex.syntax import ParsedPattern
 
     Search = Callable[[bytes], Any]
 
@@ -26,7 +33,6 @@ if not hasattr(re2, "Options"):
 
 def _options(max_memory_bytes: int) -> re2.Options:
     options = re2.Options()
-    options.case_sensitive = False
     options.encoding = re2.Options.Encoding.LATIN1
     options.never_capture = True
     options.log_errors = False
@@ -36,30 +42,23 @@ def _options(max_memory_bytes: int) -> re2.Options:
 
 _SINGLE_OPTIONS = _options(2**20)
 _GROUP_OPTIONS = _options(2**23)
-# Names contain no line feed, so Perl's \Z and \z match at the same place. RE2 has only \z.
-_PERL_ONLY = re.compile(rb"\\.|\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\]", re.DOTALL)
-_IN_CLASS = re.compile(rb"\\h|\\.", re.DOTALL)
-
-
-def _to_re2(pattern: bytes) -> bytes:
-    r"""Replace Perl's escapes that RE2 does not have: ``\Z`` and ``\h``."""
-
-    def spell(found: re.Match[bytes]) -> bytes:
-        if found[0].startswith(b"["):
-            return _IN_CLASS.sub(lambda one: b" \\t" if one[0] == b"\\h" else one[0], found[0])
-        return {b"\\Z": b"\\z", b"\\h": b"[ \\t]"}.get(found[0], found[0])
-
-    return _PERL_ONLY.sub(spell, pattern)
-
-
 _GROUP_SIZE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPattern:
+    """A pattern that can be searched for."""
+
+    parsed: ParsedPattern
+    re2_text: bytes
+    search: Search
 
 
 class PatternList:
     """Searches for patterns in groups of ``_GROUP_SIZE``, because most names match no pattern."""
 
     def __init__(self) -> None:
-        self._entries: list[tuple[Search, WhitelistEntry]] = []
+        self._entries: list[tuple[CompiledPattern, WhitelistEntry]] = []
         self._groups: list[tuple[Search, list[tuple[Search, WhitelistEntry]]]] = []
         self.are_ascii = True
         """False if a pattern has other characters, and may be meant for a domain in UTF-8."""
@@ -68,17 +67,20 @@ class PatternList:
         return len(self._entries)
 
     def add(self, entry: WhitelistEntry, diagnostics: list[Diagnostic]) -> None:
-        """Add the pattern of an entry; if RE2 does not support it, append a diagnostic instead."""
-        pattern = entry.text[1:-1]
+        """Add the pattern of an entry, and append a diagnostic for each problem with it."""
+        text = entry.text[1:-1]
         try:
-            if not pattern:
-                raise re2.error("empty pattern")
-            self._entries.append((compile_search(pattern), entry))
-            self.are_ascii = self.are_ascii and pattern.isascii()
-        except re2.error as error:
-            reason = str(error).removeprefix("b'").removesuffix("'")
+            pattern = compile_pattern(text)
+        except PatternError as error:
             remedy = "rewrite the pattern without it"
-            diagnostics.append(diagnostic_of(entry, f"skipped: {reason}", remedy))
+            diagnostics.append(diagnostic_of(entry, f"skipped: {error}", remedy))
+            return
+        diagnostics += (
+            diagnostic_of(entry, each.problem, each.remedy, is_note=each.is_note)
+            for each in pattern.parsed.remarks
+        )
+        self._entries.append((pattern, entry))
+        self.are_ascii = self.are_ascii and text.isascii()
 
     def first(self, text: bytes) -> WhitelistEntry | None:
         """Return the first entry whose pattern matches anywhere in ``text``; None without one."""
@@ -90,26 +92,36 @@ class PatternList:
     def combine(self) -> None:
         """Compile the groups. Call this once, after the last ``add`` and before ``first``."""
         for start in range(0, len(self._entries), _GROUP_SIZE):
-            group = self._entries[start : start + _GROUP_SIZE]
+            patterns = self._entries[start : start + _GROUP_SIZE]
+            group = [(pattern.search, entry) for pattern, entry in patterns]
             try:
-                # A quotation without an end (\Q) would include the patterns after its own.
-                if any(b"\\Q" in entry.text for _, entry in group):
-                    raise re2.error("quoted")
-                any_of = b"|".join(b"(?:%b)" % entry.text[1:-1] for _, entry in group)
+                any_of = b"|".join(b"(?:%b)" % pattern.re2_text for pattern, _ in patterns)
                 self._groups.append((_compile(any_of, _GROUP_OPTIONS), group))
             except re2.error:
                 self._groups += [(each, [(each, entry)]) for each, entry in group]
 
 
-def compile_search(pattern: bytes) -> Search:
-    """Return a function that searches a text for a pattern, ignoring case.
+def compile_pattern(pattern: bytes) -> CompiledPattern:
+    """Compile a pattern, the text between the slashes.
 
     Raises:
-        re2.error: RE2 does not support the pattern.
+        PatternError: the pattern is empty, Perl refuses it, or RE2 cannot search for it.
     """
-    return _compile(pattern, _SINGLE_OPTIONS)
+    if not pattern:
+        raise PatternError("empty pattern")
+    parsed = parse_pattern(pattern)
+    text = re2_text(parsed.root)
+    try:
+        return CompiledPattern(parsed, text, _compile(text, _SINGLE_OPTIONS))
+    except re2.error as error:
+        raise PatternError(_reason(error)) from error
+
+
+def _reason(error: re2.error) -> str:
+    reason = str(error).removeprefix("b'").removesuffix("'")
+    return "it needs too much memory" if "too large" in reason else reason
 
 
 def _compile(pattern: bytes, options: re2.Options) -> Search:
-    search: Search = re2.compile(_to_re2(pattern), options).search
+    search: Search = re2.compile(pattern, options).search
     return search

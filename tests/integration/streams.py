@@ -81,6 +81,9 @@ SENDERS: tuple[tuple[bytes, ...], ...] = (
         b"Bob+list-7@Example.ORG",
         b"prvs=0123456789=bob@example.org",
         b"prvs=bob=0123456789x@example.org",
+        b"prvs=0123456789=bob=@example.org",
+        b"prvs=bob=0123456789=@example.org",
+        b"prvs=0123456789=bob+x=@example.org",
         b"prvs=bob=012345678@example.org",
         b"PRVS=0123456789=bob@example.org",
         b"prvs=bob=ABCDEFGHIJ@example.org",
@@ -101,6 +104,11 @@ SENDERS: tuple[tuple[bytes, ...], ...] = (
     (b"12@34.example", b"56@34.example", b"12@35.example", b"a@12@34.example"),
     (b"SRS0=AbC4=12=orig.example=user@fwd.example", b"srs0=aBc4=99=orig.example=USER@fwd.example"),
     (b"prvs==bob@example.org", b"prvs=bob=@example.org", b"prvs=a=b=c@example.org"),
+    (
+        b"prvs=a=b==@example.org",
+        b"prvs=0123456789==@example.org",
+        b"prvs=0123456789=a=b=@x.example",
+    ),
     (b"50%off-1@shop.example", b"50%off-2@shop.example", b"50%%off@shop.example"),
     (b"+ext@example.org", b"@example.org", b"@", b"12@", b"1.2.3@example.org"),
     (b"tab\tin-1@example.org", b" blank@example.org", b"a=1=b@example.org"),
@@ -118,7 +126,10 @@ RECIPIENTS: tuple[tuple[bytes, ...], ...] = (
     (b"u@b%s.example", b"u@%r.example "),
 )
 
-NAMES = (b"mx.example.net", b"MX.Example.NET", b"unknown", b"", b"m\xfcx.example", b"a.b.c.example")
+NAMES = (
+    b"mx.example.net", b"MX.Example.NET", b"unknown", b"", b"m\xfcx.example", b"a.b.c.example",
+    b"300.1.2.3", b"mx.300.1.2.3", b"bbb.example", b"b{,3}.example",
+)  # fmt: skip
 
 
 class Stream:

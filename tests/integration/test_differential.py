@@ -62,6 +62,8 @@ a.b.c.example
 10.2
 203.0.113
 2001:db8:3::/48
+300.1.2.3
+/^b{,3}\\.example$/
 """
 RECIPIENTS_FILE = "postmaster@\nc.example\n/^noat$/\n"
 

@@ -191,7 +191,16 @@ def test_two_bytes_are_read_as_postgrey_reads_them_and_remarked_upon() -> None:
         ("::g", ""),
         ("2001:db8::/", ""),
         ("2001:db8::1/200", ""),
-        ("[2001:db8::]/32", ""),
+        ("[2001:db8::]/32", "2001:db8::1 2001:DB8:0:0:0:0:0:1 2001:db8:0:0::2 2001:db8:1::1"),
+        ("[IPv6:2001:db8::]/64", "2001:db8::1 2001:DB8:0:0:0:0:0:1 2001:db8:0:0::2"),
+        ("IPv6:2001:db8::1", "2001:db8::1 2001:DB8:0:0:0:0:0:1"),
+        ("ipv6:2001:db8::/64", "2001:db8::1 2001:DB8:0:0:0:0:0:1 2001:db8:0:0::2"),
+        ("[IPv6:2001:db8::1]", "2001:db8::1 2001:DB8:0:0:0:0:0:1"),
+        ("[2001:db8::/32]", ""),
+        ("[2001:db8::]/129", ""),
+        ("IPv6:", ""),
+        ("IPv6:192.0.2.7", ""),
+        ("IPv6:IPv6:2001:db8::1", ""),
         ("2001:db8::1%eth0", ""),
         ("fe80::%eth0/10", ""),
         ("a:b:c", ""),
@@ -263,6 +272,34 @@ def test_what_looks_like_an_address_but_is_none_is_told_with_its_line(entry: str
     assert whitelist.match(b"ok.example", NOWHERE)
     assert whitelist.match(b"x", parse_address(b"192.0.2.10"))
     assert not whitelist.match(b"x", parse_address(b"192.0.2.11"))
+
+
+NEVER_NAMES = [
+    "300.1.2.3", "1.2.3.999", "300.1.2", "256.1", "1.256.3", "300.1.2.3/24", "1.2.3.4/33",
+    "192.000.002.010", "a:b:c", "1::2::3", "x:y:z/12", "::g", "2001:db8::/129", "2001:db8:",
+    "fe80::1%eth0", "::1.2.3.300",
+]  # fmt: skip
+NAMES_THAT_LOOK_LIKE_ADDRESSES = [
+    "1.2.3.4.5", "1.2.3.4/x", "1.2.3/24", "1.2/16", "10/8", "10", "1.2.3.", "1.2.3.4/123",
+    "1.2.3.4/0032", "1.2.3.4/", "0300.1.2.3", "1234.1.2.3", "1.2.3.4567", ".1.2.3.4", "a:b",
+    "300.1.2.3.example", "1.2.3.4a",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", NEVER_NAMES)
+def test_an_invalid_address_is_compared_with_no_name(entry: str) -> None:
+    whitelist = clients(entry)
+    for name in (entry, f"mx.{entry}", entry.partition("/")[0]):
+        assert not whitelist.match(name.encode(), NOWHERE)
+    assert len(whitelist) == 0
+    assert len(whitelist.diagnostics) == 1
+
+
+@pytest.mark.parametrize("entry", NAMES_THAT_LOOK_LIKE_ADDRESSES)
+def test_what_is_not_quite_in_the_form_of_an_address_is_a_name_as_with_postgrey(entry: str) -> None:
+    whitelist = clients(entry)
+    assert whitelist.match(entry.encode(), NOWHERE)
+    assert whitelist.match(f"mx.{entry}".encode(), NOWHERE)
 
 
 def test_a_name_counts_though_there_is_no_address() -> None:
@@ -383,7 +420,7 @@ def test_an_empty_pattern_matches_nothing_and_is_told() -> None:
 def test_a_pattern_is_told_as_it_stands_in_the_file_and_not_its_neighbours() -> None:
     lines = [r"/^a\d\.example$/", r"/(?i)b/", r"/^c|d$/", r"/\Qe./", "/f/", r"/\Qh\E|g/"]
     whitelist = clients(*lines)
-    assert whitelist.diagnostics == []
+    assert [each.line for each in whitelist.diagnostics] == [4, 6]
     for name, line in (
         (b"a1.example", 1),
         (b"xBx", 2),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_BATV = re.compile(rb"prvs=([^=]*)=([^=]+)")
+_BATV = re.compile(rb"prvs=([^=]*)=([^=]+)=?")
+"""Tag and address in either order; postgrey allows one more ``=`` at the end."""
 _BATV_TAG = re.compile(rb"[0-9a-z]{10}")
 _LONE_NUMBER = re.compile(rb"\b[0-9]+\b")
 

@@ -36,7 +36,14 @@ def lint(sources: Sequence[WhitelistFile], which: str) -> list[LintFinding]:
     # An error of the linter is more specific than the matcher's diagnostic for the same line.
     explained = _lines_with_errors(of_entries)
     of_matcher = [
-        LintFinding(each.file, each.line, each.entry, ERROR, each.problem, each.remedy)
+        LintFinding(
+            each.file,
+            each.line,
+            each.entry,
+            NOTE if each.is_note else ERROR,
+            each.problem,
+            each.remedy,
+        )
         for each in _matcher_diagnostics(sources, which)
         if (each.file, each.line) not in explained
     ]

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import re2
-
 from greyd.rules.hostnames import is_public_suffix
 from greyd.whitelist.entries import display_text, is_pattern
+from greyd.whitelist.errors import PatternError
 from greyd.whitelist.lint.findings import EVERYTHING, NOTE, Problem
 from greyd.whitelist.lint.names import suffix_problem
 from greyd.whitelist.list_names import CLIENTS, LISTS_OF_CLIENTS, SENDERS
-from greyd.whitelist.patterns import compile_search
+from greyd.whitelist.patterns import compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,8 +76,8 @@ def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
     if not pattern:
         return
     try:
-        search = compile_search(pattern)
-    except re2.error:
+        search = compile_pattern(pattern).search
+    except PatternError:
         if pattern.startswith(b"*"):
             yield Problem("skipped: nothing precedes the *", "write .* for any text")
         return

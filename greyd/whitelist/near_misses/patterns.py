@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import re2
-
 from greyd.whitelist.entries import is_pattern
+from greyd.whitelist.errors import PatternError
 from greyd.whitelist.near_misses.reasons import Likelihood, MismatchReason
-from greyd.whitelist.patterns import compile_search
+from greyd.whitelist.patterns import compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 def compile_or_none(pattern: bytes) -> Search | None:
     """Return a function that searches for a pattern; None if the pattern is empty or invalid."""
     try:
-        return compile_search(pattern) if pattern else None
-    except re2.error:
+        return compile_pattern(pattern).search
+    except PatternError:
         return None
 
 
