@@ -67,9 +67,6 @@ def main() -> None:
             environment(version, python),
             "-m",
             "pytest",
-            # Its record of failed tests belongs to make test, which may run at the same time.
-            "-p",
-            "no:cacheprovider",
             "-q",
             "-p",
             "no:cacheprovider",
