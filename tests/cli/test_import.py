@@ -21,7 +21,7 @@ from greyd.cli.importing.items import (
 )
 from greyd.cli.importing.merge import adapt_to_delay, is_expired, merge_rule
 from greyd.cli.importing.postgrey.decoder import PostgreyDecoder, split_names
-from greyd.cli.importing.postgrey.dump import MAX_LINE_BYTES, KeyValue, read_dump
+from greyd.cli.importing.postgrey.dump import MAX_LINE_BYTES, KeyValue, is_dump, read_dump
 from greyd.cli.importing.postgrey.network_prefixes import NetworkPrefixes
 from greyd.cli.importing.sqlgrey import read_items
 from greyd.cli.importing.sqlite_file import open_sqlite_file
@@ -35,6 +35,7 @@ from greyd.rules.records import Client, Identity, RememberedRecords, Triplet
 from greyd.rules.transaction import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 T = 1_700_000_000
@@ -97,6 +98,16 @@ def test_a_line_that_is_too_long_is_unreadable_and_the_next_entry_is_read() -> N
     assert items[1:] == [KeyValue(b"k", b"1,2")]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("form", [printable, lambda data: data.hex().encode()])
+def test_a_salvaged_dump_may_have_no_header(form: Callable[[bytes], bytes], end: bytes) -> None:
+    keys = [b"192.0.2.0/a@example.com/b@example.org", b"0" * 40, b"\xff/\\"]
+    lines = [b" " + form(each) for key in keys for each in (key, b"%d,%d" % (T, T))]
+    data = end.join([*lines, b"DATA=END", b""])
+    assert is_dump(data)
+    assert read(data) == [KeyValue(key, b"%d,%d" % (T, T)) for key in keys]
+
+
 def test_a_dump_that_ends_too_early_says_so() -> None:
     whole = dump((b"k", b"1,2"), (b"l", b"1,2"))
     cut = read(whole[: whole.index(b" l")])
@@ -124,6 +135,18 @@ def test_a_triplet_is_found_under_the_key_that_its_mail_has() -> None:
             b"a#b@example.com",
         ),
         (b"192.0.2.7/32/x@example.com/bob@example.org", b"192.0.2.7", b"x@example.com"),
+        (b"192.0.2.0/24/x@example.com/bob@example.org", b"192.0.2.7", b"x@example.com"),
+        (b"192.0.2.0/24//bob@example.org", b"192.0.2.7", b""),
+        (b"2001:db8::7/128/x@example.com/bob@example.org", b"2001:db8::9", b"x@example.com"),
+        (
+            b"2001:db8:0:0:0:0:0:0/64/x@example.com/bob@example.org",
+            b"2001:db8::9",
+            b"x@example.com",
+        ),
+        (b"::ffff:192.0.2.7/128/x@example.com/bob@example.org", b"192.0.2.9", b"x@example.com"),
+        # No prefix lengths, but senders with a slash or without a domain.
+        (b"192.0.2.0/a24/bob@example.org", b"192.0.2.7", b"a24"),
+        (b"192.0.2.0/a24/x@example.com/bob@example.org", b"192.0.2.7", b"a24/x@example.com"),
     ):
         client = parse_address(address)
         assert client is not None
@@ -131,6 +154,23 @@ def test_a_triplet_is_found_under_the_key_that_its_mail_has() -> None:
         assert isinstance(item, ImportedEntry)
         assert request_keys(client, sender, b"bob@example.org", settings).triplet in item.keys
         assert item.record == Triplet(T, T + 400, T + 300)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (b"192.0.2.7/32", b"{192.0.2.0}:192.0.2.7"),
+        (b"2001:db8:0:0:0:0:0:7/128", b"{2001:db8::}:2001:db8::7"),
+    ],
+)
+def test_a_client_may_have_a_prefix_length(key: bytes, expected: bytes) -> None:
+    item = found(key, b"5,%d" % T)
+    assert item == ImportedEntry(EntryKind.CLIENT, (expected,), Client(5, T))
+
+
+@pytest.mark.parametrize("key", [b"192.0.2.0/24", b"2001:db8::/64", b"192.0.2.7/33", b"x/32"])
+def test_a_network_is_no_client(key: bytes) -> None:
+    assert isinstance(found(key, b"5,%d" % T), UnreadableItem)
 
 
 def test_a_client_is_told_from_a_triplet_and_a_hash_by_its_value() -> None:

@@ -282,7 +282,7 @@ def test_without_berkeley_dbs_programs_one_line_says_which(tmp_path: Path) -> No
     (folder / "postgrey.db").touch()
     # The interpreter is started by its path; on the command's PATH nothing is found.
     script = (
-        "import greyd.cli.importing.postgrey.folder as it; it._USUAL_FOLDERS = ();"
+        "import greyd.cli.importing.postgrey.programs as it; it._USUAL_FOLDERS = ();"
         "import sys; from greyd.cli.main import main; main(sys.argv[1:])"
     )
     import sys

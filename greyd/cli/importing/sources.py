@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -15,10 +15,16 @@ from greyd.cli.importing.greyd_store import (
     is_same_database,
     read_records,
 )
+from greyd.cli.importing.input_stream import PEEK_BYTES, open_input
 from greyd.cli.importing.items import SourceWarning
 from greyd.cli.importing.postgrey.decoder import PostgreyDecoder
-from greyd.cli.importing.postgrey.dump import read_dump
-from greyd.cli.importing.postgrey.folder import recovered_copy
+from greyd.cli.importing.postgrey.dump import is_dump, is_salvaged, read_dump
+from greyd.cli.importing.postgrey.folder import (
+    DATABASES,
+    MAX_HEADER_BYTES,
+    is_berkeley_db,
+    recovered_copy,
+)
 from greyd.cli.importing.sqlgrey import TABLES, count_rows, read_items
 from greyd.cli.importing.sqlite_file import open_sqlite_file, table_names
 from greyd.cli.store_access import open_store_for_command
@@ -30,9 +36,10 @@ from greyd.store.sqlite.file_identity import NewerStoreError, identify, kind_of_
 from greyd.store.url import StoreUrlError, parse_redis_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
     from greyd.cli.context import CommandContext
+    from greyd.cli.importing.input_stream import InputStream
     from greyd.cli.importing.items import ImportItem
     from greyd.config.settings import Settings
     from greyd.store.contract import Store
@@ -40,6 +47,14 @@ if TYPE_CHECKING:
 
 _BATCH_ENTRIES = 20_000
 """The number of entries of another Redis store that are sorted and imported together."""
+
+
+_SQLITE = b"SQLite format 3\0"
+
+_SALVAGED = SourceWarning(
+    "the dump was salvaged (db_dump -r or -R): it does not show how many entries are lost",
+    is_problem=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +113,43 @@ def _validate_url(text: str) -> None:
 def _open_local(
     text: str, context: CommandContext, delay_seconds: int, stack: contextlib.ExitStack
 ) -> ImportSource:
-    if text == "-":
-        return _dump_source(sys.stdin.buffer, context.settings, delay_seconds)
-    path = Path(text)
+    path = None if text == "-" else Path(text)
     if is_sqlite_url(text):
         path = sqlite_file(text)
         _require_file(path)
-    if path.is_dir():
+    if path is not None and path.is_dir():
         return _postgrey_source(path, context.settings, delay_seconds, stack)
-    try:
-        stream = stack.enter_context(path.open("rb"))
-        begin = stream.peek(16)
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}") from None
-    if begin.startswith(b"SQLite format 3\0"):
+    raw, stream = open_input(path, stack)
+    begin = stream.peek(PEEK_BYTES)
+    if begin.startswith(_SQLITE):
+        if path is None or not _begins_with(path, _SQLITE):
+            raise CommandError("SQLite can't read its file from a stream: name the plain file")
         return _sqlite_source(path, context, delay_seconds, stack)
-    if begin.startswith(b"VERSION="):
-        return _dump_source(stream, context.settings, delay_seconds)
-    raise CommandError(
-        f"{path}: neither a dump by db_dump -p nor a SQLite file; for postgrey's databases name"
-        " their folder"
-    )
+    if is_berkeley_db(begin):
+        if path is None or not _begins_with(path, begin[:MAX_HEADER_BYTES]):
+            raise CommandError("Berkeley DB can't read its file from a stream: name the plain file")
+        # Postgrey's other database and its log files are beside a file with postgrey's name.
+        is_in_folder = path.name in DATABASES and (path.parent / DATABASES[0]).exists()
+        source = path.parent if is_in_folder else path
+        return _postgrey_source(source, context.settings, delay_seconds, stack)
+    if is_dump(begin):
+        opened = _dump_source(stream, begin, context.settings, delay_seconds)
+    else:
+        raise CommandError(
+            f"{path or 'standard input'}: neither a dump by db_dump -p nor a SQLite file; for"
+            " postgrey's databases name their folder"
+        )
+    return replace(opened, warnings=lambda: [*opened.warnings(), *_damage(raw)])
+
+
+def _begins_with(path: Path, begin: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(begin)) == begin
+
+
+def _damage(raw: InputStream) -> Iterator[SourceWarning]:
+    if raw.damage:
+        yield SourceWarning(raw.damage, is_problem=True)
 
 
 def _require_file(path: Path) -> None:
@@ -135,12 +166,15 @@ def _require_file(path: Path) -> None:
         raise CommandError(f"{path}: is {file_type}; name a SQLite file")
 
 
-def _dump_source(stream: IO[bytes], settings: Settings, delay_seconds: int) -> ImportSource:
+def _dump_source(
+    stream: IO[bytes], begin: bytes, settings: Settings, delay_seconds: int
+) -> ImportSource:
     decoder = PostgreyDecoder(settings, delay_seconds)
+    salvaged = [_SALVAGED] if is_salvaged(begin) else []
     return ImportSource(
         "a dump of postgrey's databases",
         _single_batch(decoder.decode_all(read_dump(stream))),
-        warnings=lambda: [*decoder.network_prefixes.warnings()],
+        warnings=lambda: [*salvaged, *decoder.network_prefixes.warnings()],
     )
 
 
@@ -148,11 +182,13 @@ def _postgrey_source(
     path: Path, settings: Settings, delay_seconds: int, stack: contextlib.ExitStack
 ) -> ImportSource:
     copy = stack.enter_context(recovered_copy(path))
+    databases = copy.open_databases()
     decoder = PostgreyDecoder(settings, delay_seconds)
+    pairs = itertools.chain.from_iterable(each.read_pairs(copy.problems) for each in databases)
     return ImportSource(
         "postgrey's databases",
-        _single_batch(decoder.decode_all(copy.read_pairs())),
-        copy.count_entries(),
+        _single_batch(decoder.decode_all(pairs)),
+        sum(each.entry_count or 0 for each in databases) or None,
         lambda: [
             *(SourceWarning(text, is_problem=True) for text in copy.problems),
             *decoder.network_prefixes.warnings(),

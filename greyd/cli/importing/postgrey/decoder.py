@@ -3,10 +3,13 @@
 Keys and values, as postgrey 1.37 writes them::
 
     triplet = network "/" sender "/" recipient          first-seen "," last-seen
-            | address "/" bits "/" sender "/" recipient     with --lookup-by-host
+            | network "/" bits "/" sender "/" recipient
     client  = address                                   count "," last-counted
+            | address "/" bits
 
-IPv6 addresses are written in full. With ``--privacy`` a key is a SHA-1 in hexadecimal.
+Bits, the prefix length, are written with --lookup-by-host (32 or 128), and by some distributions'
+versions also for networks and clients. IPv6 addresses are written in full. With ``--privacy`` a key
+is a SHA-1 in hexadecimal.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 _VALUE = re.compile(rb"([0-9]{1,15}),([0-9]{1,15})")
 _HASH = re.compile(rb"[0-9a-f]{40}")
+_PREFIX_LENGTH = re.compile(rb"[1-9][0-9]{0,2}")
+_CLIENT_WITH_BITS = re.compile(rb"[0-9.]+/32|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/128")
 _MAX_COUNT = 10**8
 """A smaller first value is a client's count; a greater one is a time since 1973."""
 
@@ -70,7 +75,7 @@ class PostgreyDecoder:
         if numbers is None:
             return _unreadable(pair)
         first, last = int(numbers[1]), int(numbers[2])
-        if b"/" not in pair.key:
+        if b"/" not in pair.key or _CLIENT_WITH_BITS.fullmatch(pair.key):
             return self._decode_without_names(pair, first, last)
         keys = self._triplet_keys(pair.key)
         if keys is None:
@@ -82,7 +87,7 @@ class PostgreyDecoder:
 
     def _decode_without_names(self, pair: KeyValue, first: int, last: int) -> ImportItem:
         """Decode the pair of a client, or a pair with a hashed key (``--privacy``)."""
-        address = parse_address(pair.key)
+        address = parse_address(pair.key.partition(b"/")[0])
         if address is not None:
             key = keys_of_normal(address, b"", b"", self.settings).client
             return ImportedEntry(EntryKind.CLIENT, (key,), Client(first, last))
@@ -102,7 +107,7 @@ class PostgreyDecoder:
         if address is None or b"/" not in rest:
             return None
         bits, _, names = rest.partition(b"/")
-        if bits == b"%d" % address.bits and b"/" in names:
+        if b"/" in names and _is_prefix_length(bits, network):
             rest = names
         self.network_prefixes.add(address)
         keys = (
@@ -110,6 +115,11 @@ class PostgreyDecoder:
             for sender, recipient in split_names(rest)
         )
         return tuple(dict.fromkeys(keys))
+
+
+def _is_prefix_length(bits: bytes, network: bytes) -> bool:
+    longest = 128 if b":" in network else 32
+    return _PREFIX_LENGTH.fullmatch(bits) is not None and int(bits) <= longest
 
 
 def _unreadable(pair: KeyValue) -> UnreadableItem:

@@ -1,4 +1,4 @@
-"""Parses the output of Berkeley DB's ``db_dump -p``.
+"""Parses the output of Berkeley DB's ``db_dump``, with or without ``-p``, ``-r`` and ``-R``.
 
 ::
 
@@ -8,10 +8,13 @@
      192.0.2.0/alice@example.com/bob@example.org      a key, after a space
      1700000000,1700000400                            its value
     DATA=END
+
+``db_dump -r`` writes no header if the first page of the file is damaged.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from binascii import unhexlify
 from dataclasses import dataclass
@@ -30,7 +33,10 @@ dump writes each as at most three characters."""
 
 _MAX_HEADER_LINES = 100
 
+_END = b"DATA=END"
 _TRUNCATED = b"the dump ends without DATA=END"
+_HEADLESS = re.compile(rb" \S[^\n]*\n ([0-9]+,[0-9]+|[0-9a-fA-F]+)\r?\n")
+_HEXADECIMAL = re.compile(rb" ([0-9a-fA-F]{2})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +47,48 @@ class KeyValue:
     value: bytes
 
 
-def read_dump(stream: IO[bytes]) -> Iterator[KeyValue | UnreadableItem]:
+def is_dump(begin: bytes) -> bool:
+    """Whether a text that begins with ``begin`` is a dump."""
+    return begin.startswith(b"VERSION=") or _HEADLESS.match(begin) is not None
+
+
+def is_salvaged(begin: bytes) -> bool:
+    """Whether a dump that begins with ``begin`` is the output of ``db_dump -r`` or ``-R``.
+
+    Only they leave out the file's parameters, such as the page size.
+    """
+    header, end, _ = begin.partition(b"HEADER=END")
+    return not end or b"db_pagesize=" not in header
+
+
+def read_dump(
+    stream: IO[bytes], *, may_be_empty: bool = False
+) -> Iterator[KeyValue | UnreadableItem]:
     """Parse the dump of one database, or the dumps of several one after another.
 
-    No more than one line is held in memory.
+    No more than two lines are held in memory.
 
     Raises:
-        CommandError: the stream does not begin with a dump's header.
+        CommandError: the stream does not begin with a dump.
     """
     lines = _read_lines(stream)
     first = next(lines, b"")
-    if not first.startswith(b"VERSION="):
+    if first == _END or (not first and may_be_empty):
+        return
+    if first.startswith(b" "):
+        yield from _read_headless(first, lines)
+    elif first.startswith(b"VERSION="):
+        yield from _read_database(lines)
+    else:
         raise CommandError(
             f'not the output of db_dump: it begins with "{printable(first[:60])}", not with'
             " VERSION="
         )
-    yield from _read_database(lines)
     for line in lines:
         if line.startswith(b"VERSION="):
             yield from _read_database(lines)
+        elif line.startswith(b" "):
+            yield from _read_headless(line, lines)
         elif line:
             yield UnreadableItem(line[:MAX_EXCERPT_BYTES])
 
@@ -71,7 +100,8 @@ _TOO_LONG = b"\0"
 def _read_lines(stream: IO[bytes]) -> Iterator[bytes]:
     while line := stream.readline(MAX_LINE_BYTES):
         if line.endswith(b"\n"):
-            yield line[:-1]
+            # A copy by way of Windows ends lines with CR LF; db_dump itself escapes a CR.
+            yield line.removesuffix(b"\n").removesuffix(b"\r")
             continue
         is_too_long = False
         while rest := stream.readline(MAX_LINE_BYTES):
@@ -88,11 +118,27 @@ def _read_database(lines: Iterator[bytes]) -> Iterator[KeyValue | UnreadableItem
             break
         if line == b"format=bytevalue":
             decode = unhexlify
+    yield from _read_pairs(lines, decode)
+
+
+def _read_headless(first_key: bytes, lines: Iterator[bytes]) -> Iterator[KeyValue | UnreadableItem]:
+    """Read pairs without a header, whose format is shown by the first value.
+
+    Postgrey's values have a comma, which no hexadecimal number has.
+    """
+    first_value = next(lines, _END)
+    decode = unhexlify if _HEXADECIMAL.fullmatch(first_value) else _decode_printable
+    yield from _read_pairs(itertools.chain((first_key, first_value), lines), decode)
+
+
+def _read_pairs(
+    lines: Iterator[bytes], decode: Callable[[bytes], bytes]
+) -> Iterator[KeyValue | UnreadableItem]:
     for line in lines:
-        if line == b"DATA=END":
+        if line == _END:
             return
-        value = next(lines, b"DATA=END")
-        if value == b"DATA=END":
+        value = next(lines, _END)
+        if value == _END:
             # The dump ends after a key, without its value.
             yield UnreadableItem(line[:MAX_EXCERPT_BYTES])
             return

@@ -1,0 +1,90 @@
+"""Opens the file or standard input that an import reads, and decompresses it."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from typing import TYPE_CHECKING, TypeAlias
+
+from greyd.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    import contextlib
+    from pathlib import Path
+
+PEEK_BYTES = 1 << 16
+_DAMAGE_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
+
+_Stream: TypeAlias = "io.BufferedReader | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile"
+
+_PROGRAMS = {
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstd -dc"),
+    b"\x04\x22\x4d\x18": ("lz4", "lz4 -dc"),
+    b"PK\x03\x04": ("zip", "unzip -p"),
+    b"7z\xbc\xaf": ("7z", "7z e -so"),
+}
+"""Compressed files that only another program reads, by their first bytes."""
+
+
+class InputStream(io.RawIOBase):
+    """The bytes of a source, decompressed; it ends where compressed data is damaged."""
+
+    def __init__(self, name: str, stream: _Stream) -> None:
+        self._name = name
+        self._stream = stream
+        self.damage = ""
+        """The error because of which the stream ended too early; empty without one."""
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Read up to the size of ``buffer``; return 0 at the end."""
+        if self.damage:
+            return 0
+        try:
+            data = self._stream.read(len(buffer))
+        except _DAMAGE_ERRORS as error:
+            self.damage = f"{self._name}: damaged, read only up to the damage: {error}"
+            return 0
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def open_input(
+    path: Path | None, stack: contextlib.ExitStack
+) -> tuple[InputStream, io.BufferedReader]:
+    """Open a file, or standard input for None; return the raw and the buffered stream.
+
+    Raises:
+        CommandError: the file can't be read, or another program has to decompress it.
+    """
+    name = "standard input" if path is None else str(path)
+    try:
+        raw = io.FileIO(0, closefd=False) if path is None else io.FileIO(path)
+        file: io.BufferedReader = io.BufferedReader(raw, PEEK_BYTES)
+        stack.enter_context(file)
+        begin = file.peek(PEEK_BYTES)[:6]
+    except OSError as error:
+        raise CommandError(f"{name}: {error.strerror}") from None
+    for magic, (form, command) in _PROGRAMS.items():
+        if begin.startswith(magic):
+            raise CommandError(
+                f"{name}: compressed with {form}: use {command} FILE | greyd import -"
+            )
+    stream = InputStream(name, _decompressed(file, begin))
+    return stream, io.BufferedReader(stream, PEEK_BYTES)
+
+
+def _decompressed(file: io.BufferedReader, begin: bytes) -> _Stream:
+    if begin.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file)
+    if begin.startswith(b"BZh"):
+        return bz2.BZ2File(file)
+    if begin.startswith(b"\xfd7zXZ\x00"):
+        return lzma.LZMAFile(file)
+    return file
