@@ -9,7 +9,7 @@ import pytest
 
 from greyd.monitoring.metrics import Metrics
 from tests.pages import words
-from tests.pages.blocks import DOCS, OTHERS, PAGES, Page, PageError
+from tests.pages.blocks import OTHERS, PAGES, Page, PageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,18 +60,17 @@ def test_an_unknown_option_or_variable_is_found() -> None:
     assert words.strangers(text) == ["--dealy", "GREYD_DEALY"]
 
 
+NO_METRICS = {"greyd_acl", "greyd_dbdir", "greyd_enable", "greyd_options", "greyd_probe"}
+"""Names in Exim's configuration, FreeBSD's rc.conf and requests that look like metrics."""
+
+
 @every_page
 def test_metrics_exist(path: Path) -> None:
     metrics = Metrics()
     metrics.watch_dns()
     metrics.watch_shadow()
     samples = {sample.name for family in metrics.registry.collect() for sample in family.samples}
-    known = samples | {name.removesuffix("_bucket") for name in samples} | {"greyd_acl"}
+    known = samples | {name.removesuffix("_bucket") for name in samples} | NO_METRICS
     for word in Page(path).words_in_code:
         for metric in re.findall(r"\bgreyd_[a-z_]+\b", word):
             assert metric in known, word
-
-
-def test_all_pages_are_in_the_index() -> None:
-    names = {path.name for path in PAGES if path.parent == DOCS} - {"index.md"}
-    assert names - set(Page(DOCS / "index.md").links) == set()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parents[2]
 README = CHECKOUT / "README.md"
 DOCS = CHECKOUT / "docs"
-PAGES = (README, *sorted(DOCS.glob("*.md")))
+PAGES = (README, *sorted(DOCS.rglob("*.md")))
 OTHERS = (CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "SECURITY.md")
 """Checked, but not run."""
 

@@ -29,6 +29,12 @@ def make(type_: Callable[[str, str], object]) -> None:
     stand_ins.install_greyd()
     # localhost is ::1 too, which that machine has not.
     Path("/etc/default/postgrey").write_text('POSTGREY_OPTS="--inet=127.0.0.1:10023"\n')
+    learn(type_)
+    _make_sqlgrey()
+
+
+def learn(type_: Callable[[str, str], object]) -> None:
+    """Start postgrey, and let it learn."""
     type_("predecessors", "systemctl start postgrey")
     wait_until(lambda: accepts(10023), "postgrey listens")
     now = int(time.time())
@@ -37,6 +43,10 @@ def make(type_: Callable[[str, str], object]) -> None:
             for sender in ("alice@example.com", "carol@example.com"):
                 client.ask(request(sender=sender, policy_test_time=str(when)))
         client.ask(request(sender="new@example.com", policy_test_time=str(now)))
+
+
+def _make_sqlgrey() -> None:
+    now = int(time.time())
     file = Path("/var/lib/sqlgrey/sqlgrey.db")
     file.parent.mkdir(exist_ok=True)
     with closing(sqlite3.connect(file)) as connection, connection:

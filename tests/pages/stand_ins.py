@@ -59,7 +59,7 @@ def journalctl(words: Sequence[str]) -> int:
 
 def apt(words: Sequence[str]) -> int:
     """Check that the packages exist, except one that the page has built."""
-    _, *packages = [word for word in words if not word.startswith(("-", "./dist/"))]
+    _, *packages = [word for word in words if not word.startswith(("-", "./dist/", "python3.12"))]
     if not packages:
         return 0
     known = subprocess.run(["apt-cache", "show", *packages], capture_output=True, text=True)
@@ -88,7 +88,14 @@ def pip(words: Sequence[str]) -> int:
 
 
 def docker(words: Sequence[str]) -> int:
-    """Check that docker's files exist; test_image.py and test_compose.py run them."""
+    """Check that docker's files exist; test_image.py and test_compose.py run them.
+
+    An import into a container is run into greyd's usual folder.
+    """
+    if "import" in words:
+        folder = Path("/var/lib/greyd")
+        folder.mkdir(exist_ok=True)
+        os.execvp("greyd", ["greyd", *words[words.index("import") :], f"--dbdir={folder}"])
     files = [words[at + 1] for at, word in enumerate(words) if word in ("--file", "--filename")]
     files += [word.rpartition("=")[2] for word in words if word.startswith("--from-file")]
     known = {"run", "kill", "logs", "compose", "create", "apply", "--namespace"}
@@ -100,6 +107,20 @@ def swaks(words: Sequence[str]) -> int:
     if "--server=127.0.0.1:2525" in words:
         words = [*words, "--dump"]
     os.execv("/usr/bin/swaks", ["swaks", *words])
+
+
+def service(words: Sequence[str]) -> int:
+    """Run a script of rc.d, or act as ``systemctl`` on a unit."""
+    name, verb = words
+    script = Path("/usr/local/etc/rc.d", name)
+    if script.exists():
+        return subprocess.run(["sh", script, verb]).returncode
+    return systemctl([verb, name])
+
+
+def absent(_words: Sequence[str]) -> int:
+    """Do nothing: the program belongs to a product or system that is not there."""
+    return 0
 
 
 def pipx(words: Sequence[str]) -> int:
@@ -136,9 +157,27 @@ STAND_INS = {
     "pip": StandIn(pip, "there is no network; what is installed is this checkout"),
     "pipx": StandIn(pipx, "there is no network; tests/integration/test_installed.py runs it"),
     "python3": StandIn(python3, "as pip, for `python3 -m venv`; anything else is run"),
+    "service": StandIn(service, "there is neither FreeBSD nor an init script; units are run"),
     "systemctl": StandIn(
         systemctl, "systemd is not running; units are checked and their programs run"
     ),
+}
+
+STAND_INS |= {
+    name: StandIn(absent, reason)
+    for name, reason in {
+        "add-apt-repository": "there is no network",
+        "ausearch": "SELinux's audit log is not there",
+        "dnf": "a program of Fedora and RHEL",
+        "pkg": "a program of FreeBSD",
+        "plesk": "a program of Plesk",
+        "rspamadm": "rspamd is not there",
+        "sysrc": "a program of FreeBSD",
+    }.items()
+}
+STAND_INS |= {
+    name: StandIn(python3, "as python3, whatever version it is")
+    for name in ("python3.11", "python3.12")
 }
 
 

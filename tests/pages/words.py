@@ -22,6 +22,15 @@ VARIABLES = {option.variable for option in OPTIONS} | {"GREYD_OPTS"}
 
 OTHERS = {
     "cap-drop": "docker",
+    "disable": "iRedAPD's greylisting_admin.py",
+    "force-recreate": "docker compose",
+    "info-server": "plesk bin grey_listing",
+    "list-whitelist-domains": "iRedAPD's greylisting_admin.py",
+    "list-whitelists": "iRedAPD's greylisting_admin.py",
+    "system-site-packages": "python3 -m venv",
+    "update-domain": "plesk bin grey_listing",
+    "update-server": "plesk bin grey_listing",
+    "yes": "add-apt-repository",
     "detach": "docker",
     "file": "docker",
     "filename": "kubectl",
