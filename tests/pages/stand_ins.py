@@ -71,7 +71,7 @@ def python3(words: Sequence[str]) -> int:
     """Create a virtual environment whose pip installs the greyd of this checkout."""
     if words[:2] != ["-m", "venv"]:
         os.execv(sys.executable, [sys.executable, *words])
-    folder = Path(words[2]) / "bin"
+    folder = Path(words[-1]) / "bin"
     folder.mkdir(parents=True)
     _write_stand_in(folder / "pip", "pip")
     return 0
