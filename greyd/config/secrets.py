@@ -32,7 +32,7 @@ def read_secrets(settings: Settings) -> Settings:
     """
     return replace(
         settings,
-        list_keys=tuple(_read_list_keys(settings)),
+        list_keys=tuple({**dict(settings.list_keys), **dict(_read_list_keys(settings))}.items()),
         privacy_key=_read_privacy_key(settings.privacy_key_file),
         store_password=_read_password(settings.store_password_file, "--store-password-file"),
         sentinel_password=_read_password(
@@ -42,7 +42,7 @@ def read_secrets(settings: Settings) -> Settings:
 
 
 def _read_list_keys(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the zones of DNS lists that contain ``{key}``, each with its key."""
+    """Yield the zones of DNS lists with a file for their key, each with that key."""
     for option in ("dnsbl", "rhsbl", "dnswl"):
         for zone in getattr(settings, option):
             if zone.key_file is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.config.durations import is_zero_duration, parse_days, parse_delay
 from greyd.config.errors import SettingsError
+from greyd.config.list_keys import LIST_OPTIONS, PLACEHOLDER, separate_list_keys
 from greyd.config.numbers import INTEGER
 from greyd.config.option import Arity, Option
 from greyd.config.recipient_domains import RecipientDomain, check_recipient_domains
@@ -26,10 +27,10 @@ from greyd.config.vocabulary import (
     Endpoint,
     Zone,
 )
-from greyd.redaction import excerpt, has_list_key
+from greyd.redaction import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from greyd.config.sources import RawSetting
 
@@ -61,7 +62,7 @@ class Settings:
     rhsbl: tuple[Zone, ...] = ()
     dnswl: tuple[Zone, ...] = ()
     list_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """The keys of the DNS lists whose zones contain ``{key}``, read from their files."""
+    """The keys of the DNS lists whose zones contain ``{key}``."""
     list_override: tuple[Path, ...] = ()
     learn_outbound: bool = False
     correspondents: str = "address"
@@ -229,12 +230,27 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
     if isinstance(delays := chosen.get("delay_seconds"), tuple):
         # A client without evidence is unsure.
         chosen |= {"delays": delays, "delay_seconds": delays[DELAYS.index("UNSURE")]}
+    chosen["list_keys"] = tuple(_separate_list_keys(chosen, notices).items())
     given_texts = tuple(each for texts_here in texts.values() for each in texts_here)
     settings = Settings(**chosen, warnings=tuple(notices), given=given_texts)
-    if warnings_of_keys := tuple(_warnings_of_keys(settings)):
-        settings = replace(settings, warnings=(*settings.warnings, *warnings_of_keys))
     _check(settings)
     return settings
+
+
+def _separate_list_keys(chosen: dict[str, Any], notices: list[str]) -> dict[str, str]:
+    """Replace the keys in the names of the chosen DNS lists; return them, and add warnings."""
+    keys: dict[str, str] = {}
+    for option in LIST_OPTIONS:
+        chosen_here, keys_here = separate_list_keys(chosen.get(option, ()))
+        if keys_here:
+            chosen[option] = chosen_here
+            keys |= keys_here
+            notices.append(
+                f"--{option}: the zone's name contains a registered key, which the process list and"
+                f" configuration files show; write {PLACEHOLDER} in its place, and name a file with"
+                " the key as key_file (docs/dns-lists.md)"
+            )
+    return keys
 
 
 def _value(given: RawSetting, notices: list[str]) -> Any:
@@ -265,18 +281,6 @@ def _is_zero(option: Option, text: str) -> bool:
     if option.read in (parse_delay, parse_days):
         return is_zero_duration(text)
     return bool(INTEGER.fullmatch(text)) and not int(text.replace("_", ""))
-
-
-def _warnings_of_keys(settings: Settings) -> Iterator[str]:
-    """Yield a warning for each option that has a list's registered key in a zone's name."""
-    for name in ("dnsbl", "rhsbl", "dnswl"):
-        for zone in getattr(settings, name):
-            if zone.key_file is None and has_list_key(zone.name):
-                yield (
-                    f"--{name}: the registered key in the zone's name is visible in the log, the"
-                    " metrics and the process list; write {key} in its place, and the file that"
-                    " contains it as key_file (docs/dns-lists.md)"
-                )
 
 
 def _check(settings: Settings) -> None:

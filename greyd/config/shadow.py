@@ -47,7 +47,8 @@ def with_shadow(settings: Settings, sources: Sequence[Iterable[RawSetting]]) -> 
     changes = setting_changes([("mode", "on"), *settings.shadow], "--shadow")
     changed = read_own_domains(merge_settings(changes, *sources))
     fields = {name: getattr(changed, name) for name in _DECIDING_FIELDS}
-    shadow = replace(settings, shadow=(), warnings=(), **fields)
+    keys = tuple({**dict(settings.list_keys), **dict(changed.list_keys)}.items())
+    shadow = replace(settings, shadow=(), warnings=(), list_keys=keys, **fields)
     # All other warnings are already among those of the settings.
     warnings = [warning for warning in changed.warnings if warning.startswith("--shadow")]
     return replace(settings, shadow_settings=shadow, warnings=(*settings.warnings, *warnings))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from greyd.config.list_keys import PLACEHOLDER
 from greyd.config.secrets import MAX_LIST_KEY_CHARACTERS
 from greyd.dns.lists.families import LOOPBACK, code_text, family_of, is_in
 from greyd.dns.lookup import DnsError, RecordType
@@ -72,7 +73,7 @@ def queryable_names(zone: Zone, domain: bytes) -> set[bytes]:
     contain registered domains. The set is empty if the domain does not end with two valid labels,
     e.g. if it is an address literal.
     """
-    zone_bytes = len(zone.name) + (MAX_LIST_KEY_CHARACTERS if zone.key_file else 0)
+    zone_bytes = len(zone.name) + (MAX_LIST_KEY_CHARACTERS if PLACEHOLDER in zone.name else 0)
     suffix = queryable_suffix(ascii_domain(domain), MAX_NAME_BYTES - zone_bytes - 1)
     return {suffix, registered_domain(suffix)} - {b""}
 

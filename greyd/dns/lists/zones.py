@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greyd.config.list_keys import PLACEHOLDER
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -68,7 +70,7 @@ def list_zones(settings: Settings) -> ListZones:
 
 
 def _list_zone(name: str, key: str) -> ListZone:
-    queried = name.replace("{key}", key) if key else name
+    queried = name.replace(PLACEHOLDER, key) if key else name
     return ListZone(name, b"." + name.encode(), b"." + queried.encode())
 
 
