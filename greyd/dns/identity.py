@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.rules.evidence import ProvenIdentity
-from greyd.rules.generic_hostnames import is_generic
 from greyd.rules.hostnames import (
     domain_of,
     is_public_suffix,
@@ -27,6 +26,7 @@ from greyd.rules.hostnames import (
     registered_domain,
 )
 from greyd.rules.names.customers import may_be_customer
+from greyd.rules.names.generic_hostnames import is_generic
 
 if TYPE_CHECKING:
     from greyd.dns.spf.check_host import SpfResult

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 
 from greyd import __version__
 from greyd.config.vocabulary import GROUP_WAY, IDENTITY_WAYS, MODES, RESOLVER, SIGNALS
+from greyd.monitoring.state_metrics import StateMetrics
 from greyd.rules.reasons import Reason
 from greyd.whitelist.list_names import ALL_LISTS, WHITELISTS
 
@@ -47,6 +48,7 @@ PARTS = (
     "Redis",
     "reload",
     "requests",
+    "resources",
     "shadow",
     "SQLite",
     "status page",
@@ -56,6 +58,8 @@ PARTS = (
     "workers",
 )
 """The parts of the server whose internal errors are counted: ``greyd_internal_errors_total``."""
+
+LAST_SCRAPE = "greyd_last_scrape_timestamp_seconds"
 
 # Up to 10 s: with the recommended settings Postfix does not wait longer for a reply.
 _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 2, 5, 10)
@@ -241,7 +245,7 @@ class Metrics:
         )
         self.build.labels(__version__).set(1)
         self.scraped = Gauge(
-            "greyd_last_scrape_timestamp_seconds",
+            LAST_SCRAPE,
             "Time of the previous scrape; 0: never.",
             registry=registry,
             multiprocess_mode="max",
@@ -253,6 +257,7 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )
         self.store_up.set(1)
+        self.state = StateMetrics(registry)
         # Memory, processor time and descriptors. With several workers /metrics lacks these, because
         # they are not in the workers' files.
         ProcessCollector(registry=registry)

@@ -6,8 +6,12 @@ The document covers all workers together, and contains no mail or IP addresses::
      "ready": true, "up_seconds": …, "connections": …, "time": …,
      "whitelist_entries": {"clients": …, "recipients": …},
      "dns_sources": {"resolver": true, ZONE: false, …},
+     "triplets": {"waiting": …, "passed": …, "never_returned": …, "complete": …, "age_seconds": …},
      "answered_within_seconds": {"median": …, "p99": …},
      "periods": {"minute": {…}, "hour": {…}, "day": {…}, "start": {…}}}
+
+``triplets`` are those of the store by state, as ``greyd stats`` counts them; null before the first
+scan.
 
 A period has its length in ``seconds``, each field of ``Counts``, and ``requests``, ``passed`` and
 ``greylisted``, which are sums over ``outcomes``. ``answered_within_seconds`` has the median and the
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.monitoring.counter_history import CounterHistory, Totals
+    from greyd.monitoring.store.entry_counts import EntryCounts
 
 PERIODS = {"minute": MINUTE_SECONDS, "hour": HOUR_SECONDS, "day": DAY_SECONDS}
 """The periods' lengths in seconds."""
@@ -161,6 +166,47 @@ class Counts(ShadowCounts):
         return cls(outcomes=outcomes, **numbers)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TripletCounts:
+    """The store's triplets by state, from the server's last scan of the store."""
+
+    waiting: int
+    passed: int
+    never_returned: int
+    complete: bool
+    """Whether the scan has counted all entries; it counts only part of a large store."""
+    age_seconds: float
+    """The time since the scan."""
+
+    @classmethod
+    def of(cls, counts: EntryCounts, age_seconds: float) -> TripletCounts:
+        """Return the triplets of a scan that ended ``age_seconds`` ago."""
+        return cls(
+            waiting=counts.waiting,
+            passed=counts.passed,
+            never_returned=counts.never_returned,
+            complete=counts.complete,
+            age_seconds=round(age_seconds, 1),
+        )
+
+    @classmethod
+    def load(cls, given: Any) -> TripletCounts | None:
+        """Return the counts in a JSON value; None for null, or from a server that has none.
+
+        Raises:
+            KeyError, TypeError, ValueError: the value does not have the form of counts.
+        """
+        if given is None:
+            return None
+        return cls(
+            waiting=_whole(given["waiting"]),
+            passed=_whole(given["passed"]),
+            never_returned=_whole(given["never_returned"]),
+            complete=given["complete"] is True,
+            age_seconds=_number(given["age_seconds"]),
+        )
+
+
 @dataclass(frozen=True)
 class ServerStats:
     """A server's statistics."""
@@ -182,6 +228,8 @@ class ServerStats:
     periods: Mapping[str, Counts]
     dns_sources: Mapping[str, bool] = field(default_factory=dict)
     """Whether each DNS list and the resolver is in order; empty if no option needs DNS."""
+    triplets: TripletCounts | None = None
+    """None before the first scan of the store, and from a server of version 0.1."""
 
     def dump(self) -> dict[str, Any]:
         """Return them as JSON has them."""
@@ -189,6 +237,7 @@ class ServerStats:
         return {
             **{each.name: getattr(self, each.name) for each in fields(self)},
             "periods": periods,
+            "triplets": None if self.triplets is None else asdict(self.triplets),
         }
 
     @classmethod
@@ -221,6 +270,7 @@ class ServerStats:
                 },
                 periods={name: Counts.load(given["periods"][name]) for name in (*PERIODS, START)},
                 dns_sources=_sources(given.get("dns_sources", {})),
+                triplets=TripletCounts.load(given.get("triplets")),
             )
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidStats(f"not the statistics of a greyd: {type(error).__name__}") from None
@@ -256,6 +306,7 @@ def server_stats(
     now: float,
     up_seconds: float,
     totals: Totals,
+    triplets: TripletCounts | None = None,
 ) -> ServerStats:
     """Return this server's statistics.
 
@@ -266,6 +317,7 @@ def server_stats(
         now: the time, by the clock of ``history``.
         up_seconds: the time since the start.
         totals: the values of the counters at ``now``.
+        triplets: the store's triplets by state; None before the first scan.
     """
     periods = {name: history.last(seconds, now, totals) for name, seconds in PERIODS.items()}
     return ServerStats(
@@ -288,6 +340,7 @@ def server_stats(
             START: Counts.of(up_seconds, totals),
         },
         dns_sources=dns_sources_of(totals),
+        triplets=triplets,
     )
 
 

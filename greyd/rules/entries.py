@@ -1,11 +1,16 @@
-"""Interprets stored entries for commands: their kind, names and current state.
+"""Interprets stored entries: their kind, names and current state.
 
-The functions are pure: they take the time as an argument.
+Whatever shows or counts entries uses this module: the status page, ``/stats.json``, the metrics,
+and ``greyd stats``, ``top``, ``list`` and ``show``. ``docs/glossary.md`` states the definitions of
+the states. ``greyd report`` reads attempts from a log instead of records from a store; it gives up
+mail at the same time (``gives_up_at``).
+
+The functions are pure: a state depends on the record, the settings and the time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -55,7 +60,7 @@ class EntryState(Enum):
     PASSED = "passed"
     """A triplet that has passed."""
     NEVER_RETURNED = "never returned"
-    """A triplet that has not passed, and whose delay ended more than ``GIVEN_UP_SECONDS`` ago."""
+    """A triplet that has not passed, after the time of ``gives_up_at``."""
     COUNTED = "counted"
     """A client or an identity with too few successful retries to be auto-whitelisted."""
     AUTO_WHITELISTED = "auto-whitelisted"
@@ -100,7 +105,9 @@ class StoredEntry:
     ttl_seconds: int | None
     """Seconds until the store drops the entry; None for never."""
     passes_at: int = 0
-    """When a triplet's delay ends (``--delay``), in seconds since 1970; 0 for other kinds."""
+    """When a triplet's shortest delay ends, in seconds since 1970; 0 for other kinds."""
+    is_expired: bool = False
+    """Whether the rules ignore the entry because of its age. It counts in none of the states."""
 
     @property
     def is_hidden(self) -> bool:
@@ -124,6 +131,23 @@ class StoredEntry:
             case Client(last_counted=seen) | Identity(last_counted=seen):
                 return seen
         return 0
+
+
+TRIPLET_STATES = (EntryState.WAITING, EntryState.PASSED, EntryState.NEVER_RETURNED)
+"""The states of a triplet, in the order in which greyd shows their counts."""
+
+
+def gives_up_at(first_seen: float, settings: Settings) -> float:
+    """Return when a triplet that has not passed counts as never returned, as a Unix time.
+
+    If the delay depends on signals, the record does not show which one applies. The longest counts,
+    so that no mail is given up while it still has to wait.
+
+    Args:
+        first_seen: the time of the first attempt.
+        settings: the settings of the triplet's recipient.
+    """
+    return first_seen + settings.longest_delay_seconds + GIVEN_UP_SECONDS
 
 
 _NO_NAMES = TripletNames(b"", b"", b"")
@@ -177,7 +201,9 @@ def interpret(
     if entry is None:
         is_shown = unreadable and not is_internal_key(record.key)
         return _unreadable(record, kind) if is_shown else None
-    return entry if expired or not is_too_old(entry, now, settings) else None
+    if not _is_too_old(entry, now, settings):
+        return entry
+    return replace(entry, is_expired=True) if expired else None
 
 
 def is_internal_key(key: bytes) -> bool:
@@ -208,7 +234,7 @@ def _correspondence(record: Record) -> StoredEntry | None:
     )
 
 
-def is_too_old(entry: StoredEntry, now: int, settings: Settings) -> bool:
+def _is_too_old(entry: StoredEntry, now: int, settings: Settings) -> bool:
     """Whether an entry is older than max-age; before it passes, than the retry window."""
     if entry.state in (EntryState.KNOWN, EntryState.UNREADABLE):
         return False
@@ -226,9 +252,8 @@ def _triplet(record: Record, kind: EntryKind, now: int, settings: Settings) -> S
     passes_at = triplet.first_seen + settings.delay_seconds
     state = EntryState.PASSED
     if not has_passed(triplet, settings.delay_seconds, settings):
-        state = (
-            EntryState.NEVER_RETURNED if now - passes_at > GIVEN_UP_SECONDS else EntryState.WAITING
-        )
+        gone = now > gives_up_at(triplet.first_seen, settings)
+        state = EntryState.NEVER_RETURNED if gone else EntryState.WAITING
     names = names_in(record.key) or _NO_NAMES
     return StoredEntry(record.key, kind, state, names, triplet, record.ttl_seconds, passes_at)
 

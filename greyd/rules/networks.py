@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from socket import AF_INET6, inet_pton
+from typing import TYPE_CHECKING
 
-from greyd.rules.address import Address, ipv4_within, parse_address
+from greyd.rules.address import Address, ipv4_within, network_prefix, parse_address
+
+if TYPE_CHECKING:
+    from greyd.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,26 @@ def parse_network(text: bytes) -> Network | None:
     if ipv4 is not None and prefix >= (96 if number >> 32 == 0xFFFF else 97):
         return _masked(ipv4, prefix - 96, 32)
     return _masked(number, prefix, 128)
+
+
+def with_prefix_length(name: bytes, settings: Settings) -> bytes:
+    """Return the client network of a triplet's key in CIDR notation, e.g. ``192.0.2.0/24``.
+
+    Unchanged are an identity's domain, a host's address (``--lookup-by-host``), and an address that
+    is no network of this size: other settings wrote its key.
+
+    Args:
+        name: the network as the key contains it, without its prefix length.
+        settings: the server's settings, which have the prefix lengths.
+    """
+    network = None if b"/" in name else parse_network(name)
+    if network is None or settings.lookup_by_host:
+        return name
+    prefix = min(network_prefix(network.number, network.bits, settings), network.bits)
+    free = network.bits - prefix
+    if not free or network.number >> free << free != network.number:
+        return name
+    return b"%b/%d" % (name, prefix)
 
 
 def _masked(number: int, prefix: int, bits: int) -> Network:

@@ -197,8 +197,9 @@ def _import_modules(settings: Settings) -> Settings:
     if not settings.reads_evidence_attributes:
         return settings
     from greyd.dns import collector, resolver, sender_check  # noqa: F401 - imported for later
-    from greyd.rules import generic_hostnames, hostnames, public_suffixes
+    from greyd.rules import hostnames, public_suffixes
     from greyd.rules.correspondence import mailbox_providers
+    from greyd.rules.names import generic_hostnames
 
     hostnames.load_suffixes()
     generic_hostnames.load_icann_suffixes()

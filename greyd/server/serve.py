@@ -16,7 +16,8 @@ from greyd.monitoring.hits_observer import HitsObserver
 from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.metrics_observer import MetricsObserver
-from greyd.monitoring.store_size import StoreSizeMonitor
+from greyd.monitoring.resource_monitor import ResourceMonitor
+from greyd.monitoring.store.size import StoreSizeMonitor
 from greyd.monitoring.verbose_observer import VerboseObserver
 from greyd.monitoring.web.host_check import HostCheck
 from greyd.monitoring.web.http import MetricsSite, serve_site
@@ -127,6 +128,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     messages.log_to(log)
     set_entry_counts(metrics, whitelists)
     metrics.show_mode(settings.mode)
+    metrics.state.show_settings(settings)
     metrics.whitelists_read.set(whitelists.complete)
     policy = Policy(settings, whitelists, circuit_breaker, observers)
     shadow = start_shadow(settings, policy, store, observers, metrics, log, supervisor)
@@ -176,6 +178,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     supervisor.serve("control polling", control_poller.run)
     supervisor.serve("whitelist hits", partial(hits.run, circuit_breaker))
     supervisor.serve("store size", StoreSizeMonitor(store, metrics, log).run)
+    supervisor.serve("resources", ResourceMonitor(store, metrics.state).run)
     supervisor.run("event loop", partial(_watch_threads, log, store, supervisor))
     _log_start(replace(settings, mode=policy.mode), context, log, store_name)
     context.ready()

@@ -58,6 +58,17 @@ class StoreSize:
     """The size of the file, or of all memory that Redis uses; None if unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoreMemory:
+    """The memory of a store that keeps its entries in memory."""
+
+    used_bytes: int
+    max_bytes: int
+    """The limit; 0 for none."""
+    evicted_key_count: int
+    """The keys that the store has dropped since its start, to stay below the limit."""
+
+
 class TransactionalStore(Protocol):
     """A store, or a wrapper of a store, that applies rules and stores their changes."""
 
@@ -133,6 +144,10 @@ class Store(TransactionalStore, Protocol):
 
     async def size(self) -> StoreSize:
         """Return the approximate size, without a scan."""
+
+    async def memory(self) -> StoreMemory | None:
+        """Return the memory in use; None if the store is a file, or does not allow the query."""
+        return None
 
     def records(self) -> AsyncIterator[Sequence[Record]]:
         """Yield all entries in small groups, so that no request waits for long.

@@ -110,6 +110,7 @@ def test_a_program_gets_all_that_is_known_of_an_entry(store: str) -> None:
         "kind": "triplet",
         "state": "passed",
         "client": "198.51.100.0",
+        "client_network": "198.51.100.0/24",
         "sender": "carol@example.net",
         "recipient": "bob@example.org",
         "first_seen": NOW - 21_000,
@@ -141,7 +142,7 @@ def test_people_get_a_line_an_entry_where_no_terminal_is(store: str) -> None:
     assert " ".join(head.split()) == "state last seen passes at client sender recipient"
     passes = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(NOW - 60 + 300))
     assert passes in line
-    assert line.split()[-3:] == ["192.0.2.0", "alice@example.com", "bob@example.org"]
+    assert line.split()[-3:] == ["192.0.2.0/24", "alice@example.com", "bob@example.org"]
     assert done.stderr == f"greyd: 1 of {len(RECORDS)} entries shown\n"
     assert run("list", store, "--never-returned").stdout.splitlines()[1].split()[-2] == "<>"
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from greyd.cli.stats.display import render_screen, render_servers, render_store
-from greyd.cli.stats.entry_counts import EntryCounts
+from greyd.cli.stats.entry_counts import NamedEntryCounts
 from greyd.cli.stats.overview import Overview, StoreStatus
 from greyd.monitoring.stats_client import FetchedStats, MetricsAddress
 from greyd.rules.reasons import Reason
@@ -53,7 +53,9 @@ def test_without_a_server_the_store_is_shown(store: str) -> None:
     shown = answer["store"]
     assert shown["entries"]["triplets"] == {"waiting": 599, "passed": 0, "never_returned": 0}
     assert shown["entries"]["auto_whitelisted_clients"] == 1
-    assert shown["entries"]["waiting_clients"] == [{"client": "192.0.2.0", "waiting": 599}]
+    assert shown["entries"]["waiting_clients"] == [
+        {"client": "192.0.2.0", "waiting": 599, "client_network": "192.0.2.0/24"}
+    ]
     assert (shown["entries"]["complete"], shown["fault"]) == (True, None)
     assert shown["octets"] > 10_000
     assert (
@@ -122,11 +124,12 @@ def view(number: int = 12, **changes: Any) -> Overview:
     server.metrics.duration.observe(0.001)
     server.run(3600)
     figures = replace(server.figures(), **changes)
-    tally = EntryCounts(complete=True)
+    tally = NamedEntryCounts(complete=True)
     waiting = [keys_of(f"192.0.{n % 40}.7", f"{n}@e.com").triplet for n in range(100)]
-    tally.add([Record(key, WAITS, 60) for key in waiting], SETTINGS)
+    tally.add_all([Record(key, WAITS, 60) for key in waiting], SETTINGS)
     return Overview(
         StoreStatus("redis://user:secret@db.example/0?password=secret", tally),
+        SETTINGS,
         [
             FetchedStats(MetricsAddress("mx1", 9923), figures),
             FetchedStats(MetricsAddress("mx2", 9923), fault="connection refused"),

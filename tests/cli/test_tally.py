@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greyd.cli.sketches import FrequentNames
-from greyd.cli.stats.entry_counts import EntryCounts
+from greyd.cli.stats.entry_counts import NamedEntryCounts
 from greyd.config.settings import Settings
 from greyd.rules.entries import EntryKind, EntryState
 from greyd.rules.keys import Keys, request_keys
@@ -27,9 +27,9 @@ def keys_of(client: str, sender: str = "a@e.com", settings: Settings = SETTINGS)
     return request_keys(address_of(client), sender.encode(), b"bob@example.org", settings, evidence)
 
 
-def tally_of(*records: tuple[bytes, bytes], settings: Settings = SETTINGS) -> EntryCounts:
-    tally = EntryCounts()
-    tally.add([Record(*record, 60) for record in records], settings)
+def tally_of(*records: tuple[bytes, bytes], settings: Settings = SETTINGS) -> NamedEntryCounts:
+    tally = NamedEntryCounts()
+    tally.add_all([Record(*record, 60) for record in records], settings)
     return tally
 
 
@@ -48,7 +48,7 @@ def test_entries_are_counted_by_kind_and_state() -> None:
         (b"probe", waits),
         (keys_of("192.0.2.7", "old@e.com").triplet, b"1000"),
     )
-    told = tally.dump(10)
+    told = tally.dump(10, SETTINGS)
     assert told["looked_at"] == 11
     assert told["triplets"] == {"waiting": 2, "passed": 1, "never_returned": 1}
     assert (told["clients"], told["auto_whitelisted_clients"]) == (2, 1)
@@ -66,8 +66,10 @@ def test_whose_mail_waits_most_comes_first() -> None:
         (keys_of("198.51.100.7", "a@e.com").triplet, waits),
         (keys_of("198.51.100.8", "b@e.com").triplet, waits),
         (keys_of("198.51.100.8", "b@e.com").identities[0].triplet, waits),
-    ).dump(1)
-    assert told["waiting_clients"] == [{"client": "198.51.100.0", "waiting": 2}]
+    ).dump(1, SETTINGS)
+    assert told["waiting_clients"] == [
+        {"client": "198.51.100.0", "waiting": 2, "client_network": "198.51.100.0/24"}
+    ]
     assert told["waiting_recipients"] == [{"recipient": "bob@example.org", "waiting": 3}]
     assert told["names_hidden"] is False
 
@@ -75,7 +77,7 @@ def test_whose_mail_waits_most_comes_first() -> None:
 def test_hashes_are_counted_and_name_nobody() -> None:
     settings = Settings(privacy=True)
     triplet = keys_of("192.0.2.7", settings=settings).triplet
-    told = tally_of((triplet, b"%d" % NOW), settings=settings).dump(10)
+    told = tally_of((triplet, b"%d" % NOW), settings=settings).dump(10, SETTINGS)
     assert told["triplets"]["waiting"] == 1
     assert told["waiting_clients"] == []
     assert told["names_hidden"] is True

@@ -10,8 +10,9 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
-from greyd.monitoring import store_summary as summary_module
-from greyd.monitoring.store_summary import MAX_NETWORKS, MAX_WAITING, StoreSummary, summarize_store
+from greyd.monitoring.store import summary as summary_module
+from greyd.monitoring.store.summary import MAX_NETWORKS, MAX_WAITING, StoreSummary, summarize_store
+from greyd.rules.entries import EntryKind, EntryState
 from greyd.rules.keys import Keys, is_triplet, names_in, request_keys
 from greyd.rules.records import Client, Triplet
 from greyd.rules.transaction import Record
@@ -53,25 +54,27 @@ def since(*seconds: int) -> list[Triplet]:
 def test_who_is_early_is_sorted_by_when_it_passes() -> None:
     summary = seen(*since(0, 239, 240, 299))
     assert summary.early == [2, 2, 0, 0, 0]
-    assert sum(summary.late) == 0
+    assert summary.waiting == 4
+    assert sum(summary.due) + sum(summary.gone) == 0
 
 
 def test_who_could_pass_is_sorted_by_since_when() -> None:
-    waits = [0, HOUR, HOUR + 1, 6 * HOUR, DAY, DAY + 1]
+    waits = [0, HOUR, HOUR + 1, 6 * HOUR, 6 * HOUR + 1, DAY, DAY + 1]
     summary = seen(*since(*(300 + each for each in waits)))
-    assert summary.late == [2, 2, 1, 1]
+    assert (summary.due, summary.gone) == ([2, 2], [2, 1])
+    assert (summary.waiting, summary.never_returned) == (4, 3)
     assert sum(summary.early) == 0
 
 
 def test_the_delay_is_the_settings() -> None:
-    assert sum(seen(*since(299), settings=Settings(delay_seconds=60)).late) == 1
+    assert sum(seen(*since(299), settings=Settings(delay_seconds=60)).due) == 1
 
 
 def test_who_has_passed_waits_no_more() -> None:
     summary = seen(Triplet(NOW - 400, NOW - 50, NOW - 50), Triplet(NOW - 400, NOW - 50))
     assert summary.passed == 2
-    assert sum(summary.early) + sum(summary.late) == 0
-    assert summary.waiting == []
+    assert (summary.waiting, summary.never_returned) == (0, 0)
+    assert summary.named == []
 
 
 def test_mail_that_passed_at_once_does_not_wait() -> None:
@@ -87,18 +90,20 @@ def test_clients_are_counted_and_told_from_triplets() -> None:
     for number, successes in enumerate([1, 4, 5, 9]):
         key = keys_of(f"192.0.2.{number}").client
         summary.add(Record(key, Client(successes, NOW).dump(), 60), NOW, SETTINGS)
-    assert (summary.clients, summary.auto_whitelisted, summary.passed) == (4, 2, 0)
+    good = summary.number(EntryKind.CLIENT, EntryState.AUTO_WHITELISTED)
+    assert (summary.number(EntryKind.CLIENT), good, summary.passed) == (4, 2, 0)
 
 
 def test_nobody_is_auto_whitelisted_where_that_is_off() -> None:
     settings = Settings(auto_whitelist_clients=0)
     summary = StoreSummary()
-    summary.add(Record(keys_of().client, b"9,1", 60), NOW, settings)
-    assert (summary.clients, summary.auto_whitelisted) == (1, 0)
+    summary.add(Record(keys_of().client, b"9,%d" % NOW, 60), NOW, settings)
+    good = summary.number(EntryKind.CLIENT, EntryState.AUTO_WHITELISTED)
+    assert (summary.number(EntryKind.CLIENT), good) == (1, 0)
 
 
 def test_those_that_wait_are_named() -> None:
-    (waiting,) = seen(Triplet(NOW - 100, NOW - 40)).waiting
+    (waiting,) = seen(Triplet(NOW - 100, NOW - 40)).named
     assert waiting.passes_at == NOW + 200
     assert (waiting.first_seen, waiting.last_seen) == (NOW - 100, NOW - 40)
     assert waiting.names == (b"192.0.2.0", b"s@example.com", b"bob@example.org")
@@ -107,14 +112,14 @@ def test_those_that_wait_are_named() -> None:
 def test_the_newest_are_named_where_there_are_too_many() -> None:
     summary = seen(*since(*range(200, 200 - MAX_WAITING - 50, -1)))
     assert sum(summary.early) == MAX_WAITING + 50
-    assert len(summary.waiting) == MAX_WAITING
-    assert min(each.first_seen for each in summary.waiting) == NOW - 150
+    assert len(summary.named) == MAX_WAITING
+    assert min(each.first_seen for each in summary.named) == NOW - 150
 
 
 def test_networks_whose_mail_never_came_back_are_counted_not_listed() -> None:
     summary = seen(*since(7 * HOUR, 8 * HOUR))
     assert summary.given_up == {b"192.0.2.0": 2}
-    assert summary.waiting == []
+    assert summary.named == []
 
 
 def test_networks_are_counted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +135,8 @@ def test_networks_are_counted_in_bounded_memory(monkeypatch: pytest.MonkeyPatch)
 def test_hashes_are_counted_and_name_nobody() -> None:
     settings = Settings(privacy=True)
     summary = seen(*since(10, DAY), settings=settings)
-    assert (sum(summary.early), sum(summary.late)) == (1, 1)
-    assert summary.waiting == []
+    assert (summary.waiting, summary.never_returned) == (1, 1)
+    assert summary.named == []
     assert not summary.given_up
 
 
@@ -145,7 +150,9 @@ def test_mail_that_is_known_by_its_identity_too_counts_once(client: str) -> None
         summary.add(Record(key, since(10)[0].dump(), 60), NOW, SETTINGS)
     summary.add(Record(names.client, b"1,%d" % NOW, 60), NOW, SETTINGS)
     summary.add(Record(names.identities[0].identity, b"9,%d,%d" % (NOW, NOW), 60), NOW, SETTINGS)
-    assert (sum(summary.early), len(summary.waiting), summary.clients) == (1, 1, 1)
+    assert (summary.waiting, len(summary.named), sum(summary.early)) == (1, 1, 1)
+    assert (summary.number(EntryKind.CLIENT), summary.number(EntryKind.IDENTITY)) == (1, 1)
+    assert summary.number(EntryKind.IDENTITY_TRIPLET) == 1
 
 
 @pytest.mark.parametrize("value", [b"", b"rubbish", b"\xff,1"])
@@ -153,7 +160,7 @@ def test_what_cannot_be_read_counts_for_nothing_else(value: bytes) -> None:
     summary = StoreSummary()
     for key in (keys_of().triplet, keys_of().client, b"probe"):
         summary.add(Record(key, value, 60), NOW, SETTINGS)
-    assert summary == StoreSummary(looked_at=3, unreadable=2)
+    assert summary == StoreSummary(looked_at=3, unreadable=2, passed_over=1)
 
 
 @pytest.mark.parametrize("sender", ["a/b%2f%@example.com", "", "}/@x"])
@@ -196,7 +203,7 @@ def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
 
 def test_a_small_store_is_seen_as_a_whole(url_of: Callable[[], str]) -> None:
     summary = look(url_of(), 7)
-    assert (summary.looked_at, summary.complete, sum(summary.late)) == (7, True, 7)
+    assert (summary.looked_at, summary.complete, summary.passed_over) == (7, True, 7)
 
 
 def test_of_a_large_store_a_part_is_seen(

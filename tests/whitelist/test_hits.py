@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from greyd.config.settings import Settings
-from greyd.monitoring.store_summary import StoreSummary
+from greyd.monitoring.store.summary import StoreSummary
 from greyd.rules.entries import EntryKind, interpret, kind_of
 from greyd.rules.transaction import Record
 from greyd.store.circuit_breaker import CircuitBreaker

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.entries.table import display_names
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable
-from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret, is_too_old
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.terminal import format_timestamp
 
@@ -38,7 +38,7 @@ def record_details(record: Record, settings: Settings) -> list[tuple[str, str]]:
         facts.append(("kind", "internal, or not greyd's: no mail is decided by it"))
     else:
         facts += _entry_facts(entry, now, settings)
-        if entry.state is not EntryState.UNREADABLE and is_too_old(entry, now, settings):
+        if entry.is_expired:
             facts.append(("expired", "it is too old, and is ignored"))
     return [
         *facts,
@@ -61,7 +61,7 @@ def _content(record: Record) -> str:
 
 
 def _entry_facts(entry: StoredEntry, now: int, settings: Settings) -> Iterable[tuple[str, str]]:
-    client, sender, recipient = display_names(entry)
+    client, sender, recipient = display_names(entry, settings)
     yield "kind", entry.kind.value
     if entry.is_hidden:
         yield "names", "hidden by --privacy"
@@ -89,6 +89,8 @@ def _describe_state(entry: StoredEntry, now: int, settings: Settings) -> str:
             return (
                 f"{state}: {_success_count(number)}{_threshold(settings.auto_whitelist_identities)}"
             )
+    if entry.is_expired:
+        return f"expired; it was {state}"
     if entry.state is EntryState.WAITING and entry.passes_at > now:
         least = "at the earliest " if settings.delay_varies else ""
         return f"{state}, passes {least}{_time_and_distance(entry.passes_at, now)}"

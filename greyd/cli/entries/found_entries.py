@@ -13,7 +13,7 @@ from greyd.cli.entries.json_output import entry_object, json_text
 from greyd.cli.entries.table import EntryTable
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable
-from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret, is_too_old
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
 from greyd.store.contract import scan
 from greyd.terminal import print_error
 
@@ -58,9 +58,7 @@ class FoundEntries:
             entry_object(entry, now, self.settings) if entry else {"kind": EntryKind.OTHER.value}
         )
         counts = (
-            entry is not None
-            and entry.state is not EntryState.UNREADABLE
-            and not is_too_old(entry, now, self.settings)
+            entry is not None and entry.state is not EntryState.UNREADABLE and not entry.is_expired
         )
         self._objects.append(
             {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.cli.entries.details import expires_at
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
+from greyd.rules.networks import with_prefix_length
 from greyd.rules.records import Client, Identity, Triplet
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ def json_text(data: bytes) -> str:
     return data.decode(errors="backslashreplace")
 
 
+def client_network_field(name: bytes, settings: Settings) -> dict[str, Any]:
+    """Return the field with a client network in CIDR notation; empty for any other name."""
+    text = with_prefix_length(name, settings)
+    return {} if text == name else {"client_network": json_text(text)}
+
+
 def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, Any]:
     """Return an entry as a JSON object, without the fields that the entry does not have."""
     shown: dict[str, Any] = {"kind": entry.kind.value, "state": entry.state.value}
@@ -29,6 +36,8 @@ def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, 
         names = zip(("client", "sender", "recipient"), entry.names, strict=True)
         has = 3 if entry.kind.is_triplet else 2 if entry.kind is EntryKind.CORRESPONDENCE else 1
         shown |= {name: json_text(data) for name, data in [*names][:has]}
+        if entry.kind is EntryKind.TRIPLET:
+            shown |= client_network_field(entry.names.network, settings)
     shown |= {"first_seen": entry.first_seen} if entry.first_seen else {}
     shown |= {"last_seen": entry.last_seen} if entry.state is not EntryState.UNREADABLE else {}
     match entry.record:
@@ -41,6 +50,7 @@ def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, 
         **shown,
         "forgotten_at": expires_at(entry, now, settings),
         **({"no_end": True} if entry.ttl_seconds is None else {}),
+        **({"expired": True} if entry.is_expired else {}),
         "key": json_text(entry.key),
     }
 

@@ -13,7 +13,7 @@ from greyd.cli.cpu_priority import lower_cpu_priority
 from greyd.cli.entries.json_output import EntryJsonWriter
 from greyd.cli.entries.selection import parse_selection
 from greyd.cli.entries.table import EntryTable
-from greyd.rules.entries import EntryState, StoredEntry, interpret, is_too_old
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
 from greyd.store.contract import scan
 from greyd.terminal import print_error
 
@@ -141,6 +141,7 @@ class _Listing:
             EntryJsonWriter(context.settings) if context.as_json else EntryTable(context, keys=keys)
         )
         self._shown = 0
+        self._of_identities = 0
         self._looked_at = 0
 
     async def show(self, groups: AsyncIterator[Sequence[Record]]) -> int:
@@ -153,6 +154,9 @@ class _Listing:
             room = self._limit - self._shown if self._limit else len(found)
             self._rows.show(found[:room])
             self._shown += len(found[:room])
+            self._of_identities += sum(
+                each.kind is EntryKind.IDENTITY_TRIPLET for each in found[:room]
+            )
             if more := len(found) > room:
                 break
         self._end(more)
@@ -165,9 +169,7 @@ class _Listing:
         )
         # The store removes expired entries soon, except those without a time to live.
         there = (
-            each
-            for each in entries
-            if each and (each.ttl_seconds is None or not is_too_old(each, now, settings))
+            each for each in entries if each and (each.ttl_seconds is None or not each.is_expired)
         )
         fitting = (each for each in there if self._selection.matches(each, settings))
         most = self._limit - self._shown + 1 if self._limit else None
@@ -175,13 +177,23 @@ class _Listing:
 
     def _end(self, more: bool) -> None:
         if isinstance(self._rows, EntryJsonWriter):
-            self._rows.end(shown=self._shown, more=more, looked_at=self._looked_at)
+            self._rows.end(
+                shown=self._shown,
+                identity_triplets=self._of_identities,
+                more=more,
+                looked_at=self._looked_at,
+            )
         if more:
             print_error(f"{self._shown} shown, and there are more; --limit=0 shows all")
         elif not self._shown:
             print_error(f"none of {self._looked_at:,} entries matches")
         else:
-            print_error(f"{self._shown:,} of {self._looked_at:,} entries shown")
+            print_error(f"{self._shown:,} of {self._looked_at:,} entries shown{self._identities()}")
+
+    def _identities(self) -> str:
+        if not self._of_identities:
+            return ""
+        return f"; {self._of_identities:,} are triplets of identities, whose mail also has others"
 
 
 async def _hashed_records(

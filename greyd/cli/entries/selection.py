@@ -72,7 +72,7 @@ class Selection:
     def matches(self, entry: StoredEntry, settings: Settings) -> bool:
         """Whether an entry meets all conditions."""
         return (
-            (not self.states or entry.state in self.states)
+            (not self.states or (entry.state in self.states and not entry.is_expired))
             and (not self.since or entry.last_seen >= self.since)
             and self._matches_client(entry, settings)
             and self._matches_sender(entry)

@@ -7,13 +7,15 @@ import time
 from typing import TYPE_CHECKING
 
 from greyd.escaping import printable
-from greyd.rules.entries import EntryState, StoredEntry
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry
+from greyd.rules.networks import with_prefix_length
 from greyd.terminal import format_time, format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.cli.context import CommandContext
+    from greyd.config.settings import Settings
 
 
 _SAME_DAY_SECONDS = 20 * 3600
@@ -83,12 +85,15 @@ class EntryTable:
         return [client, (left - client) // 2, (left - client) // 2]
 
     def _names(self, entry: StoredEntry) -> list[str]:
-        return [printable(entry.key)] if self._keys else display_names(entry)
+        if self._keys:
+            return [printable(entry.key)]
+        return display_names(entry, self._context.settings)
 
 
 def _format_state(entry: StoredEntry) -> str:
     """Return an entry's state, with a mark if it has no time to live."""
-    return entry.state.value + (", no end" if entry.ttl_seconds is None else "")
+    state = "expired" if entry.is_expired else entry.state.value
+    return state + (", no end" if entry.ttl_seconds is None else "")
 
 
 def _format_line(state: str, seen: str, passes: str, first: str, *more: str) -> str:
@@ -105,14 +110,20 @@ def _short_time(when: float, now: float) -> str:
 
 
 def _passes_at(entry: StoredEntry) -> int:
-    return entry.passes_at if entry.state is EntryState.WAITING else 0
+    waits = entry.state is EntryState.WAITING and not entry.is_expired
+    return entry.passes_at if waits else 0
 
 
-def display_names(entry: StoredEntry) -> list[str]:
-    """Return client, sender and recipient; for a hashed entry, its hash in place of the names."""
+def display_names(entry: StoredEntry, settings: Settings) -> list[str]:
+    """Return client, sender and recipient; for a hashed entry, its hash in place of the names.
+
+    The client of a triplet is a network in CIDR notation, or an identity's domain.
+    """
     if entry.is_hidden:
         return [printable(entry.key), "-", "-"]
     client, sender, recipient = map(printable, entry.names)
+    if entry.kind is EntryKind.TRIPLET:
+        client = printable(with_prefix_length(entry.names.network, settings))
     if entry.kind.is_triplet:
         return [client, sender or "<>", recipient]
     return [client or "-", sender or "-", "-"]

@@ -9,7 +9,7 @@ import typer
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.cpu_priority import lower_cpu_priority
 from greyd.cli.stats.display import render_servers, render_store
-from greyd.cli.stats.entry_counts import EntryCounts
+from greyd.cli.stats.entry_counts import NamedEntryCounts
 from greyd.cli.stats.overview import Overview, StoreStatus
 from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
 from greyd.monitoring.stats_client import fetch_all_stats, metrics_addresses
@@ -60,7 +60,7 @@ async def stats(
     """
     lower_cpu_priority()
     addresses = metrics_addresses(server or [], context.settings.metrics)
-    view = Overview(StoreStatus(context.store_url), privacy=context.settings.privacy)
+    view = Overview(StoreStatus(context.store_url), context.settings)
     if not addresses:
         print_error("--metrics=0: no server can be asked; showing only the store")
     view.heard = await fetch_all_stats(addresses)
@@ -87,15 +87,15 @@ async def _read_store(context: CommandContext, view: Overview, most: int | None)
 
 async def _count_entries(
     context: CommandContext, store: Store, view: StoreStatus, most: int | None
-) -> EntryCounts:
+) -> NamedEntryCounts:
     """Scan the store, and count its entries, at most ``most`` of them."""
-    tally = EntryCounts()
+    tally = NamedEntryCounts()
     rough = view.size.entries if view.size else None
     total = min(rough, most) if rough is not None and most else rough
     with context.progress_bar("scanning the store", total) as done:
         async for records in scan(store):
             wanted = records if most is None else records[: most - tally.looked_at]
-            tally.add(wanted, context.settings)
+            tally.add_all(wanted, context.settings)
             done(len(wanted))
             if len(wanted) < len(records):
                 return tally

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable
 from greyd.monitoring.stats import PERIODS, START
-from greyd.rules.entries import EntryKind, EntryState
+from greyd.rules.entries import TRIPLET_STATES, EntryKind, EntryState
+from greyd.rules.networks import with_prefix_length
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import RenderableType
 
     from greyd.cli.sketches import FrequentNames
-    from greyd.cli.stats.entry_counts import EntryCounts
-    from greyd.cli.stats.overview import Overview, StoreStatus
+    from greyd.cli.stats.entry_counts import NamedEntryCounts
+    from greyd.cli.stats.overview import Overview
+    from greyd.config.settings import Settings
     from greyd.monitoring.combined_stats import CombinedCounts
     from greyd.monitoring.stats import Counts
     from greyd.monitoring.stats_client import FetchedStats
@@ -42,7 +44,7 @@ def render_servers(view: Overview) -> Iterator[RenderableType]:
 
 def render_store(view: Overview, names: int) -> Iterator[RenderableType]:
     """Render the store, with at most ``names`` clients and recipients."""
-    yield from _store_lines(view.store)
+    yield from _store_lines(view)
     if view.store.tally and names:
         yield ""
         yield from _name_tables(view, names)
@@ -54,7 +56,7 @@ def render_screen(view: Overview, height: int) -> RenderableType:
     from rich.text import Text
 
     servers = [_server_line(each) for each in view.heard][: max(height // 4, 1)]
-    store = list(_store_lines(view.store))
+    store = list(_store_lines(view))
     periods = view.periods()
     outcomes = max(min(height // 2 - 4, len(_sorted_outcomes(periods))), 1)
     parts: list[RenderableType] = [*servers]
@@ -168,7 +170,8 @@ def _period_lines(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
             yield f"  with the shadow's settings: {shadow}"
 
 
-def _store_lines(store: StoreStatus) -> Iterator[str]:
+def _store_lines(view: Overview) -> Iterator[str]:
+    store = view.store
     size = store.size.size_bytes if store.size else None
     head = f"store {printable(store.name.encode())}"
     head += f", {_bytes(size)}" if size else ""
@@ -179,15 +182,16 @@ def _store_lines(store: StoreStatus) -> Iterator[str]:
     if store.fault:
         yield f"  {printable(store.fault.encode())}"
     if store.tally:
-        yield from (f"  {line}" for line in _entry_count_lines(store.tally))
+        yield from (f"  {line}" for line in _entry_count_lines(store.tally, view.settings))
 
 
-def _entry_count_lines(tally: EntryCounts) -> Iterator[str]:
-    waiting, passed, gone = (
-        tally.number(EntryKind.TRIPLET, state)
-        for state in (EntryState.WAITING, EntryState.PASSED, EntryState.NEVER_RETURNED)
-    )
-    yield f"triplets: {waiting:,} waiting, {passed:,} passed, {gone:,} never returned"
+def _entry_count_lines(tally: NamedEntryCounts, settings: Settings) -> Iterator[str]:
+    # With --privacy and --identity, the store does not show which of a mail's triplets is which.
+    both = " (of networks and identities)" if settings.privacy and settings.identity else ""
+    yield f"triplets: {_state_counts(tally, EntryKind.TRIPLET)}{both}"
+    if tally.number(EntryKind.IDENTITY_TRIPLET):
+        counts = _state_counts(tally, EntryKind.IDENTITY_TRIPLET)
+        yield f"triplets of identities, for the same mail: {counts}"
     good = tally.number(EntryKind.CLIENT, EntryState.AUTO_WHITELISTED)
     line = f"clients: {tally.number(EntryKind.CLIENT):,}, of them {good:,} auto-whitelisted"
     if identities := tally.number(EntryKind.IDENTITY):
@@ -210,6 +214,10 @@ def _entry_count_lines(tally: EntryCounts) -> Iterator[str]:
     yield f"entries in all: {tally.looked_at:,}{others}{part}"
 
 
+def _state_counts(tally: NamedEntryCounts, kind: EntryKind) -> str:
+    return ", ".join(f"{tally.number(kind, state):,} {state.value}" for state in TRIPLET_STATES)
+
+
 def _name_tables(view: Overview, most: int) -> Iterator[RenderableType]:
     """Return tables of the clients and recipients with the most waiting mail."""
     from rich.table import Table
@@ -217,19 +225,20 @@ def _name_tables(view: Overview, most: int) -> Iterator[RenderableType]:
     tally = view.store.tally
     if tally is None:
         return
-    if tally.hidden or view.privacy:
+    if tally.hidden or view.settings.privacy:
         yield "no names of waiting mail: with --privacy the store contains only hashes"
         return
 
-    def table(title: str, counted: FrequentNames) -> Table:
+    def table(title: str, counted: FrequentNames, shown_name: Callable[[bytes], bytes]) -> Table:
         shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         shown.add_column("waiting", justify="right")
         shown.add_column(title, overflow="ellipsis", no_wrap=True, max_width=60)
         for name, number in counted.largest(most):
-            shown.add_row(f"{number:,}", printable(name))
+            shown.add_row(f"{number:,}", printable(shown_name(name)))
         return shown
 
-    clients, recipients = table("client", tally.clients), table("recipient", tally.recipients)
+    clients = table("client", tally.clients, lambda name: with_prefix_length(name, view.settings))
+    recipients = table("recipient", tally.recipients, lambda name: name)
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_row(clients, recipients)
     yield grid

@@ -7,13 +7,13 @@ which a count may be too small.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from greyd.cli.entries.json_output import json_text
+from greyd.cli.entries.json_output import client_network_field, json_text
 from greyd.cli.sketches import FrequentNames
-from greyd.rules.entries import EntryKind, EntryState, interpret
+from greyd.monitoring.store.entry_counts import EntryCounts
+from greyd.rules.entries import TRIPLET_STATES, EntryKind, EntryState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,62 +23,43 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class EntryCounts:
-    """Counts of the entries of a store."""
+class NamedEntryCounts(EntryCounts):
+    """Counts of the entries of a store, and of the names of waiting triplets."""
 
-    looked_at: int = 0
-    complete: bool = False
-    """Whether the scan has counted all entries."""
-    states: Counter[tuple[EntryKind, EntryState]] = field(default_factory=Counter)
-    passed_over: int = 0
-    """The number of expired and internal entries."""
-    unreadable: int = 0
-    """The number of broken entries, and of those of another program or type."""
-    without_end: int = 0
-    """The number of entries without a time to live; greyd itself never writes one."""
     hidden: bool = False
     """Whether some names are hashes."""
     clients: FrequentNames = field(default_factory=FrequentNames)
-    """The client networks of waiting triplets."""
+    """The client networks of waiting triplets, as their keys contain them."""
     recipients: FrequentNames = field(default_factory=FrequentNames)
 
-    def add(self, records: Iterable[Record], settings: Settings) -> None:
-        """Count the entries in a group of records."""
-        now = int(time.time())
+    def add_all(
+        self, records: Iterable[Record], settings: Settings, now: int | None = None
+    ) -> None:
+        """Count the entries in a group of records; ``now`` is a Unix time, by default this one."""
+        now = int(time.time()) if now is None else now
         for record in records:
-            self.looked_at += 1
-            entry = interpret(record, now, settings, unreadable=True)
-            self.without_end += record.ttl_seconds is None
-            if entry is None:
-                self.passed_over += 1
-                continue
-            if entry.state is EntryState.UNREADABLE:
-                self.unreadable += 1
-                continue
-            self.states[entry.kind, entry.state] += 1
+            entry = self.add(record, now, settings)
             # A mail may also have a triplet of its identity: count the mail only once.
-            if entry.kind is EntryKind.TRIPLET and entry.state is EntryState.WAITING:
-                if entry.is_hidden:
-                    self.hidden = True
-                    continue
-                self.clients.add(entry.names.network)
-                self.recipients.add(entry.names.recipient)
+            if (
+                entry is None
+                or entry.kind is not EntryKind.TRIPLET
+                or entry.state is not EntryState.WAITING
+            ):
+                continue
+            if entry.is_hidden:
+                self.hidden = True
+                continue
+            self.clients.add(entry.names.network)
+            self.recipients.add(entry.names.recipient)
 
-    def number(self, kind: EntryKind, *states: EntryState) -> int:
-        """Return the number of entries of a kind, in the given states or in any."""
-        return sum(self.states[kind, state] for state in states or EntryState)
-
-    def dump(self, most: int) -> dict[str, Any]:
+    def dump(self, most: int, settings: Settings) -> dict[str, Any]:
         """Return the counts as a JSON object, with at most ``most`` names per list."""
-        triplets = {
-            state.value.replace(" ", "_"): self.number(EntryKind.TRIPLET, state)
-            for state in (EntryState.WAITING, EntryState.PASSED, EntryState.NEVER_RETURNED)
-        }
         return {
             "looked_at": self.looked_at,
             "complete": self.complete,
-            "triplets": triplets,
+            "triplets": self._of_states(EntryKind.TRIPLET),
             "identity_triplets": self.number(EntryKind.IDENTITY_TRIPLET),
+            "identity_triplet_states": self._of_states(EntryKind.IDENTITY_TRIPLET),
             "clients": self.number(EntryKind.CLIENT),
             "auto_whitelisted_clients": self.number(EntryKind.CLIENT, EntryState.AUTO_WHITELISTED),
             "identities": self.number(EntryKind.IDENTITY),
@@ -90,10 +71,19 @@ class EntryCounts:
             "unreadable": self.unreadable,
             "without_end": self.without_end,
             "names_hidden": self.hidden,
-            "waiting_clients": _name_counts("client", self.clients, most),
-            "waiting_recipients": _name_counts("recipient", self.recipients, most),
+            "waiting_clients": [
+                {
+                    "client": json_text(name),
+                    "waiting": number,
+                    **client_network_field(name, settings),
+                }
+                for name, number in self.clients.largest(most)
+            ],
+            "waiting_recipients": [
+                {"recipient": json_text(name), "waiting": number}
+                for name, number in self.recipients.largest(most)
+            ],
         }
 
-
-def _name_counts(what: str, counted: FrequentNames, most: int) -> list[dict[str, Any]]:
-    return [{what: json_text(name), "waiting": number} for name, number in counted.largest(most)]
+    def _of_states(self, kind: EntryKind) -> dict[str, int]:
+        return {state.value.replace(" ", "_"): self.number(kind, state) for state in TRIPLET_STATES}

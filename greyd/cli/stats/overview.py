@@ -13,7 +13,8 @@ from greyd.store.url import redact_url
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from greyd.cli.stats.entry_counts import EntryCounts
+    from greyd.cli.stats.entry_counts import NamedEntryCounts
+    from greyd.config.settings import Settings
     from greyd.monitoring.stats import Counts, ServerStats
     from greyd.monitoring.stats_client import FetchedStats
     from greyd.store.contract import Store, StoreSize
@@ -28,7 +29,7 @@ class StoreStatus:
     """The state of the store."""
 
     url: str
-    tally: EntryCounts | None = None
+    tally: NamedEntryCounts | None = None
     size: StoreSize | None = None
     seconds: list[float] = field(default_factory=list)
     """The durations of ``PROBE_COUNT`` reads."""
@@ -53,7 +54,7 @@ class StoreStatus:
             await store.get(b"probe")
             self.seconds.append(time.perf_counter() - started)
 
-    def dump(self, most: int) -> dict[str, Any]:
+    def dump(self, most: int, settings: Settings) -> dict[str, Any]:
         """Return the state of the store as a JSON object, with at most ``most`` names per list."""
         answers = None
         if self.seconds:
@@ -66,7 +67,7 @@ class StoreStatus:
             "fault": self.fault or None,
             "octets": self.size.size_bytes if self.size else None,
             "answers_within_seconds": answers,
-            **({"entries": self.tally.dump(most)} if self.tally else {}),
+            **({"entries": self.tally.dump(most, settings)} if self.tally else {}),
         }
 
 
@@ -75,10 +76,11 @@ class Overview:
     """The servers and the store at one moment."""
 
     store: StoreStatus
+    settings: Settings
+    """The server's settings."""
     heard: Sequence[FetchedStats] = ()
     now: Mapping[str, Counts] = field(default_factory=dict)
     """The counts of each server since its previous answer, by URL."""
-    privacy: bool = False
 
     @property
     def figures(self) -> list[ServerStats]:
@@ -102,5 +104,5 @@ class Overview:
             "time": round(time.time(), 3),
             "servers": [each.dump() for each in self.heard],
             "together": {name: each.dump() for name, each in self.periods().items()},
-            "store": self.store.dump(most),
+            "store": self.store.dump(most, self.settings),
         }

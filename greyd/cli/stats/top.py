@@ -20,7 +20,7 @@ from greyd.cli.context import CommandContext, option_seconds
 from greyd.cli.cpu_priority import lower_cpu_priority
 from greyd.cli.errors import CommandError
 from greyd.cli.stats.display import render_screen
-from greyd.cli.stats.entry_counts import EntryCounts
+from greyd.cli.stats.entry_counts import NamedEntryCounts
 from greyd.cli.stats.overview import Overview, StoreStatus
 from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
 from greyd.monitoring.combined_stats import counts_between
@@ -30,7 +30,7 @@ from greyd.monitoring.stats_client import (
     fetch_all_stats,
     metrics_addresses,
 )
-from greyd.monitoring.store_summary import SHARE
+from greyd.monitoring.store.summary import SHARE
 from greyd.store.contract import scan
 from greyd.store.errors import StoreError, UnusableStoreError
 
@@ -92,9 +92,7 @@ class _LiveDisplay:
     _before: dict[str, FetchedStats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._view = Overview(
-            StoreStatus(self.context.store_url), privacy=self.context.settings.privacy
-        )
+        self._view = Overview(StoreStatus(self.context.store_url), self.context.settings)
         self._stop = asyncio.Event()
         self._seen_once = asyncio.Event()
 
@@ -138,11 +136,11 @@ class _LiveDisplay:
             try:
                 async with self.context.open_store() as store:
                     await view.measure(store)
-                    tally = EntryCounts()
+                    tally = NamedEntryCounts()
                     if view.tally is None or not view.tally.complete:
                         view.tally = tally
                     async for records in scan(store, SHARE):
-                        tally.add(records, self.context.settings)
+                        tally.add_all(records, self.context.settings)
                 tally.complete = True
                 view.tally, view.fault = tally, ""
             except UnusableStoreError:

@@ -1,7 +1,8 @@
 """Collects the data of the status page and of the statistics.
 
-The counters are sampled every few seconds. The store is scanned only when a client requests the
-page, at most once a minute, and never while the store does not answer.
+The counters are sampled every few seconds. The store is scanned when a client requests the page or
+the statistics, at most once a minute; for Prometheus, while it scrapes the metrics, once in
+``METRICS_FRESH_SECONDS``, by one of the workers; and never while the store does not answer.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from greyd.monitoring.counter_history import (
     dns_sources_of,
     totals_of,
 )
-from greyd.monitoring.stats import server_stats
-from greyd.monitoring.store_summary import StoreSummary, summarize_store
+from greyd.monitoring.metrics import LAST_SCRAPE
+from greyd.monitoring.state_metrics import TRIPLETS_COUNTED
+from greyd.monitoring.stats import TripletCounts, server_stats
+from greyd.monitoring.store.summary import StoreSummary, summarize_store
 from greyd.monitoring.web import status_page
 from greyd.monitoring.web.status_page import BAR_SECONDS, BARS, StatusView
 from greyd.runtime.time_slices import SharedWork
@@ -41,11 +44,20 @@ if TYPE_CHECKING:
 FRESH_SECONDS = 60
 """Age of the store's summary after which a request for the page starts a new scan."""
 
+METRICS_FRESH_SECONDS = 300
+"""Age of the store's summary after which the metrics of the triplets need a new scan."""
+
+MAX_SCRAPE_INTERVAL_SECONDS = 900
+"""Time since the last scrape after which nobody needs these metrics."""
+
 RETRY_SECONDS = 10.0
 """Minimum time between a failed scan and the next one."""
 
 WAIT_SECONDS = 2.0
 """Maximum time that a page waits for a scan; after that it shows the previous summary."""
+
+STATS_WAIT_SECONDS = 0.5
+"""The same for the statistics: ``greyd top`` fetches them every two seconds."""
 
 
 @dataclass
@@ -76,14 +88,16 @@ class StatusReporter:
         """Sample the counters every ``NOTE_SECONDS`` until cancelled."""
         while True:
             await asyncio.sleep(NOTE_SECONDS)
-            self._history.note(time.monotonic(), await self._totals())
+            totals = await self._totals()
+            self._history.note(time.monotonic(), totals)
+            self._summarize_for_metrics(totals)
 
     async def page(self) -> bytes:
         """Return the status page, as HTML."""
         return await self._page.result()
 
     async def _make_page(self) -> bytes:
-        await self._summarize_if_old()
+        await self._summarize_if_old(WAIT_SECONDS)
         now, totals = time.monotonic(), await self._totals()
         bars = await self.slices.run(self._history.steps(BAR_SECONDS, BARS, now, totals))
         view = self._view(now, totals, bars)
@@ -112,6 +126,7 @@ class StatusReporter:
 
     async def stats(self) -> bytes:
         """Return the statistics, as JSON; see ``greyd.monitoring.stats``."""
+        await self._summarize_if_old(STATS_WAIT_SECONDS)
         totals = await self._totals()
         now = time.monotonic()
         stats = server_stats(
@@ -121,22 +136,38 @@ class StatusReporter:
             now,
             now - self.started_at,
             totals,
+            TripletCounts.of(self.summary, now - self._summarized_at) if self.summary else None,
         )
         return json.dumps(stats.dump()).encode() + b"\n"
 
-    async def _summarize_if_old(self) -> None:
+    async def _summarize_if_old(self, wait_seconds: float) -> None:
         now = time.monotonic()
-        old = self.summary is None or now - self._summarized_at > FRESH_SECONDS
-        may_scan = now - self._failed_at >= RETRY_SECONDS and not self.circuit_breaker.is_open
-        if old and may_scan and self._summarizing is None:
-            self._summarizing = asyncio.create_task(self._summarize())
+        if self.summary is None or now - self._summarized_at > FRESH_SECONDS:
+            self._start_summary()
         if self._summarizing is not None:
-            await asyncio.wait([self._summarizing], timeout=WAIT_SECONDS)
+            await asyncio.wait([self._summarizing], timeout=wait_seconds)
+
+    def _summarize_for_metrics(self, totals: Totals) -> None:
+        """Start a scan if Prometheus scrapes the metrics, and no worker has scanned lately."""
+        now = time.time()
+        scraped_at = totals.get((LAST_SCRAPE,), 0.0)
+        counted_at = totals.get((TRIPLETS_COUNTED,), 0.0)
+        is_scraped = abs(now - scraped_at) <= MAX_SCRAPE_INTERVAL_SECONDS
+        # The clock may have been set back.
+        if is_scraped and abs(now - counted_at) >= METRICS_FRESH_SECONDS:
+            self._start_summary()
+
+    def _start_summary(self) -> None:
+        may_scan = time.monotonic() - self._failed_at >= RETRY_SECONDS
+        if may_scan and not self.circuit_breaker.is_open and self._summarizing is None:
+            self._summarizing = asyncio.create_task(self._summarize())
 
     async def _summarize(self) -> None:
         try:
+            self.metrics.state.triplet_count_begins()
             self.summary = await summarize_store(self.circuit_breaker.store, self.settings)
             self._summarized_at = time.monotonic()
+            self.metrics.state.show_triplets(self.summary)
         except StoreError:
             # The circuit breaker notices the error too, and the page shows its state.
             pass

@@ -28,10 +28,17 @@ from greyd.monitoring.counter_history import (
     CountedPeriod,
 )
 from greyd.monitoring.shadow.counts import shadow_counts
-from greyd.monitoring.store_summary import EARLY_BORDERS, LATE_BORDERS, MAX_WAITING, StoreSummary
+from greyd.monitoring.store.summary import (
+    DUE_BORDERS,
+    EARLY_BORDERS,
+    GONE_BORDERS,
+    MAX_WAITING,
+    StoreSummary,
+)
 from greyd.monitoring.web.html import Column, format_number, paragraph, rectangle, section, table
 from greyd.monitoring.web.status_page_frame import END, HEAD, STYLE
-from greyd.rules.entries import GIVEN_UP_SECONDS
+from greyd.rules.entries import GIVEN_UP_SECONDS, EntryKind, EntryState
+from greyd.rules.networks import with_prefix_length
 from greyd.rules.reasons import GREYLIST, Category, Reason
 from greyd.terminal import format_time
 
@@ -223,26 +230,34 @@ def _waiting(view: StatusView) -> Iterator[Markup]:
     summary = view.summary
     if summary is None:
         return section("Waiting", paragraph("The store has not been counted yet."))
-    early = _classes(summary.early, EARLY_BORDERS, "within {}", "later")
-    late = _classes(summary.late, LATE_BORDERS, "for {} or less", "for longer")
+    least = "at the earliest " if view.settings.delay_varies else ""
+    early = _classes(summary.early, EARLY_BORDERS, f"{least}within {{}}", f"{least}later")
+    due = _classes(summary.due, DUE_BORDERS, "now, for {} or less", "now, for longer")
+    gone = _classes(summary.gone, GONE_BORDERS, "for {} or less", "for longer")
     return section(
         "Waiting",
         table(
-            [f"{format_number(sum(summary.early))} waiting: a retry passes", "triplets"],
-            early,
+            [f"{format_number(summary.waiting)} waiting: a retry passes", "triplets"],
+            [*early, *due],
             _NAME_AND_NUMBER,
         ),
         table(
-            [f"{format_number(sum(summary.late))} without a retry after the delay", "triplets"],
-            late,
+            [f"{format_number(summary.never_returned)} never returned: the delay is over", ""],
+            gone,
             _NAME_AND_NUMBER,
         ),
         paragraph(
-            f"Counted {format_duration(view.summary_age_seconds)} ago, from"
-            f" {'all' if summary.complete else 'some of the'} entries of the store"
-            f" ({format_number(summary.looked_at)})."
+            f"{format_number(summary.passed)} triplets have passed. Counted"
+            f" {format_duration(view.summary_age_seconds)} ago, from {_counted_part(summary)}."
         ),
     )
+
+
+def _counted_part(summary: StoreSummary) -> str:
+    number = format_number(summary.looked_at)
+    if summary.complete:
+        return f"all entries of the store ({number})"
+    return f"only {number} entries of the store; there are more, which greyd stats counts"
 
 
 def _classes(
@@ -261,17 +276,17 @@ def _details(view: StatusView) -> Iterator[Markup]:
         return
     waiting = (
         [
-            _text(each.names.network),
+            _text(with_prefix_length(each.names.network, view.settings)),
             _text(each.names.sender),
             _text(each.names.recipient),
             _minute(each.first_seen),
             _minute(each.last_seen),
             _minute(each.passes_at),
         ]
-        for each in sorted(summary.waiting, reverse=True)
+        for each in sorted(summary.named, reverse=True)
     )
     lost = (
-        [_text(network), format_number(count)]
+        [_text(with_prefix_length(network, view.settings)), format_number(count)]
         for network, count in summary.given_up.most_common(MAX_NETWORKS)
     )
     head = ["client network", "sender", "recipient", "first seen", "last seen", "passes from"]
@@ -280,7 +295,7 @@ def _details(view: StatusView) -> Iterator[Markup]:
         f"Waiting triplets (the newest {MAX_WAITING})", table(head, waiting, columns)
     )
     yield from section(
-        f"Never came back (for {format_duration(GIVEN_UP_SECONDS)} or longer)",
+        f"Never returned (in {format_duration(GIVEN_UP_SECONDS)} after the delay)",
         table(["client network", "triplets"], lost, _NAME_AND_NUMBER),
     )
 
@@ -329,9 +344,16 @@ def _store(view: StatusView) -> Iterator[Markup]:
     if summary := view.summary:
         rows += [
             ["triplets that have passed", format_number(summary.passed)],
-            ["clients that have come back", format_number(summary.clients)],
-            ["auto-whitelisted clients", format_number(summary.auto_whitelisted)],
+            ["clients that have come back", format_number(summary.number(EntryKind.CLIENT))],
+            [
+                "auto-whitelisted clients",
+                format_number(summary.number(EntryKind.CLIENT, EntryState.AUTO_WHITELISTED)),
+            ],
         ]
+        if identities := summary.number(EntryKind.IDENTITY):
+            good = summary.number(EntryKind.IDENTITY, EntryState.AUTO_WHITELISTED)
+            rows.append(["identities that have come back", format_number(identities)])
+            rows.append(["auto-whitelisted identities", format_number(good)])
         if summary.unreadable:
             rows.append(["unreadable entries", format_number(summary.unreadable)])
     return section("Store and whitelists", table(["", ""], rows, _NAME_AND_NUMBER))

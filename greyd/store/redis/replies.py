@@ -38,8 +38,8 @@ def is_scan_step(reply: Any) -> bool:
     )
 
 
-def used_memory_bytes(info: object) -> int:
-    """Return the bytes in use as ``INFO memory`` gives them; 0 if the reply lacks them."""
+def info_number(info: object, name: bytes) -> int:
+    """Return a number of the reply to ``INFO``; 0 if the reply lacks it."""
     text = info if isinstance(info, bytes) else b""
-    found = re.search(rb"^used_memory:([0-9]{1,18})", text, re.MULTILINE)
+    found = re.search(rb"^%b:([0-9]{1,18})" % re.escape(name), text, re.MULTILINE)
     return int(found[1]) if found else 0

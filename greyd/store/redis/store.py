@@ -26,6 +26,7 @@ from greyd.store.contract import (
     CONTENTION,
     MAX_ATTEMPTS,
     Store,
+    StoreMemory,
     StoreSize,
     call_when_done,
 )
@@ -36,7 +37,7 @@ from greyd.store.redis.errors import (
     ScriptNotLoadedError,
     SlotMigrationError,
 )
-from greyd.store.redis.replies import is_int, is_scan_step, is_single_value, used_memory_bytes
+from greyd.store.redis.replies import info_number, is_int, is_scan_step, is_single_value
 from greyd.store.redis.scripts import (
     CompareAndSet,
     compare_and_set_command,
@@ -122,11 +123,26 @@ class RedisStore(Store):
         try:
             for send in await self._transport.nodes():
                 entry_count += await send("DBSIZE", is_valid=is_int)
-                size_bytes += used_memory_bytes(await send("INFO", "memory"))
+                size_bytes += info_number(await send("INFO", "memory"), b"used_memory")
         except StoreError:
             # An ACL may forbid these commands.
             return StoreSize(None, None)
         return StoreSize(entry_count, size_bytes or None)
+
+    async def memory(self) -> StoreMemory | None:
+        """Return the memory in use, over all nodes; None if ``INFO`` fails."""
+        used_bytes, limits, evicted = 0, list[int](), 0
+        try:
+            for send in await self._transport.nodes():
+                memory, stats = await send("INFO", "memory"), await send("INFO", "stats")
+                used_bytes += info_number(memory, b"used_memory")
+                limits.append(info_number(memory, b"maxmemory"))
+                evicted += info_number(stats, b"evicted_keys")
+        except StoreError:
+            # An ACL may forbid it.
+            return None
+        # A node without a limit may grow, whatever the others' limits.
+        return StoreMemory(used_bytes, sum(limits) if all(limits) else 0, evicted)
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         """Yield all entries in the order of Redis's SCAN."""

@@ -56,6 +56,9 @@ METRICS: dict[str, str] = {
     "greyd_build_info": "gauge",
     "greyd_last_scrape_timestamp_seconds": "gauge",
     "greyd_clock_timestamp_seconds": "gauge",
+    "greyd_start_timestamp_seconds": "gauge",
+    "greyd_settings_info": "gauge",
+    "greyd_triplets_counted_timestamp_seconds": "gauge",
     "process_virtual_memory_bytes": "gauge",
     "process_resident_memory_bytes": "gauge",
     "process_start_time_seconds": "gauge",
@@ -207,7 +210,8 @@ def test_the_metrics_can_be_read_by_prometheus_and_all_are_there_from_the_start(
             for sample in family.samples
             if sample.name != "greyd_build_info" and not sample.name.startswith("process_")
         }
-        assert abs(samples.pop(("greyd_clock_timestamp_seconds", ())) - time.time()) < 60
+        for name in ("greyd_clock_timestamp_seconds", "greyd_start_timestamp_seconds"):
+            assert abs(samples.pop((name, ())) - time.time()) < 60
         requests = {
             (labels["action"], labels["reason"])
             for name, pairs in samples

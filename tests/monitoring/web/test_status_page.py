@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from greyd import __version__
 from greyd.config.settings import Settings
 from greyd.monitoring.counter_history import PASSES, REQUESTS, SERIES, WAITED, CountedPeriod, Series
-from greyd.monitoring.store_summary import StoreSummary, WaitingTriplet
+from greyd.monitoring.store.summary import StoreSummary, WaitingTriplet
 from greyd.monitoring.web.status_page import BARS, StatusView, render
+from greyd.rules.entries import EntryKind, EntryState
 from greyd.rules.keys import TripletNames
 from greyd.rules.reasons import OUTCOMES
 
@@ -152,12 +154,25 @@ def test_the_chart_stacks_what_was_greylisted_on_what_passed() -> None:
 
 
 def test_those_that_wait_and_those_that_never_returned_are_counted() -> None:
-    text = read(summary=StoreSummary(looked_at=99, early=[1, 2, 0, 0, 0], late=[4, 0, 0, 1])).text
-    assert "3 waiting: a retry passes" in text
+    states: Counter[tuple[EntryKind, EntryState]] = Counter(
+        {
+            (EntryKind.TRIPLET, EntryState.WAITING): 7,
+            (EntryKind.TRIPLET, EntryState.PASSED): 80,
+            (EntryKind.TRIPLET, EntryState.NEVER_RETURNED): 5,
+            (EntryKind.IDENTITY_TRIPLET, EntryState.WAITING): 7,
+        }
+    )
+    summary = StoreSummary(
+        looked_at=99, states=states, early=[1, 2, 0, 0, 0], due=[3, 1], gone=[4, 1]
+    )
+    text = read(summary=summary).text
+    assert "7 waiting: a retry passes" in text
     assert "within 5 min 2" in text
-    assert "5 without a retry after the delay" in text
+    assert "now, for 1 h or less 3" in text
+    assert "5 never returned" in text
     assert "for longer 1" in text
-    assert "from some of the entries" in text
+    assert "80 triplets have passed" in text
+    assert "from only 99 entries of the store" in text
 
 
 def test_without_a_look_through_the_store_it_says_so() -> None:
@@ -165,18 +180,18 @@ def test_without_a_look_through_the_store_it_says_so() -> None:
 
 
 def test_it_names_nobody_unless_told_to() -> None:
-    summary = StoreSummary(waiting=[ALICE])
+    summary = StoreSummary(named=[ALICE])
     summary.given_up[b"198.51.100.0"] = 3
     for name in ("alice", "bob@x.org", "192.0.2", "198.51.100"):
         assert name not in render(view(summary=summary)).decode()
 
 
 def test_with_details_it_names_who_waits_and_who_never_returned() -> None:
-    summary = StoreSummary(waiting=[ALICE])
+    summary = StoreSummary(named=[ALICE])
     summary.given_up[b"198.51.100.0"] = 3
     text = read(summary=summary, settings=Settings(status_details=True)).text
-    assert "192.0.2.0 alice@example.com bob@x.org" in text
-    assert "198.51.100.0 3" in text
+    assert "192.0.2.0/24 alice@example.com bob@x.org" in text
+    assert "198.51.100.0/24 3" in text
 
 
 def test_hashes_can_name_nobody_and_it_says_so() -> None:
@@ -188,7 +203,7 @@ def test_names_from_the_network_are_text_and_nothing_else() -> None:
     evil = TripletNames(
         b"192.0.2.0", b"<script>alert(1)</script>@x", b"\xff\x1b[31m\" onload='x'&amp;"
     )
-    summary = StoreSummary(waiting=[replace(ALICE, names=evil)])
+    summary = StoreSummary(named=[replace(ALICE, names=evil)])
     page = read(summary=summary, settings=Settings(status_details=True))
     assert "<script>alert(1)</script>@x" in page.text
     assert "%FF%1B[31m\" onload='x'&amp;" in page.text

@@ -1,5 +1,6 @@
-"""Counts the store's entries by state: waiting, passed, never returned, auto-whitelisted.
+"""Scans the store for the status page, ``/stats.json`` and the metrics.
 
+The counts are those of ``greyd.monitoring.store.entry_counts``, as ``greyd stats`` shows them.
 The scan reads a few entries at a time and pauses between them, so that requests do not wait for it.
 Of a large store it counts only the newest entries (SQLite) or a sample (Redis), and the summary
 says so.
@@ -15,13 +16,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
-from greyd.rules.keys import TripletNames, is_of_identity
-from greyd.rules.records import Client, Identity
+from greyd.monitoring.store.entry_counts import EntryCounts
+from greyd.rules.entries import EntryKind, EntryState
 from greyd.store.contract import scan
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
+    from greyd.rules.entries import StoredEntry
+    from greyd.rules.keys import TripletNames
     from greyd.rules.transaction import Record
     from greyd.store.contract import Store
 
@@ -38,8 +40,10 @@ RECORDS_A_SLICE = 50
 """Number of entries to read without a pause, which takes less than a millisecond."""
 
 EARLY_BORDERS = (60, 300, 900, 3600)
-LATE_BORDERS = (3600, 6 * 3600, 24 * 3600)
-"""Class borders in seconds: until a retry passes, and since then. One more class has the rest."""
+DUE_BORDERS = (3600,)
+GONE_BORDERS = (24 * 3600,)
+"""Class borders in seconds: until a retry passes; since a retry passes; since the delay of a
+triplet that never returned. One more class has the rest."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,51 +57,37 @@ class WaitingTriplet:
 
 
 @dataclass
-class StoreSummary:
-    """The counts from a scan of the store."""
+class StoreSummary(EntryCounts):
+    """The counts from a scan of the store, and the triplets and networks to name."""
 
-    looked_at: int = 0
-    complete: bool = False
-    passed: int = 0
-    """Number of triplets that have passed."""
     early: list[int] = field(default_factory=lambda: [0] * (len(EARLY_BORDERS) + 1))
-    """Numbers of triplets in their delay, by the remaining time (``EARLY_BORDERS``)."""
-    late: list[int] = field(default_factory=lambda: [0] * (len(LATE_BORDERS) + 1))
-    """Numbers of triplets without a retry, by the time since their delay (``LATE_BORDERS``)."""
-    unreadable: int = 0
-    """Number of entries that the rules cannot read."""
-    clients: int = 0
-    auto_whitelisted: int = 0
-    waiting: list[WaitingTriplet] = field(default_factory=list)
+    """Numbers of waiting triplets in their delay, by the remaining time (``EARLY_BORDERS``)."""
+    due: list[int] = field(default_factory=lambda: [0] * (len(DUE_BORDERS) + 1))
+    """Numbers of waiting triplets after their delay, by the time since then (``DUE_BORDERS``)."""
+    gone: list[int] = field(default_factory=lambda: [0] * (len(GONE_BORDERS) + 1))
+    """Numbers of triplets that never returned, by the time since their delay (``GONE_BORDERS``)."""
+    named: list[WaitingTriplet] = field(default_factory=list)
     """A heap of the newest waiting triplets; empty with ``--privacy``, which stores no names."""
     given_up: Counter[bytes] = field(default_factory=Counter)
-    """Number of triplets without a retry, by client network."""
+    """Number of triplets that never returned, by client network."""
 
-    def add(self, record: Record, now: int, settings: Settings) -> None:
-        """Count an entry."""
-        self.looked_at += 1
-        # The same mail also has a triplet of the client's network, which is counted instead.
-        if is_of_identity(record.key):
-            return
-        entry = interpret(record, now, settings, expired=True, unreadable=True)
-        if entry is None or entry.state is EntryState.UNREADABLE:
-            self.unreadable += entry is not None
-            return
-        if entry.kind is EntryKind.TRIPLET:
-            self._add_triplet(entry, now)
-        elif isinstance(entry.record, Client | Identity):
-            successes = entry.record.successes
-            self.clients += 1
-            self.auto_whitelisted += 0 < settings.auto_whitelist_clients <= successes
+    def add(self, record: Record, now: int, settings: Settings) -> StoredEntry | None:
+        """Count a record; see ``EntryCounts.add``."""
+        entry = super().add(record, now, settings)
+        # The same mail may also have a triplet of an identity: name and classify it once.
+        if entry is not None and entry.kind is EntryKind.TRIPLET:
+            self._classify(entry, now)
+        return entry
 
-    def _add_triplet(self, entry: StoredEntry, now: int) -> None:
+    def _classify(self, entry: StoredEntry, now: int) -> None:
         if entry.state is EntryState.PASSED:
-            self.passed += 1
             return
-        if entry.passes_at > now:
+        if entry.state is EntryState.NEVER_RETURNED:
+            self.gone[bisect_left(GONE_BORDERS, now - entry.passes_at)] += 1
+        elif entry.passes_at > now:
             self.early[bisect_left(EARLY_BORDERS, entry.passes_at - now)] += 1
         else:
-            self.late[bisect_left(LATE_BORDERS, now - entry.passes_at)] += 1
+            self.due[bisect_left(DUE_BORDERS, now - entry.passes_at)] += 1
         if not entry.is_hidden:
             self._name(entry)
 
@@ -108,10 +98,10 @@ class StoreSummary:
                 self.given_up[network] += 1
             return
         waiting = WaitingTriplet(entry.passes_at, entry.first_seen, entry.last_seen, entry.names)
-        if len(self.waiting) < MAX_WAITING:
-            heapq.heappush(self.waiting, waiting)
+        if len(self.named) < MAX_WAITING:
+            heapq.heappush(self.named, waiting)
         else:
-            heapq.heappushpop(self.waiting, waiting)
+            heapq.heappushpop(self.named, waiting)
 
 
 async def summarize_store(store: Store, settings: Settings) -> StoreSummary:
