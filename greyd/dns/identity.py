@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from greyd.rules.client_names.customers import may_be_customer
+from greyd.rules.client_names.generic_hostnames import is_generic
 from greyd.rules.evidence import ProvenIdentity
 from greyd.rules.hostnames import (
     domain_of,
@@ -25,8 +27,6 @@ from greyd.rules.hostnames import (
     organisation_of,
     registered_domain,
 )
-from greyd.rules.names.customers import may_be_customer
-from greyd.rules.names.generic_hostnames import is_generic
 
 if TYPE_CHECKING:
     from greyd.dns.spf.check_host import SpfResult

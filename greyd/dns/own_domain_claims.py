@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from greyd.dns.helo_resolution import HeloResolution
 from greyd.rules.address import is_internal
+from greyd.rules.client_names.generic_hostnames import is_generic
 from greyd.rules.hostnames import is_or_is_below, normal_name, organisation_of
-from greyd.rules.names.generic_hostnames import is_generic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

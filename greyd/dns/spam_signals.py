@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from greyd.dns.helo_resolution import HeloResolution
 from greyd.dns.lookup import RecordType, UnqueryableNameError, has_records
 from greyd.rules.address import is_behind_local_nat64, parse_address
+from greyd.rules.client_names.generic_hostnames import is_generic
 from greyd.rules.hostnames import (
     domain_of,
     is_fqdn,
@@ -19,7 +20,6 @@ from greyd.rules.hostnames import (
     normal_name,
     organisation_of,
 )
-from greyd.rules.names.generic_hostnames import is_generic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -198,8 +198,8 @@ def _import_modules(settings: Settings) -> Settings:
         return settings
     from greyd.dns import collector, resolver, sender_check  # noqa: F401 - imported for later
     from greyd.rules import hostnames, public_suffixes
+    from greyd.rules.client_names import generic_hostnames
     from greyd.rules.correspondence import mailbox_providers
-    from greyd.rules.names import generic_hostnames
 
     hostnames.load_suffixes()
     generic_hostnames.load_icann_suffixes()

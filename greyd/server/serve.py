@@ -17,7 +17,7 @@ from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.metrics_observer import MetricsObserver
 from greyd.monitoring.resource_monitor import ResourceMonitor
-from greyd.monitoring.store.size import StoreSizeMonitor
+from greyd.monitoring.store_size import StoreSizeMonitor
 from greyd.monitoring.verbose_observer import VerboseObserver
 from greyd.monitoring.web.host_check import HostCheck
 from greyd.monitoring.web.http import MetricsSite, serve_site

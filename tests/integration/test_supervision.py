@@ -76,7 +76,7 @@ TASKS = {
     "status page": "greyd.monitoring.web.status:StatusReporter.run",
     "connections": "greyd.server.connection_registry:ConnectionRegistry.close_idle",
     "store": "greyd.store.circuit_breaker:CircuitBreaker.run",
-    "store size": "greyd.monitoring.store.size:StoreSizeMonitor.run",
+    "store size": "greyd.monitoring.store_size:StoreSizeMonitor.run",
 }
 
 

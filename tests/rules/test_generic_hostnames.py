@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from greyd.rules.names.generic_hostnames import generic_reason, icann_domain_of, is_generic
+from greyd.rules.client_names.generic_hostnames import generic_reason, icann_domain_of, is_generic
 from tests.fake_dns import address_of
 
 TABLE = Path(__file__).parent / "generic_hostnames.tsv"

@@ -9,7 +9,7 @@ import pytest
 
 from greyd.monitoring.log import Log, StreamSink
 from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.store.size import StoreSizeMonitor
+from greyd.monitoring.store_size import StoreSizeMonitor
 from tests.stores import FakeStore
 
 if TYPE_CHECKING:

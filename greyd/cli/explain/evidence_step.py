@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from greyd.cli.explain.step import ExplainedStep
 from greyd.config.vocabulary import GROUP_WAY, STRONG_SIGNALS
 from greyd.escaping import printable
+from greyd.rules.client_names.generic_hostnames import generic_reason
 from greyd.rules.hostnames import normal_name
-from greyd.rules.names.generic_hostnames import generic_reason
 from greyd.rules.reasons import GREYLIST, Reason
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from greyd.cli.replay.sender_model import ClientPath
 from greyd.config.settings import Settings
 from greyd.rules.address import address_text, network_of, network_prefix, parse_address
+from greyd.rules.client_names.generic_hostnames import is_generic
 from greyd.rules.hostnames import normal_name, organisation_of
-from greyd.rules.names.generic_hostnames import is_generic
 from greyd.rules.request import Request
 
 if TYPE_CHECKING:

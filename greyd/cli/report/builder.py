@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from greyd.cli.report import lost_mail, triplets
-from greyd.cli.report.clients import ClientGroups
+from greyd.cli.report.clients import UNKNOWN_GROUP, ClientGroups
 from greyd.cli.report.kinds import EARNED, DecisionKind, kind_of
 from greyd.cli.report.log_report import DelayStatistics, LogReport
 from greyd.cli.report.lost_mail import LostMailRanking
@@ -22,7 +22,7 @@ from greyd.cli.report.triplets import TripletTracker
 from greyd.cli.sketches import DistinctCounter, LargestTotals
 from greyd.maillog.decisions import LoggedDecision
 from greyd.monitoring.percentiles import percentiles
-from greyd.rules.entries import GIVEN_UP_SECONDS
+from greyd.rules.entries import gives_up_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +47,7 @@ class ReportBuilder:
         """Use the networks and delays of the settings; ``top`` is the number of rows per table."""
         # A log contains names, even if the store contains only hashes.
         settings = replace(settings, privacy=False, privacy_key=None)
-        self._due_seconds = settings.delay_seconds + GIVEN_UP_SECONDS
+        self._due_seconds = int(gives_up_at(0, settings))
         self._top = top
 
         self.requests = 0
@@ -110,6 +110,9 @@ class ReportBuilder:
     def report(self) -> LogReport:
         """Return the report. Call it once, after the last decision."""
         first_contacts = self._triplets.finish(self._first, self._last)
+        # "unknown" in a whitelist would let all clients without a name pass.
+        waits = [each for each in self._waits.largest(self._top + 1) if each.name != UNKNOWN_GROUP]
+        waits, early = waits[: self._top], self._early.largest(self._top)
         distinct = {name: counter.result() for name, counter in self._distinct.items()}
         return LogReport(
             first=self._first,
@@ -125,8 +128,9 @@ class ReportBuilder:
             lost_verified=self._lost.verified,
             lost_domains=self._lost.domains.largest(self._top),
             lost_recipients=self._lost.recipients.largest(self._top),
-            waits=self._waits.largest(self._top),
-            early=self._early.largest(self._top),
+            waits=waits,
+            early=early,
+            networks=self._clients.in_cidr(each.name for each in (*waits, *early)),
             pools=self._pools.largest(self._top),
             slots=self._slots.slots(),
             shadow=self._triplets.shadow if self._triplets.shadow.decided else None,

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from greyd.rules.address import parse_address
 from greyd.rules.hostnames import normal_name, organisation_of
 from greyd.rules.keys import request_keys
+from greyd.rules.networks import with_prefix_length
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from greyd.config.settings import Settings
     from greyd.maillog.decisions import LoggedDecision
 
@@ -17,6 +20,10 @@ MAX_NAMES = 200_000
 
 UNKNOWN_NAMES = (b"", b"unknown")
 """The names that Postfix logs for a client whose name DNS does not verify."""
+
+
+UNKNOWN_GROUP = b"unknown"
+"""The group of clients without a name and a valid address."""
 
 
 class ClientGroups:
@@ -51,4 +58,9 @@ class ClientGroups:
         """Return the client's group as tables show it: its organisation, else its network."""
         if domain := self.organisation(decision.client_name):
             return domain
-        return self.network(decision.client_address) or b"unknown"
+        return self.network(decision.client_address) or UNKNOWN_GROUP
+
+    def in_cidr(self, groups: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Return those of the groups that are networks, each in CIDR notation."""
+        texts = {group: with_prefix_length(group, self._settings) for group in groups}
+        return {group: text for group, text in texts.items() if text != group}

@@ -165,6 +165,7 @@ def _within(
 ) -> Iterator[Logged]:
     if not span:
         yield from decisions
+        return
     for decision in decisions:
         if not decision.when:
             skipped.undated += 1

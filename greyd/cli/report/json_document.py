@@ -52,11 +52,17 @@ def as_json(report: LogReport) -> dict[str, Any]:
                 "mails": each.count,
                 "seconds": each.seconds,
                 "longest_seconds": each.longest_seconds,
+                **_network(report, each),
             }
             for each in report.waits
         ],
         "early_retries": [
-            {"client": printable(each.name), "retries": each.count} for each in report.early
+            {
+                "client": printable(each.name),
+                "retries": each.count,
+                **_network(report, each),
+            }
+            for each in report.early
         ],
         "pools": [
             {
@@ -94,6 +100,12 @@ def _delays(delays: DelayStatistics) -> dict[str, Any]:
             for border, count in zip((*DELAY_BORDERS, None), delays.classes, strict=True)
         ],
     }
+
+
+def _network(report: LogReport, client: Total) -> dict[str, str]:
+    """Return the field with a client network in CIDR notation; empty for a domain."""
+    network = report.networks.get(client.name)
+    return {} if network is None else {"client_network": printable(network)}
 
 
 def _lost(mail: LostMail) -> dict[str, Any]:

@@ -109,6 +109,8 @@ class LogReport:
     """The waits of each client, the longest total first."""
     early: Sequence[Total]
     """The early retries of each client, the highest count first."""
+    networks: Mapping[bytes, bytes]
+    """The networks among the names in ``waits`` and ``early``, each in CIDR notation."""
     pools: Sequence[SenderPool]
     slots: Sequence[TimeSlot]
     """The quarters of an hour that contain a decision."""
@@ -116,6 +118,10 @@ class LogReport:
     """What the shadow would have done; None if the log has no decision of a shadow."""
     approximations: Sequence[str]
     """A line for each inexact figure, with the reason."""
+
+    def client_name(self, client: Total) -> bytes:
+        """Return the name of a client to show, e.g. for a whitelist: a domain or a network."""
+        return self.networks.get(client.name, client.name)
 
     def greylisted(self) -> int:
         """Return the number of greylisted requests."""

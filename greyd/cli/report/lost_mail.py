@@ -10,8 +10,8 @@ from greyd.cli.report.clients import UNKNOWN_NAMES, ClientGroups
 from greyd.cli.report.log_report import LostMail
 from greyd.cli.sketches import LargestTotals
 from greyd.rules.address import parse_address
+from greyd.rules.client_names.generic_hostnames import is_generic
 from greyd.rules.hostnames import domain_of, is_or_is_below, normal_name
-from greyd.rules.names.generic_hostnames import is_generic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -266,7 +266,7 @@ def _waits(report: LogReport) -> Iterator[Markup]:
         return
     rows = (
         [
-            printable(each.name),
+            printable(report.client_name(each)),
             format_number(each.count),
             format_duration(each.seconds / each.count),
             format_duration(each.longest_seconds),
@@ -283,7 +283,9 @@ def _waits(report: LogReport) -> Iterator[Markup]:
 def _early(report: LogReport) -> Iterator[Markup]:
     if not report.early:
         return
-    rows = ([printable(each.name), format_number(each.count)] for each in report.early)
+    rows = (
+        [printable(report.client_name(each)), format_number(each.count)] for each in report.early
+    )
     columns = (Column.NAME, Column.NUMBER)
     yield from section("Retried too early", table(["client", "retries"], rows, columns))
 

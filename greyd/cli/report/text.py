@@ -189,7 +189,7 @@ def _print_clients(context: CommandContext, report: LogReport) -> None:
             ["client", "mails", "mean", "longest", "total"],
             [
                 [
-                    printable(each.name),
+                    printable(report.client_name(each)),
                     f"{each.count:,}",
                     format_duration(each.seconds / each.count),
                     format_duration(each.longest_seconds),
@@ -203,7 +203,7 @@ def _print_clients(context: CommandContext, report: LogReport) -> None:
         context.print("", _title("Retried too early"))
         context.print_table(
             ["client", "retries"],
-            [[printable(each.name), f"{each.count:,}"] for each in report.early],
+            [[printable(report.client_name(each)), f"{each.count:,}"] for each in report.early],
             numbers=["retries"],
         )
 

@@ -31,7 +31,7 @@ class TripletTracker:
     def __init__(
         self, clients: ClientGroups, lost: LostMailRanking, pools: PoolCounter, due_seconds: int
     ) -> None:
-        """Count a triplet as lost ``due_seconds`` after its first attempt."""
+        """Count a triplet as lost more than ``due_seconds`` after its first attempt."""
         self._clients = clients
         self._lost = lost
         self._pools = pools
@@ -61,7 +61,7 @@ class TripletTracker:
     def finish(self, first: float, last: float) -> FirstContacts:
         """Count the waiting mails at the end of the log; ``first`` is 0 if the log has no dates."""
         for pending in self._pending.values():
-            if first and last - pending.first < self._due_seconds:
+            if first and last - pending.first <= self._due_seconds:
                 self._too_young += sum(1 for _ in pending.all())
             else:
                 self._give_up(pending)
@@ -116,7 +116,7 @@ class TripletTracker:
         """Count the oldest quarter as lost: a dict finds its first key slowly after deletions."""
         for mail in list(islice(self._pending, MAX_PENDING // 4)):
             pending = self._pending.pop(mail)
-            self.evicted_early += last - pending.first < self._due_seconds
+            self.evicted_early += last - pending.first <= self._due_seconds
             self._give_up(pending)
 
     def _end(self, pending: PendingTriplet, decision: LoggedDecision, kind: DecisionKind) -> None:

@@ -1,1 +1,1 @@
-"""What the server shows of its store: the entries by state, and the size of the file."""
+"""Counts and summarises the entries of the store."""

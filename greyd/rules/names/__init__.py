@@ -1,1 +1,1 @@
-"""Forms of names: internationalised domains, and addresses within host names."""
+"""Forms of internationalised names."""

@@ -16,9 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greyd.rules.client_names.customers import may_be_customer
+from greyd.rules.client_names.generic_hostnames import is_generic
 from greyd.rules.hostnames import domain_of, normal_name, organisation_of
-from greyd.rules.names.customers import may_be_customer
-from greyd.rules.names.generic_hostnames import is_generic
 
 if TYPE_CHECKING:
     from greyd.rules.address import Address

@@ -21,8 +21,8 @@ import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from greyd.rules.client_names.address_in_name import find_address
 from greyd.rules.hostnames import is_fqdn, organisation_of
-from greyd.rules.names.address_in_name import find_address
 from greyd.rules.public_suffixes import suffix_list_in_force
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What the host name of a client reveals: a pool of dial-up hosts, an address, a customer."""
