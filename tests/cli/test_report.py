@@ -262,7 +262,13 @@ def test_who_waited_longest_is_grouped_by_registered_domain(tmp_path: Path) -> N
     assert found["waited_longest"] == [
         {"client": "firma.co.uk", "mails": 2, "seconds": 4000, "longest_seconds": 3000},
         {"client": "other.com", "mails": 1, "seconds": 3500, "longest_seconds": 3500},
-        {"client": "192.0.2.0", "mails": 1, "seconds": 600, "longest_seconds": 600},
+        {
+            "client": "192.0.2.0",
+            "mails": 1,
+            "seconds": 600,
+            "longest_seconds": 600,
+            "client_network": "192.0.2.0/24",
+        },
     ]
 
 
