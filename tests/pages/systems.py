@@ -98,6 +98,16 @@ run_rc_command() {
 """
 """What FreeBSD's rc.subr does with a service script, in short."""
 
+_SYSCONFIG = """\
+POSTGREY_TYPE="--unix=/var/spool/postfix/postgrey/socket"
+POSTGREY_PID="--pidfile=/var/run/postgrey.pid"
+POSTGREY_GROUP="--group=postgrey"
+POSTGREY_USER="--user=postgrey"
+POSTGREY_DELAY="--delay=60"
+POSTGREY_OPTS=""
+"""
+"""The variables of EPEL's postgrey."""
+
 
 def set_up(name: str, folder: Path, type_: Type) -> None:
     """Prepare the machine for the page of this name."""
@@ -118,7 +128,8 @@ def set_up(name: str, folder: Path, type_: Type) -> None:
         _start_policy_servers(system.policy_ports)
     Path("/etc/rc.subr").write_text(_RC_SUBR)
     Path("/etc/sysconfig").mkdir(exist_ok=True)
-    Path("/etc/sysconfig/postgrey").write_text('POSTGREY_DELAY="--delay=60"\n')
+    if name == "rhel":
+        Path("/etc/sysconfig/postgrey").write_text(_SYSCONFIG)
     Path("/usr/local/etc/rc.d").mkdir(parents=True, exist_ok=True)
 
 
