@@ -108,10 +108,15 @@ class Page:
         return tuple(str(each.attrs["href"]) for each in self._inline("link_open"))
 
     @cached_property
+    def code_spans(self) -> tuple[str, ...]:
+        """The texts in backquotes."""
+        return tuple(each.content for each in self._inline("code_inline"))
+
+    @cached_property
     def words_in_code(self) -> tuple[str, ...]:
         """The texts in backquotes, and the words of the blocks."""
         in_blocks = [word for block in self.blocks for word in block.text.split()]
-        return (*(each.content for each in self._inline("code_inline")), *in_blocks)
+        return (*self.code_spans, *in_blocks)
 
     @cached_property
     def anchors(self) -> set[str]:
