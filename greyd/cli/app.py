@@ -14,6 +14,7 @@ import typer
 
 from greyd import __version__
 from greyd.cli.context import EXIT_ERROR, SHARED_OPTIONS, CommandContext
+from greyd.cli.errors import CommandError
 from greyd.config.option import Arity
 from greyd.config.options import OPTIONS
 from greyd.errors import GreydError, describe_error
@@ -224,6 +225,8 @@ def _run(
         return int((asyncio.run(answer) if inspect.iscoroutine(answer) else answer) or 0)
     except GreydError as error:
         print_error(str(error))
+        for line in error.choices if isinstance(error, CommandError) else ():
+            print_error(line)
         return EXIT_ERROR
     except KeyboardInterrupt:
         print_error("interrupted")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
-from greyd.cli.server_choice import choose_server, describe_server, store_url
+from greyd.cli.server.choice import choose_server, store_url
 from greyd.cli.store_access import open_store_for_command
 from greyd.config.durations import parse_duration
 from greyd.config.secrets import read_secrets
@@ -57,11 +57,14 @@ class CommandContext:
     as_json: bool = False
     server: RunRecord | None = None
     """The running server that the settings are from; None if no running server uses the store."""
+    search_note: str = ""
+    """Where a running server was looked for; empty unless its store is a default."""
     server_store_timeout_seconds: float = field(
         default_factory=lambda: Settings().store_timeout_seconds
     )
     """The timeout of the store that applies to the server."""
     _consoles: list[Console] = field(default_factory=list)
+    _printed_notes: list[str] = field(default_factory=list)
 
     @classmethod
     def from_options(
@@ -78,12 +81,13 @@ class CommandContext:
         choice = choose_server(options)
         settings = read_secrets(choice.settings)
         check_settings(settings)
-        if choice.server is not None:
-            print_error(f"{describe_server(choice.server)}")
+        for note in choice.notes:
+            print_error(note)
         return cls(
             replace(settings, store_timeout_seconds=STORE_TIMEOUT_SECONDS),
             as_json,
             server=choice.server.record if choice.server else None,
+            search_note=choice.search_note,
             server_store_timeout_seconds=settings.store_timeout_seconds,
         )
 
@@ -105,6 +109,9 @@ class CommandContext:
         Raises:
             StoreError: the store does not exist, or can't be opened.
         """
+        if self.search_note and not self._printed_notes:
+            self._printed_notes.append(self.search_note)
+            print_error(self.search_note)
         async with open_store_for_command(
             self.store_url, self.settings, writable=writable, create=create
         ) as store:

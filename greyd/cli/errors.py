@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from greyd.errors import GreydError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class CommandError(GreydError):
     """A command cannot do its work; the text gives the reason and the remedy."""
+
+    def __init__(self, text: str, choices: Iterable[str] = ()) -> None:
+        """Create an error.
+
+        Args:
+            text: the reason and the remedy, in one line.
+            choices: what to choose from, a line each, if the remedy is a choice.
+        """
+        super().__init__(text)
+        self.choices = tuple(choices)

@@ -90,6 +90,17 @@ def settings_of_server(arguments: Sequence[str], options: Iterable[tuple[str, st
     return with_shadow(read_own_domains(merge_settings(*sources)), sources)
 
 
+def with_changes(settings: Settings, changes: Sequence[RawSetting]) -> Settings:
+    """Return settings with changed values, which are merged anew with all that were given.
+
+    Raises:
+        SettingsError: a changed value is invalid, or contradicts another one.
+    """
+    given = [RawSetting(BY_NAME[name], text, name) for name, text in settings.given]
+    sources = (changes, given)
+    return with_shadow(read_own_domains(merge_settings(*sources)), sources)
+
+
 def _remedy(ignored: Sequence[str]) -> str:
     """Return what to do about ignored words if they begin with a variable, as shell scripts do."""
     if not ignored[0].startswith("$"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
-from greyd.config.server_settings import read_server_settings
+from greyd.config.loading import with_changes
 from greyd.config.shadow import setting_changes
 from greyd.config.values.parsers import parse_setting_change
 from greyd.redaction import excerpt
@@ -37,8 +37,7 @@ def read_other_settings(settings: Settings, changes: Sequence[str], *, dns: bool
     """
     given = setting_changes(map(_parse_change, changes), "--with")
     named = {each.option.name for each in given}
-    config = settings.config
-    other = read_server_settings([f"--config={config}"] if config else [], given)
+    other = with_changes(settings, given)
     for name in (*_DNS_SETTINGS, *_without_effect(other)):
         if name in named and not dns and not getattr(settings, name, None):
             raise CommandError(f"--with {name}: has no effect without DNS; add --dns")

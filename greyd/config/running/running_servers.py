@@ -11,7 +11,7 @@ import fcntl
 import os
 import pwd
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,13 +60,17 @@ class FoundServers:
     """The folders that were searched."""
     processes: tuple[int, ...] = ()
     """Processes that look like a server, and have no record that this user can read."""
+    contained: tuple[int, ...] = ()
+    """Processes that look like a server in a container, whose files this command can't name."""
+    everywhere: bool = True
+    """Whether the usual folders and the processes were searched."""
 
 
 def find_running_servers(folders: Iterable[Path], *, everywhere: bool = True) -> FoundServers:
     """Return the servers with a live record.
 
     Args:
-        folders: folders that the user has named, whose owners are trusted.
+        folders: folders, or records, that the user has named, whose owners are trusted.
         everywhere: search the usual folders and the running processes, too.
     """
     search = _Search()
@@ -77,7 +81,7 @@ def find_running_servers(folders: Iterable[Path], *, everywhere: bool = True) ->
             search.look_into(folder, trusts_owner=False)
         for pid in _greyd_processes():
             search.look_at_process(pid)
-    return search.found()
+    return replace(search.found(), everywhere=everywhere)
 
 
 def _usual_folders() -> Iterator[Path]:
@@ -99,6 +103,7 @@ class _Search:
         self._faulty: dict[Path, str] = {}
         self._searched: dict[Path, None] = {}
         self._processes: list[int] = []
+        self._contained: list[int] = []
 
     def found(self) -> FoundServers:
         servers = sorted(
@@ -110,6 +115,7 @@ class _Search:
             tuple(self._faulty.items()),
             tuple(self._searched),
             tuple(self._processes),
+            tuple(self._contained),
         )
 
     def look_into(self, folder: Path, *, trusts_owner: bool) -> None:
@@ -120,7 +126,7 @@ class _Search:
         self._searched[folder] = None
         try:
             owner = folder.stat().st_uid if trusts_owner else None
-            files = sorted(folder.glob(RUN_FILE_PATTERN))
+            files = [folder] if folder.is_file() else sorted(folder.glob(RUN_FILE_PATTERN))
         except OSError:
             return
         for file in files:
@@ -128,6 +134,10 @@ class _Search:
 
     def look_at_process(self, pid: int) -> None:
         """Read the record that a process keeps locked."""
+        if _is_contained(pid):
+            if _parent(pid) not in self._contained:
+                self._contained.append(pid)
+            return
         before = len(self._servers) + len(self._unreadable)
         known = {each.record.pid for each in self._servers.values()}
         for file in _open_records(pid):
@@ -229,6 +239,17 @@ def _open_records(pid: int) -> Iterator[Path]:
             target = descriptor.readlink()
             if target.match(RUN_FILE_PATTERN):
                 yield target
+
+
+def _is_contained(pid: int) -> bool:
+    """Whether a process has another root folder, as in a container; False if it can't be read.
+
+    A service with a mount namespace of its own (``ProtectSystem=``) has this machine's root folder.
+    """
+    try:
+        return not (PROCESSES / str(pid) / "root").samefile("/")
+    except OSError:
+        return False
 
 
 def _parent(pid: int) -> int:

@@ -1,0 +1,1 @@
+"""Chooses the running server that a command works with, and describes what was found."""

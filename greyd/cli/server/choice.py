@@ -1,0 +1,210 @@
+"""Chooses the server that a command works with, and the settings that apply to it.
+
+A running server's record decides (``greyd.config.running.run_record``). Without one, the settings
+are those that a server would have if it were started now with the same options and files.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greyd.cli.errors import CommandError
+from greyd.cli.server.notes import (
+    SELECTING_OPTIONS,
+    describe_server,
+    hidden_server,
+    identity_of,
+    note_on_others,
+    nothing_found,
+    server_list,
+    stale_config,
+    store_identity,
+    unused_store,
+)
+from greyd.config.errors import SettingsError
+from greyd.config.loading import settings_of_server
+from greyd.config.options import BY_NAME, OWN_OPTIONS
+from greyd.config.running import running_servers
+from greyd.config.running.running_servers import find_running_servers
+from greyd.config.server_settings import read_server_settings
+from greyd.config.store_folder import default_folder
+from greyd.config.values.parsers import parse_endpoint
+from greyd.store.opening import is_sqlite_url, sqlite_file
+from greyd.store.url import validate_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from greyd.config.running.run_record import RunningServer, RunRecord
+    from greyd.config.running.running_servers import FoundServers
+    from greyd.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChoice:
+    """The settings for a command, and the running server that they are from."""
+
+    settings: Settings
+    server: RunningServer | None
+    """None if no running server uses the store."""
+    notes: tuple[str, ...] = ()
+    """Which server and store the command works with, and what contradicts it: a line each."""
+    search_note: str = ""
+    """Where a server was looked for; empty if one was found, or the options select a store."""
+
+
+def choose_server(options: Mapping[str, str | None]) -> ServerChoice:
+    """Return the running server that the shared options select, or the only one.
+
+    Args:
+        options: the values of the shared options by name; None for those not given.
+
+    Raises:
+        SettingsError: no server runs, and the settings are invalid.
+        StoreError: the store's URL is invalid.
+        CommandError: several servers run, and the options select none of them.
+    """
+    arguments = [f"--{name}={text}" for name, text in options.items() if text is not None]
+    try:
+        own = read_server_settings(arguments)
+    except SettingsError as error:
+        # E.g. this user must not read the service's files; a running server's record has it all.
+        found = _search(None, options)
+        server = None if _names_store(options) else _only_one(found)
+        if server is None:
+            if hidden := hidden_server(found):
+                raise SettingsError(f"{error}; {hidden}") from None
+            raise
+        return ServerChoice(_settings_of(server, arguments, None), server, (_line(server, found),))
+    validate_url(own.store)
+    found = _search(own, options)
+    selects = _names_store(options) or (bool(options.get("config")) and _has_store(own))
+    server = _with_store(found, own) if selects else _only_one(found)
+    if server is None:
+        return _without_server(found, own, options, selects=selects)
+    settings = _settings_of(server, arguments, own)
+    notes = [_line(server, found)]
+    if config := options.get("config"):
+        notes.append(stale_config(config, own, settings))
+    if server.record.has_login and store_identity(store_url(own)) != identity_of(server)[0]:
+        notes.append(
+            "the server's store needs a login or options, which its record lacks; give --store or"
+            " --config, or run the command with sudo"
+        )
+    return ServerChoice(settings, server, tuple(filter(None, notes)))
+
+
+def _line(server: RunningServer, found: FoundServers) -> str:
+    note = note_on_others(server, found.servers)
+    return f"{describe_server(server)}{f' ({note})' if note else ''}"
+
+
+def _without_server(
+    found: FoundServers, own: Settings, options: Mapping[str, str | None], *, selects: bool
+) -> ServerChoice:
+    store = store_url(own)
+    if found.servers:
+        return ServerChoice(own, None, (unused_store(options, store, found.servers),))
+    if hidden := hidden_server(found):
+        return ServerChoice(own, None, (hidden,))
+    note = "" if selects else nothing_found(found, store, list(_other_databases(store)))
+    return ServerChoice(own, None, search_note=note)
+
+
+def _other_databases(url: str) -> Iterator[Path]:
+    """Yield the databases in the usual folders, except the one of this URL."""
+    for folder in running_servers.STORE_FOLDERS:
+        file = folder / "greyd.db"
+        try:
+            exists = file.is_file()
+        except OSError:
+            continue
+        if exists and store_identity(f"sqlite:{file}") != store_identity(url):
+            yield file
+
+
+# Searching ----------------------------------------------------------------------------------------
+
+
+def _search(own: Settings | None, options: Mapping[str, str | None]) -> FoundServers:
+    folders = []
+    run_dir = (own.run_dir if own else None) or options.get("run-dir")
+    if run_dir:
+        folders.append(Path(run_dir))
+    if own is not None:
+        folders.append(_store_folder(own))
+    return find_running_servers(folders, everywhere=not run_dir)
+
+
+def _store_folder(settings: Settings) -> Path:
+    if is_sqlite_url(settings.store):
+        return sqlite_file(settings.store).absolute().parent
+    return settings.dbdir or default_folder()
+
+
+def _names_store(options: Mapping[str, str | None]) -> bool:
+    """Whether an option or a variable of this process selects a store."""
+    variables = (OWN_OPTIONS, *(BY_NAME[name].variable for name in SELECTING_OPTIONS))
+    return any(options.get(name) for name in SELECTING_OPTIONS) or any(
+        os.environ.get(variable) for variable in variables
+    )
+
+
+def _has_store(settings: Settings) -> bool:
+    return any(name in SELECTING_OPTIONS for name, _ in settings.given)
+
+
+def store_url(settings: Settings) -> str:
+    """Return the URL of the store that settings select; it may contain a password."""
+    folder = settings.dbdir or default_folder()
+    return settings.store or f"sqlite:{folder / 'greyd.db'}"
+
+
+def _with_store(found: FoundServers, own: Settings) -> RunningServer | None:
+    wanted = store_identity(store_url(own)), own.key_prefix
+    return next((each for each in found.servers if identity_of(each) == wanted), None)
+
+
+def _only_one(found: FoundServers) -> RunningServer | None:
+    """Return the first of the running servers, which must all use one store.
+
+    Raises:
+        CommandError: they use several stores.
+    """
+    if len({identity_of(each) for each in found.servers}) > 1:
+        raise CommandError(
+            f"{len(found.servers)} servers run here; choose one with --store, --dbdir or"
+            " --run-dir:",
+            server_list(found.servers),
+        )
+    return found.servers[0] if found.servers else None
+
+
+# Settings -----------------------------------------------------------------------------------------
+
+
+def _settings_of(server: RunningServer, arguments: Sequence[str], own: Settings | None) -> Settings:
+    """Return the server's settings and addresses; the login of the store is this command's."""
+    settings = settings_of_server(arguments, server.record.options)
+    store = server.record.store
+    if own is not None and store_identity(store_url(own)) == store_identity(store):
+        # The record lacks the login and the options of the URL.
+        store = store_url(own)
+    return _with_addresses(replace(settings, store=store), server.record)
+
+
+def _with_addresses(settings: Settings, record: RunRecord) -> Settings:
+    """Return settings with the addresses of the server's sockets, e.g. if systemd opened them."""
+    return replace(
+        settings,
+        inet=tuple(map(parse_endpoint, _after("inet:", record.sockets))),
+        unix=tuple(map(Path, _after("unix:", record.sockets))),
+        metrics=parse_endpoint(record.metrics) if record.metrics else None,
+    )
+
+
+def _after(prefix: str, texts: Iterable[str]) -> Iterator[str]:
+    return (text.removeprefix(prefix) for text in texts if text.startswith(prefix))

@@ -1,0 +1,184 @@
+"""Describes the servers that a command has found, and what its options contradict."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from greyd.config.options import BY_NAME
+from greyd.redaction import excerpt
+from greyd.store.opening import is_sqlite_url, sqlite_file
+from greyd.store.url import redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from greyd.config.running.run_record import RunningServer
+    from greyd.config.running.running_servers import FoundServers
+    from greyd.config.settings import Settings
+
+SELECTING_OPTIONS = ("store", "dbdir", "key-prefix")
+"""The options that select a store, and with it a server."""
+
+MAX_LISTED_SERVERS = 10
+MAX_LISTED_DIFFERENCES = 5
+
+_NOT_COMPARED = (
+    *SELECTING_OPTIONS, "config", "run-dir", "inet", "unix", "metrics", "daemonize", "pidfile",
+    "user", "group", "store-timeout", "store-password-file", "sentinel-user",
+    "sentinel-password-file", "shadow",
+)  # fmt: skip
+"""Options that concern the server's process, or access to the store."""
+
+
+def describe_server(server: RunningServer) -> str:
+    """Return a server and its store in a few words."""
+    record = server.record
+    return f"server {record.pid} on {record.address}, store {record.store}"
+
+
+def store_identity(url: str) -> str:
+    """Return a text that is the same for two URLs of one store."""
+    if is_sqlite_url(url):
+        return f"sqlite:{os.path.realpath(sqlite_file(url))}"
+    return redact_url(url)
+
+
+def identity_of(server: RunningServer) -> tuple[str, str]:
+    """Return what identifies a server's store: its URL, and the prefix of its keys."""
+    prefix = dict(server.record.options).get("key-prefix", BY_NAME["key-prefix"].default)
+    return store_identity(server.record.store), prefix
+
+
+# Several servers ----------------------------------------------------------------------------------
+
+
+def selecting_options(server: RunningServer) -> str:
+    """Return the options that select a server among others."""
+    url, prefix = identity_of(server)
+    if server.record.has_login or url.startswith("memory:"):
+        return f"--run-dir={server.path}"
+    if not is_sqlite_url(url):
+        is_default = prefix == BY_NAME["key-prefix"].default
+        return f"--store={server.record.store}{'' if is_default else f' --key-prefix={prefix}'}"
+    file = sqlite_file(server.record.store)
+    return f"--dbdir={file.parent}" if file.name == "greyd.db" else f"--store=sqlite:{file}"
+
+
+def server_list(servers: Sequence[RunningServer]) -> Iterator[str]:
+    """Yield a line for each server, with the options that select it."""
+    for server in servers[:MAX_LISTED_SERVERS]:
+        yield f"  {selecting_options(server)}: {describe_server(server)}"
+    if len(servers) > MAX_LISTED_SERVERS:
+        yield f"  and {len(servers) - MAX_LISTED_SERVERS} more"
+
+
+def note_on_others(server: RunningServer, servers: Iterable[RunningServer]) -> str:
+    """Return a note if other servers share the store; empty if none does."""
+    others = [
+        each for each in servers if each is not server and identity_of(each) == identity_of(server)
+    ]
+    if not others:
+        return ""
+    own = set(server.record.options)
+    differing = {name for each in others for name, _ in own ^ set(each.record.options)}
+    names = sorted(differing - {*_NOT_COMPARED})
+    note = f"{len(others) + 1} servers use this store"
+    if names:
+        shown = ", ".join(names[:MAX_LISTED_DIFFERENCES])
+        note += f", and differ in {shown}; --run-dir={others[0].path} selects another one"
+    return note
+
+
+# No server ----------------------------------------------------------------------------------------
+
+
+def hidden_server(found: FoundServers) -> str:
+    """Return what runs here and can't be used, and what to do; empty if nothing does."""
+    if found.unreadable:
+        return (
+            f"a server runs, but this user can't read its record {found.unreadable[0]}; run the"
+            " command with sudo, or as the server's user"
+        )
+    if found.processes:
+        remedy = (
+            "it keeps no record: name its store with --dbdir or --store"
+            if os.geteuid() == 0
+            else "run the command with sudo, or as the server's user"
+        )
+        return f"process {found.processes[0]} looks like a server, but {_no_record(remedy)}"
+    if found.faulty:
+        file, reason = found.faulty[0]
+        return f"{file}: {reason}"
+    if found.contained:
+        return (
+            f"process {found.contained[0]} is a server in a container; run the command there, as in"
+            " docker exec CONTAINER greyd stats"
+        )
+    return ""
+
+
+def _no_record(remedy: str) -> str:
+    return remedy if remedy.startswith("it ") else f"this user can't read its record; {remedy}"
+
+
+def nothing_found(found: FoundServers, settings_store: str, elsewhere: Sequence[Path]) -> str:
+    """Return that no server runs, where it was looked for, and what to give.
+
+    Args:
+        found: the result of the search.
+        settings_store: the URL of the store that the command uses instead.
+        elsewhere: databases of greyd in other usual folders.
+    """
+    places = ", ".join(map(str, found.searched))
+    processes = " and the processes" if found.everywhere else ""
+    text = f"no running server in {places}{processes}; using {redact_url(settings_store)}"
+    if elsewhere:
+        return f"{text}; --dbdir={elsewhere[0].parent} selects {elsewhere[0]}"
+    return f"{text}; select another one with --dbdir or --store"
+
+
+# Contradictions -----------------------------------------------------------------------------------
+
+
+def unused_store(
+    options: Mapping[str, str | None], store: str, servers: Iterable[RunningServer]
+) -> str:
+    """Return that no running server uses the store that the options select."""
+    given = " ".join(
+        f"--{name}={excerpt(redact_url(text) if name == 'store' else text)}"
+        for name in SELECTING_OPTIONS
+        if (text := options.get(name))
+    )
+    others = "; ".join(describe_server(each) for each in list(servers)[:MAX_LISTED_SERVERS])
+    where = f"{given}: " if given else ""
+    return f"{where}no running server uses {redact_url(store)}; running: {others}"
+
+
+def differences(own: Settings, of_server: Settings) -> list[str]:
+    """Return the options that are set here to other values than the running server has."""
+    here, there = dict(own.given), dict(of_server.given)
+    return [
+        f"{name} (here {_text(here, name)}, server {_text(there, name)})"
+        for name in here
+        if name not in _NOT_COMPARED
+        and getattr(own, BY_NAME[name].field) != getattr(of_server, BY_NAME[name].field)
+    ]
+
+
+def _text(texts: Mapping[str, str], name: str) -> str:
+    return excerpt(texts.get(name) or BY_NAME[name].default or "unset", 40)
+
+
+def stale_config(config: str, own: Settings, of_server: Settings) -> str:
+    """Return how the file of ``--config`` differs from the running server; empty if it does not."""
+    differing = differences(own, of_server)
+    if not differing:
+        return ""
+    shown = ", ".join(differing[:MAX_LISTED_DIFFERENCES])
+    more = len(differing) - MAX_LISTED_DIFFERENCES
+    return (
+        f"--config={excerpt(config)} differs from the running server, whose settings apply: {shown}"
+        f"{f' and {more} more' if more > 0 else ''}; a restart applies the file"
+    )

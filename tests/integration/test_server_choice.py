@@ -1,0 +1,257 @@
+"""Commands find the running server, say which one, and use its settings instead of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from greyd.config.running import running_servers
+from greyd.config.running.running_servers import find_running_servers
+from tests.commands import run, run_here
+from tests.processes import PolicyClient, free_port, greyd, request, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from greyd.config.running.running_servers import FoundServers
+
+is_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without servers: the usual folders and the processes are in ``tmp_path``."""
+    for name in ("proc", "run", "lib"):
+        (tmp_path / name).mkdir()
+    tmp_path.chmod(0o755)
+    monkeypatch.delenv("GREYD_RUN_DIR")
+    monkeypatch.setattr(running_servers, "RUNTIME_FOLDERS", (tmp_path / "run", "greyd*"))
+    monkeypatch.setattr(running_servers, "STORE_FOLDERS", (tmp_path / "lib",))
+    monkeypatch.setattr(running_servers, "PROCESSES", tmp_path / "proc")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "user"))
+    return tmp_path
+
+
+def show_process(machine: Path, pid: int) -> None:
+    """Let commands in this process find a process of the real machine."""
+    (machine / "proc" / str(pid)).symlink_to(f"/proc/{pid}")
+
+
+def everywhere() -> FoundServers:
+    return find_running_servers([])
+
+
+# Finding ------------------------------------------------------------------------------------------
+
+
+def test_a_server_with_a_folder_of_its_own_is_found_by_its_process(machine: Path) -> None:
+    with greyd(machine / "odd folder", "--delay=7200", environment={"GREYD_RUN_DIR": ""}) as server:
+        assert everywhere().servers == ()
+        show_process(machine, server.process.pid)
+        (found,) = everywhere().servers
+        assert found.record.pid == server.process.pid
+        assert everywhere().processes == ()
+
+
+@is_root
+def test_a_record_that_this_user_must_not_read_is_said_with_sudo(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to("/tmp/pytest-of-root"):
+            folder.chmod(0o755)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with greyd(tmp_path / "store", f"--run-dir={folder}"):
+        # The first call imports what the unprivileged user may be unable to read.
+        assert run_here("list", f"--run-dir={folder}").returncode in (0, 1)
+        groups = os.getgroups()
+        os.setgroups([])
+        os.setegid(65534)
+        os.seteuid(65534)
+        try:
+            done = run_here("list", f"--run-dir={folder}", XDG_STATE_HOME=str(tmp_path))
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+        assert done.returncode == 2
+        text = f"this user can't read its record {folder}/greyd.run; run the command with sudo"
+        assert text in done.stderr
+
+
+@contextmanager
+def process_in_another_root(root: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process with a server's command line in another root folder, as in a container."""
+    code = f"import os, sys; os.chroot({str(root)!r}); print(flush=True); sys.stdin.read()"
+    process = subprocess.Popen(
+        ["greyd", "-c", code, "serve"],
+        executable=sys.executable,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONHOME": sys.base_prefix},
+    )
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+@is_root
+def test_a_server_in_a_container_is_said_with_the_way_to_it(machine: Path) -> None:
+    with process_in_another_root(machine / "lib") as process:
+        show_process(machine, process.pid)
+        found = everywhere()
+        assert (found.servers, found.processes) == ((), ())
+        assert found.contained == (process.pid,)
+        done = run_here("list")
+        assert done.returncode == 2
+        assert f"process {process.pid} is a server in a container; run the command there" in (
+            done.stderr
+        )
+
+
+def test_no_server_is_said_with_the_places_and_what_to_give(machine: Path) -> None:
+    done = run_here("list")
+    assert done.returncode == 2
+    assert "no running server in " in done.stderr
+    assert f"{machine / 'lib'}" in done.stderr
+    assert "and the processes; using sqlite:/" in done.stderr
+    assert "select another one with --dbdir or --store" in done.stderr
+
+
+def test_a_database_in_another_usual_folder_is_named(machine: Path) -> None:
+    with greyd(machine / "lib"):
+        pass
+    done = run_here("list")
+    assert f"--dbdir={machine / 'lib'} selects {machine / 'lib' / 'greyd.db'}" in done.stderr
+    assert "no running server" not in run_here("list", f"--dbdir={machine / 'lib'}").stderr
+
+
+# Choosing -----------------------------------------------------------------------------------------
+
+
+def test_several_servers_are_listed_each_with_the_options_that_select_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    here = f"--run-dir={folder}"
+    with (
+        greyd(tmp_path / "a", here) as first,
+        greyd(tmp_path / "b", here, f"--store=sqlite:{tmp_path}/b/other.db") as second,
+        greyd(tmp_path / "c", here, "--store=memory://") as third,
+    ):
+        done = run("list", here)
+        assert done.returncode == 2
+        head, *lines = done.stderr.splitlines()
+        assert head.startswith("greyd: 3 servers run here; choose one with ")
+        assert len(lines) == 3
+        listed = set()
+        for line in lines:
+            found = re.fullmatch(r"greyd:   (--\S+): (server (\d+) on \S+, store \S+)", line)
+            assert found is not None
+            listed.add(int(found[3]))
+            chosen = run("mode", found[1], *([here] if "run-dir" not in found[1] else []))
+            assert found[2] in chosen.stderr
+        assert listed == {each.process.pid for each in (first, second, third)}
+
+
+def test_options_that_select_a_store_without_a_server_are_said(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with greyd(tmp_path / "old"):
+        pass
+    with greyd(tmp_path / "new", f"--run-dir={folder}", "--delay=7200") as server:
+        done = run("list", f"--run-dir={folder}", f"--dbdir={tmp_path / 'old'}")
+        line = done.stderr.splitlines()[0]
+        assert line.startswith(f"greyd: --dbdir={tmp_path / 'old'}: no running server uses sqlite:")
+        assert f"running: server {server.process.pid} on" in line
+        done = run("list", f"--run-dir={folder}", "--key-prefix=other:")
+        assert "--key-prefix=other:: no running server uses" in done.stderr
+
+
+def test_a_file_that_differs_from_the_running_server_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    file = tmp_path / "greyd.toml"
+    file.write_text("delay = 60\nmode = 'learn'")
+    options = [f"--run-dir={folder}", f"--config={file}"]
+    with greyd(tmp_path / "store", *options):
+        done = run("mode", *options)
+        assert len(done.stderr.splitlines()) == 1
+        file.write_text("delay = 90\nmode = 'learn'")
+        _, line = run("mode", *options).stderr.splitlines()
+        assert line == (
+            f"greyd: --config={file} differs from the running server, whose settings apply:"
+            " delay (here 90, server 60); a restart applies the file"
+        )
+
+
+def test_servers_that_share_a_store_and_differ_are_said(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    options = [f"--run-dir={folder}", f"--dbdir={tmp_path / 'store'}"]
+    (tmp_path / "store").mkdir()
+    with greyd(tmp_path / "a", *options, "--delay=60"), greyd(tmp_path / "b", *options):
+        done = run("list", f"--run-dir={folder}")
+        line = done.stderr.splitlines()[0]
+        found = re.search(
+            r"\(2 servers use this store, and differ in (.*); (--run-dir=\S+) selects", line
+        )
+        assert found is not None
+        assert "delay" in found[1]
+        done = run("list", found[2])
+        both = find_running_servers([folder], everywhere=False).servers
+        others = {each.record.pid for each in both}
+        others -= {int(line.split()[2])}
+        assert f"server {others.pop()} on" in done.stderr
+
+
+# Using --------------------------------------------------------------------------------------------
+
+
+def test_commands_reach_the_sockets_and_the_metrics_port_of_the_server(tmp_path: Path) -> None:
+    folder, socket, metrics = tmp_path / "run", tmp_path / "socket", free_port()
+    folder.mkdir()
+    options = [f"--run-dir={folder}", f"--unix={socket}", f"--metrics=127.0.0.1:{metrics}"]
+    with greyd(tmp_path, *options) as server:
+        done = run("ask", "--json", f"--run-dir={folder}")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["server"] == f"127.0.0.1:{server.port}"
+        done = run("stats", "--json", f"--run-dir={folder}")
+        assert done.returncode == 0, done.stderr
+        assert f":{metrics}" in done.stdout
+        assert (
+            f"inet:127.0.0.1:{server.port}," in run("postfix-config", f"--run-dir={folder}").stdout
+        )
+
+
+@pytest.mark.parametrize("delay", [5, 300, 7200])
+def test_each_command_judges_by_the_delay_of_the_server(delay: int, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    here = f"--run-dir={folder}"
+    now = int(time.time())
+    tmp_path / "mail.log"
+    with greyd(tmp_path, here, f"--delay={delay}", "--test-time", "--retry-window=6h") as server:
+        with PolicyClient(server.port) as client:
+            reply = client.ask(request(policy_test_time=str(now - 600)))
+            assert reply is not None
+            assert "DEFER" in reply
+        wait_until(lambda: json.loads(run("list", "--json", here).stdout)["entries"], "stored")
+        (entry,) = json.loads(run("list", "--json", here).stdout)["entries"]
+        assert entry["passes_at"] - entry["first_seen"] == delay
+        assert abs(entry["forgotten_at"] - entry["first_seen"] - 6 * 3600) <= 1
+        names = [f"--{name}={entry[name]}" for name in ("sender", "recipient")]
+        client = f"--client-address={entry['client'].partition('/')[0]}"
+        done = run("explain", *names, client, "--json", here)
+        explained = json.loads(done.stdout)
+        assert ("DEFER" in json.dumps(explained)) == (delay > 600)
