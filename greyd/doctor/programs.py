@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 from dataclasses import dataclass
 
@@ -20,12 +21,28 @@ class ProgramError(DoctorError):
     """A program is missing, hangs or fails; the text names it."""
 
 
+class FailedProgramError(ProgramError):
+    """A program ended with another exit status than 0."""
+
+    def __init__(self, name: str, status: int, output: str) -> None:
+        self.lines = without_program_name(name, output)
+        """What the program printed, without its name."""
+        reason = next((line for line in reversed(self.lines) if line), f"status {status}")
+        super().__init__(f"{name}: {reason}")
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """The standard output and standard error of a program."""
 
     stdout: str
     stderr: str
+
+
+def without_program_name(name: str, output: str) -> list[str]:
+    """Return the lines of a program's messages without the program's name or path before each."""
+    prefix = re.compile(rf"^(\S*/)?{re.escape(name)}: ")
+    return [prefix.sub("", line).strip() for line in output.splitlines()]
 
 
 def path_of(name: str) -> str | None:
@@ -37,8 +54,9 @@ async def run_program(name: str, *words: str, seconds: float = TIMEOUT_SECONDS) 
     """Run a program, wait until it ends, and return its output.
 
     Raises:
-        ProgramError: the program is missing, takes longer than ``seconds``, writes more than
-            ``MAX_OUTPUT_BYTES``, or fails.
+        FailedProgramError: the program fails.
+        ProgramError: it is missing, takes longer than ``seconds``, or writes more than
+            ``MAX_OUTPUT_BYTES``.
     """
     path = path_of(name)
     if path is None:
@@ -72,8 +90,7 @@ async def run_program(name: str, *words: str, seconds: float = TIMEOUT_SECONDS) 
         process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
         await process.wait()
     if status:
-        reason = (stderr or stdout).strip().splitlines() or [f"status {status}"]
-        raise ProgramError(f"{name}: {reason[-1]}")
+        raise FailedProgramError(name, status, stderr or stdout)
     return Output(stdout, stderr)
 
 

@@ -2,75 +2,120 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
-from greyd.doctor.postfix.order import findings_of_order
-from greyd.doctor.postfix.policy_service import (
-    finding_of_call,
-    findings_of_call_settings,
-    findings_of_other_calls,
+from greyd.doctor.findings import Finding, not_checked
+from greyd.doctor.listeners import TcpListener
+from greyd.doctor.postfix.config_files import findings_of_files, findings_of_unreadable
+from greyd.doctor.postfix.double_waiting import (
+    calls_rspamd,
+    endpoints_of_others,
+    findings_of_double_waiting,
+    findings_of_postscreen,
 )
-from greyd.doctor.postfix.postconf import read_config
-from greyd.doctor.postfix.restrictions import has_unbalanced_brace, parameter_of
+from greyd.doctor.postfix.order import findings_of_order
+from greyd.doctor.postfix.policy_service import finding_of_call, findings_of_call_settings
+from greyd.doctor.postfix.postconf import host_and_port, read_config
+from greyd.doctor.postfix.rspamd import find_rspamd_greylisting
 from greyd.doctor.postfix.smtpd import CheckedService, inbound_services
 from greyd.doctor.postfix.submission import findings_of_submission
 from greyd.doctor.postfix.tips import findings_of_tips
+from greyd.doctor.postfix.words import findings_of_words
+from greyd.doctor.process import find_process
 from greyd.doctor.programs import ProgramError
+from greyd.runtime.daemon_thread import run_in_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from greyd.config.settings import Settings
     from greyd.doctor.listeners import Listener
     from greyd.doctor.postfix.postconf import PostfixConfig
+    from greyd.doctor.postfix.rspamd import RspamdGreylisting
 
-_TESTS_AFTER_GREETING = (
-    "postscreen_pipelining_enable",
-    "postscreen_non_smtp_command_enable",
-    "postscreen_bare_newline_enable",
-)
+_MAX_ENDPOINTS = 10
+"""The number of policy servers and milters whose programs are looked up."""
 
 
 async def check_postfix(
     folder: str | None, listeners: Sequence[Listener], settings: Settings
 ) -> list[Finding]:
     """Check the configuration in ``folder``; None for Postfix's default folder."""
-    check = "postfix: files"
     try:
         postfix = await read_config(folder)
     except ProgramError as fault:
-        if folder:
-            remedy = "let --main-cf name the folder of main.cf and master.cf"
-            return [error(check, str(fault), remedy)]
-        return [not_checked(check, str(fault))]
-    return findings_of_config(postfix, listeners, settings)
+        return findings_of_unreadable(fault, folder)
+    programs = await run_in_daemon_thread("programs", partial(_programs_at, postfix))
+    postfix = replace(postfix, programs=programs)
+    rspamd = await find_rspamd_greylisting() if calls_rspamd(postfix) else None
+    findings = findings_of_config(postfix, listeners, settings, rspamd)
+    return [_in_folder(each, folder) for each in findings]
+
+
+def _programs_at(postfix: PostfixConfig) -> dict[str, str]:
+    """Return the command lines of the programs that listen on this machine, by endpoint."""
+    found = {}
+    for endpoint in endpoints_of_others(postfix)[:_MAX_ENDPOINTS]:
+        if listener := _listener_at(endpoint, postfix.queue_directory):
+            process = find_process([listener])
+            if process is not None:
+                found[endpoint] = " ".join(process.words).strip()
+    return found
+
+
+def _listener_at(endpoint: str, queue_directory: Path) -> Listener | None:
+    kind, _, rest = endpoint.partition(":")
+    if kind in ("unix", "local"):
+        return queue_directory / rest
+    host, port = host_and_port(endpoint)
+    if kind == "inet" and host in ("", "localhost", "127.0.0.1", "::1") and port.isdigit():
+        return TcpListener(host, int(port))
+    return None
+
+
+def _in_folder(finding: Finding, folder: str | None) -> Finding:
+    """Name the folder that was given, in the remedies for its files."""
+    if not folder:
+        return finding
+    remedy = re.sub(
+        r"(^|; or )(main|master)\.cf\b", rf"\g<1>{_escaped(folder)}/\2.cf", finding.remedy
+    )
+    remedy = re.sub(r"\bpostconf (?!-c)", f"postconf -c {_escaped(folder)} ", remedy)
+    return replace(finding, remedy=remedy)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\")
 
 
 def findings_of_config(
-    postfix: PostfixConfig, listeners: Sequence[Listener], settings: Settings
+    postfix: PostfixConfig,
+    listeners: Sequence[Listener],
+    settings: Settings,
+    rspamd: RspamdGreylisting | None = None,
 ) -> list[Finding]:
-    """Judge a configuration; ``listeners`` are greyd's addresses and sockets."""
+    """Judge a configuration.
+
+    Args:
+        postfix: the configuration.
+        listeners: greyd's addresses and sockets.
+        settings: the server's settings.
+        rspamd: whether rspamd greylists; None if that was not looked up.
+    """
     return [
-        _finding_of_files(postfix),
-        *_findings_of_inbound_services(postfix, listeners),
+        *findings_of_files(postfix),
+        *_findings_of_inbound_services(postfix, listeners, rspamd),
         *findings_of_submission(postfix, listeners, settings),
-        *_findings_of_postscreen(postfix),
+        *findings_of_postscreen(postfix),
     ]
 
 
-def _finding_of_files(postfix: PostfixConfig) -> Finding:
-    """Show postconf's own warnings, e.g. about a misspelt class or parameter."""
-    check = "postfix: files"
-    if postfix.warnings:
-        return hint(check, "; ".join(postfix.warnings), "postconf -n (shows these warnings)")
-    version = postfix.parameters.get("mail_version", "")
-    return ok(check, f"no warnings by postconf; Postfix {version}")
-
-
 def _findings_of_inbound_services(
-    postfix: PostfixConfig, listeners: Sequence[Listener]
+    postfix: PostfixConfig, listeners: Sequence[Listener], rspamd: RspamdGreylisting | None
 ) -> list[Finding]:
     """Judge each service for mail from strangers; report a finding that all share only once."""
     services = inbound_services(postfix)
@@ -78,7 +123,7 @@ def _findings_of_inbound_services(
         reason = "master.cf has no smtpd that accepts mail from strangers"
         return [not_checked("postfix: policy service", reason)]
     found = {
-        service.name: _findings_of_service(CheckedService(postfix, service, listeners))
+        service.name: _findings_of_service(CheckedService(postfix, service, listeners), rspamd)
         for service in services
     }
     merged: list[Finding] = []
@@ -91,54 +136,15 @@ def _findings_of_inbound_services(
     return merged
 
 
-def _findings_of_service(service: CheckedService) -> list[Finding]:
+def _findings_of_service(
+    service: CheckedService, rspamd: RspamdGreylisting | None
+) -> list[Finding]:
     call = service.calls[0] if service.calls else None
     return [
-        *_findings_of_words(service),
+        *findings_of_words(service),
         finding_of_call(service),
         *(findings_of_call_settings(service, call) if call else ()),
-        *findings_of_other_calls(service),
+        *findings_of_double_waiting(service, rspamd),
         *findings_of_tips(service.lists, greylists=bool(call), value=service.value),
         *findings_of_order(service.lists, call, service.value),
     ]
-
-
-def _findings_of_words(service: CheckedService) -> list[Finding]:
-    """Check that smtpd knows every word of the restriction lists."""
-    check = "postfix: restrictions"
-    made = []
-    for name, restrictions in service.lists.items():
-        parameter = parameter_of(name)
-        if has_unbalanced_brace(service.value(parameter)):
-            made.append(
-                error(check, f"{parameter}: a brace is not closed", f"postconf {parameter}")
-            )
-        made += [
-            error(
-                check,
-                f"{parameter}: {each.name!r} is neither a restriction nor a class; smtpd answers"
-                " 451 4.3.5 Server configuration error",
-                "correct the word, or add the class to smtpd_restriction_classes",
-            )
-            for each in restrictions
-            if not each.is_known
-        ]
-    return made or [ok(check, "all words are restrictions")]
-
-
-def _findings_of_postscreen(postfix: PostfixConfig) -> list[Finding]:
-    check = "postfix: postscreen"
-    if not postfix.has_postscreen:
-        return []
-    enabled = [
-        name for name in _TESTS_AFTER_GREETING if postfix.parameters.get(name, "").lower() == "yes"
-    ]
-    if enabled:
-        return [
-            warning(
-                check,
-                f"{', '.join(enabled)}: postscreen and greyd each defer a new client once",
-                f"main.cf: {enabled[0]} = no",
-            )
-        ]
-    return [ok(check, "its tests after the greeting are off")]

@@ -12,7 +12,6 @@ from greyd.doctor.postfix.restrictions import (
     policy_calls,
     reachable_count,
 )
-from greyd.doctor.postfix.smtpd import BRACES_SINCE
 
 if TYPE_CHECKING:
     from greyd.doctor.postfix.restrictions import PolicyCall
@@ -25,7 +24,6 @@ GREYD_IDLE_SECONDS = 1000
 """The time after which greyd closes an idle connection."""
 
 _RELAY_REJECTIONS = ("reject_unauth_destination", "defer_unauth_destination")
-_POSTGREY_MARKS = ("postgrey", ":10023", ":60000")
 
 
 def finding_of_call(service: CheckedService) -> Finding:
@@ -36,7 +34,7 @@ def finding_of_call(service: CheckedService) -> Finding:
     if service.calls:
         call = service.calls[0]
         return ok(check, f"{call.endpoint} in {call.parameter}")
-    if name := _class_with_call(service):
+    if name := class_with_call(service):
         return hint(
             check,
             f"only the class {name} calls greyd: mail is greylisted where an access table returns"
@@ -50,10 +48,10 @@ def finding_of_call(service: CheckedService) -> Finding:
     return error(check, f"no check_policy_service; greyd listens on {where}", remedy)
 
 
-def _class_with_call(service: CheckedService) -> str:
+def class_with_call(service: CheckedService) -> str:
     """Return the name of a restriction class that calls greyd; empty if none does."""
-    for name, text in service.postfix.classes.items():
-        calls = policy_calls({name: parse_restrictions(text, service.postfix.classes)})
+    for name, text in service.classes.items():
+        calls = policy_calls({name: parse_restrictions(text, service.classes)})
         if any(service.is_greyd(call.endpoint) for call in calls):
             return name
     return ""
@@ -175,7 +173,7 @@ def finding_of_timeout(service: CheckedService, call: PolicyCall) -> Finding:
     text = call.options.get("timeout") or service.value("smtpd_policy_service_timeout")
     seconds = parse_time(text)
     remedy = f"main.cf: {service.recommended_call}"
-    if service.postfix.version < BRACES_SINCE:
+    if not service.postfix.has_braces:
         remedy = "main.cf: smtpd_policy_service_timeout = 10s"
     if seconds is None:
         return not_checked(check, f"{text!r} is not a time")
@@ -196,7 +194,7 @@ def finding_of_default_action(service: CheckedService, call: PolicyCall) -> Find
     )
     verb = text.partition(" ")[0].upper()
     remedy = f"main.cf: {service.recommended_call}"
-    if service.postfix.version < BRACES_SINCE:
+    if not service.postfix.has_braces:
         remedy = "main.cf: smtpd_policy_service_default_action = DUNNO"
     if verb == "DUNNO":
         return ok(check, "DUNNO: while greyd is down, mail passes without greylisting")
@@ -257,34 +255,6 @@ def _findings_of_connections(service: CheckedService) -> list[Finding]:
                 check,
                 "smtpd_policy_service_try_limit = 1: mail fails while greyd restarts",
                 "main.cf: smtpd_policy_service_try_limit = 2",
-            )
-        )
-    return made
-
-
-# Other calls --------------------------------------------------------------------------------------
-
-
-def findings_of_other_calls(service: CheckedService) -> list[Finding]:
-    """Check that no other policy server greylists, and that Postfix calls greyd only once."""
-    check = "postfix: other greylisting"
-    if not service.calls:
-        return []
-    made = [
-        warning(
-            check,
-            f"{call.endpoint} looks like postgrey: mail is greylisted twice",
-            f"main.cf: remove check_policy_service {call.endpoint}",
-        )
-        for call in service.other_calls
-        if any(mark in call.endpoint for mark in _POSTGREY_MARKS)
-    ]
-    if len(service.calls) > 1:
-        made.append(
-            hint(
-                check,
-                f"Postfix calls greyd {len(service.calls)} times per recipient",
-                "main.cf: keep one call",
             )
         )
     return made

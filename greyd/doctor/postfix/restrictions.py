@@ -1,7 +1,8 @@
 """Parses restriction lists as smtpd does (postconf(5), SMTPD_ACCESS_README).
 
-White space or commas separate the words of a list; ``{ … }`` is one word. Some words take the next
-word as their argument. The name of a restriction class stands for the restrictions in the class.
+White space or commas separate the words of a list; ``{ … }`` is one word, since Postfix 3.0. Some
+words take the next word as their argument. A word with a colon is an access table. The name of a
+restriction class stands for the restrictions in the class.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from greyd.doctor.postfix.restriction_table import RESTRICTIONS, Argument
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,18 +22,19 @@ AT_RCPT = ("client", "helo", "sender", "relay", "recipient")
 
 AFTER_RCPT = ("data", "end_of_data")
 
+FOR_ETRN = "etrn"
+"""The list for the command ETRN, which no mail reaches."""
+
+ALL_LISTS = (*AT_RCPT, *AFTER_RCPT, FOR_ETRN)
+
+BARE_TABLE = "check_map"
+"""The name of a ``Restriction`` that is only a table: it looks up the subject of its list."""
+
 MAX_RESTRICTIONS = 1000
 """The number of restrictions read from one list: nested classes could make it endless."""
 
 FINAL = ("permit", "reject", "defer")
 """Restrictions that end a list for every client."""
-
-_WITH_ARGUMENT = re.compile(
-    r"check_\w+_access|check_policy_service|reject_rbl(_client)?|reject_rhsbl_\w+|"
-    r"permit_(dnswl|rhswl)_client|sleep"
-)
-_KNOWN = re.compile(r"(permit|reject|defer|check)(_\w+)?|warn_if_reject|sleep")
-_TABLE = re.compile(r"[a-z0-9_-]+:.+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +42,22 @@ class Restriction:
     """One restriction of a list."""
 
     name: str
+    """The name in lower case; for an unknown word, the word itself."""
     argument: str = ""
+    """The next word, if the restriction expects an argument; empty if the list ends there."""
     only_warns: bool = False
     """Whether ``warn_if_reject`` precedes it."""
     in_class: str = ""
 
     def __str__(self) -> str:
+        if self.name == BARE_TABLE:
+            return self.argument
         return f"{self.name} {self.argument}".strip()
 
     @property
     def rejects(self) -> bool:
         """Whether the restriction can reject mail."""
         return self.name.startswith(("reject", "defer")) and not self.only_warns
-
-    @property
-    def is_known(self) -> bool:
-        """Whether smtpd has a restriction of this name."""
-        return bool(_KNOWN.fullmatch(self.name)) or self.name == "check_map"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,11 @@ def parameter_of(list_name: str) -> str:
     return f"smtpd_{list_name}_restrictions"
 
 
-def split_words(text: str) -> list[str]:
+def split_words(text: str, *, braces: bool = True) -> list[str]:
     """Split a list into its words; a pair of braces with its content is one word.
 
-    A word that begins with an unclosed brace extends to the end of the text.
+    A word that begins with an unclosed brace extends to the end of the text. Without ``braces``,
+    i.e. before Postfix 3.0, a brace is like any other character.
     """
     found: list[str] = []
     word, depth = "", 0
@@ -99,7 +103,7 @@ def split_words(text: str) -> list[str]:
             found.append(word)
             word = ""
             continue
-        depth += (each == "{") - (each == "}" and depth > 0)
+        depth += braces * ((each == "{") - (each == "}" and depth > 0))
         word += each
     return [each for each in (*found, word) if each]
 
@@ -109,32 +113,37 @@ def has_unbalanced_brace(text: str) -> bool:
     return text.count("{") != text.count("}")
 
 
-def parse_restrictions(text: str, classes: Mapping[str, str]) -> list[Restriction]:
-    """Return the restrictions of a list, with class names replaced by the classes' content."""
-    return list(islice(_restrictions(text, classes, ()), MAX_RESTRICTIONS))
+def parse_restrictions(
+    text: str, classes: Mapping[str, str], *, braces: bool = True
+) -> list[Restriction]:
+    """Return the restrictions of a list, with class names replaced by the classes' content.
+
+    A class that contains itself is returned as a restriction of its name.
+    """
+    return list(islice(_restrictions(text, classes, (), braces), MAX_RESTRICTIONS))
 
 
 def _restrictions(
-    text: str, classes: Mapping[str, str], inside: Sequence[str]
+    text: str, classes: Mapping[str, str], inside: Sequence[str], braces: bool
 ) -> Iterator[Restriction]:
     class_name = inside[-1] if inside else ""
-    left = iter(split_words(text))
+    left = iter(split_words(text, braces=braces))
     only_warns = False
     for word in left:
-        name = word.lower()
-        if name == "warn_if_reject":
+        known = RESTRICTIONS.get(word.lower())
+        if known and known.name == "warn_if_reject":
             only_warns = True
             continue
-        if word in classes and word not in inside:
-            for each in _restrictions(classes[word], classes, (*inside, word)):
+        if ":" in word:
+            yield Restriction(BARE_TABLE, word, only_warns, class_name)
+        elif known is not None:
+            argument = "" if known.argument is Argument.NONE else next(left, "")
+            yield Restriction(known.name, argument, only_warns, class_name)
+        elif word in classes and word not in inside:
+            for each in _restrictions(classes[word], classes, (*inside, word), braces):
                 yield replace(each, only_warns=each.only_warns or only_warns)
-        elif _WITH_ARGUMENT.fullmatch(name):
-            yield Restriction(name, next(left, ""), only_warns, class_name)
-        elif _TABLE.fullmatch(word):
-            # A bare lookup table is an access table for the list's subject, e.g. the client.
-            yield Restriction("check_map", word, only_warns, class_name)
         else:
-            yield Restriction(name, "", only_warns, class_name)
+            yield Restriction(word, "", only_warns, class_name)
         only_warns = False
 
 
@@ -161,14 +170,14 @@ def reachable_restrictions(
 def policy_calls(lists: Mapping[str, Sequence[Restriction]]) -> list[PolicyCall]:
     """Return all calls of policy services, in order."""
     return [
-        PolicyCall(name, index, *_parse_policy(restriction.argument))
+        PolicyCall(name, index, *parse_policy(restriction.argument))
         for name, listed in lists.items()
         for index, restriction in enumerate(listed)
         if restriction.name == "check_policy_service"
     ]
 
 
-def _parse_policy(argument: str) -> tuple[str, dict[str, str]]:
+def parse_policy(argument: str) -> tuple[str, dict[str, str]]:
     """Parse ``inet:HOST:PORT`` or ``{ inet:HOST:PORT, name=value, { name = value } }``."""
     if not argument.startswith("{"):
         return argument, {}

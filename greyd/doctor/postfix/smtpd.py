@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.doctor.listeners import TcpListener
-from greyd.doctor.postfix.postconf import SUBMISSION_PORTS, host_and_port
+from greyd.doctor.postfix.master_cf import SUBMISSION_PORTS
+from greyd.doctor.postfix.postconf import host_and_port
 from greyd.doctor.postfix.recommended import policy_endpoint, policy_service
 from greyd.doctor.postfix.restrictions import AFTER_RCPT, FINAL, policy_calls, reachable_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from greyd.doctor.listeners import Listener
-    from greyd.doctor.postfix.postconf import PostfixConfig, SmtpdService
+    from greyd.doctor.postfix.master_cf import MasterService
+    from greyd.doctor.postfix.postconf import PostfixConfig
     from greyd.doctor.postfix.restrictions import PolicyCall, Restriction
-
-BRACES_SINCE = (3, 0)
-"""The first Postfix version that accepts braces around the arguments of a policy service."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class CheckedService:
     """An smtpd service, with its restriction lists and its calls of policy services."""
 
     postfix: PostfixConfig
-    service: SmtpdService
+    service: MasterService
     listeners: Sequence[Listener]
     """The addresses and sockets that greyd listens on."""
     learn_outbound: bool = False
@@ -37,6 +36,11 @@ class CheckedService:
     def lists(self) -> Mapping[str, Sequence[Restriction]]:
         """The restriction lists of the service, by name."""
         return self.postfix.lists(self.service)
+
+    @cached_property
+    def classes(self) -> Mapping[str, str]:
+        """The contents of the service's restriction classes, by name."""
+        return self.postfix.classes_of(self.service)
 
     @cached_property
     def calls(self) -> list[PolicyCall]:
@@ -68,11 +72,9 @@ class CheckedService:
 
     def _path(self, written: str) -> Path:
         # smtpd's working directory is the queue directory, which in a chroot is also the root.
-        return self._queue_directory / (written.lstrip("/") if self.service.chroot else written)
-
-    @property
-    def _queue_directory(self) -> Path:
-        return Path(self.postfix.parameters.get("queue_directory", "/var/spool/postfix"))
+        return self.postfix.queue_directory / (
+            written.lstrip("/") if self.service.chroot else written
+        )
 
     def _is_host(self, host: str, listener: TcpListener) -> bool:
         if listener.is_on_all_interfaces or host == listener.host:
@@ -84,8 +86,8 @@ class CheckedService:
     @property
     def recommended_call(self) -> str:
         """The restriction for main.cf that calls greyd."""
-        endpoint = policy_endpoint(self.listeners, self._queue_directory)
-        if self.postfix.version < BRACES_SINCE:
+        endpoint = policy_endpoint(self.listeners, self.postfix.queue_directory)
+        if not self.postfix.has_braces:
             return f"check_policy_service {endpoint}"
         return policy_service(endpoint)
 
@@ -94,7 +96,7 @@ class CheckedService:
         return self.postfix.value(self.service, name)
 
 
-def inbound_services(postfix: PostfixConfig) -> list[SmtpdService]:
+def inbound_services(postfix: PostfixConfig) -> list[MasterService]:
     """Return the services that accept mail from clients outside the site."""
     inbound = [
         service
@@ -105,7 +107,7 @@ def inbound_services(postfix: PostfixConfig) -> list[SmtpdService]:
     return [service for service in inbound if not service.is_loopback] or inbound
 
 
-def is_submission(postfix: PostfixConfig, service: SmtpdService) -> bool:
+def is_submission(postfix: PostfixConfig, service: MasterService) -> bool:
     """Whether a service accepts mail only from the site's own users."""
     if service.port in SUBMISSION_PORTS:
         return True
@@ -113,7 +115,7 @@ def is_submission(postfix: PostfixConfig, service: SmtpdService) -> bool:
     return rejects_everybody(postfix, service) and "permit_sasl_authenticated" in names
 
 
-def rejects_everybody(postfix: PostfixConfig, service: SmtpdService) -> bool:
+def rejects_everybody(postfix: PostfixConfig, service: MasterService) -> bool:
     """Whether a list of a service ends with ``reject``, so that only permitted clients pass."""
     lists = postfix.lists(service)
     return any(

@@ -9,11 +9,14 @@ from greyd.doctor.findings import FAILED_STATES, Finding
 from greyd.doctor.findings import FindingState as State
 from greyd.doctor.listeners import Listener, TcpListener
 from greyd.doctor.postfix.main_cf import findings_of_config
-from greyd.doctor.postfix.postconf import PostfixConfig, SmtpdService
+from greyd.doctor.postfix.master_cf import MasterService
+from greyd.doctor.postfix.postconf import PostfixConfig
 from greyd.doctor.postfix.recommended import policy_service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from greyd.doctor.postfix.rspamd import RspamdGreylisting
 
 
 OURS = "inet:127.0.0.1:10023"
@@ -38,8 +41,10 @@ DEFAULTS = {
     "smtpd_data_restrictions": "",
     "smtpd_delay_reject": "yes",
     "smtpd_end_of_data_restrictions": "",
+    "smtpd_etrn_restrictions": "",
     "smtpd_helo_required": "yes",
     "smtpd_helo_restrictions": "",
+    "smtpd_milters": "",
     "smtpd_policy_service_default_action": "451 4.3.5 Server configuration problem",
     "smtpd_policy_service_max_idle": "300s",
     "smtpd_policy_service_policy_context": "",
@@ -54,7 +59,7 @@ DEFAULTS = {
     "smtpd_sender_restrictions": "",
 }
 
-SMTP = SmtpdService("smtp")
+SMTP = MasterService("smtp")
 
 USERS = "permit_sasl_authenticated,reject"
 
@@ -74,14 +79,15 @@ def after_relay_check(text: str) -> dict[str, str]:
 
 def judged(
     set_: Mapping[str, str] | None = None,
-    services: Sequence[SmtpdService] = (SMTP,),
+    services: Sequence[MasterService] = (SMTP,),
     listeners: Sequence[Listener] = LISTENERS,
     settings: Settings | None = None,
+    rspamd: RspamdGreylisting | None = None,
     **more: object,
 ) -> list[Finding]:
     """Return the findings for main.cf's defaults with some parameters set."""
     postfix = PostfixConfig({**DEFAULTS, **(set_ or {})}, services, **more)  # type: ignore[arg-type]
-    return findings_of_config(postfix, listeners, settings or Settings())
+    return findings_of_config(postfix, listeners, settings or Settings(), rspamd)
 
 
 def wrong(found: Sequence[Finding]) -> dict[str, State]:

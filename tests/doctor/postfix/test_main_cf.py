@@ -6,7 +6,8 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.doctor.findings import FindingState as State
-from greyd.doctor.postfix.postconf import PostfixConfig, SmtpdService
+from greyd.doctor.postfix.master_cf import MasterService
+from greyd.doctor.postfix.postconf import PostfixConfig
 from greyd.doctor.postfix.recommended import main_cf, policy_service
 from greyd.doctor.postfix.smtpd import inbound_services
 from tests.doctor.postfix.configs import (
@@ -55,15 +56,15 @@ CLOSED = {"smtpd_recipient_restrictions": USERS}
 def test_services_that_do_not_reject_everybody_accept_mail_from_strangers() -> None:
     services = [
         SMTP,
-        SmtpdService("192.0.2.1:25"),
-        SmtpdService("smtpd", "pass"),
-        SmtpdService("submission"),
-        SmtpdService("465", overrides=CLOSED),
-        SmtpdService("2525", overrides=CLOSED),
-        SmtpdService(
+        MasterService("192.0.2.1:25"),
+        MasterService("smtpd", "pass"),
+        MasterService("submission"),
+        MasterService("465", overrides=CLOSED),
+        MasterService("2525", overrides=CLOSED),
+        MasterService(
             "127.0.0.1:10025", overrides={"smtpd_recipient_restrictions": "permit_mynetworks"}
         ),
-        SmtpdService("10026", overrides={"smtpd_client_restrictions": "permit_mynetworks,reject"}),
+        MasterService("10026", overrides={"smtpd_client_restrictions": "permit_mynetworks,reject"}),
     ]
     names = [each.name for each in inbound_services(PostfixConfig(DEFAULTS, services))]
     assert names == ["smtp", "192.0.2.1:25", "smtpd"]
@@ -71,15 +72,15 @@ def test_services_that_do_not_reject_everybody_accept_mail_from_strangers() -> N
 
 def test_a_service_on_loopback_counts_if_it_is_the_only_one() -> None:
     services = [
-        SmtpdService("127.0.0.1:2525"),
-        SmtpdService("[::1]:25"),
-        SmtpdService("submission"),
+        MasterService("127.0.0.1:2525"),
+        MasterService("[::1]:25"),
+        MasterService("submission"),
     ]
     assert len(inbound_services(PostfixConfig(DEFAULTS, services))) == 2
 
 
 def test_findings_that_differ_between_services_name_the_service() -> None:
-    other = SmtpdService("2525", overrides=after_relay_check(f"check_policy_service {OURS}"))
+    other = MasterService("2525", overrides=after_relay_check(f"check_policy_service {OURS}"))
     found = judged(services=[SMTP, other])
     assert of(found, "postfix: timeout (2525)").state is State.WARNING
     assert of(found, "postfix: timeout (smtp)").state is State.OK
@@ -87,7 +88,7 @@ def test_findings_that_differ_between_services_name_the_service() -> None:
 
 
 def test_without_a_service_for_strangers_the_call_is_not_checked() -> None:
-    found = judged(services=[SmtpdService("submission", overrides=CLOSED)])
+    found = judged(services=[MasterService("submission", overrides=CLOSED)])
     assert of(found, "postfix: policy service").state is State.NOT_CHECKED
 
 
@@ -108,7 +109,7 @@ OUTBOUND = policy_service(OURS, "outbound")
 )
 def test_submission_calls_greyd_only_to_learn(text: str, learns: bool, state: State) -> None:
     settings = Settings(learn_outbound=learns)
-    service = SmtpdService("submission", overrides=recipients(text))
+    service = MasterService("submission", overrides=recipients(text))
     found = judged(services=[SMTP, service], settings=settings)
     assert of(found, "postfix: submission (submission)").state is state
 
@@ -132,7 +133,7 @@ def test_if_greyd_compares_no_logins_postfix_must(
     sender_list: str, recipient_list: str, state: State
 ) -> None:
     lists = recipients(recipient_list) | {"smtpd_sender_restrictions": sender_list}
-    services = [SMTP, SmtpdService("submission", overrides=lists)]
+    services = [SMTP, MasterService("submission", overrides=lists)]
     for rule, expected in (("any", state), ("domain", State.OK), ("own", State.OK)):
         settings = Settings(learn_outbound=True, outbound_senders=rule)
         found = judged(services=services, settings=settings)
@@ -140,7 +141,7 @@ def test_if_greyd_compares_no_logins_postfix_must(
 
 
 def test_the_policy_context_may_be_a_parameter_of_the_service() -> None:
-    service = SmtpdService(
+    service = MasterService(
         "submission",
         overrides=recipients(f"check_policy_service {OURS} {USERS}")
         | {"smtpd_policy_service_policy_context": "outbound"},

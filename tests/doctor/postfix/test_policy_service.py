@@ -8,7 +8,7 @@ import pytest
 
 from greyd.doctor.findings import FindingState as State
 from greyd.doctor.listeners import Listener, TcpListener
-from greyd.doctor.postfix.postconf import SmtpdService
+from greyd.doctor.postfix.master_cf import MasterService
 from greyd.doctor.postfix.restrictions import (
     Restriction,
     parse_restrictions,
@@ -20,7 +20,6 @@ from tests.doctor.postfix.configs import (
     judged,
     of,
     recipients,
-    wrong,
 )
 
 
@@ -83,7 +82,7 @@ def test_another_endpoint_is_not_greyd(endpoint: str, listener: Listener) -> Non
 
 
 def test_in_a_chroot_a_path_is_below_the_queue_directory() -> None:
-    service = [SmtpdService("smtp", chroot=True)]
+    service = [MasterService("smtp", chroot=True)]
     set_ = after_relay_check("check_policy_service unix:/run/greyd/socket")
     outside = judged(set_, service, [Path("/run/greyd/socket")])
     inside = judged(set_, service, [Path("/var/spool/postfix/run/greyd/socket")])
@@ -202,37 +201,3 @@ def test_without_braces_the_parameters_of_main_cf_count(
 ) -> None:
     set_ = {**after_relay_check(f"check_policy_service {OURS}"), parameter: text}
     assert of(judged(set_), f"postfix: {check}").state is state
-
-
-@pytest.mark.parametrize(
-    "other",
-    ["unix:postgrey/socket", "inet:127.0.0.1:60000", "{ inet:192.0.2.9:10023, timeout=5s }"],
-)
-def test_a_call_of_postgrey_is_found(other: str) -> None:
-    found = judged(after_relay_check(f"check_policy_service {other} {LINE}"))
-    assert of(found, "postfix: other greylisting").state is State.WARNING
-
-
-def test_a_policy_server_for_spf_is_ignored() -> None:
-    found = judged(after_relay_check(f"check_policy_service unix:private/policyd-spf {LINE}"))
-    assert wrong(found) == {}
-
-
-def test_unknown_words_are_found() -> None:
-    found = judged(after_relay_check(f"chek_policy_service {OURS} {LINE}"))
-    assert "'chek_policy_service'" in of(found, "postfix: restrictions").seen
-    found = judged(after_relay_check(f"check_policy_service {{ {OURS}, timeout=10s"))
-    assert "brace" in of(found, "postfix: restrictions").seen
-
-
-def test_warnings_of_postconf_are_shown() -> None:
-    remark = "warning: /etc/postfix/main.cf: unused parameter: smptd_helo_required=yes"
-    found = of(judged(warnings=[remark]), "postfix: files")
-    assert (found.state, remark in found.seen) == (State.HINT, True)
-
-
-def test_tests_of_postscreen_after_the_greeting_are_a_warning() -> None:
-    on = {"postscreen_pipelining_enable": "yes"}
-    assert of(judged(on, has_postscreen=True), "postfix: postscreen").state is State.WARNING
-    assert of(judged(has_postscreen=True), "postfix: postscreen").state is State.OK
-    assert [each for each in judged(on) if "postscreen" in each.check] == []

@@ -1,0 +1,237 @@
+"""Finds what else defers new mail once: other policy servers, milters, and postscreen."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greyd.doctor.findings import Finding, hint, not_checked, ok, warning
+from greyd.doctor.postfix.policy_service import class_with_call
+from greyd.doctor.postfix.restrictions import (
+    parameter_of,
+    parse_policy,
+    parse_restrictions,
+    policy_calls,
+    split_words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from greyd.doctor.postfix.postconf import PostfixConfig
+    from greyd.doctor.postfix.rspamd import RspamdGreylisting
+    from greyd.doctor.postfix.smtpd import CheckedService
+
+_CHECK = "postfix: other greylisting"
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """A program that Postfix may call, and whether it greylists."""
+
+    name: str
+    pattern: re.Pattern[str]
+    """Matches an endpoint, or the command line of the program that listens there."""
+    module: str = ""
+    """The part of it that greylists, if that can be switched off; else empty."""
+
+
+def _product(name: str, pattern: str, module: str = "") -> _Product:
+    return _Product(name, re.compile(pattern, re.IGNORECASE), module)
+
+
+_GREYLISTING = (
+    _product("postgrey", r"postgrey|^inet:.*:(10023|60000)$"),
+    _product("sqlgrey", r"sqlgrey|^inet:.*:2501$"),
+    _product("gld", r"\bgld\b|^inet:.*:2525$"),
+    _product("gross", r"\bgross(d|-postfix)?\b|^inet:.*:5525$"),
+    _product("milter-greylist", r"milter-greylist"),
+    _product("iRedAPD", r"iredapd|^inet:.*:7777$", "its plugin greylisting"),
+    _product("mtpolicyd", r"mtpolicyd", "its plugin Greylist"),
+    _product("policyd", r"\bc(b|luebringer-?)policyd|^inet:.*:10031$|policyd\d?(\.sock)?$",
+             "its module Greylisting"),
+    _product("a greylisting program", r"gr[ea]y-?(list|fix|d\b|spf|milter)|tumgreyspf|smf-grey"),
+)  # fmt: skip
+
+_NOT_GREYLISTING = re.compile(
+    r"policyd?-?spf|spf-?policyd?|policyd-weight|quota|postfwd|postsrsd|opendkim|opendmarc|openarc"
+    r"|dkim|dmarc|clamav|clamsmtp|spamass|amavis|sympa|^inet:.*:12525$",
+    re.IGNORECASE,
+)
+"""Programs that Postfix often calls, and that do not greylist."""
+
+_RSPAMD = re.compile(r"rspamd|^inet:.*:1133[234]$", re.IGNORECASE)
+
+_TESTS_AFTER_GREETING = (
+    "postscreen_pipelining_enable",
+    "postscreen_non_smtp_command_enable",
+    "postscreen_bare_newline_enable",
+)
+
+
+def endpoints_of_others(postfix: PostfixConfig) -> list[str]:
+    """Return the endpoints of all policy servers and milters of a configuration, each once."""
+    found = []
+    for service in postfix.services:
+        found += [call.endpoint for call in policy_calls(postfix.lists(service))]
+        found += _milters(postfix.value(service, "smtpd_milters"))
+    return list(dict.fromkeys([*found, *(endpoint for _, endpoint in _calls_of_classes(postfix))]))
+
+
+def calls_rspamd(postfix: PostfixConfig) -> bool:
+    """Whether one of the endpoints looks like rspamd's."""
+    return any(
+        _RSPAMD.search(_program_of(postfix, each) or each) for each in endpoints_of_others(postfix)
+    )
+
+
+def findings_of_double_waiting(
+    service: CheckedService, rspamd: RspamdGreylisting | None
+) -> list[Finding]:
+    """Check that nothing else greylists the mail of a service, and that greyd is called once."""
+    if not service.calls and not class_with_call(service):
+        return []
+    made = list(_findings_of_callees(service, rspamd))
+    if len(service.calls) > 1:
+        made.append(
+            hint(
+                _CHECK,
+                f"Postfix calls greyd {len(service.calls)} times per recipient",
+                "main.cf: keep one call",
+            )
+        )
+    if made:
+        return made
+    return [ok(_CHECK, "no other policy server, and no milter that greylists")]
+
+
+def _findings_of_callees(
+    service: CheckedService, rspamd: RspamdGreylisting | None
+) -> Iterator[Finding]:
+    for place, endpoint in dict.fromkeys(_callees(service)):
+        program = _program_of(service.postfix, endpoint)
+        described = f"{place}: {endpoint}"
+        if _RSPAMD.search(program or endpoint):
+            yield _finding_of_rspamd(described, endpoint, rspamd)
+        elif product := _greylisting_product(endpoint, program):
+            yield _finding_of_product(described, endpoint, place, product)
+        elif not _NOT_GREYLISTING.search(program or endpoint):
+            yield not_checked(
+                _CHECK,
+                f"{described}: it is unknown whether this program greylists too",
+                "make sure that it does not: mail would wait twice",
+            )
+
+
+def _callees(service: CheckedService) -> Iterator[tuple[str, str]]:
+    for call in service.other_calls:
+        if call.list_name != "etrn":
+            yield parameter_of(call.list_name), call.endpoint
+    for name, endpoint in _calls_of_classes(service.postfix):
+        if not service.is_greyd(endpoint) and not any(
+            call.endpoint == endpoint for call in service.other_calls
+        ):
+            yield f"class {name}", endpoint
+    for endpoint in _milters(service.value("smtpd_milters")):
+        yield "smtpd_milters", endpoint
+
+
+def _calls_of_classes(postfix: PostfixConfig) -> Iterator[tuple[str, str]]:
+    for name, text in postfix.classes.items():
+        listed = parse_restrictions(text, {}, braces=postfix.has_braces)
+        for call in policy_calls({name: listed}):
+            yield name, call.endpoint
+
+
+def _milters(text: str) -> list[str]:
+    """Return the endpoints in ``smtpd_milters``; a milter with options is in braces."""
+    return [parse_policy(word)[0] for word in split_words(text)]
+
+
+def _program_of(postfix: PostfixConfig, endpoint: str) -> str:
+    """Return the command line of the program at an endpoint; empty if it is unknown."""
+    if found := postfix.programs.get(endpoint):
+        return found
+    name = endpoint.removeprefix("unix:").removeprefix("private/")
+    return next(
+        (" ".join(each.arguments) for each in postfix.other_services
+         if each.program in ("spawn", "pipe") and each.name == name),
+        "",
+    )  # fmt: skip
+
+
+def _greylisting_product(endpoint: str, program: str) -> _Product | None:
+    """Return what greylists at an endpoint; a known program counts more than its port."""
+    texts = (program,) if program else (endpoint,)
+    return next(
+        (each for each in _GREYLISTING if any(each.pattern.search(text) for text in texts)), None
+    )
+
+
+def _finding_of_product(described: str, endpoint: str, place: str, product: _Product) -> Finding:
+    if place == "smtpd_milters":
+        remedy = f"main.cf: remove {endpoint} from smtpd_milters"
+    else:
+        remedy = f"main.cf: remove check_policy_service {endpoint}"
+    if product.module:
+        return warning(
+            _CHECK,
+            f"{described} looks like {product.name}: if {product.module} is on, new mail waits"
+            " twice",
+            f"switch {product.module} off; or {remedy}",
+        )
+    return warning(_CHECK, f"{described} looks like {product.name}: new mail waits twice", remedy)
+
+
+def _finding_of_rspamd(described: str, endpoint: str, rspamd: RspamdGreylisting | None) -> Finding:
+    if not re.match(r"(unix|local):|inet:(localhost|127\.|\[::1\])", endpoint):
+        state = "on by default if it has a Redis; not checked, as it is on another machine"
+    elif rspamd is None or rspamd.is_on is None:
+        reason = f"; not checked: {rspamd.reason}" if rspamd else ""
+        state = f"on by default if it has a Redis{reason}"
+    elif rspamd.is_on:
+        state = rspamd.reason
+    else:
+        return ok(_CHECK, f"{described} is rspamd, and its module greylist is {rspamd.reason}")
+    return warning(
+        _CHECK,
+        f"{described} looks like rspamd, whose module greylist ({state}) also defers new mail above"
+        " its threshold: such mail waits twice",
+        "/etc/rspamd/local.d/greylist.conf: enabled = false; or leave greylisting to rspamd",
+    )
+
+
+# postscreen ---------------------------------------------------------------------------------------
+
+
+def findings_of_postscreen(postfix: PostfixConfig) -> list[Finding]:
+    """Check that postscreen's tests after the greeting, which defer each new client, are off."""
+    check = "postfix: postscreen"
+    made = []
+    for service in postfix.other_services:
+        if service.program != "postscreen":
+            continue
+        enabled = [
+            name
+            for name in _TESTS_AFTER_GREETING
+            if _is_yes(service.overrides, postfix.parameters, name)
+        ]
+        if enabled:
+            made.append(
+                warning(
+                    check,
+                    f"{service.name}: {', '.join(enabled)}: postscreen and greyd each defer a new"
+                    " client once",
+                    f"main.cf: {enabled[0]} = no"
+                    if enabled[0] not in service.overrides
+                    else f"master.cf: remove -o {enabled[0]}={service.overrides[enabled[0]]}",
+                )
+            )
+        else:
+            made.append(ok(check, f"{service.name}: its tests after the greeting are off"))
+    return made
+
+
+def _is_yes(overrides: Mapping[str, str], parameters: Mapping[str, str], name: str) -> bool:
+    return overrides.get(name, parameters.get(name, "")).lower() == "yes"
