@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from greyd.lru import LruCache
 from greyd.maillog.decisions import parse_decision
+from greyd.maillog.heads import is_postfix, mentions_decision
+from greyd.maillog.rejections import parse_rejection
 from greyd.rules.address import parse_address
 from greyd.rules.networks import parse_network
 
@@ -25,15 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from greyd.maillog.decisions import LoggedDecision
-    from greyd.maillog.lines import LogLine
+    from greyd.maillog.heads import LogLine
+    from greyd.maillog.statistics import ReadStatistics
     from greyd.rules.address import Address
 
-
-PROGRAMS = (
-    b"greyd", b"postgrey", b"postfix/smtpd", b"postfix/qmgr", b"postfix/smtp", b"postfix/lmtp",
-    b"postfix/local", b"postfix/virtual", b"postfix/pipe", b"postfix/error", b"postfix/discard",
-)  # fmt: skip
-"""The programs whose lines are read."""
 
 HOLD_SECONDS = 60
 """How long an attempt is held back, because later lines may complete it."""
@@ -102,9 +99,14 @@ class AttemptStatistics:
     """Lines that were skipped because they have no date."""
 
 
-def attempts_in(lines: Iterable[LogLine], statistics: AttemptStatistics) -> Iterator[Attempt]:
-    """Yield the attempts in a log, ordered by time, and count them in ``statistics``."""
-    return _AttemptCollector(statistics).run(lines)
+def attempts_in(
+    lines: Iterable[LogLine], statistics: AttemptStatistics, read: ReadStatistics | None = None
+) -> Iterator[Attempt]:
+    """Yield the attempts in a log, ordered by time, and count them in ``statistics``.
+
+    Lines with a decision in an unknown form are counted in ``read``.
+    """
+    return AttemptCollector(statistics, read).run(lines)
 
 
 @dataclass(slots=True)
@@ -133,10 +135,7 @@ _CLIENT = re.compile(_ID + rb"client=" + _PEER + rb"(.*)").match
 _FROM = re.compile(_ID + rb"from=<(.*)>, size=").match
 _TO = re.compile(_ID + rb"to=<(.*?)>, (?:orig_to=<(.*?)>, )?relay=").match
 _REMOVED = re.compile(_ID + rb"removed").match
-_REJECT = re.compile(
-    rb"[0-9A-Za-z]{5,30}: reject: RCPT from " + _PEER + rb": ([45])[0-9]{2} (.*);"
-    rb" from=<(.*?)> to=<(.*?)> proto=[A-Z]{1,10}(?: helo=<(.*)>)?"
-).match
+_REJECT = re.compile(rb"[0-9A-Za-z]{5,30}: (?:milter-)?reject: RCPT from ").match
 _GREYLISTED = re.compile(rb"gr[ea]y.?list", re.IGNORECASE).search
 _MISMATCH = (
     re.compile(
@@ -146,11 +145,12 @@ _MISMATCH = (
 )
 
 
-class _AttemptCollector:
+class AttemptCollector:
     """Collects attempts, and holds each one back while later lines may still complete it."""
 
-    def __init__(self, statistics: AttemptStatistics) -> None:
+    def __init__(self, statistics: AttemptStatistics, read: ReadStatistics | None = None) -> None:
         self._statistics = statistics
+        self._read = read
         self._names: LruCache[_ClientNames] = LruCache(MAX_CLIENTS)
         self._queue: LruCache[_QueuedMessage] = LruCache(MAX_QUEUED_MESSAGES)
         self._held: list[tuple[float, int, Attempt]] = []
@@ -159,18 +159,28 @@ class _AttemptCollector:
 
     def run(self, lines: Iterable[LogLine]) -> Iterator[Attempt]:
         """Yield the attempts, ordered by time."""
-        held = self._held
         for line in lines:
-            if not line.when:
-                self._add_undated(line)
-                continue
-            if b"/" in line.program:
-                self._add_postfix_line(line)
-            elif decision := parse_decision(line.when, line.text):
-                self._add_decision(decision)
-            while held and held[0][0] < line.when - HOLD_SECONDS:
-                yield self._release()
-        while held:
+            yield from self.add(line)
+        yield from self.finish()
+
+    def add(self, line: LogLine) -> Iterator[Attempt]:
+        """Add a line; yield the attempts that no later line completes."""
+        if not line.when:
+            self._add_undated(line)
+            return
+        if is_postfix(line.program):
+            self._add_postfix_line(line)
+        elif decision := parse_decision(line.when, line.text):
+            self._add_decision(decision)
+        elif self._read and mentions_decision(line.text):
+            self._read.add_unread(line.text)
+        held = self._held
+        while held and held[0][0] < line.when - HOLD_SECONDS:
+            yield self._release()
+
+    def finish(self) -> Iterator[Attempt]:
+        """Yield the remaining attempts at the end of the log."""
+        while self._held:
             yield self._release()
 
     def _add_undated(self, line: LogLine) -> None:
@@ -232,12 +242,18 @@ class _AttemptCollector:
     # Postfix ------------------------------------------------------------------------------------
 
     def _add_postfix_line(self, line: LogLine) -> None:
-        text = line.text
         if line.program.endswith(b"smtpd"):
             self._add_smtpd_line(line)
-        elif self._statistics.decision_count:
+        else:
+            if line.program.endswith(b".service"):
+                # A unit of systemd stands for all services.
+                self._add_smtpd_line(line)
+            self._add_queue_line(line.text)
+
+    def _add_queue_line(self, text: bytes) -> None:
+        if self._statistics.decision_count:
             return
-        elif found := _TO(text):
+        if found := _TO(text):
             self._add_delivery(found[1], found[3] or found[2])
         elif found := _FROM(text):
             if (queued := self._queue.get(found[1])) is not None:
@@ -247,19 +263,34 @@ class _AttemptCollector:
 
     def _add_smtpd_line(self, line: LogLine) -> None:
         text = line.text
-        if b": reject: RCPT from" in text and (found := _REJECT(text)):
-            name, address, kind, why, sender, recipient, helo = found.groups()
-            if helo is not None:
-                self._names_of(address).helo = helo
-            if kind == b"4" and not self._statistics.decision_count and _GREYLISTED(why):
-                self._statistics.postfix_attempt_count += 1
-                self._hold(line.when, Attempt(0, name, address, sender, recipient, passed=False))
+        if b"reject: RCPT from" in text and _REJECT(text):
+            self._add_rejection(line)
         elif b": client=" in text and (found := _CLIENT(text)):
             if not self._statistics.decision_count:
                 sasl = b"sasl_username=" in found[4]
                 self._queue.put(found[1], _QueuedMessage(line.when, found[2], found[3], sasl))
         elif text.startswith(b"warning: "):
             self._add_warning(text)
+
+    def _add_rejection(self, line: LogLine) -> None:
+        if (rejection := parse_rejection(line.text)) is None:
+            return
+        given = rejection.attributes
+        address = given["client_address"]
+        if helo := given.get("helo_name"):
+            self._names_of(address).helo = helo
+        is_greylisted = rejection.is_temporary and _GREYLISTED(rejection.reply) is not None
+        if is_greylisted and not self._statistics.decision_count:
+            self._statistics.postfix_attempt_count += 1
+            attempt = Attempt(
+                0,
+                given.get("client_name", b""),
+                address,
+                given["sender"],
+                given["recipient"],
+                passed=False,
+            )
+            self._hold(line.when, attempt)
 
     def _add_warning(self, text: bytes) -> None:
         if found := _MISMATCH[0].match(text):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from greyd.escaping import decode_name, percent_encode
-from greyd.maillog.lines import parse_json_object
+from greyd.maillog.json_lines import parse_json_object
 from greyd.maillog.times import parse_iso_time
 
 
@@ -60,7 +60,7 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
     """Return the decision in the text of a line; None if there is none."""
     if text[:1] == b"{":
         return _parse_json(when, text)
-    if (parts := _DECISION(text.rstrip())) is None:
+    if (parts := _DECISION(_without_junk(text.rstrip()))) is None:
         return None
     (
         queue_id, action, reason, detail, delay, name, address, sender, recipient, helo, reverse,
@@ -75,7 +75,8 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
         name or b"",
         address or b"",
         sender or b"",
-        recipient or b"",
+        # What follows the recipient in a wrapper only joins it if it is the last field.
+        _address(recipient) if recipient and parts.end(9) == parts.end() else recipient or b"",
         queue_id or b"",
         identity or b"",
         signals or b"",
@@ -102,6 +103,38 @@ _DECISION = re.compile(
     rb"(?:, signals=([a-z0-9_+]+))?(?:, dns=(late|off))?"
     rb'(?:, dns_off=([^ ,@"]+))?\Z'
 ).match
+_JUNK = re.compile(rb"(?:[\"'}\])>,;|\s]|[#\\]0[0-3][0-7]|\\x[01][0-9a-fA-F]|\\[nrt]|\^[A-Z])+\Z")
+"""What wrappers leave behind a line: closing marks, and escaped control characters."""
+
+_PLAIN = re.compile(rb"[\w.@+%=-]+\Z").match
+_ADDRESS = re.compile(
+    rb"((?:\"(?:[^\"\\]|\\.)*\"|[^@\"]*)@(?:\[[^\]\s]{1,60}\]|[\w.%\x80-\xff-]+))[\"'})>,;|\s\\\]]"
+).match
+
+
+def _without_junk(text: bytes) -> bytes:
+    """Return a line's text without what follows it in a wrapper, e.g. ``"}`` or ``#015``."""
+    if text[-1:].isalpha() and text[-2:-1] not in (b"\\", b"^"):
+        return text
+    if (junk := _JUNK.search(text)) is None:
+        return text
+    own = text[: junk.start()]
+    # The marks that close a literal or a quoted name are the text's own.
+    if junk[0][:1] == b"]" and own.rfind(b"[") > own.rfind(b"]"):
+        return own + b"]"
+    if junk[0][:1] == b'"' and own.count(b'"') % 2:
+        return own + b'"'
+    return own
+
+
+def _address(recipient: bytes) -> bytes:
+    """Return a recipient without the fields that a table or another program put behind it."""
+    if _PLAIN(recipient):
+        return recipient
+    found = _ADDRESS(recipient)
+    return found[1] if found else recipient
+
+
 _MISSING = re.compile(r"([0-9]{1,12})s missing")
 _OUR_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 
@@ -117,7 +150,7 @@ def _reason(data: bytes) -> str:
 
 
 def _parse_json(when: float, text: bytes) -> LoggedDecision | None:
-    event = parse_json_object(text)
+    event = parse_json_object(text[: text.rfind(b"}") + 1])
     if event is None or event.get("action") not in {"pass", "greylist"}:
         return None
     reason, _, detail = str(event.get("reason", "")).partition(" (")

@@ -1,36 +1,37 @@
-"""Reads log files, plain or compressed, and merges them by time."""
+"""Opens log files, plain or compressed, and merges their lines by time."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import heapq
 import io
-import lzma
 import os
 import stat
 import time
-import zlib
 from typing import TYPE_CHECKING, TypeAlias
 
-from greyd.maillog.errors import MailLogError
-from greyd.maillog.lines import (
-    EXPORT,
-    LogLine,
-    ReadStatistics,
-    first_time,
-    journal_lines,
-    text_lines,
+from greyd.maillog.compression import (
+    DAMAGE_ERRORS,
+    decompressed,
+    is_compressed,
+    size_limit,
+    unsupported_form,
 )
+from greyd.maillog.encodings import as_utf8, utf16_form
+from greyd.maillog.errors import MailLogError
+from greyd.maillog.journal import JOURNAL, open_journal
+from greyd.maillog.lines import EXPORT, first_time, journal_lines, text_lines
+from greyd.maillog.statistics import ReadStatistics
 from greyd.maillog.times import TimeParser
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
+    import gzip
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from typing_extensions import Buffer
 
+    from greyd.maillog.heads import LogLine
     from greyd.maillog.lines import Find
 
 
@@ -39,12 +40,25 @@ def read_files(
 ) -> Iterator[LogLine]:
     """Yield the wanted lines of several files, ordered by time.
 
+    A file that cannot be read is named on standard error and in the statistics.
+
     Raises:
-        MailLogError: a file cannot be read.
+        MailLogError: a file does not exist, or no file can be read.
     """
     now = time.time() if now is None else now
-    files = [_LogFile(str(path), now, statistics) for path in paths]
-    return _in_order([(file.first_time(), file.lines(find)) for file in files])
+    sources = []
+    for path in map(str, paths):
+        try:
+            file = _LogFile(path, now, statistics)
+            sources.append((file.first_time(), file.lines(find)))
+        except MailLogError as error:
+            if len(paths) == 1 or not (path.startswith(JOURNAL) or os.path.lexists(path)):
+                raise
+            print_error(f"{error}; reading the others")
+            statistics.add_unread_file(path, str(error))
+    if paths and not sources:
+        raise MailLogError("none of the files can be read")
+    return _in_order(sources)
 
 
 def _in_order(sources: Sequence[tuple[float, Iterator[LogLine]]]) -> Iterator[LogLine]:
@@ -69,39 +83,68 @@ def _in_order(sources: Sequence[tuple[float, Iterator[LogLine]]]) -> Iterator[Lo
 
 
 class _LogFile:
-    """One log file, plain or compressed, or standard input."""
+    """One log file, plain or compressed, or standard input, or the journal."""
 
     def __init__(self, path: str, now: float, statistics: ReadStatistics) -> None:
         self._path = path
         self._now = now
         self._statistics = statistics
-        # Standard input can be opened only once.
-        self._stream = self._open(statistics) if path == "-" else None
+        # Standard input and the journal can be opened only once.
+        self._stream = self._open(statistics) if path == "-" or path.startswith(JOURNAL) else None
 
     def first_time(self) -> float:
-        """Return the Unix time of the first line with a date; 0 if no line has one."""
+        """Return the Unix time of the first line with a date; 0 if no line has one.
+
+        Raises:
+            MailLogError: the file cannot be read.
+        """
         if self._stream is not None:
-            return first_time(self._peek(self._stream), TimeParser(self._now))
+            return self._first_time(self._stream)
         with self._open(ReadStatistics()) as stream:
-            return first_time(self._peek(stream), TimeParser(self._now))
+            return self._first_time(stream)
+
+    def _first_time(self, stream: Stream) -> float:
+        head = self._peek(stream)
+        if is_compressed(head):
+            raise MailLogError(f"{self._path}: compressed twice; decompress it once")
+        if what := unsupported_form(head, self._path):
+            raise MailLogError(f"{self._path}: {what}")
+        head = b"".join(self._as_utf8(iter([head]), head))
+        self._statistics.add_sample(self._path, head)
+        return first_time(head, TimeParser(self._now))
 
     def lines(self, find: Find) -> Iterator[LogLine]:
         """Yield the lines that ``find`` finds."""
         with self._stream or self._open(self._statistics) as stream:
-            form = journal_lines if self._peek(stream).startswith(EXPORT) else text_lines
-            yield from form(self._pieces(stream), find, TimeParser(self._now), self._statistics)
+            head = self._peek(stream)
+            form = journal_lines if head.startswith(EXPORT) else text_lines
+            pieces = self._as_utf8(self._pieces(stream), head)
+            yield from form(pieces, find, TimeParser(self._now), self._statistics)
+
+    @staticmethod
+    def _as_utf8(pieces: Iterator[bytes], head: bytes) -> Iterator[bytes]:
+        codec = utf16_form(head)
+        return as_utf8(pieces, codec) if codec else pieces
 
     def _open(self, statistics: ReadStatistics) -> Stream:
+        if self._path.startswith(JOURNAL):
+            return io.BufferedReader(
+                _CountingFile(open_journal(self._path), statistics), _PEEK_BYTES
+            )
         try:
             # The BufferedReader below closes this file.
             raw = io.FileIO(0, closefd=False) if self._path == "-" else io.FileIO(self._path)
             status = os.fstat(raw.fileno())
             if stat.S_ISREG(status.st_mode):
                 self._now = min(self._now, status.st_mtime)
-            return _decompressed(io.BufferedReader(_CountingFile(raw, statistics), _PEEK_BYTES))
+            return decompressed(io.BufferedReader(_CountingFile(raw, statistics), _PEEK_BYTES))
         except PermissionError:
             raise MailLogError(
                 f"{self._path}: permission denied; run this as root, or as a user in the group adm"
+            ) from None
+        except IsADirectoryError:
+            raise MailLogError(
+                f"{self._path}: Is a directory; name the files in it, e.g. {self._path}/mail.log"
             ) from None
         except OSError as error:
             raise MailLogError(f"{self._path}: {error.strerror}") from None
@@ -109,33 +152,42 @@ class _LogFile:
     def _peek(self, stream: Stream) -> bytes:
         try:
             return stream.peek(_PEEK_BYTES)
-        except _DAMAGE_ERRORS:
+        except DAMAGE_ERRORS:
             return b""
 
     def _pieces(self, stream: Stream) -> Iterator[bytes]:
         """Yield the file's content in blocks; end with a message where the file is damaged."""
+        size, start = 0, self._statistics.bytes_read
         while True:
             try:
                 piece = stream.read1(_READ_BYTES)
-            except _DAMAGE_ERRORS as error:
-                print_error(f"{self._path}: damaged, read only up to the damage: {error}")
+            except DAMAGE_ERRORS as error:
+                self._stop(f"damaged, read only up to the damage: {error}")
                 return
             if not piece:
                 return
+            size += len(piece)
+            # Another file may be read at the same time, so this may be the limit for both.
+            if size > size_limit(self._statistics.bytes_read - start):
+                self._stop(f"read only the first {size >> 20:,} MiB of its decompressed content")
+                return
             yield piece
 
+    def _stop(self, reason: str) -> None:
+        print_error(f"{self._path}: {reason}")
+        self._statistics.add_unread_file(self._path, reason)
 
-Stream: TypeAlias = "io.BufferedReader | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile"
+
+Stream: TypeAlias = "io.BufferedReader | gzip.GzipFile"
 
 _PEEK_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
-_DAMAGE_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 class _CountingFile(io.RawIOBase):
     """A raw file that counts the bytes read from it."""
 
-    def __init__(self, raw: io.FileIO, statistics: ReadStatistics) -> None:
+    def __init__(self, raw: io.RawIOBase, statistics: ReadStatistics) -> None:
         self._raw = raw
         self._statistics = statistics
 
@@ -143,7 +195,7 @@ class _CountingFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Buffer) -> int | None:
-        data = self._raw.readinto(buffer)
+        data: int | None = self._raw.readinto(buffer)
         self._statistics.bytes_read += data or 0
         self._statistics.on_bytes(data or 0)
         return data
@@ -151,14 +203,3 @@ class _CountingFile(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
-
-
-def _decompressed(file: io.BufferedReader) -> Stream:
-    magic = file.peek(6)
-    if magic.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file)
-    if magic.startswith(b"BZh"):
-        return bz2.BZ2File(file)
-    if magic.startswith(b"\xfd7zXZ\x00"):
-        return lzma.LZMAFile(file)
-    return file

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from greyd.maillog.times import HEAD, TimeParser, parse_iso_time
+from greyd.maillog.dates import MAX_HEAD_BYTES, find_date
+from greyd.maillog.heads import LogLine, cleaned, mentions_decision, message_of, parse_line
+from greyd.maillog.json_lines import parse_json_object, wrapped_lines
+from greyd.maillog.repetitions import line_before, repeated_times, repetition_of
+from greyd.maillog.times import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from greyd.maillog.statistics import ReadStatistics
+    from greyd.maillog.times import TimeParser
 
     Find = Callable[[bytes, int], int]
     """Returns the index of the next match in a block, from an index on; -1 for no match."""
@@ -22,41 +27,8 @@ MAX_LINE_BYTES = 16 * 1024
 _MAX_ENTRY_BYTES = 1 << 20
 """Larger entries of the journal are skipped."""
 
-
-@dataclass(slots=True)
-class LogLine:
-    """One line of a log.
-
-    Not frozen: creating a million frozen records takes up to a fifth longer than a million tuples;
-    creating a million of these takes 4 % less.
-    """
-
-    when: float
-    """Unix time; 0 if the line has no date."""
-    program: bytes
-    """The program, e.g. ``greyd`` or ``postfix/smtpd``; empty if the line does not name one."""
-    text: bytes
-
-
-@dataclass
-class ReadStatistics:
-    """Counts of the bytes read and of the lines skipped."""
-
-    bytes_read: int = 0
-    """Bytes read from the files, before decompression."""
-    too_long_count: int = 0
-    """Lines and journal entries that were skipped because they are too long."""
-    on_bytes: Callable[[int], None] = lambda _: None
-    """Called with the number of bytes of each read."""
-
-
-def parse_json_object(text: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in a text; None for anything else."""
-    try:
-        event = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) else None
+_CONTEXT_BYTES = 1 << 16
+"""How far back the line is looked for that a repetition repeats, or a date on several lines."""
 
 
 # Text and JSON ------------------------------------------------------------------------------------
@@ -66,7 +38,9 @@ def text_lines(
     pieces: Iterable[bytes], find: Find, times: TimeParser, statistics: ReadStatistics
 ) -> Iterator[LogLine]:
     """Yield the wanted lines of a text log, whose lines may be JSON."""
-    for block in _whole_lines(pieces, statistics):
+    last = b""
+    for each in _whole_lines(pieces, statistics):
+        block = cleaned(each)
         place = find(block, 0)
         while place >= 0:
             start = block.rfind(b"\n", 0, place) + 1
@@ -74,8 +48,73 @@ def text_lines(
             if end - start > MAX_LINE_BYTES:
                 statistics.too_long_count += 1
             else:
-                yield _parse_line(block[start:end], times)
+                text = block[start:end]
+                line = parse_line(text, times)
+                if line is not None and line.when and line.count == 1:
+                    yield line
+                else:
+                    before = _context(last, block, start)
+                    yield from _unusual_lines(line, text, before, times, statistics)
             place = find(block, end)
+        last = block[-_CONTEXT_BYTES:]
+
+
+def _context(last: bytes, block: bytes, start: int) -> bytes:
+    """Return what precedes a line, as far as it may be needed."""
+    if start >= _CONTEXT_BYTES:
+        return block[start - _CONTEXT_BYTES : start]
+    return last[start - _CONTEXT_BYTES :] + block[:start]
+
+
+def _unusual_lines(
+    line: LogLine | None, text: bytes, before: bytes, times: TimeParser, statistics: ReadStatistics
+) -> Iterator[LogLine]:
+    """Yield the lines that stand for repetitions, and lines without a date."""
+    if line is None:
+        if repetition := repetition_of(text):
+            line = line_before(repetition, before, times)
+            if line is None:
+                return
+            first, line.when, line.count = line.when, find_date(text, times), repetition.count
+        else:
+            if mentions_decision(text):
+                statistics.add_unread(text)
+            return
+    elif line.count > 1:
+        first = _time_of_text(line.text, before, times)
+    else:
+        line.when = line.when or _time_of_record(text, before, times)
+        yield line
+        return
+    for when in repeated_times(first, line.when, line.count):
+        yield LogLine(when, line.program, line.text)
+
+
+def _time_of_text(text: bytes, before: bytes, times: TimeParser) -> float:
+    """Return the Unix time of the last line that contains a text; 0 if there is none."""
+    place = before.rfind(text)
+    if place < 0:
+        return 0.0
+    start, end = before.rfind(b"\n", 0, place) + 1, before.find(b"\n", place)
+    line = parse_line(before[start:end], times)
+    return line.when if line else 0.0
+
+
+_REALTIME = re.compile(rb"__REALTIME_TIMESTAMP\"?\s?[=:]\s?\"?([0-9]{1,18})")
+_START_OF_RECORD = re.compile(rb"^[^\s].*$", re.MULTILINE)
+
+
+def _time_of_record(text: bytes, before: bytes, times: TimeParser) -> float:
+    """Return the Unix time of an indented line's record: journalctl -o verbose and json-pretty."""
+    if not text[:1].isspace():
+        return 0.0
+    starts = list(_START_OF_RECORD.finditer(before[-MAX_HEAD_BYTES * 2 :]))
+    if not starts:
+        return 0.0
+    record = before[-MAX_HEAD_BYTES * 2 :][starts[-1].start() :]
+    if found := _REALTIME.search(record):
+        return int(found[1]) / 1e6
+    return find_date(starts[-1][0], times)
 
 
 def _whole_lines(pieces: Iterable[bytes], statistics: ReadStatistics) -> Iterator[bytes]:
@@ -99,37 +138,6 @@ def _whole_lines(pieces: Iterable[bytes], statistics: ReadStatistics) -> Iterato
         yield rest + b"\n"
 
 
-def _parse_line(text: bytes, times: TimeParser) -> LogLine:
-    """Parse a line; a line without date and program is all text."""
-    if text[:1] == b"{":
-        return _parse_json_line(text)
-    if (head := HEAD(text)) is None:
-        return LogLine(0.0, b"", text)
-    minute, second, fraction, zone, program = head.groups()
-    when = times.time_of(minute, second, fraction, zone)
-    return LogLine(when, program or b"", text[head.end() :])
-
-
-def _parse_json_line(text: bytes) -> LogLine:
-    """Return the line inside the JSON of the journal, of Docker, or of greyd itself."""
-    event = parse_json_object(text) or {}
-    if "MESSAGE" in event:
-        message, program = event["MESSAGE"], event.get("SYSLOG_IDENTIFIER")
-        micros = str(event.get("__REALTIME_TIMESTAMP", ""))
-        when = int(micros) / 1e6 if micros.isascii() and micros.isdigit() else 0.0
-        return LogLine(when, _encoded(program), _encoded(message))
-    if "log" in event:
-        return LogLine(parse_iso_time(event.get("time")), b"", _encoded(event["log"]).rstrip())
-    return LogLine(parse_iso_time(event.get("time")), b"", text)
-
-
-def _encoded(value: object) -> bytes:
-    """Return the bytes of a JSON value: a string, or the journal's list of non-UTF-8 bytes."""
-    if isinstance(value, list):
-        return bytes(each for each in value if type(each) is int and 0 <= each < 256)
-    return value.encode(errors="backslashreplace") if isinstance(value, str) else b""
-
-
 # The journal --------------------------------------------------------------------------------------
 
 EXPORT = b"__CURSOR="
@@ -138,23 +146,34 @@ EXPORT = b"__CURSOR="
 _MESSAGE = re.compile(rb"^MESSAGE=(.*)$", re.MULTILINE)
 _IDENTIFIER = re.compile(rb"^SYSLOG_IDENTIFIER=(.*)$", re.MULTILINE)
 _MICROSECONDS = re.compile(rb"^__REALTIME_TIMESTAMP=([0-9]{1,18})$", re.MULTILINE)
-_BINARY_FIELD = re.compile(rb"^[A-Z0-9_]{1,64}\n", re.MULTILINE)
+_BINARY_FIELD = re.compile(rb"^([A-Z0-9_]{1,64})\n", re.MULTILINE)
 
 
 def journal_lines(
-    pieces: Iterable[bytes], find: Find, _: TimeParser, statistics: ReadStatistics
+    pieces: Iterable[bytes], find: Find, times: TimeParser, statistics: ReadStatistics
 ) -> Iterator[LogLine]:
     """Yield the wanted messages of ``journalctl -o export``."""
     for entry in _entries(pieces, statistics):
-        if find(entry, 0) >= 0 and (message := _MESSAGE.search(entry)):
-            when, program = _MICROSECONDS.search(entry), _IDENTIFIER.search(entry)
-            yield LogLine(
-                int(when[1]) / 1e6 if when else 0.0, program[1] if program else b"", message[1]
-            )
+        if find(entry, 0) < 0 or not (message := _MESSAGE.search(entry)):
+            continue
+        time, program = _MICROSECONDS.search(entry), _IDENTIFIER.search(entry)
+        name = program[1] if program else b""
+        when = int(time[1]) / 1e6 if time else 0.0
+        # In a container's journal, the message has a head of its own.
+        line = LogLine(when, name, message[1])
+        if not name.startswith(b"postfix"):
+            inner = message_of(message[1], times)
+            if inner is None:
+                if mentions_decision(message[1]):
+                    statistics.add_unread(message[1])
+                continue
+            line = LogLine(when or inner.when, inner.program or name, inner.text, inner.count)
+        for each in repeated_times(0.0, line.when, line.count):
+            yield LogLine(each, line.program, line.text)
 
 
 def _entries(pieces: Iterable[bytes], statistics: ReadStatistics) -> Iterator[bytes]:
-    """Yield the entries without their binary fields, which hold no decisions."""
+    """Yield the entries; of their binary fields only a message of one line, e.g. with colours."""
     rest = b""
     for piece in pieces:
         rest += piece
@@ -185,10 +204,13 @@ def _entry_at(data: bytes, start: int) -> tuple[bytes, int] | None:
             parts.append(data[index:end])
             return b"".join(parts), end + 2
         parts.append(data[index : binary.start()])
-        size = int.from_bytes(data[binary.end() : binary.end() + 8], "little")
-        index = binary.end() + 8 + size
+        begin = binary.end() + 8
+        index = begin + int.from_bytes(data[binary.end() : begin], "little")
         if index >= len(data):
             return None
+        message = data[begin:index].rstrip()
+        if binary[1] == b"MESSAGE" and b"\n" not in message:
+            parts.append(b"MESSAGE=%b\n" % message)
     return None
 
 
@@ -201,4 +223,13 @@ def first_time(head: bytes, times: TimeParser) -> float:
         found = _MICROSECONDS.search(head)
         return int(found[1]) / 1e6 if found else 0.0
     lines = head.split(b"\n")[:_MAX_LINES_WITHOUT_DATE]
-    return next(filter(None, (_parse_line(each, times).when for each in lines)), 0.0)
+    return next(filter(None, (_time_of_line(cleaned(each), times) for each in lines)), 0.0)
+
+
+def _time_of_line(text: bytes, times: TimeParser) -> float:
+    if head := HEAD(text):
+        minute, second, fraction, zone, _ = head.groups()
+        return times.time_of(minute, second, fraction, zone)
+    if text[:1] == b"{" and (event := parse_json_object(text)):
+        return next((each.when for each in wrapped_lines(event) if each.when), 0.0)
+    return find_date(text, times)

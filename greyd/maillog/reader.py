@@ -1,23 +1,46 @@
-"""Reads mail logs: the decisions of greyd and postgrey, or all lines of some programs."""
+"""Reads mail logs: the decisions of greyd and postgrey, and the lines of Postfix."""
 
 from __future__ import annotations
 
 import re
 import stat
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.maillog.decisions import LoggedDecision, parse_decision
 from greyd.maillog.files import read_files
-from greyd.maillog.lines import LogLine, ReadStatistics
-from greyd.maillog.shadow_lines import (
-    LoggedShadowDecision,
-    decision_finder,
-    parse_shadow_decision,
-)
+from greyd.maillog.heads import LogLine, is_postfix, mentions_decision
+from greyd.maillog.shadow_lines import LoggedShadowDecision, parse_shadow_decision
+from greyd.maillog.statistics import ReadStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from greyd.maillog.lines import Find
+
+POSTFIX_SERVICES = (
+    b"smtpd", b"qmgr", b"smtp", b"lmtp", b"local", b"virtual", b"pipe", b"error", b"discard",
+)  # fmt: skip
+"""The services of Postfix whose lines show attempts to deliver mail."""
+
+_DECISION, _SHADOW, _REPEATED = b"action", b"shadow_reason", b"message repeated"
+
+# A program is followed by its process number or a colon, in RFC 5424 by a space; in the journal it
+# ends a field. A unit of systemd may stand in its place.
+_POSTFIX = re.compile(
+    rb"""postfix[^\s/\[:"]{0,50}(?:(?:/[^\s\[:"/]{1,50})?/(?:%b)(?:[:\[" ]|$)|\.service[:\["])"""
+    % b"|".join(POSTFIX_SERVICES),
+    re.MULTILINE,
+)
+_is_wanted = re.compile(rb"postfix.*(?:/(?:%b)|\.service)\Z" % b"|".join(POSTFIX_SERVICES)).match
+
+
+class PostfixSwitch:
+    """Whether lines of Postfix are wanted; a reader asks for each of them."""
+
+    def __init__(self) -> None:
+        self.is_on = True
 
 
 def read_decisions(
@@ -31,38 +54,58 @@ def read_decisions(
     Args:
         paths: files; ``-`` is standard input.
         now: Unix time that completes dates without a year; by default the current time.
-        statistics: receives the counts of bytes and skipped lines.
+        statistics: receives the counts of bytes and of what was not read.
 
     Raises:
-        MailLogError: a file cannot be read.
+        MailLogError: no file can be read.
     """
-    for line in read_files(paths, _find_action, now, statistics or ReadStatistics()):
-        if (decision := parse_decision(line.when, line.text)) is not None:
-            yield decision
+    for each in read_entries(paths, now=now, statistics=statistics):
+        if isinstance(each, LoggedDecision):
+            yield each
 
 
-def read_decisions_with_shadow(
-    paths: Sequence[str | Path], *, statistics: ReadStatistics | None = None
-) -> Iterator[LoggedDecision | LoggedShadowDecision]:
-    """Yield the decisions in logs as ``read_decisions`` does, and those of greyd's shadow."""
-    for line in read_files(paths, decision_finder(), None, statistics or ReadStatistics()):
+def read_entries(
+    paths: Sequence[str | Path],
+    *,
+    now: float | None = None,
+    statistics: ReadStatistics | None = None,
+    postfix: PostfixSwitch | None = None,
+) -> Iterator[LoggedDecision | LoggedShadowDecision | LogLine]:
+    """Yield the decisions in logs, those of greyd's shadow, and Postfix's lines if wanted.
+
+    Raises:
+        MailLogError: no file can be read.
+    """
+    statistics = statistics or ReadStatistics()
+    for line in read_files(paths, _finder(postfix), now, statistics):
         decision = parse_decision(line.when, line.text)
         if decision is not None:
             yield decision
         elif (shadow := parse_shadow_decision(line.when, line.text)) is not None:
             yield shadow
+        elif is_postfix(line.program):
+            if postfix and postfix.is_on and _is_wanted(line.program):
+                yield line
+        elif mentions_decision(line.text):
+            statistics.add_unread(line.text)
 
 
-def program_pattern(program: bytes) -> bytes:
-    """Return a regular expression for the names that a program's instances log under."""
-    head, slash, tail = program.partition(b"/")
-    if not slash:
-        return re.escape(program)
-    return re.escape(head) + rb"[^\s/\[:]{0,50}(?:/[^\s\[:]{1,50})?/" + re.escape(tail)
+def read_lines(
+    paths: Sequence[str | Path],
+    *,
+    now: float | None = None,
+    statistics: ReadStatistics | None = None,
+) -> Iterator[LogLine]:
+    """Yield the lines of Postfix's services, and those that may be decisions.
 
+    The lines of all instances count, e.g. ``postfix/submission/smtpd`` and ``postfix-in/smtpd``.
 
-def _find_action(block: bytes, start: int) -> int:
-    return block.find(b"action", start)
+    Raises:
+        MailLogError: no file can be read.
+    """
+    for line in read_files(paths, _finder(PostfixSwitch()), now, statistics or ReadStatistics()):
+        if _is_wanted(line.program) or not is_postfix(line.program):
+            yield line
 
 
 def total_bytes(paths: Iterable[str | Path]) -> int | None:
@@ -76,30 +119,50 @@ def total_bytes(paths: Iterable[str | Path]) -> int | None:
     return sum(each.st_size for each in files)
 
 
-def read_lines(
-    paths: Sequence[str | Path],
-    *,
-    programs: Iterable[bytes],
-    now: float | None = None,
-    statistics: ReadStatistics | None = None,
-) -> Iterator[LogLine]:
-    """Yield the lines of some programs, and lines without a program that may be decisions.
+class _Search:
+    """Searches each part of a block only once, and remembers the next match."""
 
-    A program with a slash stands for all instances of that service, e.g. ``postfix/smtpd`` also for
-    ``postfix/submission/smtpd`` and ``postfix-in/smtpd``.
+    def __init__(self, find: Callable[[bytes, int], int]) -> None:
+        self._find = find
+        self._block = b""
+        self._next = -1
 
-    Raises:
-        MailLogError: a file cannot be read.
-    """
-    names = b"|".join(map(program_pattern, programs))
-    wanted = re.compile(rb"(?:%b)\Z" % names)
-    # A program is followed by its process number or a colon; in the journal it ends a field.
-    near = re.compile(rb"""(?:%b)(?:[:\["]|$)|action(?:=|\\?")""" % names, re.MULTILINE)
+    def next(self, block: bytes, start: int) -> int:
+        """Return the index of the next match from ``start`` on; -1 for none."""
+        if block is not self._block or 0 <= self._next < start:
+            self._block, self._next = block, self._find(block, start)
+        return self._next
 
-    def find(block: bytes, start: int) -> int:
-        found = near.search(block, start)
+
+def _finder(postfix: PostfixSwitch | None) -> Find:
+    """Return a function that finds the next line of interest in a block."""
+    searches = [
+        _Search(partial(_find_bytes, _SHADOW)),
+        _Search(partial(_find_bytes, _REPEATED)),
+    ]
+
+    def find_postfix(block: bytes, start: int) -> int:
+        found = _POSTFIX.search(block, start) if postfix and postfix.is_on else None
         return found.start() if found else -1
 
-    for line in read_files(paths, find, now, statistics or ReadStatistics()):
-        if wanted.match(line.program) if line.program else b"action" in line.text:
-            yield line
+    if postfix:
+        searches.append(_Search(find_postfix))
+    searched, next_decision, next_other = b"", -1, -1
+
+    def find(block: bytes, start: int) -> int:
+        nonlocal searched, next_decision, next_other
+        if block is not searched or 0 <= next_decision < start:
+            next_decision = block.find(_DECISION, start)
+        if block is not searched or 0 <= next_other < start:
+            places = [place for each in searches if (place := each.next(block, start)) >= 0]
+            next_other = min(places, default=-1)
+        searched = block
+        if next_other < 0:
+            return next_decision
+        return min(next_decision, next_other) if next_decision >= 0 else next_other
+
+    return find
+
+
+def _find_bytes(wanted: bytes, block: bytes, start: int) -> int:
+    return block.find(wanted, start)

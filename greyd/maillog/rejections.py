@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 MAX_REJECTION_BYTES = 8 * 1024
 """Longer lines are no rejections: Postfix splits its lines at 2,000 bytes."""
 
+_ADDRESS = rb"\[(?:[Ii][Pp][Vv]6:)?(?P<client_address>[0-9A-Fa-f.:]+)(?:/(?:32|128))?\]"
+
 _POSTFIX = re.compile(
-    rb"(?:reject|reject_warning|warn|hold|filter|redirect|discard): RCPT from"
-    rb" (?:(?P<client_name>[^\s\[]+))?\[(?P<client_address>[0-9A-Fa-f.:]+)\](?::[0-9]{1,5})?"
-    rb".*; from=<(?P<sender>.*)>,? to=<(?P<recipient>.*(?=>,? proto=)|.*?)>"
-    rb"(?:,? proto=(?P<protocol_name>[^\s,]*))?(?:,? helo=<(?P<helo_name>[^<>\s]*)>)?"
-    rb"(?: sasl_method=\S+)?(?: sasl_username=(?P<sasl_username>\S+))?(?: sasl_sender=\S+)?\s*\Z"
+    rb"(?:(?:milter-)?(?:reject|hold|discard)|reject_warning|warn|filter|redirect): RCPT from"
+    rb" (?:(?P<client_name>[^\s\[]+))?" + _ADDRESS + rb"(?::[0-9]{1,5})?"
+    rb":? ?(?P<reply>.*); from=<(?P<sender>.*)>,? to=<(?P<recipient>.*(?=>,? proto=)|.*?)>"
+    rb"(?:,? proto=(?P<protocol_name>[A-Za-z0-9]*))?(?:,? helo=<(?P<helo_name>[^<>\s]*)>)?"
+    rb"(?:.*? sasl_username=(?P<sasl_username>[^\s,\"]+))?"
 )
 
 _EXIM = re.compile(
     rb"(?:\A| )H=(?P<client_name>[^\s(\[]+)?(?: ?\((?P<helo_name>[^()\s]*)\))?"
-    rb" ?\[(?P<client_address>[0-9A-Fa-f.:]+)\](?::[0-9]{1,5})?(?P<more>(?: .*)?)"
+    rb" ?" + _ADDRESS + rb"(?::[0-9]{1,5})?(?P<more>(?: .*)?)"
     rb" F=<(?P<sender>.*)> (?:temporarily )?rejected (?:after )?RCPT"
     rb" (?:<(?P<recipient>[^>]*)>|(?P<bare_recipient>[^\s:]+))(?::|\s|\Z)"
 )
@@ -44,6 +46,13 @@ class Rejection:
     """The attributes of the policy request that the line contains, by their names."""
     is_complete: bool
     """Whether the request had no other names of the client: greyd's ACL for Exim sends no more."""
+    reply: bytes = b""
+    """What Postfix replied: the code and the text; empty for Exim."""
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the client was asked to try again."""
+        return self.reply.startswith(b"4")
 
 
 def parse_rejection(line: bytes) -> Rejection | None:
@@ -52,7 +61,8 @@ def parse_rejection(line: bytes) -> Rejection | None:
         return None
     if found := _POSTFIX.search(line):
         given = {name: value for name, value in found.groupdict().items() if value is not None}
-        return Rejection(found.start(), given, is_complete=False)
+        reply = given.pop("reply")
+        return Rejection(found.start(), given, is_complete=False, reply=reply)
     if found := _EXIM.search(line):
         return Rejection(found.start(), _exim_attributes(found), is_complete=True)
     return None

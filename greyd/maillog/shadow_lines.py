@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from greyd.maillog.decisions import LoggedDecision, parse_decision
-from greyd.maillog.lines import parse_json_object
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from greyd.maillog.json_lines import parse_json_object
 
 
 @dataclass(slots=True)
@@ -48,36 +44,9 @@ def parse_shadow_decision(when: float, text: bytes) -> LoggedShadowDecision | No
 
 
 def _parse_json(when: float, text: bytes) -> LoggedShadowDecision | None:
-    event = parse_json_object(text)
+    event = parse_json_object(text[: text.rfind(b"}") + 1])
     if event is None or event.get("answer") not in {"pass", "greylist"}:
         return None
     event |= {"action": event.get("shadow"), "reason": event.get("shadow_reason", "")}
     decision = parse_decision(when, json.dumps(event).encode())
     return None if decision is None else LoggedShadowDecision(decision, event["answer"])
-
-
-_DECISION_MARK, _SHADOW_MARK = b"action", b"shadow_reason"
-
-
-def decision_finder() -> Callable[[bytes, int], int]:
-    """Return a function that finds the next decision in a block, of the server or its shadow.
-
-    It searches each part of a block only once for each of the two.
-    """
-    searched = b""
-    next_shadow = -1
-
-    def find(block: bytes, start: int) -> int:
-        nonlocal searched, next_shadow
-        if block is not searched or 0 <= next_shadow < start:
-            searched, next_shadow = block, block.find(_SHADOW_MARK, start)
-        decision = block.find(_DECISION_MARK, start)
-        return (
-            decision
-            if next_shadow < 0
-            else min(decision, next_shadow)
-            if decision >= 0
-            else next_shadow
-        )
-
-    return find

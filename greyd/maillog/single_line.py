@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
+from greyd.maillog.dates import starts_with_date
 from greyd.maillog.decisions import parse_decision
+from greyd.maillog.encodings import as_utf8, utf16_form
 from greyd.maillog.errors import MailLogError
-from greyd.maillog.lines import parse_json_object
+from greyd.maillog.heads import cleaned
+from greyd.maillog.json_lines import parse_json_object, wrapped_lines
 from greyd.maillog.rejections import parse_rejection
 from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from greyd.maillog.decisions import LoggedDecision
 
@@ -25,11 +29,18 @@ MAX_LOG_LINE_BYTES = 16 * 1024
 UNKNOWN_LOGIN = b"(not logged)"
 """Stands for the login of a request whose decision shows that the client had one."""
 
+_MAX_UNCERTAIN_BREAKS = 8
+"""At how many line breaks of a wrapped line both ways to join it are tried."""
+
 _MAX_WRAPPERS = 3
 """How many times a line may be wrapped in JSON, e.g. by the journal and by a container."""
 
 # The first match is the program's own text: text that the client sent comes after it.
 _BEGIN = re.compile(rb"(?:[0-9A-Za-z]{5,30}: )?action=")
+_MARK = re.compile(rb"action=|\"action\"|RCPT|last message repeated")
+_REPEATED = re.compile(rb"message repeated [0-9]{1,9} times?: ?\[ ?")
+_LAST_MESSAGE = re.compile(rb"last message repeated [0-9]")
+_EARLIER = re.compile(rb"reject(?:_warning)?: (CONNECT|EHLO|HELO|MAIL|VRFY|ETRN|AUTH) from")
 _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 
 
@@ -46,46 +57,126 @@ class LoggedRequest:
 
 
 def read_log_line(text: str) -> LoggedRequest:
-    """Return the request that a line reports.
+    """Return the request that a line reports; a terminal may have wrapped the line.
 
     Raises:
-        MailLogError: the line contains neither a decision nor a rejection by Postfix or Exim.
+        MailLogError: the text contains neither a decision nor a rejection by Postfix or Exim, or
+            it contains several of them.
     """
-    line = text.encode(errors="surrogateescape").strip()
-    if len(line) <= MAX_LOG_LINE_BYTES:
-        for _ in range(_MAX_WRAPPERS):
-            if (inner := _unwrap(line)) is None:
-                break
-            line = inner.strip()
-        rejection, (place, decision) = parse_rejection(line), _decision(line)
-        # The text that begins first is the program's own; the client chooses the addresses.
-        if rejection and (decision is None or rejection.place < place):
-            return LoggedRequest(rejection.attributes, rejection.is_complete)
-        if decision is not None:
-            # greyd logs the HELO name and what else it got, or neither.
-            has_names = decision.helo_name is not None
-            return LoggedRequest(_attributes(decision), has_names, decision)
-    raise MailLogError(
+    data = text.encode(errors="surrogateescape").strip()
+    if len(data) > MAX_LOG_LINE_BYTES:
+        raise MailLogError(f"--log-line: longer than {MAX_LOG_LINE_BYTES:,} bytes")
+    data = cleaned(_from_utf16(data))
+    rows = [row for each in data.splitlines() if (row := each.rstrip(b"\r"))]
+    if len(rows) > 1 and sum(_begins_line(each) for each in rows) > 1:
+        raise MailLogError("--log-line: these are several lines of a log; give one of them")
+    requests = [request for line in _unwrapped(rows) if (request := _read(line))]
+    if not requests:
+        raise MailLogError(_refusal(data))
+    # Of several ways to join the rows, the one with the most attributes, and the fewest spaces.
+    return max(requests, key=lambda each: len(each.attributes) + _field_count(each))
+
+
+def _from_utf16(data: bytes) -> bytes:
+    codec = utf16_form(data)
+    return b"".join(as_utf8([data], codec)) if codec else data
+
+
+def _begins_line(row: bytes) -> bool:
+    """Whether a row begins with a date, and contains all of a request."""
+    return starts_with_date(row) and _read(row) is not None
+
+
+def _unwrapped(rows: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the lines that a terminal may have wrapped into rows, those with fewest spaces first.
+
+    A terminal breaks lines anywhere. Where it broke at a space, the copied text often lacks it.
+    """
+    if not rows:
+        return
+    first, rest = rows[0], [_without_indent(each) for each in rows[1:]]
+    breaks = min(len(rest), _MAX_UNCERTAIN_BREAKS)
+    for joints in sorted(product((b"", b" "), repeat=breaks), key=lambda each: each.count(b" ")):
+        line = first.rstrip() if breaks else first
+        for number, row in enumerate(rest):
+            joint = joints[number] if number < breaks else b""
+            line = line.rstrip() + joint + row if joint else line + row
+        yield line.strip()
+
+
+def _without_indent(row: bytes) -> bytes:
+    return row.lstrip().removeprefix(b"> ")
+
+
+def _field_count(request: LoggedRequest) -> int:
+    """Return how many optional fields the decision of a request has."""
+    decision = request.decision
+    if decision is None:
+        return 0
+    fields = (
+        decision.detail, decision.delay_seconds, decision.identity, decision.other_identities,
+        decision.signals, decision.dns, decision.dns_off, decision.queue_id,
+    )  # fmt: skip
+    return sum(1 for each in fields if each)
+
+
+def _refusal(data: bytes) -> str:
+    """Return why a text has no request."""
+    if _LAST_MESSAGE.search(data):
+        return (
+            "--log-line: this line only counts repetitions; give the line before it, which has the"
+            " request"
+        )
+    if found := _EARLIER.search(data):
+        return (
+            f"--log-line: a rejection of {found[1].decode()} has no recipient; give a line with"
+            " RCPT"
+        )
+    return (
         "--log-line: expected a line of greyd or postgrey (action=…), or a rejection by Postfix"
         " (reject: RCPT from …) or Exim (H=… rejected RCPT …)"
     )
 
 
+def _read(text: bytes) -> LoggedRequest | None:
+    """Return the request in one line; None if it has none."""
+    line = text.strip()
+    for _ in range(_MAX_WRAPPERS):
+        if (inner := _unwrap(line)) is None:
+            break
+        line = inner.strip()
+    line = cleaned(line)
+    if repeated := _REPEATED.search(line):
+        line = line[repeated.end() :].rstrip().removesuffix(b"]")
+    rejection, (place, decision) = parse_rejection(line), _decision(line)
+    # The text that begins first is the program's own; the client chooses the addresses.
+    if rejection and (decision is None or rejection.place < place):
+        return LoggedRequest(rejection.attributes, rejection.is_complete)
+    if decision is None:
+        return None
+    # greyd logs the HELO name and what else it got, or neither.
+    has_names = decision.helo_name is not None
+    return LoggedRequest(_attributes(decision), has_names, decision)
+
+
 def _unwrap(line: bytes) -> bytes | None:
     """Return the line inside the JSON of the journal or of a container's log, if any."""
-    event = parse_json_object(line[line.find(b"{") :]) if b"{" in line else None
-    wrapped = event and (event.get("MESSAGE") or event.get("log"))
-    if isinstance(wrapped, list):
-        # The journal's form for text that is not UTF-8.
-        return bytes(each for each in wrapped if type(each) is int and 0 <= each < 256)
-    return wrapped.encode(errors="replace") if isinstance(wrapped, str) else None
+    begin = line.find(b"{")
+    event = parse_json_object(line[begin : line.rfind(b"}") + 1]) if begin >= 0 else None
+    if event is None:
+        return None
+    texts = [each.text for each in wrapped_lines(event)]
+    if {"action", "shadow"} & event.keys():
+        return None
+    return next((each for each in texts if _MARK.search(each)), None)
 
 
 def _decision(line: bytes) -> tuple[int, LoggedDecision | None]:
     """Return the decision in a line, and where it begins; None if there is none."""
-    begin = _BEGIN.search(line)
-    for place in (line.find(b"{"), begin.start() if begin else -1):
-        decision = parse_decision(0, line[place:]) if place >= 0 else None
+    begin, brace = _BEGIN.search(line), line.find(b"{")
+    ends = ((brace, line.rfind(b"}") + 1), (begin.start() if begin else -1, len(line)))
+    for place, end in ends:
+        decision = parse_decision(0, line[place:end]) if place >= 0 else None
         if decision is not None and decision.client_address:
             return place, decision
     return -1, None

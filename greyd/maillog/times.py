@@ -31,6 +31,11 @@ class TimeParser:
             return 0.0
         return start + int(second) + (float(b"." + fraction[1:]) if fraction else 0.0)
 
+    @staticmethod
+    def month_name(number: int) -> bytes:
+        """Return the name of a month, 1 to 12, as ``time_of`` takes it."""
+        return _MONTHS[number - 1].encode()
+
     def _parse(self, minute: str, zone: str) -> float:
         try:
             if minute[0].isdigit():
@@ -62,7 +67,7 @@ HEAD = re.compile(
     rb"|[0-9]{4}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]):([0-6][0-9])([.,][0-9]{1,9})?"
     rb"(Z|[+-][0-2][0-9]:?[0-5][0-9])? "
     # The host, and the program with its process number.
-    rb"(?:[^\s{]\S{0,254} ([^\s\[:]{1,100})(?:\[[0-9]{0,10}\])?: )?"
+    rb"(?:(?!UTC |GMT )[^\s{]\S{0,254} ([^\s\[:]{1,100})(?:\[[0-9]{0,10}\])?: )?"
 ).match
 """Matches the head of a syslog line: time, host and program."""
 

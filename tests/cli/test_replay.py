@@ -20,7 +20,7 @@ from greyd.cli.replay.simulation import Simulation
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
 from greyd.maillog.attempts import AttemptStatistics, attempts_in
-from greyd.maillog.lines import LogLine
+from greyd.maillog.heads import LogLine
 from greyd.rules.evidence import NO_EVIDENCE
 from greyd.store.opening import open_store
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists

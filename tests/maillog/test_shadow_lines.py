@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from greyd.maillog.decisions import LoggedDecision, parse_decision
-from greyd.maillog.reader import read_decisions, read_decisions_with_shadow
+from greyd.maillog.reader import read_decisions, read_entries
 from greyd.maillog.shadow_lines import LoggedShadowDecision, parse_shadow_decision
 from greyd.monitoring.log import Line, Log
 from greyd.monitoring.log_observer import LogObserver
@@ -98,5 +98,5 @@ def test_only_the_report_reads_them_from_a_file(tmp_path: Path, as_json: bool) -
     file = tmp_path / "mail.log"
     file.write_bytes(b"".join(head + text + b"\n" for text in texts))
     assert len(list(read_decisions([file]))) == len(CASES)
-    kinds = [type(each) for each in read_decisions_with_shadow([file])]
+    kinds = [type(each) for each in read_entries([file])]
     assert kinds == [LoggedDecision, LoggedShadowDecision] * len(CASES)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from greyd.cli.context import EXIT_ERROR
 from greyd.cli.errors import CommandError
 from greyd.cli.replay.other_settings import print_limits, read_other_settings
+from greyd.cli.usual_logs import USUAL_LOGS, choose_logs, source_name
 from greyd.config.durations import parse_duration
 from greyd.config.settings import Settings
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from greyd.cli.replay.simulation import Simulation
     from greyd.dns.resolver import Resolver
     from greyd.maillog.attempts import Attempt, AttemptStatistics
+    from greyd.maillog.statistics import ReadStatistics
     from greyd.whitelist.matcher import Whitelists
 
 _BATCH = 1000
@@ -31,9 +34,14 @@ _BATCH = 1000
 async def replay(
     context: CommandContext,
     logs: Annotated[
-        list[str],
-        typer.Argument(metavar="LOG", help="Mail logs, compressed or not; - is standard input."),
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="[LOG]...",
+            help="Mail logs, compressed or not; - is standard input. Default: this machine's mail"
+            " log or the journal.",
+            show_default=False,
+        ),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,7 +63,7 @@ async def replay(
     top: Annotated[
         int, typer.Option(metavar="N", min=0, max=1000, help="Senders in each list.")
     ] = 5,
-) -> None:
+) -> int:
     """Simulate how other settings would have treated the mail of a log.
 
     The command replays the mail, in simulated time, on a server with today's settings and on one
@@ -74,31 +82,37 @@ async def replay(
 
       greyd replay /var/log/mail.log --with preset=recommended --dns
     """
+    from greyd.cli.not_read import NotRead
     from greyd.cli.replay.json_document import as_json
     from greyd.cli.replay.results import largest_differences
     from greyd.cli.replay.text import print_simulation
     from greyd.maillog.attempts import AttemptStatistics
+    from greyd.maillog.statistics import ReadStatistics
 
     warm_up_seconds = _duration("--warm-up", warm_up)
+    sources = list(logs) if logs else choose_logs(USUAL_LOGS, 0.0, "replay")
     changes = changes or []
     settings = [context.settings]
     if changes:
         settings.append(read_other_settings(context.settings, changes, dns=dns))
     print_limits(settings, dns=dns)
-    statistics = AttemptStatistics()
+    statistics, read = AttemptStatistics(), ReadStatistics()
     resolver = _resolver(settings[-1]) if dns else None
     try:
         simulation, collectors = _prepare(settings, warm_up_seconds, resolver)
-        await _replay(context, logs, simulation, collectors, statistics)
+        await _replay(context, sources, read, simulation, collectors, statistics)
     finally:
         if resolver is not None:
             await resolver.close()
-    _require_mail(simulation, statistics, logs)
+    not_read = NotRead.of(read)
+    not_read.print_errors()
+    _require_mail(simulation, statistics, read)
     differences = largest_differences(simulation.origins.items(), top)
     if context.as_json:
-        context.print_json(as_json(simulation, statistics, changes, differences))
+        context.print_json(as_json(simulation, statistics, not_read, changes, differences))
     else:
         print_simulation(context, simulation, statistics, changes, differences)
+    return EXIT_ERROR if not_read.has_unread_files else 0
 
 
 def _duration(option: str, text: str) -> int:
@@ -169,20 +183,20 @@ def _resolver(settings: Settings) -> Resolver:
 
 async def _replay(
     context: CommandContext,
-    logs: Sequence[str],
+    sources: Sequence[str],
+    read: ReadStatistics,
     simulation: Simulation,
     collectors: Sequence[ReplayEvidenceCollector],
     statistics: AttemptStatistics,
 ) -> None:
     """Read the logs, and replay their attempts in the simulation."""
-    from greyd.maillog.attempts import PROGRAMS, attempts_in
-    from greyd.maillog.lines import ReadStatistics
+    from greyd.maillog.attempts import attempts_in
     from greyd.maillog.reader import read_lines, total_bytes
 
-    programs = (*PROGRAMS, context.settings.syslog_ident.encode())
-    with context.progress_bar("replaying", total_bytes(logs)) as advance:
-        lines = read_lines(logs, programs=programs, statistics=ReadStatistics(on_bytes=advance))
-        await _replay_attempts(simulation, collectors, attempts_in(lines, statistics))
+    with context.progress_bar("replaying", total_bytes(sources)) as advance:
+        read.on_bytes = advance
+        lines = read_lines(sources, statistics=read)
+        await _replay_attempts(simulation, collectors, attempts_in(lines, statistics, read))
 
 
 async def _replay_attempts(
@@ -204,11 +218,15 @@ async def _replay_attempts(
 
 
 def _require_mail(
-    simulation: Simulation, statistics: AttemptStatistics, logs: Sequence[str]
+    simulation: Simulation, statistics: AttemptStatistics, read: ReadStatistics
 ) -> None:
+    from greyd.maillog.contents import describe
+
     if simulation.mails:
         return
     if simulation.first:
         raise CommandError("all mail of the log is within --warm-up; make it shorter")
-    why = f": {statistics.undated_count} lines have no date" if statistics.undated_count else ""
-    raise CommandError(f"{', '.join(logs)}: no decisions of greyd or postgrey, no mail{why}")
+    why = [f"{source_name(path)}: {describe(sample)}" for path, sample in read.samples.items()]
+    if statistics.undated_count:
+        why.insert(0, f"{statistics.undated_count} lines have no date")
+    raise CommandError(f"no decisions of greyd or postgrey, no mail: {'; '.join(why)}")

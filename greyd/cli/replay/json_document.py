@@ -12,6 +12,7 @@ from greyd.escaping import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greyd.cli.not_read import NotRead
     from greyd.cli.replay.results import LargestDifferences, OriginDifference, SimulationResult
     from greyd.cli.replay.simulation import Simulation
     from greyd.maillog.attempts import AttemptStatistics
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def as_json(
     simulation: Simulation,
     statistics: AttemptStatistics,
+    not_read: NotRead,
     changes: Sequence[str],
     differences: LargestDifferences,
 ) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def as_json(
             "decisions_compared": simulation.compared,
             "decisions_equal": simulation.agreed,
             "known_before": simulation.known_before,
+            "not_read": not_read.dump(),
         },
         "with": list(changes),
         **{name: _result(each) for name, each in zip(names, simulation.results, strict=True)},

@@ -25,7 +25,7 @@ from greyd.monitoring.percentiles import percentiles
 from greyd.rules.entries import gives_up_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from greyd.config.settings import Settings
     from greyd.maillog.shadow_lines import LoggedShadowDecision
@@ -43,8 +43,15 @@ _BATCH = 2000
 class ReportBuilder:
     """Takes the decisions of a log, ordered by time, and builds the report."""
 
-    def __init__(self, settings: Settings, top: int = 10) -> None:
-        """Use the networks and delays of the settings; ``top`` is the number of rows per table."""
+    def __init__(self, settings: Settings, top: int = 10, notes: Sequence[str] = ()) -> None:
+        """Use the networks and delays of the settings.
+
+        Args:
+            settings: the server's settings.
+            top: the number of rows per table.
+            notes: reasons why the whole report is an approximation.
+        """
+        self._notes = notes
         # A log contains names, even if the store contains only hashes.
         settings = replace(settings, privacy=False, privacy_key=None)
         self._due_seconds = int(gives_up_at(0, settings))
@@ -120,7 +127,9 @@ class ReportBuilder:
             requests=self.requests,
             undated=self._undated,
             outcomes=self._outcomes.most_common(),
-            **distinct,
+            clients=distinct["clients"],
+            senders=distinct["senders"],
+            recipients=distinct["recipients"],
             first_contacts=first_contacts,
             delays=_statistics(self._delays),
             due_seconds=self._due_seconds,
@@ -139,6 +148,7 @@ class ReportBuilder:
 
     def _approximations(self) -> Iterator[str]:
         """Yield a line for each inexact figure, with the reason."""
+        yield from self._notes
         if not self._first:
             yield "without dates, every triplet without a retry counts as never returned"
         elif self._undated:

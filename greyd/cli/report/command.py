@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.context import EXIT_NO, CommandContext
-from greyd.cli.errors import CommandError
+from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.report.time_span import TimeSpan
+from greyd.cli.usual_logs import USUAL_LOGS, choose_logs, source_name
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from greyd.cli.report.log_report import LogReport
+    from greyd.cli.report.postfix_lines import PostfixReport
     from greyd.maillog.decisions import LoggedDecision
     from greyd.maillog.shadow_lines import LoggedShadowDecision
+    from greyd.maillog.statistics import ReadStatistics
 
     Logged = LoggedDecision | LoggedShadowDecision
 
-USUAL_LOGS = (Path("/var/log/mail.log"), Path("/var/log/maillog"))
 MAX_TOP = 1000
 
 
@@ -32,8 +34,8 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="[LOG]...",
-            help="Log files, compressed or not; - is standard input. Default: /var/log/mail.log or"
-            " /var/log/maillog, and with --since the rotated files too.",
+            help="Log files, compressed or not; - is standard input. Default: this machine's mail"
+            " log or the journal, and with --since the rotated files too.",
             show_default=False,
         ),
     ] = None,
@@ -67,13 +69,15 @@ def report(
     """Report decisions, delays and mail that never came back, from a mail log.
 
     The command reads the lines that greyd and postgrey log for each decision, and skips all others.
-    The log may be a syslog file, the journal (journalctl -o export) or a Docker log.
+    In a log without such lines, it reads Postfix's lines about greylisted and accepted mail. The
+    log may be a file of any syslog, the journal (journalctl -o export), a container's log or lines
+    in JSON. What cannot be read is counted and shown.
 
     Greylisted mail that never came back is nearly always spam. The report helps to find the few
     exceptions: it first lists the mail of clients with a verified name, of the sender's own hosts,
     and of domains whose other mail has passed.
 
-    The exit status is 1 if the logs contain no decision.
+    The exit status is 1 if the logs contain no decision, and 2 if a file could not be read.
 
     Examples:
 
@@ -87,27 +91,40 @@ def report(
 
       greyd report --since=7d --html=/var/www/html/greylisting.html
     """
+    from greyd.cli.not_read import NotRead
     from greyd.cli.report.builder import ReportBuilder
-    from greyd.cli.report.json_document import as_json
-    from greyd.maillog.lines import ReadStatistics
-    from greyd.maillog.reader import read_decisions_with_shadow, total_bytes
+    from greyd.cli.report.json_document import empty_document
+    from greyd.cli.report.postfix_lines import PostfixReport
+    from greyd.maillog.reader import read_entries, total_bytes
+    from greyd.maillog.statistics import ReadStatistics
 
     span = TimeSpan.from_options(since, until, time.time())
-    paths = _paths(logs, span)
+    paths = list(logs) if logs else choose_logs(USUAL_LOGS, span.since, "report")
     builder, skipped = ReportBuilder(context.settings, top), _SkippedDecisions()
+    postfix = PostfixReport(context.settings, top, span)
     with context.progress_bar("reading", total_bytes(paths)) as advance:
         statistics = ReadStatistics(on_bytes=advance)
-        builder.add_all(
-            _within(read_decisions_with_shadow(paths, statistics=statistics), span, skipped)
-        )
-    if statistics.too_long_count:
-        print_error(f"skipped {statistics.too_long_count:,} lines that are too long")
+        entries = read_entries(paths, statistics=statistics, postfix=postfix.switch)
+        builder.add_all(_within(postfix.take_lines(entries), span, skipped))
     if skipped.undated:
         print_error(f"skipped {skipped.undated:,} decisions without a date")
+    if postfix.has_mail() and not builder.requests and not skipped.outside:
+        builder = postfix.finish()
+    not_read = NotRead.of(statistics)
     if not builder.requests:
-        print_error(_no_decision(paths, skipped))
-        return EXIT_NO
-    result = builder.report()
+        context.print_json(empty_document(not_read))
+        print_error(_no_decision(paths, skipped, statistics, postfix))
+        not_read.print_errors()
+        return EXIT_ERROR if not_read.has_unread_files else EXIT_NO
+    result = replace(builder.report(), not_read=not_read)
+    _write(context, result, html)
+    return EXIT_ERROR if not_read.has_unread_files else 0
+
+
+def _write(context: CommandContext, result: LogReport, html: Path | None) -> None:
+    """Write the report as a page, a JSON document or tables."""
+    from greyd.cli.report.json_document import as_json
+
     if html is not None:
         from greyd.cli.report.page import render
         from greyd.cli.report.page_file import write_page
@@ -116,38 +133,11 @@ def report(
     context.print_json(as_json(result))
     if html is not None:
         context.print(f"wrote {html}: {result.requests:,} requests")
+        result.not_read.print_errors()
     elif not context.as_json:
         from greyd.cli.report.text import print_report
 
         print_report(context, result)
-    return 0
-
-
-def _paths(named: Sequence[str] | None, span: TimeSpan) -> list[str]:
-    """Return the files to read: the named ones, else the usual log file.
-
-    With ``--since``, its rotated files that may contain lines of the period are added.
-
-    Raises:
-        CommandError: no file is named, and the usual ones do not exist.
-    """
-    if named:
-        return list(named)
-    for usual in USUAL_LOGS:
-        if usual.exists():
-            older = usual.parent.glob(f"{usual.name}[.-]*") if span.since else ()
-            return [str(usual), *(str(each) for each in older if _is_since(each, span))]
-    raise CommandError(
-        f"{' and '.join(map(str, USUAL_LOGS))} do not exist: name the log file, or run"
-        " journalctl -u greyd -o export | greyd report -"
-    )
-
-
-def _is_since(path: Path, span: TimeSpan) -> bool:
-    try:
-        return path.is_file() and path.stat().st_mtime >= span.since
-    except OSError:
-        return False
 
 
 @dataclass
@@ -175,11 +165,30 @@ def _within(
             skipped.outside += 1
 
 
-def _no_decision(paths: Sequence[str], skipped: _SkippedDecisions) -> str:
+def _no_decision(
+    paths: Sequence[str],
+    skipped: _SkippedDecisions,
+    statistics: ReadStatistics,
+    postfix: PostfixReport,
+) -> str:
+    """Return why the report is empty: what it looked for, and what the logs contain instead."""
+    from greyd.maillog.contents import describe
+
     if skipped.outside:
         return f"all {skipped.outside:,} decisions of the log are outside --since and --until"
-    where = ", ".join("standard input" if path == "-" else path for path in paths)
+    if skipped.undated:
+        return "no decision of the log has a date, which --since and --until need"
+    if postfix.outside:
+        return f"all {postfix.outside:,} attempts of the log are outside --since and --until"
+    where = ", ".join(map(source_name, paths))
+    undated = postfix.undated_count
+    found = [
+        f"{source_name(path)}: {describe(sample)}" for path, sample in statistics.samples.items()
+    ]
+    if undated:
+        found.append(f"{undated:,} lines of Postfix have no date")
     return (
         f"no decision of greyd or postgrey in {where}: looked for lines with"
-        " action=greylist, reason=… or action=pass, reason=…"
+        " action=greylist, reason=… or action=pass, reason=…, and for rejected and accepted mail in"
+        f" lines of Postfix. {'; '.join(found)}"
     )

@@ -12,6 +12,7 @@ from greyd.escaping import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greyd.cli.not_read import NotRead
     from greyd.cli.report.log_report import DelayStatistics, LogReport, LostMail
     from greyd.cli.sketches import Total
 
@@ -86,7 +87,13 @@ def as_json(report: LogReport) -> dict[str, Any]:
         ],
         "shadow": report.shadow and report.shadow.dump(),
         "approximations": list(report.approximations),
+        "not_read": report.not_read.dump(),
     }
+
+
+def empty_document(not_read: NotRead) -> dict[str, Any]:
+    """Return the JSON object of a report that found nothing."""
+    return {"requests": 0, "not_read": not_read.dump()}
 
 
 def _delays(delays: DelayStatistics) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from greyd.cli.not_read import NotRead
 from greyd.cli.report.time_slots import TimeSlot, by_hour_of_day, over_time
 from greyd.rules.reasons import GREYLIST
 
@@ -118,6 +119,8 @@ class LogReport:
     """What the shadow would have done; None if the log has no decision of a shadow."""
     approximations: Sequence[str]
     """A line for each inexact figure, with the reason."""
+    not_read: NotRead = field(default_factory=NotRead)
+    """Lines and files that are missing in the report."""
 
     def client_name(self, client: Total) -> bytes:
         """Return the name of a client to show, e.g. for a whitelist: a domain or a network."""

@@ -48,6 +48,7 @@ def render(report: LogReport, now: float) -> bytes:
         _pools(report),
         _shadow(report),
         _approximations(report),
+        _not_read(report),
     ]
     content = join(part for each in sections for part in each)
     return page(_span(report), content, format_timestamp(now))
@@ -324,6 +325,11 @@ def _approximations(report: LogReport) -> Iterator[Markup]:
     if report.approximations:
         texts = (paragraph(f"{each}.") for each in report.approximations)
         yield from section("Approximations", *texts)
+
+
+def _not_read(report: LogReport) -> Iterator[Markup]:
+    if texts := list(report.not_read.sentences()):
+        yield from section("Not read", *map(paragraph, texts))
 
 
 def _about(number: DistinctCount) -> str:

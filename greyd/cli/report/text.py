@@ -45,6 +45,8 @@ def print_report(context: CommandContext, report: LogReport) -> None:
     if report.approximations:
         context.print("", _title("Approximations"))
         context.print(*(f"{each}." for each in report.approximations))
+    if not_read := list(report.not_read.sentences()):
+        context.print("", _title("Not read"), *not_read)
 
 
 def _title(text: str) -> Text:

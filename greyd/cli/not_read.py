@@ -1,0 +1,72 @@
+"""What a report could not read, for its text, HTML page and JSON document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from greyd.escaping import printable_text
+from greyd.terminal import print_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from greyd.maillog.statistics import ReadStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class NotRead:
+    """Lines and files that are missing in a report."""
+
+    lines: int = 0
+    """Lines with a decision in an unknown form."""
+    examples: Sequence[str] = ()
+    """Some of these lines, escaped and cut."""
+    too_long: int = 0
+    """Lines that are too long."""
+    files: Sequence[tuple[str, str]] = ()
+    """Paths of files that were not read, or not completely, and the reasons."""
+
+    @classmethod
+    def of(cls, statistics: ReadStatistics) -> NotRead:
+        """Return what the statistics of a reader contain."""
+        return cls(
+            lines=statistics.unread_count,
+            examples=tuple(statistics.examples),
+            too_long=statistics.too_long_count,
+            files=tuple((each.path, each.reason) for each in statistics.unread_files),
+        )
+
+    @property
+    def has_unread_files(self) -> bool:
+        """Whether a file is missing, at least in part."""
+        return bool(self.files)
+
+    def sentences(self) -> Iterator[str]:
+        """Yield a line for each kind of what was not read."""
+        if self.lines:
+            yield (
+                f"{self.lines:,} lines mention a decision, but in a form that greyd cannot read,"
+                " e.g.:"
+            )
+            for each in self.examples:
+                yield f"  {each}"
+        if self.too_long:
+            yield f"{self.too_long:,} lines are too long."
+        for path, reason in self.files:
+            why = reason.removeprefix(f"{path}: ")
+            yield printable_text(f"{path}: {why}")
+
+    def print_errors(self) -> None:
+        """Write the lines to standard error."""
+        for each in self.sentences():
+            print_error(f"not read: {each.strip()}")
+
+    def dump(self) -> dict[str, Any]:
+        """Return the contents for JSON."""
+        return {
+            "lines": self.lines,
+            "examples": list(self.examples),
+            "too_long": self.too_long,
+            "files": [{"file": path, "reason": reason} for path, reason in self.files],
+        }

@@ -1,0 +1,45 @@
+"""Chooses the logs to read if the command line names none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.cli.errors import CommandError
+from greyd.maillog.journal import JOURNAL
+from greyd.maillog.usual_logs import USUAL_LOGS, find_usual_logs
+from greyd.terminal import print_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["USUAL_LOGS", "choose_logs", "source_name"]
+
+
+def choose_logs(files: Sequence[Path], since: float, command: str) -> list[str]:
+    """Return the sources to read, and name them on standard error.
+
+    Args:
+        files: the usual files, in the order of preference.
+        since: Unix time from which on lines are wanted; 0 for all of the newest file.
+        command: the name of the command, for the message.
+
+    Raises:
+        CommandError: there is neither a usual file nor a journal.
+    """
+    sources = find_usual_logs(files, since)
+    if not sources:
+        raise CommandError(
+            f"no mail log: none of {', '.join(map(str, files))} exists, and the journal has no"
+            " lines of greyd, postgrey or Postfix; name the log file, or run journalctl -u greyd -o"
+            f" export | greyd {command} -"
+        )
+    print_error(f"reading {', '.join(map(source_name, sources))}")
+    return sources
+
+
+def source_name(source: str) -> str:
+    """Return the name of a source of lines for messages."""
+    if source == "-":
+        return "standard input"
+    return "the journal" if source.startswith(JOURNAL) else source
