@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
-from greyd.maillog.journal import JOURNAL
-from greyd.maillog.usual_logs import USUAL_LOGS, find_usual_logs
+from greyd.maillog.sources.journal import JOURNAL
+from greyd.maillog.sources.usual_logs import USUAL_LOGS, find_usual_logs
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from greyd.lru import LruCache
 from greyd.maillog.decisions import parse_decision
 from greyd.maillog.heads import is_postfix, mentions_decision
-from greyd.maillog.rejections import parse_rejection
+from greyd.maillog.rejections import parse_postfix_rejection
 from greyd.rules.address import parse_address
 from greyd.rules.networks import parse_network
 
@@ -135,7 +135,7 @@ _CLIENT = re.compile(_ID + rb"client=" + _PEER + rb"(.*)").match
 _FROM = re.compile(_ID + rb"from=<(.*)>, size=").match
 _TO = re.compile(_ID + rb"to=<(.*?)>, (?:orig_to=<(.*?)>, )?relay=").match
 _REMOVED = re.compile(_ID + rb"removed").match
-_REJECT = re.compile(rb"[0-9A-Za-z]{5,30}: (?:milter-)?reject: RCPT from ").match
+_REJECT = re.compile(rb"[0-9A-Za-z]{5,30}: (?=(?:milter-)?reject: RCPT from )").match
 _GREYLISTED = re.compile(rb"gr[ea]y.?list", re.IGNORECASE).search
 _MISMATCH = (
     re.compile(
@@ -159,37 +159,34 @@ class AttemptCollector:
 
     def run(self, lines: Iterable[LogLine]) -> Iterator[Attempt]:
         """Yield the attempts, ordered by time."""
+        held = self._held
         for line in lines:
-            yield from self.add(line)
+            self.add(line)
+            if held and held[0][0] < line.when - HOLD_SECONDS:
+                yield from self.due(line.when)
         yield from self.finish()
 
-    def add(self, line: LogLine) -> Iterator[Attempt]:
-        """Add a line; yield the attempts that no later line completes."""
+    def add(self, line: LogLine) -> None:
+        """Add a line."""
         if not line.when:
-            self._add_undated(line)
-            return
-        if is_postfix(line.program):
+            self._statistics.undated_count += 1
+        elif is_postfix(line.program):
             self._add_postfix_line(line)
         elif decision := parse_decision(line.when, line.text):
             self._add_decision(decision)
         elif self._read and mentions_decision(line.text):
             self._read.add_unread(line.text)
+
+    def due(self, now: float) -> Iterator[Attempt]:
+        """Yield the attempts that no line at Unix time ``now`` or later completes."""
         held = self._held
-        while held and held[0][0] < line.when - HOLD_SECONDS:
+        while held and held[0][0] < now - HOLD_SECONDS:
             yield self._release()
 
     def finish(self) -> Iterator[Attempt]:
         """Yield the remaining attempts at the end of the log."""
         while self._held:
             yield self._release()
-
-    def _add_undated(self, line: LogLine) -> None:
-        # greyd's own JSON contains the date.
-        decision = parse_decision(0.0, line.text) if line.text[:1] == b"{" else None
-        if decision is not None and decision.when:
-            self._add_decision(decision)
-        else:
-            self._statistics.undated_count += 1
 
     def _hold(self, when: float, attempt: Attempt) -> None:
         self._number += 1
@@ -263,8 +260,8 @@ class AttemptCollector:
 
     def _add_smtpd_line(self, line: LogLine) -> None:
         text = line.text
-        if b"reject: RCPT from" in text and _REJECT(text):
-            self._add_rejection(line)
+        if b"reject: RCPT from" in text and (found := _REJECT(text)):
+            self._add_rejection(line, found.end())
         elif b": client=" in text and (found := _CLIENT(text)):
             if not self._statistics.decision_count:
                 sasl = b"sasl_username=" in found[4]
@@ -272,8 +269,8 @@ class AttemptCollector:
         elif text.startswith(b"warning: "):
             self._add_warning(text)
 
-    def _add_rejection(self, line: LogLine) -> None:
-        if (rejection := parse_rejection(line.text)) is None:
+    def _add_rejection(self, line: LogLine, start: int) -> None:
+        if (rejection := parse_postfix_rejection(line.text, start)) is None:
             return
         given = rejection.attributes
         address = given["client_address"]

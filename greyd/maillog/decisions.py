@@ -106,7 +106,6 @@ _DECISION = re.compile(
 _JUNK = re.compile(rb"(?:[\"'}\])>,;|\s]|[#\\]0[0-3][0-7]|\\x[01][0-9a-fA-F]|\\[nrt]|\^[A-Z])+\Z")
 """What wrappers leave behind a line: closing marks, and escaped control characters."""
 
-_PLAIN = re.compile(rb"[\w.@+%=-]+\Z").match
 _ADDRESS = re.compile(
     rb"((?:\"(?:[^\"\\]|\\.)*\"|[^@\"]*)@(?:\[[^\]\s]{1,60}\]|[\w.%\x80-\xff-]+))[\"'})>,;|\s\\\]]"
 ).match
@@ -129,7 +128,7 @@ def _without_junk(text: bytes) -> bytes:
 
 def _address(recipient: bytes) -> bytes:
     """Return a recipient without the fields that a table or another program put behind it."""
-    if _PLAIN(recipient):
+    if b'"' not in recipient and b" " not in recipient and b"\\" not in recipient:
         return recipient
     found = _ADDRESS(recipient)
     return found[1] if found else recipient

@@ -9,17 +9,17 @@ import stat
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
-from greyd.maillog.compression import (
+from greyd.maillog.errors import MailLogError
+from greyd.maillog.lines import EXPORT, first_time, journal_lines, text_lines
+from greyd.maillog.sources.compression import (
     DAMAGE_ERRORS,
     decompressed,
     is_compressed,
     size_limit,
     unsupported_form,
 )
-from greyd.maillog.encodings import as_utf8, utf16_form
-from greyd.maillog.errors import MailLogError
-from greyd.maillog.journal import JOURNAL, open_journal
-from greyd.maillog.lines import EXPORT, first_time, journal_lines, text_lines
+from greyd.maillog.sources.encodings import as_utf8, utf16_form
+from greyd.maillog.sources.journal import JOURNAL, open_journal
 from greyd.maillog.statistics import ReadStatistics
 from greyd.maillog.times import TimeParser
 from greyd.terminal import print_error

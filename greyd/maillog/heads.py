@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from greyd.maillog.dates import MAX_HEAD_BYTES, find_date, starts_with_date
@@ -114,8 +115,9 @@ def parse_line(text: bytes, times: TimeParser) -> LogLine | None:
         minute, second, fraction, zone, program = head.groups()
         end = head.end()
         if (
-            _starts_with_decision(text, end)
-            or (program and program.startswith(b"postfix"))
+            text.startswith(b"action=", end)
+            or _starts_with_decision(text, end)
+            or (program and program.startswith(b"postfix") and b"/" in program)
             or _starts_with_own_json(text, end)
         ):
             line = LogLine(
@@ -139,6 +141,7 @@ def message_of(text: bytes, times: TimeParser) -> LogLine | None:
     return _parse_inside(cleaned(text).strip(), times, _MAX_WRAPPERS)
 
 
+@lru_cache(1000)
 def is_postfix(program: bytes) -> bool:
     """Whether a program is one of Postfix's services, or a unit of systemd that runs them."""
     return _is_postfix(program) is not None
@@ -156,6 +159,14 @@ def _repeated(line: LogLine) -> LogLine:
 def _parse_unusual(text: bytes, times: TimeParser, wrappers: int) -> LogLine | None:
     # journalctl -o verbose
     text = text.lstrip().removeprefix(b"MESSAGE=")
+    if (repeated := _REPEATED.search(text[:MAX_HEAD_BYTES])) and not _find_decision(
+        text, 0, repeated.start()
+    ):
+        inside = text[repeated.end() :].rstrip().removesuffix(b"]")
+        line = _parse_unusual(text[: repeated.start()] + inside, times, wrappers)
+        if line is not None:
+            line.count = min(max(int(repeated[1]), 1), MAX_REPETITIONS)
+        return line
     place = text.find(b"{")
     if 0 <= place < MAX_HEAD_BYTES and wrappers:
         event = parse_json_object(text[place : text.rfind(b"}") + 1])
@@ -172,16 +183,9 @@ def _parse_unusual(text: bytes, times: TimeParser, wrappers: int) -> LogLine | N
         program = b""
     else:
         return None
-    head, count = text[:start], 1
-    if repeated := _REPEATED.search(head):
-        head, count = head[: repeated.start()], int(repeated[1])
-    if _is_others_text(head):
+    if _is_others_text(text[:start]):
         return None
-    line = LogLine(find_date(head, times), program, text[end:])
-    if count > 1:
-        line.text = line.text.rstrip().removesuffix(b"]")
-        line.count = min(count, MAX_REPETITIONS)
-    return _repeated(line)
+    return LogLine(find_date(text[:start], times), program, text[end:].lstrip())
 
 
 def _parse_rfc5424(

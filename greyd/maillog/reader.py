@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,13 @@ _POSTFIX = re.compile(
     % b"|".join(POSTFIX_SERVICES),
     re.MULTILINE,
 )
-_is_wanted = re.compile(rb"postfix.*(?:/(?:%b)|\.service)\Z" % b"|".join(POSTFIX_SERVICES)).match
+_WANTED = re.compile(rb"postfix.*(?:/(?:%b)|\.service)\Z" % b"|".join(POSTFIX_SERVICES))
+
+
+@lru_cache(1000)
+def _is_wanted(program: bytes) -> bool:
+    """Whether a program is a service of Postfix whose lines show attempts."""
+    return _WANTED.match(program) is not None
 
 
 class PostfixSwitch:
@@ -119,7 +125,7 @@ def total_bytes(paths: Iterable[str | Path]) -> int | None:
     return sum(each.st_size for each in files)
 
 
-class _Search:
+class _BlockSearch:
     """Searches each part of a block only once, and remembers the next match."""
 
     def __init__(self, find: Callable[[bytes, int], int]) -> None:
@@ -137,8 +143,8 @@ class _Search:
 def _finder(postfix: PostfixSwitch | None) -> Find:
     """Return a function that finds the next line of interest in a block."""
     searches = [
-        _Search(partial(_find_bytes, _SHADOW)),
-        _Search(partial(_find_bytes, _REPEATED)),
+        _BlockSearch(partial(_find_bytes, _SHADOW)),
+        _BlockSearch(partial(_find_bytes, _REPEATED)),
     ]
 
     def find_postfix(block: bytes, start: int) -> int:
@@ -146,7 +152,7 @@ def _finder(postfix: PostfixSwitch | None) -> Find:
         return found.start() if found else -1
 
     if postfix:
-        searches.append(_Search(find_postfix))
+        searches.append(_BlockSearch(find_postfix))
     searched, next_decision, next_other = b"", -1, -1
 
     def find(block: bytes, start: int) -> int:

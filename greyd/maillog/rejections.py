@@ -19,13 +19,15 @@ MAX_REJECTION_BYTES = 8 * 1024
 
 _ADDRESS = rb"\[(?:[Ii][Pp][Vv]6:)?(?P<client_address>[0-9A-Fa-f.:]+)(?:/(?:32|128))?\]"
 
+_ACTION = rb"(?:(?:milter-)?(?:reject|hold|discard)|reject_warning|warn|filter|redirect)"
+_POSTFIX_START = re.compile(_ACTION + rb": RCPT from ").search
 _POSTFIX = re.compile(
-    rb"(?:(?:milter-)?(?:reject|hold|discard)|reject_warning|warn|filter|redirect): RCPT from"
+    _ACTION + rb": RCPT from"
     rb" (?:(?P<client_name>[^\s\[]+))?" + _ADDRESS + rb"(?::[0-9]{1,5})?"
     rb":? ?(?P<reply>.*); from=<(?P<sender>.*)>,? to=<(?P<recipient>.*(?=>,? proto=)|.*?)>"
     rb"(?:,? proto=(?P<protocol_name>[A-Za-z0-9]*))?(?:,? helo=<(?P<helo_name>[^<>\s]*)>)?"
     rb"(?:.*? sasl_username=(?P<sasl_username>[^\s,\"]+))?"
-)
+).match
 
 _EXIM = re.compile(
     rb"(?:\A| )H=(?P<client_name>[^\s(\[]+)?(?: ?\((?P<helo_name>[^()\s]*)\))?"
@@ -59,12 +61,22 @@ def parse_rejection(line: bytes) -> Rejection | None:
     """Return the rejection in a line; None if there is none."""
     if len(line) > MAX_REJECTION_BYTES:
         return None
-    if found := _POSTFIX.search(line):
-        given = {name: value for name, value in found.groupdict().items() if value is not None}
-        reply = given.pop("reply")
-        return Rejection(found.start(), given, is_complete=False, reply=reply)
+    if found := _POSTFIX_START(line):
+        # A sender's address may also contain these words; the first ones are Postfix's.
+        rejection = parse_postfix_rejection(line, found.start())
+        if rejection is not None:
+            return rejection
     if found := _EXIM.search(line):
         return Rejection(found.start(), _exim_attributes(found), is_complete=True)
+    return None
+
+
+def parse_postfix_rejection(line: bytes, start: int) -> Rejection | None:
+    """Return the rejection by Postfix that begins at an index of a line; None if there is none."""
+    if found := _POSTFIX(line, start):
+        given = {name: value for name, value in found.groupdict().items() if value is not None}
+        reply = given.pop("reply")
+        return Rejection(start, given, is_complete=False, reply=reply)
     return None
 
 

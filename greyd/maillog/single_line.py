@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from greyd.maillog.dates import starts_with_date
 from greyd.maillog.decisions import parse_decision
-from greyd.maillog.encodings import as_utf8, utf16_form
 from greyd.maillog.errors import MailLogError
 from greyd.maillog.heads import cleaned
 from greyd.maillog.json_lines import parse_json_object, wrapped_lines
 from greyd.maillog.rejections import parse_rejection
+from greyd.maillog.sources.encodings import as_utf8, utf16_form
 from greyd.rules.reasons import Reason
 
 if TYPE_CHECKING:

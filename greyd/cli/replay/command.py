@@ -220,7 +220,7 @@ async def _replay_attempts(
 def _require_mail(
     simulation: Simulation, statistics: AttemptStatistics, read: ReadStatistics
 ) -> None:
-    from greyd.maillog.contents import describe
+    from greyd.maillog.sources.contents import describe
 
     if simulation.mails:
         return

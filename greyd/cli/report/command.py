@@ -172,7 +172,7 @@ def _no_decision(
     postfix: PostfixReport,
 ) -> str:
     """Return why the report is empty: what it looked for, and what the logs contain instead."""
-    from greyd.maillog.contents import describe
+    from greyd.maillog.sources.contents import describe
 
     if skipped.outside:
         return f"all {skipped.outside:,} decisions of the log are outside --since and --until"

@@ -64,7 +64,8 @@ class PostfixReport:
         for each in entries:
             if isinstance(each, LogLine):
                 if self.switch.is_on:
-                    self._add_all(self._collector.add(each))
+                    self._collector.add(each)
+                    self._add_all(self._collector.due(each.when))
             else:
                 self.switch.is_on = False
                 yield each

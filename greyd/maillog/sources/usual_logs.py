@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.maillog.journal import has_entries, journal_source
+from greyd.maillog.sources.journal import has_entries, journal_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
