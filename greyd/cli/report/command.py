@@ -70,8 +70,8 @@ def report(
 
     The command reads the lines that greyd and postgrey log for each decision, and skips all others.
     In a log without such lines, it reads Postfix's lines about greylisted and accepted mail. The
-    log may be a file of any syslog, the journal (journalctl -o export), a container's log or lines
-    in JSON. What cannot be read is counted and shown.
+    log may be a file of any syslog, the journal (journalctl -o export), the log of a container, or
+    lines of JSON objects; what cannot be read is counted and shown.
 
     Greylisted mail that never came back is nearly always spam. The report helps to find the few
     exceptions: it first lists the mail of clients with a verified name, of the sender's own hosts,
