@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.errors import CommandError
-from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run time
+from greyd.cli.request_options import (
     ClientAddress,
     HeloName,
     Recipient,
     SaslUsername,
     Sender,
+    read_request_options,
 )
 from greyd.doctor.listeners import TcpListener, configured_listeners, connectable
 from greyd.doctor.policy_request import send_request
@@ -108,9 +109,7 @@ async def ask(
         "recipient": recipient, "helo_name": helo_name, "sasl_username": sasl_username,
     }  # fmt: skip
     named = {
-        name: _checked_value(name, text.encode(errors="surrogateescape"))
-        for name, text in given.items()
-        if text is not None
+        name: _checked_value(name, value) for name, value in read_request_options(given).items()
     }
     servers = (
         [_parse_server(server)]

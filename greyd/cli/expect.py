@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import Annotated
 
 import typer
 
 from greyd.cli.context import CommandContext, option_seconds
+from greyd.cli.entries.confirmation import DryRun  # noqa: TC001 - typer reads it at run time
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import current_user, read_control, update_control
+from greyd.cli.typed_address.forms import DomainName, MailAddress
+from greyd.cli.typed_address.options import read_address_or_domain, read_domain
 from greyd.config.durations import format_duration
-from greyd.escaping import printable_text
+from greyd.escaping import printable, printable_text
 from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, ExpectWindow, window_key
-from greyd.rules.names.internationalised import ascii_address
 from greyd.terminal import format_timestamp
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-_RECIPIENT = re.compile(r"(?=.{1,320}\Z)[^@\s]*@[^@\s]+")
-_DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
+REPEATED_SECONDS = 60
+"""A window that would end less than this earlier or later is the same: a repeated command."""
 
 
 async def expect(
@@ -44,13 +41,15 @@ async def expect(
     close: Annotated[
         bool, typer.Option("--close", help="Close the recipient's windows now.")
     ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Let mail for a recipient pass at once for a while.
 
     Use it for mail that is urgent, such as a login code. All servers on the store apply the window
     within a second. While the window is open, mail from any sender passes, so name the sender's
     domain if you know it: then only mail from that domain passes, and only from clients that the
-    domain's SPF record does not deny. Without a recipient, the command shows the open windows.
+    domain's SPF record does not deny. If such a window is open already, the command says until when
+    it was open, and changes its end. Without a recipient, the command shows the open windows.
 
     Examples:
 
@@ -68,12 +67,62 @@ async def expect(
             _print_windows(context, (await read_control(store)).without_old(now))
         return
     change = _parse_change(context, recipient, _parse_until(for_, now), from_, close=close, now=now)
-    async with context.open_store(create=True) as store:
+    async with context.open_store(create=not dry_run) as store:
         try:
-            control = await update_control(store, change, now)
+            if dry_run:
+                control = change(await read_control(store))
+            else:
+                control = await update_control(store, change, now)
         except ControlError as error:
             raise CommandError(str(error)) from None
+    if dry_run:
+        context.print("nothing was changed (--dry-run); these would be the open windows")
+    context.print(change.result)
     _print_windows(context, control)
+
+
+@dataclass
+class _WindowChange:
+    """Opens a window, or closes those of a recipient."""
+
+    window: ExpectWindow
+    """The window to open; to close, only its recipient counts."""
+    shown: str
+    """The recipient, for messages."""
+    logged: str
+    """The recipient, for the action in the store."""
+    now: int
+    closes: bool
+    result: str = ""
+    """What the last run changed: a transaction may run again."""
+
+    def __call__(self, control: Control) -> Control:
+        """Return the control record with the change."""
+        control = control.without_old(self.now)
+        return self._close(control) if self.closes else self._open(control)
+
+    def _close(self, control: Control) -> Control:
+        recipient = self.window.recipient
+        if not any(each.recipient == recipient for each in control.windows):
+            self.result = f"no mail to {self.shown} was expected"
+            return control
+        self.result = f"mail to {self.shown} is expected no longer"
+        what = f"expects {self.logged} no longer"
+        return control.without_window(recipient).with_action(current_user(), what, self.now)
+
+    def _open(self, control: Control) -> Control:
+        sender, until = self.window.sender_domain, self.window.until
+        mail = f"mail to {self.shown}{f' from {printable_text(sender)}' if sender else ''}"
+        same = next((e for e in control.windows if e.is_for_same_mail(self.window)), None)
+        if same is not None and abs(until - same.until) < REPEATED_SECONDS:
+            self.result = f"{mail} is expected already, until {format_timestamp(same.until)}"
+            return control
+        self.result = f"{mail} is expected until {format_timestamp(until)}"
+        if same is not None:
+            self.result += f"; it was expected already, until {format_timestamp(same.until)}"
+        of_sender = f" from {sender}" if sender else ""
+        what = f"expects {self.logged}{of_sender} until {format_timestamp(until)}"
+        return control.with_window(self.window).with_action(current_user(), what, self.now)
 
 
 def _parse_change(
@@ -84,39 +133,38 @@ def _parse_change(
     *,
     close: bool,
     now: int,
-) -> Callable[[Control], Control]:
+) -> _WindowChange:
     """Return the change to the control record that opens or closes the window.
 
     Raises:
         CommandError: the recipient or the sender's domain is invalid.
     """
-    recipient = _in_ascii(recipient)
-    if not _RECIPIENT.fullmatch(recipient):
-        raise CommandError(f"{printable_text(recipient)}: expected an address, or @example.org")
-    domain = _in_ascii("@" + (sender or "").strip()).rpartition("@")[2].rstrip(".")
-    if sender and not _DOMAIN.fullmatch(domain):
-        raise CommandError(
-            f"--from={printable_text(sender)}: expected a domain such as example.com"
-        )
-    key = window_key(recipient, context.settings)
+    name = _parse_recipient(recipient)
+    domain = "" if sender is None else _decode(read_domain(sender, "--from"))
+    window = ExpectWindow(window_key(name, context.settings), domain, until)
+    shown = printable_text(name)
     # The store keeps the action too, and with --privacy it must not contain the name.
-    whom = "mail" if context.settings.privacy else f"mail to {printable_text(recipient)}"
-    if close:
-        what = f"expects {whom} no longer"
-        return partial(_close_window, key=key, what=what, now=now)
-    what = f"expects {whom}{f' from {domain}' if domain else ''} until {format_timestamp(until)}"
-    window = ExpectWindow(key, domain, until)
-    return lambda control: control.with_window(window).with_action(current_user(), what, now)
+    logged = "mail" if context.settings.privacy else f"mail to {shown}"
+    return _WindowChange(window, shown, logged, now, close)
 
 
-def _in_ascii(address: str) -> str:
-    """Return an address in lower case and with its domain in ASCII."""
-    data = address.strip().lower().encode(errors="surrogateescape")
-    return ascii_address(data).lower().decode(errors="surrogateescape")
+def _parse_recipient(text: str) -> str:
+    """Return the address of a recipient, or ``@`` and a domain, in lower case."""
+    match read_address_or_domain(text, "RECIPIENT"):
+        case MailAddress() as address:
+            return _decode(address.text.lower())
+        case DomainName(name, has_at=True):
+            return f"@{_decode(name)}"
+        case DomainName(name):
+            shown = printable(name)
+            raise CommandError(
+                f"RECIPIENT={printable_text(text.strip())}: understood as the domain {shown};"
+                f" write @{shown} to expect mail for all its recipients"
+            )
 
 
-def _close_window(control: Control, *, key: str, what: str, now: int) -> Control:
-    return control.without_window(key).with_action(current_user(), what, now)
+def _decode(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
 
 
 def _parse_until(text: str, now: int) -> int:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from greyd.cli.context import CommandContext, option_seconds
+from greyd.cli.entries.confirmation import DryRun  # noqa: TC001 - typer reads it at run time
 from greyd.cli.server_control import current_user, read_control, update_control
 from greyd.escaping import printable_text
 from greyd.rules.control import Control, ModeOverride
 from greyd.terminal import format_timestamp
 
-if TYPE_CHECKING:
-    from greyd.store.contract import Store
-
 MAX_SHOWN_DOMAINS = 20
 """Maximum number of recipient domains with a mode of their own that the command shows."""
+
+
+REPEATED_SECONDS = 60
+"""A mode that would end less than this earlier or later is the same: a repeated command."""
 
 
 class RequestedMode(Enum):
@@ -46,6 +48,7 @@ async def mode(
             "--for", metavar="TIME", help="How long, e.g. 30m, 2h, 1d. Default: until reset."
         ),
     ] = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Switch greylisting on, off, or to learning, on all servers that share the store.
 
@@ -67,21 +70,48 @@ async def mode(
         async with context.open_store() as store:
             _print_mode(context, await read_control(store), now)
         return
-    until = now + option_seconds(for_, "--for") if for_ else 0
-    async with context.open_store(create=True) as store:
-        _print_mode(context, await _set_mode(store, switch.value, until, now), now)
+    change = _ModeChange(switch, now + option_seconds(for_, "--for") if for_ else 0, now)
+    async with context.open_store(create=not dry_run) as store:
+        if dry_run:
+            control = change(await read_control(store))
+        else:
+            control = await update_control(store, change, now)
+    if dry_run:
+        context.print("nothing was changed (--dry-run); this would be the mode")
+    if change.result:
+        context.print(change.result)
+    _print_mode(context, control, now)
 
 
-async def _set_mode(store: Store, name: str, until: int, now: int) -> Control:
-    by = current_user()
+@dataclass
+class _ModeChange:
+    """Sets or resets the mode."""
 
-    def change(control: Control) -> Control:
-        if name == "reset":
+    mode: RequestedMode
+    until: int
+    now: int
+    result: str = ""
+    """What the last run found: a transaction may run again."""
+
+    def __call__(self, control: Control) -> Control:
+        """Return the control record with the mode; the same one if it has this mode already."""
+        by, self.result = current_user(), ""
+        before = control.mode if control.mode and control.mode.holds(self.now) else None
+        if self.mode is RequestedMode.RESET:
+            if before is None:
+                self.result = "no mode was set; nothing was changed"
+                return control
             # The servers log the user who switched the mode; a reset removes that from the record.
-            return replace(control, mode=None).with_action(by, "mode reset", now)
-        return replace(control, mode=ModeOverride(name, until, by, now))
+            return replace(control, mode=None).with_action(by, "mode reset", self.now)
+        if before is not None and before.mode == self.mode.value and self._ends_with(before):
+            self.result = "the mode was set already; nothing was changed"
+            return control
+        return replace(control, mode=ModeOverride(self.mode.value, self.until, by, self.now))
 
-    return await update_control(store, change, now)
+    def _ends_with(self, before: ModeOverride) -> bool:
+        if not (self.until and before.until):
+            return self.until == before.until
+        return abs(self.until - before.until) < REPEATED_SECONDS
 
 
 def _print_mode(context: CommandContext, control: Control, now: int) -> None:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from greyd.cli.errors import CommandError
+from greyd.cli.typed_address.options import (
+    read_client_address,
+    read_host_name,
+    read_recipient,
+    read_sender,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 ClientAddress = Annotated[
     str | None,
@@ -29,3 +40,36 @@ SaslUsername = Annotated[
         "--sasl-username", metavar="NAME", help="The SASL user name of the client's login."
     ),
 ]
+
+
+def _read_name(text: str, option: str) -> bytes:
+    """Return a client's name; one that is no host name as it is, because DNS can have any."""
+    try:
+        return read_host_name(text, option)
+    except CommandError:
+        return text.encode(errors="surrogateescape")
+
+
+_READERS: Mapping[str, Callable[[str, str], bytes]] = {
+    "client_address": lambda text, option: read_client_address(text, option).text,
+    "client_name": _read_name,
+    "reverse_client_name": _read_name,
+    "sender": read_sender,
+    "recipient": read_recipient,
+}
+
+
+def read_request_options(given: Mapping[str, str | None]) -> dict[str, bytes]:
+    """Return the attributes of a request that options give, as Postfix sends them.
+
+    Raises:
+        CommandError: an address or a name can't be meant.
+    """
+    found = {}
+    for name, text in given.items():
+        if text is None:
+            continue
+        read = _READERS.get(name)
+        option = "--" + name.replace("_", "-")
+        found[name] = read(text, option) if read else text.encode(errors="surrogateescape")
+    return found

@@ -24,7 +24,7 @@ from greyd.rules.reserved_keys import (
     SWEPT_KEY,
 )
 from greyd.rules.site_rules.recipient_settings import settings_of_key
-from greyd.rules.triplets import has_passed
+from greyd.rules.triplets import awaited_since, has_passed
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
@@ -105,7 +105,10 @@ class StoredEntry:
     ttl_seconds: int | None
     """Seconds until the store drops the entry; None for never."""
     passes_at: int = 0
-    """When a triplet's shortest delay ends, in seconds since 1970; 0 for other kinds."""
+    """When a triplet's shortest delay ends, in seconds since 1970; 0 for other kinds.
+
+    For a released triplet it is the time of its release.
+    """
     is_expired: bool = False
     """Whether the rules ignore the entry because of its age. It counts in none of the states."""
 
@@ -240,8 +243,10 @@ def _is_too_old(entry: StoredEntry, now: int, settings: Settings) -> bool:
         return False
     if abs(now - entry.last_seen) > settings.max_age_seconds:
         return True
-    waits = entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED)
-    return waits and now - entry.first_seen > settings.retry_window_seconds
+    if entry.state not in (EntryState.WAITING, EntryState.NEVER_RETURNED):
+        return False
+    since = awaited_since(entry.record) if isinstance(entry.record, Triplet) else entry.first_seen
+    return now - since > settings.retry_window_seconds
 
 
 def _triplet(record: Record, kind: EntryKind, now: int, settings: Settings) -> StoredEntry | None:
@@ -249,10 +254,10 @@ def _triplet(record: Record, kind: EntryKind, now: int, settings: Settings) -> S
     if triplet is None:
         return None
     settings = settings_of_key(record.key, settings)
-    passes_at = triplet.first_seen + settings.delay_seconds
+    passes_at = triplet.released_at or triplet.first_seen + settings.delay_seconds
     state = EntryState.PASSED
     if not has_passed(triplet, settings.delay_seconds, settings):
-        gone = now > gives_up_at(triplet.first_seen, settings)
+        gone = now > gives_up_at(awaited_since(triplet), settings)
         state = EntryState.NEVER_RETURNED if gone else EntryState.WAITING
     names = names_in(record.key) or _NO_NAMES
     return StoredEntry(record.key, kind, state, names, triplet, record.ttl_seconds, passes_at)

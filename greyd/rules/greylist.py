@@ -22,7 +22,7 @@ With ``--privacy`` a key is ``/``, ``:`` or ``~`` and a hash, without a tag.
 Records are text. Redundant fields at the end are omitted. The rules also accept the records of
 postgrey and of older and newer versions::
 
-    triplet        = first-seen ["," last-seen ["," passed-at]]
+    triplet        = first-seen ["," last-seen ["," passed-at]] [";released=" released-at]
     client         = count "," last-counted
     identity       = count "," last-counted "," first-counted ["," network "," network-count]
     correspondence = last-written
@@ -175,7 +175,7 @@ def decide_from_memory(
     decision = Decision(True, _TRIPLET_FOUND, now - triplet.first_seen)
     renewed = (_change_of_passed(keys.triplet, triplet, settings),)
     seen_for = before.last_seen - before.first_seen
-    is_due = seen_for < delay <= now - before.first_seen
+    is_due = before.released_at is None and seen_for < delay <= now - before.first_seen
     if settings.auto_whitelist_clients and is_due and (counted := _counted(client, now)):
         whitelisted = counted.successes == settings.auto_whitelist_clients
         decision = decision._replace(whitelisted=whitelisted)
@@ -273,7 +273,8 @@ def _renew_pass(
 def _seen_passing(before: Triplet, now: int) -> Triplet:
     """Return the record of a triplet that passes now, and may have passed before."""
     # If the clock has been set back, the triplet must not look younger because of that.
-    return Triplet(min(before.first_seen, now), now, before.passed_at or now)
+    first_seen, passed_at = min(before.first_seen, now), before.passed_at or now
+    return Triplet(first_seen, now, passed_at, before.released_at)
 
 
 def _change_of_passed(key: bytes, triplet: Triplet, settings: Settings) -> Change:

@@ -45,9 +45,17 @@ class Triplet(NamedTuple):
     last_seen: int
     passed_at: int | None = None
     """When it passed for the first time; None if it has not, or in a record without this field."""
+    released_at: int | None = None
+    """When ``greyd release`` let its next attempt pass; None without that.
+
+    In the record it follows the numbers, where versions that do not know it ignore it: for them the
+    triplet waits for its delay.
+    """
 
     def dump(self) -> bytes:
         """Return the record's text."""
+        if self.released_at is not None:
+            return b"%b;released=%d" % (self._replace(released_at=None).dump(), self.released_at)
         if self.passed_at is not None:
             return b"%d,%d,%d" % (self.first_seen, self.last_seen, self.passed_at)
         if self.last_seen != self.first_seen:
@@ -62,7 +70,8 @@ class Triplet(NamedTuple):
             return None
         first_seen, *others = numbers
         last_seen = others[0] if others else first_seen
-        return cls(first_seen, last_seen, others[1] if len(others) > 1 else None)
+        released_at = _released_at(text) if b";" in text else None
+        return cls(first_seen, last_seen, others[1] if len(others) > 1 else None, released_at)
 
 
 class Client(NamedTuple):
@@ -153,6 +162,15 @@ class Identity(NamedTuple):
 
 # A record with a number of more than 15 digits is invalid: cut off, it would be another number.
 _NUMBERS = re.compile(rb"-?[0-9]{1,15}(?:,-?[0-9]{1,15})*(?!,?-?[0-9])")
+
+
+_RELEASED = re.compile(rb"[0-9,-]+;released=([0-9]{1,15})(?![0-9])")
+
+
+def _released_at(text: bytes) -> int | None:
+    """Return the time of the release in a triplet's record; None without one."""
+    released = _RELEASED.match(text)
+    return int(released[1]) if released else None
 
 
 def _numbers(text: bytes) -> list[int]:

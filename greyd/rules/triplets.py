@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.rules.records import Triplet
@@ -51,13 +52,14 @@ def triplet_outcome(
     if before is not None and before.passed_at is not None:
         now = not_behind(before.last_seen, now)
     passed_before, first_seen = _history(before, now, delay, settings)
+    released_at = before.released_at if before and first_seen <= before.first_seen else None
     waited = now - first_seen
     # A longer delay, by worse evidence, does not revoke an earlier pass.
-    passes = waited >= delay or (passed_before and settings.keeps_passes)
+    passes = waited >= delay or (passed_before and settings.keeps_passes) or released_at is not None
     passed_at = None
     if passes:
         passed_at = before.passed_at if before and passed_before else now
-    triplet = Triplet(first_seen, now, passed_at)
+    triplet = Triplet(first_seen, now, passed_at, released_at)
     seconds = settings.max_age_seconds if passes else settings.retry_window_seconds
     return TripletOutcome(
         passes, passed_before, waited, Change(key, triplet.dump(), ttl_for(seconds))
@@ -72,10 +74,15 @@ def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -
     if before is None:
         return False, now
     passed_before = has_passed(before, delay, settings)
-    if not passed_before and now - before.first_seen > settings.retry_window_seconds:
+    if not passed_before and now - awaited_since(before) > settings.retry_window_seconds:
         return False, now
     # If the clock has been set back, the triplet must not wait longer because of that.
     return passed_before, min(before.first_seen, now)
+
+
+def awaited_since(triplet: Triplet) -> int:
+    """Return when the retry window of a triplet that has not passed began; a release renews it."""
+    return triplet.first_seen if triplet.released_at is None else triplet.released_at
 
 
 def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
@@ -83,30 +90,50 @@ def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
 
     It has passed if it was last seen at least this delay after it was first seen (postgrey's
     behaviour). If decisions need evidence, it has passed if its record has the time of the pass, or
-    if it was last seen at least the longest delay after it was first seen.
+    if it was last seen at least the longest delay after it was first seen. The same is true of a
+    released triplet, which passes before its delay is over.
     """
     seen_for = triplet.last_seen - triplet.first_seen
     if not settings.keeps_passes:
-        return seen_for >= delay
+        return seen_for >= delay or (
+            triplet.released_at is not None and triplet.passed_at is not None
+        )
     return triplet.passed_at is not None or seen_for >= settings.longest_delay_seconds
 
 
-def release(key: bytes, text: bytes | None, now: int, settings: Settings) -> tuple[Change, ...]:
-    """Return the change that lets a waiting triplet pass when it is next seen; empty for others.
+class ReleaseOutcome(Enum):
+    """What a release found."""
 
-    The change sets the first sight to the longest delay before ``now``, and ``CLOCK_SKEW`` earlier
-    for servers with a slower clock.
+    RELEASED = "released"
+    """The triplet waited; its next attempt passes."""
+    ALREADY_RELEASED = "already released"
+    """An earlier release already lets its next attempt pass."""
+    DELAY_OVER = "delay over"
+    """It has waited for the longest delay: its next attempt passes without a release."""
+    NOT_WAITING = "not waiting"
+    """It has passed, has expired or does not exist."""
+
+
+def release(
+    key: bytes, text: bytes | None, now: int, settings: Settings
+) -> tuple[ReleaseOutcome, tuple[Change, ...]]:
+    """Return what becomes of a triplet that is to pass when it is next seen, and the change.
+
+    Only the time of the release is added to its record: it keeps the time when it was first seen,
+    so the header of its mail states how long it really waited. A release renews the retry window.
     """
-    triplet = None if text is None else Triplet.load(text)
+    triplet = load_current(Triplet, text, now, settings)
     if triplet is None or has_passed(triplet, settings.delay_seconds, settings):
-        return ()
-    first_seen = now - settings.longest_delay_seconds - CLOCK_SKEW
-    if triplet.first_seen <= first_seen:
-        return ()
-    # The record must not show a pass: only a retry makes a triplet pass.
-    last_seen = min(triplet.last_seen, now - CLOCK_SKEW - 1)
-    released = Triplet(first_seen, max(first_seen, last_seen), triplet.passed_at)
-    return (Change(key, released.dump(), ttl_for(settings.retry_window_seconds)),)
+        return ReleaseOutcome.NOT_WAITING, ()
+    if now - awaited_since(triplet) > settings.retry_window_seconds:
+        return ReleaseOutcome.NOT_WAITING, ()
+    if triplet.released_at is not None:
+        return ReleaseOutcome.ALREADY_RELEASED, ()
+    if now - triplet.first_seen >= settings.longest_delay_seconds + CLOCK_SKEW:
+        return ReleaseOutcome.DELAY_OVER, ()
+    released = triplet._replace(released_at=now)
+    change = Change(key, released.dump(), ttl_for(settings.retry_window_seconds))
+    return ReleaseOutcome.RELEASED, (change,)
 
 
 def not_behind(seen: int, now: int) -> int:

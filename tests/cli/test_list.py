@@ -239,7 +239,7 @@ def test_other_names_are_refused_and_it_says_why(private: str, options: list[str
     ("options", "said"),
     [
         (["--since=soon"], "--since=soon: expected a duration"),
-        (["--client=192.0.2"], "--client=192.0.2: expected"),
+        (["--client=192.0.2"], "for the network write 192.0.2.0/24; expected"),
         (["--store=sqlite:/nonexistent/greyd.db"], "nothing is stored there"),
     ],
 )

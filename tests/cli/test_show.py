@@ -213,7 +213,9 @@ def test_nothing_known_is_told_with_what_follows(store: str) -> None:
         ["x", "alice@example.com", "bob@example.org"],
         ["192.0.2.0/24", "alice@example.com", "bob@example.org"],
         ["192.0.2.7", "--client=192.0.2.7"],
-        ["--sender=alice@example.com"],
+        ["<>"],
+        ["--sender=192.0.2.7"],
+        ["bob smith@example.org"],
         ["--client=192.0.2.7", "--sender=alice@example.com"],
     ],
 )

@@ -53,10 +53,10 @@ def test_released_mail_passes_and_other_mail_waits_on(store: str, tmp_path: Path
         others = {"client_address": "198.51.100.7", "sender": "carol@example.net"}
         assert (ask(server), ask(server, **others)) == ("wait", "wait")
         told = answer_of("release", "--sender=alice@example.com", "--dry-run", store)
-        assert told == {"released": 0, "waiting": 1, "dry_run": True}
+        assert (told["released"], told["waiting"], told["would_release"]) == (0, 1, 1)
         assert ask(server) == "wait"
         told = answer_of("release", "--sender=alice@example.com", store)
-        assert told == {"released": 1, "waiting": 1, "dry_run": False}
+        assert (told["released"], told["waiting"], told["dry_run"]) == (1, 1, False)
         with PolicyClient(server.port) as client:
             reply = client.ask(request())
         assert reply is not None
@@ -139,7 +139,7 @@ def test_awaited_mail_passes_while_the_window_is_open(store: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["bob"], "bob: expected an address"),
+        (["bob"], "RECIPIENT=bob: understood as the domain bob; write @bob"),
         (["bob@example.org", "--for=2d"], "--for=2d"),
         (["bob@example.org", "--for=soon"], "--for=soon"),
         (["bob@example.org", "--for=0"], "--for=0"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments
-from greyd.config.vocabulary import DAY
+from greyd.config.vocabulary import DAY, HOUR
 from greyd.rules.address import parse_address
 from greyd.rules.control import (
     MAX_ACTIONS,
@@ -26,14 +26,13 @@ from greyd.rules.control import (
     change_control,
     window_key,
 )
-from greyd.rules.greylist import decide
+from greyd.rules.greylist import decide, decide_from_memory
 from greyd.rules.keys import request_keys
-from greyd.rules.records import RememberedRecords, Triplet
+from greyd.rules.records import Client, RememberedRecords, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY
-from greyd.rules.triplets import CLOCK_SKEW, release
+from greyd.rules.triplets import CLOCK_SKEW, ReleaseOutcome, release
 
 T = 1_700_000_000
-HOUR = 3600
 
 texts = st.text(max_size=30)
 times = st.integers(0, 2 * T)
@@ -254,18 +253,80 @@ def test_released_mail_passes_with_its_next_attempt_and_counts_as_a_first_pass(
     settings: Settings, age: int, seen_after: int, behind: int, later: int
 ) -> None:
     waiting = Triplet(T - age, T - age + min(seen_after, age, settings.delay_seconds - 1)).dump()
-    changes = release(_KEYS.triplet, waiting, T, settings)
+    _, changes = release(_KEYS.triplet, waiting, T, settings)
     record = changes[0].value if changes else waiting
     assert all(change.ttl_seconds > settings.retry_window_seconds for change in changes)
     decision, _ = decide(_KEYS, RememberedRecords(*[record, None]), T - behind + later, settings)
     assert decision.passes
     assert decision.first_pass
+    assert decision.waited_seconds == max(age - behind + later, 0), "the true wait, for X-Greylist"
 
 
 def test_what_has_passed_or_is_due_already_or_can_t_be_read_is_left_as_it_is() -> None:
     settings = Settings()
     change = partial(release, _KEYS.triplet, now=T, settings=settings)
-    assert change(Triplet(T - 900, T - 100, T - 100).dump()) == ()
-    assert change(Triplet(T - 400, T - 400).dump()) == ()
-    assert change(b"garbage") == ()
-    assert change(None) == ()
+    assert change(Triplet(T - 900, T - 100, T - 100).dump()) == (ReleaseOutcome.NOT_WAITING, ())
+    assert change(Triplet(T - 400, T - 400).dump()) == (ReleaseOutcome.DELAY_OVER, ())
+    assert change(Triplet(T - 3 * DAY, T - 3 * DAY).dump()) == (ReleaseOutcome.NOT_WAITING, ())
+    assert change(b"garbage") == (ReleaseOutcome.NOT_WAITING, ())
+    assert change(None) == (ReleaseOutcome.NOT_WAITING, ())
+
+
+def test_a_second_release_changes_nothing() -> None:
+    settings = Settings()
+    outcome, (change,) = release(_KEYS.triplet, b"%d" % (T - 60), T, settings)
+    assert outcome is ReleaseOutcome.RELEASED
+    assert change.value == b"%d;released=%d" % (T - 60, T)
+    again = release(_KEYS.triplet, change.value, T + 30, settings)
+    assert again == (ReleaseOutcome.ALREADY_RELEASED, ())
+
+
+@pytest.mark.parametrize("settings", [options(), options("--delay=0,300,600,86000")])
+def test_a_released_triplet_that_has_passed_passes_again_and_counts_once(
+    settings: Settings,
+) -> None:
+    _, (released,) = release(_KEYS.triplet, b"%d" % (T - 60), T, settings)
+    first, changes = decide(_KEYS, RememberedRecords(released.value, None), T + 10, settings)
+    stored = {change.key: change.value for change in changes}
+    assert (first.passes, first.first_pass, first.waited_seconds) == (True, True, 70)
+    assert Triplet.load(stored[_KEYS.triplet]) == Triplet(T - 60, T + 10, T + 10, T)
+    for seconds in (20, HOUR + 20, DAY):
+        remembered = RememberedRecords(stored[_KEYS.triplet], stored[_KEYS.client])
+        again, changes = decide_from_memory(_KEYS, remembered, T + seconds, settings)
+        assert again is not None
+        assert (again.passes, again.first_pass) == (True, False)
+        stored |= {change.key: change.value for change in changes}
+        assert Triplet.load(stored[_KEYS.triplet]) == Triplet(T - 60, T + seconds, T + 10, T)
+    assert Client.load(stored[_KEYS.client]) == Client(1, T + 10)
+
+
+def test_a_release_is_good_for_one_retry_window() -> None:
+    settings = Settings()
+    first_seen = T - settings.retry_window_seconds + 60
+    long = options("--delay=200000", "--retry-window=2")
+    outcome, (change,) = release(_KEYS.triplet, b"%d" % first_seen, T, long)
+    assert outcome is ReleaseOutcome.RELEASED
+    in_time, _ = decide(_KEYS, RememberedRecords(change.value, None), T + DAY, long)
+    assert (in_time.passes, in_time.waited_seconds) == (True, T + DAY - first_seen)
+    late, _ = decide(_KEYS, RememberedRecords(change.value, None), T + 3 * DAY, long)
+    assert not late.passes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"100,200;released=",
+        b"100,200;released=x",
+        b"100,200 released=5",
+        b"100,200;x=5",
+        b"100,200;",
+    ],
+)
+def test_what_follows_the_numbers_and_is_no_release_is_ignored(text: bytes) -> None:
+    assert Triplet.load(text) == Triplet(100, 200)
+
+
+def test_a_version_that_does_not_know_releases_reads_the_rest_of_the_record() -> None:
+    text = Triplet(100, 200, None, 300).dump()
+    assert Triplet.load(text) == Triplet(100, 200, None, 300)
+    assert Triplet.load(text.partition(b";")[0]) == Triplet(100, 200)

@@ -10,6 +10,7 @@ from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
 from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.triplets import awaited_since
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def expires_at(entry: StoredEntry, now: int, settings: Settings) -> int | None:
     """Return the Unix time when an entry expires unless mail renews it; None: never."""
     ends = [] if entry.ttl_seconds is None else [now + entry.ttl_seconds]
     if entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED):
-        ends.append(entry.first_seen + settings.retry_window_seconds)
+        since = awaited_since(entry.record) if isinstance(entry.record, Triplet) else 0
+        ends.append((since or entry.first_seen) + settings.retry_window_seconds)
     elif entry.kind is not EntryKind.CORRESPONDENCE and entry.state is not EntryState.UNREADABLE:
         ends.append(entry.last_seen + settings.max_age_seconds)
     return min(ends, default=None)
@@ -76,6 +78,8 @@ def _entry_facts(entry: StoredEntry, now: int, settings: Settings) -> Iterable[t
     yield "last seen", _time_and_distance(entry.last_seen, now)
     if isinstance(entry.record, Triplet) and entry.record.passed_at is not None:
         yield "passed", _time_and_distance(entry.record.passed_at, now)
+    if isinstance(entry.record, Triplet) and entry.record.released_at is not None:
+        yield "released", _time_and_distance(entry.record.released_at, now)
     end = expires_at(entry, now, settings)
     yield "forgotten", "never" if end is None else _time_and_distance(end, now)
 
@@ -94,6 +98,9 @@ def _describe_state(entry: StoredEntry, now: int, settings: Settings) -> str:
     if entry.state is EntryState.WAITING and entry.passes_at > now:
         least = "at the earliest " if settings.delay_varies else ""
         return f"{state}, passes {least}{_time_and_distance(entry.passes_at, now)}"
+    if isinstance(entry.record, Triplet) and entry.record.released_at is not None:
+        passed = entry.state is EntryState.PASSED
+        return state if passed else f"{state}; released, so its next attempt passes"
     if entry.state is EntryState.UNREADABLE:
         return f"{state}: ignored when mail is decided"
     if entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,16 @@ from greyd.cli.entries.details import record_details
 from greyd.cli.entries.json_output import entry_object, json_text
 from greyd.cli.entries.table import EntryTable
 from greyd.config.durations import format_breakable_duration
-from greyd.escaping import printable
+from greyd.escaping import printable, printable_text
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
 from greyd.store.contract import scan
-from greyd.terminal import print_error
+from greyd.terminal import format_timestamp, print_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.config.settings import Settings
+    from greyd.rules.control import ExpectWindow
     from greyd.rules.transaction import Record
     from greyd.store.contract import Store
 
@@ -30,13 +32,44 @@ MAX_OTHERS = 100
 
 
 @dataclass
+class Tally:
+    """The number of entries by state, and the first of them."""
+
+    counts: Counter[EntryState] = field(default_factory=Counter)
+    entries: list[StoredEntry] = field(default_factory=list)
+    """One more than ``MAX_OTHERS`` at most."""
+
+    def add(self, entry: StoredEntry) -> None:
+        """Count an entry."""
+        self.counts[entry.state] += 1
+        if len(self.entries) <= MAX_OTHERS:
+            self.entries.append(entry)
+
+    def __str__(self) -> str:
+        shown = [f"{self.counts[each]:,} {each.value}" for each in _TRIPLET_STATES]
+        rest = [each for each in EntryState if each not in _TRIPLET_STATES]
+        return ", ".join(
+            [*shown, *(f"{self.counts[e]:,} {e.value}" for e in rest if self.counts[e])]
+        )
+
+
+_TRIPLET_STATES = (EntryState.WAITING, EntryState.PASSED, EntryState.NEVER_RETURNED)
+
+
+@dataclass
 class FoundEntries:
     """Prints the entries of a query as they are found."""
 
     context: CommandContext
     _objects: list[dict[str, Any]] = field(default_factory=list)
     _others: list[StoredEntry] = field(default_factory=list)
+    _is_of_client: bool = True
     _more: bool = False
+    _tallies: dict[str, Tally] = field(default_factory=dict)
+    _windows: list[ExpectWindow] = field(default_factory=list)
+    _notes: list[str] = field(default_factory=list)
+    now: int = field(default_factory=lambda: int(time.time()))
+    """The time of the query."""
 
     @property
     def settings(self) -> Settings:
@@ -89,8 +122,63 @@ class FoundEntries:
                     break
         return found
 
-    def add_others(self, entries: Sequence[StoredEntry], all_of_them: str) -> None:
-        """Print a table of related entries; ``all_of_them`` is the command that lists all."""
+    async def visit_store(self, store: Store, visit: Callable[[StoredEntry], None]) -> None:
+        """Scan the whole store; call ``visit`` with each entry that the rules use."""
+        now, rough = int(time.time()), await store.size()
+        with self.context.progress_bar("scanning the store", rough.entries) as done:
+            async for records in scan(store):
+                for record in records:
+                    if (entry := interpret(record, now, self.settings)) is not None:
+                        visit(entry)
+                done(len(records))
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether an entry was found under a key."""
+        return bool(self._objects)
+
+    def add_tally(self, title: str, tally: Tally) -> None:
+        """Print how many entries have each state."""
+        self._tallies[title] = tally
+        if tally.entries:
+            self.context.print(f"{title + ':':14}{tally}")
+
+    async def add_correspondences(self, store: Store, keys: Sequence[bytes]) -> None:
+        """Print the number of correspondences, and the details of the first ones."""
+        self._tallies["correspondences"] = tally = Tally()
+        for key in keys:
+            record = await store.get(key)
+            if record and (entry := interpret(record, self.now, self.settings)):
+                tally.add(entry)
+        if tally.entries:
+            last = max(entry.last_seen for entry in tally.entries)
+            self.context.print(
+                f"{'wrote to:':14}{tally.counts.total():,} correspondences, the last one at"
+                f" {format_timestamp(last)}"
+            )
+
+    def add_window(self, window: ExpectWindow) -> None:
+        """Print an open window for expected mail."""
+        self._windows.append(window)
+        sender = printable_text(window.sender_domain) or "anybody"
+        until = format_timestamp(window.until)
+        self.context.print(f"{'expected:':14}mail from {sender} passes until {until}")
+
+    def add_note(self, text: str) -> None:
+        """Add what could not be found out; it is printed at the end."""
+        self._notes.append(text)
+
+    def add_others(
+        self, entries: Sequence[StoredEntry], all_of_them: str, *, of_client: bool = True
+    ) -> None:
+        """Print a table of related entries.
+
+        Args:
+            entries: the entries, at most one more than ``MAX_OTHERS``.
+            all_of_them: the command that lists all.
+            of_client: whether they are those of a client's network, or of an address.
+        """
+        self._is_of_client = of_client
         self._others, self._more = list(entries[:MAX_OTHERS]), len(entries) > MAX_OTHERS
         if not self.context.as_json:
             EntryTable(self.context, keys=False).show(self._others)
@@ -99,12 +187,27 @@ class FoundEntries:
 
     def end(self, name: bytes) -> int:
         """Finish the output of the query for ``name``; return the exit status."""
-        now = int(time.time())
-        others = [entry_object(each, now, self.settings) for each in self._others]
+        others = [entry_object(each, self.now, self.settings) for each in self._others]
         self.context.print_json(
-            {"entries": self._objects, "of_network": others, "more": self._more}
+            {
+                "entries": self._objects,
+                "of_network": others if self._is_of_client else [],
+                "of_address": [] if self._is_of_client else others,
+                "more": self._more,
+                "counts": {
+                    title: {state.value: number for state, number in tally.counts.items()}
+                    for title, tally in self._tallies.items()
+                },
+                "expected": [
+                    {"recipient": each.recipient, "from": each.sender_domain, "until": each.until}
+                    for each in self._windows
+                ],
+            }
         )
-        if self._objects or self._others:
+        for note in self._notes:
+            print_error(note)
+        tallies = any(tally.entries for tally in self._tallies.values())
+        if self._objects or self._others or self._windows or tallies:
             return 0
         delay = format_breakable_duration(self.settings.delay_seconds)
         print_error(

@@ -32,18 +32,16 @@ def client_network_field(name: bytes, settings: Settings) -> dict[str, Any]:
 def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, Any]:
     """Return an entry as a JSON object, without the fields that the entry does not have."""
     shown: dict[str, Any] = {"kind": entry.kind.value, "state": entry.state.value}
-    if not entry.is_hidden:
-        names = zip(("client", "sender", "recipient"), entry.names, strict=True)
-        has = 3 if entry.kind.is_triplet else 2 if entry.kind is EntryKind.CORRESPONDENCE else 1
-        shown |= {name: json_text(data) for name, data in [*names][:has]}
-        if entry.kind is EntryKind.TRIPLET:
-            shown |= client_network_field(entry.names.network, settings)
+    shown |= names_object(entry)
+    if entry.kind is EntryKind.TRIPLET and not entry.is_hidden:
+        shown |= client_network_field(entry.names.network, settings)
     shown |= {"first_seen": entry.first_seen} if entry.first_seen else {}
     shown |= {"last_seen": entry.last_seen} if entry.state is not EntryState.UNREADABLE else {}
     match entry.record:
-        case Triplet(passed_at=passed_at):
+        case Triplet(passed_at=passed_at, released_at=released_at):
             shown |= {"passes_at": entry.passes_at}
             shown |= {"passed_at": passed_at} if passed_at is not None else {}
+            shown |= {"released_at": released_at} if released_at is not None else {}
         case Client(successes=number) | Identity(successes=number):
             shown["successes"] = number
     return {
@@ -53,6 +51,15 @@ def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, 
         **({"expired": True} if entry.is_expired else {}),
         "key": json_text(entry.key),
     }
+
+
+def names_object(entry: StoredEntry) -> dict[str, str]:
+    """Return the names of an entry as a JSON object; empty for a hashed entry."""
+    if entry.is_hidden:
+        return {}
+    names = zip(("client", "sender", "recipient"), entry.names, strict=True)
+    has = 3 if entry.kind.is_triplet else 2 if entry.kind is EntryKind.CORRESPONDENCE else 1
+    return {name: json_text(data) for name, data in [*names][:has]}
 
 
 class EntryJsonWriter:

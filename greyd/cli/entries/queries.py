@@ -6,71 +6,132 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greyd.cli.entries.selection import (
-    Selection,
-    parent_domains,
-    parse_mail_address,
-    parse_selection,
-)
+from greyd.cli.entries.aliases import AddressAliases
+from greyd.cli.entries.related import AddressQuery, ClientQuery, Query, Role
+from greyd.cli.entries.selection import parent_domains
 from greyd.cli.errors import CommandError
-from greyd.escaping import printable
-from greyd.rules.address import Address, parse_address
+from greyd.cli.typed_address.decoration import NotUnderstoodError
+from greyd.cli.typed_address.forms import DomainName, MailAddress, NullSender, recognise
+from greyd.cli.typed_address.options import (
+    read_address_or_domain,
+    read_client,
+    read_client_address,
+    read_recipient,
+    read_sender,
+)
+from greyd.rules.address import parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.entries import EntryKind
 from greyd.rules.keys import any_sender_of, identity_keys, request_keys
-from greyd.rules.names.internationalised import ascii_address, ascii_domain
-from greyd.rules.networks import parse_network
+from greyd.rules.names.internationalised import ascii_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.cli.entries.found_entries import FoundEntries
     from greyd.config.settings import Settings
+    from greyd.rules.address import Address
     from greyd.store.contract import Store
 
 
 USAGE = (
-    "expected a client's address, a sender and a recipient; or one of: a client's address, an"
-    " identity's domain, a key"
+    "expected a client's address, a sender and a recipient; or one of: a client's address, network"
+    " or name, a mail address, a domain, a key"
 )
 
 
 def parse_query(
     words: Sequence[str], client: str | None, sender: str | None, recipient: str | None
-) -> _TripletQuery | _ClientQuery | _KeyQuery:
+) -> Query:
     """Return the query that the arguments or options describe.
 
     Raises:
         CommandError: they do not describe a query.
     """
-    if words and (client or sender or recipient):
+    given = [client, sender, recipient]
+    if words and any(each is not None for each in given):
         raise CommandError("arguments or --client, --sender and --recipient, not both")
+    if len(words) == 1:
+        return _parse_word(words[0])
+    if len(words) not in (0, 1, 3):
+        raise CommandError(USAGE)
     if len(words) == 3:
-        client, sender, recipient = words
-    elif len(words) == 1:
-        address = _parse_client_address(words[0])
-        return _KeyQuery(words[0]) if address is None else _ClientQuery(address)
-    elif words:
-        raise CommandError(USAGE)
-    if client is None or (sender is None) != (recipient is None):
-        raise CommandError(USAGE)
-    address = _parse_client_address(client)
-    if address is None:
-        raise CommandError(
-            f"{printable(client.encode(errors='surrogateescape'))}: not an address; {USAGE}"
-        )
-    if sender is None or recipient is None:
-        return _ClientQuery(address)
-    return _TripletQuery(address, parse_mail_address(sender), parse_mail_address(recipient))
+        return _parse_triplet(words, ("CLIENT", "SENDER", "RECIPIENT"))
+    match given:
+        case [str() as one, str() as two, str() as three]:
+            return _parse_triplet([one, two, three], ("--client", "--sender", "--recipient"))
+        case [str() as text, None, None]:
+            return ClientQuery(read_client(text, "--client"))
+        case [None, str() as text, None]:
+            found = read_address_or_domain(text, "--sender")
+            return AddressQuery(AddressAliases(found), (Role.SENDER,))
+        case [None, None, str() as text]:
+            found = read_address_or_domain(text, "--recipient")
+            return AddressQuery(AddressAliases(found), (Role.RECIPIENT,))
+    raise CommandError(USAGE)
 
 
-def _parse_client_address(text: str) -> Address | None:
-    data = text.strip().encode(errors="surrogateescape")
-    network = parse_network(data)
-    if network is None or network.prefix != network.bits:
-        return None
-    return parse_selection(text, None, None).address
+def _parse_triplet(words: Sequence[str], options: tuple[str, str, str]) -> _TripletQuery:
+    client, sender, recipient = words
+    return _TripletQuery(
+        read_client_address(client, options[0]),
+        read_sender(sender, options[1]),
+        read_recipient(recipient, options[2]),
+    )
+
+
+_KEY = re.compile(r"""\s*["']?(?:[^\s"'{}@<>:]{0,100}:)?[{/~%:].*[/}~].*""", re.DOTALL)
+"""Texts that can only be keys: with a tag in braces, or with slashes between names."""
+
+
+def _parse_word(word: str) -> Query:
+    """Return the query for one word: a key, or what the word names."""
+    key = _KeyQuery(word)
+    if _KEY.fullmatch(word) or _is_postgreys_key(word):
+        return key
+    try:
+        found = recognise(word)
+    except NotUnderstoodError as error:
+        return _KeyQuery(word, str(error))
+    match found:
+        case NullSender():
+            raise CommandError(
+                "<>: the null sender sends all bounces; name a client and a recipient too, or use"
+                " greyd list --sender '<>'"
+            )
+        case MailAddress():
+            return _KeyOrElse(key, AddressQuery(AddressAliases(found), tuple(Role)))
+        case DomainName(has_at=True):
+            return _KeyOrElse(key, AddressQuery(AddressAliases(found), tuple(Role)))
+        case DomainName():
+            aliases = AddressAliases(found)
+            return _KeyOrElse(key, AddressQuery(aliases, tuple(Role), ClientQuery(found)))
+        case _:
+            return _KeyOrElse(key, ClientQuery(found))
+
+
+def _is_postgreys_key(word: str) -> bool:
+    place, slash, names = word.strip().partition("/")
+    is_place = parse_address(place.encode(errors="surrogateescape")) is not None
+    return is_place and bool(slash) and "/" in names
+
+
+@dataclass(frozen=True)
+class _KeyOrElse:
+    """Shows the entry with this key, if there is one; otherwise what the word names."""
+
+    key: _KeyQuery
+    other: AddressQuery | ClientQuery
+
+    @property
+    def name(self) -> bytes:
+        return self.other.name
+
+    async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
+        await self.key.answer(store, found, quick=quick)
+        if not found.has_entries:
+            await self.other.answer(store, found, quick=quick)
 
 
 @dataclass(frozen=True)
@@ -110,29 +171,6 @@ class _TripletQuery:
             await found.print_entries(store, keys.triplet, below.triplet, keys.identity)
 
 
-@dataclass(frozen=True)
-class _ClientQuery:
-    address: Address
-
-    @property
-    def name(self) -> bytes:
-        return self.address.text
-
-    async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
-        settings = found.settings
-        await found.print_entries(store, request_keys(self.address, b"", b"", settings).client)
-        if quick or settings.privacy:
-            return
-        network = parse_network(self.address.text)
-        mail = Selection(networks=(network,) if network else ())
-        found.add_others(
-            await found.scan_store(
-                store, lambda each: each.kind.is_triplet and mail.matches(each, settings)
-            ),
-            f"greyd list --client={self.address.text.decode()}",
-        )
-
-
 _QUOTED = re.compile(rb"\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 _PERCENT = re.compile(rb"%([01][0-9A-F]|7F|[89A-F][0-9A-F])")
 """Matches the escapes that ``printable`` writes; not ``%25`` or ``%2f``, which keys contain."""
@@ -141,6 +179,8 @@ _PERCENT = re.compile(rb"%([01][0-9A-F]|7F|[89A-F][0-9A-F])")
 @dataclass(frozen=True)
 class _KeyQuery:
     text: str
+    reason: str = ""
+    """Why the text can't be anything else than a key."""
 
     @property
     def name(self) -> bytes:
@@ -151,6 +191,8 @@ class _KeyQuery:
         for key in dict.fromkeys(self._meanings(found.settings)):
             if await found.print_entries(store, key):
                 return
+        if self.reason:
+            raise CommandError(f"{self.reason}, and there is no entry with this key; {USAGE}")
 
     def _meanings(self, settings: Settings) -> list[bytes]:
         given = self.name.strip()
@@ -161,11 +203,8 @@ class _KeyQuery:
         percent = [_PERCENT.sub(lambda odd: bytes([int(odd[1], 16)]), each) for each in bare]
         place, slash, names = b"/".join(map(ascii_address, given.split(b"/"))).partition(b"/")
         postgreys = b"{%b}%b%b" % (place, slash, names) if parse_address(place) else given
-        domain = ascii_domain(given).lower()
-        return [
-            given, *bare, *percent, postgreys, b"{%b}:%b" % (domain, domain), b"/" + given,
-            b":" + given,
-        ]  # fmt: skip
+        hashes = [mark + given for mark in (b"/", b":", b"~")]
+        return [given, *bare, *percent, postgreys, *hashes]
 
 
 def _unescape(escape: re.Match[bytes]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +11,15 @@ import typer
 
 from greyd.cli.batches import StoreTransaction, transact_all
 from greyd.cli.context import EXIT_NO, CommandContext
+from greyd.cli.entries.confirmation import DryRun, Yes, confirm
 from greyd.cli.entries.selection import Selection, parse_selection
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action
 from greyd.escaping import printable
 from greyd.rules.entries import EntryState, interpret
+from greyd.rules.records import Triplet
 from greyd.rules.site_rules.recipient_settings import settings_to_release
+from greyd.rules.triplets import ReleaseOutcome
 from greyd.rules.triplets import release as released
 from greyd.store.contract import scan
 from greyd.terminal import format_timestamp
@@ -48,16 +52,16 @@ async def release(
         str | None,
         typer.Option("--recipient", metavar="ADDRESS|DOMAIN", help="Mail to this recipient."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show the triplets, release none.")
-    ] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> int:
     """Let the next attempt of waiting mail pass.
 
     A triplet must match all options. The mail itself is still in its sender's queue. It arrives at
-    the sender's next attempt, which greyd can't hasten. The exit status is 1 if no matching mail
-    waits. With --privacy you can release one triplet, by its client's address, its sender and its
-    recipient.
+    the sender's next attempt, which greyd can't hasten. Mail that was released before, or has
+    waited for its delay, is reported and left as it is. If the command would release more than 20
+    triplets, it asks first. The exit status is 1 if no matching mail waits. With --privacy you can
+    release one triplet, by its client's address, its sender and its recipient.
 
     Examples:
 
@@ -71,21 +75,35 @@ async def release(
     if not selection.names_somebody:
         raise CommandError("select the mail by --client, --sender or --recipient")
     now = int(time.time())
-    number = 0
-    shown: list[StoredEntry] = []
+    settings = context.settings
     async with context.open_store(writable=not dry_run) as store:
-        async for entries in _waiting_triplets(context, store, selection, now):
-            number += len(entries)
-            shown += entries[: MAX_SHOWN - len(shown)]
-            if not dry_run:
-                await _release_entries(store, entries, now, context.settings)
-        if number and not dry_run:
+        found = [
+            entry
+            async for entries in _waiting_triplets(context, store, selection, now)
+            for entry in entries
+        ]
+        outcomes = [_outcome(entry, now, settings) for entry in found]
+        if not dry_run:
+            due = [
+                entry
+                for entry, outcome in zip(found, outcomes, strict=True)
+                if outcome is ReleaseOutcome.RELEASED
+            ]
+            confirm(context, len(due), f"release {len(due)} waiting triplets", yes=yes)
+            outcomes = await _release_entries(store, found, settings)
+        counts = Counter(outcomes)
+        if (number := counts[ReleaseOutcome.RELEASED]) and not dry_run:
             named = {"client": client, "sender": sender, "recipient": recipient}
-            await record_action(
-                store, context.settings, f"released {number} waiting triplets", named
-            )
-    _print_released(context, shown, number, dry_run=dry_run)
-    return 0 if number else EXIT_NO
+            await record_action(store, settings, f"released {number} waiting triplets", named)
+    _print_released(context, list(zip(found, outcomes, strict=True)), counts, dry_run=dry_run)
+    return 0 if found else EXIT_NO
+
+
+def _outcome(entry: StoredEntry, now: int, settings: Settings) -> ReleaseOutcome:
+    """Return what a release of an entry would find."""
+    assert isinstance(entry.record, Triplet)  # noqa: S101 - only triplets wait
+    own = settings_to_release(entry.key, settings)
+    return released(entry.key, entry.record.dump(), now, own)[0]
 
 
 async def _waiting_triplets(
@@ -118,40 +136,74 @@ def _is_triplet(entry: StoredEntry) -> bool:
 
 
 async def _release_entries(
-    store: Store, entries: Sequence[StoredEntry], now: int, settings: Settings
-) -> None:
-    def rule(key: bytes, remembered: Remembered) -> tuple[None, Sequence[Change]]:
-        (text,) = remembered
-        return None, released(key, text, now, settings_to_release(key, settings))
+    store: Store, entries: Sequence[StoredEntry], settings: Settings
+) -> list[ReleaseOutcome]:
+    """Release triplets, each in a transaction of its own that sees what servers changed."""
 
-    async for _ in transact_all(
-        store, [StoreTransaction([e.key], partial(rule, e.key)) for e in entries]
-    ):
-        pass
+    def rule(
+        key: bytes, remembered: Remembered
+    ) -> tuple[tuple[bytes, ReleaseOutcome], Sequence[Change]]:
+        (text,) = remembered
+        outcome, changes = released(key, text, int(time.time()), settings_to_release(key, settings))
+        return (key, outcome), changes
+
+    transactions = [StoreTransaction([e.key], partial(rule, e.key)) for e in entries]
+    outcomes: dict[bytes, ReleaseOutcome] = {}
+    async for answers in transact_all(store, transactions):
+        outcomes.update(answers)
+    return [outcomes[entry.key] for entry in entries]
+
+
+_SENTENCES = {
+    ReleaseOutcome.ALREADY_RELEASED: "{} released earlier: passes at the sender's next attempt",
+    ReleaseOutcome.DELAY_OVER: "{} not released: the delay is over, the next attempt passes",
+    ReleaseOutcome.NOT_WAITING: "{} passed or expired meanwhile",
+}
 
 
 def _print_released(
-    context: CommandContext, entries: Sequence[StoredEntry], number: int, *, dry_run: bool
+    context: CommandContext,
+    entries: Sequence[tuple[StoredEntry, ReleaseOutcome]],
+    counts: Counter[ReleaseOutcome],
+    *,
+    dry_run: bool,
 ) -> None:
+    number = counts[ReleaseOutcome.RELEASED]
     context.print_json(
-        {"released": 0 if dry_run else number, "waiting": number, "dry_run": dry_run}
+        {
+            "released": 0 if dry_run else number,
+            "waiting": len(entries) - counts[ReleaseOutcome.NOT_WAITING],
+            "dry_run": dry_run,
+            **({"would_release": number} if dry_run else {}),
+            "already_released": counts[ReleaseOutcome.ALREADY_RELEASED],
+            "delay_over": counts[ReleaseOutcome.DELAY_OVER],
+        }
     )
-    if not number:
+    if not entries:
         context.print("no matching mail waits")
         return
     rows = [
         [
             *(printable(name) or "<>" for name in entry.names),
             format_timestamp(entry.first_seen),
-            format_timestamp(entry.passes_at),
+            _passes_from(entry, outcome),
         ]
-        for entry in entries
+        for entry, outcome in entries
         if not entry.is_hidden
     ]
     if rows:
         context.print_table(
-            ["client", "sender", "recipient", "first seen", "would pass from"], rows
+            ["client", "sender", "recipient", "first seen", "would pass from"], rows[:MAX_SHOWN]
         )
-    if rows and number > len(rows):
-        context.print(f"… and {number - len(rows)} more")
+    if len(rows) > MAX_SHOWN:
+        context.print(f"… and {len(rows) - MAX_SHOWN} more")
     context.print(f"{number} would be released" if dry_run else f"{number} released")
+    for outcome, sentence in _SENTENCES.items():
+        if counts[outcome]:
+            context.print(sentence.format(counts[outcome]))
+
+
+def _passes_from(entry: StoredEntry, outcome: ReleaseOutcome) -> str:
+    if outcome is ReleaseOutcome.ALREADY_RELEASED:
+        return f"its next attempt, since {format_timestamp(entry.passes_at)}"
+    return format_timestamp(entry.passes_at)

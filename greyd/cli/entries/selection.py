@@ -2,7 +2,7 @@
 
 A client is an address, a network or a name. A name selects the identity of that domain and the
 name's addresses in DNS. A sender or recipient is an address, or a domain including its subdomains;
-``<>`` is the sender of bounces, and angle brackets around an address are ignored. The values are
+``<>`` is the sender of bounces. ``greyd.cli.typed_address`` reads what was typed. The values are
 compared in the form that keys have: the client's network, and the sender without its variable
 parts.
 """
@@ -15,20 +15,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
-from greyd.config.sender_groups import GROUP_PREFIX
+from greyd.cli.typed_address.forms import ClientGroup, ClientNetwork, DomainName, MailAddress
+from greyd.cli.typed_address.options import (
+    read_address_or_domain,
+    read_client,
+    read_sender_or_domain,
+)
 from greyd.escaping import printable
 from greyd.rules.address import address_text, network_prefix, parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
 from greyd.rules.hostnames import is_or_is_below
 from greyd.rules.keys import any_sender_of, identity_keys, request_keys
-from greyd.rules.names.internationalised import ascii_address, ascii_domain
+from greyd.rules.names.internationalised import ascii_address
 from greyd.rules.networks import Network, parse_network
 from greyd.rules.site_rules.sender_groups import SenderGroups
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from greyd.cli.typed_address.forms import NullSender
     from greyd.config.settings import Settings
     from greyd.rules.address import Address
     from greyd.rules.keys import Keys
@@ -106,22 +112,26 @@ class Selection:
     def exact_triplets(self, settings: Settings) -> list[bytes]:
         """Return the keys of the triplet that the selection names, by network and by identity.
 
-        Empty unless the selection names a single triplet. The identities are the sender's domain
+        Empty unless the selection names a single triplet, or the sender and the recipient of one:
+        then it is found by identity only. The identities are the sender's domain
         and its parent domains, and the sender group of the address; others would be known only from
         the client's name.
         """
         exact, address, sender = self.exact_keys(settings), self.address, self._exact_sender
-        if exact is None or address is None or sender is None:
+        if sender is None or b"@" not in self.recipient.lstrip(b"@"):
+            return []
+        if exact is None and (self.networks or self.domain):
             return []
         names = list(parent_domains(sender))
-        if group := SenderGroups(settings).of(b"", address):
+        if address is not None and (group := SenderGroups(settings).of(b"", address)):
             names.append(group.identity)
         identities = [
             identity_keys(name, each, self.recipient, settings)
             for name in names
             for each in (normalise_sender(sender), any_sender_of(name))
         ]
-        return [exact.triplet, *(each.triplet for each in identities)]
+        own = [] if exact is None else [exact.triplet]
+        return [*own, *(each.triplet for each in identities)]
 
     def hashed_triplets(self, settings: Settings) -> list[bytes]:
         """Return the keys of the named triplet, for a store of hashes.
@@ -143,7 +153,9 @@ class Selection:
             return found
         if self.address and not (self.sender or self.recipient):
             return [request_keys(self.address, b"", b"", settings).client]
-        raise CommandError(f"{_ONLY_EXACT}, or one client by --client ADDRESS")
+        if self.domain and not (self.sender or self.recipient):
+            return [identity_keys(self.domain, b"", b"", settings).identity]
+        raise CommandError(f"{_ONLY_EXACT}, or a client or identity by --client")
 
     @property
     def _exact_sender(self) -> bytes | None:
@@ -177,45 +189,59 @@ def parse_selection(
     """Return the selection that a command's options describe.
 
     Raises:
-        CommandError: the client is not an address, a network or a name.
+        CommandError: the client is not an address, a network or a name; the sender or recipient is
+            no mail address or domain.
     """
-    networks, domain = _parse_client(client) if client else ((), b"")
-    given = parse_mail_address(sender or "", null=NULL_SENDER)
+    networks, domain = ((), b"") if client is None else _parse_client(client)
+    given = b"" if sender is None else sender_text(read_sender_or_domain(sender, "--sender"))
+    wanted = None if recipient is None else read_address_or_domain(recipient, "--recipient")
     return Selection(
         networks,
         domain,
         normalise_sender(given).lower(),
-        parse_mail_address(recipient or "").lower(),
+        b"" if wanted is None else sender_text(wanted).lower(),
         states,
         since,
         given,
     )
 
 
-def parse_mail_address(text: str, *, null: bytes = b"") -> bytes:
-    """Return a mail address or a domain without brackets; ``null`` for ``<>``.
+def sender_text(found: NullSender | MailAddress | DomainName) -> bytes:
+    """Return the text by which a selection names a sender or a recipient."""
+    match found:
+        case MailAddress():
+            return found.text
+        case DomainName(name):
+            return name
+    return NULL_SENDER
 
-    Its domain is in ASCII.
-    """
-    data = text.strip().encode(errors="surrogateescape")
-    if data == NULL_SENDER:
-        return null
-    data = data[1:-1] if data.startswith(b"<") and data.endswith(b">") else data
-    return ascii_address(data) if b"@" in data else ascii_domain(data)
+
+def client_selection(client: ClientNetwork | DomainName | ClientGroup) -> Selection:
+    """Return the selection of a client's entries."""
+    networks, domain = _client_conditions(client)
+    return Selection(networks, domain)
 
 
 def _parse_client(text: str) -> tuple[tuple[Network, ...], bytes]:
-    data = ascii_domain(text.strip().encode(errors="surrogateescape"))
-    if network := parse_network(data):
-        return (network,), b""
-    if data.lower().startswith(GROUP_PREFIX):
-        return (), data.lower()
-    if not _NAME.fullmatch(data):
+    client = read_client(text, "--client")
+    if isinstance(client, DomainName) and not _NAME.fullmatch(client.name):
         raise CommandError(
-            f"--client={printable(data)}: expected an address, a network (192.0.2.0/24)"
-            " or a host's name"
+            f"--client={printable(client.name)}: expected an address, a network (192.0.2.0/24)"
+            " or a host's full name"
         )
-    return _resolve(data.decode("ascii")), data.lower().rstrip(b".")
+    return _client_conditions(client)
+
+
+def _client_conditions(
+    client: ClientNetwork | DomainName | ClientGroup,
+) -> tuple[tuple[Network, ...], bytes]:
+    match client:
+        case ClientNetwork(network):
+            return (network,), b""
+        case ClientGroup(identity):
+            return (), identity
+        case DomainName(name):
+            return _resolve(name.decode("ascii")) if _NAME.fullmatch(name) else (), name
 
 
 def _resolve(name: str) -> tuple[Network, ...]:

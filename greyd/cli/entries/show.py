@@ -1,4 +1,4 @@
-"""``greyd show``: shows one triplet, client, identity or key in detail."""
+"""``greyd show``: shows a triplet, a client, an address, a domain or a key in detail."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ async def show(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CLIENT [SENDER RECIPIENT] | DOMAIN | KEY]", show_default=False,
+            metavar="[CLIENT [SENDER RECIPIENT] | ADDRESS | DOMAIN | KEY]", show_default=False,
             help="What to show, instead of options.",
         ),
     ] = None,
     client: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="The client's address.")
+        str | None,
+        typer.Option(metavar="CLIENT", help="The client: an address, a network or a name."),
     ] = None,
     sender: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="The sender; <> for bounces.")
@@ -37,23 +38,27 @@ async def show(
         typer.Option("--quick", help="Do not scan the store."),
     ] = False,
 ) -> int:  # fmt: skip
-    """Show the entries of one mail or one client in detail: counts, times, stored records.
+    """Show what the store has of a mail, a client, an address or a domain.
 
     For a client, a sender and a recipient, it shows their triplet, the client's count and, with
-    --identity, the identities of the same sender's mail to the recipient. For a client alone, it
-    shows the client's count and the triplets of its network. For a domain, it shows that identity.
-    For a key, written as by greyd list --keys, redis-cli or postgrey, it shows that entry.
+    --identity, the identities of the same sender's mail to the recipient. For a client's address,
+    network or name, it shows the client's count or identity and the mail of the client. For a mail
+    address or a domain, it shows what waits, has passed and never returned, as sender and as
+    recipient, the identities and correspondences, and what is expected. For a key, written as by
+    greyd list --keys, redis-cli or postgrey, it shows that entry.
 
     A scan of the store finds the entries whose key is not known, which takes a while on a large
     store; --quick omits it. greyd explain shows how the server would decide. With --privacy the
-    store contains only hashes: the command finds the triplet and the client, but no other entries
-    of the network. The exit status is 1 if nothing is found.
+    store contains only hashes: the command finds triplet, client, identity and expected mail by the
+    hash of what you give, but no other mail. The exit status is 1 if nothing is found.
 
     Examples:
 
       greyd show 192.0.2.7 alice@example.com bob@example.org
 
       greyd show 192.0.2.7
+
+      greyd show alice@example.com
 
       greyd show --client 192.0.2.7 --sender '<>' --recipient bob@example.org
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
+from greyd.cli.request_options import read_request_options
 from greyd.maillog.single_line import read_log_line
 from greyd.policy.protocol import RequestParser
 
@@ -56,15 +57,11 @@ def read_request(given: Mapping[str, str | None], log_line: str | None) -> Reque
     Options take precedence over the log line.
 
     Raises:
-        CommandError: the client's address, the sender or the recipient is missing, or standard
-            input has no request.
+        CommandError: the client's address, the sender or the recipient is missing or can't be
+            meant, or standard input has no request.
         MailLogError: the log line contains neither a decision nor a rejection.
     """
-    from_options = {
-        name: text.encode(errors="surrogateescape")
-        for name, text in given.items()
-        if text is not None
-    }
+    from_options = read_request_options(given)
     logged = read_log_line(log_line) if log_line is not None else None
     if logged is None and not from_options:
         return RequestInput({}, is_complete=True, text=_read_standard_input())

@@ -12,7 +12,7 @@ from greyd.rules.evidence import delay_for
 from greyd.rules.greylist import decide
 from greyd.rules.keys import keys_to_read
 from greyd.rules.reasons import Reason
-from greyd.rules.records import RememberedRecords
+from greyd.rules.records import RememberedRecords, Triplet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,6 +50,13 @@ def _missing(case: ExplainedRequest) -> str:
     return format_duration(decision.missing_seconds if decision else 0)
 
 
+def _why_passes(case: ExplainedRequest) -> str:
+    key = case.keys.triplet if case.keys else b""
+    triplet = Triplet.load(case.value(key) or b"")
+    is_released = triplet is not None and triplet.released_at is not None
+    return f"{'it was released' if is_released else 'it has waited'}: it passes"
+
+
 _WITHOUT_DELAY = frozenset({
     Reason.CLIENT_AWL,
     Reason.IDENTITY_AWL,
@@ -63,7 +70,7 @@ RULE_TEXTS: Mapping[Reason, Callable[[ExplainedRequest], str]] = {
     Reason.CLIENT_AWL: lambda _: "the client is auto-whitelisted: it passes",
     Reason.IDENTITY_AWL: lambda _: "the identity is auto-whitelisted: it passes",
     Reason.CORRESPONDENT: lambda _: "it is a reply to mail of a local user: it passes",
-    Reason.TRIPLET_FOUND: lambda case: f"first seen {_waited(case)} ago, it has waited: it passes",
+    Reason.TRIPLET_FOUND: lambda case: f"first seen {_waited(case)} ago, {_why_passes(case)}",
     Reason.EARLY_RETRY: lambda case: f"first seen {_waited(case)} ago: {_missing(case)} too early",
     Reason.NEW: lambda case: f"seen for the first time: it has to wait {_missing(case)}",
     Reason.PASSED_WITHOUT_STORE: lambda _: "without the store, mail passes",

@@ -10,7 +10,7 @@ from greyd.escaping import printable
 from greyd.rules.correspondence.keys import CorrespondenceForm, answered_key
 from greyd.rules.evidence import delay_for
 from greyd.rules.records import SINGLE_NETWORK_AGE_FACTOR, Client, Identity, Triplet
-from greyd.rules.triplets import has_passed
+from greyd.rules.triplets import awaited_since, has_passed
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
@@ -35,8 +35,10 @@ def describe_triplet(case: ExplainedRequest, key: bytes) -> str:
     if has_passed(triplet, delay, settings):
         at = f" at {format_timestamp(triplet.passed_at)}" if triplet.passed_at else ""
         return f"{seen}; it has passed{at}"
-    if now - triplet.first_seen > settings.retry_window_seconds:
+    if now - awaited_since(triplet) > settings.retry_window_seconds:
         return f"{seen}; it has not passed within --retry-window, so it is new"
+    if triplet.released_at is not None:
+        return f"{seen}; released {_ago(triplet.released_at, now)}: its next attempt passes"
     return f"{seen}; it has not passed yet"
 
 

@@ -20,7 +20,7 @@ from greyd.config.vocabulary import HOUR
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.rules.site_rules.recipient_settings import settings_of_key
 from greyd.rules.transaction import Change
-from greyd.rules.triplets import has_passed
+from greyd.rules.triplets import awaited_since, has_passed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def adapt_to_delay(triplet: Triplet, delay_seconds: int, settings: Settings) -> 
         passed_at = max(first_seen, first_seen + delay_seconds)
     if not settings.delay_varies or not settings.keeps_passes:
         first_seen = min(first_seen, last_seen - settings.longest_delay_seconds)
-    return Triplet(first_seen, last_seen, passed_at)
+    return triplet._replace(first_seen=first_seen, passed_at=passed_at)
 
 
 def is_expired(record: ImportedRecord, now: int, settings: Settings) -> bool:
@@ -55,7 +55,7 @@ def is_expired(record: ImportedRecord, now: int, settings: Settings) -> bool:
     return (
         isinstance(record, Triplet)
         and not has_passed(record, settings.delay_seconds, settings)
-        and now - record.first_seen > settings.retry_window_seconds
+        and now - awaited_since(record) > settings.retry_window_seconds
     )
 
 
@@ -87,10 +87,12 @@ def _merge(one: ImportedRecord, other: ImportedRecord) -> ImportedRecord:
     match one, other:
         case Triplet(), Triplet():
             passes = [each for each in (one.passed_at, other.passed_at) if each is not None]
+            releases = [each for each in (one.released_at, other.released_at) if each is not None]
             return Triplet(
                 min(one.first_seen, other.first_seen),
                 max(one.last_seen, other.last_seen),
                 min(passes, default=None),
+                max(releases, default=None),
             )
         case Client(), Client():
             return Client(

@@ -5,6 +5,7 @@ Each function raises ``CommandError`` with what was understood if the value is o
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
 
 _MAX_SHOWN_CHARACTERS = 200
+_LOGGED_CLIENT = re.compile(r"\s*(?:client=)?(?P<name>[^\s\[\]@=]+)\[[0-9a-fA-F:.]+\].*")
 
 
 def read_sender(text: str, option: str) -> bytes:
-    """Return the address of a sender; empty for ``<>`` and for no text at all."""
+    """Return the address of a sender; empty for ``<>`` and for no text at all.
+
+    A single word is a local part without a domain, as in ``MAIL FROM:<root>``.
+    """
     if not text.strip():
         return b""
     match _recognised(text, option, expected := "a mail address, or <> for bounces"):
@@ -36,15 +41,19 @@ def read_sender(text: str, option: str) -> bytes:
             return b""
         case MailAddress() as address:
             return address.text
+        case DomainName(name, has_at=False) if b"." not in name:
+            return name
         case other:
             raise _refusal(text, option, other, expected)
 
 
 def read_recipient(text: str, option: str) -> bytes:
-    """Return the address of a recipient."""
+    """Return the address of a recipient; a single word is one without a domain (``postmaster``)."""
     match _recognised(text, option, expected := "a mail address"):
         case MailAddress() as address:
             return address.text
+        case DomainName(name, has_at=False) if b"." not in name:
+            return name
         case other:
             raise _refusal(text, option, other, expected)
 
@@ -100,7 +109,9 @@ def read_client(text: str, option: str) -> ClientNetwork | DomainName | ClientGr
 
 
 def read_host_name(text: str, option: str) -> bytes:
-    """Return a host's name."""
+    """Return a host's name, also of ``mail.example.com[192.0.2.7]``."""
+    if (logged := _LOGGED_CLIENT.fullmatch(text)) is not None:
+        text = logged["name"]
     match _recognised(text, option, expected := "a host's name"):
         case DomainName(name, has_at=False):
             return name

@@ -1,0 +1,47 @@
+"""The question before a command changes many entries, and the options that go with it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greyd.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from greyd.cli.context import CommandContext
+
+MAX_UNCONFIRMED_ENTRIES = 20
+"""The number of entries that a command changes without a question."""
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what would be changed; change nothing.")
+]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", "-y", help="Do not ask before many entries are changed."),
+]
+
+
+def confirm(context: CommandContext, count: int, action: str, *, yes: bool) -> None:
+    """Ask whether to change ``count`` entries, if these are many.
+
+    Args:
+        context: the command's context; with ``--json`` nobody is asked.
+        count: the number of entries.
+        action: what would be done, e.g. ``release 25 waiting triplets``.
+        yes: whether ``--yes`` answers the question.
+
+    Raises:
+        CommandError: the answer is no, or there is no terminal to ask at.
+    """
+    if yes or count <= MAX_UNCONFIRMED_ENTRIES:
+        return
+    if context.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise CommandError(
+            f"this would {action}, and there is no terminal to ask at; look with --dry-run, then"
+            " give --yes"
+        )
+    if not typer.confirm(f"greyd: {action}?", err=True):
+        raise CommandError("nothing was changed")

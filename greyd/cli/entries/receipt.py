@@ -1,0 +1,90 @@
+"""The receipt of ``greyd forget``: what was removed, by kind and by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greyd.cli.entries.finding import shown_kind
+from greyd.cli.entries.json_output import json_text, names_object
+from greyd.cli.entries.table import display_names
+from greyd.rules.entries import EntryKind
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+
+    from greyd.cli.context import CommandContext
+    from greyd.cli.entries.finding import FoundToForget
+    from greyd.rules.entries import StoredEntry
+
+MAX_SHOWN = 20
+"""The maximum number of entries that the receipt lists on a terminal."""
+
+MAX_IN_JSON = 10_000
+"""The maximum number of entries that the receipt lists with ``--json``."""
+
+_KIND_NAMES = {
+    EntryKind.TRIPLET: "triplets",
+    EntryKind.IDENTITY_TRIPLET: "triplets of identities",
+    EntryKind.CLIENT: "clients",
+    EntryKind.IDENTITY: "identities",
+    EntryKind.CORRESPONDENCE: "correspondences",
+    EntryKind.OTHER: "expect windows, actions for the log, entries of --shadow, unreadable entries",
+}
+
+
+@dataclass
+class Receipt:
+    """What was removed, or would be."""
+
+    entries: Sequence[StoredEntry]
+    counts: Counter[EntryKind]
+    """Of what was still there when it was removed."""
+    dry_run: bool
+
+    def print(self, context: CommandContext, found: FoundToForget) -> None:
+        """Print the counts and the entries."""
+        total = self.counts.total()
+        table = {kind.value.replace(" ", "_"): self.counts[kind] for kind in _KIND_NAMES}
+        context.print_json(
+            {
+                "dry_run": self.dry_run,
+                "entries": total,
+                **table,
+                "unchecked_correspondences": found.unchecked_count,
+                "removed": [_object(entry) for entry in self.entries[:MAX_IN_JSON]],
+            }
+        )
+        if total:
+            self._print_entries(context)
+            context.print_table(
+                ["would be forgotten" if self.dry_run else "forgotten", ""],
+                [
+                    [name, str(self.counts[kind])]
+                    for kind, name in _KIND_NAMES.items()
+                    if self.counts[kind]
+                ],
+                numbers=[""],
+            )
+        else:
+            context.print("no entry matches")
+        if found.unchecked_count:
+            context.print(
+                f"{found.unchecked_count:,} correspondences were not checked: there are too many"
+            )
+
+    def _print_entries(self, context: CommandContext) -> None:
+        rows = [
+            [shown_kind(entry).value, *display_names(entry)] for entry in self.entries[:MAX_SHOWN]
+        ]
+        if rows:
+            context.print_table(["entry", "client", "sender", "recipient"], rows)
+        if len(self.entries) > MAX_SHOWN:
+            context.print(f"… and {len(self.entries) - MAX_SHOWN:,} more")
+        if rows:
+            context.print("")
+
+
+def _object(entry: StoredEntry) -> dict[str, str]:
+    return {"kind": shown_kind(entry).value, **names_object(entry), "key": json_text(entry.key)}

@@ -1,0 +1,189 @@
+"""The queries of ``greyd show`` for everything about a client, a mail address or a domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from greyd.cli.entries.correspondences import CorrespondenceSearch
+from greyd.cli.entries.found_entries import MAX_OTHERS, Tally
+from greyd.cli.entries.selection import client_selection, parent_domains
+from greyd.cli.server_control import read_control
+from greyd.cli.typed_address.forms import ClientGroup, ClientNetwork, DomainName
+from greyd.escaping import printable
+from greyd.rules.control import window_key
+from greyd.rules.entries import EntryKind
+from greyd.rules.keys import identity_keys, request_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.cli.entries.aliases import AddressAliases
+    from greyd.cli.entries.found_entries import FoundEntries
+    from greyd.config.settings import Settings
+    from greyd.rules.entries import StoredEntry
+    from greyd.store.contract import Store
+
+
+class Query(Protocol):
+    """A query of ``greyd show``."""
+
+    @property
+    def name(self) -> bytes:
+        """What was asked for, for the message that nothing was found."""
+
+    async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
+        """Print what the store has; with ``quick``, without a scan."""
+
+
+class Role(Enum):
+    """The part of an address in a triplet."""
+
+    SENDER = "sender"
+    RECIPIENT = "recipient"
+
+
+@dataclass(frozen=True)
+class ClientQuery:
+    """Asks for a client: an address, a network, a name or a sender group."""
+
+    client: ClientNetwork | DomainName | ClientGroup
+
+    @property
+    def name(self) -> bytes:
+        """The client."""
+        match self.client:
+            case ClientNetwork() as client:
+                return client.text
+            case DomainName(name):
+                return name
+            case ClientGroup(identity):
+                return identity
+
+    async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
+        """Print the client's count or the identity, then the other entries of the client."""
+        own_keys = self.own_keys(found.settings)
+        await found.print_entries(store, *own_keys)
+        if found.settings.privacy:
+            if not (isinstance(self.client, ClientNetwork) and self.client.is_address):
+                found.add_note("with --privacy the store has only hashes: no mail can be found")
+            return
+        if quick:
+            return
+        selection, tally = client_selection(self.client), Tally()
+
+        def visit(entry: StoredEntry) -> None:
+            if selection.matches(entry, found.settings) and entry.key not in own_keys:
+                tally.add(entry)
+
+        await found.visit_store(store, visit)
+        found.add_tally("mail of the client", tally)
+        found.add_others(tally.entries, f"greyd list --client={printable(self.name)}")
+
+    def own_keys(self, settings: Settings) -> list[bytes]:
+        """Return the keys of the client's own record, and of the identity of its name."""
+        match self.client:
+            case ClientNetwork() as client if (address := client.address) is not None:
+                return [request_keys(address, b"", b"", settings).client]
+            case ClientNetwork():
+                return []
+            case DomainName(name) | ClientGroup(name):
+                return [identity_keys(name, b"", b"", settings).identity]
+
+
+@dataclass(frozen=True)
+class AddressQuery:
+    """Asks for a mail address or a domain: its mail, identities, correspondences and windows."""
+
+    aliases: AddressAliases
+    roles: Sequence[Role]
+    as_client: ClientQuery | None = None
+    """The same domain as the name of a client."""
+
+    @property
+    def name(self) -> bytes:
+        """The address or the domain."""
+        return self.aliases.text
+
+    async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
+        """Print the identities and windows, then the mail from and to the address."""
+        await found.print_entries(store, *self._identities(found.settings))
+        await self._add_windows(store, found)
+        if found.settings.privacy:
+            found.add_note(
+                "with --privacy the store has only hashes: name a client, a sender and a recipient"
+                " to find mail, or a sender and a recipient with greyd forget --dry-run"
+            )
+            return
+        if quick:
+            return
+        search = _Search(self, found.settings)
+        await found.visit_store(store, search.visit)
+        for role, tally in search.by_role.items():
+            found.add_tally(f"as {role.value}", tally)
+        if search.as_client.entries:
+            found.add_tally("as client", search.as_client)
+        await found.add_correspondences(store, search.correspondences())
+        option = "--recipient" if self.roles == (Role.RECIPIENT,) else "--sender"
+        command = f"greyd list {option}={printable(self.name)}"
+        found.add_others(list(search.mail.values()), command, of_client=False)
+
+    def _identities(self, settings: Settings) -> list[bytes]:
+        """Return the keys of the identities that mail of the address may have."""
+        if Role.SENDER not in self.roles:
+            return []
+        domains = parent_domains(self.aliases.text)
+        return [identity_keys(each, b"", b"", settings).identity for each in domains]
+
+    async def _add_windows(self, store: Store, found: FoundEntries) -> None:
+        names = self.aliases.window_names()
+        keys = {window_key(each, found.settings) for each in names}
+        control = (await read_control(store)).without_old(found.now)
+        for window in control.windows:
+            recipient = window.recipient.encode(errors="surrogateescape")
+            if window.recipient in keys or self.aliases.include(recipient):
+                found.add_window(window)
+
+
+class _Search:
+    """Sorts the entries of a scan by the part that an address has in them."""
+
+    def __init__(self, query: AddressQuery, settings: Settings) -> None:
+        self.by_role = {role: Tally() for role in query.roles}
+        self.as_client = Tally()
+        self.mail: dict[bytes, StoredEntry] = {}
+        """The first entries, by key."""
+        self._aliases = query.aliases
+        self._settings = settings
+        self._client = client_selection(query.as_client.client) if query.as_client else None
+        self._correspondences = CorrespondenceSearch(query.aliases, settings)
+        self._of_domain: set[bytes] = set()
+        """The correspondences with the domain that is asked for."""
+
+    def visit(self, entry: StoredEntry) -> None:
+        """Count an entry, and keep it if it is one of the first."""
+        if entry.kind is EntryKind.CORRESPONDENCE:
+            tag = entry.names.sender.removeprefix(b"@")
+            if self._aliases.include_domain(tag):
+                self._of_domain.add(entry.key)
+            else:
+                self._correspondences.add_correspondence(entry.key, tag)
+            return
+        if entry.kind.is_triplet and not entry.is_hidden:
+            self._correspondences.add_names(entry.names)
+            names = {Role.SENDER: entry.names.sender, Role.RECIPIENT: entry.names.recipient}
+            for role, tally in self.by_role.items():
+                if self._aliases.include(names[role]):
+                    self._keep(entry, tally)
+        if self._client is not None and self._client.matches(entry, self._settings):
+            self._keep(entry, self.as_client)
+
+    def _keep(self, entry: StoredEntry, tally: Tally) -> None:
+        tally.add(entry)
+        if len(self.mail) <= MAX_OTHERS:
+            self.mail[entry.key] = entry
+
+    def correspondences(self) -> list[bytes]:
+        """Return the keys of the correspondences of the address."""
+        return sorted(self._of_domain | self._correspondences.search())
