@@ -349,7 +349,7 @@ def test_a_store_that_is_not_there_is_told_and_whitelists_are_all_the_same(place
 
 def test_what_strangers_send_can_t_steer_the_terminal(place: Path) -> None:
     sent = (
-        "client_name=\x1b[31mx\nclient_address=192.0.2.7\nsender=a@example.com\n"
+        "request=smtpd_access_policy\nclient_name=\x1b[31mx\nclient_address=192.0.2.7\nsender=a@example.com\n"
         "recipient=\x1b]0;x\x07@y\n\n"
     )
     done = ask(place, given=sent)

@@ -1,4 +1,4 @@
-"""``greyd release``, ``expect``, ``forget``, ``mode`` and ``show``: twice is once, and all is true."""
+"""``greyd release``, ``expect``, ``forget``, ``mode``, ``show``: twice is once, and all is true."""
 
 from __future__ import annotations
 

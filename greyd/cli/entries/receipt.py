@@ -76,7 +76,8 @@ class Receipt:
 
     def _print_entries(self, context: CommandContext) -> None:
         rows = [
-            [shown_kind(entry).value, *display_names(entry)] for entry in self.entries[:MAX_SHOWN]
+            [shown_kind(entry).value, *display_names(entry, context.settings)]
+            for entry in self.entries[:MAX_SHOWN]
         ]
         if rows:
             context.print_table(["entry", "client", "sender", "recipient"], rows)

@@ -118,7 +118,7 @@ class AddressQuery:
             return
         if quick:
             return
-        search = _Search(self, found.settings)
+        search = _AddressSearch(self, found.settings)
         await found.visit_store(store, search.visit)
         for role, tally in search.by_role.items():
             found.add_tally(f"as {role.value}", tally)
@@ -146,7 +146,7 @@ class AddressQuery:
                 found.add_window(window)
 
 
-class _Search:
+class _AddressSearch:
     """Sorts the entries of a scan by the part that an address has in them."""
 
     def __init__(self, query: AddressQuery, settings: Settings) -> None:
