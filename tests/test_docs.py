@@ -12,10 +12,7 @@ import pytest
 
 from greyd.cli.app import build
 from greyd.config.options import OPTIONS
-from greyd.config.settings import Settings
-from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.store.entry_counts import EntryCounts
-from greyd.store.contract import StoreMemory
+from tests.pages.all_metrics import all_metrics
 from tests.processes import program
 from tools import render_completions, render_man, render_options
 
@@ -104,14 +101,7 @@ def test_the_metrics_page_lists_exactly_the_metrics_of_the_server() -> None:
         for row in [*cells("metrics.md", "`greyd_"), *cells("metrics.md", "`process_")]
     }
     exported = set()
-    metrics = Metrics()
-    metrics.watch_dns()
-    metrics.watch_shadow()
-    metrics.state.show_settings(Settings())
-    metrics.state.show_triplets(EntryCounts())
-    metrics.state.show_descriptors(1, 2)
-    metrics.state.show_memory(StoreMemory(1, 2, 3))
-    for family in metrics.registry.collect():
+    for family in all_metrics().registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         exported.add((name, family.type, frozenset(labels)))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from greyd.monitoring.metrics import Metrics
 from tests.pages import words
+from tests.pages.all_metrics import all_metrics
 from tests.pages.blocks import OTHERS, PAGES, Page, PageError
 
 if TYPE_CHECKING:
@@ -66,10 +66,8 @@ NO_METRICS = {"greyd_acl", "greyd_dbdir", "greyd_enable", "greyd_options", "grey
 
 @every_page
 def test_metrics_exist(path: Path) -> None:
-    metrics = Metrics()
-    metrics.watch_dns()
-    metrics.watch_shadow()
-    samples = {sample.name for family in metrics.registry.collect() for sample in family.samples}
+    families = all_metrics().registry.collect()
+    samples = {sample.name for family in families for sample in family.samples}
     known = samples | {name.removesuffix("_bucket") for name in samples} | NO_METRICS
     for word in Page(path).words_in_code:
         for metric in re.findall(r"\bgreyd_[a-z_]+\b", word):
