@@ -59,6 +59,8 @@ class CommandContext:
     """The running server that the settings are from; None if no running server uses the store."""
     search_note: str = ""
     """Where a running server was looked for; empty unless its store is a default."""
+    server_stores: tuple[str, ...] = ()
+    """The stores of the servers that run here, without passwords."""
     server_store_timeout_seconds: float = field(
         default_factory=lambda: Settings().store_timeout_seconds
     )
@@ -88,6 +90,7 @@ class CommandContext:
             as_json,
             server=choice.server.record if choice.server else None,
             search_note=choice.search_note,
+            server_stores=tuple(each.record.store for each in choice.found.servers),
             server_store_timeout_seconds=settings.store_timeout_seconds,
         )
 
@@ -100,11 +103,12 @@ class CommandContext:
 
     @contextlib.asynccontextmanager
     async def open_store(
-        self, *, writable: bool = False, create: bool = False
+        self, *, writable: bool = False, create: bool = False, may_be_empty: bool = False
     ) -> AsyncIterator[Store]:
         """Open the server's store, read-only unless ``writable`` or ``create``.
 
-        With ``create``, a missing SQLite file is created.
+        With ``create``, a missing SQLite file is created. Unless a running server uses the store,
+        or it ``may_be_empty``, a store without entries causes a warning.
 
         Raises:
             StoreError: the store does not exist, or can't be opened.
@@ -115,7 +119,18 @@ class CommandContext:
         async with open_store_for_command(
             self.store_url, self.settings, writable=writable, create=create
         ) as store:
+            if self.server is None and not may_be_empty:
+                await self._warn_of_empty_store(store)
             yield store
+
+    async def _warn_of_empty_store(self, store: Store) -> None:
+        from greyd.cli.empty_store import empty_store_warning
+
+        warning = await empty_store_warning(
+            store, self.store_url, self.settings, self.server_stores
+        )
+        if warning:
+            print_error(warning)
 
     # Output -------------------------------------------------------------------------------------
 

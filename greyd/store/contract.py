@@ -149,6 +149,10 @@ class Store(TransactionalStore, Protocol):
         """Return the memory in use; None if the store is a file, or does not allow the query."""
         return None
 
+    async def other_contents(self) -> Sequence[str]:
+        """Return what else the database contains, in words, for a store without entries."""
+        return ()
+
     def records(self) -> AsyncIterator[Sequence[Record]]:
         """Yield all entries in small groups, so that no request waits for long.
 

@@ -155,7 +155,7 @@ async def _open_target(context: CommandContext, *, dry_run: bool) -> AsyncIterat
     if dry_run and _is_absent(context.store_url):
         yield None
         return
-    async with context.open_store(create=not dry_run) as store:
+    async with context.open_store(create=not dry_run, may_be_empty=True) as store:
         yield store
 
 

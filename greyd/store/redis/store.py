@@ -31,6 +31,7 @@ from greyd.store.contract import (
     call_when_done,
 )
 from greyd.store.errors import StoreError
+from greyd.store.redis.contents import other_contents
 from greyd.store.redis.errors import (
     ConnectionLostError,
     InvalidReplyError,
@@ -143,6 +144,10 @@ class RedisStore(Store):
             return None
         # A node without a limit may grow, whatever the others' limits.
         return StoreMemory(used_bytes, sum(limits) if all(limits) else 0, evicted)
+
+    async def other_contents(self) -> Sequence[str]:
+        """Return other databases with keys, and prefixes of keys that look like greyd's."""
+        return await other_contents(self._transport, self._prefix)
 
     async def records(self) -> AsyncIterator[Sequence[Record]]:
         """Yield all entries in the order of Redis's SCAN."""

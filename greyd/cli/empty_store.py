@@ -1,0 +1,72 @@
+"""Warns of a store without entries: it is most likely not the one that the server uses.
+
+A wrong database number, a wrong key prefix and a new file look the same to a command: all counts
+are 0, and nothing matches.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from greyd.rules.entries import is_internal_key
+from greyd.store.errors import StoreError
+from greyd.store.opening import is_sqlite_url
+from greyd.store.url import parse_redis_url, redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.config.settings import Settings
+    from greyd.store.contract import Store
+
+MAX_SEARCH_SECONDS = 2.0
+"""Maximum time to search for an entry among the keys of other programs."""
+
+MAX_NAMED_STORES = 3
+
+
+async def empty_store_warning(
+    store: Store, url: str, settings: Settings, server_stores: Sequence[str] = ()
+) -> str:
+    """Return a warning of one line if the store has no entry; empty if it has one.
+
+    Args:
+        store: the store, which is open.
+        url: its URL.
+        settings: the command's settings.
+        server_stores: the URLs of the stores that running servers use, without passwords.
+
+    Raises:
+        StoreError: the store failed.
+    """
+    started, was_cut = time.monotonic(), False
+    async for group in store.records():
+        if not all(is_internal_key(record.key) for record in group):
+            return ""
+        if was_cut := time.monotonic() - started > MAX_SEARCH_SECONDS:
+            break
+    cut = f" (in {MAX_SEARCH_SECONDS:g} s of searching)" if was_cut else ""
+    if is_sqlite_url(url):
+        found, options = f"{redact_url(url)} has no entry", "--dbdir or --store"
+    else:
+        found = f'{_place(url)} has no entry with the key prefix "{settings.key_prefix}"'
+        options = "--store and --key-prefix"
+    others = [each for each in dict.fromkeys(server_stores) if each != redact_url(url)][
+        :MAX_NAMED_STORES
+    ]
+    hints = [f"a running server uses {each}" for each in others]
+    try:
+        hints += await store.other_contents()
+    except StoreError:
+        hints.append("its other contents can't be read")
+    more = f"; {'; '.join(hints)}" if hints else ""
+    return f"{found}{cut}: unless it is new, name the server's store with {options}{more}"
+
+
+def _place(url: str) -> str:
+    """Return a Redis and its database in words: in messages, the URL of an option is redacted."""
+    parsed = parse_redis_url(url)
+    where = parsed.path or ",".join(map(str, parsed.hosts))
+    database = "" if parsed.topology == "cluster" else f"database {parsed.database} of "
+    return f"{database}the Redis at {where}"
