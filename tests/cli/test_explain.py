@@ -38,10 +38,10 @@ KEYS = request_keys(address_of("192.0.2.7"), b"alice+9@example.com", b"bob@examp
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path) -> Path:
-    """Make a server's folder: empty whitelists, and a store in which nothing is."""
+    """Make a server's folder: whitelists, and a store with an entry of another client."""
     (tmp_path / "clients").write_text("white.example\n*.example.com\n")
     (tmp_path / "recipients").write_text("postmaster@\n@example.org\n")
-    fill(f"sqlite:{tmp_path / 'greyd.db'}", {})
+    fill(f"sqlite:{tmp_path / 'greyd.db'}", {b"{203.0.113.99}:203.0.113.99": b"1,1700000000"})
     return tmp_path
 
 
