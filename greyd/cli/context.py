@@ -59,8 +59,6 @@ class CommandContext:
     """The running server that the settings are from; None if no running server uses the store."""
     search_note: str = ""
     """Where a running server was looked for; empty unless its store is a default."""
-    server_stores: tuple[str, ...] = ()
-    """The stores of the servers that run here, without passwords."""
     server_store_timeout_seconds: float = field(
         default_factory=lambda: Settings().store_timeout_seconds
     )
@@ -90,7 +88,6 @@ class CommandContext:
             as_json,
             server=choice.server.record if choice.server else None,
             search_note=choice.search_note,
-            server_stores=tuple(each.record.store for each in choice.found.servers),
             server_store_timeout_seconds=settings.store_timeout_seconds,
         )
 
@@ -113,24 +110,21 @@ class CommandContext:
         Raises:
             StoreError: the store does not exist, or can't be opened.
         """
-        if self.search_note and not self._printed_notes:
-            self._printed_notes.append(self.search_note)
-            print_error(self.search_note)
+        self._print_once(self.search_note)
         async with open_store_for_command(
             self.store_url, self.settings, writable=writable, create=create
         ) as store:
             if self.server is None and not may_be_empty:
-                await self._warn_of_empty_store(store)
+                from greyd.cli.empty_store import empty_store_warning
+
+                self._print_once(await empty_store_warning(store, self.store_url, self.settings))
             yield store
 
-    async def _warn_of_empty_store(self, store: Store) -> None:
-        from greyd.cli.empty_store import empty_store_warning
-
-        warning = await empty_store_warning(
-            store, self.store_url, self.settings, self.server_stores
-        )
-        if warning:
-            print_error(warning)
+    def _print_once(self, note: str) -> None:
+        """Print a note, unless it is empty or has been printed: greyd top opens the store often."""
+        if note and note not in self._printed_notes:
+            self._printed_notes.append(note)
+            print_error(note)
 
     # Output -------------------------------------------------------------------------------------
 

@@ -15,27 +15,20 @@ from greyd.store.opening import is_sqlite_url
 from greyd.store.url import parse_redis_url, redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from greyd.config.settings import Settings
     from greyd.store.contract import Store
 
 MAX_SEARCH_SECONDS = 2.0
 """Maximum time to search for an entry among the keys of other programs."""
 
-MAX_NAMED_STORES = 3
 
-
-async def empty_store_warning(
-    store: Store, url: str, settings: Settings, server_stores: Sequence[str] = ()
-) -> str:
+async def empty_store_warning(store: Store, url: str, settings: Settings) -> str:
     """Return a warning of one line if the store has no entry; empty if it has one.
 
     Args:
         store: the store, which is open.
         url: its URL.
         settings: the command's settings.
-        server_stores: the URLs of the stores that running servers use, without passwords.
 
     Raises:
         StoreError: the store failed.
@@ -52,14 +45,10 @@ async def empty_store_warning(
     else:
         found = f'{_place(url)} has no entry with the key prefix "{settings.key_prefix}"'
         options = "--store and --key-prefix"
-    others = [each for each in dict.fromkeys(server_stores) if each != redact_url(url)][
-        :MAX_NAMED_STORES
-    ]
-    hints = [f"a running server uses {each}" for each in others]
     try:
-        hints += await store.other_contents()
+        hints = await store.other_contents()
     except StoreError:
-        hints.append("its other contents can't be read")
+        hints = ["its other contents can't be read"]
     more = f"; {'; '.join(hints)}" if hints else ""
     return f"{found}{cut}: unless it is new, name the server's store with {options}{more}"
 
