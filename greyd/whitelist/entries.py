@@ -24,6 +24,9 @@ MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_SHOWN_BYTES = 80
 """Maximum length of an entry in a message; the rest is cut off."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""The byte order mark in UTF-8."""
+
 _BRACKETED_IPV6 = re.compile(rb"\[(?:ipv6:)?([0-9a-f:.]+)\](/[0-9]{1,3})?", re.IGNORECASE)
 _IPV6_TAG = re.compile(rb"ipv6:(?=[0-9a-f:.]*:)", re.IGNORECASE)
 """Forms of IPv6 addresses and networks in Postfix's files: ``[2001:db8::]/48``, ``IPv6:2001:…``."""
@@ -76,8 +79,11 @@ def diagnostic_of(
 
 
 def display_text(text: bytes) -> str:
-    """Return a text without control characters, cut off after ``MAX_SHOWN_BYTES``."""
-    return excerpt(text[:MAX_SHOWN_BYTES].decode(errors="backslashreplace"))
+    """Return a text, cut off after ``MAX_SHOWN_BYTES``, with ``<U+200B>`` for what is invisible."""
+    shown = text[:MAX_SHOWN_BYTES].decode(errors="backslashreplace")
+    return excerpt(
+        "".join(each if each.isprintable() else f"<U+{ord(each):04X}>" for each in shown)
+    )
 
 
 def read_whitelist_file(file: str) -> WhitelistFile:
@@ -94,17 +100,46 @@ def read_whitelist_file(file: str) -> WhitelistFile:
 
 def parse_entries(source: WhitelistFile, diagnostics: list[Diagnostic]) -> Iterator[WhitelistEntry]:
     """Yield the entries of a file, and append a diagnostic for each problem with a line."""
-    for number, line in enumerate(source.content.split(b"\n"), 1):
-        text = line.partition(b"#")[0].strip(b" \t\r\v\f")
-        entry = WhitelistEntry(source.file, number, text)
-        if number == 1 and text.startswith(b"\xef\xbb\xbf"):
-            problem = "the file starts with a byte order mark"
-            diagnostics.append(Diagnostic(source.file, 1, "", problem, "remove it"))
-        if len(text.split()) > 1:
+    diagnostics += _encoding_problems(source)
+    for entry in _lines(source):
+        if _has_spaces(entry.text):
             problem = "skipped, because it contains spaces"
             diagnostics.append(diagnostic_of(entry, problem, "write one entry per line"))
-        elif text:
+        else:
             yield entry
+
+
+def spaced_lines(source: WhitelistFile) -> Iterator[WhitelistEntry]:
+    """Yield the lines with several words, which are no entries."""
+    return (entry for entry in _lines(source) if _has_spaces(entry.text))
+
+
+def _lines(source: WhitelistFile) -> Iterator[WhitelistEntry]:
+    """Yield the lines that are not blank, without comments."""
+    for number, line in enumerate(source.content.split(b"\n"), 1):
+        if text := line.partition(b"#")[0].strip(b" \t\r\v\f"):
+            yield WhitelistEntry(source.file, number, text)
+
+
+def _has_spaces(text: bytes) -> bool:
+    return len(text.split()) > 1
+
+
+def is_utf16(source: WhitelistFile) -> bool:
+    """Whether a file starts with the byte order mark of UTF-16."""
+    return source.content.startswith((b"\xff\xfe", b"\xfe\xff"))
+
+
+def _encoding_problems(source: WhitelistFile) -> Iterator[Diagnostic]:
+    if is_utf16(source):
+        problem = "the file is in UTF-16, so no line is read as it looks"
+        yield Diagnostic(source.file, 1, "", problem, "save it as UTF-8 or ASCII")
+    if source.content.lstrip(b" \t\r\v\f").startswith(BYTE_ORDER_MARK):
+        problem = (
+            "the file starts with a byte order mark (U+FEFF, bytes ef bb bf), so its first line"
+            " never matches"
+        )
+        yield Diagnostic(source.file, 1, "", problem, "remove it")
 
 
 def is_pattern(text: bytes) -> bool:

@@ -34,6 +34,7 @@ from greyd.rules.names.internationalised import (
 )
 from greyd.rules.networks import Network
 from greyd.whitelist.entries import (
+    BYTE_ORDER_MARK,
     PARTIAL_IPV4,
     Diagnostic,
     WhitelistEntry,
@@ -66,9 +67,6 @@ _NAT64 = Network(0x64FF9B << 96, 96, 128)
 """The well-known prefix of NAT64, ``64:ff9b::/96`` (RFC 6052, 2.1)."""
 
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
 def _ascii_entry(text: bytes) -> bytes:
     """Return an entry in lower case, with its domain in ASCII.
 
@@ -76,7 +74,7 @@ def _ascii_entry(text: bytes) -> bytes:
     nothing there, and a diagnostic says so.
     """
     lower = text.lower()
-    if lower.isascii() or lower.startswith(_BYTE_ORDER_MARK):
+    if lower.isascii() or lower.startswith(BYTE_ORDER_MARK):
         return lower
     return ascii_address(lower) if b"@" in lower else ascii_domain(lower)
 

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from greyd.whitelist.entries import display_text, parse_entries
-from greyd.whitelist.lint.clients import client_problems
+from greyd.whitelist.entries import (
+    BYTE_ORDER_MARK,
+    display_text,
+    is_utf16,
+    parse_entries,
+    spaced_lines,
+)
+from greyd.whitelist.lint.entry_problems import entry_problems, spaced_line_problem
 from greyd.whitelist.lint.findings import ERROR, NOTE, LintFinding, Problem
-from greyd.whitelist.lint.mail_addresses import address_problems
 from greyd.whitelist.lint.redundancy import redundant_entries
 from greyd.whitelist.list_names import LISTS_OF_CLIENTS
 from greyd.whitelist.matcher import AddressWhitelist, ClientWhitelist
@@ -31,8 +36,9 @@ def lint(sources: Sequence[WhitelistFile], which: str) -> list[LintFinding]:
         sources: all files of the list.
         which: the list's name.
     """
-    entries = [entry for source in sources for entry in parse_entries(source, [])]
-    of_entries = list(_findings_of_entries(sources, entries, which))
+    readable = [source for source in sources if not is_utf16(source)]
+    entries = [entry for source in readable for entry in parse_entries(source, [])]
+    of_entries = list(_findings_of_entries(readable, entries, which))
     # An error of the linter is more specific than the matcher's diagnostic for the same line.
     explained = _lines_with_errors(of_entries)
     of_matcher = [
@@ -45,7 +51,7 @@ def lint(sources: Sequence[WhitelistFile], which: str) -> list[LintFinding]:
             each.remedy,
         )
         for each in _matcher_diagnostics(sources, which)
-        if (each.file, each.line) not in explained
+        if (each.file, each.line) not in explained or not each.entry
     ]
     findings = [*of_matcher, *of_entries]
     failed = _lines_with_errors(findings)
@@ -59,10 +65,15 @@ def _findings_of_entries(
     sources: Iterable[WhitelistFile], entries: Iterable[WhitelistEntry], which: str
 ) -> Iterable[LintFinding]:
     lines = {source.file: source.content.split(b"\n") for source in sources}
-    problems_of = client_problems if which in LISTS_OF_CLIENTS else address_problems
     for entry in entries:
-        for problem in problems_of(entry.text, lines[entry.file][entry.line - 1], which):
+        line = lines[entry.file][entry.line - 1]
+        # The matcher reports the byte order mark of a file.
+        text = entry.text.removeprefix(BYTE_ORDER_MARK) if entry.line == 1 else entry.text
+        for problem in entry_problems(text, line, which):
             yield _finding(entry, problem)
+    for source in sources:
+        for entry in spaced_lines(source):
+            yield _finding(entry, spaced_line_problem(entry.text, which))
 
 
 def _finding(entry: WhitelistEntry, problem: Problem) -> LintFinding:

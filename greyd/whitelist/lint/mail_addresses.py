@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from greyd.rules.correspondence.mailbox_providers import mailbox_providers
 from greyd.rules.hostnames import is_public_suffix
 from greyd.rules.names.internationalised import ascii_domain
-from greyd.whitelist.entries import display_text, is_pattern, network_of_entry
+from greyd.whitelist.entries import display_text, network_of_entry
 from greyd.whitelist.lint.findings import NOTE, Problem
 from greyd.whitelist.lint.names import (
     HOST_NAME,
@@ -18,28 +18,16 @@ from greyd.whitelist.lint.names import (
     non_ascii_problem,
 )
 from greyd.whitelist.lint.networks import ADDRESS_LIKE, broken_network_problem
-from greyd.whitelist.lint.patterns import comment_problem, flags_problem, pattern_problems
+from greyd.whitelist.lint.strangers.problems import stranger_problem
 from greyd.whitelist.list_names import SENDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def address_problems(text: bytes, line: bytes, which: str) -> Iterator[Problem]:
-    """Yield the problems of an entry of a list of mail addresses and domains.
-
-    Args:
-        text: the entry.
-        line: the whole line with its comment.
-        which: the list's name.
-    """
-    if is_pattern(text):
-        yield from pattern_problems(text, which)
-    elif problem := comment_problem(text, line) or flags_problem(text):
-        yield problem
-    elif text.startswith(b"/"):
-        yield Problem("never matches: the closing slash is missing", "write a pattern as /…/")
-    elif network_of_entry(text) or ADDRESS_LIKE.fullmatch(text) or broken_network_problem(text):
+def address_problems(text: bytes, which: str) -> Iterator[Problem]:
+    """Yield the problems of an entry of a list of mail addresses that is no pattern."""
+    if network_of_entry(text) or ADDRESS_LIKE.fullmatch(text) or broken_network_problem(text):
         yield Problem("never matches: the address of a client", "move it to the clients list")
     elif text.startswith(b"<") or text.endswith(b">") or text.lower().startswith(b"mailto:"):
         address = re.sub(rb"^mailto:", b"", text.strip(b"<>"), flags=re.IGNORECASE)
@@ -48,7 +36,7 @@ def address_problems(text: bytes, line: bytes, which: str) -> Iterator[Problem]:
         yield from _address_problems(text, which)
     elif HOST_NAME.fullmatch(text) and b"." not in text and text.lower() != b"localhost":
         yield _single_word_problem(text)
-    elif problem := name_problem(text):
+    elif problem := name_problem(text, which):
         yield problem
     elif which == SENDERS and ascii_domain(text.lower()) in mailbox_providers():
         yield Problem(
@@ -76,16 +64,12 @@ def _address_problems(text: bytes, which: str) -> Iterator[Problem]:
     elif domain in (b"*", b"*.*"):
         yield never_matches("* is no wildcard here", user + b"@", " for any domain")
     elif b"*" in user or domain.startswith((b"*", b".")):
-        pattern = re.escape(text).replace(rb"\*", b".*")
-        yield Problem(
-            "never matches: neither * nor a leading dot is a wildcard here",
-            f"write a pattern, such as /^{display_text(pattern)}$/",
-        )
+        yield _wildcard_problem(user, domain, which)
     elif not domain and which == SENDERS:
         yield Problem(
-            "matches this local part at any domain, and anyone can register a domain",
-            "write the domains you mean",
-            NOTE,
+            "matches this local part at any domain, and anyone can register a domain:"
+            f" {display_text(user)}@spammer.example would match",
+            f"write {display_text(user)}@ with each domain you mean",
         )
     elif domain.endswith(b"."):
         yield never_matches("it ends with a dot", text.rstrip(b"."))
@@ -93,3 +77,17 @@ def _address_problems(text: bytes, which: str) -> Iterator[Problem]:
         yield Problem("never matches: no valid domain after the @", "correct it")
     elif domain and b"." not in domain and not domain.startswith(b"[") and domain != b"localhost":
         yield Problem("the domain has no dot", "write the full domain", NOTE)
+
+
+def _wildcard_problem(user: bytes, domain: bytes, which: str) -> Problem:
+    """Return the problem of an address with wildcards, and the pattern that means the same."""
+    domain_pattern = re.escape(domain.removeprefix(b"*"))
+    if domain.startswith((b"*.", b".")):
+        domain_pattern = rb"([^@]+\.)?" + re.escape(domain.lstrip(b"*."))
+    user_pattern = re.escape(user).replace(rb"\*", b"[^@]*")
+    pattern = b"%b@%b$" % (user_pattern, domain_pattern)
+    is_safe = b"*" not in domain.lstrip(b"*.") and stranger_problem(b"^" + pattern, which) is None
+    remedy = (
+        f"write a pattern, such as /^{display_text(pattern)}/" if is_safe else "write the domains"
+    )
+    return Problem("never matches: neither * nor a leading dot is a wildcard here", remedy)

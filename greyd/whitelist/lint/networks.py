@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from greyd.rules.address import address_text, parse_address
 from greyd.whitelist.entries import display_text
+from greyd.whitelist.lint.address_ranges import networks_meant
 from greyd.whitelist.lint.findings import EVERYTHING, NOTE, Problem
 from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO
 
@@ -21,8 +22,6 @@ ADDRESS_LIKE = re.compile(
 """Text that looks like an address or a network, valid or not."""
 
 _RANGE = re.compile(rb"[0-9.]+\.[0-9]+\s*-\s*[0-9.]+")
-_WILDCARDS = re.compile(rb"([0-9]{1,3}(?:\.[0-9]{1,3}){0,2})(?:\.\*)+")
-_NETMASK = re.compile(rb"([0-9]{1,3}(?:\.[0-9]{1,3}){3})/([0-9]{1,3}(?:\.[0-9]{1,3}){3})")
 _FOUR_NUMBERS = re.compile(rb"[0-9]+(?:\.[0-9]+){3}(?:/[0-9]*)?")
 _OPTIONS_FOR_ALL = {
     CLIENTS: "--mode=off turns greylisting off",
@@ -34,27 +33,27 @@ _MIN_PREFIX = {32: 8, 128: 16}
 
 def broken_network_problem(text: bytes) -> Problem | None:
     """Return the problem if text looks like a network but is read as a host name, else None."""
-    if found := _WILDCARDS.fullmatch(text):
-        numbers = found[1].split(b".")
-        network = b".".join([*numbers, *[b"0"] * (4 - len(numbers))])
-        prefix = 8 * len(numbers)
-        return Problem("never matches: * is no wildcard", f"write {network.decode()}/{prefix}")
+    if networks := networks_meant(text):
+        return Problem(f"never matches: {_notation(text)}", f"write {', '.join(networks)}")
     if _RANGE.fullmatch(text):
         return Problem(
             "never matches: ranges of addresses are not supported",
             "write networks, such as 192.0.2.0/28",
         )
-    found = _NETMASK.fullmatch(text)
-    if found and (length := _prefix_of_netmask(found[2])) is not None:
-        return Problem(
-            "never matches: a network has a prefix length, not a netmask",
-            f"write {found[1].decode()}/{length}",
-        )
-    if re.fullmatch(rb"[0-9]{1,3}", text) and int(text) < 256:
-        return Problem(
-            "never matches: a single number is read as a host name", f"write {int(text)}.0.0.0/8"
-        )
     return _four_numbers_problem(text) if _FOUR_NUMBERS.fullmatch(text) else None
+
+
+def _notation(text: bytes) -> str:
+    """Return what is wrong with the notation of some addresses."""
+    if b"/" in text:
+        return "a network has a prefix length, not a netmask"
+    if text.isdigit():
+        return "a single number is read as a host name"
+    if text.endswith(b"."):
+        return "it ends with a dot, so it is read as a host name"
+    if b"-" in text and b"[" not in text:
+        return "ranges of addresses are not supported"
+    return "wildcards are not supported in addresses"
 
 
 def _four_numbers_problem(text: bytes) -> Problem:
@@ -71,15 +70,6 @@ def _four_numbers_problem(text: bytes) -> Problem:
         "never matches: the prefix length must be 0 to 32",
         f"write {host.decode()}/24, for example",
     )
-
-
-def _prefix_of_netmask(mask: bytes) -> int | None:
-    """Return the prefix length of an IPv4 netmask; None if the netmask is invalid."""
-    address = parse_address(mask)
-    if address is None:
-        return None
-    bits = f"{address.number:032b}"
-    return bits.count("1") if "01" not in bits else None
 
 
 def network_problems(text: bytes, network: Network, which: str) -> Iterator[Problem]:

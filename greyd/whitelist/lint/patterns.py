@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from greyd.rules.hostnames import is_public_suffix
 from greyd.whitelist.entries import display_text, is_pattern
 from greyd.whitelist.errors import PatternError
-from greyd.whitelist.lint.findings import EVERYTHING, NOTE, Problem
-from greyd.whitelist.lint.names import suffix_problem
-from greyd.whitelist.list_names import CLIENTS, LISTS_OF_CLIENTS, SENDERS
+from greyd.whitelist.lint.findings import ERROR, EVERYTHING, NOTE, Problem
+from greyd.whitelist.lint.strangers.name_forms import HOST_NAMES
+from greyd.whitelist.lint.strangers.problems import stranger_problem
+from greyd.whitelist.lint.strangers.reverse_matcher import TooLargeError
+from greyd.whitelist.lint.strangers.search import matches_no_name
+from greyd.whitelist.list_names import CLIENTS, LISTS_OF_CLIENTS, RECIPIENTS
 from greyd.whitelist.patterns import compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from greyd.whitelist.patterns import Search
+    from greyd.whitelist.perl_regex.syntax import Node
 
 
 def comment_problem(text: bytes, line: bytes) -> Problem | None:
@@ -27,17 +30,6 @@ def comment_problem(text: bytes, line: bytes) -> Problem | None:
     if not text.startswith(b"/") or is_pattern(text) or b"/" not in whole[len(text) :]:
         return None
     return Problem("never matches: # starts a comment even inside a pattern", r"write \x23 instead")
-
-
-def flags_problem(text: bytes) -> Problem | None:
-    """Return the problem if flags follow a pattern, as in Perl's ``/…/i``, else None."""
-    found = re.fullmatch(rb"(/.+/)[a-z]+", text)
-    if found is None:
-        return None
-    return Problem(
-        "never matches: text after the closing slash makes it no pattern",
-        f"write {display_text(found[1])}, which ignores case anyway",
-    )
 
 
 _CLIENT_PROBES = (
@@ -51,7 +43,7 @@ _ADDRESS_PROBES = (
 """Unrelated names and addresses: a pattern that matches two or more matches too much."""
 
 _PIECE = re.compile(
-    rb"(?P<quoted>\\Q.*?(?:\\E|\Z))|(?P<escaped>\\(?:x[0-9a-fA-F]{2}|.))|(?P<class>\[\^?\]?(?:\\.|[^\]\\])*\])"
+    rb"(?P<escaped>\\(?:x[0-9a-fA-F]{2}|.))|(?P<class>\[\^?\]?(?:\\.|[^\]\\])*\])"
     rb"|(?P<repeat>[*+?]|\{[0-9]+(?:,[0-9]*)?\})|(?P<dot>\.)|(?P<literal>[A-Za-z0-9_@-])|(?P<other>.)",
     re.DOTALL,
 )
@@ -76,20 +68,29 @@ def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
     if not pattern:
         return
     try:
-        search = compile_pattern(pattern).search
+        compiled = compile_pattern(pattern)
     except PatternError:
         if pattern.startswith(b"*"):
             yield Problem("skipped: nothing precedes the *", "write .* for any text")
         return
-    too_much = _matches_too_much(pattern, search, which)
-    if too_much is not None:
+    if too_much := _matches_too_much(pattern, compiled.search, which):
         yield too_much
         return
-    if impossible := _matches_nothing(pattern, which):
+    if impossible := _matches_nothing(pattern, compiled.parsed.root, which):
         yield impossible
         return
+    strangers = stranger_problem(pattern, which)
+    if strangers is not None:
+        yield strangers
+        if strangers.severity == ERROR:
+            return
+    yield from _notes(pattern, which, has_stranger=strangers is not None)
+
+
+def _notes(pattern: bytes, which: str, *, has_stranger: bool) -> Iterator[Problem]:
+    """Yield the notes on a pattern that does nothing wrong."""
     pieces = [_Piece(found.lastgroup or "", found[0]) for found in _PIECE.finditer(pattern)]
-    if escaped := _escaped_dots(pieces):
+    if not has_stranger and (escaped := _escaped_dots(pieces)):
         yield Problem(
             "an unescaped dot matches any character", f"write {display_text(escaped)}", NOTE
         )
@@ -97,10 +98,11 @@ def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
         character = display_text(repeated)
         yield Problem(
             f"{character}* repeats {character} and matches no other text",
-            "write .* for any text",
+            "write [^.]* for the rest of a label",
             NOTE,
         )
-    yield from _anchor_problems(pattern, pieces, which)
+    if which == RECIPIENTS:
+        yield from _fragment_problems(pattern, pieces)
 
 
 def _matches_too_much(pattern: bytes, search: Search, which: str) -> Problem | None:
@@ -110,10 +112,6 @@ def _matches_too_much(pattern: bytes, search: Search, which: str) -> Problem | N
         has_empty = re.search(rb"\|\||^\||\|$", pattern)
         reason = "an alternative is empty" if has_empty else "it matches any text"
         return Problem(f"{everything}: {reason}", remedy)
-    if suffix := re.fullmatch(rb"\^?(?:\.[*+])?\\?\.((?:[a-z0-9-]|\\\.)+)\$", pattern):
-        name = suffix[1].replace(b"\\", b"").decode()
-        if is_public_suffix(name.encode()):
-            return suffix_problem(name)
     probes = _CLIENT_PROBES if which in LISTS_OF_CLIENTS else _ADDRESS_PROBES
     matched = [each for each in probes if search(each)]
     if len(matched) == len(probes):
@@ -121,15 +119,15 @@ def _matches_too_much(pattern: bytes, search: Search, which: str) -> Problem | N
     if which == CLIENTS and b"unknown" in matched:
         return Problem(
             "matches unknown, the name of every client without a confirmed one",
-            "add a domain to the pattern",
+            "spell out the domains you mean, each to its end ($)",
         )
-    if len(matched) > 1:
+    if which == RECIPIENTS and len(matched) > 1:
         names = " and ".join(each.decode() for each in matched[:2])
-        return Problem(f"matches unrelated names, such as {names}", "add a domain to the pattern")
+        return Problem(f"matches unrelated addresses, such as {names}", "add ^, @ or $")
     return None
 
 
-def _matches_nothing(pattern: bytes, which: str) -> Problem | None:
+def _matches_nothing(pattern: bytes, root: Node, which: str) -> Problem | None:
     if which not in LISTS_OF_CLIENTS:
         return None
     if re.fullmatch(
@@ -146,6 +144,12 @@ def _matches_nothing(pattern: bytes, which: str) -> Problem | None:
         )
     if re.search(rb"[a-z0-9]\\\.\$$", pattern, re.IGNORECASE):
         return Problem("never matches: host names do not end with a dot", r"remove \. from the end")
+    try:
+        if pattern.isascii() and matches_no_name(root, HOST_NAMES):
+            return Problem("never matches: no host name is like this", "correct it, or remove it")
+    except TooLargeError:
+        # The search for strangers reports it.
+        return None
     return None
 
 
@@ -178,27 +182,12 @@ def _repeated_character(pieces: Sequence[_Piece]) -> bytes | None:
     return None
 
 
-def _anchor_problems(pattern: bytes, pieces: Sequence[_Piece], which: str) -> Iterator[Problem]:
-    """Yield the problem if a pattern matches in unrelated names for lack of text or anchors."""
-    words = [piece.text for piece in pieces if piece.kind in ("literal", "quoted")]
-    letter_count = sum(map(len, words))
-    is_anchored = pattern.startswith(b"^")
-    if not any(re.search(rb"[a-z]", word.lower().lstrip(b"\\q")) for word in words):
+def _fragment_problems(pattern: bytes, pieces: Sequence[_Piece]) -> Iterator[Problem]:
+    """Yield the problem if a pattern for addresses has too little text to mean one of them."""
+    words = [piece.text for piece in pieces if piece.kind == "literal"]
+    if not any(re.search(rb"[a-z]", word.lower()) for word in words):
         yield Problem(
             "contains no letter, so it matches in any domain", "add a domain to the pattern", NOTE
         )
-    elif which == SENDERS and not pattern.endswith((b"$", rb"\z", rb"\Z")):
-        yield Problem(
-            "also matches senders in other people's domains", "end it with the domain and $", NOTE
-        )
-    elif which in LISTS_OF_CLIENTS and not pattern.endswith((b"$", rb"\z", rb"\Z")):
-        if re.search(rb"\\?\.[a-z]{2,}/?$", pattern, re.IGNORECASE):
-            yield Problem(
-                "also matches longer names, in other people's domains", "end it with $", NOTE
-            )
-        elif letter_count < 6 and not is_anchored:
-            yield Problem(
-                "matches every name that contains these letters", "add a domain, or ^ and $", NOTE
-            )
-    elif which not in LISTS_OF_CLIENTS and letter_count < 4 and not is_anchored:
+    elif sum(map(len, words)) < 4 and not pattern.startswith(b"^"):
         yield Problem("matches every address that contains these letters", "add ^, @ or $", NOTE)

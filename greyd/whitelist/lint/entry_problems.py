@@ -1,0 +1,84 @@
+"""Lints an entry of any list: first what all lists have in common, then what a list has alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from greyd.whitelist.entries import display_text, is_pattern
+from greyd.whitelist.lint.address_ranges import networks_meant
+from greyd.whitelist.lint.clients import client_problems
+from greyd.whitelist.lint.findings import ERROR, Problem
+from greyd.whitelist.lint.invisible import invisible_problem
+from greyd.whitelist.lint.mail_addresses import address_problems
+from greyd.whitelist.lint.patterns import comment_problem, pattern_problems
+from greyd.whitelist.lint.postfix_forms import line_problem, postfix_problem
+from greyd.whitelist.list_names import LISTS_OF_CLIENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def entry_problems(text: bytes, line: bytes, which: str) -> Iterator[Problem]:
+    """Yield the problems of an entry.
+
+    Args:
+        text: the entry.
+        line: the whole line with its comment.
+        which: the list's name.
+    """
+    if problem := invisible_problem(text, partial(is_clean, which=which)):
+        yield problem
+        if problem.severity == ERROR:
+            return
+    if is_pattern(text):
+        yield from pattern_problems(text, which)
+    elif problem := (
+        comment_problem(text, line) or postfix_problem(text, partial(entry_instead, which=which))
+    ):
+        yield problem
+    elif text.startswith(b"/"):
+        yield Problem("never matches: the closing slash is missing", "write a pattern as /…/")
+    elif which in LISTS_OF_CLIENTS:
+        yield from client_problems(text, which)
+    else:
+        yield from address_problems(text, which)
+
+
+def spaced_line_problem(text: bytes, which: str) -> Problem:
+    """Return the problem of a line with several words, which is skipped.
+
+    Args:
+        text: the line without its comment.
+        which: the list's name.
+    """
+    joined = b"".join(text.split())
+    if invisible := invisible_problem(joined, lambda _: False):
+        return invisible
+    if problem := line_problem(text, partial(entry_instead, which=which)):
+        return problem
+    words = text.split()
+    if which in LISTS_OF_CLIENTS:
+        for joint in (b"", b"/"):
+            if networks := networks_meant(joint.join(words)):
+                return Problem(
+                    "skipped, because it contains spaces", f"write {', '.join(networks)}"
+                )
+    entries = [entry_instead(word.strip(b",;"), which) for word in words]
+    listed = f": {', '.join(entries)}" if all(entries) and len(entries) <= 16 else ""
+    return Problem("skipped, because it contains spaces", f"write one entry per line{listed}")
+
+
+def entry_instead(key: bytes, which: str) -> str:
+    """Return the entry that means the same as a key of a table for Postfix; empty if none does."""
+    networks = networks_meant(key) if which in LISTS_OF_CLIENTS else []
+    candidates = [each.encode() for each in networks] if len(networks) == 1 else []
+    for each in (*candidates, key, key.lstrip(b".@"), key.strip(b"[]")):
+        if each and display_text(each).encode() == each and is_clean(each, which):
+            return each.decode()
+    return ""
+
+
+def is_clean(entry: bytes, which: str) -> bool:
+    """Whether the linter finds no error in an entry."""
+    return not any(each.severity == ERROR for each in entry_problems(entry, entry, which))

@@ -1,0 +1,1 @@
+"""Finds names that a pattern matches although other people own them."""

@@ -1,0 +1,84 @@
+"""The forms of the names that whitelists are compared with: host names and mail addresses."""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greyd.rules.hostnames import MAX_NAME_BYTES, registered_domain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LETTERS = (string.ascii_lowercase + string.digits).encode()
+_OTHERS = b"-._" + string.ascii_uppercase.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class NameForm:
+    """A form of names, which are put together from their right end to their left end."""
+
+    characters: bytes
+    """The characters of such names, the most usual ones first."""
+    beginnings: Sequence[bytes]
+    """Usual texts before a domain."""
+    is_address: bool
+
+    def may_precede(self, byte: int, name: bytes) -> bool:
+        """Whether a character may stand before the right part of a name."""
+        first = name[:1]
+        if byte in b"+=" or byte == ord("@"):
+            has_at = b"@" in name
+            return self.is_address and (has_at if byte in b"+=" else not has_at and first.isalnum())
+        if byte == ord("."):
+            return first.isalnum() or first == b"_"
+        return not (byte == ord("-") and first in (b"", b".", b"@"))
+
+    def distinction(self, name: bytes) -> object:
+        """Return what ``may_precede`` and ``is_whole`` need to know about the part of a name."""
+        return name[:1] if name[:1] in b".-@" else b"", self.is_address and b"@" in name
+
+    def is_whole(self, name: bytes) -> bool:
+        """Whether a name is complete at its left end."""
+        if self.is_address and b"@" not in name[1:]:
+            return False
+        return name[:1].isalnum() and len(name) <= MAX_NAME_BYTES
+
+    def domain_of(self, name: bytes) -> bytes:
+        """Return the domain of a name, in lower case."""
+        return name.rpartition(b"@")[2].lower()
+
+    def owner_of(self, name: bytes) -> bytes:
+        """Return the registered domain of a name; see ``registered_domain``."""
+        return registered_domain(self.domain_of(name))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelForm(NameForm):
+    """The form of one label before a public suffix."""
+
+    tail: bytes
+    """The suffix, with the dot before it."""
+    labels: Sequence[bytes]
+    """Labels that are kept apart from all others while they are put together."""
+
+    def may_precede(self, byte: int, name: bytes) -> bool:
+        """Whether a character may stand before the right part of the label."""
+        return byte not in b".@+=" and not (byte == ord("-") and name == self.tail)
+
+    def distinction(self, name: bytes) -> object:
+        """Return the label if it may become one of ``labels``; else None."""
+        label = name.removesuffix(self.tail)
+        return label if any(each.endswith(label) for each in self.labels) else None
+
+
+HOST_NAMES = NameForm(_LETTERS + _OTHERS, (b"", b"mail.", b"mx1."), is_address=False)
+ADDRESSES = NameForm(_LETTERS + _OTHERS + b"@+=", (b"news@", b"news@mail."), is_address=True)
+
+
+def domain_in(tail: bytes) -> bytes:
+    """Return the registered domain in a literal right end; its first label may be incomplete."""
+    found = re.search(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)+\Z", tail)
+    return registered_domain(found[0]) if found else b""

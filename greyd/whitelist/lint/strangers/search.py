@@ -1,0 +1,198 @@
+"""Finds a name that a pattern matches, and that belongs to somebody whom its author did not name.
+
+The registered domains that the author has spelled are the intended ones. A stranger can register
+any other domain, so a pattern must not match names in it. Three kinds of strangers are searched:
+
+- a domain of its own below a top-level domain or another public suffix: ``mail.spammer.example``;
+- a domain that ends with the intended one: ``spammer-example.com``;
+- the intended domain with another letter, digit or suffix: ``example7.com``, ``example.co``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from greyd.rules.hostnames import is_public_suffix, organisation_of
+from greyd.whitelist.lint.strangers.host_labels import HOST_LABELS
+from greyd.whitelist.lint.strangers.name_forms import LabelForm, domain_in
+from greyd.whitelist.lint.strangers.reverse_matcher import ReverseMatcher, TooLargeError
+from greyd.whitelist.lint.strangers.spelled_ends import BEGIN, spelled_ends
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from greyd.whitelist.lint.strangers.name_forms import NameForm
+    from greyd.whitelist.perl_regex.syntax import Node
+
+_OTHER_SUFFIXES = b"""
+example xyz top online cloud info biz software photography co.nz co.za co.jp co.in co.il co.kr
+com.br com.au com.cn com.tr com.mx com.pl org.uk co.uk co cc tk me io tv ws eu us ru cn in de
+fr it nl pl es se ch at be cz dk fi hu no pt ro ca jp br museum net org com
+"""
+OTHER_SUFFIXES = tuple(_OTHER_SUFFIXES.split())
+"""Public suffixes below which a stranger may have registered a domain; the reserved one first."""
+
+_STRANGER = b"spammer"
+_MAX_TRIED = 3000
+"""Maximum number of names that are tried for one purpose."""
+
+
+class StrangerKind(Enum):
+    """How a stranger's domain differs from the intended ones."""
+
+    ANY_DOMAIN = "any domain"
+    BELOW_SUFFIX = "any domain below a public suffix"
+    LONGER_LABEL = "a domain that ends with the intended one"
+    OTHER_DOMAIN = "another domain"
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A name that a pattern matches, and that does not belong to whom its author named."""
+
+    kind: StrangerKind
+    name: str
+    suffix: str
+    """The public suffix that the name ends with."""
+    intended: str = ""
+    """The domain that the author named, where the stranger's resembles it."""
+
+
+def matches_no_name(root: Node, form: NameForm) -> bool:
+    """Whether a pattern matches no valid name of a form.
+
+    Raises:
+        TooLargeError: the pattern is too large to say.
+    """
+    matcher = ReverseMatcher(root)
+    return not any(
+        form.is_whole(name) and matcher.accepts_end(state)
+        for state, name in matcher.explore(b"", form)
+    )
+
+
+def find_stranger(root: Node, form: NameForm) -> Stranger | None:
+    """Return a stranger who matches a pattern; None if there is none.
+
+    Raises:
+        TooLargeError: the pattern is too large to say.
+    """
+    return _StrangerSearch(root, form).find()
+
+
+class _StrangerSearch:
+    """The search for a stranger in one pattern."""
+
+    def __init__(self, root: Node, form: NameForm) -> None:
+        self._matcher = ReverseMatcher(root)
+        self._form = form
+        self._ends = spelled_ends(root)
+
+    @cached_property
+    def _intended(self) -> frozenset[bytes]:
+        """The registered domains that the author has spelled."""
+        return frozenset(filter(None, map(domain_in, self._ends)))
+
+    @cached_property
+    def _spelled_suffixes(self) -> list[bytes]:
+        """The public suffixes that the author has spelled, the longest first."""
+        found: set[bytes] = set()
+        for end in self._ends:
+            text = end.removeprefix(BEGIN)
+            while text:
+                found |= {text} if _has_domains_below(text) else set()
+                text = text.partition(b".")[2]
+        return sorted(found, key=lambda each: (-each.count(b"."), each))
+
+    def find(self) -> Stranger | None:
+        """Return a stranger; None if there is none."""
+        return (
+            self._with_own_domain()
+            or self._with_longer_label()
+            or self._with_other_domain()
+            or self._with_host_label_as_domain()
+        )
+
+    def _with_own_domain(self) -> Stranger | None:
+        suffixes = self._spelled_suffixes
+        for suffix in (*OTHER_SUFFIXES, *suffixes):
+            for name in self._names(_STRANGER + b"." + suffix):
+                if _STRANGER in self._form.owner_of(name):
+                    kind = (
+                        StrangerKind.BELOW_SUFFIX if suffix in suffixes else StrangerKind.ANY_DOMAIN
+                    )
+                    return _stranger(kind, name, suffix)
+        return None
+
+    def _with_longer_label(self) -> Stranger | None:
+        for intended in sorted(self._intended):
+            for joint in (b"-", b""):
+                domain = _STRANGER + joint + intended
+                for name in self._names(domain):
+                    if self._form.owner_of(name) == domain:
+                        suffix = intended.partition(b".")[2]
+                        return _stranger(StrangerKind.LONGER_LABEL, name, suffix, intended)
+        return None
+
+    def _with_other_domain(self) -> Stranger | None:
+        for suffix in (*OTHER_SUFFIXES, *self._spelled_suffixes):
+            for domain in self._domains_below(suffix):
+                for name in self._names(domain):
+                    if self._form.owner_of(name) == domain:
+                        return _stranger(StrangerKind.OTHER_DOMAIN, name, suffix)
+        return None
+
+    def _with_host_label_as_domain(self) -> Stranger | None:
+        """Return a domain such as ``mail.com``, where the part that was to follow is optional."""
+        if len(self._intended) < 2:
+            return None
+        for domain in sorted(self._intended):
+            label, _, suffix = domain.partition(b".")
+            if label in HOST_LABELS and organisation_of(domain):
+                for name in self._names(domain):
+                    if self._form.domain_of(name) == domain:
+                        return _stranger(StrangerKind.OTHER_DOMAIN, name, suffix)
+        return None
+
+    def _domains_below(self, suffix: bytes) -> Iterator[bytes]:
+        """Yield domains directly below a suffix that are not intended, and may match."""
+        labels = [
+            domain.removesuffix(b"." + suffix)
+            for domain in self._intended
+            if domain.endswith(b"." + suffix)
+        ]
+        tail = b"." + suffix
+        form = LabelForm(self._form.characters, (), False, tail, labels)
+        for tried, (_, domain) in enumerate(self._matcher.explore(tail, form)):
+            if tried > _MAX_TRIED:
+                raise TooLargeError
+            if domain[:1].isalnum() and domain not in self._intended:
+                yield domain
+
+    def _names(self, domain: bytes) -> Iterator[bytes]:
+        """Yield matching names whose right end is a domain, or a name below it."""
+        form, matcher = self._form, self._matcher
+        state = matcher.read(matcher.start, domain)
+        if matcher.is_dead(state):
+            return
+        for beginning in form.beginnings:
+            if matcher.accepts_end(matcher.read(state, beginning)):
+                yield beginning + domain
+        for border in (b".", b"@") if form.is_address else (b".",):
+            for tried, (reached, name) in enumerate(matcher.explore(border + domain, form)):
+                if tried > _MAX_TRIED:
+                    raise TooLargeError
+                if form.is_whole(name) and matcher.accepts_end(reached):
+                    yield name
+
+
+def _has_domains_below(name: bytes) -> bool:
+    """Whether a name is a public suffix, or names directly below it are (``*.ck``)."""
+    return is_public_suffix(name) or is_public_suffix(_STRANGER + b"." + name)
+
+
+def _stranger(kind: StrangerKind, name: bytes, suffix: bytes, intended: bytes = b"") -> Stranger:
+    return Stranger(kind, name.decode(), suffix.decode(), intended.decode())
