@@ -160,12 +160,12 @@ PROPOSED = re.compile(r"write (/\S+/|[\w.:/@+-]+(?:, [\w.:/@+-]+)*)(?=$|,| for| 
 OF_OTHER_FORMS = [
     "*.example.com", ".example.com", "*example.com", "mail*.example.com", "mx?.example.com",
     "mx[1-4].example.com", "mx{1,2}.example.com", "mail.*", "gmx.*", "*.co.uk", "*mail*", "*",
-    "*.*", "mail.example.com OK", ".example.com OK", ".co.uk OK", "com OK", r"/^mail\./ OK", r"/^mail\./i",
-    r"/^mail\.example\.com$/i OK", "a.example.com,b.example.com", "com, net", "a.example.com co.uk",
-    "smtp://com:25", "com:25", "[com]", "com.", '"com"', "192.0.2.*", "192.0.2.1*", "192.0.2.",
-    "192.0.2.0-192.0.2.9", "192.0.2.0/255.255.255.0", "2001:db8::*", "0.0.0.0-255.255.255.255",
-    "*.*.*.*", "mail.example.com\u200b", "co.uk\u200b", "mail.example.com[192.0.2.7]", "@co.uk",
-    "*.compute.amazonaws.com", r"/\Qcom\E$/",
+    "*.*", "mail.example.com OK", ".example.com OK", ".co.uk OK", "com OK", r"/^mail\./ OK",
+    r"/^mail\./i", r"/^mail\.example\.com$/i OK", "a.example.com,b.example.com", "com, net",
+    "a.example.com co.uk", "smtp://com:25", "com:25", "[com]", "com.", '"com"', "192.0.2.*",
+    "192.0.2.1*", "192.0.2.", "192.0.2.0-192.0.2.9", "192.0.2.0/255.255.255.0", "2001:db8::*",
+    "0.0.0.0-255.255.255.255", "*.*.*.*", "mail.example.com\u200b", "co.uk\u200b",
+    "mail.example.com[192.0.2.7]", "@co.uk", "*.compute.amazonaws.com", r"/\Qcom\E$/",
 ]  # fmt: skip
 
 NAMES = [
