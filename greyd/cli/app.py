@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import re
 import sys
 from importlib import import_module
 from types import SimpleNamespace
@@ -93,6 +94,9 @@ def _load(name: str) -> Callable[..., Any]:
 
 # Some versions of typer bundle click, others import it.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+_OF_PYTHON = re.compile(r"\b(?:value ?error|type ?error|assertion failed)[,:]? ?", re.IGNORECASE)
+"""The names of Python's exceptions, which some versions of typer put before a message."""
+
 _MAX_ERROR = 300
 """The maximum length of an error message, in characters."""
 
@@ -119,7 +123,7 @@ def _usage(error: Any) -> str:
     """Return a usage error as one line that names the command and its help; hide passwords."""
     path = error.ctx.command_path if error.ctx else "greyd"
     where = path.removeprefix("greyd ").removeprefix("greyd")
-    text = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
+    text = _OF_PYTHON.sub("", " ".join(error.format_message().split())).rstrip(".")
     return f"{where}{': ' if where else ''}{excerpt(text, _MAX_ERROR)}; see {path} --help"
 
 

@@ -39,6 +39,7 @@ async def mode(
         RequestedMode | None,
         typer.Argument(
             metavar="MODE",
+            case_sensitive=False,
             help="on, learn or off; reset returns to each server's --mode. Default: show the mode.",
         ),
     ] = None,

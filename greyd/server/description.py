@@ -38,8 +38,15 @@ def run_file_folders(settings: Settings, store_folder: Path) -> Iterator[Path]:
     if is_sqlite_url(settings.store):
         yield sqlite_file(settings.store).absolute().parent
     yield store_folder
+    if (folder := own_state_folder()) is not None:
+        yield folder
+
+
+def own_state_folder() -> Path | None:
+    """Return this user's folder for greyd's state, which may be missing; None without a home."""
     with contextlib.suppress(SettingsError):
-        yield state_home() / "greyd"
+        return state_home() / "greyd"
+    return None
 
 
 def record_of(

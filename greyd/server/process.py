@@ -24,7 +24,7 @@ from greyd.redaction import redacted_path
 from greyd.rules.site_rules.settings_check import check_settings
 from greyd.server.account import Account, drop_privileges, find_account
 from greyd.server.background import detach_from_terminal, fork_to_background
-from greyd.server.description import record_of, run_file_folders
+from greyd.server.description import own_state_folder, record_of, run_file_folders
 from greyd.server.errors import SetupError
 from greyd.server.files.folders import make_folder
 from greyd.server.files.metrics_folder import MetricsFolder
@@ -154,7 +154,7 @@ def _write_run_file(
     """Write the record for the commands. A failure is a warning: mail does not depend on it."""
     record = record_of(settings, folder, sockets, metrics_sockets)
     try:
-        file = write_run_file(record, run_file_folders(settings, folder))
+        file = write_run_file(record, run_file_folders(settings, folder), own_state_folder())
     except OSError as error:
         message = (
             f"no greyd.run: {error.strerror or error}; commands will not find this server; name a"

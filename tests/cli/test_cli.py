@@ -34,7 +34,8 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep this machine's settings out of the tests."""
     for name in [name for name in os.environ if name.startswith(("GREYD_", "POSTGREY_"))]:
-        monkeypatch.delenv(name)
+        if name != "GREYD_RUN_DIR":
+            monkeypatch.delenv(name)
     monkeypatch.setattr("greyd.config.loading.DEFAULT_CONFIG", tmp_path / "default.toml")
 
 

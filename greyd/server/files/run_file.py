@@ -86,8 +86,15 @@ def _is_locked(folder: int, name: str) -> bool:
     return False
 
 
-def write_run_file(record: RunRecord, folders: Iterable[Path]) -> RunFile:
+def write_run_file(
+    record: RunRecord, folders: Iterable[Path], own_folder: Path | None = None
+) -> RunFile:
     """Write the record into the first folder that this user can write to.
+
+    Args:
+        record: what to write.
+        folders: the folders, in order of preference.
+        own_folder: the one of them that is this user's alone, and is created if it is missing.
 
     Raises:
         OSError: there is none; the error is that of the preferred folder.
@@ -95,6 +102,8 @@ def write_run_file(record: RunRecord, folders: Iterable[Path]) -> RunFile:
     first: OSError | None = None
     for folder in folders:
         try:
+            if folder == own_folder:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             return RunFile(record, folder)
         except OSError as error:
             first = first or error
