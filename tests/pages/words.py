@@ -27,6 +27,7 @@ OTHERS = {
     "info-server": "plesk bin grey_listing",
     "list-whitelist-domains": "iRedAPD's greylisting_admin.py",
     "list-whitelists": "iRedAPD's greylisting_admin.py",
+    "modules-state": "rspamadm configdump",
     "system-site-packages": "python3 -m venv",
     "update-domain": "plesk bin grey_listing",
     "update-server": "plesk bin grey_listing",
