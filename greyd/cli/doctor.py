@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,8 +40,10 @@ async def doctor(
         str | None,
         typer.Option(
             "--main-cf",
+            "--config-dir",
             metavar="FOLDER",
-            help="The folder of Postfix's main.cf, if it is not Postfix's default.",
+            help="The folder of Postfix's main.cf, or main.cf itself, if it is not Postfix's"
+            " default.",
         ),
     ] = None,
     server: Annotated[
@@ -77,9 +80,15 @@ async def doctor(
 
     # The store belongs to another program: run no check on it.
     check_store_file(context.settings, context.settings.dbdir or default_folder())
-    findings = await check_all(context, main_cf=main_cf, exchangers=server or [], thorough=thorough)
+    folder = _folder_of(main_cf) if main_cf else None
+    findings = await check_all(context, main_cf=folder, exchangers=server or [], thorough=thorough)
     _show(context, findings)
     return EXIT_NO if any(each.state in FAILED_STATES for each in findings) else 0
+
+
+def _folder_of(main_cf: str) -> str:
+    path = Path(main_cf).absolute()
+    return str(path.parent if path.name in ("main.cf", "master.cf") else path)
 
 
 def _show(context: CommandContext, findings: Sequence[Finding]) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.doctor.clocks import check_ntp
 from greyd.doctor.dns_sources import check_dns_sources
 from greyd.doctor.findings import Finding, hint, not_checked, ok
-from greyd.doctor.listeners import active_listeners, connectable
-from greyd.doctor.mail_owner import find_mail_owner
+from greyd.doctor.listeners import active_listeners, configured_listeners, connectable
+from greyd.doctor.mail_owner import find_mail_owner, finding_of_computed_access
 from greyd.doctor.policy_request import finding_of_answer, send_request
 from greyd.doctor.postfix.main_cf import check_postfix
 from greyd.doctor.process import find_process, findings_of_process
@@ -34,6 +36,7 @@ from greyd.doctor.server_metrics import (
     url_of,
 )
 from greyd.doctor.store import check_store
+from greyd.doctor.store_failure import outcome_of_store_failure
 from greyd.doctor.systemd import check_postgrey_unit, check_unit
 from greyd.doctor.whitelists import check_whitelists
 from greyd.errors import GreydError, describe_error
@@ -66,7 +69,10 @@ async def check_all(
         GreydError: the settings or the store are unusable. A failed check is a finding instead.
     """
     settings = access.settings
-    listeners = await active_listeners(settings)
+    # The settings of a running server have the sockets that it really listens on.
+    listeners = (
+        configured_listeners(settings) if access.server else await active_listeners(settings)
+    )
     # Before any thread starts: opening a Unix socket changes the rights of the whole process.
     server = _ServerCheck(settings, listeners, main_cf)
     asked = await run_checks([("server", server.run)])
@@ -79,7 +85,7 @@ async def check_all(
             ("whitelists", partial(check_whitelists, settings, metrics, process)),
             ("names", partial(check_public_suffixes, settings)),
             ("DNS", partial(check_dns_sources, settings, metrics)),
-            ("store", lambda: [finding_of_store(metrics)]),
+            ("store", lambda: [finding_of_store(metrics, outcome_of_store_failure(settings))]),
             ("store", partial(check_store, access, thorough=thorough)),
             ("clocks", check_ntp),
             *(("exchangers", partial(check_exchanger, url)) for url in exchangers),
@@ -90,7 +96,7 @@ async def check_all(
             ("process", partial(findings_of_settings, settings)),
         ]
     )
-    return _grouped([*asked, *rest])
+    return _grouped([*asked, finding_of_server_settings(access), *rest])
 
 
 async def run_checks(checks: Sequence[tuple[str, Check]]) -> list[Finding]:
@@ -134,6 +140,24 @@ def _grouped(findings: Findings) -> list[Finding]:
     return sorted(findings, key=lambda each: groups.index(each.group))
 
 
+def finding_of_server_settings(access: StoreAccess) -> Finding:
+    """Show the settings that the findings are based on, and whether they are a running server's."""
+    check = "server: settings"
+    settings = access.settings
+    delays = "/".join(map(str, settings.delays or (settings.delay_seconds,)))
+    values = (
+        f"delay {delays} s, mode {settings.mode} at the start, store timeout"
+        f" {access.server_store_timeout_seconds:g} s, then {outcome_of_store_failure(settings)}"
+    )
+    if access.server is None:
+        return not_checked(
+            check,
+            f"no running server has a record here, so these are the options and files: {values}",
+            "run greyd doctor as root, on the server's machine",
+        )
+    return ok(check, f"of the running server, process {access.server.pid}: {values}")
+
+
 def findings_of_settings(settings: Settings) -> list[Finding]:
     """Return a finding for each warning about the settings."""
     check = "process: settings"
@@ -152,7 +176,7 @@ class _ServerCheck:
 
     async def run(self) -> list[Finding]:
         """Check each TCP address and Unix socket of the server, and the metrics port."""
-        owner = await find_mail_owner(self.main_cf)
+        owner, is_root = await find_mail_owner(self.main_cf), os.geteuid() == 0
         try:
             self.metrics = await self._fetch_metrics()
             reason = ""
@@ -160,16 +184,23 @@ class _ServerCheck:
             reason = str(fault)
         findings, answers = [], []
         for listener in connectable(self.listeners):
-            answer = await send_request(listener, owner=owner)
+            answer = await send_request(listener, owner=owner if is_root else None)
             answers.append(answer)
-            findings.append(finding_of_answer(listener, answer, owner))
+            findings.append(finding_of_answer(listener, answer, owner if is_root else None))
+            if isinstance(listener, Path) and (answer.cannot_switch or not (is_root and owner)):
+                reason = answer.cannot_switch or (
+                    "postconf names none" if is_root else "this user is not root"
+                )
+                findings.append(finding_of_computed_access(listener, owner, reason))
         if self.metrics is None:
             return [*findings, finding_without_counters(answers, reason)]
         if count := sum(each.passes for each in answers):
             after = await self._metrics_after(self.metrics, count)
             findings.append(finding_of_counters(self.metrics, after, count))
         url = url_of(self.settings.metrics) if self.settings.metrics else ""
-        findings += [*findings_of_metrics(url, self.metrics), finding_of_mode(self.metrics)]
+        outcome = outcome_of_store_failure(self.settings)
+        findings += findings_of_metrics(url, self.metrics, outcome=outcome)
+        findings.append(finding_of_mode(self.metrics))
         if self.settings.learn_outbound:
             findings.append(finding_of_outbound(self.metrics))
         return findings

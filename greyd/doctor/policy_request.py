@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, not_checked, ok, warning
-from greyd.doctor.mail_owner import connect_as
+from greyd.doctor.mail_owner import SwitchError, connect_as, no_access_remedy
 from greyd.escaping import printable
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class PolicyAnswer:
     seconds: float = 0
     fault: str = ""
     """The reason why no answer came; empty if one came."""
+    cannot_switch: str = ""
+    """Why the request was sent with this process's own rights instead of the given user's."""
 
     @property
     def version(self) -> str:
@@ -79,6 +81,8 @@ async def send_request(
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             reply = await _exchange(listener, request, owner)
+    except SwitchError as fault:
+        return replace(await send_request(listener, request), cannot_switch=str(fault))
     except TimeoutError:
         return PolicyAnswer(fault=f"no answer within {TIMEOUT_SECONDS:g} s")
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as fault:
@@ -116,22 +120,23 @@ def finding_of_answer(
 ) -> Finding:
     """Judge an answer; a Unix socket was opened with the rights of ``owner``."""
     check = f"server: {listener}"
+    if answer.cannot_switch:
+        owner = None
     if answer.fault in _NO_SUCH_ADDRESS:
         return not_checked(check, f"this machine has no such address ({answer.fault})")
     if answer.fault == "Permission denied" and owner is not None:
         return error(
             check,
-            f"Postfix's user {owner.name} has no access to the socket: mail is deferred with 451,"
-            " or passes without greylisting",
-            f"--socketmode=0666, or --group with {owner.name}'s primary group; namei -l {listener}"
-            " (shows the mode of each folder)",
+            f"Postfix's user {owner.name} has no access to the socket: Postfix does what its"
+            " default action says",
+            no_access_remedy(Path(str(listener)), owner),
         )
     if answer.fault == "Permission denied":
         return not_checked(check, "this user has no access", "run greyd doctor as root")
     if answer.fault:
         return error(
             check,
-            f"{answer.fault}: mail is deferred, or passes without greylisting",
+            f"{answer.fault}: Postfix does what its default action says",
             "systemctl status greyd (shows why it is down); ss -lntp (shows what listens)",
         )
     if not answer.passes:

@@ -89,7 +89,9 @@ def finding_of_version(instance: RedisInstance) -> Finding:
         return warning(
             check, f"{name} {version} is too old", "upgrade: greyd is tested with 7.0 and later"
         )
-    return ok(check, f"{name} {version or 'of unknown version'}")
+    if not major.isdigit():
+        return not_checked(check, f"{name} does not tell its version")
+    return ok(check, f"{name} {version}")
 
 
 def finding_of_role(instance: RedisInstance) -> Finding:
@@ -102,7 +104,9 @@ def finding_of_role(instance: RedisInstance) -> Finding:
             "a replica, which accepts no writes",
             "let --store name the master, or the Sentinels: redis+sentinel://",
         )
-    return ok(check, f"{role or 'unknown'}, {instance.number('connected_slaves')} replicas")
+    if not role:
+        return not_checked(check, "INFO does not tell the role")
+    return ok(check, f"{role}, {instance.number('connected_slaves')} replicas")
 
 
 def finding_of_durability(instance: RedisInstance) -> Finding:
@@ -116,7 +120,10 @@ def finding_of_durability(instance: RedisInstance) -> Finding:
                 check, "appendfsync no: a crash may lose the last 30 seconds of changes", remedy
             )
         loss = {"always": "a crash loses nothing", "everysec": "a crash may lose one second"}
-        return ok(check, f"appendonly; {loss.get(sync, 'appendfsync is unknown')}")
+        if sync not in loss:
+            reason = "appendonly; greyd's user has no right to appendfsync"
+            return not_checked(check, reason, _GRANT_REMEDY)
+        return ok(check, f"appendonly; {loss[sync]}")
     if instance.config is None:
         return not_checked(
             check, "no appendonly; greyd's user may not ask whether Redis saves snapshots", remedy
@@ -141,11 +148,10 @@ def finding_of_durability(instance: RedisInstance) -> Finding:
 def finding_of_persistence(instance: RedisInstance) -> Finding:
     """Check that Redis can write to its disk."""
     check = instance.check("writes to disk")
-    failed = [
-        name
-        for name in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
-        if instance.info.get(name, "ok") != "ok"
-    ]
+    names = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
+    if not any(name in instance.info for name in names):
+        return not_checked(check, "INFO does not tell")
+    failed = [name for name in names if instance.info.get(name, "ok") != "ok"]
     if failed:
         return error(
             check,
@@ -187,6 +193,8 @@ def finding_of_memory(instance: RedisInstance) -> Finding:
     """Check that Redis is not close to its memory limit."""
     check = instance.check("memory")
     used, limit = instance.number("used_memory"), instance.number("maxmemory")
+    if not used:
+        return not_checked(check, "INFO does not tell")
     text = f"{used / 1024**2:,.1f} MiB used"
     if limit and used > limit * MAX_MEMORY_SHARE:
         return warning(

@@ -129,8 +129,16 @@ def _parse(text: str) -> tuple[dict[tuple[str, str], float], str]:
 # This machine's server ----------------------------------------------------------------------------
 
 
-def findings_of_metrics(url: str, metrics: ServerMetrics, name: str = "server") -> list[Finding]:
-    """Judge the version of a server, and whether its store answers."""
+def findings_of_metrics(
+    url: str,
+    metrics: ServerMetrics,
+    name: str = "server",
+    outcome: str = "mail passes without greylisting, or is deferred (--on-store-failure there)",
+) -> list[Finding]:
+    """Judge the version of a server, and whether its store answers.
+
+    ``outcome`` is what happens to mail while it does not.
+    """
     findings = []
     if metrics.version == __version__:
         findings.append(ok(f"{name}: version", f"{metrics.version}, the same as this program's"))
@@ -148,16 +156,15 @@ def findings_of_metrics(url: str, metrics: ServerMetrics, name: str = "server") 
         findings.append(
             error(
                 f"{name}: ready",
-                f"{url}/readyz: its store does not answer; mail passes without greylisting, or is"
-                " deferred",
+                f"{url}/readyz: its store does not answer; {outcome}",
                 _STORE_AWAY_REMEDY,
             )
         )
     return findings
 
 
-def finding_of_store(metrics: ServerMetrics | None) -> Finding:
-    """Check that the server reaches its store."""
+def finding_of_store(metrics: ServerMetrics | None, outcome: str) -> Finding:
+    """Check that the server reaches its store; ``outcome`` is what happens to mail if not."""
     check = "store: as the server sees it"
     up = metrics.value("greyd_store_up") if metrics else None
     if up is None:
@@ -165,7 +172,7 @@ def finding_of_store(metrics: ServerMetrics | None) -> Finding:
     if not up:
         return error(
             check,
-            "no answer: mail passes without greylisting, or is deferred",
+            f"no answer: {outcome}",
             _STORE_AWAY_REMEDY,
         )
     return ok(check, "it answers")

@@ -167,7 +167,9 @@ def finding_of_filesystem(file: DatabaseFile) -> Finding:
             f"{file.filesystem}: SQLite's write-ahead log does not work over a network",
             "move the file to a disk of this machine, or use a Redis",
         )
-    return ok(check, file.filesystem or "unknown")
+    if not file.filesystem:
+        return not_checked(check, "/proc/mounts does not show it")
+    return ok(check, file.filesystem)
 
 
 # The content --------------------------------------------------------------------------------------

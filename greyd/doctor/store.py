@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from greyd.doctor.findings import Finding, error, hint, ok, warning
+from greyd.doctor.store_failure import outcome_of_store_failure
 from greyd.rules.reserved_keys import PROBE_KEY
 from greyd.runtime.daemon_thread import run_in_daemon_thread
 from greyd.store.circuit_breaker import write_probe
@@ -19,6 +20,7 @@ from greyd.store.url import redact_url
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from greyd.config.running.run_record import RunRecord
     from greyd.config.settings import Settings
     from greyd.store.contract import Store
 
@@ -31,6 +33,14 @@ class StoreAccess(Protocol):
         """Return the server's settings."""
 
     @property
+    def server(self) -> RunRecord | None:
+        """Return the record of the running server; None if none uses the store."""
+
+    @property
+    def server_store_timeout_seconds(self) -> float:
+        """Return the timeout of the store that applies to the server."""
+
+    @property
     def store_url(self) -> str:
         """Return the URL of the store."""
 
@@ -38,8 +48,8 @@ class StoreAccess(Protocol):
         """Open the store; read-only unless ``writable``."""
 
 
-SLOW_SECONDS = 0.1
-"""A third of the default ``--store-timeout``."""
+SLOW_SHARE = 1 / 3
+"""The share of ``--store-timeout`` above which the store is slow."""
 
 PROBE_COUNT = 5
 
@@ -84,10 +94,12 @@ async def _finding_of_answers(access: StoreAccess) -> Finding:
         return error(check, str(fault), "make sure the store is running, and that --store names it")
     verb = "reads" if _is_file(access) else "reads and writes"
     took = f"{name}: {verb} in {seconds * 1000:.1f} ms"
-    if seconds > SLOW_SECONDS:
+    timeout_seconds = access.server_store_timeout_seconds
+    if seconds > timeout_seconds * SLOW_SHARE:
         return warning(
             check,
-            f"{took}; above --store-timeout (default 0.3 s) mail passes without greylisting",
+            f"{took}; above the server's --store-timeout of {timeout_seconds:g} s"
+            f" {outcome_of_store_failure(access.settings)}",
             "check the load and the disk of its machine, and the network",
         )
     return ok(check, took)

@@ -52,6 +52,11 @@ def test_a_healthy_redis_has_only_good_findings() -> None:
     [
         ({"info": {"redis_version": "5.0.7"}}, "store: version", State.WARNING),
         ({"info": {"role": "slave"}}, "store: role", State.ERROR),
+        # What Redis does not tell is not checked.
+        ({"info": {"redis_version": ""}}, "store: version", State.NOT_CHECKED),
+        ({"info": {"role": ""}}, "store: role", State.NOT_CHECKED),
+        ({"info": {"used_memory": ""}}, "store: memory", State.NOT_CHECKED),
+        ({"config": {"appendfsync": ""}}, "store: durable", State.NOT_CHECKED),
         ({"config": {"appendfsync": "no"}}, "store: durable", State.WARNING),
         ({"config": {"appendfsync": "always"}}, "store: durable", State.OK),
         ({"info": {"aof_enabled": "0"}}, "store: durable", State.ERROR),

@@ -108,5 +108,5 @@ def test_only_urls_of_http_are_fetched(url: str) -> None:
 
 def test_a_store_that_the_server_cannot_reach_is_found() -> None:
     known = [healthy_metrics({("greyd_store_up", ""): up}) for up in (1, 0)]
-    states = [finding_of_store(each).state for each in (*known, None)]
+    states = [finding_of_store(each, "mail passes").state for each in (*known, None)]
     assert states == [State.OK, State.ERROR, State.NOT_CHECKED]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from greyd.doctor.findings import Finding, hint, ok, warning
+from greyd.doctor.findings import Finding, error, hint, ok, warning
 from greyd.doctor.postfix.restrictions import (
     AT_RCPT,
     parameter_of,
@@ -72,6 +72,15 @@ def _findings_of_unreachable(lists: Lists) -> list[Finding]:
                     f"main.cf: move “{end}” to the end, or remove it",
                 )
             )
+        made += [
+            error(
+                check,
+                f"{parameter_of(name)}: {each.name} defers all mail that Postfix would accept",
+                f"main.cf: remove {each.name}",
+            )
+            for each in restrictions[:count]
+            if each.name == "defer_if_permit" and not each.only_warns
+        ]
     return made or [ok(check, "no permit or reject precedes other checks")]
 
 

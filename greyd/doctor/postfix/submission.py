@@ -56,6 +56,13 @@ def _finding_of_service(check: str, service: CheckedService, outbound_senders: s
             "calls greyd with policy_context=outbound, but --learn-outbound is off",
             "greyd.toml: learn_outbound = true (with identity); or remove the call here",
         )
+    if len(calls) > len(outbound) and service.value("smtpd_sasl_auth_enable").lower() != "yes":
+        return warning(
+            check,
+            "calls greyd, and offers no login: greyd can't tell users from strangers, and greylists"
+            " them",
+            "master.cf: -o smtpd_sasl_auth_enable=yes, or a recipient list without the call",
+        )
     if len(calls) > len(outbound):
         return hint(
             check,

@@ -153,3 +153,20 @@ def test_the_policy_context_may_be_a_parameter_of_the_service() -> None:
 def test_learning_without_a_submission_service_is_a_hint() -> None:
     found = of(judged(settings=Settings(learn_outbound=True)), "postfix: submission")
     assert found.state is State.HINT
+
+
+@pytest.mark.parametrize(
+    ("overrides", "state"),
+    [
+        ({}, State.HINT),
+        ({"smtpd_sasl_auth_enable": "no"}, State.WARNING),
+        ({"smtpd_recipient_restrictions": USERS, "smtpd_sasl_auth_enable": "no"}, State.OK),
+    ],
+)
+def test_a_submission_service_without_login_must_not_be_greylisted(
+    overrides: dict[str, str], state: State
+) -> None:
+    lists = recipients(f"reject_unauth_destination {LINE}")
+    service = MasterService("submission", overrides={**lists, **overrides})
+    found = judged(services=[SMTP, service])
+    assert of(found, "postfix: submission (submission)").state is state

@@ -19,6 +19,11 @@ from tests.doctor.postfix.configs import (
     [
         (f"{LINE} permit reject_rbl_client bl.example", "reached", State.WARNING, "bl.example"),
         (f"{LINE} permit", "reached", State.OK, ""),
+        (f"{LINE} defer permit_mynetworks", "reached", State.WARNING, "permit_mynetworks"),
+        (f"warn_if_reject reject {LINE} permit", "reached", State.OK, ""),
+        (f"defer_if_permit {LINE}", "reached", State.ERROR, "defers all mail"),
+        (f"warn_if_reject defer_if_permit {LINE}", "reached", State.OK, ""),
+        (f"{LINE} permit defer_if_permit", "reached", State.WARNING, "defer_if_permit"),
         (f"reject_unknown_sender_domain {LINE}", "reject_unknown_sender_domain", State.OK, "above"),
         (f"reject_non_fqdn_sender reject_unknown_sender_domain {LINE}",
          "reject_unknown_sender_domain", State.OK, "below reject_non_fqdn_sender"),
