@@ -151,7 +151,7 @@ def look(place: Place, *options: str, postfix_folder: Path | None = None) -> Loo
 def advice(place: Place, *options: str) -> str:
     """Return what ``greyd postfix-config`` prints."""
     done = run("postfix-config", f"--config={place.config}", *options)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
