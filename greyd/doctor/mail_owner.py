@@ -91,7 +91,7 @@ def finding_of_computed_access(path: Path, owner: MailOwner | None, reason: str)
         return not_checked(check, f"Postfix's user is unknown ({reason})", "--main-cf=FOLDER")
     computed = f"computed from modes and ACLs, not tried: {reason}"
     try:
-        obstacle = first_obstacle(path, owner)
+        obstacle = first_obstacle(path, owner.uid, owner.gid)
     except OSError as fault:
         return not_checked(check, f"{fault.strerror} ({reason})", "run greyd doctor as root")
     if obstacle is not None:

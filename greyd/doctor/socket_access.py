@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from greyd.doctor.mail_owner import MailOwner
-
 _SEARCH, _WRITE = 1, 2
 
 _ACL = "system.posix_acl_access"
@@ -25,21 +23,23 @@ _ACL_ENTRY = struct.Struct("<HHI")
 _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 
 
-def first_obstacle(path: Path, user: MailOwner) -> Path | None:
+def first_obstacle(path: Path, uid: int, gid: int) -> Path | None:
     """Return the first folder that a user can't search, or the socket; None if it can connect.
+
+    ``uid`` and ``gid`` are the numbers of the user and of its only group.
 
     Raises:
         OSError: this process may not see the path.
     """
     resolved = path.resolve(strict=True)
     for folder in reversed(resolved.parents):
-        if not _may(folder, user, _SEARCH):
+        if not _may(folder, uid, gid, _SEARCH):
             return folder
-    return None if _may(resolved, user, _WRITE) else resolved
+    return None if _may(resolved, uid, gid, _WRITE) else resolved
 
 
-def _may(path: Path, user: MailOwner, right: int) -> bool:
-    if user.uid == 0:
+def _may(path: Path, uid: int, gid: int, right: int) -> bool:
+    if uid == 0:
         return True
     status = path.stat()
     entries = list(_acl_entries(path))
@@ -49,16 +49,15 @@ def _may(path: Path, user: MailOwner, right: int) -> bool:
             (_USER_OBJ, mode >> 6 & 7, 0), (_GROUP_OBJ, mode >> 3 & 7, 0), (_OTHER, mode & 7, 0),
         ]  # fmt: skip
     mask = next((rights for tag, rights, _ in entries if tag == _MASK), 7)
-    if user.uid == status.st_uid:
+    if uid == status.st_uid:
         return any(rights & right for tag, rights, _ in entries if tag == _USER_OBJ)
-    named = [rights for tag, rights, number in entries if (tag, number) == (_USER, user.uid)]
+    named = [rights for tag, rights, number in entries if (tag, number) == (_USER, uid)]
     if named:
         return bool(named[0] & mask & right)
     of_groups = [
         rights
         for tag, rights, number in entries
-        if (tag == _GROUP_OBJ and status.st_gid == user.gid)
-        or (tag == _GROUP and number == user.gid)
+        if (tag == _GROUP_OBJ and status.st_gid == gid) or (tag == _GROUP and number == gid)
     ]
     if of_groups:
         return any(rights & mask & right for rights in of_groups)

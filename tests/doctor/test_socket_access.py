@@ -58,7 +58,7 @@ def test_modes_are_judged_as_the_kernel_does(
     place.chmod(mode)
     place.parent.chmod(folder_mode)
     user = MailOwner("mail", OTHER, os.getegid() if same_group else OTHER)
-    obstacle = first_obstacle(place, user)
+    obstacle = first_obstacle(place, user.uid, user.gid)
     folder_right = folder_mode >> (3 if same_group else 0) & 1
     right = mode >> (3 if same_group else 0) & 2
     expected = None if folder_right and right else place if folder_right else place.parent
@@ -85,7 +85,7 @@ def test_acls_are_judged_as_the_kernel_does(
     none = 0xFFFFFFFF
     set_acl(place, *((tag, rights, number or none) for tag, rights, number in entries))
     user = MailOwner("mail", OTHER, OTHER)
-    assert (first_obstacle(place, user) is None) == may
+    assert (first_obstacle(place, user.uid, user.gid) is None) == may
     if os.geteuid() == 0:
         assert connects(user, place) == may
 
