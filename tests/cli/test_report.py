@@ -295,6 +295,42 @@ def test_a_pool_of_one_provider_is_told_from_spam_from_anywhere(tmp_path: Path) 
     assert found["first_contacts"]["never_returned"] == 2
 
 
+@pytest.mark.parametrize("domain", ["big.com", "big.example", "big.test", "big.lan", "big.co.uk"])
+def test_a_pool_is_named_by_its_domain_under_any_top_level_domain(
+    tmp_path: Path, domain: str
+) -> None:
+    addresses = ("192.0.2.1", "198.51.100.1", "203.0.113.1", "192.0.3.1")
+    tries = [
+        decided(600 * number, name=f"mail-{number}.{domain}", address=address)
+        for number, address in enumerate(addresses)
+    ]
+    lost = decided(0, name=f"mx.{domain}", sender="x@elsewhere.example")
+    waits = decided(
+        2400, "triplet found, delay=600", name=f"mail-3.{domain}", address=addresses[3]
+    )
+    found = report(tmp_path, *tries, lost, waits, END)
+    assert [(each["client"], each["most_networks"]) for each in found["pools"]] == [(domain, 4)]
+    assert found["waited_longest"][0]["client"] == domain
+    assert found["never_returned_by_client_domain"] == [{"domain": domain, "triplets": 1}]
+
+
+def test_a_pool_without_names_is_named_by_the_identity_of_its_clients(tmp_path: Path) -> None:
+    texts = [
+        decided(600 * number, name="unknown", address=address, more=", identity=big.com")
+        for number, address in enumerate(("192.0.2.1", "198.51.100.1"))
+    ]
+    found = report(tmp_path, *texts, END)
+    assert [(each["client"], each["most_networks"]) for each in found["pools"]] == [("big.com", 2)]
+
+
+@pytest.mark.parametrize("name", ["unknown", ""])
+def test_clients_without_a_name_stay_unknown_and_form_no_pool(tmp_path: Path, name: str) -> None:
+    texts = [decided(0, name=name), decided(60, name=name, address="198.51.100.1")]
+    found = report(tmp_path, *texts, END)
+    assert found["pools"] == []
+    assert found["never_returned_by_client_domain"] == [{"domain": "unknown", "triplets": 2}]
+
+
 def test_a_mail_of_weeks_later_makes_no_pool(tmp_path: Path) -> None:
     found = report(
         tmp_path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.rules.address import parse_address
-from greyd.rules.hostnames import normal_name, organisation_of
+from greyd.rules.hostnames import normal_name, registered_domain
 from greyd.rules.keys import request_keys
 from greyd.rules.networks import with_prefix_length
 
@@ -35,12 +35,16 @@ class ClientGroups:
         self._networks: dict[bytes, bytes] = {}
 
     def organisation(self, name: bytes) -> bytes:
-        """Return the registered domain of a name; empty if it has none."""
+        """Return the registered domain of a name; empty if it has none.
+
+        Below a top-level domain that nobody can register in, e.g. ``.example``, ``.test`` or a
+        site's own ``.lan``, it is the last two labels.
+        """
         domain = self._organisations.get(name)
         if domain is None:
             if len(self._organisations) >= MAX_NAMES:
                 self._organisations.clear()
-            domain = self._organisations[name] = organisation_of(normal_name(name))
+            domain = self._organisations[name] = registered_domain(normal_name(name))
         return domain
 
     def network(self, address: bytes) -> bytes:

@@ -72,7 +72,7 @@ class SenderPool:
     """A provider that retries from several networks, each of which has to wait again."""
 
     name: bytes
-    """The registered domain that all its clients' names have in common."""
+    """The registered domain that the names or the identities of its clients have in common."""
     mails: int
     """The number of pairs of sender and recipient that came from several networks."""
     max_networks: int

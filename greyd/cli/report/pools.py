@@ -54,7 +54,10 @@ class PoolCounter:
 
     def _pool_of(self, pending: PendingTriplet, networks: int) -> _PoolTotals | None:
         """Add a mail to its pool, and return the pool's totals; None if it belongs to no pool."""
-        domains = {self._clients.organisation(each.client_name) for each in pending.all()}
+        # A client without a confirmed name may have proved its identity by SPF.
+        domains = {
+            self._clients.organisation(each.client_name) or each.identity for each in pending.all()
+        }
         if len(domains) > 1 or domains == {b""}:
             # Not one provider, whose servers have names in its domain: spam comes from anywhere.
             return None
