@@ -76,9 +76,11 @@ _find_rfc5424 = re.compile(
 
 _REPEATED = re.compile(rb"message repeated ([0-9]{1,9}) times?: ?\[ ?")
 
+_find_closing_quote = re.compile(rb"\"(?=[,;\s]|\Z)").search
+
 _TAG = re.compile(rb"(?<![^\s\]>|\"',;(])[^\s:\[\]\"'{}=<>|,;()]{1,100}(?:\[[0-9]{0,10}\])?: {1,2}")
 _STARTS_LIKE_HEAD = re.compile(
-    rb"<[0-9a-z.]{1,15}>|\[?(?:INFO|NOTICE|DEBUG|[Ii]nfo|[Nn]otice|[Dd]ebug)\]?:? |[\"'\[{|]\s*\Z"
+    rb"<(?:[0-9]{1,3}|[0-9]{1,2}\.[0-9]|[a-z0-9]{3,10}\.[a-z]{3,8})>|\[?(?:INFO|NOTICE|DEBUG|[Ii]nfo|[Nn]otice|[Dd]ebug)\]?:? |[\"'\[{|]\s*\Z"
 )
 _OTHERS_TEXT = re.compile(
     # An address, a queue file's arrow, Exim's fields, and what Postfix and others say about mail.
@@ -185,7 +187,10 @@ def _parse_unusual(text: bytes, times: TimeParser, wrappers: int) -> LogLine | N
         return None
     if _is_others_text(text[:start]):
         return None
-    return LogLine(find_date(text[:start], times), program, text[end:].lstrip())
+    own = text[end:].lstrip()
+    if text.count(b'"', 0, start) % 2 and (closing := _find_closing_quote(own)):
+        own = own[: closing.start()]
+    return LogLine(find_date(text[:start], times), program, own)
 
 
 def _parse_rfc5424(

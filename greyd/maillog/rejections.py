@@ -25,7 +25,7 @@ _POSTFIX = re.compile(
     _ACTION + rb": RCPT from"
     rb" (?:(?P<client_name>[^\s\[]+))?" + _ADDRESS + rb"(?::[0-9]{1,5})?"
     rb":? ?(?P<reply>.*); from=<(?P<sender>.*)>,? to=<(?P<recipient>.*(?=>,? proto=)|.*?)>"
-    rb"(?:,? proto=(?P<protocol_name>[A-Za-z0-9]*))?(?:,? helo=<(?P<helo_name>[^<>\s]*)>)?"
+    rb"(?:,? proto=(?P<protocol_name>[A-Z]{0,10}))?(?:,? helo=<(?P<helo_name>[^<>\s]*)>)?"
     rb"(?:.*? sasl_username=(?P<sasl_username>[^\s,\"]+))?"
 ).match
 

@@ -41,6 +41,9 @@ _MARK = re.compile(rb"action=|\"action\"|RCPT|last message repeated")
 _REPEATED = re.compile(rb"message repeated [0-9]{1,9} times?: ?\[ ?")
 _LAST_MESSAGE = re.compile(rb"last message repeated [0-9]")
 _EARLIER = re.compile(rb"reject(?:_warning)?: (CONNECT|EHLO|HELO|MAIL|VRFY|ETRN|AUTH) from")
+_ENDS_FIELD = re.compile(rb".*[,;]\s*\Z").match
+_BEGINS_FIELD = re.compile(rb"(?:from|to|helo|F)=<|proto=").match
+_CLOSING_QUOTE = re.compile(rb"\"(?=[,;\s]|\Z)")
 _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 
 
@@ -74,7 +77,7 @@ def read_log_line(text: str) -> LoggedRequest:
     if not requests:
         raise MailLogError(_refusal(data))
     # Of several ways to join the rows, the one with the most attributes, and the fewest spaces.
-    return max(requests, key=lambda each: len(each.attributes) + _field_count(each))
+    return max(requests, key=_field_count)
 
 
 def _from_utf16(data: bytes) -> bytes:
@@ -94,30 +97,36 @@ def _unwrapped(rows: Sequence[bytes]) -> Iterator[bytes]:
     """
     if not rows:
         return
-    first, rest = rows[0], [_without_indent(each) for each in rows[1:]]
-    breaks = min(len(rest), _MAX_UNCERTAIN_BREAKS)
-    for joints in sorted(product((b"", b" "), repeat=breaks), key=lambda each: each.count(b" ")):
-        line = first.rstrip() if breaks else first
-        for number, row in enumerate(rest):
-            joint = joints[number] if number < breaks else b""
-            line = line.rstrip() + joint + row if joint else line + row
+    if all(each.startswith(b">") for each in rows):
+        # Quoted in a mail.
+        rows = [each[1:].lstrip() for each in rows]
+    first, rest = rows[0], [each.lstrip() for each in rows[1:]]
+    before = [first, *rest][:-1]
+    is_space = [_ENDS_FIELD(a) or _BEGINS_FIELD(b) for a, b in zip(before, rest, strict=True)]
+    uncertain = [place for place, known in enumerate(is_space) if not known]
+    uncertain = uncertain[:_MAX_UNCERTAIN_BREAKS]
+    choices = product((False, True), repeat=len(uncertain))
+    for chosen in sorted(choices, key=lambda each: each.count(True)):
+        spaces = [bool(each) for each in is_space]
+        for place, space in zip(uncertain, chosen, strict=True):
+            spaces[place] = space
+        line = first
+        for row, space in zip(rest, spaces, strict=True):
+            line = line.rstrip() + b" " + row if space else line + row
         yield line.strip()
 
 
-def _without_indent(row: bytes) -> bytes:
-    return row.lstrip().removeprefix(b"> ")
-
-
 def _field_count(request: LoggedRequest) -> int:
-    """Return how many optional fields the decision of a request has."""
+    """Return how many attributes a request has, and optional fields its decision."""
+    count = sum(1 for name, value in request.attributes.items() if value or name == "sender")
     decision = request.decision
     if decision is None:
-        return 0
+        return count
     fields = (
         decision.detail, decision.delay_seconds, decision.identity, decision.other_identities,
         decision.signals, decision.dns, decision.dns_off, decision.queue_id,
     )  # fmt: skip
-    return sum(1 for each in fields if each)
+    return count + sum(1 for each in fields if each)
 
 
 def _refusal(data: bytes) -> str:
@@ -175,6 +184,12 @@ def _decision(line: bytes) -> tuple[int, LoggedDecision | None]:
     """Return the decision in a line, and where it begins; None if there is none."""
     begin, brace = _BEGIN.search(line), line.find(b"{")
     ends = ((brace, line.rfind(b"}") + 1), (begin.start() if begin else -1, len(line)))
+    if (
+        begin
+        and line.count(b'"', 0, begin.start()) % 2
+        and (closing := _CLOSING_QUOTE.search(line, begin.start()))
+    ):
+        line = line[: closing.start()]
     for place, end in ends:
         decision = parse_decision(0, line[place:end]) if place >= 0 else None
         if decision is not None and decision.client_address:

@@ -305,9 +305,7 @@ def test_a_pool_is_named_by_its_domain_under_any_top_level_domain(
         for number, address in enumerate(addresses)
     ]
     lost = decided(0, name=f"mx.{domain}", sender="x@elsewhere.example")
-    waits = decided(
-        2400, "triplet found, delay=600", name=f"mail-3.{domain}", address=addresses[3]
-    )
+    waits = decided(2400, "triplet found, delay=600", name=f"mail-3.{domain}", address=addresses[3])
     found = report(tmp_path, *tries, lost, waits, END)
     assert [(each["client"], each["most_networks"]) for each in found["pools"]] == [(domain, 4)]
     assert found["waited_longest"][0]["client"] == domain
@@ -638,3 +636,122 @@ def test_without_a_shadow_the_report_does_not_mention_one(tmp_path: Path) -> Non
     log.write_text(decided(0))
     assert answer_of("report", log, **IN_UTC)["shadow"] is None
     assert "shadow" not in run("report", log, **IN_UTC).stdout.lower()
+
+
+# Forms of logs ------------------------------------------------------------------------------------
+
+
+def postfix(after: float, text: str, program: str = "smtpd") -> str:
+    """Return a line of Postfix, so many seconds after midnight."""
+    date = datetime.fromtimestamp(MIDNIGHT + after, UTC).isoformat()
+    return f"{date} mx1 postfix/{program}[9]: {text}\n"
+
+
+def rejected(after: float, reply: str = "450 4.2.0 <bob@example.org>: Greylisted") -> str:
+    return postfix(
+        after,
+        f"NOQUEUE: reject: RCPT from mx.example.com[192.0.2.7]: {reply};"
+        " from=<alice@example.com> to=<bob@example.org> proto=ESMTP helo=<mx.example.com>",
+    )
+
+
+def accepted(after: float, queue_id: str, sender: str = "alice@example.com") -> list[str]:
+    return [
+        postfix(after, f"{queue_id}: client=mx.example.com[192.0.2.7]"),
+        postfix(after + 1, f"{queue_id}: from=<{sender}>, size=99, nrcpt=1", "qmgr"),
+        postfix(after + 2, f"{queue_id}: to=<bob@example.org>, relay=local, delay=1", "local"),
+        postfix(after + 3, f"{queue_id}: removed", "qmgr"),
+    ]
+
+
+def test_a_log_of_postfix_alone_is_reported(tmp_path: Path) -> None:
+    found = report(
+        tmp_path,
+        rejected(0),
+        rejected(60),
+        *accepted(400, "4F1A2B3C01"),
+        *accepted(500, "4F1A2B3C02"),
+        *accepted(600, "4F1A2B3C03", sender="carol@example.com"),
+        rejected(700, "550 5.1.1 <bob@example.org>: unknown user"),
+    )
+    decisions = {(each["action"], each["reason"]): each["requests"] for each in found["decisions"]}
+    assert decisions == {
+        ("greylist", "new"): 1,
+        ("greylist", "early-retry"): 1,
+        ("pass", "triplet found"): 1,
+        ("pass", "accepted"): 2,
+    }
+    assert found["first_contacts"]["waited"] == 1
+    assert found["delays"]["longest_seconds"] == 400
+    assert "no decision of greyd or postgrey" in found["approximations"][0]
+
+
+def test_one_decision_is_enough_to_ignore_postfixs_lines(tmp_path: Path) -> None:
+    found = report(
+        tmp_path, rejected(0), *accepted(400, "4F1A2B3C01"), decided(9000), rejected(9001)
+    )
+    assert found["requests"] == 1
+    assert not any("Postfix" in each for each in found["approximations"])
+
+
+def test_since_and_until_choose_among_postfixs_lines(tmp_path: Path) -> None:
+    texts = [rejected(0), rejected(DAY), rejected(2 * DAY)]
+    found = report(tmp_path, *texts, options=("--since=2026-03-03", "--until=2026-03-04"))
+    assert found["requests"] == 1
+    done = run("report", tmp_path / "mail.log", "--since=2026-05-01")
+    assert done.returncode == 1
+    assert "all 3 attempts of the log are outside --since and --until" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("", "the file is empty"),
+        ("Nov 24 12:00:00 mx1 dovecot: imap-login: x\n" * 3, "lines are from dovecot (3)"),
+        ("Nov 24 12:00:00 mx1 postfix/smtpd[9]: connect from x\n", "is from postfix/smtpd (1)"),
+        ("<22>1 2026-11-24T12:00:00Z mx1 rspamd 7 - - x\n", "from rspamd (1)"),
+        ("hello world\n", "of unknown programs, e.g. hello world"),
+        ("\x00\x01\x02\x03\n" * 99, "binary data"),
+    ],
+)
+def test_a_report_of_nothing_says_what_the_log_contains(
+    tmp_path: Path, content: str, what: str
+) -> None:
+    path = tmp_path / "mail.log"
+    path.write_text(content)
+    done = run("report", "--json", path)
+    assert done.returncode == 1
+    assert f"no decision of greyd or postgrey in {path}: looked for" in done.stderr
+    assert what in done.stderr
+    assert json.loads(done.stdout)["requests"] == 0
+
+
+def test_what_was_not_read_is_shown_as_text_and_json_and_html(tmp_path: Path) -> None:
+    odd = "Nov 24 12:00:00 mx1 spamd[9]: <b> action=greylist, reason=\x1bnew\n"
+    archive = tmp_path / "old.zip"
+    archive.write_bytes(b"PK\x03\x04abc")
+    path, page = tmp_path / "mail.log", tmp_path / "page.html"
+    path.write_text(decided(0) + odd + decided(1) + "a action" + "x" * 20_000 + "\n")
+    as_text = run("report", path, archive, **IN_UTC)
+    as_json = run("report", "--json", path, archive, **IN_UTC)
+    as_page = run("report", f"--html={page}", path, archive, **IN_UTC)
+    assert {as_text.returncode, as_json.returncode, as_page.returncode} == {2}
+    example = "spamd[9]: <b> action=greylist, reason=%1Bnew"
+    assert "1 lines mention a decision, but in a form that greyd cannot read" in as_text.stdout
+    assert example in as_text.stdout
+    assert f"{archive}: a zip archive" in as_text.stdout
+    assert "1 lines are too long" in as_text.stdout
+    found = json.loads(as_json.stdout)
+    assert found["requests"] == 2
+    assert (found["not_read"]["lines"], found["not_read"]["too_long"]) == (1, 1)
+    assert found["not_read"]["examples"] == [f"Nov 24 12:00:00 mx1 {example}"]
+    assert found["not_read"]["files"][0]["file"] == str(archive)
+    assert "Not read" in page.read_text()
+    assert "&lt;b&gt; action=greylist" in page.read_text()
+
+
+def test_a_complete_report_has_nothing_that_was_not_read(tmp_path: Path) -> None:
+    assert report(tmp_path, decided(0))["not_read"] == {
+        "lines": 0, "examples": [], "too_long": 0, "files": [],
+    }  # fmt: skip
+    assert "Not read" not in shown(tmp_path, decided(0))

@@ -7,19 +7,27 @@ import gzip
 import json
 import lzma
 import os
+import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import lz4.frame
 import pytest
 
 from greyd.maillog.errors import MailLogError
 from greyd.maillog.lines import MAX_LINE_BYTES
-from greyd.maillog.reader import read_lines
+from greyd.maillog.reader import read_decisions, read_lines
+from greyd.maillog.sources import compression
 from greyd.maillog.statistics import ReadStatistics
 from greyd.rules.request import Request
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 from tests.maillog.logs import NEW, NOON, entry, exported, logged_by_greyd, read, senders, written
 
 
@@ -78,21 +86,123 @@ def test_greyds_json_is_read_bare_in_syslog_and_in_the_journal_and_in_docker(
     assert [each.when for each in read(journal)] == [NOON]
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
-def test_compressed_logs_are_read_under_any_name(tmp_path: Path, pack: Any) -> None:
+PACKED = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": lambda data: lzma.compress(data, format=lzma.FORMAT_ALONE),
+    # With checksums, as the commands write them.
+    "zstd": lambda data: zstd.compress(
+        data, options={zstd.CompressionParameter.checksum_flag: True}
+    ),
+    "lz4": lambda data: lz4.frame.compress(data, content_checksum=True),
+}
+
+
+@pytest.mark.parametrize("name", ["mail.log.2", "mail.log", "mail.log.2.gz"])
+@pytest.mark.parametrize("form", PACKED)
+def test_compressed_logs_are_read_under_any_name(tmp_path: Path, form: str, name: str) -> None:
+    path = tmp_path / name
+    line = b"Nov 24 12:00:00 mx1 greyd[7]: " + NEW + b"\n"
+    path.write_bytes(PACKED[form](line * 10_000))
+    assert senders(path) == [b"alice@example.com"] * 10_000
+
+
+@pytest.mark.parametrize("form", [each for each in PACKED if each != "lzma"])
+def test_several_compressed_streams_in_a_file_are_read(tmp_path: Path, form: str) -> None:
     path = tmp_path / "mail.log.2"
-    path.write_bytes(pack(b"Nov 24 12:00:00 mx1 greyd[7]: " + NEW + b"\n"))
-    assert senders(path) == [b"alice@example.com"]
+    path.write_bytes(PACKED[form](NEW + b"\n") * 3)
+    assert len(read(path)) == 3
 
 
+@pytest.mark.parametrize("form", PACKED)
 def test_a_damaged_archive_is_read_up_to_the_damage(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
     path = tmp_path / "mail.log.2.gz"
-    many = b"".join(b"%d %b\n" % (number, os.urandom(50)) for number in range(5000))
-    path.write_bytes(gzip.compress(NEW + b"\n" + many + NEW + b"\n")[:-100])
-    assert len(read(path)) == 1
+    many = b"".join(b"%d %b\n" % (number, os.urandom(50)) for number in range(20_000))
+    path.write_bytes(PACKED[form](NEW + b"\n" + many + NEW + b"\n")[:-100])
+    statistics = ReadStatistics()
+    assert len(read(path, statistics=statistics)) == 1
     assert "mail.log.2.gz: damaged, read only up to the damage" in capsys.readouterr().err
+    assert [each.path for each in statistics.unread_files] == [str(path)]
+
+
+@pytest.mark.parametrize("form", PACKED)
+def test_garbage_within_an_archive_is_damage(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "mail.log.2"
+    many = b"".join(b"%d %b\n" % (number, os.urandom(50)) for number in range(20_000))
+    data = bytearray(PACKED[form](NEW + b"\n" + many))
+    data[len(data) // 2 : len(data) // 2 + 99] = b"\xff" * 99
+    path.write_bytes(data)
+    statistics = ReadStatistics()
+    read(path, statistics=statistics)
+    assert len(statistics.unread_files) == 1
+
+
+@pytest.mark.parametrize("form", PACKED)
+def test_a_file_that_decompresses_without_end_is_read_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(compression, "MIN_SIZE_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr(compression, "MAX_EXPANSION", 3)
+    path = tmp_path / "mail.log.2"
+    path.write_bytes(PACKED[form]((NEW + b"\n") * 200_000))
+    statistics = ReadStatistics()
+    assert 0 < len(read(path, statistics=statistics)) < 200_000
+    assert "of its decompressed content" in statistics.unread_files[0].reason
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\x1f\x9d\x90abc", r"compressed with compress \(\.Z\); run zcat"),
+        (b"PK\x03\x04abc", "a zip archive; run unzip -p"),
+        (b"7z\xbc\xaf\x27\x1cabc", "a 7z archive"),
+        (b"LZIP\x01abc", "compressed with lzip"),
+        (b"\x02\x21\x4c\x18abc", "compressed with lz4 -l; run lz4 -dc"),
+        (b"LPKSHHRH" + b"\0" * 200, "binary file of the journal; run journalctl --file="),
+        (b"SQLite format 3\0abc", "an SQLite database"),
+        (gzip.compress(gzip.compress(b"x")), "compressed twice"),
+        (gzip.compress(b"\0" * 257 + b"ustar" + b"\0" * 300), "a tar archive"),
+    ],
+)
+def test_what_can_not_be_read_is_named(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "mail.log"
+    path.write_bytes(content)
+    with pytest.raises(MailLogError, match=what):
+        read(path)
+
+
+def test_files_that_can_not_be_read_do_not_hide_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive, folder = tmp_path / "mail.zip", tmp_path / "mail"
+    archive.write_bytes(b"PK\x03\x04abc")
+    folder.mkdir()
+    good = written(tmp_path, NEW)
+    statistics = ReadStatistics()
+    assert len(list(read_decisions([archive, folder, good], statistics=statistics))) == 1
+    assert [each.path for each in statistics.unread_files] == [str(archive), str(folder)]
+    assert "a zip archive" in capsys.readouterr().err
+    with pytest.raises(MailLogError, match="none of the files"):
+        list(read_decisions([archive, folder]))
+    with pytest.raises(MailLogError, match="No such file"):
+        list(read_decisions([good, tmp_path / "missing.log"]))
+
+
+def test_zero_bytes_after_a_crash_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "mail.log"
+    line = b"Nov 24 12:00:00 mx1 greyd[7]: " + NEW + b"\n"
+    path.write_bytes(line + b"\0" * 5000 + line)
+    assert len(read(path)) == 2
+
+
+def test_a_coloured_message_in_the_journal_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    coloured = {**entry(b"x"), b"MESSAGE": b"\x1b[32m" + NEW + b"\x1b[0m\n"}
+    path.write_bytes(exported(coloured, entry(NEW)))
+    assert senders(path) == [b"alice@example.com"] * 2
 
 
 def test_a_last_line_without_an_end_counts(tmp_path: Path) -> None:

@@ -92,7 +92,10 @@ _UNSUPPORTED = (
     (b"Rar!\x1a\x07", "a rar archive", "unrar p -inul"),
 )
 _OTHER = (
-    (b"LPKSHHRH", "a binary file of the journal; run journalctl --file={} -o export | greyd …"),
+    (
+        b"LPKSHHRH",
+        "a binary file of the journal; run journalctl --file={} -o export | greyd report -",
+    ),
     (b"SQLite format 3\x00", "an SQLite database, not a log"),
     (b"\x7fELF", "a program, not a log"),
     (b"%PDF-", "a PDF document, not a log"),
@@ -103,7 +106,7 @@ def unsupported_form(head: bytes, path: str) -> str | None:
     """Return what a file is and what to do, if its head shows that it cannot be read as a log."""
     for magic, what, command in _UNSUPPORTED:
         if head.startswith(magic):
-            return f"{what}; run {command} {path} | greyd …"
+            return f"{what}; run {command} {path} | greyd report -"
     for magic, what in _OTHER:
         if head.startswith(magic):
             return what.format(path)
