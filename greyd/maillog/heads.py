@@ -80,7 +80,9 @@ _find_closing_quote = re.compile(rb"\"(?=[,;\s]|\Z)").search
 
 _TAG = re.compile(rb"(?<![^\s\]>|\"',;(])[^\s:\[\]\"'{}=<>|,;()]{1,100}(?:\[[0-9]{0,10}\])?: {1,2}")
 _STARTS_LIKE_HEAD = re.compile(
-    rb"<(?:[0-9]{1,3}|[0-9]{1,2}\.[0-9]|[a-z0-9]{3,10}\.[a-z]{3,8})>|\[?(?:INFO|NOTICE|DEBUG|[Ii]nfo|[Nn]otice|[Dd]ebug)\]?:? |[\"'\[{|]\s*\Z"
+    # A priority, a level, or a mark that opens the text.
+    rb"<(?:[0-9]{1,3}|[0-9]{1,2}\.[0-9]|[a-z0-9]{3,10}\.[a-z]{3,8})>"
+    rb"|\[?(?:INFO|NOTICE|DEBUG|[Ii]nfo|[Nn]otice|[Dd]ebug)\]?:? |[\"'\[{|]\s*\Z"
 )
 _OTHERS_TEXT = re.compile(
     # An address, a queue file's arrow, Exim's fields, and what Postfix and others say about mail.

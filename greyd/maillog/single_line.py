@@ -70,7 +70,7 @@ def read_log_line(text: str) -> LoggedRequest:
     if len(data) > MAX_LOG_LINE_BYTES:
         raise MailLogError(f"--log-line: longer than {MAX_LOG_LINE_BYTES:,} bytes")
     data = cleaned(_from_utf16(data))
-    rows = [row for each in data.splitlines() if (row := each.rstrip(b"\r"))]
+    rows = [row for each in data.splitlines() if (row := each.rstrip())]
     if len(rows) > 1 and sum(_begins_line(each) for each in rows) > 1:
         raise MailLogError("--log-line: these are several lines of a log; give one of them")
     requests = [request for line in _unwrapped(rows) if (request := _read(line))]
@@ -112,7 +112,7 @@ def _unwrapped(rows: Sequence[bytes]) -> Iterator[bytes]:
             spaces[place] = space
         line = first
         for row, space in zip(rest, spaces, strict=True):
-            line = line.rstrip() + b" " + row if space else line + row
+            line += b" " + row if space else row
         yield line.strip()
 
 
