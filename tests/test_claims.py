@@ -259,3 +259,20 @@ def test_the_manual_page_of_the_server_names_each_signal_that_it_handles() -> No
 def test_each_command_has_a_module_of_its_own() -> None:
     modules = Counter(target.partition(":")[0] for target in COMMANDS.values())
     assert [module for module, count in modules.items() if count > 1] == []
+
+
+def can_answer_no(command: str) -> bool:
+    """Whether a command can end with the status of a negative answer."""
+    module = CHECKOUT / (COMMANDS[command].partition(":")[0].replace(".", "/") + ".py")
+    text = module.read_text()
+    siblings = [] if module.parent.name == "cli" else module.parent.glob("*.py")
+    near = [each for each in siblings if re.search(rf"\b{each.stem} import", text)]
+    return any("EXIT_NO" in each.read_text() for each in (module, *near))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_manual_page_of_a_command_has_its_exit_statuses(command: str) -> None:
+    page = render_man.render()[f"greyd-{command}.8"].partition(".Sh EXIT STATUS")[2]
+    statuses = re.findall(r"^\.It Li (\d+)$", page.partition("\n.Sh ")[0], re.MULTILINE)
+    assert {"0", "2"} <= set(statuses)
+    assert ("1" in statuses) == can_answer_no(command)

@@ -28,6 +28,8 @@ _DATE = "November 27, 2026"
 
 _BY_FIELD = {option.field: option for option in OPTIONS}
 
+_FAILED = "The command failed. One line on standard error says why, and what to do."
+
 _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "greyd": {
         "FILES": {
@@ -38,6 +40,7 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "0": "Success.",
             "2": "An option or a setting is invalid, or a required resource is unavailable."
             " One line on standard error says what happened, where, and what to do.",
+            "130": "The command was interrupted with Ctrl-C.",
         },
     },
     "serve": {
@@ -79,6 +82,7 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         },
         "EXIT STATUS": {
             "0": "greyd received a signal to stop and answered all pending requests.",
+            "1": "A task or a worker process could not be started again after an internal error.",
             "2": "A setting is invalid, or a port, folder or user that greyd requires is"
             " unavailable. One line on standard error says what happened, where, and what to do.",
         },
@@ -93,27 +97,50 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "EXIT STATUS": {
             "0": "At least one entry matches.",
             "1": "No entry matches.",
-            "2": "The command failed. One line on standard error says why, and what to do.",
+            "2": _FAILED,
         },
     },
     "show": {
         "EXIT STATUS": {
             "0": "The store holds at least one matching entry.",
             "1": "The store holds no matching entry.",
-            "2": "The command failed. One line on standard error says why, and what to do.",
+            "2": _FAILED,
         },
     },
     "stats": {
         "EXIT STATUS": {
             "0": "The servers and the store are healthy.",
             "1": "A server or the store is unhealthy or does not answer.",
-            "2": "The command failed. One line on standard error says why, and what to do.",
+            "2": _FAILED,
+        },
+    },
+    "release": {
+        "EXIT STATUS": {
+            "0": "At least one matching triplet exists.",
+            "1": "No matching mail waits.",
+            "2": _FAILED,
+        },
+    },
+    "forget": {
+        "EXIT STATUS": {
+            "0": "At least one entry was removed.",
+            "1": "No entry matches.",
+            "2": _FAILED,
+        },
+    },
+    "check-whitelist": {
+        "EXIT STATUS": {
+            "0": "No findings.",
+            "1": "At least one error or note.",
+            "2": "A file is unreadable, or an option is invalid. One line on standard error says"
+            " which.",
         },
     },
     "report": {
         "FILES": {
-            "/var/log/mail.log": "The default log; /var/log/maillog if it does not exist. With"
-            " --since, the command also reads the rotated logs in the same folder.",
+            "/var/log/mail.log": "The default log on Debian. On other systems it is the first that"
+            " exists of their usual files, or the journal. With --since, the command also reads the"
+            " rotated logs in the same folder.",
         },
         "EXIT STATUS": {
             "0": "The report is complete.",
@@ -122,11 +149,18 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             " says which.",
         },
     },
+    "import": {
+        "EXIT STATUS": {
+            "0": "All entries were imported, or had expired.",
+            "1": "Some entries are unreadable, or useless with this server's settings.",
+            "2": _FAILED,
+        },
+    },
     "doctor": {
         "EXIT STATUS": {
             "0": "No warning and no error; hints and skipped checks do not count.",
             "1": "At least one warning or error.",
-            "2": "The server's settings are unreadable.",
+            "2": "The server's settings are unreadable, or the store belongs to another program.",
         },
     },
 }

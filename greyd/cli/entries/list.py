@@ -79,8 +79,8 @@ async def list_entries(
 
     SQLite returns the newest entries first; Redis returns them in no order. An entry that changes
     during the listing may appear twice. The first entries appear at once, however large the store,
-    and the listing does not delay the server. "passes at" is computed with --delay. "no end" marks
-    an entry without a time to live in Redis; greyd itself never writes one.
+    and the listing does not delay the server. "passes at" is computed with the server's delay. "no
+    end" marks an entry without a time to live in Redis; greyd itself never writes one.
 
     With --json the output is one document, written while entries are found. Each entry is on its
     own line, so that programs can also read it line by line. With --privacy the store contains only

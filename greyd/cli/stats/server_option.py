@@ -13,7 +13,7 @@ Servers = Annotated[
         metavar="URL",
         show_default=False,
         help="Ask the server at this metrics port, http://HOST:PORT; may be repeated."
-        " By default the one that --metrics names in the settings.",
+        " By default that of the running server.",
     ),
 ]
 """The annotation of the ``--server`` option."""
