@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from greyd.config.vocabulary import DAY, HOUR
 from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.keys import identity_keys, request_keys
 from greyd.rules.reserved_keys import CONTROL_KEY, SHADOW_PREFIX
+from greyd.rules.triplets import ReleaseOutcome, release
 from tests.commands import content, fill, run_here
 from tests.fake_dns import address_of
 from tests.fake_redis import FakeRedis
@@ -45,13 +48,13 @@ def triplet(
     return request_keys(address_of(client), sender.encode(), recipient.encode(), SETTINGS).triplet
 
 
-def answer(url: str, command: str, *words: str, status: int = 0, **variables: str) -> Any:
+def answer(url: str, command: str, *words: str, status: int = 0, **variables: Any) -> Any:
     done = run_here(command, *words, f"--store={url}", "--json", **variables)
     assert done.returncode == status, (done.stdout, done.stderr)
     return json.loads(done.stdout)
 
 
-def text(url: str, command: str, *words: str, status: int = 0, **variables: str) -> str:
+def text(url: str, command: str, *words: str, status: int = 0, **variables: Any) -> str:
     done = run_here(command, *words, f"--store={url}", **variables)
     assert done.returncode == status, (done.stdout, done.stderr)
     return done.stdout
@@ -125,6 +128,30 @@ def test_a_released_triplet_is_listed_and_shown_as_such(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "its next attempt passes" in explained
     assert "it was released: it passes" in explained
+
+
+def test_two_releases_at_once_count_each_triplet_once(url: str) -> None:
+    number = 300
+    fill(url, {triplet(f"a{n}x@example.com"): b"%d" % (NOW - 60) for n in range(number)})
+    command = [
+        sys.executable, "-m", "greyd", "release", "--recipient=bob@example.org", "--yes", "--json",
+        f"--store={url}",
+    ]  # fmt: skip
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    told = [json.loads(each.communicate(timeout=60)[0]) for each in running]
+    assert sum(each["released"] for each in told) == number
+    for each in told:
+        assert each["released"] + each["already_released"] == number
+
+
+def test_a_triplet_that_has_passed_meanwhile_keeps_its_pass(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    passed = b"%d,%d,%d" % (NOW - 400, NOW, NOW)
+    outcome, changes = release(triplet(), passed, NOW, SETTINGS)
+    assert (outcome, changes) == (ReleaseOutcome.NOT_WAITING, ())
+    fill(url, {triplet(): passed})
+    answer(url, "release", "--recipient=bob@example.org", status=1)
+    assert content(url)[triplet()] == passed
 
 
 @pytest.mark.parametrize("command", ["release", "forget"])
@@ -231,6 +258,70 @@ def test_dry_runs_of_expect_and_mode_write_nothing(url: str) -> None:
     assert "bob@example.org" in said
     assert "off, until it is reset" in text(url, "mode", "off", "--dry-run")
     assert content(url) == before
+
+
+# What is typed ------------------------------------------------------------------------------------
+
+TYPED = [
+    ("--client", "192.0.2.7"), ("--client", "[192.0.2.7]"), ("--client", "192.0.2.7:25"),
+    ("--client", "unknown[192.0.2.7]:25"), ("--client", "client_address=192.0.2.7/32,"),
+    ("--client", "192.0.2.*"), ("--client", "::ffff:192.0.2.7"),
+    ("--sender", "<alice@example.com>,"), ("--sender", "Alice <alice+x@EXAMPLE.com>"),
+    ("--sender", "from=<alice@example.com>"), ("--sender", "'example.com'"),
+    ("--sender", "@example.com."), ("--recipient", "to=<bob@example.org>, relay=none"),
+    ("--recipient", "mailto:bob%40example.org?subject=x"), ("--recipient", "“bob@example.org”"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "typed"), TYPED)
+def test_every_command_reads_what_is_typed(tmp_path: Path, option: str, typed: str) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(
+        url,
+        {
+            triplet(): b"%d" % (NOW - 60),
+            triplet("a@example.net", "b@example.net", "198.51.100.7"): b"%d" % (NOW - 60),
+        },
+    )
+    assert answer(url, "list", option, typed)["shown"] == 1
+    assert text(url, "show", option, typed)
+    assert answer(url, "release", option, typed, "--dry-run")["would_release"] == 1
+    assert answer(url, "forget", option, typed, "--dry-run")["triplet"] == 1
+
+
+WRONG = [
+    ("--client", "alice@example.com", "the mail address alice@example.com"),
+    ("--client", "192.0.2", "192.0.2.0/24"), ("--client", "", "empty"),
+    ("--sender", "192.0.2.7", "the client's address 192.0.2.7"), ("--sender", "", "empty"),
+    ("--recipient", "<>", "the null sender"), ("--recipient", "", "empty"),
+    ("--recipient", "a@x.example, b@x.example", "several addresses"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "typed", "said"), WRONG)
+@pytest.mark.parametrize("command", ["list", "show", "release", "forget"])
+def test_every_command_refuses_what_cannot_be_meant(
+    tmp_path: Path, command: str, option: str, typed: str, said: str
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {triplet(): b"%d" % (NOW - 60)})
+    before = content(url)
+    done = run_here(command, option, typed, f"--store={url}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr.splitlines()[-1]
+    assert content(url) == before
+
+
+def test_explain_reads_what_is_typed(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {triplet(): b"%d" % (NOW - 60)})
+    told = answer(
+        url, "explain", "--client-address=unknown[192.0.2.7]:25", "--sender=<alice@example.com>,",
+        "--recipient=Bob <bob@example.org>", "--client-name=mail.example.com.", "--no-dns",
+    )  # fmt: skip
+    assert told["request"]["client_address"] == "192.0.2.7"
+    assert told["request"]["sender"] == "alice@example.com"
+    assert told["request"]["recipient"] == "bob@example.org"
 
 
 # Mode --------------------------------------------------------------------------------------------
@@ -429,16 +520,16 @@ MAIL = {
         ("sender=alice+x@example.com,", {"as sender": (1, 1, 0), "as recipient": (0, 0, 1)}),
         ("example.com", {"as sender": (1, 1, 1), "as recipient": (0, 0, 1)}),
         ("@example.com", {"as sender": (1, 1, 1), "as recipient": (0, 0, 1)}),
-        ("192.0.2.7", {"mail of the client": (1, 1, 1)}),
-        ("[192.0.2.7]", {"mail of the client": (1, 1, 1)}),
-        ("192.0.2.7:25", {"mail of the client": (1, 1, 1)}),
-        ("mail.invalid[192.0.2.7]:25", {"mail of the client": (1, 1, 1)}),
-        ("client_address=192.0.2.7/32,", {"mail of the client": (1, 1, 1)}),
-        ("::ffff:192.0.2.7", {"mail of the client": (1, 1, 1)}),
-        ("192.0.2.0/24", {"mail of the client": (1, 1, 1)}),
-        ("192.0.0.0/16", {"mail of the client": (1, 1, 1)}),
-        ("0.0.0.0/0", {"mail of the client": (2, 1, 1)}),
-        ("198.51.100.0/30", {"mail of the client": (1, 0, 0)}),
+        ("192.0.2.7", {"mail": (1, 1, 1)}),
+        ("[192.0.2.7]", {"mail": (1, 1, 1)}),
+        ("192.0.2.7:25", {"mail": (1, 1, 1)}),
+        ("mail.invalid[192.0.2.7]:25", {"mail": (1, 1, 1)}),
+        ("client_address=192.0.2.7/32,", {"mail": (1, 1, 1)}),
+        ("::ffff:192.0.2.7", {"mail": (1, 1, 1)}),
+        ("192.0.2.0/24", {"mail": (1, 1, 1)}),
+        ("192.0.0.0/16", {"mail": (1, 1, 1)}),
+        ("0.0.0.0/0", {"mail": (2, 1, 1)}),
+        ("198.51.100.0/30", {"mail": (1, 0, 0)}),
     ],
 )
 def test_whatever_is_asked_for_is_answered(
@@ -489,6 +580,20 @@ def test_with_privacy_what_is_typed_is_hashed_to_find_it(tmp_path: Path) -> None
         assert [each["key"] for each in told["entries"]] == [identity.decode()]
         assert "only hashes" in done.stderr
     assert len(answer(url, "show", "Alice@example.com", **private)["expected"]) == 1
+
+
+@pytest.mark.parametrize("what", ["::/0", "::1/128", "https://example.com/x", "group:big"])
+def test_what_looks_like_a_key_and_is_none_is_read_as_what_it_is(tmp_path: Path, what: str) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(
+        url,
+        {
+            b"{2001:db8::}/a@example.com/b@example.org": b"%d" % NOW,
+            b"{::}/a@example.com/b@example.org": b"%d" % NOW,
+            b"{group:big}:group:big": b"4,%d,%d,1,2" % (NOW, NOW - DAY),
+        },
+    )
+    assert text(url, "show", what)
 
 
 def test_nothing_known_of_an_address_is_status_1_and_no_text_at_all_is_2(tmp_path: Path) -> None:

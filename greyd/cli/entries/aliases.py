@@ -89,7 +89,7 @@ class AddressAliases:
         locals_ = b"|".join(map(re.escape, {local, base, replace_numbers(base)}))
         name = re.escape(domain)
         return re.compile(
-            rb"(?:^|[=+._-])(?:%b)=%b@|=%b=(?:%b)(?:\+[^@]*)?@" % (locals_, name, name, locals_)
+            rb"(?:^|[=+-])(?:%b)=%b@|=%b=(?:%b)(?:\+[^@]*)?@" % (locals_, name, name, locals_)
         )
 
     @cached_property

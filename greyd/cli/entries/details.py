@@ -70,7 +70,7 @@ def _entry_facts(entry: StoredEntry, now: int, settings: Settings) -> Iterable[t
     else:
         facts: Mapping[str, str] = {"client": client, "sender": sender, "recipient": recipient}
         yield from ((name, text) for name, text in facts.items() if text != "-")
-    yield "state", _describe_state(entry, now, settings)
+    yield "state", describe_state(entry, now, settings)
     if entry.first_seen:
         yield "first seen", _time_and_distance(entry.first_seen, now)
     if entry.state is EntryState.UNREADABLE:
@@ -84,7 +84,8 @@ def _entry_facts(entry: StoredEntry, now: int, settings: Settings) -> Iterable[t
     yield "forgotten", "never" if end is None else _time_and_distance(end, now)
 
 
-def _describe_state(entry: StoredEntry, now: int, settings: Settings) -> str:
+def describe_state(entry: StoredEntry, now: int, settings: Settings) -> str:
+    """Describe the state of an entry, with the count of a client or an identity."""
     state = entry.state.value
     match entry.record:
         case Client(successes=number):

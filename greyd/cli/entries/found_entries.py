@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from greyd.cli.context import EXIT_NO, CommandContext
-from greyd.cli.entries.details import record_details
+from greyd.cli.entries.details import describe_state, record_details
 from greyd.cli.entries.json_output import entry_object, json_text
 from greyd.cli.entries.table import EntryTable
 from greyd.config.durations import format_breakable_duration
@@ -142,6 +142,14 @@ class FoundEntries:
         self._tallies[title] = tally
         if tally.entries:
             self.context.print(f"{title + ':':14}{tally}")
+
+    def add_counted(self, entries: Sequence[StoredEntry]) -> None:
+        """Print the counts of clients and identities."""
+        for entry in entries:
+            if entry.kind in (EntryKind.CLIENT, EntryKind.IDENTITY):
+                name = printable(entry.names.network)
+                state = describe_state(entry, self.now, self.settings)
+                self.context.print(f"{entry.kind.value + ':':14}{name}: {state}")
 
     async def add_correspondences(self, store: Store, keys: Sequence[bytes]) -> None:
         """Print the number of correspondences, and the details of the first ones."""

@@ -81,8 +81,10 @@ def _parse_triplet(words: Sequence[str], options: tuple[str, str, str]) -> _Trip
     )
 
 
-_KEY = re.compile(r"""\s*["']?(?:[^\s"'{}@<>:]{0,100}:)?[{/~%:].*[/}~].*""", re.DOTALL)
-"""Texts that can only be keys: with a tag in braces, or with slashes between names."""
+_KEY = re.compile(
+    r"""\s*["']?[^\s{}@]{0,100}(?:\{[^{}]*\}[/:~!].*|[/:~][0-9a-f]{40,64}["']?\s*)""", re.DOTALL
+)
+"""Texts that can only be keys: with a tag in braces, or a mark and a hash; before it a prefix."""
 
 
 def _parse_word(word: str) -> Query:

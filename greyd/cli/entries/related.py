@@ -78,7 +78,8 @@ class ClientQuery:
                 tally.add(entry)
 
         await found.visit_store(store, visit)
-        found.add_tally("mail of the client", tally)
+        found.add_tally("mail", tally)
+        found.add_counted(tally.entries)
         found.add_others(tally.entries, f"greyd list --client={printable(self.name)}")
 
     def own_keys(self, settings: Settings) -> list[bytes]:
@@ -118,7 +119,7 @@ class AddressQuery:
             return
         if quick:
             return
-        search = _AddressSearch(self, found.settings)
+        search = _AddressSearch(self, found.settings, shown=self._identities(found.settings))
         await found.visit_store(store, search.visit)
         for role, tally in search.by_role.items():
             found.add_tally(f"as {role.value}", tally)
@@ -149,7 +150,9 @@ class AddressQuery:
 class _AddressSearch:
     """Sorts the entries of a scan by the part that an address has in them."""
 
-    def __init__(self, query: AddressQuery, settings: Settings) -> None:
+    def __init__(self, query: AddressQuery, settings: Settings, shown: Sequence[bytes]) -> None:
+        self._shown = frozenset(shown)
+        """The keys of entries that were printed in detail."""
         self.by_role = {role: Tally() for role in query.roles}
         self.as_client = Tally()
         self.mail: dict[bytes, StoredEntry] = {}
@@ -176,7 +179,8 @@ class _AddressSearch:
             for role, tally in self.by_role.items():
                 if self._aliases.include(names[role]):
                     self._keep(entry, tally)
-        if self._client is not None and self._client.matches(entry, self._settings):
+        is_new = entry.key not in self._shown
+        if is_new and self._client is not None and self._client.matches(entry, self._settings):
             self._keep(entry, self.as_client)
 
     def _keep(self, entry: StoredEntry, tally: Tally) -> None:
