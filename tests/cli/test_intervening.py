@@ -407,7 +407,7 @@ def test_both_forms_of_a_domain_are_forgotten(tmp_path: Path, typed: str) -> Non
     assert answer(url, "forget", f"--address={typed}")["triplet"] == 2
 
 
-LEARNING = {"GREYD_LEARN_OUTBOUND": "1", "GREYD_IDENTITY": "spf,name"}
+LEARNING: dict[str, Any] = {"GREYD_LEARN_OUTBOUND": "1", "GREYD_IDENTITY": "spf,name"}
 
 
 @pytest.mark.parametrize("scope", ["address", "organisation"])
@@ -483,7 +483,8 @@ def test_windows_and_actions_that_name_the_address_are_forgotten(url: str) -> No
 def test_with_privacy_a_window_is_forgotten_and_what_can_t_be_found_is_said(
     tmp_path: Path,
 ) -> None:
-    url, private = f"sqlite:{tmp_path / 'greyd.db'}", {"GREYD_PRIVACY": "1"}
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    private: dict[str, Any] = {"GREYD_PRIVACY": "1"}
     text(url, "expect", "bob@example.org", **private)
     done = run_here("forget", "--address=bob@example.org", f"--store={url}", **private)
     assert done.returncode == 2
@@ -569,7 +570,8 @@ def test_an_address_shows_its_identity_correspondences_and_windows(url: str) -> 
 
 
 def test_with_privacy_what_is_typed_is_hashed_to_find_it(tmp_path: Path) -> None:
-    settings, private = Settings(privacy=True), {"GREYD_PRIVACY": "1"}
+    settings = Settings(privacy=True)
+    private: dict[str, Any] = {"GREYD_PRIVACY": "1"}
     url = f"sqlite:{tmp_path / 'greyd.db'}"
     identity = identity_keys(b"example.com", b"", b"", settings).identity
     fill(url, {identity: b"4,%d,%d,1,2" % (NOW, NOW - DAY)})
