@@ -260,8 +260,11 @@ def forms_of(
         "log line": read_request(now, line.decode()),
         "older log line": read_request(now, older(line.decode())),
     }
-    if "reverse_client_name" in attributes:
-        # By options, nobody can say that the request does not have it.
+    names = attributes["sender"] + attributes["recipient"]
+    can_be_typed = b", " not in names and names.isascii()
+    if "reverse_client_name" in attributes and can_be_typed:
+        # By options, nobody can say that the request does not have it. Options become what Postfix
+        # passes on: a quoted local part loses its quotes, and a domain in UTF-8 becomes ASCII.
         forms["options"] = read_request(given, None)
     return forms
 

@@ -91,6 +91,7 @@ def test_a_release_twice_is_one_and_keeps_the_first_sight(url: str) -> None:
         (b"%d" % (NOW - HOUR), {"delay_over": 1}),
         (b"%d;released=%d" % (NOW - 60, NOW - 30), {"already_released": 1}),
     ],
+    ids=["new", "early retry", "delay over", "released"],
 )
 def test_each_waiting_triplet_is_counted_as_what_it_is(
     tmp_path: Path, record: bytes, counts: dict[str, int]
@@ -106,7 +107,9 @@ def test_each_waiting_triplet_is_counted_as_what_it_is(
     assert {name: told[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("record", [b"%d,%d,%d" % (NOW - 900, NOW - 100, NOW - 100), b"1000"])
+@pytest.mark.parametrize(
+    "record", [b"%d,%d,%d" % (NOW - 900, NOW - 100, NOW - 100), b"1000"], ids=["passed", "expired"]
+)
 def test_what_has_passed_or_expired_is_not_released(tmp_path: Path, record: bytes) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
     fill(url, {triplet(): record})
@@ -287,6 +290,24 @@ def test_every_command_reads_what_is_typed(tmp_path: Path, option: str, typed: s
     assert text(url, "show", option, typed)
     assert answer(url, "release", option, typed, "--dry-run")["would_release"] == 1
     assert answer(url, "forget", option, typed, "--dry-run")["triplet"] == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        ("bob smith@example.org", 'to=<"bob smith"@example.org>'),  # Postfix
+        ('"bob smith"@example.org', 'to=<"bob smith"@example.org>'),  # others
+        ("bob@example.org.", "bob@example.org"),
+        ("bob@example.org", "bob@example.org."),
+    ],
+)
+def test_an_address_is_found_as_mail_servers_pass_it_on(
+    tmp_path: Path, stored: str, typed: str
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {triplet(recipient=stored): b"%d" % (NOW - 60)})
+    assert answer(url, "list", "--recipient", typed)["shown"] == 1
+    assert answer(url, "forget", "--address", typed)["triplet"] == 1
 
 
 WRONG = [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from greyd.cli.typed_address.forms import DomainName, MailAddress
+from greyd.cli.typed_address.forms import DomainName, MailAddress, stored_form
 from greyd.rules.correspondence.address_forms import (
     local_part_without_tags,
     normalise_sender,
@@ -20,7 +20,7 @@ from greyd.rules.correspondence.address_forms import (
 )
 from greyd.rules.correspondence.keys import correspondent_form, user_form
 from greyd.rules.hostnames import is_or_is_below
-from greyd.rules.names.internationalised import ascii_address, unicode_domain
+from greyd.rules.names.internationalised import unicode_domain
 
 if TYPE_CHECKING:
     from greyd.rules.keys import TripletNames
@@ -47,7 +47,7 @@ class AddressAliases:
 
     def include(self, stored: bytes) -> bool:
         """Whether a stored address is one of the forms."""
-        stored = ascii_address(stored).lower()
+        stored = stored_form(stored).lower()
         if isinstance(self.address, DomainName):
             return is_or_is_below(stored.rpartition(b"@")[2], self.address.name)
         if stored in self._exact_forms or user_form(stored) == self._user_form:

@@ -15,7 +15,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
-from greyd.cli.typed_address.forms import ClientGroup, ClientNetwork, DomainName, MailAddress
+from greyd.cli.typed_address.forms import (
+    ClientGroup,
+    ClientNetwork,
+    DomainName,
+    MailAddress,
+    stored_form,
+)
 from greyd.cli.typed_address.options import (
     read_address_or_domain,
     read_client,
@@ -27,7 +33,6 @@ from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
 from greyd.rules.hostnames import is_or_is_below
 from greyd.rules.keys import any_sender_of, identity_keys, request_keys
-from greyd.rules.names.internationalised import ascii_address
 from greyd.rules.networks import Network, parse_network
 from greyd.rules.site_rules.sender_groups import SenderGroups
 
@@ -273,7 +278,7 @@ def _matches_address(address: bytes, wanted: bytes) -> bool:
 
     Entries of version 0.1.0 have internationalised domains in UTF-8.
     """
-    address = ascii_address(address)
+    address = stored_form(address)
     if not wanted or address == wanted:
         return True
     if b"@" in wanted.lstrip(b"@"):

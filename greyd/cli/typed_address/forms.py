@@ -17,7 +17,7 @@ from greyd.cli.typed_address.decoration import (
 from greyd.config.sender_groups import GROUP_PREFIX
 from greyd.escaping import printable
 from greyd.rules.address import Address, address_text, parse_address
-from greyd.rules.names.internationalised import ascii_domain, both_forms
+from greyd.rules.names.internationalised import ascii_address, ascii_domain, both_forms
 from greyd.rules.networks import Network, parse_network
 
 
@@ -172,6 +172,18 @@ def _explain_mail(text: str) -> MailAddress:
         f"{where} is no mail address; a local part with spaces or marks is written in quotes:"
         f' "{printable(_encode(local))}"@{printable(_encode(domain))}'
     )
+
+
+def stored_form(address: bytes) -> bytes:
+    """Return a stored address in the form of ``MailAddress.text``.
+
+    Its domain gets ASCII, and loses a dot at its end, which Postfix passes on; its local part loses
+    the quotes, which other mail servers pass on.
+    """
+    local, at, domain = ascii_address(address).rpartition(b"@")
+    if len(local) > 1 and local.startswith(b'"') and local.endswith(b'"'):
+        local = re.sub(rb"\\(.)", rb"\1", local[1:-1], flags=re.DOTALL)
+    return local + at + domain.removesuffix(b".")
 
 
 # Domains -----------------------------------------------------------------------------------------
