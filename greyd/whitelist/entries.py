@@ -80,7 +80,7 @@ def diagnostic_of(
 
 def display_text(text: bytes) -> str:
     """Return a text, cut off after ``MAX_SHOWN_BYTES``, with ``<U+200B>`` for what is invisible."""
-    shown = text[:MAX_SHOWN_BYTES].decode(errors="backslashreplace")
+    shown = text[:MAX_SHOWN_BYTES].replace(b"\t", b" ").decode(errors="backslashreplace")
     return excerpt(
         "".join(each if each.isprintable() else f"<U+{ord(each):04X}>" for each in shown)
     )

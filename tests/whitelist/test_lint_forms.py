@@ -47,6 +47,7 @@ OF_CLIENTS = [
     ("pcre:{{/x/ OK}}", "does not read Postfix's tables"),
     ("proxy:mysql:/etc/x.cf", "does not read Postfix's tables"),
     ("/etc/postfix/whitelist", "the name of a file"),
+    ("../config/whitelist", "the name of a file"),
     ("$mynetworks", "parameters of Postfix"),
     # wildcards and ranges
     ("mail*.example.com", r"write /\^mail\[\^.\]\*\\.example\\.com\$/$"),

@@ -127,7 +127,11 @@ def test_recipients_and_clients_that_are_never_auto_whitelisted_have_no_stranger
 
 @pytest.mark.parametrize(
     ("line", "stranger"),
-    [("/^mail.example.com$/", r"mail\wexample\.com"), (r"/^mx.mail.example.com$/", "mail")],
+    [
+        (r"/^smtp\d+.example.com$/", r"smtp\d\wexample\.com"),
+        ("/^mail.example.com$/", r"mail\wexample\.com"),
+        (r"/^mx.mail.example.com$/", "mail"),
+    ],
 )
 def test_an_unescaped_dot_that_lets_strangers_pass_is_a_note_with_the_pattern_without_it(
     line: str, stranger: str
@@ -137,6 +141,24 @@ def test_an_unescaped_dot_that_lets_strangers_pass_is_a_note_with_the_pattern_wi
     found = WOULD_MATCH.search(finding.problem)
     assert found is None or re.search(stranger, found[1])
     assert r"\.example\.com" in finding.remedy
+
+
+@pytest.mark.parametrize("which", [CLIENTS, SENDERS])
+@pytest.mark.parametrize("line", ["amazonaws.com", "windows.net", r"/\.amazonaws\.com$/"])
+def test_a_domain_whose_owner_gives_names_to_customers_is_a_note(which: str, line: str) -> None:
+    (finding,) = findings(which, line)
+    assert finding.severity == NOTE
+    found = WOULD_MATCH.search(finding.problem)
+    assert found
+    name = found[1] if which == CLIENTS else f"news@{found[1]}"
+    assert matches(which, line, name)
+
+
+@pytest.mark.parametrize(
+    "line", ["google.com", "outlook.com", "gmx.net", r"/\.ses\.amazonaws\.com$/"]
+)
+def test_a_domain_without_customers_names_is_not_reported(line: str) -> None:
+    assert [str(each) for each in findings(CLIENTS, line)] == []
 
 
 def test_a_pattern_that_no_host_name_has_never_matches() -> None:

@@ -10,7 +10,12 @@ from greyd.whitelist.entries import display_text, network_of_entry
 from greyd.whitelist.errors import PatternError
 from greyd.whitelist.lint.findings import NOTE, Problem
 from greyd.whitelist.lint.globs import is_glob, names_meant, pattern_meant
-from greyd.whitelist.lint.strangers.problems import names_a_domain, stranger_problem
+from greyd.whitelist.lint.shared_domains import shared_domain_problem
+from greyd.whitelist.lint.strangers.problems import (
+    LISTS_FOR_STRANGERS,
+    names_a_domain,
+    stranger_problem,
+)
 from greyd.whitelist.list_names import CLIENTS
 
 HOST_NAME = re.compile(rb"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
@@ -28,13 +33,14 @@ def name_problem(text: bytes, which: str) -> Problem | None:
         or _list_problem(text, which)
         or _notation_problem(text, which)
         or _host_name_problem(text)
-        or _breadth_problem(text)
+        or _breadth_problem(text, which)
     )
 
 
 def is_clean_name(text: bytes, which: str) -> bool:
     """Whether a name is worth proposing: a host name or domain that is not a public suffix."""
-    return HOST_NAME.fullmatch(text) is not None and name_problem(text, which) is None
+    problem = name_problem(text, which) if HOST_NAME.fullmatch(text) else None
+    return HOST_NAME.fullmatch(text) is not None and (problem is None or problem.severity == NOTE)
 
 
 def non_ascii_problem(text: bytes) -> Problem | None:
@@ -139,10 +145,12 @@ def _host_name_problem(text: bytes) -> Problem | None:
     return Problem("never matches: not a valid host name", "correct it")
 
 
-def _breadth_problem(text: bytes) -> Problem | None:
+def _breadth_problem(text: bytes, which: str) -> Problem | None:
     name = text.lower()
     if is_public_suffix(name) or is_public_suffix(b"spammer." + name):
         return suffix_problem(name.decode())
+    if which in LISTS_FOR_STRANGERS and (problem := shared_domain_problem(name)):
+        return problem
     if b"." not in name and name != b"localhost":
         return Problem("has no dot, unlike nearly all host names", "write the full name", NOTE)
     return None

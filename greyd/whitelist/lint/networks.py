@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from greyd.rules.networks import Network
 
 ADDRESS_LIKE = re.compile(
-    rb"[0-9.]+(/.*)?|[0-9a-f.:/]*:[0-9a-f.:/]*:[0-9a-f.:/%a-z]*", re.IGNORECASE
+    rb"[0-9][0-9.]*(/.*)?|[0-9a-f.:/]*:[0-9a-f.:/]*:[0-9a-f.:/%a-z]*", re.IGNORECASE
 )
 """Text that looks like an address or a network, valid or not."""
 

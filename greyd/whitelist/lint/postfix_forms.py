@@ -31,7 +31,7 @@ _OTHER_ACTION = re.compile(
     re.IGNORECASE,
 )
 _CONDITION = re.compile(rb"(?:if\s+!?\S.*|endif)", re.IGNORECASE)
-_PATH = re.compile(rb"/(?:[\w.-]+/)+[\w.-]+")
+_PATH = re.compile(rb"(?:/|\.{1,2}/)(?:[\w.-]+/)+[\w.-]+")
 _SHORT_PATTERN = re.compile(rb"/(?!etc|usr|var|opt|srv)[^/]+/[imsxAEUX]{1,3}")
 _PATTERN_WITH_FLAGS = re.compile(rb"(!?)(/(?:\\.|[^/\\])+/)([a-zA-Z]*)")
 

@@ -9,6 +9,7 @@ from greyd.rules.hostnames import registered_domain
 from greyd.whitelist.entries import WhitelistFile, display_text
 from greyd.whitelist.errors import PatternError
 from greyd.whitelist.lint.findings import NOTE, Problem
+from greyd.whitelist.lint.shared_domains import customers_name, shared_domain_problem
 from greyd.whitelist.lint.strangers.host_labels import HOST_LABELS
 from greyd.whitelist.lint.strangers.name_forms import ADDRESSES, HOST_NAMES, domain_in
 from greyd.whitelist.lint.strangers.reverse_matcher import TooLargeError
@@ -30,7 +31,7 @@ _SPELL_OUT = "spell out the domains you mean, each to its end ($)"
 _OPEN_END = re.compile(rb"(?:\.\*\??)*\$?\Z")
 _LITERAL_DOMAIN = re.compile(rb"((?:[a-z0-9_-]|\\\.|\\-)+)\$", re.IGNORECASE)
 _UNESCAPED_DOT = re.compile(
-    rb"\\.|\[(?:\\.|[^\]\\])*\]|(?<=[A-Za-z0-9\])])\.(?=[A-Za-z0-9\[(])", re.DOTALL
+    rb"\\.|\[(?:\\.|[^\]\\])*\]|(?<=[A-Za-z0-9\])+*?}])\.(?=[A-Za-z0-9\[(])", re.DOTALL
 )
 
 
@@ -49,7 +50,7 @@ def stranger_problem(pattern: bytes, which: str) -> Problem | None:
         problem = "too large to find out whose names it matches"
         return Problem(problem, "write several shorter patterns", NOTE)
     if stranger is None:
-        return None
+        return _customers_problem(pattern, which)
     if escaped := _closed_variant([_with_escaped_dots(pattern)], which):
         return Problem(
             f"an unescaped dot matches any character: {stranger.name} would match",
@@ -64,6 +65,19 @@ def _stranger(pattern: bytes, which: str) -> Stranger | None:
     stranger = find_stranger(compile_pattern(pattern).parsed.root, form)
     # What is reported is what the server does.
     return stranger if stranger and matches(b"/%b/" % pattern, stranger.name, which) else None
+
+
+def _customers_problem(pattern: bytes, which: str) -> Problem | None:
+    """Return the problem if a pattern lets the customers of an intended domain's owner pass."""
+    for end in spelled_ends(compile_pattern(pattern).parsed.root):
+        domain = domain_in(end)
+        name = customers_name(domain)
+        if name is None:
+            continue
+        shown = name.decode() if which in LISTS_OF_CLIENTS else f"news@{name.decode()}"
+        if matches(b"/%b/" % pattern, shown, which):
+            return shared_domain_problem(domain)
+    return None
 
 
 def matches(entry: bytes, name: str, which: str) -> bool:
