@@ -35,14 +35,16 @@ def read_override(sources: Iterable[WhitelistFile]) -> ClientWhitelist:
     translated = []
     for source in sources:
         lines = enumerate(source.content.split(b"\n"), 1)
-        entries = [_translated(source.file, number, line, diagnostics) for number, line in lines]
+        entries = [
+            translated_line(source.file, number, line, diagnostics) for number, line in lines
+        ]
         translated.append(WhitelistFile(source.file, b"\n".join(entries)))
     clients = ClientWhitelist(translated)
     clients.diagnostics[:0] = diagnostics
     return clients
 
 
-def _translated(file: str, number: int, line: bytes, diagnostics: list[Diagnostic]) -> bytes:
+def translated_line(file: str, number: int, line: bytes, diagnostics: list[Diagnostic]) -> bytes:
     """Return the whitelist entry that a line corresponds to; empty if it exempts no client."""
     pattern, action, *_ = [*line.split(), b"", b""]
     if not pattern or pattern.startswith(b"#") or action.upper() == b"DUNNO":

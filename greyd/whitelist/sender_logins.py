@@ -33,7 +33,7 @@ class SenderLogins:
         self._logins: dict[bytes, frozenset[bytes]] = {}
         """The logins by address, or by ``@`` and domain."""
         for source in sources:
-            for number, line in _logical_lines(source.content):
+            for number, line in logical_lines(source.content):
                 self._add(source.file, number, line)
 
     def __len__(self) -> int:
@@ -97,8 +97,11 @@ def may_use_sender(login: bytes, sender: bytes, rule: str, logins: SenderLogins)
     return is_own_name and bool(organisation) and organisation == organisation_of(login_domain)
 
 
-def _logical_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and text of each logical line (postmap(5)): not blank, no comment."""
+def logical_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield each logical line (postmap(5)) with the number of its first line.
+
+    Blank lines and comments are left out.
+    """
     first, parts = 0, list[bytes]()
     for number, line in enumerate(content.splitlines(), 1):
         text = line.strip()

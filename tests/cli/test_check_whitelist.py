@@ -71,7 +71,7 @@ def test_a_file_is_of_the_list_that_its_name_or_an_option_tells(tmp_path: Path) 
     assert run("check-whitelist", tmp_path / "clients").returncode == 1
     unclear = run("check-whitelist", tmp_path / "list")
     assert unclear.returncode == 2
-    assert "add --clients, --recipients, --senders or" in unclear.stderr
+    assert "add --clients, --recipients, --senders," in unclear.stderr
     assert run("check-whitelist", "--recipients", tmp_path / "list").returncode == 0
     assert run("check-whitelist", "--clients", tmp_path / "list").returncode == 1
     assert run("check-whitelist", "--recipients", tmp_path / "clients").returncode == 0
@@ -166,6 +166,10 @@ def test_without_a_store_there_are_no_hits_to_tell(tmp_path: Path) -> None:
         ("--never-auto-whitelist", "list", "0.0.0.0/0", "matches every client"),
         (None, "never_auto_whitelist", "0.0.0.0/0", "matches every client"),
         (None, "never-auto-whitelist-clients", "0.0.0.0/0", "matches every client"),
+        ("--sender-logins", "list", "*@example.org bob", "* is no wildcard here"),
+        (None, "sender_logins", "bob", "the sender has no domain"),
+        ("--list-override", "list", "com OK", "all names below .com"),
+        (None, "list_override", "example.com BLAH", "the action is not OK"),
     ],
 )
 def test_the_other_lists_are_checked_too(
@@ -187,7 +191,11 @@ def test_without_a_file_all_lists_are_checked_and_the_tables_shown(tmp_path: Pat
     variables = files(tmp_path, "ok.example\n", "ok.example\n")
     (tmp_path / "s").write_text("a.example\n*.b.example\n")
     (tmp_path / "n").write_text("192.0.2.0/24\n")
+    (tmp_path / "l").write_text("alice@example.org alice\nalice\n")
+    (tmp_path / "o").write_text("example.com OK\n0.0.0.0/0 OK\n")
     variables |= {
+        "GREYD_SENDER_LOGINS": str(tmp_path / "l"),
+        "GREYD_LIST_OVERRIDE": str(tmp_path / "o"),
         "GREYD_WHITELIST_SENDERS": str(tmp_path / "s"),
         "GREYD_NEVER_AUTO_WHITELIST": str(tmp_path / "n"),
         "GREYD_SENDER_GROUP": "big=192.0.2.0/24,192.0.2.128/25,example.com,mx.example.com",
@@ -207,12 +215,14 @@ def test_without_a_file_all_lists_are_checked_and_the_tables_shown(tmp_path: Pat
         " effect; remove them",
         "GREYD_RECIPIENT_DOMAIN: note: b.example: sets only what the server has anyway; remove"
         " it, or change it",
-    } == set(lines[1:5])
+    } == set(lines[3:7])
+    assert "every client from the lists" in lines[1]
+    assert "the sender has no domain" in lines[2]
     said = " ".join(done.stdout.split())
     assert "sender group big: 192.0.2.0/24, 192.0.2.128/25, example.com, mx.example.com" in said
     assert "recipient domain c.example and the domains below it: delay 60 s" in said
-    assert "5 entries" in said
-    assert "1 errors, 4 notes" in said
+    assert "9 entries" in said
+    assert "3 errors, 4 notes" in said
     as_json = json.loads(run("check-whitelist", "--json", **variables).stdout)
     assert as_json["sender_groups"][0]["name"] == "big"
     assert [each["domain"] for each in as_json["recipient_domains"]] == [

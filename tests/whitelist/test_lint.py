@@ -13,7 +13,16 @@ from greyd.rules.address import parse_address
 from greyd.whitelist.entries import WhitelistFile, read_whitelist_file
 from greyd.whitelist.lint.findings import ERROR, NOTE, LintFinding
 from greyd.whitelist.lint.linter import lint
-from greyd.whitelist.list_names import ALL_LISTS, CLIENTS, NEVER_AUTO, RECIPIENTS, SENDERS
+from greyd.whitelist.list_names import (
+    ALL_LISTS,
+    CLIENTS,
+    NEVER_AUTO,
+    OVERRIDE,
+    RECIPIENTS,
+    SENDER_LOGINS,
+    SENDERS,
+    TABLES,
+)
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist
 from tests.corpus import cases
 
@@ -148,6 +157,27 @@ OF_SENDERS = [
     (r"/\.com$/", ERROR, "names below .com, whoever owns them"),
 ]
 
+OF_OVERRIDE = [
+    ("com OK", ERROR, "all names below .com"),
+    ("unknown OK", ERROR, "exempts every client without a confirmed name"),
+    ("::/0 OK", ERROR, "exempts every client from the lists"),
+    ("*.example.com OK", ERROR, "write example.com,"),
+    ("192.0.2.5/24 OK", NOTE, "read as 192.0.2.0/24"),
+    ("example.com REJECT", ERROR, "the action is not OK"),
+    ("example.com\u200b OK", ERROR, "U\\+200B"),
+]
+
+OF_SENDER_LOGINS = [
+    ("alice", ERROR, "no domain"),
+    ("alice@example.org", ERROR, "no login"),
+    ("*@example.org alice", ERROR, "write @example.org for all other senders"),
+    ("@*.example.org alice", ERROR, "write @example.org for all other senders"),
+    ("@co.uk alice", ERROR, "no mail comes from co.uk itself"),
+    ("<alice@example.org> alice", ERROR, "no valid address"),
+    ("/^alice@/ alice", ERROR, "a pattern"),
+    ("alice@exam\u00adple.org alice", ERROR, "U\\+00AD SOFT HYPHEN"),
+]
+
 OF_NEVER_AUTO = [
     ("0.0.0.0/0", ERROR, "matches every client.*--auto-whitelist-clients=0"),
     ("/.*/", ERROR, "matches every client"),
@@ -160,6 +190,8 @@ CASES = [
     *((RECIPIENTS, *case) for case in OF_RECIPIENTS),
     *((SENDERS, *case) for case in OF_SENDERS),
     *((NEVER_AUTO, *case) for case in OF_NEVER_AUTO),
+    *((OVERRIDE, *case) for case in OF_OVERRIDE),
+    *((SENDER_LOGINS, *case) for case in OF_SENDER_LOGINS),
 ]
 
 
@@ -204,12 +236,30 @@ WRITE = re.compile(r"write (/.+/|[^ ,\\*]*\w[^ ,\\*]*)(?:, which| for th| for an
 
 @pytest.mark.parametrize(
     ("which", "line"),
-    [(which, line) for which, line, *_ in CASES if WRITE.search(only(which, line).remedy)],
+    [
+        (which, line)
+        for which, line, *_ in CASES
+        if which not in TABLES and WRITE.search(only(which, line).remedy)
+    ],
 )
 def test_the_line_to_write_instead_is_a_good_one(which: str, line: str) -> None:
     instead = WRITE.search(only(which, line).remedy)
     assert instead
     assert found(which, instead[1]) == []
+
+
+def test_only_the_first_line_for_a_sender_counts_and_the_others_are_noted() -> None:
+    (finding,) = found(
+        SENDER_LOGINS, "alice@example.org alice", "Alice@example.org bob", "bob@example.org bob"
+    )
+    assert (finding.line, finding.severity) == (2, NOTE)
+    assert "w:1 has the same sender" in finding.problem
+
+
+def test_good_tables_are_not_reported() -> None:
+    lines = ["alice@example.org alice, bob", "@example.net bob carol", "# x", "  dave"]
+    assert found(SENDER_LOGINS, *lines) == []
+    assert found(OVERRIDE, "example.com OK", "192.0.2 OK", "2001:db8::/32 OK", "# x") == []
 
 
 COVERED = [
@@ -282,7 +332,7 @@ def test_the_bundled_whitelists_are_clean(which: str) -> None:
     assert [str(each) for each in lint([source], which)] == []
 
 
-@given(st.binary(max_size=200), st.sampled_from(ALL_LISTS))
+@given(st.binary(max_size=200), st.sampled_from((*ALL_LISTS, *TABLES)))
 def test_no_bytes_of_a_file_raise(content: bytes, which: str) -> None:
     for finding in lint([WhitelistFile("w", content)], which):
         assert str(finding).isprintable()
@@ -292,7 +342,7 @@ def test_no_bytes_of_a_file_raise(content: bytes, which: str) -> None:
 @given(
     st.lists(st.sampled_from([*"@*./:#[]-+\\^$()|?", "192", "0", "example", "com", "ü", "mx", " "]),
              max_size=9).map("".join),
-    st.sampled_from(ALL_LISTS),
+    st.sampled_from((*ALL_LISTS, *TABLES)),
 )  # fmt: skip
 def test_no_line_of_such_pieces_raises(line: str, which: str) -> None:
     found(which, line)
@@ -300,5 +350,5 @@ def test_no_line_of_such_pieces_raises(line: str, which: str) -> None:
 
 @pytest.mark.parametrize("content", cases("whitelist"))
 def test_content_that_once_caused_a_fault_causes_none(content: bytes) -> None:
-    for which in ALL_LISTS:
+    for which in (*ALL_LISTS, *TABLES):
         lint([WhitelistFile("w", content)], which)

@@ -20,7 +20,14 @@ from greyd.cli.site_rules import domain_text, group_text
 from greyd.config.settings import Settings
 from greyd.whitelist.lint.findings import ERROR, NOTE, LintFinding
 from greyd.whitelist.lint.linter import lint
-from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO, RECIPIENTS, SENDERS
+from greyd.whitelist.list_names import (
+    CLIENTS,
+    NEVER_AUTO,
+    OVERRIDE,
+    RECIPIENTS,
+    SENDER_LOGINS,
+    SENDERS,
+)
 
 if TYPE_CHECKING:
     from greyd.cli.check_whitelist.files import CheckedFiles
@@ -47,6 +54,12 @@ async def check_whitelist(
             "--never-auto-whitelist", help="The files list clients never to auto-whitelist."
         ),
     ] = False,
+    sender_logins: Annotated[
+        bool, typer.Option("--sender-logins", help="The files list the logins of senders.")
+    ] = False,
+    list_override: Annotated[
+        bool, typer.Option("--list-override", help="The files list clients exempt from DNS lists.")
+    ] = False,
     hits: Annotated[
         bool,
         typer.Option(
@@ -57,13 +70,13 @@ async def check_whitelist(
         str, typer.Option("--sort", metavar="ORDER", help="Order of --hits: file or hits.")
     ] = "file",
 ) -> int:
-    """Find whitelist lines that never match, match everything, or mean something unexpected.
+    """Find whitelist lines that let strangers pass, never match, or mean something unexpected.
 
-    Without a FILE, the command checks the server's own files, and shows its sender groups and
-    recipient domains. A word in a file's name (clients, recipients, senders or never_auto) decides
-    what it lists.
-    Lines that never match or match everything are errors; other findings are notes. The exit status
-    is 1 for any finding, and 2 if a file can't be read.
+    Without a FILE, the command checks the running server's own files, and shows its sender groups
+    and recipient domains. A word in a file's name (clients, recipients, senders, never_auto, logins
+    or override) decides what it lists.
+    Lines that never match or match more than their author meant are errors; other findings are
+    notes. The exit status is 1 for any finding, and 2 if a file can't be read.
 
     The server counts how often each line lets mail pass, and keeps a count for a year after the
     last hit. --hits shows "never" for lines without a hit.
@@ -85,6 +98,8 @@ async def check_whitelist(
         RECIPIENTS: recipients,
         SENDERS: senders,
         NEVER_AUTO: never_auto_whitelist,
+        SENDER_LOGINS: sender_logins,
+        OVERRIDE: list_override,
     }
     only = [which for which, is_given in flags.items() if is_given]
     if len(only) > 1:
@@ -114,7 +129,7 @@ def _print_findings(context: CommandContext, read: CheckedFiles, settings: Setti
         # Print directly: the console folds lines, but grep and editors need whole ones.
         for each in (*(finding for _, finding in findings), *of_tables):
             sys.stdout.write(f"{each}\n")
-    number = sum(1 for _ in read.entries())
+    number = read.entry_count()
     errors = sum(1 for _, finding in findings if finding.severity == ERROR)
     names = ", ".join(source.file for sources in read.sources.values() for source in sources)
     notes = len(findings) + len(of_tables) - errors

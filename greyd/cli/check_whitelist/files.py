@@ -16,7 +16,17 @@ from greyd.whitelist.entries import (
 )
 from greyd.whitelist.errors import WhitelistError
 from greyd.whitelist.files import files_in_force, is_absent_local
-from greyd.whitelist.list_names import ALL_LISTS, CLIENTS, NEVER_AUTO, RECIPIENTS, SENDERS
+from greyd.whitelist.list_names import (
+    ALL_LISTS,
+    CLIENTS,
+    NEVER_AUTO,
+    OVERRIDE,
+    RECIPIENTS,
+    SENDER_LOGINS,
+    SENDERS,
+    TABLES,
+)
+from greyd.whitelist.sender_logins import logical_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +34,8 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
 
 _WORDS = (
+    ("login", SENDER_LOGINS),
+    ("override", OVERRIDE),
     ("never_auto", NEVER_AUTO),
     ("never-auto", NEVER_AUTO),
     ("recipient", RECIPIENTS),
@@ -42,11 +54,21 @@ class CheckedFiles:
     unreadable: int
 
     def entries(self) -> Iterator[tuple[str, WhitelistEntry]]:
-        """Yield all entries, each with the name of its list."""
-        for which, sources in self.sources.items():
-            for source in sources:
+        """Yield all entries of whitelists, each with the name of its list."""
+        for which in ALL_LISTS:
+            for source in self.sources[which]:
                 for entry in parse_entries(source, []):
                     yield which, entry
+
+    def entry_count(self) -> int:
+        """Return the number of entries in all files."""
+        table_lines = sum(
+            1
+            for which in TABLES
+            for source in self.sources[which]
+            for _ in logical_lines(source.content)
+        )
+        return table_lines + sum(1 for _ in self.entries())
 
 
 def read_files(settings: Settings, files: Sequence[str], only: str | None) -> CheckedFiles:
@@ -67,6 +89,8 @@ def read_files(settings: Settings, files: Sequence[str], only: str | None) -> Ch
             RECIPIENTS: files_in_force(settings.whitelist_recipients, "whitelist_recipients"),
             SENDERS: settings.whitelist_senders,
             NEVER_AUTO: settings.never_auto_whitelist,
+            OVERRIDE: settings.list_override,
+            SENDER_LOGINS: settings.sender_logins,
         }
         wanted = [
             (which, path)
@@ -74,7 +98,7 @@ def read_files(settings: Settings, files: Sequence[str], only: str | None) -> Ch
             for path in paths
             if only in (None, which) and not is_absent_local(path)
         ]
-    sources: dict[str, list[WhitelistFile]] = {which: [] for which in ALL_LISTS}
+    sources: dict[str, list[WhitelistFile]] = {which: [] for which in (*ALL_LISTS, *TABLES)}
     unreadable = 0
     for which, path in wanted:
         try:
@@ -91,6 +115,6 @@ def _list_of(file: str) -> str:
         if word in name:
             return which
     raise CommandError(
-        f"{file}: the name does not show the kind of list; add --clients, --recipients, --senders"
-        " or --never-auto-whitelist"
+        f"{file}: the name does not show the kind of list; add --clients, --recipients, --senders,"
+        " --never-auto-whitelist, --sender-logins or --list-override"
     )

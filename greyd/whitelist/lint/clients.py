@@ -8,7 +8,7 @@ from greyd.whitelist.entries import network_of_entry
 from greyd.whitelist.lint.findings import Problem
 from greyd.whitelist.lint.names import name_problem
 from greyd.whitelist.lint.networks import ADDRESS_LIKE, broken_network_problem, network_problems
-from greyd.whitelist.list_names import CLIENTS
+from greyd.whitelist.list_names import NEVER_AUTO, OVERRIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +29,11 @@ def client_problems(text: bytes, which: str) -> Iterator[Problem]:
 
 def _name_problems(text: bytes, which: str) -> Iterator[Problem]:
     if text.lower() == b"unknown":
-        if which == CLIENTS:
+        if which != NEVER_AUTO:
+            passes = "exempts" if which == OVERRIDE else "lets"
+            verb = "from the lists" if which == OVERRIDE else "pass"
             yield Problem(
-                "lets every client without a confirmed name pass, which is nearly all spam",
+                f"{passes} every client without a confirmed name {verb}, which is nearly all spam",
                 "write addresses instead",
             )
     elif b"@" in text.lstrip(b"*.@"):

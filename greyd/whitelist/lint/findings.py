@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO, RECIPIENTS, SENDERS
+from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO, OVERRIDE, RECIPIENTS, SENDERS
 
 ERROR, NOTE = "error", "note"
 
@@ -13,6 +13,7 @@ EVERYTHING = {
     RECIPIENTS: "lets mail to every recipient pass",
     SENDERS: "lets every sender with an SPF record pass",
     NEVER_AUTO: "matches every client",
+    OVERRIDE: "exempts every client from the lists",
 }
 """The description of an entry that matches everything, by the list's name."""
 

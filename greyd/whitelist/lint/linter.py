@@ -18,7 +18,8 @@ from greyd.whitelist.entries import (
 from greyd.whitelist.lint.entry_problems import entry_problems, spaced_line_problem
 from greyd.whitelist.lint.findings import ERROR, NOTE, LintFinding, Problem
 from greyd.whitelist.lint.redundancy import redundant_entries
-from greyd.whitelist.list_names import LISTS_OF_CLIENTS
+from greyd.whitelist.lint.tables import lint_override, lint_sender_logins
+from greyd.whitelist.list_names import LISTS_OF_CLIENTS, OVERRIDE, SENDER_LOGINS
 from greyd.whitelist.matcher import AddressWhitelist, ClientWhitelist
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     Line = tuple[str, int]
 
 
+_LINTERS_OF_TABLES = {SENDER_LOGINS: lint_sender_logins, OVERRIDE: lint_override}
+
+
 def lint(sources: Sequence[WhitelistFile], which: str) -> list[LintFinding]:
     """Return the findings for the files of a list, in the order of files and lines.
 
@@ -36,6 +40,10 @@ def lint(sources: Sequence[WhitelistFile], which: str) -> list[LintFinding]:
         sources: all files of the list.
         which: the list's name.
     """
+    file_names = [source.file for source in sources]
+    if which in _LINTERS_OF_TABLES:
+        found = list(_LINTERS_OF_TABLES[which](sources))
+        return sorted(found, key=lambda each: (file_names.index(each.file), each.line))
     readable = [source for source in sources if not is_utf16(source)]
     entries = [entry for source in readable for entry in parse_entries(source, [])]
     of_entries = list(_findings_of_entries(readable, entries, which))
@@ -57,8 +65,7 @@ def lint(sources: Sequence[WhitelistFile], which: str) -> list[LintFinding]:
     failed = _lines_with_errors(findings)
     valid = [each for each in entries if (each.file, each.line) not in failed]
     findings += _redundancy_findings(valid, which)
-    order = {source.file: number for number, source in enumerate(sources)}
-    return sorted(findings, key=lambda each: (order[each.file], each.line))
+    return sorted(findings, key=lambda each: (file_names.index(each.file), each.line))
 
 
 def _findings_of_entries(

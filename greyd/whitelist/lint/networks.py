@@ -9,7 +9,7 @@ from greyd.rules.address import address_text, parse_address
 from greyd.whitelist.entries import display_text
 from greyd.whitelist.lint.address_ranges import networks_meant
 from greyd.whitelist.lint.findings import EVERYTHING, NOTE, Problem
-from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO
+from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO, OVERRIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,7 @@ _RANGE = re.compile(rb"[0-9.]+\.[0-9]+\s*-\s*[0-9.]+")
 _FOUR_NUMBERS = re.compile(rb"[0-9]+(?:\.[0-9]+){3}(?:/[0-9]*)?")
 _OPTIONS_FOR_ALL = {
     CLIENTS: "--mode=off turns greylisting off",
+    OVERRIDE: "without --dnsbl no list is asked",
     NEVER_AUTO: "--auto-whitelist-clients=0 turns the auto-whitelist off",
 }
 _MIN_PREFIX = {32: 8, 128: 16}

@@ -15,14 +15,14 @@ from greyd.whitelist.lint.strangers.name_forms import ADDRESSES, HOST_NAMES, dom
 from greyd.whitelist.lint.strangers.reverse_matcher import TooLargeError
 from greyd.whitelist.lint.strangers.search import Stranger, StrangerKind, find_stranger
 from greyd.whitelist.lint.strangers.spelled_ends import spelled_ends
-from greyd.whitelist.list_names import CLIENTS, LISTS_OF_CLIENTS, SENDERS
+from greyd.whitelist.list_names import CLIENTS, LISTS_OF_CLIENTS, OVERRIDE, SENDERS
 from greyd.whitelist.matcher import ClientWhitelist, SenderWhitelist
 from greyd.whitelist.patterns import compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LISTS_FOR_STRANGERS = (CLIENTS, SENDERS)
+LISTS_FOR_STRANGERS = (CLIENTS, SENDERS, OVERRIDE)
 """The lists whose names belong to strangers. Recipients are the site's own, and the list of clients
 that are never auto-whitelisted lets nobody pass.
 """
