@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -588,6 +589,47 @@ def test_the_file_and_the_line_that_postfix_cannot_read_are_named(
     found = look(place, postfix_folder=tmp_path)
     last = len(MASTER.splitlines()) + 1
     assert f"{tmp_path}/master.cf:{last}: " in found.seen["postfix: files"]
+
+
+def test_a_second_postgrey_is_known_by_its_process(place: Place, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        unavailable("only root can see who listens")
+    program("postconf")
+    (tmp_path / "master.cf").write_text(MASTER)
+    with postgrey(tmp_path) as old, place.served():
+        (tmp_path / "main.cf").write_text(
+            "compatibility_level = 3.6\nsmtpd_client_restrictions ="
+            f" check_policy_service inet:127.0.0.1:{old.port}\nsmtpd_recipient_restrictions ="
+            f" check_policy_service inet:127.0.0.1:{place.port}\n"
+        )
+        found = look(place, postfix_folder=tmp_path)
+    check = "postfix: other greylisting"
+    assert (found.states[check], "looks like postgrey" in found.seen[check]) == ("warning", True)
+    assert found.remedies[check].startswith(f"{tmp_path}/main.cf: remove check_policy_service")
+
+
+def test_requests_of_the_doctor_are_no_mail(place: Place) -> None:
+    with place.served() as server:
+        with PolicyClient(place.port) as client:
+            client.ask(request(sasl_username="alice"))
+        found = look(place)
+        assert found.states["server: is greyd"] == "ok"
+        text = urllib.request.urlopen(f"http://127.0.0.1:{place.metrics}/metrics").read().decode()
+        assert 'greyd_requests_total{action="pass",reason="authenticated"} 1.0' in text
+        assert "greyd_doctor_probes_total 1.0" in text
+        assert server.log().count("action=") == 1
+        assert "greyd-doctor@" not in server.log()
+
+
+def test_main_cf_may_be_named_by_its_file_or_its_folder(place: Place, tmp_path: Path) -> None:
+    program("postconf")
+    (tmp_path / "master.cf").write_text(MASTER)
+    (tmp_path / "main.cf").write_text("hello world\n")
+    for given in (f"--main-cf={tmp_path}", f"--main-cf={tmp_path}/main.cf",
+                  f"--config-dir={tmp_path}"):  # fmt: skip
+        done = run("doctor", f"--config={place.config}", given)
+        assert done.returncode == 1
+        assert f"{tmp_path}/main.cf:1: " in done.stdout.replace("\n" + " " * 15, "")
 
 
 def test_a_folder_without_main_cf_is_an_error(place: Place, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def _findings_of_callees(
         program = _program_of(service.postfix, endpoint)
         described = f"{place}: {endpoint}"
         if _RSPAMD.search(program or endpoint):
-            yield _finding_of_rspamd(described, endpoint, rspamd)
+            yield _finding_of_rspamd(described, program, rspamd)
         elif product := _greylisting_product(endpoint, program):
             yield _finding_of_product(described, endpoint, place, product)
         elif not _NOT_GREYLISTING.search(program or endpoint):
@@ -184,12 +184,13 @@ def _finding_of_product(described: str, endpoint: str, place: str, product: _Pro
     return warning(_CHECK, f"{described} looks like {product.name}: new mail waits twice", remedy)
 
 
-def _finding_of_rspamd(described: str, endpoint: str, rspamd: RspamdGreylisting | None) -> Finding:
-    if not re.match(r"(unix|local):|inet:(localhost|127\.|\[::1\])", endpoint):
-        state = "on by default if it has a Redis; not checked, as it is on another machine"
-    elif rspamd is None or rspamd.is_on is None:
-        reason = f"; not checked: {rspamd.reason}" if rspamd else ""
-        state = f"on by default if it has a Redis{reason}"
+def _finding_of_rspamd(described: str, program: str, rspamd: RspamdGreylisting | None) -> Finding:
+    default = "on by default if it has a Redis; not checked"
+    if rspamd is None or rspamd.is_on is None:
+        state = f"{default}: {rspamd.reason}" if rspamd else default
+    elif not _RSPAMD.search(program):
+        # E.g. it is in a container, and rspamd's program here has another configuration.
+        state = f"{default}, as no process of rspamd is seen to listen there"
     elif rspamd.is_on:
         state = rspamd.reason
     else:

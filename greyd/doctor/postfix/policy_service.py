@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.postfix.restrictions import (
     AFTER_RCPT,
+    FOR_ETRN,
     parse_restrictions,
     parse_time,
     policy_calls,
@@ -23,7 +24,7 @@ MAX_TIMEOUT_SECONDS = 30
 GREYD_IDLE_SECONDS = 1000
 """The time after which greyd closes an idle connection."""
 
-_RELAY_REJECTIONS = ("reject_unauth_destination", "defer_unauth_destination")
+_RELAY_REJECTIONS = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer")
 
 
 def finding_of_call(service: CheckedService) -> Finding:
@@ -44,8 +45,18 @@ def finding_of_call(service: CheckedService) -> Finding:
     where = ", ".join(map(str, service.listeners))
     if service.other_calls:
         called = ", ".join(dict.fromkeys(call.endpoint for call in service.other_calls))
-        return error(check, f"calls {called}, but greyd listens on {where}", remedy)
+        return error(
+            check, f"calls {called}{_in_chroot(service)}, but greyd listens on {where}", remedy
+        )
     return error(check, f"no check_policy_service; greyd listens on {where}", remedy)
+
+
+def _in_chroot(service: CheckedService) -> str:
+    """Return where the paths of a service in a chroot lead to; empty without one."""
+    paths = [service.path_of(call.endpoint) for call in service.other_calls]
+    if not service.service.chroot or not any(paths):
+        return ""
+    return f" (in the chroot: {', '.join(map(str, filter(None, paths)))})"
 
 
 def class_with_call(service: CheckedService) -> str:
@@ -82,6 +93,8 @@ def finding_of_position(service: CheckedService, call: PolicyCall) -> Finding:
     move = (
         f"main.cf: move it to the end of smtpd_recipient_restrictions: {service.recommended_call}"
     )
+    if call.list_name == FOR_ETRN:
+        return error(check, "Postfix evaluates smtpd_etrn_restrictions for no mail", move)
     if call.list_name in AFTER_RCPT:
         return error(
             check,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import socket
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -266,6 +268,9 @@ async def _addresses(postfix: PostfixConfig) -> dict[str, frozenset[str]]:
 
 
 def host_and_port(endpoint: str) -> tuple[str, str]:
-    """Split ``inet:HOST:PORT`` into host and port."""
+    """Split ``inet:HOST:PORT`` into host and port; a service's name becomes its number."""
     host, _, port = endpoint.removeprefix("inet:").rpartition(":")
+    if not port.isdigit():
+        with contextlib.suppress(OSError):
+            port = str(socket.getservbyname(port, "tcp"))
     return host.strip("[]").lower(), port

@@ -150,7 +150,8 @@ def _restrictions(
 def reachable_count(restrictions: Sequence[Restriction]) -> int:
     """Return the number of restrictions that smtpd reaches, including one that ends the list."""
     for index, each in enumerate(restrictions):
-        if each.name in FINAL and not each.only_warns:
+        # warn_if_reject changes no permit.
+        if each.name in FINAL and (each.name == "permit" or not each.only_warns):
             return index + 1
     return len(restrictions)
 

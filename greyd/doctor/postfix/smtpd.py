@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.doctor.listeners import TcpListener
 from greyd.doctor.postfix.master_cf import SUBMISSION_PORTS
 from greyd.doctor.postfix.postconf import host_and_port
 from greyd.doctor.postfix.recommended import policy_endpoint, policy_service
-from greyd.doctor.postfix.restrictions import AFTER_RCPT, FINAL, policy_calls, reachable_count
+from greyd.doctor.postfix.restrictions import AT_RCPT, FINAL, policy_calls, reachable_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from greyd.doctor.listeners import Listener
     from greyd.doctor.postfix.master_cf import MasterService
@@ -60,8 +61,11 @@ class CheckedService:
 
     def is_greyd(self, endpoint: str) -> bool:
         """Whether a policy service's endpoint is one of greyd's addresses or sockets."""
-        if endpoint.startswith("unix:"):
-            return self._path(endpoint.removeprefix("unix:")) in self.listeners
+        if path := self.path_of(endpoint):
+            # In a chroot, links outside it do not count.
+            resolve = os.path.normpath if self.service.chroot else os.path.realpath
+            paths = [each for each in self.listeners if isinstance(each, Path)]
+            return resolve(path) in map(resolve, paths)
         if not endpoint.startswith("inet:"):
             return False
         host, port = host_and_port(endpoint)
@@ -70,7 +74,11 @@ class CheckedService:
             for each in self.listeners
         )
 
-    def _path(self, written: str) -> Path:
+    def path_of(self, endpoint: str) -> Path | None:
+        """Return the path of a Unix socket as this machine sees it; None for another endpoint."""
+        kind, _, written = endpoint.partition(":")
+        if kind not in ("unix", "local"):
+            return None
         # smtpd's working directory is the queue directory, which in a chroot is also the root.
         return self.postfix.queue_directory / (
             written.lstrip("/") if self.service.chroot else written
@@ -119,8 +127,24 @@ def rejects_everybody(postfix: PostfixConfig, service: MasterService) -> bool:
     """Whether a list of a service ends with ``reject``, so that only permitted clients pass."""
     lists = postfix.lists(service)
     return any(
-        _end_of(listed) == "reject" for name, listed in lists.items() if name not in AFTER_RCPT
+        _end_of(listed) == "reject" and not _admits_strangers(listed)
+        for name, listed in lists.items()
+        if name in AT_RCPT
     )
+
+
+_FOR_STRANGERS = frozenset({
+    "permit_auth_destination",
+    "permit_mx_backup",
+    "permit_dnswl_client",
+    "permit_rhswl_client",
+    "check_recipient_access",
+})  # fmt: skip
+"""Restrictions that permit mail from clients that the site does not know."""
+
+
+def _admits_strangers(restrictions: Sequence[Restriction]) -> bool:
+    return any(each.name in _FOR_STRANGERS for each in restrictions)
 
 
 def _end_of(restrictions: Sequence[Restriction]) -> str:

@@ -119,24 +119,26 @@ def test_milters_are_judged_by_what_they_are(milters: str, state: State, of_serv
     assert state in {each.state for each in found if each.check == CHECK}
 
 
+RSPAMD = "inet:localhost:11332"
+RUNNING = {RSPAMD: "rspamd: main process"}
+
+
 @pytest.mark.parametrize(
-    ("rspamd", "milter", "state", "seen"),
+    ("rspamd", "programs", "state", "seen"),
     [
-        (None, "inet:localhost:11332", State.WARNING, "on by default"),
-        (RspamdGreylisting(None, "rspamadm is not installed here"), "inet:localhost:11332",
-         State.WARNING, "not checked: rspamadm"),
-        (RspamdGreylisting(True, "enabled"), "inet:localhost:11332", State.WARNING, "enabled"),
-        (RspamdGreylisting(False, "disabled (no Redis)"), "inet:localhost:11332", State.OK,
-         "no Redis"),
-        # The state of this machine's rspamd says nothing about another's.
-        (RspamdGreylisting(False, "disabled"), "inet:192.0.2.9:11332", State.WARNING,
-         "another machine"),
+        (None, RUNNING, State.WARNING, "on by default"),
+        (RspamdGreylisting(None, "rspamadm is not installed here"), RUNNING, State.WARNING,
+         "not checked: rspamadm"),
+        (RspamdGreylisting(True, "enabled"), RUNNING, State.WARNING, "enabled"),
+        (RspamdGreylisting(False, "disabled (no Redis)"), RUNNING, State.OK, "no Redis"),
+        # The state of this machine's rspamd says nothing about one in a container or elsewhere.
+        (RspamdGreylisting(False, "disabled"), {}, State.WARNING, "no process of rspamd is seen"),
     ],
 )  # fmt: skip
 def test_rspamd_waits_twice_unless_its_own_program_says_that_greylisting_is_off(
-    rspamd: RspamdGreylisting | None, milter: str, state: State, seen: str
+    rspamd: RspamdGreylisting | None, programs: dict[str, str], state: State, seen: str
 ) -> None:
-    found = of(judged({"smtpd_milters": milter}, rspamd=rspamd), CHECK)
+    found = of(judged({"smtpd_milters": RSPAMD}, rspamd=rspamd, programs=programs), CHECK)
     assert (found.state, seen in found.seen) == (state, True)
 
 

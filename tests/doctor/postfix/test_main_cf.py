@@ -64,10 +64,16 @@ def test_services_that_do_not_reject_everybody_accept_mail_from_strangers() -> N
         MasterService(
             "127.0.0.1:10025", overrides={"smtpd_recipient_restrictions": "permit_mynetworks"}
         ),
+        MasterService(
+            "2526",
+            overrides={
+                "smtpd_relay_restrictions": "permit_mynetworks permit_auth_destination reject"
+            },
+        ),
         MasterService("10026", overrides={"smtpd_client_restrictions": "permit_mynetworks,reject"}),
     ]
     names = [each.name for each in inbound_services(PostfixConfig(DEFAULTS, services))]
-    assert names == ["smtp", "192.0.2.1:25", "smtpd"]
+    assert names == ["smtp", "192.0.2.1:25", "smtpd", "2526"]
 
 
 def test_a_service_on_loopback_counts_if_it_is_the_only_one() -> None:

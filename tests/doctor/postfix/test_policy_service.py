@@ -35,6 +35,10 @@ from tests.doctor.postfix.configs import (
         ("inet:192.0.2.5:10023", TcpListener("192.0.2.5", 10023)),
         ("inet:grey.example.org:10023", TcpListener("192.0.2.5", 10023)),
         ("unix:private/greyd", Path("/var/spool/postfix/private/greyd")),
+        ("local:private/greyd", Path("/var/spool/postfix/private/greyd")),
+        ("unix:../../../run/greyd/socket", Path("/run/greyd/socket")),
+        ("inet:10023", TcpListener("localhost", 10023)),
+        ("inet:localhost:smtp", TcpListener("localhost", 25)),
         ("unix:/run/greyd/socket", Path("/run/greyd/socket")),
     ],
 )
@@ -87,6 +91,7 @@ def test_in_a_chroot_a_path_is_below_the_queue_directory() -> None:
     outside = judged(set_, service, [Path("/run/greyd/socket")])
     inside = judged(set_, service, [Path("/var/spool/postfix/run/greyd/socket")])
     assert of(outside, "postfix: policy service").state is State.ERROR
+    assert "in the chroot: /var/spool/postfix/run" in of(outside, "postfix: policy service").seen
     assert of(inside, "postfix: policy service").state is State.OK
 
 
@@ -201,3 +206,36 @@ def test_without_braces_the_parameters_of_main_cf_count(
 ) -> None:
     set_ = {**after_relay_check(f"check_policy_service {OURS}"), parameter: text}
     assert of(judged(set_), f"postfix: {check}").state is state
+
+
+def test_links_count_outside_a_chroot(tmp_path: Path) -> None:
+    real = tmp_path / "run"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    set_ = after_relay_check(f"check_policy_service unix:{tmp_path}/link/socket")
+    found = judged(set_, listeners=[real / "socket"])
+    assert of(found, "postfix: policy service").state is State.OK
+
+
+def test_a_call_for_etrn_is_for_no_mail() -> None:
+    set_ = after_relay_check("") | {"smtpd_etrn_restrictions": LINE}
+    assert of(judged(set_), "postfix: place").state is State.ERROR
+
+
+@pytest.mark.parametrize(
+    ("relay", "state"),
+    [
+        ("permit_mynetworks, permit_auth_destination, reject", State.OK),
+        ("permit_mynetworks, permit_auth_destination, defer", State.OK),
+        ("permit_mynetworks, permit_auth_destination, warn_if_reject reject", State.ERROR),
+    ],
+)
+def test_a_relay_list_may_end_with_reject(relay: str, state: State) -> None:
+    set_ = recipients(f"permit_mynetworks, permit_sasl_authenticated, {LINE}")
+    found = judged(set_ | {"smtpd_relay_restrictions": relay})
+    assert of(found, "postfix: relaying").state is state
+
+
+def test_warn_if_reject_changes_no_permit() -> None:
+    found = judged(after_relay_check(f"warn_if_reject permit {LINE}"))
+    assert of(found, "postfix: place").state is State.ERROR
