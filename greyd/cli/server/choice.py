@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from greyd.cli.errors import CommandError
 from greyd.cli.server.notes import (
     SELECTING_OPTIONS,
+    contradictions,
     describe_server,
     hidden_server,
     identity_of,
     note_on_others,
     nothing_found,
     server_list,
-    stale_config,
     store_identity,
     unused_store,
 )
@@ -87,14 +87,13 @@ def choose_server(options: Mapping[str, str | None]) -> ServerChoice:
         return _without_server(found, own, options, selects=selects)
     settings = _settings_of(server, arguments, own)
     notes = [_line(server, found)]
-    if config := options.get("config"):
-        notes.append(stale_config(config, own, settings))
+    notes += contradictions(options.get("config"), own, settings)
     if server.record.has_login and store_identity(store_url(own)) != identity_of(server)[0]:
         notes.append(
             "the server's store needs a login or options, which its record lacks; give --store or"
             " --config, or run the command with sudo"
         )
-    return ServerChoice(settings, server, tuple(filter(None, notes)))
+    return ServerChoice(settings, server, tuple(notes))
 
 
 def _line(server: RunningServer, found: FoundServers) -> str:

@@ -156,29 +156,33 @@ def unused_store(
     return f"{where}no running server uses {redact_url(store)}; running: {others}"
 
 
-def differences(own: Settings, of_server: Settings) -> list[str]:
-    """Return the options that are set here to other values than the running server has."""
+def contradictions(config: str | None, own: Settings, of_server: Settings) -> Iterator[str]:
+    """Yield how the file of ``--config``, and variables, differ from the running server."""
+    variables = [name for name in BY_NAME if os.environ.get(BY_NAME[name].variable, "").strip()]
+    if config:
+        names = [name for name, _ in own.given if name not in variables]
+        yield from _differences(f"--config={excerpt(config)}", names, own, of_server)
+    yield from _differences("the environment (GREYD_…)", variables, own, of_server)
+
+
+def _differences(
+    source: str, names: Iterable[str], own: Settings, of_server: Settings
+) -> Iterator[str]:
     here, there = dict(own.given), dict(of_server.given)
-    return [
+    differing = [
         f"{name} (here {_text(here, name)}, server {_text(there, name)})"
-        for name in here
+        for name in dict.fromkeys(names)
         if name not in _NOT_COMPARED
         and getattr(own, BY_NAME[name].field) != getattr(of_server, BY_NAME[name].field)
     ]
+    if differing:
+        shown = ", ".join(differing[:MAX_LISTED_DIFFERENCES])
+        more = len(differing) - MAX_LISTED_DIFFERENCES
+        yield (
+            f"{source} differs from the running server, whose settings apply: {shown}"
+            f"{f' and {more} more' if more > 0 else ''}"
+        )
 
 
 def _text(texts: Mapping[str, str], name: str) -> str:
     return excerpt(texts.get(name) or BY_NAME[name].default or "unset", 40)
-
-
-def stale_config(config: str, own: Settings, of_server: Settings) -> str:
-    """Return how the file of ``--config`` differs from the running server; empty if it does not."""
-    differing = differences(own, of_server)
-    if not differing:
-        return ""
-    shown = ", ".join(differing[:MAX_LISTED_DIFFERENCES])
-    more = len(differing) - MAX_LISTED_DIFFERENCES
-    return (
-        f"--config={excerpt(config)} differs from the running server, whose settings apply: {shown}"
-        f"{f' and {more} more' if more > 0 else ''}; a restart applies the file"
-    )
