@@ -35,6 +35,9 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "FILES": {
             "/etc/greyd/greyd.toml": "Settings.",
             "/etc/default/greyd": "Environment of greyd.service.",
+            "/run/greyd/greyd.run": "The record of a running server, by which the commands find it;"
+            " without a runtime folder it is in the folder of the database. --run-dir names another"
+            " folder, or the record itself.",
         },
         "EXIT STATUS": {
             "0": "Success.",
