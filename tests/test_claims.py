@@ -29,7 +29,8 @@ from greyd.store.opening import open_store
 from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.hits import SINCE_KEY, hit_key
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
-from tests.pages.blocks import CHECKOUT, DOCS, PAGES
+from tests.pages.blocks import CHECKOUT, DOCS, PAGES, Page
+from tests.pages.systems import SYSTEMS
 from tests.stores import answer_of
 from tools import render_man
 
@@ -276,3 +277,25 @@ def test_the_manual_page_of_a_command_has_its_exit_statuses(command: str) -> Non
     statuses = re.findall(r"^\.It Li (\d+)$", page.partition("\n.Sh ")[0], re.MULTILINE)
     assert {"0", "2"} <= set(statuses)
     assert ("1" in statuses) == can_answer_no(command)
+
+
+# Other systems ------------------------------------------------------------------------------------
+
+SYSTEM_PAGES = sorted((DOCS / "systems").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", SYSTEM_PAGES, ids=lambda page: page.stem)
+def test_a_page_about_a_system_has_the_way_back_and_what_was_tried(page: Path) -> None:
+    text = page.read_text()
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert "Go back" in headings
+    assert headings[-1] == "What was tried"
+    tried = text.partition("## What was tried\n")[2]
+    assert re.findall(r"^- (Tried|Not tried): ", tried, re.MULTILINE) == ["Tried", "Not tried"]
+    assert page.stem in SYSTEMS
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/install.md"])
+def test_a_page_links_to_all_pages_about_systems(page: str) -> None:
+    links = {link.rpartition("/")[2] for link in Page(CHECKOUT / page).links}
+    assert {each.name for each in SYSTEM_PAGES} <= links
