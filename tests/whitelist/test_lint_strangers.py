@@ -68,6 +68,9 @@ OPEN_CLIENTS = [
     (r"/\.example[0-9]\.com$/", r"example\d\.com"),
     (r"/^mx\.[a-z]{4}\.com$/", r"mx\.\w{4}\.com"),
     (r"/^mail\.(example\.)?com$/", r"mail\.com"),
+    (r"/^(mail|smtp)\.(example\.|)net$/", r"(mail|smtp)\.net"),
+    ("/^bücher\\./", r"bücher\.spammer\.example"),
+    ("/^ünal\\./", r"ünal\.spammer\.example"),
     # a domain that ends with the intended one
     (r"/example\.com$/", r"spammer-?example\.com"),
     (r"/^mail-.*example\.com$/", r"spammer-?example\.com"),
@@ -82,6 +85,7 @@ OPEN_SENDERS = [
     (r"/example\.org$/", r"@spammer-?example\.org"),
     (r"/\.com$/", r"spammer\.com"),
     ("/^bob/", r"^bob\S*@\S*spammer\.example"),
+    ("/^bob!x@/", r"^bob!x@\S*spammer\.example"),
     ("newsletter@", r"newsletter@spammer\.example"),
 ]
 
@@ -107,6 +111,7 @@ CLOSED_CLIENTS = [
     r"/^mail-[a-z0-9-]+\.google\.com$/", r"/(^|\.)example\.co\.uk\.?$/", r"/^[^.]+\.example\.com$/",
     r"/^(mx|)1\.example\.com$/", r"/^mx1[.]example[.]com\z/", r"/\.mx\.example\.com$/",
     r"/^smtp\.(gmail|hotmail)\.(com|net)$/", r"/^192-0-2-[0-9]+\.static\.example\.net$/",
+    r"/(^|\.)(mail\.ru|gmx\.net)$/", r"/(^|\.)mail\.(ru|com)$/", r"/\.bücher\.de$/",
     r"/^mail\.example\.com$|^mx\.example\.net$/", r"/\.xn--bcher-kva\.de$/",
     r"/^out-[0-9]{1,3}\.mail\.yahoo\.co\.jp$/", r"/\.prod\.outlook\.com$/",
 ]  # fmt: skip

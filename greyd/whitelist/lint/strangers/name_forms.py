@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LETTERS = (string.ascii_lowercase + string.digits).encode()
+_LOCAL_PART_ONLY = b"+=!#$%&'*/?^`{|}~\" "
 _OTHERS = b"-._" + string.ascii_uppercase.encode()
 
 
@@ -29,11 +30,12 @@ class NameForm:
     def may_precede(self, byte: int, name: bytes) -> bool:
         """Whether a character may stand before the right part of a name."""
         first = name[:1]
-        if byte in b"+=" or byte == ord("@"):
-            has_at = b"@" in name
-            return self.is_address and (has_at if byte in b"+=" else not has_at and first.isalnum())
+        if byte in _LOCAL_PART_ONLY:
+            return self.is_address and b"@" in name
+        if byte == ord("@"):
+            return self.is_address and b"@" not in name and _is_letter(first)
         if byte == ord("."):
-            return first.isalnum() or first == b"_"
+            return _is_letter(first)
         return not (byte == ord("-") and first in (b"", b".", b"@"))
 
     def distinction(self, name: bytes) -> object:
@@ -44,7 +46,8 @@ class NameForm:
         """Whether a name is complete at its left end."""
         if self.is_address and b"@" not in name[1:]:
             return False
-        return name[:1].isalnum() and len(name) <= MAX_NAME_BYTES
+        begins_well = _is_letter(name[:1]) or (self.is_address and name[:1] in b'"')
+        return begins_well and len(name) <= MAX_NAME_BYTES
 
     def domain_of(self, name: bytes) -> bytes:
         """Return the domain of a name, in lower case."""
@@ -53,6 +56,10 @@ class NameForm:
     def owner_of(self, name: bytes) -> bytes:
         """Return the registered domain of a name; see ``registered_domain``."""
         return registered_domain(self.domain_of(name))
+
+
+def _is_letter(character: bytes) -> bool:
+    return character.isalnum() or character == b"_" or character >= b"\x80"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class LabelForm(NameForm):
 
     def may_precede(self, byte: int, name: bytes) -> bool:
         """Whether a character may stand before the right part of the label."""
-        return byte not in b".@+=" and not (byte == ord("-") and name == self.tail)
+        return byte not in b".@" + _LOCAL_PART_ONLY and not (byte == ord("-") and name == self.tail)
 
     def distinction(self, name: bytes) -> object:
         """Return the label if it may become one of ``labels``; else None."""
@@ -75,7 +82,9 @@ class LabelForm(NameForm):
 
 
 HOST_NAMES = NameForm(_LETTERS + _OTHERS, (b"", b"mail.", b"mx1."), is_address=False)
-ADDRESSES = NameForm(_LETTERS + _OTHERS + b"@+=", (b"news@", b"news@mail."), is_address=True)
+ADDRESSES = NameForm(
+    _LETTERS + _OTHERS + b"@" + _LOCAL_PART_ONLY, (b"news@", b"news@mail."), is_address=True
+)
 
 
 def domain_in(tail: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from greyd.rules.hostnames import registered_domain
@@ -62,6 +63,9 @@ def stranger_problem(pattern: bytes, which: str) -> Problem | None:
 
 def _stranger(pattern: bytes, which: str) -> Stranger | None:
     form = HOST_NAMES if which in LISTS_OF_CLIENTS else ADDRESSES
+    if not pattern.isascii():
+        letters = bytes(sorted({byte for byte in pattern if byte >= 0x80}))
+        form = replace(form, characters=form.characters + letters)
     stranger = find_stranger(compile_pattern(pattern).parsed.root, form)
     # What is reported is what the server does.
     return stranger if stranger and matches(b"/%b/" % pattern, stranger.name, which) else None

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 MAX_STATES = 20_000
 """Maximum number of states of a pattern's automaton."""
 
+MAX_WORK = 3_000_000
+"""Maximum number of the automaton's states that all steps of a search visit."""
+
 MAX_EXPLORED = 20_000
 """Maximum number of states that a search explores."""
 
@@ -76,10 +79,11 @@ class ReverseMatcher:
         self._anchors: list[Anchor | None] = []
         self._next: list[tuple[int, ...]] = []
         self._start = self._build(root, _MATCH)
+        self._explored_count = 0
+        self._visited_count = 0
         self._steps: dict[tuple[ReadState, int], ReadState] = {}
         self._closures: dict[tuple[frozenset[int], _Edge, _Edge], frozenset[int]] = {}
         self.start = ReadState(frozenset(), _Edge.END)
-        self._explored_count = 0
         self._restarts = any(
             each == _MATCH or self._masks[each] is not None
             for right in (_Edge.WORD, _Edge.OTHER)
@@ -165,6 +169,8 @@ class ReverseMatcher:
         if (known := self._closures.get(key)) is not None:
             return known
         found: set[int] = set()
+        if self._visited_count > MAX_WORK:
+            raise TooLargeError
         waiting = [*state.threads, self._start]
         while waiting:
             each = waiting.pop()
@@ -178,6 +184,7 @@ class ReverseMatcher:
             anchor = self._anchors[each]
             if anchor is None or _holds(anchor, state.beside, following):
                 waiting += self._next[each]
+        self._visited_count += len(found)
         return self._closures.setdefault(key, frozenset(found))
 
     # Searching ------------------------------------------------------------------------------------

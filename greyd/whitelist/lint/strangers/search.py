@@ -89,6 +89,7 @@ class _StrangerSearch:
     def __init__(self, root: Node, form: NameForm) -> None:
         self._matcher = ReverseMatcher(root)
         self._form = form
+        self._root = root
         self._ends = spelled_ends(root)
 
     @cached_property
@@ -147,9 +148,8 @@ class _StrangerSearch:
 
     def _with_host_label_as_domain(self) -> Stranger | None:
         """Return a domain such as ``mail.com``, where the part that was to follow is optional."""
-        if len(self._intended) < 2:
-            return None
-        for domain in sorted(self._intended):
+        ends = spelled_ends(self._root, with_optional_parts=True)
+        for domain in sorted(self._intended - set(map(domain_in, ends))):
             label, _, suffix = domain.partition(b".")
             if label in HOST_LABELS and organisation_of(domain):
                 for name in self._names(domain):
@@ -195,4 +195,5 @@ def _has_domains_below(name: bytes) -> bool:
 
 
 def _stranger(kind: StrangerKind, name: bytes, suffix: bytes, intended: bytes = b"") -> Stranger:
-    return Stranger(kind, name.decode(), suffix.decode(), intended.decode())
+    text = name.decode(errors="backslashreplace")
+    return Stranger(kind, text, suffix.decode(), intended.decode())

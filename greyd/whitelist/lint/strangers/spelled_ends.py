@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from greyd.whitelist.perl_regex.byte_sets import ALL_BYTES, NOT_LINE_FEED, members_of
 from greyd.whitelist.perl_regex.syntax import (
+    EMPTY,
     Alternation,
     Anchor,
     ByteSet,
@@ -45,9 +46,31 @@ _NOTHING = frozenset({_End(b"")})
 _UNKNOWN = frozenset({_End(b"", goes_on=False)})
 
 
-def spelled_ends(root: Node) -> frozenset[bytes]:
-    """Return the literal right ends of all names that a pattern spells, in lower case."""
-    return frozenset(end.text for end in _ends(root))
+def spelled_ends(root: Node, *, with_optional_parts: bool = False) -> frozenset[bytes]:
+    """Return the literal right ends of all names that a pattern spells, in lower case.
+
+    Args:
+        root: the pattern.
+        with_optional_parts: leave out the ends of names without one of the optional parts.
+    """
+    return frozenset(
+        end.text for end in _ends(without_options(root) if with_optional_parts else root)
+    )
+
+
+def without_options(node: Node) -> Node:
+    """Return a pattern whose optional parts are required."""
+    match node:
+        case Sequence(items):
+            return Sequence(tuple(map(without_options, items)))
+        case Alternation(options):
+            required = tuple(without_options(each) for each in options if each != EMPTY)
+            return Alternation(required) if required else EMPTY
+        case Repeat(item, 0, 1):
+            return without_options(item)
+        case Repeat(item, min_count, max_count):
+            return Repeat(without_options(item), min_count, max_count)
+    return node
 
 
 def _ends(node: Node) -> frozenset[_End]:
