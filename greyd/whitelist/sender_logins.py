@@ -103,7 +103,7 @@ def logical_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
     Blank lines and comments are left out.
     """
     first, parts = 0, list[bytes]()
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         text = line.strip()
         if not text or text.startswith(b"#"):
             continue

@@ -81,6 +81,7 @@ class ReverseMatcher:
         self._start = self._build(root, _MATCH)
         self._explored_count = 0
         self._visited_count = 0
+        self._known_representatives: dict[bytes, bytes] = {}
         self._steps: dict[tuple[ReadState, int], ReadState] = {}
         self._closures: dict[tuple[frozenset[int], _Edge, _Edge], frozenset[int]] = {}
         self.start = ReadState(frozenset(), _Edge.END)
@@ -197,8 +198,11 @@ class ReverseMatcher:
         Raises:
             TooLargeError: there are more than ``MAX_EXPLORED`` states.
         """
+        start = self.read(self.start, tail)
+        if self.is_dead(start):
+            return
         characters = self._representatives(form.characters)
-        waiting = deque([(self.read(self.start, tail), tail)])
+        waiting = deque([(start, tail)])
         seen: set[object] = set()
         while waiting:
             state, name = waiting.popleft()
@@ -221,16 +225,21 @@ class ReverseMatcher:
 
     def is_dead(self, state: ReadState) -> bool:
         """Whether no name matches whose right part leads to this state."""
+        if state.beside is _Edge.END:
+            return False
         return not (state.threads or state.is_matched or self._restarts)
 
     def _representatives(self, characters: bytes) -> bytes:
         """Return one of the characters for each class that the pattern does not tell apart."""
+        if characters in self._known_representatives:
+            return self._known_representatives[characters]
         classes: dict[tuple[object, ...], int] = {}
         masks = {mask for mask in self._masks if mask} | {WORD}
         for byte in characters:
             kind = byte if byte in b".-@" else None
             classes.setdefault((kind, *(mask >> byte & 1 for mask in masks)), byte)
-        return bytes(classes.values())
+        found = self._known_representatives[characters] = bytes(classes.values())
+        return found
 
 
 def _holds(anchor: Anchor, right: _Edge, left: _Edge) -> bool:
