@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from greyd.doctor.findings import FindingState as State
+from greyd.doctor.postfix.config.postconf import read_config
+from greyd.doctor.postfix.config.restriction_table import RESTRICTIONS, Argument
 from greyd.doctor.postfix.config_files import findings_of_files
-from greyd.doctor.postfix.postconf import read_config
-from greyd.doctor.postfix.restriction_table import RESTRICTIONS, Argument
 from greyd.doctor.postfix.smtpd import CheckedService
 from greyd.doctor.postfix.words import findings_of_words
 from tests.integration.postfix import SMTPD, postfix

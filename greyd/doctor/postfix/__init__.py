@@ -1,1 +1,1 @@
-"""Checks Postfix's configuration. All modules except ``postconf`` are pure."""
+"""Checks Postfix's configuration, which ``config`` reads."""

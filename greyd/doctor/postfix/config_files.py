@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
-from greyd.doctor.postfix.master_cf import stray_arguments
-from greyd.doctor.postfix.restriction_table import nearest_word
+from greyd.doctor.postfix.config.master_cf import stray_arguments
+from greyd.doctor.postfix.config.restriction_table import nearest_word
 from greyd.doctor.programs import FailedProgramError
 from greyd.escaping import printable_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from greyd.doctor.postfix.postconf import PostfixConfig
+    from greyd.doctor.postfix.config.postconf import PostfixConfig
     from greyd.doctor.programs import ProgramError
 
 CHECK = "postfix: files"
@@ -141,6 +141,7 @@ def findings_of_files(postfix: PostfixConfig) -> list[Finding]:
         *(_finding_of_warning(each, postfix.parameter_names) for each in postfix.warnings),
         *_findings_of_arguments(postfix),
         *_findings_of_duplicates(postfix),
+        *_findings_of_programs(postfix),
         *_findings_of_instances(postfix),
     ]
     if made:
@@ -160,8 +161,11 @@ def _finding_of_warning(text: str, parameter_names: Sequence[str]) -> Finding:
         return error(CHECK, f"{seen}: Postfix does not start", "close the brace")
     if "must not start with whitespace" in seen:
         return warning(CHECK, f"{seen}: Postfix ignores it", "remove the blanks before the line")
-    if unused := re.search(r"unused parameter: ([^=\s]+)=", seen):
-        if nearest := nearest_word(unused[1], parameter_names):
+    if unused := re.search(r"(\S+): unused parameter: ([^=\s]+)=", seen):
+        file, name = unused.groups()
+        if number := _line_with(Path(file), f"{name}="):
+            seen = seen.replace(f"{file}:", f"{file}:{number}:", 1)
+        if nearest := nearest_word(name, parameter_names):
             return warning(
                 CHECK, f"{seen}; did you mean {nearest}?", f"write {nearest}, or remove the line"
             )
@@ -194,6 +198,19 @@ def _findings_of_duplicates(postfix: PostfixConfig) -> Iterator[Finding]:
                 f"{_place_of_service(postfix, name, kind)}{name} {kind} is there {count} times;"
                 " Postfix uses the last",
                 "master.cf: remove the others",
+            )
+
+
+def _findings_of_programs(postfix: PostfixConfig) -> Iterator[Finding]:
+    for service in (*postfix.services, *postfix.other_services):
+        if service.program in postfix.missing_programs:
+            place = _place_of_service(postfix, service.name, service.kind)
+            folder = postfix.parameters.get("daemon_directory", "")
+            yield error(
+                CHECK,
+                f"{place}{service.name} {service.kind}: {folder} has no program {service.program},"
+                " so the service does not answer",
+                "correct the last column, or install the package of the program",
             )
 
 

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, hint, not_checked, ok, warning
-from greyd.doctor.postfix.policy_service import class_with_call
-from greyd.doctor.postfix.restrictions import (
+from greyd.doctor.postfix.config.restrictions import (
     parameter_of,
     parse_policy,
     parse_restrictions,
     policy_calls,
     split_words,
 )
+from greyd.doctor.postfix.policy_service import class_with_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from greyd.doctor.postfix.postconf import PostfixConfig
+    from greyd.doctor.postfix.config.postconf import PostfixConfig
     from greyd.doctor.postfix.rspamd import RspamdGreylisting
     from greyd.doctor.postfix.smtpd import CheckedService
 
@@ -82,7 +82,7 @@ def endpoints_of_others(postfix: PostfixConfig) -> list[str]:
 def calls_rspamd(postfix: PostfixConfig) -> bool:
     """Whether one of the endpoints looks like rspamd's."""
     return any(
-        _RSPAMD.search(_program_of(postfix, each) or each) for each in endpoints_of_others(postfix)
+        _RSPAMD.search(program_of(postfix, each) or each) for each in endpoints_of_others(postfix)
     )
 
 
@@ -110,11 +110,11 @@ def _findings_of_callees(
     service: CheckedService, rspamd: RspamdGreylisting | None
 ) -> Iterator[Finding]:
     for place, endpoint in dict.fromkeys(_callees(service)):
-        program = _program_of(service.postfix, endpoint)
+        program = program_of(service.postfix, endpoint)
         described = f"{place}: {endpoint}"
         if _RSPAMD.search(program or endpoint):
             yield _finding_of_rspamd(described, program, rspamd)
-        elif product := _greylisting_product(endpoint, program):
+        elif product := greylisting_product(endpoint, program):
             yield _finding_of_product(described, endpoint, place, product)
         elif not _NOT_GREYLISTING.search(program or endpoint):
             yield not_checked(
@@ -149,7 +149,7 @@ def _milters(text: str) -> list[str]:
     return [parse_policy(word)[0] for word in split_words(text)]
 
 
-def _program_of(postfix: PostfixConfig, endpoint: str) -> str:
+def program_of(postfix: PostfixConfig, endpoint: str) -> str:
     """Return the command line of the program at an endpoint; empty if it is unknown."""
     if found := postfix.programs.get(endpoint):
         return found
@@ -161,7 +161,7 @@ def _program_of(postfix: PostfixConfig, endpoint: str) -> str:
     )  # fmt: skip
 
 
-def _greylisting_product(endpoint: str, program: str) -> _Product | None:
+def greylisting_product(endpoint: str, program: str) -> _Product | None:
     """Return what greylists at an endpoint; a known program counts more than its port."""
     texts = (program,) if program else (endpoint,)
     return next(

@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from greyd.doctor.findings import Finding, not_checked
+from greyd.doctor.findings import Finding, FindingState, not_checked
 from greyd.doctor.listeners import TcpListener
+from greyd.doctor.postfix.config.postconf import host_and_port, read_config
 from greyd.doctor.postfix.config_files import findings_of_files, findings_of_unreadable
 from greyd.doctor.postfix.double_waiting import (
     calls_rspamd,
@@ -18,7 +19,6 @@ from greyd.doctor.postfix.double_waiting import (
 )
 from greyd.doctor.postfix.order import findings_of_order
 from greyd.doctor.postfix.policy_service import finding_of_call, findings_of_call_settings
-from greyd.doctor.postfix.postconf import host_and_port, read_config
 from greyd.doctor.postfix.rspamd import find_rspamd_greylisting
 from greyd.doctor.postfix.smtpd import CheckedService, inbound_services
 from greyd.doctor.postfix.submission import findings_of_submission
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.doctor.listeners import Listener
-    from greyd.doctor.postfix.postconf import PostfixConfig
+    from greyd.doctor.postfix.config.postconf import PostfixConfig
     from greyd.doctor.postfix.rspamd import RspamdGreylisting
 
 _MAX_ENDPOINTS = 10
@@ -109,6 +109,7 @@ def findings_of_config(
     return [
         *findings_of_files(postfix),
         *_findings_of_inbound_services(postfix, listeners, rspamd),
+        *_findings_of_other_words(postfix, listeners),
         *findings_of_submission(postfix, listeners, settings),
         *findings_of_postscreen(postfix),
     ]
@@ -134,6 +135,25 @@ def _findings_of_inbound_services(
             elif finding not in merged:
                 merged.append(finding)
     return merged
+
+
+def _findings_of_other_words(
+    postfix: PostfixConfig, listeners: Sequence[Listener]
+) -> list[Finding]:
+    """Judge the words in the lists of the services that are not for mail from strangers."""
+    inbound = inbound_services(postfix)
+    of_inbound = {
+        finding
+        for service in inbound
+        for finding in findings_of_words(CheckedService(postfix, service, listeners))
+    }
+    return [
+        replace(finding, check=f"{finding.check} ({service.name})")
+        for service in postfix.services
+        if service not in inbound
+        for finding in findings_of_words(CheckedService(postfix, service, listeners))
+        if finding.state is not FindingState.OK and finding not in of_inbound
+    ]
 
 
 def _findings_of_service(

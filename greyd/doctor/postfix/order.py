@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, hint, ok, warning
-from greyd.doctor.postfix.restrictions import (
+from greyd.doctor.postfix.config.restrictions import (
     AT_RCPT,
     parameter_of,
     reachable_count,
@@ -15,7 +15,7 @@ from greyd.doctor.postfix.restrictions import (
 from greyd.doctor.postfix.tips import BLOCKLISTS
 
 if TYPE_CHECKING:
-    from greyd.doctor.postfix.restrictions import PolicyCall, Restriction
+    from greyd.doctor.postfix.config.restrictions import PolicyCall, Restriction
     from greyd.doctor.postfix.tips import Lists, ValueOf
 
 _FOR_STRANGERS = (

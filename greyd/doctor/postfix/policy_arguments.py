@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from greyd.doctor.postfix.restriction_table import nearest_word
-from greyd.doctor.postfix.restrictions import parse_policy, parse_time
+from greyd.doctor.postfix.config.restriction_table import nearest_word
+from greyd.doctor.postfix.config.restrictions import parse_policy, parse_time
 
 if TYPE_CHECKING:
-    from greyd.doctor.postfix.restriction_table import Version
+    from greyd.doctor.postfix.config.restriction_table import Version
 
 _TIMES = ("timeout", "max_idle", "max_ttl", "retry_delay")
 _NUMBERS = ("request_limit", "try_limit")

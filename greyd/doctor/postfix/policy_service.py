@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
-from greyd.doctor.postfix.restrictions import (
+from greyd.doctor.postfix.config.restrictions import (
     AFTER_RCPT,
     FOR_ETRN,
     parse_restrictions,
@@ -15,7 +15,7 @@ from greyd.doctor.postfix.restrictions import (
 )
 
 if TYPE_CHECKING:
-    from greyd.doctor.postfix.restrictions import PolicyCall
+    from greyd.doctor.postfix.config.restrictions import PolicyCall
     from greyd.doctor.postfix.smtpd import CheckedService
 
 MAX_TIMEOUT_SECONDS = 30

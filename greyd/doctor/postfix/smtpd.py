@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.doctor.listeners import TcpListener
-from greyd.doctor.postfix.master_cf import SUBMISSION_PORTS
-from greyd.doctor.postfix.postconf import host_and_port
+from greyd.doctor.postfix.config.master_cf import SUBMISSION_PORTS
+from greyd.doctor.postfix.config.postconf import host_and_port
+from greyd.doctor.postfix.config.restrictions import AT_RCPT, FINAL, policy_calls, reachable_count
 from greyd.doctor.postfix.recommended import policy_endpoint, policy_service
-from greyd.doctor.postfix.restrictions import AT_RCPT, FINAL, policy_calls, reachable_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from greyd.doctor.listeners import Listener
-    from greyd.doctor.postfix.master_cf import MasterService
-    from greyd.doctor.postfix.postconf import PostfixConfig
-    from greyd.doctor.postfix.restrictions import PolicyCall, Restriction
+    from greyd.doctor.postfix.config.master_cf import MasterService
+    from greyd.doctor.postfix.config.postconf import PostfixConfig
+    from greyd.doctor.postfix.config.restrictions import PolicyCall, Restriction
 
 
 @dataclass(frozen=True)

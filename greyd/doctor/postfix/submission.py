@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, hint, ok, warning
-from greyd.doctor.postfix.restrictions import FINAL, reachable_count
+from greyd.doctor.postfix.config.restrictions import FINAL, reachable_count
+from greyd.doctor.postfix.double_waiting import greylisting_product, program_of
 from greyd.doctor.postfix.smtpd import CheckedService, is_submission
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from greyd.config.settings import Settings
     from greyd.doctor.listeners import Listener
-    from greyd.doctor.postfix.postconf import PostfixConfig
-    from greyd.doctor.postfix.restrictions import PolicyCall
+    from greyd.doctor.postfix.config.postconf import PostfixConfig
+    from greyd.doctor.postfix.config.restrictions import PolicyCall
 
 
 def findings_of_submission(
@@ -28,14 +29,28 @@ def findings_of_submission(
             seen = "master.cf has no submission service, so --learn-outbound learns nothing"
             return [hint(check, seen)]
         return []
-    return [
-        _finding_of_service(
-            f"{check} ({service.name})",
-            CheckedService(postfix, service, listeners, settings.learn_outbound),
-            settings.outbound_senders,
-        )
-        for service in services
-    ]
+    made = []
+    for each in services:
+        service = CheckedService(postfix, each, listeners, settings.learn_outbound)
+        name = f"{check} ({each.name})"
+        made.append(_finding_of_service(name, service, settings.outbound_senders))
+        made += _findings_of_others(name, service)
+    return made
+
+
+def _findings_of_others(check: str, service: CheckedService) -> Iterator[Finding]:
+    """Find other programs that greylist the site's own users."""
+    for call in service.other_calls:
+        if not _is_reached_by_users(service, call):
+            continue
+        program = program_of(service.postfix, call.endpoint)
+        if product := greylisting_product(call.endpoint, program):
+            yield warning(
+                check,
+                f"{call.endpoint} in {call.parameter} looks like {product.name}, which may greylist"
+                " own users",
+                f"master.cf: -o {call.parameter}=permit_sasl_authenticated,reject",
+            )
 
 
 def _finding_of_service(check: str, service: CheckedService, outbound_senders: str) -> Finding:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, hint, ok
-from greyd.doctor.postfix.restrictions import reachable_restrictions
+from greyd.doctor.postfix.config.restrictions import reachable_restrictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from greyd.doctor.postfix.restrictions import PlacedRestriction, Restriction
+    from greyd.doctor.postfix.config.restrictions import PlacedRestriction, Restriction
 
     Lists = Mapping[str, Sequence[Restriction]]
     """The restriction lists of a service, by name."""

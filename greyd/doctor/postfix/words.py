@@ -6,15 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, ok, warning
-from greyd.doctor.postfix.policy_arguments import NO_START, fault_of_policy_argument
-from greyd.doctor.postfix.restriction_table import (
+from greyd.doctor.postfix.config.restriction_table import (
     ACCESS_ACTIONS,
     RESTRICTIONS,
     Argument,
     Subject,
     nearest_restriction,
 )
-from greyd.doctor.postfix.restrictions import (
+from greyd.doctor.postfix.config.restrictions import (
     AFTER_RCPT,
     BARE_TABLE,
     FOR_ETRN,
@@ -23,13 +22,14 @@ from greyd.doctor.postfix.restrictions import (
     parse_restrictions,
     reachable_count,
 )
-from greyd.doctor.postfix.tables import INDEX_SUFFIXES, split_table
+from greyd.doctor.postfix.config.tables import INDEX_SUFFIXES, split_table
+from greyd.doctor.postfix.policy_arguments import NO_START, fault_of_policy_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from greyd.doctor.postfix.postconf import PostfixConfig
-    from greyd.doctor.postfix.restrictions import Restriction
+    from greyd.doctor.postfix.config.postconf import PostfixConfig
+    from greyd.doctor.postfix.config.restrictions import Restriction
     from greyd.doctor.postfix.smtpd import CheckedService
 
 _CHECK = "postfix: restrictions"
@@ -100,6 +100,8 @@ def _findings_of_restriction(
     where = _place(list_name, restriction)
     if fault := _fault_of(service, list_name, restriction):
         seen, remedy = fault
+        if not restriction.in_class and where in service.service.overrides:
+            remedy = remedy.replace("main.cf:", f"master.cf, -o of {service.service.name}:")
         if is_reached:
             yield error(_CHECK, f"{where}: {seen}", remedy)
         else:
@@ -153,6 +155,11 @@ def _fault_of_unknown(service: CheckedService, word: str) -> tuple[str, str]:
         else:
             seen = f"Postfix {'.'.join(map(str, known.until or ()))} removed {word!r}"
         return f"{seen}: {_ANSWER}", f"main.cf: remove {word}"
+    if word.startswith("#"):
+        return (
+            f"{word!r} begins no comment inside a line, but is a word of the list: {_ANSWER}",
+            "main.cf: give the comment a line of its own",
+        )
     if word.lower() in ACCESS_ACTIONS:
         return (
             f"{word!r} is an action for access tables, not a restriction: {_ANSWER}",
@@ -207,6 +214,11 @@ def _fault_of_table(postfix: PostfixConfig, restriction: Restriction) -> tuple[s
             "main.cf: write the table without braces",
         )
     types, path = split_table(argument)
+    if types[0] == "inet":
+        return (
+            f"“{argument}” without check_policy_service is a table of an unknown type: {_ANSWER}",
+            f"main.cf: check_policy_service {argument}",
+        )
     if postfix.table_types and (unknown := [t for t in types if t not in postfix.table_types]):
         return (
             f"{argument}: this Postfix has no tables of type {unknown[0]!r}: {_ANSWER}",

@@ -8,9 +8,9 @@ from greyd.config.settings import Settings
 from greyd.doctor.findings import FAILED_STATES, Finding
 from greyd.doctor.findings import FindingState as State
 from greyd.doctor.listeners import Listener, TcpListener
+from greyd.doctor.postfix.config.master_cf import MasterService
+from greyd.doctor.postfix.config.postconf import PostfixConfig
 from greyd.doctor.postfix.main_cf import findings_of_config
-from greyd.doctor.postfix.master_cf import MasterService
-from greyd.doctor.postfix.postconf import PostfixConfig
 from greyd.doctor.postfix.recommended import policy_service
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from greyd.doctor.findings import FindingState as State
+from greyd.doctor.postfix.config.master_cf import MasterService, parse_services, stray_arguments
 from greyd.doctor.postfix.config_files import findings_of_unreadable, logical_lines
-from greyd.doctor.postfix.master_cf import MasterService, parse_services, stray_arguments
 from greyd.doctor.programs import FailedProgramError, ProgramError
 from tests.doctor.postfix.configs import SMTP, judged, of
 
@@ -147,3 +147,15 @@ def test_a_service_that_is_there_twice_and_other_instances_are_told() -> None:
     assert (found.state, "2 times" in found.seen) == (State.WARNING, True)
     found = of(judged({"multi_instance_directories": "/etc/postfix-out"}), CHECK)
     assert (found.state, "/etc/postfix-out" in found.seen) == (State.NOT_CHECKED, True)
+
+
+def test_a_program_that_postfix_lacks_is_an_error() -> None:
+    found = of(
+        judged(
+            {"daemon_directory": "/usr/lib/postfix/sbin"},
+            other_services=[MasterService("25", "inet", "smtpdd")],
+            missing_programs=frozenset({"smtpdd"}),
+        ),
+        CHECK,
+    )
+    assert (found.state, "has no program smtpdd" in found.seen) == (State.ERROR, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greyd.doctor.findings import FindingState as State
-from greyd.doctor.postfix.master_cf import MasterService
+from greyd.doctor.postfix.config.master_cf import MasterService
 from greyd.doctor.postfix.rspamd import RspamdGreylisting, parse_modules_state
 from tests.doctor.postfix.configs import (
     LINE,

@@ -6,8 +6,8 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.doctor.findings import FindingState as State
-from greyd.doctor.postfix.master_cf import MasterService
-from greyd.doctor.postfix.postconf import PostfixConfig
+from greyd.doctor.postfix.config.master_cf import MasterService
+from greyd.doctor.postfix.config.postconf import PostfixConfig
 from greyd.doctor.postfix.recommended import main_cf, policy_service
 from greyd.doctor.postfix.smtpd import inbound_services
 from tests.doctor.postfix.configs import (
@@ -176,3 +176,33 @@ def test_a_submission_service_without_login_must_not_be_greylisted(
     service = MasterService("submission", overrides={**lists, **overrides})
     found = judged(services=[SMTP, service])
     assert of(found, "postfix: submission (submission)").state is state
+
+
+def test_the_words_of_submission_services_are_judged_too() -> None:
+    lists = recipients("permit_sasl_authenticate,reject")
+    found = judged(services=[SMTP, MasterService("submission", overrides=lists)])
+    wrong_words = of(found, "postfix: restrictions (submission)")
+    assert (wrong_words.state, "did you mean" in wrong_words.seen) == (State.ERROR, True)
+    assert wrong_words.remedy.startswith("master.cf, -o of submission: write")
+    assert of(found, "postfix: restrictions").state is State.OK
+    # A fault in main.cf is shown once.
+    found = judged(
+        {"smtpd_sender_restrictions": "permit_mynetwork"},
+        services=[SMTP, MasterService("submission", overrides=recipients(USERS))],
+    )
+    assert len([each for each in found if "permit_mynetwork'" in each.seen]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("check_policy_service inet:127.0.0.1:60000 permit_sasl_authenticated reject", True),
+        ("permit_sasl_authenticated check_policy_service inet:127.0.0.1:60000 reject", False),
+        ("check_policy_service unix:private/policyd-spf permit_sasl_authenticated reject", False),
+    ],
+)
+def test_another_greylisting_of_own_users_is_found(text: str, is_found: bool) -> None:
+    found = judged(services=[SMTP, MasterService("submission", overrides=recipients(text))])
+    seen = [each for each in found if "may greylist own users" in each.seen]
+    assert bool(seen) == is_found
+    assert all(each.state is State.WARNING for each in seen)

@@ -8,8 +8,8 @@ import pytest
 
 from greyd.doctor.findings import FindingState as State
 from greyd.doctor.listeners import Listener, TcpListener
-from greyd.doctor.postfix.master_cf import MasterService
-from greyd.doctor.postfix.restrictions import (
+from greyd.doctor.postfix.config.master_cf import MasterService
+from greyd.doctor.postfix.config.restrictions import (
     Restriction,
     parse_restrictions,
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from greyd.doctor.postfix.restrictions import (
+from greyd.doctor.postfix.config.restrictions import (
     Restriction,
     parse_restrictions,
     parse_time,

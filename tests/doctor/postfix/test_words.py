@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from greyd.doctor.findings import FindingState as State
-from greyd.doctor.postfix.master_cf import MasterService
-from greyd.doctor.postfix.restriction_table import RESTRICTIONS, Argument
+from greyd.doctor.postfix.config.master_cf import MasterService
+from greyd.doctor.postfix.config.restriction_table import RESTRICTIONS, Argument
 from tests.doctor.postfix.configs import (
     LINE,
     OURS,
@@ -51,6 +51,9 @@ def test_each_restriction_with_its_argument_is_right() -> None:
         ("zzz", "neither a restriction of Postfix 3.7 nor a class", "smtpd_restriction_classes"),
         ("permit_", "neither a restriction", ""),
         ("rejectall", "neither a restriction", ""),
+        ("# local", "'#' begins no comment", "a line of its own"),
+        ("inet:127.0.0.1:9", "without check_policy_service", "check_policy_service inet"),
+        ("permit_mynetworks;", "did you mean permit_mynetworks?", "write"),
         ("OK", "an action for access tables", "remove OK"),
         ("DUNNO", "an action for access tables", "remove DUNNO"),
         ("check_client_access", "the list ends there", "argument"),

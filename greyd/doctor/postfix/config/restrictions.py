@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from greyd.doctor.postfix.restriction_table import RESTRICTIONS, Argument
+from greyd.doctor.postfix.config.restriction_table import RESTRICTIONS, Argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from greyd.doctor.postfix.restrictions import split_words
+from greyd.doctor.postfix.config.restrictions import split_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

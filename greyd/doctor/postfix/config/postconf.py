@@ -11,9 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.doctor.postfix.master_cf import MasterService, parse_services
-from greyd.doctor.postfix.restriction_table import NEWEST, RESTRICTIONS, Argument
-from greyd.doctor.postfix.restrictions import (
+from greyd.doctor.postfix.config.master_cf import MasterService, parse_services
+from greyd.doctor.postfix.config.restriction_table import NEWEST, RESTRICTIONS, Argument
+from greyd.doctor.postfix.config.restrictions import (
     ALL_LISTS,
     AT_RCPT,
     BARE_TABLE,
@@ -21,14 +21,14 @@ from greyd.doctor.postfix.restrictions import (
     parse_restrictions,
     policy_calls,
 )
-from greyd.doctor.postfix.tables import split_table
+from greyd.doctor.postfix.config.tables import split_table
 from greyd.doctor.programs import ProgramError, run_program, without_program_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from greyd.doctor.postfix.restriction_table import Version
-    from greyd.doctor.postfix.restrictions import Restriction
+    from greyd.doctor.postfix.config.restriction_table import Version
+    from greyd.doctor.postfix.config.restrictions import Restriction
 
 
 BRACES_SINCE: Version = (3, 0)
@@ -40,6 +40,7 @@ _NAMES = (
     *_LISTS,
     "compatibility_level",
     "config_directory",
+    "daemon_directory",
     "mail_owner",
     "mail_version",
     "multi_instance_directories",
@@ -87,6 +88,8 @@ class PostfixConfig:
     """The types of lookup tables that this Postfix has; empty if they are unknown."""
     missing_files: frozenset[str] = frozenset()
     """The files of lookup tables that do not exist."""
+    missing_programs: frozenset[str] = frozenset()
+    """The programs in master.cf that Postfix's folder of daemons lacks."""
     programs: Mapping[str, str] = field(default_factory=dict)
     """The command lines of the programs at endpoints of policy servers and milters, as far as this
     user can see them."""
@@ -182,7 +185,12 @@ async def read_config(folder: str | None = None) -> PostfixConfig:
         table_types=await _table_types(where),
         parameter_names=await _parameter_names(where, values.stderr),
     )
-    return replace(found, addresses=await _addresses(found), missing_files=_missing_files(found))
+    return replace(
+        found,
+        addresses=await _addresses(found),
+        missing_files=_missing_files(found),
+        missing_programs=_missing_programs(found),
+    )
 
 
 def _split_names(text: str) -> list[str]:
@@ -194,6 +202,16 @@ async def _table_types(where: Sequence[str]) -> frozenset[str]:
         return frozenset((await run_program("postconf", *where, "-m")).stdout.split())
     except ProgramError:
         return frozenset()
+
+
+def _missing_programs(postfix: PostfixConfig) -> frozenset[str]:
+    folder = Path(postfix.parameters.get("daemon_directory", ""))
+    programs = {each.program for each in (*postfix.services, *postfix.other_services)}
+    try:
+        present = {each.name for each in folder.iterdir()} if folder.is_absolute() else programs
+    except OSError:
+        return frozenset()
+    return frozenset(each for each in programs - present if "/" not in each)
 
 
 async def _parameter_names(where: Sequence[str], warnings: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Reads Postfix's configuration: main.cf, master.cf and the restriction lists in them."""
