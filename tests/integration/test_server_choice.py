@@ -193,9 +193,7 @@ def test_a_file_that_differs_from_the_running_server_is_said(tmp_path: Path) -> 
             f"greyd: --config={file} differs from the running server, whose settings apply:"
             " delay (here 90, server 60)"
         )
-        _, line = run("mode", options[0], GREYD_DELAY="5m", GREYD_QUIET="").stderr.splitlines()
-        assert line.endswith("whose settings apply: delay (here 5m, server 60)")
-        assert len(run("mode", options[0], GREYD_DELAY="1m").stderr.splitlines()) == 1
+        assert len(run("mode", options[0]).stderr.splitlines()) == 1
 
 
 def test_servers_that_share_a_store_and_differ_are_said(tmp_path: Path) -> None:

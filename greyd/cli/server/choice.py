@@ -87,7 +87,8 @@ def choose_server(options: Mapping[str, str | None]) -> ServerChoice:
         return _without_server(found, own, options, selects=selects)
     settings = _settings_of(server, arguments, own)
     notes = [_line(server, found)]
-    notes += contradictions(options.get("config"), own, settings)
+    if config := options.get("config"):
+        notes += contradictions(config, own, settings)
     if server.record.has_login and store_identity(store_url(own)) != identity_of(server)[0]:
         notes.append(
             "the server's store needs a login or options, which its record lacks; give --store or"

@@ -156,30 +156,21 @@ def unused_store(
     return f"{where}no running server uses {redact_url(store)}; running: {others}"
 
 
-def contradictions(config: str | None, own: Settings, of_server: Settings) -> Iterator[str]:
-    """Yield how the file of ``--config``, and variables, differ from the running server."""
-    variables = [name for name in BY_NAME if os.environ.get(BY_NAME[name].variable, "").strip()]
-    if config:
-        names = [name for name, _ in own.given if name not in variables]
-        yield from _differences(f"--config={excerpt(config)}", names, own, of_server)
-    yield from _differences("the environment (GREYD_…)", variables, own, of_server)
-
-
-def _differences(
-    source: str, names: Iterable[str], own: Settings, of_server: Settings
-) -> Iterator[str]:
+def contradictions(config: str, own: Settings, of_server: Settings) -> Iterator[str]:
+    """Yield how the file of ``--config`` differs from the running server, if it does."""
     here, there = dict(own.given), dict(of_server.given)
     differing = [
         f"{name} (here {_text(here, name)}, server {_text(there, name)})"
-        for name in dict.fromkeys(names)
+        for name in here
         if name not in _NOT_COMPARED
+        and not os.environ.get(BY_NAME[name].variable)
         and getattr(own, BY_NAME[name].field) != getattr(of_server, BY_NAME[name].field)
     ]
     if differing:
-        shown = ", ".join(differing[:MAX_LISTED_DIFFERENCES])
         more = len(differing) - MAX_LISTED_DIFFERENCES
         yield (
-            f"{source} differs from the running server, whose settings apply: {shown}"
+            f"--config={excerpt(config)} differs from the running server, whose settings apply:"
+            f" {', '.join(differing[:MAX_LISTED_DIFFERENCES])}"
             f"{f' and {more} more' if more > 0 else ''}"
         )
 
