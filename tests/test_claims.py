@@ -29,7 +29,7 @@ from greyd.store.opening import open_store
 from greyd.whitelist.entries import WhitelistFile
 from greyd.whitelist.hits import SINCE_KEY, hit_key
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
-from tests.pages.blocks import CHECKOUT, DOCS, PAGES, Page
+from tests.pages.blocks import CHECKOUT, DOCS, OTHERS, PAGES, Page
 from tests.pages.systems import SYSTEMS
 from tests.stores import answer_of
 from tools import render_man
@@ -277,6 +277,24 @@ def test_the_manual_page_of_a_command_has_its_exit_statuses(command: str) -> Non
     statuses = re.findall(r"^\.It Li (\d+)$", page.partition("\n.Sh ")[0], re.MULTILINE)
     assert {"0", "2"} <= set(statuses)
     assert ("1" in statuses) == can_answer_no(command)
+
+
+# Paths --------------------------------------------------------------------------------------------
+
+_PATH = re.compile(
+    r"(?<![\w/.-])(?:docker|docs|grafana|packaging|prometheus|requirements|tests|tools|whitelists)"
+    r"/[\w./*-]*"
+)
+"""A path in the checkout."""
+
+
+@pytest.mark.parametrize(
+    "path", [*PAGES, *OTHERS, CHECKOUT / "CHANGELOG.md"], ids=lambda path: path.name
+)
+def test_the_paths_in_the_checkout_that_a_page_names_exist(path: Path) -> None:
+    in_code = [found for code in Page(path).code_spans for found in _PATH.findall(code)]
+    missing = [each for each in in_code if not list(CHECKOUT.glob(each.rstrip("/.")))]
+    assert missing == []
 
 
 # Other systems ------------------------------------------------------------------------------------

@@ -69,7 +69,8 @@ def test_no_table_is_cut_off_on_a_screen_nor_the_options_on_a_phone(tmp_path: Pa
     chromium = program("chromium")
     built = build(CHECKOUT, tmp_path)
     assert built.returncode == 0, built.stderr
-    pages = [(page.name, 1280) for page in sorted(tmp_path.glob("*.html"))]
+    built_pages = sorted(tmp_path.rglob("*.html"))
+    pages = [(str(page.relative_to(tmp_path)), 1280) for page in built_pages]
     frames = json.dumps([*pages, ("options.html", 390)])
     (tmp_path / "measure.html").write_text(_MEASURE.replace("PAGES", frames))
     command = [
