@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from greyd.config.settings import Settings
 from greyd.monitoring.metrics import Metrics
+from greyd.monitoring.store.entry_counts import EntryCounts
+from greyd.store.contract import StoreMemory
 from tests import grafana
+from tests.test_site import build
 
 CHECKOUT = Path(__file__).parent.parent
 RULES = CHECKOUT / "prometheus"
@@ -47,7 +51,7 @@ def test_each_alert_says_how_bad_it_is_what_is_wrong_and_where_to_read_on(
     alert: dict[str, Any],
 ) -> None:
     assert alert["labels"]["severity"] in {"critical", "warning"}
-    assert set(alert["annotations"]) == {"summary", "description", "runbook"}
+    assert set(alert["annotations"]) == {"summary", "description", "runbook", "runbook_url"}
     page, _, anchor = alert["annotations"]["runbook"].partition("#")
     assert page == str(RUNBOOK.relative_to(CHECKOUT))
     assert anchor == alert["alert"].lower()
@@ -58,6 +62,28 @@ def test_the_runbook_has_the_alerts_in_their_order_and_says_how_bad_they_are() -
     text = RUNBOOK.read_text()
     told = re.findall(r"^### (Greyd\w+)\n\n\*(\w+)\.\*", text, re.MULTILINE)
     assert told == [(alert["alert"], alert["labels"]["severity"]) for alert in ALERTS]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the pages as ``make docs`` does."""
+    folder = tmp_path_factory.mktemp("site")
+    built = build(CHECKOUT, folder)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def test_each_runbook_url_leads_to_a_paragraph_of_the_built_pages(site: Path) -> None:
+    for alert in ALERTS:
+        url = alert["annotations"]["runbook_url"]
+        base, slash, rest = url.partition("/")
+        assert (base, slash) == ("{{ $externalLabels.greyd_docs }}", "/"), url
+        page, _, anchor = rest.partition("#")
+        assert anchor == alert["alert"].lower()
+        html = (site / page).read_text()
+        assert re.findall(rf'<h3 id="{anchor}">{alert["alert"]}<', html), url
+    configuration = yaml.safe_load((RULES / "scrape.yml").read_text())
+    assert configuration["global"]["external_labels"]["greyd_docs"].startswith("https://")
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=by_name)
@@ -78,6 +104,10 @@ def test_every_metric_in_rules_and_dashboard_is_one_of_greyd_or_recorded() -> No
     there = {"up", "ALERTS"} | {rule["record"] for rule in rules("recording.rules.yml")}
     metrics = Metrics()
     metrics.watch_dns(["zen.example"])
+    metrics.state.show_settings(Settings())
+    metrics.state.show_triplets(EntryCounts())
+    metrics.state.show_descriptors(1, 2)
+    metrics.state.show_memory(StoreMemory(1, 2, 3))
     there |= {sample.name for family in metrics.registry.collect() for sample in family.samples}
     expressions = [rule["expr"] for rule in [*ALERTS, *rules("recording.rules.yml")]]
     expressions += [query.expression for query in grafana.queries()]

@@ -91,6 +91,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
                 wait_until(
                     lambda: query(prometheus, answered)[0][1] == ANSWERS, "all answers are seen"
                 )
+                # The servers count the store some seconds after the first scrape.
+                wait_until(
+                    lambda: bool(query(prometheus, "greyd_triplets")),
+                    "the triplets are counted",
+                    SOON_SECONDS,
+                )
                 # Rules that rest on other rules, and those on what has just been seen.
                 time.sleep(3 * SCRAPE_SECONDS)
                 yield Scene(prometheus, instances, started_at, time.time())
