@@ -11,6 +11,7 @@ from tests.commands import answer_of, run
 from tests.processes import free_port, greyd, wait_until
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -33,8 +34,14 @@ def server(tmp_path: Path) -> Iterator[Running]:
 def asked(server: Running, *words: str | Path, given: str | bytes = "") -> list[str]:
     """Ask the server; returns the lines of the answer."""
     done = run("ask", f"--server=127.0.0.1:{server.port}", *words, given=given)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, errors(done)) == (0, [])
     return done.stdout.splitlines()
+
+
+def errors(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return the lines of standard error without the one that names the server and its store."""
+    lines = done.stderr.splitlines()
+    return [line for line in lines if not re.match(r"greyd: server [0-9]+ on .*, store ", line)]
 
 
 def test_without_options_it_waits_and_is_let_in_after_the_delay(server: Running) -> None:
@@ -100,12 +107,12 @@ def test_the_server_may_be_named_as_in_main_cf_or_in_the_settings(
         f"*:{port}", f"unix:{tmp_path}/socket", f"{tmp_path}/socket",
     ):  # fmt: skip
         done = run("ask", f"--server={name}", "--sasl-username=alice")
-        assert (done.returncode, done.stdout, done.stderr) == (0, "action=DUNNO\n", ""), name
+        assert (done.returncode, done.stdout, errors(done)) == (0, "action=DUNNO\n", []), name
     config = tmp_path / "greyd.toml"
     # Nobody listens on the first of them.
     config.write_text(f'inet = ["127.0.0.1:{free_port()}", "127.0.0.1:{port}"]\n')
     done = run("ask", f"--config={config}", "--sasl-username=alice")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "action=DUNNO\n", "")
+    assert (done.returncode, done.stdout, errors(done)) == (0, "action=DUNNO\n", [])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +139,7 @@ def test_what_can_not_be_asked_is_told_in_one_line(
     filled = {"free": free_port(), "folder": tmp_path}
     done = run("ask", *(word.format(**filled) for word in words), given=given)
     assert (done.returncode, done.stdout) == (2, "")
-    (said,) = done.stderr.splitlines()
+    (said,) = errors(done)
     assert said.startswith("greyd: " + line.format(**filled))
 
 
@@ -140,5 +147,5 @@ def test_a_server_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
     with greyd(tmp_path, f"--metrics=127.0.0.1:{(port := free_port())}"):
         done = run("ask", f"--server=127.0.0.1:{port}", "--json")
     assert (done.returncode, done.stdout) == (2, "")
-    (said,) = done.stderr.splitlines()
+    (said,) = errors(done)
     assert said.startswith(f"greyd: 127.0.0.1:{port}: ")

@@ -329,7 +329,7 @@ def test_forget_removes_what_can_t_be_read(strange: Redis, options: list[str]) -
     before = json.loads(succeeds("forget", "--unreadable", "--dry-run", "--json", *options))
     assert before["entries"] >= len(UNREADABLE) + len(FOREIGN)
     assert strange.exists("strange:foo")
-    assert json.loads(succeeds("forget", "--unreadable", "--json", *options))["entries"]
+    assert json.loads(succeeds("forget", "--unreadable", "--yes", "--json", *options))["entries"]
     succeeds("forget", "--unreadable", *options, status=1)
     assert not strange.exists("strange:foo", "strange:", "strange:" + TRIPLET % "hash@example.org")
     assert strange.exists("strange:" + TRIPLET % "waited@example.org") == 1
