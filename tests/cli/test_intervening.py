@@ -80,7 +80,7 @@ def test_a_release_twice_is_one_and_keeps_the_first_sight(url: str) -> None:
     assert content(url)[triplet()] == record
     assert len(actions(url)) == 1
     said = text(url, "release", "--recipient=bob@example.org")
-    assert "0 released\n1 released earlier: passes at the sender's next attempt" in said
+    assert "0 released\n1 released already: the sender's next attempt passes" in said
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,8 @@ class _AddressSearch:
                 self._correspondences.add_correspondence(entry.key, tag)
             return
         if entry.kind.is_triplet and not entry.is_hidden:
-            self._correspondences.add_names(entry.names)
+            if self._settings.learn_outbound:
+                self._correspondences.add_names(entry.names)
             names = {Role.SENDER: entry.names.sender, Role.RECIPIENT: entry.names.recipient}
             for role, tally in self.by_role.items():
                 if self._aliases.include(names[role]):
