@@ -15,6 +15,7 @@ from greyd.config.vocabulary import DAY, DELAYS, HOUR
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _PART = re.compile(r"([0-9]{1,9})(s|min|m|h|d|w)", re.IGNORECASE)
 _SEVERAL = re.compile(rf"(?:{_PART.pattern}){{1,6}}", re.IGNORECASE)
+_SPACES = re.compile(r"(?<=[0-9])\s+(?=[a-z])|(?<=[a-z])\s+(?=[0-9])", re.IGNORECASE)
 _FRACTION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|min|m|h)", re.IGNORECASE)
 _A_CENTURY = 36_525 * DAY
 """The longest lifetime that stores support, in seconds."""
@@ -26,7 +27,8 @@ def parse_duration(text: str) -> int:
     Raises:
         ValueError: the text is not a duration; the message describes the expected form.
     """
-    written = "".join(text.split())
+    # Only between a number and a unit: "1 0" is no number.
+    written = _SPACES.sub("", text.strip())
     if re.fullmatch(r"[0-9]{1,9}", written):
         return int(written)
     seconds = _with_unit(written)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from greyd.config.durations import parse_duration
 from greyd.config.errors import SettingsError
 from greyd.config.option import Arity
 from greyd.config.options import OPTIONS
@@ -106,6 +107,29 @@ def test_no_time_is_the_default_as_with_postgrey(option: str, text: str) -> None
     for settings in from_everywhere(option, text):
         assert (settings.delay_seconds, settings.max_age_seconds) == (300, 35 * DAY)
         assert len(settings.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        (" 90s ", 90),
+        ("10 m", 600),
+        ("1h30m", 5400),
+        ("1 d 2 h", 26 * HOUR),
+        ("1W", 7 * DAY),
+    ],
+)
+def test_the_commands_accept_durations_with_spaces(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1 0", "m", "-5m", "1.5h", "5x", "5m!", "1h-5m", "9" * 30, "５m"]
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a duration, such as 90s"):
+        parse_duration(text)
 
 
 # Words --------------------------------------------------------------------------------------------

@@ -91,6 +91,7 @@ async def check_whitelist(
 
       greyd check-whitelist --hits --sort hits
     """
+    sort = sort.lower()
     if sort not in SORTS:
         raise CommandError(f"--sort={sort}: expected one of {', '.join(SORTS)}")
     flags = {
