@@ -46,7 +46,7 @@ WRONG = {
     "a wrong unit": (UNIT + "Type=odd\nExecStart=/bin/true\n```", "parse service type"),
     "an unknown package": ("```sh\napt install no-such-package\n```", "status 100"),
     "an unknown setting": ('```toml title="a.toml"\ndealy = 60\n```', "dealy: unknown setting"),
-    "a bad whitelist": ('```text title="whitelist_clients"\n/(/\n```', "missing )"),
+    "a bad whitelist": ('```text title="whitelist_clients"\n/(/\n```', "without its )"),
     "an unknown reason": ("```log\naction=pass, reason=good mood\n```", "does not say that"),
 }
 
