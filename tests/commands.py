@@ -100,11 +100,17 @@ async def store_at(url: str, prefix: str = "greyd:") -> AsyncIterator[Store]:
         yield store
 
 
-def fill(url: str, records: Mapping[bytes, bytes], ttl_seconds: int = 100_000) -> None:
+def fill(
+    url: str,
+    records: Mapping[bytes, bytes],
+    ttl_seconds: int = 100_000,
+    *,
+    key_prefix: str = "greyd:",
+) -> None:
     """Store records unchanged."""
 
     async def put_all() -> None:
-        async with store_at(url) as store:
+        async with store_at(url, key_prefix) as store:
             # A store that nobody uses is not made.
             await store.count()
             for key, value in records.items():

@@ -23,7 +23,7 @@ from greyd.cli.importing.merge import adapt_to_delay, is_expired, merge_rule
 from greyd.cli.importing.postgrey.decoder import PostgreyDecoder, split_names
 from greyd.cli.importing.postgrey.dump import MAX_LINE_BYTES, KeyValue, is_dump, read_dump
 from greyd.cli.importing.postgrey.network_prefixes import NetworkPrefixes
-from greyd.cli.importing.sqlgrey import read_items
+from greyd.cli.importing.sqlgrey import SqlgreyDatabase
 from greyd.cli.importing.sqlite_file import open_sqlite_file
 from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments
@@ -338,7 +338,7 @@ def test_a_database_of_sqlgreys_with_odd_values_is_read_to_its_end(tmp_path: Pat
             connection.execute("INSERT INTO from_awl VALUES (?, ?, ?, ?, ?)", [each] * 5)
     connection.close()
     with open_sqlite_file(file) as opened:
-        items = list(read_items(opened, Settings()))
+        items = list(SqlgreyDatabase(opened, Settings(), None, T).items())
     assert len(items) == 10
     assert all(isinstance(item, UnreadableItem) for item in items)
 

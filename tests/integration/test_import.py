@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import signal
 import sqlite3
@@ -18,11 +19,14 @@ from tests.commands import CHECKOUT, answer_of, content, fill, run
 from tests.integration.lives import has_said
 from tests.processes import (
     PolicyClient,
+    accepts,
+    free_port,
     greyd,
     postgrey,
     program,
     redis_server,
     request,
+    wait_until,
 )
 
 if TYPE_CHECKING:
@@ -351,6 +355,45 @@ def test_what_sqlgrey_knows_is_taken_over_as_far_as_there_is_a_place(
         assert ask(server, {"client_address": "203.0.113.8"}, NOW) == "DEFER_IF_PERMIT"
 
 
+SQLGREY = """
+loglevel = 2
+inet = 127.0.0.1:{port}
+pidfile = {folder}/pid
+reconnect_delay = 0
+db_type = SQLite
+db_name = {folder}/sqlgrey.db
+user = {user}
+group = {group}
+"""
+
+
+def test_the_file_of_a_real_sqlgrey_is_read(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "conf").write_text(
+        SQLGREY.format(port=port, folder=tmp_path, user=os.geteuid(), group=os.getegid())
+    )
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(
+            [program("sqlgrey"), "-f", tmp_path / "conf"], stdout=log, stderr=log
+        ) as sqlgrey,
+    ):
+        try:
+            wait_until(lambda: accepts(port), "sqlgrey")
+            with PolicyClient(port) as client:
+                for address in ("192.0.2.7", "2001:db8::7"):
+                    client.ask(request(client_address=address.encode(), client_name=b"unknown"))
+                # The second attempt gets its sender onto the list.
+                client.ask(request(client_address=b"192.0.2.7", client_name=b"unknown"))
+        finally:
+            sqlgrey.terminate()
+    told = answer_of("import", tmp_path / "sqlgrey.db", f"--dbdir={tmp_path}")
+    assert told["source"] == "sqlgrey's database"
+    assert told["unreadable"]["count"] == 0
+    assert told["entries"]["triplets"]["imported"] == 1
+    assert told["entries"]["clients"]["read"] == 1
+
+
 # From another store of greyd's --------------------------------------------------------------------
 
 
@@ -386,6 +429,24 @@ def test_a_store_moves_to_another_with_all_that_it_holds(tmp_path: Path) -> None
         same = run("import", url, f"--store={url}")
         assert same.returncode == 2
         assert "own store" in same.stderr
+
+
+def test_the_hashes_of_rspamds_greylisting_are_no_entries(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as redis:
+        url = f"redis://127.0.0.1:{redis.port}/0"
+        keys = {b"b" + b"y345h769" * 2 + b"ybnd": b"%d" % NOW, b"myb1ndrfg8ejkmcpqxot1": b"1.5"}
+        fill(url, {**keys, b"mybndrfg8ejkmcpqxot1u": b"%d" % NOW}, key_prefix="rg")
+        done = run("import", url, f"--dbdir={tmp_path}")
+        assert (done.returncode, done.stdout) == (2, "")
+        (line,) = done.stderr.splitlines()
+        assert "keys of rspamd's greylisting" in line
+        assert "greyd mode learn" in line
+        told = run("import", url, f"--dbdir={tmp_path}", "--from-key-prefix=rg", "--json")
+        assert json.loads(told.stdout)["not_taken_over"][0]["count"] == 2
+        # Beside greyd's own entries they are not in the way.
+        fill(url, {b"{192.0.2.0}:192.0.2.7": b"4,%d" % NOW})
+        told = answer_of("import", url, f"--dbdir={tmp_path}")
+        assert told["entries"]["clients"]["imported"] == 1
 
 
 _NOT_MOVED = (b"control", b"probe")

@@ -12,11 +12,15 @@ import typer
 
 from greyd.cli.batches import in_index_order, transact_all
 from greyd.cli.context import EXIT_NO, CommandContext, option_seconds
+from greyd.cli.errors import CommandError
 from greyd.cli.importing.counts import ImportCounts
+from greyd.cli.importing.import_source import SourceOptions
 from greyd.cli.importing.items import ImportOutcome
-from greyd.cli.importing.sources import ImportSource, open_source
+from greyd.cli.importing.sources import open_source
+from greyd.cli.importing.timestamps import parse_zone
 from greyd.cli.server_control import record_action
 from greyd.config.secrets import read_secrets
+from greyd.escaping import printable_text
 from greyd.rules.entries import EntryKind
 from greyd.store.opening import is_sqlite_url, sqlite_file
 from greyd.terminal import print_error
@@ -24,7 +28,9 @@ from greyd.terminal import print_error
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import AsyncIterator
+    from datetime import tzinfo
 
+    from greyd.cli.importing.import_source import ImportSource
     from greyd.store.contract import Store
 
 
@@ -46,8 +52,9 @@ async def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="Postgrey's folder; a dump of its databases, or - for standard input; sqlgrey's"
-            " SQLite file; the URL of another greyd's store.",
+            help="Postgrey's folder, or a dump of its databases; sqlgrey's SQLite file, or a dump"
+            " of its MySQL or PostgreSQL database; milter-greylist's greylist.db; the URL of"
+            " another greyd's store. - reads a dump from standard input.",
         ),
     ],
     dry_run: Annotated[
@@ -59,6 +66,15 @@ async def import_(
             "--from-delay",
             metavar="DURATION",
             help="The source's greylisting delay; by default this server's --delay.",
+        ),
+    ] = None,
+    from_timezone: Annotated[
+        str | None,
+        typer.Option(
+            "--from-timezone",
+            metavar="ZONE",
+            help="The time zone of dates in the source that have none, e.g. UTC, +01:00 or"
+            " Europe/Berlin; by default this machine's.",
         ),
     ] = None,
     from_key_prefix: Annotated[
@@ -76,7 +92,7 @@ async def import_(
         ),
     ] = None,
 ) -> int:
-    """Import the entries of postgrey, sqlgrey or another greyd.
+    """Import the entries of postgrey, sqlgrey, milter-greylist or another greyd.
 
     Mail that has passed in the source does not wait again. The command merges imported entries with
     those of this store: a triplet keeps its earliest and latest attempt, a client its greater
@@ -84,10 +100,13 @@ async def import_(
     are left out.
 
     The command only reads postgrey's folder: it recovers a copy with Berkeley DB's own programs
-    (Debian package db5.3-util). Stop postgrey first, or its newest entries are missing. Postgrey's
-    --ipv4cidr, --ipv6cidr, --lookup-by-host and --privacy must equal this server's.
+    (Debian package db5.3-util), and salvages a damaged one. Stop postgrey first, or its newest
+    entries are missing. Postgrey's --ipv4cidr, --ipv6cidr, --lookup-by-host and --privacy must
+    equal this server's.
 
-    The exit status is 1 if the command could not read some entries, or this server's settings make
+    A dump may be compressed with gzip, bzip2 or xz.
+
+    The exit status is 1 if entries are lost or could not be read, or if this server's settings make
     some of them useless.
 
     Examples:
@@ -99,6 +118,8 @@ async def import_(
       ssh mx2 'db5.3_dump -p copy/postgrey.db' | greyd import -
 
       greyd import /var/lib/sqlgrey/sqlgrey.db
+
+      mysqldump sqlgrey | greyd import -
 
       greyd import sqlite:/var/lib/greyd/greyd.db --store=redis://10.0.0.5/0
     """
@@ -115,13 +136,21 @@ async def import_(
     if from_delay is not None:
         delay_seconds = option_seconds(from_delay, "--from-delay")
     counts = ImportCounts(settings, int(time.time()), dry_run)
-    async with open_source(
-        source, context, read_secrets(source_settings), delay_seconds
-    ) as opened_source:
+    options = SourceOptions(read_secrets(source_settings), delay_seconds, _zone(from_timezone))
+    async with open_source(source, context, options) as opened_source:
         await _import(context, opened_source, counts)
         counts.warnings += opened_source.warnings()
     _print_result(context, opened_source.name, counts)
     return EXIT_NO if counts.has_problems else 0
+
+
+def _zone(text: str | None) -> tzinfo | None:
+    try:
+        return None if text is None else parse_zone(text)
+    except ValueError as error:
+        raise CommandError(
+            f"--from-timezone={printable_text(text or '')}: expected {error}"
+        ) from None
 
 
 def _is_absent(url: str) -> bool:
@@ -182,6 +211,8 @@ def _print_result(context: CommandContext, source_name: str, counts: ImportCount
     if counts.unreadable_count:
         context.print(f"unreadable: {counts.unreadable_count:,}, the first:")
         context.print(*(f"  {text}" for text in counts.excerpts))
+    if not counts.outcomes and not counts.unreadable_count:
+        print_error(f"{source_name}: no entry was found")
     for warning in counts.warnings:
         print_error(warning.text)
     context.print_json(

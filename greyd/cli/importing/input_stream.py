@@ -47,7 +47,7 @@ class InputStream(io.RawIOBase):
         if self.damage:
             return 0
         try:
-            data = self._stream.read(len(buffer))
+            data = self._stream.read1(len(buffer))
         except _DAMAGE_ERRORS as error:
             self.damage = f"{self._name}: damaged, read only up to the damage: {error}"
             return 0

@@ -1,4 +1,4 @@
-"""Reads sqlgrey's database from its SQLite file.
+"""Reads sqlgrey's database from its SQLite file, or from one that was made from a dump.
 
 The tables, and how their rows are imported:
 
@@ -8,11 +8,15 @@ The tables, and how their rows are imported:
   successes. So if the source is an address, each hour with a new sender counts as a success of that
   client. If the source is a network, the row is skipped, because the network's other hosts have not
   passed.
+
+Times are Unix times in SQLite, and dates in the other databases. Before version 1.5 the source was
+named ``ip_addr`` or ``host_ip``, and the last two tables had no ``first_seen``.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.cli.importing.items import (
@@ -20,8 +24,10 @@ from greyd.cli.importing.items import (
     ImportedEntry,
     ImportItem,
     SkippedEntry,
+    SourceWarning,
     UnreadableItem,
 )
+from greyd.cli.importing.timestamps import parse_time
 from greyd.rules.address import network_prefix, parse_address
 from greyd.rules.entries import EntryKind
 from greyd.rules.keys import request_keys
@@ -30,12 +36,32 @@ from greyd.rules.retention import COUNT_EVERY
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import tzinfo
 
     from greyd.config.settings import Settings
     from greyd.rules.address import Address
 
-TABLES = frozenset({"connect", "from_awl", "domain_awl"})
+_SENDER = ("sender_name", "sender_domain")
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "connect": (*_SENDER, "src", "rcpt", "first_seen"),
+    "from_awl": (*_SENDER, "src", "first_seen", "last_seen"),
+    "domain_awl": ("sender_domain", "src", "first_seen", "last_seen"),
+}
+"""The columns of the tables that are imported, in the order of sqlgrey 1.5 to 1.8."""
+
+ADDRESS_TABLES: Mapping[str, Sequence[str]] = {
+    "optin_domain": ("domain",),
+    "optin_email": ("email",),
+    "optout_domain": ("domain",),
+    "optout_email": ("email",),
+}
+"""Tables of recipients, which are whitelists in greyd."""
+
+OTHER_NAMES = {"ip_addr": "src", "host_ip": "src"}
+"""The names of columns in older versions, and their present names."""
+
+TIMES = frozenset({"first_seen", "last_seen"})
 
 _UNDEFINED = b"-undef-"
 """sqlgrey's value for a missing part of a sender."""
@@ -44,6 +70,12 @@ _IPV4_NETWORK = re.compile(rb"[0-9]{1,3}(\.[0-9]{1,3}){2}")
 _IPV6_NETWORK = re.compile(rb"[0-9a-f]{4}(:[0-9a-f]{4}){3}")
 """The network of an EUI-64 address; for other IPv6 sources, sqlgrey stores the address."""
 
+_MAX_CLOCK_DIFFERENCE_SECONDS = 600
+
+_FUTURE = (
+    "times in the future: name the source's time zone with --from-timezone, e.g."
+    " --from-timezone=UTC"
+)
 _NO_RECIPIENT = (
     "senders that sqlgrey knows by a network: greyd has no entries without a recipient; they are"
     " learned anew (--mode=learn)"
@@ -54,39 +86,126 @@ _TOO_WIDE = (
 )
 
 
-def count_rows(connection: sqlite3.Connection) -> int:
-    """Return the number of rows in the tables that ``read_items`` reads."""
-    return sum(
-        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
-        for table in TABLES
-    )
+@dataclass(frozen=True, slots=True)
+class SqlgreyDatabase:
+    """An open database of sqlgrey's; its texts are read as bytes."""
+
+    connection: sqlite3.Connection
+    settings: Settings
+    zone: tzinfo | None
+    """The time zone of dates without an offset; None: this machine's."""
+    now: int
+
+    @staticmethod
+    def has_tables(connection: sqlite3.Connection) -> bool:
+        """Whether a database has tables of sqlgrey's."""
+        return any("src" in _columns(connection, table) for table in COLUMNS)
+
+    def count_rows(self) -> int:
+        """Return the number of rows in the tables that ``items`` reads."""
+        return sum(self._count(table) for table in COLUMNS)
+
+    def warnings(self) -> Iterator[SourceWarning]:
+        """Yield a warning about recipients that sqlgrey treats differently."""
+        count = sum(self._count(table) for table in ADDRESS_TABLES)
+        if count:
+            yield SourceWarning(
+                f"the tables optin_… and optout_… have {count:,} recipients, which are not"
+                " imported: write those that shall not wait into whitelist_recipients",
+                is_problem=False,
+            )
+
+    def items(self) -> Iterator[ImportItem]:
+        """Yield an item for each triplet and client in the database."""
+        if self._count("connect"):
+            select = self._select("connect", COLUMNS["connect"])
+            for row in self.connection.execute(select):
+                yield self._waiting_triplet(row)
+        yield from self._clients()
+
+    def _count(self, table: str) -> int:
+        if not _columns(self.connection, table):
+            return 0
+        # The table's name is one of the constants above.
+        row = self.connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+        return int(row[0])
+
+    def _select(self, table: str, names: Sequence[str]) -> str:
+        """Return a query for columns by their present names; a missing one is NULL."""
+        columns = _columns(self.connection, table)
+        values = ", ".join(f'"{columns[name]}"' if name in columns else "NULL" for name in names)
+        return f"SELECT {values} FROM {table}"  # noqa: S608 - names of this module
+
+    def _time(self, value: object) -> int | None:
+        match value:
+            case int():
+                return value
+            case float():
+                return int(value)
+            case bytes():
+                return parse_time(value[:MAX_EXCERPT_BYTES].decode(errors="replace"), self.zone)
+        return None
+
+    def _is_future(self, when: int) -> bool:
+        return when > self.now + _MAX_CLOCK_DIFFERENCE_SECONDS
+
+    def _waiting_triplet(self, row: tuple[object, ...]) -> ImportItem:
+        *texts, time_value = row
+        first_seen = self._time(time_value)
+        if first_seen is None or not all(isinstance(text, bytes) for text in texts):
+            return _unreadable(row)
+        name, domain, source, recipient = [text for text in texts if isinstance(text, bytes)]
+        address, is_network = _parse_source(source)
+        if address is None:
+            return _unreadable(row)
+        if self._is_future(first_seen):
+            return SkippedEntry(EntryKind.TRIPLET, _FUTURE, is_problem=True)
+        if is_network and _is_too_wide(address, self.settings):
+            return SkippedEntry(EntryKind.TRIPLET, _TOO_WIDE)
+        sender = b"" if name == _UNDEFINED else name
+        if domain != _UNDEFINED:
+            sender += b"@" + domain
+        key = request_keys(address, sender, recipient, self.settings).triplet
+        return ImportedEntry(EntryKind.TRIPLET, (key,), Triplet(first_seen, first_seen))
+
+    def _clients(self) -> Iterator[ImportItem]:
+        """Yield a client for each source that passed; the rows are ordered by source."""
+        selects = [
+            self._select(table, ("src", "first_seen", "last_seen"))
+            for table in ("from_awl", "domain_awl")
+            if _columns(self.connection, table)
+        ]
+        if not selects:
+            return
+        counter = None
+        for row in self.connection.execute(f"{' UNION ALL '.join(selects)} ORDER BY 1, 2"):
+            source, *time_values = row
+            first, last = map(self._time, time_values)
+            address, is_network = (
+                _parse_source(source) if isinstance(source, bytes) else (None, False)
+            )
+            if address is None or last is None:
+                yield _unreadable(row)
+            elif is_network:
+                yield SkippedEntry(EntryKind.CLIENT, _NO_RECIPIENT)
+            elif self._is_future(last):
+                yield SkippedEntry(EntryKind.CLIENT, _FUTURE, is_problem=True)
+            else:
+                if counter and counter.source != source:
+                    yield counter.entry(self.settings)
+                    counter = None
+                counter = counter or _SuccessCounter(source, address)
+                # MySQL has 0000-00-00 for a first time that older versions did not store.
+                counter.add(first or last, last)
+        if counter:
+            yield counter.entry(self.settings)
 
 
-def read_items(connection: sqlite3.Connection, settings: Settings) -> Iterator[ImportItem]:
-    """Yield an item for each triplet and client in the database."""
-    rows = connection.execute(
-        "SELECT sender_name, sender_domain, src, rcpt, first_seen FROM connect"
-    )
-    for row in rows:
-        yield _waiting_triplet(row, settings)
-    yield from _client_items(connection, settings)
-
-
-def _waiting_triplet(row: tuple[object, ...], settings: Settings) -> ImportItem:
-    *texts, first_seen = row
-    if not isinstance(first_seen, int) or not all(isinstance(text, bytes) for text in texts):
-        return _unreadable(row)
-    name, domain, source, recipient = [text for text in texts if isinstance(text, bytes)]
-    address, is_network = _parse_source(source)
-    if address is None:
-        return _unreadable(row)
-    if is_network and _is_too_wide(address, settings):
-        return SkippedEntry(EntryKind.TRIPLET, _TOO_WIDE)
-    sender = b"" if name == _UNDEFINED else name
-    if domain != _UNDEFINED:
-        sender += b"@" + domain
-    key = request_keys(address, sender, recipient, settings).triplet
-    return ImportedEntry(EntryKind.TRIPLET, (key,), Triplet(first_seen, first_seen))
+def _columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    """Return the names of a table's columns by their present names; empty without a table."""
+    rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+    names = [bytes(name).decode(errors="replace") for (name,) in rows]
+    return {OTHER_NAMES.get(name.lower(), name.lower()): name for name in names if '"' not in name}
 
 
 def _parse_source(source: bytes) -> tuple[Address | None, bool]:
@@ -102,33 +221,6 @@ def _is_too_wide(network: Address, settings: Settings) -> bool:
     """Whether this server uses longer prefixes than sqlgrey's /24 and /64."""
     prefix = network_prefix(network.number, network.bits, settings)
     return settings.lookup_by_host or prefix > (24 if network.bits == 32 else 64)
-
-
-def _client_items(connection: sqlite3.Connection, settings: Settings) -> Iterator[ImportItem]:
-    """Yield a client for each source that passed; the rows are ordered by source."""
-    rows = connection.execute(
-        "SELECT src, first_seen, last_seen FROM from_awl UNION ALL"
-        " SELECT src, first_seen, last_seen FROM domain_awl ORDER BY 1, 2"
-    )
-    counter = None
-    for row in rows:
-        source, first, last = row
-        if not isinstance(source, bytes) or not (isinstance(first, int) and isinstance(last, int)):
-            yield _unreadable(row)
-            continue
-        address, is_network = _parse_source(source)
-        if address is None:
-            yield _unreadable(row)
-        elif is_network:
-            yield SkippedEntry(EntryKind.CLIENT, _NO_RECIPIENT)
-        else:
-            if counter and counter.source != source:
-                yield counter.entry(settings)
-                counter = None
-            counter = counter or _SuccessCounter(source, address)
-            counter.add(first, last)
-    if counter:
-        yield counter.entry(settings)
 
 
 class _SuccessCounter:

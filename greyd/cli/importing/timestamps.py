@@ -37,7 +37,10 @@ def parse_time(text: str, zone: tzinfo | None) -> int | None:
     if date[7]:
         zone = UTC
     elif date[8]:
-        zone = _offset(date[8], date[9], date[10])
+        try:
+            zone = _offset(date[8], date[9], date[10])
+        except ValueError:
+            return None
     return _unix_time(date.groups()[:6], zone)
 
 
@@ -62,9 +65,9 @@ def parse_zone(text: str) -> tzinfo:
     Raises:
         ValueError: the text is not a time zone.
     """
-    if offset := _OFFSET.fullmatch(text):
-        return _offset(offset[1], offset[2], offset[3])
     try:
+        if offset := _OFFSET.fullmatch(text):
+            return _offset(offset[1], offset[2], offset[3])
         return UTC if text.upper() in ("UTC", "GMT", "Z") else ZoneInfo(text)
     except (ZoneInfoNotFoundError, OSError, ValueError):
         raise ValueError("a time zone, e.g. UTC, +01:00 or Europe/Berlin") from None

@@ -1,0 +1,1 @@
+"""Reads the rows of tables from SQL dumps of MySQL, MariaDB, PostgreSQL and SQLite."""
