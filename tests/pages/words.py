@@ -21,6 +21,7 @@ OURS |= {
 VARIABLES = {option.variable for option in OPTIONS} | {"GREYD_OPTS"}
 
 OTHERS = {
+    "bigkeys": "redis-cli",
     "cap-drop": "docker",
     "disable": "iRedAPD's greylisting_admin.py",
     "force-recreate": "docker compose",
