@@ -272,6 +272,17 @@ def test_who_waited_longest_is_grouped_by_registered_domain(tmp_path: Path) -> N
     ]
 
 
+def test_a_client_without_a_name_and_an_address_is_no_candidate(tmp_path: Path) -> None:
+    """``unknown`` in a whitelist would let every client without a name pass."""
+    found = report(
+        tmp_path,
+        decided(0, "triplet found, delay=9000", name="unknown", address="unknown"),
+        decided(1, "triplet found, delay=600", name="unknown", address="2001:db8::7"),
+    )
+    (candidate,) = found["waited_longest"]
+    assert candidate["client_network"] == "2001:db8::/64"
+
+
 def test_who_comes_back_too_early_is_named(tmp_path: Path) -> None:
     early = [decided(n, "early-retry (9s missing)", name="mx.hasty.com") for n in range(3)]
     found = report(tmp_path, *early, decided(5, "early-retry (9s missing)"))

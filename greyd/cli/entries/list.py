@@ -193,7 +193,10 @@ class _Listing:
     def _identities(self) -> str:
         if not self._of_identities:
             return ""
-        return f"; {self._of_identities:,} are triplets of identities, whose mail also has others"
+        return (
+            f"; {self._of_identities:,} of them are triplets of identities, for mail that also has"
+            " a triplet of its network"
+        )
 
 
 async def _hashed_records(

@@ -13,9 +13,9 @@ from greyd.cli.batches import StoreTransaction, transact_all
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.confirmation import DryRun, Yes, confirm
 from greyd.cli.entries.selection import Selection, parse_selection
+from greyd.cli.entries.table import display_names
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action
-from greyd.escaping import printable
 from greyd.rules.entries import EntryState, interpret
 from greyd.rules.records import Triplet
 from greyd.rules.site_rules.recipient_settings import settings_to_release
@@ -184,7 +184,7 @@ def _print_released(
         return
     rows = [
         [
-            *(printable(name) or "<>" for name in entry.names),
+            *display_names(entry, context.settings),
             format_timestamp(entry.first_seen),
             _passes_from(entry, outcome),
         ]

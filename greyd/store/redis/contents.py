@@ -44,7 +44,7 @@ async def other_contents(transport: RedisTransport, prefix: bytes) -> list[str]:
             for each in list(prefixes)[:MAX_NAMED]
         ),
         *(
-            f"database {number} of this Redis has {count:,} keys"
+            f"database {number} of this Redis has {count:,} key{'s' * (count != 1)}"
             for number, count in list(databases.items())[:MAX_NAMED]
         ),
     ]
