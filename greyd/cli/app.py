@@ -193,6 +193,10 @@ _JSON = inspect.Parameter(
 )
 
 
+_ON_FILES = ("check_whitelist", "postfix_config", "replay", "report")
+"""The functions of commands that can do without a server: they read files, or print settings."""
+
+
 def _admin_command(function: Callable[..., Any]) -> Callable[..., None]:
     """Return the function that typer calls: it accepts the command's and the shared options."""
 
@@ -225,7 +229,10 @@ def _run(
     # Files that commands create contain senders and recipients: keep them from other users.
     os.umask(0o077)
     try:
-        answer = function(CommandContext.from_options(given, as_json=as_json), **values)
+        context = CommandContext.from_options(
+            given, as_json=as_json, is_server_optional=function.__name__ in _ON_FILES
+        )
+        answer = function(context, **values)
         return int((asyncio.run(answer) if inspect.iscoroutine(answer) else answer) or 0)
     except GreydError as error:
         print_error(str(error))

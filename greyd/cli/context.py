@@ -68,9 +68,18 @@ class CommandContext:
 
     @classmethod
     def from_options(
-        cls, options: Mapping[str, str | None], *, as_json: bool = False
+        cls,
+        options: Mapping[str, str | None],
+        *,
+        as_json: bool = False,
+        is_server_optional: bool = False,
     ) -> CommandContext:
         """Return the context for the server that the shared options select.
+
+        Args:
+            options: the values of the shared options by name; None for those not given.
+            as_json: whether the output is JSON.
+            is_server_optional: whether the command can do without a server.
 
         Raises:
             SettingsError: the server's settings are invalid.
@@ -78,7 +87,7 @@ class CommandContext:
             StoreError: the store's URL is invalid.
             CommandError: several servers run, and the options select none of them.
         """
-        choice = choose_server(options)
+        choice = choose_server(options, is_optional=is_server_optional)
         settings = read_secrets(choice.settings)
         check_settings(settings)
         for note in choice.notes:

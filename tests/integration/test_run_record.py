@@ -74,6 +74,14 @@ def test_servers_with_one_folder_have_a_record_each(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert "2 servers run here; choose one with --store, --dbdir" in done.stderr
         assert str(tmp_path / "a") in done.stderr
+        # A command on a file needs no server.
+        log = tmp_path / "mail.log"
+        log.write_text(
+            "action=pass, reason=client AWL, client_address=192.0.2.7, recipient=b@c.org\n"
+        )
+        done = run("report", "--json", f"--run-dir={folder}", log)
+        assert done.returncode == 0, done.stderr
+        assert "2 servers run here; --dbdir or --store uses the settings of one" in done.stderr
         done = run("list", f"--run-dir={folder}", f"--dbdir={tmp_path / 'b'}")
         assert done.returncode in (0, 1)
         assert f"server {second.process.pid} on 127.0.0.1:{second.port}" in done.stderr

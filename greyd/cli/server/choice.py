@@ -56,11 +56,13 @@ class ServerChoice:
     """Where a server was looked for; empty if one was found, or the options select a store."""
 
 
-def choose_server(options: Mapping[str, str | None]) -> ServerChoice:
+def choose_server(options: Mapping[str, str | None], *, is_optional: bool = False) -> ServerChoice:
     """Return the running server that the shared options select, or the only one.
 
     Args:
         options: the values of the shared options by name; None for those not given.
+        is_optional: the command can work without a server, e.g. on a file; if several servers run,
+            it uses the settings of none.
 
     Raises:
         SettingsError: no server runs, and the settings are invalid.
@@ -82,7 +84,13 @@ def choose_server(options: Mapping[str, str | None]) -> ServerChoice:
     validate_url(own.store)
     found = _search(own, options)
     selects = _names_store(options) or (bool(options.get("config")) and _has_store(own))
-    server = _with_store(found, own) if selects else _only_one(found)
+    try:
+        server = _with_store(found, own) if selects else _only_one(found)
+    except CommandError:
+        if not is_optional:
+            raise
+        note = f"{len(found.servers)} servers run here; --dbdir or --store uses the settings of one"
+        return ServerChoice(own, None, (note,))
     if server is None:
         return _without_server(found, own, options, selects=selects)
     settings = _settings_of(server, arguments, own)
