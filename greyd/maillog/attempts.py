@@ -136,6 +136,9 @@ _FROM = re.compile(_ID + rb"from=<(.*)>, size=").match
 _TO = re.compile(_ID + rb"to=<(.*?)>, (?:orig_to=<(.*?)>, )?relay=").match
 _REMOVED = re.compile(_ID + rb"removed").match
 _REJECT = re.compile(rb"[0-9A-Za-z]{5,30}: (?=(?:milter-)?reject: RCPT from )").match
+_REJECTED_HELO = re.compile(
+    rb"(?:milter-)?reject: RCPT from " + _PEER + rb":.*> proto=[A-Z]{1,10} helo=<([^<>\s]+)>"
+).match
 _GREYLISTED = re.compile(rb"gr[ea]y.?list", re.IGNORECASE).search
 _MISMATCH = (
     re.compile(
@@ -270,14 +273,18 @@ class AttemptCollector:
             self._add_warning(text)
 
     def _add_rejection(self, line: LogLine, start: int) -> None:
+        if self._statistics.decision_count:
+            # Only the HELO name is missing in decisions.
+            if found := _REJECTED_HELO(line.text, start):
+                self._names_of(found[2]).helo = found[3]
+            return
         if (rejection := parse_postfix_rejection(line.text, start)) is None:
             return
         given = rejection.attributes
         address = given["client_address"]
         if helo := given.get("helo_name"):
             self._names_of(address).helo = helo
-        is_greylisted = rejection.is_temporary and _GREYLISTED(rejection.reply) is not None
-        if is_greylisted and not self._statistics.decision_count:
+        if rejection.is_temporary and _GREYLISTED(rejection.reply):
             self._statistics.postfix_attempt_count += 1
             attempt = Attempt(
                 0,

@@ -60,7 +60,10 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
     """Return the decision in the text of a line; None if there is none."""
     if text[:1] == b"{":
         return _parse_json(when, text)
-    if (parts := _DECISION(_without_junk(text.rstrip()))) is None:
+    text = text.rstrip()
+    if not text[-1:].isalpha() or text[-2:-1] in (b"\\", b"^"):
+        text = _without_junk(text)
+    if (parts := _DECISION(text)) is None:
         return None
     (
         queue_id, action, reason, detail, delay, name, address, sender, recipient, helo, reverse,
@@ -76,7 +79,9 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
         address or b"",
         sender or b"",
         # What follows the recipient in a wrapper only joins it if it is the last field.
-        _address(recipient) if recipient and parts.end(9) == parts.end() else recipient or b"",
+        _address(recipient)
+        if recipient and b'"' in text and parts.end(9) == parts.end()
+        else recipient or b"",
         queue_id or b"",
         identity or b"",
         signals or b"",
@@ -113,8 +118,6 @@ _ADDRESS = re.compile(
 
 def _without_junk(text: bytes) -> bytes:
     """Return a line's text without what follows it in a wrapper, e.g. ``"}`` or ``#015``."""
-    if text[-1:].isalpha() and text[-2:-1] not in (b"\\", b"^"):
-        return text
     if (junk := _JUNK.search(text)) is None:
         return text
     own = text[: junk.start()]
@@ -128,8 +131,6 @@ def _without_junk(text: bytes) -> bytes:
 
 def _address(recipient: bytes) -> bytes:
     """Return a recipient without the fields that a table or another program put behind it."""
-    if b'"' not in recipient and b" " not in recipient and b"\\" not in recipient:
-        return recipient
     found = _ADDRESS(recipient)
     return found[1] if found else recipient
 

@@ -98,11 +98,12 @@ _RESETS_COLOUR = re.compile(_ESCAPE + rb"\[(?:[0;]{0,10}|[0-9;]{0,20}[34]9)m").s
 
 def cleaned(block: bytes) -> bytes:
     """Return lines without colours, zero bytes and byte order marks."""
-    if b"\x1b" in block or b"033[" in block or b"1b[" in block or b"\\e[" in block:
+    # The search for one byte is many times faster than that for several.
+    if b"\x1b" in block or b"\\" in block or (b"#" in block and b"#033[" in block):
         block = _COLOURED_LINE.sub(_without_colours, block)
     if b"\0" in block:
         block = block.replace(b"\0", b"")
-    return block.replace(b"\xef\xbb\xbf", b"") if b"\xef\xbb\xbf" in block else block
+    return block.replace(b"\xef\xbb\xbf", b"") if b"\xef" in block else block
 
 
 def _without_colours(line: re.Match[bytes]) -> bytes:
