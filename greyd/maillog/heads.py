@@ -164,36 +164,43 @@ def _repeated(line: LogLine) -> LogLine:
 def _parse_unusual(text: bytes, times: TimeParser, wrappers: int) -> LogLine | None:
     # journalctl -o verbose
     text = text.lstrip().removeprefix(b"MESSAGE=")
-    if (repeated := _REPEATED.search(text[:MAX_HEAD_BYTES])) and not _find_decision(
-        text, 0, repeated.start()
-    ):
-        inside = text[repeated.end() :].rstrip().removesuffix(b"]")
-        line = _parse_unusual(text[: repeated.start()] + inside, times, wrappers)
-        if line is not None:
-            line.count = min(max(int(repeated[1]), 1), MAX_REPETITIONS)
-        return line
-    place = text.find(b"{")
-    if 0 <= place < MAX_HEAD_BYTES and wrappers:
+    decision = _find_decision(text)
+    end_of_head = min(decision.start() if decision else len(text), MAX_HEAD_BYTES)
+    if repeated := _REPEATED.search(text, 0, end_of_head):
+        return _parse_repeated(text, repeated, times, wrappers)
+    place = text.find(b"{", 0, end_of_head)
+    if place >= 0 and wrappers:
         event = parse_json_object(text[place : text.rfind(b"}") + 1])
         if event is not None and not _is_others_text(text[:place]):
             return _parse_json(event, text, place, times, wrappers)
-    found = _find_rfc5424(text, 0, MAX_HEAD_BYTES)
-    if found and (line := _parse_rfc5424(text, found, times, wrappers)):
-        return line
-    postfix, decision = _find_postfix(text), _find_decision(text)
-    if postfix and (decision is None or postfix.start() < decision.start()):
+    if b" - " in text[:end_of_head] or b"] " in text[:end_of_head]:
+        found = _find_rfc5424(text, 0, end_of_head)
+        if found and (line := _parse_rfc5424(text, found, times, wrappers)):
+            return line
+    if postfix := _find_postfix(text, 0, end_of_head):
         start, end, program = postfix.start(), postfix.end(), postfix[1]
     elif decision:
         start = end = decision.start()
         program = b""
     else:
         return None
-    if _is_others_text(text[:start]):
+    head, own = text[:start], text[end:].lstrip()
+    if _is_others_text(head):
         return None
-    own = text[end:].lstrip()
-    if text.count(b'"', 0, start) % 2 and (closing := _find_closing_quote(own)):
+    if b'"' in head and head.count(b'"') % 2 and (closing := _find_closing_quote(own)):
         own = own[: closing.start()]
-    return LogLine(find_date(text[:start], times), program, own)
+    return LogLine(find_date(head, times), program, own)
+
+
+def _parse_repeated(
+    text: bytes, found: re.Match[bytes], times: TimeParser, wrappers: int
+) -> LogLine | None:
+    """Return the line inside ``message repeated 4 times: [ … ]``, with the head before it."""
+    inside = text[found.end() :].rstrip().removesuffix(b"]")
+    line = _parse_unusual(text[: found.start()] + inside, times, wrappers)
+    if line is not None:
+        line.count = min(max(int(found[1]), 1), MAX_REPETITIONS)
+    return line
 
 
 def _parse_rfc5424(
