@@ -138,6 +138,8 @@ class _LogFile:
             if stat.S_ISREG(status.st_mode):
                 self._now = min(self._now, status.st_mtime)
             return decompressed(io.BufferedReader(_CountingFile(raw, statistics), _PEEK_BYTES))
+        except MailLogError as error:
+            raise MailLogError(f"{self._path}: {error}") from None
         except PermissionError:
             raise MailLogError(
                 f"{self._path}: permission denied; run this as root, or as a user in the group adm"

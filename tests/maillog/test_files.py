@@ -174,6 +174,18 @@ def test_what_can_not_be_read_is_named(tmp_path: Path, content: bytes, what: str
         read(path)
 
 
+def test_a_compression_without_its_library_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lz4.frame", None)
+    path = tmp_path / "mail.log.lz4"
+    path.write_bytes(lz4.frame.compress(NEW))
+    with pytest.raises(
+        MailLogError, match=r"mail\.log\.lz4: compressed with lz4, and Python's lz4.frame"
+    ):
+        read(path)
+
+
 def test_files_that_can_not_be_read_do_not_hide_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

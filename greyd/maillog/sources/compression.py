@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
+from greyd.maillog.errors import MailLogError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from typing_extensions import Buffer
 
@@ -63,12 +66,23 @@ def _xz() -> _Library:
 
 def _zstd() -> _Library:
     # In Python itself from 3.14 on. It refuses files that need more than 128 MiB of memory.
-    zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    zstd = _import_library(name, "zstd")
     return _Library(zstd.ZstdDecompressor, zstd.ZstdError)
 
 
 def _lz4() -> _Library:
-    return _Library(import_module("lz4.frame").LZ4FrameDecompressor, RuntimeError)
+    return _Library(_import_library("lz4.frame", "lz4").LZ4FrameDecompressor, RuntimeError)
+
+
+def _import_library(name: str, program: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise MailLogError(
+            f"compressed with {program}, and Python's {name} is not installed; run"
+            f" {program} -dc FILE | greyd report -"
+        ) from None
 
 
 _LIBRARIES: tuple[tuple[bytes, Callable[[], _Library]], ...] = (
@@ -121,7 +135,11 @@ def is_compressed(head: bytes) -> bool:
 
 
 def decompressed(file: io.BufferedReader) -> io.BufferedReader | gzip.GzipFile:
-    """Return a file with the decompressed content; the file itself if it is not compressed."""
+    """Return a file with the decompressed content; the file itself if it is not compressed.
+
+    Raises:
+        MailLogError: the library for the compression is not installed.
+    """
     head = file.peek(6)
     if head.startswith(_GZIP):
         return gzip.GzipFile(fileobj=file)
