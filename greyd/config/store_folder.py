@@ -39,6 +39,14 @@ def state_home() -> Path:
         ) from None
 
 
+def own_state_folder() -> Path | None:
+    """Return this user's folder for greyd's state, which may be missing; None without a home."""
+    try:
+        return state_home() / "greyd"
+    except SettingsError:
+        return None
+
+
 def _is_mine(folder: Path) -> bool:
     """Whether this process runs as the service's user, who owns the folder."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import time
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd import __version__
-from greyd.config.errors import SettingsError
 from greyd.config.running.run_record import RunRecord
-from greyd.config.store_folder import state_home
+from greyd.config.store_folder import own_state_folder
 from greyd.redaction import contains_list_key
 from greyd.server.sockets import address_of
 from greyd.store.opening import is_sqlite_url, sqlite_file
@@ -40,13 +38,6 @@ def run_file_folders(settings: Settings, store_folder: Path) -> Iterator[Path]:
     yield store_folder
     if (folder := own_state_folder()) is not None:
         yield folder
-
-
-def own_state_folder() -> Path | None:
-    """Return this user's folder for greyd's state, which may be missing; None without a home."""
-    with contextlib.suppress(SettingsError):
-        return state_home() / "greyd"
-    return None
 
 
 def record_of(

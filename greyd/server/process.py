@@ -19,12 +19,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from greyd.config.secrets import read_secrets
-from greyd.config.store_folder import SERVICE_FOLDER, state_home
+from greyd.config.store_folder import SERVICE_FOLDER, own_state_folder, state_home
 from greyd.redaction import redacted_path
 from greyd.rules.site_rules.settings_check import check_settings
 from greyd.server.account import Account, drop_privileges, find_account
 from greyd.server.background import detach_from_terminal, fork_to_background
-from greyd.server.description import own_state_folder, record_of, run_file_folders
+from greyd.server.description import record_of, run_file_folders
 from greyd.server.errors import SetupError
 from greyd.server.files.folders import make_folder
 from greyd.server.files.metrics_folder import MetricsFolder

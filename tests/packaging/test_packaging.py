@@ -326,11 +326,11 @@ def test_the_image_is_built_for_the_platforms_that_the_page_names_and_no_other(
 def test_the_page_for_packagers_names_what_greyd_needs() -> None:
     page = (CHECKOUT / "docs" / "install.md").read_text()
     table = page.partition("## For packagers")[2].partition("\n## ")[0]
-    row = r"^\| ([a-z0-9-]+)[^|]*\| ([0-9.]+)[^|]*\|"
+    row = r"^\| ([a-z0-9.-]+)[^|]*\| ([0-9.]+)[^|]*\|"
     told = dict(re.findall(row, table, re.MULTILINE))
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     needed = dict(
-        re.fullmatch(r"([a-z0-9-]+)(?:\[.*\])?>=([0-9.]+).*", each).groups()  # type: ignore[union-attr]  # all are so written
+        re.fullmatch(r"([a-z0-9.-]+)(?:\[.*\])?>=([0-9.]+).*", each).groups()  # type: ignore[union-attr]  # all are so written
         for each in project["dependencies"]
     )
     assert told == needed

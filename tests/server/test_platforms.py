@@ -48,7 +48,12 @@ def for_another_machine(folder: Path, module: str) -> str:
 def run_greyd(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "greyd", *words],
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(folder)},
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PYTHONPATH": str(folder),
+            "GREYD_RUN_DIR": str(folder),
+        },
         cwd=folder,
         capture_output=True,
         text=True,
@@ -146,4 +151,5 @@ def test_a_package_that_no_option_needs_is_not_missed(tmp_path: Path) -> None:
     for module in ("aiodns", "hiredis", "fakeredis", "publicsuffixlist"):
         missing(tmp_path, module)
     done = run_greyd(tmp_path, "serve", "--inet=127.0.0.1:0", "--delay=no", *SQLITE)
-    assert done.stderr == "greyd: --delay=no: expected a whole number\n"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("greyd: --delay=no: expected a whole number")
