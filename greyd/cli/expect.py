@@ -13,7 +13,7 @@ from greyd.cli.entries.confirmation import DryRun  # noqa: TC001 - typer reads i
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import current_user, read_control, update_control
 from greyd.cli.typed_address.forms import DomainName, MailAddress
-from greyd.cli.typed_address.options import read_address_or_domain, read_domain
+from greyd.cli.typed_address.options import read_domain, read_recipient_or_domain
 from greyd.config.durations import format_duration
 from greyd.escaping import printable, printable_text
 from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, ExpectWindow, window_key
@@ -150,7 +150,7 @@ def _parse_change(
 
 def _parse_recipient(text: str) -> str:
     """Return the address of a recipient, or ``@`` and a domain, in lower case."""
-    match read_address_or_domain(text, "RECIPIENT"):
+    match read_recipient_or_domain(text, "RECIPIENT"):
         case MailAddress() as address:
             return _decode(address.text.lower())
         case DomainName(name, has_at=True):

@@ -13,11 +13,12 @@ from greyd.cli.errors import CommandError
 from greyd.cli.typed_address.decoration import NotUnderstoodError
 from greyd.cli.typed_address.forms import DomainName, MailAddress, NullSender, recognise
 from greyd.cli.typed_address.options import (
-    read_address_or_domain,
     read_client,
     read_client_address,
     read_recipient,
+    read_recipient_or_domain,
     read_sender,
+    read_sender_or_domain,
 )
 from greyd.rules.address import parse_address
 from greyd.rules.correspondence.address_forms import normalise_sender
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 USAGE = (
     "expected a client's address, a sender and a recipient; or one of: a client's address, network"
     " or name, a mail address, a domain, a key"
+)
+
+_NULL_SENDER = (
+    "<>: the null sender sends all bounces; name a client and a recipient too, or use greyd list"
+    " --sender '<>'"
 )
 
 
@@ -64,10 +70,12 @@ def parse_query(
         case [str() as text, None, None]:
             return ClientQuery(read_client(text, "--client"))
         case [None, str() as text, None]:
-            found = read_address_or_domain(text, "--sender")
-            return AddressQuery(AddressAliases(found), (Role.SENDER,))
+            sender_found = read_sender_or_domain(text, "--sender")
+            if isinstance(sender_found, NullSender):
+                raise CommandError(_NULL_SENDER)
+            return AddressQuery(AddressAliases(sender_found), (Role.SENDER,))
         case [None, None, str() as text]:
-            found = read_address_or_domain(text, "--recipient")
+            found = read_recipient_or_domain(text, "--recipient")
             return AddressQuery(AddressAliases(found), (Role.RECIPIENT,))
     raise CommandError(USAGE)
 
@@ -98,10 +106,7 @@ def _parse_word(word: str) -> Query:
         return _KeyQuery(word, str(error))
     match found:
         case NullSender():
-            raise CommandError(
-                "<>: the null sender sends all bounces; name a client and a recipient too, or use"
-                " greyd list --sender '<>'"
-            )
+            raise CommandError(_NULL_SENDER)
         case MailAddress():
             return _KeyOrElse(key, AddressQuery(AddressAliases(found), tuple(Role)))
         case DomainName(has_at=True):

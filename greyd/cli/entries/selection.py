@@ -23,8 +23,8 @@ from greyd.cli.typed_address.forms import (
     stored_form,
 )
 from greyd.cli.typed_address.options import (
-    read_address_or_domain,
     read_client,
+    read_recipient_or_domain,
     read_sender_or_domain,
 )
 from greyd.escaping import printable
@@ -199,7 +199,7 @@ def parse_selection(
     """
     networks, domain = ((), b"") if client is None else _parse_client(client)
     given = b"" if sender is None else sender_text(read_sender_or_domain(sender, "--sender"))
-    wanted = None if recipient is None else read_address_or_domain(recipient, "--recipient")
+    wanted = None if recipient is None else read_recipient_or_domain(recipient, "--recipient")
     return Selection(
         networks,
         domain,

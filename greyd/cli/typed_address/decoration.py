@@ -87,6 +87,21 @@ def _visible(text: str, at: int) -> str:
     return " " if character.isspace() else character
 
 
+# Log lines ---------------------------------------------------------------------------------------
+
+_VALUE = r"""["']?\s*[=:]\s*(?P<value><[^<>]*>|"[^"]*"|[^\s,;]*)"""
+
+
+def value_in_line(text: str, labels: str) -> str | None:
+    """Return the value that a log line has for one of some labels, separated by ``|``.
+
+    None if there is no such field, or if several have different values.
+    """
+    field = re.compile(rf"""(?:\A|[\s,;{{"'])(?:{labels}){_VALUE}""", re.IGNORECASE)
+    values = {found["value"] for found in field.finditer(text)}
+    return values.pop() if len(values) == 1 else None
+
+
 # Layers ------------------------------------------------------------------------------------------
 
 _SENDER_LABELS = r"sender|from|envelope-from|mail from|smtp\.mailfrom"

@@ -12,6 +12,7 @@ from greyd.cli.typed_address.decoration import (
     NULL_SENDER_TEXT,
     NotUnderstoodError,
     undecorated,
+    value_in_line,
     visible_text,
 )
 from greyd.config.sender_groups import GROUP_PREFIX
@@ -118,6 +119,24 @@ def recognise(text: str) -> Recognised:
         return bracketed
     bare = undecorated(text, lambda each: _without_at(each) is not None)
     return _without_at(bare) or _explain_name(bare)
+
+
+def recognise_in_line(line: str, labels: str) -> Recognised | None:
+    """Return what the field of a log line means; None if the line has no such field.
+
+    Args:
+        line: a line of greyd, postgrey or Postfix.
+        labels: the names of the field, separated by ``|``. That of a client may have no name, as in
+            ``reject: RCPT from unknown[192.0.2.7]:``.
+
+    Raises:
+        NotUnderstoodError: the field has no single address, domain or network.
+    """
+    line = visible_text(line)
+    value = value_in_line(line, labels)
+    if value is not None:
+        return recognise(value or NULL_SENDER_TEXT)
+    return _bracketed_client(line) if "client" in labels else None
 
 
 # Mail addresses ----------------------------------------------------------------------------------

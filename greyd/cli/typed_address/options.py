@@ -5,6 +5,7 @@ Each function raises ``CommandError`` with what was understood if the value is o
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from greyd.cli.typed_address.forms import (
     MailAddress,
     NullSender,
     recognise,
+    recognise_in_line,
 )
 from greyd.escaping import printable_text
 from greyd.redaction import excerpt
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
     from greyd.rules.address import Address
 
 _MAX_SHOWN_CHARACTERS = 200
+_SENDER, _RECIPIENT, _CLIENT, _NAME = (
+    "sender|from",
+    "recipient|to",
+    "client_address|client",
+    "client_name",
+)
+"""Labels of the field that a value is taken from if somebody pastes a whole log line."""
 _LOGGED_CLIENT = re.compile(r"\s*(?:client=)?(?P<name>[^\s\[\]@=]+)\[[0-9a-fA-F:.]+\].*")
 
 
@@ -36,7 +45,7 @@ def read_sender(text: str, option: str) -> bytes:
     """
     if not text.strip():
         return b""
-    match _recognised(text, option, expected := "a mail address, or <> for bounces"):
+    match _recognised(text, option, expected := "a mail address, or <> for bounces", _SENDER):
         case NullSender():
             return b""
         case MailAddress() as address:
@@ -49,7 +58,7 @@ def read_sender(text: str, option: str) -> bytes:
 
 def read_recipient(text: str, option: str) -> bytes:
     """Return the address of a recipient; a single word is one without a domain (``postmaster``)."""
-    match _recognised(text, option, expected := "a mail address"):
+    match _recognised(text, option, expected := "a mail address", _RECIPIENT):
         case MailAddress() as address:
             return address.text
         case DomainName(name, has_at=False) if b"." not in name:
@@ -60,15 +69,26 @@ def read_recipient(text: str, option: str) -> bytes:
 
 def read_sender_or_domain(text: str, option: str) -> NullSender | MailAddress | DomainName:
     """Return the null sender, a sender's address or a domain."""
-    match _recognised(text, option, expected := "a mail address, a domain, or <> for bounces"):
+    match _recognised(
+        text, option, expected := "a mail address, a domain, or <> for bounces", _SENDER
+    ):
         case NullSender() | MailAddress() | DomainName() as found:
             return found
         case other:
             raise _refusal(text, option, other, expected)
 
 
+def read_recipient_or_domain(text: str, option: str) -> MailAddress | DomainName:
+    """Return a recipient's address or a domain."""
+    match _recognised(text, option, expected := "a mail address or a domain", _RECIPIENT):
+        case MailAddress() | DomainName() as found:
+            return found
+        case other:
+            raise _refusal(text, option, other, expected)
+
+
 def read_address_or_domain(text: str, option: str) -> MailAddress | DomainName:
-    """Return a mail address or a domain."""
+    """Return a mail address or a domain; of a log line nothing, because it has several."""
     match _recognised(text, option, expected := "a mail address or a domain"):
         case MailAddress() | DomainName() as found:
             return found
@@ -78,7 +98,7 @@ def read_address_or_domain(text: str, option: str) -> MailAddress | DomainName:
 
 def read_domain(text: str, option: str) -> bytes:
     """Return a domain; of a mail address, its domain."""
-    match _recognised(text, option, expected := "a domain such as example.com"):
+    match _recognised(text, option, expected := "a domain such as example.com", _SENDER):
         case DomainName(name):
             return name
         case MailAddress(_, domain) if not domain.startswith(b"["):
@@ -89,7 +109,7 @@ def read_domain(text: str, option: str) -> bytes:
 
 def read_client_address(text: str, option: str) -> Address:
     """Return the IP address of a client."""
-    match _recognised(text, option, expected := "an IP address"):
+    match _recognised(text, option, expected := "an IP address", _CLIENT):
         case ClientNetwork() as client if (address := client.address) is not None:
             return address
         case other:
@@ -99,7 +119,7 @@ def read_client_address(text: str, option: str) -> Address:
 def read_client(text: str, option: str) -> ClientNetwork | DomainName | ClientGroup:
     """Return the address, network, name or sender group of a client."""
     expected = "an address, a network (192.0.2.0/24) or a host's name"
-    match _recognised(text, option, expected):
+    match _recognised(text, option, expected, _CLIENT):
         case ClientNetwork() | ClientGroup() as found:
             return found
         case DomainName(has_at=False) as name:
@@ -112,17 +132,21 @@ def read_host_name(text: str, option: str) -> bytes:
     """Return a host's name, also of ``mail.example.com[192.0.2.7]``."""
     if (logged := _LOGGED_CLIENT.fullmatch(text)) is not None:
         text = logged["name"]
-    match _recognised(text, option, expected := "a host's name"):
+    match _recognised(text, option, expected := "a host's name", _NAME):
         case DomainName(name, has_at=False):
             return name
         case other:
             raise _refusal(text, option, other, expected)
 
 
-def _recognised(text: str, option: str, expected: str) -> Recognised:
+def _recognised(text: str, option: str, expected: str, labels: str = "") -> Recognised:
+    """Recognise a value; of a whole log line, the field with one of the labels."""
     try:
         return recognise(text)
     except NotUnderstoodError as error:
+        with contextlib.suppress(NotUnderstoodError):
+            if labels and (field := recognise_in_line(text, labels)) is not None:
+                return field
         raise CommandError(
             f"{option}={_shown(text)}: {excerpt(str(error), _MAX_SHOWN_CHARACTERS)}; expected"
             f" {expected}"

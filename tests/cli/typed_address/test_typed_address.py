@@ -356,6 +356,46 @@ def test_a_sender_may_be_empty_and_a_domain_may_be_given_by_an_address() -> None
     assert options.read_domain("@example.com", "--from") == b"example.com"
 
 
+GREYD_LINE = (
+    "Nov 27 14:00:00 mx greyd[7]: action=greylist, reason=new, client_name=mail.example.com,"
+    " client_address=192.0.2.7/32, sender=alice@example.com, recipient=bob@example.org"
+)
+POSTFIX_LINE = (
+    "NOQUEUE: reject: RCPT from mail.example.com[192.0.2.7]: 450 4.2.0 <bob@example.org>:"
+    " Recipient address rejected: Greylisted; from=<alice@example.com> to=<bob@example.org>"
+    " proto=ESMTP helo=<mail.example.com>"
+)
+BOUNCE_LINE = "action=greylist, client_address=192.0.2.7, sender=, recipient=bob@example.org"
+JSON_LINE = (
+    '{"action": "greylist", "client_address": "192.0.2.7", "sender": "alice@example.com",'
+    ' "recipient": "bob@example.org"}'
+)
+DELIVERY_LINE = "4F1: to=<bob@example.org>, orig_to=<info@example.org>, relay=none, delay=1"
+
+
+@pytest.mark.parametrize("line", [GREYD_LINE, POSTFIX_LINE, JSON_LINE])
+def test_of_a_whole_log_line_an_option_takes_its_field(line: str) -> None:
+    assert options.read_client_address(line, "--client-address").text == b"192.0.2.7"
+    assert options.read_client(line, "--client") == recognise("192.0.2.7")
+    assert options.read_sender(line, "--sender") == b"alice@example.com"
+    assert options.read_recipient(line, "--recipient") == b"bob@example.org"
+    assert options.read_domain(line, "--from") == b"example.com"
+    with pytest.raises(NotUnderstoodError):
+        recognise(line)
+    with pytest.raises(CommandError, match="several addresses"):
+        options.read_address_or_domain(line, "--address")
+
+
+def test_the_fields_of_other_lines() -> None:
+    assert options.read_sender(BOUNCE_LINE, "--sender") == b""
+    assert options.read_recipient(BOUNCE_LINE, "--recipient") == b"bob@example.org"
+    assert options.read_recipient(DELIVERY_LINE, "--recipient") == b"bob@example.org"
+    with pytest.raises(CommandError):
+        options.read_sender(DELIVERY_LINE, "--sender")
+    with pytest.raises(CommandError):
+        options.read_client("from=<a@b.example> to=<c@d.example>", "--client")
+
+
 # Properties --------------------------------------------------------------------------------------
 
 local_parts = st.from_regex(r"\A[a-z0-9][a-z0-9.+=_'&-]{0,15}[a-z0-9]\Z")
