@@ -56,15 +56,25 @@ def _inodes(listener: Listener) -> Iterator[str]:
     """Return the inodes of listening sockets, from the kernel's tables."""
     if isinstance(listener, Path):
         # greyd, if started as root, binds a path relative to the socket's folder.
-        names = (str(listener), listener.name)
-        for columns in _table("unix"):
-            if columns[-1] in names and int(columns[3], 16) & _LISTENING_FLAG:
-                yield columns[6]
+        yield from _inodes_of_path(str(listener)) or _inodes_of_path(listener.name)
         return
     for family in ("tcp", "tcp6"):
         for columns in _table(family):
             if columns[3] == "0A" and int(columns[1].rpartition(":")[2], 16) == listener.port:
                 yield columns[9]
+
+
+def _inodes_of_path(path: str) -> list[str]:
+    return [
+        columns[6]
+        for columns in _table("unix")
+        if columns[-1] == path and int(columns[3], 16) & _LISTENING_FLAG
+    ]
+
+
+def is_bound(path: Path) -> bool:
+    """Whether a process listens on a Unix socket that it has bound by its full path."""
+    return bool(_inodes_of_path(str(path)))
 
 
 def _table(name: str) -> list[list[str]]:

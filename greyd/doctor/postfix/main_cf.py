@@ -24,7 +24,7 @@ from greyd.doctor.postfix.smtpd import CheckedService, inbound_services
 from greyd.doctor.postfix.submission import findings_of_submission
 from greyd.doctor.postfix.tips import findings_of_tips
 from greyd.doctor.postfix.words import findings_of_words
-from greyd.doctor.process import find_process
+from greyd.doctor.process import find_process, is_bound
 from greyd.doctor.programs import ProgramError
 from greyd.runtime.daemon_thread import run_in_daemon_thread
 
@@ -70,7 +70,9 @@ def _programs_at(postfix: PostfixConfig) -> dict[str, str]:
 def _listener_at(endpoint: str, queue_directory: Path) -> Listener | None:
     kind, _, rest = endpoint.partition(":")
     if kind in ("unix", "local"):
-        return queue_directory / rest
+        # Another socket may have been bound by the same relative path.
+        path = queue_directory / rest
+        return path if is_bound(path) else None
     host, port = host_and_port(endpoint)
     if kind == "inet" and host in ("", "localhost", "127.0.0.1", "::1") and port.isdigit():
         return TcpListener(host, int(port))
