@@ -256,7 +256,8 @@ def test_a_server_that_does_not_run_is_found(place: Place) -> None:
 
 
 def test_a_postgrey_that_listens_instead_of_greyd_is_found(place: Place, tmp_path: Path) -> None:
-    with postgrey(tmp_path) as old, place.served():
+    # Without its record the server's sockets are those of the settings.
+    with postgrey(tmp_path) as old, place.served(run_dir=str(place.folder)):
         place.port = old.port
         place.write()
         found = look(place)
@@ -268,7 +269,7 @@ def test_a_postgrey_that_listens_instead_of_greyd_is_found(place: Place, tmp_pat
 
 
 def test_a_greyd_that_the_metrics_do_not_belong_to_is_found(place: Place, tmp_path: Path) -> None:
-    with greyd(tmp_path) as other, place.served():
+    with greyd(tmp_path) as other, place.served(run_dir=str(place.folder)):
         place.port = other.port
         place.write()
         found = look(place)
@@ -641,7 +642,7 @@ def test_a_folder_without_main_cf_is_an_error(place: Place, tmp_path: Path) -> N
 
 def test_invalid_settings_end_the_command(place: Place) -> None:
     place.config.write_text("delay = 'soon'\n")
-    done = run("doctor", f"--config={place.config}")
+    done = run("doctor", f"--config={place.config}", f"--dbdir={place.folder / 'db'}")
     assert (done.returncode, done.stdout) == (2, "")
     assert "delay" in done.stderr
 
