@@ -104,7 +104,7 @@ async def import_(
     entries are missing. Postgrey's --ipv4cidr, --ipv6cidr, --lookup-by-host and --privacy must
     equal this server's.
 
-    A dump may be compressed with gzip, bzip2 or xz.
+    A dump may be compressed (gzip, bzip2, xz, zstd, lz4).
 
     The exit status is 1 if entries are lost or could not be read, or if this server's settings make
     some of them useless.

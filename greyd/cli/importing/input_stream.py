@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
-import zlib
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
+from greyd.maillog.sources.compression import DAMAGE_ERRORS, decompressed
 
 if TYPE_CHECKING:
     import contextlib
+    import gzip
     from pathlib import Path
 
 PEEK_BYTES = 1 << 16
-_DAMAGE_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
-
-_Stream: TypeAlias = "io.BufferedReader | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile"
-
 _PROGRAMS = {
-    b"\x28\xb5\x2f\xfd": ("zstd", "zstd -dc"),
-    b"\x04\x22\x4d\x18": ("lz4", "lz4 -dc"),
     b"PK\x03\x04": ("zip", "unzip -p"),
-    b"7z\xbc\xaf": ("7z", "7z e -so"),
+    b"7z\xbc\xaf": ("7z", "7z x -so"),
+    b"\x1f\x9d": ("compress", "zcat"),
+    b"LZIP": ("lzip", "lzip -dc"),
+    b"\x89LZO": ("lzop", "lzop -dc"),
 }
 """Compressed files that only another program reads, by their first bytes."""
 
@@ -32,7 +27,7 @@ _PROGRAMS = {
 class InputStream(io.RawIOBase):
     """The bytes of a source, decompressed; it ends where compressed data is damaged."""
 
-    def __init__(self, name: str, stream: _Stream) -> None:
+    def __init__(self, name: str, stream: io.BufferedReader | gzip.GzipFile) -> None:
         self._name = name
         self._stream = stream
         self.damage = ""
@@ -48,7 +43,7 @@ class InputStream(io.RawIOBase):
             return 0
         try:
             data = self._stream.read1(len(buffer))
-        except _DAMAGE_ERRORS as error:
+        except DAMAGE_ERRORS as error:
             self.damage = f"{self._name}: damaged, read only up to the damage: {error}"
             return 0
         buffer[: len(data)] = data
@@ -76,15 +71,5 @@ def open_input(
             raise CommandError(
                 f"{name}: compressed with {form}: use {command} FILE | greyd import -"
             )
-    stream = InputStream(name, _decompressed(file, begin))
+    stream = InputStream(name, decompressed(file))
     return stream, io.BufferedReader(stream, PEEK_BYTES)
-
-
-def _decompressed(file: io.BufferedReader, begin: bytes) -> _Stream:
-    if begin.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file)
-    if begin.startswith(b"BZh"):
-        return bz2.BZ2File(file)
-    if begin.startswith(b"\xfd7zXZ\x00"):
-        return lzma.LZMAFile(file)
-    return file
