@@ -182,6 +182,11 @@ def test_a_pattern_that_is_too_large_to_judge_is_said_to_be() -> None:
 
 # No remedy widens ---------------------------------------------------------------------------------
 
+ADDRESS_FORMS = [
+    "bob@*", "bob", "info", "<bob@>", "mailto:bob@", "<bob@co.uk>", "*@co.uk", "@co.uk", ".co.uk",
+    "bob@*.co.uk", "b*@com", "<co.uk>", "*.com", "bob OK", "bob@ OK", "@com OK", "http://co.uk/",
+]  # fmt: skip
+
 PROPOSED = re.compile(r"write (/\S+/|[\w.:/@+-]+(?:, [\w.:/@+-]+)*)(?=$|,| for| with| or )")
 
 OF_OTHER_FORMS = [
@@ -214,12 +219,13 @@ def proposals(finding: LintFinding) -> list[str]:
     ("which", "line"),
     [(CLIENTS, line) for line, _ in OPEN_CLIENTS]
     + [(SENDERS, line) for line, _ in OPEN_SENDERS]
-    + [(which, line) for which in (CLIENTS, SENDERS) for line in OF_OTHER_FORMS],
+    + [(which, line) for which in (CLIENTS, SENDERS) for line in OF_OTHER_FORMS]
+    + [(which, line) for which in (SENDERS, RECIPIENTS) for line in ADDRESS_FORMS],
 )
 def test_what_a_remedy_proposes_is_clean_itself(which: str, line: str) -> None:
     for finding in findings(which, line):
         for each in proposals(finding):
-            if "." not in each and "/" not in each:
+            if not set("./@") & set(each):
                 continue
             again = [str(one) for one in findings(which, each) if one.severity == ERROR]
             assert again == [], f"{finding}"

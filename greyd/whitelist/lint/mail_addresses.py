@@ -10,7 +10,7 @@ from greyd.rules.correspondence.mailbox_providers import mailbox_providers
 from greyd.rules.hostnames import is_public_suffix
 from greyd.rules.names.internationalised import ascii_domain
 from greyd.whitelist.entries import display_text, network_of_entry
-from greyd.whitelist.lint.findings import NOTE, Problem
+from greyd.whitelist.lint.findings import ERROR, NOTE, Problem
 from greyd.whitelist.lint.names import (
     HOST_NAME,
     name_problem,
@@ -31,11 +31,13 @@ def address_problems(text: bytes, which: str) -> Iterator[Problem]:
         yield Problem("never matches: the address of a client", "move it to the clients list")
     elif text.startswith(b"<") or text.endswith(b">") or text.lower().startswith(b"mailto:"):
         address = re.sub(rb"^mailto:", b"", text.strip(b"<>"), flags=re.IGNORECASE)
-        yield never_matches("only the address itself is an entry", address)
+        is_clean = not any(each.severity == ERROR for each in address_problems(address, which))
+        remedy = f"write {display_text(address)}" if is_clean else "write the address you mean"
+        yield Problem("never matches: only the address itself is an entry", remedy)
     elif b"@" in text.lstrip(b"*.@") and not text.startswith((b"@", b"*@")):
         yield from _address_problems(text, which)
     elif HOST_NAME.fullmatch(text) and b"." not in text and text.lower() != b"localhost":
-        yield _single_word_problem(text)
+        yield _single_word_problem(text, which)
     elif problem := name_problem(text, which):
         yield problem
     elif which == SENDERS and ascii_domain(text.lower()) in mailbox_providers():
@@ -46,8 +48,10 @@ def address_problems(text: bytes, which: str) -> Iterator[Problem]:
         )
 
 
-def _single_word_problem(text: bytes) -> Problem:
+def _single_word_problem(text: bytes, which: str) -> Problem:
     remedy = f"write {display_text(text)}@ for that local part at any domain"
+    if which == SENDERS:
+        remedy = "write whole addresses or domains"
     if is_public_suffix(text.lower()):
         below = display_text(text.lower())
         return Problem(f"read as a domain, so it matches all addresses below .{below}", remedy)
@@ -62,14 +66,17 @@ def _address_problems(text: bytes, which: str) -> Iterator[Problem]:
         # Only a note: with SMTPUTF8 an address may have any domain.
         yield replace(problem, severity=NOTE)
     elif domain in (b"*", b"*.*"):
-        yield never_matches("* is no wildcard here", user + b"@", " for any domain")
+        if which == SENDERS:
+            yield Problem("never matches: * is no wildcard here", "write the domains you mean")
+        else:
+            yield never_matches("* is no wildcard here", user + b"@", " for any domain")
     elif b"*" in user or domain.startswith((b"*", b".")):
         yield _wildcard_problem(user, domain, which)
     elif not domain and which == SENDERS:
         yield Problem(
             "matches this local part at any domain, and anyone can register a domain:"
             f" {display_text(user)}@spammer.example would match",
-            f"write {display_text(user)}@ with each domain you mean",
+            "write whole addresses, each with its domain",
         )
     elif domain.endswith(b"."):
         yield never_matches("it ends with a dot", text.rstrip(b"."))

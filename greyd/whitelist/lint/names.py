@@ -61,10 +61,12 @@ def _notation_problem(text: bytes, which: str) -> Problem | None:
     """Return the problem if a name has a notation that whitelists do not support, else None."""
     if scheme := _URL_SCHEME.match(text):
         host = re.split(rb"[:/?]", text[scheme.end() :], maxsplit=1)[0]
-        return never_matches("it is a URL, not a host name", host)
+        return _proposing("it is a URL, not a host name", host, which)
     if log_form := re.fullmatch(rb"([^\[\]]+)\[([0-9a-fA-F.:]+)\](?::[0-9]+)?", text):
-        names = b" or ".join(each for each in log_form.groups() if each != b"unknown")
-        return Problem("never matches: the name and address of a client", f"write {names.decode()}")
+        name, address = log_form.groups()
+        clean = [name] if name != b"unknown" and is_clean_name(name, which) else []
+        instead = b" or ".join([*clean, address]).decode()
+        return Problem("never matches: the name and address of a client", f"write {instead}")
     if is_glob(text) and not text.startswith(b"[") and (problem := _glob_problem(text, which)):
         return problem
     if prefix := next((each for each in _WILDCARD_PREFIXES if text.startswith(each)), b""):

@@ -69,7 +69,7 @@ def _four_numbers_problem(text: bytes) -> Problem:
         return Problem("never matches: a number starts with 0", f"write {plain}{rest}")
     return Problem(
         "never matches: the prefix length must be 0 to 32",
-        f"write {host.decode()}/24, for example",
+        "write the prefix length you mean, or the address alone",
     )
 
 
