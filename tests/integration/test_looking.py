@@ -106,7 +106,11 @@ def test_stats_add_servers_and_store_up(tmp_path: Path, store_url: str) -> None:
         assert answer["together"]["minute"]["per_second"] > 0
         entries = answer["store"]["entries"]
         assert entries["triplets"] == {"waiting": 19, "passed": 0, "never_returned": 0}
-        assert entries["waiting_clients"][0] == {"client": "192.0.2.0", "waiting": 12}
+        assert entries["waiting_clients"][0] == {
+            "client": "192.0.2.0",
+            "waiting": 12,
+            "client_network": "192.0.2.0/24",
+        }
         assert entries["waiting_recipients"] == [{"recipient": "bob@example.org", "waiting": 19}]
         assert answer["store"]["octets"] > 10_000
         done = run("stats", one.store, one.url, "--server=127.0.0.1:1")

@@ -48,6 +48,8 @@ PROCESS = {
     "process_cpu_seconds_total", "process_open_fds", "process_max_fds",
 }  # fmt: skip
 
+STATE = {"greyd_start_timestamp_seconds", "greyd_open_fds", "greyd_max_fds"}
+
 
 @pytest.fixture(autouse=True)
 def _nothing_left(tmp_path: Path) -> Iterator[None]:
@@ -157,6 +159,7 @@ def test_every_series_is_there_at_0_before_the_first_request(tmp_path: Path) -> 
         "greyd_protocol_errors_total", "greyd_internal_errors_total",
         "greyd_build_info", "greyd_mode",
         "greyd_last_scrape_timestamp_seconds", "greyd_clock_timestamp_seconds",
+        "greyd_settings_info", "greyd_triplets_counted_timestamp_seconds", *STATE,
         *(
             f"{histogram}_{part}"
             for histogram in (
@@ -167,10 +170,10 @@ def test_every_series_is_there_at_0_before_the_first_request(tmp_path: Path) -> 
         ),
         *PROCESS,
     }  # fmt: skip
-    not_0 = {name for (name, _), value in at_start.items() if value} - PROCESS
+    not_0 = {name for (name, _), value in at_start.items() if value} - PROCESS - STATE
     assert not_0 == {
         "greyd_store_up", "greyd_build_info", "greyd_whitelist_last_read_successful", "greyd_mode",
-        "greyd_clock_timestamp_seconds", "greyd_store_max_size_bytes",
+        "greyd_clock_timestamp_seconds", "greyd_store_max_size_bytes", "greyd_settings_info",
     }  # fmt: skip
 
 
@@ -240,7 +243,7 @@ def test_no_label_tells_who_writes_to_whom(tmp_path: Path) -> None:
     labels = set(re.findall(r'[{,](\w+)="', page))
     assert labels == {
         "action", "reason", "list", "result", "operation", "le", "version", "signal", "way",
-        "mode", "part",
+        "mode", "part", "preset", "greylist", "identity",
     }  # fmt: skip
 
 
