@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, str] = {
     "ask": "greyd.cli.ask:ask",
     "release": "greyd.cli.entries.release:release",
     "expect": "greyd.cli.expect:expect",
-    "forget": "greyd.cli.entries.forget:forget",
+    "forget": "greyd.cli.entries.forgetting.command:forget",
     "mode": "greyd.cli.mode:mode",
     "check-whitelist": "greyd.cli.check_whitelist.command:check_whitelist",
     "report": "greyd.cli.report.command:report",

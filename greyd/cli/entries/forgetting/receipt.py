@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greyd.cli.entries.finding import shown_kind
+from greyd.cli.entries.forgetting.finding import shown_kind
 from greyd.cli.entries.json_output import json_text, names_object
 from greyd.cli.entries.table import display_names
 from greyd.rules.entries import EntryKind
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.cli.context import CommandContext
-    from greyd.cli.entries.finding import FoundToForget
+    from greyd.cli.entries.forgetting.finding import FoundToForget
     from greyd.rules.entries import StoredEntry
 
 MAX_SHOWN = 20

@@ -12,8 +12,8 @@ from greyd.cli.batches import delete_all
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.entries.aliases import AddressAliases
 from greyd.cli.entries.confirmation import DryRun, Yes, confirm
-from greyd.cli.entries.control_record import forget_in_control
-from greyd.cli.entries.finding import (
+from greyd.cli.entries.forgetting.control_record import forget_in_control
+from greyd.cli.entries.forgetting.finding import (
     FoundToForget,
     find_naming,
     find_selected,
@@ -21,7 +21,7 @@ from greyd.cli.entries.finding import (
     is_unreadable,
     shown_kind,
 )
-from greyd.cli.entries.receipt import Receipt
+from greyd.cli.entries.forgetting.receipt import Receipt
 from greyd.cli.entries.selection import parse_selection
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action

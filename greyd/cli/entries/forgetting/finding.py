@@ -60,10 +60,11 @@ def _correspondence_keys(selection: Selection, settings: Settings) -> list[bytes
     sender, recipient = selection.sender_as_given, selection.recipient
     if sender == NULL_SENDER or b"@" not in sender.lstrip(b"@") or b"@" not in recipient:
         return []
-    if selection.networks or selection.domain:
-        # A client in addition selects triplets; with --privacy nothing else finds the rest.
-        return [each.key for each in keys_to_learn(recipient, sender, settings)] * settings.privacy
-    pairs = ((recipient, sender), (sender, recipient))
+    names_client = bool(selection.networks or selection.domain)
+    if names_client and not settings.privacy:
+        # Without --privacy, a client selects only its triplets.
+        return []
+    pairs = [(recipient, sender), *([] if names_client else [(sender, recipient)])]
     return [each.key for user, other in pairs for each in keys_to_learn(user, other, settings)]
 
 

@@ -1,0 +1,1 @@
+"""``greyd forget``: finds entries, removes them and prints a receipt."""
