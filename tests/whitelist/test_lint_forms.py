@@ -112,6 +112,15 @@ def test_tables_of_addresses_are_explained_likewise(which: str, line: str, words
     assert re.search(words, finding.remedy), str(finding)
 
 
+def test_a_whole_table_is_summarised_with_the_number_of_its_lines() -> None:
+    lines = [f"192.0.2.{number} permit" for number in range(100)]
+    found = findings(CLIENTS, "\n".join([*lines, "*.example.com"]))
+    assert [each.line for each in found] == [1, 2, 3, 4, 101]
+    assert "97 more lines of a table for Postfix are skipped" in found[3].problem
+    few = findings(CLIENTS, "\n".join(lines[:20]))
+    assert [each.remedy for each in few] == [f"write 192.0.2.{number}" for number in range(20)]
+
+
 @pytest.mark.parametrize(
     "line", ["[2001:db8::]/48", "IPv6:2001:db8::1", "[IPv6:2001:db8::1]", "2001:db8::/48"]
 )

@@ -19,6 +19,7 @@ from greyd.whitelist.lint.entry_problems import entry_problems, spaced_line_prob
 from greyd.whitelist.lint.findings import ERROR, NOTE, LintFinding, Problem
 from greyd.whitelist.lint.redundancy import redundant_entries
 from greyd.whitelist.lint.tables import lint_override, lint_sender_logins
+from greyd.whitelist.lint.whole_tables import summarise_tables
 from greyd.whitelist.list_names import LISTS_OF_CLIENTS, OVERRIDE, SENDER_LOGINS
 from greyd.whitelist.matcher import AddressWhitelist, ClientWhitelist
 
@@ -65,7 +66,8 @@ def lint(sources: Sequence[WhitelistFile], which: str) -> list[LintFinding]:
     failed = _lines_with_errors(findings)
     valid = [each for each in entries if (each.file, each.line) not in failed]
     findings += _redundancy_findings(valid, which)
-    return sorted(findings, key=lambda each: (file_names.index(each.file), each.line))
+    findings.sort(key=lambda each: (file_names.index(each.file), each.line))
+    return list(summarise_tables(findings))
 
 
 def _findings_of_entries(

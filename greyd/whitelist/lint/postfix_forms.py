@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     Instead = Callable[[bytes], str]
     """Returns the entry to write for a key; empty if there is none."""
 
+TABLE_LINE = "skipped: a line of a table for Postfix"
+"""The beginning of the problem of each line with a key and an action."""
+
 _TABLE_TYPES = (
     rb"hash|btree|cdb|dbm|lmdb|sdbm|texthash|cidr|pcre|regexp|inline|static|tcp|socketmap|unix|nis"
     rb"|proxy|memcache|ldap|mysql|pgsql|sqlite|unionmap|pipemap|randmap|internal|environ|netinfo"
@@ -77,19 +80,19 @@ def line_problem(text: bytes, instead: Instead) -> Problem | None:
     is_code_with_text = re.fullmatch(rb"[45][0-9][0-9]", word) and len(more) > 1
     if _FORBIDS.fullmatch(word) or is_code_with_text:
         return Problem(
-            f"skipped: a line of a table for Postfix, with the action {word.decode()}",
+            f"{TABLE_LINE}, with the action {word.decode()}",
             "leave it out: each line here lets mail pass",
         )
     if _OTHER_ACTION.fullmatch(word):
         return Problem(
-            f"skipped: a line of a table for Postfix, with the action {word.decode()}",
+            f"{TABLE_LINE}, with the action {word.decode()}",
             "leave it out: that action lets no mail pass",
         )
     if not _PERMITS.fullmatch(word):
         return None
     entry = instead(_key_without_flags(key))
     return Problem(
-        "skipped: a line of a table for Postfix, with a key and an action",
+        f"{TABLE_LINE}, with a key and an action",
         f"write {entry}" if entry else "write the key alone, in the form of a whitelist",
     )
 
