@@ -8,7 +8,7 @@ import inspect
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +73,7 @@ async def check_all(
     listeners = (
         configured_listeners(settings) if access.server else await active_listeners(settings)
     )
+    of_server = replace(settings, store_timeout_seconds=access.server_store_timeout_seconds)
     # Before any thread starts: opening a Unix socket changes the rights of the whole process.
     server = _ServerCheck(settings, listeners, main_cf)
     asked = await run_checks([("server", server.run)])
@@ -81,7 +82,7 @@ async def check_all(
     open_files = metrics.value("process_open_fds") if metrics else None
     rest = await run_checks(
         [
-            ("postfix", partial(check_postfix, main_cf, listeners, settings)),
+            ("postfix", partial(check_postfix, main_cf, listeners, of_server)),
             ("whitelists", partial(check_whitelists, settings, metrics, process)),
             ("names", partial(check_public_suffixes, settings)),
             ("DNS", partial(check_dns_sources, settings, metrics)),

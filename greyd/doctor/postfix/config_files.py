@@ -32,9 +32,11 @@ _AT_LINE = re.compile(r"(?:file )?(?P<file>/\S+?)(?:,|:) line (?P<line>\d+): (?P
 # Files that Postfix can't read --------------------------------------------------------------------
 
 
-def findings_of_unreadable(fault: ProgramError, folder: str | None) -> list[Finding]:
+def findings_of_unreadable(
+    fault: ProgramError, folder: str | None, default_folder: str = _DEFAULT_FOLDER
+) -> list[Finding]:
     """Judge why postconf did not read the files in a folder; None for Postfix's default folder."""
-    where = folder or _DEFAULT_FOLDER
+    where = folder or default_folder
     if not isinstance(fault, FailedProgramError):
         return [not_checked(CHECK, str(fault), f"postconf -c {where} -n" if folder else "")]
     text = _without_severity(next((each for each in reversed(fault.lines) if each), str(fault)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, FindingState, not_checked
 from greyd.doctor.listeners import TcpListener
-from greyd.doctor.postfix.config.postconf import host_and_port, read_config
+from greyd.doctor.postfix.config.postconf import default_folder, host_and_port, read_config
 from greyd.doctor.postfix.config_files import findings_of_files, findings_of_unreadable
 from greyd.doctor.postfix.double_waiting import (
     calls_rspamd,
@@ -26,6 +26,7 @@ from greyd.doctor.postfix.tips import findings_of_tips
 from greyd.doctor.postfix.words import findings_of_words
 from greyd.doctor.process import find_process, is_bound
 from greyd.doctor.programs import ProgramError
+from greyd.escaping import printable_text
 from greyd.runtime.daemon_thread import run_in_daemon_thread
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from greyd.doctor.postfix.config.postconf import PostfixConfig
     from greyd.doctor.postfix.rspamd import RspamdGreylisting
 
+_MAX_TEXT = 1500
+"""The length to which the text of a finding is cut."""
 _MAX_ENDPOINTS = 10
 """The number of policy servers and milters whose programs are looked up."""
 
@@ -48,12 +51,13 @@ async def check_postfix(
     try:
         postfix = await read_config(folder)
     except ProgramError as fault:
-        return findings_of_unreadable(fault, folder)
+        findings = findings_of_unreadable(fault, folder, await default_folder())
+        return [_presentable(each, folder) for each in findings]
     programs = await run_in_daemon_thread("programs", partial(_programs_at, postfix))
     postfix = replace(postfix, programs=programs)
     rspamd = await find_rspamd_greylisting() if calls_rspamd(postfix) else None
     findings = findings_of_config(postfix, listeners, settings, rspamd)
-    return [_in_folder(each, folder) for each in findings]
+    return [_presentable(each, folder) for each in findings]
 
 
 def _programs_at(postfix: PostfixConfig) -> dict[str, str]:
@@ -79,8 +83,9 @@ def _listener_at(endpoint: str, queue_directory: Path) -> Listener | None:
     return None
 
 
-def _in_folder(finding: Finding, folder: str | None) -> Finding:
-    """Name the folder that was given, in the remedies for its files."""
+def _presentable(finding: Finding, folder: str | None) -> Finding:
+    """Name a given folder in the remedies for its files; make the files' text safe to print."""
+    finding = replace(finding, seen=_safe(finding.seen), remedy=_safe(finding.remedy))
     if not folder:
         return finding
     remedy = re.sub(
@@ -88,6 +93,11 @@ def _in_folder(finding: Finding, folder: str | None) -> Finding:
     )
     remedy = re.sub(r"\bpostconf (?!-c)", f"postconf -c {_escaped(folder)} ", remedy)
     return replace(finding, remedy=remedy)
+
+
+def _safe(text: str) -> str:
+    text = "".join(each if each.isprintable() else printable_text(each) for each in text)
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
 def _escaped(text: str) -> str:
@@ -110,7 +120,7 @@ def findings_of_config(
     """
     return [
         *findings_of_files(postfix),
-        *_findings_of_inbound_services(postfix, listeners, rspamd),
+        *_findings_of_inbound_services(postfix, listeners, settings, rspamd),
         *_findings_of_other_words(postfix, listeners),
         *findings_of_submission(postfix, listeners, settings),
         *findings_of_postscreen(postfix),
@@ -118,17 +128,23 @@ def findings_of_config(
 
 
 def _findings_of_inbound_services(
-    postfix: PostfixConfig, listeners: Sequence[Listener], rspamd: RspamdGreylisting | None
+    postfix: PostfixConfig,
+    listeners: Sequence[Listener],
+    settings: Settings,
+    rspamd: RspamdGreylisting | None,
 ) -> list[Finding]:
     """Judge each service for mail from strangers; report a finding that all share only once."""
     services = inbound_services(postfix)
     if not services:
         reason = "master.cf has no smtpd that accepts mail from strangers"
         return [not_checked("postfix: policy service", reason)]
-    found = {
-        service.name: _findings_of_service(CheckedService(postfix, service, listeners), rspamd)
+    seconds = settings.store_timeout_seconds
+    seconds += settings.dns_timeout_seconds if settings.uses_dns else 0
+    checked = [
+        CheckedService(postfix, service, listeners, slowest_reply_seconds=seconds)
         for service in services
-    }
+    ]
+    found = {each.service.name: _findings_of_service(each, rspamd) for each in checked}
     merged: list[Finding] = []
     for name, findings in found.items():
         for finding in findings:

@@ -15,7 +15,7 @@ from greyd.doctor.postfix.config.restrictions import (
 )
 
 if TYPE_CHECKING:
-    from greyd.doctor.postfix.config.restrictions import PolicyCall
+    from greyd.doctor.postfix.config.restrictions import PolicyCall, Restriction
     from greyd.doctor.postfix.smtpd import CheckedService
 
 MAX_TIMEOUT_SECONDS = 30
@@ -114,6 +114,12 @@ def finding_of_position(service: CheckedService, call: PolicyCall) -> Finding:
             " domains",
             "main.cf: replace permit_auth_destination with reject_unauth_destination",
         )
+    if permits := [each for each in before if _permits_all(each)]:
+        return error(
+            check,
+            f"never reached: “{permits[0]}” precedes it and permits all mail",
+            f"main.cf: remove {permits[0]}",
+        )
     if restrictions[call.index].only_warns:
         return error(
             check,
@@ -121,6 +127,11 @@ def finding_of_position(service: CheckedService, call: PolicyCall) -> Finding:
             "main.cf: remove warn_if_reject (for a trial, start greyd with --mode=learn)",
         )
     return ok(check, f"{call.parameter}, after {call.index} other restrictions")
+
+
+def _permits_all(restriction: Restriction) -> bool:
+    """Whether a restriction is a table that permits everything."""
+    return restriction.argument.lower() in ("static:ok", "static:permit")
 
 
 def finding_of_relaying(service: CheckedService, call: PolicyCall) -> Finding:
@@ -196,6 +207,13 @@ def finding_of_timeout(service: CheckedService, call: PolicyCall) -> Finding:
         )
     if seconds < 1:
         return error(check, f"{text}: too short for any answer", remedy)
+    if seconds <= service.slowest_reply_seconds:
+        return warning(
+            check,
+            f"{text}: the server may wait {service.slowest_reply_seconds:g} s for its store and the"
+            " DNS (--store-timeout, --dns-timeout), and Postfix gives up before",
+            "greyd.toml: a shorter store_timeout; or a longer timeout in main.cf",
+        )
     return ok(check, text)
 
 

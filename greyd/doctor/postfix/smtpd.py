@@ -32,6 +32,8 @@ class CheckedService:
     listeners: Sequence[Listener]
     """The addresses and sockets that greyd listens on."""
     learn_outbound: bool = False
+    slowest_reply_seconds: float = 0
+    """How long the server may wait for its store and the DNS before it replies."""
 
     @cached_property
     def lists(self) -> Mapping[str, Sequence[Restriction]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from greyd.doctor.findings import Finding, error, ok, warning
+from greyd.doctor.findings import Finding, error, not_checked, ok, warning
 from greyd.doctor.postfix.config.restriction_table import (
     ACCESS_ACTIONS,
     RESTRICTIONS,
@@ -17,6 +17,7 @@ from greyd.doctor.postfix.config.restrictions import (
     AFTER_RCPT,
     BARE_TABLE,
     FOR_ETRN,
+    MAX_RESTRICTIONS,
     has_unbalanced_brace,
     parameter_of,
     parse_restrictions,
@@ -72,6 +73,9 @@ def findings_of_words(service: CheckedService) -> list[Finding]:
                     f"postconf {parameter} (shows the list)",
                 )
             )
+        if len(restrictions) >= MAX_RESTRICTIONS:
+            seen = f"{parameter}: only the first {MAX_RESTRICTIONS} restrictions"
+            made.append(not_checked(_CHECK, seen, "make the list shorter"))
         reachable = reachable_count(restrictions)
         for index, each in enumerate(restrictions):
             count += 1

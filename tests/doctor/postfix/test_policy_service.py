@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from greyd.config.settings import Settings
 from greyd.doctor.findings import FindingState as State
 from greyd.doctor.listeners import Listener, TcpListener
 from greyd.doctor.postfix.config.master_cf import MasterService
@@ -236,6 +237,33 @@ def test_a_relay_list_may_end_with_reject(relay: str, state: State) -> None:
     assert of(found, "postfix: relaying").state is state
 
 
+@pytest.mark.parametrize(
+    "before", ["static:OK", "check_client_access static:ok", "check_sender_access static:permit"]
+)
+def test_a_table_that_permits_everything_ends_the_list(before: str) -> None:
+    found = of(judged(after_relay_check(f"{before} {LINE}")), "postfix: place")
+    assert (found.state, "permits all mail" in found.seen) == (State.ERROR, True)
+    found = of(judged(after_relay_check(f"check_client_access static:DUNNO {LINE}")),
+               "postfix: place")  # fmt: skip
+    assert found.state is State.OK
+
+
 def test_warn_if_reject_changes_no_permit() -> None:
     found = judged(after_relay_check(f"warn_if_reject permit {LINE}"))
     assert of(found, "postfix: place").state is State.ERROR
+
+
+@pytest.mark.parametrize(
+    ("settings", "state"),
+    [
+        (Settings(), State.OK),
+        (Settings(store_timeout_seconds=9.9), State.OK),
+        (Settings(store_timeout_seconds=10), State.WARNING),
+        (Settings(store_timeout_seconds=9, dns_timeout_seconds=2), State.OK),
+        (Settings(store_timeout_seconds=9, dns_timeout_seconds=2, identity=("spf",)),
+         State.WARNING),
+    ],
+)  # fmt: skip
+def test_postfix_must_wait_longer_than_the_server(settings: Settings, state: State) -> None:
+    found = judged(after_relay_check(LINE), settings=settings)
+    assert of(found, "postfix: timeout").state is state

@@ -205,6 +205,12 @@ def test_without_protection_against_relaying_smtpd_does_not_start(
     assert bool(seen) == (state is State.ERROR)
 
 
+def test_a_list_that_is_too_long_is_not_called_right() -> None:
+    found = judged(after_relay_check("permit_mynetworks " * 1001))
+    states = {each.state for each in found if each.check == CHECK}
+    assert states == {State.NOT_CHECKED}
+
+
 def test_classes_are_judged_for_each_service() -> None:
     set_ = {"smtpd_restriction_classes": "good, gone-class"}
     found = of(judged(set_, classes={"good": "permit_mynetworks"}), CHECK)

@@ -193,6 +193,16 @@ async def read_config(folder: str | None = None) -> PostfixConfig:
     )
 
 
+async def default_folder() -> str:
+    """Return the folder of main.cf that this Postfix uses by default."""
+    try:
+        # The default does not depend on main.cf, which may be unreadable.
+        output = await run_program("postconf", "-dh", "config_directory")
+    except ProgramError:
+        return "/etc/postfix"
+    return output.stdout.strip() or "/etc/postfix"
+
+
 def _split_names(text: str) -> list[str]:
     return [name for name in re.split(r"[\s,]+", text) if name and not name.startswith("-")]
 
