@@ -108,8 +108,9 @@ _DECISION = re.compile(
     rb"(?:, signals=([a-z0-9_+]+))?(?:, dns=(late|off))?"
     rb'(?:, dns_off=([^ ,@"]+))?\Z'
 ).match
-_JUNK = re.compile(rb"(?:[\"'}\])>,;|\s]|[#\\]0[0-3][0-7]|\\x[01][0-9a-fA-F]|\\[nrt]|\^[A-Z])+\Z")
-"""What wrappers leave behind a line: closing marks, and escaped control characters."""
+_CLOSING_MARKS = b"\"'}])>,;| \t\r"
+_ends_with_escape = re.compile(rb"(?:[#\\]0[0-3][0-7]|\\x[01][0-9a-fA-F]|\\[nrt]|\^[A-Z])\Z").search
+"""Matches an escaped control character, e.g. rsyslog's ``#015``."""
 
 _ADDRESS = re.compile(
     rb"((?:\"(?:[^\"\\]|\\.)*\"|[^@\"]*)@(?:\[[^\]\s]{1,60}\]|[\w.%\x80-\xff-]+))[\"'})>,;|\s\\\]]"
@@ -118,13 +119,17 @@ _ADDRESS = re.compile(
 
 def _without_junk(text: bytes) -> bytes:
     """Return a line's text without what follows it in a wrapper, e.g. ``"}`` or ``#015``."""
-    if (junk := _JUNK.search(text)) is None:
-        return text
-    own = text[: junk.start()]
+    own, size = text, -1
+    while len(own) != size:
+        size = len(own)
+        own = own.rstrip(_CLOSING_MARKS)
+        if escape := _ends_with_escape(own, max(len(own) - 4, 0)):
+            own = own[: escape.start()]
     # The marks that close a literal or a quoted name are the text's own.
-    if junk[0][:1] == b"]" and own.rfind(b"[") > own.rfind(b"]"):
+    first = text[len(own) : len(own) + 1]
+    if first == b"]" and own.rfind(b"[") > own.rfind(b"]"):
         return own + b"]"
-    if junk[0][:1] == b'"' and own.count(b'"') % 2:
+    if first == b'"' and own.count(b'"') % 2:
         return own + b'"'
     return own
 

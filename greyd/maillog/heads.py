@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MAX_REPETITIONS = 100_000
 """A line that stands for more repetitions counts as this many."""
 
-_MAX_WRAPPERS = 3
-"""How many times a line may be wrapped in JSON, e.g. by the journal and by a container."""
+_MAX_WRAPPERS = 4
+"""How many times a line may be wrapped: in JSON, in another head, in a repetition."""
 
 
 @dataclass(slots=True)
@@ -197,7 +197,8 @@ def _parse_repeated(
 ) -> LogLine | None:
     """Return the line inside ``message repeated 4 times: [ … ]``, with the head before it."""
     inside = text[found.end() :].rstrip().removesuffix(b"]")
-    line = _parse_unusual(text[: found.start()] + inside, times, wrappers)
+    head = text[: found.start()]
+    line = _parse_unusual(head + inside, times, wrappers - 1) if wrappers else None
     if line is not None:
         line.count = min(max(int(found[1]), 1), MAX_REPETITIONS)
     return line
@@ -212,7 +213,7 @@ def _parse_rfc5424(
     when = find_date(text[: found.end()], times)
     if is_postfix(program) or _starts_with_decision(own):
         return _repeated(LogLine(when, program, own))
-    inner = _parse_unusual(own, times, wrappers)
+    inner = _parse_unusual(own, times, wrappers - 1) if wrappers else None
     return inner and LogLine(when or inner.when, inner.program or program, inner.text, inner.count)
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 MAX_LOG_LINE_BYTES = 16 * 1024
 
+MAX_ROWS = 100
+"""A line that a terminal wrapped into more rows is refused."""
+
 UNKNOWN_LOGIN = b"(not logged)"
 """Stands for the login of a request whose decision shows that the client had one."""
 
@@ -71,7 +74,7 @@ def read_log_line(text: str) -> LoggedRequest:
         raise MailLogError(f"--log-line: longer than {MAX_LOG_LINE_BYTES:,} bytes")
     data = cleaned(_from_utf16(data))
     rows = [row for each in data.splitlines() if (row := each.rstrip())]
-    if len(rows) > 1 and sum(_begins_line(each) for each in rows) > 1:
+    if len(rows) > MAX_ROWS or sum(_begins_line(each) for each in rows) > 1:
         raise MailLogError("--log-line: these are several lines of a log; give one of them")
     requests = [request for line in _unwrapped(rows) if (request := _read(line))]
     if not requests:

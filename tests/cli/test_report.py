@@ -697,6 +697,13 @@ def test_a_log_of_postfix_alone_is_reported(tmp_path: Path) -> None:
     assert "no decision of greyd or postgrey" in found["approximations"][0]
 
 
+def test_accepted_mail_alone_does_not_show_that_nothing_was_greylisted(tmp_path: Path) -> None:
+    other = rejected(0, "450 4.2.0 <bob@example.org>: Recipient address rejected: come back later")
+    found = report(tmp_path, other, *accepted(400, "4F1A2B3C01"))
+    assert found["requests"] == 1
+    assert "may have been greylisted with another text" in found["approximations"][1]
+
+
 def test_one_decision_is_enough_to_ignore_postfixs_lines(tmp_path: Path) -> None:
     found = report(
         tmp_path, rejected(0), *accepted(400, "4F1A2B3C01"), decided(9000), rejected(9001)

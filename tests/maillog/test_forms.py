@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from greyd.maillog.attempts import AttemptStatistics, attempts_in
 from greyd.maillog.decisions import LoggedDecision
+from greyd.maillog.errors import MailLogError
+from greyd.maillog.heads import cleaned, parse_line
 from greyd.maillog.reader import read_entries, read_lines
 from greyd.maillog.shadow_lines import LoggedShadowDecision
 from greyd.maillog.single_line import read_log_line
 from greyd.maillog.statistics import ReadStatistics
+from greyd.maillog.times import TimeParser
 from tests.maillog.forms import (
     DECISION,
     FORGED,
@@ -220,3 +226,34 @@ def test_deep_json_is_no_trouble(tmp_path: Path, depth: int) -> None:
     line = '{"a":' * min(depth, 3000) + '"action=pass"' + "}" * min(depth, 3000)
     decisions, _ = decisions_of(written(tmp_path, line.encode(), DECISION.encode()))
     assert mails(decisions) == [MAIL]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "<22>1 2026-11-24T12:00:00Z mx1 x 7 - - ",
+        "2026-11-24T12:00:00Z a b - - ",
+        "message repeated 2 times: [ ",
+        "Nov 24 12:00:00 mx1 x[7]: ",
+        '{"log": "',
+        "a: ",
+        "postfix/",
+        "]",
+    ],
+)
+@pytest.mark.parametrize("count", [60, 2000])
+def test_a_line_of_very_many_heads_is_no_trouble(tmp_path: Path, head: str, count: int) -> None:
+    line = (head * count)[:15_000]
+    path = written(tmp_path, f"{line} {DECISION}".encode(), DECISION.encode())
+    assert mails(decisions_of(path)[0])[-1] == MAIL
+    list(attempts_of(path))
+    with contextlib.suppress(MailLogError):
+        read_log_line(f"{line}{DECISION}"[:16_000])
+
+
+@given(st.binary(max_size=300), st.binary(max_size=100))
+def test_no_line_is_an_error(head: bytes, tail: bytes) -> None:
+    times = TimeParser(NOON)
+    for own in (DECISION.encode(), REJECTION.encode(), b"last message repeated 3 times", b""):
+        line = parse_line(cleaned(head + own + tail).replace(b"\n", b" "), times)
+        assert line is None or line.count >= 1

@@ -38,6 +38,11 @@ APPROXIMATION = (
     " greylisted and accepted mail, which name no reasons"
 )
 
+NO_REJECTION = (
+    "no rejection in these lines has a word such as greylisted in its text: mail may have been"
+    " greylisted with another text"
+)
+
 
 class PostfixReport:
     """Builds a report from Postfix's lines until a decision shows that it is not needed."""
@@ -48,10 +53,12 @@ class PostfixReport:
         self.outside = 0
         """Attempts before ``--since`` or after ``--until``."""
         self._span = span
+        self._has_rejections = False
         self._clients = ClientGroups(settings)
         self._statistics = AttemptStatistics()
         self._collector = AttemptCollector(self._statistics)
-        self._builder = ReportBuilder(settings, top, notes=[APPROXIMATION])
+        self._notes = [APPROXIMATION]
+        self._builder = ReportBuilder(settings, top, notes=self._notes)
         self._first_rejections: LruCache[int] = LruCache(MAX_WAITING)
 
     @property
@@ -77,6 +84,8 @@ class PostfixReport:
 
     def finish(self) -> ReportBuilder:
         """Return the builder of the report from Postfix's lines."""
+        if not self._has_rejections:
+            self._notes.append(NO_REJECTION)
         return self._builder
 
     def _add_all(self, attempts: Iterable[Attempt]) -> None:
@@ -92,6 +101,7 @@ class PostfixReport:
         first = self._first_rejections.get(key)
         delay = None
         if not attempt.passed:
+            self._has_rejections = True
             reason = Reason.EARLY_RETRY.text if first else Reason.NEW.text
             if first is None:
                 self._first_rejections.put(key, attempt.when)
