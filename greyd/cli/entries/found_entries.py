@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.details import describe_state, record_details
-from greyd.cli.entries.json_output import entry_object, json_text
+from greyd.cli.entries.json_output import entry_object
 from greyd.cli.entries.table import EntryTable
+from greyd.cli.json_values import json_text
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable, printable_text
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret

@@ -8,25 +8,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from greyd.cli.entries.details import expires_at
+from greyd.cli.json_values import client_network_field, json_text
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
-from greyd.rules.networks import with_prefix_length
 from greyd.rules.records import Client, Identity, Triplet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from greyd.config.settings import Settings
-
-
-def json_text(data: bytes) -> str:
-    """Return bytes from the network as text; ``json.dumps`` then escapes control characters."""
-    return data.decode(errors="backslashreplace")
-
-
-def client_network_field(name: bytes, settings: Settings) -> dict[str, Any]:
-    """Return the field with a client network in CIDR notation; empty for any other name."""
-    text = with_prefix_length(name, settings)
-    return {} if text == name else {"client_network": json_text(text)}
 
 
 def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, Any]:

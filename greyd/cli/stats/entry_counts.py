@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from greyd.cli.entries.json_output import client_network_field, json_text
+from greyd.cli.json_values import client_network_field, json_text
 from greyd.cli.sketches import FrequentNames
 from greyd.monitoring.store.entry_counts import EntryCounts
 from greyd.rules.entries import TRIPLET_STATES, EntryKind, EntryState

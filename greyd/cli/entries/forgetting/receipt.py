@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.cli.entries.forgetting.finding import shown_kind
-from greyd.cli.entries.json_output import json_text, names_object
+from greyd.cli.entries.json_output import names_object
 from greyd.cli.entries.table import display_names
+from greyd.cli.json_values import json_text
 from greyd.rules.entries import EntryKind
 
 if TYPE_CHECKING:
