@@ -196,7 +196,7 @@ def test_a_copy_of_postgreys_database_is_for_the_importing_user_alone(
     programs, temporary, notes = tmp_path / "bin", tmp_path / "tmp", tmp_path / "notes"
     for folder in (programs, temporary):
         folder.mkdir()
-    for name in ("db5.3_dump", "db5.3_recover"):
+    for name in ("db5.3_dump", "db5.3_recover", "db5.3_stat", "db5.3_verify"):
         (programs / name).write_text(STAND_IN.format(real=program(name)))
         (programs / name).chmod(0o755)
     with postgrey(tmp_path) as server:
