@@ -83,7 +83,7 @@ BAD_OPTIONS = [
     pytest.param(["--delay"], "--delay needs a value", id="no value"),
     pytest.param(["--quiet=yes"], "--quiet takes no value", id="value too many"),
     pytest.param(["--max-age=old"], "--max-age=old: expected", id="days"),
-    pytest.param(["--retry-window=2w"], "--retry-window=2w: expected .*6h", id="weeks"),
+    pytest.param(["--retry-window=2y"], "--retry-window=2y: expected .*6h", id="years"),
     pytest.param(["--ipv4cidr=33"], "--ipv4cidr=33: expected .* 0 to 32", id="ipv4cidr"),
     pytest.param(["--ipv6cidr=129"], "--ipv6cidr=129: expected .* 0 to 128", id="ipv6cidr"),
     pytest.param(
