@@ -189,10 +189,10 @@ class _ServerCheck:
             answers.append(answer)
             findings.append(finding_of_answer(listener, answer, owner if is_root else None))
             if isinstance(listener, Path) and (answer.cannot_switch or not (is_root and owner)):
-                reason = answer.cannot_switch or (
+                why = answer.cannot_switch or (
                     "postconf names none" if is_root else "this user is not root"
                 )
-                findings.append(finding_of_computed_access(listener, owner, reason))
+                findings.append(finding_of_computed_access(listener, owner, why))
         if self.metrics is None:
             return [*findings, finding_without_counters(answers, reason)]
         if count := sum(each.passes for each in answers):

@@ -90,7 +90,7 @@ def finding_of_version(instance: RedisInstance) -> Finding:
             check, f"{name} {version} is too old", "upgrade: greyd is tested with 7.0 and later"
         )
     if not major.isdigit():
-        return not_checked(check, f"{name} does not tell its version")
+        return not_checked(check, f"{name} does not show its version")
     return ok(check, f"{name} {version}")
 
 
@@ -105,7 +105,7 @@ def finding_of_role(instance: RedisInstance) -> Finding:
             "let --store name the master, or the Sentinels: redis+sentinel://",
         )
     if not role:
-        return not_checked(check, "INFO does not tell the role")
+        return not_checked(check, "INFO does not show the role")
     return ok(check, f"{role}, {instance.number('connected_slaves')} replicas")
 
 
@@ -150,7 +150,7 @@ def finding_of_persistence(instance: RedisInstance) -> Finding:
     check = instance.check("writes to disk")
     names = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
     if not any(name in instance.info for name in names):
-        return not_checked(check, "INFO does not tell")
+        return not_checked(check, "INFO does not show it")
     failed = [name for name in names if instance.info.get(name, "ok") != "ok"]
     if failed:
         return error(
@@ -194,7 +194,7 @@ def finding_of_memory(instance: RedisInstance) -> Finding:
     check = instance.check("memory")
     used, limit = instance.number("used_memory"), instance.number("maxmemory")
     if not used:
-        return not_checked(check, "INFO does not tell")
+        return not_checked(check, "INFO does not show it")
     text = f"{used / 1024**2:,.1f} MiB used"
     if limit and used > limit * MAX_MEMORY_SHARE:
         return warning(

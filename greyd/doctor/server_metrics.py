@@ -224,8 +224,9 @@ def finding_of_counters(before: ServerMetrics, after: ServerMetrics, answers: in
 def finding_without_counters(answers: Sequence[PolicyAnswer], reason: str) -> Finding:
     """Return the finding for unreadable metrics: only the answers can show which program it is."""
     check = "server: is greyd"
-    if answers and all(each.version for each in answers):
-        versions = ", ".join(sorted({each.version for each in answers}))
+    answered = [each for each in answers if not each.fault]
+    if answered and all(each.version for each in answered):
+        versions = ", ".join(sorted({each.version for each in answered}))
         return ok(check, f"its answers are those of greyd {versions} (counters: {reason})")
     actions = "; ".join(sorted({each.action for each in answers if each.action})) or "none"
     return not_checked(check, f"{reason} (answers: {actions})")

@@ -52,7 +52,7 @@ def test_a_healthy_redis_has_only_good_findings() -> None:
     [
         ({"info": {"redis_version": "5.0.7"}}, "store: version", State.WARNING),
         ({"info": {"role": "slave"}}, "store: role", State.ERROR),
-        # What Redis does not tell is not checked.
+        # What Redis does not show is not checked.
         ({"info": {"redis_version": ""}}, "store: version", State.NOT_CHECKED),
         ({"info": {"role": ""}}, "store: role", State.NOT_CHECKED),
         ({"info": {"used_memory": ""}}, "store: memory", State.NOT_CHECKED),

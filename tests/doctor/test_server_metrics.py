@@ -74,7 +74,8 @@ def test_authenticated_mail_is_not_taken_for_the_requests_of_the_doctor() -> Non
 def test_without_metrics_only_a_marked_answer_shows_that_greyd_answered(
     actions: list[str], state: State
 ) -> None:
-    found = finding_without_counters([PolicyAnswer(each, 0.01) for each in actions], "no metrics")
+    answers = [PolicyAnswer(each, 0.01) for each in actions]
+    found = finding_without_counters([*answers, PolicyAnswer(fault="refused")], "no metrics")
     assert (found.state, "no metrics" in found.seen) == (state, True)
 
 

@@ -34,5 +34,5 @@ def parse_modules_state(text: str, command: str) -> RspamdGreylisting:
         state, _, names = line.partition(":")
         if "greylist" in re.split(r"[\s,]+", names):
             name = state.removeprefix("Modules ").strip()
-            return RspamdGreylisting(name == "enabled", f"{name}, says {command}")
+            return RspamdGreylisting(name == "enabled", f"{name}, by {command}")
     return RspamdGreylisting(None, f"{command} does not list the module")

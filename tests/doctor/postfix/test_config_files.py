@@ -142,7 +142,7 @@ def test_services_are_parsed_with_their_chroot_and_options() -> None:
     assert policy.arguments == ("user=x", "argv=/usr/bin/p")
 
 
-def test_a_service_that_is_there_twice_and_other_instances_are_told() -> None:
+def test_a_service_that_is_there_twice_and_other_instances_are_findings() -> None:
     found = of(judged(services=[SMTP, MasterService("smtp")]), CHECK)
     assert (found.state, "2 times" in found.seen) == (State.WARNING, True)
     found = of(judged({"multi_instance_directories": "/etc/postfix-out"}), CHECK)
