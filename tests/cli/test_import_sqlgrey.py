@@ -214,6 +214,11 @@ ROW = (b"a", b"example.com", b"192.0.2.7", b"b@example.org", FIRST)
         "_binary 'b@example.org',FROM_UNIXTIME({}));",
         "INSERT INTO connect (rcpt, src, first_seen, extra, sender_domain, sender_name) VALUES"
         " ('b@example.org','192.0.2.7',{},NULL,'example.com','a');",
+        "\N{ZERO WIDTH NO-BREAK SPACE}INSERT INTO connect VALUES ('a','example.com','192.0.2.7',"
+        "'b@example.org',{});",
+        "mysqldump: [Warning] Using a password on the command line can be insecure.\n"
+        "/*!40101 SET NAMES utf8 */;\nINSERT INTO connect VALUES ('a','example.com','192.0.2.7',"
+        "'b@example.org',{});",
         # sqlgrey before version 1.5
         "CREATE TABLE connect (sender_name varchar(64), sender_domain varchar(255),"
         " ip_addr varchar(15), rcpt varchar(255), first_seen timestamp, KEY x (ip_addr));\n"
@@ -363,6 +368,13 @@ def test_a_file_of_another_version_may_lack_tables_and_columns(tmp_path: Path, s
     (item,) = items_of(path)
     assert isinstance(item, ImportedEntry)
     assert item.record.dump() == b"1,%d" % (NOW - 100)
+
+
+@pytest.mark.parametrize("source", ["192.0.2.7/32", "2001:db8::7/128"])
+def test_an_address_may_have_a_prefix_length(tmp_path: Path, source: str) -> None:
+    row = ("a", "example.com", source, NOW - 100, NOW - 100)
+    (item,) = items_of(made(tmp_path / "db", SCHEMA, "from_awl", row))
+    assert isinstance(item, ImportedEntry)
 
 
 def test_a_first_time_that_mysql_lost_is_the_last_time(tmp_path: Path) -> None:

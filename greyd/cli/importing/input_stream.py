@@ -11,6 +11,7 @@ from greyd.maillog.sources.compression import DAMAGE_ERRORS, decompressed
 if TYPE_CHECKING:
     import contextlib
     import gzip
+    from collections.abc import Callable
     from pathlib import Path
 
 PEEK_BYTES = 1 << 16
@@ -24,6 +25,10 @@ _PROGRAMS = {
 """Compressed files that only another program reads, by their first bytes."""
 
 
+def _ignore(_count: int) -> None:
+    pass
+
+
 class InputStream(io.RawIOBase):
     """The bytes of a source, decompressed; it ends where compressed data is damaged."""
 
@@ -32,6 +37,10 @@ class InputStream(io.RawIOBase):
         self._stream = stream
         self.damage = ""
         """The error because of which the stream ended too early; empty without one."""
+        self.size: int | None = None
+        """The number of bytes in the stream; None if unknown."""
+        self.on_bytes: Callable[[int], None] = _ignore
+        """Called with the number of bytes that were read."""
 
     def readable(self) -> bool:
         """Return True."""
@@ -47,6 +56,7 @@ class InputStream(io.RawIOBase):
             self.damage = f"{self._name}: damaged, read only up to the damage: {error}"
             return 0
         buffer[: len(data)] = data
+        self.on_bytes(len(data))
         return len(data)
 
 
@@ -71,5 +81,8 @@ def open_input(
             raise CommandError(
                 f"{name}: compressed with {form}: use {command} FILE | greyd import -"
             )
-    stream = InputStream(name, decompressed(file))
+    content = decompressed(file)
+    stream = InputStream(name, content)
+    if content is file and path is not None:
+        stream.size = path.stat().st_size
     return stream, io.BufferedReader(stream, PEEK_BYTES)

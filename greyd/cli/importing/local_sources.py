@@ -87,10 +87,12 @@ class LocalSources:
             return self._sqlite(_plain_file(path, begin, "SQLite"))
         if is_berkeley_db(begin):
             return self._postgrey(_source_of(_plain_file(path, begin, "Berkeley DB")))
-        opened = self._text(path, stream, begin)
+        opened = self._text(path, raw, stream, begin)
         return replace(opened, warnings=lambda: [*opened.warnings(), *_damage(raw)])
 
-    def _text(self, path: Path | None, stream: IO[bytes], begin: bytes) -> ImportSource:
+    def _text(
+        self, path: Path | None, raw: InputStream, stream: IO[bytes], begin: bytes
+    ) -> ImportSource:
         name = "standard input" if path is None else str(path)
         for magic, remedy in _OTHER_FORMS:
             if begin.startswith(magic):
@@ -100,7 +102,7 @@ class LocalSources:
         if is_milter_greylist_dump(begin):
             return self._milter_greylist(stream)
         if is_sql(begin):
-            return self._sqlgrey_dump(stream, begin)
+            return self._sqlgrey_dump(raw, stream, begin)
         raise CommandError(
             f"{name}: neither a dump by db_dump, nor an SQL dump, nor milter-greylist's file, nor a"
             f' SQLite file; it begins with "{printable(begin[:40])}"; for postgrey\'s databases'
@@ -141,8 +143,10 @@ class LocalSources:
             warnings=lambda: [*dump.warnings()],
         )
 
-    def _sqlgrey_dump(self, stream: IO[bytes], begin: bytes) -> ImportSource:
-        dump = self.stack.enter_context(open_dump(stream, begin, self.options.zone))
+    def _sqlgrey_dump(self, raw: InputStream, stream: IO[bytes], begin: bytes) -> ImportSource:
+        with self.context.progress_bar("reading", raw.size) as advance:
+            raw.on_bytes = advance
+            dump = self.stack.enter_context(open_dump(stream, begin, self.options.zone))
         problems = [SourceWarning(dump.problem, is_problem=True)] if dump.problem else []
         return self._sqlgrey(dump.connection, "a dump of sqlgrey's database", problems)
 

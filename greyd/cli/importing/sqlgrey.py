@@ -210,6 +210,8 @@ def _columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
 
 def _parse_source(source: bytes) -> tuple[Address | None, bool]:
     """Return the address of a source, and whether the source is a network."""
+    # PostgreSQL's type inet writes the prefix length of an address.
+    source = source.removesuffix(b"/128" if b":" in source else b"/32")
     if _IPV4_NETWORK.fullmatch(source):
         return parse_address(source + b".0"), True
     if _IPV6_NETWORK.fullmatch(source):

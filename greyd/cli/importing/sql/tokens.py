@@ -67,7 +67,7 @@ class Token:
 
 
 _COMMON = rb"""
-    (?P<space>\s+ | \*/ | /\*M?!\d*)
+    (?P<space>\s+ | \xef\xbb\xbf | \*/ | /\*M?!\d*)
   | (?P<comment>--[^\n]*(?:\n|\Z) | \\[^\n]*(?:\n|\Z))
   | (?P<block>/\*.*?\*/)
   | (?P<dollar>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
