@@ -18,7 +18,7 @@ from tests.pages import predecessors, stand_ins
 
 Type = Callable[[str, str], object]
 
-GREYD_S_NAMES = ("greyd", "greyd-mailcow")
+CONTAINER_NAMES = ("greyd", "greyd-mailcow")
 """The names of greyd's containers."""
 
 
@@ -118,7 +118,7 @@ def set_up(name: str, folder: Path, type_: Type) -> None:
         new.append(f"smtpd_recipient_restrictions = {system.restrictions}")
     main_cf.write_text(main_cf.read_text() + "".join(f"{each}\n" for each in new))
     with Path("/etc/hosts").open("a") as hosts:
-        hosts.write(f"127.0.0.1 {' '.join(GREYD_S_NAMES)}\n")
+        hosts.write(f"127.0.0.1 {' '.join(CONTAINER_NAMES)}\n")
     Path("/var/spool/postfix/etc/hosts").write_text(Path("/etc/hosts").read_text())
     for unit in system.units:
         _write_unit(unit)
