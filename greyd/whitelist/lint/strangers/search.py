@@ -10,12 +10,14 @@ any other domain, so a pattern must not match names in it. Three kinds of strang
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from greyd.rules.hostnames import is_public_suffix, organisation_of
+from greyd.rules.public_suffixes import suffix_list_in_force
 from greyd.whitelist.lint.strangers.host_labels import HOST_LABELS
 from greyd.whitelist.lint.strangers.name_forms import LabelForm, domain_in
 from greyd.whitelist.lint.strangers.reverse_matcher import ReverseMatcher, TooLargeError
@@ -35,7 +37,9 @@ fr it nl pl es se ch at be cz dk fi hu no pt ro ca jp br museum net org com
 OTHER_SUFFIXES = tuple(_OTHER_SUFFIXES.split())
 """Public suffixes below which a stranger may have registered a domain; the reserved one first."""
 
-_STRANGER = b"spammer"
+_STRANGERS = (b"spammer", b"stranger", b"somebody-else")
+"""The labels of strangers' domains, in order of preference."""
+
 _MAX_TRIED = 3000
 """Maximum number of names that are tried for one purpose."""
 
@@ -91,6 +95,9 @@ class _StrangerSearch:
         self._form = form
         self._root = root
         self._ends = spelled_ends(root)
+        self._stranger = next(
+            each for each in (*_STRANGERS, b"x" * 60) if not any(each in end for end in self._ends)
+        )
 
     @cached_property
     def _intended(self) -> frozenset[bytes]:
@@ -108,6 +115,17 @@ class _StrangerSearch:
                 text = text.partition(b".")[2]
         return sorted(found, key=lambda each: (-each.count(b"."), each))
 
+    @cached_property
+    def _suffixes(self) -> list[bytes]:
+        """The public suffixes that a matching name can have; the usual ones first."""
+        matcher = self._matcher
+        candidates = (*OTHER_SUFFIXES, *self._spelled_suffixes, *_top_level_domains())
+        return [
+            suffix
+            for suffix in dict.fromkeys(candidates)
+            if not matcher.is_dead(matcher.read(matcher.start, b"." + suffix))
+        ]
+
     def find(self) -> Stranger | None:
         """Return a stranger; None if there is none."""
         return (
@@ -118,20 +136,18 @@ class _StrangerSearch:
         )
 
     def _with_own_domain(self) -> Stranger | None:
-        suffixes = self._spelled_suffixes
-        for suffix in (*OTHER_SUFFIXES, *suffixes):
-            for name in self._names(_STRANGER + b"." + suffix):
-                if _STRANGER in self._form.owner_of(name):
-                    kind = (
-                        StrangerKind.BELOW_SUFFIX if suffix in suffixes else StrangerKind.ANY_DOMAIN
-                    )
+        for suffix in self._suffixes:
+            for name in self._names(self._stranger + b"." + suffix):
+                if self._stranger in self._form.owner_of(name):
+                    is_spelled = suffix in self._spelled_suffixes
+                    kind = StrangerKind.BELOW_SUFFIX if is_spelled else StrangerKind.ANY_DOMAIN
                     return _stranger(kind, name, suffix)
         return None
 
     def _with_longer_label(self) -> Stranger | None:
         for intended in sorted(self._intended):
             for joint in (b"-", b""):
-                domain = _STRANGER + joint + intended
+                domain = self._stranger + joint + intended
                 for name in self._names(domain):
                     if self._form.owner_of(name) == domain:
                         suffix = intended.partition(b".")[2]
@@ -139,7 +155,7 @@ class _StrangerSearch:
         return None
 
     def _with_other_domain(self) -> Stranger | None:
-        for suffix in (*OTHER_SUFFIXES, *self._spelled_suffixes):
+        for suffix in self._suffixes:
             for domain in self._domains_below(suffix):
                 for name in self._names(domain):
                     if self._form.owner_of(name) == domain:
@@ -189,9 +205,17 @@ class _StrangerSearch:
                     yield name
 
 
+@cache
+def _top_level_domains() -> tuple[bytes, ...]:
+    """Return all top-level domains of the public suffix list."""
+    icann, _, _ = suffix_list_in_force().suffixes.text.partition("// ===BEGIN PRIVATE DOMAINS===")
+    lines = (line.strip() for line in icann.splitlines())
+    return tuple(line.encode() for line in lines if re.fullmatch(r"[a-z0-9-]+", line))
+
+
 def _has_domains_below(name: bytes) -> bool:
     """Whether a name is a public suffix, or names directly below it are (``*.ck``)."""
-    return is_public_suffix(name) or is_public_suffix(_STRANGER + b"." + name)
+    return is_public_suffix(name) or is_public_suffix(_STRANGERS[0] + b"." + name)
 
 
 def _stranger(kind: StrangerKind, name: bytes, suffix: bytes, intended: bytes = b"") -> Stranger:
