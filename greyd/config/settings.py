@@ -212,7 +212,7 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
     for source in sources:
         values: dict[str, Any] = {}
         texts_here: dict[str, list[tuple[str, str]]] = {}
-        for given in source:
+        for given in _in_force(source):
             value = _value(given, notices)
             text = str(value.absolute()) if isinstance(value, Path) else given.text
             earlier = (
@@ -251,6 +251,16 @@ def _separate_list_keys(chosen: dict[str, Any], notices: list[str]) -> dict[str,
                 " the key as key_file (docs/dns-lists.md)"
             )
     return keys
+
+
+def _in_force(source: Iterable[RawSetting]) -> list[RawSetting]:
+    """Return the values of a source without the headers that a later one replaces.
+
+    Before, any text was a header; a replaced one that is none must not end the start now.
+    """
+    given = list(source)
+    headers = [each for each in given if each.option.read is parse_header]
+    return [each for each in given if each.option.read is not parse_header or each is headers[-1]]
 
 
 def _value(given: RawSetting, notices: list[str]) -> Any:

@@ -245,3 +245,11 @@ def test_a_text_that_postfix_would_not_add_is_an_error_of_one_line(text: str) ->
             merge_settings(given)
         assert str(error.value).isprintable()
         assert "a header" in str(error.value)
+
+
+def test_a_header_that_another_replaces_is_not_checked() -> None:
+    given, _ = from_arguments(
+        ["--x-greylist-header=the last one counts", "--x-greylist-header=X-G: %t"]
+    )
+    assert merge_settings(given).header == "X-G: %t"
+    assert merge_settings([*given, given[-1]]).header == "X-G: %t"

@@ -86,7 +86,7 @@ CASES = (
         "empty_and_zero_texts",
         (
             "--lookup-by-subnet", "--greylist-text", "", "--greylist-action", "0",
-            "--auto-whitelist-clients=2", "--x-greylist-header=X-First: the last one counts",
+            "--auto-whitelist-clients=2", "--x-greylist-header=the last one counts",
         ),
         header="--x-greylist-header=X-Waited: %t %t %s %r %%t at %h%h",
     ),
