@@ -129,7 +129,9 @@ def rejects_everybody(postfix: PostfixConfig, service: MasterService) -> bool:
     """Whether a list of a service ends with ``reject``, so that only permitted clients pass."""
     lists = postfix.lists(service)
     return any(
-        _end_of(listed) == "reject" and not _admits_strangers(listed)
+        _end_of(listed) == "reject"
+        and not _admits_strangers(listed)
+        and not _ends_too_early(name, listed)
         for name, listed in lists.items()
         if name in AT_RCPT
     )
@@ -147,6 +149,12 @@ _FOR_STRANGERS = frozenset({
 
 def _admits_strangers(restrictions: Sequence[Restriction]) -> bool:
     return any(each.name in _FOR_STRANGERS for each in restrictions)
+
+
+def _ends_too_early(name: str, restrictions: Sequence[Restriction]) -> bool:
+    """Whether a list ends before its call of a policy service: it was meant for strangers."""
+    calls = policy_calls({name: restrictions})
+    return bool(calls) and calls[0].index >= reachable_count(restrictions)
 
 
 def _end_of(restrictions: Sequence[Restriction]) -> str:

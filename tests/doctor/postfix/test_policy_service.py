@@ -267,3 +267,13 @@ def test_warn_if_reject_changes_no_permit() -> None:
 def test_postfix_must_wait_longer_than_the_server(settings: Settings, state: State) -> None:
     found = judged(after_relay_check(LINE), settings=settings)
     assert of(found, "postfix: timeout").state is state
+
+
+@pytest.mark.parametrize("end", ["permit", "reject", "defer", "warn_if_reject permit"])
+@pytest.mark.parametrize("list_name", ["client", "helo", "sender", "relay", "recipient"])
+def test_a_call_after_the_end_of_its_list_is_never_reached(list_name: str, end: str) -> None:
+    name = f"smtpd_{list_name}_restrictions"
+    set_ = recipients("permit_mynetworks, reject_unauth_destination")
+    set_[name] = f"permit_mynetworks, reject_unauth_destination, {end}, {LINE}"
+    found = of(judged(set_), "postfix: place")
+    assert (found.state, "never reached" in found.seen) == (State.ERROR, True)
