@@ -25,20 +25,23 @@ MAX_SEARCH_SECONDS = 2.0
 async def empty_store_warning(store: Store, url: str, settings: Settings) -> str:
     """Return a warning of one line if the store has no entry; empty if it has one.
 
+    Empty too if the store fails, which the command reports itself, or if an ACL forbids the search:
+    some commands need no such right.
+
     Args:
         store: the store, which is open.
         url: its URL.
         settings: the command's settings.
-
-    Raises:
-        StoreError: the store failed.
     """
     started, was_cut = time.monotonic(), False
-    async for group in store.records():
-        if not all(is_internal_key(record.key) for record in group):
-            return ""
-        if was_cut := time.monotonic() - started > MAX_SEARCH_SECONDS:
-            break
+    try:
+        async for group in store.records():
+            if not all(is_internal_key(record.key) for record in group):
+                return ""
+            if was_cut := time.monotonic() - started > MAX_SEARCH_SECONDS:
+                break
+    except StoreError:
+        return ""
     cut = f" (in {MAX_SEARCH_SECONDS:g} s of searching)" if was_cut else ""
     if is_sqlite_url(url):
         found, options = f"{redact_url(url)} has no entry", "--dbdir or --store"

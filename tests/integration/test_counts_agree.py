@@ -164,7 +164,7 @@ def test_all_count_the_same_from_the_servers_settings(tmp_path: Path, scenario: 
             ]
             for state in ("waiting", "passed", "never-returned")
         }
-        stats, top = told("stats"), told("top", "--count=1", "--every=5s")
+        stats, top = told("stats"), told("top", "--count=1", "--every=20s")
         found = {
             "page": counts_on_page(re.sub(r"<[^>]+>", "", page)),
             "/stats.json": counts_in(json.loads(get(metrics, "/stats.json")[1])["triplets"]),

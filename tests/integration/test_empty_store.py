@@ -28,7 +28,7 @@ TRIPLET = request_keys(address_of(CLIENT), SENDER.encode(), RECIPIENT.encode(), 
 COMMANDS = [
     ("stats",),
     ("stats", "--json"),
-    ("top", "--count=1", "--every=1s", "--json"),
+    ("top", "--count=1", "--every=20s", "--json"),
     ("list",),
     ("list", "--waiting", "--json"),
     ("show", CLIENT, SENDER, RECIPIENT),
@@ -126,3 +126,13 @@ def test_an_import_into_a_new_store_is_no_mistake(tmp_path: Path) -> None:
     new = f"sqlite:{tmp_path / 'new.db'}"
     assert warnings("import", str(tmp_path / "old.db"), f"--store={new}") == []
     assert warnings("list", f"--store={new}") == []
+
+
+def test_a_user_without_the_right_to_search_gets_no_warning_and_no_error(server: Running) -> None:
+    with Redis(port=server.port, db=11) as client:
+        client.execute_command(
+            "ACL", "SETUSER", "few", "on", ">secret", "~*", "+@all", "-scan", "-info"
+        )
+    url = f"redis://few:secret@127.0.0.1:{server.port}/11"
+    done = run("mode", "on", "--for=1m", f"--store={url}", GREYD_METRICS="0")
+    assert (done.returncode, "has no entry" in done.stderr) == (0, False), done.stderr
