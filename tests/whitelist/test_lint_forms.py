@@ -28,6 +28,7 @@ OF_CLIENTS = [
     ("192.0.2.0/24 OK", "write 192.0.2.0/24$"),
     ("[2001:db8::]/48 OK", r"write \[2001:db8::\]/48$"),
     ("mail.example.com 12345", "write mail.example.com$"),
+    ("mail.example.com x", "a key and a value; write mail.example.com$"),
     ("mail.example.com REJECT no", "REJECT; leave it out"),
     ("mail.example.com 450 4.7.1 wait", "450; leave it out"),
     ("mail.example.com DUNNO", "DUNNO; leave it out"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ from greyd.whitelist.list_names import LISTS_OF_CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_LIKE_AN_ENTRY = re.compile(rb"[.@:/]")
 
 
 def entry_problems(text: bytes, line: bytes, which: str) -> Iterator[Problem]:
@@ -64,6 +68,9 @@ def spaced_line_problem(text: bytes, which: str) -> Problem:
                 return Problem(
                     "skipped, because it contains spaces", f"write {', '.join(networks)}"
                 )
+    is_key_and_value = [bool(_LIKE_AN_ENTRY.search(word)) for word in words] == [True, False]
+    if is_key_and_value and (key := entry_instead(words[0], which)):
+        return Problem("skipped, because it contains spaces: a key and a value", f"write {key}")
     entries = [entry_instead(word.strip(b",;"), which) for word in words]
     listed = f": {', '.join(entries)}" if all(entries) and len(entries) <= 16 else ""
     return Problem("skipped, because it contains spaces", f"write one entry per line{listed}")
