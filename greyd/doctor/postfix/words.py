@@ -62,33 +62,19 @@ _ENDING_RELAYING = (
 def findings_of_words(service: CheckedService) -> list[Finding]:
     """Check that smtpd knows every word of a service's lists, and can use it there."""
     made = [*_findings_of_classes(service), *_findings_of_relay_protection(service)]
-    count = 0
     for name, restrictions in service.lists.items():
-        parameter = parameter_of(name)
-        if has_unbalanced_brace(service.value(parameter)) and service.postfix.has_braces:
-            made.append(
-                error(
-                    _CHECK,
-                    f"{parameter}: a brace is not closed, so {NO_START}, or {_ANSWER}",
-                    f"postconf {parameter} (shows the list)",
-                )
-            )
-        if len(restrictions) >= MAX_RESTRICTIONS:
-            seen = f"{parameter}: only the first {MAX_RESTRICTIONS} restrictions"
-            made.append(not_checked(_CHECK, seen, "make the list shorter"))
-        reachable = reachable_count(restrictions)
-        for index, each in enumerate(restrictions):
-            count += 1
-            made += _findings_of_restriction(service, name, each, is_reached=index < reachable)
-    for restrictions in _classes_outside_lists(service).values():
-        for each in restrictions:
-            count += 1
-            # Which list an access table is in, and so what a bare table looks up, is unknown.
-            made += _findings_of_restriction(service, "recipient", each, is_reached=True)
+        made += _findings_of_list(service, name, restrictions)
+    # Which list an access table is in, and so what a bare table looks up, is unknown.
+    returned = [
+        each for restrictions in _classes_outside_lists(service).values() for each in restrictions
+    ]
+    for each in returned:
+        made += _findings_of_restriction(service, "recipient", each, is_reached=True)
     unique = list(dict.fromkeys(made))
     if unique:
         return unique
     version = service.postfix.parameters.get("mail_version", "")
+    count = len(returned) + sum(map(len, service.lists.values()))
     return [
         ok(
             _CHECK,
@@ -96,6 +82,24 @@ def findings_of_words(service: CheckedService) -> list[Finding]:
             " (what access tables return was not read)",
         )
     ]
+
+
+def _findings_of_list(
+    service: CheckedService, name: str, restrictions: Sequence[Restriction]
+) -> Iterator[Finding]:
+    parameter = parameter_of(name)
+    if has_unbalanced_brace(service.value(parameter)) and service.postfix.has_braces:
+        yield error(
+            _CHECK,
+            f"{parameter}: a brace is not closed, so {NO_START}, or {_ANSWER}",
+            f"postconf {parameter} (shows the list)",
+        )
+    if len(restrictions) >= MAX_RESTRICTIONS:
+        seen = f"{parameter}: only the first {MAX_RESTRICTIONS} restrictions"
+        yield not_checked(_CHECK, seen, "make the list shorter")
+    reachable = reachable_count(restrictions)
+    for index, each in enumerate(restrictions):
+        yield from _findings_of_restriction(service, name, each, is_reached=index < reachable)
 
 
 def _findings_of_restriction(
