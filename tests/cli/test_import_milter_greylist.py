@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from greyd.cli.importing.milter_greylist import is_milter_greylist_dump
+from greyd.cli.importing.items import ImportedEntry, SkippedEntry, UnreadableItem
+from greyd.cli.importing.milter_greylist import MilterGreylistDump, is_milter_greylist_dump
+from greyd.config.settings import Settings
 from tests.commands import content, run
 
 if TYPE_CHECKING:
@@ -155,6 +160,16 @@ def test_a_file_that_was_cut_off_is_told_of(tmp_path: Path) -> None:
     told = imported(tmp_path, dump(line, count=1000))
     assert told["status"] == 1
     assert "counts 1,000 entries, and the file has only 1" in told["remarks"][0]
+
+
+@given(st.lists(st.sampled_from([b"192.0.2.7", b"<a@b.example>", b'"', b"1777629600", b"AUTO", b"#",
+                                 b"\t", b"\n", b"<>", b"# Summary: 3 records"])
+                | st.binary(max_size=9), max_size=20))  # fmt: skip
+def test_any_text_is_something(pieces: list[bytes]) -> None:
+    reader = MilterGreylistDump(Settings(), 300, UTC, NOW)
+    for item in reader.read(io.BytesIO(b" ".join(pieces))):
+        assert isinstance(item, ImportedEntry | SkippedEntry | UnreadableItem)
+    assert is_milter_greylist_dump(b" ".join(pieces)) in (True, False)
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ class SqlDump:
                 if len(values) < _MAX_COLUMNS:
                     values.append(None)
                     has_literal = False
-            elif token.kind in (TokenKind.STRING, TokenKind.NUMBER) and not has_literal:
+            elif token.kind in _LITERALS and not has_literal:
                 values[-1] = token.text
                 has_literal = True
         return values
@@ -242,6 +242,9 @@ class SqlDump:
                 values = line.split(b"\t", _MAX_COLUMNS)
                 yield SqlRow(table, columns, [_copied_value(value) for value in values])
 
+
+_LITERALS = (TokenKind.STRING, TokenKind.NUMBER, TokenKind.NAME)
+"""MySQL's strings may have double quotation marks, which mark names elsewhere."""
 
 _NO_COLUMNS = (
     b"PRIMARY", b"KEY", b"UNIQUE", b"CONSTRAINT", b"INDEX", b"FULLTEXT", b"SPATIAL", b"CHECK",

@@ -133,7 +133,7 @@ class SqlTokens:
     def read_plain_values(self) -> list[bytes | None] | None:
         """Return the values up to a closing parenthesis, if all are plain literals in the buffer.
 
-        Else nothing is read, and the result is None. This is ten times as fast as single tokens.
+        Else nothing is read, and the result is None. This saves most tokens of a dump.
         """
         match = _PLAIN_VALUES.match(self._buffer, self._at)
         if match is None:
