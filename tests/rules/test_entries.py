@@ -98,6 +98,29 @@ def test_where_delays_differ_a_triplet_says_itself_that_it_has_passed() -> None:
     assert meaning(key, passed, settings).state is EntryState.PASSED
 
 
+@pytest.mark.parametrize(
+    ("delays", "seconds", "state"),
+    [
+        ((60, 300, 3600, 7200), 7200 + GIVEN_UP_SECONDS, EntryState.WAITING),
+        ((60, 300, 3600, 7200), 7201 + GIVEN_UP_SECONDS, EntryState.NEVER_RETURNED),
+        ((), 61 + GIVEN_UP_SECONDS, EntryState.NEVER_RETURNED),
+    ],
+)
+def test_a_triplet_is_given_up_after_the_longest_delay_that_it_may_have(
+    delays: tuple[int, ...], seconds: int, state: EntryState
+) -> None:
+    settings = Settings(delays=delays, delay_seconds=60)
+    assert meaning(keys_of().triplet, b"%d" % (NOW - seconds), settings).state is state
+
+
+def test_an_entry_that_the_rules_pass_over_is_marked_where_it_is_asked_for() -> None:
+    record = Record(keys_of().triplet, b"%d" % (NOW - 3 * DAY), None)
+    entry = interpret(record, NOW, SETTINGS, expired=True)
+    assert entry is not None
+    assert entry.is_expired
+    assert not triplet(10).is_expired
+
+
 def test_what_the_rules_pass_over_means_nothing() -> None:
     names = keys_of()
     old = NOW - 36 * DAY
