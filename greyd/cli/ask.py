@@ -123,6 +123,8 @@ async def ask(
     for request in _build_requests(file, named):
         place, answered = await _send_to_first(servers, request)
         if answered.fault:
+            if server is None:
+                context.print_search_note()
             raise CommandError(
                 f"{place}: {printable(answered.fault.encode())}; is greyd running there?"
             )

@@ -119,7 +119,7 @@ class CommandContext:
         Raises:
             StoreError: the store does not exist, or can't be opened.
         """
-        self._print_once(self.search_note)
+        self.print_search_note()
         async with open_store_for_command(
             self.store_url, self.settings, writable=writable, create=create
         ) as store:
@@ -134,6 +134,10 @@ class CommandContext:
         if note and note not in self._printed_notes:
             self._printed_notes.append(note)
             print_error(note)
+
+    def print_search_note(self) -> None:
+        """Print, once, where a running server was looked for, if none was found."""
+        self._print_once(self.search_note)
 
     # Output -------------------------------------------------------------------------------------
 

@@ -47,6 +47,14 @@ def show_process(machine: Path, pid: int) -> None:
     (machine / "proc" / str(pid)).symlink_to(f"/proc/{pid}")
 
 
+def wait_for_records(folder: Path, count: int = 1) -> None:
+    """Wait for the records: a server's port opens before it has written its record."""
+    wait_until(
+        lambda: len(find_running_servers([folder], everywhere=False).servers) == count,
+        f"{count} records in {folder}",
+    )
+
+
 def everywhere() -> FoundServers:
     return find_running_servers([])
 
@@ -56,6 +64,7 @@ def everywhere() -> FoundServers:
 
 def test_a_server_with_a_folder_of_its_own_is_found_by_its_process(machine: Path) -> None:
     with greyd(machine / "odd folder", "--delay=7200", environment={"GREYD_RUN_DIR": ""}) as server:
+        wait_for_records(machine / "odd folder")
         assert everywhere().servers == ()
         show_process(machine, server.process.pid)
         (found,) = everywhere().servers
@@ -71,6 +80,7 @@ def test_a_record_that_this_user_must_not_read_is_said_with_sudo(tmp_path: Path)
     folder = tmp_path / "run"
     folder.mkdir()
     with greyd(tmp_path / "store", f"--run-dir={folder}"):
+        wait_for_records(folder)
         # The first call imports what the unprivileged user may be unable to read.
         assert run_here("list", f"--run-dir={folder}").returncode in (0, 1)
         groups = os.getgroups()
@@ -149,6 +159,7 @@ def test_several_servers_are_listed_each_with_the_options_that_select_it(tmp_pat
         greyd(tmp_path / "b", here, f"--store=sqlite:{tmp_path}/b/other.db") as second,
         greyd(tmp_path / "c", here, "--store=memory://") as third,
     ):
+        wait_for_records(folder, 3)
         done = run("list", here)
         assert done.returncode == 2
         head, *lines = done.stderr.splitlines()
@@ -170,6 +181,7 @@ def test_options_that_select_a_store_without_a_server_are_said(tmp_path: Path) -
     with greyd(tmp_path / "old"):
         pass
     with greyd(tmp_path / "new", f"--run-dir={folder}", "--delay=7200") as server:
+        wait_for_records(folder)
         done = run("list", f"--run-dir={folder}", f"--dbdir={tmp_path / 'old'}")
         line = done.stderr.splitlines()[0]
         assert line.startswith(f"greyd: --dbdir={tmp_path / 'old'}: no running server uses sqlite:")
@@ -185,6 +197,7 @@ def test_a_file_that_differs_from_the_running_server_is_said(tmp_path: Path) -> 
     file.write_text("delay = 60\nmode = 'learn'")
     options = [f"--run-dir={folder}", f"--config={file}"]
     with greyd(tmp_path / "store", *options):
+        wait_for_records(folder)
         done = run("mode", *options)
         assert len(done.stderr.splitlines()) == 1
         file.write_text("delay = 90\nmode = 'learn'")
@@ -202,6 +215,7 @@ def test_servers_that_share_a_store_and_differ_are_said(tmp_path: Path) -> None:
     options = [f"--run-dir={folder}", f"--dbdir={tmp_path / 'store'}"]
     (tmp_path / "store").mkdir()
     with greyd(tmp_path / "a", *options, "--delay=60"), greyd(tmp_path / "b", *options):
+        wait_for_records(folder, 2)
         done = run("list", f"--run-dir={folder}")
         line = done.stderr.splitlines()[0]
         found = re.search(
@@ -224,6 +238,7 @@ def test_commands_reach_the_sockets_and_the_metrics_port_of_the_server(tmp_path:
     folder.mkdir()
     options = [f"--run-dir={folder}", f"--unix={socket}", f"--metrics=127.0.0.1:{metrics}"]
     with greyd(tmp_path, *options) as server:
+        wait_for_records(folder)
         done = run("ask", "--json", f"--run-dir={folder}")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["server"] == f"127.0.0.1:{server.port}"
@@ -243,6 +258,7 @@ def test_each_command_judges_by_the_delay_of_the_server(delay: int, tmp_path: Pa
     now = int(time.time())
     tmp_path / "mail.log"
     with greyd(tmp_path, here, f"--delay={delay}", "--test-time", "--retry-window=6h") as server:
+        wait_for_records(folder)
         with PolicyClient(server.port) as client:
             reply = client.ask(request(policy_test_time=str(now - 600)))
             assert reply is not None
