@@ -26,6 +26,8 @@ class NotRead:
     """Lines that are too long."""
     files: Sequence[tuple[str, str]] = ()
     """Paths of files that were not read, or not completely, and the reasons."""
+    has_unread_files: bool = False
+    """Whether a file is missing completely."""
 
     @classmethod
     def of(cls, statistics: ReadStatistics) -> NotRead:
@@ -35,24 +37,18 @@ class NotRead:
             examples=tuple(statistics.examples),
             too_long=statistics.too_long_count,
             files=tuple((each.path, each.reason) for each in statistics.unread_files),
+            has_unread_files=not all(each.is_partial for each in statistics.unread_files),
         )
-
-    @property
-    def has_unread_files(self) -> bool:
-        """Whether a file is missing, at least in part."""
-        return bool(self.files)
 
     def sentences(self) -> Iterator[str]:
         """Yield a line for each kind of what was not read."""
         if self.lines:
-            yield (
-                f"{self.lines:,} lines mention a decision, but in a form that greyd cannot read,"
-                " e.g.:"
-            )
+            lines = "line mentions" if self.lines == 1 else "lines mention"
+            yield f"{self.lines:,} {lines} a decision, but in a form that greyd cannot read, e.g.:"
             for each in self.examples:
                 yield f"  {each}"
         if self.too_long:
-            yield f"{self.too_long:,} lines are too long."
+            yield f"{self.too_long:,} {'line is' if self.too_long == 1 else 'lines are'} too long."
         for path, reason in self.files:
             why = reason.removeprefix(f"{path}: ")
             yield printable_text(f"{path}: {why}")

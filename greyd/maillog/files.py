@@ -55,7 +55,7 @@ def read_files(
             if len(paths) == 1 or not (path.startswith(JOURNAL) or os.path.lexists(path)):
                 raise
             print_error(f"{error}; reading the others")
-            statistics.add_unread_file(path, str(error))
+            statistics.add_unread_file(path, str(error), is_partial=False)
     if paths and not sources:
         raise MailLogError("none of the files can be read")
     return _in_order(sources)
@@ -177,7 +177,7 @@ class _LogFile:
 
     def _stop(self, reason: str) -> None:
         print_error(f"{self._path}: {reason}")
-        self._statistics.add_unread_file(self._path, reason)
+        self._statistics.add_unread_file(self._path, reason, is_partial=True)
 
 
 Stream: TypeAlias = "io.BufferedReader | gzip.GzipFile"

@@ -112,9 +112,9 @@ def _without_colours(line: re.Match[bytes]) -> bytes:
 
 
 def parse_line(text: bytes, times: TimeParser) -> LogLine | None:
-    """Return a line's time, program and own text; None for a line of another program.
+    """Return a line's time, program and own text.
 
-    Lines with a usual head are returned whatever they contain.
+    It is None for a line that is neither of Postfix nor a decision of greyd or postgrey.
     """
     if head := HEAD(text):
         minute, second, fraction, zone, program = head.groups()

@@ -23,6 +23,8 @@ class UnreadFile:
 
     path: str
     reason: str
+    is_partial: bool
+    """Whether its beginning was read."""
 
 
 @dataclass
@@ -51,10 +53,10 @@ class ReadStatistics:
             example = printable(line[:MAX_EXAMPLE_BYTES])
             self.examples.append(f"{example} …" if len(line) > MAX_EXAMPLE_BYTES else example)
 
-    def add_unread_file(self, path: str, reason: str) -> None:
+    def add_unread_file(self, path: str, reason: str, *, is_partial: bool) -> None:
         """Store that a file was not read, or not completely."""
         if len(self.unread_files) < _MAX_NAMED_FILES:
-            self.unread_files.append(UnreadFile(path, reason))
+            self.unread_files.append(UnreadFile(path, reason, is_partial))
 
     def add_sample(self, path: str, head: bytes) -> None:
         """Store the beginning of a file."""

@@ -755,10 +755,10 @@ def test_what_was_not_read_is_shown_as_text_and_json_and_html(tmp_path: Path) ->
     as_page = run("report", f"--html={page}", path, archive, **IN_UTC)
     assert {as_text.returncode, as_json.returncode, as_page.returncode} == {2}
     example = "spamd[9]: <b> action=greylist, reason=%1Bnew"
-    assert "1 lines mention a decision, but in a form that greyd cannot read" in as_text.stdout
+    assert "1 line mentions a decision, but in a form that greyd cannot read" in as_text.stdout
     assert example in as_text.stdout
     assert f"{archive}: a zip archive" in as_text.stdout
-    assert "1 lines are too long" in as_text.stdout
+    assert "1 line is too long" in as_text.stdout
     found = json.loads(as_json.stdout)
     assert found["requests"] == 2
     assert (found["not_read"]["lines"], found["not_read"]["too_long"]) == (1, 1)
@@ -766,6 +766,19 @@ def test_what_was_not_read_is_shown_as_text_and_json_and_html(tmp_path: Path) ->
     assert found["not_read"]["files"][0]["file"] == str(archive)
     assert "Not read" in page.read_text()
     assert "&lt;b&gt; action=greylist" in page.read_text()
+
+
+def test_a_damaged_file_is_reported_up_to_the_damage(tmp_path: Path) -> None:
+    path = tmp_path / "mail.log.gz"
+    texts = "".join(decided(each, recipient=f"{each}@example.org") for each in range(5000))
+    path.write_bytes(gzip.compress(texts.encode())[:-2000])
+    done = run("report", "--json", path, **IN_UTC)
+    found = json.loads(done.stdout)
+    assert (done.returncode, [each["file"] for each in found["not_read"]["files"]]) == (
+        0,
+        [str(path)],
+    )
+    assert 0 < found["requests"] < 5000
 
 
 def test_a_complete_report_has_nothing_that_was_not_read(tmp_path: Path) -> None:
