@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from greyd.rules.reasons import OUTCOMES
 from tests.pages import machine, mail, predecessors, stand_ins, systems
 from tests.pages.blocks import CHECKOUT, Page, PageError
+from tests.processes import slowness
 
 if TYPE_CHECKING:
     from tests.pages.blocks import Block
@@ -62,7 +63,7 @@ class Terminal:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_SECONDS,
+            timeout=_SECONDS * slowness(),
         )
         if done.returncode == 0:
             self.folder = Path("/run/folder").read_text().strip()
@@ -72,7 +73,7 @@ class Terminal:
         self.stop()
         # A page may go on to another machine; here it is the same, with the same port.
         script = "systemctl stop postgrey; systemctl stop greyd; true"
-        subprocess.run(["bash", "-c", script], capture_output=True, timeout=_SECONDS)
+        subprocess.run(["bash", "-c", script], capture_output=True, timeout=_SECONDS * slowness())
         log = Path("/run/server.log")
         with log.open("wb") as output:
             self._server = subprocess.Popen(
@@ -82,7 +83,7 @@ class Terminal:
                 stdout=output,
                 stderr=output,
             )
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + _SECONDS * slowness()
         while "listens on" not in log.read_text():
             if self._server.poll() is not None or time.monotonic() > deadline:
                 raise PageError(f"{where}: {command}\ndid not start:\n{log.read_text()}")

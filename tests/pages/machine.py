@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tests.pages import stand_ins
 from tests.pages.blocks import CHECKOUT
+from tests.processes import slowness
 
 if TYPE_CHECKING:
     from tests.pages.blocks import Page
@@ -68,7 +69,7 @@ _DOMAINS = {
 }
 
 
-def enter(page: Page, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
+def enter(page: Page, seconds: float = 180.0) -> subprocess.CompletedProcess[str]:
     """Run a page; returns the status and the output."""
     command = [
         "unshare", "--mount", "--net", "--pid", "--uts", "--fork", "--kill-child",
@@ -90,7 +91,7 @@ def enter(page: Page, seconds: float = 120.0) -> subprocess.CompletedProcess[str
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=seconds * slowness(),
         )
 
 
