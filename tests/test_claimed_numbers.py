@@ -120,7 +120,8 @@ CLAIMS = (
     ("looking-in.md", "shows a thousand entries" if DEFAULT_LIMIT == 1000 else "?"),
     ("looking-in.md", f"more than {number(MAX_FREQUENT_NAMES)}"),
     ("looking-in.md", "at a fifth of its speed" if summary.SHARE == 0.2 else "?"),
-    ("looking-in.md", "could have passed for six hours" if GIVEN_UP_SECONDS == 6 * HOUR else "?"),
+    ("looking-in.md", "in the six hours after their" if GIVEN_UP_SECONDS == 6 * HOUR else "?"),
+    ("glossary.md", f"more than {GIVEN_UP_SECONDS // HOUR} hours have gone by since its delay"),
     ("shadow.md", f"reached {shadow_store.MAX_SHARE_IN_USE * 100:.0f} % of `--max-store-size`"),
     ("metrics.md", "The minute is accurate to ten seconds"
      if counter_history.NOTE_SECONDS == 10 else "?"),
