@@ -108,9 +108,11 @@ _DECISION = re.compile(
     rb"(?:, signals=([a-z0-9_+]+))?(?:, dns=(late|off))?"
     rb'(?:, dns_off=([^ ,@"]+))?\Z'
 ).match
-_CLOSING_MARKS = b"\"'}])>,;| \t\r"
-_ends_with_escape = re.compile(rb"(?:[#\\]0[0-3][0-7]|\\x[01][0-9a-fA-F]|\\[nrt]|\^[A-Z])\Z").search
-"""Matches an escaped control character, e.g. rsyslog's ``#015``."""
+_CLOSING_MARKS = b"\"'`}])>,;| \t\r"
+_ends_with_escape = re.compile(
+    rb"(?:[#\\]0[0-3][0-7]|\\x[01][0-9a-fA-F]|\\[nrt]|\^[A-Z]|</[a-z]{1,8})\Z"
+).search
+"""Matches an escaped control character, e.g. rsyslog's ``#015``, and the tag of a table's cell."""
 
 _ADDRESS = re.compile(
     rb"((?:\"(?:[^\"\\]|\\.)*\"|[^@\"]*)@(?:\[[^\]\s]{1,60}\]|[\w.%\x80-\xff-]+))[\"'})>,;|\s\\\]]"
@@ -123,7 +125,7 @@ def _without_junk(text: bytes) -> bytes:
     while len(own) != size:
         size = len(own)
         own = own.rstrip(_CLOSING_MARKS)
-        if escape := _ends_with_escape(own, max(len(own) - 4, 0)):
+        if escape := _ends_with_escape(own, max(len(own) - 10, 0)):
             own = own[: escape.start()]
     # The marks that close a literal or a quoted name are the text's own.
     first = text[len(own) : len(own) + 1]

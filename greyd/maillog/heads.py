@@ -61,7 +61,8 @@ _mentions_decision = re.compile(
 _SERVICE = rb"postfix[^\s/\[:]{0,50}(?:/[^\s\[:/]{1,50})?/[a-z][a-z-]{1,30}"
 _UNIT = rb"postfix[^\s/\[:]{0,50}\.service"
 _find_postfix = re.compile(
-    rb"(?<![\w./=<-])(%b|%b)(?:\[[0-9]{0,10}\])?: " % (_SERVICE, _UNIT)
+    # metalog writes [postfix/smtpd] in place of a tag.
+    rb"(?<![\w./=<-])(%b|%b)(?:\[[0-9]{0,10}\])?(?::[ \t]|\] )" % (_SERVICE, _UNIT)
 ).search
 _is_postfix = re.compile(rb"(?:%b|%b)\Z" % (_SERVICE, _UNIT)).match
 
@@ -75,6 +76,8 @@ _find_rfc5424 = re.compile(
 ).search
 
 _REPEATED = re.compile(rb"message repeated ([0-9]{1,9}) times?: ?\[ ?")
+
+_SOLARIS_ID = re.compile(rb"\[ID [0-9]{1,10} [a-z0-9.]{3,20}\] ")
 
 _find_closing_quote = re.compile(rb"\"(?=[,;\s]|\Z)").search
 
@@ -128,7 +131,7 @@ def parse_line(text: bytes, times: TimeParser) -> LogLine | None:
             line = LogLine(
                 times.time_of(minute, second, fraction, zone), program or b"", text[end:]
             )
-            return line if line.text[:1] not in (b"m", b" ") else _repeated(line)
+            return line if line.text[:1] not in (b"m", b" ", b"[") else _repeated(line)
     elif _starts_with_decision(text):
         return LogLine(0.0, b"", text)
     elif own := _starts_with_own_json(text):
@@ -154,7 +157,7 @@ def is_postfix(program: bytes) -> bool:
 
 def _repeated(line: LogLine) -> LogLine:
     """Return the line inside ``message repeated 4 times: [ … ]``."""
-    line.text = line.text.lstrip()
+    line.text = _SOLARIS_ID.sub(b"", line.text.lstrip(), count=1)
     if found := _REPEATED.match(line.text):
         line.count = min(max(int(found[1]), 1), MAX_REPETITIONS)
         line.text = line.text[found.end() :].rstrip().removesuffix(b"]")
@@ -162,8 +165,7 @@ def _repeated(line: LogLine) -> LogLine:
 
 
 def _parse_unusual(text: bytes, times: TimeParser, wrappers: int) -> LogLine | None:
-    # journalctl -o verbose
-    text = text.lstrip().removeprefix(b"MESSAGE=")
+    text = _without_additions(text)
     decision = _find_decision(text)
     end_of_head = min(decision.start() if decision else len(text), MAX_HEAD_BYTES)
     if repeated := _REPEATED.search(text, 0, end_of_head):
@@ -190,6 +192,12 @@ def _parse_unusual(text: bytes, times: TimeParser, wrappers: int) -> LogLine | N
     if b'"' in head and head.count(b'"') % 2 and (closing := _find_closing_quote(own)):
         own = own[: closing.start()]
     return LogLine(find_date(head, times), program, own)
+
+
+def _without_additions(text: bytes) -> bytes:
+    """Return a line without what journalctl -o verbose and Solaris's syslog add to it."""
+    text = text.lstrip().removeprefix(b"MESSAGE=")
+    return _SOLARIS_ID.sub(b"", text, count=1) if b"[ID " in text[:MAX_HEAD_BYTES] else text
 
 
 def _parse_repeated(

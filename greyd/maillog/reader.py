@@ -29,7 +29,7 @@ _DECISION, _SHADOW, _REPEATED = b"action", b"shadow_reason", b"message repeated"
 # A program is followed by its process number or a colon, in RFC 5424 by a space; in the journal it
 # ends a field. A unit of systemd may stand in its place.
 _POSTFIX = re.compile(
-    rb"""postfix[^\s/\[:"]{0,50}(?:(?:/[^\s\[:"/]{1,50})?/(?:%b)(?:[:\[" ]|$)|\.service[:\["])"""
+    rb"""postfix[^\s/\[:"]{0,50}(?:(?:/[^\s\[:"/]{1,50})?/(?:%b)(?:[:\[\]" ]|$)|\.service[:\["])"""
     % b"|".join(POSTFIX_SERVICES),
     re.MULTILINE,
 )
