@@ -92,6 +92,8 @@ def choose_server(options: Mapping[str, str | None], *, is_optional: bool = Fals
         note = f"{len(found.servers)} servers run here; --dbdir or --store uses the settings of one"
         return ServerChoice(own, None, (note,))
     if server is None:
+        if is_optional and not selects:
+            return ServerChoice(own, None)
         return _without_server(found, own, options, selects=selects)
     settings = _settings_of(server, arguments, own)
     notes = [_line(server, found)]
@@ -116,7 +118,7 @@ def _without_server(
     store = store_url(own)
     if found.servers:
         return ServerChoice(own, None, (unused_store(options, store, found.servers),))
-    if hidden := hidden_server(found):
+    if not selects and (hidden := hidden_server(found)):
         return ServerChoice(own, None, (hidden,))
     note = "" if selects else nothing_found(found, store, list(_other_databases(store)))
     return ServerChoice(own, None, search_note=note)
