@@ -42,8 +42,8 @@ async def doctor(
             "--main-cf",
             "--config-dir",
             metavar="FOLDER",
-            help="The folder of Postfix's main.cf, or main.cf itself, if it is not Postfix's"
-            " default.",
+            help="The folder of Postfix's main.cf, or the path of main.cf, if it is not"
+            " Postfix's default.",
         ),
     ] = None,
     server: Annotated[

@@ -106,7 +106,7 @@ class _WindowChange:
         if not any(each.recipient == recipient for each in control.windows):
             self.result = f"no mail to {self.shown} was expected"
             return control
-        self.result = f"mail to {self.shown} is expected no longer"
+        self.result = f"mail to {self.shown} is no longer expected"
         what = f"expects {self.logged} no longer"
         return control.without_window(recipient).with_action(current_user(), what, self.now)
 
@@ -115,11 +115,11 @@ class _WindowChange:
         mail = f"mail to {self.shown}{f' from {printable_text(sender)}' if sender else ''}"
         same = next((e for e in control.windows if e.is_for_same_mail(self.window)), None)
         if same is not None and abs(until - same.until) < REPEATED_SECONDS:
-            self.result = f"{mail} is expected already, until {format_timestamp(same.until)}"
+            self.result = f"{mail} is already expected, until {format_timestamp(same.until)}"
             return control
         self.result = f"{mail} is expected until {format_timestamp(until)}"
         if same is not None:
-            self.result += f"; it was expected already, until {format_timestamp(same.until)}"
+            self.result += f"; it was already expected, until {format_timestamp(same.until)}"
         of_sender = f" from {sender}" if sender else ""
         what = f"expects {self.logged}{of_sender} until {format_timestamp(until)}"
         return control.with_window(self.window).with_action(current_user(), what, self.now)

@@ -340,8 +340,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("pidfile", "pidfile", parse_path, "Write the process ID to PATH.", metavar="PATH"),
     Option(
         "run-dir", "run_dir", parse_path,
-        "Folder of greyd.run, in which the server describes itself for the commands; commands look"
-        " for running servers there.",
+        "Folder of greyd.run, the record by which the commands find a running server. Commands"
+        " with this option search only there.",
         metavar="PATH", default="the service's runtime folder, or that of the store",
     ),
     Option(

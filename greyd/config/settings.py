@@ -281,7 +281,7 @@ def _value(given: RawSetting, notices: list[str]) -> Any:
         raise SettingsError(f"{where}: {error}") from None
     except ValueError as error:
         value = "…" if option.field == "store" else excerpt(text)
-        unset = "" if text else "; leave it out for the default"
+        unset = "" if text else "; omit it for the default"
         raise SettingsError(f"{where}={value}: expected {error}{unset}") from None
 
 

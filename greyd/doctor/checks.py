@@ -153,7 +153,7 @@ def finding_of_server_settings(access: StoreAccess) -> Finding:
     if access.server is None:
         return not_checked(
             check,
-            f"no running server has a record here, so these are the options and files: {values}",
+            f"no running server has a record here; from the options and files: {values}",
             "run greyd doctor as root, on the server's machine",
         )
     return ok(check, f"of the running server, process {access.server.pid}: {values}")

@@ -98,8 +98,8 @@ def finding_of_computed_access(path: Path, owner: MailOwner | None, reason: str)
         right = "write to" if obstacle == path.resolve() else "search"
         return error(
             check,
-            f"Postfix's user {owner.name} may not {right} {obstacle} ({computed}): Postfix does"
-            " what its default action says",
+            f"Postfix's user {owner.name} may not {right} {obstacle} ({computed}): Postfix takes"
+            " its default action",
             no_access_remedy(path, owner),
         )
     return ok(check, f"Postfix's user {owner.name} may connect ({computed})")

@@ -136,7 +136,7 @@ def finding_of_answer(
     if answer.fault:
         return error(
             check,
-            f"{answer.fault}: Postfix does what its default action says",
+            f"{answer.fault}: Postfix takes its default action",
             "systemctl status greyd (shows why it is down); ss -lntp (shows what listens)",
         )
     if not answer.passes:

@@ -132,7 +132,7 @@ def is_utf16(source: WhitelistFile) -> bool:
 
 def _encoding_problems(source: WhitelistFile) -> Iterator[Diagnostic]:
     if is_utf16(source):
-        problem = "the file is in UTF-16, so no line is read as it looks"
+        problem = "the file is in UTF-16, so every line is misread"
         yield Diagnostic(source.file, 1, "", problem, "save it as UTF-8 or ASCII")
     if source.content.lstrip(b" \t\r\v\f").startswith(BYTE_ORDER_MARK):
         problem = (

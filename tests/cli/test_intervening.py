@@ -167,7 +167,7 @@ def test_many_entries_are_changed_only_with_yes(tmp_path: Path, command: str) ->
     done = run_here(command, "--recipient=bob@example.org", f"--store={url}")
     assert (done.returncode, done.stdout) == (2, "")
     assert f"this would {command} {number}" in done.stderr
-    assert "--dry-run, then give --yes" in done.stderr
+    assert "--dry-run, then use --yes" in done.stderr
     assert content(url) == before
     dry = answer(url, command, "--recipient=bob@example.org", "--dry-run")
     assert number in dry.values()
@@ -190,7 +190,7 @@ def test_expected_mail_is_expected_once_however_it_is_written(url: str) -> None:
     assert said[0].startswith("mail to bob@example.org from example.com is expected until ")
     for each in said[1:]:
         assert each.startswith(
-            "mail to bob@example.org from example.com is expected already, until"
+            "mail to bob@example.org from example.com is already expected, until"
         )
     (window,) = answer(url, "expect")
     assert (window["recipient"], window["from"]) == ("bob@example.org", "example.com")
@@ -241,14 +241,14 @@ def test_a_longer_or_shorter_window_replaces_the_first_and_both_ends_are_said(ur
     text(url, "expect", "bob@example.org", "--for=10m")
     for length in ("1h", "5m"):
         said = text(url, "expect", "bob@example.org", f"--for={length}")
-        assert "; it was expected already, until " in said
+        assert "; it was already expected, until " in said
     assert len(answer(url, "expect")) == 1
     assert len(actions(url)) == 3
 
 
 def test_a_window_is_closed_once(url: str) -> None:
     text(url, "expect", "bob@example.org")
-    assert "is expected no longer" in text(url, "expect", "<bob@example.org>", "--close")
+    assert "is no longer expected" in text(url, "expect", "<bob@example.org>", "--close")
     said = text(url, "expect", "bob@example.org", "--close")
     assert said.startswith("no mail to bob@example.org was expected\n")
     assert len(actions(url)) == 2

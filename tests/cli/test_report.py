@@ -718,7 +718,7 @@ def test_since_and_until_choose_among_postfixs_lines(tmp_path: Path) -> None:
     assert found["requests"] == 1
     done = run("report", tmp_path / "mail.log", "--since=2026-05-01")
     assert done.returncode == 1
-    assert "all 3 attempts of the log are outside --since and --until" in done.stderr
+    assert "all 3 attempts in the log are outside --since and --until" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_the_file_applies_if_a_variable_is_empty() -> None:
 
 def test_an_empty_value_elsewhere_is_an_error_that_says_what_to_do() -> None:
     for given in (from_arguments(["--delay="])[0], from_table({"delay": ""}, "greyd.toml")):
-        with pytest.raises(SettingsError, match=r"delay=: expected .*; leave it out"):
+        with pytest.raises(SettingsError, match=r"delay=: expected .*; omit it"):
             merge_settings(given)
 
 

@@ -129,7 +129,7 @@ def test_the_server_may_be_named_as_in_main_cf_or_in_the_settings(
         (["-"], "", "-: not a request: expected lines like sender=alice@example.com"),
         (["-"], "hello\n", "-: not a request: expected lines like sender=alice@example.com"),
         (["-"], "a" * 1024 * 1024 + "=\n", "-: larger than 1048576 bytes"),
-        (["--sender=a\nb"], "", "--sender=a%0Ab: a b is no address, domain or network"),
+        (["--sender=a\nb"], "", "--sender=a%0Ab: a b is not an address, domain or network"),
         (["--helo-name=a\nb"], "", "--helo-name: a value must not contain a line break"),
     ],
 )

@@ -371,7 +371,7 @@ def test_every_form_of_a_client_lets_the_same_names_and_addresses_pass(tmp_path:
     (tmp_path / "clients").write_bytes(CLIENT_FORMS)
     seen = [Seen(name=name) for name in CLIENT_NAMES]
     seen += [Seen(name=NAMELESS, address=address) for address in CLIENT_ADDRESSES]
-    # An address written as a name is no address.
+    # An address written as a name is not an address.
     seen += [Seen(name=address) for address in CLIENT_ADDRESSES if ":" not in address]
     with both(tmp_path, f"--whitelist-clients={tmp_path / 'clients'}") as respondents:
         passed = compare(respondents, seen)

@@ -49,7 +49,7 @@ OF_CLIENTS = [
     ("proxy:mysql:/etc/x.cf", "does not read Postfix's tables"),
     ("/etc/postfix/whitelist", "the name of a file"),
     ("../config/whitelist", "the name of a file"),
-    ("$mynetworks", "parameters of Postfix"),
+    ("$mynetworks", "Postfix's parameters"),
     # wildcards and ranges
     ("mail*.example.com", r"write /\^mail\[\^.\]\*\\.example\\.com\$/$"),
     ("mx?.example.com", r"write /\^mx\[\^.\]\\.example\\.com\$/$"),
@@ -58,7 +58,7 @@ OF_CLIENTS = [
     ("mx{1..3}.example.com", "write mx1.example.com, mx2.example.com, mx3.example.com$"),
     ("*example.com", "write example.com,"),
     ("gmx.*", "gmx.example would match; write each domain in full"),
-    ("*.co.uk", "co.uk would match names of anybody"),
+    ("*.co.uk", "co.uk would match anyone's names"),
     ("*", "correct it, or remove it"),
     ("192.0.2.0-192.0.2.9", "write 192.0.2.0/29, 192.0.2.8/31$"),
     ("192.0.2.0-9", "write 192.0.2.0/29, 192.0.2.8/31$"),
@@ -117,7 +117,7 @@ def test_a_whole_table_is_summarised_with_the_number_of_its_lines() -> None:
     lines = [f"192.0.2.{number} permit" for number in range(100)]
     found = findings(CLIENTS, "\n".join([*lines, "*.example.com"]))
     assert [each.line for each in found] == [1, 2, 3, 4, 101]
-    assert "97 more lines of a table for Postfix are skipped" in found[3].problem
+    assert "97 more lines of a Postfix table are skipped" in found[3].problem
     few = findings(CLIENTS, "\n".join(lines[:20]))
     assert [each.remedy for each in few] == [f"write 192.0.2.{number}" for number in range(20)]
 

@@ -20,7 +20,7 @@ DryRun = Annotated[
 ]
 Yes = Annotated[
     bool,
-    typer.Option("--yes", "-y", help="Do not ask before many entries are changed."),
+    typer.Option("--yes", "-y", help="Change many entries without asking for confirmation."),
 ]
 
 
@@ -34,14 +34,14 @@ def confirm(context: CommandContext, count: int, action: str, *, yes: bool) -> N
         yes: whether ``--yes`` answers the question.
 
     Raises:
-        CommandError: the answer is no, or there is no terminal to ask at.
+        CommandError: the answer is no, or there is no terminal to ask on.
     """
     if yes or count <= MAX_UNCONFIRMED_ENTRIES:
         return
     if context.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandError(
-            f"this would {action}, and there is no terminal to ask at; look with --dry-run, then"
-            " give --yes"
+            f"this would {action}, and there is no terminal to confirm it; check with --dry-run,"
+            " then use --yes"
         )
     if not typer.confirm(f"greyd: {action}?", err=True):
         raise CommandError("nothing was changed")

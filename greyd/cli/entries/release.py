@@ -157,7 +157,7 @@ async def _release_entries(
 _SENTENCES = {
     ReleaseOutcome.ALREADY_RELEASED: "{} released already: the sender's next attempt passes",
     ReleaseOutcome.DELAY_OVER: "{} not released: the delay is over, the next attempt passes",
-    ReleaseOutcome.NOT_WAITING: "{} passed or expired meanwhile",
+    ReleaseOutcome.NOT_WAITING: "{} passed or expired in the meantime",
 }
 
 

@@ -25,8 +25,8 @@ _KEY = re.compile(rb"(rg)?[bm][a-z0-9]{20}")
 _TIME = re.compile(rb"[0-9]{9,12}(\.[0-9]+)?")
 
 HASHES_ONLY = (
-    "keys of rspamd's greylisting: only times under hashes, which tell no sender, recipient or"
-    " client"
+    "keys of rspamd's greylisting: only times under hashes, which reveal no sender, recipient"
+    " or client"
 )
 
 

@@ -111,7 +111,7 @@ class SqlgreyDatabase:
         if count:
             yield SourceWarning(
                 f"the tables optin_… and optout_… have {count:,} recipients, which are not"
-                " imported: write those that shall not wait into whitelist_recipients",
+                " imported: add those that must not wait to whitelist_recipients",
                 is_problem=False,
             )
 

@@ -177,16 +177,16 @@ def _no_decision(
     if skipped.outside:
         return f"all {skipped.outside:,} decisions of the log are outside --since and --until"
     if skipped.undated:
-        return "no decision of the log has a date, which --since and --until need"
+        return "no decision in the log has a date, which --since and --until need"
     if postfix.outside:
-        return f"all {postfix.outside:,} attempts of the log are outside --since and --until"
+        return f"all {postfix.outside:,} attempts in the log are outside --since and --until"
     where = ", ".join(map(source_name, paths))
     undated = postfix.undated_count
     found = [
         f"{source_name(path)}: {describe(sample)}" for path, sample in statistics.samples.items()
     ]
     if undated:
-        found.append(f"{undated:,} lines of Postfix have no date")
+        found.append(f"{undated:,} of Postfix's lines have no date")
     return (
         f"no decision of greyd or postgrey in {where}: looked for lines with"
         " action=greylist, reason=… or action=pass, reason=…, and for rejected and accepted mail in"

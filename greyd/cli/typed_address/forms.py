@@ -182,13 +182,13 @@ def _explain_mail(text: str) -> MailAddress:
     ):
         raise NotUnderstoodError(f"several addresses ({where}); give one")
     if not domain or not local:
-        raise NotUnderstoodError(f"{where} is no mail address: a part of it is missing")
+        raise NotUnderstoodError(f"{where} is not a mail address: part of it is missing")
     if not (_domain(domain) or _literal(domain)):
         raise NotUnderstoodError(
-            f"{where} is no mail address: {printable(_encode(domain))} is no domain"
+            f"{where} is not a mail address: {printable(_encode(domain))} is not a domain"
         )
     raise NotUnderstoodError(
-        f"{where} is no mail address; a local part with spaces or marks is written in quotes:"
+        f"{where} is not a mail address; a local part with spaces or marks is written in quotes:"
         f' "{printable(_encode(local))}"@{printable(_encode(domain))}'
     )
 
@@ -268,7 +268,7 @@ def _bracketed_client(text: str) -> ClientNetwork | None:
 
 
 def _without_at(text: str) -> NullSender | DomainName | ClientNetwork | ClientGroup | None:
-    """Read a text that is no mail address."""
+    """Read a text that is not a mail address."""
     if text == NULL_SENDER_TEXT:
         return NullSender()
     if (network := _network(text)) is not None:
@@ -320,11 +320,11 @@ def _explain_name(text: str) -> DomainName:
         octets = text.split(".")
         network = ".".join([*octets, "0", "0", "0"][:4])
         raise NotUnderstoodError(
-            f"{shown} is no address; for the network write {network}/{8 * len(octets)}"
+            f"{shown} is not an address; for the network write {network}/{8 * len(octets)}"
         )
     if re.fullmatch(r"[0-9.]+(?:/[0-9.]*)?|[0-9a-f]*:[0-9a-f:.]*(?:/[0-9]*)?", text, re.IGNORECASE):
-        raise NotUnderstoodError(f"{shown} is no valid IP address or network")
-    raise NotUnderstoodError(f"{shown} is no address, domain or network" if text else "empty")
+        raise NotUnderstoodError(f"{shown} is not a valid IP address or network")
+    raise NotUnderstoodError(f"{shown} is not an address, domain or network" if text else "empty")
 
 
 def _encode(text: str) -> bytes:

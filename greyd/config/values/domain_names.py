@@ -22,7 +22,7 @@ def parse_domain(text: str, *, for_names_below: str, for_addresses: str) -> str:
         for_addresses: what to do about a mail address.
 
     Raises:
-        CompositeValueError: the text is no domain; the error has a remedy for usual mistakes.
+        CompositeValueError: the text is not a domain; the error has a remedy for usual mistakes.
     """
     domain = text.strip().lower().removesuffix(".")
     shown = excerpt(text) or "(empty)"

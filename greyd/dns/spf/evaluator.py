@@ -339,7 +339,7 @@ class Evaluator:
 def _is_domain(name: bytes) -> bool:
     """Whether a name has at least two labels, all of a valid length (RFC 7208, 4.3).
 
-    An address literal of RFC 5321 is no domain.
+    An address literal of RFC 5321 is not a domain.
     """
     if len(name) > MAX_NAME_BYTES or name.startswith(b"["):
         return False

@@ -149,7 +149,7 @@ def findings_of_files(postfix: PostfixConfig) -> list[Finding]:
     if made:
         return made
     version = postfix.parameters.get("mail_version", "")
-    return [ok(CHECK, f"no warnings by postconf; Postfix {version}")]
+    return [ok(CHECK, f"no warnings from postconf; Postfix {version}")]
 
 
 def _finding_of_warning(text: str, parameter_names: Sequence[str]) -> Finding:
@@ -171,7 +171,7 @@ def _finding_of_warning(text: str, parameter_names: Sequence[str]) -> Finding:
             return warning(
                 CHECK, f"{seen}; did you mean {nearest}?", f"write {nearest}, or remove the line"
             )
-        return hint(CHECK, f"{seen}: Postfix knows no such parameter", show)
+        return hint(CHECK, f"{seen}: Postfix has no such parameter", show)
     if "undefined parameter" in seen:
         return warning(CHECK, seen, show)
     return hint(CHECK, seen, show)
@@ -183,8 +183,8 @@ def _findings_of_arguments(postfix: PostfixConfig) -> Iterator[Finding]:
             place = _place_of_service(postfix, service.name, service.kind)
             yield error(
                 CHECK,
-                f"{place}{service.name} {service.kind}: “{stray}” is no option, so smtpd dies at"
-                " each connection",
+                f"{place}{service.name} {service.kind}: “{stray}” is not an option, so smtpd"
+                " dies on each connection",
                 "write -o { NAME = VALUE }, or a value with commas instead of blanks",
             )
 
@@ -197,8 +197,8 @@ def _findings_of_duplicates(postfix: PostfixConfig) -> Iterator[Finding]:
         if count > 1:
             yield warning(
                 CHECK,
-                f"{_place_of_service(postfix, name, kind)}{name} {kind} is there {count} times;"
-                " Postfix uses the last",
+                f"{_place_of_service(postfix, name, kind)}{name} {kind} appears {count} times;"
+                " Postfix uses the last one",
                 "master.cf: remove the others",
             )
 
@@ -212,7 +212,7 @@ def _findings_of_programs(postfix: PostfixConfig) -> Iterator[Finding]:
                 CHECK,
                 f"{place}{service.name} {service.kind}: {folder} has no program {service.program},"
                 " so the service does not answer",
-                "correct the last column, or install the package of the program",
+                "correct the last column, or install the program's package",
             )
 
 

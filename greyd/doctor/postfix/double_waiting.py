@@ -47,10 +47,10 @@ _GREYLISTING = (
     _product("gld", r"\bgld\b|^inet:.*:2525$"),
     _product("gross", r"\bgross(d|-postfix)?\b|^inet:.*:5525$"),
     _product("milter-greylist", r"milter-greylist"),
-    _product("iRedAPD", r"iredapd|^inet:.*:7777$", "its plugin greylisting"),
-    _product("mtpolicyd", r"mtpolicyd", "its plugin Greylist"),
+    _product("iRedAPD", r"iredapd|^inet:.*:7777$", "its greylisting plugin"),
+    _product("mtpolicyd", r"mtpolicyd", "its Greylist plugin"),
     _product("policyd", r"\bc(b|luebringer-?)policyd|^inet:.*:10031$|policyd\d?(\.sock)?$",
-             "its module Greylisting"),
+             "its Greylisting module"),
     _product("a greylisting program", r"gr[ea]y-?(list|fix|d\b|spf|milter)|tumgreyspf|smf-grey"),
 )  # fmt: skip
 
@@ -120,7 +120,7 @@ def _findings_of_callees(
             yield not_checked(
                 _CHECK,
                 f"{described}: it is unknown whether this program greylists too",
-                "make sure that it does not: mail would wait twice",
+                "make sure that it does not, or mail waits twice",
             )
 
 
@@ -190,14 +190,14 @@ def _finding_of_rspamd(described: str, program: str, rspamd: RspamdGreylisting |
         state = f"{default}: {rspamd.reason}" if rspamd else default
     elif not _RSPAMD.search(program):
         # E.g. it is in a container, and rspamd's program here has another configuration.
-        state = f"{default}, as no process of rspamd is seen to listen there"
+        state = f"{default}, as no rspamd process appears to listen there"
     elif rspamd.is_on:
         state = rspamd.reason
     else:
-        return ok(_CHECK, f"{described} is rspamd, and its module greylist is {rspamd.reason}")
+        return ok(_CHECK, f"{described} is rspamd, and its greylist module is {rspamd.reason}")
     return warning(
         _CHECK,
-        f"{described} looks like rspamd, whose module greylist ({state}) also defers new mail above"
+        f"{described} looks like rspamd, whose greylist module ({state}) also defers new mail above"
         " its threshold: such mail waits twice",
         "/etc/rspamd/local.d/greylist.conf: enabled = false; or leave greylisting to rspamd",
     )

@@ -30,7 +30,9 @@ def fault_of_policy_argument(argument: str, version: Version) -> str:
         return ""
     endpoint, options = parse_policy(argument)
     if not re.match("(inet|unix|local):.", endpoint):
-        return f"“{endpoint}” is no policy server, so {NO_START}: write inet:HOST:PORT or unix:PATH"
+        return (
+            f"“{endpoint}” is not a policy server, so {NO_START}: write inet:HOST:PORT or unix:PATH"
+        )
     if endpoint.startswith("inet:") and not re.fullmatch(r"inet:(.+:)?[\w-]+", endpoint):
         return f"“{endpoint}” has no port, so smtpd finds no policy server"
     for name, value in options.items():
@@ -43,11 +45,11 @@ def _fault_of_option(name: str, value: str, version: Version) -> str:
     known = (*_TIMES, *_NUMBERS, *_TEXTS)
     if name not in known:
         nearest = nearest_word(name, known)
-        return f"{name!r} is no option" + (f" (did you mean {nearest}?)" if nearest else "")
+        return f"{name!r} is not an option" + (f" (did you mean {nearest}?)" if nearest else "")
     if name == "policy_context" and version < _CONTEXT_SINCE:
         return "policy_context needs Postfix 3.1"
     if name in _TIMES and not parse_time(value):
-        return f"{name}={value} is no time of at least 1 s"
+        return f"{name}={value} is not a time of at least 1 s"
     if name in _NUMBERS and not re.fullmatch("[0-9]+", value):
-        return f"{name}={value} is no number"
+        return f"{name}={value} is not a number"
     return "" if value else f"{name} has no value"

@@ -94,7 +94,7 @@ def finding_of_position(service: CheckedService, call: PolicyCall) -> Finding:
         f"main.cf: move it to the end of smtpd_recipient_restrictions: {service.recommended_call}"
     )
     if call.list_name == FOR_ETRN:
-        return error(check, "Postfix evaluates smtpd_etrn_restrictions for no mail", move)
+        return error(check, "Postfix does not evaluate smtpd_etrn_restrictions for mail", move)
     if call.list_name in AFTER_RCPT:
         return error(
             check,
@@ -211,7 +211,7 @@ def finding_of_timeout(service: CheckedService, call: PolicyCall) -> Finding:
         return warning(
             check,
             f"{text}: the server may wait {service.slowest_reply_seconds:g} s for its store and the"
-            " DNS (--store-timeout, --dns-timeout), and Postfix gives up before",
+            " DNS (--store-timeout, --dns-timeout), but Postfix gives up sooner",
             "greyd.toml: a shorter store_timeout; or a longer timeout in main.cf",
         )
     return ok(check, text)

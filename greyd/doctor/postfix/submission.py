@@ -48,7 +48,7 @@ def _findings_of_others(check: str, service: CheckedService) -> Iterator[Finding
             yield warning(
                 check,
                 f"{call.endpoint} in {call.parameter} looks like {product.name}, which may greylist"
-                " own users",
+                " your own users",
                 f"master.cf: -o {call.parameter}=permit_sasl_authenticated,reject",
             )
 
@@ -74,8 +74,8 @@ def _finding_of_service(check: str, service: CheckedService, outbound_senders: s
     if len(calls) > len(outbound) and service.value("smtpd_sasl_auth_enable").lower() != "yes":
         return warning(
             check,
-            "calls greyd, and offers no login: greyd can't tell users from strangers, and greylists"
-            " them",
+            "calls greyd but offers no login: greyd can't tell users from strangers, and greylists"
+            " users too",
             "master.cf: -o smtpd_sasl_auth_enable=yes, or a recipient list without the call",
         )
     if len(calls) > len(outbound):

@@ -95,8 +95,8 @@ def _findings_of_list(
             f"postconf {parameter} (shows the list)",
         )
     if len(restrictions) >= MAX_RESTRICTIONS:
-        seen = f"{parameter}: only the first {MAX_RESTRICTIONS} restrictions"
-        yield not_checked(_CHECK, seen, "make the list shorter")
+        seen = f"{parameter}: only the first {MAX_RESTRICTIONS} restrictions were checked"
+        yield not_checked(_CHECK, seen, "shorten the list")
     reachable = reachable_count(restrictions)
     for index, each in enumerate(restrictions):
         yield from _findings_of_restriction(service, name, each, is_reached=index < reachable)
@@ -139,7 +139,7 @@ def _fault_of(
         if list_name in AFTER_RCPT:
             return (
                 f"“{restriction}” does not say what to look up, so {_ANSWER}",
-                f"main.cf: check_sender_access {restriction.argument}, or the like",
+                f"main.cf: write check_sender_access {restriction.argument} or similar",
             )
         return _fault_of_table(postfix, restriction)
     known = RESTRICTIONS.get(restriction.name)
@@ -153,19 +153,19 @@ def _fault_of_unknown(service: CheckedService, word: str) -> tuple[str, str]:
     version = ".".join(map(str, postfix.known_version))
     if word in service.classes:
         return (
-            f"the class {word} contains itself, so smtpd dies at every mail",
+            f"the class {word} contains itself, so smtpd dies on every mail",
             f"main.cf: remove {word} from the class",
         )
     if known := RESTRICTIONS.get(word):
         if known.since > postfix.known_version:
             needed = ".".join(map(str, known.since))
-            seen = f"{word!r} needs Postfix {needed}, and this one is {version}"
+            seen = f"{word!r} needs Postfix {needed}, but this is {version}"
         else:
             seen = f"Postfix {'.'.join(map(str, known.until or ()))} removed {word!r}"
         return f"{seen}: {_ANSWER}", f"main.cf: remove {word}"
     if word.startswith("#"):
         return (
-            f"{word!r} begins no comment inside a line, but is a word of the list: {_ANSWER}",
+            f"{word!r} begins no comment within a line; it is a word of the list: {_ANSWER}",
             "main.cf: give the comment a line of its own",
         )
     if word.lower() in ACCESS_ACTIONS:
@@ -254,7 +254,7 @@ def _reason_without_effect(
     if known.subject is Subject.ETRN:
         return "" if list_name == FOR_ETRN else "it is for the command ETRN"
     if list_name in AFTER_RCPT and known.subject is Subject.RECIPIENT:
-        return "it sees no recipient of mail to several"
+        return "it sees no recipient if the mail has several"
     is_delayed = service.value("smtpd_delay_reject").lower() == "yes" and list_name != FOR_ETRN
     subjects = _OF_MAIL if is_delayed else _KNOWN_IN_LIST.get(list_name, _OF_MAIL)
     if known.subject in subjects:

@@ -257,7 +257,7 @@ def _counted_part(summary: StoreSummary) -> str:
     number = format_number(summary.looked_at)
     if summary.complete:
         return f"all entries of the store ({number})"
-    return f"only {number} entries of the store; there are more, which greyd stats counts"
+    return f"only {number} entries of the store; greyd stats counts all of them"
 
 
 def _classes(

@@ -165,7 +165,7 @@ def bounce_key(organisation: bytes, user: bytes, settings: Settings) -> Correspo
 def _organisation_hash(
     form: CorrespondenceForm, organisation: bytes, user: bytes, settings: Settings
 ) -> bytes:
-    # The empty name at the beginning is no address, so no pair of addresses has the same hash.
+    # The empty name at the beginning is not an address, so no pair of addresses has the same hash.
     names = (b"", form.value.encode(), organisation, user_form(user))
     return _hashed(names, organisation, settings)
 

@@ -39,7 +39,7 @@ def invisible_problem(text: bytes, is_clean: Callable[[bytes], bool]) -> Problem
         return _invalid_byte_problem(text[error.start])
     for character in dict.fromkeys(characters):
         if _is_invisible(character):
-            return _problem_with(character, "which nobody sees", characters, is_clean)
+            return _problem_with(character, "which is invisible", characters, is_clean)
         if not character.isascii() and unicodedata.normalize("NFKC", character).isascii():
             seen = unicodedata.normalize("NFKC", character)
             return _problem_with(character, f'which looks like "{seen}"', characters, is_clean)

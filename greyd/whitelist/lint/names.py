@@ -66,7 +66,9 @@ def _notation_problem(text: bytes, which: str) -> Problem | None:
         name, address = log_form.groups()
         clean = [name] if name != b"unknown" and is_clean_name(name, which) else []
         instead = b" or ".join([*clean, address]).decode()
-        return Problem("never matches: the name and address of a client", f"write {instead}")
+        return Problem(
+            "never matches: it is a client's name and address together", f"write {instead}"
+        )
     if is_glob(text) and not text.startswith(b"[") and (problem := _glob_problem(text, which)):
         return problem
     if prefix := next((each for each in _WILDCARD_PREFIXES if text.startswith(each)), b""):
@@ -130,7 +132,7 @@ def _proposing(reason: str, instead: bytes, which: str, note: str = "") -> Probl
     if is_public_suffix(instead.lower()):
         name = display_text(instead)
         return Problem(
-            f"never matches: {reason}; {name} would match names of anybody",
+            f"never matches: {reason}; {name} would match anyone's names",
             "write the names you mean",
         )
     return never_matches(reason, b"", "correct it, or remove it")

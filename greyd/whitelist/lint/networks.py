@@ -25,7 +25,7 @@ _RANGE = re.compile(rb"[0-9.]+\.[0-9]+\s*-\s*[0-9.]+")
 _FOUR_NUMBERS = re.compile(rb"[0-9]+(?:\.[0-9]+){3}(?:/[0-9]*)?")
 _OPTIONS_FOR_ALL = {
     CLIENTS: "--mode=off turns greylisting off",
-    OVERRIDE: "without --dnsbl no list is asked",
+    OVERRIDE: "without --dnsbl no list is queried",
     NEVER_AUTO: "--auto-whitelist-clients=0 turns the auto-whitelist off",
 }
 _MIN_PREFIX = {32: 8, 128: 16}

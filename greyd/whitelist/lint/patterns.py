@@ -146,7 +146,7 @@ def _matches_nothing(pattern: bytes, root: Node, which: str) -> Problem | None:
         return Problem("never matches: host names do not end with a dot", r"remove \. from the end")
     try:
         if pattern.isascii() and matches_no_name(root, HOST_NAMES):
-            return Problem("never matches: no host name is like this", "correct it, or remove it")
+            return Problem("never matches: no host name has this form", "correct it, or remove it")
     except TooLargeError:
         # The search for strangers reports it.
         return None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Instead = Callable[[bytes], str]
     """Returns the entry to write for a key; empty if there is none."""
 
-TABLE_LINE = "skipped: a line of a table for Postfix"
+TABLE_LINE = "skipped: a line of a Postfix table"
 """The beginning of the problem of each line with a key and an action."""
 
 _TABLE_TYPES = (
@@ -45,7 +45,7 @@ def postfix_problem(text: bytes, instead: Instead) -> Problem | None:
         return _table_problem()
     if text.startswith(b"$"):
         return Problem(
-            "never matches: parameters of Postfix have no value here",
+            "never matches: Postfix's parameters are not expanded here",
             "write the networks or domains that postconf shows for it",
         )
     if text.lower() == b"endif":
@@ -54,8 +54,8 @@ def postfix_problem(text: bytes, instead: Instead) -> Problem | None:
         return _negation_problem()
     if _PATH.fullmatch(text) and not _SHORT_PATTERN.fullmatch(text):
         return Problem(
-            "never matches: the name of a file",
-            "give the file with an option of its own, as often as you have files",
+            "never matches: it is the name of a file",
+            "name the file in the option instead, which may be repeated",
         )
     flags = _PATTERN_WITH_FLAGS.fullmatch(text)
     if flags and flags[3]:
@@ -93,7 +93,7 @@ def line_problem(text: bytes, instead: Instead) -> Problem | None:
     entry = instead(_key_without_flags(key))
     return Problem(
         f"{TABLE_LINE}, with a key and an action",
-        f"write {entry}" if entry else "write the key alone, in the form of a whitelist",
+        f"write {entry}" if entry else "write the key alone, as a whitelist entry",
     )
 
 
@@ -118,12 +118,12 @@ def _condition_problem() -> Problem:
 def _negation_problem() -> Problem:
     return Problem(
         "never matches: ! excludes nothing here, each line lets mail pass",
-        "leave it out, and write only what is to pass",
+        "leave it out, and list only what may pass",
     )
 
 
 def _flags_problem(pattern: bytes, flags: bytes, instead: Instead) -> Problem:
-    problem = "never matches: text after the closing slash makes it no pattern"
+    problem = "never matches: with text after the closing slash it is not a pattern"
     if flags != b"i":
         return Problem(problem, "write the pattern without flags; it ignores case")
     entry = instead(pattern)

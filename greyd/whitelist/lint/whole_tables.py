@@ -36,6 +36,6 @@ def summarise_tables(findings: Sequence[LintFinding]) -> Iterator[LintFinding]:
             yield replace(
                 each,
                 text="",
-                problem=f"{count} more lines of a table for Postfix are skipped",
+                problem=f"{count} more lines of a Postfix table are skipped",
                 remedy=f"take the keys that permit: {_CONVERSION}, and check the result",
             )

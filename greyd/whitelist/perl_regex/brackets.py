@@ -110,7 +110,7 @@ class BracketReader:
             return byte, True
         byte, self._position = read_character(self._text, position)
         if letter.isascii() and letter.isalpha() and letter not in LITERAL_ESCAPES:
-            problem = rf"\{letter} has no meaning in brackets: Perl reads the letter {letter}"
+            problem = rf"\{letter} has no meaning in brackets: it is the letter {letter} in Perl"
             self.remarks.append(SyntaxRemark(problem, f"write {letter}", is_note=False))
         return byte, True
 

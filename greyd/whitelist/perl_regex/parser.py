@@ -288,7 +288,7 @@ class _Parser:
         if not (set(setting) <= allowed and set(clearing) <= _CLEARED_FLAGS):
             raise PatternError(f"the flags (?{(setting + clearing).decode()}) are not supported")
         if reset and found[3] is not None:
-            raise PatternError("(?^…-…) is no group")
+            raise PatternError("(?^…-…) is not a group")
         if b"x" in setting and not self.text.isascii():
             raise PatternError("the flag x with bytes beyond ASCII is not supported")
         if reset:

@@ -13,12 +13,12 @@ def remark_of_escape(letter: str) -> SyntaxRemark:
     Perl quotes and changes case in the text of a program only, before it parses the pattern.
     """
     if letter in ("Q", "E"):
-        problem = r"\Q…\E quotes nothing in a file: Perl reads the letters Q and E"
+        problem = r"\Q…\E quotes nothing in a file: these are the letters Q and E in Perl"
         return SyntaxRemark(problem, "put a backslash before each dot instead", is_note=False)
     if letter in _CASE_LETTERS:
-        problem = rf"\{letter} changes no case in a file: Perl reads the letter {letter}"
+        problem = rf"\{letter} changes no case in a file: it is the letter {letter} in Perl"
         return SyntaxRemark(problem, "remove it: patterns ignore case anyway", is_note=False)
-    problem = rf"\{letter} has no meaning: Perl reads the letter {letter}"
+    problem = rf"\{letter} has no meaning: it is the letter {letter} in Perl"
     return SyntaxRemark(problem, f"write {letter}", is_note=False)
 
 

@@ -132,7 +132,7 @@ RUNNING = {RSPAMD: "rspamd: main process"}
         (RspamdGreylisting(True, "enabled"), RUNNING, State.WARNING, "enabled"),
         (RspamdGreylisting(False, "disabled (no Redis)"), RUNNING, State.OK, "no Redis"),
         # The state of this machine's rspamd says nothing about one in a container or elsewhere.
-        (RspamdGreylisting(False, "disabled"), {}, State.WARNING, "no process of rspamd is seen"),
+        (RspamdGreylisting(False, "disabled"), {}, State.WARNING, "no rspamd process appears"),
     ],
 )  # fmt: skip
 def test_rspamd_waits_twice_unless_its_own_program_says_that_greylisting_is_off(

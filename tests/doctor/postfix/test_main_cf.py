@@ -203,6 +203,6 @@ def test_the_words_of_submission_services_are_judged_too() -> None:
 )
 def test_another_greylisting_of_own_users_is_found(text: str, is_found: bool) -> None:
     found = judged(services=[SMTP, MasterService("submission", overrides=recipients(text))])
-    seen = [each for each in found if "may greylist own users" in each.seen]
+    seen = [each for each in found if "may greylist your own users" in each.seen]
     assert bool(seen) == is_found
     assert all(each.state is State.WARNING for each in seen)

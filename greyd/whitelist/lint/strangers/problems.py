@@ -101,14 +101,14 @@ def _description(stranger: Stranger, pattern: bytes) -> str:
             return f"matches names below .{stranger.suffix}, whoever owns them: {would_match}"
         case StrangerKind.LONGER_LABEL:
             return f"also matches domains that end with {stranger.intended}: {would_match}"
-    return f"also matches domains of others: {would_match}"
+    return f"also matches other people's domains: {would_match}"
 
 
 def _reason_of_open_end(pattern: bytes) -> str:
     text = re.sub(rb"\\.|\[.*?\]|\(\?[^:)]*[:)]", b".", pattern.lower())
     words = [word.decode() for word in dict.fromkeys(re.findall(rb"[a-z]+", text))]
     if not words or not HOST_LABELS.issuperset(word.encode() for word in words):
-        return "matches names in anybody's domain"
+        return "matches names in anyone's domain"
     named = " and ".join(f'"{word}"' for word in words[:3])
     return f"{named} {'name' if len(words) > 1 else 'names'} a service, not its owner"
 
