@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from greyd.runtime.daemon_thread import run_in_daemon_thread
-from greyd.server.shadow import has_own_whitelists
+from greyd.server.evidence.shadow import has_own_whitelists
 from greyd.whitelist.files import reload_whitelists
 
 if TYPE_CHECKING:

@@ -30,12 +30,12 @@ from greyd.runtime.time_slices import TimeSlices
 from greyd.server.accepting import accept_backlog, serve_socket
 from greyd.server.connection import Connection
 from greyd.server.connection_registry import ConnectionRegistry
-from greyd.server.evidence import collect_evidence
+from greyd.server.evidence.collectors import collect_evidence
+from greyd.server.evidence.sender_check import LazySenderCheck
+from greyd.server.evidence.shadow import start_shadow
 from greyd.server.log_setup import open_log
 from greyd.server.os_signals import RELOAD_SIGNAL, STOP_SIGNALS, unblock
 from greyd.server.reload import Reloader, set_entry_counts
-from greyd.server.sender_check import LazySenderCheck
-from greyd.server.shadow import start_shadow
 from greyd.server.sockets import address_of
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store

@@ -8,7 +8,7 @@ import pytest
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import RESOLVER, Endpoint, Zone
-from greyd.server.evidence import collect_evidence
+from greyd.server.evidence.collectors import collect_evidence
 from tests.dns_server import dns_server
 from tests.policy.test_shadow import SimulatedSite
 from tests.stores import FakeStore

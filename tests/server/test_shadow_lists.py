@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from greyd.config.settings import Settings
-from greyd.server.shadow import has_own_whitelists
+from greyd.server.evidence.shadow import has_own_whitelists
 
 LISTS = [
     "whitelist_clients",

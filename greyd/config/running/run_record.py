@@ -7,6 +7,7 @@ which the kernel releases when its last process ends, so a file without a lock i
 
 from __future__ import annotations
 
+import fcntl
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -127,3 +128,15 @@ def _printable(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
     return "".join(each if each.isprintable() else "?" for each in value)
+
+
+def is_locked(descriptor: int) -> bool:
+    """Whether a server holds the lock on an open file; a command's lock is shared and brief."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # A file system without locks: assume that the server runs.
+        return True
+    return False

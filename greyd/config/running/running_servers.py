@@ -7,7 +7,6 @@ root, this user, the accounts greyd and postgrey, and the owner of a folder that
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pwd
 import stat
@@ -21,6 +20,7 @@ from greyd.config.running.run_record import (
     RunningServer,
     RunRecord,
     RunRecordError,
+    is_locked,
 )
 from greyd.config.store_folder import SERVICE_FOLDER
 
@@ -161,7 +161,7 @@ class _Search:
             identity = (found.st_dev, found.st_ino)
             if identity in self._servers or not stat.S_ISREG(found.st_mode):
                 return
-            if not _is_locked(descriptor):
+            if not is_locked(descriptor):
                 return
             if not _is_trusted(found.st_uid, trusted_uid):
                 self._faulty[file] = (
@@ -175,18 +175,6 @@ class _Search:
                 self._faulty[file] = str(error)
             else:
                 self._servers[identity] = RunningServer(record, file)
-
-
-def _is_locked(descriptor: int) -> bool:
-    """Whether a server holds the lock; another command's lock is shared, like this one's."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        # A file system without locks: assume that the server runs.
-        return True
-    return False
 
 
 def _is_trusted(uid: int, trusted_uid: int | None) -> bool:

@@ -9,7 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from greyd.config.running.run_record import RUN_FILE, RUN_FILE_MODE
+from greyd.config.running.run_record import RUN_FILE, RUN_FILE_MODE, is_locked
 from greyd.server.files.folders import OwnFile, folder_of, temporary_name
 
 if TYPE_CHECKING:
@@ -78,12 +78,9 @@ def _is_locked(folder: int, name: str) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        return is_locked(descriptor)
     finally:
         os.close(descriptor)
-    return False
 
 
 def write_run_file(
