@@ -104,6 +104,7 @@ def test_waiting_mail_of_every_form_may_pass_when_it_might_there(
         # The delay there is longer; the mail waits here for this server's, from the dump on.
         (NOW + 1200, [], DUMPED),
     ],
+    ids=["waits", "delay is over", "a delay of its own", "a longer delay"],
 )
 def test_the_first_attempt_is_computed_from_the_delay_there(
     tmp_path: Path, accepted: int, options: list[str], first_seen: int
@@ -121,6 +122,7 @@ def test_the_first_attempt_is_computed_from_the_delay_there(
         (NOW + 30 * DAY, DUMPED),
         (NOW - DAY, NOW - 2 * DAY),
     ],
+    ids=["in an hour", "in a day", "in a month", "expired"],
 )
 def test_what_has_passed_there_has_passed_here(
     tmp_path: Path, word: str, expires: int, passed: int
@@ -177,8 +179,8 @@ def test_any_text_is_something(pieces: list[bytes]) -> None:
     [
         (dump(), True),
         (dump(version="1.0"), True),
-        (f"# comment\n\n192.0.2.7\t<a@b.example>\t<c@d.example>\t{NOW} AUTO\n", True),
-        (f"192.0.2.7 <a@b.example> <c@d.example> {NOW}\n", True),
+        ("# comment\n\n192.0.2.7\t<a@b.example>\t<c@d.example>\t1795790984 AUTO\n", True),
+        ("192.0.2.7 <a@b.example> <c@d.example> 1795790984\n", True),
         ("# comment\n", False),
         ("Nov 27 10:00:00 mx postgrey[1]: action=greylist\n", False),
         ("192.0.2.7 OK\n", False),

@@ -20,11 +20,18 @@ from tests.processes import PolicyClient, free_port, greyd, request, wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from greyd.config.running.run_record import RunningServer
     from greyd.config.running.running_servers import FoundServers
 
 
 def found_in(*folders: Path) -> FoundServers:
     return find_running_servers(folders, everywhere=False)
+
+
+def servers_in(folder: Path, count: int = 1) -> tuple[RunningServer, ...]:
+    """Wait for the records: a server listens a moment before it writes its own."""
+    wait_until(lambda: len(found_in(folder).servers) == count, "the servers have records")
+    return found_in(folder).servers
 
 
 def test_a_server_describes_itself_while_it_runs(tmp_path: Path) -> None:
@@ -33,8 +40,8 @@ def test_a_server_describes_itself_while_it_runs(tmp_path: Path) -> None:
     options = [f"--run-dir={folder}", "--delay=7200", "--privacy", f"--metrics=127.0.0.1:{metrics}"]
     with greyd(tmp_path / "store", *options) as server:
         file = folder / RUN_FILE
+        (found,) = servers_in(folder)
         assert stat.S_IMODE(file.stat().st_mode) == 0o640
-        (found,) = found_in(folder).servers
         record = found.record
         assert record.pid == server.process.pid
         assert record.sockets == (f"inet:127.0.0.1:{server.port}",)
@@ -50,13 +57,14 @@ def test_the_record_of_a_killed_server_is_ignored_and_replaced(tmp_path: Path) -
     folder = tmp_path / "run"
     folder.mkdir()
     with greyd(tmp_path, f"--run-dir={folder}") as server:
+        servers_in(folder)
         content = (folder / RUN_FILE).read_bytes()
         server.signal(signal.SIGKILL)
         server.process.wait(10)
         assert (folder / RUN_FILE).read_bytes() == content
         assert found_in(folder).servers == ()
     with greyd(tmp_path, f"--run-dir={folder}") as server:
-        (found,) = found_in(folder).servers
+        (found,) = servers_in(folder)
         assert found.record.pid == server.process.pid
         assert [each.name for each in folder.iterdir()] == [RUN_FILE]
 
@@ -68,7 +76,7 @@ def test_servers_with_one_folder_have_a_record_each(tmp_path: Path) -> None:
         greyd(tmp_path / "a", f"--run-dir={folder}") as first,
         greyd(tmp_path / "b", f"--run-dir={folder}") as second,
     ):
-        pids = {each.record.pid for each in found_in(folder).servers}
+        pids = {each.record.pid for each in servers_in(folder, 2)}
         assert pids == {first.process.pid, second.process.pid}
         done = run("list", f"--run-dir={folder}")
         assert done.returncode == 2
@@ -97,7 +105,7 @@ def test_commands_use_the_delay_of_the_server(tmp_path: Path, workers: int) -> N
             reply = client.ask(request(policy_test_time=str(int(time.time()) - 600)))
             assert reply is not None
             assert "DEFER" in reply
-        wait_until(lambda: len(found_in(folder).servers) == 1, "the record is there")
+        servers_in(folder)
         # With the default delay of 300 s this mail could pass now.
         done = run("list", "--json", f"--run-dir={folder}")
         assert done.returncode == 0, done.stderr
@@ -112,6 +120,7 @@ def test_a_password_is_in_no_record(tmp_path: Path) -> None:
     secret = "geheim"
     options = [f"--run-dir={folder}", f"--store=redis://user:{secret}@127.0.0.1:{free_port()}/3"]
     with greyd(tmp_path, *options):
+        servers_in(folder)
         content = (folder / RUN_FILE).read_text()
         assert secret not in content
         assert "user" not in content
@@ -131,6 +140,7 @@ def test_a_record_of_another_user_is_trusted_only_in_a_folder_that_is_named(tmp_
     folder = tmp_path / "run"
     folder.mkdir()
     with greyd(tmp_path, f"--run-dir={folder}"):
+        servers_in(folder)
         os.chown(folder / RUN_FILE, 65534, 65534)
         (faulty,) = found_in(folder).faulty
         assert "is neither root, greyd, postgrey nor you" in faulty[1]
