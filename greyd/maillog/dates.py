@@ -18,18 +18,18 @@ MAX_HEAD_BYTES = 2048
 
 _NAMES_OF_MONTHS = (
     # English, then names of other languages that differ; journalctl writes those of the locale.
-    "jan january janv janvier januar jänner jän ene enero gen gennaio",
-    "feb february févr février februar fév febrero febbraio fev",
-    "mar march mars märz mär mrz mrt marzo",
-    "apr april avr avril abr abril aprile",
-    "may mai mayo mag maggio mei maj",
-    "jun june juin juni junio giu giugno",
-    "jul july juil juillet juli julio lug luglio",
-    "aug august août ago agosto",
-    "sep sept september septembre septiembre set settembre",
-    "oct october octobre oktober okt octubre ott ottobre out",
-    "nov november novembre noviembre",
-    "dec december déc décembre dez dezember dic diciembre dicembre",
+    "jan january janv janvier januar jänner jän ene enero gen gennaio янв",
+    "feb february févr février februar fév febrero febbraio fev фев февр",
+    "mar march mars märz mär mrz mrt marzo мар марта",
+    "apr april avr avril abr abril aprile апр",
+    "may mai mayo mag maggio mei maj май мая",
+    "jun june juin juni junio giu giugno июн июня",
+    "jul july juil juillet juli julio lug luglio июл июля",
+    "aug august août ago agosto авг",
+    "sep sept september septembre septiembre set settembre сен сент",
+    "oct october octobre oktober okt octubre ott ottobre out окт",
+    "nov november novembre noviembre ноя нояб",
+    "dec december déc décembre dez dezember dic diciembre dicembre дек",
 )
 _MONTHS = {
     name.encode(): number
@@ -100,6 +100,12 @@ _CALENDAR_FORMS: tuple[tuple[bytes, Callable[[_Parts], _Parts]], ...] = (
         rb"(" + _MONTH + rb")\.? {1,2}" + _DAY + rb",?(?: " + _YEAR + rb")?" + _SEPARATOR + _TIME
         + _ZONE + rb"(?: " + _YEAR + rb"(?=[\s\]:,|]|\Z))?",
         _month_first,
+    ),
+    # 11月 24 18:05:35, 2026年11月24日 18:05:35, 11월 24 18:05:35
+    (
+        rb"(?:" + _YEAR + "(?:年|년) ?)?([01]?[0-9])(?:月|월) {0,2}".encode() + _DAY
+        + "(?:日|일)?".encode() + _SEPARATOR + _TIME + _ZONE,
+        _numbered,
     ),
     # 24 Nov 18:05:35, as in journals of some languages
     (_DAY + rb"\.? (" + _MONTH + rb")\.?()" + _SEPARATOR + _TIME + _ZONE, _day_first),

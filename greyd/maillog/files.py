@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from greyd.maillog.errors import MailLogError
 from greyd.maillog.lines import EXPORT, first_time, journal_lines, text_lines
+from greyd.maillog.sources.byte_arrays import with_strings
 from greyd.maillog.sources.compression import (
     DAMAGE_ERRORS,
     decompressed,
@@ -20,6 +21,7 @@ from greyd.maillog.sources.compression import (
 )
 from greyd.maillog.sources.encodings import as_utf8, utf16_form
 from greyd.maillog.sources.journal import JOURNAL, open_journal
+from greyd.maillog.sources.line_ends import with_line_feeds
 from greyd.maillog.statistics import ReadStatistics
 from greyd.maillog.times import TimeParser
 from greyd.terminal import print_error
@@ -119,6 +121,9 @@ class _LogFile:
             head = self._peek(stream)
             form = journal_lines if head.startswith(EXPORT) else text_lines
             pieces = self._as_utf8(self._pieces(stream), head)
+            if form is text_lines:
+                utf8_head = b"".join(self._as_utf8(iter([head]), head))
+                pieces = with_strings(with_line_feeds(pieces, utf8_head))
             yield from form(pieces, find, TimeParser(self._now), self._statistics)
 
     @staticmethod

@@ -87,4 +87,10 @@ def encoded(value: object) -> bytes:
     """Return the bytes of a JSON value: a string, or the journal's list of non-UTF-8 bytes."""
     if isinstance(value, list):
         return bytes(each for each in value if type(each) is int and 0 <= each < 256)
-    return value.encode(errors="backslashreplace") if isinstance(value, str) else b""
+    if not isinstance(value, str):
+        return b""
+    try:
+        # sources.byte_arrays writes bytes that are not UTF-8 in this way.
+        return value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode(errors="backslashreplace")

@@ -49,6 +49,8 @@ def text_lines(
                 statistics.too_long_count += 1
             else:
                 text = block[start:end]
+                if text.count(b"action=") > 1:
+                    _count_others(text, statistics)
                 line = parse_line(text, times)
                 if line is not None and line.when and line.count == 1:
                     yield line
@@ -57,6 +59,21 @@ def text_lines(
                     yield from _unusual_lines(line, text, before, times, statistics)
             place = find(block, end)
         last = block[-_CONTEXT_BYTES:]
+
+
+_WHOLE_DECISION = re.compile(
+    rb"(?<![\w.=<-])action=(?:pass|greylist), reason=[^\n]{1,2000}?recipient=[^\s\"\\,;<&]{0,320}"
+)
+
+
+def _count_others(text: bytes, statistics: ReadStatistics) -> None:
+    """Count all decisions in a line but the first: only one is read.
+
+    A collector may write a line twice into its JSON, e.g. with and without its head.
+    """
+    decisions = dict.fromkeys(found[0] for found in _WHOLE_DECISION.finditer(text))
+    for each in list(decisions)[1:]:
+        statistics.add_unread(each)
 
 
 def _context(last: bytes, block: bytes, start: int) -> bytes:

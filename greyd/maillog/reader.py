@@ -85,8 +85,10 @@ def read_entries(
     statistics = statistics or ReadStatistics()
     for line in read_files(paths, _finder(postfix), now, statistics):
         decision = parse_decision(line.when, line.text)
-        if decision is not None:
+        if decision is not None and (decision.recipient or not _is_cut(decision, line.text)):
             yield decision
+        elif decision is not None:
+            statistics.add_unread(line.text)
         elif (shadow := parse_shadow_decision(line.when, line.text)) is not None:
             yield shadow
         elif is_postfix(line.program):
@@ -94,6 +96,13 @@ def read_entries(
                 yield line
         elif mentions_decision(line.text):
             statistics.add_unread(line.text)
+
+
+def _is_cut(decision: LoggedDecision, text: bytes) -> bool:
+    """Whether a line lacks its end, e.g. as a terminal wrapped it, and so has no recipient."""
+    return (
+        decision.action == "greylist" and not text.startswith(b"{") and b", recipient=" not in text
+    )
 
 
 def read_lines(

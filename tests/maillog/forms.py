@@ -68,6 +68,10 @@ TEXT_FORMS: dict[str, Form] = {
     "year before time": lambda m, p: f"Nov 24 2026 12:00:00 mx1 {p}[7]: {m}",
     "year first": lambda m, p: f"2026 Nov 24 12:00:00 mx1 {p}[7]: {m}",
     "ctime": lambda m, p: f"Tue Nov 24 12:00:00 2026 mx1 {p}[7]: {m}",
+    "Russian journal": lambda m, p: f"ноя 24 12:00:00 mx1 {p}[7]: {m}",
+    "Japanese journal": lambda m, p: f"11月 24 12:00:00 mx1 {p}[7]: {m}",
+    "Korean journal": lambda m, p: f"11월 24 12:00:00 mx1 {p}[7]: {m}",
+    "Chinese date": lambda m, p: f"2026年11月24日 12:00:00 mx1 {p}[7]: {m}",
     "French journal": lambda m, p: f"nov. 24 12:00:00 mx1 {p}[7]: {m}",
     # RFC 3339
     "rsyslog": lambda m, p: f"2026-11-24T12:00:00.000000+00:00 mx1 {p}[7]: {m}",
@@ -168,6 +172,13 @@ JSON_FORMS: dict[str, Form] = {
         }
     ),
     "journal": _journal,
+    "journal, array of bytes": lambda m, p: json.dumps(
+        {
+            "MESSAGE": list(m.encode()),
+            "__REALTIME_TIMESTAMP": "1795521600000000",
+            "SYSLOG_IDENTIFIER": p,
+        }
+    ),
     "journal, server-sent": lambda m, p: f"data: {_journal(m, p)}",
     "journal, sequence": lambda m, p: f"\x1e{_journal(m, p)}",
     "journal of a container": lambda m, p: _journal(f"Nov 24 12:00:00 mail {p}[7]: {m}", "a1b2c3"),

@@ -217,6 +217,90 @@ def test_a_coloured_message_in_the_journal_is_read(tmp_path: Path) -> None:
     assert senders(path) == [b"alice@example.com"] * 2
 
 
+LINES = [
+    b"Nov 24 12:00:00 mx1 postgrey[7]: " + NEW.replace(b"alice@", b"alice%d@" % number)
+    for number in range(1, 5)
+]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 20_000])
+@pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n", b"\r\r\n", b"\n\r"])
+def test_a_line_may_end_with_any_of_the_usual_ends(tmp_path: Path, end: bytes, count: int) -> None:
+    lines = (LINES * 5000)[:count]
+    for data in (end.join(lines), end.join(lines) + end, end.join(lines) + b"\n"):
+        path = tmp_path / "mail.log"
+        path.write_bytes(data)
+        statistics = ReadStatistics()
+        assert len(list(read_decisions([path], statistics=statistics))) == count
+        assert statistics.is_complete
+
+
+@pytest.mark.parametrize("ends", [b"\r\n\r\n", b"\r\r\n\n", b"\n\r\r\n", b"\n\n\r\r"])
+def test_a_file_may_have_several_line_ends(tmp_path: Path, ends: bytes) -> None:
+    path = tmp_path / "mail.log"
+    path.write_bytes(b"".join(line + bytes([end]) for line, end in zip(LINES, ends, strict=True)))
+    assert [each[:6] for each in senders(path)] == [b"alice1", b"alice2", b"alice3", b"alice4"]
+
+
+def test_a_return_that_a_client_sent_does_not_begin_a_line(tmp_path: Path) -> None:
+    forged = b"Nov 24 12:00:00 mx1 amavis[7]: Subject: x\r" + NEW
+    path = written(tmp_path, forged, LINES[0])
+    statistics = ReadStatistics()
+    found = list(read_decisions([path], statistics=statistics))
+    assert [each.sender for each in found] == [b"alice1@example.com"]
+    assert statistics.unread_count == 1
+
+
+def test_arrays_of_bytes_may_be_long_and_span_several_reads(tmp_path: Path) -> None:
+    fields = {name.decode(): value.decode() for name, value in entry(b"").items()}
+    text = b"\x1b[32m" + NEW.replace(b"alice", b"al\xefce") + b"\x1b[0m"
+    for indent in (None, 1):
+        lines = json.dumps({**fields, "MESSAGE": list(text)}, indent=indent).encode()
+        found = read(written(tmp_path, *[lines] * 1000))
+        assert [each.recipient for each in found] == [b"bob@example.org"] * 1000
+        assert {each.when for each in found} == {NOON}
+        # Lines of the indented form are not parsed as JSON.
+        sender = b"al\\udcefce@example.com" if indent else b"al\xefce@example.com"
+        assert {each.sender for each in found} == {sender}
+
+
+@pytest.mark.parametrize("array", ["[]", "[97, 300]", "[97,,98]", "[97", '["a"]', "[[97]]", "[-1]"])
+def test_an_odd_array_is_no_trouble(tmp_path: Path, array: str) -> None:
+    path = written(tmp_path, b'{"MESSAGE": %b}' % array.encode(), LINES[0])
+    assert len(senders(path)) == 1
+
+
+@pytest.mark.parametrize("between", [b"\x0b", b"\x0c", "\u2028".encode(), b" ", b'"},{"x":"'])
+def test_several_decisions_in_a_line_are_not_lost_in_silence(
+    tmp_path: Path, between: bytes
+) -> None:
+    statistics = ReadStatistics()
+    path = written(tmp_path, between.join(LINES))
+    found = list(read_decisions([path], statistics=statistics))
+    assert len(found) + statistics.unread_count == 4
+
+
+def test_a_decision_that_json_has_twice_counts_once(tmp_path: Path) -> None:
+    event = {
+        "@timestamp": "2026-11-24T12:00:00.000Z",
+        "message": NEW.decode(),
+        "event": {"original": LINES[0].decode().replace("alice1", "alice")},
+    }
+    statistics = ReadStatistics()
+    path = written(tmp_path, json.dumps(event).encode())
+    assert len(list(read_decisions([path], statistics=statistics))) == 1
+    assert statistics.is_complete
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 132])
+def test_wrapped_lines_of_a_file_are_shown_as_not_read(tmp_path: Path, width: int) -> None:
+    line = LINES[0]
+    rows = [line[start : start + width] for start in range(0, len(line), width)]
+    statistics = ReadStatistics()
+    assert not list(read_decisions([written(tmp_path, *rows)], statistics=statistics))
+    assert statistics.unread_count == 1
+
+
 def test_a_last_line_without_an_end_counts(tmp_path: Path) -> None:
     path = tmp_path / "mail.log"
     path.write_bytes(NEW + b"\n" + NEW)
