@@ -13,10 +13,11 @@ from greyd.config.numbers import MAX_NUMBER, parse_integer, require_not_negative
 from greyd.config.vocabulary import DAY, DELAYS, HOUR
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": HOUR, "d": DAY, "w": 7 * DAY}
-_PART = re.compile(r"([0-9]{1,9})(s|min|m|h|d|w)", re.IGNORECASE)
-_SEVERAL = re.compile(rf"(?:{_PART.pattern}){{1,6}}", re.IGNORECASE)
+# ASCII: without it, a long s ("\u017f") would be a unit.
+_PART = re.compile(r"([0-9]{1,9})(s|min|m|h|d|w)", re.ASCII | re.IGNORECASE)
+_SEVERAL = re.compile(rf"(?:{_PART.pattern}){{1,6}}", re.ASCII | re.IGNORECASE)
 _SPACES = re.compile(r"(?<=[0-9])\s+(?=[a-z])|(?<=[a-z])\s+(?=[0-9])", re.IGNORECASE)
-_FRACTION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|min|m|h)", re.IGNORECASE)
+_FRACTION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|min|m|h)", re.ASCII | re.IGNORECASE)
 _A_CENTURY = 36_525 * DAY
 """The longest lifetime that stores support, in seconds."""
 

@@ -18,6 +18,8 @@ from greyd.config.options import (
 )
 from greyd.config.postgrey_variables import is_of_other_service, postgrey_variables
 from greyd.config.toml_hints import key_hint
+from greyd.config.values.header_text import parse_header
+from greyd.config.values.parsers import parse_path, parse_store, parse_text, parse_unix_path
 from greyd.redaction import excerpt
 
 if TYPE_CHECKING:
@@ -102,9 +104,22 @@ def from_environment(environment: Mapping[str, str]) -> tuple[list[RawSetting], 
             if not is_of_other_service(variable, text):
                 unknown.append(variable)
             continue
-        texts = text.split() if option.kind is Arity.MANY else [text]
+        texts = text.split() if option.kind is Arity.MANY else [_without_margin(text, option)]
         given += [RawSetting(option, each, variable) for each in texts]
     return given, unknown
+
+
+_WITH_SPACES = (parse_text, parse_path, parse_unix_path, parse_store, parse_header)
+"""The parsers of texts that may begin or end with spaces."""
+
+
+def _without_margin(text: str, option: Option) -> str:
+    """Return a variable's value without what an environment file leaves around it.
+
+    Docker keeps the carriage returns of a file with Windows line ends, and spaces at the ends of
+    lines. Spaces may belong to a text or to a path.
+    """
+    return text.strip("\r\n" if option.read in _WITH_SPACES else None)
 
 
 def from_words(environment: Mapping[str, str], variable: str) -> tuple[list[RawSetting], list[str]]:
@@ -148,7 +163,8 @@ def from_postgrey(
         elif each.option.kind is Arity.MANY:
             found += [RawSetting(each.option, text, each.name) for text in each.text.split()]
         else:
-            found.append(RawSetting(each.option, each.text, each.name))
+            text = _without_margin(each.text, each.option)
+            found.append(RawSetting(each.option, text, each.name))
     of_process = [each for each in found if each.option.name in OF_POSTGREYS_PROCESS]
     return [each for each in found if each not in of_process], of_process, ignored
 
@@ -173,8 +189,23 @@ def from_table(table: Mapping[str, object], file: str) -> list[RawSetting]:
         values = value if isinstance(value, list) and option.kind is Arity.MANY else [value]
         if option.name == "shadow" and isinstance(value, dict):
             values = list(_changes_of_table(value, where))
-        given += [RawSetting(option, _toml_text(each, where), where) for each in values]
+        for each in values:
+            _check_type(each, option, where)
+            given.append(RawSetting(option, _toml_text(each, where), where))
     return given
+
+
+def _check_type(value: object, option: Option, where: str) -> None:
+    """Raise SettingsError if a truth value or number stands where only a text can be meant."""
+    is_path = option.read in (parse_path, parse_unix_path, parse_store)
+    if (isinstance(value, bool) and (is_path or option.read is parse_text)) or (
+        isinstance(value, int | float) and is_path
+    ):
+        example = option.default or option.metavar or "TEXT"
+        raise SettingsError(
+            f"{where}={_toml_text(value, where)}: expected a string in quotation marks, such as"
+            f' "{example}"; leave it out for the default'
+        )
 
 
 def _changes_of_table(table: Mapping[str, object], where: str) -> Iterator[str]:

@@ -174,6 +174,16 @@ FILES = [
     ("conf.d/postgrey", 'POSTGREY_DELAY=30   # seconds\nPOSTGREY_OPTS=""\n'),
     ("rc.conf", 'hostname="mx1"\npostgrey_enable="YES"\npostgrey_flags="--delay=30" # half\n'),
     ("sysconfig/greyd", "GREYD_DELAY=30\n"),
+    # Forms that editors, Windows and administrators make of them.
+    ("sysconfig/postgrey", '\ufeffPOSTGREY_DELAY="--delay=30"\n'),
+    ("default/postgrey", 'POSTGREY_OPTS="--delay=30"\r\nPOSTGREY_TEXT="wait"\r\n'),
+    ("sysconfig/greyd", "GREYD_DELAY=30 \r\n"),
+    ("default/postgrey", 'POSTGREY_OPTS="--inet=10023 \\\n  --delay=30"\n'),
+    ("default/postgrey", 'POSTGREY_OPTS="--inet=10023 \\\r\n  --delay=30"\r\n'),
+    ("default/postgrey", 'POSTGREY_OPTS="--inet=10023\n  --delay=30"\nPOSTGREY_TEXT="wait"\n'),
+    ("default/postgrey", '# POSTGREY_OPTS="--delay=60 \\\nPOSTGREY_OPTS="--delay=30"\n'),
+    ("conf.d/postgrey", "export POSTGREY_DELAY='30'\n"),
+    ("conf.d/postgrey", "; POSTGREY_DELAY=60\n #POSTGREY_DELAY=60\n POSTGREY_DELAY=30"),
 ]
 
 
@@ -183,7 +193,7 @@ def test_the_commands_read_the_files_of_each_distribution(
 ) -> None:
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
-    file.write_text(text)
+    file.write_bytes(text.encode())
     etc = Path("/etc")
     assert etc / name in (*server_settings.RC_CONF_FILES, *server_settings.SERVICE_FILES)
     for files in ("RC_CONF_FILES", "SERVICE_FILES"):

@@ -607,6 +607,39 @@ def test_a_toml_value_of_a_type_that_means_nothing_is_an_error(value: str) -> No
         of_toml(f"delay = {value}")
 
 
+@pytest.mark.parametrize("value", ["true", "false"])
+@pytest.mark.parametrize(
+    "key",
+    ["unix", "whitelist_clients", "list_override", "dbdir", "pidfile", "run_dir", "store", "user",
+     "hostname", "greylist_text", "key_prefix", "syslog_ident"],
+)  # fmt: skip
+def test_a_truth_value_is_neither_a_path_nor_a_text(key: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^greyd\.toml: {key}={value}: expected a string"):
+        of_toml(f"{key} = {value}")
+
+
+@pytest.mark.parametrize("value", ["0", "5", "5.5", "nan"])
+@pytest.mark.parametrize("key", ["unix", "whitelist_clients", "dbdir", "pidfile", "store"])
+def test_a_number_is_no_path(key: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^greyd\.toml: {key}={value}: expected a string"):
+        of_toml(f"{key} = {value}")
+
+
+@pytest.mark.parametrize("line", ["greylist_text = 450", 'dbdir = "5"', 'hostname = "true"'])
+def test_numbers_may_be_texts_and_strings_may_be_paths(line: str) -> None:
+    assert of_toml(line).given
+
+
+@pytest.mark.parametrize("text", ["5m", "5m ", " 5m", "5m\r", "5M\r\n"])
+@pytest.mark.parametrize("variable", ["GREYD_DELAY", "POSTGREY_DELAY"])
+def test_spaces_and_line_ends_around_a_variable_are_no_part_of_it(variable: str, text: str) -> None:
+    sources = (from_environment({variable: text})[0], from_postgrey({variable: text})[0])
+    assert merge_settings(*sources).delay_seconds == 300
+    sources = from_environment({"GREYD_MODE": "learn\r", "GREYD_DBDIR": "/a\r"})
+    assert merge_settings(sources[0]).mode == "learn"
+    assert merge_settings(sources[0]).dbdir == Path("/a")
+
+
 @pytest.mark.parametrize("key", ["nosuch", "Delay", "config", "inet2"])
 def test_an_unknown_key_ends_the_start(key: str) -> None:
     with pytest.raises(SettingsError, match=rf"^greyd\.toml: {key}: unknown setting"):

@@ -125,7 +125,7 @@ def test_the_commands_accept_durations_with_spaces(text: str, seconds: int) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1 0", "m", "-5m", "1.5h", "5x", "5m!", "1h-5m", "9" * 30, "５m"]
+    "text", ["", "1 0", "m", "-5m", "1.5h", "5x", "5m!", "1h-5m", "9" * 30, "５m", "5\u017f"]
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a duration, such as 90s"):
