@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
 from greyd.cli.server.choice import choose_server, store_url
+from greyd.cli.server.notes import unusable_record
 from greyd.cli.store_access import open_store_for_command
 from greyd.config.durations import parse_duration
+from greyd.config.errors import SecretError
 from greyd.config.secrets import read_secrets
 from greyd.config.settings import Settings
 from greyd.escaping import printable_text
@@ -88,7 +90,11 @@ class CommandContext:
             CommandError: several servers run, and the options select none of them.
         """
         choice = choose_server(options, is_optional=is_server_optional)
-        settings = read_secrets(choice.settings)
+        try:
+            settings = read_secrets(choice.settings)
+        except SecretError as error:
+            remedy = unusable_record(choice.server) if choice.server else ""
+            raise SecretError(f"{error}{remedy}") from None
         check_settings(settings)
         for note in choice.notes:
             print_error(note)

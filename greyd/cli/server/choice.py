@@ -22,6 +22,7 @@ from greyd.cli.server.notes import (
     nothing_found,
     server_list,
     store_identity,
+    unusable_record,
     unused_store,
 )
 from greyd.config.errors import SettingsError
@@ -198,7 +199,10 @@ def _only_one(found: FoundServers) -> RunningServer | None:
 
 def _settings_of(server: RunningServer, arguments: Sequence[str], own: Settings | None) -> Settings:
     """Return the server's settings and addresses; the login of the store is this command's."""
-    settings = settings_of_server(arguments, server.record.options)
+    try:
+        settings = settings_of_server(arguments, server.record.options)
+    except SettingsError as error:
+        raise SettingsError(f"{error}{unusable_record(server)}") from None
     store = server.record.store
     if own is not None and store_identity(store_url(own)) == store_identity(store):
         # The record lacks the login and the options of the URL.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from greyd import __version__
 from greyd.config.options import BY_NAME
 from greyd.redaction import excerpt
 from greyd.store.opening import is_sqlite_url, sqlite_file
@@ -49,6 +50,16 @@ def identity_of(server: RunningServer) -> tuple[str, str]:
     """Return what identifies a server's store: its URL, and the prefix of its keys."""
     prefix = dict(server.record.options).get("key-prefix", BY_NAME["key-prefix"].default)
     return store_identity(server.record.store), prefix
+
+
+def unusable_record(server: RunningServer) -> str:
+    """Return what to do if the settings of a record can't be used here, with ``; `` in front."""
+    if server.record.version != __version__:
+        return (
+            f"; this is greyd {__version__}, and the server that {server.path} describes is"
+            f" {server.record.version}: use its commands"
+        )
+    return "" if os.geteuid() == 0 else "; run the command with sudo, or as the server's user"
 
 
 # Several servers ----------------------------------------------------------------------------------

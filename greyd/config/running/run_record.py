@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.config.errors import ConfigError
 from greyd.config.options import BY_NAME
+from greyd.config.values.parsers import parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,15 @@ RUN_FILE_PATTERN = "greyd*.run"
 RUN_FILE_MODE = 0o640
 """Readable by the server's group: it shows options, sockets and the store's address."""
 
-MAX_RECORD_BYTES = 2**20
+MAX_RECORD_BYTES = 2**23
+"""More than a record of the largest configuration file has (``MAX_CONFIG_BYTES``)."""
+
+MAX_TEXT_CHARACTERS = 4096
+"""Maximum length of a path, a URL or a version."""
+
+MAX_PID = 2**31 - 1
+MAX_TIME_SECONDS = 2**40
+
 MAX_SOCKETS = 1000
 
 FORMAT = 1
@@ -81,6 +90,8 @@ class RunRecord:
         Raises:
             RunRecordError: the content is not a record, or a newer greyd wrote it.
         """
+        if len(content) > MAX_RECORD_BYTES:
+            raise RunRecordError(f"longer than {MAX_RECORD_BYTES >> 20} MiB, so not a record")
         try:
             document = json.loads(content)
         except (ValueError, RecursionError):
@@ -92,18 +103,19 @@ class RunRecord:
         try:
             return cls._from_document(document)
         except (KeyError, TypeError, ValueError):
-            raise RunRecordError("an incomplete record of a server") from None
+            raise RunRecordError("an incomplete or damaged record of a server") from None
 
     @classmethod
     def _from_document(cls, document: Mapping[str, Any]) -> RunRecord:
-        options = tuple((str(name), str(text)) for name, text in document["options"])
+        options = [_pair(each) for each in _list(document["options"])]
+        metrics = document["metrics"]
         return cls(
-            pid=int(document["pid"]),
-            version=_printable(document["version"]),
-            started_at=int(document["started_at"]),
-            sockets=tuple(_printable(each) for each in document["sockets"][:MAX_SOCKETS]),
-            metrics=None if document["metrics"] is None else _printable(document["metrics"]),
-            store=_printable(document["store"]),
+            pid=_number(document["pid"], 1, MAX_PID),
+            version=_text(document["version"]),
+            started_at=_number(document["started_at"], 0, MAX_TIME_SECONDS),
+            sockets=tuple(map(_socket, _list(document["sockets"])[:MAX_SOCKETS])),
+            metrics=None if metrics is None else _endpoint(metrics),
+            store=_text(document["store"]),
             # A newer version's unknown options are left out; this version can't apply them.
             options=tuple(each for each in options if each[0] in BY_NAME),
             has_login=document.get("has_login") is True,
@@ -124,12 +136,6 @@ class RunningServer:
     """The file of its record."""
 
 
-def _printable(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return "".join(each if each.isprintable() else "?" for each in value)
-
-
 def is_locked(descriptor: int) -> bool:
     """Whether a server holds the lock on an open file; a command's lock is shared and brief."""
     try:
@@ -140,3 +146,50 @@ def is_locked(descriptor: int) -> bool:
         # A file system without locks: assume that the server runs.
         return True
     return False
+
+
+# Values: each function raises TypeError or ValueError for what a server does not write -----------
+
+
+def _number(value: object, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    if not least <= value <= most:
+        raise ValueError
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    if not 0 < len(value) <= MAX_TEXT_CHARACTERS:
+        raise ValueError
+    return "".join(each if each.isprintable() else "?" for each in value)
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError
+    return value
+
+
+def _pair(value: object) -> tuple[str, str]:
+    name, text = _list(value)
+    if not (isinstance(name, str) and isinstance(text, str)):
+        raise TypeError
+    return name, text
+
+
+def _endpoint(value: object) -> str:
+    parse_endpoint(text := _text(value))
+    return text
+
+
+def _socket(value: object) -> str:
+    text = _text(value)
+    kind, colon, address = text.partition(":")
+    if kind == "inet":
+        _endpoint(address)
+    elif not colon or not address:
+        raise ValueError
+    return text

@@ -170,7 +170,7 @@ class _Search:
                 )
                 return
             try:
-                record = RunRecord.load(opened.read(MAX_RECORD_BYTES))
+                record = RunRecord.load(opened.read(MAX_RECORD_BYTES + 1))
             except RunRecordError as error:
                 self._faulty[file] = str(error)
             else:

@@ -1,0 +1,112 @@
+"""What a server writes into greyd.run is read as it was; anything else is refused with a reason."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from greyd.config.running.run_record import MAX_RECORD_BYTES, RunRecord, RunRecordError
+
+RECORD = RunRecord(
+    pid=1234,
+    version="0.2.0",
+    started_at=1_790_000_000,
+    sockets=("inet:127.0.0.1:10023", "inet:[::1]:10023", "unix:/run/greyd/socket"),
+    metrics="[::1]:9923",
+    store="redis://db1/0",
+    options=(
+        ("delay", "60"),
+        ("recipient-domain", "example.com;delay=5"),
+        ("greylist-text", "„x“"),
+    ),
+    has_login=True,
+)
+
+
+def changed(**fields: object) -> bytes:
+    return json.dumps({**json.loads(RECORD.dump()), **fields}).encode()
+
+
+def test_a_record_is_read_as_it_was_written() -> None:
+    assert RunRecord.load(RECORD.dump()) == RECORD
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"new_field": {"a": 1}}, {"options": [*map(list, RECORD.options), ["no-such-option", "1"]]}],
+)
+def test_what_a_newer_version_adds_is_left_out(fields: dict[str, object]) -> None:
+    assert RunRecord.load(changed(**fields)) == RECORD
+
+
+WRONG_VALUES = {
+    "pid": [None, "1", 1.0, True, 0, -5, 2**31, 10**300, float("inf"), float("nan"), [], {}],
+    "started_at": [None, "1", 1.5, False, -1, 10**30, float("-inf"), [], {}],
+    "version": [None, 1, "", "9" * 5000, [], {}],
+    "sockets": [
+        None, "inet:1", {}, {"inet:1": 1}, [None], [1], [""], ["unix:"], ["inet:"], ["inet:name"],
+        ["inet:host:99999"], ["/run/greyd/socket"], [["inet:1"]],
+    ],
+    "metrics": [1, True, "", "off", "name", "host:99999", [], {}],
+    "store": [None, 1, "", "sqlite:/" + "a" * 5000, [], {}],
+    "options": [
+        None, 1, "ab", {"delay": "1"}, ["ab"], [["delay"]], [["delay", "1", "2"]], [["delay", 1]],
+        [["delay", None]], [[["delay"], "1"]], [[]], [None],
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in WRONG_VALUES.items() for value in values],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_value_that_no_server_writes_is_refused(name: str, value: object) -> None:
+    with pytest.raises(RunRecordError, match="an incomplete or damaged record"):
+        RunRecord.load(changed(**{name: value}))
+
+
+@pytest.mark.parametrize("name", WRONG_VALUES)
+def test_a_record_without_one_of_its_fields_is_refused(name: str) -> None:
+    document = json.loads(RECORD.dump())
+    del document[name]
+    with pytest.raises(RunRecordError, match="incomplete"):
+        RunRecord.load(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not the record"),
+        (b"null", "not the record"),
+        (b"[]", "not the record"),
+        (b"\xff\xfe\x00", "not the record"),
+        (b"[" * 200_000, "not the record"),
+        (b'{"format": ' + b"9" * 6000 + b"}", "not the record"),
+        (changed(format="1"), "not the record"),
+        (changed(format=2), "newer greyd"),
+        (changed(format=10**30), "newer greyd"),
+        (b" " * (MAX_RECORD_BYTES + 1), "longer than 8 MiB"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_other_files_are_refused_with_a_reason(content: bytes, reason: str) -> None:
+    with pytest.raises(RunRecordError, match=reason) as error:
+        RunRecord.load(content)
+    assert str(error.value).isprintable()
+
+
+def test_no_text_of_a_record_controls_the_terminal() -> None:
+    record = RunRecord.load(
+        changed(
+            version="\x1b[31m", store="sqlite:/\x1b]0;\x07", sockets=["unix:/\x9b1m"], metrics=None
+        )
+    )
+    assert all(each.isprintable() for each in (record.version, record.store, *record.sockets))
+
+
+def test_the_record_of_the_largest_configuration_can_be_read() -> None:
+    domains = tuple(("recipient-domain", f"ü{number}.example;delay=5") for number in range(40_000))
+    record = RunRecord(1, "0.2.0", 1, (), None, "sqlite:/a", domains)
+    assert RunRecord.load(record.dump()) == record
