@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,12 @@ from greyd.config.errors import SettingsError
 from greyd.config.list_keys import LIST_OPTIONS, PLACEHOLDER, separate_list_keys
 from greyd.config.numbers import INTEGER
 from greyd.config.option import Arity, Option
+from greyd.config.options import BY_NAME
 from greyd.config.recipient_domains import RecipientDomain, check_recipient_domains
 from greyd.config.sender_groups import SenderGroup, check_sender_groups
 from greyd.config.values.composite_values import CompositeValueError
 from greyd.config.values.header_text import parse_header
-from greyd.config.values.parsers import parse_text
+from greyd.config.values.parsers import parse_setting_change, parse_text
 from greyd.config.vocabulary import (
     DAY,
     DELAYS,
@@ -214,7 +216,7 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
         texts_here: dict[str, list[tuple[str, str]]] = {}
         for given in _in_force(source):
             value = _value(given, notices)
-            text = str(value.absolute()) if isinstance(value, Path) else given.text
+            text = _with_absolute_paths(given.option, given.text, value)
             earlier = (
                 texts_here.get(given.option.field, ()) if given.option.kind is Arity.MANY else ()
             )
@@ -235,6 +237,32 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
     settings = Settings(**chosen, warnings=tuple(notices), given=given_texts)
     _check(settings)
     return settings
+
+
+def _with_absolute_paths(option: Option, text: str, value: Any) -> str:
+    """Return the text of a value with absolute paths: commands run in other folders.
+
+    Args:
+        option: the option.
+        text: the text.
+        value: what the option's parser makes of it.
+    """
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, Zone) and value.key_file is not None:
+        return ";".join(
+            f"key_file={value.key_file.absolute()}"
+            if part.lower().startswith("key_file=")
+            else part
+            for part in text.split(";")
+        )
+    if option.read is parse_setting_change:
+        name, changed = value
+        with contextlib.suppress(ValueError):
+            # An invalid value is reported where the shadow's settings are merged.
+            changed = _with_absolute_paths(BY_NAME[name], changed, BY_NAME[name].read(changed))
+        return f"{name}={changed}"
+    return text
 
 
 def _separate_list_keys(chosen: dict[str, Any], notices: list[str]) -> dict[str, str]:

@@ -78,5 +78,6 @@ def _has_login(url: str) -> bool:
 
 
 def _name(listening: socket.socket) -> str:
-    kind = "unix" if listening.family == socket.AF_UNIX else "inet"
-    return f"{kind}:{address_of(listening)}"
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{Path(address_of(listening)).absolute()}"
+    return f"inet:{address_of(listening)}"

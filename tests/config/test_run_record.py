@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
+from greyd.config.loading import read_settings, settings_of_server
 from greyd.config.running.run_record import MAX_RECORD_BYTES, RunRecord, RunRecordError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RECORD = RunRecord(
     pid=1234,
@@ -104,6 +109,38 @@ def test_no_text_of_a_record_controls_the_terminal() -> None:
         )
     )
     assert all(each.isprintable() for each in (record.version, record.store, *record.sockets))
+
+
+def test_paths_are_absolute_wherever_an_option_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings(
+        [
+            "--whitelist-clients=clients",
+            "--unix=socket",
+            "--dnsbl={key}.list.example=1h;key_file=key;weight=0.5",
+            "--dnsbl=other.example=900",
+            "--dnswl={key}.good.example=low,support;KEY_FILE=key",
+            "--shadow=whitelist-senders=senders",
+            "--shadow=rhsbl={key}.domains.example;key_file=../key",
+            "--shadow=delay=60",
+        ],
+        {},
+    )
+    assert sorted(settings.given) == [
+        ("dnsbl", "other.example=900"),
+        ("dnsbl", f"{{key}}.list.example=1h;key_file={tmp_path}/key;weight=0.5"),
+        ("dnswl", f"{{key}}.good.example=low,support;key_file={tmp_path}/key"),
+        ("shadow", "delay=60"),
+        ("shadow", f"rhsbl={{key}}.domains.example;key_file={tmp_path}/../key"),
+        ("shadow", f"whitelist-senders={tmp_path}/senders"),
+        ("unix", f"{tmp_path}/socket"),
+        ("whitelist-clients", f"{tmp_path}/clients"),
+    ]
+    elsewhere = settings_of_server([], settings.given)
+    assert elsewhere.given == settings.given
+    assert elsewhere.shadow_settings is not None
 
 
 def test_the_record_of_the_largest_configuration_can_be_read() -> None:
