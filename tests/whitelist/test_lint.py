@@ -69,7 +69,7 @@ OF_CLIENTS = [
     ("2001:db8::/200", ERROR, "no valid address"),
     ("0.0.0.0/0", ERROR, "lets every client pass"),
     ("::/0", ERROR, "lets every client pass"),
-    ("12.0.0.0/6", NOTE, "enormous"),
+    ("12.0.0.0/6", ERROR, "enormous"),
     ("a.example b.example", ERROR, "contains spaces.*one entry per line"),
     ("a.example,b.example", ERROR, "cannot contain ,"),
     ('"a.example"', ERROR, '" around it.*write a.example$'),
@@ -105,7 +105,7 @@ GOOD_CLIENTS = [
     "bücher.example", "::ffff:192.0.2.7", "-foo.example.com", "a.b.c.d.example.com  # why",
     r"/^mx[0-9]+\.example\.com$/", r"/\.example\.com$/", r"/^(mx|)1\.example\.com$/",
     r"/^mail-.*\.example\.com$/", "# a comment", "",
-    r"/^x$/ # a comment / with a slash",
+    r"/^x\.example$/ # a comment / with a slash",
 ]  # fmt: skip
 
 OF_RECIPIENTS = [
@@ -269,7 +269,7 @@ COVERED = [
     (CLIENTS, ["192.0.2.0/24", "192.0.2.7"], "covered by"),
     (CLIENTS, ["192.0.2.128/25", "192.0.2"], "covered by"),
     (CLIENTS, ["2001:db8::/32", "2001:db8:1::/48"], "covered by"),
-    (CLIENTS, ["/^a$/", "/^a$/"], "the same as"),
+    (CLIENTS, [r"/^a\.example$/", r"/^a\.example$/"], "the same as"),
     (RECIPIENTS, ["bob@", "bob@example.org"], "covered by"),
     (RECIPIENTS, ["bob@", "bob+x@example.org"], "covered by"),
     (RECIPIENTS, ["bob@example.org", "bob+x@example.org"], "covered by"),

@@ -18,7 +18,7 @@ from greyd.whitelist.lint.names import (
     non_ascii_problem,
 )
 from greyd.whitelist.lint.networks import ADDRESS_LIKE, broken_network_problem
-from greyd.whitelist.lint.strangers.problems import stranger_problem
+from greyd.whitelist.lint.strangers.problems import provider_problem, stranger_problem
 from greyd.whitelist.list_names import SENDERS
 
 if TYPE_CHECKING:
@@ -41,11 +41,7 @@ def address_problems(text: bytes, which: str) -> Iterator[Problem]:
     elif problem := name_problem(text, which):
         yield problem
     elif which == SENDERS and ascii_domain(text.lower()) in mailbox_providers():
-        yield Problem(
-            "anybody can get an address at this mailbox provider",
-            "write the addresses you mean",
-            NOTE,
-        )
+        yield provider_problem()
 
 
 def _single_word_problem(text: bytes, which: str) -> Problem:
@@ -60,6 +56,9 @@ def _single_word_problem(text: bytes, which: str) -> Problem:
 
 def _address_problems(text: bytes, which: str) -> Iterator[Problem]:
     """Yield the problem of an entry ``user@domain`` or ``user@``, if it has one."""
+    if (decoration := _decoration_problem(text, which)) is not None:
+        yield decoration
+        return
     user, _, domain = text.rpartition(b"@")
     domain = ascii_domain(domain)
     if problem := non_ascii_problem(domain) if domain else None:
@@ -84,6 +83,21 @@ def _address_problems(text: bytes, which: str) -> Iterator[Problem]:
         yield Problem("never matches: no valid domain after the @", "correct it")
     elif domain and b"." not in domain and not domain.startswith(b"[") and domain != b"localhost":
         yield Problem("the domain has no dot", "write the full domain", NOTE)
+
+
+def _decoration_problem(text: bytes, which: str) -> Problem | None:
+    """Return the problem of an address with quotes or marks, or of several addresses."""
+    if quoted := re.fullmatch(rb'"([\w.+-]+)"(@.*)', text):
+        return never_matches("Postfix passes addresses without quotes", quoted[1] + quoted[2])
+    bare = text.strip(b"\"'`,;()")
+    if bare != text and HOST_NAME.fullmatch(bare.rpartition(b"@")[2]):
+        is_clean = not any(each.severity == ERROR for each in address_problems(bare, which))
+        marks = " and ".join(dict.fromkeys(chr(each) for each in text.replace(bare, b"", 1)))
+        remedy = f"write {display_text(bare)}" if is_clean else "write the address you mean"
+        return Problem(f"never matches: it has {marks} around it", remedy)
+    if text.count(b"@") > 1 and not text.startswith(b'"'):
+        return Problem("never matches: it has several @", "write one address per line")
+    return None
 
 
 def _wildcard_problem(user: bytes, domain: bytes, which: str) -> Problem:

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from greyd.rules.address import address_text, parse_address
+from greyd.rules.networks import parse_network
 from greyd.whitelist.entries import display_text
 from greyd.whitelist.lint.address_ranges import networks_meant
-from greyd.whitelist.lint.findings import EVERYTHING, NOTE, Problem
+from greyd.whitelist.lint.findings import ERROR, EVERYTHING, NOTE, Problem
 from greyd.whitelist.list_names import CLIENTS, NEVER_AUTO, OVERRIDE
 
 if TYPE_CHECKING:
@@ -29,11 +30,23 @@ _OPTIONS_FOR_ALL = {
     NEVER_AUTO: "--auto-whitelist-clients=0 turns the auto-whitelist off",
 }
 _MIN_PREFIX = {32: 8, 128: 16}
-"""Minimum prefix length, by the bits of an address; a wider network causes a note."""
+"""Minimum prefix length, by the bits of an address; a wider network is an error."""
+
+_LARGE_PREFIX = {32: 8, 128: 18}
+"""Maximum prefix length of a network that causes a note; few organisations have as much."""
+
+_NOT_ROUTED = tuple(
+    network
+    for text in (b"10.0.0.0/8", b"127.0.0.0/8", b"fc00::/7", b"fe80::/10")
+    if (network := parse_network(text)) is not None
+)
+"""Large networks that no stranger sends from (RFC 1918, RFC 1122, RFC 4193, RFC 4291)."""
 
 
 def broken_network_problem(text: bytes) -> Problem | None:
     """Return the problem if text looks like a network but is read as a host name, else None."""
+    if _FOUR_NUMBERS.fullmatch(text):
+        return _four_numbers_problem(text)
     if networks := networks_meant(text):
         return Problem(f"never matches: {_notation(text)}", f"write {', '.join(networks)}")
     if _RANGE.fullmatch(text):
@@ -41,7 +54,10 @@ def broken_network_problem(text: bytes) -> Problem | None:
             "never matches: ranges of addresses are not supported",
             "write networks, such as 192.0.2.0/28",
         )
-    return _four_numbers_problem(text) if _FOUR_NUMBERS.fullmatch(text) else None
+    if text.count(b"/") > 1 and parse_network(text.rpartition(b"/")[0]):
+        instead = display_text(text.rpartition(b"/")[0])
+        return Problem("never matches: it has two prefix lengths", f"write {instead}")
+    return None
 
 
 def _notation(text: bytes) -> str:
@@ -78,16 +94,32 @@ def network_problems(text: bytes, network: Network, which: str) -> Iterator[Prob
     if network.prefix == 0:
         yield Problem(EVERYTHING[which], f"remove it; {_OPTIONS_FOR_ALL[which]}")
         return
-    if network.prefix < _MIN_PREFIX[network.bits]:
-        yield Problem("an enormous network", "write the networks you mean", NOTE)
     host, slash, _ = text.partition(b"/")
-    if not slash or _is_network_address(host, network):
+    is_network_address = not slash or _is_network_address(host, network)
+    if not _is_private(network) and network.prefix <= _LARGE_PREFIX[network.bits]:
+        severity = ERROR if network.prefix < _MIN_PREFIX[network.bits] else NOTE
+        share = f"1/{2**network.prefix} of all IPv{4 if network.bits == 32 else 6} addresses"
+        single = "" if is_network_address else f", or {display_text(host)} for the single address"
+        remedy = f"write the networks you mean{single}"
+        yield Problem(f"an enormous network: {share}", remedy, severity)
+        return
+    if is_network_address:
         return
     written = f"{address_text(network.number, network.bits).decode()}/{network.prefix}"
     yield Problem(
         f"read as {written}",
-        f"write {written}, or {display_text(host)} for the single address",
+        f"write {display_text(host)} for the single address, or {written} for the network",
         NOTE,
+    )
+
+
+def _is_private(network: Network) -> bool:
+    return any(
+        network.bits == other.bits
+        and network.prefix >= other.prefix
+        and network.number >> (other.bits - other.prefix)
+        == other.number >> (other.bits - other.prefix)
+        for other in _NOT_ROUTED
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.rules.hostnames import MAX_NAME_BYTES, registered_domain
+from greyd.rules.names.internationalised import ascii_domain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,14 @@ class NameForm:
 
     def owner_of(self, name: bytes) -> bytes:
         """Return the registered domain of a name; see ``registered_domain``."""
-        return registered_domain(self.domain_of(name))
+        return owner(self.domain_of(name))
+
+
+def owner(name: bytes) -> bytes:
+    """Return the registered domain of a name, in the writing of the name: ASCII or UTF-8."""
+    domain = registered_domain(ascii_domain(name))
+    label_count = domain.count(b".") + 1
+    return domain if name.isascii() else b".".join(name.split(b".")[-label_count:])
 
 
 def _is_letter(character: bytes) -> bool:
@@ -81,7 +89,23 @@ class LabelForm(NameForm):
         return label if any(each.endswith(label) for each in self.labels) else None
 
 
+@dataclass(frozen=True, slots=True)
+class FullNameForm(NameForm):
+    """The form of host names with a domain."""
+
+    def distinction(self, name: bytes) -> object:
+        """Return what ``may_precede`` and ``is_whole`` need to know about the part of a name."""
+        last = name.rpartition(b".")[2]
+        return NameForm.distinction(self, name), b"." in name, last.isdigit()
+
+    def is_whole(self, name: bytes) -> bool:
+        """Whether a name is complete at its left end, and has a domain."""
+        _, dot, last = name.rpartition(b".")
+        return bool(dot) and not last.isdigit() and NameForm.is_whole(self, name)
+
+
 HOST_NAMES = NameForm(_LETTERS + _OTHERS, (b"", b"mail.", b"mx1."), is_address=False)
+FULL_HOST_NAMES = FullNameForm(HOST_NAMES.characters, (), is_address=False)
 ADDRESSES = NameForm(
     _LETTERS + _OTHERS + b"@" + _LOCAL_PART_ONLY, (b"news@", b"news@mail."), is_address=True
 )
@@ -89,5 +113,5 @@ ADDRESSES = NameForm(
 
 def domain_in(tail: bytes) -> bytes:
     """Return the registered domain in a literal right end; its first label may be incomplete."""
-    found = re.search(rb"[a-z0-9_-]+(?:\.[a-z0-9_-]+)+\Z", tail)
-    return registered_domain(found[0]) if found else b""
+    found = re.search(rb"[a-z0-9_\x80-\xff-]+(?:\.[a-z0-9_\x80-\xff-]+)+\Z", tail)
+    return owner(found[0]) if found else b""

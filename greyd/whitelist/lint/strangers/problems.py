@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from greyd.rules.correspondence.mailbox_providers import mailbox_providers
 from greyd.rules.hostnames import registered_domain
 from greyd.whitelist.entries import WhitelistFile, display_text
 from greyd.whitelist.errors import PatternError
@@ -32,7 +33,7 @@ _SPELL_OUT = "spell out the domains you mean, each to its end ($)"
 _OPEN_END = re.compile(rb"(?:\.\*\??)*\$?\Z")
 _LITERAL_DOMAIN = re.compile(rb"((?:[a-z0-9_-]|\\\.|\\-)+)\$", re.IGNORECASE)
 _UNESCAPED_DOT = re.compile(
-    rb"\\.|\[(?:\\.|[^\]\\])*\]|(?<=[A-Za-z0-9\])+*?}])\.(?=[A-Za-z0-9\[(])", re.DOTALL
+    rb"\\.|\[(?:\\.|[^\]\\])*\]|(?:(?<=[A-Za-z0-9\])+*?}])|\A)\.(?=[A-Za-z0-9\[(])", re.DOTALL
 )
 
 
@@ -51,8 +52,8 @@ def stranger_problem(pattern: bytes, which: str) -> Problem | None:
         problem = "too large to find out whose names it matches"
         return Problem(problem, "write several shorter patterns", NOTE)
     if stranger is None:
-        return _customers_problem(pattern, which)
-    if escaped := _closed_variant([_with_escaped_dots(pattern)], which):
+        return _provider_problem(pattern, which) or _customers_problem(pattern, which)
+    if escaped := _closed_variant([with_escaped_dots(pattern)], which):
         return Problem(
             f"an unescaped dot matches any character: {stranger.name} would match",
             f"write {escaped}",
@@ -84,6 +85,29 @@ def _customers_problem(pattern: bytes, which: str) -> Problem | None:
     return None
 
 
+def _provider_problem(pattern: bytes, which: str) -> Problem | None:
+    """Return the problem if a pattern for senders lets all users of a mailbox provider pass."""
+    if which != SENDERS:
+        return None
+    for domain in sorted(set(map(domain_in, spelled_ends(compile_pattern(pattern).parsed.root)))):
+        if domain not in mailbox_providers():
+            continue
+        users = [f"{local}@{domain.decode()}" for local in _USERS]
+        if all(matches(b"/%b/" % pattern, each, which) for each in users):
+            return provider_problem(users[0])
+    return None
+
+
+_USERS = ("spammer", "k.jqx", "zyxw77")
+
+
+def provider_problem(user: str = "") -> Problem:
+    """Return the problem that an entry lets all users of a mailbox provider pass."""
+    example = f": {user} would match" if user else ""
+    problem = f"anybody can get an address at this mailbox provider{example}"
+    return Problem(problem, "write the addresses you mean", NOTE)
+
+
 def matches(entry: bytes, name: str, which: str) -> bool:
     """Whether an entry of a list matches a name, according to greyd's own matcher."""
     source = [WhitelistFile("", entry)]
@@ -101,6 +125,8 @@ def _description(stranger: Stranger, pattern: bytes) -> str:
             return f"matches names below .{stranger.suffix}, whoever owns them: {would_match}"
         case StrangerKind.LONGER_LABEL:
             return f"also matches domains that end with {stranger.intended}: {would_match}"
+    if stranger.other_name:
+        return f"matches several domains: {stranger.other_name} and {would_match}"
     return f"also matches other people's domains: {would_match}"
 
 
@@ -143,10 +169,11 @@ def _closed_variants(patterns: list[bytes], which: str) -> Iterator[str]:
 
 
 def names_a_domain(pattern: bytes) -> bool:
-    """Whether a pattern spells a registered domain, and can match names in it."""
+    """Whether each alternative of a pattern spells a registered domain."""
     root = compile_pattern(pattern).parsed.root
-    return any(domain_in(end) for end in spelled_ends(root))
+    return all(domain_in(end.removesuffix(b".")) for end in spelled_ends(root))
 
 
-def _with_escaped_dots(pattern: bytes) -> bytes:
+def with_escaped_dots(pattern: bytes) -> bytes:
+    """Return a pattern whose dots between literals match a dot alone."""
     return _UNESCAPED_DOT.sub(lambda found: rb"\." if found[0] == b"." else found[0], pattern)

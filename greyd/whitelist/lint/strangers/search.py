@@ -11,12 +11,13 @@ any other domain, so a pattern must not match names in it. Three kinds of strang
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from greyd.rules.hostnames import is_public_suffix, organisation_of
+from greyd.rules.names.internationalised import ascii_domain
 from greyd.rules.public_suffixes import suffix_list_in_force
 from greyd.whitelist.lint.strangers.host_labels import HOST_LABELS
 from greyd.whitelist.lint.strangers.name_forms import LabelForm, domain_in
@@ -63,6 +64,8 @@ class Stranger:
     """The public suffix that the name ends with."""
     intended: str = ""
     """The domain that the author named, where the stranger's resembles it."""
+    other_name: str = ""
+    """A name in one more domain that matches, where the author spelled none to its end."""
 
 
 def matches_no_name(root: Node, form: NameForm) -> bool:
@@ -155,12 +158,25 @@ class _StrangerSearch:
         return None
 
     def _with_other_domain(self) -> Stranger | None:
+        found = next(self._other_domains(self._intended), None)
+        if found is None:
+            return None
+        domain, name, suffix = found
+        stranger = _stranger(StrangerKind.OTHER_DOMAIN, name, suffix)
+        if self._intended:
+            return stranger
+        # The author spelled no domain to its end, and may mean the one that was found.
+        another = next(self._other_domains(frozenset((domain,))), None)
+        return another and replace(stranger, other_name=_text(another[1]))
+
+    def _other_domains(self, known: frozenset[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Yield matching domains that are not known, each with a matching name and its suffix."""
         for suffix in self._suffixes:
-            for domain in self._domains_below(suffix):
+            for domain in self._domains_below(suffix, known):
                 for name in self._names(domain):
                     if self._form.owner_of(name) == domain:
-                        return _stranger(StrangerKind.OTHER_DOMAIN, name, suffix)
-        return None
+                        yield domain, name, suffix
+                        break
 
     def _with_host_label_as_domain(self) -> Stranger | None:
         """Return a domain such as ``mail.com``, where the part that was to follow is optional."""
@@ -173,20 +189,27 @@ class _StrangerSearch:
                         return _stranger(StrangerKind.OTHER_DOMAIN, name, suffix)
         return None
 
-    def _domains_below(self, suffix: bytes) -> Iterator[bytes]:
-        """Yield domains directly below a suffix that are not intended, and may match."""
-        labels = [
-            domain.removesuffix(b"." + suffix)
-            for domain in self._intended
-            if domain.endswith(b"." + suffix)
-        ]
+    def _domains_below(self, suffix: bytes, known: frozenset[bytes]) -> Iterator[bytes]:
+        """Yield domains directly below a suffix that are not known, and may match."""
         tail = b"." + suffix
+        labels = [each.removesuffix(tail) for each in known if each.endswith(tail)]
+        if not self._intended:
+            for label in labels:
+                yield from (each + tail for each in self._similar_labels(label))
         form = LabelForm(self._form.characters, (), False, tail, labels)
         for tried, (_, domain) in enumerate(self._matcher.explore(tail, form)):
             if tried > _MAX_TRIED:
                 raise TooLargeError
-            if domain[:1].isalnum() and domain not in self._intended:
+            is_begun = domain[:1].isalnum() or domain[:1] >= b"\x80"
+            if is_begun and domain not in known:
                 yield domain
+
+    def _similar_labels(self, label: bytes) -> Iterator[bytes]:
+        """Yield labels with one other character, which a pattern may not tell apart."""
+        for place in range(len(label)):
+            for byte in self._form.characters:
+                if byte != label[place] and bytes((byte,)).isalnum():
+                    yield label[:place] + bytes((byte,)) + label[place + 1 :]
 
     def _names(self, domain: bytes) -> Iterator[bytes]:
         """Yield matching names whose right end is a domain, or a name below it."""
@@ -215,9 +238,13 @@ def _top_level_domains() -> tuple[bytes, ...]:
 
 def _has_domains_below(name: bytes) -> bool:
     """Whether a name is a public suffix, or names directly below it are (``*.ck``)."""
+    name = ascii_domain(name)
     return is_public_suffix(name) or is_public_suffix(_STRANGERS[0] + b"." + name)
 
 
 def _stranger(kind: StrangerKind, name: bytes, suffix: bytes, intended: bytes = b"") -> Stranger:
-    text = name.decode(errors="backslashreplace")
-    return Stranger(kind, text, suffix.decode(), intended.decode())
+    return Stranger(kind, _text(name), _text(suffix), _text(intended))
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
