@@ -223,7 +223,7 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 20_000])
+@pytest.mark.parametrize("count", [1, 2, 4, 2000])
 @pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n", b"\r\r\n", b"\n\r"])
 def test_a_line_may_end_with_any_of_the_usual_ends(tmp_path: Path, end: bytes, count: int) -> None:
     lines = (LINES * 5000)[:count]

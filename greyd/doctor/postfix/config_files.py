@@ -26,6 +26,9 @@ _MAX_SHOWN = 200
 
 _DEFAULT_FOLDER = "/etc/postfix"
 
+_BLANKS = " \t\r\v\f"
+"""White space for Postfix; a no-break space of a web page is none."""
+
 _AT_LINE = re.compile(r"(?:file )?(?P<file>/\S+?)(?:,|:) line (?P<line>\d+): (?P<text>.*)")
 
 
@@ -121,10 +124,10 @@ def logical_lines(file: Path) -> Iterator[tuple[int, str]]:
     except OSError:
         return
     start, logical = 0, ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        if line[0].isspace() and start:
+        if line[0] in _BLANKS and start:
             logical += line
             continue
         if start:
@@ -141,6 +144,7 @@ def findings_of_files(postfix: PostfixConfig) -> list[Finding]:
     """Show postconf's warnings, and what smtpd rejects in master.cf although postconf reads it."""
     made = [
         *(_finding_of_warning(each, postfix.parameter_names) for each in postfix.warnings),
+        *_findings_of_names(postfix),
         *_findings_of_arguments(postfix),
         *_findings_of_duplicates(postfix),
         *_findings_of_programs(postfix),
@@ -175,6 +179,21 @@ def _finding_of_warning(text: str, parameter_names: Sequence[str]) -> Finding:
     if "undefined parameter" in seen:
         return warning(CHECK, seen, show)
     return hint(CHECK, seen, show)
+
+
+def _findings_of_names(postfix: PostfixConfig) -> Iterator[Finding]:
+    """Find names with characters that the eye does not see, e.g. copied from a web page."""
+    file = Path(postfix.parameters.get("config_directory") or _DEFAULT_FOLDER) / "main.cf"
+    for number, line in logical_lines(file):
+        name, has_value, _ = line.partition("=")
+        if has_value and not name.isascii():
+            yield error(
+                CHECK,
+                f"{file}:{number}: the name “{_cut(name.strip())}” has characters other than ASCII,"
+                " so Postfix does not know the parameter; a byte order mark or a no-break space is"
+                " invisible",
+                f"delete the line and type it again; cat -A {file} (shows such characters)",
+            )
 
 
 def _findings_of_arguments(postfix: PostfixConfig) -> Iterator[Finding]:

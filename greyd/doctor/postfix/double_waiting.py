@@ -56,7 +56,7 @@ _GREYLISTING = (
 
 _NOT_GREYLISTING = re.compile(
     r"policyd?-?spf|spf-?policyd?|policyd-weight|quota|postfwd|postsrsd|opendkim|opendmarc|openarc"
-    r"|dkim|dmarc|clamav|clamsmtp|spamass|amavis|sympa|^inet:.*:12525$",
+    r"|dkim|dmarc|clamav|clamsmtp|spamass|amavis|sympa|^inet:.*:(12525|12340)$",
     re.IGNORECASE,
 )
 """Programs that Postfix often calls, and that do not greylist."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from greyd.doctor.findings import Finding, FindingState, not_checked
+from greyd.doctor.findings import Finding, FindingState, error, not_checked
 from greyd.doctor.listeners import TcpListener
 from greyd.doctor.postfix.config.postconf import default_folder, host_and_port, read_config
 from greyd.doctor.postfix.config_files import findings_of_files, findings_of_unreadable
@@ -20,7 +20,12 @@ from greyd.doctor.postfix.double_waiting import (
 from greyd.doctor.postfix.order import findings_of_order
 from greyd.doctor.postfix.policy_service import finding_of_call, findings_of_call_settings
 from greyd.doctor.postfix.rspamd import find_rspamd_greylisting
-from greyd.doctor.postfix.smtpd import CheckedService, inbound_services
+from greyd.doctor.postfix.config.restrictions import parameter_of
+from greyd.doctor.postfix.smtpd import (
+    CheckedService,
+    inbound_services,
+    list_that_rejects_everybody,
+)
 from greyd.doctor.postfix.submission import findings_of_submission
 from greyd.doctor.postfix.tips import findings_of_tips
 from greyd.doctor.postfix.words import findings_of_words
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 
 _MAX_TEXT = 1500
 """The length to which the text of a finding is cut."""
+PORTS_FOR_STRANGERS = ("smtp", "25")
 _MAX_ENDPOINTS = 10
 """The number of policy servers and milters whose programs are looked up."""
 
@@ -136,8 +142,7 @@ def _findings_of_inbound_services(
     """Judge each service for mail from strangers; report a finding that all share only once."""
     services = inbound_services(postfix)
     if not services:
-        reason = "master.cf has no smtpd that accepts mail from strangers"
-        return [not_checked("postfix: policy service", reason)]
+        return [_finding_without_services(postfix, listeners)]
     seconds = settings.store_timeout_seconds
     seconds += settings.dns_timeout_seconds if settings.uses_dns else 0
     checked = [
@@ -153,6 +158,24 @@ def _findings_of_inbound_services(
             elif finding not in merged:
                 merged.append(finding)
     return merged
+
+
+def _finding_without_services(postfix: PostfixConfig, listeners: Sequence[Listener]) -> Finding:
+    """Report that no service accepts mail from strangers; an error if one calls greyd."""
+    check = "postfix: policy service"
+    for service in postfix.services:
+        if service.kind != "pass" and service.port not in PORTS_FOR_STRANGERS:
+            continue
+        name = list_that_rejects_everybody(postfix, service)
+        for call in CheckedService(postfix, service, listeners).calls if name else ():
+            parameter = parameter_of(name)
+            return error(
+                check,
+                f"{call.parameter} of {service.name} calls greyd, but {parameter} ends with"
+                " “reject”: Postfix rejects all mail from strangers, also what greyd passes",
+                f"main.cf: remove “reject” from the end of {parameter}",
+            )
+    return not_checked(check, "master.cf has no smtpd that accepts mail from strangers")
 
 
 def _findings_of_other_words(

@@ -24,6 +24,7 @@ MAX_TIMEOUT_SECONDS = 30
 GREYD_IDLE_SECONDS = 1000
 """The time after which greyd closes an idle connection."""
 
+_KINDS = ("inet:", "unix:", "local:")
 _RELAY_REJECTIONS = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer")
 
 
@@ -45,6 +46,8 @@ def finding_of_call(service: CheckedService) -> Finding:
     where = ", ".join(map(str, service.listeners))
     if service.other_calls:
         called = ", ".join(dict.fromkeys(call.endpoint for call in service.other_calls))
+        if not any(call.endpoint.startswith(_KINDS) for call in service.other_calls):
+            called = "no address of a policy server"
         return error(
             check, f"calls {called}{_in_chroot(service)}, but greyd listens on {where}", remedy
         )

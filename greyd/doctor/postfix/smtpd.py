@@ -127,14 +127,20 @@ def is_submission(postfix: PostfixConfig, service: MasterService) -> bool:
 
 def rejects_everybody(postfix: PostfixConfig, service: MasterService) -> bool:
     """Whether a list of a service ends with ``reject``, so that only permitted clients pass."""
-    lists = postfix.lists(service)
-    return any(
-        _end_of(listed) == "reject"
-        and not _admits_strangers(listed)
-        and not _ends_too_early(name, listed)
-        for name, listed in lists.items()
-        if name in AT_RCPT
-    )
+    return bool(list_that_rejects_everybody(postfix, service))
+
+
+def list_that_rejects_everybody(postfix: PostfixConfig, service: MasterService) -> str:
+    """Return the name of the list that ends with ``reject``; empty if none does."""
+    for name, listed in postfix.lists(service).items():
+        if (
+            name in AT_RCPT
+            and _end_of(listed) == "reject"
+            and not _admits_strangers(listed)
+            and not _ends_too_early(name, listed)
+        ):
+            return name
+    return ""
 
 
 _FOR_STRANGERS = frozenset({

@@ -16,6 +16,7 @@ from greyd.doctor.postfix.config.restriction_table import (
 from greyd.doctor.postfix.config.restrictions import (
     AFTER_RCPT,
     BARE_TABLE,
+    FINAL,
     FOR_ETRN,
     MAX_RESTRICTIONS,
     has_unbalanced_brace,
@@ -99,7 +100,31 @@ def _findings_of_list(
         yield not_checked(_CHECK, seen, "shorten the list")
     reachable = reachable_count(restrictions)
     for index, each in enumerate(restrictions):
-        yield from _findings_of_restriction(service, name, each, is_reached=index < reachable)
+        if index and (joined := _joined(service, restrictions[index - 1], each)):
+            yield _finding_of_blank(name, restrictions[index - 1], each, joined)
+        else:
+            yield from _findings_of_restriction(service, name, each, is_reached=index < reachable)
+
+
+def _joined(service: CheckedService, first: Restriction, second: Restriction) -> str:
+    """Return the restriction of which a blank made two words, e.g. of “permit mynetworks”."""
+    if first.name not in FINAL or second.name in RESTRICTIONS or second.name in service.classes:
+        return ""
+    joined = f"{first.name}_{second.name}".lower()
+    known = RESTRICTIONS.get(joined)
+    return joined if known and known.is_in(service.postfix.known_version) else ""
+
+
+def _finding_of_blank(
+    list_name: str, first: Restriction, second: Restriction, joined: str
+) -> Finding:
+    what = {"permit": "permits", "reject": "rejects", "defer": "defers"}[first.name]
+    return error(
+        _CHECK,
+        f"{_place(list_name, first)}: “{first} {second.name}” is two words, and the first"
+        f" {what} all mail; did you mean {joined}?",
+        f"main.cf: write {joined}",
+    )
 
 
 def _findings_of_restriction(
@@ -168,6 +193,12 @@ def _fault_of_unknown(service: CheckedService, word: str) -> tuple[str, str]:
             f"{word!r} begins no comment within a line; it is a word of the list: {_ANSWER}",
             "main.cf: give the comment a line of its own",
         )
+    if word == "\\":
+        return (
+            f"'\\' does not continue a line, but is a word of the list: {_ANSWER}",
+            "main.cf: remove the backslashes; a line that begins with blanks continues the one"
+            " above",
+        )
     if word.lower() in ACCESS_ACTIONS:
         return (
             f"{word!r} is an action for access tables, not a restriction: {_ANSWER}",
@@ -196,6 +227,8 @@ def _fault_of_argument(postfix: PostfixConfig, restriction: Restriction) -> tupl
         return (seen, remedy) if ":" not in argument else _fault_of_table(postfix, restriction)
     if kind is Argument.POLICY and argument:
         fault = fault_of_policy_argument(argument, postfix.known_version)
+        if fault and re.fullmatch(r"[\w.-]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}", argument):
+            remedy = f"main.cf: {name} inet:{argument}"
         return (fault, remedy) if fault else None
     if kind is Argument.POLICY:
         return seen, remedy
@@ -222,6 +255,12 @@ def _fault_of_table(postfix: PostfixConfig, restriction: Restriction) -> tuple[s
             "main.cf: write the table without braces",
         )
     types, path = split_table(argument)
+    if types[0] in RESTRICTIONS:
+        rest = argument.partition(":")[2]
+        return (
+            f"“{argument}” lacks a blank after {types[0]}: {_ANSWER}",
+            f"main.cf: {types[0]} {rest}",
+        )
     if types[0] == "inet":
         return (
             f"“{argument}” without check_policy_service is a table of an unknown type: {_ANSWER}",

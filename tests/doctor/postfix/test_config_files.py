@@ -159,3 +159,27 @@ def test_a_program_that_postfix_lacks_is_an_error() -> None:
         CHECK,
     )
     assert (found.state, "has no program smtpdd" in found.seen) == (State.ERROR, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_wrong"),
+    [
+        ("\ufeffsmtpd_recipient_restrictions = permit", True),
+        ("smtpd_helo_required\u00a0= yes", True),
+        ("smtpd_helo_re\u200bquired = yes", True),
+        ("smtpd_helo_required = yes", False),
+        ("smtpd_banner = Grüß Gott", False),
+        ("# \u00a0a comment = of a page", False),
+        (" continued\u00a0= x", False),
+    ],
+)
+def test_invisible_characters_in_names_are_errors(
+    tmp_path: Path, line: str, *, is_wrong: bool
+) -> None:
+    (tmp_path / "main.cf").write_text(f"myhostname = mx.example.org\n{line}\n", encoding="utf-8")
+    found = [
+        each
+        for each in judged({"config_directory": str(tmp_path)})
+        if each.check == CHECK and each.state is State.ERROR
+    ]
+    assert [f"{tmp_path}/main.cf:2: " in each.seen for each in found] == [True] * is_wrong

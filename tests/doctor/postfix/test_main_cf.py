@@ -206,3 +206,21 @@ def test_another_greylisting_of_own_users_is_found(text: str, is_found: bool) ->
     seen = [each for each in found if "may greylist your own users" in each.seen]
     assert bool(seen) == is_found
     assert all(each.state is State.WARNING for each in seen)
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        (f"permit_mynetworks, reject_unauth_destination, {LINE}, reject", State.ERROR),
+        (f"permit_mynetworks, reject_unauth_destination, {LINE} reject", State.ERROR),
+        (f"reject_unauth_destination, {LINE}, reject rhsbl_client x.example", State.ERROR),
+        ("permit_mynetworks, reject", State.NOT_CHECKED),
+        (f"permit_mynetworks, reject, {LINE}", State.OK),
+        (f"reject_unauth_destination, {LINE}, permit_auth_destination, reject", State.OK),
+        (f"reject_unauth_destination, {LINE}, permit", State.OK),
+    ],
+)
+def test_a_list_that_rejects_what_greyd_passes_is_an_error(text: str, state: State) -> None:
+    found = of(judged(recipients(text)), "postfix: policy service")
+    assert found.state is state
+    assert ("also what greyd passes" in found.seen) == (state is State.ERROR)

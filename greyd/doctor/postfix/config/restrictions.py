@@ -90,6 +90,10 @@ def parameter_of(list_name: str) -> str:
     return f"smtpd_{list_name}_restrictions"
 
 
+_SEPARATORS = " ,\t\r\n"
+"""Other white space, e.g. a no-break space of a web page, belongs to a word."""
+
+
 def split_words(text: str, *, braces: bool = True) -> list[str]:
     """Split a list into its words; a pair of braces with its content is one word.
 
@@ -99,7 +103,7 @@ def split_words(text: str, *, braces: bool = True) -> list[str]:
     found: list[str] = []
     word, depth = "", 0
     for each in text:
-        if not depth and (each.isspace() or each == ","):
+        if not depth and each in _SEPARATORS:
             found.append(word)
             word = ""
             continue
