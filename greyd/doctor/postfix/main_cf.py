@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from greyd.doctor.findings import Finding, FindingState, error, not_checked
 from greyd.doctor.listeners import TcpListener
 from greyd.doctor.postfix.config.postconf import default_folder, host_and_port, read_config
+from greyd.doctor.postfix.config.restrictions import parameter_of
 from greyd.doctor.postfix.config_files import findings_of_files, findings_of_unreadable
 from greyd.doctor.postfix.double_waiting import (
     calls_rspamd,
@@ -20,7 +21,6 @@ from greyd.doctor.postfix.double_waiting import (
 from greyd.doctor.postfix.order import findings_of_order
 from greyd.doctor.postfix.policy_service import finding_of_call, findings_of_call_settings
 from greyd.doctor.postfix.rspamd import find_rspamd_greylisting
-from greyd.doctor.postfix.config.restrictions import parameter_of
 from greyd.doctor.postfix.smtpd import (
     CheckedService,
     inbound_services,
