@@ -60,7 +60,7 @@ class CommandContext:
     server: RunRecord | None = None
     """The running server that the settings are from; None if no running server uses the store."""
     search_note: str = ""
-    """Where a running server was looked for; empty unless its store is a default."""
+    """Where the command searched for a running server; empty unless its store is a default."""
     server_store_timeout_seconds: float = field(
         default_factory=lambda: Settings().store_timeout_seconds
     )
@@ -136,13 +136,13 @@ class CommandContext:
             yield store
 
     def _print_once(self, note: str) -> None:
-        """Print a note, unless it is empty or has been printed: greyd top opens the store often."""
+        """Print a note once, unless it is empty: greyd top opens the store repeatedly."""
         if note and note not in self._printed_notes:
             self._printed_notes.append(note)
             print_error(note)
 
     def print_search_note(self) -> None:
-        """Print, once, where a running server was looked for, if none was found."""
+        """Print once where the command searched, if it found no running server."""
         self._print_once(self.search_note)
 
     # Output -------------------------------------------------------------------------------------

@@ -23,10 +23,10 @@ MAX_SEARCH_SECONDS = 2.0
 
 
 async def empty_store_warning(store: Store, url: str, settings: Settings) -> str:
-    """Return a warning of one line if the store has no entry; empty if it has one.
+    """Return a one-line warning if the store has no entry; an empty text if it has one.
 
-    Empty too if the store fails, which the command reports itself, or if an ACL forbids the search:
-    some commands need no such right.
+    The text is also empty if the store fails, which the command reports itself, or if an ACL
+    forbids the search: some commands do not need that right.
 
     Args:
         store: the store, which is open.
@@ -57,7 +57,7 @@ async def empty_store_warning(store: Store, url: str, settings: Settings) -> str
 
 
 def _place(url: str) -> str:
-    """Return a Redis and its database in words: in messages, the URL of an option is redacted."""
+    """Describe a Redis and its database in words: messages redact the URL of an option."""
     parsed = parse_redis_url(url)
     where = parsed.path or ",".join(map(str, parsed.hosts))
     database = "" if parsed.topology == "cluster" else f"database {parsed.database} of "

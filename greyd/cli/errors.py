@@ -18,7 +18,7 @@ class CommandError(GreydError):
 
         Args:
             text: the reason and the remedy, in one line.
-            choices: what to choose from, a line each, if the remedy is a choice.
+            choices: the alternatives, one per line, if the remedy is a choice.
         """
         super().__init__(text)
         self.choices = tuple(choices)

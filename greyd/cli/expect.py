@@ -20,7 +20,7 @@ from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, Expec
 from greyd.terminal import format_timestamp
 
 REPEATED_SECONDS = 60
-"""A window that would end less than this earlier or later is the same: a repeated command."""
+"""A window whose end differs by less than this is the same: the command was repeated."""
 
 
 async def expect(

@@ -21,7 +21,7 @@ MAX_SHOWN_DOMAINS = 20
 
 
 REPEATED_SECONDS = 60
-"""A mode that would end less than this earlier or later is the same: a repeated command."""
+"""A mode whose end differs by less than this is the same: the command was repeated."""
 
 
 class RequestedMode(Enum):
@@ -95,7 +95,7 @@ class _ModeChange:
     """What the last run found: a transaction may run again."""
 
     def __call__(self, control: Control) -> Control:
-        """Return the control record with the mode; the same one if it has this mode already."""
+        """Return the control record with the mode; the same record if it already has this mode."""
         by, self.result = current_user(), ""
         before = control.mode if control.mode and control.mode.holds(self.now) else None
         if self.mode is RequestedMode.RESET:

@@ -1,4 +1,4 @@
-"""What a report could not read, for its text, HTML page and JSON document."""
+"""Describes what a report could not read, for its text, HTML page and JSON document."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NotRead:
 
     @classmethod
     def of(cls, statistics: ReadStatistics) -> NotRead:
-        """Return what the statistics of a reader contain."""
+        """Return the unread lines and files in a reader's statistics."""
         return cls(
             lines=statistics.unread_count,
             examples=tuple(statistics.examples),

@@ -43,7 +43,7 @@ SaslUsername = Annotated[
 
 
 def _read_name(text: str, option: str) -> bytes:
-    """Return a client's name; one that is no host name as it is, because DNS can have any."""
+    """Return a client's name; one that is not a host name stays as is: the DNS allows any bytes."""
     try:
         return read_host_name(text, option)
     except CommandError:
@@ -60,10 +60,10 @@ _READERS: Mapping[str, Callable[[str, str], bytes]] = {
 
 
 def read_request_options(given: Mapping[str, str | None]) -> dict[str, bytes]:
-    """Return the attributes of a request that options give, as Postfix sends them.
+    """Return the attributes of a request from the options, as Postfix sends them.
 
     Raises:
-        CommandError: an address or a name can't be meant.
+        CommandError: an address or a name is not valid.
     """
     found = {}
     for name, text in given.items():

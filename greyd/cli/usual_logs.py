@@ -1,4 +1,4 @@
-"""Chooses the logs to read if the command line names none."""
+"""Chooses the logs to read when the command line names none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def choose_logs(files: Sequence[Path], since: float, command: str) -> list[str]:
 
     Args:
         files: the usual files, in the order of preference.
-        since: Unix time from which on lines are wanted; 0 for all of the newest file.
+        since: Unix time of the earliest wanted line; 0 for all of the newest file.
         command: the name of the command, for the message.
 
     Raises:
@@ -39,7 +39,7 @@ def choose_logs(files: Sequence[Path], since: float, command: str) -> list[str]:
 
 
 def source_name(source: str) -> str:
-    """Return the name of a source of lines for messages."""
+    """Return the name of a log source, for messages."""
     if source == "-":
         return "standard input"
     return "the journal" if source.startswith(JOURNAL) else source

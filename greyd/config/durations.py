@@ -1,8 +1,8 @@
 """Parses durations that people write; formats durations and percentages for people.
 
-Each option that is a time accepts a duration with a unit: ``90s``, ``5m``, ``6h``, ``2d``, ``2w``,
-or several of them: ``1h30m``. A bare number has postgrey's unit: seconds for ``--delay``, days for
-``--max-age`` and ``--retry-window``.
+Each option that takes a time accepts a duration with a unit (``90s``, ``5m``, ``6h``, ``2d``,
+``2w``), or several of them (``1h30m``). A bare number has postgrey's unit: seconds for ``--delay``,
+days for ``--max-age`` and ``--retry-window``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def parse_duration(text: str) -> int:
     Raises:
         ValueError: the text is not a duration; the message describes the expected form.
     """
-    # Only between a number and a unit: "1 0" is no number.
+    # Only between a number and a unit: "1 0" is not a number.
     written = _SPACES.sub("", text.strip())
     if re.fullmatch(r"[0-9]{1,9}", written):
         return int(written)
@@ -39,7 +39,7 @@ def parse_duration(text: str) -> int:
 
 
 def _with_unit(text: str) -> int | None:
-    """Return the seconds of a duration with units and without spaces; None if it is none."""
+    """Return the seconds of a duration with units and without spaces; None for other texts."""
     if not _SEVERAL.fullmatch(text):
         return None
     return sum(int(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(text))
@@ -106,7 +106,7 @@ def parse_seconds(text: str) -> float:
 
 
 def is_zero_duration(text: str) -> bool:
-    """Whether a text is a duration of no length, with or without a unit."""
+    """Whether a text is a zero duration, with or without a unit."""
     return bool(re.fullmatch(r"[-+]?0[0_]*", text)) or _with_unit(text) == 0
 
 

@@ -1,8 +1,8 @@
 """Separates the keys of DNS lists from the names of their zones.
 
 A list's registered user queries a zone that contains a secret key: ``KEY.zen.dq.spamhaus.net``. The
-settings name such a zone ``{key}.zen.dq.spamhaus.net`` and hold the key apart, so that no log line,
-metric or page can show it, even if the administrator has written the key into the zone.
+settings name such a zone ``{key}.zen.dq.spamhaus.net`` and keep the key separately, so no log line,
+metric or page can show it, even if the administrator wrote the key into the zone.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ PLACEHOLDER = "{key}"
 
 
 def separate_list_keys(zones: tuple[Zone, ...]) -> tuple[tuple[Zone, ...], dict[str, str]]:
-    """Return zones with the placeholder for each key, and the keys by the zones' new names."""
+    """Replace each key in the zones with a placeholder; return the zones, and the keys by zone."""
     keys: dict[str, str] = {}
     return tuple(_without_key(zone, keys) for zone in zones), keys
 
 
 def _without_key(zone: Zone, keys: dict[str, str]) -> Zone:
-    """Return a zone with the placeholder for its key, which is added to ``keys``."""
+    """Return a zone with a placeholder for its key, which is added to ``keys``."""
     if not has_list_key(zone.name):
         return zone
     key, _, rest = zone.name.partition(".")

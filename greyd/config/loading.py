@@ -75,7 +75,7 @@ def read_settings(
 
 
 def settings_of_server(arguments: Sequence[str], options: Iterable[tuple[str, str]]) -> Settings:
-    """Return the settings of a running server, as its record has them.
+    """Return the settings of a running server, according to its record.
 
     Args:
         arguments: the command line, which takes precedence.
@@ -91,7 +91,7 @@ def settings_of_server(arguments: Sequence[str], options: Iterable[tuple[str, st
 
 
 def with_changes(settings: Settings, changes: Sequence[RawSetting]) -> Settings:
-    """Return settings with changed values, which are merged anew with all that were given.
+    """Return settings with changed values, merged again with all given options.
 
     Raises:
         SettingsError: a changed value is invalid, or contradicts another one.
@@ -102,7 +102,7 @@ def with_changes(settings: Settings, changes: Sequence[RawSetting]) -> Settings:
 
 
 def _remedy(ignored: Sequence[str]) -> str:
-    """Return what to do about ignored words if they begin with a variable, as shell scripts do."""
+    """Return the remedy for ignored words that begin with a variable, as in shell scripts."""
     if not ignored[0].startswith("$"):
         return ""
     return "; variables are not expanded here, so write all options on one line"

@@ -266,7 +266,7 @@ def _with_absolute_paths(option: Option, text: str, value: Any) -> str:
 
 
 def _separate_list_keys(chosen: dict[str, Any], notices: list[str]) -> dict[str, str]:
-    """Replace the keys in the names of the chosen DNS lists; return them, and add warnings."""
+    """Replace the keys in the names of the chosen DNS lists; return the keys, and add warnings."""
     keys: dict[str, str] = {}
     for option in LIST_OPTIONS:
         chosen_here, keys_here = separate_list_keys(chosen.get(option, ()))
@@ -284,7 +284,7 @@ def _separate_list_keys(chosen: dict[str, Any], notices: list[str]) -> dict[str,
 def _in_force(source: Iterable[RawSetting]) -> list[RawSetting]:
     """Return the values of a source without the headers that a later one replaces.
 
-    Before, any text was a header; a replaced one that is none must not end the start now.
+    Earlier versions accepted any text; an invalid one that is replaced must not prevent the start.
     """
     given = list(source)
     headers = [each for each in given if each.option.read is parse_header]

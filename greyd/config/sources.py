@@ -89,7 +89,8 @@ def _option(word: str, rest: list[str]) -> RawSetting:
 def from_environment(environment: Mapping[str, str]) -> tuple[list[RawSetting], list[str]]:
     """Read the ``GREYD_…`` variables; white space separates the values of a repeatable option.
 
-    An empty variable is not set: Compose passes ``GREYD_DELAY=${DELAY}`` so if DELAY is not set.
+    An empty variable counts as unset: Compose passes ``GREYD_DELAY=${DELAY}`` empty if DELAY is
+    unset.
 
     Returns:
         The values, and the names of unknown variables.

@@ -1,4 +1,4 @@
-"""Explains usual mistakes in the TOML file, beside the message of Python's parser."""
+"""Explains common mistakes in the TOML file, in addition to the message of Python's parser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_option(key: str) -> Option | None:
 
 
 def syntax_hint(message: str, content: str) -> str:
-    """Return what to write instead, with ``; `` in front; nothing if the mistake is unclear.
+    """Return what to write instead, after ``; ``; an empty text if the mistake is unclear.
 
     Args:
         message: what the parser reports, which names the line.

@@ -142,7 +142,7 @@ def _grouped(findings: Findings) -> list[Finding]:
 
 
 def finding_of_server_settings(access: StoreAccess) -> Finding:
-    """Show the settings that the findings are based on, and whether they are a running server's."""
+    """Show the settings that the findings are based on, and whether a running server uses them."""
     check = "server: settings"
     settings = access.settings
     delays = "/".join(map(str, settings.delays or (settings.delay_seconds,)))

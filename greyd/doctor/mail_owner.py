@@ -84,7 +84,7 @@ def _switch_to(owner: MailOwner) -> None:
 def finding_of_computed_access(path: Path, owner: MailOwner | None, reason: str) -> Finding:
     """Judge by modes and ACLs whether Postfix's user can connect to a socket.
 
-    ``reason`` says why it was not tried.
+    ``reason`` is why the connection was not tried.
     """
     check = f"server: {path} for Postfix"
     if owner is None:
@@ -106,7 +106,7 @@ def finding_of_computed_access(path: Path, owner: MailOwner | None, reason: str)
 
 
 def no_access_remedy(path: Path, owner: MailOwner) -> str:
-    """Return how to let Postfix's user connect to a socket."""
+    """Return the remedy that lets Postfix's user connect to a socket."""
     return (
         f"--socketmode=0666, or --group with {owner.name}'s primary group; namei -l {path} (shows"
         " the mode of each folder)"

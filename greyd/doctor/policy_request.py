@@ -66,7 +66,7 @@ class PolicyAnswer:
 
     @property
     def passes(self) -> bool:
-        """Whether the answer is that of a greyd, or of another server that lets the mail pass."""
+        """Whether the answer comes from greyd, or from another server that lets the mail pass."""
         return self.action == "DUNNO" or bool(self.version)
 
 

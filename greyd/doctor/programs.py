@@ -22,7 +22,7 @@ class ProgramError(DoctorError):
 
 
 class FailedProgramError(ProgramError):
-    """A program ended with another exit status than 0."""
+    """A program ended with an exit status other than 0."""
 
     def __init__(self, name: str, status: int, output: str) -> None:
         self.lines = without_program_name(name, output)
@@ -40,7 +40,7 @@ class Output:
 
 
 def without_program_name(name: str, output: str) -> list[str]:
-    """Return the lines of a program's messages without the program's name or path before each."""
+    """Return the lines of a program's messages without the leading name or path of the program."""
     prefix = re.compile(rf"^(\S*/)?{re.escape(name)}: ")
     return [prefix.sub("", line).strip() for line in output.splitlines()]
 

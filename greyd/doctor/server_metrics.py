@@ -137,7 +137,7 @@ def findings_of_metrics(
 ) -> list[Finding]:
     """Judge the version of a server, and whether its store answers.
 
-    ``outcome`` is what happens to mail while it does not.
+    ``outcome`` is what happens to mail while the store does not answer.
     """
     findings = []
     if metrics.version == __version__:
@@ -164,7 +164,7 @@ def findings_of_metrics(
 
 
 def finding_of_store(metrics: ServerMetrics | None, outcome: str) -> Finding:
-    """Check that the server reaches its store; ``outcome`` is what happens to mail if not."""
+    """Check that the server reaches its store; ``outcome`` is what happens to mail otherwise."""
     check = "store: as the server sees it"
     up = metrics.value("greyd_store_up") if metrics else None
     if up is None:

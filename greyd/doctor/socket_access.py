@@ -65,7 +65,7 @@ def _may(path: Path, uid: int, gid: int, right: int) -> bool:
 
 
 def _acl_entries(path: Path) -> Iterator[tuple[int, int, int]]:
-    """Yield tag, rights and number of each entry of a file's ACL; nothing if it has none."""
+    """Yield the tag, rights and number of each entry of a file's ACL, if it has one."""
     try:
         acl = os.getxattr(path, _ACL)
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""What the server does while its store does not answer, by its settings."""
+"""Describes what the server does while its store does not answer, according to its settings."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ class AttemptCollector:
             self._read.add_unread(line.text)
 
     def due(self, now: float) -> Iterator[Attempt]:
-        """Yield the attempts that no line at Unix time ``now`` or later completes."""
+        """Yield the attempts that no line at Unix time ``now`` or later can complete."""
         held = self._held
         while held and held[0][0] < now - HOLD_SECONDS:
             yield self._release()

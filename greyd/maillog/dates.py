@@ -1,6 +1,6 @@
 """Finds a date of any usual form in the head of a log line.
 
-``times.HEAD`` parses the usual heads of syslog; this module is for all others.
+``times.HEAD`` parses the usual heads of syslog; this module handles all others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_HEAD_BYTES = 2048
 """Where a longer head has a date, it is not looked for."""
 
 _NAMES_OF_MONTHS = (
-    # English, then names of other languages that differ; journalctl writes those of the locale.
+    # English, then differing names in other languages; journalctl writes those of the locale.
     "jan january janv janvier januar jänner jän ene enero gen gennaio янв",
     "feb february févr février februar fév febrero febbraio fev фев февр",
     "mar march mars märz mär mrz mrt marzo мар марта",
@@ -65,7 +65,7 @@ def _day_first(parts: _Parts) -> _Parts:
 
 
 def _slashed(parts: _Parts) -> _Parts:
-    """Tell day/month/year from month/day/year; a date that can be both is none."""
+    """Distinguish day/month/year from month/day/year; an ambiguous date counts as none."""
     first, second, year, *others = parts
     is_month_first = int(second or 0) > 12 or others[4] is not None
     if not is_month_first and int(first or 0) <= 12:
@@ -134,13 +134,13 @@ def find_date(text: bytes, times: TimeParser) -> float:
 
 
 def after_date(text: bytes) -> bytes:
-    """Return what follows the first date of a text; all of it without a date."""
+    """Return what follows the first date in a text; the whole text if it has no date."""
     found = _DATE.search(text[:MAX_HEAD_BYTES])
     return text[found.end() :] if found else text
 
 
 def starts_with_date(text: bytes) -> bool:
-    """Whether a text begins with a date, also after the name of a weekday."""
+    """Whether a text begins with a date, possibly after the name of a weekday."""
     return _STARTS_WITH_DATE.match(text[:MAX_HEAD_BYTES]) is not None
 
 
@@ -159,7 +159,7 @@ def time_of_value(value: object) -> float:
 
 
 def _seconds(number: float) -> float:
-    """Return seconds for a number of seconds, milliseconds, microseconds or nanoseconds."""
+    """Convert a number of seconds, milliseconds, microseconds or nanoseconds to seconds."""
     for unit in (1, 1e3, 1e6, 1e9):
         if 1e8 < number / unit < 4e9:
             return number / unit

@@ -127,7 +127,7 @@ def _without_junk(text: bytes) -> bytes:
         own = own.rstrip(_CLOSING_MARKS)
         if escape := _ends_with_escape(own, max(len(own) - 10, 0)):
             own = own[: escape.start()]
-    # The marks that close a literal or a quoted name are the text's own.
+    # The closing marks of a literal or a quoted name belong to the text.
     first = text[len(own) : len(own) + 1]
     if first == b"]" and own.rfind(b"[") > own.rfind(b"]"):
         return own + b"]"
@@ -137,7 +137,7 @@ def _without_junk(text: bytes) -> bytes:
 
 
 def _address(recipient: bytes) -> bytes:
-    """Return a recipient without the fields that a table or another program put behind it."""
+    """Return a recipient without the fields that a table or another program appended."""
     found = _ADDRESS(recipient)
     return found[1] if found else recipient
 

@@ -1,7 +1,8 @@
 """Parses the head of a log line: date, host and program, in any form of syslog and containers.
 
-The usual heads of syslog are parsed by one pattern. In all other lines the program's own text is
-searched, i.e. ``action=`` or the tag of a Postfix program; the head before it contains the date.
+One pattern parses the usual heads of syslog. In all other lines the module searches for the
+program's own text, i.e. ``action=`` or the tag of a Postfix program; the head before it contains
+the date.
 
 A sender can write ``action=…`` into a subject or an address that another program logs. So a line
 counts only if nothing in its head shows that the text belongs to another program.
@@ -88,7 +89,7 @@ _STARTS_LIKE_HEAD = re.compile(
     rb"|\[?(?:INFO|NOTICE|DEBUG|[Ii]nfo|[Nn]otice|[Dd]ebug)\]?:? |[\"'\[{|]\s*\Z"
 )
 _OTHERS_TEXT = re.compile(
-    # An address, a queue file's arrow, Exim's fields, and what Postfix and others say about mail.
+    # An address, a queue file's arrow, Exim's fields, and what Postfix and others log about mail.
     rb"=<|<[^<>\s]{0,200}@|\s(?:<=|=>|->|==|\*\*|>>)\s|(?:^|\s)[A-Z]=|\b(?:from|to|helo|client)="
     rb"|\b(?:[Ss]ubject|[Hh]eader|[Rr]eject(?:ed|_warning)?|[Ww]arning):? ?[^\s\]]"
 )
@@ -117,7 +118,7 @@ def _without_colours(line: re.Match[bytes]) -> bytes:
 def parse_line(text: bytes, times: TimeParser) -> LogLine | None:
     """Return a line's time, program and own text.
 
-    It is None for a line that is neither of Postfix nor a decision of greyd or postgrey.
+    The result is None unless the line is one of Postfix's, or a decision of greyd or postgrey.
     """
     if head := HEAD(text):
         minute, second, fraction, zone, program = head.groups()
@@ -145,13 +146,13 @@ def mentions_decision(text: bytes) -> bool:
 
 
 def message_of(text: bytes, times: TimeParser) -> LogLine | None:
-    """Return the own text of a message of the journal, which has no head or that of a container."""
+    """Return the text of a journal message, without the head that a container may have added."""
     return _parse_inside(cleaned(text).strip(), times, _MAX_WRAPPERS)
 
 
 @lru_cache(1000)
 def is_postfix(program: bytes) -> bool:
-    """Whether a program is one of Postfix's services, or a unit of systemd that runs them."""
+    """Whether a program is one of Postfix's services, or a systemd unit that runs them."""
     return _is_postfix(program) is not None
 
 

@@ -1,4 +1,4 @@
-"""Finds the log line inside a JSON object: of the journal, Docker, Graylog and other collectors."""
+"""Finds the log line in a JSON object from the journal, Docker, Graylog or other collectors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def parse_json_object(text: bytes) -> dict[str, Any] | None:
 
 
 def wrapped_lines(event: dict[str, Any]) -> Iterator[WrappedLine]:
-    """Yield what may be the log line in an object, the most probable text first."""
+    """Yield the texts in an object that may be the log line, the most probable first."""
     for number, (text, when, program) in enumerate(_texts(event, 0.0, b"", _MAX_DEPTH)):
         if number >= _MAX_VALUES:
             return

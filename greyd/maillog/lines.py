@@ -77,7 +77,7 @@ def _count_others(text: bytes, statistics: ReadStatistics) -> None:
 
 
 def _context(last: bytes, block: bytes, start: int) -> bytes:
-    """Return what precedes a line, as far as it may be needed."""
+    """Return as much of what precedes a line as may be needed."""
     if start >= _CONTEXT_BYTES:
         return block[start - _CONTEXT_BYTES : start]
     return last[start - _CONTEXT_BYTES :] + block[:start]
@@ -190,7 +190,7 @@ def journal_lines(
 
 
 def _entries(pieces: Iterable[bytes], statistics: ReadStatistics) -> Iterator[bytes]:
-    """Yield the entries; of their binary fields only a message of one line, e.g. with colours."""
+    """Yield the entries; of binary fields, only one-line messages, e.g. with colours."""
     rest = b""
     for piece in pieces:
         rest += piece

@@ -43,7 +43,7 @@ def _is_wanted(program: bytes) -> bool:
 
 
 class PostfixSwitch:
-    """Whether lines of Postfix are wanted; a reader asks for each of them."""
+    """Whether Postfix's lines are wanted; a reader checks it for each of them."""
 
     def __init__(self) -> None:
         self.is_on = True
@@ -143,7 +143,7 @@ class _BlockSearch:
         self._next = -1
 
     def next(self, block: bytes, start: int) -> int:
-        """Return the index of the next match from ``start`` on; -1 for none."""
+        """Return the index of the next match at or after ``start``; -1 for none."""
         if block is not self._block or 0 <= self._next < start:
             self._block, self._next = block, self._find(block, start)
         return self._next

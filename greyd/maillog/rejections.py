@@ -72,7 +72,7 @@ def parse_rejection(line: bytes) -> Rejection | None:
 
 
 def parse_postfix_rejection(line: bytes, start: int) -> Rejection | None:
-    """Return the rejection by Postfix that begins at an index of a line; None if there is none."""
+    """Return the rejection by Postfix that begins at an index in a line; None if there is none."""
     if found := _POSTFIX(line, start):
         given = {name: value for name, value in found.groupdict().items() if value is not None}
         reply = given.pop("reply")

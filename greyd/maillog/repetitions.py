@@ -1,8 +1,8 @@
 """Finds the line that ``last message repeated N times`` stands for, and the times of repetitions.
 
 Two forms exist. rsyslog writes ``message repeated 4 times: [ … ]`` with the message and the time of
-its last repetition. The syslogd of the BSDs and older ones write only ``last message repeated 4
-times``; it stands for the line before it of the same host, and program if it names one.
+its last repetition. The BSDs' syslogd and older ones write only ``last message repeated 4 times``,
+which refers to the previous line of the same host, and of the same program if it names one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def repetition_of(text: bytes) -> Repetition | None:
 
 
 def line_before(repetition: Repetition, before: bytes, times: TimeParser) -> LogLine | None:
-    """Return the line that is repeated; None if it is not a wanted one.
+    """Return the line that is repeated; None if it is not wanted.
 
     Args:
         repetition: what follows the lines.

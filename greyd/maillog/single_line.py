@@ -79,7 +79,7 @@ def read_log_line(text: str) -> LoggedRequest:
     requests = [request for line in _unwrapped(rows) if (request := _read(line))]
     if not requests:
         raise MailLogError(_refusal(data))
-    # Of several ways to join the rows, the one with the most attributes, and the fewest spaces.
+    # Of several ways to join the rows, prefer the one with the most attributes and fewest spaces.
     return max(requests, key=_field_count)
 
 
@@ -89,14 +89,14 @@ def _from_utf16(data: bytes) -> bytes:
 
 
 def _begins_line(row: bytes) -> bool:
-    """Whether a row begins with a date, and contains all of a request."""
+    """Whether a row begins with a date, and contains a whole request."""
     return starts_with_date(row) and _read(row) is not None
 
 
 def _unwrapped(rows: Sequence[bytes]) -> Iterator[bytes]:
     """Yield the lines that a terminal may have wrapped into rows, those with fewest spaces first.
 
-    A terminal breaks lines anywhere. Where it broke at a space, the copied text often lacks it.
+    A terminal breaks lines anywhere. If it broke a line at a space, the copied text often lacks it.
     """
     if not rows:
         return
@@ -120,7 +120,7 @@ def _unwrapped(rows: Sequence[bytes]) -> Iterator[bytes]:
 
 
 def _field_count(request: LoggedRequest) -> int:
-    """Return how many attributes a request has, and optional fields its decision."""
+    """Return the number of a request's attributes, plus its decision's optional fields."""
     count = sum(1 for name, value in request.attributes.items() if value or name == "sender")
     decision = request.decision
     if decision is None:
@@ -133,7 +133,7 @@ def _field_count(request: LoggedRequest) -> int:
 
 
 def _refusal(data: bytes) -> str:
-    """Return why a text has no request."""
+    """Return why a text contains no request."""
     if _LAST_MESSAGE.search(data):
         return (
             "--log-line: this line only counts repetitions; give the line before it, which has the"
@@ -161,12 +161,12 @@ def _read(text: bytes) -> LoggedRequest | None:
     if repeated := _REPEATED.search(line):
         line = line[repeated.end() :].rstrip().removesuffix(b"]")
     rejection, (place, decision) = parse_rejection(line), _decision(line)
-    # The text that begins first is the program's own; the client chooses the addresses.
+    # The first match is the program's own text; the client chooses what is in the addresses.
     if rejection and (decision is None or rejection.place < place):
         return LoggedRequest(rejection.attributes, rejection.is_complete)
     if decision is None:
         return None
-    # greyd logs the HELO name and what else it got, or neither.
+    # greyd logs either the HELO name and all further attributes, or none of these.
     has_names = decision.helo_name is not None
     return LoggedRequest(_attributes(decision), has_names, decision)
 

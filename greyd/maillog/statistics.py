@@ -1,4 +1,4 @@
-"""Counts what was read of logs, and what was not."""
+"""Counts what was read from logs, and what was not."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ReadStatistics:
             self.examples.append(f"{example} …" if len(line) > MAX_EXAMPLE_BYTES else example)
 
     def add_unread_file(self, path: str, reason: str, *, is_partial: bool) -> None:
-        """Store that a file was not read, or not completely."""
+        """Record that a file was not read, or only in part."""
         if len(self.unread_files) < _MAX_NAMED_FILES:
             self.unread_files.append(UnreadFile(path, reason, is_partial))
 

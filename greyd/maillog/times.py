@@ -33,7 +33,7 @@ class TimeParser:
 
     @staticmethod
     def month_name(number: int) -> bytes:
-        """Return the name of a month, 1 to 12, as ``time_of`` takes it."""
+        """Return the name of a month, 1 to 12, as ``time_of`` expects it."""
         return _MONTHS[number - 1].encode()
 
     def _parse(self, minute: str, zone: str) -> float:

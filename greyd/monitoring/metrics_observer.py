@@ -67,7 +67,7 @@ class MetricsObserver(Observer):
             self._metrics.auto_whitelisted_identities.inc()
 
     def probed(self, request: Request) -> None:  # noqa: ARG002 - only counted
-        """Count a request of ``greyd doctor``; it is no mail, and no other metric has it."""
+        """Count a request from ``greyd doctor``; it is not mail, and no other metric counts it."""
         self._metrics.probes.inc()
 
     def protocol_error(self, message: str, data: bytes) -> None:  # noqa: ARG002 - only counted

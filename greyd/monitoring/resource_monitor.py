@@ -1,4 +1,4 @@
-"""Polls what the server uses: its file descriptors, and the memory of the store's Redis."""
+"""Polls the resources in use: the server's file descriptors, and the memory of its Redis."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DESCRIPTOR_FOLDERS = ("/proc/self/fd", "/dev/fd")
 
 
 class ResourceMonitor:
-    """Sets the metrics of the server's descriptors and of Redis's memory."""
+    """Updates the metrics of the server's descriptors and of Redis's memory."""
 
     def __init__(self, store: Store, metrics: StateMetrics) -> None:
         self._store = store
@@ -37,7 +37,7 @@ class ResourceMonitor:
             await asyncio.sleep(POLL_SECONDS)
 
     async def poll(self) -> None:
-        """Update the metrics. What cannot be read keeps its last value."""
+        """Update the metrics; a figure that cannot be read keeps its last value."""
         open_count = _open_descriptor_count()
         if open_count is not None:
             limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,6 +1,6 @@
 """The gauges of a server's state: its settings, start, descriptors, triplets, and Redis's memory.
 
-A gauge whose value is not known yet has no series, instead of a 0 that could be read as a value.
+A gauge whose value is not known yet has no series, because a 0 could be mistaken for a value.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class TripletCounts:
 
     @classmethod
     def load(cls, given: Any) -> TripletCounts | None:
-        """Return the counts in a JSON value; None for null, or from a server that has none.
+        """Return the counts in a JSON value; None for null, and for a server without them.
 
         Raises:
             KeyError, TypeError, ValueError: the value does not have the form of counts.

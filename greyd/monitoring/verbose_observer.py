@@ -43,7 +43,7 @@ class VerboseObserver(Observer):
             self._log_steps(event.request, self._steps(event))
 
     def probed(self, request: Request) -> None:
-        """Log a request of ``greyd doctor``."""
+        """Log a request from ``greyd doctor``."""
         self._log_steps(request, iter([_asked(request), "answered: a probe of greyd doctor"]))
 
     def unanswered(self, request: Request) -> None:

@@ -42,7 +42,7 @@ class Observer(Protocol):
         return
 
     def probed(self, request: Request) -> None:
-        """Observe a request of ``greyd doctor``, which is no mail: no ``DecisionEvent`` follows."""
+        """Observe a request from ``greyd doctor``; it is not mail, so no decision follows."""
         return
 
     def unanswered(self, request: Request) -> None:
@@ -161,7 +161,7 @@ class Observers:
             observer.auto_whitelisted(request, decision, evidence)
 
     def probed(self, request: Request) -> None:
-        """Pass a request of ``greyd doctor``, see ``Observer``."""
+        """Forward a request from ``greyd doctor``; see ``Observer``."""
         self.flush()
         for observer in self._observers:
             observer.probed(request)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DUNNO = b"DUNNO"
 
 PROBE_ANSWER = b"DUNNO greyd %b" % __version__.encode()
-"""The action for a request of ``greyd doctor``: it names the program and its version."""
+"""The action for a request from ``greyd doctor``: it names the program and its version."""
 
 STORE_AWAY = b"DEFER_IF_PERMIT 4.3.0 Greylisting is out of order, try again later"
 """The action with ``--on-store-failure defer`` while the store does not answer."""

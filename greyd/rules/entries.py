@@ -1,9 +1,9 @@
 """Interprets stored entries: their kind, names and current state.
 
-Whatever shows or counts entries uses this module: the status page, ``/stats.json``, the metrics,
-and ``greyd stats``, ``top``, ``list`` and ``show``. ``docs/glossary.md`` states the definitions of
-the states. ``greyd report`` reads attempts from a log instead of records from a store; it gives up
-mail at the same time (``gives_up_at``).
+Everything that shows or counts entries uses this module: the status page, ``/stats.json``, the
+metrics, and ``greyd stats``, ``top``, ``list`` and ``show``. ``docs/glossary.md`` defines the
+states. ``greyd report`` reads attempts from a log instead of records from a store; it gives up mail
+after the same time (``gives_up_at``).
 
 The functions are pure: a state depends on the record, the settings and the time.
 """
@@ -144,7 +144,7 @@ def gives_up_at(first_seen: float, settings: Settings) -> float:
     """Return when a triplet that has not passed counts as never returned, as a Unix time.
 
     If the delay depends on signals, the record does not show which one applies. The longest counts,
-    so that no mail is given up while it still has to wait.
+    so mail that still has to wait is never given up.
 
     Args:
         first_seen: the time of the first attempt.

@@ -60,8 +60,8 @@ def parse_network(text: bytes) -> Network | None:
 def with_prefix_length(name: bytes, settings: Settings) -> bytes:
     """Return the client network of a triplet's key in CIDR notation, e.g. ``192.0.2.0/24``.
 
-    Unchanged are an identity's domain, a host's address (``--lookup-by-host``), and an address that
-    is no network of this size: other settings wrote its key.
+    An identity's domain, a host's address (``--lookup-by-host``), and an address that is not a
+    network of this size (its key was written with other settings) are returned unchanged.
 
     Args:
         name: the network as the key contains it, without its prefix length.

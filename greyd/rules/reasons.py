@@ -1,8 +1,8 @@
 """The reasons for passing or greylisting a request, each with its action, texts and category.
 
 To add a reason, add a member to ``Reason``. Metrics, statistics, the status page, reports and
-``greyd replay`` use its attributes. A few places have a text of their own for every reason (the
-steps of ``greyd explain``, a table in docs/); ``tests/rules/test_reasons.py`` checks them.
+``greyd replay`` use its attributes. A few places have their own text for every reason (the steps of
+``greyd explain``, a table in docs/); ``tests/rules/test_reasons.py`` checks them.
 """
 
 from __future__ import annotations

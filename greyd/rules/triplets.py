@@ -102,7 +102,7 @@ def has_passed(triplet: Triplet, delay: int, settings: Settings) -> bool:
 
 
 class ReleaseOutcome(Enum):
-    """What a release found."""
+    """The outcome of a release."""
 
     RELEASED = "released"
     """The triplet waited; its next attempt passes."""
@@ -117,10 +117,11 @@ class ReleaseOutcome(Enum):
 def release(
     key: bytes, text: bytes | None, now: int, settings: Settings
 ) -> tuple[ReleaseOutcome, tuple[Change, ...]]:
-    """Return what becomes of a triplet that is to pass when it is next seen, and the change.
+    """Return the outcome of releasing a triplet, which then passes when next seen, and the change.
 
-    Only the time of the release is added to its record: it keeps the time when it was first seen,
-    so the header of its mail states how long it really waited. A release renews the retry window.
+    Only the time of the release is added to the record, which keeps the time when the triplet was
+    first seen, so the header states how long the mail really waited. A release renews the retry
+    window.
     """
     triplet = load_current(Triplet, text, now, settings)
     if triplet is None or has_passed(triplet, settings.delay_seconds, settings):

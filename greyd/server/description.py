@@ -46,7 +46,7 @@ def record_of(
     sockets: Sequence[socket.socket],
     metrics_sockets: Sequence[socket.socket],
 ) -> RunRecord:
-    """Return the record of this process, with what it was given and where it listens."""
+    """Return the record of this process, with its options and the addresses that it listens on."""
     store = redact_url(_absolute(settings.store or f"sqlite:{store_folder / 'greyd.db'}"))
     options = [
         each

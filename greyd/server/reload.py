@@ -83,7 +83,7 @@ class Reloader:
             if self._shadow is not None and has_own_whitelists(self._settings):
                 await self._reload_shadow(self._shadow)
             self._context.ready()
-        # Here, not when the task is over: a request between the two would be lost.
+        # Here, not when the task ends: a request in between would be lost.
         self._is_running = False
 
     async def _reload_shadow(self, shadow: ShadowRunner) -> None:

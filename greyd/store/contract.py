@@ -60,7 +60,7 @@ class StoreSize:
 
 @dataclass(frozen=True, slots=True)
 class StoreMemory:
-    """The memory of a store that keeps its entries in memory."""
+    """The memory use of a store that keeps its entries in memory."""
 
     used_bytes: int
     max_bytes: int
@@ -150,7 +150,7 @@ class Store(TransactionalStore, Protocol):
         return None
 
     async def other_contents(self) -> Sequence[str]:
-        """Return what else the database contains, in words, for a store without entries."""
+        """Describe what else the database contains, for a store without entries."""
         return ()
 
     def records(self) -> AsyncIterator[Sequence[Record]]:

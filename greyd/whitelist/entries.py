@@ -79,7 +79,7 @@ def diagnostic_of(
 
 
 def display_text(text: bytes) -> str:
-    """Return a text, cut off after ``MAX_SHOWN_BYTES``, with ``<U+200B>`` for what is invisible."""
+    """Return a text, cut off after ``MAX_SHOWN_BYTES``, with escapes such as ``<U+200B>``."""
     shown = text[:MAX_SHOWN_BYTES].replace(b"\t", b" ").decode(errors="backslashreplace")
     return excerpt(
         "".join(each if each.isprintable() else f"<U+{ord(each):04X}>" for each in shown)
@@ -110,7 +110,7 @@ def parse_entries(source: WhitelistFile, diagnostics: list[Diagnostic]) -> Itera
 
 
 def spaced_lines(source: WhitelistFile) -> Iterator[WhitelistEntry]:
-    """Yield the lines with several words, which are no entries."""
+    """Yield the lines with several words, which are not entries."""
     return (entry for entry in _lines(source) if _has_spaces(entry.text))
 
 

@@ -10,4 +10,4 @@ class WhitelistError(GreydError):
 
 
 class PatternError(WhitelistError):
-    """A pattern that greyd does not search for; the text is the reason."""
+    """A pattern that greyd can't use; the text is the reason."""

@@ -138,7 +138,7 @@ class ClientWhitelist:
         return network
 
     def _is_name(self, entry: WhitelistEntry) -> bool:
-        """Whether an entry is compared with names; report it if it was meant otherwise."""
+        """Whether an entry is compared with names; report it if its author meant something else."""
         text = entry.text
         if text.startswith(b"/"):
             self._report(

@@ -1,10 +1,10 @@
 """Patterns in whitelists: regular expressions with Perl's meaning, searched by RE2.
 
 The searched names come from clients, so the time of a search must be linear in the length of the
-name. RE2 guarantees this, but reads many expressions otherwise than Perl, and does not support
-look-around, back-references, and possessive or atomic groups. So RE2 never gets a pattern as it
-stands in the file: ``perl_regex`` parses it by Perl's rules, and writes one for RE2 that means the
-same. A pattern that it refuses is skipped, and causes a diagnostic.
+name. RE2 guarantees this, but interprets many expressions differently from Perl, and does not
+support look-around, back-references, and possessive or atomic groups. So RE2 never gets a pattern
+straight from the file: ``perl_regex`` parses it by Perl's rules, and writes an equivalent one for
+RE2. A pattern that it refuses is skipped, and causes a diagnostic.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Finds out whether an entry names a mail address or a domain, in whatever form.
+"""Determines whether an entry names a mail address or a domain, in whatever form.
 
-Entries have an address as a client sent it, or as the keys normalise it: without its extension and
-BATV tag, with ``#`` for numbers. Forwarders and mailing lists put it into the local part of their
-own senders (SRS, VERP). Entries of version 0.1.0 have internationalised domains in UTF-8.
+An entry contains an address as a client sent it, or as the keys normalise it: without its extension
+and BATV tag, and with ``#`` for numbers. Forwarders and mailing lists embed it in the local part of
+their own senders (SRS, VERP). Version 0.1.0 stored internationalised domains in UTF-8.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class AddressAliases:
         return self._mention.search(text.lower()) is not None
 
     def window_names(self) -> tuple[str, ...]:
-        """Return the recipients of ``greyd expect`` that stand for the address, in clear."""
+        """Return the recipients of ``greyd expect`` that cover the address, unhashed."""
         if isinstance(self.address, DomainName):
             return (f"@{self.address.name.decode(errors='surrogateescape')}",)
         forms = dict.fromkeys((self.text, self._user_form))

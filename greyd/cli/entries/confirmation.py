@@ -1,4 +1,4 @@
-"""The question before a command changes many entries, and the options that go with it."""
+"""Asks for confirmation before a command changes many entries; defines the related options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from greyd.cli.context import CommandContext
 
 MAX_UNCONFIRMED_ENTRIES = 20
-"""The number of entries that a command changes without a question."""
+"""The number of entries that a command changes without asking."""
 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only show what would be changed; change nothing.")
@@ -25,16 +25,16 @@ Yes = Annotated[
 
 
 def confirm(context: CommandContext, count: int, action: str, *, yes: bool) -> None:
-    """Ask whether to change ``count`` entries, if these are many.
+    """Ask whether to change ``count`` entries, if there are many.
 
     Args:
-        context: the command's context; with ``--json`` nobody is asked.
+        context: the command's context; with ``--json`` the command does not ask.
         count: the number of entries.
         action: what would be done, e.g. ``release 25 waiting triplets``.
         yes: whether ``--yes`` answers the question.
 
     Raises:
-        CommandError: the answer is no, or there is no terminal to ask on.
+        CommandError: the user declines, or there is no terminal.
     """
     if yes or count <= MAX_UNCONFIRMED_ENTRIES:
         return

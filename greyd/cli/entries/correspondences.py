@@ -1,9 +1,9 @@
 """Finds the hashed correspondences of an address among those of a store.
 
 A correspondence's key is a hash of a local user's address and of a correspondent's address or
-organisation; its tag is the domain of the second one. So records of an organisation or of bounces
-can be tried for every tag. Records of a correspondent's address are tried with all addresses that
-the store's triplets name.
+organisation; its tag is the domain of the latter. So the search tries the records of organisations
+and of bounces for every tag, and those of a correspondent's address with every address that the
+store's triplets name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAX_TRIALS = 3_000_000
 
 
 class CorrespondenceSearch:
-    """Collects correspondences and addresses during a scan; then finds those of an address."""
+    """Collects correspondences and addresses during a scan, then finds those of an address."""
 
     def __init__(self, aliases: AddressAliases, settings: Settings) -> None:
         self._aliases = aliases
@@ -55,7 +55,7 @@ class CorrespondenceSearch:
         self._trial_count = 0
 
     def add_correspondence(self, key: bytes, tag: bytes) -> None:
-        """Add a correspondence that the store has."""
+        """Add a correspondence from the store."""
         if self._key_count >= MAX_CORRESPONDENCES:
             self.unchecked_count += 1
         elif key not in self._keys[tag]:
@@ -97,14 +97,14 @@ class CorrespondenceSearch:
         return candidates
 
     def _users(self) -> set[bytes]:
-        """Return the local users that are meant: the address, or those seen of its domain."""
+        """Return the local users to try: the address in its forms, or those seen of the domain."""
         if isinstance(self._aliases.address, DomainName):
             return {each for each in self._recipients if self._aliases.include(each)}
         seen = {each for each in self._recipients if self._aliases.include(each)}
         return {self._aliases.text, user_form(self._aliases.text), *seen}
 
     def _correspondents(self, tag: bytes) -> set[bytes]:
-        """Return the correspondents with this domain that are meant."""
+        """Return the correspondents to try for this domain."""
         seen = {each for each in self._senders.get(tag, ()) if self._aliases.include(each)}
         if isinstance(self._aliases.address, DomainName):
             return seen

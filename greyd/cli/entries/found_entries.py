@@ -174,7 +174,7 @@ class FoundEntries:
         self.context.print(f"{'expected:':14}mail from {sender} passes until {until}")
 
     def add_note(self, text: str) -> None:
-        """Add what could not be found out; it is printed at the end."""
+        """Add a note on what could not be determined; it is printed at the end."""
         self._notes.append(text)
 
     def add_others(
@@ -185,7 +185,7 @@ class FoundEntries:
         Args:
             entries: the entries, at most one more than ``MAX_OTHERS``.
             all_of_them: the command that lists all.
-            of_client: whether they are those of a client's network, or of an address.
+            of_client: whether the entries belong to a client's network, rather than an address.
         """
         self._is_of_client = of_client
         self._others, self._more = list(entries[:MAX_OTHERS]), len(entries) > MAX_OTHERS

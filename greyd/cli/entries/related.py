@@ -31,14 +31,14 @@ class Query(Protocol):
 
     @property
     def name(self) -> bytes:
-        """What was asked for, for the message that nothing was found."""
+        """The subject of the query, for the message that nothing was found."""
 
     async def answer(self, store: Store, found: FoundEntries, *, quick: bool) -> None:
-        """Print what the store has; with ``quick``, without a scan."""
+        """Print what the store contains; with ``quick``, without a scan."""
 
 
 class Role(Enum):
-    """The part of an address in a triplet."""
+    """The role of an address in a triplet."""
 
     SENDER = "sender"
     RECIPIENT = "recipient"
@@ -46,7 +46,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class ClientQuery:
-    """Asks for a client: an address, a network, a name or a sender group."""
+    """Queries a client: an address, a network, a name or a sender group."""
 
     client: ClientNetwork | DomainName | ClientGroup
 
@@ -95,7 +95,7 @@ class ClientQuery:
 
 @dataclass(frozen=True)
 class AddressQuery:
-    """Asks for a mail address or a domain: its mail, identities, correspondences and windows."""
+    """Queries a mail address or a domain: its mail, identities, correspondences and windows."""
 
     aliases: AddressAliases
     roles: Sequence[Role]
@@ -148,7 +148,7 @@ class AddressQuery:
 
 
 class _AddressSearch:
-    """Sorts the entries of a scan by the part that an address has in them."""
+    """Sorts the entries of a scan by the role that an address has in them."""
 
     def __init__(self, query: AddressQuery, settings: Settings, shown: Sequence[bytes]) -> None:
         self._shown = frozenset(shown)

@@ -100,7 +100,7 @@ async def release(
 
 
 def _outcome(entry: StoredEntry, now: int, settings: Settings) -> ReleaseOutcome:
-    """Return what a release of an entry would find."""
+    """Return the outcome that a release of an entry would have."""
     assert isinstance(entry.record, Triplet)  # noqa: S101 - only triplets wait
     own = settings_to_release(entry.key, settings)
     return released(entry.key, entry.record.dump(), now, own)[0]

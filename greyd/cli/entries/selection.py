@@ -117,10 +117,10 @@ class Selection:
     def exact_triplets(self, settings: Settings) -> list[bytes]:
         """Return the keys of the triplet that the selection names, by network and by identity.
 
-        Empty unless the selection names a single triplet, or the sender and the recipient of one:
-        then it is found by identity only. The identities are the sender's domain
-        and its parent domains, and the sender group of the address; others would be known only from
-        the client's name.
+        The result is empty unless the selection names a single triplet, or only its sender and
+        recipient; then the triplet is found by identity only. The identities are the sender's
+        domain, its parent domains, and the sender group of the address; any others are derived
+        from the client's name, which the selection does not contain.
         """
         exact, address, sender = self.exact_keys(settings), self.address, self._exact_sender
         if sender is None or b"@" not in self.recipient.lstrip(b"@"):
@@ -195,7 +195,7 @@ def parse_selection(
 
     Raises:
         CommandError: the client is not an address, a network or a name; the sender or recipient is
-            no mail address or domain.
+            not a mail address or domain.
     """
     networks, domain = ((), b"") if client is None else _parse_client(client)
     given = b"" if sender is None else sender_text(read_sender_or_domain(sender, "--sender"))

@@ -57,8 +57,8 @@ def read_request(given: Mapping[str, str | None], log_line: str | None) -> Reque
     Options take precedence over the log line.
 
     Raises:
-        CommandError: the client's address, the sender or the recipient is missing or can't be
-            meant, or standard input has no request.
+        CommandError: the client's address, the sender or the recipient is missing or not
+            valid, or standard input has no request.
         MailLogError: the log line contains neither a decision nor a rejection.
     """
     from_options = read_request_options(given)

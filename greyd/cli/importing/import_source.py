@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What the command line says about the source."""
+    """The command line's options for the source."""
 
     settings: Settings
     """The settings for another greyd's store: key prefix and password."""
@@ -38,5 +38,5 @@ class ImportSource:
 
 
 async def single_batch(items: Iterable[ImportItem]) -> AsyncIterator[Iterable[ImportItem]]:
-    """Return all items as one batch; they may be generated one by one."""
+    """Return all items as one batch, which may be a generator."""
     yield items

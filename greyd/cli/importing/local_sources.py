@@ -1,4 +1,4 @@
-"""Opens the files and folders from which entries are imported, by what is in them."""
+"""Opens the files and folders from which entries are imported, according to their content."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class LocalSources:
 
 
 def _plain_file(path: Path | None, begin: bytes, program: str) -> Path:
-    """Return the path of a file that its own program reads, so that it can be no stream.
+    """Return the path of a file that another program has to open itself, so it can't be a stream.
 
     Raises:
         CommandError: the file is standard input, or compressed.
@@ -195,9 +195,9 @@ def _plain_file(path: Path | None, begin: bytes, program: str) -> Path:
 
 
 def _source_of(path: Path) -> Path:
-    """Return the folder of a database that has postgrey's name, else its path.
+    """Return the folder of a database that has postgrey's name, otherwise the path itself.
 
-    The folder has postgrey's other database and its log files.
+    The folder contains postgrey's other database and its log files.
     """
     is_in_folder = path.name in DATABASES and (path.parent / DATABASES[0]).exists()
     return path.parent if is_in_folder else path

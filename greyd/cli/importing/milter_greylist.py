@@ -1,6 +1,6 @@
 """Reads milter-greylist's dump file, ``greylist.db``, which is a text.
 
-Lines, as versions 1.0 to 4.6 write them; a greylist of other version may have spaces for the tabs::
+Versions 1.0 to 4.6 write lines such as these; other versions may write spaces instead of tabs::
 
     # milter-greylist databases, dumped by milter-greylist-4.6.4 on 2026-05-01 10:00:00.
     192.0.2.7⭾<a@example.com>⭾<b@example.org>⭾1777629600 # 2026-05-01 10:00:00

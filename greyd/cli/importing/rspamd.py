@@ -1,8 +1,8 @@
 """Recognises the keys of rspamd's greylisting module in a Redis database.
 
 The module stores a time under ``rgm`` and 20 characters of a hash of sender, recipients and
-network, and under ``rgb`` and 20 characters of a hash of the message's text. No hash tells what it
-was made from, and greyd's keys have other hashes, so no entry can be imported.
+network, and under ``rgb`` and 20 characters of a hash of the message's text. A hash does not
+reveal its input, and greyd's keys have other hashes, so no entry can be imported.
 """
 
 from __future__ import annotations

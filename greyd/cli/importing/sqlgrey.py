@@ -88,7 +88,7 @@ _TOO_WIDE = (
 
 @dataclass(frozen=True, slots=True)
 class SqlgreyDatabase:
-    """An open database of sqlgrey's; its texts are read as bytes."""
+    """An open sqlgrey database; its texts are read as bytes."""
 
     connection: sqlite3.Connection
     settings: Settings
@@ -98,7 +98,7 @@ class SqlgreyDatabase:
 
     @staticmethod
     def has_tables(connection: sqlite3.Connection) -> bool:
-        """Whether a database has tables of sqlgrey's."""
+        """Whether a database has sqlgrey's tables."""
         return any("src" in _columns(connection, table) for table in COLUMNS)
 
     def count_rows(self) -> int:

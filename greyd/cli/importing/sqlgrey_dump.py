@@ -1,7 +1,7 @@
 """Reads an SQL dump of sqlgrey's database into a temporary SQLite database.
 
-Dumps have their rows in any order and the tables one after another, but the import needs all rows
-of a client together. SQLite sorts them, on disk if they are many.
+A dump has its rows in any order and one table after another, but the import needs all rows of a
+client together. SQLite sorts them, on disk if there are many.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def open_dump(stream: IO[bytes], begin: bytes, zone: tzinfo | None) -> Iterator[
     ``zone`` is the time zone of dates, if the dump sets none.
 
     Raises:
-        CommandError: the dump has no table of sqlgrey's.
+        CommandError: the dump has none of sqlgrey's tables.
     """
     dump = SqlDump(stream, begin, _TABLES)
     # An empty name: a temporary database, on disk as far as it does not fit into the cache.
@@ -82,7 +82,7 @@ def _value(name: str, value: bytes | None, zone: tzinfo | None) -> bytes | int |
     if value is None:
         return None
     if name in TIMES:
-        # Text that is no time stays as it is, and is counted as unreadable.
+        # Text that is not a time stays as it is, and is counted as unreadable.
         when = parse_time(value[:_MAX_TEXT_BYTES].decode(errors="replace"), zone)
         return value[:_MAX_TEXT_BYTES] if when is None else when
     return value[:_MAX_TEXT_BYTES]

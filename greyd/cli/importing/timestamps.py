@@ -1,6 +1,6 @@
 """Parses the times in other programs' databases: Unix times, and dates as databases write them.
 
-A date without an offset is local time of the program that wrote it, so its time zone is a
+A date without an offset is in the local time of the program that wrote it, so the time zone is a
 parameter.
 """
 

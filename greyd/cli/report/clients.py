@@ -37,8 +37,8 @@ class ClientGroups:
     def organisation(self, name: bytes) -> bytes:
         """Return the registered domain of a name; empty if it has none.
 
-        Below a top-level domain that nobody can register in, e.g. ``.example``, ``.test`` or a
-        site's own ``.lan``, it is the last two labels.
+        Under a top-level domain without registrations, e.g. ``.example``, ``.test`` or a site's own
+        ``.lan``, it is the last two labels.
         """
         domain = self._organisations.get(name)
         if domain is None:
@@ -65,6 +65,6 @@ class ClientGroups:
         return self.network(decision.client_address) or UNKNOWN_GROUP
 
     def in_cidr(self, groups: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Return those of the groups that are networks, each in CIDR notation."""
+        """Return the groups that are networks, each in CIDR notation."""
         texts = {group: with_prefix_length(group, self._settings) for group in groups}
         return {group: text for group, text in texts.items() if text != group}

@@ -1,1 +1,1 @@
-"""Chooses the running server that a command works with, and describes what was found."""
+"""Chooses the running server that a command works with, and describes the servers found."""

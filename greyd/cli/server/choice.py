@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServerChoice:
-    """The settings for a command, and the running server that they are from."""
+    """The settings for a command, and the running server that they come from."""
 
     settings: Settings
     server: RunningServer | None
@@ -54,7 +54,7 @@ class ServerChoice:
     notes: tuple[str, ...] = ()
     """Which server and store the command works with, and what contradicts it: a line each."""
     search_note: str = ""
-    """Where a server was looked for; empty if one was found, or the options select a store."""
+    """Where it searched; empty if a server was found, or if the options select a store."""
 
 
 def choose_server(options: Mapping[str, str | None], *, is_optional: bool = False) -> ServerChoice:
@@ -74,7 +74,7 @@ def choose_server(options: Mapping[str, str | None], *, is_optional: bool = Fals
     try:
         own = read_server_settings(arguments)
     except SettingsError as error:
-        # E.g. this user must not read the service's files; a running server's record has it all.
+        # E.g. this user may not read the service's files; a running server's record is enough.
         found = _search(None, options)
         server = None if _names_store(options) else _only_one(found)
         if server is None:

@@ -66,7 +66,7 @@ def unusable_record(server: RunningServer) -> str:
 
 
 def selecting_options(server: RunningServer) -> str:
-    """Return the options that select a server among others."""
+    """Return the options that select one server among several."""
     url, prefix = identity_of(server)
     if server.record.has_login or url.startswith("memory:"):
         return f"--run-dir={server.path}"
@@ -106,7 +106,7 @@ def note_on_others(server: RunningServer, servers: Iterable[RunningServer]) -> s
 
 
 def hidden_server(found: FoundServers) -> str:
-    """Return what runs here and can't be used, and what to do; empty if nothing does."""
+    """Describe a running server that can't be used, and what to do; empty if there is none."""
     if found.unreadable:
         return (
             f"a server runs, but this user can't read its record {found.unreadable[0]}; run the"
@@ -135,7 +135,7 @@ def _no_record(remedy: str) -> str:
 
 
 def nothing_found(found: FoundServers, settings_store: str, elsewhere: Sequence[Path]) -> str:
-    """Return that no server runs, where it was looked for, and what to give.
+    """Return the note that no server runs, where the command searched, and what to specify.
 
     Args:
         found: the result of the search.
@@ -156,7 +156,7 @@ def nothing_found(found: FoundServers, settings_store: str, elsewhere: Sequence[
 def unused_store(
     options: Mapping[str, str | None], store: str, servers: Iterable[RunningServer]
 ) -> str:
-    """Return that no running server uses the store that the options select."""
+    """Return the note that no running server uses the store that the options select."""
     given = " ".join(
         f"--{name}={excerpt(redact_url(text) if name == 'store' else text)}"
         for name in SELECTING_OPTIONS
@@ -168,7 +168,7 @@ def unused_store(
 
 
 def contradictions(config: str, own: Settings, of_server: Settings) -> Iterator[str]:
-    """Yield how the file of ``--config`` differs from the running server, if it does."""
+    """Yield the differences between the file of ``--config`` and the running server."""
     here, there = dict(own.given), dict(of_server.given)
     differing = [
         f"{name} (here {_text(here, name)}, server {_text(there, name)})"

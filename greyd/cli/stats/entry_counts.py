@@ -35,7 +35,7 @@ class NamedEntryCounts(EntryCounts):
     def add_all(
         self, records: Iterable[Record], settings: Settings, now: int | None = None
     ) -> None:
-        """Count the entries in a group of records; ``now`` is a Unix time, by default this one."""
+        """Count the entries in a group of records; ``now`` is a Unix time; None: this moment."""
         now = int(time.time()) if now is None else now
         for record in records:
             entry = self.add(record, now, settings)

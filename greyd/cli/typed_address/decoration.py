@@ -1,7 +1,7 @@
-"""Removes what surrounds a pasted address: quotes, labels, brackets, display names, marks.
+"""Removes what surrounds a pasted address: quotes, labels, brackets, display names, punctuation.
 
 For example ``recipient=<bob@example.org>,`` and ``"Bob, Jr." <bob@example.org>`` become
-``bob@example.org``. Text that has two different addresses is refused.
+``bob@example.org``. Text with two different addresses is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class NotUnderstoodError(GreydError):
-    """A text that is no single address, domain or network; the message gives the reason."""
+    """A text that is not a single address, domain or network; the message gives the reason."""
 
 
 MAX_TEXT_CHARACTERS = 2000
@@ -55,7 +55,7 @@ _JOINERS = "\u200c\u200d"
 
 
 def visible_text(text: str) -> str:
-    """Return a text without invisible characters, with a plain space for each kind of space.
+    """Return a text without invisible characters, and with plain spaces for all other spaces.
 
     Escapes of HTML, JSON, terminals and greyd's own lists are decoded.
 
@@ -93,9 +93,9 @@ _VALUE = r"""["']?\s*[=:]\s*(?P<value><[^<>]*>|"[^"]*"|[^\s,;]*)"""
 
 
 def value_in_line(text: str, labels: str) -> str | None:
-    """Return the value that a log line has for one of some labels, separated by ``|``.
+    """Return the value of the field in a log line that has one of the labels, separated by ``|``.
 
-    None if there is no such field, or if several have different values.
+    It is None if there is no such field, or if several have different values.
     """
     field = re.compile(rf"""(?:\A|[\s,;{{"'])(?:{labels}){_VALUE}""", re.IGNORECASE)
     values = {found["value"] for found in field.finditer(text)}
@@ -138,7 +138,7 @@ _TRAILING_MARKS = ",;.:!?)]}>'`\"\\|…。"
 
 
 def undecorated(text: str, is_complete: Callable[[str], bool]) -> str:
-    """Return what a visible text contains, layer by layer, until ``is_complete`` or bare.
+    """Return a visible text without its layers, up to the first that ``is_complete`` accepts.
 
     The null sender is returned as ``<>``.
 
@@ -159,7 +159,7 @@ def undecorated(text: str, is_complete: Callable[[str], bool]) -> str:
 
 
 def _without_named_layer(text: str) -> str:
-    """Remove a layer that is none by accident: a label, a link, angle brackets, ``mailto:``."""
+    """Remove an unmistakable layer: a label, a link, angle brackets, ``mailto:``."""
     if text == NULL_SENDER_TEXT:
         return text
     if (label := _LABEL.fullmatch(text)) is not None:
@@ -193,7 +193,7 @@ _ANY_ADDRESS = re.compile(r"[^\s@<>\"'(),;:=]+@[^\s@<>\"'(),;:]+")
 
 
 def _require_no_other_address(text: str, taken: str) -> None:
-    """Check that a text has no mail address besides the one that was taken from it."""
+    """Check that a text has no mail address besides the one taken from it."""
     found = list(dict.fromkeys(each.rstrip(".").lower() for each in _ANY_ADDRESS.findall(text)))
     if len(found) > 1 or (found and "@" not in taken):
         raise NotUnderstoodError(f"several addresses ({', '.join(found[:3] or [taken])}); give one")
@@ -204,7 +204,7 @@ def _before_query(link: str) -> str:
 
 
 def _within_angles(text: str) -> str | None:
-    """Return what angle brackets contain, ``<>`` if that is nothing; None without a pair."""
+    """Return what angle brackets contain; ``<>`` for an empty pair, None without a pair."""
     groups = list(_IN_ANGLES.finditer(text))
     if not groups:
         return None

@@ -1,4 +1,4 @@
-"""The forms that a typed address, domain or client can have; ``recognise`` finds out which."""
+"""The forms that a typed address, domain or client can have; ``recognise`` determines which."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def recognise(text: str) -> Recognised:
     """Return what a typed or pasted text means.
 
     Raises:
-        NotUnderstoodError: it is no single address, domain or network.
+        NotUnderstoodError: it is not a single address, domain or network.
     """
     text = visible_text(text)
     if "@" in text or "mailto:" in text.lower():
@@ -196,8 +196,8 @@ def _explain_mail(text: str) -> MailAddress:
 def stored_form(address: bytes) -> bytes:
     """Return a stored address in the form of ``MailAddress.text``.
 
-    Its domain gets ASCII, and loses a dot at its end, which Postfix passes on; its local part loses
-    the quotes, which other mail servers pass on.
+    The domain is converted to ASCII, and loses a final dot, which Postfix passes on; the local part
+    loses its quotes, which other mail servers pass on.
     """
     local, at, domain = ascii_address(address).rpartition(b"@")
     if len(local) > 1 and local.startswith(b'"') and local.endswith(b'"'):
@@ -279,7 +279,7 @@ def _without_at(text: str) -> NullSender | DomainName | ClientNetwork | ClientGr
         return _without_at(url["host"])
     if (port := _PORT.fullmatch(text)) is not None:
         return _without_at(port["host"])
-    # A dot at the end is a mark for now: after the loop it is part of the name.
+    # Treat a final dot as punctuation at first: after the loop it is part of the name.
     name = _domain(text) if not text.endswith(".") else None
     last_label = (name or b"").rpartition(b".")[2]
     return DomainName(name) if name and not last_label.isdigit() else None

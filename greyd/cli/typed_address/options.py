@@ -1,6 +1,6 @@
 """Reads the values of options and arguments that take an address, a domain or a client.
 
-Each function raises ``CommandError`` with what was understood if the value is of another form.
+Each function raises ``CommandError``, which states how it read the value, for any other form.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def read_recipient_or_domain(text: str, option: str) -> MailAddress | DomainName
 
 
 def read_address_or_domain(text: str, option: str) -> MailAddress | DomainName:
-    """Return a mail address or a domain; of a log line nothing, because it has several."""
+    """Return a mail address or a domain; a log line is refused, because it has several."""
     match _recognised(text, option, expected := "a mail address or a domain"):
         case MailAddress() | DomainName() as found:
             return found
@@ -97,7 +97,7 @@ def read_address_or_domain(text: str, option: str) -> MailAddress | DomainName:
 
 
 def read_domain(text: str, option: str) -> bytes:
-    """Return a domain; of a mail address, its domain."""
+    """Return a domain, or the domain of a mail address."""
     match _recognised(text, option, expected := "a domain such as example.com", _SENDER):
         case DomainName(name):
             return name
@@ -129,7 +129,7 @@ def read_client(text: str, option: str) -> ClientNetwork | DomainName | ClientGr
 
 
 def read_host_name(text: str, option: str) -> bytes:
-    """Return a host's name, also of ``mail.example.com[192.0.2.7]``."""
+    """Return a host's name, including that in ``mail.example.com[192.0.2.7]``."""
     if (logged := _LOGGED_CLIENT.fullmatch(text)) is not None:
         text = logged["name"]
     match _recognised(text, option, expected := "a host's name", _NAME):
@@ -140,7 +140,7 @@ def read_host_name(text: str, option: str) -> bytes:
 
 
 def _recognised(text: str, option: str, expected: str, labels: str = "") -> Recognised:
-    """Recognise a value; of a whole log line, the field with one of the labels."""
+    """Recognise a value, or in a whole log line the field with one of the labels."""
     try:
         return recognise(text)
     except NotUnderstoodError as error:

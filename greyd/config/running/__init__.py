@@ -1,1 +1,1 @@
-"""The servers that run on this machine, by the records that they keep of themselves."""
+"""Finds the servers that run on this machine, through the records that they keep."""

@@ -1,7 +1,8 @@
 """Finds the servers that run on this machine, by their records (``greyd.run``).
 
-Commands act on what a record says, also as root. So they use only records whose owner they trust:
-root, this user, the accounts greyd and postgrey, and the owner of a folder that the user has named.
+Commands act on the content of a record, even as root, so they use only records whose owner they
+trust: root, this user, the accounts greyd and postgrey, or the owner of a folder that the user
+named.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ MAX_COMMAND_LINE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class FoundServers:
-    """The running servers, and how the search went."""
+    """The running servers, and the details of the search."""
 
     servers: tuple[RunningServer, ...] = ()
     unreadable: tuple[Path, ...] = ()
-    """Records that this user must not read."""
+    """Records that this user may not read."""
     faulty: tuple[tuple[Path, str], ...] = ()
     """Files that can't be used, and why."""
     searched: tuple[Path, ...] = ()
@@ -70,17 +71,17 @@ def find_running_servers(folders: Iterable[Path], *, everywhere: bool = True) ->
     """Return the servers with a live record.
 
     Args:
-        folders: folders, or records, that the user has named, whose owners are trusted.
-        everywhere: search the usual folders and the running processes, too.
+        folders: folders or records that the user named; their owners are trusted.
+        everywhere: whether to search the usual folders and the running processes as well.
     """
     search = _Search()
     for folder in folders:
-        search.look_into(folder, trusts_owner=True)
+        search.read_folder(folder, trusts_owner=True)
     if everywhere:
         for folder in _usual_folders():
-            search.look_into(folder, trusts_owner=False)
+            search.read_folder(folder, trusts_owner=False)
         for pid in _greyd_processes():
-            search.look_at_process(pid)
+            search.read_process(pid)
     return replace(search.found(), everywhere=everywhere)
 
 
@@ -118,7 +119,7 @@ class _Search:
             tuple(self._contained),
         )
 
-    def look_into(self, folder: Path, *, trusts_owner: bool) -> None:
+    def read_folder(self, folder: Path, *, trusts_owner: bool) -> None:
         """Read the records in a folder."""
         folder = folder.absolute()
         if folder in self._searched:
@@ -132,7 +133,7 @@ class _Search:
         for file in files:
             self._read(file, owner)
 
-    def look_at_process(self, pid: int) -> None:
+    def read_process(self, pid: int) -> None:
         """Read the record that a process keeps locked."""
         if _is_contained(pid):
             if _parent(pid) not in self._contained:
@@ -194,7 +195,7 @@ def _account(uid: int) -> str:
 
 
 def _greyd_processes() -> Iterator[int]:
-    """Yield the processes whose command line is ``greyd serve``, from the oldest on."""
+    """Yield the processes whose command line is ``greyd serve``, the oldest first."""
     try:
         names = [each.name for each in PROCESSES.iterdir() if each.name.isdecimal()]
     except OSError:
@@ -210,13 +211,13 @@ def _greyd_processes() -> Iterator[int]:
 
 
 def is_server_command(words: list[str]) -> bool:
-    """Whether a command line starts a server: ``greyd serve``, also behind an interpreter."""
+    """Whether a command line starts a server: ``greyd serve``, possibly after an interpreter."""
     programs = [Path(word).name for word in words[:3]]
     return "greyd" in programs and "serve" in words
 
 
 def _open_records(pid: int) -> Iterator[Path]:
-    """Yield the paths of the records that a process has open, if this user may see them."""
+    """Yield the paths of the records that a process has open, as far as this user may see them."""
     folder = PROCESSES / str(pid) / "fd"
     try:
         descriptors = list(folder.iterdir())

@@ -1,6 +1,6 @@
 """Parses the text of ``--x-greylist-header``: a header field, or ``none``.
 
-Postfix ignores ``PREPEND`` with a text that is no header field, and logs a warning for each mail.
+Postfix ignores ``PREPEND`` with a text that is not a header field, and logs a warning each time.
 """
 
 from __future__ import annotations

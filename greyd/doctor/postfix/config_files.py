@@ -1,4 +1,4 @@
-"""Judges main.cf and master.cf as files: what Postfix can't read, and what it only warns of."""
+"""Checks main.cf and master.cf as files: what Postfix can't read, and what it only warns about."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _AT_LINE = re.compile(r"(?:file )?(?P<file>/\S+?)(?:,|:) line (?P<line>\d+): (?P
 def findings_of_unreadable(
     fault: ProgramError, folder: str | None, default_folder: str = _DEFAULT_FOLDER
 ) -> list[Finding]:
-    """Judge why postconf did not read the files in a folder; None for Postfix's default folder."""
+    """Explain why postconf can't read the files in a folder; None for Postfix's default folder."""
     where = folder or default_folder
     if not isinstance(fault, FailedProgramError):
         return [not_checked(CHECK, str(fault), f"postconf -c {where} -n" if folder else "")]
@@ -65,10 +65,10 @@ def findings_of_unreadable(
 
 
 def _place_of(lines: Sequence[str], text: str, folder: Path) -> tuple[str, str]:
-    """Return file and line of a fault, as far as they can be found, and the fault itself."""
+    """Return the file and line of a fault, as far as they can be found, and the fault itself."""
     if found := _AT_LINE.fullmatch(text):
         return f"{found['file']}:{found['line']}: ", _cut(found["text"])
-    # Without a place postconf quotes the text; here it is searched.
+    # Without a place, postconf quotes the text; search the files for it.
     for line in (text, *lines):
         for quoted in _quotations(line):
             for file in (folder / "main.cf", folder / "master.cf"):
@@ -79,7 +79,7 @@ def _place_of(lines: Sequence[str], text: str, folder: Path) -> tuple[str, str]:
 
 
 def _quotations(line: str) -> list[str]:
-    """Return what a message quotes, the longest first; a quoted text may contain quotes."""
+    """Return the texts that a message quotes, the longest first; they may contain quotes."""
     found = {*re.findall('"([^"]*)"', line), *re.findall('"(.*)"', line)}
     return sorted(found, key=len, reverse=True)
 
@@ -141,7 +141,7 @@ def logical_lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def findings_of_files(postfix: PostfixConfig) -> list[Finding]:
-    """Show postconf's warnings, and what smtpd rejects in master.cf although postconf reads it."""
+    """Show postconf's warnings, and what postconf accepts in master.cf but smtpd rejects."""
     made = [
         *(_finding_of_warning(each, postfix.parameter_names) for each in postfix.warnings),
         *_findings_of_names(postfix),

@@ -1,4 +1,4 @@
-"""Finds what else defers new mail once: other policy servers, milters, and postscreen."""
+"""Finds what else defers new mail: other policy servers, milters, and postscreen."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def program_of(postfix: PostfixConfig, endpoint: str) -> str:
 
 
 def greylisting_product(endpoint: str, program: str) -> _Product | None:
-    """Return what greylists at an endpoint; a known program counts more than its port."""
+    """Return the greylisting product at an endpoint; a known program outweighs its port."""
     texts = (program,) if program else (endpoint,)
     return next(
         (each for each in _GREYLISTING if any(each.pattern.search(text) for text in texts)), None
@@ -207,7 +207,7 @@ def _finding_of_rspamd(described: str, program: str, rspamd: RspamdGreylisting |
 
 
 def findings_of_postscreen(postfix: PostfixConfig) -> list[Finding]:
-    """Check that postscreen's tests after the greeting, which defer each new client, are off."""
+    """Check that postscreen's after-greeting tests, which defer each new client, are off."""
     check = "postfix: postscreen"
     made = []
     for service in postfix.other_services:

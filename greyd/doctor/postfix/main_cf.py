@@ -90,7 +90,7 @@ def _listener_at(endpoint: str, queue_directory: Path) -> Listener | None:
 
 
 def _presentable(finding: Finding, folder: str | None) -> Finding:
-    """Name a given folder in the remedies for its files; make the files' text safe to print."""
+    """Put a given folder into the remedies for its files; make the files' text safe to print."""
     finding = replace(finding, seen=_safe(finding.seen), remedy=_safe(finding.remedy))
     if not folder:
         return finding
@@ -122,7 +122,7 @@ def findings_of_config(
         postfix: the configuration.
         listeners: greyd's addresses and sockets.
         settings: the server's settings.
-        rspamd: whether rspamd greylists; None if that was not looked up.
+        rspamd: whether rspamd greylists; None if that was not determined.
     """
     return [
         *findings_of_files(postfix),

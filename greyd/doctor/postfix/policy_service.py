@@ -55,7 +55,7 @@ def finding_of_call(service: CheckedService) -> Finding:
 
 
 def _in_chroot(service: CheckedService) -> str:
-    """Return where the paths of a service in a chroot lead to; empty without one."""
+    """Return where the paths of a service in a chroot lead; empty without a chroot."""
     paths = [service.path_of(call.endpoint) for call in service.other_calls]
     if not service.service.chroot or not any(paths):
         return ""

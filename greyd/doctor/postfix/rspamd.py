@@ -1,4 +1,4 @@
-"""Finds out from rspamd on this machine whether its module greylist is on."""
+"""Queries rspamd on this machine for whether its greylist module is on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RspamdGreylisting:
 
 
 async def find_rspamd_greylisting() -> RspamdGreylisting:
-    """Ask rspamd's own program for the state of the module greylist."""
+    """Run rspamd's own program to get the state of its greylist module."""
     command = "rspamadm configdump --modules-state"
     try:
         output = await run_program(*command.split())

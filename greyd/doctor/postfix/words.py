@@ -1,4 +1,4 @@
-"""Checks every word of the restriction lists: smtpd answers 451 for one that it does not know."""
+"""Checks every word of the restriction lists: smtpd answers 451 to an unknown one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def findings_of_words(service: CheckedService) -> list[Finding]:
     made = [*_findings_of_classes(service), *_findings_of_relay_protection(service)]
     for name, restrictions in service.lists.items():
         made += _findings_of_list(service, name, restrictions)
-    # Which list an access table is in, and so what a bare table looks up, is unknown.
+    # It is unknown which list an access table is in, and so what a bare table looks up.
     returned = [
         each for restrictions in _classes_outside_lists(service).values() for each in restrictions
     ]
@@ -343,7 +343,7 @@ def _ends_relaying(restrictions: Sequence[Restriction]) -> bool:
 
 
 def _classes_outside_lists(service: CheckedService) -> dict[str, list[Restriction]]:
-    """Return the content of the classes that no list names: access tables may return them."""
+    """Return the classes that no list names, with their content: access tables may return them."""
     named = {each.in_class for listed in service.lists.values() for each in listed}
     return {
         name: parse_restrictions(name, service.classes, braces=service.postfix.has_braces)

@@ -1,1 +1,1 @@
-"""Where log lines come from: files, compressed or not, standard input, and the journal."""
+"""Opens the sources of log lines: files, compressed or not, standard input, and the journal."""

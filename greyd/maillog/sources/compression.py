@@ -53,7 +53,7 @@ class _Library:
 
     new: Callable[[], _Decompressor]
     error: type[Exception]
-    """What damaged data raises."""
+    """The exceptions that damaged data raises."""
 
 
 def _bzip2() -> _Library:
@@ -117,7 +117,7 @@ _OTHER = (
 
 
 def unsupported_form(head: bytes, path: str) -> str | None:
-    """Return what a file is and what to do, if its head shows that it cannot be read as a log."""
+    """Return the form of a file that can't be read as a log, and the remedy; otherwise None."""
     for magic, what, command in _UNSUPPORTED:
         if head.startswith(magic):
             return f"{what}; run {command} {path} | greyd report -"
@@ -150,7 +150,7 @@ def decompressed(file: io.BufferedReader) -> io.BufferedReader | gzip.GzipFile:
 
 
 def size_limit(compressed_bytes: int) -> int:
-    """Return how many bytes may come out of a number of compressed bytes."""
+    """Return the maximum number of bytes to decompress from a number of compressed bytes."""
     return max(MIN_SIZE_LIMIT_BYTES, MAX_EXPANSION * compressed_bytes)
 
 

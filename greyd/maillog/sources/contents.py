@@ -1,4 +1,4 @@
-"""Describes what a log contains, for a report that found nothing in it."""
+"""Describes the content of a log in which a report found nothing."""
 
 from __future__ import annotations
 

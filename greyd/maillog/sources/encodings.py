@@ -14,7 +14,7 @@ _MIN_ZERO_SHARE = 0.7
 
 
 def utf16_form(head: bytes) -> str | None:
-    """Return the codec of a text in UTF-16, with or without a byte order mark; None for others."""
+    """Return the codec of a UTF-16 text, with or without a byte order mark; otherwise None."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16-le" if head.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
     sample = head[: min(_SAMPLE_BYTES, len(head) & ~1)]

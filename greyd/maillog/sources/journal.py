@@ -38,12 +38,12 @@ _JOURNALCTL = ("journalctl", "--quiet", "--no-pager")
 
 
 def journal_source(since: float) -> str:
-    """Return the name of the journal from a Unix time on; 0 for all of it."""
+    """Return the source name for the journal from a Unix time on; 0 for all of it."""
     return f"{JOURNAL}{max(int(since), 0)}"
 
 
 def has_entries(fields: Sequence[str]) -> bool:
-    """Whether the journal has an entry with one of some fields, e.g. ``SYSLOG_FACILITY=2``."""
+    """Whether the journal has an entry with one of the given fields, e.g. ``SYSLOG_FACILITY=2``."""
     either = [word for each in fields for word in ("+", each)][1:]
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments, without a shell
@@ -89,7 +89,7 @@ def open_journal(source: str) -> io.RawIOBase:
 
 
 class _Output(io.RawIOBase):
-    """The output of journalctl, which is ended when it is closed or takes too long."""
+    """The output of journalctl; closing it, or a timeout, ends the program."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process

@@ -80,7 +80,7 @@ def _is_stale(path: Path) -> bool:
 
 
 def _contains(path: Path, wanted: bytes) -> bool:
-    """Whether a file contains some bytes, e.g. in UTF-8; False if it cannot be read."""
+    """Whether a file contains the given bytes; False if it cannot be read."""
     rest = b""
     try:
         with path.open("rb") as file:

@@ -73,5 +73,5 @@ class EntryCounts:
 
     @property
     def never_returned(self) -> int:
-        """The number of triplets of networks that have not passed, and are given up."""
+        """The number of triplets of networks that have not passed, and have been given up."""
         return self.triplets_in(EntryState.NEVER_RETURNED)

@@ -2,8 +2,8 @@
 
 The counts are those of ``greyd.monitoring.store.entry_counts``, as ``greyd stats`` shows them.
 The scan reads a few entries at a time and pauses between them, so that requests do not wait for it.
-Of a large store it counts only the newest entries (SQLite) or a sample (Redis), and the summary
-says so.
+In a large store it counts only the newest entries (SQLite) or a sample (Redis), and the summary
+states this.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class StatusReporter:
             await asyncio.wait([self._summarizing], timeout=wait_seconds)
 
     def _summarize_for_metrics(self, totals: Totals) -> None:
-        """Start a scan if Prometheus scrapes the metrics, and no worker has scanned lately."""
+        """Start a scan if Prometheus scrapes the metrics and no worker has scanned recently."""
         now = time.time()
         scraped_at = totals.get((LAST_SCRAPE,), 0.0)
         counted_at = totals.get((TRIPLETS_COUNTED,), 0.0)

@@ -1,1 +1,1 @@
-"""What the host name of a client reveals: a pool of dial-up hosts, an address, a customer."""
+"""Judges what a client's host name reveals: a dial-up pool, an address, a customer."""

@@ -22,7 +22,7 @@ _OF_SECOND_SERVER = re.compile(r"greyd-[0-9]{1,10}\.run")
 
 
 class RunFile:
-    """The record of this server, locked while one of its processes runs."""
+    """The record of this server, locked as long as one of its processes runs."""
 
     def __init__(self, record: RunRecord, folder: Path) -> None:
         """Write the record into a folder, under another name if another server has one there.
@@ -63,7 +63,7 @@ def _write(descriptor: int, content: bytes) -> None:
 
 
 def _remove_stale(folder: Path, descriptor: int) -> None:
-    """Remove what killed servers have left under other names."""
+    """Remove the records that killed servers left under other names."""
     for name in [each.name for each in folder.glob("greyd-*.run")]:
         if _OF_SECOND_SERVER.fullmatch(name) and not _is_locked(descriptor, name):
             with contextlib.suppress(OSError):
@@ -91,10 +91,10 @@ def write_run_file(
     Args:
         record: what to write.
         folders: the folders, in order of preference.
-        own_folder: the one of them that is this user's alone, and is created if it is missing.
+        own_folder: the folder that belongs to this user alone, and is created if it is missing.
 
     Raises:
-        OSError: there is none; the error is that of the preferred folder.
+        OSError: no folder is writable; the error is that of the preferred folder.
     """
     first: OSError | None = None
     for folder in folders:

@@ -51,7 +51,7 @@ async def other_contents(transport: RedisTransport, prefix: bytes) -> list[str]:
 
 
 def prefix_of_entry(key: bytes) -> bytes | None:
-    """Return what stands before a key that looks like an entry's; None for any other key."""
+    """Return the prefix of a key that looks like an entry's; None for any other key."""
     found = _ENTRY.match(key)
     return found["prefix"] if found else None
 

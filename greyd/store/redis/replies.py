@@ -39,7 +39,7 @@ def is_scan_step(reply: Any) -> bool:
 
 
 def info_number(info: object, name: bytes) -> int:
-    """Return a number of the reply to ``INFO``; 0 if the reply lacks it."""
+    """Return a number in the reply to ``INFO``; 0 if the reply lacks it."""
     text = info if isinstance(info, bytes) else b""
     found = re.search(rb"^%b:([0-9]{1,18})" % re.escape(name), text, re.MULTILINE)
     return int(found[1]) if found else 0

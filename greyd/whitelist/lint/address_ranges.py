@@ -1,4 +1,4 @@
-"""Ranges, wildcards and masks of IP addresses, and the networks that mean the same."""
+"""Converts ranges, wildcards and masks of IP addresses to the equivalent networks."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def networks_meant(text: bytes) -> list[str]:
 
     ``192.0.2.0-192.0.2.9``, ``192.0.2.0-9``, ``192.0.2.*``, ``192.0.2.1*``, ``192.0.2.[1-4]``,
     ``192.0.2.``, ``192.0.2.0/255.255.255.0``, ``192.0.2.0/0.0.0.255``, ``2001:db8::*`` and
-    ``2001:db8::1-2001:db8::9`` are known. The list is empty for other texts, and if there are more
-    than ``MAX_NETWORKS``.
+    ``2001:db8::1-2001:db8::9`` are recognised. The list is empty for other texts, and if there are
+    more than ``MAX_NETWORKS``.
     """
     try:
         found = list(islice(_networks(text), MAX_NETWORKS + 1))

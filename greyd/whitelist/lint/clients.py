@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def client_problems(text: bytes, which: str) -> Iterator[Problem]:
-    """Yield the problems of an entry of a list of clients that is no pattern."""
+    """Yield the problems of an entry in a list of clients that is not a pattern."""
     if network := network_of_entry(text):
         yield from network_problems(text, network, which)
     elif problem := broken_network_problem(text):

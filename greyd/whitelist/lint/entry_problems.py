@@ -1,4 +1,4 @@
-"""Lints an entry of any list: first what all lists have in common, then what a list has alone."""
+"""Lints an entry of any list: first the rules that all lists share, then those of its own list."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def spaced_line_problem(text: bytes, which: str) -> Problem:
 
 
 def entry_instead(key: bytes, which: str) -> str:
-    """Return the entry that means the same as a key of a table for Postfix; empty if none does."""
+    """Return the entry equivalent to a key of a Postfix table; empty if there is none."""
     networks = networks_meant(key) if which in LISTS_OF_CLIENTS else []
     candidates = [each.encode() for each in networks] if len(networks) == 1 else []
     for each in (*candidates, key, key.lstrip(b".@"), key.strip(b"[]")):

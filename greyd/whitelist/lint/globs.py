@@ -1,4 +1,4 @@
-"""Entries with shell wildcards, and the entries that mean the same."""
+"""Converts entries with shell wildcards to equivalent entries."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _choices(words: str | None, characters: str | None) -> list[str]:
 
 
 def pattern_meant(text: bytes) -> bytes:
-    """Return a pattern, with its slashes, that means the same as a glob.
+    """Return a pattern, with its slashes, that is equivalent to a glob.
 
     ``*`` stands for the rest of a label, so that the pattern matches in no other domain.
     """

@@ -1,4 +1,4 @@
-"""Finds characters that the eye does not see, or takes for others, in an entry."""
+"""Finds characters in an entry that are invisible, or look like others."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _named(character: str) -> str:
 
 
 def _cleaned(text: str) -> str:
-    """Return a text without its invisible characters, others as they look; empty if not ASCII."""
+    """Remove invisible characters, and replace look-alikes; empty if the result is not ASCII."""
     seen = "".join(
         unicodedata.normalize("NFKC", each) for each in text if not _is_invisible(each)
     ).strip()

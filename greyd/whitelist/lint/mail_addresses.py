@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def address_problems(text: bytes, which: str) -> Iterator[Problem]:
-    """Yield the problems of an entry of a list of mail addresses that is no pattern."""
+    """Yield the problems of an entry in a list of mail addresses that is not a pattern."""
     if network_of_entry(text) or ADDRESS_LIKE.fullmatch(text) or broken_network_problem(text):
         yield Problem("never matches: the address of a client", "move it to the clients list")
     elif text.startswith(b"<") or text.endswith(b">") or text.lower().startswith(b"mailto:"):
@@ -101,7 +101,7 @@ def _decoration_problem(text: bytes, which: str) -> Problem | None:
 
 
 def _wildcard_problem(user: bytes, domain: bytes, which: str) -> Problem:
-    """Return the problem of an address with wildcards, and the pattern that means the same."""
+    """Return the problem of an address with wildcards, and the equivalent pattern."""
     domain_pattern = re.escape(domain.removeprefix(b"*"))
     if domain.startswith((b"*.", b".")):
         domain_pattern = rb"([^@]+\.)?" + re.escape(domain.lstrip(b"*."))

@@ -91,7 +91,7 @@ def _marks(text: bytes, stripped: bytes) -> str:
 
 
 def _list_problem(text: bytes, which: str) -> Problem | None:
-    """Return the problem of several names in one entry, separated by marks."""
+    """Return the problem of several names in one entry, separated by punctuation."""
     names = [each.strip(b"\"'") for each in re.split(rb"[,;|]", text)]
     if is_glob(text) or len(names) < 2 or not all(names):
         return None

@@ -109,7 +109,7 @@ def _quoting_problem(pattern: bytes, which: str) -> Problem | None:
 
 
 def _notes(pattern: bytes, which: str, *, has_stranger: bool) -> Iterator[Problem]:
-    """Yield the notes on a pattern that does nothing wrong."""
+    """Yield the notes on a pattern without errors."""
     pieces = [_Piece(found.lastgroup or "", found[0]) for found in _PIECE.finditer(pattern)]
     if not has_stranger and (escaped := _escaped_dots(pieces)):
         entry = b"/%b/" % with_escaped_dots(pattern)

@@ -1,4 +1,4 @@
-"""Lines in the form of Postfix's tables and lists, which whitelists do not have.
+"""Explains lines in the form of Postfix's tables and lists, which whitelists do not accept.
 
 Forms: access(5), cidr_table(5), regexp_table(5), pcre_table(5), DATABASE_README.
 """
@@ -64,7 +64,7 @@ def postfix_problem(text: bytes, instead: Instead) -> Problem | None:
 
 
 def line_problem(text: bytes, instead: Instead) -> Problem | None:
-    """Return the problem if a line with several words has the form of a table of Postfix.
+    """Return the problem if a line with several words has the form of a Postfix table.
 
     Args:
         text: the line without its comment.

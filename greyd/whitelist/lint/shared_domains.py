@@ -1,4 +1,4 @@
-"""Domains below which other people have names, although the domain itself has one owner.
+"""Warns of domains under which other people have names, although the domain has one owner.
 
 ``amazonaws.com`` belongs to Amazon, but names below ``compute.amazonaws.com`` belong to Amazon's
 customers. The public suffix list contains such suffixes in its private section.
@@ -15,7 +15,7 @@ _PRIVATE_SECTION = "// ===BEGIN PRIVATE DOMAINS==="
 
 
 def shared_domain_problem(domain: bytes) -> Problem | None:
-    """Return a note if other people have names below a domain, which has to be in lower case."""
+    """Return a note if other people have names below a domain, given in lower case."""
     suffix = _customers_suffixes().get(domain)
     if suffix is None:
         return None

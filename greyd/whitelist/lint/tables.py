@@ -1,4 +1,4 @@
-"""Lints the lists in the format of tables for Postfix: logins of senders, and exempt clients."""
+"""Lints the lists in the format of Postfix tables: logins of senders, and exempt clients."""
 
 from __future__ import annotations
 

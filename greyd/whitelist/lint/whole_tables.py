@@ -1,4 +1,4 @@
-"""Summarises the findings for a file that is a whole table for Postfix: hundreds of equal lines."""
+"""Summarises the findings for a file that is a whole Postfix table, with hundreds of such lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONVERSION = "awk 'tolower($2) ~ /^(ok|permit|relay)$/ {print $1}'"
 
 
 def summarise_tables(findings: Sequence[LintFinding]) -> Iterator[LintFinding]:
-    """Yield the findings, but for a file with many lines of a table only the first, and a count."""
+    """Yield the findings; for a file with many table lines, only the first ones and a count."""
     totals = Counter(each.file for each in findings if each.problem.startswith(TABLE_LINE))
     seen: Counter[str] = Counter()
     for each in findings:

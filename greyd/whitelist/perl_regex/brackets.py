@@ -32,7 +32,7 @@ class BracketReader:
         self.remarks: list[SyntaxRemark] = []
 
     def read(self) -> tuple[int, int]:
-        """Return the mask of the class, and the place after its closing bracket.
+        """Return the mask of the class, and the position after its closing bracket.
 
         Raises:
             PatternError: Perl refuses the class, or it depends on Unicode.

@@ -28,7 +28,7 @@ def read_character(text: bytes, position: int) -> tuple[int, int]:
         The byte, and the place after it. A letter without a meaning stands for itself.
 
     Raises:
-        PatternError: the character is incomplete, or no byte.
+        PatternError: the character is incomplete, or not a byte.
     """
     letter = text[position : position + 1]
     if not letter:

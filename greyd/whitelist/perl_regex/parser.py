@@ -5,7 +5,7 @@ whitelist. Perl interpolates nothing in it: ``$name`` is the end of the text and
 ``\E``, ``\L`` and ``\U`` are the letters. The rules are those of Perl 5.36 (perlre,
 perlrecharclass, perlrebackslash), found by running it; the tests compare both.
 
-What cannot be searched in linear time, and what depends on Unicode or a locale, is refused.
+The parser refuses what cannot be searched in linear time, or depends on Unicode or a locale.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def parse_pattern(text: bytes) -> ParsedPattern:
 
 @dataclass
 class _Flags:
-    """The flags in force at a place of the pattern."""
+    """The flags in force at a position in the pattern."""
 
     ignore_case: bool = True
     dot_matches_line_feed: bool = False
@@ -145,7 +145,7 @@ class _Parser:
         return Repeat(item, *counts)
 
     def _accept_quantifier(self, start: int) -> tuple[int, int | None] | None:
-        """Return the counts of the quantifier at the current place; None if there is none."""
+        """Return the counts of the quantifier at the current position; None if there is none."""
         following = self._next()
         if following in (b"*", b"+", b"?"):
             self.position += 1
@@ -179,7 +179,7 @@ class _Parser:
     # Atoms ----------------------------------------------------------------------------------------
 
     def _parse_atom(self, depth: int) -> Node | None:
-        """Parse one atom; return None for what is no node, such as ``(?i)``."""
+        """Parse one atom; return None for text that has no node, such as ``(?i)``."""
         character = self._next()
         self.position += 1
         match character:
@@ -270,7 +270,7 @@ class _Parser:
             self._set_flags(found)
             self.position += found.end()
             if found[4] == b")":
-                # The flags hold up to the end of the group around.
+                # The flags apply up to the end of the enclosing group.
                 if self._next() in (b"*", b"+", b"?"):
                     raise PatternError("a quantifier follows nothing")
                 return None
@@ -303,7 +303,7 @@ class _Parser:
             self._flags.dot_matches_line_feed = False
 
     def _length_of_group_start(self, rest: bytes) -> int:
-        """Return the length of what stands between ``(`` and the group's content."""
+        """Return the length of the text between ``(`` and the group's content."""
         if rest.startswith(b"?|"):
             return 2
         if rest.startswith(_LOOK_AROUND):

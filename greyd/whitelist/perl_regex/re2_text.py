@@ -1,6 +1,6 @@
-"""Writes a syntax tree as a pattern for RE2 that means the same.
+"""Writes a syntax tree as an equivalent pattern for RE2.
 
-RE2 has to be set to Latin-1, to case-sensitive, and to no captures.
+RE2 has to be configured for Latin-1, case-sensitive matching and no captures.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Remarks on what Perl reads otherwise than the author of a pattern may think."""
+"""Remarks on constructs that Perl reads differently from what the author may expect."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _CASE_LETTERS = frozenset("LUFlu")
 
 
 def remark_of_escape(letter: str) -> SyntaxRemark:
-    r"""Return the remark on a backslash before a letter that has no meaning in a file, as ``\Q``.
+    r"""Return the remark on a letter that a backslash gives no meaning in a file, as in ``\Q``.
 
-    Perl quotes and changes case in the text of a program only, before it parses the pattern.
+    Perl quotes and changes case only in the text of a program, before it parses the pattern.
     """
     if letter in ("Q", "E"):
         problem = r"\Q…\E quotes nothing in a file: these are the letters Q and E in Perl"

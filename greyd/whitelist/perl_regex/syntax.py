@@ -33,7 +33,7 @@ class ByteSet:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """One node after the other."""
+    """Several nodes, one after another."""
 
     items: tuple[Node, ...]
 
@@ -47,7 +47,7 @@ class Alternation:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A node several times."""
+    """A node, repeated."""
 
     item: Node
     min_count: int
@@ -62,7 +62,7 @@ EMPTY = Sequence(())
 
 @dataclass(frozen=True, slots=True)
 class SyntaxRemark:
-    """A part of a pattern that Perl reads otherwise than its author may think."""
+    """A part of a pattern that Perl reads differently from what its author may expect."""
 
     problem: str
     remedy: str

@@ -1,4 +1,4 @@
-"""Removes what names an address from the control record."""
+"""Removes everything that names an address from the control record."""
 
 from __future__ import annotations
 

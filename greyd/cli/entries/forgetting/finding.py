@@ -56,7 +56,7 @@ async def find_selected(selection: Selection, store: Store, settings: Settings) 
 
 
 def _correspondence_keys(selection: Selection, settings: Settings) -> list[bytes]:
-    """Return the keys of the correspondences of a selected sender and recipient, both ways."""
+    """Return the keys of a selected sender's and recipient's correspondences, both ways."""
     sender, recipient = selection.sender_as_given, selection.recipient
     if sender == NULL_SENDER or b"@" not in sender.lstrip(b"@") or b"@" not in recipient:
         return []
@@ -79,7 +79,7 @@ async def find_unreadable(store: Store, settings: Settings) -> FoundToForget:
 
 
 async def is_unreadable(store: Store, key: bytes, settings: Settings) -> bool:
-    """Whether there is still an entry under a key that greyd can't read."""
+    """Whether the entry under a key is still one that greyd can't read."""
     record = await store.get(key)
     if record is None:
         return False
@@ -123,7 +123,7 @@ def _names(entry: StoredEntry, record: Record, aliases: AddressAliases) -> bool:
 
 
 def shown_kind(entry: StoredEntry) -> EntryKind:
-    """Return the kind by which an entry is counted; ``OTHER`` for those of the shadow."""
+    """Return the kind under which an entry is counted; ``OTHER`` for those of the shadow."""
     return EntryKind.OTHER if entry.key.startswith(SHADOW_PREFIX) else entry.kind
 
 

@@ -41,7 +41,7 @@ class Receipt:
 
     entries: Sequence[StoredEntry]
     counts: Counter[EntryKind]
-    """Of what was still there when it was removed."""
+    """Counts of the entries that still existed when they were removed."""
     dry_run: bool
 
     def print(self, context: CommandContext, found: FoundToForget) -> None:

@@ -1,10 +1,10 @@
-"""Reads one Berkeley DB file with ``db_dump``, and finds out whether entries are missing.
+"""Reads one Berkeley DB file with ``db_dump``, and determines whether entries are missing.
 
-``db_dump -p`` is no judge of a damaged file. With a zeroed or truncated page it ends with status 0
-after a part of the entries or none, it can be killed by a signal, and it can run for ever. So
+``db_dump -p`` is unreliable on a damaged file: with a zeroed or truncated page it may exit with
+status 0 after some or none of the entries, be killed by a signal, or run for ever. So
 ``db_verify`` checks the file first. Only a file without errors is dumped; a damaged one is salvaged
-with ``db_dump -r``, which reads page by page. The number of entries that were read is then compared
-with ``db_stat``'s.
+with ``db_dump -r``, which reads page by page. The number of entries read is then compared with that
+of ``db_stat``.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class BerkeleyDbFile:
         return self._quote(done.stderr) or f"exit status {done.returncode}"
 
     def _count_entries(self) -> int | None:
-        # Only the header of a damaged file is read: it has the number at an earlier time, or 0.
+        # In a damaged file only the header is read, which contains an earlier number or 0.
         done = run_program([self._programs.stat, "-fd" if self._damage else "-d", self._path])
         number = re.search(r"^([0-9]+)\s+Number of data items", done.stdout, re.MULTILINE)
         if number is None or (self._damage and number[1] == "0"):

@@ -55,7 +55,7 @@ def is_dump(begin: bytes) -> bool:
 def is_salvaged(begin: bytes) -> bool:
     """Whether a dump that begins with ``begin`` is the output of ``db_dump -r`` or ``-R``.
 
-    Only they leave out the file's parameters, such as the page size.
+    Only these omit the file's parameters, such as the page size.
     """
     header, end, _ = begin.partition(b"HEADER=END")
     return not end or b"db_pagesize=" not in header
@@ -100,7 +100,7 @@ _TOO_LONG = b"\0"
 def _read_lines(stream: IO[bytes]) -> Iterator[bytes]:
     while line := stream.readline(MAX_LINE_BYTES):
         if line.endswith(b"\n"):
-            # A copy by way of Windows ends lines with CR LF; db_dump itself escapes a CR.
+            # A copy made via Windows ends lines with CR LF; db_dump itself escapes a CR.
             yield line.removesuffix(b"\n").removesuffix(b"\r")
             continue
         is_too_long = False
@@ -122,9 +122,9 @@ def _read_database(lines: Iterator[bytes]) -> Iterator[KeyValue | UnreadableItem
 
 
 def _read_headless(first_key: bytes, lines: Iterator[bytes]) -> Iterator[KeyValue | UnreadableItem]:
-    """Read pairs without a header, whose format is shown by the first value.
+    """Read pairs without a header; the first value shows their format.
 
-    Postgrey's values have a comma, which no hexadecimal number has.
+    Postgrey's values contain a comma, which no hexadecimal number does.
     """
     first_value = next(lines, _END)
     decode = unhexlify if _HEXADECIMAL.fullmatch(first_value) else _decode_printable

@@ -155,5 +155,5 @@ def _recover(copy: RecoveredCopy, files: Sequence[Path]) -> None:
             f"{copy.programs.recover.name}: {first_words(done.stderr)}; records that are only in"
             " the log files are missing"
         )
-        # A recovery that failed may have changed a part of the pages.
+        # A failed recovery may have changed some of the pages.
         _copy_files([file for file in files if file.name in copy.names], copy.folder)

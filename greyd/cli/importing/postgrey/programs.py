@@ -29,7 +29,7 @@ class BerkeleyDbPrograms:
 
     @classmethod
     def find(cls) -> BerkeleyDbPrograms:
-        """Return the programs of version 5.3, which Debian's Perl uses, else of the newest version.
+        """Return the programs of version 5.3, which Debian's Perl uses, or of the newest version.
 
         Raises:
             CommandError: no complete set of programs is installed.
@@ -65,7 +65,7 @@ def _version_preference(path: Path) -> tuple[bool, list[int]]:
 
 
 def run_program(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; a program that can't run counts as failed."""
+    """Run a program until it exits; one that can't be run counts as failed."""
     try:
         return subprocess.run(  # noqa: S603 - no shell, and no argument from a stranger
             command,

@@ -105,7 +105,7 @@ class SqlDump:
             pass
 
     def _table_name(self) -> tuple[str, Token | None]:
-        """Read a table's name; return it, and the token behind it."""
+        """Read a table's name; return it, and the token after it."""
         name = b""
         token = self._next()
         while token is not None and token.is_word(b"IF", b"NOT", b"EXISTS", b"ONLY"):
@@ -122,7 +122,7 @@ class SqlDump:
         return table, token
 
     def _names(self) -> list[str]:
-        """Read the names in a list of columns, behind its opening parenthesis."""
+        """Read the names in a list of columns, after its opening parenthesis."""
         names: list[str] = []
         while (token := self._next()) is not None and not token.is_sign(b")"):
             if token.kind is not TokenKind.SIGN and len(names) < _MAX_COLUMNS:
@@ -145,7 +145,7 @@ class SqlDump:
             self._skip_statement()
 
     def _defined_names(self) -> list[str]:
-        """Read the names of the columns in a ``CREATE TABLE``, behind its parenthesis."""
+        """Read the names of the columns in a ``CREATE TABLE``, after its parenthesis."""
         names: list[str] = []
         depth, is_first = 1, True
         while depth and (token := self._next()) is not None:
@@ -203,9 +203,9 @@ class SqlDump:
             self._skip_statement()
 
     def _values(self) -> list[bytes | None]:
-        """Read the values of a row, behind its opening parenthesis.
+        """Read the values of a row, after its opening parenthesis.
 
-        A value is its first literal: of ``_binary 'x'`` and of ``from_unixtime(1)``, too.
+        A value is the first literal in it, even in ``_binary 'x'`` and ``from_unixtime(1)``.
         """
         if (plain := self._tokens.read_plain_values()) is not None:
             return plain

@@ -31,7 +31,7 @@ _BODY_WITH_ESCAPES = re.compile(rb"(?:[^'\\]|\\.|'')*+", re.DOTALL)
 
 
 def _body(opening: bytes, *, has_escapes: bool) -> re.Pattern[bytes]:
-    """Return the pattern of a token's content behind its opening, up to a possible end."""
+    """Return the pattern of a token's content, from its opening mark to a possible end."""
     if opening[-1:] == b"'" and (has_escapes or len(opening) > 1):
         return _BODY_WITH_ESCAPES
     return _BODIES[opening[-1:]]
@@ -79,7 +79,7 @@ _COMMON = rb"""
   | (?P<quoted>"(?:[^"]|"")*+")
 """
 _BEGIN_OF_LONG = re.compile(rb"/\*|\$\w*\$|[eExX]?'|[`\"]")
-"""The begin of a token that may continue beyond the buffer."""
+"""The start of a token that may continue beyond the buffer."""
 
 
 def _pattern(string: bytes, comment: bytes = b"") -> re.Pattern[bytes]:
@@ -133,7 +133,7 @@ class SqlTokens:
     def read_plain_values(self) -> list[bytes | None] | None:
         """Return the values up to a closing parenthesis, if all are plain literals in the buffer.
 
-        Else nothing is read, and the result is None. This saves most tokens of a dump.
+        Otherwise nothing is read, and the result is None. Most rows of a dump need no tokens then.
         """
         match = _PLAIN_VALUES.match(self._buffer, self._at)
         if match is None:
@@ -145,7 +145,7 @@ class SqlTokens:
         ]
 
     def _match(self) -> re.Match[bytes] | None:
-        """Return the match of the next token, and go behind it; None at the end."""
+        """Return the match of the next token, and advance past it; None at the end."""
         while True:
             pattern = _WITH_ESCAPES if self.has_escapes else _WITHOUT_ESCAPES
             match = pattern.match(self._buffer, self._at)
@@ -174,7 +174,7 @@ class SqlTokens:
         self._at = 0
 
     def _cut_long_token(self) -> None:
-        """Replace what was read of a token that is too long by an ellipsis."""
+        """Replace the read part of an overlong token with an ellipsis."""
         opening = _BEGIN_OF_LONG.match(self._buffer, self._at)
         if opening is None:
             self._buffer = self._buffer[self._at : self._at + _KEPT_BYTES]
@@ -186,7 +186,7 @@ class SqlTokens:
         self._at = 0
 
     def copy_lines(self) -> Iterator[bytes]:
-        r"""Yield the lines behind ``COPY … FROM stdin;``, up to the line ``\\.``."""
+        r"""Yield the lines after ``COPY … FROM stdin;``, up to the line ``\\.``."""
         is_first = True
         while True:
             end = self._buffer.find(b"\n", self._at)

@@ -67,12 +67,12 @@ def parse_services(
 
 
 def _words(text: str) -> list[str]:
-    # A comma separates no words here, other than in a restriction list.
+    # Unlike in a restriction list, a comma does not separate words here.
     return [each.replace("\0", ",") for each in split_words(text.replace(",", "\0"))]
 
 
 def stray_arguments(service: MasterService) -> Iterator[str]:
-    """Yield the words of an smtpd service that are no option: smtpd dies at each connection."""
+    """Yield the words of an smtpd service that are not options: smtpd dies on each connection."""
     words = iter(service.arguments)
     for word in words:
         if word == "-o":

@@ -31,7 +31,7 @@ class Argument(Enum):
 
 
 class Subject(Enum):
-    """What a restriction checks; it does nothing in a list for which that is unknown."""
+    """What a restriction checks; it has no effect in a list where this is not known yet."""
 
     ANY = "everything"
     CLIENT = "client"
@@ -175,7 +175,7 @@ _MIN_LIKENESS = 0.75
 
 
 def nearest_word(word: str, words: Iterable[str]) -> str:
-    """Return the word that a typo most probably stands for; empty if none is like it."""
+    """Return the word that a typo most probably stands for; empty if none is similar."""
     found = difflib.get_close_matches(word.lower(), list(words), 1, _MIN_LIKENESS)
     return found[0] if found else ""
 

@@ -154,7 +154,7 @@ def _restrictions(
 def reachable_count(restrictions: Sequence[Restriction]) -> int:
     """Return the number of restrictions that smtpd reaches, including one that ends the list."""
     for index, each in enumerate(restrictions):
-        # warn_if_reject changes no permit.
+        # warn_if_reject does not affect a permit.
         if each.name in FINAL and (each.name == "permit" or not each.only_warns):
             return index + 1
     return len(restrictions)

@@ -1,4 +1,4 @@
-"""Labels that name a service or a line, not its owner: anybody has a host with such a name."""
+"""Labels that name a service or a line, not its owner: anyone may have a host with such a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forms of the names that whitelists are compared with: host names and mail addresses."""
+"""Defines the names that whitelists are compared with: host names and mail addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OTHERS = b"-._" + string.ascii_uppercase.encode()
 
 @dataclass(frozen=True, slots=True)
 class NameForm:
-    """A form of names, which are put together from their right end to their left end."""
+    """A form of names; the search builds them from right to left."""
 
     characters: bytes
     """The characters of such names, the most usual ones first."""
@@ -77,14 +77,14 @@ class LabelForm(NameForm):
     tail: bytes
     """The suffix, with the dot before it."""
     labels: Sequence[bytes]
-    """Labels that are kept apart from all others while they are put together."""
+    """Labels that are distinguished from all others while they are built."""
 
     def may_precede(self, byte: int, name: bytes) -> bool:
         """Whether a character may stand before the right part of the label."""
         return byte not in b".@" + _LOCAL_PART_ONLY and not (byte == ord("-") and name == self.tail)
 
     def distinction(self, name: bytes) -> object:
-        """Return the label if it may become one of ``labels``; else None."""
+        """Return the label if it may become one of ``labels``; otherwise None."""
         label = name.removesuffix(self.tail)
         return label if any(each.endswith(label) for each in self.labels) else None
 

@@ -1,4 +1,4 @@
-"""Describes the strangers that a pattern lets pass, with a remedy that lets nobody else pass."""
+"""Describes the strangers that a pattern lets pass, with a remedy that lets none pass."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _stranger(pattern: bytes, which: str) -> Stranger | None:
         letters = bytes(sorted({byte for byte in pattern if byte >= 0x80}))
         form = replace(form, characters=form.characters + letters)
     stranger = find_stranger(compile_pattern(pattern).parsed.root, form)
-    # What is reported is what the server does.
+    # Report only what the server really does.
     return stranger if stranger and matches(b"/%b/" % pattern, stranger.name, which) else None
 
 

@@ -1,8 +1,8 @@
 """Matches a pattern from the right end of a name to its left end.
 
-Who owns a name is written at its right end, so the linter reads names backwards: a nondeterministic
-automaton (Thompson's construction) of the mirrored pattern, made deterministic state by state as it
-is needed.
+The right end of a name shows its owner, so the linter reads names backwards, with a
+nondeterministic automaton (Thompson's construction) of the mirrored pattern that is made
+deterministic lazily, state by state.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TooLargeError(Exception):
 
 
 class _Edge(Enum):
-    """What is beside a place in a name."""
+    """What is next to a position in a name."""
 
     END = 0
     """Nothing: the place is an end of the name."""
@@ -165,7 +165,7 @@ class ReverseMatcher:
         return result
 
     def _closure(self, state: ReadState, following: _Edge) -> frozenset[int]:
-        """Return the states that a thread reaches without reading, given what is on both sides."""
+        """Return the states reachable without reading a byte, given the bytes on both sides."""
         key = (state.threads, state.beside, following)
         if (known := self._closures.get(key)) is not None:
             return known
@@ -193,7 +193,7 @@ class ReverseMatcher:
     def explore(self, tail: bytes, form: NameForm) -> Iterator[tuple[ReadState, bytes]]:
         """Yield names that end with a text, the shortest first, and at most one for each state.
 
-        Names from whose state no match is possible are left out.
+        Names whose state allows no match are left out.
 
         Raises:
             TooLargeError: there are more than ``MAX_EXPLORED`` states.
@@ -224,13 +224,13 @@ class ReverseMatcher:
                 waiting.append((following, longer))
 
     def is_dead(self, state: ReadState) -> bool:
-        """Whether no name matches whose right part leads to this state."""
+        """Whether no name whose right part leads to this state can match."""
         if state.beside is _Edge.END:
             return False
         return not (state.threads or state.is_matched or self._restarts)
 
     def _representatives(self, characters: bytes) -> bytes:
-        """Return one of the characters for each class that the pattern does not tell apart."""
+        """Return one character for each class of characters that the pattern treats alike."""
         if characters in self._known_representatives:
             return self._known_representatives[characters]
         classes: dict[tuple[object, ...], int] = {}

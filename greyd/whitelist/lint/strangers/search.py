@@ -1,7 +1,8 @@
-"""Finds a name that a pattern matches, and that belongs to somebody whom its author did not name.
+"""Finds a name that a pattern matches, but that belongs to someone its author did not name.
 
-The registered domains that the author has spelled are the intended ones. A stranger can register
-any other domain, so a pattern must not match names in it. Three kinds of strangers are searched:
+The registered domains that the author spelled out are the intended ones. A stranger can register
+any other domain, so a pattern must not match names in it. The search covers three kinds of
+strangers:
 
 - a domain of its own below a top-level domain or another public suffix: ``mail.spammer.example``;
 - a domain that ends with the intended one: ``spammer-example.com``;
@@ -56,7 +57,7 @@ class StrangerKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A name that a pattern matches, and that does not belong to whom its author named."""
+    """A name that a pattern matches, but that does not belong to an owner its author named."""
 
     kind: StrangerKind
     name: str
@@ -72,7 +73,7 @@ def matches_no_name(root: Node, form: NameForm) -> bool:
     """Whether a pattern matches no valid name of a form.
 
     Raises:
-        TooLargeError: the pattern is too large to say.
+        TooLargeError: the pattern is too large to analyse.
     """
     matcher = ReverseMatcher(root)
     return not any(
@@ -85,7 +86,7 @@ def find_stranger(root: Node, form: NameForm) -> Stranger | None:
     """Return a stranger who matches a pattern; None if there is none.
 
     Raises:
-        TooLargeError: the pattern is too large to say.
+        TooLargeError: the pattern is too large to analyse.
     """
     return _StrangerSearch(root, form).find()
 
@@ -179,7 +180,7 @@ class _StrangerSearch:
                         break
 
     def _with_host_label_as_domain(self) -> Stranger | None:
-        """Return a domain such as ``mail.com``, where the part that was to follow is optional."""
+        """Return a domain such as ``mail.com``, where the intended continuation is optional."""
         ends = spelled_ends(self._root, with_optional_parts=True)
         for domain in sorted(self._intended - set(map(domain_in, ends))):
             label, _, suffix = domain.partition(b".")

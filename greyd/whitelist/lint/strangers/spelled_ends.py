@@ -1,4 +1,4 @@
-r"""The right ends of names that the author of a pattern has spelled, letter by letter.
+r"""Finds the right ends of names that the author of a pattern spelled out, letter by letter.
 
 ``/\.example\.(com|net)$/`` spells ``.example.com`` and ``.example.net``. ``/\.example\.[a-z]+$/``
 and ``/\.example\.com?$/`` spell none, because a class or an optional letter leaves the end open. A
@@ -35,7 +35,7 @@ BEGIN = b"^"
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """A literal text, and whether it may go on to the left."""
+    """A literal text, and whether it may continue to the left."""
 
     text: bytes
     goes_on: bool = True
@@ -47,7 +47,7 @@ _UNKNOWN = frozenset({_End(b"", goes_on=False)})
 
 
 def spelled_ends(root: Node, *, with_optional_parts: bool = False) -> frozenset[bytes]:
-    """Return the literal right ends of all names that a pattern spells, in lower case.
+    """Return the literal right ends of all names that a pattern spells out, in lower case.
 
     Args:
         root: the pattern.
