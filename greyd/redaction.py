@@ -43,6 +43,11 @@ def contains_list_key(text: str) -> bool:
     return _LIST_KEY.search(text) is not None
 
 
+def without_list_keys(text: str) -> str:
+    """Return a text with ``{key}`` in the place of each key in the zone of a DNS list."""
+    return _LIST_KEY.sub("{key}", text)
+
+
 def redacted(text: str) -> str:
     """Replace the contents of URLs, ``user:password`` pairs and secrets with ``…``."""
     text = _URL.sub("://…", _REDIS.sub(r"\1:…", text))

@@ -48,11 +48,9 @@ def record_of(
 ) -> RunRecord:
     """Return the record of this process, with its options and the addresses that it listens on."""
     store = redact_url(_absolute(settings.store or f"sqlite:{store_folder / 'greyd.db'}"))
-    options = [
-        each
-        for each in settings.given
-        if each[0] not in _NOT_RECORDED and not contains_list_key(each[1])
-    ]
+    given = [each for each in settings.given if each[0] not in _NOT_RECORDED]
+    options = [each for each in given if not contains_list_key(each[1])]
+    withheld = {name: None for name, text in given if contains_list_key(text)}
     options.append(("dbdir", str(store_folder.absolute())))
     return RunRecord(
         pid=os.getpid(),
@@ -63,6 +61,7 @@ def record_of(
         store=store,
         options=tuple(options),
         has_login=_has_login(settings.store),
+        withheld=tuple(withheld),
     )
 
 

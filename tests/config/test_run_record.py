@@ -9,6 +9,7 @@ import pytest
 
 from greyd.config.loading import read_settings, settings_of_server
 from greyd.config.running.run_record import MAX_RECORD_BYTES, RunRecord, RunRecordError
+from greyd.server.description import record_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +110,27 @@ def test_no_text_of_a_record_controls_the_terminal() -> None:
         )
     )
     assert all(each.isprintable() for each in (record.version, record.store, *record.sockets))
+
+
+@pytest.mark.parametrize("option", ["dnsbl", "rhsbl", "dnswl"])
+def test_a_key_in_the_name_of_a_list_is_neither_written_nor_passed_over(
+    option: str, tmp_path: Path
+) -> None:
+    zone = "abcdefgh12345678.zen.dq.spamhaus.net"
+    settings = read_settings(
+        [f"--{option}={zone}", f"--{option}=plain.example", f"--shadow={option}={zone}"], {}
+    )
+    record = record_of(settings, tmp_path, (), ())
+    assert "abcdefgh12345678" not in record.dump().decode()
+    assert (option, "plain.example") in record.options
+    assert record.withheld == (option, "shadow")
+    assert RunRecord.load(record.dump()) == record
+
+
+def test_a_record_of_the_first_version_withholds_nothing() -> None:
+    document = json.loads(RECORD.dump())
+    del document["withheld"]
+    assert RunRecord.load(json.dumps(document).encode()) == RECORD
 
 
 def test_paths_are_absolute_wherever_an_option_has_them(

@@ -24,6 +24,7 @@ from greyd.cli.server.notes import (
     store_identity,
     unusable_record,
     unused_store,
+    without_keys,
 )
 from greyd.config.errors import SettingsError
 from greyd.config.loading import settings_of_server
@@ -105,6 +106,8 @@ def choose_server(options: Mapping[str, str | None], *, is_optional: bool = Fals
             "the server's store needs a login or options, which its record lacks; give --store or"
             " --config, or run the command with sudo"
         )
+    if server.record.withheld:
+        notes.append(without_keys(server))
     return ServerChoice(settings, server, tuple(notes))
 
 

@@ -62,6 +62,16 @@ def unusable_record(server: RunningServer) -> str:
     return "" if os.geteuid() == 0 else "; run the command with sudo, or as the server's user"
 
 
+def without_keys(server: RunningServer) -> str:
+    """Return that the record lacks DNS lists, because a key is part of their names."""
+    names = ", ".join(f"--{name}" for name in server.record.withheld)
+    return (
+        f"the record lacks values of the server's {names}, because they contain the key of a DNS"
+        " list, so this command does without them; write {key} in its place, and name a file with"
+        " the key as key_file (docs/dns-lists.md)"
+    )
+
+
 # Several servers ----------------------------------------------------------------------------------
 
 

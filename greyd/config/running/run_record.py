@@ -67,6 +67,8 @@ class RunRecord:
     """Each option that the server was given from any source, and its text; secrets are left out."""
     has_login: bool = False
     """Whether the store's URL had a login or options, which ``store`` lacks."""
+    withheld: tuple[str, ...] = ()
+    """The options of which values are left out of ``options``, because they contain a key."""
 
     def dump(self) -> bytes:
         """Return the content of the file."""
@@ -79,6 +81,7 @@ class RunRecord:
             "metrics": self.metrics,
             "store": self.store,
             "has_login": self.has_login,
+            "withheld": list(self.withheld),
             "options": [list(each) for each in self.options],
         }
         return json.dumps(document, indent=1).encode() + b"\n"
@@ -119,6 +122,7 @@ class RunRecord:
             # A newer version's unknown options are left out; this version can't apply them.
             options=tuple(each for each in options if each[0] in BY_NAME),
             has_login=document.get("has_login") is True,
+            withheld=tuple(map(_text, _list(document.get("withheld", [])))),
         )
 
     @property

@@ -12,6 +12,7 @@ import os
 import pwd
 import stat
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,9 @@ PROCESSES = Path("/proc")
 TRUSTED_ACCOUNTS = ("root", "greyd", "postgrey")
 
 MAX_PROCESSES = 100_000
+MAX_DESCRIPTORS = 10_000
+"""A server opens its record at its start, so its descriptor is among the first ones."""
+
 MAX_COMMAND_LINE_BYTES = 64 * 1024
 
 
@@ -167,7 +171,7 @@ class _Search:
             if not _is_trusted(found.st_uid, trusted_uid):
                 self._faulty[file] = (
                     f"its owner {_account(found.st_uid)} is neither root, greyd, postgrey nor you;"
-                    f" name the folder if you trust it: --run-dir={file.parent}"
+                    f" name the file if you trust it: --run-dir={file}"
                 )
                 return
             try:
@@ -220,7 +224,7 @@ def _open_records(pid: int) -> Iterator[Path]:
     """Yield the paths of the records that a process has open, as far as this user may see them."""
     folder = PROCESSES / str(pid) / "fd"
     try:
-        descriptors = list(folder.iterdir())
+        descriptors = list(islice(folder.iterdir(), MAX_DESCRIPTORS))
     except OSError:
         return
     for descriptor in descriptors:

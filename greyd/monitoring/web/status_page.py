@@ -37,6 +37,7 @@ from greyd.monitoring.store.summary import (
 )
 from greyd.monitoring.web.html import Column, format_number, paragraph, rectangle, section, table
 from greyd.monitoring.web.status_page_frame import END, HEAD, STYLE
+from greyd.redaction import without_list_keys
 from greyd.rules.entries import GIVEN_UP_SECONDS, EntryKind, EntryState
 from greyd.rules.networks import with_prefix_length
 from greyd.rules.reasons import GREYLIST, Category, Reason
@@ -305,7 +306,8 @@ def _details(view: StatusView) -> Iterator[Markup]:
 
 def _shadow(view: StatusView) -> Iterator[Markup]:
     """Compare the shadow's decisions of the last day with the server's."""
-    names = ", ".join(f"{name}={value}" for name, value in view.settings.shadow)
+    changes = (f"{name}={value}" for name, value in view.settings.shadow)
+    names = without_list_keys(", ".join(changes))
     counts = shadow_counts(view.day.counts)
     sentences = "; ".join(counts.sentences()) or "no request compared yet"
     span = f"last {format_duration(view.day.seconds)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from greyd.monitoring.shadow.log import ShadowLog
 from greyd.policy.shadow.runner import ShadowRunner
+from greyd.redaction import without_list_keys
 from greyd.whitelist.files import load_whitelists
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def start_shadow(
         shadow.own_whitelists, messages = load_whitelists(changed)
         messages.log_to(log)
     observers.add(metrics.watch_shadow(), ShadowLog(log), shadow)
-    names = ", ".join(f"{name}={value}" for name, value in settings.shadow)
+    names = without_list_keys(", ".join(f"{name}={value}" for name, value in settings.shadow))
     log.info(f"shadow: also deciding with {names}; Postfix gets only the server's answers")
     return shadow
 
