@@ -101,14 +101,19 @@ def choose_server(options: Mapping[str, str | None], *, is_optional: bool = Fals
     notes = [_line(server, found)]
     if config := options.get("config"):
         notes += contradictions(config, own, settings)
+    notes += _missing_from_record(server, own)
+    return ServerChoice(settings, server, tuple(notes))
+
+
+def _missing_from_record(server: RunningServer, own: Settings) -> Iterator[str]:
+    """Yield what the command lacks because the record has no secrets."""
     if server.record.has_login and store_identity(store_url(own)) != identity_of(server)[0]:
-        notes.append(
+        yield (
             "the server's store needs a login or options, which its record lacks; give --store or"
             " --config, or run the command with sudo"
         )
     if server.record.withheld:
-        notes.append(without_keys(server))
-    return ServerChoice(settings, server, tuple(notes))
+        yield without_keys(server)
 
 
 def _line(server: RunningServer, found: FoundServers) -> str:
