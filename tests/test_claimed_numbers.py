@@ -272,7 +272,7 @@ def test_the_commands_that_a_page_names_exist(path: Path) -> None:
 
 
 @every_page
-def test_each_row_belongs_to_a_table_of_as_many_columns(path: Path) -> None:
+def test_each_row_has_as_many_columns_as_its_table(path: Path) -> None:
     """A row without a head or with another number of cells is shown as text."""
     text = re.sub(r"^ *```.*?^ *```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     for table in re.findall(r"(?:^ *\|.*\n)+", text, re.MULTILINE):

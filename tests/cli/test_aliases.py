@@ -17,7 +17,7 @@ DOMAIN = b"example.org"
 
 
 @given(local_parts, tags)
-def test_what_the_keys_make_of_an_address_is_one_of_its_forms(local: bytes, tag: bytes) -> None:
+def test_the_form_of_an_address_in_keys_is_one_of_its_forms(local: bytes, tag: bytes) -> None:
     aliases = AddressAliases(MailAddress(local, DOMAIN))
     for address in (
         local + b"@" + DOMAIN,
@@ -34,7 +34,7 @@ def test_what_the_keys_make_of_an_address_is_one_of_its_forms(local: bytes, tag:
 
 
 @given(local_parts, local_parts)
-def test_another_address_is_none_of_its_forms(local: bytes, other: bytes) -> None:
+def test_another_address_is_not_one_of_its_forms(local: bytes, other: bytes) -> None:
     assume(other != local)
     aliases = AddressAliases(MailAddress(local, DOMAIN))
     for stored in (

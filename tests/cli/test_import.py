@@ -169,7 +169,7 @@ def test_a_client_may_have_a_prefix_length(key: bytes, expected: bytes) -> None:
 
 
 @pytest.mark.parametrize("key", [b"192.0.2.0/24", b"2001:db8::/64", b"192.0.2.7/33", b"x/32"])
-def test_a_network_is_no_client(key: bytes) -> None:
+def test_a_network_is_not_a_client(key: bytes) -> None:
     assert isinstance(found(key, b"5,%d" % T), UnreadableItem)
 
 

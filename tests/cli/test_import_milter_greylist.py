@@ -83,7 +83,7 @@ ALICE = b"{192.0.2.0}/alice@example.com/bob@example.org"
          b'{192.0.2.0}/"a b"@example.com/bob@example.org'),
     ],
 )  # fmt: skip
-def test_waiting_mail_of_every_form_may_pass_when_it_might_there(
+def test_waiting_mail_of_every_form_may_pass_when_it_would_have_passed_there(
     tmp_path: Path, line: str, key: bytes
 ) -> None:
     accepted = NOW + 200
@@ -154,7 +154,7 @@ def test_other_lines_are_counted(tmp_path: Path) -> None:
     assert "192.0.2.300" in told["unreadable"]["first"][0]
 
 
-def test_a_file_that_was_cut_off_is_told_of(tmp_path: Path) -> None:
+def test_a_truncated_file_causes_a_warning(tmp_path: Path) -> None:
     line = f"192.0.2.7\t<a@b.example>\t<c@d.example>\t{NOW}"
     told = imported(tmp_path, dump(line).partition("# Summary")[0])
     assert told["status"] == 1
@@ -167,7 +167,7 @@ def test_a_file_that_was_cut_off_is_told_of(tmp_path: Path) -> None:
 @given(st.lists(st.sampled_from([b"192.0.2.7", b"<a@b.example>", b'"', b"1777629600", b"AUTO", b"#",
                                  b"\t", b"\n", b"<>", b"# Summary: 3 records"])
                 | st.binary(max_size=9), max_size=20))  # fmt: skip
-def test_any_text_is_something(pieces: list[bytes]) -> None:
+def test_any_text_is_parsed_without_an_error(pieces: list[bytes]) -> None:
     reader = MilterGreylistDump(Settings(), 300, UTC, NOW)
     for item in reader.read(io.BytesIO(b" ".join(pieces))):
         assert isinstance(item, ImportedEntry | SkippedEntry | UnreadableItem)

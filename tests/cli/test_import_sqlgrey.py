@@ -101,7 +101,7 @@ def test_time_zones_are_read(text: str, zone: tzinfo) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Europe", "+1:2:3", "../etc/passwd", "MEST2", "+25:00"])
-def test_other_texts_are_no_time_zones(text: str) -> None:
+def test_other_texts_are_not_time_zones(text: str) -> None:
     with pytest.raises(ValueError, match="a time zone"):
         parse_zone(text)
 
@@ -163,7 +163,7 @@ def test_dumps_of_all_forms_have_the_same_rows(file: Path, end: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["mariadb", "postgresql"])
-def test_it_does_not_matter_how_much_is_read_at_once(name: str) -> None:
+def test_the_size_of_the_reads_does_not_matter(name: str) -> None:
     dump = (CORPUS / f"{name}.sql").read_bytes()
     whole = rows_of(dump)
     for chunk in (1, 7, 100, 4096):
@@ -171,7 +171,7 @@ def test_it_does_not_matter_how_much_is_read_at_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["mariadb", "mariadb-bare", "postgresql", "postgresql-inserts"])
-def test_a_dump_that_was_cut_off_says_so_wherever_it_ends(name: str) -> None:
+def test_a_truncated_dump_is_detected_wherever_it_ends(name: str) -> None:
     dump = (CORPUS / f"{name}.sql").read_bytes().rstrip()
     begin = dump.index(b"connect")
     last = re.search(rb"-- .*dump complete", dump, re.IGNORECASE)
@@ -257,7 +257,9 @@ def test_rows_of_all_statements_are_read(dump: str) -> None:
         ("", FIRST - 7200),
     ],
 )
-def test_a_dumps_own_time_zone_comes_before_the_given_one(setting: str, expected: int) -> None:
+def test_a_dumps_own_time_zone_takes_precedence_over_the_option(
+    setting: str, expected: int
+) -> None:
     dump = (
         f"{setting}\nINSERT INTO connect VALUES ('a','example.com','192.0.2.7','b@example.org',"
         "'2026-10-01 10:00:00');\nSET TIME_ZONE=@OLD_TIME_ZONE;"
@@ -412,7 +414,7 @@ def test_an_address_may_have_a_prefix_length(tmp_path: Path, source: str) -> Non
     assert isinstance(item, ImportedEntry)
 
 
-def test_a_first_time_that_mysql_lost_is_the_last_time(tmp_path: Path) -> None:
+def test_a_first_time_that_mysql_lost_is_replaced_by_the_last_time(tmp_path: Path) -> None:
     row = ("a", "example.com", "192.0.2.7", "0000-00-00 00:00:00", text_of(NOW - 100))
     (item,) = items_of(made(tmp_path / "db", SCHEMA, "from_awl", row))
     assert isinstance(item, ImportedEntry)
@@ -506,7 +508,7 @@ def test_a_dump_may_be_compressed(tmp_path: Path, compress: Callable[[bytes], by
     assert stored(tmp_path) == WANTED
 
 
-def test_compressed_data_that_was_cut_off_is_told_of(tmp_path: Path) -> None:
+def test_truncated_compressed_data_causes_a_warning(tmp_path: Path) -> None:
     source = tmp_path / "dump.gz"
     source.write_bytes(gzip.compress(dump_of(UTC))[:-20])
     done = run("import", source, f"--dbdir={tmp_path}", TZ="UTC")
@@ -514,7 +516,7 @@ def test_compressed_data_that_was_cut_off_is_told_of(tmp_path: Path) -> None:
     assert f"{source}: damaged" in done.stderr
 
 
-def test_a_dump_that_was_cut_off_is_told_of(tmp_path: Path) -> None:
+def test_a_truncated_dump_causes_a_warning(tmp_path: Path) -> None:
     source = tmp_path / "dump"
     source.write_bytes(dump_of(UTC)[:-60])
     done = run("import", source, f"--dbdir={tmp_path}", TZ="UTC")
@@ -522,7 +524,7 @@ def test_a_dump_that_was_cut_off_is_told_of(tmp_path: Path) -> None:
     assert "the dump ends too early" in done.stderr
 
 
-def test_a_wrong_time_zone_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_a_wrong_time_zone_is_refused_in_one_line(tmp_path: Path) -> None:
     done = run("import", "-", f"--dbdir={tmp_path}", "--from-timezone=Mars", given=dump_of(UTC))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--from-timezone=Mars: expected a time zone" in done.stderr

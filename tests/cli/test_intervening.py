@@ -69,7 +69,7 @@ def actions(url: str) -> list[str]:
 # Release -----------------------------------------------------------------------------------------
 
 
-def test_a_release_twice_is_one_and_keeps_the_first_sight(url: str) -> None:
+def test_a_second_release_changes_nothing_and_keeps_the_first_attempts_time(url: str) -> None:
     fill(url, {triplet(): b"%d" % (NOW - 60)})
     first = answer(url, "release", "--recipient=bob@example.org")
     assert (first["released"], first["waiting"], first["already_released"]) == (1, 1, 0)
@@ -93,7 +93,7 @@ def test_a_release_twice_is_one_and_keeps_the_first_sight(url: str) -> None:
     ],
     ids=["new", "early retry", "delay over", "released"],
 )
-def test_each_waiting_triplet_is_counted_as_what_it_is(
+def test_each_waiting_triplet_is_counted_by_its_outcome(
     tmp_path: Path, record: bytes, counts: dict[str, int]
 ) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
@@ -134,7 +134,9 @@ def test_a_released_triplet_is_listed_and_shown_as_such(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("command", "count"), [("release", "released"), ("forget", "entries")])
-def test_two_commands_at_once_count_each_triplet_once(url: str, command: str, count: str) -> None:
+def test_two_simultaneous_commands_count_each_triplet_once(
+    url: str, command: str, count: str
+) -> None:
     number = 300
     fill(url, {triplet(f"a{n}x@example.com"): b"%d" % (NOW - 60) for n in range(number)})
     line = [
@@ -148,7 +150,7 @@ def test_two_commands_at_once_count_each_triplet_once(url: str, command: str, co
         assert all(each[count] + each["already_released"] == number for each in told)
 
 
-def test_a_triplet_that_has_passed_meanwhile_keeps_its_pass(tmp_path: Path) -> None:
+def test_a_triplet_that_passes_in_the_meantime_keeps_its_pass(tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
     passed = b"%d,%d,%d" % (NOW - 400, NOW, NOW)
     outcome, changes = release(triplet(), passed, NOW, SETTINGS)
@@ -227,7 +229,7 @@ def test_a_recipient_is_stored_as_mail_names_it(
         (["bob@example.org", "--from=*.example.com"], "write example.com"),
     ],
 )
-def test_what_cannot_be_expected_is_refused_in_one_line(
+def test_an_invalid_expectation_is_refused_in_one_line(
     tmp_path: Path, words: list[str], said: str
 ) -> None:
     done = run_here("expect", *words, f"--store=sqlite:{tmp_path / 'greyd.db'}")
@@ -237,7 +239,7 @@ def test_what_cannot_be_expected_is_refused_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_longer_or_shorter_window_replaces_the_first_and_both_ends_are_said(url: str) -> None:
+def test_a_longer_or_shorter_window_replaces_the_first_and_both_ends_are_shown(url: str) -> None:
     text(url, "expect", "bob@example.org", "--for=10m")
     for length in ("1h", "5m"):
         said = text(url, "expect", "bob@example.org", f"--for={length}")
@@ -278,7 +280,7 @@ TYPED = [
 
 
 @pytest.mark.parametrize(("option", "typed"), TYPED)
-def test_every_command_reads_what_is_typed(tmp_path: Path, option: str, typed: str) -> None:
+def test_every_command_accepts_decorated_input(tmp_path: Path, option: str, typed: str) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
     fill(
         url,
@@ -322,7 +324,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("option", "typed", "said"), WRONG)
 @pytest.mark.parametrize("command", ["list", "show", "release", "forget"])
-def test_every_command_refuses_what_cannot_be_meant(
+def test_every_command_refuses_ambiguous_or_invalid_input(
     tmp_path: Path, command: str, option: str, typed: str, said: str
 ) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
@@ -334,7 +336,7 @@ def test_every_command_refuses_what_cannot_be_meant(
     assert content(url) == before
 
 
-def test_explain_reads_what_is_typed(tmp_path: Path) -> None:
+def test_explain_accepts_decorated_input(tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
     fill(url, {triplet(): b"%d" % (NOW - 60)})
     told = answer(
@@ -350,7 +352,7 @@ def test_explain_reads_what_is_typed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["off"], ["learn", "--for=2h"], ["on"]])
-def test_a_mode_twice_is_set_once_and_who_set_it_is_said(url: str, words: list[str]) -> None:
+def test_a_repeated_mode_is_set_once_and_its_author_is_shown(url: str, words: list[str]) -> None:
     first = answer(url, "mode", *words, SUDO_USER="alice")
     second = answer(url, "mode", *words, SUDO_USER="carol")
     assert second == first
@@ -359,14 +361,14 @@ def test_a_mode_twice_is_set_once_and_who_set_it_is_said(url: str, words: list[s
     assert "by alice@" in said
 
 
-def test_another_end_or_mode_is_another_mode(url: str) -> None:
+def test_a_different_end_or_mode_replaces_the_mode(url: str) -> None:
     answer(url, "mode", "off", SUDO_USER="alice")
     for words in (["off", "--for=1h"], ["off", "--for=3h"], ["off"], ["learn"]):
         told = answer(url, "mode", *words, SUDO_USER="carol")
         assert told["told"]["by"].startswith("carol@")
 
 
-def test_a_reset_of_no_mode_changes_nothing(url: str) -> None:
+def test_a_reset_without_a_mode_changes_nothing(url: str) -> None:
     answer(url, "mode", "off")
     text(url, "mode", "reset")
     before = actions(url)
@@ -453,7 +455,7 @@ def test_hashed_correspondences_of_an_address_are_forgotten(url: str, scope: str
     assert set(content(url)) - {CONTROL_KEY} == remaining
 
 
-def test_a_user_s_answers_of_organisations_are_found_without_any_mail(tmp_path: Path) -> None:
+def test_correspondences_with_organisations_are_found_without_any_triplet(tmp_path: Path) -> None:
     settings = Settings(learn_outbound=True, correspondents="organisation")
     keys = keys_to_learn(b"bob@example.org", b"alice@example.com", settings, [b"mx.host.example"])
     url = f"sqlite:{tmp_path / 'greyd.db'}"
@@ -463,7 +465,9 @@ def test_a_user_s_answers_of_organisations_are_found_without_any_mail(tmp_path: 
 
 
 @pytest.mark.parametrize("privacy", ["0", "1"])
-def test_a_sender_and_a_recipient_name_their_correspondence(tmp_path: Path, privacy: str) -> None:
+def test_a_sender_and_a_recipient_identify_their_correspondence(
+    tmp_path: Path, privacy: str
+) -> None:
     settings = Settings(learn_outbound=True, privacy=privacy == "1")
     keys = keys_to_learn(b"bob@example.org", b"alice@example.com", settings)
     url = f"sqlite:{tmp_path / 'greyd.db'}"
@@ -502,7 +506,7 @@ def test_windows_and_actions_that_name_the_address_are_forgotten(url: str) -> No
     ]
 
 
-def test_with_privacy_a_window_is_forgotten_and_what_can_t_be_found_is_said(
+def test_with_privacy_a_window_is_forgotten_and_the_limits_are_stated(
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
@@ -555,7 +559,7 @@ MAIL = {
         ("198.51.100.0/30", {"mail": (1, 0, 0)}),
     ],
 )
-def test_whatever_is_asked_for_is_answered(
+def test_every_kind_of_query_is_answered(
     tmp_path: Path, what: str, counts: dict[str, tuple[int, int, int]]
 ) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
@@ -591,7 +595,7 @@ def test_an_address_shows_its_identity_correspondences_and_windows(url: str) -> 
     assert "expected:     mail from anybody passes until" in said
 
 
-def test_with_privacy_what_is_typed_is_hashed_to_find_it(tmp_path: Path) -> None:
+def test_with_privacy_the_input_is_hashed_to_find_entries(tmp_path: Path) -> None:
     settings = Settings(privacy=True)
     private: dict[str, Any] = {"GREYD_PRIVACY": "1"}
     url = f"sqlite:{tmp_path / 'greyd.db'}"
@@ -607,7 +611,7 @@ def test_with_privacy_what_is_typed_is_hashed_to_find_it(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("what", ["::/0", "::1/128", "https://example.com/x", "group:big"])
-def test_what_looks_like_a_key_and_is_none_is_read_as_what_it_is(tmp_path: Path, what: str) -> None:
+def test_text_that_only_looks_like_a_key_is_read_as_an_address(tmp_path: Path, what: str) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
     fill(
         url,
@@ -620,7 +624,7 @@ def test_what_looks_like_a_key_and_is_none_is_read_as_what_it_is(tmp_path: Path,
     assert text(url, "show", what)
 
 
-def test_nothing_known_of_an_address_is_status_1_and_no_text_at_all_is_2(tmp_path: Path) -> None:
+def test_an_address_without_entries_exits_with_1_and_empty_input_with_2(tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
     fill(url, MAIL)
     done = run_here("show", "nobody@nowhere.example", f"--store={url}")

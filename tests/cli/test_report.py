@@ -272,7 +272,7 @@ def test_who_waited_longest_is_grouped_by_registered_domain(tmp_path: Path) -> N
     ]
 
 
-def test_a_client_without_a_name_and_an_address_is_no_candidate(tmp_path: Path) -> None:
+def test_a_client_with_neither_name_nor_address_is_not_a_candidate(tmp_path: Path) -> None:
     """``unknown`` in a whitelist would let every client without a name pass."""
     found = report(
         tmp_path,
@@ -732,7 +732,7 @@ def test_since_and_until_choose_among_postfixs_lines(tmp_path: Path) -> None:
         ("\x00\x01\x02\x03\n" * 99, "binary data"),
     ],
 )
-def test_a_report_of_nothing_says_what_the_log_contains(
+def test_an_empty_report_states_what_the_log_contains(
     tmp_path: Path, content: str, what: str
 ) -> None:
     path = tmp_path / "mail.log"
@@ -744,7 +744,7 @@ def test_a_report_of_nothing_says_what_the_log_contains(
     assert json.loads(done.stdout)["requests"] == 0
 
 
-def test_what_was_not_read_is_shown_as_text_and_json_and_html(tmp_path: Path) -> None:
+def test_unread_lines_and_files_are_shown_in_text_json_and_html(tmp_path: Path) -> None:
     odd = "Nov 24 12:00:00 mx1 spamd[9]: <b> action=greylist, reason=\x1bnew\n"
     archive = tmp_path / "old.zip"
     archive.write_bytes(b"PK\x03\x04abc")
@@ -781,7 +781,7 @@ def test_a_damaged_file_is_reported_up_to_the_damage(tmp_path: Path) -> None:
     assert 0 < found["requests"] < 5000
 
 
-def test_a_complete_report_has_nothing_that_was_not_read(tmp_path: Path) -> None:
+def test_a_complete_report_has_no_section_on_unread_lines(tmp_path: Path) -> None:
     assert report(tmp_path, decided(0))["not_read"] == {
         "lines": 0, "examples": [], "too_long": 0, "files": [],
     }  # fmt: skip

@@ -22,7 +22,7 @@ KEY = "abcdefghij0123456789"
     ],
 )
 @pytest.mark.parametrize("is_of_shadow", [False, True])
-def test_a_key_in_a_zone_is_held_apart(
+def test_a_key_in_a_zone_is_kept_separately(
     option: str, zone: str, shown: str, is_of_shadow: bool
 ) -> None:
     words = [f"--shadow={option}={zone}"] if is_of_shadow else [f"--{option}={zone}"]

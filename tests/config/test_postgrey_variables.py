@@ -127,7 +127,7 @@ def test_greyd_s_own_settings_take_precedence(tmp_path: Path) -> None:
         ({"POSTGREY_OPTS": "$POSTGREY_OPTS --delay=60"}, "write all options on one line"),
     ],
 )
-def test_what_is_not_understood_is_warned_of(
+def test_unsupported_variables_cause_a_warning(
     variables: dict[str, str], warned: str, tmp_path: Path
 ) -> None:
     (warning,) = settings_of(tmp_path, **variables).warnings
@@ -145,9 +145,7 @@ def test_what_is_not_understood_is_warned_of(
         {"GREYD_PORT_10023_TCP_PROTO": "tcp", "GREYD_SERVICE_PORT": "10023"},
     ],
 )
-def test_variables_that_set_nothing_are_passed_over(
-    variables: dict[str, str], tmp_path: Path
-) -> None:
+def test_variables_that_set_nothing_are_skipped(variables: dict[str, str], tmp_path: Path) -> None:
     assert settings_of(tmp_path, **variables).warnings == ()
 
 

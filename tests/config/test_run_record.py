@@ -42,7 +42,7 @@ def test_a_record_is_read_as_it_was_written() -> None:
     "fields",
     [{"new_field": {"a": 1}}, {"options": [*map(list, RECORD.options), ["no-such-option", "1"]]}],
 )
-def test_what_a_newer_version_adds_is_left_out(fields: dict[str, object]) -> None:
+def test_fields_of_newer_versions_are_ignored(fields: dict[str, object]) -> None:
     assert RunRecord.load(changed(**fields)) == RECORD
 
 
@@ -103,7 +103,7 @@ def test_other_files_are_refused_with_a_reason(content: bytes, reason: str) -> N
     assert str(error.value).isprintable()
 
 
-def test_no_text_of_a_record_controls_the_terminal() -> None:
+def test_no_text_in_a_record_can_control_the_terminal() -> None:
     record = RunRecord.load(
         changed(
             version="\x1b[31m", store="sqlite:/\x1b]0;\x07", sockets=["unix:/\x9b1m"], metrics=None

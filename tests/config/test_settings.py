@@ -620,7 +620,7 @@ def test_a_truth_value_is_neither_a_path_nor_a_text(key: str, value: str) -> Non
 
 @pytest.mark.parametrize("value", ["0", "5", "5.5", "nan"])
 @pytest.mark.parametrize("key", ["unix", "whitelist_clients", "dbdir", "pidfile", "store"])
-def test_a_number_is_no_path(key: str, value: str) -> None:
+def test_a_number_is_not_a_path(key: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^greyd\.toml: {key}={value}: expected a string"):
         of_toml(f"{key} = {value}")
 
@@ -632,7 +632,9 @@ def test_numbers_may_be_texts_and_strings_may_be_paths(line: str) -> None:
 
 @pytest.mark.parametrize("text", ["5m", "5m ", " 5m", "5m\r", "5M\r\n"])
 @pytest.mark.parametrize("variable", ["GREYD_DELAY", "POSTGREY_DELAY"])
-def test_spaces_and_line_ends_around_a_variable_are_no_part_of_it(variable: str, text: str) -> None:
+def test_spaces_and_line_ends_around_a_variable_are_not_part_of_it(
+    variable: str, text: str
+) -> None:
     sources = (from_environment({variable: text})[0], from_postgrey({variable: text})[0])
     assert merge_settings(*sources).delay_seconds == 300
     sources = from_environment({"GREYD_MODE": "learn\r", "GREYD_DBDIR": "/a\r"})

@@ -58,7 +58,7 @@ def test_a_usual_mistake_is_explained_in_one_line(text: str, remedy: str, tmp_pa
 
 
 @pytest.mark.parametrize("text", ['mode = "on', "= 1", "\x00", "[", "a b c", "delay = 1 2 3 = 4"])
-def test_other_mistakes_are_one_line_too(text: str, tmp_path: Path) -> None:
+def test_other_mistakes_are_reported_in_one_line_too(text: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as error:
         read(tmp_path, text)
     assert str(error.value).isprintable()
@@ -70,5 +70,5 @@ def test_no_error_shows_a_password(tmp_path: Path) -> None:
     assert "geheim" not in str(error.value)
 
 
-def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     assert read(tmp_path, "\ufeffdelay = 60").delay_seconds == 60

@@ -65,7 +65,7 @@ def test_a_time_is_a_duration_or_a_number_in_postgrey_s_unit(option: str, text: 
         assert settings.warnings == ()
 
 
-def test_each_option_that_is_a_time_is_tried_here() -> None:
+def test_these_tests_cover_each_option_that_takes_a_time() -> None:
     times = {each.name for each in OPTIONS if each.field.endswith("_seconds")}
     assert times == set(DURATIONS)
 
@@ -103,7 +103,7 @@ def test_four_delays_may_be_durations() -> None:
 
 @pytest.mark.parametrize("option", ["delay", "max-age"])
 @pytest.mark.parametrize("text", ["0", "0s", "0h"])
-def test_no_time_is_the_default_as_with_postgrey(option: str, text: str) -> None:
+def test_zero_means_the_default_as_with_postgrey(option: str, text: str) -> None:
     for settings in from_everywhere(option, text):
         assert (settings.delay_seconds, settings.max_age_seconds) == (300, 35 * DAY)
         assert len(settings.warnings) == 1
@@ -127,7 +127,7 @@ def test_the_commands_accept_durations_with_spaces(text: str, seconds: int) -> N
 @pytest.mark.parametrize(
     "text", ["", "1 0", "m", "-5m", "1.5h", "5x", "5m!", "1h-5m", "9" * 30, "５m", "5\u017f"]
 )
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_text_that_is_not_a_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a duration, such as 90s"):
         parse_duration(text)
 
@@ -160,7 +160,7 @@ def test_a_truth_value_may_be_in_any_case(option: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "off", "OFF", "no", "none", "False"])
-def test_what_0_disables_the_word_off_disables(text: str) -> None:
+def test_off_disables_whatever_0_disables(text: str) -> None:
     for settings in from_everywhere("metrics", text):
         assert settings.metrics is None
     for settings in from_everywhere("auto-whitelist-clients", text):
@@ -197,7 +197,7 @@ def test_the_file_applies_if_a_variable_is_empty() -> None:
     assert (settings.delay_seconds, settings.quiet) == (60, True)
 
 
-def test_an_empty_value_elsewhere_is_an_error_that_says_what_to_do() -> None:
+def test_an_empty_value_elsewhere_is_an_error_with_a_remedy() -> None:
     for given in (from_arguments(["--delay="])[0], from_table({"delay": ""}, "greyd.toml")):
         with pytest.raises(SettingsError, match=r"delay=: expected .*; omit it"):
             merge_settings(given)
@@ -235,7 +235,7 @@ def test_a_header_is_taken_as_it_is(text: str) -> None:
         "X-G: \x1b[31m", "X-G: a\tb", "nothing", "X-G\uff1a a", "X-G: \udcff",
     ],
 )  # fmt: skip
-def test_a_text_that_postfix_would_not_add_is_an_error_of_one_line(text: str) -> None:
+def test_a_text_that_postfix_would_not_add_is_a_one_line_error(text: str) -> None:
     for given in (
         from_arguments([f"--x-greylist-header={text}"])[0],
         from_environment({"GREYD_X_GREYLIST_HEADER": text})[0],

@@ -55,7 +55,7 @@ def test_the_server_that_answers_is_the_one_whose_counters_rise(
     assert finding_of_counters(before, after, 2).state is state
 
 
-def test_authenticated_mail_is_not_taken_for_the_requests_of_the_doctor() -> None:
+def test_authenticated_mail_is_not_mistaken_for_the_doctors_requests() -> None:
     before = healthy_metrics({PROBES: 0, AUTHENTICATED: 5})
     after = healthy_metrics({PROBES: 0, AUTHENTICATED: 9})
     assert finding_of_counters(before, after, 2).state is State.ERROR

@@ -609,7 +609,7 @@ def test_a_second_postgrey_is_known_by_its_process(place: Place, tmp_path: Path)
     assert found.remedies[check].startswith(f"{tmp_path}/main.cf: remove check_policy_service")
 
 
-def test_requests_of_the_doctor_are_no_mail(place: Place) -> None:
+def test_the_doctors_requests_do_not_count_as_mail(place: Place) -> None:
     with place.served() as server:
         with PolicyClient(place.port) as client:
             client.ask(request(sasl_username="alice"))

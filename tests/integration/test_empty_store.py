@@ -107,13 +107,13 @@ def test_hashes_and_other_forms_of_keys_are_found_too(
     assert f'keys with the prefix "{prefix.decode()}" look like greyd\'s' in line
 
 
-def test_records_of_greyd_itself_are_no_entries(server: Running) -> None:
+def test_greyds_own_records_are_not_entries(server: Running) -> None:
     url = f"redis://127.0.0.1:{server.port}/5"
     run("mode", "off", "--for=1m", f"--store={url}", GREYD_METRICS="0")
     assert len(warnings("stats", f"--store={url}")) == 1
 
 
-def test_an_empty_file_is_warned_of(tmp_path: Path) -> None:
+def test_an_empty_file_causes_a_warning(tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
     fill(url, {})
     (line,) = warnings("list", f"--store={url}")
@@ -121,7 +121,7 @@ def test_an_empty_file_is_warned_of(tmp_path: Path) -> None:
     assert "--dbdir" in line
 
 
-def test_an_import_into_a_new_store_is_no_mistake(tmp_path: Path) -> None:
+def test_an_import_into_a_new_store_causes_no_warning(tmp_path: Path) -> None:
     fill(f"sqlite:{tmp_path / 'old.db'}", {TRIPLET: b"%d" % time.time()})
     new = f"sqlite:{tmp_path / 'new.db'}"
     assert warnings("import", str(tmp_path / "old.db"), f"--store={new}") == []

@@ -53,7 +53,7 @@ def test_greyd_accepts_the_texts_that_postfix_adds_as_a_header(tmp_path: Path) -
         assert added == [is_header(text) for text in TEXTS]
 
 
-def test_without_a_header_mail_passes_as_it_came(tmp_path: Path) -> None:
+def test_without_a_header_mail_passes_unchanged(tmp_path: Path) -> None:
     with (
         greyd(tmp_path, "--delay=1s", "--x-greylist-header=none") as policy,
         postfix(tmp_path, plain=f"check_policy_service inet:127.0.0.1:{policy.port}") as mta,

@@ -432,7 +432,7 @@ def test_a_store_moves_to_another_with_all_that_it_holds(tmp_path: Path) -> None
         assert "own store" in same.stderr
 
 
-def test_the_hashes_of_rspamds_greylisting_are_no_entries(tmp_path: Path) -> None:
+def test_the_hashes_of_rspamds_greylisting_are_not_entries(tmp_path: Path) -> None:
     with redis_server(tmp_path) as redis:
         url = f"redis://127.0.0.1:{redis.port}/0"
         keys = {b"b" + b"y345h769" * 2 + b"ybnd": b"%d" % NOW, b"myb1ndrfg8ejkmcpqxot1": b"1.5"}

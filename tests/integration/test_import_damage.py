@@ -123,7 +123,7 @@ def test_a_sound_database_is_imported_whole(tmp_path: Path, kind: str) -> None:
         "less than a page left", "all pages zeroed", "text",
     ],
 )  # fmt: skip
-def test_a_damaged_database_is_salvaged_and_never_a_success(
+def test_a_damaged_database_is_salvaged_and_never_counts_as_a_success(
     tmp_path: Path,
     sound: Path,
     damage: Callable[[bytes], bytes],
@@ -150,7 +150,7 @@ def test_a_damaged_database_is_salvaged_and_never_a_success(
     assert (status, told["entries"]["triplets"]["unchanged"]) == (1, read_count)
 
 
-def test_an_empty_file_is_no_success(tmp_path: Path) -> None:
+def test_an_empty_file_is_not_a_success(tmp_path: Path) -> None:
     (tmp_path / "postgrey.db").touch()
     status, told = imported(tmp_path, tmp_path)
     assert status == 1
@@ -189,7 +189,7 @@ def empty(log: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [remove, rename, overwrite_begin, overwrite_middle, cut, empty])
-def test_without_the_log_files_the_rest_is_imported_and_the_loss_told(
+def test_without_the_log_files_the_rest_is_imported_and_the_loss_reported(
     tmp_path: Path, unwritten: Path, damage: Callable[[Path], None]
 ) -> None:
     folder = tmp_path / "postgrey"

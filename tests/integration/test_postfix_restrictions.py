@@ -222,7 +222,7 @@ def greets(port: int) -> bool:
         return False
 
 
-def test_what_lets_smtpd_die_is_an_error_and_nothing_else(tmp_path: Path) -> None:
+def test_only_what_makes_smtpd_die_is_an_error(tmp_path: Path) -> None:
     program("postconf")
     cases = [*DYING, *LIVING]
     ports = [free_port() for _ in cases]

@@ -129,7 +129,7 @@ def test_a_password_is_in_no_record(tmp_path: Path) -> None:
         assert record.has_login
 
 
-def test_a_folder_that_the_server_must_not_write_to_is_a_warning(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission_causes_a_warning(tmp_path: Path) -> None:
     with greyd(tmp_path, f"--run-dir={tmp_path / 'missing'}") as server:
         text = "no greyd.run: No such file or directory; commands will not find"
         wait_until(lambda: text in server.log(), "the warning is logged")
@@ -148,7 +148,7 @@ def test_a_record_of_another_user_is_trusted_only_in_a_folder_that_is_named(tmp_
         assert len(found_in(folder).servers) == 1
 
 
-def test_a_file_that_is_no_record_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_record_is_reported(tmp_path: Path) -> None:
     for name, content in {
         "greyd.run": b"{}",
         "greyd-2.run": b"\0",

@@ -73,7 +73,7 @@ def test_a_server_with_a_folder_of_its_own_is_found_by_its_process(machine: Path
 
 
 @is_root
-def test_a_record_that_this_user_must_not_read_is_said_with_sudo(tmp_path: Path) -> None:
+def test_a_record_that_this_user_may_not_read_is_reported_with_sudo(tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents):
         if folder.is_relative_to("/tmp/pytest-of-root"):
             folder.chmod(0o755)
@@ -117,7 +117,7 @@ def process_in_another_root(root: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @is_root
-def test_a_server_in_a_container_is_said_with_the_way_to_it(machine: Path) -> None:
+def test_a_server_in_a_container_is_reported_with_the_command_to_run(machine: Path) -> None:
     with process_in_another_root(machine / "lib") as process:
         show_process(machine, process.pid)
         found = everywhere()
@@ -130,7 +130,7 @@ def test_a_server_in_a_container_is_said_with_the_way_to_it(machine: Path) -> No
         )
 
 
-def test_no_server_is_said_with_the_places_and_what_to_give(machine: Path) -> None:
+def test_without_a_server_the_places_and_the_options_are_reported(machine: Path) -> None:
     done = run_here("list")
     assert done.returncode == 2
     assert "no running server in " in done.stderr
@@ -175,7 +175,7 @@ def test_several_servers_are_listed_each_with_the_options_that_select_it(tmp_pat
         assert listed == {each.process.pid for each in (first, second, third)}
 
 
-def test_options_that_select_a_store_without_a_server_are_said(tmp_path: Path) -> None:
+def test_options_that_select_a_store_without_a_server_are_reported(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     with greyd(tmp_path / "old"):
@@ -190,7 +190,7 @@ def test_options_that_select_a_store_without_a_server_are_said(tmp_path: Path) -
         assert "--key-prefix=other:: no running server uses" in done.stderr
 
 
-def test_a_file_that_differs_from_the_running_server_is_said(tmp_path: Path) -> None:
+def test_a_file_that_differs_from_the_running_server_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     file = tmp_path / "greyd.toml"
@@ -209,7 +209,7 @@ def test_a_file_that_differs_from_the_running_server_is_said(tmp_path: Path) -> 
         assert len(run("mode", options[0]).stderr.splitlines()) == 1
 
 
-def test_servers_that_share_a_store_and_differ_are_said(tmp_path: Path) -> None:
+def test_different_settings_of_servers_that_share_a_store_are_reported(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     options = [f"--run-dir={folder}", f"--dbdir={tmp_path / 'store'}"]

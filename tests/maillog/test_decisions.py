@@ -247,7 +247,7 @@ def test_any_bytes_are_parsed_without_an_error(data: bytes) -> None:
         (b"", b""),
     ],
 )
-def test_the_prefix_length_of_a_client_address_is_left_out(logged: bytes, address: bytes) -> None:
+def test_the_prefix_length_of_a_client_address_is_removed(logged: bytes, address: bytes) -> None:
     line = NEW.replace(b"192.0.2.7", logged)
     decision = parse_decision(NOON, line)
     assert decision is not None

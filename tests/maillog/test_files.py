@@ -167,7 +167,9 @@ def test_a_file_that_decompresses_without_end_is_read_in_part(
         (gzip.compress(b"\0" * 257 + b"ustar" + b"\0" * 300, mtime=0), "a tar archive"),
     ],
 )
-def test_what_can_not_be_read_is_named(tmp_path: Path, content: bytes, what: str) -> None:
+def test_an_unreadable_file_is_named_with_the_reason(
+    tmp_path: Path, content: bytes, what: str
+) -> None:
     path = tmp_path / "mail.log"
     path.write_bytes(content)
     with pytest.raises(MailLogError, match=what):
@@ -186,7 +188,7 @@ def test_a_compression_without_its_library_is_named(
         read(path)
 
 
-def test_files_that_can_not_be_read_do_not_hide_the_others(
+def test_unreadable_files_do_not_hide_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive, folder = tmp_path / "mail.zip", tmp_path / "mail"
@@ -203,7 +205,7 @@ def test_files_that_can_not_be_read_do_not_hide_the_others(
         list(read_decisions([good, tmp_path / "missing.log"]))
 
 
-def test_zero_bytes_after_a_crash_are_left_out(tmp_path: Path) -> None:
+def test_zero_bytes_after_a_crash_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "mail.log"
     line = b"Nov 24 12:00:00 mx1 greyd[7]: " + NEW + b"\n"
     path.write_bytes(line + b"\0" * 5000 + line)
@@ -265,15 +267,13 @@ def test_arrays_of_bytes_may_be_long_and_span_several_reads(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("array", ["[]", "[97, 300]", "[97,,98]", "[97", '["a"]', "[[97]]", "[-1]"])
-def test_an_odd_array_is_no_trouble(tmp_path: Path, array: str) -> None:
+def test_an_odd_array_causes_no_error(tmp_path: Path, array: str) -> None:
     path = written(tmp_path, b'{"MESSAGE": %b}' % array.encode(), LINES[0])
     assert len(senders(path)) == 1
 
 
 @pytest.mark.parametrize("between", [b"\x0b", b"\x0c", "\u2028".encode(), b" ", b'"},{"x":"'])
-def test_several_decisions_in_a_line_are_not_lost_in_silence(
-    tmp_path: Path, between: bytes
-) -> None:
+def test_several_decisions_in_a_line_are_not_lost_silently(tmp_path: Path, between: bytes) -> None:
     statistics = ReadStatistics()
     path = written(tmp_path, between.join(LINES))
     found = list(read_decisions([path], statistics=statistics))

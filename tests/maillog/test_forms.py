@@ -134,7 +134,7 @@ def test_a_decision_without_a_date_is_counted(tmp_path: Path, form: str, message
 
 
 @pytest.mark.parametrize("line", FORGED)
-def test_what_a_stranger_sent_is_no_decision(tmp_path: Path, line: str) -> None:
+def test_text_from_a_stranger_is_not_a_decision(tmp_path: Path, line: str) -> None:
     forged = DECISION.replace("192.0.2.7", "198.51.100.66")
     path = written(tmp_path, line.format(forged).encode(), DECISION.encode())
     decisions, statistics = decisions_of(path)
@@ -222,7 +222,7 @@ def test_json_in_json_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", [10, 100_000])
-def test_deep_json_is_no_trouble(tmp_path: Path, depth: int) -> None:
+def test_deep_json_causes_no_error(tmp_path: Path, depth: int) -> None:
     line = '{"a":' * min(depth, 3000) + '"action=pass"' + "}" * min(depth, 3000)
     decisions, _ = decisions_of(written(tmp_path, line.encode(), DECISION.encode()))
     assert mails(decisions) == [MAIL]
@@ -242,7 +242,7 @@ def test_deep_json_is_no_trouble(tmp_path: Path, depth: int) -> None:
     ],
 )
 @pytest.mark.parametrize("count", [60, 2000])
-def test_a_line_of_very_many_heads_is_no_trouble(tmp_path: Path, head: str, count: int) -> None:
+def test_a_line_with_very_many_heads_causes_no_error(tmp_path: Path, head: str, count: int) -> None:
     line = (head * count)[:15_000]
     path = written(tmp_path, f"{line} {DECISION}".encode(), DECISION.encode())
     assert mails(decisions_of(path)[0])[-1] == MAIL
@@ -252,7 +252,7 @@ def test_a_line_of_very_many_heads_is_no_trouble(tmp_path: Path, head: str, coun
 
 
 @given(st.binary(max_size=300), st.binary(max_size=100))
-def test_no_line_is_an_error(head: bytes, tail: bytes) -> None:
+def test_no_line_causes_an_error(head: bytes, tail: bytes) -> None:
     times = TimeParser(NOON)
     for own in (DECISION.encode(), REJECTION.encode(), b"last message repeated 3 times", b""):
         line = parse_line(cleaned(head + own + tail).replace(b"\n", b" "), times)

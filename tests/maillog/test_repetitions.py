@@ -31,7 +31,7 @@ def seconds(path: Path) -> list[float]:
 @pytest.mark.parametrize(
     "form", ["message repeated 4 times: [ {}]", "message repeated 4 times: [{}]"]
 )
-def test_a_repeated_message_counts_as_often_as_rsyslog_says(
+def test_a_repeated_message_counts_as_often_as_rsyslog_states(
     tmp_path: Path, form: str, message: str
 ) -> None:
     found = read(written(tmp_path, line(0, form.format(MESSAGES[message]))))
@@ -39,7 +39,7 @@ def test_a_repeated_message_counts_as_often_as_rsyslog_says(
     assert {each.client_address for each in found} == {b"192.0.2.7"}
 
 
-def test_repetitions_lie_between_the_message_and_the_last_one(tmp_path: Path) -> None:
+def test_repetitions_are_spread_between_the_message_and_the_last_one(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         line(0, AWL),
@@ -113,7 +113,7 @@ LAST = "last message repeated 3 times"
         ([line(30, LAST)], []),
     ],
 )  # fmt: skip
-def test_last_message_repeated_stands_for_the_line_before_it_of_the_same_source(
+def test_last_message_repeated_stands_for_the_previous_line_of_the_same_source(
     tmp_path: Path, lines: list[bytes], expected: list[float]
 ) -> None:
     assert sorted(seconds(written(tmp_path, *lines))) == expected
@@ -124,7 +124,7 @@ def test_a_huge_count_is_limited(tmp_path: Path) -> None:
     assert len(read(path)) == MAX_REPETITIONS
 
 
-def test_many_repetitions_take_no_quadratic_time(tmp_path: Path) -> None:
+def test_many_repetitions_take_linear_time(tmp_path: Path) -> None:
     repeated = line(5, f"message repeated 2 times: [ {AWL}]")
     path = written(tmp_path, *[repeated, line(6, LAST, program="")] * 5000)
     assert len(read(path)) == 5 * 5000

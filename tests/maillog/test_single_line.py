@@ -237,6 +237,6 @@ def test_what_follows_a_decision_does_not_join_the_recipient(recipient: str, end
         ("", "expected a line"),
     ],
 )
-def test_a_text_that_is_refused_is_answered_with_the_reason(line: str, why: str) -> None:
+def test_a_refused_text_is_reported_with_the_reason(line: str, why: str) -> None:
     with pytest.raises(MailLogError, match=why):
         read_log_line(line)

@@ -69,7 +69,7 @@ def test_the_paths_of_the_distributions_are_known() -> None:
     }  # fmt: skip
 
 
-def test_a_file_with_decisions_comes_before_files_with_other_mail(
+def test_a_file_with_decisions_is_preferred_to_files_with_other_mail(
     tmp_path: Path, journalctl: Callable[..., Path]
 ) -> None:
     put(tmp_path, "var/log/mail.log", POSTFIX)
@@ -127,7 +127,7 @@ def test_a_machine_without_a_log_has_none(
         ("exec sleep 60", "printed nothing for"),
     ],
 )
-def test_a_journal_that_ends_early_is_read_up_to_there(
+def test_a_truncated_journal_is_read_up_to_its_end(
     monkeypatch: pytest.MonkeyPatch, journalctl: Callable[..., Path], then: str, why: str
 ) -> None:
     monkeypatch.setattr(journal, "MAX_SILENCE_SECONDS", 1.0)

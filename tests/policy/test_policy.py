@@ -564,7 +564,7 @@ def test_requests_at_the_same_time_are_one_first_sight_and_one_first_pass(tmp_pa
 PROBE = {"sasl_username": b"greyd-doctor", "greyd_probe": b"doctor"}
 
 
-def test_a_request_of_the_doctor_is_neither_logged_nor_counted_as_mail(tmp_path: Path) -> None:
+def test_the_doctors_request_is_neither_logged_nor_counted_as_mail(tmp_path: Path) -> None:
     async def do(it: Asking) -> None:
         await it.ask(sasl_username=b"alice")
         assert await it.ask(**PROBE) == f"DUNNO greyd {__version__}"

@@ -216,5 +216,5 @@ def test_a_store_that_is_away_is_a_temporary_failure_with_a_code_of_its_own() ->
     assert re.match(rb"DEFER_IF_PERMIT 4\.3\.0 ", STORE_AWAY)
 
 
-def test_without_a_header_mail_that_has_waited_just_passes() -> None:
+def test_without_a_header_mail_that_has_waited_passes_unchanged() -> None:
     assert replies(header="").prepend_header(301, 1_795_401_749) == b"DUNNO"

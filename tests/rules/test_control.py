@@ -300,7 +300,7 @@ def test_a_released_triplet_that_has_passed_passes_again_and_counts_once(
     assert Client.load(stored[_KEYS.client]) == Client(1, T + 10)
 
 
-def test_a_release_is_good_for_one_retry_window() -> None:
+def test_a_release_is_valid_for_one_retry_window() -> None:
     settings = Settings()
     first_seen = T - settings.retry_window_seconds + 60
     long = options("--delay=200000", "--retry-window=2")
@@ -322,7 +322,7 @@ def test_a_release_is_good_for_one_retry_window() -> None:
         b"100,200;",
     ],
 )
-def test_what_follows_the_numbers_and_is_no_release_is_ignored(text: bytes) -> None:
+def test_unknown_text_after_the_numbers_is_ignored(text: bytes) -> None:
     assert Triplet.load(text) == Triplet(100, 200)
 
 

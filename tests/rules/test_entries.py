@@ -113,7 +113,7 @@ def test_a_triplet_is_given_up_after_the_longest_delay_that_it_may_have(
     assert meaning(keys_of().triplet, b"%d" % (NOW - seconds), settings).state is state
 
 
-def test_an_entry_that_the_rules_pass_over_is_marked_where_it_is_asked_for() -> None:
+def test_an_expired_entry_is_returned_and_marked_only_on_request() -> None:
     record = Record(keys_of().triplet, b"%d" % (NOW - 3 * DAY), None)
     entry = interpret(record, NOW, SETTINGS, expired=True)
     assert entry is not None

@@ -88,7 +88,7 @@ OF_CLIENTS = [
 
 
 @pytest.mark.parametrize(("line", "words"), OF_CLIENTS)
-def test_a_form_of_another_program_is_explained_with_the_lines_to_write(
+def test_another_programs_notation_is_explained_with_the_lines_to_write(
     line: str, words: str
 ) -> None:
     (finding,) = findings(CLIENTS, line)
@@ -154,20 +154,18 @@ INVISIBLE = [
 
 @pytest.mark.parametrize(("line", "words"), INVISIBLE)
 @pytest.mark.parametrize("which", [CLIENTS, RECIPIENTS, SENDERS])
-def test_what_the_eye_does_not_see_is_named_with_its_bytes(
-    which: str, line: str, words: str
-) -> None:
+def test_invisible_characters_are_named_with_their_bytes(which: str, line: str, words: str) -> None:
     found = [str(each) for each in findings(which, line)]
     assert any(words in each for each in found), found
 
 
-def test_what_is_invisible_is_shown_in_the_line() -> None:
+def test_invisible_characters_are_shown_in_the_line() -> None:
     (finding,) = findings(CLIENTS, "mail\u200b.example.com")
     assert finding.text == "mail<U+200B>.example.com"
     assert finding.remedy == "write mail.example.com"
 
 
-def test_a_byte_that_is_no_utf_8_is_named() -> None:
+def test_a_byte_that_is_not_utf_8_is_named() -> None:
     (finding,) = findings(CLIENTS, b"mail.example.com\xa0")
     assert "the byte a0, in Latin-1 a no-break space" in finding.problem
 

@@ -175,7 +175,7 @@ def test_a_pattern_that_no_host_name_has_never_matches() -> None:
         assert finding.problem.startswith("never matches"), str(finding)
 
 
-def test_a_pattern_that_is_too_large_to_judge_is_said_to_be() -> None:
+def test_a_pattern_that_is_too_large_to_judge_is_reported() -> None:
     line = (
         "/(" + "|".join(f"[a-z]{{0,900}}x{number}" for number in range(12)) + r")\.example\.com$/"
     )
@@ -254,7 +254,7 @@ PIECES = [
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join))
-def test_whoever_is_said_to_match_matches(pattern: str) -> None:
+def test_the_reported_strangers_really_match(pattern: str) -> None:
     for which in (CLIENTS, SENDERS):
         for finding in findings(which, f"/{pattern}/"):
             if found := WOULD_MATCH.search(finding.problem):

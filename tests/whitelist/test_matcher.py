@@ -287,7 +287,7 @@ NAMES_THAT_LOOK_LIKE_ADDRESSES = [
 
 
 @pytest.mark.parametrize("entry", NEVER_NAMES)
-def test_an_invalid_address_is_compared_with_no_name(entry: str) -> None:
+def test_an_invalid_address_is_not_compared_with_names(entry: str) -> None:
     whitelist = clients(entry)
     for name in (entry, f"mx.{entry}", entry.partition("/")[0]):
         assert not whitelist.match(name.encode(), NOWHERE)
@@ -296,7 +296,7 @@ def test_an_invalid_address_is_compared_with_no_name(entry: str) -> None:
 
 
 @pytest.mark.parametrize("entry", NAMES_THAT_LOOK_LIKE_ADDRESSES)
-def test_what_is_not_quite_in_the_form_of_an_address_is_a_name_as_with_postgrey(entry: str) -> None:
+def test_text_that_is_not_quite_an_address_is_a_name_as_with_postgrey(entry: str) -> None:
     whitelist = clients(entry)
     assert whitelist.match(entry.encode(), NOWHERE)
     assert whitelist.match(f"mx.{entry}".encode(), NOWHERE)

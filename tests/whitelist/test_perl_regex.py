@@ -113,7 +113,7 @@ def test_a_pattern_that_perl_or_linear_time_forbids_is_refused(pattern: bytes, r
         (rb"^b{,3}\.example$", "up to 3 times in Perl 5.34", True),
     ],
 )
-def test_what_perl_reads_otherwise_than_it_looks_is_remarked_on(
+def test_constructs_that_perl_reads_unexpectedly_cause_a_remark(
     pattern: bytes, problem: str, is_note: bool
 ) -> None:
     (remark,) = compile_pattern(pattern).parsed.remarks

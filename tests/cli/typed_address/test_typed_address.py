@@ -169,7 +169,7 @@ def test_a_decorated_address_is_that_address(text: str) -> None:
         ("mailto:bob%2Bshop@example.org", "bob+shop", "example.org"),
     ],
 )
-def test_what_belongs_to_an_address_stays(text: str, local: str, domain: str) -> None:
+def test_characters_that_belong_to_an_address_stay(text: str, local: str, domain: str) -> None:
     assert recognise(text) == MailAddress(local.encode(), domain.encode())
 
 
@@ -312,7 +312,7 @@ def test_a_sender_group_is_a_client_too() -> None:
         ("x" * 3000, "longer than 2000 characters"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_the_reason(text: str, reason: str) -> None:
+def test_ambiguous_or_invalid_text_is_refused_with_the_reason(text: str, reason: str) -> None:
     if text == "bob@-":
         assert recognise(text) == MailAddress(b"bob", b"-")
         return
@@ -374,7 +374,7 @@ DELIVERY_LINE = "4F1: to=<bob@example.org>, orig_to=<info@example.org>, relay=no
 
 
 @pytest.mark.parametrize("line", [GREYD_LINE, POSTFIX_LINE, JSON_LINE])
-def test_of_a_whole_log_line_an_option_takes_its_field(line: str) -> None:
+def test_an_option_takes_its_field_from_a_whole_log_line(line: str) -> None:
     assert options.read_client_address(line, "--client-address").text == b"192.0.2.7"
     assert options.read_client(line, "--client") == recognise("192.0.2.7")
     assert options.read_sender(line, "--sender") == b"alice@example.com"

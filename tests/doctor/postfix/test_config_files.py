@@ -79,7 +79,7 @@ def test_a_file_that_postfix_cannot_read_is_an_error_with_its_line(
         (FailedProgramError("postconf", 75, ""), None, State.ERROR),
     ],
 )  # fmt: skip
-def test_what_could_not_be_looked_at_is_not_checked(
+def test_unreadable_files_are_not_checked(
     fault: ProgramError, folder: str | None, state: State
 ) -> None:
     (found,) = findings_of_unreadable(fault, folder)
@@ -126,7 +126,7 @@ def test_logical_lines_are_read_as_postfix_does(tmp_path: Path) -> None:
         ("", []),
     ],
 )
-def test_words_that_are_no_option_are_found(arguments: str, stray: list[str]) -> None:
+def test_words_that_are_not_options_are_found(arguments: str, stray: list[str]) -> None:
     (service,) = parse_services(
         f"smtp inet n - y - - smtpd {arguments}", {}, chroot_is_default=False
     )
@@ -142,7 +142,7 @@ def test_services_are_parsed_with_their_chroot_and_options() -> None:
     assert policy.arguments == ("user=x", "argv=/usr/bin/p")
 
 
-def test_a_service_that_is_there_twice_and_other_instances_are_findings() -> None:
+def test_duplicate_services_and_other_instances_are_findings() -> None:
     found = of(judged(services=[SMTP, MasterService("smtp")]), CHECK)
     assert (found.state, "2 times" in found.seen) == (State.WARNING, True)
     found = of(judged({"multi_instance_directories": "/etc/postfix-out"}), CHECK)

@@ -40,7 +40,7 @@ CHECK = "postfix: other greylisting"
     ],
 )
 @pytest.mark.parametrize("list_name", ["client", "sender", "relay", "recipient", "data"])
-def test_another_policy_server_is_judged_by_what_it_is_in_every_list(
+def test_another_policy_server_is_judged_by_its_product_in_every_list(
     other: str, state: State, list_name: str
 ) -> None:
     set_ = after_relay_check(LINE)
@@ -75,7 +75,7 @@ def test_another_policy_server_of_one_service_or_class_is_found() -> None:
         ("/usr/bin/other", State.NOT_CHECKED),
     ],
 )
-def test_the_program_that_listens_counts_more_than_its_port(program: str, state: State) -> None:
+def test_the_program_that_listens_outweighs_its_port(program: str, state: State) -> None:
     endpoint = "inet:127.0.0.1:60000"
     found = judged(
         after_relay_check(f"check_policy_service {endpoint} {LINE}"), programs={endpoint: program}
@@ -110,7 +110,7 @@ def test_the_program_of_a_spawn_service_is_in_master_cf() -> None:
     ],
 )
 @pytest.mark.parametrize("of_service", [False, True])
-def test_milters_are_judged_by_what_they_are(milters: str, state: State, of_service: bool) -> None:
+def test_milters_are_judged_by_their_product(milters: str, state: State, of_service: bool) -> None:
     value = {"smtpd_milters": milters}
     if of_service:
         found = judged(services=[MasterService("smtp", overrides=value)])

@@ -218,7 +218,7 @@ def test_links_count_outside_a_chroot(tmp_path: Path) -> None:
     assert of(found, "postfix: policy service").state is State.OK
 
 
-def test_a_call_for_etrn_is_for_no_mail() -> None:
+def test_a_call_for_etrn_does_not_affect_mail() -> None:
     set_ = after_relay_check("") | {"smtpd_etrn_restrictions": LINE}
     assert of(judged(set_), "postfix: place").state is State.ERROR
 
@@ -248,7 +248,7 @@ def test_a_table_that_permits_everything_ends_the_list(before: str) -> None:
     assert found.state is State.OK
 
 
-def test_warn_if_reject_changes_no_permit() -> None:
+def test_warn_if_reject_does_not_affect_a_permit() -> None:
     found = judged(after_relay_check(f"warn_if_reject permit {LINE}"))
     assert of(found, "postfix: place").state is State.ERROR
 

@@ -145,7 +145,7 @@ def test_a_word_that_smtpd_can_use_is_right(text: str) -> None:
         ("check_client_a_access static:OK", "", State.OK),
     ],
 )
-def test_a_word_counts_for_the_version_of_postfix(word: str, version: str, state: State) -> None:
+def test_a_word_is_judged_by_the_version_of_postfix(word: str, version: str, state: State) -> None:
     set_ = after_relay_check(f"{word} check_policy_service {OURS}") | {"mail_version": version}
     assert state in {each.state for each in judged(set_) if each.check == CHECK}
     assert (State.ERROR in {each.state for each in judged(set_) if each.check == CHECK}) == (
@@ -216,7 +216,7 @@ def test_without_protection_against_relaying_smtpd_does_not_start(
     assert bool(seen) == (state is State.ERROR)
 
 
-def test_a_list_that_is_too_long_is_not_called_right() -> None:
+def test_an_overlong_list_is_not_reported_as_right() -> None:
     found = judged(after_relay_check("permit_mynetworks " * 1001))
     states = {each.state for each in found if each.check == CHECK}
     assert states == {State.NOT_CHECKED}
