@@ -48,8 +48,8 @@ async def expect(
     Use it for mail that is urgent, such as a login code. All servers on the store apply the window
     within a second. While the window is open, mail from any sender passes, so name the sender's
     domain if you know it: then only mail from that domain passes, and only from clients that the
-    domain's SPF record does not deny. If such a window is open already, the command says until when
-    it was open, and changes its end. Without a recipient, the command shows the open windows.
+    domain's SPF record does not deny. If such a window is already open, the command reports until
+    when, and changes its end. Without a recipient, the command shows the open windows.
 
     Examples:
 

@@ -197,7 +197,7 @@ def from_table(table: Mapping[str, object], file: str) -> list[RawSetting]:
 
 
 def _check_type(value: object, option: Option, where: str) -> None:
-    """Raise SettingsError if a truth value or number stands where only a text can be meant."""
+    """Raise SettingsError if a truth value or number stands where only text is allowed."""
     is_path = option.read in (parse_path, parse_unix_path, parse_store)
     if (isinstance(value, bool) and (is_path or option.read is parse_text)) or (
         isinstance(value, int | float) and is_path

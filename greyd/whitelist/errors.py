@@ -6,7 +6,7 @@ from greyd.errors import GreydError
 
 
 class WhitelistError(GreydError):
-    """The base of the errors of whitelists: a file that cannot be read, with the reason."""
+    """The base class of whitelist errors; raised for an unreadable file, with the reason."""
 
 
 class PatternError(WhitelistError):

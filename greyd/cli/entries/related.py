@@ -1,4 +1,4 @@
-"""The queries of ``greyd show`` for everything about a client, a mail address or a domain."""
+"""The queries of ``greyd show`` about a client, a mail address or a domain."""
 
 from __future__ import annotations
 

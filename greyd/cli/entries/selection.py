@@ -212,7 +212,7 @@ def parse_selection(
 
 
 def sender_text(found: NullSender | MailAddress | DomainName) -> bytes:
-    """Return the text by which a selection names a sender or a recipient."""
+    """Return the text with which a selection names a sender or a recipient."""
     match found:
         case MailAddress():
             return found.text

@@ -1,4 +1,4 @@
-"""An open source of an import, and the options about it."""
+"""Defines an opened import source, and its options."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SourceOptions:
 
 @dataclass(frozen=True, slots=True)
 class ImportSource:
-    """An open source, with its entries in batches."""
+    """An opened import source, with its entries in batches."""
 
     name: str
     batches: AsyncIterator[Iterable[ImportItem]]

@@ -59,7 +59,7 @@ ADDRESS_TABLES: Mapping[str, Sequence[str]] = {
 """Tables of recipients, which are whitelists in greyd."""
 
 OTHER_NAMES = {"ip_addr": "src", "host_ip": "src"}
-"""The names of columns in older versions, and their present names."""
+"""The names of columns in older versions, and their current names."""
 
 TIMES = frozenset({"first_seen", "last_seen"})
 
@@ -131,7 +131,7 @@ class SqlgreyDatabase:
         return int(row[0])
 
     def _select(self, table: str, names: Sequence[str]) -> str:
-        """Return a query for columns by their present names; a missing one is NULL."""
+        """Return a query for columns by their current names; a missing one is NULL."""
         columns = _columns(self.connection, table)
         values = ", ".join(f'"{columns[name]}"' if name in columns else "NULL" for name in names)
         return f"SELECT {values} FROM {table}"  # noqa: S608 - names of this module
@@ -202,7 +202,7 @@ class SqlgreyDatabase:
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
-    """Return the names of a table's columns by their present names; empty without a table."""
+    """Return a table's column names by their current names; empty if there is no such table."""
     rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
     names = [bytes(name).decode(errors="replace") for (name,) in rows]
     return {OTHER_NAMES.get(name.lower(), name.lower()): name for name in names if '"' not in name}

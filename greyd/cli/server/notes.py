@@ -53,7 +53,7 @@ def identity_of(server: RunningServer) -> tuple[str, str]:
 
 
 def unusable_record(server: RunningServer) -> str:
-    """Return what to do if the settings of a record can't be used here, with ``; `` in front."""
+    """Return the remedy, after ``; ``, if the settings of a record can't be used here."""
     if server.record.version != __version__:
         return (
             f"; this is greyd {__version__}, and the server that {server.path} describes is"

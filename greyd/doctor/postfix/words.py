@@ -107,7 +107,7 @@ def _findings_of_list(
 
 
 def _joined(service: CheckedService, first: Restriction, second: Restriction) -> str:
-    """Return the restriction of which a blank made two words, e.g. of “permit mynetworks”."""
+    """Return the restriction that a blank split into two words, e.g. “permit mynetworks”."""
     if first.name not in FINAL or second.name in RESTRICTIONS or second.name in service.classes:
         return ""
     joined = f"{first.name}_{second.name}".lower()

@@ -22,10 +22,10 @@ def read_character(text: bytes, position: int) -> tuple[int, int]:
 
     Args:
         text: the pattern.
-        position: the place after the backslash.
+        position: the position after the backslash.
 
     Returns:
-        The byte, and the place after it. A letter without a meaning stands for itself.
+        The byte, and the position after it. A letter without a meaning stands for itself.
 
     Raises:
         PatternError: the character is incomplete, or not a byte.

@@ -74,8 +74,8 @@ async def forget(
 
     --address is for data protection. It removes the triplets that name the address in any form
     (with an extension, rewritten by forwarders and mailing lists, with the domain in UTF-8 or
-    ASCII), the correspondences of the address although they are hashed, expect windows, actions for
-    the log, and any other entry under greyd's prefix that has the address in its key or value. For
+    ASCII), its correspondences, even though they are hashed, expect windows, actions for the log,
+    and any other entry under greyd's prefix that has the address in its key or value. For
     a domain it also removes its identities.
 
     The command prints what it removed. If this is more than 20 entries, it asks first. The exit

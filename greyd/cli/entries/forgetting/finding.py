@@ -38,7 +38,8 @@ async def find_selected(selection: Selection, store: Store, settings: Settings) 
     """Return the selected entries, including expired ones.
 
     Raises:
-        CommandError: the store contains only hashes, and the selection names no single entry.
+        CommandError: the store contains only hashes, and the selection does not name exactly one
+            entry.
     """
     found: dict[bytes, StoredEntry] = {}
     wanted = [each for key in _correspondence_keys(selection, settings) for each in _both(key)]
@@ -128,7 +129,7 @@ def shown_kind(entry: StoredEntry) -> EntryKind:
 
 
 def _both(key: bytes) -> tuple[bytes, bytes]:
-    """Return a key of the server and that of its shadow."""
+    """Return the server's key, and the corresponding key of its shadow."""
     return key, SHADOW_PREFIX + key
 
 

@@ -1,4 +1,4 @@
-"""The receipt of ``greyd forget``: what was removed, by kind and by name."""
+"""Prints the receipt of ``greyd forget``: what was removed, by kind and by name."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _KIND_NAMES = {
 
 @dataclass
 class Receipt:
-    """What was removed, or would be."""
+    """What a command removed, or would remove."""
 
     entries: Sequence[StoredEntry]
     counts: Counter[EntryKind]

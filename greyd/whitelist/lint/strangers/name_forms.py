@@ -60,7 +60,7 @@ class NameForm:
 
 
 def owner(name: bytes) -> bytes:
-    """Return the registered domain of a name, in the writing of the name: ASCII or UTF-8."""
+    """Return the registered domain of a name, in the encoding of the name: ASCII or UTF-8."""
     domain = registered_domain(ascii_domain(name))
     label_count = domain.count(b".") + 1
     return domain if name.isascii() else b".".join(name.split(b".")[-label_count:])

@@ -171,7 +171,7 @@ class _StrangerSearch:
         return another and replace(stranger, other_name=_text(another[1]))
 
     def _other_domains(self, known: frozenset[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:
-        """Yield matching domains that are not known, each with a matching name and its suffix."""
+        """Yield matching unknown domains, each with a matching name and its suffix."""
         for suffix in self._suffixes:
             for domain in self._domains_below(suffix, known):
                 for name in self._names(domain):
