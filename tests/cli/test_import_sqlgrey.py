@@ -543,6 +543,8 @@ def test_a_wrong_time_zone_is_refused_in_one_line(tmp_path: Path) -> None:
         (gzip.compress(b"SQLite format 3\0" + b"\0" * 100, mtime=0), "name the plain file"),
         (gzip.compress(b"\0" * 12 + b"\x62\x31\x05\0", mtime=0), "name the plain file"),
         (b"INSERT INTO users VALUES (1);", "its tables: users"),
+        (b"", "empty"),
+        (gzip.compress(b"", mtime=0), "empty"),
     ],
 )
 def test_another_form_is_refused_with_the_way_to_convert_it(
@@ -553,3 +555,75 @@ def test_another_form_is_refused_with_the_way_to_convert_it(
     done = run("import", source, f"--dbdir={tmp_path}")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert said in done.stderr
+
+
+def test_an_empty_standard_input_shows_where_to_look(tmp_path: Path) -> None:
+    done = run("import", "-", f"--dbdir={tmp_path}", given=b"")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the command before the pipe printed nothing" in done.stderr
+
+
+# Damage -------------------------------------------------------------------------------------------
+
+INSERT = "INSERT INTO connect VALUES ('a','example.com','192.0.2.7','b@example.org',1777629600);\n"
+
+
+@pytest.mark.parametrize(
+    ("dump", "problem"),
+    [
+        (f"BEGIN TRANSACTION;\n{INSERT}COMMIT;\n", ""),
+        (f"START TRANSACTION;\n{INSERT}COMMIT;\n", ""),
+        (f"BEGIN;\n{INSERT}END;\n", ""),
+        (INSERT, ""),
+        (f"BEGIN TRANSACTION;\n{INSERT}", "ends too early"),
+        (f"START TRANSACTION;\n{INSERT}", "ends too early"),
+        (
+            f"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n{INSERT}"
+            "/****** CORRUPTION ERROR *******/\nROLLBACK; -- due to errors\n",
+            "was damaged when it was dumped",
+        ),
+        (
+            f"BEGIN;\nPRAGMA writable_schema = on;\n{INSERT}"
+            "CREATE TABLE 'lost_and_found'(rootpgno INTEGER, c0);\n"
+            "INSERT INTO 'lost_and_found' VALUES(2, 'x');\nCOMMIT;\n",
+            "rows in lost_and_found",
+        ),
+        (
+            f"CREATE TRIGGER t AFTER INSERT ON connect BEGIN DELETE FROM x; END;\n{INSERT}",
+            "",
+        ),
+    ],
+)
+def test_a_dump_of_a_damaged_database_says_what_is_missing(dump: str, problem: str) -> None:
+    data = dump.encode()
+    assert is_sql(data)
+    with open_dump(io.BytesIO(data), data, UTC) as opened:
+        assert (problem in opened.problem, bool(opened.problem)) == (True, bool(problem))
+        assert opened.connection.execute("SELECT count(*) FROM connect").fetchone() == (1,)
+
+
+def test_a_backslash_in_a_dump_of_sqlite_is_no_escape() -> None:
+    dump = b"BEGIN;\nPRAGMA writable_schema = on;\n" + (
+        b"INSERT OR IGNORE INTO 'connect'('rowid', 'sender_name', 'sender_domain', 'src', 'rcpt',"
+        b" 'first_seen') VALUES (1, 'a\\', 'example.com', '192.0.2.7', 'b@example.org', 1);\n"
+        b"COMMIT;\n"
+    )
+    assert rows_of(dump)["connect"][0][0] == b"a\\"
+
+
+@pytest.mark.parametrize("damage", ["cut", "page", "schema"])
+def test_a_damaged_file_is_refused_with_the_way_to_salvage_it(tmp_path: Path, damage: str) -> None:
+    rows = [
+        (f"a{number}", "example.com", "192.0.2.7", "b@example.org", NOW) for number in range(2000)
+    ]
+    source = made(tmp_path / "sqlgrey.db", SCHEMA, "connect", *rows)
+    data = source.read_bytes()
+    if damage == "cut":
+        data = data[: len(data) // 2]
+    else:
+        start = 100 if damage == "schema" else 5 * 4096
+        data = data[:start] + b"\xff" * 3996 + data[start + 3996 :]
+    source.write_bytes(data)
+    done = run("import", source, f"--dbdir={tmp_path / 'new'}")
+    assert done.returncode == 2
+    assert f"sqlite3 {source} .dump | greyd import -" in done.stderr

@@ -94,6 +94,11 @@ class LocalSources:
         self, path: Path | None, raw: InputStream, stream: IO[bytes], begin: bytes
     ) -> ImportSource:
         name = "standard input" if path is None else str(path)
+        if not begin:
+            raise CommandError(
+                f"{name}: empty"
+                + ("; the command before the pipe printed nothing" if path is None else "")
+            )
         for magic, remedy in _OTHER_FORMS:
             if begin.startswith(magic):
                 raise CommandError(f"{name}: {remedy}")
@@ -165,7 +170,10 @@ class LocalSources:
 
     def _sqlite(self, path: Path) -> ImportSource:
         is_greyd_store = _is_greyd_store(path)
-        connection = self.stack.enter_context(open_sqlite_file(path))
+        salvage = f"to import what can be read: sqlite3 {path} .dump | greyd import -"
+        connection = self.stack.enter_context(
+            open_sqlite_file(path, "" if is_greyd_store else salvage)
+        )
         if SqlgreyDatabase.has_tables(connection):
             return self._sqlgrey(connection, "sqlgrey's database", [])
         if not is_greyd_store:

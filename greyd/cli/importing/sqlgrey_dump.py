@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from typing import IO
 
 _TABLES = {**COLUMNS, **ADDRESS_TABLES}
+_LOST = "lost_and_found"
+"""The table for what sqlite3's command .recover cannot assign."""
 _MAX_TEXT_BYTES = 1000
 """Longer values are cut: sqlgrey's columns have at most 255 characters."""
 
@@ -57,8 +59,24 @@ def open_dump(stream: IO[bytes], begin: bytes, zone: tzinfo | None) -> Iterator[
                 "the dump has none of sqlgrey's tables (connect, from_awl, domain_awl); its tables:"
                 f" {found[:200]}"
             )
-        problem = "the dump ends too early: its last rows are missing" if dump.is_cut else ""
-        yield SqlgreyDump(connection, problem)
+        yield SqlgreyDump(connection, _problem(dump))
+
+
+def _problem(dump: SqlDump) -> str:
+    """Return why rows may be missing; empty if none are."""
+    if dump.is_cut:
+        return "the dump ends too early: its last rows are missing"
+    if dump.was_database_damaged:
+        return (
+            "the dump ends with ROLLBACK: the database was damaged when it was dumped, and the rows"
+            " that could not be read are missing"
+        )
+    if any(name.startswith(_LOST) for name in dump.tables):
+        return (
+            f"the database was damaged: the rows in {_LOST}, of which sqlite3 does not know the"
+            " table, are not imported"
+        )
+    return ""
 
 
 def _fill(connection: sqlite3.Connection, dump: SqlDump, zone: tzinfo | None) -> None:

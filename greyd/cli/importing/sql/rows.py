@@ -23,12 +23,12 @@ _MAX_COLUMNS = 100
 _MAX_TABLES = 100
 
 _STATEMENT = re.compile(
-    rb"^[^\w\n]{0,20}(INSERT\s+(IGNORE\s+)?INTO|REPLACE\s+INTO|COPY\s.*\sFROM\s+stdin|CREATE\s+TABLE)\b"
+    rb"^[^\w\n]{0,20}(INSERT\s+(\w+\s+){0,3}INTO|REPLACE\s+INTO|COPY\s.*\sFROM\s+stdin|CREATE\s+TABLE)\b"
     rb"|^-- (MySQL|MariaDB|PostgreSQL|phpMyAdmin|Adminer)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 _WITHOUT_ESCAPES = re.compile(
-    rb"PostgreSQL database|standard_conforming_strings\s*=\s*'?on|^PRAGMA foreign_keys"
+    rb"PostgreSQL database|standard_conforming_strings\s*=\s*'?on|^PRAGMA "
     rb"|\ABEGIN TRANSACTION;",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -64,6 +64,9 @@ class SqlDump:
         self._wanted = tables
         self._columns: dict[str, Sequence[str]] = {}
         self._is_in_statement = False
+        self._is_in_transaction = False
+        self.was_database_damaged = False
+        """Whether sqlite3 found the database damaged; known after the last row."""
         self.tables: dict[str, None] = {}
         """The names of the dump's tables, in their order."""
         self.zone: tzinfo | None = None
@@ -75,6 +78,7 @@ class SqlDump:
         return (
             self._tokens.is_cut
             or self._is_in_statement
+            or self._is_in_transaction
             or (self._has_last_comment and not self._tokens.is_complete)
         )
 
@@ -91,7 +95,17 @@ class SqlDump:
             elif token.is_word(b"SET"):
                 self._set()
             elif self._is_in_statement:
+                self._read_transaction(token)
                 self._skip_statement()
+
+    def _read_transaction(self, token: Token) -> None:
+        """Read the begin or the end of the transaction around all rows, as sqlite3 writes it."""
+        if token.is_word(b"BEGIN", b"START"):
+            self._is_in_transaction = True
+        elif token.is_word(b"COMMIT", b"END", b"ROLLBACK"):
+            self._is_in_transaction = False
+            # sqlite3 ends with it if it could not read the whole database.
+            self.was_database_damaged |= token.is_word(b"ROLLBACK")
 
     def _next(self) -> Token | None:
         token = self._tokens.read_token()
