@@ -189,3 +189,12 @@ def test_a_file_in_utf_16_is_named() -> None:
 )
 def test_a_domain_in_one_alphabet_is_not_reported(line: str) -> None:
     assert [str(each) for each in findings(CLIENTS, line)] == []
+
+
+@pytest.mark.parametrize("separator", ["\0", "\u2028", "\u00a0", "\u3000", "\x85"])
+def test_what_an_invisible_character_separates_is_not_joined(separator: str) -> None:
+    for line in (f"a.example{separator}b.example", f"co{separator}.uk"):
+        (finding,) = findings(CLIENTS, line)
+        assert finding.remedy == "retype the line"
+    (finding,) = findings(CLIENTS, f"a.example{separator}")
+    assert finding.remedy in ("write a.example", "retype the line")

@@ -61,8 +61,18 @@ def _problem_with(
     character: str, what: str, text: str, is_clean: Callable[[bytes], bool]
 ) -> Problem:
     cleaned = _cleaned(text)
+    if _separates(text.strip()) and set(text[1::2]) != {"\0"}:
+        cleaned = ""
     remedy = f"write {cleaned}" if cleaned and is_clean(cleaned.encode()) else "retype the line"
     return Problem(f"contains {_named(character)}, {what}", remedy)
+
+
+def _separates(text: str) -> bool:
+    """Whether a control character or a space separates two parts, of which each may be an entry."""
+    return any(
+        _is_invisible(each) and unicodedata.category(each) in ("Cc", "Zs", "Zl", "Zp")
+        for each in text.strip("\0")
+    )
 
 
 def _named(character: str) -> str:

@@ -51,9 +51,12 @@ class _Edge(Enum):
     OTHER = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ReadState:
-    """What is known after the right part of a name has been read."""
+    """What is known after the right part of a name has been read.
+
+    A matcher has one object for each state, because comparing them by identity is much faster.
+    """
 
     threads: frozenset[int]
     beside: _Edge
@@ -82,7 +85,8 @@ class ReverseMatcher:
         self._explored_count = 0
         self._visited_count = 0
         self._known_representatives: dict[bytes, bytes] = {}
-        self._steps: dict[tuple[ReadState, int], ReadState] = {}
+        self._states: dict[tuple[frozenset[int], _Edge], ReadState] = {}
+        self._steps: dict[ReadState, dict[int, ReadState]] = {}
         self._closures: dict[tuple[frozenset[int], _Edge, _Edge], frozenset[int]] = {}
         self.start = ReadState(frozenset(), _Edge.END)
         self._restarts = any(
@@ -139,6 +143,8 @@ class ReverseMatcher:
     def read(self, state: ReadState, text: bytes) -> ReadState:
         """Return the state after ``text`` has been read, from its last byte to its first."""
         for byte in reversed(text):
+            if self.is_dead(state):
+                break
             state = self._step(state, byte)
         return state
 
@@ -149,8 +155,8 @@ class ReverseMatcher:
     def _step(self, state: ReadState, byte: int) -> ReadState:
         if state.is_matched:
             return state
-        key = (state, byte)
-        if (known := self._steps.get(key)) is not None:
+        steps = self._steps.setdefault(state, {})
+        if (known := steps.get(byte)) is not None:
             return known
         kind = _Edge.WORD if WORD >> byte & 1 else _Edge.OTHER
         closure = self._closure(state, kind)
@@ -160,8 +166,8 @@ class ReverseMatcher:
             threads = frozenset(
                 self._next[each][0] for each in closure if (self._masks[each] or 0) >> byte & 1
             )
-            result = ReadState(threads, kind)
-        self._steps[key] = result
+            result = self._states.setdefault((threads, kind), ReadState(threads, kind))
+        steps[byte] = result
         return result
 
     def _closure(self, state: ReadState, following: _Edge) -> frozenset[int]:

@@ -119,16 +119,13 @@ class _StrangerSearch:
                 text = text.partition(b".")[2]
         return sorted(found, key=lambda each: (-each.count(b"."), each))
 
-    @cached_property
-    def _suffixes(self) -> list[bytes]:
-        """The public suffixes that a matching name can have; the usual ones first."""
+    def _suffixes(self) -> Iterator[bytes]:
+        """Yield the public suffixes that a matching name can have; the usual ones first."""
         matcher = self._matcher
         candidates = (*OTHER_SUFFIXES, *self._spelled_suffixes, *_top_level_domains())
-        return [
-            suffix
-            for suffix in dict.fromkeys(candidates)
-            if not matcher.is_dead(matcher.read(matcher.start, b"." + suffix))
-        ]
+        for suffix in dict.fromkeys(candidates):
+            if not matcher.is_dead(matcher.read(matcher.start, b"." + suffix)):
+                yield suffix
 
     def find(self) -> Stranger | None:
         """Return a stranger; None if there is none."""
@@ -140,7 +137,7 @@ class _StrangerSearch:
         )
 
     def _with_own_domain(self) -> Stranger | None:
-        for suffix in self._suffixes:
+        for suffix in self._suffixes():
             for name in self._names(self._stranger + b"." + suffix):
                 if self._stranger in self._form.owner_of(name):
                     is_spelled = suffix in self._spelled_suffixes
@@ -172,7 +169,7 @@ class _StrangerSearch:
 
     def _other_domains(self, known: frozenset[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:
         """Yield matching unknown domains, each with a matching name and its suffix."""
-        for suffix in self._suffixes:
+        for suffix in self._suffixes():
             for domain in self._domains_below(suffix, known):
                 for name in self._names(domain):
                     if self._form.owner_of(name) == domain:
@@ -194,9 +191,6 @@ class _StrangerSearch:
         """Yield domains directly below a suffix that are not known, and may match."""
         tail = b"." + suffix
         labels = [each.removesuffix(tail) for each in known if each.endswith(tail)]
-        if not self._intended:
-            for label in labels:
-                yield from (each + tail for each in self._similar_labels(label))
         form = LabelForm(self._form.characters, (), False, tail, labels)
         for tried, (_, domain) in enumerate(self._matcher.explore(tail, form)):
             if tried > _MAX_TRIED:
@@ -204,6 +198,9 @@ class _StrangerSearch:
             is_begun = domain[:1].isalnum() or domain[:1] >= b"\x80"
             if is_begun and domain not in known:
                 yield domain
+        if not self._intended:
+            for label in labels:
+                yield from (each + tail for each in self._similar_labels(label))
 
     def _similar_labels(self, label: bytes) -> Iterator[bytes]:
         """Yield labels with one other character, which a pattern may not tell apart."""
