@@ -122,6 +122,14 @@ _LABEL = re.compile(
 _SENDER_LABEL = re.compile(rf"{_SENDER_LABELS}|re(?:turn|verse)-path", re.IGNORECASE)
 _NEXT_FIELD = re.compile(r"[,;]?\s+['\"]?[a-z_]{2,30}['\"]?[=:]", re.IGNORECASE)
 """Ends the value of a labelled field, e.g. ``, relay=``."""
+_PROTOCOL = re.compile(r"(?:smtp|sip|sips|xmpp|im|acct):(?P<rest>[^/\s]+@.*)", re.IGNORECASE)
+"""The kind of an address in directories (``SMTP:bob@example.org`` of Exchange)."""
+_TITLE = re.compile(r"[\w .-]{1,60}:\s+(?P<rest>[^\s@]+@.*)", re.DOTALL)
+"""A title before an address, such as the name of a group (RFC 5322, 3.4) or of a column."""
+_NUMBER = re.compile(r"[0-9]{1,4}[.)]\s+(?P<rest>[^\s@]+@.*)", re.DOTALL)
+_SPACED_AT = re.compile(r"(?P<local>[^\s@]+)\s+@\s+(?P<domain>[^\s@]+)")
+_COMMENT_AT_AT = re.compile(r"\s*\([^()@]*\)\s*(?=@)|(?<=@)\s*\([^()@]*\)\s*")
+"""Comments beside the ``@`` (RFC 5322, 3.2.2): ``bob(work)@example.org``."""
 _LINK = re.compile(r"\[[^\[\]]*\]\((?P<target>[^()]*)\)")
 _MAILTO = re.compile(r"mailto:(?://)?(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _QUERY = re.compile(r"\?(?:subject|body|cc|bcc|to|in-reply-to)=.*\Z", re.IGNORECASE | re.DOTALL)
@@ -170,6 +178,8 @@ def _without_named_layer(text: str) -> str:
         return inner
     if (mailto := _MAILTO.fullmatch(text)) is not None:
         return unquote(_before_query(mailto["rest"]), errors="surrogateescape")
+    if (inner := _without_prefix(text)) != text:
+        return inner
     text = _QUERY.sub("", text)
     if (route := _SOURCE_ROUTE.fullmatch(text)) is not None:
         return route["rest"]
@@ -177,6 +187,17 @@ def _without_named_layer(text: str) -> str:
         return text[1:-1]
     # No address begins with an apostrophe, though a local part may.
     return text.lstrip("'`")
+
+
+def _without_prefix(text: str) -> str:
+    """Remove what directories, lists and headers write before an address or beside its ``@``."""
+    for prefix in (_PROTOCOL, _NUMBER, _TITLE):
+        if (found := prefix.fullmatch(text)) is not None:
+            _require_no_other_address(text, found["rest"])
+            return found["rest"]
+    if (spaced := _SPACED_AT.fullmatch(text)) is not None:
+        return f"{spaced['local']}@{spaced['domain']}"
+    return text if text.startswith('"') else _COMMENT_AT_AT.sub("", text)
 
 
 def _value_of(label: str, rest: str) -> str:

@@ -103,6 +103,9 @@ class ClientGroup:
 Recognised: TypeAlias = NullSender | MailAddress | DomainName | ClientNetwork | ClientGroup
 
 
+_ESCAPED_AT = re.compile(r"[^\s%]+%40[^\s%]+")
+
+
 def recognise(text: str) -> Recognised:
     """Return what a typed or pasted text means.
 
@@ -110,6 +113,10 @@ def recognise(text: str) -> Recognised:
         NotUnderstoodError: it is not a single address, domain or network.
     """
     text = visible_text(text)
+    if re.fullmatch(r"[^@:]*:\s*;", text):
+        raise NotUnderstoodError(f"{printable(_encode(text))} is a group without addresses")
+    if "@" not in text and _ESCAPED_AT.fullmatch(text) is not None:
+        text = text.replace("%40", "@")
     if "@" in text or "mailto:" in text.lower():
         bare = undecorated(text, lambda each: _mail(each) is not None)
         if "@" in bare:
@@ -281,8 +288,15 @@ def _without_at(text: str) -> NullSender | DomainName | ClientNetwork | ClientGr
         return _without_at(port["host"])
     # Treat a final dot as punctuation at first: after the loop it is part of the name.
     name = _domain(text) if not text.endswith(".") else None
-    last_label = (name or b"").rpartition(b".")[2]
-    return DomainName(name) if name and not last_label.isdigit() else None
+    return DomainName(name) if name and _may_be_domain(name) else None
+
+
+_NUMBER_LIKE = re.compile(rb"[0-9-]+|0x[0-9a-f]+")
+
+
+def _may_be_domain(name: bytes) -> bool:
+    """Whether a name has a letter at its end: others are ranges and numbers of addresses."""
+    return _NUMBER_LIKE.fullmatch(name.rpartition(b".")[2]) is None
 
 
 def _network(text: str) -> Network | None:
@@ -316,8 +330,18 @@ def _explain_name(text: str) -> DomainName:
         raise NotUnderstoodError(
             f"{shown} has a wildcard; a domain includes its subdomains: write {printable(name)}"
         )
-    if re.fullmatch(r"[0-9]{1,3}(?:\.[0-9]{1,3}){1,2}", text):
-        octets = text.split(".")
+    if re.fullmatch(r"[0-9.]+-[0-9.]+|[0-9a-f:.]+:[0-9a-f:.]*-[0-9a-f:.]+", text, re.IGNORECASE):
+        raise NotUnderstoodError(
+            f"{shown} is a range of addresses; write networks, such as 192.0.2.0/28"
+        )
+    if re.fullmatch(r"0x[0-9a-f]+", text, re.IGNORECASE):
+        raise NotUnderstoodError(f"{shown} is a number, not an address; write 192.0.2.7")
+    octets = text.split(".")
+    if (
+        1 < len(octets) < 4
+        and all(re.fullmatch("[0-9]{1,3}", each) for each in octets)
+        and (max(map(int, octets)) < 256)
+    ):
         network = ".".join([*octets, "0", "0", "0"][:4])
         raise NotUnderstoodError(
             f"{shown} is not an address; for the network write {network}/{8 * len(octets)}"

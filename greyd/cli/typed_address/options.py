@@ -35,6 +35,8 @@ _SENDER, _RECIPIENT, _CLIENT, _NAME = (
     "client_name",
 )
 """Labels of the field that a value is taken from if somebody pastes a whole log line."""
+_NULL_SENDER_IN_QUEUES = DomainName(b"mailer-daemon")
+"""How Postfix shows the null sender in its queues (mailq, postqueue)."""
 _LOGGED_CLIENT = re.compile(r"\s*(?:client=)?(?P<name>[^\s\[\]@=]+)\[[0-9a-fA-F:.]+\].*")
 
 
@@ -142,7 +144,9 @@ def read_host_name(text: str, option: str) -> bytes:
 def _recognised(text: str, option: str, expected: str, labels: str = "") -> Recognised:
     """Recognise a value, or in a whole log line the field with one of the labels."""
     try:
-        return recognise(text)
+        found = recognise(text)
+        is_null = labels == _SENDER and found == _NULL_SENDER_IN_QUEUES
+        return NullSender() if is_null else found
     except NotUnderstoodError as error:
         with contextlib.suppress(NotUnderstoodError):
             if labels and (field := recognise_in_line(text, labels)) is not None:
