@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from greyd.maillog.errors import MailLogError
@@ -29,7 +30,6 @@ from greyd.terminal import print_error
 if TYPE_CHECKING:
     import gzip
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from typing_extensions import Buffer
 
@@ -91,8 +91,8 @@ class _LogFile:
         self._path = path
         self._now = now
         self._statistics = statistics
-        # Standard input and the journal can be opened only once.
-        self._stream = self._open(statistics) if path == "-" or path.startswith(JOURNAL) else None
+        # What another program writes can be opened only once.
+        self._stream = self._open(statistics) if _is_stream(path) else None
 
     def first_time(self) -> float:
         """Return the Unix time of the first line with a date; 0 if no line has one.
@@ -183,6 +183,17 @@ class _LogFile:
     def _stop(self, reason: str) -> None:
         print_error(f"{self._path}: {reason}")
         self._statistics.add_unread_file(self._path, reason, is_partial=True)
+
+
+def _is_stream(path: str) -> bool:
+    """Whether a source is standard input, the journal, or a pipe such as ``<(zcat mail.log.2)``."""
+    if path == "-" or path.startswith(JOURNAL):
+        return True
+    try:
+        kind = Path(path).stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
 
 
 Stream: TypeAlias = "io.BufferedReader | gzip.GzipFile"

@@ -7,9 +7,11 @@ import gzip
 import json
 import lzma
 import os
+import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from threading import Thread
 
 import lz4.frame
 import pytest
@@ -20,9 +22,6 @@ from greyd.maillog.reader import read_decisions, read_lines
 from greyd.maillog.sources import compression
 from greyd.maillog.statistics import ReadStatistics
 from greyd.rules.request import Request
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -320,6 +319,27 @@ def test_a_line_that_is_too_long_is_skipped_and_counted(tmp_path: Path, size: in
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MailLogError, match=r"mail\.log: No such file"):
         read(tmp_path / "mail.log")
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_pipe_is_read_from_its_beginning(tmp_path: Path, count: int, *, packed: bool) -> None:
+    data = b"\n".join([LINES[0]] * count)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = Thread(target=path.write_bytes, args=[gzip.compress(data) if packed else data])
+    writer.start()
+    other = written(tmp_path, LINES[1])
+    found = senders(path, other)
+    writer.join()
+    assert sorted(found) == [b"alice1@example.com"] * count + [b"alice2@example.com"]
+
+
+def test_a_pipe_of_the_shell_is_read_from_its_beginning(tmp_path: Path) -> None:
+    path = written(tmp_path, *LINES)
+    with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert len(senders(Path(f"/dev/fd/{process.stdout.fileno()}"))) == 4
 
 
 def test_a_folder_is_an_error(tmp_path: Path) -> None:
