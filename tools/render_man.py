@@ -141,9 +141,9 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "report": {
         "FILES": {
-            "/var/log/mail.log": "The default log on Debian. On other systems it is the first that"
-            " exists of their usual files, or the journal. With --since, the command also reads the"
-            " rotated logs in the same folder.",
+            "/var/log/mail.log": "The default log on Debian. On other systems it is the first of"
+            " their usual files that exists, or the journal. With --since, the command also reads"
+            " the rotated logs in the same folder.",
         },
         "EXIT STATUS": {
             "0": "The report is complete.",

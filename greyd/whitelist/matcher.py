@@ -148,10 +148,10 @@ class ClientWhitelist:
             )
             return True
         if text.count(b":") > 1 or _NEVER_NAME.fullmatch(text):
-            self._report(entry, "never matches: no valid address or network", "correct it")
+            self._report(entry, "never matches: not a valid address or network", "correct it")
             return False
         if _IPV4_LIKE.fullmatch(text):
-            problem = "no valid address or network, so it is read as a host name"
+            problem = "not a valid address or network, so it is read as a host name"
             self._report(entry, problem, "correct it")
         return True
 

@@ -158,7 +158,7 @@ def test_a_truncated_file_causes_a_warning(tmp_path: Path) -> None:
     line = f"192.0.2.7\t<a@b.example>\t<c@d.example>\t{NOW}"
     told = imported(tmp_path, dump(line).partition("# Summary")[0])
     assert told["status"] == 1
-    assert "was cut off" in told["remarks"][0]
+    assert "was truncated" in told["remarks"][0]
     told = imported(tmp_path, dump(line, count=1000))
     assert told["status"] == 1
     assert "counts 1,000 entries, and the file has only 1" in told["remarks"][0]

@@ -103,7 +103,7 @@ class MilterGreylistDump:
         """Yield a warning if entries are missing at the end."""
         if self._expected_count is None and self._has_header:
             yield SourceWarning(
-                "the file has no summary at its end: it was cut off, and entries are missing",
+                "the file has no summary at its end: it was truncated, and entries are missing",
                 is_problem=True,
             )
         elif self._expected_count is not None and self._expected_count > self._read_count:

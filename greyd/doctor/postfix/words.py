@@ -190,7 +190,7 @@ def _fault_of_unknown(service: CheckedService, word: str) -> tuple[str, str]:
         return f"{seen}: {_ANSWER}", f"main.cf: remove {word}"
     if word.startswith("#"):
         return (
-            f"{word!r} begins no comment within a line; it is a word of the list: {_ANSWER}",
+            f"{word!r} does not begin a comment inside a line, but is a word: {_ANSWER}",
             "main.cf: give the comment a line of its own",
         )
     if word == "\\":
@@ -315,7 +315,7 @@ def _findings_of_classes(service: CheckedService) -> Iterator[Finding]:
         elif name.lower() in RESTRICTIONS:
             yield warning(
                 _CHECK,
-                f"smtpd_restriction_classes: {name} is also a restriction, and smtpd uses that",
+                f"smtpd_restriction_classes: {name} is also a restriction, and smtpd uses that one",
                 "main.cf: give the class another name",
             )
 

@@ -48,7 +48,7 @@ def _problem_of_sender(line: bytes) -> Problem | None:
         remedy = f"write @{display_text(name.lstrip(b'*.'))} for all other senders of the domain"
         return Problem("never matches: * is no wildcard here", remedy)
     if not HOST_NAME.fullmatch(name) or local.startswith((b"<", b'"<')):
-        return Problem("never matches: no valid address", "write an address, or @example.org")
+        return Problem("never matches: not a valid address", "write an address, or @example.org")
     if is_public_suffix(name):
         return Problem(f"never matches: no mail comes from {display_text(name)} itself",
                        "write your own domain")  # fmt: skip

@@ -64,7 +64,7 @@ class BracketReader:
         if not is_character:
             return self._with_case(1 << one | 1 << ord("-")) | other
         if other < one:
-            raise PatternError("a range whose end is before its beginning")
+            raise PatternError("a range that ends before it begins")
         return self._with_case(mask_of_range(one, other))
 
     def _with_case(self, mask: int) -> int:

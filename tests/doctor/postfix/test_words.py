@@ -51,7 +51,7 @@ def test_each_restriction_with_its_argument_is_right() -> None:
         ("zzz", "neither a restriction of Postfix 3.7 nor a class", "smtpd_restriction_classes"),
         ("permit_", "neither a restriction", ""),
         ("rejectall", "neither a restriction", ""),
-        ("# local", "'#' begins no comment", "a line of its own"),
+        ("# local", "'#' does not begin a comment", "a line of its own"),
         ("inet:127.0.0.1:9", "without check_policy_service", "check_policy_service inet"),
         ("permit_mynetworks;", "did you mean permit_mynetworks?", "write"),
         ("\\", "does not continue a line", "remove the backslashes"),

@@ -113,7 +113,7 @@ class BerkeleyDbFile:
             return "it is unknown how many are lost"
         lost_count = self.entry_count - read_count
         if lost_count <= 0:
-            return "some may be lost nevertheless"
+            return "some may still be lost"
         return f"about {lost_count:,} of {self.entry_count:,} are lost"
 
     def _quote(self, message: str) -> str:
