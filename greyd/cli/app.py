@@ -95,7 +95,7 @@ def _load(name: str) -> Callable[..., Any]:
 # Some versions of typer bundle click, others import it.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 _OF_PYTHON = re.compile(r"\b(?:value ?error|type ?error|assertion failed)[,:]? ?", re.IGNORECASE)
-"""The names of Python's exceptions, which some versions of typer put before a message."""
+"""The names of Python's exceptions, which some versions of typer prepend to a message."""
 
 _MAX_ERROR = 300
 """The maximum length of an error message, in characters."""
@@ -194,7 +194,7 @@ _JSON = inspect.Parameter(
 
 
 _ON_FILES = ("check_whitelist", "postfix_config", "replay", "report")
-"""The functions of commands that can do without a server: they read files, or print settings."""
+"""The functions of commands that need no server: they read files, or print settings."""
 
 
 def _admin_command(function: Callable[..., Any]) -> Callable[..., None]:

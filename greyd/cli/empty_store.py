@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from greyd.store.contract import Store
 
 MAX_SEARCH_SECONDS = 2.0
-"""Maximum time to search for an entry among the keys of other programs."""
+"""Maximum time to search for an entry among other programs' keys."""
 
 
 async def empty_store_warning(store: Store, url: str, settings: Settings) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NotRead:
-    """Lines and files that are missing in a report."""
+    """Lines and files that are missing from a report."""
 
     lines: int = 0
     """Lines with a decision in an unknown form."""
@@ -27,7 +27,7 @@ class NotRead:
     files: Sequence[tuple[str, str]] = ()
     """Paths of files that were not read, or not completely, and the reasons."""
     has_unread_files: bool = False
-    """Whether a file is missing completely."""
+    """Whether a whole file is missing."""
 
     @classmethod
     def of(cls, statistics: ReadStatistics) -> NotRead:

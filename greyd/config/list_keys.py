@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LIST_OPTIONS = ("dnsbl", "rhsbl", "dnswl")
 
 PLACEHOLDER = "{key}"
-"""Stands for the key in a zone's name."""
+"""The placeholder for the key in a zone's name."""
 
 
 def separate_list_keys(zones: tuple[Zone, ...]) -> tuple[tuple[Zone, ...], dict[str, str]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_HEAD_BYTES = 2048
-"""Where a longer head has a date, it is not looked for."""
+"""Maximum length of the part of a head that is searched for a date."""
 
 _NAMES_OF_MONTHS = (
     # English, then differing names in other languages; journalctl writes those of the locale.

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from greyd.maillog.times import TimeParser
 
 MAX_REPETITIONS = 100_000
-"""A line that stands for more repetitions counts as this many."""
+"""The maximum number of repetitions that a line can represent."""
 
 _MAX_WRAPPERS = 4
-"""How many times a line may be wrapped: in JSON, in another head, in a repetition."""
+"""How many layers may wrap a line: JSON, another head, a repetition."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class LogLine:
     """The program, e.g. ``greyd`` or ``postfix/smtpd``; empty if the line does not name one."""
     text: bytes
     count: int = 1
-    """How many equal lines it stands for (``message repeated 4 times: [ … ]``)."""
+    """How many identical lines it represents (``message repeated 4 times: [ … ]``)."""
 
 
 # A queue ID has a digit, in contrast to a program's name.

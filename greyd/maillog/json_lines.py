@@ -29,7 +29,7 @@ _TIME_KEYS = (
 
 _MAX_DEPTH = 5
 _MAX_VALUES = 500
-"""More values of one object are not looked at."""
+"""Further values of an object are not examined."""
 
 
 @dataclass(frozen=True, slots=True)

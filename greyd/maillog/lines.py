@@ -28,7 +28,7 @@ _MAX_ENTRY_BYTES = 1 << 20
 """Larger entries of the journal are skipped."""
 
 _CONTEXT_BYTES = 1 << 16
-"""How far back the line is looked for that a repetition repeats, or a date on several lines."""
+"""How far back to search for the line that a repetition repeats, or for an earlier line's date."""
 
 
 # Text and JSON ------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ class Repetition:
 
     count: int
     source: bytes
-    """What stands between the date and these words: the host, and perhaps the program."""
+    """The text between the date and these words: the host, and possibly the program."""
 
 
 def repetition_of(text: bytes) -> Repetition | None:

@@ -33,7 +33,7 @@ UNKNOWN_LOGIN = b"(not logged)"
 """Stands for the login of a request whose decision shows that the client had one."""
 
 _MAX_UNCERTAIN_BREAKS = 8
-"""At how many line breaks of a wrapped line both ways to join it are tried."""
+"""The number of line breaks for which both ways of joining a wrapped line are tried."""
 
 _MAX_WRAPPERS = 3
 """How many times a line may be wrapped in JSON, e.g. by the journal and by a container."""

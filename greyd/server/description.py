@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
 
 _NOT_RECORDED = ("config", "daemonize", "dbdir", "group", "pidfile", "run-dir", "store", "user")
-"""Options that concern the process alone, or have a field of their own in the record."""
+"""Options that concern only the process, or have their own field in the record."""
 
 
 def run_file_folders(settings: Settings, store_folder: Path) -> Iterator[Path]:

@@ -63,7 +63,7 @@ class Diagnostic:
     problem: str
     remedy: str
     is_note: bool = False
-    """Whether the line works, and probably does what was meant."""
+    """Whether the line works, and probably does what its author meant."""
 
     def __str__(self) -> str:
         entry = f'"{self.entry}" – ' if self.entry else ""

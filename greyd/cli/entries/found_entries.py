@@ -38,7 +38,7 @@ class Tally:
 
     counts: Counter[EntryState] = field(default_factory=Counter)
     entries: list[StoredEntry] = field(default_factory=list)
-    """One more than ``MAX_OTHERS`` at most."""
+    """At most one more than ``MAX_OTHERS``."""
 
     def add(self, entry: StoredEntry) -> None:
         """Count an entry."""

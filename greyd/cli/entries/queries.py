@@ -92,7 +92,7 @@ def _parse_triplet(words: Sequence[str], options: tuple[str, str, str]) -> _Trip
 _KEY = re.compile(
     r"""\s*["']?[^\s{}@]{0,100}(?:\{[^{}]*\}[/:~!].*|[/:~][0-9a-f]{40,64}["']?\s*)""", re.DOTALL
 )
-"""Texts that can only be keys: with a tag in braces, or a mark and a hash; before it a prefix."""
+"""Texts that can only be keys: an optional prefix, then a tag in braces, or a mark and a hash."""
 
 
 def _parse_word(word: str) -> Query:
@@ -187,7 +187,7 @@ _PERCENT = re.compile(rb"%([01][0-9A-F]|7F|[89A-F][0-9A-F])")
 class _KeyQuery:
     text: str
     reason: str = ""
-    """Why the text can't be anything else than a key."""
+    """Why the text can only be a key."""
 
     @property
     def name(self) -> bytes:

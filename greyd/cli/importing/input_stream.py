@@ -36,7 +36,7 @@ class InputStream(io.RawIOBase):
         self._name = name
         self._stream = stream
         self.damage = ""
-        """The error because of which the stream ended too early; empty without one."""
+        """The error that ended the stream early; empty without one."""
         self.size: int | None = None
         """The number of bytes in the stream; None if unknown."""
         self.on_bytes: Callable[[int], None] = _ignore

@@ -34,7 +34,7 @@ class SqlgreyDump:
 
     connection: sqlite3.Connection
     problem: str
-    """Why rows may be missing; empty if none are."""
+    """Why rows may be missing; empty if none is."""
 
 
 @contextlib.contextmanager

@@ -120,7 +120,7 @@ class LogReport:
     approximations: Sequence[str]
     """A line for each inexact figure, with the reason."""
     not_read: NotRead = field(default_factory=NotRead)
-    """Lines and files that are missing in the report."""
+    """Lines and files that are missing from the report."""
 
     def client_name(self, client: Total) -> bytes:
         """Return the name of a client to show, e.g. for a whitelist: a domain or a network."""

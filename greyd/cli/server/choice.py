@@ -53,7 +53,7 @@ class ServerChoice:
     server: RunningServer | None
     """None if no running server uses the store."""
     notes: tuple[str, ...] = ()
-    """Which server and store the command works with, and what contradicts it: a line each."""
+    """One line each: which server and store the command works with, and what contradicts it."""
     search_note: str = ""
     """Where it searched; empty if a server was found, or if the options select a store."""
 

@@ -137,7 +137,7 @@ def recognise_in_line(line: str, labels: str) -> Recognised | None:
             ``reject: RCPT from unknown[192.0.2.7]:``.
 
     Raises:
-        NotUnderstoodError: the field has no single address, domain or network.
+        NotUnderstoodError: the field is not a single address, domain or network.
     """
     line = visible_text(line)
     value = value_in_line(line, labels)

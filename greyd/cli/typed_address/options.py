@@ -36,7 +36,7 @@ _SENDER, _RECIPIENT, _CLIENT, _NAME = (
 )
 """Labels of the field that a value is taken from if somebody pastes a whole log line."""
 _NULL_SENDER_IN_QUEUES = DomainName(b"mailer-daemon")
-"""How Postfix shows the null sender in its queues (mailq, postqueue)."""
+"""The form in which Postfix shows the null sender in its queues (mailq, postqueue)."""
 _LOGGED_CLIENT = re.compile(r"\s*(?:client=)?(?P<name>[^\s\[\]@=]+)\[[0-9a-fA-F:.]+\].*")
 
 

@@ -34,7 +34,7 @@ class _Product:
     pattern: re.Pattern[str]
     """Matches an endpoint, or the command line of the program that listens there."""
     module: str = ""
-    """The part of it that greylists, if that can be switched off; else empty."""
+    """The part that greylists, if it can be switched off; otherwise empty."""
 
 
 def _product(name: str, pattern: str, module: str = "") -> _Product:

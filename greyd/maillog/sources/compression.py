@@ -24,10 +24,10 @@ MAX_XZ_MEMORY_BYTES = 256 << 20
 """Memory for one xz file; its highest level needs 65 MiB."""
 
 MAX_EXPANSION = 1000
-"""A log gets up to a hundred times larger; a file that gets larger than this was made to harm."""
+"""A log grows up to a hundredfold; a file that grows more than this is malicious."""
 
 MIN_SIZE_LIMIT_BYTES = 1 << 30
-"""A file may always get as large as this."""
+"""A file may always grow to this size."""
 
 _CHUNK_BYTES = 1 << 16
 

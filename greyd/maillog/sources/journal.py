@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 JOURNAL = "journal:"
-"""How the name of the journal as a source begins; the rest is the Unix time to begin with."""
+"""The beginning of the journal's source name; the rest is the Unix time to start from."""
 
 PROGRAMS = ("greyd", "postgrey")
 """The programs whose lines are read, besides all lines of the syslog facility ``mail``."""

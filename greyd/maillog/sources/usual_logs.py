@@ -37,11 +37,11 @@ USUAL_LOGS = tuple(
 """Where distributions write the mail log, the most probable file first."""
 
 STALE_SECONDS = 2 * 86400
-"""A log that nobody has written to for longer may have been replaced by the journal."""
+"""A log without a write for longer than this may have been replaced by the journal."""
 
 _BLOCK_BYTES = 1 << 20
 _MAX_SCANNED_BYTES = 256 << 20
-"""More of a file is not scanned for a decision."""
+"""Maximum length of the part of a file that is searched for a decision."""
 
 _MAX_ROTATED_FILES = 1000
 

@@ -43,7 +43,7 @@ EARLY_BORDERS = (60, 300, 900, 3600)
 DUE_BORDERS = (3600,)
 GONE_BORDERS = (24 * 3600,)
 """Class borders in seconds: until a retry passes; since a retry passes; since the delay of a
-triplet that never returned. One more class has the rest."""
+triplet that never returned. One more class contains the rest."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -48,7 +48,7 @@ METRICS_FRESH_SECONDS = 300
 """Age of the store's summary after which the metrics of the triplets need a new scan."""
 
 MAX_SCRAPE_INTERVAL_SECONDS = 900
-"""Time since the last scrape after which nobody needs these metrics."""
+"""Time since the last scrape after which these metrics are no longer needed."""
 
 RETRY_SECONDS = 10.0
 """Minimum time between a failed scan and the next one."""

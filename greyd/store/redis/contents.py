@@ -15,7 +15,7 @@ MAX_NAMED = 3
 """The maximum number of other prefixes, and of databases, to name."""
 
 MAX_KEYS = 1000
-"""The number of keys to look at: those of one step of SCAN."""
+"""The number of keys to examine: those of one step of SCAN."""
 
 _ENTRY = re.compile(
     # {network}/sender/recipient and {network}:address, or with --privacy a hash.

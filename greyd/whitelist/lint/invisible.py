@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _BLANK_LETTERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
-"""Letters and marks that show nothing."""
+"""Letters and marks that are invisible."""
 
 _WITH_LATIN = ("LATIN", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "CJK", "HANGUL", "BOPOMOFO")
-"""Scripts that stand beside Latin letters in usual domain names."""
+"""Scripts that ordinary domain names combine with Latin letters."""
 
 _LOOK_ALIKES = frozenset("аеорсухіјѕһԁԛԝӏвкмнтοανκρτυχ")
 """Cyrillic and Greek letters that look like Latin ones."""

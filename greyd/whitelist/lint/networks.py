@@ -33,7 +33,7 @@ _MIN_PREFIX = {32: 8, 128: 16}
 """Minimum prefix length, by the bits of an address; a wider network is an error."""
 
 _LARGE_PREFIX = {32: 8, 128: 18}
-"""Maximum prefix length of a network that causes a note; few organisations have as much."""
+"""Maximum prefix length of a network that causes a note; few organisations are that large."""
 
 _NOT_ROUTED = tuple(
     network

@@ -29,7 +29,7 @@ class FoundToForget:
 
     entries: list[StoredEntry]
     are_unreadable: bool = False
-    """Whether they were selected because greyd can't read them."""
+    """Whether the entries were selected because greyd can't read them."""
     unchecked_count: int = 0
     """The number of correspondences that may belong to them and were not checked."""
 

@@ -264,7 +264,7 @@ _NO_COLUMNS = (
     b"PRIMARY", b"KEY", b"UNIQUE", b"CONSTRAINT", b"INDEX", b"FULLTEXT", b"SPATIAL", b"CHECK",
     b"FOREIGN", b"EXCLUDE", b"LIKE", b"PERIOD",
 )  # fmt: skip
-"""Words that begin another part of a ``CREATE TABLE`` than a column."""
+"""Words that begin a part of a ``CREATE TABLE`` other than a column."""
 
 _COPY_ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _COPY_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{1,2}|[0-7]{1,3}|.)", re.DOTALL)

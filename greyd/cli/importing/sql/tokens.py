@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 1 << 18
 MAX_TOKEN_BYTES = 1 << 20
-"""The rest of a longer string or comment is left out."""
+"""The rest of a longer string or comment is omitted."""
 
 
 _KEPT_BYTES = 4096

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Version = tuple[int, int]
 
 NEWEST: Version = (99, 0)
-"""Stands for a version that is unknown: every restriction is accepted."""
+"""Represents an unknown version: every restriction is accepted."""
 
 
 class Argument(Enum):
@@ -168,10 +168,10 @@ ACCESS_ACTIONS = frozenset({
     "bcc", "discard", "dunno", "filter", "hold", "info", "ok", "prepend", "redirect", "strip",
     "warn",
 })  # fmt: skip
-"""Words that are actions of access(5): they belong into a table, not into a list."""
+"""Words that are actions of access(5): they belong in a table, not in a list."""
 
 _MIN_LIKENESS = 0.75
-"""The likeness of two words (``difflib``) from which one is taken for a typo of the other."""
+"""The minimum similarity (``difflib``) at which one word counts as a typo of the other."""
 
 
 def nearest_word(word: str, words: Iterable[str]) -> str:

@@ -43,7 +43,7 @@ _STRANGERS = (b"spammer", b"stranger", b"somebody-else")
 """The labels of strangers' domains, in order of preference."""
 
 _MAX_TRIED = 3000
-"""Maximum number of names that are tried for one purpose."""
+"""Maximum number of names to try in one search."""
 
 
 class StrangerKind(Enum):
@@ -64,7 +64,7 @@ class Stranger:
     suffix: str
     """The public suffix that the name ends with."""
     intended: str = ""
-    """The domain that the author named, where the stranger's resembles it."""
+    """The domain that the author named, if the stranger's resembles it."""
     other_name: str = ""
     """A name in one more domain that matches, where the author spelled none to its end."""
 
@@ -105,12 +105,12 @@ class _StrangerSearch:
 
     @cached_property
     def _intended(self) -> frozenset[bytes]:
-        """The registered domains that the author has spelled."""
+        """The registered domains that the author spelled out."""
         return frozenset(filter(None, map(domain_in, self._ends)))
 
     @cached_property
     def _spelled_suffixes(self) -> list[bytes]:
-        """The public suffixes that the author has spelled, the longest first."""
+        """The public suffixes that the author spelled out, the longest first."""
         found: set[bytes] = set()
         for end in self._ends:
             text = end.removeprefix(BEGIN)

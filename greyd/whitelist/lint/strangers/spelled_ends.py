@@ -30,7 +30,7 @@ MAX_ENDS = 5000
 """Maximum number of ends; further ones are left out."""
 
 BEGIN = b"^"
-"""Stands in an end for the beginning of the name."""
+"""Represents the beginning of the name in an end."""
 
 
 @dataclass(frozen=True, slots=True)
