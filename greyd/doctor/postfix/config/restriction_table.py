@@ -183,4 +183,13 @@ def nearest_word(word: str, words: Iterable[str]) -> str:
 def nearest_restriction(word: str, version: Version, classes: Iterable[str] = ()) -> str:
     """Return the restriction or class that a typo most probably stands for; empty if none."""
     names = [each.name for each in _ALL if each.is_in(version)]
+    lower = word.lower()
+    # A part of a name counts before a name with similar letters.
+    begun = [each for each in names if each.startswith(f"{lower}_")]
+    ended = [each for each in names if each.endswith(f"_{lower}")]
+    if f"reject_{lower}" in ended:
+        return f"reject_{lower}"
+    for found in (begun, ended):
+        if len(found) == 1:
+            return found[0]
     return nearest_word(word, [*names, *classes])
