@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from greyd.lru import LruCache
-from greyd.maillog.decisions import parse_decision
+from greyd.maillog.decisions import is_cut, parse_decision
 from greyd.maillog.heads import is_postfix, mentions_decision
 from greyd.maillog.rejections import parse_postfix_rejection
 from greyd.rules.address import parse_address
@@ -175,7 +175,9 @@ class AttemptCollector:
             self._statistics.undated_count += 1
         elif is_postfix(line.program):
             self._add_postfix_line(line)
-        elif decision := parse_decision(line.when, line.text):
+        elif (decision := parse_decision(line.when, line.text)) and (
+            decision.recipient or not is_cut(decision, line.text)
+        ):
             self._add_decision(decision)
         elif self._read and mentions_decision(line.text):
             self._read.add_unread(line.text)

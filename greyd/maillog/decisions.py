@@ -94,6 +94,13 @@ def parse_decision(when: float, text: bytes) -> LoggedDecision | None:
     )
 
 
+def is_cut(decision: LoggedDecision, text: bytes) -> bool:
+    """Whether a line lacks its end, e.g. as a terminal wrapped it, and so has no recipient."""
+    return (
+        decision.action == "greylist" and not text.startswith(b"{") and b", recipient=" not in text
+    )
+
+
 # The client chooses the sender, so only the last ", recipient=" is certainly greyd's own. The
 # recipient ends where only fields that greyd appends follow; these contain neither quotes nor "@",
 # so no recipient with a domain looks as if it had them. The pattern takes linear time.

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.maillog.decisions import LoggedDecision, parse_decision
+from greyd.maillog.decisions import LoggedDecision, is_cut, parse_decision
 from greyd.maillog.files import read_files
 from greyd.maillog.heads import LogLine, is_postfix, mentions_decision
 from greyd.maillog.shadow_lines import LoggedShadowDecision, parse_shadow_decision
@@ -85,7 +85,7 @@ def read_entries(
     statistics = statistics or ReadStatistics()
     for line in read_files(paths, _finder(postfix), now, statistics):
         decision = parse_decision(line.when, line.text)
-        if decision is not None and (decision.recipient or not _is_cut(decision, line.text)):
+        if decision is not None and (decision.recipient or not is_cut(decision, line.text)):
             yield decision
         elif decision is not None:
             statistics.add_unread(line.text)
@@ -96,13 +96,6 @@ def read_entries(
                 yield line
         elif mentions_decision(line.text):
             statistics.add_unread(line.text)
-
-
-def _is_cut(decision: LoggedDecision, text: bytes) -> bool:
-    """Whether a line lacks its end, e.g. as a terminal wrapped it, and so has no recipient."""
-    return (
-        decision.action == "greylist" and not text.startswith(b"{") and b", recipient=" not in text
-    )
 
 
 def read_lines(

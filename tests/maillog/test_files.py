@@ -16,6 +16,7 @@ from threading import Thread
 import lz4.frame
 import pytest
 
+from greyd.maillog.attempts import AttemptStatistics, attempts_in
 from greyd.maillog.errors import MailLogError
 from greyd.maillog.lines import MAX_LINE_BYTES
 from greyd.maillog.reader import read_decisions, read_lines
@@ -296,8 +297,13 @@ def test_wrapped_lines_of_a_file_are_shown_as_not_read(tmp_path: Path, width: in
     line = LINES[0]
     rows = [line[start : start + width] for start in range(0, len(line), width)]
     statistics = ReadStatistics()
-    assert not list(read_decisions([written(tmp_path, *rows)], statistics=statistics))
+    path = written(tmp_path, *rows)
+    assert not list(read_decisions([path], statistics=statistics))
     assert statistics.unread_count == 1
+    of_attempts = ReadStatistics()
+    lines = read_lines([path], statistics=of_attempts)
+    assert not list(attempts_in(lines, AttemptStatistics(), of_attempts))
+    assert of_attempts.unread_count == 1
 
 
 def test_a_last_line_without_an_end_counts(tmp_path: Path) -> None:
