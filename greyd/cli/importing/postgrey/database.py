@@ -94,7 +94,7 @@ class BerkeleyDbFile:
             return (
                 f"{name} is damaged: {self._programs.verify.name} says: {self._damage};"
                 f" {self._programs.dump.name} -r salvaged {read_count:,} entries, and"
-                f" {self._format_loss(read_count)}; to get more, also deleted entries, try"
+                f" {self._format_loss(read_count)}; to get more, including deleted entries, try"
                 f" {self._programs.dump.name} -Rp {name} | greyd import -"
             )
         said = self._quote(message)
