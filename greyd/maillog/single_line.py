@@ -75,7 +75,7 @@ def read_log_line(text: str) -> LoggedRequest:
     data = cleaned(_from_utf16(data))
     rows = [row for each in data.splitlines() if (row := each.rstrip())]
     if len(rows) > MAX_ROWS or sum(_begins_line(each) for each in rows) > 1:
-        raise MailLogError("--log-line: these are several lines of a log; give one of them")
+        raise MailLogError("--log-line: these are several lines; give one of them")
     requests = [request for line in _unwrapped(rows) if (request := _read(line))]
     if not requests:
         raise MailLogError(_refusal(data))

@@ -73,8 +73,8 @@ def _problem(dump: SqlDump) -> str:
         )
     if any(name.startswith(_LOST) for name in dump.tables):
         return (
-            f"the database was damaged: the rows in {_LOST}, of which sqlite3 does not know the"
-            " table, are not imported"
+            f"the database was damaged: the rows in {_LOST} are not imported, because sqlite3"
+            " can't assign them to a table"
         )
     return ""
 

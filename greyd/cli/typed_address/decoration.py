@@ -129,7 +129,7 @@ _TITLE = re.compile(r"[\w .-]{1,60}:\s+(?P<rest>[^\s@]+@.*)", re.DOTALL)
 _NUMBER = re.compile(r"[0-9]{1,4}[.)]\s+(?P<rest>[^\s@]+@.*)", re.DOTALL)
 _SPACED_AT = re.compile(r"(?P<local>[^\s@]+)\s+@\s+(?P<domain>[^\s@]+)")
 _COMMENT_AT_AT = re.compile(r"\s*\([^()@]*\)\s*(?=@)|(?<=@)\s*\([^()@]*\)\s*")
-"""Comments beside the ``@`` (RFC 5322, 3.2.2): ``bob(work)@example.org``."""
+"""Comments next to the ``@`` (RFC 5322, 3.2.2): ``bob(work)@example.org``."""
 _LINK = re.compile(r"\[[^\[\]]*\]\((?P<target>[^()]*)\)")
 _MAILTO = re.compile(r"mailto:(?://)?(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _QUERY = re.compile(r"\?(?:subject|body|cc|bcc|to|in-reply-to)=.*\Z", re.IGNORECASE | re.DOTALL)

@@ -189,9 +189,9 @@ def _findings_of_names(postfix: PostfixConfig) -> Iterator[Finding]:
         if has_value and not name.isascii():
             yield error(
                 CHECK,
-                f"{file}:{number}: the name “{_cut(name.strip())}” has characters other than ASCII,"
-                " so Postfix does not know the parameter; a byte order mark or a no-break space is"
-                " invisible",
+                f"{file}:{number}: the name “{_cut(name.strip())}” contains non-ASCII characters,"
+                " so Postfix does not recognise the parameter; a byte order mark or a no-break"
+                " space is invisible",
                 f"delete the line and type it again; cat -A {file} (shows such characters)",
             )
 

@@ -172,7 +172,7 @@ def _finding_without_services(postfix: PostfixConfig, listeners: Sequence[Listen
             return error(
                 check,
                 f"{call.parameter} of {service.name} calls greyd, but {parameter} ends with"
-                " “reject”: Postfix rejects all mail from strangers, also what greyd passes",
+                " “reject”: Postfix rejects all mail from strangers, even what greyd passes",
                 f"main.cf: remove “reject” from the end of {parameter}",
             )
     return not_checked(check, "master.cf has no smtpd that accepts mail from strangers")

@@ -191,7 +191,7 @@ def _fault_of_unknown(service: CheckedService, word: str) -> tuple[str, str]:
     if word.startswith("#"):
         return (
             f"{word!r} does not begin a comment inside a line, but is a word: {_ANSWER}",
-            "main.cf: give the comment a line of its own",
+            "main.cf: put the comment on a line of its own",
         )
     if word == "\\":
         return (
@@ -316,7 +316,7 @@ def _findings_of_classes(service: CheckedService) -> Iterator[Finding]:
             yield warning(
                 _CHECK,
                 f"smtpd_restriction_classes: {name} is also a restriction, and smtpd uses that one",
-                "main.cf: give the class another name",
+                "main.cf: rename the class",
             )
 
 

@@ -21,7 +21,7 @@ JOURNAL = "journal:"
 """The beginning of the journal's source name; the rest is the Unix time to start from."""
 
 PROGRAMS = ("greyd", "postgrey")
-"""The programs whose lines are read, besides all lines of the syslog facility ``mail``."""
+"""The programs whose lines are read, in addition to all lines of the syslog facility ``mail``."""
 
 MAX_SILENCE_SECONDS = 120.0
 """How long journalctl may search without output."""

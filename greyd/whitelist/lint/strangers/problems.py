@@ -49,7 +49,7 @@ def stranger_problem(pattern: bytes, which: str) -> Problem | None:
     try:
         stranger = _stranger(pattern, which)
     except TooLargeError:
-        problem = "too large to find out whose names it matches"
+        problem = "too large to determine whose names it matches"
         return Problem(problem, "write several shorter patterns", NOTE)
     if stranger is None:
         return _provider_problem(pattern, which) or _customers_problem(pattern, which)
