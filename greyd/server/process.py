@@ -153,12 +153,13 @@ def _write_run_file(
 ) -> Settings:
     """Write the record for the commands. A failure is a warning: mail does not depend on it."""
     record = record_of(settings, folder, sockets, metrics_sockets)
+    folders = list(run_file_folders(settings, folder))
     try:
-        file = write_run_file(record, run_file_folders(settings, folder), own_state_folder())
+        file = write_run_file(record, folders, own_state_folder())
     except OSError as error:
         message = (
             f"no greyd.run: {error.strerror or error}; commands will not find this server; name a"
-            " writable folder with --run-dir"
+            f" writable folder with --run-dir (tried {', '.join(map(redacted_path, folders))})"
         )
         return replace(settings, warnings=(*settings.warnings, message))
     undo.callback(file.remove)

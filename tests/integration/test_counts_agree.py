@@ -88,6 +88,11 @@ SCENARIOS = {
         ("--recipient-domain=example.net;delay=2h",), (5, 2, 4)
     ),
     "a short retry window": Scenario(("--retry-window=7h",), (5, 2, 1)),
+    "each client by its address": Scenario(
+        ("--lookup-by-host",), (5, 2, 4), Settings(lookup_by_host=True, lookup_by_subnet=False)
+    ),
+    "the mode off": Scenario(("--mode=off",), (5, 2, 4)),
+    "two workers and a delay of 20 s": Scenario(("--workers=2", "--delay=20"), (3, 3, 5)),
     "larger networks": Scenario(("--ipv4cidr=16",), (5, 2, 4), Settings(ipv4cidr=16)),
 }
 
