@@ -78,7 +78,7 @@ OF_CLIENTS = [
     (r"/^mail\.example\.com/", ERROR, r"end it with \$: write /\^mail\\.example\\.com\$/"),
     (r"/^mail\.example\.com$/i", ERROR, "not a pattern.*write /.*/, which ignores case"),
     (r"/foo#bar\.example$/", ERROR, r"# starts a comment.*\\x23"),
-    (r"/*.example.com$/", ERROR, r"write \.\*"),
+    (r"/*.example.com$/", ERROR, r"write /\\\.example"),
     (r"/^mail*\.example\.com$/", NOTE, r"l\* repeats l"),
     ("/mail/", ERROR, '"mail" names a service, not its owner'),
     ("/x/", ERROR, "anyone's domain"),

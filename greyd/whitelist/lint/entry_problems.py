@@ -61,6 +61,15 @@ def spaced_line_problem(text: bytes, which: str) -> Problem:
         return invisible
     if problem := line_problem(text, partial(entry_instead, which=which)):
         return problem
+    if is_pattern(text):
+        return _spaced_pattern_problem(text, which)
+    address = re.fullmatch(rb"[^<>]*<([^<>\s]+@[^<>\s]+)>[,;]?", text)
+    if address is not None and which not in LISTS_OF_CLIENTS:
+        entry = entry_instead(address[1], which)
+        return Problem(
+            "skipped, because it contains spaces: an address with a name",
+            f"write {entry}" if entry else "write the address you mean",
+        )
     words = text.split()
     if which in LISTS_OF_CLIENTS:
         for joint in (b"", b"/"):
@@ -74,6 +83,21 @@ def spaced_line_problem(text: bytes, which: str) -> Problem:
     entries = [entry_instead(word.strip(b",;"), which) for word in words]
     listed = f": {', '.join(entries)}" if all(entries) and len(entries) <= 16 else ""
     return Problem("skipped, because it contains spaces", f"write one entry per line{listed}")
+
+
+def _spaced_pattern_problem(text: bytes, which: str) -> Problem:
+    """Return the problem of a pattern with spaces, and the pattern that means the same."""
+    meant = re.sub(rb"\[\^\s+\]", rb"\\S", text)
+    entry = meant if not _has_space(meant) else b"".join(meant.split())
+    is_shown = is_clean(entry, which) and display_text(entry).encode() == entry
+    return Problem(
+        "skipped: a pattern can't contain spaces, and no name or address does",
+        f"write {entry.decode()}" if is_shown else r"write \S for [^ ], and leave out other spaces",
+    )
+
+
+def _has_space(text: bytes) -> bool:
+    return len(text.split()) > 1
 
 
 def entry_instead(key: bytes, which: str) -> str:

@@ -40,10 +40,20 @@ def _choices(words: str | None, characters: str | None) -> list[str]:
         if bounds:
             return [str(number) for number in range(int(bounds[1]), int(bounds[2]) + 1)]
         return words.split(",")
+    bounds = re.fullmatch(r"(\d{1,3})-(\d{1,3})", characters or "")
+    if bounds and len(characters or "") > 3:
+        # In a shell, [1-30] is 0, 1, 2 or 3; its author means the numbers 1 to 30.
+        return [str(number) for number in range(int(bounds[1]), int(bounds[2]) + 1)]
     found: list[str] = []
     for first, last in re.findall(r"(.)(?:-(.))?", characters or ""):
         found += map(chr, range(ord(first), ord(last or first) + 1))
     return found
+
+
+def wildcards_in(text: bytes) -> str:
+    """Return the wildcards of a glob, for a message."""
+    found = [mark for mark in ("*", "?") if mark.encode() in text]
+    return " and ".join(found or ["[ ] and { }"]) + (" is" if len(found) == 1 else " are")
 
 
 def pattern_meant(text: bytes) -> bytes:
@@ -61,5 +71,6 @@ def pattern_meant(text: bytes) -> bytes:
 
 def _group(part: bytes) -> bytes:
     if part.startswith(b"["):
-        return part
+        numbers = re.fullmatch(rb"\[\d+-\d+\]", part) is not None and len(part) > 5
+        return b"[0-9]+" if numbers else part
     return b"(%b)" % b"|".join(map(re.escape, part[1:-1].split(b",")))

@@ -10,6 +10,7 @@ from greyd.rules.correspondence.mailbox_providers import mailbox_providers
 from greyd.rules.hostnames import is_public_suffix
 from greyd.rules.names.internationalised import ascii_domain
 from greyd.whitelist.entries import display_text, network_of_entry
+from greyd.whitelist.lint.bare_patterns import bare_pattern_problem
 from greyd.whitelist.lint.findings import ERROR, NOTE, Problem
 from greyd.whitelist.lint.names import (
     HOST_NAME,
@@ -87,6 +88,8 @@ def _address_problems(text: bytes, which: str) -> Iterator[Problem]:
 
 def _decoration_problem(text: bytes, which: str) -> Problem | None:
     """Return the problem of an address with quotes or marks, or of several addresses."""
+    if pattern := bare_pattern_problem(text, which):
+        return pattern
     if quoted := re.fullmatch(rb'"([\w.+-]+)"(@.*)', text):
         return never_matches("Postfix passes addresses without quotes", quoted[1] + quoted[2])
     bare = text.strip(b"\"'`,;()")

@@ -8,15 +8,16 @@ from greyd.rules.hostnames import MAX_NAME_BYTES, is_public_suffix
 from greyd.rules.names.internationalised import ascii_domain
 from greyd.whitelist.entries import display_text, network_of_entry
 from greyd.whitelist.errors import PatternError
+from greyd.whitelist.lint.bare_patterns import bare_pattern_problem
 from greyd.whitelist.lint.findings import NOTE, Problem
-from greyd.whitelist.lint.globs import is_glob, names_meant, pattern_meant
+from greyd.whitelist.lint.globs import is_glob, names_meant, pattern_meant, wildcards_in
 from greyd.whitelist.lint.shared_domains import shared_domain_problem
 from greyd.whitelist.lint.strangers.problems import (
     LISTS_FOR_STRANGERS,
     names_a_domain,
     stranger_problem,
 )
-from greyd.whitelist.list_names import CLIENTS
+from greyd.whitelist.list_names import CLIENTS, LISTS_OF_CLIENTS
 
 HOST_NAME = re.compile(rb"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
 
@@ -30,6 +31,8 @@ def name_problem(text: bytes, which: str) -> Problem | None:
     text = ascii_domain(text)
     return (
         non_ascii_problem(text)
+        or bare_pattern_problem(text, which)
+        or _spf_problem(text, which)
         or _list_problem(text, which)
         or _notation_problem(text, which)
         or _host_name_problem(text)
@@ -54,6 +57,23 @@ def non_ascii_problem(text: bytes) -> Problem | None:
     return Problem(
         "contains characters that no domain name has",
         "retype the name, or write it in ASCII (xn--…)",
+    )
+
+
+_SPF_TERM = re.compile(
+    rb"[+?]?(?:ip4|ip6|a|mx|ptr|include|exists|redirect)[:=](\S+)", re.IGNORECASE
+)
+
+
+def _spf_problem(text: bytes, which: str) -> Problem | None:
+    """Return the problem of a term of an SPF record (RFC 7208), e.g. ``ip4:192.0.2.0/24``."""
+    if not (found := _SPF_TERM.fullmatch(text)):
+        return None
+    if which in LISTS_OF_CLIENTS and network_of_entry(found[1]):
+        return never_matches("it is a term of an SPF record", found[1])
+    return Problem(
+        "never matches: it is a term of an SPF record",
+        "write the networks or host names that it stands for",
     )
 
 
@@ -114,7 +134,8 @@ def _glob_problem(text: bytes, which: str) -> Problem | None:
     if b"*" not in rest and b"?" not in rest and not is_glob(rest):
         return None
     pattern = pattern_meant(text)[1:-1]
-    problem = "never matches: * is no wildcard here"
+    marks = wildcards_in(text)
+    problem = f"never matches: {marks} no wildcard{'s' if marks.endswith('are') else ''} here"
     try:
         stranger = stranger_problem(pattern, CLIENTS)
         if stranger is None and names_a_domain(pattern):

@@ -71,7 +71,7 @@ def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
         compiled = compile_pattern(pattern)
     except PatternError:
         if pattern.startswith(b"*"):
-            yield Problem("skipped: nothing precedes the *", "write .* for any text")
+            yield _leading_star_problem(pattern, which)
         return
     if quoting := _quoting_problem(pattern, which):
         yield quoting
@@ -88,6 +88,16 @@ def pattern_problems(text: bytes, which: str) -> Iterator[Problem]:
         if strangers.severity == ERROR:
             return
     yield from _notes(pattern, which, has_stranger=strangers is not None)
+
+
+def _leading_star_problem(pattern: bytes, which: str) -> Problem:
+    """Return the problem of a glob between slashes, such as ``/*.example.com/``."""
+    remedy = "put a dot before the *"
+    if re.fullmatch(rb"\*(?:\\?\.[a-z0-9-]+){2,}\$?", pattern, re.IGNORECASE):
+        name = re.escape(pattern.strip(b"*$").replace(b"\\", b""))
+        if stranger_problem(name + b"$", which) is None:
+            remedy = f"write /{name.decode()}$/"
+    return Problem("skipped: nothing precedes the *", remedy)
 
 
 _QUOTING = re.compile(rb"\\Q(.*?)(?:\\E|\Z)", re.DOTALL)

@@ -15,7 +15,12 @@ from greyd.whitelist.lint.shared_domains import customers_name, shared_domain_pr
 from greyd.whitelist.lint.strangers.host_labels import HOST_LABELS
 from greyd.whitelist.lint.strangers.name_forms import ADDRESSES, HOST_NAMES, domain_in
 from greyd.whitelist.lint.strangers.reverse_matcher import TooLargeError
-from greyd.whitelist.lint.strangers.search import Stranger, StrangerKind, find_stranger
+from greyd.whitelist.lint.strangers.search import (
+    Stranger,
+    StrangerKind,
+    find_stranger,
+    matches_no_name,
+)
 from greyd.whitelist.lint.strangers.spelled_ends import spelled_ends
 from greyd.whitelist.list_names import CLIENTS, LISTS_OF_CLIENTS, OVERRIDE, SENDERS
 from greyd.whitelist.matcher import ClientWhitelist, SenderWhitelist
@@ -145,10 +150,21 @@ def _remedy(stranger: Stranger, pattern: bytes, which: str) -> str:
             domain = found[1].replace(b"\\", b"").lower()
             if domain == registered_domain(domain):
                 return f"write {domain.decode()}, which also matches all names below it"
-        return rf"write \. or ^ before {stranger.intended}"
+        if bordered := _closed_variant(_with_border(pattern, which), which):
+            return f"write {bordered}"
+        return rf"put \. or ^ before {stranger.intended}"
     without_end = _OPEN_END.sub(b"", pattern)
     closed = _closed_variant([pattern + b"$", without_end + b"$"], which)
     return f"end it with $: write {closed}" if closed else _SPELL_OUT
+
+
+_ANY_BEGINNING = re.compile(rb"\A(?:\^?(?:\.|\\S|\[\^\\s\])\*\??|\\b)")
+
+
+def _with_border(pattern: bytes, which: str) -> list[bytes]:
+    """Return patterns that match only where a label or a domain begins, and no other names."""
+    border = rb"(^|\.)" if which in LISTS_OF_CLIENTS else b"[@.]"
+    return [border + _ANY_BEGINNING.sub(b"", pattern), b"^" + pattern]
 
 
 def _closed_variant(patterns: list[bytes], which: str) -> str:
@@ -161,9 +177,10 @@ def _closed_variants(patterns: list[bytes], which: str) -> Iterator[str]:
         entry = b"/%b/" % each
         try:
             if each and display_text(entry).encode() == entry and not _stranger(each, which):
-                if not names_a_domain(each):
-                    continue
-                yield entry.decode()
+                form = HOST_NAMES if which in LISTS_OF_CLIENTS else ADDRESSES
+                root = compile_pattern(each).parsed.root
+                if names_a_domain(each) and not matches_no_name(root, form):
+                    yield entry.decode()
         except (PatternError, TooLargeError):
             continue
 
