@@ -51,7 +51,7 @@ class LoggedDecision:
 
     @property
     def missing_seconds(self) -> int | None:
-        """How many seconds too early a retry came; None if this is no early retry."""
+        """How many seconds too early a retry came; None if it is not an early retry."""
         missing = _MISSING.search(self.detail)
         return int(missing[1]) if missing else None
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_REJECTION_BYTES = 8 * 1024
-"""Longer lines are no rejections: Postfix splits its lines at 2,000 bytes."""
+"""Longer lines are not rejections: Postfix splits its lines at 2,000 bytes."""
 
 _ADDRESS = rb"\[(?:[Ii][Pp][Vv]6:)?(?P<client_address>[0-9A-Fa-f.:]+)(?:/(?:32|128))?\]"
 

@@ -166,7 +166,7 @@ def test_without_a_store_there_are_no_hits_to_tell(tmp_path: Path) -> None:
         ("--never-auto-whitelist", "list", "0.0.0.0/0", "matches every client"),
         (None, "never_auto_whitelist", "0.0.0.0/0", "matches every client"),
         (None, "never-auto-whitelist-clients", "0.0.0.0/0", "matches every client"),
-        ("--sender-logins", "list", "*@example.org bob", "* is no wildcard here"),
+        ("--sender-logins", "list", "*@example.org bob", "* is not a wildcard here"),
         (None, "sender_logins", "bob", "the sender has no domain"),
         ("--list-override", "list", "com OK", "all names below .com"),
         (None, "list_override", "example.com BLAH", "the action is not OK"),

@@ -50,7 +50,7 @@ _MAX_DOMAINS = 10
 NULL_SENDER = b"<>"
 """Selects the empty sender: an empty text would be no condition on the sender."""
 
-# The last label begins with a letter: "192.0" is no name, though resolvers accept it as one.
+# The last label begins with a letter: "192.0" is not a name, though resolvers accept it as one.
 _NAME = re.compile(rb"(?=.{1,253}\Z)([a-z0-9_-]+\.)+[a-z][a-z0-9-]*\.?", re.IGNORECASE)
 
 
@@ -62,7 +62,7 @@ _ONLY_EXACT = (
 
 @dataclass(frozen=True)
 class Selection:
-    """Conditions that an entry must all meet; an empty field is no condition."""
+    """Conditions that an entry must all meet; an empty field is not a condition."""
 
     networks: tuple[Network, ...] = ()
     domain: bytes = b""

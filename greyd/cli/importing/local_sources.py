@@ -177,7 +177,7 @@ class LocalSources:
         if SqlgreyDatabase.has_tables(connection):
             return self._sqlgrey(connection, "sqlgrey's database", [])
         if not is_greyd_store:
-            raise CommandError(f"{path}: neither sqlgrey's database nor a store of greyd's")
+            raise CommandError(f"{path}: neither sqlgrey's database nor a greyd store")
         if _is_own(path, self.context.store_url):
             raise CommandError(
                 "SOURCE is this server's own store; name another target with --store"

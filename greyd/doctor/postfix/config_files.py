@@ -49,7 +49,7 @@ def findings_of_unreadable(
         remedy = "if Postfix is configured elsewhere: greyd doctor --main-cf=FOLDER"
         return [not_checked(CHECK, text, remedy)]
     if "No such file" in text:
-        remedy = f"create the file, or name another folder than --main-cf={where}"
+        remedy = f"create the file, or name a folder other than --main-cf={where}"
         return [
             error(CHECK, f"{text}: Postfix does not start", remedy if folder else "postfix check")
         ]

@@ -67,9 +67,9 @@ def _address_problems(text: bytes, which: str) -> Iterator[Problem]:
         yield replace(problem, severity=NOTE)
     elif domain in (b"*", b"*.*"):
         if which == SENDERS:
-            yield Problem("never matches: * is no wildcard here", "write the domains you mean")
+            yield Problem("never matches: * is not a wildcard here", "write the domains you mean")
         else:
-            yield never_matches("* is no wildcard here", user + b"@", " for any domain")
+            yield never_matches("* is not a wildcard here", user + b"@", " for any domain")
     elif b"*" in user or domain.startswith((b"*", b".")):
         yield _wildcard_problem(user, domain, which)
     elif not domain and which == SENDERS:

@@ -128,14 +128,15 @@ def _glob_problem(text: bytes, which: str) -> Problem | None:
     if names := names_meant(text):
         if all(is_clean_name(each, which) for each in names):
             listed = ", ".join(each.decode() for each in names)
-            return Problem("never matches: [ ] and { } are no wildcards here", f"write {listed}")
+            return Problem("never matches: [ ] and { } are not wildcards here", f"write {listed}")
         return None
     rest = text.lstrip(b"*.@")
     if b"*" not in rest and b"?" not in rest and not is_glob(rest):
         return None
     pattern = pattern_meant(text)[1:-1]
     marks = wildcards_in(text)
-    problem = f"never matches: {marks} no wildcard{'s' if marks.endswith('are') else ''} here"
+    noun = "wildcards" if marks.endswith("are") else "a wildcard"
+    problem = f"never matches: {marks} not {noun} here"
     try:
         stranger = stranger_problem(pattern, CLIENTS)
         if stranger is None and names_a_domain(pattern):

@@ -46,7 +46,7 @@ def _problem_of_sender(line: bytes) -> Problem | None:
     name = normal_name(domain)
     if b"*" in sender:
         remedy = f"write @{display_text(name.lstrip(b'*.'))} for all other senders of the domain"
-        return Problem("never matches: * is no wildcard here", remedy)
+        return Problem("never matches: * is not a wildcard here", remedy)
     if not HOST_NAME.fullmatch(name) or local.startswith((b"<", b'"<')):
         return Problem("never matches: not a valid address", "write an address, or @example.org")
     if is_public_suffix(name):
