@@ -66,7 +66,8 @@ WITHOUT_PROPOSAL = [
     (CLIENTS, "/[^ ]*/", "can't contain spaces"), (CLIENTS, "/^mail .*/", "can't contain spaces"),
     (CLIENTS, "include:_spf.google.com", "SPF"), (CLIENTS, "a:mail.example.com", "SPF"),
     (CLIENTS, "Bob <bob@example.com>", "spaces"), (SENDERS, "Bob <bob@>", "spaces"),
-    (CLIENTS, "gmx.?", r"\? is not a wildcard"), (CLIENTS, "m?il.*", r"\* and \? are not wildcards"),
+    (CLIENTS, "gmx.?", r"\? is not a wildcard"),
+    (CLIENTS, "m?il.*", r"\* and \? are not wildcards"),
 ]  # fmt: skip
 
 
