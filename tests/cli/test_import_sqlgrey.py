@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import re
 import sqlite3
 import sys
@@ -19,6 +20,7 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -561,6 +563,25 @@ def test_an_empty_standard_input_shows_where_to_look(tmp_path: Path) -> None:
     done = run("import", "-", f"--dbdir={tmp_path}", given=b"")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "the command before the pipe printed nothing" in done.stderr
+
+
+def test_a_pipe_may_deliver_a_dump_in_small_pieces(tmp_path: Path) -> None:
+    source = tmp_path / "pipe"
+    os.mkfifo(source)
+    dump = dump_of(UTC)
+
+    def write() -> None:
+        # Opening waits for the reader.
+        with source.open("wb", buffering=0) as pipe:
+            for piece in (b"Welcome to mx1\n", dump[:20], dump[20:]):
+                pipe.write(piece)
+                time.sleep(0.2)
+
+    writer = Thread(target=write)
+    writer.start()
+    answer_of("import", source, f"--dbdir={tmp_path}", TZ="UTC")
+    writer.join()
+    assert stored(tmp_path) == WANTED
 
 
 # Damage -------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ class InputStream(io.RawIOBase):
         """The number of bytes in the stream; None if unknown."""
         self.on_bytes: Callable[[int], None] = _ignore
         """Called with the number of bytes that were read."""
+        self._has_begun = False
 
     def readable(self) -> bool:
         """Return True."""
@@ -48,16 +49,26 @@ class InputStream(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Read up to the size of ``buffer``; return 0 at the end."""
-        if self.damage:
-            return 0
-        try:
-            data = self._stream.read1(len(buffer))
-        except DAMAGE_ERRORS as error:
-            self.damage = f"{self._name}: damaged, read only up to the damage: {error}"
-            return 0
+        data = self._read1(len(buffer))
+        if not self._has_begun:
+            # The form shows in the first bytes, and a pipe may deliver them in small pieces.
+            self._has_begun = True
+            while (
+                data and len(data) < len(buffer) and (more := self._read1(len(buffer) - len(data)))
+            ):
+                data += more
         buffer[: len(data)] = data
         self.on_bytes(len(data))
         return len(data)
+
+    def _read1(self, size: int) -> bytes:
+        if self.damage:
+            return b""
+        try:
+            return self._stream.read1(size)
+        except DAMAGE_ERRORS as error:
+            self.damage = f"{self._name}: damaged, read only up to the damage: {error}"
+            return b""
 
 
 def open_input(
