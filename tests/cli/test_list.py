@@ -97,6 +97,15 @@ def test_states_add_up_and_other_options_narrow_down(store: str) -> None:
     assert done.stderr == f"greyd: none of {len(RECORDS)} entries matches\n"
 
 
+def test_a_new_store_has_no_entries_yet(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {b"probe": b"%d" % NOW, b"swept": b"%d" % NOW, b"{hits}!since": b"%d" % NOW})
+    for options in ([], ["--waiting"], ["--sender=example.net"]):
+        done = run("list", f"--store={url}", *options)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.endswith("greyd: the store has no entries yet\n")
+
+
 def test_nothing_is_a_document_too(store: str) -> None:
     done = run("list", store, "--recipient=nobody@example.org", "--json")
     assert done.returncode == 1

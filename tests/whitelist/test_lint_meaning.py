@@ -48,6 +48,8 @@ REPORTED = [
     (CLIENTS, r"/\.рф$/", ERROR, r"below \.рф.*spammer\.рф would match"),
     (CLIENTS, r"/\.中国$/", ERROR, "spammer.中国 would match"),
     (CLIENTS, r"/\.xn--p1ai$/", ERROR, "would match"),
+    (CLIENTS, r"/^.*\.xn--[a-z0-9-]+$/", ERROR, r"spammer\.xn--\S+ would match"),
+    (CLIENTS, r"/\.xn--p1a.$/", ERROR, r"spammer\.xn--p1a\w would match"),
     (SENDERS, r"/@.*\.рф$/", ERROR, "would match"),
     (CLIENTS, r"/пример\.рф$/", ERROR, "spammer-пример.рф would match"),
     # nothing is like this

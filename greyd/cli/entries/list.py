@@ -13,7 +13,7 @@ from greyd.cli.cpu_priority import lower_cpu_priority
 from greyd.cli.entries.json_output import EntryJsonWriter
 from greyd.cli.entries.selection import parse_selection
 from greyd.cli.entries.table import EntryTable
-from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret, is_internal_key
 from greyd.store.contract import scan
 from greyd.terminal import print_error
 
@@ -143,12 +143,14 @@ class _Listing:
         self._shown = 0
         self._of_identities = 0
         self._looked_at = 0
+        self._internal = 0
 
     async def show(self, groups: AsyncIterator[Sequence[Record]]) -> int:
         """Print the matching entries in groups of records; return the exit status."""
         more = False
         async for records in groups:
             self._looked_at += len(records)
+            self._internal += sum(is_internal_key(record.key) for record in records)
             found = self._fitting(records)
             # One entry more than the limit shows that there are more.
             room = self._limit - self._shown if self._limit else len(found)
@@ -185,6 +187,8 @@ class _Listing:
             )
         if more:
             print_error(f"{self._shown} shown, and there are more; --limit=0 shows all")
+        elif 0 < self._looked_at == self._internal:
+            print_error("the store has no entries yet")
         elif not self._shown:
             print_error(f"none of {self._looked_at:,} entries matches")
         else:

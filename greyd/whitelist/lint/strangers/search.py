@@ -228,10 +228,14 @@ class _StrangerSearch:
 
 @cache
 def _top_level_domains() -> tuple[bytes, ...]:
-    """Return all top-level domains of the public suffix list."""
+    """Return all top-level domains of the public suffix list, in ASCII and in UTF-8."""
     icann, _, _ = suffix_list_in_force().suffixes.text.partition("// ===BEGIN PRIVATE DOMAINS===")
-    lines = (line.strip() for line in icann.splitlines())
-    return tuple(line.encode() for line in lines if re.fullmatch(r"[a-z0-9-]+", line))
+    lines = [line.strip() for line in icann.splitlines()]
+    names = [each.encode() for each in lines if re.fullmatch(r"[\w-]+", each)]
+    # The list has internationalised domains in UTF-8 only; clients have them in ASCII.
+    internationalised = [each for each in names if not each.isascii()]
+    in_ascii = [each for each in names if each.isascii()] + [*map(ascii_domain, internationalised)]
+    return (*in_ascii, *internationalised)
 
 
 def _has_domains_below(name: bytes) -> bool:
