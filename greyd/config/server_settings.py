@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
-from collections import deque
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +10,10 @@ from greyd.config.errors import SettingsError
 from greyd.config.loading import MAX_CONFIG_BYTES, read_settings
 from greyd.config.regular_files import FileError, read_regular_file
 from greyd.config.running.running_servers import is_server_command
+from greyd.config.values.environment_file import parse_environment_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from greyd.config.settings import Settings
     from greyd.config.sources import RawSetting
@@ -32,10 +29,6 @@ SERVICE_FILES = tuple(
 RC_CONF_FILES = tuple(map(Path, ("/etc/rc.conf", "/etc/rc.conf.local", "/etc/rc.conf.d/postgrey")))
 """The files with FreeBSD's ``postgrey_flags``; all service files take precedence over them."""
 
-_VARIABLE = re.compile(
-    r"\s*(?:export\s+)?((?:GREYD|POSTGREY)_[A-Z0-9_]+|postgrey_[a-z]+)\s*=(.*)", re.DOTALL
-)
-MAX_LINES_OF_VALUE = 100
 FIRST_PROCESS = Path("/proc/1/cmdline")
 
 
@@ -82,63 +75,5 @@ def _service_environment() -> dict[str, str]:
             ) from None
         # The shell reads these files; systemd reads the others.
         has_comments = file in RC_CONF_FILES or file.parent.name == "conf.d"
-        for line in _logical_lines(text):
-            if assigned := _VARIABLE.match(line):
-                where = f"{file}: {assigned[1]}"
-                environment[assigned[1]] = _unquoted(assigned[2], where, comments=has_comments)
+        environment |= parse_environment_file(text, str(file), has_comments=has_comments)
     return environment
-
-
-def _logical_lines(text: str) -> Iterator[str]:
-    """Yield the assignments of an environment file, each joined from its lines.
-
-    A line that ends with a backslash, or within quotation marks, continues on the next one; a
-    comment does not.
-    """
-    lines = deque(text.replace("\r\n", "\n").split("\n"))
-    while lines:
-        line = lines.popleft()
-        if line.lstrip().startswith(("#", ";")):
-            continue
-        while lines and line.endswith("\\"):
-            line = line[:-1] + lines.popleft()
-        if _is_open(line):
-            line = _with_rest_of_value(line, lines)
-        yield line
-
-
-def _is_open(line: str) -> bool:
-    """Whether a variable's value begins with a quotation mark that is not closed."""
-    assigned = _VARIABLE.match(line)
-    if assigned is None or assigned[2].lstrip()[:1] not in ("'", '"'):
-        return False
-    try:
-        shlex.split(assigned[2])
-    except ValueError:
-        return True
-    return False
-
-
-def _with_rest_of_value(line: str, lines: deque[str]) -> str:
-    """Return a line with those up to its value's end, which are removed from ``lines``.
-
-    If the value has no end, all lines stay where they are.
-    """
-    whole = line
-    for count, following in enumerate(islice(lines, MAX_LINES_OF_VALUE), 1):
-        whole = f"{whole}\n{following}".replace("\\\n", "")
-        if not _is_open(whole):
-            for _ in range(count):
-                lines.popleft()
-            return whole
-    return line
-
-
-def _unquoted(text: str, where: str, *, comments: bool) -> str:
-    """Unquote a value as systemd does for ``EnvironmentFile=`` (systemd.exec(5)), or as a shell."""
-    if not comments and text.strip()[:1] not in ("'", '"'):
-        return text.strip()
-    try:
-        return " ".join(shlex.split(text, comments=comments))
-    except ValueError as error:
-        raise SettingsError(f"{where}: {error}") from None

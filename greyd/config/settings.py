@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greyd.config.durations import is_zero_duration, parse_days, parse_delay
@@ -15,9 +13,10 @@ from greyd.config.option import Arity, Option
 from greyd.config.options import BY_NAME
 from greyd.config.recipient_domains import RecipientDomain, check_recipient_domains
 from greyd.config.sender_groups import SenderGroup, check_sender_groups
+from greyd.config.values.absolute_paths import with_absolute_paths
 from greyd.config.values.composite_values import CompositeValueError
 from greyd.config.values.header_text import parse_header
-from greyd.config.values.parsers import parse_setting_change, parse_text
+from greyd.config.values.parsers import parse_text
 from greyd.config.vocabulary import (
     DAY,
     DELAYS,
@@ -33,8 +32,10 @@ from greyd.redaction import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from greyd.config.sources import RawSetting
+    from greyd.config.values.parsers import Parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
         texts_here: dict[str, list[tuple[str, str]]] = {}
         for given in _in_force(source):
             value = _value(given, notices)
-            text = _with_absolute_paths(given.option, given.text, value)
+            text = with_absolute_paths(given.text, value, given.option.read, _parser_of)
             earlier = (
                 texts_here.get(given.option.field, ()) if given.option.kind is Arity.MANY else ()
             )
@@ -239,30 +240,8 @@ def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ())
     return settings
 
 
-def _with_absolute_paths(option: Option, text: str, value: Any) -> str:
-    """Return the text of a value with absolute paths: commands run in other folders.
-
-    Args:
-        option: the option.
-        text: the text.
-        value: what the option's parser makes of it.
-    """
-    if isinstance(value, Path):
-        return str(value.absolute())
-    if isinstance(value, Zone) and value.key_file is not None:
-        return ";".join(
-            f"key_file={value.key_file.absolute()}"
-            if part.lower().startswith("key_file=")
-            else part
-            for part in text.split(";")
-        )
-    if option.read is parse_setting_change:
-        name, changed = value
-        with contextlib.suppress(ValueError):
-            # An invalid value is reported where the shadow's settings are merged.
-            changed = _with_absolute_paths(BY_NAME[name], changed, BY_NAME[name].read(changed))
-        return f"{name}={changed}"
-    return text
+def _parser_of(name: str) -> Parser:
+    return BY_NAME[name].read
 
 
 def _separate_list_keys(chosen: dict[str, Any], notices: list[str]) -> dict[str, str]:

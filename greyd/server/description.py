@@ -78,5 +78,6 @@ def _has_login(url: str) -> bool:
 
 def _name(listening: socket.socket) -> str:
     if listening.family == socket.AF_UNIX:
-        return f"unix:{Path(address_of(listening)).absolute()}"
+        address = address_of(listening)
+        return f"unix:{address if address.startswith('@') else Path(address).absolute()}"
     return f"inet:{address_of(listening)}"

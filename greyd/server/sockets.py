@@ -228,6 +228,9 @@ def address_of(listening: socket.socket) -> str:
     if isinstance(listening, UnixSocket):
         return str(listening.path)
     name = listening.getsockname()
+    if isinstance(name, bytes):
+        # Only systemd can open such a socket; Postfix can't connect to it.
+        return "@" + os.fsdecode(name[1:])
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
     return str(name)

@@ -1,1 +1,1 @@
-"""Parses the values of options: words, addresses, zones, header texts."""
+"""Parses the values of options, in any source: words, addresses, zones, headers, variables."""
