@@ -141,7 +141,7 @@ def parse_line(text: bytes, times: TimeParser) -> LogLine | None:
 
 
 def mentions_decision(text: bytes) -> bool:
-    """Whether a line may contain a decision, in whatever form."""
+    """Whether a line may contain a decision in any form."""
     return _mentions_decision(text) is not None
 
 

@@ -26,7 +26,7 @@ NONE = "none"
 
 
 class StateMetrics:
-    """The gauges of the state; with several workers they cover all of them."""
+    """The gauges of the server's state; with several workers they cover all workers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

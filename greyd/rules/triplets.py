@@ -81,7 +81,7 @@ def _history(before: Triplet | None, now: int, delay: int, settings: Settings) -
 
 
 def awaited_since(triplet: Triplet) -> int:
-    """Return when the retry window of a triplet that has not passed began; a release renews it."""
+    """Return the start of the retry window of an unpassed triplet; a release renews it."""
     return triplet.first_seen if triplet.released_at is None else triplet.released_at
 
 

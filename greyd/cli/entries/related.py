@@ -162,7 +162,7 @@ class _AddressSearch:
         self._client = client_selection(query.as_client.client) if query.as_client else None
         self._correspondences = CorrespondenceSearch(query.aliases, settings)
         self._of_domain: set[bytes] = set()
-        """The correspondences with the domain that is asked for."""
+        """The correspondences with the queried domain."""
 
     def visit(self, entry: StoredEntry) -> None:
         """Count an entry, and keep it if it is one of the first."""

@@ -34,7 +34,7 @@ _SENDER, _RECIPIENT, _CLIENT, _NAME = (
     "client_address|client",
     "client_name",
 )
-"""Labels of the field that a value is taken from if somebody pastes a whole log line."""
+"""Labels of the field whose value counts if somebody pastes a whole log line."""
 _NULL_SENDER_IN_QUEUES = DomainName(b"mailer-daemon")
 """The form in which Postfix shows the null sender in its queues (mailq, postqueue)."""
 _LOGGED_CLIENT = re.compile(r"\s*(?:client=)?(?P<name>[^\s\[\]@=]+)\[[0-9a-fA-F:.]+\].*")

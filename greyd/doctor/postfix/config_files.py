@@ -27,7 +27,7 @@ _MAX_SHOWN = 200
 _DEFAULT_FOLDER = "/etc/postfix"
 
 _BLANKS = " \t\r\v\f"
-"""White space for Postfix; a no-break space of a web page is none."""
+"""White space as Postfix defines it; no-break spaces from web pages do not count."""
 
 _AT_LINE = re.compile(r"(?:file )?(?P<file>/\S+?)(?:,|:) line (?P<line>\d+): (?P<text>.*)")
 

@@ -25,7 +25,7 @@ def remark_of_escape(letter: str) -> SyntaxRemark:
 def remark_of_upper_limit(count: str) -> SyntaxRemark:
     """Return the remark on ``{,n}``."""
     return SyntaxRemark(
-        f"{{,{count}}} is up to {count} times in Perl 5.34 and later, and text in older Perl",
+        f"{{,{count}}} means up to {count} times in Perl 5.34 and later, and text in older Perl",
         f"write {{0,{count}}}",
         is_note=True,
     )

@@ -91,7 +91,7 @@ def parameter_of(list_name: str) -> str:
 
 
 _SEPARATORS = " ,\t\r\n"
-"""Other white space, e.g. a no-break space of a web page, belongs to a word."""
+"""Other white space, e.g. a no-break space from a web page, belongs to a word."""
 
 
 def split_words(text: str, *, braces: bool = True) -> list[str]:
