@@ -31,6 +31,8 @@ REMEDIES = [
     (SENDERS, r"^bob@example\.com$", r"/^bob@example\.com$/"),
     (SENDERS, r"bob@.*\.example\.com", r"/^bob@.*\.example\.com$/"),
     (RECIPIENTS, r"@example\.com", r"/@example\.com$/"),
+    (CLIENTS, r"/^mail\.example\.com$", r"/^mail\.example\.com$/"),
+    (RECIPIENTS, r"/^bob@example\.com", r"/^bob@example\.com$/"),
     # spaces
     (CLIENTS, r"/^[^ ]*\.example\.com$/", r"/^\S*\.example\.com$/"),
     (CLIENTS, r"/^mail\.example\.com $/", r"/^mail\.example\.com$/"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from greyd.whitelist.entries import display_text, is_pattern
 from greyd.whitelist.lint.address_ranges import networks_meant
+from greyd.whitelist.lint.bare_patterns import bare_pattern_problem
 from greyd.whitelist.lint.clients import client_problems
 from greyd.whitelist.lint.findings import ERROR, Problem
 from greyd.whitelist.lint.invisible import invisible_problem
@@ -42,7 +43,9 @@ def entry_problems(text: bytes, line: bytes, which: str) -> Iterator[Problem]:
     ):
         yield problem
     elif text.startswith(b"/"):
-        yield Problem("never matches: the closing slash is missing", "write a pattern as /…/")
+        meant = bare_pattern_problem(text[1:], which)
+        remedy = meant.remedy if meant else "write a pattern as /…/"
+        yield Problem("never matches: the closing slash is missing", remedy)
     elif which in LISTS_OF_CLIENTS:
         yield from client_problems(text, which)
     else:
