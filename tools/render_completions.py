@@ -56,7 +56,7 @@ def _parameters(command: Any) -> dict[str, Any]:
         "options": [
             {
                 # typer has those of --help in a set; their order changes at each start.
-                "names": sorted([*each.opts, *each.secondary_opts], key=len, reverse=True),
+                "names": sorted([*each.opts, *each.secondary_opts], key=_is_short),
                 "help": " ".join((each.help or "").split()),
                 "value": not each.is_flag,
                 "multiple": each.multiple,
@@ -69,6 +69,10 @@ def _parameters(command: Any) -> dict[str, Any]:
             _choices(each, context) for each in parameters if each.param_type_name == "argument"
         ],
     }
+
+
+def _is_short(name: str) -> bool:
+    return not name.startswith("--")
 
 
 def _choices(parameter: Any, context: Any) -> list[str]:
