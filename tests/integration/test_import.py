@@ -478,7 +478,7 @@ def test_the_servers_own_file_is_no_source(tmp_path: Path) -> None:
     [
         (None, "No such file"),
         (b"nonsense", "neither a dump"),
-        (b"", "neither a dump"),
+        (b"", "source: empty"),
         (b"SQLite format 3\0" + b"\0" * 100, "greyd: "),
     ],
 )
