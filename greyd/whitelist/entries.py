@@ -27,10 +27,6 @@ MAX_SHOWN_BYTES = 80
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """The byte order mark in UTF-8."""
 
-_BRACKETED_IPV6 = re.compile(rb"\[(?:ipv6:)?([0-9a-f:.]+)\](/[0-9]{1,3})?", re.IGNORECASE)
-_IPV6_TAG = re.compile(rb"ipv6:(?=[0-9a-f:.]*:)", re.IGNORECASE)
-"""Forms of IPv6 addresses and networks in Postfix's files: ``[2001:db8::]/48``, ``IPv6:2001:…``."""
-
 PARTIAL_IPV4 = re.compile(rb"[0-9]{1,3}(\.[0-9]{1,3}){1,2}")
 """Two or three numbers: postgrey's short form of a network /24."""
 
@@ -150,11 +146,8 @@ def is_pattern(text: bytes) -> bool:
 def network_of_entry(text: bytes) -> Network | None:
     """Return the network that a client entry denotes; None for any other entry.
 
-    ``192.0.2`` is 192.0.2.0/24 and ``192.0`` is 192.0.0.0/24 (postgrey's behaviour). Unlike
-    postgrey, greyd also reads Postfix's forms of IPv6: ``[2001:db8::]/48``, ``IPv6:2001:db8::1``.
+    ``192.0.2`` is 192.0.2.0/24 and ``192.0`` is 192.0.0.0/24 (postgrey's behaviour).
     """
     if PARTIAL_IPV4.fullmatch(text):
         return parse_network(text + (b".0" if text.count(b".") == 2 else b".0.0") + b"/24")
-    if b":" in text:
-        text = _IPV6_TAG.sub(b"", _BRACKETED_IPV6.sub(rb"\1\2", text), count=1)
     return parse_network(text)

@@ -387,7 +387,12 @@ def test_the_file_of_a_real_sqlgrey_is_read(tmp_path: Path) -> None:
                 time.sleep(1.1)
                 client.ask(request(client_address=b"192.0.2.7", client_name=b"unknown"))
         finally:
+            # It may be deaf to SIGTERM while its children are busy; its data are committed.
             sqlgrey.terminate()
+            try:
+                sqlgrey.wait(5)
+            except subprocess.TimeoutExpired:
+                sqlgrey.kill()
     told = answer_of("import", tmp_path / "sqlgrey.db", f"--dbdir={tmp_path}")
     assert told["source"] == "sqlgrey's database"
     assert told["unreadable"]["count"] == 0

@@ -26,7 +26,7 @@ OF_CLIENTS = [
     ("192.0 OK", "write 192.0.0.0/16$"),
     ("10 OK", "write 10.0.0.0/8$"),
     ("192.0.2.0/24 OK", "write 192.0.2.0/24$"),
-    ("[2001:db8::]/48 OK", r"write \[2001:db8::\]/48$"),
+    ("[2001:db8::]/48 OK", "write 2001:db8::/48$"),
     ("mail.example.com 12345", "write mail.example.com$"),
     ("mail.example.com x", "a key and a value; write mail.example.com$"),
     ("mail.example.com REJECT no", "REJECT; leave it out"),
@@ -123,10 +123,22 @@ def test_a_whole_table_is_summarised_with_the_number_of_its_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["[2001:db8::]/48", "IPv6:2001:db8::1", "[IPv6:2001:db8::1]", "2001:db8::/48"]
+    ("line", "instead"),
+    [
+        ("[2001:db8::]/48", "2001:db8::/48"),
+        ("IPv6:2001:db8::1", "2001:db8::1"),
+        ("ipv6:2001:db8::/64", "2001:db8::/64"),
+        ("[IPv6:2001:db8::1]", "2001:db8::1"),
+        ("[IPv6:2001:db8::]/64", "2001:db8::/64"),
+    ],
 )
-def test_postfixs_forms_of_ipv6_are_read(line: str) -> None:
-    assert findings(CLIENTS, line) == []
+def test_postfixs_forms_of_ipv6_are_explained_with_the_entry_to_write(
+    line: str, instead: str
+) -> None:
+    (finding,) = findings(CLIENTS, line)
+    assert finding.problem.startswith("never matches: it is an IPv6 address as Postfix writes it")
+    assert finding.remedy == f"write {instead}"
+    assert findings(CLIENTS, instead) == []
 
 
 INVISIBLE = [

@@ -11,6 +11,7 @@ from greyd.whitelist.errors import PatternError
 from greyd.whitelist.lint.bare_patterns import bare_pattern_problem
 from greyd.whitelist.lint.findings import NOTE, Problem
 from greyd.whitelist.lint.globs import is_glob, names_meant, pattern_meant, wildcards_in
+from greyd.whitelist.lint.postfix_forms import plain_ipv6
 from greyd.whitelist.lint.shared_domains import shared_domain_problem
 from greyd.whitelist.lint.strangers.problems import (
     LISTS_FOR_STRANGERS,
@@ -97,6 +98,8 @@ def _notation_problem(text: bytes, which: str) -> Problem | None:
         return _proposing(reason, text.lstrip(b"*.@"), which, below)
     if text.endswith(b"."):
         return _proposing("it ends with a dot", text.rstrip(b"."), which)
+    if plain := plain_ipv6(text):
+        return _proposing("it is an IPv6 address as Postfix writes it", plain, which)
     if text.startswith(b"[") and (host := re.fullmatch(rb"\[([^\]]+)\](?::[0-9]+)?", text)):
         return _proposing("it is in brackets", host[1], which)
     if port := re.fullmatch(rb"([^:]+):[0-9a-z]*", text, re.IGNORECASE):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from greyd.whitelist.entries import network_of_entry
 from greyd.whitelist.lint.findings import Problem
 
 if TYPE_CHECKING:
@@ -90,11 +91,27 @@ def line_problem(text: bytes, instead: Instead) -> Problem | None:
         )
     if not _PERMITS.fullmatch(word):
         return None
-    entry = instead(_key_without_flags(key))
+    entry = instead(plain_ipv6(key) or _key_without_flags(key))
     return Problem(
         f"{TABLE_LINE}, with a key and an action",
         f"write {entry}" if entry else "write the key alone, as a whitelist entry",
     )
+
+
+_POSTFIXS_IPV6 = re.compile(
+    rb"(?:\[(?:ipv6:)?([0-9a-f:.]+)\](/[0-9]{1,3})?|ipv6:([0-9a-f:.]+(?:/[0-9]{1,3})?))",
+    re.IGNORECASE,
+)
+"""IPv6 in files of Postfix (``[2001:db8::]/48``, cidr_table(5)) and in SMTP (``IPv6:2001::1``)."""
+
+
+def plain_ipv6(text: bytes) -> bytes:
+    """Return an IPv6 address or network without Postfix's brackets and tag; empty for others."""
+    found = _POSTFIXS_IPV6.fullmatch(text)
+    if found is None:
+        return b""
+    plain = b"".join(each or b"" for each in found.groups())
+    return plain if b":" in plain and network_of_entry(plain) else b""
 
 
 def _key_without_flags(key: bytes) -> bytes:
