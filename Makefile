@@ -5,6 +5,8 @@ TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 MINUTES ?= 10
 SECONDS ?= 60
 QUICK := "not integration and not commands"
+# Files or folders that make test-quick and make test-pythons are limited to.
+TESTS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
@@ -54,11 +56,11 @@ serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
 test: $(DEV_STAMP) ## run all tests that this machine can run
 	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
-test-quick: $(DEV_STAMP) ## the tests that start no process, in less than a minute
-	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile -m $(QUICK)
+test-quick: $(DEV_STAMP) ## the tests that start no process, in two minutes
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile -m $(QUICK) $(TESTS)
 
 test-pythons: $(DEV_STAMP) ## the quick tests, and those of sockets, on each other Python of this machine
-	$(BIN)/python -m tests.pythons -m $(QUICK)
+	$(BIN)/python -m tests.pythons -m $(QUICK) $(TESTS)
 	$(BIN)/python -m tests.pythons tests/integration/test_process.py -k "socket and not syslog"
 
 test-fresh: $(DEV_STAMP) ## make serve and make test, as root and as a user, on a minimal Debian

@@ -1,7 +1,8 @@
 """``python -m tests.pythons``: run pytest, with its arguments, on each other installed Python.
 
 Looked for are the versions that greyd supports, on the PATH and among pyenv's; each gets a virtual
-environment of its own below ``build``. Ends with 1 where a test fails on one of them.
+environment of its own below ``build``. Ends with 1 where a test fails on one of them. With
+``TESTS_NEWEST_PYTHON=1`` the tests run on the newest only.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def find() -> dict[tuple[int, int], str]:
             if (major, minor) not in found and is_whole(python):
                 found[major, minor] = python
     found.pop(sys.version_info[:2], None)
+    if os.environ.get("TESTS_NEWEST_PYTHON") == "1":
+        return dict(sorted(found.items())[-1:])
     return found
 
 

@@ -137,7 +137,8 @@ def parse_line(text: bytes, times: TimeParser) -> LogLine | None:
         return LogLine(0.0, b"", text)
     elif own := _starts_with_own_json(text):
         return LogLine(find_date(own[1], times), b"", text)
-    return _parse_unusual(text, times, _MAX_WRAPPERS)
+    # journalctl -o verbose; a message that begins so itself is the text of its sender.
+    return _parse_unusual(text.lstrip().removeprefix(b"MESSAGE="), times, _MAX_WRAPPERS)
 
 
 def mentions_decision(text: bytes) -> bool:
@@ -196,8 +197,8 @@ def _parse_unusual(text: bytes, times: TimeParser, wrappers: int) -> LogLine | N
 
 
 def _without_additions(text: bytes) -> bytes:
-    """Return a line without what journalctl -o verbose and Solaris's syslog add to it."""
-    text = text.lstrip().removeprefix(b"MESSAGE=")
+    """Return a line without what Solaris's syslog adds to it."""
+    text = text.lstrip()
     return _SOLARIS_ID.sub(b"", text, count=1) if b"[ID " in text[:MAX_HEAD_BYTES] else text
 
 

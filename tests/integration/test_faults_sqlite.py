@@ -199,7 +199,7 @@ def open_folder() -> Iterator[Path]:
 def test_a_file_that_greyd_may_not_write_lets_mail_pass_until_it_may(
     open_folder: Path, healthy: bytes
 ) -> None:
-    options = ["--user=nobody"] if os.geteuid() == 0 else []
+    options = ["--user=nobody", f"--run-dir={open_folder / 'db'}"] if os.geteuid() == 0 else []
     database = open_folder / "db" / "greyd.db"
     database.parent.mkdir(mode=0o777)
     database.parent.chmod(0o777)
@@ -366,7 +366,7 @@ def test_a_damaged_file_that_can_t_be_set_aside_lets_mail_pass_and_is_left_alone
     database = folder / "greyd.db"
     database.write_bytes(middle_overwritten(healthy))
     database.chmod(0o666)
-    options = [f"--store=sqlite:{database}", "--user=nobody"]
+    options = [f"--store=sqlite:{database}", "--user=nobody", f"--run-dir={folder}"]
     with trial("damaged, can't move", open_folder, *options) as mail:
         mail.away(2.5, health=503)
         assert "by hand" in " ".join(mail.said())
