@@ -50,17 +50,19 @@ def read_sender(text: str, option: str) -> bytes:
     match _recognised(text, option, expected := "a mail address, or <> for bounces", _SENDER):
         case NullSender():
             return b""
-        case MailAddress() as address:
-            return address.text
-        case DomainName(name, has_at=False) if b"." not in name:
-            return name
         case other:
-            raise _refusal(text, option, other, expected)
+            return _mailbox(other, text, option, expected)
 
 
 def read_recipient(text: str, option: str) -> bytes:
     """Return the address of a recipient; a single word is one without a domain (``postmaster``)."""
-    match _recognised(text, option, expected := "a mail address", _RECIPIENT):
+    expected = "a mail address"
+    return _mailbox(_recognised(text, option, expected, _RECIPIENT), text, option, expected)
+
+
+def _mailbox(found: Recognised, text: str, option: str, expected: str) -> bytes:
+    """Return a mail address or a local part without a domain; refuse anything else."""
+    match found:
         case MailAddress() as address:
             return address.text
         case DomainName(name, has_at=False) if b"." not in name:

@@ -49,7 +49,6 @@ class RunFile:
                 os.close(self._descriptor)
                 raise
         self._file = file
-        self.path = folder / name
 
     def remove(self) -> None:
         """Remove the record, unless another server has replaced it."""
