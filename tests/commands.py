@@ -26,15 +26,24 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parent.parent
 
 
+def is_setting(variable: str) -> bool:
+    """Whether a variable sets an option that a test must not inherit.
+
+    ``GREYD_RUN_DIR`` keeps the servers of other tests out of a command, so it stays.
+    """
+    return variable.startswith(("GREYD_", "POSTGREY_")) and variable != "GREYD_RUN_DIR"
+
+
+def environment_without_settings() -> dict[str, str]:
+    """Return this process's environment without the variables that set options."""
+    return {name: value for name, value in os.environ.items() if not is_setting(name)}
+
+
 def run(
     *arguments: str | Path, given: str | bytes = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run ``greyd`` to its end, without this machine's settings except /etc/default."""
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("GREYD_", "POSTGREY_")) or name == "GREYD_RUN_DIR"
-    }
+    environment = environment_without_settings()
     data = given.encode() if isinstance(given, str) else given
     done = subprocess.run(
         [sys.executable, "-m", "greyd", *map(str, arguments)],
@@ -56,9 +65,8 @@ def run_here(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
     """
     output, errors = io.StringIO(), io.StringIO()
     before, umask = dict(os.environ), os.umask(0o077)
-    for name in [name for name in os.environ if name.startswith(("GREYD_", "POSTGREY_"))]:
-        if name != "GREYD_RUN_DIR":
-            del os.environ[name]
+    for name in [name for name in os.environ if is_setting(name)]:
+        del os.environ[name]
     os.environ.update({"COLUMNS": "200", **variables})
     status: object = 0
     # A start that fails leaves its signals held, which processes of later tests would inherit.

@@ -15,11 +15,12 @@ from greyd.config.loading import read_settings
 from greyd.config.option import Arity
 from greyd.config.options import OPTIONS
 from greyd.config.vocabulary import DAY, Endpoint
+from tests.commands import environment_without_settings, is_setting
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m greyd`` to its end."""
-    environment = {name: value for name, value in os.environ.items() if "GREYD_" not in name}
+    environment = environment_without_settings()
     return subprocess.run(
         [sys.executable, "-m", "greyd", *arguments],
         env={**environment, "COLUMNS": "200", **variables},
@@ -33,9 +34,8 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(autouse=True)
 def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep this machine's settings out of the tests."""
-    for name in [name for name in os.environ if name.startswith(("GREYD_", "POSTGREY_"))]:
-        if name != "GREYD_RUN_DIR":
-            monkeypatch.delenv(name)
+    for name in filter(is_setting, list(os.environ)):
+        monkeypatch.delenv(name)
     monkeypatch.setattr("greyd.config.loading.DEFAULT_CONFIG", tmp_path / "default.toml")
 
 

@@ -25,7 +25,7 @@ from greyd.rules.evidence import NO_EVIDENCE
 from greyd.store.opening import open_store
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.benchmarks.provider_pool import PROVIDER, envelope_of, simulate
-from tests.commands import run
+from tests.commands import is_setting, run
 from tests.dns_server import dns_server
 from tests.mail_log import START, MailLog
 from tests.policy.test_policy import asking
@@ -54,9 +54,8 @@ def replay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Any]]:
     """Yield what replays a log, in this process, with settings that today's server has."""
-    for name in list(os.environ):
-        if name.startswith(("GREYD_", "POSTGREY_")):
-            monkeypatch.delenv(name)
+    for name in filter(is_setting, list(os.environ)):
+        monkeypatch.delenv(name)
     (tmp_path / "none").touch()
 
     def do(log: MailLog | Path, *changes: str, options: Iterable[str] = (), **today: object) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pexpect
 import pytest
 
-from tests.commands import CHECKOUT, answer_of, run
+from tests.commands import CHECKOUT, answer_of, environment_without_settings, run
 from tests.integration.lives import get, ready
 from tests.processes import PolicyClient, free_port, redis_server, request, wait_until
 
@@ -185,7 +184,7 @@ class Screen:
     """``greyd top`` in a terminal."""
 
     def __init__(self, *arguments: str, rows: int = 24, columns: int = 80) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("GREYD_")}
+        environment = environment_without_settings()
         self.child = pexpect.spawn(
             sys.executable, ["-m", "greyd", "top", *arguments], cwd=str(CHECKOUT), timeout=30,
             dimensions=(rows, columns), encoding="utf-8", env={**environment, "TERM": "xterm"},

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from greyd.cli.app import COMMANDS
-from tests.commands import CHECKOUT, fill
+from tests.commands import CHECKOUT, environment_without_settings, fill
 from tests.processes import free_port
 
 if TYPE_CHECKING:
@@ -192,9 +192,7 @@ for line in sys.stdin:
 @contextlib.contextmanager
 def driver() -> Iterator[Callable[[list[str]], str]]:
     """Yield what runs a command, which has to end with status 2; it returns what was said."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("GREYD_")
-    }
+    environment = environment_without_settings()
     with subprocess.Popen(
         [sys.executable, "-c", _DRIVER],
         cwd=CHECKOUT,
