@@ -8,10 +8,11 @@ The document covers all workers together, and contains no mail or IP addresses::
      "dns_sources": {"resolver": true, ZONE: false, …},
      "triplets": {"waiting": …, "passed": …, "never_returned": …, "complete": …, "age_seconds": …},
      "answered_within_seconds": {"median": …, "p99": …},
+     "minutes": {"passed": [60 numbers], "greylisted": [60 numbers]},
      "periods": {"minute": {…}, "hour": {…}, "day": {…}, "start": {…}}}
 
 ``triplets`` are those of the store by state, as ``greyd stats`` counts them; null before the first
-scan.
+scan. ``minutes`` are the answers in each of the last 60 minutes, the oldest first.
 
 A period has its length in ``seconds``, each field of ``Counts``, and ``requests``, ``passed`` and
 ``greylisted``, which are sums over ``outcomes``. ``answered_within_seconds`` has the median and the
@@ -49,10 +50,10 @@ from greyd.monitoring.shadow.counts import ShadowCounts, shadow_counts
 from greyd.rules.reasons import GREYLIST, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from greyd.config.settings import Settings
-    from greyd.monitoring.counter_history import CounterHistory, Totals
+    from greyd.monitoring.counter_history import CountedPeriod, CounterHistory, Totals
     from greyd.monitoring.store.entry_counts import EntryCounts
 
 PERIODS = {"minute": MINUTE_SECONDS, "hour": HOUR_SECONDS, "day": DAY_SECONDS}
@@ -60,6 +61,9 @@ PERIODS = {"minute": MINUTE_SECONDS, "hour": HOUR_SECONDS, "day": DAY_SECONDS}
 
 START = "start"
 """The name of the period since the server's start."""
+
+MINUTES = HOUR_SECONDS // MINUTE_SECONDS
+"""The number of minutes whose answers are counted one by one."""
 
 MAX_OUTCOMES = 200
 """Maximum number of outcomes to read for a period, including those of a newer version."""
@@ -207,6 +211,47 @@ class TripletCounts:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class MinuteCounts:
+    """The answers in each of the last ``MINUTES`` minutes, the oldest first."""
+
+    passed: tuple[int, ...]
+    greylisted: tuple[int, ...]
+
+    @classmethod
+    def of(cls, periods: Iterable[CountedPeriod]) -> MinuteCounts:
+        """Return the counts of periods of a minute."""
+        counted = [period.counts for period in periods]
+        passed, greylisted = (
+            tuple(
+                round(sum(counts.get((REQUESTS, *each.outcome), 0) for each in reasons))
+                for counts in counted
+            )
+            for reasons in (_PASSES, _GREYLISTS)
+        )
+        return cls(passed, greylisted)
+
+    @classmethod
+    def load(cls, given: Any) -> MinuteCounts | None:
+        """Return the counts in a JSON value; None for null, and for a server without them.
+
+        Raises:
+            KeyError, TypeError, ValueError: the value does not have the form of counts.
+        """
+        if given is None:
+            return None
+        passed, greylisted = (
+            tuple(map(_whole, given[name][-MINUTES:])) for name in ("passed", "greylisted")
+        )
+        if not len(passed) == len(greylisted) == MINUTES:
+            raise ValueError
+        return cls(passed, greylisted)
+
+
+_GREYLISTS = tuple(each for each in Reason if each.action == GREYLIST)
+_PASSES = tuple(each for each in Reason if each.action != GREYLIST)
+
+
 @dataclass(frozen=True)
 class ServerStats:
     """A server's statistics."""
@@ -230,6 +275,8 @@ class ServerStats:
     """Whether each DNS list and the resolver is in order; empty if no option needs DNS."""
     triplets: TripletCounts | None = None
     """None before the first scan of the store, and from a server of version 0.1."""
+    minutes: MinuteCounts | None = None
+    """None from a server of version 0.1."""
 
     def dump(self) -> dict[str, Any]:
         """Return them as JSON has them."""
@@ -238,6 +285,7 @@ class ServerStats:
             **{each.name: getattr(self, each.name) for each in fields(self)},
             "periods": periods,
             "triplets": None if self.triplets is None else asdict(self.triplets),
+            "minutes": None if self.minutes is None else asdict(self.minutes),
         }
 
     @classmethod
@@ -271,6 +319,7 @@ class ServerStats:
                 periods={name: Counts.load(given["periods"][name]) for name in (*PERIODS, START)},
                 dns_sources=_sources(given.get("dns_sources", {})),
                 triplets=TripletCounts.load(given.get("triplets")),
+                minutes=MinuteCounts.load(given.get("minutes")),
             )
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidStats(f"not the statistics of a greyd: {type(error).__name__}") from None
@@ -341,6 +390,7 @@ def server_stats(
         },
         dns_sources=dns_sources_of(totals),
         triplets=triplets,
+        minutes=MinuteCounts.of(history.steps(MINUTE_SECONDS, MINUTES, now, totals)),
     )
 
 

@@ -62,6 +62,24 @@ def test_each_period_has_what_was_counted_in_it() -> None:
     assert periods["day"]["seconds"] == 4600
 
 
+def test_each_of_the_last_sixty_minutes_has_its_own_counts() -> None:
+    server = Server()
+    server.run(600)
+    server.metrics.requests[OUTCOMES[NEW]].inc(5)
+    server.run(120)
+    server.metrics.requests[OUTCOMES[FOUND]].inc(2)
+    minutes = server.told()["minutes"]
+    assert (len(minutes["greylisted"]), sum(minutes["greylisted"])) == (60, 5)
+    assert minutes["greylisted"].index(5) in {57, 58}
+    assert minutes["passed"] == [0] * 59 + [2]
+    # An older server has no such field; one with another number of minutes is no greyd's.
+    told = server.told()
+    del told["minutes"]
+    assert ServerStats.load(json.dumps(told).encode()).minutes is None
+    with pytest.raises(InvalidStats):
+        ServerStats.load(json.dumps({**told, "minutes": {**minutes, "passed": [1]}}).encode())
+
+
 def test_outcomes_add_up_to_the_requests() -> None:
     server = Server()
     for number, outcome in enumerate(OUTCOMES):
