@@ -12,8 +12,10 @@ from typing import Any
 
 from typer._completion_shared import get_completion_script
 
-from greyd.cli.app import build
-from greyd.cli.completion import TABLE
+from greyd.cli.app import COMMAND_GROUPS, SHARED_GROUP, build
+from greyd.cli.command_table import TABLE
+from greyd.config.option import Arity
+from greyd.config.options import BY_FIELD
 
 FOLDER = Path(__file__).parent.parent / "packaging" / "completions"
 
@@ -40,39 +42,94 @@ def _script(shell: str) -> str:
 
 
 def render_table() -> str:
-    """Return the table of commands and options that completes words."""
+    """Return the table of commands and options, for completion and help."""
     app: Any = build()
-    commands = {
-        name: {"help": command.get_short_help_str(), **_parameters(command)}
-        for name, command in app.commands.items()
-    }
-    return json.dumps({**_parameters(app), "commands": commands}, indent=1) + "\n"
+    shared: dict[str, Any] = {}
+    commands = {}
+    for name, command in sorted(app.commands.items(), key=_place):
+        context = command.make_context("greyd", [], resilient_parsing=True)
+        parameters = command.get_params(context)
+        options = [_option(each, context) for each in _visible_options(parameters)]
+        is_shared = {each["names"][0]: each["group"] == SHARED_GROUP for each in options}
+        shared |= {each["names"][0]: each for each in options if is_shared[each["names"][0]]}
+        commands[name] = {
+            "help": _summary(command.help),
+            "group": command.rich_help_panel,
+            "text": _other_paragraphs(command.help),
+            "options": [each for each in options if not is_shared[each["names"][0]]],
+            "shared": [name for name in is_shared if is_shared[name]],
+            "arguments": [
+                _argument(each, context)
+                for each in parameters
+                if each.param_type_name == "argument"
+            ],
+        }
+    context = app.make_context("greyd", [], resilient_parsing=True)
+    options = [_option(each, context) for each in _visible_options(app.get_params(context))]
+    table = {"options": options, "shared": shared, "commands": commands}
+    return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
 
 
-def _parameters(command: Any) -> dict[str, Any]:
-    context = command.make_context("greyd", [], resilient_parsing=True)
-    parameters = command.get_params(context)
+def _place(item: tuple[str, Any]) -> int:
+    """Return the place of a command's group; within a group the order remains."""
+    return list(COMMAND_GROUPS).index(item[1].rich_help_panel)
+
+
+def _summary(text: str) -> str:
+    """Return the first paragraph of a help text, as one line."""
+    return " ".join(text.strip().split("\n\n")[0].split())
+
+
+def _other_paragraphs(text: str) -> list[str]:
+    """Return the other paragraphs, each as one line; an example keeps its indentation."""
+    paragraphs = text.strip().split("\n\n")[1:]
+    return ["  " * each.startswith("  ") + " ".join(each.split()) for each in paragraphs]
+
+
+def _visible_options(parameters: list[Any]) -> list[Any]:
+    return [each for each in parameters if each.param_type_name == "option" and not each.hidden]
+
+
+def _option(parameter: Any, context: Any) -> dict[str, Any]:
     return {
-        "options": [
-            {
-                # typer has those of --help in a set; their order changes at each start.
-                "names": sorted([*each.opts, *each.secondary_opts], key=_is_short),
-                "help": " ".join((each.help or "").split()),
-                "value": not each.is_flag,
-                "multiple": each.multiple,
-                "choices": _choices(each, context),
-            }
-            for each in parameters
-            if each.param_type_name == "option" and not each.hidden
-        ],
-        "arguments": [
-            _choices(each, context) for each in parameters if each.param_type_name == "argument"
-        ],
+        # typer has those of --help in a set; their order changes at each start.
+        "names": sorted([*parameter.opts, *parameter.secondary_opts], key=_is_short),
+        "help": " ".join((parameter.help or "").split()),
+        "group": getattr(parameter, "rich_help_panel", None) or "Options",
+        "value": "" if parameter.is_flag else _value(parameter),
+        "default": _default(parameter),
+        "multiple": parameter.multiple,
+        "choices": _choices(parameter, context),
     }
 
 
 def _is_short(name: str) -> bool:
     return not name.startswith("--")
+
+
+def _value(parameter: Any) -> str:
+    """Return the name of an option's value as the help shows it: ``=N``; ``[=N]`` if optional."""
+    name = parameter.metavar or parameter.name.upper()
+    option = BY_FIELD.get(parameter.name)
+    return f"[={name}]" if option and option.kind is Arity.OPTIONAL else f"={name}"
+
+
+def _default(parameter: Any) -> str:
+    """Return the default as one would type it; empty if the help needs to show none."""
+    if isinstance(parameter.show_default, str):
+        return str(parameter.show_default)
+    if parameter.is_flag or not parameter.show_default or parameter.default in (None, ()):
+        return ""
+    return str(parameter.default)
+
+
+def _argument(parameter: Any, context: Any) -> dict[str, Any]:
+    name = parameter.metavar or parameter.name.upper()
+    return {
+        "name": name if parameter.required or name.startswith("[") else f"[{name}]",
+        "help": " ".join((parameter.help or "").split()),
+        "choices": _choices(parameter, context),
+    }
 
 
 def _choices(parameter: Any, context: Any) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from greyd import __version__
 from greyd.cli.app import build
 from greyd.config.option import Arity
-from greyd.config.options import OPTIONS
+from greyd.config.options import BY_FIELD
 from greyd.server import os_signals
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ FOLDER = Path(__file__).parent.parent / "packaging" / "man"
 
 # The date of the last change to the text, not of the build: the same code gives the same pages.
 _DATE = "November 27, 2026"
-
-_BY_FIELD = {option.field: option for option in OPTIONS}
 
 _FAILED = "The command failed. One line on standard error says why, and what to do."
 
@@ -260,7 +258,7 @@ def _options(command: Any) -> str:
 
 
 def _option(parameter: Any) -> str:
-    option = _BY_FIELD.get(parameter.name)
+    option = BY_FIELD.get(parameter.name)
     value = ""
     if not parameter.is_flag:
         value = f"Ar {parameter.metavar or parameter.name.upper()}"

@@ -16,6 +16,7 @@ import typer
 from greyd import __version__
 from greyd.cli.context import EXIT_ERROR, SHARED_OPTIONS, CommandContext
 from greyd.cli.errors import CommandError
+from greyd.cli.help import print_help
 from greyd.config.option import Arity
 from greyd.config.options import OPTIONS
 from greyd.errors import GreydError, describe_error
@@ -41,25 +42,43 @@ Examples:
 Every option is also an environment variable (GREYD_DELAY) and a key of the TOML file (delay).
 """
 
-COMMANDS: Mapping[str, str] = {
-    "stats": "greyd.cli.stats.command:stats",
-    "top": "greyd.cli.stats.top:top",
-    "list": "greyd.cli.entries.list:list_entries",
-    "show": "greyd.cli.entries.show:show",
-    "explain": "greyd.cli.explain.command:explain",
-    "ask": "greyd.cli.ask:ask",
-    "release": "greyd.cli.entries.release:release",
-    "expect": "greyd.cli.expect:expect",
-    "forget": "greyd.cli.entries.forgetting.command:forget",
-    "mode": "greyd.cli.mode:mode",
-    "check-whitelist": "greyd.cli.check_whitelist.command:check_whitelist",
-    "report": "greyd.cli.report.command:report",
-    "replay": "greyd.cli.replay.command:replay",
-    "import": "greyd.cli.importing.command:import_",
-    "doctor": "greyd.cli.doctor:doctor",
-    "postfix-config": "greyd.cli.postfix_config:postfix_config",
+COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
+    "See": {
+        "stats": "greyd.cli.stats.command:stats",
+        "top": "greyd.cli.stats.top:top",
+        "list": "greyd.cli.entries.list:list_entries",
+        "show": "greyd.cli.entries.show:show",
+        "report": "greyd.cli.report.command:report",
+    },
+    "Explain": {
+        "explain": "greyd.cli.explain.command:explain",
+        "doctor": "greyd.cli.doctor:doctor",
+        "check-whitelist": "greyd.cli.check_whitelist.command:check_whitelist",
+    },
+    "Mend": {
+        "release": "greyd.cli.entries.release:release",
+        "expect": "greyd.cli.expect:expect",
+        "forget": "greyd.cli.entries.forgetting.command:forget",
+        "mode": "greyd.cli.mode:mode",
+    },
+    "Try out": {
+        "ask": "greyd.cli.ask:ask",
+        "replay": "greyd.cli.replay.command:replay",
+    },
+    "Set up": {
+        "import": "greyd.cli.importing.command:import_",
+        "postfix-config": "greyd.cli.postfix_config:postfix_config",
+    },
 }
-"""The administrator's commands in the order of ``--help``, each as ``module:function``."""
+"""The administrator's commands by what one wants, in the order of ``--help``; each as
+``module:function``. ``serve`` is the first command to set up.
+"""
+
+COMMANDS: Mapping[str, str] = {
+    name: target for commands in COMMAND_GROUPS.values() for name, target in commands.items()
+}
+_GROUP_OF_SERVE = "Set up"
+_GROUPS = {name: group for group, commands in COMMAND_GROUPS.items() for name in commands}
 
 _SHARED = [option for option in OPTIONS if option.name in SHARED_OPTIONS]
 _INTERRUPTED = 130
@@ -70,19 +89,22 @@ def build(commands: Iterable[str] = ("serve", *COMMANDS)) -> Callable[..., Any]:
     app = typer.Typer(
         name="greyd",
         help="Greylisting for Postfix and Exim.",
-        no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_root)
     context = {"help_option_names": ["-h", "--help"]}
+    app.callback(context_settings=context)(_root)
     for name in commands:
         if name == "serve":
-            app.command(name, help=EXAMPLES, context_settings=context)(_serve_command())
+            app.command(
+                name, help=EXAMPLES, context_settings=context, rich_help_panel=_GROUP_OF_SERVE
+            )(_serve_command())
             continue
         function = _load(name)
         text = inspect.cleandoc(function.__doc__ or "")
-        app.command(name, help=text, context_settings=context)(_admin_command(function))
+        app.command(name, help=text, context_settings=context, rich_help_panel=_GROUPS[name])(
+            _admin_command(function)
+        )
     return typer.main.get_command(app)
 
 
@@ -104,7 +126,7 @@ _MAX_ERROR = 300
 def run(words: Sequence[str]) -> int:
     """Run a command; return the exit status. A usage error is printed as one line."""
     if not words:
-        build()(["--help"], prog_name="greyd", standalone_mode=False)
+        print_help(words)
         return EXIT_ERROR
     redact_logins(words)
     try:
@@ -154,7 +176,7 @@ def _serve_command() -> Callable[..., None]:
         # Unreachable except for help: greyd.cli.main runs the server without typer.
         raise typer.Abort
 
-    return _with_parameters(serve, [_parameter(option) for option in OPTIONS])
+    return _with_parameters(serve, [_parameter(option, "Options") for option in OPTIONS])
 
 
 def _with_parameters(
@@ -165,7 +187,7 @@ def _with_parameters(
     return function
 
 
-def _parameter(option: Option) -> inspect.Parameter:
+def _parameter(option: Option, group: str) -> inspect.Parameter:
     names = [f"--{option.name}"]
     names += [f"-{name}" if len(name) == 1 else f"--{name}" for name in option.spellings]
     flag = option.kind is Arity.FLAG
@@ -174,6 +196,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         help=option.help,
         metavar=None if flag else option.metavar,
         show_default=False if flag else option.default or False,
+        rich_help_panel=group,
     )
     return inspect.Parameter(
         option.field,
@@ -184,6 +207,9 @@ def _parameter(option: Option) -> inspect.Parameter:
 
 
 # The administrator's commands ---------------------------------------------------------------------
+
+SHARED_GROUP = "Which server"
+"""The title in the help above the options of all commands, which select the server."""
 
 _JSON = inspect.Parameter(
     "as_json",
@@ -204,7 +230,7 @@ def _admin_command(function: Callable[..., Any]) -> Callable[..., None]:
         given = {option.name: values.pop(option.field) for option in _SHARED}
         raise typer.Exit(_run(function, given, values, as_json=as_json))
 
-    shared = [_parameter(option) for option in _SHARED]
+    shared = [_parameter(option, SHARED_GROUP) for option in _SHARED]
     return _with_parameters(run, [*_own_parameters(function), *shared, _JSON])
 
 

@@ -1,18 +1,16 @@
 """Answers a shell's completion request, in the protocol of the scripts that typer generates.
 
-``completion_table.json`` contains all commands and options (``make generate`` writes it from the
-commands' declarations). So a completion imports neither typer nor a command, whose import takes ten
-times as long as Python's own start.
+The words are in the table of ``greyd.cli.command_table``, so that a completion imports neither
+typer nor a command.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from greyd.cli.command_table import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 
     Item = tuple[str, str]
     """A word that completes the command line, and its help."""
-
-TABLE = Path(__file__).with_name("completion_table.json")
 
 
 def complete(environment: Mapping[str, str] = os.environ) -> int | None:
@@ -35,7 +31,7 @@ def complete(environment: Mapping[str, str] = os.environ) -> int | None:
 
 def matching(words: Sequence[str], incomplete: str) -> list[Item]:
     """Return the words that complete ``incomplete``, the word after the complete ``words``."""
-    root = json.loads(TABLE.read_text())
+    root = read_table()
     commands = root["commands"]
     name = next((word for word in words if not word.startswith("-")), None)
     if name is None and not incomplete.startswith("-"):
@@ -74,8 +70,8 @@ def _choices_of_argument(command: Mapping[str, Any], given: Sequence[str]) -> Se
         if not is_value and not word.startswith("-"):
             place += 1
         is_value = option is not None and option["value"]
-    arguments: Sequence[Sequence[str]] = command["arguments"]
-    return arguments[place] if place < len(arguments) else ()
+    arguments: Sequence[Mapping[str, Any]] = command["arguments"]
+    return arguments[place]["choices"] if place < len(arguments) else ()
 
 
 def _fitting(items: Sequence[Item], incomplete: str) -> list[Item]:
@@ -132,6 +128,8 @@ def split(line: str) -> list[str]:
 
 def _quoted(text: str) -> str:
     """Escape a description for zsh's ``_arguments``, which reads it between double quotes."""
+    import re
+
     text = text.replace('"', '""').replace("'", "''")
     return re.sub(r"([$`])", r"\\\1", text).replace(":", r"\\:")
 

@@ -59,7 +59,7 @@ async def doctor(
         bool, typer.Option("--thorough", help="Let SQLite check the whole content of its file.")
     ] = False,
 ) -> int:
-    """Check everything that greylisting needs; show what is wrong, and how to fix it.
+    """Check all that greylisting needs; show how to fix it.
 
     Checks the server (with requests that change nothing), Postfix's main.cf and master.cf, the
     whitelists, the store, the clocks, the metrics and the process. It changes nothing. Run it as

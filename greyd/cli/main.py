@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from greyd import __version__
+from greyd.cli.help import HELP_WORDS, asked_for_help, print_help
 from greyd.errors import GreydError, describe_error
 
 if TYPE_CHECKING:
@@ -65,11 +66,13 @@ def _run(words: list[str]) -> None:
         status = complete()
         if status is not None:
             sys.exit(status)
-    if words[:1] == ["serve"] and not {"-h", "--help", "-help"} & set(words):
+    if any(word in HELP_WORDS for word in words) and asked_for_help(words):
+        sys.exit(print_help(words))
+    if words[:1] == ["serve"]:
         sys.exit(serve(words[1:]))
     from greyd.cli.app import run
 
-    sys.exit(run(["--help" if word == "-help" else word for word in words]))
+    sys.exit(run(words))
 
 
 def print_version() -> int:

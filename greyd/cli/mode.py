@@ -51,12 +51,12 @@ async def mode(
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Switch greylisting on, off, or to learning, on all servers that share the store.
+    """Switch greylisting on, off, or to learning.
 
-    The servers apply the mode within a second, and log the change. learn: store triplets and log
-    decisions, but let all mail pass. off: let all mail pass, and store nothing. learn and off apply
-    to all recipients; with on, a recipient domain keeps a mode of its own. The mode lasts
-    until it is reset, even across restarts, or for the time of --for.
+    All servers that share the store apply the mode within a second, and log the change. learn:
+    store triplets and log decisions, but let all mail pass. off: let all mail pass, and store
+    nothing. learn and off apply to all recipients; with on, a recipient domain keeps a mode of its
+    own. The mode lasts until it is reset, even across restarts, or for the time of --for.
 
     Examples:
 

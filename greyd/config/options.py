@@ -400,6 +400,7 @@ BY_SPELLING = {
     for spelling in (f"--{name}", f"-{name}")
 }
 BY_NAME = {option.name: option for option in OPTIONS}
+BY_FIELD = {option.field: option for option in OPTIONS}
 BY_KEY = {option.key: option for option in OPTIONS}
 BY_VARIABLE = {option.variable: option for option in OPTIONS}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_help_lists_every_option_with_its_spellings(word: str) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     shown = done.stdout.split("Options:", 1)[1]
-    words = set(shown.replace(",", " ").split())
+    words = set(re.split(r"[\s,=\[]+", shown))
     for option in OPTIONS:
         for name in (option.name, *option.spellings):
             assert (f"-{name}" if len(name) == 1 else f"--{name}") in words, name
@@ -73,8 +74,12 @@ def test_help_tells_the_values_and_the_defaults() -> None:
     for option in OPTIONS:
         assert option.help in text
         if option.kind is not Arity.FLAG:
-            last = option.spellings[-1] if len((*option.spellings, "")[0]) > 1 else option.name
-            assert f"--{last} {option.metavar}" in text
+            others = [each for each in option.spellings if len(each) > 1]
+            last = others[-1] if others else option.name
+            value = (
+                f"[={option.metavar}]" if option.kind is Arity.OPTIONAL else f"={option.metavar}"
+            )
+            assert f"--{last}{value}" in text
             assert option.default in text
 
 

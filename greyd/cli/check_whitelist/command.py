@@ -70,7 +70,7 @@ async def check_whitelist(
         str, typer.Option("--sort", metavar="ORDER", help="Order of --hits: file or hits.")
     ] = "file",
 ) -> int:
-    """Find whitelist lines that let strangers pass, never match, or mean something unexpected.
+    """Find whitelist lines that match strangers, or nothing.
 
     Without a FILE, the command checks the running server's own files, and shows its sender groups
     and recipient domains. A word in a file's name (clients, recipients, senders, never_auto, logins

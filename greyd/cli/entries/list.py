@@ -73,7 +73,7 @@ async def list_entries(
         bool, typer.Option("--keys", help="Show keys instead of names.")
     ] = False,
 ) -> int:  # fmt: skip
-    """List the entries of the store: triplets that wait, passed or never returned; clients.
+    """List entries: waiting, passed, never returned; clients.
 
     An entry must match all selecting options. With several states, it must have one of them.
 

@@ -38,7 +38,7 @@ async def show(
         typer.Option("--quick", help="Do not scan the store."),
     ] = False,
 ) -> int:  # fmt: skip
-    """Show what is stored about a mail, a client, an address or a domain.
+    """Show what is stored about a mail, client, address or domain.
 
     For a client, a sender and a recipient, it shows their triplet, the client's count and, with
     --identity, the identities of the same sender's mail to the recipient. For a client's address,

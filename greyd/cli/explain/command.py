@@ -86,7 +86,7 @@ async def explain(
     ] = None,
     no_dns: Annotated[bool, typer.Option("--no-dns", help="Send no DNS queries.")] = False,
 ) -> int:
-    """Explain step by step how the server would answer a request now.
+    """Explain how the server would answer a request now.
 
     The command applies the server's rules to the entries in its store. It stores nothing, and sends
     no request to a server. For the whitelists, it shows the line that matches, or the lines that

@@ -92,7 +92,7 @@ async def import_(
         ),
     ] = None,
 ) -> int:
-    """Import the entries of postgrey, sqlgrey, milter-greylist or another greyd.
+    """Import entries of postgrey, sqlgrey, milter-greylist, greyd.
 
     Mail that has passed in the source does not wait again. The command merges imported entries with
     those of this store: a triplet keeps its earliest and latest attempt, a client its greater

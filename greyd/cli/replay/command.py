@@ -64,7 +64,7 @@ async def replay(
         int, typer.Option(metavar="N", min=0, max=1000, help="Senders in each list.")
     ] = 5,
 ) -> int:
-    """Simulate how other settings would have treated the mail of a log.
+    """Simulate other settings on the mail of a log.
 
     The command replays the mail, in simulated time, on a server with today's settings and on one
     with other settings, each with its own store. It shows the results side by side: how much mail

@@ -66,7 +66,7 @@ def report(
         ),
     ] = None,
 ) -> int:
-    """Report decisions, delays and mail that never came back, from a mail log.
+    """Report decisions, delays and lost mail from a mail log.
 
     The command reads the lines that greyd and postgrey log for each decision, and skips all others.
     In a log without such lines, it reads Postfix's lines about greylisted and accepted mail. The

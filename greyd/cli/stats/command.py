@@ -39,7 +39,7 @@ async def stats(
         ),
     ] = None,
 ) -> int:  # fmt: skip
-    """Show the servers' state and decisions, and count the entries of the store.
+    """Show the servers' state and decisions, and count entries.
 
     The servers' metrics ports return the decisions of the last minute, hour and day; the command
     adds up those of several servers. A scan of the store counts the mail that waits, has passed or

@@ -56,7 +56,7 @@ async def top(
         int, typer.Option("--count", "-n", metavar="N", min=0, help="Refreshes; 0: unlimited.")
     ] = 0,
 ) -> None:  # fmt: skip
-    """Show greyd stats live: decisions per second, waiting mail, the state of servers and store.
+    """Show decisions, waiting mail, servers and store live.
 
     Press q or Ctrl-C to end. The command scans the store continually, at a fifth of the possible
     speed so as not to delay mail. Until the first scan ends, the counts are incomplete.

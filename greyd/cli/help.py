@@ -1,0 +1,179 @@
+"""Shows the help of ``greyd`` and of each command, from the table that completes words.
+
+The table (``greyd.cli.command_table``) is generated from the commands' declarations, so that the
+help imports neither typer nor a command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from greyd.cli.command_table import read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    Row = tuple[str, str]
+    """What stands in the left column, and its description."""
+
+HELP_WORDS = ("-h", "--help", "-help")
+
+
+_MIN_WIDTH, _USUAL_WIDTH, _MAX_WIDTH = 30, 80, 100
+_STACKED_BELOW = 64
+"""The width, in columns, below which the description of an option stands under its name."""
+
+_OPTIONS_COLUMN = 28
+
+_HEAD = """\
+Greylisting for Postfix and Exim. Without a command, greyd shows its status: what runs, what waits,
+what is wrong, and what to do."""
+
+_FOOT = """\
+Each command has its own help, e.g. greyd list -h, and a manual page, e.g. man greyd-list."""
+
+
+def asked_for_help(words: Sequence[str]) -> bool:
+    """Whether a command line asks for help: ``-h`` is neither an option's value nor after ``--``.
+
+    Without a known command the first word decides.
+    """
+    name, *others = words or [""]
+    if name in HELP_WORDS:
+        return True
+    command = read_table()["commands"].get(name)
+    if command is None:
+        return False
+    takes_value = {
+        each
+        for option in command["options"]
+        if option["value"].startswith("=")
+        for each in option["names"]
+    }
+    previous = ""
+    for word in others:
+        if word == "--":
+            return False
+        if word in HELP_WORDS and previous not in takes_value:
+            return True
+        previous = word
+    return False
+
+
+def print_help(words: Sequence[str]) -> int:
+    """Print the help of the command that the first word names, or of greyd; return status 0."""
+    command = read_table()["commands"].get(words[0]) if words else None
+    width = _width()
+    lines = _of_command(words[0], command, width) if command else _of_greyd(width)
+    bold = (
+        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
+    for line in lines:
+        is_title = bold and line.endswith(":") and not line.startswith(" ")
+        sys.stdout.write(f"\x1b[1m{line}\x1b[0m\n" if is_title else f"{line}\n")
+    return 0
+
+
+def _width() -> int:
+    try:
+        columns = int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        try:
+            columns = os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError):
+            columns = _USUAL_WIDTH
+    return min(max(columns or _USUAL_WIDTH, _MIN_WIDTH), _MAX_WIDTH)
+
+
+def _of_greyd(width: int) -> Iterator[str]:
+    table = read_table()
+    yield "Usage: greyd [COMMAND] [OPTIONS]"
+    yield ""
+    yield from _filled(_HEAD, width)
+    groups: dict[str, list[Row]] = {}
+    for name, command in table["commands"].items():
+        groups.setdefault(command["group"], []).append((name, command["help"]))
+    column = max(map(len, table["commands"]))
+    for group, rows in groups.items():
+        yield from ("", f"{group}:")
+        yield from _two_columns(rows, column, width)
+    yield from ("", "Options:")
+    rows = [(_names(each), _description(each)) for each in table["options"]]
+    yield from _option_rows(rows, width)
+    yield ""
+    yield from _filled(_FOOT, width)
+
+
+def _of_command(name: str, command: Mapping[str, Any], width: int) -> Iterator[str]:
+    arguments = command["arguments"]
+    usage = ["Usage: greyd", name, "[OPTIONS]", *(each["name"] for each in arguments)]
+    yield from _filled(" ".join(usage), width, "    ")
+    yield ""
+    yield from _filled(command["help"], width)
+    previous = ""
+    for paragraph in command["text"]:
+        # An example is one line, however narrow the terminal: it is to be copied.
+        is_example = paragraph.startswith("  ")
+        if not (is_example and previous.startswith("  ")):
+            yield ""
+        yield from [paragraph] if is_example else _filled(paragraph, width)
+        previous = paragraph
+    groups: dict[str, list[Row]] = {}
+    for each in arguments:
+        if each["help"]:
+            groups.setdefault("Arguments", []).append((each["name"], each["help"]))
+    for each in command["options"]:
+        groups.setdefault(each["group"], []).append((_names(each), _description(each)))
+    for group, rows in groups.items():
+        yield from ("", f"{group}:")
+        yield from _option_rows(rows, width)
+
+
+def _names(option: Mapping[str, Any]) -> str:
+    """Return the names as one would type them: ``-i, --inet=[HOST:]PORT``."""
+    short = [each for each in option["names"] if not each.startswith("--")]
+    long = [each for each in option["names"] if each.startswith("--")]
+    return f"{', '.join([*short, *long])}{option['value']}"
+
+
+def _description(option: Mapping[str, Any]) -> str:
+    default = f" Default: {option['default']}" if option["default"] else ""
+    return f"{option['help']}{default}"
+
+
+# Columns ------------------------------------------------------------------------------------------
+
+
+def _option_rows(rows: Sequence[Row], width: int) -> Iterator[str]:
+    if width < _STACKED_BELOW:
+        for name, text in rows:
+            yield f"  {name}"
+            yield from _filled(text, width, "      ", "      ")
+    else:
+        yield from _two_columns(rows, _OPTIONS_COLUMN, width)
+
+
+def _two_columns(rows: Sequence[Row], column: int, width: int) -> Iterator[str]:
+    indent = " " * (column + 4)
+    for name, text in rows:
+        if len(name) > column:
+            yield f"  {name}"
+            yield from _filled(text, width, indent, indent)
+        else:
+            yield from _filled(text, width, indent, f"  {name.ljust(column)}  ")
+
+
+def _filled(text: str, width: int, indent: str = "", first: str = "") -> Iterator[str]:
+    """Yield the lines of a text; a word longer than the width stands on a line of its own."""
+    line = first
+    is_empty = True
+    for word in text.split():
+        if not is_empty and len(line) + 1 + len(word) > width:
+            yield line
+            line, is_empty = indent, True
+        line += word if is_empty else f" {word}"
+        is_empty = False
+    yield line.rstrip()

@@ -1,0 +1,88 @@
+"""The help fits the terminal, cuts nothing off, and groups what belongs together."""
+
+from __future__ import annotations
+
+import pytest
+
+from greyd.cli.app import COMMAND_GROUPS, COMMANDS
+from greyd.cli.command_table import read_table
+from greyd.cli.help import asked_for_help
+from tests.commands import run_here
+
+NAMES = ("serve", *COMMANDS)
+
+
+def help_of(*words: str, columns: int) -> str:
+    """Return the help that a terminal of this width shows."""
+    done = run_here(*words, "-h", COLUMNS=str(columns))
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_the_groups_are_what_one_wants_and_each_command_is_in_one() -> None:
+    shown = help_of(columns=80)
+    places = [shown.index(f"\n{group}:\n") for group in COMMAND_GROUPS]
+    assert places == sorted(places)
+    ends = [*places[1:], shown.index("\nOptions:\n")]
+    for commands, begin, end in zip(COMMAND_GROUPS.values(), places, ends, strict=True):
+        rows = [line.split()[0] for line in shown[begin:end].splitlines() if line[:2] == "  "]
+        assert [name for name in rows if name != "serve"] == list(commands)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_summary_of_a_command_is_one_line_of_80_columns(name: str) -> None:
+    summary = read_table()["commands"][name]["help"]
+    assert f"  {name.ljust(15)}  {summary}\n" in help_of(columns=80)
+    assert summary.endswith(".")
+
+
+@pytest.mark.parametrize("columns", [45, 80, 100])
+@pytest.mark.parametrize("name", ["", *NAMES])
+def test_the_help_fits_the_terminal_and_ends_no_line_with_a_blank(name: str, columns: int) -> None:
+    shown = help_of(*[name] * bool(name), columns=columns)
+    command = read_table()["commands"].get(name, {"text": [], "arguments": [], "options": []})
+    # Examples are to be copied, names to be recognised: none of them is broken.
+    whole = {*command["text"], *(f"  {each['name']}" for each in command["arguments"])}
+    whole |= {f"  {', '.join(each['names'])}{each['value']}" for each in command["options"]}
+    for line in shown.splitlines():
+        assert line == line.rstrip()
+        assert len(line) <= columns or line in whole or len(line.split()) == 1, line
+
+
+@pytest.mark.parametrize("columns", [45, 80])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_help_of_a_command_holds_all_of_its_text(name: str, columns: int) -> None:
+    command = read_table()["commands"][name]
+    shown = " ".join(help_of(name, columns=columns).split())
+    described = [*command["options"], *command["arguments"]]
+    texts = [command["help"], *command["text"], *(each["help"] for each in described)]
+    for text in texts:
+        assert " ".join(text.split()) in shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_word_of_help_anywhere_among_the_options_is_a_request_for_help(name: str) -> None:
+    assert asked_for_help([name, "-h"])
+    assert asked_for_help([name, "--help"])
+    assert asked_for_help([name, "-help"])
+    assert asked_for_help([name, "--store=memory://", "-h"])
+    assert not asked_for_help([name, "--store", "-h"])
+    assert not asked_for_help([name, "--", "-h"])
+    assert not asked_for_help([name])
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["-h"], True),
+        (["--help"], True),
+        (["-help"], True),
+        (["-h", "list"], True),
+        (["serve", "-q", "-h"], True),
+        (["serve", "--auto-whitelist-clients", "-h"], True),
+        (["nosuch", "-h"], False),
+        ([], False),
+    ],
+)
+def test_a_command_line_asks_for_help_or_not(words: list[str], wanted: bool) -> None:
+    assert asked_for_help(words) is wanted
