@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -11,10 +12,13 @@ from greyd.escaping import printable_text
 from greyd.redaction import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
+
+_NO = ("", "0", "false", "no", "off")
+_DUMB = ("", "dumb", "unknown")
 
 _hidden: list[tuple[re.Pattern[str], str]] = []
 
@@ -58,8 +62,34 @@ def new_console(stream: Any) -> Console:
     """Return a console that prints text unchanged; in a pipe it is wide, so that no line wraps."""
     from rich.console import Console
 
-    console = Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=False)
-    if not console.is_terminal:
+    is_terminal = stream.isatty()
+    console = Console(
+        # Standard output may be redirected later.
+        file=None if stream is sys.stdout else stream,
+        # By default a forced colour makes a pipe a terminal, whose lines rich wraps.
+        force_terminal=is_terminal,
+        color_system=("auto" if is_terminal else "standard") if has_colours(stream) else None,
+        no_color=False,
+        markup=False, highlight=False, emoji=False, soft_wrap=False,
+    )  # fmt: skip
+    if not is_terminal:
         # Another program reads the output: do not wrap lines.
         console.width = 400
     return console
+
+
+def has_colours(stream: Any, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether to colour the output on a stream.
+
+    Follows the conventions of no-color.org, force-color.org and bixense.com/clicolors: ``NO_COLOR``
+    wins, then ``FORCE_COLOR`` and ``CLICOLOR_FORCE``, ``CLICOLOR=0``, and the kind of the output.
+    """
+    if environ.get("NO_COLOR"):
+        return False
+    if forced := environ.get("FORCE_COLOR"):
+        return forced.lower() not in _NO
+    if environ.get("CLICOLOR_FORCE", "0") not in _NO:
+        return True
+    if environ.get("CLICOLOR") == "0":
+        return False
+    return bool(stream.isatty()) and environ.get("TERM", "") not in _DUMB

@@ -11,6 +11,7 @@ import contextlib
 import json
 import sys
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from greyd.cli.tables.column import Row, TableColumn
+    from greyd.cli.tables.rendering import TableWriter
     from greyd.config.running.run_record import RunRecord
     from greyd.store.contract import Store
 
@@ -155,10 +158,10 @@ class CommandContext:
         return self._consoles[0]
 
     def print(self, *lines: RenderableType) -> None:
-        """Print lines or tables; nothing with ``--json``."""
+        """Print lines or tables; nothing with ``--json``. In a pipe no line wraps."""
         if not self.as_json:
             for line in lines:
-                self.console.print(line)
+                self.console.print(line, soft_wrap=not self.console.is_terminal)
 
     def print_json(self, document: object) -> None:
         """Print a JSON document; nothing without ``--json``."""
@@ -167,18 +170,55 @@ class CommandContext:
             sys.stdout.write(json.dumps(document) + "\n")
             sys.stdout.flush()
 
+    def print_rows(
+        self,
+        columns: Sequence[TableColumn[Row]],
+        rows: Iterable[Row],
+        *,
+        is_total: Callable[[Row], bool] | None = None,
+        now: float | None = None,
+    ) -> None:
+        """Print a table that fits the terminal, see ``greyd.cli.tables``; nothing with ``--json``.
+
+        Args:
+            columns: the columns, which take their values from a row.
+            rows: the rows.
+            is_total: whether a row is a sum, which is printed in bold.
+            now: the time for relative times, in seconds since 1970; None for the clock's.
+        """
+        if self.as_json:
+            return
+        writer = self.table_writer(columns, is_total=is_total, now=now)
+        writer.write(rows)
+        writer.end()
+
+    def table_writer(
+        self,
+        columns: Sequence[TableColumn[Row]],
+        *,
+        is_total: Callable[[Row], bool] | None = None,
+        now: float | None = None,
+        fill: bool = False,
+    ) -> TableWriter[Row]:
+        """Return a writer for rows that come in groups; the arguments are those of its class."""
+        from greyd.cli.tables.rendering import TableWriter
+
+        return TableWriter(columns, self.console, now=now, is_total=is_total, fill=fill)
+
     def print_table(
         self, head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
     ) -> None:
-        """Print a table; the columns named in ``numbers`` are aligned right."""
-        from rich.table import Table
+        """Print a table of texts; the columns named in ``numbers`` are aligned right.
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in head:
-            table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        self.print(table)
+        ``print_rows`` does more: it shortens addresses, shows relative times, and colours.
+        """
+        from greyd.cli.tables.column import Kind, TableColumn
+
+        columns = [
+            TableColumn(name, Kind.NUMBER if name in numbers else Kind.TEXT, itemgetter(at))
+            for at, name in enumerate(head)
+        ]
+        self.print_rows(columns, rows)
 
     @contextlib.contextmanager
     def progress_bar(

@@ -1,0 +1,81 @@
+"""Measures, shortens and wraps text by the terminal cells that it takes."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from rich.cells import cell_len
+
+ELLIPSIS = "…"
+
+
+def cell_width(text: str) -> int:
+    """Return the number of terminal cells of a text: two for a wide character, 0 for an accent."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def shorten_middle(text: str, width: int) -> str:
+    """Return a text of at most ``width`` cells: its beginning, an ellipsis and its end."""
+    if cell_width(text) <= width:
+        return text
+    if width < 1:
+        return ""
+    end = (width - 1) // 2
+    return f"{_first_cells(text, width - 1 - end)}{ELLIPSIS}{_last_cells(text, end)}"
+
+
+def shorten_address(text: str, width: int) -> str:
+    """Return a mail address of at most ``width`` cells: its beginning and its domain.
+
+    If the domain does not fit either, its end is kept, which names the organisation.
+    """
+    if cell_width(text) <= width:
+        return text
+    local, at, domain = text.rpartition("@")
+    if not (at and local):
+        return shorten_middle(text, width)
+    room = width - cell_width(domain) - 2
+    if room >= 1:
+        return f"{_first_cells(local, room)}{ELLIPSIS}@{domain}"
+    kept = local if cell_width(local) == 1 else f"{_first_cells(local, 1)}{ELLIPSIS}"
+    room = width - cell_width(kept) - 2
+    if room < 1:
+        return shorten_middle(text, width)
+    return f"{kept}@{ELLIPSIS}{_last_cells(domain, room)}"
+
+
+def wrap_words(text: str, width: int) -> list[str]:
+    """Return the lines of a text, wrapped between words; a longer word is shortened."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        # The indentation of a line shows what it belongs to.
+        indent = " " * min(len(paragraph) - len(paragraph.lstrip(" ")), max(width - 10, 0))
+        line = indent
+        for word in paragraph.split(" "):
+            shown = shorten_middle(word, width - len(indent))
+            if line.strip() and cell_width(line) + 1 + cell_width(shown) > width:
+                lines.append(line)
+                line = indent
+            if shown:
+                line = f"{line} {shown}" if line.strip() else f"{line}{shown}"
+        lines.append(line.rstrip())
+    return lines
+
+
+def _first_cells(text: str, width: int) -> str:
+    """Return the longest beginning of at most ``width`` cells."""
+    if text.isascii():
+        return text[:width]
+    ends = accumulate(map(cell_len, text))
+    return text[: sum(1 for end in ends if end <= width)]
+
+
+def _last_cells(text: str, width: int) -> str:
+    """Return the longest end of at most ``width`` cells, which begins with no accent."""
+    if text.isascii():
+        return text[len(text) - width :] if width else ""
+    starts = accumulate(map(cell_len, reversed(text)))
+    end = text[len(text) - sum(1 for start in starts if start <= width) :]
+    while end and not cell_len(end[0]):
+        end = end[1:]
+    return end
