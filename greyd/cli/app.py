@@ -60,6 +60,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "expect": "greyd.cli.expect:expect",
         "forget": "greyd.cli.entries.forgetting.command:forget",
         "mode": "greyd.cli.mode:mode",
+        "whitelist": "greyd.cli.whitelist.command:whitelist",
     },
     "Try out": {
         "ask": "greyd.cli.ask:ask",

@@ -35,7 +35,7 @@ class _EntryHits:
 async def print_hits(context: CommandContext, files: CheckedFiles, sort: str) -> int:
     """Print the entries with their hits, in the order of the files or by hits; return 0."""
     entries = [(which, entry) for which, entry in files.entries() if which in WHITELISTS]
-    since, lines = await _read_hits(context, entries)
+    since, lines = await read_hits(context, entries)
     if sort == "hits":
         lines.sort(key=lambda line: -line.hit.count)
     texts = [(line, excerpt(line.entry.text.decode(errors="backslashreplace"))) for line in lines]
@@ -81,7 +81,7 @@ def _last_hit(line: _EntryHits) -> str:
     return format_timestamp(line.hit.last_hit) or "never"
 
 
-async def _read_hits(
+async def read_hits(
     context: CommandContext, entries: Sequence[tuple[str, WhitelistEntry]]
 ) -> tuple[int, list[_EntryHits]]:
     """Return the Unix time when counting began (0: not yet), and the hits of each entry."""

@@ -1,0 +1,171 @@
+"""``greyd whitelist add``: checks entries, writes them, and puts them in force."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import TYPE_CHECKING
+
+from greyd.cli.context import EXIT_ERROR, EXIT_NO
+from greyd.cli.server_control import current_user
+from greyd.cli.whitelist.output import (
+    confirm,
+    described,
+    print_container_note,
+    put_in_force,
+    require_reachable_server,
+    servers_as_json,
+)
+from greyd.whitelist.entries import display_text
+from greyd.whitelist.list_names import CLIENTS
+from greyd.whitelist.local.addition import add_entries, is_safe_entry, plan_entry
+from greyd.whitelist.local.local_list import describe_guess, guess_list
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.cli.context import CommandContext
+    from greyd.whitelist.local.addition import PlannedEntry
+
+MAX_SHOWN_COVERED = 3
+"""Maximum number of entries shown that a new one makes redundant."""
+
+
+async def add(
+    context: CommandContext,
+    texts: Sequence[str],
+    which: str | None,
+    reason: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> int:
+    """Add entries to the ``.local`` files, all or none; return the exit status.
+
+    Raises:
+        CommandError: the user declines.
+        LocalListError: an entry would match nothing, or a file can't be changed.
+    """
+    require_reachable_server(context)
+    planned = [_plan(context, text, which) for text in texts]
+    new = [each for each in planned if each.covered_by is None]
+    for each in planned:
+        _print_plan(context, each)
+    if not new:
+        context.print_json(_as_json(planned, [], changed=False))
+        return EXIT_NO
+    doubtful = [each for each in new if each.needs_confirmation]
+    if dry_run:
+        context.print("nothing was changed (--dry-run)")
+        context.print_json(_as_json(planned, [], changed=False))
+        return 0
+    if doubtful:
+        confirm(context, f"add {_names(doubtful)} all the same?", yes=yes)
+    return await _write(context, planned, new, reason)
+
+
+def _plan(context: CommandContext, text: str, which: str | None) -> PlannedEntry:
+    listed = which or guess_list(text)
+    if which is None:
+        context.print(
+            f"{display_text(text.encode(errors='replace'))}: {describe_guess(text, listed)}"
+        )
+    return plan_entry(context.settings, text, listed)
+
+
+def _print_plan(context: CommandContext, planned: PlannedEntry) -> None:
+    shown = display_text(planned.text.encode(errors="surrogateescape"))
+    if (other := planned.covered_by) is not None:
+        relation = "is listed already" if planned.is_same else "is covered already"
+        context.print(f"{shown} {relation}: {described(other)}")
+        return
+    for finding in planned.findings:
+        context.print(f"{finding.severity}: {shown} – {finding.problem}; {finding.remedy}")
+    for entry in planned.covers[:MAX_SHOWN_COVERED]:
+        context.print(f"{shown} also covers {described(entry)}")
+    if (more := len(planned.covers) - MAX_SHOWN_COVERED) > 0:
+        context.print(f"… and {more} more")
+
+
+async def _write(
+    context: CommandContext,
+    planned: Sequence[PlannedEntry],
+    new: Sequence[PlannedEntry],
+    reason: str,
+) -> int:
+    now, by = time.time(), current_user()
+    servers = []
+    for path in dict.fromkeys(each.target.path for each in new):
+        of_file = [each for each in new if each.target.path == path]
+        add_entries(of_file, now, by, reason)
+        context.print(f"added to {path}: {_names(of_file)}")
+        servers += await put_in_force(context, path)
+    context.print_json(_as_json(planned, servers_as_json(servers), changed=True))
+    print_container_note(context, [each.target.path for each in new])
+    context.print(f"to undo: greyd whitelist remove {' '.join(shlex.quote(e.text) for e in new)}")
+    return EXIT_ERROR if any(each.in_force is False for each in servers) else 0
+
+
+def _names(planned: Sequence[PlannedEntry]) -> str:
+    return ", ".join(display_text(each.text.encode(errors="surrogateescape")) for each in planned)
+
+
+def _as_json(
+    planned: Sequence[PlannedEntry], servers: list[dict[str, object]], *, changed: bool
+) -> dict[str, object]:
+    return {
+        "changed": changed,
+        "entries": [
+            {
+                "entry": each.text,
+                "list": each.target.which,
+                "file": str(each.target.path),
+                "added": changed and each.covered_by is None,
+                "covered_by": each.covered_by and described(each.covered_by),
+                "findings": [f"{found.problem}; {found.remedy}" for found in each.findings],
+            }
+            for each in planned
+        ],
+        "servers": servers,
+    }
+
+
+# For other commands -------------------------------------------------------------------------------
+
+
+def line_to_paste(entry: str, which: str, reason: str = "") -> str | None:
+    """Return the command that adds an entry; None if the linter remarks anything on the entry.
+
+    Args:
+        entry: an address, a network or a domain.
+        which: the list, ``clients`` or ``recipients``.
+        reason: the reason to record with it.
+    """
+    if not is_safe_entry(entry, which):
+        return None
+    words = ["greyd", "whitelist", "add", entry]
+    if guess_list(entry) != which:
+        words.append("--client" if which == CLIENTS else "--recipient")
+    if reason:
+        words += ["--reason", reason]
+    return shlex.join(words)
+
+
+async def add_one(context: CommandContext, entry: str, which: str, reason: str = "") -> list[str]:
+    """Add an entry that the user has confirmed; return what happened, one line each.
+
+    The lines name the file, and for each server whether the entry is in force. Nothing is printed.
+
+    Raises:
+        CommandError: a server runs whose files this command can't find.
+        LocalListError: the entry would match nothing, or the file can't be changed.
+    """
+    from greyd.cli.whitelist.reload import reload_servers
+
+    require_reachable_server(context)
+    planned = plan_entry(context.settings, entry, which)
+    if planned.covered_by is not None:
+        return [f"{entry} is covered already: {described(planned.covered_by)}"]
+    add_entries([planned], time.time(), current_user(), reason)
+    servers = await reload_servers(context, planned.target.path)
+    return [f"added to {planned.target.path}: {entry}", *map(str, servers)]

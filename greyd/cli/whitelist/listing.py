@@ -1,0 +1,140 @@
+"""``greyd whitelist list``: shows entries with their date, reason and hits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from greyd.cli.check_whitelist.hits import read_hits
+from greyd.store.errors import StoreError
+from greyd.terminal import format_timestamp, print_error
+from greyd.whitelist.entries import WhitelistEntry, display_text, parse_entries
+from greyd.whitelist.local.covering import matching_entries
+from greyd.whitelist.local.errors import LocalListError
+from greyd.whitelist.local.local_list import LOCAL_LISTS, guess_list, local_list
+from greyd.whitelist.local.notes import EntryNote, note_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.cli.context import CommandContext
+    from greyd.whitelist.hits import HitCount
+
+
+@dataclass(frozen=True, slots=True)
+class _ListedEntry:
+    which: str
+    entry: WhitelistEntry
+    note: EntryNote
+    is_own: bool
+    """Whether it is in the ``.local`` file."""
+
+
+async def list_entries(
+    context: CommandContext, texts: Sequence[str], which: str | None, *, all_files: bool
+) -> int:
+    """Print the entries of the ``.local`` files, or those that fit the texts; return 0.
+
+    Args:
+        context: the command's context.
+        texts: if given, show only entries of any file that contain one of them, or match it.
+        which: the list; None for both.
+        all_files: whether to show the entries of other files as well.
+    """
+    found, hidden, files = [], 0, []
+    for name in LOCAL_LISTS if which is None else (which,):
+        try:
+            target = local_list(context.settings, name)
+        except LocalListError as error:
+            print_error(str(error))
+            continue
+        files.append(target.path)
+        for source in target.sources():
+            lines = source.content.split(b"\n")
+            is_own = source.file == str(target.path)
+            entries = list(parse_entries(source, []))
+            fitting = _fitting(entries, texts, name) if texts else entries
+            if not (is_own or all_files or texts):
+                hidden += len(entries)
+                continue
+            found += [
+                _ListedEntry(name, each, note_of(lines, each.line), is_own) for each in fitting
+            ]
+    hits = await _hits(context, found)
+    if found:
+        _print(context, found, hits)
+    else:
+        places = " and ".join(map(str, files)) or "no file"
+        context.print(f"no entry in {places}" if not texts else "no such entry")
+    if hidden:
+        many = f"{hidden} entries in other files; --all shows them"
+        context.print(many if hidden > 1 else "1 entry in other files; --all shows it")
+    context.print_json({"entries": [_as_json(*each) for each in zip(found, hits, strict=True)]})
+    return 0
+
+
+def _fitting(
+    entries: Sequence[WhitelistEntry], texts: Sequence[str], which: str
+) -> list[WhitelistEntry]:
+    """Return the entries that contain a text, or match it."""
+    wanted = [text.strip().lower().encode(errors="surrogateescape") for text in texts]
+    matching = {
+        entry
+        for text, one in zip(wanted, texts, strict=True)
+        if guess_list(one) == which
+        for entry in matching_entries(text, entries, which)
+    }
+    return [
+        entry
+        for entry in entries
+        if entry in matching or any(text in entry.text.lower() for text in wanted)
+    ]
+
+
+async def _hits(context: CommandContext, found: Sequence[_ListedEntry]) -> list[HitCount | None]:
+    """Return the hits of each entry; None for all if the store can't be read."""
+    if not found:
+        return []
+    try:
+        _, lines = await read_hits(context, [(each.which, each.entry) for each in found])
+    except StoreError as error:
+        print_error(f"hits are not known: {error}")
+        return [None] * len(found)
+    return [line.hit for line in lines]
+
+
+def _print(
+    context: CommandContext, found: Sequence[_ListedEntry], hits: Sequence[HitCount | None]
+) -> None:
+    context.print_table(
+        ("entry", "list", "added", "by", "reason", "hits", "last hit", "where"),
+        [
+            (
+                display_text(each.entry.text),
+                each.which,
+                each.note.date,
+                each.note.by,
+                display_text(each.note.reason.encode()),
+                "?" if hit is None else str(hit.count),
+                "?" if hit is None else format_timestamp(hit.last_hit) or "never",
+                f"{each.entry.file}:{each.entry.line}",
+            )
+            for each, hit in zip(found, hits, strict=True)
+        ],
+        numbers=("hits",),
+    )
+
+
+def _as_json(each: _ListedEntry, hit: HitCount | None) -> dict[str, object]:
+    return {
+        "entry": display_text(each.entry.text),
+        "list": each.which,
+        "file": each.entry.file,
+        "line": each.entry.line,
+        "own": each.is_own,
+        "added": each.note.date or None,
+        "by": each.note.by or None,
+        "reason": each.note.reason or None,
+        "hits": None if hit is None else hit.count,
+        "last_hit": (hit.last_hit or None) if hit else None,
+    }

@@ -1,0 +1,1 @@
+"""Edits the administrator's own whitelists, ``whitelist_clients.local`` and its like."""
