@@ -1,8 +1,9 @@
-"""Escapes untrusted bytes and text for logs and terminals."""
+"""Escapes untrusted bytes and text for logs, terminals and shells."""
 
 from __future__ import annotations
 
 import re
+import shlex
 
 _ODD = re.compile(rb"[^\x20-\x7e]")
 _NOT_IN_NAMES = re.compile(rb"[^0-9A-Za-z._:\[\]-]")
@@ -41,3 +42,16 @@ def printable(data: bytes) -> str:
 def printable_text(text: str) -> str:
     """Return untrusted text, which may contain surrogate escapes, as text that is safe to print."""
     return printable(text.encode(errors="surrogateescape"))
+
+
+def shell_word(word: bytes | str) -> str:
+    """Return untrusted text as one word of a shell's command line, which is safe to print.
+
+    Characters other than printable ASCII become octal escapes in ``$'…'`` (POSIX.1-2024; bash, zsh,
+    ksh and busybox have long had it).
+    """
+    data = word if isinstance(word, bytes) else word.encode(errors="surrogateescape")
+    if not _ODD.search(data):
+        return shlex.quote(data.decode())
+    escaped = re.sub(rb"['\\]|[^\x20-\x7e]", lambda odd: b"\\%03o" % odd[0][0], data)
+    return f"$'{escaped.decode()}'"

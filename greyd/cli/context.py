@@ -23,6 +23,7 @@ from greyd.config.errors import SecretError
 from greyd.config.secrets import read_secrets
 from greyd.config.settings import Settings
 from greyd.escaping import printable_text
+from greyd.redaction import redacted
 from greyd.rules.site_rules.settings_check import check_settings
 from greyd.terminal import new_console, print_error
 
@@ -68,6 +69,8 @@ class CommandContext:
         default_factory=lambda: Settings().store_timeout_seconds
     )
     """The timeout of the store that applies to the server."""
+    repeated_options: Sequence[str] = ()
+    """The shared options of this command line, for commands that it proposes; without passwords."""
     _consoles: list[Console] = field(default_factory=list)
     _printed_notes: list[str] = field(default_factory=list)
 
@@ -107,6 +110,11 @@ class CommandContext:
             server=choice.server.record if choice.server else None,
             search_note=choice.search_note,
             server_store_timeout_seconds=settings.store_timeout_seconds,
+            repeated_options=[
+                f"--{name}={value}"
+                for name, value in options.items()
+                if value is not None and redacted(value) == value
+            ],
         )
 
     # The store ----------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from greyd.cli.explain.answer.remedies import describe_remedies
 from greyd.cli.explain.dns_trace import RecordingLookup
 from greyd.cli.explain.examination import Examiner
-from greyd.cli.explain.remedies import describe_remedies
 from greyd.cli.explain.request_input import RequestInput, read_request
 from greyd.cli.explain.steps import describe_steps
 from greyd.config.loading import read_settings

@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.context import EXIT_ERROR, CommandContext
+from greyd.cli.errors import CommandError
+from greyd.cli.explain.answer.output import print_explanation
 from greyd.cli.explain.examination import Examiner
-from greyd.cli.explain.output import print_explanation
 from greyd.cli.explain.probed_sources import ProbingCollector, open_sources
 from greyd.cli.explain.request_input import read_request
+from greyd.cli.explain.typed_request import (
+    TypedRequest,
+    address_of_client,
+    check_complete,
+    read_words,
+)
 from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run time
     ClientAddress,
     HeloName,
@@ -39,6 +46,14 @@ if TYPE_CHECKING:
 
 async def explain(
     context: CommandContext,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ADDRESS SENDER RECIPIENT]",
+            help="The client, the sender ('<>' for a bounce) and the recipient; or a line of the"
+            " mail log.",
+        ),
+    ] = None,
     client_address: ClientAddress = None,
     client_name: Annotated[
         str | None,
@@ -88,17 +103,25 @@ async def explain(
 ) -> int:
     """Explain how the server would answer a request now.
 
+    The first line is the verdict: what happens to this mail now, why, and when it will pass. Then
+    follow the steps of the decision, and commands to paste that would change it.
+
     The command applies the server's rules to the entries in its store. It stores nothing, and sends
     no request to a server. For the whitelists, it shows the line that matches, or the lines that
     nearly match and why they do not. It reads the current files; a running server uses those of its
     start or last SIGHUP.
 
-    Give the request by options, by a line of the mail log (of greyd, of postgrey, Postfix's
-    "reject: RCPT from …", or Exim's "rejected RCPT"), or on standard input as Postfix sends it:
-    lines of name=value. If the answer depends on a name that the line does not have, the command
-    shows the answer for each kind of name.
+    Give the request as the client's address (or its host name), the sender and the recipient, by
+    options, by a line of the mail log (of greyd, of postgrey, Postfix's "reject: RCPT from …", or
+    Exim's "rejected RCPT"), or on standard input as Postfix sends it: lines of name=value. If the
+    answer depends on a name that the line does not have, the command shows the answer for each kind
+    of name.
 
     Examples:
+
+      greyd explain 192.0.2.7 alice@example.com bob@example.org
+
+      greyd explain mail.example.com '<>' bob@example.org
 
       greyd explain --client-address 192.0.2.7 --sender a@example.com --recipient b@example.org
 
@@ -114,9 +137,32 @@ client_address=192.0.2.7, sender=a@example.com, recipient=b@example.org'
         "protocol_name": protocol_name, "sasl_username": sasl_username,
         "policy_context": policy_context,
     }  # fmt: skip
-    request = read_request(given, log_line)
+    typed = read_words(words) if words else TypedRequest()
+    given, log_line = _merged(given, log_line, typed)
     async with open_sources(settings, _print_internal_error, is_wanted=not no_dns) as sources:
+        if typed.attributes and (client := given["client_address"]):
+            given["client_address"] = await address_of_client(client, sources[0])
+        request = read_request(given, log_line)
         return await _explain(context, settings, request, *sources)
+
+
+def _merged(
+    given: dict[str, str | None], log_line: str | None, typed: TypedRequest
+) -> tuple[dict[str, str | None], str | None]:
+    """Return the attributes and the log line of options and words together.
+
+    Raises:
+        CommandError: the same is given twice, or something is missing among the words.
+    """
+    twice = [name for name in typed.attributes if given[name] is not None]
+    if twice or (log_line and typed.log_line):
+        name = twice[0].replace("_", "-") if twice else "log-line"
+        raise CommandError(f"--{name}: also given as an argument; leave out one of them")
+    merged = {**given, **typed.attributes}
+    log_line = log_line or typed.log_line
+    if typed.attributes and log_line is None:
+        check_complete({name for name, value in merged.items() if value is not None})
+    return merged, log_line
 
 
 async def _explain(

@@ -52,9 +52,9 @@ class RequestInput:
 
 
 def read_request(given: Mapping[str, str | None], log_line: str | None) -> RequestInput:
-    """Return the attributes in the options and the log line; without both, read standard input.
+    """Return the attributes that were given, and those of a log line; else read standard input.
 
-    Options take precedence over the log line.
+    What was given takes precedence over the log line.
 
     Raises:
         CommandError: the client's address, the sender or the recipient is missing or not
@@ -69,7 +69,10 @@ def read_request(given: Mapping[str, str | None], log_line: str | None) -> Reque
     needed = ("client_address", "sender", "recipient")
     if missing := [name for name in needed if name not in attributes]:
         options = ", ".join("--" + name.replace("_", "-") for name in missing)
-        raise CommandError(f"{options}: missing (a bounce has --sender=)")
+        raise CommandError(
+            f"{options}: missing (a bounce has --sender=); or give all three:"
+            " greyd explain ADDRESS SENDER RECIPIENT"
+        )
     # A changed request is not the one that the server decided on.
     is_same = logged is not None and all(
         logged.attributes.get(name, value) == value for name, value in from_options.items()
@@ -85,8 +88,8 @@ def read_request(given: Mapping[str, str | None], log_line: str | None) -> Reque
 def _read_standard_input() -> bytes:
     if sys.stdin.isatty():
         raise CommandError(
-            "no request: give --client-address, --sender and --recipient, or --log-line, or the"
-            " request on standard input"
+            "no request: greyd explain ADDRESS SENDER RECIPIENT ('<>' is the sender of a bounce),"
+            " or greyd explain 'LINE OF THE LOG', or the request on standard input"
         )
     text = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
     if len(text) > MAX_INPUT_BYTES:

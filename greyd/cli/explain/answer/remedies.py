@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from greyd.rules.evidence import ProvenIdentity
 
 
+ON_THIS_SITE = "on this site"
+"""The beginning of the remedy that ``commands_to_paste`` gives as commands."""
+
+
 def describe_remedies(case: ExplainedRequest) -> list[str]:
     """Return what would make the mail pass at once; empty if it passes or nothing is certain."""
     is_greylisted = case.reason is not None and case.reason.action == GREYLIST
@@ -148,6 +152,6 @@ def _mails(count: int, when: str = "") -> str:
 def _remedies_here(case: ExplainedRequest) -> Iterator[str]:
     recipient = printable(case.request.recipient or b"")
     yield (
-        f"on this site: greyd expect {recipient}, greyd release, or an entry for {_address(case)}"
+        f"{ON_THIS_SITE}: greyd expect {recipient}, greyd release, or an entry for {_address(case)}"
         " in the client whitelist"
     )

@@ -1,0 +1,196 @@
+"""The commands, ready to paste into a shell, that would change the decision on a request."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from greyd.cli.errors import CommandError
+from greyd.cli.typed_address.forms import DomainName, MailAddress, NullSender
+from greyd.cli.typed_address.options import (
+    read_domain,
+    read_recipient_or_domain,
+    read_sender_or_domain,
+)
+from greyd.escaping import shell_word
+from greyd.rules.hostnames import domain_of, normal_name
+from greyd.rules.reasons import GREYLIST, PASS, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from greyd.cli.explain.explained_request import ExplainedRequest
+    from greyd.cli.explain.step import ExplainedStep
+
+_LOCAL_FILE = re.compile(r".*\.local\Z")
+_HOST_NAME = re.compile(rb"(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*")
+_RELOAD = "systemctl reload greyd"
+
+
+def commands_to_paste(
+    case: ExplainedRequest, steps: Sequence[ExplainedStep], options: Sequence[str] = ()
+) -> list[str]:
+    """Return the commands that would let a deferred mail pass, or a passing mail be greylisted.
+
+    The list is empty if no single command does, or if the decision is unknown.
+
+    Args:
+        case: the request.
+        steps: the steps of the decision.
+        options: the options that select the server's store, to repeat in each command.
+    """
+    if case.is_undecided or case.reason is None or case.address is None:
+        return []
+    is_deferred = case.reason.action == GREYLIST or any(
+        each.reason.action == GREYLIST for each in case.alternatives
+    )
+    if case.reason is Reason.DEFERRED_WITHOUT_STORE:
+        return []
+    made = list(_to_pass(case) if is_deferred else _to_defer(case, steps))
+    shared = "".join(f" {shell_word(each)}" for each in options)
+    return [f"{each}{shared}" if each.startswith("greyd ") else each for each in made]
+
+
+def _command(*words: bytes | str) -> str:
+    return " ".join(["greyd", *map(shell_word, words)])
+
+
+# To let it pass -----------------------------------------------------------------------------------
+
+
+def _to_pass(case: ExplainedRequest) -> Iterator[str]:
+    sender, recipient = case.request.sender or b"", case.request.recipient or b""
+    is_stored = case.reason is Reason.EARLY_RETRY
+    if is_stored and (triplet := _triplet_options(case)):
+        yield _command("release", *triplet)
+    if _is_read_back(read_recipient_or_domain, recipient):
+        domain = domain_of(sender)
+        is_denied = case.dry_run.is_sender_denied or "spf_fail" in case.dry_run.evidence.signals
+        from_domain = (
+            [b"--from=" + domain] if domain and not is_denied and _is_domain(domain) else []
+        )
+        yield _command("expect", *_positional(recipient), *from_domain)
+    yield _command("whitelist", "add", _client_entry(case))
+    if _is_read_back(read_recipient_or_domain, recipient):
+        yield _command("whitelist", "add", "--recipient", *_positional(recipient))
+
+
+def _positional(word: bytes) -> Sequence[bytes]:
+    """Return a positional argument, which must not be taken for an option."""
+    return (b"--", word) if word.startswith(b"-") else (word,)
+
+
+def _client_entry(case: ExplainedRequest) -> bytes:
+    """Return the client's confirmed name, which a whitelist matches; else its address."""
+    name = normal_name(case.request.client_name or b"")
+    if _HOST_NAME.fullmatch(name):
+        return name
+    return case.address.text if case.address else b""
+
+
+def _triplet_options(case: ExplainedRequest) -> list[bytes]:
+    """Return the options that select the mail's triplet; empty if its addresses can't be typed."""
+    sender, recipient = case.request.sender or b"", case.request.recipient or b""
+    if not _is_read_back(read_recipient_or_domain, recipient):
+        return []
+    options = []
+    # A triplet may be stored under an identity, so the client's address is left out if possible.
+    if (case.settings.privacy or not sender) and case.address is not None:
+        options.append(b"--client=" + case.address.text)
+    if _is_read_back(read_sender_or_domain, sender):
+        options.append(b"--sender=" + (sender or b"<>"))
+    elif case.address is not None:
+        options.append(b"--client=" + case.address.text)
+    return [*dict.fromkeys(options), b"--recipient=" + recipient]
+
+
+def _is_read_back(
+    read: Callable[[str, str], NullSender | MailAddress | DomainName], address: bytes
+) -> bool:
+    """Whether a command reads exactly this address from its argument."""
+    try:
+        found = read((address or b"<>").decode(errors="surrogateescape"), "")
+    except CommandError:
+        return False
+    match found:
+        case NullSender():
+            return not address
+        case MailAddress(local, domain):
+            return b"%b@%b" % (local, domain.lower()) == _with_lower_domain(address)
+    return False
+
+
+def _with_lower_domain(address: bytes) -> bytes:
+    local, at, domain = address.rpartition(b"@")
+    return local + at + domain.lower()
+
+
+def _is_domain(domain: bytes) -> bool:
+    try:
+        return read_domain(domain.decode(errors="surrogateescape"), "") == domain.lower()
+    except CommandError:
+        return False
+
+
+# To have it greylisted ----------------------------------------------------------------------------
+
+
+def _to_defer(case: ExplainedRequest, steps: Sequence[ExplainedStep]) -> Iterator[str]:
+    if case.reason is None or case.reason.action != PASS:
+        return
+    if case.reason in _UNDOING:
+        yield from _UNDOING[case.reason](case)
+    matching = next((each.match for each in steps if each.decides and each.match), None)
+    if matching is None:
+        return
+    if _LOCAL_FILE.fullmatch(matching.file) and not matching.text.startswith(b"-"):
+        kind = () if case.reason is Reason.CLIENT_WHITELIST else ("--recipient",)
+        if case.reason in (Reason.CLIENT_WHITELIST, Reason.RECIPIENT_WHITELIST):
+            yield _command("whitelist", "remove", *kind, matching.text)
+            return
+    # Other files belong to their package or to somebody's own care: only this line is switched off.
+    edit = shell_word(f"{matching.line}s/^/# /")
+    yield f"sed -i {edit} {shell_word(matching.file)} && {_RELOAD}"
+
+
+def _forget_triplet(case: ExplainedRequest) -> Iterator[str]:
+    if triplet := _triplet_options(case):
+        yield _command("forget", *triplet)
+
+
+def _forget_client(case: ExplainedRequest) -> Iterator[str]:
+    if case.address is not None:
+        yield _command("forget", b"--client=" + case.address.text)
+
+
+def _forget_identity(case: ExplainedRequest) -> Iterator[str]:
+    for identity in case.dry_run.evidence.identities:
+        yield _command("forget", b"--client=" + identity.organisation)
+
+
+def _close_window(case: ExplainedRequest) -> Iterator[str]:
+    recipient, now = case.request.recipient or b"", case.dry_run.now
+    domain = f"@{domain_of(recipient).decode(errors='surrogateescape')}"
+    is_open = any(
+        each.recipient == domain and now < each.until for each in case.dry_run.control.windows
+    )
+    yield _command(
+        "expect",
+        "--close",
+        *_positional(domain.encode(errors="surrogateescape") if is_open else recipient),
+    )
+
+
+def _switch_on(_case: ExplainedRequest) -> Iterator[str]:
+    yield _command("mode", "on")
+
+
+_UNDOING: Mapping[Reason, Callable[[ExplainedRequest], Iterator[str]]] = {
+    Reason.TRIPLET_FOUND: _forget_triplet,
+    Reason.CLIENT_AWL: _forget_client,
+    Reason.IDENTITY_AWL: _forget_identity,
+    Reason.EXPECTED: _close_window,
+    Reason.MODE_OFF: _switch_on,
+    Reason.LEARNING: _switch_on,
+}
+"""How to undo what lets a mail pass."""

@@ -1,0 +1,221 @@
+"""``greyd explain`` with plain words, its verdict, and the commands that it proposes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from greyd.config.settings import Settings
+from greyd.escaping import shell_word
+from greyd.rules.control import Control, ModeOverride
+from greyd.rules.keys import request_keys
+from greyd.rules.records import Client, Triplet
+from greyd.rules.reserved_keys import CONTROL_KEY
+from tests.commands import fill, run_here
+from tests.dns_server import dns_server
+from tests.fake_dns import address_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.dns_server import Zone
+
+CLIENT, SENDER, RECIPIENT = "192.0.2.7", "alice@example.com", "bob@example.org"
+LOG_LINE = (
+    "Nov 24 18:05:35 mx1 postgrey[77]: action=greylist, reason=new, client_name=mail.example.com,"
+    " client_address=192.0.2.7, sender={}, recipient=bob@example.org"
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Make a store in which other mail waits, and whitelists."""
+    (tmp_path / "clients").write_text("white.example\n")
+    (tmp_path / "clients.local").write_text("192.0.2.99\n")
+    files = [str(tmp_path / "clients"), str(tmp_path / "clients.local")]
+    (tmp_path / "greyd.toml").write_text(f"whitelist_clients = {files}\n")
+    (tmp_path / "recipients").write_text("postmaster@\n")
+    fill(f"sqlite:{tmp_path / 'greyd.db'}", {b"{example.net}~abc": b"1700000000"})
+    return tmp_path
+
+
+def wait(place: Path, sender: bytes, *, client: str = CLIENT) -> None:
+    """Let the mail of a sender wait since a minute ago."""
+    keys = request_keys(address_of(client), sender, RECIPIENT.encode(), Settings())
+    since = int(time.time()) - 60
+    fill(f"sqlite:{place / 'greyd.db'}", {keys.triplet: Triplet(since, since).dump()})
+
+
+def explain(place: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command; no name server is asked unless a variable names one."""
+    dns = () if "GREYD_RESOLVER" in variables else ("--no-dns",)
+    return run_here(
+        "explain",
+        *dns,
+        *words,
+        GREYD_DBDIR=str(place),
+        GREYD_CONFIG=str(place / "greyd.toml"),
+        GREYD_WHITELIST_RECIPIENTS=str(place / "recipients"),
+        **variables,
+    )
+
+
+def document(place: Path, *words: str, **variables: str) -> dict[str, Any]:
+    """Return the JSON document of an explanation."""
+    done = explain(place, "--json", *words, **variables)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "sender", "name"),
+    [
+        ((CLIENT, SENDER, RECIPIENT), SENDER, "unknown"),
+        ((f"[{CLIENT}]", f"<{SENDER}>,", f"<{RECIPIENT}>"), SENDER, "unknown"),
+        (("mx.example.net[192.0.2.7]", SENDER, RECIPIENT), SENDER, "mx.example.net"),
+        (("unknown[192.0.2.7]:25", SENDER, RECIPIENT), SENDER, "unknown"),
+        ((CLIENT, "<>", RECIPIENT), "", "unknown"),
+        ((CLIENT, "", RECIPIENT), "", "unknown"),
+        ((CLIENT, "MAILER-DAEMON", RECIPIENT), "", "unknown"),
+        ((f"to=<{RECIPIENT}>", f"from=<{SENDER}>", f"client={CLIENT},"), SENDER, "unknown"),
+        ((f"client_address={CLIENT}", "sender=", f"recipient={RECIPIENT}"), "", "unknown"),
+        (("client_name=mx.example.net", CLIENT, SENDER, RECIPIENT), SENDER, "mx.example.net"),
+        ((CLIENT, "SRS0=ab=c=x.example=joe@example.com", RECIPIENT),
+         "SRS0=ab=c=x.example=joe@example.com", "unknown"),
+        ((LOG_LINE.format(SENDER),), SENDER, "mail.example.com"),
+        (tuple(LOG_LINE.format(SENDER).split()), SENDER, "mail.example.com"),
+    ],
+)  # fmt: skip
+def test_a_request_is_read_from_words(
+    place: Path, words: tuple[str, ...], sender: str, name: str
+) -> None:
+    request = document(place, *words)["request"]
+    assert (request["client_address"], request["sender"]) == (CLIENT, sender)
+    assert (request["recipient"], request["client_name"]) == (RECIPIENT, name)
+
+
+def test_a_client_may_be_a_name_that_dns_resolves(place: Path) -> None:
+    zone: Zone = {
+        "mx.example.net": ["60 A 192.0.2.7", "60 A 192.0.2.8"],
+        "7.2.0.192.in-addr.arpa": ["60 PTR mx.example.net."],
+    }
+    with dns_server(zone) as server:
+        words = ("mx.example.net", SENDER, RECIPIENT)
+        done = explain(place, *words, GREYD_RESOLVER=server.address)
+        lacking = explain(place, "no.example.net", *words[1:], GREYD_RESOLVER=server.address)
+    assert "mx.example.net[192.0.2.7]" in done.stdout
+    assert "it also has 192.0.2.8" in done.stderr
+    assert lacking.returncode == 2
+    assert "no.example.net: has no address in DNS" in lacking.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((CLIENT, SENDER), "RECIPIENT: missing; greyd explain ADDRESS SENDER RECIPIENT"),
+        ((CLIENT,), "SENDER, RECIPIENT: missing"),
+        ((CLIENT, SENDER, RECIPIENT, "x"), "too many arguments"),
+        ((SENDER, RECIPIENT, CLIENT), "expected an IP address"),
+        ((CLIENT, SENDER, RECIPIENT, f"--sender={SENDER}"), "--sender: also given as an argument"),
+        (("client=192.0.2.7", "client_address=192.0.2.8", SENDER, RECIPIENT), "given twice"),
+        (("mx.example.net", SENDER, RECIPIENT), "give the client's address instead"),
+    ],
+)
+def test_unusable_words_get_one_line_and_status_2(
+    place: Path, words: tuple[str, ...], message: str
+) -> None:
+    done = explain(place, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_verdict_is_the_first_line_and_the_commands_are_the_last(place: Path) -> None:
+    wait(place, SENDER.encode())
+    lines = explain(place, CLIENT, SENDER, RECIPIENT).stdout.splitlines()
+    assert lines[0].startswith("Deferred now (early-retry): first seen 1\u00a0min")
+    assert "a retry passes from" in lines[0]
+    assert lines[-5:] == [
+        "To let it pass:",
+        "  greyd release --sender=alice@example.com --recipient=bob@example.org",
+        "  greyd expect bob@example.org --from=example.com",
+        "  greyd whitelist add 192.0.2.7",
+        "  greyd whitelist add --recipient bob@example.org",
+    ]
+    assert not any(each != each.rstrip() for each in lines)
+
+
+@pytest.mark.parametrize("columns", ["45", "80"])
+def test_no_word_is_folded_on_a_narrow_terminal(place: Path, columns: str) -> None:
+    wide = explain(place, CLIENT, SENDER, RECIPIENT).stdout.split()
+    narrow = explain(place, CLIENT, SENDER, RECIPIENT, COLUMNS=columns).stdout.split()
+    assert [each for each in narrow if "@" in each] == [each for each in wide if "@" in each]
+
+
+def test_passing_mail_gets_the_command_that_has_it_greylisted(place: Path) -> None:
+    now = int(time.time())
+    url = f"sqlite:{place / 'greyd.db'}"
+    keys = request_keys(address_of(CLIENT), SENDER.encode(), RECIPIENT.encode(), Settings())
+    others = request_keys(address_of("203.0.113.9"), b"x@example.com", b"bob@example.org",
+                          Settings())  # fmt: skip
+    fill(url, {keys.triplet: Triplet(now - 900, now - 900).dump()})
+    fill(url, {others.client: Client(9, now).dump()})
+    commands = {
+        (CLIENT, SENDER): ["greyd forget --sender=alice@example.com --recipient=bob@example.org"],
+        ("203.0.113.9", SENDER): ["greyd forget --client=203.0.113.9"],
+        ("192.0.2.99", SENDER): ["greyd whitelist remove 192.0.2.99"],
+        ("mx.white.example[192.0.2.50]", SENDER): [
+            f"sed -i '1s/^/# /' {place / 'clients'} && systemctl reload greyd"
+        ],
+    }
+    for (client, sender), wanted in commands.items():
+        verdict = document(place, client, sender, RECIPIENT)["verdict"]
+        assert verdict["commands"] == wanted
+        assert verdict["sentence"].startswith("Passes now (")
+    fill(url, {CONTROL_KEY: Control(mode=ModeOverride("off", 0, "root", now)).dump()})
+    assert document(place, CLIENT, SENDER, RECIPIENT)["verdict"]["commands"] == ["greyd mode on"]
+
+
+HOSTILE = [
+    "$(touch owned)@evil.example", "a'b@evil.example", "`id`@evil.example", "-rf@evil.example",
+    "a;b@evil.example", '$x"y@evil.example', "!!@evil.example", "*@evil.example",
+    "~root@evil.example", "x%41y@evil.example", "a|b&c@evil.example", "{a}@evil.example",
+    "SRS0=ab=c=x.example=joe@evil.example", "a\\b@evil.example", "#x@evil.example",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sender", HOSTILE)
+def test_the_commands_release_mail_of_hostile_senders_and_run_nothing_else(
+    place: Path, sender: str
+) -> None:
+    wait(place, sender.encode())
+    shown = document(place, "--log-line", LOG_LINE.format(sender))
+    assert shown["request"]["sender"] == sender
+    release, expect, *_ = shown["verdict"]["commands"]
+    program, *words = shlex.split(release)
+    assert program == "greyd"
+    done = run_here(*words, GREYD_DBDIR=str(place))
+    assert (done.returncode, done.stderr) == (0, ""), release
+    assert document(place, "--log-line", LOG_LINE.format(sender))["verdict"]["action"] == "pass"
+    assert run_here(*shlex.split(expect)[1:], GREYD_DBDIR=str(place)).returncode == 0
+
+
+def test_a_shell_reads_every_word_as_it_was() -> None:
+    words = [*(each.encode() for each in HOSTILE), b"", b"a b", b"\x1b[31m'\\", b"\xff\xfe1", b"\n"]
+    line = "printf '%s\\0' " + " ".join(map(shell_word, words))
+    assert line.isprintable()
+    done = subprocess.run(["bash", "-c", line], capture_output=True, check=True, timeout=30)
+    assert done.stdout.split(b"\0")[:-1] == words
+
+
+def test_the_options_that_name_the_store_are_repeated_in_the_commands(place: Path) -> None:
+    done = run_here("explain", "--no-dns", f"--dbdir={place}", "--json", CLIENT, SENDER, RECIPIENT)
+    for each in json.loads(done.stdout)["verdict"]["commands"]:
+        assert each.endswith(f" --dbdir={place}")
