@@ -23,7 +23,8 @@ from greyd.config.vocabulary import DAY, HOUR
 from greyd.dns import answer_cache, fair_share, resolver, responses
 from greyd.dns.sources import monitor, source
 from greyd.dns.spf import limits
-from greyd.monitoring import counter_history, log_observer, store_size
+from greyd.monitoring import log_observer, store_size
+from greyd.monitoring.activity import counter_history
 from greyd.monitoring.store import summary
 from greyd.monitoring.web import http
 from greyd.policy import policy, protocol

@@ -5,14 +5,23 @@ The document covers all workers together, and contains no mail or IP addresses::
     {"host": …, "version": …, "mode": …, "workers": …, "delay_seconds": …, "store": …,
      "ready": true, "up_seconds": …, "connections": …, "time": …,
      "whitelist_entries": {"clients": …, "recipients": …},
+     "configured_mode": …, "mode_set": {"by": "alice@mx1", "at": …, "until": …},
+     "problems": [{"level": "error", "text": …, "remedy": "greyd doctor"}, …],
      "dns_sources": {"resolver": true, ZONE: false, …},
-     "triplets": {"waiting": …, "passed": …, "never_returned": …, "complete": …, "age_seconds": …},
+     "triplets": {"waiting": …, "waiting_in_delay": …, "waiting_due": …, "passed": …,
+                  "never_returned": …, "complete": …, "age_seconds": …},
      "answered_within_seconds": {"median": …, "p99": …},
      "minutes": {"passed": [60 numbers], "greylisted": [60 numbers]},
      "periods": {"minute": {…}, "hour": {…}, "day": {…}, "start": {…}}}
 
 ``triplets`` are those of the store by state, as ``greyd stats`` counts them; null before the first
-scan. ``minutes`` are the answers in each of the last 60 minutes, the oldest first.
+scan. Of those that wait, ``waiting_in_delay`` have to wait longer, and a retry of those that are
+``waiting_due`` passes now. ``minutes`` are the answers in each of the last 60 minutes, the oldest
+first.
+
+``mode`` is in force; ``mode_set`` says who has set it with ``greyd mode``, when, and until when (0:
+until it is reset), in seconds since 1970. It is null if ``configured_mode``, that of ``--mode``, is
+in force. ``problems`` looks wrong, the errors first; each has the command to run next, or "".
 
 A period has its length in ``seconds``, each field of ``Counts``, and ``requests``, ``passed`` and
 ``greylisted``, which are sums over ``outcomes``. ``answered_within_seconds`` has the median and the
@@ -29,7 +38,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from greyd import __version__
-from greyd.monitoring.counter_history import (
+from greyd.monitoring.activity.counter_history import (
     AUTO_WHITELISTED,
     DAY_SECONDS,
     ENTRIES,
@@ -44,26 +53,26 @@ from greyd.monitoring.counter_history import (
     WAITED,
     dns_sources_of,
 )
+from greyd.monitoring.activity.minute_counts import MINUTES, MinuteCounts
 from greyd.monitoring.errors import MonitoringError
+from greyd.monitoring.health.problems import HealthProblem, load_problems
+from greyd.monitoring.mode_in_force import ModeInForce, ModeSetting
 from greyd.monitoring.percentiles import percentiles
 from greyd.monitoring.shadow.counts import ShadowCounts, shadow_counts
 from greyd.rules.reasons import GREYLIST, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.monitoring.counter_history import CountedPeriod, CounterHistory, Totals
-    from greyd.monitoring.store.entry_counts import EntryCounts
+    from greyd.monitoring.activity.counter_history import CounterHistory, Totals
+    from greyd.monitoring.store.summary import StoreSummary
 
 PERIODS = {"minute": MINUTE_SECONDS, "hour": HOUR_SECONDS, "day": DAY_SECONDS}
 """The periods' lengths in seconds."""
 
 START = "start"
 """The name of the period since the server's start."""
-
-MINUTES = HOUR_SECONDS // MINUTE_SECONDS
-"""The number of minutes whose answers are counted one by one."""
 
 MAX_OUTCOMES = 200
 """Maximum number of outcomes to read for a period, including those of a newer version."""
@@ -181,9 +190,13 @@ class TripletCounts:
     """Whether the scan has counted all entries; it counts only part of a large store."""
     age_seconds: float
     """The time since the scan."""
+    waiting_in_delay: int = 0
+    """Those of the waiting that have to wait longer."""
+    waiting_due: int = 0
+    """Those of the waiting whose retry passes now."""
 
     @classmethod
-    def of(cls, counts: EntryCounts, age_seconds: float) -> TripletCounts:
+    def of(cls, counts: StoreSummary, age_seconds: float) -> TripletCounts:
         """Return the triplets of a scan that ended ``age_seconds`` ago."""
         return cls(
             waiting=counts.waiting,
@@ -191,6 +204,8 @@ class TripletCounts:
             never_returned=counts.never_returned,
             complete=counts.complete,
             age_seconds=round(age_seconds, 1),
+            waiting_in_delay=sum(counts.early),
+            waiting_due=sum(counts.due),
         )
 
     @classmethod
@@ -208,48 +223,9 @@ class TripletCounts:
             never_returned=_whole(given["never_returned"]),
             complete=given["complete"] is True,
             age_seconds=_number(given["age_seconds"]),
+            waiting_in_delay=_whole(given.get("waiting_in_delay", 0)),
+            waiting_due=_whole(given.get("waiting_due", 0)),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class MinuteCounts:
-    """The answers in each of the last ``MINUTES`` minutes, the oldest first."""
-
-    passed: tuple[int, ...]
-    greylisted: tuple[int, ...]
-
-    @classmethod
-    def of(cls, periods: Iterable[CountedPeriod]) -> MinuteCounts:
-        """Return the counts of periods of a minute."""
-        counted = [period.counts for period in periods]
-        passed, greylisted = (
-            tuple(
-                round(sum(counts.get((REQUESTS, *each.outcome), 0) for each in reasons))
-                for counts in counted
-            )
-            for reasons in (_PASSES, _GREYLISTS)
-        )
-        return cls(passed, greylisted)
-
-    @classmethod
-    def load(cls, given: Any) -> MinuteCounts | None:
-        """Return the counts in a JSON value; None for null, and for a server without them.
-
-        Raises:
-            KeyError, TypeError, ValueError: the value does not have the form of counts.
-        """
-        if given is None:
-            return None
-        passed, greylisted = (
-            tuple(map(_whole, given[name][-MINUTES:])) for name in ("passed", "greylisted")
-        )
-        if not len(passed) == len(greylisted) == MINUTES:
-            raise ValueError
-        return cls(passed, greylisted)
-
-
-_GREYLISTS = tuple(each for each in Reason if each.action == GREYLIST)
-_PASSES = tuple(each for each in Reason if each.action != GREYLIST)
 
 
 @dataclass(frozen=True)
@@ -277,6 +253,12 @@ class ServerStats:
     """None before the first scan of the store, and from a server of version 0.1."""
     minutes: MinuteCounts | None = None
     """None from a server of version 0.1."""
+    configured_mode: str = ""
+    """The mode of ``--mode``; empty from a server of version 0.1."""
+    mode_set: ModeSetting | None = None
+    """None if the configured mode is in force."""
+    problems: Sequence[HealthProblem] = ()
+    """What looks wrong, the errors first."""
 
     def dump(self) -> dict[str, Any]:
         """Return them as JSON has them."""
@@ -284,8 +266,10 @@ class ServerStats:
         return {
             **{each.name: getattr(self, each.name) for each in fields(self)},
             "periods": periods,
-            "triplets": None if self.triplets is None else asdict(self.triplets),
-            "minutes": None if self.minutes is None else asdict(self.minutes),
+            "minutes": _dumped(self.minutes),
+            "triplets": _dumped(self.triplets),
+            "mode_set": _dumped(self.mode_set),
+            "problems": [asdict(each) for each in self.problems],
         }
 
     @classmethod
@@ -320,9 +304,16 @@ class ServerStats:
                 dns_sources=_sources(given.get("dns_sources", {})),
                 triplets=TripletCounts.load(given.get("triplets")),
                 minutes=MinuteCounts.load(given.get("minutes")),
+                configured_mode=_name(given.get("configured_mode", "")),
+                mode_set=ModeSetting.load(given.get("mode_set")),
+                problems=load_problems(given.get("problems", [])),
             )
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidStats(f"not the statistics of a greyd: {type(error).__name__}") from None
+
+
+def _dumped(record: Any) -> dict[str, Any] | None:
+    return None if record is None else asdict(record)
 
 
 def _sources(given: Any) -> dict[str, bool]:
@@ -356,6 +347,8 @@ def server_stats(
     up_seconds: float,
     totals: Totals,
     triplets: TripletCounts | None = None,
+    mode: ModeInForce | None = None,
+    problems: Sequence[HealthProblem] = (),
 ) -> ServerStats:
     """Return this server's statistics.
 
@@ -367,12 +360,15 @@ def server_stats(
         up_seconds: the time since the start.
         totals: the values of the counters at ``now``.
         triplets: the store's triplets by state; None before the first scan.
+        mode: the mode in force; None for that of the settings.
+        problems: what looks wrong.
     """
+    mode = mode or ModeInForce.of(settings.mode, None)
     periods = {name: history.last(seconds, now, totals) for name, seconds in PERIODS.items()}
     return ServerStats(
         host=settings.hostname or "",
         version=__version__,
-        mode=settings.mode,
+        mode=mode.mode,
         workers=settings.workers,
         delay_seconds=settings.delay_seconds,
         store=store_name,
@@ -391,6 +387,9 @@ def server_stats(
         dns_sources=dns_sources_of(totals),
         triplets=triplets,
         minutes=MinuteCounts.of(history.steps(MINUTE_SECONDS, MINUTES, now, totals)),
+        configured_mode=mode.configured,
+        mode_set=mode.set_by,
+        problems=tuple(problems),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.policy.observers import Observers
     from greyd.policy.policy import Policy
+    from greyd.rules.control import ModeOverride
     from greyd.rules.transaction import Change, Remembered
     from greyd.store.contract import TransactionalStore
 
@@ -35,6 +36,8 @@ class ControlPoller:
         self._observers = observers
         self.control = Control()
         """The record from the last successful poll."""
+        self.mode_override: ModeOverride | None = None
+        """The mode of ``greyd mode`` if it is in force; None if the configured one is."""
         self._last_observed: int | None = None
         """The number of the last action passed to the observers; None before the first poll."""
 
@@ -64,7 +67,8 @@ class ControlPoller:
         self._policy.expected = ExpectedMail(control.windows, self._settings)
         self._observe_acts()
         mode = control.mode_at(now, self._settings.mode)
-        self._policy.mode_is_overridden = control.mode is not None and control.mode.holds(now)
+        self.mode_override = control.mode if control.mode and control.mode.holds(now) else None
+        self._policy.mode_is_overridden = self.mode_override is not None
         if mode != self._policy.mode:
             self._policy.mode = mode
             self._observers.mode_changed(mode, self._reason(now))

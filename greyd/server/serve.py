@@ -16,6 +16,7 @@ from greyd.monitoring.hits_observer import HitsObserver
 from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import Metrics
 from greyd.monitoring.metrics_observer import MetricsObserver
+from greyd.monitoring.mode_in_force import ModeInForce
 from greyd.monitoring.resource_monitor import ResourceMonitor
 from greyd.monitoring.store_size import StoreSizeMonitor
 from greyd.monitoring.verbose_observer import VerboseObserver
@@ -157,7 +158,13 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     store_name = _redacted_store(settings, context)
     slices = TimeSlices()
     status = StatusReporter(
-        settings, circuit_breaker, observers, metrics, store_name, lambda: policy.mode, slices
+        settings,
+        circuit_breaker,
+        observers,
+        metrics,
+        store_name,
+        lambda: ModeInForce.of(settings.mode, control_poller.mode_override),
+        slices,
     )
     site = MetricsSite(
         metrics,

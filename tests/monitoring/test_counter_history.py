@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greyd.monitoring.counter_history import (
+from greyd.monitoring.activity.counter_history import (
     DAY_SECONDS,
     HOUR_SECONDS,
     MINUTE_SECONDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from greyd.monitoring.counter_history import (
+from greyd.monitoring.activity.counter_history import (
     SHADOW_COMPARED,
     SHADOW_DELAYED_MAIL,
     SHADOW_FIRST_CONTACTS,

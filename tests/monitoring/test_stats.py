@@ -11,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greyd.config.settings import Settings
-from greyd.monitoring.counter_history import NOTE_SECONDS, CounterHistory
+from greyd.monitoring.activity.counter_history import NOTE_SECONDS, CounterHistory
+from greyd.monitoring.health.problems import HealthProblem, ProblemLevel
 from greyd.monitoring.metrics import Metrics
-from greyd.monitoring.stats import InvalidStats, ServerStats, server_stats
+from greyd.monitoring.mode_in_force import ModeInForce
+from greyd.monitoring.stats import InvalidStats, ServerStats, TripletCounts, server_stats
+from greyd.monitoring.store.summary import StoreSummary
+from greyd.rules.control import ModeOverride
 from greyd.rules.reasons import OUTCOMES
 
 NEW = ("greylist", "new")
@@ -33,13 +37,13 @@ class Server:
             self.now += NOTE_SECONDS
             self.history.note(self.now)
 
-    def figures(self) -> ServerStats:
+    def figures(self, **more: Any) -> ServerStats:
         settings = Settings(hostname="mx.example.org", workers=2, mode="learn", delay_seconds=60)
         totals = self.history.read()
-        return server_stats(settings, "redis", self.history, self.now, self.now, totals)
+        return server_stats(settings, "redis", self.history, self.now, self.now, totals, **more)
 
-    def told(self) -> Any:
-        return json.loads(json.dumps(self.figures().dump()))
+    def told(self, **more: Any) -> Any:
+        return json.loads(json.dumps(self.figures(**more).dump()))
 
 
 TOLD = Server().told()
@@ -134,6 +138,30 @@ def test_it_tells_which_dns_sources_are_in_order() -> None:
     assert ServerStats.load(json.dumps(told).encode()).dns_sources == {}
 
 
+def test_it_tells_who_has_set_the_mode_and_until_when() -> None:
+    told = Server().told()
+    assert (told["mode"], told["configured_mode"], told["mode_set"]) == ("learn", "learn", None)
+    override = ModeOverride("off", 1_700_007_200, "alice@mx1", 1_700_000_000)
+    told = Server().told(mode=ModeInForce.of("on", override))
+    assert (told["mode"], told["configured_mode"]) == ("off", "on")
+    setting = {"by": "alice@mx1", "at": 1_700_000_000, "until": 1_700_007_200}
+    assert told["mode_set"] == setting
+
+
+def test_it_tells_how_many_of_the_waiting_may_pass_now() -> None:
+    summary = StoreSummary(complete=True, early=[1, 2, 0, 0, 0], due=[3, 1])
+    told = Server().told(triplets=TripletCounts.of(summary, 5.0))["triplets"]
+    assert (told["waiting_in_delay"], told["waiting_due"]) == (3, 4)
+
+
+def test_a_document_of_version_0_1_is_read_without_the_newer_fields() -> None:
+    told = Server().told()
+    for name in ("configured_mode", "mode_set", "problems"):
+        del told[name]
+    stats = ServerStats.load(json.dumps(told).encode())
+    assert (stats.problems, stats.mode_set) == ((), None)
+
+
 def test_how_soon_answers_come_is_told_by_the_buckets() -> None:
     server = Server()
     assert server.told()["answered_within_seconds"] == {"median": None, "p99": None}
@@ -153,7 +181,12 @@ def test_what_is_told_is_read_as_it_was() -> None:
     server.metrics.requests[OUTCOMES[NEW]].inc(3)
     server.metrics.duration.observe(0.001)
     server.run(100)
-    figures = server.figures()
+    override = ModeOverride("off", 0, "alice@mx1", 1_700_000_000)
+    figures = server.figures(
+        mode=ModeInForce.of("on", override),
+        problems=[HealthProblem(ProblemLevel.ERROR, "the store does not answer", "greyd doctor")],
+        triplets=TripletCounts.of(StoreSummary(early=[1], due=[2]), 5.0),
+    )
     assert ServerStats.load(json.dumps(figures.dump()).encode()) == figures
 
 
@@ -182,6 +215,8 @@ def test_names_and_outcomes_of_a_stranger_are_cut() -> None:
         b"", b"{}", b"[]", b"null", b"3", b"\xff", b'"text"', b"[" * 100_000,
         b'{"host": {}}', b"<html></html>", json.dumps({**TOLD, "up_seconds": 1e400}).encode(),
         json.dumps({**TOLD, "connections": float("nan")}).encode(),
+        json.dumps({**TOLD, "mode_set": {"by": 3}}).encode(),
+        json.dumps({**TOLD, "problems": 3}).encode(),
     ],
 )  # fmt: skip
 def test_anything_else_is_no_figures(data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greyd.monitoring.counter_history import (
+from greyd.monitoring.activity.counter_history import (
     SHADOW_COMPARED,
     SHADOW_DELAYED_MAIL,
     SHADOW_FIRST_CONTACTS,

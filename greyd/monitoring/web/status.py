@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from greyd.monitoring.counter_history import (
+from greyd.monitoring.activity.counter_history import (
     DAY_SECONDS,
     ENTRIES,
     HOUR_SECONDS,
@@ -22,6 +22,7 @@ from greyd.monitoring.counter_history import (
     dns_sources_of,
     totals_of,
 )
+from greyd.monitoring.health.problems import ServerState, find_problems
 from greyd.monitoring.metrics import LAST_SCRAPE
 from greyd.monitoring.state_metrics import TRIPLETS_COUNTED
 from greyd.monitoring.stats import TripletCounts, server_stats
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.config.settings import Settings
-    from greyd.monitoring.counter_history import CountedPeriod, Totals
+    from greyd.monitoring.activity.counter_history import CountedPeriod, Totals
     from greyd.monitoring.metrics import Metrics
+    from greyd.monitoring.mode_in_force import ModeInForce
     from greyd.policy.observers import Observers
     from greyd.runtime.time_slices import TimeSlices
     from greyd.store.circuit_breaker import CircuitBreaker
@@ -70,7 +72,7 @@ class StatusReporter:
     metrics: Metrics
     store_name: str
     """The URL of the store, without secrets."""
-    mode: Callable[[], str]
+    mode: Callable[[], ModeInForce]
     """Returns the mode in force."""
     slices: TimeSlices
     """The time slices in which all work of the metrics port runs."""
@@ -108,7 +110,7 @@ class StatusReporter:
 
     def _view(self, now: float, totals: Totals, bars: Sequence[CountedPeriod]) -> StatusView:
         return StatusView(
-            settings=replace(self.settings, mode=self.mode()),
+            settings=replace(self.settings, mode=self.mode().mode),
             store_name=self.store_name,
             store_away=self.circuit_breaker.is_open,
             up_seconds=now - self.started_at,
@@ -127,16 +129,19 @@ class StatusReporter:
     async def stats(self) -> bytes:
         """Return the statistics, as JSON; see ``greyd.monitoring.stats``."""
         await self._summarize_if_old(STATS_WAIT_SECONDS)
-        totals = await self._totals()
+        totals, mode = await self._totals(), self.mode()
         now = time.monotonic()
+        hour = self._history.last(HOUR_SECONDS, now, totals)
         stats = server_stats(
-            replace(self.settings, mode=self.mode()),
+            self.settings,
             self.store_name,
             self._history,
             now,
             now - self.started_at,
             totals,
             TripletCounts.of(self.summary, now - self._summarized_at) if self.summary else None,
+            mode,
+            find_problems(ServerState(settings=self.settings, mode=mode, totals=totals, hour=hour)),
         )
         return json.dumps(stats.dump()).encode() + b"\n"
 

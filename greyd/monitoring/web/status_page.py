@@ -17,7 +17,7 @@ from greyd import __version__
 from greyd.config.durations import format_duration, format_percentage
 from greyd.config.vocabulary import RESOLVER
 from greyd.escaping import percent_encode
-from greyd.monitoring.counter_history import (
+from greyd.monitoring.activity.counter_history import (
     AUTO_WHITELISTED,
     PASSES,
     REQUESTS,

@@ -11,7 +11,14 @@ import pytest
 
 from greyd import __version__
 from greyd.config.settings import Settings
-from greyd.monitoring.counter_history import PASSES, REQUESTS, SERIES, WAITED, CountedPeriod, Series
+from greyd.monitoring.activity.counter_history import (
+    PASSES,
+    REQUESTS,
+    SERIES,
+    WAITED,
+    CountedPeriod,
+    Series,
+)
 from greyd.monitoring.store.summary import StoreSummary, WaitingTriplet
 from greyd.monitoring.web.status_page import BARS, StatusView, render
 from greyd.rules.entries import EntryKind, EntryState

@@ -39,6 +39,8 @@ STORE_ASKED = "greyd_store_duration_seconds_count"
 STORE_SECONDS = "greyd_store_duration_seconds_sum"
 STORE_ERRORS = "greyd_store_errors_total"
 PROTOCOL_ERRORS = "greyd_protocol_errors_total"
+INTERNAL_ERRORS = "greyd_internal_errors_total"
+"""Sampled as the sum over all parts of the server."""
 
 SHADOW_COMPARED = "greyd_shadow_compared_total"
 SHADOW_FIRST_CONTACTS = "greyd_shadow_first_contacts_total"
@@ -63,6 +65,7 @@ SERIES: tuple[Series, ...] = (
     (STORE_SECONDS, "transact"),
     (STORE_ERRORS, "transact"),
     (PROTOCOL_ERRORS,),
+    (INTERNAL_ERRORS,),
     *((SHADOW_COMPARED, answer, shadow) for answer in ACTIONS for shadow in ACTIONS),
     *((SHADOW_FIRST_CONTACTS, action) for action in ACTIONS),
     *((SHADOW_DELAYED_MAIL, delay.value) for delay in DelayInShadow),
@@ -76,12 +79,16 @@ Totals = Mapping[Series, float]
 
 
 def totals_of(families: Iterable[Metric]) -> Totals:
-    """Return the values of metrics."""
-    return {
+    """Return the values of metrics, and the sum of all internal errors."""
+    totals = {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in families
         for sample in family.samples
     }
+    totals[INTERNAL_ERRORS,] = sum(
+        value for series, value in totals.items() if series[0] == INTERNAL_ERRORS
+    )
+    return totals
 
 
 def dns_sources_of(totals: Totals) -> dict[str, bool]:

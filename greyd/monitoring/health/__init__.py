@@ -1,0 +1,1 @@
+"""Finds what looks wrong with a running server."""
