@@ -51,7 +51,7 @@ class ClientPath(NamedTuple):
 class MailOrigin:
     """The behaviour of one origin: the addresses that it sends from, and its retry intervals."""
 
-    __slots__ = ("_known", "first_pause", "moved", "paths", "stayed", "turn")
+    __slots__ = ("_known", "first_pause", "moved", "paths", "stayed", "turns")
 
     def __init__(self) -> None:
         self.paths: list[ClientPath] = []
@@ -59,7 +59,8 @@ class MailOrigin:
         self.first_pause = 0
         self.moved = self.stayed = 0
         """The numbers of retries from another address, and from the same address."""
-        self.turn = 0
+        self.turns: dict[int, int] = {}
+        """By place of a server, the path of the last retry that was sent to it."""
 
     def add_path(self, path: ClientPath) -> None:
         """Store a client that the origin sends from; drop the oldest one at ``MAX_PATHS``."""
@@ -69,13 +70,13 @@ class MailOrigin:
             self.paths.append(path)
             self._known.add(path)
 
-    def next_path(self, mail: SimulatedMail) -> ClientPath:
-        """Return the client that would make the next attempt to deliver a mail."""
+    def next_path(self, mail: SimulatedMail, place: int) -> ClientPath:
+        """Return the client that would make the next attempt to deliver a mail to a server."""
         moves = mail.moved if mail.came_back else self.moved > self.stayed
         if not moves or len(self.paths) < 2:
             return mail.path
-        self.turn = (self.turn + 1) % len(self.paths)
-        return self.paths[self.turn]
+        turn = self.turns[place] = (self.turns.get(place, 0) + 1) % len(self.paths)
+        return self.paths[turn]
 
 
 class SimulatedMail:

@@ -1,165 +1,62 @@
-"""Replays a log's mail on simulated servers; ``sender_model`` models the senders."""
+"""Replays a log's mail on one or two simulated servers, and counts what they do with it."""
 
 from __future__ import annotations
 
-import heapq
 from typing import TYPE_CHECKING
 
-from greyd.cli.replay.requests import origin_name, request_for_attempt, request_for_client
+from greyd.cli.replay.mail_replay import MailReplay
 from greyd.cli.replay.results import OriginDifference, SimulationResult
-from greyd.cli.replay.sender_model import (
-    GIVEN_UP_SECONDS,
-    LIFE_SECONDS,
-    MailOrigin,
-    SimulatedMail,
-)
-from greyd.cli.replay.simulated_server import KNOWN_BEFORE
-from greyd.lru import LruCache
-from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS, Reason
+from greyd.rules.reasons import PASS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from greyd.cli.replay.sender_model import SimulatedMail
     from greyd.cli.replay.simulated_server import SimulatedServer
-    from greyd.maillog.attempts import Attempt
-    from greyd.rules.evidence import Evidence
+    from greyd.rules.reasons import Reason
     from greyd.rules.request import Request
-
-MAX_ORIGINS = 50_000
-"""The maximum number of origins whose behaviour is stored."""
 
 MAX_DIFFERENCES = 20_000
 """The maximum number of origins with stored differences; the smallest are dropped."""
 
-_UNCHANGEABLE = frozenset({Reason.AUTHENTICATED, Reason.EXPECTED, Reason.MISSING_ATTRIBUTE})
-"""Reasons that do not depend on any setting."""
 
+class Simulation(MailReplay):
+    """Replays a log's mail on simulated servers; the first server has today's settings.
 
-class Simulation:
-    """Replays a log's mail on simulated servers; the first server has today's settings."""
+    The evidence about an attempt's client is that of each server.
+    """
 
     def __init__(self, servers: Sequence[SimulatedServer], warm_up_seconds: int = 0) -> None:
         """Count only mail that begins ``warm_up_seconds`` or more after the log's first attempt."""
+        super().__init__(len(servers), warm_up_seconds)
         self.servers = servers
         self.results = [SimulationResult() for _ in servers]
         self.origins: dict[bytes, OriginDifference] = {}
-        self.first = self.last = 0
-        """Unix times of the first and the last attempt."""
-        self.attempts = 0
-        self.mails = 0
-        self.open = 0
-        """Mails that still waited when the log ended; no other figure counts them."""
-        self.compared = self.agreed = self.known_before = 0
-        """Numbers of decisions in the log; of those that today's settings make too; and of those
-        that depend on entries from before the log began."""
-        self._warm_up = warm_up_seconds
-        self._mails: dict[tuple[bytes, bytes, bytes], SimulatedMail] = {}
-        self._origins: LruCache[MailOrigin] = LruCache(MAX_ORIGINS)
-        self._retries: list[tuple[int, int, int, SimulatedMail]] = []
-        self._number = 0
-        self._sweep_at = 0
-
-    # The log ------------------------------------------------------------------------------------
-
-    def replay(self, attempt: Attempt, evidence: Sequence[Evidence]) -> None:
-        """Replay an attempt. Call it in the order of the attempts' times.
-
-        Args:
-            attempt: the next attempt of the log.
-            evidence: for each server, the evidence about the client.
-        """
-        self.first = self.first or attempt.when
-        self.last = attempt.when
-        self._run_retries(attempt.when)
-        if attempt.when >= self._sweep_at:
-            self._sweep(attempt.when)
-        reason = _reason_of(attempt)
-        if reason is Reason.OUTBOUND:
-            for server in self.servers:
-                server.learn_outbound(request_for_attempt(attempt, attempt.when), attempt.when)
-        elif reason not in _UNCHANGEABLE:
-            self._try(attempt, evidence)
-
-    def _try(self, attempt: Attempt, evidence: Sequence[Evidence]) -> None:
-        """Send an attempt to each server that has not yet let its mail pass."""
-        mail, is_new = self._mail_of(attempt)
-        mail.evidence = evidence
-        if mail.counts:
-            self.attempts += 1
-        now = _exact_time(attempt, mail)
-        request = request_for_attempt(attempt, now)
-        reason = _reason_of(attempt)
-        if is_new and reason in KNOWN_BEFORE and attempt.delay_seconds is None:
-            self._assume_known(reason, request, mail)
-        for place in range(len(self.servers)):
-            if mail.waits[place] is None:
-                decided = self._decide(place, mail, request, now)
-                if place == 0 and mail.counts:
-                    self._compare(attempt, decided)
-        if attempt.passed:
-            del self._mails[_key(mail)]
-            self._passed(mail, now)
-
-    def finish(self) -> None:
-        """End the log: let the senders of waiting mail retry until it passes or they give up."""
-        for mail in self._mails.values():
-            if mail.last >= self.last - GIVEN_UP_SECONDS:
-                self.open += mail.counts
-            else:
-                self._gave_up(mail)
-        self._mails.clear()
-        self._run_retries(self.last + 2 * LIFE_SECONDS)
-
-    def _mail_of(self, attempt: Attempt) -> tuple[SimulatedMail, bool]:
-        """Return the mail that an attempt belongs to, and whether the mail is new."""
-        name = attempt.identity.lower() or origin_name(attempt.client_name, attempt.client_address)
-        key = (name, attempt.sender.lower(), attempt.recipient.lower())
-        mail = self._mails.get(key)
-        if mail is not None and attempt.when - mail.last > GIVEN_UP_SECONDS:
-            self._gave_up(mail)
-            mail = None
-        if mail is not None:
-            mail.add_attempt(attempt)
-            mail.origin.add_path(mail.path)
-            return mail, False
-        if (origin := self._origins.get(name)) is None:
-            origin = MailOrigin()
-            self._origins.put(name, origin)
-        mail = self._mails[key] = SimulatedMail(name, origin, attempt, len(self.servers))
-        mail.counts = attempt.when >= self.first + self._warm_up
-        origin.add_path(mail.path)
-        self.mails += mail.counts
-        return mail, True
-
-    def _sweep(self, now: int) -> None:
-        """Remove and count the mails that their senders have given up."""
-        over = [mail for mail in self._mails.values() if now - mail.last > GIVEN_UP_SECONDS]
-        for mail in over:
-            del self._mails[_key(mail)]
-            self._gave_up(mail)
-        self._sweep_at = now + GIVEN_UP_SECONDS // 2
-
-    def _assume_known(self, reason: Reason, request: Request, mail: SimulatedMail) -> None:
-        """Store on all servers the entry that the real server must have had when the log began.
-
-        If the server with today's settings already has the entry, do nothing: then an earlier
-        attempt in the log explains the decision.
-        """
-        today, *_ = self.servers
-        if today.remembers(request, reason, mail.evidence[0]):
-            return
-        self.known_before += mail.counts
-        for server, evidence in zip(self.servers, mail.evidence, strict=True):
-            server.assume_known(request, reason, self.first, evidence)
-
-    def _compare(self, attempt: Attempt, decided: Reason) -> None:
-        self.compared += 1
-        same = (decided.action == PASS) == attempt.passed
-        self.agreed += same and attempt.reason in ("", decided.text)
 
     # The servers --------------------------------------------------------------------------------
 
-    def _decide(self, place: int, mail: SimulatedMail, request: Request, now: int) -> Reason:
+    def _learn_outbound(self, request: Request, now: int) -> None:
+        for server in self.servers:
+            server.learn_outbound(request, now)
+
+    def _remembers(self, request: Request, reason: Reason, mail: SimulatedMail) -> bool:
+        return self.servers[0].remembers(request, reason, mail.evidence[0])
+
+    def _assume_known(self, request: Request, reason: Reason, mail: SimulatedMail) -> None:
+        for server, evidence in zip(self.servers, mail.evidence, strict=True):
+            server.assume_known(request, reason, self.first, evidence)
+
+    def _decide_on_all(self, mail: SimulatedMail, request: Request, now: int) -> Reason | None:
+        reasons = [
+            self._reason(place, mail, request, now) if mail.waits[place] is None else None
+            for place in self._places
+        ]
+        return reasons[0]
+
+    def _decide(self, place: int, mail: SimulatedMail, request: Request, now: int) -> bool:
+        return self._reason(place, mail, request, now).action == PASS
+
+    def _reason(self, place: int, mail: SimulatedMail, request: Request, now: int) -> Reason:
         reason = self.servers[place].decide(request, now, mail.evidence[place])
         if mail.counts:
             self.results[place].reasons[reason] += 1
@@ -167,39 +64,9 @@ class Simulation:
             mail.waits[place] = now - mail.began
         return reason
 
-    def _run_retries(self, until: int) -> None:
-        """Run the scheduled retries up to the time ``until``."""
-        retries = self._retries
-        while retries and retries[0][0] <= until:
-            now, _, place, mail = heapq.heappop(retries)
-            path = mail.origin.next_path(mail)
-            names = mail.helo, mail.reverse_name
-            request = request_for_client(path, mail.sender, mail.recipient, *names, now)
-            if self._decide(place, mail, request, now).action == PASS:
-                self._settle(place, mail)
-            else:
-                self._retry(place, mail, now)
-
-    def _retry(self, place: int, mail: SimulatedMail, now: int) -> None:
-        """Schedule the next attempt, or settle the mail if its sender gives up."""
-        at = now + mail.next_pause(now)
-        if at > mail.began + LIFE_SECONDS:
-            self._settle(place, mail)
-            return
-        self._number += 1
-        heapq.heappush(self._retries, (at, self._number, place, mail))
-
     # How mails end ------------------------------------------------------------------------------
 
-    def _passed(self, mail: SimulatedMail, now: int) -> None:
-        for place, wait in enumerate(mail.waits):
-            if wait is None:
-                self._retry(place, mail, now)
-            else:
-                self._settle(place, mail)
-
     def _settle(self, place: int, mail: SimulatedMail) -> None:
-        """Count the outcome on one server of a mail that passed in reality."""
         mail.settled[place] = True
         if not mail.counts:
             return
@@ -220,7 +87,6 @@ class Simulation:
                     origin.lost[whose] += each is None
 
     def _gave_up(self, mail: SimulatedMail) -> None:
-        """Count the outcomes on all servers of a mail that did not pass in reality."""
         if not mail.counts:
             return
         for result, wait in zip(self.results, mail.waits, strict=True):
@@ -239,21 +105,3 @@ class Simulation:
                 self.origins = dict(by_weight[: MAX_DIFFERENCES // 2])
             origin = self.origins[mail.name] = OriginDifference()
         return origin
-
-
-def _key(mail: SimulatedMail) -> tuple[bytes, bytes, bytes]:
-    return mail.name, mail.sender.lower(), mail.recipient.lower()
-
-
-def _exact_time(attempt: Attempt, mail: SimulatedMail) -> int:
-    """Return the time of a decision, from its exact delay: the log's time may be a second off."""
-    if attempt.delay_seconds is not None:
-        exact = mail.began + attempt.delay_seconds
-        if abs(exact - attempt.when) <= 2:
-            return exact
-    return attempt.when
-
-
-def _reason_of(attempt: Attempt) -> Reason | None:
-    """Return the reason in the log; None if it is not a reason of greyd."""
-    return OUTCOMES.get((PASS if attempt.passed else GREYLIST, attempt.reason))
