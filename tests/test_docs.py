@@ -67,8 +67,8 @@ def test_the_manual_page_of_serve_describes_each_option() -> None:
         assert f"--{option.name}" in page
         assert option.help in page
         assert f"Environment: {option.variable}." in page
-        if option.default:
-            assert f"Default: {option.default}." in page
+        if option.shown_default:
+            assert f"Default: {option.shown_default}." in page
     sections = ["FILES", "SIGNALS", "EXIT STATUS", "EXAMPLES", "SEE ALSO", "ENVIRONMENT"]
     assert [name for name in sections if f" {name} " not in page] == []
     assert "greyd serve --inet=127.0.0.1:10023 --delay=60" in page

@@ -1,7 +1,7 @@
 """Render the shell completions: ``python -m tools.render_completions``.
 
 typer generates the scripts. They ask ``greyd`` itself for the matches, which it finds in a table of
-all commands and options (``greyd.cli.completion``).
+all commands and options (``greyd.cli.help.completion``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from typer._completion_shared import get_completion_script
 
 from greyd.cli.app import COMMAND_GROUPS, SHARED_GROUP, build
-from greyd.cli.command_table import TABLE
+from greyd.cli.help.table import TABLE
 from greyd.config.option import Arity
 from greyd.config.options import BY_FIELD
 

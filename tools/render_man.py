@@ -252,9 +252,15 @@ def _options(command: Any) -> str:
     options = [each for each in command.params if each.param_type_name == "option"]
     names = command.context_settings.get("help_option_names", ["--help"])
     show_help = f".It {' , '.join(f'Fl {name[1:]}' for name in names)}\nShow this help.\n"
-    return "".join(
-        [".Sh OPTIONS\n.Bl -tag -width Ds\n", *map(_option, options), show_help, ".El\n"]
-    )
+    groups: dict[str, list[str]] = {}
+    for each in options:
+        groups.setdefault(each.rich_help_panel or "", []).append(_option(each))
+    groups.setdefault("", []).append(show_help)
+    page = ".Sh OPTIONS\n"
+    for title, items in sorted(groups.items(), key=lambda group: group[0] != ""):
+        page += f".Ss {title}\n" if title else ""
+        page += f".Bl -tag -width Ds\n{''.join(items)}.El\n"
+    return page
 
 
 def _option(parameter: Any) -> str:

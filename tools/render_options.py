@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from greyd.config.option import Arity, Option
-from greyd.config.options import OPTIONS
+from greyd.config.options import OPTION_GROUPS
 
 FILE = Path(__file__).parent.parent / "docs" / "options.md"
 
@@ -26,7 +26,11 @@ that it does not understand, and ignores options that concern postgrey's own pro
 (`--daemonize`, `--dbdir`, `--group`, `--pidfile`, `--user`).
 
 A time is a duration with a unit (`90s`, `5m`, `6h`, `2d`, `1h30m`), or a bare number in postgrey's
-unit, which the row names.
+unit, which the row names. Defaults are written as one would type them.
+"""
+
+_TABLE = """
+## {title}
 
 | option, environment, TOML | meaning |
 |---|---|
@@ -35,7 +39,10 @@ unit, which the row names.
 
 def render() -> str:
     """Return the text of the page."""
-    return _HEAD + "".join(map(_row, OPTIONS))
+    return _HEAD + "".join(
+        _TABLE.format(title=title) + "".join(map(_row, options))
+        for title, options in OPTION_GROUPS.items()
+    )
 
 
 def _row(option: Option) -> str:
@@ -49,9 +56,13 @@ def _row(option: Option) -> str:
         f"<br>{_code(option.variable)}<br>{_code(option.key)}",
         option.help
         + (" May be repeated." if option.kind is Arity.MANY else "")
-        + (f"<br>Default: {_code(option.default)}" if option.default else ""),
+        + (f"<br>Default: {_default(option)}" if option.shown_default else ""),
     ]
     return "| " + " | ".join(cells) + " |\n"
+
+
+def _default(option: Option) -> str:
+    return _code(option.default) if option.default else option.default_note
 
 
 def _code(text: str) -> str:

@@ -16,9 +16,9 @@ import typer
 from greyd import __version__
 from greyd.cli.context import EXIT_ERROR, SHARED_OPTIONS, CommandContext
 from greyd.cli.errors import CommandError
-from greyd.cli.help import print_help
+from greyd.cli.help.text import print_help
 from greyd.config.option import Arity
-from greyd.config.options import OPTIONS
+from greyd.config.options import OPTION_GROUPS, OPTIONS
 from greyd.errors import GreydError, describe_error
 from greyd.redaction import excerpt
 from greyd.terminal import print_error, redact_logins
@@ -177,7 +177,10 @@ def _serve_command() -> Callable[..., None]:
         # Unreachable except for help: greyd.cli.main runs the server without typer.
         raise typer.Abort
 
-    return _with_parameters(serve, [_parameter(option, "Options") for option in OPTIONS])
+    parameters = [
+        _parameter(option, group) for group, options in OPTION_GROUPS.items() for option in options
+    ]
+    return _with_parameters(serve, parameters)
 
 
 def _with_parameters(
@@ -196,8 +199,9 @@ def _parameter(option: Option, group: str) -> inspect.Parameter:
         *names,
         help=option.help,
         metavar=None if flag else option.metavar,
-        show_default=False if flag else option.default or False,
+        show_default=False if flag else option.shown_default or False,
         rich_help_panel=group,
+        autocompletion=(lambda: list(option.choices)) if option.choices else None,
     )
     return inspect.Parameter(
         option.field,

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from greyd import __version__
-from greyd.cli.help import HELP_WORDS, asked_for_help, print_help
+from greyd.cli.help.text import HELP_WORDS, asked_for_help, print_help
 from greyd.errors import GreydError, describe_error
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _run(words: list[str]) -> None:
     if words == ["--version"]:
         sys.exit(print_version())
     if _COMPLETION in os.environ:
-        from greyd.cli.completion import complete
+        from greyd.cli.help.completion import complete
 
         status = complete()
         if status is not None:

@@ -1,8 +1,9 @@
 """Parses durations that people write; formats durations and percentages for people.
 
-Each option that takes a time accepts a duration with a unit (``90s``, ``5m``, ``6h``, ``2d``,
-``2w``), or several of them (``1h30m``). A bare number has postgrey's unit: seconds for ``--delay``,
-days for ``--max-age`` and ``--retry-window``.
+Each option of the server and of the commands that takes a time accepts the same durations: with a
+unit (``300ms``, ``90s``, ``5m``, ``1.5h``, ``2d``, ``2w``), or with several (``1h30m``).
+A bare number has postgrey's unit: seconds for ``--delay``, days for ``--max-age`` and
+``--retry-window``.
 """
 
 from __future__ import annotations
@@ -12,37 +13,49 @@ import re
 from greyd.config.numbers import MAX_NUMBER, parse_integer, require_not_negative
 from greyd.config.vocabulary import DAY, DELAYS, HOUR
 
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": HOUR, "d": DAY, "w": 7 * DAY}
+_MICROSECONDS = 1_000_000
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": HOUR, "d": DAY, "w": 7 * DAY}
+"""The seconds of each unit."""
 # ASCII: without it, a long s ("\u017f") would be a unit.
-_PART = re.compile(r"([0-9]{1,9})(s|min|m|h|d|w)", re.ASCII | re.IGNORECASE)
+_PART = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?(ms|s|min|m|h|d|w)", re.ASCII | re.IGNORECASE)
 _SEVERAL = re.compile(rf"(?:{_PART.pattern}){{1,6}}", re.ASCII | re.IGNORECASE)
 _SPACES = re.compile(r"(?<=[0-9])\s+(?=[a-z])|(?<=[a-z])\s+(?=[0-9])", re.IGNORECASE)
-_FRACTION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|min|m|h)", re.ASCII | re.IGNORECASE)
 _A_CENTURY = 36_525 * DAY
 """The longest lifetime that stores support, in seconds."""
 
 
 def parse_duration(text: str) -> int:
-    """Return the seconds of a duration: ``90``, ``90s``, ``10m``, ``2h``, ``1d``, ``1h 30m``.
+    """Return the seconds of a duration, whole ones: ``90``, ``90s``, ``10m``, ``1.5h``, ``1h 30m``.
 
     Raises:
         ValueError: the text is not a duration; the message describes the expected form.
     """
-    # Only between a number and a unit: "1 0" is not a number.
-    written = _SPACES.sub("", text.strip())
-    if re.fullmatch(r"[0-9]{1,9}", written):
-        return int(written)
-    seconds = _with_unit(written)
+    if re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        return int(text)
+    seconds = _whole_seconds(text)
     if seconds is None:
         raise ValueError("a duration, such as 90s, 10m, 2h or 1d")
     return seconds
 
 
-def _with_unit(text: str) -> int | None:
-    """Return the seconds of a duration with units and without spaces; None for other texts."""
-    if not _SEVERAL.fullmatch(text):
+def _whole_seconds(text: str) -> int | None:
+    """Return the seconds of a duration with units; None for other texts, or with a fraction."""
+    microseconds = _microseconds(text)
+    if microseconds is None or microseconds % _MICROSECONDS:
         return None
-    return sum(int(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(text))
+    return microseconds // _MICROSECONDS
+
+
+def _microseconds(text: str) -> int | None:
+    """Return the microseconds of a duration with units; None for other texts."""
+    # Spaces only between a number and a unit: "1 0" is not a number.
+    written = _SPACES.sub("", text.strip())
+    if not _SEVERAL.fullmatch(written):
+        return None
+    return sum(
+        round(int(whole + fraction.ljust(6, "0")) * _UNITS[unit.lower()])
+        for whole, fraction, unit in _PART.findall(written)
+    )
 
 
 # Options ------------------------------------------------------------------------------------------
@@ -72,14 +85,14 @@ def parse_days(text: str) -> int:
 def parse_retry_window(text: str) -> int:
     """Return a retry window in seconds; a bare number is in days, as for postgrey."""
     what = "a number of days, or a duration such as 6h, 90m or 2d"
-    if not re.fullmatch(r"[0-9]{1,10}", text) and _with_unit(text) is None:
+    if not re.fullmatch(r"[0-9]{1,10}", text) and _whole_seconds(text) is None:
         raise ValueError(what)
     return min(_seconds(text, DAY, what), _A_CENTURY)
 
 
 def _seconds(text: str, bare_unit_seconds: int, what: str) -> int:
     """Return the seconds of a duration; ``what`` describes the expected form in the error."""
-    seconds = _with_unit(text)
+    seconds = _whole_seconds(text)
     if seconds is None:
         try:
             seconds = parse_integer(text) * bare_unit_seconds
@@ -91,13 +104,10 @@ def _seconds(text: str, bare_unit_seconds: int, what: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Return the seconds of a short duration, at most a day: ``0.3``, ``300ms``, ``1.5s``."""
+    """Return the seconds of a short duration, at most a day: ``0.3``, ``300ms``, ``1m 30s``."""
+    microseconds = _microseconds(text)
     try:
-        if written := _FRACTION.fullmatch(text):
-            unit = written[2].lower()
-            seconds = float(written[1]) * (0.001 if unit == "ms" else _UNITS[unit])
-        else:
-            seconds = float(text)
+        seconds = float(text) if microseconds is None else microseconds / _MICROSECONDS
     except ValueError:
         seconds = -1.0
     if not 0 < seconds <= DAY:
@@ -107,7 +117,7 @@ def parse_seconds(text: str) -> float:
 
 def is_zero_duration(text: str) -> bool:
     """Whether a text is a zero duration, with or without a unit."""
-    return bool(re.fullmatch(r"[-+]?0[0_]*", text)) or _with_unit(text) == 0
+    return bool(re.fullmatch(r"[-+]?0[0_]*", text)) or _microseconds(text) == 0
 
 
 # Output -------------------------------------------------------------------------------------------

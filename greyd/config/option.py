@@ -44,11 +44,22 @@ class Option:
     bare: str = ""
     """The value of an ``OPTIONAL`` option if only its name is given."""
     default: str = ""
-    """The default, as shown in the help."""
+    """The default, as one would type it."""
+    default_note: str = ""
+    """The default in words, if it depends on the machine."""
+    choices: tuple[str, ...] = ()
+    """Words that complete its value."""
+    has_several: bool = False
+    """Whether its value is a list of such words, separated by commas."""
     read_tables: Callable[[object, str], Iterable[tuple[str, str]]] | None = None
     """For an option with tables in TOML: converts a value and its place in the file to texts, each
     with its own place.
     """
+
+    @property
+    def shown_default(self) -> str:
+        """The default for people: as one would type it, or in words; empty if there is none."""
+        return self.default or self.default_note
 
     @property
     def variable(self) -> str:

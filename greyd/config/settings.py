@@ -277,7 +277,9 @@ def _value(given: RawSetting, notices: list[str]) -> Any:
         option.zero_is_default and _is_zero(option, text)
     ):
         remedy = "; none adds no header" if option.read is parse_header else ""
-        notices.append(f"{where}={excerpt(text)}: using the default ({option.default}){remedy}")
+        notices.append(
+            f"{where}={excerpt(text)}: using the default ({option.shown_default}){remedy}"
+        )
         return default
     try:
         value = option.read(text)

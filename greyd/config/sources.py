@@ -202,7 +202,7 @@ def _check_type(value: object, option: Option, where: str) -> None:
     if (isinstance(value, bool) and (is_path or option.read is parse_text)) or (
         isinstance(value, int | float) and is_path
     ):
-        example = option.default or option.metavar or "TEXT"
+        example = option.shown_default or option.metavar or "TEXT"
         raise SettingsError(
             f"{where}={_toml_text(value, where)}: expected a string in quotation marks, such as"
             f' "{example}"; leave it out for the default'

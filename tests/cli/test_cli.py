@@ -62,7 +62,7 @@ def test_help_lists_every_option_with_its_spellings(word: str) -> None:
     done = run("serve", word)
     assert done.returncode == 0
     assert done.stderr == ""
-    shown = done.stdout.split("Options:", 1)[1]
+    shown = done.stdout.split("Listening:", 1)[1]
     words = set(re.split(r"[\s,=\[]+", shown))
     for option in OPTIONS:
         for name in (option.name, *option.spellings):
@@ -80,7 +80,7 @@ def test_help_tells_the_values_and_the_defaults() -> None:
                 f"[={option.metavar}]" if option.kind is Arity.OPTIONAL else f"={option.metavar}"
             )
             assert f"--{last}{value}" in text
-            assert option.default in text
+            assert option.shown_default in text
 
 
 def test_help_names_the_commands() -> None:
@@ -110,7 +110,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str]) -> str:
         (["--nosuch"], "--nosuch"),
         (["--del=60"], "--del"),
         (["--delay=abc"], "--delay=abc"),
-        (["--delay"], "--delay=SECONDS"),
+        (["--delay"], "--delay=DURATION"),
         (["--ipv4cidr=33"], "--ipv4cidr=33"),
         (["--quiet=1"], "--quiet"),
         (["--nosuch\n\x1b[31m=1"], "--nosuch"),

@@ -10,8 +10,8 @@ import pytest
 from typer._completion_classes import BashComplete, FishComplete, ZshComplete
 
 from greyd.cli.app import build
-from greyd.cli.command_table import TABLE
-from greyd.cli.completion import complete, matching
+from greyd.cli.help.completion import complete, matching
+from greyd.cli.help.table import TABLE
 from tools.render_completions import render_table
 
 if TYPE_CHECKING:

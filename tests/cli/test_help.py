@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from greyd.cli.app import COMMAND_GROUPS, COMMANDS
-from greyd.cli.command_table import read_table
-from greyd.cli.help import asked_for_help
+from greyd.cli.help.table import read_table
+from greyd.cli.help.text import asked_for_help
 from tests.commands import run_here
 
 NAMES = ("serve", *COMMANDS)

@@ -152,7 +152,7 @@ every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: opt
 
 
 def test_each_option_is_tried_here() -> None:
-    assert list(VALUES) == [option.name for option in OPTIONS]
+    assert sorted(VALUES) == sorted(option.name for option in OPTIONS)
 
 
 @every_option
@@ -447,7 +447,7 @@ WRONG: list[tuple[str, str]] = [
     ("-i10023", "--help"),
     ("--quiet=1", "no value"),
     ("--exim=1", "no value"),
-    ("--delay", "--delay=SECONDS"),
+    ("--delay", "--delay=DURATION"),
     ("--inet", "--inet=[HOST:]PORT"),
     ("--delay=", "whole number"),
     ("--delay=abc", "whole number"),
@@ -457,8 +457,7 @@ WRONG: list[tuple[str, str]] = [
     ("--delay= 5", "whole number"),
     ("--delay=5 ", "whole number"),
     ("--delay=1y", "5m"),
-    ("--delay=5 m", "5m"),
-    ("--delay=1.5h", "5m"),
+    ("--delay=1.5s", "5m"),
     ("--delay=m", "5m"),
     ("--delay=-5m", "5m"),
     ("--delay=9999999999w", "5m"),
@@ -470,7 +469,7 @@ WRONG: list[tuple[str, str]] = [
     ("--ipv4cidr=33", "0 to 32"),
     ("--ipv4cidr=-1", "0 to 32"),
     ("--ipv6cidr=129", "0 to 128"),
-    ("--retry-window=6 h", "6h"),
+    ("--retry-window=6 hours", "6h"),
     ("--retry-window=6hours", "6h"),
     ("--retry-window=1.5", "6h"),
     ("--retry-window=-1", "6h"),

@@ -108,6 +108,6 @@ def test_a_change_that_is_impossible_is_one_line(tmp_path: Path, change: str, me
 def test_a_value_that_means_the_default_is_a_warning(tmp_path: Path) -> None:
     settings = read("--shadow=delay=0", "--max-age=0", folder=tmp_path)
     assert settings.warnings == (
-        "--max-age=0: using the default (35)",
-        "--shadow: delay=0: using the default (300)",
+        "--max-age=0: using the default (35d)",
+        "--shadow: delay=0: using the default (5m)",
     )

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from greyd.config import loading
 from greyd.config.durations import parse_duration
 from greyd.config.errors import SettingsError
 from greyd.config.option import Arity
-from greyd.config.options import OPTIONS
+from greyd.config.options import BY_NAME, OPTIONS
 from greyd.config.settings import Settings, merge_settings
 from greyd.config.sources import from_arguments, from_environment, from_table
 from greyd.config.vocabulary import DAY, HOUR, METRICS_ENDPOINT
@@ -118,14 +119,58 @@ def test_zero_means_the_default_as_with_postgrey(option: str, text: str) -> None
         ("1h30m", 5400),
         ("1 d 2 h", 26 * HOUR),
         ("1W", 7 * DAY),
+        ("1.5h", 5400),
+        ("1000ms", 1),
     ],
 )
 def test_the_commands_accept_durations_with_spaces(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
 
 
+TIMES = [
+    "delay", "max-age", "retry-window", "identity-age", "store-timeout", "store-connect-timeout",
+    "dns-timeout",
+]  # fmt: skip
+
+
+def test_each_option_that_takes_a_duration_is_tried_here() -> None:
+    assert sorted(TIMES) == sorted(each.name for each in OPTIONS if each.metavar == "DURATION")
+
+
+@pytest.mark.parametrize("option", TIMES)
 @pytest.mark.parametrize(
-    "text", ["", "1 0", "m", "-5m", "1.5h", "5x", "5m!", "1h-5m", "9" * 30, "５m", "5\u017f"]
+    ("text", "seconds"),
+    [("90s", 90), ("90 s", 90), ("1m30s", 90), ("1M 30S", 90), ("1.5m", 90), ("90000ms", 90)],
+)
+def test_the_options_of_the_server_accept_the_durations_of_the_commands(
+    option: str, text: str, seconds: int
+) -> None:
+    assert parse_duration(text) == seconds
+    for settings in from_everywhere(option, text):
+        assert getattr(settings, BY_NAME[option].field) == seconds
+
+
+@pytest.mark.parametrize("option", TIMES)
+@pytest.mark.parametrize(
+    "text", ["1 0", "m", "-5m", "5x", "5m!", "1h-5m", "9" * 30, "５m", "5\u017f"]
+)
+def test_an_option_refuses_what_is_not_a_duration(option: str, text: str) -> None:
+    with pytest.raises(ValueError, match=r"duration|number|seconds"):
+        BY_NAME[option].read(text)
+
+
+@pytest.mark.parametrize("name", [each.name for each in OPTIONS if each.default])
+def test_the_default_that_the_help_shows_can_be_typed(name: str) -> None:
+    option = BY_NAME[name]
+    value = option.read(option.default)
+    if name == "config":
+        assert value == loading.DEFAULT_CONFIG
+    elif option.kind is not Arity.MANY:
+        assert value == getattr(Settings(), option.field)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1 0", "m", "-5m", "0.5s", "1.5", "5x", "5m!", "1h-5m", "9" * 30, "５m", "5\u017f"]
 )
 def test_text_that_is_not_a_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a duration, such as 90s"):

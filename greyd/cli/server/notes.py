@@ -197,4 +197,4 @@ def contradictions(config: str, own: Settings, of_server: Settings) -> Iterator[
 
 
 def _text(texts: Mapping[str, str], name: str) -> str:
-    return excerpt(texts.get(name) or BY_NAME[name].default or "unset", 40)
+    return excerpt(texts.get(name) or BY_NAME[name].shown_default or "unset", 40)

@@ -1,6 +1,6 @@
 """Shows the help of ``greyd`` and of each command, from the table that completes words.
 
-The table (``greyd.cli.command_table``) is generated from the commands' declarations, so that the
+The table (``greyd.cli.help.table``) is generated from the commands' declarations, so that the
 help imports neither typer nor a command.
 """
 
@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from greyd.cli.command_table import read_table
+from greyd.cli.help.table import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

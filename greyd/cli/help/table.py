@@ -1,6 +1,6 @@
 """Reads the table of all commands and options, which completes words and shows the help.
 
-``make generate`` writes ``command_table.json`` from the commands' declarations. So neither a
+``make generate`` writes ``table.json`` from the commands' declarations. So neither a
 completion nor the help imports typer or a command, whose import takes ten times as long as
 Python's own start.
 """
@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-TABLE = Path(__file__).with_name("command_table.json")
+TABLE = Path(__file__).with_name("table.json")
 
 
 @cache

@@ -1,6 +1,6 @@
 """Answers a shell's completion request, in the protocol of the scripts that typer generates.
 
-The words are in the table of ``greyd.cli.command_table``, so that a completion imports neither
+The words are in the table of ``greyd.cli.help.table``, so that a completion imports neither
 typer nor a command.
 """
 
@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from greyd.cli.command_table import read_table
+from greyd.cli.help.table import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

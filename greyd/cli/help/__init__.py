@@ -1,0 +1,1 @@
+"""Help and completion, from a generated table of all commands and options."""

@@ -1,0 +1,53 @@
+"""The options of the group "Lists"."""
+
+from __future__ import annotations
+
+from greyd.config.option import Arity, Option
+from greyd.config.values.parsers import parse_dnswl, parse_path, parse_zone
+
+LISTS: tuple[Option, ...] = (
+    Option(
+        "whitelist-clients", "whitelist_clients", parse_path,
+        "Never greylist the clients in FILE; replaces the default files.",
+        Arity.MANY, "FILE",
+    ),
+    Option(
+        "whitelist-recipients", "whitelist_recipients", parse_path,
+        "Never greylist mail to the recipients in FILE; replaces the default files.",
+        Arity.MANY, "FILE",
+    ),
+    Option(
+        "whitelist-senders", "whitelist_senders", parse_path,
+        "Never greylist the senders in FILE, if SPF or the client's name proves that the client"
+        " sends for the sender's domain.",
+        Arity.MANY, "FILE",
+    ),
+    Option(
+        "never-auto-whitelist", "never_auto_whitelist", parse_path,
+        "Never auto-whitelist the clients in FILE, whose format is that of --whitelist-clients.",
+        Arity.MANY, "FILE",
+    ),
+    Option(
+        "dnsbl", "dnsbl", parse_zone,
+        "Greylist unknown clients that this DNS blocklist lists, for DURATION if given.",
+        Arity.MANY, "ZONE[=DURATION]",
+    ),
+    Option(
+        "rhsbl", "rhsbl", parse_zone,
+        "Greylist unknown clients whose name, HELO name or sender domain this DNS blocklist"
+        " lists, for DURATION if given.",
+        Arity.MANY, "ZONE[=DURATION]",
+    ),
+    Option(
+        "dnswl", "dnswl", parse_dnswl,
+        "Pass clients that this DNS whitelist lists with at least this trust level: none,"
+        " low, medium or high. With support, a listing only outweighs a weak signal.",
+        Arity.MANY, "ZONE[=LEVEL[,support]]",
+    ),
+    Option(
+        "list-override", "list_override", parse_path,
+        "Ignore the blocklists for the clients in FILE; each line is a domain or an address,"
+        " then OK.",
+        Arity.MANY, "FILE",
+    ),
+)  # fmt: skip
