@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.details import describe_state, record_details
 from greyd.cli.entries.json_output import entry_object
-from greyd.cli.entries.table import EntryTable
+from greyd.cli.entries.table import entry_columns
 from greyd.cli.json_values import json_text
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable, printable_text
@@ -190,7 +190,7 @@ class FoundEntries:
         self._is_of_client = of_client
         self._others, self._more = list(entries[:MAX_OTHERS]), len(entries) > MAX_OTHERS
         if not self.context.as_json:
-            EntryTable(self.context, keys=False).show(self._others)
+            self.context.print_rows(entry_columns(self.settings), self._others, now=self.now)
             if self._more:
                 print_error(f"there are more: {all_of_them} shows them")
 

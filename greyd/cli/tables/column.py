@@ -68,7 +68,7 @@ class TableColumn(Generic[Row]):
     head: str
     kind: Kind
     value: Callable[[Row], Value]
-    """Returns the value of a row; ``--sort`` compares these values."""
+    """Returns the value of a row."""
     label: str | None = None
     """The word before the value in a card; None: the head. Empty: none, for a card's first line."""
     meaning: Meaning | Callable[[Row], Meaning] = Meaning.PLAIN
@@ -79,6 +79,8 @@ class TableColumn(Generic[Row]):
     """The width to which it may shrink, in cells; None: that of its kind."""
     right: bool | None = None
     """Whether it is aligned right; None: as its kind."""
+    order: Callable[[Row], Value] | None = None
+    """Returns what ``--sort`` compares; None: the value."""
 
     @property
     def sort_name(self) -> str:
@@ -101,6 +103,10 @@ class TableColumn(Generic[Row]):
         if self.kind not in MIN_WIDTHS:
             return None
         return MIN_WIDTHS[self.kind] if self.min_width is None else self.min_width
+
+    def order_of(self, row: Row) -> Value:
+        """Return what ``--sort`` compares."""
+        return (self.order or self.value)(row)
 
     def meaning_of(self, row: Row) -> Meaning:
         """Return the meaning that a row's colour shows."""

@@ -43,14 +43,14 @@ class SortOrder(Generic[Row]):
         rows[:] = present + missing
 
     def _key(self, row: Row) -> Any:
-        value = self.column.value(row)
+        value = self.column.order_of(row)
         # Numbers before texts, should a column have both.
         return (
             (1, value) if isinstance(value, str) else (2 if isinstance(value, bytes) else 0, value)
         )
 
     def _is_missing(self, row: Row) -> bool:
-        value = self.column.value(row)
+        value = self.column.order_of(row)
         is_number = isinstance(value, int | float) and self.column.kind in _ZERO_IS_A_VALUE
         return not (value or is_number)
 
