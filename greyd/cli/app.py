@@ -17,6 +17,7 @@ from greyd import __version__
 from greyd.cli.context import EXIT_ERROR, SHARED_OPTIONS, CommandContext
 from greyd.cli.errors import CommandError
 from greyd.cli.help.text import print_help
+from greyd.cli.tables.watch_value import with_watch_value
 from greyd.config.option import Arity
 from greyd.config.options import OPTION_GROUPS, OPTIONS
 from greyd.errors import GreydError, describe_error
@@ -133,7 +134,7 @@ def run(words: Sequence[str]) -> int:
     try:
         # Import only the modules of this command: a few of several hundred.
         app = build(words[:1]) if words[0] in COMMANDS else build()
-        return int(app(list(words), prog_name="greyd", standalone_mode=False) or 0)
+        return int(app(with_watch_value(words), prog_name="greyd", standalone_mode=False) or 0)
     except _UsageError as error:
         print_error(_usage(error))
         return EXIT_ERROR

@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
+from greyd.cli.progress import LateProgressBar
 from greyd.cli.server.choice import choose_server, store_url
 from greyd.cli.server.notes import unusable_record
 from greyd.cli.store_access import open_store_for_command
@@ -232,14 +233,16 @@ class CommandContext:
     def progress_bar(
         self, title: str, total: float | None = None
     ) -> Iterator[Callable[[float], None]]:
-        """Show a progress bar on standard error; yield a function that advances the bar."""
-        from rich.progress import Progress
-
+        """Show a progress bar on standard error after a second; yield what advances it."""
         console = new_console(sys.stderr)
-        visible = console.is_terminal and not self.as_json
-        with Progress(console=console, transient=True, disable=not visible) as progress:
-            task = progress.add_task(title, total=total)
-            yield lambda done: progress.advance(task, done)
+        if self.as_json or not console.is_terminal:
+            yield lambda _: None
+            return
+        bar = LateProgressBar(title, total, console)
+        try:
+            yield bar.advance
+        finally:
+            bar.stop()
 
 
 def option_seconds(text: str, option: str) -> int:

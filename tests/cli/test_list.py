@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from greyd.config.settings import Settings
 from greyd.rules.correspondence.keys import correspondence_key
 from greyd.rules.keys import request_keys
-from tests.commands import CHECKOUT, answer_of, fill, run
+from tests.commands import CHECKOUT, answer_of, fill, run, run_here
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
@@ -164,7 +165,7 @@ def test_keys_are_shown_where_they_are_wanted(store: str) -> None:
 def test_no_more_is_shown_than_wanted_and_it_says_so(store: str) -> None:
     done = run("list", store, "-n", "2")
     assert len(done.stdout.splitlines()) == 3
-    assert done.stderr == "greyd: 2 shown, and there are more; --limit=0 shows all\n"
+    assert done.stderr == f"greyd: 2 entries shown … and {MEANT - 2} more; --limit=0 shows all\n"
     answer = answer_of("list", store, "--limit=2")
     assert (len(answer["entries"]), answer["shown"], answer["more"]) == (2, 2, True)
     answer = answer_of("list", store, f"--limit={MEANT}")
@@ -205,6 +206,66 @@ def test_what_a_stranger_sent_steers_no_terminal(tmp_path: Path) -> None:
     assert written.isascii()
     assert written.replace("\n", "").isprintable()
     assert json.loads(written)["entries"][0]["sender"] == "\x1b[31m\x9b@example.com"
+
+
+# Order and repetition ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sort", "clients"),
+    [
+        ([], ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"]),
+        (["--sort=last-seen"], ["203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24"]),
+        (["--sort=client"], ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"]),
+        (["--sort=-client", "--limit=2"], ["203.0.113.0/24", "198.51.100.0/24"]),
+        (["--sort", "-state"], ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"]),
+        (["--sort=state", "--limit=0"], ["203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24"]),
+        (["--sort=passes-at", "-n1"], ["192.0.2.0/24"]),
+    ],
+)
+def test_entries_are_sorted_by_what_the_table_shows(
+    store: str, sort: list[str], clients: list[str]
+) -> None:
+    options = ["--recipient=bob@example.org", *sort]
+    lines = run_here("list", store, *options).stdout.splitlines()[1:]
+    assert [line.split()[-3] for line in lines] == clients
+    if sort:
+        answer = json.loads(run_here("list", store, *options, "--json").stdout)
+        assert [each["client_network"] for each in answer["entries"]] == clients
+
+
+def test_a_sort_by_no_column_is_one_line(store: str) -> None:
+    done = run_here("list", store, "--sort=size")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the columns are state, last-seen, passes-at, client, sender, recipient" in done.stderr
+
+
+def test_the_order_holds_beyond_the_limit_and_the_rest_is_counted(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    times = {keys_of(sender=f"{'x' * n}@e.com").triplet: NOW - (n * 37) % 101 for n in range(1, 90)}
+    fill(url, {key: b"%d" % seen for key, seen in times.items()})
+    done = run_here("list", f"--store={url}", "--sort=sender", "--limit=3")
+    senders = [line.split()[-2] for line in done.stdout.splitlines()[1:]]
+    assert senders == sorted(f"{'x' * n}@e.com" for n in range(1, 90))[:3]
+    assert done.stderr.endswith("3 entries shown … and 86 more; --limit=0 shows all\n")
+
+
+def test_watching_in_a_pipe_prints_blocks_until_interrupted(store: str) -> None:
+    command = [sys.executable, "-m", "greyd", "list", store, "--waiting", "--watch=0.2"]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    assert lines[0] == lines[3]
+    assert lines[2] == "\n"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "1e9", ""])
+def test_a_pause_that_is_none_is_refused(store: str, value: str) -> None:
+    done = run_here("list", store, f"--watch={value}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--watch={value}: expected seconds" in done.stderr
 
 
 # With --privacy -----------------------------------------------------------------------------------

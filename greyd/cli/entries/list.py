@@ -137,7 +137,7 @@ async def list_entries(
             listing = Listing(context, wanted, limit, order, keys=with_keys)
             return await listing.show(found, size.entries)
 
-    return await (repeat(watch, show, context.console) if watch else show())
+    return await (show() if watch is None else repeat(watch, show, context.console))
 
 
 async def _hashed_records(

@@ -158,7 +158,9 @@ class Listing:
     def _identities(self) -> str:
         if not self._of_identities:
             return ""
-        verb = noun(self._of_identities, "is a triplet of an identity", "are triplets of identities")
+        verb = noun(
+            self._of_identities, "is a triplet of an identity", "are triplets of identities"
+        )
         return (
             f"; {self._of_identities:,} of them {verb}, for mail that also has a triplet of its"
             " network"

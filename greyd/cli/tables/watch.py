@@ -31,7 +31,6 @@ Watch = Annotated[
 ]  # fmt: skip
 """The annotation of a ``--watch`` option."""
 
-DEFAULT_SECONDS = 2.0
 MIN_SECONDS = 0.1
 MAX_SECONDS = 86400.0
 
@@ -122,13 +121,6 @@ async def _draw(show: Callable[[], Awaitable[int | None]], *, is_first: bool) ->
     room = screen.lines - 2
     if len(lines) > room:
         missing = len(lines) - (room - 1)
-        lines[room - 1 :] = [f"… and {counted(missing, 'more line')}; the screen is too low"]
+        lines[room - 1 :] = [f"… and {counted(missing, 'more line')}; a higher screen shows them"]
     text = "".join(f"{line}{_ERASE_LINE}\n" for line in [f"{head}  Ctrl-C ends", *lines])
     sys.stdout.write(f"{_CLEAR if is_first else _HOME}{text}{_ERASE_BELOW}")
-
-
-def with_watch_value(words: list[str]) -> list[str]:
-    """Return a command line in which each ``--watch`` without a value has the default."""
-    end = words.index("--") if "--" in words else len(words)
-    default = f"--watch={DEFAULT_SECONDS:g}"
-    return [default if word == "--watch" else word for word in words[:end]] + words[end:]
