@@ -50,8 +50,8 @@ $(RELEASE_STAMP): $(RELEASE_VENV)/.python requirements/release.txt
 	touch $@
 
 serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
-	mkdir -p var
-	exec $(BIN)/greyd serve --dbdir=var
+	@mkdir -p var
+	@$(BIN)/python -m tools.next_steps var $(BIN)/greyd & exec $(BIN)/greyd serve --dbdir=var
 
 test: $(DEV_STAMP) ## run all tests that this machine can run
 	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile

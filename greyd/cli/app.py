@@ -64,7 +64,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "whitelist": "greyd.cli.whitelist.command:whitelist",
     },
     "Try out": {
-        "ask": "greyd.cli.ask:ask",
+        "ask": "greyd.cli.ask.command:ask",
         "replay": "greyd.cli.replay.command:replay",
     },
     "Set up": {

@@ -102,7 +102,10 @@ async def _write(
         servers += await put_in_force(context, path)
     context.print_json(_as_json(planned, servers_as_json(servers), changed=True))
     print_container_note(context, [each.target.path for each in new])
-    context.print(f"to undo: greyd whitelist remove {' '.join(shlex.quote(e.text) for e in new)}")
+    if not context.as_json:
+        command = shlex.join(["greyd", "whitelist", "remove", *(each.text for each in new)])
+        # Unwrapped, so that it can be pasted.
+        context.console.print(f"to undo: {command}", soft_wrap=True)
     return EXIT_ERROR if any(each.in_force is False for each in servers) else 0
 
 

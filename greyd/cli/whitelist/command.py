@@ -65,14 +65,14 @@ async def whitelist(
         typer.Option("--yes", "-y", help="Add or remove without asking for confirmation."),
     ] = False,
 ) -> int:
-    """Add, remove or list this site's own whitelist entries; mail they match is never greylisted.
+    """Add, remove or list this site's own whitelist entries.
 
-    add writes to whitelist_clients.local or whitelist_recipients.local, beside the file that a
-    package installs, with the date, your name and the reason as a comment. An entry with an @ is
-    for recipients, any other for clients. An entry that would let strangers pass is added only
-    after a confirmation. remove takes the text of an entry, or a client or recipient that it
-    matches. The server then reads its whitelists again, and the command checks that. The file as
-    it was before is kept as FILE~.
+    Mail that an entry matches is never greylisted. add writes to whitelist_clients.local or
+    whitelist_recipients.local, beside the file that a package installs, with the date, your name
+    and the reason as a comment. An entry with an @ is for recipients, any other for clients. An
+    entry that would let strangers pass is added only after a confirmation. remove takes the text of
+    an entry, or a client or recipient that it matches. The server then reads its whitelists again,
+    and the command checks that. The file as it was before is kept as FILE~.
 
     The exit status is 1 if there was nothing to change, and 2 if the change failed.
 

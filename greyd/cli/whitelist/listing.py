@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.cli.check_whitelist.hits import read_hits
+from greyd.cli.tables.column import Kind, TableColumn
 from greyd.store.errors import StoreError
-from greyd.terminal import format_timestamp, print_error
+from greyd.terminal import print_error
 from greyd.whitelist.entries import WhitelistEntry, display_text, parse_entries
 from greyd.whitelist.local.covering import matching_entries
 from greyd.whitelist.local.errors import LocalListError
@@ -106,23 +107,27 @@ async def _hits(context: CommandContext, found: Sequence[_ListedEntry]) -> list[
 def _print(
     context: CommandContext, found: Sequence[_ListedEntry], hits: Sequence[HitCount | None]
 ) -> None:
-    context.print_table(
-        ("entry", "list", "added", "by", "reason", "hits", "last hit", "where"),
-        [
-            (
-                display_text(each.entry.text),
-                each.which,
-                each.note.date,
-                each.note.by,
-                display_text(each.note.reason.encode()),
-                "?" if hit is None else str(hit.count),
-                "?" if hit is None else format_timestamp(hit.last_hit) or "never",
-                f"{each.entry.file}:{each.entry.line}",
-            )
-            for each, hit in zip(found, hits, strict=True)
-        ],
-        numbers=("hits",),
-    )
+    columns: list[TableColumn[tuple[_ListedEntry, HitCount | None]]] = [
+        TableColumn("entry", Kind.NAME, lambda row: display_text(row[0].entry.text), label=""),
+        TableColumn("list", Kind.VERDICT, lambda row: row[0].which, priority=3),
+        TableColumn("added", Kind.VERDICT, lambda row: row[0].note.date),
+        TableColumn("by", Kind.NAME, lambda row: row[0].note.by, priority=4),
+        TableColumn("reason", Kind.TEXT, lambda row: row[0].note.reason),
+        TableColumn("hits", Kind.NUMBER, lambda row: row[1].count if row[1] else "?"),
+        TableColumn("last hit", Kind.TIME, lambda row: _last_hit(row[1]), priority=2),
+        TableColumn("where", Kind.NAME, lambda row: _place(row[0].entry), priority=2),
+    ]
+    context.print_rows(columns, list(zip(found, hits, strict=True)))
+
+
+def _last_hit(hit: HitCount | None) -> float | str:
+    if hit is None:
+        return "?"
+    return hit.last_hit or "never"
+
+
+def _place(entry: WhitelistEntry) -> str:
+    return f"{entry.file}:{entry.line}"
 
 
 def _as_json(each: _ListedEntry, hit: HitCount | None) -> dict[str, object]:
