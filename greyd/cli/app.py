@@ -60,7 +60,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "release": "greyd.cli.entries.release:release",
         "expect": "greyd.cli.expect:expect",
         "forget": "greyd.cli.entries.forgetting.command:forget",
-        "mode": "greyd.cli.mode:mode",
+        "mode": "greyd.cli.mode.command:mode",
         "whitelist": "greyd.cli.whitelist.command:whitelist",
     },
     "Try out": {

@@ -125,6 +125,13 @@ class LogObserver(Observer):
         """Log the mode in force."""
         self._log.notice(f"mode {mode}{reason}")
 
+    def mode_without_end(self, mode: str, reason: str) -> None:
+        """Log a warning about a mode that somebody may have forgotten."""
+        self._log.warning(
+            f"all mail passes: mode {mode}{reason}, without an end; greyd mode reset ends it,"
+            f" greyd mode {mode} --for 2h gives it an end"
+        )
+
     def administered(self, description: str) -> None:
         """Log an administrator's action."""
         self._log.notice(description)

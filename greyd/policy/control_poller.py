@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from greyd.rules.control import Control, ExpectedMail
+from greyd.rules.control import Control, ExpectedMail, claim_warning
 from greyd.rules.reserved_keys import CONTROL_KEY
 from greyd.store.errors import StoreError
 
@@ -60,7 +60,13 @@ class ControlPoller:
         # The circuit breaker reports all errors of the store.
         with contextlib.suppress(StoreError):
             self.control = await self._store.transact([CONTROL_KEY], _read)
-        self._put_in_force(int(self._policy.clock.now()))
+        now = int(self._policy.clock.now())
+        self._put_in_force(now)
+        mode = self.control.mode
+        if mode is not None and mode.needs_warning(now):
+            with contextlib.suppress(StoreError):
+                if await self._store.transact([CONTROL_KEY], claim_warning(now)):
+                    self._observers.mode_without_end(mode.mode, self._reason(now))
 
     def _put_in_force(self, now: int) -> None:
         control = self.control

@@ -101,6 +101,15 @@ class Observer(Protocol):
         """
         return
 
+    def mode_without_end(self, mode: str, reason: str) -> None:
+        """Observe that a mode without end lets all mail pass: once a day, on one server of all.
+
+        Args:
+            mode: ``off`` or ``learn``.
+            reason: the text that the log adds to the mode: by whom and since when.
+        """
+        return
+
     def administered(self, description: str) -> None:
         """Observe an administrator's action, e.g. that a command has released a triplet."""
         return
@@ -210,6 +219,12 @@ class Observers:
         self.flush()
         for observer in self._observers:
             observer.mode_changed(mode, reason)
+
+    def mode_without_end(self, mode: str, reason: str) -> None:
+        """Pass a warning about a mode, see ``Observer``."""
+        self.flush()
+        for observer in self._observers:
+            observer.mode_without_end(mode, reason)
 
     def administered(self, description: str) -> None:
         """Pass an administrator's action, see ``Observer``."""

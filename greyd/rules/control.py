@@ -4,7 +4,7 @@ Every server polls the record once a second (``greyd.policy.control_poller``). I
 open windows for expected mail, and the last administrative actions, which the servers log. It is
 JSON of bounded size; a server ignores invalid parts and the fields of newer versions::
 
-    {"mode": {"is": "learn", "until": 1795000000, "by": "alice@mx1", "at": 1794990000},
+    {"mode": {"is": "off", "until": 0, "by": "alice@mx1", "at": 1794990000, "warned": 1795076400},
      "expected": [{"recipient": "bob@example.org", "from": "example.com", "until": 1794990600}],
      "acts": [{"number": 7, "at": 1794990000, "by": "alice@mx1", "what": "released 2 triplets"}],
      "last_number": 7}
@@ -42,6 +42,9 @@ MAX_WINDOW_SECONDS = DAY
 MAX_ACTIONS = 50
 """Maximum number of actions in the record; each is kept for a day."""
 
+WARN_EVERY_SECONDS = DAY
+"""How often one of the servers warns while a mode without end lets all mail pass."""
+
 MAX_RECORD_BYTES = 64 * 1024
 """Maximum size of the record; greyd ignores a larger one, and never writes one."""
 
@@ -65,6 +68,19 @@ class ModeOverride:
     """The user and host of the command, e.g. ``alice@mx1``."""
     at: int
     """When the command ran, in seconds since 1970."""
+    warned_at: int = 0
+    """When a server last warned that the mode has no end, in seconds since 1970; 0 for never."""
+
+    @property
+    def is_forgettable(self) -> bool:
+        """Whether all mail passes without greylisting, for ever."""
+        return self.mode != "on" and not self.until
+
+    def needs_warning(self, now: int) -> bool:
+        """Whether a day has passed since the command, and since the last server's warning."""
+        since = now - max(self.at, self.warned_at)
+        # A time in the future is another server's clock, or one that was wrong.
+        return self.is_forgettable and not -HOUR < since < WARN_EVERY_SECONDS
 
     def holds(self, now: int) -> bool:
         """Whether the override is in force."""
@@ -140,6 +156,8 @@ class Control:
         if self.mode:
             mode = self.mode
             table["mode"] = {"is": mode.mode, "until": mode.until, "by": mode.by, "at": mode.at}
+            if mode.warned_at:
+                table["mode"]["warned"] = mode.warned_at
         if self.windows:
             table["expected"] = [
                 {"recipient": each.recipient, "from": each.sender_domain, "until": each.until}
@@ -208,6 +226,24 @@ def change_control(change: Callable[[Control], Control], now: int) -> Rule[Contr
     return rule
 
 
+def claim_warning(now: int) -> Rule[bool]:
+    """Return a rule that notes a warning about a mode without end, if one is due.
+
+    The rule returns whether the caller has to warn: of all servers on a store, and all workers of a
+    server, one does, also across restarts.
+    """
+
+    def rule(remembered: Remembered) -> tuple[bool, Sequence[Change]]:
+        (text,) = remembered
+        control = Control.load(text)
+        if control.mode is None or not control.mode.needs_warning(now):
+            return False, ()
+        control = replace(control, mode=replace(control.mode, warned_at=now)).without_old(now)
+        return True, [Change(CONTROL_KEY, control.dump(), control.ttl_seconds(now))]
+
+    return rule
+
+
 # Windows ----------------------------------------------------------------------------------------
 
 
@@ -268,7 +304,11 @@ def _read_all(read: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
 
 def _mode(value: Any) -> ModeOverride:
     mode = ModeOverride(
-        value["is"], _whole(value["until"]), _text(value["by"]), _whole(value["at"])
+        value["is"],
+        _whole(value["until"]),
+        _text(value["by"]),
+        _whole(value["at"]),
+        _whole(value.get("warned", 0)),
     )
     if mode.mode not in MODES:
         raise ValueError(mode.mode)

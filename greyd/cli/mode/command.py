@@ -56,7 +56,8 @@ async def mode(
     All servers that share the store apply the mode within a second, and log the change. learn:
     store triplets and log decisions, but let all mail pass. off: let all mail pass, and store
     nothing. learn and off apply to all recipients; with on, a recipient domain keeps a mode of its
-    own. The mode lasts until it is reset, even across restarts, or for the time of --for.
+    own. The mode lasts until it is reset, even across restarts, or for the time of --for. While off
+    or learn has no end, one of the servers logs a warning once a day.
 
     Examples:
 
@@ -118,6 +119,8 @@ class _ModeChange:
 def _print_mode(context: CommandContext, control: Control, now: int) -> None:
     mode = control.mode if control.mode and control.mode.holds(now) else None
     told = None if mode is None else asdict(mode)
+    if told is not None:
+        del told["warned_at"]
     # Off and learn apply to all recipients.
     keeps_own = mode is None or mode.mode == "on"
     domains = context.settings.recipient_domains if keeps_own else ()
@@ -137,6 +140,11 @@ def _print_mode(context: CommandContext, control: Control, now: int) -> None:
         context.print(
             f"{mode.mode}, {until}; by {printable_text(mode.by)} at {format_timestamp(mode.at)}"
         )
+        if mode.is_forgettable:
+            context.print(
+                "all mail passes without an end; a server warns of it in its log once a day."
+                f" To give it an end: greyd mode {mode.mode} --for 2h"
+            )
     for domain, own in list(own_modes.items())[:MAX_SHOWN_DOMAINS]:
         context.print(f"{own} for mail to {printable_text(domain)} (--recipient-domain)")
     if len(own_modes) > MAX_SHOWN_DOMAINS:
