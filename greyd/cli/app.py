@@ -20,6 +20,7 @@ from greyd.cli.help.text import print_help
 from greyd.cli.tables.watch_value import with_watch_value
 from greyd.config.option import Arity
 from greyd.config.options import OPTION_GROUPS, OPTIONS
+from greyd.config.settings import Settings
 from greyd.errors import GreydError, describe_error
 from greyd.redaction import excerpt
 from greyd.terminal import print_error, redact_logins
@@ -68,6 +69,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "replay": "greyd.cli.replay.command:replay",
     },
     "Set up": {
+        "switch-from": "greyd.cli.switching.command:switch_from",
         "import": "greyd.cli.importing.command:import_",
         "postfix-config": "greyd.cli.postfix_config:postfix_config",
     },
@@ -228,15 +230,21 @@ _JSON = inspect.Parameter(
 _ON_FILES = ("check_whitelist", "postfix_config", "replay", "report")
 """The functions of commands that need no server: they read files, or print settings."""
 
+_WITHOUT_SETTINGS = ("switch_from",)
+"""The functions of commands that find out themselves which settings apply. They have no options for
+that, and still work if the settings are invalid.
+"""
+
 
 def _admin_command(function: Callable[..., Any]) -> Callable[..., None]:
     """Return the function that typer calls: it accepts the command's and the shared options."""
 
     def run(as_json: bool, **values: Any) -> None:
-        given = {option.name: values.pop(option.field) for option in _SHARED}
+        given = {option.name: values.pop(option.field) for option in selecting}
         raise typer.Exit(_run(function, given, values, as_json=as_json))
 
-    shared = [_parameter(option, SHARED_GROUP) for option in _SHARED]
+    selecting = () if function.__name__ in _WITHOUT_SETTINGS else _SHARED
+    shared = [_parameter(option, SHARED_GROUP) for option in selecting]
     return _with_parameters(run, [*_own_parameters(function), *shared, _JSON])
 
 
@@ -261,9 +269,12 @@ def _run(
     # Files that commands create contain senders and recipients: keep them from other users.
     os.umask(0o077)
     try:
-        context = CommandContext.from_options(
-            given, as_json=as_json, is_server_optional=function.__name__ in _ON_FILES
-        )
+        if function.__name__ in _WITHOUT_SETTINGS:
+            context = CommandContext(Settings(), as_json)
+        else:
+            context = CommandContext.from_options(
+                given, as_json=as_json, is_server_optional=function.__name__ in _ON_FILES
+            )
         answer = function(context, **values)
         return int((asyncio.run(answer) if inspect.iscoroutine(answer) else answer) or 0)
     except GreydError as error:

@@ -28,7 +28,7 @@ _PREFIX = "POSTGREY_"
 _TYPE = "POSTGREY_TYPE"
 _PLACES = ("POSTGREY_HOST", "POSTGREY_PORT", "POSTGREY_SOCKET")
 _OTHER_NAMES = {"TEXT": "greylist-text", "PID": "pidfile"}
-_OPTIONS = (
+OPTIONS_OF_POSTGREY = (
     "unix", "inet", "socketmode", "daemonize", "pidfile", "user", "group", "dbdir", "delay",
     "max-age", "retry-window", "greylist-action", "greylist-text", "lookup-by-subnet",
     "lookup-by-host", "ipv4cidr", "ipv6cidr", "privacy", "hostname", "exim", "whitelist-clients",
@@ -37,9 +37,9 @@ _OPTIONS = (
 )  # fmt: skip
 """The options of postgrey, which ``POSTGREY_…`` variables can set."""
 
-_BY_VARIABLE = {_PREFIX + name.upper().replace("-", "_"): BY_NAME[name] for name in _OPTIONS} | {
-    _PREFIX + short: BY_NAME[name] for short, name in _OTHER_NAMES.items()
-}
+_BY_VARIABLE = {
+    _PREFIX + name.upper().replace("-", "_"): BY_NAME[name] for name in OPTIONS_OF_POSTGREY
+} | {_PREFIX + short: BY_NAME[name] for short, name in _OTHER_NAMES.items()}
 
 _OF_OTHER_SERVICES = re.compile(r"[A-Z0-9_]+_(SERVICE_(HOST|PORT\w*)|PORT_[0-9]+_(TCP|UDP)\w*)")
 """Variables that Kubernetes, and Docker's links, set for a service named postgrey or greyd."""

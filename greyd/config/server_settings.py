@@ -44,7 +44,7 @@ def read_server_settings(
         SettingsError: a setting is invalid, or an environment file can't be read.
     """
     own = {name: text for name, text in os.environ.items() if text.strip()}
-    environment = {**_service_environment(), **own}
+    environment = {**service_environment(), **own}
     return read_settings(arguments, environment, _options_of_first_process(), overrides)
 
 
@@ -58,7 +58,12 @@ def _options_of_first_process() -> list[str]:
     return words[words.index("serve") + 1 :]
 
 
-def _service_environment() -> dict[str, str]:
+def service_environment() -> dict[str, str]:
+    """Return the variables that the environment files of the service set.
+
+    Raises:
+        SettingsError: a file can't be read.
+    """
     environment: dict[str, str] = {}
     for file in (*RC_CONF_FILES, *SERVICE_FILES):
         if not file.exists():

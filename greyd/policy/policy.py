@@ -12,7 +12,8 @@ from greyd.policy.applied_settings import request_settings
 from greyd.policy.completion import Completion, run
 from greyd.policy.events import DecisionEvent, Transaction
 from greyd.policy.outbound import OutboundMail
-from greyd.policy.reply import DUNNO, PROBE_ANSWER, STORE_AWAY, Replies
+from greyd.policy.probe_answer import answer_probe
+from greyd.policy.reply import DUNNO, STORE_AWAY, Replies
 from greyd.rules.address import parse_address
 from greyd.rules.control import ExpectedMail
 from greyd.rules.evidence import NO_EVIDENCE, Evidence
@@ -159,7 +160,9 @@ class Policy:
         if (reason := self._exemption(case, address)) is not None:
             if reason is Reason.AUTHENTICATED and request.greyd_probe is not None:
                 self._observers.probed(request)
-                return PROBE_ANSWER
+                return await answer_probe(
+                    request, address, case.mode, case.settings, self._store, self.now(request)
+                )
             return self._pass(case, reason)
         if self.expected and await self._is_expected(case, address):
             return self._pass(case, Reason.EXPECTED)

@@ -247,7 +247,7 @@ def test_a_trial_changes_nothing_and_says_what_would_be(tmp_path: Path) -> None:
 
 def test_the_servers_log_is_told_what_was_imported(tmp_path: Path) -> None:
     imported(tmp_path, triplet(1000, 100))
-    assert b"imported 1 triplets" in content(f"sqlite:{tmp_path / 'greyd.db'}")[b"control"]
+    assert b"imported 1 triplet" in content(f"sqlite:{tmp_path / 'greyd.db'}")[b"control"]
 
 
 # sqlgrey ------------------------------------------------------------------------------------------

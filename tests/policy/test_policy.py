@@ -576,6 +576,46 @@ def test_the_doctors_request_is_neither_logged_nor_counted_as_mail(tmp_path: Pat
     with_policy(tmp_path, do)
 
 
+DECISION_PROBE = {"sasl_username": b"greyd-switch-from", "greyd_probe": b"decision"}
+
+
+@pytest.mark.parametrize(
+    ("attempts", "when", "mode", "decision"),
+    [
+        ((), 0, "on", "would greylist (new)"),
+        ((0,), 100, "on", "would greylist (early-retry)"),
+        ((0,), 300, "on", "would pass (triplet found)"),
+        ((0, 300), 400, "on", "would pass (triplet found)"),
+        ((), 0, "learn", "would pass (mode learn)"),
+        ((), 0, "off", "would pass (mode off)"),
+    ],
+)
+def test_a_probe_shows_the_decision_and_changes_nothing(
+    tmp_path: Path, attempts: tuple[int, ...], when: int, mode: str, decision: str
+) -> None:
+    async def do(it: Asking) -> None:
+        for attempt in attempts:
+            await it.ask(attempt)
+        counted = it.counted()
+        it.policy.mode = mode
+        for _ in range(2):
+            # Had the first probe been stored, the second would not be new.
+            answer = await it.ask(when, **DECISION_PROBE)
+            assert answer == f"DUNNO greyd {__version__} {decision}"
+        assert it.counted() == counted
+        assert sum("action=" in line for line in it.log()) == len(attempts)
+
+    with_policy(tmp_path, do)
+
+
+def test_a_probe_with_an_invalid_address_gets_the_version_alone(tmp_path: Path) -> None:
+    async def do(it: Asking) -> None:
+        answer = await it.ask(**DECISION_PROBE, client_address=b"unknown")
+        assert answer == f"DUNNO greyd {__version__}"
+
+    with_policy(tmp_path, do)
+
+
 def test_the_mark_of_the_doctor_lets_no_mail_pass(tmp_path: Path) -> None:
     async def do(it: Asking) -> None:
         assert await it.ask(greyd_probe=b"doctor") == GREYLISTED

@@ -44,6 +44,7 @@ _PLURALS = {
     EntryKind.CORRESPONDENCE: "correspondences",
     EntryKind.OTHER: "notes",
 }
+_SINGULARS = {each: each.value for each in EntryKind} | {EntryKind.OTHER: "note"}
 
 
 async def import_(
@@ -138,7 +139,7 @@ async def import_(
     counts = ImportCounts(settings, int(time.time()), dry_run)
     options = SourceOptions(read_secrets(source_settings), delay_seconds, _zone(from_timezone))
     async with open_source(source, context, options) as opened_source:
-        await _import(context, opened_source, counts)
+        await import_entries(context, opened_source, counts)
         counts.warnings += opened_source.warnings()
     _print_result(context, opened_source.name, counts)
     return EXIT_NO if counts.has_problems else 0
@@ -160,7 +161,14 @@ def _is_absent(url: str) -> bool:
         return False
 
 
-async def _import(context: CommandContext, source: ImportSource, counts: ImportCounts) -> None:
+async def import_entries(
+    context: CommandContext, source: ImportSource, counts: ImportCounts
+) -> None:
+    """Merge the entries of a source into the server's store, and count them.
+
+    Raises:
+        StoreError: the store can't be opened, or fails.
+    """
     with context.progress_bar("importing", source.entry_count) as advance:
         async with _open_target(context, dry_run=counts.dry_run) as store:
             async for items in source.batches:
@@ -174,7 +182,7 @@ async def _import(context: CommandContext, source: ImportSource, counts: ImportC
                     counts.outcomes.update(outcomes)
                     advance(len(outcomes))
             if store is not None and counts.changes and not counts.dry_run:
-                action = f"imported {_format_counts(counts.changes)}"
+                action = f"imported {format_counts(counts.changes)}"
                 await record_action(store, context.settings, action, {})
 
 
@@ -188,8 +196,12 @@ async def _open_target(context: CommandContext, *, dry_run: bool) -> AsyncIterat
         yield store
 
 
-def _format_counts(counts: Counter[EntryKind]) -> str:
-    return ", ".join(f"{count} {_PLURALS[kind]}" for kind, count in counts.items())
+def format_counts(counts: Counter[EntryKind]) -> str:
+    """Return numbers of entries as text: ``12 triplets, 3 clients``."""
+    return ", ".join(
+        f"{count} {_PLURALS[kind] if count != 1 else _SINGULARS[kind]}"
+        for kind, count in counts.items()
+    )
 
 
 # Output -------------------------------------------------------------------------------------------

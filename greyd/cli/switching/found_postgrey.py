@@ -1,0 +1,173 @@
+"""Finds postgrey on this machine: its service, process, options, whitelists and database."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greyd.cli.importing.postgrey.folder import DATABASES
+from greyd.cli.switching.postgrey_options import (
+    PostgreyOptions,
+    expand_variables,
+    read_postgrey_options,
+    split_words,
+)
+from greyd.config.loading import MAX_CONFIG_BYTES
+from greyd.config.regular_files import FileError, read_regular_file
+from greyd.config.values.environment_file import parse_environment_file
+from greyd.doctor.listeners import Listener, configured_listeners
+from greyd.escaping import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from greyd.cli.switching.services import ServiceState
+    from greyd.cli.switching.systemd_services import SystemdServices
+
+SERVICE = "postgrey"
+PROCESSES = Path("/proc")
+_FOLDER = Path("/var/lib/postgrey")
+_LISTS = ("whitelist_clients", "whitelist_recipients")
+_LIST_FOLDERS = ("/etc/postgrey/", "/etc/postfix/postgrey_")
+_DEFAULTS = Path("/etc/default/postgrey")
+MAX_TITLE_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPostgrey:
+    """Postgrey, as it is set up on this machine."""
+
+    state: ServiceState
+    options: PostgreyOptions
+    options_from: tuple[str, ...] = ()
+    """Where the options are set: a unit or an init script, and its environment files."""
+    process: int | None = None
+    running_options: str = ""
+    """The options of the process, if they differ from those that are set."""
+    folder: Path = _FOLDER
+    """The folder of its database."""
+    database_bytes: int | None = None
+    """The size of the database; None if there is none."""
+    lists: tuple[Path, ...] = ()
+    """The whitelists that it reads."""
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """The TCP addresses and Unix sockets that it listens on."""
+        return configured_listeners(self.options.settings)
+
+
+def started_by_unit(
+    systemd: SystemdServices, state: ServiceState, processes: Mapping[int, str]
+) -> FoundPostgrey:
+    """Return postgrey as its systemd unit starts it.
+
+    Raises:
+        ServiceError: the unit can't be read.
+    """
+    properties = systemd.properties(SERVICE)
+    lines = properties.get("EnvironmentFiles", "").splitlines()
+    files = [Path(line.rpartition(" (")[0]) for line in lines if line]
+    environment = dict(_assignments(properties.get("Environment", "")))
+    for file in files:
+        environment |= _variables(file)
+    _program, *words = expand_variables(systemd.start_command(SERVICE), environment)
+    pid = int(properties.get("MainPID", "0")) or None
+    sources = (f"{SERVICE}.service", *(str(file) for file in files if file.exists()))
+    return _found(state, words, sources, pid, processes)
+
+
+def started_by_script(state: ServiceState, processes: Mapping[int, str]) -> FoundPostgrey:
+    """Return postgrey as Debian's init script starts it."""
+    environment = _variables(_DEFAULTS)
+    words = split_words(environment.get("POSTGREY_OPTS", ""))
+    if text := environment.get("POSTGREY_TEXT"):
+        words.append(f"--greylist-text={text}")
+    sources = ("/etc/init.d/postgrey", *([str(_DEFAULTS)] if _DEFAULTS.exists() else []))
+    return _found(state, words, sources, next(iter(processes), None), processes)
+
+
+def _found(
+    state: ServiceState, words: list[str], sources: tuple[str, ...], pid: int | None,
+    processes: Mapping[int, str],
+) -> FoundPostgrey:  # fmt: skip
+    options = read_postgrey_options(words)
+    settings = options.settings
+    folder = settings.dbdir or _FOLDER
+    title = processes.get(pid, "") if pid else ""
+    return FoundPostgrey(
+        state,
+        options,
+        sources,
+        pid,
+        title if title and not _same_options(title, words) else "",
+        folder,
+        _database_bytes(folder),
+        (*_lists(settings.whitelist_clients, 0), *_lists(settings.whitelist_recipients, 1)),
+    )
+
+
+def _same_options(title: str, words: list[str]) -> bool:
+    """Whether a process's title has the options; Debian's init script adds two."""
+    of_script = ("--daemonize", "--pidfile=/var/run/postgrey.pid")
+    running = [word for word in title.split() if word not in of_script]
+    return running == [word for word in " ".join(words).split() if word not in of_script]
+
+
+def _assignments(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the variables in systemd's property ``Environment``."""
+    for word in split_words(text):
+        name, equals, value = word.partition("=")
+        if equals:
+            yield name, value
+
+
+def _variables(file: Path) -> dict[str, str]:
+    """Return the variables for postgrey that a file sets; none if it can't be read."""
+    with contextlib.suppress(FileError, UnicodeDecodeError):
+        text = read_regular_file(file, MAX_CONFIG_BYTES).decode("utf-8-sig")
+        return parse_environment_file(text, str(file), has_comments=False)
+    return {}
+
+
+def _lists(given: tuple[Path, ...], index: int) -> Iterator[Path]:
+    names = given or [
+        Path(f"{place}{_LISTS[index]}{suffix}")
+        for place in _LIST_FOLDERS
+        for suffix in ("", ".local")
+    ]
+    yield from (path for path in names if path.is_file())
+
+
+def _database_bytes(folder: Path) -> int | None:
+    try:
+        if not (folder / DATABASES[0]).exists():
+            return None
+        return sum((folder / name).stat().st_size for name in DATABASES if (folder / name).exists())
+    except OSError:
+        return None
+
+
+def postgrey_processes() -> dict[int, str]:
+    """Return the options of the running postgreys, by process; Perl shows them as one text."""
+    found = {}
+    own = _pid_namespace("self")
+    for each in sorted(PROCESSES.glob("[0-9]*"), key=lambda path: int(path.name)):
+        try:
+            with (each / "cmdline").open("rb") as file:
+                title = printable(file.read(MAX_TITLE_BYTES).replace(b"\0", b" ")).strip()
+        except OSError:
+            continue
+        program, _, options = title.partition(" ")
+        if program == SERVICE and _pid_namespace(each.name) in (own, ""):
+            found[int(each.name)] = options.strip()
+    return found
+
+
+def _pid_namespace(process: str) -> str:
+    try:
+        return str((PROCESSES / process / "ns" / "pid").readlink())
+    except OSError:
+        return ""

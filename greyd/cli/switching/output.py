@@ -1,0 +1,168 @@
+"""Prints the plan of a switch: what was found, the steps, and what stays."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING
+
+from greyd.cli.switching.found_postgrey import SERVICE as POSTGREY
+from greyd.cli.switching.journal import FOLDER
+from greyd.escaping import printable_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from greyd.cli.context import CommandContext
+    from greyd.cli.switching.found_postgrey import FoundPostgrey
+    from greyd.cli.switching.planning import Planned
+    from greyd.cli.switching.services import ServiceManager
+
+MAX_WIDTH = 88
+_STOP = (
+    "Stop postgrey. Until the next step, usually for a second, nothing greylists: Postfix answers"
+    " 451, and senders retry; with default_action=DUNNO in main.cf the mail passes."
+)
+_CHECK = (
+    "Send a probe through each socket: greyd has to answer, greylist new mail, and pass mail that"
+    " has passed postgrey. The probe is not stored, logged or counted."
+)
+
+
+def print_plan(
+    context: CommandContext, found: FoundPostgrey, planned: Planned, services: ServiceManager
+) -> None:
+    """Print the plan."""
+    width = min(context.console.width, MAX_WIDTH)
+    context.print("postgrey here")
+    for name, text in _facts(found, services):
+        context.print(*_wrapped(f"  {name:9}", text, width))
+    context.print("", "the plan")
+    for number, (title, commands) in enumerate(plan_steps(found, planned, services), 1):
+        context.print(*_wrapped(f"{number:3}. ", title, width))
+        for command in commands:
+            # Unwrapped, so that it can be copied.
+            if not context.as_json:
+                context.console.print(f"       {command}", soft_wrap=True)
+    context.print("", "what stays")
+    for text in _staying(found, planned):
+        context.print(*_wrapped("  - ", text, width))
+    if planned.remarks:
+        context.print("", "what is different afterwards")
+        for text in planned.remarks:
+            context.print(*_wrapped("  - ", printable_text(text), width))
+    context.print("")
+
+
+def _wrapped(prefix: str, text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=prefix, subsequent_indent=" " * len(prefix),
+        break_on_hyphens=False, break_long_words=False,
+    )  # fmt: skip
+
+
+def _facts(found: FoundPostgrey, services: ServiceManager) -> Iterator[tuple[str, str]]:
+    running = f"runs (process {found.process})" if found.process else "runs"
+    state = running if found.state.is_running else "does not run"
+    boot = "starts at boot" if found.state.is_enabled else "does not start at boot"
+    yield "service", f"{services.name}: {state}, {boot}"
+    yield "options", found.options.text() or "none: postgrey's defaults"
+    yield "from", ", ".join(found.options_from)
+    yield "sockets", ", ".join(str(each) for each in found.listeners)
+    yield "lists", ", ".join(str(each) for each in found.lists) or "none"
+    size = "none" if found.database_bytes is None else _size(found.database_bytes)
+    yield "database", f"{found.folder}, {size}" if found.database_bytes is not None else "none"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.1f} MB" if size_bytes >= 2**20 else f"{size_bytes / 1024:.0f} kB"
+
+
+def plan_steps(
+    found: FoundPostgrey, planned: Planned, services: ServiceManager
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield the steps: a title, and the commands or file changes."""
+    plan = planned.switch
+    import_command = f"greyd import {found.folder}"
+    if plan.imports:
+        yield "Import postgrey's database, while postgrey still answers.", [import_command]
+    if plan.greyd_was_running:
+        yield "Stop the greyd that runs.", [services.command("stop", *reversed(plan.starts))]
+    for file in plan.files:
+        verb = "Add to" if file.path.exists() else "Write"
+        is_settings = file.path == planned.settings.path
+        lines = planned.settings.lines if is_settings else _first_lines(file.content)
+        yield f"{verb} {file.path}:", [f"+ {line}" for line in lines]
+    if plan.was_running:
+        stop = [services.command("stop", POSTGREY)]
+        yield _STOP, stop
+    yield "Start greyd in its place.", [services.command("start", *plan.starts)]
+    if plan.imports and plan.was_running:
+        yield "Import what postgrey has learned since step 1.", [import_command]
+    yield _CHECK, []
+    boot = [services.command("disable", POSTGREY)] if plan.was_enabled else []
+    if not plan.greyd_was_enabled:
+        boot.append(services.command("enable", *plan.starts))
+    if boot:
+        yield "Let greyd start at boot, not postgrey.", boot
+
+
+def _first_lines(content: bytes) -> list[str]:
+    lines = content.decode(errors="replace").splitlines()
+    return lines if len(lines) <= 12 else [*lines[:3], f"… and {len(lines) - 3} more lines"]
+
+
+def _staying(found: FoundPostgrey, planned: Planned) -> Iterator[str]:
+    yield "Postfix's main.cf and master.cf: the socket stays the same."
+    yield "postgrey's package, settings and database; greyd only reads them."
+    if found.lists:
+        yield (
+            "the whitelists: greyd reads them where they are. Before you purge postgrey's package,"
+            " copy them to /etc/greyd."
+        )
+    if not planned.settings.kept and not planned.settings.lines:
+        yield f"{planned.settings.path}: greyd needs no other setting."
+    yield f"a record of each change, and backups of changed files: {FOLDER}"
+    yield (
+        "If a step fails, or at Ctrl-C, all is rolled back by itself, and postgrey runs again."
+        " Later: greyd switch-from postgrey --undo"
+    )
+
+
+def manual_steps(options: str) -> list[str]:
+    """Return the steps for a system whose services this command does not know.
+
+    ``options`` are those of postgrey's process.
+    """
+    folder = re.search(r"--dbdir[= ](\S+)", options)
+    import_command = f"greyd import {folder[1] if folder else '/var/lib/postgrey'}"
+    return [
+        f"1. {import_command}",
+        "2. stop postgrey with the program that started it, and disable it there",
+        f"3. in its place start: greyd serve {options}".rstrip(),
+        f"4. {import_command}",
+        "5. greyd doctor",
+    ]
+
+
+def as_json(found: FoundPostgrey, planned: Planned, services: ServiceManager) -> dict[str, object]:
+    """Return the plan for programs."""
+    return {
+        "services": services.name,
+        "postgrey": {
+            "running": found.state.is_running,
+            "enabled": found.state.is_enabled,
+            "process": found.process,
+            "options": found.options.text(),
+            "options_from": list(found.options_from),
+            "sockets": [str(each) for each in found.listeners],
+            "lists": [str(each) for each in found.lists],
+            "database": str(found.folder) if found.database_bytes is not None else None,
+        },
+        "steps": [
+            {"title": title, "commands": commands}
+            for title, commands in plan_steps(found, planned, services)
+        ],
+        "blockers": list(planned.blockers),
+        "remarks": list(planned.remarks),
+    }

@@ -1,0 +1,152 @@
+"""What a switch reads of postgrey's set-up, and what greyd's settings become."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from greyd.cli.switching.postgrey_options import (
+    expand_variables,
+    read_postgrey_options,
+    toml_line,
+)
+from greyd.cli.switching.settings_plan import plan_settings
+from greyd.config.errors import SettingsError
+from greyd.config.loading import read_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What systemd passes for Debian's unit.
+UNITS_WORDS = ["$POSTGREY_OPTS", "--greylist-text=${POSTGREY_TEXT}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "expanded"),
+    [
+        (UNITS_WORDS, {"POSTGREY_OPTS": "--inet=10023 --delay=60", "POSTGREY_TEXT": "a b"},
+         ["--inet=10023", "--delay=60", "--greylist-text=a b"]),
+        (UNITS_WORDS, {}, ["--greylist-text="]),
+        (["$A"], {"A": "'--greylist-text=a b' --exim"}, ["--greylist-text=a b", "--exim"]),
+        (["$A"], {"A": "--greylist-text=it's late"}, ["--greylist-text=it's", "late"]),
+        (["--delay=$A"], {"A": "60"}, ["--delay=$A"]),
+        (["${A}"], {"A": "--exim --privacy"}, ["--exim --privacy"]),
+    ],
+)  # fmt: skip
+def test_variables_are_expanded_as_systemd_does(
+    words: list[str], environment: dict[str, str], expanded: list[str]
+) -> None:
+    assert expand_variables(words, environment) == expanded
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "unknown"),
+    [
+        (["--inet=10023", "--delay=60"], "--inet=10023 --delay=60", []),
+        (["-i", "10023", "-d"], "--inet=10023 --daemonize", []),
+        (["--delay", "60", "--exim"], "--delay=60 --exim", []),
+        (["--delay=60", "--delay=90"], "--delay=90", []),
+        (["--unix=/a", "--unix=/b"], "--unix=/a --unix=/b", []),
+        (["--auto-whitelist-clients"], "--auto-whitelist-clients=5", []),
+        (["--greylist-text=come back"], "'--greylist-text=come back'", []),
+        ([""], "", []),
+        (["--colour=grey", "--delay=60"], "--delay=60", ["--colour: unknown option"]),
+        (["--colour", "grey", "--exim"], "--exim", ["--colour: unknown option"]),
+        (["--delay=abc", "--exim"], "--exim", ["--delay=abc: expected"]),
+        (["stray", "--exim"], "--exim", ["stray: not an option"]),
+    ],
+)
+def test_options_that_greyd_does_not_take_are_reported_and_stop_no_other(
+    words: list[str], text: str, unknown: list[str]
+) -> None:
+    options = read_postgrey_options(words)
+    assert options.text() == text
+    assert len(options.unknown) == len(unknown)
+    assert all(each.startswith(start) for each, start in zip(options.unknown, unknown, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("delay", ["60"]),
+        ("delay", ["5m"]),
+        ("inet", ["10023", "[::1]:10024"]),
+        ("exim", ["yes"]),
+        ("greylist-text", ['say "hello" \\ é']),
+        ("greylist-text", ["007"]),
+        ("retry-window", ["6h"]),
+        ("socketmode", ["0660"]),
+    ],
+)
+def test_a_line_of_toml_has_the_options_value(name: str, texts: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "greyd.toml"
+    file.write_text(line := toml_line(name, texts))
+    tomllib.loads(line)
+    given = [f"--{name}={text}" if text != "yes" else f"--{name}" for text in texts]
+    from_file = replace(read_settings([f"--config={file}"], {}), config=None)
+    # The texts, which repr leaves out, may differ: "yes" and "true".
+    assert repr(from_file) == repr(read_settings(given, {}))
+
+
+# greyd's settings ---------------------------------------------------------------------------------
+
+
+def environment(tmp_path: Path, toml: str | None = None, **more: str) -> dict[str, str]:
+    file = tmp_path / "greyd.toml"
+    if toml is not None:
+        file.write_text(toml)
+    return {"GREYD_CONFIG": str(file), **more} if toml is not None else more
+
+
+OPTIONS = read_postgrey_options(
+    ["--inet=10023", "--delay=60", "--user=postgrey", "--pidfile=/run/p", "--dbdir=/x"]
+)
+
+
+def test_postgreys_options_are_added_above_what_is_there(tmp_path: Path) -> None:
+    there = "# mine\nmax_age = 40\n\n[shadow]\ndelay = 90\n"
+    plan = plan_settings(OPTIONS, environment(tmp_path, there), "From postgrey")
+    assert plan.new.decode() == (f'# From postgrey\ninet = ["10023"]\ndelay = 60\n\n{there}'), (
+        "but nothing about postgrey's own process"
+    )
+    assert plan.old == there.encode()
+    assert (plan.settings.delay_seconds, plan.settings.max_age_seconds) == (60, 40 * 86400)
+    assert plan.kept == ()
+
+
+@pytest.mark.parametrize(
+    ("toml", "variables", "lines", "kept"),
+    [
+        ("delay = 90\n", {}, ['inet = ["10023"]'], ["--delay: greyd's own setting stays, 90;"]),
+        ("delay = 60\n", {}, ['inet = ["10023"]'], []),
+        ("", {"GREYD_DELAY": "1m"}, ['inet = ["10023"]'], []),
+        ("", {"GREYD_OPTS": "--delay=90"}, ['inet = ["10023"]'], ["--delay: greyd's own"]),
+        ('inet = ["10023", "10024"]\ndelay = 60\n', {}, [], []),
+        ("inet = 10099\n", {}, ["delay = 60"], ["--inet: greyd's own setting stays, 10099;"]),
+    ],
+)
+def test_greyds_own_settings_take_precedence(
+    tmp_path: Path, toml: str, variables: dict[str, str], lines: list[str], kept: list[str]
+) -> None:
+    plan = plan_settings(OPTIONS, environment(tmp_path, toml, **variables), "From postgrey")
+    assert list(plan.lines) == lines
+    assert len(plan.kept) == len(kept)
+    assert all(each.startswith(start) for each, start in zip(plan.kept, kept, strict=True))
+    if not lines:
+        assert plan.new == toml.encode()
+
+
+def test_an_option_in_postgreys_file_that_stops_greyd_is_a_problem(tmp_path: Path) -> None:
+    given = environment(tmp_path, "", POSTGREY_OPTS="--colour=grey --delay=60")
+    plan = plan_settings(OPTIONS, given, "From postgrey")
+    (problem,) = plan.problems
+    assert "POSTGREY_OPTS: --colour: unknown option" in problem
+    assert "remove it there" in problem
+
+
+def test_a_broken_file_of_greyd_stops_the_plan(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"greyd\.toml"):
+        plan_settings(OPTIONS, environment(tmp_path, "delay = \n"), "From postgrey")
