@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 WOULD_PASS = b"would pass"
 WOULD_GREYLIST = b"would greylist"
+NO_STORE_ANSWER = b"without an answer of the store"
 
 
 async def answer_probe(
@@ -65,6 +66,6 @@ async def answer_probe(
     try:
         decision = await decided
     except StoreError:
-        return b"%b without an answer of the store" % PROBE_ANSWER
+        return b"%b %b" % (PROBE_ANSWER, NO_STORE_ANSWER)
     outcome = WOULD_PASS if decision.passes else WOULD_GREYLIST
     return b"%b %b (%b)" % (PROBE_ANSWER, outcome, decision.reason.text.encode())

@@ -298,7 +298,8 @@ def _prepare(page: Page, terminal: Terminal) -> None:
         # What the page compares with is greyd's own delay.
         del os.environ["GREYD_DELAY"]
     if page.name in ("README.md", "docs/migrating.md", "docs/replacing-postgrey.md"):
-        predecessors.make(terminal.type)
+        by_script = page.name == "docs/migrating.md"
+        predecessors.make(terminal.type, by_script=by_script)
     if page.path.parent.name == "systems":
         systems.set_up(page.path.stem, Path(terminal.folder), terminal.type)
     if page.name == "README.md":

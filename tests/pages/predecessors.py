@@ -24,18 +24,23 @@ CREATE TABLE domain_awl (sender_domain varchar(255) NOT NULL, src varchar(39) NO
 """
 
 
-def make(type_: Callable[[str, str], object]) -> None:
-    """Have postgrey learn, as its unit runs it, and put sqlgrey's file in its place."""
+def make(type_: Callable[[str, str], object], *, by_script: bool = False) -> None:
+    """Have postgrey learn, as its unit or its init script runs it; put sqlgrey's file in its place.
+
+    There is no systemd on that machine, so ``greyd switch-from`` uses the init scripts.
+    """
     stand_ins.install_greyd()
     # localhost is ::1 too, which that machine has not.
     Path("/etc/default/postgrey").write_text('POSTGREY_OPTS="--inet=127.0.0.1:10023"\n')
-    learn(type_)
+    learn(type_, "/etc/init.d/postgrey start" if by_script else "systemctl start postgrey")
     _make_sqlgrey()
 
 
-def learn(type_: Callable[[str, str], object]) -> None:
+def learn(
+    type_: Callable[[str, str], object], start: str = "systemctl start postgrey"
+) -> None:
     """Start postgrey, and let it learn."""
-    type_("predecessors", "systemctl start postgrey")
+    type_("predecessors", start)
     wait_until(lambda: accepts(10023), "postgrey listens")
     now = int(time.time())
     with PolicyClient(10023) as client:

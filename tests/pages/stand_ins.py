@@ -250,10 +250,12 @@ def _log_of(unit: str) -> Path:
 
 
 def _pid_of(unit: Unit) -> int | None:
-    with contextlib.suppress(FileNotFoundError):
-        pid = int(Path(f"/run/{unit.name}.stand-in").read_text())
-        if Path(f"/proc/{pid}").exists():
-            return pid
+    # An init script of the page may have started it.
+    for file in (f"/run/{unit.name}.stand-in", f"/run/{unit.name}.pid"):
+        with contextlib.suppress(FileNotFoundError):
+            pid = int(Path(file).read_text())
+            if Path(f"/proc/{pid}").exists():
+                return pid
     return None
 
 

@@ -14,7 +14,7 @@ from greyd.cli.errors import CommandError
 from greyd.cli.store_access import open_store_for_command
 from greyd.doctor.listeners import connectable
 from greyd.doctor.policy_request import send_request
-from greyd.policy.probe_answer import WOULD_GREYLIST, WOULD_PASS
+from greyd.policy.probe_answer import NO_STORE_ANSWER, WOULD_GREYLIST, WOULD_PASS
 from greyd.rules.address import parse_address
 from greyd.rules.entries import EntryKind, EntryState, interpret
 from greyd.store.contract import scan
@@ -129,7 +129,8 @@ async def _answer(listener: Listener, request: bytes) -> tuple[str, bool]:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         answered = await send_request(listener, request)
-        if answered.version:
+        # On a busy machine the store may need longer than mail waits for it.
+        if answered.version and not answered.action.endswith(NO_STORE_ANSWER.decode()):
             return answered.action, False
         if answered.fault in ("Cannot assign requested address", "Address family not supported"):
             return "", True
@@ -138,7 +139,7 @@ async def _answer(listener: Listener, request: bytes) -> tuple[str, bool]:
         await asyncio.sleep(0.2)
     if answered.fault:
         raise CheckError(f"{listener}: {answered.fault}")
-    raise CheckError(f"{listener} answers {answered.action!r}: this is not greyd of this version")
+    raise CheckError(f"{listener} answers {answered.action!r}, not as this version of greyd does")
 
 
 def _is(outcome: bytes, action: str) -> bool:
