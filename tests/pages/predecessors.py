@@ -36,9 +36,7 @@ def make(type_: Callable[[str, str], object], *, by_script: bool = False) -> Non
     _make_sqlgrey()
 
 
-def learn(
-    type_: Callable[[str, str], object], start: str = "systemctl start postgrey"
-) -> None:
+def learn(type_: Callable[[str, str], object], start: str = "systemctl start postgrey") -> None:
     """Start postgrey, and let it learn."""
     type_("predecessors", start)
     wait_until(lambda: accepts(10023), "postgrey listens")

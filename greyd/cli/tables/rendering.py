@@ -79,6 +79,8 @@ class TableWriter(Generic[Row]):
 
     def end(self) -> None:
         """Name the columns that did not fit, below the rows."""
+        # A message on standard error comes after the table, also in a pipe.
+        self._console.file.flush()
         if self._layout is None or not (missing := self._layout.left_out):
             return
         names = ", ".join(self._columns[at].head for at in missing)
