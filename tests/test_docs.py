@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from greyd.cli.app import build
+from greyd.cli.help.table import read_table
 from greyd.config.options import OPTIONS
 from tests.pages.all_metrics import all_metrics
 from tests.processes import program
@@ -41,6 +42,13 @@ def test_the_manual_pages_are_up_to_date() -> None:
 def test_the_completions_are_up_to_date() -> None:
     made = render_completions.render()
     assert files_below(render_completions.FOLDER) == made, "a completion is stale" + AGAIN
+
+
+def test_the_summary_of_a_command_is_one_line_in_a_terminal_of_80_columns() -> None:
+    names = list(read_table()["commands"])
+    width = 80 - len("  ") - max(map(len, names)) - len("  ")
+    summaries = {name: read_table()["commands"][name]["help"] for name in names}
+    assert [text for text in summaries.values() if len(text) > width or text[-1] != "."] == []
 
 
 def test_each_command_has_a_manual_page_and_the_first_page_names_it() -> None:

@@ -108,10 +108,26 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "2": _FAILED,
         },
     },
+    "status": {
+        "EXIT STATUS": {
+            "0": "All servers are well; warnings do not count.",
+            "1": "A server has an error, or does not answer.",
+            "2": _FAILED,
+            "3": "No server runs on this machine.",
+            "4": "A server runs, but its state can't be fetched.",
+        },
+    },
     "stats": {
         "EXIT STATUS": {
             "0": "The servers and the store are healthy.",
             "1": "A server or the store is unhealthy or does not answer.",
+            "2": _FAILED,
+        },
+    },
+    "whitelist": {
+        "EXIT STATUS": {
+            "0": "The entries were added, removed or shown.",
+            "1": "There was nothing to change.",
             "2": _FAILED,
         },
     },

@@ -16,7 +16,7 @@ import typer
 from greyd import __version__
 from greyd.cli.context import EXIT_ERROR, SHARED_OPTIONS, CommandContext
 from greyd.cli.errors import CommandError
-from greyd.cli.help.text import print_help
+from greyd.cli.help.table import read_table
 from greyd.cli.tables.watch_value import with_watch_value
 from greyd.config.option import Arity
 from greyd.config.options import OPTION_GROUPS, OPTIONS
@@ -26,7 +26,7 @@ from greyd.redaction import excerpt
 from greyd.terminal import print_error, redact_logins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from greyd.config.option import Option
 
@@ -46,6 +46,7 @@ Every option is also an environment variable (GREYD_DELAY) and a key of the TOML
 
 COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
     "See": {
+        "status": "greyd.cli.status.command:status",
         "stats": "greyd.cli.stats.command:stats",
         "top": "greyd.cli.stats.top:top",
         "list": "greyd.cli.entries.list:list_entries",
@@ -129,9 +130,8 @@ _MAX_ERROR = 300
 
 def run(words: Sequence[str]) -> int:
     """Run a command; return the exit status. A usage error is printed as one line."""
-    if not words:
-        print_help(words)
-        return EXIT_ERROR
+    if not words or words[0].partition("=")[0] in _options_of_status():
+        words = ["status", *words]
     redact_logins(words)
     try:
         # Import only the modules of this command: a few of several hundred.
@@ -143,6 +143,12 @@ def run(words: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print_error("interrupted")
         return _INTERRUPTED
+
+
+def _options_of_status() -> Iterator[str]:
+    """Yield the options with which ``greyd`` is ``greyd status``: without a command."""
+    for option in read_table()["commands"]["status"]["options"]:
+        yield from option["names"]
 
 
 def _usage(error: Any) -> str:
@@ -236,6 +242,10 @@ that, and still work if the settings are invalid.
 """
 
 
+_ON_ALL_SERVERS = ("status",)
+"""The functions of commands that find the servers themselves: all of them, if several run."""
+
+
 def _admin_command(function: Callable[..., Any]) -> Callable[..., None]:
     """Return the function that typer calls: it accepts the command's and the shared options."""
 
@@ -269,8 +279,8 @@ def _run(
     # Files that commands create contain senders and recipients: keep them from other users.
     os.umask(0o077)
     try:
-        if function.__name__ in _WITHOUT_SETTINGS:
-            context = CommandContext(Settings(), as_json)
+        if function.__name__ in (*_WITHOUT_SETTINGS, *_ON_ALL_SERVERS):
+            context = CommandContext(Settings(), as_json, options=given)
         else:
             context = CommandContext.from_options(
                 given, as_json=as_json, is_server_optional=function.__name__ in _ON_FILES

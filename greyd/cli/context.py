@@ -72,6 +72,8 @@ class CommandContext:
     """The timeout of the store that applies to the server."""
     repeated_options: Sequence[str] = ()
     """The shared options of this command line, for commands that it proposes; without passwords."""
+    options: Mapping[str, str | None] = field(default_factory=dict)
+    """The values of the shared options by name; None for those not given."""
     _consoles: list[Console] = field(default_factory=list)
     _printed_notes: list[str] = field(default_factory=list)
 

@@ -164,7 +164,7 @@ def test_a_bad_file_is_one_line_that_names_it(tmp_path: Path, content: bytes, sa
     assert str(file) in line or said == "--store"
 
 
-@pytest.mark.parametrize("arguments", [["nosuch"], ["--nosuch"], []])
+@pytest.mark.parametrize("arguments", [["nosuch"], ["--nosuch"], ["--nosuch=1", "list"]])
 def test_another_command_is_an_error_without_a_traceback(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 2

@@ -88,7 +88,7 @@ def test_each_shell_gets_what_typer_would_print(
 
 def words_of(answer: str) -> list[str]:
     """Return the sorted words of an answer, without the brackets of zsh around all of them."""
-    return sorted(word.strip("()'") for word in answer.split())
+    return sorted(word.strip("()':") for word in answer.split())
 
 
 @pytest.mark.parametrize(("words", "status"), [(["serve", "--de"], 0), (["serve", "file"], 1)])

@@ -25,15 +25,8 @@ def test_the_groups_are_what_one_wants_and_each_command_is_in_one() -> None:
     assert places == sorted(places)
     ends = [*places[1:], shown.index("\nOptions:\n")]
     for commands, begin, end in zip(COMMAND_GROUPS.values(), places, ends, strict=True):
-        rows = [line.split()[0] for line in shown[begin:end].splitlines() if line[:2] == "  "]
+        rows = [line.split()[0] for line in shown[begin:end].splitlines()[2:] if line[2:3].strip()]
         assert [name for name in rows if name != "serve"] == list(commands)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_summary_of_a_command_is_one_line_of_80_columns(name: str) -> None:
-    summary = read_table()["commands"][name]["help"]
-    assert f"  {name.ljust(15)}  {summary}\n" in help_of(columns=80)
-    assert summary.endswith(".")
 
 
 @pytest.mark.parametrize("columns", [45, 80, 100])

@@ -52,7 +52,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
 }  # fmt: skip
 """What each command that uses a store is called with."""
 
-WITHOUT_STORE = {"ask", "report", "replay", "postfix-config"}
+WITHOUT_STORE = {"status", "ask", "report", "replay", "postfix-config"}
 
 
 class Other(NamedTuple):

@@ -94,7 +94,7 @@ async def ask(
         ),
     ] = False,
 ) -> int:
-    """Send a request to the running server as Postfix does, and show its answer.
+    """Send a request as Postfix does, and show the answer.
 
     The server treats it as a real request: it stores the triplet, and counts and logs the request.
     By default alice@example.com writes to bob@example.org from 192.0.2.7; the server greylists the

@@ -34,6 +34,7 @@ from greyd.config.running.running_servers import find_running_servers
 from greyd.config.server_settings import read_server_settings
 from greyd.config.store_folder import default_folder
 from greyd.config.values.parsers import parse_endpoint
+from greyd.store.errors import StoreError
 from greyd.store.opening import is_sqlite_url, sqlite_file
 from greyd.store.url import validate_url
 
@@ -103,6 +104,26 @@ def choose_server(options: Mapping[str, str | None], *, is_optional: bool = Fals
         notes += contradictions(config, own, settings)
     notes += _missing_from_record(server, own)
     return ServerChoice(settings, server, tuple(notes))
+
+
+def find_servers(options: Mapping[str, str | None]) -> tuple[FoundServers, list[str]]:
+    """Return the running servers that the shared options select, and what is wrong with those.
+
+    Without an option that selects a store, these are all servers of this machine.
+    """
+    arguments = [f"--{name}={text}" for name, text in options.items() if text is not None]
+    own, faults = None, []
+    try:
+        own = read_server_settings(arguments)
+        validate_url(own.store)
+    except (SettingsError, StoreError) as error:
+        faults.append(str(error))
+    found = _search(own, options)
+    if own is not None and (_names_store(options) or (options.get("config") and _has_store(own))):
+        wanted = store_identity(store_url(own)), own.key_prefix
+        servers = tuple(each for each in found.servers if identity_of(each) == wanted)
+        found = replace(found, servers=servers)
+    return found, faults
 
 
 def _missing_from_record(server: RunningServer, own: Settings) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""``greyd`` without a command: the status of the servers that run here."""
