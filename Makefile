@@ -84,8 +84,9 @@ docs-test: $(DEV_STAMP) ## run the commands in the pages, as root, on a disposab
 	$(BIN)/python -m pytest --quiet tests/test_pages.py tests/test_site.py
 	$(BIN)/python -m tests.pages
 
-generate: $(DEV_STAMP) ## generate options page, manual pages and completions from the code
+generate: $(DEV_STAMP) ## generate options page, greyd.toml, manual pages and completions from the code
 	$(BIN)/python -m tools.render_options
+	$(BIN)/python -m tools.render_config
 	$(BIN)/python -m tools.render_man
 	$(BIN)/python -m tools.render_completions
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from greyd.cli.app import build
+from greyd.cli.config.example import example_file
 from greyd.cli.help.table import read_table
 from greyd.config.options import OPTIONS
 from tests.pages.all_metrics import all_metrics
 from tests.processes import program
-from tools import render_completions, render_man, render_options
+from tools import render_completions, render_config, render_man, render_options
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -33,6 +34,10 @@ def files_below(folder: Path) -> dict[str, str]:
 
 def test_the_options_page_is_up_to_date() -> None:
     assert render_options.FILE.read_text() == render_options.render(), "the page is stale" + AGAIN
+
+
+def test_the_example_of_a_configuration_file_is_up_to_date() -> None:
+    assert render_config.FILE.read_text() == example_file(), "greyd.toml is stale" + AGAIN
 
 
 def test_the_manual_pages_are_up_to_date() -> None:

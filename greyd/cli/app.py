@@ -71,6 +71,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "Set up": {
         "switch-from": "greyd.cli.switching.command:switch_from",
+        "config": "greyd.cli.config.command:config",
         "import": "greyd.cli.importing.command:import_",
         "postfix-config": "greyd.cli.postfix_config:postfix_config",
     },
@@ -233,7 +234,7 @@ _JSON = inspect.Parameter(
 )
 
 
-_ON_FILES = ("check_whitelist", "postfix_config", "replay", "report")
+_ON_FILES = ("check_whitelist", "config", "postfix_config", "replay", "report")
 """The functions of commands that need no server: they read files, or print settings."""
 
 _WITHOUT_SETTINGS = ("switch_from",)

@@ -113,6 +113,7 @@ class CommandContext:
             server=choice.server.record if choice.server else None,
             search_note=choice.search_note,
             server_store_timeout_seconds=settings.store_timeout_seconds,
+            options=options,
             repeated_options=[
                 f"--{name}={value}"
                 for name, value in options.items()

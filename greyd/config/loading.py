@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,18 @@ MAX_CONFIG_BYTES = 2**20
 DEFAULT_CONFIG = Path("/etc/greyd/greyd.toml")
 
 
+@dataclass(frozen=True, slots=True)
+class SettingSources:
+    """The values of all options from all sources, before they are merged."""
+
+    sources: tuple[Sequence[RawSetting], ...]
+    """The values of each source, those with the highest precedence first."""
+    warnings: tuple[str, ...]
+    """What is unknown or ignored in the sources."""
+    environment: Mapping[str, str]
+    """The variables that were read."""
+
+
 def read_settings(
     arguments: Sequence[str],
     environment: Mapping[str, str] | None = None,
@@ -51,6 +64,30 @@ def read_settings(
 
     Raises:
         SettingsError: a setting is invalid.
+    """
+    return merge_sources(read_sources(arguments, environment, server_arguments, overrides))
+
+
+def merge_sources(read: SettingSources) -> Settings:
+    """Return the settings that the values of all sources give.
+
+    Raises:
+        SettingsError: a setting is invalid.
+    """
+    merged = merge_settings(*read.sources, warnings=read.warnings)
+    return with_shadow(read_own_domains(merged), read.sources)
+
+
+def read_sources(
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    server_arguments: Sequence[str] = (),
+    overrides: Sequence[RawSetting] = (),
+) -> SettingSources:
+    """Read all sources of settings; the arguments are those of ``read_settings``.
+
+    Raises:
+        SettingsError: an option is unknown, or the file can't be read.
     """
     if environment is None:
         environment = os.environ
@@ -71,7 +108,7 @@ def read_settings(
     ]
     file = _from_file([*variables, *words, *servers, *given])
     sources = (overrides, given, servers, words, variables, file, postgreys)
-    return with_shadow(read_own_domains(merge_settings(*sources, warnings=warnings)), sources)
+    return SettingSources(sources, tuple(warnings), environment)
 
 
 def settings_of_server(arguments: Sequence[str], options: Iterable[tuple[str, str]]) -> Settings:

@@ -31,7 +31,7 @@ from greyd.config.vocabulary import (
 from greyd.redaction import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from greyd.config.sources import RawSetting
@@ -199,6 +199,11 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "correspondents": "organisation",
     }
 }
+
+
+def preset_fields(name: str) -> Mapping[str, Any]:
+    """Return the fields of ``Settings`` that a preset sets, with their values."""
+    return _PRESETS.get(name.strip().lower(), {})
 
 
 def merge_settings(*sources: Iterable[RawSetting], warnings: Iterable[str] = ()) -> Settings:

@@ -152,26 +152,36 @@ def test_every_example_of_the_environment_file_is_a_setting() -> None:
 
 
 _EXAMPLES = re.compile(r"not the defaults", re.IGNORECASE)
-"""Begins the part of a file of examples whose lines differ from the defaults."""
+"""Begins the part of the environment file whose lines differ from the defaults."""
 
 
 def commented_settings(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Return the settings that a file of examples shows: the defaults, and the others."""
-    parts = _EXAMPLES.split(path.read_text())
+    text = path.read_text()
+    if path.suffix == ".toml":
+        # "#key = value" is a default, "# key = value" an example.
+        shown = [
+            from_lines(re.findall(rf"^#{mark}(\w+ = .*)$", text, re.MULTILINE))
+            for mark in ("", " ")
+        ]
+        return shown[0], shown[1]
+    parts = _EXAMPLES.split(text)
     assert len(parts) == 2, f"{path} has defaults and examples"
-    of_toml = path.suffix == ".toml"
-    shown = []
+    of_part = []
     for part in parts:
-        lines = "\n".join(re.findall(r"^#(\w+ ?=.*)$", part, flags=re.MULTILINE))
-        if of_toml:
-            given = from_table(tomllib.loads(lines), path.name)
-        else:
-            pairs = [line.partition("=") for line in lines.splitlines()]
-            variables = {name: value.strip('"') for name, _, value in pairs}
-            given, _ = from_environment(variables)
-            given += from_words(variables, "GREYD_OPTS")[0]
-        shown.append({each.option.name: each.text for each in given})
-    return shown[0], shown[1]
+        lines = re.findall(r"^#(\w+ ?=.*)$", part, flags=re.MULTILINE)
+        pairs = [line.partition("=") for line in lines]
+        variables = {name: value.strip('"') for name, _, value in pairs}
+        given, _ = from_environment(variables)
+        given += from_words(variables, "GREYD_OPTS")[0]
+        of_part.append({each.option.name: each.text for each in given})
+    return of_part[0], of_part[1]
+
+
+def from_lines(lines: list[str]) -> dict[str, str]:
+    """Return the options that lines of TOML set, and their texts."""
+    given = from_table(tomllib.loads("\n".join(lines)), "greyd.toml")
+    return {each.option.name: each.text for each in given}
 
 
 def is_default(name: str, text: str) -> bool:

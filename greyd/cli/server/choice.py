@@ -6,6 +6,7 @@ are those that a server would have if it were started now with the same options 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,7 +79,9 @@ def choose_server(options: Mapping[str, str | None], *, is_optional: bool = Fals
     except SettingsError as error:
         # E.g. this user may not read the service's files; a running server's record is enough.
         found = _search(None, options)
-        server = None if _names_store(options) else _only_one(found)
+        server = None
+        with contextlib.suppress(*((CommandError,) if is_optional else ())):
+            server = None if _names_store(options) else _only_one(found)
         if server is None:
             if hidden := hidden_server(found):
                 raise SettingsError(f"{error}; {hidden}") from None
@@ -171,7 +174,8 @@ def _other_databases(url: str) -> Iterator[Path]:
 
 def _search(own: Settings | None, options: Mapping[str, str | None]) -> FoundServers:
     folders = []
-    run_dir = (own.run_dir if own else None) or options.get("run-dir")
+    given = options.get("run-dir") or os.environ.get(BY_NAME["run-dir"].variable)
+    run_dir = (own.run_dir if own else None) or given
     if run_dir:
         folders.append(Path(run_dir))
     if own is not None:
