@@ -1,4 +1,4 @@
-"""``greyd whitelist`` and ``greyd config`` beside real servers: what is in force, and what is not."""
+"""``greyd whitelist`` and ``greyd config`` beside real servers: what is in force, what is not."""
 
 from __future__ import annotations
 
