@@ -6,6 +6,8 @@ The document covers all workers together, and contains no mail or IP addresses::
      "ready": true, "up_seconds": …, "connections": …, "time": …,
      "whitelist_entries": {"clients": …, "recipients": …},
      "configured_mode": …, "mode_set": {"by": "alice@mx1", "at": …, "until": …},
+     "usual_hour": {"day_count": …, "requests": …, "greylisted": …, "first_contacts": …,
+                    "waiting": …},
      "problems": [{"level": "error", "text": …, "remedy": "greyd doctor"}, …],
      "dns_sources": {"resolver": true, ZONE: false, …},
      "triplets": {"waiting": …, "waiting_in_delay": …, "waiting_due": …, "passed": …,
@@ -22,6 +24,8 @@ first.
 ``mode`` is in force; ``mode_set`` says who has set it with ``greyd mode``, when, and until when (0:
 until it is reset), in seconds since 1970. It is null if ``configured_mode``, that of ``--mode``, is
 in force. ``problems`` looks wrong, the errors first; each has the command to run next, or "".
+``usual_hour`` has the medians of the same hour on ``day_count`` of the last days, 0 if there are
+none yet; ``waiting`` is null if it is unknown.
 
 A period has its length in ``seconds``, each field of ``Counts``, and ``requests``, ``passed`` and
 ``greylisted``, which are sums over ``outcomes``. ``answered_within_seconds`` has the median and the
@@ -54,6 +58,7 @@ from greyd.monitoring.activity.counter_history import (
     dns_sources_of,
 )
 from greyd.monitoring.activity.minute_counts import MINUTES, MinuteCounts
+from greyd.monitoring.activity.usual import UsualHour
 from greyd.monitoring.errors import MonitoringError
 from greyd.monitoring.health.problems import HealthProblem, load_problems
 from greyd.monitoring.mode_in_force import ModeInForce, ModeSetting
@@ -259,6 +264,8 @@ class ServerStats:
     """None if the configured mode is in force."""
     problems: Sequence[HealthProblem] = ()
     """What looks wrong, the errors first."""
+    usual_hour: UsualHour | None = None
+    """What is usual at this hour of the day; None from a server of version 0.1."""
 
     def dump(self) -> dict[str, Any]:
         """Return them as JSON has them."""
@@ -269,6 +276,7 @@ class ServerStats:
             "minutes": _dumped(self.minutes),
             "triplets": _dumped(self.triplets),
             "mode_set": _dumped(self.mode_set),
+            "usual_hour": _dumped(self.usual_hour),
             "problems": [asdict(each) for each in self.problems],
         }
 
@@ -307,6 +315,7 @@ class ServerStats:
                 configured_mode=_name(given.get("configured_mode", "")),
                 mode_set=ModeSetting.load(given.get("mode_set")),
                 problems=load_problems(given.get("problems", [])),
+                usual_hour=UsualHour.load(given.get("usual_hour")),
             )
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidStats(f"not the statistics of a greyd: {type(error).__name__}") from None
@@ -349,6 +358,7 @@ def server_stats(
     triplets: TripletCounts | None = None,
     mode: ModeInForce | None = None,
     problems: Sequence[HealthProblem] = (),
+    usual: UsualHour | None = None,
 ) -> ServerStats:
     """Return this server's statistics.
 
@@ -362,6 +372,7 @@ def server_stats(
         triplets: the store's triplets by state; None before the first scan.
         mode: the mode in force; None for that of the settings.
         problems: what looks wrong.
+        usual: what is usual at this hour of the day.
     """
     mode = mode or ModeInForce.of(settings.mode, None)
     periods = {name: history.last(seconds, now, totals) for name, seconds in PERIODS.items()}
@@ -390,6 +401,7 @@ def server_stats(
         configured_mode=mode.configured,
         mode_set=mode.set_by,
         problems=tuple(problems),
+        usual_hour=usual,
     )
 
 

@@ -18,6 +18,7 @@ from greyd.rules.keys import TripletNames, is_of_identity, is_triplet, names_in
 from greyd.rules.records import Client, Identity, Triplet
 from greyd.rules.reserved_keys import (
     CONTROL_KEY,
+    HISTORY_PREFIX,
     HITS_PREFIX,
     PROBE_KEY,
     SHADOW_PREFIX,
@@ -210,8 +211,8 @@ def interpret(
 
 
 def is_internal_key(key: bytes) -> bool:
-    """Whether a key belongs to greyd's own records: control, hits, probe, sweep time, shadow."""
-    return key in _INTERNAL_KEYS or key.startswith((HITS_PREFIX, SHADOW_PREFIX))
+    """Whether a key belongs to greyd's own records: control, history, hits, probe, …."""
+    return key in _INTERNAL_KEYS or key.startswith((HISTORY_PREFIX, HITS_PREFIX, SHADOW_PREFIX))
 
 
 def _unreadable(record: Record, kind: EntryKind) -> StoredEntry:

@@ -171,6 +171,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
         ready=lambda: not circuit_breaker.is_open,
         unwritable=lambda: circuit_breaker.unwritable,
         page=status.page,
+        still_page=partial(status.page, refreshes=False),
         stats=status.stats,
         hosts=HostCheck(
             settings.metrics or METRICS_ENDPOINT, settings.metrics_host, settings.hostname or ""

@@ -128,9 +128,9 @@ def counts_in(triplets: dict[str, int]) -> tuple[int, int, int]:
 
 def counts_on_page(text: str) -> tuple[int, ...]:
     patterns = (
-        r"([\d,]+) waiting: a retry",
-        r"([\d,]+) triplets have",
-        r"([\d,]+) never returned:",
+        r"([\d,]+) triplets? waiting,",
+        r"([\d,]+) triplets? passed\.",
+        r"([\d,]+) never returned: by age",
     )
     return tuple(int(re.findall(each, text)[0].replace(",", "")) for each in patterns)
 

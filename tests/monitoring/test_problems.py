@@ -11,6 +11,7 @@ import pytest
 from greyd.config.settings import Settings
 from greyd.monitoring.activity.counter_history import (
     INTERNAL_ERRORS,
+    PASSES,
     PROTOCOL_ERRORS,
     REQUESTS,
     SERIES,
@@ -18,6 +19,7 @@ from greyd.monitoring.activity.counter_history import (
     CountedPeriod,
     Series,
 )
+from greyd.monitoring.activity.usual import UsualHour
 from greyd.monitoring.health.problems import (
     MAX_PROBLEMS,
     HealthProblem,
@@ -30,6 +32,7 @@ from greyd.monitoring.mode_in_force import ModeInForce
 from greyd.rules.control import ModeOverride
 
 NOW = 1_700_000_000
+NEW = (REQUESTS, "greylist", "new")
 PASSED = (REQUESTS, "pass", "triplet found")
 UP: dict[Series, float] = {
     ("greyd_store_up",): 1,
@@ -46,13 +49,14 @@ UP: dict[Series, float] = {
 def problems(
     totals: dict[Series, float] | None = None,
     hour: dict[Series, float] | None = None,
+    hour_seconds: float = 3600,
     **changes: Any,
 ) -> list[HealthProblem]:
     state: dict[str, Any] = {
         "settings": Settings(),
         "mode": ModeInForce.of("on", None),
         "totals": UP | (totals or {}),
-        "hour": CountedPeriod(3600, dict.fromkeys(SERIES, 0.0) | (hour or {})),
+        "hour": CountedPeriod(hour_seconds, dict.fromkeys(SERIES, 0.0) | (hour or {})),
     }
     return find_problems(ServerState(**(state | changes)))
 
@@ -151,6 +155,46 @@ def test_a_dns_fault_that_is_known_says_what_is_wrong() -> None:
     faults = {"zen.example": "zen.example answers 127.255.255.254, which is an error code"}
     (found,) = problems({("greyd_dns_source_up", "zen.example"): 0}, dns_faults=faults)
     assert found.text == faults["zen.example"]
+
+
+@pytest.mark.parametrize(
+    ("hour", "usual", "text"),
+    [
+        ({}, UsualHour(5, requests=240), "no request in the last hour; at this time 240 are usual"),
+        ({}, UsualHour(5, requests=49), ""),
+        ({PASSED: 1}, UsualHour(5, requests=240), ""),
+        ({NEW: 300}, UsualHour(5, 300, first_contacts=100), "300 first contacts in the last hour"),
+        ({NEW: 299}, UsualHour(5, 300, first_contacts=100), ""),
+        ({NEW: 49}, UsualHour(5, 300, first_contacts=1), ""),
+        ({NEW: 300}, UsualHour(0), ""),
+    ],
+)
+def test_an_hour_far_from_the_usual_one_is_a_warning(
+    hour: dict[Series, float], usual: UsualHour, text: str
+) -> None:
+    found = problems(hour=hour, usual=usual)
+    assert [each.level for each in found] == (["warning"] if text else [])
+    assert all(each.text.startswith(text) for each in found)
+    # After a start, and in another mode, the hour is not comparable.
+    assert problems(hour=hour, usual=usual, hour_seconds=1800) == []
+    off = problems(hour=hour, usual=usual, mode=ModeInForce.of("off", None))
+    assert [each.text[:8] for each in off] == ["mode off"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "hours", "is_error"),
+    [
+        ({NEW: 50}, 6, True),
+        ({NEW: 50}, 5, False),
+        ({NEW: 49}, 24, False),
+        ({NEW: 5000, (PASSES,): 1}, 24, False),
+    ],
+)
+def test_that_no_first_contact_comes_back_is_an_error(
+    counts: dict[Series, float], hours: int, is_error: bool
+) -> None:
+    day = CountedPeriod(hours * 3600, dict.fromkeys(SERIES, 0.0) | counts)
+    assert [each.level for each in problems(day=day)] == (["error"] if is_error else [])
 
 
 def test_errors_come_first() -> None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from greyd.config.vocabulary import RESOLVER
 from greyd.monitoring.activity.counter_history import (
     INTERNAL_ERRORS,
+    PASSES,
     PROTOCOL_ERRORS,
     REQUESTS,
     STORE_ERRORS,
     dns_sources_of,
 )
 from greyd.monitoring.store_size import NEARLY_FULL
+from greyd.plurals import counted
 from greyd.rules.reasons import Reason
 from greyd.terminal import format_time
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.monitoring.activity.counter_history import CountedPeriod, Totals
+    from greyd.monitoring.activity.usual import UsualHour
     from greyd.monitoring.mode_in_force import ModeInForce
 
 MAX_PROBLEMS = 100
@@ -37,7 +40,22 @@ MIN_PROTOCOL_ERRORS = 10
 NEARLY_EXHAUSTED = 0.9
 """Share of the file descriptors, or of Redis's memory, above which it is a problem."""
 
+MIN_UNUSUAL = 50
+"""Number of requests an hour from which a large difference from the usual number is a problem."""
+
+UNUSUAL_FACTOR = 3
+"""How many times the usual number of first contacts are a problem."""
+
+MIN_HOUR_SECONDS = 3000
+"""Minimum uptime for a comparison with the usual hour."""
+
+MIN_RETURN_SECONDS = 6 * 3600
+"""Minimum uptime after which first contacts should have come back."""
+
+STORE_UP = ("greyd_store_up",)
+
 _MAX_TEXT = 500
+_NEW = (REQUESTS, *Reason.NEW.outcome)
 _ALL = [(REQUESTS, *each.outcome) for each in Reason]
 
 
@@ -93,25 +111,35 @@ class ServerState:
     totals: Totals
     """The current values of the metrics."""
     hour: CountedPeriod
+    day: CountedPeriod | None = None
+    usual: UsualHour | None = None
+    """What is usual at this hour of the day, if it is known."""
     dns_faults: Mapping[str, str] = field(default_factory=dict)
     """The fault and its remedy in words, by the name of a DNS list or the resolver, if known."""
 
 
 def find_problems(state: ServerState) -> list[HealthProblem]:
     """Return all problems, the errors first."""
-    found = [*_store(state), *_mode(state), *_dns(state), *_faults(state), *_resources(state)]
+    found = [
+        *_store(state),
+        *_mode(state),
+        *_dns(state),
+        *_faults(state),
+        *_unusual(state),
+        *_resources(state),
+    ]
     return sorted(found, key=lambda each: each.level is not ProblemLevel.ERROR)
 
 
 def _store(state: ServerState) -> Iterator[HealthProblem]:
     totals, errors = state.totals, round(state.hour.counts[STORE_ERRORS, "transact"])
-    if totals.get(("greyd_store_up",), 1) != 1:
+    if totals.get(STORE_UP, 1) != 1:
         passes = state.settings.passes_without_store
         outcome = "mail passes without greylisting" if passes else "mail is deferred"
         text = f"the store does not answer: {outcome} until it does"
         yield HealthProblem(ProblemLevel.ERROR, text, "greyd doctor")
     elif errors:
-        text = f"the store failed {_number(errors, 'request')} in the last hour, and answers again"
+        text = f"the store failed {counted(errors, 'request')} in the last hour, and answers again"
         yield HealthProblem(ProblemLevel.WARNING, text, "greyd doctor")
     used = totals.get(("greyd_store_size_bytes",), 0)
     limit = totals.get(("greyd_store_max_size_bytes",), 0)
@@ -154,25 +182,48 @@ def _dns(state: ServerState) -> Iterator[HealthProblem]:
 def _faults(state: ServerState) -> Iterator[HealthProblem]:
     counts = state.hour.counts
     if errors := round(counts[INTERNAL_ERRORS,]):
-        text = f"{_number(errors, 'internal error')} in the last hour: see the log"
+        text = f"{counted(errors, 'internal error')} in the last hour: see the log"
         yield HealthProblem(ProblemLevel.ERROR, text, "journalctl -u greyd -p err")
     for reason, fault in (
         (Reason.MISSING_ATTRIBUTE, "lacked an attribute"),
         (Reason.CLIENT_ADDRESS, "had an invalid client address"),
     ):
         if number := round(counts[REQUESTS, *reason.outcome]):
-            text = f"{_number(number, 'request')} in the last hour {fault}, and passed"
+            text = f"{counted(number, 'request')} in the last hour {fault}, and passed"
             yield HealthProblem(ProblemLevel.WARNING, text, "greyd doctor")
     errors = round(counts[PROTOCOL_ERRORS,])
     if errors >= max(MIN_PROTOCOL_ERRORS, state.hour.sum(_ALL) / 100):
         text = (
-            f"{_number(errors, 'protocol error')} in the last hour: something other than Postfix"
+            f"{counted(errors, 'protocol error')} in the last hour: something other than Postfix"
             " connects to the policy port"
         )
         yield HealthProblem(ProblemLevel.WARNING, text, "journalctl -u greyd")
     if state.totals.get(("greyd_whitelist_last_read_successful",), 1) != 1:
         text = "a whitelist file could not be read, at the last start or reload"
         yield HealthProblem(ProblemLevel.WARNING, text, "greyd check-whitelist")
+
+
+def _unusual(state: ServerState) -> Iterator[HealthProblem]:
+    """Yield what differs from the same hour of the last days; it may have a good reason."""
+    hour, day, usual = state.hour, state.day, state.usual
+    if state.mode.mode != "on":
+        return
+    if usual is not None and hour.seconds >= MIN_HOUR_SECONDS:
+        requests, new = hour.sum(_ALL), hour.counts[_NEW]
+        if not requests and usual.requests >= MIN_UNUSUAL:
+            text = f"no request in the last hour; at this time {usual.requests:,.0f} are usual"
+            yield HealthProblem(ProblemLevel.WARNING, text, "greyd doctor")
+        if new >= max(MIN_UNUSUAL, UNUSUAL_FACTOR * usual.first_contacts) and usual.day_count:
+            text = (
+                f"{new:,.0f} first contacts in the last hour; at this time"
+                f" {usual.first_contacts:,.0f} are usual"
+            )
+            yield HealthProblem(ProblemLevel.WARNING, text, "greyd top")
+    if day is None or day.seconds < MIN_RETURN_SECONDS:
+        return
+    if day.counts[_NEW] >= MIN_UNUSUAL and not day.counts[PASSES,]:
+        text = f"none of {day.counts[_NEW]:,.0f} first contacts has come back and passed"
+        yield HealthProblem(ProblemLevel.ERROR, text, "greyd doctor")
 
 
 def _resources(state: ServerState) -> Iterator[HealthProblem]:
@@ -188,7 +239,3 @@ def _resources(state: ServerState) -> Iterator[HealthProblem]:
         share = state.totals.get((used,), 0) / most if most else 0
         if share >= NEARLY_EXHAUSTED:
             yield HealthProblem(ProblemLevel.WARNING, f"{100 * share:.0f} % {text}", "greyd doctor")
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

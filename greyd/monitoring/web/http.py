@@ -102,6 +102,8 @@ class MetricsSite:
     unwritable: Callable[[], str]
     """Returns why the store is not writable until it is repaired; empty if it is writable."""
     page: Callable[[], Awaitable[bytes]]
+    still_page: Callable[[], Awaitable[bytes]]
+    """The same without a refresh by the browser, at ``/?refresh=0``."""
     stats: Callable[[], Awaitable[bytes]]
     hosts: HostCheck
     warn: Callable[[str], None]
@@ -145,9 +147,11 @@ class MetricsSite:
 
     async def answer(self, path: bytes, *, scraped: bool = False) -> PageResponse:
         """Return the response for a path; ``scraped`` if the request comes from Prometheus."""
-        match path.partition(b"?")[0]:
+        name, _, query = path.partition(b"?")
+        match name:
             case b"/":
-                return PageResponse(HTTPStatus.OK, await self.page(), _HTML, _FOR_BROWSERS)
+                page = self.still_page if query == b"refresh=0" else self.page
+                return PageResponse(HTTPStatus.OK, await page(), _HTML, _FOR_BROWSERS)
             case b"/metrics":
                 return PageResponse(
                     HTTPStatus.OK, await self._show_metrics(scraped=scraped), _METRICS

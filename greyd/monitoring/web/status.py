@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from greyd.monitoring.activity.counter_history import (
@@ -19,16 +20,21 @@ from greyd.monitoring.activity.counter_history import (
     HOUR_SECONDS,
     NOTE_SECONDS,
     CounterHistory,
-    dns_sources_of,
     totals_of,
 )
-from greyd.monitoring.health.problems import ServerState, find_problems
+from greyd.monitoring.activity.dns_activity import DnsActivity
+from greyd.monitoring.activity.recent_decisions import RecentDecisions
+from greyd.monitoring.activity.stored_week import StoredWeek, history_key
+from greyd.monitoring.activity.usual import usual_hour
+from greyd.monitoring.activity.week import WeekHistory
+from greyd.monitoring.health.problems import STORE_UP, ServerState, find_problems
 from greyd.monitoring.metrics import LAST_SCRAPE
 from greyd.monitoring.state_metrics import TRIPLETS_COUNTED
 from greyd.monitoring.stats import TripletCounts, server_stats
 from greyd.monitoring.store.summary import StoreSummary, summarize_store
-from greyd.monitoring.web import status_page
-from greyd.monitoring.web.status_page import BAR_SECONDS, BARS, StatusView
+from greyd.monitoring.web.page import status_page
+from greyd.monitoring.web.page.status_page import DAY, DAY_STEPS, WEEK, WEEK_STEPS
+from greyd.monitoring.web.page.view import StatusView
 from greyd.runtime.time_slices import SharedWork
 from greyd.store.errors import StoreError
 
@@ -37,6 +43,10 @@ if TYPE_CHECKING:
 
     from greyd.config.settings import Settings
     from greyd.monitoring.activity.counter_history import CountedPeriod, Totals
+    from greyd.monitoring.activity.dns_activity import DnsSourceStatus
+    from greyd.monitoring.activity.usual import UsualHour
+    from greyd.monitoring.activity.week import ActivitySlot
+    from greyd.monitoring.health.problems import HealthProblem
     from greyd.monitoring.metrics import Metrics
     from greyd.monitoring.mode_in_force import ModeInForce
     from greyd.policy.observers import Observers
@@ -84,46 +94,113 @@ class StatusReporter:
 
     def __post_init__(self) -> None:
         self._history = CounterHistory(self.metrics.families, self.started_at)
-        self._page = SharedWork(self._make_page)
+        wall = time.time()
+        self._week = WeekHistory(wall, self._history.read())
+        self._stored_week = StoredWeek(
+            self._week, self.circuit_breaker, history_key(self.settings), wall
+        )
+        self._dns = DnsActivity()
+        self._decisions = RecentDecisions()
+        self.observers.add(self._dns)
+        if self.settings.status_details and not self.settings.privacy:
+            self.observers.add(self._decisions)
+        self._page = SharedWork(partial(self._make_page, refreshes=True))
+        self._still_page = SharedWork(partial(self._make_page, refreshes=False))
 
     async def run(self) -> None:
         """Sample the counters every ``NOTE_SECONDS`` until cancelled."""
         while True:
             await asyncio.sleep(NOTE_SECONDS)
             totals = await self._totals()
-            self._history.note(time.monotonic(), totals)
+            now, wall = time.monotonic(), time.time()
+            self._history.note(now, totals)
+            self._dns.note(now, totals)
+            self._week.note(wall, totals, self._fresh_waiting(now))
+            await self._stored_week.update(wall)
             self._summarize_for_metrics(totals)
 
-    async def page(self) -> bytes:
-        """Return the status page, as HTML."""
-        return await self._page.result()
+    def _fresh_waiting(self, now: float) -> int | None:
+        """Return the number of waiting triplets if they have been counted since the last sample."""
+        is_fresh = self.summary is not None and now - self._summarized_at <= 2 * NOTE_SECONDS
+        return self.summary.waiting if self.summary is not None and is_fresh else None
 
-    async def _make_page(self) -> bytes:
+    async def page(self, *, refreshes: bool = True) -> bytes:
+        """Return the status page, as HTML; ``refreshes`` if the browser shall reload it."""
+        return await (self._page if refreshes else self._still_page).result()
+
+    async def _make_page(self, *, refreshes: bool) -> bytes:
         await self._summarize_if_old(WAIT_SECONDS)
         now, totals = time.monotonic(), await self._totals()
-        bars = await self.slices.run(self._history.steps(BAR_SECONDS, BARS, now, totals))
-        view = self._view(now, totals, bars)
-        return b"".join(await self.slices.run(status_page.render_parts(view)))
+        wall = time.time()
+        self._week.note(wall, totals)
+        day_steps, week_steps = [
+            await self.slices.run(self._week.steps(wall, span.step_seconds, count))
+            for span, count in ((DAY, DAY_STEPS), (WEEK, WEEK_STEPS))
+        ]
+        view = self._view(now, wall, totals, day_steps, week_steps)
+        parts = status_page.render_parts(view, refreshes=refreshes)
+        return b"".join(await self.slices.run(parts))
 
     async def _totals(self) -> Totals:
         return totals_of(await self.slices.run(self.metrics.families()))
 
-    def _view(self, now: float, totals: Totals, bars: Sequence[CountedPeriod]) -> StatusView:
+    def _view(
+        self,
+        now: float,
+        wall: float,
+        totals: Totals,
+        day_steps: Sequence[ActivitySlot],
+        week_steps: Sequence[ActivitySlot],
+    ) -> StatusView:
+        mode, usual = self.mode(), usual_hour(self._week.slots(), wall)
+        hour = self._history.last(HOUR_SECONDS, now, totals)
+        day = self._history.last(DAY_SECONDS, now, totals)
+        dns_sources = self._dns.sources(now, totals)
         return StatusView(
-            settings=replace(self.settings, mode=self.mode().mode),
+            settings=self.settings,
+            mode=mode,
             store_name=self.store_name,
-            store_away=self.circuit_breaker.is_open,
             up_seconds=now - self.started_at,
-            hour=self._history.last(HOUR_SECONDS, now, totals),
-            day=self._history.last(DAY_SECONDS, now, totals),
-            bars=bars,
+            hour=hour,
+            day=day,
+            usual=usual,
+            day_steps=day_steps,
+            week_steps=week_steps,
+            problems=self._problems(mode, usual, hour, day, totals, dns_sources),
             whitelist_entries={
                 name: totals.get((ENTRIES, name), 0.0) for name in ("clients", "recipients")
             },
-            dns_sources=dns_sources_of(totals),
+            store_bytes=(
+                totals.get(("greyd_store_size_bytes",), 0.0),
+                totals.get(("greyd_store_max_size_bytes",), 0.0),
+            ),
+            dns_sources=dns_sources,
             summary=self.summary,
             summary_age_seconds=now - self._summarized_at,
-            clock=time.time(),
+            clock=wall,
+            decisions=list(self._decisions.newest_first()),
+        )
+
+    def _problems(
+        self,
+        mode: ModeInForce,
+        usual: UsualHour,
+        hour: CountedPeriod,
+        day: CountedPeriod,
+        totals: Totals,
+        dns_sources: Sequence[DnsSourceStatus],
+    ) -> list[HealthProblem]:
+        return find_problems(
+            ServerState(
+                settings=self.settings,
+                mode=mode,
+                # The circuit breaker of this process may know of a failure before the others do.
+                totals={**totals, STORE_UP: 0.0} if self.circuit_breaker.is_open else totals,
+                hour=hour,
+                day=day,
+                usual=usual,
+                dns_faults={each.name: each.fault for each in dns_sources if each.fault},
+            )
         )
 
     async def stats(self) -> bytes:
@@ -132,6 +209,9 @@ class StatusReporter:
         totals, mode = await self._totals(), self.mode()
         now = time.monotonic()
         hour = self._history.last(HOUR_SECONDS, now, totals)
+        day = self._history.last(DAY_SECONDS, now, totals)
+        usual = usual_hour(self._week.slots(), time.time())
+        problems = self._problems(mode, usual, hour, day, totals, self._dns.sources(now, totals))
         stats = server_stats(
             self.settings,
             self.store_name,
@@ -141,7 +221,8 @@ class StatusReporter:
             totals,
             TripletCounts.of(self.summary, now - self._summarized_at) if self.summary else None,
             mode,
-            find_problems(ServerState(settings=self.settings, mode=mode, totals=totals, hour=hour)),
+            problems,
+            usual,
         )
         return json.dumps(stats.dump()).encode() + b"\n"
 
@@ -185,5 +266,6 @@ class StatusReporter:
     def stop(self) -> None:
         """Cancel a running scan, before the store is closed."""
         self._page.cancel()
+        self._still_page.cancel()
         if self._summarizing is not None:
             self._summarizing.cancel()

@@ -133,6 +133,10 @@ class Port:
             raise self.fault
         return b"<p>all is well</p>"
 
+    async def still_page(self) -> bytes:
+        """Return the page without a refresh."""
+        return b"<p>all is still</p>"
+
     async def figures(self) -> bytes:
         """Return the figures for programs."""
         return b'{"requests": 0}'
@@ -144,6 +148,7 @@ class Port:
             ready=lambda: self.ready,
             unwritable=lambda: self.unwritable,
             page=self.page,
+            still_page=self.still_page,
             stats=self.figures,
             hosts=HostCheck(Endpoint("127.0.0.1", self.number), ["mx.example.org"]),
             warn=self.warnings.append,
@@ -332,6 +337,24 @@ def test_people_get_a_page_that_loads_nothing_and_is_not_kept() -> None:
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")
         assert answer.headers["cache-control"] == "no-store"
         assert answer.body == b"<p>all is well</p>"
+
+    with_port(do)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/", b"<p>all is well</p>"),
+        ("/?refresh=0", b"<p>all is still</p>"),
+        ("/?refresh=1", b"<p>all is well</p>"),
+        ("/?x", b"<p>all is well</p>"),
+    ],
+)
+def test_people_may_ask_for_a_page_that_does_not_reload(path: str, body: bytes) -> None:
+    async def do(port: Port) -> None:
+        answer = await port.get(path)
+        assert answer.body == body
+        assert b"default-src 'none'" in answer.headers["content-security-policy"].encode()
 
     with_port(do)
 

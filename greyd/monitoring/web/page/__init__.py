@@ -1,0 +1,1 @@
+"""Renders the status page at ``/`` of the metrics port."""
