@@ -20,7 +20,8 @@ figure { margin: 0; } figcaption { color: var(--soft); font-size: .875rem; margi
 caption { text-align: left; color: var(--soft); font-size: .875rem; padding-bottom: .3rem; }
 tr:last-child th { border-bottom: 0; }
 th[scope=row] { color: inherit; font-weight: 400; font-size: 1rem; min-width: 7rem; }
-.gap { fill: var(--line); opacity: .4; } .fault { fill: var(--bad); } td.fault, td .fault { color: var(--bad); }
+.gap { fill: var(--line); opacity: .4; }
+.fault { fill: var(--bad); } td.fault, td .fault { color: var(--bad); }
 td.bar { width: 30%; }
 @media (max-width: 40rem) { body { padding: .6rem; } section { padding: .8rem; }
 .chart svg { height: 10rem; } .chart .bar svg { height: .8rem; }
