@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,28 @@ Yes = Annotated[
 ]
 
 
+def can_ask(context: CommandContext) -> bool:
+    """Whether there is somebody to ask: a terminal, and no ``--json``."""
+    return not context.as_json and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(action: str) -> None:
+    """Ask whether to do what ``action`` says, e.g. ``release 25 triplets``.
+
+    Raises:
+        CommandError: the user declines.
+        typer.Abort: the user presses Ctrl-C.
+    """
+    # asyncio's handler only cancels the task, which would wait for the answer all the same.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        agreed = typer.confirm(f"greyd: {action}?", err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if not agreed:
+        raise CommandError("nothing was changed")
+
+
 def confirm(context: CommandContext, count: int, action: str, *, yes: bool) -> None:
     """Ask whether to change ``count`` entries, if there are many.
 
@@ -38,10 +61,9 @@ def confirm(context: CommandContext, count: int, action: str, *, yes: bool) -> N
     """
     if yes or count <= MAX_UNCONFIRMED_ENTRIES:
         return
-    if context.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not can_ask(context):
         raise CommandError(
             f"this would {action}, and there is no terminal to confirm it; check with --dry-run,"
             " then use --yes"
         )
-    if not typer.confirm(f"greyd: {action}?", err=True):
-        raise CommandError("nothing was changed")
+    ask(action)

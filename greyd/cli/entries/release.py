@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,18 +12,22 @@ import typer
 
 from greyd.cli.batches import StoreTransaction, transact_all
 from greyd.cli.context import EXIT_NO, CommandContext
-from greyd.cli.entries.confirmation import DryRun, Yes, confirm
+from greyd.cli.entries.confirmation import DryRun, Yes, ask, can_ask, confirm
 from greyd.cli.entries.selection import Selection, parse_selection
-from greyd.cli.entries.table import display_names
+from greyd.cli.entries.spam_signs import NetworkHistory, SpamLikelihood, SpamSign
+from greyd.cli.entries.table import name_columns
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action
+from greyd.cli.tables.column import Kind, TableColumn
+from greyd.cli.tables.limit import more_line
+from greyd.plurals import counted
 from greyd.rules.entries import EntryState, interpret
 from greyd.rules.records import Triplet
 from greyd.rules.site_rules.recipient_settings import settings_to_release
 from greyd.rules.triplets import ReleaseOutcome
 from greyd.rules.triplets import release as released
 from greyd.store.contract import scan
-from greyd.terminal import format_timestamp
+from greyd.terminal import print_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -34,8 +39,32 @@ if TYPE_CHECKING:
 
 
 MAX_SHOWN = 20
+"""The maximum number of mails that are shown."""
+
+MAX_UNASKED = 5
+"""The number of mails that a terminal's user can release without a question."""
 
 _WAITING = (EntryState.WAITING, EntryState.NEVER_RETURNED)
+
+
+@dataclass(slots=True)
+class _Mail:
+    """A waiting triplet."""
+
+    entry: StoredEntry
+    sign: SpamSign
+    outcome: ReleaseOutcome
+    """The outcome of the release; before it, the one that it would have."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a release changes it."""
+        return self.outcome is ReleaseOutcome.RELEASED
+
+    @property
+    def is_spam(self) -> bool:
+        """Whether it is probably spam, and a release would change it."""
+        return self.is_due and self.sign.likelihood is SpamLikelihood.SPAM
 
 
 async def release(
@@ -59,9 +88,14 @@ async def release(
 
     A triplet must match all options. The mail itself is still in its sender's queue. It arrives at
     the sender's next attempt, which greyd can't hasten. Mail that was released before, or has
-    waited for its delay, is reported and left as it is. If the command would release more than 20
-    triplets, it asks first. The exit status is 1 if no matching mail waits. With --privacy you can
-    release one triplet, by its client's address, its sender and its recipient.
+    waited for its delay, is reported and left as it is.
+
+    What is probably spam is shown first: mail of networks from which nothing has passed, and from
+    which other mail never returned or has three sender domains or more. On a terminal the command
+    asks before it releases more than 5 triplets or probable spam, unless you name both a sender and
+    a recipient; --yes answers the question. Without a terminal, more than 20 triplets need --yes.
+    The exit status is 1 if no matching mail waits. With --privacy you can release one triplet, by
+    its client's address, its sender and its recipient.
 
     Examples:
 
@@ -74,29 +108,55 @@ async def release(
     selection = parse_selection(client, sender, recipient, _WAITING)
     if not selection.names_somebody:
         raise CommandError("select the mail by --client, --sender or --recipient")
-    now = int(time.time())
-    settings = context.settings
     async with context.open_store(writable=not dry_run) as store:
-        found = [
-            entry
-            async for entries in _waiting_triplets(context, store, selection, now)
-            for entry in entries
-        ]
-        outcomes = [_outcome(entry, now, settings) for entry in found]
+        mails = await _find_mails(context, store, selection)
+        due = [mail for mail in mails if mail.is_due]
+        asked = not (dry_run or yes) and _must_ask(context, due, selection)
+        what = f"release {counted(len(due), 'waiting triplet')}"
+        if asked:
+            _print_mails(context, due)
+            ask(what + _spam_count(due))
+        elif not dry_run:
+            confirm(context, len(due), what, yes=yes)
         if not dry_run:
-            due = [
-                entry
-                for entry, outcome in zip(found, outcomes, strict=True)
-                if outcome is ReleaseOutcome.RELEASED
-            ]
-            confirm(context, len(due), f"release {len(due)} waiting triplets", yes=yes)
-            outcomes = await _release_entries(store, found, settings)
-        counts = Counter(outcomes)
-        if (number := counts[ReleaseOutcome.RELEASED]) and not dry_run:
+            await _release_mails(store, mails, context.settings)
+        number = sum(mail.is_due for mail in mails)
+        if number and not dry_run:
             named = {"client": client, "sender": sender, "recipient": recipient}
-            await record_action(store, settings, f"released {number} waiting triplets", named)
-    _print_released(context, list(zip(found, outcomes, strict=True)), counts, dry_run=dry_run)
-    return 0 if found else EXIT_NO
+            action = f"released {number} waiting triplets"
+            await record_action(store, context.settings, action, named)
+    _print_released(context, mails, due, dry_run=dry_run, is_shown=asked)
+    return 0 if mails else EXIT_NO
+
+
+def _must_ask(context: CommandContext, due: Sequence[_Mail], selection: Selection) -> bool:
+    """Whether to ask on a terminal before these mails are released."""
+    if selection.exact_triplets(context.settings) or not can_ask(context):
+        return False
+    return len(due) > MAX_UNASKED or any(mail.is_spam for mail in due)
+
+
+def _spam_count(due: Sequence[_Mail]) -> str:
+    spam = sum(mail.is_spam for mail in due)
+    return f", {spam:,} of them probably spam" if spam else ""
+
+
+async def _find_mails(context: CommandContext, store: Store, selection: Selection) -> list[_Mail]:
+    """Return the waiting mail of a selection, the most likely spam first."""
+    now, history = int(time.time()), NetworkHistory(context.settings)
+    found = [
+        entry
+        async for entries in _waiting_triplets(context, store, selection, now, history)
+        for entry in entries
+    ]
+    mails = [
+        _Mail(each, history.sign_of(each), _outcome(each, now, context.settings)) for each in found
+    ]
+    if not history.is_complete:
+        print_error("the store has too many networks: some signs of spam were not looked for")
+    return sorted(
+        mails, key=lambda mail: (not mail.is_due, mail.sign.likelihood, mail.entry.first_seen)
+    )
 
 
 def _outcome(entry: StoredEntry, now: int, settings: Settings) -> ReleaseOutcome:
@@ -107,9 +167,13 @@ def _outcome(entry: StoredEntry, now: int, settings: Settings) -> ReleaseOutcome
 
 
 async def _waiting_triplets(
-    context: CommandContext, store: Store, selection: Selection, now: int
+    context: CommandContext,
+    store: Store,
+    selection: Selection,
+    now: int,
+    history: NetworkHistory,
 ) -> AsyncIterator[Sequence[StoredEntry]]:
-    """Yield the waiting triplets that match the selection.
+    """Yield the waiting triplets that match the selection; add all entries to the history.
 
     Raises:
         CommandError: the store contains only hashes, and the selection names no single triplet.
@@ -120,10 +184,16 @@ async def _waiting_triplets(
         entries = [await _read_entry(store, name, now, settings) for name in names]
         yield [entry for entry in entries if entry and entry.state in _WAITING]
         return
-    async for group in scan(store):
-        entries = [interpret(record, now, settings) for record in group]
-        if found := [e for e in entries if e and _is_triplet(e) and selection.matches(e, settings)]:
-            yield found
+    rough = await store.size()
+    with context.progress_bar("scanning the store", rough.entries) as done:
+        async for group in scan(store):
+            read = (interpret(record, now, settings) for record in group)
+            known = [entry for entry in read if entry is not None]
+            for entry in known:
+                history.add(entry)
+            done(len(group))
+            if found := [e for e in known if _is_triplet(e) and selection.matches(e, settings)]:
+                yield found
 
 
 async def _read_entry(store: Store, key: bytes, now: int, settings: Settings) -> StoredEntry | None:
@@ -135,9 +205,7 @@ def _is_triplet(entry: StoredEntry) -> bool:
     return entry.kind.is_triplet
 
 
-async def _release_entries(
-    store: Store, entries: Sequence[StoredEntry], settings: Settings
-) -> list[ReleaseOutcome]:
+async def _release_mails(store: Store, mails: Sequence[_Mail], settings: Settings) -> None:
     """Release triplets, each in a transaction of its own that sees what servers changed."""
 
     def rule(
@@ -147,11 +215,13 @@ async def _release_entries(
         outcome, changes = released(key, text, int(time.time()), settings_to_release(key, settings))
         return (key, outcome), changes
 
-    transactions = [StoreTransaction([e.key], partial(rule, e.key)) for e in entries]
+    keys = [mail.entry.key for mail in mails]
+    transactions = [StoreTransaction([key], partial(rule, key)) for key in keys]
     outcomes: dict[bytes, ReleaseOutcome] = {}
     async for answers in transact_all(store, transactions):
         outcomes.update(answers)
-    return [outcomes[entry.key] for entry in entries]
+    for mail in mails:
+        mail.outcome = outcomes[mail.entry.key]
 
 
 _SENTENCES = {
@@ -161,49 +231,59 @@ _SENTENCES = {
 }
 
 
+def _columns(settings: Settings) -> list[TableColumn[_Mail]]:
+    client, sender, recipient = name_columns(settings)
+    return [
+        TableColumn("client", client.kind, lambda mail: client.value(mail.entry), label=""),
+        TableColumn("sender", sender.kind, lambda mail: sender.value(mail.entry), label="from"),
+        TableColumn("recipient", recipient.kind, lambda m: recipient.value(m.entry), label="to"),
+        TableColumn("first seen", Kind.TIME, lambda mail: mail.entry.first_seen, priority=3),
+        TableColumn(
+            "would pass", Kind.TIME, lambda mail: mail.entry.passes_at, priority=4, label="passes"
+        ),
+        TableColumn(
+            "sign", Kind.VERDICT, lambda m: m.sign.text if m.is_due else None, label="", priority=2,
+            meaning=lambda mail: mail.sign.likelihood.meaning,
+        ),
+    ]  # fmt: skip
+
+
+def _print_mails(context: CommandContext, mails: Sequence[_Mail]) -> None:
+    shown = [mail for mail in mails if not mail.entry.is_hidden]
+    context.print_rows(_columns(context.settings), shown[:MAX_SHOWN])
+    if len(shown) > MAX_SHOWN:
+        line = more_line(len(shown) - MAX_SHOWN, remedy="greyd list --waiting shows all")
+        context.print(line)
+
+
 def _print_released(
     context: CommandContext,
-    entries: Sequence[tuple[StoredEntry, ReleaseOutcome]],
-    counts: Counter[ReleaseOutcome],
+    mails: Sequence[_Mail],
+    due: Sequence[_Mail],
     *,
     dry_run: bool,
+    is_shown: bool,
 ) -> None:
+    counts = Counter(mail.outcome for mail in mails)
     number = counts[ReleaseOutcome.RELEASED]
     context.print_json(
         {
             "released": 0 if dry_run else number,
-            "waiting": len(entries) - counts[ReleaseOutcome.NOT_WAITING],
+            "waiting": len(mails) - counts[ReleaseOutcome.NOT_WAITING],
             "dry_run": dry_run,
             **({"would_release": number} if dry_run else {}),
+            "probably_spam": sum(mail.is_spam for mail in due),
             "already_released": counts[ReleaseOutcome.ALREADY_RELEASED],
             "delay_over": counts[ReleaseOutcome.DELAY_OVER],
         }
     )
-    if not entries:
+    if not mails:
         context.print("no matching mail waits")
         return
-    rows = [
-        [
-            *display_names(entry, context.settings),
-            format_timestamp(entry.first_seen),
-            _passes_from(entry, outcome),
-        ]
-        for entry, outcome in entries
-        if not entry.is_hidden
-    ]
-    if rows:
-        context.print_table(
-            ["client", "sender", "recipient", "first seen", "would pass from"], rows[:MAX_SHOWN]
-        )
-    if len(rows) > MAX_SHOWN:
-        context.print(f"… and {len(rows) - MAX_SHOWN} more")
-    context.print(f"{number} would be released" if dry_run else f"{number} released")
+    if not is_shown:
+        _print_mails(context, mails)
+    done = "would be released" if dry_run else "released"
+    context.print(f"{number:,} {done}{_spam_count(mails)}")
     for outcome, sentence in _SENTENCES.items():
         if counts[outcome]:
             context.print(sentence.format(counts[outcome]))
-
-
-def _passes_from(entry: StoredEntry, outcome: ReleaseOutcome) -> str:
-    if outcome is ReleaseOutcome.ALREADY_RELEASED:
-        return f"its next attempt, since {format_timestamp(entry.passes_at)}"
-    return format_timestamp(entry.passes_at)
