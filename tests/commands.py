@@ -58,7 +58,9 @@ def run(
     )
 
 
-def run_here(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_here(
+    *arguments: str, given: bytes = b"", **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run ``greyd`` to its end in this process, which is a hundred times faster.
 
     What it writes to file descriptors, not to ``sys.stdout``, is not caught.
@@ -72,7 +74,7 @@ def run_here(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
     # A start that fails leaves its signals held, which processes of later tests would inherit.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        with redirect_stdout(output), redirect_stderr(errors), _empty_input():
+        with redirect_stdout(output), redirect_stderr(errors), _input(given):
             main(arguments)
     except SystemExit as end:
         status = end.code
@@ -86,8 +88,8 @@ def run_here(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
 
 
 @contextmanager
-def _empty_input() -> Iterator[None]:
-    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO())
+def _input(given: bytes) -> Iterator[None]:
+    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(given))
     try:
         yield
     finally:

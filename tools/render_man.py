@@ -117,6 +117,13 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "4": "A server runs, but its state can't be fetched.",
         },
     },
+    "tail": {
+        "EXIT STATUS": {
+            "0": "The command was interrupted with Ctrl-C, or standard input has ended.",
+            "1": "Standard input had no matching decision.",
+            "2": _FAILED,
+        },
+    },
     "stats": {
         "EXIT STATUS": {
             "0": "The servers and the store are healthy.",

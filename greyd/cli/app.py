@@ -48,7 +48,8 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
     "See": {
         "status": "greyd.cli.status.command:status",
         "stats": "greyd.cli.stats.command:stats",
-        "top": "greyd.cli.stats.top:top",
+        "top": "greyd.cli.top.command:top",
+        "tail": "greyd.cli.tail.command:tail",
         "list": "greyd.cli.entries.list:list_entries",
         "show": "greyd.cli.entries.show:show",
         "report": "greyd.cli.report.command:report",
@@ -234,7 +235,7 @@ _JSON = inspect.Parameter(
 )
 
 
-_ON_FILES = ("check_whitelist", "config", "postfix_config", "replay", "report")
+_ON_FILES = ("check_whitelist", "config", "postfix_config", "replay", "report", "tail")
 """The functions of commands that need no server: they read files, or print settings."""
 
 _WITHOUT_SETTINGS = ("switch_from",)

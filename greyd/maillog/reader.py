@@ -83,7 +83,14 @@ def read_entries(
         MailLogError: no file can be read.
     """
     statistics = statistics or ReadStatistics()
-    for line in read_files(paths, _finder(postfix), now, statistics):
+    yield from entries_in(read_files(paths, finder(postfix), now, statistics), statistics, postfix)
+
+
+def entries_in(
+    lines: Iterable[LogLine], statistics: ReadStatistics, postfix: PostfixSwitch | None = None
+) -> Iterator[LoggedDecision | LoggedShadowDecision | LogLine]:
+    """Yield the decisions in lines, those of greyd's shadow, and Postfix's lines if wanted."""
+    for line in lines:
         decision = parse_decision(line.when, line.text)
         if decision is not None and (decision.recipient or not is_cut(decision, line.text)):
             yield decision
@@ -111,7 +118,7 @@ def read_lines(
     Raises:
         MailLogError: no file can be read.
     """
-    for line in read_files(paths, _finder(PostfixSwitch()), now, statistics or ReadStatistics()):
+    for line in read_files(paths, finder(PostfixSwitch()), now, statistics or ReadStatistics()):
         if _is_wanted(line.program) or not is_postfix(line.program):
             yield line
 
@@ -142,7 +149,7 @@ class _BlockSearch:
         return self._next
 
 
-def _finder(postfix: PostfixSwitch | None) -> Find:
+def finder(postfix: PostfixSwitch | None = None) -> Find:
     """Return a function that finds the next line of interest in a block."""
     searches = [
         _BlockSearch(partial(_find_bytes, _SHADOW)),

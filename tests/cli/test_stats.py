@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from greyd.cli.stats.display import render_screen, render_servers, render_store
+from greyd.cli.stats.display import render_servers, render_store
 from greyd.cli.stats.entry_counts import NamedEntryCounts
 from greyd.cli.stats.overview import Overview, StoreStatus
 from greyd.monitoring.stats_client import FetchedStats, MetricsAddress
@@ -166,16 +166,6 @@ def test_the_store_s_password_is_never_shown() -> None:
     assert "redis://db.example/0" in text_of(render_store(view(), 5))
     assert "secret" not in text_of(render_store(view(), 5)) + json.dumps(view().dump(5))
     assert "user" not in json.dumps(view().dump(5)["store"]["url"])
-
-
-@pytest.mark.parametrize("height", [10, 24, 50])
-def test_a_screen_is_not_overfull(height: int) -> None:
-    lines = text_of([render_screen(view(), height)]).splitlines()
-    assert all(len(line) <= 80 for line in lines)
-    assert "greylist new" in "\n".join(lines)
-    if height > 10:
-        assert len(lines) <= height
-        assert "bob@example.org" in "\n".join(lines)
 
 
 def test_what_another_server_says_of_itself_steers_no_terminal() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +19,7 @@ import pytest
 
 from tests.commands import CHECKOUT, answer_of, environment_without_settings, run
 from tests.integration.lives import get, ready
-from tests.processes import PolicyClient, free_port, redis_server, request, wait_until
+from tests.processes import PolicyClient, free_port, redis_server, request, unavailable, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,59 +184,110 @@ def test_what_is_asked_while_lists_run_is_answered_and_listed(
 
 
 class Screen:
-    """``greyd top`` in a terminal."""
+    """``greyd top`` in a terminal of tmux, which interprets what it writes."""
 
-    def __init__(self, *arguments: str, rows: int = 24, columns: int = 80) -> None:
+    def __init__(self, folder: Path, *arguments: str, size: tuple[int, int], **variables: str):
+        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
+        columns, rows = size
+        # tmux sets TERM for what it starts.
+        given = [f"{name}={value}" for name, value in variables.items()]
+        words = ["env", *given, sys.executable, "-m", "greyd", "top", *arguments]
         environment = environment_without_settings()
-        self.child = pexpect.spawn(
-            sys.executable, ["-m", "greyd", "top", *arguments], cwd=str(CHECKOUT), timeout=30,
-            dimensions=(rows, columns), encoding="utf-8", env={**environment, "TERM": "xterm"},
-        )  # fmt: skip
+        command = f"cd {CHECKOUT}; {shlex.join(words)}; echo ended with $?; exec sleep 60"
+        self._run(
+            "new-session", "-d", "-x", str(columns), "-y", str(rows), command, env=environment
+        )
 
-    def shows(self, text: str) -> None:
-        self.child.expect(text)
+    def _run(self, *words: str, **options: Any) -> str:
+        done = subprocess.run(
+            [*self._tmux, *words], capture_output=True, text=True, check=True, **options
+        )
+        return done.stdout
 
-    def ends(self) -> int | None:
-        self.child.expect(pexpect.EOF)
-        self.child.close()
-        return self.child.exitstatus
+    def text(self, *options: str) -> str:
+        return self._run("capture-pane", "-p", *options)
+
+    def shows(self, pattern: str) -> None:
+        wait_until(lambda: re.search(pattern, self.text()) is not None, pattern, 40)
+
+    def press(self, *keys: str) -> None:
+        self._run("send-keys", *keys)
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._run("resize-window", "-x", str(columns), "-y", str(rows))
+
+    def close(self) -> None:
+        self._run("kill-server")
 
 
-@pytest.mark.parametrize("key", ["q", "\x03"])
+@contextlib.contextmanager
+def screen(
+    folder: Path, *arguments: str, size: tuple[int, int] = (80, 24), **variables: str
+) -> Iterator[Screen]:
+    if shutil.which("tmux") is None:
+        unavailable("tmux is not installed")
+    shown = Screen(folder, *arguments, size=size, **variables)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+@pytest.mark.parametrize("key", ["q", "C-c"])
 def test_top_shows_what_happens_until_a_key_ends_it(
     tmp_path: Path, key: str, store_url: str
 ) -> None:
-    with server(tmp_path, store_url) as place:
+    with (
+        server(tmp_path, store_url) as place,
+        screen(tmp_path, place.store, place.url, "--every=1s") as top,
+    ):
         place.ask(12)
-        screen = Screen(place.store, place.url, "--every=1s")
-        screen.shows(r"ready; mode on")
-        screen.shows(r"greylist new[^\r\n]* 12 ")
-        screen.shows(r"12 waiting")
-        screen.shows(r"12  192\.0\.2\.0")
-        place.ask(12)
-        screen.shows(r"all [^\r\n]*\b24\b")
-        screen.child.send(key)
-        assert screen.ends() == 0
-        # The terminal is as it was: the other screen is left, the cursor is back.
-        assert "\x1b[?1049l" in screen.child.before
-        assert "\x1b[?25h" in screen.child.before
-        assert "Traceback" not in screen.child.before
+        top.shows(r"ready, mode on")
+        top.shows(r"greylisted +12 ")
+        assert re.search(r"\x1b\[[0-9;]*33m", top.text("-e"))
+        top.shows(r"12 waiting, newest first")
+        top.shows(r"192\.0\.2\.0/24 +s\S*@example\.com +bob@example\.org")
+        top.press("r")
+        top.shows(r"Release s\S*@example\.com to")
+        top.press("y")
+        top.shows(r"released: the sender's next attempt passes")
+        top.resize(45, 20)
+        top.shows(r"sender \(client: below\)")
+        assert all(len(line) <= 45 for line in top.text().splitlines())
+        top.press(key)
+        top.shows(r"ended with 0")
+        assert "Traceback" not in top.text()
 
 
-def test_top_keeps_to_the_size_of_its_terminal(tmp_path: Path) -> None:
-    with server(tmp_path, f"sqlite:{tmp_path / 'greyd.db'}") as place:
-        place.ask(30)
-        screen = Screen(place.store, place.url, "--every=1s")
-        screen.shows(r"\[H(.*)30 waiting")
-        for rows, columns in ((40, 132), (12, 60)):
-            screen.child.setwinsize(rows, columns)
-            screen.shows(r"30 waiting")
-            screen.shows(r"\x1b\[H(.*?)\x1b\[H")
-            lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.child.match[1]).split("\r\n")
-            assert len(lines) <= rows
-            assert max(map(len, lines)) <= columns
-        screen.child.kill(signal.SIGTERM)
-        assert screen.ends() == 0
+@pytest.mark.parametrize(
+    "variables", [{"NO_COLOR": "1"}, {"TERM": "vt100"}], ids=["NO_COLOR", "vt100"]
+)
+def test_top_needs_no_colours(tmp_path: Path, variables: dict[str, str]) -> None:
+    with (
+        server(tmp_path, f"sqlite:{tmp_path / 'greyd.db'}") as place,
+        screen(tmp_path, place.store, place.url, **variables) as top,
+    ):
+        place.ask(1)
+        top.shows("1 waiting")
+        assert not re.search(r"\x1b\[[0-9;]*[34][0-7][;m]", top.text("-e"))
+
+
+def test_top_says_that_a_server_is_gone_and_comes_back(tmp_path: Path) -> None:
+    store = f"sqlite:{tmp_path / 'greyd.db'}"
+    metrics = free_port()
+    options = (f"--metrics=127.0.0.1:{metrics}", f"--store={store}")
+    address = f"--server=http://127.0.0.1:{metrics}"
+    with ready(tmp_path, *options) as running:
+        with PolicyClient(running.port) as client:
+            client.ask(request())
+        with screen(tmp_path, f"--store={store}", address, "--every=1s") as top:
+            top.shows(r"ready, mode on")
+            running.stop()
+            top.shows(r"connection refused; asking again every 1 s")
+            # The list stays usable.
+            top.shows(r"1 waiting")
+            with ready(tmp_path, *options):
+                top.shows(r"ready, mode on, just started")
 
 
 def test_top_writes_lines_until_it_is_interrupted(tmp_path: Path) -> None:

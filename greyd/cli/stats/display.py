@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 
 _PERIOD_HEADS = {"now": "now", "minute": "1 min", "hour": "1 h", "day": "1 d"}
-_MIN_NAME_ROWS = 2
-"""The screen shows names only if it has room for more than this number of rows."""
 
 
 def render_servers(view: Overview) -> Iterator[RenderableType]:
@@ -35,7 +33,7 @@ def render_servers(view: Overview) -> Iterator[RenderableType]:
     yield from map(_server_line, view.heard)
     if view.figures:
         yield ""
-        yield _decision_table(view.periods(), None)
+        yield _decision_table(view.periods())
         yield ""
         yield from _period_lines(view.periods())
     if view.heard:
@@ -48,33 +46,6 @@ def render_store(view: Overview, names: int) -> Iterator[RenderableType]:
     if view.store.tally and names:
         yield ""
         yield from _name_tables(view, names)
-
-
-def render_screen(view: Overview, height: int) -> RenderableType:
-    """Render the overview for a screen of ``height`` rows; cut lines and names that do not fit."""
-    from rich.console import Group
-    from rich.text import Text
-
-    servers = [_server_line(each) for each in view.heard][: max(height // 4, 1)]
-    store = list(_store_lines(view))
-    periods = view.periods()
-    outcomes = max(min(height // 2 - 4, len(_sorted_outcomes(periods))), 1)
-    parts: list[RenderableType] = [*servers]
-    left = height - len(servers)
-    if view.figures:
-        parts += ["", _decision_table(periods, outcomes)]
-        left -= outcomes + 3
-    parts += ["", *store]
-    left -= 1 + len(store)
-    if view.store.tally and left > 2 + _MIN_NAME_ROWS:
-        # Reserve a row for the column heads, and one for the note on approximate counts.
-        parts += ["", *_name_tables(view, left - 3)]
-    return Group(
-        *(
-            Text(part, no_wrap=True, overflow="ellipsis") if isinstance(part, str) else part
-            for part in parts
-        )
-    )
 
 
 def _server_line(heard: FetchedStats) -> str:
@@ -116,7 +87,7 @@ def _sorted_outcomes(periods: Mapping[str, CombinedCounts]) -> list[tuple[str, s
     return sorted(happened, key=lambda outcome: (-longest[outcome], outcome))
 
 
-def _decision_table(periods: Mapping[str, CombinedCounts], most: int | None) -> RenderableType:
+def _decision_table(periods: Mapping[str, CombinedCounts]) -> RenderableType:
     """Return a table of outcomes with their counts and rates."""
     from rich.table import Table
 
@@ -127,7 +98,7 @@ def _decision_table(periods: Mapping[str, CombinedCounts], most: int | None) -> 
         if name != "now":
             table.add_column(_PERIOD_HEADS[name], justify="right")
         table.add_column("now/s" if name == "now" else "/s", justify="right")
-    for action, reason in _sorted_outcomes(periods)[:most]:
+    for action, reason in _sorted_outcomes(periods):
         row = [f"{printable(action.encode())} {printable(reason.encode())}"]
         for name, period in shown.items():
             if name != "now":

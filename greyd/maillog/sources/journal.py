@@ -70,6 +70,12 @@ def command(since: float, programs: Sequence[str] = PROGRAMS) -> list[str]:
     return [*_JOURNALCTL, "--output=export", *start, *fields]
 
 
+def decision_command(*options: str) -> list[str]:
+    """Return the command that prints the lines of ``PROGRAMS`` only, with journalctl's options."""
+    fields = [word for each in PROGRAMS for word in ("+", f"SYSLOG_IDENTIFIER={each}")][1:]
+    return [*_JOURNALCTL, "--output=export", *options, *fields]
+
+
 def open_journal(source: str) -> io.RawIOBase:
     """Return the output of journalctl for the name of a source.
 

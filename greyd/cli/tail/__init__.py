@@ -1,0 +1,1 @@
+"""``greyd tail``: follows the decisions in a mail log."""

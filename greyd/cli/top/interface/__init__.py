@@ -1,0 +1,1 @@
+"""The interactive screens of ``greyd top``. Only these modules import Textual."""

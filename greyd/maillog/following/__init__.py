@@ -1,0 +1,1 @@
+"""Follows logs that grow: files, the journal, and standard input."""
