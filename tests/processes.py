@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,6 +189,13 @@ def postgrey(folder: Path, *options: str) -> Iterator[Running]:
     ]
     with running(command, folder, port, lambda: accepts(port)) as server:
         yield server
+
+
+def open_to_other_users(folder: Path) -> None:
+    """Let other users enter a folder and its parents in the folder for temporary files."""
+    for each in (folder, *folder.parents):
+        if each.stat().st_uid == os.getuid() and each.is_relative_to(tempfile.gettempdir()):
+            each.chmod(each.stat().st_mode | 0o755)
 
 
 @contextlib.contextmanager

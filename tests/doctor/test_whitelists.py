@@ -9,6 +9,7 @@ from greyd.config.settings import Settings
 from greyd.doctor.findings import FindingState as State
 from greyd.doctor.whitelists import check_whitelists, is_readable
 from tests.doctor.metrics import healthy_metrics
+from tests.processes import open_to_other_users
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,9 +72,7 @@ def test_a_file_is_readable_only_if_all_folders_above_it_are_open(
     folder.mkdir()
     file = folder / "file"
     file.touch()
-    for each in (folder, *tmp_path.parents, tmp_path):
-        if each.stat().st_uid == os.getuid() and str(each).startswith("/tmp/"):
-            each.chmod(0o755)
+    open_to_other_users(folder)
     stranger, none = os.getuid() + 4711, frozenset[int]()
     file.chmod(0o644)
     assert is_readable(file, stranger, none)

@@ -9,7 +9,7 @@ import pytest
 
 from greyd.config.values.header_text import parse_header
 from tests.integration.postfix import Client, attempt, postfix
-from tests.processes import greyd
+from tests.processes import greyd, open_to_other_users
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,14 +32,11 @@ def is_header(text: str) -> bool:
 
 
 def test_greyd_accepts_the_texts_that_postfix_adds_as_a_header(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
+    open_to_other_users(tmp_path)
     table = tmp_path / "texts"
     lines = [f"/^text{number}@/ PREPEND {text}\n" for number, text in enumerate(TEXTS)]
     # "$" introduces a substring in such a table.
     table.write_text("".join(lines).replace("$", "$$"))
-    for folder in tmp_path.parents:
-        if folder.is_relative_to("/tmp/pytest-of-root"):
-            folder.chmod(0o755)
     with postfix(tmp_path, plain=f"check_recipient_access regexp:{table}") as mta:
         added = []
         for number, text in enumerate(TEXTS):

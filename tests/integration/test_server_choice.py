@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,11 +17,17 @@ import pytest
 from greyd.config.running import running_servers
 from greyd.config.running.running_servers import find_running_servers
 from tests.commands import run, run_here
-from tests.processes import PolicyClient, free_port, greyd, request, wait_until
+from tests.processes import (
+    PolicyClient,
+    free_port,
+    greyd,
+    open_to_other_users,
+    request,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from greyd.config.running.running_servers import FoundServers
 
@@ -72,11 +79,29 @@ def test_a_server_with_a_folder_of_its_own_is_found_by_its_process(machine: Path
         assert everywhere().processes == ()
 
 
+@pytest.mark.parametrize("starter", [["timeout", "60"], ["timeout", "-v", "60"]])
+def test_what_started_a_server_is_not_reported_as_a_server(
+    machine: Path, starter: list[str]
+) -> None:
+    folder = machine / "odd folder"
+    script = Path(sys.executable).with_name("greyd")
+    serve = [script, "serve", f"--inet=127.0.0.1:{free_port()}", "--dbdir", folder]
+    folder.mkdir()
+    with subprocess.Popen([*starter, *serve], stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for_records(folder)
+            show_process(machine, process.pid)
+            found = find_running_servers([folder])
+            assert found.processes == ((process.pid,) if len(starter) == 2 else ())
+            show_process(machine, found.servers[0].record.pid)
+            assert find_running_servers([folder]).processes == ()
+        finally:
+            process.terminate()
+
+
 @is_root
 def test_a_record_that_this_user_may_not_read_is_reported_with_sudo(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.is_relative_to("/tmp/pytest-of-root"):
-            folder.chmod(0o755)
+    open_to_other_users(tmp_path)
     folder = tmp_path / "run"
     folder.mkdir()
     with greyd(tmp_path / "store", f"--run-dir={folder}"):

@@ -45,6 +45,8 @@ PROCESSES = Path("/proc")
 
 TRUSTED_ACCOUNTS = ("root", "greyd", "postgrey")
 
+MAX_ANCESTORS = 10
+
 MAX_PROCESSES = 100_000
 MAX_DESCRIPTORS = 10_000
 """A server opens its record at its start, so its descriptor is among the first ones."""
@@ -114,12 +116,14 @@ class _Search:
         servers = sorted(
             self._servers.values(), key=lambda each: (each.record.started_at, each.path)
         )
+        # A program that started a server, e.g. timeout, has the server's words in its own.
+        starters = {pid for each in servers for pid in _ancestors(each.record.pid)}
         return FoundServers(
             tuple(servers),
             tuple(self._unreadable),
             tuple(self._faulty.items()),
             tuple(self._searched),
-            tuple(self._processes),
+            tuple(pid for pid in self._processes if pid not in starters),
             tuple(self._contained),
         )
 
@@ -243,6 +247,13 @@ def _is_contained(pid: int) -> bool:
         return not (PROCESSES / str(pid) / "root").samefile("/")
     except OSError:
         return False
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    for _ in range(MAX_ANCESTORS):
+        if (pid := _parent(pid)) <= 1:
+            return
+        yield pid
 
 
 def _parent(pid: int) -> int:
