@@ -12,6 +12,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from greyd.cli.report import lost_mail, triplets
+from greyd.cli.report.candidates.proposals import whitelist_candidates
+from greyd.cli.report.candidates.provider_names import ProviderNameCollector
 from greyd.cli.report.clients import UNKNOWN_GROUP, ClientGroups
 from greyd.cli.report.kinds import EARNED, DecisionKind, kind_of
 from greyd.cli.report.log_report import DelayStatistics, LogReport
@@ -72,8 +74,9 @@ class ReportBuilder:
         self._waits, self._early = LargestTotals(), LargestTotals()
 
         self._clients = ClientGroups(settings)
+        self._names = ProviderNameCollector(self._clients)
         self._lost = LostMailRanking(self._clients, top)
-        self._pools = PoolCounter(self._clients, settings.retry_window_seconds)
+        self._pools = PoolCounter(self._clients, self._names, settings.retry_window_seconds)
         self._triplets = TripletTracker(self._clients, self._lost, self._pools, self._due_seconds)
 
     def add_all(self, decisions: Iterable[LoggedDecision | LoggedShadowDecision]) -> None:
@@ -99,6 +102,7 @@ class ReportBuilder:
             delay = max(decision.delay_seconds or 0, 0)
             self._delays[_rounded(delay)] += 1
             self._waits.add(self._clients.group(decision), seconds=delay)
+            self._names.add(decision.client_name, decision.client_address)
         elif kind is DecisionKind.EARLY:
             self._early.add(self._clients.group(decision))
         if kind in EARNED:
@@ -120,6 +124,7 @@ class ReportBuilder:
         # "unknown" in a whitelist would let all clients without a name pass.
         waits = [each for each in self._waits.largest(self._top + 1) if each.name != UNKNOWN_GROUP]
         waits, early = waits[: self._top], self._early.largest(self._top)
+        pools = self._pools.largest(self._top)
         distinct = {name: counter.result() for name, counter in self._distinct.items()}
         return LogReport(
             first=self._first,
@@ -140,7 +145,8 @@ class ReportBuilder:
             waits=waits,
             early=early,
             networks=self._clients.in_cidr(each.name for each in (*waits, *early)),
-            pools=self._pools.largest(self._top),
+            pools=pools,
+            candidates=whitelist_candidates(pools, waits, self._names),
             slots=self._slots.slots(),
             shadow=self._triplets.shadow if self._triplets.shadow.decided else None,
             approximations=list(self._approximations()),

@@ -1,4 +1,4 @@
-"""Groups clients: by the organisation of the client's name, else by network."""
+"""Groups clients: by the organisation of their name or their identity, else by network."""
 
 from __future__ import annotations
 
@@ -59,8 +59,11 @@ class ClientGroups:
         return network
 
     def group(self, decision: LoggedDecision) -> bytes:
-        """Return the client's group as tables show it: its organisation, else its network."""
-        if domain := self.organisation(decision.client_name):
+        """Return the client's group as tables show it.
+
+        It is the organisation of its name, else the one that SPF proves, else its network.
+        """
+        if domain := self.organisation(decision.client_name) or decision.identity:
             return domain
         return self.network(decision.client_address) or UNKNOWN_GROUP
 

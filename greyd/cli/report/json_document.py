@@ -75,6 +75,7 @@ def as_json(report: LogReport) -> dict[str, Any]:
             }
             for each in report.pools
         ],
+        "whitelist_candidates": [each.dump() for each in report.candidates],
         "by_day": [
             {
                 "day": time.strftime("%Y-%m-%d", time.localtime(each.start)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.not_read import NotRead
 from greyd.cli.report.time_slots import TimeSlot, by_hour_of_day, over_time
+from greyd.escaping import printable
 from greyd.rules.reasons import GREYLIST
 
 if TYPE_CHECKING:
@@ -82,6 +83,28 @@ class SenderPool:
     """The longest time from a first attempt to the pass; 0 if no mail passed."""
 
 
+@dataclass(frozen=True, slots=True)
+class WhitelistCandidate:
+    """A provider whose mail need not wait."""
+
+    client: bytes
+    """The provider's registered domain, as the tables show it."""
+    entry: bytes
+    """The narrowest domain that all names of its clients share."""
+    reason: str
+    command: str
+    """The command that adds the entry."""
+
+    def dump(self) -> dict[str, str]:
+        """Return the fields as JSON values."""
+        return {
+            "client": printable(self.client),
+            "entry": printable(self.entry),
+            "reason": self.reason,
+            "command": self.command,
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogReport:
     """All figures of a report."""
@@ -113,6 +136,8 @@ class LogReport:
     networks: Mapping[bytes, bytes]
     """The networks among the names in ``waits`` and ``early``, each in CIDR notation."""
     pools: Sequence[SenderPool]
+    candidates: Sequence[WhitelistCandidate]
+    """Providers to whitelist."""
     slots: Sequence[TimeSlot]
     """The quarters of an hour that contain a decision."""
     shadow: ShadowComparison | None

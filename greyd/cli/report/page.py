@@ -46,6 +46,7 @@ def render(report: LogReport, now: float) -> bytes:
         _waits(report),
         _early(report),
         _pools(report),
+        _candidates(report),
         _shadow(report),
         _approximations(report),
         _not_read(report),
@@ -289,6 +290,16 @@ def _early(report: LogReport) -> Iterator[Markup]:
     )
     columns = (Column.NAME, Column.NUMBER)
     yield from section("Retried too early", table(["client", "retries"], rows, columns))
+
+
+def _candidates(report: LogReport) -> Iterator[Markup]:
+    if report.candidates:
+        rows = ([printable(each.client), each.command] for each in report.candidates)
+        yield from section(
+            "If you know these providers, let them pass at once",
+            paragraph("All names of these providers' clients are those of mail servers."),
+            table(["client", "command"], rows, (Column.NAME, Column.NAME)),
+        )
 
 
 def _pools(report: LogReport) -> Iterator[Markup]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.report.log_report import SenderPool
 
 if TYPE_CHECKING:
+    from greyd.cli.report.candidates.provider_names import ProviderNameCollector
     from greyd.cli.report.clients import ClientGroups
     from greyd.cli.report.lost_mail import PendingTriplet
 
@@ -26,8 +27,11 @@ class _PoolTotals:
 class PoolCounter:
     """Counts, for each provider, the mails that came from several of its networks."""
 
-    def __init__(self, clients: ClientGroups, retry_window_seconds: int) -> None:
+    def __init__(
+        self, clients: ClientGroups, names: ProviderNameCollector, retry_window_seconds: int
+    ) -> None:
         self._clients = clients
+        self._names = names
         self._retry_window_seconds = retry_window_seconds
         self._pools: dict[bytes, _PoolTotals] = {}
         self.is_exact = True
@@ -39,6 +43,8 @@ class PoolCounter:
         if seconds <= self._retry_window_seconds and (pool := self._pool_of(pending, networks)):
             pool.passed += 1
             pool.longest_seconds = max(pool.longest_seconds, seconds)
+            for each in pending.all():
+                self._names.add(each.client_name, each.client_address)
 
     def add_lost(self, pending: PendingTriplet, networks: int) -> None:
         """Count a mail that never came back."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from greyd.cli.report.candidates.proposals import not_whitelisted
 from greyd.cli.report.kinds import GREYLISTED
 from greyd.config.durations import format_duration, format_percentage
 from greyd.escaping import printable
@@ -39,6 +40,7 @@ def print_report(context: CommandContext, report: LogReport) -> None:
     _print_clients(context, report)
     if report.pools:
         _print_pools(context, report)
+    _print_candidates(context, report)
     if report.shadow:
         context.print("", _title("Shadow: what its settings would have changed"))
         context.print(*report.shadow.sentences())
@@ -230,3 +232,12 @@ def _print_pools(context: CommandContext, report: LogReport) -> None:
         ],
         numbers=["mails", "networks, at most", "passed", "longest wait"],
     )
+
+
+def _print_candidates(context: CommandContext, report: LogReport) -> None:
+    """Print the commands that whitelist the providers whose mail waited."""
+    if candidates := not_whitelisted(report.candidates, context.settings):
+        context.print("", _title("If you know these providers, let them pass at once"))
+        for each in candidates:
+            # Unwrapped, so that it can be pasted.
+            context.console.print(each.command, soft_wrap=True)

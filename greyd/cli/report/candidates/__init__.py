@@ -1,0 +1,1 @@
+"""Proposes whitelist entries for providers whose wanted mail waits."""
