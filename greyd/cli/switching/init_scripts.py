@@ -125,10 +125,10 @@ class InitScripts:
     def disable(self, *services: str) -> None:
         """Don't start services at boot; remove the links to the script that this command wrote."""
         for service in services:
+            # This also removes the links of a systemd unit with this name, which "remove" leaves.
+            run_command("update-rc.d", service, "disable")
             if _is_ours(_SCRIPTS / service):
                 run_command("update-rc.d", "-f", service, "remove")
-            else:
-                run_command("update-rc.d", service, "disable")
 
     def reload_definitions(self) -> None:
         """Do nothing: the scripts are read at each use."""
