@@ -68,7 +68,7 @@ def test_what_is_probably_spam_comes_first(tmp_path: Path) -> None:
         # Of mail that is not released, no sign is shown.
         "lost@known.example": "-",
     }
-    assert next(iter(signs)) in ("c@lost.example", "e@0.many0.com")
+    assert all(sign.startswith("spam?") for sign in list(signs.values())[:4])
     assert set(list(signs)[-3:]) == {"a@known.example", "f@passed.example", "lost@known.example"}
     done = run_here(
         "release", f"--store={url}", "--recipient=example.org", "--json", GREYD_DELAY="7200"
