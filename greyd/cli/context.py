@@ -170,10 +170,22 @@ class CommandContext:
         return self._consoles[0]
 
     def print(self, *lines: RenderableType) -> None:
-        """Print lines or tables; nothing with ``--json``. In a pipe no line wraps."""
-        if not self.as_json:
-            for line in lines:
-                self.console.print(line, soft_wrap=not self.console.is_terminal)
+        """Print lines or tables; nothing with ``--json``.
+
+        On a terminal lines wrap between words; in a pipe no line wraps.
+        """
+        if self.as_json:
+            return
+        console = self.console
+        for line in lines:
+            if isinstance(line, str) and console.is_terminal:
+                from greyd.cli.tables.rendering import print_line
+                from greyd.cli.tables.shorten import wrap_words
+
+                for part in wrap_words(line, console.width, shorten=False):
+                    print_line(console, [(part, "")])
+            else:
+                console.print(line, soft_wrap=not console.is_terminal)
 
     def print_json(self, document: object) -> None:
         """Print a JSON document; nothing without ``--json``."""

@@ -12,9 +12,9 @@ from greyd.cli.context import CommandContext, option_seconds
 from greyd.cli.entries.confirmation import DryRun  # noqa: TC001 - typer reads it at run time
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import current_user, read_control, update_control
+from greyd.cli.tables.column import Kind, TableColumn
 from greyd.cli.typed_address.forms import DomainName, MailAddress
 from greyd.cli.typed_address.options import read_domain, read_recipient_or_domain
-from greyd.config.durations import format_duration
 from greyd.escaping import printable, printable_text
 from greyd.rules.control import MAX_WINDOW_SECONDS, Control, ControlError, ExpectWindow, window_key
 from greyd.terminal import format_timestamp
@@ -187,13 +187,10 @@ def _print_windows(context: CommandContext, control: Control) -> None:
     if not control.windows:
         context.print("no mail is expected")
         return
-    rows = [
-        [
-            printable_text(each.recipient),
-            printable_text(each.sender_domain) or "anybody",
-            format_duration(each.until - now),
-            format_timestamp(each.until),
-        ]
-        for each in control.windows
+    columns: list[TableColumn[ExpectWindow]] = [
+        TableColumn("mail to", Kind.ADDRESS, lambda each: each.recipient),
+        TableColumn("from", Kind.NAME, lambda each: each.sender_domain or "anybody"),
+        TableColumn("still for", Kind.DURATION, lambda each: each.until - now, priority=2),
+        TableColumn("until", Kind.CLOCK, lambda each: each.until),
     ]
-    context.print_table(["mail to", "from", "still for", "until"], rows)
+    context.print_rows(columns, control.windows)

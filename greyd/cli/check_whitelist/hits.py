@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from greyd.cli.batches import StoreTransaction, transact_all
+from greyd.cli.tables.column import Kind, TableColumn
 from greyd.redaction import excerpt
 from greyd.terminal import format_timestamp
 from greyd.whitelist.hits import SINCE_KEY, HitCount, hit_key, load_counting_since
@@ -40,13 +42,14 @@ async def print_hits(context: CommandContext, files: CheckedFiles, sort: str) ->
         lines.sort(key=lambda line: -line.hit.count)
     texts = [(line, excerpt(line.entry.text.decode(errors="backslashreplace"))) for line in lines]
     never = sum(1 for line in lines if not (line.hit.count or line.same_as))
-    context.print_table(
-        ("hits", "last hit", "where", "entry"),
+    context.print_rows(
         [
-            (str(line.hit.count), _last_hit(line), f"{line.entry.file}:{line.entry.line}", text)
-            for line, text in texts
+            TableColumn("hits", Kind.NUMBER, lambda row: row[0].hit.count),
+            TableColumn("last hit", Kind.TIME, lambda row: _last_hit(row[0]), priority=2),
+            TableColumn("where", Kind.NAME, lambda row: _where(row[0]), label="", priority=3),
+            TableColumn("entry", Kind.NAME, itemgetter(1), label=""),
         ],
-        numbers=("hits",),
+        texts,
     )
     if since:
         context.print(
@@ -75,10 +78,14 @@ async def print_hits(context: CommandContext, files: CheckedFiles, sort: str) ->
     return 0
 
 
-def _last_hit(line: _EntryHits) -> str:
+def _where(line: _EntryHits) -> str:
+    return f"{line.entry.file}:{line.entry.line}"
+
+
+def _last_hit(line: _EntryHits) -> str | int:
     if line.same_as:
         return f"as line {line.same_as.line}"
-    return format_timestamp(line.hit.last_hit) or "never"
+    return line.hit.last_hit or "never"
 
 
 async def read_hits(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from greyd.cli.replay.results import WaitStatistics
+from greyd.cli.tables.column import Kind, TableColumn
 from greyd.config.durations import format_duration
-from greyd.escaping import printable
 from greyd.terminal import format_timestamp, print_error
 
 if TYPE_CHECKING:
@@ -63,14 +64,8 @@ def print_simulation(
         _print_waits(context, differences.lose)
     if differences.let_in:
         context.print("", "Senders whose mail would be let in, and never came back:")
-        context.print_table(
-            ["  from", "mails"],
-            [
-                [f"  {printable(name)}", _number(each.let_in[1])]
-                for name, each in differences.let_in
-            ],
-            numbers=["mails"],
-        )
+        mails = TableColumn[_Origin]("mails", Kind.NUMBER, lambda each: each[1].let_in[1])
+        context.print_rows([_FROM, mails], differences.let_in)
 
 
 def _print_log(
@@ -106,7 +101,11 @@ def _print_log(
 def _print_rows(context: CommandContext, rows: Iterable[_Row]) -> None:
     cells = [row.cells() for row in rows]
     head = ["", TODAY, OTHER, "difference"][: len(cells[0])] if cells else [""]
-    context.print_table(head, cells, numbers=head[1:])
+    columns = [
+        TableColumn(name, Kind.NUMBER if at else Kind.TEXT, itemgetter(at))
+        for at, name in enumerate(head)
+    ]
+    context.print_rows(columns, cells)
 
 
 def _figures(simulation: Simulation) -> Iterator[_Row]:
@@ -141,17 +140,19 @@ def _reasons(simulation: Simulation) -> Iterator[_Row]:
         yield _Row(f"  {reason.action}: {reason.text}", counts, _number)
 
 
-def _print_waits(
-    context: CommandContext, origins: Iterable[tuple[bytes, OriginDifference]]
-) -> None:
-    context.print_table(
-        ["  from", "mails", TODAY, OTHER],
-        [
-            [f"  {printable(name)}", _number(each.mails), *(_mean_wait(each, i) for i in (0, 1))]
-            for name, each in origins
-        ],
-        numbers=["mails", TODAY, OTHER],
-    )
+_Origin = tuple[bytes, "OriginDifference"]
+
+_FROM = TableColumn[_Origin]("from", Kind.NAME, itemgetter(0))
+
+
+def _print_waits(context: CommandContext, origins: Iterable[_Origin]) -> None:
+    columns = [
+        _FROM,
+        TableColumn[_Origin]("mails", Kind.NUMBER, lambda each: each[1].mails),
+        TableColumn[_Origin](TODAY, Kind.NUMBER, lambda each: _mean_wait(each[1], 0)),
+        TableColumn[_Origin](OTHER, Kind.NUMBER, lambda each: _mean_wait(each[1], 1)),
+    ]
+    context.print_rows(columns, origins)
 
 
 def _mean_wait(origin: OriginDifference, server: int) -> str:

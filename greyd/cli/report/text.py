@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
+from greyd.cli.report.bars import print_bars
 from greyd.cli.report.candidates.proposals import not_whitelisted
-from greyd.cli.report.kinds import GREYLISTED
+from greyd.cli.report.log_report import DelayStatistics, LostMail, SenderPool
+from greyd.cli.sketches import Total
+from greyd.cli.tables.column import Kind, Meaning, TableColumn
+from greyd.cli.tables.limit import more_line
 from greyd.config.durations import format_duration, format_percentage
 from greyd.escaping import printable
+from greyd.rules.reasons import GREYLIST
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.cli.context import CommandContext
-    from greyd.cli.report.log_report import DelayStatistics, LogReport, LostMail
-    from greyd.cli.report.time_slots import TimeSlot
-    from greyd.cli.sketches import DistinctCount, Total
+    from greyd.cli.report.log_report import LogReport
+    from greyd.cli.sketches import DistinctCount
 
 _STEPS = {86400: "day", 7 * 86400: "week", 28 * 86400: "four weeks"}
 _MAX_ROWS = 35
-_BAR_WIDTH = 40
+
+Outcome = tuple[tuple[str, str], int]
+"""A pair of action and reason, with its count."""
 
 
 def print_report(context: CommandContext, report: LogReport) -> None:
@@ -63,13 +69,22 @@ def _print_volume(context: CommandContext, report: LogReport) -> None:
         "clients": report.clients, "senders": report.senders, "recipients": report.recipients
     }  # fmt: skip
     context.print(", ".join(f"{name}: {_count(each)}" for name, each in counts.items()), "")
-    rows = [
-        [action, printable(reason.encode()), f"{count:,}", _share(count, report.requests)]
-        for (action, reason), count in report.outcomes[:_MAX_ROWS]
+    context.print_rows(_outcome_columns(report), report.outcomes[:_MAX_ROWS])
+    if (missing := len(report.outcomes) - _MAX_ROWS) > 0:
+        context.print(more_line(missing, remedy="--json has all"))
+
+
+def _outcome_columns(report: LogReport) -> list[TableColumn[Outcome]]:
+    return [
+        TableColumn("action", Kind.VERDICT, lambda each: each[0][0], meaning=_action_meaning),
+        TableColumn("reason", Kind.NAME, lambda each: each[0][1].encode(), label=""),
+        TableColumn("requests", Kind.NUMBER, lambda each: each[1]),
+        TableColumn("share", Kind.NUMBER, lambda each: _share(each[1], report.requests)),
     ]
-    context.print_table(
-        ["action", "reason", "requests", "share"], rows, numbers=["requests", "share"]
-    )
+
+
+def _action_meaning(outcome: Outcome) -> Meaning:
+    return Meaning.WAITING if outcome[0][0] == GREYLIST else Meaning.GOOD
 
 
 def _count(number: DistinctCount) -> str:
@@ -84,36 +99,10 @@ def _print_over_time(context: CommandContext, report: LogReport) -> None:
     step, slots = report.over_time(_MAX_ROWS, _STEPS)
     rows = [(time.strftime("%a %Y-%m-%d", time.localtime(each.start)), each) for each in slots]
     context.print("", _title(f"By {_STEPS[step]}"))
-    _print_bars(context, _STEPS[step], rows)
+    print_bars(context, _STEPS[step], rows)
     context.print("", _title("By hour of the day"))
     hours = [(f"{hour:02}", each) for hour, each in enumerate(report.by_hour())]
-    _print_bars(context, "hour", hours)
-
-
-def _print_bars(context: CommandContext, unit: str, rows: Sequence[tuple[str, TimeSlot]]) -> None:
-    """Print a bar for each period, with the passed and the greylisted requests."""
-    if context.as_json:
-        return
-    highest = max(1, *(sum(slot.counts) for _, slot in rows))
-    passed_mark, grey_mark = ("#", "-") if context.console.options.ascii_only else ("█", "░")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(unit)
-    for name in ("passed", "greylisted"):
-        table.add_column(name, justify="right")
-    table.add_column(f"{passed_mark} passed {grey_mark} greylisted", no_wrap=True)
-    for name, slot in rows:
-        grey = sum(slot.counts[kind] for kind in GREYLISTED)
-        passed = sum(slot.counts) - grey
-        width = _bar_width(passed + grey, highest)
-        passed_width = min(_bar_width(passed, highest), width)
-        bar = Text(passed_mark * passed_width, style="green")
-        bar.append(grey_mark * (width - passed_width), style="yellow")
-        table.add_row(name, f"{passed:,}", f"{grey:,}", bar)
-    context.print(table)
-
-
-def _bar_width(count: int, highest: int) -> int:
-    return round(count * _BAR_WIDTH / highest)
+    print_bars(context, "hour", hours)
 
 
 def _print_first_contacts(context: CommandContext, report: LogReport) -> None:
@@ -126,22 +115,29 @@ def _print_first_contacts(context: CommandContext, report: LogReport) -> None:
         (f"never came back within {due}", contacts.never_returned),
         (f"undecided: seen less than {due} before the log's end", contacts.too_young),
     ]
-    context.print_table(
-        ["client network, sender, recipient", "triplets", "share"],
-        [[name, f"{count:,}", _share(count, contacts.count)] for name, count in rows],
-        numbers=["triplets", "share"],
+    context.print_rows(
+        [
+            TableColumn("client network, sender, recipient", Kind.TEXT, itemgetter(0)),
+            TableColumn("triplets", Kind.NUMBER, itemgetter(1)),
+            TableColumn("share", Kind.NUMBER, lambda row: _share(row[1], contacts.count)),
+        ],
+        rows,
     )
 
 
 def _print_delays(context: CommandContext, delays: DelayStatistics) -> None:
     context.print("", _title("How long mail waited"))
-    columns = {
-        "mails": f"{delays.count:,}",
-        **{_percentile(each): format_duration(v) for each, v in delays.percentiles.items()},
-        "longest": format_duration(delays.longest),
-        "mean": format_duration(delays.mean),
+    durations = {
+        **{_percentile(each): value for each, value in delays.percentiles.items()},
+        "longest": delays.longest,
+        "mean": delays.mean,
     }
-    context.print_table(list(columns), [list(columns.values())], numbers=list(columns))
+    columns = [TableColumn[DelayStatistics]("mails", Kind.NUMBER, lambda each: each.count)]
+    columns += [
+        TableColumn(name, Kind.DURATION, lambda _, seconds=seconds: seconds)  # type: ignore[misc]
+        for name, seconds in durations.items()
+    ]
+    context.print_rows(columns, [delays])
 
 
 def _percentile(percent: int) -> str:
@@ -155,61 +151,67 @@ def _print_lost(context: CommandContext, report: LogReport) -> None:
         " clients with a verified name. Most of it is spam, kept out; some may be wanted mail. The"
         " most likely wanted is listed first."
     )
-    context.print_table(
-        ["last seen", "tries", "client", "sender", "recipient", "why it may be wanted"],
-        [_lost_row(each) for each in report.lost],
-        numbers=["tries"],
-    )
+    context.print_rows(_LOST_COLUMNS, report.lost)
     context.print("")
-    _print_counts(context, "domain of the client", report.lost_domains)
-    _print_counts(context, "recipient", report.lost_recipients)
+    _print_counts(context, "domain of the client", Kind.NAME, report.lost_domains)
+    context.print("")
+    _print_counts(context, "recipient", Kind.ADDRESS, report.lost_recipients)
 
 
-def _lost_row(mail: LostMail) -> list[str]:
-    name = printable(mail.client_name) or "unknown"
-    return [
-        format_timestamp(mail.last),
-        f"{mail.tries:,}",
-        f"{name}[{printable(mail.client_address)}]",
-        printable(mail.sender) or "<>",
-        printable(mail.recipient),
-        ", ".join(printable(hint.encode()) for hint in mail.all_hints()),
-    ]
+_LOST_COLUMNS: Sequence[TableColumn[LostMail]] = (
+    TableColumn("last seen", Kind.TIME, lambda mail: mail.last, priority=3, label="seen"),
+    TableColumn("tries", Kind.NUMBER, lambda mail: mail.tries, priority=4),
+    TableColumn(
+        "client", Kind.NAME, label="",
+        value=lambda mail: (
+            f"{printable(mail.client_name) or 'unknown'}[{printable(mail.client_address)}]"
+        ),
+    ),
+    TableColumn("sender", Kind.ADDRESS, lambda mail: mail.sender or b"<>", label="from"),
+    TableColumn("recipient", Kind.ADDRESS, lambda mail: mail.recipient, label="to"),
+    TableColumn(
+        "why it may be wanted", Kind.TEXT, lambda mail: ", ".join(mail.all_hints()), label="",
+        priority=2, meaning=Meaning.GOOD,
+    ),
+)  # fmt: skip
 
 
-def _print_counts(context: CommandContext, name: str, totals: Sequence[Total]) -> None:
-    context.print_table(
-        [name, "never came back"],
-        [[printable(each.name) or "<>", f"{each.count:,}"] for each in totals],
-        numbers=["never came back"],
+def _print_counts(context: CommandContext, name: str, kind: Kind, totals: Sequence[Total]) -> None:
+    context.print_rows(
+        [
+            TableColumn(name, kind, lambda each: each.name or b"<>"),
+            TableColumn("never came back", Kind.NUMBER, lambda each: each.count),
+        ],
+        totals,
     )
 
 
 def _print_clients(context: CommandContext, report: LogReport) -> None:
+    client = TableColumn[Total]("client", Kind.NAME, report.client_name)
     if report.waits:
         context.print("", _title("Waited longest"))
         context.print("Candidates for whitelist_clients, by their total wait.")
-        context.print_table(
-            ["client", "mails", "mean", "longest", "total"],
-            [
-                [
-                    printable(report.client_name(each)),
-                    f"{each.count:,}",
-                    format_duration(each.seconds / each.count),
-                    format_duration(each.longest_seconds),
-                    format_duration(each.seconds),
-                ]
-                for each in report.waits
-            ],
-            numbers=["mails", "mean", "longest", "total"],
-        )
+        columns: list[TableColumn[Total]] = [
+            client,
+            TableColumn("mails", Kind.NUMBER, lambda each: each.count),
+            TableColumn("mean", Kind.DURATION, lambda each: each.seconds / each.count),
+            TableColumn("longest", Kind.DURATION, lambda each: each.longest_seconds),
+            TableColumn("total", Kind.DURATION, lambda each: each.seconds),
+        ]
+        context.print_rows(columns, report.waits)
     if report.early:
         context.print("", _title("Retried too early"))
-        context.print_table(
-            ["client", "retries"],
-            [[printable(report.client_name(each)), f"{each.count:,}"] for each in report.early],
-            numbers=["retries"],
-        )
+        retries = TableColumn[Total]("retries", Kind.NUMBER, lambda each: each.count)
+        context.print_rows([client, retries], report.early)
+
+
+_POOL_COLUMNS: Sequence[TableColumn[SenderPool]] = (
+    TableColumn("client", Kind.NAME, lambda each: each.name),
+    TableColumn("mails", Kind.NUMBER, lambda each: each.mails),
+    TableColumn("networks, at most", Kind.NUMBER, lambda each: each.max_networks, priority=2),
+    TableColumn("passed", Kind.NUMBER, lambda each: each.passed),
+    TableColumn("longest wait", Kind.DURATION, lambda each: each.longest_seconds or None),
+)
 
 
 def _print_pools(context: CommandContext, report: LogReport) -> None:
@@ -218,20 +220,7 @@ def _print_pools(context: CommandContext, report: LogReport) -> None:
         "These providers retry from other networks, and each network waits anew. --identity"
         " recognises them by their domain."
     )
-    context.print_table(
-        ["client", "mails", "networks, at most", "passed", "longest wait"],
-        [
-            [
-                printable(each.name),
-                f"{each.mails:,}",
-                f"{each.max_networks:,}",
-                f"{each.passed:,}",
-                format_duration(each.longest_seconds) if each.longest_seconds else "–",
-            ]
-            for each in report.pools
-        ],
-        numbers=["mails", "networks, at most", "passed", "longest wait"],
-    )
+    context.print_rows(_POOL_COLUMNS, report.pools)
 
 
 def _print_candidates(context: CommandContext, report: LogReport) -> None:

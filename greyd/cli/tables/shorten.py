@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import accumulate
 
 from rich.cells import cell_len
 
 ELLIPSIS = "…"
+
+_WORDS = re.compile("( *)([^ ]+)")
 
 
 def cell_width(text: str) -> int:
@@ -44,21 +47,25 @@ def shorten_address(text: str, width: int) -> str:
     return f"{kept}@{ELLIPSIS}{_last_cells(domain, room)}"
 
 
-def wrap_words(text: str, width: int) -> list[str]:
-    """Return the lines of a text, wrapped between words; a longer word is shortened."""
+def wrap_words(text: str, width: int, *, shorten: bool = True) -> list[str]:
+    """Return the lines of a text, wrapped between words, without trailing blanks.
+
+    Args:
+        text: the text; a line's indentation is kept in the lines that continue it.
+        width: the maximum width in cells.
+        shorten: whether to shorten a longer word; otherwise it stays whole, e.g. in a command.
+    """
     lines: list[str] = []
     for paragraph in text.split("\n"):
-        # The indentation of a line shows what it belongs to.
         indent = " " * min(len(paragraph) - len(paragraph.lstrip(" ")), max(width - 10, 0))
-        line = indent
-        for word in paragraph.split(" "):
-            shown = shorten_middle(word, width - len(indent))
-            if line.strip() and cell_width(line) + 1 + cell_width(shown) > width:
+        line = ""
+        for blanks, word in _WORDS.findall(paragraph.strip(" ")):
+            shown = shorten_middle(word, width - len(indent)) if shorten else word
+            if line and cell_width(line) + len(blanks) + cell_width(shown) > width:
                 lines.append(line)
-                line = indent
-            if shown:
-                line = f"{line} {shown}" if line.strip() else f"{line}{shown}"
-        lines.append(line.rstrip())
+                line = ""
+            line = f"{line}{blanks}{shown}" if line else f"{indent}{shown}"
+        lines.append(line)
     return lines
 
 

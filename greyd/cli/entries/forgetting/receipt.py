@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.entries.forgetting.finding import shown_kind
 from greyd.cli.entries.json_output import names_object
-from greyd.cli.entries.table import display_names
+from greyd.cli.entries.table import name_columns
 from greyd.cli.json_values import json_text
-from greyd.rules.entries import EntryKind
+from greyd.cli.tables.column import Kind, TableColumn
+from greyd.cli.tables.limit import more_line
+from greyd.rules.entries import EntryKind, StoredEntry
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from greyd.cli.context import CommandContext
     from greyd.cli.entries.forgetting.finding import FoundToForget
-    from greyd.rules.entries import StoredEntry
 
 MAX_SHOWN = 20
 """The maximum number of entries that the receipt lists on a terminal."""
@@ -59,15 +60,16 @@ class Receipt:
         )
         if total:
             self._print_entries(context)
-            context.print_table(
-                ["would be forgotten" if self.dry_run else "forgotten", ""],
+            context.print_rows(
                 [
-                    [name, str(self.counts[kind])]
-                    for kind, name in _KIND_NAMES.items()
-                    if self.counts[kind]
+                    TableColumn(
+                        "would be forgotten" if self.dry_run else "forgotten", Kind.TEXT,
+                        _KIND_NAMES.__getitem__,
+                    ),
+                    TableColumn("", Kind.NUMBER, self.counts.__getitem__),
                 ],
-                numbers=[""],
-            )
+                [kind for kind in _KIND_NAMES if self.counts[kind]],
+            )  # fmt: skip
         else:
             context.print("no entry matches")
         if found.unchecked_count:
@@ -76,14 +78,11 @@ class Receipt:
             )
 
     def _print_entries(self, context: CommandContext) -> None:
-        rows = [
-            [shown_kind(entry).value, *display_names(entry, context.settings)]
-            for entry in self.entries[:MAX_SHOWN]
-        ]
-        if rows:
-            context.print_table(["entry", "client", "sender", "recipient"], rows)
+        rows = self.entries[:MAX_SHOWN]
+        kind = TableColumn[StoredEntry]("entry", Kind.VERDICT, lambda e: shown_kind(e).value)
+        context.print_rows([kind, *name_columns(context.settings)], rows)
         if len(self.entries) > MAX_SHOWN:
-            context.print(f"… and {len(self.entries) - MAX_SHOWN:,} more")
+            context.print(more_line(len(self.entries) - MAX_SHOWN, remedy="--json names more"))
         if rows:
             context.print("")
 
