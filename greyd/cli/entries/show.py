@@ -9,6 +9,8 @@ import typer
 from greyd.cli.cpu_priority import lower_cpu_priority
 from greyd.cli.entries.found_entries import FoundEntries
 from greyd.cli.entries.queries import parse_query
+from greyd.cli.tables.watch import Watch
+from greyd.cli.tables.watch import watch as repeat
 
 if TYPE_CHECKING:
     from greyd.cli.context import CommandContext
@@ -37,6 +39,7 @@ async def show(
         bool,
         typer.Option("--quick", help="Do not scan the store."),
     ] = False,
+    watch: Watch = None,
 ) -> int:  # fmt: skip
     """Show what is stored about a mail, client, address or domain.
 
@@ -66,7 +69,11 @@ async def show(
     """
     lower_cpu_priority()
     question = parse_query(what or [], client, sender, recipient)
-    async with context.open_store() as store:
+
+    async def print_answer() -> int:
         found = FoundEntries(context)
-        await question.answer(store, found, quick=quick)
-    return found.end(question.name)
+        async with context.open_store() as store:
+            await question.answer(store, found, quick=quick)
+        return found.end(question.name)
+
+    return await (print_answer() if watch is None else repeat(watch, print_answer, context.console))

@@ -79,7 +79,9 @@ def _outcome_columns(report: LogReport) -> list[TableColumn[Outcome]]:
         TableColumn("action", Kind.VERDICT, lambda each: each[0][0], meaning=_action_meaning),
         TableColumn("reason", Kind.NAME, lambda each: each[0][1].encode(), label=""),
         TableColumn("requests", Kind.NUMBER, lambda each: each[1]),
-        TableColumn("share", Kind.NUMBER, lambda each: _share(each[1], report.requests)),
+        TableColumn(
+            "share", Kind.NUMBER, lambda each: _share(each[1], report.requests), priority=2
+        ),
     ]
 
 
@@ -117,9 +119,11 @@ def _print_first_contacts(context: CommandContext, report: LogReport) -> None:
     ]
     context.print_rows(
         [
-            TableColumn("client network, sender, recipient", Kind.TEXT, itemgetter(0)),
+            TableColumn("network, sender, recipient", Kind.TEXT, itemgetter(0)),
             TableColumn("triplets", Kind.NUMBER, itemgetter(1)),
-            TableColumn("share", Kind.NUMBER, lambda row: _share(row[1], contacts.count)),
+            TableColumn(
+                "share", Kind.NUMBER, lambda row: _share(row[1], contacts.count), priority=2
+            ),
         ],
         rows,
     )
@@ -194,8 +198,12 @@ def _print_clients(context: CommandContext, report: LogReport) -> None:
         columns: list[TableColumn[Total]] = [
             client,
             TableColumn("mails", Kind.NUMBER, lambda each: each.count),
-            TableColumn("mean", Kind.DURATION, lambda each: each.seconds / each.count),
-            TableColumn("longest", Kind.DURATION, lambda each: each.longest_seconds),
+            TableColumn(
+                "mean", Kind.DURATION, priority=2, value=lambda each: each.seconds / each.count
+            ),
+            TableColumn(
+                "longest", Kind.DURATION, priority=2, value=lambda each: each.longest_seconds
+            ),
             TableColumn("total", Kind.DURATION, lambda each: each.seconds),
         ]
         context.print_rows(columns, report.waits)
@@ -210,7 +218,9 @@ _POOL_COLUMNS: Sequence[TableColumn[SenderPool]] = (
     TableColumn("mails", Kind.NUMBER, lambda each: each.mails),
     TableColumn("networks, at most", Kind.NUMBER, lambda each: each.max_networks, priority=2),
     TableColumn("passed", Kind.NUMBER, lambda each: each.passed),
-    TableColumn("longest wait", Kind.DURATION, lambda each: each.longest_seconds or None),
+    TableColumn(
+        "longest wait", Kind.DURATION, lambda each: each.longest_seconds or None, priority=3
+    ),
 )
 
 

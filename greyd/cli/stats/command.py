@@ -8,10 +8,12 @@ import typer
 
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.cpu_priority import lower_cpu_priority
-from greyd.cli.stats.display import render_servers, render_store
+from greyd.cli.stats.display import print_servers, print_store
 from greyd.cli.stats.entry_counts import NamedEntryCounts
 from greyd.cli.stats.overview import Overview, StoreStatus
 from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
+from greyd.cli.tables.watch import Watch
+from greyd.cli.tables.watch import watch as repeat
 from greyd.monitoring.stats_client import fetch_all_stats, metrics_addresses
 from greyd.store.contract import scan
 from greyd.store.errors import StoreError, UnusableStoreError
@@ -38,6 +40,7 @@ async def stats(
             " Redis; 0 counts none. Default: all.",
         ),
     ] = None,
+    watch: Watch = None,
 ) -> int:  # fmt: skip
     """Show the servers' state and decisions, and count entries.
 
@@ -60,17 +63,21 @@ async def stats(
     """
     lower_cpu_priority()
     addresses = metrics_addresses(server or [], context.settings.metrics)
-    view = Overview(StoreStatus(context.store_url), context.settings)
     if not addresses:
         print_error("--metrics=0: no server can be asked; showing only the store")
-    view.heard = await fetch_all_stats(addresses)
-    context.print(*render_servers(view))
-    await _read_store(context, view, most)
-    context.print(*render_store(view, names))
-    context.print_json(view.dump(names))
-    if not view.figures and view.store.fault:
-        return EXIT_ERROR
-    return 0 if view.is_well else EXIT_NO
+
+    async def show() -> int:
+        view = Overview(StoreStatus(context.store_url), context.settings)
+        view.heard = await fetch_all_stats(addresses)
+        print_servers(context, view)
+        await _read_store(context, view, most)
+        print_store(context, view, names)
+        context.print_json(view.dump(names))
+        if not view.figures and view.store.fault:
+            return EXIT_ERROR
+        return 0 if view.is_well else EXIT_NO
+
+    return await (show() if watch is None else repeat(watch, show, context.console))
 
 
 async def _read_store(context: CommandContext, view: Overview, most: int | None) -> None:

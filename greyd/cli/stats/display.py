@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from greyd.cli.tables.column import Kind, Meaning, TableColumn
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable
 from greyd.monitoring.stats import PERIODS, START
 from greyd.rules.entries import TRIPLET_STATES, EntryKind, EntryState
 from greyd.rules.networks import with_prefix_length
+from greyd.rules.reasons import GREYLIST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from rich.console import RenderableType
-
-    from greyd.cli.sketches import FrequentNames
+    from greyd.cli.context import CommandContext
     from greyd.cli.stats.entry_counts import NamedEntryCounts
     from greyd.cli.stats.overview import Overview
     from greyd.config.settings import Settings
@@ -25,27 +27,28 @@ if TYPE_CHECKING:
     from greyd.monitoring.stats_client import FetchedStats
 
 
+Outcome = tuple[str, str]
+"""An action and a reason."""
+
 _PERIOD_HEADS = {"now": "now", "minute": "1 min", "hour": "1 h", "day": "1 d"}
 
 
-def render_servers(view: Overview) -> Iterator[RenderableType]:
-    """Render the servers, their decisions and a summary of each period."""
-    yield from map(_server_line, view.heard)
+def print_servers(context: CommandContext, view: Overview) -> None:
+    """Print the servers, their decisions and a summary of each period."""
+    context.print(*map(_server_line, view.heard))
     if view.figures:
-        yield ""
-        yield _decision_table(view.periods())
-        yield ""
-        yield from _period_lines(view.periods())
+        context.print("")
+        _print_decisions(context, view.periods())
+        context.print("", *_period_lines(view.periods()))
     if view.heard:
-        yield ""
+        context.print("")
 
 
-def render_store(view: Overview, names: int) -> Iterator[RenderableType]:
-    """Render the store, with at most ``names`` clients and recipients."""
-    yield from _store_lines(view)
+def print_store(context: CommandContext, view: Overview, names: int) -> None:
+    """Print the store, with at most ``names`` clients and recipients."""
+    context.print(*_store_lines(view))
     if view.store.tally and names:
-        yield ""
-        yield from _name_tables(view, names)
+        _print_names(context, view, names)
 
 
 def _server_line(heard: FetchedStats) -> str:
@@ -87,30 +90,42 @@ def _sorted_outcomes(periods: Mapping[str, CombinedCounts]) -> list[tuple[str, s
     return sorted(happened, key=lambda outcome: (-longest[outcome], outcome))
 
 
-def _decision_table(periods: Mapping[str, CombinedCounts]) -> RenderableType:
-    """Return a table of outcomes with their counts and rates."""
-    from rich.table import Table
-
+def _print_decisions(context: CommandContext, periods: Mapping[str, CombinedCounts]) -> None:
+    """Print a table of outcomes with their counts and rates; the last row is their sum."""
     shown = {name: periods[name] for name in _PERIOD_HEADS if name in periods}
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("requests", overflow="fold")
-    for name in shown:
-        if name != "now":
-            table.add_column(_PERIOD_HEADS[name], justify="right")
-        table.add_column("now/s" if name == "now" else "/s", justify="right")
-    for action, reason in _sorted_outcomes(periods):
-        row = [f"{printable(action.encode())} {printable(reason.encode())}"]
-        for name, period in shown.items():
-            if name != "now":
-                row.append(f"{period.counts.outcomes.get((action, reason), 0):,}")
-            row.append(_rate(period.rates.get((action, reason), 0)))
-        table.add_row(*row)
-    row = ["all"]
+    columns = [TableColumn("requests", Kind.NAME, _outcome_name, meaning=_outcome_meaning)]
     for name, period in shown.items():
-        row += [] if name == "now" else [f"{period.counts.requests:,}"]
-        row.append(_rate(period.rate))
-    table.add_row(*row, style="bold")
-    return table
+        head = _PERIOD_HEADS[name]
+        if name != "now":
+            columns.append(TableColumn(head, Kind.NUMBER, partial(_count_of, period)))
+        rate = partial(_rate_of, period)
+        rate_head = "now/s" if name == "now" else "/s"
+        columns.append(TableColumn(rate_head, Kind.NUMBER, rate, label=f"{head}/s", priority=3))
+    rows: list[Outcome | None] = [*_sorted_outcomes(periods), None]
+    context.print_rows(columns, rows, is_total=lambda row: row is None)
+
+
+def _outcome_name(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "all"
+    action, reason = outcome
+    return f"{printable(action.encode())} {printable(reason.encode())}"
+
+
+def _outcome_meaning(outcome: Outcome | None) -> Meaning:
+    if outcome is None:
+        return Meaning.PLAIN
+    return Meaning.WAITING if outcome[0] == GREYLIST else Meaning.GOOD
+
+
+def _count_of(period: CombinedCounts, outcome: Outcome | None) -> int:
+    if outcome is None:
+        return period.counts.requests
+    return period.counts.outcomes.get(outcome, 0)
+
+
+def _rate_of(period: CombinedCounts, outcome: Outcome | None) -> str:
+    return _rate(period.rate if outcome is None else period.rates.get(outcome, 0))
 
 
 def _period_lines(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
@@ -189,32 +204,25 @@ def _state_counts(tally: NamedEntryCounts, kind: EntryKind) -> str:
     return ", ".join(f"{tally.number(kind, state):,} {state.value}" for state in TRIPLET_STATES)
 
 
-def _name_tables(view: Overview, most: int) -> Iterator[RenderableType]:
-    """Return tables of the clients and recipients with the most waiting mail."""
-    from rich.table import Table
-
+def _print_names(context: CommandContext, view: Overview, most: int) -> None:
+    """Print tables of the clients and recipients with the most waiting mail."""
     tally = view.store.tally
     if tally is None:
         return
     if tally.hidden or view.settings.privacy:
-        yield "no names of waiting mail: with --privacy the store contains only hashes"
+        context.print("", "no names of waiting mail: with --privacy the store contains only hashes")
         return
-
-    def table(title: str, counted: FrequentNames, shown_name: Callable[[bytes], bytes]) -> Table:
-        shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        shown.add_column("waiting", justify="right")
-        shown.add_column(title, overflow="ellipsis", no_wrap=True, max_width=60)
-        for name, number in counted.largest(most):
-            shown.add_row(f"{number:,}", printable(shown_name(name)))
-        return shown
-
-    clients = table("client", tally.clients, lambda name: with_prefix_length(name, view.settings))
-    recipients = table("recipient", tally.recipients, lambda name: name)
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_row(clients, recipients)
-    yield grid
+    waiting = TableColumn[tuple[bytes, int]]("waiting", Kind.NUMBER, itemgetter(1))
+    client = TableColumn[tuple[bytes, int]](
+        "client", Kind.NETWORK, lambda row: with_prefix_length(row[0], view.settings), label=""
+    )
+    recipient = TableColumn[tuple[bytes, int]]("recipient", Kind.ADDRESS, itemgetter(0), label="")
+    for column, counted_names in ((client, tally.clients), (recipient, tally.recipients)):
+        if rows := counted_names.largest(most):
+            context.print("")
+            context.print_rows([waiting, column], rows)
     if error := max(tally.clients.max_error, tally.recipients.max_error):
-        yield f"(approximate: each count may be too small by {error:,})"
+        context.print(f"(approximate: each count may be too small by {error:,})")
 
 
 def _rate(per_second: float) -> str:

@@ -15,7 +15,8 @@ A command declares the columns of a table once, and prints rows of any type::
 On a terminal the columns shrink to fit: addresses keep their beginning and their domain, other
 names their beginning and end, and texts wrap between words. If that is not enough, the columns with
 the highest ``priority`` numbers are left out, and a line below the table names them; below
-``MAX_CARD_WIDTH`` columns, or if nothing else fits, each row becomes a card, which has all columns.
+``MAX_CARD_WIDTH`` columns, or if nothing else fits, each row becomes a card, which has all columns
+(a table of figures stays one while it can).
 In a pipe nothing is shortened, left out or coloured, and times are absolute. No line has trailing
 blanks. Values are escaped: no control character reaches the output.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from greyd.cli.tables.column import Kind
 from greyd.cli.tables.shorten import cell_width
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def arrange(
     ]  # fmt: skip
     full_width = _sum(least)
     shown = list(range(len(columns)))
-    if full_width > total_width and total_width < MAX_CARD_WIDTH:
+    # A table of figures is read by comparing its rows, which cards prevent.
+    is_narrow = total_width < MAX_CARD_WIDTH and not _is_of_figures(columns)
+    if full_width > total_width and is_narrow:
         return Layout(tuple(natural), total_width, as_cards=True)
     # The last of the least important columns first.
     for at in sorted(shown, key=lambda each: (columns[each].priority, each), reverse=True):
@@ -84,6 +87,10 @@ def arrange(
         total_width,
     )
     return Layout(tuple(map(widths.get, range(len(columns)))), total_width, full_width=full_width)
+
+
+def _is_of_figures(columns: Sequence[TableColumn[Any]]) -> bool:
+    return all(each.kind in (Kind.NUMBER, Kind.DURATION) for each in columns[1:])
 
 
 def _widest_line(text: str) -> int:
