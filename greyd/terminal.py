@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ def format_time(form: str, when: float) -> str:
 
 def new_console(stream: Any) -> Console:
     """Return a console that prints text unchanged; in a pipe it is wide, so that no line wraps."""
-    from rich.console import Console
+    from rich.console import Console, ConsoleDimensions
 
     is_terminal = stream.isatty()
     console = Console(
@@ -75,6 +76,9 @@ def new_console(stream: Any) -> Console:
     if not is_terminal:
         # Another program reads the output: do not wrap lines.
         console.width = 400
+    elif console.is_dumb_terminal:
+        # rich takes 80 columns for granted.
+        console.size = ConsoleDimensions(*shutil.get_terminal_size())
     return console
 
 

@@ -58,14 +58,25 @@ def run(
     )
 
 
+class _TerminalText(io.StringIO):
+    """What a terminal shows."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def run_here(
-    *arguments: str, given: bytes = b"", **variables: str
+    *arguments: str, given: bytes = b"", columns: int | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run ``greyd`` to its end in this process, which is a hundred times faster.
 
-    What it writes to file descriptors, not to ``sys.stdout``, is not caught.
+    What it writes to file descriptors, not to ``sys.stdout``, is not caught. With ``columns``,
+    standard output is a terminal of this width without colours.
     """
-    output, errors = io.StringIO(), io.StringIO()
+    output = io.StringIO() if columns is None else _TerminalText()
+    errors = io.StringIO()
+    if columns is not None:
+        variables = {"COLUMNS": str(columns), "TERM": "dumb", **variables}
     before, umask = dict(os.environ), os.umask(0o077)
     for name in [name for name in os.environ if is_setting(name)]:
         del os.environ[name]
