@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.json_output import EntryJsonWriter
+from greyd.cli.entries.mail_pools import MailPools
 from greyd.cli.entries.table import entry_columns
 from greyd.cli.tables.limit import more_line
 from greyd.cli.tables.sorting import FirstRows, SortOrder, parse_sort
@@ -49,6 +50,7 @@ class Listing:
     _is_complete: bool = True
     _json: EntryJsonWriter | None = None
     _table: TableWriter[StoredEntry] | None = None
+    _pools: MailPools | None = None
     _started: float = field(default_factory=time.monotonic)
 
     async def show(self, groups: AsyncIterator[Sequence[Record]], rough: int | None) -> int:
@@ -63,6 +65,8 @@ class Listing:
             self._json = EntryJsonWriter(self.context.settings)
         else:
             self._table = self.context.table_writer(columns, fill=not (self.order or self.limit))
+            if self.context.console.is_terminal and not self.keys:
+                self._pools = MailPools(self.context.settings)
         if self.order is not None:
             await self._show_sorted(groups, self.order, self.limit or MAX_SORTED_ENTRIES, rough)
         elif self.limit and not self.context.as_json:
@@ -113,6 +117,8 @@ class Listing:
             self._json.show(entries)
         elif self._table is not None:
             self._table.write(entries)
+            if self._pools is not None:
+                self._pools.add(entries)
             self.context.console.file.flush()
 
     def _fitting(self, records: Sequence[Record]) -> list[StoredEntry]:
@@ -139,6 +145,9 @@ class Listing:
             )
         elif self._table is not None:
             self._table.end()
+        for line in self._pools.lines() if self._pools is not None else ():
+            # Unwrapped, so that the commands can be pasted.
+            self.context.console.print(line, soft_wrap=True)
         if missing:
             is_capped = self.order is not None and not self.limit
             remedy = (
