@@ -124,6 +124,14 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "2": _FAILED,
         },
     },
+    "switch-from": {
+        "EXIT STATUS": {
+            "0": "greyd serves in postgrey's place, or with --undo postgrey serves again.",
+            "1": "greyd has taken postgrey's place before, and does not run.",
+            "2": "The switch is not possible, or it failed and was rolled back. The messages on"
+            " standard error say why, and what could not be rolled back.",
+        },
+    },
     "stats": {
         "EXIT STATUS": {
             "0": "The servers and the store are healthy.",

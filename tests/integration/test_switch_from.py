@@ -231,13 +231,32 @@ def test_a_unix_socket_stays_the_same(booted: Machine) -> None:
     path = "/var/spool/postfix/postgrey/socket"
     booted.run(
         f"install -d -o postgrey -g postgrey {path.rpartition('/')[0]}\n"
-        + set_options(f"--unix={path} --socketmode=0660")
-        + f"systemctl restart postgrey; timeout 20 sh -c 'until test -S {path}; do sleep 0.1; done'"
+        # What the unit says, not the environment file; systemctl show would lose the quotes.
+        "mkdir -p /etc/systemd/system/postgrey.service.d\n"
+        "cat >/etc/systemd/system/postgrey.service.d/override.conf <<'END'\n"
+        "[Service]\nExecStart=\n"
+        f"ExecStart=/usr/sbin/postgrey --unix={path} \\\n"
+        '  --socketmode=0660 --greylist-text="on %%H, come back"\n'
+        "END\nsystemctl daemon-reload\n"
+        f"systemctl restart postgrey; timeout 20 sh -c 'until test -S {path}; do sleep 0.1; done'"
     )
     status, said = switch(booted, "--yes")
     assert status == 0, said
     shown = f"stat --format='%U %G %a' {path}; systemctl is-active greyd postgrey || true"
     assert booted.run(shown).split() == ["postgrey", "postgrey", "660", *RUNS]
+    assert 'greylist_text = "on %H, come back"' in booted.run("cat /etc/greyd/greyd.toml")
     status, said = switch(booted, "--undo", "--yes")
     assert status == 0, said
     assert booted.run(shown).split() == ["postgrey", "postgrey", "660", *reversed(RUNS)]
+
+
+def test_postgreys_unit_that_starts_greyd_already_is_left_alone(booted: Machine) -> None:
+    before = booted.run(STATE)
+    folder = "/run/systemd/system/postgrey.service.d"
+    booted.run(
+        f"mkdir -p {folder}; printf '[Service]\nExecStart=\nExecStart=/opt/greyd/bin/greyd serve\n'"
+        f" >{folder}/zz.conf; systemctl daemon-reload"
+    )
+    status, said = switch(booted, "--yes")
+    assert (status, said.startswith("greyd: postgrey.service starts greyd already")) == (2, True)
+    assert booted.run(STATE) == before

@@ -22,7 +22,7 @@ from greyd.cli.switching.found_postgrey import (
 )
 from greyd.cli.switching.journal import SWITCHED, SwitchJournal
 from greyd.cli.switching.machine_site import MachineSite, parse_listener
-from greyd.cli.switching.output import as_json, manual_steps, print_plan
+from greyd.cli.switching.output import as_json, manual_steps, print_plan, print_undo
 from greyd.cli.switching.planning import find_services, plan_switch
 from greyd.cli.switching.switch import GREYD, Switch
 from greyd.cli.switching.systemd_services import SystemdServices
@@ -289,13 +289,7 @@ def _undo(context: CommandContext, *, yes: bool) -> int:
             "no switch is recorded here, so nothing can be undone; by hand: systemctl disable --now"
             " greyd && systemctl enable --now postgrey"
         )
-    when = format_timestamp(journal.started_at)
-    context.print(
-        f"Return to postgrey, as before the switch of {when}:",
-        f"  {len(journal.records)} changes are undone in reverse order: services, then files.",
-        "  What greyd has learned stays in its store, but postgrey does not get it: those senders",
-        "  wait once more.",
-    )
+    print_undo(context, journal)
     _confirm(context, "return to postgrey now", yes=yes)
     journal.lock()
     keeps_store = journal.state == SWITCHED

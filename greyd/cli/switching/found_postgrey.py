@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greyd.cli.errors import CommandError
 from greyd.cli.importing.postgrey.folder import DATABASES
 from greyd.cli.switching.postgrey_options import (
     PostgreyOptions,
@@ -18,7 +20,7 @@ from greyd.config.loading import MAX_CONFIG_BYTES
 from greyd.config.regular_files import FileError, read_regular_file
 from greyd.config.values.environment_file import parse_environment_file
 from greyd.doctor.listeners import Listener, configured_listeners
-from greyd.escaping import printable
+from greyd.escaping import printable, printable_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from greyd.cli.switching.systemd_services import SystemdServices
 
 SERVICE = "postgrey"
+SCRIPT = Path("/etc/init.d/postgrey")
 PROCESSES = Path("/proc")
 _FOLDER = Path("/var/lib/postgrey")
 _LISTS = ("whitelist_clients", "whitelist_recipients")
@@ -46,6 +49,8 @@ class FoundPostgrey:
     process: int | None = None
     running_options: str = ""
     """The options of the process, if they differ from those that are set."""
+    other_processes: tuple[int, ...] = ()
+    """Other postgreys, which something else has started."""
     folder: Path = _FOLDER
     """The folder of its database."""
     database_bytes: int | None = None
@@ -66,6 +71,7 @@ def started_by_unit(
 
     Raises:
         ServiceError: the unit can't be read.
+        CommandError: it starts another program.
     """
     properties = systemd.properties(SERVICE)
     lines = properties.get("EnvironmentFiles", "").splitlines()
@@ -73,20 +79,42 @@ def started_by_unit(
     environment = dict(_assignments(properties.get("Environment", "")))
     for file in files:
         environment |= _variables(file)
-    _program, *words = expand_variables(systemd.start_command(SERVICE), environment)
+    program, *words = expand_variables(systemd.start_command(SERVICE), environment)
+    _require_postgrey(program, f"{SERVICE}.service")
     pid = int(properties.get("MainPID", "0")) or None
     sources = (f"{SERVICE}.service", *(str(file) for file in files if file.exists()))
     return _found(state, words, sources, pid, processes)
 
 
 def started_by_script(state: ServiceState, processes: Mapping[int, str]) -> FoundPostgrey:
-    """Return postgrey as Debian's init script starts it."""
+    """Return postgrey as Debian's init script starts it.
+
+    Raises:
+        CommandError: the script starts another program.
+    """
+    with contextlib.suppress(FileError):
+        script = read_regular_file(SCRIPT, MAX_CONFIG_BYTES)
+        if named := re.search(rb"^DAEMON=[\"']?([^\s\"']+)", script, re.MULTILINE):
+            _require_postgrey(printable(named[1]), str(SCRIPT))
     environment = _variables(_DEFAULTS)
     words = split_words(environment.get("POSTGREY_OPTS", ""))
     if text := environment.get("POSTGREY_TEXT"):
         words.append(f"--greylist-text={text}")
-    sources = ("/etc/init.d/postgrey", *([str(_DEFAULTS)] if _DEFAULTS.exists() else []))
-    return _found(state, words, sources, next(iter(processes), None), processes)
+    sources = (str(SCRIPT), *([str(_DEFAULTS)] if _DEFAULTS.exists() else []))
+    pid = next(iter(processes), None) if state.is_running else None
+    return _found(state, words, sources, pid, processes)
+
+
+def _require_postgrey(program: str, where: str) -> None:
+    """Raise CommandError if a service of that name starts greyd or another program."""
+    name = Path(program).name
+    if name == "greyd":
+        raise CommandError(
+            f"{where} starts greyd already ({printable_text(program)}): there is nothing to"
+            " switch; for a service of greyd's own, go back first (docs/replacing-postgrey.md)"
+        )
+    if name != SERVICE:
+        raise CommandError(f"{where} starts {printable_text(program)}, not postgrey")
 
 
 def _found(
@@ -103,6 +131,7 @@ def _found(
         sources,
         pid,
         title if title and not _same_options(title, words) else "",
+        tuple(each for each in processes if each != pid),
         folder,
         _database_bytes(folder),
         (*_lists(settings.whitelist_clients, 0), *_lists(settings.whitelist_recipients, 1)),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from typing import TYPE_CHECKING
 
 from greyd.cli.switching.found_postgrey import SERVICE as POSTGREY
 from greyd.cli.switching.journal import FOLDER
 from greyd.escaping import printable_text
+from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from greyd.cli.context import CommandContext
     from greyd.cli.switching.found_postgrey import FoundPostgrey
+    from greyd.cli.switching.journal import SwitchJournal
     from greyd.cli.switching.planning import Planned
     from greyd.cli.switching.services import ServiceManager
 
@@ -52,6 +55,21 @@ def print_plan(
         for text in planned.remarks:
             context.print(*_wrapped("  - ", printable_text(text), width))
     context.print("")
+    # Messages on standard error come after the plan, also in a pipe.
+    sys.stdout.flush()
+
+
+def print_undo(context: CommandContext, journal: SwitchJournal) -> None:
+    """Print what ``--undo`` is about to do."""
+    width = min(context.console.width, MAX_WIDTH)
+    when = format_timestamp(journal.started_at)
+    for text in (
+        f"Return to postgrey, as before the switch of {when}:",
+        f"{len(journal.records)} changes are undone in reverse order: services, then files.",
+        "What greyd has learned stays in its store, but postgrey does not get it: those senders"
+        " wait once more.",
+    ):
+        context.print(*_wrapped("" if text.endswith(":") else "  - ", text, width))
 
 
 def _wrapped(prefix: str, text: str, width: int) -> list[str]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _SOCKET_DROP_IN = Path("/etc/systemd/system/greyd.socket.d/switch-from-postgrey.conf")
 _INIT_SCRIPT = Path("/etc/init.d/greyd")
 _ACCOUNTS = ("greyd", "postgrey")
+MAX_SHOWN_PROCESSES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,11 @@ def _blockers(
             BerkeleyDbPrograms.find()
         except CommandError as error:
             yield str(error)
+    if found.other_processes and not found.state.is_running:
+        yield (
+            f"a postgrey runs (process {found.other_processes[0]}) that {services.name} has not"
+            " started: stop it with the program that started it"
+        )
     planned = configured_listeners(settings.settings)
     for listener in found.listeners:
         if not any(_covers(each, listener) for each in planned):
@@ -236,6 +242,9 @@ def _remarks(found: FoundPostgrey, settings: SettingsPlan) -> Iterator[str]:
             f"postgrey runs with other options than its service has now: {found.running_options};"
             " greyd gets those of the service"
         )
+    if found.other_processes and found.state.is_running:
+        shown = ", ".join(map(str, found.other_processes[:MAX_SHOWN_PROCESSES]))
+        yield f"another postgrey runs, and is not replaced: process {shown}"
     planned = settings.settings
     if planned.mode != "on":
         yield f"greyd's mode is {planned.mode}: it greylists nothing"
