@@ -108,7 +108,7 @@ def test_an_entry_is_removed_by_its_text(site: Site) -> None:
     site.run("add", "mx.example.com", "a.example")
     done = site.run("remove", "MX.example.com")
     assert done.returncode == 0
-    assert f"removed from {site.folder}/clients.local: mx.example.com" in done.stdout
+    assert f"removed from {site.folder}/clients.local: mx.example.com (" in done.stdout
     assert "mx.example.com" not in site.text("clients")
     assert "a.example\n" in site.text("clients")
 

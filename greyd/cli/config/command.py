@@ -42,7 +42,10 @@ def config(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="OPTION…", show_default=False, help="Show only these options, e.g. delay."
+            metavar="OPTION…",
+            show_default=False,
+            help="Show only these options, e.g. delay.",
+            autocompletion=lambda: list(BY_NAME),
         ),
     ] = None,
     all_options: Annotated[

@@ -60,7 +60,7 @@ async def add(
         context.print_json(_as_json(planned, [], changed=False))
         return 0
     if doubtful:
-        confirm(context, f"add {_names(doubtful)} all the same?", yes=yes)
+        confirm(context, f"add {_names(doubtful)} all the same", yes=yes)
     return await _write(context, planned, new, reason)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from greyd.cli.entries.confirmation import ask, can_ask
 from greyd.cli.errors import CommandError
 from greyd.cli.server.notes import hidden_server
 from greyd.cli.whitelist.reload import reload_servers
@@ -36,18 +34,18 @@ def require_reachable_server(context: CommandContext) -> None:
         raise CommandError(f"nothing was changed: {hidden}")
 
 
-def confirm(context: CommandContext, question: str, *, yes: bool) -> None:
-    """Ask a question unless ``yes`` answers it.
+def confirm(context: CommandContext, action: str, *, yes: bool) -> None:
+    """Ask whether to do what ``action`` says, unless ``yes`` answers the question.
 
     Raises:
         CommandError: the user declines, or there is no terminal.
+        typer.Abort: the user presses Ctrl-C.
     """
     if yes:
         return
-    if context.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not can_ask(context):
         raise CommandError("nothing was changed: there is no terminal to confirm it; add --yes")
-    if not typer.confirm(f"greyd: {question}", err=True):
-        raise CommandError("nothing was changed")
+    ask(action)
 
 
 async def put_in_force(context: CommandContext, file: Path) -> list[ReloadedServer]:

@@ -58,7 +58,7 @@ async def remove(
         if not found or entries[0] not in {e for each in found for e in each.exact}:
             context.print(f"{described(entries[0])} matches {_shown(text)}")
             if not dry_run:
-                confirm(context, f"remove {display_text(entries[0].text)}?", yes=yes)
+                confirm(context, f"remove {display_text(entries[0].text)}", yes=yes)
     if dry_run:
         for _, entries in chosen.values():
             context.print(*(f"would remove {described(each)}" for each in entries))
@@ -123,8 +123,13 @@ async def _write(
 ) -> int:
     removed, servers = [], []
     for target, entries in chosen:
-        for line in remove_entries(target, entries):
-            context.print(f"removed from {target.path}: {display_text(line)}")
+        note = ""
+        for line in map(display_text, remove_entries(target, entries)):
+            if line.startswith("#"):
+                note = f" ({line.lstrip('# ')})"
+            else:
+                context.print(f"removed from {target.path}: {line}{note}")
+                note = ""
         for each in dict.fromkeys(entry.text for entry in entries):
             removed.append({"entry": each.decode(errors="replace"), "file": str(target.path)})
             left = target.entries()
