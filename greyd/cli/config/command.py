@@ -21,6 +21,7 @@ from greyd.cli.config.in_force import (
 from greyd.cli.config.value_text import UNSET
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.errors import CommandError
+from greyd.cli.server.choice import choose_server
 from greyd.cli.tables.column import Kind, Meaning, TableColumn
 from greyd.config.loading import merge_sources
 from greyd.config.options import BY_NAME
@@ -133,8 +134,15 @@ def _known(names: Sequence[str]) -> set[str]:
 
 
 def _configuration(context: CommandContext) -> Configuration:
+    """Return the options of the chosen server, or those that a server would have.
+
+    Raises:
+        CommandError: several servers run, and the options select none of them.
+    """
     if context.server is not None:
         return configuration_of_server(context.server)
+    # --example and --check need no server; here, several servers are a choice.
+    choose_server(context.options)
     return configuration_without_server(_arguments(context))
 
 
