@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.commands import CHECKOUT
+from tests.commands import CHECKOUT, environment_without_settings
+from tests.processes import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,3 +137,41 @@ def test_greyd_started_by_a_python_too_old_says_so_in_a_line(tmp_path: Path) -> 
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "greyd: Python 3.10 is too old; run greyd with Python 3.11 or newer\n"
+
+
+def test_the_last_lines_of_make_serve_are_what_to_do_next(tmp_path: Path) -> None:
+    port, metrics = free_port(), free_port()
+    recipe = next(
+        line for line in (CHECKOUT / "Makefile").read_text().splitlines() if "next_steps" in line
+    )
+    command = (
+        recipe.strip().removeprefix("@").replace("$(BIN)/greyd serve", "python -m greyd serve")
+    )
+    command = command.replace("$(BIN)/python", "python").replace("python", sys.executable)
+    command = command.replace("$(BIN)/greyd", ".venv/bin/greyd").replace("var", str(tmp_path))
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            ["sh", "-c", command],
+            cwd=CHECKOUT,
+            env={
+                **environment_without_settings(),
+                "GREYD_INET": f"127.0.0.1:{port}",
+                "GREYD_METRICS": f"127.0.0.1:{metrics}",
+                "GREYD_RUN_DIR": str(tmp_path),
+            },
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_until(lambda: "Ctrl-C stops greyd." in log.read_text(), "the next steps")
+    finally:
+        server.terminate()
+        server.wait(20)
+    assert log.read_text().partition("\n\n")[2].splitlines()[:5] == [
+        f"greyd is ready on 127.0.0.1:{port}. In another terminal:",
+        "  .venv/bin/greyd ask   plays Postfix: sends a request, and shows the answer",
+        "  .venv/bin/greyd       shows the status, and what to do next",
+        f"Its page, in a browser: http://127.0.0.1:{metrics}/",
+        "Ctrl-C stops greyd.",
+    ]

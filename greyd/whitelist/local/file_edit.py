@@ -31,9 +31,10 @@ BACKUP_SUFFIX = "~"
 """Appended to the file's name for its content before the last change."""
 
 _POLL_SECONDS = 0.05
+_AS_ROOT = "permission denied; run the command as root (sudo, or docker exec --user root)"
 _REASONS = {
-    errno.EACCES: "permission denied; run the command with sudo",
-    errno.EPERM: "permission denied; run the command with sudo",
+    errno.EACCES: _AS_ROOT,
+    errno.EPERM: _AS_ROOT,
     errno.EROFS: "the file system is read-only here; edit the file where it is mounted from",
     errno.EBUSY: (
         "the file is mounted by itself (e.g. into a container), so it can't be replaced; edit it"
