@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.rules.reasons import OUTCOMES
-from tests.pages import machine, mail, predecessors, stand_ins, systems
+from tests.pages import day, machine, mail, predecessors, stand_ins, systems
 from tests.pages.blocks import CHECKOUT, Page, PageError
 from tests.processes import slowness
 
@@ -294,6 +294,8 @@ def _prepare(page: Page, terminal: Terminal) -> None:
         for number in range(3):
             # Mail that waits: somebody's whom the pages speak of.
             terminal.type(page.name, _QUESTION.format(number))
+    if page.path.stem == "a-day-with-greyd":
+        day.make(terminal.type)
     if page.name == "docs/what-if.md":
         # What the page compares with is greyd's own delay.
         del os.environ["GREYD_DELAY"]
