@@ -120,7 +120,7 @@ def test_the_warning_says_who_set_the_mode_since_when_and_what_to_type() -> None
     kept = Kept()
     log = Log(kept)
     LogObserver(log).mode_without_end("off", ", by alice@mx1 at 2026-11-24T18:00:00+0000")
-    log.flush()
+    log.close(10)
     (said,) = kept.lines
     for each in ("alice@mx1", "2026-11-24T18", "greyd mode reset", "greyd mode off --for 2h"):
         assert each in said
