@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.cli.replay.requests import origin_name, request_for_attempt, request_for_client
@@ -31,6 +32,16 @@ _UNCHANGEABLE = frozenset({Reason.AUTHENTICATED, Reason.EXPECTED, Reason.MISSING
 """Reasons that do not depend on any setting."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """A scheduled attempt to deliver a mail to the servers on which it waits."""
+
+    mail: SimulatedMail
+    places: Sequence[int]
+    number: int
+    """How many retries the sender makes after the attempt that passed in reality, with this one."""
+
+
 class MailReplay(ABC):
     """Sends the mail of a log to several servers; each server has a place, and today's is 0.
 
@@ -53,7 +64,7 @@ class MailReplay(ABC):
         self._warm_up = warm_up_seconds
         self._mails: dict[tuple[bytes, bytes, bytes], SimulatedMail] = {}
         self._origins: LruCache[MailOrigin] = LruCache(MAX_ORIGINS)
-        self._retries: list[tuple[int, int, int, SimulatedMail]] = []
+        self._retries: list[tuple[int, int, _Retry]] = []
         self._number = 0
         self._sweep_at = 0
 
@@ -72,16 +83,14 @@ class MailReplay(ABC):
         """Store on all servers the entry that the log's server must have had when it began."""
 
     @abstractmethod
-    def _decide_on_all(self, mail: SimulatedMail, request: Request, now: int) -> Reason | None:
-        """Send a request to all servers on which the mail has not passed, and set its waits.
+    def _decide(
+        self, places: Sequence[int], mail: SimulatedMail, request: Request, now: int
+    ) -> Reason | None:
+        """Send a request to servers on which the mail has not passed, and set its waits.
 
         Returns:
-            The decision of today's server; None if the mail has passed there before.
+            The decision of today's server; None if it is not among them.
         """
-
-    @abstractmethod
-    def _decide(self, place: int, mail: SimulatedMail, request: Request, now: int) -> bool:
-        """Send a request to one server; return whether it passes, and set the mail's wait."""
 
     @abstractmethod
     def _settle(self, place: int, mail: SimulatedMail) -> None:
@@ -122,7 +131,7 @@ class MailReplay(ABC):
         reason = _reason_of(attempt)
         if is_new and reason and reason in KNOWN_BEFORE and attempt.delay_seconds is None:
             self._require_known(request, reason, mail)
-        decided = self._decide_on_all(mail, request, now)
+        decided = self._decide(mail.waiting_places(), mail, request, now)
         if decided is not None and mail.counts:
             self._compare(attempt, decided)
         if attempt.passed:
@@ -186,30 +195,38 @@ class MailReplay(ABC):
         """Run the scheduled retries up to the time ``until``."""
         retries = self._retries
         while retries and retries[0][0] <= until:
-            now, _, place, mail = heapq.heappop(retries)
-            path = mail.origin.next_path(mail, place)
+            now, _, retry = heapq.heappop(retries)
+            mail = retry.mail
+            path = mail.origin.path_of_retry(mail, retry.number)
             names = mail.helo, mail.reverse_name
             request = request_for_client(path, mail.sender, mail.recipient, *names, now)
-            if self._decide(place, mail, request, now):
-                self._settle(place, mail)
-            else:
-                self._retry(place, mail, now)
-
-    def _retry(self, place: int, mail: SimulatedMail, now: int) -> None:
-        """Schedule the next attempt, or settle the mail if its sender gives up."""
-        at = now + mail.next_pause(now)
-        if at > mail.began + LIFE_SECONDS:
-            self._settle(place, mail)
-            return
-        self._number += 1
-        heapq.heappush(self._retries, (at, self._number, place, mail))
+            self._decide(retry.places, mail, request, now)
+            self._settle_or_retry(retry.places, mail, now, retry.number + 1)
 
     def _passed(self, mail: SimulatedMail, now: int) -> None:
-        for place, wait in enumerate(mail.waits):
-            if wait is None:
-                self._retry(place, mail, now)
+        """Settle a mail that passes in reality; its sender retries where it still waits."""
+        mail.origin.passed_count += 1
+        mail.turn = mail.origin.passed_count
+        self._settle_or_retry(self._places, mail, now, 1)
+
+    def _settle_or_retry(
+        self, places: Sequence[int], mail: SimulatedMail, now: int, number: int
+    ) -> None:
+        """Schedule a retry for the servers on which a mail waits, unless its sender gives up.
+
+        The senders' times depend on no server, so a retry goes to several servers at once.
+        """
+        at = now + mail.next_pause(now)
+        is_given_up = at > mail.began + LIFE_SECONDS
+        waiting = []
+        for place in places:
+            if mail.waits[place] is None and not is_given_up:
+                waiting.append(place)
             else:
                 self._settle(place, mail)
+        if waiting:
+            self._number += 1
+            heapq.heappush(self._retries, (at, self._number, _Retry(mail, waiting, number)))
 
 
 def _key(mail: SimulatedMail) -> tuple[bytes, bytes, bytes]:

@@ -18,6 +18,7 @@ The model, which ``docs/what-if.md`` explains to postmasters:
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ class ClientPath(NamedTuple):
 class MailOrigin:
     """The behaviour of one origin: the addresses that it sends from, and its retry intervals."""
 
-    __slots__ = ("_known", "first_pause", "moved", "paths", "stayed", "turns")
+    __slots__ = ("_known", "first_pause", "moved", "passed_count", "paths", "stayed")
 
     def __init__(self) -> None:
         self.paths: list[ClientPath] = []
@@ -59,8 +60,8 @@ class MailOrigin:
         self.first_pause = 0
         self.moved = self.stayed = 0
         """The numbers of retries from another address, and from the same address."""
-        self.turns: dict[int, int] = {}
-        """By place of a server, the path of the last retry that was sent to it."""
+        self.passed_count = 0
+        """The number of mails that have passed in reality."""
 
     def add_path(self, path: ClientPath) -> None:
         """Store a client that the origin sends from; drop the oldest one at ``MAX_PATHS``."""
@@ -70,13 +71,13 @@ class MailOrigin:
             self.paths.append(path)
             self._known.add(path)
 
-    def next_path(self, mail: SimulatedMail, place: int) -> ClientPath:
-        """Return the client that would make the next attempt to deliver a mail to a server."""
+    def path_of_retry(self, mail: SimulatedMail, number: int) -> ClientPath:
+        """Return the client that would make the retry with this number of a mail."""
         moves = mail.moved if mail.came_back else self.moved > self.stayed
         if not moves or len(self.paths) < 2:
             return mail.path
-        turn = self.turns[place] = (self.turns.get(place, 0) + 1) % len(self.paths)
-        return self.paths[turn]
+        # As if at random, but the same on all servers and in each run.
+        return self.paths[crc32(b"%d %d" % (mail.turn, number)) % len(self.paths)]
 
 
 class SimulatedMail:
@@ -85,7 +86,7 @@ class SimulatedMail:
     __slots__ = (
         "began", "came_back", "counts", "evidence", "helo", "last", "moved", "name", "origin",
         "path", "pause", "recipient", "reverse_name", "sender", "settled", "steady",
-        "waits",
+        "turn", "waits",
     )  # fmt: skip
 
     def __init__(self, name: bytes, origin: MailOrigin, first: Attempt, servers: int) -> None:
@@ -106,6 +107,8 @@ class SimulatedMail:
         self.counts = True
         self.waits: list[int | None] = [None] * servers
         """How long the mail waited on each server, in seconds; None if it has not passed there."""
+        self.turn = 0
+        """Selects the addresses of the retries after the attempt that passed in reality."""
         self.settled: list[bool] = [False] * servers
         """For each server, whether no further attempt will follow."""
         self.evidence: Sequence[Evidence] = ()
@@ -128,6 +131,10 @@ class SimulatedMail:
             origin.moved += 1
         else:
             origin.stayed += 1
+
+    def waiting_places(self) -> list[int]:
+        """Return the places of the servers on which the mail has not passed."""
+        return [place for place, wait in enumerate(self.waits) if wait is None]
 
     def next_pause(self, now: int) -> int:
         """Return the number of seconds until the sender retries."""

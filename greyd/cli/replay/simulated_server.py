@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from greyd.policy.events import DecisionEvent
     from greyd.rules.evidence import Evidence
     from greyd.rules.request import Request
-    from greyd.rules.transaction import Answer, Rule
+    from greyd.rules.transaction import Answer, Change, Rule
     from greyd.store.contract import DoneCallback
     from greyd.whitelist.entries import WhitelistEntry
 
@@ -78,6 +78,12 @@ class SimulatedServer:
         user = request._replace(policy_context=b"outbound", sasl_username=request.sender)
         self.decide(user, now, NO_EVIDENCE)
 
+    def changes_of_outbound(self, request: Request, now: int) -> Sequence[Change]:
+        """Store the correspondence of outbound mail, and return the changes that this makes."""
+        self._store.last_changes = ()
+        self.learn_outbound(request, now)
+        return self._store.last_changes
+
     # Entries from before the log ----------------------------------------------------------------
 
     def remembers(self, request: Request, reason: Reason, evidence: Evidence) -> bool:
@@ -85,11 +91,7 @@ class SimulatedServer:
         address, keys = self._keys(request, evidence)
         if address is None or keys is None:
             return True
-        wanted = {
-            Reason.CLIENT_AWL: [keys.client],
-            Reason.IDENTITY_AWL: [each.identity for each in keys.identities],
-            Reason.CORRESPONDENT: [each.key for each in keys.correspondences],
-        }.get(reason, [keys.triplet])
+        wanted = passing_keys(keys, reason)
         return not wanted or any(each in self._store.records for each in wanted)
 
     def assume_known(self, request: Request, reason: Reason, now: int, evidence: Evidence) -> None:
@@ -97,25 +99,9 @@ class SimulatedServer:
         _, keys = self._keys(request, evidence)
         if keys is None:
             return
-        settings, records, began = self.settings, self._store.records, now - _KNOWN_FOR_SECONDS
-        lives = now + settings.max_age_seconds
-        known: dict[bytes, bytes] = {}
-        if reason is Reason.CLIENT_AWL:
-            known[keys.client] = Client(max(settings.auto_whitelist_clients, 1), now).dump()
-        elif reason is Reason.IDENTITY_AWL:
-            times = max(settings.auto_whitelist_identities, 1)
-            first = now - settings.identity_age_seconds
-            record = Identity(times, now, first, keys.network_checksum, 2)
-            known |= {each.identity: record.dump() for each in keys.identities}
-        elif reason is Reason.CORRESPONDENT:
-            known |= dict.fromkeys([each.key for each in keys.correspondences], b"%d" % began)
-        else:
-            began = min(began, now - settings.longest_delay_seconds)
-            passed = Triplet(began, now - 1, now - 1).dump()
-            known = {keys.triplet: passed}
-            known |= {each.triplet: passed for each in keys.identities}
-        for key, value in known.items():
-            records.setdefault(key, (value, lives))
+        lives = now + self.settings.max_age_seconds
+        for key, value in known_records(self.settings, keys, reason, now).items():
+            self._store.records.setdefault(key, (value, lives))
 
     def _keys(self, request: Request, evidence: Evidence) -> tuple[Address | None, Keys | None]:
         address = parse_address(request.client_address or b"")
@@ -123,6 +109,32 @@ class SimulatedServer:
             return None, None
         sender, recipient = request.sender or b"", request.recipient or b""
         return address, request_keys(address, sender, recipient, self.settings, evidence)
+
+
+def passing_keys(keys: Keys, reason: Reason) -> list[bytes]:
+    """Return the keys of which one has a record if a request passes for ``reason``."""
+    return {
+        Reason.CLIENT_AWL: [keys.client],
+        Reason.IDENTITY_AWL: [each.identity for each in keys.identities],
+        Reason.CORRESPONDENT: [each.key for each in keys.correspondences],
+    }.get(reason, [keys.triplet])
+
+
+def known_records(settings: Settings, keys: Keys, reason: Reason, now: int) -> dict[bytes, bytes]:
+    """Return the records that let a request pass for ``reason``, as they were at time ``now``."""
+    began = now - _KNOWN_FOR_SECONDS
+    if reason is Reason.CLIENT_AWL:
+        return {keys.client: Client(max(settings.auto_whitelist_clients, 1), now).dump()}
+    if reason is Reason.IDENTITY_AWL:
+        times = max(settings.auto_whitelist_identities, 1)
+        first = now - settings.identity_age_seconds
+        record = Identity(times, now, first, keys.network_checksum, 2)
+        return {each.identity: record.dump() for each in keys.identities}
+    if reason is Reason.CORRESPONDENT:
+        return dict.fromkeys([each.key for each in keys.correspondences], b"%d" % began)
+    began = min(began, now - settings.longest_delay_seconds)
+    passed = Triplet(began, now - 1, now - 1).dump()
+    return {keys.triplet: passed} | {each.triplet: passed for each in keys.identities}
 
 
 def _ignore(_: bytes | None) -> None:
@@ -204,6 +216,8 @@ class _SimulatedStore(TransactionalStore):
         self.now = 0
         self.records: dict[bytes, tuple[bytes, int]] = {}
         """By key: the value, and the Unix time when it expires."""
+        self.last_changes: Sequence[Change] = ()
+        """The changes of the last transaction."""
         self._max_entries = self._MIN_ENTRIES
 
     def begin(self, keys: Sequence[bytes], rule: Rule[Answer], done: DoneCallback) -> None:
@@ -211,6 +225,7 @@ class _SimulatedStore(TransactionalStore):
         # Expired entries may be returned: the rules themselves check the times.
         found = [records.get(key) for key in keys]
         answer, changes = rule([each and each[0] for each in found])
+        self.last_changes = changes
         for key, value, ttl_seconds in changes:
             records[key] = (value, now + ttl_seconds)
         if len(records) > self._max_entries:

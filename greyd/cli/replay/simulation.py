@@ -46,15 +46,11 @@ class Simulation(MailReplay):
         for server, evidence in zip(self.servers, mail.evidence, strict=True):
             server.assume_known(request, reason, self.first, evidence)
 
-    def _decide_on_all(self, mail: SimulatedMail, request: Request, now: int) -> Reason | None:
-        reasons = [
-            self._reason(place, mail, request, now) if mail.waits[place] is None else None
-            for place in self._places
-        ]
-        return reasons[0]
-
-    def _decide(self, place: int, mail: SimulatedMail, request: Request, now: int) -> bool:
-        return self._reason(place, mail, request, now).action == PASS
+    def _decide(
+        self, places: Sequence[int], mail: SimulatedMail, request: Request, now: int
+    ) -> Reason | None:
+        reasons = {place: self._reason(place, mail, request, now) for place in places}
+        return reasons.get(0)
 
     def _reason(self, place: int, mail: SimulatedMail, request: Request, now: int) -> Reason:
         reason = self.servers[place].decide(request, now, mail.evidence[place])

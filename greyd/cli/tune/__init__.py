@@ -1,0 +1,1 @@
+"""``greyd tune``: replays a log with many settings, and shows what is worth setting."""
