@@ -69,6 +69,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
     "Try out": {
         "ask": "greyd.cli.ask.command:ask",
         "replay": "greyd.cli.replay.command:replay",
+        "tune": "greyd.cli.tune.command:tune",
     },
     "Set up": {
         "switch-from": "greyd.cli.switching.command:switch_from",
@@ -235,7 +236,7 @@ _JSON = inspect.Parameter(
 )
 
 
-_ON_FILES = ("check_whitelist", "config", "postfix_config", "replay", "report", "tail")
+_ON_FILES = ("check_whitelist", "config", "postfix_config", "replay", "report", "tune", "tail")
 """The functions of commands that need no server: they read files, or print settings."""
 
 _WITHOUT_SETTINGS = ("switch_from",)

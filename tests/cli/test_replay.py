@@ -648,7 +648,7 @@ def test_what_can_t_be_done_is_one_line(log: MailLog, words: list[str], said: st
 def test_a_value_that_means_another_is_said_to(log: MailLog, replay: Callable[..., Any]) -> None:
     once_waited(log, 0, 310)
     told = replay(log, "delay=0", delay=60)
-    assert "--with: delay=0: using the default (300)" in told["complaints"]
+    assert "--with: delay=0: using the default (5m)" in told["complaints"]
 
 
 def test_a_log_without_mail_is_said_to_have_none(tmp_path: Path) -> None:

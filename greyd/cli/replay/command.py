@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import gc
-from functools import cache
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from greyd.cli.context import EXIT_ERROR
 from greyd.cli.errors import CommandError
+from greyd.cli.replay.log_input import new_resolver, replay_logs, require_mail, whitelists_of
 from greyd.cli.replay.other_settings import print_limits, read_other_settings
-from greyd.cli.usual_logs import USUAL_LOGS, choose_logs, source_name
+from greyd.cli.usual_logs import USUAL_LOGS, choose_logs
 from greyd.config.durations import parse_duration
-from greyd.config.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from greyd.cli.context import CommandContext
     from greyd.cli.replay.evidence import ReplayEvidenceCollector
     from greyd.cli.replay.simulation import Simulation
+    from greyd.config.settings import Settings
     from greyd.dns.resolver import Resolver
-    from greyd.maillog.attempts import Attempt, AttemptStatistics
-    from greyd.maillog.statistics import ReadStatistics
-    from greyd.whitelist.matcher import Whitelists
-
-_BATCH = 1000
 
 
 async def replay(
@@ -97,16 +89,16 @@ async def replay(
         settings.append(read_other_settings(context.settings, changes, dns=dns))
     print_limits(settings, dns=dns)
     statistics, read = AttemptStatistics(), ReadStatistics()
-    resolver = _resolver(settings[-1]) if dns else None
+    resolver = new_resolver(settings[-1]) if dns else None
     try:
         simulation, collectors = _prepare(settings, warm_up_seconds, resolver)
-        await _replay(context, sources, read, simulation, collectors, statistics)
+        await replay_logs(context, sources, read, simulation, collectors, statistics)
     finally:
         if resolver is not None:
             await resolver.close()
     not_read = NotRead.of(read)
     not_read.print_errors()
-    _require_mail(simulation, statistics, read)
+    require_mail(simulation, statistics, read)
     differences = largest_differences(simulation.origins.items(), top)
     if context.as_json:
         context.print_json(as_json(simulation, statistics, not_read, changes, differences))
@@ -132,101 +124,7 @@ def _prepare(
 
     servers, collectors = [], []
     for settings in all_settings:
-        whitelists = _whitelists(
-            settings.whitelist_clients,
-            settings.whitelist_recipients,
-            settings.list_override,
-            settings.whitelist_senders,
-            settings.never_auto_whitelist,
-        )
+        whitelists = whitelists_of(settings)
         servers.append(SimulatedServer(settings, whitelists))
         collectors.append(ReplayEvidenceCollector(settings, whitelists, resolver))
     return Simulation(servers, warm_up_seconds), collectors
-
-
-@cache
-def _whitelists(
-    clients: tuple[Path, ...],
-    recipients: tuple[Path, ...],
-    override: tuple[Path, ...],
-    senders: tuple[Path, ...],
-    never_auto: tuple[Path, ...],
-) -> Whitelists:
-    """Read whitelists; cache them, so that servers with the same files share them.
-
-    Raises:
-        CommandError: a file cannot be read.
-    """
-    from greyd.cli.replay.simulated_server import CachingWhitelists
-    from greyd.whitelist.files import read_whitelist_files
-
-    files = read_whitelist_files(
-        Settings(
-            whitelist_clients=clients,
-            whitelist_recipients=recipients,
-            list_override=override,
-            whitelist_senders=senders,
-            never_auto_whitelist=never_auto,
-        )
-    )
-    for error in files.errors:
-        raise CommandError(f"whitelist {error}")
-    return CachingWhitelists(files.whitelists())
-
-
-def _resolver(settings: Settings) -> Resolver:
-    from greyd.dns.lists.zones import list_zones
-    from greyd.dns.resolver import Resolver
-
-    return Resolver(settings.resolvers, settings.dns_timeout_seconds, zones=list_zones(settings))
-
-
-async def _replay(
-    context: CommandContext,
-    sources: Sequence[str],
-    read: ReadStatistics,
-    simulation: Simulation,
-    collectors: Sequence[ReplayEvidenceCollector],
-    statistics: AttemptStatistics,
-) -> None:
-    """Read the logs, and replay their attempts in the simulation."""
-    from greyd.maillog.attempts import attempts_in
-    from greyd.maillog.reader import read_lines, total_bytes
-
-    with context.progress_bar("replaying", total_bytes(sources)) as advance:
-        read.on_bytes = advance
-        lines = read_lines(sources, statistics=read)
-        await _replay_attempts(simulation, collectors, attempts_in(lines, statistics, read))
-
-
-async def _replay_attempts(
-    simulation: Simulation,
-    collectors: Sequence[ReplayEvidenceCollector],
-    attempts: Iterator[Attempt],
-) -> None:
-    # The simulation makes no reference cycles, and a collection of millions of records is slow.
-    gc.disable()
-    try:
-        while batch := list(islice(attempts, _BATCH)):
-            for collector in collectors:
-                await collector.look_up(batch)
-            for attempt in batch:
-                simulation.replay(attempt, [each.evidence_for(attempt) for each in collectors])
-        simulation.finish()
-    finally:
-        gc.enable()
-
-
-def _require_mail(
-    simulation: Simulation, statistics: AttemptStatistics, read: ReadStatistics
-) -> None:
-    from greyd.maillog.sources.contents import describe
-
-    if simulation.mails:
-        return
-    if simulation.first:
-        raise CommandError("all mail of the log is within --warm-up; make it shorter")
-    why = [f"{source_name(path)}: {describe(sample)}" for path, sample in read.samples.items()]
-    if statistics.undated_count:
-        why.insert(0, f"{statistics.undated_count} lines have no date")
-    raise CommandError(f"no decisions of greyd or postgrey, no mail: {'; '.join(why)}")

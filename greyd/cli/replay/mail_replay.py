@@ -136,6 +136,8 @@ class MailReplay(ABC):
             self._compare(attempt, decided)
         if attempt.passed:
             del self._mails[_key(mail)]
+            mail.origin.passed_count += 1
+            mail.turn = mail.origin.passed_count
             self._passed(mail, now)
 
     def finish(self) -> None:
@@ -205,8 +207,6 @@ class MailReplay(ABC):
 
     def _passed(self, mail: SimulatedMail, now: int) -> None:
         """Settle a mail that passes in reality; its sender retries where it still waits."""
-        mail.origin.passed_count += 1
-        mail.turn = mail.origin.passed_count
         self._settle_or_retry(self._places, mail, now, 1)
 
     def _settle_or_retry(

@@ -1,0 +1,177 @@
+"""``greyd tune``: replays a log with many settings, and shows what is worth setting."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greyd.cli.context import EXIT_ERROR, option_seconds
+from greyd.cli.replay.log_input import new_resolver, replay_logs, require_mail, whitelists_of
+from greyd.cli.replay.other_settings import print_limits
+from greyd.cli.usual_logs import USUAL_LOGS, choose_logs
+from greyd.config.loading import with_changes
+from greyd.config.shadow import setting_changes
+from greyd.terminal import print_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.cli.context import CommandContext
+    from greyd.cli.not_read import NotRead
+    from greyd.cli.replay.evidence import ReplayEvidenceCollector
+    from greyd.cli.replay.simulation import Simulation
+    from greyd.cli.tune.grid import GridPoint
+    from greyd.cli.tune.grid_replay import GridReplay
+    from greyd.cli.tune.tuning import Tuning
+    from greyd.config.settings import Settings
+    from greyd.dns.resolver import Resolver
+
+
+async def tune(
+    context: CommandContext,
+    logs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[LOG]...",
+            help="Mail logs, compressed or not; - is standard input. Default: this machine's mail"
+            " log or the journal.",
+            show_default=False,
+        ),
+    ] = None,
+    delay: Annotated[
+        str, typer.Option(metavar="VALUES", help="Values of --delay to try.")
+    ] = "60,120,300,600,900",
+    retry_window: Annotated[
+        str, typer.Option(metavar="VALUES", help="Values of --retry-window to try.")
+    ] = "12h,2d",
+    auto_whitelist: Annotated[
+        str,
+        typer.Option(metavar="VALUES", help="Values of --auto-whitelist-clients to try; 0 is off."),
+    ] = "0,1,5",
+    subnet: Annotated[
+        str, typer.Option(metavar="VALUES", help="Values of --ipv4cidr to try.")
+    ] = "24,32",
+    warm_up: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION", help="Simulate the beginning of the log without counting it."
+        ),
+    ] = "0",
+    dns: Annotated[
+        bool,
+        typer.Option("--dns", help="Look clients up in today's DNS."),
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a page with a plot to this file instead of printing.",
+            show_default=False,
+        ),
+    ] = None,
+) -> int:
+    """Replay a log with many settings, and show which suit your mail.
+
+    The command replays the mail of a log with all combinations of values for the delay, the retry
+    window, the auto-whitelist and the network, and of today's. It shows the combinations that no
+    other one beats in both waiting and spam let in, and the options to set: the least waiting, with
+    no more spam and no more lost mail than today. If nothing is better, it says so. It reads only
+    the real server's settings, and writes nothing else.
+
+    docs/what-if.md describes the simulation and its limits; greyd replay shows one combination in
+    detail.
+
+    Examples:
+
+      greyd tune
+
+      greyd tune /var/log/mail.log.1 /var/log/mail.log --warm-up=1d
+
+      greyd tune --delay=60,90,120,180 --subnet=24 --html=tune.html
+    """
+    from greyd.cli.not_read import NotRead
+    from greyd.cli.tune.grid import grid_of, read_axis
+    from greyd.cli.tune.tuning import Tuning
+    from greyd.maillog.attempts import AttemptStatistics
+    from greyd.maillog.statistics import ReadStatistics
+
+    warm_up_seconds = option_seconds(warm_up, "--warm-up")
+    axes = [
+        read_axis("--delay", "delay", delay),
+        read_axis("--retry-window", "retry-window", retry_window),
+        read_axis("--auto-whitelist", "auto-whitelist-clients", auto_whitelist),
+        read_axis("--subnet", "ipv4cidr", subnet),
+    ]
+    points = grid_of(_with_greylisting(context.settings), axes)
+    sources = list(logs) if logs else choose_logs(USUAL_LOGS, 0.0, "tune")
+    print_limits([context.settings], dns=dns)
+    statistics, read = AttemptStatistics(), ReadStatistics()
+    resolver = new_resolver(context.settings) if dns else None
+    try:
+        replay, collectors = _prepare(points, warm_up_seconds, resolver)
+        await replay_logs(context, sources, read, replay, collectors, statistics)
+    finally:
+        if resolver is not None:
+            await resolver.close()
+    not_read = NotRead.of(read)
+    not_read.print_errors()
+    require_mail(replay, statistics, read)
+    _write(context, Tuning.of(replay, points, replay.results), not_read, html)
+    return EXIT_ERROR if not_read.has_unread_files else 0
+
+
+def _with_greylisting(settings: Settings) -> Settings:
+    """Return settings in mode on: in the others no mail waits, so there is nothing to compare."""
+    if settings.mode == "on":
+        return settings
+    print_error(f"--mode={settings.mode}: the simulation uses --mode=on")
+    return with_changes(settings, setting_changes([("mode", "on")], "greyd tune"))
+
+
+def _prepare(
+    points: Sequence[GridPoint], warm_up_seconds: int, resolver: Resolver | None
+) -> tuple[GridReplay | Simulation, list[ReplayEvidenceCollector]]:
+    """Return a replay on a server for each point, and the collectors of their evidence."""
+    from greyd.cli.replay.evidence import ReplayEvidenceCollector
+    from greyd.policy.applied_settings import request_settings
+
+    today = points[0].settings
+    whitelists = whitelists_of(today)
+    collector = ReplayEvidenceCollector(today, whitelists, resolver)
+    if request_settings(today) is None:
+        from greyd.cli.tune.grid_replay import GridReplay
+        from greyd.cli.tune.grid_servers import GridServers
+
+        servers = GridServers([each.settings for each in points], whitelists)
+        return GridReplay(servers, len(points), warm_up_seconds), [collector]
+    from greyd.cli.replay.simulated_server import SimulatedServer
+    from greyd.cli.replay.simulation import Simulation
+
+    print_error(
+        "settings by recipient domain, sender group or client are simulated one by one, which takes"
+        f" {len(points)} times as long as greyd replay; give fewer values to be quicker"
+    )
+    simulation = Simulation(
+        [SimulatedServer(each.settings, whitelists) for each in points], warm_up_seconds
+    )
+    return simulation, [collector] * len(points)
+
+
+def _write(context: CommandContext, tuning: Tuning, not_read: NotRead, html: Path | None) -> None:
+    """Write the result as a page, a JSON document or text."""
+    from greyd.cli.tune.json_document import as_json
+    from greyd.cli.tune.text import print_tuning, verdict_lines
+
+    if html is not None:
+        from greyd.cli.report.page_file import write_page
+        from greyd.cli.tune.page import render
+
+        write_page(html, render(tuning, time.time()))
+    context.print_json(as_json(tuning, not_read))
+    if html is not None:
+        context.print(*verdict_lines(tuning), f"wrote {html}")
+    else:
+        print_tuning(context, tuning)

@@ -1,0 +1,111 @@
+"""Prints the outcomes of a grid on the terminal: what to set, the frontier, and a plot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.cli.tables.column import Kind, TableColumn
+from greyd.cli.tune.outcome import RULE
+from greyd.cli.tune.plot import plot
+from greyd.config.durations import format_duration
+from greyd.terminal import format_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from greyd.cli.context import CommandContext
+    from greyd.cli.tune.outcome import Outcome
+    from greyd.cli.tune.tuning import Tuning
+
+LIMITS = (
+    "The log does not show how spammers would behave with other settings: take half of a gain for"
+    " granted, and look at greyd report after a week."
+)
+
+MAX_ROWS = 12
+"""The maximum number of rows of the frontier that are printed."""
+
+
+def print_tuning(context: CommandContext, tuning: Tuning) -> None:
+    """Print the result: first what to set, then the figures."""
+    replay = tuning.replay
+    for line in verdict_lines(tuning):
+        context.print(line)
+    context.print(
+        "",
+        f"{format_timestamp(replay.first)} to {format_timestamp(replay.last)}: attempts"
+        f" {replay.attempts:,}, mails {replay.mails:,};"
+        f" {len(tuning.outcomes):,} settings simulated",
+    )
+    if replay.compared:
+        share = 100 * replay.agreed / replay.compared
+        context.print(f"Today's settings decide as the log does in {share:.1f} % of the attempts")
+    if replay.open:
+        context.print(f"Left out: {replay.open:,} mails that still wait when the log ends")
+    rows = shown_outcomes(tuning)
+    context.print("", "Settings that no other beats in both waiting and spam, and today's:")
+    context.print_rows(_columns(tuning), rows[:MAX_ROWS])
+    if len(rows) > MAX_ROWS:
+        context.print(f"… and {len(rows) - MAX_ROWS:,} more; --json has all")
+    context.print("")
+    for line in plot(tuning.outcomes, tuning.best, tuning.chosen, context.console.width):
+        context.print(line)
+    context.print("", LIMITS)
+
+
+def verdict_lines(tuning: Tuning) -> Iterator[str]:
+    """Yield what to set, and why, in words."""
+    today, chosen = tuning.outcomes[0], tuning.chosen
+    if chosen is None:
+        yield f"Keep what you have: none of {len(tuning.outcomes):,} settings is better ({RULE})."
+        return
+    yield f"Set {chosen.point.options}: {RULE}."
+    yield (
+        f"Mail would wait {format_duration(chosen.wait_seconds)} in total instead of"
+        f" {format_duration(today.wait_seconds)}; delayed {_share(chosen)} instead of"
+        f" {_share(today)}; spam let in {chosen.let_in:,} instead of {today.let_in:,}."
+    )
+    yield f'In /etc/default/greyd: GREYD_OPTS="{chosen.point.options}" (add to what is there)'
+    toml = "; ".join(
+        f"{each.name.replace('-', '_')} = {_toml(each.value)}" for each in chosen.point.changes
+    )
+    yield f"or in greyd.toml: {toml}"
+
+
+def shown_outcomes(tuning: Tuning) -> list[Outcome]:
+    """Return the frontier and today's outcome, the least waiting first."""
+    today = tuning.outcomes[0]
+    rows = [*tuning.best] if today in tuning.best else [*tuning.best, today]
+    return sorted(rows, key=lambda each: each.order)
+
+
+def _columns(tuning: Tuning) -> Sequence[TableColumn[Outcome]]:
+    def mark(outcome: Outcome) -> str:
+        if outcome is tuning.chosen:
+            return "to set"
+        return "" if outcome.point.changes else "today"
+
+    return (
+        TableColumn("", Kind.TEXT, mark),
+        TableColumn("delayed", Kind.TEXT, _share, right=True),
+        TableColumn("median", Kind.TEXT, _median, right=True, priority=3),
+        TableColumn(
+            "total wait", Kind.TEXT, lambda each: format_duration(each.wait_seconds), right=True
+        ),
+        TableColumn("lost", Kind.NUMBER, lambda each: each.lost),
+        TableColumn("spam let in", Kind.NUMBER, lambda each: each.let_in),
+        TableColumn("kept out", Kind.NUMBER, lambda each: each.kept_out, priority=4),
+        TableColumn("settings", Kind.TEXT, lambda each: each.point.text),
+    )
+
+
+def _share(outcome: Outcome) -> str:
+    return f"{100 * outcome.delayed_share:.1f} %"
+
+
+def _median(outcome: Outcome) -> str:
+    return "" if outcome.median_seconds is None else format_duration(outcome.median_seconds)
+
+
+def _toml(value: str) -> str:
+    return value if value.isdigit() else f'"{value}"'
