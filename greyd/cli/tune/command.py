@@ -73,7 +73,7 @@ async def tune(
         ),
     ] = None,
 ) -> int:
-    """Replay a log with many settings, and show which suit your mail.
+    """Replay a log with many settings, and show the best ones.
 
     The command replays the mail of a log with all combinations of values for the delay, the retry
     window, the auto-whitelist and the network, and of today's. It shows the combinations that no
