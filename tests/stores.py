@@ -129,7 +129,10 @@ class FakeStore(Store):
     async def size(self) -> StoreSize:
         raise NotImplementedError
 
-    async def records(self) -> AsyncIterator[Sequence[Record]]:
+    async def records(
+        self,
+        containing: Sequence[bytes] = (),  # noqa: ARG002 - nothing is stored
+    ) -> AsyncIterator[Sequence[Record]]:
         raise NotImplementedError
         yield []
 

@@ -1,10 +1,9 @@
-"""Fills a SQLite store with the entries of a large site: mail that waits, passed or never came back."""
+"""Fills a SQLite store with the entries of a large site."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.cli.store_access import open_store_for_command
@@ -17,10 +16,10 @@ from greyd.rules.transaction import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 BATCH = 2000
 """The number of triplets in one transaction."""
-
 
 
 def fill_store(file: Path, entries: int, now: int | None = None) -> None:

@@ -358,6 +358,24 @@ def test_each_of_many_entries_is_seen(place: Place) -> None:
     in_store(place, do)
 
 
+def test_a_scan_for_texts_yields_each_key_with_one_and_may_leave_out_others(place: Place) -> None:
+    keys = [b"{192.0.2.%d}/a@example.com/b%d@example.org" % (n % 9, n) for n in range(900)]
+    odd = ["{203.0.113.0}/ü@example.com/b@example.org".encode(), b"n\0b7@"]
+
+    async def do(store: Store) -> None:
+        for key in [*keys, *odd]:
+            await store.transact([key], put(key, b"v"))
+        found = [each.key async for group in store.records([b"/b7@", b"/b8@"]) for each in group]
+        assert {keys[7], keys[8], odd[0]} <= set(found)
+        assert len(found) < 10
+        none = [each.key async for group in store.records([b"nobody@"]) for each in group]
+        assert {odd[0]} <= set(none) <= {*odd}
+        all_ = [each.key async for group in store.records() for each in group]
+        assert set(all_) == {*keys, *odd}
+
+    in_store(place, do)
+
+
 def test_a_store_tells_roughly_how_large_it_is(place: Place) -> None:
     async def do(store: Store) -> None:
         for number in range(20):

@@ -109,13 +109,19 @@ class FoundEntries:
         self.context.print("")
 
     async def scan_store(
-        self, store: Store, wanted: Callable[[StoredEntry], bool]
+        self,
+        store: Store,
+        wanted: Callable[[StoredEntry], bool],
+        containing: Sequence[bytes] = (),
     ) -> list[StoredEntry]:
-        """Scan the store for matching entries; stop after ``MAX_OTHERS`` + 1 matches."""
+        """Scan the store for matching entries; stop after ``MAX_OTHERS`` + 1 matches.
+
+        With ``containing``, entries whose key has none of these texts may be left out.
+        """
         now, found = int(time.time()), list[StoredEntry]()
         rough = await store.size()
         with self.context.progress_bar("scanning the store", rough.entries) as done:
-            async for records in scan(store):
+            async for records in scan(store, containing=containing):
                 entries = (interpret(each, now, self.settings) for each in records)
                 found += islice(filter(wanted, filter(None, entries)), MAX_OTHERS + 1 - len(found))
                 done(len(records))
@@ -123,11 +129,19 @@ class FoundEntries:
                     break
         return found
 
-    async def visit_store(self, store: Store, visit: Callable[[StoredEntry], None]) -> None:
-        """Scan the whole store; call ``visit`` with each entry that the rules use."""
+    async def visit_store(
+        self,
+        store: Store,
+        visit: Callable[[StoredEntry], None],
+        containing: Sequence[bytes] = (),
+    ) -> None:
+        """Scan the store; call ``visit`` with each entry that the rules use.
+
+        With ``containing``, entries whose key has none of these texts may be left out.
+        """
         now, rough = int(time.time()), await store.size()
         with self.context.progress_bar("scanning the store", rough.entries) as done:
-            async for records in scan(store):
+            async for records in scan(store, containing=containing):
                 for record in records:
                     if (entry := interpret(record, now, self.settings)) is not None:
                         visit(entry)

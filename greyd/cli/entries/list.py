@@ -9,6 +9,7 @@ import typer
 
 from greyd.cli.context import CommandContext, option_seconds
 from greyd.cli.cpu_priority import lower_cpu_priority
+from greyd.cli.entries.key_texts import MIN_FILTERED_ENTRIES, texts_of_selection
 from greyd.cli.entries.listing import Listing
 from greyd.cli.entries.selection import parse_selection
 from greyd.cli.entries.table import entry_columns
@@ -129,12 +130,16 @@ async def list_entries(
 
     async def show() -> int:
         async with context.open_store() as store:
-            found, wanted = scan(store), selection
+            size, texts = await store.size(), tuple[bytes, ...]()
+            if size.entries is None or size.entries >= MIN_FILTERED_ENTRIES:
+                texts = texts_of_selection(selection, context.settings)
+            found, wanted = scan(store, containing=texts), selection
             if context.settings.privacy and selection.names_somebody:
                 found = _hashed_records(store, selection, context.settings)
                 wanted = parse_selection(None, None, None, states, selection.since)
-            size = await store.size()
-            listing = Listing(context, wanted, limit, order, keys=with_keys)
+            listing = Listing(
+                context, wanted, limit, order, keys=with_keys, is_filtered=bool(texts)
+            )
             return await listing.show(found, size.entries)
 
     return await (show() if watch is None else repeat(watch, show, context.console))

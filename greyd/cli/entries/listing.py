@@ -42,6 +42,8 @@ class Listing:
     """The order of all entries in the store; None for the last seen of those found at once."""
     keys: bool = False
     """Whether the table shows keys instead of names."""
+    is_filtered: bool = False
+    """Whether the store leaves out entries that do not match; they are counted roughly."""
     _shown: int = 0
     _matched: int = 0
     _of_identities: int = 0
@@ -74,6 +76,8 @@ class Listing:
             await self._show_sorted(groups, newest, self.limit, rough)
         else:
             await self._show_as_found(groups)
+        if self.is_filtered and self._is_complete:
+            self._looked_at = max(self._looked_at, rough or 0)
         self._end()
         return 0 if self._shown else EXIT_NO
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.cli.entries.aliases import AddressAliases
+from greyd.cli.entries.key_texts import texts_of_selection
 from greyd.cli.entries.related import AddressQuery, ClientQuery, Query, Role
-from greyd.cli.entries.selection import parent_domains
+from greyd.cli.entries.selection import Selection, parent_domains
 from greyd.cli.errors import CommandError
 from greyd.cli.typed_address.decoration import NotUnderstoodError
 from greyd.cli.typed_address.forms import DomainName, MailAddress, NullSender, recognise
@@ -170,6 +171,7 @@ class _TripletQuery:
             others = await found.scan_store(
                 store,
                 lambda each: each.kind is EntryKind.IDENTITY_TRIPLET and each.names[1:] == same,
+                texts_of_selection(Selection(sender=same[0], recipient=same[1]), settings),
             )
             domains = list(dict.fromkeys([*domains, *(each.names.network for each in others)]))
         for domain in domains:

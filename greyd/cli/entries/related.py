@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from greyd.cli.entries.correspondences import CorrespondenceSearch
 from greyd.cli.entries.found_entries import MAX_OTHERS, Tally
+from greyd.cli.entries.key_texts import texts_of_query, texts_of_selection
 from greyd.cli.entries.selection import client_selection, parent_domains
 from greyd.cli.server_control import read_control
 from greyd.cli.typed_address.forms import ClientGroup, ClientNetwork, DomainName
@@ -77,7 +78,7 @@ class ClientQuery:
             if selection.matches(entry, found.settings) and entry.key not in own_keys:
                 tally.add(entry)
 
-        await found.visit_store(store, visit)
+        await found.visit_store(store, visit, texts_of_selection(selection, found.settings))
         found.add_tally("mail", tally)
         found.add_counted(tally.entries)
         found.add_others(tally.entries, f"greyd list --client={printable(self.name)}")
@@ -120,7 +121,7 @@ class AddressQuery:
         if quick:
             return
         search = _AddressSearch(self, found.settings, shown=self._identities(found.settings))
-        await found.visit_store(store, search.visit)
+        await found.visit_store(store, search.visit, search.texts())
         for role, tally in search.by_role.items():
             found.add_tally(f"as {role.value}", tally)
         if search.as_client.entries:
@@ -163,6 +164,10 @@ class _AddressSearch:
         self._correspondences = CorrespondenceSearch(query.aliases, settings)
         self._of_domain: set[bytes] = set()
         """The correspondences with the queried domain."""
+
+    def texts(self) -> tuple[bytes, ...]:
+        """Return the texts one of which is in the key of each entry to visit; empty for all."""
+        return texts_of_query(self._aliases, self._client, self._settings)
 
     def visit(self, entry: StoredEntry) -> None:
         """Count an entry, and keep it if it is one of the first."""

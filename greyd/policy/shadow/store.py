@@ -82,9 +82,9 @@ class ShadowStore(Store):
         """Return the size of the whole store."""
         return await self._store.size()
 
-    def records(self) -> AsyncIterator[Sequence[Record]]:
+    def records(self, containing: Sequence[bytes] = ()) -> AsyncIterator[Sequence[Record]]:
         """Yield all entries of the store, under their full keys."""
-        return self._store.records()
+        return self._store.records(containing)
 
     async def maintain(self) -> None:
         """Do nothing: the server maintains its store."""

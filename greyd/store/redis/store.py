@@ -31,6 +31,7 @@ from greyd.store.contract import (
     call_when_done,
 )
 from greyd.store.errors import StoreError
+from greyd.store.key_filter import may_contain
 from greyd.store.redis.contents import other_contents
 from greyd.store.redis.errors import (
     ConnectionLostError,
@@ -149,9 +150,10 @@ class RedisStore(Store):
         """Return other databases with keys, and prefixes of keys that look like greyd's."""
         return await other_contents(self._transport, self._prefix)
 
-    async def records(self) -> AsyncIterator[Sequence[Record]]:
+    async def records(self, containing: Sequence[bytes] = ()) -> AsyncIterator[Sequence[Record]]:
         """Yield all entries in the order of Redis's SCAN."""
-        async for group in self._scan_keys():
+        async for keys in self._scan_keys():
+            group = [each for each in keys if may_contain(each, containing)]
             yield [record for record in await self._fetch_records(group) if record is not None]
 
     async def maintain(self) -> None:

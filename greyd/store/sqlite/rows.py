@@ -34,8 +34,12 @@ _ROWS_PER_STEP = 500
 FEW_ROWS = _ROWS_PER_STEP // 10
 """If a step of the sweep deletes fewer rows, the next step can wait."""
 
+_ROWS_PER_SEARCH = 20_000
+"""The rows that SQLite searches in one step, within about 5 ms."""
+
 _KEYS_PER_SELECT = 512
 _MAX_ID = 2**63 - 1
+_MIN_ID = -(2**63)
 
 _COLUMNS = "id, CAST(key AS BLOB), CAST(value AS BLOB), CAST(expires_at AS INTEGER)"
 """Cast, because somebody may have stored another type by hand."""
@@ -274,13 +278,17 @@ NEWEST = _MAX_ID
 
 
 def entries_before(
-    connection: sqlite3.Connection, now: int, row: int
+    connection: sqlite3.Connection, now: int, row: int, containing: Sequence[bytes] = ()
 ) -> tuple[int, list[Record]] | None:
     """Read up to ``_ROWS_PER_STEP`` rows before ``row``, the newest first.
+
+    With ``containing``, SQLite searches ``_ROWS_PER_SEARCH`` rows for keys with one of these texts.
 
     Returns:
         The lowest row id of this step, and the step's unexpired entries; None if no row is left.
     """
+    if containing:
+        return _entries_containing(connection, now, row, containing)
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM record WHERE id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - a constant
         (row, _ROWS_PER_STEP),
@@ -288,6 +296,29 @@ def entries_before(
     if not rows:
         return None
     return rows[-1][0], list(_records(rows, now))
+
+
+_IS_NOT_ASCII = "length(CAST(key AS TEXT)) < length(CAST(key AS BLOB))"
+"""Such a key has fewer characters than bytes. So has one with a NUL, where SQLite ends a text."""
+
+
+def _entries_containing(
+    connection: sqlite3.Connection, now: int, row: int, containing: Sequence[bytes]
+) -> tuple[int, list[Record]] | None:
+    if row == _MIN_ID:
+        return None
+    end = connection.execute(
+        "SELECT id FROM record WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+        (row, _ROWS_PER_SEARCH - 1),
+    ).fetchone()
+    last = end[0] if end else _MIN_ID
+    matches = " OR ".join(["instr(CAST(key AS BLOB), ?) > 0"] * len(containing))
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM record WHERE id < ? AND id >= ?"  # noqa: S608 - constants
+        f" AND ({matches} OR {_IS_NOT_ASCII}) ORDER BY id DESC",
+        (row, last, *containing),
+    ).fetchall()
+    return last, list(_records(rows, now))
 
 
 def sweep(connection: sqlite3.Connection, now: int, row: int) -> tuple[int, int]:

@@ -105,12 +105,10 @@ class SqliteStore(Store):
         entry_count = await self._query(rows.size, is_read_only=True)
         return StoreSize(entry_count, self._size_bytes() or None)
 
-    async def records(self) -> AsyncIterator[Sequence[Record]]:
+    async def records(self, containing: Sequence[bytes] = ()) -> AsyncIterator[Sequence[Record]]:
         """Yield all entries, a few hundred rows at a time, the newest first."""
-        row = rows.NEWEST
-        while (
-            step := await self._query(partial(rows.entries_before, row=row), is_read_only=True)
-        ) is not None:
+        row, read = rows.NEWEST, partial(rows.entries_before, containing=tuple(containing))
+        while (step := await self._query(partial(read, row=row), is_read_only=True)) is not None:
             row, records = step
             yield records
 
