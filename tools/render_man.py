@@ -168,6 +168,26 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             " which.",
         },
     },
+    "config": {
+        "EXIT STATUS": {
+            "0": "The settings in force are those of the files; with --check, they are valid.",
+            "1": "A restart would change the settings in force.",
+            "2": "A setting or an option is invalid. One line on standard error says which.",
+        },
+    },
+    "whitelist": {
+        "FILES": {
+            "/etc/greyd/whitelist_clients.local, whitelist_recipients.local": "The lists that add"
+            " and remove change, beside the main lists that the server reads. FILE~ has the"
+            " content before the last change.",
+        },
+        "EXIT STATUS": {
+            "0": "Success.",
+            "1": "Nothing to change: the entry is listed, covered, or missing.",
+            "2": "An entry was refused, a file can't be changed, or a server does not use the"
+            " change. One line says why.",
+        },
+    },
     "report": {
         "FILES": {
             "/var/log/mail.log": "The default log on Debian. On other systems it is the first of"
