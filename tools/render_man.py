@@ -139,13 +139,6 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "2": _FAILED,
         },
     },
-    "whitelist": {
-        "EXIT STATUS": {
-            "0": "The entries were added, removed or shown.",
-            "1": "There was nothing to change.",
-            "2": _FAILED,
-        },
-    },
     "release": {
         "EXIT STATUS": {
             "0": "At least one matching triplet exists.",

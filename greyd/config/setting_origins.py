@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greyd.config.errors import SettingsError
 from greyd.config.loading import DEFAULT_CONFIG, MAX_CONFIG_BYTES
 from greyd.config.option import Arity
 from greyd.config.options import OPTIONS
@@ -115,8 +117,9 @@ class _Lines:
 
     def _place_of_variable(self, name: str) -> str:
         for file in reversed(self._files):
-            if variables_of_file(file).get(name) != self._environment.get(name):
-                continue
+            with contextlib.suppress(SettingsError):
+                if variables_of_file(file).get(name) != self._environment.get(name):
+                    continue
             # The last assignment applies.
             if found := _lines_matching(file, rf"\s*(?:export\s+)?{name}\s*="):
                 return f"{name} in {file}:{found[-1]}"

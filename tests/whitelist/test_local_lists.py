@@ -231,6 +231,8 @@ def test_an_entry_for_strangers_needs_a_confirmation(
         ("192.0.2.7", "192.0.2.0/24", CLIENTS, False),
         ("192.0.2.0/25\n192.0.2.128/25", "192.0.2.0/24", CLIENTS, False),
         ("notexample.com", "example.com", CLIENTS, False),
+        ("unknown", "192.0.2.7", CLIENTS, False),
+        ("/.*/", "192.0.2.7", CLIENTS, True),
         ("bob@", "bob@example.org", RECIPIENTS, True),
         ("example.org", "bob@sub.example.org", RECIPIENTS, True),
         ("bob@example.org", "bob+news@example.org", RECIPIENTS, True),

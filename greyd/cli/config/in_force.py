@@ -93,7 +93,7 @@ def configuration_of_server(server: RunRecord) -> Configuration:
         fault = f"can't read the server's command line ({error.strerror}); run this with sudo"
         return Configuration(tuple(_recorded(server, running)), fault=fault)
     except SettingsError as error:
-        fault = f"the server could not start again: {error}"
+        fault = f"a restart would fail, or can't be judged: {error}"
         return Configuration(tuple(_recorded(server, running)), fault=fault)
     recorded = {each.option.name: each for each in _recorded(server, running)}
     options = []

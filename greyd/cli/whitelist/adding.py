@@ -40,7 +40,7 @@ async def add(
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Add entries to the ``.local`` files, all or none; return the exit status.
+    """Add entries to the ``.local`` files, after a check of all; return the exit status.
 
     Raises:
         CommandError: the user declines.

@@ -55,7 +55,7 @@ async def remove(
             return EXIT_NO
         target, entries = selected
         chosen.setdefault(target.which, (target, []))[1].extend(entries)
-        if not found or entries[0] not in {e for each in found for e in each.exact}:
+        if not any(entries[0] in each.exact for each in found):
             context.print(f"{described(entries[0])} matches {_shown(text)}")
             if not dry_run:
                 confirm(context, f"remove {display_text(entries[0].text)}", yes=yes)

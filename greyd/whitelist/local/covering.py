@@ -66,7 +66,8 @@ def _matching_of_list(
     if which != CLIENTS:
         found = RecipientWhitelist([source]).match(text)
     elif (address := parse_address(text)) is not None:
-        found = ClientWhitelist([source]).match(b"unknown", address)
+        # Without a name: an entry for names says nothing about an address.
+        found = ClientWhitelist([source]).match(b"", address)
     else:
         found = ClientWhitelist([source]).match(text, None)
     return entries[found.line - 1] if found else None
