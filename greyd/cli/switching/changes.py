@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from greyd.cli.switching.journal import SwitchJournal, UndoRecord
-    from greyd.cli.switching.services import ServiceManager
+    from greyd.cli.switching.services.interface import ServiceManager
 
 STORE_SUFFIXES = ("", "-wal", "-shm", "-lock", "-journal")
 """The files of a SQLite store."""

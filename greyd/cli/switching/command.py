@@ -24,8 +24,8 @@ from greyd.cli.switching.journal import SWITCHED, SwitchJournal
 from greyd.cli.switching.machine_site import MachineSite, parse_listener
 from greyd.cli.switching.output import as_json, manual_steps, print_plan, print_undo
 from greyd.cli.switching.planning import find_services, plan_switch
+from greyd.cli.switching.services.systemd import SystemdServices
 from greyd.cli.switching.switch import GREYD, Switch
-from greyd.cli.switching.systemd_services import SystemdServices
 from greyd.escaping import printable_text
 from greyd.terminal import format_timestamp, print_error
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from greyd.cli.switching.found_postgrey import FoundPostgrey
     from greyd.cli.switching.planning import Planned
-    from greyd.cli.switching.services import ServiceManager
+    from greyd.cli.switching.services.interface import ServiceManager
     from greyd.cli.switching.switch import SwitchOutcome
 
 _IMPORTED_ONLY = {
@@ -147,7 +147,10 @@ def _require_services() -> ServiceManager:
         return services
     processes = postgrey_processes()
     if not processes:
-        raise CommandError("postgrey is not installed here, or has no service; nothing to do")
+        raise CommandError(
+            "no postgrey is found: no process runs, and neither systemd nor Debian's init scripts"
+            " know it; for other systems see docs/replacing-postgrey.md"
+        )
     reason = "neither systemd nor one of Debian's init scripts runs it"
     raise CommandError(
         f"postgrey runs (process {min(processes)}), but {reason}; do these steps yourself:",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from greyd.cli.switching.postgrey_options import (
     read_postgrey_options,
     split_words,
 )
+from greyd.config.errors import SettingsError
 from greyd.config.loading import MAX_CONFIG_BYTES
 from greyd.config.regular_files import FileError, read_regular_file
 from greyd.config.values.environment_file import parse_environment_file
@@ -23,10 +24,10 @@ from greyd.doctor.listeners import Listener, configured_listeners
 from greyd.escaping import printable, printable_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from greyd.cli.switching.services import ServiceState
-    from greyd.cli.switching.systemd_services import SystemdServices
+    from greyd.cli.switching.services.interface import ServiceState
+    from greyd.cli.switching.services.systemd import SystemdServices
 
 SERVICE = "postgrey"
 SCRIPT = Path("/etc/init.d/postgrey")
@@ -46,6 +47,8 @@ class FoundPostgrey:
     options: PostgreyOptions
     options_from: tuple[str, ...] = ()
     """Where the options are set: a unit or an init script, and its environment files."""
+    unread: tuple[str, ...] = ()
+    """Environment files that can't be read, and why."""
     process: int | None = None
     running_options: str = ""
     """The options of the process, if they differ from those that are set."""
@@ -54,7 +57,7 @@ class FoundPostgrey:
     folder: Path = _FOLDER
     """The folder of its database."""
     database_bytes: int | None = None
-    """The size of the database; None if there is none."""
+    """The size of the database; None if there is none, 0 if this user may not see it."""
     lists: tuple[Path, ...] = ()
     """The whitelists that it reads."""
 
@@ -74,16 +77,20 @@ def started_by_unit(
         CommandError: it starts another program.
     """
     properties = systemd.properties(SERVICE)
-    lines = properties.get("EnvironmentFiles", "").splitlines()
-    files = [Path(line.rpartition(" (")[0]) for line in lines if line]
-    environment = dict(_assignments(properties.get("Environment", "")))
-    for file in files:
-        environment |= _variables(file)
-    program, *words = expand_variables(systemd.start_command(SERVICE), environment)
-    _require_postgrey(program, f"{SERVICE}.service")
     pid = int(properties.get("MainPID", "0")) or None
-    sources = (f"{SERVICE}.service", *(str(file) for file in files if file.exists()))
-    return _found(state, words, sources, pid, processes)
+    program, *words = systemd.start_command(SERVICE)
+    if Path(program).parent == SCRIPT.parent:
+        # A unit that systemd has generated from an init script.
+        return started_by_script(state, processes)
+    lines = properties.get("EnvironmentFiles", "").splitlines()
+    files = [file for line in lines if (file := Path(line.rpartition(" (")[0])).exists()]
+    environment = dict(_assignments(properties.get("Environment", "")))
+    read = _read_variables(files)
+    environment |= read.variables
+    _require_postgrey(program, f"{SERVICE}.service")
+    sources = (f"{SERVICE}.service", *map(str, files))
+    words = expand_variables(words, environment)
+    return replace(_found(state, words, sources, pid, processes), unread=read.faults)
 
 
 def started_by_script(state: ServiceState, processes: Mapping[int, str]) -> FoundPostgrey:
@@ -96,13 +103,14 @@ def started_by_script(state: ServiceState, processes: Mapping[int, str]) -> Foun
         script = read_regular_file(SCRIPT, MAX_CONFIG_BYTES)
         if named := re.search(rb"^DAEMON=[\"']?([^\s\"']+)", script, re.MULTILINE):
             _require_postgrey(printable(named[1]), str(SCRIPT))
-    environment = _variables(_DEFAULTS)
-    words = split_words(environment.get("POSTGREY_OPTS", ""))
-    if text := environment.get("POSTGREY_TEXT"):
+    files = [_DEFAULTS] if _DEFAULTS.exists() else []
+    read = _read_variables(files)
+    words = split_words(read.variables.get("POSTGREY_OPTS", ""))
+    if text := read.variables.get("POSTGREY_TEXT"):
         words.append(f"--greylist-text={text}")
-    sources = (str(SCRIPT), *([str(_DEFAULTS)] if _DEFAULTS.exists() else []))
+    sources = (str(SCRIPT), *map(str, files))
     pid = next(iter(processes), None) if state.is_running else None
-    return _found(state, words, sources, pid, processes)
+    return replace(_found(state, words, sources, pid, processes), unread=read.faults)
 
 
 def _require_postgrey(program: str, where: str) -> None:
@@ -126,15 +134,15 @@ def _found(
     folder = settings.dbdir or _FOLDER
     title = processes.get(pid, "") if pid else ""
     return FoundPostgrey(
-        state,
-        options,
-        sources,
-        pid,
-        title if title and not _same_options(title, words) else "",
-        tuple(each for each in processes if each != pid),
-        folder,
-        _database_bytes(folder),
-        (*_lists(settings.whitelist_clients, 0), *_lists(settings.whitelist_recipients, 1)),
+        state=state,
+        options=options,
+        options_from=sources,
+        process=pid,
+        running_options=title if title and not _same_options(title, words) else "",
+        other_processes=tuple(each for each in processes if each != pid),
+        folder=folder,
+        database_bytes=_database_bytes(folder),
+        lists=(*_lists(settings.whitelist_clients, 0), *_lists(settings.whitelist_recipients, 1)),
     )
 
 
@@ -153,12 +161,27 @@ def _assignments(text: str) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def _variables(file: Path) -> dict[str, str]:
-    """Return the variables for postgrey that a file sets; none if it can't be read."""
-    with contextlib.suppress(FileError, UnicodeDecodeError):
-        text = read_regular_file(file, MAX_CONFIG_BYTES).decode("utf-8-sig")
-        return parse_environment_file(text, str(file), has_comments=False)
-    return {}
+@dataclass(frozen=True, slots=True)
+class _Variables:
+    """The variables of environment files, and the files that can't be read."""
+
+    variables: dict[str, str]
+    faults: tuple[str, ...]
+
+
+def _read_variables(files: Iterable[Path]) -> _Variables:
+    """Return the variables for postgrey; those of later files take precedence."""
+    variables: dict[str, str] = {}
+    faults = []
+    for file in files:
+        try:
+            text = read_regular_file(file, MAX_CONFIG_BYTES).decode("utf-8-sig")
+            variables |= parse_environment_file(text, str(file), has_comments=False)
+        except (FileError, UnicodeDecodeError) as error:
+            faults.append(f"{file}: {error}")
+        except SettingsError as error:
+            faults.append(str(error))
+    return _Variables(variables, tuple(faults))
 
 
 def _lists(given: tuple[Path, ...], index: int) -> Iterator[Path]:
@@ -172,11 +195,10 @@ def _lists(given: tuple[Path, ...], index: int) -> Iterator[Path]:
 
 def _database_bytes(folder: Path) -> int | None:
     try:
-        if not (folder / DATABASES[0]).exists():
-            return None
-        return sum((folder / name).stat().st_size for name in DATABASES if (folder / name).exists())
-    except OSError:
-        return None
+        found = [path for name in DATABASES if (path := folder / name).exists()]
+        return sum(path.stat().st_size for path in found) if found else None
+    except PermissionError:
+        return 0
 
 
 def postgrey_processes() -> dict[int, str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from greyd.cli.context import CommandContext
     from greyd.cli.switching.found_postgrey import FoundPostgrey
-    from greyd.cli.switching.services import ServiceManager
+    from greyd.cli.switching.services.interface import ServiceManager
     from greyd.doctor.listeners import Listener
 
 CONNECT_SECONDS = 2.0

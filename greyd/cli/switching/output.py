@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from greyd.cli.switching.found_postgrey import FoundPostgrey
     from greyd.cli.switching.journal import SwitchJournal
     from greyd.cli.switching.planning import Planned
-    from greyd.cli.switching.services import ServiceManager
+    from greyd.cli.switching.services.interface import ServiceManager
 
 MAX_WIDTH = 88
 _STOP = (
@@ -88,11 +88,13 @@ def _facts(found: FoundPostgrey, services: ServiceManager) -> Iterator[tuple[str
     yield "from", ", ".join(found.options_from)
     yield "sockets", ", ".join(str(each) for each in found.listeners)
     yield "lists", ", ".join(str(each) for each in found.lists) or "none"
-    size = "none" if found.database_bytes is None else _size(found.database_bytes)
-    yield "database", f"{found.folder}, {size}" if found.database_bytes is not None else "none"
+    size_bytes = found.database_bytes
+    yield "database", "none" if size_bytes is None else f"{found.folder}, {_size(size_bytes)}"
 
 
 def _size(size_bytes: int) -> str:
+    if not size_bytes:
+        return "which only root may see"
     return f"{size_bytes / 2**20:.1f} MB" if size_bytes >= 2**20 else f"{size_bytes / 1024:.0f} kB"
 
 

@@ -17,10 +17,10 @@ from greyd.cli.errors import CommandError
 from greyd.cli.importing.postgrey.programs import BerkeleyDbPrograms
 from greyd.cli.server.choice import store_url
 from greyd.cli.switching.changes import FileToWrite
-from greyd.cli.switching.init_scripts import InitScripts, greyds_script
+from greyd.cli.switching.services.init_scripts import InitScripts, greyds_script
+from greyd.cli.switching.services.systemd import SystemdServices
 from greyd.cli.switching.settings_plan import SettingsPlan, plan_settings
 from greyd.cli.switching.switch import GREYD, GREYD_SOCKET, SwitchPlan
-from greyd.cli.switching.systemd_services import SystemdServices
 from greyd.config.secrets import read_secrets
 from greyd.config.server_settings import service_environment
 from greyd.config.store_folder import SERVICE_FOLDER
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from greyd.cli.switching.found_postgrey import FoundPostgrey
-    from greyd.cli.switching.services import ServiceManager
+    from greyd.cli.switching.services.interface import ServiceManager
     from greyd.config.settings import Settings
     from greyd.doctor.listeners import Listener
 
 _SOCKET_DROP_IN = Path("/etc/systemd/system/greyd.socket.d/switch-from-postgrey.conf")
+_SELINUX = Path("/sys/fs/selinux/enforce")
 _INIT_SCRIPT = Path("/etc/init.d/greyd")
 _ACCOUNTS = ("greyd", "postgrey")
 MAX_SHOWN_PROCESSES = 5
@@ -188,6 +189,8 @@ def _blockers(
             yield "the user greyd does not exist: systemd-sysusers greyd.conf"
     elif account is None:
         yield "neither the user greyd nor postgrey exists: adduser --system --group greyd"
+    for fault in found.unread:
+        yield f"postgrey's options are unknown: {fault}"
     if found.database_bytes is not None:
         try:
             BerkeleyDbPrograms.find()
@@ -242,6 +245,8 @@ def _remarks(found: FoundPostgrey, settings: SettingsPlan) -> Iterator[str]:
             f"postgrey runs with other options than its service has now: {found.running_options};"
             " greyd gets those of the service"
         )
+    if _is_selinux_enforcing():
+        yield "SELinux is enforcing: it may refuse greyd the socket, see docs/systems/rhel.md"
     if found.other_processes and found.state.is_running:
         shown = ", ".join(map(str, found.other_processes[:MAX_SHOWN_PROCESSES]))
         yield f"another postgrey runs, and is not replaced: process {shown}"
@@ -263,6 +268,13 @@ def _remarks(found: FoundPostgrey, settings: SettingsPlan) -> Iterator[str]:
     for path in files:
         if not _is_readable_by_all(path):
             yield f"greyd's user may not be able to read {path}: chmod o+r {path}"
+
+
+def _is_selinux_enforcing() -> bool:
+    try:
+        return _SELINUX.read_text().strip() == "1"
+    except OSError:
+        return False
 
 
 def _instead(files: list[Path]) -> str:

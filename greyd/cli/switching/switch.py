@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from greyd.cli.switching.changes import FileToWrite
     from greyd.cli.switching.journal import SwitchJournal
-    from greyd.cli.switching.services import ServiceManager
+    from greyd.cli.switching.services.interface import ServiceManager
 
 GREYD = "greyd"
 GREYD_SOCKET = "greyd.socket"

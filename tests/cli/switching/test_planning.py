@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from greyd.cli.errors import CommandError
+from greyd.cli.switching.found_postgrey import started_by_unit
 from greyd.cli.switching.postgrey_options import (
     expand_variables,
     read_postgrey_options,
     toml_line,
 )
+from greyd.cli.switching.services.interface import ServiceState
+from greyd.cli.switching.services.systemd import SystemdServices
 from greyd.cli.switching.settings_plan import plan_settings
 from greyd.config.errors import SettingsError
 from greyd.config.loading import read_settings
@@ -150,3 +154,93 @@ def test_an_option_in_postgreys_file_that_stops_greyd_is_a_problem(tmp_path: Pat
 def test_a_broken_file_of_greyd_stops_the_plan(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"greyd\.toml"):
         plan_settings(OPTIONS, environment(tmp_path, "delay = \n"), "From postgrey")
+
+
+# Finding postgrey ---------------------------------------------------------------------------------
+
+
+class Units(SystemdServices):
+    """A systemd with one unit."""
+
+    def __init__(self, start: list[str], **properties: str) -> None:
+        self._start, self._properties = start, properties
+
+    def start_command(self, service: str) -> list[str]:
+        assert service == "postgrey"
+        return self._start
+
+    def properties(self, service: str) -> dict[str, str]:
+        assert service == "postgrey"
+        return self._properties
+
+
+RUNNING = ServiceState(exists=True, is_running=True, is_enabled=True)
+DEBIANS = ["/usr/sbin/postgrey", *UNITS_WORDS]
+
+
+@pytest.mark.parametrize(
+    ("start", "variables", "options"),
+    [
+        (DEBIANS, 'POSTGREY_OPTS="--inet=10023 --delay=60"',
+         "--inet=10023 --delay=60 '--greylist-text=from the unit'"),
+        (DEBIANS, "POSTGREY_OPTS='--unix=/run/s'\nPOSTGREY_TEXT='come back'\n# --delay=9",
+         "--unix=/run/s '--greylist-text=come back'"),
+        # EPEL's
+        (["/usr/sbin/postgrey", "$POSTGREY_TYPE", "$POSTGREY_DELAY", "$POSTGREY_OPTS"],
+         "POSTGREY_TYPE=--unix=/run/s\nPOSTGREY_DELAY=--delay=60\nPOSTGREY_OPTS=",
+         "--unix=/run/s --delay=60"),
+        (["/usr/sbin/postgrey", "--inet=10024", "--privacy"], "", "--inet=10024 --privacy"),
+    ],
+)  # fmt: skip
+def test_a_unit_has_the_options_of_its_files(
+    tmp_path: Path, start: list[str], variables: str, options: str
+) -> None:
+    file = tmp_path / "postgrey"
+    file.write_text(f"{variables}\n")
+    found = started_by_unit(
+        Units(
+            start, MainPID="7", Environment='"POSTGREY_TEXT=from the unit"',
+            EnvironmentFiles=f"{file} (ignore_errors=yes)\n/nowhere (ignore_errors=yes)",
+        ),
+        RUNNING,
+        {7: ""},
+    )  # fmt: skip
+    assert found.options.text() == options
+    assert found.options_from == ("postgrey.service", str(file))
+    assert (found.process, found.unread) == (7, ())
+
+
+@pytest.mark.parametrize(
+    ("title", "differs"),
+    [
+        ("--inet=10023 --delay=60", False),
+        ("--pidfile=/var/run/postgrey.pid --daemonize --inet=10023 --delay=60 ", False),
+        ("--inet=10023 --delay=300", True),
+        ("", False),
+    ],
+)
+def test_a_process_with_other_options_than_its_service_is_reported(
+    title: str, *, differs: bool
+) -> None:
+    units = Units(["/usr/sbin/postgrey", "--inet=10023", "--delay=60"], MainPID="7")
+    found = started_by_unit(units, RUNNING, {7: title, 9: "--inet=10099"})
+    assert bool(found.running_options) == differs
+    assert found.other_processes == (9,)
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("/opt/greyd/bin/greyd", "postgrey.service starts greyd already"),
+        ("/usr/bin/python3", "postgrey.service starts /usr/bin/python3, not postgrey"),
+    ],
+)
+def test_a_service_that_starts_another_program_is_left_alone(program: str, message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        started_by_unit(Units([program, "serve"]), RUNNING, {})
+
+
+def test_a_file_with_options_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    unit = Units(DEBIANS, EnvironmentFiles=f"{tmp_path} (ignore_errors=yes)")
+    (fault,) = started_by_unit(unit, RUNNING, {}).unread
+    assert fault == f"{tmp_path}: a directory, not a regular file"

@@ -10,7 +10,7 @@ import pytest
 
 from greyd.cli.switching.changes import FileToWrite
 from greyd.cli.switching.journal import SWITCHED, JournalError, SwitchJournal
-from greyd.cli.switching.services import ServiceError, ServiceState
+from greyd.cli.switching.services.interface import ServiceError, ServiceState
 from greyd.cli.switching.switch import Switch, SwitchOutcome, SwitchPlan
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import socket
 import time
 from pathlib import Path
 
-from greyd.cli.switching.services import ServiceError, ServiceState, run_command
+from greyd.cli.switching.services.interface import ServiceError, ServiceState, run_command
 from greyd.escaping import printable
 
 _RUNNING = Path("/run/systemd/system")
@@ -37,7 +37,7 @@ class SystemdServices:
         return ServiceState(
             exists=properties.get("LoadState") == "loaded",
             is_running=properties.get("ActiveState") in ("active", "activating", "reloading"),
-            is_enabled=properties.get("UnitFileState") in _ENABLED,
+            is_enabled=_is_enabled(service, properties.get("UnitFileState", "")),
         )
 
     def start(self, *services: str) -> None:
@@ -98,6 +98,15 @@ class SystemdServices:
         except ValueError as error:
             raise ServiceError(f"{service}: ExecStart=: {error}") from None
         return [_without_specifiers(word) for word in words]
+
+
+def _is_enabled(service: str, state: str) -> bool:
+    if state != "generated":
+        return state in _ENABLED
+    # For an init script, only this command looks at its links.
+    with contextlib.suppress(ServiceError):
+        return run_command("systemctl", "is-enabled", service).strip() in _ENABLED
+    return False
 
 
 def _without_specifiers(word: str) -> str:

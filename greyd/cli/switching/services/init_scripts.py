@@ -7,7 +7,12 @@ import shlex
 import shutil
 from pathlib import Path
 
-from greyd.cli.switching.services import SYSTEM_PATH, ServiceError, ServiceState, run_command
+from greyd.cli.switching.services.interface import (
+    SYSTEM_PATH,
+    ServiceError,
+    ServiceState,
+    run_command,
+)
 
 _SCRIPTS = Path("/etc/init.d")
 _RUN_LEVELS = Path("/etc")

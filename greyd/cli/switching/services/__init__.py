@@ -1,0 +1,1 @@
+"""Starts and stops services: with systemd, or with Debian's init scripts."""
