@@ -78,7 +78,7 @@ def _describe_server(heard: FetchedStats, data: LiveData) -> tuple[str, str]:
     stats = heard.stats
     if stats is None:
         pause = format_breakable_duration(data.pause)
-        return f"{heard.address.url}: {heard.fault}; asking again every {pause}", "bold red"
+        return f"{heard.address.url}: {heard.fault} (asking again every {pause})", "bold red"
     host = printable_text(stats.host) or heard.address.url
     mode = printable_text(stats.mode)
     state = "ready" if stats.ready else "NOT READY: its store does not answer"

@@ -96,7 +96,7 @@ def test_a_server_with_a_fault_comes_first_and_the_others_are_counted(tmp_path: 
     data = scanned(data_of(tmp_path))
     servers = [stats() for _ in range(6)]
     lines = screen(with_servers(data, *servers, "connection refused", stats(ready=False)))
-    assert "connection refused; asking again every 1 s" in lines[1]
+    assert "connection refused (asking again every 1 s)" in lines[1]
     assert "NOT READY" in lines[2]
     assert "and 5 more servers, all ready" in "\n".join(lines)
     restarted = screen(with_servers(data, stats(up_seconds=3.0)))
