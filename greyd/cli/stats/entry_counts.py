@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from greyd.config.settings import Settings
+    from greyd.rules.entries import StoredEntry
     from greyd.rules.transaction import Record
 
 
@@ -38,19 +39,24 @@ class NamedEntryCounts(EntryCounts):
         """Count the entries in a group of records; ``now`` is a Unix time; None: this moment."""
         now = int(time.time()) if now is None else now
         for record in records:
-            entry = self.add(record, now, settings)
-            # A mail may also have a triplet of its identity: count the mail only once.
-            if (
-                entry is None
-                or entry.kind is not EntryKind.TRIPLET
-                or entry.state is not EntryState.WAITING
-            ):
-                continue
-            if entry.is_hidden:
-                self.hidden = True
-                continue
+            self.add_named(record, now, settings)
+
+    def add_named(self, record: Record, now: int, settings: Settings) -> StoredEntry | None:
+        """Count a record at a Unix time; return its entry, if it is one that counts."""
+        entry = self.add(record, now, settings)
+        # A mail may also have a triplet of its identity: count the mail only once.
+        if (
+            entry is None
+            or entry.kind is not EntryKind.TRIPLET
+            or entry.state is not EntryState.WAITING
+        ):
+            return entry
+        if entry.is_hidden:
+            self.hidden = True
+        else:
             self.clients.add(entry.names.network)
             self.recipients.add(entry.names.recipient)
+        return entry
 
     def dump(self, most: int, settings: Settings) -> dict[str, Any]:
         """Return the counts as a JSON object, with at most ``most`` names per list."""

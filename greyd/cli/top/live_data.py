@@ -105,8 +105,10 @@ class LiveData:
                 view.tally = tally
             self.waiting.begin_scan()
             async for records in scan(store, SHARE):
-                tally.add_all(records, self.context.settings)
-                self.waiting.add(records, int(time.time()))
+                now = int(time.time())
+                for record in records:
+                    entry = tally.add_named(record, now, self.context.settings)
+                    self.waiting.add_entry(record.key, entry)
                 self.on_scanned()
         tally.complete = True
         view.tally = tally

@@ -96,24 +96,33 @@ class MailList:
     _seen: set[bytes] = field(default_factory=set)
     """The keys that the current scan, or a read since its start, has found waiting."""
 
+    _oldest: int = 0
+    """The Unix time of the last attempt before which no mail is among the newest."""
+
     def begin_scan(self) -> None:
         """Start a scan of the whole store."""
         self._seen.clear()
+        self._oldest = 0
 
     def add(self, records: Iterable[Record], now: int) -> None:
         """Add the waiting mail among records, and update or drop what is listed already."""
         for record in records:
-            entry = interpret(record, now, self.settings)
-            # A mail may also have a triplet of its identity: list the mail once.
-            if (
-                entry is not None
-                and entry.kind is EntryKind.TRIPLET
-                and entry.state is EntryState.WAITING
-            ):
-                self._held[entry.key] = ListedMail.of(entry, self.settings)
-                self._seen.add(entry.key)
-            else:
-                self._held.pop(record.key, None)
+            self.add_entry(record.key, interpret(record, now, self.settings))
+
+    def add_entry(self, key: bytes, entry: StoredEntry | None) -> None:
+        """Add the entry under a key if it is waiting mail, or drop the mail that it was."""
+        # A mail may also have a triplet of its identity: list the mail once.
+        if (
+            entry is None
+            or entry.kind is not EntryKind.TRIPLET
+            or entry.state is not EntryState.WAITING
+        ):
+            self._held.pop(key, None)
+            return
+        if entry.last_seen < self._oldest and key not in self._held:
+            return
+        self._held[key] = ListedMail.of(entry, self.settings)
+        self._seen.add(key)
         if len(self._held) > _MAX_HELD:
             self._keep_newest()
 
@@ -132,6 +141,8 @@ class MailList:
             MAX_LISTED, self._held.values(), key=lambda mail: mail.entry.last_seen
         )
         self._held = {mail.key: mail for mail in newest}
+        if len(newest) == MAX_LISTED:
+            self._oldest = newest[-1].entry.last_seen
         # Bounded like the list: a key that was dropped need not be remembered.
         self._seen &= self._held.keys()
 

@@ -27,10 +27,9 @@ _CURSOR = re.compile(rb"^__CURSOR=([!-~]{1,500})$", re.MULTILINE)
 class FollowedJournal:
     """The lines of greyd and postgrey in the journal, first the past, then the new ones."""
 
-    is_past_cut = True
-    """``past`` returns only the last entries."""
-
     def __init__(self) -> None:
+        self.is_past_cut = False
+        """Whether ``past`` has left out the beginning of the journal."""
         self._cursor = ""
         self._started_at = time.time()
 
@@ -57,6 +56,7 @@ class FollowedJournal:
             raise MailLogError(f"journalctl: {_first_line(done.stderr) or done.returncode}")
         if cursors := _CURSOR.findall(done.stdout):
             self._cursor = cursors[-1].decode()
+            self.is_past_cut = len(cursors) >= MAX_PAST_ENTRIES
         return done.stdout
 
     def pieces(self) -> Iterator[bytes]:
@@ -74,7 +74,12 @@ class FollowedJournal:
 def _output_of(words: Sequence[str]) -> Iterator[bytes]:
     try:
         process = subprocess.Popen(  # noqa: S603 - fixed arguments, without a shell
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Ctrl-C ends this command, which ends journalctl.
+            start_new_session=True,
         )
     except OSError as error:
         raise MailLogError(f"journalctl: {error.strerror}") from None

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from greyd.cli.top.mail_actions import MailAction
     from greyd.cli.top.waiting_mail import ListedMail
 
-_REDRAW_SECONDS = 0.5
-"""The shortest time between two redraws during a scan."""
+_FIRST_ROWS_SECONDS = 0.5
+"""The time between two redraws during a scan that has not found any mail yet."""
 
 _MIN_COLOURS = 8
 _STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -188,7 +188,8 @@ class TopApp(App[None]):
         self.exit()
 
     def _draw_sometimes(self) -> None:
-        if time.monotonic() - self._drawn_at > _REDRAW_SECONDS:
+        interval = self._data.pause if self.state.rows else _FIRST_ROWS_SECONDS
+        if time.monotonic() - self._drawn_at > interval:
             self.draw()
 
     def draw(self) -> None:
