@@ -81,6 +81,7 @@ def test_one_entry_without_effect_keeps_the_others_out(site: Site) -> None:
     done = site.run("add", "mx.example.com", "*.example.net", "--yes")
     assert done.returncode == 2
     assert "write example.net" in done.stderr
+    assert done.stderr.endswith("greyd:   greyd whitelist add example.net\n")
     assert site.text("clients") == ""
 
 

@@ -15,7 +15,7 @@ from greyd.whitelist.list_names import CLIENTS, RECIPIENTS
 from greyd.whitelist.local import file_edit
 from greyd.whitelist.local.addition import add_entries, is_safe_entry, plan_entry
 from greyd.whitelist.local.covering import covering_entry
-from greyd.whitelist.local.errors import LocalListError
+from greyd.whitelist.local.errors import LocalListError, UselessEntryError
 from greyd.whitelist.local.local_list import guess_list, local_list
 from greyd.whitelist.local.notes import EntryNote, note_line, note_of
 from greyd.whitelist.local.removal import find_entries, remove_entries
@@ -196,6 +196,29 @@ def test_an_entry_without_effect_is_refused(
     with pytest.raises(LocalListError, match=message):
         plan_entry(settings_for(tmp_path), text, which)
     assert not (tmp_path / "clients.local").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "which", "alternatives"),
+    [
+        ("*.example.com", CLIENTS, [("example.com", CLIENTS)]),
+        ("192.0.2.0-192.0.2.127", CLIENTS, [("192.0.2.0/25", CLIENTS)]),
+        ("bob@example.org", CLIENTS, [("bob@example.org", RECIPIENTS)]),
+        ("192.0.2.7", RECIPIENTS, [("192.0.2.7", CLIENTS)]),
+        (
+            "mx.example.com[192.0.2.7]", CLIENTS,
+            [("mx.example.com", CLIENTS), ("192.0.2.7", CLIENTS)],
+        ),
+        ("*.com", CLIENTS, []), ("mail.*", CLIENTS, []), ("/^mail", CLIENTS, []),
+        ("a b", CLIENTS, []), ("postmaster", RECIPIENTS, []),
+    ],
+)  # fmt: skip
+def test_a_refused_entry_comes_with_the_ones_to_add_instead(
+    tmp_path: Path, text: str, which: str, alternatives: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(UselessEntryError) as raised:
+        plan_entry(settings_for(tmp_path), text, which)
+    assert raised.value.alternatives == alternatives
 
 
 @pytest.mark.parametrize(

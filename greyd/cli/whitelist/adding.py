@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from greyd.cli.context import EXIT_ERROR, EXIT_NO
+from greyd.cli.errors import CommandError
 from greyd.cli.server_control import current_user
 from greyd.cli.whitelist.output import (
     confirm,
@@ -19,6 +20,7 @@ from greyd.cli.whitelist.output import (
 from greyd.whitelist.entries import display_text
 from greyd.whitelist.list_names import CLIENTS
 from greyd.whitelist.local.addition import add_entries, is_safe_entry, plan_entry
+from greyd.whitelist.local.errors import UselessEntryError
 from greyd.whitelist.local.local_list import describe_guess, guess_list
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ async def add(
     """Add entries to the ``.local`` files, after a check of all; return the exit status.
 
     Raises:
-        CommandError: the user declines.
-        LocalListError: an entry would match nothing, or a file can't be changed.
+        CommandError: an entry would match nothing, or the user declines.
+        LocalListError: a file can't be read or changed.
     """
     require_reachable_server(context)
     planned = [_plan(context, text, which) for text in texts]
@@ -70,7 +72,11 @@ def _plan(context: CommandContext, text: str, which: str | None) -> PlannedEntry
         context.print(
             f"{display_text(text.encode(errors='replace'))}: {describe_guess(text, listed)}"
         )
-    return plan_entry(context.settings, text, listed)
+    try:
+        return plan_entry(context.settings, text, listed)
+    except UselessEntryError as error:
+        lines = [line_to_paste(*each) for each in error.alternatives]
+        raise CommandError(str(error), [f"  {line}" for line in lines if line]) from None
 
 
 def _print_plan(context: CommandContext, planned: PlannedEntry) -> None:

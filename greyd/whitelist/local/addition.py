@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from greyd.whitelist.lint.linter import lint
 from greyd.whitelist.list_names import CLIENTS, RECIPIENTS
 from greyd.whitelist.local.content import with_lines
 from greyd.whitelist.local.covering import covered_entries, covering_entry
-from greyd.whitelist.local.errors import LocalListError
+from greyd.whitelist.local.errors import LocalListError, UselessEntryError
 from greyd.whitelist.local.file_edit import edit_file
 from greyd.whitelist.local.local_list import LocalList, local_list
 from greyd.whitelist.local.notes import note_line
@@ -70,7 +71,10 @@ def plan_entry(settings: Settings, text: str, which: str) -> PlannedEntry:
     text = normal_entry(text, which)
     findings = entry_findings(text, which)
     if useless := [each for each in findings if _has_no_effect(each)]:
-        raise LocalListError(f'"{useless[0].text}" – {useless[0].problem}; {useless[0].remedy}')
+        raise UselessEntryError(
+            f'"{useless[0].text}" – {useless[0].problem}; {useless[0].remedy}',
+            _alternatives(text, useless[0].remedy, which),
+        )
     entries = target.entries()
     return PlannedEntry(
         text,
@@ -145,6 +149,20 @@ def add_entries(planned: Sequence[PlannedEntry], now: float, by: str, reason: st
 
 def _has_no_effect(finding: LintFinding) -> bool:
     return finding.severity == ERROR and finding.problem.startswith(_WITHOUT_EFFECT)
+
+
+def _alternatives(text: str, remedy: str, which: str) -> list[tuple[str, str]]:
+    """Return the entries that a remedy of the linter names, and their list, if they are safe."""
+    other = RECIPIENTS if which == CLIENTS else CLIENTS
+    if remedy.startswith("move "):
+        return [(text, other)] if is_safe_entry(text, other) else []
+    proposed = remedy.removeprefix("write ").partition(", which")[0]
+    entries = re.split(r", | or ", proposed)
+    return [(each, which) for each in entries] if _are_safe(entries, which) else []
+
+
+def _are_safe(entries: Sequence[str], which: str) -> bool:
+    return all(each.isprintable() and is_safe_entry(each, which) for each in entries)
 
 
 def _encoded(text: str) -> bytes:
