@@ -147,7 +147,7 @@ def test_a_look_through_the_store_that_fails_leaves_the_page_without_it(tmp_path
         has_reported(server, metrics, "status page", "KeyError: 'unexpected'", outcome)
         assert errors_of(metrics, "status page") == 1, "not once for each reader"
         fault.end()
-        wait_until(lambda: "entries of the store" in get(metrics, "/")[1], "the store's part")
+        wait_until(lambda: "the store is empty" in get(metrics, "/")[1], "the store's part")
 
 
 def test_the_probing_of_a_store_that_is_away_goes_on_after_an_error(tmp_path: Path) -> None:

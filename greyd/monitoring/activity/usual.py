@@ -58,6 +58,15 @@ class UsualHour:
         return cls(int(_number(given["day_count"])), requests, greylisted, first_contacts, waiting)
 
 
+@dataclass(frozen=True, slots=True)
+class HourCounts:
+    """The counts of an hour, scaled up if the server ran in most of it."""
+
+    requests: float
+    greylisted: float
+    first_contacts: float
+
+
 def usual_hour(slots: Mapping[int, ActivitySlot], now: float) -> UsualHour:
     """Return what is usual in the hour before ``now``: the medians of the last days.
 
@@ -65,7 +74,7 @@ def usual_hour(slots: Mapping[int, ActivitySlot], now: float) -> UsualHour:
         slots: the slots of the last week by start.
         now: the time in seconds since 1970.
     """
-    hours = [_hour_before(slots, now - day * _DAY) for day in range(1, DAYS + 1)]
+    hours = [hour_before(slots, now - day * _DAY) for day in range(1, DAYS + 1)]
     known = [each for each in hours if each is not None]
     if not known:
         return UsualHour(0)
@@ -74,22 +83,20 @@ def usual_hour(slots: Mapping[int, ActivitySlot], now: float) -> UsualHour:
         for day in range(1, DAYS + 1)
         if (slot := slots.get(_start_of(now - day * _DAY))) and slot.waiting != UNKNOWN
     ]
-    requests, greylisted, first_contacts = (
-        statistics.median(each) for each in zip(*known, strict=True)
-    )
     return UsualHour(
         len(known),
-        requests,
-        greylisted,
-        first_contacts,
+        statistics.median(each.requests for each in known),
+        statistics.median(each.greylisted for each in known),
+        statistics.median(each.first_contacts for each in known),
         statistics.median(waiting) if waiting else None,
     )
 
 
-def _hour_before(
-    slots: Mapping[int, ActivitySlot], end: float
-) -> tuple[float, float, float] | None:
-    """Return requests, greylisted and first contacts of an hour; None if it is hardly known."""
+def hour_before(slots: Mapping[int, ActivitySlot], end: float) -> HourCounts | None:
+    """Return the counts of the hour that ends at ``end``; None if it is hardly known.
+
+    The first and the last slot count in proportion to their part of the hour.
+    """
     seconds = requests = greylisted = new = 0.0
     start = _start_of(end - _HOUR)
     while start < end:
@@ -105,7 +112,7 @@ def _hour_before(
     if seconds < MIN_COVERAGE * _HOUR:
         return None
     scale = _HOUR / seconds
-    return requests * scale, greylisted * scale, new * scale
+    return HourCounts(requests * scale, greylisted * scale, new * scale)
 
 
 def _start_of(when: float) -> int:

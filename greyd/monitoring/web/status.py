@@ -25,7 +25,7 @@ from greyd.monitoring.activity.counter_history import (
 from greyd.monitoring.activity.dns_activity import DnsActivity
 from greyd.monitoring.activity.recent_decisions import RecentDecisions
 from greyd.monitoring.activity.stored_week import StoredWeek, history_key
-from greyd.monitoring.activity.usual import usual_hour
+from greyd.monitoring.activity.usual import hour_before, usual_hour
 from greyd.monitoring.activity.week import WeekHistory
 from greyd.monitoring.health.problems import STORE_UP, ServerState, find_problems
 from greyd.monitoring.metrics import LAST_SCRAPE
@@ -163,6 +163,7 @@ class StatusReporter:
             up_seconds=now - self.started_at,
             hour=hour,
             day=day,
+            hour_before=hour_before(self._week.slots(), wall),
             usual=usual,
             day_steps=day_steps,
             week_steps=week_steps,

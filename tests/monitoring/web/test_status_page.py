@@ -12,15 +12,13 @@ import pytest
 from greyd import __version__
 from greyd.config.settings import Settings
 from greyd.monitoring.activity.counter_history import (
-    PASSES,
     REQUESTS,
     SERIES,
-    WAITED,
     CountedPeriod,
     Series,
 )
 from greyd.monitoring.activity.dns_activity import DnsSourceStatus
-from greyd.monitoring.activity.usual import UsualHour
+from greyd.monitoring.activity.usual import HourCounts, UsualHour
 from greyd.monitoring.activity.week import ActivitySlot
 from greyd.monitoring.health.problems import HealthProblem, ProblemLevel
 from greyd.monitoring.mode_in_force import ModeInForce
@@ -60,6 +58,7 @@ def view(**changes: Any) -> StatusView:
         up_seconds=90_061,
         hour=period(),
         day=period(seconds=86400),
+        hour_before=None,
         usual=UsualHour(0),
         day_steps=steps(DAY_STEPS, 900, passed=1),
         week_steps=steps(WEEK_STEPS, 7200, passed=1),
@@ -155,7 +154,8 @@ def test_a_server_without_any_request_has_a_sentence_instead_of_zeros() -> None:
     none = {"day_steps": steps(DAY_STEPS, 900), "week_steps": steps(WEEK_STEPS, 7200)}
     page = read(**none)
     assert "Ready, and waiting for the first request" in page.text
-    assert "Nothing has been counted yet. greyd ask" in page.text
+    assert "No request has come yet, and the store is empty. greyd ask" in page.text
+    assert "No request has come yet. greyd ask" in read(**none, summary=None).text
     assert "svg" not in {tag for tag, _ in page.tags}
     assert " 0 " not in page.text
 
@@ -248,9 +248,19 @@ def test_a_fault_that_occurred_is_marked() -> None:
 
 
 def test_it_says_how_many_came_back() -> None:
-    text = read(day=period({NEW: 200, (PASSES,): 50, (WAITED,): 50 * 420}, 86400)).text
-    assert "25.0 % came back in the last day of 200 first contacts" in text
-    assert "7 min mean wait in the last day 50 mails passed after the delay" in text
+    day = steps(DAY_STEPS, 900, new=200, waited=50, waited_seconds=50 * 420)
+    text = read(day_steps=day).text
+    assert "25.0 % came back in the last 24 hours of 200 first contacts" in text
+    assert "7 min mean wait in the last 24 hours 50 mails passed after the delay" in text
+
+
+def test_after_a_restart_the_last_hour_comes_from_the_history() -> None:
+    young = {"hour": period({NEW: 3}, 600), "day": period({NEW: 3}, 600)}
+    assert "3 greylisted in the last 10 min" in read(**young).text
+    page = read(**young, hour_before=HourCounts(240, 60, 50), usual=UsualHour(3, 250, 200))
+    assert "60 greylisted in the last hour usual at this hour: 200" in page.text
+    assert "240 requests in the last hour usual at this hour: 250" in page.text
+    assert {"class": "note odd"} in [attributes for _, attributes in page.tags]
 
 
 def test_those_that_wait_and_those_that_never_returned_are_shown_by_age() -> None:

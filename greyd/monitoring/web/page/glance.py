@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from greyd.config.durations import format_duration, format_percentage
-from greyd.monitoring.activity.counter_history import PASSES, REQUESTS, WAITED
+from greyd.monitoring.activity.counter_history import REQUESTS
 from greyd.monitoring.activity.usual import is_usual
+from greyd.monitoring.activity.week import summed
 from greyd.monitoring.health.problems import MIN_HOUR_SECONDS, ProblemLevel, mode_in_words
 from greyd.monitoring.web.html import format_number, join
 from greyd.monitoring.web.page.elements import last
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _ALL = [(REQUESTS, *each.outcome) for each in Reason]
 _GREYLISTED = [(REQUESTS, *each.outcome) for each in Reason if each.action == GREYLIST]
-_NEW = (REQUESTS, *Reason.NEW.outcome)
 
 
 def is_new(view: StatusView) -> bool:
@@ -66,9 +66,8 @@ def glance(view: StatusView) -> Iterator[Markup]:
     yield Markup("</section>\n")
     if is_new(view):
         yield Markup(
-            "<p>Nothing has been counted yet. <code>greyd ask</code> sends a request as Postfix"
-            " does.</p>\n"
-        )
+            "<p>No request has come yet{}. <code>greyd ask</code> sends one as Postfix does.</p>\n"
+        ).format("" if view.summary is None else ", and the store is empty")
         return
     yield Markup('<div class="tiles">\n{}</div>\n').format(join(_tiles(view)))
     days = view.usual.day_count
@@ -87,34 +86,43 @@ def _sentence(text: str) -> str:
 
 
 def _tiles(view: StatusView) -> Iterator[Markup]:
-    hour, day = view.hour, view.day
-    requests, greylisted = hour.sum(_ALL), hour.sum(_GREYLISTED)
+    requests, greylisted, span = _last_hour(view)
     yield _waiting_tile(view)
     yield _tile(
         format_number(greylisted),
-        f"greylisted in the {last(hour.seconds)}",
+        f"greylisted in the {span}",
         *_compared(view, greylisted, view.usual.greylisted),
     )
     yield _tile(
         format_number(requests),
-        f"requests in the {last(hour.seconds)}",
+        f"requests in the {span}",
         *_compared(view, requests, view.usual.requests),
     )
-    passed, first = day.counts[PASSES,], day.counts[_NEW]
-    wait = format_duration(day.counts[WAITED,] / passed) if passed else "–"
+    day = summed(0, view.day_steps)
     yield _tile(
-        wait,
-        f"mean wait in the {last(day.seconds)}",
-        f"{counted(round(passed), 'mail')} passed after the delay" if passed else "",
+        format_duration(day.waited_seconds / day.waited) if day.waited else "–",
+        "mean wait in the last 24 hours",
+        f"{counted(day.waited, 'mail')} passed after the delay" if day.waited else "",
     )
     yield _tile(
-        format_percentage(passed, first),
-        f"came back in the {last(day.seconds)}",
-        f"of {counted(round(first), 'first contact')}; the rest is nearly always spam"
-        if first
+        format_percentage(day.waited, day.new),
+        "came back in the last 24 hours",
+        f"of {counted(day.new, 'first contact')}; the rest is nearly always spam"
+        if day.new
         else "no first contact",
     )
     yield _tile(view.mode.mode, "mode", _mode_note(view))
+
+
+def _last_hour(view: StatusView) -> tuple[float, float, str]:
+    """Return the requests, those that were greylisted, and the name of the period.
+
+    The counters begin again with the server, so after a restart the history is used.
+    """
+    hour, before = view.hour, view.hour_before
+    if hour.seconds < MIN_HOUR_SECONDS and before is not None:
+        return before.requests, before.greylisted, "last hour"
+    return hour.sum(_ALL), hour.sum(_GREYLISTED), last(hour.seconds)
 
 
 def _waiting_tile(view: StatusView) -> Markup:
@@ -132,7 +140,8 @@ def _compared(view: StatusView, number: float, usual: float) -> tuple[str, bool]
     """Return how a number compares with the usual one, and whether it is far from it."""
     if not view.usual.day_count:
         return "", False
-    is_odd = view.hour.seconds >= MIN_HOUR_SECONDS and not is_usual(number, usual)
+    is_known = view.hour.seconds >= MIN_HOUR_SECONDS or view.hour_before is not None
+    is_odd = is_known and not is_usual(number, usual)
     return f"usual at this hour: {format_number(usual)}", is_odd
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.monitoring.activity.counter_history import CountedPeriod
     from greyd.monitoring.activity.dns_activity import DnsSourceStatus
-    from greyd.monitoring.activity.usual import UsualHour
+    from greyd.monitoring.activity.usual import HourCounts, UsualHour
     from greyd.monitoring.activity.week import ActivitySlot
     from greyd.monitoring.health.problems import HealthProblem
     from greyd.monitoring.mode_in_force import ModeInForce
@@ -30,6 +30,8 @@ class StatusView:
     up_seconds: float
     hour: CountedPeriod
     day: CountedPeriod
+    hour_before: HourCounts | None
+    """The last hour with the time before a restart; None if it is hardly known."""
     usual: UsualHour
     """What is usual at this hour of the day."""
     day_steps: Sequence[ActivitySlot]
