@@ -18,7 +18,7 @@ DEB_PYTHON ?= 3.11
 DEB_REVISION ?= 1
 DEB_MACHINE ?= $(shell uname -m)
 
-.PHONY: FORCE serve test test-quick test-redis test-fresh test-pythons check format docs docs-test generate bench outcome soak fuzz image lock deb release clean
+.PHONY: FORCE serve test test-quick test-redis test-fresh test-pythons check format docs docs-test generate pictures bench outcome soak fuzz image lock deb release clean
 
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
@@ -89,6 +89,9 @@ generate: $(DEV_STAMP) ## generate options page, greyd.toml, manual pages and co
 	$(BIN)/python -m tools.render_config
 	$(BIN)/python -m tools.render_man
 	$(BIN)/python -m tools.render_completions
+
+pictures: $(DEV_STAMP) ## make the pictures of the tour from a run with generated mail; needs faketime and chromium
+	$(BIN)/python -m tools.pictures
 
 bench: $(BENCH_STAMP) ## compare with postgrey, sqlgrey and gross, side by side, into var/benchmarks
 	$(BIN)/python -m tests.benchmarks
