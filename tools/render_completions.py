@@ -16,6 +16,7 @@ from greyd.cli.app import COMMAND_GROUPS, SHARED_GROUP, build
 from greyd.cli.help.table import TABLE
 from greyd.config.option import Arity
 from greyd.config.options import BY_FIELD
+from tools.completion_words import words_for
 
 FOLDER = Path(__file__).parent.parent / "packaging" / "completions"
 
@@ -28,6 +29,11 @@ if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
 fi
 """
 
+# A value follows NAME= without a space.
+_NO_SPACE = """\
+    [[ ${COMPREPLY-} == *= ]] && compopt -o nospace 2>/dev/null
+"""
+
 
 def render() -> dict[str, str]:
     """Return the text of each script by its file name."""
@@ -38,6 +44,8 @@ def _script(shell: str) -> str:
     script = get_completion_script(
         prog_name="greyd", complete_var="_GREYD_COMPLETE", shell=shell
     ).strip()
+    if shell == "bash":
+        script = script.replace("    return 0\n", f"{_NO_SPACE}    return 0\n")
     return script + "\n" + (_COMPLETE_ON_LOAD if shell == "zsh" else "")
 
 
@@ -49,7 +57,7 @@ def render_table() -> str:
     for name, command in sorted(app.commands.items(), key=_place):
         context = command.make_context("greyd", [], resilient_parsing=True)
         parameters = command.get_params(context)
-        options = [_option(each, context) for each in _visible_options(parameters)]
+        options = [_option(name, each, context) for each in _visible_options(parameters)]
         is_shared = {each["names"][0]: each["group"] == SHARED_GROUP for each in options}
         shared |= {each["names"][0]: each for each in options if is_shared[each["names"][0]]}
         commands[name] = {
@@ -59,13 +67,13 @@ def render_table() -> str:
             "options": [each for each in options if not is_shared[each["names"][0]]],
             "shared": [name for name in is_shared if is_shared[name]],
             "arguments": [
-                _argument(each, context)
+                _argument(name, each, context)
                 for each in parameters
                 if each.param_type_name == "argument"
             ],
         }
     context = app.make_context("greyd", [], resilient_parsing=True)
-    options = [_option(each, context) for each in _visible_options(app.get_params(context))]
+    options = [_option("", each, context) for each in _visible_options(app.get_params(context))]
     table = {"options": options, "shared": shared, "commands": commands}
     return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
 
@@ -90,7 +98,7 @@ def _visible_options(parameters: list[Any]) -> list[Any]:
     return [each for each in parameters if each.param_type_name == "option" and not each.hidden]
 
 
-def _option(parameter: Any, context: Any) -> dict[str, Any]:
+def _option(command: str, parameter: Any, context: Any) -> dict[str, Any]:
     return {
         # typer has those of --help in a set; their order changes at each start.
         "names": sorted([*parameter.opts, *parameter.secondary_opts], key=_is_short),
@@ -99,7 +107,8 @@ def _option(parameter: Any, context: Any) -> dict[str, Any]:
         "value": "" if parameter.is_flag else _value(parameter),
         "default": _default(parameter),
         "multiple": parameter.multiple,
-        "choices": _choices(parameter, context),
+        "several": _has_several(parameter),
+        "choices": _choices(command, parameter, context),
     }
 
 
@@ -123,17 +132,26 @@ def _default(parameter: Any) -> str:
     return str(parameter.default)
 
 
-def _argument(parameter: Any, context: Any) -> dict[str, Any]:
+def _argument(command: str, parameter: Any, context: Any) -> dict[str, Any]:
     name = parameter.metavar or parameter.name.upper()
     return {
         "name": name if parameter.required or name.startswith("[") else f"[{name}]",
         "help": " ".join((parameter.help or "").split()),
-        "choices": _choices(parameter, context),
+        "choices": _choices(command, parameter, context),
     }
 
 
-def _choices(parameter: Any, context: Any) -> list[str]:
-    return [item.value for item in parameter.shell_complete(context, "")]
+def _choices(command: str, parameter: Any, context: Any) -> list[str]:
+    if getattr(parameter, "is_flag", False):
+        return []
+    known = [item.value for item in parameter.shell_complete(context, "")]
+    return known or words_for(command, parameter)
+
+
+def _has_several(parameter: Any) -> bool:
+    """Whether the value is a list of words, separated by commas."""
+    option = BY_FIELD.get(parameter.name)
+    return option is not None and option.has_several
 
 
 def write() -> None:

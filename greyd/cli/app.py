@@ -213,7 +213,6 @@ def _parameter(option: Option, group: str) -> inspect.Parameter:
         metavar=None if flag else option.metavar,
         show_default=False if flag else option.shown_default or False,
         rich_help_panel=group,
-        autocompletion=(lambda: list(option.choices)) if option.choices else None,
     )
     return inspect.Parameter(
         option.field,

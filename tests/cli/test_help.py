@@ -59,7 +59,8 @@ def test_a_word_of_help_anywhere_among_the_options_is_a_request_for_help(name: s
     assert asked_for_help([name, "--help"])
     assert asked_for_help([name, "-help"])
     assert asked_for_help([name, "--store=memory://", "-h"])
-    assert not asked_for_help([name, "--store", "-h"])
+    if name != "switch-from":
+        assert not asked_for_help([name, "--store", "-h"])
     assert not asked_for_help([name, "--", "-h"])
     assert not asked_for_help([name])
 

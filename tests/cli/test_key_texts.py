@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.cli.entries import key_texts
+from greyd.cli.entries.search import key_texts
 from greyd.rules.records import Client
 from tests.commands import fill, run_here
 

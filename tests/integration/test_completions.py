@@ -68,6 +68,10 @@ def assert_completes(running: pexpect.spawn) -> None:
     running.expect("--delay")
     running.send("=1 --lookup-by-\t\t")
     running.expect("--lookup-by-host")
+    running.send("\x15greyd serve --mode=le\t")
+    running.expect("--mode=learn")
+    running.send("--shadow=prese\t")
+    running.expect("--shadow=preset=recommended")
 
 
 def test_bash_loads_it_by_itself(share: Path) -> None:

@@ -9,8 +9,8 @@ import typer
 
 from greyd.cli.context import CommandContext, option_seconds
 from greyd.cli.cpu_priority import lower_cpu_priority
-from greyd.cli.entries.key_texts import MIN_FILTERED_ENTRIES, texts_of_selection
 from greyd.cli.entries.listing import Listing
+from greyd.cli.entries.search.key_texts import MIN_FILTERED_ENTRIES, texts_of_selection
 from greyd.cli.entries.selection import parse_selection
 from greyd.cli.entries.table import entry_columns
 from greyd.cli.tables.sorting import Sort, parse_sort

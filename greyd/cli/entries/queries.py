@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.cli.entries.aliases import AddressAliases
-from greyd.cli.entries.key_texts import texts_of_selection
 from greyd.cli.entries.related import AddressQuery, ClientQuery, Query, Role
+from greyd.cli.entries.search.key_texts import texts_of_selection
 from greyd.cli.entries.selection import Selection, parent_domains
 from greyd.cli.errors import CommandError
 from greyd.cli.typed_address.decoration import NotUnderstoodError

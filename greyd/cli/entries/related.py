@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from greyd.cli.entries.correspondences import CorrespondenceSearch
 from greyd.cli.entries.found_entries import MAX_OTHERS, Tally
-from greyd.cli.entries.key_texts import texts_of_query, texts_of_selection
+from greyd.cli.entries.search.key_texts import texts_of_query, texts_of_selection
 from greyd.cli.entries.selection import client_selection, parent_domains
 from greyd.cli.server_control import read_control
 from greyd.cli.typed_address.forms import ClientGroup, ClientNetwork, DomainName

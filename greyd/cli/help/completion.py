@@ -7,6 +7,7 @@ typer nor a command.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -41,14 +42,23 @@ def matching(words: Sequence[str], incomplete: str) -> list[Item]:
         return list(_options(root, words, incomplete)) if incomplete.startswith("-") else []
     given = words[words.index(name) + 1 :]
     if incomplete.startswith("-"):
-        option, equals, value = incomplete.partition("=")
+        spelling, equals, value = incomplete.partition("=")
         if not equals:
             return list(_options(command, given, incomplete))
-        given, incomplete = [*given, option], value
+        option = _named(command, spelling)
+        return [(f"{spelling}={each}", "") for each in _values(option, value)] if option else []
     last = _named(command, given[-1]) if given else None
-    if last is not None and last["value"]:
-        return _fitting([(each, "") for each in last["choices"]], incomplete)
+    if last is not None and last["value"].startswith("="):
+        return [(each, "") for each in _values(last, incomplete)]
     return _fitting([(each, "") for each in _choices_of_argument(command, given)], incomplete)
+
+
+def _values(option: Mapping[str, Any], incomplete: str) -> list[str]:
+    """Return the values of an option that complete a word; of a list, its last element."""
+    before, comma, last = incomplete.rpartition(",") if option["several"] else ("", "", incomplete)
+    given = before.split(",")
+    choices = [each for each in option["choices"] if each not in given]
+    return [f"{before}{comma}{each}" for each in choices if each.startswith(last)]
 
 
 def _options(command: Mapping[str, Any], given: Sequence[str], incomplete: str) -> Iterator[Item]:
@@ -69,7 +79,7 @@ def _choices_of_argument(command: Mapping[str, Any], given: Sequence[str]) -> Se
         option = _named(command, word) if word.startswith("-") and not is_value else None
         if not is_value and not word.startswith("-"):
             place += 1
-        is_value = option is not None and option["value"]
+        is_value = option is not None and option["value"].startswith("=")
     arguments: Sequence[Mapping[str, Any]] = command["arguments"]
     return arguments[place]["choices"] if place < len(arguments) else ()
 
@@ -81,11 +91,29 @@ def _fitting(items: Sequence[Item], incomplete: str) -> list[Item]:
 # The shells ---------------------------------------------------------------------------------------
 
 
+_BREAKS = re.compile(r"[=:]+")
+"""What bash separates words at, besides blanks (``COMP_WORDBREAKS``)."""
+
+
 def _bash(environment: Mapping[str, str]) -> int:
     words = split(environment.get("COMP_WORDS", ""))
     place = int(environment.get("COMP_CWORD") or 0)
-    incomplete = words[place] if place < len(words) else ""
-    return _print("\n".join(word for word, _ in matching(words[1:place], incomplete)))
+    *before, incomplete = _joined([*words[:place], words[place] if place < len(words) else ""])
+    # bash replaces only what follows the last break.
+    start = max((found.end() for found in _BREAKS.finditer(incomplete)), default=0)
+    return _print("\n".join(word[start:] for word, _ in matching(before[1:], incomplete)))
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line, of which bash has separated ``--mode=on`` into three."""
+    joined: list[str] = []
+    for number, word in enumerate(words):
+        is_joined = _BREAKS.fullmatch(word) or _BREAKS.fullmatch(words[number - 1])
+        if number > 1 and is_joined:
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined
 
 
 def _zsh(environment: Mapping[str, str]) -> int:
@@ -128,8 +156,6 @@ def split(line: str) -> list[str]:
 
 def _quoted(text: str) -> str:
     """Escape a description for zsh's ``_arguments``, which reads it between double quotes."""
-    import re
-
     text = text.replace('"', '""').replace("'", "''")
     return re.sub(r"([$`])", r"\\\1", text).replace(":", r"\\:")
 

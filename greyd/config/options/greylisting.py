@@ -66,6 +66,7 @@ GREYLISTING: tuple[Option, ...] = (
         "greylist-action", "greylist_action", parse_text,
         "The access(5) action for greylisted mail.",
         metavar="ACTION", zero_is_default=True, empty_is_default=True, default="DEFER_IF_PERMIT",
+        choices=("DEFER_IF_PERMIT", "DEFER"),
     ),
     Option(
         "greylist-text", "greylist_text", parse_text,

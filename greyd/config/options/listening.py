@@ -16,6 +16,7 @@ LISTENING: tuple[Option, ...] = (
         "inet", "inet", parse_endpoint,
         "Listen on this TCP port; without HOST on localhost, over IPv4 and IPv6.",
         Arity.MANY, "[HOST:]PORT", ("i",), default="localhost:10023",
+        choices=("127.0.0.1:10023", "10023"),
     ),
     Option(
         "unix", "unix", parse_unix_path, "Listen on a Unix socket at PATH.",
@@ -24,6 +25,7 @@ LISTENING: tuple[Option, ...] = (
     Option(
         "socketmode", "socket_mode", parse_socket_mode, "Permissions of the Unix sockets.",
         metavar="OCTAL", zero_is_default=True, default="0666",
+        choices=("0666", "0660", "0600"),
     ),
     Option(
         "listen-queue-size", "listen_queue_size",

@@ -17,7 +17,8 @@ MONITORING: tuple[Option, ...] = (
            "Format of the log lines about decisions.",
            metavar="postgrey|json", default="postgrey", choices=("postgrey", "json")),
     Option("syslog-facility", "syslog_facility", parse_facility, "Syslog facility.",
-           metavar="NAME", spellings=("syslogfacility", "facility"), default="mail"),
+           metavar="NAME", spellings=("syslogfacility", "facility"), default="mail",
+           choices=("mail", "daemon", *(f"local{number}" for number in range(8)))),
     Option("syslog-ident", "syslog_ident", parse_text, "Program name in syslog.", metavar="NAME",
            default="greyd"),
     Option(
@@ -32,6 +33,7 @@ MONITORING: tuple[Option, ...] = (
         "metrics", "metrics", parse_metrics_endpoint,
         "Serve metrics and health checks over HTTP; off or 0 disables it.",
         metavar="[HOST:]PORT", default="127.0.0.1:9923",
+        choices=("127.0.0.1:9923", "0.0.0.0:9923", "off"),
     ),
     Option(
         "metrics-host", "metrics_host", parse_metrics_host,

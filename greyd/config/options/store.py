@@ -13,6 +13,10 @@ STORE: tuple[Option, ...] = (
         "Where to store triplets: sqlite:PATH, redis://HOST/0, rediss://, valkey://, unix://,"
         " redis+sentinel://, redis+cluster:// or memory://.",
         metavar="URL", default_note="SQLite in --dbdir",
+        choices=(
+            "sqlite:/var/lib/greyd/greyd.db", "redis://127.0.0.1/0", "rediss://", "valkey://",
+            "unix:///run/redis/redis.sock", "redis+sentinel://", "redis+cluster://", "memory://",
+        ),
     ),
     Option(
         "store-password-file", "store_password_file", parse_path,
