@@ -40,6 +40,10 @@ _FIRST_ROWS_SECONDS = 0.5
 """The time between two redraws during a scan that has not found any mail yet."""
 
 _MIN_COLOURS = 8
+_MAIL_KEYS = {"r": "release", "w": "whitelist", "e": "expect", "f": "forget"}
+"""The keys that change something for the selected mail, and their actions."""
+
+_EXPLAIN_KEYS = "r release w whitelist e expect f forget Esc"
 _STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -125,10 +129,7 @@ class TopApp(App[None]):
         Binding("slash", "filter", show=False),
         Binding("escape", "clear", show=False),
         Binding("enter", "explain", show=False),
-        Binding("r", "release", show=False),
-        Binding("w", "whitelist", show=False),
-        Binding("e", "expect", show=False),
-        Binding("f", "forget", show=False),
+        *(Binding(key, action, show=False) for key, action in _MAIL_KEYS.items()),
         Binding("s", "sort", show=False),
         Binding("question_mark,h", "help", show=False),
         Binding("ctrl+l", "redraw", show=False),
@@ -293,8 +294,8 @@ class TopApp(App[None]):
         """Explain the answer that the mail's next attempt would get."""
         if (mail := self._selected()) is None:
             return
-        dialog = TextDialog(f"{route_of(mail)}", "explaining …")
-        await self.push_screen(dialog)
+        dialog = TextDialog(route_of(mail), "explaining …", "".join(_MAIL_KEYS), _EXPLAIN_KEYS)
+        await self.push_screen(dialog, self._act_on_explained)
         try:
             text = await explain_mail(self._data.context, mail, self.size.width)
         except GreydError as error:
@@ -303,6 +304,11 @@ class TopApp(App[None]):
             text = f"internal error: {describe_error(error)}; please report it"
         if dialog.is_attached:
             dialog.set_text(text)
+
+    async def _act_on_explained(self, key: str | None) -> None:
+        """Run the action of the key that closed an explanation."""
+        if key is not None:
+            await self.run_action(_MAIL_KEYS[key])
 
     def action_release(self) -> None:
         """Release the mail."""

@@ -21,8 +21,8 @@ def _hidden(keys: str, action: str) -> Binding:
     return Binding(keys, action, show=False, priority=True)
 
 
-class TextDialog(ModalScreen[None]):
-    """A text to scroll through."""
+class TextDialog(ModalScreen[str | None]):
+    """A text to scroll through; returns the key that closed it, if it is one of ``keys``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         _hidden("escape,q,question_mark,enter,ctrl+c", "close"),
@@ -34,10 +34,20 @@ class TextDialog(ModalScreen[None]):
         _hidden("end,G", "edge(1)"),
     ]
 
-    def __init__(self, title: str, text: str) -> None:
+    def __init__(self, title: str, text: str, keys: str = "", keys_text: str = "") -> None:
+        """Create the dialog.
+
+        Args:
+            title: the first line, which stays while the text scrolls.
+            text: the text.
+            keys: the letters that also close it.
+            keys_text: the last line, which describes them.
+        """
         super().__init__()
         self._title = title
         self._text = text
+        self._keys = keys
+        self._keys_text = keys_text
 
     def compose(self) -> ComposeResult:
         """Create the widgets."""
@@ -45,11 +55,17 @@ class TextDialog(ModalScreen[None]):
             yield Static(Text(self._title, "bold"))
             with VerticalScroll():
                 yield Static(Text(self._text), id="text")
-            yield Static(Text("↑↓ PgUp PgDn scroll  q or Esc back", "dim"))
+            yield Static(Text(self._keys_text or "↑↓ PgUp PgDn scroll  q or Esc back", "dim"))
 
     def set_text(self, text: str) -> None:
         """Replace the text."""
         self.query_one("#text", Static).update(Text(text))
+
+    def on_key(self, event: Key) -> None:
+        """Close the dialog by one of the letters."""
+        if event.character and event.character in self._keys:
+            event.stop()
+            self.dismiss(event.character)
 
     @property
     def _scroll(self) -> VerticalScroll:
