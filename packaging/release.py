@@ -38,6 +38,9 @@ IN_THE_WHEEL = [
     "/share/fish/vendor_completions.d/greyd.fish",
     "/share/greyd/systemd/greyd.service",
     "/share/greyd/systemd/greyd.socket",
+    "/share/greyd/systemd/greyd-report.service",
+    "/share/greyd/systemd/greyd-report.timer",
+    "/share/greyd/examples/greyd-report.cron",
 ]
 IN_THE_SOURCES = [
     "/LICENSE",

@@ -17,6 +17,7 @@ from greyd.terminal import print_error
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from greyd.cli.report.letter.letter import Letter
     from greyd.cli.report.log_report import LogReport
     from greyd.cli.report.postfix_lines import PostfixReport
     from greyd.maillog.decisions import LoggedDecision
@@ -65,6 +66,23 @@ def report(
             show_default=False,
         ),
     ] = None,
+    mail_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Mail the report to this address or local user instead of printing it; may be"
+            " repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    sendmail: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PROGRAM",
+            help="The program that sends the mail. Default: the system's sendmail.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> int:
     """Report decisions, delays and lost mail from a mail log.
 
@@ -90,14 +108,18 @@ def report(
       journalctl -u greyd --since=-7d -o export | greyd report -
 
       greyd report --since=7d --html=/var/www/html/greylisting.html
+
+      greyd report --since=7d --mail-to=postmaster
     """
     from greyd.cli.not_read import NotRead
     from greyd.cli.report.builder import ReportBuilder
     from greyd.cli.report.json_document import empty_document
+    from greyd.cli.report.letter.letter import Letter
     from greyd.cli.report.postfix_lines import PostfixReport
     from greyd.maillog.reader import read_entries, total_bytes
     from greyd.maillog.statistics import ReadStatistics
 
+    letter = Letter.from_options(mail_to or [], sendmail)
     span = TimeSpan.from_options(since, until, time.time())
     paths = list(logs) if logs else choose_logs(USUAL_LOGS, span.since, "report")
     builder, skipped = ReportBuilder(context.settings, top), _SkippedDecisions()
@@ -117,12 +139,14 @@ def report(
         not_read.print_errors()
         return EXIT_ERROR if not_read.has_unread_files else EXIT_NO
     result = replace(builder.report(), not_read=not_read)
-    _write(context, result, html)
+    _write(context, result, html, letter)
     return EXIT_ERROR if not_read.has_unread_files else 0
 
 
-def _write(context: CommandContext, result: LogReport, html: Path | None) -> None:
-    """Write the report as a page, a JSON document or tables."""
+def _write(
+    context: CommandContext, result: LogReport, html: Path | None, letter: Letter | None
+) -> None:
+    """Write the report as a letter, a page, a JSON document or tables."""
     from greyd.cli.report.json_document import as_json
 
     if html is not None:
@@ -130,11 +154,13 @@ def _write(context: CommandContext, result: LogReport, html: Path | None) -> Non
         from greyd.cli.report.page_file import write_page
 
         write_page(html, render(result, time.time()))
+    if letter is not None:
+        letter.send(context, result)
     context.print_json(as_json(result))
     if html is not None:
         context.print(f"wrote {html}: {result.requests:,} requests")
         result.not_read.print_errors()
-    elif not context.as_json:
+    elif not context.as_json and letter is None:
         from greyd.cli.report.text import print_report
 
         print_report(context, result)

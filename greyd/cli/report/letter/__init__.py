@@ -1,0 +1,1 @@
+"""``greyd report --mail-to``: the report as a letter."""
