@@ -105,10 +105,14 @@ def test_every_table_fits_every_width(place: Path, name: str) -> None:
         lines = lines_of(place, name, columns)
         assert [line for line in lines if line != line.rstrip()] == [], columns
         words = {word for line in lines for word in line.split()}
-        # A word that is longer than the terminal stays whole, e.g. a key or a path to copy.
+        # What is to be copied stays whole: a key, a path, a command.
         whole = {word for word in words if len(word) > columns - 4}
         assert [
-            line for line in lines if len(line) > columns and not whole.intersection(line.split())
+            line
+            for line in lines
+            if len(line) > columns
+            and not whole.intersection(line.split())
+            and not line.startswith("greyd ")
         ] == []
         folded = {
             word
