@@ -176,16 +176,17 @@ class CommandContext:
         """
         if self.as_json:
             return
+        from greyd.cli.tables.rendering import plain_text, print_line
+        from greyd.cli.tables.shorten import wrap_words
+
         console = self.console
         for line in lines:
-            if isinstance(line, str) and console.is_terminal:
-                from greyd.cli.tables.rendering import print_line
-                from greyd.cli.tables.shorten import wrap_words
-
-                for part in wrap_words(line, console.width, shorten=False):
-                    print_line(console, [(part, "")])
-            else:
+            text = plain_text(line)
+            if text is None or not console.is_terminal:
                 console.print(line, soft_wrap=not console.is_terminal)
+                continue
+            for part in wrap_words(text[0], console.width, shorten=False):
+                print_line(console, [(part, text[1])])
 
     def print_json(self, document: object) -> None:
         """Print a JSON document; nothing without ``--json``."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from greyd.doctor.clocks import finding_of_offset
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.redis_instance import inspect_instance, parse_fields, try_command
+from greyd.plurals import counted
 from greyd.store.errors import StoreError
 from greyd.store.redis.opening import open_transport
 from greyd.store.redis.sentinel import SentinelClient
@@ -169,7 +170,8 @@ def finding_of_eviction(instance: RedisInstance) -> Finding:
     if evicted:
         return error(
             check,
-            f"{evicted} entries evicted since Redis started: their senders are greylisted again",
+            f"{counted(evicted, 'entry', 'entries')} evicted since Redis started: the senders are"
+            " greylisted again",
             f"{remedy}; raise maxmemory, or give greyd a Redis of its own",
         )
     policy = instance.info.get("maxmemory_policy", "")

@@ -48,7 +48,7 @@ def test_what_is_found_has_file_line_and_remedy_and_the_status_says_so(tmp_path:
         f' {tmp_path}/whitelist_recipients:2: "x.example"; remove one of them',
     ]
     assert "5 entries" in done.stdout
-    assert "2 errors, 1 notes" in done.stdout
+    assert "2 errors, 1 note" in done.stdout
 
 
 def test_a_program_gets_the_same(tmp_path: Path) -> None:

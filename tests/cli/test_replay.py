@@ -657,7 +657,7 @@ def test_a_log_without_mail_is_said_to_have_none(tmp_path: Path) -> None:
                     "sender=a@example.com, recipient=b@example.org\n")  # fmt: skip
     done = run("replay", path)
     assert done.returncode == 2
-    assert "no decisions of greyd or postgrey, no mail: 1 lines have no date" in done.stderr
+    assert "no decisions of greyd or postgrey, no mail: 1 line has no date" in done.stderr
 
 
 def test_people_see_both_side_by_side(log: MailLog) -> None:

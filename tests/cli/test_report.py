@@ -408,7 +408,7 @@ def test_a_log_with_decisions_at_other_times_is_answered_no(tmp_path: Path) -> N
     path.write_text(decided(0))
     done = run("report", path, "--since=2026-05-01")
     assert done.returncode == 1
-    assert "all 1 decisions of the log are outside --since and --until" in done.stderr
+    assert "the log's only decision is outside --since and --until" in done.stderr
 
 
 def test_without_a_name_the_usual_log_is_read_and_with_since_the_older_ones(

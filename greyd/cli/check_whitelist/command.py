@@ -18,6 +18,7 @@ from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.errors import CommandError
 from greyd.cli.site_rules import domain_text, group_text
 from greyd.config.settings import Settings
+from greyd.plurals import counted
 from greyd.whitelist.lint.findings import ERROR, NOTE, LintFinding
 from greyd.whitelist.lint.linter import lint
 from greyd.whitelist.list_names import (
@@ -134,10 +135,14 @@ def _print_findings(context: CommandContext, read: CheckedFiles, settings: Setti
     errors = sum(1 for _, finding in findings if finding.severity == ERROR)
     names = ", ".join(source.file for sources in read.sources.values() for source in sources)
     notes = len(findings) + len(of_tables) - errors
-    verdict = f"{errors} errors, {notes} notes" if errors or notes else "no findings"
+    verdict = (
+        f"{counted(errors, 'error')}, {counted(notes, 'note')}"
+        if errors or notes
+        else "no findings"
+    )
     context.print(*(group_text(each) for each in settings.sender_groups))
     context.print(*(domain_text(each) for each in settings.recipient_domains))
-    context.print(f"{number} entries in {names or 'no file'}: {verdict}")
+    context.print(f"{counted(number, 'entry', 'entries')} in {names or 'no file'}: {verdict}")
     context.print_json(
         {
             "files": [

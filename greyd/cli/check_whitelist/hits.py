@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.batches import StoreTransaction, transact_all
 from greyd.cli.tables.column import Kind, TableColumn
+from greyd.plurals import counted
 from greyd.redaction import excerpt
 from greyd.terminal import format_timestamp
 from greyd.whitelist.hits import SINCE_KEY, HitCount, hit_key, load_counting_since
@@ -53,7 +54,8 @@ async def print_hits(context: CommandContext, files: CheckedFiles, sort: str) ->
     )
     if since:
         context.print(
-            f"Counted since {format_timestamp(since)}: {never} of {len(lines)} entries never hit."
+            f"Counted since {format_timestamp(since)}: {never} of"
+            f" {counted(len(lines), 'entry', 'entries')} never hit."
         )
     else:
         context.print("Nothing has been counted yet. A server on this store counts the hits.")

@@ -28,6 +28,7 @@ from greyd.config.options import BY_NAME
 from greyd.config.secrets import read_secrets
 from greyd.config.server_settings import read_server_sources
 from greyd.config.setting_origins import SourceKind
+from greyd.plurals import counted, noun
 from greyd.rules.site_rules.settings_check import check_settings
 from greyd.terminal import print_error
 
@@ -101,7 +102,10 @@ def config(
     _print(context, shown)
     hidden = 0 if wanted else len(found.options) - len(shown)
     if hidden:
-        context.print(f"{hidden} options have their defaults; --all shows them")
+        context.print(
+            f"{counted(hidden, 'option has its default', 'options have their defaults')};"
+            f" --all shows {noun(hidden, 'it', 'them')}"
+        )
     differing = [each for each in found.options if each.next_values is not None]
     for each in differing:
         context.print(_difference(each))

@@ -15,6 +15,7 @@ from greyd.cli.entries.table import entry_columns
 from greyd.cli.json_values import json_text
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable, printable_text
+from greyd.plurals import counted
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
 from greyd.store.contract import scan
 from greyd.terminal import format_timestamp, print_error
@@ -176,8 +177,8 @@ class FoundEntries:
         if tally.entries:
             last = max(entry.last_seen for entry in tally.entries)
             self.context.print(
-                f"{'wrote to:':14}{tally.counts.total():,} correspondences, the last one at"
-                f" {format_timestamp(last)}"
+                f"{'wrote to:':14}{counted(tally.counts.total(), 'correspondence')}, the last one"
+                f" at {format_timestamp(last)}"
             )
 
     def add_window(self, window: ExpectWindow) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_SORTED_ENTRIES = 200_000
 """The maximum number of entries that ``--sort --limit=0`` keeps in memory: some 100 MB."""
 
-COUNTING_SECONDS = 0.25
+COUNTING_SECONDS = 0.1
 """How long the scan goes on after the limit is reached, to count the entries that are left."""
 
 

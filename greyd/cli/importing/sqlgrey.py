@@ -28,6 +28,7 @@ from greyd.cli.importing.items import (
     UnreadableItem,
 )
 from greyd.cli.importing.timestamps import parse_time
+from greyd.plurals import counted
 from greyd.rules.address import network_prefix, parse_address
 from greyd.rules.entries import EntryKind
 from greyd.rules.keys import request_keys
@@ -110,7 +111,7 @@ class SqlgreyDatabase:
         count = sum(self._count(table) for table in ADDRESS_TABLES)
         if count:
             yield SourceWarning(
-                f"the tables optin_… and optout_… have {count:,} recipients, which are not"
+                f"the tables optin_… and optout_… have {counted(count, 'recipient')}, not"
                 " imported: add those that must not wait to whitelist_recipients",
                 is_problem=False,
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.errors import CommandError
 from greyd.cli.usual_logs import source_name
 from greyd.config.settings import Settings
+from greyd.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,5 +132,5 @@ def require_mail(
         raise CommandError("all mail of the log is within --warm-up; make it shorter")
     why = [f"{source_name(path)}: {describe(sample)}" for path, sample in read.samples.items()]
     if statistics.undated_count:
-        why.insert(0, f"{statistics.undated_count} lines have no date")
+        why.insert(0, f"{counted(statistics.undated_count, 'line has', 'lines have')} no date")
     raise CommandError(f"no decisions of greyd or postgrey, no mail: {'; '.join(why)}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.replay.results import WaitStatistics
 from greyd.cli.tables.column import Kind, TableColumn
 from greyd.config.durations import format_duration
+from greyd.plurals import counted
 from greyd.terminal import format_timestamp, print_error
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def _print_log(
         share = 100 * simulation.agreed / simulation.compared
         context.print(
             f"Today's settings decide as the log does in {share:.1f} % of"
-            f" {simulation.compared:,} attempts; {simulation.known_before:,} of them depend on mail"
-            " before the log"
+            f" {counted(simulation.compared, 'attempt')};"
+            f" {simulation.known_before:,} of them depend on mail before the log"
         )
     if simulation.agreed < _FAITHFUL * simulation.compared:
         print_error(
@@ -94,7 +95,9 @@ def _print_log(
             " beginning (--warm-up=1d), or name its settings (--config)"
         )
     if simulation.open:
-        context.print(f"Left out: {simulation.open:,} mails that still wait when the log ends")
+        context.print(
+            f"Left out: {counted(simulation.open, 'mail')} still waiting when the log ends"
+        )
     context.print("")
 
 

@@ -24,6 +24,7 @@ from greyd.cli.report.triplets import TripletTracker
 from greyd.cli.sketches import DistinctCounter, LargestTotals
 from greyd.maillog.decisions import LoggedDecision
 from greyd.monitoring.percentiles import percentiles
+from greyd.plurals import counted, noun
 from greyd.rules.entries import gives_up_at
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ class ReportBuilder:
         if not self._first:
             yield "without dates, every triplet without a retry counts as never returned"
         elif self._undated:
-            yield f"{self._undated:,} requests have no date, and are missing over time"
+            undated = counted(self._undated, "request has", "requests have")
+            yield f"{undated} no date, and {noun(self._undated, 'is', 'are')} missing over time"
         for what, counter in self._distinct.items():
             if not counter.result().is_exact:
                 yield f"the number of different {what} is estimated, within about 1 %"
@@ -173,7 +175,7 @@ class ReportBuilder:
                 yield f"{what}: too many names to count each of them completely"
         if early := self._triplets.evicted_early:
             yield (
-                f"{early:,} mails were given up early because more than"
+                f"{counted(early, 'mail was', 'mails were')} given up early because more than"
                 f" {triplets.MAX_PENDING:,} were waiting at once; some may have come back"
             )
         if self._lost.is_full:

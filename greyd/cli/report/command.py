@@ -12,6 +12,7 @@ import typer
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.report.time_span import TimeSpan
 from greyd.cli.usual_logs import USUAL_LOGS, choose_logs, source_name
+from greyd.plurals import counted
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def report(
         entries = read_entries(paths, statistics=statistics, postfix=postfix.switch)
         builder.add_all(_within(postfix.take_lines(entries), span, skipped))
     if skipped.undated:
-        print_error(f"skipped {skipped.undated:,} decisions without a date")
+        print_error(f"skipped {counted(skipped.undated, 'decision')} without a date")
     if postfix.has_mail() and not builder.requests and not skipped.outside:
         builder = postfix.finish()
     not_read = NotRead.of(statistics)
@@ -158,7 +159,7 @@ def _write(
         letter.send(context, result)
     context.print_json(as_json(result))
     if html is not None:
-        context.print(f"wrote {html}: {result.requests:,} requests")
+        context.print(f"wrote {html}: {counted(result.requests, 'request')}")
         result.not_read.print_errors()
     elif not context.as_json and letter is None:
         from greyd.cli.report.text import print_report
@@ -201,7 +202,12 @@ def _no_decision(
     from greyd.maillog.sources.contents import describe
 
     if skipped.outside:
-        return f"all {skipped.outside:,} decisions of the log are outside --since and --until"
+        all_of_them = (
+            "the log's only decision is"
+            if skipped.outside == 1
+            else f"all {skipped.outside:,} decisions of the log are"
+        )
+        return f"{all_of_them} outside --since and --until"
     if skipped.undated:
         return "no decision in the log has a date, which --since and --until need"
     if postfix.outside:

@@ -17,6 +17,7 @@ from greyd.cli.report.page_style import page
 from greyd.config.durations import format_duration, format_percentage
 from greyd.escaping import printable
 from greyd.monitoring.web.html import Column, format_number, join, paragraph, section, table
+from greyd.plurals import noun
 from greyd.rules.reasons import GREYLIST
 from greyd.terminal import format_timestamp
 
@@ -145,8 +146,8 @@ def _delays(report: LogReport) -> Iterator[Markup]:
     yield from section(
         "How long mail waited",
         paragraph(
-            f"{format_number(delays.count)} mails passed for the first time, after"
-            f" {format_duration(delays.mean)} on average."
+            f"{format_number(delays.count)} {noun(delays.count, 'mail')} passed for the first time,"
+            f" after {format_duration(delays.mean)} on average."
         ),
         _tiles(tiles),
         table(
@@ -204,7 +205,8 @@ def _first_contacts(report: LogReport) -> Iterator[Markup]:
     yield from section(
         "How first contacts ended",
         paragraph(
-            f"{format_number(contacts.count)} triplets of client network, sender and recipient were"
+            f"{format_number(contacts.count)} {noun(contacts.count, 'triplet')} of client network,"
+            f" sender and recipient {noun(contacts.count, 'was', 'were')}"
             " greylisted for the first time."
         ),
         table(["", "triplets", "share", ""], rows, _WITH_BAR),
@@ -229,10 +231,11 @@ def _lost(report: LogReport) -> Iterator[Markup]:
         ]
         for each in report.lost
     )
+    lost = report.first_contacts.never_returned
     yield from section(
         "Never came back",
         paragraph(
-            f"{format_number(report.first_contacts.never_returned)} triplets,"
+            f"{format_number(lost)} {noun(lost, 'triplet')},"
             f" {format_number(report.lost_verified)} of them from clients with a verified name."
             " Most of it is spam, kept out; some may be wanted mail. The most likely wanted is"
             " listed first."

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from greyd.cli.report.kinds import DecisionKind
 from greyd.monitoring.web.html import format_number, join, rectangle
+from greyd.plurals import noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -92,7 +93,8 @@ def cell_bar(part: float, whole: float, css_class: str) -> Markup:
 
 def _bar(bar: TimeSlot, name: str, left: float, step: float, highest: int) -> Markup:
     gap = min(2.0, step * 0.2)
-    words = [f"{name}: {format_number(sum(bar.counts))} requests"]
+    total = sum(bar.counts)
+    words = [f"{name}: {format_number(total)} {noun(total, 'request')}"]
     parts = []
     top: float = _HEIGHT
     for kind, kind_words in _STACK.items():

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from greyd.plurals import counted, noun
 from greyd.rules.reasons import GREYLIST, PASS, Reason
 
 if TYPE_CHECKING:
@@ -59,14 +60,16 @@ class ShadowComparison:
     def sentences(self) -> Iterator[str]:
         """Yield the figures as sentences."""
         yield (
-            f"{self.delayed[PASS]:,} of {self.delayed.total():,} delayed good mails would not have"
-            " waited."
+            f"{self.delayed[PASS]:,} of {counted(self.delayed.total(), 'delayed good mail')}"
+            " would not have waited."
         )
         yield (
-            f"{self.lost[PASS]:,} of {self.lost.total():,} mails that never came back would have"
-            " been let in at once: nearly all are bots."
+            f"{self.lost[PASS]:,} of {counted(self.lost.total(), 'mail')} that never came back"
+            " would have been let in at once: nearly all are bots."
         )
-        yield f"{self.newly_delayed:,} first contacts that pass now would have had to wait."
+        contacts = counted(self.newly_delayed, "first contact")
+        verb = noun(self.newly_delayed, "passes", "pass")
+        yield f"{contacts} that {verb} now would have had to wait."
 
     def dump(self) -> dict[str, int]:
         """Return the figures as JSON values."""

@@ -16,6 +16,7 @@ from greyd.cli.tables.column import Kind, Meaning, TableColumn
 from greyd.cli.tables.limit import more_line
 from greyd.config.durations import format_duration, format_percentage
 from greyd.escaping import printable
+from greyd.plurals import counted
 from greyd.rules.reasons import GREYLIST
 from greyd.terminal import format_timestamp
 
@@ -64,7 +65,7 @@ def _title(text: str) -> Text:
 def _print_volume(context: CommandContext, report: LogReport) -> None:
     first, last = format_timestamp(report.first), format_timestamp(report.last)
     span = f"{first} to {last}" if first else "no line has a date"
-    context.print(_title("Greylisting"), f"{span}; {report.requests:,} requests")
+    context.print(_title("Greylisting"), f"{span}; {counted(report.requests, 'request')}")
     counts = {
         "clients": report.clients, "senders": report.senders, "recipients": report.recipients
     }  # fmt: skip
@@ -151,7 +152,8 @@ def _percentile(percent: int) -> str:
 def _print_lost(context: CommandContext, report: LogReport) -> None:
     context.print("", _title("Never came back"))
     context.print(
-        f"{report.first_contacts.never_returned:,} triplets, {report.lost_verified:,} of them from"
+        f"{counted(report.first_contacts.never_returned, 'triplet')},"
+        f" {report.lost_verified:,} of them from"
         " clients with a verified name. Most of it is spam, kept out; some may be wanted mail. The"
         " most likely wanted is listed first."
     )

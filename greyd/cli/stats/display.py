@@ -11,6 +11,7 @@ from greyd.cli.tables.column import Kind, Meaning, TableColumn
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable
 from greyd.monitoring.stats import PERIODS, START
+from greyd.plurals import counted
 from greyd.rules.entries import TRIPLET_STATES, EntryKind, EntryState
 from greyd.rules.networks import with_prefix_length
 from greyd.rules.reasons import GREYLIST
@@ -146,7 +147,7 @@ def _period_lines(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
             f"{counts.greylisted / counts.requests:.1%} greylisted",
             f"{counts.first_passes:,} passed for the first time"
             + (f" after {waited} on average" if waited else ""),
-            f"{counts.auto_whitelisted_clients:,} clients auto-whitelisted",
+            f"{counted(counts.auto_whitelisted_clients, 'client')} auto-whitelisted",
         ]
         if store is not None:
             facts.append(f"the store took {_milliseconds(store)} on average")

@@ -16,6 +16,7 @@ from greyd.cli.importing.import_source import SourceOptions
 from greyd.cli.importing.sources import open_source
 from greyd.cli.switching.check import check_decisions
 from greyd.doctor.listeners import TcpListener, connectable
+from greyd.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,9 @@ class MachineSite:
             counts.warnings += source.warnings()
         problems = [each.text for each in counts.warnings if is_last or not each.is_problem]
         if counts.unreadable_count:
-            problems.append(f"{counts.unreadable_count:,} entries could not be read")
+            problems.append(
+                f"{counted(counts.unreadable_count, 'entry', 'entries')} could not be read"
+            )
         summary = format_counts(counts.changes) or "nothing new"
         return "; ".join([summary, *problems])
 

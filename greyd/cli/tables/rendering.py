@@ -15,7 +15,7 @@ from greyd.cli.tables.shorten import cell_width, shorten_address, shorten_middle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from greyd.cli.tables.column import TableColumn
 
@@ -191,6 +191,15 @@ def _fitted(cell: _Cell, kind: Kind, width: int, layout: Layout) -> list[_Cell]:
 
 def _shortened(text: str, kind: Kind, width: int) -> str:
     return (shorten_address if kind is Kind.ADDRESS else shorten_middle)(text, width)
+
+
+def plain_text(line: RenderableType) -> tuple[str, str] | None:
+    """Return the text of a line and its style, if the whole line has one style; else None."""
+    if isinstance(line, str):
+        return line, ""
+    from rich.text import Text
+
+    return (line.plain, str(line.style)) if isinstance(line, Text) and not line.spans else None
 
 
 def print_line(console: Console, line: Line) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any, Generic
 
 import typer
@@ -37,22 +38,18 @@ class SortOrder(Generic[Row]):
 
     def sort(self, rows: list[Row]) -> None:
         """Sort rows in place; rows with the same value keep their order."""
-        present = [row for row in rows if not self._is_missing(row)]
-        missing = [row for row in rows if self._is_missing(row)]
-        present.sort(key=self._key, reverse=self.descending)
-        rows[:] = present + missing
+        rows.sort(key=self.key, reverse=self.descending)
 
-    def _key(self, row: Row) -> Any:
-        value = self.column.order_of(row)
-        # Numbers before texts, should a column have both.
-        return (
-            (1, value) if isinstance(value, str) else (2 if isinstance(value, bytes) else 0, value)
-        )
-
-    def _is_missing(self, row: Row) -> bool:
+    def key(self, row: Row) -> Any:
+        """Return the key by which ``sorted`` sorts a row, in reverse if ``descending``."""
         value = self.column.order_of(row)
         is_number = isinstance(value, int | float) and self.column.kind in _ZERO_IS_A_VALUE
-        return not (value or is_number)
+        if not (value or is_number):
+            return (-1 if self.descending else 9, 0)
+        # Numbers before texts, should a column have both.
+        if isinstance(value, str):
+            return (1, value)
+        return (2 if isinstance(value, bytes) else 0, value)
 
 
 def parse_sort(
@@ -85,30 +82,39 @@ def sorted_rows(rows: Iterable[Row], order: SortOrder[Row] | None) -> list[Row]:
 class FirstRows(Generic[Row]):
     """Keeps the first ``limit`` rows of an order, however many are added.
 
-    At most twice as many rows are in memory at a time: when they are reached, the rows are sorted
-    and the second half is dropped, which takes about as long as a heap.
+    At most ``2 * limit + 1000`` rows are in memory at a time. When they are reached, they are
+    sorted, and those above the limit are dropped, which is quicker than a heap.
     """
 
     def __init__(self, order: SortOrder[Row], limit: int) -> None:
         """Create it for at most ``limit`` rows; at least one."""
         self._order = order
         self._limit = limit
-        self._rows: list[Row] = []
+        self._rows: list[tuple[Any, Row]] = []
+        self._last: Any = None
+        """The key of the last row that is kept; None as long as there are fewer than the limit."""
         self.count = 0
         """How many rows were added."""
 
     def add(self, row: Row) -> None:
         """Add a row."""
         self.count += 1
-        self._rows.append(row)
-        if len(self._rows) >= 2 * self._limit:
+        key = self._order.key(row)
+        if self._last is not None and not (
+            key > self._last if self._order.descending else key < self._last
+        ):
+            return
+        self._rows.append((key, row))
+        if len(self._rows) >= 2 * self._limit + 1000:
             self._shrink()
 
     def _shrink(self) -> None:
-        self._order.sort(self._rows)
+        self._rows.sort(key=itemgetter(0), reverse=self._order.descending)
         del self._rows[self._limit :]
+        if len(self._rows) == self._limit:
+            self._last = self._rows[-1][0]
 
     def rows(self) -> list[Row]:
         """Return the first rows in their order."""
         self._shrink()
-        return list(self._rows)
+        return [row for _, row in self._rows]

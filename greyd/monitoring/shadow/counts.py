@@ -11,6 +11,7 @@ from greyd.monitoring.activity.counter_history import (
     SHADOW_FIRST_CONTACTS,
     SHADOW_SKIPPED,
 )
+from greyd.plurals import counted
 from greyd.policy.shadow_decision import DelayInShadow
 from greyd.rules.reasons import ACTIONS, GREYLIST, PASS
 
@@ -61,7 +62,7 @@ class ShadowCounts:
             " would have been greylisted"
         )
         if self.shadow_skipped:
-            yield f"{self.shadow_skipped:,} requests were skipped"
+            yield f"{counted(self.shadow_skipped, 'request was', 'requests were')} skipped"
 
 
 def shadow_counts(totals: Mapping[tuple[str, ...], float]) -> ShadowCounts:

@@ -11,6 +11,7 @@ from greyd.cli.entries.table import name_columns
 from greyd.cli.json_values import json_text
 from greyd.cli.tables.column import Kind, TableColumn
 from greyd.cli.tables.limit import more_line
+from greyd.plurals import counted
 from greyd.rules.entries import EntryKind, StoredEntry
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class Receipt:
             context.print("no entry matches")
         if found.unchecked_count:
             context.print(
-                f"{found.unchecked_count:,} correspondences were not checked: there are too many"
+                f"{counted(found.unchecked_count, 'correspondence was', 'correspondences were')}"
+                " not checked: there are too many"
             )
 
     def _print_entries(self, context: CommandContext) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.importing.items import UnreadableItem
 from greyd.cli.importing.postgrey.dump import read_dump
 from greyd.cli.importing.postgrey.programs import first_words, program_environment, run_program
+from greyd.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +101,8 @@ class BerkeleyDbFile:
         said = self._quote(message)
         if status:
             said = said or _format_status(status)
-            return f"{name}: {self._programs.dump.name} failed after {read_count:,} entries: {said}"
+            entries = counted(read_count, "entry", "entries")
+            return f"{name}: {self._programs.dump.name} failed after {entries}: {said}"
         if self.entry_count is not None and read_count < self.entry_count:
             return (
                 f"{name}: {self._programs.dump.name} wrote only {read_count:,} of"
