@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import time
+from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rich.console import Console
 
-from greyd.cli.stats.display import render_servers, render_store
+from greyd.cli.context import CommandContext
+from greyd.cli.stats.display import print_servers, print_store
 from greyd.cli.stats.entry_counts import NamedEntryCounts
 from greyd.cli.stats.overview import Overview, StoreStatus
 from greyd.monitoring.stats_client import FetchedStats, MetricsAddress
@@ -22,7 +23,7 @@ from tests.commands import fill, run
 from tests.monitoring.test_stats import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
 NOW = int(time.time())
@@ -137,16 +138,16 @@ def view(number: int = 12, **changes: Any) -> Overview:
     )
 
 
-def text_of(parts: Iterable[Any], width: int = 80) -> str:
-    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
-    for part in parts:
-        console.print(part)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+def text_of(print_it: Callable[..., None], *arguments: Any) -> str:
+    """Return what is printed in a pipe."""
+    output = io.StringIO()
+    with redirect_stdout(output):
+        print_it(CommandContext(SETTINGS), *arguments)
+    return output.getvalue()
 
 
 def test_each_server_has_a_line_and_all_are_added_up() -> None:
-    text = text_of(render_servers(view()), 120)
+    text = text_of(print_servers, view())
     assert "mx.example.org: ready" in text
     assert "ready; mode learn, up 1 h; 99 % of answers within 1 ms; greyd" in text
     assert "http://mx2:9923: connection refused" in text
@@ -156,19 +157,19 @@ def test_each_server_has_a_line_and_all_are_added_up() -> None:
 
 def test_a_store_that_is_away_and_errors_are_told() -> None:
     shown = view(ready=False)
-    assert "NOT READY" in text_of(render_servers(shown), 200)
+    assert "NOT READY" in text_of(print_servers, shown)
     assert not shown.is_well
     shown.store.fault = "redis: connection refused"
-    assert "redis: connection refused" in text_of(render_store(shown, 5))
+    assert "redis: connection refused" in text_of(print_store, shown, 5)
 
 
 def test_the_store_s_password_is_never_shown() -> None:
-    assert "redis://db.example/0" in text_of(render_store(view(), 5))
-    assert "secret" not in text_of(render_store(view(), 5)) + json.dumps(view().dump(5))
+    assert "redis://db.example/0" in text_of(print_store, view(), 5)
+    assert "secret" not in text_of(print_store, view(), 5) + json.dumps(view().dump(5))
     assert "user" not in json.dumps(view().dump(5)["store"]["url"])
 
 
 def test_what_another_server_says_of_itself_steers_no_terminal() -> None:
-    text = text_of(render_servers(view(host="\x1b[31mx", mode="\x9b", version="\n")))
+    text = text_of(print_servers, view(host="\x1b[31mx", mode="\x9b", version="\n"))
     assert text.replace("\n", "").isprintable()
     assert "%1B[31mx" in text

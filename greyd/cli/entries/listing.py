@@ -150,8 +150,11 @@ class Listing:
         elif self._table is not None:
             self._table.end()
         for line in self._pools.lines() if self._pools is not None else ():
-            # Unwrapped, so that the commands can be pasted.
-            self.context.console.print(line, soft_wrap=True)
+            if "greyd " in line:
+                # Unwrapped, so that the command can be pasted.
+                self.context.console.print(line, soft_wrap=True)
+            else:
+                self.context.print(line)
         if missing:
             is_capped = self.order is not None and not self.limit
             remedy = (

@@ -92,7 +92,8 @@ def lines_of(place: Path, name: str, columns: int | None) -> list[str]:
     assert done.returncode in (0, 1), done.stderr
     assert "\x1b" not in done.stdout
     assert done.stdout.count("\n") > 1
-    return done.stdout.splitlines()
+    # What list proposes below its table, on a terminal only, is no part of the table.
+    return done.stdout.partition("Waiting from several")[0].splitlines()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -110,9 +111,7 @@ def test_every_table_fits_every_width(place: Path, name: str) -> None:
         assert [
             line
             for line in lines
-            if len(line) > columns
-            and not whole.intersection(line.split())
-            and not line.startswith("greyd ")
+            if len(line) > columns and not whole.intersection(line.split()) and "greyd " not in line
         ] == []
         folded = {
             word
