@@ -56,7 +56,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "Explain": {
         "explain": "greyd.cli.explain.command:explain",
-        "doctor": "greyd.cli.doctor:doctor",
+        "doctor": "greyd.cli.doctor.command:doctor",
         "check-whitelist": "greyd.cli.check_whitelist.command:check_whitelist",
     },
     "Mend": {

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from greyd.doctor.clocks import check_ntp
 from greyd.doctor.dns_sources import check_dns_sources
-from greyd.doctor.findings import Finding, hint, not_checked, ok
+from greyd.doctor.findings import FAILED_STATES, Finding, hint, not_checked, ok
 from greyd.doctor.listeners import active_listeners, configured_listeners, connectable
 from greyd.doctor.mail_owner import find_mail_owner, finding_of_computed_access
 from greyd.doctor.policy_request import finding_of_answer, send_request
+from greyd.doctor.postfix.fix.plan import FixError, plan_fix
 from greyd.doctor.postfix.main_cf import check_postfix
 from greyd.doctor.process import find_process, findings_of_process
 from greyd.doctor.public_suffixes import check_public_suffixes
@@ -45,6 +46,7 @@ from greyd.runtime.daemon_thread import run_in_daemon_thread
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
     from greyd.doctor.listeners import Listener
+    from greyd.doctor.postfix.fix.plan import FixPlan
     from greyd.doctor.process import ListeningProcess
     from greyd.doctor.server_metrics import ServerMetrics
     from greyd.doctor.store import StoreAccess
@@ -54,10 +56,21 @@ Check = Callable[[], Findings | Awaitable[Findings]]
 """Collects facts about one subject; returns the findings."""
 
 
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The findings of all checks, and the plan that settles those of Postfix's configuration."""
+
+    findings: list[Finding]
+    plan: FixPlan | None
+    """None if no finding has a certain change, or the files can't be edited."""
+    refusal: str = ""
+    """Why the files can't be edited."""
+
+
 async def check_all(
     access: StoreAccess, *, main_cf: str | None, exchangers: Sequence[str], thorough: bool
-) -> list[Finding]:
-    """Run all checks; return their findings, grouped by subject.
+) -> CheckResult:
+    """Run all checks; return their findings, grouped by subject, and the plan of changes.
 
     Args:
         access: gives the server's settings and opens its store.
@@ -97,7 +110,16 @@ async def check_all(
             ("process", partial(findings_of_settings, settings)),
         ]
     )
-    return _grouped([*asked, finding_of_server_settings(access), *rest])
+    findings = _grouped([*asked, finding_of_server_settings(access), *rest])
+    if not any(each.edits and each.state in FAILED_STATES for each in findings):
+        return CheckResult(findings, None)
+    try:
+        plan = await plan_fix(
+            main_cf, findings, lambda folder: check_postfix(folder, listeners, of_server)
+        )
+    except FixError as fault:
+        return CheckResult(findings, None, str(fault))
+    return CheckResult([plan.with_commands(each) for each in findings], plan)
 
 
 async def run_checks(checks: Sequence[tuple[str, Check]]) -> list[Finding]:

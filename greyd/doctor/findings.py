@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from greyd.doctor.postfix.fix.edits import Edits
 
 
 class FindingState(StrEnum):
@@ -34,6 +38,10 @@ class Finding:
     """The facts found, or the reason why they are unknown."""
     remedy: str = ""
     """A command to run, or a line to add."""
+    edits: Edits = ()
+    """The changes to Postfix's configuration that settle the finding, if they are certain."""
+    commands: tuple[str, ...] = field(default=(), compare=False)
+    """Lines to paste into a shell that settle the finding."""
 
     @property
     def group(self) -> str:
@@ -56,11 +64,11 @@ def not_checked(check: str, reason: str, remedy: str = "") -> Finding:
     return Finding(check, FindingState.NOT_CHECKED, reason, remedy)
 
 
-def warning(check: str, seen: str, remedy: str = "") -> Finding:
+def warning(check: str, seen: str, remedy: str = "", edits: Edits = ()) -> Finding:
     """Return a finding that the subject works, but has a fault."""
-    return Finding(check, FindingState.WARNING, seen, remedy)
+    return Finding(check, FindingState.WARNING, seen, remedy, edits)
 
 
-def error(check: str, seen: str, remedy: str = "") -> Finding:
+def error(check: str, seen: str, remedy: str = "", edits: Edits = ()) -> Finding:
     """Return a finding that the subject does not work."""
-    return Finding(check, FindingState.ERROR, seen, remedy)
+    return Finding(check, FindingState.ERROR, seen, remedy, edits)

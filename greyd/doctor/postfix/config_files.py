@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, hint, not_checked, ok, warning
 from greyd.doctor.postfix.config.master_cf import stray_arguments
-from greyd.doctor.postfix.config.restriction_table import nearest_word
+from greyd.doctor.postfix.config.restriction_table import RESTRICTIONS, nearest_word
+from greyd.doctor.postfix.config.restrictions import split_words
+from greyd.doctor.postfix.fix.edits import DuplicateEdit, IndentEdit, NameEdit
 from greyd.doctor.programs import FailedProgramError
 from greyd.escaping import printable_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from greyd.doctor.postfix.config.postconf import PostfixConfig
+    from greyd.doctor.postfix.fix.edits import Edits
     from greyd.doctor.programs import ProgramError
 
 CHECK = "postfix: files"
@@ -60,6 +63,7 @@ def findings_of_unreadable(
             f"{place}{seen}: Postfix can't read its configuration, and refuses to start or reload;"
             " nothing else in it was checked",
             _remedy_for(seen, where),
+            _edits_of_unreadable(seen, place, Path(where)),
         )
     ]
 
@@ -91,6 +95,20 @@ def _remedy_for(seen: str, where: str) -> str:
     if "truncated macro" in seen:
         return f"close the brace or parenthesis; {test}"
     return f"correct it; {test}"
+
+
+def _edits_of_unreadable(seen: str, place: str, folder: Path) -> Edits:
+    """Return the edit that indents a line of restrictions that was meant to continue a list."""
+    found = re.fullmatch(rf"{re.escape(str(folder / 'main.cf'))}:(\d+): ", place)
+    if found is None or "missing '='" not in seen:
+        return ()
+    number = int(found[1])
+    words = next(
+        (split_words(line) for start, line in logical_lines(folder / "main.cf") if start == number),
+        [],
+    )
+    is_list = bool(words) and words[0].lower() in RESTRICTIONS
+    return (IndentEdit(number, is_continuation=True),) if is_list else ()
 
 
 def _without_severity(line: str) -> str:
@@ -162,18 +180,36 @@ def _finding_of_warning(text: str, parameter_names: Sequence[str]) -> Finding:
     if found := _AT_LINE.fullmatch(seen):
         seen = f"{found['file']}:{found['line']}: {found['text']}"
     if "overriding earlier entry" in seen:
-        return warning(CHECK, f"{seen}: only the later line counts", "remove one of the two lines")
+        earlier = re.search(r"overriding earlier entry: ([^=\s]+)\s*=", seen)
+        is_main_cf = re.match(r"\S*main\.cf:", seen) is not None
+        return warning(
+            CHECK,
+            f"{seen}: only the later line counts",
+            "remove one of the two lines",
+            (DuplicateEdit(earlier[1]),) if earlier and is_main_cf else (),
+        )
     if "missing '}'" in seen:
         return error(CHECK, f"{seen}: Postfix does not start", "close the brace")
     if "must not start with whitespace" in seen:
-        return warning(CHECK, f"{seen}: Postfix ignores it", "remove the blanks before the line")
+        main_cf = Path(seen.partition(": ")[0])
+        begin = next((number for number, line in logical_lines(main_cf) if line[0] in _BLANKS), 0)
+        return warning(
+            CHECK,
+            f"{seen}: Postfix ignores it",
+            "remove the blanks before the line",
+            (IndentEdit(begin, is_continuation=False),) if begin and "main.cf" in seen else (),
+        )
     if unused := re.search(r"(\S+): unused parameter: ([^=\s]+)=", seen):
         file, name = unused.groups()
         if number := _line_with(Path(file), f"{name}="):
             seen = seen.replace(f"{file}:", f"{file}:{number}:", 1)
         if nearest := nearest_word(name, parameter_names):
+            is_in_main_cf = bool(number) and Path(file).name == "main.cf"
             return warning(
-                CHECK, f"{seen}; did you mean {nearest}?", f"write {nearest}, or remove the line"
+                CHECK,
+                f"{seen}; did you mean {nearest}?",
+                f"write {nearest}, or remove the line",
+                (NameEdit(number, name, nearest),) if is_in_main_cf else (),
             )
         return hint(CHECK, f"{seen}: Postfix has no such parameter", show)
     if "undefined parameter" in seen:
@@ -193,7 +229,13 @@ def _findings_of_names(postfix: PostfixConfig) -> Iterator[Finding]:
                 " so Postfix does not recognise the parameter; a byte order mark or a no-break"
                 " space is invisible",
                 f"delete the line and type it again; cat -A {file} (shows such characters)",
+                _edits_of_name(number, name, postfix.parameters),
             )
+
+
+def _edits_of_name(number: int, name: str, parameters: Mapping[str, str]) -> Edits:
+    ascii_name = "".join(each for each in name if each.isascii()).strip()
+    return (NameEdit(number, name.rstrip(), ascii_name),) if ascii_name in parameters else ()
 
 
 def _findings_of_arguments(postfix: PostfixConfig) -> Iterator[Finding]:

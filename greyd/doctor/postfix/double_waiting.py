@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, hint, not_checked, ok, warning
+from greyd.doctor.postfix.config.greylisting_products import greylisting_product, program_of
 from greyd.doctor.postfix.config.restrictions import (
     parameter_of,
     parse_policy,
@@ -14,45 +14,20 @@ from greyd.doctor.postfix.config.restrictions import (
     policy_calls,
     split_words,
 )
+from greyd.doctor.postfix.fix.edits import ValueEdit, replaced
 from greyd.doctor.postfix.policy_service import class_with_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from greyd.doctor.postfix.config.greylisting_products import Product
     from greyd.doctor.postfix.config.postconf import PostfixConfig
+    from greyd.doctor.postfix.fix.edits import Edits
     from greyd.doctor.postfix.rspamd import RspamdGreylisting
     from greyd.doctor.postfix.smtpd import CheckedService
 
 _CHECK = "postfix: other greylisting"
 
-
-@dataclass(frozen=True, slots=True)
-class _Product:
-    """A program that Postfix may call, and whether it greylists."""
-
-    name: str
-    pattern: re.Pattern[str]
-    """Matches an endpoint, or the command line of the program that listens there."""
-    module: str = ""
-    """The part that greylists, if it can be switched off; otherwise empty."""
-
-
-def _product(name: str, pattern: str, module: str = "") -> _Product:
-    return _Product(name, re.compile(pattern, re.IGNORECASE), module)
-
-
-_GREYLISTING = (
-    _product("postgrey", r"postgrey|^inet:.*:(10023|60000)$"),
-    _product("sqlgrey", r"sqlgrey|^inet:.*:2501$"),
-    _product("gld", r"\bgld\b|^inet:.*:2525$"),
-    _product("gross", r"\bgross(d|-postfix)?\b|^inet:.*:5525$"),
-    _product("milter-greylist", r"milter-greylist"),
-    _product("iRedAPD", r"iredapd|^inet:.*:7777$", "its greylisting plugin"),
-    _product("mtpolicyd", r"mtpolicyd", "its Greylist plugin"),
-    _product("policyd", r"\bc(b|luebringer-?)policyd|^inet:.*:10031$|policyd\d?(\.sock)?$",
-             "its Greylisting module"),
-    _product("a greylisting program", r"gr[ea]y-?(list|fix|d\b|spf|milter)|tumgreyspf|smf-grey"),
-)  # fmt: skip
 
 _NOT_GREYLISTING = re.compile(
     r"policyd?-?spf|spf-?policyd?|policyd-weight|quota|postfwd|postsrsd|opendkim|opendmarc|openarc"
@@ -115,7 +90,8 @@ def _findings_of_callees(
         if _RSPAMD.search(program or endpoint):
             yield _finding_of_rspamd(described, program, rspamd)
         elif product := greylisting_product(endpoint, program):
-            yield _finding_of_product(described, endpoint, place, product)
+            edits = _edits_without(service, place, endpoint)
+            yield _finding_of_product(described, endpoint, place, product, edits)
         elif not _NOT_GREYLISTING.search(program or endpoint):
             yield not_checked(
                 _CHECK,
@@ -149,27 +125,28 @@ def _milters(text: str) -> list[str]:
     return [parse_policy(word)[0] for word in split_words(text)]
 
 
-def program_of(postfix: PostfixConfig, endpoint: str) -> str:
-    """Return the command line of the program at an endpoint; empty if it is unknown."""
-    if found := postfix.programs.get(endpoint):
-        return found
-    name = endpoint.removeprefix("unix:").removeprefix("private/")
-    return next(
-        (" ".join(each.arguments) for each in postfix.other_services
-         if each.program in ("spawn", "pipe") and each.name == name),
-        "",
-    )  # fmt: skip
-
-
-def greylisting_product(endpoint: str, program: str) -> _Product | None:
-    """Return the greylisting product at an endpoint; a known program outweighs its port."""
-    texts = (program,) if program else (endpoint,)
-    return next(
-        (each for each in _GREYLISTING if any(each.pattern.search(text) for text in texts)), None
+def _edits_without(service: CheckedService, place: str, endpoint: str) -> Edits:
+    """Return the edits that remove a milter, or the calls of a policy server."""
+    if place == "smtpd_milters":
+        words = split_words(service.value(place))
+        return tuple(
+            edit
+            for word in words
+            if parse_policy(word)[0] == endpoint
+            for edit in replaced(place, word)
+        )
+    return tuple(
+        edit
+        for listed in service.lists.values()
+        for each in listed
+        if each.name == "check_policy_service" and parse_policy(each.argument)[0] == endpoint
+        for edit in replaced(each.in_class or place, each)
     )
 
 
-def _finding_of_product(described: str, endpoint: str, place: str, product: _Product) -> Finding:
+def _finding_of_product(
+    described: str, endpoint: str, place: str, product: Product, edits: Edits
+) -> Finding:
     if place == "smtpd_milters":
         remedy = f"main.cf: remove {endpoint} from smtpd_milters"
     else:
@@ -181,7 +158,8 @@ def _finding_of_product(described: str, endpoint: str, place: str, product: _Pro
             " twice",
             f"switch {product.module} off; or {remedy}",
         )
-    return warning(_CHECK, f"{described} looks like {product.name}: new mail waits twice", remedy)
+    seen = f"{described} looks like {product.name}: new mail waits twice"
+    return warning(_CHECK, seen, remedy, edits)
 
 
 def _finding_of_rspamd(described: str, program: str, rspamd: RspamdGreylisting | None) -> Finding:
@@ -227,6 +205,14 @@ def findings_of_postscreen(postfix: PostfixConfig) -> list[Finding]:
                     f"main.cf: {enabled[0]} = no"
                     if enabled[0] not in service.overrides
                     else f"master.cf: remove -o {enabled[0]}={service.overrides[enabled[0]]}",
+                    tuple(
+                        ValueEdit(
+                            each,
+                            "no",
+                            f"{service.name}/{service.kind}" if each in service.overrides else "",
+                        )
+                        for each in enabled
+                    ),
                 )
             )
         else:

@@ -18,6 +18,8 @@ from greyd.doctor.postfix.double_waiting import (
     findings_of_double_waiting,
     findings_of_postscreen,
 )
+from greyd.doctor.postfix.fix.binding import bound
+from greyd.doctor.postfix.fix.edits import replaced
 from greyd.doctor.postfix.order import findings_of_order
 from greyd.doctor.postfix.policy_service import finding_of_call, findings_of_call_settings
 from greyd.doctor.postfix.rspamd import find_rspamd_greylisting
@@ -149,7 +151,10 @@ def _findings_of_inbound_services(
         CheckedService(postfix, service, listeners, slowest_reply_seconds=seconds)
         for service in services
     ]
-    found = {each.service.name: _findings_of_service(each, rspamd) for each in checked}
+    found = {
+        each.service.name: bound(_findings_of_service(each, rspamd), each.service)
+        for each in checked
+    }
     merged: list[Finding] = []
     for name, findings in found.items():
         for finding in findings:
@@ -174,6 +179,7 @@ def _finding_without_services(postfix: PostfixConfig, listeners: Sequence[Listen
                 f"{call.parameter} of {service.name} calls greyd, but {parameter} ends with"
                 " “reject”: Postfix rejects all mail from strangers, even what greyd passes",
                 f"main.cf: remove “reject” from the end of {parameter}",
+                replaced(parameter, "reject"),
             )
     return not_checked(check, "master.cf has no smtpd that accepts mail from strangers")
 
@@ -186,13 +192,17 @@ def _findings_of_other_words(
     of_inbound = {
         finding
         for service in inbound
-        for finding in findings_of_words(CheckedService(postfix, service, listeners))
+        for finding in bound(
+            findings_of_words(CheckedService(postfix, service, listeners)), service
+        )
     }
     return [
         replace(finding, check=f"{finding.check} ({service.name})")
         for service in postfix.services
         if service not in inbound
-        for finding in findings_of_words(CheckedService(postfix, service, listeners))
+        for finding in bound(
+            findings_of_words(CheckedService(postfix, service, listeners)), service
+        )
         if finding.state is not FindingState.OK and finding not in of_inbound
     ]
 

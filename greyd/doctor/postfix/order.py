@@ -12,10 +12,12 @@ from greyd.doctor.postfix.config.restrictions import (
     reachable_count,
     reachable_restrictions,
 )
+from greyd.doctor.postfix.fix.edits import ListEdit, Place, moved, replaced
 from greyd.doctor.postfix.tips import BLOCKLISTS
 
 if TYPE_CHECKING:
     from greyd.doctor.postfix.config.restrictions import PolicyCall, Restriction
+    from greyd.doctor.postfix.fix.edits import Edits
     from greyd.doctor.postfix.tips import Lists, ValueOf
 
 _FOR_STRANGERS = (
@@ -70,6 +72,7 @@ def _findings_of_unreachable(lists: Lists) -> list[Finding]:
                     f"{parameter_of(name)}: “{end}” ends the list, so these are never reached:"
                     f" {', '.join(map(str, unreachable))}",
                     f"main.cf: move “{end}” to the end, or remove it",
+                    _edits_of_early_end(name, end),
                 )
             )
         made += [
@@ -77,11 +80,21 @@ def _findings_of_unreachable(lists: Lists) -> list[Finding]:
                 check,
                 f"{parameter_of(name)}: {each.name} defers all mail that Postfix would accept",
                 f"main.cf: remove {each.name}",
+                replaced(each.in_class or parameter_of(name), each),
             )
             for each in restrictions[:count]
             if each.name == "defer_if_permit" and not each.only_warns
         ]
     return made or [ok(check, "no permit or reject precedes other checks")]
+
+
+def _edits_of_early_end(name: str, end: Restriction) -> Edits:
+    """Return the edits that move a permit to the end of its list, or remove another end."""
+    if end.in_class:
+        return ()
+    if end.name == "permit" and not end.only_warns:
+        return moved(parameter_of(name), end, ListEdit(parameter_of(name), new=("permit",)))
+    return replaced(parameter_of(name), end)
 
 
 def _findings_of_sender_domain(lists: Lists) -> list[Finding]:
@@ -107,6 +120,15 @@ def _findings_of_sender_domain(lists: Lists) -> list[Finding]:
                 check,
                 f"{permits[0]} precedes it, so mail skips it",
                 f"main.cf: move reject_unknown_sender_domain above {permits[0]}",
+                moved(
+                    parameter_of(found[0].list_name),
+                    found[0].restriction,
+                    ListEdit(
+                        parameter_of(found[0].list_name),
+                        new=(str(found[0].restriction),),
+                        before=str(permits[0]),
+                    ),
+                ),
             )
         ]
     rejections = [
@@ -148,6 +170,15 @@ def _findings_of_exceptions(lists: Lists) -> list[Finding]:
                     f"{parameter_of(name)}: {restrictions[exceptions[0]]} comes after {first}, too"
                     " late to exempt anybody",
                     f"main.cf: move it above {first.name}",
+                    moved(
+                        parameter_of(name),
+                        restrictions[exceptions[0]],
+                        ListEdit(
+                            parameter_of(name),
+                            new=(str(restrictions[exceptions[0]]),),
+                            before=str(first),
+                        ),
+                    ),
                 )
             )
         else:
@@ -179,15 +210,31 @@ def _findings_of_answers(lists: Lists) -> list[Finding]:
     ]
     if not bare:
         return []
-    codes = "127.0.1.[2..99]" if bare[0].name.startswith("reject_rhsbl") else "127.0.0.[2..11]"
+    codes = _codes(bare[0])
     return [
         warning(
             "order: answers of blacklists",
             f"{bare[0]}: Postfix treats every answer as a listing. Spamhaus answers"
             " 127.255.255.254 to queries from a public resolver, so Postfix would reject all mail",
             f"main.cf: {bare[0]}={codes}",
+            tuple(
+                edit
+                for each in reachable_restrictions(lists)
+                if each.restriction in bare
+                for edit in replaced(
+                    each.restriction.in_class or parameter_of(each.list_name),
+                    each.restriction,
+                    f"{each.restriction}={_codes(each.restriction)}",
+                )
+            ),
         )
     ]
+
+
+def _codes(restriction: Restriction) -> str:
+    """Return the answers of Spamhaus that mean a listing."""
+    is_by_domain = restriction.name.startswith("reject_rhsbl")
+    return "127.0.1.[2..99]" if is_by_domain else "127.0.0.[2..11]"
 
 
 def _findings_of_own_users(lists: Lists, value: ValueOf) -> list[Finding]:
@@ -213,6 +260,7 @@ def _findings_of_own_users(lists: Lists, value: ValueOf) -> list[Finding]:
                         f"{parameter_of(name)}: {each.name} also rejects your own users and"
                         " hosts; a permit applies only to the list that contains it",
                         f"main.cf: put {', '.join(missing)} first in {parameter_of(name)}",
+                        (ListEdit(parameter_of(name), new=tuple(missing), place=Place.FIRST),),
                     )
                 )
             break

@@ -96,10 +96,15 @@ class CheckedService:
     @property
     def recommended_call(self) -> str:
         """The restriction for main.cf that calls greyd."""
-        endpoint = policy_endpoint(self.listeners, self.postfix.queue_directory)
+        endpoint = self.recommended_endpoint
         if not self.postfix.has_braces:
             return f"check_policy_service {endpoint}"
         return policy_service(endpoint)
+
+    @property
+    def recommended_endpoint(self) -> str:
+        """Greyd's address or socket as main.cf should name it."""
+        return policy_endpoint(self.listeners, self.postfix.queue_directory)
 
     def value(self, name: str) -> str:
         """Return the value of a parameter for this service."""

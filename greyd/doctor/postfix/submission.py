@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, hint, ok, warning
+from greyd.doctor.postfix.config.greylisting_products import greylisting_product, program_of
 from greyd.doctor.postfix.config.restrictions import FINAL, reachable_count
-from greyd.doctor.postfix.double_waiting import greylisting_product, program_of
+from greyd.doctor.postfix.fix.binding import bound
+from greyd.doctor.postfix.fix.edits import replaced
 from greyd.doctor.postfix.smtpd import CheckedService, is_submission
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def findings_of_submission(
         service = CheckedService(postfix, each, listeners, settings.learn_outbound)
         name = f"{check} ({each.name})"
         made.append(_finding_of_service(name, service, settings.outbound_senders))
-        made += _findings_of_others(name, service)
+        made += bound(list(_findings_of_others(name, service)), each)
     return made
 
 
@@ -50,6 +52,9 @@ def _findings_of_others(check: str, service: CheckedService) -> Iterator[Finding
                 f"{call.endpoint} in {call.parameter} looks like {product.name}, which may greylist"
                 " your own users",
                 f"master.cf: -o {call.parameter}=permit_sasl_authenticated,reject",
+                replaced(call.parameter, service.lists[call.list_name][call.index])
+                if call.parameter in service.service.overrides
+                else (),
             )
 
 

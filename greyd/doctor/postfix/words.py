@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from greyd.doctor.findings import Finding, error, not_checked, ok, warning
+from greyd.doctor.postfix.config.policy_arguments import NO_START, fault_of_policy_argument
 from greyd.doctor.postfix.config.restriction_table import (
     ACCESS_ACTIONS,
     RESTRICTIONS,
@@ -25,13 +26,15 @@ from greyd.doctor.postfix.config.restrictions import (
     reachable_count,
 )
 from greyd.doctor.postfix.config.tables import INDEX_SUFFIXES, split_table
-from greyd.doctor.postfix.policy_arguments import NO_START, fault_of_policy_argument
+from greyd.doctor.postfix.fix.edits import ListEdit, Place, moved, replaced
+from greyd.doctor.postfix.fix.word_edits import edits_of_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from greyd.doctor.postfix.config.postconf import PostfixConfig
     from greyd.doctor.postfix.config.restrictions import Restriction
+    from greyd.doctor.postfix.fix.edits import Edits
     from greyd.doctor.postfix.smtpd import CheckedService
 
 _CHECK = "postfix: restrictions"
@@ -58,6 +61,9 @@ _ENDING_RELAYING = (
     "check_relay_domains",
 )
 """The restrictions of which smtpd requires one, in the list for relaying or for recipients."""
+
+
+_OWN_PERMITS = ("permit_mynetworks", "permit_sasl_authenticated")
 
 
 def findings_of_words(service: CheckedService) -> list[Finding]:
@@ -124,6 +130,7 @@ def _finding_of_blank(
         f"{_place(list_name, first)}: “{first} {second.name}” is two words, and the first"
         f" {what} all mail; did you mean {joined}?",
         f"main.cf: write {joined}",
+        replaced(first.in_class or parameter_of(list_name), f"{first} {second.name}", joined),
     )
 
 
@@ -133,12 +140,13 @@ def _findings_of_restriction(
     where = _place(list_name, restriction)
     if fault := _fault_of(service, list_name, restriction):
         seen, remedy = fault
+        edits = edits_of_fault(service, list_name, restriction)
         if not restriction.in_class and where in service.service.overrides:
             remedy = remedy.replace("main.cf:", f"master.cf, -o of {service.service.name}:")
         if is_reached:
-            yield error(_CHECK, f"{where}: {seen}", remedy)
+            yield error(_CHECK, f"{where}: {seen}", remedy, edits)
         else:
-            yield warning(_CHECK, f"{where}: {seen} if it were reached", remedy)
+            yield warning(_CHECK, f"{where}: {seen} if it were reached", remedy, edits)
     elif reason := _reason_without_effect(service, list_name, restriction):
         yield warning(
             _CHECK,
@@ -146,7 +154,17 @@ def _findings_of_restriction(
             "main.cf: move it to smtpd_recipient_restrictions"
             if RESTRICTIONS[restriction.name].subject is not Subject.ETRN
             else "main.cf: move it to smtpd_etrn_restrictions",
+            _edits_of_place(list_name, restriction),
         )
+
+
+def _edits_of_place(list_name: str, restriction: Restriction) -> Edits:
+    """Return the edits that move a restriction to the list in which it has an effect."""
+    if restriction.in_class:
+        return ()
+    is_etrn = RESTRICTIONS[restriction.name].subject is Subject.ETRN
+    to = f"smtpd_{'etrn' if is_etrn else 'recipient'}_restrictions"
+    return moved(parameter_of(list_name), restriction, ListEdit(to, new=(str(restriction),)))
 
 
 def _place(list_name: str, restriction: Restriction) -> str:
@@ -328,6 +346,10 @@ def _findings_of_relay_protection(service: CheckedService) -> Iterator[Finding]:
         "smtpd_relay_restrictions and smtpd_recipient_restrictions have none of"
         f" {', '.join(_ENDING_RELAYING[:-1])}, so {NO_START}",
         "main.cf: reject_unauth_destination in smtpd_relay_restrictions",
+        (
+            ListEdit("smtpd_relay_restrictions", new=_OWN_PERMITS, place=Place.FIRST),
+            ListEdit("smtpd_relay_restrictions", new=("reject_unauth_destination",)),
+        ),
     )
 
 

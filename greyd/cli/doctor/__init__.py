@@ -1,0 +1,1 @@
+"""``greyd doctor``: checks everything that greylisting needs."""

@@ -1,0 +1,1 @@
+"""Changes main.cf and master.cf to settle the doctor's findings (``greyd doctor --fix``)."""
