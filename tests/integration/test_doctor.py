@@ -136,7 +136,8 @@ def look(place: Place, *options: str, postfix_folder: Path | None = None) -> Loo
         for each in json.loads(done.stdout)
         if postfix_folder or not each["check"].startswith(("postfix", "tips", "order"))
     ]
-    assert all(set(each) == {"check", "state", "seen", "remedy"} for each in findings)
+    keys = {"check", "state", "seen", "remedy", "commands"}
+    assert all(set(each) == keys for each in findings)
     assert all(each["remedy"] for each in findings if each["state"] in ("warning", "error"))
     found = Look(
         done.returncode,
@@ -221,12 +222,14 @@ def test_postfix_accepts_the_recommended_lines_and_the_doctor_finds_no_fault(
         assert "Server configuration" not in mail.maillog.read_text()
 
 
-def test_without_json_the_findings_are_lines_in_groups(place: Place) -> None:
+def test_without_json_the_verdict_comes_first_and_what_is_fine_is_a_count(place: Place) -> None:
     with place.served():
-        done = run("doctor", f"--config={place.config}")
-    assert "  ok           is greyd: its counters have counted" in done.stdout
-    assert done.stdout.splitlines()[0] == "Server"
-    assert done.stdout.rstrip().endswith(" ok")
+        short = run("doctor", f"--config={place.config}").stdout
+        whole = run("doctor", f"--config={place.config}", "-v").stdout
+    assert re.match("Not well: |It works, with |Nothing wrong was found|All is well", short)
+    assert re.search(r"^\d+ ok, \d+ hints? \(-v shows them\)\.$", short, re.MULTILINE)
+    assert "its counters have counted" not in short
+    assert "  ok           is greyd: its counters have counted" in whole
 
 
 def test_the_doctor_changes_no_entry(place: Place, tmp_path: Path) -> None:
@@ -630,7 +633,7 @@ def test_main_cf_may_be_named_by_its_file_or_its_folder(place: Place, tmp_path: 
                   f"--config-dir={tmp_path}"):  # fmt: skip
         done = run("doctor", f"--config={place.config}", given)
         assert done.returncode == 1
-        assert f"{tmp_path}/main.cf:1: " in done.stdout.replace("\n" + " " * 15, "")
+        assert f"{tmp_path}/main.cf:1: " in done.stdout
 
 
 def test_a_folder_without_main_cf_is_an_error(place: Place, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ _PROGRAMS = (
     "timedatectl", "top",
 )  # fmt: skip
 _COMMAND = re.compile(rf"(?P<command>(?:{'|'.join(_PROGRAMS)})(?: [^()]*)?)(?P<note> \(.*\))?")
-_REDIS = re.compile(r"redis\.conf: (?P<settings>[a-z-]+ [a-z0-9]+(?:, [a-z-]+ [a-z0-9]+)*)")
 _PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b")
 
 
@@ -25,13 +24,10 @@ def lines_to_paste(finding: Finding) -> list[str]:
     """
     if finding.commands:
         return list(finding.commands)
-    if (redis := _REDIS.fullmatch(finding.remedy)) is not None:
-        settings = redis["settings"].split(", ")
-        return [*(f"redis-cli CONFIG SET {each}" for each in settings), "redis-cli CONFIG REWRITE"]
     lines = []
     for part in finding.remedy.split("; "):
         found = _COMMAND.fullmatch(part)
-        if found is None or _PLACEHOLDER.search(found["command"].replace("CONFIG", "")):
+        if found is None or _PLACEHOLDER.search(found["command"]):
             return []
         note = f"  # {found['note'].strip(' ()')}" if found["note"] else ""
         lines.append(found["command"] + note)

@@ -95,6 +95,8 @@ class PostfixFiles:
     def _edit_line(self, edit: IndentEdit | NameEdit) -> None:
         text = self.main.lines[edit.line - 1]
         if isinstance(edit, NameEdit):
+            if edit.old not in text:
+                raise UneditableError(f"main.cf:{edit.line} does not contain {edit.old}")
             changed = edit.new + text[text.index(edit.old) + len(edit.old) :]
         else:
             changed = f"{'    ' if edit.is_continuation else ''}{text.lstrip()}"

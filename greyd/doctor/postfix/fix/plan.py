@@ -7,7 +7,9 @@ the edits of the findings to a copy of the folder, and checks the copy as ``grey
 from __future__ import annotations
 
 import difflib
+import os
 import tempfile
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     """Returns the findings about the configuration in a folder."""
 
 MAX_ROUNDS = 12
+_AGE_SECONDS = 60
+
 POSTFIX_GROUPS = ("postfix", "order", "tips")
 """The groups of the findings about main.cf and master.cf."""
 
@@ -113,8 +117,8 @@ async def plan_fix(folder: str | None, findings: Sequence[Finding], check: Check
         for _ in range(MAX_ROUNDS):
             if not _apply_next(current, files, targets, refusals):
                 break
-            (Path(copy) / "main.cf").write_bytes(_encoded(files.main.text))
-            (Path(copy) / "master.cf").write_bytes(_encoded(files.master.text))
+            _write(Path(copy) / "main.cf", files.main.text)
+            _write(Path(copy) / "master.cf", files.master.text)
             current = [each for each in await check(copy) if each.state in FAILED_STATES]
             await _read_values(files, copy)
     changes = [
@@ -162,13 +166,18 @@ def _apply_next(
     """
     for subject in (*_FIRST, ""):
         before = files.main.text, files.master.text
-        for each in findings:
+        # Edits that move lines come after those that name lines by their number.
+        for each in sorted(findings, key=_moves_lines):
             name = each.check.partition(" (")[0]
             if name == subject or (not subject and name not in _FIRST):
                 _apply(each, files, targets, refusals)
         if (files.main.text, files.master.text) != before:
             return True
     return False
+
+
+def _moves_lines(finding: Finding) -> bool:
+    return not all(isinstance(each, IndentEdit | NameEdit) for each in finding.edits)
 
 
 def _apply(
@@ -211,12 +220,15 @@ def fill_copy(copy: Path, source: Path, main: str, master: str) -> None:
     for each in source.iterdir():
         if each.name not in ("main.cf", "master.cf"):
             (copy / each.name).symlink_to(each.absolute())
-    (copy / "main.cf").write_bytes(_encoded(main))
-    (copy / "master.cf").write_bytes(_encoded(master))
+    _write(copy / "main.cf", main)
+    _write(copy / "master.cf", master)
 
 
-def _encoded(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
+def _write(path: Path, text: str) -> None:
+    """Write a file that looks older: Postfix waits two seconds before it reads a new one."""
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    written_at = time.time() - _AGE_SECONDS
+    os.utime(path, (written_at, written_at))
 
 
 def _read(path: Path) -> str:
