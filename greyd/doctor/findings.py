@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from greyd.doctor.postfix.fix.edits import Edits
+
+class ConfigChange:
+    """A change to a configuration that settles a finding; ``postfix.fix.edits`` has the kinds."""
+
+    __slots__ = ()
 
 
 class FindingState(StrEnum):
@@ -38,7 +40,7 @@ class Finding:
     """The facts found, or the reason why they are unknown."""
     remedy: str = ""
     """A command to run, or a line to add."""
-    edits: Edits = ()
+    edits: tuple[ConfigChange, ...] = ()
     """The changes to Postfix's configuration that settle the finding, if they are certain."""
     commands: tuple[str, ...] = field(default=(), compare=False)
     """Lines to paste into a shell that settle the finding."""
@@ -64,11 +66,13 @@ def not_checked(check: str, reason: str, remedy: str = "") -> Finding:
     return Finding(check, FindingState.NOT_CHECKED, reason, remedy)
 
 
-def warning(check: str, seen: str, remedy: str = "", edits: Edits = ()) -> Finding:
+def warning(
+    check: str, seen: str, remedy: str = "", edits: tuple[ConfigChange, ...] = ()
+) -> Finding:
     """Return a finding that the subject works, but has a fault."""
     return Finding(check, FindingState.WARNING, seen, remedy, edits)
 
 
-def error(check: str, seen: str, remedy: str = "", edits: Edits = ()) -> Finding:
+def error(check: str, seen: str, remedy: str = "", edits: tuple[ConfigChange, ...] = ()) -> Finding:
     """Return a finding that the subject does not work."""
     return Finding(check, FindingState.ERROR, seen, remedy, edits)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from greyd.doctor.postfix.fix.edits import (
     ColumnEdit,
     CommentEdit,
     DuplicateEdit,
-    Edit,
     IndentEdit,
     ListEdit,
     NameEdit,
@@ -21,6 +22,9 @@ from greyd.doctor.postfix.fix.files import PostfixFiles, Target
 from greyd.doctor.postfix.fix.main_cf_text import MainCfText
 from greyd.doctor.postfix.fix.master_cf_text import MasterCfText, UneditableError
 from tests.doctor.postfix.configs import LINE
+
+if TYPE_CHECKING:
+    from greyd.doctor.findings import ConfigChange
 
 R = "smtpd_recipient_restrictions"
 
@@ -56,7 +60,7 @@ LIST = f"""\
 next = 1
 """
 
-CASES: list[tuple[str, tuple[Edit, ...], dict[str, str]]] = [
+CASES: list[tuple[str, tuple[ConfigChange, ...], dict[str, str]]] = [
     # A restriction at the end gets the comma and the indentation of the others.
     (LIST, (ListEdit(R, new=(LINE,)),),
      {"    reject_rbl_client bl.example": f"    reject_rbl_client bl.example,\n    {LINE}"}),
@@ -116,7 +120,7 @@ CASES: list[tuple[str, tuple[Edit, ...], dict[str, str]]] = [
 
 @pytest.mark.parametrize(("main", "edits", "changes"), CASES, ids=range(len(CASES)))
 def test_an_edit_changes_its_words_and_no_other_line(
-    main: str, edits: tuple[Edit, ...], changes: dict[str, str]
+    main: str, edits: tuple[ConfigChange, ...], changes: dict[str, str]
 ) -> None:
     wanted = main
     for old, new in changes.items():
@@ -143,7 +147,9 @@ def test_an_edit_changes_its_words_and_no_other_line(
          "{ smtpd_milters = inet:a:1, inet:b:2 }", "smtpd_milters=inet:a:1"),
     ],
 )  # fmt: skip
-def test_an_edit_of_a_service_changes_its_word_of_master_cf(edit: Edit, old: str, new: str) -> None:
+def test_an_edit_of_a_service_changes_its_word_of_master_cf(
+    edit: ConfigChange, old: str, new: str
+) -> None:
     changed = files("a = 1\n")
     changed.apply(edit)
     first = MASTER.index(old)
@@ -162,7 +168,7 @@ def test_an_edit_of_a_service_changes_its_word_of_master_cf(edit: Edit, old: str
         CommentEdit("not_set"),
     ],
 )
-def test_what_is_not_in_the_text_is_refused(edit: Edit) -> None:
+def test_what_is_not_in_the_text_is_refused(edit: ConfigChange) -> None:
     changed = files(LIST)
     with pytest.raises(UneditableError):
         changed.apply(edit)

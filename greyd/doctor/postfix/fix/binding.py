@@ -10,9 +10,8 @@ from greyd.doctor.postfix.fix.edits import ListEdit, ValueEdit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greyd.doctor.findings import Finding
+    from greyd.doctor.findings import ConfigChange, Finding
     from greyd.doctor.postfix.config.master_cf import MasterService
-    from greyd.doctor.postfix.fix.edits import Edit
 
 
 def bound(findings: Sequence[Finding], service: MasterService) -> list[Finding]:
@@ -25,7 +24,7 @@ def bound(findings: Sequence[Finding], service: MasterService) -> list[Finding]:
     ]
 
 
-def _bound(edit: Edit, service: MasterService) -> Edit:
+def _bound(edit: ConfigChange, service: MasterService) -> ConfigChange:
     if not isinstance(edit, ListEdit | ValueEdit) or edit.parameter not in service.overrides:
         return edit
     return replace(edit, service=f"{service.name}/{service.kind}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from greyd.doctor.findings import ConfigChange
 from greyd.doctor.postfix.config.restrictions import FINAL, split_words
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _OWN = ("permit_mynetworks", "permit_sasl_authenticated")
 
 
 @dataclass(frozen=True, slots=True)
-class ListEdit:
+class ListEdit(ConfigChange):
     """Replaces, removes or inserts restrictions of a list."""
 
     parameter: str
@@ -88,7 +89,7 @@ class ListEdit:
 
 
 @dataclass(frozen=True, slots=True)
-class ValueEdit:
+class ValueEdit(ConfigChange):
     """Sets a parameter to a value."""
 
     parameter: str
@@ -98,7 +99,7 @@ class ValueEdit:
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnEdit:
+class ColumnEdit(ConfigChange):
     """Sets a column of a service in master.cf, e.g. ``chroot``."""
 
     service: str
@@ -107,7 +108,7 @@ class ColumnEdit:
 
 
 @dataclass(frozen=True, slots=True)
-class IndentEdit:
+class IndentEdit(ConfigChange):
     """Indents a line of main.cf, so that it continues the one above; or removes its blanks."""
 
     line: int
@@ -115,7 +116,7 @@ class IndentEdit:
 
 
 @dataclass(frozen=True, slots=True)
-class NameEdit:
+class NameEdit(ConfigChange):
     """Corrects the name of a parameter in main.cf."""
 
     line: int
@@ -124,21 +125,20 @@ class NameEdit:
 
 
 @dataclass(frozen=True, slots=True)
-class DuplicateEdit:
+class DuplicateEdit(ConfigChange):
     """Removes the earlier definitions of a parameter, which Postfix ignores."""
 
     parameter: str
 
 
 @dataclass(frozen=True, slots=True)
-class CommentEdit:
+class CommentEdit(ConfigChange):
     """Moves comments at the end of a list's lines to lines of their own."""
 
     parameter: str
 
 
-Edit = ListEdit | ValueEdit | ColumnEdit | IndentEdit | NameEdit | DuplicateEdit | CommentEdit
-Edits = tuple[Edit, ...]
+Edits = tuple[ConfigChange, ...]
 
 
 def replaced(parameter: str, old: object, *new: str) -> Edits:

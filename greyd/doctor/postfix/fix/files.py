@@ -23,7 +23,7 @@ from greyd.doctor.postfix.fix.master_cf_text import MasterCfText, PlainList, Une
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from greyd.doctor.postfix.fix.edits import Edit
+    from greyd.doctor.findings import ConfigChange
 
 _MAX_DEPTH = 5
 _REFERENCE = re.compile(r"\$(?:\{(\w+)\}|\((\w+)\)|(\w+))")
@@ -49,7 +49,7 @@ class PostfixFiles:
     overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The values that ``-o`` sets in master.cf, by service (``NAME/TYPE``) and parameter."""
 
-    def apply(self, edit: Edit) -> Target | None:
+    def apply(self, edit: ConfigChange) -> Target | None:
         """Apply an edit; return what it changed, if a command can set that by its name.
 
         Raises:
@@ -103,7 +103,7 @@ class PostfixFiles:
         self.main.lines[edit.line - 1] = changed
 
     def _edit_list(self, name: str, edit: ListEdit, depth: int) -> Target:
-        """Edit a list where its text is: in the parameter itself, or in one that it refers to."""
+        """Change a list where its text is: in the parameter itself, or in one that it refers to."""
         if (entry := self.main.entry(name)) is None:
             plain = PlainList(self.effective.get(name, ""))
             try:

@@ -27,8 +27,7 @@ from greyd.escaping import shell_word
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from greyd.doctor.findings import Finding
-    from greyd.doctor.postfix.fix.edits import Edit
+    from greyd.doctor.findings import ConfigChange, Finding
 
     Check = Callable[[str], Awaitable[Sequence[Finding]]]
     """Returns the findings about the configuration in a folder."""
@@ -107,7 +106,7 @@ async def plan_fix(folder: str | None, findings: Sequence[Finding], check: Check
     source = Path(folder or await default_folder())
     main, master = _read(source / "main.cf"), _read(source / "master.cf")
     files = PostfixFiles(MainCfText(main), MasterCfText(master))
-    targets: dict[Finding, list[Target | Edit]] = {}
+    targets: dict[Finding, list[Target | ConfigChange]] = {}
     refusals: dict[Finding, str] = {}
     findings = [each for each in findings if each.group in POSTFIX_GROUPS]
     current = [each for each in findings if each.state in FAILED_STATES]
@@ -150,14 +149,14 @@ def _key(finding: Finding, copy: str, source: str) -> tuple[str, str]:
     return finding.check, finding.seen.replace(copy, source)
 
 
-def _place(edit: Edit) -> tuple[str, str]:
+def _place(edit: ConfigChange) -> tuple[str, str]:
     return getattr(edit, "parameter", ""), getattr(edit, "service", "")
 
 
 def _apply_next(
     findings: Sequence[Finding],
     files: PostfixFiles,
-    targets: dict[Finding, list[Target | Edit]],
+    targets: dict[Finding, list[Target | ConfigChange]],
     refusals: dict[Finding, str],
 ) -> bool:
     """Apply the edits of the first subject that has any; return whether a file changed.
@@ -183,12 +182,12 @@ def _moves_lines(finding: Finding) -> bool:
 def _apply(
     finding: Finding,
     files: PostfixFiles,
-    targets: dict[Finding, list[Target | Edit]],
+    targets: dict[Finding, list[Target | ConfigChange]],
     refusals: dict[Finding, str],
 ) -> None:
     """Apply all edits of a finding, or none of them."""
     main, master, overrides = files.main.text, files.master.text, files.overrides
-    made: list[Target | Edit] = []
+    made: list[Target | ConfigChange] = []
     try:
         for edit in finding.edits:
             target = files.apply(edit)
@@ -248,7 +247,11 @@ def _read(path: Path) -> str:
 
 
 def _commands(
-    targets: Sequence[Target | Edit], files: PostfixFiles, folder: Path, main: str, where: str
+    targets: Sequence[Target | ConfigChange],
+    files: PostfixFiles,
+    folder: Path,
+    main: str,
+    where: str,
 ) -> Iterator[str]:
     file = shell_word(str(folder / "main.cf"))
     for each in targets:
