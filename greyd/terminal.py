@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -64,6 +65,9 @@ def new_console(stream: Any) -> Console:
     from rich.console import Console, ConsoleDimensions
 
     is_terminal = stream.isatty()
+    if isinstance(stream, io.TextIOWrapper) and not _is_unicode(stream):
+        # A question mark instead of an ellipsis is better than an error.
+        stream.reconfigure(errors="replace")
     console = Console(
         # Standard output may be redirected later.
         file=None if stream is sys.stdout else stream,
@@ -80,6 +84,10 @@ def new_console(stream: Any) -> Console:
         # rich takes 80 columns for granted.
         console.size = ConsoleDimensions(*shutil.get_terminal_size())
     return console
+
+
+def _is_unicode(stream: io.TextIOWrapper) -> bool:
+    return stream.encoding.lower().replace("-", "").startswith("utf")
 
 
 def has_colours(stream: Any, environ: Mapping[str, str] = os.environ) -> bool:

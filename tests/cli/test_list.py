@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,14 @@ import pytest
 from greyd.config.settings import Settings
 from greyd.rules.correspondence.keys import correspondence_key
 from greyd.rules.keys import request_keys
-from tests.commands import CHECKOUT, answer_of, fill, run, run_here
+from tests.commands import (
+    CHECKOUT,
+    answer_of,
+    environment_without_settings,
+    fill,
+    run,
+    run_here,
+)
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
@@ -259,6 +269,31 @@ def test_watching_in_a_pipe_prints_blocks_until_interrupted(store: str) -> None:
         assert process.wait(timeout=30) == 0
     assert lines[0] == lines[3]
     assert lines[2] == "\n"
+
+
+def test_watching_on_a_terminal_redraws_in_place_until_ctrl_c(store: str) -> None:
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (8, 60))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "greyd", "list", store, "--watch=0.2"],
+        cwd=CHECKOUT, stdin=its, stdout=its, stderr=its,
+        env={**environment_without_settings(), "TERM": "xterm", "NO_COLOR": "1"},
+    )  # fmt: skip
+    os.close(its)
+    text = b""
+    while text.count(b"\x1b[J") < 2:
+        text += os.read(ours, 10_000)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    os.close(ours)
+    first, second, *_ = text.decode().split("\x1b[J")
+    assert first.startswith("\x1b[H\x1b[2J")
+    assert second.startswith("\x1b[H")
+    lines = second.removeprefix("\x1b[H").replace("\x1b[K", "").splitlines()
+    assert "Ctrl-C ends" in lines[0]
+    assert lines[-1].endswith("more lines; a higher screen shows them")
+    assert len(lines) < 8
+    assert max(map(len, lines)) <= 60
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon", "1e9", ""])

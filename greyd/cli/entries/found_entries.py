@@ -205,7 +205,8 @@ class FoundEntries:
         self._is_of_client = of_client
         self._others, self._more = list(entries[:MAX_OTHERS]), len(entries) > MAX_OTHERS
         if not self.context.as_json:
-            self.context.print_rows(entry_columns(self.settings), self._others, now=self.now)
+            newest = sorted(self._others, key=lambda each: each.last_seen, reverse=True)
+            self.context.print_rows(entry_columns(self.settings), newest, now=self.now)
             if self._more:
                 print_error(f"there are more: {all_of_them} shows them")
 

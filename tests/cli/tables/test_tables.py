@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from greyd.cli.errors import CommandError
 from greyd.cli.tables.cell_text import relative_time
@@ -183,6 +183,17 @@ def test_the_conventions_for_colours_hold(
 ) -> None:
     assert has_colours(_Terminal(), environ) is on_terminal
     assert has_colours(io.StringIO(), environ) is in_pipe
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_an_encoding_without_an_ellipsis_is_no_error(encoding: str) -> None:
+    data = io.BytesIO()
+    console = new_console(io.TextIOWrapper(data, encoding=encoding))
+    console.size = ConsoleDimensions(30, 20)
+    render_table(COLUMNS, MAILS, console, now=NOW)
+    console.print("… and 2 more")
+    console.file.flush()
+    assert ("…" if encoding == "utf-8" else "?") in data.getvalue().decode(encoding)
 
 
 # Cells --------------------------------------------------------------------------------------------
