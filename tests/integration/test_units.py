@@ -51,7 +51,12 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
     # On the machine of a test greyd is not where systemd looks for programs.
     (tmp_path / "greyd.service").write_text(SERVICE.replace("=greyd serve", f"={GREYD} serve"))
     (tmp_path / "greyd.socket").write_text((UNITS / "greyd.socket").read_text())
-    done = analyze("verify", "--man=no", tmp_path / "greyd.service", tmp_path / "greyd.socket")
+    report = (UNITS / "greyd-report.service").read_text()
+    (tmp_path / "greyd-report.service").write_text(
+        report.replace("=greyd report", f"={GREYD} report")
+    )
+    (tmp_path / "greyd-report.timer").write_text((UNITS / "greyd-report.timer").read_text())
+    done = analyze("verify", "--man=no", *sorted(tmp_path.glob("greyd*")))
     said = [line for line in done.stderr.splitlines() if "greyd" in line]
     assert (done.returncode, said) == (0, [])
 
