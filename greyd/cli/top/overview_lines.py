@@ -135,7 +135,7 @@ def _chart_lines(view: Overview, width: int) -> Iterator[Text]:
         line.append(sparkline(cells), style)
         what = "a minute" if minutes_per_cell == 1 else f"in {minutes_per_cell} min"
         top = f" ≤{max(cells):,} {what}"
-        if len(cells) + len(top) <= room:
+        if any(cells) and len(cells) + len(top) <= room:
             line.append(top, "dim")
         yield line
 

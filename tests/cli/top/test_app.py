@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from greyd.cli.top.interface.app import TopApp
 from greyd.cli.top.interface.dialogs import ConfirmDialog, TextDialog
 from greyd.cli.top.interface.line_buffer import LineBuffer
 from tests.cli.top.mails import MAIL, data_of, key_of
-from tests.commands import content
+from tests.commands import CHECKOUT, content
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -348,3 +349,19 @@ def test_count_ends_after_so_many_refreshes(tmp_path: Path) -> None:
 
     asyncio.run(run())
     assert app.failure is None
+
+
+def test_only_the_screens_of_top_import_textual() -> None:
+    importing = {
+        path.parent.relative_to(CHECKOUT).as_posix()
+        for path in (CHECKOUT / "greyd").rglob("*.py")
+        if re.search(r"^ *(from|import) textual", path.read_text(), re.MULTILINE)
+    }
+    assert importing == {"greyd/cli/top/interface"}
+    importing = {
+        path.relative_to(CHECKOUT).as_posix()
+        for path in (CHECKOUT / "greyd").rglob("*.py")
+        if path.parent.name != "interface"
+        and re.search(r"^(from|import) greyd\.cli\.top\.interface", path.read_text(), re.MULTILINE)
+    }
+    assert importing == set()
