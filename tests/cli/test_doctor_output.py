@@ -74,6 +74,12 @@ def test_verbose_adds_what_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 ok, 1 hint." in lines
 
 
+def test_a_tip_s_number_does_not_read_as_a_count(capsys: pytest.CaptureFixture[str]) -> None:
+    tip = hint("tips: 3 clients whose name and address do not match", "off", "main.cf: x")
+    text = " ".join(" ".join(shown(capsys, [tip], verbose=True)).split())
+    assert "hint tip 3, clients whose name and address do not match: off" in text
+
+
 def test_the_fix_is_offered_with_the_number_of_problems_that_it_settles(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -141,7 +141,7 @@ def _print_groups(context: CommandContext, findings: Sequence[Finding]) -> None:
     for group, members in groupby(findings, key=lambda each: each.group):
         context.print(Text(group.capitalize(), style="bold"))
         for each in members:
-            name = each.check.partition(": ")[2]
+            name = _check_name(each)
             head = f"  {each.state.value:11}  "
             text = _wrapped(context, f"{name}: {each.seen}", head, " " * _INDENT)
             text.stylize(_STYLES[each.state], 0, _INDENT)
@@ -149,6 +149,12 @@ def _print_groups(context: CommandContext, findings: Sequence[Finding]) -> None:
             if each.remedy:
                 context.print(_wrapped(context, f"→ {each.remedy}", " " * _INDENT, " " * _INDENT))
         context.print("")
+
+
+def _check_name(finding: Finding) -> str:
+    """Return the name of a check within its group; ``3 clients …`` would read as a count."""
+    name = finding.check.partition(": ")[2]
+    return f"tip {name[0]}, {name[2:]}" if finding.group == "tips" and name[2:] else name
 
 
 def _print_wrapped(context: CommandContext, text: str, indent: str) -> None:
