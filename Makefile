@@ -95,6 +95,7 @@ pictures: $(DEV_STAMP) ## make the pictures of the tour from a run with generate
 
 bench: $(BENCH_STAMP) ## compare with postgrey, sqlgrey and gross, side by side, into var/benchmarks
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.start --entries=1000000
 
 outcome: $(DEV_STAMP) ## simulate sixty days of mail: what greyd does to good and bad mail, beside postgrey
 	$(BIN)/python -m tests.outcome $(OUTCOME_OPTIONS)

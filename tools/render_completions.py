@@ -156,7 +156,7 @@ def _has_several(parameter: Any) -> bool:
 
 def write() -> None:
     """Write the scripts to packaging/completions, and the table."""
-    TABLE.write_text(render_table())
+    Path(TABLE).write_text(render_table())
     for name, script in render().items():
         path = FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True)

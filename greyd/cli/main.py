@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from greyd import __version__
-from greyd.cli.help.text import HELP_WORDS, asked_for_help, print_help
+from greyd.cli.help import HELP_WORDS
 from greyd.errors import GreydError, describe_error
 
+TYPE_CHECKING = False  # without typing, whose import takes as long as all others
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -66,8 +66,11 @@ def _run(words: list[str]) -> None:
         status = complete()
         if status is not None:
             sys.exit(status)
-    if any(word in HELP_WORDS for word in words) and asked_for_help(words):
-        sys.exit(print_help(words))
+    if any(word in HELP_WORDS for word in words):
+        from greyd.cli.help.text import asked_for_help, print_help
+
+        if asked_for_help(words):
+            sys.exit(print_help(words))
     if words[:1] == ["serve"]:
         sys.exit(serve(words[1:]))
     from greyd.cli.app import run

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
 
 from greyd.cli.help.table import read_table
 
+TYPE_CHECKING = False  # without typing, whose import takes as long as all others
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any

@@ -8,10 +8,13 @@ Python's own start.
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
-from typing import Any
 
-TABLE = Path(__file__).with_name("table.json")
+TYPE_CHECKING = False  # without typing, whose import takes as long as all others
+if TYPE_CHECKING:
+    from typing import Any
+
+TABLE = __file__.removesuffix(".py") + ".json"
+"""The path of the table, as text."""
 
 
 @cache
@@ -24,7 +27,8 @@ def read_table() -> dict[str, Any]:
     """
     import json
 
-    table: dict[str, Any] = json.loads(TABLE.read_text(encoding="utf-8"))
+    with open(TABLE, encoding="utf-8") as file:  # noqa: PTH123 - the import of pathlib takes longer
+        table: dict[str, Any] = json.load(file)
     for command in table["commands"].values():
         command["options"] += [table["shared"][name] for name in command.pop("shared")]
     return table

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
+from greyd.cli.help import HELP_WORDS
 from greyd.cli.help.table import read_table
 
+TYPE_CHECKING = False  # without typing, whose import takes as long as all others
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     Row = tuple[str, str]
     """What stands in the left column, and its description."""
-
-HELP_WORDS = ("-h", "--help", "-help")
 
 
 _MIN_WIDTH, _USUAL_WIDTH, _MAX_WIDTH = 30, 80, 100
