@@ -21,7 +21,7 @@ from greyd.cli.errors import CommandError
 from greyd.cli.report import command as report_command
 from greyd.cli.report import triplets
 from greyd.cli.report.builder import ReportBuilder
-from greyd.cli.report.time_span import TimeSpan
+from greyd.cli.report.times.time_span import TimeSpan
 from greyd.config.settings import Settings
 from greyd.maillog.decisions import LoggedDecision
 from tests.commands import answer_of, run

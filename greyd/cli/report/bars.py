@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.cli.context import CommandContext
-    from greyd.cli.report.time_slots import TimeSlot
+    from greyd.cli.report.times.time_slots import TimeSlot
 
 _MAX_BAR_WIDTH = 40
 _GAP = "  "

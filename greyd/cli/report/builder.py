@@ -19,7 +19,7 @@ from greyd.cli.report.kinds import EARNED, DecisionKind, kind_of
 from greyd.cli.report.log_report import DelayStatistics, LogReport
 from greyd.cli.report.lost_mail import LostMailRanking
 from greyd.cli.report.pools import PoolCounter
-from greyd.cli.report.time_slots import SlotCounter
+from greyd.cli.report.times.time_slots import SlotCounter
 from greyd.cli.report.triplets import TripletTracker
 from greyd.cli.sketches import DistinctCounter, LargestTotals
 from greyd.maillog.decisions import LoggedDecision

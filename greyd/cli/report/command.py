@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
-from greyd.cli.report.time_span import TimeSpan
+from greyd.cli.report.times.time_span import TimeSpan
 from greyd.cli.usual_logs import USUAL_LOGS, choose_logs, source_name
 from greyd.plurals import counted
 from greyd.terminal import print_error

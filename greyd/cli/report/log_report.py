@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from greyd.cli.not_read import NotRead
-from greyd.cli.report.time_slots import TimeSlot, by_hour_of_day, over_time
+from greyd.cli.report.times.time_slots import TimeSlot, by_hour_of_day, over_time
 from greyd.escaping import printable
 from greyd.rules.reasons import GREYLIST
 

@@ -13,7 +13,7 @@ from greyd.plurals import noun
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from greyd.cli.report.time_slots import TimeSlot
+    from greyd.cli.report.times.time_slots import TimeSlot
 
 _WIDTH, _HEIGHT = 960, 240
 _LINES = 4

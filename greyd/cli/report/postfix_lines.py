@@ -20,7 +20,7 @@ from greyd.rules.reasons import GREYLIST, PASS, Reason
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from greyd.cli.report.time_span import TimeSpan
+    from greyd.cli.report.times.time_span import TimeSpan
     from greyd.config.settings import Settings
     from greyd.maillog.attempts import Attempt
     from greyd.maillog.shadow_lines import LoggedShadowDecision
