@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import os
+import re
 import signal
 import sys
 import time
@@ -14,8 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.errors import CommandError
+from greyd.cli.tables.shorten import cell_width
+from greyd.errors import GreydError
 from greyd.escaping import printable_text
 from greyd.plurals import counted
+from greyd.terminal import print_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,6 +38,8 @@ Watch = Annotated[
 
 MIN_SECONDS = 0.1
 MAX_SECONDS = 86400.0
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HOME, _ERASE_LINE, _ERASE_BELOW, _CLEAR = "\x1b[H", "\x1b[K", "\x1b[J", "\x1b[H\x1b[2J"
@@ -69,7 +76,7 @@ async def watch(text: str, show: Callable[[], Awaitable[int | None]], console: C
 
     Raises:
         CommandError: the text of the option is not a number of seconds.
-        GreydError: ``show`` raised it.
+        GreydError: ``show`` raised it the first time; later the error is printed.
     """
     pause = watch_seconds(text)
     running = asyncio.ensure_future(
@@ -96,31 +103,49 @@ async def _repeat(
     show: Callable[[], Awaitable[int | None]], pause: float, *, in_place: bool
 ) -> None:
     is_first = True
+
+    async def show_or_print_error() -> None:
+        try:
+            await show()
+        except GreydError as error:
+            # A store or a server that restarts comes back; one that was never there does not.
+            if is_first:
+                raise
+            print_error(str(error))
+
     while True:
         started = time.monotonic()
         if in_place:
-            await _draw(show, is_first=is_first)
+            await _draw(show_or_print_error, is_first=is_first)
         else:
             if not is_first:
                 sys.stdout.write("\n")
-            await show()
+            await show_or_print_error()
         sys.stdout.flush()
         is_first = False
         await asyncio.sleep(max(pause - (time.monotonic() - started), MIN_SECONDS))
 
 
-async def _draw(show: Callable[[], Awaitable[int | None]], *, is_first: bool) -> None:
+async def _draw(show: Callable[[], Awaitable[object]], *, is_first: bool) -> None:
     """Print one output in the place of the previous one; cut it at the height of the screen."""
     screen = os.get_terminal_size(sys.stdout.fileno())
     caught = io.StringIO()
     # A message on standard error would scroll the screen.
     with redirect_stdout(caught), redirect_stderr(caught):
         await show()
-    lines = caught.getvalue().splitlines()
-    head = time.strftime("%H:%M:%S")
-    room = screen.lines - 2
-    if len(lines) > room:
-        missing = len(lines) - (room - 1)
-        lines[room - 1 :] = [f"… and {counted(missing, 'more line')}; a higher screen shows them"]
-    text = "".join(f"{line}{_ERASE_LINE}\n" for line in [f"{head}  Ctrl-C ends", *lines])
+    head = f"{time.strftime('%H:%M:%S')}  Ctrl-C ends"
+    lines = _fitting_lines(caught.getvalue().splitlines(), screen.columns, screen.lines - 2)
+    text = "".join(f"{line}{_ERASE_LINE}\n" for line in [head, *lines])
     sys.stdout.write(f"{_CLEAR if is_first else _HOME}{text}{_ERASE_BELOW}")
+
+
+def _fitting_lines(lines: list[str], columns: int, rows: int) -> list[str]:
+    """Return the lines that fit a screen of this size; the last one counts those that do not."""
+    taken = 0
+    for number, line in enumerate(lines):
+        # A command to paste is not wrapped by greyd, but by the terminal.
+        taken += max(1, math.ceil(cell_width(_STYLE.sub("", line)) / columns))
+        if taken > rows:
+            shown = lines[: max(number - 1, 0)]
+            return [*shown, f"… and {counted(len(lines) - len(shown), 'more line')}"]
+    return lines
