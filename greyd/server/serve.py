@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from greyd import __version__
 from greyd.config.vocabulary import METRICS_ENDPOINT
+from greyd.monitoring.activity.dns_activity import DnsActivity
 from greyd.monitoring.hits_observer import HitsObserver
 from greyd.monitoring.log_observer import LogObserver
 from greyd.monitoring.metrics import Metrics
@@ -101,11 +102,13 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
         log.warning(warning)
     metrics = Metrics()
     hits = HitCounter()
+    dns_activity = DnsActivity()
     observers = Observers(
         MetricsObserver(metrics),
         *([VerboseObserver(log, lambda: policy)] if settings.verbose else []),
         LogObserver(log, passes_without_store=settings.passes_without_store),
         HitsObserver(hits),
+        dns_activity,
     )
     loop.set_exception_handler(partial(_report_unhandled, observers))
     log.on_failure(partial(_report_from_log_thread, loop, observers))
@@ -165,6 +168,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
         store_name,
         lambda: ModeInForce.of(settings.mode, control_poller.mode_override),
         slices,
+        dns_activity,
     )
     site = MetricsSite(
         metrics,

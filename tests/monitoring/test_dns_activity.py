@@ -47,6 +47,14 @@ def test_the_lookups_of_the_last_hour_are_counted_by_source() -> None:
     ]
 
 
+def test_the_lookups_since_the_start_count_in_the_first_hour() -> None:
+    server = Server()
+    server.look_up(5, LookupResult.ANSWERED)
+    server.run(600)
+    server.look_up(2, LookupResult.FAILED)
+    assert server.sources()[1] == DnsSourceStatus(ZONE, True, 7, 2)
+
+
 def test_a_source_is_late_if_many_lookups_have_no_answer_in_time() -> None:
     assert not DnsSourceStatus(ZONE, True, 100, 5).is_late
     assert DnsSourceStatus(ZONE, True, 100, 6).is_late

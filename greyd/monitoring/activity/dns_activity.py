@@ -68,10 +68,11 @@ class DnsActivity(Observer):
 
     def sources(self, now: float, totals: Totals) -> list[DnsSourceStatus]:
         """Return the status of each source, the resolver first; empty without DNS."""
-        before = next(
-            (counts for noted_at, counts in self._notes if noted_at >= now - HOUR_SECONDS),
-            Counter[tuple[str, bool]](),
-        )
+        before = Counter[tuple[str, bool]]()
+        # The counters begin at 0: before the first sample, nothing has to be subtracted.
+        if self._notes and self._notes[0][0] < now - HOUR_SECONDS:
+            within = (counts for at, counts in self._notes if at >= now - HOUR_SECONDS)
+            before = next(within, self._notes[-1][1])
         lookups = _lookups(totals)
         lookups.subtract(before)
         states = dns_sources_of(totals)

@@ -86,6 +86,8 @@ class StatusReporter:
     """Returns the mode in force."""
     slices: TimeSlices
     """The time slices in which all work of the metrics port runs."""
+    dns: DnsActivity = field(default_factory=DnsActivity)
+    """Has observed the DNS sources since the start."""
     summary: StoreSummary | None = None
     started_at: float = field(default_factory=time.monotonic)
     _summarized_at: float = 0
@@ -99,9 +101,7 @@ class StatusReporter:
         self._stored_week = StoredWeek(
             self._week, self.circuit_breaker, history_key(self.settings), wall
         )
-        self._dns = DnsActivity()
         self._decisions = RecentDecisions()
-        self.observers.add(self._dns)
         if self.settings.status_details and not self.settings.privacy:
             self.observers.add(self._decisions)
         self._page = SharedWork(partial(self._make_page, refreshes=True))
@@ -114,7 +114,7 @@ class StatusReporter:
             totals = await self._totals()
             now, wall = time.monotonic(), time.time()
             self._history.note(now, totals)
-            self._dns.note(now, totals)
+            self.dns.note(now, totals)
             self._week.note(wall, totals, self._fresh_waiting(now))
             await self._stored_week.update(wall)
             self._summarize_for_metrics(totals)
@@ -155,7 +155,7 @@ class StatusReporter:
         mode, usual = self.mode(), usual_hour(self._week.slots(), wall)
         hour = self._history.last(HOUR_SECONDS, now, totals)
         day = self._history.last(DAY_SECONDS, now, totals)
-        dns_sources = self._dns.sources(now, totals)
+        dns_sources = self.dns.sources(now, totals)
         return StatusView(
             settings=self.settings,
             mode=mode,
@@ -212,7 +212,7 @@ class StatusReporter:
         hour = self._history.last(HOUR_SECONDS, now, totals)
         day = self._history.last(DAY_SECONDS, now, totals)
         usual = usual_hour(self._week.slots(), time.time())
-        problems = self._problems(mode, usual, hour, day, totals, self._dns.sources(now, totals))
+        problems = self._problems(mode, usual, hour, day, totals, self.dns.sources(now, totals))
         stats = server_stats(
             self.settings,
             self.store_name,

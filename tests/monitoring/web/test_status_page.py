@@ -392,6 +392,16 @@ def test_dns_sources_are_shown_with_their_state_and_without_dns_there_is_no_sect
     assert "without answer" not in read().text
 
 
+@pytest.mark.parametrize("is_up", [False, True])
+def test_a_list_that_was_not_asked_is_not_called_in_order(is_up: bool) -> None:
+    count = 0 if is_up else 9
+    sources = [
+        DnsSourceStatus("resolver", is_up, 50, 0),
+        DnsSourceStatus("zen.example", True, count, 0),
+    ]
+    assert f"zen.example not asked {count} 0" in read(dns_sources=sources).text
+
+
 # The page as a whole ------------------------------------------------------------------------------
 
 

@@ -128,7 +128,9 @@ def _last_hour(view: StatusView) -> tuple[float, float, str]:
 def _waiting_tile(view: StatusView) -> Markup:
     summary = view.summary
     if summary is None:
-        return _tile("…", "waiting", "the store is being counted")
+        is_down = any(each.level is ProblemLevel.ERROR for each in view.problems)
+        note = "the store has not been counted" if is_down else "the store is being counted"
+        return _tile("…", "waiting", note)
     usual = view.usual.waiting
     compared = _compared(view, summary.waiting, usual) if usual is not None else ("", False)
     due = f"{format_number(sum(summary.due))} of them may pass now" if summary.waiting else ""

@@ -155,7 +155,8 @@ def shadow(view: StatusView) -> Iterator[Markup]:
     """Compare the shadow's decisions of the last day with the server's."""
     changes = (f"{name}={value}" for name, value in view.settings.shadow)
     names = without_list_keys(", ".join(changes))
-    sentences = list(shadow_counts(view.day.counts).sentences())
+    every = shadow_counts(view.day.counts).sentences()
+    sentences = [each for each in every if not each.startswith("0 of 0 ")]
     span = f"in the {last(view.day.seconds)}"
     yield from section(
         "Shadow: what other settings would have changed",
@@ -176,7 +177,7 @@ def dns(view: StatusView) -> Iterator[Markup]:
     rows = (
         [
             each.name,
-            _dns_state(each),
+            _dns_state(each, is_resolver_up=view.dns_sources[0].is_up),
             format_number(each.lookup_count),
             format_number(each.unanswered_count),
         ]
@@ -188,7 +189,9 @@ def dns(view: StatusView) -> Iterator[Markup]:
     yield from section("DNS", stacked_rows(caption, head, rows, columns))
 
 
-def _dns_state(source: DnsSourceStatus) -> Markup:
+def _dns_state(source: DnsSourceStatus, *, is_resolver_up: bool) -> Markup:
+    if source.is_up and not (is_resolver_up and source.lookup_count):
+        return Markup("not asked")
     if source.is_up:
         return Markup("late") if source.is_late else Markup("in order")
     since = f" since {format_time('%H:%M', source.off_since)}" if source.off_since else ""
