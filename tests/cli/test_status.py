@@ -143,7 +143,7 @@ def test_who_set_the_mode_and_until_when_is_shown_with_the_way_back(tmp_path: Pa
     done = status_of(tmp_path, document(mode=mode, problems=[problem]))
     assert done.returncode == 0
     text = " ".join(done.stdout.split())
-    assert "● greyd on mx1 is well, but passes all mail: mode off" in text
+    assert "● greyd on mx1 runs, but passes all mail: mode off" in text
     assert "Mode: off until 20" in text
     assert "by alice@mx1 at 20" in text
     assert "Next: greyd mode reset" in text
@@ -165,6 +165,17 @@ def test_what_looks_wrong_decides_the_verdict_and_the_next_command(
     assert verdict in done.stdout.splitlines()[0]
     assert all(each.text in done.stdout for each in problems)
     assert done.stdout.splitlines()[-1].strip() == f"Next: {next_command}"
+
+
+@pytest.mark.parametrize(
+    ("problems", "colour"), [([], "32"), ([DNS_DOWN], "33"), ([STORE_DOWN], "31")]
+)
+def test_the_dot_has_the_colour_of_the_worst(
+    tmp_path: Path, problems: list[HealthProblem], colour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    done = status_of(tmp_path, document(problems=problems))
+    assert done.stdout.startswith(f"\x1b[{colour}m●\x1b[0m ")
 
 
 def test_all_problems_are_counted_if_not_all_are_shown(tmp_path: Path) -> None:

@@ -65,20 +65,22 @@ class StatusStyle:
             shown = self.coloured(line, colour) if colour else line
             yield f"{indent if number else first}{shown}"
 
-    def verdict(self, text: str, health: Health) -> str:
+    def verdict(self, text: str, health: Health, *, has_warnings: bool = False) -> str:
         """Return the first line: a dot in the colour of the state, and the state in words."""
+        colour = YELLOW if health is Health.WELL and has_warnings else _HEALTH_COLOURS[health]
         dots = {Health.STOPPED: "○"} if self.has_blocks else {}
         dot = dots.get(health, "●" if self.has_blocks else "*")
         first, *others = textwrap.wrap(
             f"{dot} {text}", self.width, subsequent_indent="  ", break_long_words=False
         )
-        shown = first.replace(dot, self.coloured(dot, _HEALTH_COLOURS[health]), 1)
+        shown = first.replace(dot, self.coloured(dot, colour), 1)
         return "\n".join([shown, *others])
 
 
 def render_store(servers: Sequence[ServerStatus], style: StatusStyle) -> Iterator[str]:
     """Yield the lines about the servers of one store."""
-    yield style.verdict(*_verdict(servers))
+    has_warnings = any(each.problems() for each in servers)
+    yield style.verdict(*_verdict(servers), has_warnings=has_warnings)
     for each in servers[:MAX_SHOWN_SERVERS]:
         yield from style.row("Server", _server(each))
     if len(servers) > MAX_SHOWN_SERVERS:
@@ -110,7 +112,7 @@ def _verdict(servers: Sequence[ServerStatus]) -> tuple[str, Health]:
     modes = {each.stats.mode for each in servers if each.stats}
     if modes and "on" not in modes:
         shown = printable_text(", ".join(sorted(modes)))
-        return f"{name} is well, but passes all mail: mode {shown}", Health.WELL
+        return f"{name} runs, but passes all mail: mode {shown}", Health.WELL
     if any(each.problems() for each in servers):
         return f"{name} works, but needs attention", Health.WELL
     return f"{name} is well", Health.WELL
@@ -135,8 +137,8 @@ def _store(servers: Sequence[ServerStatus], answers: Sequence[ServerStats]) -> s
 
 def _mode(answers: Sequence[ServerStats]) -> str:
     texts = dict.fromkeys(
-        f"{printable_text(mode_in_words(_mode_of(each)))}; delay"
-        f" {format_breakable_duration(each.delay_seconds)}"
+        printable_text(mode_in_words(_mode_of(each)))
+        + (f"; delay {format_breakable_duration(each.delay_seconds)}" if each.mode == "on" else "")
         for each in answers
     )
     return " / ".join(texts)
