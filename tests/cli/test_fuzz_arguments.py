@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 NOW = int(time.time())
 
-# The server and a screen stay; the doctor asks this machine's programs.
-LEFT_OUT = {"serve", "top", "doctor"}
+# The server and a screen stay; the doctor asks this machine's programs, and a switch stops them.
+LEFT_OUT = {"serve", "top", "doctor", "switch-from"}
 COMMANDS = [name for name in build().commands if name not in LEFT_OUT]  # type: ignore[attr-defined]
 
 STAYS = {"--store", "--dbdir", "--html"}

@@ -45,6 +45,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "expect": [[], ["b@example.org"], ["b@example.org", "--close"]],
     "forget": [["--address=b@example.org"], ["--client=192.0.2.7", "--dry-run"]],
     "mode": [[], ["off", "--for=1h"], ["reset"]],
+    "whitelist": [["list"]],
     "check-whitelist": [["--hits"]],
     "import": [["DUMP"], ["DUMP", "--dry-run"]],
     "doctor": [[], ["--thorough"]],
@@ -52,7 +53,9 @@ ARGUMENTS: dict[str, list[list[str]]] = {
 }  # fmt: skip
 """What each command that uses a store is called with."""
 
-WITHOUT_STORE = {"status", "ask", "report", "replay", "postfix-config"}
+WITHOUT_STORE = {
+    "status", "ask", "tail", "report", "replay", "tune", "config", "postfix-config", "switch-from",
+}  # fmt: skip
 
 
 class Other(NamedTuple):

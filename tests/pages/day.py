@@ -53,6 +53,7 @@ def make(type_: Callable[[str, str], object]) -> None:
     MAIL_LOG.write_text("".join(lines))
     SETTINGS.unlink()
     type_("a day", "systemctl stop greyd; systemctl start greyd")
+    type_("a day", "greyd postfix-config >>/etc/postfix/main.cf && postfix start")
     with PolicyClient(10023) as client:
         for each in attempts:
             if each.ago_seconds < HOUR // 4:
