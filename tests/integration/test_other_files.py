@@ -45,7 +45,6 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "expect": [[], ["b@example.org"], ["b@example.org", "--close"]],
     "forget": [["--address=b@example.org"], ["--client=192.0.2.7", "--dry-run"]],
     "mode": [[], ["off", "--for=1h"], ["reset"]],
-    "whitelist": [["list"]],
     "check-whitelist": [["--hits"]],
     "import": [["DUMP"], ["DUMP", "--dry-run"]],
     "doctor": [[], ["--thorough"]],
@@ -54,7 +53,8 @@ ARGUMENTS: dict[str, list[list[str]]] = {
 """What each command that uses a store is called with."""
 
 WITHOUT_STORE = {
-    "status", "ask", "tail", "report", "replay", "tune", "config", "postfix-config", "switch-from",
+    "status", "ask", "tail", "report", "replay", "tune", "whitelist", "config", "postfix-config",
+    "switch-from",
 }  # fmt: skip
 
 
