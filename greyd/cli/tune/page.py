@@ -92,13 +92,13 @@ def _plot(tuning: Tuning) -> Iterator[Markup]:
     ]
     scale = [format_duration(highest_wait), format_duration(highest_wait / 2), "0"]
     axis = ["0", "spam let in", format_number(highest_spam)]
-    yield _keys(is_chosen=tuning.chosen is not None)
     yield Markup(
         '<div class="chart">\n<div class="scale">{}</div>\n'
         '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"'
         ' aria-label="Total wait against spam let in, by settings">\n{}{}</svg>\n'
         '<div class="axis">{}</div>\n</div>\n'
     ).format(_spans(scale), _WIDTH, _HEIGHT, join(lines), join(dots), _spans(axis))
+    yield _keys(is_chosen=tuning.chosen is not None)
 
 
 def _keys(*, is_chosen: bool) -> Markup:
