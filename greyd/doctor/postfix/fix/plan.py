@@ -140,7 +140,9 @@ async def plan_fix(folder: str | None, findings: Sequence[Finding], check: Check
             own = targets.get(each) or [Target(*_place(edit)) for edit in each.edits]
             lines = _commands(own, files, source, main, where)
             commands[each] = tuple(dict.fromkeys(lines))
-            refusals.pop(each, None)
+    refusals = {
+        each: why for each, why in refusals.items() if _key(each, copy, str(source)) in left
+    }
     return FixPlan(source, changes, commands, refusals, current, folder is None)
 
 
