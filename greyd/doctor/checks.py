@@ -119,6 +119,8 @@ async def check_all(
         )
     except FixError as fault:
         return CheckResult(findings, None, str(fault))
+    except Exception as fault:  # noqa: BLE001 - a fault in the plan must not hide the findings
+        return CheckResult(findings, None, f"no plan of changes: {describe_error(fault)}")
     return CheckResult([plan.with_commands(each) for each in findings], plan)
 
 
