@@ -23,7 +23,7 @@ class Request(NamedTuple):
     etrn_domain: bytes | None = None
     policy_test_time: bytes | None = None
     greyd_probe: bytes | None = None
-    """Marks a request from ``greyd doctor``, which is not mail; Postfix never sends this."""
+    """Marks a probe of a command, which is not mail; Postfix never sends this."""
     helo_name: bytes | None = None
     reverse_client_name: bytes | None = None
     policy_context: bytes | None = None

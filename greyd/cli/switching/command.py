@@ -38,12 +38,7 @@ if TYPE_CHECKING:
     from greyd.cli.switching.services.interface import ServiceManager
     from greyd.cli.switching.switch import SwitchOutcome
 
-_IMPORTED_ONLY = {
-    "sqlgrey": "sqlgrey",
-    "milter-greylist": "milter-greylist",
-    "rspamd": "rspamd",
-    "gross": "gross",
-}
+_IMPORTED_ONLY = ("sqlgrey", "milter-greylist", "rspamd", "gross")
 
 
 def switch_from(

@@ -178,6 +178,8 @@ class Switch:
                 remarks.append(str(error))
             except (GreydError, OSError) as error:
                 problems.append(str(error))
+        if reason and all(each.kind != "store" for each in self._journal.records):
+            self._report("kept: what was imported into greyd's store, which was there before")
         problems += self._differences()
         for each in remarks:
             self._report(each)
