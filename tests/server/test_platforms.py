@@ -121,7 +121,7 @@ def test_only_the_store_in_memory_loads_fakeredis(tmp_path: Path, url: str) -> N
 
 
 @pytest.mark.parametrize(
-    "words", [["check-whitelist", "list"], ["doctor"], ["explain", "--help"], ["--help"]]
+    "words", [["check-whitelist", "list"], ["doctor"], ["explain", "192.0.2.1", "a@b", "c@d"]]
 )
 def test_a_command_without_a_package_that_it_needs_ends_with_one_line(
     tmp_path: Path, words: list[str]
@@ -133,9 +133,12 @@ def test_a_command_without_a_package_that_it_needs_ends_with_one_line(
     assert line.startswith("greyd: google-re2 can't be loaded: No module named 're2'; ")
 
 
-def test_a_command_works_without_a_package_that_only_other_commands_need(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["--help"], ["list", "--help"], ["explain", "--help"]])
+def test_the_help_works_without_a_package_that_commands_need(
+    tmp_path: Path, words: list[str]
+) -> None:
     missing(tmp_path, "re2")
-    done = run_greyd(tmp_path, "list", "--help")
+    done = run_greyd(tmp_path, *words)
     assert (done.returncode, done.stderr) == (0, "")
 
 
