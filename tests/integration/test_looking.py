@@ -208,7 +208,10 @@ class Screen:
         return self._run("capture-pane", "-p", *options)
 
     def shows(self, pattern: str) -> None:
-        wait_until(lambda: re.search(pattern, self.text()) is not None, pattern, 40)
+        """Wait until the pattern matches the screen; a long text may be wrapped on it."""
+        wait_until(
+            lambda: re.search(pattern, " ".join(self.text().split())) is not None, pattern, 40
+        )
 
     def press(self, *keys: str) -> None:
         self._run("send-keys", *keys)
