@@ -62,7 +62,9 @@ class Listing:
             groups: the records.
             rough: about how many records there are, for the progress bar; None if unknown.
         """
-        columns = entry_columns(self.context.settings, keys=self.keys)
+        columns = entry_columns(
+            self.context.settings, keys=self.keys, one_state=len(self.selection.states) == 1
+        )
         if self.context.as_json:
             self._json = EntryJsonWriter(self.context.settings)
         else:

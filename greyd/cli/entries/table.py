@@ -24,10 +24,28 @@ _MEANINGS = {
 }
 
 
-def entry_columns(settings: Settings, *, keys: bool = False) -> list[TableColumn[StoredEntry]]:
-    """Return the columns of a table of entries; with ``keys`` it has keys instead of names."""
+MIN_ADDRESS_WIDTH = 20
+"""Below this width, in cells, too many senders look alike."""
+
+
+def entry_columns(
+    settings: Settings, *, keys: bool = False, one_state: bool = False
+) -> list[TableColumn[StoredEntry]]:
+    """Return the columns of a table of entries.
+
+    Args:
+        settings: the server's settings.
+        keys: whether the table has keys instead of names.
+        one_state: whether all entries have the same state, which a narrow terminal can do without.
+    """
     columns: list[TableColumn[StoredEntry]] = [
-        TableColumn("state", Kind.VERDICT, format_state, meaning=state_meaning),
+        TableColumn(
+            "state",
+            Kind.VERDICT,
+            format_state,
+            meaning=state_meaning,
+            priority=4 if one_state else 1,
+        ),
         TableColumn("last seen", Kind.TIME, _last_seen, label="seen", priority=3),
         TableColumn("passes at", Kind.TIME, passes_at, label="passes", priority=2),
     ]
@@ -42,8 +60,20 @@ def name_columns(settings: Settings) -> list[TableColumn[StoredEntry]]:
         TableColumn(
             "client", Kind.NETWORK, partial(_name, 0, settings), label="", order=network_order
         ),
-        TableColumn("sender", Kind.ADDRESS, partial(_name, 1, settings), label="from"),
-        TableColumn("recipient", Kind.ADDRESS, partial(_name, 2, settings), label="to"),
+        TableColumn(
+            "sender",
+            Kind.ADDRESS,
+            partial(_name, 1, settings),
+            label="from",
+            min_width=MIN_ADDRESS_WIDTH,
+        ),
+        TableColumn(
+            "recipient",
+            Kind.ADDRESS,
+            partial(_name, 2, settings),
+            label="to",
+            min_width=MIN_ADDRESS_WIDTH,
+        ),
     ]
 
 

@@ -15,6 +15,8 @@ from greyd.cli.typed_address.options import (
 from greyd.escaping import shell_word
 from greyd.rules.hostnames import domain_of, normal_name
 from greyd.rules.reasons import GREYLIST, PASS, Reason
+from greyd.whitelist.list_names import CLIENTS
+from greyd.whitelist.local.addition import is_safe_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,9 +72,9 @@ def _to_pass(case: ExplainedRequest) -> Iterator[str]:
             [b"--from=" + domain] if domain and not is_denied and _is_domain(domain) else []
         )
         yield _command("expect", *_positional(recipient), *from_domain)
-    yield _command("whitelist", "add", _client_entry(case))
-    if _is_read_back(read_recipient_or_domain, recipient):
-        yield _command("whitelist", "add", "--recipient", *_positional(recipient))
+    # No line exempts the recipient: that would let all spam to it pass because of one mail.
+    if entry := _client_entry(case):
+        yield _command("whitelist", "add", entry)
 
 
 def _positional(word: bytes) -> Sequence[bytes]:
@@ -81,11 +83,15 @@ def _positional(word: bytes) -> Sequence[bytes]:
 
 
 def _client_entry(case: ExplainedRequest) -> bytes:
-    """Return the client's confirmed name, which a whitelist matches; else its address."""
+    """Return the client's confirmed name, which a whitelist matches; else its address.
+
+    An entry that the linter remarks on, such as a name that matches strangers, is not proposed.
+    """
     name = normal_name(case.request.client_name or b"")
-    if _HOST_NAME.fullmatch(name):
+    if _HOST_NAME.fullmatch(name) and is_safe_entry(name.decode(), CLIENTS):
         return name
-    return case.address.text if case.address else b""
+    address = case.address.text if case.address else b""
+    return address if is_safe_entry(address.decode(), CLIENTS) else b""
 
 
 def _triplet_options(case: ExplainedRequest) -> list[bytes]:
