@@ -277,7 +277,8 @@ def test_watching_on_a_terminal_redraws_in_place_until_ctrl_c(store: str) -> Non
     process = subprocess.Popen(
         [sys.executable, "-m", "greyd", "list", store, "--watch=0.2"],
         cwd=CHECKOUT, stdin=its, stdout=its, stderr=its,
-        env={**environment_without_settings(), "TERM": "xterm", "NO_COLOR": "1"},
+        # An empty COLUMNS counts as none: the terminal's own width counts.
+        env={**environment_without_settings(), "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": ""},
     )  # fmt: skip
     os.close(its)
     text = b""
