@@ -34,13 +34,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         hide_passwords()
     try:
-        _run(words)
+        try:
+            _run(words)
+        finally:
+            _flush()
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(0)
     except ImportError as error:
         # A compiled package may not exist for this platform. A missing module of greyd is a bug.
         if (error.name or "").partition(".")[0] == "greyd":
             raise
         sys.stderr.write(f"greyd: {_not_loaded(error)}\n")
         sys.exit(USAGE_ERROR)
+
+
+def _flush() -> None:
+    """Write what standard output holds back; a reader that has closed the pipe is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+    except (AttributeError, OSError, ValueError):
+        # No output, or a full disk: Python reports that at exit.
+        return
+
+
+def _discard_output() -> None:
+    """Make the flush at exit succeed, although nobody reads the pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _not_loaded(error: ImportError) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 
-from greyd.cli.app import COMMAND_GROUPS, COMMANDS
+from greyd.cli.app import COMMAND_GROUPS, COMMANDS, SHARED_GROUP
+from greyd.cli.help.short_summaries import MAX_LENGTH, SHORT_SUMMARIES
 from greyd.cli.help.table import read_table
-from greyd.cli.help.text import asked_for_help
+from greyd.cli.help.text import asked_for_help, print_help
 from tests.commands import run_here
 
 NAMES = ("serve", *COMMANDS)
@@ -47,7 +54,10 @@ def test_the_help_fits_the_terminal_and_ends_no_line_with_a_blank(name: str, col
 def test_the_help_of_a_command_holds_all_of_its_text(name: str, columns: int) -> None:
     command = read_table()["commands"][name]
     shown = " ".join(help_of(name, columns=columns).split())
-    described = [*command["options"], *command["arguments"]]
+    # What all commands have in common is in one place.
+    own = [each for each in command["options"] if each["group"] != SHARED_GROUP]
+    options = command["options"] if name in ("status", "serve") else own
+    described = [*options, *command["arguments"]]
     texts = [command["help"], *command["text"], *(each["help"] for each in described)]
     for text in texts:
         assert " ".join(text.split()) in shown
@@ -80,3 +90,70 @@ def test_a_word_of_help_anywhere_among_the_options_is_a_request_for_help(name: s
 )
 def test_a_command_line_asks_for_help_or_not(words: list[str], wanted: bool) -> None:
     assert asked_for_help(words) is wanted
+
+
+@pytest.mark.parametrize("name", ["", *NAMES])
+def test_the_last_screen_of_a_help_is_useful(name: str) -> None:
+    lines = help_of(*[name] * bool(name), columns=80).splitlines()[-23:]
+    if name:
+        assert "Examples:" in lines
+        assert any(line.startswith(f"  greyd {name}") or line == "  greyd" for line in lines)
+    assert name == "status" or not any("--sentinel-user" in line for line in lines)
+
+
+def test_two_small_screens_hold_the_help_of_greyd() -> None:
+    assert set(SHORT_SUMMARIES) == set(NAMES)
+    assert max(map(len, SHORT_SUMMARIES.values())) <= MAX_LENGTH
+    lines = help_of(columns=45).splitlines()
+    assert len(lines) <= 38
+    for name in NAMES:
+        assert any(line.split()[:1] == [name] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        (["whitelist", "add"], "Usage: greyd whitelist add [OPTIONS] [ENTRY…]"),
+        (["whitelist"], "Usage: greyd whitelist [OPTIONS] [add|remove|list] [ENTRY…]"),
+        (["whitelist", "nosuch"], "Usage: greyd whitelist [OPTIONS] [add|remove|list] [ENTRY…]"),
+        (["mode", "off"], "Usage: greyd mode off [OPTIONS]"),
+        (["config", "delay"], "Usage: greyd config [OPTIONS] [OPTION…]"),
+    ],
+)
+def test_the_usage_is_that_of_the_action_typed(words: list[str], usage: str) -> None:
+    assert help_of(*words, columns=80).splitlines()[0] == usage
+
+
+@pytest.mark.parametrize("name", ["", *NAMES])
+@pytest.mark.parametrize("columns", [45, 80])
+def test_only_headings_are_bold(name: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = io.StringIO()
+    shown.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdout", shown)
+    print_help([name] if name else [])
+    bold = re.findall(r"\x1b\[1m(.*)\x1b\[0m", shown.getvalue())
+    groups = [each["group"] for each in read_table()["commands"].get(name, {}).get("options", ())]
+    titles = {*COMMAND_GROUPS, *groups, "Arguments", "Options", "Examples"}
+    assert bold
+    assert {each.removesuffix(":") for each in bold} <= titles
+
+
+@pytest.mark.parametrize(
+    "words", [["-h"], ["list", "-h"], ["--version"], ["config", "--example"], ["serve", "-h"]]
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_is_no_error(words: list[str], unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "greyd", *words],
+            stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -10,6 +10,7 @@ import os
 import sys
 
 from greyd.cli.help import HELP_WORDS
+from greyd.cli.help.short_summaries import SHORT_SUMMARIES
 from greyd.cli.help.table import read_table
 
 TYPE_CHECKING = False  # without typing, whose import takes as long as all others
@@ -21,18 +22,38 @@ if TYPE_CHECKING:
     """What stands in the left column, and its description."""
 
 
+class _Heading(str):
+    """A line that is shown in bold."""
+
+    __slots__ = ()
+
+
 _MIN_WIDTH, _USUAL_WIDTH, _MAX_WIDTH = 30, 80, 100
 _STACKED_BELOW = 64
 """The width, in columns, below which the description of an option stands under its name."""
 
 _OPTIONS_COLUMN = 28
 
+_SHARED_GROUP = "Which server"
+"""The group of the options that nearly all commands have; ``greyd.cli.app`` declares it."""
+
+_COMMAND_WITH_SHARED = "status"
+"""The command whose help describes these options; that of the others only names some."""
+
+_SHARED_NOTE = f"--config, --store, --dbdir, --run-dir, …: see greyd {_COMMAND_WITH_SHARED} -h"
+
+_EXAMPLES = "Examples:"
+
 _HEAD = """\
 Greylisting for Postfix and Exim. Without a command, greyd shows its status: what runs, what waits,
 what is wrong, and what to do."""
 
+_NARROW_HEAD = "Greylisting for Postfix and Exim. Without a command: its status."
+
 _FOOT = """\
 Each command has its own help, e.g. greyd list -h, and a manual page, e.g. man greyd-list."""
+
+_NARROW_FOOT = "More: greyd COMMAND -h, man greyd-list, …; greyd --version"
 
 
 def asked_for_help(words: Sequence[str]) -> bool:
@@ -66,13 +87,13 @@ def print_help(words: Sequence[str]) -> int:
     """Print the help of the command that the first word names, or of greyd; return status 0."""
     command = read_table()["commands"].get(words[0]) if words else None
     width = _width()
-    lines = _of_command(words[0], command, width) if command else _of_greyd(width)
+    lines = _of_command(words, command, width) if command else _of_greyd(width)
     bold = (
         sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     )
     for line in lines:
-        is_title = bold and line.endswith(":") and not line.startswith(" ")
-        sys.stdout.write(f"\x1b[1m{line}\x1b[0m\n" if is_title else f"{line}\n")
+        is_heading = bold and isinstance(line, _Heading)
+        sys.stdout.write(f"\x1b[1m{line}\x1b[0m\n" if is_heading else f"{line}\n")
     return 0
 
 
@@ -89,46 +110,80 @@ def _width() -> int:
 
 def _of_greyd(width: int) -> Iterator[str]:
     table = read_table()
+    is_narrow = width < _STACKED_BELOW
     yield "Usage: greyd [COMMAND] [OPTIONS]"
     yield ""
-    yield from _filled(_HEAD, width)
+    yield from _filled(_NARROW_HEAD if is_narrow else _HEAD, width)
     groups: dict[str, list[Row]] = {}
     for name, command in table["commands"].items():
-        groups.setdefault(command["group"], []).append((name, command["help"]))
+        summary = SHORT_SUMMARIES.get(name) if is_narrow else None
+        groups.setdefault(command["group"], []).append((name, summary or command["help"]))
     column = max(map(len, table["commands"]))
     for group, rows in groups.items():
-        yield from ("", f"{group}:")
+        if not is_narrow:
+            yield ""
+        yield _Heading(f"{group}:")
         yield from _two_columns(rows, column, width)
-    yield from ("", "Options:")
-    rows = [(_names(each), _description(each)) for each in table["options"]]
-    yield from _option_rows(rows, width)
+    if is_narrow:
+        yield from _filled(_NARROW_FOOT, width)
+        return
+    yield from ("", _Heading("Options:"))
+    options = [(_names(each), _description(each)) for each in table["options"]]
+    yield from _option_rows(options, width)
     yield ""
     yield from _filled(_FOOT, width)
 
 
-def _of_command(name: str, command: Mapping[str, Any], width: int) -> Iterator[str]:
-    arguments = command["arguments"]
-    usage = ["Usage: greyd", name, "[OPTIONS]", *(each["name"] for each in arguments)]
-    yield from _filled(" ".join(usage), width, "    ")
+def _of_command(words: Sequence[str], command: Mapping[str, Any], width: int) -> Iterator[str]:
+    """Yield the help of a command; the examples come last, where a short screen shows them."""
+    name = words[0]
+    yield from _filled(_usage(words, command["arguments"]), width, "    ")
     yield ""
     yield from _filled(command["help"], width)
-    previous = ""
-    for paragraph in command["text"]:
-        # An example is one line, however narrow the terminal: it is to be copied.
-        is_example = paragraph.startswith("  ")
-        if not (is_example and previous.startswith("  ")):
-            yield ""
-        yield from [paragraph] if is_example else _filled(paragraph, width)
-        previous = paragraph
+    paragraphs = command["text"]
+    first_example = paragraphs.index(_EXAMPLES) if _EXAMPLES in paragraphs else len(paragraphs)
+    yield from _paragraphs(paragraphs[:first_example], width)
     groups: dict[str, list[Row]] = {}
-    for each in arguments:
+    for each in command["arguments"]:
         if each["help"]:
             groups.setdefault("Arguments", []).append((each["name"], each["help"]))
     for each in command["options"]:
         groups.setdefault(each["group"], []).append((_names(each), _description(each)))
     for group, rows in groups.items():
-        yield from ("", f"{group}:")
-        yield from _option_rows(rows, width)
+        yield from ("", _Heading(f"{group}:"))
+        if group == _SHARED_GROUP and name != _COMMAND_WITH_SHARED:
+            yield from _filled(_SHARED_NOTE, width, "  ", "  ")
+        else:
+            yield from _option_rows(rows, width)
+    yield from _paragraphs(paragraphs[first_example:], width)
+
+
+def _usage(words: Sequence[str], arguments: Sequence[Mapping[str, Any]]) -> str:
+    """Return how to call a command; with the action that the second word names, if it does."""
+    name, action = words[0], words[1] if len(words) > 1 else ""
+    if not (arguments and _is_action(action, arguments[0])):
+        return " ".join(["Usage: greyd", name, "[OPTIONS]", *(each["name"] for each in arguments)])
+    others = (each["name"] for each in arguments[1:])
+    return " ".join(["Usage: greyd", name, action, "[OPTIONS]", *others])
+
+
+def _is_action(word: str, argument: Mapping[str, Any]) -> bool:
+    """Whether a word is one of an argument's values, and not one of several (OPTION…)."""
+    return word in argument["choices"] and not argument["name"].rstrip("]").endswith(("…", "..."))
+
+
+def _paragraphs(paragraphs: Sequence[str], width: int) -> Iterator[str]:
+    previous = ""
+    for paragraph in paragraphs:
+        # An example is one line, however narrow the terminal: it is to be copied.
+        is_example = paragraph.startswith("  ")
+        if not (is_example and (previous == _EXAMPLES or previous.startswith("  "))):
+            yield ""
+        if paragraph == _EXAMPLES:
+            yield _Heading(paragraph)
+        else:
+            yield from [paragraph] if is_example else _filled(paragraph, width)
+        previous = paragraph
 
 
 def _names(option: Mapping[str, Any]) -> str:
