@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.cli.entries.confirmation import MAX_UNCONFIRMED_ENTRIES
+from greyd.config.running.run_record import RunRecord
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
 from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.keys import identity_keys, request_keys
 from greyd.rules.reserved_keys import CONTROL_KEY, SHADOW_PREFIX
 from greyd.rules.triplets import ReleaseOutcome, release
+from greyd.server.files.run_file import RunFile
 from tests.commands import content, fill, run_here
 from tests.fake_dns import address_of
 from tests.fake_redis import FakeRedis
 from tests.processes import redis_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 NOW = int(time.time())
@@ -62,6 +65,25 @@ def text(url: str, command: str, *words: str, status: int = 0, **variables: Any)
     done = run_here(command, *words, f"--store={url}", **{**SLOW, **variables})
     assert done.returncode == status, (done.stdout, done.stderr)
     return done.stdout
+
+
+@contextlib.contextmanager
+def run_record(folder: Path, store: str, *, mode: str, pid: int) -> Iterator[None]:
+    """Keep the record of a running server in a folder."""
+    record = RunRecord(
+        pid=pid,
+        version="0.2.0",
+        started_at=NOW,
+        sockets=("inet:127.0.0.1:10023",),
+        metrics=None,
+        store=store,
+        options=(("mode", mode),),
+    )
+    file = RunFile(record, folder)
+    try:
+        yield
+    finally:
+        file.remove()
 
 
 def actions(url: str) -> list[str]:
@@ -271,7 +293,7 @@ def test_dry_runs_of_expect_and_mode_write_nothing(url: str) -> None:
     assert "nothing was changed (--dry-run)" in said
     assert "bob@example.org" in said
     assert "off, until it is reset" in text(url, "mode", "off", "--dry-run")
-    assert "greyd mode off --for 2h" in text(url, "mode", "off", "--dry-run")
+    assert "greyd mode off 2h" in text(url, "mode", "off", "--dry-run")
     assert "without an end" not in text(url, "mode", "off", "--for=2h", "--dry-run")
     assert "without an end" not in text(url, "mode", "on", "--dry-run")
     assert content(url) == before
@@ -370,6 +392,61 @@ def test_a_repeated_mode_is_set_once_and_its_author_is_shown(url: str, words: li
     said = text(url, "mode", *words, SUDO_USER="carol")
     assert said.startswith(f"the mode was set already; nothing was changed\n{words[0]}, until ")
     assert "by alice@" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["off", "1h"], " (in 1 h); by "),
+        (["learn", "--for", "90m"], " (in 1 h 30 min); by "),
+        (["off"], "off, until it is reset; by "),
+        (["on"], "applies to all servers on the store, whatever their --mode\n"),
+    ],
+)
+def test_a_mode_is_shown_with_its_end_and_how_to_undo_it(
+    url: str, words: list[str], shown: str
+) -> None:
+    said = text(url, "mode", *words)
+    assert shown in said
+    assert said.splitlines()[-1].startswith("to undo: greyd mode reset")
+    assert text(url, "mode", "reset").startswith("on, as configured")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["off", "1h", "--for=2h"], "--for: the time is also given as an argument"),
+        (["off", "soon"], "TIME=soon: expected "),
+        (["off", "1h", "2h"], "unexpected extra argument"),
+    ],
+)
+def test_a_time_that_is_wrong_or_given_twice_switches_nothing(
+    url: str, words: list[str], said: str
+) -> None:
+    before = content(url)
+    done = run_here("mode", *words, f"--store={url}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert content(url) == before
+
+
+@pytest.mark.parametrize(
+    ("configured", "is_reset"), [((), True), (("on", "on"), True), (("on", "learn"), False)]
+)
+def test_mode_on_is_a_reset_if_all_servers_are_on(
+    tmp_path: Path, configured: Sequence[str], is_reset: bool
+) -> None:
+    store = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(store, {triplet(): b"%d" % (NOW - 60)})
+    with contextlib.ExitStack() as stack:
+        for number, mode in enumerate(configured or ("on",)):
+            stack.enter_context(run_record(tmp_path, store, mode=mode, pid=4711 + number))
+        found = {"GREYD_RUN_DIR": str(tmp_path)}
+        answer(store, "mode", "off", **found)
+        said = text(store, "mode", "on", **found)
+        assert said.startswith("the mode was reset: ") == is_reset
+        assert answer(store, "mode", **found)["mode"] == (None if is_reset else "on")
+        assert answer(store, "mode", "on", "--for=1h", **found)["mode"] == "on"
 
 
 def test_a_different_end_or_mode_replaces_the_mode(url: str) -> None:

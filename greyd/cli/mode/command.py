@@ -11,8 +11,10 @@ import typer
 
 from greyd.cli.context import CommandContext, option_seconds
 from greyd.cli.entries.confirmation import DryRun  # noqa: TC001 - typer reads it at run time
+from greyd.cli.errors import CommandError
 from greyd.cli.server_control import current_user, read_control, update_control
-from greyd.escaping import printable_text
+from greyd.config.durations import format_breakable_duration
+from greyd.escaping import printable_text, shell_word
 from greyd.rules.control import Control, ModeOverride
 from greyd.terminal import format_timestamp
 
@@ -43,6 +45,10 @@ async def mode(
             help="on, learn or off; reset returns to each server's --mode. Default: show the mode.",
         ),
     ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Argument(metavar="[TIME]", help="How long, as with --for.", show_default=False),
+    ] = None,
     for_: Annotated[
         str | None,
         typer.Option(
@@ -56,14 +62,15 @@ async def mode(
     All servers that share the store apply the mode within a second, and log the change. learn:
     store triplets and log decisions, but let all mail pass. off: let all mail pass, and store
     nothing. learn and off apply to all recipients; with on, a recipient domain keeps a mode of its
-    own. The mode lasts until it is reset, even across restarts, or for the time of --for. While off
-    or learn has no end, one of the servers logs a warning once a day.
+    own. The mode lasts until it is reset, even across restarts, or for the time that you give.
+    While off or learn has no end, one of the servers logs a warning once a day. If all servers on
+    a SQLite store are configured with --mode=on, "on" without a time resets the mode.
 
     Examples:
 
       greyd mode
 
-      greyd mode off --for 2h
+      greyd mode off 2h
 
       greyd mode reset
     """
@@ -72,7 +79,13 @@ async def mode(
         async with context.open_store() as store:
             _print_mode(context, await read_control(store), now)
         return
-    change = _ModeChange(switch, now + option_seconds(for_, "--for") if for_ else 0, now)
+    if duration is not None and for_ is not None:
+        raise CommandError("--for: the time is also given as an argument; leave out one of them")
+    given = option_seconds(for_, "--for") if for_ else _argument_seconds(duration)
+    is_reset_by_on = False
+    if switch is RequestedMode.ON and not given and _are_all_configured_on(context):
+        switch, is_reset_by_on = RequestedMode.RESET, True
+    change = _ModeChange(switch, now + given if given else 0, now)
     async with context.open_store(create=not dry_run) as store:
         if dry_run:
             control = change(await read_control(store))
@@ -82,7 +95,45 @@ async def mode(
         context.print("nothing was changed (--dry-run); this would be the mode")
     if change.result:
         context.print(change.result)
+    elif is_reset_by_on and not dry_run:
+        context.print("the mode was reset: all servers are configured with --mode=on")
     _print_mode(context, control, now)
+
+
+def _argument_seconds(text: str | None) -> int:
+    """Return the seconds of the argument; 0 without one.
+
+    Raises:
+        CommandError: the argument is not a duration.
+    """
+    return option_seconds(text, "TIME") if text is not None else 0
+
+
+def _are_all_configured_on(context: CommandContext) -> bool:
+    """Whether all servers on the store have ``--mode=on``, as far as that is certain.
+
+    Servers on other machines may use a Redis store, and their settings are unknown here.
+    """
+    return set(_configured_modes(context)) == {"on"} and not _may_have_remote_servers(context)
+
+
+def _may_have_remote_servers(context: CommandContext) -> bool:
+    return not context.store_url.startswith("sqlite:")
+
+
+def _configured_modes(context: CommandContext) -> list[str]:
+    """Return the configured modes of the running servers on the store; empty without a server."""
+    if context.server is None:
+        return []
+    from greyd.cli.server.choice import find_servers
+    from greyd.cli.server.notes import identity_of
+
+    found, _ = find_servers(context.options)
+    own = next((each for each in found.servers if each.record == context.server), None)
+    if own is None:
+        return []
+    same = [each.record for each in found.servers if identity_of(each) == identity_of(own)]
+    return list(dict.fromkeys(dict(each.options).get("mode", "on") for each in same))
 
 
 @dataclass
@@ -134,18 +185,41 @@ def _print_mode(context: CommandContext, control: Control, now: int) -> None:
         }
     )
     if mode is None:
-        context.print(f"as configured on each server; here {context.settings.mode}")
+        context.print(_configured_in_words(context))
     else:
-        until = f"until {format_timestamp(mode.until)}" if mode.until else "until it is reset"
+        until = _end_in_words(mode, now)
         context.print(
             f"{mode.mode}, {until}; by {printable_text(mode.by)} at {format_timestamp(mode.at)}"
         )
         if mode.is_forgettable:
             context.print(
                 "all mail passes without an end; a server warns of it in its log once a day."
-                f" To give it an end: greyd mode {mode.mode} --for 2h"
+                f" To give it an end: greyd mode {mode.mode} 2h"
             )
+        if mode.mode == "on" and not mode.until:
+            context.print("it applies to all servers on the store, whatever their --mode")
+        # Unwrapped, so that the command can be pasted.
+        shared = "".join(f" {shell_word(each)}" for each in context.repeated_options)
+        if not context.as_json:
+            context.console.print(f"to undo: greyd mode reset{shared}", soft_wrap=True)
     for domain, own in list(own_modes.items())[:MAX_SHOWN_DOMAINS]:
         context.print(f"{own} for mail to {printable_text(domain)} (--recipient-domain)")
     if len(own_modes) > MAX_SHOWN_DOMAINS:
         context.print(f"… and {len(own_modes) - MAX_SHOWN_DOMAINS} more domains")
+
+
+def _end_in_words(mode: ModeOverride, now: int) -> str:
+    if not mode.until:
+        return "until it is reset"
+    return (
+        f"until {format_timestamp(mode.until)} (in {format_breakable_duration(mode.until - now)})"
+    )
+
+
+def _configured_in_words(context: CommandContext) -> str:
+    """Return the mode of the servers while no other one is set."""
+    modes = _configured_modes(context)
+    if len(modes) > 1:
+        return f"as configured on each server; here {', '.join(modes)}"
+    others = ", as each other server's --mode says" if _may_have_remote_servers(context) else ""
+    return f"{context.settings.mode}, as configured{' here' if others else ''}{others}"
