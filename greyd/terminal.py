@@ -40,11 +40,48 @@ def redact_logins(words: Sequence[str]) -> None:
 
 
 def print_error(text: str) -> None:
-    """Write an error or a progress message to standard error, as one line."""
+    """Write an error or a progress message to standard error.
+
+    It is one line in a pipe, for programs; a terminal shows it in lines that end between words.
+    """
     for login, shown in _hidden:
         text = login.sub(lambda _, shown=shown: shown, text)  # type: ignore[misc]  # its default
     text = "".join(each if each.isprintable() else "?" for each in text)
-    sys.stderr.write(f"greyd: {text}\n")
+    lines = _wrapped(f"greyd: {text}", error_width())
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+
+
+def error_width() -> int | None:
+    """Return the width of the terminal that standard error is, in columns; None for a pipe."""
+    try:
+        if not sys.stderr.isatty():
+            return None
+        return os.get_terminal_size(sys.stderr.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+_CONTINUED = "  "
+_COMMAND = re.compile(
+    # The action of a command, then its options and arguments: no word of a sentence is like them.
+    r"(?:sudo )?\b(?:greyd|systemctl|journalctl|docker|postconf|man) [a-z-]+"
+    r"(?: (?:add|remove|list|greyd)\b)?"
+    r"(?: (?:'[^']*'|-(?=\s|$)|\||[A-Z]+\b|(?=[^ ]*[-./@=:|>])[^ ,;]*[^ ,;:.]))*"
+)
+"""A command in a message: it is to be pasted, so its words stay together."""
+
+
+def _wrapped(message: str, width: int | None) -> list[str]:
+    """Return the lines of a message; a command or a path stays on one line, however long it is."""
+    if width is None or len(message) <= width or message.startswith("greyd:   greyd "):
+        return [message]
+    lines = [""]
+    for word in _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), message).split(" "):
+        if lines[-1].strip() and len(lines[-1]) + 1 + len(word) > width:
+            lines.append(f"{_CONTINUED}{word}")
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return [line.replace("\0", " ") for line in lines]
 
 
 def format_timestamp(when: float) -> str:

@@ -45,8 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A compiled package may not exist for this platform. A missing module of greyd is a bug.
         if (error.name or "").partition(".")[0] == "greyd":
             raise
-        sys.stderr.write(f"greyd: {_not_loaded(error)}\n")
+        _print_error(_not_loaded(error))
         sys.exit(USAGE_ERROR)
+
+
+def _print_error(text: str) -> None:
+    from greyd.terminal import print_error
+
+    print_error(text)
 
 
 def _flush() -> None:
@@ -116,12 +122,12 @@ def serve(arguments: Sequence[str]) -> int:
     try:
         return run(read_settings(arguments))
     except GreydError as error:
-        sys.stderr.write(f"greyd: {error}\n")
+        _print_error(str(error))
         return USAGE_ERROR
     except KeyboardInterrupt:
         return 0
     except ImportError:
         raise
     except Exception as error:  # noqa: BLE001 - one line and status 1, not a traceback
-        sys.stderr.write(f"greyd: internal error: {describe_error(error)}\n")
+        _print_error(f"internal error: {describe_error(error)}")
         return 1

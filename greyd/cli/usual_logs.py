@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["USUAL_LOGS", "choose_logs", "source_name"]
 
 
+_MAX_SHOWN_FILES = 3
+
+
 def choose_logs(files: Sequence[Path], since: float, command: str) -> list[str]:
     """Return the sources to read, and name them on standard error.
 
@@ -29,8 +32,11 @@ def choose_logs(files: Sequence[Path], since: float, command: str) -> list[str]:
     """
     sources = find_usual_logs(files, since)
     if not sources:
+        shown = ", ".join(map(str, files[:_MAX_SHOWN_FILES]))
+        more = len(files) - _MAX_SHOWN_FILES
+        others = f" and {more} other usual files" if more > 0 else ""
         raise CommandError(
-            f"no mail log: none of {', '.join(map(str, files))} exists, and the journal has no"
+            f"no mail log: none of {shown}{others} exists, and the journal has no"
             " lines of greyd, postgrey or Postfix; name the log file, or run journalctl -u greyd -o"
             f" export | greyd {command} -"
         )

@@ -16,6 +16,7 @@ from greyd.cli.errors import CommandError
 from greyd.cli.server.notes import (
     SELECTING_OPTIONS,
     contradictions,
+    describe_in_row,
     describe_server,
     hidden_server,
     identity_of,
@@ -38,6 +39,7 @@ from greyd.config.values.parsers import parse_endpoint
 from greyd.store.errors import StoreError
 from greyd.store.opening import is_sqlite_url, sqlite_file
 from greyd.store.url import validate_url
+from greyd.terminal import error_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,7 +144,10 @@ def _missing_from_record(server: RunningServer, own: Settings) -> Iterator[str]:
 
 def _line(server: RunningServer, found: FoundServers) -> str:
     note = note_on_others(server, found.servers)
-    return f"{describe_server(server)}{f' ({note})' if note else ''}"
+    if note:
+        return f"{describe_server(server)} ({note})"
+    width = error_width()
+    return describe_in_row(server, None if width is None else width - len("greyd: "))
 
 
 def _without_server(

@@ -39,6 +39,28 @@ def describe_server(server: RunningServer) -> str:
     return f"server {record.pid} on {record.address}, store {record.store}"
 
 
+_MIN_STORE_WIDTH = 16
+
+
+def describe_in_row(server: RunningServer, width: int | None) -> str:
+    """Return a server and its store in one row of a terminal; whole in a pipe.
+
+    Args:
+        server: the server.
+        width: the room, in columns; None for a pipe.
+    """
+    whole = describe_server(server)
+    if width is None or len(whole) <= width:
+        return whole
+    from greyd.cli.tables.shorten import shorten_path
+
+    record = server.record
+    for beginning in (f"server {record.pid} on {record.address}, store ", f"server {record.pid}, "):
+        if width - len(beginning) >= _MIN_STORE_WIDTH:
+            return f"{beginning}{shorten_path(record.store, width - len(beginning))}"
+    return whole
+
+
 def store_identity(url: str) -> str:
     """Return a text that is the same for two URLs of one store."""
     if is_sqlite_url(url):

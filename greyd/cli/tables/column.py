@@ -21,7 +21,9 @@ class Kind(Enum):
     TEXT = "text"
     """A text; it wraps between words."""
     NAME = "name"
-    """A host, a reason, a file: keeps its beginning and its end."""
+    """A host or a reason: keeps its beginning and its end."""
+    PATH = "path"
+    """A file, perhaps with a line's number: keeps its end."""
     ADDRESS = "address"
     """A mail address: keeps its beginning and its domain."""
     NETWORK = "network"
@@ -53,7 +55,7 @@ class Meaning(Enum):
 
 
 MIN_WIDTHS = {
-    Kind.TEXT: 20, Kind.NAME: 14, Kind.ADDRESS: 14, Kind.NETWORK: 15
+    Kind.TEXT: 20, Kind.NAME: 14, Kind.PATH: 14, Kind.ADDRESS: 14, Kind.NETWORK: 15
 }  # fmt: skip
 """The minimum widths of the kinds that can be shortened, in terminal cells."""
 

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Generic
 from greyd.cli.tables.cell_text import NO_VALUE, format_value
 from greyd.cli.tables.column import Kind, Meaning, Row
 from greyd.cli.tables.layout import GAP, Layout, arrange
-from greyd.cli.tables.shorten import cell_width, shorten_address, shorten_middle, wrap_words
+from greyd.cli.tables.shorten import (
+    cell_width,
+    shorten_address,
+    shorten_middle,
+    shorten_path,
+    wrap_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -190,7 +196,10 @@ def _fitted(cell: _Cell, kind: Kind, width: int, layout: Layout) -> list[_Cell]:
 
 
 def _shortened(text: str, kind: Kind, width: int) -> str:
-    return (shorten_address if kind is Kind.ADDRESS else shorten_middle)(text, width)
+    return _SHORTENERS.get(kind, shorten_middle)(text, width)
+
+
+_SHORTENERS = {Kind.ADDRESS: shorten_address, Kind.PATH: shorten_path}
 
 
 def plain_text(line: RenderableType) -> tuple[str, str] | None:

@@ -27,6 +27,20 @@ def shorten_middle(text: str, width: int) -> str:
     return f"{_first_cells(text, width - 1 - end)}{ELLIPSIS}{_last_cells(text, end)}"
 
 
+def shorten_path(text: str, width: int) -> str:
+    """Return a path of at most ``width`` cells: whole names from its end, and a line's number."""
+    if cell_width(text) <= width:
+        return text
+    if not text.startswith(("/", "sqlite:/")):
+        return shorten_middle(text, width)
+    names = text.split("/")
+    for number in range(1, len(names)):
+        shown = f"{ELLIPSIS}/{'/'.join(names[number:])}"
+        if cell_width(shown) <= width:
+            return shown
+    return f"{ELLIPSIS}{_last_cells(names[-1], width - 1)}" if width > 0 else ""
+
+
 def shorten_address(text: str, width: int) -> str:
     """Return a mail address of at most ``width`` cells: its beginning and its domain.
 

@@ -278,8 +278,13 @@ def parse_setting_change(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     name = name.strip().lower().lstrip("-").replace("_", "-")
     if name not in DECIDING_SETTINGS:
+        from difflib import get_close_matches
+
+        similar = get_close_matches(name, DECIDING_SETTINGS, 3)
+        shown = ", ".join(dict.fromkeys([*similar, *DECIDING_SETTINGS[:3]]))
         raise ValueError(
-            f"NAME=VALUE, with a setting that affects decisions: {', '.join(DECIDING_SETTINGS)}"
+            f"NAME=VALUE, with a setting that affects decisions: {shown}, …"
+            f" (greyd replay --with= and TAB lists all {len(DECIDING_SETTINGS)})"
         )
     if not equals:
         raise ValueError(f"a value: {name}=VALUE")
