@@ -45,8 +45,8 @@ def test_the_list_is_guessed_and_the_guess_is_shown(site: Site) -> None:
     done = site.run("add", "192.0.2.7", "<bob@example.org>", "--reason", "asked by Bob")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "192.0.2.7: a client (--recipient for a recipient's domain)",
-        "<bob@example.org>: a recipient, because of the @ (--client for a client)",
+        "192.0.2.7: listed as a client",
+        "<bob@example.org>: listed as a recipient, because of the @",
         f"added to {site.folder}/clients.local: 192.0.2.7",
         "no running server reads the file; it takes effect at the next start",
         f"added to {site.folder}/recipients.local: bob@example.org",
@@ -190,3 +190,55 @@ def test_a_program_gets_the_same(site: Site) -> None:
     assert answer["removed"] == [
         {"entry": "mx.example.net", "file": f"{site.folder}/clients.local"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["big.example"], "big.example and all names below it"),
+        (["mx.example.net", "--client"], "mx.example.net and all names below it"),
+        (["example.org", "--recipient"], "example.org and its subdomains"),
+        (["bob@example.org"], "bob@example.org"),
+        (["192.0.2.9"], "192.0.2.9"),
+        (["2001:db8::/48"], "2001:db8::/48"),
+    ],
+)
+def test_what_an_entry_covers_is_said(site: Site, words: list[str], said: str) -> None:
+    done = site.run("add", *words, "--yes")
+    added = [line for line in done.stdout.splitlines() if line.startswith("added to ")]
+    assert [line.partition(": ")[2] for line in added] == [said]
+
+
+@pytest.mark.parametrize(
+    ("word", "proposed"),
+    [
+        ("big.example", True),
+        ("192.0.2.0/24", True),
+        ("bob@example.org", True),
+        ("2001:db8::1", True),
+        ("ad", False),
+        ("entries", False),
+    ],
+)
+def test_an_entry_in_place_of_the_action_is_no_riddle(
+    site: Site, word: str, proposed: bool
+) -> None:
+    done = site.run(word)
+    assert done.returncode == 2
+    assert "is no action: expected add, remove or list" in done.stderr
+    for action in ("list", "add"):
+        assert (f"  greyd whitelist {action} {word}\n" in done.stderr) is proposed
+    assert site.run("LIST").returncode == 0
+
+
+def test_a_list_without_a_file_of_ones_own_is_a_note_below_the_table(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.variables["GREYD_WHITELIST_RECIPIENTS"] = str(tmp_path / "recipients")
+    assert site.run("add", "mx.example.net").returncode == 0
+    done = site.run()
+    assert "mx.example.net" in done.stdout.splitlines()[1]
+    last = done.stdout.splitlines()[-1]
+    assert last == "recipients: the server reads no file of yours; --recipient shows which"
+    assert "recipients" not in done.stderr
+    assert "add --whitelist-recipients=" in site.run("add", "bob@example.org").stderr
+    assert "add --whitelist-recipients=" in site.run("list", "--recipient").stderr

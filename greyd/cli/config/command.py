@@ -162,12 +162,21 @@ def _print(context: CommandContext, shown: Sequence[OptionInForce]) -> None:
     columns: list[TableColumn[OptionInForce]] = [
         TableColumn("option", Kind.VERDICT, lambda each: each.option.name, label=""),
         TableColumn("value", Kind.TEXT, _value, meaning=_meaning),
-        TableColumn("from", Kind.NAME, lambda each: each.place, label="from"),
+        TableColumn("from", Kind.PATH, _source, label="from"),
     ]
     if shown:
         context.print_rows(columns, shown)
     else:
         context.print("every option has its default")
+
+
+def _source(each: OptionInForce) -> str:
+    """Return where a value comes from, without the option's name, which stands beside it."""
+    if each.kind is SourceKind.COMMAND_LINE:
+        return each.place.partition(" (")[0]
+    if each.kind is SourceKind.ENVIRONMENT:
+        return each.place.partition(" in ")[2] or "environment"
+    return each.place
 
 
 def _value(each: OptionInForce) -> str:

@@ -21,7 +21,7 @@ from greyd.whitelist.entries import display_text
 from greyd.whitelist.list_names import CLIENTS
 from greyd.whitelist.local.addition import add_entries, is_safe_entry, plan_entry
 from greyd.whitelist.local.errors import UselessEntryError
-from greyd.whitelist.local.local_list import describe_guess, guess_list
+from greyd.whitelist.local.local_list import describe_coverage, describe_guess, guess_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +104,10 @@ async def _write(
     for path in dict.fromkeys(each.target.path for each in new):
         of_file = [each for each in new if each.target.path == path]
         add_entries(of_file, now, by, reason)
-        context.print(f"added to {path}: {_names(of_file)}")
+        covered = ", ".join(
+            describe_coverage(_shown(each.text), each.target.which) for each in of_file
+        )
+        context.print(f"added to {path}: {covered}")
         servers += await put_in_force(context, path)
     context.print_json(_as_json(planned, servers_as_json(servers), changed=True))
     print_container_note(context, [each.target.path for each in new])
@@ -116,7 +119,11 @@ async def _write(
 
 
 def _names(planned: Sequence[PlannedEntry]) -> str:
-    return ", ".join(display_text(each.text.encode(errors="surrogateescape")) for each in planned)
+    return ", ".join(_shown(each.text) for each in planned)
+
+
+def _shown(text: str) -> str:
+    return display_text(text.encode(errors="surrogateescape"))
 
 
 def _as_json(

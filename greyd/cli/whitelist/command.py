@@ -12,6 +12,8 @@ from greyd.cli.errors import CommandError
 from greyd.cli.whitelist.adding import add
 from greyd.cli.whitelist.listing import list_entries
 from greyd.cli.whitelist.removing import remove
+from greyd.escaping import shell_word
+from greyd.redaction import excerpt
 from greyd.whitelist.list_names import CLIENTS, RECIPIENTS
 
 MAX_ENTRIES = 100
@@ -29,11 +31,11 @@ class WhitelistAction(Enum):
 async def whitelist(
     context: CommandContext,
     action: Annotated[
-        WhitelistAction | None,
+        str | None,
         typer.Argument(
             metavar="add|remove|list",
-            case_sensitive=False,
             help="What to do; by default list the entries.",
+            autocompletion=lambda: [each.value for each in WhitelistAction],
         ),
     ] = None,
     entries: Annotated[
@@ -88,14 +90,33 @@ async def whitelist(
     """
     if client and recipient:
         raise CommandError("--client and --recipient: an entry is on one list")
+    chosen = _read_action(action)
     which = CLIENTS if client else RECIPIENTS if recipient else None
     texts = list(dict.fromkeys(entries or []))
     if len(texts) > MAX_ENTRIES:
         raise CommandError(f"{len(texts)} entries: at most {MAX_ENTRIES} in one command")
-    if action in (None, WhitelistAction.LIST):
+    if chosen is WhitelistAction.LIST:
         return await list_entries(context, texts, which, all_files=all_files)
     if not texts:
-        raise CommandError(f"{action.value}: name the entry, as in greyd whitelist add 192.0.2.25")
-    if action is WhitelistAction.REMOVE:
+        raise CommandError(f"{chosen.value}: name the entry, as in greyd whitelist add 192.0.2.25")
+    if chosen is WhitelistAction.REMOVE:
         return await remove(context, texts, which, dry_run=dry_run, yes=yes)
     return await add(context, texts, which, reason, dry_run=dry_run, yes=yes)
+
+
+def _read_action(text: str | None) -> WhitelistAction:
+    """Return the action that the first word names.
+
+    Raises:
+        CommandError: it names none; the message proposes the commands for an entry.
+    """
+    try:
+        return WhitelistAction((text or WhitelistAction.LIST.value).lower())
+    except ValueError:
+        shown = excerpt(text or "")
+        message = f'"{shown}" is no action: expected add, remove or list'
+        if not any(each in shown for each in ".:@/"):
+            raise CommandError(message) from None
+        word = shell_word(shown)
+        choices = [f"  greyd whitelist list {word}", f"  greyd whitelist add {word}"]
+        raise CommandError(f"{message}, as in", choices) from None

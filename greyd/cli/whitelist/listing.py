@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.check_whitelist.hits import read_hits
 from greyd.cli.tables.column import Kind, TableColumn
+from greyd.cli.tables.shorten import cell_width
 from greyd.store.errors import StoreError
 from greyd.terminal import print_error
 from greyd.whitelist.entries import WhitelistEntry, display_text, parse_entries
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     from greyd.cli.context import CommandContext
     from greyd.whitelist.hits import HitCount
+
+
+MAX_WHOLE_ENTRY = 50
+"""Up to this length, in characters, an entry is never shortened in the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,14 @@ async def list_entries(
         which: the list; None for both.
         all_files: whether to show the entries of other files as well.
     """
-    found, hidden, files = [], 0, []
+    found, hidden, files, without_file = [], 0, [], []
     for name in LOCAL_LISTS if which is None else (which,):
         try:
             target = local_list(context.settings, name)
         except LocalListError as error:
-            print_error(str(error))
+            if which is not None:
+                print_error(str(error))
+            without_file.append(name)
             continue
         files.append(target.path)
         for source in target.sources():
@@ -70,6 +77,9 @@ async def list_entries(
     if hidden:
         many = f"{hidden} entries in other files; --all shows them"
         context.print(many if hidden > 1 else "1 entry in other files; --all shows it")
+    if which is None:
+        for name in without_file:
+            context.print(f"{name}: the server reads no file of yours; --{name[:-1]} shows which")
     context.print_json({"entries": [_as_json(*each) for each in zip(found, hits, strict=True)]})
     return 0
 
@@ -108,15 +118,22 @@ def _print(
     context: CommandContext, found: Sequence[_ListedEntry], hits: Sequence[HitCount | None]
 ) -> None:
     columns: list[TableColumn[tuple[_ListedEntry, HitCount | None]]] = [
-        TableColumn("entry", Kind.NAME, lambda row: display_text(row[0].entry.text), label=""),
+        TableColumn(
+            "entry", Kind.NAME, lambda row: display_text(row[0].entry.text), label="",
+            min_width=MAX_WHOLE_ENTRY,
+        ),
         TableColumn("list", Kind.VERDICT, lambda row: row[0].which, priority=3),
         TableColumn("added", Kind.VERDICT, lambda row: row[0].note.date),
-        TableColumn("by", Kind.NAME, lambda row: row[0].note.by, priority=4),
-        TableColumn("reason", Kind.TEXT, lambda row: row[0].note.reason),
+        TableColumn("by", Kind.NAME, lambda row: row[0].note.by, priority=5),
+        TableColumn("reason", Kind.TEXT, lambda row: row[0].note.reason, min_width=12),
         TableColumn("hits", Kind.NUMBER, lambda row: row[1].count if row[1] else "?"),
-        TableColumn("last hit", Kind.TIME, lambda row: _last_hit(row[1]), priority=2),
-        TableColumn("where", Kind.NAME, lambda row: _place(row[0].entry), priority=2),
-    ]
+        TableColumn("last hit", Kind.TIME, lambda row: _last_hit(row[1]), priority=4),
+        # The file's name and the line's number stay whole: they are to be copied.
+        TableColumn(
+            "where", Kind.PATH, lambda row: _place(row[0].entry), priority=2,
+            min_width=max(map(_width_of_name, found), default=0),
+        ),
+    ]  # fmt: skip
     context.print_rows(columns, list(zip(found, hits, strict=True)))
 
 
@@ -124,6 +141,10 @@ def _last_hit(hit: HitCount | None) -> float | str:
     if hit is None:
         return "?"
     return hit.last_hit or "never"
+
+
+def _width_of_name(listed: _ListedEntry) -> int:
+    return cell_width(f"…/{_place(listed.entry).rpartition('/')[2]}")
 
 
 def _place(entry: WhitelistEntry) -> str:

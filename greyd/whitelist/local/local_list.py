@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ LOCAL_LISTS = (CLIENTS, RECIPIENTS)
 """The lists that have a ``.local`` file."""
 
 _SUFFIX = ".local"
+_DOMAIN = re.compile(r"(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,24 @@ def guess_list(text: str) -> str:
 def describe_guess(text: str, which: str) -> str:
     """Return how the form of an entry was understood."""
     if which == RECIPIENTS:
-        return "a recipient, because of the @ (--client for a client)"
+        return "listed as a recipient, because of the @"
     if is_pattern(text.encode(errors="surrogateescape")):
-        return "a pattern for clients' names (--recipient for recipients)"
-    return "a client (--recipient for a recipient's domain)"
+        return "listed as a pattern for clients' names; --recipient lists one for recipients"
+    if not is_domain(text):
+        return "listed as a client"
+    return "listed as a client; --recipient lists it as a recipient's domain"
+
+
+def describe_coverage(text: str, which: str) -> str:
+    """Return an entry, and what else it covers.
+
+    A domain covers the names below it, and of recipients the addresses of these.
+    """
+    if not is_domain(text):
+        return text
+    return f"{text} and all names below it" if which == CLIENTS else f"{text} and its subdomains"
+
+
+def is_domain(text: str) -> bool:
+    """Whether an entry is a name, no address, network, mail address or pattern."""
+    return _DOMAIN.fullmatch(text) is not None
