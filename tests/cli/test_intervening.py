@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -152,7 +153,11 @@ def test_a_released_triplet_is_listed_and_shown_as_such(tmp_path: Path) -> None:
         NOW - 60, NOW - 30, NOW - 30,
     )  # fmt: skip
     shown = text(url, "show", "192.0.2.7", "alice@example.com", "bob@example.org")
-    assert "state:        waiting; released, so its next attempt passes" in shown
+    assert re.search(r"state:        released \d+ s ago; its next attempt passes", shown)
+    assert entry["released"] is True
+    assert entry["state"] == "waiting"
+    assert text(url, "list").splitlines()[-1].startswith("released")
+    assert "1 waiting (1 released)" in text(url, "show", "alice@example.com")
     explained = text(
         url, "explain", "--client-address=192.0.2.7", "--sender=alice@example.com",
         "--recipient=bob@example.org", "--no-dns", "--client-name=mail.example.com",

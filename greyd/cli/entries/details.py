@@ -101,11 +101,16 @@ def describe_state(entry: StoredEntry, now: int, settings: Settings) -> str:
         return f"{state}, passes {least}{_time_and_distance(entry.passes_at, now)}"
     if isinstance(entry.record, Triplet) and entry.record.released_at is not None:
         passed = entry.state is EntryState.PASSED
-        return state if passed else f"{state}; released, so its next attempt passes"
+        if passed:
+            return state
+        away = _distance(entry.record.released_at, now)
+        if entry.state is EntryState.WAITING:
+            return f"released {away}; its next attempt passes"
+        return f"{state}; released {away}, so its next attempt passes"
     if entry.state is EntryState.UNREADABLE:
         return f"{state}: ignored when mail is decided"
     if entry.state in (EntryState.WAITING, EntryState.NEVER_RETURNED):
-        return f"{state}; a retry passes since {_time_and_distance(entry.passes_at, now)}"
+        return f"{state}; a retry may pass since {_time_and_distance(entry.passes_at, now)}"
     return state
 
 
@@ -119,5 +124,9 @@ def _threshold(threshold: int) -> str:
 
 def _time_and_distance(when: int, now: int) -> str:
     """Format a time, with its distance from now."""
+    return f"{format_timestamp(when) or 0} ({_distance(when, now)})"
+
+
+def _distance(when: int, now: int) -> str:
     away = format_breakable_duration(abs(when - now))
-    return f"{format_timestamp(when) or 0} ({f'in {away}' if when > now else f'{away} ago'})"
+    return f"in {away}" if when > now else f"{away} ago"

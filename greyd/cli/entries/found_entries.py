@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.details import describe_state, record_details
 from greyd.cli.entries.json_output import entry_object
-from greyd.cli.entries.table import entry_columns
+from greyd.cli.entries.table import entry_columns, is_released
 from greyd.cli.json_values import json_text
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable, printable_text
@@ -41,14 +41,20 @@ class Tally:
     entries: list[StoredEntry] = field(default_factory=list)
     """At most one more than ``MAX_OTHERS``."""
 
+    released: int = 0
+    """The number of those that wait and are released."""
+
     def add(self, entry: StoredEntry) -> None:
         """Count an entry."""
         self.counts[entry.state] += 1
+        self.released += is_released(entry)
         if len(self.entries) <= MAX_OTHERS:
             self.entries.append(entry)
 
     def __str__(self) -> str:
         shown = [f"{self.counts[each]:,} {each.value}" for each in _TRIPLET_STATES]
+        if self.released:
+            shown[0] += f" ({self.released:,} released)"
         rest = [each for each in EntryState if each not in _TRIPLET_STATES]
         return ", ".join(
             [*shown, *(f"{self.counts[e]:,} {e.value}" for e in rest if self.counts[e])]

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from greyd.cli.entries.details import expires_at
+from greyd.cli.entries.table import is_released
 from greyd.cli.json_values import client_network_field, json_text
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
 from greyd.rules.records import Client, Identity, Triplet
@@ -33,6 +34,8 @@ def entry_object(entry: StoredEntry, now: int, settings: Settings) -> dict[str, 
             shown |= {"released_at": released_at} if released_at is not None else {}
         case Client(successes=number) | Identity(successes=number):
             shown["successes"] = number
+    if is_released(entry):
+        shown["released"] = True
     return {
         **shown,
         "forgotten_at": expires_at(entry, now, settings),

@@ -20,7 +20,7 @@ from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action
 from greyd.cli.tables.column import Kind, TableColumn
 from greyd.cli.tables.limit import more_line
-from greyd.plurals import counted
+from greyd.plurals import counted, noun
 from greyd.rules.entries import EntryState, interpret
 from greyd.rules.records import Triplet
 from greyd.rules.site_rules.recipient_settings import settings_to_release
@@ -239,7 +239,7 @@ def _columns(settings: Settings) -> list[TableColumn[_Mail]]:
         TableColumn("recipient", recipient.kind, lambda m: recipient.value(m.entry), label="to"),
         TableColumn("first seen", Kind.TIME, lambda mail: mail.entry.first_seen, priority=3),
         TableColumn(
-            "would pass", Kind.TIME, lambda mail: mail.entry.passes_at, priority=4, label="passes"
+            "would pass", Kind.DUE, lambda mail: mail.entry.passes_at, priority=4, label="passes"
         ),
         TableColumn(
             "sign", Kind.VERDICT, lambda m: m.sign.text if m.is_due else None, label="", priority=2,
@@ -283,7 +283,10 @@ def _print_released(
     if not is_shown:
         _print_mails(context, mails)
     done = "would be released" if dry_run else "released"
-    context.print(f"{number:,} {done}{_spam_count(mails)}")
+    then = ""
+    if number and not dry_run:
+        then = f"; {noun(number, 'it passes', 'they pass')} at the sender's next attempt"
+    context.print(f"{number:,} {done}{_spam_count(mails)}{then}")
     for outcome, sentence in _SENTENCES.items():
         if counts[outcome]:
             context.print(sentence.format(counts[outcome]))

@@ -9,6 +9,7 @@ from greyd.cli.tables.column import Kind, Meaning, TableColumn
 from greyd.escaping import printable
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry
 from greyd.rules.networks import parse_network, with_prefix_length
+from greyd.rules.records import Triplet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ def entry_columns(
             priority=4 if one_state else 1,
         ),
         TableColumn("last seen", Kind.TIME, _last_seen, label="seen", priority=3),
-        TableColumn("passes at", Kind.TIME, passes_at, label="passes", priority=2),
+        TableColumn("passes at", Kind.DUE, passes_at, label="passes", priority=2),
     ]
     if keys:
         return [*columns, TableColumn("key", Kind.NAME, _key, label="")]
@@ -79,12 +80,25 @@ def name_columns(settings: Settings) -> list[TableColumn[StoredEntry]]:
 
 def state_meaning(entry: StoredEntry) -> Meaning:
     """Return what the colour of an entry's state stands for."""
+    if is_released(entry):
+        return Meaning.GOOD
     return Meaning.SECONDARY if entry.is_expired else _MEANINGS.get(entry.state, Meaning.PLAIN)
 
 
+def is_released(entry: StoredEntry) -> bool:
+    """Whether an entry is a triplet that waits no longer than for its sender's next attempt."""
+    return (
+        entry.state is EntryState.WAITING
+        and not entry.is_expired
+        and isinstance(entry.record, Triplet)
+        and entry.record.released_at is not None
+    )
+
+
 def format_state(entry: StoredEntry) -> str:
-    """Return an entry's state, with a mark if it has no time to live."""
-    state = "expired" if entry.is_expired else entry.state.value
+    """Return an entry's state, or that it is released; with a mark if it has no time to live."""
+    waiting = "released" if is_released(entry) else entry.state.value
+    state = "expired" if entry.is_expired else waiting
     return state + (", no end" if entry.ttl_seconds is None else "")
 
 

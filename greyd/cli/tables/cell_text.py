@@ -31,12 +31,14 @@ def format_value(value: Value, kind: Kind, now: float | None) -> str:
         return printable(value) or NO_VALUE
     if isinstance(value, str):
         return safe_text(value)
-    if value is None or (kind in (Kind.TIME, Kind.CLOCK) and not value):
+    if value is None or (kind in (Kind.TIME, Kind.DUE, Kind.CLOCK) and not value):
         return NO_VALUE
     match kind:
         case Kind.TIME if now is not None:
             return relative_time(value, now)
-        case Kind.TIME | Kind.CLOCK:
+        case Kind.DUE if now is not None:
+            return relative_time(max(value, now), now)
+        case Kind.TIME | Kind.DUE | Kind.CLOCK:
             return format_timestamp(value)
         case Kind.DURATION:
             return format_breakable_duration(value)

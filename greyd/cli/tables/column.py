@@ -36,6 +36,8 @@ class Kind(Enum):
     """Seconds, shown in their two largest units."""
     TIME = "relative time"
     """Seconds since 1970; 0 for none. On a terminal "in 4 min" or "3 h ago", else the time."""
+    DUE = "due time"
+    """Seconds since 1970; 0 for none. On a terminal "in 4 min", or "now" if it is over."""
     CLOCK = "clock"
     """Seconds since 1970; 0 for none. Always shown as date and time."""
 

@@ -30,7 +30,7 @@ Line = list[tuple[str, str]]
 
 HEAD_STYLE = "bold"
 _CARD_INDENT = "  "
-_LABELLED = (Kind.NUMBER, Kind.DURATION, Kind.TIME, Kind.CLOCK)
+_LABELLED = (Kind.NUMBER, Kind.DURATION, Kind.TIME, Kind.DUE, Kind.CLOCK)
 """The kinds that have a label even at the beginning of a card."""
 
 

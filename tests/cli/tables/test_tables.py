@@ -11,14 +11,14 @@ import pytest
 from rich.console import Console, ConsoleDimensions
 
 from greyd.cli.errors import CommandError
-from greyd.cli.tables.cell_text import relative_time
+from greyd.cli.tables.cell_text import format_value, relative_time
 from greyd.cli.tables.column import Kind, Meaning, TableColumn
 from greyd.cli.tables.limit import more_line
 from greyd.cli.tables.rendering import TableWriter, render_table
 from greyd.cli.tables.shorten import cell_width, shorten_address, shorten_middle, wrap_words
 from greyd.cli.tables.sorting import FirstRows, parse_sort, sorted_rows
 from greyd.plurals import counted
-from greyd.terminal import has_colours, new_console
+from greyd.terminal import format_timestamp, has_colours, new_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -257,6 +257,18 @@ def test_lines_wrap_between_words() -> None:
 def test_times_are_relative_to_now(seconds: float, shown: str) -> None:
     assert relative_time(NOW + seconds, NOW) == shown
     assert len(shown) <= 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "when", "shown"),
+    [
+        (Kind.DUE, NOW - 60, "now"), (Kind.DUE, NOW, "now"), (Kind.DUE, NOW + 60, "in 1 min"),
+        (Kind.DUE, 0, "-"), (Kind.TIME, NOW - 60, "1 min ago"), (Kind.TIME, 0, "-"),
+    ],
+)  # fmt: skip
+def test_what_is_due_is_due_now(kind: Kind, when: int, shown: str) -> None:
+    assert format_value(when, kind, NOW) == shown
+    assert format_value(when, kind, None) == (format_timestamp(when) or "-")
 
 
 @pytest.mark.parametrize(
