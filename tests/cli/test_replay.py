@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from greyd.cli.main import main
 from greyd.cli.replay.simulated_server import SimulatedServer
 from greyd.cli.replay.simulation import Simulation
+from greyd.cli.replay.text import FigureRow
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
 from greyd.maillog.attempts import AttemptStatistics, attempts_in
@@ -121,7 +122,9 @@ def test_the_same_settings_decide_as_the_log_says(log: MailLog, replay: Callable
         "at_once": 1, "waited": 1, "lost": 0,
         "wait_seconds": {"p50": 310, "p90": 310, "p99": 310, "longest": 310, "total": 310},
     }  # fmt: skip
-    assert told["today"]["never_came_back"] == {"kept_out": 1, "let_in": 0, "let_in_at_once": 0}
+    assert told["today"]["never_came_back"] == {
+        "kept_out": 1, "let_in": 0, "let_in_at_once": 0, "let_in_verified_name": 0,
+    }  # fmt: skip
     assert reasons(told["today"]) == {
         "greylist new": 2, "greylist early-retry": 3, "pass triplet found": 2,
     }  # fmt: skip
@@ -207,8 +210,9 @@ def test_spam_that_had_come_back_a_little_is_let_in_with_a_shorter_delay(
     spam(log, 10, address="203.0.199.9")
     quiet(log, DAY)
     told = replay(log, "delay=60")
-    assert told["today"]["never_came_back"] == {"kept_out": 2, "let_in": 0, "let_in_at_once": 0}
-    assert told["other"]["never_came_back"] == {"kept_out": 1, "let_in": 1, "let_in_at_once": 0}
+    none = {"let_in_at_once": 0, "let_in_verified_name": 0}
+    assert told["today"]["never_came_back"] == {"kept_out": 2, "let_in": 0} | none
+    assert told["other"]["never_came_back"] == {"kept_out": 1, "let_in": 1} | none
     assert [each["from"] for each in told["senders"]["let_in"]] == ["203.0.113.0/24"]
 
 
@@ -542,6 +546,101 @@ def test_dns_is_asked_where_that_is_wanted(log: MailLog, replay: Callable[..., A
     assert told["other"]["never_came_back"]["kept_out"] == 1
 
 
+KNOWN = {f"firm{number}.example": ["300 MX 10 mx.example."] for number in range(20)}
+
+
+@pytest.mark.parametrize(
+    ("zone", "is_trusted"),
+    [(KNOWN, True), ({"firm0.example": KNOWN["firm0.example"]}, True), ({}, False)],
+    ids=["all known", "one known", "none known"],
+)
+def test_a_dns_that_knows_nobody_is_said_and_names_still_count(
+    log: MailLog, replay: Callable[..., Any], zone: Any, *, is_trusted: bool
+) -> None:
+    many_firms(log)
+    with dns_server(zone) as server:
+        told = replay(
+            log, "greylist=suspicious", "signals=sender_no_mx,no_ptr",
+            f"resolver={server.address}", options=["--dns"],
+        )  # fmt: skip
+    warned = "The DNS knew 0 of 21 clients and senders: the result with --dns can't be trusted."
+    assert told["verdict"][0].startswith(warned) is not is_trusted
+    assert told["other"]["came_in"]["at_once"] == (len(zone) or 20)
+
+
+def test_a_dns_without_an_answer_is_said_and_names_still_count(
+    log: MailLog, replay: Callable[..., Any]
+) -> None:
+    many_firms(log)
+    told = replay(
+        log, "greylist=suspicious", "signals=sender_no_mx,no_ptr", "resolver=127.0.0.1:9",
+        options=["--dns"], dns_timeout="1s",
+    )  # fmt: skip
+    assert told["dns"][1]["unanswered_clients"] == 21
+    assert "can't be trusted" in told["verdict"][0]
+    assert told["other"]["came_in"]["at_once"] == 20
+
+
+def many_firms(log: MailLog) -> None:
+    """Write of mail of 20 clients; a login's makes them 21."""
+    for number in range(20):
+        whose = {"sender": f"a@firm{number}.example", "name": f"mx.firm{number}.example"}
+        once_waited(log, number, number + 310, **whose, address=f"192.0.{number}.7")
+    quiet(log, DAY)
+
+
+# The verdict --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("delay=60", "would make 1 mail wait 1 min 40 s in all instead of 5 min 10 s"),
+        ("delay=200", "would change no wait (1 of 1 mail that passed waited"),
+        ("greylist=suspicious", "would spare 1 of 1 waiting mail the wait (median 5 min 10 s)"),
+        ("mode=learn", "and let in 1 more of 1 that never came back"),
+        ("delay=60", "and let in no more of 1 that never came back than today (0)"),
+    ],
+)
+def test_the_verdict_says_what_changes(
+    log: MailLog, replay: Callable[..., Any], change: str, said: str
+) -> None:
+    once_waited(log, 0, 100, 310)
+    spam(log, 20)
+    quiet(log, DAY)
+    [verdict, *_] = replay(log, change)["verdict"]
+    assert verdict.startswith(change)
+    assert said in verdict.replace("\xa0", " ")
+
+
+def test_decisions_that_differ_name_their_cause(log: MailLog, replay: Callable[..., Any]) -> None:
+    once_waited(log, 0, 310)
+    once_waited(log, 5, 310, sender="b@other.example", name="mx.other.example")
+    spam(log, 20, 60)
+    quiet(log, DAY)
+    lists = [whitelist(log, "mx.other.example")]
+    different = replay(log, delay=200, whitelist_clients=lists)["log"]["decisions_different"]
+    assert different == {
+        "by_whitelist_entry": [{"entry": "mx.other.example", "attempts": 1}],
+        "by_decisions": [],
+    }
+    assert replay(log, greylist="suspicious")["log"]["decisions_different"]["by_decisions"] == [
+        {"log": "greylist: new", "today": "pass: not suspicious", "attempts": 2}
+    ]
+    done = run("replay", log.written(), GREYD_GREYLIST="suspicious")
+    assert "2: greylist: new in the log, pass: not suspicious today" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [(None, None, "="), (3, 3, "="), (3, None, "gone"), (None, 3, "new"), (3, 5, "+2")],
+)
+def test_a_value_that_is_gone_is_not_equal(
+    before: int | None, after: int | None, said: str
+) -> None:
+    assert FigureRow("median", [before, after], str).cells()[-1] == said
+
+
 # Particular senders and recipients ---------------------------------------------------------------
 
 
@@ -666,7 +765,12 @@ def test_people_see_both_side_by_side(log: MailLog) -> None:
     done = run("replay", log.written(), "--with", "delay=60", TZ="UTC")
     assert done.returncode == 0, done.stderr
     shown = [" ".join(line.split()) for line in done.stdout.replace("\xa0", " ").splitlines()]
-    assert "2026-11-18 12:00:00 to 2026-11-19 12:00:00: attempts 3, mails 1," in shown[0]
+    assert "2026-11-18 12:00:00 to 2026-11-19 12:00:00: attempts 3, mails 1," in shown[2]
+    assert shown[0].startswith("delay=60 would make 1 mail wait 1 min 40 s in all instead of")
+    assert shown[-2:] == [
+        'In /etc/default/greyd: GREYD_OPTS="--delay=60" (add to what is there)',
+        "or in greyd.toml: delay = 60",
+    ]
     assert "Other settings: delay=60" in shown
     assert "longest 5 min 10 s 1 min 40 s −3 min 30 s" in shown
     assert "example.com 1 5 min 10 s 1 min 40 s" in shown

@@ -100,10 +100,13 @@ async def replay(
     not_read.print_errors()
     require_mail(simulation, statistics, read)
     differences = largest_differences(simulation.origins.items(), top)
+    dns_counts = [each.dns_counts for each in collectors] if dns else []
     if context.as_json:
-        context.print_json(as_json(simulation, statistics, not_read, changes, differences))
+        context.print_json(
+            as_json(simulation, statistics, not_read, changes, differences, dns_counts)
+        )
     else:
-        print_simulation(context, simulation, statistics, changes, differences)
+        print_simulation(context, simulation, statistics, changes, differences, dns_counts)
     return EXIT_ERROR if not_read.has_unread_files else 0
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
+from greyd.cli.replay.counting_lookup import CountingLookup, DnsCounts
 from greyd.cli.replay.requests import request_for_attempt
 from greyd.cli.replay.sender_proofs import SenderProofs
 from greyd.config.sender_groups import GROUP_PREFIX
@@ -44,6 +45,9 @@ class ReplayEvidenceCollector:
     def __init__(self, settings: Settings, whitelists: Whitelists, lookup: Lookup | None) -> None:
         """Query DNS with ``lookup``; use only the log if it is None."""
         self._settings = settings
+        self.dns_counts = DnsCounts()
+        if lookup is not None:
+            lookup = CountingLookup(lookup, self.dns_counts)
         self._lookup = lookup
         self._senders = SenderProofs(settings, whitelists, lookup)
         self._collector: DnsEvidenceCollector | None = None
@@ -80,20 +84,32 @@ class ReplayEvidenceCollector:
             return
         unknown = {key: each for each in attempts if self._known.get(key := _key(each)) is None}
         questions = list(unknown.items())
+        counts = self.dns_counts
         for start in range(0, len(questions), MAX_CONCURRENT):
-            await asyncio.gather(
-                *(self._look_up_client(*each) for each in questions[start : start + MAX_CONCURRENT])
-            )
+            batch = questions[start : start + MAX_CONCURRENT]
+            found = await asyncio.gather(*(self._look_up_client(each) for _, each in batch))
+            for (key, _), evidence in zip(batch, found, strict=True):
+                if evidence is None:
+                    continue
+                is_unanswered = evidence.unsure or evidence.resolver_off
+                counts.clients += 1
+                counts.unanswered_clients += is_unanswered
+                # Without an answer, the names in the log still count (see evidence_for).
+                if not is_unanswered:
+                    self._known.put(key, evidence)
+        if counts.is_silent:
+            for key in unknown:
+                self._known.pop(key)
 
-    async def _look_up_client(self, key: bytes, attempt: Attempt) -> None:
+    async def _look_up_client(self, attempt: Attempt) -> Evidence | None:
         address = _parse(attempt.client_address)
         if self._collector is None or address is None:
-            return
+            return None
         found: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
         self._collector.collect(
             request_for_attempt(attempt, attempt.when), address, partial(_set_result, found)
         )
-        self._known.put(key, await found)
+        return await found
 
     def _with_log(self, attempt: Attempt, evidence: Evidence) -> Evidence:
         """Add the log's facts about a client to the evidence."""

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.cli.replay.results import WaitStatistics
 from greyd.cli.replay.text import OTHER, TODAY
-from greyd.escaping import printable
+from greyd.cli.replay.verdict import dns_lines, verdict_lines
+from greyd.escaping import printable, printable_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.cli.not_read import NotRead
+    from greyd.cli.replay.counting_lookup import DnsCounts
     from greyd.cli.replay.results import LargestDifferences, OriginDifference, SimulationResult
     from greyd.cli.replay.simulation import Simulation
     from greyd.maillog.attempts import AttemptStatistics
@@ -24,6 +26,7 @@ def as_json(
     not_read: NotRead,
     changes: Sequence[str],
     differences: LargestDifferences,
+    dns_counts: Sequence[DnsCounts] = (),
 ) -> dict[str, Any]:
     """Return the complete result of a simulation as a JSON object."""
     names = [TODAY, OTHER][: len(simulation.results)]
@@ -40,9 +43,15 @@ def as_json(
             "decisions_compared": simulation.compared,
             "decisions_equal": simulation.agreed,
             "known_before": simulation.known_before,
+            "decisions_different": simulation.disagreements.dump(),
             "not_read": not_read.dump(),
         },
         "with": list(changes),
+        "verdict": [
+            *dns_lines(dns_counts),
+            *verdict_lines(simulation.results, list(map(printable_text, changes))),
+        ],
+        "dns": [asdict(each) for each in dns_counts],
         **{name: _result(each) for name, each in zip(names, simulation.results, strict=True)},
         "senders": {
             "gain": [_origin(*each) for each in differences.gain],
@@ -67,6 +76,7 @@ def _result(result: SimulationResult) -> dict[str, Any]:
             "kept_out": result.kept_out,
             "let_in": result.let_in,
             "let_in_at_once": result.let_in_at_once,
+            "let_in_verified_name": result.let_in_verified,
         },
         "reasons": [
             {"action": reason.action, "reason": reason.text, "attempts": number}

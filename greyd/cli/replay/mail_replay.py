@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greyd.cli.replay.disagreements import Disagreements
 from greyd.cli.replay.requests import origin_name, request_for_attempt, request_for_client
 from greyd.cli.replay.sender_model import (
     GIVEN_UP_SECONDS,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from greyd.maillog.attempts import Attempt
     from greyd.rules.evidence import Evidence
     from greyd.rules.request import Request
+    from greyd.whitelist.matcher import Whitelists
 
 MAX_ORIGINS = 50_000
 """The maximum number of origins whose behaviour is stored."""
@@ -49,8 +51,11 @@ class MailReplay(ABC):
     server, except on that of today: it shows which entries the log's server had before the log.
     """
 
-    def __init__(self, server_count: int, warm_up_seconds: int = 0) -> None:
-        """Count only mail that begins ``warm_up_seconds`` or more after the log's first attempt."""
+    def __init__(self, server_count: int, whitelists: Whitelists, warm_up_seconds: int = 0) -> None:
+        """Count only mail that begins ``warm_up_seconds`` or more after the log's first attempt.
+
+        ``whitelists`` are today's.
+        """
         self.first = self.last = 0
         """Unix times of the first and the last attempt."""
         self.attempts = 0
@@ -60,6 +65,7 @@ class MailReplay(ABC):
         self.compared = self.agreed = self.known_before = 0
         """Numbers of decisions in the log; of those that today's settings make too; and of those
         that depend on entries from before the log began."""
+        self.disagreements = Disagreements(whitelists)
         self._places: Sequence[int] = range(server_count)
         self._warm_up = warm_up_seconds
         self._mails: dict[tuple[bytes, bytes, bytes], SimulatedMail] = {}
@@ -189,7 +195,10 @@ class MailReplay(ABC):
     def _compare(self, attempt: Attempt, decided: Reason) -> None:
         self.compared += 1
         same = (decided.action == PASS) == attempt.passed
-        self.agreed += same and attempt.reason in ("", decided.text)
+        if same and attempt.reason in ("", decided.text):
+            self.agreed += 1
+        else:
+            self.disagreements.add(attempt, _reason_of(attempt), decided)
 
     # Retries ------------------------------------------------------------------------------------
 

@@ -34,6 +34,13 @@ def origin_name(name: bytes, text: bytes) -> bytes:
     return b"%b/%d" % (address_text(network, address.bits), prefix)
 
 
+def has_verified_name(name: bytes, text: bytes) -> bool:
+    """Return whether DNS verified a client's name, and it is no customer's generic one."""
+    address = parse_address(text)
+    name = normal_name(name)
+    return name not in (b"", b"unknown") and address is not None and not is_generic(name, address)
+
+
 def request_for_attempt(attempt: Attempt, now: int) -> Request:
     """Return the request that Postfix would have sent for an attempt at time ``now``."""
     path = ClientPath(attempt.client_name, attempt.client_address)

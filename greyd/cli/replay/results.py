@@ -32,6 +32,8 @@ class SimulationResult:
         self.let_in = 0
         """Mails that did not pass in reality, but pass here."""
         self.let_in_at_once = 0
+        self.let_in_verified = 0
+        """Mails let in from clients with a verified name that is not a generic one."""
 
     @property
     def attempts(self) -> int:

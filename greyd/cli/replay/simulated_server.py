@@ -50,6 +50,7 @@ class SimulatedServer:
         # Plain keys give the same decisions as hashed keys, but faster.
         settings = replace(settings, test_time=True, privacy=False, privacy_key=None)
         self.settings = settings
+        self.whitelists = whitelists
         self._store = _SimulatedStore()
         self._observer = _LastReason()
         self._known = _KnownFacts()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greyd.cli.replay.mail_replay import MailReplay
+from greyd.cli.replay.requests import has_verified_name
 from greyd.cli.replay.results import OriginDifference, SimulationResult
 from greyd.rules.reasons import PASS
 
@@ -28,7 +29,7 @@ class Simulation(MailReplay):
 
     def __init__(self, servers: Sequence[SimulatedServer], warm_up_seconds: int = 0) -> None:
         """Count only mail that begins ``warm_up_seconds`` or more after the log's first attempt."""
-        super().__init__(len(servers), warm_up_seconds)
+        super().__init__(len(servers), servers[0].whitelists, warm_up_seconds)
         self.servers = servers
         self.results = [SimulationResult() for _ in servers]
         self.origins: dict[bytes, OriginDifference] = {}
@@ -89,6 +90,8 @@ class Simulation(MailReplay):
             result.kept_out += wait is None
             result.let_in += wait is not None
             result.let_in_at_once += wait == 0
+            if wait is not None:
+                result.let_in_verified += has_verified_name(*mail.path)
         if len(self.servers) == 2 and (mail.waits[0] is None) != (mail.waits[1] is None):
             origin = self._difference(mail)
             for place, wait in enumerate(mail.waits):

@@ -42,7 +42,7 @@ class GridReplay(MailReplay):
 
     def __init__(self, servers: GridServers, server_count: int, warm_up_seconds: int = 0) -> None:
         """Count only mail that begins ``warm_up_seconds`` or more after the log's first attempt."""
-        super().__init__(server_count, warm_up_seconds)
+        super().__init__(server_count, servers.whitelists, warm_up_seconds)
         self._servers = servers
         self.results = [GridResult() for _ in self._places]
         self._kept_out_by_all = self._at_once_by_all = 0

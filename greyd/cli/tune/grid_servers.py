@@ -98,7 +98,7 @@ class GridServers:
         plain = [
             replace(each, test_time=True, privacy=False, privacy_key=None) for each in all_settings
         ]
-        self._whitelists = whitelists
+        self.whitelists = whitelists
         members: dict[object, list[tuple[int, Settings]]] = {}
         for place, settings in enumerate(plain):
             members.setdefault(_family_key(settings), []).append((place, settings))
@@ -184,9 +184,9 @@ class GridServers:
     # The path of a request ----------------------------------------------------------------------
 
     def _exemption(self, request: Request, address: Address | None) -> Reason | None:
-        if self._whitelists.match_client(request.client_name or b"", address):
+        if self.whitelists.match_client(request.client_name or b"", address):
             return Reason.CLIENT_WHITELIST
-        if self._whitelists.match_recipient(request.recipient or b""):
+        if self.whitelists.match_recipient(request.recipient or b""):
             return Reason.RECIPIENT_WHITELIST
         return None
 
@@ -195,7 +195,7 @@ class GridServers:
     ) -> _Question:
         collects = settings.needs_evidence
         if not collects and settings.whitelist_senders:
-            collects = self._whitelists.match_sender(request.sender or b"") is not None
+            collects = self.whitelists.match_sender(request.sender or b"") is not None
         if not collects:
             keys = _keys(request, address, settings, NO_EVIDENCE)
             return _Question(keys, keys_to_read(keys, settings), None, (), NO_EVIDENCE, now)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from greyd.cli.replay.agreement import print_agreement
+from greyd.cli.replay.how_to_set import lines_to_set
 from greyd.cli.tables.column import Kind, TableColumn
 from greyd.cli.tune.outcome import RULE
 from greyd.cli.tune.plot import plot
@@ -38,8 +40,7 @@ def print_tuning(context: CommandContext, tuning: Tuning) -> None:
         f" {len(tuning.outcomes):,} settings simulated",
     )
     if replay.compared:
-        share = 100 * replay.agreed / replay.compared
-        context.print(f"Today's settings decide as the log does in {share:.1f} % of the attempts")
+        print_agreement(context, replay)
     if replay.open:
         context.print(f"Left out: {replay.open:,} mails that still wait when the log ends")
     rows = shown_outcomes(tuning)
@@ -63,13 +64,15 @@ def verdict_lines(tuning: Tuning) -> Iterator[str]:
     yield (
         f"Mail would wait {format_duration(chosen.wait_seconds)} in total instead of"
         f" {format_duration(today.wait_seconds)}; delayed {_share(chosen)} instead of"
-        f" {_share(today)}; spam let in {chosen.let_in:,} instead of {today.let_in:,}."
+        f" {_share(today)}; {_let_in(chosen, today)}."
     )
-    yield f'In /etc/default/greyd: GREYD_OPTS="{chosen.point.options}" (add to what is there)'
-    toml = "; ".join(
-        f"{each.name.replace('-', '_')} = {_toml(each.value)}" for each in chosen.point.changes
-    )
-    yield f"or in greyd.toml: {toml}"
+    yield from lines_to_set((each.name, each.value) for each in chosen.point.changes)
+
+
+def _let_in(chosen: Outcome, today: Outcome) -> str:
+    if chosen.let_in == today.let_in:
+        return f"as much spam let in as today ({today.let_in:,})"
+    return f"spam let in {chosen.let_in:,} instead of {today.let_in:,}"
 
 
 def shown_outcomes(tuning: Tuning) -> list[Outcome]:
@@ -105,7 +108,3 @@ def _share(outcome: Outcome) -> str:
 
 def _median(outcome: Outcome) -> str:
     return "" if outcome.median_seconds is None else format_duration(outcome.median_seconds)
-
-
-def _toml(value: str) -> str:
-    return value if value.isdigit() else f'"{value}"'

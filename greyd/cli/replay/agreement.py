@@ -1,0 +1,38 @@
+"""Prints how well today's settings explain the log: how far a simulation can be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greyd.plurals import counted
+from greyd.terminal import print_error
+
+if TYPE_CHECKING:
+    from greyd.cli.context import CommandContext
+    from greyd.cli.replay.mail_replay import MailReplay
+
+_FAITHFUL = 0.9
+"""The share of the log's decisions that the simulation of today's settings should repeat."""
+
+
+def print_agreement(context: CommandContext, replay: MailReplay) -> None:
+    """Print how many attempts today's settings decide as the log does, and why others differ."""
+    if not replay.compared:
+        return
+    share = 100 * replay.agreed / replay.compared
+    context.print(
+        f"Today's settings decide as the log does in {share:.1f} % of"
+        f" {counted(replay.compared, 'attempt')};"
+        f" {replay.known_before:,} of them depend on mail before the log"
+    )
+    if earlier := replay.attempts - replay.compared:
+        context.print(f"{counted(earlier, 'attempt')} more not made: the mail has passed before")
+    if different := replay.disagreements.count:
+        verb = "differs" if different == 1 else "differ"
+        context.print(f"{counted(different, 'attempt')} {verb}:")
+        context.print(*(f"  {line}" for line in replay.disagreements.sentences()))
+    if replay.agreed < _FAITHFUL * replay.compared:
+        print_error(
+            "the log was written with other settings, or depends on mail before it: skip its"
+            " beginning (--warm-up=1d), or name its settings (--config)"
+        )
