@@ -35,7 +35,12 @@ _OF_COMMAND: dict[tuple[str, str], Sequence[str]] = {
     ("check-whitelist", "--sort"): ["file", "hits"],
     ("list", "--since"): _DURATIONS,
     ("list", "--sort"): [*_COLUMNS, *(f"-{each}" for each in _COLUMNS)],
+    ("show", "--sort"): [*_COLUMNS, *(f"-{each}" for each in _COLUMNS)],
     ("switch-from", "server"): ["postgrey"],
+    ("tune", "--auto-whitelist"): ["0", "0,1,5", "0,1,2,5,10"],
+    ("tune", "--delay"): ["60,120,300,600,900", "60,300", "30,60,90,120"],
+    ("tune", "--retry-window"): ["12h,2d", "4h,12h,1d,2d"],
+    ("tune", "--subnet"): ["24,32", "16,24,32", "24"],
     ("whitelist", "--reason"): [],
 }
 """By command and option or argument, where an option's name has several meanings."""

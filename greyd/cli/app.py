@@ -60,7 +60,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "check-whitelist": "greyd.cli.check_whitelist.command:check_whitelist",
     },
     "Mend": {
-        "release": "greyd.cli.entries.release:release",
+        "release": "greyd.cli.entries.releasing.command:release",
         "expect": "greyd.cli.expect:expect",
         "forget": "greyd.cli.entries.forgetting.command:forget",
         "mode": "greyd.cli.mode.command:mode",

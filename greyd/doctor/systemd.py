@@ -86,7 +86,7 @@ def findings_of_postgrey(unit: Mapping[str, str]) -> list[Finding]:
             hint(
                 check,
                 "postgrey is running too",
-                "after the migration: systemctl disable --now postgrey",
+                "greyd switch-from postgrey; after the migration: systemctl disable --now postgrey",
             )
         ]
     if unit["UnitFileState"] == "enabled":

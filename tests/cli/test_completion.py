@@ -138,6 +138,10 @@ ON = [
     ("list --sort -pas", []),
     ("list --sort=-pas", ["--sort=-passes-at"]),
     ("list --since=1", ["--since=1h", "--since=1d"]),
+    ("show --sort=pas", ["--sort=passes-at"]),
+    ("tune --subnet 24", ["24,32", "24"]),
+    ("tune --retry-window=12", ["--retry-window=12h,2d"]),
+    ("tune --auto-whitelist=0,1,5", ["--auto-whitelist=0,1,5"]),
     ("check-whitelist --sort ", ["file", "hits"]),
     ("mode ", ["on", "learn", "off", "reset"]),
     ("mode --for=3", ["--for=30s", "--for=30m"]),
@@ -181,7 +185,9 @@ def test_each_option_with_a_fixed_set_of_values_completes_them() -> None:
         (name, option["names"][0])
         for name, command in read_table()["commands"].items()
         for option in command["options"]
-        if re.fullmatch(r"=[a-z]+(\|[a-z]+)*|=DURATION|=NAME=VALUE|=COLUMN|=ORDER", option["value"])
+        if re.fullmatch(
+            r"=[a-z]+(\|[a-z]+)*|=DURATION|=NAME=VALUE|=COLUMN|=ORDER|=VALUES", option["value"]
+        )
         and not option["choices"]
     ]
     assert lacking == []

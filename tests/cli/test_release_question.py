@@ -76,6 +76,57 @@ def test_what_is_probably_spam_comes_first(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["probably_spam"] == 4
 
 
+@pytest.mark.parametrize(
+    ("options", "released", "left"),
+    [
+        (("--without-spam",), ["known", "new"], 2),
+        (("--without-spam", "--dry-run"), [], 2),
+        (("--without-spam", "--sender=lost.example"), [], 1),
+        (("--without-spam", "--sender=new.example"), ["new"], 0),
+        ((), ["known", "lost", "many", "new"], 0),
+    ],
+)
+def test_what_is_probably_spam_can_be_left_waiting(
+    tmp_path: Path, options: tuple[str, ...], released: list[str], left: int
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    waiting = {
+        "known": key("192.0.2.7", "a@known.example"),
+        "new": key("198.51.100.7", "b@new.example"),
+        "lost": key("203.0.113.7", "c@lost.example"),
+        "many": key("2001:db8::1", "e@many.example"),
+    }
+    known = request_keys(address_of("192.0.2.9"), b"", b"", SETTINGS).client
+    others = {
+        known: b"2,%d" % NOW,
+        key("203.0.113.8", "d@other.example", "carol@example.com"): LOST,
+        **{key("2001:db8::1", f"e@{n}.com", "carol@example.com"): WAITS for n in "ab"},
+    }
+    fill(url, {**dict.fromkeys(waiting.values(), WAITS), **others})
+    before = content(url)
+    done = run_here(
+        "release", f"--store={url}", "--recipient=example.org", *options, GREYD_DELAY="7200"
+    )
+    after = content(url)
+    assert [
+        name for name, each in sorted(waiting.items()) if after[each] != before[each]
+    ] == released
+    assert (f"{left} not released: probably spam" in done.stdout) is (left > 0)
+    assert done.returncode == int("--sender=lost.example" in options)
+
+
+def test_of_a_flood_that_is_not_released_only_the_counts_are_shown(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    flood = {key("192.0.2.7", f"{'x' * n}@flood.example"): b"%d" % (NOW - 9000) for n in range(30)}
+    fill(url, {**flood, key("198.51.100.7", "b@new.example"): WAITS})
+    text = run_here(
+        "release", f"--store={url}", "--recipient=example.org", GREYD_DELAY="7200"
+    ).stdout
+    assert "b@new.example" in text
+    assert "@flood.example" not in text
+    assert "30 not released: the delay is over" in text
+
+
 def answered(answer: bytes, url: str, *options: str) -> tuple[str, int]:
     """Run ``greyd release`` on a terminal, and type an answer if it asks."""
     ours, its = pty.openpty()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY
 from greyd.rules.correspondence.keys import correspondence_key, keys_to_learn
 from greyd.rules.keys import request_keys
-from tests.commands import answer_of, content, fill, run
+from tests.commands import answer_of, content, fill, run, run_here
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
@@ -156,6 +158,48 @@ def test_of_a_large_network_a_part_is_shown(tmp_path: Path) -> None:
     answer = answer_of("show", f"--store={url}", MAIL[0])
     assert (len(answer["of_network"]), answer["more"]) == (100, True)
     assert "greyd list --client=192.0.2.7" in run("show", f"--store={url}", MAIL[0]).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "senders", "more"),
+    [
+        ((MAIL[2], "--limit=2", "--sort=sender"), ["x" * 1, "x" * 2], "greyd list --recipient="),
+        ((MAIL[2], "-n", "2", "--sort=-sender"), ["x" * 9, "x" * 8], "greyd list --recipient="),
+        ((MAIL[2], "--limit=2"), ["x" * 9, "x" * 8], "greyd list --recipient="),
+        ((MAIL[2], "--sort=last-seen", "-n3"), ["x" * n for n in (1, 2, 3)], "… and 6 more"),
+        (("e.com", "--limit=1"), ["x" * 9], "… and 8 more; --limit=0 or greyd list --sender="),
+        ((MAIL[0], "--limit=1", "--sort=sender"), ["x"], "greyd list --client="),
+        ((MAIL[2], "--limit=0", "--sort=sender"), ["x" * n for n in range(1, 10)], ""),
+        ((MAIL[2], "--limit=9", "--sort=sender"), ["x" * n for n in range(1, 10)], ""),
+    ],
+)
+def test_the_table_is_sorted_and_limited_as_asked(
+    tmp_path: Path, words: tuple[str, ...], senders: list[str], more: str
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    mails = {n: keys_of(sender=f"{'x' * n}@e.com").triplet for n in (3, 9, 1, 5, 7, 2, 8, 4, 6)}
+    fill(url, {key: b"%d" % (NOW - 100 + n) for n, key in mails.items()})
+    done = run_here("show", f"--store={url}", *words)
+    assert re.findall(r"(x+)@e\.com", done.stdout) == senders
+    assert (more in done.stderr) if more else ("more" not in done.stderr)
+    document = json.loads(run_here("show", f"--store={url}", *words, "--json").stdout)
+    found = document["of_network"] + document["of_address"]
+    assert [each["sender"] for each in found] == [f"{each}@e.com" for each in senders]
+    assert document["more"] is bool(more)
+
+
+def test_mail_from_and_to_a_domain_is_in_one_table_once(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {keys_of(sender=f"{n}@example.org").triplet: b"%d" % NOW for n in "abcd"})
+    done = run_here("show", f"--store={url}", "example.org", "--limit=3")
+    assert done.stdout.count("@example.org  bob@example.org") == 3
+    assert "… and 1 more; --limit=0 shows all" in done.stderr
+
+
+def test_an_unknown_column_is_refused_with_those_that_exist(store: str) -> None:
+    done = run_here("show", store, MAIL[2], "--sort=sendr")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the columns are state, last-seen" in done.stderr
 
 
 @pytest.mark.parametrize(

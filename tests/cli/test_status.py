@@ -17,7 +17,7 @@ import pytest
 from greyd.cli.status import command
 from greyd.cli.status.sparkline import sparkline
 from greyd.config.running.run_record import RunRecord
-from greyd.monitoring.health.problems import HealthProblem, ProblemLevel
+from greyd.monitoring.health.problems import HealthProblem, ProblemLevel, mode_in_words
 from greyd.monitoring.mode_in_force import ModeInForce, ModeSetting
 from greyd.monitoring.stats import TripletCounts
 from greyd.rules.reasons import OUTCOMES
@@ -147,6 +147,25 @@ def test_who_set_the_mode_and_until_when_is_shown_with_the_way_back(tmp_path: Pa
     assert "Mode: off until 20" in text
     assert "by alice@mx1 at 20" in text
     assert "Next: greyd mode reset" in text
+
+
+@pytest.mark.parametrize("until", [0, 1_794_007_200])
+@pytest.mark.parametrize("mode", ["off", "learn"])
+def test_a_mode_that_somebody_has_set_needs_no_more_than_ten_lines(
+    tmp_path: Path, mode: str, until: int
+) -> None:
+    found = ModeInForce(mode, "on", ModeSetting("alice@mx1", 1_794_000_000, until))
+    text = f"mode {mode_in_words(found)}: all mail passes, nothing is stored"
+    problem = HealthProblem(ProblemLevel.WARNING, text, "greyd mode reset")
+    done = status_of(tmp_path, document(mode=found, problems=[problem]))
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 10
+    assert f"   Problems: mode {mode}: all mail passes, nothing is stored" in lines
+    assert done.stdout.count("alice@mx1") == 1, "in the row of the mode"
+    answer = json.loads(
+        status_of(tmp_path, document(mode=found, problems=[problem]), words=("--json",)).stdout
+    )
+    assert answer["problems"][0]["text"] == text
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from greyd.cli.entries.details import describe_state, record_details
 from greyd.cli.entries.json_output import entry_object
 from greyd.cli.entries.table import entry_columns, is_released
 from greyd.cli.json_values import json_text
+from greyd.cli.tables.limit import more_line
+from greyd.cli.tables.sorting import FirstRows, parse_sort
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable, printable_text
 from greyd.plurals import counted
@@ -23,6 +25,7 @@ from greyd.terminal import format_timestamp, print_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from greyd.cli.tables.sorting import SortOrder
     from greyd.config.settings import Settings
     from greyd.rules.control import ExpectWindow
     from greyd.rules.transaction import Record
@@ -30,7 +33,10 @@ if TYPE_CHECKING:
 
 
 MAX_OTHERS = 100
-"""The maximum number of related entries shown, e.g. of a client's network."""
+"""The number of related entries shown without ``--limit``, e.g. of a client's network."""
+
+MAX_SORTED_ENTRIES = 200_000
+"""The maximum number of entries that ``--limit=0`` keeps in memory: some 100 MB."""
 
 
 @dataclass
@@ -69,10 +75,14 @@ class FoundEntries:
     """Prints the entries of a query as they are found."""
 
     context: CommandContext
+    limit: int = MAX_OTHERS
+    """The maximum number of related entries to show; 0 for all."""
+    order: SortOrder[StoredEntry] | None = None
+    """The order of related entries; None for the last seen first."""
     _objects: list[dict[str, Any]] = field(default_factory=list)
     _others: list[StoredEntry] = field(default_factory=list)
     _is_of_client: bool = True
-    _more: bool = False
+    _missing: int = 0
     _tallies: dict[str, Tally] = field(default_factory=dict)
     _windows: list[ExpectWindow] = field(default_factory=list)
     _notes: list[str] = field(default_factory=list)
@@ -198,23 +208,34 @@ class FoundEntries:
         """Add a note on what could not be determined; it is printed at the end."""
         self._notes.append(text)
 
+    def related_rows(self) -> FirstRows[StoredEntry]:
+        """Return the rows to which a scan adds related entries, for ``add_others``."""
+        order = self.order or parse_sort("-last-seen", entry_columns(self.settings))
+        return FirstRows(order, self.limit or MAX_SORTED_ENTRIES)
+
     def add_others(
-        self, entries: Sequence[StoredEntry], all_of_them: str, *, of_client: bool = True
+        self, rows: FirstRows[StoredEntry], all_of_them: str, *, of_client: bool = True
     ) -> None:
         """Print a table of related entries.
 
         Args:
-            entries: the entries, at most one more than ``MAX_OTHERS``.
-            all_of_them: the command that lists all.
+            rows: the entries, from ``related_rows``.
+            all_of_them: the command that lists all; empty if there is none.
             of_client: whether the entries belong to a client's network, rather than an address.
         """
         self._is_of_client = of_client
-        self._others, self._more = list(entries[:MAX_OTHERS]), len(entries) > MAX_OTHERS
+        self._others = rows.rows()
+        self._missing = rows.count - len(self._others)
         if not self.context.as_json:
-            newest = sorted(self._others, key=lambda each: each.last_seen, reverse=True)
-            self.context.print_rows(entry_columns(self.settings), newest, now=self.now)
-            if self._more:
-                print_error(f"there are more: {all_of_them} shows them")
+            self.context.print_rows(entry_columns(self.settings), self._others, now=self.now)
+            if self._missing:
+                print_error(more_line(self._missing, remedy=self._remedy(all_of_them)))
+
+    def _remedy(self, all_of_them: str) -> str:
+        """Return what shows the rows that the limit has left out."""
+        commands = ["--limit=0"] if self.limit else []
+        commands += [f"{all_of_them} --limit=0"] if all_of_them else []
+        return f"{' or '.join(commands)} shows all" if commands else "select fewer entries"
 
     def end(self, name: bytes) -> int:
         """Finish the output of the query for ``name``; return the exit status."""
@@ -224,7 +245,7 @@ class FoundEntries:
                 "entries": self._objects,
                 "of_network": others if self._is_of_client else [],
                 "of_address": [] if self._is_of_client else others,
-                "more": self._more,
+                "more": self._missing > 0,
                 "counts": {
                     title: {state.value: number for state, number in tally.counts.items()}
                     for title, tally in self._tallies.items()

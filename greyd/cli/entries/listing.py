@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from greyd.cli.context import EXIT_NO, CommandContext
+from greyd.cli.entries.found_entries import MAX_SORTED_ENTRIES
 from greyd.cli.entries.json_output import EntryJsonWriter
 from greyd.cli.entries.mail_pools import MailPools
 from greyd.cli.entries.table import entry_columns
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from greyd.cli.entries.selection import Selection
     from greyd.cli.tables.rendering import TableWriter
     from greyd.rules.transaction import Record
-
-MAX_SORTED_ENTRIES = 200_000
-"""The maximum number of entries that ``--sort --limit=0`` keeps in memory: some 100 MB."""
 
 COUNTING_SECONDS = 0.1
 """How long the scan goes on after the limit is reached, to count the entries that are left."""

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from greyd.cli.entries.correspondences import CorrespondenceSearch
-from greyd.cli.entries.found_entries import MAX_OTHERS, Tally
+from greyd.cli.entries.found_entries import Tally
 from greyd.cli.entries.search.key_texts import texts_of_query, texts_of_selection
 from greyd.cli.entries.selection import client_selection, parent_domains
 from greyd.cli.server_control import read_control
@@ -72,16 +72,17 @@ class ClientQuery:
             return
         if quick:
             return
-        selection, tally = client_selection(self.client), Tally()
+        selection, tally, rows = client_selection(self.client), Tally(), found.related_rows()
 
         def visit(entry: StoredEntry) -> None:
             if selection.matches(entry, found.settings) and entry.key not in own_keys:
                 tally.add(entry)
+                rows.add(entry)
 
         await found.visit_store(store, visit, texts_of_selection(selection, found.settings))
         found.add_tally("mail", tally)
         found.add_counted(tally.entries)
-        found.add_others(tally.entries, f"greyd list --client={printable(self.name)}")
+        found.add_others(rows, f"greyd list --client={printable(self.name)}")
 
     def own_keys(self, settings: Settings) -> list[bytes]:
         """Return the keys of the client's own record, and of the identity of its name."""
@@ -120,16 +121,21 @@ class AddressQuery:
             return
         if quick:
             return
-        search = _AddressSearch(self, found.settings, shown=self._identities(found.settings))
+        search = _AddressSearch(self, found, shown=self._identities(found.settings))
         await found.visit_store(store, search.visit, search.texts())
         for role, tally in search.by_role.items():
             found.add_tally(f"as {role.value}", tally)
         if search.as_client.entries:
             found.add_tally("as client", search.as_client)
         await found.add_correspondences(store, search.correspondences())
-        option = "--recipient" if self.roles == (Role.RECIPIENT,) else "--sender"
-        command = f"greyd list {option}={printable(self.name)}"
-        found.add_others(list(search.mail.values()), command, of_client=False)
+        found.add_others(search.mail, self._list_command(search), of_client=False)
+
+    def _list_command(self, search: _AddressSearch) -> str:
+        """Return the command that lists the mail; empty if no single one lists all of it."""
+        used = [role for role, tally in search.by_role.items() if tally.entries]
+        if len(used) != 1 or search.as_client.entries:
+            return ""
+        return f"greyd list --{used[0].value}={printable(self.name)}"
 
     def _identities(self, settings: Settings) -> list[bytes]:
         """Return the keys of the identities that mail of the address may have."""
@@ -151,13 +157,13 @@ class AddressQuery:
 class _AddressSearch:
     """Sorts the entries of a scan by the role that an address has in them."""
 
-    def __init__(self, query: AddressQuery, settings: Settings, shown: Sequence[bytes]) -> None:
+    def __init__(self, query: AddressQuery, found: FoundEntries, shown: Sequence[bytes]) -> None:
+        settings = found.settings
         self._shown = frozenset(shown)
         """The keys of entries that were printed in detail."""
         self.by_role = {role: Tally() for role in query.roles}
         self.as_client = Tally()
-        self.mail: dict[bytes, StoredEntry] = {}
-        """The first entries, by key."""
+        self.mail = found.related_rows()
         self._aliases = query.aliases
         self._settings = settings
         self._client = client_selection(query.as_client.client) if query.as_client else None
@@ -170,7 +176,7 @@ class _AddressSearch:
         return texts_of_query(self._aliases, self._client, self._settings)
 
     def visit(self, entry: StoredEntry) -> None:
-        """Count an entry, and keep it if it is one of the first."""
+        """Count an entry in each role, and keep it if it is one of the first of the order."""
         if entry.kind is EntryKind.CORRESPONDENCE:
             tag = entry.names.sender.removeprefix(b"@")
             if self._aliases.include_domain(tag):
@@ -178,21 +184,21 @@ class _AddressSearch:
             else:
                 self._correspondences.add_correspondence(entry.key, tag)
             return
+        tallies: list[Tally] = []
         if entry.kind.is_triplet and not entry.is_hidden:
             if self._settings.learn_outbound:
                 self._correspondences.add_names(entry.names)
             names = {Role.SENDER: entry.names.sender, Role.RECIPIENT: entry.names.recipient}
-            for role, tally in self.by_role.items():
-                if self._aliases.include(names[role]):
-                    self._keep(entry, tally)
+            tallies += [
+                tally for role, tally in self.by_role.items() if self._aliases.include(names[role])
+            ]
         is_new = entry.key not in self._shown
         if is_new and self._client is not None and self._client.matches(entry, self._settings):
-            self._keep(entry, self.as_client)
-
-    def _keep(self, entry: StoredEntry, tally: Tally) -> None:
-        tally.add(entry)
-        if len(self.mail) <= MAX_OTHERS:
-            self.mail[entry.key] = entry
+            tallies.append(self.as_client)
+        for tally in tallies:
+            tally.add(entry)
+        if tallies:
+            self.mail.add(entry)
 
     def correspondences(self) -> list[bytes]:
         """Return the keys of the correspondences of the address."""

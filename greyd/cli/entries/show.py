@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.cpu_priority import lower_cpu_priority
-from greyd.cli.entries.found_entries import FoundEntries
+from greyd.cli.entries.found_entries import MAX_OTHERS, FoundEntries
 from greyd.cli.entries.queries import parse_query
+from greyd.cli.entries.table import entry_columns
+from greyd.cli.tables.limit import Limit  # noqa: TC001 - typer reads it at run time
+from greyd.cli.tables.sorting import Sort, parse_sort
 from greyd.cli.tables.watch import Watch
 from greyd.cli.tables.watch import watch as repeat
 
@@ -39,6 +42,8 @@ async def show(
         bool,
         typer.Option("--quick", help="Do not scan the store."),
     ] = False,
+    limit: Limit = None,
+    sort: Sort = None,
     watch: Watch = None,
 ) -> int:  # fmt: skip
     """Show what is stored about a mail, client, address or domain.
@@ -51,9 +56,11 @@ async def show(
     greyd list --keys, redis-cli or postgrey, it shows that entry.
 
     A scan of the store finds the entries whose key is not known, which takes a while on a large
-    store; --quick omits it. greyd explain shows how the server would decide. With --privacy the
-    store contains only hashes: the command finds triplet, client, identity and expected mail by the
-    hash of what you give, but no other mail. The exit status is 1 if nothing is found.
+    store; --quick omits it. Of the entries that a scan finds, the table has the 100 last seen;
+    --limit and --sort select others, as in greyd list. greyd explain shows how the server would
+    decide. With --privacy the store contains only hashes: the command finds triplet, client,
+    identity and expected mail by the hash of what you give, but no other mail. The exit status is 1
+    if nothing is found.
 
     Examples:
 
@@ -63,6 +70,8 @@ async def show(
 
       greyd show alice@example.com
 
+      greyd show example.com --sort=passes-at --limit=20
+
       greyd show --client 192.0.2.7 --sender '<>' --recipient bob@example.org
 
       greyd show '{192.0.2.0}/alice@example.com/bob@example.org'
@@ -70,8 +79,10 @@ async def show(
     lower_cpu_priority()
     question = parse_query(what or [], client, sender, recipient)
 
+    order = parse_sort(sort, entry_columns(context.settings)) if sort else None
+
     async def print_answer() -> int:
-        found = FoundEntries(context)
+        found = FoundEntries(context, MAX_OTHERS if limit is None else limit, order)
         async with context.open_store() as store:
             await question.answer(store, found, quick=quick)
         return found.end(question.name)

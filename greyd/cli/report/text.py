@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from greyd.cli.entries.table import MIN_ADDRESS_WIDTH
 from greyd.cli.report.bars import print_bars
 from greyd.cli.report.candidates.proposals import not_whitelisted
 from greyd.cli.report.log_report import DelayStatistics, LostMail, SenderPool
@@ -168,16 +169,22 @@ _LOST_COLUMNS: Sequence[TableColumn[LostMail]] = (
     TableColumn("last seen", Kind.TIME, lambda mail: mail.last, priority=3, label="seen"),
     TableColumn("tries", Kind.NUMBER, lambda mail: mail.tries, priority=4),
     TableColumn(
-        "client", Kind.NAME, label="",
+        "client", Kind.NAME, label="", min_width=MIN_ADDRESS_WIDTH,
         value=lambda mail: (
             f"{printable(mail.client_name) or 'unknown'}[{printable(mail.client_address)}]"
         ),
     ),
-    TableColumn("sender", Kind.ADDRESS, lambda mail: mail.sender or b"<>", label="from"),
-    TableColumn("recipient", Kind.ADDRESS, lambda mail: mail.recipient, label="to"),
+    TableColumn(
+        "sender", Kind.ADDRESS, lambda mail: mail.sender or b"<>", label="from",
+        min_width=MIN_ADDRESS_WIDTH,
+    ),
+    TableColumn(
+        "recipient", Kind.ADDRESS, lambda mail: mail.recipient, label="to",
+        min_width=MIN_ADDRESS_WIDTH,
+    ),
     TableColumn(
         "why it may be wanted", Kind.TEXT, lambda mail: ", ".join(mail.all_hints()), label="",
-        priority=2, meaning=Meaning.GOOD,
+        meaning=Meaning.GOOD,
     ),
 )  # fmt: skip
 

@@ -157,7 +157,7 @@ def hidden_server(found: FoundServers) -> str:
     if found.contained:
         return (
             f"process {found.contained[0]} is a server in a container; run the command there, as in"
-            " docker exec CONTAINER greyd stats"
+            " docker exec CONTAINER greyd"
         )
     return ""
 

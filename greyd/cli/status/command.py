@@ -75,7 +75,8 @@ async def status(context: CommandContext) -> int:
     if not context.as_json:
         style = _style()
         lines = list(_lines(statuses, found, health, style))
-        lines += render_problems(problems, next_command, style)
+        answers = [each.stats for each in statuses if each.stats]
+        lines += render_problems(problems, next_command, style, answers)
         lines += style.row("Next", printable_text(next_command), BOLD)
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     return health.value

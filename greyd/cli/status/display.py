@@ -181,16 +181,20 @@ def _waiting(answers: Sequence[ServerStats]) -> str:
 
 
 def render_problems(
-    problems: Sequence[HealthProblem], next_command: str, style: StatusStyle
+    problems: Sequence[HealthProblem],
+    next_command: str,
+    style: StatusStyle,
+    answers: Sequence[ServerStats] = (),
 ) -> Iterator[str]:
     """Yield what looks wrong, the errors first, each with the command to run.
 
-    ``next_command`` is left out, because it is shown after the problems.
+    ``next_command`` is left out, because it is shown after the problems; so is who has set the
+    mode of ``answers``, because the row of the mode shows it.
     """
     label = "Problems"
     for each in problems[:MAX_SHOWN_PROBLEMS]:
         colour = RED if each.level is ProblemLevel.ERROR else YELLOW
-        yield from style.row(label, printable_text(each.text), colour)
+        yield from style.row(label, printable_text(_without_setter(each.text, answers)), colour)
         label = ""
         if each.remedy and each.remedy != next_command:
             arrow = "→" if style.has_blocks else "->"
@@ -198,3 +202,10 @@ def render_problems(
     if len(problems) > MAX_SHOWN_PROBLEMS:
         more = len(problems) - MAX_SHOWN_PROBLEMS
         yield from style.row("", f"{style.ellipsis} and {more} more: greyd doctor")
+
+
+def _without_setter(text: str, answers: Sequence[ServerStats]) -> str:
+    """Return a problem's text with the mode alone: without who has set it, and until when."""
+    for each in answers:
+        text = text.replace(f"mode {mode_in_words(_mode_of(each))}", f"mode {each.mode}")
+    return text

@@ -25,6 +25,7 @@ COMMANDS = {
     "list --keys": ["list", "--keys"],
     "show": ["show", "bob@example.org"],
     "show client": ["show", "192.0.2.0/24"],
+    "show --sort": ["show", "example.org", "--sort=passes-at", "--limit=5"],
     "stats": ["stats"],
     "release": ["release", "--recipient=example.org", "--dry-run"],
     "forget": ["forget", "--address=bob@example.org", "--dry-run"],
@@ -32,12 +33,16 @@ COMMANDS = {
     "report": ["report", "LOG"],
     "replay": ["replay", "LOG", "--with=delay=900"],
     "check-whitelist": ["check-whitelist", "--hits", "--clients", "CLIENTS"],
+    "whitelist list": ["whitelist", "list"],
+    "config": ["config", "--all"],
+    "tune": ["tune", "LOG", "--delay=60,900", "--retry-window=2d"],
+    "import": ["import", "SOURCE", "--dry-run"],
 }
 WIDTHS = (45, 80, 100, 160)
 
 # Words that only a terminal shows: of relative times, in cards, below tables, and scaled bars.
 _OF_TERMINALS = re.compile(
-    r"[0-9.]+|s|min|h|d|in|ago|now|from|to|seen|passes|left|out|at|columns?[:;]?|[a-z-]+[,;]|show"
+    r"[0-9.]+|\+-+|s|min|h|d|in|ago|now|from|to|seen|passes|left|out|at|columns?[:;]?|[a-z-]+[,;]|show"
     r"|all|[█░]+|[0-9.,]+/s|1|client|sign|first|hits?|entry"
 )
 
@@ -78,16 +83,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(200)
     )
     (folder / "mail.log").write_text(text)
+    (folder / "greylist.db").write_text(
+        "".join(
+            f"192.0.2.{number} <{LONG}> <bob@example.org> {NOW + 900} # 2026-11-27 10:00:00\n"
+            for number in range(1, 9)
+        )
+    )
     (folder / "clients").write_text("192.0.2.0/24\n/^mail[0-9]+\\.outbound\\.example\\.com$/\n")
     return folder
 
 
 def lines_of(place: Path, name: str, columns: int | None) -> list[str]:
-    files = {"LOG": str(place / "mail.log"), "CLIENTS": str(place / "clients")}
+    names = {"LOG": "mail.log", "CLIENTS": "clients", "SOURCE": "greylist.db"}
+    files = {word: str(place / name) for word, name in names.items()}
     words = [files.get(word, word) for word in COMMANDS[name]]
     done = run_here(
         *words, f"--store=sqlite:{place / 'greyd.db'}", columns=columns, GREYD_METRICS="0",
         GREYD_DELAY="7200", GREYD_AUTO_WHITELIST_CLIENTS="5",
+        GREYD_WHITELIST_CLIENTS=files["CLIENTS"],
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     assert "\x1b" not in done.stdout
@@ -141,3 +154,27 @@ def test_each_column_is_shown_or_named(place: Path, name: str, columns: int) -> 
     text = "\n".join(lines_of(place, name, columns))
     for label in LABELS[name].values():
         assert re.search(label, text), (label, text)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_lost_mail_is_recognised_by_its_names_and_reason(tmp_path: Path, columns: int) -> None:
+    line = (
+        "{} mx postgrey[1]: action=greylist, reason=new,"
+        " client_name=mail-{}.outbound.provider.example.com, client_address=198.51.{}.7,"
+        " sender=user{}@customer{}.example.net, recipient=carol@example.org\n"
+    )
+    (tmp_path / "mail.log").write_text(
+        "".join(
+            line.format(
+                time.strftime("%b %e %H:%M:%S", time.localtime(NOW - age)),
+                *[number] * 2, *[number // 2] * 2,
+            )
+            for number, age in enumerate([80_000, 79_000, 78_000, 77_000, 10])
+        )
+    )  # fmt: skip
+    text = run_here("report", str(tmp_path / "mail.log"), columns=columns).stdout
+    lost = text.partition("Never came back")[2].partition("domain of the client")[0]
+    assert re.search(r"us\S*@customer1\.example\.net", lost)
+    assert "carol@example.org" in lost
+    assert "verified name" in lost
+    assert re.search(r"mail-3\.\S*\.7\]", lost)

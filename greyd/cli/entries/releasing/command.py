@@ -13,8 +13,8 @@ import typer
 from greyd.cli.batches import StoreTransaction, transact_all
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.confirmation import DryRun, Yes, ask, can_ask, confirm
+from greyd.cli.entries.releasing.spam_signs import NetworkHistory, SpamLikelihood, SpamSign
 from greyd.cli.entries.selection import Selection, parse_selection
-from greyd.cli.entries.spam_signs import NetworkHistory, SpamLikelihood, SpamSign
 from greyd.cli.entries.table import name_columns
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action
@@ -81,9 +81,13 @@ async def release(
         str | None,
         typer.Option("--recipient", metavar="ADDRESS|DOMAIN", help="Mail to this recipient."),
     ] = None,
+    without_spam: Annotated[
+        bool,
+        typer.Option("--without-spam", help="Leave out mail that is probably spam."),
+    ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
-) -> int:
+) -> int:  # fmt: skip
     """Let the next attempt of waiting mail pass.
 
     A triplet must match all options. The mail itself is still in its sender's queue. It arrives at
@@ -91,7 +95,8 @@ async def release(
     waited for its delay, is reported and left as it is.
 
     What is probably spam is shown first: mail of networks from which nothing has passed, and from
-    which other mail never returned or has three sender domains or more. On a terminal the command
+    which other mail never returned or has three sender domains or more. --without-spam leaves it
+    waiting. On a terminal the command
     asks before it releases more than 5 triplets or probable spam, unless you name both a sender and
     a recipient; --yes answers the question. Without a terminal, more than 20 triplets need --yes.
     The exit status is 1 if no matching mail waits. With --privacy you can release one triplet, by
@@ -101,6 +106,8 @@ async def release(
 
       greyd release --recipient bob@example.org
 
+      greyd release --recipient example.org --without-spam
+
       greyd release --client 192.0.2.0/24 --sender example.com
 
       greyd release --sender alice@example.com --recipient bob@example.org --dry-run
@@ -109,7 +116,8 @@ async def release(
     if not selection.names_somebody:
         raise CommandError("select the mail by --client, --sender or --recipient")
     async with context.open_store(writable=not dry_run) as store:
-        mails = await _find_mails(context, store, selection)
+        found = await _find_mails(context, store, selection)
+        mails = [mail for mail in found if not (without_spam and mail.is_spam)]
         due = [mail for mail in mails if mail.is_due]
         asked = not (dry_run or yes) and _must_ask(context, due, selection)
         what = f"release {counted(len(due), 'waiting triplet')}"
@@ -126,6 +134,8 @@ async def release(
             action = f"released {number} waiting triplets"
             await record_action(store, context.settings, action, named)
     _print_released(context, mails, due, dry_run=dry_run, is_shown=asked)
+    if spam := len(found) - len(mails):
+        context.print(f"{spam:,} not released: probably spam (--without-spam)")
     return 0 if mails else EXIT_NO
 
 
@@ -225,9 +235,9 @@ async def _release_mails(store: Store, mails: Sequence[_Mail], settings: Setting
 
 
 _SENTENCES = {
-    ReleaseOutcome.ALREADY_RELEASED: "{} released already: the sender's next attempt passes",
-    ReleaseOutcome.DELAY_OVER: "{} not released: the delay is over, the next attempt passes",
-    ReleaseOutcome.NOT_WAITING: "{} passed or expired in the meantime",
+    ReleaseOutcome.ALREADY_RELEASED: "{:,} released already: the sender's next attempt passes",
+    ReleaseOutcome.DELAY_OVER: "{:,} not released: the delay is over, the next attempt passes",
+    ReleaseOutcome.NOT_WAITING: "{:,} passed or expired in the meantime",
 }
 
 
@@ -281,7 +291,8 @@ def _print_released(
         context.print("no matching mail waits")
         return
     if not is_shown:
-        _print_mails(context, mails)
+        # Of a flood that is not released, the counts below are enough.
+        _print_mails(context, mails if len(mails) <= MAX_SHOWN else due or mails)
     done = "would be released" if dry_run else "released"
     then = ""
     if number and not dry_run:
