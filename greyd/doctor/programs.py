@@ -14,7 +14,7 @@ from greyd.doctor.errors import DoctorError
 TIMEOUT_SECONDS = 10.0
 MAX_OUTPUT_BYTES = 1024 * 1024
 
-_PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+_SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 class ProgramError(DoctorError):
@@ -47,7 +47,11 @@ def without_program_name(name: str, output: str) -> list[str]:
 
 def path_of(name: str) -> str | None:
     """Return the path of a program; search root's folders too, such as ``/usr/sbin``."""
-    return shutil.which(name, path=_PATH)
+    return shutil.which(name, path=_search_path())
+
+
+def _search_path() -> str:
+    return f"{os.environ.get('PATH', '')}:{_SYSTEM_FOLDERS}"
 
 
 async def run_program(name: str, *words: str, seconds: float = TIMEOUT_SECONDS) -> Output:
@@ -61,7 +65,7 @@ async def run_program(name: str, *words: str, seconds: float = TIMEOUT_SECONDS) 
     path = path_of(name)
     if path is None:
         raise ProgramError(f"{name} is not installed here")
-    environment = {"PATH": _PATH, "LC_ALL": "C"}
+    environment = {"PATH": _search_path(), "LC_ALL": "C"}
     try:
         process = await asyncio.create_subprocess_exec(
             path,

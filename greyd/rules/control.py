@@ -78,9 +78,12 @@ class ModeOverride:
 
     def needs_warning(self, now: int) -> bool:
         """Whether a day has passed since the command, and since the last server's warning."""
-        since = now - max(self.at, self.warned_at)
-        # A time in the future is another server's clock, or one that was wrong.
-        return self.is_forgettable and not -HOUR < since < WARN_EVERY_SECONDS
+        # A time in the future is another server's clock, or one that was wrong. Each time counts by
+        # itself: the later one alone, if it is in the future, would cause a warning at each poll.
+        is_recent = any(
+            -HOUR < now - each < WARN_EVERY_SECONDS for each in (self.at, self.warned_at)
+        )
+        return self.is_forgettable and not is_recent
 
     def holds(self, now: int) -> bool:
         """Whether the override is in force."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import os
+import time
 from dataclasses import dataclass
 from email.policy import default
 from typing import TYPE_CHECKING
@@ -169,3 +170,30 @@ def test_no_letter_is_sent_about_a_log_without_decisions(
     assert run_here("report", str(empty), *words).returncode == 1
     assert not sendmail.has_run()
     assert os.access(sendmail.path, os.X_OK)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("head -c 30000000 /dev/zero >&2; exit 1", "ended with status 1: %00%00"),
+        ("head -c 30000000 /dev/zero >&2", ""),
+        ("yes", "no answer in 1 s; the letter may not have been sent"),
+        ("exec sleep 60", "no answer in 1 s; the letter may not have been sent"),
+        # A child keeps the pipe, and may be delivering the letter.
+        ("sleep 1 & exit 0", ""),
+        ("exec <&-; exit 0", ""),
+        ("kill -9 $$", "ended with status -9: no message"),
+    ],
+)
+def test_whatever_sendmail_writes_or_leaves_open_has_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
+) -> None:
+    monkeypatch.setattr("greyd.cli.report.letter.sendmail.MAX_SECONDS", 1)
+    monkeypatch.setattr("greyd.cli.report.letter.sendmail._LAST_WORDS_SECONDS", 0.2)
+    path = program(tmp_path, script).path
+    began = time.monotonic()
+    done = run_here("report", a_log(tmp_path), "--mail-to=postmaster", f"--sendmail={path}")
+    assert time.monotonic() - began < 5
+    assert done.returncode == (2 if message else 0)
+    assert message in done.stderr
+    assert len(done.stderr) < 1000

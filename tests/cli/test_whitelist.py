@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from greyd.cli.whitelist.adding import line_to_paste
 from greyd.whitelist.hits import SINCE_KEY, HitCount, hit_key
 from greyd.whitelist.list_names import CLIENTS
 from tests.commands import fill, run_here
@@ -242,3 +244,24 @@ def test_a_list_without_a_file_of_ones_own_is_a_note_below_the_table(tmp_path: P
     assert "recipients" not in done.stderr
     assert "add --whitelist-recipients=" in site.run("add", "bob@example.org").stderr
     assert "add --whitelist-recipients=" in site.run("list", "--recipient").stderr
+
+
+def test_an_entry_like_an_option_can_be_undone_by_the_line_that_is_shown(site: Site) -> None:
+    done = site.run("add", "--", "-bob@example.org")
+    line = done.stdout.splitlines()[-1].removeprefix("to undo: greyd whitelist ")
+    assert line == "remove -- -bob@example.org"
+    assert site.run(*line.split()).returncode == 0
+    assert "-bob@" not in site.text("recipients")
+    pasted = line_to_paste("-bob@example.org", "recipients", "asks")
+    assert pasted == "greyd whitelist add --reason asks -- -bob@example.org"
+
+
+@pytest.mark.parametrize("entry", ["#a.example", "a.example # b", "a.example\nb.example"])
+def test_no_line_to_paste_has_what_is_not_one_entry(entry: str) -> None:
+    assert line_to_paste(entry, "clients") is None
+
+
+def test_a_file_left_over_from_a_crash_is_in_nobody_s_way(site: Site) -> None:
+    (site.folder / f".clients.local.{os.getpid()}.tmp").write_text("half")
+    assert site.run("add", "192.0.2.7").returncode == 0
+    assert sorted(each.name for each in site.folder.glob(".*")) == []

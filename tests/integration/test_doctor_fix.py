@@ -197,23 +197,24 @@ def test_nothing_is_changed_if_postfix_check_fails_or_the_file_has_several_names
     assert sorted(each.name for each in copy.folder.iterdir()) == ["main.cf", "master.cf"]
 
 
-def test_a_person_is_asked_and_a_no_changes_nothing(copy: Copy, tmp_path: Path) -> None:
+def test_a_person_is_asked_and_a_no_or_ctrl_c_changes_nothing(copy: Copy, tmp_path: Path) -> None:
     before = copy.write(listed(*OWN))
     words = ["doctor", f"--main-cf={copy.folder}", f"--dbdir={tmp_path}", "--fix"]
     environment = {**environment_without_settings(), "GREYD_DBDIR": str(tmp_path)}
-    for answer, is_changed in (("n", False), ("y", True)):
+    for answer, status in (("n", 2), ("\x03", 130), ("y", 0)):
         child = pexpect.spawn(
             sys.executable, ["-m", "greyd", *words], cwd=str(CHECKOUT), timeout=60,
             env=environment, encoding="utf-8", dimensions=(24, 45),
         )  # fmt: skip
         child.expect(r"\+    check_policy_service")
         child.expect(r"make these changes\? \[y/N\]")
-        child.sendline(answer)
-        if is_changed:
+        child.send(answer if answer == "\x03" else f"{answer}\n")
+        if answer == "y":
             child.expect("reload now")
             child.sendline("n")
         child.expect(pexpect.EOF)
         child.close()
-        assert (copy.main_cf.read_text() != before) is is_changed
+        assert (copy.main_cf.read_text() != before) is (answer == "y")
+        assert child.exitstatus in ((0, 1) if answer == "y" else (status,))
     refused = run(*words, "--json")
     assert (refused.returncode, refused.stdout) == (2, "")

@@ -116,6 +116,18 @@ def test_a_time_from_a_wrong_clock_does_not_silence_the_warning() -> None:
     run(ModeOverride("off", 0, "alice@mx1", T - DAY, T + 900 * DAY), check)
 
 
+@pytest.mark.parametrize(
+    ("at", "warned_at"), [(T + 900 * DAY, 0), (T + 900 * DAY, T - DAY), (T, T + 900 * DAY)]
+)
+def test_after_a_clock_was_wrong_a_warning_comes_once_a_day(at: int, warned_at: int) -> None:
+    async def check(store: TransactionalStore) -> None:
+        server = Server(store)
+        days = [DAY, DAY + 1, DAY + 2, 2 * DAY - 1, 2 * DAY, 2 * DAY + 1]
+        assert [await server.poll_at(T + each) for each in days] == [1, 1, 1, 1, 2, 2]
+
+    run(ModeOverride("off", 0, "alice@mx1", at, warned_at), check)
+
+
 def test_the_warning_says_who_set_the_mode_since_when_and_what_to_type() -> None:
     kept = Kept()
     log = Log(kept)

@@ -187,6 +187,10 @@ def test_what_people_paste_is_cleaned(tmp_path: Path, text: str, which: str, lis
         ("a.example b.example", CLIENTS, "write one entry per line"),
         ("", CLIENTS, "not an entry"),
         ("a\nb.example", CLIENTS, "not an entry"),
+        ("#a.example", CLIENTS, "# starts a comment"),
+        ("192.0.2.7 # their gateway", CLIENTS, "give the comment as --reason=TEXT"),
+        ("bob#x@example.org", RECIPIENTS, "# starts a comment"),
+        ("/^a#b$/", CLIENTS, "even inside a pattern"),
         ("x" * 2000, CLIENTS, "not an entry"),
     ],
 )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
 from greyd.cli.context import EXIT_NO
 from greyd.cli.doctor.output import worst_first
+from greyd.cli.entries.confirmation import agrees, ask
 from greyd.cli.errors import CommandError
 from greyd.doctor.postfix.fix.writing import check_with_postfix, real_path, write_plan
 from greyd.doctor.programs import ProgramError, run_program
@@ -69,8 +68,7 @@ def _ask(*, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandError("there is no terminal to confirm the changes; use --yes")
-    if not typer.confirm("greyd: make these changes?", err=True):
-        raise CommandError("nothing was changed")
+    ask("make these changes")
 
 
 async def _reload(context: CommandContext, plan: FixPlan, *, yes: bool) -> None:
@@ -79,7 +77,7 @@ async def _reload(context: CommandContext, plan: FixPlan, *, yes: bool) -> None:
     words = ["postfix", *folder, "reload"]
     line = " ".join(map(shell_word, words))
     is_asked = not yes and sys.stdin.isatty()
-    if is_asked and typer.confirm(f"greyd: run {line} now?", err=True):
+    if is_asked and agrees(f"run {line} now"):
         try:
             await run_program(*words)
         except ProgramError as fault:

@@ -37,14 +37,22 @@ def ask(action: str) -> None:
         CommandError: the user declines.
         typer.Abort: the user presses Ctrl-C.
     """
+    if not agrees(action):
+        raise CommandError("nothing was changed")
+
+
+def agrees(action: str) -> bool:
+    """Ask whether to do what ``action`` says; return whether the user agrees.
+
+    Raises:
+        typer.Abort: the user presses Ctrl-C.
+    """
     # asyncio's handler only cancels the task, which would wait for the answer all the same.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        agreed = typer.confirm(f"greyd: {action}?", err=True)
+        return typer.confirm(f"greyd: {action}?", err=True)
     finally:
         signal.signal(signal.SIGINT, before)
-    if not agreed:
-        raise CommandError("nothing was changed")
 
 
 def confirm(context: CommandContext, count: int, action: str, *, yes: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
+from greyd.cli.entries.confirmation import ask
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import current_user
 from greyd.cli.switching.found_postgrey import (
@@ -170,8 +171,7 @@ def _confirm(context: CommandContext, action: str, *, yes: bool) -> None:
         return
     if context.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandError(f"to {action}, there has to be a terminal, or --yes")
-    if not typer.confirm(f"greyd: {action}?", err=True):
-        raise CommandError("nothing was changed")
+    ask(action)
 
 
 # Switching ----------------------------------------------------------------------------------------

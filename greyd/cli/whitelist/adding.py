@@ -112,9 +112,9 @@ async def _write(
     context.print_json(_as_json(planned, servers_as_json(servers), changed=True))
     print_container_note(context, [each.target.path for each in new])
     if not context.as_json:
-        command = shlex.join(["greyd", "whitelist", "remove", *(each.text for each in new)])
         # Unwrapped, so that it can be pasted.
-        context.console.print(f"to undo: {command}", soft_wrap=True)
+        line = line_to_undo([each.text for each in new])
+        context.console.print(f"to undo: {line}", soft_wrap=True)
     return EXIT_ERROR if any(each.in_force is False for each in servers) else 0
 
 
@@ -159,12 +159,20 @@ def line_to_paste(entry: str, which: str, reason: str = "") -> str | None:
     """
     if not is_safe_entry(entry, which):
         return None
-    words = ["greyd", "whitelist", "add", entry]
+    options = []
     if guess_list(entry) != which:
-        words.append("--client" if which == CLIENTS else "--recipient")
+        options.append("--client" if which == CLIENTS else "--recipient")
     if reason:
-        words += ["--reason", reason]
-    return shlex.join(words)
+        options += ["--reason", reason]
+    # After "--" there are only entries.
+    given = [*options, "--", entry] if entry.startswith("-") else [entry, *options]
+    return shlex.join(["greyd", "whitelist", "add", *given])
+
+
+def line_to_undo(entries: Sequence[str]) -> str:
+    """Return the command that removes entries; one may begin like an option."""
+    marker = ["--"] if any(each.startswith("-") for each in entries) else []
+    return shlex.join(["greyd", "whitelist", "remove", *marker, *entries])
 
 
 async def add_one(context: CommandContext, entry: str, which: str, reason: str = "") -> list[str]:

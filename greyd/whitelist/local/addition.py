@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greyd.whitelist.entries import WhitelistFile, display_text
+from greyd.whitelist.entries import WhitelistFile, display_text, is_pattern
 from greyd.whitelist.lint.findings import ERROR
 from greyd.whitelist.lint.linter import lint
 from greyd.whitelist.list_names import CLIENTS, RECIPIENTS
@@ -104,6 +104,11 @@ def normal_entry(text: str, which: str) -> str:
         raise LocalListError(
             f'"{shown}" – not an entry; write an address, a network, a name or a /pattern/'
         )
+    if "#" in text and not is_pattern(_encoded(text)):
+        raise LocalListError(
+            f'"{display_text(_encoded(text))}" – # starts a comment; leave it out, and give the'
+            " comment as --reason=TEXT"
+        )
     return text
 
 
@@ -114,7 +119,7 @@ def entry_findings(text: str, which: str) -> list[LintFinding]:
 
 def is_safe_entry(text: str, which: str) -> bool:
     """Whether the linter remarks nothing on an entry, so that a message may propose it."""
-    return not entry_findings(text, which)
+    return text.isprintable() and "#" not in text and not entry_findings(text, which)
 
 
 def add_entries(planned: Sequence[PlannedEntry], now: float, by: str, reason: str) -> bool:
@@ -162,7 +167,7 @@ def _alternatives(text: str, remedy: str, which: str) -> list[tuple[str, str]]:
 
 
 def _are_safe(entries: Sequence[str], which: str) -> bool:
-    return all(each.isprintable() and is_safe_entry(each, which) for each in entries)
+    return all(is_safe_entry(each, which) for each in entries)
 
 
 def _encoded(text: str) -> bytes:

@@ -146,6 +146,8 @@ def _write(path: Path, content: bytes, model: Path, before: os.stat_result | Non
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    # Under the lock it can only be left over from a crash; process numbers repeat in containers.
+    temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, flags, 0o600)
     with contextlib.ExitStack() as undo:
         undo.callback(temporary.unlink, missing_ok=True)

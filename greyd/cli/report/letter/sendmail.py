@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +18,14 @@ from greyd.redaction import excerpt
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from email.message import EmailMessage
+    from typing import IO
 
 MAX_SECONDS = 60
 """How long sendmail may take; it only puts the letter into the queue."""
+
+_MAX_OUTPUT_BYTES = 4096
+_LAST_WORDS_SECONDS = 2
+"""How long to wait for the end of its output after it has ended."""
 
 _FOLDERS = "/usr/sbin:/usr/lib:/usr/local/sbin:/usr/bin"
 """Where systems have sendmail; the search path of cron and systemd may lack these folders."""
@@ -76,22 +84,50 @@ def send(message: EmailMessage, recipients: Sequence[str], sendmail: Path) -> No
     # No shell. The recipients are arguments: -t would take them from the letter.
     command = [str(sendmail), "-i", *recipients]
     try:
-        done = subprocess.run(  # noqa: S603 - checked arguments, without a shell
-            command,
-            input=message.as_bytes(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=MAX_SECONDS,
-            check=False,
-        )
+        status, output = _run(command, message.as_bytes())
     except subprocess.TimeoutExpired:
         raise CommandError(
             f"{sendmail}: no answer in {MAX_SECONDS} s; the letter may not have been sent"
         ) from None
     except OSError as error:
         raise CommandError(f"{sendmail}: {error.strerror}; the letter was not sent") from None
-    if done.returncode != 0:
-        words = excerpt(printable(b" ".join(done.stdout.split())), 300) or "no message"
+    if status != 0:
+        words = excerpt(printable(b" ".join(output.split())), 300) or "no message"
         raise CommandError(
-            f"{sendmail} ended with status {done.returncode}: {words}; the letter was not sent"
+            f"{sendmail} ended with status {status}: {words}; the letter was not sent"
         )
+
+
+def _run(command: Sequence[str], letter: bytes) -> tuple[int, bytes]:
+    """Run a program with the letter as its input; return its status and the beginning of its words.
+
+    Raises:
+        OSError: it can't be run.
+        subprocess.TimeoutExpired: it takes too long, and was ended.
+    """
+    with tempfile.TemporaryFile() as file:
+        # From a file, so that a program that does not read it keeps nobody waiting.
+        file.write(letter)
+        file.seek(0)
+        process = subprocess.Popen(  # noqa: S603 - checked arguments, without a shell
+            command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    kept = bytearray()
+    # A thread, so that neither endless output nor a child that keeps the pipe exceeds the time.
+    reader = threading.Thread(target=_read_beginning, args=(process.stdout, kept), daemon=True)
+    reader.start()
+    try:
+        status = process.wait(MAX_SECONDS)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    reader.join(_LAST_WORDS_SECONDS)
+    return status, bytes(kept)
+
+
+def _read_beginning(output: IO[bytes], kept: bytearray) -> None:
+    """Read all output, so that the program can end, and keep the beginning."""
+    with output:
+        while piece := os.read(output.fileno(), 65536):
+            kept += piece[: _MAX_OUTPUT_BYTES - len(kept)]

@@ -47,7 +47,7 @@ def parse_services(
 ) -> list[MasterService]:
     """Parse the output of ``postconf -M``; ``overrides`` is that of ``postconf -P``, by name."""
     found = []
-    for line in lines.splitlines():
+    for line in lines.split("\n"):
         columns = line.split(None, _COLUMN_COUNT)
         if len(columns) < _COLUMN_COUNT:
             continue

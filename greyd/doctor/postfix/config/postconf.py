@@ -261,7 +261,8 @@ def _tables(postfix: PostfixConfig) -> Iterable[str]:
 
 
 def _parameters(output: str) -> dict[str, str]:
-    pairs = (line.partition("=") for line in output.splitlines() if "=" in line)
+    # Not splitlines(): a value may contain e.g. a form feed, which ends no line.
+    pairs = (line.partition("=") for line in output.split("\n") if "=" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.doctor.errors import DoctorError
-from greyd.doctor.findings import FAILED_STATES
+from greyd.doctor.findings import FAILED_STATES, FindingState
 from greyd.doctor.postfix.config.postconf import default_folder, read_config
 from greyd.doctor.postfix.fix.edits import DuplicateEdit, IndentEdit, NameEdit
 from greyd.doctor.postfix.fix.files import PostfixFiles, Target
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     """Returns the findings about the configuration in a folder."""
 
 MAX_ROUNDS = 12
+_ERROR = FindingState.ERROR
+_LINE = re.compile(r"(?<=\.cf):\d+:")
 _AGE_SECONDS = 60
 
 POSTFIX_GROUPS = ("postfix", "order", "tips")
@@ -62,13 +65,19 @@ class FileChange:
         name = str(self.path)
         return list(
             difflib.unified_diff(
-                self.before.splitlines(),
-                self.after.splitlines(),
+                _lines(self.before),
+                _lines(self.after),
                 name,
                 f"{name} (changed)",
                 lineterm="",
             )
         )
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines as Postfix sees them: a form feed, for example, ends none."""
+    lines = [each.removesuffix("\r") for each in text.split("\n")]
+    return lines if lines[-1] else lines[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +118,8 @@ async def plan_fix(folder: str | None, findings: Sequence[Finding], check: Check
     targets: dict[Finding, list[Target | ConfigChange]] = {}
     refusals: dict[Finding, str] = {}
     findings = [each for each in findings if each.group in POSTFIX_GROUPS]
-    current = [each for each in findings if each.state in FAILED_STATES]
+    problems = [each for each in findings if each.state in FAILED_STATES]
+    current = problems
     with tempfile.TemporaryDirectory(prefix="greyd-doctor-") as copy:
         fill_copy(Path(copy), source, main, master)
         await _read_values(files, copy)
@@ -120,6 +130,10 @@ async def plan_fix(folder: str | None, findings: Sequence[Finding], check: Check
             _write(Path(copy) / "master.cf", files.master.text)
             current = [each for each in await check(copy) if each.state in FAILED_STATES]
             await _read_values(files, copy)
+    if caused := _new_errors(problems, current, copy, str(source)):
+        reason = f"the changes would cause another error: {caused[0]}"
+        untouched = {each: reason for each in problems if each.edits}
+        return FixPlan(source, (), {}, untouched, problems, folder is None)
     changes = [
         FileChange(source / name, old, new)
         for name, old, new in (
@@ -144,6 +158,25 @@ async def plan_fix(folder: str | None, findings: Sequence[Finding], check: Check
         each: why for each, why in refusals.items() if _key(each, copy, str(source)) in left
     }
     return FixPlan(source, changes, commands, refusals, current, folder is None)
+
+
+def _new_errors(
+    before: Sequence[Finding], after: Sequence[Finding], copy: str, source: str
+) -> list[str]:
+    """Return the errors that a changed configuration has and the old one had not.
+
+    If Postfix can't read a file, what else is wrong shows only after the change.
+    """
+    if any(each.check == "postfix: files" and each.state is _ERROR for each in before):
+        return []
+    old = {_without_numbers(_key(each, copy, source)) for each in before if each.state is _ERROR}
+    keys = [_key(each, copy, source) for each in after if each.state is _ERROR]
+    return [seen for check, seen in keys if _without_numbers((check, seen)) not in old]
+
+
+def _without_numbers(key: tuple[str, str]) -> tuple[str, ...]:
+    """Return a key without line numbers, which changes move."""
+    return tuple(_LINE.sub(":", each) for each in key)
 
 
 def _key(finding: Finding, copy: str, source: str) -> tuple[str, str]:

@@ -55,6 +55,9 @@ def _edits_of_unknown(service: CheckedService, parameter: str, word: str) -> Edi
 
 def _edits_of_table(list_name: str, parameter: str, restriction: Restriction) -> Edits:
     argument = restriction.argument
+    if "{" in argument:
+        # What is in the braces has more parts than a table, e.g. a whole check_policy_service.
+        return ()
     kind, _, rest = argument.partition(":")
     first = split_table(argument)[0][0]
     if first in RESTRICTIONS and rest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import stat
 import tempfile
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from greyd.doctor.postfix.fix.plan import FixError, fill_copy
 from greyd.doctor.programs import FailedProgramError, ProgramError, run_program
+from greyd.escaping import shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from greyd.doctor.postfix.fix.plan import FileChange, FixPlan
 
 _CHECK_SECONDS = 60
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ async def write_plan(plan: FixPlan) -> Sequence[WrittenFile]:
     fails, or anything else, the old files are put back.
 
     Raises:
-        FixError: nothing was changed; the text has the reason.
+        FixError: nothing was changed, or the text names the files that were, and how to put them
+            back; it has the reason.
     """
     paths = [real_path(each) for each in plan.changes]
     await check_with_postfix(plan)
@@ -108,25 +112,67 @@ async def write_plan(plan: FixPlan) -> Sequence[WrittenFile]:
             _replace(path, change.after.encode(errors="surrogateescape"))
         await _run_check(str(plan.folder))
     except BaseException as fault:
-        for each in written:
-            _replace(each.path, each.backup.read_bytes())
-            each.backup.unlink()
+        if problems := _roll_back(plan, written):
+            raise FixError("; ".join([_reason(fault), *problems])) from None
         if isinstance(fault, OSError):
-            raise FixError(f"{fault.filename}: {fault.strerror}; nothing was changed") from None
+            raise FixError(f"{_reason(fault)}; nothing was changed") from None
         raise
     return written
+
+
+def _reason(fault: BaseException) -> str:
+    if isinstance(fault, OSError):
+        return f"{fault.filename}: {fault.strerror}"
+    return str(fault) or "interrupted"
+
+
+def _roll_back(plan: FixPlan, written: Sequence[WrittenFile]) -> list[str]:
+    """Put the old files back; return the files that are not as they were, and what to do."""
+    problems = []
+    # An impatient second Ctrl-C must not end this between two files.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        for change, each in zip(plan.changes, written, strict=False):
+            undo = f"cp -p {shell_word(str(each.backup))} {shell_word(str(each.path))}"
+            try:
+                before, after = (
+                    text.encode(errors="surrogateescape") for text in (change.before, change.after)
+                )
+                now = each.path.read_bytes()
+                if now not in (before, after):
+                    problems.append(
+                        f"{each.path} was changed meanwhile, and stays so; to put it back: {undo}"
+                    )
+                    continue
+                if now != before:
+                    _replace(each.path, before)
+                each.backup.unlink()
+            except OSError as error:
+                problems.append(
+                    f"{each.path} is still changed ({error.strerror}); to put it back: {undo}"
+                )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return problems
 
 
 def _copy(source: Path, target: Path, data: bytes) -> None:
     """Create a file with the owner, mode and extended attributes of another."""
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    status = source.stat()
-    os.chown(target, status.st_uid, status.st_gid)
-    shutil.copystat(source, target)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        status = source.stat()
+        os.chown(target, status.st_uid, status.st_gid)
+        shutil.copystat(source, target)
+    except BaseException as fault:
+        target.unlink()
+        # An error of write() or fsync() does not name the file.
+        if isinstance(fault, OSError) and fault.filename is None:
+            fault.filename = str(target)
+        raise
 
 
 def _replace(path: Path, data: bytes) -> None:
