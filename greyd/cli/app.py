@@ -136,6 +136,11 @@ def run(words: Sequence[str]) -> int:
     if not words or words[0].partition("=")[0] in _options_of_status():
         words = ["status", *words]
     redact_logins(words)
+    if not words[0].startswith("-") and words[0] not in ("serve", *COMMANDS):
+        from greyd.cli.unknown_command import describe_unknown_command
+
+        print_error(f"{describe_unknown_command(words[0])}; see greyd --help")
+        return EXIT_ERROR
     try:
         # Import only the modules of this command: a few of several hundred.
         app = build(words[:1]) if words[0] in COMMANDS else build()

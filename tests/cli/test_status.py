@@ -132,7 +132,7 @@ def test_a_server_that_is_well_is_shown_in_ten_lines(tmp_path: Path, columns: in
         "30 passed, 30 greylisted; at most 6 a minute",
         "Waiting: 50 triplets: 42 in the delay, 8 due for a retry; 1,234 never returned",
         "(counted 2 min 10 s ago)",
-        "Next: greyd list --waiting",
+        "Next: greyd list --waiting a user misses mail: greyd show ADDRESS",
     ):
         assert expected in text
 
@@ -308,3 +308,12 @@ def test_an_output_of_ascii_gets_ascii(tmp_path: Path) -> None:
     assert done.stdout.startswith("* greyd on mx1")
     assert "... and 2 more" in done.stdout
     assert done.stdout.isascii()
+
+
+@pytest.mark.parametrize("mails", [0, 20])
+def test_without_requests_the_status_says_that_postfix_was_not_checked(
+    tmp_path: Path, mails: int
+) -> None:
+    text = status_of(tmp_path, document(mails=mails)).stdout
+    assert ("Postfix: not checked here; greyd doctor checks it" in text) is (mails == 0)
+    assert len(text.splitlines()) <= 10

@@ -18,22 +18,23 @@ from greyd.cli.config.in_force import (
     folder_of,
     sources_of_server,
 )
-from greyd.cli.config.value_text import UNSET
+from greyd.cli.config.value_text import UNSET, value_texts
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.errors import CommandError
 from greyd.cli.server.choice import choose_server
 from greyd.cli.tables.column import Kind, Meaning, TableColumn
 from greyd.config.loading import merge_sources
-from greyd.config.options import BY_NAME
+from greyd.config.options import BY_FIELD, BY_NAME
 from greyd.config.secrets import read_secrets
 from greyd.config.server_settings import read_server_sources
 from greyd.config.setting_origins import SourceKind
+from greyd.config.settings import preset_fields
 from greyd.plurals import counted, noun
 from greyd.rules.site_rules.settings_check import check_settings
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from greyd.config.running.run_record import RunRecord
     from greyd.config.settings import Settings
@@ -100,6 +101,7 @@ def config(
     if found.fault:
         print_error(f"warning: {found.fault}")
     _print(context, shown)
+    context.print(*(_preset_lines() if "preset" in wanted else ()))
     hidden = 0 if wanted else len(found.options) - len(shown)
     if hidden:
         context.print(
@@ -168,6 +170,15 @@ def _print(context: CommandContext, shown: Sequence[OptionInForce]) -> None:
         context.print_rows(columns, shown)
     else:
         context.print("every option has its default")
+
+
+def _preset_lines() -> Iterator[str]:
+    """Yield the options that each preset sets, with their values."""
+    for preset in BY_NAME["preset"].choices:
+        yield f"preset={preset} sets, unless they are set explicitly:"
+        for field, value in preset_fields(preset).items():
+            yield f"  {BY_FIELD[field].name} = {_joined(value_texts(value))}"
+        yield f"to try it out on your mail log: greyd replay --with preset={preset} --dns"
 
 
 def _source(each: OptionInForce) -> str:

@@ -39,7 +39,7 @@ async def replay(
         typer.Option(
             "--with",
             metavar="NAME=VALUE",
-            help="Set another value, e.g. delay=60; may be repeated.",
+            help="Set another value, e.g. delay=60 or preset=recommended; may be repeated.",
         ),
     ] = None,
     warm_up: Annotated[

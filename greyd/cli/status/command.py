@@ -32,6 +32,7 @@ UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
 """The folders of the service's unit, if it is installed."""
 
 _PIPE_WIDTH = 400
+_LIST_WAITING = "greyd list --waiting"
 
 
 async def status(context: CommandContext) -> int:
@@ -59,7 +60,8 @@ async def status(context: CommandContext) -> int:
     hidden = hidden_server(found)
     health = joint_health(statuses, is_one_hidden=bool(hidden))
     problems = _problems(statuses, faults, hidden)
-    next_command = _next_command(statuses, problems, health)
+    selected = _selected(statuses)
+    next_command = _next_command(statuses, problems, health, selected)
     context.print_json(
         {
             "time": round(time.time(), 3),
@@ -78,6 +80,8 @@ async def status(context: CommandContext) -> int:
         answers = [each.stats for each in statuses if each.stats]
         lines += render_problems(problems, next_command, style, answers)
         lines += style.row("Next", printable_text(next_command), BOLD)
+        if next_command.startswith(_LIST_WAITING):
+            lines += style.row("", f"a user misses mail: greyd show ADDRESS{selected}")
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     return health.value
 
@@ -124,13 +128,19 @@ def _problems(
     return sorted(found, key=lambda each: each.level is not ProblemLevel.ERROR)
 
 
+def _selected(statuses: Sequence[ServerStatus]) -> str:
+    """Return the options that select the first server, if the servers have several stores."""
+    several = len(by_store(statuses)) > 1
+    return f" {selecting_options(statuses[0].server)}" if several else ""
+
+
 def _next_command(
-    statuses: Sequence[ServerStatus], problems: Sequence[HealthProblem], health: Health
+    statuses: Sequence[ServerStatus],
+    problems: Sequence[HealthProblem],
+    health: Health,
+    selected: str,
 ) -> str:
     """Return the command that helps most: against the worst problem, or to see more."""
-    selected = ""
-    if len(by_store(statuses)) > 1:
-        selected = f" {selecting_options(statuses[0].server)}"
     for each in problems:
         if each.remedy:
             return each.remedy
@@ -139,7 +149,7 @@ def _next_command(
     waits = any(
         each.stats and each.stats.triplets and each.stats.triplets.waiting for each in statuses
     )
-    return f"greyd list --waiting{selected}" if waits else f"greyd top{selected}"
+    return f"{_LIST_WAITING}{selected}" if waits else f"greyd top{selected}"
 
 
 def _has_unit() -> bool:

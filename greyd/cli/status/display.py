@@ -156,6 +156,8 @@ def _last_hour(answers: Sequence[ServerStats], style: StatusStyle) -> Iterator[s
     counted = [each.minutes for each in answers if each.minutes]
     if not counted or not passed + greylisted:
         yield from style.row("Last hour", counts if passed + greylisted else "no mail")
+        if not passed + greylisted:
+            yield from style.row("Postfix", "not checked here; greyd doctor checks it")
         return
     series = [numbers for each in counted for numbers in (each.passed, each.greylisted)]
     minutes = list(map(sum, zip(*series, strict=True)))

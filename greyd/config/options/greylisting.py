@@ -42,7 +42,7 @@ GREYLISTING: tuple[Option, ...] = (
     Option(
         "preset", "preset", one_of("recommended"),
         "Identify senders by their organisation, and use DNS lists: sets --identity, --greylist,"
-        " --dnsbl and others to the values in docs/identity.md, unless they are set explicitly.",
+        " --dnsbl and others, unless they are set explicitly; greyd config preset lists them.",
         metavar="recommended", choices=("recommended",),
     ),
     Option(
