@@ -59,9 +59,19 @@ MAIL = {
 WAITING_COUNT = len(MAIL) - 1
 
 
+def moved(value: bytes, seconds: int) -> bytes:
+    """Return a record whose times are later."""
+    return b",".join(b"%d" % (int(each) + seconds) for each in value.split(b","))
+
+
 def data_of(folder: Path, mail: dict[bytes, bytes] | None = None, **options: Any) -> LiveData:
-    """Return the live data of a store with this mail, and of no server."""
+    """Return the live data of a store with this mail, and of no server.
+
+    The mail is as old now as it was at ``NOW``, which may be many tests ago.
+    """
     url = f"sqlite:{folder / 'greyd.db'}"
-    fill(url, MAIL if mail is None else mail)
+    mail = MAIL if mail is None else mail
+    later = int(time.time()) - NOW
+    fill(url, {key: moved(value, later) for key, value in mail.items()})
     settings = Settings(store=url, **options)
     return LiveData(CommandContext(settings), [], pause=1)

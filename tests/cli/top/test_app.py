@@ -206,13 +206,15 @@ def test_e_expects_mail_for_the_recipient(tmp_path: Path) -> None:
 def test_w_whitelists_the_client_or_the_recipient(tmp_path: Path) -> None:
     clients, recipients = tmp_path / "c.local", tmp_path / "r.local"
 
+    # The screen may shorten the folder's name.
     async def do(screen: Screen) -> None:
         await screen.press("w")
         await screen.shows("1 client 192.0.2.0/24")
         await screen.press("2")
         await screen.shows("entry:")
         await screen.press("enter", *"friends", "enter")
-        await screen.shows(f"Add example.com to {clients}?")
+        await screen.shows("Add example.com to ")
+        await screen.shows("c.local?")
         await screen.press("n")
         await screen.shows("nothing was changed")
         assert not clients.exists()
@@ -221,17 +223,19 @@ def test_w_whitelists_the_client_or_the_recipient(tmp_path: Path) -> None:
         await screen.press("2")
         await screen.shows("entry:")
         await screen.press("enter", *"friends", "enter")
-        await screen.shows(f"Add example.com to {clients}?")
+        await screen.shows("Add example.com to ")
+        await screen.shows("c.local?")
         await screen.press("y")
-        await screen.shows(f"added to {clients}: example.com")
+        await screen.shows("c.local: example.com")
         await screen.press("w")
         await screen.shows("3 recipient bob@example.org")
         await screen.press("down", "down", "enter")
         await screen.shows("entry:")
         await screen.press("enter", "enter")
-        await screen.shows(f"Add bob@example.org to {recipients}?")
+        await screen.shows("Add bob@example.org to ")
+        await screen.shows("r.local?")
         await screen.press("y")
-        await screen.shows(f"added to {recipients}: bob@example.org")
+        await screen.shows("r.local: bob@example.org")
         # An entry that matches nothing is refused before the question.
         await screen.press("w")
         await screen.shows("1 client 192.0.2.0/24")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from greyd.cli.top.waiting_mail import Order
 from greyd.monitoring.stats import MinuteCounts, ServerStats
 from greyd.monitoring.stats_client import FetchedStats, MetricsAddress
 from greyd.rules.reasons import OUTCOMES
-from tests.cli.top.mails import MAIL, NOW, WAITING_COUNT, data_of, key_of, waiting
+from tests.cli.top.mails import MAIL, WAITING_COUNT, data_of, key_of, waiting
 from tests.monitoring.test_stats import Server
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def scanned(data: LiveData) -> LiveData:
 def screen(data: LiveData, width: int = 80, height: int = 24, **options: Any) -> list[str]:
     state = ListState(**options)
     state.set_rows(data.waiting.sorted(state.order, state.pattern))
-    lines = [line.plain for line in main_lines(data, state, width, height, NOW)]
+    lines = [line.plain for line in main_lines(data, state, width, height, time.time())]
     assert len(lines) == height
     assert all(cell_len(line) <= width and line.isprintable() for line in lines)
     return lines
@@ -123,7 +124,7 @@ def test_the_list_follows_its_selected_mail(tmp_path: Path) -> None:
     state = ListState(order=Order.NEWEST)
     state.set_rows(data.waiting.sorted(state.order))
     state.move_to(60)
-    lines = [line.plain for line in main_lines(data, state, 80, 24, NOW)]
+    lines = [line.plain for line in main_lines(data, state, 80, 24, time.time())]
     assert state.top <= 60 < state.top + state.page
     assert any("s060@example.com" in line for line in lines)
     selected = state.selected
