@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greyd.cli.main import main
+from greyd.cli.replay.progress import SimulationProgress
 from greyd.cli.replay.simulated_server import SimulatedServer
 from greyd.cli.replay.simulation import Simulation
-from greyd.cli.replay.text import FigureRow
+from greyd.cli.replay.text import FigureRow, blocks
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
 from greyd.maillog.attempts import AttemptStatistics, attempts_in
@@ -639,6 +640,35 @@ def test_a_value_that_is_gone_is_not_equal(
     before: int | None, after: int | None, said: str
 ) -> None:
     assert FigureRow("median", [before, after], str).cells()[-1] == said
+
+
+def test_figures_are_blocks_on_a_narrow_terminal() -> None:
+    rows = [FigureRow("Attempts", [2216, 1893], str), FigureRow("  lost", [0, 0], str)]
+    assert list(blocks([row.cells() for row in rows])) == [
+        "Attempts",
+        "  today       2216",
+        "  other       1893",
+        "  difference  −323",
+        "  lost: 0 (no change)",
+    ]
+
+
+def test_progress_is_what_was_simulated_not_what_was_read() -> None:
+    steps: list[float] = []
+    progress = SimulationProgress(steps.append)
+    progress.add_block(100)
+    lines = progress.count([LogLine(0, b"", b"x" * 30)] * 5)
+    assert (progress.show(), steps) == (None, [])
+    next(lines)
+    progress.show()
+    progress.show()
+    assert steps == [30]
+    progress.add_block(40)
+    progress.show()
+    assert sum(steps) == 100
+    list(lines)
+    progress.show()
+    assert sum(steps) == 140
 
 
 # Particular senders and recipients ---------------------------------------------------------------

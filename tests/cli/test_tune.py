@@ -155,9 +155,41 @@ def test_nothing_better_means_keep_what_you_have(
     tmp_path: Path, command: Callable[..., Answer]
 ) -> None:
     log = mixed_mail(tmp_path, 3)
-    words = ("--delay=600", "--retry-window=2d", "--auto-whitelist=5", "--subnet=24")
+    words = (
+        "--preset=none",
+        "--delay=600",
+        "--retry-window=2d",
+        "--auto-whitelist=5",
+        "--subnet=24",
+    )
     assert json.loads(command("tune", log, "--json", *words)[1])["set"] is None
     assert command("tune", log, *words)[1].startswith("Keep what you have: ")
+
+
+@pytest.mark.parametrize("today", [{}, {"never_auto_whitelist": ["firm0.com"]}], ids=str)
+def test_a_preset_is_tried_and_named(
+    tmp_path: Path, command: Callable[..., Answer], today: dict[str, object]
+) -> None:
+    log, words = mixed_mail(tmp_path, 3), ("--delay=60", "--subnet=24", "--auto-whitelist=5")
+    told = json.loads(command("tune", log, "--json", *words, **today)[1])
+    [point] = [each for each in told["settings"] if each["with"] == ["preset=recommended"]]
+    _, out, _ = command("replay", log, "--json", "--with=preset=recommended", **today)
+    assert _compared(point) == _compared(json.loads(out)["other"])
+    _, text, _ = command("tune", log, *words, **today)
+    assert "--preset=recommended" in text.partition("\n\n")[0]
+    assert " preset=recommended\n" in text
+    without = command("tune", log, *words, **today, preset="recommended")[1]
+    assert "preset=" not in without
+
+
+def test_a_plot_of_equal_spam_is_left_out(tmp_path: Path, command: Callable[..., Answer]) -> None:
+    log = MailLog(tmp_path)
+    log.decided(0, "greylist, reason=new")
+    log.decided(310, "pass, reason=triplet found, delay=310")
+    _, text, _ = command("tune", str(log.written()))
+    assert "total wait" in text
+    assert "T today" not in text
+    assert "T today" in command("tune", mixed_mail(tmp_path, 3), *AXES, delay=900)[1]
 
 
 def test_the_frontier_has_no_setting_that_another_beats(
@@ -186,6 +218,7 @@ def test_the_frontier_has_no_setting_that_another_beats(
         (["--delay=60,,300"], "expected values"),
         (["--delay=soon"], "delay"),
         (["--subnet=33"], "ipv4cidr"),
+        (["--preset=best"], "preset"),
         (["--delay=" + ",".join(map(str, range(60, 160)))], "combinations"),
     ],
 )

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
+from greyd.cli.replay.progress import SimulationProgress
 from greyd.cli.usual_logs import source_name
 from greyd.config.settings import Settings
 from greyd.plurals import counted
@@ -87,31 +88,38 @@ async def replay_logs(
     simulation: MailReplay,
     collectors: Sequence[ReplayEvidenceCollector],
     statistics: AttemptStatistics,
+    others: Sequence[tuple[MailReplay, Sequence[ReplayEvidenceCollector]]] = (),
 ) -> None:
-    """Read the logs, and replay their attempts in the simulation."""
+    """Read the logs, and replay their attempts in the simulation, and in the ``others``."""
     from greyd.maillog.attempts import attempts_in
     from greyd.maillog.reader import read_lines, total_bytes
 
     with context.progress_bar("replaying", total_bytes(sources)) as advance:
-        read.on_bytes = advance
-        lines = read_lines(sources, statistics=read)
-        await _replay_attempts(simulation, collectors, attempts_in(lines, statistics, read))
+        progress = SimulationProgress(advance)
+        read.on_bytes = progress.add_block
+        lines = progress.count(read_lines(sources, statistics=read))
+        attempts = attempts_in(lines, statistics, read)
+        await _replay_attempts([(simulation, collectors), *others], attempts, progress)
 
 
 async def _replay_attempts(
-    simulation: MailReplay,
-    collectors: Sequence[ReplayEvidenceCollector],
+    simulations: Sequence[tuple[MailReplay, Sequence[ReplayEvidenceCollector]]],
     attempts: Iterator[Attempt],
+    progress: SimulationProgress,
 ) -> None:
     # The simulation makes no reference cycles, and a collection of millions of records is slow.
     gc.disable()
     try:
         while batch := list(islice(attempts, _BATCH)):
-            for collector in collectors:
-                await collector.look_up(batch)
-            for attempt in batch:
-                simulation.replay(attempt, [each.evidence_for(attempt) for each in collectors])
-        simulation.finish()
+            for simulation, collectors in simulations:
+                for collector in collectors:
+                    await collector.look_up(batch)
+                for attempt in batch:
+                    evidence = [each.evidence_for(attempt) for each in collectors]
+                    simulation.replay(attempt, evidence)
+            progress.show()
+        for simulation, _ in simulations:
+            simulation.finish()
     finally:
         gc.enable()
 

@@ -114,7 +114,7 @@ def _print_log(
 def _print_rows(context: CommandContext, rows: Iterable[FigureRow]) -> None:
     cells = [row.cells() for row in rows]
     if context.console.is_terminal and _width(cells) > context.console.width:
-        context.print(*_blocks(cells))
+        context.print(*blocks(cells))
         return
     head = ["", TODAY, OTHER, "difference"][: len(cells[0])] if cells else [""]
     columns = [
@@ -130,7 +130,7 @@ def _width(cells: Sequence[Sequence[str]]) -> int:
     return sum(max(map(len, column)) + GAP for column in columns) - GAP if cells else 0
 
 
-def _blocks(cells: Sequence[Sequence[str]]) -> Iterator[str]:
+def blocks(cells: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield a block for each row that differs, one line for each that does not."""
     for name, *values in cells:
         indent = name[: len(name) - len(name.lstrip())]

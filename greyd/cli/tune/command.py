@@ -54,6 +54,9 @@ async def tune(
     subnet: Annotated[
         str, typer.Option(metavar="VALUES", help="Values of --ipv4cidr to try.")
     ] = "24,32",
+    preset: Annotated[
+        str, typer.Option(metavar="VALUES", help="Values of --preset to try; none is none.")
+    ] = "recommended",
     warm_up: Annotated[
         str,
         typer.Option(
@@ -76,7 +79,8 @@ async def tune(
     """Replay a log with many settings, and show the best ones.
 
     The command replays the mail of a log with all combinations of values for the delay, the retry
-    window, the auto-whitelist and the network, and of today's. It shows the combinations that no
+    window, the auto-whitelist and the network, and of today's; and with each preset beside today's
+    other values. It shows the combinations that no
     other one beats in both waiting and spam let in, and the options to set: the least waiting, with
     no more spam and no more lost mail than today. If nothing is better, it says so. It reads only
     the real server's settings, and writes nothing else.
@@ -93,7 +97,8 @@ async def tune(
       greyd tune --delay=60,90,120,180 --subnet=24 --html=tune.html
     """
     from greyd.cli.not_read import NotRead
-    from greyd.cli.tune.grid import grid_of, read_axis
+    from greyd.cli.replay.verdict import dns_lines
+    from greyd.cli.tune.grid import grid_of, presets_of, read_axis
     from greyd.cli.tune.tuning import Tuning
     from greyd.maillog.attempts import AttemptStatistics
     from greyd.maillog.statistics import ReadStatistics
@@ -106,20 +111,29 @@ async def tune(
         read_axis("--subnet", "ipv4cidr", subnet),
     ]
     points = grid_of(_with_greylisting(context.settings), axes)
+    presets = presets_of(points[0].settings, preset)
     sources = list(logs) if logs else choose_logs(USUAL_LOGS, 0.0, "tune")
-    print_limits([context.settings], dns=dns)
+    print_limits([each.settings for each in (points[0], *presets)], dns=dns)
     statistics, read = AttemptStatistics(), ReadStatistics()
     resolver = new_resolver(context.settings) if dns else None
     try:
         replay, collectors = _prepare(points, warm_up_seconds, resolver)
-        await replay_logs(context, sources, read, replay, collectors, statistics)
+        # A preset needs its own evidence, and so its own simulation.
+        whole = [_one_by_one([points[0], *presets], warm_up_seconds, resolver)] if presets else []
+        await replay_logs(context, sources, read, replay, collectors, statistics, whole)
     finally:
         if resolver is not None:
             await resolver.close()
     not_read = NotRead.of(read)
     not_read.print_errors()
     require_mail(replay, statistics, read)
-    _write(context, Tuning.of(replay, points, replay.results), not_read, html)
+    results = [*replay.results]
+    for simulation, own_collectors in whole:
+        results += simulation.results[1:]
+        collectors += own_collectors
+    for line in dns_lines([each.dns_counts for each in collectors] if dns else []):
+        print_error(line)
+    _write(context, Tuning.of(replay, [*points, *presets], results), not_read, html)
     return EXIT_ERROR if not_read.has_unread_files else 0
 
 
@@ -147,17 +161,26 @@ def _prepare(
 
         servers = GridServers([each.settings for each in points], whitelists)
         return GridReplay(servers, len(points), warm_up_seconds), [collector]
-    from greyd.cli.replay.simulated_server import SimulatedServer
-    from greyd.cli.replay.simulation import Simulation
-
     print_error(
         "settings by recipient domain, sender group or client are simulated one by one, which takes"
         f" {len(points)} times as long as greyd replay; give fewer values to be quicker"
     )
-    simulation = Simulation(
-        [SimulatedServer(each.settings, whitelists) for each in points], warm_up_seconds
-    )
+    simulation, _ = _one_by_one(points, warm_up_seconds, None)
     return simulation, [collector] * len(points)
+
+
+def _one_by_one(
+    points: Sequence[GridPoint], warm_up_seconds: int, resolver: Resolver | None
+) -> tuple[Simulation, list[ReplayEvidenceCollector]]:
+    """Return a simulation with a server for each point, and the collectors of their evidence."""
+    from greyd.cli.replay.evidence import ReplayEvidenceCollector
+    from greyd.cli.replay.simulated_server import SimulatedServer
+    from greyd.cli.replay.simulation import Simulation
+
+    whitelists = whitelists_of(points[0].settings)
+    servers = [SimulatedServer(each.settings, whitelists) for each in points]
+    collectors = [ReplayEvidenceCollector(each.settings, whitelists, resolver) for each in points]
+    return Simulation(servers, warm_up_seconds), collectors
 
 
 def _write(context: CommandContext, tuning: Tuning, not_read: NotRead, html: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,11 @@ class GridPoint:
     settings: Settings
 
     @property
+    def is_preset(self) -> bool:
+        """Whether a preset is the change."""
+        return any(each.name == "preset" for each in self.changes)
+
+    @property
     def text(self) -> str:
         """The changes in words."""
         return " ".join(map(str, self.changes)) or "today's settings"
@@ -95,6 +100,28 @@ def grid_of(settings: Settings, axes: Sequence[Axis]) -> list[GridPoint]:
         if changes:
             points.append(GridPoint(changes, _changed(settings, changes)))
     return points
+
+
+def presets_of(settings: Settings, text: str) -> list[GridPoint]:
+    """Return a point for each preset of a comma-separated list, with today's other values.
+
+    Those that change nothing are left out, and ``none`` is no preset.
+
+    Raises:
+        CommandError: there is no value, or one is not a preset.
+    """
+    axis = read_axis("--preset", "preset", text)
+    axis = Axis(axis.option, axis.name, [each for each in axis.values if each != "none"])
+    points = [
+        GridPoint((change,), _changed(settings, (change,)))
+        for change in _alternatives(settings, axis)
+        if change is not None
+    ]
+    return [each for each in points if _decides_otherwise(each.settings, settings)]
+
+
+def _decides_otherwise(one: Settings, other: Settings) -> bool:
+    return replace(one, preset=other.preset) != other
 
 
 def _alternatives(settings: Settings, axis: Axis) -> list[SettingChange | None]:

@@ -51,7 +51,7 @@ def render(tuning: Tuning, now: float) -> bytes:
 
 
 def _row(outcome: Outcome, tuning: Tuning) -> tuple[str, ...]:
-    mark = " (to set)" if outcome is tuning.chosen else ""
+    mark = " (best choice)" if outcome is tuning.chosen else ""
     median = outcome.median_seconds
     return (
         outcome.point.text + mark,
@@ -103,9 +103,9 @@ def _plot(tuning: Tuning) -> Iterator[Markup]:
 
 def _keys(*, is_chosen: bool) -> Markup:
     """Return the legend of the plot."""
-    names = {"new": "today", "waited": "frontier", "other": "other settings"}
+    names = {"new": "today", "waited": "unbeaten in waiting and spam", "other": "other settings"}
     if is_chosen:
-        names = {"auto_whitelisted": "to set", **names}
+        names = {"auto_whitelisted": "best choice", **names}
     keys = join(
         Markup(
             '<span><svg viewBox="0 0 1 1"><rect class="{}" width="1" height="1"/></svg>{}</span>'

@@ -57,5 +57,5 @@ def plot(
     lines.append(" " * margin + "+" + "-" * columns)
     end = f"spam let in: {highest_spam:,}"
     lines.append(" " * (margin + 1) + "0" + end.rjust(columns - 1))
-    keys = [f"{TODAY} today"] + [f"{CHOSEN} to set"] * (chosen is not None)
-    return [*lines, ", ".join([*keys, f"{BEST} frontier", f"{OTHER} other settings"])]
+    keys = [f"{TODAY} today"] + [f"{CHOSEN} best choice"] * (chosen is not None)
+    return [*lines, ", ".join([*keys, f"{BEST} unbeaten", f"{OTHER} others"])]

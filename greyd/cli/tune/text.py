@@ -44,29 +44,40 @@ def print_tuning(context: CommandContext, tuning: Tuning) -> None:
     if replay.open:
         context.print(f"Left out: {replay.open:,} mails that still wait when the log ends")
     rows = shown_outcomes(tuning)
-    context.print("", "Settings that no other beats in both waiting and spam, and today's:")
+    context.print("", "Settings that no other beats in both waiting and spam, today's and presets:")
     context.print_rows(_columns(tuning), rows[:MAX_ROWS])
     if len(rows) > MAX_ROWS:
         context.print(f"… and {len(rows) - MAX_ROWS:,} more; --json has all")
-    context.print("")
-    for line in plot(tuning.outcomes, tuning.best, tuning.chosen, context.console.width):
-        context.print(line)
+    # With the same spam everywhere, the dots are one above the other: the table says it all.
+    if len({each.let_in for each in tuning.outcomes}) > 1:
+        context.print("")
+        for line in plot(tuning.outcomes, tuning.best, tuning.chosen, context.console.width):
+            context.print(line)
     context.print("", LIMITS)
 
 
 def verdict_lines(tuning: Tuning) -> Iterator[str]:
     """Yield what to set, and why, in words."""
     today, chosen = tuning.outcomes[0], tuning.chosen
+    presets = [each for each in tuning.outcomes if each.point.is_preset and each is not chosen]
     if chosen is None:
         yield f"Keep what you have: none of {len(tuning.outcomes):,} settings is better ({RULE})."
+    else:
+        yield f"Set {chosen.point.options}: {RULE}."
+        yield f"Mail would {_compared(chosen, today)}."
+    for each in presets:
+        yield f"With {each.point.options}, mail would {_compared(each, today)}."
+    if chosen is None:
         return
-    yield f"Set {chosen.point.options}: {RULE}."
-    yield (
-        f"Mail would wait {format_duration(chosen.wait_seconds)} in total instead of"
-        f" {format_duration(today.wait_seconds)}; delayed {_share(chosen)} instead of"
-        f" {_share(today)}; {_let_in(chosen, today)}."
-    )
     yield from lines_to_set((each.name, each.value) for each in chosen.point.changes)
+
+
+def _compared(outcome: Outcome, today: Outcome) -> str:
+    return (
+        f"wait {format_duration(outcome.wait_seconds)} in total instead of"
+        f" {format_duration(today.wait_seconds)}; delayed {_share(outcome)} instead of"
+        f" {_share(today)}; {_let_in(outcome, today)}"
+    )
 
 
 def _let_in(chosen: Outcome, today: Outcome) -> str:
@@ -76,16 +87,20 @@ def _let_in(chosen: Outcome, today: Outcome) -> str:
 
 
 def shown_outcomes(tuning: Tuning) -> list[Outcome]:
-    """Return the frontier and today's outcome, the least waiting first."""
-    today = tuning.outcomes[0]
-    rows = [*tuning.best] if today in tuning.best else [*tuning.best, today]
+    """Return the frontier, today's outcome and the presets', the least waiting first."""
+    rows = [*tuning.best]
+    rows += [
+        each
+        for each in tuning.outcomes
+        if (each is tuning.outcomes[0] or each.point.is_preset) and each not in rows
+    ]
     return sorted(rows, key=lambda each: each.order)
 
 
 def _columns(tuning: Tuning) -> Sequence[TableColumn[Outcome]]:
     def mark(outcome: Outcome) -> str:
         if outcome is tuning.chosen:
-            return "to set"
+            return "best choice"
         return "" if outcome.point.changes else "today"
 
     return (
