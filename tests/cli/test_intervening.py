@@ -304,6 +304,72 @@ def test_dry_runs_of_expect_and_mode_write_nothing(url: str) -> None:
     assert content(url) == before
 
 
+# An argument instead of options ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("what", "count"),
+    [
+        ("alice@example.com", 2), ("bob@example.org", 2), ("example.com", 2), ("<>", 1),
+        ("192.0.2.7", 3), ("192.0.2.0/24", 3), ("198.51.100.7", 1), ("carol@example.net", 2),
+        ("nobody@example.com", 0),
+    ],
+)  # fmt: skip
+def test_an_argument_selects_a_client_or_an_address_in_either_role(
+    tmp_path: Path, what: str, count: int
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    mails = [
+        triplet(), triplet(recipient="carol@example.net"), triplet("", "bob@example.org"),
+        triplet("carol@example.net", "dave@example.net", "198.51.100.7"),
+    ]  # fmt: skip
+    fill(url, dict.fromkeys(mails, b"%d" % (NOW - 60)))
+    assert answer(url, "list", what, status=0 if count else 1)["shown"] == count
+    done = run_here("release", what, "--dry-run", "--json", f"--store={url}", **SLOW)
+    if what == "carol@example.net":
+        assert done.returncode == 2
+        assert "--sender=carol@example.net, or greyd release --recipient=carol@" in done.stderr
+    else:
+        assert json.loads(done.stdout)["would_release"] == count
+    done = run_here("forget", what, "--dry-run", "--json", f"--store={url}", **SLOW)
+    if what[:2] == "19":
+        assert json.loads(done.stdout)["triplet"] == count
+    else:
+        assert done.returncode == 2
+        assert "greyd forget --sender=" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "logged"),
+    [
+        (["alice@example.com"], "--sender=alice@example.com"),
+        (["bob@example.org"], "--recipient=bob@example.org"),
+        (["192.0.2.7"], "--client=192.0.2.7"), (["--sender=example.com"], "--sender=example.com"),
+    ],
+)  # fmt: skip
+def test_what_an_argument_selected_is_logged_as_the_option(
+    tmp_path: Path, words: Sequence[str], logged: str
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {triplet(): b"%d" % (NOW - 60)})
+    text(url, "release", *words)
+    assert actions(url) == [f"released 1 waiting triplets {logged}"]
+
+
+@pytest.mark.parametrize("command", ["list", "release", "forget"])
+@pytest.mark.parametrize(
+    "words", [("alice@example.com", "--client=192.0.2.7"), ("a@x.example, b@x.example",), ("",)]
+)
+def test_an_argument_that_is_unclear_changes_nothing(
+    tmp_path: Path, command: str, words: Sequence[str]
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {triplet(): b"%d" % (NOW - 60)})
+    before = content(url)
+    done = run_here(command, *words, f"--store={url}", **SLOW)
+    assert (done.returncode, done.stdout, content(url)) == (2, "", before)
+
+
 # What is typed ------------------------------------------------------------------------------------
 
 TYPED = [

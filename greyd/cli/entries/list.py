@@ -11,6 +11,7 @@ from greyd.cli.context import CommandContext, option_seconds
 from greyd.cli.cpu_priority import lower_cpu_priority
 from greyd.cli.entries.listing import Listing
 from greyd.cli.entries.search.key_texts import MIN_FILTERED_ENTRIES, texts_of_selection
+from greyd.cli.entries.search.typed_word import parse_what
 from greyd.cli.entries.selection import parse_selection
 from greyd.cli.entries.table import entry_columns
 from greyd.cli.tables.sorting import Sort, parse_sort
@@ -34,6 +35,14 @@ DEFAULT_LIMIT = 1000
 
 async def list_entries(
     context: CommandContext,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CLIENT | ADDRESS | DOMAIN]",
+            show_default=False,
+            help="What to list, instead of options.",
+        ),
+    ] = None,
     client: Annotated[
         str | None,
         typer.Option(metavar="CLIENT", help="Entries of this address, network or name."),
@@ -102,6 +111,8 @@ async def list_entries(
 
       greyd list --waiting --sort=passes-at --watch
 
+      greyd list alice@example.com
+
       greyd list --client 192.0.2.0/24 --since 2h
 
       greyd list --sender example.com --recipient bob@example.org
@@ -123,7 +134,11 @@ async def list_entries(
         if wanted
     }
     since_time = int(time.time()) - option_seconds(since, "--since") if since else 0
-    selection = parse_selection(client, sender, recipient, states, since_time)
+    selection = (
+        parse_selection(client, sender, recipient, states, since_time)
+        if what is None
+        else parse_what(what, (client, sender, recipient), states, since_time)
+    )
     order = parse_sort(sort, entry_columns(context.settings, keys=with_keys)) if sort else None
     if limit is None:
         limit = 0 if context.as_json else DEFAULT_LIMIT

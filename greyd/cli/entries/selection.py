@@ -75,10 +75,13 @@ class Selection:
     sender_as_given: bytes = b""
     """The sender before it was normalised: correspondences are stored under this form, too."""
 
+    either: bytes = b""
+    """An address or a domain that is the sender or the recipient."""
+
     @property
     def names_somebody(self) -> bool:
         """Whether the selection names a client, a sender or a recipient."""
-        return bool(self.networks or self.domain or self.sender or self.recipient)
+        return bool(self.networks or self.domain or self.sender or self.recipient or self.either)
 
     def matches(self, entry: StoredEntry, settings: Settings) -> bool:
         """Whether an entry meets all conditions."""
@@ -86,8 +89,27 @@ class Selection:
             (not self.states or (entry.state in self.states and not entry.is_expired))
             and (not self.since or entry.last_seen >= self.since)
             and self._matches_client(entry, settings)
-            and self._matches_sender(entry)
-            and _matches_address(entry.names.recipient, self.recipient)
+            and self.matches_names(entry)
+        )
+
+    def matches_names(self, entry: StoredEntry) -> bool:
+        """Whether the sender and the recipient of an entry meet the conditions."""
+        if self.either:
+            return any(each.matches_names(entry) for each in self.in_each_role())
+        return self._matches_sender(entry) and _matches_address(
+            entry.names.recipient, self.recipient
+        )
+
+    def in_each_role(self) -> tuple[Selection, Selection]:
+        """Return the selections of ``either`` as sender, and as recipient."""
+        return (
+            replace(
+                self,
+                sender=normalise_sender(self.either).lower(),
+                sender_as_given=self.either,
+                either=b"",
+            ),
+            replace(self, recipient=self.either.lower(), either=b""),
         )
 
     def _matches_client(self, entry: StoredEntry, settings: Settings) -> bool:

@@ -22,15 +22,17 @@ from greyd.cli.entries.forgetting.finding import (
     shown_kind,
 )
 from greyd.cli.entries.forgetting.receipt import Receipt
+from greyd.cli.entries.search.typed_word import parse_what
 from greyd.cli.entries.selection import parse_selection
 from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action
 from greyd.cli.typed_address.options import read_address_or_domain
+from greyd.escaping import printable_text, shell_word
 from greyd.rules.entries import EntryKind
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from greyd.config.settings import Settings
     from greyd.store.contract import Store
@@ -38,6 +40,14 @@ if TYPE_CHECKING:
 
 async def forget(
     context: CommandContext,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CLIENT | ADDRESS | DOMAIN]",
+            show_default=False,
+            help="A client, instead of --client; an address needs an option.",
+        ),
+    ] = None,
     client: Annotated[
         str | None,
         typer.Option("--client", metavar="ADDRESS|NETWORK|NAME", help="Entries of this client."),
@@ -94,6 +104,8 @@ async def forget(
       greyd forget --unreadable --dry-run
     """
     settings = context.settings
+    if what is not None:
+        client = _client_of(what, (client, sender, recipient, address))
     find = _parse_target(client, sender, recipient, address, unreadable=unreadable)
     aliases = None if address is None else _parse_aliases(address)
     async with context.open_store(writable=not dry_run) as store:
@@ -148,6 +160,25 @@ def _parse_target(
     if not selection.names_somebody:
         raise CommandError("select entries by --client, --sender, --recipient or --address")
     return partial(find_selected, selection)
+
+
+def _client_of(what: str, options: Sequence[str | None]) -> str:
+    """Return the client that the argument names.
+
+    Raises:
+        CommandError: the argument is a mail address or a domain, or an option is given, too.
+    """
+    selection = parse_what(what, options)
+    if selection.networks or selection.domain:
+        return what
+    word = shell_word(selection.either or selection.sender)
+    if selection.sender:
+        raise CommandError(f"choose: greyd forget --sender={word}, with --recipient if you can")
+    raise CommandError(
+        f"{printable_text(what)}: choose: greyd forget --sender={word} (the triplets of its mail),"
+        f" greyd forget --recipient={word} (those of mail to it), or greyd forget --address={word}"
+        " (all that names it)"
+    )
 
 
 def _parse_aliases(address: str) -> AddressAliases:

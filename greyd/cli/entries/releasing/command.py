@@ -14,6 +14,7 @@ from greyd.cli.batches import StoreTransaction, transact_all
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.confirmation import DryRun, Yes, ask, can_ask, confirm
 from greyd.cli.entries.releasing.spam_signs import NetworkHistory, SpamLikelihood, SpamSign
+from greyd.cli.entries.search.typed_word import check_one_role, parse_what
 from greyd.cli.entries.selection import Selection, parse_selection
 from greyd.cli.entries.table import name_columns
 from greyd.cli.errors import CommandError
@@ -69,6 +70,14 @@ class _Mail:
 
 async def release(
     context: CommandContext,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CLIENT | ADDRESS | DOMAIN]",
+            show_default=False,
+            help="What to release, instead of options.",
+        ),
+    ] = None,
     client: Annotated[
         str | None,
         typer.Option("--client", metavar="ADDRESS|NETWORK|NAME", help="Mail of this client."),
@@ -90,9 +99,10 @@ async def release(
 ) -> int:  # fmt: skip
     """Let the next attempt of waiting mail pass.
 
-    A triplet must match all options. The mail itself is still in its sender's queue. It arrives at
-    the sender's next attempt, which greyd can't hasten. Mail that was released before, or has
-    waited for its delay, is reported and left as it is.
+    An address or domain as an argument may be the sender or the recipient; if it is both, an option
+    has to choose. A triplet must match all options. The mail itself is still in its sender's queue.
+    It arrives at the sender's next attempt, which greyd can't hasten. Mail that was released
+    before, or has waited for its delay, is reported and left as it is.
 
     What is probably spam is shown first: mail of networks from which nothing has passed, and from
     which other mail never returned or has three sender domains or more. --without-spam leaves it
@@ -104,6 +114,8 @@ async def release(
 
     Examples:
 
+      greyd release alice@example.com
+
       greyd release --recipient bob@example.org
 
       greyd release --recipient example.org --without-spam
@@ -112,31 +124,48 @@ async def release(
 
       greyd release --sender alice@example.com --recipient bob@example.org --dry-run
     """
-    selection = parse_selection(client, sender, recipient, _WAITING)
+    selection = (
+        parse_selection(client, sender, recipient, _WAITING)
+        if what is None
+        else parse_what(what, (client, sender, recipient), _WAITING)
+    )
     if not selection.names_somebody:
-        raise CommandError("select the mail by --client, --sender or --recipient")
+        raise CommandError(
+            "select the mail: greyd release ADDRESS, or --client, --sender or --recipient"
+        )
     async with context.open_store(writable=not dry_run) as store:
         found = await _find_mails(context, store, selection)
         mails = [mail for mail in found if not (without_spam and mail.is_spam)]
+        role = check_one_role("release", selection, (mail.entry for mail in mails))
         due = [mail for mail in mails if mail.is_due]
         asked = not (dry_run or yes) and _must_ask(context, due, selection)
-        what = f"release {counted(len(due), 'waiting triplet')}"
+        action = f"release {counted(len(due), 'waiting triplet')}"
         if asked:
             _print_mails(context, due)
-            ask(what + _spam_count(due))
+            ask(action + _spam_count(due))
         elif not dry_run:
-            confirm(context, len(due), what, yes=yes)
+            confirm(context, len(due), action, yes=yes)
         if not dry_run:
             await _release_mails(store, mails, context.settings)
         number = sum(mail.is_due for mail in mails)
         if number and not dry_run:
             named = {"client": client, "sender": sender, "recipient": recipient}
+            if what is not None:
+                named = _named_by_argument(what, role)
             action = f"released {number} waiting triplets"
             await record_action(store, context.settings, action, named)
     _print_released(context, mails, due, dry_run=dry_run, is_shown=asked)
     if spam := len(found) - len(mails):
         context.print(f"{spam:,} not released: probably spam (--without-spam)")
     return 0 if mails else EXIT_NO
+
+
+def _named_by_argument(what: str, role: Selection) -> dict[str, str | None]:
+    """Return the options that select what the argument selects, for the servers' log."""
+    if role.networks or role.domain:
+        return {"client": what}
+    name = "sender" if role.sender else "recipient"
+    return {name: (role.sender or role.recipient).decode(errors="surrogateescape")}
 
 
 def _must_ask(context: CommandContext, due: Sequence[_Mail], selection: Selection) -> bool:

@@ -39,6 +39,9 @@ def texts_of_selection(selection: Selection, settings: Settings) -> tuple[bytes,
     """
     if settings.privacy:
         return ()
+    if selection.either:
+        found = [texts_of_selection(each, settings) for each in selection.in_each_role()]
+        return tuple(dict.fromkeys((*found[0], *found[1]))) if all(found) else ()
     alternatives = [
         _of_sender_or_recipient(selection.recipient),
         _of_sender_or_recipient(selection.sender),
