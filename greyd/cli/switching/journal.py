@@ -14,15 +14,29 @@ import shutil
 import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greyd.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FOLDER = Path("/var/lib/greyd-switch")
 FORMAT = 1
 MAX_JOURNAL_BYTES = 4 * 1024 * 1024
 
 SWITCHING, SWITCHED = "switching", "switched"
+
+
+_MAX_TIME = 2**40
+_SERVICES = {"services": list}
+_VALUES: Mapping[str, Mapping[str, type]] = {
+    "folder": {"path": str},
+    "store": {"path": str},
+    "file": {"path": str, "backup": str, "mode": int, "owner": list, "written": str},
+    **dict.fromkeys(("started", "stopped", "enabled", "disabled"), _SERVICES),
+}
+"""The values of each kind of record, with their types."""
 
 
 class JournalError(CommandError):
@@ -84,6 +98,7 @@ class SwitchJournal:
             document = json.loads(content)
             if document["format"] != FORMAT:
                 raise JournalError(f"{path}: written by another version of greyd; use that one")
+            _require_form(document)
             journal.state, journal.by = str(document["state"]), str(document["by"])
             journal.started_at = int(document["started_at"])
             journal.sockets = [str(each) for each in document["sockets"]]
@@ -91,7 +106,7 @@ class SwitchJournal:
             journal.records = [
                 UndoRecord(each["kind"], each["values"]) for each in document["records"]
             ]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise JournalError(
                 f"{path}: damaged; undo the switch by hand (docs/migrating.md)"
             ) from None
@@ -156,6 +171,36 @@ class SwitchJournal:
         if not keeps_backups:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.unlock()
+
+
+def _require_form(document: dict[str, Any]) -> None:
+    """Check all that an undo reads: it must not stop half-way.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError: it is not as ``save`` writes it.
+    """
+    if document["state"] not in (SWITCHING, SWITCHED):
+        raise ValueError
+    if not 0 <= int(document["started_at"]) < _MAX_TIME:
+        raise ValueError
+    for socket in document["sockets"]:
+        if not str(socket).startswith("/") and not str(socket).rpartition(":")[2].isdecimal():
+            raise ValueError
+    for states in dict(document["services"]).values():
+        if {type(states[key]) for key in ("exists", "is_running", "is_enabled")} != {bool}:
+            raise ValueError
+    for record in document["records"]:
+        _require_record(_VALUES[record["kind"]], record["values"])
+
+
+def _require_record(kinds: Mapping[str, type], values: dict[str, Any]) -> None:
+    if not all(isinstance(values[name], kind) for name, kind in kinds.items()):
+        raise TypeError
+    if not all(isinstance(each, str) for each in values.get("services", ())):
+        raise TypeError
+    _user, _group = values.get("owner", (0, 0))
+    if "/" in values.get("backup", ""):
+        raise ValueError
 
 
 def _require_own(folder: Path) -> None:

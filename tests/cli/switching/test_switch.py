@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -312,6 +313,47 @@ def test_a_damaged_journal_is_refused_in_one_line(tmp_path: Path, content: bytes
     tmp_path.chmod(0o700)
     (tmp_path / "journal.json").write_bytes(content)
     with pytest.raises(JournalError, match=r"journal\.json: (damaged|written by another version)"):
+        SwitchJournal.load(tmp_path)
+
+
+FILE = {"path": "/x", "backup": "0-x", "mode": 420, "owner": [0, 0], "written": ""}
+STATE = {"exists": True, "is_running": True, "is_enabled": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_used"),
+    [
+        ({}, True),
+        ({"records": [{"kind": "file", "values": FILE}]}, True),
+        ({"services": {"postgrey": STATE}, "sockets": ["[::1]:10023", "/run/x"]}, True),
+        ({"state": "other"}, False),
+        ({"started_at": 10**30}, False),
+        ({"sockets": ["x"]}, False),
+        ({"sockets": 5}, False),
+        ({"services": ["postgrey"]}, False),
+        ({"services": {"postgrey": {"exists": True}}}, False),
+        ({"services": {"postgrey": STATE | {"exists": "yes"}}}, False),
+        ({"records": [{"kind": "other", "values": {}}]}, False),
+        ({"records": [{"kind": "file", "values": {"path": "/x"}}]}, False),
+        ({"records": [{"kind": "file", "values": FILE | {"owner": [0]}}]}, False),
+        ({"records": [{"kind": "file", "values": FILE | {"backup": "../x"}}]}, False),
+        ({"records": [{"kind": "store", "values": {"path": 5}}]}, False),
+        ({"records": [{"kind": "stopped", "values": {"services": "postgrey"}}]}, False),
+        ({"records": [{"kind": "stopped", "values": {"services": [5]}}]}, False),
+        ({"records": ["x"]}, False),
+    ],
+)
+def test_an_undo_does_not_begin_with_a_journal_that_would_stop_it_half_way(
+    tmp_path: Path, changes: dict[str, object], is_used: bool
+) -> None:
+    tmp_path.chmod(0o700)
+    SwitchJournal(tmp_path).save()
+    file = tmp_path / "journal.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    if is_used:
+        assert SwitchJournal.load(tmp_path) is not None
+        return
+    with pytest.raises(JournalError, match=r"journal\.json: damaged"):
         SwitchJournal.load(tmp_path)
 
 
