@@ -40,8 +40,18 @@ def printable(data: bytes) -> str:
 
 
 def printable_text(text: str) -> str:
-    """Return untrusted text, which may contain surrogate escapes, as text that is safe to print."""
-    return printable(text.encode(errors="surrogateescape"))
+    """Return untrusted text, which may contain any surrogates, as text that is safe to print.
+
+    Surrogate escapes come from bytes that are not UTF-8, others from JSON that escapes them.
+    """
+    return printable(_encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
 
 
 def shell_word(word: bytes | str) -> str:
@@ -50,7 +60,7 @@ def shell_word(word: bytes | str) -> str:
     Characters other than printable ASCII become octal escapes in ``$'…'`` (POSIX.1-2024; bash, zsh,
     ksh and busybox have long had it).
     """
-    data = word if isinstance(word, bytes) else word.encode(errors="surrogateescape")
+    data = word if isinstance(word, bytes) else _encoded(word)
     if not _ODD.search(data):
         return shlex.quote(data.decode())
     escaped = re.sub(rb"['\\]|[^\x20-\x7e]", lambda odd: b"\\%03o" % odd[0][0], data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import os
 import re
@@ -309,5 +310,8 @@ def _run(
     except (ImportError, typer.Exit, typer.Abort, _UsageError):
         raise
     except Exception as error:  # noqa: BLE001 - the user gets one line instead of a traceback
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            print_error(f"can't write the output: {error.strerror}")
+            return EXIT_ERROR
         print_error(f"internal error: {describe_error(error)}; please report it")
         return EXIT_ERROR

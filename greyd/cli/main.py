@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE_ERROR = 2
+INTERRUPTED = 128 + 2
+"""The exit status after Ctrl-C, as of a shell: 128, and the number of SIGINT."""
 _COMPLETION = "_GREYD_COMPLETE"
 
 
@@ -33,20 +35,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from greyd.cli.process_title import hide_passwords
 
         hide_passwords()
+    _open_closed_outputs()
     try:
-        try:
-            _run(words)
-        finally:
-            _flush()
-    except BrokenPipeError:
-        _discard_output()
-        sys.exit(0)
+        status = _run(words)
+        # Here, because an error of the flush at exit would be a traceback.
+        sys.stdout.flush()
     except ImportError as error:
         # A compiled package may not exist for this platform. A missing module of greyd is a bug.
         if (error.name or "").partition(".")[0] == "greyd":
             raise
         _print_error(_not_loaded(error))
-        sys.exit(USAGE_ERROR)
+        status = USAGE_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write("greyd: interrupted\n")
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # The reader has closed the pipe.
+        _discard_output()
+        status = 0
+    except OSError as error:
+        _discard_output()
+        sys.stderr.write(f"greyd: can't write the output: {error.strerror}\n")
+        status = USAGE_ERROR
+    sys.exit(status)
+
+
+def _open_closed_outputs() -> None:
+    """Replace an output that the caller has closed, as ``>&-`` does: Python has None for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - pathlib is slow to import
 
 
 def _print_error(text: str) -> None:
@@ -55,19 +73,8 @@ def _print_error(text: str) -> None:
     print_error(text)
 
 
-def _flush() -> None:
-    """Write what standard output holds back; a reader that has closed the pipe is no error."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _discard_output()
-    except (AttributeError, OSError, ValueError):
-        # No output, or a full disk: Python reports that at exit.
-        return
-
-
 def _discard_output() -> None:
-    """Make the flush at exit succeed, although nobody reads the pipe."""
+    """Make the flush at exit succeed, although nobody reads the pipe, or the disk is full."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
@@ -85,25 +92,25 @@ def _not_loaded(error: ImportError) -> str:
     )
 
 
-def _run(words: list[str]) -> None:
+def _run(words: list[str]) -> int:
     if words == ["--version"]:
-        sys.exit(print_version())
+        return print_version()
     if _COMPLETION in os.environ:
         from greyd.cli.help.completion import complete
 
         status = complete()
         if status is not None:
-            sys.exit(status)
+            return status
     if any(word in HELP_WORDS for word in words):
         from greyd.cli.help.text import asked_for_help, print_help
 
         if asked_for_help(words):
-            sys.exit(print_help(words))
+            return print_help(words)
     if words[:1] == ["serve"]:
-        sys.exit(serve(words[1:]))
+        return serve(words[1:])
     from greyd.cli.app import run
 
-    sys.exit(run(words))
+    return run(words)
 
 
 def print_version() -> int:

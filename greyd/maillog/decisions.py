@@ -165,9 +165,10 @@ def _reason(data: bytes) -> str:
 
 def _parse_json(when: float, text: bytes) -> LoggedDecision | None:
     event = parse_json_object(text[: text.rfind(b"}") + 1])
-    if event is None or event.get("action") not in {"pass", "greylist"}:
+    # A tuple, because a value that has no hash is not in a set: it raises TypeError.
+    if event is None or event.get("action") not in ("pass", "greylist"):
         return None
-    reason, _, detail = str(event.get("reason", "")).partition(" (")
+    reason, _, detail = _text(event.get("reason")).partition(" (")
     delay = event.get("delay")
     return LoggedDecision(
         when=when or parse_iso_time(event.get("time")),
@@ -189,6 +190,11 @@ def _parse_json(when: float, text: bytes) -> LoggedDecision | None:
         dns_off=_joined(event.get("dns_off")),
         protocol_name=_bytes(event.get("protocol")) or None,
     )
+
+
+def _text(value: object) -> str:
+    """Return a string of a JSON line without surrogates, which no encoding accepts."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
 def _joined(values: object) -> bytes:

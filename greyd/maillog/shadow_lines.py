@@ -45,7 +45,7 @@ def parse_shadow_decision(when: float, text: bytes) -> LoggedShadowDecision | No
 
 def _parse_json(when: float, text: bytes) -> LoggedShadowDecision | None:
     event = parse_json_object(text[: text.rfind(b"}") + 1])
-    if event is None or event.get("answer") not in {"pass", "greylist"}:
+    if event is None or event.get("answer") not in ("pass", "greylist"):
         return None
     event |= {"action": event.get("shadow"), "reason": event.get("shadow_reason", "")}
     decision = parse_decision(when, json.dumps(event).encode())

@@ -74,7 +74,7 @@ HEAD = re.compile(
 
 def parse_iso_time(text: object) -> float:
     """Return the Unix time of an ISO 8601 string, as greyd and Docker write it; 0 if invalid."""
-    if not isinstance(text, str) or (head := HEAD(text.encode() + b" ")) is None:
+    if not isinstance(text, str) or (head := HEAD(text.encode(errors="replace") + b" ")) is None:
         return 0.0
     minute, second, fraction, zone, _ = head.groups()
     return TimeParser(0.0).time_of(minute, second, fraction, zone)

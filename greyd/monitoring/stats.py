@@ -295,7 +295,7 @@ class ServerStats:
                 version=_name(given["version"]),
                 mode=_name(given["mode"]),
                 workers=_whole(given["workers"]),
-                delay_seconds=_whole(given["delay_seconds"]),
+                delay_seconds=int(_finite(given["delay_seconds"])),
                 store=_name(given["store"]),
                 ready=given["ready"] is True,
                 up_seconds=_number(given["up_seconds"]),
@@ -337,11 +337,16 @@ def _name(given: Any) -> str:
     return given[:_MAX_NAME]
 
 
-def _number(given: Any) -> float:
+def _finite(given: Any) -> float:
     number = float(given)
     if not abs(number) <= _MAX:
         raise ValueError
     return number
+
+
+def _number(given: Any) -> float:
+    """Return a number of at least 0: a clock that was set back makes a time negative."""
+    return max(_finite(given), 0.0)
 
 
 def _whole(given: Any) -> int:

@@ -15,7 +15,7 @@ from greyd.cli.report.kinds import DecisionKind
 from greyd.cli.report.page_charts import cell_bar, chart, legend, some_labels
 from greyd.cli.report.page_style import page
 from greyd.config.durations import format_duration, format_percentage
-from greyd.escaping import printable
+from greyd.escaping import printable, printable_text
 from greyd.monitoring.web.html import Column, format_number, join, paragraph, section, table
 from greyd.plurals import noun
 from greyd.rules.reasons import GREYLIST
@@ -115,7 +115,7 @@ def _decisions(report: LogReport) -> Iterator[Markup]:
     highest = report.outcomes[0][1]
     rows = (
         [
-            Markup("{} <small>{}</small>").format(printable(reason.encode()), action),
+            Markup("{} <small>{}</small>").format(printable_text(reason), action),
             format_number(count),
             format_percentage(count, report.requests),
             _kind_bar(
@@ -250,7 +250,7 @@ def _lost(report: LogReport) -> Iterator[Markup]:
 
 
 def _hints(mail: LostMail) -> list[str]:
-    return [printable(hint.encode()) for hint in mail.all_hints()] or ["–"]
+    return [printable_text(hint) for hint in mail.all_hints()] or ["–"]
 
 
 def _tries(mail: LostMail) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.tables.column import Kind, Meaning, TableColumn
 from greyd.config.durations import format_breakable_duration
-from greyd.escaping import printable
+from greyd.escaping import printable_text
 from greyd.monitoring.stats import PERIODS, START
 from greyd.plurals import counted
 from greyd.rules.entries import TRIPLET_STATES, EntryKind, EntryState
@@ -60,11 +60,11 @@ def _server_line(heard: FetchedStats) -> str:
     workers = f", {figures.workers} workers" if figures.workers > 1 else ""
     within = figures.answered_within_seconds["p99"]
     speed = f"; 99 % of answers within {_milliseconds(within)}" if within is not None else ""
-    off = [printable(zone.encode()) for zone, is_up in figures.dns_sources.items() if not is_up]
+    off = [printable_text(zone) for zone, is_up in figures.dns_sources.items() if not is_up]
     if off:
         state += f", DNS out of order: {', '.join(off)}"
     errors = _error_counts(figures.periods[START])
-    host, version, mode = (printable(each.encode()) for each in (
+    host, version, mode = (printable_text(each) for each in (
         figures.host, figures.version, figures.mode
     ))  # fmt: skip
     return (
@@ -110,7 +110,7 @@ def _outcome_name(outcome: Outcome | None) -> str:
     if outcome is None:
         return "all"
     action, reason = outcome
-    return f"{printable(action.encode())} {printable(reason.encode())}"
+    return f"{printable_text(action)} {printable_text(reason)}"
 
 
 def _outcome_meaning(outcome: Outcome | None) -> Meaning:
@@ -160,14 +160,14 @@ def _period_lines(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
 def _store_lines(view: Overview) -> Iterator[str]:
     store = view.store
     size = store.size.size_bytes if store.size else None
-    head = f"store {printable(store.name.encode())}"
+    head = f"store {printable_text(store.name)}"
     head += f", {_bytes(size)}" if size else ""
     if store.seconds:
         median, slowest = statistics.median(store.seconds), max(store.seconds)
         head += f"; answers from here in {_milliseconds(median)}, at most {_milliseconds(slowest)}"
     yield head
     if store.fault:
-        yield f"  {printable(store.fault.encode())}"
+        yield f"  {printable_text(store.fault)}"
     if store.tally:
         yield from (f"  {line}" for line in _entry_count_lines(store.tally, view.settings))
 

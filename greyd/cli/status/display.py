@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from greyd.monitoring.stats import ServerStats
 
 _LABEL_WIDTH = 11
+_MIN_TEXT_WIDTH = 25
 _MAX_SPARKLINE = 60
 MAX_SHOWN_PROBLEMS = 5
 MAX_SHOWN_SERVERS = 10
@@ -54,13 +55,32 @@ class StatusStyle:
         """Return the text in a colour, if the output shows colours."""
         return f"\x1b[{colour}m{text}\x1b[0m" if self.has_colours else text
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether a label has a line of its own, above its text."""
+        return self.width < _LABEL_WIDTH + 2 + _MIN_TEXT_WIDTH
+
+    @property
+    def indent_width(self) -> int:
+        """The columns to the left of the texts."""
+        return 2 if self.is_narrow else _LABEL_WIDTH + 2
+
+    @property
+    def text_width(self) -> int:
+        """The columns for the texts."""
+        return self.width - self.indent_width
+
     def row(self, label: str, text: str, colour: str = "") -> Iterator[str]:
         """Yield the lines of a label and its text; the text is in the colour, if one is given."""
-        indent = " " * (_LABEL_WIDTH + 2)
+        indent = " " * self.indent_width
         lines = textwrap.wrap(
-            text, max(self.width - len(indent), 20), break_long_words=False, break_on_hyphens=False
+            text, max(self.text_width, 1), break_long_words=False, break_on_hyphens=False
         )
-        first = f"{label + ':':>{_LABEL_WIDTH + 1}} " if label else indent
+        first = indent
+        if label and self.is_narrow:
+            yield f"{label}:"
+        elif label:
+            first = f"{label + ':':>{_LABEL_WIDTH + 1}} "
         for number, line in enumerate(lines or ["-"]):
             shown = self.coloured(line, colour) if colour else line
             yield f"{indent if number else first}{shown}"
@@ -161,7 +181,7 @@ def _last_hour(answers: Sequence[ServerStats], style: StatusStyle) -> Iterator[s
         return
     series = [numbers for each in counted for numbers in (each.passed, each.greylisted)]
     minutes = list(map(sum, zip(*series, strict=True)))
-    width = min(_MAX_SPARKLINE, style.width - _LABEL_WIDTH - 2)
+    width = min(_MAX_SPARKLINE, style.text_width)
     blocks = BLOCKS if style.has_blocks else ASCII_BLOCKS
     yield from style.row("Last hour", sparkline(minutes, width, blocks))
     yield from style.row("", f"{counts}; at most {max(minutes):,} a minute")

@@ -64,4 +64,4 @@ def _count(given: Any) -> int:
     number = int(given)
     if abs(number) > _MAX_COUNT:
         raise ValueError
-    return number
+    return max(number, 0)
