@@ -65,7 +65,7 @@ _CONTINUED = "  "
 _COMMAND = re.compile(
     # The action of a command, then its options and arguments: no word of a sentence is like them.
     r"(?:sudo )?\b(?:greyd|systemctl|journalctl|docker|postconf|man) [a-z-]+"
-    r"(?: (?:add|remove|list|greyd)\b)?"
+    r"(?: (?:add|remove|list|greyd)\b|(?<=greyd config) [a-z-]+)?"
     r"(?: (?:'[^']*'|-(?=\s|$)|\||[A-Z]+\b|(?=[^ ]*[-./@=:|>])[^ ,;]*[^ ,;:.]))*"
 )
 """A command in a message: it is to be pasted, so its words stay together."""

@@ -178,7 +178,8 @@ def _preset_lines() -> Iterator[str]:
         yield f"preset={preset} sets, unless they are set explicitly:"
         for field, value in preset_fields(preset).items():
             yield f"  {BY_FIELD[field].name} = {_joined(value_texts(value))}"
-        yield f"to try it out on your mail log: greyd replay --with preset={preset} --dns"
+        yield "to try it out on your mail log:"
+        yield f"  greyd replay --with preset={preset} --dns"
 
 
 def _source(each: OptionInForce) -> str:
