@@ -186,6 +186,15 @@ def test_what_looks_wrong_decides_the_verdict_and_the_next_command(
     assert done.stdout.splitlines()[-1].strip() == f"Next: {next_command}"
 
 
+def test_a_server_whose_record_cannot_be_read_has_not_stopped(tmp_path: Path) -> None:
+    with record_in(tmp_path, None, "sqlite:/var/lib/greyd/greyd.db", 4711):
+        (file,) = [each for each in tmp_path.iterdir() if each.is_file()]
+        file.write_text("{")
+        done = run_here(GREYD_RUN_DIR=str(tmp_path), COLUMNS="80")
+    assert done.returncode == 4
+    assert done.stdout.startswith("● a server runs here, but its state can't be fetched\n")
+
+
 @pytest.mark.parametrize(
     ("problems", "colour"), [([], "32"), ([DNS_DOWN], "33"), ([STORE_DOWN], "31")]
 )
