@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from greyd.cli.explain.typed_request import read_words
 from greyd.config.settings import Settings
 from greyd.escaping import shell_word
 from greyd.rules.control import Control, ModeOverride
@@ -42,6 +43,34 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "recipients").write_text("postmaster@\n")
     fill(f"sqlite:{tmp_path / 'greyd.db'}", {b"{example.net}~abc": b"1700000000"})
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "order"),
+    [
+        ("192.0.2.7 a@x.example b@y.example", "0 1 2"),
+        ("a@x.example b@y.example 192.0.2.7", "2 0 1"),
+        ("a@x.example 2001:db8::7 b@y.example", "1 0 2"),
+        ("b@y.example <> 192.0.2.7", "2 1 0"), ("192.0.2.7 b@y.example <>", "0 2 1"),
+        ("a@x.example b@y.example mx.example.com[192.0.2.7]", "2 0 1"),
+        ("a@x.example b@y.example mx.example.com", "2 0 1"),
+        ("mx.example.com <> b@y.example", "0 1 2"), ("192.0.2.7 root b@y.example", "0 1 2"),
+        ("root b@y.example 192.0.2.7", "2 0 1"), ("192.0.2.7 192.0.2.8 b@y.example", "0 1 2"),
+        ("a@x.example b@y.example c@z.example", "0 1 2"),
+    ],
+)  # fmt: skip
+def test_three_words_may_be_in_any_order_that_is_clear(words: str, order: str) -> None:
+    given = words.split()
+    found = read_words(given).attributes
+    expected = [given[int(each)] for each in order.split()]
+    assert [found[name] for name in ("client_address", "sender", "recipient")] == expected
+
+
+@pytest.mark.parametrize("words", [("192.0.2.7",), ("a b@x.example", "192.0.2.7")])
+def test_too_few_words_lead_to_what_is_stored(place: Path, words: tuple[str, ...]) -> None:
+    done = explain(place, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.rstrip().endswith(f"greyd show {shlex.quote(words[0])}")
 
 
 def wait(place: Path, sender: bytes, *, client: str = CLIENT) -> None:

@@ -13,7 +13,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 
+from greyd.cli.entries.list import DEFAULT_LIMIT, default_limit
 from greyd.config.settings import Settings
 from greyd.rules.correspondence.keys import correspondence_key
 from greyd.rules.keys import request_keys
@@ -354,3 +356,12 @@ def test_what_cannot_be_done_is_one_line(store: str, options: list[str], said: s
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "columns", "shown"), [(20, 45, 5), (8, 45, 5), (50, 45, 14), (24, 80, 18), (5, 80, 5)]
+)
+def test_a_terminal_gets_what_fits(lines: int, columns: int, shown: int) -> None:
+    console = Console(force_terminal=True, width=columns, height=lines)
+    assert default_limit(console) == shown
+    assert default_limit(Console(force_terminal=False, width=columns)) == DEFAULT_LIMIT

@@ -23,6 +23,8 @@ from greyd.store.contract import scan
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from rich.console import Console
+
     from greyd.cli.entries.selection import Selection
     from greyd.config.settings import Settings
     from greyd.rules.transaction import Record
@@ -30,7 +32,18 @@ if TYPE_CHECKING:
 
 
 DEFAULT_LIMIT = 1000
-"""The limit without ``--limit``; with ``--json`` the default is unlimited."""
+"""The limit without ``--limit`` in a pipe; with ``--json`` the default is unlimited."""
+
+MIN_SHOWN_ENTRIES = 5
+"""The number of entries that a terminal shows at least, however few lines it has."""
+
+MIN_TABLE_WIDTH = 70
+"""Below this width, in cells, an entry has about ``CARD_LINES`` lines."""
+
+CARD_LINES = 3
+
+_OTHER_LINES = 6
+"""The lines for the heading, pools of networks, the last message and the prompt."""
 
 
 async def list_entries(
@@ -77,7 +90,8 @@ async def list_entries(
         int | None,
         typer.Option(
             "--limit", "-n", metavar="N", min=0,
-            help=f"Most entries to show; 0 for all. Default: {DEFAULT_LIMIT}; all with --json.",
+            help="Most entries to show; 0 for all. Default: what fits the terminal;"
+            f" {DEFAULT_LIMIT} in a pipe; all with --json.",
         ),
     ] = None,
     with_keys: Annotated[
@@ -141,7 +155,7 @@ async def list_entries(
     )
     order = parse_sort(sort, entry_columns(context.settings, keys=with_keys)) if sort else None
     if limit is None:
-        limit = 0 if context.as_json else DEFAULT_LIMIT
+        limit = 0 if context.as_json else default_limit(context.console)
 
     async def show() -> int:
         async with context.open_store() as store:
@@ -158,6 +172,14 @@ async def list_entries(
             return await listing.show(found, size.entries)
 
     return await (show() if watch is None else repeat(watch, show, context.console))
+
+
+def default_limit(console: Console) -> int:
+    """Return how many entries fit the terminal; in a pipe ``DEFAULT_LIMIT``."""
+    if not console.is_terminal:
+        return DEFAULT_LIMIT
+    lines = CARD_LINES if console.width < MIN_TABLE_WIDTH else 1
+    return max(MIN_SHOWN_ENTRIES, (console.height - _OTHER_LINES) // lines)
 
 
 async def _hashed_records(

@@ -14,7 +14,7 @@ from greyd.cli.entries.table import entry_columns
 from greyd.cli.tables.limit import more_line
 from greyd.cli.tables.sorting import FirstRows, SortOrder, parse_sort
 from greyd.plurals import noun
-from greyd.rules.entries import EntryKind, StoredEntry, interpret, is_internal_key
+from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret, is_internal_key
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Listing:
             rough: about how many records there are, for the progress bar; None if unknown.
         """
         columns = entry_columns(
-            self.context.settings, keys=self.keys, one_state=len(self.selection.states) == 1
+            self.context.settings, keys=self.keys, one_state=self._have_one_state
         )
         if self.context.as_json:
             self._json = EntryJsonWriter(self.context.settings)
@@ -80,6 +80,11 @@ class Listing:
             self._looked_at = max(self._looked_at, rough or 0)
         self._end()
         return 0 if self._shown else EXIT_NO
+
+    @property
+    def _have_one_state(self) -> bool:
+        """Whether all entries show the same state; waiting ones may be released."""
+        return len(self.selection.states) == 1 and EntryState.WAITING not in self.selection.states
 
     async def _show_as_found(self, groups: AsyncIterator[Sequence[Record]]) -> None:
         """Print entries in the order of the store, until the limit is passed."""

@@ -33,6 +33,8 @@ from greyd.terminal import print_error
 from greyd.whitelist.files import read_whitelist_files
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from greyd.cli.explain.dns_trace import RecordingLookup
     from greyd.cli.explain.request_input import RequestInput
     from greyd.config.settings import Settings
@@ -138,7 +140,7 @@ client_address=192.0.2.7, sender=a@example.com, recipient=b@example.org'
         "policy_context": policy_context,
     }  # fmt: skip
     typed = read_words(words) if words else TypedRequest()
-    given, log_line = _merged(given, log_line, typed)
+    given, log_line = _merged(given, log_line, typed, words or ())
     async with open_sources(settings, _print_internal_error, is_wanted=not no_dns) as sources:
         if typed.attributes and (client := given["client_address"]):
             given["client_address"] = await address_of_client(client, sources[0])
@@ -147,7 +149,7 @@ client_address=192.0.2.7, sender=a@example.com, recipient=b@example.org'
 
 
 def _merged(
-    given: dict[str, str | None], log_line: str | None, typed: TypedRequest
+    given: dict[str, str | None], log_line: str | None, typed: TypedRequest, words: Sequence[str]
 ) -> tuple[dict[str, str | None], str | None]:
     """Return the attributes and the log line of options and words together.
 
@@ -161,7 +163,7 @@ def _merged(
     merged = {**given, **typed.attributes}
     log_line = log_line or typed.log_line
     if typed.attributes and log_line is None:
-        check_complete({name for name, value in merged.items() if value is not None})
+        check_complete({name for name, value in merged.items() if value is not None}, words)
     return merged, log_line
 
 

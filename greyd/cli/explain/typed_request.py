@@ -13,8 +13,8 @@ from greyd.cli.errors import CommandError
 from greyd.cli.typed_address.forms import DomainName
 from greyd.cli.typed_address.options import read_client
 from greyd.dns.lookup import DnsError, RecordType
-from greyd.escaping import printable
-from greyd.rules.address import address_text
+from greyd.escaping import printable, shell_word
+from greyd.rules.address import address_text, parse_address
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def read_words(words: Sequence[str]) -> TypedRequest:
     open_positions = [name for name in _POSITIONS if name not in found]
     if len(positional) > len(open_positions):
         raise CommandError(f"too many arguments; {_USAGE}")
+    if len(positional) == len(_POSITIONS):
+        positional = _in_order(positional)
     found.update(zip(open_positions, positional, strict=False))
     client = found.get("client_address", "")
     if _CLIENT_WITH_NAME.fullmatch(client):
@@ -79,20 +81,46 @@ def read_words(words: Sequence[str]) -> TypedRequest:
     return TypedRequest(found)
 
 
+def _in_order(words: Sequence[str]) -> list[str]:
+    """Return three words as client, sender and recipient, if their forms show which is which.
+
+    Two mail addresses keep their order: the sender comes first.
+    """
+    clients = [each for each in words if _is_address(each)] or [
+        each for each in words if "@" not in each and "." in each
+    ]
+    if len(clients) != 1:
+        return list(words)
+    (client,) = clients
+    others = [each for each in words if each is not client]
+    # Only a sender is empty.
+    return [client, *sorted(others, key=lambda each: each.strip() not in ("<>", ""))]
+
+
+def _is_address(word: str) -> bool:
+    bare = word.strip("[](),;").encode(errors="surrogateescape")
+    return _CLIENT_WITH_NAME.fullmatch(word) is not None or parse_address(bare) is not None
+
+
 def _are_attributes(words: Sequence[str]) -> bool:
     """Whether all words are attributes, as lines of a policy request are."""
     return all((found := _LABELLED.fullmatch(each)) and found[1] in _LABELS for each in words)
 
 
-def check_complete(attributes: Collection[str]) -> None:
+def check_complete(attributes: Collection[str], words: Sequence[str] = ()) -> None:
     """Check that a typed request has a client, a sender and a recipient.
+
+    Args:
+        attributes: the names of the attributes.
+        words: the words that were typed.
 
     Raises:
         CommandError: one of them is missing.
     """
     if missing := [name for name in _POSITIONS if name not in attributes]:
         names = ", ".join(each.removeprefix("client_").upper() for each in missing)
-        raise CommandError(f"{names}: missing; {_USAGE}")
+        stored = f"; what is stored: greyd show {shell_word(words[0])}" if words else ""
+        raise CommandError(f"{names}: missing; {_USAGE}{stored}")
 
 
 async def address_of_client(text: str, lookup: Lookup) -> str:
