@@ -116,7 +116,7 @@ def test_two_small_screens_hold_the_help_of_greyd() -> None:
         (["whitelist", "add"], "Usage: greyd whitelist add [OPTIONS] [ENTRY…]"),
         (["whitelist"], "Usage: greyd whitelist [OPTIONS] [add|remove|list] [ENTRY…]"),
         (["whitelist", "nosuch"], "Usage: greyd whitelist [OPTIONS] [add|remove|list] [ENTRY…]"),
-        (["mode", "off"], "Usage: greyd mode off [OPTIONS]"),
+        (["mode", "off"], "Usage: greyd mode off [OPTIONS] [TIME]"),
         (["config", "delay"], "Usage: greyd config [OPTIONS] [OPTION…]"),
     ],
 )

@@ -189,3 +189,15 @@ def test_the_status_fits_a_narrow_terminal(width: int) -> None:
     status = ServerStatus(RunningServer(RECORD, Path("/x")), stats)
     lines = "\n".join(render_store([status], StatusStyle(width))).split("\n")
     assert all(len(line) <= width and line == line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("up_seconds", "text"),
+    [(3, "no mail since the start"), (3599, "no mail since the start"), (3600, "no mail")],
+)
+def test_an_hour_without_mail_is_not_claimed_of_a_server_that_has_just_started(
+    up_seconds: int, text: str
+) -> None:
+    stats = ServerStats.load(json.dumps({**DOCUMENT, "up_seconds": up_seconds}).encode())
+    status = ServerStatus(RunningServer(RECORD, Path("/x")), stats)
+    assert f"  Last hour: {text}" in list(render_store([status], StatusStyle(80)))

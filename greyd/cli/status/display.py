@@ -10,6 +10,7 @@ from greyd.cli.status.server_status import Health
 from greyd.cli.status.sparkline import ASCII_BLOCKS, BLOCKS, sparkline
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable_text
+from greyd.monitoring.activity.counter_history import HOUR_SECONDS
 from greyd.monitoring.health.problems import ProblemLevel, mode_in_words
 from greyd.monitoring.mode_in_force import ModeInForce
 
@@ -175,7 +176,10 @@ def _last_hour(answers: Sequence[ServerStats], style: StatusStyle) -> Iterator[s
     counts = f"{passed:,} passed, {greylisted:,} greylisted"
     counted = [each.minutes for each in answers if each.minutes]
     if not counted or not passed + greylisted:
-        yield from style.row("Last hour", counts if passed + greylisted else "no mail")
+        # A restart forgets what was before.
+        is_new = any(each.up_seconds < HOUR_SECONDS for each in answers)
+        nothing = "no mail since the start" if is_new else "no mail"
+        yield from style.row("Last hour", counts if passed + greylisted else nothing)
         if not passed + greylisted:
             yield from style.row("Postfix", "not checked here; greyd doctor checks it")
         return
