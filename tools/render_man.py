@@ -110,7 +110,7 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "status": {
         "EXIT STATUS": {
-            "0": "All servers are well; warnings do not count.",
+            "0": "All servers are healthy; warnings do not count.",
             "1": "A server has an error, or does not answer.",
             "2": _FAILED,
             "3": "No server runs on this machine.",
@@ -126,8 +126,8 @@ _SECTIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "switch-from": {
         "EXIT STATUS": {
-            "0": "greyd serves in postgrey's place, or with --undo postgrey serves again.",
-            "1": "greyd has taken postgrey's place before, and does not run.",
+            "0": "greyd runs in place of postgrey, or with --undo postgrey runs again.",
+            "1": "greyd has replaced postgrey before, and is not running.",
             "2": "The switch is not possible, or it failed and was rolled back. The messages on"
             " standard error say why, and what could not be rolled back.",
         },

@@ -79,7 +79,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "postfix-config": "greyd.cli.postfix_config:postfix_config",
     },
 }
-"""The administrator's commands by what one wants, in the order of ``--help``; each as
+"""The administrator's commands by purpose, in the order of ``--help``; each as
 ``module:function``. ``serve`` is the first command to set up.
 """
 

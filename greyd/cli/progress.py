@@ -13,7 +13,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 class LateProgressBar:
-    """Appears after a second: before, it would only flicker, and cost the import of its library."""
+    """Appears after a second, so that short work shows nothing and does not import the library."""
 
     def __init__(self, title: str, total: float | None, console: Console) -> None:
         """Create a bar; ``total`` is the amount of work, None if unknown."""

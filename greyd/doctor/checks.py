@@ -58,7 +58,7 @@ Check = Callable[[], Findings | Awaitable[Findings]]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The findings of all checks, and the plan that settles those of Postfix's configuration."""
+    """The findings of all checks, and the plan that fixes those of Postfix's configuration."""
 
     findings: list[Finding]
     plan: FixPlan | None

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ConfigChange:
-    """A change to a configuration that settles a finding; ``postfix.fix.edits`` has the kinds."""
+    """A change to a configuration that fixes a finding; ``postfix.fix.edits`` has the kinds."""
 
     __slots__ = ()
 
@@ -41,9 +41,9 @@ class Finding:
     remedy: str = ""
     """A command to run, or a line to add."""
     edits: tuple[ConfigChange, ...] = ()
-    """The changes to Postfix's configuration that settle the finding, if they are certain."""
+    """The changes to Postfix's configuration that fix the finding, if they are certain."""
     commands: tuple[str, ...] = field(default=(), compare=False)
-    """Lines to paste into a shell that settle the finding."""
+    """Lines to paste into a shell that fix the finding."""
 
     @property
     def group(self) -> str:

@@ -128,8 +128,8 @@ class LogObserver(Observer):
     def mode_without_end(self, mode: str, reason: str) -> None:
         """Log a warning about a mode that somebody may have forgotten."""
         self._log.warning(
-            f"all mail passes: mode {mode}{reason}, without an end; greyd mode reset ends it,"
-            f" greyd mode {mode} --for 2h gives it an end"
+            f"all mail passes: mode {mode}{reason}, and no end is set; greyd mode reset"
+            f" ends it, greyd mode {mode} --for 2h sets an end"
         )
 
     def administered(self, description: str) -> None:

@@ -14,7 +14,7 @@ _MAX_TIME = 10**11
 
 @dataclass(frozen=True, slots=True)
 class ModeSetting:
-    """Who has set the mode with ``greyd mode``, and until when."""
+    """Who set the mode with ``greyd mode``, and until when."""
 
     by: str
     """The user and host of the command, e.g. ``alice@mx1``."""

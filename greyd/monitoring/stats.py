@@ -21,9 +21,10 @@ scan. Of those that wait, ``waiting_in_delay`` have to wait longer, and a retry 
 ``waiting_due`` passes now. ``minutes`` are the answers in each of the last 60 minutes, the oldest
 first.
 
-``mode`` is in force; ``mode_set`` says who has set it with ``greyd mode``, when, and until when (0:
+``mode`` is in force; ``mode_set`` has who set it with ``greyd mode``, when, and until when (0:
 until it is reset), in seconds since 1970. It is null if ``configured_mode``, that of ``--mode``, is
-in force. ``problems`` looks wrong, the errors first; each has the command to run next, or "".
+in force. ``problems`` lists what looks wrong, the errors first; each has the command to run next,
+or "".
 ``usual_hour`` has the medians of the same hour on ``day_count`` of the last days, 0 if there are
 none yet; ``waiting`` is null if it is unknown.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WOULD_PASS = b"would pass"
 WOULD_GREYLIST = b"would greylist"
-NO_STORE_ANSWER = b"without an answer of the store"
+NO_STORE_ANSWER = b"no answer from the store"
 
 
 async def answer_probe(

@@ -73,7 +73,7 @@ class ModeOverride:
 
     @property
     def is_forgettable(self) -> bool:
-        """Whether all mail passes without greylisting, for ever."""
+        """Whether all mail passes without greylisting, with no end set."""
         return self.mode != "on" and not self.until
 
     def needs_warning(self, now: int) -> bool:

@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 
 
 def may_contain(key: bytes, texts: Sequence[bytes]) -> bool:
-    """Whether a scan for keys that contain one of these texts yields a key; for no texts, all."""
+    """Whether a scan for keys that contain one of these texts yields a key; without texts, True."""
     return not texts or not key.isascii() or any(text in key for text in texts)

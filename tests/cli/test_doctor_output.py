@@ -25,11 +25,11 @@ ALSO = replace(warning("order: own users", "rejects them", "main.cf: x"), comman
     ("findings", "sentence"),
     [
         (FINE, "All is well."),
-        ([*FINE, UNKNOWN], "Nothing wrong was found, but 1 check could not be made."),
-        ([*FINE, UNKNOWN, UNKNOWN], "Nothing wrong was found, but 2 checks could not be made."),
-        ([ALSO, *FINE, UNKNOWN], "It works, with 1 warning."),
-        ([ALSO, ALSO, BAD, *FINE], "Not well: 1 error and 2 warnings."),
-        ([BAD, BAD], "Not well: 2 errors."),
+        ([*FINE, UNKNOWN], "No problems found, but 1 check could not be run."),
+        ([*FINE, UNKNOWN, UNKNOWN], "No problems found, but 2 checks could not be run."),
+        ([ALSO, *FINE, UNKNOWN], "Working, with 1 warning."),
+        ([ALSO, ALSO, BAD, *FINE], "Problems found: 1 error and 2 warnings."),
+        ([BAD, BAD], "Problems found: 2 errors."),
     ],
 )
 def test_the_verdict_counts_what_is_wrong(findings: list[Finding], sentence: str) -> None:
@@ -51,7 +51,7 @@ def test_the_problems_come_worst_first_each_with_its_line_and_the_rest_is_counte
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert shown(capsys, [*FINE, ALSO, UNKNOWN, BAD]) == [
-        "Not well: 1 error and 1 warning.",
+        "Problems found: 1 error and 1 warning.",
         "",
         "error: postfix: place",
         "  never reached",
@@ -59,7 +59,7 @@ def test_the_problems_come_worst_first_each_with_its_line_and_the_rest_is_counte
         "",
         "warning: order: own users",
         "  rejects them",
-        "  The same as above settles this.",
+        "  The lines above fix this, too.",
         "",
         "2 ok, 1 hint (-v shows them).",
         "1 not checked: clocks: vm.",
@@ -68,7 +68,7 @@ def test_the_problems_come_worst_first_each_with_its_line_and_the_rest_is_counte
 
 def test_verbose_adds_what_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, [*FINE, UNKNOWN], verbose=True)
-    assert lines[:6] == ["Nothing wrong was found, but 1 check could not be made.", "", "Server",
+    assert lines[:6] == ["No problems found, but 1 check could not be run.", "", "Server",
                          "  ok           a: fine", "", "Store"]  # fmt: skip
     assert "               → main.cf: x" in lines
     assert "2 ok, 1 hint." in lines
@@ -80,7 +80,7 @@ def test_a_tip_s_number_does_not_read_as_a_count(capsys: pytest.CaptureFixture[s
     assert "hint tip 3, clients whose name and address do not match: off" in text
 
 
-def test_the_fix_is_offered_with_the_number_of_problems_that_it_settles(
+def test_the_fix_is_offered_with_the_number_of_problems_that_it_fixes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     consequence = error("postfix: restrictions", "'own' is no restriction")
@@ -90,11 +90,11 @@ def test_the_fix_is_offered_with_the_number_of_problems_that_it_settles(
         Path("/etc/postfix"), [change], {BAD: (LIST,), consequence: ()}, {by_hand: "not there"}
     )
     lines = shown(capsys, [BAD, consequence, by_hand], plan)
-    assert "  A consequence of another problem: settled with it." in lines
-    assert "  To change by hand: not there." in lines
+    assert "  A consequence of another problem; fixing that fixes this." in lines
+    assert "  Change this by hand: not there." in lines
     assert lines[-1] == (
-        "greyd doctor --fix shows the changes to main.cf that settle 2 of these problems, and"
-        " applies them after a yes."
+        "greyd doctor --fix shows the changes to main.cf that fix 2 of these problems, and"
+        " applies them once you confirm."
     )
 
 

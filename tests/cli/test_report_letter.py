@@ -82,7 +82,7 @@ def test_the_letter_has_the_report_as_text_html_and_page(
     assert letter["Auto-Submitted"] == "auto-generated"
     assert letter["Date"].datetime is not None
     assert letter["Message-ID"].endswith(">")
-    assert "1 mail of 2 kept out may be wanted" in letter["Subject"]
+    assert "1 of 2 mails kept out may be wanted" in letter["Subject"]
     text = letter.get_body(("plain",))
     assert text is not None
     lines = text.get_content().splitlines()
@@ -103,7 +103,7 @@ def test_the_letter_has_the_report_as_text_html_and_page(
 def test_the_subject_is_calm_if_nothing_looks_wanted(tmp_path: Path, sendmail: Sendmail) -> None:
     log = a_log(tmp_path, is_wanted=False)
     assert run_here("report", log, "--mail-to=root", f"--sendmail={sendmail.path}").returncode == 0
-    assert "no mail of 1 kept out looks wanted" in sendmail.letter()["Subject"]
+    assert "none of 1 mail kept out looks wanted" in sendmail.letter()["Subject"]
 
 
 @pytest.mark.parametrize(

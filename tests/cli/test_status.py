@@ -121,7 +121,7 @@ def test_a_server_that_is_well_is_shown_in_ten_lines(tmp_path: Path, columns: in
     done = status_of(tmp_path, document(), columns=columns)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "● greyd on mx1 is well"
+    assert lines[0] == "● greyd on mx1 is healthy"
     assert all(len(line) <= columns and line == line.rstrip() for line in lines)
     assert len(lines) <= (10 if columns >= 80 else 20)
     text = " ".join(done.stdout.split())
@@ -218,7 +218,7 @@ def test_without_a_server_the_status_is_3_and_says_how_to_start_one(
     monkeypatch.setattr(command, "SYSTEMD", tmp_path / "none")
     done = status_of(tmp_path)
     assert done.returncode == 3
-    assert done.stdout.startswith("○ no greyd server runs here\n")
+    assert done.stdout.startswith("○ no greyd server is running here\n")
     assert str(tmp_path) in done.stdout
     assert done.stdout.endswith(" Next: greyd serve\n")
     monkeypatch.setattr(command, "SYSTEMD", tmp_path)

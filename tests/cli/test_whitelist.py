@@ -91,9 +91,9 @@ def test_what_is_listed_or_covered_is_not_added_again(site: Site) -> None:
     (site.folder / "clients").write_text("# package\nexample.com\n")
     done = site.run("add", "mx.example.com")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (
-        1, f"mx.example.com is covered already: {site.folder}/clients:2: example.com",
+        1, f"mx.example.com is already covered: {site.folder}/clients:2: example.com",
     )  # fmt: skip
-    assert "is listed already" in site.run("add", "Example.COM").stdout
+    assert "is already listed" in site.run("add", "Example.COM").stdout
     assert site.text("clients") == ""
 
 

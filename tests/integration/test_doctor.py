@@ -226,7 +226,7 @@ def test_without_json_the_verdict_comes_first_and_what_is_fine_is_a_count(place:
     with place.served():
         short = run("doctor", f"--config={place.config}").stdout
         whole = run("doctor", f"--config={place.config}", "-v").stdout
-    assert re.match("Not well: |It works, with |Nothing wrong was found|All is well", short)
+    assert re.match("Problems found: |Working, with |No problems found|All is well", short)
     assert re.search(r"^\d+ ok, \d+ hints? \(-v shows them\)\.$", short, re.MULTILINE)
     assert "its counters have counted" not in short
     assert "  ok           is greyd: its counters have counted" in whole

@@ -119,5 +119,5 @@ def test_what_a_restart_would_change_is_shown(server: tuple[Path, Running]) -> N
     (folder / "greyd.toml").write_text("max_aeg = 50\n")
     done = run_on(folder, "config")
     assert done.returncode == 0
-    assert "a restart would fail, or can't be judged: " in done.stderr
+    assert "a restart would fail, or its effect is unknown: " in done.stderr
     assert run_on(folder, "config", "--check").returncode == 2

@@ -22,7 +22,7 @@ def test_postfix_delivers_the_letter(tmp_path: Path) -> None:
     log = MailLog(tmp_path)
     log.decided(0, "greylist, reason=new", "office@school.ch", name="mx.school.ch")
     log.decided(86400, "pass, reason=client AWL")
-    subject = f"Greylisting on {socket.gethostname()}: 1 mail of 1 kept out may be wanted"
+    subject = f"Greylisting on {socket.gethostname()}: 1 of 1 mail kept out may be wanted"
     with postfix(tmp_path) as server:
         done = run(
             "report", log.written(), "--mail-to=bob@example.org",

@@ -174,7 +174,7 @@ def test_a_switch_that_fails_is_rolled_back(booted: Machine, fault: str) -> None
     try:
         status, said = switch(booted, "--yes")
         assert status == 2
-        assert "greyd: rolled back: all is as before" in said
+        assert "greyd: rolled back: everything is as before" in said
         assert booted.run(STATE) == before
         assert GREYLISTED in asked(booted, "rollback")
     finally:
@@ -194,7 +194,7 @@ def interrupted(booted: Machine, signal: str, after: str) -> str:
 
 def test_ctrl_c_rolls_back_and_a_lost_terminal_does_not_stop_that(booted: Machine) -> None:
     before = booted.run(STATE)
-    assert "rolled back: all is as before" in interrupted(booted, "INT", "started")
+    assert "rolled back: everything is as before" in interrupted(booted, "INT", "started")
     assert booted.run(STATE) == before
 
 

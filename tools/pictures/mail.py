@@ -82,7 +82,7 @@ class Mail:
             load = 1 + 0.8 * math.sin((hour - 8) / 24 * 2 * math.pi)
             for _ in range(self._count(26 * load)):
                 yield self._of_site(start)
-            # Bots do not sleep, and come in waves.
+            # Bots send around the clock, in waves.
             wave = 2.2 if start // 86400 == 4 and 2 <= hour < 5 else 1.0
             for _ in range(self._count(24 * wave)):
                 yield self._of_bot(start)

@@ -35,13 +35,14 @@ END = 1_795_773_600
 
 WEEK_SECONDS = 7 * 86400
 LIVE_SECONDS = 64 * 60
-"""The end of the week, which the server lives through; the rest it is told the time of."""
+"""The end of the week, which the server runs through live; for the rest, requests carry the
+time."""
 
 AFTERWARDS_SECONDS = 3 * 3600
 """How long mail comes after the week: longer than it takes to make the pictures."""
 
 SPEED = 60
-"""How many times faster than the clock the server lives."""
+"""How many times faster than real time the server's clock runs."""
 
 _REPLY = re.compile(rb"action=(?P<action>[^\n]*)\n\n")
 _DECISION = re.compile(rb"action=(\w+), reason=([^,(\n]+)")
@@ -86,8 +87,8 @@ class Run:
     def command(self, *words: str, seconds: float = 1) -> list[str]:
         """Return the command line of greyd at the time that the server has in some seconds.
 
-        The command runs at the usual speed, because its time limits would be too short otherwise;
-        so it has the time of the server when it shows its result.
+        The command's clock runs at the usual speed, because its time limits would otherwise be too
+        short; it starts ahead, so that it has the server's time when it prints its result.
         """
         return [*_at(self.now + seconds * SPEED, 1), sys.executable, "-m", "greyd", *words]
 
@@ -108,7 +109,7 @@ def _at(when: float, speed: int) -> list[str]:
 
 @contextlib.contextmanager
 def lived_through(folder: Path) -> Iterator[Run]:
-    """Run a server through the week; it runs on until the end of the context."""
+    """Run a server through the week; it keeps running until the end of the context."""
     run = Run(folder, folder / "mail.log", _free_port(), _free_port())
     mail = Mail(END - WEEK_SECONDS, WEEK_SECONDS + AFTERWARDS_SECONDS)
     with _server(run, END - LIVE_SECONDS, 1, "--test-time"), _connection(run) as policy:
@@ -178,7 +179,7 @@ def _ask(policy: socket.socket, request: bytes) -> bytes:
 
 
 def _ask_all(mail: Mail, policy: socket.socket, seconds: int) -> list[tuple[Attempt, bytes]]:
-    """Send the mail of the week to the server, which is told the time of each attempt."""
+    """Send the mail of the week to the server; each request carries its time."""
     told = []
     for attempt in mail.until(seconds):
         when = END - WEEK_SECONDS + int(attempt.when)
@@ -207,7 +208,7 @@ def _lines(decisions: bytes) -> list[bytes]:
 
 
 def _write_log(run: Run, told: Sequence[tuple[Attempt, bytes]], decisions: bytes) -> None:
-    """Write the server's log with the times that it was told."""
+    """Write the server's log with the times of the requests."""
     with run.log.open("wb") as log:
         for (attempt, _), line in zip(told, _lines(decisions), strict=True):
             when = time.gmtime(END - WEEK_SECONDS + attempt.when)

@@ -54,13 +54,16 @@ def meaning_of(action: str, settings: Settings) -> str:
         again = "its next attempt passes once its delay is over"
         if not settings.delay_varies:
             delay = format_duration(settings.delay_seconds)
-            again = f"an attempt passes from {delay} after the first one"
+            again = f"an attempt passes {delay} or more after the first one"
         return f"greylisted: the client has to try again; {again}"
     if word == "PREPEND":
-        return "passes after its wait: Postfix adds this header, and goes on with its restrictions"
+        return (
+            "passes after its delay: Postfix adds this header and continues with its other"
+            " restrictions"
+        )
     if word == "DUNNO":
-        return "passes: Postfix goes on with its other restrictions"
-    return "not an answer that these settings give; see access(5) for its meaning"
+        return "passes: Postfix continues with its other restrictions"
+    return "not an answer of these settings; access(5) explains what it means"
 
 
 def _shown(request: Mapping[str, bytes], name: str) -> str:

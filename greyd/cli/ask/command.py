@@ -90,7 +90,7 @@ async def ask(
     verbose: Annotated[
         bool,
         typer.Option(
-            "--verbose", "-v", help="Show request and meaning of the answer in a pipe, too."
+            "--verbose", "-v", help="Also show the request and the meaning of the answer in a pipe."
         ),
     ] = False,
 ) -> int:
@@ -98,12 +98,12 @@ async def ask(
 
     The server treats it as a real request: it stores the triplet, and counts and logs the request.
     By default alice@example.com writes to bob@example.org from 192.0.2.7; the server greylists the
-    first request, and lets one after the delay pass. Options override the values in the file. To
+    first request, and passes a retry after the delay. Options override the values in the file. To
     test a request without storing anything, use greyd explain.
 
     On a terminal, the command also shows the request and what the answer means. In a pipe it prints
-    only the answers, one a line. Each request uses its own connection. The exit status is 2 if the
-    server does not answer.
+    only the answers, one per line. Each request uses its own connection. The exit status is 2 if
+    the server does not answer.
 
     Examples:
 

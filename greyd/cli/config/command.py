@@ -52,19 +52,20 @@ def config(
         ),
     ] = None,
     all_options: Annotated[
-        bool, typer.Option("--all", help="Show also the options that have their defaults.")
+        bool, typer.Option("--all", help="Also show the options that have their default values.")
     ] = False,
     example: Annotated[
         bool,
         typer.Option("--example", help="Print a greyd.toml with each option and its default."),
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Only check that a server could start with them.")
+        bool,
+        typer.Option("--check", help="Only check whether a server could start with them."),
     ] = False,
 ) -> int:
     """Show the settings in force, and where each value comes from.
 
-    Of a running server, the command shows the values that the server uses. If its files have
+    For a running server, the command shows the values that the server uses. If its files have
     changed since its start, it also shows what a restart would change; SIGHUP reloads only the
     whitelists. Without a server, it shows the settings that a server started now would have.
     Passwords and keys are left out.
@@ -112,7 +113,7 @@ def config(
     for each in differing:
         context.print(_difference(each))
     if differing:
-        context.print("restart the server to put this in force, e.g. systemctl restart greyd")
+        context.print("restart the server to apply this, e.g. systemctl restart greyd")
     context.print_json(
         {
             "server": context.server.pid if context.server else None,

@@ -54,7 +54,7 @@ class OptionInForce:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All options in force, and what was found about their sources."""
+    """All options in force, and the warnings about their sources."""
 
     options: tuple[OptionInForce, ...]
     warnings: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ def configuration_of_server(server: RunRecord) -> Configuration:
         fault = f"can't read the server's command line ({error.strerror}); run this with sudo"
         return Configuration(tuple(_recorded(server, running)), fault=fault)
     except SettingsError as error:
-        fault = f"a restart would fail, or can't be judged: {error}"
+        fault = f"a restart would fail, or its effect is unknown: {error}"
         return Configuration(tuple(_recorded(server, running)), fault=fault)
     recorded = {each.option.name: each for each in _recorded(server, running)}
     options = []
@@ -177,7 +177,7 @@ def _recorded(server: RunRecord, running: Settings) -> Iterator[OptionInForce]:
         kind = SourceKind.DEFAULT if is_default else SourceKind.PRESET
         place = "default" if is_default else "preset"
         if given or option.name == "store":
-            kind, place = SourceKind.COMMAND_LINE, "given at its start"
+            kind, place = SourceKind.COMMAND_LINE, "given at startup"
         origin = SettingOrigin(option, given, kind, place)
         yield OptionInForce(option, tuple(_values(origin, running)), kind, place)
 

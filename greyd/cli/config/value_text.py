@@ -1,4 +1,4 @@
-"""Shows the value of an option as one would type it, without secrets."""
+"""Formats the value of an option in the form in which users type it, without secrets."""
 
 from __future__ import annotations
 

@@ -52,12 +52,12 @@ async def doctor(
         bool,
         typer.Option(
             "--fix",
-            help="Show the changes to Postfix's main.cf and master.cf as a diff, and make them"
-            " after a yes.",
+            help="Show the changes to Postfix's main.cf and master.cf as a diff, and apply them"
+            " once you confirm.",
         ),
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="With --fix: make the changes without asking.")
+        bool, typer.Option("--yes", "-y", help="With --fix: apply the changes without asking.")
     ] = False,
 ) -> int:
     """Check all that greylisting needs; show how to fix it.
@@ -67,13 +67,13 @@ async def doctor(
     see everything.
 
     The first line is the verdict. Then come the problems, errors before warnings, each with a line
-    to paste that settles it. The other checks are only counted: ok, a hint (something could be
+    to paste that fixes it. The other checks are only counted: ok, a hint (something could be
     better) or not checked; --verbose shows them with the reasons. Exit status 1 means warnings or
     errors.
 
     Without --fix the command changes nothing. With --fix it shows the changes to main.cf and
-    master.cf as a diff, and makes them after a yes. It keeps comments and order, and a backup of
-    each file next to it. "postfix check" must accept the changes, or the old files stay.
+    master.cf as a diff, and applies them once you confirm. It keeps comments and order, and a
+    backup of each file next to it. "postfix check" must accept the changes, or the old files stay.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""``greyd doctor --fix``: shows the changes to Postfix's files, and makes them after a yes."""
+"""``greyd doctor --fix``: shows the changes to Postfix's files, and applies them on request."""
 
 from __future__ import annotations
 

@@ -51,9 +51,9 @@ def print_findings(
         _print_wrapped(
             context,
             f"greyd doctor{_folder_option(plan)} --fix shows the changes to"
-            f" {' and '.join(each.path.name for each in plan.changes)} that settle"
+            f" {' and '.join(each.path.name for each in plan.changes)} that fix"
             f" {'this problem' if count == len(problems) == 1 else f'{count} of these problems'}"
-            ", and applies them after a yes.",
+            ", and applies them once you confirm.",
             "",
         )
 
@@ -82,12 +82,12 @@ def verdict(findings: Sequence[Finding]) -> str:
         _counted(count, name) for count, name in ((errors, "error"), (warnings, "warning")) if count
     )
     if errors:
-        return f"Not well: {counts}."
+        return f"Problems found: {counts}."
     if warnings:
-        return f"It works, with {counts}."
+        return f"Working, with {counts}."
     if unchecked:
         checks = "1 check" if unchecked == 1 else f"{unchecked} checks"
-        return f"Nothing wrong was found, but {checks} could not be made."
+        return f"No problems found, but {checks} could not be run."
     return "All is well."
 
 
@@ -106,7 +106,7 @@ def _print_problem(
     _print_wrapped(context, finding.seen, "  ")
     lines = lines_to_paste(finding)
     if lines and set(lines) <= printed:
-        _print_wrapped(context, "The same as above settles this.", "  ")
+        _print_wrapped(context, "The lines above fix this, too.", "  ")
         return
     for line in lines:
         # Unwrapped: a line that is folded cannot be pasted.
@@ -115,11 +115,11 @@ def _print_problem(
     if lines:
         return
     if plan is not None and finding in plan.commands:
-        _print_wrapped(context, "A consequence of another problem: settled with it.", "  ")
+        _print_wrapped(context, "A consequence of another problem; fixing that fixes this.", "  ")
     elif finding.remedy:
         _print_wrapped(context, f"→ {finding.remedy}", "  ")
     if plan is not None and (refusal := plan.refusals.get(finding)):
-        _print_wrapped(context, f"To change by hand: {refusal}.", "  ")
+        _print_wrapped(context, f"Change this by hand: {refusal}.", "  ")
 
 
 def _print_counts(context: CommandContext, rest: Sequence[Finding], *, verbose: bool) -> None:

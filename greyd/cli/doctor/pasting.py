@@ -1,4 +1,4 @@
-"""The lines to paste into a shell that settle a finding."""
+"""The lines to paste into a shell that fix a finding."""
 
 from __future__ import annotations
 

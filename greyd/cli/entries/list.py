@@ -104,16 +104,16 @@ async def list_entries(
 
     An entry must match all selecting options. With several states, it must have one of them.
 
-    The entries seen last come first. In a large store those are the last of the entries created
-    last in SQLite, and of any entries in Redis; --sort scans the whole store. It sorts by any
-    column: state, last-seen, passes-at, client, sender, recipient, key; -COLUMN is the descending
+    The most recently seen entries come first. In a large store, these come from the newest entries
+    in SQLite, and from any entries in Redis; --sort scans the whole store. It sorts by any
+    column: state, last-seen, passes-at, client, sender, recipient, key; -COLUMN sorts in descending
     order. Without a limit (--limit 0) and --sort, and with --json, entries come in the order of the
     store: newest first in SQLite, none in Redis. An entry that changes during the listing may
     appear twice. The listing does not delay the server. "passes at" is computed with the server's
     delay. "no end" marks an entry without a time to live in Redis; greyd itself never writes one.
 
     The table fits the terminal; on a narrow one each entry has two or three lines. In a pipe each
-    entry has one line with all of its text. With --json the output is one document, written while
+    entry has one line with its full text. With --json the output is one document, written while
     entries are found. Each entry is on its own line, so that programs can also read it line by
     line. With --privacy the store contains only
     hashes: name a client, a sender and a recipient, or one client's address. The exit status is 1

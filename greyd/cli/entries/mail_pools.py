@@ -1,8 +1,8 @@
 """Finds waiting mail that comes from several networks, as that of large providers does.
 
-Each network waits anew, so such a mail may wait for hours. The store has no host names: a pool is
-named by its sender, and its whitelist entries are its networks. ``greyd report`` reads the names in
-the log.
+Each network is greylisted separately, so such a mail may wait for hours. The store has no host
+names: a pool is named by its sender, and its whitelist entries are its networks. ``greyd report``
+reads the names in the log.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_MAILS = 20_000
 
 MAX_SHOWN_POOLS = 3
 MAX_PROPOSED_NETWORKS = 6
-"""A pool of more networks gets no proposal: its next mail will come from yet another one."""
+"""A pool with more networks gets no proposal, because its next mail will come from another one."""
 
 Mail = tuple[bytes, bytes]
 """Sender and recipient."""
@@ -66,7 +66,7 @@ class MailPools:
         ]
         if not pools:
             return
-        yield "Waiting from several networks, each of which waits anew:"
+        yield "Waiting from several networks, each of which is greylisted separately:"
         for mail, networks in heapq.nlargest(MAX_SHOWN_POOLS, pools, key=lambda each: len(each[1])):
             yield from _pool_lines(mail, networks)
         if len(pools) > MAX_SHOWN_POOLS:

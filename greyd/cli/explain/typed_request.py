@@ -153,11 +153,11 @@ async def address_of_client(text: str, lookup: Lookup) -> str:
             f"{name}: no address found ({error}); give the client's address instead"
         ) from None
     if not addresses:
-        raise CommandError(f"{name}: has no address in DNS; give the client's address instead")
+        raise CommandError(f"{name}: no address in DNS; give the client's address instead")
     if others := addresses[1 : _MAX_SHOWN_ADDRESSES + 1]:
         more = len(addresses) - 1 - len(others)
         print_error(
-            f"{name}: explaining a mail from its address {addresses[0]}; it also has"
+            f"{name}: explaining mail from its address {addresses[0]}; it also has"
             f" {', '.join(others)}{f' and {more} more' if more else ''}"
         )
     return addresses[0]

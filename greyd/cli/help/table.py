@@ -1,8 +1,7 @@
 """Reads the table of all commands and options, which completes words and shows the help.
 
-``make generate`` writes ``table.json`` from the commands' declarations. So neither a
-completion nor the help imports typer or a command, whose import takes ten times as long as
-Python's own start.
+``make generate`` writes ``table.json`` from the commands' declarations. Neither completion nor help
+then imports typer or a command, which takes ten times as long as starting Python.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Row = tuple[str, str]
-    """What stands in the left column, and its description."""
+    """The text of the left column, and its description."""
 
 
 class _Heading(str):
@@ -30,7 +30,7 @@ class _Heading(str):
 
 _MIN_WIDTH, _USUAL_WIDTH, _MAX_WIDTH = 30, 80, 100
 _STACKED_BELOW = 64
-"""The width, in columns, below which the description of an option stands under its name."""
+"""The width, in columns, below which the description of an option is printed under its name."""
 
 _OPTIONS_COLUMN = 28
 
@@ -45,8 +45,8 @@ _SHARED_NOTE = f"--config, --store, --dbdir, --run-dir, …: see greyd {_COMMAND
 _EXAMPLES = "Examples:"
 
 _HEAD = """\
-Greylisting for Postfix and Exim. Without a command, greyd shows its status: what runs, what waits,
-what is wrong, and what to do."""
+Greylisting for Postfix and Exim. Without a command, greyd shows the status: servers, waiting mail,
+problems, and the next command to type."""
 
 _NARROW_HEAD = "Greylisting for Postfix and Exim. Without a command: its status."
 
@@ -221,7 +221,7 @@ def _two_columns(rows: Sequence[Row], column: int, width: int) -> Iterator[str]:
 
 
 def _filled(text: str, width: int, indent: str = "", first: str = "") -> Iterator[str]:
-    """Yield the lines of a text; a word longer than the width stands on a line of its own."""
+    """Yield the lines of a text; a word longer than the width gets its own line."""
     line = first
     is_empty = True
     for word in text.split():

@@ -36,16 +36,16 @@ _LIST_WAITING = "greyd list --waiting"
 
 
 async def status(context: CommandContext) -> int:
-    """Show what runs, what waits, what looks wrong, and what to do.
+    """Show servers, waiting mail, problems, and the next command to type.
 
     greyd without a command shows the same. For each store it shows the servers that run on this
-    machine, the mode (who has set it, and until when), the requests of the last hour, minute by
+    machine, the mode (who set it, and until when), the requests of the last hour, minute by
     minute, and the triplets that wait, which the server counts every few minutes. All numbers come
     from the running servers, which have a second to answer; the command does not open the store.
 
-    The exit status is that of systemctl status: 0 if all servers are well (warnings do not count),
-    1 if one has an error or does not answer, 3 if no server runs here, 4 if a server's state can't
-    be fetched.
+    The exit status is that of systemctl status: 0 if all servers are healthy (warnings do not
+    count), 1 if one has an error or does not answer, 3 if no server runs here, 4 if a server's
+    state can't be fetched.
 
     Examples:
 
@@ -106,9 +106,9 @@ def _lines(
             yield ""
         yield from render_store(servers, style)
     if not statuses and health is Health.UNKNOWN:
-        yield style.verdict("a server runs here, but its state can't be fetched", health)
+        yield style.verdict("a server is running here, but its state can't be fetched", health)
     elif not statuses:
-        yield style.verdict("no greyd server runs here", health)
+        yield style.verdict("no greyd server is running here", health)
         processes = " and the processes" if found.everywhere else ""
         yield from style.row("Searched", f"{', '.join(map(str, found.searched))}{processes}")
 

@@ -1,4 +1,4 @@
-"""Renders the status as lines of text: a label, then what there is to know."""
+"""Renders the status as lines of text: a label, then the state."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HEALTH_COLOURS = {
 
 @dataclass(frozen=True, slots=True)
 class StatusStyle:
-    """What the output can show."""
+    """The abilities of the output."""
 
     width: int
     """In columns; a line that is longer wraps."""
@@ -115,7 +115,7 @@ def render_store(servers: Sequence[ServerStatus], style: StatusStyle) -> Iterato
         yield from _last_hour(answers, style)
         yield from style.row("Waiting", _waiting(answers))
     elif not any(each.has_metrics for each in servers):
-        text = "the rest is not known, because the server has --metrics=off; see greyd stats"
+        text = "nothing else is known, because the server runs with --metrics=off; see greyd stats"
         yield from style.row("Mode", text)
 
 
@@ -126,17 +126,17 @@ def _verdict(servers: Sequence[ServerStatus]) -> tuple[str, Health]:
     name = f"greyd{where}"
     if Health.FAULTY in states:
         if all(each.stats is None for each in servers):
-            return f"{name} runs, but does not answer", Health.FAULTY
-        return f"{name} runs, with errors", Health.FAULTY
+            return f"{name} is running but does not answer", Health.FAULTY
+        return f"{name} is running, with errors", Health.FAULTY
     if Health.UNKNOWN in states:
-        return f"{name} runs; whether it is well is not known", Health.UNKNOWN
+        return f"{name} is running; its health is unknown", Health.UNKNOWN
     modes = {each.stats.mode for each in servers if each.stats}
     if modes and "on" not in modes:
         shown = printable_text(", ".join(sorted(modes)))
-        return f"{name} runs, but passes all mail: mode {shown}", Health.WELL
+        return f"{name} is running but passes all mail: mode {shown}", Health.WELL
     if any(each.problems() for each in servers):
-        return f"{name} works, but needs attention", Health.WELL
-    return f"{name} is well", Health.WELL
+        return f"{name} works but needs attention", Health.WELL
+    return f"{name} is healthy", Health.WELL
 
 
 def _server(status: ServerStatus) -> str:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.-=+*%#"
-"""For an output that has only ASCII."""
+"""Blocks for an output that supports only ASCII."""
 
 
 def sparkline(numbers: Sequence[int], width: int, blocks: str = BLOCKS) -> str:
@@ -25,5 +25,5 @@ def sparkline(numbers: Sequence[int], width: int, blocks: str = BLOCKS) -> str:
     ]
     most = max(sums, default=0) or 1
     top = len(blocks) - 1
-    # Any number above 0 is higher than 0: a single mail is seen.
+    # Any number above 0 gets a higher block than 0, so that a single mail is visible.
     return "".join(blocks[-(-each * top // most) if each > 0 else 0] for each in sums)

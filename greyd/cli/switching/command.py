@@ -57,18 +57,18 @@ def switch_from(
         bool, typer.Option("--undo", help="Return to postgrey, and undo all changes.")
     ] = False,
 ) -> int:
-    """Put greyd in postgrey's place on this machine.
+    """Replace postgrey with greyd on this machine.
 
     Finds postgrey's service, options, whitelists, sockets and database, shows the plan, and asks.
     Then it imports what postgrey has learned, starts greyd with the same options on the same
-    sockets, and sends a probe through them. If a step fails, or at Ctrl-C, it undoes everything by
-    itself, and postgrey runs as before. Postfix's configuration stays as it is.
+    sockets, and sends a probe through them. If a step fails, or you press Ctrl-C, it undoes
+    everything, and postgrey runs as before. Postfix's configuration stays as it is.
 
-    --undo returns to postgrey later. What greyd has learned meanwhile can't be exported: those
-    senders wait once more.
+    --undo returns to postgrey later. What greyd has learned in the meantime can't be exported:
+    those senders wait once more.
 
     Works with systemd, and with Debian's init scripts where systemd does not run. Run it as root;
-    --dry-run also works without. To import from other servers see greyd import.
+    --dry-run needs no root rights. To import from other servers see greyd import.
 
     Examples:
 
@@ -144,12 +144,12 @@ def _require_services() -> ServiceManager:
     processes = postgrey_processes()
     if not processes:
         raise CommandError(
-            "no postgrey is found: no process runs, and neither systemd nor Debian's init scripts"
-            " know it; for other systems see docs/replacing-postgrey.md"
+            "postgrey was not found: no process is running, and neither systemd nor Debian's init"
+            " scripts have it; for other systems see docs/replacing-postgrey.md"
         )
     reason = "neither systemd nor one of Debian's init scripts runs it"
     raise CommandError(
-        f"postgrey runs (process {min(processes)}), but {reason}; do these steps yourself:",
+        f"postgrey runs (process {min(processes)}), but {reason}; follow these steps yourself:",
         manual_steps(processes[min(processes)]),
     )
 
@@ -192,7 +192,7 @@ def _switch(
         return outcome
     context.print(
         "",
-        "greyd serves in postgrey's place.",
+        "greyd now runs in place of postgrey.",
         f"Watch it:  greyd doctor; {services.log_command}",
         "Go back:   greyd switch-from postgrey --undo",
     )
@@ -201,7 +201,7 @@ def _switch(
 
 def _report_rollback(problems: list[str]) -> None:
     if not problems:
-        print_error("rolled back: all is as before")
+        print_error("rolled back: everything is as before")
     for each in problems:
         print_error(f"not rolled back: {printable_text(each)}")
     if problems:
@@ -293,7 +293,7 @@ def _undo(context: CommandContext, *, yes: bool) -> int:
     keeps_store = journal.state == SWITCHED
     if _roll_back(context, journal, keeps_store=keeps_store):
         return EXIT_ERROR
-    context.print("postgrey serves as before the switch")
+    context.print("postgrey runs as before the switch")
     context.print_json({"state": "undone"})
     return 0
 

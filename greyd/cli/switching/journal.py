@@ -1,7 +1,8 @@
 """The journal of a switch: what to undo, written before each change.
 
-So a crash or a power failure between any two changes can be undone. The journal and the backups are
-in a folder of root's own: what another user could write there, root would act on.
+The switch can therefore be undone after a crash or a power failure between any two changes. The
+journal and the backups are in a folder of root's own: root acts on its content, so no other user
+may write to it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""This machine, as a switch works with it."""
+"""The machine on which a switch runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class MachineSite:
         """Import postgrey's database; return a summary in one line.
 
         Args:
-            is_last: whether postgrey has stopped, so that entries that are missing stay so.
+            is_last: whether postgrey has stopped, so that missing entries stay missing.
 
         Raises:
             CommandError: the database can't be read.

@@ -37,7 +37,7 @@ def print_plan(
 ) -> None:
     """Print the plan."""
     width = min(context.console.width, MAX_WIDTH)
-    context.print("postgrey here")
+    context.print("postgrey on this machine")
     for name, text in _facts(found, services):
         context.print(*_wrapped(f"  {name:9}", text, width))
     context.print("", "the plan")
@@ -47,11 +47,11 @@ def print_plan(
             # Unwrapped, so that it can be copied.
             if not context.as_json:
                 context.console.print(f"       {command}", soft_wrap=True)
-    context.print("", "what stays")
+    context.print("", "what stays the same")
     for text in _staying(found, planned):
         context.print(*_wrapped("  - ", text, width))
     if planned.remarks:
-        context.print("", "what is different afterwards")
+        context.print("", "what changes")
         for text in planned.remarks:
             context.print(*_wrapped("  - ", printable_text(text), width))
     context.print("")
@@ -144,7 +144,7 @@ def _staying(found: FoundPostgrey, planned: Planned) -> Iterator[str]:
         yield f"{planned.settings.path}: greyd needs no other setting."
     yield f"a record of each change, and backups of changed files: {FOLDER}"
     yield (
-        "If a step fails, or at Ctrl-C, all is rolled back by itself, and postgrey runs again."
+        "If a step fails, or you press Ctrl-C, everything is rolled back, and postgrey runs again."
         " Later: greyd switch-from postgrey --undo"
     )
 

@@ -121,7 +121,7 @@ def plan_switch(found: FoundPostgrey, services: ServiceManager) -> Planned:
 
 
 def needs_socket_unit(found: FoundPostgrey) -> bool:
-    """Whether systemd has to open the sockets: greyd's user can't write to the socket's folder."""
+    """Whether systemd must open the sockets: greyd's user can't write to their folder."""
     return any(isinstance(each, Path) for each in found.listeners)
 
 
@@ -198,8 +198,8 @@ def _blockers(
             yield str(error)
     if found.other_processes and not found.state.is_running:
         yield (
-            f"a postgrey runs (process {found.other_processes[0]}) that {services.name} has not"
-            " started: stop it with the program that started it"
+            f"a postgrey runs (process {found.other_processes[0]}) that {services.name} did not"
+            " start: stop it with the program that started it"
         )
     planned = configured_listeners(settings.settings)
     for listener in found.listeners:

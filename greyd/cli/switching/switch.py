@@ -47,7 +47,7 @@ class SwitchPlan:
 
 
 class SwitchSite(Protocol):
-    """The machine, as far as the switch works with it."""
+    """The machine: what the switch needs of it."""
 
     @property
     def services(self) -> ServiceManager:
@@ -179,7 +179,7 @@ class Switch:
             except (GreydError, OSError) as error:
                 problems.append(str(error))
         if reason and all(each.kind != "store" for each in self._journal.records):
-            self._report("kept: what was imported into greyd's store, which was there before")
+            self._report("kept: the entries imported into greyd's store, which existed before")
         problems += self._differences()
         for each in remarks:
             self._report(each)

@@ -49,7 +49,7 @@ class Meaning(Enum):
     GOOD = "green"
     """Passed, running, as it should be."""
     WAITING = "yellow"
-    """Waits, or deserves a look."""
+    """Waits, or needs attention."""
     BAD = "red"
     """Probably spam, blocked, or failed."""
     SECONDARY = "dim"

@@ -51,7 +51,7 @@ def arrange(
         columns: the columns.
         texts: the texts of each row.
         total_width: the width of the terminal in cells; None for a pipe.
-        fill: whether columns that can be shortened take all the room, for rows that come later.
+        fill: whether columns that can be shortened use the full width, for rows that come later.
     """
     natural = [cell_width(column.head) for column in columns]
     for row in texts:

@@ -8,7 +8,7 @@ import typer
 
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", "-n", metavar="N", min=0, help="Most rows to show; 0 for all."),
+    typer.Option("--limit", "-n", metavar="N", min=0, help="Maximum number of rows; 0 for all."),
 ]
 """The annotation of a ``--limit`` option; the command's help names the default."""
 

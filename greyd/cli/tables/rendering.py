@@ -59,7 +59,7 @@ class TableWriter(Generic[Row]):
             console: the output; ``is_terminal`` and ``width`` decide the layout.
             now: the time for relative times, in seconds since 1970; None for the clock's.
             is_total: whether a row is a sum, which is printed in bold; None for none.
-            fill: whether wider rows may come in later groups; the columns take all the room.
+            fill: whether wider rows may come in later groups; the columns then use the full width.
         """
         self._columns = columns
         self._console = console

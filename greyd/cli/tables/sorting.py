@@ -21,7 +21,7 @@ Sort = Annotated[
     str | None,
     typer.Option(
         "--sort", metavar="COLUMN",
-        help="Sort by this column, e.g. client, or in descending order by -client.",
+        help="Sort by this column, e.g. client, or -client for descending order.",
     ),
 ]  # fmt: skip
 """The annotation of a ``--sort`` option."""
@@ -58,7 +58,7 @@ def parse_sort(
     """Return the order that ``--sort`` describes: the name of a column, or ``-`` and its name.
 
     Raises:
-        CommandError: no column has this name; the message names those that there are.
+        CommandError: no column has this name; the message names the existing ones.
     """
     name = "-".join(text.strip().lstrip("-").lower().replace("_", " ").replace("-", " ").split())
     for column in columns:

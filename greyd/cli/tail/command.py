@@ -49,7 +49,7 @@ def tail(
     ] = None,
     sender: Annotated[
         str | None,
-        typer.Option("--sender", metavar="ADDRESS|DOMAIN", help="Mail of this sender."),
+        typer.Option("--sender", metavar="ADDRESS|DOMAIN", help="Mail from this sender."),
     ] = None,
     recipient: Annotated[
         str | None,
@@ -60,16 +60,16 @@ def tail(
         typer.Option("--action", help="Mail that passed, or that was greylisted."),
     ] = None,
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Reasons with this text: new, early.")
+        str, typer.Option("--reason", metavar="TEXT", help="Reasons that contain this text.")
     ] = "",
     text: Annotated[
-        str, typer.Option("--text", metavar="TEXT", help="Lines with this text anywhere.")
+        str, typer.Option("--text", metavar="TEXT", help="Lines that contain this text.")
     ] = "",
     lines: Annotated[
         int,
         typer.Option(
             "--lines", "-n", metavar="N", min=0, max=_MAX_LINES,
-            help="Past decisions to show first, of those that match.",
+            help="Number of matching past decisions to show first.",
         ),
     ] = 10,
 ) -> int:  # fmt: skip
@@ -126,10 +126,10 @@ class FollowedLog(Protocol):
         """Whether ``past`` has left out the beginning of the log."""
 
     def past(self) -> bytes:
-        """Return the end of what the log has already."""
+        """Return the end of the log as it is now."""
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield what follows."""
+        """Yield new content as it is written."""
 
 
 class StandardInput:

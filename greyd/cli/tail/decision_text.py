@@ -113,6 +113,7 @@ def _reason(decision: LoggedDecision, *, is_short: bool) -> str:
     text = printable_text(decision.reason)
     if decision.delay_seconds is not None:
         waited = format_breakable_duration(decision.delay_seconds)
-        # That its triplet was found is how every mail passes that has waited.
+        # Every mail that has waited passes because its triplet was found, so the reason adds
+        # nothing.
         return f"after {waited}" if is_short else f"{text}, waited {waited}"
     return f"{text} ({printable_text(decision.detail)})" if decision.detail else text

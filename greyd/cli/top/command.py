@@ -28,16 +28,16 @@ async def top(
         int, typer.Option("--count", "-n", metavar="N", min=0, help="Refreshes; 0: unlimited.")
     ] = 0,
 ) -> None:  # fmt: skip
-    """Show and mend waiting mail live, with servers and store.
+    """Show waiting mail, servers and the store live, and act on the mail.
 
     Move through the waiting mail with the arrow keys; type / to filter it. Enter explains a mail, r
     releases it, w whitelists its client, domain or recipient, e expects mail for its recipient, and
     f forgets it; each key says what it will do and asks first. ? shows all keys; q or Ctrl-C ends.
 
-    The list has the 1,000 mails with the latest attempts, and the number of all. The command scans
-    the store continually, at a fifth of the possible speed so as not to delay mail. Until the first
-    scan ends, the counts are incomplete. Only what has changed is sent to the terminal; over a slow
-    line, refresh less often (--every).
+    The list has the 1,000 mails with the latest attempts; the line above it has the total number.
+    The command scans the store continually, at a fifth of the possible speed so as not to delay
+    mail. Until the first scan ends, the counts are incomplete. Only what has changed is sent to the
+    terminal; over a slow line, refresh less often (--every).
 
     With --json, or if standard output is not a terminal, each refresh is one line of JSON.
 

@@ -36,6 +36,6 @@ The list has the 1,000 mails with the latest
 attempts. The charts show the last hour of
 all servers, from their metrics ports.
 
-  Ctrl-L      draw the screen again
+  Ctrl-L      redraw the screen
   q           end
 """

@@ -1,4 +1,4 @@
-"""Changes that an administrator makes to one waiting mail; each describes itself beforehand.
+"""Changes that an administrator makes to one waiting mail; each is described before it is made.
 
 ``describe`` states exactly what ``apply`` will do; ``apply`` returns what has changed, one
 sentence. Texts contain only what ``greyd.escaping`` has escaped.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _OUTCOMES = {
     ReleaseOutcome.RELEASED: "released: the sender's next attempt passes",
-    ReleaseOutcome.ALREADY_RELEASED: "was released already: the sender's next attempt passes",
+    ReleaseOutcome.ALREADY_RELEASED: "already released: the sender's next attempt passes",
     ReleaseOutcome.DELAY_OVER: "not released: its delay is over, the next attempt passes anyway",
     ReleaseOutcome.NOT_WAITING: "not released: it has passed or expired in the meantime",
 }
@@ -114,7 +114,7 @@ class ForgetMail:
             deleted_count = await store.delete([key])
             await store.delete([SHADOW_PREFIX + key])
             if deleted_count:
-                # As greyd forget does, leave out the names: they were just forgotten.
+                # As greyd forget does, leave the names out of the log: they were just forgotten.
                 await record_action(store, context.settings, "forgot 1 entries", {})
         if not deleted_count:
             return f"{route_of(self.mail)} was forgotten already"

@@ -105,7 +105,7 @@ class MailList:
         self._oldest = 0
 
     def add(self, records: Iterable[Record], now: int) -> None:
-        """Add the waiting mail among records, and update or drop what is listed already."""
+        """Add the waiting mail among records, and update or drop listed mail."""
         for record in records:
             self.add_entry(record.key, interpret(record, now, self.settings))
 

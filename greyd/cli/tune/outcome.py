@@ -89,7 +89,7 @@ def frontier(outcomes: Iterable[Outcome]) -> list[Outcome]:
 
 
 def choose(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """Return the outcome to prefer to today's, the first; None if today's settings are as good."""
+    """Return the outcome to prefer to the first, today's; None if today's settings are as good."""
     today = outcomes[0]
     good = [each for each in outcomes if each.let_in <= today.let_in and each.lost <= today.lost]
     best = min(good, key=lambda each: each.order)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from greyd.cli.tune.tuning import Tuning
 
 LIMITS = (
-    "The log does not show how spammers would behave with other settings: take half of a gain for"
-    " granted, and look at greyd report after a week."
+    "The log does not show how spammers would behave with other settings: expect about half of a"
+    " gain, and run greyd report after a week."
 )
 
 MAX_ROWS = 12

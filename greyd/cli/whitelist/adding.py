@@ -62,7 +62,7 @@ async def add(
         context.print_json(_as_json(planned, [], changed=False))
         return 0
     if doubtful:
-        confirm(context, f"add {_names(doubtful)} all the same", yes=yes)
+        confirm(context, f"add {_names(doubtful)} anyway", yes=yes)
     return await _write(context, planned, new, reason)
 
 
@@ -82,7 +82,7 @@ def _plan(context: CommandContext, text: str, which: str | None) -> PlannedEntry
 def _print_plan(context: CommandContext, planned: PlannedEntry) -> None:
     shown = display_text(planned.text.encode(errors="surrogateescape"))
     if (other := planned.covered_by) is not None:
-        relation = "is listed already" if planned.is_same else "is covered already"
+        relation = "is already listed" if planned.is_same else "is already covered"
         context.print(f"{shown} {relation}: {described(other)}")
         return
     for finding in planned.findings:
@@ -150,7 +150,7 @@ def _as_json(
 
 
 def line_to_paste(entry: str, which: str, reason: str = "") -> str | None:
-    """Return the command that adds an entry; None if the linter remarks anything on the entry.
+    """Return the command that adds an entry; None if the linter has a finding for the entry.
 
     Args:
         entry: an address, a network or a domain.
@@ -189,7 +189,7 @@ async def add_one(context: CommandContext, entry: str, which: str, reason: str =
     require_reachable_server(context)
     planned = plan_entry(context.settings, entry, which)
     if planned.covered_by is not None:
-        return [f"{entry} is covered already: {described(planned.covered_by)}"]
+        return [f"{entry} is already covered: {described(planned.covered_by)}"]
     add_entries([planned], time.time(), current_user(), reason)
     servers = await reload_servers(context, planned.target.path)
     return [f"added to {planned.target.path}: {entry}", *map(str, servers)]

@@ -54,7 +54,7 @@ async def whitelist(
         bool, typer.Option("--recipient", help="The list of recipients, whatever the entry's form.")
     ] = False,
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why; written above the entry.")
+        str, typer.Option("--reason", metavar="TEXT", help="The reason, written above the entry.")
     ] = "",
     all_files: Annotated[
         bool, typer.Option("--all", help="list: show the entries of the other files too.")

@@ -91,7 +91,7 @@ async def _reload(server: RunRecord) -> ReloadedServer:
     try:
         os.kill(server.pid, signal.SIGHUP)
     except PermissionError:
-        remedy = f"you may not signal it; run as root: kill -HUP {server.pid}"
+        remedy = f"no permission to signal it; run as root: kill -HUP {server.pid}"
         return ReloadedServer(server.pid, server.address, False, remedy)
     except ProcessLookupError:
         return ReloadedServer(server.pid, server.address, False, "it has stopped; start it")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OPTION_GROUPS: Mapping[str, tuple[Option, ...]] = {
     "Listening": LISTENING,
     "Greylisting": GREYLISTING,
-    "Who is the sender": SENDERS,
+    "Identifying the sender": SENDERS,
     "Lists": LISTS,
     "Store": STORE,
     "Process": PROCESS,

@@ -1,4 +1,4 @@
-"""The options of the group "Who is the sender"."""
+"""The options of the group "Identifying the sender"."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class _Search:
         servers = sorted(
             self._servers.values(), key=lambda each: (each.record.started_at, each.path)
         )
-        # A program that started a server, e.g. timeout, has the server's words in its own.
+        # A program that started a server, e.g. timeout, has the server's arguments in its own.
         starters = {pid for each in servers for pid in _ancestors(each.record.pid)}
         return FoundServers(
             tuple(servers),

@@ -1,4 +1,4 @@
-"""How the DNS lists and the resolver answer: lookups of the last hour, and the fault of each."""
+"""The state of the DNS lists and the resolver: lookups of the last hour, and each one's fault."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DnsSourceStatus:
 
     @property
     def is_late(self) -> bool:
-        """Whether many of its answers do not come in time."""
+        """Whether many of its answers are late or missing."""
         return self.unanswered_count > LATE_SHARE * self.lookup_count
 
 

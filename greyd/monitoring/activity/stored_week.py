@@ -2,7 +2,7 @@
 
 Each server has one record, at most about 40 KB, which contains only counts. The workers of a server
 count the same, and each of them stores it: of two slots for the same time the longer one is kept,
-so a worker that started later takes nothing away.
+so a worker that started later removes nothing.
 """
 
 from __future__ import annotations

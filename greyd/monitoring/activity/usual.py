@@ -1,4 +1,4 @@
-"""What is usual at this hour of the day, from the slots of the last week."""
+"""Computes the usual numbers at this hour of the day from the slots of the last week."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAYS = 7
 """Number of days to compare with."""
 
 MIN_COVERAGE = 0.8
-"""Share of the hour for which a day's slots must exist, so that the day counts."""
+"""The share of the hour that a day's slots must cover for the day to count."""
 
 SIMILAR_FACTOR = 2.0
 """A number is as usual if it is at most this many times larger or smaller than the usual one."""
@@ -93,7 +93,7 @@ def usual_hour(slots: Mapping[int, ActivitySlot], now: float) -> UsualHour:
 
 
 def hour_before(slots: Mapping[int, ActivitySlot], end: float) -> HourCounts | None:
-    """Return the counts of the hour that ends at ``end``; None if it is hardly known.
+    """Return the counts of the hour that ends at ``end``; None if too little of it is known.
 
     The first and the last slot count in proportion to their part of the hour.
     """

@@ -42,7 +42,7 @@ class ActivitySlot:
     seconds: int
     """How long the server ran in it."""
     passed: int = 0
-    """Requests that passed at once or again; without ``waited`` and ``faults``."""
+    """Requests that passed at once or that passed before; without ``waited`` and ``faults``."""
     waited: int = 0
     """Mail that passed for the first time after its delay."""
     new: int = 0
@@ -91,7 +91,7 @@ _summands = attrgetter(*_NAMES[1:-1])
 
 
 def summed(start: int, slots: Sequence[ActivitySlot]) -> ActivitySlot:
-    """Return the sum of several slots; ``waiting`` is that of the last slot that knows it."""
+    """Return the sum of several slots; ``waiting`` is that of the last slot that has it."""
     if not slots:
         return ActivitySlot(start, 0)
     totals = map(sum, zip(*map(_summands, slots), strict=True))

@@ -38,13 +38,13 @@ MIN_PROTOCOL_ERRORS = 10
 """Number of protocol errors in an hour from which they are a problem: a port scan makes a few."""
 
 NEARLY_EXHAUSTED = 0.9
-"""Share of the file descriptors, or of Redis's memory, above which it is a problem."""
+"""Share of the file descriptors or of Redis's memory above which their use is a problem."""
 
 MIN_UNUSUAL = 50
 """Number of requests an hour from which a large difference from the usual number is a problem."""
 
 UNUSUAL_FACTOR = 3
-"""How many times the usual number of first contacts are a problem."""
+"""First contacts are a problem from this multiple of the usual number."""
 
 MIN_HOUR_SECONDS = 3000
 """Minimum uptime for a comparison with the usual hour."""
@@ -60,10 +60,10 @@ _ALL = [(REQUESTS, *each.outcome) for each in Reason]
 
 
 class ProblemLevel(StrEnum):
-    """How bad a problem is."""
+    """The severity of a problem."""
 
     ERROR = "error"
-    """Mail passes without greylisting, or is deferred, although nobody wants that."""
+    """Mail passes without greylisting, or is deferred, against the configuration."""
     WARNING = "warning"
     """Something deserves a look, or somebody has switched greylisting off."""
 
@@ -104,7 +104,7 @@ def load_problems(given: Any) -> tuple[HealthProblem, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerState:
-    """What the problems of a server are found from."""
+    """The state of a server from which its problems are found."""
 
     settings: Settings
     mode: ModeInForce
@@ -139,7 +139,7 @@ def _store(state: ServerState) -> Iterator[HealthProblem]:
         text = f"the store does not answer: {outcome} until it does"
         yield HealthProblem(ProblemLevel.ERROR, text, "greyd doctor")
     elif errors:
-        text = f"the store failed {counted(errors, 'request')} in the last hour, and answers again"
+        text = f"the store failed {counted(errors, 'request')} in the last hour; it answers again"
         yield HealthProblem(ProblemLevel.WARNING, text, "greyd doctor")
     used = totals.get(("greyd_store_size_bytes",), 0)
     limit = totals.get(("greyd_store_max_size_bytes",), 0)
@@ -152,7 +152,7 @@ def _store(state: ServerState) -> Iterator[HealthProblem]:
 
 
 def mode_in_words(mode: ModeInForce) -> str:
-    """Return the mode, who has set it and until when; e.g. "off until 04:00, by alice@mx1"."""
+    """Return the mode, who set it and until when; e.g. "off until 04:00, by alice@mx1"."""
     if mode.set_by is None:
         return f"{mode.mode}, as configured"
     until = mode.set_by.until
@@ -204,7 +204,7 @@ def _faults(state: ServerState) -> Iterator[HealthProblem]:
 
 
 def _unusual(state: ServerState) -> Iterator[HealthProblem]:
-    """Yield what differs from the same hour of the last days; it may have a good reason."""
+    """Yield differences from the same hour of the last days, which may have a good reason."""
     hour, day, usual = state.hour, state.day, state.usual
     if state.mode.mode != "on":
         return

@@ -125,7 +125,7 @@ class StatusReporter:
         return self.summary.waiting if self.summary is not None and is_fresh else None
 
     async def page(self, *, refreshes: bool = True) -> bytes:
-        """Return the status page, as HTML; ``refreshes`` if the browser shall reload it."""
+        """Return the status page as HTML; ``refreshes``: whether the browser reloads it."""
         return await (self._page if refreshes else self._still_page).result()
 
     async def _make_page(self, *, refreshes: bool) -> bytes:

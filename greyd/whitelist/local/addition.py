@@ -1,4 +1,4 @@
-"""Plans the addition of an entry to a whitelist: what is wrong with it, and what covers it."""
+"""Plans the addition of an entry to a whitelist: its faults, and the entries that cover it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PlannedEntry:
     """The entry as the file will have it."""
     target: LocalList
     findings: tuple[LintFinding, ...] = ()
-    """What the linter remarks on it; such an entry needs a confirmation."""
+    """The linter's findings; an entry with findings needs a confirmation."""
     covered_by: WhitelistEntry | None = None
     """An entry in force that matches all that the new one matches; there is nothing to add."""
     covers: tuple[WhitelistEntry, ...] = ()
@@ -51,7 +51,7 @@ class PlannedEntry:
 
     @property
     def is_same(self) -> bool:
-        """Whether the list has the entry already, in the same words."""
+        """Whether the list already has the entry in the same form."""
         other = self.covered_by
         return other is not None and other.text.lower() == _encoded(self.text).lower()
 
@@ -86,7 +86,7 @@ def plan_entry(settings: Settings, text: str, which: str) -> PlannedEntry:
 
 
 def normal_entry(text: str, which: str) -> str:
-    """Return an entry without what people paste around it.
+    """Return an entry without the brackets and signs that people paste with it.
 
     ``<bob@example.org>`` becomes the address; ``@example.org``, all recipients of the domain,
     becomes the domain.
@@ -113,7 +113,7 @@ def normal_entry(text: str, which: str) -> str:
 
 
 def entry_findings(text: str, which: str) -> list[LintFinding]:
-    """Return what the linter of ``greyd check-whitelist`` remarks on an entry."""
+    """Return the findings of the linter of ``greyd check-whitelist`` for an entry."""
     return lint([WhitelistFile("", _encoded(text))], which)
 
 

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 _HEAD = (
-    "# Entries of this site, beside those that a package installs; one on each line.",
+    "# Entries of this site, in addition to those that a package installs; one per line.",
     "# greyd whitelist add and greyd whitelist remove edit this file.",
 )
 
 
 def with_lines(content: bytes, lines: Sequence[str]) -> bytes:
-    """Return the content with lines at its end, which have the line ends of the other lines.
+    """Return the content with lines appended; they get the line ends of the other lines.
 
     Raises:
         LocalListError: the content is in UTF-16.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_MATCHING = 50
 
 _BELOW = b"x7q.y3k."
-"""Labels that no pattern names, to find out whether an entry matches all names below a domain."""
+"""Labels that no pattern contains, to test whether an entry matches all names below a domain."""
 
 
 def covering_entry(
@@ -38,7 +38,7 @@ def covering_entry(
 def covered_entries(
     text: bytes, entries: Sequence[WhitelistEntry], which: str
 ) -> list[WhitelistEntry]:
-    """Return the entries that are redundant beside a new entry ``text``."""
+    """Return the entries that the new entry ``text`` makes redundant."""
     new = WhitelistEntry("", 0, text)
     return [entry for entry, other in redundant_entries([new, *entries], which) if other is new]
 

@@ -46,7 +46,7 @@ _REASONS = {
 
 
 def edit_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
-    """Replace the content of a file by the result of ``change``; create the file if necessary.
+    """Replace the content of a file with the result of ``change``; create the file if necessary.
 
     A symbolic link stays, and its target changes. The old content is kept in ``FILE~``.
 
@@ -54,8 +54,8 @@ def edit_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
         Whether the content has changed.
 
     Raises:
-        LocalListError: the file can't be read or written, or another program changed it meanwhile.
-            The file is unchanged.
+        LocalListError: the file can't be read or written, or another program changed it in the
+        meantime. The file is unchanged.
     """
     shown = redacted_path(path)
     try:
@@ -81,14 +81,14 @@ def edit_file(path: Path, change: Callable[[bytes], bytes]) -> bool:
 def _target_of(path: Path) -> Path:
     """Return the file that a path leads to.
 
-    A link that another user has made may lead root only to that user's files (as the kernel's
+    For root, a link created by another user may lead only to that user's files (as the kernel's
     ``protected_symlinks`` does in folders that everyone can write to).
     """
     target = Path(os.path.realpath(path))
     if path.is_symlink() and (owner := path.lstat().st_uid) not in (0, os.geteuid()):
         found = _status(target)
         if found is None or found.st_uid != owner:
-            raise LocalListError(f"a link of another user to {redacted_path(target)}; not followed")
+            raise LocalListError(f"another user's link to {redacted_path(target)}; not followed")
     return target
 
 
@@ -136,7 +136,7 @@ def _replace(target: Path, new: bytes, old: bytes, before: os.stat_result | None
 
 
 def _write(path: Path, content: bytes, model: Path, before: os.stat_result | None) -> None:
-    """Write a file beside its place and rename it, unless ``model`` has changed meanwhile.
+    """Write a temporary file next to ``path`` and rename it, unless ``model`` has changed.
 
     Args:
         path: the file to replace.
@@ -160,7 +160,7 @@ def _write(path: Path, content: bytes, model: Path, before: os.stat_result | Non
                 _copy_attributes(model, temporary, descriptor, before)
             os.fsync(descriptor)
         if _identity(_status(model)) != _identity(before):
-            raise LocalListError("another program changed it meanwhile; try again")
+            raise LocalListError("another program changed it in the meantime; try again")
         temporary.replace(path)
         undo.pop_all()
     _sync_folder(path.parent)

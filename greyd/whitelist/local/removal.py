@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EntriesToRemove:
-    """The entries of a list that a text denotes."""
+    """The entries of a list that a text selects."""
 
     target: LocalList
     exact: tuple[WhitelistEntry, ...]
@@ -32,7 +32,7 @@ class EntriesToRemove:
 
 
 def find_entries(target: LocalList, text: str) -> EntriesToRemove:
-    """Find the entries of a list with a text, or which match it as a client or a recipient.
+    """Find the entries of a list that have a text, or that match it as a client or a recipient.
 
     Raises:
         LocalListError: a file of the list can't be read.
@@ -64,7 +64,7 @@ def remove_entries(target: LocalList, entries: Sequence[WhitelistEntry]) -> list
         present = parse_entries(WhitelistFile("", content), [])
         numbers = [each.line for each in present if each.text in texts]
         if not numbers:
-            raise LocalListError("another command has removed the entry meanwhile")
+            raise LocalListError("another command has already removed the entry")
         new, gone[:] = without_lines(content, numbers)
         return new
 

@@ -182,7 +182,7 @@ def test_the_waiting_are_compared_with_the_usual_number_if_it_is_known() -> None
 
 
 def test_a_server_of_the_first_day_says_when_it_can_compare() -> None:
-    assert "What is usual at this hour is shown from tomorrow on." in read().text
+    assert "The usual numbers at this hour are shown from tomorrow on." in read().text
 
 
 # Charts -------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_with_details_it_shows_the_last_decisions() -> None:
 
 def test_hashes_can_name_nobody_and_it_says_so() -> None:
     settings = Settings(status_details=True, privacy=True)
-    assert "With --privacy, the page names nobody." in read(settings=settings).text
+    assert "With --privacy, the page shows no names." in read(settings=settings).text
 
 
 def test_names_from_the_network_are_text_and_nothing_else() -> None:

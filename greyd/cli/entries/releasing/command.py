@@ -55,7 +55,7 @@ class _Mail:
     entry: StoredEntry
     sign: SpamSign
     outcome: ReleaseOutcome
-    """The outcome of the release; before it, the one that it would have."""
+    """The outcome of the release; before the release, the expected outcome."""
 
     @property
     def is_due(self) -> bool:
@@ -84,7 +84,7 @@ async def release(
     ] = None,
     sender: Annotated[
         str | None,
-        typer.Option("--sender", metavar="ADDRESS|DOMAIN", help="Mail of this sender."),
+        typer.Option("--sender", metavar="ADDRESS|DOMAIN", help="Mail from this sender."),
     ] = None,
     recipient: Annotated[
         str | None,
@@ -108,7 +108,7 @@ async def release(
     which other mail never returned or has three sender domains or more. --without-spam leaves it
     waiting. On a terminal the command
     asks before it releases more than 5 triplets or probable spam, unless you name both a sender and
-    a recipient; --yes answers the question. Without a terminal, more than 20 triplets need --yes.
+    a recipient; --yes skips the question. Without a terminal, more than 20 triplets need --yes.
     The exit status is 1 if no matching mail waits. With --privacy you can release one triplet, by
     its client's address, its sender and its recipient.
 
@@ -192,7 +192,7 @@ async def _find_mails(context: CommandContext, store: Store, selection: Selectio
         _Mail(each, history.sign_of(each), _outcome(each, now, context.settings)) for each in found
     ]
     if not history.is_complete:
-        print_error("the store has too many networks: some signs of spam were not looked for")
+        print_error("the store has too many networks: some signs of spam were not checked")
     return sorted(
         mails, key=lambda mail: (not mail.is_due, mail.sign.likelihood, mail.entry.first_seen)
     )

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from greyd.rules.entries import StoredEntry
 
 MAX_NETWORKS = 200_000
-"""The maximum number of client networks that are counted; of others no sign is known."""
+"""The maximum number of client networks that are counted; other networks get no sign."""
 
 _MAX_SENDERS = 100
 """The maximum number of sender domains that are counted for a network."""
 
 _MANY_SENDERS = 3
-"""From this number on, sender domains of one unknown network are a sign of spam."""
+"""This many sender domains from one unknown network are a sign of spam."""
 
 
 class SpamLikelihood(IntEnum):

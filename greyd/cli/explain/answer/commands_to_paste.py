@@ -72,7 +72,7 @@ def _to_pass(case: ExplainedRequest) -> Iterator[str]:
             [b"--from=" + domain] if domain and not is_denied and _is_domain(domain) else []
         )
         yield _command("expect", *_positional(recipient), *from_domain)
-    # No line exempts the recipient: that would let all spam to it pass because of one mail.
+    # No command exempts the recipient: that would let all spam to it pass because of one mail.
     if entry := _client_entry(case):
         yield _command("whitelist", "add", entry)
 
@@ -85,7 +85,8 @@ def _positional(word: bytes) -> Sequence[bytes]:
 def _client_entry(case: ExplainedRequest) -> bytes:
     """Return the client's confirmed name, which a whitelist matches; else its address.
 
-    An entry that the linter remarks on, such as a name that matches strangers, is not proposed.
+    An entry for which the linter has a finding, such as a name that matches strangers, is not
+    proposed.
     """
     name = normal_name(case.request.client_name or b"")
     if _HOST_NAME.fullmatch(name) and is_safe_entry(name.decode(), CLIENTS):
@@ -154,7 +155,7 @@ def _to_defer(case: ExplainedRequest, steps: Sequence[ExplainedStep]) -> Iterato
         if case.reason in (Reason.CLIENT_WHITELIST, Reason.RECIPIENT_WHITELIST):
             yield _command("whitelist", "remove", *kind, matching.text)
             return
-    # Other files belong to their package or to somebody's own care: only this line is switched off.
+    # Other files belong to a package or to an administrator: comment out only this line.
     edit = shell_word(f"{matching.line}s/^/# /")
     yield f"sed -i {edit} {shell_word(matching.file)} && {_RELOAD}"
 

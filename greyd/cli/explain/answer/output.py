@@ -75,7 +75,7 @@ def _print_text(
     for each in case.alternatives:
         context.print(f"  {each.assumption}: {_in_words(each.reason, each.detail)}")
     if case.logged is not None:
-        context.print(f"Then: {_logged_in_words(case.logged)}.")
+        context.print(f"At that time: {_logged_in_words(case.logged)}.")
     context.print("")
     _print_steps(context, steps)
     if reason is not None and case.dry_run.reply is not None:

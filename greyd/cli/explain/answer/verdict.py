@@ -23,7 +23,7 @@ def verdict_sentence(
     if case.is_undecided:
         return "Unknown: it depends on the server's store, which can't be read."
     if case.reason is None:
-        return "Not answered: the request is none that greyd decides on."
+        return "Not answered: greyd does not decide on requests of this kind."
     if case.alternatives:
         return f"It depends on attributes that the input lacks ({', '.join(case.missing)}):"
     outcome = "Passes now" if case.reason.action == PASS else "Deferred now"

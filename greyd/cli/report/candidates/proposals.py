@@ -1,7 +1,7 @@
 """Proposes entries for the whitelist, each with the command that adds it.
 
 A provider is proposed only if its mail has come back and passed, if all its names are those of mail
-servers, and if the linter of ``greyd check-whitelist`` remarks nothing on the entry.
+servers, and if the linter of ``greyd check-whitelist`` has no finding for the entry.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from greyd.config.settings import Settings
 
 MIN_WAITED_MAILS = 2
-"""The number of mails that must have waited: a single one says little about a provider."""
+"""The number of mails that must have waited: a single mail is no evidence about a provider."""
 
 
 def whitelist_candidates(
@@ -67,6 +67,6 @@ def not_whitelisted(
     try:
         entries = local_list(settings, CLIENTS).entries()
     except LocalListError:
-        # The command itself explains it.
+        # The command reports the reason itself.
         return list(candidates)
     return [each for each in candidates if covering_entry(each.entry, entries, CLIENTS) is None]

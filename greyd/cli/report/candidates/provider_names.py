@@ -1,4 +1,4 @@
-"""Collects the host names of each provider: the domain that they share, and what they are like."""
+"""Collects the host names of each provider, and the domain that they share."""
 
 from __future__ import annotations
 

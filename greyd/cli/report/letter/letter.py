@@ -33,7 +33,7 @@ class Letter:
         return cls(read_recipients(recipients), find_sendmail(program))
 
     def send(self, context: CommandContext, result: LogReport) -> None:
-        """Send the report, and print to whom."""
+        """Send the report, and print the recipients."""
         from greyd.cli.report.letter.message import compose
 
         send(compose(context, result, self.recipients, None), self.recipients, self.sendmail)

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from greyd.cli.report.page import render
 from greyd.cli.report.text import print_report
 from greyd.config.durations import format_duration, format_percentage
+from greyd.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,12 +80,12 @@ def compose(
 def subject(report: LogReport, host: str) -> str:
     """Return the subject: whether greylisting has probably lost mail, which needs a look."""
     contacts = report.first_contacts
-    kept_out = f"of {contacts.never_returned:,} kept out" if contacts.never_returned else ""
+    mails = counted(max(contacts.never_returned, report.lost_verified), "mail")
+    kept_out = f"of {mails} kept out"
     if report.lost_verified:
-        mails = "mail" if report.lost_verified == 1 else "mails"
-        return f"Greylisting on {host}: {report.lost_verified:,} {mails} {kept_out} may be wanted"
+        return f"Greylisting on {host}: {report.lost_verified:,} {kept_out} may be wanted"
     if contacts.never_returned:
-        return f"Greylisting on {host}: no mail {kept_out} looks wanted"
+        return f"Greylisting on {host}: none {kept_out} looks wanted"
     return f"Greylisting on {host}: no mail kept out"
 
 

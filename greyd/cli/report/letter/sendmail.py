@@ -79,7 +79,7 @@ def send(message: EmailMessage, recipients: Sequence[str], sendmail: Path) -> No
     """Send a letter.
 
     Raises:
-        CommandError: sendmail has failed; the text has its words.
+        CommandError: sendmail failed; the text quotes its message.
     """
     # No shell. The recipients are arguments: -t would take them from the letter.
     command = [str(sendmail), "-i", *recipients]

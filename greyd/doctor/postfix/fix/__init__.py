@@ -1,1 +1,1 @@
-"""Changes main.cf and master.cf to settle the doctor's findings (``greyd doctor --fix``)."""
+"""Changes main.cf and master.cf to fix the doctor's findings (``greyd doctor --fix``)."""

@@ -1,4 +1,4 @@
-"""The changes to main.cf and master.cf that settle a finding, as data.
+"""The changes to main.cf and master.cf that fix a finding, as data.
 
 A check attaches edits to its finding; ``plan`` applies them to the text of the files.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class WordList(Protocol):
-        """The words of a restriction list, in a text or by themselves."""
+        """The words of a restriction list, in a text or standalone."""
 
         @property
         def words(self) -> Sequence[str]:

@@ -1,7 +1,8 @@
-"""Plans the changes to Postfix's configuration: applies edits to a copy until it is well.
+"""Plans the changes to Postfix's configuration: applies edits to a copy until it has no problem.
 
-One change may reveal the next fault, or settle others. So the plan is made in rounds: each applies
-the edits of the findings to a copy of the folder, and checks the copy as ``greyd doctor`` does.
+One change may reveal the next fault, or fix others. The plan is therefore made in rounds: each
+applies the edits of the findings to a copy of the folder, and checks the copy as ``greyd doctor``
+does.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ POSTFIX_GROUPS = ("postfix", "order", "tips")
 MAX_FILE_BYTES = 1024 * 1024
 
 _FIRST = ("postfix: files", "postfix: restrictions", "postfix: policy service", "postfix: place")
-"""The subjects whose faults have others as consequences, in the order of their correction."""
+"""The subjects whose faults cause other faults, in the order of their correction."""
 
 
 class FixError(DoctorError):
@@ -82,13 +83,13 @@ def _lines(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class FixPlan:
-    """The changes that settle findings, and the commands that do the same one by one."""
+    """The changes that fix findings, and the commands that do the same one by one."""
 
     folder: Path
     changes: Sequence[FileChange] = ()
     commands: dict[Finding, tuple[str, ...]] = field(default_factory=dict)
-    """The lines to paste into a shell, by the finding that they settle; none if the changes for
-    other findings settle it, too."""
+    """The lines to paste into a shell, by the finding that they fix; none if the changes for other
+    findings also fix it."""
     refusals: dict[Finding, str] = field(default_factory=dict)
     """Why a finding's settings can't be edited safely."""
     remaining: Sequence[Finding] = ()
@@ -96,13 +97,13 @@ class FixPlan:
     is_default_folder: bool = True
 
     def with_commands(self, finding: Finding) -> Finding:
-        """Return a finding with the commands that settle it."""
+        """Return a finding with the commands that fix it."""
         commands = self.commands.get(finding)
         return replace(finding, commands=commands) if commands else finding
 
 
 async def plan_fix(folder: str | None, findings: Sequence[Finding], check: Check) -> FixPlan:
-    """Plan the changes that settle the findings with edits.
+    """Plan the changes that fix the findings with edits.
 
     Args:
         folder: the folder of main.cf; None for Postfix's default folder.
@@ -150,7 +151,7 @@ async def plan_fix(folder: str | None, findings: Sequence[Finding], check: Check
             continue
         commands[each] = ()
         if each.edits:
-            # Without targets of its own, the edits of another finding have settled it.
+            # Without targets of its own, the edits of another finding have fixed it.
             own = targets.get(each) or [Target(*_place(edit)) for edit in each.edits]
             lines = _commands(own, files, source, main, where)
             commands[each] = tuple(dict.fromkeys(lines))
@@ -237,7 +238,7 @@ def _apply(
 
 
 async def _read_values(files: PostfixFiles, folder: str) -> None:
-    """Read what Postfix makes of the files; an unreadable file has no values."""
+    """Read the values as Postfix interprets the files; an unreadable file has no values."""
     try:
         postfix = await read_config(folder)
     except ProgramError:
@@ -259,7 +260,7 @@ def fill_copy(copy: Path, source: Path, main: str, master: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that looks older: Postfix waits two seconds before it reads a new one."""
+    """Write a file with an older timestamp: Postfix waits two seconds before it reads a new one."""
     path.write_bytes(text.encode(errors="surrogateescape"))
     written_at = time.time() - _AGE_SECONDS
     os.utime(path, (written_at, written_at))

@@ -1,4 +1,4 @@
-"""Writes a plan's changes to Postfix's files: with a backup, checked by Postfix, or not at all."""
+"""Writes a plan's changes to Postfix's files, with a backup and a check by Postfix."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class WrittenFile:
 
 
 def real_path(change: FileChange) -> Path:
-    """Return the file that a change writes: that to which a symbolic link leads.
+    """Return the file that a change writes: the target of a symbolic link.
 
     Raises:
         FixError: the file can't be replaced safely.
@@ -49,7 +49,7 @@ def real_path(change: FileChange) -> Path:
     if not stat.S_ISREG(status.st_mode):
         raise FixError(f"{path}: not a regular file; change it by hand")
     if status.st_nlink > 1:
-        raise FixError(f"{path}: has several names (hard links); change it by hand")
+        raise FixError(f"{path}: has several hard links; change it by hand")
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or _is_immutable(path):
         raise FixError(f"{path}: not writable; run greyd doctor --fix as root")
     return path
@@ -67,7 +67,7 @@ async def check_with_postfix(plan: FixPlan) -> None:
         FixError: Postfix rejects the changed files, or the check can't run.
     """
     if os.geteuid() != 0:
-        raise FixError("postfix check needs root's rights: run greyd doctor --fix as root")
+        raise FixError("postfix check must run as root: run greyd doctor --fix as root")
     texts = {each.path.name: each.after for each in plan.changes}
     with tempfile.TemporaryDirectory(prefix="greyd-doctor-") as copy:
         main, master = (
@@ -92,7 +92,7 @@ async def write_plan(plan: FixPlan) -> Sequence[WrittenFile]:
     """Write the changes; keep a backup of each file, with its owner and mode, next to it.
 
     Postfix checks the changes in a copy first, and the files themselves afterwards. If that check
-    fails, or anything else, the old files are put back.
+    or any other step fails, the old files are restored.
 
     Raises:
         FixError: nothing was changed, or the text names the files that were, and how to put them
@@ -105,7 +105,7 @@ async def write_plan(plan: FixPlan) -> Sequence[WrittenFile]:
     try:
         for change, path in zip(plan.changes, paths, strict=True):
             if path.read_bytes() != change.before.encode(errors="surrogateescape"):
-                raise FixError(f"{path}: changed meanwhile; run greyd doctor --fix again")
+                raise FixError(f"{path}: changed in the meantime; run greyd doctor --fix again")
             backup = path.with_name(f"{path.name}.greyd-{stamp}")
             _copy(path, backup, path.read_bytes())
             written.append(WrittenFile(path, backup))

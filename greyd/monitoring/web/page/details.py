@@ -34,7 +34,7 @@ _MAX_NAME_BYTES = 300
 def details(view: StatusView) -> Iterator[Markup]:
     """Yield the last decisions, the waiting triplets, and the networks that never returned."""
     if view.settings.privacy:
-        yield from section("Details", paragraph("With --privacy, the page names nobody."))
+        yield from section("Details", paragraph("With --privacy, the page shows no names."))
         return
     yield from _decisions(view)
     if view.summary is not None:

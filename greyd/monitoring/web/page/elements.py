@@ -45,7 +45,7 @@ def named_rows(
 def stacked_rows(
     caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], columns: Sequence[Column]
 ) -> Iterator[Markup]:
-    """Yield a table whose cells are below each other on a narrow screen, each with its heading."""
+    """Yield a table whose cells are stacked on a narrow screen, each with its heading."""
     yield Markup('<table class="stack">\n<caption>{}</caption>\n').format(caption)
     yield _heading(head, columns)
     for cells in rows:

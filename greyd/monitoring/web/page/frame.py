@@ -56,7 +56,7 @@ REFRESH = Markup('<meta http-equiv="refresh" content="{}">\n')
 END = Markup("""\
 </main>
 <footer>
-<p class="soft">Made at {date}. {refresh}</p>
+<p class="soft">Generated at {date}. {refresh}</p>
 <p class="soft"><a href="/stats.json">/stats.json</a>, <a href="/metrics">/metrics</a>, \
 <a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a></p>
 </footer>

@@ -1,4 +1,4 @@
-"""The top of the status page: is it well, how much waits, and is that usual?"""
+"""The top of the status page: the verdict, the amount of waiting mail, and the usual numbers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def verdict(view: StatusView) -> tuple[str, str]:
     if view.mode.mode == "learn":
         return "warning", "▲ Greylisting only learns"
     if view.problems:
-        return "warning", "▲ Greylisting works, but look at this"
+        return "warning", "▲ Greylisting works but needs attention"
     if is_new(view):
         return "good", "✔ Ready, and waiting for the first request"
     return "good", "✔ All is well"
@@ -72,9 +72,9 @@ def glance(view: StatusView) -> Iterator[Markup]:
     yield Markup('<div class="tiles">\n{}</div>\n').format(join(_tiles(view)))
     days = view.usual.day_count
     words = (
-        f"Usual is the median of the same hour on the last {counted(days, 'day')}."
+        f"The usual number is the median of the same hour on the last {counted(days, 'day')}."
         if days
-        else "What is usual at this hour is shown from tomorrow on."
+        else "The usual numbers at this hour are shown from tomorrow on."
     )
     yield Markup('<p class="soft">{}</p>\n').format(words)
 

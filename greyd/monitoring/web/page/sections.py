@@ -1,6 +1,7 @@
 """The sections of the status page: waiting mail, decisions, shadow, DNS, store.
 
-No row is 0 in all its numbers; a section without rows has a sentence instead of its table.
+A row whose numbers are all 0 is left out; a section without rows has a sentence instead of its
+table.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ _WITH_BAR = (Column.NAME, Column.NUMBER, Column.BAR)
 
 
 def waiting(view: StatusView) -> Iterator[Markup]:
-    """Yield who waits, by age, and who never returned."""
+    """Yield the triplets that wait, by age, and those that never returned."""
     summary = view.summary
     if summary is None:
-        yield from section("Who waits", paragraph("The store has not been counted yet."))
+        yield from section("Waiting mail", paragraph("The store has not been counted yet."))
         return
     rows = list(_waiting_rows(summary, varies=view.settings.delay_varies))
     highest = max((count for _, count, _ in rows), default=0)
@@ -55,7 +56,7 @@ def waiting(view: StatusView) -> Iterator[Markup]:
         f" {format_number(summary.never_returned)} never returned: by age"
     )
     yield from section(
-        "Who waits",
+        "Waiting mail",
         named_rows(caption, ["a retry passes", "triplets", ""], shown, _WITH_BAR)
         if rows
         else paragraph("Nothing waits, and nothing has been given up."),

@@ -34,11 +34,11 @@ WEEK_STEPS = 84
 
 REFRESH_SECONDS = 60
 FIRST_REFRESH_SECONDS = 5
-"""The same until the store has been counted."""
+"""The interval until the store has been counted."""
 
 
 def render(view: StatusView, *, refreshes: bool = True) -> bytes:
-    """Return the page as HTML in UTF-8; ``refreshes`` if the browser shall reload it."""
+    """Return the page as HTML in UTF-8; ``refreshes``: whether the browser reloads it."""
     return b"".join(render_parts(view, refreshes=refreshes))
 
 
@@ -76,7 +76,7 @@ def _parts(view: StatusView, *, refreshes: bool) -> Iterator[Markup]:
 
 
 def _activity(view: StatusView) -> Iterator[Markup]:
-    """Yield what there is to show of requests; nothing before the first one."""
+    """Yield the charts of requests; nothing before the first request."""
     if not is_new(view):
         yield from section("Last 24 hours", chart(DAY, view.day_steps))
         yield from section("Last 7 days", chart(WEEK, view.week_steps))
@@ -84,5 +84,5 @@ def _activity(view: StatusView) -> Iterator[Markup]:
         yield from decisions(view)
 
 
-_STOP = Markup('It reloads every {}; <a href="/?refresh=0">stop that</a>.')
+_STOP = Markup('It reloads every {}; <a href="/?refresh=0">stop reloading</a>.')
 _START = Markup('<a href="/">Reload it every minute</a>.')
