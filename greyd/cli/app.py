@@ -60,7 +60,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "doctor": "greyd.cli.doctor.command:doctor",
         "check-whitelist": "greyd.cli.check_whitelist.command:check_whitelist",
     },
-    "Mend": {
+    "Fix": {
         "release": "greyd.cli.entries.releasing.command:release",
         "expect": "greyd.cli.expect:expect",
         "forget": "greyd.cli.entries.forgetting.command:forget",

@@ -798,7 +798,7 @@ def test_people_see_both_side_by_side(log: MailLog) -> None:
     assert "2026-11-18 12:00:00 to 2026-11-19 12:00:00: attempts 3, mails 1," in shown[2]
     assert shown[0].startswith("delay=60 would make 1 mail wait 1 min 40 s in all instead of")
     assert shown[-2:] == [
-        'In /etc/default/greyd: GREYD_OPTS="--delay=60" (add to what is there)',
+        'In /etc/default/greyd: GREYD_OPTS="--delay=60" (add this to the existing options)',
         "or in greyd.toml: delay = 60",
     ]
     assert "Other settings: delay=60" in shown

@@ -193,8 +193,8 @@ def _print_mode(context: CommandContext, control: Control, now: int) -> None:
         )
         if mode.is_forgettable:
             context.print(
-                "all mail passes without an end; a server warns of it in its log once a day."
-                f" To give it an end: greyd mode {mode.mode} 2h"
+                "all mail passes until the mode is changed; a server logs a warning once a day."
+                f" To set an end: greyd mode {mode.mode} 2h"
             )
         if mode.mode == "on" and not mode.until:
             context.print("it applies to all servers on the store, whatever their --mode")

@@ -26,7 +26,7 @@ def lines_to_set(changes: Iterable[tuple[str, str]]) -> Iterator[str]:
     toml = "; ".join(f"{name.replace('-', '_')} = {_toml(each)}" for name, each in values.items())
     if all(_PLAIN.fullmatch(value) for each in values.values() for value in each):
         options = " ".join(f"--{name}={value}" for name, each in values.items() for value in each)
-        yield f'In /etc/default/greyd: GREYD_OPTS="{options}" (add to what is there)'
+        yield f'In /etc/default/greyd: GREYD_OPTS="{options}" (add this to the existing options)'
         yield f"or in greyd.toml: {toml}"
     else:
         yield f"In greyd.toml: {toml}"

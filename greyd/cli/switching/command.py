@@ -170,7 +170,7 @@ def _confirm(context: CommandContext, action: str, *, yes: bool) -> None:
     if yes:
         return
     if context.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise CommandError(f"to {action}, there has to be a terminal, or --yes")
+        raise CommandError(f"to {action}, run this in a terminal, or add --yes")
     ask(action)
 
 

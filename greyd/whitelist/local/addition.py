@@ -118,7 +118,7 @@ def entry_findings(text: str, which: str) -> list[LintFinding]:
 
 
 def is_safe_entry(text: str, which: str) -> bool:
-    """Whether the linter remarks nothing on an entry, so that a message may propose it."""
+    """Whether the linter has no finding for an entry, so that a message may propose it."""
     return text.isprintable() and "#" not in text and not entry_findings(text, which)
 
 

@@ -104,7 +104,7 @@ async def release(
     It arrives at the sender's next attempt, which greyd can't hasten. Mail that was released
     before, or has waited for its delay, is reported and left as it is.
 
-    What is probably spam is shown first: mail of networks from which nothing has passed, and from
+    Probable spam is shown first: mail of networks from which nothing has passed, and from
     which other mail never returned or has three sender domains or more. --without-spam leaves it
     waiting. On a terminal the command
     asks before it releases more than 5 triplets or probable spam, unless you name both a sender and
