@@ -86,15 +86,15 @@ def test_what_is_no_request_is_an_error(words: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("action", "meaning"),
     [
-        ("DUNNO", "passes: Postfix goes on"),
-        ("PREPEND X-Greylist: delayed 301 seconds", "passes after its wait"),
+        ("DUNNO", "passes: Postfix continues"),
+        ("PREPEND X-Greylist: delayed 301 seconds", "passes after its delay"),
         (
             "DEFER_IF_PERMIT 4.2.0 Greylisted, see",
-            "an attempt passes from 5\N{NO-BREAK SPACE}min after the first",
+            "an attempt passes 5\N{NO-BREAK SPACE}min or more after the first",
         ),
         (STORE_AWAY.decode(), "the store does not answer"),
-        ("REJECT go away", "not an answer that these settings give"),
-        ("", "not an answer that these settings give"),
+        ("REJECT go away", "not an answer of these settings"),
+        ("", "not an answer of these settings"),
     ],
 )
 def test_the_answer_is_put_in_words(action: str, meaning: str) -> None:

@@ -299,8 +299,8 @@ def test_dry_runs_of_expect_and_mode_write_nothing(url: str) -> None:
     assert "bob@example.org" in said
     assert "off, until it is reset" in text(url, "mode", "off", "--dry-run")
     assert "greyd mode off 2h" in text(url, "mode", "off", "--dry-run")
-    assert "without an end" not in text(url, "mode", "off", "--for=2h", "--dry-run")
-    assert "without an end" not in text(url, "mode", "on", "--dry-run")
+    assert "until the mode is changed" not in text(url, "mode", "off", "--for=2h", "--dry-run")
+    assert "until the mode is changed" not in text(url, "mode", "on", "--dry-run")
     assert content(url) == before
 
 

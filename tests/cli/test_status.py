@@ -143,7 +143,7 @@ def test_who_set_the_mode_and_until_when_is_shown_with_the_way_back(tmp_path: Pa
     done = status_of(tmp_path, document(mode=mode, problems=[problem]))
     assert done.returncode == 0
     text = " ".join(done.stdout.split())
-    assert "● greyd on mx1 runs, but passes all mail: mode off" in text
+    assert "● greyd on mx1 is running but passes all mail: mode off" in text
     assert "Mode: off until 20" in text
     assert "by alice@mx1 at 20" in text
     assert "Next: greyd mode reset" in text
@@ -171,9 +171,9 @@ def test_a_mode_that_somebody_has_set_needs_no_more_than_ten_lines(
 @pytest.mark.parametrize(
     ("problems", "status", "verdict", "next_command"),
     [
-        ([DNS_DOWN], 0, "works, but needs attention", "greyd doctor --dns"),
-        ([STORE_DOWN], 1, "runs, with errors", "greyd doctor"),
-        ([STORE_DOWN, DNS_DOWN], 1, "runs, with errors", "greyd doctor"),
+        ([DNS_DOWN], 0, "works but needs attention", "greyd doctor --dns"),
+        ([STORE_DOWN], 1, "is running, with errors", "greyd doctor"),
+        ([STORE_DOWN, DNS_DOWN], 1, "is running, with errors", "greyd doctor"),
     ],
 )
 def test_what_looks_wrong_decides_the_verdict_and_the_next_command(
@@ -231,7 +231,7 @@ def test_a_server_that_does_not_answer_is_an_error_after_a_bounded_time(tmp_path
     with silent_port() as port, record_in(tmp_path, port, "memory://"):
         done = run_here(GREYD_RUN_DIR=str(tmp_path), COLUMNS="80")
     assert done.returncode == 1
-    assert "greyd runs, but does not answer" in done.stdout
+    assert "greyd is running but does not answer" in done.stdout
     assert "no answer within 1 s" in " ".join(done.stdout.split())
 
 

@@ -207,7 +207,7 @@ def test_a_person_is_asked_and_a_no_or_ctrl_c_changes_nothing(copy: Copy, tmp_pa
             env=environment, encoding="utf-8", dimensions=(24, 45),
         )  # fmt: skip
         child.expect(r"\+    check_policy_service")
-        child.expect(r"make these changes\? \[y/N\]")
+        child.expect(r"apply these changes\? \[y/N\]")
         child.send(answer if answer == "\x03" else f"{answer}\n")
         if answer == "y":
             child.expect("reload now")

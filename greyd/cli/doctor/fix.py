@@ -68,7 +68,7 @@ def _ask(*, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandError("there is no terminal to confirm the changes; use --yes")
-    ask("make these changes")
+    ask("apply these changes")
 
 
 async def _reload(context: CommandContext, plan: FixPlan, *, yes: bool) -> None:

@@ -155,7 +155,7 @@ def test_r_releases_after_a_yes(tmp_path: Path) -> None:
         await screen.press("r")
         await screen.shows("y yes n no")
         await screen.press("y")
-        await screen.shows("was released already")
+        await screen.shows("already released")
 
     first_only(tmp_path, do)
     store = content(f"sqlite:{tmp_path / 'greyd.db'}")

@@ -127,7 +127,7 @@ OFF = ModeInForce.of("on", ModeOverride("off", NOW + 3600, "alice@mx1", NOW))
     [
         ({}, "All is well The store answers, and mail is greylisted"),
         ({"problems": [ERROR]}, "Something is broken The store does not answer. greyd doctor"),
-        ({"problems": [WARNING]}, "works, but look at this zen.example is out of order. greyd"),
+        ({"problems": [WARNING]}, "works but needs attention zen.example is out of order. greyd"),
         ({"problems": [ERROR, WARNING]}, "Something is broken"),
         ({"mode": OFF, "problems": [WARNING]}, "Greylisting is switched off"),
         ({"mode": ModeInForce.of("learn", None), "problems": [WARNING]}, "only learns"),
