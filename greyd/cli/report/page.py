@@ -322,7 +322,8 @@ def _pools(report: LogReport) -> Iterator[Markup]:
     yield from section(
         "Pools",
         paragraph(
-            "These providers retry from other networks, and each network is greylisted separately. --identity"
+            "These providers retry from other networks, and each network is"
+            " greylisted separately. --identity"
             " recognises them by their domain."
         ),
         table(head, rows, (Column.NAME, *[Column.NUMBER] * 4)),

@@ -236,7 +236,8 @@ _POOL_COLUMNS: Sequence[TableColumn[SenderPool]] = (
 def _print_pools(context: CommandContext, report: LogReport) -> None:
     context.print("", _title("Pools"))
     context.print(
-        "These providers retry from other networks, and each network is greylisted separately. --identity"
+        "These providers retry from other networks, and each network is"
+        " greylisted separately. --identity"
         " recognises them by their domain."
     )
     context.print_rows(_POOL_COLUMNS, report.pools)
