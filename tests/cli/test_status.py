@@ -239,7 +239,7 @@ def test_without_metrics_the_state_is_called_unknown_not_well(tmp_path: Path) ->
     with record_in(tmp_path, None, "memory://"):
         done = run_here(GREYD_RUN_DIR=str(tmp_path), COLUMNS="80")
     assert done.returncode == 4
-    assert "not known" in done.stdout
+    assert "its health is unknown" in done.stdout
     assert "--metrics=off" in done.stdout
 
 
