@@ -36,7 +36,7 @@ _LIST_WAITING = "greyd list --waiting"
 
 
 async def status(context: CommandContext) -> int:
-    """Show servers, waiting mail, problems, and the next command to type.
+    """Show servers, waiting mail, problems, and the next command.
 
     greyd without a command shows the same. For each store it shows the servers that run on this
     machine, the mode (who set it, and until when), the requests of the last hour, minute by

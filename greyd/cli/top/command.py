@@ -28,7 +28,7 @@ async def top(
         int, typer.Option("--count", "-n", metavar="N", min=0, help="Refreshes; 0: unlimited.")
     ] = 0,
 ) -> None:  # fmt: skip
-    """Show waiting mail, servers and the store live, and act on the mail.
+    """Show waiting mail and servers live, and act on the mail.
 
     Move through the waiting mail with the arrow keys; type / to filter it. Enter explains a mail, r
     releases it, w whitelists its client, domain or recipient, e expects mail for its recipient, and
