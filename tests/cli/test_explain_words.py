@@ -151,7 +151,7 @@ def test_a_client_may_be_a_name_that_dns_resolves(place: Path) -> None:
         ((CLIENT, SENDER), "RECIPIENT: missing; greyd explain ADDRESS SENDER RECIPIENT"),
         ((CLIENT,), "SENDER, RECIPIENT: missing"),
         ((CLIENT, SENDER, RECIPIENT, "x"), "too many arguments"),
-        ((SENDER, RECIPIENT, CLIENT), "expected an IP address"),
+        ((SENDER, RECIPIENT, "c@example.net"), "expected an IP address"),
         ((CLIENT, SENDER, RECIPIENT, f"--sender={SENDER}"), "--sender: also given as an argument"),
         (("client=192.0.2.7", "client_address=192.0.2.8", SENDER, RECIPIENT), "given twice"),
         (("mx.example.net", SENDER, RECIPIENT), "give the client's address instead"),
@@ -169,7 +169,7 @@ def test_unusable_words_get_one_line_and_status_2(
 def test_the_verdict_is_the_first_line_and_the_commands_are_the_last(place: Path) -> None:
     wait(place, SENDER.encode())
     lines = explain(place, CLIENT, SENDER, RECIPIENT).stdout.splitlines()
-    assert lines[0].startswith("Deferred now (early-retry): first seen 1\u00a0min")
+    assert lines[0].startswith("Deferred now (early-retry): one attempt so far, 1\u00a0min")
     assert "a retry passes from" in lines[0]
     assert lines[-4:] == [
         "To let it pass:",

@@ -141,6 +141,7 @@ async def address_of_client(text: str, lookup: Lookup) -> str:
     if not isinstance(client, DomainName):
         return text
     name = printable(client.name)
+    remedy = f"give the client's address instead, or both: {name}[ADDRESS]"
     addresses: list[str] = []
     try:
         for kind, bits in ((RecordType.A, 32), (RecordType.AAAA, 128)):
@@ -149,11 +150,9 @@ async def address_of_client(text: str, lookup: Lookup) -> str:
                 address_text(int.from_bytes(each), bits).decode() for each in answer.values
             ]
     except DnsError as error:
-        raise CommandError(
-            f"{name}: no address found ({error}); give the client's address instead"
-        ) from None
+        raise CommandError(f"{name}: no address found ({error}); {remedy}") from None
     if not addresses:
-        raise CommandError(f"{name}: no address in DNS; give the client's address instead")
+        raise CommandError(f"{name}: no address in DNS; {remedy}")
     if others := addresses[1 : _MAX_SHOWN_ADDRESSES + 1]:
         more = len(addresses) - 1 - len(others)
         print_error(

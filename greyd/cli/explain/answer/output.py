@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from greyd.cli.explain.answer.commands_to_paste import commands_to_paste
-from greyd.cli.explain.answer.remedies import ON_THIS_SITE, describe_remedies
+from greyd.cli.explain.answer.remedies import BY_MERIT, ON_THIS_SITE, describe_remedies
 from greyd.cli.explain.answer.verdict import verdict_sentence
 from greyd.cli.explain.rule_step import retry_window
 from greyd.cli.explain.steps import describe_steps
@@ -80,9 +80,13 @@ def _print_text(
     _print_steps(context, steps)
     if reason is not None and case.dry_run.reply is not None:
         context.print("", f"Reply to Postfix: {printable(case.dry_run.reply)}")
-    if elsewhere := [each for each in remedies if not each.startswith(ON_THIS_SITE)]:
+    elsewhere = [each for each in remedies if not each.startswith((ON_THIS_SITE, BY_MERIT))]
+    if elsewhere:
         context.print("", "It would pass at once with any of these:")
         context.print(*(f"  {each}" for each in elsewhere))
+    if merit := [each for each in remedies if each.startswith(BY_MERIT)]:
+        context.print("", "What would auto-whitelist the client in time:")
+        context.print(*(f"  {each}" for each in merit))
     if commands:
         is_passing = reason is not None and reason.action == PASS
         context.print("", "To have it greylisted:" if is_passing else "To let it pass:")

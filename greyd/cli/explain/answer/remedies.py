@@ -21,6 +21,10 @@ ON_THIS_SITE = "on this site"
 """The beginning of the remedy that ``commands_to_paste`` gives as commands."""
 
 
+BY_MERIT = "from "
+"""The beginning of what auto-whitelists a client or an identity, which helps no mail now."""
+
+
 def describe_remedies(case: ExplainedRequest) -> list[str]:
     """Return what would make the mail pass at once; empty if it passes or nothing is certain."""
     is_greylisted = case.reason is not None and case.reason.action == GREYLIST
@@ -119,7 +123,7 @@ def _remedies_by_merit(case: ExplainedRequest) -> Iterator[str]:
     if settings.auto_whitelist_clients:
         client = client_record(case, keys.client)
         missing = settings.auto_whitelist_clients - (client.successes if client else 0)
-        yield f"from {_address(case)}: {_mails(missing, ' after a retry')}"
+        yield f"{BY_MERIT}{_address(case)}: {_mails(missing, ' after a retry')}"
     if not settings.auto_whitelist_identities or evidence.voids_merit:
         return
     for each, identity in zip(keys.identities, evidence.identities, strict=True):
@@ -141,7 +145,7 @@ def _merit_of_identity(
         shorter = "" if record.network_count > 1 else ", less from a second network"
         lacks.append(f"passing mail for another {format_duration(missing)}{shorter}")
     if lacks:
-        yield f"from {printable(identity.organisation)}: {' and '.join(lacks)}"
+        yield f"{BY_MERIT}{printable(identity.organisation)}: {' and '.join(lacks)}"
 
 
 def _mails(count: int, when: str = "") -> str:

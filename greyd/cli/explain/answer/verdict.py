@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from greyd.config.durations import format_duration
 from greyd.rules.reasons import PASS, Reason
+from greyd.rules.records import Triplet
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
@@ -38,12 +39,21 @@ def verdict_sentence(
     )
 
 
+def _has_one_attempt(case: ExplainedRequest) -> bool:
+    """Whether the store has a single attempt of the mail: nobody has retried too early."""
+    value = case.value(case.keys.triplet) if case.keys else None
+    triplet = Triplet.load(value) if value is not None else None
+    return triplet is not None and triplet.first_seen == triplet.last_seen
+
+
 def _why(case: ExplainedRequest, steps: Sequence[ExplainedStep]) -> str:
     reason = case.reason
     if reason is Reason.NEW:
         return "first contact of this client, sender and recipient"
     if reason is Reason.EARLY_RETRY and (decision := case.dry_run.decision) is not None:
         waited = format_duration(decision.waited_seconds)
+        if _has_one_attempt(case):
+            return f"one attempt so far, {waited} ago"
         return f"first seen {waited} ago, {format_duration(decision.missing_seconds)} too early"
     deciding = next((each for each in steps if each.decides), None)
     if deciding is not None and deciding.match is not None:
