@@ -649,7 +649,7 @@ def test_figures_are_blocks_on_a_narrow_terminal() -> None:
         "  today       2216",
         "  other       1893",
         "  difference  −323",
-        "  lost: 0 (no change)",
+        "  lost  0  =",
     ]
 
 

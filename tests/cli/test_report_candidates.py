@@ -87,7 +87,30 @@ def test_a_provider_that_the_whitelist_covers_is_not_proposed_again(tmp_path: Pa
     command = "greyd whitelist add out.big.com --reason 'retries from up to 2 networks'"
     assert command in run_here("report", str(log), **lists).stdout.splitlines()
     (tmp_path / "clients.local").write_text("big.com\n")
-    assert "whitelist add" not in run_here("report", str(log), **lists).stdout
+    text = run_here("report", str(log), **lists).stdout
+    assert "whitelist add" not in text
+    pools = text.partition("Pools")[2].splitlines()
+    assert any(line.startswith("big.com") and line.endswith("whitelisted") for line in pools)
+
+
+def test_the_commands_have_the_order_and_the_names_of_the_table(tmp_path: Path) -> None:
+    log, waits = tmp_path / "log", {"one": 3, "two": 5, "three": 4}
+    lines = [
+        decided(n * 3600 + at, told, name=f"mx.{who}.com", sender=f"s{n}@{who}.com",
+                address=f"192.0.{count}.1")
+        for who, count in waits.items()
+        for n in range(count)
+        for at, told in ((0, "new"), (600, "triplet found, delay=600"))
+    ]  # fmt: skip
+    log.write_text("".join([*lines, END]))
+    text = run_here("report", str(log)).stdout
+    names = ["mx.two.com", "mx.three.com", "mx.one.com"]
+    table = text.partition("Waited longest")[2].splitlines()[3:6]
+    assert [line.split()[0] for line in table] == names
+    commands = [line.split()[3] for line in text.splitlines() if line.startswith("greyd whitel")]
+    # The first one stands in the summary, too.
+    assert commands == [names[0], *names]
+    assert "; 12 mails waited and passed (median" in text.splitlines()[0]
 
 
 def test_clients_without_a_name_count_by_the_organisation_that_spf_proves(tmp_path: Path) -> None:

@@ -135,9 +135,9 @@ def blocks(cells: Sequence[Sequence[str]]) -> Iterator[str]:
     for name, *values in cells:
         indent = name[: len(name) - len(name.lstrip())]
         if len(values) == 1:
-            yield f"{name}: {values[0]}"
+            yield f"{name}  {values[0]}"
         elif values[-1] == "=":
-            yield f"{name}: {values[0]} (no change)"
+            yield f"{name}  {values[0]}  ="
         else:
             width = max(map(len, values))
             yield name

@@ -12,8 +12,9 @@ from greyd.cli.entries.table import MIN_ADDRESS_WIDTH
 from greyd.cli.report.bars import print_bars
 from greyd.cli.report.candidates.proposals import not_whitelisted
 from greyd.cli.report.log_report import DelayStatistics, LostMail, SenderPool
+from greyd.cli.report.summary import summary_lines
 from greyd.cli.sketches import Total
-from greyd.cli.tables.column import Kind, Meaning, TableColumn
+from greyd.cli.tables.column import Kind, Meaning, Row, TableColumn
 from greyd.cli.tables.limit import more_line
 from greyd.config.durations import format_duration, format_percentage
 from greyd.escaping import printable
@@ -22,10 +23,10 @@ from greyd.rules.reasons import GREYLIST
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from greyd.cli.context import CommandContext
-    from greyd.cli.report.log_report import LogReport
+    from greyd.cli.report.log_report import LogReport, WhitelistCandidate
     from greyd.cli.sketches import DistinctCount
 
 _STEPS = {86400: "day", 7 * 86400: "week", 28 * 86400: "four weeks"}
@@ -37,6 +38,10 @@ Outcome = tuple[tuple[str, str], int]
 
 def print_report(context: CommandContext, report: LogReport) -> None:
     """Print the complete report."""
+    candidates = not_whitelisted(report.candidates, context.settings)
+    context.print(*summary_lines(report, candidates))
+    _print_commands(context, candidates[:1])
+    context.print("")
     _print_volume(context, report)
     if report.slots:
         _print_over_time(context, report)
@@ -45,10 +50,13 @@ def print_report(context: CommandContext, report: LogReport) -> None:
         _print_delays(context, report.delays)
     if report.lost:
         _print_lost(context, report)
-    _print_clients(context, report)
+    whitelisted = {each.client for each in report.candidates} - {each.client for each in candidates}
+    _print_clients(context, report, whitelisted)
     if report.pools:
-        _print_pools(context, report)
-    _print_candidates(context, report)
+        _print_pools(context, report, whitelisted)
+    if candidates:
+        context.print("", _title("If you know these providers, let them pass at once"))
+        _print_commands(context, candidates)
     if report.shadow:
         context.print("", _title("Shadow: what its settings would have changed"))
         context.print(*report.shadow.sentences())
@@ -159,10 +167,27 @@ def _print_lost(context: CommandContext, report: LogReport) -> None:
         " most likely wanted is listed first."
     )
     context.print_rows(_LOST_COLUMNS, report.lost)
+    used = dict.fromkeys(hint for mail in report.lost for hint in mail.all_hints())
+    if signs := [f"{_SHORT_HINTS[each]}: {each}" for each in used if each in _SHORT_HINTS]:
+        context.print(f"Signs that it may be wanted: {'; '.join(signs)}.")
     context.print("")
     _print_counts(context, "domain of the client", Kind.NAME, report.lost_domains)
     context.print("")
     _print_counts(context, "recipient", Kind.ADDRESS, report.lost_recipients)
+
+
+_SHORT_HINTS = {
+    "verified name": "name",
+    "other mail of the domain passed": "domain",
+    "came from several networks": "networks",
+    "tried again": "retry",
+    "the sender's own host": "own host",
+}
+"""Hints in a word: a whole sentence would take three lines of a terminal of 80 columns."""
+
+
+def _short(hint: str) -> str:
+    return _SHORT_HINTS.get(hint, hint)
 
 
 _LOST_COLUMNS: Sequence[TableColumn[LostMail]] = (
@@ -183,7 +208,7 @@ _LOST_COLUMNS: Sequence[TableColumn[LostMail]] = (
         min_width=MIN_ADDRESS_WIDTH,
     ),
     TableColumn(
-        "why it may be wanted", Kind.TEXT, lambda mail: ", ".join(mail.all_hints()), label="",
+        "signs", Kind.TEXT, lambda mail: ", ".join(map(_short, mail.all_hints())), label="",
         meaning=Meaning.GOOD,
     ),
 )  # fmt: skip
@@ -199,13 +224,21 @@ def _print_counts(context: CommandContext, name: str, kind: Kind, totals: Sequen
     )
 
 
-def _print_clients(context: CommandContext, report: LogReport) -> None:
+def _print_clients(
+    context: CommandContext, report: LogReport, whitelisted: Collection[bytes]
+) -> None:
     client = TableColumn[Total]("client", Kind.NAME, report.client_name)
+    # The table names what the commands below add.
+    entries = {each.client: each.entry for each in report.candidates}
     if report.waits:
         context.print("", _title("Waited longest"))
         context.print("Candidates for whitelist_clients, by their total wait.")
         columns: list[TableColumn[Total]] = [
-            client,
+            TableColumn(
+                "client",
+                Kind.NAME,
+                lambda each: entries.get(each.name, report.client_name(each)),
+            ),
             TableColumn("mails", Kind.NUMBER, lambda each: each.count),
             TableColumn(
                 "mean", Kind.DURATION, priority=2, value=lambda each: each.seconds / each.count
@@ -214,6 +247,7 @@ def _print_clients(context: CommandContext, report: LogReport) -> None:
                 "longest", Kind.DURATION, priority=2, value=lambda each: each.longest_seconds
             ),
             TableColumn("total", Kind.DURATION, lambda each: each.seconds),
+            *_whitelisted_column(lambda each: each.name, whitelisted),
         ]
         context.print_rows(columns, report.waits)
     if report.early:
@@ -233,20 +267,34 @@ _POOL_COLUMNS: Sequence[TableColumn[SenderPool]] = (
 )
 
 
-def _print_pools(context: CommandContext, report: LogReport) -> None:
+def _print_pools(
+    context: CommandContext, report: LogReport, whitelisted: Collection[bytes]
+) -> None:
     context.print("", _title("Pools"))
     context.print(
-        "These providers retry from other networks, and each network is"
-        " greylisted separately. --identity"
-        " recognises them by their domain."
+        "These providers retry from other networks, and each network is greylisted separately."
+        " --identity, which is part of --preset=recommended, recognises them by their domain."
     )
-    context.print_rows(_POOL_COLUMNS, report.pools)
+    marks: list[TableColumn[SenderPool]] = _whitelisted_column(lambda pool: pool.name, whitelisted)
+    context.print_rows([*_POOL_COLUMNS, *marks], report.pools)
 
 
-def _print_candidates(context: CommandContext, report: LogReport) -> None:
-    """Print the commands that whitelist the providers whose mail waited."""
-    if candidates := not_whitelisted(report.candidates, context.settings):
-        context.print("", _title("If you know these providers, let them pass at once"))
-        for each in candidates:
-            # Unwrapped, so that it can be pasted.
-            context.console.print(each.command, soft_wrap=True)
+def _print_commands(context: CommandContext, candidates: Sequence[WhitelistCandidate]) -> None:
+    """Print the commands that whitelist providers."""
+    for each in candidates:
+        # Unwrapped, so that it can be pasted.
+        context.console.print(each.command, soft_wrap=True)
+
+
+def _whitelisted_column(
+    name: Callable[[Row], bytes], whitelisted: Collection[bytes]
+) -> list[TableColumn[Row]]:
+    """Return a column that marks whitelisted providers; none if there are none."""
+    if not whitelisted:
+        return []
+    return [
+        TableColumn(
+            "now", Kind.VERDICT, lambda row: "whitelisted" if name(row) in whitelisted else "",
+            label="", meaning=Meaning.GOOD,
+        )
+    ]  # fmt: skip

@@ -89,13 +89,19 @@ class TableWriter(Generic[Row]):
         self._console.file.flush()
         if self._layout is None or not (missing := self._layout.left_out):
             return
-        names = ", ".join(self._columns[at].head for at in missing)
+        names = ", ".join(map(self._unique_name, missing))
         note = (
             f"left out at {self._layout.total_width} columns: {names};"
             f" {self._layout.full_width} columns show all"
         )
         for text in wrap_words(note, self._layout.total_width or len(note)):
             print_line(self._console, [(text, Meaning.SECONDARY.value)])
+
+    def _unique_name(self, at: int) -> str:
+        """Return the head of a column, or its label if another column has the same head."""
+        column = self._columns[at]
+        is_unique = [each.head for each in self._columns].count(column.head) == 1
+        return column.head if is_unique else column.card_label or column.head
 
     def _cells(self, row: Row) -> list[_Cell]:
         now = None if self._width is None else self._now

@@ -42,7 +42,8 @@ def whitelist_candidates(
         if wait.count >= MIN_WAITED_MAILS:
             total = format_breakable_duration(wait.seconds)
             reason = f"{wait.count} mails waited {total} in all"
-            found = {**dict(_candidate(wait.name, reason, names)), **found}
+            for client, candidate in _candidate(wait.name, reason, names):
+                found.setdefault(client, candidate)
     return list(found.values())
 
 
