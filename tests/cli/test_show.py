@@ -287,3 +287,28 @@ def test_with_privacy_a_mail_and_a_client_are_found_by_their_hashes(tmp_path: Pa
     assert shown(f"--store={url}", MAIL[0], **private) == names(known.client)
     assert "hidden by --privacy" in run("show", f"--store={url}", *MAIL, **private).stdout
     assert shown(f"--store={url}", known.triplet[1:].decode(), **private) == names(known.triplet)
+
+
+@pytest.mark.parametrize(
+    ("what", "entry"),
+    [
+        ("white.example", "clients:1: white.example"),
+        ("mx.white.example", "clients:1: white.example"),
+        ("192.0.2.7", "clients:2: 192.0.2.0/24"), ("black.example", ""), ("198.51.100.7", ""),
+        ("postmaster@example.org", "recipients:1: postmaster@"), ("bob@example.org", ""),
+    ],
+)  # fmt: skip
+def test_what_a_whitelist_lets_pass_is_said_to_have_no_entry_for_that(
+    tmp_path: Path, what: str, entry: str
+) -> None:
+    (tmp_path / "clients").write_text("white.example\n192.0.2.0/24\n")
+    (tmp_path / "recipients").write_text("postmaster@\n")
+    store = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(store, {b"{example.net}~abc": b"1700000000"})
+    done = run_here(
+        "show", what, f"--store={store}", GREYD_WHITELIST_CLIENTS=str(tmp_path / "clients"),
+        GREYD_WHITELIST_RECIPIENTS=str(tmp_path / "recipients"),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert ("a client's name is not stored" in done.stderr) == (what == "black.example")
+    assert (f"{tmp_path}/{entry}" in done.stderr) if entry else ("waits" in done.stderr)

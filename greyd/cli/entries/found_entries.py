@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from greyd.cli.tables.sorting import FirstRows, parse_sort
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable, printable_text
 from greyd.plurals import counted
+from greyd.rules.address import parse_address
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
 from greyd.store.contract import scan
 from greyd.terminal import format_timestamp, print_error
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from greyd.rules.transaction import Record
     from greyd.store.contract import Store
 
+
+_DOMAIN = re.compile(rb"(?:[^@./, ]+\.)+[a-z][^@./, ]*", re.IGNORECASE)
+"""Matches what may be a client's name."""
 
 MAX_OTHERS = 100
 """The number of related entries shown without ``--limit``, e.g. of a client's network."""
@@ -261,9 +266,23 @@ class FoundEntries:
         tallies = any(tally.entries for tally in self._tallies.values())
         if self._objects or self._others or self._windows or tallies:
             return 0
+        from greyd.whitelist.files import read_whitelist_files
+
+        whitelists = read_whitelist_files(self.settings).whitelists()
+        match = whitelists.match_client(name, parse_address(name)) or (
+            whitelists.match_recipient(name) if b"@" in name else None
+        )
+        if match is not None:
+            print_error(
+                f"no entry of {printable(name)}: its mail passes by the whitelist,"
+                f" {match.file}:{match.line}: {printable(match.text)}"
+            )
+            return EXIT_NO
         delay = format_breakable_duration(self.settings.delay_seconds)
+        is_name = _DOMAIN.fullmatch(name) is not None
+        unnamed = "; a client's name is not stored, only its address" if is_name else ""
         print_error(
             f"no entry of {printable(name)}; its first mail waits {delay}, unless a whitelist or an"
-            " option lets it pass (see greyd explain)"
+            f" option lets it pass (see greyd explain){unnamed}"
         )
         return EXIT_NO
