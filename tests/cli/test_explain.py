@@ -552,7 +552,7 @@ def test_a_proven_sender_is_shown_with_its_entry_and_the_proof(place: Path) -> N
             "SPF's result is none, and the client has no confirmed name in the sender's",
         ),
         (["--sender="], OURS, ["example.com"], "a bounce has no sender, so no entry applies"),
-        ([], OURS, ["example.org"], "none of 1 entries"),
+        ([], OURS, ["example.org"], "none of 1 entry in "),
     ],
 )
 def test_why_an_entry_for_senders_does_not_help_is_told(

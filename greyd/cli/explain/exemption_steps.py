@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.explain.step import ExplainedStep, entry_text
 from greyd.escaping import printable
+from greyd.plurals import counted
 from greyd.rules.reasons import Reason
 from greyd.terminal import format_timestamp
 from greyd.whitelist.near_misses.reasons import ClientAttributes
@@ -122,7 +123,7 @@ def matching_text(entry: WhitelistEntry) -> str:
 def not_matching_text(files: Sequence[WhitelistFile], number: int, what: str) -> str:
     """Return a text about files without an entry that matches."""
     names = ", ".join(each.file for each in files) or "no file"
-    return f"none of {number} entries in {names} matches {what}"
+    return f"none of {counted(number, 'entry', 'entries')} in {names} matches {what}"
 
 
 def describe_mode(case: ExplainedRequest) -> ExplainedStep:
@@ -155,7 +156,9 @@ def describe_expected(case: ExplainedRequest) -> ExplainedStep:
         text = f"no: the SPF record of the sender's domain denies {client} (fail)"
         return ExplainedStep("expected", text, details)
     why = (
-        f"none of {len(windows)} open windows is for this mail" if windows else "no window is open"
+        f"none of {counted(len(windows), 'open window')} is for this mail"
+        if windows
+        else "no window is open"
     )
     return ExplainedStep("expected", f"no: {why} (greyd expect)", details)
 
