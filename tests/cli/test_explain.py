@@ -511,7 +511,7 @@ def test_the_network_that_a_client_counts_by_is_told(
     place: Path, address: str, network: str
 ) -> None:
     told = ask(place, f"--client-address={address}", *REQUEST[2:], "--client-name=unknown").stdout
-    assert f"a triplet has the client's network, {network}; " in told
+    assert f"triplets are of the network {network}, " in told
 
 
 # Particular senders and recipients ----------------------------------------------------------------

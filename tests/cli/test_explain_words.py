@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import pexpect
 import pytest
 
 from greyd.cli.explain.typed_request import read_words
@@ -17,7 +19,7 @@ from greyd.rules.control import Control, ModeOverride
 from greyd.rules.keys import request_keys
 from greyd.rules.records import Client, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY
-from tests.commands import fill, run_here
+from tests.commands import CHECKOUT, environment_without_settings, fill, run_here
 from tests.dns_server import dns_server
 from tests.fake_dns import address_of
 
@@ -178,6 +180,30 @@ def test_the_verdict_is_the_first_line_and_the_commands_are_the_last(place: Path
         "  greyd whitelist add 192.0.2.7",
     ]
     assert not any(each != each.rstrip() for each in lines)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "options", "is_short"),
+    [(20, 45, [], True), (24, 80, [], True), (20, 45, ["-v"], False), (70, 80, [], False)],
+)
+def test_on_a_low_terminal_verdict_and_commands_are_seen_together(
+    place: Path, rows: int, columns: int, options: list[str], is_short: bool
+) -> None:
+    wait(place, SENDER.encode())
+    words = ["explain", CLIENT, SENDER, RECIPIENT, "--no-dns", *options]
+    output = pexpect.spawn(
+        sys.executable, ["-m", "greyd", *words], dimensions=(rows, columns), encoding="utf-8",
+        env={**environment_without_settings(), "TERM": "xterm", "COLUMNS": "", "NO_COLOR": "1",
+             "GREYD_DBDIR": str(place), "GREYD_CONFIG": str(place / "greyd.toml")},
+        cwd=str(CHECKOUT), timeout=60,
+    ).read()  # fmt: skip
+    lines = output.replace("\r", "").splitlines()
+    assert ("client whitelist" in output) is not is_short
+    assert (" other steps: greyd explain -v shows all" in output) is is_short
+    assert "Deferred now (early-retry)" in output
+    assert lines[-1] == "  greyd whitelist add 192.0.2.7"
+    if is_short:
+        assert sum(-(-len(line) // columns) or 1 for line in lines) < rows
 
 
 @pytest.mark.parametrize("columns", ["45", "80"])

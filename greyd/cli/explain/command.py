@@ -102,11 +102,16 @@ async def explain(
         ),
     ] = None,
     no_dns: Annotated[bool, typer.Option("--no-dns", help="Send no DNS queries.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Show all steps, even if the terminal is too low."),
+    ] = False,
 ) -> int:
     """Explain how the server would answer a request now.
 
     The first line is the verdict: what happens to this mail now, why, and when it will pass. Then
-    follow the steps of the decision, and commands to paste that would change it.
+    follow the steps of the decision, and commands to paste that would change it. If the terminal
+    has too few lines, only the step that decides is shown; -v shows all.
 
     The command applies the server's rules to the entries in its store. It stores nothing, and sends
     no request to a server. For the whitelists, it shows the line that matches, or the lines that
@@ -145,7 +150,7 @@ client_address=192.0.2.7, sender=a@example.com, recipient=b@example.org'
         if typed.attributes and (client := given["client_address"]):
             given["client_address"] = await address_of_client(client, sources[0])
         request = read_request(given, log_line)
-        return await _explain(context, settings, request, *sources)
+        return await _explain(context, settings, request, *sources, verbose=verbose)
 
 
 def _merged(
@@ -173,6 +178,8 @@ async def _explain(
     request: RequestInput,
     lookup: RecordingLookup,
     monitor: SourceMonitor | None,
+    *,
+    verbose: bool,
 ) -> int:
     files = read_whitelist_files(settings)
     for error in files.errors:
@@ -199,7 +206,7 @@ async def _explain(
         print_error(case.dry_run.store_error)
     faults = [each.fault for each in monitor.sources() if each.fault] if monitor else []
     case = replace(case, is_undecided=bool(status), source_faults=faults)
-    print_explanation(context, case)
+    print_explanation(context, case, verbose=verbose)
     return status
 
 

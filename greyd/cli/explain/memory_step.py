@@ -77,7 +77,7 @@ def _key_notes(case: ExplainedRequest) -> Iterator[str]:
         prefix = network_prefix(address.number, address.bits, settings)
         network = address._replace(number=network_of(address, settings))
         text = printable(address_text(network.number, network.bits))
-        yield f"a triplet has the client's network, {text}/{prefix}; a client's count its address"
+        yield f"triplets are of the network {text}/{prefix}, counts of the single address"
     if case.applied and (group := case.applied.group):
         yield f"the client belongs to the sender group {group.name} ({group.where})"
     normal = normalise_sender(sender)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from greyd.cli.explain.answer.commands_to_paste import commands_to_paste
@@ -11,10 +14,11 @@ from greyd.cli.explain.answer.verdict import verdict_sentence
 from greyd.cli.explain.rule_step import retry_window
 from greyd.cli.explain.steps import describe_steps
 from greyd.escaping import printable, printable_text
+from greyd.plurals import counted
 from greyd.rules.reasons import GREYLIST, PASS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from greyd.cli.context import CommandContext
     from greyd.cli.explain.explained_request import ExplainedRequest
@@ -30,15 +34,25 @@ _STEP_WIDTH = 23
 _STYLES = {PASS: "bold green", GREYLIST: "bold yellow"}
 
 
-def print_explanation(context: CommandContext, case: ExplainedRequest) -> None:
-    """Print an explained request, as text or JSON."""
+def print_explanation(
+    context: CommandContext, case: ExplainedRequest, *, verbose: bool = False
+) -> None:
+    """Print an explained request, as text or JSON.
+
+    If the text is longer than the terminal, the verdict would scroll away: then only the step that
+    decides is shown, unless ``verbose``.
+    """
     steps = describe_steps(case)
     window = retry_window(case)
     sentence = verdict_sentence(case, steps, window)
     commands = commands_to_paste(case, steps, context.repeated_options)
     remedies = describe_remedies(case)
     if not context.as_json:
-        _print_text(context, case, steps, sentence, remedies, commands)
+        print_text = partial(
+            _print_text, case=case, steps=steps, sentence=sentence, remedies=remedies,
+            commands=commands,
+        )  # fmt: skip
+        print_text(context, is_short=not verbose and not _fits(context, print_text))
     context.print_json(
         {
             "request": {
@@ -61,11 +75,13 @@ def print_explanation(context: CommandContext, case: ExplainedRequest) -> None:
 
 def _print_text(
     context: CommandContext,
+    *,
     case: ExplainedRequest,
     steps: Sequence[ExplainedStep],
     sentence: str,
     remedies: Sequence[str],
     commands: Sequence[str],
+    is_short: bool = False,
 ) -> None:
     """Print the verdict first, then the steps, then what would change it."""
     from rich.text import Text
@@ -77,8 +93,12 @@ def _print_text(
     if case.logged is not None:
         context.print(f"At that time: {_logged_in_words(case.logged)}.")
     context.print("")
-    _print_steps(context, steps)
-    if reason is not None and case.dry_run.reply is not None:
+    shown = [each for each in steps if each.decides] if is_short else steps
+    _print_steps(context, shown)
+    if left := len(steps) - len(shown):
+        context.print(f"  {counted(left, 'other step')}: greyd explain -v shows all")
+        remedies = ()
+    elif reason is not None and case.dry_run.reply is not None:
         context.print("", f"Reply to Postfix: {printable(case.dry_run.reply)}")
     elsewhere = [each for each in remedies if not each.startswith((ON_THIS_SITE, BY_MERIT))]
     if elsewhere:
@@ -93,6 +113,21 @@ def _print_text(
         for command in commands:
             # Unwrapped: a line that is folded cannot be pasted.
             context.console.print(f"  {command}", soft_wrap=True)
+
+
+def _fits(context: CommandContext, print_text: Callable[[CommandContext], None]) -> bool:
+    """Whether a text leaves room for the prompt on the terminal; True for a pipe."""
+    if not context.console.is_terminal:
+        return True
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    width, height = context.console.size
+    output = io.StringIO()
+    draft = Console(file=output, width=width, force_terminal=True, color_system=None)
+    print_text(replace(context, _consoles=[draft]))
+    lines = output.getvalue().splitlines()
+    return sum(max(-(-cell_len(line) // width), 1) for line in lines) < height
 
 
 def _print_steps(context: CommandContext, steps: Sequence[ExplainedStep]) -> None:
