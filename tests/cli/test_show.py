@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import pexpect
 import pytest
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY
 from greyd.rules.correspondence.keys import correspondence_key, keys_to_learn
 from greyd.rules.keys import request_keys
-from tests.commands import answer_of, content, fill, run, run_here
+from tests.commands import (
+    CHECKOUT,
+    answer_of,
+    content,
+    environment_without_settings,
+    fill,
+    run,
+    run_here,
+)
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 
@@ -312,3 +323,29 @@ def test_what_a_whitelist_lets_pass_is_said_to_have_no_entry_for_that(
     assert done.returncode == 1
     assert ("a client's name is not stored" in done.stderr) == (what == "black.example")
     assert (f"{tmp_path}/{entry}" in done.stderr) if entry else ("waits" in done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("sender", "explained"),
+    [(MAIL[1], "192.0.2.0 alice@example.com bob@example.org"),
+     ("", "192.0.2.0 '<>' bob@example.org"),
+     ("o'neil@example.com", """192.0.2.0 'o'"'"'neil@example.com' bob@example.org"""),
+     ("-v@example.com", "")],
+)  # fmt: skip
+def test_on_a_terminal_waiting_mail_comes_with_the_command_that_explains_it(
+    tmp_path: Path, sender: str, explained: str
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {keys_of(sender=sender).triplet: b"%d" % time.time()})
+    words = ["-m", "greyd", "show", MAIL[2], f"--store={url}"]
+    output = pexpect.spawn(
+        sys.executable, words, dimensions=(24, 80), encoding="utf-8", cwd=str(CHECKOUT),
+        env={**environment_without_settings(), "TERM": "xterm", "NO_COLOR": "1"}, timeout=60,
+    ).read()  # fmt: skip
+    lines = [each for each in output.splitlines() if each.startswith("why it waits: ")]
+    assert lines == (
+        [f"why it waits: greyd explain {explained} --store={url}"] if explained else []
+    )
+    if explained:
+        done = run_here(*shlex.split(lines[0])[4:], "--no-dns")
+        assert done.stdout.startswith("Deferred now (early-retry)")

@@ -17,7 +17,7 @@ from greyd.cli.json_values import json_text
 from greyd.cli.tables.limit import more_line
 from greyd.cli.tables.sorting import FirstRows, parse_sort
 from greyd.config.durations import format_breakable_duration
-from greyd.escaping import printable, printable_text
+from greyd.escaping import printable, printable_text, shell_word
 from greyd.plurals import counted
 from greyd.rules.address import parse_address
 from greyd.rules.entries import EntryKind, EntryState, StoredEntry, interpret
@@ -70,6 +70,16 @@ class Tally:
         return ", ".join(
             [*shown, *(f"{self.counts[e]:,} {e.value}" for e in rest if self.counts[e])]
         )
+
+
+def _can_be_explained(entry: StoredEntry) -> bool:
+    """Whether an entry is a waiting triplet that the arguments of ``greyd explain`` can name."""
+    return (
+        entry.kind is EntryKind.TRIPLET
+        and entry.state is EntryState.WAITING
+        and not entry.is_hidden
+        and not any(each.startswith(b"-") for each in entry.names)
+    )
 
 
 _TRIPLET_STATES = (EntryState.WAITING, EntryState.PASSED, EntryState.NEVER_RETURNED)
@@ -235,6 +245,19 @@ class FoundEntries:
             self.context.print_rows(entry_columns(self.settings), self._others, now=self.now)
             if self._missing:
                 print_error(more_line(self._missing, remedy=self._remedy(all_of_them)))
+            waiting = next(filter(_can_be_explained, self._others), None)
+            if waiting is not None and self.context.console.is_terminal:
+                self._print_explain_command(waiting)
+
+    def _print_explain_command(self, entry: StoredEntry) -> None:
+        """Print the command that explains why a triplet waits.
+
+        The store has the client's network only, so its first address stands for the client.
+        """
+        names = (entry.names.network, entry.names.sender or b"<>", entry.names.recipient)
+        words = [*map(shell_word, names), *map(shell_word, self.context.repeated_options)]
+        # Unwrapped: a line that is folded can't be pasted.
+        self.context.console.print(f"why it waits: greyd explain {' '.join(words)}", soft_wrap=True)
 
     def _remedy(self, all_of_them: str) -> str:
         """Return what shows the rows that the limit has left out."""
