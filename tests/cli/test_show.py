@@ -336,7 +336,7 @@ def test_on_a_terminal_waiting_mail_comes_with_the_command_that_explains_it(
     tmp_path: Path, sender: str, explained: str
 ) -> None:
     url = f"sqlite:{tmp_path / 'greyd.db'}"
-    fill(url, {keys_of(sender=sender).triplet: b"%d" % time.time()})
+    fill(url, {keys_of(sender=sender).triplet: b"%d" % (time.time() - 60)})
     words = ["-m", "greyd", "show", MAIL[2], f"--store={url}"]
     output = pexpect.spawn(
         sys.executable, words, dimensions=(24, 80), encoding="utf-8", cwd=str(CHECKOUT),
@@ -348,4 +348,4 @@ def test_on_a_terminal_waiting_mail_comes_with_the_command_that_explains_it(
     )
     if explained:
         done = run_here(*shlex.split(lines[0])[4:], "--no-dns")
-        assert done.stdout.startswith("Deferred now (early-retry)")
+        assert done.stdout.startswith("Deferred now (early-retry)"), done
