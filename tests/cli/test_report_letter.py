@@ -193,7 +193,7 @@ def test_whatever_sendmail_writes_or_leaves_open_has_its_limit(
     path = program(tmp_path, script).path
     began = time.monotonic()
     done = run_here("report", a_log(tmp_path), "--mail-to=postmaster", f"--sendmail={path}")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert done.returncode == (2 if message else 0)
     assert message in done.stderr
     assert len(done.stderr) < 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -110,7 +111,12 @@ def _run(command: Sequence[str], letter: bytes) -> tuple[int, bytes]:
         file.write(letter)
         file.seek(0)
         process = subprocess.Popen(  # noqa: S603 - checked arguments, without a shell
-            command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # If it takes too long, the programs that it has started end with it.
+            start_new_session=True,
         )
     kept = bytearray()
     # A thread, so that neither endless output nor a child that keeps the pipe exceeds the time.
@@ -120,7 +126,7 @@ def _run(command: Sequence[str], letter: bytes) -> tuple[int, bytes]:
         status = process.wait(MAX_SECONDS)
     finally:
         if process.poll() is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     reader.join(_LAST_WORDS_SECONDS)
     return status, bytes(kept)
