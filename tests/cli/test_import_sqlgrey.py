@@ -482,7 +482,7 @@ def test_a_dump_is_imported_once(tmp_path: Path, options: list[str], zone: tzinf
     told = json.loads(done.stdout)
     assert told["entries"]["triplets"]["imported"] == told["entries"]["clients"]["imported"] == 1
     assert told["entries"]["clients"]["not_taken_over"] == 1
-    assert "1 recipients" in told["remarks"][0]
+    assert "1 recipient," in told["remarks"][0]
     assert stored(tmp_path) == WANTED
     told = json.loads(run(*arguments, given=dump_of(zone), TZ="Europe/Berlin").stdout)
     assert told["entries"]["triplets"]["unchanged"] == told["entries"]["clients"]["unchanged"] == 1

@@ -192,7 +192,7 @@ def test_a_server_whose_record_cannot_be_read_has_not_stopped(tmp_path: Path) ->
         file.write_text("{")
         done = run_here(GREYD_RUN_DIR=str(tmp_path), COLUMNS="80")
     assert done.returncode == 4
-    assert done.stdout.startswith("● a server runs here, but its state can't be fetched\n")
+    assert done.stdout.startswith("● a server is running here, but its state can't be fetched\n")
 
 
 @pytest.mark.parametrize(

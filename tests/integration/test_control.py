@@ -197,7 +197,7 @@ def test_learning_by_a_switch_stores_what_it_sees(store: str, tmp_path: Path) ->
         assert ask(server) == "pass"
         time.sleep(1.1)
         answer_of("mode", "on", "--for=1h", store)
-        has_said(server, "mode on, by ")
+        has_said(server, "mode on until ")
         assert ask(server) == "pass"
         assert ask(server, sender="new@example.com") == "wait"
 

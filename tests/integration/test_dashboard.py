@@ -112,6 +112,7 @@ def give_a_past(home: Path, instances: tuple[str, ...]) -> None:
         'job:greyd_first_contacts:increase30m{job="greyd"}',
         'job:greyd_first_contacts:increase6h{job="greyd"}',
         'job:greyd_return:ratio6h{job="greyd"}',
+        'job:greyd_waiting_triplets:max{job="greyd"}',
         *(
             f'instance:greyd_requests:increase1h{{job="greyd",instance="{instance}"}}'
             for instance in instances

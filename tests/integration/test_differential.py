@@ -542,7 +542,7 @@ def test_an_empty_instance_is_an_instance_like_any_other(tmp_path: Path) -> None
 
 
 BAD_OPTIONS = (
-    "--delay=abc", "--delay=1.5", "--delay=", "--max-age=5x", "--retry-window=6 h",
+    "--delay=abc", "--delay=1.5", "--delay=", "--max-age=5x",
     "--retry-window=-1", "--ipv4cidr=x", "--ipv6cidr=", "--exim=1", "--nosuch",
     "--del=60", "--privacy=0", "--dbdir=",
 )  # fmt: skip

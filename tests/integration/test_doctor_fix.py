@@ -187,7 +187,7 @@ def test_nothing_is_changed_if_postfix_check_fails_or_the_file_has_several_names
 ) -> None:
     before = copy.write(listed(*OWN))
     os.link(copy.main_cf, copy.folder / "other.cf")
-    with pytest.raises(FixError, match="several names"):
+    with pytest.raises(FixError, match="several hard links"):
         copy.fix()
     (copy.folder / "other.cf").unlink()
     copy.main_cf.write_text(before := before + "daemon_directory = /nonexistent\n")

@@ -191,7 +191,7 @@ def test_what_greyd_knows_already_is_merged_and_the_running_server_goes_on(
         told = answer_of("import", tmp_path / "postgrey-db", store)
         assert told["entries"]["triplets"]["merged"] == 1
         assert ask(server, mail, NOW) == "DUNNO"
-        has_said(server, "imported 1 triplets, 1 clients, by ")
+        has_said(server, "imported 1 triplet, 1 client, by ")
 
 
 def test_a_longer_delay_here_makes_nobody_wait_who_has_waited_there(tmp_path: Path) -> None:

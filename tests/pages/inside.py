@@ -160,7 +160,9 @@ def _run_dialogue(block: Block, terminal: Terminal) -> None:
         done = terminal.type(block.where, command, ends=bool(expected))
         if not expected and done.returncode:
             raise PageError(f"{block.where}: {command}\nstatus {done.returncode}\n{done.stdout}")
-        if not re.fullmatch(_pattern(expected), done.stdout.strip() + "\n"):
+        # A page has ordinary spaces where a terminal must not break a line.
+        output = done.stdout.strip().replace("\u00a0", " ") + "\n"
+        if not re.fullmatch(_pattern(expected), output):
             shown = "\n".join(expected)
             raise PageError(f"{block.where}: {command}\nanswers\n{done.stdout}\nand not\n{shown}")
 

@@ -65,9 +65,10 @@ def _change_of_waits(today: SimulationResult, other: SimulationResult) -> str:
     if today.waits == other.waits:
         return f"would change no wait ({_waiting(today)})"
     total, other_total = sum(today.waits), sum(other.waits)
+    median = _median(today).removeprefix("median ")
     return (
         f"would make {counted(after, 'mail')} wait {format_duration(other_total)} in all instead of"
-        f" {format_duration(total)} ({_median(other)} instead of {_median(today)})"
+        f" {format_duration(total)} ({_median(other)} instead of {median})"
     )
 
 
