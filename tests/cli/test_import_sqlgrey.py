@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from greyd.cli.errors import CommandError
@@ -311,6 +311,8 @@ PIECES = [
     st.sampled_from([b"", b"PRAGMA foreign_keys=OFF;\n"]),
     st.sampled_from([1, 5, 1000]),
 )
+@example([b"$x$", b";"], b"", 1)
+@example([b"$", b"x"], b"", 1)
 def test_any_text_is_read_to_its_end(pieces: list[bytes], begin: bytes, chunk: int) -> None:
     class Slow(io.BytesIO):
         def read(self, _size: int | None = -1) -> bytes:

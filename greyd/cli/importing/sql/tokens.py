@@ -79,6 +79,8 @@ _COMMON = rb"""
   | (?P<quoted>"(?:[^"]|"")*+")
 """
 _BEGIN_OF_LONG = re.compile(rb"/\*|\$\w*\$|[eExX]?'|[`\"]")
+_BEGIN_OF_TAG = re.compile(rb"\$\w*\Z")
+"""Matches what may become the opening of a dollar-quoted string when more has been read."""
 """The start of a token that may continue beyond the buffer."""
 
 
@@ -152,7 +154,12 @@ class SqlTokens:
             is_open = match is None or (
                 match.lastgroup == "sign" and _BEGIN_OF_LONG.match(self._buffer, self._at)
             )
-            may_continue = match is None or is_open or match.end() == len(self._buffer)
+            may_continue = (
+                match is None
+                or is_open
+                or match.end() == len(self._buffer)
+                or (match[0] == b"$" and _BEGIN_OF_TAG.match(self._buffer, self._at))
+            )
             if may_continue and not self._is_at_end:
                 if len(self._buffer) - self._at > MAX_TOKEN_BYTES:
                     self._cut_long_token()
