@@ -8,6 +8,7 @@ import typer
 
 from greyd.cli.cpu_priority import lower_cpu_priority
 from greyd.cli.entries.found_entries import MAX_OTHERS, FoundEntries
+from greyd.cli.entries.list import default_limit
 from greyd.cli.entries.queries import parse_query
 from greyd.cli.entries.table import entry_columns
 from greyd.cli.tables.limit import Limit  # noqa: TC001 - typer reads it at run time
@@ -56,11 +57,11 @@ async def show(
     greyd list --keys, redis-cli or postgrey, it shows that entry.
 
     A scan of the store finds the entries whose key is not known, which takes a while on a large
-    store; --quick omits it. Of the entries that a scan finds, the table has the 100 last seen;
-    --limit and --sort select others, as in greyd list. greyd explain shows how the server would
-    decide. With --privacy the store contains only hashes: the command finds triplet, client,
-    identity and expected mail by the hash of what you give, but no other mail. The exit status is 1
-    if nothing is found.
+    store; --quick omits it. Of the entries that a scan finds, the table has the 100 last seen, on a
+    terminal as many as fit; --limit and --sort select others, as in greyd list. greyd explain shows
+    how the server would decide. With --privacy the store contains only hashes: the command finds
+    triplet, client, identity and expected mail by the hash of what you give, but no other mail. The
+    exit status is 1 if nothing is found.
 
     Examples:
 
@@ -80,9 +81,11 @@ async def show(
     question = parse_query(what or [], client, sender, recipient)
 
     order = parse_sort(sort, entry_columns(context.settings)) if sort else None
+    # On a terminal the counts above the table stay in view, too.
+    usual_limit = MAX_OTHERS if context.as_json else min(default_limit(context.console), MAX_OTHERS)
 
     async def print_answer() -> int:
-        found = FoundEntries(context, MAX_OTHERS if limit is None else limit, order)
+        found = FoundEntries(context, usual_limit if limit is None else limit, order)
         async with context.open_store() as store:
             await question.answer(store, found, quick=quick)
         return found.end(question.name)
