@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import tests.corpus  # noqa: F401 - hypothesis's settings, which apply to any selection of tests
 from tests import commands
 from tests.skipping import summary
 
@@ -26,12 +27,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests in each file that runs greyd's commands."""
+    """Mark the tests in each file that runs greyd's commands; put the integration tests first."""
     for item in items:
         module = item.getparent(pytest.Module)
         used = vars(module.obj).values() if module else ()
         if any(each is commands.run or each is commands.answer_of for each in used):
             item.add_marker("commands")
+    # The slowest files begin first: otherwise one process ends with them while the others are idle.
+    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
 
 
 @pytest.fixture(scope="module", autouse=True)

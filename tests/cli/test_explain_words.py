@@ -184,7 +184,7 @@ def test_the_verdict_is_the_first_line_and_the_commands_are_the_last(place: Path
 
 @pytest.mark.parametrize(
     ("rows", "columns", "options", "is_short"),
-    [(20, 45, [], True), (24, 80, [], True), (20, 45, ["-v"], False), (70, 80, [], False)],
+    [(20, 45, [], True), (16, 80, [], True), (20, 45, ["-v"], False), (70, 80, [], False)],
 )
 def test_on_a_low_terminal_verdict_and_commands_are_seen_together(
     place: Path, rows: int, columns: int, options: list[str], is_short: bool
@@ -193,7 +193,9 @@ def test_on_a_low_terminal_verdict_and_commands_are_seen_together(
     words = ["explain", CLIENT, SENDER, RECIPIENT, "--no-dns", *options]
     output = pexpect.spawn(
         sys.executable, ["-m", "greyd", *words], dimensions=(rows, columns), encoding="utf-8",
-        env={**environment_without_settings(), "TERM": "xterm", "COLUMNS": "", "NO_COLOR": "1",
+        # The terminal itself gets its size only after the command's start.
+        env={**environment_without_settings(), "TERM": "xterm", "NO_COLOR": "1",
+             "COLUMNS": str(columns), "LINES": str(rows),
              "GREYD_DBDIR": str(place), "GREYD_CONFIG": str(place / "greyd.toml")},
         cwd=str(CHECKOUT), timeout=60,
     ).read()  # fmt: skip

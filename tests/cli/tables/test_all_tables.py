@@ -105,8 +105,8 @@ def lines_of(place: Path, name: str, columns: int | None) -> list[str]:
     assert done.returncode in (0, 1), done.stderr
     assert "\x1b" not in done.stdout
     assert done.stdout.count("\n") > 1
-    # What list proposes below its table, on a terminal only, is no part of the table.
-    return done.stdout.partition("Waiting from several")[0].splitlines()
+    # What list and show propose below a table, on a terminal only, is no part of the table.
+    return re.split("Waiting from several|why it waits:", done.stdout)[0].splitlines()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
