@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-SEEDS = 8
+SEEDS = 6
 LENGTH = 260
 
 HEADER = "--x-greylist-header=X-Greylist: delayed %t seconds at %h"
