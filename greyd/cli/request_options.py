@@ -34,6 +34,30 @@ HeloName = Annotated[
     str | None,
     typer.Option("--helo-name", metavar="NAME", help="The name in the client's HELO or EHLO."),
 ]
+ReverseClientName = Annotated[
+    str | None,
+    typer.Option(
+        "--reverse-client-name",
+        metavar="NAME",
+        help="The address's name in DNS, confirmed or not.",
+    ),
+]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol-name",
+        metavar="NAME",
+        help="SMTP if the client sent HELO instead of EHLO; default: ESMTP.",
+    ),
+]
+PolicyContext = Annotated[
+    str | None,
+    typer.Option(
+        "--policy-context",
+        metavar="TEXT",
+        help="The policy_context of the request, e.g. outbound.",
+    ),
+]
 SaslUsername = Annotated[
     str | None,
     typer.Option(

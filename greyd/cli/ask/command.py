@@ -14,7 +14,10 @@ from greyd.cli.errors import CommandError
 from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run time
     ClientAddress,
     HeloName,
+    PolicyContext,
+    ProtocolName,
     Recipient,
+    ReverseClientName,
     SaslUsername,
     Sender,
 )
@@ -62,31 +65,10 @@ async def ask(
     sender: Sender = None,
     recipient: Recipient = None,
     helo_name: HeloName = None,
-    reverse_client_name: Annotated[
-        str | None,
-        typer.Option(
-            "--reverse-client-name",
-            metavar="NAME",
-            help="The address's name in DNS, confirmed or not.",
-        ),
-    ] = None,
-    protocol_name: Annotated[
-        str | None,
-        typer.Option(
-            "--protocol-name",
-            metavar="NAME",
-            help="SMTP if the client sent HELO instead of EHLO; default: ESMTP.",
-        ),
-    ] = None,
+    reverse_client_name: ReverseClientName = None,
+    protocol_name: ProtocolName = None,
     sasl_username: SaslUsername = None,
-    policy_context: Annotated[
-        str | None,
-        typer.Option(
-            "--policy-context",
-            metavar="TEXT",
-            help="The policy_context of the request, e.g. outbound.",
-        ),
-    ] = None,
+    policy_context: PolicyContext = None,
     verbose: Annotated[
         bool,
         typer.Option(

@@ -10,6 +10,11 @@ from greyd.cli.context import EXIT_ERROR
 from greyd.cli.errors import CommandError
 from greyd.cli.replay.log_input import new_resolver, replay_logs, require_mail, whitelists_of
 from greyd.cli.replay.other_settings import print_limits, read_other_settings
+from greyd.cli.simulation_options import (  # noqa: TC001 - typer reads them at run time
+    Logs,
+    LookUpClients,
+    WarmUp,
+)
 from greyd.cli.usual_logs import USUAL_LOGS, choose_logs
 from greyd.config.durations import parse_duration
 
@@ -25,15 +30,7 @@ if TYPE_CHECKING:
 
 async def replay(
     context: CommandContext,
-    logs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[LOG]...",
-            help="Mail logs, compressed or not; - is standard input. Default: this machine's mail"
-            " log or the journal.",
-            show_default=False,
-        ),
-    ] = None,
+    logs: Logs = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,16 +39,8 @@ async def replay(
             help="Set another value, e.g. delay=60 or preset=recommended; may be repeated.",
         ),
     ] = None,
-    warm_up: Annotated[
-        str,
-        typer.Option(
-            metavar="DURATION", help="Simulate the beginning of the log without counting it."
-        ),
-    ] = "0",
-    dns: Annotated[
-        bool,
-        typer.Option("--dns", help="Look clients up in today's DNS."),
-    ] = False,
+    warm_up: WarmUp = "0",
+    dns: LookUpClients = False,
     top: Annotated[
         int, typer.Option(metavar="N", min=0, max=1000, help="Senders in each list.")
     ] = 5,

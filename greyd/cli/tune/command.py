@@ -11,6 +11,11 @@ import typer
 from greyd.cli.context import EXIT_ERROR, option_seconds
 from greyd.cli.replay.log_input import new_resolver, replay_logs, require_mail, whitelists_of
 from greyd.cli.replay.other_settings import print_limits
+from greyd.cli.simulation_options import (  # noqa: TC001 - typer reads them at run time
+    Logs,
+    LookUpClients,
+    WarmUp,
+)
 from greyd.cli.usual_logs import USUAL_LOGS, choose_logs
 from greyd.config.loading import with_changes
 from greyd.config.shadow import setting_changes
@@ -32,15 +37,7 @@ if TYPE_CHECKING:
 
 async def tune(
     context: CommandContext,
-    logs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[LOG]...",
-            help="Mail logs, compressed or not; - is standard input. Default: this machine's mail"
-            " log or the journal.",
-            show_default=False,
-        ),
-    ] = None,
+    logs: Logs = None,
     delay: Annotated[
         str, typer.Option(metavar="VALUES", help="Values of --delay to try.")
     ] = "60,120,300,600,900",
@@ -57,16 +54,8 @@ async def tune(
     preset: Annotated[
         str, typer.Option(metavar="VALUES", help="Values of --preset to try; none is none.")
     ] = "recommended",
-    warm_up: Annotated[
-        str,
-        typer.Option(
-            metavar="DURATION", help="Simulate the beginning of the log without counting it."
-        ),
-    ] = "0",
-    dns: Annotated[
-        bool,
-        typer.Option("--dns", help="Look clients up in today's DNS."),
-    ] = False,
+    warm_up: WarmUp = "0",
+    dns: LookUpClients = False,
     html: Annotated[
         Path | None,
         typer.Option(
