@@ -165,19 +165,23 @@ def test_a_window_that_is_none_is_refused_in_a_line(
 
 def test_all_servers_on_a_store_follow_a_switch_and_say_so(store: str, tmp_path: Path) -> None:
     with (
-        greyd(tmp_path / "1", store) as one,
-        greyd(tmp_path / "2", store, "--workers=2") as two,
+        greyd(tmp_path / "1", store, f"--metrics=127.0.0.1:{free_port()}") as one,
+        greyd(tmp_path / "2", store, "--workers=2", f"--metrics=127.0.0.1:{free_port()}") as two,
     ):
         assert ask(one) == "wait"
-        told = answer_of("mode", "off", "--for=2h", store)["told"]
-        assert 7190 < told["until"] - time.time() <= 7200
+        answer = answer_of("mode", "off", "--for=2h", store)
+        assert 7190 < answer["told"]["until"] - time.time() <= 7200
+        assert [each["in_force"] for each in answer["servers"]] == [True, True]
         for server in (one, two):
-            soon(server, "pass")
+            # No matter which worker answers.
+            assert [ask(server) for _ in range(6)] == ["pass"] * 6
             has_said(server, "mode off until 20", ", by ", "@")
         assert answer_of("mode", store)["mode"] == "off"
-        assert answer_of("mode", "reset", store)["mode"] is None
+        answer = answer_of("mode", "reset", store)
+        assert answer["mode"] is None
+        assert [each["in_force"] for each in answer["servers"]] == [True, True]
         for server in (one, two):
-            soon(server, "wait")
+            assert [ask(server) for _ in range(6)] == ["wait"] * 6
             has_said(server, "mode on, as it is set here")
             has_said(server, "mode reset, by ")
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from greyd.cli.context import CommandContext, option_seconds
+from greyd.cli.context import EXIT_ERROR, CommandContext, option_seconds
 from greyd.cli.entries.confirmation import DryRun  # noqa: TC001 - typer reads it at run time
 from greyd.cli.errors import CommandError
+from greyd.cli.mode.verification import configured_mode, servers_on_store, verify_mode
+from greyd.cli.server.confirmed_server import servers_as_json
 from greyd.cli.server_control import current_user, read_control, update_control
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable_text, shell_word
 from greyd.rules.control import Control, ModeOverride
 from greyd.terminal import format_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from greyd.cli.server.confirmed_server import ConfirmedServer
 
 MAX_SHOWN_DOMAINS = 20
 """Maximum number of recipient domains with a mode of their own that the command shows."""
@@ -56,10 +63,11 @@ async def mode(
         ),
     ] = None,
     dry_run: DryRun = False,
-) -> None:
+) -> int:
     """Switch greylisting on, off, or to learning.
 
-    All servers that share the store apply the mode within a second, and log the change. learn:
+    All servers that share the store apply the mode within a second, and log the change; the command
+    waits until those of this machine have done so. learn:
     store triplets and log decisions, but let all mail pass. off: let all mail pass, and store
     nothing. learn and off apply to all recipients; with on, a recipient domain keeps a mode of its
     own. The mode lasts until it is reset, even across restarts, or for the time that you give.
@@ -78,7 +86,7 @@ async def mode(
     if switch is None:
         async with context.open_store() as store:
             _print_mode(context, await read_control(store), now)
-        return
+        return 0
     if duration is not None and for_ is not None:
         raise CommandError("--for: the time is also given as an argument; leave out one of them")
     given = option_seconds(for_, "--for") if for_ else _argument_seconds(duration)
@@ -91,13 +99,18 @@ async def mode(
             control = change(await read_control(store))
         else:
             control = await update_control(store, change, now)
+    verified: list[ConfirmedServer] = []
     if dry_run:
         context.print("nothing was changed (--dry-run); this would be the mode")
+    else:
+        own = control.mode if control.mode and control.mode.holds(now) else None
+        verified = await verify_mode(servers_on_store(context), own.mode if own else None)
     if change.result:
         context.print(change.result)
     elif is_reset_by_on and not dry_run:
         context.print("the mode was reset: all servers are configured with --mode=on")
-    _print_mode(context, control, now)
+    _print_mode(context, control, now, verified)
+    return EXIT_ERROR if any(each.in_force is False for each in verified) else 0
 
 
 def _argument_seconds(text: str | None) -> int:
@@ -123,17 +136,7 @@ def _may_have_remote_servers(context: CommandContext) -> bool:
 
 def _configured_modes(context: CommandContext) -> list[str]:
     """Return the configured modes of the running servers on the store; empty without a server."""
-    if context.server is None:
-        return []
-    from greyd.cli.server.choice import find_servers
-    from greyd.cli.server.notes import identity_of
-
-    found, _ = find_servers(context.options)
-    own = next((each for each in found.servers if each.record == context.server), None)
-    if own is None:
-        return []
-    same = [each.record for each in found.servers if identity_of(each) == identity_of(own)]
-    return list(dict.fromkeys(dict(each.options).get("mode", "on") for each in same))
+    return list(dict.fromkeys(map(configured_mode, servers_on_store(context))))
 
 
 @dataclass
@@ -167,7 +170,9 @@ class _ModeChange:
         return abs(self.until - before.until) < REPEATED_SECONDS
 
 
-def _print_mode(context: CommandContext, control: Control, now: int) -> None:
+def _print_mode(
+    context: CommandContext, control: Control, now: int, verified: Sequence[ConfirmedServer] = ()
+) -> None:
     mode = control.mode if control.mode and control.mode.holds(now) else None
     told = None if mode is None else asdict(mode)
     if told is not None:
@@ -182,14 +187,16 @@ def _print_mode(context: CommandContext, control: Control, now: int) -> None:
             "configured": context.settings.mode,
             "told": told,
             "recipient_domains": own_modes,
+            "servers": servers_as_json(verified),
         }
     )
     if mode is None:
-        context.print(_configured_in_words(context))
+        context.print(_configured_in_words(context), *map(str, verified))
     else:
         until = _end_in_words(mode, now)
         context.print(
-            f"{mode.mode}, {until}; by {printable_text(mode.by)} at {format_timestamp(mode.at)}"
+            f"{mode.mode}, {until}; by {printable_text(mode.by)} at {format_timestamp(mode.at)}",
+            *map(str, verified),
         )
         if mode.is_forgettable:
             context.print(

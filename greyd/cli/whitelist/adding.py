@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.context import EXIT_ERROR, EXIT_NO
 from greyd.cli.errors import CommandError
+from greyd.cli.server.confirmed_server import servers_as_json
 from greyd.cli.server_control import current_user
 from greyd.cli.whitelist.output import (
     confirm,
@@ -15,7 +16,6 @@ from greyd.cli.whitelist.output import (
     print_container_note,
     put_in_force,
     require_reachable_server,
-    servers_as_json,
 )
 from greyd.whitelist.entries import display_text
 from greyd.whitelist.list_names import CLIENTS

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.cli.context import CommandContext
-    from greyd.cli.whitelist.reload import ReloadedServer
+    from greyd.cli.server.confirmed_server import ConfirmedServer
     from greyd.whitelist.entries import WhitelistEntry
 
 
@@ -48,7 +48,7 @@ def confirm(context: CommandContext, action: str, *, yes: bool) -> None:
     ask(action)
 
 
-async def put_in_force(context: CommandContext, file: Path) -> list[ReloadedServer]:
+async def put_in_force(context: CommandContext, file: Path) -> list[ConfirmedServer]:
     """Make the servers read a changed file again; print the outcome for each."""
     servers = await reload_servers(context, file)
     for each in servers:
@@ -79,16 +79,3 @@ def _is_in_container_layer(folder: Path) -> bool:
 def described(entry: WhitelistEntry) -> str:
     """Return an entry with its file and line."""
     return f"{entry.file}:{entry.line}: {display_text(entry.text)}"
-
-
-def servers_as_json(servers: list[ReloadedServer]) -> list[dict[str, object]]:
-    """Return the servers for ``--json``."""
-    return [
-        {
-            "pid": each.pid,
-            "address": each.address,
-            "in_force": each.in_force,
-            "detail": each.detail or None,
-        }
-        for each in servers
-    ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greyd.cli.server.confirmed_server import ConfirmedServer
 from greyd.config.errors import SettingsError
 from greyd.config.loading import settings_of_server
 from greyd.config.running.running_servers import find_running_servers
@@ -32,32 +33,12 @@ _RELOADS = "greyd_whitelist_reloads_total"
 
 
 @dataclass(frozen=True, slots=True)
-class ReloadedServer:
-    """A server that reads the changed file, and what is known of its reload."""
-
-    pid: int
-    address: str
-    in_force: bool | None
-    """Whether the server uses the change; None if that could not be checked."""
-    detail: str = ""
-    """The reason if it does not, or could not be checked; then what to do."""
-
-    def __str__(self) -> str:
-        """Return the outcome as one line."""
-        server = f"server {self.pid} on {self.address}"
-        if self.in_force:
-            return f"in force on {server}"
-        outcome = "not in force" if self.in_force is False else "not verified"
-        return f"{outcome} on {server}: {self.detail}"
-
-
-@dataclass(frozen=True, slots=True)
 class _Counts:
     success: float
     failure: float
 
 
-async def reload_servers(context: CommandContext, file: Path) -> list[ReloadedServer]:
+async def reload_servers(context: CommandContext, file: Path) -> list[ConfirmedServer]:
     """Make all running servers that read ``file`` read their whitelists again (SIGHUP).
 
     Their metrics ports show whether they have. The list is empty if no running server reads it.
@@ -86,18 +67,18 @@ def _reads(server: RunRecord, file: Path) -> bool:
     return any(os.path.realpath(path) == wanted for path in paths)
 
 
-async def _reload(server: RunRecord) -> ReloadedServer:
+async def _reload(server: RunRecord) -> ConfirmedServer:
     before = await _counts(server)
     try:
         os.kill(server.pid, signal.SIGHUP)
     except PermissionError:
         remedy = f"no permission to signal it; run as root: kill -HUP {server.pid}"
-        return ReloadedServer(server.pid, server.address, False, remedy)
+        return ConfirmedServer(server.pid, server.address, False, remedy)
     except ProcessLookupError:
-        return ReloadedServer(server.pid, server.address, False, "it has stopped; start it")
+        return ConfirmedServer(server.pid, server.address, False, "it has stopped; start it")
     if before is None:
         remedy = "its metrics can't be read; its log says whether it has read the whitelists again"
-        return ReloadedServer(server.pid, server.address, None, remedy)
+        return ConfirmedServer(server.pid, server.address, None, remedy)
     workers = int(dict(server.options).get("workers", "1"))
     deadline = time.monotonic() + VERIFY_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
@@ -107,11 +88,11 @@ async def _reload(server: RunRecord) -> ReloadedServer:
             continue
         if now.failure > before.failure:
             reason = "it could not read a file; its log names it: journalctl -u greyd"
-            return ReloadedServer(server.pid, server.address, False, reason)
+            return ConfirmedServer(server.pid, server.address, False, reason)
         if now.success - before.success >= workers:
-            return ReloadedServer(server.pid, server.address, True)
+            return ConfirmedServer(server.pid, server.address, True)
     reason = f"no reload within {VERIFY_TIMEOUT_SECONDS:g} s; see its log: journalctl -u greyd"
-    return ReloadedServer(server.pid, server.address, None, reason)
+    return ConfirmedServer(server.pid, server.address, None, reason)
 
 
 async def _counts(server: RunRecord) -> _Counts | None:

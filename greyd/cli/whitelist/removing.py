@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.context import EXIT_ERROR, EXIT_NO
 from greyd.cli.errors import CommandError
+from greyd.cli.server.confirmed_server import servers_as_json
 from greyd.cli.whitelist.output import (
     confirm,
     described,
     print_container_note,
     put_in_force,
     require_reachable_server,
-    servers_as_json,
 )
 from greyd.whitelist.entries import display_text
 from greyd.whitelist.local.covering import covering_entry, matching_entries

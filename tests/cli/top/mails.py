@@ -73,5 +73,6 @@ def data_of(folder: Path, mail: dict[bytes, bytes] | None = None, **options: Any
     mail = MAIL if mail is None else mail
     later = int(time.time()) - NOW
     fill(url, {key: moved(value, later) for key, value in mail.items()})
-    settings = Settings(store=url, **options)
+    # Servers of other tests are not this store's.
+    settings = Settings(store=url, run_dir=folder, **options)
     return LiveData(CommandContext(settings), [], pause=1)
