@@ -7,7 +7,7 @@ HITS_PREFIX = b"{hits}!"
 """The prefix of the keys of hit counts (``greyd.whitelist.hits``)."""
 
 HISTORY_PREFIX = b"{history}!"
-"""The prefix of the keys of the servers' histories (``greyd.monitoring.activity.stored_week``)."""
+"""The prefix of the keys of the servers' histories (``greyd.monitoring.activity.history_key``)."""
 
 PROBE_KEY = b"probe"
 """The circuit breaker writes and reads this key to test whether the store works again."""

@@ -169,6 +169,7 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
         lambda: ModeInForce.of(settings.mode, control_poller.mode_override),
         slices,
         dns_activity,
+        listens_on=address_of(context.sockets[0]) if context.sockets else "",
     )
     site = MetricsSite(
         metrics,

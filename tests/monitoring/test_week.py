@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,11 +14,8 @@ from hypothesis import strategies as st
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import Endpoint
 from greyd.monitoring.activity.counter_history import PASSES, REQUESTS, WAITED, Series
-from greyd.monitoring.activity.stored_week import (
-    MAX_RECORD_BYTES,
-    StoredWeek,
-    history_key,
-)
+from greyd.monitoring.activity.history_key import history_key, old_history_key
+from greyd.monitoring.activity.stored_week import MAX_RECORD_BYTES, StoredWeek
 from greyd.monitoring.activity.usual import UsualHour, is_usual, usual_hour
 from greyd.monitoring.activity.week import (
     MAX_SLOTS,
@@ -27,9 +25,11 @@ from greyd.monitoring.activity.week import (
     WeekHistory,
     dump_slots,
     load_slots,
+    longer_slot,
 )
 from greyd.rules.entries import is_internal_key
 from greyd.rules.reasons import Category, Reason
+from greyd.rules.transaction import Change
 from greyd.store.circuit_breaker import CircuitBreaker
 from greyd.store.opening import open_store
 
@@ -229,11 +229,73 @@ def test_no_record_is_an_empty_one(text: bytes | None) -> None:
     assert list(load_slots(text)) == []
 
 
-def test_a_record_belongs_to_a_server_and_is_none_of_the_entries() -> None:
-    one = history_key(Settings(hostname="mx1"))
-    assert is_internal_key(one)
-    assert history_key(Settings(hostname="mx2")) != one
-    assert history_key(Settings(hostname="mx1", metrics=Endpoint("", 9999))) != one
+MX1 = Settings(hostname="mx1", metrics=Endpoint("127.0.0.1", 9923))
+MACHINE, OTHER_MACHINE = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+
+
+def key_of(
+    settings: Settings, listens_on: str, folder: Path, machine_id: str | None = MACHINE
+) -> bytes:
+    file = folder / "machine-id"
+    file.unlink(missing_ok=True)
+    if machine_id is not None:
+        file.write_text(machine_id + "\n")
+    return history_key(settings, listens_on, [folder / "missing", file])
+
+
+@pytest.mark.parametrize(
+    ("settings", "listens_on", "machine_id"),
+    [
+        (replace(MX1, hostname="mx2"), "127.0.0.1:10023", MACHINE),
+        (replace(MX1, metrics=Endpoint("127.0.0.1", 9999)), "127.0.0.1:10023", MACHINE),
+        (replace(MX1, metrics=Endpoint("127.0.0.2", 9923)), "127.0.0.1:10023", MACHINE),
+        (replace(MX1, metrics=None), "127.0.0.1:10023", MACHINE),
+        (MX1, "127.0.0.1:10024", MACHINE),
+        (MX1, "/run/greyd/socket", MACHINE),
+        (MX1, "127.0.0.1:10023", OTHER_MACHINE),
+        (MX1, "127.0.0.1:10023", None),
+    ],
+)
+def test_servers_that_differ_in_anything_have_histories_of_their_own(
+    settings: Settings, listens_on: str, machine_id: str | None, tmp_path: Path
+) -> None:
+    usual = key_of(MX1, "127.0.0.1:10023", tmp_path)
+    assert is_internal_key(usual)
+    assert key_of(settings, listens_on, tmp_path, machine_id) != usual
+
+
+@pytest.mark.parametrize("machine_id", [MACHINE, None, "", "uninitialized", "short", "-" * 32])
+def test_a_server_keeps_its_history_when_it_is_restarted_with_other_settings(
+    machine_id: str | None, tmp_path: Path
+) -> None:
+    changed = replace(MX1, delay_seconds=60, workers=4, status_details=True)
+    keys = [key_of(each, "127.0.0.1:10023", tmp_path, machine_id) for each in (MX1, changed)]
+    assert keys[0] == keys[1]
+    assert MACHINE.encode() not in keys[0]
+
+
+def test_a_history_of_an_earlier_version_is_read_and_the_own_one_comes_first(
+    tmp_path: Path,
+) -> None:
+    old, new, start = old_history_key(MX1), b"{history}!mx1!9923!0123", NOW // 900 * 900 - DAY
+
+    async def found(stored: dict[bytes, int]) -> int:
+        store = open_store(Settings(), tmp_path)
+        breaker = CircuitBreaker(store, 5.0, lambda _: None)
+        await breaker.check()
+        changes = [
+            Change(key, dump_slots([ActivitySlot(start, 900, new=count)]), DAY)
+            for key, count in stored.items()
+        ]
+        await breaker.transact(list(stored), lambda _: (None, changes))
+        clock = Clock()
+        await StoredWeek(clock.week, breaker, new, clock.now, old).update(clock.now)
+        await breaker.close()
+        slot = clock.week.slots().get(start)
+        return slot.new if slot else 0
+
+    assert asyncio.run(found({old: 7})) == 7
+    assert asyncio.run(found({old: 7, new: 5})) == 5
 
 
 async def restarted(tmp_path: Path, seconds: float) -> list[list[ActivitySlot]]:
@@ -276,6 +338,36 @@ def test_of_two_slots_for_the_same_time_the_longer_one_is_kept() -> None:
     assert clock.slot().new == 70
     clock.week.merge([ActivitySlot(mine.start, 30, new=1)])
     assert clock.slot().new == 70
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "seconds", "waiting"),
+    [
+        # (seconds, waiting) of each worker's slot
+        ((900, UNKNOWN), (600, 12), 900, 12),
+        ((600, 12), (900, UNKNOWN), 900, 12),
+        ((900, 30), (600, 12), 900, 30),
+        ((600, 12), (900, 30), 900, 30),
+        ((900, UNKNOWN), (600, UNKNOWN), 900, UNKNOWN),
+        ((900, 0), (900, UNKNOWN), 900, 0),
+    ],
+)
+def test_the_number_of_waiting_triplets_is_kept_whichever_worker_has_counted_them(
+    one: tuple[int, int], other: tuple[int, int], seconds: int, waiting: int
+) -> None:
+    slots = [ActivitySlot(0, each[0], waiting=each[1]) for each in (one, other)]
+    kept = longer_slot(*slots)
+    assert (kept.seconds, kept.waiting) == (seconds, waiting)
+
+
+def test_a_worker_learns_the_number_of_waiting_triplets_and_nothing_else() -> None:
+    clock = Clock()
+    clock.run(60, {NEW: 5})
+    mine = clock.slot()
+    clock.week.add_waiting([replace(mine, new=70, waiting=12), ActivitySlot(0, 900, waiting=3)])
+    assert list(clock.week.slots().values()) == [replace(mine, waiting=12)]
+    clock.week.add_waiting([replace(mine, waiting=99)])
+    assert clock.slot().waiting == 12
 
 
 def test_a_record_that_is_too_large_is_not_read() -> None:

@@ -99,6 +99,12 @@ def summed(start: int, slots: Sequence[ActivitySlot]) -> ActivitySlot:
     return ActivitySlot(*(start, *totals, known[-1] if known else UNKNOWN))
 
 
+def longer_slot(one: ActivitySlot, other: ActivitySlot) -> ActivitySlot:
+    """Return the longer of two slots for the same time; ``waiting`` is a number if one has it."""
+    shorter, longer = sorted((other, one), key=attrgetter("seconds", "requests"))
+    return replace(longer, waiting=shorter.waiting) if longer.waiting == UNKNOWN else longer
+
+
 class WeekHistory:
     """The slots of the last week. Times are wall-clock times, in seconds since 1970."""
 
@@ -147,8 +153,14 @@ class WeekHistory:
         """Add the slots of another record; of two for the same time the longer one is kept."""
         for each in others:
             mine = self._slots.get(each.start)
-            if mine is None or (each.seconds, each.requests) > (mine.seconds, mine.requests):
-                self._slots[each.start] = each
+            self._slots[each.start] = each if mine is None else longer_slot(mine, each)
+
+    def add_waiting(self, others: Iterable[ActivitySlot]) -> None:
+        """Add the numbers of waiting triplets that other workers have counted."""
+        for each in others:
+            mine = self._slots.get(each.start)
+            if mine is not None and mine.waiting == UNKNOWN:
+                self._slots[each.start] = replace(mine, waiting=each.waiting)
 
     def steps(self, now: float, step_seconds: int, count: int) -> Iterator[ActivitySlot]:
         """Yield sums over ``count`` steps, the oldest first; ``now`` is in the last one.

@@ -2,7 +2,8 @@
 
 The counters are sampled every few seconds. The store is scanned when a client requests the page or
 the statistics, at most once a minute; for Prometheus, while it scrapes the metrics, once in
-``METRICS_FRESH_SECONDS``, by one of the workers; and never while the store does not answer.
+``METRICS_FRESH_SECONDS``, by one of the workers; for the week's history once in a quarter of an
+hour, by one of the workers; and never while the store does not answer.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from greyd.monitoring.activity.counter_history import (
     totals_of,
 )
 from greyd.monitoring.activity.dns_activity import DnsActivity
+from greyd.monitoring.activity.history_key import history_key, old_history_key
 from greyd.monitoring.activity.recent_decisions import RecentDecisions
-from greyd.monitoring.activity.stored_week import StoredWeek, history_key
+from greyd.monitoring.activity.stored_week import StoredWeek
 from greyd.monitoring.activity.usual import hour_before, usual_hour
-from greyd.monitoring.activity.week import WeekHistory
+from greyd.monitoring.activity.week import SLOT_SECONDS, WeekHistory
 from greyd.monitoring.health.problems import STORE_UP, ServerState, find_problems
 from greyd.monitoring.metrics import LAST_SCRAPE
 from greyd.monitoring.state_metrics import TRIPLETS_COUNTED
@@ -88,6 +90,8 @@ class StatusReporter:
     """The time slices in which all work of the metrics port runs."""
     dns: DnsActivity = field(default_factory=DnsActivity)
     """Has observed the DNS sources since the start."""
+    listens_on: str = ""
+    """The first address that the server listens on."""
     summary: StoreSummary | None = None
     started_at: float = field(default_factory=time.monotonic)
     _summarized_at: float = 0
@@ -96,10 +100,14 @@ class StatusReporter:
 
     def __post_init__(self) -> None:
         self._history = CounterHistory(self.metrics.families, self.started_at)
-        wall = time.time()
+        wall = self._wall_started_at = time.time()
         self._week = WeekHistory(wall, self._history.read())
         self._stored_week = StoredWeek(
-            self._week, self.circuit_breaker, history_key(self.settings), wall
+            self._week,
+            self.circuit_breaker,
+            history_key(self.settings, self.listens_on),
+            wall,
+            old_history_key(self.settings),
         )
         self._decisions = RecentDecisions()
         if self.settings.status_details and not self.settings.privacy:
@@ -117,7 +125,8 @@ class StatusReporter:
             self.dns.note(now, totals)
             self._week.note(wall, totals, self._fresh_waiting(now))
             await self._stored_week.update(wall)
-            self._summarize_for_metrics(totals)
+            if is_count_due(totals, wall, self._wall_started_at):
+                self._start_summary()
 
     def _fresh_waiting(self, now: float) -> int | None:
         """Return the number of waiting triplets if they have been counted since the last sample."""
@@ -234,16 +243,6 @@ class StatusReporter:
         if self._summarizing is not None:
             await asyncio.wait([self._summarizing], timeout=wait_seconds)
 
-    def _summarize_for_metrics(self, totals: Totals) -> None:
-        """Start a scan if Prometheus scrapes the metrics and no worker has scanned recently."""
-        now = time.time()
-        scraped_at = totals.get((LAST_SCRAPE,), 0.0)
-        counted_at = totals.get((TRIPLETS_COUNTED,), 0.0)
-        is_scraped = abs(now - scraped_at) <= MAX_SCRAPE_INTERVAL_SECONDS
-        # The clock may have been set back.
-        if is_scraped and abs(now - counted_at) >= METRICS_FRESH_SECONDS:
-            self._start_summary()
-
     def _start_summary(self) -> None:
         may_scan = time.monotonic() - self._failed_at >= RETRY_SECONDS
         if may_scan and not self.circuit_breaker.is_open and self._summarizing is None:
@@ -270,3 +269,19 @@ class StatusReporter:
         self._still_page.cancel()
         if self._summarizing is not None:
             self._summarizing.cancel()
+
+
+def is_count_due(totals: Totals, now: float, started_at: float) -> bool:
+    """Whether the triplets have to be counted for the metrics or for the week's history.
+
+    Args:
+        totals: the values of the metrics of all workers.
+        now: the wall-clock time.
+        started_at: the wall-clock time of the server's start.
+    """
+    scraped_at = totals.get((LAST_SCRAPE,), 0.0)
+    counted_at = totals.get((TRIPLETS_COUNTED,), 0.0)
+    # The clock may have been set back.
+    if abs(now - scraped_at) <= MAX_SCRAPE_INTERVAL_SECONDS:
+        return abs(now - counted_at) >= METRICS_FRESH_SECONDS
+    return abs(now - max(counted_at, started_at)) >= SLOT_SECONDS
