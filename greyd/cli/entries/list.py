@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from greyd.cli.context import CommandContext, option_seconds
 from greyd.cli.cpu_priority import lower_cpu_priority
 from greyd.cli.entries.listing import Listing
+from greyd.cli.entries.pools.organisations import NetworkOrganisations
 from greyd.cli.entries.search.key_texts import MIN_FILTERED_ENTRIES, texts_of_selection
 from greyd.cli.entries.search.typed_word import parse_what
 from greyd.cli.entries.selection import parse_selection
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from greyd.cli.entries.selection import Selection
     from greyd.config.settings import Settings
+    from greyd.dns.lookup import Lookup
     from greyd.rules.transaction import Record
     from greyd.store.contract import Store
 
@@ -112,12 +115,14 @@ async def list_entries(
     appear twice. The listing does not delay the server. "passes at" is computed with the server's
     delay. "no end" marks an entry without a time to live in Redis; greyd itself never writes one.
 
-    The table fits the terminal; on a narrow one each entry has two or three lines. In a pipe each
-    entry has one line with its full text. With --json the output is one document, written while
+    The table fits the terminal; on a narrow one each entry has two or three lines. Mail that waits
+    from several networks follows below, with the organisation of these networks and the commands
+    that let the mail pass. The host names in the networks show the organisation: the command looks
+    up at most 20 addresses in DNS, for at most a second. In a pipe each entry has one line with its
+    full text, and nothing is looked up. With --json the output is one document, written while
     entries are found. Each entry is on its own line, so that programs can also read it line by
-    line. With --privacy the store contains only
-    hashes: name a client, a sender and a recipient, or one client's address. The exit status is 1
-    if no entry matches.
+    line. With --privacy the store contains only hashes: name a client, a sender and a recipient, or
+    one client's address. The exit status is 1 if no entry matches.
 
     Examples:
 
@@ -157,6 +162,8 @@ async def list_entries(
     if limit is None:
         limit = 0 if context.as_json else default_limit(context.console)
 
+    organisations = NetworkOrganisations(lambda: open_resolver(context.settings))
+
     async def show() -> int:
         async with context.open_store() as store:
             size, texts = await store.size(), tuple[bytes, ...]()
@@ -167,7 +174,13 @@ async def list_entries(
                 found = _hashed_records(store, selection, context.settings)
                 wanted = parse_selection(None, None, None, states, selection.since)
             listing = Listing(
-                context, wanted, limit, order, keys=with_keys, is_filtered=bool(texts)
+                context,
+                wanted,
+                limit,
+                organisations,
+                order,
+                keys=with_keys,
+                is_filtered=bool(texts),
             )
             return await listing.show(found, size.entries)
 
@@ -180,6 +193,19 @@ def default_limit(console: Console) -> int:
         return DEFAULT_LIMIT
     lines = CARD_LINES if console.width < MIN_TABLE_WIDTH else 1
     return max(MIN_SHOWN_ENTRIES, (console.height - _OTHER_LINES) // lines)
+
+
+@contextlib.asynccontextmanager
+async def open_resolver(settings: Settings) -> AsyncIterator[Lookup]:
+    """Open a resolver with the server's name servers."""
+    # aiodns is slow to import, and only few listings need it.
+    from greyd.dns.resolver import Resolver
+
+    resolver = Resolver(settings.resolvers, settings.dns_timeout_seconds)
+    try:
+        yield resolver
+    finally:
+        await resolver.close()
 
 
 async def _hashed_records(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.found_entries import MAX_SORTED_ENTRIES
 from greyd.cli.entries.json_output import EntryJsonWriter
-from greyd.cli.entries.mail_pools import MailPools
+from greyd.cli.entries.pools.mail_pools import MailPools
 from greyd.cli.entries.table import entry_columns
 from greyd.cli.tables.limit import more_line
 from greyd.cli.tables.sorting import FirstRows, SortOrder, parse_sort
@@ -20,6 +20,7 @@ from greyd.terminal import print_error
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from greyd.cli.entries.pools.organisations import NetworkOrganisations
     from greyd.cli.entries.selection import Selection
     from greyd.cli.tables.rendering import TableWriter
     from greyd.rules.transaction import Record
@@ -36,6 +37,8 @@ class Listing:
     selection: Selection
     limit: int
     """The maximum number of entries; 0 for all."""
+    organisations: NetworkOrganisations
+    """Names the organisations of waiting mail that comes from several networks."""
     order: SortOrder[StoredEntry] | None
     """The order of all entries in the store; None for the last seen of those found at once."""
     keys: bool = False
@@ -68,7 +71,7 @@ class Listing:
         else:
             self._table = self.context.table_writer(columns, fill=not (self.order or self.limit))
             if self.context.console.is_terminal and not self.keys:
-                self._pools = MailPools(self.context.settings)
+                self._pools = MailPools(self.context.settings, self.organisations)
         if self.order is not None:
             await self._show_sorted(groups, self.order, self.limit or MAX_SORTED_ENTRIES, rough)
         elif self.limit and not self.context.as_json:
@@ -78,7 +81,7 @@ class Listing:
             await self._show_as_found(groups)
         if self.is_filtered and self._is_complete:
             self._looked_at = max(self._looked_at, rough or 0)
-        self._end()
+        await self._end()
         return 0 if self._shown else EXIT_NO
 
     @property
@@ -143,7 +146,7 @@ class Listing:
         )
         return [each for each in there if self.selection.matches(each, settings)]
 
-    def _end(self) -> None:
+    async def _end(self) -> None:
         missing = self._matched - self._shown
         if self._json is not None:
             self._json.end(
@@ -154,7 +157,7 @@ class Listing:
             )
         elif self._table is not None:
             self._table.end()
-        for line in self._pools.lines() if self._pools is not None else ():
+        for line in await self._pools.lines() if self._pools is not None else ():
             if "greyd " in line:
                 # Unwrapped, so that the command can be pasted.
                 self.context.console.print(line, soft_wrap=True)
